@@ -1,0 +1,82 @@
+"""Who is in the shop and which event goes from whom to whom: one place for the launcher, the tap and the tests."""
+
+from dataclasses import dataclass
+
+GATEWAY = "gateway"
+SERVICES = ("user", "billing", "order", "notification")
+APPS = (GATEWAY, *SERVICES)
+
+PUBSUB = "pubsub"
+REPLIES = "replies"
+MAILBUS = "mailbus"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One event's way: the app that publishes it, the apps that consume it, and the component it travels on."""
+
+    publisher: str
+    consumers: tuple[str, ...]
+    component: str = PUBSUB
+
+
+TOPICS: dict[str, Topic] = {
+    "UserCreateRequested": Topic("gateway", ("user",)),
+    "UserCreated": Topic("user", ("gateway", "billing", "notification")),
+    "UserCreateRejected": Topic("user", ("gateway",)),
+    "BillingAccountCreated": Topic("billing", ()),
+    "AccountDepositRequested": Topic("gateway", ("billing",)),
+    "AccountDeposited": Topic("billing", ("gateway",)),
+    "AccountDepositRejected": Topic("billing", ("gateway",)),
+    "OrderCreateRequested": Topic("gateway", ("order",)),
+    "OrderCreated": Topic("order", ("gateway", "notification")),
+    "OrderCreateRejected": Topic("order", ("gateway",)),
+    "OrderPaymentRequested": Topic("order", ("billing",)),
+    "OrderPaymentCreated": Topic("billing", ("order",)),
+    "OrderPaymentFailed": Topic("billing", ("order",)),
+    "OrderPaid": Topic("order", ("notification",)),
+    "OrderNotPaid": Topic("order", ("notification",)),
+    "EmailRequested": Topic("notification", ("notification",), MAILBUS),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One topic that one app reads, under the consumer id that the broker knows it by."""
+
+    app_id: str
+    consumer_id: str
+    component: str
+    topic: str
+
+
+def consumer_id(app_id: str, component: str, pod_name: str) -> str:
+    """The consumer id of an app on a component: a gateway replica has its own, every other app shares its app-id."""
+    return pod_name if component == REPLIES else app_id
+
+
+def component_of(app_id: str, topic: Topic) -> str:
+    """The component on which an app reads a topic: the gateway reads what others publish on `replies`."""
+    return REPLIES if app_id == GATEWAY else topic.component
+
+
+def probe_topic(app_id: str, pod_name: str) -> str:
+    """The topic of an app's own readiness probe; it is outside the catalogue."""
+    return f"Probe-{pod_name if app_id == GATEWAY else app_id}"
+
+
+def subscriptions(pod_name: str, without: frozenset[str] = frozenset()) -> list[Subscription]:
+    """Every subscription of the running apps, probes included; a broker must know them all before the shop is ready."""
+    found = []
+    for app_id in APPS:
+        if app_id in without:
+            continue
+        component = REPLIES if app_id == GATEWAY else PUBSUB
+        consumer = consumer_id(app_id, component, pod_name)
+        found.append(Subscription(app_id, consumer, component, probe_topic(app_id, pod_name)))
+        for name, topic in TOPICS.items():
+            if app_id in topic.consumers:
+                component = component_of(app_id, topic)
+                consumer = consumer_id(app_id, component, pod_name)
+                found.append(Subscription(app_id, consumer, component, name))
+    return found

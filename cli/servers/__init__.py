@@ -1,0 +1,1 @@
+"""One module per server that the launcher can start; the only Python that knows a server by name."""
