@@ -1,0 +1,79 @@
+"""Dead letters: an event that will never get better is kept, with its reason, in the service's own state.
+
+`dead:<event id>` holds one letter; `dead-index:<n>` (n = 0, 1, ...) holds the ids of up to 100 of them, oldest first.
+"""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from chassis.deliver import ATTEMPTS_MAX, Sidecar
+from chassis.errors import Conflict, WorldFault
+from chassis.events import timestamp
+
+PAGE_IDS_MAX = 100
+EVENT_BYTES_MAX = 256 * 1024  # of a longer one the beginning is kept
+REASON_CHARS_MAX = 1_000
+NO_ID = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")  # names the letters of events that carry no id
+
+
+class _Page(msgspec.Struct):
+    ids: list[str] = []
+
+
+class _Id(msgspec.Struct):
+    id: uuid.UUID
+
+
+def letter_id(topic: str, body: bytes) -> str:
+    """The event's own id if it has one, else one made from its bytes, so that a repetition is the same letter."""
+    try:
+        return str(msgspec.json.decode(body, type=_Id).id)
+    except (ValueError, RecursionError):
+        return str(uuid.uuid5(NO_ID, f"{topic}{base64.b64encode(body).decode()}"))
+
+
+class DeadLetters:
+    """Writes the dead letters of one service."""
+
+    def __init__(self, sidecar: Sidecar, now: Callable[[], datetime]) -> None:
+        self._sidecar = sidecar
+        self._now = now
+        self._page = 0  # the first page that was not full when we looked
+
+    async def write(self, topic: str, body: bytes, reason: str, traceparent: str) -> None:
+        """Keep one event, or raise WorldFault; to write the same one again changes nothing."""
+        name = letter_id(topic, body)
+        letter = {
+            "event": body[:EVENT_BYTES_MAX].decode("utf-8", "replace"),
+            "topic": topic,
+            "reason": reason[:REASON_CHARS_MAX],
+            "time": timestamp(self._now()),
+            "traceparent": traceparent,
+        }
+        await self._sidecar.insert(f"dead:{name}", msgspec.json.encode(letter))
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                await self._list(name)
+            except Conflict:
+                continue
+            return
+        raise WorldFault(f"the index of dead letters: lost {ATTEMPTS_MAX} races in a row")
+
+    async def _list(self, name: str) -> None:
+        while True:
+            key = f"dead-index:{self._page}"
+            value, etag = await self._sidecar.load(key)
+            page = _Page() if value is None else msgspec.json.decode(value, type=_Page)
+            if name in page.ids:
+                return
+            if len(page.ids) < PAGE_IDS_MAX:
+                page.ids.append(name)
+                await self._sidecar.save(key, msgspec.json.encode(page), etag)
+                return
+            self._page += 1

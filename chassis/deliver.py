@@ -1,0 +1,186 @@
+"""The shell: load one record, step it, save it with a log of what is still to do, do it. Safe to kill anywhere.
+
+A record in the store is `{"state": ..., "log": {event id: {"details": {key: ...}, "outputs": [[component, event]]}}}`.
+The save is the only decision; everything after it can be done again by whoever finds the log.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
+
+from chassis.errors import Conflict, EventFault, WorldFault
+from chassis.events import CloudEvent, Received, decode, derived_id, parse, timestamp
+from chassis.turns import Turns
+
+S = TypeVar("S")
+E = TypeVar("E")
+
+ATTEMPTS_MAX = 50  # lost races in a row on one record before the broker is asked to come again
+FINISHED_MAX = 100_000  # entries remembered as finished; a forgotten one is only finished once more
+NOTHING = msgspec.Raw(b"null")
+
+
+class Sidecar(Protocol):
+    """What the shell needs of a sidecar; each call raises SidecarAway when it could not be made."""
+
+    async def load(self, key: str) -> tuple[bytes | None, str | None]:
+        """Return the value and its ETag, or (None, None)."""
+
+    async def save(self, key: str, value: bytes, etag: str | None) -> None:
+        """Write if the ETag still holds, or with None if the key is free; raise Conflict otherwise."""
+
+    async def insert(self, key: str, value: bytes) -> bool:
+        """Write if the key is free; say whether it was."""
+
+    async def publish(self, component: str, topic: str, event: bytes) -> None:
+        """Hand a whole CloudEvent to the broker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Generic[S]):
+    """What one event changes: the new state, the detail records to write once, the events to publish."""
+
+    state: S | None
+    details: Mapping[str, Any] = field(default_factory=dict)
+    outputs: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Service(Generic[S, E]):
+    """A service as the shell runs it; a detail's type is found by the word before the colon of its key."""
+
+    name: str
+    inputs: Mapping[str, type[E]]
+    state: type[S]
+    details: Mapping[str, type[Any]]
+    key: Callable[[E], str]
+    detail_key: Callable[[E], str | None]
+    step: Callable[[S | None, Any, Received[E]], Step[S]]
+    subject: Callable[[Any], str]
+    components: Mapping[str, str] = field(default_factory=dict)  # output type -> pub/sub component, if not `pubsub`
+
+
+class Entry(msgspec.Struct):
+    """What one saved event still has to do."""
+
+    details: dict[str, msgspec.Raw]
+    outputs: list[tuple[str, msgspec.Raw]]
+
+
+class Record(msgspec.Struct):
+    """The state and the log, saved together."""
+
+    state: msgspec.Raw = NOTHING
+    log: dict[str, Entry] = {}
+
+
+class _Kind(msgspec.Struct):
+    type: str
+
+
+class Shell(Generic[S, E]):
+    """Delivers events to one service; one per process."""
+
+    def __init__(self, service: Service[S, E], sidecar: Sidecar, now: Callable[[], datetime]) -> None:
+        self._service = service
+        self._sidecar = sidecar
+        self._now = now
+        self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._turns = Turns()
+
+    async def deliver(self, topic: str, body: bytes) -> None:
+        """Carry one event through; raise EventFault for a dead letter, WorldFault for a redelivery."""
+        received = decode(parse(topic, body), self._service.inputs[topic], self._now())
+        key = self._service.key(received.event)
+        async with self._turns.alone(key):
+            for _ in range(ATTEMPTS_MAX):
+                try:
+                    return await self._attempt(key, received)
+                except Conflict:
+                    continue
+        raise WorldFault(f"{key}: lost {ATTEMPTS_MAX} races in a row")
+
+    async def _attempt(self, key: str, received: Received[E]) -> None:
+        record, etag = await self._load(key)
+        just_done = await self._finish_log(key, record)
+        if received.id in record.log:
+            # The redelivery may be all that is left of a publish that the broker lost with our acknowledgement.
+            if received.id not in just_done:
+                await self._publish(record.log[received.id])
+            return
+
+        detail = await self._load_detail(received.event)  # after the record, never before
+        state = msgspec.json.decode(record.state, type=self._service.state | None)
+        step = self._step(state, detail, received)
+        entry = self._entry(step, received)
+        if step.state == state and not step.details:
+            await self._publish(entry)
+            return
+
+        # Every older entry is finished by now, so that the log that we save holds this one only.
+        saved = Record(msgspec.Raw(msgspec.json.encode(step.state)), {received.id: entry})
+        self._finished.pop((key, received.id), None)
+        await self._sidecar.save(key, msgspec.json.encode(saved), etag)
+        await self._finish(key, received.id, entry)
+
+    async def _load(self, key: str) -> tuple[Record, str | None]:
+        value, etag = await self._sidecar.load(key)
+        return (Record() if value is None else msgspec.json.decode(value, type=Record)), etag
+
+    async def _load_detail(self, event: E) -> Any:
+        key = self._service.detail_key(event)
+        if key is None:
+            return None
+        value, _ = await self._sidecar.load(key)
+        return None if value is None else msgspec.json.decode(value, type=self._service.details[key.partition(":")[0]])
+
+    def _step(self, state: S | None, detail: Any, received: Received[E]) -> Step[S]:
+        try:
+            return self._service.step(state, detail, received)
+        except AssertionError as error:
+            raise EventFault(f"assertion: {error}") from error
+
+    def _entry(self, step: Step[S], received: Received[E]) -> Entry:
+        """What is to do after the save, with the ids that a repetition will give again."""
+        outputs = []
+        for position, output in enumerate(step.outputs):
+            kind = type(output).__name__
+            event = CloudEvent(
+                id=derived_id(received.id, self._service.name, kind, position),
+                type=kind,
+                source=self._service.name,
+                subject=self._service.subject(output),
+                correlationid=received.correlation_id,
+                time=timestamp(received.at),
+                data=msgspec.Raw(msgspec.json.encode(output)),
+            )
+            component = self._service.components.get(kind, "pubsub")
+            outputs.append((component, msgspec.Raw(msgspec.json.encode(event))))
+        details = {key: msgspec.Raw(msgspec.json.encode(detail)) for key, detail in step.details.items()}
+        return Entry(details, outputs)
+
+    async def _finish_log(self, key: str, record: Record) -> set[str]:
+        """Do what any earlier save left undone; return the ids of the entries that were done just now."""
+        unfinished = [item for item in record.log.items() if (key, item[0]) not in self._finished]
+        for event_id, entry in unfinished:
+            await self._finish(key, event_id, entry)
+        return {event_id for event_id, _ in unfinished}
+
+    async def _finish(self, key: str, event_id: str, entry: Entry) -> None:
+        for detail_key, detail in entry.details.items():
+            await self._sidecar.insert(detail_key, bytes(detail))
+        await self._publish(entry)
+        self._finished[key, event_id] = None
+        if len(self._finished) > FINISHED_MAX:
+            self._finished.popitem(last=False)
+
+    async def _publish(self, entry: Entry) -> None:
+        for component, event in entry.outputs:
+            topic = msgspec.json.decode(event, type=_Kind).type
+            await self._sidecar.publish(component, topic, bytes(event))

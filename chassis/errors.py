@@ -1,0 +1,21 @@
+"""Whose fault a failure is decides what happens next: the event's (never a retry) or the world's (always one)."""
+
+
+class EventFault(Exception):
+    """The event will never get better: it becomes a dead letter, and is answered 200."""
+
+
+class WorldFault(Exception):
+    """The sidecar, or something behind it, is away: the event is answered 500 and comes again."""
+
+
+class SidecarAway(WorldFault):
+    """A call to the sidecar failed, timed out, or was refused."""
+
+
+class Unreached(SidecarAway):
+    """Nothing was handed to the sidecar: no connection could be made."""
+
+
+class Conflict(Exception):
+    """Somebody else saved the record first: load again and decide again."""

@@ -1,0 +1,11 @@
+"""Types of event fields that more than one service reads; the bounds are those of the schemas in contracts/."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+CENTS_MAX = 10**12 - 1  # of one total or balance: far below 2^53, what every JSON reader keeps exactly
+
+Uuid = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")]
+Cents = Annotated[int, Meta(ge=0, le=CENTS_MAX)]
+Timestamp = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z\Z", max_length=32)]

@@ -1,0 +1,234 @@
+"""Serving: the sidecar's routes behind a token, subscriptions, readiness by a probe event, health by the store."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+import logging
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import msgspec
+import uvicorn
+from dapr.ext.fastapi import DaprApp
+from fastapi import FastAPI, Request, Response
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from chassis.dead_letters import DeadLetters
+from chassis.errors import EventFault, WorldFault
+from chassis.events import CloudEvent, timestamp
+from chassis.settings import Settings
+from chassis.sidecar import HttpSidecar, connect
+
+log = logging.getLogger(__name__)
+
+PROBE_SECONDS = 1.0  # between two probe events: the first ones may find no queue yet
+STOP_SECONDS_MAX = 15  # what is being answered at SIGTERM may take so long; longer than a sidecar call
+
+Handler = Callable[[bytes], Awaitable[None]]
+
+
+def now() -> datetime:
+    """The one clock of an app."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One topic of one pub/sub component, and what takes its events."""
+
+    component: str
+    topic: str
+    handle: Handler
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """One GET that a service answers to invocation; `find` gets the path's parameters and returns JSON, or None (404)."""
+
+    path: str
+    find: Callable[[Mapping[str, str]], Awaitable[bytes | None]]
+
+
+class Guard:
+    """Answers 403 to whoever asks for a guarded path without the app token, before anything else sees the request."""
+
+    def __init__(self, app: ASGIApp, token: str, guarded: Callable[[str], bool]) -> None:
+        self._app = app
+        self._token = token.encode()
+        self._guarded = guarded
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass on, or refuse."""
+        if scope["type"] == "http" and self._guarded(scope["path"]) and not self._knows(scope):
+            refusal = Response("this route is the sidecar's: the dapr-api-token header is missing or wrong\n", 403)
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _knows(self, scope: Scope) -> bool:
+        tokens = [value for name, value in scope["headers"] if name == b"dapr-api-token"]
+        return len(tokens) == 1 and hmac.compare_digest(tokens[0], self._token)
+
+
+class Probe:
+    """An event that an app sends to itself: when it comes back, the way through the broker is open both ways."""
+
+    def __init__(self, component: str, name: str) -> None:
+        self.component = component
+        self.topic = f"Probe-{name}"
+        self._name = name
+        self._back = asyncio.Event()
+
+    @property
+    def is_back(self) -> bool:
+        """Whether one came back since this process started."""
+        return self._back.is_set()
+
+    async def handle(self, _body: bytes) -> None:
+        """Take the event that came back."""
+        self._back.set()
+
+    async def send_until_back(self, sidecar: HttpSidecar) -> None:
+        """Publish, and again each second, until one is back."""
+        while not self.is_back:
+            probe_id = str(uuid.uuid4())
+            event = CloudEvent(
+                id=probe_id,
+                type=self.topic,
+                source=self._name,
+                subject=self._name,
+                correlationid=probe_id,
+                time=timestamp(now()),
+                data=msgspec.Raw(b"{}"),
+            )
+            with suppress(WorldFault):  # the sidecar is not up yet: that is what we wait for
+                await sidecar.publish("pubsub", self.topic, msgspec.json.encode(event))
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._back.wait(), PROBE_SECONDS)
+
+
+def subscribe(app: FastAPI, subscriptions: Sequence[Subscription], dead_letters: DeadLetters | None) -> None:
+    """Register each topic with the sidecar; an event's fault becomes a dead letter, the world's a redelivery."""
+    dapr_app = DaprApp(app)
+    for subscription in subscriptions:
+        dapr_app.subscribe(subscription.component, subscription.topic)(_route(subscription, dead_letters))
+    hide(app)
+
+
+def hide(app: FastAPI) -> None:
+    """Keep the sidecar's routes out of the public OpenAPI document."""
+    for route in app.routes:
+        if getattr(route, "path", "").startswith(("/dapr/", "/events/")):
+            route.include_in_schema = False  # type: ignore[attr-defined]  # only API routes have such paths
+
+
+def _route(subscription: Subscription, dead_letters: DeadLetters | None) -> Callable[[Request], Awaitable[Response]]:
+    async def take(request: Request) -> Response:
+        body = await request.body()
+        try:
+            try:
+                await subscription.handle(body)
+            except EventFault as fault:
+                log.error("dead letter from %s: %s", subscription.topic, fault)
+                if dead_letters is not None:
+                    trace = request.headers.get("traceparent", "")
+                    await dead_letters.write(subscription.topic, body, str(fault), trace)
+        except WorldFault as fault:
+            log.warning("%s comes again: %s", subscription.topic, fault)
+            return Response(status_code=500)
+        return Response(status_code=200)
+
+    return take
+
+
+Wiring = Callable[[HttpSidecar], tuple[Sequence[Subscription], Sequence[Read]]]
+
+
+def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
+    """Build the app of one service: its subscriptions, its reads, /healthz and /readyz.
+
+    `wire` gets the sidecar when the app starts, and says what there is to serve.
+    """
+    probe = Probe("pubsub", name)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with connect(settings.dapr_http_port, settings.dapr_api_token) as sidecar:
+            app.state.sidecar = sidecar
+            subscriptions, reads = wire(sidecar)
+            probe_subscription = Subscription(probe.component, probe.topic, probe.handle)
+            subscribe(app, [*subscriptions, probe_subscription], DeadLetters(sidecar, now))
+            for read in reads:
+                app.add_api_route(read.path, _reader(read), methods=["GET"])
+            async with background(probe.send_until_back(sidecar)):
+                yield
+
+    app = FastAPI(title=name, lifespan=lifespan, openapi_url=None)
+
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        sidecar: HttpSidecar = app.state.sidecar
+        if sidecar.store_away and not await sidecar.store_answers():
+            return Response("the store is away\n", 503)
+        return Response("alive\n")
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        missing = [] if probe.is_back else [f"{probe.topic} did not come back yet"]
+        return Response(
+            msgspec.json.encode({"missing": missing}), 503 if missing else 200, media_type="application/json"
+        )
+
+    return Guard(app, settings.app_api_token, lambda path: path != "/healthz")
+
+
+def _reader(read: Read) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        try:
+            body = await read.find(request.path_params)
+        except WorldFault as fault:
+            log.warning("read %s: %s", read.path, fault)
+            return Response(status_code=503)
+        if body is None:
+            return Response(b"{}", 404, media_type="application/json")
+        return Response(body, media_type="application/json")
+
+    return answer
+
+
+@asynccontextmanager
+async def background(work: Awaitable[None]) -> AsyncIterator[None]:
+    """Run `work` beside the block and end it with it."""
+    task = asyncio.ensure_future(work)
+    task.add_done_callback(_report)
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def _report(task: asyncio.Future[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        log.error("background work ended: %r", error)
+
+
+def run(app: ASGIApp, settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is being answered and return."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    uvicorn.run(
+        app,
+        host=settings.app_host,
+        port=settings.app_port,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        access_log=False,
+        log_level="warning",
+        timeout_graceful_shutdown=STOP_SECONDS_MAX,
+    )

@@ -1,0 +1,54 @@
+"""Settings come from the environment, are read once, and stop the start by name when they are missing or wrong."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+REQUIRED = object()
+
+
+class SettingError(SystemExit):
+    """A setting is missing or wrong; the process ends with one line that names it."""
+
+    def __init__(self, name: str, why: str) -> None:
+        super().__init__(f"setting {name}: {why}")
+
+
+def text(environ: Mapping[str, str], name: str, default: str | None = None) -> str:
+    """Read a setting that may not be empty."""
+    value = environ.get(name) or default
+    if not value:
+        raise SettingError(name, "is missing (see the table of settings in README.md)")
+    return value
+
+
+def whole(environ: Mapping[str, str], name: str, low: int, high: int, default: int | None = None) -> int:
+    """Read a whole number between `low` and `high`, both included."""
+    value = text(environ, name, None if default is None else str(default))
+    if not (value.isascii() and value.isdigit() and low <= int(value) <= high):
+        raise SettingError(name, f"{value!r} is not a whole number from {low} to {high}")
+    return int(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What every app needs: where it listens, where its sidecar is, and the two tokens."""
+
+    app_host: str
+    app_port: int
+    dapr_http_port: int
+    app_api_token: str
+    dapr_api_token: str
+
+
+def read(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings that every app has."""
+    return Settings(
+        app_host=text(environ, "APP_HOST", "127.0.0.1"),
+        app_port=whole(environ, "APP_PORT", 1, 65535),
+        dapr_http_port=whole(environ, "DAPR_HTTP_PORT", 1, 65535),
+        app_api_token=text(environ, "APP_API_TOKEN"),
+        dapr_api_token=text(environ, "DAPR_API_TOKEN"),
+    )

@@ -1,0 +1,162 @@
+"""The sidecar's HTTP API through one aiohttp session: state with ETags, publish, invoke."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, TCPConnector
+from yarl import URL
+
+from chassis.errors import Conflict, SidecarAway, Unreached
+from chassis.events import CONTENT_TYPE
+
+STORE = "statestore"
+CALL_SECONDS_MAX = 10.0  # one state or publish call; longer than a store's failover pause, shorter than the redelivery
+CONNECTIONS_MAX = 512
+BULK_PARALLELISM = 10
+FIRST_WRITE = {"concurrency": "first-write"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call to the sidecar came back with."""
+
+    status: int
+    body: bytes
+    etag: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.body[:300]!r}"
+
+
+class HttpSidecar:
+    """The real sidecar of this process; `connect` makes it."""
+
+    def __init__(self, session: ClientSession) -> None:
+        self._session = session
+        self.store_away = False  # the last state call failed: /healthz says so until one succeeds
+
+    async def load(self, key: str) -> tuple[bytes | None, str | None]:
+        """Return the value and its ETag, or (None, None)."""
+        answer = await self._state_call("GET", f"/v1.0/state/{STORE}/{quote(key, safe='')}")
+        if answer.status == 204 or (answer.status == 200 and not answer.body):
+            return None, None
+        if answer.status != 200:
+            raise self._store_failed(f"load of {key}: {answer}")
+        return answer.body, answer.etag
+
+    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values in the order of their keys, None for those that are not there."""
+        if not keys:
+            return []
+        request = msgspec.json.encode({"keys": list(dict.fromkeys(keys)), "parallelism": BULK_PARALLELISM})
+        answer = await self._state_call("POST", f"/v1.0/state/{STORE}/bulk", request)
+        if answer.status != 200:
+            raise self._store_failed(f"bulk load: {answer}")
+        found: dict[str, bytes] = {}
+        for item in msgspec.json.decode(answer.body, type=list[_BulkItem]):
+            if item.error:
+                raise self._store_failed(f"bulk load of {item.key}: {item.error}")
+            found[item.key] = bytes(item.data)
+        return [found.get(key) or None for key in keys]
+
+    async def save(self, key: str, value: bytes, etag: str | None) -> None:
+        """Write if the ETag still holds, or with None if the key is free; raise Conflict otherwise.
+
+        Stores name a conflict in many ways (a lost insert may even come back as a server error), so any answer that is
+        not a success means: load again and decide again. If the store is away, that load says so.
+        """
+        item: dict[str, Any] = {"key": key, "value": msgspec.Raw(value), "options": FIRST_WRITE}
+        if etag is not None:
+            item["etag"] = etag
+        answer = await self._state_call("POST", f"/v1.0/state/{STORE}", msgspec.json.encode([item]))
+        if answer.status not in (200, 201, 204):
+            raise Conflict(f"save of {key}: {answer}")
+
+    async def insert(self, key: str, value: bytes) -> bool:
+        """Write if the key is free; say whether it was."""
+        try:
+            await self.save(key, value, None)
+        except Conflict as conflict:
+            present, _ = await self.load(key)
+            if present is None:
+                raise self._store_failed(str(conflict)) from conflict
+            return False
+        return True
+
+    async def publish(self, component: str, topic: str, event: bytes) -> None:
+        """Hand a whole CloudEvent to the broker; returning means that the sidecar says it was taken."""
+        answer = await self._call("POST", f"/v1.0/publish/{component}/{topic}", event, CONTENT_TYPE)
+        if answer.status not in (200, 204):
+            raise SidecarAway(f"publish to {topic}: {answer}")
+
+    async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:
+        """GET a path of another service through both sidecars; its status is the caller's to read."""
+        return await self._call("GET", f"/v1.0/invoke/{app_id}/method{path}", seconds_max=seconds_max)
+
+    async def store_answers(self) -> bool:
+        """Try one read, within the 500 ms that the sidecar gives a health probe."""
+        try:
+            answer = await self._call("GET", f"/v1.0/state/{STORE}/health-probe", seconds_max=0.4)
+        except SidecarAway:
+            self.store_away = True
+        else:
+            self.store_away = answer.status not in (200, 204)
+        return not self.store_away
+
+    async def _state_call(self, method: str, path: str, body: bytes | None = None) -> Answer:
+        try:
+            answer = await self._call(method, path, body)
+        except SidecarAway:
+            self.store_away = True
+            raise
+        if answer.status < 300:
+            self.store_away = False
+        return answer
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        seconds_max: float = CALL_SECONDS_MAX,
+    ) -> Answer:
+        try:
+            async with self._session.request(
+                method,
+                URL(path, encoded=True),
+                data=body,
+                headers=None if body is None else {"content-type": content_type},
+                timeout=ClientTimeout(total=seconds_max),
+            ) as response:
+                return Answer(response.status, await response.read(), response.headers.get("ETag"))
+        except ClientConnectorError as error:
+            raise Unreached(f"{method} {path}: {error}") from error
+        except (ClientError, TimeoutError, OSError) as error:
+            raise SidecarAway(f"{method} {path}: {type(error).__name__} {error}") from error
+
+    def _store_failed(self, why: str) -> SidecarAway:
+        self.store_away = True
+        return SidecarAway(why)
+
+
+class _BulkItem(msgspec.Struct):
+    key: str
+    data: msgspec.Raw = msgspec.Raw(b"")
+    error: str = ""
+
+
+@asynccontextmanager
+async def connect(dapr_http_port: int, dapr_api_token: str) -> AsyncIterator[HttpSidecar]:
+    """Open the one session of this process; nothing is sent before the first call."""
+    connector = TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=60)
+    headers = {"dapr-api-token": dapr_api_token} if dapr_api_token else {}
+    base = f"http://127.0.0.1:{dapr_http_port}"
+    async with ClientSession(base, connector=connector, headers=headers) as session:
+        yield HttpSidecar(session)

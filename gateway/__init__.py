@@ -1,0 +1,1 @@
+"""The Gateway: HTTP in, commands out, replies back by subscription, reads by service invocation."""

@@ -1,0 +1,151 @@
+"""The Gateway, wired."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from chassis import settings
+from chassis.serve import Guard, Probe, Subscription, background, run, subscribe
+from chassis.sidecar import connect
+from gateway import bodies, openapi
+from gateway.commands import Commands
+from gateway.gets import OWNERS, POST_PATHS, Gets
+from gateway.held import Held
+from gateway.known_users import KnownUsers
+from gateway.posts import Posts
+from gateway.problems import Problem, method_not_allowed, not_found
+from gateway.promises import Promises
+from gateway.ready import Readiness
+from gateway.replies import MEANINGS, Replies
+
+log = logging.getLogger(__name__)
+
+SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config")
+Post = Callable[[Posts, Request], Awaitable[Response]]
+POSTS: dict[str, tuple[Post, type[BaseModel]]] = {
+    "/user/register": (Posts.register, bodies.RegisterBody),
+    "/account/deposit": (Posts.deposit, bodies.DepositBody),
+    "/order/create": (Posts.order, bodies.OrderBody),
+}
+
+
+def gateway(config: settings.Settings, pod_name: str) -> ASGIApp:
+    """Build the app: public routes, and the sidecar's behind the app token."""
+    probe = Probe("replies", pod_name)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with connect(config.dapr_http_port, config.dapr_api_token) as sidecar:
+            held, promises, known_users = Held(), Promises(sidecar), KnownUsers(sidecar)
+            app.state.posts = Posts(Commands(sidecar, held, promises), known_users)
+            app.state.gets = Gets(sidecar, promises)
+            app.state.readiness = readiness = Readiness(sidecar, probe)
+            replies = Replies(held, promises, known_users)
+            topics = [Subscription("replies", topic, partial(replies.handle, topic)) for topic in MEANINGS]
+            subscribe(app, [*topics, Subscription("replies", probe.topic, probe.handle)], dead_letters=None)
+            async with background(readiness.wait()):
+                yield
+            await promises.close()
+
+    app = FastAPI(title="Sidecart", version="1", lifespan=lifespan, redoc_url=None)
+    openapi.document(app)
+    _problems(app)
+    _health(app)
+    for path, (handler, body) in POSTS.items():
+        _post(app, path, handler, body)
+    for path, app_id in OWNERS.items():
+        _get(app, path, app_id)
+    return Guard(app, config.app_api_token, lambda path: path.startswith(SIDECAR_PATHS))
+
+
+def _post(app: FastAPI, path: str, handler: Post, body: type[BaseModel]) -> None:
+    async def post(request: Request) -> Response:
+        return await handler(request.app.state.posts, request)
+
+    app.add_api_route(
+        path,
+        post,
+        methods=["POST"],
+        summary=handler.__doc__,
+        status_code=201,
+        openapi_extra=openapi.takes(body),
+        responses={
+            202: {"description": "promised; see Location"},
+            **openapi.problems(400, 404, 409, 413, 415, 422, 503),
+        },
+    )
+
+
+def _get(app: FastAPI, path: str, app_id: str) -> None:
+    async def get(request: Request) -> Response:
+        gets: Gets = request.app.state.gets
+        return await gets.read(app_id, request)
+
+    parameters = [
+        {"in": "path", "name": name, "required": True, "schema": {"type": "string", "format": "uuid"}}
+        for name in ("id", "deposit_id")
+        if "{" + name + "}" in path
+    ]
+    app.add_api_route(
+        path,
+        get,
+        methods=["GET"],
+        summary=f"Read it from the {app_id} service.",
+        openapi_extra={"parameters": parameters},
+        responses={202: {"description": "promised, not made yet"}, **openapi.problems(404, 503)},
+    )
+
+
+def _health(app: FastAPI) -> None:
+    @app.get("/healthz")
+    async def healthz() -> Response:
+        """Alive."""
+        return Response("alive\n")
+
+    @app.get("/readyz", responses={503: {"description": "not ready; says what is missing"}})
+    async def readyz(request: Request) -> Response:
+        """Able to serve."""
+        missing = request.app.state.readiness.missing()
+        body: dict[str, Any] = {"missing": missing}
+        return Response(msgspec.json.encode(body), 503 if missing else 200, media_type="application/json")
+
+
+def _problems(app: FastAPI) -> None:
+    @app.exception_handler(Problem)
+    async def problem(request: Request, raised: Problem) -> Response:
+        return raised.response(request)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, raised: HTTPException) -> Response:
+        if raised.status_code == 405:
+            allow = "POST" if request.url.path in POST_PATHS else (raised.headers or {}).get("Allow", "GET")
+            return method_not_allowed(allow).response(request)
+        if raised.status_code == 404:
+            return not_found(request.url.path[:200]).response(request)
+        return Problem(raised.status_code, "http", str(raised.detail)).response(request)
+
+    @app.exception_handler(Exception)
+    async def bug(request: Request, raised: Exception) -> Response:
+        log.error("a bug: %s %s", request.method, request.url.path, exc_info=raised)
+        return Problem(500, "internal", "something is wrong on our side; it was logged").response(request)
+
+
+def main() -> None:
+    """Read the settings and serve."""
+    config = settings.read()
+    run(gateway(config, settings.text(os.environ, "POD_NAME", "gateway-0")), config)
+
+
+if __name__ == "__main__":
+    main()

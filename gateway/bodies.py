@@ -1,0 +1,128 @@
+"""What a caller may send: read within limits, parsed strictly, every wrong field named."""
+
+from __future__ import annotations
+
+import re
+from email.message import Message
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, ValidationError, model_validator
+from pydantic_core import from_json
+
+from gateway.problems import Problem
+
+BODY_BYTES_MAX = 256 * 1024
+DRAIN_BYTES_MAX = 8 * 1024 * 1024  # read and thrown away, so that the caller can read the 413
+CENTS_MAX = 10**12 - 1
+ERRORS_MAX = 100  # wrong fields named in one answer
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+B = TypeVar("B", bound=BaseModel)
+
+
+def _printable(text: str) -> str:
+    if CONTROL.search(text):
+        raise ValueError("must not hold line breaks or other control characters")
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+def _short(address: str) -> str:
+    if len(address) > 254:
+        raise ValueError("must have at most 254 characters")
+    return address
+
+
+Printable = AfterValidator(_printable)
+Id = Annotated[str, Field(pattern=UUID, description="a UUID in lower case")]
+
+
+class Strict(BaseModel):
+    """No coercion, no unknown fields."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class RegisterBody(Strict):
+    """POST /user/register."""
+
+    email: Annotated[EmailStr, Field(max_length=254), AfterValidator(_short)]
+    name: Annotated[str, Field(min_length=1, max_length=200), Printable]
+
+
+class DepositBody(Strict):
+    """POST /account/deposit."""
+
+    user_id: Id
+    amount_cents: Annotated[int, Field(ge=1, le=CENTS_MAX)]
+
+
+class Item(Strict):
+    """So many of one thing, at a price each."""
+
+    sku: Annotated[str, Field(min_length=1, max_length=64), Printable]
+    quantity: Annotated[int, Field(ge=1, le=10_000)]
+    unit_price_cents: Annotated[int, Field(ge=0, le=10**9)]
+
+
+class OrderBody(Strict):
+    """POST /order/create."""
+
+    user_id: Id
+    items: Annotated[list[Item], Field(min_length=1, max_length=1_000)]
+
+    @model_validator(mode="after")
+    def _total(self) -> OrderBody:
+        if sum(item.quantity * item.unit_price_cents for item in self.items) > CENTS_MAX:
+            raise ValueError(f"the total of the order must be at most {CENTS_MAX} cents")
+        return self
+
+
+async def read(request: Request, kind: type[B]) -> B:
+    """Read and check the body of one request; raise Problem 400, 413, 415 or 422."""
+    _check_type(request.headers.get("content-type", ""))
+    body = await _bytes(request)
+    try:
+        value: Any = from_json(body, allow_inf_nan=False)
+    except ValueError as error:
+        raise Problem(400, "not_json", f"the body is not JSON in UTF-8: {error}") from error
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise Problem(422, "invalid", "the body is not valid; see errors", errors=_errors(error)) from error
+
+
+def _check_type(header: str) -> None:
+    parsed = Message()
+    parsed["content-type"] = header
+    charset = parsed.get_param("charset", "utf-8")
+    if parsed.get_content_type() != "application/json" or str(charset).lower() not in ("utf-8", "utf8"):
+        raise Problem(415, "unsupported_media_type", "send content-type: application/json, in UTF-8")
+
+
+async def _bytes(request: Request) -> bytes:
+    size, chunks = 0, []
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size <= BODY_BYTES_MAX:
+            chunks.append(chunk)
+        elif size > DRAIN_BYTES_MAX:
+            break
+    if size > BODY_BYTES_MAX:
+        raise Problem(413, "too_large", f"the body may have {BODY_BYTES_MAX} bytes", headers={"Connection": "close"})
+    return b"".join(chunks)
+
+
+def _errors(error: ValidationError) -> list[dict[str, str]]:
+    return [
+        {"pointer": "".join(f"/{_escaped(part)}" for part in each["loc"]), "detail": each["msg"]}
+        for each in error.errors(include_url=False, include_input=False, include_context=False)[:ERRORS_MAX]
+    ]
+
+
+def _escaped(part: int | str) -> str:
+    """One step of a JSON pointer (RFC 6901); an unknown field's name is the caller's, so it is cut."""
+    return str(part)[:100].replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,71 @@
+"""Reads: asked of the service that owns the resource, by invocation; a promise answers for what is not there yet."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+import msgspec
+from fastapi import Request, Response
+
+from chassis.errors import SidecarAway
+from chassis.sidecar import Answer, HttpSidecar
+from gateway.ids import is_uuid
+from gateway.problems import method_not_allowed, not_found, unavailable
+from gateway.promises import Promises
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS_MAX = 2.0
+OWNERS = {  # route -> app-id of the service that answers it, under the same path
+    "/user/{id}": "user",
+    "/account/{id}": "billing",
+    "/account/{id}/deposit/{deposit_id}": "billing",
+    "/order/{id}": "order",
+    "/notification/{id}": "notification",
+}
+POST_PATHS = ("/user/register", "/account/deposit", "/order/create")
+
+
+@dataclass(frozen=True, slots=True)
+class Gets:
+    """Handlers of the GET routes."""
+
+    sidecar: HttpSidecar
+    promises: Promises
+
+    async def read(self, app_id: str, request: Request) -> Response:
+        """Return what the service knows; 202 for what is promised, 404 for what nobody knows, 503 when it is away."""
+        path = request.url.path
+        if path in POST_PATHS:
+            raise method_not_allowed("POST")
+        if not all(is_uuid(value) for value in request.path_params.values()):
+            raise not_found(f"{path[:200]}: an id is a UUID in lower case")
+        answer = await self._ask(app_id, path)
+        if answer is not None and answer.status == 200:
+            return Response(answer.body, media_type="application/json")
+        if self.promises.promised(path):
+            body = msgspec.json.encode({**_ids(path), "status": "accepted"})
+            return Response(body, 202, {"Retry-After": "1"}, "application/json")
+        if answer is not None and answer.status == 404:
+            raise not_found(path)
+        raise unavailable(f"the {app_id} service does not answer; try again")
+
+    async def _ask(self, app_id: str, path: str) -> Answer | None:
+        try:
+            return await self.sidecar.invoke(app_id, path, READ_SECONDS_MAX)
+        except SidecarAway as fault:
+            log.warning("read %s: %s", path, fault)
+            return None
+
+
+def _ids(path: str) -> dict[str, str]:
+    """The ids in a location, under the names that the 201 gives them."""
+    match path.split("/")[1:]:
+        case ["account", user_id, "deposit", deposit_id]:
+            return {"deposit_id": deposit_id, "user_id": user_id}
+        case ["order", order_id]:
+            return {"order_id": order_id}
+        case [_, user_id]:
+            return {"user_id": user_id}
+    raise AssertionError(f"no resource is at {path}")

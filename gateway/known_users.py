@@ -1,0 +1,40 @@
+"""The users that are known to exist: a bounded memory of positive answers, for users are never removed."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from chassis.errors import SidecarAway
+from chassis.sidecar import HttpSidecar
+
+KNOWN_MAX = 100_000  # about 15 MB; the least recently used is forgotten, and asked for again
+ASK_SECONDS_MAX = 0.5
+
+
+class KnownUsers:
+    """Answers whether a user exists, from memory or from the User Service."""
+
+    def __init__(self, sidecar: HttpSidecar) -> None:
+        self._sidecar = sidecar
+        self._known: OrderedDict[str, None] = OrderedDict()
+
+    def add(self, user_id: str) -> None:
+        """Remember one."""
+        self._known[user_id] = None
+        self._known.move_to_end(user_id)
+        if len(self._known) > KNOWN_MAX:
+            self._known.popitem(last=False)
+
+    async def may_exist(self, user_id: str) -> bool:
+        """False only when the User Service says so; when it does not answer in time the order goes on all the same."""
+        if user_id not in self._known:
+            try:
+                answer = await self._sidecar.invoke("user", f"/user/{user_id}", ASK_SECONDS_MAX)
+            except SidecarAway:
+                return True
+            if answer.status == 404:
+                return False
+            if answer.status != 200:
+                return True
+        self.add(user_id)
+        return True

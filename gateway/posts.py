@@ -1,0 +1,93 @@
+"""The three calls that change something: each is one command, held until its event comes back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import msgspec
+from fastapi import Request, Response
+
+from gateway import bodies
+from gateway.commands import Commands, command
+from gateway.ids import resource_id
+from gateway.known_users import KnownUsers
+from gateway.preferences import preference
+from gateway.problems import Problem, not_found
+from gateway.promises import Command
+from gateway.replies import meaning
+
+KEY = re.compile(r"^[\x21-\x7e]{1,255}$", re.ASCII)
+RETRY_AFTER_SECONDS = "1"
+
+
+@dataclass(frozen=True, slots=True)
+class Posts:
+    """Handlers of the POST routes."""
+
+    commands: Commands
+    known_users: KnownUsers
+
+    async def register(self, request: Request) -> Response:
+        """Register a user: 201 when it is a fact, 202 when it is promised, 409 when the address is taken."""
+        key = _idempotency_key(request)
+        body = await bodies.read(request, bodies.RegisterBody)
+        user_id = resource_id("/user/register", body.email.casefold(), key)
+        made = command("UserCreateRequested", user_id, f"/user/{user_id}", body.model_dump(), {"user_id": user_id})
+        return await self._carry(request, made, {"user_id": user_id})
+
+    async def deposit(self, request: Request) -> Response:
+        """Pay money in: 201 with the new balance, 202 when it is promised, 404 when there is no such user."""
+        key = _idempotency_key(request)
+        body = await bodies.read(request, bodies.DepositBody)
+        await self._must_exist(body.user_id)
+        deposit_id = resource_id("/account/deposit", body.user_id, key)
+        location = f"/account/{body.user_id}/deposit/{deposit_id}"
+        ids = {"deposit_id": deposit_id}
+        made = command("AccountDepositRequested", deposit_id, location, body.model_dump(), ids)
+        return await self._carry(request, made, {"deposit_id": deposit_id, "user_id": body.user_id})
+
+    async def order(self, request: Request) -> Response:
+        """Place an order: 201 with its payment pending, 202 when it is promised, 404 when there is no such user."""
+        key = _idempotency_key(request)
+        body = await bodies.read(request, bodies.OrderBody)
+        await self._must_exist(body.user_id)
+        order_id = resource_id("/order/create", body.user_id, key)
+        location = f"/order/{order_id}"
+        made = command("OrderCreateRequested", order_id, location, body.model_dump(), {"order_id": order_id})
+        return await self._carry(request, made, {"order_id": order_id, "user_id": body.user_id})
+
+    async def _must_exist(self, user_id: str) -> None:
+        if not await self.known_users.may_exist(user_id):
+            raise not_found(f"user {user_id}")
+
+    async def _carry(self, request: Request, made: Command, ids: dict[str, str]) -> Response:
+        wanted = preference(request.headers.getlist("prefer"))
+        headers = {"Location": made.location}
+        if wanted.applied:
+            headers["Preference-Applied"] = wanted.applied
+        reply = await self.commands.carry(made, wanted.wait_seconds)
+        if reply is None:
+            headers["Retry-After"] = RETRY_AFTER_SECONDS
+            return _json(msgspec.json.encode({**ids, "status": "accepted"}), 202, headers)
+        meant = meaning(reply)
+        if isinstance(meant, Problem):
+            raise meant
+        return _json(meant.body, 201, headers)
+
+
+def _json(body: bytes, status: int, headers: dict[str, str]) -> Response:
+    return Response(body, status, headers, "application/json")
+
+
+def _idempotency_key(request: Request) -> str | None:
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
+        return None
+    if len(keys) > 1 or not KEY.match(keys[0]):
+        raise Problem(
+            400,
+            "bad_idempotency_key",
+            "Idempotency-Key must be one header of 1 to 255 visible ASCII characters",
+        )
+    return keys[0]

@@ -1,0 +1,44 @@
+"""Readiness: the gateway can serve when its own event came back and each service said once that it is ready."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+
+from chassis.errors import SidecarAway
+from chassis.serve import Probe
+from chassis.sidecar import HttpSidecar
+
+log = logging.getLogger(__name__)
+
+SERVICES = ("user", "billing", "order", "notification")
+ASK_SECONDS_MAX = 2.0
+PAUSE_SECONDS = 0.3
+
+
+class Readiness:
+    """What is still missing before this gateway can serve."""
+
+    def __init__(self, sidecar: HttpSidecar, probe: Probe) -> None:
+        self._sidecar = sidecar
+        self._probe = probe
+        self._unseen = set(SERVICES)
+
+    def missing(self) -> list[str]:
+        """Say it in words; empty when ready."""
+        probe = [] if self._probe.is_back else [f"{self._probe.topic} did not come back yet"]
+        return probe + [f"the {name} service is not ready yet" for name in SERVICES if name in self._unseen]
+
+    async def wait(self) -> None:
+        """Send the probe and ask the services until nothing is missing."""
+        asking = [self._ask(name) for name in SERVICES]
+        await asyncio.gather(self._probe.send_until_back(self._sidecar), *asking)
+
+    async def _ask(self, name: str) -> None:
+        while name in self._unseen:
+            with suppress(SidecarAway):  # not up yet: that is what we wait for
+                if (await self._sidecar.invoke(name, "/readyz", ASK_SECONDS_MAX)).status == 200:
+                    self._unseen.discard(name)
+                    return
+            await asyncio.sleep(PAUSE_SECONDS)

@@ -1,0 +1,125 @@
+"""The events that answer commands: what each means to the caller, as an answer or as a problem."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+
+from chassis.errors import EventFault
+from chassis.events import parse
+from gateway.held import Held, Reply
+from gateway.known_users import KnownUsers
+from gateway.problems import Problem
+from gateway.promises import Promises
+
+
+class UserCreated(msgspec.Struct, frozen=True):
+    """A user is registered."""
+
+    user_id: str
+    email: str
+    name: str
+
+
+class AccountDeposited(msgspec.Struct, frozen=True):
+    """Money was paid in."""
+
+    deposit_id: str
+    user_id: str
+    balance_cents: int
+
+
+class OrderCreated(msgspec.Struct, frozen=True):
+    """An order is placed."""
+
+    order_id: str
+    user_id: str
+    items: msgspec.Raw
+    amount_cents: int
+
+
+class Rejected(msgspec.Struct, frozen=True):
+    """A command was refused."""
+
+    reason: Literal["email_taken", "key_reused", "balance_limit"]
+
+
+class OrderAnswer(msgspec.Struct, frozen=True):
+    """The body of the 201 for an order."""
+
+    order_id: str
+    user_id: str
+    items: msgspec.Raw
+    amount_cents: int
+    status: str = "payment_pending"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A 201: its body."""
+
+    body: bytes
+
+
+def _user(data: msgspec.Raw) -> Answer:
+    return Answer(msgspec.json.encode(msgspec.json.decode(data, type=UserCreated)))
+
+
+def _deposit(data: msgspec.Raw) -> Answer:
+    return Answer(msgspec.json.encode(msgspec.json.decode(data, type=AccountDeposited)))
+
+
+def _order(data: msgspec.Raw) -> Answer:
+    order = msgspec.json.decode(data, type=OrderCreated)
+    return Answer(msgspec.json.encode(OrderAnswer(order.order_id, order.user_id, order.items, order.amount_cents)))
+
+
+def _refusal(data: msgspec.Raw) -> Problem:
+    match msgspec.json.decode(data, type=Rejected).reason:
+        case "email_taken":
+            return Problem(409, "email_taken", "another user has this e-mail address")
+        case "balance_limit":
+            return Problem(409, "balance_limit", "the balance would pass the limit of 999999999999 cents")
+        case "key_reused":
+            return Problem(422, "key_reused", "this Idempotency-Key was used with another body; choose a new key")
+
+
+MEANINGS: Mapping[str, Callable[[msgspec.Raw], Answer | Problem]] = {
+    "UserCreated": _user,
+    "UserCreateRejected": _refusal,
+    "AccountDeposited": _deposit,
+    "AccountDepositRejected": _refusal,
+    "OrderCreated": _order,
+    "OrderCreateRejected": _refusal,
+}
+
+
+def meaning(reply: Reply) -> Answer | Problem:
+    """Decode a reply."""
+    return MEANINGS[reply.topic](reply.data)
+
+
+class Replies:
+    """Takes reply events; most are for another replica, or for nobody any more, so nothing is decoded early."""
+
+    def __init__(self, held: Held, promises: Promises, known_users: KnownUsers) -> None:
+        self._held = held
+        self._promises = promises
+        self._known_users = known_users
+
+    async def handle(self, topic: str, body: bytes) -> None:
+        """Answer whoever waits; a malformed reply is an EventFault, and changes nothing."""
+        envelope = parse(topic, body)
+        reply = Reply(topic, envelope.data)
+        if self._held.is_waiting(envelope.correlationid) or self._promises.is_pending(envelope.correlationid):
+            try:
+                meant = meaning(reply)
+            except ValueError as error:
+                raise EventFault(f"malformed reply: {error}") from error
+            self._promises.settle(envelope.correlationid, meant if isinstance(meant, Problem) else None)
+            self._held.settle(envelope.correlationid, reply)
+        if topic == "UserCreated" and envelope.subject:
+            self._known_users.add(envelope.subject)

@@ -1,0 +1,1 @@
+"""The four services: each a pure step, wired to the chassis."""

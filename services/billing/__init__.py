@@ -1,0 +1,1 @@
+"""The Billing Service: accounts, deposits and payments; it owns the money."""

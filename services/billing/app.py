@@ -1,0 +1,67 @@
+"""The Billing Service, wired."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import msgspec
+
+from chassis import settings
+from chassis.deliver import Record, Service, Shell
+from chassis.serve import Read, Subscription, now, run, service_app
+from chassis.sidecar import HttpSidecar
+from services.billing import domain
+from services.billing.events import INPUTS, Input
+
+SERVICE: Service[domain.Account, Input] = Service(
+    name="billing",
+    inputs=INPUTS,
+    state=domain.Account,
+    details={"deposit": domain.Deposit, "payment": domain.Payment},
+    key=domain.key,
+    detail_key=domain.detail_key,
+    step=domain.step,
+    subject=domain.subject,
+)
+
+
+class AccountView(msgspec.Struct):
+    """An account as readers see it."""
+
+    user_id: str
+    account_id: str
+    balance_cents: int
+
+
+def wire(sidecar: HttpSidecar) -> tuple[Sequence[Subscription], Sequence[Read]]:
+    """Say what this service takes, and what it answers."""
+    shell = Shell(SERVICE, sidecar, now)
+
+    async def find_account(params: Mapping[str, str]) -> bytes | None:
+        value, _ = await sidecar.load(f"account:{params['user_id']}")
+        if value is None:
+            return None
+        record = msgspec.json.decode(value, type=Record)
+        account = msgspec.json.decode(record.state, type=AccountView | None)
+        return None if account is None else msgspec.json.encode(account)
+
+    async def find_deposit(params: Mapping[str, str]) -> bytes | None:
+        value, _ = await sidecar.load(f"deposit:{params['id']}")
+        if value is None:
+            return None
+        deposit = msgspec.json.decode(value, type=domain.Deposit)
+        return value if deposit.user_id == params["user_id"] else None
+
+    return [Subscription("pubsub", topic, partial(shell.deliver, topic)) for topic in INPUTS], [
+        Read("/account/{user_id}", find_account),
+        Read("/account/{user_id}/deposit/{id}", find_deposit),
+    ]
+
+
+def main() -> None:
+    """Read the settings and serve."""
+    config = settings.read()
+    run(service_app(SERVICE.name, config, wire), config)
+
+
+if __name__ == "__main__":
+    main()

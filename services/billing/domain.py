@@ -1,0 +1,150 @@
+"""The account: every movement of money is decided once, by its own id, and remembered for ever."""
+
+import uuid
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal, assert_never
+
+from chassis.deliver import Step
+from chassis.events import Received
+from chassis.fields import CENTS_MAX
+from services.billing.events import (
+    AccountDeposited,
+    AccountDepositRejected,
+    AccountDepositRequested,
+    BillingAccountCreated,
+    Input,
+    OrderPaymentCreated,
+    OrderPaymentFailed,
+    OrderPaymentRequested,
+    Output,
+    UserCreated,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A user's money; `announced` once UserCreated was seen, for money may arrive before it."""
+
+    user_id: str
+    account_id: str
+    balance_cents: int = 0
+    announced: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Deposit:
+    """What became of a deposit: refused if `reason` is set, else the balance right after it."""
+
+    deposit_id: str
+    user_id: str
+    command_id: str
+    amount_cents: int
+    balance_cents: int
+    reason: Literal["balance_limit"] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Payment:
+    """What became of an order's payment: refused if `reason` is set."""
+
+    order_id: str
+    user_id: str
+    payment_id: str
+    amount_cents: int
+    reason: Literal["insufficient_funds", "too_late"] | None = None
+
+
+Detail = Deposit | Payment
+
+
+def key(event: Input) -> str:
+    """One record a user: the balance."""
+    return f"account:{event.user_id}"
+
+
+def detail_key(event: Input) -> str | None:
+    """Where the outcome of this movement of money is kept, if it is one."""
+    match event:
+        case AccountDepositRequested(deposit_id):
+            return f"deposit:{deposit_id}"
+        case OrderPaymentRequested(order_id):
+            return f"payment:{order_id}"
+        case UserCreated():
+            return None
+        case _:
+            assert_never(event)
+
+
+def subject(output: Output) -> str:
+    """The aggregate that the event is about: a user, a deposit, or an order."""
+    match output:
+        case BillingAccountCreated(user_id):
+            return user_id
+        case AccountDeposited(deposit_id) | AccountDepositRejected(deposit_id):
+            return deposit_id
+        case OrderPaymentCreated(order_id) | OrderPaymentFailed(order_id):
+            return order_id
+        case _:
+            assert_never(output)
+
+
+def step(state: Account | None, detail: Detail | None, received: Received[Input]) -> Step[Account]:
+    """Move money, once per deposit and once per order."""
+    event = received.event
+    account = state or Account(event.user_id, account_id=_named(event.user_id, "account"))
+    match event:
+        case UserCreated(user_id):
+            opened = BillingAccountCreated(user_id, account.account_id)
+            return Step(replace(account, announced=True), outputs=(opened,))
+        case AccountDepositRequested():
+            assert not isinstance(detail, Payment)
+            return _deposit(account, detail, event, received.correlation_id)
+        case OrderPaymentRequested():
+            assert not isinstance(detail, Deposit)
+            return _pay(account, detail, event, received.at)
+        case _:
+            assert_never(event)
+
+
+def _deposit(account: Account, known: Deposit | None, asked: AccountDepositRequested, command_id: str) -> Step[Account]:
+    if known is not None and known.command_id != command_id:
+        refusal = AccountDepositRejected(asked.deposit_id, asked.user_id, "key_reused")
+        return Step(account, outputs=(refusal,))
+    if known is not None:
+        return Step(account, outputs=(_announce_deposit(known),))
+    balance_cents = account.balance_cents + asked.amount_cents
+    deposit = Deposit(asked.deposit_id, asked.user_id, command_id, asked.amount_cents, balance_cents)
+    if balance_cents > CENTS_MAX:
+        deposit = replace(deposit, balance_cents=account.balance_cents, reason="balance_limit")
+    moved = replace(account, balance_cents=deposit.balance_cents)
+    return Step(moved, {f"deposit:{deposit.deposit_id}": deposit}, (_announce_deposit(deposit),))
+
+
+def _pay(account: Account, known: Payment | None, asked: OrderPaymentRequested, at: datetime) -> Step[Account]:
+    if known is not None:
+        return Step(account, outputs=(_announce_payment(known),))
+    payment = Payment(asked.order_id, asked.user_id, _named(asked.order_id, "payment"), asked.amount_cents)
+    if at > datetime.fromisoformat(asked.pay_before):
+        payment = replace(payment, reason="too_late")
+    elif account.balance_cents < asked.amount_cents:
+        payment = replace(payment, reason="insufficient_funds")
+    else:
+        account = replace(account, balance_cents=account.balance_cents - asked.amount_cents)
+    return Step(account, {f"payment:{payment.order_id}": payment}, (_announce_payment(payment),))
+
+
+def _announce_deposit(deposit: Deposit) -> AccountDeposited | AccountDepositRejected:
+    if deposit.reason:
+        return AccountDepositRejected(deposit.deposit_id, deposit.user_id, deposit.reason)
+    return AccountDeposited(deposit.deposit_id, deposit.user_id, deposit.amount_cents, deposit.balance_cents)
+
+
+def _announce_payment(payment: Payment) -> OrderPaymentCreated | OrderPaymentFailed:
+    if payment.reason:
+        return OrderPaymentFailed(payment.order_id, payment.user_id, payment.reason)
+    return OrderPaymentCreated(payment.order_id, payment.user_id, payment.payment_id)
+
+
+def _named(owner_id: str, word: str) -> str:
+    return str(uuid.uuid5(uuid.UUID(owner_id), word))

@@ -1,0 +1,1 @@
+"""The Notification Service: what users are told, by e-mail."""

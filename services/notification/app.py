@@ -1,0 +1,69 @@
+"""The Notification Service, wired."""
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import msgspec
+
+from chassis import settings
+from chassis.deliver import Record, Service, Shell
+from chassis.serve import Read, Subscription, now, run, service_app
+from chassis.sidecar import HttpSidecar
+from services.notification import domain
+from services.notification.events import INPUTS, Input
+from services.notification.mail import Mailer, MailServer
+
+SERVICE: Service[domain.Mailbox, Input] = Service(
+    name="notification",
+    inputs=INPUTS,
+    state=domain.Mailbox,
+    details={"order": domain.OrderNote, "notification": domain.Notification, "welcome": domain.Welcome},
+    key=domain.key,
+    detail_key=domain.detail_key,
+    step=domain.step,
+    subject=domain.about,
+    components={"EmailRequested": "mailbus"},
+)
+
+
+class NotificationView(msgspec.Struct):
+    """A mail as readers see it."""
+
+    order_id: str
+    kind: str
+    subject: str
+    sent_at: str | None = None
+
+
+def wire(server: MailServer, sender: str, sidecar: HttpSidecar) -> tuple[Sequence[Subscription], Sequence[Read]]:
+    """Say what this service takes, and what it answers."""
+    shell = Shell(SERVICE, sidecar, now)
+    mailer = Mailer(server, sender, sidecar, now)
+
+    async def find_mailbox(params: Mapping[str, str]) -> bytes | None:
+        value, _ = await sidecar.load(f"mailbox:{params['user_id']}")
+        if value is None:
+            return None
+        mailbox = msgspec.json.decode(msgspec.json.decode(value, type=Record).state, type=domain.Mailbox | None)
+        if mailbox is None:
+            return None
+        found = await sidecar.load_many([f"notification:{order_id}" for order_id in mailbox.recent])
+        notifications = [msgspec.json.decode(each, type=NotificationView) for each in found if each is not None]
+        return msgspec.json.encode({"user_id": mailbox.user_id, "notifications": notifications})
+
+    events = [Subscription("pubsub", topic, partial(shell.deliver, topic)) for topic in INPUTS]
+    mails = Subscription("mailbus", "EmailRequested", mailer.handle)
+    return [*events, mails], [Read("/notification/{user_id}", find_mailbox)]
+
+
+def main() -> None:
+    """Read the settings and serve."""
+    config = settings.read()
+    server = MailServer.from_url(settings.text(os.environ, "SMTP_URL"))
+    sender = settings.text(os.environ, "MAIL_FROM", "shop@localhost")
+    run(service_app(SERVICE.name, config, partial(wire, server, sender)), config)
+
+
+if __name__ == "__main__":
+    main()

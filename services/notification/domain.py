@@ -1,0 +1,152 @@
+"""The mailbox: whom to write to, and what each finished order's mail is; news may come before the address."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, assert_never
+
+from chassis.deliver import Step
+from chassis.events import Received
+from services.notification.events import (
+    EmailRequested,
+    Input,
+    Item,
+    OrderCreated,
+    OrderNotPaid,
+    OrderPaid,
+    UserCreated,
+)
+from services.notification.letters import News, letter, news, subject
+
+RECENT_MAX = 100  # finished orders that a mailbox lists, newest first
+WAITING_MAX = 100  # finished orders that wait for their user's address; with their letters below 1 MiB
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """Whom to write to."""
+
+    email: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mailbox:
+    """One user's mailbox; `waiting` is what was finished before we knew the address."""
+
+    user_id: str
+    contact: Contact | None = None
+    waiting: tuple[News, ...] = ()
+    recent: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class OrderNote:
+    """An order's data as it was placed."""
+
+    order_id: str
+    user_id: str
+    items: tuple[Item, ...]
+    amount_cents: int
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """One order's mail; `sent_at` is set once the mail server took it."""
+
+    order_id: str
+    user_id: str
+    kind: Literal["paid", "not_paid"]
+    subject: str
+    sent_at: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    """The news that had waited for the address, so that a repeated UserCreated can ask for the same mails."""
+
+    news: tuple[News, ...]
+
+
+Detail = OrderNote | Notification | Welcome
+
+
+def key(event: Input) -> str:
+    """One record a user."""
+    return f"mailbox:{event.user_id}"
+
+
+def detail_key(event: Input) -> str:
+    """Where what this event leads to is kept."""
+    match event:
+        case UserCreated(user_id):
+            return f"welcome:{user_id}"
+        case OrderCreated(order_id):
+            return f"order:{order_id}"
+        case OrderPaid(order_id) | OrderNotPaid(order_id):
+            return f"notification:{order_id}"
+        case _:
+            assert_never(event)
+
+
+def about(output: EmailRequested) -> str:
+    """The order that a mail is about."""
+    return output.order_id
+
+
+def step(state: Mailbox | None, detail: Detail | None, received: Received[Input]) -> Step[Mailbox]:
+    """Learn an address, note an order, or write the mail about a finished one."""
+    event = received.event
+    mailbox = state or Mailbox(event.user_id)
+    match event:
+        case UserCreated(_, email, name):
+            assert detail is None or isinstance(detail, Welcome)
+            return _meet(mailbox, detail, Contact(email, name))
+        case OrderCreated(order_id, user_id, items, amount_cents):
+            note = OrderNote(order_id, user_id, items, amount_cents)
+            return Step(state, {} if detail else {f"order:{order_id}": note})
+        case OrderPaid(order_id, _, items, amount_cents):
+            return _tell(mailbox, detail, news(order_id, items, amount_cents))
+        case OrderNotPaid(order_id, _, items, amount_cents, reason):
+            return _tell(mailbox, detail, news(order_id, items, amount_cents, reason))
+        case _:
+            assert_never(event)
+
+
+def _meet(mailbox: Mailbox, welcome: Welcome | None, contact: Contact) -> Step[Mailbox]:
+    """Keep the address; write what had waited for it, and write it again when the event is repeated."""
+    if mailbox.contact is not None:
+        told = welcome.news if welcome else ()
+        return Step(mailbox, outputs=tuple(_mail(mailbox.user_id, mailbox.contact, each) for each in told))
+    told = mailbox.waiting
+    details: dict[str, Detail] = {f"notification:{each.order_id}": _noted(mailbox.user_id, each) for each in told}
+    if told:
+        details[f"welcome:{mailbox.user_id}"] = Welcome(told)
+    met = replace(mailbox, contact=contact, waiting=())
+    return Step(met, details, tuple(_mail(mailbox.user_id, contact, each) for each in told))
+
+
+def _tell(mailbox: Mailbox, known: Detail | None, told: News) -> Step[Mailbox]:
+    """Write the mail about a finished order, or remember it until the address is known."""
+    if mailbox.contact is None:
+        if any(each.order_id == told.order_id for each in mailbox.waiting):
+            return Step(mailbox)
+        assert len(mailbox.waiting) < WAITING_MAX, f"{WAITING_MAX} finished orders wait for their user's address"
+        waiting = (*mailbox.waiting, told)
+        return Step(replace(mailbox, waiting=waiting, recent=_newest(mailbox.recent, told.order_id)))
+    mail = _mail(mailbox.user_id, mailbox.contact, told)
+    if known is not None:
+        return Step(mailbox, outputs=(mail,))
+    noted = _noted(mailbox.user_id, told)
+    listed = replace(mailbox, recent=_newest(mailbox.recent, told.order_id))
+    return Step(listed, {f"notification:{told.order_id}": noted}, (mail,))
+
+
+def _newest(recent: tuple[str, ...], order_id: str) -> tuple[str, ...]:
+    return (order_id, *(each for each in recent if each != order_id))[:RECENT_MAX]
+
+
+def _noted(user_id: str, told: News) -> Notification:
+    return Notification(told.order_id, user_id, told.kind, subject(told))
+
+
+def _mail(user_id: str, contact: Contact, told: News) -> EmailRequested:
+    return letter(user_id, contact.email, contact.name, told)

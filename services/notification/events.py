@@ -1,0 +1,83 @@
+"""The events that the Notification Service reads and writes."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from chassis.fields import Cents, Uuid
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """So many of one thing, at a price each."""
+
+    sku: Annotated[str, Meta(min_length=1, max_length=64)]
+    quantity: Annotated[int, Meta(ge=1, le=10_000)]
+    unit_price_cents: Annotated[int, Meta(ge=0, le=10**9)]
+
+
+Items = Annotated[tuple[Item, ...], Meta(min_length=1, max_length=1_000)]
+
+
+@dataclass(frozen=True, slots=True)
+class UserCreated:
+    """A user is registered: whom to write to."""
+
+    user_id: Uuid
+    email: Annotated[str, Meta(min_length=3, max_length=254)]
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+@dataclass(frozen=True, slots=True)
+class OrderCreated:
+    """An order is placed."""
+
+    order_id: Uuid
+    user_id: Uuid
+    items: Items
+    amount_cents: Cents
+
+
+@dataclass(frozen=True, slots=True)
+class OrderPaid:
+    """An order is paid: good news."""
+
+    order_id: Uuid
+    user_id: Uuid
+    items: Items
+    amount_cents: Cents
+
+
+@dataclass(frozen=True, slots=True)
+class OrderNotPaid:
+    """An order could not be paid: bad news."""
+
+    order_id: Uuid
+    user_id: Uuid
+    items: Items
+    amount_cents: Cents
+    reason: Literal["insufficient_funds", "too_late"]
+
+
+@dataclass(frozen=True, slots=True)
+class EmailRequested:
+    """A mail, written and addressed; `message_id` is the same whenever it is asked for again."""
+
+    message_id: Annotated[str, Meta(min_length=3, max_length=100)]
+    order_id: Uuid
+    user_id: Uuid
+    to: Annotated[str, Meta(min_length=3, max_length=254)]
+    subject: Annotated[str, Meta(min_length=1, max_length=200)]
+    text: Annotated[str, Meta(min_length=1)]
+    html: Annotated[str, Meta(min_length=1)]
+
+
+Input = UserCreated | OrderCreated | OrderPaid | OrderNotPaid
+Output = EmailRequested
+INPUTS: dict[str, type[Input]] = {
+    "UserCreated": UserCreated,
+    "OrderCreated": OrderCreated,
+    "OrderPaid": OrderPaid,
+    "OrderNotPaid": OrderNotPaid,
+}

@@ -1,0 +1,1 @@
+"""The Order Service: orders and what became of them."""

@@ -1,0 +1,70 @@
+"""The Order Service, wired."""
+
+import os
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from functools import partial
+
+import msgspec
+
+from chassis import settings
+from chassis.deliver import Record, Service, Shell
+from chassis.serve import Read, Subscription, now, run, service_app
+from chassis.sidecar import HttpSidecar
+from services.order import domain
+from services.order.events import INPUTS, Input, Item
+
+PAY_WITHIN_SECONDS = 900
+
+
+class OrderView(msgspec.Struct, omit_defaults=True):
+    """An order as readers see it."""
+
+    order_id: str
+    user_id: str
+    items: list[Item]
+    amount_cents: int
+    status: str
+    reason: str | None = None
+
+
+def service(pay_within: timedelta) -> Service[domain.Order, Input]:
+    """Describe the service to the shell."""
+    return Service(
+        name="order",
+        inputs=INPUTS,
+        state=domain.Order,
+        details={},
+        key=domain.key,
+        detail_key=lambda _: None,
+        step=partial(domain.step, pay_within=pay_within),
+        subject=domain.subject,
+    )
+
+
+def wire(pay_within: timedelta, sidecar: HttpSidecar) -> tuple[Sequence[Subscription], Sequence[Read]]:
+    """Say what this service takes, and what it answers."""
+    shell = Shell(service(pay_within), sidecar, now)
+
+    async def find_order(params: Mapping[str, str]) -> bytes | None:
+        value, _ = await sidecar.load(f"order:{params['id']}")
+        if value is None:
+            return None
+        record = msgspec.json.decode(value, type=Record)
+        order = msgspec.json.decode(record.state, type=OrderView | None)
+        return None if order is None else msgspec.json.encode(order)
+
+    return [Subscription("pubsub", topic, partial(shell.deliver, topic)) for topic in INPUTS], [
+        Read("/order/{id}", find_order)
+    ]
+
+
+def main() -> None:
+    """Read the settings and serve."""
+    config = settings.read()
+    seconds = settings.whole(os.environ, "PAY_WITHIN_SECONDS", 1, 7 * 24 * 3600, PAY_WITHIN_SECONDS)
+    run(service_app("order", config, partial(wire, timedelta(seconds=seconds))), config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,87 @@
+"""The order: which facts move it, and what we announce."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Literal, assert_never
+
+from chassis.deliver import Step
+from chassis.events import Received, timestamp
+from chassis.fields import CENTS_MAX
+from services.order.events import (
+    Input,
+    Item,
+    OrderCreated,
+    OrderCreateRejected,
+    OrderCreateRequested,
+    OrderNotPaid,
+    OrderPaid,
+    OrderPaymentCreated,
+    OrderPaymentFailed,
+    OrderPaymentRequested,
+    Output,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """An order, the command that made it, and what became of its payment."""
+
+    order_id: str
+    user_id: str
+    items: tuple[Item, ...]
+    amount_cents: int
+    command_id: str
+    pay_before: str
+    status: Literal["payment_pending", "paid", "not_paid"] = "payment_pending"
+    reason: Literal["insufficient_funds", "too_late"] | None = None
+
+
+def key(event: Input) -> str:
+    """One record an order."""
+    return f"order:{event.order_id}"
+
+
+def subject(output: Output) -> str:
+    """The order that the event is about."""
+    return output.order_id
+
+
+def step(order: Order | None, _detail: None, received: Received[Input], *, pay_within: timedelta) -> Step[Order]:
+    """Advance one order by one fact; a repeated fact is answered from state with the same outputs."""
+    event = received.event
+    match event:
+        case OrderCreateRequested():
+            return _place(order, event, received, pay_within)
+        case OrderPaymentCreated():
+            return _settle(order, "paid", None)
+        case OrderPaymentFailed(reason=reason):
+            return _settle(order, "not_paid", reason)
+        case _:
+            assert_never(event)
+
+
+def _place(
+    order: Order | None, asked: OrderCreateRequested, received: Received[Input], pay_within: timedelta
+) -> Step[Order]:
+    if order is not None and order.command_id != received.correlation_id:
+        return Step(order, outputs=(OrderCreateRejected(asked.order_id, asked.user_id, "key_reused"),))
+    if order is None:
+        amount_cents = sum(item.quantity * item.unit_price_cents for item in asked.items)
+        assert amount_cents <= CENTS_MAX, f"the order's total of {amount_cents} cents is over the limit"
+        pay_before = timestamp(received.at + pay_within)
+        order = Order(asked.order_id, asked.user_id, asked.items, amount_cents, received.correlation_id, pay_before)
+    created = OrderCreated(order.order_id, order.user_id, order.items, order.amount_cents)
+    payment = OrderPaymentRequested(order.order_id, order.user_id, order.amount_cents, order.pay_before)
+    return Step(order, outputs=(created, payment))
+
+
+def _settle(
+    order: Order | None,
+    status: Literal["paid", "not_paid"],
+    reason: Literal["insufficient_funds", "too_late"] | None,
+) -> Step[Order]:
+    assert order is not None, "a payment of an order that was never placed"
+    assert order.status in ("payment_pending", status), f"a payment that ended {order.status} now ends {status}"
+    order = replace(order, status=status, reason=reason)
+    final = order.order_id, order.user_id, order.items, order.amount_cents
+    return Step(order, outputs=(OrderPaid(*final) if reason is None else OrderNotPaid(*final, reason),))

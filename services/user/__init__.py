@@ -1,0 +1,1 @@
+"""The User Service: who is registered, one user an e-mail address."""

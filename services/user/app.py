@@ -1,0 +1,47 @@
+"""The User Service, wired."""
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+from starlette.types import ASGIApp
+
+from chassis import settings
+from chassis.deliver import Service, Shell
+from chassis.serve import Read, Subscription, now, run, service_app
+from chassis.sidecar import HttpSidecar
+from services.user import domain
+from services.user.events import INPUTS, Input
+
+SERVICE: Service[domain.Registration, Input] = Service(
+    name="user",
+    inputs=INPUTS,
+    state=domain.Registration,
+    details={"user": domain.User},
+    key=domain.key,
+    detail_key=domain.detail_key,
+    step=domain.step,
+    subject=domain.subject,
+)
+
+
+def wire(sidecar: HttpSidecar) -> tuple[Sequence[Subscription], Sequence[Read]]:
+    """Say what this service takes, and what it answers."""
+    shell = Shell(SERVICE, sidecar, now)
+
+    async def find_user(params: Mapping[str, str]) -> bytes | None:
+        return (await sidecar.load(f"user:{params['id']}"))[0]
+
+    return [Subscription("pubsub", topic, partial(shell.deliver, topic)) for topic in INPUTS], [
+        Read("/user/{id}", find_user)
+    ]
+
+
+def main() -> None:
+    """Read the settings and serve."""
+    config = settings.read()
+    app: ASGIApp = service_app(SERVICE.name, config, wire)
+    run(app, config)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+"""The events that the User Service reads and writes."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from chassis.fields import Uuid
+
+Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^\s\x00-\x1f\x7f]+@[^\s\x00-\x1f\x7f]+\Z")]
+Name = Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+@dataclass(frozen=True, slots=True)
+class UserCreateRequested:
+    """Somebody wants to register."""
+
+    user_id: Uuid
+    email: Email
+    name: Name
+
+
+@dataclass(frozen=True, slots=True)
+class UserCreated:
+    """A user is registered."""
+
+    user_id: str
+    email: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class UserCreateRejected:
+    """A registration was refused."""
+
+    user_id: str
+    reason: Literal["email_taken", "key_reused"]
+
+
+Input = UserCreateRequested
+Output = UserCreated | UserCreateRejected
+INPUTS: dict[str, type[Input]] = {"UserCreateRequested": UserCreateRequested}
