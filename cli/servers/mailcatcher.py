@@ -1,0 +1,200 @@
+"""A mail server for local use: takes every mail, delivers none, and shows them at a URL.
+
+`python -m cli.servers.mailcatcher --smtp-port 1025 --http-port 8025`
+"""
+
+import argparse
+import html
+import json
+import signal
+import sys
+import threading
+from collections import deque
+from dataclasses import asdict, dataclass
+from email import policy
+from email.message import EmailMessage
+from email.parser import BytesParser
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from urllib.parse import parse_qs, urlsplit
+
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+MAILS_MAX = 10_000
+"""The newest so many are kept; of two small mails per order about 100 MB at most, none of it on disk."""
+
+MAIL_BYTES_MAX = 1024 * 1024
+SHOWN_MAX = 200
+"""How many the page lists."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """One mail as it was taken; `to` is the envelope's recipients, joined by a comma."""
+
+    id: int
+    sender: str
+    to: str
+    subject: str
+    message_id: str
+    date: str
+    text: str
+    html: str
+
+    def as_json(self) -> dict[str, object]:
+        """The mail with the field names of the HTTP interface."""
+        fields = asdict(self)
+        return {"id": fields.pop("id"), "from": fields.pop("sender"), **fields}
+
+
+class Mailbox:
+    """The newest mails, shared by the SMTP and the HTTP side."""
+
+    def __init__(self) -> None:
+        self._mails: deque[Mail] = deque(maxlen=MAILS_MAX)
+        self._ids = count(1)
+        self._lock = threading.Lock()
+
+    def add(self, envelope: Envelope) -> Mail:
+        """Keep the mail of an SMTP envelope."""
+        content = envelope.content if isinstance(envelope.content, bytes) else (envelope.content or "").encode()
+        message = BytesParser(policy=policy.default).parsebytes(content)
+        assert isinstance(message, EmailMessage)
+        with self._lock:
+            mail = Mail(
+                id=next(self._ids),
+                sender=envelope.mail_from or "",
+                to=",".join(envelope.rcpt_tos),
+                subject=str(message.get("subject", "")),
+                message_id=str(message.get("message-id", "")),
+                date=str(message.get("date", "")),
+                text=_part(message, "plain"),
+                html=_part(message, "html"),
+            )
+            self._mails.append(mail)
+        return mail
+
+    def all(self, to: str | None = None) -> list[Mail]:
+        """The mails, oldest first; with `to`, only those with that recipient."""
+        with self._lock:
+            mails = list(self._mails)
+        return mails if to is None else [mail for mail in mails if to.casefold() in mail.to.casefold().split(",")]
+
+    def one(self, mail_id: str) -> Mail | None:
+        """The mail with that id."""
+        return next((mail for mail in self.all() if str(mail.id) == mail_id), None)
+
+    def clear(self) -> None:
+        """Forget every mail; ids go on."""
+        with self._lock:
+            self._mails.clear()
+
+
+def _part(message: EmailMessage, kind: str) -> str:
+    part = message.get_body((kind,))
+    return str(part.get_content()) if part is not None else ""
+
+
+class SmtpSide:
+    """What aiosmtpd calls for each mail."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        """Take the mail."""
+        mail = self._mailbox.add(envelope)
+        print(f"mail {mail.id} to {mail.to}: {mail.subject}", file=sys.stderr, flush=True)
+        return "250 2.0.0 taken"
+
+
+def http_side(mailbox: Mailbox) -> type[BaseHTTPRequestHandler]:
+    """Make the handler class of the HTTP interface: GET /, /mails[?to=], /mails/<id>, /mails/<id>/html; DELETE /mails."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_GET(self) -> None:
+            url = urlsplit(self.path)
+            match url.path.strip("/").split("/"):
+                case [""]:
+                    self._answer(200, "text/html", _page(mailbox.all()))
+                case ["mails"]:
+                    to = parse_qs(url.query).get("to", [None])[0]
+                    self._json(200, [mail.as_json() for mail in mailbox.all(to)])
+                case ["mails", mail_id] if mail := mailbox.one(mail_id):
+                    self._json(200, mail.as_json())
+                case ["mails", mail_id, "html"] if mail := mailbox.one(mail_id):
+                    self._answer(200, "text/html", mail.html or f"<pre>{html.escape(mail.text)}</pre>")
+                case _:
+                    self._json(404, {"detail": "no such mail"})
+
+        def do_DELETE(self) -> None:
+            if urlsplit(self.path).path.rstrip("/") == "/mails":
+                mailbox.clear()
+                self._answer(204, "text/plain", "")
+            else:
+                self._json(404, {"detail": "only /mails can be deleted"})
+
+        def _json(self, status: int, body: object) -> None:
+            self._answer(status, "application/json", json.dumps(body))
+
+        def _answer(self, status: int, kind: str, body: str) -> None:
+            content = body.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", f"{kind}; charset=utf-8")
+            self.send_header("Content-Length", str(len(content)))
+            # A mail is somebody else's text: it is shown, and may load or run nothing.
+            self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Say nothing: the log is for mails."""
+
+    return Handler
+
+
+def _page(mails: list[Mail]) -> str:
+    rows = "".join(
+        f"<details><summary><b>{html.escape(mail.subject)}</b> to {html.escape(mail.to)}"
+        f" <small>{html.escape(mail.date)} {html.escape(mail.message_id)}</small></summary>"
+        f'<pre>{html.escape(mail.text)}</pre><p><a href="/mails/{mail.id}/html">as HTML</a></p></details>'
+        for mail in reversed(mails[-SHOWN_MAX:])
+    )
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8><title>Mails</title><style>body{font:16px/1.5 sans-serif;"
+        "max-width:50rem;margin:2rem auto;padding:0 1rem}details{border-bottom:1px solid #ccc;padding:.5rem 0}"
+        "pre{white-space:pre-wrap;background:#f6f6f6;padding:1rem}small{color:#666}</style>"
+        f"<h1>{len(mails)} mails</h1>{rows or '<p>None yet: pay for an order.</p>'}</html>"
+    )
+
+
+def main() -> None:
+    """Serve SMTP and HTTP on the loopback interface until SIGTERM."""
+    parser = argparse.ArgumentParser(description="Takes every mail, delivers none, and shows them at a URL.")
+    parser.add_argument("--smtp-port", type=int, required=True)
+    parser.add_argument("--http-port", type=int, required=True)
+    options = parser.parse_args()
+    mailbox = Mailbox()
+    smtp = Controller(
+        SmtpSide(mailbox),
+        hostname="127.0.0.1",
+        port=options.smtp_port,
+        data_size_limit=MAIL_BYTES_MAX,
+        ident="sidecart mail catcher",
+    )
+    web = ThreadingHTTPServer(("127.0.0.1", options.http_port), http_side(mailbox))
+    web.daemon_threads = True
+    smtp.start()
+    # shutdown() waits for serve_forever to return, which this thread is in: so from another one.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: threading.Thread(target=web.shutdown).start())
+    web.serve_forever(poll_interval=0.1)
+    web.server_close()
+    smtp.stop()
+
+
+if __name__ == "__main__":
+    main()

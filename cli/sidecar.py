@@ -1,0 +1,82 @@
+"""The command line and the environment of one sidecar."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from cli.environment import plain_environment
+from cli.project import App
+
+SHUTDOWN_SECONDS = 5
+"""How long a sidecar may finish what it holds when it is stopped; what it does not finish is delivered again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sidecar:
+    """The ports of one sidecar, and of the app that it serves (None: it only publishes and invokes)."""
+
+    app_id: str
+    http_port: int
+    grpc_port: int
+    internal_port: int
+    app_port: int | None
+
+
+def command(daprd: Path, app: App, sidecar: Sidecar, resources: Sequence[Path], configs: Sequence[Path]) -> list[str]:
+    """Build the command line; every port is bound to the loopback interface."""
+    words = [
+        str(daprd),
+        *("--app-id", sidecar.app_id),
+        *("--dapr-http-port", str(sidecar.http_port)),
+        *("--dapr-grpc-port", str(sidecar.grpc_port)),
+        *("--dapr-listen-addresses", "127.0.0.1"),
+        *("--dapr-internal-grpc-port", str(sidecar.internal_port)),
+        *("--dapr-internal-grpc-listen-address", "127.0.0.1"),
+        *("--dapr-graceful-shutdown-seconds", str(SHUTDOWN_SECONDS)),
+        *("--log-level", app.log_level),
+        "--enable-metrics=false",
+    ]
+    if sidecar.app_port is not None:
+        words += [
+            *("--app-port", str(sidecar.app_port)),
+            *("--app-protocol", "http"),
+            *("--app-channel-address", "127.0.0.1"),
+            "--enable-app-health-check",
+            *("--app-health-check-path", app.health_path),
+            *("--app-health-probe-interval", str(app.health_interval_seconds)),
+            *("--app-health-probe-timeout", str(app.health_timeout_ms)),
+            *("--app-health-threshold", str(app.health_threshold)),
+        ]
+    for folder in resources:
+        words += ["--resources-path", str(folder)]
+    for config in configs:
+        words += ["--config", str(config)]
+    return words
+
+
+def environment(tokens: Mapping[str, str], servers: Mapping[str, str], pod_name: str) -> dict[str, str]:
+    """Build the environment: tokens, what components read by envRef, and the address that others reach it at."""
+    return plain_environment() | tokens | servers | {"POD_NAME": pod_name, "DAPR_HOST_IP": "127.0.0.1"}
+
+
+def write_name_resolution(config: Path, database: Path) -> None:
+    """Write a second Configuration that tells a shop's sidecars to find each other by a file of their own."""
+    config.write_text(
+        yaml.safe_dump(
+            {
+                "apiVersion": "dapr.io/v1alpha1",
+                "kind": "Configuration",
+                "metadata": {"name": "names"},
+                "spec": {
+                    "nameResolution": {
+                        "component": "sqlite",
+                        "version": "v1",
+                        "configuration": {"connectionString": str(database), "updateInterval": "5s"},
+                    }
+                },
+            }
+        ),
+        encoding="utf-8",
+    )
