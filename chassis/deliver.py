@@ -22,7 +22,7 @@ S = TypeVar("S")
 E = TypeVar("E")
 
 ATTEMPTS_MAX = 50  # lost races in a row on one record before the broker is asked to come again
-FINISHED_MAX = 100_000  # entries remembered as finished; a forgotten one is only finished once more
+FINISHED_MAX = 20_000  # entries remembered as finished (6 MB); a forgotten one is only finished once more
 NOTHING = msgspec.Raw(b"null")
 
 

@@ -47,7 +47,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One GET that a service answers to invocation; `find` gets the path's parameters and returns JSON, or None (404)."""
+    """One GET that a service answers by invocation; `find` gets the path parameters and returns JSON, or None (404)."""
 
     path: str
     find: Callable[[Mapping[str, str]], Awaitable[bytes | None]]

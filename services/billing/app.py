@@ -32,6 +32,16 @@ class AccountView(msgspec.Struct):
     balance_cents: int
 
 
+class DepositView(msgspec.Struct, omit_defaults=True):
+    """A deposit as readers see it; refused if it has a reason."""
+
+    deposit_id: str
+    user_id: str
+    amount_cents: int
+    balance_cents: int
+    reason: str | None = None
+
+
 def wire(sidecar: HttpSidecar) -> tuple[Sequence[Subscription], Sequence[Read]]:
     """Say what this service takes, and what it answers."""
     shell = Shell(SERVICE, sidecar, now)
@@ -48,8 +58,8 @@ def wire(sidecar: HttpSidecar) -> tuple[Sequence[Subscription], Sequence[Read]]:
         value, _ = await sidecar.load(f"deposit:{params['id']}")
         if value is None:
             return None
-        deposit = msgspec.json.decode(value, type=domain.Deposit)
-        return value if deposit.user_id == params["user_id"] else None
+        deposit = msgspec.json.decode(value, type=DepositView)
+        return msgspec.json.encode(deposit) if deposit.user_id == params["user_id"] else None
 
     return [Subscription("pubsub", topic, partial(shell.deliver, topic)) for topic in INPUTS], [
         Read("/account/{user_id}", find_account),
