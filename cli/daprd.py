@@ -258,8 +258,8 @@ def build(folder: Path, report: Report, patience: Patience) -> Path:
     report(f"fetching the Go module github.com/dapr/dapr v{VERSION}")
     answer = _run([go, "mod", "download", "-json", f"github.com/dapr/dapr@v{VERSION}"], folder, env, patience)
     source = folder / "source"
-    # A copy, to change one line in: the resolver that keeps two shops on one machine apart is in every official release,
-    # but not among the stable components, which are all that is built here.
+    # A copy, to change one line in: the resolver that keeps two shops on one machine apart is in every official
+    # release, but not among the stable components, which are all that is built here.
     shutil.copytree(json.loads(answer)["Dir"], source, copy_function=shutil.copyfile)
     for path in (source, *source.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -323,7 +323,9 @@ def _run(
         output.seek(0)
         if child.returncode != 0:
             last = errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
-            raise LaunchError(f"`{' '.join(command[:3])}` failed: {last[0]} (set DAPRD to a daprd {VERSION} to do without)")
+            raise LaunchError(
+                f"`{' '.join(command[:3])}` failed: {last[0]} (set DAPRD to a daprd {VERSION} to do without)"
+            )
         return output.read().decode()
 
 

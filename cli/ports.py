@@ -6,7 +6,7 @@ import socket
 from cli.errors import LaunchError
 
 LOWEST, HIGHEST = 20000, 32000
-"""Below the ephemeral range (from 32768 on Linux), so that no outgoing connection takes a port before its owner does."""
+"""Below the ephemeral range (from 32768 on Linux): no outgoing connection takes a port before its owner does."""
 
 _handed_out: set[int] = set()
 _random = random.Random()

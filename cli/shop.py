@@ -236,7 +236,7 @@ class Shop:
     def _wait_until_ready(self, running: list[str]) -> None:
         started = time.monotonic()
         whole = not self.options.without
-        waiting: dict[str, str] = {app_id: "has not answered yet" for app_id in running}
+        waiting: dict[str, str] = dict.fromkeys(running, "has not answered yet")
 
         def ready() -> bool:
             self._raise_if_dead()

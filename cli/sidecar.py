@@ -58,7 +58,7 @@ def command(daprd: Path, app: App, sidecar: Sidecar, resources: Sequence[Path], 
 
 def environment(tokens: Mapping[str, str], servers: Mapping[str, str], pod_name: str) -> dict[str, str]:
     """Build the environment: tokens, what components read by envRef, and the address that others reach it at."""
-    return plain_environment() | tokens | servers | {"POD_NAME": pod_name, "DAPR_HOST_IP": "127.0.0.1"}
+    return {**plain_environment(), **tokens, **servers, "POD_NAME": pod_name, "DAPR_HOST_IP": "127.0.0.1"}
 
 
 def write_name_resolution(config: Path, database: Path) -> None:

@@ -19,6 +19,8 @@ class Server:
     names: tuple[str, ...]
     """Its processes, in the order in which they are stopped."""
     stop_seconds: float
+    unavailable: Callable[[], str | None]
+    """Why none can be had here, given or started, and what to do; or None."""
     start: Callable[[Processes, Path, Patience], str]
     """Start one with its data in a folder, wait until it serves, return its address."""
     check: Callable[[str], str | None]
@@ -28,12 +30,19 @@ class Server:
 
 
 _VALKEY = Server(
-    valkey.ENV, (valkey.NAME,), valkey.STOP_SECONDS, valkey.start, valkey.check, valkey.missing_subscriptions
+    valkey.ENV,
+    (valkey.NAME,),
+    valkey.STOP_SECONDS,
+    valkey.unavailable,
+    valkey.start,
+    valkey.check,
+    valkey.missing_subscriptions,
 )
 _RABBITMQ = Server(
     rabbitmq.ENV,
     (rabbitmq.NAME, rabbitmq.PORT_MAPPER),
     rabbitmq.STOP_SECONDS,
+    rabbitmq.unavailable,
     rabbitmq.start,
     rabbitmq.check,
     rabbitmq.missing_subscriptions,

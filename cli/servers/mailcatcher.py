@@ -110,7 +110,7 @@ class SmtpSide:
 
 
 def http_side(mailbox: Mailbox) -> type[BaseHTTPRequestHandler]:
-    """Make the handler class of the HTTP interface: GET /, /mails[?to=], /mails/<id>, /mails/<id>/html; DELETE /mails."""
+    """Make the HTTP interface: GET /, /mails[?to=], /mails/<id>, /mails/<id>/html; DELETE /mails."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"

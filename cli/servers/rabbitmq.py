@@ -1,5 +1,6 @@
 """RabbitMQ: Debian's server as our own child with its data in the shop's folder, or the one that was given."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,6 +23,8 @@ PORT_MAPPER = "epmd"
 SERVER_SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The package's own script. The wrapper on PATH changes to another user, and hangs without a session."""
 
+NOT_INSTALLED = f"RabbitMQ is not installed: run `make system-deps`, or set {ENV} to a server's URL"
+
 START_SECONDS = 120
 STOP_SECONDS = 40
 
@@ -40,11 +43,18 @@ log.file = false
 """
 
 
+def unavailable() -> str | None:
+    """Say why no server can be had here, or None."""
+    if os.environ.get(ENV) or (SERVER_SCRIPT.exists() and shutil.which("epmd")):
+        return None
+    return NOT_INSTALLED
+
+
 def start(processes: Processes, data: Path, patience: Patience) -> str:
     """Start a server on free loopback ports and return its AMQP URL."""
     epmd = shutil.which("epmd")
     if epmd is None or not SERVER_SCRIPT.exists():
-        raise LaunchError(f"RabbitMQ is not installed: run `make system-deps`, or set {ENV} to a server's URL")
+        raise LaunchError(NOT_INSTALLED)
     folder = data / NAME
     for name in ("mnesia", "log", "home"):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -61,7 +71,9 @@ def start(processes: Processes, data: Path, patience: Patience) -> str:
             raise LaunchError(f"{NAME} stopped while starting: see {processes.log(NAME)}")
         return is_listening(port) and check(address) is None
 
-    patience.until(ready, START_SECONDS, lambda: f"{NAME} did not start in {START_SECONDS} s: see {processes.log(NAME)}")
+    patience.until(
+        ready, START_SECONDS, lambda: f"{NAME} did not start in {START_SECONDS} s: see {processes.log(NAME)}"
+    )
     return address
 
 

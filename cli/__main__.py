@@ -1,0 +1,131 @@
+"""The `sidecart` command: one subcommand per thing that a person does with the shop."""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+
+from cli.errors import Interrupted, LaunchError
+from cli.servers import BROKERS, STORES
+
+Command = Callable[[argparse.Namespace], int]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a subcommand; what a person has to act on is one line on stderr and exit code 1."""
+    options = _parser().parse_args(arguments)
+    command: Command = options.command
+    try:
+        return command(options)
+    except LaunchError as error:
+        print(f"sidecart: {error}", file=sys.stderr)
+        return 1
+    except (Interrupted, KeyboardInterrupt):
+        return 130
+    except BrokenPipeError:  # `sidecart logs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="sidecart", description="An event-driven shop on Dapr sidecars.")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    run = _add(commands, "run", _run, "start the shop and keep it until Ctrl-C (make run)")
+    _add_servers(run)
+    run.add_argument(
+        "--port", type=_port, default=os.environ.get("PORT", "8000"), help="the gateway's port (PORT; default 8000)"
+    )
+    demo = _add(commands, "demo", _demo, "start a shop of its own, drive both flows, show every event (make demo)")
+    _add_servers(demo)
+    demo.add_argument("--without", action="append", default=[], metavar="APP", help="do not start this app")
+    test = _add(commands, "test", _test, "run all tests, end to end on each broker (make test)")
+    test.add_argument("--broker", choices=[*BROKERS, "all"], default="all", help="end to end on this one only")
+    test.add_argument("--e2e-only", action="store_true", help="leave out unit, contracts and simulation")
+    _add(commands, "lint", _lint, "ruff, mypy --strict, and a reason beside each exception (make lint)")
+    _add(commands, "status", _status, "show the processes of the running shop")
+    logs = _add(commands, "logs", _logs, "show what the processes print")
+    logs.add_argument("name", nargs="?", help="one process, e.g. order or order-sidecar (default: all)")
+    logs.add_argument("-f", "--follow", action="store_true", help="go on as they print more")
+    logs.add_argument("-n", "--lines", type=int, default=20, help="how many lines of each (default 20)")
+    stop = _add(commands, "stop", _stop, "stop the running shop")
+    stop.add_argument("--seconds", type=float, default=90, help="how long to wait for it (default 90)")
+    _add(commands, "reset", _reset, "remove the data and logs of the stopped shop")
+    return parser
+
+
+def _add(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]", name: str, command: Command, text: str
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_servers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--broker", choices=BROKERS, default=os.environ.get("BROKER", "redis"), help="(BROKER; default redis)"
+    )
+    parser.add_argument(
+        "--store", choices=STORES, default=os.environ.get("STORE", "redis"), help="(STORE; default redis)"
+    )
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port (1 to 65535)")
+    return int(text)
+
+
+# Each module is loaded when it is used: `status` needs no test runner.
+
+
+def _run(options: argparse.Namespace) -> int:
+    from cli import run
+
+    return run.run(options)
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from cli import demo
+
+    return demo.run(options)
+
+
+def _test(options: argparse.Namespace) -> int:
+    from cli import checks
+
+    return checks.test(options)
+
+
+def _lint(options: argparse.Namespace) -> int:
+    from cli import checks
+
+    return checks.lint(options)
+
+
+def _status(options: argparse.Namespace) -> int:
+    from cli import watch
+
+    return watch.status(options)
+
+
+def _logs(options: argparse.Namespace) -> int:
+    from cli import watch
+
+    return watch.logs(options)
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from cli import run
+
+    return run.stop(options)
+
+
+def _reset(options: argparse.Namespace) -> int:
+    from cli import watch
+
+    return watch.reset(options)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

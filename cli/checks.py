@@ -1,0 +1,141 @@
+"""`sidecart test` and `sidecart lint`: everything that has to hold before a change goes in."""
+
+import argparse
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import tokenize
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.errors import LaunchError
+from cli.project import ROOT
+from cli.servers import BROKERS
+
+FAST = ("tests/unit", "tests/contracts", "tests/simulation")
+E2E = "tests/e2e"
+PACKAGES = ("gateway", "services", "chassis", "cli", "tests", "bench")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one run of pytest did."""
+
+    name: str
+    code: int
+    tests: int
+    failed: int
+    skipped: int
+    seconds: float
+
+    @property
+    def is_green(self) -> bool:
+        """Whether tests ran, none failed and none was skipped."""
+        return self.code == 0 and self.failed == 0 and self.skipped == 0 and self.tests > 0
+
+
+def test(options: argparse.Namespace) -> int:
+    """Run the fast tests, then the same end-to-end suite on each broker; 0 only if all of it ran and passed."""
+    brokers = list(BROKERS) if options.broker == "all" else [options.broker]
+    for broker in brokers:
+        _require(broker)
+    outcomes = []
+    if not options.e2e_only:
+        outcomes.append(_pytest("unit, contracts, simulation", [path for path in FAST if (ROOT / path).exists()], {}))
+    outcomes += [_pytest(f"e2e on {broker}", [E2E], {"BROKER": broker}) for broker in brokers]
+    print()
+    for outcome in outcomes:
+        note = "" if outcome.skipped == 0 else f", {outcome.skipped} SKIPPED"
+        state = "ok" if outcome.is_green else "FAILED"
+        print(
+            f"{state:6} {outcome.name}: {outcome.tests} tests, {outcome.failed} failed{note}, {outcome.seconds:.0f} s"
+        )
+    print(f"brokers: {', '.join(brokers)}")
+    failed = sum(outcome.failed for outcome in outcomes)
+    print(f"{sum(outcome.tests - outcome.failed - outcome.skipped for outcome in outcomes)} passed, {failed} failed")
+    return 0 if all(outcome.is_green for outcome in outcomes) else 1
+
+
+def _require(broker: str) -> None:
+    problem = BROKERS[broker].unavailable()
+    if problem is not None:
+        raise LaunchError(problem)
+
+
+def _pytest(name: str, paths: Sequence[str], env: Mapping[str, str]) -> Outcome:
+    print(f"\n--- {name}", flush=True)
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="sidecart-test-") as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}", *paths]
+        code = subprocess.run(command, cwd=ROOT, env=os.environ | dict(env), check=False).returncode
+        tests, failed, skipped = _counts(report)
+    return Outcome(name, code, tests, failed, skipped, time.monotonic() - started)
+
+
+def _counts(report: Path) -> tuple[int, int, int]:
+    if not report.exists():
+        return 0, 0, 0
+    suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+
+    def total(*names: str) -> int:
+        return sum(int(suite.get(name, "0")) for suite in suites for name in names)
+
+    return total("tests"), total("failures", "errors"), total("skipped")
+
+
+def lint(options: argparse.Namespace) -> int:
+    """ruff, mypy --strict, and a reason beside every exception from them."""
+    packages = [name for name in PACKAGES if any((ROOT / name).rglob("*.py"))]
+    python = [sys.executable, "-m"]
+    commands = (
+        [*python, "ruff", "check", "."],
+        [*python, "ruff", "format", "--check", "."],
+        [*python, "mypy", "--strict", *packages],
+    )
+    codes = []
+    for command in commands:
+        print(f"--- {' '.join(command[2:])}", flush=True)
+        codes.append(subprocess.run(command, cwd=ROOT, check=False).returncode)
+    found = list(exceptions(path for name in packages for path in sorted((ROOT / name).rglob("*.py"))))
+    for kind in ("type: ignore", "noqa"):
+        print(f"{kind}: {sum(one.kind == kind for one in found)}")
+    bare = [one for one in found if not one.has_reason]
+    for one in bare:
+        print(f"{one.path.relative_to(ROOT)}:{one.line}: no reason beside `{one.kind}`")
+    return 1 if any(codes) or bare else 0
+
+
+@dataclass(frozen=True, slots=True)
+class LintException:
+    """One comment that switches a check off."""
+
+    path: Path
+    line: int
+    kind: str
+    has_reason: bool
+
+
+_DIRECTIVE = re.compile(
+    r"#\s*(type: ignore|(?:ruff: |flake8: )?noqa)(\[[^\]]*\]|:\s*[A-Z]+[0-9]+(?:,\s*[A-Z]+[0-9]+)*)?"
+)
+REASON_CHARACTERS_MIN = 8
+
+
+def exceptions(paths: Iterable[Path]) -> Iterable[LintException]:
+    """Every comment that switches a check off; its reason is what stands in the comment besides the directives."""
+    for path in paths:
+        source = path.read_text(encoding="utf-8")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type != tokenize.COMMENT:
+                continue
+            reason = _DIRECTIVE.sub("", token.string).strip("# -:")
+            for match in _DIRECTIVE.finditer(token.string):
+                kind = "noqa" if match[1].endswith("noqa") else match[1]
+                yield LintException(path, token.start[0], kind, len(reason) >= REASON_CHARACTERS_MIN)

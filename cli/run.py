@@ -1,0 +1,121 @@
+"""`sidecart run`: the shop in the foreground until Ctrl-C, SIGTERM or the death of one of its processes."""
+
+import argparse
+import os
+import signal
+from pathlib import Path
+
+from cli import runfile
+from cli.errors import Interrupted, LaunchError
+from cli.patience import Patience
+from cli.project import HOME
+from cli.shop import Options, Shop
+
+WATCH_SECONDS = 0.3
+
+
+def run(options: argparse.Namespace) -> int:
+    """Start, say how to use it, watch, stop; 0 if somebody stopped it, 1 if it could not go on."""
+    patience = stopped_by_signals()
+    shop = Shop(shop_options(options, HOME, options.port), say, patience)
+    with runfile.held(options.broker, options.store):
+        try:
+            with shop:
+                _write_run_file(shop, options)
+                say(_welcome(shop))
+                return _watch(shop, patience)
+        except Interrupted:
+            say("stopped before it was ready")
+            return 0
+        finally:
+            say("everything is stopped")
+
+
+def shop_options(options: argparse.Namespace, folder: Path, port: int | None) -> Options:
+    """The options of a shop that the command line and the environment ask for."""
+    return Options(
+        broker=options.broker,
+        store=options.store,
+        port=port,
+        folder=folder,
+        redis_host=os.environ.get("REDIS_HOST"),
+        amqp_url=os.environ.get("AMQP_URL"),
+    )
+
+
+def stopped_by_signals() -> Patience:
+    """A Patience that SIGINT and SIGTERM break off; nothing is interrupted in the middle of a line of code."""
+    patience = Patience()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: patience.stop())
+    return patience
+
+
+def say(text: str) -> None:
+    """Print at once, also into a pipe."""
+    print(text, flush=True)
+
+
+def _write_run_file(shop: Shop, options: argparse.Namespace) -> None:
+    runfile.RunFile(
+        launcher=os.getpid(),
+        broker=options.broker,
+        store=options.store,
+        ready=True,
+        url=shop.url,
+        mail_url=shop.mail_url,
+        processes=shop.processes,
+        ports=shop.ports,
+        tokens=shop.tokens,
+    ).write()
+
+
+def _watch(shop: Shop, patience: Patience) -> int:
+    while not shop.dead:
+        try:
+            patience.pause(WATCH_SECONDS)
+        except Interrupted:
+            say("stopping: gateway, sidecars, services, servers")
+            return 0
+    for name, code in shop.dead.items():
+        lines = "\n".join(f"    {line}" for line in shop.last_lines(name))
+        say(f"{name} ended with code {code}; its last lines ({shop.logs / name}.log):\n{lines}")
+    say("stopping the rest")
+    return 1
+
+
+def _welcome(shop: Shop) -> str:
+    return f"""
+The shop is open at {shop.url}  (API: {shop.url}/docs)
+Its mails are at    {shop.mail_url}
+Its logs are in     {shop.logs}
+
+Try it, in another terminal:
+
+  curl -si {shop.url}/user/register -H 'Content-Type: application/json' \\
+       -d '{{"email": "ada@example.com", "name": "Ada"}}'
+
+  curl -si {shop.url}/account/deposit -H 'Content-Type: application/json' \\
+       -d '{{"user_id": "<user_id of the first answer>", "amount_cents": 10000}}'
+
+  curl -si {shop.url}/order/create -H 'Content-Type: application/json' \\
+       -d '{{"user_id": "<user_id>", "items": [{{"sku": "book", "quantity": 2, "unit_price_cents": 1500}}]}}'
+
+Ctrl-C stops everything."""
+
+
+def stop(options: argparse.Namespace) -> int:
+    """`sidecart stop`: ask the launcher of the running shop to stop it, and wait until it has."""
+    found = runfile.read()
+    if found is None:
+        say("no shop runs")
+        return 0
+    os.kill(found.launcher, signal.SIGTERM)
+    patience = Patience()
+    try:
+        patience.until(lambda: not runfile.is_locked(), options.seconds, lambda: "it still runs")
+    except LaunchError:
+        say(f"the launcher (pid {found.launcher}) did not stop within {options.seconds} s: see {HOME / 'logs'}")
+        return 1
+    say("stopped")
+    return 0

@@ -1,0 +1,77 @@
+"""What `status`, `logs` and `stop` know of the running shop: a lock that its launcher holds, and a file about it."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from cli.errors import LaunchError
+from cli.project import HOME
+
+FOLDER = HOME / "run"
+LOCK = "lock"
+FILE = "shop.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """A running shop: its launcher, and once it is ready its processes, ports and addresses."""
+
+    launcher: int
+    broker: str
+    store: str
+    ready: bool = False
+    url: str = ""
+    mail_url: str = ""
+    processes: dict[str, int] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
+
+    def write(self, folder: Path = FOLDER) -> None:
+        """Replace the file in one step; only its owner may read it, for it holds the shop's tokens."""
+        new = folder / f"{FILE}.new"
+        new.touch(mode=0o600)
+        new.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
+        new.replace(folder / FILE)
+
+
+def read(folder: Path = FOLDER) -> RunFile | None:
+    """The shop that runs now, or None; what a killed launcher left behind does not count."""
+    if not is_locked(folder):
+        return None
+    try:
+        return RunFile(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        return None  # it has the lock and has not written the file yet, or has just removed it
+
+
+def is_locked(folder: Path = FOLDER) -> bool:
+    """Whether a launcher holds the lock."""
+    path = folder / LOCK
+    if not path.exists():
+        return False
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def held(broker: str, store: str, folder: Path = FOLDER) -> Iterator[None]:
+    """Be the one launcher of this folder, or raise LaunchError; the lock goes with the process, however it ends."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LaunchError("a shop runs already: ./sidecart status shows it, ./sidecart stop stops it") from None
+        RunFile(os.getpid(), broker, store).write(folder)
+        try:
+            yield
+        finally:
+            (folder / FILE).unlink(missing_ok=True)

@@ -1,0 +1,96 @@
+"""`sidecart status`, `logs` and `reset`: look at the running shop, and forget what a stopped one kept."""
+
+import argparse
+import os
+import shutil
+import time
+from pathlib import Path
+
+from cli import runfile
+from cli.catalogue import APPS
+from cli.errors import LaunchError
+from cli.project import HOME
+from cli.shop import get
+
+LOGS = HOME / "logs"
+FOLLOW_SECONDS = 0.3
+
+
+def status(options: argparse.Namespace) -> int:
+    """A table of the shop's processes; 0 if all is up and ready, 1 if anything is not."""
+    shop = runfile.read()
+    if shop is None:
+        print("no shop runs (start one: make run)")
+        return 1
+    if not shop.ready:
+        print(f"a shop on {shop.broker} and {shop.store} is starting (launcher {shop.launcher})")
+        return 1
+    print(f"broker {shop.broker}, store {shop.store}, shop {shop.url}, mails {shop.mail_url}\n")
+    print(f"{'process':24} {'pid':>8} {'port':>6}  state")
+    states = [_state(shop, name, pid) for name, pid in shop.processes.items()]
+    for (name, pid), state in zip(shop.processes.items(), states, strict=True):
+        print(f"{name:24} {pid:8} {shop.ports.get(name, ''):>6}  {state}")
+    return 0 if all(state in ("up", "ready") for state in states) else 1
+
+
+def _state(shop: runfile.RunFile, name: str, pid: int) -> str:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return "gone"
+    if name not in APPS:
+        return "up"
+    code, body = get(shop.ports[name], "/readyz", shop.tokens["APP_API_TOKEN"])
+    return "ready" if code == 200 else f"not ready: {code or 'no answer'} {body}".rstrip()
+
+
+def logs(options: argparse.Namespace) -> int:
+    """Print the end of one log or of all, and with -f what is added to them."""
+    files = sorted(LOGS.glob("*.log")) if options.name is None else [LOGS / f"{options.name}.log"]
+    files = [file for file in files if file.exists()]
+    if not files:
+        known = ", ".join(sorted(file.stem for file in LOGS.glob("*.log"))) or "none yet"
+        raise LaunchError(f"no such log in {LOGS}; there are: {known}")
+    width = max(len(file.stem) for file in files)
+    positions = {file: _print_end(file, options.lines, width if len(files) > 1 else 0) for file in files}
+    try:
+        while options.follow:
+            time.sleep(FOLLOW_SECONDS)
+            for file, position in positions.items():
+                positions[file] = _print_new(file, position, width if len(files) > 1 else 0)
+    except KeyboardInterrupt:
+        pass
+    return 0
+
+
+def _print_end(file: Path, lines: int, width: int) -> int:
+    content = file.read_bytes()
+    _print_lines(file, content.decode(errors="replace").splitlines()[-lines:], width)
+    return len(content)
+
+
+def _print_new(file: Path, position: int, width: int) -> int:
+    size = file.stat().st_size
+    if size < position:  # started anew
+        position = 0
+    with file.open("rb") as opened:
+        opened.seek(position)
+        content = opened.read()
+    whole = content[: content.rfind(b"\n") + 1]
+    _print_lines(file, whole.decode(errors="replace").splitlines(), width)
+    return position + len(whole)
+
+
+def _print_lines(file: Path, lines: list[str], width: int) -> None:
+    for line in lines:
+        print(f"{file.stem:{width}} | {line}" if width else line, flush=True)
+
+
+def reset(options: argparse.Namespace) -> int:
+    """Remove the data and the logs of the shop that `run` starts; refuses while it runs."""
+    if runfile.is_locked():
+        raise LaunchError("a shop runs: ./sidecart stop first")
+    for folder in (HOME / "data", HOME / "logs", HOME / "run"):
+        shutil.rmtree(folder, ignore_errors=True)
+    print("data and logs are removed")
+    return 0
