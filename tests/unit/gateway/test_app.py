@@ -1,0 +1,396 @@
+"""The gateway over ASGI, with a sidecar that the test plays: what callers and strangers get."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+
+from chassis.serve import Probe, Subscription, subscribe
+from chassis.settings import Settings
+from chassis.sidecar import Answer
+from gateway import app as module
+from gateway.commands import Commands
+from gateway.gets import Gets
+from gateway.held import Held
+from gateway.known_users import KnownUsers
+from gateway.posts import Posts
+from gateway.promises import Promises
+from gateway.ready import Readiness
+from gateway.replies import MEANINGS, Replies
+from tests.unit.gateway.fakes import FakeSidecar
+
+USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
+ITEM = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
+ORDER = {"user_id": USER, "items": [ITEM]}
+SETTINGS = Settings("127.0.0.1", 1, 2, "app-token", "dapr-token")
+
+
+class Gateway:
+    """A gateway whose sidecar is played by the test, and an HTTP client of it."""
+
+    def __init__(self) -> None:
+        self.sidecar = FakeSidecar()
+        self.app = module.gateway(SETTINGS, "gateway-0")
+        inner: Any = self.app._app  # type: ignore[attr-defined]  # the guard's inner app, whose state the test fills
+        held, promises, users = Held(), Promises(self.sidecar), KnownUsers(self.sidecar)
+        users.add(USER)
+        inner.state.posts = Posts(Commands(self.sidecar, held, promises), users)
+        inner.state.gets = Gets(self.sidecar, promises)
+        inner.state.readiness = Readiness(self.sidecar, Probe("replies", "gateway-0"))
+        self.replies = Replies(held, promises, users)
+        self.promises = promises
+        topics = [Subscription("replies", topic, self._taker(topic)) for topic in MEANINGS]
+        subscribe(inner, topics, dead_letters=None)
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://shop")
+
+    def _taker(self, topic: str) -> Callable[[bytes], Awaitable[None]]:
+        async def take(body: bytes) -> None:
+            await self.replies.handle(topic, body)
+
+        return take
+
+    async def reply(self, topic: str, data: dict[str, object]) -> None:
+        """Answer the newest command, as the sidecar would bring it."""
+        await self.sidecar.was_published.wait()
+        self.sidecar.was_published.clear()
+        command_id = self.sidecar.published[-1][2]["correlationid"]
+        event = {"id": USER, "type": topic, "correlationid": command_id, "subject": "s", "data": data}
+        token = {"dapr-api-token": "app-token"}
+        answer = await self.http.post(f"/events/replies/{topic}", content=json.dumps(event), headers=token)
+        assert 200 == answer.status_code
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Gateway]:
+    """One gateway."""
+    gateway = Gateway()
+    async with gateway.http:
+        yield gateway
+    await gateway.promises.close()
+
+
+def run(scenario: Callable[[Gateway], Awaitable[None]]) -> None:
+    """Play one scenario."""
+
+    async def play() -> None:
+        async with running() as gateway:
+            await scenario(gateway)
+
+    asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "topic", "data", "expected"),
+    [
+        (
+            "/user/register",
+            {"email": "Ann@example.com", "name": "Ann"},
+            "UserCreated",
+            {"user_id": USER, "email": "Ann@example.com", "name": "Ann", "more": 1},
+            {"user_id": USER, "email": "Ann@example.com", "name": "Ann"},
+        ),
+        (
+            "/account/deposit",
+            {"user_id": USER, "amount_cents": 5},
+            "AccountDeposited",
+            {"deposit_id": USER, "user_id": USER, "amount_cents": 5, "balance_cents": 7},
+            {"deposit_id": USER, "user_id": USER, "balance_cents": 7},
+        ),
+        (
+            "/order/create",
+            ORDER,
+            "OrderCreated",
+            {"order_id": USER, "user_id": USER, "items": [ITEM], "amount_cents": 900},
+            {
+                "order_id": USER,
+                "user_id": USER,
+                "items": [ITEM],
+                "amount_cents": 900,
+                "status": "payment_pending",
+            },
+        ),
+    ],
+)
+def test_a_call_is_answered_201_by_its_own_event(
+    path: str, body: dict[str, Any], topic: str, data: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """The body is the event's, the location the resource's."""
+
+    async def scenario(gateway: Gateway) -> None:
+        answer, _ = await asyncio.gather(gateway.http.post(path, json=body), gateway.reply(topic, data))
+
+        assert (201, expected) == (answer.status_code, answer.json())
+        resource = gateway.sidecar.published[0][2]["subject"]
+        assert answer.headers["location"].endswith(f"/{resource}")
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("topic", "reason", "status"),
+    [
+        ("UserCreateRejected", "email_taken", 409),
+        ("UserCreateRejected", "key_reused", 422),
+        ("AccountDepositRejected", "balance_limit", 409),
+    ],
+)
+def test_a_refusal_is_a_problem_of_its_own_status(topic: str, reason: str, status: int) -> None:
+    """The type names the reason."""
+
+    async def scenario(gateway: Gateway) -> None:
+        call = gateway.http.post("/user/register", json={"email": "a@example.com", "name": "A"})
+        answer, _ = await asyncio.gather(call, gateway.reply(topic, {"user_id": USER, "reason": reason}))
+
+        assert (status, f"urn:sidecart:problem:{reason}") == (answer.status_code, answer.json()["type"])
+        assert "application/problem+json" == answer.headers["content-type"]
+
+    run(scenario)
+
+
+def test_when_the_time_is_over_the_answer_is_202_and_get_keeps_saying_so() -> None:
+    """Until the service knows the resource, the promise answers for it."""
+
+    async def scenario(gateway: Gateway) -> None:
+        answer = await gateway.http.post("/order/create", json=ORDER, headers={"prefer": "respond-async"})
+        location = answer.headers["location"]
+        asked = await gateway.http.get(location)
+
+        assert (202, "respond-async", "1") == (
+            answer.status_code,
+            answer.headers["preference-applied"],
+            answer.headers["retry-after"],
+        )
+        assert (202, "accepted") == (asked.status_code, asked.json()["status"])
+
+    run(scenario)
+
+
+def test_a_promise_that_is_refused_answers_get_with_the_refusal() -> None:
+    """The same problem that a held caller would have got."""
+
+    async def scenario(gateway: Gateway) -> None:
+        body = {"email": "a@example.com", "name": "A"}
+        answer = await gateway.http.post("/user/register", json=body, headers={"prefer": "wait=0"})
+        await gateway.reply("UserCreateRejected", {"user_id": USER, "reason": "email_taken"})
+        asked = await gateway.http.get(answer.headers["location"])
+
+        assert (409, "urn:sidecart:problem:email_taken") == (asked.status_code, asked.json()["type"])
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("content", "headers", "status"),
+    [
+        (b"{", {}, 400),
+        (b"\xff{}", {}, 400),
+        (b'{"amount_cents": NaN}', {}, 400),
+        (b"[" * 100_000, {}, 400),
+        (b'{"name": "\\ud800"}', {}, 400),
+        (b"{}", {"content-type": "text/plain"}, 415),
+        (b"{}", {"content-type": "application/json; charset=latin-1"}, 415),
+        (b" " * 300_000, {}, 413),
+        (b"{}", {}, 422),
+        (b"[]", {}, 422),
+        (b"{}", {"idempotency-key": "has spaces"}, 400),
+        (b"{}", {"idempotency-key": "k" * 256}, 400),
+    ],
+)
+def test_bad_input_is_a_problem_and_no_event(content: bytes, headers: dict[str, str], status: int) -> None:
+    """Nothing is published for it."""
+
+    async def scenario(gateway: Gateway) -> None:
+        sent = {"content-type": "application/json"} | headers
+        answer = await gateway.http.post("/order/create", content=content, headers=sent)
+
+        assert (status, []) == (answer.status_code, gateway.sidecar.published)
+        assert {"type", "title", "status", "detail", "trace_id"} <= answer.json().keys()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("change", "pointers"),
+    [
+        ({"user_id": "x"}, ["/user_id"]),
+        ({"user_id": None, "extra": 1}, ["/extra", "/user_id"]),
+        ({"items": []}, ["/items"]),
+        ({"items": [ITEM] * 1_001}, ["/items"]),
+        ({"items": [ITEM | {"quantity": True}]}, ["/items/0/quantity"]),
+        ({"items": [ITEM | {"quantity": 1.5}, ITEM | {"quantity": 0}]}, ["/items/0/quantity", "/items/1/quantity"]),
+        ({"items": [ITEM | {"quantity": 10**30}]}, ["/items/0/quantity"]),
+        ({"items": [ITEM | {"unit_price_cents": -1, "sku": ""}]}, ["/items/0/sku", "/items/0/unit_price_cents"]),
+        ({"items": [ITEM | {"sku": "a\r\nb"}]}, ["/items/0/sku"]),
+        ({"items": [ITEM | {"quantity": 10_000, "unit_price_cents": 10**9}]}, [""]),
+    ],
+)
+def test_every_wrong_field_is_named(change: dict[str, Any], pointers: list[str]) -> None:
+    """By a JSON pointer."""
+
+    async def scenario(gateway: Gateway) -> None:
+        answer = await gateway.http.post("/order/create", json=ORDER | change)
+
+        assert (422, pointers) == (answer.status_code, sorted(error["pointer"] for error in answer.json()["errors"]))
+        assert [] == gateway.sidecar.published
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("name", ["", "   ", "a\nb", "a\x00b", "x" * 201, "a\u2028b", "a\x85b"])
+def test_a_name_that_could_break_a_header_or_a_letter_is_refused(name: str) -> None:
+    """Control characters and blanks are not names."""
+
+    async def scenario(gateway: Gateway) -> None:
+        answer = await gateway.http.post("/user/register", json={"email": "a@example.com", "name": name})
+
+        assert (422, "/name") == (answer.status_code, answer.json()["errors"][0]["pointer"])
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "email", ["", "a", "a@", "@b", "a@b@c.com", "a b@example.com", f"{'a' * 300}@example.com", "a\r\n@b.com"]
+)
+def test_an_address_that_is_none_is_refused(email: str) -> None:
+    """Nothing is published for it."""
+
+    async def scenario(gateway: Gateway) -> None:
+        answer = await gateway.http.post("/user/register", json={"email": email, "name": "A"})
+
+        assert (422, "/email", []) == (
+            answer.status_code,
+            answer.json()["errors"][0]["pointer"],
+            gateway.sidecar.published,
+        )
+
+    run(scenario)
+
+
+def test_an_unknown_user_is_404_and_no_event() -> None:
+    """Before an order is published the User Service is asked."""
+
+    async def scenario(gateway: Gateway) -> None:
+        stranger = "00000000-0000-4000-8000-000000000000"
+        answer = await gateway.http.post("/order/create", json=ORDER | {"user_id": stranger})
+
+        assert (404, []) == (answer.status_code, gateway.sidecar.published)
+        assert [f"user/user/{stranger}"] == gateway.sidecar.invoked
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "allow"),
+    [
+        ("GET", "/user/register", 405, "POST"),
+        ("GET", "/order/create", 405, "POST"),
+        ("DELETE", "/order/create", 405, "POST"),
+        ("PUT", "/account/deposit", 405, "POST"),
+        ("DELETE", f"/order/{USER}", 405, "GET"),
+        ("GET", "/order/ORDER", 404, None),
+        ("GET", f"/user/{USER.upper()}", 404, None),
+        ("GET", "/nowhere", 404, None),
+    ],
+)
+def test_a_wrong_method_or_path_is_said_as_such(method: str, path: str, status: int, allow: str | None) -> None:
+    """405 names what is allowed; an id that is no UUID is 404, without asking anybody."""
+
+    async def scenario(gateway: Gateway) -> None:
+        answer = await gateway.http.request(method, path)
+
+        assert (status, allow) == (answer.status_code, answer.headers.get("allow"))
+        assert "application/problem+json" == answer.headers["content-type"]
+        assert [] == gateway.sidecar.invoked
+
+    run(scenario)
+
+
+def test_a_read_is_the_owning_services_answer() -> None:
+    """It goes by invocation, under the same path."""
+
+    async def scenario(gateway: Gateway) -> None:
+        gateway.sidecar.answer = lambda app_id, path: Answer(200, json.dumps({"from": app_id + path}).encode())
+        answer = await gateway.http.get(f"/account/{USER}/deposit/{USER}")
+
+        assert {"from": f"billing/account/{USER}/deposit/{USER}"} == answer.json()
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(("said", "expected"), [(404, 404), (500, 503), (503, 503)])
+def test_a_service_that_knows_nothing_is_404_and_one_in_trouble_503(said: int, expected: int) -> None:
+    """Never a 500 of somebody else's making."""
+
+    async def scenario(gateway: Gateway) -> None:
+        gateway.sidecar.answer = lambda _app, _path: Answer(said, b"")
+        answer = await gateway.http.get(f"/order/{USER}")
+
+        assert expected == answer.status_code
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "path", ["/dapr/subscribe", "/dapr/config", "/events/replies/OrderCreated", "/events/", "/job/x"]
+)
+@pytest.mark.parametrize(
+    "headers", [[], [("dapr-api-token", "")], [("dapr-api-token", "wrong")], [("dapr-api-token", "app-token")] * 2]
+)
+def test_the_sidecars_routes_are_403_to_strangers(path: str, headers: list[tuple[str, str]]) -> None:
+    """With no token, a wrong one, or two."""
+
+    async def scenario(gateway: Gateway) -> None:
+        answers = [await gateway.http.request(method, path, headers=headers) for method in ("GET", "POST")]
+
+        assert [403, 403] == [answer.status_code for answer in answers]
+
+    run(scenario)
+
+
+def test_a_malformed_reply_is_taken_and_answers_nobody() -> None:
+    """It must not come again, and must not end a wait."""
+
+    async def scenario(gateway: Gateway) -> None:
+        call = asyncio.create_task(gateway.http.post("/order/create", json=ORDER, headers={"prefer": "wait=30"}))
+        await gateway.reply("OrderCreated", {"order_id": USER})
+        assert not call.done()
+        gateway.sidecar.was_published.set()
+        await gateway.reply("OrderCreated", {"order_id": USER, "user_id": USER, "items": [], "amount_cents": 0})
+
+        assert 201 == (await call).status_code
+
+    run(scenario)
+
+
+def test_readiness_says_what_is_missing() -> None:
+    """In words."""
+
+    async def scenario(gateway: Gateway) -> None:
+        answer = await gateway.http.get("/readyz")
+
+        assert 503 == answer.status_code
+        assert "Probe-gateway-0 did not come back yet" == answer.json()["missing"][0]
+        assert 5 == len(answer.json()["missing"])
+
+    run(scenario)
+
+
+def test_the_openapi_document_has_the_bodies_and_not_the_sidecars_routes() -> None:
+    """Every reference in it resolves."""
+
+    async def scenario(gateway: Gateway) -> None:
+        document = (await gateway.http.get("/openapi.json")).json()
+
+        assert {"OrderBody", "Item", "RegisterBody", "DepositBody", "Problem"} <= document["components"][
+            "schemas"
+        ].keys()
+        assert not [path for path in document["paths"] if path.startswith(("/dapr", "/events"))]
+        text = json.dumps(document)
+        names = {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}
+        assert names <= document["components"]["schemas"].keys()
+
+    run(scenario)
