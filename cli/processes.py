@@ -15,9 +15,6 @@ from cli.errors import LaunchError
 PR_SET_PDEATHSIG = 1
 """Of Linux's prctl(2): the signal that a process gets when the thread that started it dies."""
 
-LOG_BYTES_MAX = 50 * 1024 * 1024
-"""A log file larger than this starts anew (the old one is kept once, as .1) when its process is started again."""
-
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
@@ -39,14 +36,17 @@ class Processes:
     def __init__(self, logs: Path) -> None:
         self.logs = logs
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self.logged: set[str] = set()
+        """The names of all that was ever started here."""
 
     def start(self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> int:
         """Start a child under a name and return its pid; what it prints goes to <logs>/<name>.log."""
         assert not self.is_alive(name), f"{name} is running already"
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.log(name)
-        if log.exists() and log.stat().st_size > LOG_BYTES_MAX:
-            log.replace(log.with_suffix(".log.1"))
+        if name not in self.logged and log.exists():
+            log.replace(log.with_suffix(".log.1"))  # the run before this one is kept, and no more
+        self.logged.add(name)
         with log.open("ab") as output:
             try:
                 child = subprocess.Popen(

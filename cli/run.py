@@ -28,7 +28,8 @@ def run(options: argparse.Namespace) -> int:
             say("stopped before it was ready")
             return 0
         finally:
-            say("everything is stopped")
+            if shop.started:
+                say("everything is stopped")
 
 
 def shop_options(options: argparse.Namespace, folder: Path, port: int | None) -> Options:
@@ -92,14 +93,14 @@ Its logs are in     {shop.logs}
 
 Try it, in another terminal:
 
-  curl -si {shop.url}/user/register -H 'Content-Type: application/json' \\
-       -d '{{"email": "ada@example.com", "name": "Ada"}}'
+  ID=$(curl -s {shop.url}/user/register -H 'Content-Type: application/json' \\
+       -d '{{"email": "ada'$RANDOM'@example.com", "name": "Ada"}}' | tee /dev/stderr | grep -o '[0-9a-f-]\\{{36\\}}')
 
   curl -si {shop.url}/account/deposit -H 'Content-Type: application/json' \\
-       -d '{{"user_id": "<user_id of the first answer>", "amount_cents": 10000}}'
+       -d '{{"user_id": "'$ID'", "amount_cents": 10000}}'
 
   curl -si {shop.url}/order/create -H 'Content-Type: application/json' \\
-       -d '{{"user_id": "<user_id>", "items": [{{"sku": "book", "quantity": 2, "unit_price_cents": 1500}}]}}'
+       -d '{{"user_id": "'$ID'", "items": [{{"sku": "book", "quantity": 2, "unit_price_cents": 1500}}]}}'
 
 Ctrl-C stops everything."""
 

@@ -95,6 +95,11 @@ class Shop:
         """The processes that ended by themselves, with their exit codes."""
         return self._processes.dead()
 
+    @property
+    def started(self) -> bool:
+        """Whether any process was started."""
+        return bool(self._processes.logged)
+
     def last_lines(self, name: str) -> list[str]:
         """The end of a process's log."""
         return self._processes.last_lines(name)
@@ -148,6 +153,7 @@ class Shop:
             self.ports[name] = free_port()
         for name in ("mail-smtp", "mail-http"):
             self.ports[name] = free_port()
+        self.ports[MAIL_CATCHER] = self.ports["mail-http"]
 
     def _resolve_names(self) -> tuple[Path, ...]:
         self.run_folder.mkdir(parents=True, exist_ok=True)
@@ -177,7 +183,9 @@ class Shop:
             return given
         self.report(f"starting {server.names[0]}")
         self.data.mkdir(parents=True, exist_ok=True)
-        return server.start(self._processes, self.data, self.patience)
+        address = server.start(self._processes, self.data, self.patience)
+        self.ports[server.names[0]] = int(address.rpartition(":")[2])
+        return address
 
     def _start_mail_catcher(self) -> None:
         smtp, web = self.ports["mail-smtp"], self.ports["mail-http"]

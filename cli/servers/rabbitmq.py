@@ -81,11 +81,15 @@ def check(address: str) -> str | None:
     """Say why the server at a URL cannot be used, or None."""
     try:
         _connect(address).close()
-    except pika.exceptions.AMQPError as error:
-        return f"{ENV} ({address.rpartition('@')[2]}): {error!r}"
-    except (OSError, ValueError) as error:
-        return f"{ENV} ({address.rpartition('@')[2]}): {error}"
+    except pika.exceptions.ProbableAuthenticationError:
+        return f"{ENV}: {_host(address)} refuses the user or the password"
+    except (pika.exceptions.AMQPError, OSError, ValueError, LookupError) as error:  # the last two: not an AMQP URL
+        return f"{ENV}: no AMQP server answers at {_host(address)} ({type(error).__name__})"
     return None
+
+
+def _host(address: str) -> str:
+    return address.rpartition("@")[2].removeprefix("amqp://")  # without the password
 
 
 def missing_subscriptions(address: str, wanted: Sequence[Subscription]) -> list[Subscription]:

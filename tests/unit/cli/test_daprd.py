@@ -1,0 +1,172 @@
+"""Where daprd comes from: what is there, then the release with its checksum, then the build."""
+
+import hashlib
+import http.server
+import io
+import os
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli import daprd
+from cli.errors import Interrupted, LaunchError
+from cli.patience import Patience
+
+PROGRAM = b"#!/bin/sh\necho 1.18.2\n# nameresolution/sqlite\n"
+ARCHIVE = f"daprd_{daprd._system()}_{daprd._machine()}.tar.gz"
+
+
+def archive() -> bytes:
+    """A release archive with a program of two lines."""
+    content = io.BytesIO()
+    with tarfile.open(fileobj=content, mode="w:gz") as packed:
+        entry = tarfile.TarInfo("daprd")
+        entry.size = len(PROGRAM)
+        packed.addfile(entry, io.BytesIO(PROGRAM))
+    return content.getvalue()
+
+
+@pytest.fixture
+def releases(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
+    """A server in the place of the official releases; the test puts its files into the dict."""
+    files: dict[str, bytes] = {}
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = files.get(self.path)
+            self.send_response(200 if content is not None else 404)
+            self.send_header("Content-Length", str(len(content or b"")))
+            self.end_headers()
+            self.wfile.write(content or b"")
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        monkeypatch.setenv(daprd.RELEASES_ENV, f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        yield files
+        server.shutdown()
+        thread.join()
+
+
+def publish(files: dict[str, bytes], content: bytes, checksum: str) -> None:
+    """Put an archive and its checksum where the release has them."""
+    files[f"/v{daprd.VERSION}/{ARCHIVE}"] = content
+    files[f"/v{daprd.VERSION}/{ARCHIVE}.sha256"] = f"{checksum} *{ARCHIVE}\n".encode()
+
+
+def test_a_release_is_unpacked(releases: dict[str, bytes], tmp_path: Path) -> None:
+    """With the published checksum the program comes out of the archive."""
+    publish(releases, archive(), hashlib.sha256(archive()).hexdigest())
+
+    program = daprd.download(tmp_path, print, Patience())
+
+    assert program.read_bytes() == PROGRAM
+
+
+def test_a_release_with_another_checksum_is_not_used(releases: dict[str, bytes], tmp_path: Path) -> None:
+    """Neither unpacked nor replaced by a build: somebody should look."""
+    publish(releases, archive(), "0" * 64)
+
+    with pytest.raises(daprd.BadChecksum, match="published is 0000"):
+        daprd.fetch(tmp_path / "daprd", print, Patience())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_release_it_is_built(
+    releases: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """404 for the checksum leads to the build, and the reason is said."""
+    said: list[str] = []
+
+    def build(folder: Path, report: daprd.Report, patience: Patience) -> Path:
+        (folder / "built").write_bytes(PROGRAM)
+        return folder / "built"
+
+    monkeypatch.setattr(daprd, "build", build)
+
+    daprd.fetch(tmp_path / "daprd", said.append, Patience())
+
+    assert (tmp_path / "daprd").read_bytes() == PROGRAM
+    assert os.access(tmp_path / "daprd", os.X_OK)
+    assert "status 404" in said[0]
+
+
+def test_a_page_instead_of_a_checksum_is_no_release(releases: dict[str, bytes], tmp_path: Path) -> None:
+    """What a captive portal answers is not taken for a checksum."""
+    releases[f"/v{daprd.VERSION}/{ARCHIVE}.sha256"] = b"<html>please log in</html>"
+
+    with pytest.raises(daprd.NotReleased):
+        daprd.download(tmp_path, print, Patience())
+
+
+def test_a_machine_without_open_internet_falls_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refused connection is no release, at once."""
+    monkeypatch.setenv(daprd.RELEASES_ENV, "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+    with pytest.raises(daprd.NotReleased, match="refused"):
+        daprd.download(tmp_path, print, Patience())
+
+
+def test_what_was_fetched_is_kept(releases: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second time nothing is asked of anybody."""
+    publish(releases, archive(), hashlib.sha256(archive()).hexdigest())
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("DAPRD", raising=False)
+
+    first = daprd.find(lambda text: None, Patience())
+    releases.clear()
+    said: list[str] = []
+    second = daprd.find(said.append, Patience())
+
+    assert first == second
+    assert first.has_sqlite_resolver
+    assert said == []
+
+
+def test_the_given_program_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DAPRD wins over everything; one that cannot be run is said in one line."""
+    program = tmp_path / "my-daprd"
+    program.write_bytes(b"#!/bin/sh\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("DAPRD", str(program))
+
+    found = daprd.find(print, Patience())
+
+    assert (program, "$DAPRD", False) == (found.path, found.source, found.has_sqlite_resolver)
+    monkeypatch.setenv("DAPRD", str(tmp_path / "nothing"))
+    with pytest.raises(LaunchError, match="not a program that can be run"):
+        daprd.find(print, Patience())
+
+
+def test_two_launchers_do_not_fetch_at_once(tmp_path: Path) -> None:
+    """The second waits for the first, says so, and can be stopped while it waits."""
+    said: list[str] = []
+    impatient = Patience()
+    with daprd.locked(tmp_path / "lock", print, Patience()):
+        timer = threading.Timer(0.3, impatient.stop)
+        timer.start()
+
+        with pytest.raises(Interrupted), daprd.locked(tmp_path / "lock", said.append, impatient):
+            pass
+
+        timer.join()
+    assert said == ["another launcher is getting daprd: waiting for it"]
+
+
+def test_a_mark_across_two_blocks_is_found(tmp_path: Path) -> None:
+    """The program is searched in blocks of 4 MiB."""
+    file = tmp_path / "program"
+    file.write_bytes(b"x" * ((1 << 22) - 5) + daprd.SQLITE_RESOLVER)
+
+    assert daprd.contains(file, daprd.SQLITE_RESOLVER)
+    assert not daprd.contains(file, b"nameresolution/other")

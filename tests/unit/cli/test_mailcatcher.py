@@ -1,0 +1,65 @@
+"""The mail catcher: keeps the newest mails and shows them."""
+
+from email.message import EmailMessage
+
+import pytest
+from aiosmtpd.smtp import Envelope
+
+from cli.servers import mailcatcher
+from cli.servers.mailcatcher import Mailbox, _page
+
+
+def envelope(to: str = "ada@example.com", subject: str = "Paid", text: str = "Good news") -> Envelope:
+    """An envelope as the SMTP side hands it over."""
+    message = EmailMessage()
+    message["From"], message["To"], message["Subject"] = "shop@localhost", to, subject
+    message["Message-ID"] = "<1@sidecart>"
+    message.set_content(text)
+    message.add_alternative(f"<p>{text}</p>", subtype="html")
+    made = Envelope()
+    made.mail_from, made.rcpt_tos, made.content = "shop@localhost", [to], message.as_bytes()
+    return made
+
+
+def test_a_mail_is_shown_with_both_its_bodies() -> None:
+    """Text, HTML, addresses and the Message-ID are there to be checked."""
+    mailbox = Mailbox()
+
+    mail = mailbox.add(envelope()).as_json()
+
+    assert ("shop@localhost", "ada@example.com", "Paid", "<1@sidecart>") == (
+        mail["from"],
+        mail["to"],
+        mail["subject"],
+        mail["message_id"],
+    )
+    assert "Good news" in str(mail["text"])
+    assert "<p>Good news</p>" in str(mail["html"])
+
+
+def test_mails_are_found_by_recipient() -> None:
+    """A recipient is compared case-folded and whole."""
+    mailbox = Mailbox()
+    mailbox.add(envelope("ada@example.com"))
+    mailbox.add(envelope("a@example.com"))
+
+    assert [1] == [mail.id for mail in mailbox.all("ADA@example.com")]
+
+
+def test_old_mails_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded: the oldest goes."""
+    monkeypatch.setattr(mailcatcher, "MAILS_MAX", 2)
+    mailbox = Mailbox()
+
+    for _ in range(3):
+        mailbox.add(envelope())
+
+    assert [2, 3] == [mail.id for mail in mailbox.all()]
+
+
+def test_the_page_shows_text_and_runs_nothing() -> None:
+    """A mail is somebody else's text."""
+    mailbox = Mailbox()
+    mailbox.add(envelope(subject="<script>alert(1)</script>"))
+
+    assert "<script>" not in _page(mailbox.all())

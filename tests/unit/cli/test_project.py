@@ -1,0 +1,115 @@
+"""dapr.yaml, components/ and the launcher agree with each other."""
+
+from typing import Any
+
+import pytest
+import yaml
+
+from cli.catalogue import APPS
+from cli.project import ROOT, read_apps, resource_folders
+from cli.servers import BROKERS, STORES
+
+COMPONENTS = ROOT / "components"
+
+
+def documents(folder: str) -> dict[str, dict[str, Any]]:
+    """The components of a folder by name."""
+    loaded = [yaml.safe_load(path.read_text()) for path in sorted((COMPONENTS / folder).glob("*.yaml"))]
+    return {document["metadata"]["name"]: document for document in loaded}
+
+
+def metadata(component: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a component by name."""
+    return {entry["name"]: entry for entry in component["spec"]["metadata"]}
+
+
+def test_the_run_file_holds_the_apps_of_the_catalogue() -> None:
+    """The official CLI and the launcher start the same five apps."""
+    assert list(APPS) == list(read_apps())
+
+
+def test_every_path_in_the_run_file_exists() -> None:
+    """Folders and the configuration are where the run file says."""
+    for app in read_apps().values():
+        assert [] == [path for path in (app.folder, app.config, *app.resources) if not path.exists()]
+
+
+def test_the_probe_of_an_app_ends_before_the_next_one() -> None:
+    """The sidecar refuses a probe time-out that is not below the probe interval."""
+    for app in read_apps().values():
+        assert app.health_timeout_ms < app.health_interval_seconds * 1000
+
+
+def test_the_ports_of_the_run_file_differ() -> None:
+    """No two apps or sidecars want the same port."""
+    entries = yaml.safe_load((ROOT / "dapr.yaml").read_text())["apps"]
+    ports = [entry[key] for entry in entries for key in ("appPort", "daprHTTPPort")]
+
+    assert len(ports) == len(set(ports))
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_a_broker_is_swapped_by_one_folder(broker: str) -> None:
+    """Only the folders of broker and store change, and they exist."""
+    app = read_apps()["gateway"]
+
+    folders = resource_folders(app.resources, broker, "redis")
+
+    assert [COMPONENTS, COMPONENTS / "brokers" / broker, COMPONENTS / "stores" / "redis"] == list(folders)
+    assert all(folder.is_dir() for folder in folders)
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_every_broker_offers_the_same_components(broker: str) -> None:
+    """The same names with the same scopes: what is scoped differently would be another shop."""
+    found = {name: document.get("scopes") for name, document in documents(f"brokers/{broker}").items()}
+
+    assert {"pubsub": None, "replies": ["gateway"], "mailbus": ["notification"]} == found
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_each_gateway_replica_has_its_own_consumer(broker: str) -> None:
+    """Every replica gets every reply, and takes its own group up again after a restart."""
+    assert metadata(documents(f"brokers/{broker}")["replies"])["consumerID"]["value"] == "{podName}"
+
+
+@pytest.mark.parametrize(("kind", "servers"), [("brokers", BROKERS), ("stores", STORES)])
+def test_every_folder_has_a_server_that_starts_and_counts_it(kind: str, servers: dict[str, Any]) -> None:
+    """components/<kind>/ and the launcher know the same names."""
+    assert set(servers) == {path.name for path in (COMPONENTS / kind).iterdir()}
+
+
+@pytest.mark.parametrize("kind", ["brokers", "stores"])
+def test_every_address_comes_from_the_variable_that_the_launcher_sets(kind: str) -> None:
+    """A component reads its server's address from the sidecar's environment and nowhere else."""
+    for name, server in {"brokers": BROKERS, "stores": STORES}[kind].items():
+        for component in documents(f"{kind}/{name}").values():
+            addresses = {entry["envRef"] for entry in metadata(component).values() if "envRef" in entry}
+            assert {server.env} == addresses
+
+
+def test_events_are_offered_without_end() -> None:
+    """Every broker component has an inbound retry that never gives up, and the file has one document only."""
+    policy = yaml.safe_load((COMPONENTS / "resiliency.yaml").read_text())["spec"]
+    retry = policy["policies"]["retries"]["forever"]
+
+    assert ("constant", -1) == (retry["policy"], retry["maxRetries"])
+    assert {"pubsub", "replies", "mailbus"} == set(policy["targets"]["components"])
+    assert all(target["inbound"]["retry"] == "forever" for target in policy["targets"]["components"].values())
+
+
+@pytest.mark.parametrize("path", sorted(COMPONENTS.rglob("*.yaml")), ids=lambda path: str(path.relative_to(COMPONENTS)))
+def test_a_file_holds_one_document(path: Any) -> None:
+    """A second document is ignored by the sidecar without a word."""
+    assert len(list(yaml.safe_load_all(path.read_text()))) == 1
+
+
+def test_declarations_on_one_broker_agree() -> None:
+    """RabbitMQ refuses a second declaration of an exchange or queue that differs from the first."""
+    declared = ("durable", "deletedWhenUnused", "exchangeKind", "enableDeadLetter")
+    found = [
+        tuple(metadata(component)[name]["value"] for name in declared)
+        for component in documents("brokers/rabbitmq").values()
+    ]
+
+    assert len(set(found)) == 1

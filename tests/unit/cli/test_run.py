@@ -1,0 +1,91 @@
+"""What a person gets told: one line, and nothing started."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from cli import runfile
+from cli.__main__ import main
+from cli.errors import LaunchError
+from cli.ports import free_port
+from cli.servers import rabbitmq
+from cli.shop import Options, Shop
+
+
+def test_a_second_start_says_what_runs(tmp_path: Path) -> None:
+    """One folder has one launcher; the lock goes with it."""
+    with (
+        runfile.held("redis", "redis", tmp_path),
+        pytest.raises(LaunchError, match="runs already"),
+        runfile.held("redis", "redis", tmp_path),
+    ):
+        pass
+
+    with runfile.held("redis", "redis", tmp_path):
+        assert runfile.is_locked(tmp_path)
+    assert not runfile.is_locked(tmp_path)
+
+
+def test_what_a_killed_launcher_left_is_no_shop(tmp_path: Path) -> None:
+    """A run file counts only while its launcher holds the lock."""
+    runfile.RunFile(1, "redis", "redis", ready=True).write(tmp_path)
+
+    assert runfile.read(tmp_path) is None
+    with runfile.held("redis", "redis", tmp_path):
+        assert runfile.read(tmp_path) is not None
+
+
+def test_only_its_owner_reads_the_tokens(tmp_path: Path) -> None:
+    """The run file holds the shop's tokens."""
+    with runfile.held("redis", "redis", tmp_path):
+        assert (tmp_path / runfile.FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
+    """One line with the port, no process, no folder of data."""
+    with socket.create_server(("127.0.0.1", free_port())) as server:
+        port = server.getsockname()[1]
+        shop = Shop(Options("redis", port=port, folder=tmp_path), print)
+
+        with pytest.raises(LaunchError, match=f"port {port} is in use"):
+            shop.start()
+
+    assert not shop.started
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_broker_is_said_with_the_known_ones(tmp_path: Path) -> None:
+    """BROKER may come from the environment, where no parser checks it."""
+    with pytest.raises(LaunchError, match="choose one of redis, rabbitmq"):
+        Shop(Options("carrier-pigeon", folder=tmp_path), print)
+
+
+def test_a_broker_that_is_not_installed_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The line says what to type, and a given server makes it unnecessary."""
+    monkeypatch.setattr(rabbitmq, "SERVER_SCRIPT", tmp_path / "nowhere")
+    monkeypatch.delenv("AMQP_URL", raising=False)
+
+    assert "make system-deps" in str(rabbitmq.unavailable())
+    monkeypatch.setenv("AMQP_URL", "amqp://somewhere")
+    assert rabbitmq.unavailable() is None
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
+def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A wrong PORT ends with the reason and exit code 2."""
+    with pytest.raises(SystemExit) as exit:
+        main(["run", f"--port={port}"])
+
+    assert exit.value.code == 2
+    assert "is not a port" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("address", ["amqp://guest:secret@127.0.0.1:1", "not a url"])
+def test_a_given_broker_that_does_not_answer_is_one_line(address: str) -> None:
+    """The reason names the host and never the password."""
+    problem = rabbitmq.check(address)
+
+    assert problem is not None
+    assert "secret" not in problem
+    assert "\n" not in problem
