@@ -240,8 +240,9 @@ def _in_background(work: Callable[[], T], seconds: float, patience: Patience) ->
     if not fault:
         raise NotReleased(f"no answer in {seconds} s")
     match fault[0]:
-        case urllib.error.HTTPError(code=code):
-            raise NotReleased(f"status {code}")
+        case urllib.error.HTTPError() as answer:
+            answer.close()
+            raise NotReleased(f"status {answer.code}")
         case OSError() as error:
             raise NotReleased(str(error))
         case error:
