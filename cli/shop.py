@@ -343,9 +343,9 @@ class Shop:
             *(([name], server.stop_seconds) for server in servers for name in server.names),
         ]
         for group, seconds in groups:
-            killed = self._processes.stop(group, seconds)
-            for name in killed:
+            for name in self._processes.stop(group, seconds):
                 self.report(f"{name} did not stop within {seconds:.0f} s and was killed")
+        assert not self.processes, f"left running: {', '.join(self.processes)}"
 
 
 def get(port: int, path: str, token: str = "", timeout_seconds: float = 3.0) -> tuple[int, str]:
