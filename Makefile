@@ -14,8 +14,8 @@ help: ## show this
 run: ## start the shop (BROKER=redis|rabbitmq, PORT=8000) and keep it until Ctrl-C
 	@exec $(SIDECART) run --broker $(BROKER) --port $(PORT)
 
-demo: ## both flows, with every event as it passes (BROKER=redis|rabbitmq)
-	@exec $(SIDECART) demo --broker $(BROKER)
+demo: ## both flows, with every event as it passes (BROKER=redis|rabbitmq, WITHOUT=an app to leave out)
+	@exec $(SIDECART) demo --broker $(BROKER) $(addprefix --without ,$(WITHOUT))
 
 test: ## all tests, end to end on each broker
 	@exec $(SIDECART) test

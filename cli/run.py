@@ -32,13 +32,16 @@ def run(options: argparse.Namespace) -> int:
                 say("everything is stopped")
 
 
-def shop_options(options: argparse.Namespace, folder: Path, port: int | None) -> Options:
+def shop_options(
+    options: argparse.Namespace, folder: Path, port: int | None, without: frozenset[str] = frozenset()
+) -> Options:
     """The options of a shop that the command line and the environment ask for."""
     return Options(
         broker=options.broker,
         store=options.store,
         port=port,
         folder=folder,
+        without=without,
         redis_host=os.environ.get("REDIS_HOST"),
         amqp_url=os.environ.get("AMQP_URL"),
     )

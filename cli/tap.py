@@ -1,0 +1,183 @@
+"""A tap on the broker: a sidecar and consumer of its own that sees every event of the catalogue as it passes."""
+
+from __future__ import annotations
+
+import json
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+from cli.catalogue import PUBSUB, TOPICS, Subscription
+from cli.ports import free_port
+from cli.servers import BROKERS
+from cli.shop import Shop
+
+APP_ID = "tap"
+PROBE = f"Probe-{APP_ID}"
+READY_SECONDS = 60
+PUBLISH_SECONDS_MAX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One event, where it was seen, and when: seconds of the wall clock."""
+
+    topic: str
+    event: dict[str, Any]
+    at: float
+
+
+class Tap:
+    """Sees every event from the moment that it is entered; a context manager inside that of its shop.
+
+    `show` is called for each event as it passes, from a thread of the tap's.
+    """
+
+    def __init__(self, shop: Shop, show: Callable[[Seen], None] = lambda _seen: None) -> None:
+        self._shop = shop
+        self._show = show
+        self._seen: list[Seen] = []
+        self._arrived = threading.Condition()
+        self._probe_is_back = False
+        self._server: ThreadingHTTPServer | None = None
+
+    def __enter__(self) -> Self:
+        port = free_port()
+        self._server = _Server(("127.0.0.1", port), self._take, self._shop.tokens["APP_API_TOKEN"])
+        threading.Thread(target=self._server.serve_forever, name="tap", daemon=True).start()
+        try:
+            self._shop.start_sidecar_for(APP_ID, port)
+            self._wait_until_subscribed()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the sidecar and the consumer."""
+        self._shop.stop_sidecar(APP_ID)
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    @property
+    def seen(self) -> list[Seen]:
+        """Everything that passed so far, in the order in which it came here; duplicates too."""
+        with self._arrived:
+            return list(self._seen)
+
+    def wait(self, wanted: Callable[[Seen], bool], seconds: float) -> Seen | None:
+        """Return the first event that is wanted, as soon as it passed; None when the time is over."""
+        end = time.monotonic() + seconds
+        looked_at = 0
+        with self._arrived:
+            while True:
+                for one in self._seen[looked_at:]:
+                    if wanted(one):
+                        return one
+                looked_at = len(self._seen)
+                left = end - time.monotonic()
+                if left <= 0:
+                    return None
+                self._arrived.wait(left)
+
+    def publish(self, topic: str, body: bytes, content_type: str = "application/cloudevents+json") -> int:
+        """Publish anything at all through the tap's own sidecar; returns the sidecar's status."""
+        url = f"http://127.0.0.1:{self._shop.sidecar_port(APP_ID)}/v1.0/publish/{PUBSUB}/{topic}"
+        headers = {"content-type": content_type, "dapr-api-token": self._shop.tokens["DAPR_API_TOKEN"]}
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(url, body, headers)
+        with opener.open(request, timeout=PUBLISH_SECONDS_MAX) as answer:
+            return int(answer.status)
+
+    def _take(self, topic: str, event: dict[str, Any]) -> None:
+        seen = Seen(topic, event, time.time())
+        with self._arrived:
+            if topic == PROBE:
+                self._probe_is_back = True
+            else:
+                self._seen.append(seen)
+                self._show(seen)
+            self._arrived.notify_all()
+
+    def _wait_until_subscribed(self) -> None:
+        """Wait for the broker to know every subscription, and for an event of our own to come back."""
+        shop, broker = self._shop, BROKERS[self._shop.options.broker]
+        topics = [Subscription(APP_ID, APP_ID, PUBSUB, topic) for topic in (*TOPICS, PROBE)]
+        shop.patience.until(
+            lambda: not broker.missing(shop.broker_address, topics),
+            READY_SECONDS,
+            lambda: f"the tap is not subscribed after {READY_SECONDS} s: see {shop.logs / f'{APP_ID}-sidecar.log'}",
+        )
+        self._publish_probe()
+        shop.patience.until(
+            lambda: self._probe_is_back,
+            READY_SECONDS,
+            lambda: f"the tap's own event did not come back within {READY_SECONDS} s",
+        )
+
+    def _publish_probe(self) -> None:
+        probe_id = str(uuid.uuid4())
+        event = {"specversion": "1.0", "id": probe_id, "type": PROBE, "source": APP_ID, "data": {}}
+        self.publish(PROBE, json.dumps(event).encode())
+
+
+class _Server(ThreadingHTTPServer):
+    """The tap's app: what its sidecar calls."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], take: Callable[[str, dict[str, Any]], None], token: str) -> None:
+        super().__init__(address, _Handler)
+        self.take = take
+        self.token = token
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Answer the health check and the question for subscriptions."""
+        if self.path == "/dapr/subscribe":
+            self._answer(200, _subscriptions([*TOPICS, PROBE]))
+        else:
+            self._answer(200 if self.path == "/healthz" else 404)
+
+    def do_POST(self) -> None:
+        """Take one event."""
+        body = self.rfile.read(int(self.headers.get("content-length", "0")))
+        if self.headers.get("dapr-api-token") != self.server.token:
+            self._answer(403)
+            return
+        self.server.take(self.path.rsplit("/", 1)[-1], json.loads(body))
+        self._answer(200)
+
+    def _answer(self, status: int, body: bytes = b"") -> None:
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: the events are what is shown."""
+
+
+def _subscriptions(topics: Sequence[str]) -> bytes:
+    return json.dumps(
+        [{"pubsubname": PUBSUB, "topic": topic, "route": f"/events/{topic}"} for topic in topics]
+    ).encode()
