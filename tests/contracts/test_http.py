@@ -1,0 +1,56 @@
+"""The schemas of the HTTP answers allow their examples and refuse any mutation of them."""
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from tests.contracts.mutations import mutations
+from tests.contracts.validate import CONTRACTS, http_problems, is_valid
+
+EXAMPLES = [
+    pytest.param(path.stem, body, id=f"{path.stem}-{number}")
+    for path in sorted((CONTRACTS / "http").iterdir())
+    for number, body in enumerate(json.loads(path.read_text("utf-8"))["examples"])
+]
+OPTIONAL = {"deposit": {"reason"}, "problem": {"errors"}, "accepted": {"user_id", "deposit_id", "order_id"}}
+EMPTY_ALLOWED = {"notifications.notifications", "ready.missing", "problem.errors.pointer"}
+ANY_TEXT = {"ready.missing", "problem.title", "problem.detail", "problem.errors.detail", "problem.errors.pointer"}
+
+
+@pytest.mark.parametrize(("name", "body"), EXAMPLES)
+def test_an_example_is_valid_and_nothing_more_is_let_in(name: str, body: dict[str, Any]) -> None:
+    """An answer that tells more than its schema (a record's inner fields) is found."""
+    assert [] == http_problems(name, body)
+    assert http_problems(name, {**body, "command_id": "x"})
+
+
+@pytest.mark.parametrize(("name", "body"), EXAMPLES)
+def test_a_mutation_of_an_answer_is_refused(name: str, body: dict[str, Any]) -> None:
+    """Each field, missing or wrong, unless it may be missing or any text."""
+    refused: Counter[str] = Counter()
+    let_through = []
+    for mutation in mutations(body):
+        if _is_fine(name, mutation.field, mutation.way, mutation.value):
+            continue
+        refused[mutation.field] += 1
+        if is_valid(CONTRACTS / "http" / f"{name}.json", mutation.value):
+            let_through.append(f"{mutation.field} {mutation.way}: {str(mutation.value)[:300]}")
+
+    assert [] == let_through
+    assert set(body) <= set(refused)
+
+
+def _is_fine(name: str, field: str, way: str, value: Any) -> bool:
+    """Whether a mutation of this field leaves an answer that is allowed."""
+    if way == "missing":
+        return field in OPTIONAL.get(name, ())
+    field = f"{name}.{field}"
+    if field in ANY_TEXT and way == "value":
+        return True
+    if field == "ready.missing":
+        return value["missing"] in ([], ["1"])
+    if field in EMPTY_ALLOWED:
+        return value.get("notifications") == [] or way == "value"
+    return field == "notifications.notifications.sent_at" and value["notifications"][0]["sent_at"] is None

@@ -1,0 +1,140 @@
+"""The schemas are valid, they are those of the catalogue, and every example of each is an event that they allow."""
+
+import json
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from cli.catalogue import TOPICS
+from tests.contracts.validate import CONTRACTS, canonical, examples, schema_problems, validate
+
+ITEMS = ("order_id", "user_id", "items", "amount_cents")
+FIELDS = {
+    "UserCreateRequested": ("user_id", "email", "name"),
+    "UserCreated": ("user_id", "email", "name"),
+    "UserCreateRejected": ("user_id", "reason"),
+    "BillingAccountCreated": ("user_id", "account_id"),
+    "AccountDepositRequested": ("deposit_id", "user_id", "amount_cents"),
+    "AccountDeposited": ("deposit_id", "user_id", "amount_cents", "balance_cents"),
+    "AccountDepositRejected": ("deposit_id", "user_id", "reason"),
+    "OrderCreateRequested": ("order_id", "user_id", "items"),
+    "OrderCreated": ITEMS,
+    "OrderCreateRejected": ("order_id", "user_id", "reason"),
+    "OrderPaymentRequested": ("order_id", "user_id", "amount_cents", "pay_before"),
+    "OrderPaymentCreated": ("order_id", "user_id", "payment_id"),
+    "OrderPaymentFailed": ("order_id", "user_id", "reason"),
+    "OrderPaid": ITEMS,
+    "OrderNotPaid": (*ITEMS, "reason"),
+    "EmailRequested": ("message_id", "order_id", "user_id", "to", "subject", "text", "html"),
+}
+REASONS = {
+    "UserCreateRejected": {"email_taken", "key_reused"},
+    "AccountDepositRejected": {"key_reused", "balance_limit"},
+    "OrderCreateRejected": {"key_reused"},
+    "OrderPaymentFailed": {"insufficient_funds", "too_late"},
+    "OrderNotPaid": {"insufficient_funds", "too_late"},
+}
+FILES = sorted(path.relative_to(CONTRACTS).as_posix() for path in CONTRACTS.glob("*.json")) + sorted(
+    path.relative_to(CONTRACTS).as_posix() for folder in ("schemas", "http") for path in (CONTRACTS / folder).iterdir()
+)
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_each_file_is_a_schema(file: str) -> None:
+    """Valid by the metaschema of JSON Schema 2020-12, which it names."""
+    schema = json.loads((CONTRACTS / file).read_text("utf-8"))
+
+    Draft202012Validator.check_schema(schema)
+
+    assert Draft202012Validator.META_SCHEMA["$id"] == schema["$schema"]
+
+
+def test_the_schemas_are_those_of_the_catalogue() -> None:
+    """Every topic has a schema and examples, and nothing else has any."""
+    assert sorted(TOPICS) == sorted(path.name.removesuffix(".json") for path in (CONTRACTS / "schemas").iterdir())
+    assert sorted(TOPICS) == sorted(path.name for path in (CONTRACTS / "examples").iterdir())
+    assert sorted(TOPICS) == sorted(FIELDS)
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_the_fields_are_those_of_the_catalogue(topic: str) -> None:
+    """All of them are required, their publisher is the source, and unknown ones are let be."""
+    schema = json.loads((CONTRACTS / "schemas" / f"{topic}.json").read_text("utf-8"))["properties"]
+
+    assert {"const": topic} == schema["type"]
+    assert {"const": TOPICS[topic].publisher} == schema["source"]
+    assert list(FIELDS[topic]) == schema["data"]["required"]
+    assert list(FIELDS[topic]) == list(schema["data"]["properties"])
+    assert schema["data"]["additionalProperties"] is True
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_each_topic_has_valid_examples(topic: str) -> None:
+    """Two at least, with every reason that there is among them."""
+    found = examples(topic)
+
+    assert 2 <= len(found)
+    assert {} == {name: wrong for name, event in found.items() if (wrong := validate(event, topic))}
+    assert REASONS.get(topic, {None}) == {event["data"].get("reason") for event in found.values()}
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_what_is_not_known_is_let_be(topic: str) -> None:
+    """A change of an event only adds fields, and the sidecar adds attributes of its own."""
+    event = next(iter(examples(topic).values()))
+    added = {"topic": topic, "pubsubname": "pubsub", "traceid": "", "traceparent": "", "tracestate": "", "new": [1]}
+
+    assert [] == schema_problems(topic, {**event, **added, "data": {**event["data"], "new": {"x": None}}})
+
+
+def test_limits_are_inclusive() -> None:
+    """A thousand items pass, one more does not; so it is with each bound of a field."""
+    event = examples("OrderCreateRequested")["typical"]
+
+    def order(count: int = 1, **fields: object) -> dict[str, Any]:
+        item = {"sku": "x", "quantity": 1, "unit_price_cents": 0, **fields}
+        return {**event, "data": {**event["data"], "items": [item] * count}}
+
+    allowed = [order(1000), order(sku="é" * 64), order(quantity=10_000), order(unit_price_cents=10**9)]
+    refused = [order(1001), order(sku="é" * 65), order(quantity=10_001), order(unit_price_cents=10**9 + 1)]
+    refused += [order(0), order(quantity=0), order(unit_price_cents=-1)]
+    assert [] == [problem for each in allowed for problem in schema_problems("OrderCreateRequested", each)]
+    assert [] == [each for each in refused if not schema_problems("OrderCreateRequested", each)]
+
+
+def test_lengths_and_sums_are_bounded() -> None:
+    """The name, the address, the balance and what is paid in end where the catalogue says."""
+
+    def change(topic: str, **fields: object) -> list[str]:
+        event = examples(topic)["typical"]
+        return schema_problems(topic, {**event, "data": {**event["data"], **fields}})
+
+    address = "a" * 242 + "@example.com"
+    assert [] == change("UserCreated", name="é" * 200, email=address)
+    assert change("UserCreated", name="é" * 201)
+    assert change("UserCreated", email=f"a{address}")
+    assert [] == change("AccountDeposited", amount_cents=10**12 - 1, balance_cents=10**12 - 1)
+    assert change("AccountDeposited", balance_cents=10**12)
+    assert change("AccountDeposited", amount_cents=0)
+
+
+def test_two_fields_that_contradict_each_other_are_found() -> None:
+    """What no schema can say, `validate` does: subject, sum, and the ids of commands."""
+    order, created = examples("OrderCreateRequested")["typical"], examples("OrderCreated")["typical"]
+    other = examples("OrderCreated")["edges"]
+
+    assert ["type 'Nothing' is not in the catalogue"] == validate({"type": "Nothing"})
+    assert ["type 'OrderCreated' was published on topic 'OrderPaid'"] == validate(created, "OrderPaid")
+    assert [f"subject {other['subject']} is not the order_id"] == validate({**created, "subject": other["subject"]})
+    assert ["amount_cents 1 is not the sum of its items"] == validate(
+        {**created, "data": {**created["data"], "amount_cents": 1}}
+    )
+    assert ["a command carries its own id as correlationid"] == validate({**order, "correlationid": other["id"]})
+    data = {**order["data"], "items": other["data"]["items"]}
+    assert validate({**order, "data": data})[0].startswith("the id of a command is uuid5(resource, canonical body)")
+
+
+def test_a_canonical_body_is_sorted_tight_and_not_escaped() -> None:
+    """Two writers of any language get the same bytes."""
+    assert '{"a":[{"b":2,"é":"\\"\\\\\\n/"}],"z":0}' == canonical({"z": 0, "a": [{"é": '"\\\n/', "b": 2}]})

@@ -1,0 +1,187 @@
+"""The examples are one story: their ids follow the rule, and our own gateway and services tell the same story."""
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+import pytest
+
+from chassis.deliver import Service, Shell
+from chassis.errors import Conflict
+from cli.catalogue import GATEWAY, SERVICES, TOPICS
+from gateway import bodies
+from gateway.commands import command
+from gateway.ids import resource_id
+from services.billing.app import SERVICE as BILLING
+from services.notification.app import SERVICE as NOTIFICATION
+from services.order.app import service as order_service
+from services.user.app import SERVICE as USER
+from tests.contracts.validate import (
+    Event,
+    aggregate_id,
+    command_id,
+    derived_id,
+    examples,
+    is_caused_by,
+    story,
+    unexplained,
+)
+
+WIRED: Mapping[str, Service[Any, Any]] = {
+    "user": USER,
+    "billing": BILLING,
+    "order": order_service(timedelta(seconds=900)),
+    "notification": NOTIFICATION,
+}
+BODIES: Mapping[str, type[bodies.Strict]] = {
+    "UserCreateRequested": bodies.RegisterBody,
+    "AccountDepositRequested": bodies.DepositBody,
+    "OrderCreateRequested": bodies.OrderBody,
+}
+STORY = story()
+
+
+class Memory:
+    """A sidecar that keeps everything in memory."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, bytes] = {}
+        self.published: list[tuple[str, str, dict[str, Any]]] = []
+
+    async def load(self, key: str) -> tuple[bytes | None, str | None]:
+        """The value is its own ETag."""
+        value = self.records.get(key)
+        return value, None if value is None else value.hex()
+
+    async def save(self, key: str, value: bytes, etag: str | None) -> None:
+        """Write, or refuse when somebody else did."""
+        if etag != (await self.load(key))[1]:
+            raise Conflict(key)
+        self.records[key] = value
+
+    async def insert(self, key: str, value: bytes) -> bool:
+        """Write what is not there yet."""
+        return self.records.setdefault(key, value) is value
+
+    async def publish(self, component: str, topic: str, event: bytes) -> None:
+        """Remember it."""
+        self.published.append((component, topic, msgspec.json.decode(event)))
+
+
+def tell(service: Service[Any, Any], memory: Memory, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Deliver to a service what it consumes of the story, at the time of its answers; return these answers."""
+    clock = [datetime.min]
+    shell = Shell(service, memory, lambda: clock[0])
+    expected = []
+    for event in events:
+        if event["type"] in service.inputs:
+            answers = [each for each in STORY if each["source"] == service.name and is_caused_by(each, event)]
+            clock[0] = datetime.fromisoformat((answers or [event])[0]["time"])
+            asyncio.run(shell.deliver(event["type"], msgspec.json.encode(event)))
+            expected += answers
+    return expected
+
+
+def wordless(event: dict[str, Any]) -> dict[str, Any]:
+    """A mail without its wording, which is no contract."""
+    words = ("subject", "text", "html") if event["type"] == "EmailRequested" else ()
+    return {**event, "data": {name: value for name, value in event["data"].items() if name not in words}}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_tells_the_story(name: str) -> None:
+    """Ids, fields, values, times and components: all that it publishes is what the examples say, in this order."""
+    memory = Memory()
+
+    expected = tell(WIRED[name], memory, STORY)
+
+    assert expected
+    assert [wordless(event) for event in expected] == [wordless(event) for _, _, event in memory.published]
+    for component, topic, event in memory.published:
+        assert (TOPICS[topic].component, topic) == (component, event["type"])
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_tells_it_again(name: str) -> None:
+    """A repeated story changes no record, and repeats each event that it told, under the same id."""
+    memory = Memory()
+    tell(WIRED[name], memory, STORY)
+    told = [event["id"] for _, _, event in memory.published]
+    states = _without_logs(memory)
+    memory.published.clear()
+
+    tell(WIRED[name], memory, STORY)
+
+    assert states == _without_logs(memory)
+    assert set(told) <= {event["id"] for _, _, event in memory.published}
+
+
+def _without_logs(memory: Memory) -> dict[str, Any]:
+    records = {key: msgspec.json.decode(value) for key, value in memory.records.items()}
+    return {key: record.get("state", record) for key, record in records.items()}
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_each_service_consumes_what_the_catalogue_says(name: str) -> None:
+    """No more and no less; what only the mail sender takes is not the shell's."""
+    consumed = {topic for topic, way in TOPICS.items() if name in way.consumers and way.component == "pubsub"}
+
+    assert consumed == set(WIRED[name].inputs)
+
+
+@pytest.mark.parametrize("event", [pytest.param(each, id=each["id"]) for each in STORY if each["source"] == GATEWAY])
+def test_the_gateway_makes_these_commands(event: dict[str, Any]) -> None:
+    """From a body that it accepts."""
+    own = aggregate_id(event["type"])
+    given = {name: value for name, value in event["data"].items() if name != own}
+    body = BODIES[event["type"]].model_validate(given).model_dump()
+
+    made = command(event["type"], event["subject"], "/", body, {own: event["data"][own]})
+
+    assert {**event, "time": ""} == {**msgspec.json.decode(made.event), "time": ""}
+
+
+def test_the_resource_of_a_keyed_request_has_a_known_id() -> None:
+    """The same Idempotency-Key leads any replica to the same resource."""
+    user = examples("UserCreateRequested")["edges"]["data"]
+    order = examples("OrderCreateRequested")["edges"]["data"]
+
+    assert user["user_id"] == resource_id("/user/register", user["email"].casefold(), "register-zoe-1")
+    assert order["order_id"] == resource_id("/order/create", user["user_id"], "order-1")
+
+
+@pytest.mark.parametrize("event", [pytest.param(each, id=each["id"]) for each in STORY])
+def test_each_id_follows_the_rule(event: dict[str, Any]) -> None:
+    """A command's comes of the resource and the body, any other's of the one event that caused it."""
+    position = 1 if event["type"] == "OrderPaymentRequested" else 0
+    causes = [each for each in STORY if event["source"] != GATEWAY and is_caused_by(event, each)]
+
+    if event["source"] == GATEWAY:
+        assert command_id(event) == event["id"] == event["correlationid"]
+    else:
+        assert [derived_id(cause, event, position) for cause in causes] == [event["id"]]
+
+
+def test_names_that_billing_and_notification_give_are_derived_too() -> None:
+    """Account, payment and Message-ID are the same whenever they are made again."""
+
+    def named(owner: str, word: str) -> str:
+        return str(uuid.uuid5(uuid.UUID(owner), word))
+
+    for account in examples("BillingAccountCreated").values():
+        assert named(account["subject"], "account") == account["data"]["account_id"]
+    for payment in examples("OrderPaymentCreated").values():
+        assert named(payment["subject"], "payment") == payment["data"]["payment_id"]
+    for mail in examples("EmailRequested").values():
+        assert f"<{named(mail['subject'], 'letter')}@sidecart>" == mail["data"]["message_id"]
+
+
+def test_an_event_without_a_cause_is_found() -> None:
+    """Also one whose cause is in another story."""
+    orphans: list[Event] = [event for event in STORY if event["type"] != "OrderPaymentCreated"]
+
+    assert [] == unexplained(STORY)
+    assert ["OrderPaid"] * 3 == [line.split()[0] for line in unexplained(orphans)]

@@ -1,0 +1,147 @@
+"""Is this event as contracts/ says? By its schema, by what a schema cannot say, and by where its id comes from."""
+
+import json
+import uuid
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator, FormatChecker
+from referencing import Registry, Resource
+from referencing.jsonschema import DRAFT202012
+
+from cli.catalogue import GATEWAY, TOPICS
+
+CONTRACTS = Path(__file__).parents[2] / "contracts"
+OUTPUTS_MAX = 100  # of one event: a mailbox's news that waited for the address
+
+Event = Mapping[str, Any]
+
+
+def _retrieve(uri: str) -> Resource[Any]:
+    return DRAFT202012.create_resource(json.loads(Path(uri.removeprefix("file://")).read_text("utf-8")))
+
+
+REGISTRY: Registry[Any] = Registry(retrieve=_retrieve)  # type: ignore[call-arg]  # attrs hides `retrieve` from mypy
+FORMATS = FormatChecker(formats=("uuid", "email"))
+
+
+@FORMATS.checks("date-time", raises=ValueError)
+def _is_date_time(value: object) -> bool:
+    return not isinstance(value, str) or datetime.fromisoformat(value).tzinfo is not None
+
+
+@cache
+def validator(path: Path) -> Draft202012Validator:
+    """The validator of one schema file, with formats checked and references followed to the files beside it."""
+    return Draft202012Validator({"$ref": path.as_uri()}, registry=REGISTRY, format_checker=FORMATS)
+
+
+def problems(path: Path, value: object) -> list[str]:
+    """What a schema file has against a value, a line each; empty if nothing."""
+    return [f"{error.json_path}: {error.message[:300]}" for error in validator(path).iter_errors(value)]
+
+
+def is_valid(path: Path, value: object) -> bool:
+    """Whether a schema file has nothing against a value; faster than asking what."""
+    return validator(path).is_valid(value)
+
+
+def schema_problems(topic: str, event: object) -> list[str]:
+    """What the schema of a topic has against an event."""
+    return problems(CONTRACTS / "schemas" / f"{topic}.json", event)
+
+
+def http_problems(name: str, body: object) -> list[str]:
+    """What the schema of an HTTP answer (a file of contracts/http, without its suffix) has against a body."""
+    return problems(CONTRACTS / "http" / f"{name}.json", body)
+
+
+def validate(event: Event, topic: str | None = None) -> list[str]:
+    """All that is wrong with one event of the catalogue, a line each; `topic` is where it was seen, if known."""
+    kind = event.get("type")
+    if kind not in TOPICS:
+        return [f"type {kind!r} is not in the catalogue"]
+    if topic is not None and topic != kind:
+        return [f"type {kind!r} was published on topic {topic!r}"]
+    return schema_problems(kind, event) or list(_broken_rules(event))
+
+
+def _broken_rules(event: Event) -> Iterable[str]:
+    """What a schema cannot say: it compares no two fields."""
+    data = event["data"]
+    if event["subject"] != data[aggregate_id(event["type"])]:
+        yield f"subject {event['subject']} is not the {aggregate_id(event['type'])}"
+    if "items" in data and "amount_cents" in data and data["amount_cents"] != total(data["items"]):
+        yield f"amount_cents {data['amount_cents']} is not the sum of its items"
+    if event["source"] == GATEWAY:
+        if event["id"] != command_id(event):
+            yield f"the id of a command is uuid5(resource, canonical body): {command_id(event)}"
+        if event["correlationid"] != event["id"]:
+            yield "a command carries its own id as correlationid"
+
+
+def aggregate_id(topic: str) -> str:
+    """The name of the data field that `subject` repeats."""
+    if topic.startswith(("Order", "Email")):
+        return "order_id"
+    return "deposit_id" if topic.startswith("AccountDeposit") else "user_id"
+
+
+def total(items: Iterable[Mapping[str, Any]]) -> int:
+    """What items cost together, in cents."""
+    return sum(item["quantity"] * item["unit_price_cents"] for item in items)
+
+
+def canonical(body: Mapping[str, Any]) -> str:
+    """The one way to write a body: keys sorted, no blanks, nothing escaped that need not be."""
+    return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def command_id(command: Event) -> str:
+    """The id that a command must have: its body is its data without the id of the resource that it makes."""
+    body = {name: value for name, value in command["data"].items() if name != aggregate_id(command["type"])}
+    return str(uuid.uuid5(uuid.UUID(command["subject"]), canonical(body)))
+
+
+def derived_id(cause: Event, event: Event, position: int) -> str:
+    """The id that `event` has if it is output number `position` of `cause`."""
+    return str(uuid.uuid5(uuid.UUID(cause["id"]), f"{event['source']}{event['type']}{position}"))
+
+
+def is_caused_by(event: Event, cause: Event) -> bool:
+    """Whether the id of `event` says that its publisher made it of `cause`, in the same story."""
+    return (
+        event["correlationid"] == cause["correlationid"]
+        and event["source"] in TOPICS[cause["type"]].consumers
+        and any(event["id"] == derived_id(cause, event, position) for position in range(OUTPUTS_MAX))
+    )
+
+
+def unexplained(events: Iterable[Event]) -> list[str]:
+    """The events, a line each, that are no command and whose id comes from no other of these events."""
+    stories: dict[str, list[Event]] = defaultdict(list)
+    for event in {event["id"]: event for event in events}.values():
+        stories[event["correlationid"]].append(event)
+    return [
+        f"{event['type']} {event['id']} comes from no event of its story {correlation_id}"
+        for correlation_id, story in stories.items()
+        for event in story
+        if event["source"] != GATEWAY and not any(is_caused_by(event, cause) for cause in story)
+    ]
+
+
+def examples(topic: str) -> dict[str, dict[str, Any]]:
+    """The examples of one topic, by their names."""
+    return {
+        path.stem: json.loads(path.read_text("utf-8"))
+        for path in sorted((CONTRACTS / "examples" / topic).glob("*.json"))
+    }
+
+
+def story() -> list[dict[str, Any]]:
+    """All examples, in the order in which they happened."""
+    return sorted((event for topic in TOPICS for event in examples(topic).values()), key=lambda each: str(each["time"]))
