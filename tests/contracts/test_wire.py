@@ -1,0 +1,127 @@
+"""WIRE.md says what is: its tables, its examples and its arithmetic are held against the code and the catalogue."""
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chassis.deliver import Service
+from chassis.serve import Probe
+from cli.catalogue import TOPICS
+from tests.contracts.told import STORY, WIRED, Memory, tell
+from tests.contracts.validate import CONTRACTS, examples, validate
+
+ROOT = CONTRACTS.parent
+WIRE = (CONTRACTS / "WIRE.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", WIRE, re.DOTALL | re.MULTILINE)
+NAMES = re.compile(rb"redis|rabbit|valkey|amqp|postgres", re.IGNORECASE)
+NEUTRAL = ("contracts", "gateway", "services", "chassis", "dapr")
+
+
+def blocks(language: str, holding: str) -> list[str]:
+    """The code blocks of one language that contain a text."""
+    return [text for found, text in BLOCKS if found == language and holding in text]
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The rows of the first table that begins with this heading."""
+    lines = WIRE[WIRE.index(f"| {heading} |") :].split("\n\n", 1)[0].splitlines()[2:]
+    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+
+
+def test_the_topics_are_those_of_the_catalogue() -> None:
+    """Who publishes, who consumes, and on which component."""
+    told = {
+        topic: (publisher, tuple(consumers.split(", ")) if consumers else (), component)
+        for topic, publisher, consumers, component in rows("topic")
+    }
+
+    assert {topic: (way.publisher, way.consumers, way.component) for topic, way in TOPICS.items()} == told
+
+
+def test_the_worked_example_of_the_ids_is_right() -> None:
+    """It is Python: run it; and its ids are those of the examples."""
+    (code,) = blocks("python", "uuid5")
+
+    exec(compile(code, "WIRE.md", "exec"), {})
+
+    for topic in ("UserCreateRequested", "UserCreated", "BillingAccountCreated", "OrderCreated"):
+        assert examples(topic)["typical"]["id"] in code
+    assert examples("OrderPaymentRequested")["typical"]["id"] in code
+
+
+def test_the_record_is_the_one_that_is_saved() -> None:
+    """Byte for byte, but for the blanks."""
+    (record,) = blocks("json", '"log"')
+    memory = Memory()
+    tell(WIRED["user"], memory, STORY[:1])
+
+    written = json.dumps(json.loads(record), separators=(",", ":"), ensure_ascii=False).encode()
+
+    assert written == memory.records["email:ada@example.com"]
+
+
+def test_the_event_that_is_published_is_an_example() -> None:
+    """The whole CloudEvent in the request is UserCreated, typical."""
+    (request,) = blocks("http", "/v1.0/publish/")
+    event = json.loads(request.strip().splitlines()[-1])
+
+    assert [] == validate(event, "UserCreated")
+    assert examples("UserCreated")["typical"] == event
+
+
+def test_the_subscriptions_are_those_of_the_service() -> None:
+    """What the User Service answers to its sidecar, probe included."""
+    (listed,) = blocks("json", '"pubsubname"')
+
+    expected = [*WIRED["user"].inputs, Probe("pubsub", "user").topic]
+    assert expected == [each["topic"] for each in json.loads(listed)]
+    assert [f"/events/pubsub/{topic}" for topic in expected] == [each["route"] for each in json.loads(listed)]
+
+
+@pytest.mark.parametrize("service", WIRED.values(), ids=WIRED)
+def test_the_records_have_the_fields_that_are_told(service: Service[Any, Any]) -> None:
+    """The tables name the fields of each primary record and each detail as the dataclasses do."""
+    primary = {row[0]: row for row in rows("service | primary record (state and log) | state")}
+    details = {
+        row[1].strip("`").partition(":")[0]: _fields(row[2])
+        for row in rows("service | detail record (the bare object) | fields")
+        if row[0] == service.name
+    }
+
+    assert _names(service.state) == _fields(primary[service.name][2])
+    assert {word: _names(kind) for word, kind in service.details.items()} == details
+
+
+def _names(kind: type[Any]) -> list[str]:
+    return [each.name for each in fields(kind)]
+
+
+def _fields(cell: str) -> list[str]:
+    bare = re.sub(r" (\{.*?\}|\[.*?\])( or null)?", "", cell.strip("`"))
+    return bare.split(", ")
+
+
+@pytest.mark.parametrize("folder", NEUTRAL)
+def test_no_broker_or_store_is_named(folder: str) -> None:
+    """They are components: only components/ and what starts them know their names."""
+    named = [
+        path.relative_to(ROOT).as_posix()
+        for path in sorted((ROOT / folder).rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts and _is_named(path)
+    ]
+
+    assert [] == named
+
+
+def _is_named(path: Path) -> bool:
+    return bool(NAMES.search(path.read_bytes()) or NAMES.search(path.name.encode()))
+
+
+def test_every_file_of_http_is_told() -> None:
+    """A schema that the text does not mention would not be found."""
+    for path in (CONTRACTS / "http").iterdir():
+        assert f"`{path.stem}`" in WIRE

@@ -1,0 +1,65 @@
+"""Telling the story of the examples to our own services, with a sidecar that is played."""
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from chassis.deliver import Service, Shell
+from chassis.errors import Conflict
+from services.billing.app import SERVICE as BILLING
+from services.notification.app import SERVICE as NOTIFICATION
+from services.order.app import service as order_service
+from services.user.app import SERVICE as USER
+from tests.contracts.validate import is_caused_by, story
+
+WIRED: Mapping[str, Service[Any, Any]] = {
+    "user": USER,
+    "billing": BILLING,
+    "order": order_service(timedelta(seconds=900)),
+    "notification": NOTIFICATION,
+}
+STORY = story()
+
+
+class Memory:
+    """A sidecar that keeps everything in memory."""
+
+    def __init__(self) -> None:
+        self.records: dict[str, bytes] = {}
+        self.published: list[tuple[str, str, dict[str, Any]]] = []
+
+    async def load(self, key: str) -> tuple[bytes | None, str | None]:
+        """The value is its own ETag."""
+        value = self.records.get(key)
+        return value, None if value is None else value.hex()
+
+    async def save(self, key: str, value: bytes, etag: str | None) -> None:
+        """Write, or refuse when somebody else did."""
+        if etag != (await self.load(key))[1]:
+            raise Conflict(key)
+        self.records[key] = value
+
+    async def insert(self, key: str, value: bytes) -> bool:
+        """Write what is not there yet."""
+        return self.records.setdefault(key, value) is value
+
+    async def publish(self, component: str, topic: str, event: bytes) -> None:
+        """Remember it."""
+        self.published.append((component, topic, msgspec.json.decode(event)))
+
+
+def tell(service: Service[Any, Any], memory: Memory, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Deliver to a service what it consumes of the story, at the time of its answers; return these answers."""
+    clock = [datetime.min]
+    shell = Shell(service, memory, lambda: clock[0])
+    expected = []
+    for event in events:
+        if event["type"] in service.inputs:
+            answers = [each for each in STORY if each["source"] == service.name and is_caused_by(each, event)]
+            clock[0] = datetime.fromisoformat((answers or [event])[0]["time"])
+            asyncio.run(shell.deliver(event["type"], msgspec.json.encode(event)))
+            expected += answers
+    return expected
