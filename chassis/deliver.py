@@ -143,8 +143,10 @@ class Shell(Generic[S, E]):
     def _step(self, state: S | None, detail: Any, received: Received[E]) -> Step[S]:
         try:
             return self._service.step(state, detail, received)
-        except AssertionError as error:
-            raise EventFault(f"assertion: {error}") from error
+        except (
+            Exception
+        ) as error:  # a step does no I/O: it fails by the event's fault or by a bug, never by the world's
+            raise EventFault(f"{type(error).__name__} in the step: {error}") from error
 
     def _entry(self, step: Step[S], received: Received[E]) -> Entry:
         """What is to do after the save, with the ids that a repetition will give again."""

@@ -100,7 +100,7 @@ class HttpSidecar:
         return await self._call("GET", f"/v1.0/invoke/{app_id}/method{path}", seconds_max=seconds_max)
 
     async def store_answers(self) -> bool:
-        """Try one read, within the 500 ms that the sidecar gives a health probe."""
+        """Try one read, well within the time that the sidecar gives a health probe."""
         try:
             answer = await self._call("GET", f"/v1.0/state/{STORE}/health-probe", seconds_max=0.4)
         except SidecarAway:

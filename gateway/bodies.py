@@ -6,8 +6,9 @@ import re
 from email.message import Message
 from typing import Annotated, Any, TypeVar
 
+from email_validator import EmailNotValidError, validate_email
 from fastapi import Request
-from pydantic import AfterValidator, BaseModel, ConfigDict, EmailStr, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import from_json
 
 from gateway.problems import Problem
@@ -30,10 +31,13 @@ def _printable(text: str) -> str:
     return text
 
 
-def _short(address: str) -> str:
-    if len(address) > 254:
-        raise ValueError("must have at most 254 characters")
-    return address
+def _address(text: str) -> str:
+    """Return the address as every mail server takes it: ASCII, an international domain in its xn-- form."""
+    try:
+        checked = validate_email(text, check_deliverability=False, allow_smtputf8=False)
+    except EmailNotValidError as error:
+        raise ValueError(str(error)) from error
+    return checked.ascii_email or checked.normalized
 
 
 Printable = AfterValidator(_printable)
@@ -49,7 +53,9 @@ class Strict(BaseModel):
 class RegisterBody(Strict):
     """POST /user/register."""
 
-    email: Annotated[EmailStr, Field(max_length=254), AfterValidator(_short)]
+    email: Annotated[
+        str, Field(min_length=3, max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_address)
+    ]
     name: Annotated[str, Field(min_length=1, max_length=200), Printable]
 
 

@@ -116,6 +116,8 @@ class Mailer:
             if _is_final(error):
                 raise EventFault(f"the mail server refuses the mail: {error}") from error
             raise WorldFault(f"the mail server refuses for now: {error}") from error
+        except aiosmtplib.SMTPNotSupported as error:
+            raise EventFault(f"the mail server cannot take this address: {error}") from error
         except (aiosmtplib.SMTPException, OSError) as error:
             self._smtp.close()
             raise WorldFault(f"the mail server is away: {error}") from error

@@ -253,7 +253,8 @@ def test_a_name_that_could_break_a_header_or_a_letter_is_refused(name: str) -> N
 
 
 @pytest.mark.parametrize(
-    "email", ["", "a", "a@", "@b", "a@b@c.com", "a b@example.com", f"{'a' * 300}@example.com", "a\r\n@b.com"]
+    "email",
+    ["", "a", "a@", "@b", "a@b@c.com", "a b@example.com", f"{'a' * 300}@example.com", "a\r\n@b.com", "zoë@example.com"],
 )
 def test_an_address_that_is_none_is_refused(email: str) -> None:
     """Nothing is published for it."""
@@ -266,6 +267,28 @@ def test_an_address_that_is_none_is_refused(email: str) -> None:
             answer.json()["errors"][0]["pointer"],
             gateway.sidecar.published,
         )
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("written", "sent"),
+    [
+        ("x@exämple.com", "x@xn--exmple-cua.com"),
+        ("x@xn--exmple-cua.com",) * 2,
+        ("a|b%c@Example.COM", "a|b%c@example.com"),
+    ],
+)
+def test_an_address_goes_out_in_the_form_that_every_mail_server_takes(written: str, sent: str) -> None:
+    """ASCII: an international domain in its xn-- form."""
+
+    async def scenario(gateway: Gateway) -> None:
+        body = {"email": written, "name": "A"}
+        await gateway.http.post("/user/register", json=body, headers={"prefer": "wait=0"})
+
+        data = gateway.sidecar.published[0][2]["data"]
+        assert isinstance(data, dict)
+        assert sent == data["email"]
 
     run(scenario)
 

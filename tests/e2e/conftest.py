@@ -1,0 +1,52 @@
+"""One shop and one tap for the whole suite, on the broker that BROKER names; only its YAML folder differs."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli.servers import BROKERS
+from cli.shop import Options, Shop
+from cli.tap import Tap
+from tests.e2e.shopper import Shopper
+
+
+def broker() -> str:
+    """The broker of this run."""
+    name = os.environ.get("BROKER", "redis")
+    assert name in BROKERS, f"BROKER={name}: choose one of {', '.join(BROKERS)}"
+    return name
+
+
+def options(folder: Path) -> Options:
+    """A shop in a folder of its own; a broker that was given is used."""
+    return Options(
+        broker(), folder=folder, redis_host=os.environ.get("REDIS_HOST"), amqp_url=os.environ.get("AMQP_URL")
+    )
+
+
+def pytest_report_header() -> str:
+    """Say which broker this run is on."""
+    return f"broker: {broker()} (components/brokers/{broker()})"
+
+
+@pytest.fixture(scope="session")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A running shop; a test that stops a part of it starts it again."""
+    with Shop(options(tmp_path_factory.mktemp("shop")), print) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def tap(shop: Shop) -> Iterator[Tap]:
+    """Every event that passes the broker."""
+    with Tap(shop) as running:
+        yield running
+
+
+@pytest.fixture
+def shopper(shop: Shop, tap: Tap) -> Iterator[Shopper]:
+    """Somebody who calls the gateway, and sees the tap and the mails."""
+    with Shopper(shop, tap) as someone:
+        yield someone

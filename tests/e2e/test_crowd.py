@@ -1,0 +1,51 @@
+"""Many at once: every answer is right, and every cent is where it belongs."""
+
+import asyncio
+from collections import Counter
+
+import httpx
+
+from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper, new_address
+
+USERS = 50
+ORDERS_EACH = 4
+PAID_EACH = 3
+LEFT_CENTS = 100
+
+
+def test_50_registrations_and_200_orders_at_once(shopper: Shopper) -> None:
+    """Each user can pay three of his four orders: three are paid, one is not, whichever, and each is told of."""
+
+    async def crowd() -> tuple[list[httpx.Response], list[httpx.Response], list[httpx.Response]]:
+        limits = httpx.Limits(max_connections=USERS * ORDERS_EACH)
+        async with httpx.AsyncClient(
+            base_url=shopper.shop.url, timeout=SECONDS, trust_env=False, limits=limits
+        ) as http:
+            prefer = {"prefer": "wait=30"}
+            bodies = [{"email": new_address(), "name": f"Nr {number}"} for number in range(USERS)]
+            users = await asyncio.gather(*(http.post("/user/register", json=body, headers=prefer) for body in bodies))
+            ids = [user.json()["user_id"] for user in users]
+            money = [{"user_id": each, "amount_cents": PAID_EACH * TEA_CENTS + LEFT_CENTS} for each in ids]
+            deposits = await asyncio.gather(
+                *(http.post("/account/deposit", json=body, headers=prefer) for body in money)
+            )
+            wanted = [{"user_id": each, "items": [TEA]} for each in ids for _ in range(ORDERS_EACH)]
+            orders = await asyncio.gather(*(http.post("/order/create", json=body, headers=prefer) for body in wanted))
+            return users, deposits, orders
+
+    users, deposits, orders = asyncio.run(crowd())
+
+    assert {201: USERS} == Counter(each.status_code for each in users)
+    assert {201: USERS} == Counter(each.status_code for each in deposits)
+    assert {201: USERS * ORDERS_EACH} == Counter(each.status_code for each in orders)
+    by_user = Counter(each.json()["user_id"] for each in orders)
+    assert {user.json()["user_id"]: ORDERS_EACH for user in users} == by_user
+    assert USERS * ORDERS_EACH == len({each.json()["order_id"] for each in orders})
+
+    ends = Counter((each.json()["user_id"], shopper.final(each.json()["order_id"])) for each in orders)
+    for user in users:
+        user_id, email = user.json()["user_id"], user.json()["email"]
+        assert (PAID_EACH, 1) == (ends[user_id, "OrderPaid"], ends[user_id, "OrderNotPaid"])
+        assert LEFT_CENTS == shopper.balance(user_id)
+        subjects = [mail["subject"] for mail in shopper.wait_for_mails(email, ORDERS_EACH)]
+        assert {True: PAID_EACH, False: 1} == Counter(subject.endswith("is paid") for subject in subjects)

@@ -1,0 +1,84 @@
+"""The same request again, at once or later, is the same resource; another body is refused."""
+
+import asyncio
+import uuid
+
+import httpx
+
+from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
+
+CLIENTS = 20
+
+
+def test_one_key_from_20_clients_at_once_is_one_order(shopper: Shopper) -> None:
+    """All get the same 201, and money is taken once."""
+    user_id = shopper.register()["user_id"]
+    shopper.deposit(user_id, 50_000)
+    headers = {"idempotency-key": uuid.uuid4().hex}
+
+    async def clients() -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=shopper.shop.url, timeout=SECONDS, trust_env=False) as http:
+            body = {"user_id": user_id, "items": [TEA]}
+            return await asyncio.gather(
+                *(http.post("/order/create", json=body, headers=headers) for _ in range(CLIENTS))
+            )
+
+    answers = asyncio.run(clients())
+
+    assert {201} == {answer.status_code for answer in answers}
+    assert 1 == len({answer.text for answer in answers})
+    order_id = answers[0].json()["order_id"]
+    assert "OrderPaid" == shopper.final(order_id)
+    later = shopper.order(user_id)  # another order, done after all the repetitions of the first
+    assert "OrderPaid" == shopper.final(later.json()["order_id"])
+    assert 50_000 - 2 * TEA_CENTS == shopper.balance(user_id)
+    assert 1 == len(
+        {one.event["id"] for one in shopper.tap.seen if one.topic == "OrderPaid" and one.event["subject"] == order_id}
+    )
+
+
+def test_the_same_key_later_is_answered_as_the_first_time(shopper: Shopper) -> None:
+    """Also when the order has long been paid: the 201 is the first one's."""
+    user_id = shopper.register()["user_id"]
+    shopper.deposit(user_id, 50_000)
+    key = uuid.uuid4().hex
+    first = shopper.order(user_id, **{"idempotency-key": key})
+    shopper.final(first.json()["order_id"])
+
+    again = shopper.order(user_id, **{"idempotency-key": key})
+
+    assert (201, first.json(), first.headers["location"]) == (
+        again.status_code,
+        again.json(),
+        again.headers["location"],
+    )
+    assert 50_000 - TEA_CENTS == shopper.balance(user_id)
+
+
+def test_another_body_under_the_same_key_is_422_on_every_call(shopper: Shopper) -> None:
+    """And what was made first stays as it is."""
+    user_id = shopper.register()["user_id"]
+    headers = {"idempotency-key": uuid.uuid4().hex}
+    bodies = {
+        "/account/deposit": [{"user_id": user_id, "amount_cents": cents} for cents in (50, 60)],
+        "/order/create": [{"user_id": user_id, "items": [TEA | {"quantity": quantity}]} for quantity in (1, 2)],
+    }
+    for path, (body, other) in bodies.items():
+        answers = [shopper.http.post(path, json=each, headers=headers) for each in (body, other, body)]
+
+        assert [201, 422, 201] == [answer.status_code for answer in answers]
+        assert "urn:sidecart:problem:key_reused" == answers[1].json()["type"]
+        assert answers[0].json() == answers[2].json()
+    assert 50 == shopper.balance(user_id)
+
+
+def test_a_registration_with_a_key_can_be_repeated_and_not_changed(shopper: Shopper) -> None:
+    """The name is part of the body, the address of the key."""
+    headers = {"idempotency-key": uuid.uuid4().hex}
+    email = f"{uuid.uuid4().hex}@example.com"
+    bodies = [{"email": email, "name": name} for name in ("Ann", "Ann", "Anna")]
+
+    answers = [shopper.http.post("/user/register", json=body, headers=headers) for body in bodies]
+
+    assert [201, 201, 422] == [answer.status_code for answer in answers]
+    assert answers[0].json() == answers[1].json()

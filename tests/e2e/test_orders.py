@@ -1,0 +1,147 @@
+"""The second flow: an order is placed, paid or not, and its user is told."""
+
+import json
+
+from tests.contracts.validate import http_problems
+from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
+
+
+def test_an_order_that_can_be_paid(shopper: Shopper) -> None:
+    """201 while the payment is pending, then paid, the money gone, and good news in the mail."""
+    user = shopper.register("Ada")
+    user_id = user["user_id"]
+    assert 2_000 == shopper.deposit(user_id, 2_000)["balance_cents"]
+
+    answer = shopper.order(user_id)
+    order = answer.json()
+    order_id = order["order_id"]
+
+    assert (201, f"/order/{order_id}") == (answer.status_code, answer.headers["location"])
+    placed = {"order_id": order_id, "user_id": user_id, "items": [TEA], "amount_cents": TEA_CENTS}
+    assert placed | {"status": "payment_pending"} == order
+    topics = ("OrderCreateRequested", "OrderCreated", "OrderPaymentRequested", "OrderPaymentCreated", "OrderPaid")
+    events = [shopper.event(topic, order_id) for topic in topics]
+    assert {events[0]["id"]} == {event["correlationid"] for event in events}
+    assert placed | {"status": "paid"} == shopper.get(f"/order/{order_id}")
+    assert 2_000 - TEA_CENTS == shopper.balance(user_id)
+    assert [] == http_problems("order", order)
+
+    mail = shopper.wait_for_mails(user["email"], 1)[0]
+    assert f"Your order {order_id[-8:]} is paid" == mail["subject"]
+    for part in (mail["text"], mail["html"]):
+        assert all(words in part for words in (order_id, "Ada", "tea", "9.00"))
+    assert mail["html"].startswith("<!doctype html>")
+
+
+def test_an_order_that_cannot_be_paid(shopper: Shopper) -> None:
+    """Not paid, with the reason; the money stays, and bad news is in the mail."""
+    user = shopper.register("Bob")
+    user_id = user["user_id"]
+    shopper.deposit(user_id, TEA_CENTS - 1)
+
+    order_id = shopper.order(user_id).json()["order_id"]
+
+    for topic in ("OrderPaymentRequested", "OrderPaymentFailed", "OrderNotPaid"):
+        shopper.event(topic, order_id)
+    order = shopper.get(f"/order/{order_id}")
+    assert ("not_paid", "insufficient_funds") == (order["status"], order["reason"])
+    assert TEA_CENTS - 1 == shopper.balance(user_id)
+
+    mail = shopper.wait_for_mails(user["email"], 1)[0]
+    assert f"Your order {order_id[-8:]} could not be paid" == mail["subject"]
+    for part in (mail["text"], mail["html"]):
+        assert all(words in part for words in (order_id, "Bob", "tea", "too low", "No money was taken"))
+
+
+def test_notifications_are_listed_newest_first_with_the_time_they_were_sent(shopper: Shopper) -> None:
+    """`sent_at` is set once the mail server took the mail."""
+    user = shopper.register()
+    orders = []
+    for _ in range(2):
+        orders.append(shopper.order(user["user_id"]).json()["order_id"])
+        shopper.wait_for_mails(user["email"], len(orders))
+    path = f"/notification/{user['user_id']}"
+    shopper.until(lambda: all(each["sent_at"] for each in shopper.get(path)["notifications"]), "sent_at")
+
+    listed = shopper.get(path)
+    assert list(reversed(orders)) == [each["order_id"] for each in listed["notifications"]]
+    assert {"not_paid"} == {each["kind"] for each in listed["notifications"]}
+    assert [] == http_problems("notifications", listed)
+
+
+def test_the_order_is_kept_by_notification(shopper: Shopper) -> None:
+    """OrderCreated is saved as it was placed."""
+    user_id = shopper.register()["user_id"]
+    order_id = shopper.order(user_id).json()["order_id"]
+    shopper.until(lambda: shopper.state("notification", f"order:{order_id}").status_code == 200, "the order's data")
+
+    note = shopper.state("notification", f"order:{order_id}").json()
+
+    assert (order_id, user_id, [TEA], TEA_CENTS) == (
+        note["order_id"],
+        note["user_id"],
+        note["items"],
+        note["amount_cents"],
+    )
+
+
+def test_a_deposit_can_be_read_and_only_under_its_own_account(shopper: Shopper) -> None:
+    """The location is the account's."""
+    user_id, other_id = shopper.register()["user_id"], shopper.register()["user_id"]
+    answer = shopper.http.post("/account/deposit", json={"user_id": user_id, "amount_cents": 70})
+    deposit_id = answer.json()["deposit_id"]
+
+    assert f"/account/{user_id}/deposit/{deposit_id}" == answer.headers["location"]
+    assert 70 == shopper.get(answer.headers["location"])["balance_cents"]
+    assert 404 == shopper.http.get(f"/account/{other_id}/deposit/{deposit_id}").status_code
+
+
+def test_a_deposit_over_the_limit_of_a_balance_is_refused(shopper: Shopper) -> None:
+    """The balance stays."""
+    user_id = shopper.register()["user_id"]
+    shopper.deposit(user_id, 10**12 - 1)
+
+    answer = shopper.http.post("/account/deposit", json={"user_id": user_id, "amount_cents": 1})
+
+    assert (409, "urn:sidecart:problem:balance_limit") == (answer.status_code, answer.json()["type"])
+    assert 10**12 - 1 == shopper.balance(user_id)
+
+
+def test_an_order_of_an_unknown_user_is_404_and_no_event(shopper: Shopper) -> None:
+    """The User Service is asked before anything is published."""
+    stranger = "00000000-0000-4000-8000-000000000000"
+    before = len(shopper.tap.seen)
+
+    answer = shopper.order(stranger)
+    shopper.register()  # what comes after it did pass
+
+    assert 404 == answer.status_code
+    assert [] == [one for one in shopper.tap.seen[before:] if one.event["data"].get("user_id") == stranger]
+
+
+def test_events_that_come_again_move_nothing(shopper: Shopper) -> None:
+    """Each event of a paid order is published a second time: one payment, one mail, the same end."""
+    user = shopper.register()
+    shopper.deposit(user["user_id"], 5_000)
+    order_id = shopper.order(user["user_id"]).json()["order_id"]
+    shopper.wait_for_mails(user["email"], 1)
+    shopper.until(
+        lambda: bool(shopper.state("notification", f"notification:{order_id}").json()["sent_at"]),
+        "the note of the mail",
+    )
+    about = [one for one in shopper.tap.seen if one.event.get("subject") == order_id and one.topic != "EmailRequested"]
+    for one in about:
+        assert 204 == shopper.tap.publish(one.topic, _as_published(one.event))
+    shopper.until(lambda: shopper.passed(order_id).count("EmailRequested") >= 2, "the last of the repeated events")
+
+    after = shopper.order(user["user_id"]).json()["order_id"]  # what comes after them is done, so they are too
+    assert "OrderPaid" == shopper.final(after)
+    assert 5_000 - 2 * TEA_CENTS == shopper.balance(user["user_id"])
+    mails = shopper.wait_for_mails(user["email"], 2)
+    assert [1, 1] == [sum(order in mail["text"] for mail in mails) for order in (order_id, after)]
+
+
+def _as_published(event: dict[str, object]) -> bytes:
+    """The event without what the sidecar added to it."""
+    added = ("topic", "pubsubname", "traceid", "traceparent", "tracestate", "expiration")
+    return json.dumps({name: value for name, value in event.items() if name not in added}).encode()

@@ -1,0 +1,44 @@
+"""The first start on an empty broker loses nothing, and a stop leaves nothing."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import psutil
+
+from cli.ports import is_free
+from cli.shop import Shop
+from cli.tap import Tap
+from tests.e2e.conftest import options
+from tests.e2e.shopper import SECONDS, TEA, Shopper, new_address
+
+FIRST = 20
+
+
+def test_a_first_start_loses_nothing_and_a_stop_leaves_nothing(tmp_path: Path) -> None:
+    """The first requests of all, sent the moment the shop says that it is ready, end in mails; then all is gone."""
+    with Shop(options(tmp_path), print) as shop:
+        first = asyncio.run(first_requests(shop))
+        pids, ports = dict(shop.processes), dict(shop.ports)
+        with Tap(shop) as tap, Shopper(shop, tap) as shopper:
+            for email, order in first:
+                assert 201 == order.status_code
+                assert order.json()["order_id"] in shopper.wait_for_mails(email, 1)[0]["text"]
+        pids |= shop.processes
+
+    assert {} == {name: pid for name, pid in pids.items() if psutil.pid_exists(pid)}
+    assert {} == {name: port for name, port in ports.items() if not is_free(port)}
+
+
+async def first_requests(shop: Shop) -> list[tuple[str, httpx.Response]]:
+    """Register and order, everybody at once."""
+
+    async def one(http: httpx.AsyncClient) -> tuple[str, httpx.Response]:
+        email = new_address()
+        user = await http.post("/user/register", json={"email": email, "name": "First"})
+        assert user.status_code == 201, user.text
+        order = await http.post("/order/create", json={"user_id": user.json()["user_id"], "items": [TEA]})
+        return email, order
+
+    async with httpx.AsyncClient(base_url=shop.url, timeout=SECONDS, trust_env=False) as http:
+        return await asyncio.gather(*(one(http) for _ in range(FIRST)))

@@ -1,0 +1,85 @@
+"""Strangers: a forged event moves nothing, and a malformed one ends as a dead letter that holds up nothing."""
+
+import json
+import uuid
+
+import httpx
+import pytest
+
+from cli.catalogue import TOPICS
+from tests.e2e.shopper import Shopper
+
+TOKENS: tuple[dict[str, str], ...] = ({}, {"dapr-api-token": ""}, {"dapr-api-token": "guess"})
+
+
+def forged(topic: str, data: dict[str, object]) -> dict[str, object]:
+    """An event that would be valid if it came from the sidecar."""
+    made = str(uuid.uuid4())
+    return {"specversion": "1.0", "id": made, "type": topic, "source": "x", "correlationid": made, "data": data}
+
+
+def test_a_forged_event_posted_to_a_port_moves_nothing(shopper: Shopper) -> None:
+    """403 on the gateway and on every service, without the token or with a wrong one; no money appears."""
+    user_id = shopper.register()["user_id"]
+    shopper.event("BillingAccountCreated", user_id)
+    deposit = forged(
+        "AccountDepositRequested", {"deposit_id": str(uuid.uuid4()), "user_id": user_id, "amount_cents": 999}
+    )
+    statuses = set()
+    for app_id in ("gateway", "user", "billing", "order", "notification"):
+        url = f"http://127.0.0.1:{shopper.shop.app_port(app_id)}"
+        for topic in TOPICS:
+            for component in ("pubsub", "replies", "mailbus"):
+                path = f"{url}/events/{component}/{topic}"
+                statuses |= {
+                    httpx.post(path, json=deposit, headers=each, trust_env=False).status_code for each in TOKENS
+                }
+        statuses.add(httpx.get(f"{url}/dapr/subscribe", trust_env=False).status_code)
+
+    assert {403} == statuses
+    assert 0 == shopper.balance(user_id)
+
+
+def test_a_forged_reply_answers_nobody(shopper: Shopper) -> None:
+    """Whoever can guess a command's id still cannot end somebody's wait."""
+    user_id = shopper.register()["user_id"]
+    shopper.shop.stop_app("order")
+    try:
+        held = shopper.order(user_id, prefer="wait=0")
+        command = shopper.event("OrderCreateRequested", held.json()["order_id"])
+        reply = forged("OrderCreated", command["data"] | {"amount_cents": 1}) | {"correlationid": command["id"]}
+        refused = shopper.http.post("/events/replies/OrderCreated", json=reply)
+        still = shopper.http.get(held.headers["location"])
+    finally:
+        shopper.shop.start_app("order")
+    shopper.shop.wait_ready("order")
+
+    assert (202, 403, 202) == (held.status_code, refused.status_code, still.status_code)
+    assert 900 == shopper.event("OrderCreated", held.json()["order_id"])["data"]["amount_cents"]
+
+
+@pytest.mark.parametrize(
+    ("app_id", "topic", "data", "reason"),
+    [
+        ("user", "UserCreateRequested", {"user_id": 7}, "malformed data"),
+        ("billing", "AccountDepositRequested", {"user_id": str(uuid.uuid4()), "amount_cents": True}, "malformed data"),
+        ("order", "OrderPaymentCreated", {"order_id": str(uuid.uuid4())}, "never placed"),
+        ("notification", "OrderPaid", "not even an object", "malformed data"),
+    ],
+)
+def test_an_event_that_will_never_get_better_is_a_dead_letter(
+    shopper: Shopper, app_id: str, topic: str, data: object, reason: str
+) -> None:
+    """Kept once with its reason in the state of the service that could not use it; the next event goes on."""
+    event = forged(topic, {}) | {"data": data, "source": "stranger"}
+    key = f"dead:{event['id']}"
+
+    shopper.tap.publish(topic, json.dumps(event).encode())
+    shopper.until(lambda: shopper.state(app_id, key).status_code == 200, f"the dead letter of {app_id}")
+
+    letter = shopper.state(app_id, key).json()
+    assert (topic, True) == (letter["topic"], reason in letter["reason"])
+    assert event["id"] == json.loads(letter["event"])["id"]
+    assert event["id"] in shopper.state(app_id, "dead-index:0").json()["ids"]
+    user = shopper.register()
+    assert "OrderNotPaid" == shopper.final(shopper.order(user["user_id"]).json()["order_id"])

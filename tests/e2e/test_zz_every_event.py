@@ -1,0 +1,33 @@
+"""Last of all: whatever passed the broker during the whole run was as contracts/ says, and every topic was seen."""
+
+import uuid
+
+from cli.catalogue import TOPICS
+from tests.contracts.validate import unexplained, validate
+from tests.e2e.shopper import TEA, Shopper, new_address
+
+
+def test_every_event_of_this_run_is_valid_and_every_topic_was_seen(shopper: Shopper) -> None:
+    """One of each is made here; then everything that the tap saw is checked, strangers' events aside."""
+    user = shopper.register()
+    user_id, headers = user["user_id"], {"idempotency-key": uuid.uuid4().hex}
+    shopper.http.post("/user/register", json={"email": user["email"], "name": "Bob"})
+    for cents in (1_000, 2_000):
+        shopper.http.post("/account/deposit", json={"user_id": user_id, "amount_cents": cents}, headers=headers)
+    for quantity in (1, 2):
+        body = {"user_id": user_id, "items": [TEA | {"quantity": quantity}]}
+        shopper.http.post("/order/create", json=body, headers=headers)
+    orders = [shopper.order(user_id).json()["order_id"] for _ in range(2)]
+    shopper.register(email=new_address())
+    assert {"OrderPaid", "OrderNotPaid"} >= {shopper.final(order_id) for order_id in orders}
+    shopper.wait_for_mails(user["email"], 3)
+
+    seen = [
+        one
+        for one in shopper.tap.seen
+        if one.event.get("source") in ("gateway", "user", "billing", "order", "notification")
+    ]
+    assert [] == [(one.topic, problem) for one in seen for problem in validate(one.event, one.topic)][:10]
+    assert [] == unexplained(one.event for one in seen)[:10]
+    assert set(TOPICS) == {one.topic for one in seen}
+    print(f"{len(seen)} events of {len(TOPICS)} topics, each valid and each explained")
