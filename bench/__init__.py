@@ -1,0 +1,1 @@
+"""Measurements of a running shop; none of them is a test."""

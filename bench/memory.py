@@ -1,0 +1,103 @@
+"""Resident memory of every process after many orders: `.venv/bin/python -m bench.memory --broker redis`.
+
+Exits 1 if a Python process of the shop holds more than it may.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import aiohttp
+import psutil
+
+from cli.catalogue import APPS
+from cli.run import say
+from cli.servers import BROKERS
+from cli.shop import Options, Shop
+
+MIB_MAX = 96
+USERS = 100
+HELD = 64
+NOTIFICATIONS_LISTED = 100  # of each user
+FINISH_SECONDS_MAX = 600
+ITEM = {"sku": "tea", "quantity": 1, "unit_price_cents": 1}
+
+
+async def place(url: str, orders: int) -> tuple[list[str], int]:
+    """Place so many orders, 64 held at a time; returns the users and how many answers were not 201."""
+    refused = 0
+    async with aiohttp.ClientSession(url) as http:
+
+        async def register(number: int) -> str:
+            body = {"email": f"user{number}.{time.time_ns()}@example.com", "name": f"User {number}"}
+            async with http.post("/user/register", json=body) as answer:
+                user_id = str((await answer.json())["user_id"])
+            async with http.post("/account/deposit", json={"user_id": user_id, "amount_cents": orders}) as answer:
+                answer.raise_for_status()
+            return user_id
+
+        users = [await register(number) for number in range(USERS)]
+        numbers = iter(range(orders))
+
+        async def order() -> None:
+            nonlocal refused
+            for number in numbers:
+                body = {"user_id": users[number % USERS], "items": [ITEM]}
+                async with http.post("/order/create", json=body, headers={"prefer": "wait=30"}) as answer:
+                    refused += answer.status != 201
+
+        await asyncio.gather(*(order() for _ in range(HELD)))
+    return users, refused
+
+
+async def finished(url: str, users: list[str], orders: int) -> bool:
+    """Whether every order was paid (a cent each is gone) and the newest hundred mails of each user were sent."""
+    left = unsent = 0
+    async with aiohttp.ClientSession(url) as http:
+        for user_id in users:
+            async with http.get(f"/account/{user_id}") as answer:
+                left += int((await answer.json())["balance_cents"])
+            async with http.get(f"/notification/{user_id}") as answer:
+                sent = [each for each in (await answer.json())["notifications"] if each["sent_at"]]
+                unsent += min(orders // USERS, NOTIFICATIONS_LISTED) - len(sent)
+    return left == len(users) * orders - orders and unsent == 0
+
+
+def main() -> int:
+    """Start a shop, place the orders, wait until all are paid, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--broker", choices=BROKERS, default="redis")
+    parser.add_argument("--orders", type=int, default=10_000)
+    options = parser.parse_args()
+    folder = tempfile.TemporaryDirectory(prefix="sidecart-memory-")
+    with folder, Shop(Options(options.broker, folder=Path(folder.name)), say) as shop:
+        before = resident_mib(shop)
+        started = time.monotonic()
+        users, refused = asyncio.run(place(shop.url, options.orders))
+        placed_seconds = time.monotonic() - started
+        shop.patience.until(
+            lambda: asyncio.run(finished(shop.url, users, options.orders)),
+            FINISH_SECONDS_MAX,
+            lambda: f"not all orders were paid and told of within {FINISH_SECONDS_MAX} s",
+            step_seconds=1.0,
+        )
+        after = resident_mib(shop)
+    say(f"\n{options.orders} orders on {options.broker}, {placed_seconds:.0f} s, {refused} not answered 201")
+    say(f"{'process':22} {'MiB at start':>12} {'MiB after':>10}")
+    for name, mib in after.items():
+        say(f"{name:22} {before[name]:12.1f} {mib:10.1f}")
+    worst = max(after[name] for name in APPS)
+    say(f"the largest Python process holds {worst:.1f} MiB of {MIB_MAX} allowed")
+    return 0 if worst <= MIB_MAX and refused == 0 else 1
+
+
+def resident_mib(shop: Shop) -> dict[str, float]:
+    """Resident memory by process, in MiB."""
+    return {name: psutil.Process(pid).memory_info().rss / 2**20 for name, pid in sorted(shop.processes.items())}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
