@@ -1,0 +1,95 @@
+"""The shell with one safeguard taken out: each of these must fail, or the safeguard is not needed or not tested."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from chassis.deliver import Record, Shell, Step
+from chassis.events import Received
+
+
+class NoLog(Shell[Any, Any]):
+    """The state is saved alone: what it leads to is only in memory."""
+
+    async def _attempt(self, key: str, received: Received[Any]) -> None:
+        record, etag = await self._load(key)
+        detail = await self._load_detail(received.event)
+        state = msgspec.json.decode(record.state, type=self._service.state | None)
+        step = self._step(state, detail, received)
+        entry = self._entry(step, received)
+        if step.state != state or step.details:
+            saved = Record(msgspec.Raw(msgspec.json.encode(step.state)), {})
+            await self._sidecar.save(key, msgspec.json.encode(saved), etag)
+        await self._finish(key, received.id, entry)
+
+
+class OutputsNotInLog(Shell[Any, Any]):
+    """The log says which details to write, and not which events to publish."""
+
+    async def _load(self, key: str) -> tuple[Record, str | None]:
+        record, etag = await super()._load(key)
+        for entry in record.log.values():
+            entry.outputs = []
+        return record, etag
+
+
+class LogNotFinishedFirst(Shell[Any, Any]):
+    """What an earlier save left undone is left undone, and dropped by the next save."""
+
+    async def _finish_log(self, key: str, record: Record) -> set[str]:
+        return set()
+
+
+class PublishBeforeSave(Shell[Any, Any]):
+    """Tell first, then decide."""
+
+    async def _attempt(self, key: str, received: Received[Any]) -> None:
+        record, _ = await self._load(key)
+        if received.id not in record.log:
+            detail = await self._load_detail(received.event)
+            state = msgspec.json.decode(record.state, type=self._service.state | None)
+            await self._publish(self._entry(self._step(state, detail, received), received))
+        await super()._attempt(key, received)
+
+
+class DetailReadFirst(Shell[Any, Any]):
+    """The detail is older than the record that it is read for."""
+
+    async def _attempt(self, key: str, received: Received[Any]) -> None:
+        early = await self._load_detail(received.event)
+        record, etag = await self._load(key)
+        just_done = await self._finish_log(key, record)
+        if received.id in record.log:
+            if received.id not in just_done:
+                await self._publish(record.log[received.id])
+            return
+        state = msgspec.json.decode(record.state, type=self._service.state | None)
+        step = self._step(state, early, received)
+        entry = self._entry(step, received)
+        if step.state == state and not step.details:
+            await self._publish(entry)
+            return
+        saved = Record(msgspec.Raw(msgspec.json.encode(step.state)), {received.id: entry})
+        self._finished.pop((key, received.id), None)
+        await self._sidecar.save(key, msgspec.json.encode(saved), etag)
+        await self._finish(key, received.id, entry)
+
+
+class FoundInLogPublishesNothing(Shell[Any, Any]):
+    """An event whose id is in the log is taken for done."""
+
+    async def _attempt(self, key: str, received: Received[Any]) -> None:
+        record, _ = await self._load(key)
+        if received.id in record.log and (key, received.id) in self._finished:
+            return
+        await super()._attempt(key, received)
+
+
+class RepeatAnswersNothing(Shell[Any, Any]):
+    """An event that changes nothing is not answered."""
+
+    def _step(self, state: Any, detail: Any, received: Received[Any]) -> Step[Any]:
+        step = super()._step(state, detail, received)
+        return Step(step.state) if step.state == state and not step.details else step

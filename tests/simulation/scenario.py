@@ -1,0 +1,60 @@
+"""What callers want in one seed: few users, much contention, commands that clash and come before their users."""
+
+from __future__ import annotations
+
+import random
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from gateway.commands import command
+from tests.simulation.world import Command
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """The commands of one seed, and the users and orders in them."""
+
+    commands: list[Command]
+    user_ids: list[str]
+    order_ids: list[str]
+    clashing_ids: list[str]  # users who want one and the same address
+
+
+def scenario(seed: int) -> Scenario:
+    """Make it up; the same seed makes the same."""
+    rng = random.Random(f"scenario {seed}")
+    made: list[Command] = []
+
+    def new_id() -> str:
+        return str(uuid.UUID(int=rng.getrandbits(128), version=4))
+
+    def want(topic: str, resource: str, ids: dict[str, str], body: dict[str, Any]) -> None:
+        wanted = command(topic, resource, "", body, ids)
+        made.append(Command(topic, wanted.id, wanted.event))
+
+    def register(user_id: str, email: str, name: str) -> None:
+        want("UserCreateRequested", user_id, {"user_id": user_id}, {"email": email, "name": name})
+
+    user_ids = [new_id() for _ in range(rng.choice((1, 2)))]
+    order_ids: list[str] = []
+    for number, user_id in enumerate(user_ids):
+        register(user_id, f"user{number}@example.com", "Ann")
+        if rng.random() < 0.3:
+            register(user_id, f"user{number}@example.com", "Anna")  # the same key, another body
+        for _ in range(rng.choice((1, 2))):
+            deposit_id = new_id()
+            for cents in rng.choice(((1_000,), (1_000,), (1_000, 2_000))):
+                ids = {"deposit_id": deposit_id}
+                want("AccountDepositRequested", deposit_id, ids, {"user_id": user_id, "amount_cents": cents})
+        for _ in range(rng.choice((1, 2, 3))):
+            order_id = new_id()
+            order_ids.append(order_id)
+            for quantity in rng.choice(((1,), (1,), (1, 2))):
+                item = {"sku": "tea", "quantity": quantity, "unit_price_cents": rng.choice((400, 700))}
+                ids = {"order_id": order_id}
+                want("OrderCreateRequested", order_id, ids, {"user_id": user_id, "items": [item]})
+    clashing_ids = [new_id(), new_id()] if rng.random() < 0.3 else []
+    for user_id in clashing_ids:
+        register(user_id, rng.choice(("both@example.com", "BOTH@example.com")), "Both")
+    return Scenario(made, user_ids, order_ids, clashing_ids)

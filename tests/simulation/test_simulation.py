@@ -1,0 +1,103 @@
+"""The whole shop under thousands of schedules of deaths, duplicates, lost publishes and callers that repeat.
+
+SEEDS=n runs so many (1,000 unless told); SEED=n runs one alone.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from chassis.deliver import Shell
+from tests.simulation import mutants
+from tests.simulation.checks import problems
+from tests.simulation.scenario import scenario
+from tests.simulation.world import CALM, Faults, MakeShell, World
+
+SEEDS = int(os.environ.get("SEEDS", "1000"))
+MUTANT_SEEDS = 300
+FAULTS = Faults()
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One safeguard taken out."""
+
+    make_shell: MakeShell = Shell
+    honours_etags: bool = True
+
+
+MUTANTS: dict[str, Mutant] = {
+    "no ETag": Mutant(honours_etags=False),
+    "no log": Mutant(mutants.NoLog),
+    "outputs not in the log": Mutant(mutants.OutputsNotInLog),
+    "log not finished first": Mutant(mutants.LogNotFinishedFirst),
+    "publish before save": Mutant(mutants.PublishBeforeSave),
+    "detail read first": Mutant(mutants.DetailReadFirst),
+    "an id found in the log publishes nothing": Mutant(mutants.FoundInLogPublishesNothing),
+    "a repeat that answers nothing": Mutant(mutants.RepeatAnswersNothing),
+}
+
+
+def found(seed: int, mutant: Mutant | None = None, faults: Faults = FAULTS) -> list[str]:
+    """Run one seed; returns what is wrong at the end."""
+    changed = mutant or Mutant()
+    wanted = scenario(seed)
+    world = World(seed, wanted.commands, faults, changed.make_shell, changed.honours_etags)
+    try:
+        world.run()
+    except AssertionError as error:  # it never came to rest
+        return [str(error)]
+    return problems(world, wanted)
+
+
+def test_nothing_is_lost_and_nothing_is_done_twice(capsys: pytest.CaptureFixture[str]) -> None:
+    """In every schedule each command is answered, each cent is in its place, each order ends once and is told of."""
+    seeds = [int(os.environ["SEED"])] if "SEED" in os.environ else range(SEEDS)
+    started = time.monotonic()
+
+    for seed in seeds:
+        assert [] == found(seed), f"run it alone: SEED={seed} .venv/bin/python -m pytest tests/simulation"
+
+    with capsys.disabled():
+        print(f"\nsimulation: {len(seeds)} seeds in {time.monotonic() - started:.0f} s, 0 failed")
+
+
+def test_without_faults_one_replica_sends_exactly_one_mail_an_order() -> None:
+    """A second mail is the price of a fault, or of two replicas that finish the same log."""
+    for seed in range(100):
+        wanted = scenario(seed)
+        world = World(seed, wanted.commands, CALM, replicas=1)
+        world.run()
+
+        assert [] == problems(world, wanted)
+        assert {1} == set(world.mails.values())
+        assert len(wanted.order_ids) == len(world.mails)
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_each_safeguard_is_needed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without it some of the same schedules end wrong."""
+    failures: dict[int, Any] = {}
+    for seed in range(MUTANT_SEEDS):
+        if wrong := found(seed, MUTANTS[name]):
+            failures[seed] = wrong[0]
+
+    with capsys.disabled():
+        print(f"\nmutant, {name}: {len(failures)} of {MUTANT_SEEDS} seeds fail")
+    assert failures
+
+
+def test_the_same_seed_is_the_same_world() -> None:
+    """A failing seed can be run again."""
+    worlds = []
+    for _ in range(2):
+        world = World(7, scenario(7).commands, FAULTS)
+        world.run()
+        worlds.append((world.stores, world.published, world.mails))
+
+    assert worlds[0] == worlds[1]

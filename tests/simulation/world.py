@@ -1,0 +1,372 @@
+"""A simulated world for the real services: a store with ETags, a broker that loses nothing for good, and death.
+
+Every call that a service makes waits until the scheduler lets it happen, in an order that a seed decides. A call may
+happen and its answer be lost; a process may die before or after it; a publish may vanish together with the
+acknowledgement of the event whose handling made it; an event may come twice, late, at any replica. Faults end;
+then everything is delivered until nothing is left to do, and `checks.py` looks at what there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from chassis.deliver import Service, Shell
+from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
+from services.billing.app import SERVICE as BILLING
+from services.notification.app import SERVICE as NOTIFICATION
+from services.notification.events import EmailRequested
+from services.notification.mail import Mailer, MailServer
+from services.order.app import service as order_service
+from services.user.app import SERVICE as USER
+
+PAY_WITHIN = timedelta(minutes=15)
+SERVICES: dict[str, Service[Any, Any]] = {
+    "user": USER,
+    "billing": BILLING,
+    "order": order_service(PAY_WITHIN),
+    "notification": NOTIFICATION,
+}
+CONSUMERS: dict[str, list[str]] = defaultdict(list)
+for _name, _service in SERVICES.items():
+    for _topic in _service.inputs:
+        CONSUMERS[_topic].append(_name)
+CONSUMERS["EmailRequested"].append("notification")
+
+REPLICAS = 2
+IN_FLIGHT_MAX = 8
+STEPS_MAX = 20_000  # of one seed; a world that has not come to rest by then never will
+SERVER = MailServer("localhost", 25, tls=False, username=None, password=None)
+
+MakeShell = Callable[..., Shell[Any, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """How often each fault happens at one step, while faults last."""
+
+    death: float = 0.02
+    lost_answer: float = 0.02  # a call that happened, and says that it did not
+    refused: float = 0.02  # a call that did not happen, and says so
+    vanish: float = 0.04  # a publish that says it was taken and was not
+    duplicate: float = 0.05
+    steps: int = 400  # for so many steps
+
+
+CALM = Faults(0, 0, 0, 0, 0, 0)
+
+
+@dataclass(slots=True, eq=False)
+class Delivery:
+    """One event on its way to one app, until it is acknowledged."""
+
+    app: str
+    topic: str
+    body: bytes
+    ack_is_lost: bool = False
+    task: asyncio.Task[None] | None = None
+    replica: Replica | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Call:
+    """A call that waits for its turn."""
+
+    effect: Callable[[], Any]
+    done: asyncio.Future[Any]
+    delivery: Delivery
+    can_fail: bool = True
+
+
+@dataclass(slots=True, eq=False)
+class Replica:
+    """One process of one service: the memory that dies with it."""
+
+    app: str
+    shell: Shell[Any, Any]
+    mailer: Mailer | None
+
+
+@dataclass(slots=True)
+class Command:
+    """What a caller wants, and says again until he is answered."""
+
+    topic: str
+    id: str
+    body: bytes
+    said: int = 0
+    replies: set[str] = field(default_factory=set)
+
+
+CURRENT: ContextVar[Delivery] = ContextVar("CURRENT")
+
+
+class World:
+    """All of it, for one seed."""
+
+    def __init__(
+        self,
+        seed: int,
+        commands: list[Command],
+        faults: Faults,
+        make_shell: MakeShell = Shell,
+        honours_etags: bool = True,
+        replicas: int = REPLICAS,
+    ) -> None:
+        self.random = random.Random(seed)
+        self.commands = commands
+        self.faults = faults
+        self.stores: dict[str, dict[str, tuple[bytes, int]]] = {name: {} for name in SERVICES}
+        self.published: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        self.mails: Counter[str] = Counter()
+        self.dead_letters: list[str] = []
+        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self._make_shell = make_shell
+        self._honours_etags = honours_etags
+        self._queue: list[Delivery] = []
+        self._in_flight: list[Delivery] = []
+        self._calls: list[Call] = []
+        self._versions = 0
+        self._steps = 0
+        self._replicas = {name: [self._process(name) for _ in range(replicas)] for name in SERVICES}
+
+    # --- The run
+
+    def run(self) -> None:
+        """Let it happen until it is at rest."""
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        while self._steps < STEPS_MAX:
+            self._steps += 1
+            if not self._step():
+                if self._in_flight:  # tasks that are about to make their next call, or to end
+                    await asyncio.sleep(0)
+                    continue
+                if not self._ask_again():
+                    return
+            await asyncio.sleep(0)
+        raise AssertionError(f"not at rest after {STEPS_MAX} steps")
+
+    @property
+    def _faulty(self) -> bool:
+        return self._steps < self.faults.steps
+
+    def _step(self) -> bool:
+        """Let one thing happen; False when nothing can."""
+        chance = self.random.random
+        if self._faulty:
+            self.now += timedelta(seconds=self.random.choice((0, 0, 0, 1, 30)))
+            if chance() < self.faults.death:
+                self._kill(self.random.choice(self._replicas[self.random.choice(list(SERVICES))]))
+                return True
+        unsaid = [command for command in self.commands if not command.said]
+        if unsaid and chance() < 0.3:
+            self._say(self.random.choice(unsaid))
+            return True
+        if self._faulty and self.commands and chance() < 0.02:
+            self._say(self.random.choice(self.commands))
+            return True
+        if self._queue and len(self._in_flight) < IN_FLIGHT_MAX and chance() < 0.4:
+            self._start(self._queue.pop(self.random.randrange(len(self._queue))))
+            return True
+        if self._calls:
+            self._happen(self._calls.pop(self.random.randrange(len(self._calls))))
+            return True
+        if self._queue and len(self._in_flight) < IN_FLIGHT_MAX:
+            self._start(self._queue.pop(self.random.randrange(len(self._queue))))
+            return True
+        return False
+
+    def _ask_again(self) -> bool:
+        """At rest: callers that have no answer say again what they want."""
+        unanswered = [command for command in self.commands if not command.replies]
+        for command in unanswered:
+            self._say(command)
+        return bool(unanswered)
+
+    # --- Callers
+
+    def _say(self, command: Command) -> None:
+        command.said += 1
+        assert command.said < 50, f"{command.topic} {command.id} is never answered"
+        if not (self._faulty and self.random.random() < self.faults.vanish):
+            self._spread(command.topic, command.body)
+
+    # --- Processes
+
+    def _process(self, app: str) -> Replica:
+        sidecar = SimulatedSidecar(self, app)
+        shell = self._make_shell(SERVICES[app], sidecar, lambda: self.now)
+        mailer = SimulatedMailer(self, sidecar) if app == "notification" else None
+        return Replica(app, shell, mailer)
+
+    def _kill(self, replica: Replica) -> None:
+        """Die: what was under way may have happened or not, all memory is gone, its events are handed out again."""
+        for call in [call for call in self._calls if call.delivery.replica is replica]:
+            self._calls.remove(call)
+            if self.random.random() < 0.5:
+                _ignoring_conflicts(call.effect)
+        for delivery in [delivery for delivery in self._in_flight if delivery.replica is replica]:
+            assert delivery.task is not None
+            delivery.task.cancel()
+        replicas = self._replicas[replica.app]
+        replicas[replicas.index(replica)] = self._process(replica.app)
+
+    def _start(self, delivery: Delivery) -> None:
+        delivery.replica = self.random.choice(self._replicas[delivery.app])
+        delivery.ack_is_lost = False
+        self._in_flight.append(delivery)
+        delivery.task = asyncio.get_running_loop().create_task(self._handle(delivery))
+
+    async def _handle(self, delivery: Delivery) -> None:
+        CURRENT.set(delivery)
+        replica = delivery.replica
+        assert replica is not None
+        again = True
+        try:
+            if delivery.topic == "EmailRequested":
+                assert replica.mailer is not None
+                await replica.mailer.handle(delivery.body)
+            else:
+                await replica.shell.deliver(delivery.topic, delivery.body)
+            again = delivery.ack_is_lost
+        except WorldFault:
+            pass  # the broker hands it out again
+        except EventFault as fault:
+            self.dead_letters.append(f"{delivery.topic}: {fault}")
+            again = False
+        finally:
+            self._in_flight.remove(delivery)
+            if again:
+                self._queue.append(delivery)
+
+    # --- Calls
+
+    async def call(self, effect: Callable[[], Any], can_fail: bool = True) -> Any:
+        """Wait until the scheduler lets it happen."""
+        done = asyncio.get_running_loop().create_future()
+        self._calls.append(Call(effect, done, CURRENT.get(), can_fail))
+        return await done
+
+    def _happen(self, call: Call) -> None:
+        if call.done.done():
+            return
+        if self._faulty and call.can_fail and self.random.random() < self.faults.refused:
+            call.done.set_exception(SidecarAway("refused"))
+            return
+        try:
+            result = call.effect()
+        except (Conflict, WorldFault) as error:
+            call.done.set_exception(error)
+            return
+        if self._faulty and call.can_fail and self.random.random() < self.faults.lost_answer:
+            call.done.set_exception(SidecarAway("the answer was lost"))
+        else:
+            call.done.set_result(result)
+
+    def load(self, app: str, key: str) -> tuple[bytes | None, str | None]:
+        """Read from a store."""
+        found = self.stores[app].get(key)
+        return (None, None) if found is None else (found[0], str(found[1]))
+
+    def save(self, app: str, key: str, value: bytes, etag: str | None) -> None:
+        """First write wins."""
+        found = self.stores[app].get(key)
+        if self._honours_etags and (None if found is None else str(found[1])) != etag:
+            raise Conflict(key)
+        self._versions += 1
+        self.stores[app][key] = (value, self._versions)
+
+    def insert(self, app: str, key: str, value: bytes) -> bool:
+        """Write if the key is free."""
+        if key in self.stores[app]:
+            return False
+        self._versions += 1
+        self.stores[app][key] = (value, self._versions)
+        return True
+
+    def publish(self, topic: str, body: bytes, delivery: Delivery) -> None:
+        """Take an event, or lose it together with the acknowledgement of the one that led to it."""
+        if self._faulty and self.random.random() < self.faults.vanish:
+            delivery.ack_is_lost = True
+            return
+        event = msgspec.json.decode(body)
+        self.published[topic].append(event)
+        for command in self.commands:
+            if (
+                topic in REPLIES
+                and event["correlationid"] == command.id
+                and topic.startswith(REPLIES_TO[command.topic])
+            ):
+                command.replies.add(topic)
+        self._spread(topic, body)
+
+    def send_mail(self, message_id: str) -> None:
+        """The mail server takes a mail."""
+        self.mails[message_id] += 1
+
+    def _spread(self, topic: str, body: bytes) -> None:
+        for app in CONSUMERS[topic]:
+            copies = 2 if self._faulty and self.random.random() < self.faults.duplicate else 1
+            self._queue.extend(Delivery(app, topic, body) for _ in range(copies))
+
+
+REPLIES_TO = {
+    "UserCreateRequested": ("UserCreated", "UserCreateRejected"),
+    "AccountDepositRequested": ("AccountDeposited", "AccountDepositRejected"),
+    "OrderCreateRequested": ("OrderCreated", "OrderCreateRejected"),
+}
+REPLIES = {topic for topics in REPLIES_TO.values() for topic in topics}
+
+
+class SimulatedSidecar:
+    """The sidecar of one app, in one world."""
+
+    def __init__(self, world: World, app: str) -> None:
+        self._world = world
+        self._app = app
+
+    async def load(self, key: str) -> tuple[bytes | None, str | None]:
+        """Read."""
+        found: tuple[bytes | None, str | None] = await self._world.call(lambda: self._world.load(self._app, key))
+        return found
+
+    async def save(self, key: str, value: bytes, etag: str | None) -> None:
+        """Write if nobody else did."""
+        await self._world.call(lambda: self._world.save(self._app, key, value, etag))
+
+    async def insert(self, key: str, value: bytes) -> bool:
+        """Write if the key is free."""
+        return bool(await self._world.call(lambda: self._world.insert(self._app, key, value)))
+
+    async def publish(self, component: str, topic: str, event: bytes) -> None:
+        """Hand an event to the broker."""
+        delivery = CURRENT.get()
+        await self._world.call(lambda: self._world.publish(topic, event, delivery))
+
+
+class SimulatedMailer(Mailer):
+    """The real handler of EmailRequested, with a mail server that is a counter."""
+
+    def __init__(self, world: World, sidecar: SimulatedSidecar) -> None:
+        super().__init__(SERVER, "shop@localhost", sidecar, lambda: world.now)
+        self._world = world
+
+    async def _send(self, mail: EmailRequested, at: datetime) -> None:
+        await self._world.call(lambda: self._world.send_mail(mail.message_id))
+
+
+def _ignoring_conflicts(effect: Callable[[], Any]) -> None:
+    try:
+        effect()
+    except Conflict:
+        return
