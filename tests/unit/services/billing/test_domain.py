@@ -1,0 +1,182 @@
+"""The account: each movement of money is decided once, whatever the order and however often it is told."""
+
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chassis.events import Received, timestamp
+from chassis.fields import CENTS_MAX
+from services.billing import domain
+from services.billing.domain import Account, Deposit, Payment
+from services.billing.events import (
+    AccountDeposited,
+    AccountDepositRejected,
+    AccountDepositRequested,
+    BillingAccountCreated,
+    Input,
+    OrderPaymentCreated,
+    OrderPaymentFailed,
+    OrderPaymentRequested,
+    UserCreated,
+)
+from tests.unit.services.given import ANOTHER, COMMAND, DEPOSIT, NOON, ORDER, USER, received
+
+OPENED = domain.step(None, None, received(UserCreated(USER)))
+ACCOUNT_ID = OPENED.state.account_id if OPENED.state else ""
+PAYMENT = OrderPaymentRequested(ORDER, USER, 300, timestamp(NOON))
+
+
+def account(balance_cents: int = 0, announced: bool = True) -> Account:
+    """An account with so much in it."""
+    return Account(USER, ACCOUNT_ID, balance_cents, announced)
+
+
+def test_a_user_gets_an_empty_account() -> None:
+    """It is announced."""
+    assert (account(), (BillingAccountCreated(USER, ACCOUNT_ID),)) == (OPENED.state, OPENED.outputs)
+
+
+def test_a_deposit_before_its_user_opens_the_account_and_the_user_announces_it() -> None:
+    """Once, with the money in it."""
+    early = domain.step(None, None, received(AccountDepositRequested(DEPOSIT, USER, 500)))
+    then = domain.step(early.state, None, received(UserCreated(USER)))
+
+    assert account(500, announced=False) == early.state
+    assert (account(500), (BillingAccountCreated(USER, ACCOUNT_ID),)) == (then.state, then.outputs)
+
+
+def test_a_deposit_adds_money_and_keeps_its_outcome() -> None:
+    """The balance in the answer is the one right after it."""
+    step = domain.step(account(100), None, received(AccountDepositRequested(DEPOSIT, USER, 500)))
+
+    assert account(600) == step.state
+    assert {f"deposit:{DEPOSIT}": Deposit(DEPOSIT, USER, COMMAND, 500, 600)} == step.details
+    assert (AccountDeposited(DEPOSIT, USER, 500, 600),) == step.outputs
+
+
+def test_a_deposit_told_again_is_answered_as_before_though_the_balance_moved_on() -> None:
+    """The outcome is remembered for ever."""
+    known = Deposit(DEPOSIT, USER, COMMAND, 500, 600)
+    step = domain.step(account(7), known, received(AccountDepositRequested(DEPOSIT, USER, 500)))
+
+    assert (account(7), {}, (AccountDeposited(DEPOSIT, USER, 500, 600),)) == (step.state, step.details, step.outputs)
+
+
+def test_another_body_under_the_key_of_a_deposit_is_refused_and_moves_nothing() -> None:
+    """Only the first body counts."""
+    known = Deposit(DEPOSIT, USER, COMMAND, 500, 600)
+    step = domain.step(account(600), known, received(AccountDepositRequested(DEPOSIT, USER, 900), ANOTHER))
+
+    assert (account(600), (AccountDepositRejected(DEPOSIT, USER, "key_reused"),)) == (step.state, step.outputs)
+
+
+def test_a_deposit_over_the_limit_is_refused_for_ever() -> None:
+    """The refusal is an outcome like any other: told again, it is the same, though there is room by then."""
+    asked: Received[Input] = received(AccountDepositRequested(DEPOSIT, USER, 2))
+    refused = domain.step(account(CENTS_MAX - 1), None, asked)
+    again = domain.step(account(0), refused.details[f"deposit:{DEPOSIT}"], asked)
+
+    assert account(CENTS_MAX - 1) == refused.state
+    assert (AccountDepositRejected(DEPOSIT, USER, "balance_limit"),) == refused.outputs == again.outputs
+    assert account(0) == again.state
+
+
+@pytest.mark.parametrize("balance_cents", [300, 301, CENTS_MAX])
+def test_a_payment_takes_the_money_if_there_is_enough(balance_cents: int) -> None:
+    """To the cent."""
+    step = domain.step(account(balance_cents), None, received(PAYMENT))
+
+    payment = step.details[f"payment:{ORDER}"]
+    assert account(balance_cents - 300) == step.state
+    assert (None, 300) == (payment.reason, payment.amount_cents)
+    assert (OrderPaymentCreated(ORDER, USER, payment.payment_id),) == step.outputs
+
+
+@pytest.mark.parametrize("balance_cents", [0, 299])
+def test_a_payment_takes_nothing_if_there_is_too_little(balance_cents: int) -> None:
+    """The refusal is kept."""
+    step = domain.step(account(balance_cents), None, received(PAYMENT))
+
+    assert (account(balance_cents), (OrderPaymentFailed(ORDER, USER, "insufficient_funds"),)) == (
+        step.state,
+        step.outputs,
+    )
+    assert "insufficient_funds" == step.details[f"payment:{ORDER}"].reason
+
+
+def test_a_payment_requested_too_late_takes_no_money() -> None:
+    """After pay_before the answer is a refusal, and the balance stays."""
+    late = NOON + timedelta(milliseconds=1)
+    step = domain.step(account(500), None, received(PAYMENT, at=late))
+
+    assert account(500) == step.state
+    assert (OrderPaymentFailed(ORDER, USER, "too_late"),) == step.outputs
+
+
+def test_a_payment_decided_is_decided_for_ever() -> None:
+    """Neither money that came later nor the time changes it."""
+    refused = Payment(ORDER, USER, "p-1", 300, "insufficient_funds")
+    taken = Payment(ORDER, USER, "p-1", 300)
+    late: Received[Input] = received(PAYMENT, at=NOON + timedelta(days=1))
+
+    again = [domain.step(account(900), known, late) for known in (refused, taken)]
+
+    assert [account(900)] * 2 == [step.state for step in again]
+    assert [
+        (OrderPaymentFailed(ORDER, USER, "insufficient_funds"),),
+        (OrderPaymentCreated(ORDER, USER, "p-1"),),
+    ] == [step.outputs for step in again]
+
+
+def uuid_of(number: int) -> str:
+    """A UUID for a small number."""
+    return f"00000000-0000-4000-8000-{number:012d}"
+
+
+MOVES: st.SearchStrategy[Input] = st.one_of(
+    st.just(UserCreated(USER)),
+    st.builds(AccountDepositRequested, st.integers(1, 5).map(uuid_of), st.just(USER), st.just(100)),
+    st.builds(
+        OrderPaymentRequested,
+        st.integers(11, 18).map(uuid_of),
+        st.just(USER),
+        st.just(70),
+        st.sampled_from([timestamp(NOON), timestamp(NOON - timedelta(hours=1))]),
+    ),
+)
+
+
+@given(st.lists(MOVES, max_size=40))
+def test_any_order_and_any_repetition_keeps_every_cent(moves: list[Input]) -> None:
+    """Balance = deposits - payments, never negative; every answer about one id is the same answer."""
+    state: Account | None = None
+    details: dict[str, Any] = {}
+    answers: dict[str, Any] = {}
+    for move in moves:
+        key = domain.detail_key(move)
+        step = domain.step(state, details.get(key or ""), received(move))
+        state = step.state
+        details |= step.details
+        for output in step.outputs:
+            assert answers.setdefault(key or "user", output) == output
+
+    deposits = sum(each.amount_cents for each in details.values() if isinstance(each, Deposit) and not each.reason)
+    payments = sum(each.amount_cents for each in details.values() if isinstance(each, Payment) and not each.reason)
+    balance = state.balance_cents if state else 0
+    assert deposits - payments == balance
+    assert balance >= 0
+
+
+def test_the_subject_is_the_aggregate_of_the_event() -> None:
+    """A user, a deposit or an order."""
+    payment = OrderPaymentCreated(ORDER, USER, "p-1")
+
+    assert [USER, DEPOSIT, ORDER] == [
+        domain.subject(BillingAccountCreated(USER, ACCOUNT_ID)),
+        domain.subject(AccountDeposited(DEPOSIT, USER, 1, 1)),
+        domain.subject(replace(payment, payment_id="p-2")),
+    ]

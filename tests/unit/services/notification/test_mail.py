@@ -1,0 +1,246 @@
+"""Sending mail, to a real SMTP server that takes, refuses, puts off, or is away."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from email import message_from_bytes
+from email.message import Message
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from chassis.errors import Conflict, EventFault, WorldFault
+from chassis.settings import SettingError
+from cli.ports import free_port
+from services.notification.mail import Mailer, MailServer
+from tests.unit.services.given import COMMAND, EVENT, ORDER, USER
+
+NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
+KEY = f"notification:{ORDER}"
+NOTED = {"order_id": ORDER, "user_id": USER, "kind": "paid", "subject": "Good news", "sent_at": None}
+
+
+class Server:
+    """A mail server that says what it is told to say."""
+
+    def __init__(self, to_recipient: str = "250 OK", to_data: str = "250 OK") -> None:
+        self.mails: list[Message] = []
+        self._to_recipient = to_recipient
+        self._to_data = to_data
+
+    async def handle_RCPT(
+        self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
+    ) -> str:
+        """Take or refuse a recipient."""
+        envelope.rcpt_tos.append(address)
+        return self._to_recipient
+
+    async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
+        """Take or refuse a mail."""
+        if self._to_data.startswith("250"):
+            assert isinstance(envelope.content, bytes)
+            self.mails.append(message_from_bytes(envelope.content))
+        return self._to_data
+
+
+class State:
+    """One notification's record."""
+
+    def __init__(self, **change: Any) -> None:
+        self.records: dict[str, bytes] = {KEY: json.dumps(NOTED | change).encode()}
+        self.conflicts = 0
+
+    async def load(self, key: str) -> tuple[bytes | None, str | None]:
+        """Read."""
+        return self.records.get(key), "1"
+
+    async def save(self, key: str, value: bytes, _etag: str | None) -> None:
+        """Write, or lose a race as told."""
+        if self.conflicts:
+            self.conflicts -= 1
+            raise Conflict(key)
+        self.records[key] = value
+
+    async def insert(self, _key: str, _value: bytes) -> bool:
+        """Never asked for."""
+        raise NotImplementedError
+
+    async def publish(self, _component: str, _topic: str, _event: bytes) -> None:
+        """Never asked for."""
+        raise NotImplementedError
+
+    @property
+    def sent_at(self) -> str | None:
+        """What the record says."""
+        sent_at: str | None = json.loads(self.records[KEY])["sent_at"]
+        return sent_at
+
+
+@contextmanager
+def serving(server: Server) -> Iterator[int]:
+    """A real SMTP server on a loopback port."""
+    controller = Controller(server, hostname="127.0.0.1", port=free_port())
+    controller.start()
+    try:
+        yield controller.port
+    finally:
+        controller.stop()
+
+
+def event(**change: Any) -> bytes:
+    """An EmailRequested."""
+    data = {
+        "message_id": "<m-1@sidecart>",
+        "order_id": ORDER,
+        "user_id": USER,
+        "to": "ann@example.com",
+        "subject": "Good news",
+        "text": "Hello Ann, it is paid. Grüße",
+        "html": "<p>Hello Ann</p>",
+    }
+    envelope = {"id": EVENT, "type": "EmailRequested", "correlationid": COMMAND, "data": data | change}
+    return json.dumps(envelope).encode()
+
+
+def send(port: int, state: State, *bodies: bytes) -> None:
+    """Handle events one after the other, as one process does."""
+
+    async def handle() -> None:
+        mailer = Mailer(MailServer("127.0.0.1", port, False, None, None), "shop@localhost", state, lambda: NOW)
+        for body in bodies:
+            await mailer.handle(body)
+        mailer._smtp.close()
+
+    asyncio.run(handle())
+
+
+def test_a_mail_is_sent_with_both_forms_and_noted() -> None:
+    """The Message-ID is the event's, so that a second one can be told to be the same."""
+    server, state = Server(), State()
+    with serving(server) as port:
+        send(port, state, event())
+
+    mail = server.mails[0]
+    assert ("<m-1@sidecart>", "ann@example.com", "Good news") == (mail["Message-ID"], mail["To"], mail["Subject"])
+    assert ["text/plain", "text/html"] == [part.get_content_type() for part in mail.walk()][1:]
+    assert "2026-01-01T12:00:00.000Z" == state.sent_at
+
+
+def test_what_was_sent_is_not_sent_again() -> None:
+    """The event came twice."""
+    server, state = Server(), State()
+    with serving(server) as port:
+        send(port, state, event(), event())
+
+    assert 1 == len(server.mails)
+
+
+def test_a_lost_race_for_the_note_is_tried_again() -> None:
+    """The mail is out: it must not be sent again for want of a note."""
+    server, state = Server(), State()
+    state.conflicts = 2
+    with serving(server) as port:
+        send(port, state, event())
+
+    assert (1, False) == (len(server.mails), state.sent_at is None)
+
+
+@pytest.mark.parametrize(
+    "server", [Server(to_recipient="550 no such user"), Server(to_data="554 no thanks")], ids=["recipient", "data"]
+)
+def test_a_mail_that_is_refused_for_good_is_a_dead_letter(server: Server) -> None:
+    """It will never get better."""
+    state = State()
+    with serving(server) as port, pytest.raises(EventFault, match="refuses the mail"):
+        send(port, state, event())
+
+    assert state.sent_at is None
+
+
+@pytest.mark.parametrize(
+    "server",
+    [Server(to_recipient="451 greylisted"), Server(to_data="452 full"), Server(to_data="421 going down")],
+    ids=["recipient", "data", "closing"],
+)
+def test_a_mail_that_is_put_off_comes_again(server: Server) -> None:
+    """4xx is for now."""
+    state = State()
+    with serving(server) as port, pytest.raises(WorldFault):
+        send(port, state, event())
+
+    assert state.sent_at is None
+
+
+def test_a_mail_server_that_is_away_is_waited_for_and_found_again() -> None:
+    """The same process sends when it is back."""
+    server, state, port = Server(), State(), free_port()
+
+    async def scenario() -> None:
+        mailer = Mailer(MailServer("127.0.0.1", port, False, None, None), "shop@localhost", state, lambda: NOW)
+        with pytest.raises(WorldFault, match="away"):
+            await mailer.handle(event())
+        controller = Controller(server, hostname="127.0.0.1", port=port)
+        await asyncio.to_thread(controller.start)
+        try:
+            await mailer.handle(event())
+        finally:
+            mailer._smtp.close()
+            await asyncio.to_thread(controller.stop)
+
+    asyncio.run(scenario())
+
+    assert 1 == len(server.mails)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"to": "ann@example.com\r\nBcc: eve@example.com"},
+        {"subject": "a\r\nBcc: eve@example.com"},
+        {"message_id": "<a>\r\nBcc: eve@example.com"},
+        {"to": "no address"},
+        {"to": 7},
+    ],
+)
+def test_a_header_that_holds_more_than_itself_is_a_dead_letter(change: dict[str, Any]) -> None:
+    """Nothing is sent to anybody."""
+    server, state = Server(), State()
+    with serving(server) as port, pytest.raises(EventFault):
+        send(port, state, event(**change))
+
+    assert [] == server.mails
+
+
+def test_a_mail_that_nobody_asked_for_is_a_dead_letter() -> None:
+    """There is no notification that it belongs to."""
+    state = State()
+    state.records.clear()
+
+    with pytest.raises(EventFault, match="nobody asked"):
+        send(1, state, event())
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("smtp://mail.example.com", MailServer("mail.example.com", 25, False, None, None)),
+        ("smtp://127.0.0.1:1025", MailServer("127.0.0.1", 1025, False, None, None)),
+        ("smtps://ann:p%40ss@mail.example.com", MailServer("mail.example.com", 465, True, "ann", "p@ss")),
+    ],
+)
+def test_the_server_comes_from_one_url(url: str, expected: MailServer) -> None:
+    """With its port, its credentials and TLS."""
+    assert expected == MailServer.from_url(url)
+
+
+@pytest.mark.parametrize("url", ["mail.example.com", "http://x", "smtp://", "smtp://x:port"])
+def test_a_wrong_url_stops_the_start_by_name(url: str) -> None:
+    """It says which setting it is."""
+    with pytest.raises(SettingError, match="SMTP_URL"):
+        MailServer.from_url(url)
