@@ -1,0 +1,128 @@
+"""A toy service for the shell: jars that coins are put into, each coin once."""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import UUID, uuid5
+
+import msgspec
+from msgspec import Meta
+
+from chassis.deliver import Service, Shell, Step
+from chassis.events import Received
+from tests.unit.chassis.fakes import FakeSidecar
+
+AT = datetime(2026, 1, 2, 3, 4, 5, 678900, UTC)
+NAMES = UUID(int=0)
+FULL = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CoinPut:
+    """A coin is put into a jar."""
+
+    jar_id: str
+    coin_id: str
+    value: Annotated[int, Meta(ge=1)]
+
+
+@dataclass(frozen=True, slots=True)
+class JarPainted:
+    """A jar has a colour now; nothing else remembers it."""
+
+    jar_id: str
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class CoinKept:
+    """A coin is in its jar."""
+
+    jar_id: str
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class BellRung:
+    """Somebody heard the coin fall; goes out by another component."""
+
+    jar_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class JarSeen:
+    """A jar has its colour."""
+
+    jar_id: str
+    colour: str
+
+
+@dataclass(frozen=True, slots=True)
+class Jar:
+    """What is in a jar."""
+
+    total: int = 0
+    colour: str = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Coin:
+    """What the jar held after this coin."""
+
+    total: int
+
+
+Input = CoinPut | JarPainted
+
+
+def step(state: Jar | None, detail: Coin | None, received: Received[Input]) -> Step[Jar]:
+    """Add a coin once, or paint."""
+    jar = state or Jar()
+    match received.event:
+        case JarPainted(jar_id, colour):
+            return Step(replace(jar, colour=colour), outputs=(JarSeen(jar_id, colour),))
+        case CoinPut(jar_id, coin_id, value):
+            if detail is not None:
+                return Step(state, outputs=(CoinKept(jar_id, detail.total), BellRung(jar_id)))
+            total = jar.total + value
+            assert total < FULL, "the jar is full"
+            outputs = CoinKept(jar_id, total), BellRung(jar_id)
+            return Step(replace(jar, total=total), {f"coin:{coin_id}": Coin(total)}, outputs)
+
+
+JARS: Service[Jar, Input] = Service(
+    name="jars",
+    inputs={"CoinPut": CoinPut, "JarPainted": JarPainted},
+    state=Jar,
+    details={"coin": Coin},
+    key=lambda event: f"jar:{event.jar_id}",
+    detail_key=lambda event: f"coin:{event.coin_id}" if isinstance(event, CoinPut) else None,
+    step=step,
+    subject=lambda output: output.jar_id,
+    components={"BellRung": "bells"},
+)
+
+
+def shell(sidecar: FakeSidecar) -> Shell[Jar, Input]:
+    """One process of the service."""
+    return Shell(JARS, sidecar, lambda: AT)
+
+
+def named(word: str) -> str:
+    """An id that can be told from others by its word."""
+    return str(uuid5(NAMES, word))
+
+
+def event(kind: str, name: str, **data: Any) -> bytes:
+    """The bytes of the event of this name, as a sidecar would bring them."""
+    return msgspec.json.encode({"id": named(name), "type": kind, "correlationid": named(f"why {name}"), "data": data})
+
+
+def coin(name: str, value: int = 5, jar: str = "a") -> bytes:
+    """One coin into jar `a`."""
+    return event("CoinPut", name, jar_id=jar, coin_id=name, value=value)
+
+
+def paint(name: str, colour: str) -> bytes:
+    """A colour for jar `a`."""
+    return event("JarPainted", name, jar_id="a", colour=colour)

@@ -1,0 +1,342 @@
+"""The shell: what it loads, saves and publishes, in which order, and what a death at each call leaves."""
+
+import asyncio
+import uuid
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+import pytest
+
+from chassis import deliver as module
+from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
+from tests.unit.chassis.fakes import FakeSidecar
+from tests.unit.chassis.jars import coin, event, named, paint, shell
+
+CALLS = [
+    "load jar:a",
+    "load coin:c-1",
+    "save jar:a",
+    "insert coin:c-1",
+    "publish pubsub CoinKept",
+    "publish bells BellRung",
+]
+AWAY = SidecarAway("away")
+
+
+def play(scenario: Callable[[FakeSidecar], Awaitable[None]]) -> FakeSidecar:
+    """Run one scenario on an empty store, and return what it left."""
+    sidecar = FakeSidecar()
+
+    async def run() -> None:
+        await scenario(sidecar)
+
+    asyncio.run(run())
+    return sidecar
+
+
+def put(*names: str, value: int = 5) -> FakeSidecar:
+    """Deliver coins one after the other, by one process."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        one = shell(sidecar)
+        for name in names:
+            await one.deliver("CoinPut", coin(name, value))
+
+    return play(scenario)
+
+
+def ids(sidecar: FakeSidecar) -> list[str]:
+    """The ids of what was published, in order."""
+    return [published["id"] for _, _, published in sidecar.published]
+
+
+def test_details_and_events_follow_the_save() -> None:
+    """Nothing is seen by others before the decision is kept; the detail is read after the record."""
+    sidecar = put("c-1")
+
+    assert sidecar.calls == CALLS
+
+
+def test_the_record_is_saved_with_the_log_of_what_is_still_to_do() -> None:
+    """State, details and outputs are one value: whoever finds it can finish it."""
+    sidecar = put("c-1")
+
+    saved = sidecar.read("jar:a")
+    entry = saved["log"][named("c-1")]
+    assert {"total": 5, "colour": "none"} == saved["state"]
+    assert [named("c-1")] == list(saved["log"])
+    assert {"coin:c-1": {"total": 5}} == entry["details"]
+    assert [[component, published] for component, _, published in sidecar.published] == entry["outputs"]
+
+
+def test_an_output_is_a_whole_cloud_event() -> None:
+    """Its id is made from the input's, so that a repetition gives it again; the correlation goes on."""
+    sidecar = put("c-1")
+
+    expected = {
+        "specversion": "1.0",
+        "id": str(uuid.uuid5(uuid.UUID(named("c-1")), "jarsBellRung1")),
+        "type": "BellRung",
+        "source": "jars",
+        "subject": "a",
+        "correlationid": named("why c-1"),
+        "time": "2026-01-02T03:04:05.678Z",
+        "datacontenttype": "application/json",
+        "data": {"jar_id": "a"},
+    }
+    assert ("bells", "BellRung", expected) == sidecar.published[1]
+
+
+def test_the_log_holds_the_newest_event_only() -> None:
+    """Nothing in a record grows with history."""
+    sidecar = put("c-1", "c-2", "c-3")
+
+    assert [named("c-3")] == list(sidecar.read("jar:a")["log"])
+    assert 15 == sidecar.read("jar:a")["state"]["total"]
+
+
+def test_what_this_process_finished_is_not_done_again_by_the_next_event() -> None:
+    """One coin costs two publishes, however many follow."""
+    sidecar = put("c-1", "c-2", "c-3")
+
+    assert 6 == len(set(ids(sidecar))) == len(sidecar.published)
+
+
+def test_an_id_in_the_log_is_published_again_and_nothing_else() -> None:
+    """The redelivery may be all that is left of a publish that the broker lost."""
+    sidecar = put("c-1", "c-1")
+
+    assert [*CALLS, "load jar:a", "publish pubsub CoinKept", "publish bells BellRung"] == sidecar.calls
+    assert ids(sidecar)[:2] == ids(sidecar)[2:]
+
+
+def test_an_id_in_the_log_that_was_finished_just_now_is_not_published_twice() -> None:
+    """A new process finishes the log of a dead one; its redelivered event needs no more."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        await shell(sidecar).deliver("CoinPut", coin("c-1"))
+        await shell(sidecar).deliver("CoinPut", coin("c-1"))
+
+    sidecar = play(scenario)
+
+    after = ["load jar:a", "insert coin:c-1", "publish pubsub CoinKept", "publish bells BellRung"]
+    assert [*CALLS, *after] == sidecar.calls
+
+
+def test_a_repeat_that_left_the_log_is_answered_from_state_without_a_save() -> None:
+    """The same outputs with the same ids, and the record stays as it is."""
+    sidecar = put("c-1", "c-2", "c-1")
+
+    assert ids(sidecar)[:2] == ids(sidecar)[4:]
+    assert sidecar.published[0] == sidecar.published[4]
+    assert 2 == sidecar.count("save")
+    assert 10 == sidecar.read("jar:a")["state"]["total"]
+
+
+def test_an_event_that_changes_nothing_is_not_saved_but_still_announced() -> None:
+    """A record that is new to nobody costs no write."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        one = shell(sidecar)
+        await one.deliver("JarPainted", paint("p-1", "red"))
+        await one.deliver("JarPainted", paint("p-2", "red"))
+
+    sidecar = play(scenario)
+
+    assert 1 == sidecar.count("save")
+    assert ["red", "red"] == [published["data"]["colour"] for _, _, published in sidecar.published]
+
+
+def test_unfinished_entries_are_finished_before_the_next_event_is_decided() -> None:
+    """Another process finds the log of a dead one, writes its detail, publishes, and then goes on."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        sidecar.refuse[4] = AWAY
+        with pytest.raises(WorldFault):
+            await shell(sidecar).deliver("CoinPut", coin("c-1"))
+        await shell(sidecar).deliver("CoinPut", coin("c-2"))
+
+    sidecar = play(scenario)
+
+    finishing = ["load jar:a", "insert coin:c-1", "publish pubsub CoinKept", "publish bells BellRung"]
+    assert [*finishing, "load coin:c-2", "save jar:a"] == sidecar.calls[4:10]
+    assert [5, 10] == [data["data"]["total"] for _, kind, data in sidecar.published if kind == "CoinKept"]
+
+
+def test_every_entry_of_a_log_is_finished() -> None:
+    """Also those that a shell in another language kept for longer than ours would."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        entry: dict[str, Any] = {"details": {}, "outputs": [["pubsub", {"id": named("one"), "type": "JarSeen"}]]}
+        other: dict[str, Any] = {"details": {}, "outputs": [["bells", {"id": named("two"), "type": "BellRung"}]]}
+        sidecar.put("jar:a", msgspec.json.encode({"state": None, "log": {named("x"): entry, named("y"): other}}))
+        await shell(sidecar).deliver("CoinPut", coin("c-1"))
+
+    sidecar = play(scenario)
+
+    assert [named("one"), named("two")] == ids(sidecar)[:2]
+    assert [named("c-1")] == list(sidecar.read("jar:a")["log"])
+
+
+@pytest.mark.parametrize("kind", ["refuse", "lose"])
+@pytest.mark.parametrize("number", range(1, len(CALLS) + 1))
+@pytest.mark.parametrize("is_restarted", [True, False])
+def test_a_failure_at_any_call_is_the_worlds_and_the_redelivery_completes(
+    number: int, kind: str, is_restarted: bool
+) -> None:
+    """Whether or not the call was made, and whether or not the process lived: the coin counts once."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        getattr(sidecar, kind)[number] = AWAY
+        one = shell(sidecar)
+        with pytest.raises(WorldFault):
+            await one.deliver("CoinPut", coin("c-1"))
+        await (shell(sidecar) if is_restarted else one).deliver("CoinPut", coin("c-1"))
+
+    sidecar, expected = play(scenario), put("c-1")
+
+    assert expected.read("jar:a") == sidecar.read("jar:a")
+    assert expected.read("coin:c-1") == sidecar.read("coin:c-1")
+    assert set(ids(expected)) == set(ids(sidecar))
+
+
+def test_an_id_that_is_saved_again_is_not_taken_for_finished() -> None:
+    """It was finished once, but its second save has work of its own, which a death leaves to the next event."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        one = shell(sidecar)
+        await one.deliver("JarPainted", paint("p-1", "red"))
+        await one.deliver("JarPainted", paint("p-2", "blue"))
+        sidecar.refuse[len(sidecar.calls) + 3] = AWAY  # load, save, publish
+        with pytest.raises(WorldFault):
+            await one.deliver("JarPainted", paint("p-1", "red"))
+        await one.deliver("JarPainted", paint("p-3", "green"))
+
+    sidecar = play(scenario)
+
+    told = [published["data"]["colour"] for _, _, published in sidecar.published]
+    assert ["red", "blue", "red", "green"] == told
+
+
+def test_a_conflict_loads_again_and_decides_again() -> None:
+    """Somebody else's coin came first: it is finished by us, and both count."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        theirs = {"details": {"coin:c-9": {"total": 40}}, "outputs": []}
+        record = {"state": {"total": 40, "colour": "none"}, "log": {named("c-9"): theirs}}
+        sidecar.before[3] = lambda: sidecar.put("jar:a", msgspec.json.encode(record))
+        await shell(sidecar).deliver("CoinPut", coin("c-1"))
+
+    sidecar = play(scenario)
+
+    assert [*CALLS[:3], "load jar:a", "insert coin:c-9", "load coin:c-1", "save jar:a"] == sidecar.calls[:7]
+    assert {"total": 45, "colour": "none"} == sidecar.read("jar:a")["state"]
+    assert {"total": 40} == sidecar.read("coin:c-9")
+    assert 45 == sidecar.published[0][2]["data"]["total"]
+
+
+def test_a_race_that_is_always_lost_is_the_worlds_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After so many attempts the broker is asked to come again."""
+    monkeypatch.setattr(module, "ATTEMPTS_MAX", 3)
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        sidecar.refuse = {number: Conflict("lost") for number in (3, 6, 9)}
+        with pytest.raises(WorldFault):
+            await shell(sidecar).deliver("CoinPut", coin("c-1"))
+
+    sidecar = play(scenario)
+
+    assert CALLS[:3] * 3 == sidecar.calls
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        event("JarPainted", "p-1", jar_id="a", colour="red"),
+        event("CoinPut", "c-1", jar_id="a", coin_id="c-1"),
+        event("CoinPut", "c-1", jar_id="a", coin_id="c-1", value=0),
+        event("CoinPut", "c-1", jar_id="a", coin_id="c-1", value="5"),
+    ],
+    ids=["empty", "cut", "not UTF-8", "nested", "another type", "missing", "too small", "not a number"],
+)
+def test_an_event_that_cannot_be_read_is_its_own_fault(body: bytes) -> None:
+    """It is refused before the sidecar is asked for anything."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        with pytest.raises(EventFault):
+            await shell(sidecar).deliver("CoinPut", body)
+
+    assert [] == play(scenario).calls
+
+
+def test_an_assertion_in_the_step_is_the_events_fault() -> None:
+    """Its words become the reason, and nothing is written."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        with pytest.raises(EventFault, match="the jar is full"):
+            await shell(sidecar).deliver("CoinPut", coin("c-1", value=100))
+
+    sidecar = play(scenario)
+
+    assert {} == sidecar.records
+    assert [] == sidecar.published
+
+
+def test_events_of_one_key_wait_for_each_other_and_other_keys_do_not() -> None:
+    """While one jar's coin waits for the store, the next coin of that jar asks nothing, and another jar's is done."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        sidecar.gates[1] = asyncio.Event()
+        one = shell(sidecar)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(one.deliver("CoinPut", coin("c-1")))
+            await sidecar.held.wait()
+            group.create_task(one.deliver("CoinPut", coin("c-2")))
+            await one.deliver("CoinPut", coin("c-3", jar="b"))
+            calls_until_then = list(sidecar.calls)
+            sidecar.gates[1].set()
+
+        assert 1 == calls_until_then.count("load jar:a")
+        assert "publish bells BellRung" in calls_until_then
+
+    sidecar = play(scenario)
+
+    assert 10 == sidecar.read("jar:a")["state"]["total"]
+    assert 2 == sidecar.count("save jar:a")
+
+
+def test_two_processes_lose_no_coin_to_each_other() -> None:
+    """Across processes the ETag decides: who loses a race adds to what the winner saved."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        one, other = shell(sidecar), shell(sidecar)
+        await asyncio.gather(one.deliver("CoinPut", coin("c-1")), other.deliver("CoinPut", coin("c-2")))
+
+    sidecar = play(scenario)
+
+    assert 10 == sidecar.read("jar:a")["state"]["total"]
+    assert 3 == sidecar.count("save jar:a")
+
+
+@pytest.mark.parametrize(("finished_max", "published"), [(1, 8), (2, 6)])
+def test_what_is_remembered_as_finished_is_bounded(
+    monkeypatch: pytest.MonkeyPatch, finished_max: int, published: int
+) -> None:
+    """The oldest entry is forgotten first; it is only finished once more, with the same ids."""
+    monkeypatch.setattr(module, "FINISHED_MAX", finished_max)
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        one = shell(sidecar)
+        await one.deliver("CoinPut", coin("c-1", jar="a"))
+        await one.deliver("CoinPut", coin("c-2", jar="b"))
+        await one.deliver("CoinPut", coin("c-3", jar="a"))
+
+    sidecar = play(scenario)
+
+    assert published == len(sidecar.published)
+    assert 6 == len(set(ids(sidecar)))
