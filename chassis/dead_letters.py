@@ -56,18 +56,18 @@ class DeadLetters:
             "time": timestamp(self._now()),
             "traceparent": traceparent,
         }
-        await self._sidecar.insert(f"dead:{name}", msgspec.json.encode(letter))
+        is_new = await self._sidecar.insert(f"dead:{name}", msgspec.json.encode(letter))
         for _ in range(ATTEMPTS_MAX):
             try:
-                await self._list(name)
+                await self._list(name, self._page if is_new else 0)  # an old one may be on any page
             except Conflict:
                 continue
             return
         raise WorldFault(f"the index of dead letters: lost {ATTEMPTS_MAX} races in a row")
 
-    async def _list(self, name: str) -> None:
+    async def _list(self, name: str, number: int) -> None:
         while True:
-            key = f"dead-index:{self._page}"
+            key = f"dead-index:{number}"
             value, etag = await self._sidecar.load(key)
             page = _Page() if value is None else msgspec.json.decode(value, type=_Page)
             if name in page.ids:
@@ -76,4 +76,5 @@ class DeadLetters:
                 page.ids.append(name)
                 await self._sidecar.save(key, msgspec.json.encode(page), etag)
                 return
-            self._page += 1
+            number += 1
+            self._page = max(self._page, number)

@@ -80,6 +80,8 @@ def step(state: Jar | None, detail: Coin | None, received: Received[Input]) -> S
     jar = state or Jar()
     match received.event:
         case JarPainted(jar_id, colour):
+            if colour == "plaid":
+                raise LookupError("no such paint")  # a bug that is no assertion
             return Step(replace(jar, colour=colour), outputs=(JarSeen(jar_id, colour),))
         case CoinPut(jar_id, coin_id, value):
             if detail is not None:

@@ -1,0 +1,103 @@
+"""A sidecar's HTTP API on a free port, played as daprd does it: state with ETags, publish, invoke."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from urllib.parse import unquote
+
+from aiohttp import web
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request as it came over the wire: its path is not decoded."""
+
+    method: str
+    path: str
+    token: str | None
+    content_type: str
+    body: bytes
+
+
+class Daprd:
+    """The calls that came, the records that they left, and how the next ones are answered."""
+
+    def __init__(self) -> None:
+        self.port = 0
+        self.calls: list[Call] = []
+        self.state: dict[str, tuple[bytes, int]] = {}
+        self.conflict_status = 409
+        self.answers: list[web.Response] = []  # taken before anything else is done
+        self.is_silent = False  # no call is answered
+        self.hangs_up = False  # the connection is closed instead of an answer
+        self.published = asyncio.Event()
+        self._stopped = asyncio.Event()
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        """Answer one call."""
+        body = await request.read()
+        token = request.headers.get("dapr-api-token")
+        self.calls.append(Call(request.method, request.raw_path, token, request.headers.get("content-type", ""), body))
+        if self.is_silent:
+            await self._stopped.wait()
+        if self.hangs_up:
+            assert request.transport is not None
+            request.transport.close()
+        if self.answers:
+            return self.answers.pop(0)
+        match request.method, request.raw_path.split("/")[2:]:
+            case "GET", ["state", "statestore", key]:
+                return self._get(unquote(key))
+            case "POST", ["state", "statestore"]:
+                return self._save(json.loads(body))
+            case "POST", ["state", "statestore", "bulk"]:
+                # In no particular order, and with an entry for each missing key.
+                return web.json_response([self._bulk_item(key) for key in reversed(json.loads(body)["keys"])])
+            case "POST", ["publish", _, _]:
+                self.published.set()
+                return web.Response(status=204)
+        return web.Response(status=404)
+
+    def _get(self, key: str) -> web.Response:
+        if key not in self.state:
+            return web.Response(status=204)
+        value, version = self.state[key]
+        return web.Response(body=value, headers={"ETag": str(version)}, content_type="application/json")
+
+    def _save(self, items: list[dict[str, object]]) -> web.Response:
+        for item in items:
+            assert {"concurrency": "first-write"} == item["options"]
+            _, version = self.state.get(str(item["key"]), (b"", None))
+            if item.get("etag") != (None if version is None else str(version)):
+                return web.json_response({"errorCode": "ERR_STATE_SAVE"}, status=self.conflict_status)
+            self.state[str(item["key"])] = json.dumps(item["value"]).encode(), (version or 0) + 1
+        return web.Response(status=204)
+
+    def _bulk_item(self, key: str) -> dict[str, object]:
+        if key not in self.state:
+            return {"key": key}
+        value, version = self.state[key]
+        return {"key": key, "data": json.loads(value), "etag": str(version)}
+
+    def stop(self) -> None:
+        """Let go of the calls that were never answered."""
+        self._stopped.set()
+
+
+@asynccontextmanager
+async def daprd() -> AsyncIterator[Daprd]:
+    """Play one sidecar on a free port of this machine."""
+    played = Daprd()
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", played.answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        played.port = runner.addresses[0][1]
+        yield played
+    finally:
+        played.stop()
+        await runner.cleanup()
