@@ -17,7 +17,8 @@ from chassis.errors import Conflict, WorldFault
 from chassis.events import timestamp
 
 PAGE_IDS_MAX = 100
-EVENT_BYTES_MAX = 256 * 1024  # of a longer one the beginning is kept
+EVENT_BYTES_MAX = 960 * 1024  # of an event, written as a JSON string; of a longer one the beginning is kept
+ESCAPE_BYTES_MAX = 6  # of one character in JSON
 REASON_CHARS_MAX = 1_000
 NO_ID = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")  # names the letters of events that carry no id
 
@@ -38,6 +39,14 @@ def letter_id(topic: str, body: bytes) -> str:
         return str(uuid.uuid5(NO_ID, f"{topic}{base64.b64encode(body).decode()}"))
 
 
+def _kept(body: bytes) -> str:
+    """The event as text: whole, if a record takes it."""
+    text = body.decode("utf-8", "replace")
+    if len(msgspec.json.encode(text)) <= EVENT_BYTES_MAX:
+        return text
+    return text[: EVENT_BYTES_MAX // ESCAPE_BYTES_MAX]
+
+
 class DeadLetters:
     """Writes the dead letters of one service."""
 
@@ -50,7 +59,7 @@ class DeadLetters:
         """Keep one event, or raise WorldFault; to write the same one again changes nothing."""
         name = letter_id(topic, body)
         letter = {
-            "event": body[:EVENT_BYTES_MAX].decode("utf-8", "replace"),
+            "event": _kept(body),
             "topic": topic,
             "reason": reason[:REASON_CHARS_MAX],
             "time": timestamp(self._now()),

@@ -169,7 +169,7 @@ class Shell(Generic[S, E]):
 
     async def _finish_log(self, key: str, record: Record) -> set[str]:
         """Do what any earlier save left undone; return the ids of the entries that were done just now."""
-        unfinished = [item for item in record.log.items() if (key, item[0]) not in self._finished]
+        unfinished = [(id_, entry) for id_, entry in record.log.items() if (key, id_) not in self._finished]
         for event_id, entry in unfinished:
             await self._finish(key, event_id, entry)
         return {event_id for event_id, _ in unfinished}

@@ -59,10 +59,10 @@ class HttpSidecar:
         if answer.status != 200:
             raise self._store_failed(f"bulk load: {answer}")
         found: dict[str, bytes] = {}
-        for item in msgspec.json.decode(answer.body, type=list[_BulkItem]):
-            if item.error:
-                raise self._store_failed(f"bulk load of {item.key}: {item.error}")
-            found[item.key] = bytes(item.data)
+        for entry in msgspec.json.decode(answer.body, type=list[_BulkEntry]):
+            if entry.error:
+                raise self._store_failed(f"bulk load of {entry.key}: {entry.error}")
+            found[entry.key] = bytes(entry.data)
         return [found.get(key) or None for key in keys]
 
     async def save(self, key: str, value: bytes, etag: str | None) -> None:
@@ -71,10 +71,10 @@ class HttpSidecar:
         Stores name a conflict in many ways (a lost insert may even come back as a server error), so any answer that is
         not a success means: load again and decide again. If the store is away, that load says so.
         """
-        item: dict[str, Any] = {"key": key, "value": msgspec.Raw(value), "options": FIRST_WRITE}
+        write: dict[str, Any] = {"key": key, "value": msgspec.Raw(value), "options": FIRST_WRITE}
         if etag is not None:
-            item["etag"] = etag
-        answer = await self._state_call("POST", f"/v1.0/state/{STORE}", msgspec.json.encode([item]))
+            write["etag"] = etag
+        answer = await self._state_call("POST", f"/v1.0/state/{STORE}", msgspec.json.encode([write]))
         if answer.status not in (200, 201, 204):
             raise Conflict(f"save of {key}: {answer}")
 
@@ -146,7 +146,7 @@ class HttpSidecar:
         return SidecarAway(why)
 
 
-class _BulkItem(msgspec.Struct):
+class _BulkEntry(msgspec.Struct):
     key: str
     data: msgspec.Raw = msgspec.Raw(b"")
     error: str = ""

@@ -17,7 +17,7 @@ from services.notification.events import (
 from services.notification.letters import News, letter, news, subject
 
 RECENT_MAX = 100  # finished orders that a mailbox lists, newest first
-WAITING_MAX = 100  # finished orders that wait for their user's address; with their letters below 1 MiB
+WAITING_MAX = 50  # finished orders that wait for their user's address; with their letters below 1 MiB
 
 
 @dataclass(frozen=True, slots=True)

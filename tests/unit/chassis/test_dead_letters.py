@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chassis import dead_letters as module
-from chassis.dead_letters import EVENT_BYTES_MAX, DeadLetters, letter_id
+from chassis.dead_letters import ESCAPE_BYTES_MAX, EVENT_BYTES_MAX, DeadLetters, letter_id
 from chassis.errors import Conflict, SidecarAway, WorldFault
 from tests.unit.chassis.fakes import FakeSidecar
 
@@ -154,14 +154,25 @@ def test_the_events_own_id_is_the_letters() -> None:
 
 
 def test_of_a_long_event_the_beginning_is_kept() -> None:
-    """Cut at a byte, whatever letter that byte belongs to; the reason is cut too."""
+    """No more than a record takes; the reason is cut too."""
     sidecar = FakeSidecar()
+    event = "é" * (EVENT_BYTES_MAX // 2)
 
-    write(sidecar, b"x" + "é".encode() * EVENT_BYTES_MAX, reason="r" * 5_000)
+    write(sidecar, event.encode(), reason="r" * 5_000)
 
-    letter = sidecar.read(f"dead:{letter_id('Lamp', b'x' + 'é'.encode() * EVENT_BYTES_MAX)}")
-    assert "x" + "é" * (EVENT_BYTES_MAX // 2 - 1) + "\ufffd" == letter["event"]
+    letter = sidecar.read(f"dead:{letter_id('Lamp', event.encode())}")
+    assert event[: EVENT_BYTES_MAX // ESCAPE_BYTES_MAX] == letter["event"]
     assert "r" * 1_000 == letter["reason"]
+
+
+def test_a_long_event_that_fits_is_kept_whole() -> None:
+    """So that it can be looked at, and repeated."""
+    sidecar = FakeSidecar()
+    event = "é" * (EVENT_BYTES_MAX // 2 - 1)  # with its quotation marks as long as may be
+
+    write(sidecar, event.encode())
+
+    assert event == sidecar.read(f"dead:{letter_id('Lamp', event.encode())}")["event"]
 
 
 def test_what_is_not_text_is_kept_as_far_as_it_is() -> None:

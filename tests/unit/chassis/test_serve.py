@@ -1,0 +1,367 @@
+"""Serving: who may ask, what an event is answered, when an app is ready, and when it is ill."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx
+import pytest
+from aiohttp import web
+from fastapi import FastAPI
+
+from chassis import serve as module
+from chassis.errors import EventFault, SidecarAway, WorldFault
+from chassis.serve import Guard, Read, Subscription, background, service_app
+from chassis.settings import Settings
+from chassis.sidecar import HttpSidecar, connect
+from tests.unit.chassis.daprd import Daprd, daprd
+
+ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
+TOKEN = ("dapr-api-token", "in-token")
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+EVENT = json.dumps({"id": ID}).encode()
+
+
+class Lamps:
+    """A service with one topic and one read, which fails as told, and a client that holds the token."""
+
+    def __init__(self, played: Daprd, app: Guard) -> None:
+        self.daprd = played
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://lamps")
+        self.taken: list[bytes] = []
+        self.trouble: Exception | None = None
+        self.found: bytes | None = b'{"n": 1}'
+
+    async def take(self, body: bytes) -> None:
+        """Take one event."""
+        self.taken.append(body)
+        if self.trouble is not None:
+            raise self.trouble
+
+    async def ask(self, path: str, *headers: tuple[str, str]) -> httpx.Response:
+        """GET with these headers only."""
+        return await self.http.get(path, headers=list(headers))
+
+    async def bring(self, topic: str = "Lamp", body: bytes = EVENT) -> int:
+        """Bring one event as the sidecar does, and return the status of the answer, which must be empty."""
+        answer = await self.http.post(f"/events/pubsub/{topic}", content=body, headers=[TOKEN, ("traceparent", TRACE)])
+        assert b"" == answer.content
+        return answer.status_code
+
+    def probes(self) -> list[dict[str, Any]]:
+        """The probe events that were published."""
+        paths = "/v1.0/publish/pubsub/Probe-lamps"
+        return [json.loads(call.body) for call in self.daprd.calls if call.path == paths]
+
+
+@asynccontextmanager
+async def running(played: Daprd) -> AsyncIterator[Lamps]:
+    """One service beside one played sidecar."""
+
+    def wire(sidecar: HttpSidecar) -> tuple[list[Subscription], list[Read]]:
+        async def find(params: Any) -> bytes | None:
+            if params["id"] == "away":
+                await sidecar.load("away")
+            return lamps.found if params["id"] == "1" else None
+
+        return [Subscription("pubsub", "Lamp", lamps.take)], [Read("/lamp/{id}", find)]
+
+    app = service_app("lamps", Settings("127.0.0.1", 1, played.port, "in-token", "out-token"), wire)
+    assert isinstance(app, Guard)
+    lamps = Lamps(played, app)
+    inner = app._app
+    assert isinstance(inner, FastAPI)
+    async with inner.router.lifespan_context(inner), lamps.http:
+        yield lamps
+
+
+def play(scenario: Callable[[Lamps], Awaitable[None]]) -> None:
+    """Run one scenario."""
+
+    async def run() -> None:
+        async with daprd() as played, running(played) as lamps:
+            await scenario(lamps)
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        [],
+        [("dapr-api-token", "")],
+        [("dapr-api-token", "wrong")],
+        [("dapr-api-token", "in-token2")],
+        [("dapr-api-token", "in-tok\xe9n")],
+        [("dapr-api-token", "out-token")],
+        [("authorization", "in-token")],
+        [TOKEN, TOKEN],
+        [("dapr-api-token", "wrong"), TOKEN],
+        [TOKEN, ("dapr-api-token", "wrong")],
+    ],
+    ids=["none", "empty", "wrong", "longer", "not ASCII", "the other", "elsewhere", "twice", "second", "first"],
+)
+@pytest.mark.parametrize("path", ["/events/pubsub/Lamp", "/dapr/subscribe", "/lamp/1", "/readyz", "/", "/healthz/"])
+def test_a_stranger_is_refused_on_every_path_but_healthz(path: str, headers: list[tuple[str, str]]) -> None:
+    """Without the one right token nobody reads, and nobody forges an event."""
+
+    async def scenario(lamps: Lamps) -> None:
+        raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
+        answers = [await lamps.http.request(method, path, headers=raw) for method in ("GET", "POST")]
+
+        assert [403, 403] == [answer.status_code for answer in answers]
+        assert [] == lamps.taken
+
+    play(scenario)
+
+
+def test_the_token_opens_what_it_guards() -> None:
+    """A read by invocation carries it."""
+
+    async def scenario(lamps: Lamps) -> None:
+        answer = await lamps.ask("/lamp/1", TOKEN)
+
+        assert (200, b'{"n": 1}') == (answer.status_code, answer.content)
+        assert "application/json" == answer.headers["content-type"]
+
+    play(scenario)
+
+
+def test_health_is_open() -> None:
+    """The sidecar's health probe carries no token."""
+
+    async def scenario(lamps: Lamps) -> None:
+        assert 200 == (await lamps.ask("/healthz")).status_code
+
+    play(scenario)
+
+
+def test_the_guard_lets_the_lifespan_through() -> None:
+    """It looks at requests only."""
+
+    async def scenario() -> list[str]:
+        seen: list[str] = []
+
+        async def app(scope: Any, receive: Any, send: Any) -> None:
+            seen.append(scope["type"])
+
+        async def nothing(*_: Any) -> Any:
+            raise AssertionError
+
+        await Guard(app, "in-token", lambda _path: True)({"type": "lifespan"}, nothing, nothing)
+        return seen
+
+    assert ["lifespan"] == asyncio.run(scenario())
+
+
+def test_the_sidecar_is_told_which_topics_to_bring_where() -> None:
+    """The service's own, and its probe; no dead-letter topic."""
+
+    async def scenario(lamps: Lamps) -> None:
+        told = (await lamps.ask("/dapr/subscribe", TOKEN)).json()
+
+        routes = {each["topic"]: each.get("route") for each in told}
+        assert {"Lamp": "/events/pubsub/Lamp", "Probe-lamps": "/events/pubsub/Probe-lamps"} == routes
+        assert {"pubsub"} == {each["pubsubname"] for each in told}
+        assert not any(each.get("deadLetterTopic") for each in told)
+
+    play(scenario)
+
+
+def test_an_event_that_was_carried_through_is_answered_200() -> None:
+    """Its bytes reach the handler as they came."""
+
+    async def scenario(lamps: Lamps) -> None:
+        assert 200 == await lamps.bring(body=b"\xff not JSON")
+        assert [b"\xff not JSON"] == lamps.taken
+        assert {} == lamps.daprd.state
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("fault", [WorldFault("away"), SidecarAway("away")])
+def test_the_worlds_fault_is_answered_500_and_nothing_is_written(fault: Exception) -> None:
+    """The event comes again."""
+
+    async def scenario(lamps: Lamps) -> None:
+        lamps.trouble = fault
+
+        assert 500 == await lamps.bring()
+        assert {} == lamps.daprd.state
+
+    play(scenario)
+
+
+def test_the_events_fault_is_answered_200_with_a_dead_letter() -> None:
+    """It is never brought again, and the letter says what, why, and in which trace."""
+
+    async def scenario(lamps: Lamps) -> None:
+        lamps.trouble = EventFault("no such lamp")
+
+        assert 200 == await lamps.bring()
+        letter = json.loads(lamps.daprd.state[f"dead:{ID}"][0])
+        del letter["time"]
+        expected = {"event": EVENT.decode(), "topic": "Lamp", "reason": "no such lamp", "traceparent": TRACE}
+        assert expected == letter
+        assert {"ids": [ID]} == json.loads(lamps.daprd.state["dead-index:0"][0])
+
+    play(scenario)
+
+
+def test_a_dead_letter_that_cannot_be_written_is_answered_500() -> None:
+    """Until it is kept the event stays with the broker."""
+
+    async def scenario(lamps: Lamps) -> None:
+        lamps.trouble = EventFault("no such lamp")
+        await lamps.daprd.published.wait()
+        lamps.daprd.answers = [web.Response(status=500), web.Response(status=500)]
+
+        assert 500 == await lamps.bring()
+        assert 200 == await lamps.bring()
+        assert f"dead:{ID}" in lamps.daprd.state
+
+    play(scenario)
+
+
+def test_an_app_without_dead_letters_answers_200_to_what_it_cannot_read() -> None:
+    """The gateway keeps none: it logs a malformed reply."""
+
+    async def scenario() -> int:
+        async def take(_body: bytes) -> None:
+            raise EventFault("malformed")
+
+        app = FastAPI()
+        module.subscribe(app, [Subscription("replies", "Lamp", take)], dead_letters=None)
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://lamps") as http:
+            return (await http.post("/events/replies/Lamp", content=b"x")).status_code
+
+    assert 200 == asyncio.run(scenario())
+
+
+def test_the_sidecars_routes_are_in_no_public_document() -> None:
+    """They are not for callers; the app's own are."""
+
+    async def take(_body: bytes) -> None: ...
+
+    app = FastAPI()
+    app.add_api_route("/lamp", lambda: None)
+    module.subscribe(app, [Subscription("replies", "Lamp", take)], dead_letters=None)
+
+    assert ["/lamp"] == list(app.openapi()["paths"])
+
+
+def test_an_app_is_ready_once_its_own_probe_came_back() -> None:
+    """Then the way through the broker is open both ways."""
+
+    async def scenario(lamps: Lamps) -> None:
+        before = await lamps.ask("/readyz", TOKEN)
+        await lamps.daprd.published.wait()
+        assert 200 == await lamps.bring("Probe-lamps")
+        after = await lamps.ask("/readyz", TOKEN)
+
+        assert (503, {"missing": ["Probe-lamps did not come back yet"]}) == (before.status_code, before.json())
+        assert (200, {"missing": []}) == (after.status_code, after.json())
+
+    play(scenario)
+
+
+def test_the_probe_is_sent_again_until_one_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first ones may find no sidecar and no queue; each has an id of its own and is its own command."""
+    monkeypatch.setattr(module, "PROBE_SECONDS", 0.001)
+
+    async def run() -> list[dict[str, Any]]:
+        async with daprd() as played:
+            played.answers = [web.Response(status=500), web.Response(status=500)]
+            async with running(played) as lamps:
+                await played.published.wait()
+                played.published.clear()
+                await played.published.wait()
+                await lamps.bring("Probe-lamps")
+                return lamps.probes()
+
+    probes = asyncio.run(run())
+    assert 4 <= len(probes) == len({probe["id"] for probe in probes})
+    assert [probe["id"] for probe in probes] == [probe["correlationid"] for probe in probes]
+
+
+def test_no_probe_is_sent_after_one_is_back() -> None:
+    """The work ends by itself."""
+
+    async def scenario() -> list[str]:
+        probe = module.Probe("pubsub", "lamps")
+        await probe.handle(b"")
+        async with daprd() as played, connect(played.port, "out-token") as sidecar:
+            await probe.send_until_back(sidecar)
+            return [call.path for call in played.calls]
+
+    assert [] == asyncio.run(scenario())
+
+
+def test_an_app_is_ill_while_its_store_is_away() -> None:
+    """So that the sidecar stops bringing events; it asks the store itself, and is well once that answers."""
+
+    async def scenario(lamps: Lamps) -> None:
+        await lamps.daprd.published.wait()
+        lamps.daprd.answers = [web.Response(status=500), web.Response(status=500)]
+        read = await lamps.ask("/lamp/away", TOKEN)
+        ill = await lamps.ask("/healthz")
+        well = await lamps.ask("/healthz")
+        calls = len(lamps.daprd.calls)
+        still_well = await lamps.ask("/healthz")
+
+        assert [503, 503, 200, 200] == [each.status_code for each in (read, ill, well, still_well)]
+        assert calls == len(lamps.daprd.calls), "a healthy app asks nothing"
+
+    play(scenario)
+
+
+def test_what_is_not_there_is_404_with_a_body() -> None:
+    """An invocation that finds nothing is no failure."""
+
+    async def scenario(lamps: Lamps) -> None:
+        answer = await lamps.ask("/lamp/2", TOKEN)
+
+        assert (404, {}) == (answer.status_code, answer.json())
+
+    play(scenario)
+
+
+def test_background_work_ends_with_its_block() -> None:
+    """It is cancelled, and waited for."""
+
+    async def scenario() -> list[str]:
+        seen, started = list[str](), asyncio.Event()
+
+        async def work() -> None:
+            started.set()
+            try:
+                await asyncio.Event().wait()
+            finally:
+                seen.append("work ends")
+
+        async with background(work()):
+            await started.wait()
+        return [*seen, "block left"]
+
+    assert ["work ends", "block left"] == asyncio.run(scenario())
+
+
+def test_background_work_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """Nobody waits for it, so nobody else would ever hear of it."""
+
+    async def scenario() -> None:
+        failed = asyncio.Event()
+
+        async def work() -> None:
+            failed.set()
+            raise ValueError("lamp broke")
+
+        async with background(work()):
+            await failed.wait()
+
+    with pytest.raises(ValueError, match="lamp broke"):
+        asyncio.run(scenario())
+
+    assert "lamp broke" in caplog.text
