@@ -26,6 +26,9 @@ from chassis.sidecar import HttpSidecar, connect
 log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 1.0  # between two probe events: the first ones may find no queue yet
+# The caller must be the one who closes an idle connection: if the server does, a request just being written to it is
+# lost. daprd keeps idle ones for 90 s (Go's http.DefaultTransport, which its app channel clones), most others less.
+KEEP_ALIVE_SECONDS = 120
 STOP_SECONDS_MAX = 15  # what is being answered at SIGTERM may take so long; longer than a sidecar call
 
 Handler = Callable[[bytes], Awaitable[None]]
@@ -218,10 +221,9 @@ def _report(task: asyncio.Future[None]) -> None:
         log.error("background work ended: %r", error)
 
 
-def run(app: ASGIApp, settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is being answered and return."""
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    uvicorn.run(
+def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+    """Return how every app is served."""
+    return uvicorn.Config(
         app,
         host=settings.app_host,
         port=settings.app_port,
@@ -230,5 +232,16 @@ def run(app: ASGIApp, settings: Settings) -> None:
         lifespan="on",
         access_log=False,
         log_level="warning",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS_MAX,
     )
+
+
+def run(app: ASGIApp, settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is being answered and return."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    server = uvicorn.Server(server_config(app, settings))
+    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has stopped
+        server.run()
+    if not server.started:
+        raise SystemExit(3)  # what uvicorn says of a start that failed

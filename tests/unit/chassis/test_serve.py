@@ -13,7 +13,7 @@ from fastapi import FastAPI
 
 from chassis import serve as module
 from chassis.errors import EventFault, SidecarAway, WorldFault
-from chassis.serve import Guard, Read, Subscription, background, service_app
+from chassis.serve import Guard, Read, Subscription, background, server_config, service_app
 from chassis.settings import Settings
 from chassis.sidecar import HttpSidecar, connect
 from tests.unit.chassis.daprd import Daprd, daprd
@@ -365,3 +365,10 @@ def test_background_work_that_fails_is_logged(caplog: pytest.LogCaptureFixture) 
         asyncio.run(scenario())
 
     assert "lamp broke" in caplog.text
+
+
+def test_the_sidecar_closes_an_idle_connection_before_the_app_does() -> None:
+    """Go's transport keeps an idle connection for 90 s and may write to it until then."""
+    settings = Settings("127.0.0.1", 1, 2, "in-token", "out-token")
+
+    assert server_config(FastAPI(), settings).timeout_keep_alive > 90
