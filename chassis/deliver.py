@@ -1,6 +1,6 @@
 """The shell: load one record, step it, save it with a log of what is still to do, do it. Safe to kill anywhere.
 
-A record in the store is `{"state": ..., "log": {event id: {"details": {key: ...}, "outputs": [[component, event]]}}}`.
+A record in the store is `{"state": ..., "log": {event id: {"details": {key: ...}, "outputs": [event]}}}`.
 The save is the only decision; everything after it can be done again by whoever finds the log.
 """
 
@@ -38,7 +38,7 @@ class Sidecar(Protocol):
     async def insert(self, key: str, value: bytes) -> bool:
         """Write if the key is free; say whether it was."""
 
-    async def publish(self, component: str, topic: str, event: bytes) -> None:
+    async def publish(self, topic: str, event: bytes) -> None:
         """Hand a whole CloudEvent to the broker."""
 
 
@@ -63,14 +63,13 @@ class Service(Generic[S, E]):
     detail_key: Callable[[E], str | None]
     step: Callable[[S | None, Any, Received[E]], Step[S]]
     subject: Callable[[Any], str]
-    components: Mapping[str, str] = field(default_factory=dict)  # output type -> pub/sub component, if not `pubsub`
 
 
 class Entry(msgspec.Struct):
     """What one saved event still has to do."""
 
     details: dict[str, msgspec.Raw]
-    outputs: list[tuple[str, msgspec.Raw]]
+    outputs: list[msgspec.Raw]
 
 
 class Record(msgspec.Struct):
@@ -162,8 +161,7 @@ class Shell(Generic[S, E]):
                 time=timestamp(received.at),
                 data=msgspec.Raw(msgspec.json.encode(output)),
             )
-            component = self._service.components.get(kind, "pubsub")
-            outputs.append((component, msgspec.Raw(msgspec.json.encode(event))))
+            outputs.append(msgspec.Raw(msgspec.json.encode(event)))
         details = {key: msgspec.Raw(msgspec.json.encode(detail)) for key, detail in step.details.items()}
         return Entry(details, outputs)
 
@@ -183,6 +181,6 @@ class Shell(Generic[S, E]):
             self._finished.popitem(last=False)
 
     async def _publish(self, entry: Entry) -> None:
-        for component, event in entry.outputs:
+        for event in entry.outputs:
             topic = msgspec.json.decode(event, type=_Kind).type
-            await self._sidecar.publish(component, topic, bytes(event))
+            await self._sidecar.publish(topic, bytes(event))

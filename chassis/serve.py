@@ -25,6 +25,7 @@ from chassis.sidecar import HttpSidecar, connect
 
 log = logging.getLogger(__name__)
 
+INBOX = "inbox"  # the component that a service reads by
 PROBE_SECONDS = 1.0  # between two probe events: the first ones may find no queue yet
 # The caller must be the one who closes an idle connection: if the server does, a request just being written to it is
 # lost. daprd keeps idle ones for 90 s (Go's http.DefaultTransport, which its app channel clones), most others less.
@@ -109,7 +110,7 @@ class Probe:
                 data=msgspec.Raw(b"{}"),
             )
             with suppress(WorldFault):  # the sidecar is not up yet: that is what we wait for
-                await sidecar.publish("pubsub", self.topic, msgspec.json.encode(event))
+                await sidecar.publish(self.topic, msgspec.json.encode(event))
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._back.wait(), PROBE_SECONDS)
 
@@ -156,7 +157,7 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
 
     `wire` gets the sidecar when the app starts, and says what there is to serve.
     """
-    probe = Probe("pubsub", name)
+    probe = Probe(INBOX, name)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:

@@ -16,6 +16,7 @@ from chassis.errors import Conflict, SidecarAway, Unreached
 from chassis.events import CONTENT_TYPE
 
 STORE = "statestore"
+PUBSUB = "pubsub"  # everything is published here, and read by way of other components (ADR 12)
 CALL_SECONDS_MAX = 10.0  # one state or publish call; longer than a store's failover pause, shorter than the redelivery
 CONNECTIONS_MAX = 512
 BULK_PARALLELISM = 10
@@ -89,9 +90,9 @@ class HttpSidecar:
             return False
         return True
 
-    async def publish(self, component: str, topic: str, event: bytes) -> None:
+    async def publish(self, topic: str, event: bytes) -> None:
         """Hand a whole CloudEvent to the broker; returning means that the sidecar says it was taken."""
-        answer = await self._call("POST", f"/v1.0/publish/{component}/{topic}", event, CONTENT_TYPE)
+        answer = await self._call("POST", f"/v1.0/publish/{PUBSUB}/{topic}", event, CONTENT_TYPE)
         if answer.status not in (200, 204):
             raise SidecarAway(f"publish to {topic}: {answer}")
 

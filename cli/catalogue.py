@@ -6,18 +6,18 @@ GATEWAY = "gateway"
 SERVICES = ("user", "billing", "order", "notification")
 APPS = (GATEWAY, *SERVICES)
 
-PUBSUB = "pubsub"
+INBOX = "inbox"
 REPLIES = "replies"
 MAILBUS = "mailbus"
 
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One event's way: the app that publishes it, the apps that consume it, and the component it travels on."""
+    """One event's way: the app that publishes it, the apps that consume it, and the component they read it by."""
 
     publisher: str
     consumers: tuple[str, ...]
-    component: str = PUBSUB
+    component: str = INBOX
 
 
 TOPICS: dict[str, Topic] = {
@@ -71,7 +71,7 @@ def subscriptions(pod_name: str, without: frozenset[str] = frozenset()) -> list[
     for app_id in APPS:
         if app_id in without:
             continue
-        component = REPLIES if app_id == GATEWAY else PUBSUB
+        component = REPLIES if app_id == GATEWAY else INBOX
         consumer = consumer_id(app_id, component, pod_name)
         found.append(Subscription(app_id, consumer, component, probe_topic(app_id, pod_name)))
         for name, topic in TOPICS.items():

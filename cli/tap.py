@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from cli.catalogue import PUBSUB, TOPICS, Subscription
+from cli.catalogue import INBOX, TOPICS, Subscription
 from cli.ports import free_port
 from cli.servers import BROKERS
 from cli.shop import Shop
@@ -95,7 +95,7 @@ class Tap:
 
     def publish(self, topic: str, body: bytes, content_type: str = "application/cloudevents+json") -> int:
         """Publish anything at all through the tap's own sidecar; returns the sidecar's status."""
-        url = f"http://127.0.0.1:{self._shop.sidecar_port(APP_ID)}/v1.0/publish/{PUBSUB}/{topic}"
+        url = f"http://127.0.0.1:{self._shop.sidecar_port(APP_ID)}/v1.0/publish/pubsub/{topic}"
         headers = {"content-type": content_type, "dapr-api-token": self._shop.tokens["DAPR_API_TOKEN"]}
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         request = urllib.request.Request(url, body, headers)
@@ -115,7 +115,7 @@ class Tap:
     def _wait_until_subscribed(self) -> None:
         """Wait for the broker to know every subscription, and for an event of our own to come back."""
         shop, broker = self._shop, BROKERS[self._shop.options.broker]
-        topics = [Subscription(APP_ID, APP_ID, PUBSUB, topic) for topic in (*TOPICS, PROBE)]
+        topics = [Subscription(APP_ID, APP_ID, INBOX, topic) for topic in (*TOPICS, PROBE)]
         shop.patience.until(
             lambda: not broker.missing(shop.broker_address, topics),
             READY_SECONDS,
@@ -178,6 +178,4 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 def _subscriptions(topics: Sequence[str]) -> bytes:
-    return json.dumps(
-        [{"pubsubname": PUBSUB, "topic": topic, "route": f"/events/{topic}"} for topic in topics]
-    ).encode()
+    return json.dumps([{"pubsubname": INBOX, "topic": topic, "route": f"/events/{topic}"} for topic in topics]).encode()

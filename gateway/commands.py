@@ -70,7 +70,7 @@ class Commands:
     async def _publish_first(self, wanted: Command) -> None:
         self._credit = min(self._credit + REPUBLISH_SHARE, REPUBLISH_CREDIT_MAX)
         try:
-            await self._sidecar.publish("pubsub", wanted.topic, wanted.event)
+            await self._sidecar.publish(wanted.topic, wanted.event)
         except Unreached as fault:
             raise unavailable("nothing was sent: the gateway's sidecar is away") from fault
         except SidecarAway as fault:  # it may have been sent, so the request stays held
@@ -81,6 +81,6 @@ class Commands:
             return
         self._credit -= 1
         try:
-            await self._sidecar.publish("pubsub", wanted.topic, wanted.event)
+            await self._sidecar.publish(wanted.topic, wanted.event)
         except SidecarAway as fault:
             log.warning("%s was not published again: %s", wanted.topic, fault)

@@ -100,6 +100,6 @@ class Promises:
                 return
             attempt += 1
             try:
-                await self._sidecar.publish("pubsub", promise.command.topic, promise.command.event)
+                await self._sidecar.publish(promise.command.topic, promise.command.event)
             except WorldFault as fault:
                 log.warning("%s is published again later: %s", promise.command.topic, fault)

@@ -7,7 +7,7 @@ import msgspec
 
 from chassis import settings
 from chassis.deliver import Record, Service, Shell
-from chassis.serve import Read, Subscription, now, run, service_app
+from chassis.serve import INBOX, Read, Subscription, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.billing import domain
 from services.billing.events import INPUTS, Input
@@ -61,7 +61,7 @@ def wire(sidecar: HttpSidecar) -> tuple[Sequence[Subscription], Sequence[Read]]:
         deposit = msgspec.json.decode(value, type=DepositView)
         return msgspec.json.encode(deposit) if deposit.user_id == params["user_id"] else None
 
-    return [Subscription("pubsub", topic, partial(shell.deliver, topic)) for topic in INPUTS], [
+    return [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS], [
         Read("/account/{user_id}", find_account),
         Read("/account/{user_id}/deposit/{id}", find_deposit),
     ]

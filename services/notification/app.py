@@ -8,7 +8,7 @@ import msgspec
 
 from chassis import settings
 from chassis.deliver import Record, Service, Shell
-from chassis.serve import Read, Subscription, now, run, service_app
+from chassis.serve import INBOX, Read, Subscription, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.notification import domain
 from services.notification.events import INPUTS, Input
@@ -23,7 +23,6 @@ SERVICE: Service[domain.Mailbox, Input] = Service(
     detail_key=domain.detail_key,
     step=domain.step,
     subject=domain.about,
-    components={"EmailRequested": "mailbus"},
 )
 
 
@@ -52,7 +51,7 @@ def wire(server: MailServer, sender: str, sidecar: HttpSidecar) -> tuple[Sequenc
         notifications = [msgspec.json.decode(each, type=NotificationView) for each in found if each is not None]
         return msgspec.json.encode({"user_id": mailbox.user_id, "notifications": notifications})
 
-    events = [Subscription("pubsub", topic, partial(shell.deliver, topic)) for topic in INPUTS]
+    events = [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS]
     mails = Subscription("mailbus", "EmailRequested", mailer.handle)
     return [*events, mails], [Read("/notification/{user_id}", find_mailbox)]
 

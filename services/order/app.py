@@ -9,7 +9,7 @@ import msgspec
 
 from chassis import settings
 from chassis.deliver import Record, Service, Shell
-from chassis.serve import Read, Subscription, now, run, service_app
+from chassis.serve import INBOX, Read, Subscription, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.order import domain
 from services.order.events import INPUTS, Input, Item
@@ -54,7 +54,7 @@ def wire(pay_within: timedelta, sidecar: HttpSidecar) -> tuple[Sequence[Subscrip
         order = msgspec.json.decode(record.state, type=OrderView | None)
         return None if order is None else msgspec.json.encode(order)
 
-    return [Subscription("pubsub", topic, partial(shell.deliver, topic)) for topic in INPUTS], [
+    return [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS], [
         Read("/order/{id}", find_order)
     ]
 

@@ -7,7 +7,7 @@ from starlette.types import ASGIApp
 
 from chassis import settings
 from chassis.deliver import Service, Shell
-from chassis.serve import Read, Subscription, now, run, service_app
+from chassis.serve import INBOX, Read, Subscription, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.user import domain
 from services.user.events import INPUTS, Input
@@ -31,7 +31,7 @@ def wire(sidecar: HttpSidecar) -> tuple[Sequence[Subscription], Sequence[Read]]:
     async def find_user(params: Mapping[str, str]) -> bytes | None:
         return (await sidecar.load(f"user:{params['id']}"))[0]
 
-    return [Subscription("pubsub", topic, partial(shell.deliver, topic)) for topic in INPUTS], [
+    return [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS], [
         Read("/user/{id}", find_user)
     ]
 

@@ -77,9 +77,9 @@ def test_the_subscriptions_are_those_of_the_service() -> None:
     """What the User Service answers to its sidecar, probe included."""
     (listed,) = blocks("json", '"pubsubname"')
 
-    expected = [*WIRED["user"].inputs, Probe("pubsub", "user").topic]
+    expected = [*WIRED["user"].inputs, Probe("inbox", "user").topic]
     assert expected == [each["topic"] for each in json.loads(listed)]
-    assert [f"/events/pubsub/{topic}" for topic in expected] == [each["route"] for each in json.loads(listed)]
+    assert [f"/events/inbox/{topic}" for topic in expected] == [each["route"] for each in json.loads(listed)]
 
 
 @pytest.mark.parametrize("service", WIRED.values(), ids=WIRED)

@@ -29,7 +29,7 @@ class Memory:
 
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
-        self.published: list[tuple[str, str, dict[str, Any]]] = []
+        self.published: list[tuple[str, dict[str, Any]]] = []
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """The value is its own ETag."""
@@ -46,9 +46,9 @@ class Memory:
         """Write what is not there yet."""
         return self.records.setdefault(key, value) is value
 
-    async def publish(self, component: str, topic: str, event: bytes) -> None:
+    async def publish(self, topic: str, event: bytes) -> None:
         """Remember it."""
-        self.published.append((component, topic, msgspec.json.decode(event)))
+        self.published.append((topic, msgspec.json.decode(event)))
 
 
 def tell(service: Service[Any, Any], memory: Memory, events: list[dict[str, Any]]) -> list[dict[str, Any]]:

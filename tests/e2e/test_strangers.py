@@ -29,7 +29,7 @@ def test_a_forged_event_posted_to_a_port_moves_nothing(shopper: Shopper) -> None
     for app_id in ("gateway", "user", "billing", "order", "notification"):
         url = f"http://127.0.0.1:{shopper.shop.app_port(app_id)}"
         for topic in TOPICS:
-            for component in ("pubsub", "replies", "mailbus"):
+            for component in ("pubsub", "inbox", "replies", "mailbus"):
                 path = f"{url}/events/{component}/{topic}"
                 statuses |= {
                     httpx.post(path, json=deposit, headers=each, trust_env=False).status_code for each in TOKENS

@@ -348,7 +348,7 @@ class SimulatedSidecar:
         """Write if the key is free."""
         return bool(await self._world.call(lambda: self._world.insert(self._app, key, value)))
 
-    async def publish(self, component: str, topic: str, event: bytes) -> None:
+    async def publish(self, topic: str, event: bytes) -> None:
         """Hand an event to the broker."""
         delivery = CURRENT.get()
         await self._world.call(lambda: self._world.publish(topic, event, delivery))

@@ -15,7 +15,7 @@ class FakeSidecar:
 
     def __init__(self) -> None:
         self.records: dict[str, tuple[bytes, int]] = {}
-        self.published: list[tuple[str, str, dict[str, Any]]] = []
+        self.published: list[tuple[str, dict[str, Any]]] = []
         self.calls: list[str] = []
         self.largest: Counter[str] = Counter()  # bytes of the longest value that was ever written under a key
         self.refuse: dict[int, Exception] = {}  # the call is not made
@@ -48,10 +48,10 @@ class FakeSidecar:
         self._end(number)
         return is_free
 
-    async def publish(self, component: str, topic: str, event: bytes) -> None:
+    async def publish(self, topic: str, event: bytes) -> None:
         """Keep one event."""
-        number = await self._begin(f"publish {component} {topic}")
-        self.published.append((component, topic, msgspec.json.decode(event)))
+        number = await self._begin(f"publish {topic}")
+        self.published.append((topic, msgspec.json.decode(event)))
         self._end(number)
 
     def put(self, key: str, value: bytes) -> None:

@@ -44,7 +44,7 @@ class CoinKept:
 
 @dataclass(frozen=True, slots=True)
 class BellRung:
-    """Somebody heard the coin fall; goes out by another component."""
+    """Somebody heard the coin fall."""
 
     jar_id: str
 
@@ -101,7 +101,6 @@ JARS: Service[Jar, Input] = Service(
     detail_key=lambda event: f"coin:{event.coin_id}" if isinstance(event, CoinPut) else None,
     step=step,
     subject=lambda output: output.jar_id,
-    components={"BellRung": "bells"},
 )
 
 

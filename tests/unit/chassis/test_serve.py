@@ -46,7 +46,7 @@ class Lamps:
 
     async def bring(self, topic: str = "Lamp", body: bytes = EVENT) -> int:
         """Bring one event as the sidecar does, and return the status of the answer, which must be empty."""
-        answer = await self.http.post(f"/events/pubsub/{topic}", content=body, headers=[TOKEN, ("traceparent", TRACE)])
+        answer = await self.http.post(f"/events/inbox/{topic}", content=body, headers=[TOKEN, ("traceparent", TRACE)])
         assert b"" == answer.content
         return answer.status_code
 
@@ -66,7 +66,7 @@ async def running(played: Daprd) -> AsyncIterator[Lamps]:
                 await sidecar.load("away")
             return lamps.found if params["id"] == "1" else None
 
-        return [Subscription("pubsub", "Lamp", lamps.take)], [Read("/lamp/{id}", find)]
+        return [Subscription("inbox", "Lamp", lamps.take)], [Read("/lamp/{id}", find)]
 
     app = service_app("lamps", Settings("127.0.0.1", 1, played.port, "in-token", "out-token"), wire)
     assert isinstance(app, Guard)
@@ -103,7 +103,7 @@ def play(scenario: Callable[[Lamps], Awaitable[None]]) -> None:
     ],
     ids=["none", "empty", "wrong", "longer", "not ASCII", "the other", "elsewhere", "twice", "second", "first"],
 )
-@pytest.mark.parametrize("path", ["/events/pubsub/Lamp", "/dapr/subscribe", "/lamp/1", "/readyz", "/", "/healthz/"])
+@pytest.mark.parametrize("path", ["/events/inbox/Lamp", "/dapr/subscribe", "/lamp/1", "/readyz", "/", "/healthz/"])
 def test_a_stranger_is_refused_on_every_path_but_healthz(path: str, headers: list[tuple[str, str]]) -> None:
     """Without the one right token nobody reads, and nobody forges an event."""
 
@@ -163,8 +163,8 @@ def test_the_sidecar_is_told_which_topics_to_bring_where() -> None:
         told = (await lamps.ask("/dapr/subscribe", TOKEN)).json()
 
         routes = {each["topic"]: each.get("route") for each in told}
-        assert {"Lamp": "/events/pubsub/Lamp", "Probe-lamps": "/events/pubsub/Probe-lamps"} == routes
-        assert {"pubsub"} == {each["pubsubname"] for each in told}
+        assert {"Lamp": "/events/inbox/Lamp", "Probe-lamps": "/events/inbox/Probe-lamps"} == routes
+        assert {"inbox"} == {each["pubsubname"] for each in told}
         assert not any(each.get("deadLetterTopic") for each in told)
 
     play(scenario)
@@ -290,7 +290,7 @@ def test_no_probe_is_sent_after_one_is_back() -> None:
     """The work ends by itself."""
 
     async def scenario() -> list[str]:
-        probe = module.Probe("pubsub", "lamps")
+        probe = module.Probe("inbox", "lamps")
         await probe.handle(b"")
         async with daprd() as played, connect(played.port, "out-token") as sidecar:
             await probe.send_until_back(sidecar)

@@ -19,7 +19,7 @@ CALLS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
     "load_many": lambda sidecar: sidecar.load_many(["k"]),
     "save": lambda sidecar: sidecar.save("k", b"1", None),
     "insert": lambda sidecar: sidecar.insert("k", b"1"),
-    "publish": lambda sidecar: sidecar.publish("pubsub", "Lamp", b"{}"),
+    "publish": lambda sidecar: sidecar.publish("Lamp", b"{}"),
     "invoke": lambda sidecar: sidecar.invoke("lamps", "/lamp/1", 5),
 }
 STATE_CALLS = ["load", "load_many", "save", "insert"]
@@ -165,7 +165,7 @@ def test_an_event_is_published_whole_and_unchanged() -> None:
     event = '{ "id":"1",  "name":"Zoë \\u00e9" }'.encode()
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        await sidecar.publish("pubsub", "Lamp", event)
+        await sidecar.publish("Lamp", event)
 
         call = played.calls[0]
         assert ("POST", "/v1.0/publish/pubsub/Lamp") == (call.method, call.path)
@@ -182,7 +182,7 @@ def test_a_publish_that_was_not_taken_is_the_worlds_fault(status: int) -> None:
         played.answers = [web.Response(status=status)]
 
         with pytest.raises(SidecarAway):
-            await sidecar.publish("pubsub", "Lamp", b"{}")
+            await sidecar.publish("Lamp", b"{}")
         assert not sidecar.store_away
 
     play(scenario)

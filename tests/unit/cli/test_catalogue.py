@@ -1,5 +1,6 @@
 """The catalogue: who publishes and who consumes what."""
 
+from chassis.sidecar import PUBSUB
 from cli.catalogue import APPS, GATEWAY, MAILBUS, REPLIES, TOPICS, probe_topic, subscriptions
 
 
@@ -33,3 +34,8 @@ def test_every_app_probes_itself() -> None:
 def test_an_app_that_is_left_out_is_not_waited_for() -> None:
     """Without billing nothing of billing's is expected at the broker."""
     assert "billing" not in {one.app_id for one in subscriptions("gateway-0", frozenset({"billing"}))}
+
+
+def test_nobody_reads_where_everybody_publishes() -> None:
+    """A sidecar that publishes and subscribes on one connection may lose a consumer (ADR 12)."""
+    assert PUBSUB not in {one.component for one in subscriptions("gateway-0")}

@@ -64,7 +64,7 @@ def test_every_broker_offers_the_same_components(broker: str) -> None:
     """The same names with the same scopes: what is scoped differently would be another shop."""
     found = {name: document.get("scopes") for name, document in documents(f"brokers/{broker}").items()}
 
-    assert {"pubsub": None, "replies": ["gateway"], "mailbus": ["notification"]} == found
+    assert {"pubsub": None, "inbox": None, "replies": ["gateway"], "mailbus": ["notification"]} == found
 
 
 @pytest.mark.parametrize("broker", BROKERS)
@@ -94,7 +94,7 @@ def test_events_are_offered_without_end() -> None:
     retry = policy["policies"]["retries"]["forever"]
 
     assert ("constant", -1) == (retry["policy"], retry["maxRetries"])
-    assert {"pubsub", "replies", "mailbus"} == set(policy["targets"]["components"])
+    assert {"inbox", "replies", "mailbus"} == set(policy["targets"]["components"])
     assert all(target["inbound"]["retry"] == "forever" for target in policy["targets"]["components"].values())
 
 

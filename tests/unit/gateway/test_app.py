@@ -57,7 +57,7 @@ class Gateway:
         """Answer the newest command, as the sidecar would bring it."""
         await self.sidecar.was_published.wait()
         self.sidecar.was_published.clear()
-        command_id = self.sidecar.published[-1][2]["correlationid"]
+        command_id = self.sidecar.published[-1][1]["correlationid"]
         event = {"id": USER, "type": topic, "correlationid": command_id, "subject": "s", "data": data}
         token = {"dapr-api-token": "app-token"}
         answer = await self.http.post(f"/events/replies/{topic}", content=json.dumps(event), headers=token)
@@ -124,7 +124,7 @@ def test_a_call_is_answered_201_by_its_own_event(
         answer, _ = await asyncio.gather(gateway.http.post(path, json=body), gateway.reply(topic, data))
 
         assert (201, expected) == (answer.status_code, answer.json())
-        resource = gateway.sidecar.published[0][2]["subject"]
+        resource = gateway.sidecar.published[0][1]["subject"]
         assert answer.headers["location"].endswith(f"/{resource}")
 
     run(scenario)
@@ -286,7 +286,7 @@ def test_an_address_goes_out_in_the_form_that_every_mail_server_takes(written: s
         body = {"email": written, "name": "A"}
         await gateway.http.post("/user/register", json=body, headers={"prefer": "wait=0"})
 
-        data = gateway.sidecar.published[0][2]["data"]
+        data = gateway.sidecar.published[0][1]["data"]
         assert isinstance(data, dict)
         assert sent == data["email"]
 

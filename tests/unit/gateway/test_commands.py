@@ -72,7 +72,7 @@ def test_at_half_time_the_same_command_is_published_once_more() -> None:
         edge, wanted = Edge(), an_order()
 
         assert await edge.commands.carry(wanted, 0.02) is None
-        assert [wanted.id, wanted.id] == [event["id"] for _, _, event in edge.sidecar.published]
+        assert [wanted.id, wanted.id] == [event["id"] for _, event in edge.sidecar.published]
         await edge.promises.close()
 
     asyncio.run(scenario())

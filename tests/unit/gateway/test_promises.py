@@ -28,7 +28,7 @@ def test_the_command_is_published_again_until_it_is_answered(monkeypatch: pytest
         promises.settle("c-1", None)
         await asyncio.gather(*promises._tasks)
 
-        assert ("pubsub", "OrderCreateRequested", {"id": "c-1"}) == sidecar.published[0]
+        assert ("OrderCreateRequested", {"id": "c-1"}) == sidecar.published[0]
         assert not promises.promised("/order/o-1")
 
     asyncio.run(scenario())

@@ -71,7 +71,7 @@ class State:
         """Never asked for."""
         raise NotImplementedError
 
-    async def publish(self, _component: str, _topic: str, _event: bytes) -> None:
+    async def publish(self, _topic: str, _event: bytes) -> None:
         """Never asked for."""
         raise NotImplementedError
 
