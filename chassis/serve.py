@@ -111,8 +111,9 @@ class Probe:
             )
             with suppress(WorldFault):  # the sidecar is not up yet: that is what we wait for
                 await sidecar.publish(self.topic, msgspec.json.encode(event))
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._back.wait(), PROBE_SECONDS)
+            with suppress(TimeoutError):  # not wait_for: in Python 3.11 it may swallow a cancellation
+                async with asyncio.timeout(PROBE_SECONDS):
+                    await self._back.wait()
 
 
 def subscribe(app: FastAPI, subscriptions: Sequence[Subscription], dead_letters: DeadLetters | None) -> None:

@@ -66,8 +66,10 @@ class HttpSidecar:
             found[entry.key] = bytes(entry.data)
         return [found.get(key) or None for key in keys]
 
-    async def save(self, key: str, value: bytes, etag: str | None) -> None:
+    async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
         """Write if the ETag still holds, or with None if the key is free; raise Conflict otherwise.
+
+        With `ttl_seconds` the store forgets the key so long after this write.
 
         Stores name a conflict in many ways (a lost insert may even come back as a server error), so any answer that is
         not a success means: load again and decide again. If the store is away, that load says so.
@@ -75,6 +77,8 @@ class HttpSidecar:
         write: dict[str, Any] = {"key": key, "value": msgspec.Raw(value), "options": FIRST_WRITE}
         if etag is not None:
             write["etag"] = etag
+        if ttl_seconds is not None:
+            write["metadata"] = {"ttlInSeconds": str(ttl_seconds)}
         answer = await self._state_call("POST", f"/v1.0/state/{STORE}", msgspec.json.encode([write]))
         if answer.status not in (200, 201, 204):
             raise Conflict(f"save of {key}: {answer}")

@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 
+from cli.catalogue import SERVICES
 from cli.errors import Interrupted, LaunchError
 from cli.servers import BROKERS, STORES
 
@@ -49,6 +50,14 @@ def _parser() -> argparse.ArgumentParser:
     logs.add_argument("-n", "--lines", type=int, default=20, help="how many lines of each (default 20)")
     stop = _add(commands, "stop", _stop, "stop the running shop")
     stop.add_argument("--seconds", type=float, default=90, help="how long to wait for it (default 90)")
+    letters = _add(commands, "dead-letters", _list_dead_letters, "events that a service could not use, with the reason")
+    actions = letters.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = _add(actions, "list", _list_dead_letters, "one line for each, of all services")
+    listing.add_argument("--service", choices=SERVICES, help="of this one only")
+    listing.add_argument("--topic", help="of this topic only")
+    listing.add_argument("--json", action="store_true", help="everything, one JSON object a line")
+    showing = _add(actions, "show", _show_dead_letter, "all that is known of one, with the event")
+    showing.add_argument("id", help="its id, or the beginning of it")
     _add(commands, "reset", _reset, "remove the data and logs of the stopped shop")
     return parser
 
@@ -119,6 +128,18 @@ def _stop(options: argparse.Namespace) -> int:
     from cli import run
 
     return run.stop(options)
+
+
+def _list_dead_letters(options: argparse.Namespace) -> int:
+    from cli import dead_letters
+
+    return dead_letters.list_all(options)
+
+
+def _show_dead_letter(options: argparse.Namespace) -> int:
+    from cli import dead_letters
+
+    return dead_letters.show(options)
 
 
 def _reset(options: argparse.Namespace) -> int:

@@ -11,12 +11,13 @@ from typing import Any
 
 import msgspec
 from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp
 
 from chassis import settings
-from chassis.serve import Guard, Probe, Subscription, background, run, subscribe
+from chassis.serve import Guard, Probe, Subscription, background, now, run, subscribe
 from chassis.sidecar import connect
 from gateway import bodies, openapi
 from gateway.commands import Commands
@@ -33,10 +34,10 @@ log = logging.getLogger(__name__)
 
 SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config")
 Post = Callable[[Posts, Request], Awaitable[Response]]
-POSTS: dict[str, tuple[Post, type[BaseModel]]] = {
-    "/user/register": (Posts.register, bodies.RegisterBody),
-    "/account/deposit": (Posts.deposit, bodies.DepositBody),
-    "/order/create": (Posts.order, bodies.OrderBody),
+POSTS: dict[str, tuple[Post, type[BaseModel], str]] = {  # route -> handler, what it takes, what its 201 is
+    "/user/register": (Posts.register, bodies.RegisterBody, "user"),
+    "/account/deposit": (Posts.deposit, bodies.DepositBody, "deposit_made"),
+    "/order/create": (Posts.order, bodies.OrderBody, "order"),
 }
 
 
@@ -47,29 +48,28 @@ def gateway(config: settings.Settings, pod_name: str) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with connect(config.dapr_http_port, config.dapr_api_token) as sidecar:
-            held, promises, known_users = Held(), Promises(sidecar), KnownUsers(sidecar)
+            held, promises, known_users = Held(), Promises(sidecar, pod_name, now), KnownUsers(sidecar)
             app.state.posts = Posts(Commands(sidecar, held, promises), known_users)
             app.state.gets = Gets(sidecar, promises)
-            app.state.readiness = readiness = Readiness(sidecar, probe)
+            app.state.readiness = readiness = Readiness(sidecar, probe, promises)
             replies = Replies(held, promises, known_users)
             topics = [Subscription("replies", topic, partial(replies.handle, topic)) for topic in MEANINGS]
             subscribe(app, [*topics, Subscription("replies", probe.topic, probe.handle)], dead_letters=None)
-            async with background(readiness.wait()):
+            async with background(readiness.wait()), background(promises.carry()):
                 yield
-            await promises.close()
 
     app = FastAPI(title="Sidecart", version="1", lifespan=lifespan, redoc_url=None)
     openapi.document(app)
     _problems(app)
     _health(app)
-    for path, (handler, body) in POSTS.items():
-        _post(app, path, handler, body)
-    for path, app_id in OWNERS.items():
-        _get(app, path, app_id)
+    for path, (handler, body, answer) in POSTS.items():
+        _post(app, path, handler, body, answer)
+    for path, (app_id, answer) in OWNERS.items():
+        _get(app, path, app_id, answer)
     return Guard(app, config.app_api_token, lambda path: path.startswith(SIDECAR_PATHS))
 
 
-def _post(app: FastAPI, path: str, handler: Post, body: type[BaseModel]) -> None:
+def _post(app: FastAPI, path: str, handler: Post, body: type[BaseModel], answer: str) -> None:
     async def post(request: Request) -> Response:
         return await handler(request.app.state.posts, request)
 
@@ -81,13 +81,14 @@ def _post(app: FastAPI, path: str, handler: Post, body: type[BaseModel]) -> None
         status_code=201,
         openapi_extra=openapi.takes(body),
         responses={
-            202: {"description": "promised; see Location"},
+            201: openapi.answers(answer, "it is a fact"),
+            202: openapi.answers("accepted", "promised; see Location"),
             **openapi.problems(400, 404, 409, 413, 415, 422, 503),
         },
     )
 
 
-def _get(app: FastAPI, path: str, app_id: str) -> None:
+def _get(app: FastAPI, path: str, app_id: str, answer: str) -> None:
     async def get(request: Request) -> Response:
         gets: Gets = request.app.state.gets
         return await gets.read(app_id, request)
@@ -103,17 +104,27 @@ def _get(app: FastAPI, path: str, app_id: str) -> None:
         methods=["GET"],
         summary=f"Read it from the {app_id} service.",
         openapi_extra={"parameters": parameters},
-        responses={202: {"description": "promised, not made yet"}, **openapi.problems(404, 503)},
+        responses={
+            200: openapi.answers(answer, "as the service knows it"),
+            202: openapi.answers("accepted", "promised, not made yet"),
+            **openapi.problems(404, 409, 422, 503),
+        },
     )
 
 
 def _health(app: FastAPI) -> None:
-    @app.get("/healthz")
+    @app.get("/healthz", response_class=PlainTextResponse)
     async def healthz() -> Response:
         """Alive."""
-        return Response("alive\n")
+        return PlainTextResponse("alive\n")
 
-    @app.get("/readyz", responses={503: {"description": "not ready; says what is missing"}})
+    @app.get(
+        "/readyz",
+        responses={
+            200: openapi.answers("ready", "nothing is missing"),
+            503: openapi.answers("ready", "says what is missing"),
+        },
+    )
     async def readyz(request: Request) -> Response:
         """Able to serve."""
         missing = request.app.state.readiness.missing()

@@ -18,6 +18,7 @@ DRAIN_BYTES_MAX = 8 * 1024 * 1024  # read and thrown away, so that the caller ca
 CENTS_MAX = 10**12 - 1
 ERRORS_MAX = 100  # wrong fields named in one answer
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+PRINTABLE = {"pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}  # for the reader of the OpenAPI document
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 B = TypeVar("B", bound=BaseModel)
@@ -56,7 +57,7 @@ class RegisterBody(Strict):
     email: Annotated[
         str, Field(min_length=3, max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_address)
     ]
-    name: Annotated[str, Field(min_length=1, max_length=200), Printable]
+    name: Annotated[str, Field(min_length=1, max_length=200, json_schema_extra=PRINTABLE), Printable]
 
 
 class DepositBody(Strict):
@@ -69,7 +70,7 @@ class DepositBody(Strict):
 class Item(Strict):
     """So many of one thing, at a price each."""
 
-    sku: Annotated[str, Field(min_length=1, max_length=64), Printable]
+    sku: Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=PRINTABLE), Printable]
     quantity: Annotated[int, Field(ge=1, le=10_000)]
     unit_price_cents: Annotated[int, Field(ge=0, le=10**9)]
 

@@ -4,38 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
-
-import msgspec
 
 from chassis.errors import SidecarAway, Unreached
-from chassis.events import CloudEvent, timestamp
-from chassis.serve import now
 from chassis.sidecar import HttpSidecar
+from gateway.command import Command
 from gateway.held import Held, Reply
-from gateway.ids import command_id
-from gateway.problems import Problem, unavailable
-from gateway.promises import Command, Promises
+from gateway.problems import unavailable
+from gateway.promises import NotPromised, Promises
 
 log = logging.getLogger(__name__)
 
 REPUBLISH_SHARE = 0.05  # of all publishes: a stopped service must not double the load
 REPUBLISH_CREDIT_MAX = 100.0
-
-
-def command(topic: str, resource: str, location: str, body: dict[str, Any], ids: dict[str, str]) -> Command:
-    """Build the command; its id is made of the resource and the body, its data is both."""
-    made = command_id(resource, body)
-    event = CloudEvent(
-        id=made,
-        type=topic,
-        source="gateway",
-        subject=resource,
-        correlationid=made,
-        time=timestamp(now()),
-        data=msgspec.Raw(msgspec.json.encode({**ids, **body})),
-    )
-    return Command(made, topic, location, msgspec.json.encode(event))
 
 
 class Commands:
@@ -48,7 +28,7 @@ class Commands:
         self._credit = REPUBLISH_CREDIT_MAX
 
     async def carry(self, wanted: Command, wait_seconds: float) -> Reply | None:
-        """Return the reply, or None when the time is over and the command is promised; raise Problem 503."""
+        """Return the reply, or None when the time is over and the command is promised; raise NotPromised, Problem."""
         with self._held.hold(wanted.id) as reply:
             await self._publish_first(wanted)
             if wait_seconds:
@@ -58,13 +38,16 @@ class Commands:
                     await asyncio.wait((reply,), timeout=wait_seconds / 2)
             if reply.done():
                 return reply.result()
-            if not self._promises.make(wanted):
-                raise Problem(
-                    503,
-                    "outcome-unknown",
-                    "the request may still be carried out; repeat it with the same Idempotency-Key",
-                    headers={"Retry-After": "5", "Location": wanted.location},
-                )
+            try:
+                promised = await self._promises.make(wanted)
+            except NotPromised:
+                if reply.done():
+                    return reply.result()
+                raise
+            if reply.done():  # it came while the promise was written
+                return reply.result()
+            if promised.refusal is not None:
+                raise promised.refusal.problem()
         return None
 
     async def _publish_first(self, wanted: Command) -> None:

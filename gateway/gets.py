@@ -8,21 +8,21 @@ from dataclasses import dataclass
 import msgspec
 from fastapi import Request, Response
 
-from chassis.errors import SidecarAway
+from chassis.errors import SidecarAway, WorldFault
 from chassis.sidecar import Answer, HttpSidecar
 from gateway.ids import is_uuid
-from gateway.problems import method_not_allowed, not_found, unavailable
+from gateway.problems import Problem, method_not_allowed, not_found, unavailable
 from gateway.promises import Promises
 
 log = logging.getLogger(__name__)
 
 READ_SECONDS_MAX = 2.0
-OWNERS = {  # route -> app-id of the service that answers it, under the same path
-    "/user/{id}": "user",
-    "/account/{id}": "billing",
-    "/account/{id}/deposit/{deposit_id}": "billing",
-    "/order/{id}": "order",
-    "/notification/{id}": "notification",
+OWNERS = {  # route -> app-id of the service that answers it, under the same path, and what its 200 is
+    "/user/{id}": ("user", "user"),
+    "/account/{id}": ("billing", "account"),
+    "/account/{id}/deposit/{deposit_id}": ("billing", "deposit"),
+    "/order/{id}": ("order", "order"),
+    "/notification/{id}": ("notification", "notifications"),
 }
 POST_PATHS = ("/user/register", "/account/deposit", "/order/create")
 
@@ -43,20 +43,35 @@ class Gets:
             raise not_found(f"{path[:200]}: an id is a UUID in lower case")
         answer = await self._ask(app_id, path)
         if answer is not None and answer.status == 200:
-            return Response(answer.body, media_type="application/json")
-        if self.promises.promised(path):
+            return _found(answer)
+        try:
+            promise = await self.promises.look(path)
+        except WorldFault as fault:
+            log.warning("what is promised of %s is not known: %s", path, fault)
+            raise unavailable(f"whether {path} is promised is not known now; try again") from fault
+        if promise is None:
+            if answer is not None and answer.status == 404:
+                raise not_found(path)
+            raise _away(app_id)
+        if promise.is_kept:
+            answer = await self._ask(app_id, path)  # it was made after we asked
+            if answer is None or answer.status != 200:
+                raise _away(app_id)
+            return _found(answer)
+        if promise.pending:
             body = msgspec.json.encode({**_ids(path), "status": "accepted"})
             return Response(body, 202, {"Retry-After": "1"}, "application/json")
-        if answer is not None and answer.status == 404:
-            raise not_found(path)
-        raise unavailable(f"the {app_id} service does not answer; try again")
+        raise promise.refusal.problem()
 
     async def _ask(self, app_id: str, path: str) -> Answer | None:
         try:
-            return await self.sidecar.invoke(app_id, path, READ_SECONDS_MAX)
+            answer = await self.sidecar.invoke(app_id, path, READ_SECONDS_MAX)
         except SidecarAway as fault:
             log.warning("read %s: %s", path, fault)
             return None
+        if answer.status not in (200, 404):
+            log.warning("read %s: %s", path, answer)
+        return answer
 
 
 def _ids(path: str) -> dict[str, str]:
@@ -69,3 +84,11 @@ def _ids(path: str) -> dict[str, str]:
         case [_, user_id]:
             return {"user_id": user_id}
     raise AssertionError(f"no resource is at {path}")
+
+
+def _found(answer: Answer) -> Response:
+    return Response(answer.body, media_type="application/json")
+
+
+def _away(app_id: str) -> Problem:
+    return unavailable(f"the {app_id} service does not answer; try again")

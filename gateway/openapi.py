@@ -1,7 +1,9 @@
-"""The OpenAPI document: bodies are read by ourselves, so their schemas are put in by hand, from the same models."""
+"""The OpenAPI document: we read bodies ourselves, so their schemas are put in here, from the models and contracts/."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
@@ -10,31 +12,20 @@ from pydantic import BaseModel
 from gateway import bodies
 
 MODELS = (bodies.RegisterBody, bodies.DepositBody, bodies.Item, bodies.OrderBody)
-PROBLEM: dict[str, Any] = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "trace_id"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "trace_id": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["pointer", "detail"],
-                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
-            },
-        },
-    },
-}
-PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+CONTRACTS = Path(__file__).parents[1] / "contracts"
+REFERENCES = {"../common.json#/$defs/": "#/components/schemas/", "#/$defs/": "#/components/schemas/"}
+PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Describe the error answers of a route."""
     return {status: {"description": "problem", "content": PROBLEM_CONTENT} for status in statuses}
+
+
+def answers(answer: str, description: str) -> dict[str, Any]:
+    """Describe an answer whose body is described by the file of this name in contracts/http/."""
+    schema = {"$ref": f"#/components/schemas/{answer}"}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
 def takes(model: type[BaseModel]) -> dict[str, Any]:
@@ -65,7 +56,7 @@ def document(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         made = generate()
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
-        schemas["Problem"] = PROBLEM
+        schemas.update(_contracts())
         for model in MODELS:
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schema.pop("$defs", None)
@@ -73,3 +64,20 @@ def document(app: FastAPI) -> None:
         return made
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+
+
+def _contracts() -> dict[str, Any]:
+    """The schemas of contracts/ that describe answers, by name; references among them lead into this document."""
+    shared = json.loads(_here((CONTRACTS / "common.json").read_text("utf-8")))["$defs"]
+    bodies = {path.stem: json.loads(_here(path.read_text("utf-8"))) for path in (CONTRACTS / "http").glob("*.json")}
+    used = {name: each for name, each in shared.items() if name != "envelope"}  # events are not of this document
+    found: dict[str, Any] = {**used, **bodies}
+    for each in found.values():
+        each.pop("$schema", None)
+    return found
+
+
+def _here(text: str) -> str:
+    for far, near in REFERENCES.items():
+        text = text.replace(f'"$ref": "{far}', f'"$ref": "{near}')
+    return text

@@ -9,12 +9,13 @@ import msgspec
 from fastapi import Request, Response
 
 from gateway import bodies
-from gateway.commands import Commands, command
-from gateway.ids import resource_id
+from gateway.command import Command, command
+from gateway.commands import Commands
+from gateway.ids import made_key, resource_id
 from gateway.known_users import KnownUsers
 from gateway.preferences import preference
 from gateway.problems import Problem, not_found
-from gateway.promises import Command
+from gateway.promises import NotPromised
 from gateway.replies import meaning
 
 KEY = re.compile(r"^[\x21-\x7e]{1,255}$", re.ASCII)
@@ -34,7 +35,7 @@ class Posts:
         body = await bodies.read(request, bodies.RegisterBody)
         user_id = resource_id("/user/register", body.email.casefold(), key)
         made = command("UserCreateRequested", user_id, f"/user/{user_id}", body.model_dump(), {"user_id": user_id})
-        return await self._carry(request, made, {"user_id": user_id})
+        return await self._carry(request, key, made, {"user_id": user_id})
 
     async def deposit(self, request: Request) -> Response:
         """Pay money in: 201 with the new balance, 202 when it is promised, 404 when there is no such user."""
@@ -45,7 +46,7 @@ class Posts:
         location = f"/account/{body.user_id}/deposit/{deposit_id}"
         ids = {"deposit_id": deposit_id}
         made = command("AccountDepositRequested", deposit_id, location, body.model_dump(), ids)
-        return await self._carry(request, made, {"deposit_id": deposit_id, "user_id": body.user_id})
+        return await self._carry(request, key, made, {"deposit_id": deposit_id, "user_id": body.user_id})
 
     async def order(self, request: Request) -> Response:
         """Place an order: 201 with its payment pending, 202 when it is promised, 404 when there is no such user."""
@@ -55,18 +56,26 @@ class Posts:
         order_id = resource_id("/order/create", body.user_id, key)
         location = f"/order/{order_id}"
         made = command("OrderCreateRequested", order_id, location, body.model_dump(), {"order_id": order_id})
-        return await self._carry(request, made, {"order_id": order_id, "user_id": body.user_id})
+        return await self._carry(request, key, made, {"order_id": order_id, "user_id": body.user_id})
 
     async def _must_exist(self, user_id: str) -> None:
         if not await self.known_users.may_exist(user_id):
             raise not_found(f"user {user_id}")
 
-    async def _carry(self, request: Request, made: Command, ids: dict[str, str]) -> Response:
+    async def _carry(self, request: Request, key: str, made: Command, ids: dict[str, str]) -> Response:
         wanted = preference(request.headers.getlist("prefer"))
         headers = {"Location": made.location}
         if wanted.applied:
             headers["Preference-Applied"] = wanted.applied
-        reply = await self.commands.carry(made, wanted.wait_seconds)
+        try:
+            reply = await self.commands.carry(made, wanted.wait_seconds)
+        except NotPromised as fault:
+            raise Problem(
+                503,
+                "outcome-unknown",
+                f"the request may still be carried out; repeat it with this Idempotency-Key ({fault})",
+                headers={**headers, "Retry-After": "5", "Idempotency-Key": key},
+            ) from fault
         if reply is None:
             headers["Retry-After"] = RETRY_AFTER_SECONDS
             return _json(msgspec.json.encode({**ids, "status": "accepted"}), 202, headers)
@@ -80,10 +89,10 @@ def _json(body: bytes, status: int, headers: dict[str, str]) -> Response:
     return Response(body, status, headers, "application/json")
 
 
-def _idempotency_key(request: Request) -> str | None:
+def _idempotency_key(request: Request) -> str:
     keys = request.headers.getlist("idempotency-key")
     if not keys:
-        return None
+        return made_key()
     if len(keys) > 1 or not KEY.match(keys[0]):
         raise Problem(
             400,

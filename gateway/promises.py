@@ -1,105 +1,215 @@
-"""The promise behind a 202: the command is published again until its reply is seen; a GET is answered meanwhile.
+"""Keeping what a 202 promised: each command is published again, with back-off, until its reply is seen.
 
-Kept in this process only: what a restart forgets is repeated by its caller with the same Idempotency-Key.
+Written down before the 202 is given, so that a restart goes on with it; a replica that is asked for a resource which
+another one promised goes on with it too. What is in memory is only which promises there are and when each is due.
 """
 
 from __future__ import annotations
 
 import asyncio
+import heapq
 import logging
-from collections import OrderedDict
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import count
 
 from chassis.errors import WorldFault
 from chassis.sidecar import HttpSidecar
-from gateway.problems import Problem
+from gateway.command import Command, resource_of
+from gateway.promise_index import Full, PromiseIndex
+from gateway.promise_records import (
+    Promised,
+    PromiseRecord,
+    PromiseRecords,
+    Refusal,
+    TooManyCommands,
+)
 
 log = logging.getLogger(__name__)
 
-PROMISES_MAX = 10_000
-REFUSALS_MAX = 10_000
-BACKOFF_SECONDS = (1, 2, 4, 8, 15, 30, 60)  # then every 60 s
+BACKOFF_SECONDS = 2.0  # before the first repetition, then twice as long each time
+BACKOFF_SECONDS_MAX = 3600.0  # a service that is away for a day finds some 30 copies of a command, not 40,000
+AT_ONCE_MAX = 10  # promises worked on at the same time
+ADOPT_SECONDS = 10  # a promise that nobody touched for so long may have lost its replica
+RETRY_SECONDS = 1.0  # after the store was away
+OPEN_MAX = 20_000  # promises that this replica carries, those of other replicas too; about 1 KB each
 
 
-@dataclass(frozen=True, slots=True)
-class Command:
-    """A command as it goes to the broker, and where what it makes will be found."""
-
-    id: str
-    topic: str
-    location: str
-    event: bytes
+class NotPromised(Exception):
+    """The promise could not be written down; says why."""
 
 
 @dataclass(slots=True)
-class _Promise:
-    command: Command
-    seen: asyncio.Event = field(default_factory=asyncio.Event)
+class _Open:
+    """A promise that is not settled: the commands we know of, the outcomes that are not written yet."""
+
+    attempt: int = 0
+    due: float = 0.0
+    busy: int = 0  # who writes or works at this moment
+    commands: set[str] = field(default_factory=set)
+    outcomes: dict[str, Refusal | None] = field(default_factory=dict)
 
 
 class Promises:
-    """The promises of this process, and the refusals that some of them ended with."""
+    """The promises that this replica carries."""
 
-    def __init__(self, sidecar: HttpSidecar) -> None:
+    def __init__(self, sidecar: HttpSidecar, pod_name: str, now: Callable[[], datetime]) -> None:
         self._sidecar = sidecar
-        self._pending: dict[str, _Promise] = {}
-        self._locations: dict[str, str] = {}
-        self._refusals: OrderedDict[str, Problem] = OrderedDict()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._now = now
+        self._records = PromiseRecords(sidecar, now)
+        self._index = PromiseIndex(sidecar, pod_name)
+        self._open: dict[str, _Open] = {}
+        self._resource_of: dict[str, str] = {}  # by command id
+        self._queue: list[tuple[float, int, str]] = []
+        self._numbers = count()  # equally due: first come, first served
+        self._changed = asyncio.Event()
+        self._work: set[asyncio.Task[None]] = set()
+        self.resumed = False  # whether the promises of an earlier process are known
 
-    def make(self, command: Command) -> bool:
-        """Promise to carry a command through; False when there are too many promises already."""
-        if command.id in self._pending:
-            return True
-        if len(self._pending) >= PROMISES_MAX:
-            return False
-        promise = self._pending[command.id] = _Promise(command)
-        self._locations.setdefault(command.location, command.id)
-        task = asyncio.create_task(self._keep(promise))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return True
+    # --- Asked by the routes
+
+    async def make(self, command: Command) -> Promised:
+        """Write the promise down; returns it with its outcome, if it has one already. Raise NotPromised.
+
+        While it is written, and after it, replies to the command are seen.
+        """
+        if not self.resumed:
+            raise NotPromised("the promises of before the restart are not read yet")
+        if len(self._open) >= OPEN_MAX:
+            raise NotPromised(f"{OPEN_MAX} promises are open")
+        promise = self._watch(command.resource, command.id)
+        promise.busy += 1
+        try:
+            made, _ = await asyncio.gather(self._records.add(command), self._index.add(command.resource))
+        except (WorldFault, Full, TooManyCommands) as error:
+            raise NotPromised(str(error)) from error
+        finally:
+            promise.busy -= 1
+            self._replan(command.resource, promise)  # not written? the worker finds out
+        return made
+
+    async def look(self, location: str) -> PromiseRecord | None:
+        """Return what is promised about a location; a promise that nobody seems to carry is carried from now on."""
+        resource = resource_of(location)
+        record = await self._records.load(resource)
+        if record is None or record.location != location:
+            return None
+        is_idle = self._now() - record.changed_at > timedelta(seconds=ADOPT_SECONDS)
+        if record.pending and is_idle and resource not in self._open and len(self._open) < OPEN_MAX:
+            self._plan(resource, self._watch(resource), 0)
+        return record
+
+    # --- Told by the replies
 
     def is_pending(self, command_id: str) -> bool:
-        """Whether this command is promised and not yet answered."""
-        return command_id in self._pending
+        """Whether this replica carries this command."""
+        return command_id in self._resource_of
 
-    def settle(self, command_id: str, refusal: Problem | None) -> None:
-        """A reply came: the promise is kept; a refusal is remembered for whoever asks for the resource."""
-        promise = self._pending.pop(command_id, None)
-        if promise is None:
-            return
-        promise.seen.set()
-        location = promise.command.location
-        if self._locations.get(location) == command_id:
-            del self._locations[location]
-            if refusal is not None:
-                self._refusals[location] = refusal
-                if len(self._refusals) > REFUSALS_MAX:
-                    self._refusals.popitem(last=False)
+    def settle(self, command_id: str, refusal: Refusal | None) -> None:
+        """A reply came: the outcome will be written down, soon."""
+        resource = self._resource_of.pop(command_id, None)
+        if resource is not None:
+            promise = self._open[resource]
+            promise.outcomes[command_id] = refusal
+            self._plan(resource, promise, 0)
 
-    def promised(self, location: str) -> bool:
-        """Whether the resource of this location is promised; raise the Problem that the promise ended with."""
-        if location in self._refusals:
-            raise self._refusals[location]
-        return location in self._locations
+    # --- The work
 
-    async def close(self) -> None:
-        """Stop keeping promises: the process ends."""
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+    async def carry(self) -> None:
+        """Take up what an earlier process promised, then work on each promise when it is due, until cancelled."""
+        try:
+            await self._resume()
+            while True:
+                await self._work_on_what_is_due()
+        finally:
+            for task in self._work:
+                task.cancel()
+            await asyncio.gather(*self._work, return_exceptions=True)
 
-    async def _keep(self, promise: _Promise) -> None:
-        attempt = 0
-        while True:
-            seconds = BACKOFF_SECONDS[min(attempt, len(BACKOFF_SECONDS) - 1)]
-            with suppress(TimeoutError):
-                await asyncio.wait_for(promise.seen.wait(), seconds)
-                return
-            attempt += 1
+    async def _resume(self) -> None:
+        left: list[str] = []
+        while not self.resumed:
             try:
-                await self._sidecar.publish(promise.command.topic, promise.command.event)
-            except WorldFault as fault:
-                log.warning("%s is published again later: %s", promise.command.topic, fault)
+                left = await self._index.read()
+                self.resumed = True
+            except WorldFault:  # the sidecar is not up yet
+                await asyncio.sleep(RETRY_SECONDS)
+        if left:
+            log.info("%d promises of before the restart go on", len(left))
+        for resource in left:
+            self._plan(resource, self._watch(resource), 0)
+
+    async def _work_on_what_is_due(self) -> None:
+        now = asyncio.get_running_loop().time()
+        while self._queue and self._queue[0][0] <= now and len(self._work) < AT_ONCE_MAX:
+            due, _, resource = heapq.heappop(self._queue)
+            promise = self._open.get(resource)
+            if promise is not None and promise.due == due and not promise.busy:
+                promise.busy = 1
+                task = asyncio.create_task(self._work_on(resource, promise))
+                self._work.add(task)
+                task.add_done_callback(self._done)
+        seconds = None
+        if self._queue and len(self._work) < AT_ONCE_MAX:
+            seconds = max(self._queue[0][0] - now, 0)
+        self._changed.clear()
+        with suppress(TimeoutError):  # not wait_for: in Python 3.11 it may swallow a cancellation
+            async with asyncio.timeout(seconds):
+                await self._changed.wait()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self._work.discard(task)
+        self._changed.set()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a bug in the work on a promise: %r", error)
+
+    async def _work_on(self, resource: str, promise: _Open) -> None:
+        """Write the outcomes that came, or publish the commands that have none; forget a promise that is settled."""
+        written = dict(promise.outcomes)
+        if not written:
+            promise.attempt += 1
+        try:
+            if written:
+                record = await self._records.settle(resource, written)
+                for command_id in written:
+                    del promise.outcomes[command_id]
+            else:
+                record = await self._records.load(resource)
+            pending = [] if record is None else record.pending
+            for command in pending:
+                self._watch(resource, command.id)
+            if not pending and promise.busy == 1:
+                self._forget(resource, promise)
+            elif not written:
+                for command in pending:
+                    await self._sidecar.publish(command.topic, bytes(command.event))
+        except WorldFault as fault:
+            log.warning("the promise of %s is looked after again later: %s", resource, fault)
+        finally:
+            promise.busy -= 1
+            if self._open.get(resource) is promise:
+                self._replan(resource, promise)
+
+    def _replan(self, resource: str, promise: _Open) -> None:
+        pause = min(BACKOFF_SECONDS * 2.0**promise.attempt, BACKOFF_SECONDS_MAX)
+        self._plan(resource, promise, RETRY_SECONDS if promise.outcomes else pause)
+
+    def _watch(self, resource: str, command_id: str | None = None) -> _Open:
+        promise = self._open.setdefault(resource, _Open())
+        if command_id is not None and command_id not in promise.outcomes:
+            promise.commands.add(command_id)
+            self._resource_of[command_id] = resource
+        return promise
+
+    def _forget(self, resource: str, promise: _Open) -> None:
+        del self._open[resource]
+        for command_id in promise.commands:
+            self._resource_of.pop(command_id, None)
+        self._index.discard(resource)
+
+    def _plan(self, resource: str, promise: _Open, seconds: float) -> None:
+        promise.due = asyncio.get_running_loop().time() + seconds
+        heapq.heappush(self._queue, (promise.due, next(self._numbers), resource))
+        self._changed.set()

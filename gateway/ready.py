@@ -9,6 +9,7 @@ from contextlib import suppress
 from chassis.errors import SidecarAway
 from chassis.serve import Probe
 from chassis.sidecar import HttpSidecar
+from gateway.promises import Promises
 
 log = logging.getLogger(__name__)
 
@@ -20,15 +21,17 @@ PAUSE_SECONDS = 0.3
 class Readiness:
     """What is still missing before this gateway can serve."""
 
-    def __init__(self, sidecar: HttpSidecar, probe: Probe) -> None:
+    def __init__(self, sidecar: HttpSidecar, probe: Probe, promises: Promises) -> None:
         self._sidecar = sidecar
+        self._promises = promises
         self._probe = probe
         self._unseen = set(SERVICES)
 
     def missing(self) -> list[str]:
         """Say it in words; empty when ready."""
         probe = [] if self._probe.is_back else [f"{self._probe.topic} did not come back yet"]
-        return probe + [f"the {name} service is not ready yet" for name in SERVICES if name in self._unseen]
+        promises = [] if self._promises.resumed else ["the promises of before the restart are not read yet"]
+        return probe + promises + [f"the {name} service is not ready yet" for name in SERVICES if name in self._unseen]
 
     async def wait(self) -> None:
         """Send the probe and ask the services until nothing is missing."""

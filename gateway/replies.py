@@ -13,6 +13,7 @@ from chassis.events import parse
 from gateway.held import Held, Reply
 from gateway.known_users import KnownUsers
 from gateway.problems import Problem
+from gateway.promise_records import Refusal
 from gateway.promises import Promises
 
 
@@ -119,7 +120,8 @@ class Replies:
                 meant = meaning(reply)
             except ValueError as error:
                 raise EventFault(f"malformed reply: {error}") from error
-            self._promises.settle(envelope.correlationid, meant if isinstance(meant, Problem) else None)
+            refusal = Refusal(meant.status, meant.kind, meant.detail) if isinstance(meant, Problem) else None
+            self._promises.settle(envelope.correlationid, refusal)
             self._held.settle(envelope.correlationid, reply)
         if topic == "UserCreated" and envelope.subject:
             self._known_users.add(envelope.subject)

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.commands import command
+from gateway.command import command
 from tests.simulation.world import Command
 
 

@@ -2,21 +2,59 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 
+from chassis.errors import Conflict, SidecarAway
 from chassis.sidecar import Answer, HttpSidecar
 
 
 class FakeSidecar(HttpSidecar):
-    """Publishes into a list; each publish may be made to fail, each invocation is answered by a function."""
+    """Publishes into a list and keeps records with ETags; publishes and the store may be made to fail.
 
-    def __init__(self) -> None:
+    Several may share the records, as replicas do.
+    """
+
+    def __init__(self, records: dict[str, tuple[bytes, int]] | None = None) -> None:
+        self.records = {} if records is None else records
+        self.ttl_seconds: dict[str, int | None] = {}
+        self.saves: list[str] = []
+        self.store_is_down = False
+        self.before_save: Callable[[str], None] = lambda _key: None
         self.published: list[tuple[str, dict[str, object]]] = []
         self.publish_errors: list[Exception] = []
         self.invoked: list[str] = []
         self.answer: Callable[[str, str], Answer] = lambda _app_id, _path: Answer(404, b"{}")
         self.was_published = asyncio.Event()
+
+    async def load(self, key: str) -> tuple[bytes | None, str | None]:
+        """Return the value and its ETag, or (None, None)."""
+        await asyncio.sleep(0)
+        if self.store_is_down:
+            raise SidecarAway("the store is down")
+        value, version = self.records.get(key, (None, 0))
+        return (None, None) if value is None else (value, str(version))
+
+    async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
+        """Write if the ETag still holds."""
+        await asyncio.sleep(0)
+        if self.store_is_down:
+            raise Conflict("the store is down")
+        self.before_save(key)
+        if etag != (str(self.records[key][1]) if key in self.records else None):
+            raise Conflict(key)
+        self.put(key, value)
+        self.ttl_seconds[key] = ttl_seconds
+        self.saves.append(key)
+
+    def put(self, key: str, value: bytes) -> None:
+        """Write without being asked."""
+        self.records[key] = value, self.records.get(key, (b"", 0))[1] + 1
+
+    def read(self, key: str) -> Any:
+        """Return a record, decoded."""
+        return msgspec.json.decode(self.records[key][0])
 
     async def publish(self, topic: str, event: bytes) -> None:
         """Remember one event, or fail as told."""
@@ -29,3 +67,12 @@ class FakeSidecar(HttpSidecar):
         """Answer as told."""
         self.invoked.append(f"{app_id}{path}")
         return self.answer(app_id, path)
+
+
+async def until(condition: Callable[[], bool], turns: int = 1_000_000) -> None:
+    """Let the others run until it holds, at most so many turns of the loop."""
+    for _ in range(turns):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("it never held")

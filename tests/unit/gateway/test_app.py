@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from chassis.serve import Probe, Subscription, subscribe
+from chassis.serve import Probe, Subscription, background, now, subscribe
 from chassis.settings import Settings
 from chassis.sidecar import Answer
 from gateway import app as module
@@ -21,7 +21,7 @@ from gateway.posts import Posts
 from gateway.promises import Promises
 from gateway.ready import Readiness
 from gateway.replies import MEANINGS, Replies
-from tests.unit.gateway.fakes import FakeSidecar
+from tests.unit.gateway.fakes import FakeSidecar, until
 
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 ITEM = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
@@ -36,11 +36,11 @@ class Gateway:
         self.sidecar = FakeSidecar()
         self.app = module.gateway(SETTINGS, "gateway-0")
         inner: Any = self.app._app  # type: ignore[attr-defined]  # the guard's inner app, whose state the test fills
-        held, promises, users = Held(), Promises(self.sidecar), KnownUsers(self.sidecar)
+        held, promises, users = Held(), Promises(self.sidecar, "gateway-0", now), KnownUsers(self.sidecar)
         users.add(USER)
         inner.state.posts = Posts(Commands(self.sidecar, held, promises), users)
         inner.state.gets = Gets(self.sidecar, promises)
-        inner.state.readiness = Readiness(self.sidecar, Probe("replies", "gateway-0"))
+        inner.state.readiness = Readiness(self.sidecar, Probe("replies", "gateway-0"), promises)
         self.replies = Replies(held, promises, users)
         self.promises = promises
         topics = [Subscription("replies", topic, self._taker(topic)) for topic in MEANINGS]
@@ -68,9 +68,9 @@ class Gateway:
 async def running() -> AsyncIterator[Gateway]:
     """One gateway."""
     gateway = Gateway()
-    async with gateway.http:
+    async with gateway.http, background(gateway.promises.carry()):
+        await until(lambda: gateway.promises.resumed)
         yield gateway
-    await gateway.promises.close()
 
 
 def run(scenario: Callable[[Gateway], Awaitable[None]]) -> None:
@@ -176,9 +176,57 @@ def test_a_promise_that_is_refused_answers_get_with_the_refusal() -> None:
         body = {"email": "a@example.com", "name": "A"}
         answer = await gateway.http.post("/user/register", json=body, headers={"prefer": "wait=0"})
         await gateway.reply("UserCreateRejected", {"user_id": USER, "reason": "email_taken"})
-        asked = await gateway.http.get(answer.headers["location"])
+        while (asked := await gateway.http.get(answer.headers["location"])).status_code == 202:
+            pass  # the refusal is being written down
 
         assert (409, "urn:sidecart:problem:email_taken") == (asked.status_code, asked.json()["type"])
+
+    run(scenario)
+
+
+def test_what_was_made_while_we_looked_is_read_again() -> None:
+    """The service did not know it yet, the promise is kept already: never 404."""
+
+    async def scenario(gateway: Gateway) -> None:
+        answer = await gateway.http.post("/order/create", json=ORDER, headers={"prefer": "wait=0"})
+        location = answer.headers["location"]
+        await gateway.reply("OrderCreated", {"order_id": USER, "user_id": USER, "items": [ITEM], "amount_cents": 900})
+        while (asked := await gateway.http.get(location)).status_code == 202:
+            pass  # the outcome is being written down
+        assert 503 == asked.status_code
+
+        answers = [Answer(404, b"{}"), Answer(200, b"{}")]
+        gateway.sidecar.answer = lambda _app_id, _path: answers.pop(0)
+        assert 200 == (await gateway.http.get(location)).status_code
+
+    run(scenario)
+
+
+def test_what_cannot_be_promised_is_503_with_the_key_to_repeat_with() -> None:
+    """Also when the caller sent none; the same key then asks for the same resource."""
+
+    async def scenario(gateway: Gateway) -> None:
+        gateway.sidecar.store_is_down = True
+        lost = await gateway.http.post("/order/create", json=ORDER, headers={"prefer": "wait=0"})
+        gateway.sidecar.store_is_down = False
+        key = {"idempotency-key": lost.headers["idempotency-key"], "prefer": "wait=0"}
+        again = await gateway.http.post("/order/create", json=ORDER, headers=key)
+
+        assert (503, "urn:sidecart:problem:outcome-unknown") == (lost.status_code, lost.json()["type"])
+        assert "retry-after" in lost.headers
+        assert (202, lost.headers["location"]) == (again.status_code, again.headers["location"])
+        assert 1 == len({event["id"] for _, event in gateway.sidecar.published})
+
+    run(scenario)
+
+
+def test_what_is_promised_is_not_known_while_the_store_is_away() -> None:
+    """503, never 404."""
+
+    async def scenario(gateway: Gateway) -> None:
+        gateway.sidecar.store_is_down = True
+
+        assert 503 == (await gateway.http.get(f"/order/{USER}")).status_code
 
     run(scenario)
 
@@ -408,7 +456,7 @@ def test_the_openapi_document_has_the_bodies_and_not_the_sidecars_routes() -> No
     async def scenario(gateway: Gateway) -> None:
         document = (await gateway.http.get("/openapi.json")).json()
 
-        assert {"OrderBody", "Item", "RegisterBody", "DepositBody", "Problem"} <= document["components"][
+        assert {"OrderBody", "Item", "RegisterBody", "DepositBody", "problem", "accepted"} <= document["components"][
             "schemas"
         ].keys()
         assert not [path for path in document["paths"] if path.startswith(("/dapr", "/events"))]

@@ -6,12 +6,14 @@ import msgspec
 import pytest
 
 from chassis.errors import SidecarAway, Unreached
-from gateway import promises as promises_module
-from gateway.commands import Commands, command
+from chassis.serve import now
+from gateway.command import Command, command
+from gateway.commands import Commands
 from gateway.held import Held, Reply
 from gateway.ids import command_id
 from gateway.problems import Problem
-from gateway.promises import Command, Promises
+from gateway.promise_records import Promised, Refusal
+from gateway.promises import NotPromised, Promises
 from tests.unit.gateway.fakes import FakeSidecar
 
 ORDER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
@@ -29,7 +31,8 @@ class Edge:
     def __init__(self) -> None:
         self.sidecar = FakeSidecar()
         self.held = Held()
-        self.promises = Promises(self.sidecar)
+        self.promises = Promises(self.sidecar, "gateway-0", now)
+        self.promises.resumed = True  # nothing is left of an earlier process
         self.commands = Commands(self.sidecar, self.held, self.promises)
 
 
@@ -73,7 +76,6 @@ def test_at_half_time_the_same_command_is_published_once_more() -> None:
 
         assert await edge.commands.carry(wanted, 0.02) is None
         assert [wanted.id, wanted.id] == [event["id"] for _, event in edge.sidecar.published]
-        await edge.promises.close()
 
     asyncio.run(scenario())
 
@@ -85,11 +87,10 @@ def test_publishing_again_is_a_twentieth_of_all_publishes_once_the_credit_is_gon
         edge = Edge()
         edge.commands._credit = 0.0
         for number in range(20):
-            body = {"number": number}
-            assert await edge.commands.carry(command("OrderCreateRequested", ORDER, "/", body, {}), 0.002) is None
+            made = command("OrderCreateRequested", ORDER, f"/order/{number}", {"number": number}, {})
+            assert await edge.commands.carry(made, 0.002) is None
 
         assert 21 == len(edge.sidecar.published)
-        await edge.promises.close()
 
     asyncio.run(scenario())
 
@@ -101,8 +102,7 @@ def test_without_a_wait_the_command_is_promised_at_once() -> None:
         edge, wanted = Edge(), an_order()
 
         assert await edge.commands.carry(wanted, 0) is None
-        assert edge.promises.promised(f"/order/{ORDER}")
-        await edge.promises.close()
+        assert "pending" == edge.sidecar.read(f"promise:{ORDER}")["commands"][0]["outcome"]
 
     asyncio.run(scenario())
 
@@ -138,15 +138,46 @@ def test_a_publish_of_unknown_result_stays_held_and_is_tried_again() -> None:
     asyncio.run(scenario())
 
 
-def test_a_promise_too_many_is_503_outcome_unknown_with_the_location(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever cannot be promised anything is told where to look and what to repeat."""
-    monkeypatch.setattr(promises_module, "PROMISES_MAX", 0)
+def test_what_cannot_be_promised_is_said() -> None:
+    """Whoever is not promised anything must not be told that he is."""
 
     async def scenario() -> None:
-        with pytest.raises(Problem) as refused:
-            await Edge().commands.carry(an_order(), 0)
+        edge = Edge()
+        edge.sidecar.store_is_down = True
+        with pytest.raises(NotPromised):
+            await edge.commands.carry(an_order(), 0)
 
-        assert (503, "outcome-unknown") == (refused.value.status, refused.value.kind)
-        assert f"/order/{ORDER}" == refused.value.headers["Location"]
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("is_down", [False, True])
+def test_a_reply_that_comes_while_the_promise_is_written_is_the_answer(is_down: bool) -> None:
+    """A fact is better than a promise, also than one that could not be written."""
+
+    async def scenario() -> None:
+        edge, wanted = Edge(), an_order()
+        edge.sidecar.store_is_down = is_down
+        carried = asyncio.create_task(edge.commands.carry(wanted, 0))
+        await edge.sidecar.was_published.wait()
+        edge.held.settle(wanted.id, REPLY)
+
+        assert REPLY == await carried
+
+    asyncio.run(scenario())
+
+
+def test_a_command_whose_refusal_is_written_down_is_refused_at_once() -> None:
+    """A repeated request need not wait for what is known."""
+
+    async def scenario() -> None:
+        edge, wanted = Edge(), an_order()
+        refusal = Refusal(422, "key_reused", "reused")
+        promised = Promised(wanted.id, wanted.topic, msgspec.Raw(b"null"), "refused", refusal)
+        record = {"location": wanted.location, "changed_at": "2026-01-01T00:00:00Z", "commands": [promised]}
+        edge.sidecar.put(f"promise:{ORDER}", msgspec.json.encode(record))
+
+        with pytest.raises(Problem) as refused:
+            await edge.commands.carry(wanted, 0)
+        assert (422, "key_reused") == (refused.value.status, refused.value.kind)
 
     asyncio.run(scenario())

@@ -40,7 +40,20 @@ def test_the_same_key_gives_the_same_resource_and_each_part_of_it_counts() -> No
 
 def test_without_a_key_every_request_is_a_resource_of_its_own() -> None:
     """Two requests alike are two orders."""
-    assert ids.resource_id("/order/create", USER, None) != ids.resource_id("/order/create", USER, None)
+    made = [ids.resource_id("/order/create", USER, ids.made_key()) for _ in range(2)]
+
+    assert made[0] != made[1]
+
+
+def test_a_key_that_we_made_gives_a_uuid7_of_its_time_and_the_same_one_when_it_comes_back() -> None:
+    """Ids sort by time, and whoever was told to repeat with this key gets the same resource."""
+    before = time.time_ns() // 1_000_000
+    key = ids.made_key()
+    made = [uuid.UUID(ids.resource_id("/order/create", owner, key)) for owner in (USER, USER, "another")]
+
+    assert (7, uuid.RFC_4122) == (made[0].version, made[0].variant)
+    assert before <= made[0].int >> 80 <= time.time_ns() // 1_000_000
+    assert made[0] == made[1] != made[2]
 
 
 def test_the_order_of_fields_makes_no_other_command_but_a_value_does() -> None:

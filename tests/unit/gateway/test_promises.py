@@ -1,92 +1,227 @@
-"""A promise is kept until its reply is seen."""
+"""A promise is kept until its reply is seen: by this process, by the next one, by another replica."""
 
 import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
 from chassis.errors import SidecarAway
+from chassis.serve import background
 from gateway import promises as module
-from gateway.problems import Problem
-from gateway.promises import Command, Promises
-from tests.unit.gateway.fakes import FakeSidecar
+from gateway.command import Command
+from gateway.promise_records import Refusal
+from gateway.promises import NotPromised, Promises
+from tests.unit.gateway.fakes import FakeSidecar, until
 
-COMMAND = Command("c-1", "OrderCreateRequested", "/order/o-1", b'{"id": "c-1"}')
-OTHER_BODY = Command("c-2", "OrderCreateRequested", "/order/o-1", b'{"id": "c-2"}')
-REFUSAL = Problem(409, "email_taken", "taken")
+START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+COMMAND = Command("c-1", "OrderCreateRequested", "/order/o-1", b'{"id":"c-1"}')
+OTHER_BODY = Command("c-2", "OrderCreateRequested", "/order/o-1", b'{"id":"c-2"}')
+REFUSAL = Refusal(409, "email_taken", "taken")
+RECORD, PAGE = "promise:o-1", "promises:gateway-0:0"
 
 
-def test_the_command_is_published_again_until_it_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also when publishing fails in between."""
-    monkeypatch.setattr(module, "BACKOFF_SECONDS", (0.001,))
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No second of waiting is needed here."""
+    monkeypatch.setattr(module, "BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 0.002)
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
 
-    async def scenario() -> None:
-        sidecar = FakeSidecar()
+
+@asynccontextmanager
+async def replica(sidecar: FakeSidecar, pod_name: str = "gateway-0", minutes: int = 0) -> AsyncIterator[Promises]:
+    """One running replica, some minutes after the start."""
+    promises = Promises(sidecar, pod_name, lambda: START + timedelta(minutes=minutes))
+    async with background(promises.carry()):
+        await until(lambda: promises.resumed or sidecar.store_is_down)
+        yield promises
+
+
+def play(scenario: Callable[[FakeSidecar], Coroutine[Any, Any, None]]) -> FakeSidecar:
+    """Play one scenario."""
+    sidecar = FakeSidecar()
+    asyncio.run(scenario(sidecar))
+    return sidecar
+
+
+def test_the_command_is_published_again_until_it_is_answered() -> None:
+    """Also when publishing fails in between; then it is written down as kept and forgotten."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.publish_errors = [SidecarAway("away")]
-        promises = Promises(sidecar)
-        assert promises.make(COMMAND)
-        await sidecar.was_published.wait()
-        promises.settle("c-1", None)
-        await asyncio.gather(*promises._tasks)
+        async with replica(sidecar) as promises:
+            await promises.make(COMMAND)
+            await until(lambda: len(sidecar.published) >= 2)
+            promises.settle("c-1", None)
+            await until(lambda: not promises._open)
+            assert not promises.is_pending("c-1")
 
-        assert ("OrderCreateRequested", {"id": "c-1"}) == sidecar.published[0]
-        assert not promises.promised("/order/o-1")
+    sidecar = play(scenario)
 
-    asyncio.run(scenario())
-
-
-def test_a_refusal_is_what_whoever_asks_for_the_resource_gets() -> None:
-    """The same problem that the held caller would have got."""
-
-    async def scenario() -> None:
-        promises = Promises(FakeSidecar())
-        promises.make(COMMAND)
-        promises.settle("c-1", REFUSAL)
-
-        with pytest.raises(Problem) as told:
-            promises.promised("/order/o-1")
-        assert told.value is REFUSAL
-        await promises.close()
-
-    asyncio.run(scenario())
+    assert ("OrderCreateRequested", {"id": "c-1"}) == sidecar.published[0]
+    assert "kept" == sidecar.read(RECORD)["commands"][0]["outcome"]
 
 
-def test_another_command_refused_for_the_same_resource_hides_nothing() -> None:
-    """key_reused is said to its own caller only."""
+def test_a_promise_is_in_the_store_before_it_is_given() -> None:
+    """The record and the page that the next process reads."""
 
-    async def scenario() -> None:
-        promises = Promises(FakeSidecar())
-        promises.make(COMMAND)
-        promises.make(OTHER_BODY)
-        promises.settle("c-2", Problem(422, "key_reused", "reused"))
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
+            await promises.make(COMMAND)
+            assert "pending" == sidecar.read(RECORD)["commands"][0]["outcome"]
+            assert ["o-1"] == sidecar.read(PAGE)["ids"]
 
-        assert promises.promised("/order/o-1")
-        await promises.close()
+    play(scenario)
 
-    asyncio.run(scenario())
+
+@pytest.mark.parametrize("lost", ["nothing", "the page"])
+def test_the_next_process_goes_on_with_it(lost: str) -> None:
+    """It publishes at once, sees the reply and writes the refusal; without a page somebody has to ask first."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
+            await promises.make(COMMAND)
+        sidecar.published.clear()
+        if lost == "the page":
+            del sidecar.records[PAGE]
+        async with replica(sidecar, minutes=1) as promises:
+            if lost == "the page":
+                await promises.look("/order/o-1")
+            await until(lambda: bool(sidecar.published))
+            promises.settle("c-1", REFUSAL)
+            await until(lambda: not promises._open)
+            record = await promises.look("/order/o-1")
+            assert record is not None
+            assert REFUSAL == record.refusal
+
+    play(scenario)
+
+
+def test_another_replica_that_is_asked_goes_on_with_it_when_it_is_left_alone() -> None:
+    """Not at once: the one that promised it is at work."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
+            await promises.make(COMMAND)
+        other = FakeSidecar(sidecar.records)
+        async with replica(other, "gateway-1") as promises:
+            record = await promises.look("/order/o-1")
+            assert record is not None
+            assert ["c-1"] == [each.id for each in record.pending]
+            assert {} == promises._open
+        async with replica(other, "gateway-1", minutes=1) as promises:
+            await promises.look("/order/o-1")
+            await until(lambda: bool(other.published))
+            promises.settle("c-1", None)
+            await until(lambda: not promises._open)
+
+    sidecar = play(scenario)
+
+    assert "kept" == sidecar.read(RECORD)["commands"][0]["outcome"]
+
+
+def test_a_reply_that_comes_while_the_promise_is_written_is_not_lost() -> None:
+    """The outcome is written after it."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
+            sidecar.before_save = lambda _key: promises.settle("c-1", None)
+            await promises.make(COMMAND)
+            await until(lambda: not promises._open)
+
+    sidecar = play(scenario)
+
+    assert "kept" == sidecar.read(RECORD)["commands"][0]["outcome"]
+
+
+def test_each_command_of_a_resource_has_an_outcome_of_its_own() -> None:
+    """key_reused is said of one, and hides nothing of the other."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
+            await promises.make(COMMAND)
+            await promises.make(OTHER_BODY)
+            promises.settle("c-2", Refusal(422, "key_reused", "reused"))
+            await until(lambda: not promises._open["o-1"].outcomes)
+            record = await promises.look("/order/o-1")
+            assert record is not None
+            assert ["c-1"] == [each.id for each in record.pending]
+            assert promises.is_pending("c-1")
+
+    play(scenario)
+
+
+def test_an_outcome_is_written_when_the_store_is_back() -> None:
+    """Until then it is remembered."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
+            await promises.make(COMMAND)
+            sidecar.store_is_down = True
+            promises.settle("c-1", REFUSAL)
+            await asyncio.sleep(0.01)
+            sidecar.store_is_down = False
+            await until(lambda: not promises._open)
+
+    sidecar = play(scenario)
+
+    assert "refused" == sidecar.read(RECORD)["commands"][0]["outcome"]
+
+
+def test_nothing_is_promised_while_the_store_is_away() -> None:
+    """Nor before the promises of an earlier process are known."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        sidecar.store_is_down = True
+        async with replica(sidecar) as promises:
+            with pytest.raises(NotPromised, match="before the restart"):
+                await promises.make(COMMAND)
+            sidecar.store_is_down = False
+            await until(lambda: promises.resumed)
+            sidecar.store_is_down = True
+            with pytest.raises(NotPromised, match="down"):
+                await promises.make(COMMAND)
+            sidecar.store_is_down = False
+            await until(lambda: not promises._open)
+
+    sidecar = play(scenario)
+
+    assert {} == sidecar.records
+
+
+def test_open_promises_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a replica can carry are not promised."""
+    monkeypatch.setattr(module, "OPEN_MAX", 1)
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
+            await promises.make(COMMAND)
+            with pytest.raises(NotPromised, match="1 promises are open"):
+                await promises.make(Command("c-3", "T", "/order/o-3", b"{}"))
+
+    play(scenario)
+
+
+def test_a_promise_is_known_by_its_whole_location() -> None:
+    """Another kind of resource under the same id is another resource."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
+            await promises.make(COMMAND)
+            assert await promises.look("/user/o-1") is None
+            assert await promises.look("/order/o-2") is None
+
+    play(scenario)
 
 
 def test_a_reply_to_nobody_changes_nothing() -> None:
     """Most replies are for others."""
-    promises = Promises(FakeSidecar())
 
-    promises.settle("c-9", REFUSAL)
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
+            promises.settle("c-9", REFUSAL)
 
-    assert not promises.promised("/order/o-1")
-
-
-def test_the_oldest_refusal_is_forgotten_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Their memory is bounded."""
-    monkeypatch.setattr(module, "REFUSALS_MAX", 1)
-
-    async def scenario() -> None:
-        promises = Promises(FakeSidecar())
-        for number in range(2):
-            promises.make(Command(f"c-{number}", "T", f"/order/{number}", b"{}"))
-            promises.settle(f"c-{number}", REFUSAL)
-
-        assert not promises.promised("/order/0")
-        with pytest.raises(Problem):
-            promises.promised("/order/1")
-        await promises.close()
-
-    asyncio.run(scenario())
+    assert {} == play(scenario).records

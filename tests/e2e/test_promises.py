@@ -1,0 +1,75 @@
+"""202 is a promise that is written down: it outlives the gateway that gave it."""
+
+from collections import Counter
+
+import httpx
+import pytest
+
+from tests.e2e.shopper import TEA, Shopper
+
+ORDERS = 100
+
+
+@pytest.mark.parametrize("order_service", ["runs", "is stopped"])
+def test_100_accepted_orders_are_there_after_the_gateway_was_killed(shopper: Shopper, order_service: str) -> None:
+    """Each GET is right all the time: 202 or the order, never 404; in the end all of them are decided."""
+    shop, user_id = shopper.shop, shopper.register()["user_id"]
+    if order_service == "is stopped":
+        shop.stop_app("order")
+    answers = [shopper.order(user_id, prefer="respond-async") for _ in range(ORDERS)]
+    shop.kill("gateway")
+    shop.start_app("gateway")
+    locations = [answer.headers["location"] for answer in answers]
+    seen: Counter[int] = Counter()
+    until_up(shopper)
+
+    seen.update(shopper.http.get(location).status_code for location in locations)
+    if order_service == "is stopped":
+        assert {202: ORDERS} == seen
+        shop.start_app("order")
+
+    def all_made() -> bool:
+        statuses = [shopper.http.get(location).status_code for location in locations]
+        seen.update(statuses)
+        return set(statuses) == {200}
+
+    shopper.until(all_made, f"{ORDERS} orders")
+
+    assert {201, 202} >= {answer.status_code for answer in answers}
+    assert {200, 202} >= set(seen)
+    assert [TEA] == shopper.get(locations[0])["items"]
+    assert {"OrderNotPaid"} == {shopper.final(answer.json()["order_id"]) for answer in answers}
+    shop.wait_ready("gateway")
+    shop.wait_ready("order")
+
+
+def test_a_refusal_outlives_the_gateway_that_promised(shopper: Shopper) -> None:
+    """Whoever asks later gets the problem that the held caller would have got."""
+    shop, ann = shopper.shop, shopper.register()
+    shop.stop_app("user")
+    body = {"email": ann["email"], "name": "Not Ann"}
+    accepted = shopper.http.post("/user/register", json=body, headers={"prefer": "respond-async"})
+    shop.kill("gateway")
+    shop.start_app("gateway")
+    shop.start_app("user")
+    until_up(shopper)
+    location = accepted.headers["location"]
+    shopper.until(lambda: shopper.http.get(location).status_code != 202, "the refusal")
+
+    refused = shopper.http.get(location)
+    assert (202, 409) == (accepted.status_code, refused.status_code)
+    assert "urn:sidecart:problem:email_taken" == refused.json()["type"]
+    shop.wait_ready("gateway")
+    shop.wait_ready("user")
+
+
+def until_up(shopper: Shopper) -> None:
+    """Wait until the gateway answers at all."""
+
+    def answers() -> bool:
+        try:
+            return shopper.http.get("/healthz").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    shopper.until(answers, "the gateway to answer")

@@ -1,0 +1,105 @@
+"""The pages of open promises: written before a 202, read after a restart."""
+
+import asyncio
+
+import pytest
+
+from chassis.errors import SidecarAway
+from gateway import promise_index as module
+from gateway.promise_index import Full, PromiseIndex
+from tests.unit.gateway.fakes import FakeSidecar
+
+KEY = "promises:gateway-0:0"
+
+
+def test_what_was_added_is_read_after_a_restart_in_order() -> None:
+    """By the same pod name; another replica has pages of its own."""
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        index = PromiseIndex(sidecar, "gateway-0")
+        for resource in ("o-2", "o-1", "o-3"):
+            await index.add(resource)
+        assert ["o-2", "o-1", "o-3"] == await PromiseIndex(sidecar, "gateway-0").read()
+        assert [] == await PromiseIndex(sidecar, "gateway-1").read()
+
+    asyncio.run(scenario())
+
+
+def test_many_at_once_share_a_write() -> None:
+    """The first one writes; all that came meanwhile go with the next write."""
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        index = PromiseIndex(sidecar, "gateway-0")
+        await asyncio.gather(*(index.add(f"o-{number}") for number in range(50)))
+
+    asyncio.run(scenario())
+
+    assert 50 == len(sidecar.read(KEY)["ids"])
+    assert len(sidecar.saves) <= 2
+
+
+def test_a_discarded_id_is_gone_with_the_next_write() -> None:
+    """And its place is free again."""
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        index = PromiseIndex(sidecar, "gateway-0")
+        await index.add("o-1")
+        index.discard("o-1")
+        index.discard("o-1")
+        await index.add("o-2")
+
+    asyncio.run(scenario())
+
+    assert ["o-2"] == sidecar.read(KEY)["ids"]
+
+
+def test_an_id_that_is_there_costs_no_write() -> None:
+    """The same resource is promised once."""
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        index = PromiseIndex(sidecar, "gateway-0")
+        await index.add("o-1")
+        await index.add("o-1")
+
+    asyncio.run(scenario())
+
+    assert [KEY] == sidecar.saves
+
+
+def test_pages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full page is followed by the next one, the last one by a refusal."""
+    monkeypatch.setattr(module, "PAGE_IDS_MAX", 2)
+    monkeypatch.setattr(module, "PAGES_MAX", 2)
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        index = PromiseIndex(sidecar, "gateway-0")
+        for number in range(4):
+            await index.add(f"o-{number}")
+        with pytest.raises(Full):
+            await index.add("o-4")
+        assert 4 == len(await PromiseIndex(sidecar, "gateway-0").read())
+
+    asyncio.run(scenario())
+
+
+def test_a_store_that_is_away_is_the_callers_to_tell() -> None:
+    """Nothing is promised that is not written; the next write takes it along, if it is still wanted."""
+    sidecar = FakeSidecar()
+    sidecar.store_is_down = True
+
+    async def scenario() -> None:
+        index = PromiseIndex(sidecar, "gateway-0")
+        with pytest.raises(SidecarAway):
+            await index.add("o-1")
+        index.discard("o-1")
+        sidecar.store_is_down = False
+        await index.add("o-2")
+
+    asyncio.run(scenario())
+
+    assert ["o-2"] == sidecar.read(KEY)["ids"]
