@@ -12,6 +12,14 @@ from cli.project import App
 SHUTDOWN_SECONDS = 5
 """How long a sidecar may finish what it holds when it is stopped; what it does not finish is delivered again."""
 
+NAME_SECONDS = 15
+NAME_MARGIN_SECONDS = 5
+"""A sidecar is found for so long after it last wrote its name, and writes it again so long before that ends.
+
+With the defaults (5 and 1) a machine that is busy for a second is enough for reads to fail. An old name does no
+harm, for ports are kept over restarts.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
@@ -73,7 +81,13 @@ def write_name_resolution(config: Path, database: Path) -> None:
                     "nameResolution": {
                         "component": "sqlite",
                         "version": "v1",
-                        "configuration": {"connectionString": str(database), "updateInterval": "5s"},
+                        "configuration": {
+                            "connectionString": str(database),
+                            "updateInterval": f"{NAME_SECONDS}s",
+                            "timeout": f"{NAME_MARGIN_SECONDS}s",
+                            # Never: the hourly cleanup removes names that are fresh; their sidecars die (ADR 4).
+                            "cleanupInterval": "0s",
+                        },
                     }
                 },
             }
