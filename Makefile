@@ -5,7 +5,7 @@ PYTHON ?= python3
 SIDECART = $(PYTHON) ./sidecart
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test lint system-deps
+.PHONY: help run demo test test-full lint system-deps
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ demo: ## both flows, with every event as it passes (BROKER=redis|rabbitmq, WITHO
 
 test: ## all tests, end to end on each broker
 	@exec $(SIDECART) test
+
+test-full: ## the tests that take minutes: 20,000 requests made from the OpenAPI document
+	@exec $(SIDECART) test-full
 
 lint: ## ruff, mypy --strict, a reason beside each exception
 	@exec $(SIDECART) lint

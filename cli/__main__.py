@@ -42,6 +42,12 @@ def _parser() -> argparse.ArgumentParser:
     test = _add(commands, "test", _test, "run all tests, end to end on each broker (make test)")
     test.add_argument("--broker", choices=[*BROKERS, "all"], default="all", help="end to end on this one only")
     test.add_argument("--e2e-only", action="store_true", help="leave out unit, contracts and simulation")
+    _add(
+        commands,
+        "test-full",
+        _test_full,
+        "the tests that take minutes: 20,000 requests by Schemathesis (make test-full)",
+    )
     _add(commands, "lint", _lint, "ruff, mypy --strict, and a reason beside each exception (make lint)")
     _add(commands, "status", _status, "show the processes of the running shop")
     logs = _add(commands, "logs", _logs, "show what the processes print")
@@ -104,6 +110,12 @@ def _test(options: argparse.Namespace) -> int:
     from cli import checks
 
     return checks.test(options)
+
+
+def _test_full(options: argparse.Namespace) -> int:
+    from cli import checks
+
+    return checks.test_full(options)
 
 
 def _lint(options: argparse.Namespace) -> int:

@@ -20,6 +20,7 @@ from cli.servers import BROKERS
 
 FAST = ("tests/unit", "tests/contracts", "tests/simulation")
 E2E = "tests/e2e"
+FULL = "tests/full"
 PACKAGES = ("gateway", "services", "chassis", "cli", "tests", "bench")
 
 
@@ -49,6 +50,15 @@ def test(options: argparse.Namespace) -> int:
     if not options.e2e_only:
         outcomes.append(_pytest("unit, contracts, simulation", [path for path in FAST if (ROOT / path).exists()], {}))
     outcomes += [_pytest(f"e2e on {broker}", [E2E], {"BROKER": broker}) for broker in brokers]
+    return _report(outcomes, brokers)
+
+
+def test_full(options: argparse.Namespace) -> int:
+    """Run what takes minutes; 0 only if all of it ran and passed."""
+    return _report([_pytest("full", ["-s", FULL], {})], ["redis"])
+
+
+def _report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:
     print()
     for outcome in outcomes:
         note = "" if outcome.skipped == 0 else f", {outcome.skipped} SKIPPED"
