@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chassis.dead_letters import DeadLetters
 from chassis.errors import EventFault, WorldFault
 from chassis.events import CloudEvent, timestamp
+from chassis.protocol import BoundedHttp
 from chassis.settings import Settings
 from chassis.sidecar import HttpSidecar, connect
 
@@ -230,7 +231,8 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         host=settings.app_host,
         port=settings.app_port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedHttp,
+        ws="none",
         lifespan="on",
         access_log=False,
         log_level="warning",

@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 from cli.catalogue import SERVICES
 from cli.errors import Interrupted, LaunchError
@@ -83,6 +84,22 @@ def _add_servers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store", choices=STORES, default=os.environ.get("STORE", "redis"), help="(STORE; default redis)"
     )
+    parser.add_argument(
+        "--with",
+        dest="replaced",
+        type=_replacement,
+        action="append",
+        default=[],
+        metavar="APP=FOLDER",
+        help="run the program in this folder in place of ours; its dapr.yaml says how (user=examples/user-node)",
+    )
+
+
+def _replacement(text: str) -> tuple[str, Path]:
+    app_id, _, folder = text.partition("=")
+    if not app_id or not folder:
+        raise argparse.ArgumentTypeError(f"{text} is not APP=FOLDER, as in user=examples/user-node")
+    return app_id, Path(folder)
 
 
 def _port(text: str) -> int:

@@ -2,13 +2,16 @@
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from cli.errors import LaunchError
+
 ROOT = Path(__file__).resolve().parent.parent
+RUN_FILE = "dapr.yaml"
 HOME = ROOT / ".sidecart"
 """Data, logs and run file of the shop that `run` starts."""
 
@@ -30,7 +33,7 @@ class App:
     resources: tuple[Path, ...]
 
 
-def read_apps(path: Path = ROOT / "dapr.yaml") -> dict[str, App]:
+def read_apps(path: Path = ROOT / RUN_FILE) -> dict[str, App]:
     """Read the Multi-App Run file: `common` under each app's own values, paths relative to the file."""
     document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {entry["appID"]: _app(document["common"] | entry, path.parent) for entry in document["apps"]}
@@ -49,6 +52,29 @@ def _app(entry: dict[str, Any], base: Path) -> App:
         log_level=entry["logLevel"],
         config=(base / entry["configFilePath"]).resolve(),
         resources=tuple((base / folder).resolve() for folder in entry["resourcesPaths"]),
+    )
+
+
+def replaced(ours: App, folder: Path) -> App:
+    """Our app with another program: the one that a run file in `folder` starts under the same app-id.
+
+    What the sidecar is told stays ours. Raises LaunchError if the folder has no such program.
+    """
+    file = folder / RUN_FILE
+    try:
+        entries = yaml.safe_load(file.read_text(encoding="utf-8"))["apps"]
+        found = {str(entry["appID"]): entry for entry in entries}
+        entry = found[ours.app_id]
+        command, env = [str(word) for word in entry["command"]], dict(entry.get("env", {}))
+    except OSError as error:
+        raise LaunchError(f"{file} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, LookupError, TypeError) as error:
+        raise LaunchError(f"{file} is no run file of an app `{ours.app_id}` with a command") from error
+    return replace(
+        ours,
+        folder=(folder / entry.get("appDirPath", ".")).resolve(),
+        command=tuple(command),
+        env={name: str(value) for name, value in env.items()},
     )
 
 

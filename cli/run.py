@@ -42,6 +42,7 @@ def shop_options(
         port=port,
         folder=folder,
         without=without,
+        replaced=dict(options.replaced),
         redis_host=os.environ.get("REDIS_HOST"),
         amqp_url=os.environ.get("AMQP_URL"),
     )

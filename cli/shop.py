@@ -1,5 +1,6 @@
 """The whole shop: servers, mail catcher, sidecars and apps, brought up in order and taken down without a trace."""
 
+import re
 import secrets
 import sys
 import time
@@ -19,7 +20,7 @@ from cli.errors import LaunchError
 from cli.patience import Patience
 from cli.ports import free_port, is_free, is_listening
 from cli.processes import Processes
-from cli.project import ROOT, App, read_apps, resource_folders
+from cli.project import ROOT, App, read_apps, replaced, resource_folders
 from cli.servers import BROKERS, STORES, Server
 from cli.sidecar import Sidecar
 
@@ -44,6 +45,8 @@ class Options:
     without: frozenset[str] = frozenset()
     resources: tuple[Path, ...] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
+    replaced: Mapping[str, Path] = field(default_factory=dict)
+    """By app-id the folder of a program that takes the place of ours; its dapr.yaml says how it is started."""
     redis_host: str | None = None
     amqp_url: str | None = None
 
@@ -67,7 +70,7 @@ class Shop:
         self.tokens = {name: secrets.token_urlsafe(24) for name in ("APP_API_TOKEN", "DAPR_API_TOKEN")}
         self.ports: dict[str, int] = {}
         self.broker_address = ""
-        self._apps = read_apps()
+        self._apps = apps_with(options.replaced)
         self._processes = Processes(self.logs)
         self._servers: dict[str, str] = {}
         self._sidecars: dict[str, Sidecar] = {}
@@ -193,15 +196,15 @@ class Shop:
         self._processes.start(MAIL_CATCHER, words, env=plain_environment(), cwd=ROOT)
 
     def start_app(self, app_id: str) -> None:
-        """Start an app next to its sidecar; does not wait."""
-        app = self._apps[app_id]
+        """Start an app, or a further gateway by its pod name, next to its sidecar; does not wait."""
+        app = self._apps[app_of(app_id)]
         env = {
             **plain_environment(),
             "PYTHONUNBUFFERED": "1",
             **self.tokens,
             "APP_PORT": str(self.ports[app_id]),
             "DAPR_HTTP_PORT": str(self.sidecar_port(app_id)),
-            "POD_NAME": POD_NAME,
+            "POD_NAME": pod_name_of(app_id),
             "SMTP_URL": f"smtp://127.0.0.1:{self.ports['mail-smtp']}",
             **app.env,
             **self.options.env,
@@ -209,7 +212,16 @@ class Shop:
         self._processes.start(app_id, app.command, env=env, cwd=app.folder)
 
     def _start_sidecar(self, app_id: str) -> None:
-        self.start_sidecar_for(app_id, self.ports[app_id])
+        self.start_sidecar_for(app_id, self.ports[app_id], pod_name=pod_name_of(app_id))
+
+    def add_gateway(self, pod_name: str) -> str:
+        """Start a further gateway under a pod name (gateway-1, ...), wait until it is ready, return its address."""
+        assert app_of(pod_name) == GATEWAY, f"{pod_name} is no pod name of a gateway"
+        self.ports.setdefault(pod_name, free_port())
+        self.start_pair(pod_name)
+        self.wait_ready(pod_name)
+        self._wait_for_subscriptions(pod_name)
+        return f"http://127.0.0.1:{self.ports[pod_name]}"
 
     def start_sidecar_for(
         self,
@@ -221,10 +233,10 @@ class Shop:
         env: Mapping[str, str] | None = None,
     ) -> Sidecar:
         """Start a sidecar for an app of the shop or for a stranger to it (a tap); ports are kept over restarts."""
-        app = self._apps.get(app_id, self._apps[GATEWAY])
+        app = self._apps.get(app_of(app_id), self._apps[GATEWAY])
         known = self._sidecars.get(app_id)
         if known is None or known.app_port != app_port:
-            known = Sidecar(app_id, free_port(), free_port(), free_port(), app_port)
+            known = Sidecar(app_of(app_id), free_port(), free_port(), free_port(), app_port)
             self._sidecars[app_id] = known
         name = f"{app_id}-sidecar"
         self.ports[name] = known.http_port
@@ -270,8 +282,8 @@ class Shop:
         )
         self.report(f"ready in {time.monotonic() - started:.1f} s")
 
-    def _wait_for_subscriptions(self) -> None:
-        wanted = subscriptions(POD_NAME, self.options.without)
+    def _wait_for_subscriptions(self, pod_name: str = POD_NAME) -> None:
+        wanted = subscriptions(pod_name, self.options.without)
         broker = BROKERS[self.options.broker]
 
         def all_known() -> bool:
@@ -337,7 +349,7 @@ class Shop:
         ours = [f"{app_id}-sidecar" for app_id in self._sidecars]
         servers = [server for server in (*BROKERS.values(), *STORES.values()) if names & set(server.names)]
         groups: list[tuple[list[str], float]] = [
-            ([GATEWAY], APP_STOP_SECONDS),
+            ([name for name in names if app_of(name) == GATEWAY], APP_STOP_SECONDS),
             (ours, SIDECAR_STOP_SECONDS),
             ([*SERVICES, MAIL_CATCHER], APP_STOP_SECONDS),
             *(([name], server.stop_seconds) for server in servers for name in server.names),
@@ -346,6 +358,26 @@ class Shop:
             for name in self._processes.stop(group, seconds):
                 self.report(f"{name} did not stop within {seconds:.0f} s and was killed")
         assert not self.processes, f"left running: {', '.join(self.processes)}"
+
+
+def app_of(name: str) -> str:
+    """The app-id of a process: its name, but that a further gateway goes by its pod name."""
+    return GATEWAY if re.fullmatch(rf"{GATEWAY}-\d+", name) else name
+
+
+def pod_name_of(name: str) -> str:
+    """The pod name of a process: its own if it is a further gateway."""
+    return POD_NAME if app_of(name) == name else name
+
+
+def apps_with(replaced_by: Mapping[str, Path]) -> dict[str, App]:
+    """The apps of dapr.yaml, some of them with the program of another folder; raise LaunchError for what is none."""
+    apps = read_apps()
+    for app_id, folder in replaced_by.items():
+        if app_id not in apps:
+            raise LaunchError(f"there is no app {app_id}: choose from {', '.join(apps)}")
+        apps[app_id] = replaced(apps[app_id], folder)
+    return apps
 
 
 def get(port: int, path: str, token: str = "", timeout_seconds: float = 3.0) -> tuple[int, str]:

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import PlainTextResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from chassis import settings
@@ -58,7 +59,7 @@ def gateway(config: settings.Settings, pod_name: str) -> ASGIApp:
             async with background(readiness.wait()), background(promises.carry()):
                 yield
 
-    app = FastAPI(title="Sidecart", version="1", lifespan=lifespan, redoc_url=None)
+    app = FastAPI(title="Sidecart", version="1", lifespan=lifespan, redoc_url=None, redirect_slashes=False)
     openapi.document(app)
     _problems(app)
     _health(app)
@@ -145,6 +146,10 @@ def _problems(app: FastAPI) -> None:
         if raised.status_code == 404:
             return not_found(request.url.path[:200]).response(request)
         return Problem(raised.status_code, "http", str(raised.detail)).response(request)
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, _raised: ClientDisconnect) -> Response:
+        return Problem(400, "incomplete", "the connection was closed before the body was there").response(request)
 
     @app.exception_handler(Exception)
     async def bug(request: Request, raised: Exception) -> Response:

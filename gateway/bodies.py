@@ -35,7 +35,7 @@ def _printable(text: str) -> str:
 def _address(text: str) -> str:
     """Return the address as every mail server takes it: ASCII, an international domain in its xn-- form."""
     try:
-        checked = validate_email(text, check_deliverability=False, allow_smtputf8=False)
+        checked = validate_email(text, check_deliverability=False, allow_smtputf8=False, strict=True)
     except EmailNotValidError as error:
         raise ValueError(str(error)) from error
     return checked.ascii_email or checked.normalized
@@ -90,7 +90,8 @@ class OrderBody(Strict):
 
 async def read(request: Request, kind: type[B]) -> B:
     """Read and check the body of one request; raise Problem 400, 413, 415 or 422."""
-    _check_type(request.headers.get("content-type", ""))
+    _check_type(request.headers.get("content-type", ""), request.headers.get("content-encoding", "identity"))
+    _check_announced(request.headers.get("content-length", ""))
     body = await _bytes(request)
     try:
         value: Any = from_json(body, allow_inf_nan=False)
@@ -102,12 +103,24 @@ async def read(request: Request, kind: type[B]) -> B:
         raise Problem(422, "invalid", "the body is not valid; see errors", errors=_errors(error)) from error
 
 
-def _check_type(header: str) -> None:
+def _check_type(header: str, encoding: str) -> None:
     parsed = Message()
     parsed["content-type"] = header
     charset = parsed.get_param("charset", "utf-8")
     if parsed.get_content_type() != "application/json" or str(charset).lower() not in ("utf-8", "utf8"):
         raise Problem(415, "unsupported_media_type", "send content-type: application/json, in UTF-8")
+    if encoding.strip().lower() != "identity":
+        raise Problem(415, "unsupported_media_type", "send the body without a content-encoding")
+
+
+def _check_announced(length: str) -> None:
+    """Refuse at once what would not even be drained: a caller that asks first (Expect) need not send it."""
+    if length.isascii() and length.isdigit() and int(length[:20]) > DRAIN_BYTES_MAX:
+        raise _too_large()
+
+
+def _too_large() -> Problem:
+    return Problem(413, "too_large", f"the body may have {BODY_BYTES_MAX} bytes", headers={"Connection": "close"})
 
 
 async def _bytes(request: Request) -> bytes:
@@ -119,7 +132,7 @@ async def _bytes(request: Request) -> bytes:
         elif size > DRAIN_BYTES_MAX:
             break
     if size > BODY_BYTES_MAX:
-        raise Problem(413, "too_large", f"the body may have {BODY_BYTES_MAX} bytes", headers={"Connection": "close"})
+        raise _too_large()
     return b"".join(chunks)
 
 

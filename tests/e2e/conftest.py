@@ -1,4 +1,7 @@
-"""One shop and one tap for the whole suite, on the broker that BROKER names; only its YAML folder differs."""
+"""One shop and one tap for the whole suite, on the broker that BROKER names; only its YAML folder differs.
+
+WITH=user=examples/user-node runs the suite on a shop in which that program takes the place of ours.
+"""
 
 import os
 from collections.abc import Iterator
@@ -6,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from cli.project import ROOT
 from cli.servers import BROKERS
 from cli.shop import Options, Shop
 from cli.tap import Tap
@@ -19,16 +23,27 @@ def broker() -> str:
     return name
 
 
+def replaced() -> dict[str, Path]:
+    """The programs of others in this run, by app-id."""
+    pairs = (pair.partition("=") for pair in os.environ.get("WITH", "").split())
+    return {app_id: ROOT / folder for app_id, _, folder in pairs}
+
+
 def options(folder: Path) -> Options:
     """A shop in a folder of its own; a broker that was given is used."""
     return Options(
-        broker(), folder=folder, redis_host=os.environ.get("REDIS_HOST"), amqp_url=os.environ.get("AMQP_URL")
+        broker(),
+        folder=folder,
+        replaced=replaced(),
+        redis_host=os.environ.get("REDIS_HOST"),
+        amqp_url=os.environ.get("AMQP_URL"),
     )
 
 
 def pytest_report_header() -> str:
-    """Say which broker this run is on."""
-    return f"broker: {broker()} (components/brokers/{broker()})"
+    """Say which broker this run is on, and whose programs."""
+    others = "".join(f", {app_id} from {folder.relative_to(ROOT)}" for app_id, folder in replaced().items())
+    return f"broker: {broker()} (components/brokers/{broker()}){others}"
 
 
 @pytest.fixture(scope="session")

@@ -1,13 +1,17 @@
 """dapr.yaml, components/ and the launcher agree with each other."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from cli.__main__ import main
 from cli.catalogue import APPS
+from cli.errors import LaunchError
 from cli.project import ROOT, read_apps, resource_folders
 from cli.servers import BROKERS, STORES
+from cli.shop import app_of, apps_with, pod_name_of
 
 COMPONENTS = ROOT / "components"
 
@@ -113,3 +117,76 @@ def test_declarations_on_one_broker_agree() -> None:
     ]
 
     assert len(set(found)) == 1
+
+
+FOREIGN = """\
+version: 1
+apps:
+  - appID: other
+    command: ["other"]
+  - appID: user
+    appDirPath: program
+    appPort: 1
+    command: ["node", "main.js"]
+    env: {PATIENCE: 5}
+"""
+
+
+def test_a_foreign_program_takes_the_place_of_ours(tmp_path: Path) -> None:
+    """Its own folder, command and environment; what the sidecar is told stays ours, and so do the other apps."""
+    (tmp_path / "dapr.yaml").write_text(FOREIGN)
+
+    apps = apps_with({"user": tmp_path})
+
+    user, ours = apps["user"], read_apps()["user"]
+    assert (tmp_path / "program", ("node", "main.js"), {"PATIENCE": "5"}) == (user.folder, user.command, user.env)
+    assert (ours.health_path, ours.config, ours.resources) == (user.health_path, user.config, user.resources)
+    assert read_apps()["order"] == apps["order"]
+
+
+@pytest.mark.parametrize(
+    ("app_id", "text", "said"),
+    [
+        ("users", FOREIGN, "there is no app users: choose from gateway, user"),
+        ("user", None, "cannot be read"),
+        ("order", FOREIGN, "no run file of an app `order`"),
+        ("user", "apps: [{appID: user}]", "no run file of an app `user` with a command"),
+        ("user", "apps: 5", "no run file"),
+        ("user", "[", "no run file"),
+        ("user", "", "no run file"),
+    ],
+)
+def test_a_foreign_program_that_is_none_is_said_in_one_line(
+    tmp_path: Path, app_id: str, text: str | None, said: str
+) -> None:
+    """With the file to look at; nothing is started."""
+    if text is not None:
+        (tmp_path / "dapr.yaml").write_text(text)
+
+    with pytest.raises(LaunchError, match=said) as raised:
+        apps_with({app_id: tmp_path})
+
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("value", ["user", "=folder", "user="])
+def test_what_is_no_replacement_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """With the form that it should have."""
+    with pytest.raises(SystemExit):
+        main(["run", "--with", value])
+
+    assert f"{value} is not APP=FOLDER" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("process", "app_id", "pod_name"),
+    [
+        ("gateway", "gateway", "gateway-0"),
+        ("gateway-1", "gateway", "gateway-1"),
+        ("gateway-sidecar", "gateway-sidecar", "gateway-0"),
+        ("order", "order", "gateway-0"),
+    ],
+)
+def test_a_further_gateway_goes_by_its_pod_name(process: str, app_id: str, pod_name: str) -> None:
+    """All gateways have one app-id, and each has a consumer group of its own."""
+    assert (app_id, pod_name) == (app_of(process), pod_name_of(process))

@@ -1,0 +1,181 @@
+"""Whatever an event holds, and whenever it comes: a dead letter, or the right thing and nothing twice."""
+
+import copy
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from cli.catalogue import GATEWAY, TOPICS
+from cli.shop import Shop
+from tests.contracts.validate import examples
+from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
+
+READERS = [(app_id, topic) for topic, way in TOPICS.items() for app_id in way.consumers if app_id != GATEWAY]
+MIB = 1024 * 1024
+
+
+def fresh(topic: str, **data: Any) -> dict[str, Any]:
+    """An example of a topic's event under an id of its own, with some of its data changed."""
+    event: dict[str, Any] = copy.deepcopy(next(iter(examples(topic).values())))
+    return event | {"id": str(uuid.uuid4()), "correlationid": str(uuid.uuid4()), "data": event["data"] | data}
+
+
+def malformed(topic: str) -> Iterator[tuple[str, bytes]]:
+    """What is wrong, and a body that has it; each with an id of its own, if it has one at all."""
+
+    def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
+        event = fresh(topic)
+        change(event)
+        return json.dumps(event).encode()
+
+    stamp = uuid.uuid4().hex.encode()  # the letter of a body without an id is named by its bytes
+    yield "no JSON", b"<event " + stamp
+    yield "not UTF-8", b'{"id": "\xff\xfe", "x": "' + stamp + b'"}'
+    yield "no object", b'["' + stamp + b'"]'
+    yield "nested too deep", b"[" * 50_000 + stamp
+    yield "NaN", b'{"id": NaN, "x": "' + stamp + b'"}'
+    yield "no id", changed(lambda event: (event.pop("id"), event.update(x=stamp.decode())))
+    yield "an id that is none", changed(lambda event: event.update(id=f"../{stamp.decode()}"))
+    yield "no correlationid", changed(lambda event: event.pop("correlationid"))
+    yield "a correlationid that is none", changed(lambda event: event.update(correlationid=7))
+    yield "another type", changed(lambda event: event.update(type="Probe-tap"))
+    yield "no type", changed(lambda event: event.pop("type"))
+    yield "no data", changed(lambda event: event.pop("data"))
+    yield "data null", changed(lambda event: event.update(data=None))
+    yield "data text", changed(lambda event: event.update(data="x"))
+    yield "data empty", changed(lambda event: event.update(data={}))
+    yield "data not of this world", changed(lambda event: event.update(data=dict.fromkeys(event["data"], -1)))
+    yield "data true", changed(lambda event: event.update(data=dict.fromkeys(event["data"], True)))
+    yield "more than a MiB", changed(lambda event: event.update(data=event["data"] | {"x": "x" * MIB}))
+
+
+def routes(shop: Shop, app_id: str) -> dict[str, str]:
+    """Where an app wants its events, by topic; asked as its sidecar asks."""
+    headers = {"dapr-api-token": shop.tokens["APP_API_TOKEN"]}
+    answer = httpx.get(f"http://127.0.0.1:{shop.app_port(app_id)}/dapr/subscribe", headers=headers, trust_env=False)
+    return {each["topic"]: each["route"] for each in answer.raise_for_status().json()}
+
+
+@pytest.mark.parametrize(("app_id", "topic"), READERS)
+def test_a_malformed_event_is_answered_200_and_is_one_dead_letter(shopper: Shopper, app_id: str, topic: str) -> None:
+    """Brought as the sidecar brings it, twice each: never a retry, one letter, and nothing comes of it."""
+    shop = shopper.shop
+    url = f"http://127.0.0.1:{shop.app_port(app_id)}{routes(shop, app_id)[topic]}"
+    headers = {"dapr-api-token": shop.tokens["APP_API_TOKEN"], "content-type": "application/cloudevents+json"}
+    before = all_letters(shopper, app_id)
+    bodies = list(malformed(topic))
+    with httpx.Client(trust_env=False, timeout=60, headers=headers) as http:
+        answers = {what: {http.post(url, content=body).status_code for _ in range(2)} for what, body in bodies}
+    new = [letter_id for letter_id in all_letters(shopper, app_id) if letter_id not in before]
+
+    assert {what: {200} for what, _ in bodies} == answers
+    assert len(bodies) == len(set(new)) == len(new)
+    letters = [shopper.state(app_id, f"dead:{letter_id}").json() for letter_id in new]
+    assert {topic} == {letter["topic"] for letter in letters}
+    assert all(letter["reason"] for letter in letters)
+    shopper.register()  # what comes after them did pass
+    sent = b"".join(body for _, body in bodies).decode(errors="replace")
+    assert [] == [one.event for one in shopper.tap.seen if one.event["correlationid"] in sent]
+
+
+def all_letters(shopper: Shopper, app_id: str) -> list[str]:
+    """The ids on all pages of an app's index."""
+    ids: list[str] = []
+    number = 0
+    while (page := shopper.state(app_id, f"dead-index:{number}")).status_code == 200:
+        ids += page.json()["ids"]
+        number += 1
+    return ids
+
+
+@pytest.mark.parametrize(("app_id", "topic"), READERS)
+def test_a_malformed_event_from_the_broker_holds_nothing_up(shopper: Shopper, app_id: str, topic: str) -> None:
+    """One dead letter with its reason at each service that reads the topic."""
+    event = fresh(topic) | {"data": {"wrong": True}}
+
+    publish(shopper, event)
+    key = f"dead:{event['id']}"
+    shopper.until(lambda: shopper.state(app_id, key).status_code == 200, f"the dead letter of {app_id}")
+
+    letter = shopper.state(app_id, key).json()
+    assert (topic, True) == (letter["topic"], "malformed data" in letter["reason"])
+    assert event["id"] == json.loads(letter["event"])["id"]
+
+
+def test_what_a_service_does_not_know_it_ignores(shopper: Shopper) -> None:
+    """Fields that a later version may add, in the envelope and in the data, change nothing."""
+    user_id, email = str(uuid.uuid4()), new_address()
+    event = fresh("UserCreateRequested", user_id=user_id, email=email, later={"a": [1]}) | {
+        "subject": user_id,
+        "laterx": "y",
+    }
+
+    publish(shopper, event)
+
+    created = shopper.event("UserCreated", user_id)
+    assert {"user_id": user_id, "email": email, "name": event["data"]["name"]} == created["data"]
+    assert 204 == shopper.state("user", f"dead:{event['id']}").status_code
+
+
+def test_money_that_comes_before_its_user_waits_for_him(shopper: Shopper) -> None:
+    """A deposit and a payment before UserCreated: the account opens with them, and is announced once he is there."""
+    user_id, deposit_id, order_id = (str(uuid.uuid4()) for _ in range(3))
+    publish(shopper, fresh("AccountDepositRequested", user_id=user_id, deposit_id=deposit_id, amount_cents=1_000))
+    assert 1_000 == shopper.event("AccountDeposited", deposit_id)["data"]["balance_cents"]
+    pay_before = "2999-01-01T00:00:00.000Z"
+    asked = fresh("OrderPaymentRequested", user_id=user_id, order_id=order_id, amount_cents=400, pay_before=pay_before)
+    publish(shopper, asked)
+    shopper.event("OrderPaymentCreated", order_id)  # Order never placed it: its dead letter, not Billing's
+
+    assert "BillingAccountCreated" not in shopper.passed(user_id)
+    publish(shopper, fresh("UserCreated", user_id=user_id, email=new_address()) | {"subject": user_id})
+    shopper.event("BillingAccountCreated", user_id)
+    assert 600 == shopper.balance(user_id)
+
+
+def test_a_payment_that_comes_too_late_takes_nothing(shopper: Shopper) -> None:
+    """After pay_before the answer is a refusal, whatever money is there."""
+    user = shopper.register()
+    shopper.deposit(user["user_id"], 1_000)
+    order_id = str(uuid.uuid4())
+    late = {"user_id": user["user_id"], "order_id": order_id, "pay_before": "2001-01-01T00:00:00.000Z"}
+    publish(shopper, fresh("OrderPaymentRequested", amount_cents=1, **late))
+
+    assert "too_late" == shopper.event("OrderPaymentFailed", order_id)["data"]["reason"]
+    assert 1_000 == shopper.balance(user["user_id"])
+
+
+def test_news_that_comes_before_the_address_is_written_when_it_is_there(shopper: Shopper) -> None:
+    """OrderPaid, twice, then OrderCreated, then UserCreated: one mail."""
+    user_id, order_id, email = str(uuid.uuid4()), str(uuid.uuid4()), new_address()
+    order = {"user_id": user_id, "order_id": order_id, "items": [TEA], "amount_cents": TEA_CENTS}
+    paid = fresh("OrderPaid", **order) | {"subject": order_id}
+    for event in (paid, paid, fresh("OrderCreated", **order) | {"subject": order_id}):
+        publish(shopper, event)
+    shopper.until(lambda: shopper.state("notification", f"order:{order_id}").status_code == 200, "the order's data")
+    assert "EmailRequested" not in shopper.passed(order_id)
+
+    publish(shopper, fresh("UserCreated", user_id=user_id, email=email) | {"subject": user_id})
+    publish(shopper, paid)
+
+    (mail,) = shopper.wait_for_mails(email, 1)
+    assert order_id in mail["text"]
+    shopper.until(
+        lambda: bool(shopper.state("notification", f"notification:{order_id}").json()["sent_at"]),
+        "the note of the mail",
+    )
+    publish(shopper, fresh("OrderPaid", **order) | {"subject": order_id})
+    shopper.until(lambda: shopper.passed(order_id).count("EmailRequested") >= 2, "the mail to be asked for again")
+    marker = shopper.register()
+    shopper.order(marker["user_id"])
+    shopper.wait_for_mails(marker["email"], 1)
+    assert 1 == len(shopper.mails(email))
+
+
+def publish(shopper: Shopper, event: dict[str, Any]) -> None:
+    """Publish an event as somebody of the shop would."""
+    assert 204 == shopper.tap.publish(event["type"], json.dumps(event | {"source": "stranger"}).encode())

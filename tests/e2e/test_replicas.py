@@ -1,0 +1,107 @@
+"""Two gateways: whichever is asked, the answer is the same, and a promise outlives the one that gave it."""
+
+import asyncio
+import uuid
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from cli.shop import Shop
+from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
+from tests.e2e.test_promises import until_up
+
+OTHER = "gateway-1"
+AT_ONCE = 40
+
+
+@pytest.fixture(scope="module")
+def other(shop: Shop) -> Iterator[httpx.Client]:
+    """A client of a second gateway."""
+    url = shop.add_gateway(OTHER)
+    try:
+        with httpx.Client(base_url=url, timeout=SECONDS, trust_env=False) as http:
+            yield http
+    finally:
+        shop.stop_pair(OTHER)
+
+
+def test_each_gateway_answers_what_it_holds(shopper: Shopper, other: httpx.Client) -> None:
+    """Every reply goes to both; each request is answered 201 by the gateway that it was sent to."""
+    user_id = shopper.register()["user_id"]
+
+    async def crowd() -> list[httpx.Response]:
+        async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as http:
+            urls = [shopper.shop.url, str(other.base_url)] * AT_ONCE
+            body, headers = {"user_id": user_id, "items": [TEA]}, {"prefer": "wait=30"}
+            return await asyncio.gather(
+                *(http.post(f"{url.rstrip('/')}/order/create", json=body, headers=headers) for url in urls)
+            )
+
+    answers = asyncio.run(crowd())
+
+    assert {201} == {answer.status_code for answer in answers}
+    assert 2 * AT_ONCE == len({answer.json()["order_id"] for answer in answers})
+
+
+def test_one_key_at_both_gateways_is_one_order(shopper: Shopper, other: httpx.Client) -> None:
+    """The same resource and the same answer, at once and later; money is taken once."""
+    user_id = shopper.register()["user_id"]
+    shopper.deposit(user_id, 5_000)
+    body, headers = {"user_id": user_id, "items": [TEA]}, {"idempotency-key": uuid.uuid4().hex}
+
+    answers = [http.post("/order/create", json=body, headers=headers) for http in (shopper.http, other) * 3]
+
+    assert {(201, answers[0].text)} == {(answer.status_code, answer.text) for answer in answers}
+    assert "OrderPaid" == shopper.final(answers[0].json()["order_id"])
+    assert "OrderPaid" == shopper.final(shopper.order(user_id).json()["order_id"])  # after all the repetitions
+    assert 5_000 - 2 * TEA_CENTS == shopper.balance(user_id)
+
+
+def test_another_gateway_keeps_what_one_promised_and_did_not_live_to_keep(
+    shopper: Shopper, other: httpx.Client
+) -> None:
+    """Asked of the other one: 202 while the service is stopped, then the order; the first stays dead meanwhile."""
+    shop, user_id = shopper.shop, shopper.register()["user_id"]
+    shop.stop_app("order")
+    accepted = shopper.order(user_id, prefer="respond-async")
+    location = accepted.headers["location"]
+    shop.kill("gateway")
+    try:
+        meanwhile = other.get(location)
+        repeated = other.post(
+            "/order/create",
+            json={"user_id": user_id, "items": [TEA]},
+            headers={"prefer": "respond-async", "idempotency-key": uuid.uuid4().hex},
+        )
+        shop.start_app("order")
+        shopper.until(lambda: other.get(location).status_code == 200, "the order at the other gateway")
+    finally:
+        shop.start_app("gateway")
+    until_up(shopper)
+    shop.wait_ready("gateway")
+    shop.wait_ready("order")
+
+    assert (202, 202) == (accepted.status_code, meanwhile.status_code)
+    assert accepted.json()["order_id"] == meanwhile.json()["order_id"]
+    assert 202 == repeated.status_code
+    assert "OrderNotPaid" == shopper.final(accepted.json()["order_id"])
+    assert shopper.get(location) == other.get(location).json()
+
+
+def test_a_refusal_is_read_at_another_gateway(shopper: Shopper, other: httpx.Client) -> None:
+    """The problem that the held caller would have got, from the one that did not hold him."""
+    ann = shopper.register()
+    shopper.shop.stop_app("user")
+    accepted = shopper.http.post(
+        "/user/register", json={"email": ann["email"], "name": "Not Ann"}, headers={"prefer": "wait=0"}
+    )
+    location = accepted.headers["location"]
+    meanwhile = other.get(location)
+    shopper.shop.start_app("user")
+    shopper.shop.wait_ready("user")
+    shopper.until(lambda: other.get(location).status_code != 202, "the refusal")
+
+    refused = other.get(location)
+    assert (202, 202, 409) == (accepted.status_code, meanwhile.status_code, refused.status_code)
+    assert "urn:sidecart:problem:email_taken" == refused.json()["type"]

@@ -1,0 +1,132 @@
+"""The head of a request has a limit, and what is no HTTP is answered as a problem: on a real socket."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from chassis.protocol import HEAD_BYTES_MAX
+from chassis.serve import server_config
+from chassis.settings import Settings
+from cli.ports import free_port
+from tests.unit.gateway.fakes import until
+
+HOST = b"host: x\r\n"
+SECONDS_MAX = 20
+
+
+async def echo(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with the size of the body."""
+    if scope["type"] == "lifespan":
+        for _ in range(2):
+            await send({"type": f"{(await receive())['type']}.complete"})
+        return
+    size, more = 0, True
+    while more:
+        message = await receive()
+        size += len(message.get("body", b""))
+        more = message.get("more_body", False)
+    await send(
+        {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"%d" % len(b"%d" % size))]}
+    )
+    await send({"type": "http.response.body", "body": b"%d" % size})
+
+
+@asynccontextmanager
+async def serving() -> AsyncIterator[int]:
+    """Serve as every app is served; gives the port."""
+    port = free_port()
+    server = uvicorn.Server(server_config(echo, Settings("127.0.0.1", port, 1, "a", "b")))
+    task = asyncio.create_task(server._serve())  # serve() would take over the signals of the test run
+    try:
+        await until(lambda: server.started)
+        yield port
+    finally:
+        server.should_exit = True
+        await task
+
+
+async def ask(port: int, sent: bytes) -> tuple[int, bytes]:
+    """Send the bytes and return the status and the body."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(sent)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+        return int(head.split()[1]), await reader.readexactly(length)
+    finally:
+        writer.close()
+
+
+def answer_to(sent: bytes) -> tuple[int, bytes]:
+    """Serve, ask once, stop."""
+
+    async def play() -> tuple[int, bytes]:
+        async with asyncio.timeout(SECONDS_MAX), serving() as port:
+            return await ask(port, sent)
+
+    return asyncio.run(play())
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        b"garbage\r\n\r\n",
+        b"FOO / HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET / HTTP/3.0\r\n" + HOST + b"\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\n" + HOST + b"\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b"x: a\x00b\r\n\r\n",
+        b"GET / HTTP/1.1\r\n" + HOST + b"x: a\r\n folded\r\n\r\n",
+        b"POST / HTTP/1.1\r\n" + HOST + b"content-length: -1\r\n\r\n",
+        b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 1\r\ncontent-length: 2\r\n\r\nab",
+        b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        b"POST / HTTP/1.1\r\n" + HOST + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
+    ],
+)
+def test_what_is_no_http_is_a_problem(request_bytes: bytes) -> None:
+    """400, with a type and a trace id like any other problem."""
+    status, body = answer_to(request_bytes)
+
+    assert (400, "urn:sidecart:problem:not_http") == (status, json.loads(body)["type"])
+    assert {"type", "title", "status", "detail", "trace_id"} == json.loads(body).keys()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET / HTTP/1.1\r\n" + HOST + b"x: " + b"a" * HEAD_BYTES_MAX + b"\r\n\r\n",
+        # Not a byte more than it takes: what the server leaves unread would break the connection.
+        (b"GET / HTTP/1.1\r\n" + HOST + b"x: " + b"a" * HEAD_BYTES_MAX)[: HEAD_BYTES_MAX + 1],
+        (b"GET / HTTP/1.1\r\n" + HOST + b"x: y\r\n" * HEAD_BYTES_MAX)[: HEAD_BYTES_MAX + 1],
+    ],
+    ids=["one header", "a header that never ends", "headers without end"],
+)
+def test_a_head_that_is_too_large_is_431(sent: bytes) -> None:
+    """Also when it never ends: it is not kept until it does."""
+    status, body = answer_to(sent)
+
+    assert (431, "urn:sidecart:problem:head_too_large") == (status, json.loads(body)["type"])
+
+
+def test_only_the_head_is_counted() -> None:
+    """A body is the app's to limit, also one that comes with its head; the next request counts anew."""
+
+    async def play() -> list[bytes]:
+        large = b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 200000\r\n\r\n" + b"a" * 200_000
+        nearly = b"GET / HTTP/1.1\r\n" + HOST + b"x: " + b"a" * (HEAD_BYTES_MAX - 1_000) + b"\r\n\r\n"
+        async with asyncio.timeout(SECONDS_MAX), serving() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            bodies = []
+            for sent, size in ((large, 6), (nearly, 1), (nearly, 1), (large, 6)):
+                writer.write(sent)
+                assert b" 200 " in await reader.readuntil(b"\r\n\r\n")
+                bodies.append(await reader.readexactly(size))
+            writer.close()
+            return bodies
+
+    assert [b"200000", b"0", b"0", b"200000"] == asyncio.run(play())
