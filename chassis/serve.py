@@ -163,7 +163,7 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with connect(settings.dapr_http_port, settings.dapr_api_token) as sidecar:
+        async with connect(settings.dapr_http_port, settings.dapr_api_token, settings.dapr_host) as sidecar:
             app.state.sidecar = sidecar
             subscriptions, reads = wire(sidecar)
             probe_subscription = Subscription(probe.component, probe.topic, probe.handle)

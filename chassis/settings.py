@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-REQUIRED = object()
+LOOPBACK = "127.0.0.1"
 
 
 class SettingError(SystemExit):
@@ -41,14 +41,16 @@ class Settings:
     dapr_http_port: int
     app_api_token: str
     dapr_api_token: str
+    dapr_host: str = LOOPBACK
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings that every app has."""
     return Settings(
-        app_host=text(environ, "APP_HOST", "127.0.0.1"),
+        app_host=text(environ, "APP_HOST", LOOPBACK),
         app_port=whole(environ, "APP_PORT", 1, 65535),
         dapr_http_port=whole(environ, "DAPR_HTTP_PORT", 1, 65535),
         app_api_token=text(environ, "APP_API_TOKEN"),
         dapr_api_token=text(environ, "DAPR_API_TOKEN"),
+        dapr_host=text(environ, "DAPR_HOST", LOOPBACK),
     )

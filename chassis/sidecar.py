@@ -14,6 +14,7 @@ from yarl import URL
 
 from chassis.errors import Conflict, SidecarAway, Unreached
 from chassis.events import CONTENT_TYPE
+from chassis.settings import LOOPBACK
 
 STORE = "statestore"
 PUBSUB = "pubsub"  # everything is published here, and read by way of other components (ADR 12)
@@ -158,10 +159,10 @@ class _BulkEntry(msgspec.Struct):
 
 
 @asynccontextmanager
-async def connect(dapr_http_port: int, dapr_api_token: str) -> AsyncIterator[HttpSidecar]:
+async def connect(dapr_http_port: int, dapr_api_token: str, dapr_host: str = LOOPBACK) -> AsyncIterator[HttpSidecar]:
     """Open the one session of this process; nothing is sent before the first call."""
     connector = TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=60)
     headers = {"dapr-api-token": dapr_api_token} if dapr_api_token else {}
-    base = f"http://127.0.0.1:{dapr_http_port}"
+    base = f"http://{dapr_host}:{dapr_http_port}"
     async with ClientSession(base, connector=connector, headers=headers) as session:
         yield HttpSidecar(session)

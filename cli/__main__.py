@@ -40,6 +40,10 @@ def _parser() -> argparse.ArgumentParser:
     demo = _add(commands, "demo", _demo, "start a shop of its own, drive both flows, show every event (make demo)")
     _add_servers(demo)
     demo.add_argument("--without", action="append", default=[], metavar="APP", help="do not start this app")
+    demo.add_argument("--url", help="drive the shop that runs here, and start none (containers: http://127.0.0.1:8000)")
+    demo.add_argument(
+        "--mail-url", default="http://127.0.0.1:8025", help="with --url: its mail catcher (default %(default)s)"
+    )
     test = _add(commands, "test", _test, "run all tests, end to end on each broker (make test)")
     test.add_argument("--broker", choices=[*BROKERS, "all"], default="all", help="end to end on this one only")
     test.add_argument("--e2e-only", action="store_true", help="leave out unit, contracts and simulation")

@@ -1,4 +1,7 @@
-"""`sidecart demo`: both flows on a shop of its own, every event as it passes, the mails, the final states."""
+"""`sidecart demo`: both flows, every event as it passes, the mails, the final states.
+
+On a shop of its own, or by --url on one that runs; there it sees only what the shop's callers see.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ import argparse
 import tempfile
 import threading
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +19,7 @@ import httpx
 
 from cli.catalogue import APPS, TOPICS
 from cli.errors import LaunchError
+from cli.patience import Patience
 from cli.run import say, shop_options, stopped_by_signals
 from cli.shop import Shop
 from cli.tap import Seen, Tap
@@ -22,7 +27,7 @@ from cli.tap import Seen, Tap
 EVENT_SECONDS_MAX = 10
 CALL_SECONDS_MAX = 40  # longer than the longest wait that a caller may ask for
 DEPOSIT_CENTS = 10_000
-EMAIL, NAME = "ada@example.com", "Ada"
+NAME = "Ada"
 CHEAP = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
 DEAR = {"sku": "yacht", "quantity": 1, "unit_price_cents": 99_000_000}
 LEFT_CENTS = DEPOSIT_CENTS - 900
@@ -38,29 +43,45 @@ def run(options: argparse.Namespace) -> int:
     if unknown := without - set(APPS):
         raise LaunchError(f"there is no app {', '.join(sorted(unknown))}: choose from {', '.join(APPS)}")
     patience = stopped_by_signals()
-    with tempfile.TemporaryDirectory(prefix="sidecart-demo-") as folder:
-        try:
-            with Shop(shop_options(options, Path(folder), None, without), say, patience) as shop:
-                Demo(shop).play()
-        except DemoFailed as failure:
-            say(f"\ndemo failed: {failure}")
-            return 1
-    say("\ndemo passed: every event of both flows, both mails, and every final state")
+    if options.url is not None:
+        return _outcome(lambda: Demo(options.url, options.mail_url, patience).play())
+    with (
+        tempfile.TemporaryDirectory(prefix="sidecart-demo-") as folder,
+        Shop(shop_options(options, Path(folder), None, without), say, patience) as shop,
+    ):
+        return _outcome(lambda: _on(shop))
+
+
+def _on(shop: Shop) -> None:
+    demo = Demo(shop.url, shop.mail_url, shop.patience)
+    with Tap(shop, demo.show) as tap:
+        demo.play(tap)
+
+
+def _outcome(play: Callable[[], None]) -> int:
+    try:
+        play()
+    except DemoFailed as failure:
+        say(f"\ndemo failed: {failure}")
+        return 1
     return 0
 
 
 class Demo:
-    """One drive through both flows."""
+    """One drive through both flows of the shop at `url`, whose mails are listed at `mail_url`."""
 
-    def __init__(self, shop: Shop) -> None:
-        self._shop = shop
+    def __init__(self, url: str, mail_url: str, patience: Patience) -> None:
+        self._mail_url = mail_url
+        self._patience = patience
         self._print = threading.Lock()
-        self._tap = Tap(shop, self._show)
-        self._http = httpx.Client(base_url=shop.url, timeout=CALL_SECONDS_MAX, trust_env=False)
+        self._tap: Tap | None = None
+        self._email = f"ada.{uuid.uuid4().hex[:8]}@example.com"  # another one each time, for the shop may be an old one
+        self._http = httpx.Client(base_url=url, timeout=CALL_SECONDS_MAX, trust_env=False)
 
-    def play(self) -> None:
-        """Drive and compare; raise DemoFailed with the first difference."""
-        with self._http, self._tap:
+    def play(self, tap: Tap | None = None) -> None:
+        """Drive and compare, the events too if there is a tap; raise DemoFailed with the first difference."""
+        self._tap = tap
+        with self._http:
             user_id = self._register()
             self._deposit(user_id)
             paid = self._order(user_id, CHEAP, "the order that can be paid")
@@ -69,12 +90,14 @@ class Demo:
             self._expect_events(not_paid, "OrderPaymentFailed", "OrderNotPaid", "EmailRequested")
             self._mails(paid, not_paid)
             self._states(user_id, paid, not_paid)
+        events = "every event of both flows" if tap else "every answer"
+        say(f"\ndemo passed: {events}, both mails, and every final state")
 
     # --- The flows
 
     def _register(self) -> str:
         self._title("User creation")
-        user = self._post("/user/register", {"email": EMAIL, "name": NAME})
+        user = self._post("/user/register", {"email": self._email, "name": NAME})
         user_id = str(user["user_id"])
         self._expect_events(user_id, "UserCreateRequested", "UserCreated", "BillingAccountCreated")
         return user_id
@@ -97,7 +120,7 @@ class Demo:
         self._title("The mails, as the mail server took them")
         for order_id, words in ((paid, "is paid"), (not_paid, "could not be paid")):
             mail = self._mail(order_id)
-            self._expect(f"recipient of the mail about order {order_id}", EMAIL, mail["to"])
+            self._expect(f"recipient of the mail about order {order_id}", self._email, mail["to"])
             if words not in mail["subject"] or order_id not in mail["text"] or order_id not in mail["html"]:
                 raise DemoFailed(f"the mail about order {order_id} does not say that it {words}: {mail['subject']}")
             say(f"\n  To: {mail['to']}\n  Subject: {mail['subject']}\n")
@@ -106,7 +129,7 @@ class Demo:
     def _states(self, user_id: str, paid: str, not_paid: str) -> None:
         self._title("The final states")
         user = self._get(f"/user/{user_id}")
-        self._expect("user", {"user_id": user_id, "email": EMAIL, "name": NAME}, user)
+        self._expect("user", {"user_id": user_id, "email": self._email, "name": NAME}, user)
         account = self._get(f"/account/{user_id}")
         self._expect("balance", LEFT_CENTS, account["balance_cents"])
         self._expect("status", "paid", self._get(f"/order/{paid}")["status"])
@@ -120,7 +143,10 @@ class Demo:
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         with self._print:
             say(f"{self._clock(time.time())}  client  -> POST {path}")
-        answer = self._http.post(path, json=body)
+        try:
+            answer = self._http.post(path, json=body)
+        except httpx.TransportError as error:
+            raise DemoFailed(f"no shop answers at {self._http.base_url}: {error}") from error
         took_ms = answer.elapsed.total_seconds() * 1000
         with self._print:
             say(
@@ -145,7 +171,7 @@ class Demo:
         found: list[dict[str, Any]] = []
 
         def arrived() -> bool:
-            mails = httpx.get(f"{self._shop.mail_url}/mails", params={"to": EMAIL}, trust_env=False).json()
+            mails = httpx.get(f"{self._mail_url}/mails", params={"to": self._email}, trust_env=False).json()
             found[:] = [mail for mail in mails if order_id in mail["text"]]
             return bool(found)
 
@@ -153,25 +179,28 @@ class Demo:
         return found[0]
 
     def _expect_events(self, subject: str, *topics: str) -> None:
+        if (tap := self._tap) is None:
+            return
         for topic in topics:
 
             def passed(topic: str = topic) -> bool:
-                return any(one.topic == topic and one.event.get("subject") == subject for one in self._tap.seen)
+                return any(one.topic == topic and one.event.get("subject") == subject for one in tap.seen)
 
             self._wait_for(f"{topic} to pass the broker (the {TOPICS[topic].publisher} service publishes it)", passed)
 
     def _wait_for(self, what: str, condition: Callable[[], bool]) -> None:
         late = f"waited {EVENT_SECONDS_MAX} s for {what}"
         try:
-            self._shop.patience.until(condition, EVENT_SECONDS_MAX, lambda: late)
-        except LaunchError as error:
+            self._patience.until(condition, EVENT_SECONDS_MAX, lambda: late)
+        except (LaunchError, httpx.TransportError) as error:
             raise DemoFailed(str(error)) from error
 
     def _expect(self, what: str, expected: object, actual: object) -> None:
         if expected != actual:
             raise DemoFailed(f"{what}: expected {expected!r}, was {actual!r}")
 
-    def _show(self, seen: Seen) -> None:
+    def show(self, seen: Seen) -> None:
+        """Print one event as it passes."""
         topic = TOPICS[seen.topic]
         readers = ", ".join(topic.consumers) or "whoever asks"
         with self._print:

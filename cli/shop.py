@@ -271,7 +271,7 @@ class Shop:
 
         def late() -> str:
             said = "; ".join(f"{app_id}: {problem}" for app_id, problem in waiting.items())
-            return f"not ready after {READY_SECONDS} s: {said} (logs in {self.logs})"
+            return f"not ready after {READY_SECONDS} s: {said} (logs in {self.logs})\n{self._ends_of_logs()}"
 
         self.patience.until(ready, READY_SECONDS, late, step_seconds=0.1)
         self._wait_for_subscriptions()
@@ -297,6 +297,11 @@ class Shop:
             return f"not subscribed after {READY_SECONDS} s: {names} (logs in {self.logs})"
 
         self.patience.until(all_known, READY_SECONDS, late, step_seconds=0.2)
+
+    def _ends_of_logs(self) -> str:
+        """The last lines of each log that has any: what hinders one app is often in another's log."""
+        ends = [(name, self._processes.last_lines(name, 3)) for name in self._processes.logged]
+        return "\n".join(f"    {name}: {line}" for name, lines in ends for line in lines)
 
     def _raise_if_dead(self) -> None:
         for name, code in self.dead.items():

@@ -1,8 +1,11 @@
 """The command line and the environment of one sidecar."""
 
+import sqlite3
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import yaml
 
@@ -12,12 +15,15 @@ from cli.project import App
 SHUTDOWN_SECONDS = 5
 """How long a sidecar may finish what it holds when it is stopped; what it does not finish is delivered again."""
 
-NAME_SECONDS = 15
-NAME_MARGIN_SECONDS = 5
-"""A sidecar is found for so long after it last wrote its name, and writes it again so long before that ends.
+NAME_SECONDS = 30
+NAME_MARGIN_SECONDS = 15
+NAME_LOCK_SECONDS = 10
+"""A sidecar is found for so long after it last wrote its name, writes it again so long before that ends, and waits so
+long for the others' writes.
 
-With the defaults (5 and 1) a machine that is busy for a second is enough for reads to fail. An old name does no
-harm, for ports are kept over restarts.
+With the defaults (5, 1 and 2) a machine that is busy for a second is enough for reads to fail, and a sidecar that waits
+for longer than 2 s at its start runs on without ever being found (ADR 4). An old name does no harm, for ports are kept
+over restarts.
 """
 
 
@@ -70,7 +76,9 @@ def environment(tokens: Mapping[str, str], servers: Mapping[str, str], pod_name:
 
 
 def write_name_resolution(config: Path, database: Path) -> None:
-    """Write a second Configuration that tells a shop's sidecars to find each other by a file of their own."""
+    """Make the database, and a second Configuration that tells a shop's sidecars to find each other by it."""
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")  # is kept in the file: no sidecar has to lock it for that
     config.write_text(
         yaml.safe_dump(
             {
@@ -82,9 +90,11 @@ def write_name_resolution(config: Path, database: Path) -> None:
                         "component": "sqlite",
                         "version": "v1",
                         "configuration": {
-                            "connectionString": str(database),
+                            # A lost name is written again: waiting for the disk would only hold up the others.
+                            "connectionString": f"file:{quote(str(database))}?_pragma=synchronous(OFF)",
                             "updateInterval": f"{NAME_SECONDS}s",
                             "timeout": f"{NAME_MARGIN_SECONDS}s",
+                            "busyTimeout": f"{NAME_LOCK_SECONDS}s",
                             # Never: the hourly cleanup removes names that are fresh; their sidecars die (ADR 4).
                             "cleanupInterval": "0s",
                         },

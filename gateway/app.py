@@ -48,7 +48,7 @@ def gateway(config: settings.Settings, pod_name: str) -> ASGIApp:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with connect(config.dapr_http_port, config.dapr_api_token) as sidecar:
+        async with connect(config.dapr_http_port, config.dapr_api_token, config.dapr_host) as sidecar:
             held, promises, known_users = Held(), Promises(sidecar, pod_name, now), KnownUsers(sidecar)
             app.state.posts = Posts(Commands(sidecar, held, promises), known_users)
             app.state.gets = Gets(sidecar, promises)

@@ -172,20 +172,21 @@ def _page(mails: list[Mail]) -> str:
 
 
 def main() -> None:
-    """Serve SMTP and HTTP on the loopback interface until SIGTERM."""
+    """Serve SMTP and HTTP until SIGTERM, on the loopback interface unless told otherwise."""
     parser = argparse.ArgumentParser(description="Takes every mail, delivers none, and shows them at a URL.")
+    parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
     parser.add_argument("--smtp-port", type=int, required=True)
     parser.add_argument("--http-port", type=int, required=True)
     options = parser.parse_args()
     mailbox = Mailbox()
     smtp = Controller(
         SmtpSide(mailbox),
-        hostname="127.0.0.1",
+        hostname=options.host,
         port=options.smtp_port,
         data_size_limit=MAIL_BYTES_MAX,
         ident="sidecart mail catcher",
     )
-    web = ThreadingHTTPServer(("127.0.0.1", options.http_port), http_side(mailbox))
+    web = ThreadingHTTPServer((options.host, options.http_port), http_side(mailbox))
     web.daemon_threads = True
     smtp.start()
     # shutdown() waits for serve_forever to return, which this thread is in: so from another one.

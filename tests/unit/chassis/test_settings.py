@@ -15,9 +15,12 @@ def test_the_settings_are_read_from_the_environment() -> None:
     assert expected == settings.read(WHOLE)
 
 
-def test_the_app_listens_where_it_is_told() -> None:
-    """In a container another address is needed."""
-    assert "0.0.0.0" == settings.read({**WHOLE, "APP_HOST": "0.0.0.0"}).app_host
+def test_the_app_listens_and_looks_for_its_sidecar_where_it_is_told() -> None:
+    """In containers other addresses are needed than on one machine."""
+    read = settings.read({**WHOLE, "APP_HOST": "0.0.0.0", "DAPR_HOST": "order-dapr"})
+
+    assert ("127.0.0.1", "127.0.0.1") == (settings.read(WHOLE).app_host, settings.read(WHOLE).dapr_host)
+    assert ("0.0.0.0", "order-dapr") == (read.app_host, read.dapr_host)
 
 
 @pytest.mark.parametrize("name", WHOLE)

@@ -1,5 +1,7 @@
 """What a sidecar is started with."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import yaml
@@ -13,9 +15,28 @@ def test_names_are_kept_in_the_shops_own_file_and_never_cleaned_up(tmp_path: Pat
 
     found = yaml.safe_load((tmp_path / "names.yaml").read_text())["spec"]["nameResolution"]
     settings = found["configuration"]
-    assert ("sqlite", str(tmp_path / "names.sqlite"), "0s") == (
-        found["component"],
-        settings["connectionString"],
-        settings["cleanupInterval"],
-    )
-    assert int(settings["updateInterval"][:-1]) > int(settings["timeout"][:-1])
+    assert ("sqlite", "0s") == (found["component"], settings["cleanupInterval"])
+    assert settings["connectionString"].startswith(f"file:{tmp_path}/names.sqlite?")
+
+
+def test_no_sidecar_has_to_wait_long_for_the_names(tmp_path: Path) -> None:
+    """One that gives up at its start runs on without being found (ADR 4)."""
+    write_name_resolution(tmp_path / "names.yaml", tmp_path / "names.sqlite")
+
+    settings = yaml.safe_load((tmp_path / "names.yaml").read_text())["spec"]["nameResolution"]["configuration"]
+    assert settings["connectionString"].endswith("?_pragma=synchronous(OFF)")
+    interval, margin, lock = (int(settings[key][:-1]) for key in ("updateInterval", "timeout", "busyTimeout"))
+    assert interval > margin > lock > 2
+    with closing(sqlite3.connect(tmp_path / "names.sqlite")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_folder_with_odd_characters_is_no_trouble(tmp_path: Path) -> None:
+    """The connection string is a URI."""
+    folder = tmp_path / "a shop? 100%"
+    folder.mkdir()
+    write_name_resolution(folder / "names.yaml", folder / "names.sqlite")
+
+    settings = yaml.safe_load((folder / "names.yaml").read_text())["spec"]["nameResolution"]["configuration"]
+    with closing(sqlite3.connect(settings["connectionString"].partition("?")[0], uri=True)) as connection:
+        assert connection.execute("PRAGMA database_list").fetchone()[2] == str(folder / "names.sqlite")

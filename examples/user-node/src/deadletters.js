@@ -1,0 +1,115 @@
+/** Dead letters: events that will never get better, kept to be looked at, and an index of their ids (WIRE.md 9). */
+
+import { isObject } from "./events.js";
+import { Unavailable } from "./faults.js";
+import { asUuid, uuid5 } from "./ids.js";
+
+const NAMESPACE = "5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11";
+const TEXT_BYTES_MAX = 960 * 1024; // as a JSON string: the letter stays below the store's 1 MiB
+const TEXT_LENGTH_CUT = 163_840; // code points: even if each takes six bytes, the text stays below that
+const REASON_LENGTH_MAX = 1_000;
+const PAGE_LENGTH_MAX = 100;
+const ROUNDS_MAX = 50;
+
+const LENIENT = new TextDecoder("utf-8", { ignoreBOM: true });
+
+/**
+ * @typedef {object} Refusal
+ * @property {Buffer} body
+ * @property {string} topic
+ * @property {string} reason
+ * @property {Date} at
+ * @property {string} traceparent the request's header, or empty
+ */
+
+/** The dead letters of one service. */
+export class DeadLetters {
+  #sidecar;
+  /** So many pages are known to be full: they stay so. */
+  #fullPages = 0;
+
+  /** @param {import("./sidecar.js").Sidecar} sidecar */
+  constructor(sidecar) {
+    this.#sidecar = sidecar;
+  }
+
+  /**
+   * Keeps an event; it throws Unavailable when that cannot be done now. The same event is kept and listed once.
+   * @param {Refusal} refusal
+   * @returns {Promise<string>} the letter's id
+   */
+  async keep({ body, topic, reason, at, traceparent }) {
+    const id = letterId(body, topic);
+    const fullBefore = this.#fullPages;
+    const isNew = await this.#sidecar.insert(`dead:${id}`, {
+      event: letterText(body),
+      topic,
+      reason: firstCodePoints(reason, REASON_LENGTH_MAX),
+      time: at.toISOString(),
+      traceparent,
+    });
+    // What is new cannot be on a page that was full before; what is not may be on any.
+    await this.#list(id, isNew ? fullBefore : 0);
+    return id;
+  }
+
+  /** @param {string} id @param {number} page the first that can hold it */
+  async #list(id, page) {
+    for (let lost = 0; lost < ROUNDS_MAX;) {
+      const key = `dead-index:${page}`;
+      const { value, etag } = await this.#sidecar.load(key);
+      /** @type {string[]} */
+      const ids = value?.ids ?? [];
+      if (ids.includes(id)) return;
+      if (ids.length >= PAGE_LENGTH_MAX) {
+        page += 1;
+        this.#fullPages = Math.max(this.#fullPages, page);
+      } else if (await this.#sidecar.save(key, { ids: [...ids, id] }, etag)) {
+        return;
+      } else {
+        lost += 1;
+      }
+    }
+    throw new Unavailable(`lost ${ROUNDS_MAX} races for the index of dead letters`);
+  }
+}
+
+/**
+ * The event's own id if it has one, else an id of its bytes.
+ * @param {Buffer} body
+ * @param {string} topic
+ */
+export function letterId(body, topic) {
+  return ownId(body) ?? uuid5(NAMESPACE, topic + body.toString("base64"));
+}
+
+/** @param {Buffer} body */
+function ownId(body) {
+  try {
+    const event = JSON.parse(LENIENT.decode(body));
+    return isObject(event) ? asUuid(event.id) : undefined;
+  } catch {
+    return undefined; // not JSON
+  }
+}
+
+/**
+ * The body as text, cut if it is too long for the store.
+ * @param {Buffer} body
+ */
+export function letterText(body) {
+  const text = LENIENT.decode(body);
+  return Buffer.byteLength(JSON.stringify(text)) > TEXT_BYTES_MAX ? firstCodePoints(text, TEXT_LENGTH_CUT) : text;
+}
+
+/** @param {string} text @param {number} count */
+function firstCodePoints(text, count) {
+  let units = 0;
+  let left = count;
+  for (const character of text) {
+    if (left === 0) return text.slice(0, units);
+    units += character.length;
+    left -= 1;
+  }
+  return text;
+}

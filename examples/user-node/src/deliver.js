@@ -1,0 +1,109 @@
+/** Deliver: load, finish the log, step, save with a log, do. It may be killed between any two lines (WIRE.md 8). */
+
+import { isDeepStrictEqual } from "node:util";
+
+import { encode } from "./events.js";
+import { Refused, Unavailable } from "./faults.js";
+import { Finished } from "./finished.js";
+import { Turns } from "./turns.js";
+
+/** A record that loses so many races has company enough: the event comes again. */
+export const ROUNDS_MAX = 50;
+
+/**
+ * @template State
+ * @typedef {{state: State, details: Record<string, object>, outputs: import("./events.js").Output[]}} Step
+ */
+/** @typedef {{details: Record<string, object>, outputs: import("./events.js").CloudEvent[]}} LogEntry */
+/** @typedef {{state: any, log: Record<string, LogEntry>}} Saved */
+/**
+ * @typedef {object} Service
+ * @property {string} name the app-id
+ * @property {(event: any) => string} recordKey
+ * @property {(state: any, event: any) => Step<any>} step
+ */
+
+/**
+ * Makes the function that handles one decoded event; it throws Refused or Unavailable.
+ * @param {Service} service
+ * @param {import("./sidecar.js").Sidecar} sidecar
+ * @returns {(event: import("./events.js").Input<any>) => Promise<void>}
+ */
+export function deliverTo(service, sidecar) {
+  const finished = new Finished();
+  const turns = new Turns();
+  return (event) => {
+    const key = service.recordKey(event);
+    return turns.take(key, () => deliver(service, sidecar, finished, key, event));
+  };
+}
+
+/**
+ * @param {Service} service
+ * @param {import("./sidecar.js").Sidecar} sidecar
+ * @param {Finished} finished
+ * @param {string} key
+ * @param {import("./events.js").Input<any>} event
+ */
+async function deliver(service, sidecar, finished, key, event) {
+  for (let round = 0; round < ROUNDS_MAX; round += 1) {
+    const { value, etag } = await sidecar.load(key);
+    const record = /** @type {Saved} */ (value ?? { state: null, log: {} });
+
+    // The log first: when the save below drops it, all that it wanted was done.
+    let publishedAgain = false;
+    for (const [id, entry] of Object.entries(record.log)) {
+      if (finished.has(key, id)) continue;
+      await finish(sidecar, entry);
+      finished.add(key, id);
+      publishedAgain ||= id === event.id;
+    }
+
+    // Decided before: the broker may have lost what was published, and this repetition is all that can repair it.
+    const decided = record.log[event.id];
+    if (decided !== undefined) {
+      if (!publishedAgain) await publishAll(sidecar, decided.outputs);
+      return;
+    }
+
+    const { state, details, outputs } = decide(service, record.state, event);
+    const entry = { details, outputs: encode(service.name, event, outputs) };
+    if (Object.keys(details).length === 0 && isDeepStrictEqual(state, record.state)) {
+      await publishAll(sidecar, entry.outputs);
+      return;
+    }
+
+    finished.forget(key, event.id);
+    if (await sidecar.save(key, { state, log: { [event.id]: entry } }, etag)) {
+      await finish(sidecar, entry);
+      finished.add(key, event.id);
+      return;
+    }
+  }
+  throw new Unavailable(`lost ${ROUNDS_MAX} races for a record`);
+}
+
+/**
+ * A step is pure: what it throws now it would throw each time, so that is the event's fault.
+ * @param {Service} service
+ * @param {any} state
+ * @param {import("./events.js").Input<any>} event
+ */
+function decide(service, state, event) {
+  try {
+    return service.step(state, event);
+  } catch (error) {
+    throw new Refused(`the step failed: ${error}`);
+  }
+}
+
+/** @param {import("./sidecar.js").Sidecar} sidecar @param {LogEntry} entry */
+async function finish(sidecar, entry) {
+  for (const [key, detail] of Object.entries(entry.details)) await sidecar.insert(key, detail);
+  await publishAll(sidecar, entry.outputs);
+}
+
+/** @param {import("./sidecar.js").Sidecar} sidecar @param {import("./events.js").CloudEvent[]} events */
+async function publishAll(sidecar, events) {
+  for (const event of events) await sidecar.publish(event);
+}

@@ -1,0 +1,93 @@
+/** Events: from the bytes that are delivered to what a step needs, and from its outputs to whole CloudEvents (WIRE.md 4). */
+
+import { Refused } from "./faults.js";
+import { isUuid, uuid5 } from "./ids.js";
+
+/** An event, as delivered, has at most 1 MiB. */
+export const EVENT_BYTES_MAX = 1024 * 1024;
+
+const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+
+/**
+ * What a step gets: the data, decoded, and what the outputs will refer to.
+ * @template Data
+ * @typedef {object} Input
+ * @property {string} id
+ * @property {string} type the topic
+ * @property {string} correlationId
+ * @property {Date} at when it was received
+ * @property {Data} data
+ */
+
+/** @typedef {{type: string, subject: string, data: object}} Output what a step says */
+/** @typedef {Record<string, unknown> & {id: string, type: string}} CloudEvent what is published */
+
+/**
+ * Decodes an event, or throws what is wrong with it.
+ * @template Data
+ * @param {Buffer} body
+ * @param {string} topic
+ * @param {(data: Record<string, unknown>) => Data} decodeData
+ * @param {Date} at
+ * @returns {Input<Data>}
+ */
+export function decode(body, topic, decodeData, at) {
+  if (body.length > EVENT_BYTES_MAX) throw new Refused(`over ${EVENT_BYTES_MAX} bytes`);
+  const event = parse(body);
+  if (!isObject(event)) throw new Refused("not a JSON object");
+  if (event.specversion !== "1.0") throw new Refused("not a CloudEvent 1.0: `specversion`");
+  if (!isUuid(event.id)) throw new Refused("`id` is not a UUID");
+  if (!isUuid(event.correlationid)) throw new Refused("`correlationid` is not a UUID");
+  if (event.type !== topic) throw new Refused("`type` is not the topic");
+  if (!isObject(event.data)) throw new Refused("malformed data: not an object");
+  return { id: event.id, type: topic, correlationId: event.correlationid, at, data: decodeData(event.data) };
+}
+
+/**
+ * Reads bytes as JSON in UTF-8, or throws what is wrong with them.
+ * @param {Buffer} body
+ * @returns {unknown}
+ */
+export function parse(body) {
+  let text;
+  try {
+    text = UTF8.decode(body);
+  } catch {
+    throw new Refused("not UTF-8");
+  }
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new Refused("not JSON"); // the parser's own words would quote the body, and reasons are logged
+  }
+}
+
+/**
+ * Says whether a JSON value is an object.
+ * @param {unknown} value
+ * @returns {value is Record<string, unknown>}
+ */
+export function isObject(value) {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/**
+ * Makes whole events of a step's outputs; the same input and outputs make the same ids.
+ * @param {string} source the app-id
+ * @param {Input<unknown>} cause
+ * @param {Output[]} outputs
+ * @returns {CloudEvent[]}
+ */
+export function encode(source, cause, outputs) {
+  return outputs.map(({ type, subject, data }, position) => ({
+    specversion: "1.0",
+    id: uuid5(cause.id, source + type + position),
+    type,
+    source,
+    subject,
+    correlationid: cause.correlationId,
+    time: cause.at.toISOString(),
+    datacontenttype: "application/json",
+    data,
+  }));
+}

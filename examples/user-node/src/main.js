@@ -1,0 +1,55 @@
+/** The User Service: everything is put together here, and nothing is decided. */
+
+import { closeServer, createServer } from "./server.js";
+import { DeadLetters } from "./deadletters.js";
+import { deliverTo } from "./deliver.js";
+import { inputs, recordKey, step, userKey } from "./domain.js";
+import { log } from "./log.js";
+import { Probe } from "./probe.js";
+import { readSettings, SettingsError } from "./settings.js";
+import { Sidecar } from "./sidecar.js";
+
+const NAME = "user";
+const GRACE_MS = 15_000; // after SIGTERM, for what is being answered
+
+/** @param {import("./settings.js").Settings} settings */
+function start(settings) {
+  const sidecar = new Sidecar({ host: settings.sidecarHost, port: settings.sidecarPort, token: settings.sidecarToken });
+  const probe = new Probe(NAME, sidecar);
+  const server = createServer({
+    token: settings.appToken,
+    inputs,
+    deliver: deliverTo({ name: NAME, recordKey, step }, sidecar),
+    userKey,
+    sidecar,
+    deadLetters: new DeadLetters(sidecar),
+    probe,
+  });
+  const stopped = new AbortController();
+
+  const stop = async () => {
+    if (stopped.signal.aborted) return;
+    stopped.abort();
+    await closeServer(server, GRACE_MS);
+    process.exit(0);
+  };
+  process.on("SIGTERM", stop);
+  process.on("SIGINT", stop);
+
+  server.on("error", (error) => {
+    log("error", `APP_PORT: cannot listen: ${error.message}`);
+    process.exit(1);
+  });
+  server.listen(settings.port, settings.host, () => {
+    log("info", "listening", { host: settings.host, port: settings.port });
+    probe.run(stopped.signal);
+  });
+}
+
+try {
+  start(readSettings(process.env));
+} catch (error) {
+  if (!(error instanceof SettingsError)) throw error;
+  for (const line of error.message.split("\n")) log("error", line);
+  process.exitCode = 1;
+}

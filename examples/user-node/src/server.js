@@ -1,0 +1,192 @@
+/** The routes that the sidecar calls (WIRE.md 2, 9, 12, 13). */
+
+import http from "node:http";
+
+import { decode, EVENT_BYTES_MAX } from "./events.js";
+import { Refused, Unavailable } from "./faults.js";
+import { isUuid } from "./ids.js";
+import { log } from "./log.js";
+import { tokenGuard } from "./token.js";
+
+/** An idle connection stays for longer than the sidecar's 90 s: a call written to one that is just being closed is lost. */
+const KEEP_ALIVE_MS = 120_000;
+/** Not below the one above, or it would close what that one keeps. */
+const HEADERS_MS_MAX = 130_000;
+/** While the store is away: what a look at it may take, so that /healthz answers within the sidecar's 900 ms. */
+const HEALTH_READ_MS_MAX = 400;
+/** What is kept of a body: more than the event's limit, since a dead letter's id is made of all of it. */
+const BODY_BYTES_KEPT = 16 * EVENT_BYTES_MAX;
+
+const COMPONENT = "inbox";
+
+/**
+ * @typedef {object} App
+ * @property {string} token
+ * @property {Record<string, (data: Record<string, unknown>) => any>} inputs by topic
+ * @property {(event: import("./events.js").Input<any>) => Promise<void>} deliver
+ * @property {(id: string) => string} userKey
+ * @property {import("./sidecar.js").Sidecar} sidecar
+ * @property {import("./deadletters.js").DeadLetters} deadLetters
+ * @property {import("./probe.js").Probe} probe
+ */
+/** @typedef {{status: number, body?: unknown}} Answer */
+
+/**
+ * Makes the server; it does not listen yet.
+ * @param {App} app
+ */
+export function createServer(app) {
+  const mayCall = tokenGuard(app.token);
+  const limits = { keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_MS_MAX };
+  const server = http.createServer(limits, async (request, response) => {
+    const path = (request.url ?? "").split("?", 1)[0];
+    // Bodies are read by who wants them, after this: a stranger's is thrown away as it comes.
+    if (path === "/healthz") send(server, response, await health(app));
+    else if (!mayCall(request.headers["dapr-api-token"])) send(server, response, { status: 403 });
+    else send(server, response, await answer(app, request, path));
+  });
+  return server;
+}
+
+/**
+ * Stops taking calls, and waits for those that are being answered, for some time at most.
+ * @param {http.Server} server
+ * @param {number} graceMs
+ */
+export async function closeServer(server, graceMs) {
+  const cut = setTimeout(() => server.closeAllConnections(), graceMs);
+  await new Promise((resolve) => {
+    server.close(resolve); // also closes what is idle now; what is busy gets `connection: close` with its answer
+  });
+  clearTimeout(cut);
+}
+
+/**
+ * @param {App} app
+ * @param {http.IncomingMessage} request
+ * @param {string} path
+ * @returns {Promise<Answer>}
+ */
+async function answer(app, request, path) {
+  const [, place, name = "", topic = "", ...rest] = path.split("/");
+  try {
+    if (request.method === "POST" && place === "events" && name === COMPONENT && rest.length === 0) {
+      if (topic === app.probe.topic) return probed(app);
+      if (Object.hasOwn(app.inputs, topic)) return await consume(app, request, topic);
+    }
+    // A subscription of another version of this service: a 404 would lose the event, a 500 keeps it for who knows it.
+    if (place === "events") return { status: 500 };
+    if (request.method === "GET" && path === "/dapr/subscribe") return { status: 200, body: subscriptions(app) };
+    if (request.method === "GET" && path === "/readyz") return readiness(app);
+    if (request.method === "GET" && place === "user" && path === `/user/${name}`) return await read(app, name);
+    return { status: 404, body: {} };
+  } catch (error) {
+    log("error", "a call failed", {
+      path: path.slice(0, 100),
+      error: String(/** @type {Error} */ (error)?.stack ?? error),
+    });
+    return { status: 500 };
+  }
+}
+
+/** @param {App} app @returns {Promise<Answer>} */
+async function health(app) {
+  if (app.sidecar.storeIsAway) {
+    try {
+      await app.sidecar.load("health", HEALTH_READ_MS_MAX);
+    } catch {
+      return { status: 503 };
+    }
+  }
+  return { status: 200 };
+}
+
+/** @param {App} app */
+function subscriptions(app) {
+  return [...Object.keys(app.inputs), app.probe.topic].map((topic) => ({
+    pubsubname: COMPONENT,
+    topic,
+    route: `/events/${COMPONENT}/${topic}`,
+    metadata: {},
+  }));
+}
+
+/** @param {App} app @returns {Answer} */
+function readiness(app) {
+  const missing = app.probe.missing();
+  return { status: missing.length === 0 ? 200 : 503, body: { missing } };
+}
+
+/** @param {App} app @returns {Answer} */
+function probed(app) {
+  app.probe.seen();
+  return { status: 200 };
+}
+
+/** @param {App} app @param {string} id @returns {Promise<Answer>} */
+async function read(app, id) {
+  try {
+    const { value } = isUuid(id) ? await app.sidecar.load(app.userKey(id)) : { value: undefined };
+    return value === undefined ? { status: 404, body: {} } : { status: 200, body: value };
+  } catch (error) {
+    if (error instanceof Unavailable) return { status: 503, body: {} };
+    throw error;
+  }
+}
+
+/**
+ * Handles one delivery; whose fault a failure is decides the answer.
+ * @param {App} app
+ * @param {http.IncomingMessage} request
+ * @param {string} topic
+ * @returns {Promise<Answer>}
+ */
+async function consume(app, request, topic) {
+  const body = await readBody(request);
+  const at = new Date();
+  try {
+    try {
+      await app.deliver(decode(body, topic, app.inputs[topic], at));
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      const traceparent = String(request.headers.traceparent ?? "");
+      const id = await app.deadLetters.keep({ body, topic, reason: error.message, at, traceparent });
+      log("warning", "an event became a dead letter", { topic, id, reason: error.message });
+    }
+    return { status: 200 };
+  } catch (error) {
+    if (!(error instanceof Unavailable)) throw error;
+    log("warning", "an event has to come again", { topic, error: error.message });
+    return { status: 500 };
+  }
+}
+
+/**
+ * Reads a body to its end, and keeps what is needed of it.
+ * @param {http.IncomingMessage} request
+ */
+async function readBody(request) {
+  /** @type {Buffer[]} */
+  const parts = [];
+  let kept = 0;
+  for await (const part of request) {
+    if (kept < BODY_BYTES_KEPT) parts.push(part);
+    kept += part.length;
+  }
+  return Buffer.concat(parts);
+}
+
+/**
+ * @param {http.Server} server
+ * @param {http.ServerResponse} response
+ * @param {Answer} answer
+ */
+function send(server, response, { status, body }) {
+  const text = body === undefined ? "" : JSON.stringify(body);
+  response.writeHead(status, {
+    "content-length": Buffer.byteLength(text),
+    ...(body === undefined ? {} : { "content-type": "application/json" }),
+    ...(!server.listening ? { connection: "close" } : {}),
+  });
+  response.end(text);
+}

@@ -1,0 +1,149 @@
+/** The sidecar's HTTP API: state that is written first-write only, and events (WIRE.md 4 and 6). */
+
+import http from "node:http";
+
+import { Unavailable } from "./faults.js";
+
+/** No call may take longer. */
+export const CALL_MS_MAX = 10_000;
+
+/** Calls beyond that wait for a connection; more than the sidecar delivers at once. */
+const CONNECTIONS_MAX = 256;
+
+const STATE = "/v1.0/state/statestore";
+const PUBLISH = "/v1.0/publish/pubsub";
+
+/** @typedef {{status: number, headers: http.IncomingHttpHeaders, body: Buffer}} Answer */
+/** @typedef {{value: any, etag: string | undefined}} Loaded both undefined when the key is not there */
+
+/** One sidecar, over connections that are kept. */
+export class Sidecar {
+  /** Whether the last state call failed: that is what "the store is away" means. */
+  storeIsAway = false;
+  #agent = new http.Agent({ keepAlive: true, maxSockets: CONNECTIONS_MAX });
+  #target;
+  #token;
+
+  /** @param {{host: string, port: number, token: string}} at */
+  constructor({ host, port, token }) {
+    this.#target = { host, port };
+    this.#token = token;
+  }
+
+  /**
+   * Reads one key.
+   * @param {string} key
+   * @param {number} [timeoutMs]
+   * @returns {Promise<Loaded>}
+   */
+  async load(key, timeoutMs = CALL_MS_MAX) {
+    try {
+      const loaded = found(await this.#call("GET", `${STATE}/${encodeURIComponent(key)}`, {}, "", timeoutMs));
+      this.storeIsAway = false;
+      return loaded;
+    } catch (error) {
+      this.storeIsAway = true;
+      throw error;
+    }
+  }
+
+  /**
+   * Writes one key if nobody wrote it since the load that gave the ETag (without: if it is not there).
+   * @param {string} key
+   * @param {object} value
+   * @param {string} [etag]
+   * @returns {Promise<boolean>} false: not saved, or not known; load again
+   */
+  async save(key, value, etag) {
+    const body = JSON.stringify([{ key, value, options: { concurrency: "first-write" }, etag }]);
+    try {
+      const { status } = await this.#call("POST", STATE, { "content-type": "application/json" }, body);
+      // Stores name a lost race in many ways, so an answer is no failure of the store: the load that follows tells.
+      if (status !== 204) return false;
+      this.storeIsAway = false;
+      return true;
+    } catch (error) {
+      if (!(error instanceof Unavailable)) throw error;
+      this.storeIsAway = true;
+      return false;
+    }
+  }
+
+  /**
+   * Writes one key if it is not there.
+   * @param {string} key
+   * @param {object} value
+   * @returns {Promise<boolean>} false: it was there already (or this very insert worked, and did not say so)
+   */
+  async insert(key, value) {
+    if (await this.save(key, value)) return true;
+    const { value: present } = await this.load(key);
+    if (present === undefined) throw new Unavailable("an insert failed");
+    return false;
+  }
+
+  /**
+   * Publishes a whole event; its type is the topic.
+   * @param {import("./events.js").CloudEvent} event
+   */
+  async publish(event) {
+    const headers = { "content-type": "application/cloudevents+json" };
+    const { status } = await this.#call("POST", `${PUBLISH}/${event.type}`, headers, JSON.stringify(event));
+    if (status !== 200 && status !== 204) throw new Unavailable(`the sidecar answered ${status} to a publish`);
+  }
+
+  /** Lets go of the connections. */
+  close() {
+    this.#agent.destroy();
+  }
+
+  /**
+   * @param {string} method
+   * @param {string} path
+   * @param {Record<string, string>} headers
+   * @param {string} body
+   * @param {number} [timeoutMs]
+   * @returns {Promise<Answer>}
+   */
+  #call(method, path, headers, body, timeoutMs = CALL_MS_MAX) {
+    return new Promise((resolve, reject) => {
+      /** @param {Error} error */
+      const fail = (error) => {
+        const why = error.name === "AbortError" ? `no answer within ${timeoutMs} ms` : error.message;
+        reject(new Unavailable(`${method} of the sidecar: ${why}`));
+      };
+      const request = http.request({
+        ...this.#target,
+        agent: this.#agent,
+        method,
+        path,
+        headers: { ...headers, "content-length": Buffer.byteLength(body), "dapr-api-token": this.#token },
+        signal: AbortSignal.timeout(timeoutMs),
+      });
+      request.on("error", fail);
+      request.on("response", (response) => {
+        /** @type {Buffer[]} */
+        const parts = [];
+        response.on("error", fail);
+        response.on("data", (part) => parts.push(part));
+        response.on("end", () =>
+          resolve({ status: response.statusCode ?? 0, headers: response.headers, body: Buffer.concat(parts) }),
+        );
+      });
+      request.end(body);
+    });
+  }
+}
+
+/** @param {Answer} answer @returns {Loaded} */
+function found({ status, headers, body }) {
+  if (status === 204) return { value: undefined, etag: undefined };
+  if (status !== 200) throw new Unavailable(`the store answered ${status} to a read`);
+  // Without its ETag the next save would be an insert, and would lose for ever.
+  if (typeof headers.etag !== "string") throw new Unavailable("the store gave a value without its ETag");
+  try {
+    return { value: JSON.parse(body.toString("utf8")), etag: headers.etag };
+  } catch {
+    throw new Unavailable("the store's value is not JSON");
+  }
+}

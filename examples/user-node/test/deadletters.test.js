@@ -1,0 +1,128 @@
+/** Dead letters: under which id, what of the body, and where they are listed. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { DeadLetters, letterId, letterText } from "../src/deadletters.js";
+import { Unavailable } from "../src/faults.js";
+import { uuid5 } from "../src/ids.js";
+import { Sidecar } from "../src/sidecar.js";
+import { FakeSidecar } from "./fake-sidecar.js";
+import { wireJson } from "./story.js";
+
+const TOPIC = "UserCreateRequested";
+const KIB = 1024;
+
+/** @param {number} n */
+function id(n) {
+  return `11111111-1111-4111-8111-${String(n).padStart(12, "0")}`;
+}
+
+/** @param {string} eventId @returns {import("../src/deadletters.js").Refusal} */
+function refusal(eventId) {
+  const body = Buffer.from(`{"specversion":"1.0","id":"${eventId}"}`);
+  return { body, topic: TOPIC, reason: "no data", at: new Date("2026-01-15T09:30:00Z"), traceparent: "" };
+}
+
+/** @param {import("node:test").TestContext} context @param {FakeSidecar} fake */
+function deadLetters(context, fake) {
+  const sidecar = new Sidecar(fake.at);
+  context.after(() => sidecar.close());
+  return new DeadLetters(sidecar);
+}
+
+test("a letter has the fields that WIRE.md shows", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const told = wireJson('"traceparent"');
+  const eventId = JSON.parse(told.event).id;
+  await deadLetters(context, fake).keep({ ...refusal(eventId), reason: told.reason });
+
+  assert.deepEqual(fake.value(`dead:${eventId}`), told);
+  assert.deepEqual(fake.value("dead-index:0"), { ids: [eventId] });
+});
+
+test("an event without an id of its own gets one of its topic and bytes", () => {
+  for (const text of ["{", "[]", "7", '{"id":7}', '{"id":"1"}', `{"id":"{${id(1)}}"}`, `{"id":"${id(1)}"`]) {
+    const expected = uuid5("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11", TOPIC + Buffer.from(text).toString("base64"));
+    assert.equal(letterId(Buffer.from(text), TOPIC), expected);
+  }
+  assert.equal(letterId(Buffer.from(`{"id":"${id(1)}"}`), TOPIC), id(1));
+  const hex = "abcdefab-1111-4111-8111-111111111111";
+  for (const form of [hex, hex.toUpperCase(), hex.replaceAll("-", "")]) {
+    assert.equal(letterId(Buffer.from(`{"id":"${form}","x":"\u00ff"}`, "latin1"), TOPIC), hex); // not UTF-8, but with an id
+  }
+  assert.equal(letterId(Buffer.from("{"), TOPIC), "082dbe21-e35c-56c7-8100-2c3ad4cf6fbe");
+});
+
+test("what is not UTF-8 is replaced; what is too long for the store is cut", () => {
+  assert.equal(letterText(Buffer.from([0x61, 0xff, 0x62])), "a\ufffdb");
+  assert.equal(letterText(Buffer.from("\ufeffa")), "\ufeffa");
+  assert.equal(letterText(Buffer.alloc(960 * KIB - 2, "a")).length, 960 * KIB - 2);
+  assert.equal(letterText(Buffer.alloc(960 * KIB - 1, "a")).length, 163_840);
+  assert.equal(letterText(Buffer.alloc(200 * KIB, 1)).length, 163_840); // six bytes each, as JSON
+  assert.equal([...letterText(Buffer.from("🛒".repeat(256 * KIB)))].length, 163_840);
+});
+
+test("a reason has 1,000 characters at most", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  await deadLetters(context, fake).keep({ ...refusal(id(1)), reason: "🛒".repeat(1_001) });
+
+  assert.equal(fake.value(`dead:${id(1)}`).reason, "🛒".repeat(1_000));
+});
+
+test("a page holds a hundred, and the next one takes the rest", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const letters = deadLetters(context, fake);
+  for (let n = 0; n < 205; n += 1) await letters.keep(refusal(id(n)));
+
+  assert.deepEqual(
+    [0, 1, 2].flatMap((page) => fake.value(`dead-index:${page}`).ids),
+    Array.from({ length: 205 }, (_, n) => id(n)),
+  );
+  assert.deepEqual(
+    [0, 1, 2, 3].map((page) => fake.value(`dead-index:${page}`)?.ids.length),
+    [100, 100, 5, undefined],
+  );
+  fake.calls.length = 0;
+  await letters.keep(refusal(id(300)));
+  assert.deepEqual(
+    fake.calls.map(({ kind, key }) => `${kind} ${key}`),
+    [`save dead:${id(300)}`, "load dead-index:2", "save dead-index:2"],
+  );
+});
+
+test("what comes again is kept and listed once, whatever page it is on", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const letters = deadLetters(context, fake);
+  for (let n = 0; n < 101; n += 1) await letters.keep(refusal(id(n)));
+  for (const again of [letters, deadLetters(context, fake)]) {
+    for (const n of [0, 99, 100]) await again.keep({ ...refusal(id(n)), reason: "another" });
+  }
+
+  assert.deepEqual(fake.value("dead-index:1"), { ids: [id(100)] });
+  assert.equal(fake.value(`dead:${id(0)}`).reason, "no data");
+});
+
+test("killed before or after any call, the redelivery lists it once", async (context) => {
+  for (const when of /** @type {const} */ (["lost before", "lost after"])) {
+    for (let call = 0; call < 3; call += 1) {
+      const fake = await FakeSidecar.start(context);
+      fake.fate = (_, number) => (number < call ? undefined : number === call ? when : "lost before");
+      await assert.rejects(deadLetters(context, fake).keep(refusal(id(1))), Unavailable);
+
+      fake.fate = () => undefined;
+      await deadLetters(context, fake).keep(refusal(id(1)));
+      assert.deepEqual(fake.value("dead-index:0"), { ids: [id(1)] }, `${when} call ${call}`);
+      assert.equal(fake.value(`dead:${id(1)}`).topic, TOPIC);
+    }
+  }
+});
+
+test("many at once, by two replicas: each is listed once", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const replicas = [deadLetters(context, fake), deadLetters(context, fake)];
+  const wanted = Array.from({ length: 30 }, (_, n) => id(n));
+  await Promise.all(wanted.map((each, n) => replicas[n % 2].keep(refusal(each))));
+
+  assert.deepEqual(fake.value("dead-index:0").ids.toSorted(), wanted.toSorted());
+});

@@ -1,0 +1,120 @@
+/** A sidecar in memory, over real HTTP: first-write state and publishing, with faults on demand. */
+
+import http from "node:http";
+
+export const SIDECAR_TOKEN = "sidecar-token";
+
+/**
+ * @typedef {{kind: "load" | "save" | "publish", key: string}} Call
+ * @typedef {"lost before" | "lost after" | "silence" | number | undefined} Fate what becomes of a call: the connection is
+ *   cut before or after it took effect, it is never answered, it is answered with a status and not done, or it is done
+ */
+
+/** Holds what the store would hold, and what was published. */
+export class FakeSidecar {
+  /** @type {Map<string, {value: any, etag: number}>} */
+  state = new Map();
+  /** @type {any[]} */
+  published = [];
+  /** @type {Call[]} */
+  calls = [];
+  /** @type {(call: Call, number: number) => Fate | Promise<Fate>} */
+  fate = () => undefined;
+  /** @type {Set<import("node:net").Socket>} */
+  connections = new Set();
+  #server = http.createServer((request, response) => this.#handle(request, response));
+
+  /** Starts one; the test that is given stops it. @param {import("node:test").TestContext} test */
+  static async start(test) {
+    const sidecar = new FakeSidecar();
+    await sidecar.listen(0);
+    test.after(() => sidecar.stop());
+    return sidecar;
+  }
+
+  /** @param {number} port */
+  async listen(port) {
+    this.#server.on("connection", (socket) => this.connections.add(socket));
+    await new Promise((resolve) => this.#server.listen(port, "127.0.0.1", () => resolve(undefined)));
+    return this;
+  }
+
+  async stop() {
+    this.#server.closeAllConnections();
+    await new Promise((resolve) => this.#server.close(resolve));
+  }
+
+  get port() {
+    return /** @type {import("node:net").AddressInfo} */ (this.#server.address()).port;
+  }
+
+  /** Where it is, as a Sidecar wants to know it. */
+  get at() {
+    return { host: "127.0.0.1", port: this.port, token: SIDECAR_TOKEN };
+  }
+
+  /** The value of a key. @param {string} key */
+  value(key) {
+    return this.state.get(key)?.value;
+  }
+
+  /** Puts a value there, as another replica would. @param {string} key @param {any} value */
+  put(key, value) {
+    this.state.set(key, { value, etag: (this.state.get(key)?.etag ?? 0) + 1 });
+  }
+
+  /** @param {http.IncomingMessage} request @param {http.ServerResponse} response */
+  async #handle(request, response) {
+    let body = "";
+    for await (const part of request.setEncoding("utf8")) body += part;
+    if (request.headers["dapr-api-token"] !== SIDECAR_TOKEN) return void response.writeHead(401).end();
+
+    const [, , what, component, key = ""] = (request.url ?? "").split("/").map(decodeURIComponent);
+    const [write] = what === "state" && request.method === "POST" ? JSON.parse(body) : [];
+    /** @type {Call} */
+    const call = { kind: what === "publish" ? "publish" : write ? "save" : "load", key: write?.key ?? key };
+    this.calls.push(call);
+    const fate = await this.fate(call, this.calls.length - 1);
+    if (fate === "lost before") return void request.socket.destroy();
+    if (fate === "silence") return;
+    if (typeof fate === "number") return void response.writeHead(fate).end();
+
+    const [status, headers, answer] =
+      component === "pubsub" ? this.#publish(request, key, body) : write ? this.#save(write) : this.#load(key);
+    if (fate === "lost after") return void request.socket.destroy();
+    response.writeHead(status, headers).end(answer);
+  }
+
+  /** @param {http.IncomingMessage} request @param {string} topic @param {string} body @returns {[number, Record<string, string>, string]} */
+  #publish(request, topic, body) {
+    const event = JSON.parse(body);
+    if (request.headers["content-type"] !== "application/cloudevents+json" || event.type !== topic)
+      return [400, {}, ""];
+    this.published.push(event);
+    return [204, {}, ""];
+  }
+
+  /** @param {{key: string, value: any, etag?: string, options: {concurrency: string}}} write @returns {[number, Record<string, string>, string]} */
+  #save({ key, value, etag, options }) {
+    const found = this.state.get(key);
+    if (options?.concurrency !== "first-write" || key.includes("||")) return [400, {}, ""];
+    if (etag === undefined && found !== undefined) return [500, {}, "a lost insert"];
+    if (etag !== undefined && etag !== String(found?.etag)) return [409, {}, ""];
+    this.put(key, value);
+    return [204, {}, ""];
+  }
+
+  /** @param {string} key @returns {[number, Record<string, string>, string]} */
+  #load(key) {
+    const found = this.state.get(key);
+    if (found === undefined) return [204, {}, ""];
+    return [200, { "content-type": "application/json", etag: String(found.etag) }, JSON.stringify(sorted(found.value))];
+  }
+}
+
+/** The sidecar gives the keys of objects in another order. @param {any} value @returns {any} */
+function sorted(value) {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+  const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));
+  return Object.fromEntries(entries.map(([key, each]) => [key, sorted(each)]));
+}

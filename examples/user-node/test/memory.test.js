@@ -1,0 +1,56 @@
+/** What lives in memory only: whose turn it is, and what is finished. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Finished } from "../src/finished.js";
+import { Turns } from "../src/turns.js";
+
+/** Something to wait for, and what ends the wait. */
+function gate() {
+  /** @type {(value?: unknown) => void} */
+  let open = () => {};
+  const opened = new Promise((resolve) => (open = resolve));
+  return { opened, open };
+}
+
+test("of one key one works at a time, in order; another key does not wait", async () => {
+  const turns = new Turns();
+  const first = gate();
+  /** @type {string[]} */
+  const seen = [];
+
+  const a1 = turns.take("a", async () => {
+    await first.opened;
+    seen.push("a1");
+  });
+  const a2 = turns.take("a", async () => void seen.push("a2"));
+  await turns.take("b", async () => void seen.push("b"));
+  first.open();
+  await Promise.all([a1, a2]);
+
+  assert.deepEqual(seen, ["b", "a1", "a2"]);
+  assert.equal(turns.size, 0);
+});
+
+test("a failure is told to who asked, and does not stop who waits", async () => {
+  const turns = new Turns();
+  const failed = turns.take("a", () => Promise.reject(new Error("no")));
+  const next = turns.take("a", async () => "done");
+
+  await assert.rejects(failed, /no/);
+  assert.equal(await next, "done");
+  assert.equal(turns.size, 0);
+});
+
+test("the oldest of what is finished is forgotten", () => {
+  const finished = new Finished(2);
+  for (const id of ["1", "2", "3"]) finished.add("key", id);
+  finished.forget("key", "3");
+
+  assert.deepEqual(
+    ["1", "2", "3"].map((id) => finished.has("key", id)),
+    [false, true, false],
+  );
+  assert.ok(!finished.has("other", "2"));
+});

@@ -1,0 +1,138 @@
+/** The program: how it starts, and how it ends. */
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import net from "node:net";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+
+import { FakeSidecar, SIDECAR_TOKEN } from "./fake-sidecar.js";
+import { ASKED, bytes, CREATED } from "./story.js";
+
+const MAIN = fileURLToPath(new URL("../src/main.js", import.meta.url));
+const TOKENS = { APP_API_TOKEN: "app-token", DAPR_API_TOKEN: SIDECAR_TOKEN };
+
+async function freePort() {
+  const server = net.createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = /** @type {net.AddressInfo} */ (server.address());
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+/** @param {import("node:test").TestContext} context @param {Record<string, string>} env */
+function run(context, env) {
+  const child = spawn(process.execPath, ["--throw-deprecation", MAIN], {
+    env: { ...env },
+    stdio: ["ignore", "ignore", "pipe"],
+  });
+  context.after(() => child.kill("SIGKILL"));
+  const exited = once(child, "exit");
+  let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text) => (said += text));
+  /** Waits for words in the log. @param {string} words */
+  const saying = async (words) => {
+    while (!said.includes(words))
+      await Promise.race([once(child.stderr, "data"), exited.then(() => assert.fail(said))]);
+  };
+  return { child, exited, saying, said: () => said };
+}
+
+/** @param {number} port @param {Buffer} body */
+function deliver(port, body) {
+  return fetch(`http://127.0.0.1:${port}/events/inbox/UserCreateRequested`, {
+    method: "POST",
+    headers: { "dapr-api-token": "app-token" },
+    body: new Uint8Array(body),
+  });
+}
+
+test("a start without settings names them and ends", async (context) => {
+  const { exited, said } = run(context, { ...TOKENS, APP_PORT: "eighty" });
+  const [code] = await exited;
+
+  assert.equal(code, 1);
+  assert.match(said(), /APP_PORT must be a port/);
+  assert.match(said(), /DAPR_HTTP_PORT is missing/);
+});
+
+test("a port that is taken ends the start", async (context) => {
+  const { port } = await FakeSidecar.start(context);
+  const { exited, said } = run(context, { ...TOKENS, APP_PORT: String(port), DAPR_HTTP_PORT: "1" });
+  const [code] = await exited;
+
+  assert.equal(code, 1);
+  assert.match(said(), /APP_PORT: cannot listen/);
+});
+
+test("it starts without its sidecar, and is ready when that is there and a probe came back", async (context) => {
+  const [port, sidecarPort] = [await freePort(), await freePort()];
+  const service = run(context, { ...TOKENS, APP_PORT: String(port), DAPR_HTTP_PORT: String(sidecarPort) });
+  await service.saying("listening");
+  assert.equal((await fetch(`http://127.0.0.1:${port}/healthz`)).status, 200);
+  assert.equal((await deliver(port, bytes(ASKED))).status, 500);
+
+  const fake = new FakeSidecar();
+  context.after(() => fake.stop());
+  const probed = new Promise((resolve) => (fake.fate = ({ key }) => void (key === "Probe-user" && resolve(undefined))));
+  await fake.listen(sidecarPort);
+  await probed; // within a second, since one is published each second
+  assert.equal((await deliver(port, bytes(ASKED))).status, 200);
+  assert.ok(fake.published.some((event) => event.id === CREATED.id));
+  assert.equal(service.child.exitCode, null);
+});
+
+test("at SIGTERM it finishes what it is answering, takes nothing new, and ends with 0", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const port = await freePort();
+  const service = run(context, { ...TOKENS, APP_PORT: String(port), DAPR_HTTP_PORT: String(fake.port) });
+  await service.saying("listening");
+  /** @type {(value?: undefined) => void} */
+  let goOn = () => {};
+  const held = new Promise((resolve) => (goOn = resolve));
+  const reached = new Promise((resolve) => {
+    fake.fate = async ({ kind }) => {
+      if (kind !== "load") return undefined;
+      resolve(undefined);
+      await held;
+    };
+  });
+  const delivery = deliver(port, bytes(ASKED));
+  await reached;
+  service.child.kill("SIGTERM");
+  await refused(port);
+
+  goOn();
+  const answer = await delivery;
+  const [code] = await service.exited;
+  assert.equal(answer.status, 200);
+  assert.equal(answer.headers.get("connection"), "close");
+  assert.equal(code, 0);
+  assert.ok(fake.published.some((event) => event.id === CREATED.id));
+});
+
+test("a SIGTERM ends it at once when there is nothing to finish, idle connections or not", async (context) => {
+  const port = await freePort();
+  const service = run(context, { ...TOKENS, APP_PORT: String(port), DAPR_HTTP_PORT: String(await freePort()) });
+  await service.saying("listening");
+  assert.equal((await fetch(`http://127.0.0.1:${port}/healthz`)).status, 200); // fetch keeps the connection
+  service.child.kill("SIGTERM");
+  const [code, signal] = await service.exited;
+
+  assert.deepEqual([code, signal], [0, null]);
+});
+
+/** Waits until nobody listens at a port. @param {number} port */
+async function refused(port) {
+  for (;;) {
+    const socket = net.connect(port, "127.0.0.1");
+    const error = await new Promise((resolve) => {
+      socket.once("connect", () => resolve(undefined)).once("error", resolve);
+    });
+    socket.destroy();
+    if (error) return;
+    await new Promise((resolve) => setTimeout(resolve, 10));
+  }
+}

@@ -1,0 +1,232 @@
+/** The routes, asked over HTTP as the sidecar asks. */
+
+import assert from "node:assert/strict";
+import http from "node:http";
+import { test } from "node:test";
+
+import { DeadLetters } from "../src/deadletters.js";
+import { deliverTo } from "../src/deliver.js";
+import { inputs, recordKey, step, userKey } from "../src/domain.js";
+import { Probe } from "../src/probe.js";
+import { closeServer, createServer } from "../src/server.js";
+import { Sidecar } from "../src/sidecar.js";
+import { FakeSidecar } from "./fake-sidecar.js";
+import { ASKED, bytes, CREATED, wireJson } from "./story.js";
+
+const TOKEN = "app-token";
+const EVENTS = "/events/inbox/UserCreateRequested";
+const WITH_TOKEN = { "dapr-api-token": TOKEN };
+
+/** @param {import("node:test").TestContext} context */
+async function shop(context) {
+  const fake = await FakeSidecar.start(context);
+  const sidecar = new Sidecar(fake.at);
+  const probe = new Probe("user", sidecar);
+  const deliver = deliverTo({ name: "user", recordKey, step }, sidecar);
+  const server = createServer({
+    token: TOKEN,
+    inputs,
+    deliver,
+    userKey,
+    sidecar,
+    deadLetters: new DeadLetters(sidecar),
+    probe,
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", () => resolve(undefined)));
+  context.after(async () => {
+    await closeServer(server, 0);
+    sidecar.close();
+  });
+  const { port } = /** @type {import("node:net").AddressInfo} */ (server.address());
+  /** @param {string} path @param {RequestInit} [init] */
+  const call = (path, init) => fetch(`http://127.0.0.1:${port}${path}`, { headers: WITH_TOKEN, ...init });
+  /** @param {Buffer} body @param {string} [path] */
+  const post = (body, path = EVENTS) => call(path, { method: "POST", body: new Uint8Array(body) });
+  return { fake, sidecar, probe, server, port, call, post };
+}
+
+test("without the token every path but /healthz answers 403, and a body is not read", async (context) => {
+  const { fake, call } = await shop(context);
+  for (const token of [undefined, "", "app-toke", "app-token2", "APP-TOKEN"]) {
+    /** @type {Record<string, string>} */
+    const headers = token === undefined ? {} : { "dapr-api-token": token };
+    for (const path of ["/dapr/subscribe", "/dapr/config", "/readyz", `/user/${ASKED.data.user_id}`, "/", "/nothing"]) {
+      assert.equal((await call(path, { headers })).status, 403, path);
+    }
+    assert.equal((await call(EVENTS, { method: "POST", headers, body: new Uint8Array(bytes(ASKED)) })).status, 403);
+    assert.equal((await call("/healthz", { headers })).status, 200);
+  }
+  assert.deepEqual(fake.calls, []);
+});
+
+test("the subscriptions are those of WIRE.md, and there is no configuration", async (context) => {
+  const { call } = await shop(context);
+  const answer = await call("/dapr/subscribe");
+
+  assert.equal(answer.headers.get("content-type"), "application/json");
+  assert.deepEqual(await answer.json(), wireJson('"pubsubname"'));
+  assert.equal((await call("/dapr/config")).status, 404);
+});
+
+test("an event is done, and answered with an empty 200", async (context) => {
+  const { fake, post } = await shop(context);
+  const answer = await post(bytes(ASKED));
+
+  assert.equal(answer.status, 200);
+  assert.equal(await answer.text(), "");
+  assert.equal(fake.published[0].id, CREATED.id);
+  assert.ok(Math.abs(Date.parse(fake.published[0].time) - Date.now()) < 60_000);
+});
+
+test("a bad event becomes a dead letter, with the caller's trace", async (context) => {
+  const { fake, call } = await shop(context);
+  const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+  const { status } = await call(EVENTS, { method: "POST", headers: { ...WITH_TOKEN, traceparent }, body: "{" });
+
+  assert.equal(status, 200);
+  const [id] = fake.value("dead-index:0").ids;
+  const { time, ...letter } = fake.value(`dead:${id}`);
+  assert.deepEqual(letter, { event: "{", topic: "UserCreateRequested", reason: "not JSON", traceparent });
+  assert.match(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+});
+
+test("an event of some MiB is read to its end, and becomes a dead letter", async (context) => {
+  const { fake, post } = await shop(context);
+  const answer = await post(bytes({ ...ASKED, padding: "x".repeat(5 * 1024 * 1024) }));
+
+  assert.equal(answer.status, 200);
+  assert.equal(fake.value(`dead:${ASKED.id}`).reason, "over 1048576 bytes");
+  assert.deepEqual(fake.published, []);
+});
+
+test("what is the world's fault comes again", async (context) => {
+  const { fake, post } = await shop(context);
+  for (const kind of ["load", "save", "publish"]) {
+    fake.fate = (call) => (call.kind === kind ? 500 : undefined);
+    const answer = await post(bytes(ASKED));
+    assert.equal(answer.status, 500, kind);
+    assert.equal(await answer.text(), "");
+  }
+  fake.fate = () => 500;
+  assert.equal((await post(Buffer.from("{"))).status, 500);
+  fake.fate = () => undefined;
+  assert.equal((await post(bytes(ASKED))).status, 200);
+});
+
+test("an event of a topic that is not known here stays for who knows it", async (context) => {
+  const { post } = await shop(context);
+
+  assert.equal((await post(bytes(ASKED), "/events/inbox/UserRenamed")).status, 500);
+  assert.equal((await post(bytes(ASKED), "/events/inbox/constructor")).status, 500);
+});
+
+test("a user is read; who is not there, or is no UUID, is a 404 with {}", async (context) => {
+  const { fake, call, post } = await shop(context);
+  await post(bytes(ASKED));
+  const answer = await call(`/user/${ASKED.data.user_id}`);
+
+  assert.equal(answer.status, 200);
+  assert.equal(answer.headers.get("content-type"), "application/json");
+  assert.deepEqual(await answer.json(), ASKED.data);
+  const calls = fake.calls.length;
+  for (const id of ["1", "%", "..%2f", "a%7C%7Cb", `${ASKED.data.user_id}/more`]) {
+    const missing = await call(`/user/${id}`);
+    assert.equal(missing.status, 404, id);
+    assert.deepEqual(await missing.json(), {});
+  }
+  assert.equal(fake.calls.length, calls);
+  const nobody = await call("/user/00000000-0000-4000-8000-000000000000");
+  assert.deepEqual([nobody.status, await nobody.json()], [404, {}]);
+});
+
+test("while the store is away reads say 503, and so does /healthz until a read works", async (context) => {
+  const { fake, call } = await shop(context);
+  const user = `/user/${ASKED.data.user_id}`;
+  assert.equal((await call("/healthz")).status, 200);
+  assert.deepEqual(fake.calls, []); // nobody asked the store yet, so it is not away
+
+  fake.fate = () => 500;
+  assert.equal((await call(user)).status, 503);
+  assert.equal((await call("/healthz")).status, 503);
+  assert.equal((await call("/healthz")).status, 503);
+  assert.equal(fake.calls.length, 3); // one read for each
+
+  fake.fate = () => undefined;
+  assert.equal((await call("/healthz")).status, 200);
+  assert.equal((await call("/healthz")).status, 200);
+  assert.equal(fake.calls.length, 4); // back, so nobody has to look any more
+});
+
+test("/healthz waits 400 ms for a store that is silent", async (context) => {
+  const { fake, sidecar, call } = await shop(context);
+  sidecar.storeIsAway = true;
+  fake.fate = () => "silence";
+  const before = performance.now();
+
+  assert.equal((await call("/healthz")).status, 503);
+  const tookMs = performance.now() - before;
+  assert.ok(tookMs >= 390 && tookMs < 5_000, String(tookMs)); // not the 10 s of any other call
+});
+
+test("a conflict is no failure of the store", async (context) => {
+  const { fake, sidecar, post } = await shop(context);
+  fake.fate = (call) => (call.kind === "save" ? 409 : undefined);
+  assert.equal((await post(bytes(ASKED))).status, 500); // fifty lost races
+
+  assert.equal(sidecar.storeIsAway, false);
+});
+
+test("ready when a probe came back; whatever comes in on its topic counts", async (context) => {
+  const { fake, probe, call, post } = await shop(context);
+  const first = await call("/readyz");
+  assert.deepEqual([first.status, await first.json()], [503, { missing: ["Probe-user did not come back yet"] }]);
+
+  fake.fate = (_, number) => (number === 0 ? "lost before" : undefined); // the sidecar is not up yet
+  const running = probe.run(new AbortController().signal);
+  while (fake.published.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
+  const { id, time, ...event } = fake.published[0];
+  assert.deepEqual(event, {
+    specversion: "1.0",
+    type: "Probe-user",
+    source: "user",
+    subject: "user",
+    correlationid: id,
+    datacontenttype: "application/json",
+    data: {},
+  });
+
+  assert.equal((await post(Buffer.from("whatever"), "/events/inbox/Probe-user")).status, 200);
+  await running;
+  const second = await call("/readyz");
+  assert.deepEqual([second.status, await second.json()], [200, { missing: [] }]);
+});
+
+test("an idle connection stays open for longer than the sidecar keeps it", async (context) => {
+  const { server } = await shop(context);
+
+  assert.ok(server.keepAliveTimeout > 90_000);
+  assert.ok(server.headersTimeout > server.keepAliveTimeout);
+  assert.ok(server.requestTimeout >= server.headersTimeout);
+});
+
+test("calls come over one connection, before and after a 500", async (context) => {
+  const { fake, server, port } = await shop(context);
+  let connections = 0;
+  server.on("connection", () => (connections += 1));
+  const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+  context.after(() => agent.destroy());
+  /** @param {Buffer} body @returns {Promise<number | undefined>} */
+  const post = (body) =>
+    new Promise((resolve, reject) => {
+      const options = { agent, port, host: "127.0.0.1", method: "POST", path: EVENTS, headers: WITH_TOKEN };
+      const request = http.request(options, (response) =>
+        response.resume().on("end", () => resolve(response.statusCode)),
+      );
+      request.on("error", reject).end(body);
+    });
+  fake.fate = (_, number) => (number === 0 ? 500 : undefined);
+
+  assert.deepEqual([await post(bytes(ASKED)), await post(bytes(ASKED)), await post(Buffer.from("{"))], [500, 200, 200]);
+  assert.equal(connections, 1);
+  assert.equal(fake.connections.size, 1);
+});

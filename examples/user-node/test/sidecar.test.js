@@ -1,0 +1,60 @@
+/** The sidecar's API, where the other tests do not look: keys of any letters, what is no answer, who is away. */
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Unavailable } from "../src/faults.js";
+import { Sidecar } from "../src/sidecar.js";
+import { FakeSidecar, SIDECAR_TOKEN } from "./fake-sidecar.js";
+
+/** @param {import("node:test").TestContext} context */
+async function both(context) {
+  const fake = await FakeSidecar.start(context);
+  const sidecar = new Sidecar(fake.at);
+  context.after(() => sidecar.close());
+  return { fake, sidecar };
+}
+
+test("a key of any letters is found again", async (context) => {
+  const { fake, sidecar } = await both(context);
+  for (const key of ["email:a/b?c#d%25&e@x", "email:..%7C", "email:Ω🛒 +\"'\\"]) {
+    assert.equal(await sidecar.insert(key, { key }), true);
+    assert.deepEqual(fake.value(key), { key });
+    assert.deepEqual(await sidecar.load(key), { value: { key }, etag: "1" });
+    assert.equal(await sidecar.insert(key, {}), false);
+    assert.equal(await sidecar.save(key, { again: key }, "1"), true);
+    assert.equal(await sidecar.save(key, { late: key }, "1"), false);
+    assert.deepEqual(fake.value(key), { again: key });
+  }
+  assert.equal(sidecar.storeIsAway, false);
+});
+
+test("a save or an insert that did not take says so", async (context) => {
+  const { fake, sidecar } = await both(context);
+  fake.fate = ({ kind }) => (kind === "save" ? 500 : undefined);
+
+  assert.equal(await sidecar.save("a", {}), false);
+  await assert.rejects(sidecar.insert("a", {}), Unavailable);
+});
+
+test("while nobody listens every call is the world's fault, and the store is away until a state call works", async (context) => {
+  const { fake, sidecar } = await both(context);
+  const gone = new Sidecar({ host: "127.0.0.1", port: 1, token: SIDECAR_TOKEN });
+  assert.equal(await gone.save("a", {}), false);
+  assert.equal(gone.storeIsAway, true);
+  await assert.rejects(gone.publish({ id: "1", type: "UserCreated" }), Unavailable);
+
+  fake.fate = (_, number) => (number === 0 ? "lost before" : undefined);
+  await assert.rejects(sidecar.load("a"), Unavailable);
+  assert.equal(sidecar.storeIsAway, true);
+  assert.equal(await sidecar.save("a", {}), true);
+  assert.equal(sidecar.storeIsAway, false);
+});
+
+test("another token is refused by the sidecar, which is the world's fault too", async (context) => {
+  const { fake } = await both(context);
+  const stranger = new Sidecar({ ...fake.at, token: "other" });
+  context.after(() => stranger.close());
+
+  await assert.rejects(stranger.load("a"), Unavailable);
+});

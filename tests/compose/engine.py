@@ -1,0 +1,91 @@
+"""podman, with a configuration, a storage and networks of its own: the machine's own containers are not touched."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+COMMAND_SECONDS_MAX = 600
+
+CONTAINERS = """\
+[containers]
+default_ulimits = ["nofile=10000:10000", "nproc=1000:1000"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+tmp_dir = "{run}/libpod"
+[network]
+network_backend = "netavark"
+network_config_dir = "{storage}/networks"
+"""
+"""crun is refused the limits that it wants to raise where there is no systemd; netavark resolves names between
+containers."""
+
+STORAGE = """\
+[storage]
+driver = "overlay"
+graphroot = "{storage}/graph"
+runroot = "{run}/run"
+"""
+
+REGISTRIES = """\
+unqualified-search-registries = []
+short-name-mode = "disabled"
+"""
+
+
+class EngineError(Exception):
+    """A command of the engine failed; holds what it printed."""
+
+
+class Engine:
+    """Everything is in one folder, from run to run: the storage remembers the paths that it was made with."""
+
+    def __init__(self, folder: Path) -> None:
+        storage, run = folder / "storage", folder / "run"
+        for folder in (storage, run):
+            folder.mkdir(parents=True, exist_ok=True)
+        files = {"containers.conf": CONTAINERS, "storage.conf": STORAGE, "registries.conf": REGISTRIES}
+        for name, text in files.items():
+            (run / name).write_text(text.format(storage=storage, run=run), encoding="utf-8")
+        self._env = os.environ | {
+            "CONTAINERS_CONF": str(run / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(run / "storage.conf"),
+            "CONTAINERS_REGISTRIES_CONF": str(run / "registries.conf"),
+        }
+
+    def podman(self, *words: str) -> str:
+        """Run one command and return what it printed; raise EngineError."""
+        return self.run(["podman", *words], {})
+
+    def compose(self, file: Path, project: str, env: Mapping[str, str], *words: str) -> str:
+        """Run one command of podman-compose on a file; the engine builds without the network's images."""
+        command = [sys.executable, "-m", "podman_compose", "-f", str(file), "-p", project]
+        return self.run([*command, "--podman-build-args=--pull=never --isolation=chroot", *words], env)
+
+    def run(self, command: list[str], env: Mapping[str, str]) -> str:
+        """Run a command in the engine's environment."""
+        done = subprocess.run(
+            command,
+            env=self._env | dict(env),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS_MAX,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise EngineError(f"{' '.join(command)}\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        return done.stdout
+
+    def succeeds(self, *words: str) -> bool:
+        """Whether a command of podman ends well."""
+        try:
+            self.podman(*words)
+        except EngineError:
+            return False
+        return True

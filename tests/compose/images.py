@@ -1,0 +1,136 @@
+"""Stand-ins for the images that cannot be pulled here: Debian's packages, and daprd, under the real images' names."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from cli import daprd
+from cli.patience import Patience
+from tests.compose.engine import Engine
+
+PACKAGES = ("ca-certificates", "python3", "python3-venv", "rabbitmq-server", "redis-server")
+SERVER_SCRIPTS = "/usr/lib/rabbitmq/bin"  # the package's own; the wrappers on PATH change to another user and hang
+ENTRYPOINT = """\
+#!/bin/sh
+# What the official image's does: the first user comes from the environment.
+set -eu
+mkdir -p /etc/rabbitmq/conf.d
+printf 'default_user = %s\\ndefault_pass = %s\\n' "$RABBITMQ_DEFAULT_USER" "$RABBITMQ_DEFAULT_PASS" \\
+    >/etc/rabbitmq/conf.d/10-defaults.conf
+exec "$@"
+"""
+CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
+CHANGES = {
+    "python": (),
+    "redis": ('CMD ["redis-server"]', "VOLUME /data", "WORKDIR /data"),
+    "rabbitmq": (
+        'ENTRYPOINT ["/usr/local/bin/docker-entrypoint.sh"]',
+        'CMD ["rabbitmq-server"]',
+        f"ENV PATH={SERVER_SCRIPTS}:/usr/local/bin:/usr/bin:/bin",
+        "ENV HOME=/var/lib/rabbitmq",
+        "ENV RABBITMQ_LOGS=-",
+    ),
+}
+"""What `podman import` is told of each image, by the first word of its name."""
+
+
+def make(engine: Engine, cache: Path, wanted: set[str], report: Callable[[str], None]) -> None:
+    """Make the stand-ins that are not there yet; `wanted` are the names in the Dockerfile and the compose file."""
+    for name in sorted(wanted):
+        if name.startswith("daprio/"):
+            _import_daprd(engine, name, report)
+        else:
+            _import_root(engine, name, cache, report)
+
+
+def wanted_by(dockerfile: str, services: dict[str, dict[str, object]]) -> set[str]:
+    """The images that a user's engine would pull."""
+    bases = set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE))
+    built = {service["image"] for service in services.values() if "build" in service}
+    return bases | {str(service["image"]) for service in services.values()} - built
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def _is_there(engine: Engine, name: str, key: str) -> bool:
+    label = '{{index .Config.Labels "made-of"}}'
+    return engine.succeeds("image", "exists", name) and engine.podman("inspect", "-f", label, name).strip() == key
+
+
+def _import(engine: Engine, tree: Path, name: str, key: str, changes: tuple[str, ...]) -> None:
+    words = [word for change in (*changes, f"LABEL made-of={key}") for word in ("--change", change)]
+    with tempfile.NamedTemporaryFile(suffix=".tar", dir=tree.parent) as packed:
+        with tarfile.open(packed.name, "w") as archive:
+            archive.add(tree, ".")
+        engine.podman("import", "-q", *words, packed.name, name)
+
+
+def _import_daprd(engine: Engine, name: str, report: Callable[[str], None]) -> None:
+    program = daprd.find(report, Patience()).path
+    assert name.endswith(f":{daprd.VERSION}"), f"{name} is not daprd {daprd.VERSION}"
+    status = program.stat()
+    key = _key(str(program), str(status.st_size), str(status.st_mtime_ns))
+    if _is_there(engine, name, key):
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder) / "tree"
+        tree.mkdir()
+        shutil.copy(program, tree / "daprd")
+        (tree / "daprd").chmod(0o755)
+        _import(engine, tree, name, key, ("USER 65532:65532", "WORKDIR /"))
+
+
+def _import_root(engine: Engine, name: str, cache: Path, report: Callable[[str], None]) -> None:
+    changes = CHANGES[name.partition(":")[0]]
+    key = _key(*PACKAGES, ENTRYPOINT, *changes)
+    if not _is_there(engine, name, key):
+        _import(engine, _root(cache, report), name, key, changes)
+
+
+def _root(cache: Path, report: Callable[[str], None]) -> Path:
+    """A small Debian with all that the stand-ins hold, made once."""
+    root = cache / f"root-{_key(*PACKAGES, ENTRYPOINT)}"
+    if root.exists():
+        return root
+    report(f"making a Debian root with {', '.join(PACKAGES)}: a minute, once")
+    site, release = _mirror()
+    half = cache / "root.half"
+    shutil.rmtree(half, ignore_errors=True)
+    words = ["debootstrap", "--variant=minbase", f"--include={','.join(PACKAGES)}", release, str(half), site]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    shutil.rmtree(half / "var" / "cache" / "apt", ignore_errors=True)
+    shutil.rmtree(half / "var" / "lib" / "apt" / "lists", ignore_errors=True)
+    local = half / "usr" / "local" / "bin"
+    (local / "python").symlink_to("/usr/bin/python3")
+    (local / "docker-entrypoint.sh").write_text(ENTRYPOINT, encoding="utf-8")
+    (local / "docker-entrypoint.sh").chmod(0o755)
+    # The package registry is reached in the way of this machine: with the certificates that it trusts.
+    shutil.copy(CERTIFICATES, half / CERTIFICATES.relative_to("/"))
+    (half / "etc" / "pip.conf").write_text(f"[global]\ncert = {CERTIFICATES}\n", encoding="utf-8")
+    half.rename(root)
+    return root
+
+
+def _mirror() -> tuple[str, str]:
+    """Where this machine's own packages come from, and its release."""
+    answer = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME) $(SUITE)", "Created-By: Packages"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    codename = re.search(r"^VERSION_CODENAME=(\w+)$", Path("/etc/os-release").read_text("utf-8"), re.MULTILINE)
+    assert codename is not None, "this machine does not say which release it is"
+    sites = [line.split()[0] for line in answer.stdout.splitlines() if codename[1] in line.split()[1:]]
+    assert sites, f"no package source of {codename[1]} in: {answer.stdout}"
+    return sites[0], codename[1]

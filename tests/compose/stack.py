@@ -1,0 +1,129 @@
+"""The compose file, unchanged, brought up on one broker; its health checks are run by hand, for no engine does here."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import yaml
+
+from cli.patience import Patience
+from cli.ports import free_port
+from cli.project import ROOT
+from tests.compose.engine import Engine, EngineError
+
+FOLDER = ROOT / "tye-or-compose"
+FILE = FOLDER / "docker-compose.yml"
+SECONDS_MAX = 180
+
+
+def services(broker: str) -> dict[str, dict[str, Any]]:
+    """The services that a broker's profile starts, in the order of the file."""
+    every = yaml.safe_load(FILE.read_text("utf-8"))["services"]
+    return {name: each for name, each in every.items() if broker in each.get("profiles", [broker])}
+
+
+class Stack:
+    """One run of the file; a context manager that leaves nothing."""
+
+    def __init__(self, engine: Engine, broker: str, *, reverse: bool = False) -> None:
+        self.engine = engine
+        self.services = services(broker)
+        self.patience = Patience()
+        self._project = f"sidecart-test-{os.getpid()}"
+        self._ports = {"PORT": free_port(), "MAIL_PORT": free_port()}
+        self._env = {"BROKER": broker, **{name: str(port) for name, port in self._ports.items()}}
+        self._profile = [] if broker not in self._profiles() else ["--profile", broker]
+        self._reverse = reverse
+
+    def _profiles(self) -> set[str]:
+        return {profile for each in self.services.values() for profile in each.get("profiles", [])}
+
+    @property
+    def url(self) -> str:
+        """The gateway's address."""
+        return f"http://127.0.0.1:{self._ports['PORT']}"
+
+    @property
+    def mail_url(self) -> str:
+        """The mail catcher's address."""
+        return f"http://127.0.0.1:{self._ports['MAIL_PORT']}"
+
+    def __enter__(self) -> Self:
+        try:
+            self._compose("build")
+            if self._reverse:
+                self._compose("up", "--no-start")
+                for name in reversed(self.services):
+                    self.start(name)
+            else:
+                self._compose("up", "-d")
+        except BaseException:
+            self.down()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None:
+            self._say_why()
+        self.down()
+
+    def down(self) -> None:
+        """Take everything down, with the data."""
+        self._compose("down", "--volumes", "--timeout", "20")
+
+    def _compose(self, *words: str) -> None:
+        self.engine.compose(FILE, self._project, self._env, *self._profile, *words)
+
+    def container(self, service: str) -> str:
+        """The name of a service's container."""
+        return f"{self._project}_{service}_1"
+
+    def start(self, service: str) -> None:
+        """Start one container that was stopped or never started."""
+        self.engine.podman("start", self.container(service))
+
+    def stop(self, service: str) -> None:
+        """Stop one container, as somebody would on purpose."""
+        self.engine.podman("stop", "--time", "20", self.container(service))
+
+    def inspect(self, service: str) -> dict[str, Any]:
+        """What the engine knows of a container."""
+        return dict(json.loads(self.engine.podman("inspect", self.container(service)))[0])
+
+    def crash(self, service: str) -> None:
+        """Kill the first process of a container; nobody asked the engine to."""
+        os.kill(self.inspect(service)["State"]["Pid"], signal.SIGKILL)
+
+    def is_healthy(self, service: str) -> bool:
+        """Run the health check that the file gives the service."""
+        return self.engine.succeeds("healthcheck", "run", self.container(service))
+
+    def wait_ready(self) -> None:
+        """Wait until the gateway says that everything is there."""
+        self.until(self._is_ready, "the gateway to be ready")
+
+    def _is_ready(self) -> bool:
+        try:
+            return httpx.get(f"{self.url}/readyz", trust_env=False).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for something that only looking shows."""
+        self.patience.until(condition, SECONDS_MAX, lambda: f"waited {SECONDS_MAX} s for {what}", 0.2)
+
+    def _say_why(self) -> None:
+        for name in self.services:
+            try:
+                log = self.engine.podman("logs", "--tail", "15", self.container(name))
+            except EngineError as error:
+                log = str(error)
+            print(f"--- {name}\n{log}")

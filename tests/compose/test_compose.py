@@ -1,0 +1,118 @@
+"""The shop in containers: the file as it stands, on each broker, in any order, with whatever dies."""
+
+import fcntl
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cli.catalogue import APPS
+from cli.daprd import cache_folder
+from cli.demo import Demo
+from cli.servers import BROKERS
+from tests.compose import images
+from tests.compose.engine import Engine
+from tests.compose.stack import FILE, FOLDER, SECONDS_MAX, Stack, services
+
+SECRETS = FOLDER / "secrets"
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    """An engine of this run's own with all images that the files name; afterwards nothing of it is left."""
+    cache = cache_folder() / "compose"
+    cache.mkdir(parents=True, exist_ok=True)
+    with (cache / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        engine = Engine(cache)
+        engine.podman("rm", "--all", "--force", "--volumes")  # what a run that was killed left
+        wanted = {
+            name
+            for broker in BROKERS
+            for name in images.wanted_by((FOLDER / "Dockerfile").read_text("utf-8"), services(broker))
+        }
+        images.make(engine, cache, wanted, print)
+        yield engine
+        assert "" == engine.podman("ps", "--all", "--quiet")
+        assert "" == engine.podman("volume", "ls", "--quiet")
+        assert ["podman"] == engine.podman("network", "ls", "--format", "{{.Name}}").split()
+        engine.podman("image", "prune", "--force")  # the layers of older builds
+
+
+@pytest.fixture(autouse=True, scope="module")
+def secrets() -> Iterator[None]:
+    """The secrets, made as the documents say; those that are there already are used and kept."""
+    was_there = SECRETS.exists()
+    subprocess.run([FOLDER / "make-secrets"], check=True)
+    yield
+    if not was_there:
+        shutil.rmtree(SECRETS)
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_the_file_as_it_stands_carries_both_flows(engine: Engine, broker: str) -> None:
+    """Up, ready, every health check well, the demo passes, every container without root where it can be."""
+    with Stack(engine, broker) as stack:
+        stack.wait_ready()
+        Demo(stack.url, stack.mail_url, stack.patience).play()
+
+        checked = [name for name, service in stack.services.items() if "healthcheck" in service]
+        assert {*APPS, "mail", "redis", *({"rabbitmq"} & {broker})} == set(checked)
+        for name in checked:
+            stack.until(lambda name=name: stack.is_healthy(name), f"{name} to be healthy")  # type: ignore[misc]  # bound now
+        users = {name: stack.inspect(name)["Config"]["User"] for name in stack.services}
+        assert {"10001:10001"} == {users[name] for name in (*APPS, "mail")}
+        assert {"65532:65532"} == {users[f"{name}-dapr"] for name in APPS}
+
+
+def test_any_order_of_starts_works(engine: Engine) -> None:
+    """The last first: sidecars that find no broker, apps whose sidecars are not there, the gateway at the end."""
+    with Stack(engine, "redis", reverse=True) as stack:
+        stack.wait_ready()
+        Demo(stack.url, stack.mail_url, stack.patience).play()
+
+
+def test_what_dies_comes_back_and_the_shop_goes_on(engine: Engine) -> None:
+    """Each kind of container is killed once; a health check fails while the store is away, and is well again."""
+    with Stack(engine, "redis") as stack:
+        stack.wait_ready()
+        for name in ("order", "order-dapr", "gateway", "gateway-dapr", "redis"):
+            before = stack.inspect(name)["State"]["Pid"]
+            stack.crash(name)
+            stack.until(lambda: stack.inspect(name)["State"]["Pid"] not in (0, before), f"{name} to come back")  # noqa: B023 - it is called at once
+        stack.until(lambda: takes_orders(stack), "an order to be taken")
+        Demo(stack.url, stack.mail_url, stack.patience).play()
+
+        stack.stop("redis")
+        stack.until(lambda: ask(stack, "/user/0192f0c1-2a3b-7c4d-8e5f-60718293a4b5") == 503, "a read to fail")
+        stack.until(lambda: not stack.is_healthy("user"), "the User Service to say that it is ill")
+        stack.start("redis")
+        stack.until(lambda: stack.is_healthy("user"), "the User Service to be well")
+
+
+def ask(stack: Stack, path: str) -> int:
+    """The status of one GET; 0 when nobody answers."""
+    try:
+        return httpx.get(f"{stack.url}{path}", trust_env=False, timeout=SECONDS_MAX).status_code
+    except httpx.TransportError:
+        return 0
+
+
+def takes_orders(stack: Stack) -> bool:
+    """Whether somebody can register right now."""
+    body = {"email": f"{os.urandom(8).hex()}@example.com", "name": "Ann"}
+    try:
+        answer = httpx.post(f"{stack.url}/user/register", json=body, trust_env=False, timeout=SECONDS_MAX)
+    except httpx.TransportError:
+        return False
+    return answer.status_code == 201
+
+
+def test_the_file_is_the_one_that_a_user_gets() -> None:
+    """Nothing beside it changes what it says."""
+    assert [] == [path.name for path in FILE.parent.glob("*override*")]
+    assert not Path(FILE.parent / ".env").exists()
