@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 COMMAND_SECONDS_MAX = 600
+NAMES = Path("/run/containers/networks/aardvark-dns")
+"""One file a network; an old one that was left would give another network's address twice."""
 
 CONTAINERS = """\
 [containers]
@@ -61,6 +63,13 @@ class Engine:
     def podman(self, *words: str) -> str:
         """Run one command and return what it printed; raise EngineError."""
         return self.run(["podman", *words], {})
+
+    def clean(self) -> None:
+        """Remove all containers with their volumes, all networks, and the names that their name server was told."""
+        self.podman("rm", "--all", "--force", "--volumes")
+        self.podman("network", "prune", "--force")
+        for names in NAMES.glob("sidecart-test-*"):
+            names.unlink()
 
     def compose(self, file: Path, project: str, env: Mapping[str, str], *words: str) -> str:
         """Run one command of podman-compose on a file; the engine builds without the network's images."""
