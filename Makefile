@@ -5,10 +5,10 @@ PYTHON ?= python3
 SIDECART = $(PYTHON) ./sidecart
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test test-full lint system-deps
+.PHONY: help run demo bench test test-full test-compose lint system-deps system-deps-full
 
 help: ## show this
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "More commands: ./sidecart --help"
 
 run: ## start the shop (BROKER=redis|rabbitmq, PORT=8000) and keep it until Ctrl-C
@@ -20,11 +20,17 @@ demo: ## both flows, with every event as it passes (BROKER=redis|rabbitmq, WITHO
 test: ## all tests, end to end on each broker
 	@exec $(SIDECART) test
 
-test-full: ## the tests that take minutes: 20,000 requests made from the OpenAPI document
+test-full: ## what takes minutes: 20,000 generated requests, the Node service, the official CLI, containers
 	@exec $(SIDECART) test-full
+
+test-compose: ## the compose file, unchanged, in containers, on each broker
+	@exec $(SIDECART) test-compose
 
 lint: ## ruff, mypy --strict, a reason beside each exception
 	@exec $(SIDECART) lint
 
-system-deps: ## install the Debian packages that BROKER=rabbitmq needs (the only target that installs any)
+system-deps: ## install the Debian packages that BROKER=rabbitmq needs
 	@./.ci/system-deps
+
+system-deps-full: ## install those that test-full and test-compose need (podman and what belongs to it)
+	@./.ci/system-deps full

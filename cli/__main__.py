@@ -51,8 +51,9 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "test-full",
         _test_full,
-        "the tests that take minutes: 20,000 requests by Schemathesis (make test-full)",
+        "what takes minutes: 20,000 generated requests, the Node service, containers (make test-full)",
     )
+    _add(commands, "test-compose", _test_compose, "the compose file in containers, on each broker (make test-compose)")
     _add(commands, "lint", _lint, "ruff, mypy --strict, and a reason beside each exception (make lint)")
     _add(commands, "status", _status, "show the processes of the running shop")
     logs = _add(commands, "logs", _logs, "show what the processes print")
@@ -137,6 +138,12 @@ def _test_full(options: argparse.Namespace) -> int:
     from cli import checks
 
     return checks.test_full(options)
+
+
+def _test_compose(options: argparse.Namespace) -> int:
+    from cli import checks
+
+    return checks.test_compose(options)
 
 
 def _lint(options: argparse.Namespace) -> int:

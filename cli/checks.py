@@ -4,6 +4,7 @@ import argparse
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -21,6 +22,9 @@ from cli.servers import BROKERS
 FAST = ("tests/unit", "tests/contracts", "tests/simulation")
 E2E = "tests/e2e"
 FULL = "tests/full"
+COMPOSE = "tests/compose"
+FOREIGN = "user=examples/user-node"
+FULL_PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "node", "npm")
 PACKAGES = ("gateway", "services", "chassis", "cli", "tests", "bench")
 
 
@@ -54,8 +58,18 @@ def test(options: argparse.Namespace) -> int:
 
 
 def test_full(options: argparse.Namespace) -> int:
-    """Run what takes minutes; 0 only if all of it ran and passed."""
-    return _report([_pytest("full", ["-s", FULL], {})], ["redis"])
+    """Run what takes minutes: generated requests, a foreign service, the official CLI, containers; 0 as in `test`."""
+    _require_programs()
+    for broker in BROKERS:
+        _require(broker)
+    foreign = [_pytest(f"e2e with {FOREIGN} on {each}", [E2E], {"BROKER": each, "WITH": FOREIGN}) for each in BROKERS]
+    return _report([*foreign, _pytest("full", ["-s", FULL], {}), _pytest("containers", [COMPOSE], {})], list(BROKERS))
+
+
+def test_compose(options: argparse.Namespace) -> int:
+    """Bring the compose file up, unchanged, on each broker; 0 only if all of it ran and passed."""
+    _require_programs()
+    return _report([_pytest("containers", [COMPOSE], {})], list(BROKERS))
 
 
 def _report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:
@@ -76,6 +90,12 @@ def _require(broker: str) -> None:
     problem = BROKERS[broker].unavailable()
     if problem is not None:
         raise LaunchError(problem)
+
+
+def _require_programs() -> None:
+    missing = [name for name in FULL_PROGRAMS if shutil.which(name) is None]
+    if missing:
+        raise LaunchError(f"{', '.join(missing)}: not installed; `make system-deps-full` does it on Debian and Ubuntu")
 
 
 def _pytest(name: str, paths: Sequence[str], env: Mapping[str, str]) -> Outcome:

@@ -97,8 +97,8 @@ def test_what_dies_comes_back_and_the_shop_goes_on(engine: Engine) -> None:
 def play(stack: Stack) -> None:
     """Play the demo until it passes.
 
-    A 202 instead of a 201 is no failure of the file: Debian's aardvark-dns (1.4) leaves questions of containers unanswered
-    for seconds after others were started, and whoever asks for the first time waits for that long.
+    A 202 instead of a 201 is no failure of the file: Debian's aardvark-dns (1.4) leaves questions of containers
+    unanswered for seconds after others were started, and whoever asks for the first time waits for that long.
     """
 
     def passes() -> bool:
