@@ -28,7 +28,7 @@ MAIL_CATCHER = "mail"
 POD_NAME = "gateway-0"
 READY_SECONDS = 180
 """From the start of the apps to the last of them ready; seconds on an idle machine."""
-APP_STOP_SECONDS = 10
+APP_STOP_SECONDS = 20  # longer than the 15 s in which an app finishes what it is answering
 SIDECAR_STOP_SECONDS = sidecars.SHUTDOWN_SECONDS + 10
 
 Report = Callable[[str], None]

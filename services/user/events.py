@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from chassis.fields import Uuid
+from chassis.fields import CONTROL, LINE, SPACE, Uuid
 
-Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=r"^[^\s\x00-\x1f\x7f]+@[^\s\x00-\x1f\x7f]+\Z")]
-Name = Annotated[str, Meta(min_length=1, max_length=200)]
+_PART = rf"[^@{CONTROL}{SPACE}\ufeff]+"
+Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=rf"^{_PART}@{_PART}\Z")]
+Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=LINE)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,53 @@
+"""What the schema of a command refuses, the service that takes it refuses too: a stranger may have published it."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+
+from chassis.errors import EventFault
+from chassis.events import decode, parse
+from services.user.events import INPUTS
+from tests.contracts.mutations import mutations
+from tests.contracts.validate import CONTRACTS, examples, is_valid
+
+AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+TOPIC = "UserCreateRequested"
+ODD_BUT_FINE = ("zero\u200bwidth", "\ufeff", "Zoë 雪", "a  b")
+ODD_AND_WRONG = ("\u3000", "\u2003 \u00a0", "a\x85b", "a\x9fb", "a\u2029b")
+
+
+def take(event: dict[str, Any]) -> None:
+    """Read an event as the shell does."""
+    decode(parse(TOPIC, msgspec.json.encode(event)), INPUTS[TOPIC], AT)
+
+
+@pytest.mark.parametrize("name", examples(TOPIC))
+def test_the_user_service_refuses_every_broken_field(name: str) -> None:
+    """Missing, of another type, of a wrong form or length."""
+    event = examples(TOPIC)[name]
+    take(event)
+    let_through = []
+    for mutation in mutations(event["data"]):
+        try:
+            take(event | {"data": mutation.value})
+        except EventFault:
+            continue
+        let_through.append(f"{mutation.field} {mutation.way}: {str(mutation.value)[:200]}")
+
+    assert [] == let_through
+
+
+@pytest.mark.parametrize("text", [*ODD_BUT_FINE, *ODD_AND_WRONG], ids=ascii)
+def test_schema_and_service_agree_on_odd_names(text: str) -> None:
+    """White space is Unicode's, whatever a regular expression calls so."""
+    event = examples(TOPIC)["typical"]
+    odd = event | {"data": event["data"] | {"name": text}}
+
+    assert (text in ODD_BUT_FINE) == is_valid(CONTRACTS / "schemas" / f"{TOPIC}.json", odd)
+    if text in ODD_BUT_FINE:
+        take(odd)
+    else:
+        with pytest.raises(EventFault):
+            take(odd)
