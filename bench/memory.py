@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import aiohttp
-import psutil
 
+from bench.usage import resident_mib
 from cli.catalogue import APPS
 from cli.run import say
 from cli.servers import BROKERS
@@ -74,7 +74,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = tempfile.TemporaryDirectory(prefix="sidecart-memory-")
     with folder, Shop(Options(options.broker, folder=Path(folder.name)), say) as shop:
-        before = resident_mib(shop)
+        before = resident_mib(shop.processes)
         started = time.monotonic()
         users, refused = asyncio.run(place(shop.url, options.orders))
         placed_seconds = time.monotonic() - started
@@ -84,7 +84,7 @@ def main() -> int:
             lambda: f"not all orders were paid and told of within {FINISH_SECONDS_MAX} s",
             step_seconds=1.0,
         )
-        after = resident_mib(shop)
+        after = resident_mib(shop.processes)
     say(f"\n{options.orders} orders on {options.broker}, {placed_seconds:.0f} s, {refused} not answered 201")
     say(f"{'process':22} {'MiB at start':>12} {'MiB after':>10}")
     for name, mib in after.items():
@@ -92,11 +92,6 @@ def main() -> int:
     worst = max(after[name] for name in APPS)
     say(f"the largest Python process holds {worst:.1f} MiB of {MIB_MAX} allowed")
     return 0 if worst <= MIB_MAX and refused == 0 else 1
-
-
-def resident_mib(shop: Shop) -> dict[str, float]:
-    """Resident memory by process, in MiB."""
-    return {name: psutil.Process(pid).memory_info().rss / 2**20 for name, pid in sorted(shop.processes.items())}
 
 
 if __name__ == "__main__":

@@ -1,0 +1,77 @@
+"""The floor's two apps and their sidecars, started in a running shop: same broker, same store, same component files."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from bench import floor
+from cli.environment import plain_environment
+from cli.ports import free_port
+from cli.processes import Processes
+from cli.project import ROOT
+from cli.shop import Shop, get
+
+READY_SECONDS = 60
+STOP_SECONDS = 20
+APPS = {floor.GATEWAY: "gateway", floor.SERVICE: "service"}
+
+
+class Pair:
+    """A context manager inside that of its shop."""
+
+    def __init__(self, shop: Shop) -> None:
+        self._shop = shop
+        self._processes = Processes(Path(shop.logs))
+        self.ports = {app_id: free_port() for app_id in APPS}
+
+    @property
+    def url(self) -> str:
+        """The floor's gateway."""
+        return f"http://127.0.0.1:{self.ports[floor.GATEWAY]}"
+
+    @property
+    def processes(self) -> dict[str, int]:
+        """The pids of the two apps; those of the sidecars are the shop's."""
+        sidecars = {f"{app_id}-sidecar" for app_id in APPS}
+        return self._processes.pids() | {n: pid for n, pid in self._shop.processes.items() if n in sidecars}
+
+    def __enter__(self) -> Self:
+        try:
+            for app_id, word in APPS.items():
+                sidecar = self._shop.start_sidecar_for(app_id, self.ports[app_id])
+                env = {
+                    **plain_environment(),
+                    **self._shop.tokens,
+                    "APP_PORT": str(self.ports[app_id]),
+                    "DAPR_HTTP_PORT": str(sidecar.http_port),
+                }
+                words = [sys.executable, "-m", "bench.floor", word]
+                self._processes.start(app_id, words, env=env, cwd=ROOT)
+            self._shop.patience.until(
+                self._answers, READY_SECONDS, lambda: f"the floor is not ready after {READY_SECONDS} s", 0.5
+            )
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def _answers(self) -> bool:
+        return ask_once(self.ports[floor.GATEWAY]) == 201
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _stop(self) -> None:
+        for app_id in APPS:
+            self._shop.stop_sidecar(app_id)
+        self._processes.stop(list(APPS), STOP_SECONDS)
+
+
+def ask_once(port: int) -> int:
+    """The status of one held request; 0 when it is not answered in time."""
+    return get(port, "/ask", timeout_seconds=3.0)[0]
