@@ -14,7 +14,7 @@ from pathlib import Path
 
 from aiohttp import ClientSession, TCPConnector
 
-from bench.load import Call, Load, ask, closed_loop, percentile
+from bench.load import Load, ask, closed_loop, percentile
 from bench.pair import Pair
 from bench.usage import cpu_seconds, resident_mib, spent
 from cli.shop import MAIL_CATCHER, Options, Shop
@@ -23,7 +23,9 @@ HELD = 64
 ITEM = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
 DEPOSIT_CENTS = 10**9
 MAILS_SECONDS_MAX = 300.0
-LOOK_SECONDS = 0.01
+LOOK_SECONDS = 0.005
+PAUSE_SECONDS = 0.03
+"""Before each request that is alone, of the floor and of the shop: a machine that rested answers later, by half."""
 WARM_SECONDS = 3.0
 OWN = "load generator"
 
@@ -43,8 +45,10 @@ class Round:
     """One turn of the floor and one of the shop; times in milliseconds."""
 
     floor_alone: Load
+    floor_in_turn: Load
     floor_held: Load
     order_alone: Load
+    order_in_turn: Load
     mail_alone: Load
     order_held: Load
     completed_per_second: float
@@ -70,6 +74,13 @@ class Result:
         """The median of one held order alone, as a multiple of the floor's."""
         return self.median(
             lambda r: percentile(r.order_alone.milliseconds, 50) / percentile(r.floor_alone.milliseconds, 50)
+        )
+
+    @property
+    def in_turn_ratio(self) -> float:
+        """The same, each order right after the answer to the last one, while that one is being paid and told of."""
+        return self.median(
+            lambda r: percentile(r.order_in_turn.milliseconds, 50) / percentile(r.floor_in_turn.milliseconds, 50)
         )
 
     @property
@@ -187,8 +198,11 @@ class _Bench:
         await self._mails.wait_for(self._next)
 
     async def _round(self) -> Round:
-        floor_alone = await self._one_by_one(self._floor)
-        order_alone, mail_alone = await self._orders_one_by_one()
+        floor_alone = await self._floor_alone()
+        order_alone, mail_alone = await self._orders_alone()
+        floor_in_turn = await closed_loop(self._floor, 1, self._plan.seconds / 4)
+        order_in_turn = await closed_loop(self._order, 1, self._plan.seconds / 4)
+        await self._settle()
         floor_held = await closed_loop(self._floor, HELD, self._plan.seconds)
         before = cpu_seconds(self._processes())
         first = self._next
@@ -197,18 +211,30 @@ class _Bench:
         await self._settle()
         orders, seconds = self._next - first, time.perf_counter() - started
         cpu = spent(before, cpu_seconds(self._processes()), orders)
-        return Round(floor_alone, floor_held, order_alone, mail_alone, order_held, orders / seconds, cpu)
+        return Round(
+            floor_alone,
+            floor_in_turn,
+            floor_held,
+            order_alone,
+            order_in_turn,
+            mail_alone,
+            order_held,
+            orders / seconds,
+            cpu,
+        )
 
-    async def _one_by_one(self, call: Call) -> Load:
+    async def _floor_alone(self) -> Load:
         load = Load()
         for _ in range(self._plan.alone):
-            await ask(call, load)
+            await asyncio.sleep(PAUSE_SECONDS)
+            await ask(self._floor, load)
         return load
 
-    async def _orders_one_by_one(self) -> tuple[Load, Load]:
+    async def _orders_alone(self) -> tuple[Load, Load]:
         """Each order when the one before has its mail: nothing else goes on while it is held."""
         answers, mails = Load(), Load()
         for _ in range(self._plan.alone):
+            await asyncio.sleep(PAUSE_SECONDS)
             started = time.perf_counter()
             await ask(self._order, answers)
             await self._settle()

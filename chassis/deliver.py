@@ -44,7 +44,11 @@ class Sidecar(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[S]):
-    """What one event changes: the new state, the detail records to write once, the events to publish."""
+    """What one event changes: the new state, the detail records to write once, the events to publish.
+
+    Details of a step that changes no state and publishes nothing are written without a save: they may depend on the
+    event, not on the state.
+    """
 
     state: S | None
     details: Mapping[str, Any] = field(default_factory=dict)
@@ -53,13 +57,16 @@ class Step(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Service(Generic[S, E]):
-    """A service as the shell runs it; a detail's type is found by the word before the colon of its key."""
+    """A service as the shell runs it; a detail's type is found by the word before the colon of its key.
+
+    `key` is None for an event that belongs to no record: its step only writes details, once, whoever is first.
+    """
 
     name: str
     inputs: Mapping[str, type[E]]
     state: type[S]
     details: Mapping[str, type[Any]]
-    key: Callable[[E], str]
+    key: Callable[[E], str | None]
     detail_key: Callable[[E], str | None]
     step: Callable[[S | None, Any, Received[E]], Step[S]]
     subject: Callable[[Any], str]
@@ -97,6 +104,8 @@ class Shell(Generic[S, E]):
         """Carry one event through; raise EventFault for a dead letter, WorldFault for a redelivery."""
         received = decode(parse(topic, body), self._service.inputs[topic], self._now())
         key = self._service.key(received.event)
+        if key is None:
+            return await self._do(self._entry(self._step(None, None, received), received))
         async with self._turns.alone(key):
             for _ in range(ATTEMPTS_MAX):
                 try:
@@ -118,8 +127,9 @@ class Shell(Generic[S, E]):
         state = msgspec.json.decode(record.state, type=self._service.state | None)
         step = self._step(state, detail, received)
         entry = self._entry(step, received)
-        if step.state == state and not step.details:
-            await self._publish(entry)
+        if step.state == state and not (step.details and step.outputs):
+            # Nothing to decide: an output repeats what is known, a detail is written once by whoever is first.
+            await self._do(entry)
             return
 
         # Every older entry is finished by now, so that the log that we save holds this one only.
@@ -172,10 +182,13 @@ class Shell(Generic[S, E]):
             await self._finish(key, event_id, entry)
         return {event_id for event_id, _ in unfinished}
 
-    async def _finish(self, key: str, event_id: str, entry: Entry) -> None:
+    async def _do(self, entry: Entry) -> None:
         for detail_key, detail in entry.details.items():
             await self._sidecar.insert(detail_key, bytes(detail))
         await self._publish(entry)
+
+    async def _finish(self, key: str, event_id: str, entry: Entry) -> None:
+        await self._do(entry)
         self._finished[key, event_id] = None
         if len(self._finished) > FINISHED_MAX:
             self._finished.popitem(last=False)

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, TCPConnector
+from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
 from yarl import URL
 
 from chassis.errors import Conflict, SidecarAway, Unreached
@@ -39,8 +39,9 @@ class Answer:
 class HttpSidecar:
     """The real sidecar of this process; `connect` makes it."""
 
-    def __init__(self, session: ClientSession) -> None:
+    def __init__(self, session: ClientSession, base: str) -> None:
         self._session = session
+        self._base = base
         self.store_away = False  # the last state call failed: /healthz says so until one succeeds
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
@@ -136,7 +137,7 @@ class HttpSidecar:
         try:
             async with self._session.request(
                 method,
-                URL(path, encoded=True),
+                URL(self._base + path, encoded=True),
                 data=body,
                 headers=None if body is None else {"content-type": content_type},
                 timeout=ClientTimeout(total=seconds_max),
@@ -164,5 +165,11 @@ async def connect(dapr_http_port: int, dapr_api_token: str, dapr_host: str = LOO
     connector = TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=60)
     headers = {"dapr-api-token": dapr_api_token} if dapr_api_token else {}
     base = f"http://{dapr_host}:{dapr_http_port}"
-    async with ClientSession(base, connector=connector, headers=headers) as session:
-        yield HttpSidecar(session)
+    async with ClientSession(
+        connector=connector,
+        headers=headers,
+        cookie_jar=DummyCookieJar(),
+        skip_auto_headers=("Accept", "Accept-Encoding"),
+        auto_decompress=False,
+    ) as session:
+        yield HttpSidecar(session, base)

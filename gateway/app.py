@@ -18,7 +18,8 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from chassis import settings
-from chassis.serve import Guard, Probe, Subscription, background, now, run, subscribe
+from chassis.inbound import InboundApp, Subscription
+from chassis.serve import Guard, Probe, background, now, run
 from chassis.sidecar import connect
 from gateway import bodies, openapi
 from gateway.commands import Commands
@@ -47,7 +48,7 @@ def gateway(config: settings.Settings, pod_name: str) -> ASGIApp:
     probe = Probe("replies", pod_name)
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: InboundApp) -> AsyncIterator[None]:
         async with connect(config.dapr_http_port, config.dapr_api_token, config.dapr_host) as sidecar:
             held, promises, known_users = Held(), Promises(sidecar, pod_name, now), KnownUsers(sidecar)
             app.state.posts = Posts(Commands(sidecar, held, promises), known_users)
@@ -55,11 +56,11 @@ def gateway(config: settings.Settings, pod_name: str) -> ASGIApp:
             app.state.readiness = readiness = Readiness(sidecar, probe, promises)
             replies = Replies(held, promises, known_users)
             topics = [Subscription("replies", topic, partial(replies.handle, topic)) for topic in MEANINGS]
-            subscribe(app, [*topics, Subscription("replies", probe.topic, probe.handle)], dead_letters=None)
+            app.subscribe([*topics, Subscription("replies", probe.topic, probe.handle)], dead_letters=None)
             async with background(readiness.wait()), background(promises.carry()):
                 yield
 
-    app = FastAPI(title="Sidecart", version="1", lifespan=lifespan, redoc_url=None, redirect_slashes=False)
+    app = InboundApp(title="Sidecart", version="1", lifespan=lifespan, redoc_url=None, redirect_slashes=False)
     openapi.document(app)
     _problems(app)
     _health(app)
@@ -70,11 +71,12 @@ def gateway(config: settings.Settings, pod_name: str) -> ASGIApp:
     return Guard(app, config.app_api_token, lambda path: path.startswith(SIDECAR_PATHS))
 
 
-def _post(app: FastAPI, path: str, handler: Post, body: type[BaseModel], answer: str) -> None:
+def _post(app: InboundApp, path: str, handler: Post, body: type[BaseModel], answer: str) -> None:
     async def post(request: Request) -> Response:
         return await handler(request.app.state.posts, request)
 
-    app.add_api_route(
+    app.answer_directly(path, post)
+    app.add_api_route(  # for the OpenAPI document
         path,
         post,
         methods=["POST"],

@@ -12,8 +12,9 @@ import threading
 from collections import deque
 from dataclasses import asdict, dataclass
 from email import policy
+from email.header import decode_header, make_header
 from email.message import EmailMessage
-from email.parser import BytesParser
+from email.parser import BytesHeaderParser, BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
 from urllib.parse import parse_qs, urlsplit
@@ -48,42 +49,73 @@ class Mail:
         return {"id": fields.pop("id"), "from": fields.pop("sender"), **fields}
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """One mail as it came; most are never looked at, and reading one costs more than taking it."""
+
+    id: int
+    sender: str
+    recipients: tuple[str, ...]
+    content: bytes
+
+    def subject(self) -> str:
+        """The subject alone."""
+        headers = BytesHeaderParser().parsebytes(self.content)
+        return str(make_header(decode_header(headers.get("subject", "")))).replace("\n", " ")
+
+    def read(self) -> Mail:
+        """The mail in its parts."""
+        message = BytesParser(policy=policy.default).parsebytes(self.content)
+        assert isinstance(message, EmailMessage)
+        return Mail(
+            id=self.id,
+            sender=self.sender,
+            to=",".join(self.recipients),
+            subject=str(message.get("subject", "")),
+            message_id=str(message.get("message-id", "")),
+            date=str(message.get("date", "")),
+            text=_part(message, "plain"),
+            html=_part(message, "html"),
+        )
+
+
 class Mailbox:
     """The newest mails, shared by the SMTP and the HTTP side."""
 
     def __init__(self) -> None:
-        self._mails: deque[Mail] = deque(maxlen=MAILS_MAX)
+        self._mails: deque[Taken] = deque(maxlen=MAILS_MAX)
         self._ids = count(1)
         self._lock = threading.Lock()
 
-    def add(self, envelope: Envelope) -> Mail:
+    def add(self, envelope: Envelope) -> Taken:
         """Keep the mail of an SMTP envelope."""
         content = envelope.content if isinstance(envelope.content, bytes) else (envelope.content or "").encode()
-        message = BytesParser(policy=policy.default).parsebytes(content)
-        assert isinstance(message, EmailMessage)
         with self._lock:
-            mail = Mail(
-                id=next(self._ids),
-                sender=envelope.mail_from or "",
-                to=",".join(envelope.rcpt_tos),
-                subject=str(message.get("subject", "")),
-                message_id=str(message.get("message-id", "")),
-                date=str(message.get("date", "")),
-                text=_part(message, "plain"),
-                html=_part(message, "html"),
-            )
+            mail = Taken(next(self._ids), envelope.mail_from or "", tuple(envelope.rcpt_tos), content)
             self._mails.append(mail)
         return mail
 
+    def _all(self) -> list[Taken]:
+        with self._lock:
+            return list(self._mails)
+
     def all(self, to: str | None = None) -> list[Mail]:
         """The mails, oldest first; with `to`, only those with that recipient."""
-        with self._lock:
-            mails = list(self._mails)
-        return mails if to is None else [mail for mail in mails if to.casefold() in mail.to.casefold().split(",")]
+        wanted = None if to is None else to.casefold()
+        return [
+            mail.read()
+            for mail in self._all()
+            if wanted is None or wanted in [each.casefold() for each in mail.recipients]
+        ]
+
+    def newest(self, number: int) -> tuple[int, list[Mail]]:
+        """How many there are, and the newest few, newest first."""
+        mails = self._all()
+        return len(mails), [mail.read() for mail in reversed(mails[-number:])]
 
     def one(self, mail_id: str) -> Mail | None:
         """The mail with that id."""
-        return next((mail for mail in self.all() if str(mail.id) == mail_id), None)
+        return next((mail.read() for mail in self._all() if str(mail.id) == mail_id), None)
 
     def clear(self) -> None:
         """Forget every mail; ids go on."""
@@ -105,7 +137,7 @@ class SmtpSide:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Take the mail."""
         mail = self._mailbox.add(envelope)
-        print(f"mail {mail.id} to {mail.to}: {mail.subject}", file=sys.stderr, flush=True)
+        print(f"mail {mail.id} to {','.join(mail.recipients)}: {mail.subject()}", file=sys.stderr, flush=True)
         return "250 2.0.0 taken"
 
 
@@ -119,7 +151,7 @@ def http_side(mailbox: Mailbox) -> type[BaseHTTPRequestHandler]:
             url = urlsplit(self.path)
             match url.path.strip("/").split("/"):
                 case [""]:
-                    self._answer(200, "text/html", _page(mailbox.all()))
+                    self._answer(200, "text/html", _page(*mailbox.newest(SHOWN_MAX)))
                 case ["mails"]:
                     to = parse_qs(url.query).get("to", [None])[0]
                     self._json(200, [mail.as_json() for mail in mailbox.all(to)])
@@ -156,18 +188,18 @@ def http_side(mailbox: Mailbox) -> type[BaseHTTPRequestHandler]:
     return Handler
 
 
-def _page(mails: list[Mail]) -> str:
+def _page(number: int, mails: list[Mail]) -> str:
     rows = "".join(
         f"<details><summary><b>{html.escape(mail.subject)}</b> to {html.escape(mail.to)}"
         f" <small>{html.escape(mail.date)} {html.escape(mail.message_id)}</small></summary>"
         f'<pre>{html.escape(mail.text)}</pre><p><a href="/mails/{mail.id}/html">as HTML</a></p></details>'
-        for mail in reversed(mails[-SHOWN_MAX:])
+        for mail in mails
     )
     return (
         "<!doctype html><html lang=en><meta charset=utf-8><title>Mails</title><style>body{font:16px/1.5 sans-serif;"
         "max-width:50rem;margin:2rem auto;padding:0 1rem}details{border-bottom:1px solid #ccc;padding:.5rem 0}"
         "pre{white-space:pre-wrap;background:#f6f6f6;padding:1rem}small{color:#666}</style>"
-        f"<h1>{len(mails)} mails</h1>{rows or '<p>None yet: pay for an order.</p>'}</html>"
+        f"<h1>{number} mails</h1>{rows or '<p>None yet: pay for an order.</p>'}</html>"
     )
 
 

@@ -7,7 +7,8 @@ import msgspec
 
 from chassis import settings
 from chassis.deliver import Record, Service, Shell
-from chassis.serve import INBOX, Read, Subscription, now, run, service_app
+from chassis.inbound import Subscription
+from chassis.serve import INBOX, Read, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.billing import domain
 from services.billing.events import INPUTS, Input

@@ -8,11 +8,13 @@ import msgspec
 
 from chassis import settings
 from chassis.deliver import Record, Service, Shell
-from chassis.serve import INBOX, Read, Subscription, now, run, service_app
+from chassis.inbound import Subscription
+from chassis.serve import INBOX, Read, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.notification import domain
 from services.notification.events import INPUTS, Input
-from services.notification.mail import Mailer, MailServer
+from services.notification.mail import Mailer
+from services.notification.mail_server import MailServer
 
 SERVICE: Service[domain.Mailbox, Input] = Service(
     name="notification",

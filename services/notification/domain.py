@@ -69,18 +69,18 @@ class Welcome:
 Detail = OrderNote | Notification | Welcome
 
 
-def key(event: Input) -> str:
-    """One record a user."""
-    return f"mailbox:{event.user_id}"
+def key(event: Input) -> str | None:
+    """One record a user; an order's data is nobody's record, only a note."""
+    return None if isinstance(event, OrderCreated) else f"mailbox:{event.user_id}"
 
 
-def detail_key(event: Input) -> str:
-    """Where what this event leads to is kept."""
+def detail_key(event: Input) -> str | None:
+    """Where what this event led to is kept, if the step has to know."""
     match event:
         case UserCreated(user_id):
             return f"welcome:{user_id}"
-        case OrderCreated(order_id):
-            return f"order:{order_id}"
+        case OrderCreated():
+            return None  # the note is written once, whoever asks again
         case OrderPaid(order_id) | OrderNotPaid(order_id):
             return f"notification:{order_id}"
         case _:
@@ -102,7 +102,7 @@ def step(state: Mailbox | None, detail: Detail | None, received: Received[Input]
             return _meet(mailbox, detail, Contact(email, name))
         case OrderCreated(order_id, user_id, items, amount_cents):
             note = OrderNote(order_id, user_id, items, amount_cents)
-            return Step(state, {} if detail else {f"order:{order_id}": note})
+            return Step(state, {f"order:{order_id}": note})
         case OrderPaid(order_id, _, items, amount_cents):
             return _tell(mailbox, detail, news(order_id, items, amount_cents))
         case OrderNotPaid(order_id, _, items, amount_cents, reason):

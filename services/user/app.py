@@ -7,7 +7,8 @@ from starlette.types import ASGIApp
 
 from chassis import settings
 from chassis.deliver import Service, Shell
-from chassis.serve import INBOX, Read, Subscription, now, run, service_app
+from chassis.inbound import Subscription
+from chassis.serve import INBOX, Read, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.user import domain
 from services.user.events import INPUTS, Input

@@ -24,7 +24,8 @@ from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
 from services.billing.app import SERVICE as BILLING
 from services.notification.app import SERVICE as NOTIFICATION
 from services.notification.events import EmailRequested
-from services.notification.mail import Mailer, MailServer
+from services.notification.mail import Mailer
+from services.notification.mail_server import MailServer
 from services.order.app import service as order_service
 from services.user.app import SERVICE as USER
 

@@ -18,7 +18,7 @@ from cli.catalogue import APPS
 from cli.project import ROOT, read_apps, resource_folders
 from cli.servers import BROKERS, rabbitmq
 from cli.sidecar import Sidecar
-from services.notification.mail import MailServer
+from services.notification.mail_server import MailServer
 
 FOLDER = ROOT / "tye-or-compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "docker-compose.yml").read_text(encoding="utf-8"))

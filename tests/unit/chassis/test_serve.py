@@ -13,7 +13,8 @@ from fastapi import FastAPI
 
 from chassis import serve as module
 from chassis.errors import EventFault, SidecarAway, WorldFault
-from chassis.serve import Guard, Read, Subscription, background, server_config, service_app
+from chassis.inbound import InboundApp, Subscription
+from chassis.serve import Guard, Read, background, server_config, service_app
 from chassis.settings import Settings
 from chassis.sidecar import HttpSidecar, connect
 from tests.unit.chassis.daprd import Daprd, daprd
@@ -232,8 +233,8 @@ def test_an_app_without_dead_letters_answers_200_to_what_it_cannot_read() -> Non
         async def take(_body: bytes) -> None:
             raise EventFault("malformed")
 
-        app = FastAPI()
-        module.subscribe(app, [Subscription("replies", "Lamp", take)], dead_letters=None)
+        app = InboundApp()
+        app.subscribe([Subscription("replies", "Lamp", take)], dead_letters=None)
         async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://lamps") as http:
             return (await http.post("/events/replies/Lamp", content=b"x")).status_code
 
@@ -245,9 +246,9 @@ def test_the_sidecars_routes_are_in_no_public_document() -> None:
 
     async def take(_body: bytes) -> None: ...
 
-    app = FastAPI()
+    app = InboundApp()
     app.add_api_route("/lamp", lambda: None)
-    module.subscribe(app, [Subscription("replies", "Lamp", take)], dead_letters=None)
+    app.subscribe([Subscription("replies", "Lamp", take)], dead_letters=None)
 
     assert ["/lamp"] == list(app.openapi()["paths"])
 

@@ -25,7 +25,7 @@ def test_a_mail_is_shown_with_both_its_bodies() -> None:
     """Text, HTML, addresses and the Message-ID are there to be checked."""
     mailbox = Mailbox()
 
-    mail = mailbox.add(envelope()).as_json()
+    mail = mailbox.add(envelope()).read().as_json()
 
     assert ("shop@localhost", "ada@example.com", "Paid", "<1@sidecart>") == (
         mail["from"],
@@ -62,4 +62,21 @@ def test_the_page_shows_text_and_runs_nothing() -> None:
     mailbox = Mailbox()
     mailbox.add(envelope(subject="<script>alert(1)</script>"))
 
-    assert "<script>" not in _page(mailbox.all())
+    assert "<script>" not in _page(*mailbox.newest(10))
+
+
+def test_the_log_has_the_subject_in_one_line() -> None:
+    """Whatever it is written in."""
+    mailbox = Mailbox()
+    mail = mailbox.add(envelope(subject="Grüße an alle " * 12))
+
+    assert ("Grüße an alle " * 12).strip() == mail.subject().strip()
+
+
+def test_the_page_lists_the_newest_first_and_no_more() -> None:
+    """Of a long list the end is what one looks for."""
+    mailbox = Mailbox()
+    for _ in range(3):
+        mailbox.add(envelope())
+
+    assert (3, [3, 2]) == (mailbox.newest(2)[0], [mail.id for mail in mailbox.newest(2)[1]])

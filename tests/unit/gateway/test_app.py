@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from chassis.serve import Probe, Subscription, background, now, subscribe
+from chassis.inbound import Subscription
+from chassis.serve import Probe, background, now
 from chassis.settings import Settings
 from chassis.sidecar import Answer
 from gateway import app as module
@@ -44,7 +45,7 @@ class Gateway:
         self.replies = Replies(held, promises, users)
         self.promises = promises
         topics = [Subscription("replies", topic, self._taker(topic)) for topic in MEANINGS]
-        subscribe(inner, topics, dead_letters=None)
+        inner.subscribe(topics, dead_letters=None)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://shop")
 
     def _taker(self, topic: str) -> Callable[[bytes], Awaitable[None]]:

@@ -7,8 +7,9 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from email import message_from_bytes
-from email.message import Message
+from email import message_from_bytes, policy
+from email.message import EmailMessage, Message
+from email.parser import BytesParser
 from typing import Any
 
 import pytest
@@ -18,7 +19,8 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.settings import SettingError
 from cli.ports import free_port
-from services.notification.mail import Mailer, MailServer
+from services.notification.mail import Mailer
+from services.notification.mail_server import CONNECTIONS_MAX, Connections, MailServer
 from tests.unit.services.given import COMMAND, EVENT, ORDER, USER
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -115,7 +117,7 @@ def send(port: int, state: State, *bodies: bytes) -> None:
         mailer = Mailer(MailServer("127.0.0.1", port, False, None, None), "shop@localhost", state, lambda: NOW)
         for body in bodies:
             await mailer.handle(body)
-        mailer._smtp.close()
+        mailer.close()
 
     asyncio.run(handle())
 
@@ -190,7 +192,7 @@ def test_a_mail_server_that_is_away_is_waited_for_and_found_again() -> None:
         try:
             await mailer.handle(event())
         finally:
-            mailer._smtp.close()
+            mailer.close()
             await asyncio.to_thread(controller.stop)
 
     asyncio.run(scenario())
@@ -244,3 +246,65 @@ def test_a_wrong_url_stops_the_start_by_name(url: str) -> None:
     """It says which setting it is."""
     with pytest.raises(SettingError, match="SMTP_URL"):
         MailServer.from_url(url)
+
+
+def test_so_many_mails_at_once_use_so_many_connections_and_one_by_one_one() -> None:
+    """A few at once, for each mail waits for several answers; the rest wait for their turn."""
+    used, most = set(), 0
+
+    async def scenario() -> None:
+        connections = Connections(MailServer("127.0.0.1", 25, False, None, None))
+        in_use, all_in_use, go = 0, asyncio.Event(), asyncio.Event()
+
+        async def use() -> None:
+            nonlocal in_use, most
+            async with connections.one() as smtp:
+                in_use += 1
+                most = max(most, in_use)
+                used.add(smtp)
+                if in_use == CONNECTIONS_MAX:
+                    all_in_use.set()
+                await go.wait()
+                in_use -= 1
+
+        users = [asyncio.create_task(use()) for _ in range(3 * CONNECTIONS_MAX)]
+        await all_in_use.wait()
+        go.set()
+        await asyncio.gather(*users)
+        one_by_one = set()
+        for _ in range(CONNECTIONS_MAX):
+            async with connections.one() as smtp:
+                one_by_one.add(smtp)
+
+        assert 1 == len(one_by_one)
+
+    asyncio.run(scenario())
+    assert (CONNECTIONS_MAX, CONNECTIONS_MAX) == (most, len(used))
+
+
+@pytest.mark.parametrize(
+    ("subject", "text"),
+    [
+        ("Good news", "Hello Ann"),
+        ("Grüße " * 33, "Grüße, Ann\n" * 50),
+        ("word " * 39, "x" * 5000),
+        ("\U0001f9e6" * 200, "\U0001f9e6" * 5000),
+        ("dots", ".\n..\nFrom me\n"),
+    ],
+    ids=["plain", "umlauts", "long", "four bytes", "dots"],
+)
+def test_a_mail_arrives_as_it_was_written(subject: str, text: str) -> None:
+    """In lines that every server takes, and read again as what they were."""
+    server, state = Server(), State()
+    with serving(server) as port:
+        send(port, state, event(subject=subject[:200], text=text, html=f"<p>{text}</p>"))
+
+    raw = server.mails[0].as_bytes()
+    read = BytesParser(policy=policy.default).parsebytes(raw)
+    assert isinstance(read, EmailMessage)
+    plain, page = read.get_body(("plain",)), read.get_body(("html",))
+    assert plain is not None
+    assert page is not None
+    assert subject[:200].strip() == str(read["subject"]).strip()
+    assert (text.strip(), f"<p>{text}</p>".strip()) == (plain.get_content().strip(), page.get_content().strip())
+    assert all(len(line) < 998 for line in raw.splitlines())
