@@ -17,6 +17,9 @@ run: ## start the shop (BROKER=redis|rabbitmq, PORT=8000) and keep it until Ctrl
 demo: ## both flows, with every event as it passes (BROKER=redis|rabbitmq, WITHOUT=an app to leave out)
 	@exec $(SIDECART) demo --broker $(BROKER) $(addprefix --without ,$(WITHOUT))
 
+bench: ## the shop beside its floor, on each broker: ten minutes (BENCH="--broker redis --rounds 1" for less)
+	@exec $(SIDECART) bench $(BENCH)
+
 test: ## all tests, end to end on each broker
 	@exec $(SIDECART) test
 

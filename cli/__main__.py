@@ -54,6 +54,12 @@ def _parser() -> argparse.ArgumentParser:
         "what takes minutes: 20,000 generated requests, the Node service, containers (make test-full)",
     )
     _add(commands, "test-compose", _test_compose, "the compose file in containers, on each broker (make test-compose)")
+    bench = _add(commands, "bench", _bench, "the shop beside its floor, by turns in one run (make bench)")
+    bench.add_argument("--broker", choices=[*BROKERS, "all"], default="all", help="on this one only")
+    bench.add_argument("--users", type=int, default=1_000, help="who order, by turns (default %(default)s)")
+    bench.add_argument("--rounds", type=int, default=3, help="of floor and shop by turns (default %(default)s)")
+    bench.add_argument("--alone", type=int, default=200, help="requests one by one, a round (default %(default)s)")
+    bench.add_argument("--seconds", type=float, default=8.0, help="with 64 held, a round (default %(default)s)")
     _add(commands, "lint", _lint, "ruff, mypy --strict, and a reason beside each exception (make lint)")
     _add(commands, "status", _status, "show the processes of the running shop")
     logs = _add(commands, "logs", _logs, "show what the processes print")
@@ -144,6 +150,12 @@ def _test_compose(options: argparse.Namespace) -> int:
     from cli import checks
 
     return checks.test_compose(options)
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from bench import run
+
+    return run.run(options)
 
 
 def _lint(options: argparse.Namespace) -> int:

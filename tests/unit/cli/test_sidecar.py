@@ -4,9 +4,10 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 import yaml
 
-from cli.sidecar import write_name_resolution
+from cli.sidecar import environment, write_name_resolution
 
 
 def test_names_are_kept_in_the_shops_own_file_and_never_cleaned_up(tmp_path: Path) -> None:
@@ -40,3 +41,16 @@ def test_a_folder_with_odd_characters_is_no_trouble(tmp_path: Path) -> None:
     settings = yaml.safe_load((folder / "names.yaml").read_text())["spec"]["nameResolution"]["configuration"]
     with closing(sqlite3.connect(settings["connectionString"].partition("?")[0], uri=True)) as connection:
         assert connection.execute("PRAGMA database_list").fetchone()[2] == str(folder / "names.sqlite")
+
+
+@pytest.mark.parametrize(("cores", "given", "expected"), [(2, None, "1"), (16, None, "4"), (16, "3", "3")])
+def test_five_sidecars_do_not_each_take_every_core(
+    monkeypatch: pytest.MonkeyPatch, cores: int, given: str | None, expected: str
+) -> None:
+    """A fourth of them, or what the launcher was told."""
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
+    monkeypatch.delenv("GOMAXPROCS", raising=False)
+    if given:
+        monkeypatch.setenv("GOMAXPROCS", given)
+
+    assert expected == environment({}, {}, "gateway-0")["GOMAXPROCS"]
