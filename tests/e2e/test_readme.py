@@ -3,6 +3,8 @@
 import json
 import re
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.e2e.shopper import Shopper, new_address
@@ -27,3 +29,13 @@ def test_the_three_calls_of_the_readme_are_answered_201(shopper: Shopper) -> Non
 
     assert [201, 201, 201] == [answer.status_code for answer in answers]
     assert "OrderPaid" == shopper.final(answers[-1].json()["order_id"])
+
+
+def test_the_demo_drives_a_shop_that_runs(shopper: Shopper) -> None:
+    """As it would drive the containers: only the addresses are other ones."""
+    assert "./sidecart demo --url http://127.0.0.1:8000" in README.read_text("utf-8")
+    words = [sys.executable, "sidecart", "demo", "--url", shopper.shop.url, "--mail-url", shopper.shop.mail_url]
+    done = subprocess.run(words, cwd=README.parent, capture_output=True, text=True, check=False)
+
+    assert (0, "") == (done.returncode, done.stderr)
+    assert done.stdout.endswith("demo passed: every answer, both mails, and every final state\n")

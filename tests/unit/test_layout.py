@@ -29,7 +29,7 @@ PURE = sorted(
     for path in ROOT.glob("services/*/*.py")
     if path.name not in ("app.py", "mail.py", "mail_server.py", "__init__.py")
 )
-DOCUMENTS = ("README.md", "CONTRIBUTING.md")
+DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/performance.md", "examples/user-node/README.md")
 
 
 def name(path: Path) -> str:
