@@ -1,0 +1,80 @@
+"""What goes past the routing: events to their subscriptions, a few posts to their endpoints, the rest to FastAPI."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import httpx
+import pytest
+from fastapi import Request, Response
+
+from chassis.errors import EventFault, WorldFault
+from chassis.inbound import InboundApp, Subscription
+
+
+class Refused(Exception):
+    """What the app has a handler for."""
+
+
+class SpecialRefused(Refused):
+    """A kind of it."""
+
+
+def ask(app: InboundApp, method: str, path: str, body: bytes = b"") -> httpx.Response:
+    """One request."""
+
+    async def send() -> httpx.Response:
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://lamps") as http:
+            return await http.request(method, path, content=body)
+
+    return asyncio.run(send())
+
+
+def raising(error: Exception) -> Callable[[bytes], Awaitable[None]]:
+    """A handler that fails."""
+
+    async def handle(_body: bytes) -> None:
+        raise error
+
+    return handle
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"), [(EventFault("bad"), 200), (WorldFault("away"), 500), (KeyError("a bug"), 500)], ids=str
+)
+def test_an_event_is_done_or_comes_again(error: Exception, expected: int) -> None:
+    """Its own fault: never again; the world's or a bug: later."""
+    app = InboundApp()
+    app.subscribe([Subscription("inbox", "Lamp", raising(error))], dead_letters=None)
+
+    assert (expected, b"") == ((answer := ask(app, "POST", "/events/inbox/Lamp")).status_code, answer.content)
+
+
+def test_an_event_that_nobody_takes_comes_again() -> None:
+    """A 404 would tell the sidecar that it may go."""
+    assert 500 == ask(InboundApp(), "POST", "/events/inbox/Lamp").status_code
+
+
+def test_a_post_goes_to_its_endpoint_and_its_exceptions_to_the_apps_handlers() -> None:
+    """By the nearest kind; other methods and paths go to FastAPI."""
+    app = InboundApp()
+
+    async def endpoint(request: Request) -> Response:
+        if await request.body() == b"refuse":
+            raise SpecialRefused
+        return Response(await request.body(), 201)
+
+    @app.exception_handler(Refused)
+    async def refused(_request: Request, _error: Exception) -> Response:
+        return Response(status_code=418)
+
+    app.answer_directly("/lamp", endpoint)
+
+    answers = [
+        ask(app, "POST", "/lamp", b"on"),
+        ask(app, "POST", "/lamp", b"refuse"),
+        ask(app, "GET", "/lamp"),
+        ask(app, "POST", "/lamps"),
+    ]
+    assert [201, 418, 404, 404] == [answer.status_code for answer in answers]
+    assert b"on" == answers[0].content
