@@ -162,7 +162,9 @@ class Shop:
         self.run_folder.mkdir(parents=True, exist_ok=True)
         if not self._daprd.has_sqlite_resolver:
             self.report(f"{self._daprd.path} finds other sidecars by mDNS only: two shops on one network would mix")
-            return ()
+            config = self.run_folder / "names.yaml"
+            sidecars.write_mdns(config)
+            return (config,)
         database = self.run_folder / "names.sqlite"
         for old in self.run_folder.glob("names.sqlite*"):  # a stopped shop's addresses
             old.unlink()

@@ -93,28 +93,33 @@ def write_name_resolution(config: Path, database: Path) -> None:
     """Make the database, and a second Configuration that tells a shop's sidecars to find each other by it."""
     with closing(sqlite3.connect(database)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")  # is kept in the file: no sidecar has to lock it for that
-    config.write_text(
-        yaml.safe_dump(
-            {
-                "apiVersion": "dapr.io/v1alpha1",
-                "kind": "Configuration",
-                "metadata": {"name": "names"},
-                "spec": {
-                    "nameResolution": {
-                        "component": "sqlite",
-                        "version": "v1",
-                        "configuration": {
-                            # A lost name is written again: waiting for the disk would only hold up the others.
-                            "connectionString": f"file:{quote(str(database))}?_pragma=synchronous(OFF)",
-                            "updateInterval": f"{NAME_SECONDS}s",
-                            "timeout": f"{NAME_MARGIN_SECONDS}s",
-                            "busyTimeout": f"{NAME_LOCK_SECONDS}s",
-                            # Never: the hourly cleanup removes names that are fresh; their sidecars die (ADR 4).
-                            "cleanupInterval": "0s",
-                        },
-                    }
-                },
-            }
-        ),
-        encoding="utf-8",
+    _write(
+        config,
+        "sqlite",
+        {
+            # A lost name is written again: waiting for the disk would only hold up the others.
+            "connectionString": f"file:{quote(str(database))}?_pragma=synchronous(OFF)",
+            "updateInterval": f"{NAME_SECONDS}s",
+            "timeout": f"{NAME_MARGIN_SECONDS}s",
+            "busyTimeout": f"{NAME_LOCK_SECONDS}s",
+            # Never: the hourly cleanup removes names that are fresh; their sidecars die (ADR 4).
+            "cleanupInterval": "0s",
+        },
     )
+
+
+def write_mdns(config: Path) -> None:
+    """Write a second Configuration for a sidecar that has no other resolver than the network's."""
+    _write(config, "mdns", {})
+
+
+def _write(config: Path, component: str, settings: Mapping[str, str]) -> None:
+    # It goes before that of dapr/config.yaml, which is for `dapr run`.
+    resolution = {"component": component, "version": "v1", "configuration": dict(settings)}
+    document = {
+        "apiVersion": "dapr.io/v1alpha1",
+        "kind": "Configuration",
+        "metadata": {"name": "names"},
+        "spec": {"nameResolution": resolution},
+    }
+    config.write_text(yaml.safe_dump(document), encoding="utf-8")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.sidecar import environment, write_name_resolution
+from cli.sidecar import environment, write_mdns, write_name_resolution
 
 
 def test_names_are_kept_in_the_shops_own_file_and_never_cleaned_up(tmp_path: Path) -> None:
@@ -54,3 +54,10 @@ def test_five_sidecars_do_not_each_take_every_core(
         monkeypatch.setenv("GOMAXPROCS", given)
 
     assert expected == environment({}, {}, "gateway-0")["GOMAXPROCS"]
+
+
+def test_a_sidecar_without_the_resolver_is_told_to_ask_the_network(tmp_path: Path) -> None:
+    """dapr/config.yaml names a resolver that it has not."""
+    write_mdns(tmp_path / "names.yaml")
+
+    assert "mdns" == yaml.safe_load((tmp_path / "names.yaml").read_text())["spec"]["nameResolution"]["component"]

@@ -1,0 +1,154 @@
+"""What the Dapr CLI makes of a Multi-App Run file, read in its source (v1.16.5): keys, flags, environments.
+
+pkg/runfileconfig/run_file_config.go, pkg/runfileconfig/run_file_config_parser.go, pkg/standalone/run.go.
+"""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+SHARED: dict[str, tuple[type, str | None]] = {
+    "configFilePath": (str, "config"),
+    "appProtocol": (str, "app-protocol"),
+    "apiListenAddresses": (str, "dapr-listen-addresses"),
+    "enableProfiling": (bool, "enable-profiling"),
+    "logLevel": (str, "log-level"),
+    "appMaxConcurrency": (int, "app-max-concurrency"),
+    "placementHostAddress": (str, "placement-host-address"),
+    "resourcesPath": (str, None),
+    "resourcesPaths": (list, "resources-path"),
+    "appSSL": (bool, "app-ssl"),
+    "maxBodySize": (str, "max-body-size"),
+    "readBufferSize": (str, "read-buffer-size"),
+    "enableAppHealthCheck": (bool, "enable-app-health-check"),
+    "appHealthCheckPath": (str, "app-health-check-path"),
+    "appHealthProbeInterval": (int, "app-health-probe-interval"),
+    "appHealthProbeTimeout": (int, "app-health-probe-timeout"),
+    "appHealthThreshold": (int, "app-health-threshold"),
+    "enableApiLogging": (bool, "enable-api-logging"),
+    "runtimePath": (str, None),
+    "env": (dict, None),
+    "daprdLogDestination": (str, None),
+    "appLogDestination": (str, None),
+    "schedulerHostAddress": (str, "scheduler-host-address"),
+}
+"""SharedRunConfig: the type of each key, and the sidecar's flag for it. Known in `common` and in each app."""
+
+OWN: dict[str, tuple[type, str | None]] = {
+    "appID": (str, "app-id"),
+    "appChannelAddress": (str, "app-channel-address"),
+    "appPort": (int, "app-port"),
+    "daprHTTPPort": (int, "dapr-http-port"),
+    "daprGRPCPort": (int, "dapr-grpc-port"),
+    "profilePort": (int, "profile-port"),
+    "command": (list, None),
+    "metricsPort": (int, "metrics-port"),
+    "unixDomainSocket": (str, "unix-domain-socket"),
+    "daprInternalGRPCPort": (int, "dapr-internal-grpc-port"),
+    "appDirPath": (str, None),
+    "containerImage": (str, None),
+    "containerImagePullPolicy": (str, None),
+    "createService": (bool, None),
+}
+"""RunConfig, and what an app of a run file has besides."""
+
+TOP: dict[str, type] = {"version": int, "common": dict, "apps": list, "name": str}
+DEFAULTS: dict[str, Any] = {
+    "appProtocol": "http",
+    "appMaxConcurrency": -1,
+    "maxBodySize": "4Mi",
+    "readBufferSize": "4Ki",
+    "profilePort": -1,
+    # Where the services of a full `dapr init` are; nobody is there after `dapr init --slim`, and nobody is needed.
+    "placementHostAddress": "localhost:50005",
+    "schedulerHostAddress": "localhost:50006",
+}
+FREE_PORTS = ("daprGRPCPort", "metricsPort", "daprInternalGRPCPort")
+"""Chosen by the CLI where the file says nothing."""
+
+APP_ENV = {
+    "APP_ID": "appID",
+    "APP_CHANNEL_ADDRESS": "appChannelAddress",
+    "APP_PORT": "appPort",
+    "DAPR_HTTP_PORT": "daprHTTPPort",
+    "DAPR_GRPC_PORT": "daprGRPCPort",
+    "DAPR_METRICS_PORT": "metricsPort",
+    "APP_PROTOCOL": "appProtocol",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """One app as the CLI starts it; the sidecar has the CLI's own environment, and none of the file's `env`."""
+
+    app_id: str
+    flags: list[str]
+    command: list[str]
+    folder: Path
+    env: dict[str, str]
+
+
+def problems(document: dict[str, Any]) -> list[str]:
+    """What the CLI would not know, or would read as another type: its YAML reader ignores the one without a word."""
+    found = _wrong("", document, TOP)
+    types = {name: kind for name, (kind, _) in SHARED.items()}
+    found += _wrong("common.", document.get("common", {}), types)
+    own = types | {name: kind for name, (kind, _) in OWN.items()}
+    for app in document.get("apps", []):
+        found += _wrong(f"apps.{app.get('appID')}.", app, own)
+        found += [
+            f"apps.{app.get('appID')}: no {name}" for name in ("appID", "appDirPath", "command") if name not in app
+        ]
+    return found
+
+
+def _wrong(where: str, part: Mapping[str, Any], known: Mapping[str, type]) -> list[str]:
+    unknown = [f"{where}{name} is not known" for name in part if name not in known]
+    mistyped = [
+        f"{where}{name} is no {known[name].__name__}"
+        for name, value in part.items()
+        if name in known and type(value) is not known[name]
+    ]
+    return unknown + mistyped
+
+
+def apps(file: Path, environment: Mapping[str, str], free_port: Callable[[], int]) -> list[Started]:
+    """What `dapr run -f` starts, in the order of the file, when its own environment is this one."""
+    document = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return [_app(document["common"] | entry, file.parent, environment, free_port) for entry in document["apps"]]
+
+
+def _app(said: dict[str, Any], base: Path, environment: Mapping[str, str], free_port: Callable[[], int]) -> Started:
+    values = DEFAULTS | said
+    values |= {name: values.get(name) or free_port() for name in FREE_PORTS}
+    for name in ("configFilePath", "appDirPath"):
+        values[name] = str((base / values[name]).absolute())
+    values["resourcesPaths"] = [str((base / path).absolute()) for path in values["resourcesPaths"]]
+    flags: list[str] = []
+    for name, (_, flag) in (SHARED | OWN).items():
+        value = values.get(name)
+        if flag is None or value in (None, "", False):
+            continue
+        if value is True:
+            flags.append(f"--{flag}")
+        else:
+            flags += [
+                word for each in (value if isinstance(value, list) else [value]) for word in (f"--{flag}", str(each))
+            ]
+    env = {name: str(values.get(key, "")) for name, key in APP_ENV.items()}
+    env |= {name: str(value) for name, value in values.get("env", {}).items()}
+    return Started(values["appID"], flags, values["command"], Path(values["appDirPath"]), {**environment, **env})
+
+
+def sourced(command: str, folder: Path, base: Mapping[str, str]) -> dict[str, str]:
+    """The environment after a line of shell, in a folder."""
+    done = subprocess.run(
+        ["sh", "-c", f"{command} env -0"], cwd=folder, env=dict(base), capture_output=True, text=True, check=True
+    )
+    return dict(each.split("=", 1) for each in done.stdout.split("\0") if each)

@@ -1,0 +1,108 @@
+"""`dapr run -f .`: every app and sidecar of dapr.yaml started the way the official CLI does, on each broker."""
+
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from cli import daprd
+from cli.catalogue import APPS, GATEWAY
+from cli.demo import Demo
+from cli.environment import plain_environment
+from cli.patience import Patience
+from cli.ports import free_port, is_listening
+from cli.processes import Processes
+from cli.project import ROOT
+from cli.servers import BROKERS, STORES
+from cli.shop import get
+from tests.full.multi_app_run import apps, sourced
+
+DOCUMENT = ROOT / "docs" / "dapr-run.md"
+RUN = "set -a; . ./deploy.env; dapr run -f ."
+CATCHER = ".venv/bin/python -m cli.servers.mailcatcher --smtp-port 1025 --http-port 8025"
+SWAP = "sed -i 's#brokers/redis#brokers/rabbitmq#' dapr.yaml"
+SECONDS = 180
+STOP_SECONDS = 20
+
+
+def test_the_document_says_what_is_run_here() -> None:
+    """The three lines that a user types, and nothing else."""
+    commands = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
+    lines = {line.split(" #")[0].strip() for block in commands for line in block.splitlines()}
+
+    assert {"cp deploy.env.example deploy.env", RUN, CATCHER, SWAP} == lines
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project folder as a user has it: what may be changed is a copy."""
+    shutil.copytree(ROOT / "dapr", tmp_path / "dapr", ignore=shutil.ignore_patterns("names.sqlite*"))
+    for name in ("components", "gateway", "services", "chassis", "contracts", "cli"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    (tmp_path / ".venv").symlink_to(sys.prefix)
+    text = (ROOT / "dapr.yaml").read_text("utf-8")
+    # The only other change: free ports, so that the test runs beside a running shop.
+    text = re.sub(r"(appPort|daprHTTPPort): \d+", lambda found: f"{found[1]}: {free_port()}", text)
+    (tmp_path / "dapr.yaml").write_text(text, encoding="utf-8")
+    return tmp_path
+
+
+@contextmanager
+def running(processes: Processes) -> Iterator[Processes]:
+    """Stop everything at the end, the youngest first."""
+    try:
+        yield processes
+    finally:
+        for name in reversed(processes.pids()):
+            processes.stop([name], STOP_SECONDS)
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> None:
+    """With deploy.env sourced, and for RabbitMQ the one line swapped."""
+    patience, data = Patience(), folder / "data"
+    data.mkdir()
+    with running(Processes(folder / "logs")) as processes:
+        servers = {BROKERS[broker].env: BROKERS[broker], STORES["redis"].env: STORES["redis"]}
+        addresses = {env: server.start(processes, data, patience) for env, server in servers.items()}
+        smtp, web = free_port(), free_port()
+        catcher = CATCHER.replace("1025", str(smtp)).replace("8025", str(web)).split()
+        processes.start("mail", [sys.executable, *catcher[1:]], env=plain_environment(), cwd=ROOT)
+        filled = {
+            **{name: secrets.token_urlsafe(24) for name in ("APP_API_TOKEN", "DAPR_API_TOKEN")},
+            "SMTP_URL": f"smtp://127.0.0.1:{smtp}",
+            **addresses,
+        }
+        example = (ROOT / "deploy.env.example").read_text("utf-8")
+        for name, value in filled.items():
+            example, number = re.subn(rf"^{name}=.*$", f"{name}='{value}'", example, flags=re.MULTILINE)
+            assert 1 == number, f"deploy.env.example has no {name}"
+        (folder / "deploy.env").write_text(example, encoding="utf-8")
+        if broker == "rabbitmq":
+            sourced(SWAP + ";", folder, plain_environment())
+        environment = sourced(RUN.removesuffix("dapr run -f ."), folder, plain_environment())
+
+        program = str(daprd.find(print, patience).path)
+        started = {each.app_id: each for each in apps(folder / "dapr.yaml", environment, free_port)}
+        assert list(APPS) == list(started)
+        for app_id, each in started.items():
+            processes.start(f"{app_id}-sidecar", [program, *each.flags], env=environment, cwd=each.folder)
+            processes.start(app_id, each.command, env=each.env, cwd=each.folder)
+        port = int(started[GATEWAY].env["APP_PORT"])
+
+        def late() -> str:
+            ends = [f"{name}: {line}" for name in processes.logged for line in processes.last_lines(name, 3)]
+            return "\n".join([f"not ready after {SECONDS} s: {get(port, '/readyz')}", *ends])
+
+        def ready() -> bool:
+            assert {} == processes.dead()
+            return get(port, "/readyz")[0] == 200 and is_listening(web)
+
+        patience.until(ready, SECONDS, late, 0.2)
+        Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{web}", patience).play()
+        assert {} == processes.dead()

@@ -1,0 +1,108 @@
+"""dapr.yaml is a Multi-App Run file: the official CLI knows every key, and says to sidecars what the launcher says."""
+
+import copy
+import itertools
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cli import sidecar
+from cli.catalogue import APPS
+from cli.project import ROOT, read_apps, resource_folders
+from cli.servers import BROKERS
+from cli.sidecar import Sidecar
+from tests.full.multi_app_run import apps, problems
+
+FILE = ROOT / "dapr.yaml"
+DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
+PORTS = {"--dapr-http-port", "--dapr-grpc-port", "--dapr-internal-grpc-port", "--app-port", "--metrics-port"}
+ONLY_THE_CLI = {
+    "--app-max-concurrency": "-1",  # without limit: daprd's default
+    "--max-body-size": "4Mi",  # daprd's default
+    "--read-buffer-size": "4Ki",  # daprd's default
+    "--profile-port": "-1",  # of no meaning: profiling is off
+    "--scheduler-host-address": "localhost:50006",  # no jobs, but the CLI insists
+}
+ONLY_THE_LAUNCHER = {
+    "--dapr-internal-grpc-listen-address": "127.0.0.1",  # no key of the file: the CLI's listens everywhere
+    "--dapr-graceful-shutdown-seconds": "5",  # no key: the CLI's ends by its own clock
+    "--enable-metrics=false": "",  # no key; dapr/config.yaml says so, too
+    "--app-channel-address": "127.0.0.1",  # daprd's default
+}
+
+
+def flags(words: list[str]) -> dict[str, list[str]]:
+    """Each flag with its values; paths of a swap and ports are compared elsewhere."""
+    found: dict[str, list[str]] = {}
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue="--"):
+        if word.startswith("--"):
+            found.setdefault(word, []).append("" if following.startswith("--") else following)
+    return found
+
+
+def test_the_cli_knows_every_key() -> None:
+    """And reads each as what it is."""
+    assert [] == problems(DOCUMENT)
+    assert list(APPS) == [app["appID"] for app in DOCUMENT["apps"]]
+    assert 1 == DOCUMENT["version"]
+
+
+@pytest.mark.parametrize(
+    ("where", "key", "value", "expected"),
+    [
+        ("common", "logLevl", "warn", "common.logLevl is not known"),
+        ("common", "appHealthThreshold", "5", "common.appHealthThreshold is no int"),
+        ("common", "resourcesPaths", "./components", "common.resourcesPaths is no list"),
+        ("apps", "daprHttpPort", 3500, "apps.gateway.daprHttpPort is not known"),
+        ("apps", "command", "python -m gateway.app", "apps.gateway.command is no list"),
+    ],
+)
+def test_a_key_that_the_cli_would_pass_over_is_found(where: str, key: str, value: object, expected: str) -> None:
+    """The check can fail."""
+    document = copy.deepcopy(DOCUMENT)
+    (document["common"] if where == "common" else document["apps"][0])[key] = value
+
+    assert [expected] == problems(document)
+
+
+def test_every_path_is_there_and_no_port_is_taken_twice() -> None:
+    """Relative to the file."""
+    paths = [*DOCUMENT["common"]["resourcesPaths"], DOCUMENT["common"]["configFilePath"]]
+    paths += [app["appDirPath"] for app in DOCUMENT["apps"]]
+    ports = [app[key] for app in DOCUMENT["apps"] for key in ("appPort", "daprHTTPPort")]
+
+    assert [] == [path for path in paths if not (ROOT / path).exists()]
+    assert len(ports) == len(set(ports))
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_the_swap_is_one_line(tmp_path: Path, broker: str) -> None:
+    """The line of the broker, changed, gives the folders that the launcher gives."""
+    lines = FILE.read_text(encoding="utf-8").splitlines()
+    [number] = [number for number, line in enumerate(lines) if "- ./components/brokers/redis" in line]
+    lines[number] = lines[number].replace("brokers/redis", f"brokers/{broker}")
+    swapped = tmp_path / "dapr.yaml"
+    swapped.write_text("\n".join(lines))
+    ours = resource_folders(read_apps()["order"].resources, broker, "redis")
+
+    theirs = [tmp_path / path for path in yaml.safe_load(swapped.read_text())["common"]["resourcesPaths"]]
+    assert [path.relative_to(ROOT) for path in ours] == [path.relative_to(tmp_path) for path in theirs]
+
+
+@pytest.mark.parametrize("app_id", APPS)
+def test_a_sidecar_is_told_the_same_by_the_cli_and_by_the_launcher(app_id: str) -> None:
+    """But for ports, and for what only one of them can say."""
+    [started] = [each for each in apps(FILE, {}, lambda: 1) if each.app_id == app_id]
+    app = read_apps()[app_id]
+    theirs = flags(started.flags)
+    ours = flags(sidecar.command(Path("daprd"), app, Sidecar(app_id, 1, 2, 3, 4), app.resources, [app.config])[1:])
+
+    assert theirs.keys() >= PORTS
+    for port in PORTS:
+        theirs.pop(port), ours.pop(port, None)
+    only_theirs, only_ours = theirs.keys() - ours.keys(), ours.keys() - theirs.keys()
+    assert {name: [value] for name, value in ONLY_THE_CLI.items()} == {name: theirs.pop(name) for name in only_theirs}
+    assert {name: [value] for name, value in ONLY_THE_LAUNCHER.items()} == {name: ours.pop(name) for name in only_ours}
+    assert ours == theirs
