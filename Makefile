@@ -23,7 +23,7 @@ bench: ## the shop beside its floor, on each broker: ten minutes (BENCH="--broke
 test: ## all tests, end to end on each broker
 	@exec $(SIDECART) test
 
-test-full: ## what takes minutes: 20,000 generated requests, the Node service, the official CLI, containers
+test-full: ## what takes minutes: 20,000 generated requests, the Node service, dapr.yaml as the CLI runs it, containers
 	@exec $(SIDECART) test-full
 
 test-compose: ## the compose file, unchanged, in containers, on each broker

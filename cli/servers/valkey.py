@@ -53,15 +53,19 @@ def start(processes: Processes, data: Path, patience: Patience) -> str:
     ]
     processes.start(NAME, command, env=plain_environment(), cwd=folder)
     address = f"127.0.0.1:{port}"
+    problem: str | None = None
 
     def ready() -> bool:
+        nonlocal problem
         if not processes.is_alive(NAME):
             raise LaunchError(f"{NAME} stopped while starting: see {processes.log(NAME)}")
-        return check(address) is None
+        problem = check(address)
+        return problem is None
 
-    patience.until(
-        ready, START_SECONDS, lambda: f"{NAME} did not start in {START_SECONDS} s: see {processes.log(NAME)}"
-    )
+    def late() -> str:
+        return f"{NAME} did not start in {START_SECONDS} s: {problem}; see {processes.log(NAME)}"
+
+    patience.until(ready, START_SECONDS, late)
     return address
 
 
