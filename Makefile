@@ -1,21 +1,23 @@
 # Every target sets itself up: Python 3.11+ and make are all that is needed.
 BROKER ?= redis
+STORE ?= redis
+SEED ?= 1
 PORT ?= 8000
 PYTHON ?= python3
 SIDECART = $(PYTHON) ./sidecart
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo bench test test-full test-compose lint system-deps system-deps-full
+.PHONY: help run demo bench faults test test-full test-compose lint system-deps system-deps-full
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "More commands: ./sidecart --help"
 
-run: ## start the shop (BROKER=redis|rabbitmq, PORT=8000) and keep it until Ctrl-C
-	@exec $(SIDECART) run --broker $(BROKER) --port $(PORT)
+run: ## start the shop (BROKER=redis|rabbitmq, STORE=redis|postgres, PORT=8000) and keep it until Ctrl-C
+	@exec $(SIDECART) run --broker $(BROKER) --store $(STORE) --port $(PORT)
 
-demo: ## both flows, with every event as it passes (BROKER=redis|rabbitmq, WITHOUT=an app to leave out)
-	@exec $(SIDECART) demo --broker $(BROKER) $(addprefix --without ,$(WITHOUT))
+demo: ## both flows, with every event as it passes (BROKER=, STORE=, WITHOUT=an app to leave out)
+	@exec $(SIDECART) demo --broker $(BROKER) --store $(STORE) $(addprefix --without ,$(WITHOUT))
 
 bench: ## the shop beside its floor, on each broker: ten minutes (BENCH="--broker redis --rounds 1" for less)
 	@exec $(SIDECART) bench $(BENCH)
@@ -29,10 +31,13 @@ test-full: ## what takes minutes: 20,000 generated requests, the Node service, d
 test-compose: ## the compose file, unchanged, in containers, on each broker
 	@exec $(SIDECART) test-compose
 
+faults: ## kill -9 and SIGSTOP under load for four minutes, then an audit (BROKER=, STORE=, SEED=1)
+	@exec $(SIDECART) faults --broker $(BROKER) --store $(STORE) $(addprefix --seed ,$(SEED))
+
 lint: ## ruff, mypy --strict, a reason beside each exception
 	@exec $(SIDECART) lint
 
-system-deps: ## install the Debian packages that BROKER=rabbitmq needs
+system-deps: ## install the Debian packages that BROKER=rabbitmq, STORE=postgres and GATEWAYS=3 need
 	@./.ci/system-deps
 
 system-deps-full: ## install those that test-full and test-compose need (podman and what belongs to it)

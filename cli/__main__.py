@@ -37,6 +37,17 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--port", type=_port, default=os.environ.get("PORT", "8000"), help="the gateway's port (PORT; default 8000)"
     )
+    run.add_argument(
+        "--gateways", type=int, default=1, metavar="N", help="so many gateways, behind one address (default 1)"
+    )
+    run.add_argument(
+        "--replicas",
+        type=_replicas,
+        action="append",
+        default=[],
+        metavar="SERVICE=N",
+        help="so many of a service (order=2; default one of each)",
+    )
     demo = _add(commands, "demo", _demo, "start a shop of its own, drive both flows, show every event (make demo)")
     _add_servers(demo)
     demo.add_argument("--without", action="append", default=[], metavar="APP", help="do not start this app")
@@ -60,6 +71,17 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument("--rounds", type=int, default=3, help="of floor and shop by turns (default %(default)s)")
     bench.add_argument("--alone", type=int, default=200, help="requests one by one, a round (default %(default)s)")
     bench.add_argument("--seconds", type=float, default=8.0, help="with 64 held, a round (default %(default)s)")
+    faults = _add(commands, "faults", _faults, "kill -9 and SIGSTOP under load, then an audit (make faults)")
+    _add_servers(faults)
+    faults.add_argument(
+        "--seed",
+        dest="seeds",
+        type=int,
+        action="append",
+        help="which faults, when (SEED; default 1); several: one run each",
+    )
+    faults.add_argument("--short", action="store_true", help="a minute of faults instead of four")
+    faults.add_argument("--keep", type=Path, metavar="FOLDER", help="keep ledger and logs in this folder")
     _add(commands, "lint", _lint, "ruff, mypy --strict, and a reason beside each exception (make lint)")
     _add(commands, "status", _status, "show the processes of the running shop")
     logs = _add(commands, "logs", _logs, "show what the processes print")
@@ -113,6 +135,13 @@ def _replacement(text: str) -> tuple[str, Path]:
     return app_id, Path(folder)
 
 
+def _replicas(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not name or not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not SERVICE=NUMBER, as in order=2")
+    return name, int(number)
+
+
 def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is not a port (1 to 65535)")
@@ -155,6 +184,13 @@ def _test_compose(options: argparse.Namespace) -> int:
 def _bench(options: argparse.Namespace) -> int:
     from bench import run
 
+    return run.run(options)
+
+
+def _faults(options: argparse.Namespace) -> int:
+    from tests.faults import run
+
+    options.seeds = options.seeds or [int(os.environ.get("SEED", "1"))]
     return run.run(options)
 
 

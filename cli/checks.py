@@ -87,7 +87,7 @@ def _report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:
 
 
 def _require(broker: str) -> None:
-    problem = BROKERS[broker].unavailable()
+    problem = BROKERS[broker].server.unavailable()
     if problem is not None:
         raise LaunchError(problem)
 

@@ -1,4 +1,4 @@
-"""`sidecart run`: the shop in the foreground until Ctrl-C, SIGTERM or the death of one of its processes."""
+"""`sidecart run`: the shop in the foreground until Ctrl-C or SIGTERM; what ends by itself is started again."""
 
 import argparse
 import os
@@ -9,7 +9,9 @@ from cli import runfile
 from cli.errors import Interrupted, LaunchError
 from cli.patience import Patience
 from cli.project import HOME
+from cli.servers import ENVIRONMENT
 from cli.shop import Options, Shop
+from cli.supervisor import Supervisor
 
 WATCH_SECONDS = 0.3
 
@@ -23,7 +25,7 @@ def run(options: argparse.Namespace) -> int:
             with shop:
                 _write_run_file(shop, options)
                 say(_welcome(shop))
-                return _watch(shop, patience)
+                return _watch(shop, options, patience)
         except Interrupted:
             say("stopped before it was ready")
             return 0
@@ -43,9 +45,15 @@ def shop_options(
         folder=folder,
         without=without,
         replaced=dict(options.replaced),
-        redis_host=os.environ.get("REDIS_HOST"),
-        amqp_url=os.environ.get("AMQP_URL"),
+        given=given_servers(),
+        gateways=getattr(options, "gateways", 1),
+        replicas=dict(getattr(options, "replicas", ())),
     )
+
+
+def given_servers() -> dict[str, str]:
+    """The servers that the environment names, by their variables; an empty value names none."""
+    return {name: os.environ[name] for name in ENVIRONMENT if os.environ.get(name)}
 
 
 def stopped_by_signals() -> Patience:
@@ -75,18 +83,18 @@ def _write_run_file(shop: Shop, options: argparse.Namespace) -> None:
     ).write()
 
 
-def _watch(shop: Shop, patience: Patience) -> int:
-    while not shop.dead:
+def _watch(shop: Shop, options: argparse.Namespace, patience: Patience) -> int:
+    supervisor = Supervisor(shop, say, lambda: _write_run_file(shop, options))
+    while True:
         try:
+            supervisor.look()
             patience.pause(WATCH_SECONDS)
         except Interrupted:
             say("stopping: gateway, sidecars, services, servers")
             return 0
-    for name, code in shop.dead.items():
-        lines = "\n".join(f"    {line}" for line in shop.last_lines(name))
-        say(f"{name} ended with code {code}; its last lines ({shop.logs / name}.log):\n{lines}")
-    say("stopping the rest")
-    return 1
+        except LaunchError as error:
+            say(f"{error}\nstopping the rest")
+            return 1
 
 
 def _welcome(shop: Shop) -> str:

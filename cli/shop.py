@@ -1,6 +1,5 @@
 """The whole shop: servers, mail catcher, sidecars and apps, brought up in order and taken down without a trace."""
 
-import re
 import secrets
 import sys
 import time
@@ -13,19 +12,22 @@ from types import TracebackType
 from typing import Self
 
 from cli import daprd as sidecar_program
+from cli import proxy
 from cli import sidecar as sidecars
-from cli.catalogue import APPS, GATEWAY, SERVICES, subscriptions
+from cli.catalogue import GATEWAY, Subscription
 from cli.environment import plain_environment
 from cli.errors import LaunchError
+from cli.fleet import app_of, fleet, pod_name_of, readers, served_by, sidecar_of, subscriptions_of_gone_gateways
 from cli.patience import Patience
 from cli.ports import free_port, is_free, is_listening
 from cli.processes import Processes
 from cli.project import ROOT, App, read_apps, replaced, resource_folders
-from cli.servers import BROKERS, STORES, Server
+from cli.servers import BROKERS, STORES, Broker, Server
 from cli.sidecar import Sidecar
 
 MAIL_CATCHER = "mail"
-POD_NAME = "gateway-0"
+GIVEN_SECONDS = 30
+"""How long to wait for a server that was given: it may be starting just now."""
 READY_SECONDS = 180
 """From the start of the apps to the last of them ready; seconds on an idle machine."""
 APP_STOP_SECONDS = 20  # longer than the 15 s in which an app finishes what it is answering
@@ -47,8 +49,12 @@ class Options:
     env: Mapping[str, str] = field(default_factory=dict)
     replaced: Mapping[str, Path] = field(default_factory=dict)
     """By app-id the folder of a program that takes the place of ours; its dapr.yaml says how it is started."""
-    redis_host: str | None = None
-    amqp_url: str | None = None
+    given: Mapping[str, str] = field(default_factory=dict)
+    """By the variable of a server the address of one that runs already."""
+    gateways: int = 1
+    """More than one are behind a proxy."""
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    """By app-id how many there are of a service."""
 
 
 class Shop:
@@ -58,9 +64,10 @@ class Shop:
     """
 
     def __init__(self, options: Options, report: Report, patience: Patience | None = None) -> None:
-        for kind, name, known in (("broker", options.broker, BROKERS), ("store", options.store, STORES)):
+        for kind, name, known in (("broker", options.broker, list(BROKERS)), ("store", options.store, list(STORES))):
             if name not in known:
                 raise LaunchError(f"there is no {kind} {name}: choose one of {', '.join(known)}")
+        self.replicas = fleet(options.gateways, options.replicas, options.without)
         self.options = options
         self.report = report
         self.patience = patience or Patience()
@@ -81,7 +88,7 @@ class Shop:
     @property
     def url(self) -> str:
         """The gateway's address."""
-        return f"http://127.0.0.1:{self.ports[GATEWAY]}"
+        return f"http://127.0.0.1:{self.ports[proxy.NAME if self._has_proxy else GATEWAY]}"
 
     @property
     def mail_url(self) -> str:
@@ -113,7 +120,21 @@ class Shop:
 
     def sidecar_port(self, app_id: str) -> int:
         """The port of the HTTP API of the app's sidecar."""
-        return self.ports[f"{app_id}-sidecar"]
+        return self.ports[sidecar_of(app_id)]
+
+    @property
+    def broker(self) -> Broker:
+        """What the launcher knows of the broker that is used."""
+        return BROKERS[self.options.broker]
+
+    @property
+    def servers(self) -> dict[str, Server]:
+        """The broker and the store, by the variable that says where they are; one if both are the same."""
+        return {each.env: each for each in (self.broker.server, STORES[self.options.store])}
+
+    @property
+    def _has_proxy(self) -> bool:
+        return self.options.gateways > 1
 
     # --- Start
 
@@ -139,23 +160,23 @@ class Shop:
         self._daprd = sidecar_program.find(self.report, self.patience)
         self._names = self._resolve_names()
         self._start_servers()
+        self.broker.forget(self.broker_address, subscriptions_of_gone_gateways(self.options.gateways))
         self._start_mail_catcher()
-        running = [app_id for app_id in APPS if app_id not in self.options.without]
-        self.report(f"starting {len(running)} apps and their sidecars")
-        for app_id in running:
-            self._start_sidecar(app_id)
-            self.start_app(app_id)
-        self._wait_until_ready(running)
+        self.report(f"starting {len(self.replicas)} apps and their sidecars")
+        for name in self.replicas:
+            self.start_pair(name)
+        if self._has_proxy:
+            self._start_proxy()
+        self._wait_until_ready()
 
     def _choose_ports(self) -> None:
         port = self.options.port
         if port is not None and not is_free(port):
             raise LaunchError(f"port {port} is in use: stop what listens there, or choose another (make run PORT=8080)")
-        self.ports[GATEWAY] = port or free_port()
-        for name in SERVICES:
-            self.ports[name] = free_port()
-        for name in ("mail-smtp", "mail-http"):
-            self.ports[name] = free_port()
+        entrance = proxy.NAME if self._has_proxy else GATEWAY
+        self.ports[entrance] = port or free_port()
+        for name in (*self.replicas, "mail-smtp", "mail-http"):
+            self.ports.setdefault(name, free_port())
         self.ports[MAIL_CATCHER] = self.ports["mail-http"]
 
     def _resolve_names(self) -> tuple[Path, ...]:
@@ -173,57 +194,82 @@ class Shop:
         return (config,)
 
     def _start_servers(self) -> None:
-        given = {"REDIS_HOST": self.options.redis_host, "AMQP_URL": self.options.amqp_url}
-        broker, store = BROKERS[self.options.broker], STORES[self.options.store]
-        for server in (broker, store):
-            if server.env not in self._servers:
-                self._servers[server.env] = self._use_or_start(server, given.get(server.env))
-        self.broker_address = self._servers[broker.env]
+        for env, server in self.servers.items():
+            self._servers[env] = self._use_or_start(server, self.options.given.get(env))
+        self.broker_address = self._servers[self.broker.server.env]
 
     def _use_or_start(self, server: Server, given: str | None) -> str:
         if given:
-            problem = server.check(given)
-            if problem is not None:
-                raise LaunchError(f"the server that was given cannot be used: {problem}")
+            self._wait_for(server, given)
             return given
         self.report(f"starting {server.names[0]}")
         self.data.mkdir(parents=True, exist_ok=True)
-        address = server.start(self._processes, self.data, self.patience)
-        self.ports[server.names[0]] = int(address.rpartition(":")[2])
+        for name in server.ports:
+            self.ports[name] = free_port()
+        address = self._launch(server)
+        server.wait(address, self._processes, self.patience)
         return address
+
+    def _launch(self, server: Server) -> str:
+        ports = [self.ports[name] for name in server.ports]
+        return server.launch(self._processes, self.data, ports, self.patience)
+
+    def _wait_for(self, server: Server, address: str) -> None:
+        """Wait for a server of somebody else's, which may be starting just now."""
+        problem = server.check(address)
+        if problem is not None:
+            self.report(f"waiting up to {GIVEN_SECONDS} s: {problem}")
+
+        def late() -> str:
+            return f"the server that was given cannot be used: {problem}"
+
+        def answers() -> bool:
+            nonlocal problem
+            problem = server.check(address)
+            return problem is None
+
+        self.patience.until(answers, GIVEN_SECONDS, late, step_seconds=0.5)
 
     def _start_mail_catcher(self) -> None:
         smtp, web = self.ports["mail-smtp"], self.ports["mail-http"]
         words = [sys.executable, "-m", "cli.servers.mailcatcher", "--smtp-port", str(smtp), "--http-port", str(web)]
+        words += ["--journal", str(self.options.folder / "data" / "mails.jsonl")]
+        (self.options.folder / "data").mkdir(parents=True, exist_ok=True)
         self._processes.start(MAIL_CATCHER, words, env=plain_environment(), cwd=ROOT)
 
-    def start_app(self, app_id: str) -> None:
-        """Start an app, or a further gateway by its pod name, next to its sidecar; does not wait."""
-        app = self._apps[app_of(app_id)]
+    def _start_proxy(self) -> None:
+        gateways = {name: self.ports[name] for name in self.replicas if app_of(name) == GATEWAY}
+        words = proxy.command(self.run_folder, self.ports[proxy.NAME], gateways)
+        self._processes.start(proxy.NAME, words, env=plain_environment(), cwd=self.run_folder)
+
+    def start_app(self, name: str) -> None:
+        """Start a replica next to its sidecar; does not wait."""
+        app = self._apps[app_of(name)]
         env = {
             **plain_environment(),
             "PYTHONUNBUFFERED": "1",
             **self.tokens,
-            "APP_PORT": str(self.ports[app_id]),
-            "DAPR_HTTP_PORT": str(self.sidecar_port(app_id)),
-            "POD_NAME": pod_name_of(app_id),
+            "APP_PORT": str(self.ports[name]),
+            "DAPR_HTTP_PORT": str(self.sidecar_port(name)),
+            "POD_NAME": pod_name_of(name),
             "SMTP_URL": f"smtp://127.0.0.1:{self.ports['mail-smtp']}",
+            **({"DRAIN_SECONDS": str(proxy.DRAIN_SECONDS)} if self._has_proxy else {}),
             **app.env,
             **self.options.env,
         }
-        self._processes.start(app_id, app.command, env=env, cwd=app.folder)
+        self._processes.start(name, app.command, env=env, cwd=app.folder)
 
-    def _start_sidecar(self, app_id: str) -> None:
-        self.start_sidecar_for(app_id, self.ports[app_id], pod_name=pod_name_of(app_id))
+    def _start_sidecar(self, name: str) -> None:
+        self.start_sidecar_for(name, self.ports[name], pod_name=pod_name_of(name))
 
-    def add_gateway(self, pod_name: str) -> str:
-        """Start a further gateway under a pod name (gateway-1, ...), wait until it is ready, return its address."""
-        assert app_of(pod_name) == GATEWAY, f"{pod_name} is no pod name of a gateway"
-        self.ports.setdefault(pod_name, free_port())
-        self.start_pair(pod_name)
-        self.wait_ready(pod_name)
-        self._wait_for_subscriptions(pod_name)
-        return f"http://127.0.0.1:{self.ports[pod_name]}"
+    def add_gateway(self, name: str) -> str:
+        """Start a further gateway (gateway-1, ...), wait until it is ready, return its address."""
+        assert app_of(name) == GATEWAY, f"{name} is no name of a gateway"
+        self.ports.setdefault(name, free_port())
+        self.start_pair(name)
+        self.wait_ready(name)
+        self._wait_for_subscriptions([name])
+        return f"http://127.0.0.1:{self.ports[name]}"
 
     def start_sidecar_for(
         self,
@@ -231,7 +277,7 @@ class Shop:
         app_port: int | None,
         *,
         resources: Iterable[Path] | None = None,
-        pod_name: str = POD_NAME,
+        pod_name: str = f"{GATEWAY}-0",
         env: Mapping[str, str] | None = None,
     ) -> Sidecar:
         """Start a sidecar for an app of the shop or for a stranger to it (a tap); ports are kept over restarts."""
@@ -240,7 +286,7 @@ class Shop:
         if known is None or known.app_port != app_port:
             known = Sidecar(app_of(app_id), free_port(), free_port(), free_port(), app_port)
             self._sidecars[app_id] = known
-        name = f"{app_id}-sidecar"
+        name = sidecar_of(app_id)
         self.ports[name] = known.http_port
         folders = tuple(resources) if resources is not None else self._resources(app)
         words = sidecars.command(self._daprd.path, app, known, folders, (app.config, *self._names))
@@ -255,28 +301,30 @@ class Shop:
 
     # --- Ready
 
-    def _wait_until_ready(self, running: list[str]) -> None:
+    def _wait_until_ready(self) -> None:
         started = time.monotonic()
         whole = not self.options.without
-        waiting: dict[str, str] = dict.fromkeys(running, "has not answered yet")
+        waiting: dict[str, str] = dict.fromkeys(self.replicas, "has not answered yet")
+        if self._has_proxy:
+            waiting[proxy.NAME] = "has not answered yet"
 
         def ready() -> bool:
             self._raise_if_dead()
-            for app_id in list(waiting):
-                path = "/readyz" if whole or app_id != GATEWAY else "/healthz"
-                problem = self._problem(app_id, path)
+            for name in list(waiting):
+                path = "/readyz" if whole or app_of(name) != GATEWAY else "/healthz"
+                problem = self._problem(name, path)
                 if problem is None:
-                    del waiting[app_id]
+                    del waiting[name]
                 else:
-                    waiting[app_id] = problem
+                    waiting[name] = problem
             return not waiting
 
         def late() -> str:
-            said = "; ".join(f"{app_id}: {problem}" for app_id, problem in waiting.items())
+            said = "; ".join(f"{name}: {problem}" for name, problem in waiting.items())
             return f"not ready after {READY_SECONDS} s: {said} (logs in {self.logs})\n{self._ends_of_logs()}"
 
         self.patience.until(ready, READY_SECONDS, late, step_seconds=0.1)
-        self._wait_for_subscriptions()
+        self._wait_for_subscriptions(self.replicas)
         self.patience.until(
             lambda: is_listening(self.ports["mail-http"]) and is_listening(self.ports["mail-smtp"]),
             30,
@@ -284,19 +332,18 @@ class Shop:
         )
         self.report(f"ready in {time.monotonic() - started:.1f} s")
 
-    def _wait_for_subscriptions(self, pod_name: str = POD_NAME) -> None:
-        wanted = subscriptions(pod_name, self.options.without)
-        broker = BROKERS[self.options.broker]
+    def _wait_for_subscriptions(self, names: Iterable[str]) -> None:
+        wanted = list(readers(names))
 
         def all_known() -> bool:
             nonlocal wanted
             self._raise_if_dead()
-            wanted = broker.missing(self.broker_address, wanted)
+            wanted = self.broker.missing(self.broker_address, wanted)
             return not wanted
 
         def late() -> str:
-            names = ", ".join(f"{one.app_id} on {one.topic}" for one in wanted)
-            return f"not subscribed after {READY_SECONDS} s: {names} (logs in {self.logs})"
+            said = ", ".join(f"{one.consumer_id} on {one.topic}" for one in wanted)
+            return f"not subscribed after {READY_SECONDS} s: {said} (logs in {self.logs})"
 
         self.patience.until(all_known, READY_SECONDS, late, step_seconds=0.2)
 
@@ -350,31 +397,60 @@ class Shop:
         """Kill a process at once, as a crash would."""
         self._processes.kill(name)
 
+    # --- Ended by itself
+
+    def server_of(self, name: str) -> Server | None:
+        """The server that a process of ours belongs to, if it is one's."""
+        return next((each for each in self.servers.values() if name in each.names), None)
+
+    def problem_of_servers(self) -> str | None:
+        """Why a sidecar would not live if it were started now, or None: it needs its broker and its store."""
+        for env, server in self.servers.items():
+            if not self.options.given.get(env) and not self._processes.is_alive(server.names[0]):
+                return f"{server.names[0]} is away"
+            problem = server.check(self._servers[env])
+            if problem is not None:
+                return problem
+        return None
+
+    def start_again(self, name: str) -> None:
+        """Start a process of the shop that ended, whatever it is, as it was; does not wait until it serves."""
+        server = self.server_of(name)
+        if server is not None:
+            self._launch(server)
+        elif name == MAIL_CATCHER:
+            self._start_mail_catcher()
+        elif name == proxy.NAME:
+            self._start_proxy()
+        elif (served := served_by(name)) is None:
+            self.start_app(name)
+        else:
+            self._start_sidecar(served)
+
+    def lost_subscriptions(self) -> list[Subscription]:
+        """What nobody reads as it should, of the replicas that say they are well; OSError if the broker is away."""
+        well = [name for name in self.replicas if self._problem(name, "/healthz") is None]
+        whole = [name for name in well if all(app_of(each) != app_of(name) or each in well for each in self.replicas)]
+        return self.broker.unserved(self.broker_address, readers(whole))
+
+    # --- Stop all
+
     def stop(self) -> None:
-        """Stop the gateway (nothing new comes in), the sidecars (they finish what they hold), the apps, the servers."""
+        """Stop the gateways (nothing new comes in), the sidecars (they finish what they hold), apps, servers."""
         names = set(self.processes)
-        ours = [f"{app_id}-sidecar" for app_id in self._sidecars]
-        servers = [server for server in (*BROKERS.values(), *STORES.values()) if names & set(server.names)]
+        apps = [name for name in names if served_by(name) is None]
+        servers = [server for server in self.servers.values() if names & set(server.names)]
         groups: list[tuple[list[str], float]] = [
-            ([name for name in names if app_of(name) == GATEWAY], APP_STOP_SECONDS),
-            (ours, SIDECAR_STOP_SECONDS),
-            ([*SERVICES, MAIL_CATCHER], APP_STOP_SECONDS),
+            ([name for name in apps if app_of(name) == GATEWAY], APP_STOP_SECONDS),
+            ([proxy.NAME], proxy.STOP_SECONDS),
+            ([sidecar_of(app_id) for app_id in self._sidecars], SIDECAR_STOP_SECONDS),
+            ([name for name in apps if app_of(name) in self._apps or name == MAIL_CATCHER], APP_STOP_SECONDS),
             *(([name], server.stop_seconds) for server in servers for name in server.names),
         ]
         for group, seconds in groups:
             for name in self._processes.stop(group, seconds):
                 self.report(f"{name} did not stop within {seconds:.0f} s and was killed")
         assert not self.processes, f"left running: {', '.join(self.processes)}"
-
-
-def app_of(name: str) -> str:
-    """The app-id of a process: its name, but that a further gateway goes by its pod name."""
-    return GATEWAY if re.fullmatch(rf"{GATEWAY}-\d+", name) else name
-
-
-def pod_name_of(name: str) -> str:
-    """The pod name of a process: its own if it is a further gateway."""
-    return POD_NAME if app_of(name) == name else name
 
 
 def apps_with(replaced_by: Mapping[str, Path]) -> dict[str, App]:

@@ -15,7 +15,6 @@ from typing import Any, Self
 
 from cli.catalogue import INBOX, TOPICS, Subscription
 from cli.ports import free_port
-from cli.servers import BROKERS
 from cli.shop import Shop
 
 APP_ID = "tap"
@@ -114,7 +113,7 @@ class Tap:
 
     def _wait_until_subscribed(self) -> None:
         """Wait for the broker to know every subscription, and for an event of our own to come back."""
-        shop, broker = self._shop, BROKERS[self._shop.options.broker]
+        shop, broker = self._shop, self._shop.broker
         topics = [Subscription(APP_ID, APP_ID, INBOX, topic) for topic in (*TOPICS, PROBE)]
         shop.patience.until(
             lambda: not broker.missing(shop.broker_address, topics),

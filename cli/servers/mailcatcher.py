@@ -1,14 +1,16 @@
 """A mail server for local use: takes every mail, delivers none, and shows them at a URL.
 
-`python -m cli.servers.mailcatcher --smtp-port 1025 --http-port 8025`
+`python -m cli.servers.mailcatcher --smtp-port 1025 --http-port 8025 --journal mails.jsonl`
 """
 
 import argparse
+import base64
 import html
 import json
 import signal
 import sys
 import threading
+import time
 from collections import deque
 from dataclasses import asdict, dataclass
 from email import policy
@@ -17,13 +19,15 @@ from email.message import EmailMessage
 from email.parser import BytesHeaderParser, BytesParser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
+from pathlib import Path
+from typing import BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 MAILS_MAX = 10_000
-"""The newest so many are kept; of two small mails per order about 100 MB at most, none of it on disk."""
+"""The newest so many are kept; of two small mails per order about 100 MB at most."""
 
 MAIL_BYTES_MAX = 1024 * 1024
 SHOWN_MAX = 200
@@ -42,6 +46,8 @@ class Mail:
     date: str
     text: str
     html: str
+    taken_at: float
+    """Seconds of the wall clock."""
 
     def as_json(self) -> dict[str, object]:
         """The mail with the field names of the HTTP interface."""
@@ -57,11 +63,17 @@ class Taken:
     sender: str
     recipients: tuple[str, ...]
     content: bytes
+    taken_at: float
 
     def subject(self) -> str:
         """The subject alone."""
         headers = BytesHeaderParser().parsebytes(self.content)
         return str(make_header(decode_header(headers.get("subject", "")))).replace("\n", " ")
+
+    def short(self) -> dict[str, object]:
+        """Who and when, and the Message-ID."""
+        message_id = BytesHeaderParser().parsebytes(self.content).get("message-id", "")
+        return {"id": self.id, "message_id": message_id, "to": ",".join(self.recipients), "taken_at": self.taken_at}
 
     def read(self) -> Mail:
         """The mail in its parts."""
@@ -76,24 +88,70 @@ class Taken:
             date=str(message.get("date", "")),
             text=_part(message, "plain"),
             html=_part(message, "html"),
+            taken_at=self.taken_at,
         )
+
+    def line(self) -> bytes:
+        """As it stands in the journal."""
+        fields = {**asdict(self), "content": base64.b64encode(self.content).decode()}
+        return json.dumps(fields).encode() + b"\n"
+
+    @classmethod
+    def of_line(cls, line: bytes) -> "Taken | None":
+        """Read it back; None for a line that was not written to its end."""
+        try:
+            fields = json.loads(line)
+            content, recipients = base64.b64decode(fields.pop("content")), tuple(fields.pop("recipients"))
+            return cls(content=content, recipients=recipients, **fields)
+        except (ValueError, LookupError, TypeError):
+            return None
 
 
 class Mailbox:
-    """The newest mails, shared by the SMTP and the HTTP side."""
+    """The newest mails, shared by the SMTP and the HTTP side; with a journal they outlive the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, journal: Path | None = None) -> None:
         self._mails: deque[Taken] = deque(maxlen=MAILS_MAX)
         self._ids = count(1)
         self._lock = threading.Lock()
+        self._journal = journal
+        self._lines = 0
+        self._file: BinaryIO | None = None
+        if journal is not None:
+            if journal.exists():
+                found = (Taken.of_line(line) for line in journal.read_bytes().splitlines())
+                self._mails.extend(mail for mail in found if mail is not None)
+                self._ids = count(max((mail.id for mail in self._mails), default=0) + 1)
+            self._write_anew(journal)
 
     def add(self, envelope: Envelope) -> Taken:
-        """Keep the mail of an SMTP envelope."""
+        """Keep the mail of an SMTP envelope; once it returns, the journal has it."""
         content = envelope.content if isinstance(envelope.content, bytes) else (envelope.content or "").encode()
         with self._lock:
-            mail = Taken(next(self._ids), envelope.mail_from or "", tuple(envelope.rcpt_tos), content)
+            mail = Taken(next(self._ids), envelope.mail_from or "", tuple(envelope.rcpt_tos), content, time.time())
             self._mails.append(mail)
+            if self._file is not None and self._journal is not None:
+                self._file.write(mail.line())
+                self._lines += 1
+                if self._lines >= 2 * MAILS_MAX:
+                    self._write_anew(self._journal)
         return mail
+
+    def _write_anew(self, journal: Path) -> None:
+        """Keep in the journal what is kept here; what was written stays until its successor is whole."""
+        new = journal.with_name(f"{journal.name}.new")
+        new.write_bytes(b"".join(mail.line() for mail in self._mails))
+        new.replace(journal)
+        if self._file is not None:
+            self._file.close()
+        self._file = journal.open("ab", buffering=0)  # killing the process loses nothing that was answered
+        self._lines = len(self._mails)
+
+    def close(self) -> None:
+        """Let go of the journal."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
 
     def _all(self) -> list[Taken]:
         with self._lock:
@@ -108,6 +166,10 @@ class Mailbox:
             if wanted is None or wanted in [each.casefold() for each in mail.recipients]
         ]
 
+    def short(self) -> list[dict[str, object]]:
+        """Of each mail what takes no reading of its body: id, Message-ID, recipients, when it was taken."""
+        return [mail.short() for mail in self._all()]
+
     def newest(self, number: int) -> tuple[int, list[Mail]]:
         """How many there are, and the newest few, newest first."""
         mails = self._all()
@@ -121,6 +183,8 @@ class Mailbox:
         """Forget every mail; ids go on."""
         with self._lock:
             self._mails.clear()
+            if self._journal is not None:
+                self._write_anew(self._journal)
 
 
 def _part(message: EmailMessage, kind: str) -> str:
@@ -142,7 +206,7 @@ class SmtpSide:
 
 
 def http_side(mailbox: Mailbox) -> type[BaseHTTPRequestHandler]:
-    """Make the HTTP interface: GET /, /mails[?to=], /mails/<id>, /mails/<id>/html; DELETE /mails."""
+    """Make the HTTP interface: GET /, /mails[?to=|?short=1], /mails/<id>, /mails/<id>/html; DELETE /mails."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -153,8 +217,11 @@ def http_side(mailbox: Mailbox) -> type[BaseHTTPRequestHandler]:
                 case [""]:
                     self._answer(200, "text/html", _page(*mailbox.newest(SHOWN_MAX)))
                 case ["mails"]:
-                    to = parse_qs(url.query).get("to", [None])[0]
-                    self._json(200, [mail.as_json() for mail in mailbox.all(to)])
+                    query = parse_qs(url.query)
+                    if "short" in query:
+                        self._json(200, mailbox.short())
+                    else:
+                        self._json(200, [mail.as_json() for mail in mailbox.all(query.get("to", [None])[0])])
                 case ["mails", mail_id] if mail := mailbox.one(mail_id):
                     self._json(200, mail.as_json())
                 case ["mails", mail_id, "html"] if mail := mailbox.one(mail_id):
@@ -209,8 +276,9 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
     parser.add_argument("--smtp-port", type=int, required=True)
     parser.add_argument("--http-port", type=int, required=True)
+    parser.add_argument("--journal", type=Path, help="keep the mails in this file too, and begin with those in it")
     options = parser.parse_args()
-    mailbox = Mailbox()
+    mailbox = Mailbox(options.journal)
     smtp = Controller(
         SmtpSide(mailbox),
         hostname=options.host,
@@ -227,6 +295,7 @@ def main() -> None:
     web.serve_forever(poll_interval=0.1)
     web.server_close()
     smtp.stop()
+    mailbox.close()
 
 
 if __name__ == "__main__":

@@ -1,8 +1,11 @@
 """RabbitMQ: Debian's server as our own child with its data in the shop's folder, or the one that was given."""
 
+import json
 import os
 import shutil
-from collections.abc import Sequence
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import pika
@@ -12,8 +15,9 @@ from cli.catalogue import Subscription
 from cli.environment import plain_environment
 from cli.errors import LaunchError
 from cli.patience import Patience
-from cli.ports import free_port, is_listening
+from cli.ports import is_listening
 from cli.processes import Processes
+from cli.servers.backlog import Backlog
 
 ENV = "AMQP_URL"
 NAME = "rabbitmq"
@@ -22,6 +26,11 @@ PORT_MAPPER = "epmd"
 
 SERVER_SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The package's own script. The wrapper on PATH changes to another user, and hangs without a session."""
+
+CONTROL_SCRIPT = SERVER_SCRIPT.with_name("rabbitmqctl")
+RECORDER = "recorder"
+CONTROL_ENVIRONMENT = "control.json"
+"""The environment of a server's processes, kept beside its data for the command line tool."""
 
 NOT_INSTALLED = f"RabbitMQ is not installed: run `make system-deps`, or set {ENV} to a server's URL"
 
@@ -50,31 +59,23 @@ def unavailable() -> str | None:
     return NOT_INSTALLED
 
 
-def start(processes: Processes, data: Path, patience: Patience) -> str:
-    """Start a server on free loopback ports and return its AMQP URL."""
+def launch(processes: Processes, data: Path, ports: Sequence[int], patience: Patience) -> str:
+    """Start what does not run of a server and its port mapper on loopback ports, and return the AMQP URL."""
     epmd = shutil.which("epmd")
     if epmd is None or not SERVER_SCRIPT.exists():
         raise LaunchError(NOT_INSTALLED)
     folder = data / NAME
     for name in ("mnesia", "log", "home"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    port, mapper_port, distribution_port = free_port(), free_port(), free_port()
+    port, mapper_port, distribution_port = ports
     env = _environment(folder, port, mapper_port, distribution_port)
-    mapper = [epmd, "-port", str(mapper_port), "-address", "127.0.0.1"]
-    processes.start(PORT_MAPPER, mapper, env=env, cwd=folder)
-    patience.until(lambda: is_listening(mapper_port), 10, lambda: f"{PORT_MAPPER} did not start in 10 s")
-    processes.start(NAME, [str(SERVER_SCRIPT)], env=env, cwd=folder)
-    address = f"amqp://guest:guest@127.0.0.1:{port}"
-
-    def ready() -> bool:
-        if not processes.is_alive(NAME):
-            raise LaunchError(f"{NAME} stopped while starting: see {processes.log(NAME)}")
-        return is_listening(port) and check(address) is None
-
-    patience.until(
-        ready, START_SECONDS, lambda: f"{NAME} did not start in {START_SECONDS} s: see {processes.log(NAME)}"
-    )
-    return address
+    if not processes.is_alive(PORT_MAPPER):
+        mapper = [epmd, "-port", str(mapper_port), "-address", "127.0.0.1"]
+        processes.start(PORT_MAPPER, mapper, env=env, cwd=folder)
+        patience.until(lambda: is_listening(mapper_port), 10, lambda: f"{PORT_MAPPER} did not start in 10 s")
+    if not processes.is_alive(NAME):
+        processes.start(NAME, [str(SERVER_SCRIPT)], env=env, cwd=folder)
+    return f"amqp://guest:guest@127.0.0.1:{port}"
 
 
 def check(address: str) -> str | None:
@@ -95,21 +96,103 @@ def _host(address: str) -> str:
 def missing_subscriptions(address: str, wanted: Sequence[Subscription]) -> list[Subscription]:
     """Which of these have no queue with a consumer yet (a queue is bound before it gets its first consumer)."""
     try:
-        connection = _connect(address)
-    except (pika.exceptions.AMQPError, OSError):
+        with _connection(address) as connection:
+            return [one for one in wanted if not _consumers(connection, _queue(one))]
+    except OSError:
         return list(wanted)
+
+
+def unserved(address: str, wanted: Mapping[Subscription, int]) -> list[Subscription]:
+    """Which of these have not as many consumers as there are replicas: one too many takes events and drops them."""
+    with _connection(address) as connection:
+        return [one for one, replicas in wanted.items() if _consumers(connection, _queue(one)) != replicas]
+
+
+def backlog(address: str, data: Path) -> list[Backlog]:
+    """What is left to do for every queue of a server of ours, by its own command line tool."""
+    del address
+    command = [str(CONTROL_SCRIPT), "list_queues", "-q", "--no-table-headers", "name", "messages_ready"]
+    command += ["messages_unacknowledged"]
+    env = json.loads((data / NAME / CONTROL_ENVIRONMENT).read_text(encoding="utf-8"))
+    asked = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    if asked.returncode != 0:
+        raise OSError(f"{NAME} does not say what it holds: {(asked.stderr or asked.stdout).strip()[-300:]}")
+    lines = [line.split() for line in asked.stdout.splitlines() if line.strip()]
+    return [Backlog(*_consumer_and_topic(name), int(ready), int(unacked)) for name, ready, unacked in lines]
+
+
+def forget(address: str, gone: Sequence[Subscription]) -> int:
+    """Remove the queues of consumers that are gone, with what is in them."""
+    with _connection(address) as connection:
+        there = [one for one in gone if _exists(connection, _queue(one))]
+        for one in there:
+            channel = connection.channel()
+            channel.queue_delete(_queue(one))
+            channel.close()
+        return len(there)
+
+
+def record(address: str, topics: Sequence[str]) -> None:
+    """Keep a copy of every event of these topics from now on, in queues that `passed` reads."""
+    with _connection(address) as connection:
+        channel = connection.channel()
+        for topic in topics:
+            channel.exchange_declare(topic, "fanout", durable=True)  # as the components declare it
+            channel.queue_declare(f"{RECORDER}-{topic}", durable=True)
+            channel.queue_bind(f"{RECORDER}-{topic}", topic)
+
+
+def passed(address: str, topics: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Every event of these topics since `record`, oldest first; they are kept no longer."""
+    found: list[tuple[str, bytes]] = []
+    with _connection(address) as connection:
+        channel = connection.channel()
+        for topic in topics:
+            while True:
+                method, _, body = channel.basic_get(f"{RECORDER}-{topic}", auto_ack=True)
+                if method is None:
+                    break
+                found.append((topic, bytes(body or b"")))
+    return found
+
+
+def _queue(one: Subscription) -> str:
+    return f"{one.consumer_id}-{one.topic}"
+
+
+def _consumer_and_topic(queue: str) -> tuple[str, str]:
+    """What a queue's name was made of: a topic holds a hyphen only as a probe's."""
+    consumer, probe, rest = queue.partition("-Probe-")
+    if probe:
+        return consumer, f"Probe-{rest}"
+    consumer, _, topic = queue.rpartition("-")
+    return consumer, topic
+
+
+@contextmanager
+def _connection(address: str) -> Iterator[pika.BlockingConnection]:
     try:
-        return [one for one in wanted if _consumers(connection, f"{one.consumer_id}-{one.topic}") == 0]
-    finally:
-        connection.close()
+        connection = _connect(address)
+        try:
+            yield connection
+        finally:
+            if connection.is_open:
+                connection.close()
+    except pika.exceptions.AMQPError as error:
+        raise OSError(f"{ENV}: {_host(address)}: {type(error).__name__}") from error
 
 
-def _consumers(connection: pika.BlockingConnection, queue: str) -> int:
+def _exists(connection: pika.BlockingConnection, queue: str) -> bool:
+    return _consumers(connection, queue) is not None
+
+
+def _consumers(connection: pika.BlockingConnection, queue: str) -> int | None:
+    """How many consumers a queue has; None if there is no such queue."""
     channel = connection.channel()
     try:
         declared = channel.queue_declare(queue, passive=True)
     except pika.exceptions.ChannelClosedByBroker:  # no such queue; the broker closes the channel to say so
-        return 0
+        return None
     channel.close()
     return int(declared.method.consumer_count)
 
@@ -129,7 +212,7 @@ def _environment(folder: Path, port: int, mapper_port: int, distribution_port: i
     plugins.write_text("[].\n", encoding="utf-8")
     nothing = folder / "rabbitmq-env.conf"
     nothing.touch()
-    return plain_environment() | {
+    env = plain_environment() | {
         "HOME": str(folder / "home"),  # where the Erlang cookie is made
         "ERL_EPMD_PORT": str(mapper_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
@@ -148,3 +231,7 @@ def _environment(folder: Path, port: int, mapper_port: int, distribution_port: i
         # The script then becomes the server instead of staying its parent: one process to signal, none left behind.
         "RUNNING_UNDER_SYSTEMD": "true",
     }
+    control = folder / CONTROL_ENVIRONMENT
+    control.touch(mode=0o600)
+    control.write_text(json.dumps(env), encoding="utf-8")
+    return env

@@ -2,7 +2,9 @@
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,17 @@ from cli.catalogue import Subscription
 from cli.environment import plain_environment
 from cli.errors import LaunchError
 from cli.patience import Patience
-from cli.ports import free_port
 from cli.processes import Processes
+from cli.servers.backlog import Backlog
 
 ENV = "REDIS_HOST"
 NAME = "valkey"
 START_SECONDS = 60
 """A large append-only file is read back before the server serves."""
 STOP_SECONDS = 20
+HISTORY_PAGE = 1_000
+IDLE_MS_MAX = 15_000
+"""A sidecar asks for more every few seconds, also when there is nothing; one that has not for so long does not read."""
 
 
 def unavailable() -> str | None:
@@ -33,15 +38,15 @@ def unavailable() -> str | None:
     return None
 
 
-def start(processes: Processes, data: Path, patience: Patience) -> str:
-    """Start a server on a free loopback port and return its host:port."""
+def launch(processes: Processes, data: Path, ports: Sequence[int], patience: Patience) -> str:
+    """Start a server on a loopback port and return its host:port."""
+    del patience  # it takes no second process that would have to be waited for
     folder = data / NAME
     folder.mkdir(parents=True, exist_ok=True)
-    port = free_port()
     command = [
         str(_binary()),
         *("--bind", "127.0.0.1"),
-        *("--port", str(port)),
+        *("--port", str(ports[0])),
         *("--dir", str(folder)),
         # Every write goes to the append-only file before it is answered, and to the disk once a second: killing the
         # server loses nothing, a power cut may lose a second (appendfsync always would not, at a fsync per write).
@@ -52,21 +57,7 @@ def start(processes: Processes, data: Path, patience: Patience) -> str:
         *("--loglevel", "warning"),
     ]
     processes.start(NAME, command, env=plain_environment(), cwd=folder)
-    address = f"127.0.0.1:{port}"
-    problem: str | None = None
-
-    def ready() -> bool:
-        nonlocal problem
-        if not processes.is_alive(NAME):
-            raise LaunchError(f"{NAME} stopped while starting: see {processes.log(NAME)}")
-        problem = check(address)
-        return problem is None
-
-    def late() -> str:
-        return f"{NAME} did not start in {START_SECONDS} s: {problem}; see {processes.log(NAME)}"
-
-    patience.until(ready, START_SECONDS, late)
-    return address
+    return f"127.0.0.1:{ports[0]}"
 
 
 def check(address: str) -> str | None:
@@ -82,15 +73,81 @@ def check(address: str) -> str | None:
 def missing_subscriptions(address: str, wanted: Sequence[Subscription]) -> list[Subscription]:
     """Which of these have no consumer group on their topic's stream yet."""
     with _client(address) as client:
-        return [one for one in wanted if one.consumer_id not in _groups(client, one.topic)]
+        return [one for one in wanted if one.consumer_id not in {group.name for group in _groups(client, one.topic)}]
 
 
-def _groups(client: valkey.Valkey, stream: str) -> set[str]:
+def unserved(address: str, wanted: Mapping[Subscription, int]) -> list[Subscription]:
+    """Which of these nobody has asked for in a while; replicas share one consumer, so they are not counted."""
+    with _connection(address) as client:
+        return [one for one in wanted if not _is_read(client, one)]
+
+
+def backlog(address: str, data: Path) -> list[Backlog]:
+    """What is left to do for every group of every stream."""
+    del data
+    with _connection(address) as client:
+        streams = [key.decode() for key in client.scan_iter(_type="stream")]
+        return [Backlog(each.name, name, each.lag, each.pending) for name in streams for each in _groups(client, name)]
+
+
+def forget(address: str, gone: Sequence[Subscription]) -> int:
+    """Remove the groups of consumers that are gone."""
+    with _connection(address) as client:
+        there = [one for one in gone if one.consumer_id in {group.name for group in _groups(client, one.topic)}]
+        for one in there:
+            client.xgroup_destroy(one.topic, one.consumer_id)
+        return len(there)
+
+
+def record(address: str, topics: Sequence[str]) -> None:
+    """Nothing to do: a stream keeps what passed."""
+
+
+def passed(address: str, topics: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Every event that the streams of these topics keep, oldest first."""
+    found: list[tuple[str, bytes]] = []
+    with _connection(address) as client:
+        for topic in topics:
+            last = "-"
+            while True:
+                entries: Any = client.xrange(topic, min=last, count=HISTORY_PAGE)  # typed as if it might be a coroutine
+                found += [(topic, bytes(fields[b"data"])) for _, fields in entries]
+                if len(entries) < HISTORY_PAGE:
+                    break
+                last = f"({entries[-1][0].decode()}"
+    return found
+
+
+@contextmanager
+def _connection(address: str) -> Iterator[valkey.Valkey]:
+    try:
+        with _client(address) as client:
+            yield client
+    except valkey.ValkeyError as error:
+        raise OSError(f"{ENV}={address}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    name: str
+    lag: int
+    pending: int
+
+
+def _groups(client: valkey.Valkey, stream: str) -> list[_Group]:
     try:
         groups: Any = client.xinfo_groups(stream)  # typed as if it might be a coroutine
-        return {group["name"].decode() for group in groups}
     except valkey.ResponseError:  # no such stream
-        return set()
+        return []
+    return [_Group(each["name"].decode(), int(each["lag"] or 0), int(each["pending"])) for each in groups]
+
+
+def _is_read(client: valkey.Valkey, one: Subscription) -> bool:
+    try:
+        consumers: Any = client.xinfo_consumers(one.topic, one.consumer_id)  # typed as if it might be a coroutine
+    except valkey.ResponseError:  # no such stream or group
+        return False
+    return any(each["idle"] < IDLE_MS_MAX for each in consumers)
 
 
 def _client(address: str) -> valkey.Valkey:

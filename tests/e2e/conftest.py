@@ -1,6 +1,7 @@
 """One shop and one tap for the whole suite, on the broker that BROKER names; only its YAML folder differs.
 
-WITH=user=examples/user-node runs the suite on a shop in which that program takes the place of ours.
+STORE names the store in the same way. WITH=user=examples/user-node runs the suite on a shop in which that program takes
+the place of ours.
 """
 
 import os
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from cli.project import ROOT
-from cli.servers import BROKERS
+from cli.run import given_servers
+from cli.servers import BROKERS, STORES
 from cli.shop import Options, Shop
 from cli.tap import Tap
 from tests.e2e.shopper import Shopper
@@ -20,6 +22,13 @@ def broker() -> str:
     """The broker of this run."""
     name = os.environ.get("BROKER", "redis")
     assert name in BROKERS, f"BROKER={name}: choose one of {', '.join(BROKERS)}"
+    return name
+
+
+def store() -> str:
+    """The store of this run."""
+    name = os.environ.get("STORE", "redis")
+    assert name in STORES, f"STORE={name}: choose one of {', '.join(STORES)}"
     return name
 
 
@@ -33,17 +42,17 @@ def options(folder: Path) -> Options:
     """A shop in a folder of its own; a broker that was given is used."""
     return Options(
         broker(),
+        store(),
         folder=folder,
         replaced=replaced(),
-        redis_host=os.environ.get("REDIS_HOST"),
-        amqp_url=os.environ.get("AMQP_URL"),
+        given=given_servers(),
     )
 
 
 def pytest_report_header() -> str:
-    """Say which broker this run is on, and whose programs."""
+    """Say which broker and store this run is on, and whose programs."""
     others = "".join(f", {app_id} from {folder.relative_to(ROOT)}" for app_id, folder in replaced().items())
-    return f"broker: {broker()} (components/brokers/{broker()}){others}"
+    return f"broker: {broker()} (components/brokers/{broker()}), store: {store()}{others}"
 
 
 @pytest.fixture(scope="session")

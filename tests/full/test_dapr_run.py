@@ -68,7 +68,7 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
     patience, data = Patience(), folder / "data"
     data.mkdir()
     with running(Processes(folder / "logs")) as processes:
-        servers = {BROKERS[broker].env: BROKERS[broker], STORES["redis"].env: STORES["redis"]}
+        servers = {each.env: each for each in (BROKERS[broker].server, STORES["redis"])}
         addresses = {env: server.start(processes, data, patience) for env, server in servers.items()}
         smtp, web = free_port(), free_port()
         catcher = CATCHER.replace("1025", str(smtp)).replace("8025", str(web)).split()

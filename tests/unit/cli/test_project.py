@@ -9,9 +9,10 @@ import yaml
 from cli.__main__ import main
 from cli.catalogue import APPS
 from cli.errors import LaunchError
+from cli.fleet import app_of, pod_name_of
 from cli.project import ROOT, read_apps, resource_folders
 from cli.servers import BROKERS, STORES
-from cli.shop import app_of, apps_with, pod_name_of
+from cli.shop import apps_with
 
 COMPONENTS = ROOT / "components"
 
@@ -86,7 +87,8 @@ def test_every_folder_has_a_server_that_starts_and_counts_it(kind: str, servers:
 @pytest.mark.parametrize("kind", ["brokers", "stores"])
 def test_every_address_comes_from_the_variable_that_the_launcher_sets(kind: str) -> None:
     """A component reads its server's address from the sidecar's environment and nowhere else."""
-    for name, server in {"brokers": BROKERS, "stores": STORES}[kind].items():
+    brokers = {name: broker.server for name, broker in BROKERS.items()}
+    for name, server in {"brokers": brokers, "stores": STORES}[kind].items():
         for component in documents(f"{kind}/{name}").values():
             addresses = {entry["envRef"] for entry in metadata(component).values() if "envRef" in entry}
             assert {server.env} == addresses
@@ -183,8 +185,9 @@ def test_what_is_no_replacement_is_refused(value: str, capsys: pytest.CaptureFix
     [
         ("gateway", "gateway", "gateway-0"),
         ("gateway-1", "gateway", "gateway-1"),
-        ("gateway-sidecar", "gateway-sidecar", "gateway-0"),
-        ("order", "order", "gateway-0"),
+        ("gateway-sidecar", "gateway-sidecar", "gateway-sidecar-0"),
+        ("order", "order", "order-0"),
+        ("order-1", "order", "order-1"),
     ],
 )
 def test_a_further_gateway_goes_by_its_pod_name(process: str, app_id: str, pod_name: str) -> None:

@@ -1,0 +1,66 @@
+"""One address for several gateways: HAProxy in front of them, as our own child."""
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from cli.errors import LaunchError
+
+NAME = "proxy"
+STOP_SECONDS = 40
+DRAIN_SECONDS = 2
+"""A gateway that is told to stop says so in /readyz and serves for so long: four looks of the proxy."""
+
+NOT_INSTALLED = "HAProxy is not installed (several gateways need it): run `make system-deps`"
+
+CONFIGURATION = """\
+global
+    maxconn 45000
+    hard-stop-after 35s
+defaults
+    mode http
+    maxconn 45000
+    timeout connect 2s
+    timeout client 60s
+    # A request may be held for 30 s (Prefer: wait=30), and its promise be written after that.
+    timeout server 45s
+    timeout queue 5s
+    # A request that reached no gateway goes to another one. One that did is not sent twice: its Idempotency-Key, if the
+    # caller gave one, makes it safe for him to say it again.
+    retries 3
+    retry-on conn-failure
+    option redispatch 1
+    # A connection to a gateway carries one request: an idle one might just be closing, and lose the next.
+    option http-server-close
+    errorfile 503 {errors}
+frontend shop
+    bind 127.0.0.1:{port}
+    default_backend gateways
+backend gateways
+    balance leastconn
+    option httpchk GET /readyz
+    http-check expect status 200
+    default-server check inter 500ms fall 2 rise 1 maxconn 20000
+"""
+
+NOBODY_READY = """\
+HTTP/1.1 503 Service Unavailable\r
+content-type: application/problem+json\r
+cache-control: no-store\r
+retry-after: 1\r
+connection: close\r
+\r
+{"type":"urn:sidecart:problem:unavailable","title":"Service Unavailable","status":503,\
+"detail":"no gateway is ready; try again"}"""
+
+
+def command(folder: Path, port: int, gateways: Mapping[str, int]) -> list[str]:
+    """Write the configuration for gateways at these ports, and return the command line."""
+    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    if program is None:
+        raise LaunchError(NOT_INSTALLED)
+    errors, configuration = folder / "nobody-ready.http", folder / "haproxy.cfg"
+    errors.write_bytes(NOBODY_READY.encode())
+    servers = "".join(f"    server {name} 127.0.0.1:{at}\n" for name, at in gateways.items())
+    configuration.write_text(CONFIGURATION.format(errors=errors, port=port) + servers, encoding="utf-8")
+    return [program, "-db", "-f", str(configuration)]

@@ -1,0 +1,118 @@
+"""PostgreSQL: an installed server as our own child with its data in the shop's folder, or the one that was given."""
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+import psycopg
+
+from cli.environment import plain_environment
+from cli.errors import LaunchError
+from cli.patience import Patience
+from cli.processes import Processes
+
+ENV = "POSTGRES_URL"
+NAME = "postgres"
+USER = "sidecart"
+START_SECONDS = 60
+"""After a crash it reads its log back before it serves."""
+STOP_SECONDS = 30
+CONNECTIONS_MAX = 400  # 16 of each sidecar, and room for a dozen replicas and whoever looks
+DEBIAN_FOLDER = Path("/usr/lib/postgresql")
+
+NOT_INSTALLED = f"PostgreSQL is not installed: run `make system-deps`, or set {ENV} to a server's URL"
+NOT_AS_ROOT = f"PostgreSQL does not run as root, and this machine has no user namespaces: set {ENV} to a server's URL"
+
+# To the server root is then somebody else, and its files are still the shop's own. The signal that ends it with the
+# launcher is lost on the way into a namespace, so it is asked for again.
+_AS_SOMEBODY = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+_WITH_THE_LAUNCHER = ["setpriv", "--pdeathsig", "KILL"]
+
+
+def unavailable() -> str | None:
+    """Say why no server can be had here, or None."""
+    if os.environ.get(ENV):
+        return None
+    if _programs() is None:
+        return NOT_INSTALLED
+    if os.geteuid() == 0 and not _can_be_somebody():
+        return NOT_AS_ROOT
+    return None
+
+
+def launch(processes: Processes, data: Path, ports: Sequence[int], patience: Patience) -> str:
+    """Start a server on a loopback port, with a new database if there is none, and return its URL."""
+    del patience  # it takes no second process that would have to be waited for
+    problem, programs = unavailable(), _programs()
+    if problem is not None or programs is None:
+        raise LaunchError(problem or NOT_INSTALLED)
+    folder = data / NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    if not (folder / "password").exists():
+        _make(programs, folder)
+    port = ports[0]
+    command = [
+        *(_AS_SOMEBODY + _WITH_THE_LAUNCHER if os.geteuid() == 0 else []),
+        str(programs / "postgres"),
+        *("-D", str(folder / "data")),
+        *("-p", str(port)),
+        *("-c", "listen_addresses=127.0.0.1"),
+        *("-c", "unix_socket_directories="),
+        *("-c", f"max_connections={CONNECTIONS_MAX}"),
+        *("-c", "log_min_messages=warning"),
+    ]
+    processes.start(NAME, command, env=plain_environment() | {"LC_ALL": "C"}, cwd=folder)
+    return f"postgres://{USER}:{(folder / 'password').read_text()}@127.0.0.1:{port}/postgres?sslmode=disable"
+
+
+def check(address: str) -> str | None:
+    """Say why the server at a URL cannot be used, or None."""
+    try:
+        with psycopg.connect(address, connect_timeout=3) as connection:
+            connection.execute("SELECT 1")
+    except psycopg.Error as error:
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        return f"{ENV}: {lines[-1]}"
+    return None
+
+
+def _make(programs: Path, folder: Path) -> None:
+    """Make the database; its password is written last, so half of one is never taken for whole."""
+    shutil.rmtree(folder / "data", ignore_errors=True)
+    password = secrets.token_urlsafe(24)
+    new = folder / "password.new"
+    new.touch(mode=0o600)
+    new.write_text(password, encoding="utf-8")
+    command = [
+        *(_AS_SOMEBODY if os.geteuid() == 0 else []),
+        str(programs / "initdb"),
+        *("-D", str(folder / "data")),
+        *("-U", USER),
+        *("--auth", "scram-sha-256"),
+        *("--pwfile", str(new)),
+        *("--encoding", "UTF8"),
+        *("--locale", "C"),
+    ]
+    made = subprocess.run(command, capture_output=True, text=True, env=plain_environment(), cwd=folder, check=False)
+    if made.returncode != 0:
+        said = (made.stderr or made.stdout).strip().splitlines() or ["no reason given"]
+        raise LaunchError(f"the database in {folder} could not be made: {said[-1]}")
+    new.replace(folder / "password")
+
+
+def _programs() -> Path | None:
+    """The folder of the newest installed server."""
+    on_path = shutil.which("postgres")
+    if on_path is not None and (Path(on_path).resolve().parent / "initdb").exists():
+        return Path(on_path).resolve().parent
+    found = [each.parent for each in DEBIAN_FOLDER.glob("*/bin/postgres") if each.parent.parent.name.isdecimal()]
+    return max(found, key=lambda folder: int(folder.parent.name), default=None)
+
+
+def _can_be_somebody() -> bool:
+    if shutil.which("unshare") is None or shutil.which("setpriv") is None:
+        return False
+    return subprocess.run([*_AS_SOMEBODY, "true"], capture_output=True, check=False).returncode == 0

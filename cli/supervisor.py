@@ -1,0 +1,123 @@
+"""What ends by itself is started again: at once, then after longer and longer pauses, and not for ever.
+
+A sidecar ends if its broker or its store is away when it starts, so it waits for them. One that runs and yet does not
+read everything that it should (its component may lose a consumer when the connection breaks) is started again too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cli.catalogue import Subscription
+from cli.errors import LaunchError
+from cli.fleet import app_of, pod_name_of, served_by, sidecar_of
+from cli.shop import Shop
+
+PAUSE_SECONDS = 1.0  # before the second start in a row; before the first there is none, then twice as long each time
+PAUSE_SECONDS_MAX = 30.0
+STEADY_SECONDS = 20.0  # what has lived for so long is well again
+ENDS_MAX = 10  # in a row, each within STEADY_SECONDS of its start: it will not get better by itself
+LOOK_SECONDS = 5.0  # between two looks at what the broker is read by
+LOST_SECONDS = 30.0  # nobody reads for so long: longer than a sidecar takes to come back to a broker that was away
+
+
+@dataclass(slots=True)
+class _Life:
+    """One process: how often it ended in a row, and when it is started next."""
+
+    started: float = 0.0
+    ends: int = 0
+    due: float | None = None  # None while it runs
+
+
+class Supervisor:
+    """Keeps the processes of one shop alive; call `look` several times a second, from the shop's own thread."""
+
+    def __init__(
+        self,
+        shop: Shop,
+        report: Callable[[str], None],
+        changed: Callable[[], None] = lambda: None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._shop = shop
+        self._report = report
+        self._changed = changed
+        self._clock = clock
+        self._lives: dict[str, _Life] = {}
+        self._waiting_for: str | None = None
+        self._looked = clock()
+        self._lost: dict[Subscription, float] = {}
+        self.restarts = 0
+
+    def look(self) -> None:
+        """Notice who ended, start whose time has come; raise LaunchError when somebody ended too often."""
+        now = self._clock()
+        for name, code in self._shop.dead.items():
+            if self._lives.setdefault(name, _Life()).due is None:
+                self._note_end(name, code, now)
+        due = [name for name, life in self._lives.items() if life.due is not None and life.due <= now]
+        # Servers first: sidecars need them.
+        for name in sorted(due, key=lambda each: (served_by(each) is not None, each)):
+            self._start(name, now)
+        if now - self._looked >= LOOK_SECONDS:
+            self._looked = now
+            self._look_for_lost_subscriptions(now)
+
+    def _note_end(self, name: str, code: int, now: float) -> None:
+        life = self._lives[name]
+        life.ends = 1 if now - life.started > STEADY_SECONDS else life.ends + 1
+        if life.ends > ENDS_MAX:
+            lines = "\n".join(f"    {line}" for line in self._shop.last_lines(name))
+            raise LaunchError(
+                f"{name} ended {life.ends} times in a row, at last with code {code}; its last lines:\n{lines}"
+            )
+        pause = 0.0 if life.ends == 1 else min(PAUSE_SECONDS * 2.0 ** (life.ends - 2), PAUSE_SECONDS_MAX)
+        life.due = now + pause
+        when = "now" if not pause else f"in {pause:.0f} s"
+        self._report(f"{name} ended with code {code}: it is started again {when} (see {self._shop.logs / name}.log)")
+
+    def _start(self, name: str, now: float) -> None:
+        life = self._lives[name]
+        if served_by(name) is not None:
+            problem = self._shop.problem_of_servers()
+            if problem is not None:  # not counted: it would only end again
+                life.due = now + PAUSE_SECONDS
+                if self._waiting_for is None:
+                    self._report(f"sidecars wait: {problem}")
+                self._waiting_for = problem
+                return
+            if self._waiting_for is not None:
+                self._report("sidecars wait no more: broker and store answer")
+                self._waiting_for = None
+        self._shop.start_again(name)
+        life.started, life.due = self._clock(), None
+        self.restarts += 1
+        self._changed()
+
+    def _look_for_lost_subscriptions(self, now: float) -> None:
+        try:
+            lost = self._shop.lost_subscriptions()
+        except OSError:  # the broker is away: nobody can read
+            self._lost.clear()
+            return
+        self._lost = {one: self._lost.get(one, now) for one in lost}
+        late = [one for one, since in self._lost.items() if now - since >= LOST_SECONDS]
+        names = [name for name in self._shop.replicas if any(_is_of(name, one) for one in late)]
+        for name in names:
+            topics = ", ".join(sorted(one.topic for one in late if _is_of(name, one)))
+            self._report(f"{sidecar_of(name)} does not read {topics} as it should: it is started again")
+            self._shop.stop_sidecar(name)
+            self._shop.start_again(sidecar_of(name))
+            self._lives.setdefault(sidecar_of(name), _Life()).started = self._clock()
+            self.restarts += 1
+        if names:
+            self._lost.clear()
+            self._changed()
+
+
+def _is_of(name: str, one: Subscription) -> bool:
+    """Whether a replica is one of those that should read this."""
+    return app_of(name) == one.app_id and one.consumer_id in (app_of(name), pod_name_of(name))

@@ -1,0 +1,303 @@
+"""The auditor: reads public interfaces and the servers' own counters, and says what is not as it must be.
+
+He looks again until nothing changes any more, so that what he finds is what there will ever be.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from cli import dead_letters
+from cli.fleet import readers
+from cli.shop import Shop
+from tests.faults.injector import Done
+from tests.faults.ledger import Ledger, Wanted
+
+OUTCOMES = ("OrderPaymentCreated", "OrderPaymentFailed")
+ENDS = ("OrderPaid", "OrderNotPaid")
+ACCEPTED_SHARE_MIN = 0.98
+EXPLAINED_SECONDS = 30.0
+READ_SECONDS_MAX = 10.0
+READERS = 8
+QUIET_SECONDS = 20.0  # no change for so long, with nothing left in the broker: it is at rest
+REST_SECONDS_MAX = 240.0
+LOOK_SECONDS = 1.0
+EXPLAINS_A_SECOND_MAIL = ("notification", "mail", "valkey", "rabbitmq", "postgres")
+"""Who can die or stand still between a mail server's 250 and the note of it, by the beginning of the name."""
+
+Look = Callable[[], None]
+
+
+@dataclass(slots=True)
+class Audit:
+    """What was counted, and what is wrong; nothing is wrong if `findings` is empty."""
+
+    findings: list[str] = field(default_factory=list)
+    valid: int = 0
+    accepted: int = 0
+    created: int = 0
+    promised: int = 0
+    orders: int = 0
+    paid: int = 0
+    not_paid: int = 0
+    lost: int = 0
+    paid_twice: int = 0
+    mails: int = 0
+    duplicate_mails: int = 0
+    dead_letters: int = 0
+    rest_seconds: float = 0.0
+
+    def find(self, what: str, some: Sequence[Any] = ()) -> None:
+        """Write down what is wrong, with the first few of those concerned."""
+        examples = f": {', '.join(map(str, some[:3]))}{' ...' if len(some) > 3 else ''}" if some else ""
+        self.findings.append(f"{len(some)} {what}{examples}" if some else what)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a GET brought; status 0: nothing."""
+
+    status: int
+    body: dict[str, Any]
+
+
+class Auditor:
+    """Audits one shop after a load."""
+
+    def __init__(self, shop: Shop, ledger: Ledger, faults: Sequence[Done], look: Look) -> None:
+        self._shop = shop
+        self._ledger = ledger
+        self._faults = faults
+        self._look = look
+        self._final_orders: set[str] = set()
+        """Keys of the orders that were seen to be final."""
+
+    def audit(self) -> Audit:
+        """Wait until the shop is at rest, then count."""
+        audit = Audit()
+        audit.rest_seconds = self._wait_for_rest()
+        wanted = list(self._ledger.wanted.values())
+        self._requests(audit, wanted)
+        found = self._read_all([each for each in wanted if each.location is not None])
+        self._finals(audit, found)
+        self._money(audit, found)
+        self._events(audit)
+        self._mails(audit, found)
+        self._left_over(audit)
+        return audit
+
+    # --- At rest
+
+    def _wait_for_rest(self) -> float:
+        """Until nothing is left in the broker and nothing changes; what does not come to rest is found afterwards."""
+        started = quiet_since = time.monotonic()
+        before: Any = None
+        while time.monotonic() - started < REST_SECONDS_MAX:
+            state = self._counters()
+            open_orders, left = state[0], state[1]
+            now = time.monotonic()
+            if state != before or left:
+                before, quiet_since = state, now
+            elif now - quiet_since >= (LOOK_SECONDS if not open_orders else QUIET_SECONDS):
+                break
+            for _ in range(int(LOOK_SECONDS / 0.1)):
+                self._look()
+                time.sleep(0.1)
+        return time.monotonic() - started
+
+    def _counters(self) -> tuple[int, int, int]:
+        """Accepted orders that are not final, events that are left, mails that were taken."""
+        try:
+            backlog = sum(each.waiting + each.pending for each in self._backlog())
+            mails = len(self._taken())
+        except (OSError, httpx.HTTPError):
+            return -1, 1, 0
+        orders = [each for each in self._ledger.wanted.values() if each.route == "/order/create" and each.accepted]
+        unknown = [each for each in orders if each.key not in self._final_orders]
+        for each, answer in self._read_all(unknown):
+            if answer.body.get("status") in ("paid", "not_paid"):
+                self._final_orders.add(each.key)
+        finished = len(self._final_orders)
+        return len(orders) - finished + max(0, finished - mails), backlog, mails
+
+    def _backlog(self) -> list[Any]:
+        ours = {one.consumer_id for one in readers(self._shop.replicas)}
+        everything = self._shop.broker.backlog(self._shop.broker_address, self._shop.data)
+        return [each for each in everything if each.consumer in ours]
+
+    def _taken(self) -> list[dict[str, Any]]:
+        answer = httpx.get(f"{self._shop.mail_url}/mails", params={"short": "1"}, timeout=60, trust_env=False)
+        return list(answer.raise_for_status().json())
+
+    # --- What is read
+
+    def _read_all(self, wanted: Iterable[Wanted]) -> list[tuple[Wanted, Answer]]:
+        asked = list(wanted)
+        with (
+            httpx.Client(base_url=self._shop.url, timeout=READ_SECONDS_MAX, trust_env=False) as http,
+            ThreadPoolExecutor(READERS) as pool,
+        ):
+            return list(zip(asked, pool.map(lambda each: _get(http, str(each.location)), asked), strict=True))
+
+    # --- What is counted
+
+    def _requests(self, audit: Audit, wanted: Sequence[Wanted]) -> None:
+        audit.valid = len(wanted)
+        audit.created = sum(each.status == 201 for each in wanted)
+        audit.promised = sum(each.status == 202 for each in wanted)
+        audit.accepted = audit.created + audit.promised
+        if audit.accepted < ACCEPTED_SHARE_MIN * audit.valid:
+            audit.find(f"only {audit.accepted} of {audit.valid} valid requests were accepted")
+        refused = [f"{each.route} {each.status} {each.answer}" for each in wanted if 400 <= (each.status or 0) < 500]
+        if refused:
+            audit.find("valid requests were refused", refused)
+
+    def _finals(self, audit: Audit, found: Sequence[tuple[Wanted, Answer]]) -> None:
+        orders = [(each, answer) for each, answer in found if each.route == "/order/create"]
+        audit.orders = len(orders)
+        audit.paid = sum(answer.body.get("status") == "paid" for _, answer in orders)
+        audit.not_paid = sum(answer.body.get("status") == "not_paid" for _, answer in orders)
+        lost = [
+            f"{each.location} ({each.status}) is {answer.status} {answer.body.get('status', '')}"
+            for each, answer in found
+            if each.accepted and not _is_final(each, answer)
+        ]
+        audit.lost += len(lost)
+        if lost:
+            audit.find("accepted requests are not final", lost)
+        wrong = [
+            each.location
+            for each, answer in found
+            if answer.status == 200 and any(answer.body.get(name) != value for name, value in each.body.items())
+        ]
+        if wrong:
+            audit.find("resources differ from what was asked for", wrong)
+
+    def _money(self, audit: Audit, found: Sequence[tuple[Wanted, Answer]]) -> None:
+        """Deposits minus paid orders are the balances, to the cent."""
+        expected: dict[str, int] = defaultdict(int)
+        for each, answer in found:
+            if answer.status != 200:
+                continue
+            if each.route == "/account/deposit" and answer.body.get("reason") is None:
+                expected[each.body["user_id"]] += each.body["amount_cents"]
+            if each.route == "/order/create" and answer.body["status"] == "paid":
+                expected[each.body["user_id"]] -= answer.body["amount_cents"]
+        users = [each.resource for each, answer in found if each.route == "/user/register" and answer.status == 200]
+        wrong, less = [], 0
+        with httpx.Client(base_url=self._shop.url, timeout=READ_SECONDS_MAX, trust_env=False) as http:
+            for user_id in users:
+                account = _get(http, f"/account/{user_id}")
+                balance = account.body.get("balance_cents")
+                if account.status != 200 or balance != expected[user_id]:
+                    wrong.append(f"{user_id} has {balance}, should have {expected[user_id]}")
+                    less += account.status == 200 and balance is not None and balance < expected[user_id]
+        audit.paid_twice += less
+        if wrong:
+            audit.find("balances are wrong", wrong)
+
+    def _events(self, audit: Audit) -> None:
+        """One payment and one end for each order, by what passed the broker; a repetition has the same id."""
+        passed = self._shop.broker.passed(self._shop.broker_address, [*OUTCOMES, *ENDS])
+        outcomes: dict[str, set[str]] = defaultdict(set)
+        ends: dict[str, set[str]] = defaultdict(set)
+        for topic, body in passed:
+            event = json.loads(body)
+            (outcomes if topic in OUTCOMES else ends)[event["subject"]].add(f"{topic} {event['id']}")
+        for what, by_order in (("payments", outcomes), ("ends", ends)):
+            several = [order_id for order_id, each in by_order.items() if len(each) > 1]
+            if several:
+                audit.find(f"orders have several {what}", several)
+            if what == "payments":
+                audit.paid_twice += len(several)
+
+    def _mails(self, audit: Audit, found: Sequence[tuple[Wanted, Answer]]) -> None:
+        taken = self._taken()
+        audit.mails = len(taken)
+        times: dict[str, list[float]] = defaultdict(list)
+        for mail in taken:
+            times[mail["message_id"]].append(mail["taken_at"])
+        finished = [
+            each.resource
+            for each, answer in found
+            if each.route == "/order/create" and answer.body.get("status") in ("paid", "not_paid")
+        ]
+        untold = [order_id for order_id in finished if message_id(order_id) not in times]
+        audit.lost += len(untold)
+        if untold:
+            audit.find("finished orders without a mail", untold)
+        unexplained = []
+        for name, at in times.items():
+            audit.duplicate_mails += len(at) - 1
+            unexplained += [f"{name} at {when:.1f}" for when in sorted(at)[1:] if not self._explained(when)]
+        if unexplained:
+            audit.find("second mails without a fault that explains them", unexplained)
+
+    def _explained(self, when: float) -> bool:
+        return any(
+            fault.target.startswith(EXPLAINS_A_SECOND_MAIL) and fault.began <= when <= fault.ended + EXPLAINED_SECONDS
+            for fault in self._faults
+        )
+
+    def _left_over(self, audit: Audit) -> None:
+        left = [f"{each.consumer} on {each.topic}: {each.waiting} + {each.pending}" for each in self._backlog()]
+        left = [each for each in left if not each.endswith(": 0 + 0")]
+        if left:
+            audit.find("consumers have events left", left)
+        load = dead_letters.loader(self._shop.ports, self._shop.tokens["DAPR_API_TOKEN"])
+        letters = [f"{each.service} {each.topic}: {each.reason}" for each in dead_letters.letters(load)]
+        audit.dead_letters = len(letters)
+        if letters:
+            audit.find("dead letters", letters)
+
+
+def message_id(order_id: str) -> str:
+    """The Message-ID of an order's mail (contracts/WIRE.md, section 10)."""
+    return f"<{uuid.uuid5(uuid.UUID(order_id), 'letter')}@sidecart>"
+
+
+def _is_final(wanted: Wanted, answer: Answer) -> bool:
+    if answer.status != 200:
+        return False
+    return wanted.route != "/order/create" or answer.body["status"] in ("paid", "not_paid")
+
+
+def _get(http: httpx.Client, path: str) -> Answer:
+    for _ in range(5):
+        try:
+            answer = http.get(path)
+            if answer.status_code != 503:
+                return Answer(answer.status_code, answer.json())
+        except (httpx.HTTPError, ValueError):
+            pass
+        time.sleep(0.5)
+    return Answer(0, {})
+
+
+def recovery_seconds(ledger: Ledger, faults: Sequence[Done]) -> Mapping[str, list[float]]:
+    """By target: from the end of each fault until a request that was first sent after it was answered 201."""
+    answered = sorted(
+        (each.asked_at, each.answered_at)
+        for each in ledger.wanted.values()
+        if each.status == 201 and each.answered_at is not None
+    )
+    found: dict[str, list[float]] = defaultdict(list)
+    for fault in faults:
+        later = [ended for began, ended in answered if began >= fault.ended]
+        if later:
+            found[f"{fault.kind} {fault.target}"].append(min(later) - fault.ended)
+    return found
+
+
+def counts(faults: Sequence[Done]) -> Counter[str]:
+    """How often each fault happened."""
+    return Counter(f"{fault.kind} {fault.target}" for fault in faults)

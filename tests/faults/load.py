@@ -1,0 +1,138 @@
+"""The load: valid requests at a constant rate, each repeated with its Idempotency-Key until it is accepted."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from tests.faults.ledger import Ledger, Wanted
+
+ATTEMPT_SECONDS_MAX = 12.0  # longer than what is held
+GIVE_UP_SECONDS = 180.0  # after the first attempt of a request
+PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
+USERS_FIRST = 20
+CONNECTIONS_MAX = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many requests, how fast, by how many users; the same seed asks for the same."""
+
+    seed: int
+    requests: int
+    per_second: float
+    users: int = USERS_FIRST
+    order_share: float = 0.80
+    deposit_share: float = 0.15
+    wait: str | None = None
+    """What `Prefer` says, if anything."""
+
+
+class Load:
+    """Runs in a thread of its own; a context manager, left when every request has ended."""
+
+    def __init__(self, url: str, plan: Plan, ledger: Ledger) -> None:
+        self._url = url
+        self._plan = plan
+        self._ledger = ledger
+        self._random = random.Random(f"load {plan.seed}")
+        self._users: list[str] = []
+        self._thread = threading.Thread(target=self._run, name="load")
+        self.error: BaseException | None = None
+        self.sent = 0
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    @property
+    def running(self) -> bool:
+        """Whether requests are still sent or waited for."""
+        return self._thread.is_alive()
+
+    def join(self, look: Callable[[], None]) -> None:
+        """Wait until all has ended, looking after things meanwhile."""
+        while self.running:
+            look()
+            self._thread.join(0.1)
+        if self.error is not None:
+            raise self.error
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._ask_for_all())
+        except BaseException as error:
+            self.error = error
+
+    async def _ask_for_all(self) -> None:
+        connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
+        async with (
+            aiohttp.ClientSession(self._url, connector=connector) as http,
+            asyncio.TaskGroup() as tasks,
+        ):
+            started = time.monotonic()
+            for number in range(self._plan.requests):
+                await asyncio.sleep(max(0.0, started + number / self._plan.per_second - time.monotonic()))
+                route, body = self._next(number)
+                tasks.create_task(self._carry(http, route, body))
+                self.sent += 1
+
+    def _next(self, number: int) -> tuple[str, dict[str, Any]]:
+        draw = self._random.random()
+        if number < self._plan.users or not self._users:
+            return self._registration(number)
+        user_id = self._random.choice(self._users)
+        if draw < self._plan.order_share:
+            items = [
+                {
+                    "sku": self._random.choice(("tea", "book", "cup")),
+                    "quantity": self._random.randint(1, 4),
+                    "unit_price_cents": self._random.randint(50, 500),
+                }
+                for _ in range(self._random.randint(1, 3))
+            ]
+            return "/order/create", {"user_id": user_id, "items": items}
+        if draw < self._plan.order_share + self._plan.deposit_share:
+            return "/account/deposit", {"user_id": user_id, "amount_cents": self._random.randint(1_000, 9_000)}
+        return self._registration(number)
+
+    def _registration(self, number: int) -> tuple[str, dict[str, Any]]:
+        name = f"user{number}.{self._random.getrandbits(64):016x}"
+        return "/user/register", {"email": f"{name}@example.com", "name": f"User {number}"}
+
+    async def _carry(self, http: aiohttp.ClientSession, route: str, body: dict[str, Any]) -> None:
+        key = f"{self._random.getrandbits(128):032x}"
+        wanted = self._ledger.intend(key, route, body)
+        end = time.monotonic() + GIVE_UP_SECONDS
+        while time.monotonic() < end:
+            await self._attempt(http, wanted)
+            if wanted.accepted:
+                if route == "/user/register":
+                    self._users.append(wanted.resource)
+                return
+            if wanted.status is not None and 400 <= wanted.status < 500 and wanted.status != 429:
+                return  # the auditor will ask why
+            pause = PAUSES_SECONDS[min(wanted.attempts, len(PAUSES_SECONDS)) - 1]
+            await asyncio.sleep(pause)
+
+    async def _attempt(self, http: aiohttp.ClientSession, wanted: Wanted) -> None:
+        headers = {"idempotency-key": wanted.key}
+        if self._plan.wait is not None:
+            headers["prefer"] = self._plan.wait
+        self._ledger.attempt(wanted)
+        try:
+            async with (
+                asyncio.timeout(ATTEMPT_SECONDS_MAX),
+                http.post(wanted.route, json=wanted.body, headers=headers) as answer,
+            ):
+                self._ledger.answered(wanted, answer.status, answer.headers, await answer.json(content_type=None))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            wanted.status = None
+            self._ledger.broke(wanted, error)

@@ -1,0 +1,200 @@
+"""One run: a shop, a load, faults, an audit, a report."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cli.fleet import sidecar_of
+from cli.patience import Patience
+from cli.project import ROOT
+from cli.run import say, stopped_by_signals
+from cli.shop import MAIL_CATCHER, Options, Shop
+from cli.supervisor import Supervisor
+from tests.faults.auditor import ENDS, OUTCOMES, Audit, Auditor, counts, recovery_seconds
+from tests.faults.injector import Injector
+from tests.faults.ledger import Ledger
+from tests.faults.load import Load, Plan
+from tests.faults.schedule import FULL, SHORT, Shape, schedule
+
+FULL_REQUESTS, SHORT_REQUESTS = 2_100, 440
+PER_SECOND = 8.5
+BILLING_REPLICAS = 2  # so that ETags are what keeps an account right, and not turns within one process
+REPORTS = ROOT / ".sidecart" / "faults"
+PROGRESS_SECONDS = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is run."""
+
+    broker: str
+    store: str
+    seed: int
+    shape: Shape
+    plan: Plan
+    targets: tuple[str, ...] | None = None
+    """Who is hit; everybody, if nobody is named."""
+    resources: tuple[Path, ...] | None = None
+    replaced: Mapping[str, Path] = field(default_factory=dict)
+    replicas: Mapping[str, int] = field(default_factory=lambda: {"billing": BILLING_REPLICAS})
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of it."""
+
+    broker: str
+    store: str
+    seed: int
+    seconds: float
+    faults: int
+    by_fault: dict[str, int]
+    recovery: dict[str, list[float]]
+    broken_calls: dict[str, int]
+    restarts: int
+    audit: Audit
+    machine: str = field(default_factory=lambda: f"{platform.machine()}, Python {platform.python_version()}")
+
+    def write(self, folder: Path) -> Path:
+        """As JSON, under a name of its own."""
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"{self.broker}-{self.store}-{self.seed}.json"
+        path.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
+        return path
+
+
+def everybody(shop: Shop) -> tuple[str, ...]:
+    """Every process that may be hit: apps, sidecars, servers, the mail server."""
+    apps = [name for replica in shop.replicas for name in (replica, sidecar_of(replica))]
+    return (*apps, *(server.names[0] for server in shop.servers.values()), MAIL_CATCHER)
+
+
+def run_trial(trial: Trial, folder: Path, report: Callable[[str], None], patience: Patience | None = None) -> Report:
+    """Run it, and keep its shop's logs in the folder."""
+    options = Options(
+        trial.broker,
+        trial.store,
+        folder=folder / "shop",
+        resources=trial.resources,
+        replaced=trial.replaced,
+        replicas=trial.replicas,
+    )
+    started = time.monotonic()
+    with Shop(options, report, patience) as shop:
+        shop.broker.record(shop.broker_address, [*OUTCOMES, *ENDS])
+        supervisor = Supervisor(shop, lambda text: None)
+        ledger = Ledger(folder / "ledger.jsonl")
+        faults = schedule(trial.seed, trial.targets or everybody(shop), trial.shape)
+        load, injector = Load(shop.url, trial.plan, ledger), Injector(shop, faults)
+        said = time.monotonic()
+
+        def look() -> None:
+            nonlocal said
+            supervisor.look()
+            shop.patience.pause(0.0)
+            if time.monotonic() - said > PROGRESS_SECONDS:
+                said = time.monotonic()
+                accepted = sum(each.accepted for each in list(ledger.wanted.values()))
+                report(f"  {load.sent} of {trial.plan.requests} sent, {accepted} accepted, {len(injector.done)} faults")
+
+        load.start()
+        injector.start()
+        try:
+            load.join(look)
+            while injector.running:
+                look()
+                time.sleep(0.1)
+        finally:
+            injector.stop()
+        for name in shop.replicas:
+            while not shop.is_ready(name):
+                look()
+                time.sleep(0.2)
+        report("  at rest? then the audit")
+        audit = Auditor(shop, ledger, injector.done, look).audit()
+        ledger.close()
+        return Report(
+            broker=trial.broker,
+            store=trial.store,
+            seed=trial.seed,
+            seconds=time.monotonic() - started,
+            faults=len(injector.done),
+            by_fault=dict(counts(injector.done)),
+            recovery={name: list(each) for name, each in recovery_seconds(ledger, injector.done).items()},
+            broken_calls=ledger.broken,
+            restarts=supervisor.restarts,
+            audit=audit,
+        )
+
+
+def table(reports: Sequence[Report]) -> str:
+    """One line for each run, in Markdown."""
+    head = (
+        "broker, store, seed",
+        "faults",
+        "requests",
+        "accepted",
+        "201 / 202",
+        "orders: paid / not",
+        "lost",
+        "paid twice",
+        "second mails",
+        "dead letters",
+        "recovery p50 / max (s)",
+        "rest (s)",
+    )
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for each in reports:
+        audit = each.audit
+        times = sorted(seconds for one in each.recovery.values() for seconds in one) or [0.0]
+        cells: tuple[Any, ...] = (
+            f"{each.broker}, {each.store}, {each.seed}",
+            each.faults,
+            audit.valid,
+            f"{100 * audit.accepted / max(1, audit.valid):.1f} %",
+            f"{audit.created} / {audit.promised}",
+            f"{audit.paid} / {audit.not_paid}",
+            audit.lost,
+            audit.paid_twice,
+            audit.duplicate_mails,
+            audit.dead_letters,
+            f"{statistics.median(times):.1f} / {times[-1]:.1f}",
+            f"{audit.rest_seconds:.0f}",
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def trial_of(broker: str, store: str, seed: int, short: bool) -> Trial:
+    """The full form, or the one of 90 seconds."""
+    requests = SHORT_REQUESTS if short else FULL_REQUESTS
+    return Trial(broker, store, seed, SHORT if short else FULL, Plan(seed, requests, PER_SECOND))
+
+
+def run(options: argparse.Namespace) -> int:
+    """`sidecart faults`: 0 if the auditor found nothing."""
+    patience = stopped_by_signals()
+    reports = []
+    for seed in options.seeds:
+        say(f"faults on {options.broker} and {options.store}, seed {seed}")
+        with tempfile.TemporaryDirectory(prefix="sidecart-faults-") as name:
+            folder = options.keep / f"{options.broker}-{options.store}-{seed}" if options.keep else Path(name)
+            folder.mkdir(parents=True, exist_ok=True)
+            trial = trial_of(options.broker, options.store, seed, options.short)
+            report = run_trial(trial, folder, say, patience)
+        path = report.write(REPORTS)
+        for finding in report.audit.findings:
+            say(f"  FOUND {finding}")
+        say(f"  written to {path.relative_to(ROOT)}")
+        reports.append(report)
+    say(f"\n{table(reports)}")
+    return 1 if any(report.audit.findings for report in reports) else 0

@@ -1,0 +1,75 @@
+"""Which fault happens when: drawn from a seed, each part of the shop at least once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+FREEZE_SECONDS = 21.0  # longer than every time-out of the tests
+SHORT_FREEZE_SECONDS = (1.0, 7.0)
+FIRST_SECONDS = 6.0
+LAST_SHARE = 0.97
+
+Kind = Literal["kill", "freeze"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is done to some processes at once, so many seconds after the start."""
+
+    at: float
+    kind: Kind
+    targets: tuple[str, ...]
+    seconds: float = 0.0
+    """How long they are frozen."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """How much of what, within how long."""
+
+    seconds: float
+    kills: int
+    freezes: int
+    short_freezes: int
+    several: int
+    """How often three are killed at once."""
+    everything: tuple[Kind, ...] = ("kill", "freeze")
+
+
+FULL = Shape(seconds=250, kills=30, freezes=6, short_freezes=8, several=3)
+SHORT = Shape(seconds=55, kills=10, freezes=1, short_freezes=3, several=1, everything=("kill",))
+
+
+def schedule(seed: int, targets: Sequence[str], shape: Shape) -> list[Fault]:
+    """Draw it; the same seed and targets give the same."""
+    rng = random.Random(f"faults {seed}")
+
+    def by_turns(number: int) -> list[str]:
+        """Everybody once before anybody twice."""
+        drawn: list[str] = []
+        while len(drawn) < number:
+            drawn += rng.sample(list(targets), len(targets))
+        return drawn[:number]
+
+    planned: list[tuple[Kind, tuple[str, ...], float]] = [
+        *(("kill", (name,), 0.0) for name in by_turns(shape.kills)),
+        *(("freeze", (name,), FREEZE_SECONDS) for name in by_turns(shape.freezes)),
+        *(("freeze", (name,), rng.uniform(*SHORT_FREEZE_SECONDS)) for name in by_turns(shape.short_freezes)),
+        *(("kill", tuple(sorted(rng.sample(list(targets), 3))), 0.0) for _ in range(shape.several)),
+    ]
+    rng.shuffle(planned)
+    for kind in shape.everything:  # well inside, with time to recover after it
+        planned.insert(rng.randrange(len(planned) // 4, 3 * len(planned) // 4), (kind, tuple(targets), FREEZE_SECONDS))
+    step = (shape.seconds * LAST_SHARE - FIRST_SECONDS) / len(planned)
+    return [
+        Fault(FIRST_SECONDS + step * (number + rng.random()), kind, names, seconds if kind == "freeze" else 0.0)
+        for number, (kind, names, seconds) in enumerate(planned)
+    ]
+
+
+def count(faults: Sequence[Fault]) -> int:
+    """How many faults these are: each process that was hit counts."""
+    return sum(len(fault.targets) for fault in faults)
