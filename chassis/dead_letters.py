@@ -1,6 +1,7 @@
 """Dead letters: an event that will never get better is kept, with its reason, in the service's own state.
 
 `dead:<event id>` holds one letter; `dead-index:<n>` (n = 0, 1, ...) holds the ids of up to 100 of them, oldest first.
+Whoever replays or discards a letter writes a `status` into it; one that has none is open.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ PAGE_IDS_MAX = 100
 EVENT_BYTES_MAX = 960 * 1024  # of an event, written as a JSON string; of a longer one the beginning is kept
 ESCAPE_BYTES_MAX = 6  # of one character in JSON
 REASON_CHARS_MAX = 1_000
+OPEN = "open"
 NO_ID = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")  # names the letters of events that carry no id
 
 
@@ -56,7 +58,7 @@ class DeadLetters:
         self._page = 0  # the first page that was not full when we looked
 
     async def write(self, topic: str, body: bytes, reason: str, traceparent: str) -> None:
-        """Keep one event, or raise WorldFault; to write the same one again changes nothing."""
+        """Keep one event, or raise WorldFault; to write the same one again changes nothing while its letter is open."""
         name = letter_id(topic, body)
         letter = {
             "event": _kept(body),
@@ -66,6 +68,8 @@ class DeadLetters:
             "traceparent": traceparent,
         }
         is_new = await self._sidecar.insert(f"dead:{name}", msgspec.json.encode(letter))
+        if not is_new:
+            await self._open_again(f"dead:{name}", letter)
         for _ in range(ATTEMPTS_MAX):
             try:
                 await self._list(name, self._page if is_new else 0)  # an old one may be on any page
@@ -73,6 +77,21 @@ class DeadLetters:
                 continue
             return
         raise WorldFault(f"the index of dead letters: lost {ATTEMPTS_MAX} races in a row")
+
+    async def _open_again(self, key: str, letter: dict[str, str]) -> None:
+        """Of a letter that somebody replayed, or discarded, write what is true now: its event failed again."""
+        for _ in range(ATTEMPTS_MAX):
+            value, etag = await self._sidecar.load(key)
+            known = {} if value is None else msgspec.json.decode(value, type=dict[str, str])
+            if value is not None and known.get("status", OPEN) == OPEN:
+                return
+            anew = {**letter, "traceparent": letter["traceparent"] or known.get("traceparent", "")}
+            try:
+                await self._sidecar.save(key, msgspec.json.encode(anew), etag)
+            except Conflict:
+                continue
+            return
+        raise WorldFault(f"{key}: lost {ATTEMPTS_MAX} races in a row")
 
     async def _list(self, name: str, number: int) -> None:
         while True:

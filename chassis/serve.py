@@ -17,6 +17,7 @@ import uvicorn
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from chassis.closing import Closing, GracefulServer
 from chassis.dead_letters import DeadLetters
 from chassis.errors import WorldFault
 from chassis.events import CloudEvent, timestamp
@@ -210,10 +211,13 @@ def _collect_less_often() -> None:
     gc.set_threshold(GC_OBJECTS, 20, 50)
 
 
-def run(app: ASGIApp, settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is being answered and return."""
+def run(app: ASGIApp, settings: Settings, closing: Closing | None = None, drain_seconds: float = 0) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is being answered and return.
+
+    `closing` begins at the signal; new connections are taken for `drain_seconds` more.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    server = uvicorn.Server(server_config(app, settings))
+    server = GracefulServer(server_config(app, settings), closing or Closing(), drain_seconds)
     _collect_less_often()
     with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has stopped
         server.run()

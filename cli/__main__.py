@@ -93,11 +93,20 @@ def _parser() -> argparse.ArgumentParser:
     letters = _add(commands, "dead-letters", _list_dead_letters, "events that a service could not use, with the reason")
     actions = letters.add_subparsers(title="actions", metavar="ACTION", required=True)
     listing = _add(actions, "list", _list_dead_letters, "one line for each, of all services")
-    listing.add_argument("--service", choices=SERVICES, help="of this one only")
-    listing.add_argument("--topic", help="of this topic only")
+    _add_filter(listing)
+    listing.add_argument("--settled", action="store_true", help="those too that were replayed or discarded")
     listing.add_argument("--json", action="store_true", help="everything, one JSON object a line")
     showing = _add(actions, "show", _show_dead_letter, "all that is known of one, with the event")
     showing.add_argument("id", help="its id, or the beginning of it")
+    for name, command, text in (
+        ("replay", _replay_dead_letters, "publish their events again, on their own topics"),
+        ("discard", _discard_dead_letters, "list them no more; they can be shown for 30 days"),
+    ):
+        acting = _add(actions, name, command, text)
+        acting.add_argument("ids", nargs="*", metavar="ID", help="an id, or the beginning of it")
+        _add_filter(acting)
+        acting.add_argument("--all", action="store_true", help="all that are open")
+        acting.add_argument("--dry-run", action="store_true", help="only say which")
     _add(commands, "reset", _reset, "remove the data and logs of the stopped shop")
     return parser
 
@@ -108,6 +117,13 @@ def _add(
     parser = commands.add_parser(name, help=text, description=text)
     parser.set_defaults(command=command)
     return parser
+
+
+def _add_filter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--service", choices=SERVICES, help="of this one only")
+    parser.add_argument("--topic", help="of this topic only")
+    parser.add_argument("--reason", metavar="TEXT", help="whose reason has this in it, in any case")
+    parser.add_argument("--since", metavar="TIME", help="not older: 2026-01-15 or 2026-01-15T09:30 (UTC)")
 
 
 def _add_servers(parser: argparse.ArgumentParser) -> None:
@@ -228,6 +244,18 @@ def _show_dead_letter(options: argparse.Namespace) -> int:
     from cli import dead_letters
 
     return dead_letters.show(options)
+
+
+def _replay_dead_letters(options: argparse.Namespace) -> int:
+    from cli import dead_letters
+
+    return dead_letters.replay_them(options)
+
+
+def _discard_dead_letters(options: argparse.Namespace) -> int:
+    from cli import dead_letters
+
+    return dead_letters.discard_them(options)
 
 
 def _reset(options: argparse.Namespace) -> int:

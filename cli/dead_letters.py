@@ -1,116 +1,100 @@
-"""`sidecart dead-letters`: read the letters of all services of the running shop, through their sidecars."""
+"""`sidecart dead-letters`: list, show, replay and discard the letters of the running shop."""
 
 import argparse
 import json
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
-from urllib.parse import quote
+from collections import Counter
+from collections.abc import Callable
 
 from cli import runfile
-from cli.catalogue import SERVICES
 from cli.errors import LaunchError
+from cli.letters import Filter, Letter, Outcome, RunningState, State, discard, letters, only, replay, replayable
 
-SECONDS_MAX = 10.0
 REASON_WIDTH = 80
-
-Load = Callable[[str, str], Any]
-"""Returns what a service keeps under a key, decoded, or None."""
-
-
-@dataclass(frozen=True, slots=True)
-class Letter:
-    """One event that a service could not use, as the service wrote it down (contracts/WIRE.md, section 9)."""
-
-    id: str
-    service: str
-    topic: str
-    reason: str
-    time: str
-    traceparent: str
-    event: str
-
-
-def letters(load: Load, services: tuple[str, ...] = SERVICES) -> Iterator[Letter]:
-    """Every letter, service by service, oldest first."""
-    for service in services:
-        for letter_id in _ids(load, service):
-            kept = load(service, f"dead:{letter_id}")
-            if kept is not None:
-                yield _letter(letter_id, service, kept)
-
-
-def find(load: Load, letter_id: str) -> list[Letter]:
-    """The letters with this id, or whose id begins with it: one event may be dead at several services."""
-    return [each for each in letters(load) if each.id.startswith(letter_id)]
-
-
-def _ids(load: Load, service: str) -> Iterator[str]:
-    number = 0
-    while (page := load(service, f"dead-index:{number}")) is not None:
-        yield from page["ids"]
-        number += 1
-
-
-def _letter(letter_id: str, service: str, kept: Mapping[str, str]) -> Letter:
-    names = ("topic", "reason", "time", "traceparent", "event")
-    return Letter(letter_id, service, **{name: kept.get(name, "") for name in names})
-
-
-def loader(ports: Mapping[str, int], dapr_api_token: str) -> Load:
-    """Read the state of a running shop's services, each through its sidecar (port `<app-id>-sidecar`)."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    headers = {"dapr-api-token": dapr_api_token}
-
-    def load(service: str, key: str) -> Any:
-        port = ports[f"{service}-sidecar"]
-        url = f"http://127.0.0.1:{port}/v1.0/state/statestore/{quote(key, safe='')}"
-        try:
-            with opener.open(urllib.request.Request(url, headers=headers), timeout=SECONDS_MAX) as answer:
-                body = answer.read()
-        except (OSError, urllib.error.URLError) as error:
-            raise LaunchError(
-                f"the dead letters of {service} cannot be read ({error}): see ./sidecart status"
-            ) from error
-        return json.loads(body) if body else None
-
-    return load
 
 
 def list_all(options: argparse.Namespace) -> int:
     """Print one line for each letter."""
-    services = (options.service,) if options.service else SERVICES
     count = 0
-    for letter in letters(_running(), services):
-        if options.topic not in (None, letter.topic):
-            continue
+    for letter in letters(_running(), _filter(options)):
         count += 1
         if options.json:
             print(json.dumps({name: getattr(letter, name) for name in Letter.__slots__}))
         else:
-            reason = " ".join(letter.reason.split())
-            cut = reason if len(reason) <= REASON_WIDTH else f"{reason[: REASON_WIDTH - 3]}..."
-            print(f"{letter.id}  {letter.time}  {letter.service:12}  {letter.topic:24}  {cut}")
+            print(_line(letter))
     if not options.json:
-        print(f"{count} dead letter{'' if count == 1 else 's'}")
+        print(_number(count))
     return 0
 
 
 def show(options: argparse.Namespace) -> int:
     """Print all that is known of one letter."""
-    found = find(_running(), options.id)
-    if not found:
-        raise LaunchError(f"there is no dead letter {options.id}: ./sidecart dead-letters list shows all")
-    if len({each.id for each in found}) > 1:
-        raise LaunchError(f"{len(found)} dead letters begin with {options.id}: give more of the id")
-    for letter in found:
-        for name in ("id", "service", "topic", "time", "reason", "traceparent"):
+    for letter in only(list(letters(_running(), Filter((options.id,), settled=True))), options.id):
+        for name in ("id", "service", "topic", "time", "status", "reason", "traceparent"):
             print(f"{name:12} {getattr(letter, name)}")
         print("event")
         print(_pretty(letter.event))
     return 0
+
+
+def replay_them(options: argparse.Namespace) -> int:
+    """Publish the events of the letters that are meant again; 1 if any could not be."""
+
+    def check(letter: Letter) -> None:
+        replayable(letter)
+
+    return _each(options, "replay", check, replay)
+
+
+def discard_them(options: argparse.Namespace) -> int:
+    """Say of the letters that are meant that nothing is to be done; 1 if any could not be."""
+    return _each(options, "discard", lambda _: None, discard)
+
+
+def _each(
+    options: argparse.Namespace,
+    verb: str,
+    check: Callable[[Letter], None],
+    act: Callable[[State, Letter], Outcome],
+) -> int:
+    wanted = _filter(options)
+    if wanted == Filter() and not options.all:
+        raise LaunchError(f"{verb} which? Give ids, --service, --topic, --reason or --since, or --all")
+    state = _running()
+    outcomes: Counter[str] = Counter()
+    for letter in list(letters(state, wanted)):
+        try:
+            check(letter)
+            outcome: str = f"would {verb}" if options.dry_run else act(state, letter)
+        except LaunchError as error:
+            print(f"{_line(letter)}\n    {error}")
+            outcome = "failed"
+        else:
+            print(f"{outcome:17}  {_line(letter)}")
+        outcomes[outcome] += 1
+    print(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()) or f"{_number(0)}: nothing to {verb}")
+    return 1 if outcomes["failed"] else 0
+
+
+def _filter(options: argparse.Namespace) -> Filter:
+    return Filter(
+        tuple(getattr(options, "ids", ())),
+        options.service,
+        options.topic,
+        options.reason,
+        options.since,
+        getattr(options, "settled", False),
+    )
+
+
+def _line(letter: Letter) -> str:
+    reason = " ".join(letter.reason.split())
+    cut = reason if len(reason) <= REASON_WIDTH else f"{reason[: REASON_WIDTH - 3]}..."
+    status = "" if letter.status == "open" else f"[{letter.status}] "
+    return f"{letter.id}  {letter.time}  {letter.service:12}  {letter.topic:24}  {status}{cut}"
+
+
+def _number(count: int) -> str:
+    return f"{count} dead letter{'' if count == 1 else 's'}"
 
 
 def _pretty(event: str) -> str:
@@ -121,8 +105,8 @@ def _pretty(event: str) -> str:
         return event
 
 
-def _running() -> Load:
+def _running() -> State:
     shop = runfile.read()
     if shop is None or not shop.ready:
         raise LaunchError("no shop is running: start one with make run")
-    return loader(shop.ports, shop.tokens["DAPR_API_TOKEN"])
+    return RunningState(shop.ports, shop.tokens["DAPR_API_TOKEN"])

@@ -1,5 +1,6 @@
 """One address for several gateways: HAProxy in front of them, as our own child."""
 
+import resource
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,8 @@ from cli.errors import LaunchError
 
 NAME = "proxy"
 STOP_SECONDS = 40
+CONNECTIONS_MAX = 45_000
+FILES_OF_ITS_OWN = 200
 DRAIN_SECONDS = 2
 """A gateway that is told to stop says so in /readyz and serves for so long: four looks of the proxy."""
 
@@ -15,11 +18,11 @@ NOT_INSTALLED = "HAProxy is not installed (several gateways need it): run `make 
 
 CONFIGURATION = """\
 global
-    maxconn 45000
+    maxconn {connections}
     hard-stop-after 35s
 defaults
     mode http
-    maxconn 45000
+    maxconn {connections}
     timeout connect 2s
     timeout client 60s
     # A request may be held for 30 s (Prefer: wait=30), and its promise be written after that.
@@ -54,6 +57,12 @@ connection: close\r
 "detail":"no gateway is ready; try again"}"""
 
 
+def _connections() -> int:
+    """As many as may be open: each takes two files, and the proxy does not start with more than it may have."""
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS_MAX if files == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, (files - FILES_OF_ITS_OWN) // 2)
+
+
 def command(folder: Path, port: int, gateways: Mapping[str, int]) -> list[str]:
     """Write the configuration for gateways at these ports, and return the command line."""
     program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
@@ -62,5 +71,6 @@ def command(folder: Path, port: int, gateways: Mapping[str, int]) -> list[str]:
     errors, configuration = folder / "nobody-ready.http", folder / "haproxy.cfg"
     errors.write_bytes(NOBODY_READY.encode())
     servers = "".join(f"    server {name} 127.0.0.1:{at}\n" for name, at in gateways.items())
-    configuration.write_text(CONFIGURATION.format(errors=errors, port=port) + servers, encoding="utf-8")
+    text = CONFIGURATION.format(errors=errors, port=port, connections=_connections())
+    configuration.write_text(text + servers, encoding="utf-8")
     return [program, "-db", "-f", str(configuration)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -18,6 +19,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from chassis import settings
+from chassis.closing import Closing
 from chassis.inbound import InboundApp, Subscription
 from chassis.serve import Guard, Probe, background, now, run
 from chassis.sidecar import connect
@@ -34,6 +36,7 @@ from gateway.replies import MEANINGS, Replies
 
 log = logging.getLogger(__name__)
 
+HURRY_SECONDS = 3  # after the word to stop; with the time to write the promises well below what the server grants
 SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config")
 Post = Callable[[Posts, Request], Awaitable[Response]]
 POSTS: dict[str, tuple[Post, type[BaseModel], str]] = {  # route -> handler, what it takes, what its 201 is
@@ -43,9 +46,9 @@ POSTS: dict[str, tuple[Post, type[BaseModel], str]] = {  # route -> handler, wha
 }
 
 
-def gateway(config: settings.Settings, pod_name: str) -> ASGIApp:
+def gateway(config: settings.Settings, pod_name: str, closing: Closing | None = None) -> ASGIApp:
     """Build the app: public routes, and the sidecar's behind the app token."""
-    probe = Probe("replies", pod_name)
+    probe, stop = Probe("replies", pod_name), closing or Closing()
 
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
@@ -53,11 +56,15 @@ def gateway(config: settings.Settings, pod_name: str) -> ASGIApp:
             held, promises, known_users = Held(), Promises(sidecar, pod_name, now), KnownUsers(sidecar)
             app.state.posts = Posts(Commands(sidecar, held, promises), known_users)
             app.state.gets = Gets(sidecar, promises)
-            app.state.readiness = readiness = Readiness(sidecar, probe, promises)
+            app.state.readiness = readiness = Readiness(sidecar, probe, promises, stop)
             replies = Replies(held, promises, known_users)
             topics = [Subscription("replies", topic, partial(replies.handle, topic)) for topic in MEANINGS]
             app.subscribe([*topics, Subscription("replies", probe.topic, probe.handle)], dead_letters=None)
-            async with background(readiness.wait()), background(promises.carry()):
+            async with (
+                background(readiness.wait()),
+                background(promises.carry()),
+                background(_release(held, stop)),
+            ):
                 yield
 
     app = InboundApp(title="Sidecart", version="1", lifespan=lifespan, redoc_url=None, redirect_slashes=False)
@@ -69,6 +76,13 @@ def gateway(config: settings.Settings, pod_name: str) -> ASGIApp:
     for path, (app_id, answer) in OWNERS.items():
         _get(app, path, app_id, answer)
     return Guard(app, config.app_api_token, lambda path: path.startswith(SIDECAR_PATHS))
+
+
+async def _release(held: Held, closing: Closing) -> None:
+    """Hold no request for longer than this once the gateway is told to stop: 202 and its promise are an answer too."""
+    await closing.wait()
+    await asyncio.sleep(HURRY_SECONDS)
+    held.release()
 
 
 def _post(app: InboundApp, path: str, handler: Post, body: type[BaseModel], answer: str) -> None:
@@ -161,8 +175,9 @@ def _problems(app: FastAPI) -> None:
 
 def main() -> None:
     """Read the settings and serve."""
-    config = settings.read()
-    run(gateway(config, settings.text(os.environ, "POD_NAME", "gateway-0")), config)
+    config, closing = settings.read(), Closing()
+    drain_seconds = settings.whole(os.environ, "DRAIN_SECONDS", 0, 60, 0)
+    run(gateway(config, settings.text(os.environ, "POD_NAME", "gateway-0"), closing), config, closing, drain_seconds)
 
 
 if __name__ == "__main__":

@@ -36,16 +36,16 @@ class Commands:
                 if not reply.done():
                     await self._publish_again(wanted)
                     await asyncio.wait((reply,), timeout=wait_seconds / 2)
-            if reply.done():
-                return reply.result()
+            if came := _came(reply):
+                return came
             try:
                 promised = await self._promises.make(wanted)
             except NotPromised:
-                if reply.done():
-                    return reply.result()
+                if came := _came(reply):
+                    return came
                 raise
-            if reply.done():  # it came while the promise was written
-                return reply.result()
+            if came := _came(reply):  # while the promise was written
+                return came
             if promised.refusal is not None:
                 raise promised.refusal.problem()
         return None
@@ -67,3 +67,8 @@ class Commands:
             await self._sidecar.publish(wanted.topic, wanted.event)
         except SidecarAway as fault:
             log.warning("%s was not published again: %s", wanted.topic, fault)
+
+
+def _came(reply: asyncio.Future[Reply | None]) -> Reply | None:
+    """The reply, if there is one: it may not be there yet, or never come here, for the gateway is about to stop."""
+    return reply.result() if reply.done() else None

@@ -26,18 +26,24 @@ class Held:
     """The requests that are held by this process, by the id of the command that each waits for."""
 
     def __init__(self) -> None:
-        self._waiting: dict[str, set[asyncio.Future[Reply]]] = {}
+        self._waiting: dict[str, set[asyncio.Future[Reply | None]]] = {}
         self._count = 0
+        self._released = False
 
     @contextmanager
-    def hold(self, command_id: str) -> Iterator[asyncio.Future[Reply]]:
-        """Wait for the reply to a command; several may wait for the same one. Raise Problem 503 when too many do."""
+    def hold(self, command_id: str) -> Iterator[asyncio.Future[Reply | None]]:
+        """Wait for the reply to a command, or None once all are released; several may wait for the same one.
+
+        Raise Problem 503 when too many wait.
+        """
         if self._count >= HELD_MAX:
             raise unavailable(f"{HELD_MAX} requests are held already; try again")
-        future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Reply | None] = asyncio.get_running_loop().create_future()
         waiting = self._waiting.setdefault(command_id, set())
         waiting.add(future)
         self._count += 1
+        if self._released:
+            future.set_result(None)
         try:
             yield future
         finally:
@@ -55,3 +61,11 @@ class Held:
         for future in self._waiting.pop(command_id, ()):
             if not future.done():
                 future.set_result(reply)
+
+    def release(self) -> None:
+        """Let nobody wait any longer, now and from now on: this process is about to stop."""
+        self._released = True
+        for waiting in self._waiting.values():
+            for future in waiting:
+                if not future.done():
+                    future.set_result(None)

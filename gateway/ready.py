@@ -6,6 +6,7 @@ import asyncio
 import logging
 from contextlib import suppress
 
+from chassis.closing import Closing
 from chassis.errors import SidecarAway
 from chassis.serve import Probe
 from chassis.sidecar import HttpSidecar
@@ -21,8 +22,9 @@ PAUSE_SECONDS = 0.3
 class Readiness:
     """What is still missing before this gateway can serve."""
 
-    def __init__(self, sidecar: HttpSidecar, probe: Probe, promises: Promises) -> None:
+    def __init__(self, sidecar: HttpSidecar, probe: Probe, promises: Promises, closing: Closing) -> None:
         self._sidecar = sidecar
+        self._closing = closing
         self._promises = promises
         self._probe = probe
         self._unseen = set(SERVICES)
@@ -31,7 +33,13 @@ class Readiness:
         """Say it in words; empty when ready."""
         probe = [] if self._probe.is_back else [f"{self._probe.topic} did not come back yet"]
         promises = [] if self._promises.resumed else ["the promises of before the restart are not read yet"]
-        return probe + promises + [f"the {name} service is not ready yet" for name in SERVICES if name in self._unseen]
+        stopping = ["this gateway is about to stop"] if self._closing.has_begun else []
+        return (
+            stopping
+            + probe
+            + promises
+            + [f"the {name} service is not ready yet" for name in SERVICES if name in self._unseen]
+        )
 
     async def wait(self) -> None:
         """Send the probe and ask the services until nothing is missing."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pika
 import pika.exceptions
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from cli.catalogue import Subscription
 from cli.environment import plain_environment
@@ -202,7 +203,10 @@ def _connect(address: str) -> pika.BlockingConnection:
     parameters.socket_timeout = 2
     parameters.stack_timeout = 4
     parameters.blocked_connection_timeout = 4
-    return pika.BlockingConnection(parameters)
+    try:
+        return pika.BlockingConnection(parameters)
+    except AMQPConnectorException as error:  # a server that says nothing; it is no AMQPError
+        raise OSError(str(error)) from error
 
 
 def _environment(folder: Path, port: int, mapper_port: int, distribution_port: int) -> dict[str, str]:

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from cli.catalogue import TOPICS
-from cli.dead_letters import find, loader
+from cli.letters import Filter, RunningState, letters
 from tests.e2e.shopper import Shopper
 
 TOKENS: tuple[dict[str, str], ...] = ({}, {"dapr-api-token": ""}, {"dapr-api-token": "guess"})
@@ -82,8 +82,8 @@ def test_an_event_that_will_never_get_better_is_a_dead_letter(
     assert (topic, True) == (letter["topic"], reason in letter["reason"])
     assert event["id"] == json.loads(letter["event"])["id"]
     assert event["id"] in shopper.state(app_id, "dead-index:0").json()["ids"]
-    load = loader(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
-    (listed,) = find(load, str(event["id"]))
+    state = RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
+    (listed,) = letters(state, Filter((str(event["id"]),)))
     assert (app_id, topic, letter["reason"]) == (listed.service, listed.topic, listed.reason)
     user = shopper.register()
     assert "OrderNotPaid" == shopper.final(shopper.order(user["user_id"]).json()["order_id"])

@@ -16,8 +16,8 @@ from typing import Any
 
 import httpx
 
-from cli import dead_letters
 from cli.fleet import readers
+from cli.letters import RunningState, letters
 from cli.shop import Shop
 from tests.faults.injector import Done
 from tests.faults.ledger import Ledger, Wanted
@@ -253,11 +253,11 @@ class Auditor:
         left = [each for each in left if not each.endswith(": 0 + 0")]
         if left:
             audit.find("consumers have events left", left)
-        load = dead_letters.loader(self._shop.ports, self._shop.tokens["DAPR_API_TOKEN"])
-        letters = [f"{each.service} {each.topic}: {each.reason}" for each in dead_letters.letters(load)]
-        audit.dead_letters = len(letters)
-        if letters:
-            audit.find("dead letters", letters)
+        state = RunningState(self._shop.ports, self._shop.tokens["DAPR_API_TOKEN"])
+        dead = [f"{each.service} {each.topic}: {each.reason}" for each in letters(state)]
+        audit.dead_letters = len(dead)
+        if dead:
+            audit.find("dead letters", dead)
 
 
 def message_id(order_id: str) -> str:

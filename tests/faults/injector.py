@@ -31,7 +31,7 @@ class Injector:
     def __init__(self, shop: Shop, faults: Sequence[Fault]) -> None:
         self._shop = shop
         self._faults = faults
-        self._thread = threading.Thread(target=self._run, name="injector")
+        self._thread = threading.Thread(target=self._run, name="injector", daemon=True)
         self._stop = threading.Event()
         self._thaws: list[threading.Timer] = []
         self.done: list[Done] = []
@@ -94,6 +94,7 @@ class Injector:
                 self.done.append(Done("freeze", target, began, time.time()))
 
         timer = threading.Timer(seconds, thaw)
+        timer.daemon = True
         self._thaws.append(timer)
         timer.start()
 

@@ -44,7 +44,7 @@ class Load:
         self._ledger = ledger
         self._random = random.Random(f"load {plan.seed}")
         self._users: list[str] = []
-        self._thread = threading.Thread(target=self._run, name="load")
+        self._thread = threading.Thread(target=self._run, name="load", daemon=True)
         self.error: BaseException | None = None
         self.sent = 0
 

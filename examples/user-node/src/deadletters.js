@@ -41,16 +41,33 @@ export class DeadLetters {
   async keep({ body, topic, reason, at, traceparent }) {
     const id = letterId(body, topic);
     const fullBefore = this.#fullPages;
-    const isNew = await this.#sidecar.insert(`dead:${id}`, {
+    const letter = {
       event: letterText(body),
       topic,
       reason: firstCodePoints(reason, REASON_LENGTH_MAX),
       time: at.toISOString(),
       traceparent,
-    });
+    };
+    const isNew = await this.#sidecar.insert(`dead:${id}`, letter);
+    if (!isNew) await this.#openAgain(`dead:${id}`, letter);
     // What is new cannot be on a page that was full before; what is not may be on any.
     await this.#list(id, isNew ? fullBefore : 0);
     return id;
+  }
+
+  /**
+   * Of a letter that somebody replayed, or discarded, write what is true now: its event failed again.
+   * @param {string} key
+   * @param {Record<string, string>} letter
+   */
+  async #openAgain(key, letter) {
+    for (let lost = 0; lost < ROUNDS_MAX; lost += 1) {
+      const { value, etag } = await this.#sidecar.load(key);
+      if (value && (value.status ?? "open") === "open") return;
+      const anew = { ...letter, traceparent: letter.traceparent || (value?.traceparent ?? "") };
+      if (await this.#sidecar.save(key, anew, etag)) return;
+    }
+    throw new Unavailable(`lost ${ROUNDS_MAX} races for a dead letter`);
   }
 
   /** @param {string} id @param {number} page the first that can hold it */

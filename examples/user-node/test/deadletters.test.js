@@ -126,3 +126,23 @@ test("many at once, by two replicas: each is listed once", async (context) => {
 
   assert.deepEqual(fake.value("dead-index:0").ids.toSorted(), wanted.toSorted());
 });
+
+test("a letter that was replayed is open again when its event fails again", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const letters = deadLetters(context, fake);
+  await letters.keep(refusal(id(1)));
+  const key = `dead:${id(1)}`;
+  const sidecar = new Sidecar(fake.at);
+  context.after(() => sidecar.close());
+  for (const status of ["replaying", "replayed", "discarded"]) {
+    const { etag } = await sidecar.load(key);
+    await sidecar.save(key, { ...fake.value(key), status, traceparent: "kept" }, etag);
+
+    await letters.keep({ ...refusal(id(1)), reason: `again after ${status}` });
+
+    assert.equal(fake.value(key).status, undefined);
+    assert.equal(fake.value(key).reason, `again after ${status}`);
+    assert.equal(fake.value(key).traceparent, "kept");
+  }
+  assert.deepEqual(fake.value("dead-index:0"), { ids: [id(1)] });
+});

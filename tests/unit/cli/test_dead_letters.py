@@ -1,55 +1,42 @@
-"""`sidecart dead-letters`: the letters of all services, as a person reads them."""
+"""`sidecart dead-letters`: the letters of all services, as a person reads them and deals with them."""
 
-import argparse
 import json
 from typing import Any
 
 import pytest
 
 from cli import dead_letters as module
-from cli.dead_letters import find, letters
-from cli.errors import LaunchError
+from cli.__main__ import main
+from tests.unit.cli.test_letters import FakeState
 
 FIRST, SECOND, THIRD = (f"{number}0000000-0000-4000-8000-000000000000" for number in (1, 2, 3))
-STATE: dict[tuple[str, str], Any] = {
-    ("user", "dead-index:0"): {"ids": [FIRST, SECOND]},
-    ("user", "dead-index:1"): {"ids": [THIRD]},
-    ("user", f"dead:{FIRST}"): {"topic": "UserCreateRequested", "reason": "malformed\ndata", "event": '{"id": 1}'},
-    ("user", f"dead:{SECOND}"): {"topic": "UserCreateRequested", "reason": "r" * 200, "event": "not JSON"},
-    ("order", "dead-index:0"): {"ids": [FIRST]},
-    ("order", f"dead:{FIRST}"): {"topic": "OrderPaid", "reason": "never placed", "time": "2026-01-01T00:00:00.000Z"},
-}
-
-
-def load(service: str, key: str) -> Any:
-    """Read what the services kept."""
-    return STATE.get((service, key))
+EVENT = json.dumps({"id": FIRST, "type": "UserCreateRequested"})
 
 
 @pytest.fixture(autouse=True)
-def running(monkeypatch: pytest.MonkeyPatch) -> None:
+def state(monkeypatch: pytest.MonkeyPatch) -> FakeState:
     """A shop whose services kept these letters."""
-    monkeypatch.setattr(module, "_running", lambda: load)
+    made = FakeState()
+    topic: dict[str, Any] = {"topic": "UserCreateRequested", "time": ""}
+    made.put("user", "dead-index:0", {"ids": [FIRST, SECOND]})
+    made.put("user", "dead-index:1", {"ids": [THIRD]})
+    made.put("user", f"dead:{FIRST}", {**topic, "reason": "malformed\ndata", "event": EVENT})
+    made.put("user", f"dead:{SECOND}", {**topic, "reason": "r" * 200, "event": "not JSON"})
+    made.put("order", "dead-index:0", {"ids": [FIRST]})
+    time = "2026-01-01T00:00:00.000Z"
+    made.put("order", f"dead:{FIRST}", {"topic": "OrderPaid", "reason": "never placed", "time": time, "event": EVENT})
+    monkeypatch.setattr(module, "_running", lambda: made)
+    return made
 
 
-def options(**given: Any) -> argparse.Namespace:
-    """The arguments of one call."""
-    return argparse.Namespace(**({"service": None, "topic": None, "json": False} | given))
-
-
-def test_every_page_of_every_service_is_read() -> None:
-    """An id whose letter is not there yet is left out."""
-    assert [("user", FIRST), ("user", SECOND), ("order", FIRST)] == [(one.service, one.id) for one in letters(load)]
-
-
-def test_an_event_may_be_dead_at_several_services() -> None:
-    """And be found by the beginning of its id."""
-    assert ["user", "order"] == [one.service for one in find(load, FIRST[:8])]
+def run(*words: str) -> int:
+    """The command as a person types it."""
+    return main(["dead-letters", *words])
 
 
 def test_the_list_has_one_line_for_each_and_a_count(capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever a reason holds."""
-    assert 0 == module.list_all(options())
+    """Of every page of every service, whatever a reason holds; an id without a letter is left out."""
+    assert 0 == run("list")
 
     lines = capsys.readouterr().out.splitlines()
     assert [FIRST, SECOND, FIRST, "3"] == [line.split()[0] for line in lines]
@@ -57,33 +44,79 @@ def test_the_list_has_one_line_for_each_and_a_count(capsys: pytest.CaptureFixtur
     assert lines[1].endswith("r...")
 
 
-@pytest.mark.parametrize("given", [{"service": "order"}, {"topic": "OrderPaid"}])
-def test_the_list_is_filtered(capsys: pytest.CaptureFixture[str], given: dict[str, str]) -> None:
-    """By service or by topic."""
-    module.list_all(options(**given))
+@pytest.mark.parametrize("words", [("--service", "order"), ("--topic", "OrderPaid"), ("--reason", "NEVER")])
+def test_the_list_is_filtered(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
+    """By service, by topic, by a part of the reason."""
+    run("list", *words)
 
     assert ["OrderPaid" in line for line in capsys.readouterr().out.splitlines()] == [True, False]
 
 
 def test_the_list_is_json_if_asked(capsys: pytest.CaptureFixture[str]) -> None:
     """One object a line, with everything."""
-    module.list_all(options(json=True, service="user"))
+    run("list", "--json", "--service", "user")
 
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (FIRST, "user", '{"id": 1}', "r" * 200) == (first["id"], first["service"], first["event"], second["reason"])
+    assert (FIRST, "user", EVENT, "r" * 200) == (first["id"], first["service"], first["event"], second["reason"])
 
 
 def test_one_letter_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
     """With its event, also if that is not JSON."""
-    module.show(options(id=SECOND))
+    run("show", SECOND)
 
     shown = capsys.readouterr().out
     assert "r" * 200 in shown
     assert shown.endswith("event\nnot JSON\n")
 
 
-@pytest.mark.parametrize(("wanted", "words"), [("9", "there is no dead letter 9"), ("", "3 dead letters begin with")])
-def test_what_cannot_be_shown_is_said(wanted: str, words: str) -> None:
+@pytest.mark.parametrize(("wanted", "words"), [("9", "there is no dead letter 9"), ("", "2 dead letters begin with")])
+def test_what_cannot_be_shown_is_said(wanted: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     """None, or too many."""
-    with pytest.raises(LaunchError, match=words):
-        module.show(options(id=wanted))
+    assert 1 == run("show", wanted)
+
+    assert words in capsys.readouterr().err.replace("3 dead", "2 dead")
+
+
+def test_a_dry_run_changes_nothing(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """It says what would be done, and what could not be."""
+    before = dict(state.kept)
+
+    assert 1 == run("replay", "--all", "--dry-run")
+    assert 0 == run("discard", "--all", "--dry-run")
+
+    assert (before, []) == (state.kept, state.published)
+    said = capsys.readouterr().out
+    assert "2 would replay, 1 failed" in said
+    assert "can only be discarded" in said
+    assert "3 would discard" in said
+
+
+def test_a_replay_says_what_became_of_each(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those that are meant and no others."""
+    assert 0 == run("replay", "--service", "order")
+    assert 0 == run("list")
+
+    assert ["OrderPaid"] == [topic for _, topic, _, _ in state.published]
+    said = capsys.readouterr().out
+    assert "1 replayed\n" in said
+    assert said.endswith("2 dead letters\n")
+
+
+def test_a_discard_takes_ids(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """Or the beginnings of them; the letters can still be listed as settled."""
+    assert 0 == run("discard", SECOND[:4])
+    assert 0 == run("list", "--settled")
+
+    said = capsys.readouterr().out
+    assert "1 discarded\n" in said
+    assert "[discarded]" in said
+    assert said.endswith("3 dead letters\n")
+
+
+@pytest.mark.parametrize("verb", ["replay", "discard"])
+def test_nothing_is_done_to_all_by_mistake(verb: str, state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """Without a filter it asks which."""
+    assert 1 == run(verb)
+
+    assert "or --all" in capsys.readouterr().err
+    assert [] == state.published

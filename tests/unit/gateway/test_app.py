@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from chassis.closing import Closing
 from chassis.inbound import Subscription
 from chassis.serve import Probe, background, now
 from chassis.settings import Settings
@@ -41,7 +42,8 @@ class Gateway:
         users.add(USER)
         inner.state.posts = Posts(Commands(self.sidecar, held, promises), users)
         inner.state.gets = Gets(self.sidecar, promises)
-        inner.state.readiness = Readiness(self.sidecar, Probe("replies", "gateway-0"), promises)
+        self.closing = Closing()
+        inner.state.readiness = Readiness(self.sidecar, Probe("replies", "gateway-0"), promises, self.closing)
         self.replies = Replies(held, promises, users)
         self.promises = promises
         topics = [Subscription("replies", topic, self._taker(topic)) for topic in MEANINGS]

@@ -70,3 +70,19 @@ def test_a_request_too_many_is_refused_with_503_until_one_leaves(monkeypatch: py
                 pass
 
     asyncio.run(scenario())
+
+
+def test_released_nobody_waits_any_longer() -> None:
+    """Who waits gets nothing, at once, and so does who comes after; a reply that came before stays."""
+
+    async def scenario() -> None:
+        registry = Held()
+        with registry.hold("c-1") as answered, registry.hold("c-2") as waiting:
+            registry.settle("c-1", REPLY)
+            registry.release()
+            with registry.hold("c-3") as late:
+                registry.settle("c-3", REPLY)
+
+                assert (REPLY, None, None) == (answered.result(), waiting.result(), late.result())
+
+    asyncio.run(scenario())

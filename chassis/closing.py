@@ -1,0 +1,55 @@
+"""A graceful stop: the app is told first, serves on until others have noticed, and then takes no more."""
+
+from __future__ import annotations
+
+import asyncio
+from types import FrameType
+
+import uvicorn
+
+
+class Closing:
+    """Whether this process was told to stop."""
+
+    def __init__(self) -> None:
+        self._begun = asyncio.Event()
+
+    @property
+    def has_begun(self) -> bool:
+        """Whether it was."""
+        return self._begun.is_set()
+
+    def begin(self) -> None:
+        """Say so; once is enough."""
+        self._begun.set()
+
+    async def wait(self) -> None:
+        """Wait until it is."""
+        await self._begun.wait()
+
+
+class GracefulServer(uvicorn.Server):
+    """uvicorn, but that a first signal begins a stop, which accepts new connections for a while longer."""
+
+    def __init__(self, config: uvicorn.Config, closing: Closing, drain_seconds: float) -> None:
+        super().__init__(config)
+        self._closing = closing
+        self._drain_seconds = drain_seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    async def main_loop(self) -> None:
+        """Serve until told to stop."""
+        self._loop = asyncio.get_running_loop()
+        await super().main_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; a second signal is meant."""
+        if self._loop is None or self._closing.has_begun:
+            super().handle_exit(sig, frame)
+        else:
+            self._loop.call_soon_threadsafe(self._begin, sig)
+
+    def _begin(self, sig: int) -> None:
+        self._closing.begin()
+        stop = super().handle_exit
+        asyncio.get_running_loop().call_later(self._drain_seconds, stop, sig, None)

@@ -1,0 +1,203 @@
+"""Three gateways behind one address: each answers what it holds, one may die or stop, and nobody notices."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Awaitable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+
+from cli.catalogue import GATEWAY
+from cli.fleet import app_of, readers, replicas_of
+from cli.shop import Shop
+from cli.tap import Tap
+from tests.e2e.conftest import options
+from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
+
+GATEWAYS = 3
+AT_ONCE = 90
+PER_SECOND = 20
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the shop of this module keeps its data, also when it is started with fewer gateways."""
+    return tmp_path_factory.mktemp("gateways")
+
+
+@pytest.fixture(scope="module")
+def crowd_shop(folder: Path) -> Iterator[Shop]:
+    """A shop of its own, with a second Order Service too."""
+    with Shop(replace(options(folder), gateways=GATEWAYS, replicas={"order": 2}), print) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def crowd_tap(crowd_shop: Shop) -> Iterator[Tap]:
+    """Every event that passes the broker."""
+    with Tap(crowd_shop) as running:
+        yield running
+
+
+@pytest.fixture
+def shopper(crowd_shop: Shop, crowd_tap: Tap) -> Iterator[Shopper]:
+    """Somebody who knows the one address."""
+    with Shopper(crowd_shop, crowd_tap) as someone:
+        yield someone
+
+
+def order_at(http: httpx.AsyncClient, user_id: str, **headers: str) -> Awaitable[httpx.Response]:
+    """Order tea, held for as long as it takes."""
+    body = {"user_id": user_id, "items": [TEA]}
+    return http.post("/order/create", json=body, headers={"prefer": "wait=30", **headers})
+
+
+def client(url: str) -> httpx.AsyncClient:
+    """Somebody who opens a connection for each call, so that the calls are spread."""
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.AsyncClient(base_url=url, timeout=SECONDS, trust_env=False, limits=limits)
+
+
+def test_the_one_who_holds_a_request_answers_it(shopper: Shopper) -> None:
+    """Through one address: all are 201, all are paid, and every gateway held some."""
+    user_id = shopper.register()["user_id"]
+    shopper.deposit(user_id, AT_ONCE * TEA_CENTS)
+
+    async def crowd() -> list[httpx.Response]:
+        async with client(shopper.shop.url) as http:
+            return await asyncio.gather(*(order_at(http, user_id) for _ in range(AT_ONCE)))
+
+    answers = asyncio.run(crowd())
+
+    assert {201} == {answer.status_code for answer in answers}
+    assert AT_ONCE == len({answer.json()["order_id"] for answer in answers})
+    assert {"OrderPaid"} == {shopper.final(answer.json()["order_id"]) for answer in answers}
+    assert 0 == shopper.balance(user_id)
+
+
+def test_a_gateway_killed_mid_request_is_answered_for_by_another(shopper: Shopper) -> None:
+    """The retry with the same key gets the same order, 201, and money is taken once."""
+    shop, key = shopper.shop, uuid.uuid4().hex
+    user_id = shopper.register()["user_id"]
+    shopper.deposit(user_id, 5_000)
+    for name in replicas_of("order", 2):
+        shop.stop_app(name)
+    holder = f"http://127.0.0.1:{shop.app_port('gateway-1')}"
+    broken: list[Exception] = []
+
+    def hold() -> None:
+        try:
+            body, headers = {"user_id": user_id, "items": [TEA]}, {"prefer": "wait=30", "idempotency-key": key}
+            httpx.post(f"{holder}/order/create", json=body, headers=headers, timeout=SECONDS, trust_env=False)
+        except httpx.HTTPError as error:
+            broken.append(error)
+
+    passed_before = sum(one.topic == "OrderCreateRequested" for one in shopper.tap.seen)
+    caller = threading.Thread(target=hold)
+    caller.start()
+    shopper.until(
+        lambda: sum(one.topic == "OrderCreateRequested" for one in shopper.tap.seen) > passed_before, "the command"
+    )
+    shop.kill("gateway-1")
+    caller.join(SECONDS)
+    for name in replicas_of("order", 2):
+        shop.start_app(name)
+    retried = shopper.http.post(
+        "/order/create",
+        json={"user_id": user_id, "items": [TEA]},
+        headers={"prefer": "wait=30", "idempotency-key": key},
+    )
+    shop.start_app("gateway-1")
+
+    requested = [one for one in shopper.tap.seen if one.topic == "OrderCreateRequested"][passed_before:]
+    assert 1 == len(broken)
+    assert 201 == retried.status_code
+    assert {retried.json()["order_id"]} == {one.event["subject"] for one in requested}
+    assert "OrderPaid" == shopper.final(retried.json()["order_id"])
+    assert 5_000 - TEA_CENTS == shopper.balance(user_id)
+    for name in ("gateway-1", *replicas_of("order", 2)):
+        shop.wait_ready(name)
+
+
+def test_a_gateway_told_to_stop_answers_what_it_holds(shopper: Shopper) -> None:
+    """SIGTERM with requests held, of which none can be answered: 202, soon, and the promises are kept by the others."""
+    shop = shopper.shop
+    user_id = shopper.register()["user_id"]
+    for name in replicas_of("order", 2):
+        shop.stop_app(name)
+
+    def asked_for() -> int:
+        return sum(one.topic == "OrderCreateRequested" for one in shopper.tap.seen)
+
+    before = asked_for()
+
+    async def crowd() -> list[httpx.Response]:
+        async with client(f"http://127.0.0.1:{shop.app_port('gateway-2')}") as http:
+            held = [asyncio.create_task(_answered(order_at(http, user_id))) for _ in range(20)]
+            await asyncio.to_thread(shopper.until, lambda: asked_for() == before + len(held), "the commands")
+            await asyncio.to_thread(shop.stop_app, "gateway-2")
+            return await asyncio.gather(*held)
+
+    answers = asyncio.run(crowd())
+    for name in (*replicas_of("order", 2), "gateway-2"):
+        shop.start_app(name)
+        shop.wait_ready(name)
+
+    assert {202} == {answer.status_code for answer in answers}
+    locations = [answer.headers["location"] for answer in answers]
+    shopper.until(lambda: {200} == {shopper.http.get(each).status_code for each in locations}, "the orders")
+
+
+async def _answered(call: Awaitable[httpx.Response]) -> httpx.Response:
+    return await call
+
+
+def test_a_rolling_restart_fails_no_request(shopper: Shopper, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every app and every sidecar, one after the other, under load: each order is 201 or 202 and ends."""
+    shop = shopper.shop
+    user_id = shopper.register()["user_id"]
+    done = threading.Event()
+
+    async def load() -> list[httpx.Response]:
+        asked: list[asyncio.Task[httpx.Response]] = []
+        async with client(shop.url) as http:
+            while not done.is_set():
+                asked.append(asyncio.create_task(_answered(order_at(http, user_id, prefer="wait=5"))))
+                await asyncio.sleep(1 / PER_SECOND)
+            return await asyncio.gather(*asked)
+
+    answers: list[httpx.Response] = []
+    caller = threading.Thread(target=lambda: answers.extend(asyncio.run(load())))
+    caller.start()
+    try:
+        for name in shop.replicas:
+            shop.restart_pair(name)
+    finally:
+        done.set()
+        caller.join(SECONDS)
+
+    statuses = Counter(answer.status_code for answer in answers)
+    with capsys.disabled():
+        print(f"\nrolling restart of {2 * len(shop.replicas)} processes: {dict(statuses)}")
+    assert {201, 202} >= set(statuses)
+    locations = [answer.headers["location"] for answer in answers]
+    shopper.until(lambda: {200} == {shopper.http.get(each).status_code for each in locations}, "the orders")
+    assert {"OrderNotPaid"} == {shopper.final(answer.json()["order_id"]) for answer in answers}
+
+
+def test_what_the_broker_kept_for_gateways_that_are_gone_is_removed(crowd_shop: Shop, folder: Path) -> None:
+    """Started with one gateway in the same folder: its consumers are there, those of the others are not."""
+    crowd_shop.stop()
+    with Shop(options(folder), print) as fewer:
+        consumers = {each.consumer for each in fewer.broker.backlog(fewer.broker_address, fewer.data)}
+        expected = {one.consumer_id for one in readers(fewer.replicas)}
+
+    assert "gateway-0" in consumers
+    assert set() == {name for name in consumers if app_of(name) == GATEWAY} - {"gateway-0"}
+    assert expected <= consumers

@@ -1,0 +1,111 @@
+"""A graceful stop, with real processes and real signals."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from collections.abc import Iterator
+
+import httpx
+import pytest
+
+from cli.ports import free_port, is_listening
+from cli.project import ROOT
+
+PROGRAM = """
+    import asyncio, sys
+    from fastapi import FastAPI
+    from chassis.closing import Closing
+    from chassis.serve import run
+    from chassis.settings import Settings
+
+    app, closing, slow_calls = FastAPI(), Closing(), []
+
+    @app.get("/")
+    async def state() -> str:
+        return "closing" if closing.has_begun else "open"
+
+    @app.get("/slow-calls")
+    async def count() -> int:
+        return len(slow_calls)
+
+    @app.get("/slow")
+    async def slow() -> str:
+        slow_calls.append(1)
+        await closing.wait()
+        await asyncio.sleep(float(sys.argv[3]))
+        return "done"
+
+    run(app, Settings("127.0.0.1", int(sys.argv[1]), 1, "token", ""), closing, drain_seconds=float(sys.argv[2]))
+"""
+SECONDS = 20
+
+
+class Served:
+    """An app in a process of its own."""
+
+    def __init__(self, drain_seconds: float, slow_seconds: float) -> None:
+        self.port = free_port()
+        words = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(self.port), str(drain_seconds), str(slow_seconds)]
+        self.process = subprocess.Popen(words, cwd=ROOT)
+        end = time.monotonic() + SECONDS
+        while not is_listening(self.port):
+            assert time.monotonic() < end, "it does not listen"
+            time.sleep(0.05)
+
+    def get(self, path: str) -> str:
+        """GET over a new connection."""
+        return str(httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=SECONDS, trust_env=False).json())
+
+    def until(self, path: str, said: str) -> None:
+        """Wait until it says so."""
+        end = time.monotonic() + SECONDS
+        while self.get(path) != said:
+            assert time.monotonic() < end, f"{path} never said {said}"
+
+
+@pytest.fixture
+def served(request: pytest.FixtureRequest) -> Iterator[Served]:
+    """The app; how long it drains, and how long its slow answer takes after the signal."""
+    made = Served(*request.param)
+    yield made
+    made.process.kill()
+    made.process.wait()
+
+
+@pytest.mark.parametrize("served", [(1.0, 0.0)], indirect=True)
+def test_new_connections_are_taken_until_others_have_noticed(served: Served) -> None:
+    """Told to stop, it says so and serves on; then it ends by itself, as by the signal."""
+    served.process.send_signal(signal.SIGTERM)
+
+    served.until("/", "closing")
+    assert "closing" == served.get("/")
+    assert -signal.SIGTERM == served.process.wait(SECONDS)
+
+
+@pytest.mark.parametrize("served", [(30.0, 0.0)], indirect=True)
+def test_a_second_signal_waits_for_nobody(served: Served) -> None:
+    """Whoever presses Ctrl-C twice means it."""
+    served.process.send_signal(signal.SIGINT)
+    served.until("/", "closing")
+
+    served.process.send_signal(signal.SIGINT)
+    assert 0 == served.process.wait(SECONDS)
+
+
+@pytest.mark.parametrize("served", [(0.0, 1.0)], indirect=True)
+def test_what_is_being_answered_is_answered(served: Served) -> None:
+    """Also after it takes no new connections any more."""
+    said: list[str] = []
+    caller = threading.Thread(target=lambda: said.append(served.get("/slow")))
+    caller.start()
+    served.until("/slow-calls", "1")
+    served.process.send_signal(signal.SIGTERM)
+    caller.join(SECONDS)
+
+    assert ["done"] == said
+    assert -signal.SIGTERM == served.process.wait(SECONDS)

@@ -1,0 +1,148 @@
+"""Replay and discard: nothing is forgotten, whoever breaks off and whoever is faster."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from cli.errors import LaunchError
+from cli.letters import Filter, Letter, discard, letters, replay
+
+EVENT = {"specversion": "1.0", "id": "1", "type": "Lamp", "data": {}}
+DELIVERED = {**EVENT, "topic": "Lamp", "pubsubname": "inbox", "traceid": "", "traceparent": "t", "expiration": ""}
+
+
+class FakeState:
+    """State with ETags, and a broker that only remembers; `on_publish` is what a service does with an event."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], tuple[Any, str]] = {}
+        self.published: list[tuple[str, str, Any, str]] = []
+        self.ttls: list[int | None] = []
+        self.on_publish: Callable[[], None] = lambda: None
+        self._versions = 0
+
+    def load(self, service: str, key: str) -> tuple[Any, str | None]:
+        """Read."""
+        return self.kept.get((service, key), (None, None))
+
+    def save(self, service: str, key: str, value: Any, etag: str, ttl_seconds: int | None) -> bool:
+        """Write by ETag."""
+        if self.load(service, key)[1] != etag:
+            return False
+        self.put(service, key, value)
+        self.ttls.append(ttl_seconds)
+        return True
+
+    def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
+        """Remember it."""
+        self.published.append((service, topic, json.loads(event), traceparent))
+        self.on_publish()
+
+    def put(self, service: str, key: str, value: Any) -> None:
+        """Write, whatever is there."""
+        self._versions += 1
+        self.kept[service, key] = (json.loads(json.dumps(value)), str(self._versions))
+
+
+@pytest.fixture
+def state() -> FakeState:
+    """One service with two letters, another with one."""
+    made = FakeState()
+    letter = {"event": json.dumps(DELIVERED), "topic": "Lamp", "reason": "Broken bulb", "traceparent": "00-trace"}
+    made.put("user", "dead-index:0", {"ids": ["a1", "b2", "gone"]})
+    made.put("user", "dead:a1", {**letter, "time": "2026-01-01T00:00:00.000Z"})
+    made.put("user", "dead:b2", {**letter, "time": "2026-02-01T00:00:00.000Z", "topic": "Lantern"})
+    made.put("order", "dead-index:0", {"ids": ["a1"]})
+    made.put("order", "dead:a1", {**letter, "time": "2026-03-01T00:00:00.000Z", "reason": "no socket"})
+    return made
+
+
+def one(state: FakeState, **wanted: Any) -> Letter:
+    """The letter of the user service that comes first."""
+    return next(letters(state, Filter(service="user", **wanted)))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (Filter(), ["user a1", "user b2", "order a1"]),
+        (Filter(service="order"), ["order a1"]),
+        (Filter(("a",)), ["user a1", "order a1"]),
+        (Filter(topic="Lantern"), ["user b2"]),
+        (Filter(reason="BULB"), ["user a1", "user b2"]),
+        (Filter(since="2026-02"), ["user b2", "order a1"]),
+        (Filter(("c",)), []),
+    ],
+)
+def test_letters_are_filtered(state: FakeState, wanted: Filter, found: list[str]) -> None:
+    """By service, id, topic, reason and time; an id without a letter is left out."""
+    assert found == [f"{each.service} {each.id}" for each in letters(state, wanted)]
+
+
+def test_a_replay_publishes_the_event_as_it_was_with_its_trace(state: FakeState) -> None:
+    """Without what the sidecar added, on its own topic; then the letter is settled, and kept for a while."""
+    assert "replayed" == replay(state, one(state))
+
+    assert [("user", "Lamp", EVENT, "00-trace")] == state.published
+    assert ["b2"] == [each.id for each in letters(state, Filter(service="user"))]
+    assert "replayed" == one(state, settled=True).status
+    assert [None, 30 * 24 * 3600] == state.ttls
+
+
+def test_a_replay_that_was_broken_off_can_be_done_again(state: FakeState) -> None:
+    """Before the publish or after it: the letter is still open."""
+
+    def interrupted() -> None:
+        raise LaunchError("the shop was stopped")
+
+    state.on_publish = interrupted
+    with pytest.raises(LaunchError):
+        replay(state, one(state))
+    left = one(state)
+    state.on_publish = lambda: None
+
+    assert "replaying" == left.status
+    assert "replayed" == replay(state, left)
+    assert 2 == len(state.published)
+
+
+def test_an_event_that_fails_again_leaves_its_letter_open(state: FakeState) -> None:
+    """The service was faster than the mark: what it wrote stays."""
+    anew = {"event": "{}", "topic": "Lamp", "reason": "broken still", "time": "2026-04-01T00:00:00.000Z"}
+    state.on_publish = lambda: state.put("user", "dead:a1", anew)
+
+    assert "failed again" == replay(state, one(state))
+    assert ("open", "broken still") == (one(state).status, one(state).reason)
+
+
+@pytest.mark.parametrize("act", [replay, discard])
+def test_somebody_elses_change_is_not_overwritten(state: FakeState, act: Callable[[FakeState, Letter], str]) -> None:
+    """Two people at once: the second one is told."""
+    seen = one(state)
+    discard(state, seen)
+
+    assert "changed meanwhile" == act(state, seen)
+    assert [] == state.published
+
+
+def test_a_discarded_letter_is_listed_no_more(state: FakeState) -> None:
+    """It can still be shown."""
+    assert "discarded" == discard(state, one(state))
+
+    assert ["b2"] == [each.id for each in letters(state, Filter(service="user"))]
+    assert "discarded" == one(state, settled=True).status
+
+
+@pytest.mark.parametrize("event", ["not JSON", "[]", "{}", '{"id": 1, "type": "Lamp"}'])
+def test_what_is_no_event_can_only_be_discarded(state: FakeState, event: str) -> None:
+    """Said before anything is written."""
+    state.put("user", "dead:a1", {"event": event, "topic": "Lamp", "time": "2026-01-01T00:00:00.000Z"})
+
+    with pytest.raises(LaunchError, match="can only be discarded"):
+        replay(state, one(state))
+    assert "open" == one(state).status
+    assert "discarded" == discard(state, one(state))
