@@ -16,17 +16,13 @@ import msgspec
 from chassis.deliver import ATTEMPTS_MAX, Sidecar
 from chassis.errors import Conflict, WorldFault
 from chassis.events import timestamp
+from chassis.pages import Pages
 
-PAGE_IDS_MAX = 100
 EVENT_BYTES_MAX = 960 * 1024  # of an event, written as a JSON string; of a longer one the beginning is kept
 ESCAPE_BYTES_MAX = 6  # of one character in JSON
 REASON_CHARS_MAX = 1_000
 OPEN = "open"
 NO_ID = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")  # names the letters of events that carry no id
-
-
-class _Page(msgspec.Struct):
-    ids: list[str] = []
 
 
 class _Id(msgspec.Struct):
@@ -55,7 +51,7 @@ class DeadLetters:
     def __init__(self, sidecar: Sidecar, now: Callable[[], datetime]) -> None:
         self._sidecar = sidecar
         self._now = now
-        self._page = 0  # the first page that was not full when we looked
+        self._pages = Pages(sidecar, "dead-index")
 
     async def write(self, topic: str, body: bytes, reason: str, traceparent: str) -> None:
         """Keep one event, or raise WorldFault; to write the same one again changes nothing while its letter is open."""
@@ -70,13 +66,7 @@ class DeadLetters:
         is_new = await self._sidecar.insert(f"dead:{name}", msgspec.json.encode(letter))
         if not is_new:
             await self._open_again(f"dead:{name}", letter)
-        for _ in range(ATTEMPTS_MAX):
-            try:
-                await self._list(name, self._page if is_new else 0)  # an old one may be on any page
-            except Conflict:
-                continue
-            return
-        raise WorldFault(f"the index of dead letters: lost {ATTEMPTS_MAX} races in a row")
+        await self._pages.add(name, is_new=is_new)  # an old one may be on any page
 
     async def _open_again(self, key: str, letter: dict[str, str]) -> None:
         """Of a letter that somebody replayed, or discarded, write what is true now: its event failed again."""
@@ -92,17 +82,3 @@ class DeadLetters:
                 continue
             return
         raise WorldFault(f"{key}: lost {ATTEMPTS_MAX} races in a row")
-
-    async def _list(self, name: str, number: int) -> None:
-        while True:
-            key = f"dead-index:{number}"
-            value, etag = await self._sidecar.load(key)
-            page = _Page() if value is None else msgspec.json.decode(value, type=_Page)
-            if name in page.ids:
-                return
-            if len(page.ids) < PAGE_IDS_MAX:
-                page.ids.append(name)
-                await self._sidecar.save(key, msgspec.json.encode(page), etag)
-                return
-            number += 1
-            self._page = max(self._page, number)

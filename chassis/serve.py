@@ -8,7 +8,7 @@ import hmac
 import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -109,7 +109,16 @@ class Probe:
                     await self._back.wait()
 
 
-Wiring = Callable[[HttpSidecar], tuple[Sequence[Subscription], Sequence[Read]]]
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """What there is to serve: events, reads, and what a service does beside until it is stopped, if anything."""
+
+    subscriptions: Sequence[Subscription]
+    reads: Sequence[Read] = ()
+    beside: Callable[[DeadLetters], Awaitable[None]] | None = None
+
+
+Wiring = Callable[[HttpSidecar], Wired]
 
 
 def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
@@ -123,12 +132,15 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
         async with connect(settings.dapr_http_port, settings.dapr_api_token, settings.dapr_host) as sidecar:
             app.state.sidecar = sidecar
-            subscriptions, reads = wire(sidecar)
+            wired, dead_letters = wire(sidecar), DeadLetters(sidecar, now)
             probe_subscription = Subscription(probe.component, probe.topic, probe.handle)
-            app.subscribe([*subscriptions, probe_subscription], DeadLetters(sidecar, now))
-            for read in reads:
+            app.subscribe([*wired.subscriptions, probe_subscription], dead_letters)
+            for read in wired.reads:
                 app.add_api_route(read.path, _reader(read), methods=["GET"])
-            async with background(probe.send_until_back(sidecar)):
+            async with AsyncExitStack() as works:
+                await works.enter_async_context(background(probe.send_until_back(sidecar)))
+                if wired.beside is not None:
+                    await works.enter_async_context(background(wired.beside(dead_letters)))
                 yield
 
     app = InboundApp(title=name, lifespan=lifespan, openapi_url=None)

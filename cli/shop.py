@@ -383,6 +383,11 @@ class Shop:
         """Stop a sidecar; its app stays."""
         self._processes.stop([f"{app_id}-sidecar"], SIDECAR_STOP_SECONDS)
 
+    def stop_process(self, name: str) -> None:
+        """Stop a process that is no app's and no sidecar's: a server, the mail catcher, the proxy."""
+        server = self.server_of(name)
+        self._processes.stop([name], APP_STOP_SECONDS if server is None else server.stop_seconds)
+
     def stop_pair(self, app_id: str) -> None:
         """Stop an app's sidecar, then the app."""
         self.stop_sidecar(app_id)

@@ -1,6 +1,6 @@
 """The Billing Service, wired."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 import msgspec
@@ -8,7 +8,7 @@ import msgspec
 from chassis import settings
 from chassis.deliver import Record, Service, Shell
 from chassis.inbound import Subscription
-from chassis.serve import INBOX, Read, now, run, service_app
+from chassis.serve import INBOX, Read, Wired, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.billing import domain
 from services.billing.events import INPUTS, Input
@@ -43,7 +43,7 @@ class DepositView(msgspec.Struct, omit_defaults=True):
     reason: str | None = None
 
 
-def wire(sidecar: HttpSidecar) -> tuple[Sequence[Subscription], Sequence[Read]]:
+def wire(sidecar: HttpSidecar) -> Wired:
     """Say what this service takes, and what it answers."""
     shell = Shell(SERVICE, sidecar, now)
 
@@ -62,10 +62,14 @@ def wire(sidecar: HttpSidecar) -> tuple[Sequence[Subscription], Sequence[Read]]:
         deposit = msgspec.json.decode(value, type=DepositView)
         return msgspec.json.encode(deposit) if deposit.user_id == params["user_id"] else None
 
-    return [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS], [
-        Read("/account/{user_id}", find_account),
-        Read("/account/{user_id}/deposit/{id}", find_deposit),
-    ]
+    events = [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS]
+    return Wired(
+        events,
+        [
+            Read("/account/{user_id}", find_account),
+            Read("/account/{user_id}/deposit/{id}", find_deposit),
+        ],
+    )
 
 
 def main() -> None:

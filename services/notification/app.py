@@ -1,7 +1,8 @@
 """The Notification Service, wired."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from datetime import timedelta
 from functools import partial
 
 import msgspec
@@ -9,12 +10,15 @@ import msgspec
 from chassis import settings
 from chassis.deliver import Record, Service, Shell
 from chassis.inbound import Subscription
-from chassis.serve import INBOX, Read, now, run, service_app
+from chassis.serve import INBOX, Read, Wired, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.notification import domain
+from services.notification.aside import Aside
 from services.notification.events import INPUTS, Input
 from services.notification.mail import Mailer
 from services.notification.mail_server import MailServer
+
+MAIL_RETRY_SECONDS = 60  # before a mail that was refused for now is tried again; then twice as long each time
 
 SERVICE: Service[domain.Mailbox, Input] = Service(
     name="notification",
@@ -37,10 +41,11 @@ class NotificationView(msgspec.Struct):
     sent_at: str | None = None
 
 
-def wire(server: MailServer, sender: str, sidecar: HttpSidecar) -> tuple[Sequence[Subscription], Sequence[Read]]:
-    """Say what this service takes, and what it answers."""
+def wire(server: MailServer, sender: str, first_pause: timedelta, sidecar: HttpSidecar) -> Wired:
+    """Say what this service takes, what it answers, and what it does beside."""
     shell = Shell(SERVICE, sidecar, now)
-    mailer = Mailer(server, sender, sidecar, now)
+    aside = Aside(sidecar, now, first_pause)
+    mailer = Mailer(server, sender, sidecar, aside, now)
 
     async def find_mailbox(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"mailbox:{params['user_id']}")
@@ -55,7 +60,11 @@ def wire(server: MailServer, sender: str, sidecar: HttpSidecar) -> tuple[Sequenc
 
     events = [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS]
     mails = Subscription("mailbus", "EmailRequested", mailer.handle)
-    return [*events, mails], [Read("/notification/{user_id}", find_mailbox)]
+    return Wired(
+        [*events, mails],
+        [Read("/notification/{user_id}", find_mailbox)],
+        beside=lambda dead_letters: aside.carry(mailer.send, dead_letters),
+    )
 
 
 def main() -> None:
@@ -63,7 +72,8 @@ def main() -> None:
     config = settings.read()
     server = MailServer.from_url(settings.text(os.environ, "SMTP_URL"))
     sender = settings.text(os.environ, "MAIL_FROM", "shop@localhost")
-    run(service_app(SERVICE.name, config, partial(wire, server, sender)), config)
+    seconds = settings.whole(os.environ, "MAIL_RETRY_SECONDS", 1, 3600, MAIL_RETRY_SECONDS)
+    run(service_app(SERVICE.name, config, partial(wire, server, sender, timedelta(seconds=seconds))), config)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
 """Sending mail by SMTP: at least once, each with a Message-ID that repeats, over a few reused connections.
 
-A mail server that is away, slow or busy is the world's fault (the broker's redelivery is the mail queue); one that
-refuses the mail for good makes a dead letter.
+A mail server that is away or slow is the world's fault (the broker's redelivery is the mail queue); a mail that it
+refuses for now is put aside (aside.py), one that it refuses for good is a dead letter.
 """
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,12 +28,17 @@ import msgspec
 
 from chassis.deliver import ATTEMPTS_MAX, Sidecar
 from chassis.errors import Conflict, EventFault, WorldFault
-from chassis.events import decode, parse, timestamp
+from chassis.events import Received, decode, parse, timestamp
 from chassis.turns import Turns
+from services.notification.aside import Aside, RefusedForNow
 from services.notification.domain import Notification
 from services.notification.events import EmailRequested
 from services.notification.mail_server import Connections, MailServer
 
+log = logging.getLogger(__name__)
+
+MAIL_SECONDS_MAX = 15.0  # one mail with all its commands; below the time after which the broker hands it out again
+SERVICE_CLOSING = 421
 LINES = compat32.clone(linesep="\r\n")
 LINE_CHARACTERS_MAX = 900  # a server may refuse a line of a thousand
 UTF_8 = Charset("utf-8")
@@ -42,9 +49,12 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 class Mailer:
     """Takes EmailRequested: sends the mail unless its notification says that it was sent, then says so there."""
 
-    def __init__(self, server: MailServer, sender: str, sidecar: Sidecar, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, server: MailServer, sender: str, sidecar: Sidecar, aside: Aside, now: Callable[[], datetime]
+    ) -> None:
         self._sender = sender
         self._sidecar = sidecar
+        self._aside = aside
         self._now = now
         self._turns = Turns()  # a repeated event waits for the first one's sent_at
         self._connections = Connections(server)
@@ -54,15 +64,30 @@ class Mailer:
         self._connections.close()
 
     async def handle(self, body: bytes) -> None:
-        """Carry one EmailRequested through; raise EventFault or WorldFault."""
-        received = decode(parse("EmailRequested", body), EmailRequested, self._now())
-        mail = received.event
+        """Carry one EmailRequested through, or put it aside; raise EventFault or WorldFault."""
+        received = self._decode(body)
+        try:
+            await self._send_once(received.event, received.at)
+        except RefusedForNow as refusal:
+            log.info("%s is put aside: %s", received.event.order_id, refusal)
+            await self._aside.put(received.event.order_id, body)
+
+    async def send(self, body: bytes) -> None:
+        """Send the mail of one EmailRequested, if it was not sent; raise RefusedForNow, EventFault or WorldFault."""
+        received = self._decode(body)
+        await self._send_once(received.event, received.at)
+
+    def _decode(self, body: bytes) -> Received[EmailRequested]:
+        return decode(parse("EmailRequested", body), EmailRequested, self._now())
+
+    async def _send_once(self, mail: EmailRequested, at: datetime) -> None:
         key = f"notification:{mail.order_id}"
-        async with self._turns.alone(key):
+        # The connection comes first: while we wait for one, another replica may have sent the mail.
+        async with self._turns.alone(key), self._connections.one() as smtp:
             notification, etag = await self._load(key)
             if notification.sent_at is not None:
                 return
-            await self._send(mail, received.at)
+            await self._send(smtp, mail, at)
             await self._note_sent(key, notification, etag)
 
     async def _load(self, key: str) -> tuple[Notification, str | None]:
@@ -84,34 +109,52 @@ class Mailer:
                 return
         raise WorldFault(f"{key}: lost {ATTEMPTS_MAX} races in a row")
 
-    async def _send(self, mail: EmailRequested, at: datetime) -> None:
+    async def _send(self, smtp: aiosmtplib.SMTP, mail: EmailRequested, at: datetime) -> None:
         message = _message(mail, self._sender, at)
-        async with self._connections.one() as smtp:
-            await self._hand_over(smtp, message, mail.to)
-
-    async def _hand_over(self, smtp: aiosmtplib.SMTP, message: bytes, to: str) -> None:
         try:
-            if not smtp.is_connected:
-                await smtp.connect()
-            await smtp.sendmail(self._sender, [to], message)
+            async with asyncio.timeout(MAIL_SECONDS_MAX):
+                if not smtp.is_connected:
+                    await smtp.connect()
+                await smtp.sendmail(self._sender, [mail.to], message)
         except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPResponseException) as error:
             smtp.close()
+            if not _is_about_the_mail(error):
+                raise WorldFault(f"the mail server refuses us for now: {error}") from error
             if _is_final(error):
                 raise EventFault(f"the mail server refuses the mail: {error}") from error
-            raise WorldFault(f"the mail server refuses for now: {error}") from error
+            raise RefusedForNow(f"the mail server refuses the mail for now: {error}") from error
         except aiosmtplib.SMTPNotSupported as error:
             raise EventFault(f"the mail server cannot take this address: {error}") from error
-        except (aiosmtplib.SMTPException, OSError) as error:
+        except (aiosmtplib.SMTPException, TimeoutError, OSError) as error:
             smtp.close()
-            raise WorldFault(f"the mail server is away: {error}") from error
+            raise WorldFault(f"the mail server is away: {type(error).__name__} {error}") from error
 
 
-def _is_final(error: aiosmtplib.SMTPRecipientsRefused | aiosmtplib.SMTPResponseException) -> bool:
-    """Whether a code of 5xx was said of this mail, and not of our connection or credentials."""
-    if isinstance(error, aiosmtplib.SMTPRecipientsRefused):
-        return all(refused.code >= 500 for refused in error.recipients)
-    about_the_mail = aiosmtplib.SMTPDataError | aiosmtplib.SMTPSenderRefused | aiosmtplib.SMTPRecipientRefused
-    return isinstance(error, about_the_mail) and error.code >= 500
+Refused = aiosmtplib.SMTPRecipientsRefused | aiosmtplib.SMTPResponseException
+
+
+def _codes(error: Refused) -> list[int]:
+    return (
+        [each.code for each in error.recipients]
+        if isinstance(error, aiosmtplib.SMTPRecipientsRefused)
+        else [error.code]
+    )
+
+
+def _is_about_the_mail(error: Refused) -> bool:
+    """Whether the answer was to this mail, and not to our connection or credentials; 421 closes the connection."""
+    about_the_mail = (
+        aiosmtplib.SMTPRecipientsRefused
+        | aiosmtplib.SMTPDataError
+        | aiosmtplib.SMTPSenderRefused
+        | aiosmtplib.SMTPRecipientRefused
+    )
+    return isinstance(error, about_the_mail) and SERVICE_CLOSING not in _codes(error)
+
+
+def _is_final(error: Refused) -> bool:
+    """Whether it was a code of 5xx."""
+    return all(code >= 500 for code in _codes(error))
 
 
 def _message(mail: EmailRequested, sender: str, at: datetime) -> bytes:

@@ -1,7 +1,7 @@
 """The Order Service, wired."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import timedelta
 from functools import partial
 
@@ -10,7 +10,7 @@ import msgspec
 from chassis import settings
 from chassis.deliver import Record, Service, Shell
 from chassis.inbound import Subscription
-from chassis.serve import INBOX, Read, now, run, service_app
+from chassis.serve import INBOX, Read, Wired, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.order import domain
 from services.order.events import INPUTS, Input, Item
@@ -43,7 +43,7 @@ def service(pay_within: timedelta) -> Service[domain.Order, Input]:
     )
 
 
-def wire(pay_within: timedelta, sidecar: HttpSidecar) -> tuple[Sequence[Subscription], Sequence[Read]]:
+def wire(pay_within: timedelta, sidecar: HttpSidecar) -> Wired:
     """Say what this service takes, and what it answers."""
     shell = Shell(service(pay_within), sidecar, now)
 
@@ -55,9 +55,8 @@ def wire(pay_within: timedelta, sidecar: HttpSidecar) -> tuple[Sequence[Subscrip
         order = msgspec.json.decode(record.state, type=OrderView | None)
         return None if order is None else msgspec.json.encode(order)
 
-    return [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS], [
-        Read("/order/{id}", find_order)
-    ]
+    events = [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS]
+    return Wired(events, [Read("/order/{id}", find_order)])
 
 
 def main() -> None:

@@ -1,6 +1,6 @@
 """The User Service, wired."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 from starlette.types import ASGIApp
@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 from chassis import settings
 from chassis.deliver import Service, Shell
 from chassis.inbound import Subscription
-from chassis.serve import INBOX, Read, now, run, service_app
+from chassis.serve import INBOX, Read, Wired, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.user import domain
 from services.user.events import INPUTS, Input
@@ -25,16 +25,15 @@ SERVICE: Service[domain.Registration, Input] = Service(
 )
 
 
-def wire(sidecar: HttpSidecar) -> tuple[Sequence[Subscription], Sequence[Read]]:
+def wire(sidecar: HttpSidecar) -> Wired:
     """Say what this service takes, and what it answers."""
     shell = Shell(SERVICE, sidecar, now)
 
     async def find_user(params: Mapping[str, str]) -> bytes | None:
         return (await sidecar.load(f"user:{params['id']}"))[0]
 
-    return [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS], [
-        Read("/user/{id}", find_user)
-    ]
+    events = [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS]
+    return Wired(events, [Read("/user/{id}", find_user)])
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ from chassis.deliver import Service, Shell
 from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
 from services.billing.app import SERVICE as BILLING
 from services.notification.app import SERVICE as NOTIFICATION
+from services.notification.aside import Aside
 from services.notification.events import EmailRequested
 from services.notification.mail import Mailer
 from services.notification.mail_server import MailServer
@@ -359,10 +360,11 @@ class SimulatedMailer(Mailer):
     """The real handler of EmailRequested, with a mail server that is a counter."""
 
     def __init__(self, world: World, sidecar: SimulatedSidecar) -> None:
-        super().__init__(SERVER, "shop@localhost", sidecar, lambda: world.now)
+        aside = Aside(sidecar, lambda: world.now, timedelta(minutes=1))
+        super().__init__(SERVER, "shop@localhost", sidecar, aside, lambda: world.now)
         self._world = world
 
-    async def _send(self, mail: EmailRequested, at: datetime) -> None:
+    async def _send(self, smtp: object, mail: EmailRequested, at: datetime) -> None:
         await self._world.call(lambda: self._world.send_mail(mail.message_id))
 
 

@@ -27,7 +27,7 @@ CODE = sorted(path for folder in ("gateway", "services", "chassis", "cli") for p
 PURE = sorted(
     path
     for path in ROOT.glob("services/*/*.py")
-    if path.name not in ("app.py", "mail.py", "mail_server.py", "__init__.py")
+    if path.name not in ("app.py", "aside.py", "mail.py", "mail_server.py", "__init__.py")
 )
 DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/performance.md", "examples/user-node/README.md")
 

@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 import msgspec
 import pytest
 
-from chassis import dead_letters as module
+from chassis import pages
 from chassis.dead_letters import ESCAPE_BYTES_MAX, EVENT_BYTES_MAX, DeadLetters, letter_id
 from chassis.errors import Conflict, SidecarAway, WorldFault
 from tests.unit.chassis.fakes import FakeSidecar
@@ -67,6 +67,39 @@ def test_the_same_letter_twice_is_one() -> None:
     assert {"ids": [numbered(1)]} == sidecar.read("dead-index:0")
 
 
+@pytest.mark.parametrize("status", ["replaying", "replayed", "discarded"])
+def test_a_letter_that_was_dealt_with_is_open_again_when_its_event_fails_again(status: str) -> None:
+    """With the new reason, listed once; the trace stays if the new delivery has none."""
+    sidecar = FakeSidecar()
+    write(sidecar, body(1), reason="first")
+    key = f"dead:{numbered(1)}"
+    sidecar.put(key, msgspec.json.encode({**sidecar.read(key), "status": status}))
+
+    async def again() -> None:
+        await DeadLetters(sidecar, lambda: AT).write("Lamp", body(1), "second", "")
+
+    asyncio.run(again())
+
+    letter = sidecar.read(key)
+    assert ("second", TRACE, None) == (letter["reason"], letter["traceparent"], letter.get("status"))
+    assert {"ids": [numbered(1)]} == sidecar.read("dead-index:0")
+
+
+def test_a_letter_that_is_settled_at_the_same_moment_is_not_lost() -> None:
+    """Its mark was written between our look and our write: look again."""
+    sidecar = FakeSidecar()
+    write(sidecar, body(1))
+    key = f"dead:{numbered(1)}"
+    replaying = msgspec.json.encode({**sidecar.read(key), "status": "replaying"})
+    replayed = msgspec.json.encode({**sidecar.read(key), "status": "replayed"})
+    sidecar.put(key, replaying)
+    sidecar.before[len(sidecar.calls) + 3] = lambda: sidecar.put(key, replayed)  # insert, load, save
+
+    write(sidecar, body(1), reason="again")
+
+    assert ("again", None) == (sidecar.read(key)["reason"], sidecar.read(key).get("status"))
+
+
 def test_a_page_of_the_index_holds_a_hundred() -> None:
     """The next one begins a new page; a process that starts later finds its place."""
     sidecar = FakeSidecar()
@@ -107,7 +140,7 @@ def test_a_conflict_on_the_index_loses_no_id() -> None:
 
 def test_an_index_that_is_always_lost_is_the_worlds_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """The event comes again, and the letter is found written."""
-    monkeypatch.setattr(module, "ATTEMPTS_MAX", 2)
+    monkeypatch.setattr(pages, "ATTEMPTS_MAX", 2)
     sidecar = FakeSidecar()
     sidecar.refuse = {3: Conflict("lost"), 5: Conflict("lost")}
 

@@ -12,9 +12,10 @@ from aiohttp import web
 from fastapi import FastAPI
 
 from chassis import serve as module
+from chassis.dead_letters import DeadLetters
 from chassis.errors import EventFault, SidecarAway, WorldFault
 from chassis.inbound import InboundApp, Subscription
-from chassis.serve import Guard, Read, background, server_config, service_app
+from chassis.serve import Guard, Read, Wired, background, server_config, service_app
 from chassis.settings import Settings
 from chassis.sidecar import HttpSidecar, connect
 from tests.unit.chassis.daprd import Daprd, daprd
@@ -34,12 +35,21 @@ class Lamps:
         self.taken: list[bytes] = []
         self.trouble: Exception | None = None
         self.found: bytes | None = b'{"n": 1}'
+        self.beside: list[str] = []
 
     async def take(self, body: bytes) -> None:
         """Take one event."""
         self.taken.append(body)
         if self.trouble is not None:
             raise self.trouble
+
+    async def shine(self, dead_letters: DeadLetters) -> None:
+        """Do something beside, until stopped."""
+        self.beside.append(type(dead_letters).__name__)
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.beside.append("stopped")
 
     async def ask(self, path: str, *headers: tuple[str, str]) -> httpx.Response:
         """GET with these headers only."""
@@ -61,13 +71,13 @@ class Lamps:
 async def running(played: Daprd) -> AsyncIterator[Lamps]:
     """One service beside one played sidecar."""
 
-    def wire(sidecar: HttpSidecar) -> tuple[list[Subscription], list[Read]]:
+    def wire(sidecar: HttpSidecar) -> Wired:
         async def find(params: Any) -> bytes | None:
             if params["id"] == "away":
                 await sidecar.load("away")
             return lamps.found if params["id"] == "1" else None
 
-        return [Subscription("inbox", "Lamp", lamps.take)], [Read("/lamp/{id}", find)]
+        return Wired([Subscription("inbox", "Lamp", lamps.take)], [Read("/lamp/{id}", find)], lamps.shine)
 
     app = service_app("lamps", Settings("127.0.0.1", 1, played.port, "in-token", "out-token"), wire)
     assert isinstance(app, Guard)
@@ -373,3 +383,14 @@ def test_the_sidecar_closes_an_idle_connection_before_the_app_does() -> None:
     settings = Settings("127.0.0.1", 1, 2, "in-token", "out-token")
 
     assert server_config(FastAPI(), settings).timeout_keep_alive > 90
+
+
+def test_what_a_service_does_beside_ends_with_it() -> None:
+    """It may write dead letters, for nobody delivers what it works on."""
+
+    async def scenario() -> list[str]:
+        async with daprd() as played, running(played) as lamps:
+            await asyncio.sleep(0)
+        return lamps.beside
+
+    assert ["DeadLetters", "stopped"] == asyncio.run(scenario())

@@ -9,11 +9,12 @@ from uuid import UUID, uuid5
 import msgspec
 import pytest
 
-from chassis.dead_letters import PAGE_IDS_MAX, DeadLetters
+from chassis.dead_letters import DeadLetters
 from chassis.deliver import Service, Shell
 from chassis.errors import EventFault
 from chassis.events import BODY_BYTES_MAX
 from chassis.fields import CENTS_MAX
+from chassis.pages import PAGE_IDS_MAX
 from services.billing.app import SERVICE as BILLING
 from services.notification.app import SERVICE as NOTIFICATION
 from services.notification.domain import RECENT_MAX, WAITING_MAX

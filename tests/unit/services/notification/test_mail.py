@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
@@ -19,6 +19,8 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.settings import SettingError
 from cli.ports import free_port
+from services.notification import mail
+from services.notification.aside import Aside
 from services.notification.mail import Mailer
 from services.notification.mail_server import CONNECTIONS_MAX, Connections, MailServer
 from tests.unit.services.given import COMMAND, EVENT, ORDER, USER
@@ -35,11 +37,13 @@ class Server:
         self.mails: list[Message] = []
         self._to_recipient = to_recipient
         self._to_data = to_data
+        self.pause_seconds = 0.0
 
     async def handle_RCPT(
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
         """Take or refuse a recipient."""
+        await asyncio.sleep(self.pause_seconds)
         envelope.rcpt_tos.append(address)
         return self._to_recipient
 
@@ -69,9 +73,9 @@ class State:
             raise Conflict(key)
         self.records[key] = value
 
-    async def insert(self, _key: str, _value: bytes) -> bool:
-        """Never asked for."""
-        raise NotImplementedError
+    async def insert(self, key: str, value: bytes) -> bool:
+        """Write if the key is free."""
+        return self.records.setdefault(key, value) is value
 
     async def publish(self, _topic: str, _event: bytes) -> None:
         """Never asked for."""
@@ -110,11 +114,17 @@ def event(**change: Any) -> bytes:
     return json.dumps(envelope).encode()
 
 
+def mailer_for(port: int, state: State) -> Mailer:
+    """A mailer that sends to the server at a port."""
+    aside = Aside(state, lambda: NOW, timedelta(minutes=1))
+    return Mailer(MailServer("127.0.0.1", port, False, None, None), "shop@localhost", state, aside, lambda: NOW)
+
+
 def send(port: int, state: State, *bodies: bytes) -> None:
     """Handle events one after the other, as one process does."""
 
     async def handle() -> None:
-        mailer = Mailer(MailServer("127.0.0.1", port, False, None, None), "shop@localhost", state, lambda: NOW)
+        mailer = mailer_for(port, state)
         for body in bodies:
             await mailer.handle(body)
         mailer.close()
@@ -166,14 +176,34 @@ def test_a_mail_that_is_refused_for_good_is_a_dead_letter(server: Server) -> Non
 
 
 @pytest.mark.parametrize(
-    "server",
-    [Server(to_recipient="451 greylisted"), Server(to_data="452 full"), Server(to_data="421 going down")],
-    ids=["recipient", "data", "closing"],
+    "server", [Server(to_recipient="451 greylisted"), Server(to_data="452 full")], ids=["recipient", "data"]
 )
-def test_a_mail_that_is_put_off_comes_again(server: Server) -> None:
-    """4xx is for now."""
+def test_a_mail_that_is_refused_for_now_is_put_aside(server: Server) -> None:
+    """Its event is done with; it will be tried again, also if the event comes again meanwhile."""
     state = State()
-    with serving(server) as port, pytest.raises(WorldFault):
+    with serving(server) as port:
+        send(port, state, event(), event())
+
+    assert state.sent_at is None
+    assert event() == json.loads(state.records[f"aside:{ORDER}"])["event"].encode()
+    assert {"ids": [ORDER]} == json.loads(state.records["aside-index:0"])
+
+
+def test_a_server_that_refuses_us_has_the_mail_come_again() -> None:
+    """421 is about the connection, not about the mail."""
+    state = State()
+    with serving(Server(to_data="421 going down")) as port, pytest.raises(WorldFault):
+        send(port, state, event())
+
+    assert [KEY] == list(state.records)
+
+
+def test_a_server_that_takes_too_long_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its answers comes in time, but all of them together do not."""
+    monkeypatch.setattr(mail, "MAIL_SECONDS_MAX", 0.1)
+    server, state = Server(), State()
+    server.pause_seconds = 0.2
+    with serving(server) as port, pytest.raises(WorldFault, match="away: TimeoutError"):
         send(port, state, event())
 
     assert state.sent_at is None
@@ -184,7 +214,7 @@ def test_a_mail_server_that_is_away_is_waited_for_and_found_again() -> None:
     server, state, port = Server(), State(), free_port()
 
     async def scenario() -> None:
-        mailer = Mailer(MailServer("127.0.0.1", port, False, None, None), "shop@localhost", state, lambda: NOW)
+        mailer = mailer_for(port, state)
         with pytest.raises(WorldFault, match="away"):
             await mailer.handle(event())
         controller = Controller(server, hostname="127.0.0.1", port=port)

@@ -1,0 +1,92 @@
+"""An index of ids in the store: pages of 100, found one after the other, changed by ETag.
+
+`<name>:<n>` (n = 0, 1, ...) holds up to 100 ids, oldest first; there is no gap, and a page that was made stays.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from chassis.deliver import ATTEMPTS_MAX, Sidecar
+from chassis.errors import Conflict, WorldFault
+
+PAGE_IDS_MAX = 100
+
+
+class Full(Exception):
+    """There is no room for another id."""
+
+
+class _Page(msgspec.Struct):
+    ids: list[str] = []
+
+
+class Pages:
+    """One index, which other processes may change too."""
+
+    def __init__(self, sidecar: Sidecar, name: str, pages_max: int | None = None) -> None:
+        self._sidecar = sidecar
+        self._name = name
+        self._pages_max = pages_max
+        self._page = 0  # the first page that was not full when we looked
+
+    async def add(self, wanted: str, *, is_new: bool = True) -> None:
+        """List an id, once; raise Full, or WorldFault. Only one that is new need not be looked for from the start."""
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                await self._add(wanted, self._page if is_new else 0)
+            except Conflict:
+                continue
+            return
+        raise WorldFault(f"{self._name}: lost {ATTEMPTS_MAX} races in a row")
+
+    async def _add(self, wanted: str, number: int) -> None:
+        while self._pages_max is None or number < self._pages_max:
+            page, etag = await self._load(number)
+            ids = [] if page is None else page.ids
+            if wanted in ids:
+                return
+            if len(ids) < PAGE_IDS_MAX:
+                await self._save(number, [*ids, wanted], etag)
+                return
+            number += 1
+            self._page = max(self._page, number)
+        raise Full(f"{self._name} holds {number * PAGE_IDS_MAX} already")
+
+    async def remove(self, unwanted: str) -> None:
+        """List an id no more; raise WorldFault."""
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                await self._remove(unwanted)
+            except Conflict:
+                continue
+            return
+        raise WorldFault(f"{self._name}: lost {ATTEMPTS_MAX} races in a row")
+
+    async def _remove(self, unwanted: str) -> None:
+        number = 0
+        while True:
+            page, etag = await self._load(number)
+            if page is None:
+                return
+            if unwanted in page.ids:
+                await self._save(number, [each for each in page.ids if each != unwanted], etag)
+                self._page = min(self._page, number)
+                return
+            number += 1
+
+    async def ids(self) -> list[str]:
+        """Return all ids, oldest first."""
+        found: list[str] = []
+        number = 0
+        while (page := (await self._load(number))[0]) is not None:
+            found += page.ids
+            number += 1
+        return found
+
+    async def _load(self, number: int) -> tuple[_Page | None, str | None]:
+        value, etag = await self._sidecar.load(f"{self._name}:{number}")
+        return (None if value is None else msgspec.json.decode(value, type=_Page)), etag
+
+    async def _save(self, number: int, ids: list[str], etag: str | None) -> None:
+        await self._sidecar.save(f"{self._name}:{number}", msgspec.json.encode(_Page(ids)), etag)

@@ -1,0 +1,167 @@
+"""Mails that the server refuses for now (greylisting, a full mailbox): put aside, and tried again with back-off.
+
+`aside:<order id>` holds one mail, `aside-index:<n>` the order ids of those that are not over. Any replica may try one:
+it moves the time of the next try, by ETag, before it tries. So a mail that is put off holds up no other, and no event.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from chassis.dead_letters import DeadLetters
+from chassis.deliver import Sidecar
+from chassis.errors import Conflict, EventFault, WorldFault
+from chassis.events import timestamp
+from chassis.pages import Full, Pages
+
+log = logging.getLogger(__name__)
+
+TOPIC = "EmailRequested"
+KEPT = timedelta(hours=48)  # then it is a dead letter: what most mail servers do
+PAUSE_MAX = timedelta(hours=1)
+DOUBLINGS_MAX = 12  # of a second make an hour
+PAGES_MAX = 100  # 10,000 mails; the broker keeps the others, each of which holds one of its workers
+AT_ONCE_MAX = 4
+LOOK_SECONDS = 5.0
+
+Send = Callable[[bytes], Awaitable[None]]
+
+
+class RefusedForNow(Exception):
+    """The mail server said 4xx to this mail."""
+
+
+class Mail(msgspec.Struct):
+    """One mail that was put aside."""
+
+    event: str
+    since: datetime
+    due: datetime
+    attempts: int = 0
+    over: bool = False
+
+
+class _Trace(msgspec.Struct):
+    traceparent: str = ""
+
+
+class Aside:
+    """The mails that were put aside, of all replicas."""
+
+    def __init__(self, sidecar: Sidecar, now: Callable[[], datetime], first_pause: timedelta) -> None:
+        self._sidecar = sidecar
+        self._now = now
+        self._first_pause = first_pause
+        self._pages = Pages(sidecar, "aside-index", PAGES_MAX)
+        self._due: dict[str, datetime] = {}  # what need not be read before
+
+    async def put(self, order_id: str, event: bytes) -> None:
+        """Keep a mail for later; raise WorldFault if it cannot be kept."""
+        now = self._now()
+        self._due.pop(order_id, None)
+        mail = Mail(event.decode(), since=now, due=now + self._first_pause)
+        if not await self._sidecar.insert(_key(order_id), _encoded(mail)):
+            await self._begin_again(order_id, mail)
+        try:
+            await self._pages.add(order_id, is_new=False)
+        except Full as full:
+            raise WorldFault(str(full)) from full
+
+    async def _begin_again(self, order_id: str, mail: Mail) -> None:
+        """What was over is asked for again (somebody replayed its dead letter); what is not goes on as it was."""
+        value, etag = await self._sidecar.load(_key(order_id))
+        if value is not None and not msgspec.json.decode(value, type=Mail).over:
+            return
+        try:
+            await self._sidecar.save(_key(order_id), _encoded(mail), etag)
+        except Conflict as conflict:
+            raise WorldFault(f"{conflict}: somebody else is at it") from conflict
+
+    async def carry(self, send: Send, dead_letters: DeadLetters) -> None:
+        """Try each mail when its time has come, until cancelled."""
+        while True:
+            try:
+                await self.try_those_due(send, dead_letters)
+            except WorldFault as fault:
+                log.warning("mails that were put aside wait: %s", fault)
+            await asyncio.sleep(min(LOOK_SECONDS, self._first_pause.total_seconds()))
+
+    async def try_those_due(self, send: Send, dead_letters: DeadLetters) -> None:
+        """Try each mail whose time has come, once."""
+        ids = await self._pages.ids()
+        self._due = {each: self._due[each] for each in ids if each in self._due}
+        now, free = self._now(), asyncio.Semaphore(AT_ONCE_MAX)
+
+        async def try_one(order_id: str) -> None:
+            async with free:
+                await self._try(order_id, send, dead_letters)
+
+        due = [each for each in ids if self._due.get(each, now) <= now]
+        results = await asyncio.gather(*(try_one(each) for each in due), return_exceptions=True)
+        for result in results:
+            if isinstance(result, BaseException):
+                raise result
+
+    async def _try(self, order_id: str, send: Send, dead_letters: DeadLetters) -> None:
+        mail = await self._claim(order_id)
+        if mail is None:
+            return
+        event = mail.event.encode()
+        try:
+            await send(event)
+        except RefusedForNow as refusal:
+            if self._now() - mail.since < KEPT:
+                return
+            await self._give_up(event, f"{refusal} (for {KEPT})", dead_letters)
+        except EventFault as fault:
+            await self._give_up(event, str(fault), dead_letters)
+        await self._end(order_id)
+
+    async def _claim(self, order_id: str) -> Mail | None:
+        """Move the time of the next try and return the mail, if its time has come and nobody else has just done so."""
+        value, etag = await self._sidecar.load(_key(order_id))
+        mail = None if value is None else msgspec.json.decode(value, type=Mail)
+        if mail is None or mail.over:
+            await self._pages.remove(order_id)
+            return None
+        now = self._now()
+        if mail.due <= now:
+            mail.attempts += 1
+            mail.due = now + min(self._first_pause * 2.0 ** min(mail.attempts, DOUBLINGS_MAX), PAUSE_MAX)
+            try:
+                await self._sidecar.save(_key(order_id), _encoded(mail), etag)
+            except Conflict:
+                return None
+            self._due[order_id] = mail.due
+            return mail
+        self._due[order_id] = mail.due
+        return None
+
+    async def _give_up(self, event: bytes, reason: str, dead_letters: DeadLetters) -> None:
+        log.error("dead letter from %s: %s", TOPIC, reason)
+        await dead_letters.write(TOPIC, event, reason, msgspec.json.decode(event, type=_Trace).traceparent)
+
+    async def _end(self, order_id: str) -> None:
+        value, etag = await self._sidecar.load(_key(order_id))
+        assert value is not None, "nothing is ever deleted"
+        mail = msgspec.json.decode(value, type=Mail)
+        mail.over, mail.event = True, ""
+        try:
+            await self._sidecar.save(_key(order_id), _encoded(mail), etag)
+        except Conflict:  # whoever wrote in between finds what there is to find: sent_at, or the dead letter
+            return
+        await self._pages.remove(order_id)
+
+
+def _key(order_id: str) -> str:
+    return f"aside:{order_id}"
+
+
+def _encoded(mail: Mail) -> bytes:
+    times = {"since": timestamp(mail.since), "due": timestamp(mail.due)}
+    return msgspec.json.encode({"event": mail.event, **times, "attempts": mail.attempts, "over": mail.over})

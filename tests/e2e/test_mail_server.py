@@ -1,0 +1,157 @@
+"""A mail server that is away, slow, or refuses: orders go on as before, mails come later or end as one dead letter.
+
+MAIL_AWAY_SECONDS says for how long it is away (10 unless told).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import httpx
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from cli.letters import Filter, RunningState, letters, replay
+from cli.ports import is_listening
+from cli.shop import MAIL_CATCHER, Shop
+from cli.tap import Tap
+from tests.e2e.conftest import options
+from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
+
+AWAY_SECONDS = float(os.environ.get("MAIL_AWAY_SECONDS", "10"))
+ORDERS = 40
+SLOW_SECONDS = 30.0
+
+
+class Answers:
+    """A mail server that says what it is told to say, after a while."""
+
+    def __init__(self, to_recipient: str = "250 OK", seconds: float = 0.0) -> None:
+        self.to_recipient = to_recipient
+        self.seconds = seconds
+        self.asked = 0
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take a recipient, or not."""
+        self.asked += 1
+        await asyncio.sleep(self.seconds)
+        envelope.rcpt_tos.append(address)
+        return self.to_recipient
+
+
+@pytest.fixture(scope="module")
+def post_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A shop of its own, which tries again soon."""
+    made = options(tmp_path_factory.mktemp("post"))
+    with Shop(replace(made, env={"MAIL_RETRY_SECONDS": "1"}), print) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def post_tap(post_shop: Shop) -> Iterator[Tap]:
+    """Every event that passes the broker."""
+    with Tap(post_shop) as running:
+        yield running
+
+
+@pytest.fixture
+def shopper(post_shop: Shop, post_tap: Tap) -> Iterator[Shopper]:
+    """Somebody who looks into the mailbox."""
+    with Shopper(post_shop, post_tap) as someone:
+        yield someone
+
+
+@contextmanager
+def instead_of_the_mail_server(shop: Shop, answers: Answers | None) -> Iterator[None]:
+    """Nobody, or somebody else, on its port for a while."""
+    shop.stop_process(MAIL_CATCHER)
+    controller = None
+    if answers is not None:
+        controller = Controller(answers, hostname="127.0.0.1", port=shop.ports["mail-smtp"])
+        controller.start()
+    try:
+        yield
+    finally:
+        if controller is not None:
+            controller.stop()
+        shop.start_again(MAIL_CATCHER)
+        shop.patience.until(lambda: is_listening(shop.ports["mail-http"]), SECONDS, lambda: "no mail catcher", 0.1)
+
+
+def orders(shopper: Shopper) -> tuple[dict[str, str], list[str], float]:
+    """A user, paid orders all at once, and how many a second were answered 201 and paid."""
+    user = shopper.register()
+    shopper.deposit(user["user_id"], ORDERS * TEA_CENTS)
+    started = time.monotonic()
+
+    async def crowd() -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=shopper.shop.url, timeout=SECONDS, trust_env=False) as http:
+            body = {"user_id": user["user_id"], "items": [TEA]}
+            return await asyncio.gather(*(http.post("/order/create", json=body) for _ in range(ORDERS)))
+
+    answers = asyncio.run(crowd())
+    assert {201} == {answer.status_code for answer in answers}
+    ids = [str(answer.json()["order_id"]) for answer in answers]
+    assert {"OrderPaid"} == {shopper.final(each) for each in ids}
+    return user, ids, ORDERS / (time.monotonic() - started)
+
+
+def told_of(shopper: Shopper, email: str, ids: list[str]) -> bool:
+    """Whether there is one mail about each order, and no second one."""
+    texts = [mail["text"] for mail in shopper.mails(email)]
+    return len(texts) == len(ids) and all(any(each in text for text in texts) for each in ids)
+
+
+@pytest.mark.parametrize(
+    ("what", "answers"),
+    [
+        ("there", None),
+        ("away", None),
+        ("slow", Answers(seconds=SLOW_SECONDS)),
+        ("greylisting", Answers(to_recipient="451 4.7.1 come back later")),
+    ],
+)
+def test_orders_go_on_and_mails_come_later(
+    shopper: Shopper, what: str, answers: Answers | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each order is paid as fast as ever, and is told of once when the mail server is itself again."""
+    if what == "there":
+        user, ids, per_second = orders(shopper)
+    else:
+        with instead_of_the_mail_server(shopper.shop, answers):
+            user, ids, per_second = orders(shopper)
+            if answers is not None:
+                shopper.until(lambda: answers.asked > 0, "the first mail to be tried")
+            else:
+                shopper.shop.patience.pause(AWAY_SECONDS)
+    shopper.until(lambda: told_of(shopper, user["email"], ids), f"{ORDERS} mails")
+
+    with capsys.disabled():
+        print(f"\nmail server {what}: {per_second:.0f} paid orders a second, every mail came")
+    notifications = shopper.get(f"/notification/{user['user_id']}")["notifications"]
+    assert ORDERS == sum(each["sent_at"] is not None for each in notifications)
+    state = RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
+    assert [] == list(letters(state, Filter(service="notification", topic="EmailRequested")))
+
+
+def test_a_mail_that_is_refused_is_one_dead_letter(shopper: Shopper) -> None:
+    """550: at once, once each, and nothing waits; replayed when the server has thought better of it, it is sent."""
+    answers = Answers(to_recipient="550 5.1.1 no such user")
+    state = RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
+    with instead_of_the_mail_server(shopper.shop, answers):
+        user, ids, _ = orders(shopper)
+        wanted = Filter(service="notification", topic="EmailRequested", reason=user["email"])
+        shopper.until(lambda: len(list(letters(state, wanted))) == len(ids), f"{ORDERS} dead letters")
+
+    assert answers.asked == len(ids)
+    assert [] == shopper.mails(user["email"])
+    assert {"replayed"} == {replay(state, each) for each in list(letters(state, wanted))}
+    shopper.until(lambda: told_of(shopper, user["email"], ids), f"{ORDERS} mails")

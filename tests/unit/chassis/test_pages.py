@@ -1,0 +1,82 @@
+"""An index in pages: nothing is listed twice, nothing is lost, and there is an end to it."""
+
+import asyncio
+
+import msgspec
+import pytest
+
+from chassis import pages as module
+from chassis.errors import WorldFault
+from chassis.pages import Full, Pages
+from tests.unit.chassis.fakes import FakeSidecar
+
+
+def test_what_was_removed_makes_room() -> None:
+    """The next id takes its place; pages stay."""
+    sidecar = FakeSidecar()
+
+    async def scenario() -> list[str]:
+        pages = Pages(sidecar, "index")
+        for number in range(101):
+            await pages.add(str(number))
+        await pages.remove("3")
+        await pages.remove("nobody")
+        await pages.add("new")
+        return await pages.ids()
+
+    ids = asyncio.run(scenario())
+
+    assert 101 == len(ids)
+    assert "3" not in ids
+    assert "new" == sidecar.read("index:0")["ids"][-1]
+    assert ["100"] == sidecar.read("index:1")["ids"]
+
+
+def test_a_full_index_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So many pages and no more."""
+    monkeypatch.setattr(module, "PAGE_IDS_MAX", 2)
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        pages = Pages(sidecar, "index", pages_max=2)
+        for number in range(4):
+            await pages.add(str(number))
+        await pages.add("3", is_new=False)
+        with pytest.raises(Full):
+            await pages.add("4")
+
+    asyncio.run(scenario())
+
+    assert "index:2" not in sidecar.records
+
+
+def test_a_lost_race_loses_no_id() -> None:
+    """Somebody else changed the page between our look and our write, of an add and of a remove."""
+    sidecar = FakeSidecar()
+
+    async def scenario() -> list[str]:
+        pages = Pages(sidecar, "index")
+        sidecar.before[2] = lambda: sidecar.put("index:0", msgspec.json.encode({"ids": ["theirs"]}))
+        await pages.add("ours")
+        sidecar.before[len(sidecar.calls) + 2] = lambda: sidecar.put("index:0", b'{"ids": ["theirs", "ours", "more"]}')
+        await pages.remove("ours")
+        return await pages.ids()
+
+    assert ["theirs", "more"] == asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("change", ["add", "remove"])
+def test_races_that_are_always_lost_are_the_worlds_fault(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+    """It is tried again from outside."""
+    monkeypatch.setattr(module, "ATTEMPTS_MAX", 2)
+    sidecar = FakeSidecar()
+    sidecar.put("index:0", b'{"ids": ["one"]}')
+    for number in (2, 4):
+        sidecar.before[number] = lambda: sidecar.put("index:0", b'{"ids": ["one"]}')
+
+    async def scenario() -> None:
+        pages = Pages(sidecar, "index")
+        await (pages.add("two") if change == "add" else pages.remove("one"))
+
+    with pytest.raises(WorldFault, match="lost 2 races"):
+        asyncio.run(scenario())
