@@ -161,7 +161,7 @@ class Shop:
         self._names = self._resolve_names()
         self._start_servers()
         self.broker.forget(self.broker_address, subscriptions_of_gone_gateways(self.options.gateways))
-        self._start_mail_catcher()
+        self.start_mail_catcher()
         self.report(f"starting {len(self.replicas)} apps and their sidecars")
         for name in self.replicas:
             self.start_pair(name)
@@ -230,9 +230,19 @@ class Shop:
 
         self.patience.until(answers, GIVEN_SECONDS, late, step_seconds=0.5)
 
-    def _start_mail_catcher(self) -> None:
+    def start_mail_catcher(self, *more: str) -> None:
+        """Start the mail catcher, with more arguments if there are any; does not wait."""
         smtp, web = self.ports["mail-smtp"], self.ports["mail-http"]
-        words = [sys.executable, "-m", "cli.servers.mailcatcher", "--smtp-port", str(smtp), "--http-port", str(web)]
+        words = [
+            sys.executable,
+            "-m",
+            "cli.servers.mailcatcher",
+            "--smtp-port",
+            str(smtp),
+            "--http-port",
+            str(web),
+            *more,
+        ]
         words += ["--journal", str(self.options.folder / "data" / "mails.jsonl")]
         (self.options.folder / "data").mkdir(parents=True, exist_ok=True)
         self._processes.start(MAIL_CATCHER, words, env=plain_environment(), cwd=ROOT)
@@ -439,7 +449,7 @@ class Shop:
         if server is not None:
             self._launch(server)
         elif name == MAIL_CATCHER:
-            self._start_mail_catcher()
+            self.start_mail_catcher()
         elif name == proxy.NAME:
             self._start_proxy()
         elif (served := served_by(name)) is None:

@@ -4,6 +4,7 @@
 """
 
 import argparse
+import asyncio
 import base64
 import html
 import json
@@ -195,8 +196,21 @@ def _part(message: EmailMessage, kind: str) -> str:
 class SmtpSide:
     """What aiosmtpd calls for each mail."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, to_recipient: str = "250 OK", pause_seconds: float = 0.0) -> None:
         self._mailbox = mailbox
+        self._to_recipient = to_recipient
+        self._pause_seconds = pause_seconds
+        self.asked = 0
+        """How many recipients there were, taken or not."""
+
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        """Take a recipient, or say what it was told to say."""
+        self.asked += 1
+        await asyncio.sleep(self._pause_seconds)
+        envelope.rcpt_tos.append(address)
+        return self._to_recipient
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Take the mail."""
@@ -205,8 +219,8 @@ class SmtpSide:
         return "250 2.0.0 taken"
 
 
-def http_side(mailbox: Mailbox) -> type[BaseHTTPRequestHandler]:
-    """Make the HTTP interface: GET /, /mails[?to=|?short=1], /mails/<id>, /mails/<id>/html; DELETE /mails."""
+def http_side(mailbox: Mailbox, smtp: SmtpSide) -> type[BaseHTTPRequestHandler]:
+    """Make the HTTP interface: GET /, /asked, /mails[?to=|?short=1], /mails/<id>, /mails/<id>/html; DELETE /mails."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -216,6 +230,8 @@ def http_side(mailbox: Mailbox) -> type[BaseHTTPRequestHandler]:
             match url.path.strip("/").split("/"):
                 case [""]:
                     self._answer(200, "text/html", _page(*mailbox.newest(SHOWN_MAX)))
+                case ["asked"]:
+                    self._json(200, {"asked": smtp.asked})
                 case ["mails"]:
                     query = parse_qs(url.query)
                     if "short" in query:
@@ -277,16 +293,21 @@ def main() -> None:
     parser.add_argument("--smtp-port", type=int, required=True)
     parser.add_argument("--http-port", type=int, required=True)
     parser.add_argument("--journal", type=Path, help="keep the mails in this file too, and begin with those in it")
+    parser.add_argument(
+        "--to-recipient", default="250 OK", help="what to answer to each, to see what a shop makes of it"
+    )
+    parser.add_argument("--pause-seconds", type=float, default=0.0, help="how long to think about each recipient")
     options = parser.parse_args()
     mailbox = Mailbox(options.journal)
+    side = SmtpSide(mailbox, options.to_recipient, options.pause_seconds)
     smtp = Controller(
-        SmtpSide(mailbox),
+        side,
         hostname=options.host,
         port=options.smtp_port,
         data_size_limit=MAIL_BYTES_MAX,
         ident="sidecart mail catcher",
     )
-    web = ThreadingHTTPServer((options.host, options.http_port), http_side(mailbox))
+    web = ThreadingHTTPServer((options.host, options.http_port), http_side(mailbox, side))
     web.daemon_threads = True
     smtp.start()
     # shutdown() waits for serve_forever to return, which this thread is in: so from another one.

@@ -8,14 +8,12 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
 import httpx
 import pytest
-from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from cli.letters import Filter, RunningState, letters, replay
 from cli.ports import is_listening
@@ -26,25 +24,7 @@ from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 
 AWAY_SECONDS = float(os.environ.get("MAIL_AWAY_SECONDS", "10"))
 ORDERS = 40
-SLOW_SECONDS = 30.0
-
-
-class Answers:
-    """A mail server that says what it is told to say, after a while."""
-
-    def __init__(self, to_recipient: str = "250 OK", seconds: float = 0.0) -> None:
-        self.to_recipient = to_recipient
-        self.seconds = seconds
-        self.asked = 0
-
-    async def handle_RCPT(
-        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
-    ) -> str:
-        """Take a recipient, or not."""
-        self.asked += 1
-        await asyncio.sleep(self.seconds)
-        envelope.rcpt_tos.append(address)
-        return self.to_recipient
+SLOW_SECONDS = "30"
 
 
 @pytest.fixture(scope="module")
@@ -70,20 +50,28 @@ def shopper(post_shop: Shop, post_tap: Tap) -> Iterator[Shopper]:
 
 
 @contextmanager
-def instead_of_the_mail_server(shop: Shop, answers: Answers | None) -> Iterator[None]:
-    """Nobody, or somebody else, on its port for a while."""
+def instead_of_the_mail_server(shop: Shop, arguments: Sequence[str] | None) -> Iterator[None]:
+    """Nobody, or one that says something else, for a while."""
     shop.stop_process(MAIL_CATCHER)
-    controller = None
-    if answers is not None:
-        controller = Controller(answers, hostname="127.0.0.1", port=shop.ports["mail-smtp"])
-        controller.start()
+    if arguments is not None:
+        start(shop, *arguments)
     try:
         yield
     finally:
-        if controller is not None:
-            controller.stop()
-        shop.start_again(MAIL_CATCHER)
-        shop.patience.until(lambda: is_listening(shop.ports["mail-http"]), SECONDS, lambda: "no mail catcher", 0.1)
+        if arguments is not None:
+            shop.stop_process(MAIL_CATCHER)
+        start(shop)
+
+
+def start(shop: Shop, *arguments: str) -> None:
+    """Start the mail server and wait for it."""
+    shop.start_mail_catcher(*arguments)
+    shop.patience.until(lambda: is_listening(shop.ports["mail-http"]), SECONDS, lambda: "no mail catcher", 0.1)
+
+
+def asked(shop: Shop) -> int:
+    """How many recipients the mail server was told of."""
+    return int(httpx.get(f"{shop.mail_url}/asked", trust_env=False).json()["asked"])
 
 
 def orders(shopper: Shopper) -> tuple[dict[str, str], list[str], float]:
@@ -111,25 +99,25 @@ def told_of(shopper: Shopper, email: str, ids: list[str]) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("what", "answers"),
+    ("what", "arguments"),
     [
         ("there", None),
         ("away", None),
-        ("slow", Answers(seconds=SLOW_SECONDS)),
-        ("greylisting", Answers(to_recipient="451 4.7.1 come back later")),
+        ("slow", ("--pause-seconds", SLOW_SECONDS)),
+        ("greylisting", ("--to-recipient", "451 4.7.1 come back later")),
     ],
 )
 def test_orders_go_on_and_mails_come_later(
-    shopper: Shopper, what: str, answers: Answers | None, capsys: pytest.CaptureFixture[str]
+    shopper: Shopper, what: str, arguments: Sequence[str] | None, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each order is paid as fast as ever, and is told of once when the mail server is itself again."""
     if what == "there":
         user, ids, per_second = orders(shopper)
     else:
-        with instead_of_the_mail_server(shopper.shop, answers):
+        with instead_of_the_mail_server(shopper.shop, arguments):
             user, ids, per_second = orders(shopper)
-            if answers is not None:
-                shopper.until(lambda: answers.asked > 0, "the first mail to be tried")
+            if arguments is not None:
+                shopper.until(lambda: asked(shopper.shop) > 0, "the first mail to be tried")
             else:
                 shopper.shop.patience.pause(AWAY_SECONDS)
     shopper.until(lambda: told_of(shopper, user["email"], ids), f"{ORDERS} mails")
@@ -144,14 +132,14 @@ def test_orders_go_on_and_mails_come_later(
 
 def test_a_mail_that_is_refused_is_one_dead_letter(shopper: Shopper) -> None:
     """550: at once, once each, and nothing waits; replayed when the server has thought better of it, it is sent."""
-    answers = Answers(to_recipient="550 5.1.1 no such user")
     state = RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
-    with instead_of_the_mail_server(shopper.shop, answers):
+    with instead_of_the_mail_server(shopper.shop, ("--to-recipient", "550 5.1.1 no such user")):
         user, ids, _ = orders(shopper)
         wanted = Filter(service="notification", topic="EmailRequested", reason=user["email"])
         shopper.until(lambda: len(list(letters(state, wanted))) == len(ids), f"{ORDERS} dead letters")
+        tried = asked(shopper.shop)
 
-    assert answers.asked == len(ids)
+    assert len(ids) == tried
     assert [] == shopper.mails(user["email"])
     assert {"replayed"} == {replay(state, each) for each in list(letters(state, wanted))}
     shopper.until(lambda: told_of(shopper, user["email"], ids), f"{ORDERS} mails")

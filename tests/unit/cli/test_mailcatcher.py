@@ -1,6 +1,7 @@
 """The mail catcher: keeps the newest mails and shows them."""
 
 from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 from aiosmtpd.smtp import Envelope
@@ -80,3 +81,38 @@ def test_the_page_lists_the_newest_first_and_no_more() -> None:
         mailbox.add(envelope())
 
     assert (3, [3, 2]) == (mailbox.newest(2)[0], [mail.id for mail in mailbox.newest(2)[1]])
+
+
+def test_mails_outlive_the_process_by_its_journal(tmp_path: Path) -> None:
+    """What was answered is there again, whatever was half-written when it was killed; ids go on."""
+    journal = tmp_path / "mails.jsonl"
+    mailbox = Mailbox(journal)
+    first = mailbox.add(envelope("ada@example.com"))
+    mailbox.add(envelope("bob@example.com"))
+    mailbox.close()
+    with journal.open("ab") as file:
+        file.write(b'{"id": 3, "sender": "x", "recip')
+
+    again = Mailbox(journal)
+    third = again.add(envelope())
+    again.close()
+
+    assert [first.read(), 2, 3] == [again.all()[0], *(mail.id for mail in again.all()[1:])]
+    assert 3 == third.id
+    assert 3 == len(journal.read_bytes().splitlines())
+
+
+def test_a_journal_keeps_no_more_than_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is written anew when it has grown to twice that, and when the mails are forgotten."""
+    monkeypatch.setattr(mailcatcher, "MAILS_MAX", 2)
+    journal = tmp_path / "mails.jsonl"
+    mailbox = Mailbox(journal)
+    lengths = []
+    for _ in range(6):
+        mailbox.add(envelope())
+        lengths.append(len(journal.read_bytes().splitlines()))
+    mailbox.clear()
+    mailbox.close()
+
+    assert [1, 2, 3, 2, 3, 2] == lengths
+    assert b"" == journal.read_bytes()
