@@ -1,6 +1,7 @@
 """RabbitMQ: Debian's server as our own child with its data in the shop's folder, or the one that was given."""
 
 import json
+import logging
 import os
 import shutil
 import subprocess
@@ -19,6 +20,9 @@ from cli.patience import Patience
 from cli.ports import is_listening
 from cli.processes import Processes
 from cli.servers.backlog import Backlog
+
+# A server that is away is told to whoever asks, in one line; the library would print a page of its own each time.
+logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 ENV = "AMQP_URL"
 NAME = "rabbitmq"

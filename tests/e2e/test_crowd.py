@@ -49,3 +49,21 @@ def test_50_registrations_and_200_orders_at_once(shopper: Shopper) -> None:
         assert LEFT_CENTS == shopper.balance(user_id)
         subjects = [mail["subject"] for mail in shopper.wait_for_mails(email, ORDERS_EACH)]
         assert {True: PAID_EACH, False: 1} == Counter(subject.endswith("is paid") for subject in subjects)
+
+
+def test_100_orders_at_once_against_money_for_37(shopper: Shopper) -> None:
+    """Exactly 37 are paid, whichever; the account ends at zero and was never below."""
+    user = shopper.register()
+    shopper.deposit(user["user_id"], 37 * TEA_CENTS)
+
+    async def crowd() -> list[httpx.Response]:
+        async with httpx.AsyncClient(base_url=shopper.shop.url, timeout=SECONDS, trust_env=False) as http:
+            body, prefer = {"user_id": user["user_id"], "items": [TEA]}, {"prefer": "wait=30"}
+            return await asyncio.gather(*(http.post("/order/create", json=body, headers=prefer) for _ in range(100)))
+
+    answers = asyncio.run(crowd())
+
+    assert {201: 100} == Counter(each.status_code for each in answers)
+    ends = Counter(shopper.final(each.json()["order_id"]) for each in answers)
+    assert {"OrderPaid": 37, "OrderNotPaid": 63} == ends
+    assert 0 == shopper.balance(user["user_id"])

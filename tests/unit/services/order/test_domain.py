@@ -1,8 +1,11 @@
 """The order: placed once, and ended once."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chassis.deliver import Step
 from services.order import domain
@@ -18,6 +21,7 @@ from services.order.events import (
     OrderPaymentCreated,
     OrderPaymentFailed,
     OrderPaymentRequested,
+    Output,
 )
 from tests.unit.services.given import ANOTHER, COMMAND, NOON, ORDER, USER, received
 
@@ -84,3 +88,41 @@ def test_what_cannot_be_is_an_assertion(state: Order | None, event: Input) -> No
     """A payment of no order, two ends of one order, a total over the limit: a dead letter each."""
     with pytest.raises(AssertionError):
         step(state, event)
+
+
+COMMANDS = st.tuples(
+    st.sampled_from([ASKED, replace(ASKED, items=ITEMS[:1]), replace(ASKED, items=ITEMS[1:])]),
+    st.sampled_from([COMMAND, ANOTHER]),
+    st.integers(0, 3_600),
+)
+
+
+@given(
+    st.lists(COMMANDS, min_size=1, max_size=20), st.sampled_from(["paid", "insufficient_funds", "too_late"]), st.data()
+)
+def test_any_order_and_any_repetition_is_one_order_with_one_end(
+    commands: list[tuple[OrderCreateRequested, str, int]], is_paid: bool, data: st.DataObject
+) -> None:
+    """The first command decides what it is; every announcement of it is the same, at whatever time it is repeated."""
+    end = OrderPaymentCreated(ORDER) if is_paid else OrderPaymentFailed(ORDER, "too_late")
+    first, first_id, _ = commands[0]
+    ends = data.draw(st.integers(0, 3), "how often the payment's outcome comes")
+    told: list[tuple[Input, str, int]] = [
+        commands[0],
+        *data.draw(st.permutations([*commands[1:], *[(end, COMMAND, 0)] * ends])),
+    ]
+    state: Order | None = None
+    said: dict[type[Output], set[Output]] = {}
+    for event, command_id, seconds in told:
+        at = NOON + timedelta(seconds=seconds)
+        made = domain.step(state, None, received(event, command_id, at), pay_within=timedelta(minutes=15))
+        state = made.state
+        for output in made.outputs:
+            said.setdefault(type(output), set()).add(output)
+
+    assert state is not None
+    assert (first.items, first_id) == (state.items, state.command_id)
+    assert {1} == {len(each) for each in said.values()}
+    assert bool(ends) == (state.status != "payment_pending")
+    assert bool(ends) == bool({OrderPaid, OrderNotPaid} & said.keys())
+    assert any(command_id != first_id for _, command_id, _ in commands) == (OrderCreateRejected in said)

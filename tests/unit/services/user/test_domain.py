@@ -1,6 +1,8 @@
 """The user: the first command for an address wins."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from chassis.deliver import Step
 from services.user import domain
@@ -53,3 +55,40 @@ def test_somebody_elses_address_is_taken() -> None:
 def test_the_key_is_the_folded_address_without_pipes(email: str, expected: str) -> None:
     """A store's key may not hold `||`, and no two addresses share a key by escaping."""
     assert expected == domain.key(UserCreateRequested(USER, email, "Ann"))
+
+
+WANTED = st.tuples(
+    st.builds(
+        UserCreateRequested,
+        st.sampled_from([USER, OTHER]),
+        st.sampled_from(["ann@example.com", "Ann@Example.com", "bob@example.com"]),
+        st.sampled_from(["Ann", "Bob"]),
+    ),
+    st.sampled_from([COMMAND, ANOTHER]),
+)
+
+
+@given(st.lists(WANTED, max_size=20))
+def test_any_order_and_any_repetition_gives_each_address_to_one(wanted: list[tuple[UserCreateRequested, str]]) -> None:
+    """Whoever asks first has it; he is told so each time that he asks, and everybody else is refused each time."""
+    records: dict[str, Registration] = {}
+    details: dict[str, User] = {}
+    for event, command_id in wanted:
+        key = domain.key(event)
+        before = records.get(key)
+        step = domain.step(before, details.get(domain.detail_key(event)), received(event, command_id))
+        assert step.state is not None
+        assert before in (None, step.state)
+        records[key] = step.state
+        for name, detail in step.details.items():
+            details.setdefault(name, detail)
+
+        (answer,) = step.outputs
+        has_it = before is None or command_id == before.command_id
+        assert isinstance(answer, UserCreated) == has_it
+        if isinstance(answer, UserCreated):
+            assert (step.state.user_id, step.state.email, step.state.name) == (
+                answer.user_id,
+                answer.email,
+                answer.name,
+            )

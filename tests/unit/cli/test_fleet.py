@@ -1,0 +1,47 @@
+"""Which replicas there are, and what they read."""
+
+import pytest
+
+from cli.errors import LaunchError
+from cli.fleet import fleet, readers, subscriptions_of_gone_gateways
+
+
+def test_one_of_each_unless_told() -> None:
+    """A gateway and four services; those that are left out are not there."""
+    assert ["gateway", "user", "billing", "order", "notification"] == fleet(1, {})
+    assert ["gateway", "gateway-1", "user", "order", "order-1", "notification"] == fleet(
+        2, {"order": 2}, frozenset({"billing"})
+    )
+
+
+@pytest.mark.parametrize(
+    ("gateways", "replicas", "said"),
+    [
+        (0, {}, "0 replicas of gateway"),
+        (11, {}, "11 replicas of gateway: there may be 1 to 10"),
+        (1, {"order": 0}, "0 replicas of order"),
+        (1, {"gateway": 2}, "there is no service gateway: choose from user"),
+        (1, {"orders": 2}, "there is no service orders"),
+    ],
+)
+def test_what_cannot_be_is_said(gateways: int, replicas: dict[str, int], said: str) -> None:
+    """In one line, before anything starts."""
+    with pytest.raises(LaunchError, match=said):
+        fleet(gateways, replicas)
+
+
+def test_replicas_of_a_service_share_what_each_gateway_reads_alone() -> None:
+    """A queue of two consumers, and two queues of one."""
+    found = {(one.consumer_id, one.topic): number for one, number in readers(fleet(2, {"order": 2})).items()}
+
+    assert 2 == found["order", "OrderCreateRequested"]
+    assert 1 == found["billing", "OrderPaymentRequested"]
+    assert (1, 1) == (found["gateway-0", "OrderCreated"], found["gateway-1", "OrderCreated"])
+    assert (1, 1) == (found["gateway-0", "Probe-gateway-0"], found["gateway-1", "Probe-gateway-1"])
+
+
+def test_gateways_of_an_earlier_run_are_gone() -> None:
+    """All those that there could have been, and none of those that there are."""
+    names = {one.consumer_id for one in subscriptions_of_gone_gateways(3)}
+
+    assert {f"gateway-{number}" for number in range(3, 10)} == names
