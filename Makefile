@@ -7,7 +7,7 @@ PYTHON ?= python3
 SIDECART = $(PYTHON) ./sidecart
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo bench faults test test-full test-compose lint system-deps system-deps-full
+.PHONY: help run demo bench faults faults-teeth test test-full test-compose lint system-deps system-deps-full
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ test-compose: ## the compose file, unchanged, in containers, on each broker
 
 faults: ## kill -9 and SIGSTOP under load for four minutes, then an audit (BROKER=, STORE=, SEED=1)
 	@exec $(SIDECART) faults --broker $(BROKER) --store $(STORE) $(addprefix --seed ,$(SEED))
+
+faults-teeth: ## the same with each safeguard taken out in turn: the auditor has to find it
+	@exec $(SIDECART) faults --teeth
 
 lint: ## ruff, mypy --strict, a reason beside each exception
 	@exec $(SIDECART) lint

@@ -23,7 +23,7 @@ from tests.faults.auditor import ENDS, OUTCOMES, Audit, Auditor, counts, recover
 from tests.faults.injector import Injector
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load, Plan
-from tests.faults.schedule import FULL, SHORT, Shape, schedule
+from tests.faults.schedule import FULL, SHORT, Fault, Shape, schedule
 
 FULL_REQUESTS, SHORT_REQUESTS = 2_100, 440
 PER_SECOND = 8.5
@@ -41,8 +41,8 @@ class Trial:
     seed: int
     shape: Shape
     plan: Plan
-    targets: tuple[str, ...] | None = None
-    """Who is hit; everybody, if nobody is named."""
+    faults: tuple[Fault, ...] | None = None
+    """What happens; drawn from the seed, and to everybody, if nothing is said."""
     resources: tuple[Path, ...] | None = None
     replaced: Mapping[str, Path] = field(default_factory=dict)
     replicas: Mapping[str, int] = field(default_factory=lambda: {"billing": BILLING_REPLICAS})
@@ -93,7 +93,7 @@ def run_trial(trial: Trial, folder: Path, report: Callable[[str], None], patienc
         shop.broker.record(shop.broker_address, [*OUTCOMES, *ENDS])
         supervisor = Supervisor(shop, lambda text: None)
         ledger = Ledger(folder / "ledger.jsonl")
-        faults = schedule(trial.seed, trial.targets or everybody(shop), trial.shape)
+        faults = trial.faults or schedule(trial.seed, everybody(shop), trial.shape)
         load, injector = Load(shop.url, trial.plan, ledger), Injector(shop, faults)
         said = time.monotonic()
 
@@ -180,11 +180,38 @@ def trial_of(broker: str, store: str, seed: int, short: bool) -> Trial:
     return Trial(broker, store, seed, SHORT if short else FULL, Plan(seed, requests, PER_SECOND))
 
 
+def run_teeth(options: argparse.Namespace) -> int:
+    """`sidecart faults --teeth`: 0 if the auditor found each safeguard missing, with each seed, and nothing else."""
+    from tests.faults.teeth import SEEDS, TEETH, trial
+
+    patience = stopped_by_signals()
+    lines, missed = ["| taken out | seed | found |", "|---|---|---|"], 0
+    for name, tooth in TEETH.items():
+        if options.tooth not in (None, name):
+            continue
+        for seed in options.seeds or SEEDS:
+            for taken_out in (True, False):
+                say(f"{'without' if taken_out else 'with'} {name}, seed {seed}")
+                with tempfile.TemporaryDirectory(prefix="sidecart-teeth-") as folder:
+                    path = Path(folder)
+                    audit = run_trial(trial(tooth, seed, path, taken_out=taken_out), path, say, patience).audit
+                for finding in audit.findings:
+                    say(f"  FOUND {finding}")
+                missed += taken_out != bool(audit.findings)
+                found = "; ".join(finding.partition(":")[0] for finding in audit.findings) or "nothing"
+                lines.append(f"| {name if taken_out else f'nothing (the trial of: {name})'} | {seed} | {found} |")
+    say("\n" + "\n".join(lines))
+    say(f"\n{missed} wrong")
+    return 1 if missed else 0
+
+
 def run(options: argparse.Namespace) -> int:
     """`sidecart faults`: 0 if the auditor found nothing."""
+    if options.teeth:
+        return run_teeth(options)
     patience = stopped_by_signals()
     reports = []
-    for seed in options.seeds:
+    for seed in options.seeds or [1]:
         say(f"faults on {options.broker} and {options.store}, seed {seed}")
         with tempfile.TemporaryDirectory(prefix="sidecart-faults-") as name:
             folder = options.keep / f"{options.broker}-{options.store}-{seed}" if options.keep else Path(name)

@@ -9,6 +9,7 @@ from typing import Literal
 
 FREEZE_SECONDS = 21.0  # longer than every time-out of the tests
 SHORT_FREEZE_SECONDS = (1.0, 7.0)
+STORM_FREEZE_SECONDS = 1.0
 FIRST_SECONDS = 6.0
 LAST_SHARE = 0.97
 
@@ -68,6 +69,22 @@ def schedule(seed: int, targets: Sequence[str], shape: Shape) -> list[Fault]:
         Fault(FIRST_SECONDS + step * (number + rng.random()), kind, names, seconds if kind == "freeze" else 0.0)
         for number, (kind, names, seconds) in enumerate(planned)
     ]
+
+
+def storm(seed: int, killed: Sequence[str], frozen: str | None, times: int, seconds: float) -> list[Fault]:
+    """Kill the same few again and again, each time while what they wait for stands still, if anything does.
+
+    What they had asked for then happens after their death: the moment at which a safeguard is needed.
+    """
+    rng = random.Random(f"storm {seed}")
+    faults = []
+    for number in range(times):
+        at = FIRST_SECONDS / 2 + (number + 0.5 * rng.random()) * seconds / times
+        if frozen is not None:
+            faults.append(Fault(at, "freeze", (frozen,), STORM_FREEZE_SECONDS))
+        victim = killed[number % len(killed)]
+        faults.append(Fault(at + rng.uniform(0.3, 0.7) * STORM_FREEZE_SECONDS, "kill", (victim,)))
+    return faults
 
 
 def count(faults: Sequence[Fault]) -> int:

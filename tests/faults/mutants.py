@@ -1,0 +1,93 @@
+"""An app of the shop with one safeguard taken out: `python -m tests.faults.mutants <app-id> <what>`.
+
+The product has no such switch; it is patched here, before the app starts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+
+from chassis.sidecar import HttpSidecar
+from cli.project import ROOT
+from gateway.commands import Commands
+from gateway.promises import Promises
+from tests.simulation import mutants
+
+
+def no_etag(app: Any) -> None:
+    """Whoever saves last wins."""
+
+    async def save(
+        self: HttpSidecar, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None
+    ) -> None:
+        if etag is None:
+            await original(self, key, value, None, ttl_seconds=ttl_seconds)
+        else:
+            write = {"key": key, "value": msgspec.Raw(value)}
+            answer = await self._state_call("POST", "/v1.0/state/statestore", msgspec.json.encode([write]))
+            assert answer.status in (200, 201, 204), str(answer)
+
+    original = HttpSidecar.save
+    HttpSidecar.save = save  # type: ignore[method-assign]  # what this module is for
+
+
+def no_log(app: Any) -> None:
+    """What the state leads to is only in memory."""
+    app.Shell = mutants.NoLog
+
+
+def log_not_finished_first(app: Any) -> None:
+    """What an earlier save left undone is dropped by the next one."""
+    app.Shell = mutants.LogNotFinishedFirst
+
+
+def published_once(app: Any) -> None:
+    """The gateway publishes a command, and never again."""
+
+    class Nobody:
+        async def publish(self, topic: str, event: bytes) -> None:
+            """Say that it was done."""
+
+    def init(self: Promises, *arguments: Any) -> None:
+        original(self, *arguments)
+        self._sidecar = Nobody()  # type: ignore[assignment]  # all that promises publish through
+
+    async def publish_again(self: Commands, wanted: Any) -> None:
+        return None
+
+    original = Promises.__init__
+    Promises.__init__ = init  # type: ignore[assignment,method-assign]  # what this module is for
+    Commands._publish_again = publish_again  # type: ignore[method-assign]  # what this module is for
+
+
+MUTANTS: dict[str, Callable[[Any], None]] = {
+    each.__name__.replace("_", "-"): each for each in (no_etag, no_log, log_not_finished_first, published_once)
+}
+
+
+def program(folder: Path, app_id: str, what: str) -> Path:
+    """Write the run file that starts such an app in place of ours, for `Options.replaced`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "tests.faults.mutants", app_id, what]
+    run_file = {"version": 1, "apps": [{"appID": app_id, "appDirPath": str(ROOT), "command": command}]}
+    (folder / "dapr.yaml").write_text(yaml.safe_dump(run_file), encoding="utf-8")
+    return folder
+
+
+def main() -> None:
+    """Patch, and run the app."""
+    app_id, what = sys.argv[1:]
+    app = importlib.import_module("gateway.app" if app_id == "gateway" else f"services.{app_id}.app")
+    MUTANTS[what](app)
+    app.main()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""Each safeguard taken out, under a load and faults that the whole shop stands: the auditor must find it.
+
+`sidecart faults --teeth` runs all of them with three seeds each, and the whole shop beside them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.project import ROOT
+from tests.faults.load import Plan
+from tests.faults.mutants import program
+from tests.faults.run import Trial
+from tests.faults.schedule import SHORT, storm
+
+SEEDS = (1, 2, 3)
+COMPONENTS = ROOT / "components"
+STORM_SECONDS, KILLS = 20.0, 8
+REQUESTS, PER_SECOND, USERS = 1_200, 60.0, 10
+
+
+@dataclass(frozen=True, slots=True)
+class Tooth:
+    """One safeguard, and where its absence hurts."""
+
+    app_id: str | None = None
+    """Whose program is another one; of None the YAML is."""
+    mutant: str = ""
+    broker: str = "redis"
+    store: str = "postgres"
+    killed: tuple[str, ...] = ("billing", "billing-1")
+    frozen: str | None = "postgres"
+    """What stands still while somebody is killed."""
+    folders: tuple[Path, ...] | None = None
+
+
+TEETH: Mapping[str, Tooth] = {
+    "ETag": Tooth("billing", "no-etag"),
+    "log": Tooth("billing", "no-log"),
+    "finishing first": Tooth("billing", "log-not-finished-first"),
+    "resiliency policy": Tooth(
+        killed=("billing", "order", "billing-1"),
+        frozen=None,
+        folders=(COMPONENTS / "brokers" / "redis", COMPONENTS / "stores" / "postgres"),
+    ),
+    "publishing again at the edge": Tooth(
+        "gateway", "published-once", killed=("valkey", "gateway-sidecar"), frozen=None
+    ),
+}
+
+
+def trial(tooth: Tooth, seed: int, folder: Path, *, taken_out: bool) -> Trial:
+    """The trial without the safeguard, or the same one with it."""
+    replaced = {}
+    if taken_out and tooth.app_id is not None:
+        replaced[tooth.app_id] = program(folder / "mutant", tooth.app_id, tooth.mutant)
+    return Trial(
+        tooth.broker,
+        tooth.store,
+        seed,
+        SHORT,
+        Plan(seed, REQUESTS, PER_SECOND, users=USERS, order_share=0.9, deposit_share=0.1),
+        faults=tuple(storm(seed, tooth.killed, tooth.frozen, KILLS, STORM_SECONDS)),
+        resources=tooth.folders if taken_out else None,
+        replaced=replaced,
+    )
