@@ -17,13 +17,18 @@ from pathlib import Path
 
 from cli.errors import LaunchError
 from cli.project import ROOT
-from cli.servers import BROKERS
+from cli.servers import BROKERS, STORES
 
 FAST = ("tests/unit", "tests/contracts", "tests/simulation")
 E2E = "tests/e2e"
+FAULTS = "tests/faults"
 FULL = "tests/full"
 COMPOSE = "tests/compose"
+STORE_OF_BROKER = {"redis": "redis", "rabbitmq": "postgres"}
+"""In `make test`; `make test-full` has the other two pairs, with a service in another language."""
 FOREIGN = "user=examples/user-node"
+SHARED_SHOP = ("-m", "not own_shop")
+"""What a service in another language has to pass: not what starts shops of its own to try gateways and servers."""
 FULL_PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "node", "npm")
 PACKAGES = ("gateway", "services", "chassis", "cli", "tests", "bench")
 
@@ -46,14 +51,19 @@ class Outcome:
 
 
 def test(options: argparse.Namespace) -> int:
-    """Run the fast tests, then the same end-to-end suite on each broker; 0 only if all of it ran and passed."""
+    """Run the fast tests, then the same end-to-end suite and a minute of faults on each broker.
+
+    Returns 0 only if all of it ran and passed.
+    """
     brokers = list(BROKERS) if options.broker == "all" else [options.broker]
+    servers = {broker: {"BROKER": broker, "STORE": STORE_OF_BROKER[broker]} for broker in brokers}
     for broker in brokers:
         _require(broker)
     outcomes = []
     if not options.e2e_only:
         outcomes.append(_pytest("unit, contracts, simulation", [path for path in FAST if (ROOT / path).exists()], {}))
-    outcomes += [_pytest(f"e2e on {broker}", [E2E], {"BROKER": broker}) for broker in brokers]
+    outcomes += [_pytest(f"e2e on {_said(env)}", [E2E], env) for env in servers.values()]
+    outcomes += [_pytest(f"faults on {_said(env)}", [FAULTS], env) for env in servers.values()]
     return _report(outcomes, brokers)
 
 
@@ -62,7 +72,11 @@ def test_full(options: argparse.Namespace) -> int:
     _require_programs()
     for broker in BROKERS:
         _require(broker)
-    foreign = [_pytest(f"e2e with {FOREIGN} on {each}", [E2E], {"BROKER": each, "WITH": FOREIGN}) for each in BROKERS]
+    foreign = []
+    for broker in BROKERS:  # each with the store that `make test` does not give it
+        (store,) = set(STORES) - {STORE_OF_BROKER[broker]}
+        env = {"BROKER": broker, "STORE": store, "WITH": FOREIGN}
+        foreign.append(_pytest(f"e2e with {FOREIGN} on {_said(env)}", [*SHARED_SHOP, E2E], env))
     return _report([*foreign, _pytest("full", ["-s", FULL], {}), _pytest("containers", [COMPOSE], {})], list(BROKERS))
 
 
@@ -70,6 +84,10 @@ def test_compose(options: argparse.Namespace) -> int:
     """Bring the compose file up, unchanged, on each broker; 0 only if all of it ran and passed."""
     _require_programs()
     return _report([_pytest("containers", [COMPOSE], {})], list(BROKERS))
+
+
+def _said(env: Mapping[str, str]) -> str:
+    return f"{env['BROKER']} and {env['STORE']}"
 
 
 def _report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:
@@ -87,9 +105,10 @@ def _report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:
 
 
 def _require(broker: str) -> None:
-    problem = BROKERS[broker].server.unavailable()
-    if problem is not None:
-        raise LaunchError(problem)
+    for server in (BROKERS[broker].server, *STORES.values()):
+        problem = server.unavailable()
+        if problem is not None:
+            raise LaunchError(problem)
 
 
 def _require_programs() -> None:

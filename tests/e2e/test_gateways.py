@@ -24,6 +24,8 @@ GATEWAYS = 3
 AT_ONCE = 90
 PER_SECOND = 20
 
+pytestmark = pytest.mark.own_shop
+
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:

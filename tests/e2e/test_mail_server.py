@@ -26,6 +26,8 @@ AWAY_SECONDS = float(os.environ.get("MAIL_AWAY_SECONDS", "10"))
 ORDERS = 40
 SLOW_SECONDS = "30"
 
+pytestmark = pytest.mark.own_shop
+
 
 @pytest.fixture(scope="module")
 def post_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:

@@ -17,6 +17,8 @@ from cli.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, Shopper
 
+pytestmark = pytest.mark.own_shop
+
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
