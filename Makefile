@@ -7,7 +7,7 @@ PYTHON ?= python3
 SIDECART = $(PYTHON) ./sidecart
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo bench faults faults-teeth test test-full test-compose lint system-deps system-deps-full
+.PHONY: help run demo bench faults faults-teeth soak test test-full test-compose lint system-deps system-deps-full
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ faults: ## kill -9 and SIGSTOP under load for four minutes, then an audit (BROKE
 
 faults-teeth: ## the same with each safeguard taken out in turn: the auditor has to find it
 	@exec $(SIDECART) faults --teeth
+
+soak: ## twenty minutes of orders at a constant rate: memory, streams, records (BROKER=, STORE=)
+	@exec $(SIDECART) soak --broker $(BROKER) --store $(STORE)
 
 lint: ## ruff, mypy --strict, a reason beside each exception
 	@exec $(SIDECART) lint

@@ -86,6 +86,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     faults.add_argument("--tooth", metavar="NAME", help="with --teeth: this one only")
     faults.add_argument("--keep", type=Path, metavar="FOLDER", help="keep ledger and logs in this folder")
+    soak = _add(commands, "soak", _soak, "orders at a constant rate; what memory, streams and records do meanwhile")
+    _add_servers(soak)
+    soak.add_argument("--minutes", type=float, default=20.0, help="for so long (default %(default)s)")
+    soak.add_argument("--per-second", type=float, default=10.0, help="so many orders (default %(default)s)")
     _add(commands, "lint", _lint, "ruff, mypy --strict, and a reason beside each exception (make lint)")
     _add(commands, "status", _status, "show the processes of the running shop")
     logs = _add(commands, "logs", _logs, "show what the processes print")
@@ -213,6 +217,12 @@ def _faults(options: argparse.Namespace) -> int:
     if options.seeds is None and "SEED" in os.environ:
         options.seeds = [int(os.environ["SEED"])]
     return run.run(options)
+
+
+def _soak(options: argparse.Namespace) -> int:
+    from bench import soak
+
+    return soak.run(options)
 
 
 def _lint(options: argparse.Namespace) -> int:

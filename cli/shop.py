@@ -133,6 +133,11 @@ class Shop:
         return {each.env: each for each in (self.broker.server, STORES[self.options.store])}
 
     @property
+    def store_address(self) -> str:
+        """The address of the store."""
+        return self._servers[STORES[self.options.store].env]
+
+    @property
     def _has_proxy(self) -> bool:
         return self.options.gateways > 1
 

@@ -31,6 +31,8 @@ class Server:
     """Start those of its processes that do not run, with the data in a folder; return the address, not ready yet."""
     check: Callable[[str], str | None]
     """Why the server at an address cannot be used, or None."""
+    state_bytes: Callable[[str], int] | None = None
+    """How much the records of all services take, of a server that is a store."""
 
     def start(self, processes: Processes, data: Path, patience: Patience) -> str:
         """Start one on free ports, wait until it serves, return its address."""
@@ -73,6 +75,8 @@ class Broker:
     """Have the broker keep every event of these topics from now on."""
     passed: Callable[[str, Sequence[str]], list[tuple[str, bytes]]]
     """The events that it kept, as topic and body."""
+    lengths: Callable[[str, Path], dict[str, int]]
+    """How many events each of its streams or queues keeps."""
 
 
 _VALKEY = Server(
@@ -84,6 +88,7 @@ _VALKEY = Server(
     valkey.unavailable,
     valkey.launch,
     valkey.check,
+    valkey.state_bytes,
 )
 _RABBITMQ = Server(
     rabbitmq.ENV,
@@ -104,6 +109,7 @@ _POSTGRES = Server(
     postgres.unavailable,
     postgres.launch,
     postgres.check,
+    postgres.state_bytes,
 )
 
 BROKERS = {
@@ -115,6 +121,7 @@ BROKERS = {
         valkey.forget,
         valkey.record,
         valkey.passed,
+        valkey.lengths,
     ),
     "rabbitmq": Broker(
         _RABBITMQ,
@@ -124,6 +131,7 @@ BROKERS = {
         rabbitmq.forget,
         rabbitmq.record,
         rabbitmq.passed,
+        rabbitmq.lengths,
     ),
 }
 """By the name of the folder under components/brokers."""

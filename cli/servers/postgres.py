@@ -79,6 +79,13 @@ def check(address: str) -> str | None:
     return None
 
 
+def state_bytes(address: str) -> int:
+    """How much disk the records take, with their indexes and what is not cleaned up yet."""
+    with psycopg.connect(address, connect_timeout=3) as connection:
+        row = connection.execute("SELECT pg_total_relation_size('state')").fetchone()
+    return int(row[0]) if row else 0
+
+
 def _make(programs: Path, folder: Path) -> None:
     """Make the database; its password is written last, so half of one is never taken for whole."""
     shutil.rmtree(folder / "data", ignore_errors=True)

@@ -126,6 +126,11 @@ def backlog(address: str, data: Path) -> list[Backlog]:
     return [Backlog(*_consumer_and_topic(name), int(ready), int(unacked)) for name, ready, unacked in lines]
 
 
+def lengths(address: str, data: Path) -> dict[str, int]:
+    """How many events each queue holds, out or not."""
+    return {f"{each.consumer} on {each.topic}": each.waiting + each.pending for each in backlog(address, data)}
+
+
 def forget(address: str, gone: Sequence[Subscription]) -> int:
     """Remove the queues of consumers that are gone, with what is in them."""
     with _connection(address) as connection:

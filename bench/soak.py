@@ -1,0 +1,186 @@
+"""A soak: orders at a constant rate for twenty minutes, and what each process, stream and record takes meanwhile.
+
+`sidecart soak`; 1 if an app or a sidecar grew by more than 5 % over the second half, or a request was not answered 201.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import statistics
+import tempfile
+import threading
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from bench.usage import resident_mib
+from cli.catalogue import APPS
+from cli.fleet import sidecar_of
+from cli.project import ROOT
+from cli.run import say, stopped_by_signals
+from cli.servers import STORES
+from cli.shop import Options, Shop
+
+USERS = 200
+DEPOSIT_CENTS = 1_000_000
+ITEM = {"sku": "tea", "quantity": 1, "unit_price_cents": 100}
+SAMPLE_SECONDS = 10.0
+GROWTH_MAX = 0.05
+CALL_SECONDS_MAX = 60.0
+REPORTS = ROOT / ".sidecart" / "soak"
+
+
+@dataclass(slots=True)
+class Point:
+    """What there was at one moment."""
+
+    seconds: float
+    orders: int
+    lengths: dict[str, int]
+    state_bytes: int
+
+
+@dataclass(slots=True)
+class Soak:
+    """What was seen."""
+
+    broker: str
+    store: str
+    per_second: float
+    minutes: float
+    statuses: Counter[int] = field(default_factory=Counter)
+    memory: list[tuple[float, dict[str, float]]] = field(default_factory=list)
+    points: list[Point] = field(default_factory=list)
+
+    @property
+    def growth(self) -> dict[str, float]:
+        """By process: by which share its memory was more in the last quarter of the time than in the third."""
+        end = self.memory[-1][0]
+        third = [mib for seconds, mib in self.memory if 0.5 * end <= seconds < 0.75 * end]
+        fourth = [mib for seconds, mib in self.memory if seconds >= 0.75 * end]
+
+        def median(samples: list[dict[str, float]], name: str) -> float:
+            return statistics.median(each[name] for each in samples)
+
+        return {name: median(fourth, name) / median(third, name) - 1 for name in self.memory[-1][1]}
+
+    def bytes_per_order(self, number: int) -> float:
+        """Of the state, since the first point; of the point with this number."""
+        first, point = self.points[0], self.points[number]
+        return (point.state_bytes - first.state_bytes) / max(1, point.orders - first.orders)
+
+
+async def _orders(url: str, soak: Soak, done: threading.Event) -> None:
+    """Ask at the rate, whether or not what was asked before is answered."""
+    async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=1_000)) as http:
+
+        async def register(number: int) -> str:
+            body = {"email": f"user{number}.{time.time_ns()}@example.com", "name": f"User {number}"}
+            async with http.post("/user/register", json=body) as answer:
+                user_id = str((await answer.json())["user_id"])
+            money = {"user_id": user_id, "amount_cents": DEPOSIT_CENTS}
+            async with http.post("/account/deposit", json=money) as answer:
+                answer.raise_for_status()
+            return user_id
+
+        users = [await register(number) for number in range(USERS)]
+
+        async def order(user_id: str) -> None:
+            try:
+                async with (
+                    asyncio.timeout(CALL_SECONDS_MAX),
+                    http.post(
+                        "/order/create", json={"user_id": user_id, "items": [ITEM]}, headers={"prefer": "wait=30"}
+                    ) as answer,
+                ):
+                    soak.statuses[answer.status] += 1
+            except (aiohttp.ClientError, TimeoutError):
+                soak.statuses[0] += 1
+
+        async with asyncio.TaskGroup() as tasks:
+            started, number = time.monotonic(), 0
+            while not done.is_set():
+                await asyncio.sleep(max(0.0, started + number / soak.per_second - time.monotonic()))
+                tasks.create_task(order(users[number % USERS]))
+                number += 1
+
+
+def _point(shop: Shop, soak: Soak, seconds: float) -> Point:
+    count = STORES[shop.options.store].state_bytes
+    assert count is not None, "every store counts its records"
+    lengths = shop.broker.lengths(shop.broker_address, shop.data)
+    return Point(seconds, soak.statuses.total(), lengths, count(shop.store_address))
+
+
+def soak_shop(shop: Shop, soak: Soak) -> None:
+    """Load it and look at it, for as long as is wanted."""
+    done = threading.Event()
+    load = threading.Thread(target=lambda: asyncio.run(_orders(shop.url, soak, done)), daemon=True)
+    load.start()
+    try:
+        shop.patience.until(lambda: soak.statuses.total() > 0, 120, lambda: "the first order was never answered")
+        started = time.monotonic()
+        wanted = [0.0, 0.5, 1.0]
+        while wanted:
+            seconds = time.monotonic() - started
+            if seconds >= wanted[0] * soak.minutes * 60:
+                wanted.pop(0)
+                soak.points.append(_point(shop, soak, seconds))
+                point = soak.points[-1]
+                events, kib = sum(point.lengths.values()), point.state_bytes / 1024
+                say(f"  {seconds / 60:.0f} min: {point.orders} orders, {events} events kept, {kib:.0f} KiB of state")
+            soak.memory.append((seconds, resident_mib(shop.processes)))
+            shop.patience.pause(min(SAMPLE_SECONDS, soak.minutes * 6))
+    finally:
+        done.set()
+        load.join(CALL_SECONDS_MAX)
+
+
+def table(soak: Soak) -> str:
+    """What each process takes at the start, in the middle and at the end, in Markdown; streams and records below."""
+    third = max(1, len(soak.memory) // 10)
+    parts = (soak.memory[:third], soak.memory[len(soak.memory) // 2 :][:third], soak.memory[-third:])
+    lines = [
+        f"{soak.broker} and {soak.store}, {soak.per_second:g} orders a second for {soak.minutes:g} minutes: "
+        f"{dict(soak.statuses)}",
+        "",
+        "| process | MiB at the start | in the middle | at the end | growth over the second half |",
+        "|---|---|---|---|---|",
+    ]
+    for name, growth in soak.growth.items():
+        cells = [f"{statistics.median(mib[name] for _, mib in part):.0f}" for part in parts]
+        lines.append(f"| {name} | {' | '.join(cells)} | {100 * growth:+.1f} % |")
+    lines += ["", "| | at the start | in the middle | at the end |", "|---|---|---|---|"]
+    lines.append(f"| orders answered | {' | '.join(str(point.orders) for point in soak.points)} |")
+    per_order = [f"{soak.bytes_per_order(number):.0f}" for number in (1, 2)]
+    lines.append(f"| bytes of state for each order since the start | | {' | '.join(per_order)} |")
+    for name in sorted({name for point in soak.points for name in point.lengths}):
+        numbers = [point.lengths.get(name, 0) for point in soak.points]
+        if any(numbers):
+            lines.append(f"| events kept: {name} | {' | '.join(map(str, numbers))} |")
+    return "\n".join(lines)
+
+
+def run(options: argparse.Namespace) -> int:
+    """`sidecart soak`: 0 if memory is flat and every order was answered 201."""
+    patience = stopped_by_signals()
+    soak = Soak(options.broker, options.store, options.per_second, options.minutes)
+    with (
+        tempfile.TemporaryDirectory(prefix="sidecart-soak-") as folder,
+        Shop(Options(options.broker, options.store, folder=Path(folder)), say, patience) as shop,
+    ):
+        soak_shop(shop, soak)
+    REPORTS.mkdir(parents=True, exist_ok=True)
+    path = REPORTS / f"{options.broker}-{options.store}.json"
+    path.write_text(json.dumps({"memory": soak.memory, "statuses": dict(soak.statuses)}), encoding="utf-8")
+    say(f"\n{table(soak)}\n\nevery sample is in {path.relative_to(ROOT)}")
+    ours = {name for app_id in APPS for name in (app_id, sidecar_of(app_id))}
+    grown = {name: growth for name, growth in soak.growth.items() if name in ours and growth > GROWTH_MAX}
+    if grown:
+        say(f"grew by more than {100 * GROWTH_MAX:.0f} % over the second half: {', '.join(grown)}")
+    return 1 if grown or set(soak.statuses) != {201} else 0
