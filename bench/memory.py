@@ -15,7 +15,7 @@ import aiohttp
 from bench.usage import resident_mib
 from cli.catalogue import APPS
 from cli.run import say
-from cli.servers import BROKERS
+from cli.servers.known import BROKERS
 from cli.shop import Options, Shop
 
 MIB_MAX = 96

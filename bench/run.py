@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.measure import Plan, measure
 from bench.report import report
 from cli.run import say
-from cli.servers import BROKERS
+from cli.servers.known import BROKERS
 
 
 def run(options: argparse.Namespace) -> int:

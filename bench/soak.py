@@ -23,7 +23,7 @@ from cli.catalogue import APPS
 from cli.fleet import sidecar_of
 from cli.project import ROOT
 from cli.run import say, stopped_by_signals
-from cli.servers import STORES
+from cli.servers.known import STORES
 from cli.shop import Options, Shop
 
 USERS = 200

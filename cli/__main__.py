@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cli.catalogue import SERVICES
 from cli.errors import Interrupted, LaunchError
-from cli.servers import BROKERS, STORES
+from cli.servers.known import BROKERS, STORES
 
 Command = Callable[[argparse.Namespace], int]
 

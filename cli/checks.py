@@ -17,7 +17,7 @@ from pathlib import Path
 
 from cli.errors import LaunchError
 from cli.project import ROOT
-from cli.servers import BROKERS, STORES
+from cli.servers.known import BROKERS, STORES
 
 FAST = ("tests/unit", "tests/contracts", "tests/simulation")
 E2E = "tests/e2e"

@@ -9,7 +9,7 @@ from cli import runfile
 from cli.errors import Interrupted, LaunchError
 from cli.patience import Patience
 from cli.project import HOME
-from cli.servers import ENVIRONMENT
+from cli.servers.known import ENVIRONMENT
 from cli.shop import Options, Shop
 from cli.supervisor import Supervisor
 

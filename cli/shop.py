@@ -22,7 +22,7 @@ from cli.patience import Patience
 from cli.ports import free_port, is_free, is_listening
 from cli.processes import Processes
 from cli.project import ROOT, App, read_apps, replaced, resource_folders
-from cli.servers import BROKERS, STORES, Broker, Server
+from cli.servers.known import BROKERS, STORES, Broker, Server
 from cli.sidecar import Sidecar
 
 MAIL_CATCHER = "mail"

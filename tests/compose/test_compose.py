@@ -13,9 +13,9 @@ import pytest
 from cli.catalogue import APPS
 from cli.daprd import cache_folder
 from cli.demo import Demo, DemoFailed
-from cli.servers import BROKERS
+from cli.servers.known import BROKERS
 from tests.compose import images
-from tests.compose.engine import Engine
+from tests.compose.engine import Engine, EngineError
 from tests.compose.stack import FILE, FOLDER, SECONDS_MAX, Stack, services
 
 SECRETS = FOLDER / "secrets"
@@ -60,7 +60,7 @@ def test_the_file_as_it_stands_carries_both_flows(engine: Engine, broker: str) -
         stack.wait_ready()
         play(stack)
 
-        checked = [name for name, service in stack.services.items() if "healthcheck" in service]
+        checked = [name for name, service in stack.services.items() if "test" in service.get("healthcheck", {})]
         assert {*APPS, "mail", "redis", *({"rabbitmq"} & {broker})} == set(checked)
         for name in checked:
             stack.until(lambda name=name: stack.is_healthy(name), f"{name} to be healthy")  # type: ignore[misc]  # bound now
@@ -92,6 +92,32 @@ def test_what_dies_comes_back_and_the_shop_goes_on(engine: Engine) -> None:
         stack.until(lambda: not stack.is_healthy("user"), "the User Service to say that it is ill")
         stack.start("redis")
         stack.until(lambda: stack.is_healthy("user"), "the User Service to be well")
+
+
+def test_a_broker_that_comes_back_is_read_as_before(engine: Engine) -> None:
+    """RabbitMQ is killed: who then has a consumer too few or too many is found by the keeper, and starts again."""
+    with Stack(engine, "rabbitmq") as stack:
+        stack.wait_ready()
+        play(stack)
+        before = consumers(stack)
+        pid = stack.inspect("rabbitmq")["State"]["Pid"]
+        stack.crash("rabbitmq")
+        stack.until(lambda: stack.inspect("rabbitmq")["State"]["Pid"] not in (0, pid), "the broker to come back")
+        stack.until(lambda: consumers(stack) == before, "every queue to have its one consumer")
+        print(engine.podman("logs", stack.container("keeper")))
+        play(stack)
+
+    assert {1} == set(before.values())
+
+
+def consumers(stack: Stack) -> dict[str, int]:
+    """By queue how many read it, as the broker says; empty while it does not."""
+    words = ["rabbitmqctl", "-q", "--no-table-headers", "list_queues", "name", "consumers"]
+    try:
+        said = stack.engine.podman("exec", stack.container("rabbitmq"), *words)
+    except EngineError:
+        return {}
+    return {name: int(number) for name, number in (line.split() for line in said.splitlines() if line.strip())}
 
 
 def play(stack: Stack) -> None:

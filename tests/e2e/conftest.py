@@ -12,7 +12,7 @@ import pytest
 
 from cli.project import ROOT
 from cli.run import given_servers
-from cli.servers import BROKERS, STORES
+from cli.servers.known import BROKERS, STORES
 from cli.shop import Options, Shop
 from cli.tap import Tap
 from tests.e2e.shopper import Shopper

@@ -18,7 +18,7 @@ from cli.patience import Patience
 from cli.ports import free_port, is_listening
 from cli.processes import Processes
 from cli.project import ROOT
-from cli.servers import BROKERS, STORES
+from cli.servers.known import BROKERS, STORES
 from cli.shop import get
 from tests.full.multi_app_run import apps, sourced
 

@@ -16,7 +16,8 @@ from chassis.serve import STOP_SECONDS_MAX
 from cli import daprd, sidecar
 from cli.catalogue import APPS
 from cli.project import ROOT, read_apps, resource_folders
-from cli.servers import BROKERS, rabbitmq
+from cli.servers import rabbitmq
+from cli.servers.known import BROKERS
 from cli.sidecar import Sidecar
 from services.notification.mail_server import MailServer
 
@@ -91,8 +92,8 @@ def environment(name: str, folder: Path) -> dict[str, str]:
 
 
 def test_the_shop_is_whole() -> None:
-    """Every app, a sidecar for each, the servers, the mail catcher, and nothing else."""
-    assert {*APPS, *SIDECARS.values(), *SERVERS, "mail"} == set(SERVICES)
+    """Every app, a sidecar for each, the servers, the mail catcher, the keeper, and nothing else."""
+    assert {*APPS, *SIDECARS.values(), *SERVERS, "mail", "keeper"} == set(SERVICES)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -222,11 +223,13 @@ def test_health_is_asked_where_there_is_something_to_ask_with(name: str) -> None
     """Never in a sidecar, whose image holds one program; everywhere else, without a shell."""
     if name in SIDECARS.values():
         assert "healthcheck" not in SERVICES[name]
+    elif name == "keeper":  # it serves nothing
+        assert {"disable": True} == SERVICES[name]["healthcheck"]
     else:
         assert "CMD" == SERVICES[name]["healthcheck"]["test"][0]
 
 
-@pytest.mark.parametrize("name", [*APPS, *SIDECARS.values(), "mail"])
+@pytest.mark.parametrize("name", [*APPS, *SIDECARS.values(), "mail", "keeper"])
 def test_what_strangers_reach_can_do_little(name: str) -> None:
     """Nothing to write on, no capabilities, no way to more rights."""
     service = SERVICES[name]
@@ -331,5 +334,5 @@ def test_the_image_has_what_is_tested_and_no_tools() -> None:
 
     assert small
     assert small == {name: large.get(name) for name in small}
-    assert names(project["dependencies"] + extras["mailcatcher"]) <= set(small)
-    assert set() == set(small) & (names(extras["dev"]) | names(extras["launcher"]) - names(extras["mailcatcher"]))
+    assert names(project["dependencies"] + extras["containers"]) <= set(small)
+    assert set() == set(small) & (names(extras["dev"]) | names(extras["launcher"]) - names(extras["containers"]))

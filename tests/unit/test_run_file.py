@@ -11,7 +11,7 @@ import yaml
 from cli import sidecar
 from cli.catalogue import APPS
 from cli.project import ROOT, read_apps, resource_folders
-from cli.servers import BROKERS
+from cli.servers.known import BROKERS
 from cli.sidecar import Sidecar
 from tests.full.multi_app_run import apps, problems
 

@@ -11,7 +11,7 @@ from cli.catalogue import APPS
 from cli.errors import LaunchError
 from cli.fleet import app_of, pod_name_of
 from cli.project import ROOT, read_apps, resource_folders
-from cli.servers import BROKERS, STORES
+from cli.servers.known import BROKERS, STORES
 from cli.shop import apps_with
 
 COMPONENTS = ROOT / "components"
