@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     faults.add_argument(
         "--teeth", action="store_true", help="with each safeguard taken out, and three seeds: found by the auditor?"
     )
+    faults.add_argument("--show", action="store_true", help="run nothing: the tables of the runs that were written")
     faults.add_argument("--tooth", metavar="NAME", help="with --teeth: this one only")
     faults.add_argument("--keep", type=Path, metavar="FOLDER", help="keep ledger and logs in this folder")
     soak = _add(commands, "soak", _soak, "orders at a constant rate; what memory, streams and records do meanwhile")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 import time
 import uuid
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -55,6 +55,9 @@ class Audit:
     duplicate_mails: int = 0
     dead_letters: int = 0
     rest_seconds: float = 0.0
+    lost_keys: list[str] = field(default_factory=list)
+    """Idempotency-Keys of the requests that are not final."""
+    second_mails_at: list[float] = field(default_factory=list)
 
     def find(self, what: str, some: Sequence[Any] = ()) -> None:
         """Write down what is wrong, with the first few of those concerned."""
@@ -172,6 +175,7 @@ class Auditor:
             if each.accepted and not _is_final(each, answer)
         ]
         audit.lost += len(lost)
+        audit.lost_keys = [each.key for each, answer in found if each.accepted and not _is_final(each, answer)]
         if lost:
             audit.find("accepted requests are not final", lost)
         wrong = [
@@ -238,6 +242,7 @@ class Auditor:
         unexplained = []
         for name, at in times.items():
             audit.duplicate_mails += len(at) - 1
+            audit.second_mails_at += sorted(at)[1:]
             unexplained += [f"{name} at {when:.1f}" for when in sorted(at)[1:] if not self._explained(when)]
         if unexplained:
             audit.find("second mails without a fault that explains them", unexplained)
@@ -283,21 +288,42 @@ def _get(http: httpx.Client, path: str) -> Answer:
     return Answer(0, {})
 
 
-def recovery_seconds(ledger: Ledger, faults: Sequence[Done]) -> Mapping[str, list[float]]:
-    """By target: from the end of each fault until a request that was first sent after it was answered 201."""
+@dataclass(slots=True)
+class Effect:
+    """What one kind of fault did, all together."""
+
+    times: int = 0
+    orders: int = 0
+    """That were asked for and not answered when it happened."""
+    recovery_seconds: list[float] = field(default_factory=list)
+    """From the end of each until a request that was first sent after it was answered 201."""
+    second_mails: int = 0
+    lost: int = 0
+
+
+def effects(ledger: Ledger, faults: Sequence[Done], audit: Audit) -> dict[str, Effect]:
+    """By kind of fault and target."""
     answered = sorted(
         (each.asked_at, each.answered_at)
         for each in ledger.wanted.values()
         if each.status == 201 and each.answered_at is not None
     )
-    found: dict[str, list[float]] = defaultdict(list)
+    found: dict[str, Effect] = defaultdict(Effect)
     for fault in faults:
+        effect = found[f"{fault.kind} {fault.target}"]
+        effect.times += 1
+        held = [
+            each
+            for each in ledger.wanted.values()
+            if each.asked_at <= fault.ended and (each.answered_at is None or each.answered_at >= fault.began)
+        ]
+        effect.orders += sum(each.route == "/order/create" for each in held)
+        effect.lost += sum(each.key in audit.lost_keys for each in held)
         later = [ended for began, ended in answered if began >= fault.ended]
         if later:
-            found[f"{fault.kind} {fault.target}"].append(min(later) - fault.ended)
-    return found
-
-
-def counts(faults: Sequence[Done]) -> Counter[str]:
-    """How often each fault happened."""
-    return Counter(f"{fault.kind} {fault.target}" for fault in faults)
+            effect.recovery_seconds.append(min(later) - fault.ended)
+        if fault.target.startswith(EXPLAINS_A_SECOND_MAIL):
+            effect.second_mails += sum(
+                fault.began <= at <= fault.ended + EXPLAINED_SECONDS for at in audit.second_mails_at
+            )
+    return dict(found)

@@ -8,18 +8,20 @@ import platform
 import statistics
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from cli.errors import LaunchError
 from cli.fleet import sidecar_of
 from cli.patience import Patience
 from cli.project import ROOT
 from cli.run import say, stopped_by_signals
 from cli.shop import MAIL_CATCHER, Options, Shop
 from cli.supervisor import Supervisor
-from tests.faults.auditor import ENDS, OUTCOMES, Audit, Auditor, counts, recovery_seconds
+from tests.faults.auditor import ENDS, OUTCOMES, Audit, Auditor, Effect, effects
 from tests.faults.injector import Injector
 from tests.faults.ledger import Ledger
 from tests.faults.load import Load, Plan
@@ -57,8 +59,7 @@ class Report:
     seed: int
     seconds: float
     faults: int
-    by_fault: dict[str, int]
-    recovery: dict[str, list[float]]
+    effects: dict[str, Effect]
     broken_calls: dict[str, int]
     restarts: int
     audit: Audit
@@ -67,9 +68,18 @@ class Report:
     def write(self, folder: Path) -> Path:
         """As JSON, under a name of its own."""
         folder.mkdir(parents=True, exist_ok=True)
-        path = folder / f"{self.broker}-{self.store}-{self.seed}.json"
+        form = "" if self.audit.valid >= FULL_REQUESTS else "-short"
+        path = folder / f"{self.broker}-{self.store}-{self.seed}{form}.json"
         path.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
         return path
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """As it was written."""
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields["audit"] = Audit(**fields["audit"])
+        fields["effects"] = {name: Effect(**each) for name, each in fields["effects"].items()}
+        return cls(**fields)
 
 
 def everybody(shop: Shop) -> tuple[str, ...]:
@@ -128,8 +138,7 @@ def run_trial(trial: Trial, folder: Path, report: Callable[[str], None], patienc
             seed=trial.seed,
             seconds=time.monotonic() - started,
             faults=len(injector.done),
-            by_fault=dict(counts(injector.done)),
-            recovery={name: list(each) for name, each in recovery_seconds(ledger, injector.done).items()},
+            effects=effects(ledger, injector.done, audit),
             broken_calls=ledger.broken,
             restarts=supervisor.restarts,
             audit=audit,
@@ -155,7 +164,7 @@ def table(reports: Sequence[Report]) -> str:
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for each in reports:
         audit = each.audit
-        times = sorted(seconds for one in each.recovery.values() for seconds in one) or [0.0]
+        times = sorted(seconds for one in each.effects.values() for seconds in one.recovery_seconds) or [0.0]
         cells: tuple[Any, ...] = (
             f"{each.broker}, {each.store}, {each.seed}",
             each.faults,
@@ -172,6 +181,40 @@ def table(reports: Sequence[Report]) -> str:
         )
         lines.append(f"| {' | '.join(map(str, cells))} |")
     return "\n".join(lines)
+
+
+def fault_table(reports: Sequence[Report]) -> str:
+    """One line for each kind of fault on each broker and store, all seeds together, in Markdown."""
+    lines = [
+        "| fault | broker, store | times | orders held then | recovery p50 / max (s) | second mails | lost |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    merged: dict[tuple[str, str], list[Effect]] = defaultdict(list)
+    for report in reports:
+        for name, effect in report.effects.items():
+            merged[name, f"{report.broker}, {report.store}"].append(effect)
+    for (name, where), found in sorted(merged.items()):
+        times = sorted(seconds for effect in found for seconds in effect.recovery_seconds) or [0.0]
+        cells = (
+            name,
+            where,
+            sum(effect.times for effect in found),
+            sum(effect.orders for effect in found),
+            f"{statistics.median(times):.1f} / {times[-1]:.1f}",
+            sum(effect.second_mails for effect in found),
+            sum(effect.lost for effect in found),
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def show(folder: Path = REPORTS) -> int:
+    """`sidecart faults --show`: the tables of all runs that were written."""
+    reports = [Report.read(path) for path in sorted(folder.glob("*.json"))]
+    if not reports:
+        raise LaunchError(f"no run has been written to {folder} yet: make faults")
+    say(f"{table(reports)}\n\n{fault_table(reports)}")
+    return 0
 
 
 def trial_of(broker: str, store: str, seed: int, short: bool) -> Trial:
@@ -207,6 +250,8 @@ def run_teeth(options: argparse.Namespace) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """`sidecart faults`: 0 if the auditor found nothing."""
+    if options.show:
+        return show()
     if options.teeth:
         return run_teeth(options)
     patience = stopped_by_signals()
@@ -223,5 +268,5 @@ def run(options: argparse.Namespace) -> int:
             say(f"  FOUND {finding}")
         say(f"  written to {path.relative_to(ROOT)}")
         reports.append(report)
-    say(f"\n{table(reports)}")
+    say(f"\n{table(reports)}\n\n{fault_table(reports)}")
     return 1 if any(report.audit.findings for report in reports) else 0
