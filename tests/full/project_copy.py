@@ -1,0 +1,68 @@
+"""A copy of the project in which the README's commands are run as they stand there: they use its own folder."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.patience import Patience
+from cli.ports import free_port
+from cli.project import ROOT
+from cli.shop import get
+
+READY_SECONDS = 180
+STOP_SECONDS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A shop that `./sidecart run` keeps."""
+
+    folder: Path
+    port: int
+    launcher: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def url(self) -> str:
+        """Where the shop is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command beside it, in the same folder."""
+        return subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False)
+
+
+def in_the_readme(command: str) -> str:
+    """The command, which has to stand in the README as a line of its own."""
+    assert f"\n{command}\n" in (ROOT / "README.md").read_text("utf-8"), f"README.md does not say {command}"
+    return command
+
+
+@contextmanager
+def running(folder: Path, command: str) -> Iterator[Running]:
+    """Run a command that starts a shop, on a free port, until it is ready; then Ctrl-C, which it must obey."""
+    copy, port, log = folder / "shop", free_port(), folder / "run.log"
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "secrets"))
+    (copy / ".venv").symlink_to(sys.prefix)
+    words = [*command.split(), "--port", str(port)]
+    with log.open("wb") as output, subprocess.Popen(words, cwd=copy, stdout=output, stderr=output) as launcher:
+        try:
+            Patience().until(
+                lambda: launcher.poll() is not None or "Ctrl-C stops everything" in log.read_text(),
+                READY_SECONDS,
+                log.read_text,
+                0.2,
+            )
+            assert (200, None) == (get(port, "/readyz")[0], launcher.poll()), log.read_text()
+            yield Running(copy, port, launcher, log)
+        finally:
+            launcher.send_signal(signal.SIGINT)
+            launcher.wait(STOP_SECONDS)
+    assert 0 == launcher.returncode, log.read_text()

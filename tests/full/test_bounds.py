@@ -1,0 +1,59 @@
+"""Streams have an end: a folder of YAML that keeps a thousand events keeps a thousand, and the shop works on."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import httpx
+
+from cli.project import ROOT
+from cli.shop import Options, Shop
+
+KEPT = 1_000
+ORDERS = 2_500
+AT_ONCE = 32
+NODE_EVENTS = 100  # a stream is trimmed by whole nodes of so many
+PRUNED = ("OrderCreateRequested", "OrderCreated", "OrderPaymentRequested", "OrderPaymentFailed", "OrderNotPaid")
+
+
+def components(folder: Path) -> tuple[Path, ...]:
+    """Ours, with one number changed."""
+    shutil.copytree(ROOT / "components", folder)
+    pubsub = folder / "brokers" / "redis" / "pubsub.yaml"
+    text = pubsub.read_text("utf-8")
+    assert 1 == text.count('value: "1000000"')
+    pubsub.write_text(text.replace('value: "1000000"', f'value: "{KEPT}"'), encoding="utf-8")
+    return folder, folder / "brokers" / "redis", folder / "stores" / "redis"
+
+
+async def place(shop: Shop) -> Counter[int]:
+    """Place the orders, a few at a time."""
+    statuses: Counter[int] = Counter()
+    async with httpx.AsyncClient(base_url=shop.url, timeout=60, trust_env=False) as http:
+        user = await http.post("/user/register", json={"email": "ann@example.com", "name": "Ann"})
+        items = [{"sku": "tea", "quantity": 1, "unit_price_cents": 100}]
+        body = {"user_id": user.json()["user_id"], "items": items}
+        numbers = iter(range(ORDERS))
+
+        async def caller() -> None:
+            for _ in numbers:
+                answer = await http.post("/order/create", json=body, headers={"prefer": "wait=30"})
+                statuses[answer.status_code] += 1
+
+        await asyncio.gather(*(caller() for _ in range(AT_ONCE)))
+    return statuses
+
+
+def test_a_stream_keeps_so_many_events_and_no_more(tmp_path: Path) -> None:
+    """Every order is answered, and every topic that had more events was trimmed."""
+    options = Options("redis", folder=tmp_path / "shop", resources=components(tmp_path / "components"))
+    with Shop(options, print) as shop:
+        statuses = asyncio.run(place(shop))
+        lengths = shop.broker.lengths(shop.broker_address, shop.data)
+
+    assert {201: ORDERS} == statuses
+    for topic in PRUNED:
+        assert KEPT <= lengths[topic] <= KEPT + NODE_EVENTS

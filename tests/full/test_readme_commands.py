@@ -1,0 +1,52 @@
+"""What the README says of several gateways, supervision and dead letters, run as it stands there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import httpx
+import psutil
+
+from cli.patience import Patience
+from tests.full.project_copy import Running, in_the_readme, running
+
+SECONDS = 60
+
+
+def pids(shop: Running) -> dict[str, int]:
+    """What `./sidecart status` says, by name; empty unless all of it is up and ready."""
+    said = shop.run("./sidecart", "status")
+    rows = re.findall(r"^(\S+) +(\d+) +\d* +(?:up|ready)$", said.stdout, re.MULTILINE)
+    return {name: int(pid) for name, pid in rows} if said.returncode == 0 else {}
+
+
+def test_several_gateways_are_one_shop_that_heals_itself(tmp_path: Path) -> None:
+    """Three gateways and two of a service behind one address; one that is killed is back, and `status` knows it."""
+    with running(tmp_path, in_the_readme("./sidecart run --gateways 3 --replicas order=2")) as shop:
+        before = pids(shop)
+        body = {"email": "ann@example.com", "name": "Ann"}
+        first = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False)
+        psutil.Process(before["gateway-1"]).kill()
+        Patience().until(
+            lambda: pids(shop).get("gateway-1", before["gateway-1"]) != before["gateway-1"],
+            SECONDS,
+            shop.log.read_text,
+            0.5,
+        )
+        letters = [
+            shop.run(*in_the_readme(command).replace('"no such user"', "nothing").split())
+            for command in (
+                "./sidecart dead-letters list",
+                "./sidecart dead-letters replay --topic EmailRequested --dry-run",
+                "./sidecart dead-letters replay --topic EmailRequested",
+                './sidecart dead-letters discard --reason "no such user"',
+            )
+        ]
+        said = shop.log.read_text()
+
+    assert {"proxy", "gateway", "gateway-1", "gateway-2", "order", "order-1", "order-1-sidecar"} <= set(before)
+    assert 201 == first.status_code
+    assert "gateway-1 ended with code -9: it is started again now" in said
+    assert [0, 0, 0, 0] == [each.returncode for each in letters], letters
+    assert ["0 dead letters\n"] * 4 == [each.stdout.partition(":")[0].rstrip("\n") + "\n" for each in letters]
