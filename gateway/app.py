@@ -54,7 +54,7 @@ def gateway(config: settings.Settings, pod_name: str, closing: Closing | None = 
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
         async with connect(config.dapr_http_port, config.dapr_api_token, config.dapr_host) as sidecar:
             held, promises, known_users = Held(), Promises(sidecar, pod_name, now), KnownUsers(sidecar)
-            app.state.posts = Posts(Commands(sidecar, held, promises), known_users)
+            app.state.posts = Posts(Commands(sidecar, held, promises), known_users, promises)
             app.state.gets = Gets(sidecar, promises)
             app.state.readiness = readiness = Readiness(sidecar, probe, promises, stop)
             replies = Replies(held, promises, known_users)

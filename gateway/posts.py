@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import dataclass
 
 import msgspec
 from fastapi import Request, Response
 
+from chassis.errors import WorldFault
 from gateway import bodies
 from gateway.command import Command, command
 from gateway.commands import Commands
@@ -15,8 +17,10 @@ from gateway.ids import made_key, resource_id
 from gateway.known_users import KnownUsers
 from gateway.preferences import preference
 from gateway.problems import Problem, not_found
-from gateway.promises import NotPromised
+from gateway.promises import NotPromised, Promises
 from gateway.replies import meaning
+
+log = logging.getLogger(__name__)
 
 KEY = re.compile(r"^[\x21-\x7e]{1,255}$", re.ASCII)
 RETRY_AFTER_SECONDS = "1"
@@ -28,6 +32,7 @@ class Posts:
 
     commands: Commands
     known_users: KnownUsers
+    promises: Promises
 
     async def register(self, request: Request) -> Response:
         """Register a user: 201 when it is a fact, 202 when it is promised, 409 when the address is taken."""
@@ -59,8 +64,17 @@ class Posts:
         return await self._carry(request, key, made, {"order_id": order_id, "user_id": body.user_id})
 
     async def _must_exist(self, user_id: str) -> None:
-        if not await self.known_users.may_exist(user_id):
+        if not await self.known_users.may_exist(user_id) and not await self._is_promised(user_id):
             raise not_found(f"user {user_id}")
+
+    async def _is_promised(self, user_id: str) -> bool:
+        """Whether a 202 said that there will be such a user: whoever got it may go on, for events come in any order."""
+        try:
+            promise = await self.promises.look(f"/user/{user_id}")
+        except WorldFault as fault:
+            log.warning("whether user %s is promised is not known: %s", user_id, fault)
+            return True  # as when the User Service does not answer
+        return promise is not None and bool(promise.pending or promise.is_kept)
 
     async def _carry(self, request: Request, key: str, made: Command, ids: dict[str, str]) -> Response:
         wanted = preference(request.headers.getlist("prefer"))

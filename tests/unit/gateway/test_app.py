@@ -40,7 +40,7 @@ class Gateway:
         inner: Any = self.app._app  # type: ignore[attr-defined]  # the guard's inner app, whose state the test fills
         held, promises, users = Held(), Promises(self.sidecar, "gateway-0", now), KnownUsers(self.sidecar)
         users.add(USER)
-        inner.state.posts = Posts(Commands(self.sidecar, held, promises), users)
+        inner.state.posts = Posts(Commands(self.sidecar, held, promises), users, promises)
         inner.state.gets = Gets(self.sidecar, promises)
         self.closing = Closing()
         inner.state.readiness = Readiness(self.sidecar, Probe("replies", "gateway-0"), promises, self.closing)
@@ -353,6 +353,44 @@ def test_an_unknown_user_is_404_and_no_event() -> None:
 
         assert (404, []) == (answer.status_code, gateway.sidecar.published)
         assert [f"user/user/{stranger}"] == gateway.sidecar.invoked
+
+    run(scenario)
+
+
+def test_a_user_that_is_promised_may_order_before_he_is_there() -> None:
+    """Whoever got the 202 goes on at once, and the User Service does not know him yet; events come in any order."""
+
+    async def scenario(gateway: Gateway) -> None:
+        body = {"email": "a@example.com", "name": "A"}
+        promised = await gateway.http.post("/user/register", json=body, headers={"prefer": "wait=0"})
+        user_id = promised.json()["user_id"]
+        order = {"json": ORDER | {"user_id": user_id}, "headers": {"prefer": "wait=0"}}
+
+        early = await gateway.http.post("/order/create", **order)  # type: ignore[arg-type]  # both as it takes them
+        gateway.sidecar.store_is_down = True
+        money = {"user_id": user_id, "amount_cents": 1}
+        blind = await gateway.http.post("/account/deposit", json=money, headers={"prefer": "wait=0"})
+        gateway.sidecar.store_is_down = False
+
+        assert (202, 503) == (early.status_code, blind.status_code)
+        topics = ["UserCreateRequested", "OrderCreateRequested", "AccountDepositRequested"]
+        assert topics == [topic for topic, _ in gateway.sidecar.published][:3]
+
+    run(scenario)
+
+
+def test_a_user_whose_promise_was_refused_is_404() -> None:
+    """There is none, and there will be none."""
+
+    async def scenario(gateway: Gateway) -> None:
+        body = {"email": "a@example.com", "name": "A"}
+        promised = await gateway.http.post("/user/register", json=body, headers={"prefer": "wait=0"})
+        await gateway.reply("UserCreateRejected", {"user_id": USER, "reason": "email_taken"})
+        while (await gateway.http.get(promised.headers["location"])).status_code == 202:
+            pass  # the refusal is being written down
+        wanted = ORDER | {"user_id": promised.json()["user_id"]}
+
+        assert 404 == (await gateway.http.post("/order/create", json=wanted)).status_code
 
     run(scenario)
 
