@@ -12,6 +12,8 @@ import time
 import tokenize
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +63,10 @@ def test(options: argparse.Namespace) -> int:
         _require(broker)
     outcomes = []
     if not options.e2e_only:
-        outcomes.append(_pytest("unit, contracts, simulation", [path for path in FAST if (ROOT / path).exists()], {}))
-    outcomes += [_pytest(f"e2e on {_said(env)}", [E2E], env) for env in servers.values()]
-    outcomes += [_pytest(f"faults on {_said(env)}", [FAULTS], env) for env in servers.values()]
+        fast = [path for path in FAST if (ROOT / path).exists()]
+        outcomes.append(_pytest(Suite("unit, contracts, simulation", fast, {})))
+    outcomes += [_pytest(Suite(f"e2e on {_said(env)}", [E2E], env)) for env in servers.values()]
+    outcomes += _at_once([Suite(f"faults on {_said(env)}", [FAULTS], env) for env in servers.values()])
     return _report(outcomes, brokers)
 
 
@@ -76,14 +79,15 @@ def test_full(options: argparse.Namespace) -> int:
     for broker in BROKERS:  # each with the store that `make test` does not give it
         (store,) = set(STORES) - {STORE_OF_BROKER[broker]}
         env = {"BROKER": broker, "STORE": store, "WITH": FOREIGN}
-        foreign.append(_pytest(f"e2e with {FOREIGN} on {_said(env)}", [*SHARED_SHOP, E2E], env))
-    return _report([*foreign, _pytest("full", ["-s", FULL], {}), _pytest("containers", [COMPOSE], {})], list(BROKERS))
+        foreign.append(Suite(f"e2e with {FOREIGN} on {_said(env)}", [*SHARED_SHOP, E2E], env))
+    outcomes = [*_at_once(foreign), _pytest(Suite("full", ["-s", FULL], {})), _pytest(CONTAINERS)]
+    return _report(outcomes, list(BROKERS))
 
 
 def test_compose(options: argparse.Namespace) -> int:
     """Bring the compose file up, unchanged, on each broker; 0 only if all of it ran and passed."""
     _require_programs()
-    return _report([_pytest("containers", [COMPOSE], {})], list(BROKERS))
+    return _report([_pytest(CONTAINERS)], list(BROKERS))
 
 
 def _said(env: Mapping[str, str]) -> str:
@@ -117,15 +121,46 @@ def _require_programs() -> None:
         raise LaunchError(f"{', '.join(missing)}: not installed; `make system-deps-full` does it on Debian and Ubuntu")
 
 
-def _pytest(name: str, paths: Sequence[str], env: Mapping[str, str]) -> Outcome:
-    print(f"\n--- {name}", flush=True)
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """One run of pytest: what it is called, its arguments, and what it adds to the environment."""
+
+    name: str
+    arguments: Sequence[str]
+    env: Mapping[str, str]
+
+
+CONTAINERS = Suite("containers", [COMPOSE], {})
+
+
+def _pytest(suite: Suite) -> Outcome:
+    """Run one; what it prints is seen as it comes."""
+    print(f"\n--- {suite.name}", flush=True)
+    return _run(suite, None)
+
+
+def _at_once(suites: Sequence[Suite]) -> list[Outcome]:
+    """Run some beside each other, each with servers of its own; what they print is seen when all have ended."""
+    print(f"\n--- {' | '.join(suite.name for suite in suites)}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="sidecart-test-") as folder, ThreadPoolExecutor(len(suites)) as pool:
+        logs = [Path(folder) / f"{number}.log" for number in range(len(suites))]
+        outcomes = list(pool.map(_run, suites, logs))
+        for suite, log in zip(suites, logs, strict=True):
+            print(f"\n--- {suite.name}\n{log.read_text(encoding='utf-8', errors='replace')}", flush=True)
+    return outcomes
+
+
+def _run(suite: Suite, log: Path | None) -> Outcome:
     started = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="sidecart-test-") as folder:
-        report = Path(folder) / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}", *paths]
-        code = subprocess.run(command, cwd=ROOT, env=os.environ | dict(env), check=False).returncode
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sidecart-test-")))
+        output = None if log is None else stack.enter_context(log.open("wb"))
+        report = folder / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}", *suite.arguments]
+        env = os.environ | dict(suite.env)
+        code = subprocess.run(command, cwd=ROOT, env=env, stdout=output, stderr=output, check=False).returncode
         tests, failed, skipped = _counts(report)
-    return Outcome(name, code, tests, failed, skipped, time.monotonic() - started)
+    return Outcome(suite.name, code, tests, failed, skipped, time.monotonic() - started)
 
 
 def _counts(report: Path) -> tuple[int, int, int]:

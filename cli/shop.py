@@ -394,9 +394,9 @@ class Shop:
         """Stop an app; its sidecar stays."""
         self._processes.stop([app_id], APP_STOP_SECONDS)
 
-    def stop_sidecar(self, app_id: str) -> None:
-        """Stop a sidecar; its app stays."""
-        self._processes.stop([f"{app_id}-sidecar"], SIDECAR_STOP_SECONDS)
+    def stop_sidecar(self, app_id: str, seconds: float = SIDECAR_STOP_SECONDS) -> None:
+        """Stop a sidecar, and kill it if it has not ended by then; its app stays."""
+        self._processes.stop([sidecar_of(app_id)], seconds)
 
     def stop_process(self, name: str) -> None:
         """Stop a process that is no app's and no sidecar's: a server, the mail catcher, the proxy."""

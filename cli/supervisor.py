@@ -14,11 +14,13 @@ from cli.catalogue import Subscription
 from cli.errors import LaunchError
 from cli.fleet import app_of, pod_name_of, served_by, sidecar_of
 from cli.shop import Shop
+from cli.sidecar import SHUTDOWN_SECONDS
 
 PAUSE_SECONDS = 1.0  # before the second start in a row; before the first there is none, then twice as long each time
 PAUSE_SECONDS_MAX = 30.0
 STEADY_SECONDS = 20.0  # what has lived for so long is well again
 ENDS_MAX = 10  # in a row, each within STEADY_SECONDS of its start: it will not get better by itself
+SICK_STOP_SECONDS = SHUTDOWN_SECONDS + 1.0  # it may finish what it still reads, and may not answer at all
 LOOK_SECONDS = 5.0  # between two looks at what the broker is read by
 LOST_SECONDS = 30.0  # nobody reads for so long: longer than a sidecar takes to come back to a broker that was away
 
@@ -109,7 +111,7 @@ class Supervisor:
         for name in names:
             topics = ", ".join(sorted(one.topic for one in late if _is_of(name, one)))
             self._report(f"{sidecar_of(name)} does not read {topics} as it should: it is started again")
-            self._shop.stop_sidecar(name)
+            self._shop.stop_sidecar(name, SICK_STOP_SECONDS)
             self._shop.start_again(sidecar_of(name))
             self._lives.setdefault(sidecar_of(name), _Life()).started = self._clock()
             self.restarts += 1

@@ -30,8 +30,9 @@ class FakeShop:
         self.dead.pop(name, None)
         self.started.append(name)
 
-    def stop_sidecar(self, name: str) -> None:
-        """Stop one."""
+    def stop_sidecar(self, name: str, seconds: float) -> None:
+        """Stop one, soon."""
+        assert seconds < STEADY_SECONDS
         self.stopped.append(name)
 
     def problem_of_servers(self) -> str | None:
