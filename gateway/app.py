@@ -63,6 +63,7 @@ def gateway(config: settings.Settings, pod_name: str, closing: Closing | None = 
             async with (
                 background(readiness.wait()),
                 background(promises.carry()),
+                background(promises.look_after_others()),
                 background(_release(held, stop)),
             ):
                 yield

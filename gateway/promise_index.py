@@ -42,7 +42,7 @@ class PromiseIndex:
 
     def __init__(self, store: Store, pod_name: str) -> None:
         self._store = store
-        self._pages = [_Page(f"promises:{pod_name}:{number}") for number in range(PAGES_MAX)]
+        self._pages = [_Page(_page_key(pod_name, number)) for number in range(PAGES_MAX)]
         self._where: dict[str, _Page] = {}
 
     async def read(self) -> list[str]:
@@ -53,6 +53,16 @@ class PromiseIndex:
                 page.ids[resource] = None
                 self._where[resource] = page
         return list(self._where)
+
+    async def ids_of(self, pod_name: str) -> list[str]:
+        """Return the ids that another replica has on its pages, some of them perhaps settled; raise WorldFault."""
+        found: list[str] = []
+        for number in range(PAGES_MAX):  # pages are begun one after the other
+            value, _ = await self._store.load(_page_key(pod_name, number))
+            if value is None:
+                break
+            found += msgspec.json.decode(value, type=_PageRecord).ids
+        return found
 
     async def add(self, resource: str) -> None:
         """Return once the store has the id; raise Full, or WorldFault."""
@@ -90,3 +100,7 @@ class PromiseIndex:
                 page.written = writing
         if page.written < version:
             raise WorldFault(f"{page.key}: not written after {ATTEMPTS_MAX} attempts")
+
+
+def _page_key(pod_name: str, number: int) -> str:
+    return f"promises:{pod_name}:{number}"

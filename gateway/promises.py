@@ -33,6 +33,8 @@ BACKOFF_SECONDS = 2.0  # before the first repetition, then twice as long each ti
 BACKOFF_SECONDS_MAX = 3600.0  # a service that is away for a day finds some 30 copies of a command, not 40,000
 AT_ONCE_MAX = 10  # promises worked on at the same time
 ADOPT_SECONDS = 10  # a promise that nobody touched for so long may have lost its replica
+OTHERS_SECONDS = 60.0  # between two looks at what other replicas have promised
+REPLICAS_MAX = 10  # gateway-0 to gateway-9
 RETRY_SECONDS = 1.0  # after the store was away
 OPEN_MAX = 20_000  # promises that this replica carries, those of other replicas too; about 1 KB each
 
@@ -58,6 +60,7 @@ class Promises:
     def __init__(self, sidecar: HttpSidecar, pod_name: str, now: Callable[[], datetime]) -> None:
         self._sidecar = sidecar
         self._now = now
+        self._others = others_of(pod_name)
         self._records = PromiseRecords(sidecar, now)
         self._index = PromiseIndex(sidecar, pod_name)
         self._open: dict[str, _Open] = {}
@@ -96,9 +99,7 @@ class Promises:
         record = await self._records.load(resource)
         if record is None or record.location != location:
             return None
-        is_idle = self._now() - record.changed_at > timedelta(seconds=ADOPT_SECONDS)
-        if record.pending and is_idle and resource not in self._open and len(self._open) < OPEN_MAX:
-            self._plan(resource, self._watch(resource), 0)
+        self._adopt(resource, record)
         return record
 
     # --- Told by the replies
@@ -127,6 +128,37 @@ class Promises:
             for task in self._work:
                 task.cancel()
             await asyncio.gather(*self._work, return_exceptions=True)
+
+    async def look_after_others(self) -> None:
+        """Carry on, from now and then, what replicas that are gone have promised, until cancelled.
+
+        Only the first replica does so. One that is not gone has its promise carried twice, which does no harm.
+        """
+        settled: set[str] = set()
+        while self._others:
+            await asyncio.sleep(OTHERS_SECONDS)
+            try:
+                settled = await self._adopt_from_others(settled)
+            except WorldFault as fault:
+                log.warning("what other gateways promised is looked after later: %s", fault)
+
+    async def _adopt_from_others(self, settled: set[str]) -> set[str]:
+        """Look at what is not known to be settled; return what is."""
+        ids = {resource for other in self._others for resource in await self._index.ids_of(other)}
+        settled &= ids
+        for resource in ids - settled - self._open.keys():
+            record = await self._records.load(resource)
+            if record is None or not record.pending:
+                settled.add(resource)
+            else:
+                self._adopt(resource, record)
+        return settled
+
+    def _adopt(self, resource: str, record: PromiseRecord) -> None:
+        """Carry a promise from now on, if nobody seems to."""
+        is_idle = self._now() - record.changed_at > timedelta(seconds=ADOPT_SECONDS)
+        if record.pending and is_idle and resource not in self._open and len(self._open) < OPEN_MAX:
+            self._plan(resource, self._watch(resource), 0)
 
     async def _resume(self) -> None:
         left: list[str] = []
@@ -213,3 +245,9 @@ class Promises:
         promise.due = asyncio.get_running_loop().time() + seconds
         heapq.heappush(self._queue, (promise.due, next(self._numbers), resource))
         self._changed.set()
+
+
+def others_of(pod_name: str) -> list[str]:
+    """The pod names that the first replica looks after; a later one looks after none."""
+    name, dash, number = pod_name.rpartition("-")
+    return [f"{name}-{each}" for each in range(1, REPLICAS_MAX)] if dash and number == "0" else []

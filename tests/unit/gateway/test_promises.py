@@ -29,6 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BACKOFF_SECONDS", 0.001)
     monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 0.002)
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(module, "OTHERS_SECONDS", 0.001)
 
 
 @asynccontextmanager
@@ -121,6 +122,57 @@ def test_another_replica_that_is_asked_goes_on_with_it_when_it_is_left_alone() -
     sidecar = play(scenario)
 
     assert "kept" == sidecar.read(RECORD)["commands"][0]["outcome"]
+
+
+def test_the_first_replica_goes_on_with_what_a_gone_one_promised() -> None:
+    """Nobody has to ask; what is settled is looked at once, and a store that is away is waited for."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar, "gateway-3") as gone:
+            await gone.make(COMMAND)
+        sidecar.published.clear()
+        async with (
+            replica(sidecar, "gateway-2", minutes=1) as second,
+            replica(sidecar, "gateway-0", minutes=1) as first,
+            background(second.look_after_others()),
+        ):
+            sidecar.store_is_down = True
+            async with background(first.look_after_others()):
+                await asyncio.sleep(0.01)  # some looks that find no store
+                sidecar.store_is_down = False
+                await until(lambda: len(sidecar.published) > 0)
+                assert not second.is_pending("c-1")
+                first.settle("c-1", None)
+                await until(lambda: not first._open)
+                published = len(sidecar.published)
+                await asyncio.sleep(0.01)  # some looks that find it settled
+                assert published == len(sidecar.published)
+
+    sidecar = play(scenario)
+
+    assert "kept" == sidecar.read(RECORD)["commands"][0]["outcome"]
+    assert {"ids": ["o-1"]} == sidecar.read("promises:gateway-3:0")  # nobody but its owner writes it
+
+
+def test_a_promise_that_is_a_moment_old_is_left_to_its_replica() -> None:
+    """It is at work on it."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar, "gateway-1") as owner:
+            await owner.make(COMMAND)
+        async with replica(sidecar) as first:
+            assert set() == await first._adopt_from_others(set())
+            assert not first._open
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("pod_name", "number"), [("gateway-0", 9), ("gateway-1", 0), ("gateway-10", 0), ("gateway", 0), ("0", 0)]
+)
+def test_only_the_first_replica_looks_after_others(pod_name: str, number: int) -> None:
+    """And a name that is no ordinal's looks after nobody."""
+    assert number == len(module.others_of(pod_name))
 
 
 def test_a_reply_that_comes_while_the_promise_is_written_is_not_lost() -> None:
