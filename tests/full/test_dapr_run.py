@@ -26,16 +26,17 @@ DOCUMENT = ROOT / "docs" / "dapr-run.md"
 RUN = "set -a; . ./deploy.env; dapr run -f ."
 CATCHER = ".venv/bin/python -m cli.servers.mailcatcher --smtp-port 1025 --http-port 8025"
 SWAP = "sed -i 's#brokers/redis#brokers/rabbitmq#' dapr.yaml"
+STORE_SWAP = "sed -i 's#stores/redis#stores/postgres#' dapr.yaml"
 SECONDS = 180
 STOP_SECONDS = 20
 
 
 def test_the_document_says_what_is_run_here() -> None:
-    """The three lines that a user types, and nothing else."""
+    """The lines that a user types, and nothing else."""
     commands = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
     lines = {line.split(" #")[0].strip() for block in commands for line in block.splitlines()}
 
-    assert {"cp deploy.env.example deploy.env", RUN, CATCHER, SWAP} == lines
+    assert {"cp deploy.env.example deploy.env", RUN, CATCHER, SWAP, STORE_SWAP} == lines
 
 
 @pytest.fixture
@@ -64,11 +65,11 @@ def running(processes: Processes) -> Iterator[Processes]:
 
 @pytest.mark.parametrize("broker", BROKERS)
 def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> None:
-    """With deploy.env sourced, and for RabbitMQ the one line swapped."""
+    """With deploy.env sourced, and for RabbitMQ with PostgreSQL one line each swapped."""
     patience, data = Patience(), folder / "data"
     data.mkdir()
     with running(Processes(folder / "logs")) as processes:
-        servers = {each.env: each for each in (BROKERS[broker].server, STORES["redis"])}
+        servers = {each.env: each for each in (BROKERS[broker].server, STORES["postgres" if broker == "rabbitmq" else "redis"])}
         addresses = {env: server.start(processes, data, patience) for env, server in servers.items()}
         smtp, web = free_port(), free_port()
         catcher = CATCHER.replace("1025", str(smtp)).replace("8025", str(web)).split()
@@ -84,7 +85,7 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
             assert 1 == number, f"deploy.env.example has no {name}"
         (folder / "deploy.env").write_text(example, encoding="utf-8")
         if broker == "rabbitmq":
-            sourced(SWAP + ";", folder, plain_environment())
+            sourced(f"{SWAP}; {STORE_SWAP};", folder, plain_environment())
         environment = sourced(RUN.removesuffix("dapr run -f ."), folder, plain_environment())
 
         program = str(daprd.find(print, patience).path)
