@@ -109,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     showing.add_argument("id", help="its id, or the beginning of it")
     for name, command, text in (
         ("replay", _replay_dead_letters, "publish their events again, on their own topics"),
-        ("discard", _discard_dead_letters, "list them no more; they can be shown for 30 days"),
+        ("discard", _discard_dead_letters, "list them no more; they can still be shown"),
     ):
         acting = _add(actions, name, command, text)
         acting.add_argument("ids", nargs="*", metavar="ID", help="an id, or the beginning of it")

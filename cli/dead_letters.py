@@ -37,7 +37,7 @@ def show(options: argparse.Namespace) -> int:
 
 
 def replay_them(options: argparse.Namespace) -> int:
-    """Publish the events of the letters that are meant again; 1 if any could not be."""
+    """Publish the events of the letters that are meant again; 1 if any could not be, or has failed again already."""
 
     def check(letter: Letter) -> None:
         replayable(letter)
@@ -60,8 +60,11 @@ def _each(
     if wanted == Filter() and not options.all:
         raise LaunchError(f"{verb} which? Give ids, --service, --topic, --reason or --since, or --all")
     state = _running()
+    found = list(letters(state, wanted))
+    for each in wanted.ids:
+        only([letter for letter in found if letter.id.startswith(each)], each)
     outcomes: Counter[str] = Counter()
-    for letter in list(letters(state, wanted)):
+    for letter in found:
         try:
             check(letter)
             outcome: str = f"would {verb}" if options.dry_run else act(state, letter)
@@ -72,7 +75,7 @@ def _each(
             print(f"{outcome:17}  {_line(letter)}")
         outcomes[outcome] += 1
     print(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()) or f"{_number(0)}: nothing to {verb}")
-    return 1 if outcomes["failed"] else 0
+    return 1 if set(outcomes) - {"replayed", "discarded", f"would {verb}"} else 0
 
 
 def _filter(options: argparse.Namespace) -> Filter:

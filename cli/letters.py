@@ -20,9 +20,9 @@ from cli.catalogue import SERVICES
 from cli.errors import LaunchError
 
 SECONDS_MAX = 10.0
-KEPT_SECONDS = 30 * 24 * 3600
-"""How long a letter that was replayed or discarded can still be shown."""
 OPEN = ("open", "replaying")
+REPLACED = "\ufffd"
+"""What stands in a letter for bytes that were no UTF-8."""
 ADDED = ("topic", "pubsubname", "traceid", "traceparent", "tracestate", "expiration")
 """What a sidecar adds to each event that it delivers; it adds them anew."""
 
@@ -35,7 +35,7 @@ class State(Protocol):
     def load(self, service: str, key: str) -> tuple[Any, str | None]:
         """What a service keeps under a key, decoded, with its ETag; or None twice."""
 
-    def save(self, service: str, key: str, value: Any, etag: str, ttl_seconds: int | None) -> bool:
+    def save(self, service: str, key: str, value: Any, etag: str) -> bool:
         """Write if the ETag still holds; say whether it did."""
 
     def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
@@ -121,6 +121,8 @@ def replayable(letter: Letter) -> dict[str, Any]:
         event = None
     if not isinstance(event, dict) or not isinstance(event.get("id"), str) or not isinstance(event.get("type"), str):
         raise LaunchError(f"{letter.id} of {letter.service} holds no whole event: it can only be discarded")
+    if REPLACED in letter.event:
+        raise LaunchError(f"{letter.id} of {letter.service} was not UTF-8 and is not whole: it can only be discarded")
     return {name: value for name, value in event.items() if name not in ADDED}
 
 
@@ -148,7 +150,8 @@ def _mark(state: State, letter: Letter, status: str, etag: str | None) -> str | 
     if etag is None and (kept.get("status", "open"), kept.get("time", "")) != (letter.status, letter.time):
         return None
     marked = {**kept, "status": status, "status_time": datetime.now(UTC).isoformat(timespec="seconds")}
-    if not state.save(letter.service, letter.key, marked, now, None if status in OPEN else KEPT_SECONDS):
+    # Without a time to live: a store may keep that of a letter which is opened again, and then forget an open letter.
+    if not state.save(letter.service, letter.key, marked, now):
         return None
     after, etag_after = state.load(letter.service, letter.key)
     return etag_after if after == marked else None
@@ -169,11 +172,9 @@ class RunningState:
             raise self._unreadable(service, f"{status} {body.decode(errors='replace')[:200]}")
         return (json.loads(body), etag) if body else (None, None)
 
-    def save(self, service: str, key: str, value: Any, etag: str, ttl_seconds: int | None) -> bool:
+    def save(self, service: str, key: str, value: Any, etag: str) -> bool:
         """Write one key; a conflict comes in many forms, so any refusal counts as one."""
-        write: dict[str, Any] = {"key": key, "value": value, "etag": etag, "options": {"concurrency": "first-write"}}
-        if ttl_seconds is not None:
-            write["metadata"] = {"ttlInSeconds": str(ttl_seconds)}
+        write = {"key": key, "value": value, "etag": etag, "options": {"concurrency": "first-write"}}
         status, _, _ = self._call(service, "/v1.0/state/statestore", json.dumps([write]).encode())
         return status in (200, 201, 204)
 

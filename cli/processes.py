@@ -36,10 +36,19 @@ class Processes:
     def __init__(self, logs: Path) -> None:
         self.logs = logs
         self._children: dict[str, subprocess.Popen[bytes]] = {}
+        self._stop_signals: dict[str, signal.Signals] = {}
         self.logged: set[str] = set()
         """The names of all that was ever started here."""
 
-    def start(self, name: str, command: Sequence[str], *, env: Mapping[str, str], cwd: Path) -> int:
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> int:
         """Start a child under a name and return its pid; what it prints goes to <logs>/<name>.log."""
         assert not self.is_alive(name), f"{name} is running already"
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -62,6 +71,7 @@ class Processes:
             except OSError as error:
                 raise LaunchError(f"{name} cannot be started: {error}") from None
         self._children[name] = child
+        self._stop_signals[name] = stop_signal
         return child.pid
 
     def log(self, name: str) -> Path:
@@ -83,7 +93,8 @@ class Processes:
 
     def pids(self) -> dict[str, int]:
         """The pid of every child that was started and not stopped, whether it still runs or died."""
-        return {name: child.pid for name, child in self._children.items()}
+        # list(): another thread may look while the shop's own starts or stops somebody.
+        return {name: child.pid for name, child in list(self._children.items())}
 
     def dead(self) -> dict[str, int]:
         """Children that ended by themselves, with their exit codes."""
@@ -93,8 +104,8 @@ class Processes:
     def stop(self, names: Sequence[str], seconds: float) -> list[str]:
         """Ask the children to end, all at once, and kill what is left after so many seconds; return whom it killed."""
         children = {name: self._children.pop(name) for name in names if name in self._children}
-        for child in children.values():
-            _signal(child, signal.SIGTERM)
+        for name, child in children.items():
+            _signal(child, self._stop_signals[name])
         end = time.monotonic() + seconds
         killed = []
         for name, child in children.items():

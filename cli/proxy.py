@@ -35,7 +35,7 @@ defaults
     option redispatch 1
     # A connection to a gateway carries one request: an idle one might just be closing, and lose the next.
     option http-server-close
-    errorfile 503 {errors}
+    errorfile 503 "{errors}"
 frontend shop
     bind 127.0.0.1:{port}
     default_backend gateways

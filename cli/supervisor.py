@@ -108,6 +108,7 @@ class Supervisor:
         self._lost = {one: self._lost.get(one, now) for one in lost}
         late = [one for one, since in self._lost.items() if now - since >= LOST_SECONDS]
         names = [name for name in self._shop.replicas if any(_is_of(name, one) for one in late)]
+        names = [name for name in names if not self._waits(sidecar_of(name))]
         for name in names:
             topics = ", ".join(sorted(one.topic for one in late if _is_of(name, one)))
             self._report(f"{sidecar_of(name)} does not read {topics} as it should: it is started again")
@@ -118,6 +119,11 @@ class Supervisor:
         if names:
             self._lost.clear()
             self._changed()
+
+    def _waits(self, name: str) -> bool:
+        """Whether a process has ended and is started when its time has come: nobody else may start it."""
+        life = self._lives.get(name)
+        return name in self._shop.dead or (life is not None and life.due is not None)
 
 
 def _is_of(name: str, one: Subscription) -> bool:

@@ -36,6 +36,7 @@ from gateway.replies import MEANINGS, Replies
 
 log = logging.getLogger(__name__)
 
+DRAIN_SECONDS_MAX = 10
 HURRY_SECONDS = 3  # after the word to stop; with the time to write the promises well below what the server grants
 SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config")
 Post = Callable[[Posts, Request], Awaitable[Response]]
@@ -46,7 +47,9 @@ POSTS: dict[str, tuple[Post, type[BaseModel], str]] = {  # route -> handler, wha
 }
 
 
-def gateway(config: settings.Settings, pod_name: str, closing: Closing | None = None) -> ASGIApp:
+def gateway(
+    config: settings.Settings, pod_name: str, closing: Closing | None = None, drain_seconds: float = 0
+) -> ASGIApp:
     """Build the app: public routes, and the sidecar's behind the app token."""
     probe, stop = Probe("replies", pod_name), closing or Closing()
 
@@ -64,7 +67,7 @@ def gateway(config: settings.Settings, pod_name: str, closing: Closing | None = 
                 background(readiness.wait()),
                 background(promises.carry()),
                 background(promises.look_after_others()),
-                background(_release(held, stop)),
+                background(_release(held, stop, max(HURRY_SECONDS, drain_seconds))),
             ):
                 yield
 
@@ -79,10 +82,10 @@ def gateway(config: settings.Settings, pod_name: str, closing: Closing | None = 
     return Guard(app, config.app_api_token, lambda path: path.startswith(SIDECAR_PATHS))
 
 
-async def _release(held: Held, closing: Closing) -> None:
+async def _release(held: Held, closing: Closing, seconds: float) -> None:
     """Hold no request for longer than this once the gateway is told to stop: 202 and its promise are an answer too."""
     await closing.wait()
-    await asyncio.sleep(HURRY_SECONDS)
+    await asyncio.sleep(seconds)
     held.release()
 
 
@@ -177,8 +180,9 @@ def _problems(app: FastAPI) -> None:
 def main() -> None:
     """Read the settings and serve."""
     config, closing = settings.read(), Closing()
-    drain_seconds = settings.whole(os.environ, "DRAIN_SECONDS", 0, 60, 0)
-    run(gateway(config, settings.text(os.environ, "POD_NAME", "gateway-0"), closing), config, closing, drain_seconds)
+    drain_seconds = settings.whole(os.environ, "DRAIN_SECONDS", 0, DRAIN_SECONDS_MAX, 0)
+    pod_name = settings.text(os.environ, "POD_NAME", "gateway-0")
+    run(gateway(config, pod_name, closing, drain_seconds), config, closing, drain_seconds)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from gateway.commands import Commands
 from gateway.ids import made_key, resource_id
 from gateway.known_users import KnownUsers
 from gateway.preferences import preference
-from gateway.problems import Problem, not_found
+from gateway.problems import Problem, not_found, unavailable
 from gateway.promises import NotPromised, Promises
 from gateway.replies import meaning
 
@@ -64,17 +64,18 @@ class Posts:
         return await self._carry(request, key, made, {"order_id": order_id, "user_id": body.user_id})
 
     async def _must_exist(self, user_id: str) -> None:
-        if not await self.known_users.may_exist(user_id) and not await self._is_promised(user_id):
-            raise not_found(f"user {user_id}")
-
-    async def _is_promised(self, user_id: str) -> bool:
-        """Whether a 202 said that there will be such a user: whoever got it may go on, for events come in any order."""
+        if await self.known_users.may_exist(user_id):
+            return
+        # Whoever got a 202 for this user is not told that there is none. Nor does he go on: the address may be taken.
         try:
             promise = await self.promises.look(f"/user/{user_id}")
         except WorldFault as fault:
             log.warning("whether user %s is promised is not known: %s", user_id, fault)
-            return True  # as when the User Service does not answer
-        return promise is not None and bool(promise.pending or promise.is_kept)
+            raise unavailable(f"whether user {user_id} is promised is not known now; try again") from fault
+        if promise is None or not (promise.pending or promise.is_kept):
+            raise not_found(f"user {user_id}")
+        if not promise.is_kept:
+            raise unavailable(f"user {user_id} is promised and not registered yet; try again")
 
     async def _carry(self, request: Request, key: str, made: Command, ids: dict[str, str]) -> Response:
         wanted = preference(request.headers.getlist("prefer"))

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = 2.0  # before the first repetition, then twice as long each time
 BACKOFF_SECONDS_MAX = 3600.0  # a service that is away for a day finds some 30 copies of a command, not 40,000
+ATTEMPTS_AWAY_MAX = 4  # while the broker or the store is away nothing is published: look every half minute
 AT_ONCE_MAX = 10  # promises worked on at the same time
 ADOPT_SECONDS = 10  # a promise that nobody touched for so long may have lost its replica
 OTHERS_SECONDS = 60.0  # between two looks at what other replicas have promised
@@ -49,6 +50,7 @@ class _Open:
 
     attempt: int = 0
     due: float = 0.0
+    hurried: float = -ADOPT_SECONDS  # when somebody asked for it, and so it was not left to wait for its turn
     busy: int = 0  # who writes or works at this moment
     commands: set[str] = field(default_factory=set)
     outcomes: dict[str, Refusal | None] = field(default_factory=dict)
@@ -155,10 +157,16 @@ class Promises:
         return settled
 
     def _adopt(self, resource: str, record: PromiseRecord) -> None:
-        """Carry a promise from now on, if nobody seems to."""
-        is_idle = self._now() - record.changed_at > timedelta(seconds=ADOPT_SECONDS)
-        if record.pending and is_idle and resource not in self._open and len(self._open) < OPEN_MAX:
-            self._plan(resource, self._watch(resource), 0)
+        """Carry a promise that nobody seems to carry; give one that waits its turn now, every ten seconds at most."""
+        if not record.pending or self._now() - record.changed_at <= timedelta(seconds=ADOPT_SECONDS):
+            return
+        now = asyncio.get_running_loop().time()
+        promise = self._open.get(resource)
+        if promise is None and len(self._open) < OPEN_MAX:
+            promise = self._watch(resource)
+        if promise is not None and now - promise.hurried >= ADOPT_SECONDS:
+            promise.hurried = now
+            self._plan(resource, promise, 0)
 
     async def _resume(self) -> None:
         left: list[str] = []
@@ -218,6 +226,7 @@ class Promises:
                 for command in pending:
                     await self._sidecar.publish(command.topic, bytes(command.event))
         except WorldFault as fault:
+            promise.attempt = min(promise.attempt, ATTEMPTS_AWAY_MAX)
             log.warning("the promise of %s is looked after again later: %s", resource, fault)
         finally:
             promise.busy -= 1

@@ -160,7 +160,16 @@ def _groups(client: valkey.Valkey, stream: str) -> list[_Group]:
         groups: Any = client.xinfo_groups(stream)  # typed as if it might be a coroutine
     except valkey.ResponseError:  # no such stream
         return []
-    return [_Group(each["name"].decode(), int(each["lag"] or 0), int(each["pending"])) for each in groups]
+    return [_Group(each["name"].decode(), _lag(client, stream, each), int(each["pending"])) for each in groups]
+
+
+def _lag(client: valkey.Valkey, stream: str, group: Mapping[str, Any]) -> int:
+    """How many events the group has not been given; counted, up to a page, where the server does not know."""
+    if group["lag"] is not None:
+        return int(group["lag"])
+    after = f"({group['last-delivered-id'].decode()}"
+    entries: Any = client.xrange(stream, min=after, count=HISTORY_PAGE)  # typed as if it might be a coroutine
+    return len(entries)
 
 
 def _is_read(client: valkey.Valkey, one: Subscription) -> bool:
@@ -168,7 +177,8 @@ def _is_read(client: valkey.Valkey, one: Subscription) -> bool:
         consumers: Any = client.xinfo_consumers(one.topic, one.consumer_id)  # typed as if it might be a coroutine
     except valkey.ResponseError:  # no such stream or group
         return False
-    return any(each["idle"] < IDLE_MS_MAX for each in consumers)
+    # Who holds events may have his hands full of ones that are not taken, and asks for no more until they are.
+    return any(each["idle"] < IDLE_MS_MAX or each["pending"] > 0 for each in consumers)
 
 
 def _client(address: str) -> valkey.Valkey:

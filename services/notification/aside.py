@@ -73,12 +73,14 @@ class Aside:
             raise WorldFault(str(full)) from full
 
     async def _begin_again(self, order_id: str, mail: Mail) -> None:
-        """What was over is asked for again (somebody replayed its dead letter); what is not goes on as it was."""
+        """What was over is asked for again (somebody replayed its dead letter); what is not goes on as it was.
+
+        It is written in either case: whoever is just about to call it over finds that it was asked for once more.
+        """
         value, etag = await self._sidecar.load(_key(order_id))
-        if value is not None and not msgspec.json.decode(value, type=Mail).over:
-            return
+        known = None if value is None else msgspec.json.decode(value, type=Mail)
         try:
-            await self._sidecar.save(_key(order_id), _encoded(mail), etag)
+            await self._sidecar.save(_key(order_id), _encoded(mail if known is None or known.over else known), etag)
         except Conflict as conflict:
             raise WorldFault(f"{conflict}: somebody else is at it") from conflict
 
@@ -89,6 +91,8 @@ class Aside:
                 await self.try_those_due(send, dead_letters)
             except WorldFault as fault:
                 log.warning("mails that were put aside wait: %s", fault)
+            except Exception:  # whatever is wrong with one of them: the others are tried all the same
+                log.exception("a bug in the work on mails that were put aside")
             await asyncio.sleep(min(LOOK_SECONDS, self._first_pause.total_seconds()))
 
     async def try_those_due(self, send: Send, dead_letters: DeadLetters) -> None:
@@ -103,14 +107,15 @@ class Aside:
 
         due = [each for each in ids if self._due.get(each, now) <= now]
         results = await asyncio.gather(*(try_one(each) for each in due), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        errors = [result for result in results if isinstance(result, BaseException)]
+        for error in sorted(errors, key=lambda each: isinstance(each, WorldFault)):  # a bug first: it is to be seen
+            raise error
 
     async def _try(self, order_id: str, send: Send, dead_letters: DeadLetters) -> None:
-        mail = await self._claim(order_id)
-        if mail is None:
+        claimed = await self._claim(order_id)
+        if claimed is None:
             return
+        mail, etag = claimed
         event = mail.event.encode()
         try:
             await send(event)
@@ -120,14 +125,20 @@ class Aside:
             await self._give_up(event, f"{refusal} (for {KEPT})", dead_letters)
         except EventFault as fault:
             await self._give_up(event, str(fault), dead_letters)
-        await self._end(order_id)
+        except WorldFault:
+            await self._put_back(order_id, mail, etag)
+            raise
+        await self._end(order_id, mail, etag)
 
-    async def _claim(self, order_id: str) -> Mail | None:
-        """Move the time of the next try and return the mail, if its time has come and nobody else has just done so."""
+    async def _claim(self, order_id: str) -> tuple[Mail, str | None] | None:
+        """Move the time of the next try and return the mail with its ETag, if its time has come.
+
+        None if it has not, or somebody else has just done so.
+        """
         value, etag = await self._sidecar.load(_key(order_id))
         mail = None if value is None else msgspec.json.decode(value, type=Mail)
         if mail is None or mail.over:
-            await self._pages.remove(order_id)
+            await self._unlist(order_id)
             return None
         now = self._now()
         if mail.due <= now:
@@ -138,7 +149,9 @@ class Aside:
             except Conflict:
                 return None
             self._due[order_id] = mail.due
-            return mail
+            value, etag = await self._sidecar.load(_key(order_id))
+            is_ours = value is not None and _encoded(msgspec.json.decode(value, type=Mail)) == _encoded(mail)
+            return (mail, etag) if is_ours else None
         self._due[order_id] = mail.due
         return None
 
@@ -146,16 +159,29 @@ class Aside:
         log.error("dead letter from %s: %s", TOPIC, reason)
         await dead_letters.write(TOPIC, event, reason, msgspec.json.decode(event, type=_Trace).traceparent)
 
-    async def _end(self, order_id: str) -> None:
-        value, etag = await self._sidecar.load(_key(order_id))
-        assert value is not None, "nothing is ever deleted"
-        mail = msgspec.json.decode(value, type=Mail)
+    async def _end(self, order_id: str, mail: Mail, etag: str | None) -> None:
         mail.over, mail.event = True, ""
         try:
             await self._sidecar.save(_key(order_id), _encoded(mail), etag)
-        except Conflict:  # whoever wrote in between finds what there is to find: sent_at, or the dead letter
+        except Conflict:  # it was asked for once more: whoever tries it next finds sent_at, or tries
             return
+        await self._unlist(order_id)
+
+    async def _unlist(self, order_id: str) -> None:
+        """List a mail that is over no more; it may be asked for again at this very moment."""
         await self._pages.remove(order_id)
+        value, _ = await self._sidecar.load(_key(order_id))
+        if value is not None and not msgspec.json.decode(value, type=Mail).over:
+            await self._pages.add(order_id, is_new=False)
+
+    async def _put_back(self, order_id: str, mail: Mail, etag: str | None) -> None:
+        """The server was away, and said nothing of this mail: it is not a try."""
+        mail.attempts, mail.due = max(0, mail.attempts - 1), self._now() + self._first_pause
+        try:
+            await self._sidecar.save(_key(order_id), _encoded(mail), etag)
+        except Conflict:
+            return
+        self._due[order_id] = mail.due
 
 
 def _key(order_id: str) -> str:

@@ -140,7 +140,7 @@ def test_a_letter_keeps_the_trace_over_a_replay(shopper: Shopper) -> None:
     letter = wait_for_letter(shopper, payment["id"], "order")
     kept, etag = state_of(shopper).load("order", letter.key)
     assert etag is not None
-    assert state_of(shopper).save("order", letter.key, {**kept, "traceparent": TRACE}, etag, None)
+    assert state_of(shopper).save("order", letter.key, {**kept, "traceparent": TRACE}, etag)
 
     replay(state_of(shopper), wait_for_letter(shopper, payment["id"], "order"))
     shopper.until(lambda: 2 == shopper.passed(payment["subject"]).count("OrderPaymentCreated"), "the replay to pass")

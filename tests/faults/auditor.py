@@ -26,9 +26,12 @@ OUTCOMES = ("OrderPaymentCreated", "OrderPaymentFailed")
 ENDS = ("OrderPaid", "OrderNotPaid")
 ACCEPTED_SHARE_MIN = 0.98
 EXPLAINED_SECONDS = 30.0
+IN_TIME_SECONDS = 5.0  # the first of two mails was taken so shortly before its fault, or after it, or meanwhile
+SECOND_MAILS_PER_FAULT_MAX = 14  # as many events of mails as are out at once
 READ_SECONDS_MAX = 10.0
 READERS = 8
-QUIET_SECONDS = 20.0  # no change for so long, with nothing left in the broker: it is at rest
+QUIET_SECONDS = 5.0  # no change for so long, with nothing left in the broker: it is at rest
+OPEN_QUIET_SECONDS = 75.0  # the same while a request is not final: a promise may be due for its next try
 REST_SECONDS_MAX = 240.0
 LOOK_SECONDS = 1.0
 EXPLAINS_A_SECOND_MAIL = ("notification", "mail", "valkey", "rabbitmq", "postgres")
@@ -81,8 +84,8 @@ class Auditor:
         self._ledger = ledger
         self._faults = faults
         self._look = look
-        self._final_orders: set[str] = set()
-        """Keys of the orders that were seen to be final."""
+        self._final: set[str] = set()
+        """Keys of the requests that were seen to be final."""
 
     def audit(self) -> Audit:
         """Wait until the shop is at rest, then count."""
@@ -106,11 +109,11 @@ class Auditor:
         before: Any = None
         while time.monotonic() - started < REST_SECONDS_MAX:
             state = self._counters()
-            open_orders, left = state[0], state[1]
+            still_open, left = state[0], state[1]
             now = time.monotonic()
             if state != before or left:
                 before, quiet_since = state, now
-            elif now - quiet_since >= (LOOK_SECONDS if not open_orders else QUIET_SECONDS):
+            elif now - quiet_since >= (OPEN_QUIET_SECONDS if still_open else QUIET_SECONDS):
                 break
             for _ in range(int(LOOK_SECONDS / 0.1)):
                 self._look()
@@ -118,19 +121,18 @@ class Auditor:
         return time.monotonic() - started
 
     def _counters(self) -> tuple[int, int, int]:
-        """Accepted orders that are not final, events that are left, mails that were taken."""
+        """Accepted requests that are not final, events that are left, mails that were taken."""
         try:
             backlog = sum(each.waiting + each.pending for each in self._backlog())
             mails = len(self._taken())
         except (OSError, httpx.HTTPError):
             return -1, 1, 0
-        orders = [each for each in self._ledger.wanted.values() if each.route == "/order/create" and each.accepted]
-        unknown = [each for each in orders if each.key not in self._final_orders]
-        for each, answer in self._read_all(unknown):
-            if answer.body.get("status") in ("paid", "not_paid"):
-                self._final_orders.add(each.key)
-        finished = len(self._final_orders)
-        return len(orders) - finished + max(0, finished - mails), backlog, mails
+        accepted = [each for each in self._ledger.wanted.values() if each.accepted]
+        for each, answer in self._read_all([each for each in accepted if each.key not in self._final]):
+            if _is_final(each, answer):
+                self._final.add(each.key)
+        finished = sum(each.route == "/order/create" for each in accepted if each.key in self._final)
+        return len(accepted) - len(self._final) + max(0, finished - mails), backlog, mails
 
     def _backlog(self) -> list[Any]:
         ours = {one.consumer_id for one in readers(self._shop.replicas)}
@@ -243,21 +245,33 @@ class Auditor:
         for name, at in times.items():
             audit.duplicate_mails += len(at) - 1
             audit.second_mails_at += sorted(at)[1:]
-            unexplained += [f"{name} at {when:.1f}" for when in sorted(at)[1:] if not self._explained(when)]
+            first = min(at)
+            unexplained += [f"{name} at {when:.1f}" for when in sorted(at)[1:] if not self._explained(first, when)]
         if unexplained:
             audit.find("second mails without a fault that explains them", unexplained)
+        explaining = sum(fault.target.startswith(EXPLAINS_A_SECOND_MAIL) for fault in self._faults)
+        if audit.duplicate_mails > SECOND_MAILS_PER_FAULT_MAX * explaining:
+            audit.find(f"{audit.duplicate_mails} second mails are more than {explaining} faults explain")
 
-    def _explained(self, when: float) -> bool:
+    def _explained(self, first: float, second: float) -> bool:
+        """Whether a fault came between a mail and the note that it was sent."""
         return any(
-            fault.target.startswith(EXPLAINS_A_SECOND_MAIL) and fault.began <= when <= fault.ended + EXPLAINED_SECONDS
+            fault.target.startswith(EXPLAINS_A_SECOND_MAIL)
+            and fault.began - IN_TIME_SECONDS <= first <= fault.ended + IN_TIME_SECONDS
+            and fault.began <= second <= fault.ended + EXPLAINED_SECONDS
             for fault in self._faults
         )
 
     def _left_over(self, audit: Audit) -> None:
-        left = [f"{each.consumer} on {each.topic}: {each.waiting} + {each.pending}" for each in self._backlog()]
-        left = [each for each in left if not each.endswith(": 0 + 0")]
+        backlog = self._backlog()
+        left = [f"{each.consumer} on {each.topic}" for each in backlog if each.waiting or each.pending]
         if left:
             audit.find("consumers have events left", left)
+        known = {(each.consumer, each.topic) for each in backlog}
+        wanted = readers(self._shop.replicas)
+        gone = [f"{one.consumer_id} on {one.topic}" for one in wanted if (one.consumer_id, one.topic) not in known]
+        if gone:
+            audit.find("consumers are unknown to the broker", gone)
         state = RunningState(self._shop.ports, self._shop.tokens["DAPR_API_TOKEN"])
         dead = [f"{each.service} {each.topic}: {each.reason}" for each in letters(state)]
         audit.dead_letters = len(dead)

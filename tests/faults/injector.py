@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import psutil
 
 from cli.shop import Shop
-from tests.faults.schedule import Fault
+from tests.faults.schedule import Fault, count
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,8 @@ class Injector:
         self._thaws: list[threading.Timer] = []
         self.done: list[Done] = []
         self.missed: list[str] = []
+        """Who was dead already when he was to be hit."""
+        self.error: BaseException | None = None
 
     def start(self) -> None:
         """Begin to count the time."""
@@ -55,7 +57,21 @@ class Injector:
                 thaw.cancel()
                 thaw.function(*thaw.args)
 
+    def check(self) -> None:
+        """Raise what ended the thread, if anything did, and AssertionError if faults are missing."""
+        if self.error is not None:
+            raise self.error
+        wanted = count(self._faults)
+        assert len(self.done) + len(self.missed) == wanted, f"{len(self.done)} of {wanted} faults happened"
+        assert len(self.done) > wanted / 2, f"only {len(self.done)} of {wanted}: {self.missed} were dead already"
+
     def _run(self) -> None:
+        try:
+            self._inject()
+        except BaseException as error:
+            self.error = error
+
+    def _inject(self) -> None:
         started = time.monotonic()
         for fault in self._faults:
             if self._stop.wait(max(0.0, started + fault.at - time.monotonic())):
@@ -68,7 +84,7 @@ class Injector:
 
     def _family(self, target: str) -> list[psutil.Process]:
         """The process and its children; none if it is dead at this moment."""
-        pid = dict(self._shop.processes).get(target)
+        pid = self._shop.processes.get(target)
         with contextlib.suppress(psutil.NoSuchProcess):
             if pid is not None and (found := psutil.Process(pid)).status() != psutil.STATUS_ZOMBIE:
                 return [found, *found.children(recursive=True)]

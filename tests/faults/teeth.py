@@ -28,6 +28,8 @@ class Tooth:
     app_id: str | None = None
     """Whose program is another one; of None the YAML is."""
     mutant: str = ""
+    expected: str = "balances are wrong"
+    """What the auditor has to find; there may be more."""
     broker: str = "redis"
     store: str = "postgres"
     killed: tuple[str, ...] = ("billing", "billing-1")
@@ -41,12 +43,17 @@ TEETH: Mapping[str, Tooth] = {
     "log": Tooth("billing", "no-log"),
     "finishing first": Tooth("billing", "log-not-finished-first"),
     "resiliency policy": Tooth(
+        expected="accepted requests are not final",
         killed=("billing", "order", "billing-1"),
         frozen=None,
         folders=(COMPONENTS / "brokers" / "redis", COMPONENTS / "stores" / "postgres"),
     ),
     "publishing again at the edge": Tooth(
-        "gateway", "published-once", killed=("valkey", "gateway-sidecar"), frozen=None
+        "gateway",
+        "published-once",
+        expected="accepted requests are not final",
+        killed=("valkey", "gateway-sidecar"),
+        frozen=None,
     ),
 }
 

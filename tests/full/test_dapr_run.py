@@ -69,7 +69,8 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
     patience, data = Patience(), folder / "data"
     data.mkdir()
     with running(Processes(folder / "logs")) as processes:
-        servers = {each.env: each for each in (BROKERS[broker].server, STORES["postgres" if broker == "rabbitmq" else "redis"])}
+        store = STORES["postgres" if broker == "rabbitmq" else "redis"]
+        servers = {each.env: each for each in (BROKERS[broker].server, store)}
         addresses = {env: server.start(processes, data, patience) for env, server in servers.items()}
         smtp, web = free_port(), free_port()
         catcher = CATCHER.replace("1025", str(smtp)).replace("8025", str(web)).split()

@@ -26,7 +26,8 @@ class FakeShop:
         self.lost: list[Subscription] | OSError = []
 
     def start_again(self, name: str) -> None:
-        """Start one."""
+        """Start one that does not run."""
+        assert name in self.dead or name.removesuffix("-sidecar") in self.stopped, f"{name} is running already"
         self.dead.pop(name, None)
         self.started.append(name)
 
@@ -160,6 +161,19 @@ def test_a_sidecar_that_does_not_read_is_started_again_in_the_end(watch: Watch) 
     assert ["order", "order-1"] == watch.shop.stopped
     assert "order-sidecar does not read OrderPaymentCreated as it should: it is started again" in watch.said
     assert [] == watch.look(LOOK_SECONDS)
+
+
+def test_a_sidecar_that_ended_and_waits_is_not_started_past_its_time(watch: Watch) -> None:
+    """It reads nothing, of course; it waits for its servers, and is started when they are there."""
+    watch.end("gateway-sidecar")
+    watch.shop.servers_problem = "postgres is away"
+    watch.shop.lost = [GATEWAY_READS]
+    for _ in range(3 * int(LOST_SECONDS / LOOK_SECONDS)):
+        assert [] == watch.look(LOOK_SECONDS)
+    watch.shop.servers_problem, watch.shop.lost = None, []
+
+    assert ["gateway-sidecar"] == watch.look(1)
+    assert [] == watch.shop.stopped
 
 
 def test_a_gateway_reads_alone(watch: Watch) -> None:

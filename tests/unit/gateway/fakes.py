@@ -27,6 +27,7 @@ class FakeSidecar(HttpSidecar):
         self.invoked: list[str] = []
         self.answer: Callable[[str, str], Answer] = lambda _app_id, _path: Answer(404, b"{}")
         self.was_published = asyncio.Event()
+        self.minutes = 0  # of a clock that a test moves
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""

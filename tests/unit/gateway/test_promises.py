@@ -124,6 +124,40 @@ def test_another_replica_that_is_asked_goes_on_with_it_when_it_is_left_alone() -
     assert "kept" == sidecar.read(RECORD)["commands"][0]["outcome"]
 
 
+def test_whoever_asks_need_not_wait_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next try would be in an hour; asked for, it is now, but not each time that somebody asks."""
+    monkeypatch.setattr(module, "BACKOFF_SECONDS", 3600.0)
+    monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        promises = Promises(sidecar, "gateway-1", lambda: START + timedelta(minutes=sidecar.minutes))
+        async with background(promises.carry()):
+            await until(lambda: promises.resumed)
+            await promises.make(COMMAND)
+            sidecar.minutes = 1
+            for _ in range(5):
+                await promises.look("/order/o-1")
+                await until(lambda: len(sidecar.published) == 1)
+                await asyncio.sleep(0.005)
+
+    assert 1 == len(play(scenario).published)
+
+
+def test_while_the_broker_is_away_the_pauses_do_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody got a copy; when the broker is back it is published soon."""
+    monkeypatch.setattr(module, "BACKOFF_SECONDS", 0.0001)
+    monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        sidecar.publish_errors = [SidecarAway("away")] * 40
+        async with replica(sidecar) as promises:
+            await promises.make(COMMAND)
+            async with asyncio.timeout(10):
+                await until(lambda: len(sidecar.published) > 0)
+
+    assert "c-1" == play(scenario).published[0][1]["id"]
+
+
 def test_the_first_replica_goes_on_with_what_a_gone_one_promised() -> None:
     """Nobody has to ask; what is settled is looked at once, and a store that is away is waited for."""
 

@@ -12,8 +12,10 @@ from chassis.dead_letters import DeadLetters
 from chassis.errors import EventFault, WorldFault
 from services.notification.aside import KEPT, PAUSE_MAX, Aside, RefusedForNow
 from tests.unit.chassis.fakes import FakeSidecar
+from tests.unit.gateway.fakes import until
 from tests.unit.services.given import COMMAND, EVENT, ORDER
 
+BEGIN = datetime(2026, 1, 1, 0, 0, 0, 123_456, tzinfo=UTC)  # a record has milliseconds only
 MINUTE = timedelta(minutes=1)
 BODY = msgspec.json.encode({"id": EVENT, "type": "EmailRequested", "correlationid": COMMAND, "traceparent": "00-trace"})
 
@@ -22,7 +24,7 @@ class Post:
     """A clock, a store, a mail server that says what it is told to say, and replicas of what is tested."""
 
     def __init__(self) -> None:
-        self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.now = BEGIN
         self.sidecar = FakeSidecar()
         self.says: Exception | None = RefusedForNow("451 later")
         self.sent_at: list[datetime] = []
@@ -72,8 +74,7 @@ def test_a_mail_is_tried_later_and_later(post: Post) -> None:
 
     asyncio.run(scenario())
 
-    begin = datetime(2026, 1, 1, tzinfo=UTC)
-    assert [1, 3, 7, 15, 31] == [(each - begin) / MINUTE for each in post.sent_at]
+    assert [1, 3, 7, 15, 31] == [(each - BEGIN) / MINUTE for each in post.sent_at]
 
 
 def test_the_pause_has_an_end(post: Post) -> None:
@@ -132,7 +133,7 @@ def test_after_two_days_it_is_one_dead_letter(post: Post) -> None:
     letter = post.sidecar.read(f"dead:{EVENT}")
     assert ("EmailRequested", BODY.decode(), "00-trace") == (letter["topic"], letter["event"], letter["traceparent"])
     assert "451 later" in letter["reason"]
-    assert KEPT <= post.sent_at[-1] - datetime(2026, 1, 1, tzinfo=UTC) < KEPT + PAUSE_MAX + MINUTE
+    assert KEPT <= post.sent_at[-1] - BEGIN < KEPT + PAUSE_MAX + MINUTE
     assert ([EVENT], []) == (post.sidecar.read("dead-index:0")["ids"], post.index)
 
 
@@ -153,7 +154,7 @@ def test_a_mail_that_is_refused_for_good_in_the_end_is_a_dead_letter(post: Post)
 
 
 def test_a_server_that_is_away_takes_nothing_from_the_list(post: Post) -> None:
-    """It goes on when the server is back."""
+    """It said nothing of this mail, so the pauses do not grow; it goes on when the server is back."""
 
     async def scenario() -> None:
         aside = post.replica()
@@ -162,8 +163,9 @@ def test_a_server_that_is_away_takes_nothing_from_the_list(post: Post) -> None:
         post.now += MINUTE
         with pytest.raises(WorldFault):
             await post.look(aside)
+        assert (0, [ORDER]) == (post.sidecar.read(f"aside:{ORDER}")["attempts"], post.index)
         post.says = None
-        await post.pass_time(aside, 2 * MINUTE, 1)
+        await post.pass_time(aside, MINUTE, 1)
 
     asyncio.run(scenario())
 
@@ -187,6 +189,53 @@ def test_what_was_over_can_be_put_aside_again(post: Post) -> None:
 
     assert 2 == len(post.sent_at)
     assert [] == post.index
+
+
+def test_what_is_asked_for_again_while_it_ends_is_not_forgotten(post: Post) -> None:
+    """Its dead letter is replayed between the letter and the end: it is still listed, and tried once more."""
+
+    async def scenario() -> None:
+        aside, other = post.replica(), post.replica()
+        await aside.put(ORDER, BODY)
+        write = post.dead.write
+
+        async def write_and_replay(topic: str, body: bytes, reason: str, traceparent: str) -> None:
+            await write(topic, body, reason, traceparent)
+            await other.put(ORDER, BODY)
+
+        post.dead.write = write_and_replay  # type: ignore[method-assign]  # somebody is quick
+        post.says = EventFault("550 no such user")
+        await post.pass_time(aside, MINUTE, 1)
+        assert [ORDER] == post.index
+        post.says = None
+        await post.pass_time(other, 2 * MINUTE, 1)
+
+    asyncio.run(scenario())
+
+    assert 2 == len(post.sent_at)
+    assert [] == post.index
+
+
+def test_a_mail_that_cannot_be_read_holds_up_no_other(post: Post) -> None:
+    """A bug is about one of them; the work goes on, for as long as the process lives."""
+    other = ORDER.replace("c1", "c2")
+
+    async def scenario() -> None:
+        aside = post.replica()
+        await aside.put(ORDER, BODY)
+        await aside.put(other, BODY)
+        post.sidecar.put(f"aside:{ORDER}", b"{}")
+        post.says = None
+        post.now += MINUTE
+        work = asyncio.create_task(aside.carry(post.send, post.dead))
+        await until(lambda: other not in post.index)
+        await asyncio.sleep(0)
+        assert not work.done()
+        work.cancel()
+
+    asyncio.run(scenario())
+
+    assert 1 == len(post.sent_at)
 
 
 @pytest.mark.parametrize("number", range(1, 9))
