@@ -1,0 +1,69 @@
+"""What the auditor says of faults: whom each hit, when the shop was itself again, and which second mails it explains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from cli.shop import Shop
+from tests.faults.auditor import Audit, Auditor, effects
+from tests.faults.injector import Done
+from tests.faults.ledger import Ledger
+
+KILLED = Done("kill", "notification", 100.0, 100.0)
+FROZEN = Done("freeze", "postgres", 100.0, 121.0)
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Ledger:
+    """Three orders: answered before the fault, held over it, asked for after it."""
+    made = Ledger(tmp_path / "ledger.jsonl")
+    for key, asked, answered in (("before", 90.0, 95.0), ("over", 99.0, 107.0), ("after", 101.0, 103.5)):
+        wanted = made.intend(key, "/order/create", {})
+        made.answered(wanted, 201, {"location": f"/order/{key}"}, {})
+        wanted.asked_at, wanted.answered_at = asked, answered
+    made.close()
+    return made
+
+
+def test_a_fault_is_over_when_somebody_who_asked_after_it_was_answered(ledger: Ledger) -> None:
+    """And it concerns those who were held when it happened."""
+    (effect,) = effects(ledger, [KILLED], Audit(lost_keys=["over"], second_mails_at=[110.0, 140.0])).values()
+
+    assert (1, 1, 1, 1) == (effect.times, effect.orders, effect.lost, effect.second_mails)
+    assert [3.5] == effect.recovery_seconds
+
+
+@pytest.mark.parametrize(
+    ("fault", "first", "second", "explained"),
+    [
+        (KILLED, 99.0, 104.0, True),  # killed between the mail and the note of it
+        (KILLED, 99.0, 131.0, False),  # too late
+        (KILLED, 80.0, 104.0, False),  # the first one was noted long before
+        (FROZEN, 110.0, 125.0, True),  # the note could not be written meanwhile
+        (FROZEN, 130.0, 135.0, False),  # both after it
+        (Done("kill", "user", 100.0, 100.0), 99.0, 104.0, False),  # has nothing to do with mails
+    ],
+)
+def test_a_second_mail_needs_a_fault_between_it_and_the_first(
+    ledger: Ledger, fault: Done, first: float, second: float, explained: bool
+) -> None:
+    """Of somebody who can die between the mail server's answer and the note of it."""
+    auditor = Auditor(cast(Shop, None), ledger, [fault], lambda: None)
+
+    assert explained == auditor._explained(first, second)
+
+
+def test_what_is_wanted_is_on_disk_before_it_is_asked_for(tmp_path: Path) -> None:
+    """Also if the caller dies right after."""
+    ledger = Ledger(tmp_path / "ledger.jsonl")
+    body: dict[str, Any] = {"user_id": "u"}
+    wanted = ledger.intend("key", "/order/create", body)
+    ledger.attempt(wanted)
+
+    lines = ledger.path.read_text().splitlines()
+    ledger.close()
+    assert ['"wants"', '"asks"'] == [line.split('"what": ')[1].split(",")[0] for line in lines]
+    assert '"user_id": "u"' in lines[0]
