@@ -1,4 +1,4 @@
-"""What the auditor says of faults: whom each hit, when the shop was itself again, and which second mails it explains."""
+"""What the auditor says of faults: whom each hit, when the shop was itself again, which second mails it explains."""
 
 from __future__ import annotations
 
