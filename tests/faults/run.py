@@ -230,7 +230,7 @@ def trial_of(broker: str, store: str, seed: int, short: bool) -> Trial:
 def run_teeth(options: argparse.Namespace) -> int:
     """`sidecart faults --teeth`: 0 if the auditor found, with each seed, what each missing safeguard leads to.
 
-    And nothing where none is missing.
+    And nothing where none is missing, with the first of the seeds.
     """
     from tests.faults.teeth import SEEDS, TEETH, trial
 
@@ -239,8 +239,9 @@ def run_teeth(options: argparse.Namespace) -> int:
     for name, tooth in TEETH.items():
         if options.tooth not in (None, name):
             continue
-        for seed in options.seeds or SEEDS:
-            for taken_out in (True, False):
+        seeds = options.seeds or SEEDS
+        for seed in seeds:
+            for taken_out in (True, False) if seed == seeds[0] else (True,):  # what it is compared with: once
                 say(f"{'without' if taken_out else 'with'} {name}, seed {seed}")
                 with tempfile.TemporaryDirectory(prefix="sidecart-teeth-") as folder:
                     path = Path(folder)

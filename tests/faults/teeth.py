@@ -1,6 +1,6 @@
 """Each safeguard taken out, under a load and faults that the whole shop stands: the auditor must find it.
 
-`sidecart faults --teeth` runs all of them with three seeds each, and the whole shop beside them.
+`sidecart faults --teeth` runs all of them with three seeds each, and the whole shop with the first of these.
 """
 
 from __future__ import annotations
