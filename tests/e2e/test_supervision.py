@@ -16,6 +16,7 @@ from cli.supervisor import Supervisor
 from cli.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, Shopper
+
 WELL_SECONDS = 240
 """A broker that was killed may find sidecars that read wrongly, which takes half a minute to be sure of, each time."""
 
