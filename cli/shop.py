@@ -485,6 +485,8 @@ class Shop:
         for group, seconds in groups:
             for name in self._processes.stop(group, seconds):
                 self.report(f"{name} did not stop within {seconds:.0f} s and was killed")
+        for server in servers:
+            server.sweep(self.data)
         assert not self.processes, f"left running: {', '.join(self.processes)}"
 
 

@@ -31,6 +31,8 @@ class Server:
     """Start those of its processes that do not run, with the data in a folder; return the address, not ready yet."""
     check: Callable[[str], str | None]
     """Why the server at an address cannot be used, or None."""
+    sweep: Callable[[Path], None] = lambda data: None
+    """End what a killed one may have left running, given the folder of its data."""
     state_bytes: Callable[[str], int] | None = None
     """How much the records of all services take, of a server that is a store."""
 
@@ -88,7 +90,7 @@ _VALKEY = Server(
     valkey.unavailable,
     valkey.launch,
     valkey.check,
-    valkey.state_bytes,
+    state_bytes=valkey.state_bytes,
 )
 _RABBITMQ = Server(
     rabbitmq.ENV,
@@ -109,6 +111,7 @@ _POSTGRES = Server(
     postgres.unavailable,
     postgres.launch,
     postgres.check,
+    postgres.sweep,
     postgres.state_bytes,
 )
 

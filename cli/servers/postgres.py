@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
+import psutil
 import psycopg
 
 from cli.environment import plain_environment
@@ -21,6 +22,7 @@ USER = "sidecart"
 START_SECONDS = 60
 """After a crash it reads its log back before it serves."""
 STOP_SECONDS = 30
+LEFTOVER_SECONDS = 5
 CONNECTIONS_MAX = 400  # 16 of each sidecar, and room for a dozen replicas and whoever looks
 DEBIAN_FOLDER = Path("/usr/lib/postgresql")
 
@@ -52,6 +54,7 @@ def launch(processes: Processes, data: Path, ports: Sequence[int], patience: Pat
         raise LaunchError(problem or NOT_INSTALLED)
     folder = data / NAME
     folder.mkdir(parents=True, exist_ok=True)
+    sweep(data)
     if not (folder / "password").exists():
         _make(programs, folder)
     port = ports[0]
@@ -69,6 +72,20 @@ def launch(processes: Processes, data: Path, ports: Sequence[int], patience: Pat
     env = plain_environment() | {"LC_ALL": "C"}
     processes.start(NAME, command, env=env, cwd=folder, stop_signal=signal.SIGINT)
     return f"postgres://{USER}:{(folder / 'password').read_text()}@127.0.0.1:{port}/postgres?sslmode=disable"
+
+
+def sweep(data: Path) -> None:
+    """End what a killed server left: one of its processes may wait for ever for another one that died with a lock.
+
+    A new server does not start beside it. All of them run in the folder of their data, and nobody else does.
+    """
+    for process in psutil.process_iter():
+        try:
+            if process.name() == NAME and process.cwd() == str(data.resolve() / NAME / "data"):
+                process.kill()
+                process.wait(LEFTOVER_SECONDS)
+        except (psutil.Error, OSError):  # it ended meanwhile, or is somebody else's
+            continue
 
 
 def check(address: str) -> str | None:

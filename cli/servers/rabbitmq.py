@@ -42,9 +42,10 @@ NOT_INSTALLED = f"RabbitMQ is not installed: run `make system-deps`, or set {ENV
 START_SECONDS = 120
 STOP_SECONDS = 40
 
-CONSUMER_TIMEOUT_MS = 50 * 60 * 60 * 1000
-"""An event may be out for as long as its service's store is away. The default of 30 minutes closes the channel, and
-with it every subscription of that sidecar; 50 h is more than the 48 h for which a refused mail is tried again."""
+CONSUMER_TIMEOUT_MS = 5 * 60 * 1000
+"""An event that is out for longer has been forgotten by its sidecar, or waits for a mail server: the broker closes the
+channel and hands it out again (ADR 22). A sidecar that is told to stop delivering while events are on their way to it
+can keep some that it never looks at again."""
 
 CONFIGURATION = """\
 listeners.tcp.1 = 127.0.0.1:{port}

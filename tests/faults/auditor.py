@@ -32,7 +32,7 @@ READ_SECONDS_MAX = 10.0
 READERS = 8
 QUIET_SECONDS = 5.0  # no change for so long, with nothing left in the broker: it is at rest
 OPEN_QUIET_SECONDS = 75.0  # the same while a request is not final: a promise may be due for its next try
-REST_SECONDS_MAX = 240.0
+REST_SECONDS_MAX = 420.0  # longer than RabbitMQ takes to hand out again what a sidecar forgot
 LOOK_SECONDS = 1.0
 EXPLAINS_A_SECOND_MAIL = ("notification", "mail", "valkey", "rabbitmq", "postgres")
 """Who can die or stand still between a mail server's 250 and the note of it, by the beginning of the name."""

@@ -1,0 +1,49 @@
+"""An event that a sidecar holds for too long is handed out again by RabbitMQ, and nothing is done twice."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cli.servers import rabbitmq
+from cli.shop import Options, Shop
+from cli.supervisor import Supervisor
+from cli.tap import Tap
+from tests.e2e.shopper import TEA_CENTS, Shopper
+
+SECONDS = 240
+
+
+def test_what_is_out_for_too_long_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Order Service stands still with an order for longer than the time-out: the channel closes, the order ends."""
+    monkeypatch.setattr(rabbitmq, "CONSUMER_TIMEOUT_MS", 5_000)
+    with (
+        Shop(Options("rabbitmq", folder=tmp_path / "shop"), print) as shop,
+        Tap(shop) as tap,
+        Shopper(shop, tap) as shopper,
+    ):
+        supervisor = Supervisor(shop, print)
+        user = shopper.register()
+        shopper.deposit(user["user_id"], 5_000)
+        order = psutil.Process(shop.processes["order"])
+        order.send_signal(signal.SIGSTOP)
+        accepted = shopper.order(user["user_id"], prefer="respond-async")
+
+        def closed() -> bool:
+            supervisor.look()
+            return "delivery acknowledgement on channel" in (shop.logs / "rabbitmq.log").read_text(errors="replace")
+
+        shop.patience.until(closed, SECONDS, lambda: f"no channel was closed in {SECONDS} s", 0.2)
+        order.send_signal(signal.SIGCONT)
+
+        def ended() -> bool:
+            supervisor.look()
+            return "OrderPaid" in shopper.passed(accepted.json()["order_id"])
+
+        shop.patience.until(ended, SECONDS, lambda: f"the order did not end in {SECONDS} s", 0.2)
+
+        assert 5_000 - TEA_CENTS == shopper.balance(user["user_id"])
+        assert 1 == len(shopper.wait_for_mails(user["email"], 1))
