@@ -1,6 +1,5 @@
 """PostgreSQL as a child of the launcher: what is not said by starting it."""
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,6 +28,7 @@ def test_what_a_killed_server_left_is_ended(tmp_path: Path) -> None:
 
         postgres.sweep(tmp_path)
 
-        assert -signal.SIGKILL == left.wait(10)
-        assert other.poll() is None
+        ended = (left.poll() is not None, other.poll() is not None)
         other.kill()
+
+    assert (True, False) == ended
