@@ -65,6 +65,8 @@ class Taken:
     recipients: tuple[str, ...]
     content: bytes
     taken_at: float
+    message_id: str
+    """Read when it came: whoever looks at thousands of them must not hold up the next one."""
 
     def subject(self) -> str:
         """The subject alone."""
@@ -73,8 +75,8 @@ class Taken:
 
     def short(self) -> dict[str, object]:
         """Who and when, and the Message-ID."""
-        message_id = BytesHeaderParser().parsebytes(self.content).get("message-id", "")
-        return {"id": self.id, "message_id": message_id, "to": ",".join(self.recipients), "taken_at": self.taken_at}
+        to = ",".join(self.recipients)
+        return {"id": self.id, "message_id": self.message_id, "to": to, "taken_at": self.taken_at}
 
     def read(self) -> Mail:
         """The mail in its parts."""
@@ -129,7 +131,14 @@ class Mailbox:
         """Keep the mail of an SMTP envelope; once it returns, the journal has it."""
         content = envelope.content if isinstance(envelope.content, bytes) else (envelope.content or "").encode()
         with self._lock:
-            mail = Taken(next(self._ids), envelope.mail_from or "", tuple(envelope.rcpt_tos), content, time.time())
+            mail = Taken(
+                next(self._ids),
+                envelope.mail_from or "",
+                tuple(envelope.rcpt_tos),
+                content,
+                time.time(),
+                str(BytesHeaderParser().parsebytes(content).get("message-id", "")),
+            )
             self._mails.append(mail)
             if self._file is not None and self._journal is not None:
                 self._file.write(mail.line())

@@ -116,3 +116,12 @@ def test_a_journal_keeps_no_more_than_is_shown(tmp_path: Path, monkeypatch: pyte
 
     assert [1, 2, 3, 2, 3, 2] == lengths
     assert b"" == journal.read_bytes()
+
+
+def test_of_many_mails_what_counts_is_said_without_reading_them() -> None:
+    """Who, when, and the Message-ID."""
+    mailbox = Mailbox()
+    mail = mailbox.add(envelope("ada@example.com"))
+
+    expected = {"id": 1, "message_id": "<1@sidecart>", "to": "ada@example.com", "taken_at": mail.taken_at}
+    assert [expected] == mailbox.short()
