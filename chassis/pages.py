@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 
 from chassis.deliver import ATTEMPTS_MAX, Sidecar
@@ -32,13 +34,7 @@ class Pages:
 
     async def add(self, wanted: str, *, is_new: bool = True) -> None:
         """List an id, once; raise Full, or WorldFault. Only one that is new need not be looked for from the start."""
-        for _ in range(ATTEMPTS_MAX):
-            try:
-                await self._add(wanted, self._page if is_new else 0)
-            except Conflict:
-                continue
-            return
-        raise WorldFault(f"{self._name}: lost {ATTEMPTS_MAX} races in a row")
+        await self._until_won(lambda: self._add(wanted, self._page if is_new else 0))
 
     async def _add(self, wanted: str, number: int) -> None:
         while self._pages_max is None or number < self._pages_max:
@@ -55,9 +51,13 @@ class Pages:
 
     async def remove(self, unwanted: str) -> None:
         """List an id no more; raise WorldFault."""
+        await self._until_won(lambda: self._remove(unwanted))
+
+    async def _until_won(self, change: Callable[[], Awaitable[None]]) -> None:
+        """Look again and change again whenever somebody else was faster."""
         for _ in range(ATTEMPTS_MAX):
             try:
-                await self._remove(unwanted)
+                await change()
             except Conflict:
                 continue
             return

@@ -171,15 +171,12 @@ class Auditor:
         audit.orders = len(orders)
         audit.paid = sum(answer.body.get("status") == "paid" for _, answer in orders)
         audit.not_paid = sum(answer.body.get("status") == "not_paid" for _, answer in orders)
-        lost = [
-            f"{each.location} ({each.status}) is {answer.status} {answer.body.get('status', '')}"
-            for each, answer in found
-            if each.accepted and not _is_final(each, answer)
-        ]
+        lost = [(each, answer) for each, answer in found if each.accepted and not _is_final(each, answer)]
         audit.lost += len(lost)
-        audit.lost_keys = [each.key for each, answer in found if each.accepted and not _is_final(each, answer)]
+        audit.lost_keys = [each.key for each, _ in lost]
         if lost:
-            audit.find("accepted requests are not final", lost)
+            said = [f"{each.location} ({each.status}) is {a.status} {a.body.get('status', '')}" for each, a in lost]
+            audit.find("accepted requests are not final", said)
         wrong = [
             each.location
             for each, answer in found
@@ -243,10 +240,10 @@ class Auditor:
             audit.find("finished orders without a mail", untold)
         unexplained = []
         for name, at in times.items():
-            audit.duplicate_mails += len(at) - 1
-            audit.second_mails_at += sorted(at)[1:]
-            first = min(at)
-            unexplained += [f"{name} at {when:.1f}" for when in sorted(at)[1:] if not self._explained(first, when)]
+            first, *later = sorted(at)
+            audit.duplicate_mails += len(later)
+            audit.second_mails_at += later
+            unexplained += [f"{name} at {when:.1f}" for when in later if not self._explained(first, when)]
         if unexplained:
             audit.find("second mails without a fault that explains them", unexplained)
         explaining = sum(fault.target.startswith(EXPLAINS_A_SECOND_MAIL) for fault in self._faults)
