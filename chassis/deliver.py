@@ -72,6 +72,22 @@ class Service(Generic[S, E]):
     subject: Callable[[Any], str]
 
 
+def announcements(service: Service[S, E], step: Step[S], received: Received[E]) -> list[CloudEvent]:
+    """The outputs of a step as events, the same at every repetition."""
+    return [
+        CloudEvent(
+            id=derived_id(received.id, service.name, type(output).__name__, position),
+            type=type(output).__name__,
+            source=service.name,
+            subject=service.subject(output),
+            correlationid=received.correlation_id,
+            time=timestamp(received.at),
+            data=msgspec.Raw(msgspec.json.encode(output)),
+        )
+        for position, output in enumerate(step.outputs)
+    ]
+
+
 class Entry(msgspec.Struct):
     """What one saved event still has to do."""
 
@@ -159,19 +175,7 @@ class Shell(Generic[S, E]):
 
     def _entry(self, step: Step[S], received: Received[E]) -> Entry:
         """What is to do after the save, with the ids that a repetition will give again."""
-        outputs = []
-        for position, output in enumerate(step.outputs):
-            kind = type(output).__name__
-            event = CloudEvent(
-                id=derived_id(received.id, self._service.name, kind, position),
-                type=kind,
-                source=self._service.name,
-                subject=self._service.subject(output),
-                correlationid=received.correlation_id,
-                time=timestamp(received.at),
-                data=msgspec.Raw(msgspec.json.encode(output)),
-            )
-            outputs.append(msgspec.Raw(msgspec.json.encode(event)))
+        outputs = [msgspec.Raw(msgspec.json.encode(each)) for each in announcements(self._service, step, received)]
         details = {key: msgspec.Raw(msgspec.json.encode(detail)) for key, detail in step.details.items()}
         return Entry(details, outputs)
 

@@ -136,7 +136,7 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
             probe_subscription = Subscription(probe.component, probe.topic, probe.handle)
             app.subscribe([*wired.subscriptions, probe_subscription], dead_letters)
             for read in wired.reads:
-                app.add_api_route(read.path, _reader(read), methods=["GET"])
+                app.add_api_route(read.path, reader(read), methods=["GET"])
             async with AsyncExitStack() as works:
                 await works.enter_async_context(background(probe.send_until_back(sidecar)))
                 if wired.beside is not None:
@@ -162,7 +162,9 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
     return Guard(app, settings.app_api_token, lambda path: path != "/healthz")
 
 
-def _reader(read: Read) -> Callable[[Request], Awaitable[Response]]:
+def reader(read: Read) -> Callable[[Request], Awaitable[Response]]:
+    """The route of a read: 404 when there is nothing, 503 when the store is away."""
+
     async def answer(request: Request) -> Response:
         try:
             body = await read.find(request.path_params)

@@ -32,17 +32,53 @@ class Seen:
     at: float
 
 
-class Tap:
+class Sightings:
+    """Every event that was seen so far, and a way to wait for one; `show` is called for each as it is added."""
+
+    def __init__(self, show: Callable[[Seen], None] = lambda _seen: None) -> None:
+        self._show = show
+        self._seen: list[Seen] = []
+        self._arrived = threading.Condition()
+
+    @property
+    def seen(self) -> list[Seen]:
+        """Everything that passed so far, in the order in which it came here; duplicates too."""
+        with self._arrived:
+            return list(self._seen)
+
+    def add(self, topic: str, event: dict[str, Any]) -> None:
+        """Note an event that passes now."""
+        seen = Seen(topic, event, time.time())
+        with self._arrived:
+            self._seen.append(seen)
+            self._show(seen)
+            self._arrived.notify_all()
+
+    def wait(self, wanted: Callable[[Seen], bool], seconds: float) -> Seen | None:
+        """Return the first event that is wanted, as soon as it passed; None when the time is over."""
+        end = time.monotonic() + seconds
+        looked_at = 0
+        with self._arrived:
+            while True:
+                for one in self._seen[looked_at:]:
+                    if wanted(one):
+                        return one
+                looked_at = len(self._seen)
+                left = end - time.monotonic()
+                if left <= 0:
+                    return None
+                self._arrived.wait(left)
+
+
+class Tap(Sightings):
     """Sees every event from the moment that it is entered; a context manager inside that of its shop.
 
     `show` is called for each event as it passes, from a thread of the tap's.
     """
 
     def __init__(self, shop: Shop, show: Callable[[Seen], None] = lambda _seen: None) -> None:
+        super().__init__(show)
         self._shop = shop
-        self._show = show
-        self._seen: list[Seen] = []
-        self._arrived = threading.Condition()
         self._probe_is_back = False
         self._server: ThreadingHTTPServer | None = None
 
@@ -71,27 +107,6 @@ class Tap:
             self._server.server_close()
             self._server = None
 
-    @property
-    def seen(self) -> list[Seen]:
-        """Everything that passed so far, in the order in which it came here; duplicates too."""
-        with self._arrived:
-            return list(self._seen)
-
-    def wait(self, wanted: Callable[[Seen], bool], seconds: float) -> Seen | None:
-        """Return the first event that is wanted, as soon as it passed; None when the time is over."""
-        end = time.monotonic() + seconds
-        looked_at = 0
-        with self._arrived:
-            while True:
-                for one in self._seen[looked_at:]:
-                    if wanted(one):
-                        return one
-                looked_at = len(self._seen)
-                left = end - time.monotonic()
-                if left <= 0:
-                    return None
-                self._arrived.wait(left)
-
     def publish(self, topic: str, body: bytes, content_type: str = "application/cloudevents+json") -> int:
         """Publish anything at all through the tap's own sidecar; returns the sidecar's status."""
         url = f"http://127.0.0.1:{self._shop.sidecar_port(APP_ID)}/v1.0/publish/pubsub/{topic}"
@@ -102,14 +117,10 @@ class Tap:
             return int(answer.status)
 
     def _take(self, topic: str, event: dict[str, Any]) -> None:
-        seen = Seen(topic, event, time.time())
-        with self._arrived:
-            if topic == PROBE:
-                self._probe_is_back = True
-            else:
-                self._seen.append(seen)
-                self._show(seen)
-            self._arrived.notify_all()
+        if topic == PROBE:
+            self._probe_is_back = True
+        else:
+            self.add(topic, event)
 
     def _wait_until_subscribed(self) -> None:
         """Wait for the broker to know every subscription, and for an event of our own to come back."""

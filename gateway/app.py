@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
-from functools import partial
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -21,23 +19,17 @@ from starlette.types import ASGIApp
 from chassis import settings
 from chassis.closing import Closing
 from chassis.inbound import InboundApp, Subscription
-from chassis.serve import Guard, Probe, background, now, run
+from chassis.serve import Guard, Probe, run
 from chassis.sidecar import connect
 from gateway import bodies, openapi
-from gateway.commands import Commands
 from gateway.gets import OWNERS, POST_PATHS, Gets
-from gateway.held import Held
-from gateway.known_users import KnownUsers
+from gateway.parts import Parts
 from gateway.posts import Posts
 from gateway.problems import Problem, method_not_allowed, not_found
-from gateway.promises import Promises
-from gateway.ready import Readiness
-from gateway.replies import MEANINGS, Replies
 
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS_MAX = 10
-HURRY_SECONDS = 3  # after the word to stop; with the time to write the promises well below what the server grants
 SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config")
 Post = Callable[[Posts, Request], Awaitable[Response]]
 POSTS: dict[str, tuple[Post, type[BaseModel], str]] = {  # route -> handler, what it takes, what its 201 is
@@ -56,21 +48,19 @@ def gateway(
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
         async with connect(config.dapr_http_port, config.dapr_api_token, config.dapr_host) as sidecar:
-            held, promises, known_users = Held(), Promises(sidecar, pod_name, now), KnownUsers(sidecar)
-            app.state.posts = Posts(Commands(sidecar, held, promises), known_users, promises)
-            app.state.gets = Gets(sidecar, promises)
-            app.state.readiness = readiness = Readiness(sidecar, probe, promises, stop)
-            replies = Replies(held, promises, known_users)
-            topics = [Subscription("replies", topic, partial(replies.handle, topic)) for topic in MEANINGS]
-            app.subscribe([*topics, Subscription("replies", probe.topic, probe.handle)], dead_letters=None)
-            async with (
-                background(readiness.wait()),
-                background(promises.carry()),
-                background(promises.look_after_others()),
-                background(_release(held, stop, max(HURRY_SECONDS, drain_seconds))),
-            ):
+            parts = Parts.of(sidecar, pod_name, probe, stop)
+            app.state.parts = parts
+            topics = [Subscription("replies", topic, handle) for topic, handle in parts.topics().items()]
+            app.subscribe(topics, dead_letters=None)
+            async with parts.working(drain_seconds):
                 yield
 
+    app = public_app(lifespan)
+    return Guard(app, config.app_api_token, lambda path: path.startswith(SIDECAR_PATHS))
+
+
+def public_app(lifespan: Callable[[InboundApp], AbstractAsyncContextManager[None]]) -> InboundApp:
+    """Everything that is public; `lifespan` sets `app.state.parts` before it yields."""
     app = InboundApp(title="Sidecart", version="1", lifespan=lifespan, redoc_url=None, redirect_slashes=False)
     openapi.document(app)
     _problems(app)
@@ -79,19 +69,12 @@ def gateway(
         _post(app, path, handler, body, answer)
     for path, (app_id, answer) in OWNERS.items():
         _get(app, path, app_id, answer)
-    return Guard(app, config.app_api_token, lambda path: path.startswith(SIDECAR_PATHS))
-
-
-async def _release(held: Held, closing: Closing, seconds: float) -> None:
-    """Hold no request for longer than this once the gateway is told to stop: 202 and its promise are an answer too."""
-    await closing.wait()
-    await asyncio.sleep(seconds)
-    held.release()
+    return app
 
 
 def _post(app: InboundApp, path: str, handler: Post, body: type[BaseModel], answer: str) -> None:
     async def post(request: Request) -> Response:
-        return await handler(request.app.state.posts, request)
+        return await handler(request.app.state.parts.posts, request)
 
     app.answer_directly(path, post)
     app.add_api_route(  # for the OpenAPI document
@@ -111,7 +94,7 @@ def _post(app: InboundApp, path: str, handler: Post, body: type[BaseModel], answ
 
 def _get(app: FastAPI, path: str, app_id: str, answer: str) -> None:
     async def get(request: Request) -> Response:
-        gets: Gets = request.app.state.gets
+        gets: Gets = request.app.state.parts.gets
         return await gets.read(app_id, request)
 
     parameters = [
@@ -148,7 +131,7 @@ def _health(app: FastAPI) -> None:
     )
     async def readyz(request: Request) -> Response:
         """Able to serve."""
-        missing = request.app.state.readiness.missing()
+        missing = request.app.state.parts.readiness.missing()
         body: dict[str, Any] = {"missing": missing}
         return Response(msgspec.json.encode(body), 503 if missing else 200, media_type="application/json")
 

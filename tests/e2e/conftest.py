@@ -1,7 +1,7 @@
 """One shop and one tap for the whole suite, on the broker that BROKER names; only its YAML folder differs.
 
 STORE names the store in the same way. WITH=user=examples/user-node runs the suite on a shop in which that program takes
-the place of ours.
+the place of ours. SHOP=peer runs it on the shop without sidecars that ours is measured against (bench/peer).
 """
 
 import os
@@ -10,11 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from bench.peer.shop import PeerShop
 from cli.project import ROOT
 from cli.run import given_servers
 from cli.servers.known import BROKERS, STORES
 from cli.shop import Options, Shop
 from cli.tap import Tap
+from tests.e2e.peer import PeerShopper, PeerTap
 from tests.e2e.shopper import Shopper
 
 
@@ -49,28 +51,42 @@ def options(folder: Path) -> Options:
     )
 
 
+def is_peer() -> bool:
+    """Whether this run is on the peer."""
+    return os.environ.get("SHOP") == "peer"
+
+
 def pytest_report_header() -> str:
     """Say which broker and store this run is on, and whose programs."""
     others = "".join(f", {app_id} from {folder.relative_to(ROOT)}" for app_id, folder in replaced().items())
+    if is_peer():
+        return f"broker: {broker()}, the peer"
     return f"broker: {broker()} (components/brokers/{broker()}), store: {store()}{others}"
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop | PeerShop]:
     """A running shop; a test that stops a part of it starts it again."""
-    with Shop(options(tmp_path_factory.mktemp("shop")), print) as running:
+    folder = tmp_path_factory.mktemp("shop")
+    with PeerShop(broker(), folder, print) if is_peer() else Shop(options(folder), print) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def tap(shop: Shop) -> Iterator[Tap]:
+def tap(shop: Shop | PeerShop) -> Iterator[Tap | PeerTap]:
     """Every event that passes the broker."""
-    with Tap(shop) as running:
+    with PeerTap(shop) if isinstance(shop, PeerShop) else Tap(shop) as running:
         yield running
 
 
 @pytest.fixture
-def shopper(shop: Shop, tap: Tap) -> Iterator[Shopper]:
+def shopper(shop: Shop | PeerShop, tap: Tap | PeerTap) -> Iterator[Shopper]:
     """Somebody who calls the gateway, and sees the tap and the mails."""
-    with Shopper(shop, tap) as someone:
+    if isinstance(shop, PeerShop):
+        assert isinstance(tap, PeerTap)
+        someone: Shopper = PeerShopper(shop, tap)
+    else:
+        assert isinstance(tap, Tap)
+        someone = Shopper(shop, tap)
+    with someone:
         yield someone

@@ -14,6 +14,8 @@ from cli.shop import Shop
 from tests.contracts.validate import examples
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 
+pytestmark = pytest.mark.sidecars
+
 READERS = [(app_id, topic) for topic, way in TOPICS.items() for app_id in way.consumers if app_id != GATEWAY]
 MIB = 1024 * 1024
 

@@ -14,6 +14,8 @@ import pytest
 from cli.letters import Filter, Letter, RunningState, discard, letters, replay
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 
+pytestmark = pytest.mark.sidecars
+
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 POISON = 20
 ORDERS = 60

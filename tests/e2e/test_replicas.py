@@ -11,6 +11,8 @@ from cli.shop import Shop
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 from tests.e2e.test_promises import until_up
 
+pytestmark = pytest.mark.sidecars
+
 OTHER = "gateway-1"
 AT_ONCE = 40
 

@@ -5,12 +5,15 @@ from pathlib import Path
 
 import httpx
 import psutil
+import pytest
 
 from cli.ports import is_free
 from cli.shop import Shop
 from cli.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, TEA, Shopper, new_address
+
+pytestmark = pytest.mark.sidecars
 
 FIRST = 20
 

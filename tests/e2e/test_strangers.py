@@ -10,6 +10,8 @@ from cli.catalogue import TOPICS
 from cli.letters import Filter, RunningState, letters
 from tests.e2e.shopper import Shopper
 
+pytestmark = pytest.mark.sidecars
+
 TOKENS: tuple[dict[str, str], ...] = ({}, {"dapr-api-token": ""}, {"dapr-api-token": "guess"})
 
 

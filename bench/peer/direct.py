@@ -1,0 +1,41 @@
+"""What our gateway and read routes ask a sidecar for, done without one: events, records, calls to other services."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from aiohttp import ClientError, ClientSession, ClientTimeout
+
+from bench.peer.broker import Broker
+from bench.peer.store import Store
+from chassis.errors import SidecarAway, Unreached
+from chassis.sidecar import Answer
+
+
+class Direct(Store):
+    """One process's way to the broker, to its records and to the other services."""
+
+    store_away = False
+
+    def __init__(
+        self, redis_url: str, name: str, broker: Broker, session: ClientSession, urls: Mapping[str, str]
+    ) -> None:
+        super().__init__(redis_url, name)
+        self._broker = broker
+        self._session = session
+        self._urls = urls
+
+    async def publish(self, topic: str, event: bytes) -> None:
+        """Hand over an event; returns when the broker has it."""
+        try:
+            await self._broker.publish(topic, event)
+        except Exception as error:  # FastStream passes on whatever its client library raises
+            raise SidecarAway(f"publish to {topic}: {type(error).__name__} {error}") from error
+
+    async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:
+        """GET a path of another service."""
+        try:
+            async with self._session.get(self._urls[app_id] + path, timeout=ClientTimeout(total=seconds_max)) as answer:
+                return Answer(answer.status, await answer.read())
+        except (ClientError, TimeoutError, OSError) as error:
+            raise Unreached(f"GET {path} of {app_id}: {error}") from error

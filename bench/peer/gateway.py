@@ -1,0 +1,55 @@
+"""The peer's gateway: our routes, checks and promises. `python -m bench.peer.gateway`."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import cast
+
+from aiohttp import ClientSession
+from starlette.types import ASGIApp
+
+from bench.peer.broker import connect
+from bench.peer.direct import Direct
+from bench.peer.settings import PeerSettings, read
+from chassis.closing import Closing
+from chassis.inbound import InboundApp
+from chassis.serve import Probe, run
+from chassis.sidecar import HttpSidecar
+from gateway.app import public_app
+from gateway.parts import Parts
+
+NAME = "gateway-0"
+
+
+def gateway(config: PeerSettings) -> ASGIApp:
+    """Build the app."""
+
+    @asynccontextmanager
+    async def lifespan(app: InboundApp) -> AsyncIterator[None]:
+        broker = connect(config.broker, config.broker_url)
+        async with ClientSession() as session:
+            direct = cast(HttpSidecar, Direct(config.redis_url, "gateway", broker, session, config.urls))
+            parts = Parts.of(direct, NAME, Probe("replies", NAME), Closing())
+            app.state.parts = parts
+            for topic, handle in parts.topics().items():
+                broker.on(topic, NAME, handle)
+            await broker.start()
+            try:
+                async with parts.working(0):
+                    yield
+            finally:
+                await broker.stop()
+                await cast(Direct, direct).close()
+
+    return public_app(lifespan)
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    config = read()
+    run(gateway(config), config.served)
+
+
+if __name__ == "__main__":
+    main()

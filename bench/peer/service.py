@@ -1,0 +1,157 @@
+"""One service of the peer: load its record, decide, save it, publish. `python -m bench.peer.service order`.
+
+There is no log: a record and its details are written at once, and an event that comes again is answered from them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from typing import Any, cast
+
+import msgspec
+from aiohttp import ClientSession
+from fastapi import FastAPI, Response
+
+from bench.peer.broker import connect
+from bench.peer.direct import Direct
+from bench.peer.settings import PeerSettings, read
+from chassis import settings
+from chassis.dead_letters import DeadLetters
+from chassis.deliver import ATTEMPTS_MAX, Record, Service, announcements
+from chassis.errors import Conflict, EventFault, WorldFault
+from chassis.events import decode, parse
+from chassis.serve import Wired, background, now, reader, run
+from chassis.sidecar import HttpSidecar
+from services.billing import app as billing
+from services.notification import app as notification
+from services.notification.mail_server import MailServer
+from services.order import app as order
+from services.user import app as user
+
+log = logging.getLogger(__name__)
+
+
+class Handler:
+    """Carries events through one service."""
+
+    def __init__(self, service: Service[Any, Any], direct: Direct) -> None:
+        self._service = service
+        self._direct = direct
+
+    async def handle(self, topic: str, body: bytes) -> None:
+        """Carry one event through; raise EventFault or WorldFault."""
+        service = self._service
+        received = decode(parse(topic, body), service.inputs[topic], now())
+        key = service.key(received.event)
+        if key is None:
+            step = self._step(None, None, received)
+            for detail_key, detail in step.details.items():
+                await self._direct.insert(detail_key, msgspec.json.encode(detail))
+            return
+        detail_key = service.detail_key(received.event)
+        for _ in range(ATTEMPTS_MAX):
+            (value, etag), (known, _) = await self._direct.load_pair(key, detail_key)
+            state = None if value is None else _state(value, service.state)
+            kind = None if known is None else service.details[str(detail_key).partition(":")[0]]
+            detail = None if known is None else msgspec.json.decode(known, type=kind)
+            step = self._step(state, detail, received)
+            if step.state != state or step.details:
+                details = {name: msgspec.json.encode(each) for name, each in step.details.items()}
+                saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state))))
+                try:
+                    await self._direct.save_with(key, saved, etag, details)
+                except Conflict:
+                    continue
+            events = announcements(service, step, received)
+            await asyncio.gather(*(self._direct.publish(each.type, msgspec.json.encode(each)) for each in events))
+            return
+        raise WorldFault(f"{key}: lost {ATTEMPTS_MAX} races in a row")
+
+    def _step(self, state: Any, detail: Any, received: Any) -> Any:
+        try:
+            return self._service.step(state, detail, received)
+        except Exception as error:
+            raise EventFault(f"{type(error).__name__} in the step: {error}") from error
+
+
+def _state(value: bytes, kind: type[Any]) -> Any:
+    return msgspec.json.decode(msgspec.json.decode(value, type=Record).state, type=kind | None)
+
+
+async def _carry_or_drop(topic: str, carry: Callable[[bytes], Awaitable[None]], body: bytes) -> None:
+    """The peer keeps no dead letters: what cannot be carried through is logged and dropped."""
+    try:
+        await carry(body)
+    except EventFault as fault:
+        log.error("dropped: %s: %s", topic, fault)
+
+
+def _known(name: str) -> tuple[Service[Any, Any], Callable[[HttpSidecar], Wired]]:
+    """The service as our own app describes it, and what makes its read routes."""
+    match name:
+        case "user":
+            return user.SERVICE, user.wire
+        case "billing":
+            return billing.SERVICE, billing.wire
+        case "order":
+            within = timedelta(seconds=order.PAY_WITHIN_SECONDS)
+            return order.service(within), partial(order.wire, within)
+        case "notification":
+            server = MailServer.from_url(settings.text(os.environ, "SMTP_URL"))
+            wire = partial(notification.wire, server, "shop@localhost", timedelta(seconds=60))
+            return notification.SERVICE, wire
+    raise SystemExit(f"there is no service {name}")
+
+
+def app(name: str, config: PeerSettings) -> FastAPI:
+    """The service's app: it reads events while it runs, and answers GETs."""
+    service, wire = _known(name)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        broker = connect(config.broker, config.broker_url)
+        async with ClientSession() as session:
+            direct = Direct(config.redis_url, name, broker, session, config.urls)
+            wired = wire(cast(HttpSidecar, direct))
+            handler = Handler(service, direct)
+            for subscription in wired.subscriptions:
+                topic = subscription.topic
+                carry = partial(handler.handle, topic) if topic in service.inputs else subscription.handle
+                broker.on(topic, name, partial(_carry_or_drop, topic, carry))
+            for read in wired.reads:
+                app.add_api_route(read.path, reader(read), methods=["GET"])
+            await broker.start()
+            try:
+                if wired.beside is None:
+                    yield
+                else:
+                    async with background(wired.beside(DeadLetters(cast(HttpSidecar, direct), now))):
+                        yield
+            finally:
+                await broker.stop()
+                await direct.close()
+
+    app = FastAPI(lifespan=lifespan, openapi_url=None)
+
+    @app.get("/readyz")
+    async def readyz() -> Response:
+        return Response("ready\n")
+
+    return app
+
+
+def main() -> None:
+    """Serve one service until SIGTERM."""
+    config = read()
+    run(app(sys.argv[1], config), config.served)
+
+
+if __name__ == "__main__":
+    main()

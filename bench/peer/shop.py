@@ -1,0 +1,135 @@
+"""The peer, running: a broker, Redis, a mail catcher and five apps, on loopback."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from cli.catalogue import APPS, GATEWAY
+from cli.environment import plain_environment
+from cli.errors import LaunchError
+from cli.patience import Patience
+from cli.ports import free_port, is_listening
+from cli.processes import Processes
+from cli.project import ROOT
+from cli.servers.known import BROKERS, STORES, Server
+from cli.shop import MAIL_CATCHER, get
+
+READY_SECONDS = 60
+STOP_SECONDS = 20
+
+
+class PeerShop:
+    """A context manager: entering starts it and waits until it is ready, leaving stops it; for the main thread."""
+
+    def __init__(self, broker: str, folder: Path, report: Callable[[str], None]) -> None:
+        self.kind = broker
+        self._folder = folder
+        self._report = report
+        self.patience = Patience()
+        self.logs = folder / "logs"
+        self._processes = Processes(self.logs)
+        self._servers: list[Server] = []
+        self._env: dict[str, str] = {}
+        self.addresses: dict[str, str] = {}
+        self.ports = {name: free_port() for name in (*APPS, "mail-smtp", "mail-http")}
+        self.seconds_to_ready = 0.0
+
+    @property
+    def url(self) -> str:
+        """The gateway's address."""
+        return f"http://127.0.0.1:{self.ports[GATEWAY]}"
+
+    @property
+    def mail_url(self) -> str:
+        """The mail catcher's address."""
+        return f"http://127.0.0.1:{self.ports['mail-http']}"
+
+    @property
+    def processes(self) -> dict[str, int]:
+        """The pid of every process by name."""
+        return self._processes.pids()
+
+    @property
+    def redis_url(self) -> str:
+        """Where the records are, and with broker redis the streams."""
+        return f"redis://{self.addresses['redis']}"
+
+    @property
+    def broker_url(self) -> str:
+        """Where the events pass."""
+        return self.redis_url if self.kind == "redis" else self.addresses[self.kind]
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        data = self._folder / "data"
+        data.mkdir(parents=True, exist_ok=True)
+        for name, server in {self.kind: BROKERS[self.kind].server, "redis": STORES["redis"]}.items():
+            self._report(f"peer: starting {server.names[0]}")
+            self._servers.append(server)
+            self.addresses[name] = server.start(self._processes, data, self.patience)
+        words = ["-m", "cli.servers.mailcatcher", "--journal", str(data / "mails.jsonl")]
+        words += ["--smtp-port", str(self.ports["mail-smtp"]), "--http-port", str(self.ports["mail-http"])]
+        self._run(MAIL_CATCHER, words, {})
+        self.patience.until(lambda: is_listening(self.ports["mail-smtp"]), READY_SECONDS, lambda: "no mail catcher")
+        started = time.monotonic()
+        self._env = {
+            "BROKER": self.kind,
+            "BROKER_URL": self.broker_url,
+            "REDIS_URL": self.redis_url,
+            "SMTP_URL": f"smtp://127.0.0.1:{self.ports['mail-smtp']}",
+            **{f"{name.upper()}_URL": f"http://127.0.0.1:{self.ports[name]}" for name in APPS if name != GATEWAY},
+        }
+        for name in APPS:
+            self.start_app(name)
+        self.wait_ready(GATEWAY)
+        self.seconds_to_ready = time.monotonic() - started
+
+    def start_app(self, name: str) -> None:
+        """Start an app; does not wait."""
+        module = ["bench.peer.gateway"] if name == GATEWAY else ["bench.peer.service", name]
+        self._run(name, ["-m", *module], self._env | {"APP_PORT": str(self.ports[name])})
+
+    def stop_app(self, name: str) -> None:
+        """Stop an app."""
+        self._processes.stop([name], STOP_SECONDS)
+
+    def kill(self, name: str) -> None:
+        """Kill a process at once, as a crash would."""
+        self._processes.kill(name)
+
+    def wait_ready(self, name: str) -> None:
+        """Wait until an app says that it can serve; the gateway says so when all can."""
+
+        def ready() -> bool:
+            for dead, code in self._processes.dead().items():
+                raise LaunchError(f"{dead} ended with code {code}: " + "\n".join(self._processes.last_lines(dead)))
+            return get(self.ports[name], "/readyz")[0] == 200
+
+        self.patience.until(ready, READY_SECONDS, lambda: f"{name} is not ready: see {self.logs}", 0.1)
+
+    def _run(self, name: str, words: list[str], env: dict[str, str]) -> None:
+        self._processes.start(name, [sys.executable, *words], env={**plain_environment(), **env}, cwd=ROOT)
+
+    def _stop(self) -> None:
+        self._processes.stop([GATEWAY], STOP_SECONDS)
+        self._processes.stop([*APPS, MAIL_CATCHER], STOP_SECONDS)
+        for server in self._servers:
+            for name in server.names:
+                self._processes.stop([name], server.stop_seconds)

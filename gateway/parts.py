@@ -1,0 +1,76 @@
+"""What one gateway process works with, each part given the others it needs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from chassis.closing import Closing
+from chassis.inbound import Handler
+from chassis.serve import Probe, background, now
+from chassis.sidecar import HttpSidecar
+from gateway.commands import Commands
+from gateway.gets import Gets
+from gateway.held import Held
+from gateway.known_users import KnownUsers
+from gateway.posts import Posts
+from gateway.promises import Promises
+from gateway.ready import Readiness
+from gateway.replies import MEANINGS, Replies
+
+HURRY_SECONDS = 3  # after the word to stop; with the time to write the promises well below what the server grants
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The routes' handlers, and what goes on beside them."""
+
+    posts: Posts
+    gets: Gets
+    readiness: Readiness
+    replies: Replies
+    probe: Probe
+    held: Held
+    promises: Promises
+    closing: Closing
+
+    @classmethod
+    def of(cls, sidecar: HttpSidecar, pod_name: str, probe: Probe, closing: Closing) -> Parts:
+        """Make them for a sidecar."""
+        held, promises, known_users = Held(), Promises(sidecar, pod_name, now), KnownUsers(sidecar)
+        return cls(
+            posts=Posts(Commands(sidecar, held, promises), known_users, promises),
+            gets=Gets(sidecar, promises),
+            readiness=Readiness(sidecar, probe, promises, closing),
+            replies=Replies(held, promises, known_users),
+            probe=probe,
+            held=held,
+            promises=promises,
+            closing=closing,
+        )
+
+    def topics(self) -> Mapping[str, Handler]:
+        """What the gateway reads, and what takes it."""
+        return {topic: partial(self.replies.handle, topic) for topic in MEANINGS} | {
+            self.probe.topic: self.probe.handle
+        }
+
+    @asynccontextmanager
+    async def working(self, drain_seconds: float) -> AsyncIterator[None]:
+        """Do what goes on beside the routes for as long as the block runs."""
+        async with (
+            background(self.readiness.wait()),
+            background(self.promises.carry()),
+            background(self.promises.look_after_others()),
+            background(self._release(max(HURRY_SECONDS, drain_seconds))),
+        ):
+            yield
+
+    async def _release(self, seconds: float) -> None:
+        """Hold no request longer once the gateway is told to stop: 202 and its promise are an answer too."""
+        await self.closing.wait()
+        await asyncio.sleep(seconds)
+        self.held.release()

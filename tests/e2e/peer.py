@@ -1,0 +1,99 @@
+"""The suite on the peer (bench/peer), with SHOP=peer: the same shop without sidecars, and what only they have."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from types import TracebackType
+from typing import Any, Self, cast
+
+import httpx
+import pika
+import valkey
+from faststream.redis import BinaryMessageFormatV1
+
+from bench.peer.broker import connect
+from bench.peer.shop import PeerShop
+from cli.catalogue import TOPICS
+from cli.shop import Shop
+from cli.tap import Sightings, Tap
+from tests.e2e.shopper import Shopper
+
+FIELD = b"__data__"  # of a stream's entry, where FastStream has its message
+READ_MS = 200
+
+
+class PeerTap(Sightings):
+    """Sees every event that passes the peer's broker; a context manager inside that of its shop."""
+
+    def __init__(self, shop: PeerShop) -> None:
+        super().__init__()
+        self._shop = shop
+        self._ready = threading.Event()
+        self._stop = threading.Event()
+        read = self._read_streams if shop.kind == "redis" else self._read_queue
+        self._thread = threading.Thread(target=read, name="tap", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        assert self._ready.wait(10), "the tap did not start"
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+
+    def publish(self, topic: str, body: bytes) -> int:
+        """Publish as an app would; returns 204 as a sidecar does."""
+
+        async def publish() -> None:
+            broker = connect(self._shop.kind, self._shop.broker_url)
+            await broker.start()
+            await broker.publish(topic, body)
+            await broker.stop()
+
+        asyncio.run(publish())
+        return 204
+
+    def _read_streams(self) -> None:
+        with valkey.Valkey.from_url(self._shop.redis_url) as client:
+            last: dict[Any, Any] = dict.fromkeys(TOPICS, "0")
+            self._ready.set()
+            while not self._stop.is_set():
+                found: Any = client.xread(last, block=READ_MS)  # typed as if it might be a coroutine
+                for stream, entries in found:
+                    last[stream.decode()] = entries[-1][0]
+                    for _, fields in entries:
+                        body, _ = BinaryMessageFormatV1.parse(fields[FIELD])
+                        self.add(stream.decode(), json.loads(body))
+
+    def _read_queue(self) -> None:
+        with pika.BlockingConnection(pika.URLParameters(self._shop.broker_url)) as connection:
+            channel = connection.channel()
+            queue = str(channel.queue_declare("", exclusive=True).method.queue)
+            for topic in TOPICS:
+                channel.queue_bind(queue, topic)
+            self._ready.set()
+            for method, _, body in channel.consume(queue, auto_ack=True, inactivity_timeout=READ_MS / 1000):
+                if method is not None and method.exchange is not None and body is not None:
+                    self.add(method.exchange, json.loads(body))
+                if self._stop.is_set():
+                    return
+
+
+class PeerShopper(Shopper):
+    """Somebody who shops at the peer."""
+
+    def __init__(self, shop: PeerShop, tap: PeerTap) -> None:
+        # What the tests of both shops use, both have.
+        super().__init__(cast(Shop, shop), cast(Tap, tap))
+        self._peer = shop
+
+    def state(self, app_id: str, key: str) -> httpx.Response:
+        """Look into a service's state, in Redis."""
+        with valkey.Valkey.from_url(self._peer.redis_url) as client:
+            value: Any = client.hget(f"{app_id}||{key}", "data")  # typed as if it might be a coroutine
+        return httpx.Response(204) if value is None else httpx.Response(200, content=value)
