@@ -7,7 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench import floor
+from bench.asking import GATEWAY, SERVICE
 from cli.environment import plain_environment
 from cli.ports import free_port
 from cli.processes import Processes
@@ -16,7 +16,7 @@ from cli.shop import Shop, get
 
 READY_SECONDS = 60
 STOP_SECONDS = 20
-APPS = {floor.GATEWAY: "gateway", floor.SERVICE: "service"}
+APPS = {GATEWAY: "gateway", SERVICE: "service"}
 
 
 class Pair:
@@ -30,7 +30,7 @@ class Pair:
     @property
     def url(self) -> str:
         """The floor's gateway."""
-        return f"http://127.0.0.1:{self.ports[floor.GATEWAY]}"
+        return f"http://127.0.0.1:{self.ports[GATEWAY]}"
 
     @property
     def processes(self) -> dict[str, int]:
@@ -59,7 +59,7 @@ class Pair:
         return self
 
     def _answers(self) -> bool:
-        return ask_once(self.ports[floor.GATEWAY]) == 201
+        return ask_once(self.ports[GATEWAY]) == 201
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

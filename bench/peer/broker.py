@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Protocol
 
 from faststream.middlewares import AckPolicy
@@ -67,7 +67,8 @@ class RedisEvents:
 class RabbitEvents:
     """A fanout exchange a topic, a queue a reader; all of it durable, publishes confirmed."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, topics: Iterable[str]) -> None:
+        self._topics = topics
         channel = Channel(prefetch_count=WORKERS, publisher_confirms=True)
         self._broker = RabbitBroker(url, default_channel=channel, apply_types=False, log_level=logging.DEBUG)
         self._exchanges: dict[str, RabbitExchange] = {}
@@ -75,7 +76,7 @@ class RabbitEvents:
     async def start(self) -> None:
         """Connect, declare every topic's exchange (nobody may read it), read."""
         await self._broker.connect()
-        for topic in TOPICS:
+        for topic in self._topics:
             await self._broker.declare_exchange(self._exchange(topic))
         await self._broker.start()
 
@@ -98,9 +99,9 @@ class RabbitEvents:
         return self._exchanges.setdefault(topic, RabbitExchange(topic, type=ExchangeType.FANOUT, durable=True))
 
 
-def connect(kind: str, url: str) -> Broker:
-    """The broker of this kind: redis or rabbitmq."""
-    return RedisEvents(url) if kind == "redis" else RabbitEvents(url)
+def connect(kind: str, url: str, topics: Iterable[str] = TOPICS) -> Broker:
+    """The broker of this kind, redis or rabbitmq, for these topics."""
+    return RedisEvents(url) if kind == "redis" else RabbitEvents(url, topics)
 
 
 async def _as_it_came(message: Any) -> bytes:

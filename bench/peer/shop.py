@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from bench import asking
 from cli.catalogue import APPS, GATEWAY
 from cli.environment import plain_environment
 from cli.errors import LaunchError
@@ -101,6 +102,18 @@ class PeerShop:
         self.wait_ready(GATEWAY)
         self.seconds_to_ready = time.monotonic() - started
 
+    def start_floor(self) -> str:
+        """Start the floor's two apps beside it, wait until they answer, return the gateway's address."""
+        for name, word in {asking.GATEWAY: "gateway", asking.SERVICE: "service"}.items():
+            self.ports[name] = free_port()
+            port = {"APP_PORT": str(self.ports[name])}
+            self._run(name, ["-m", "bench.peer.floor", word], self._env | port)
+        port = self.ports[asking.GATEWAY]
+        self.patience.until(
+            lambda: get(port, "/ask")[0] == 201, READY_SECONDS, lambda: f"no floor: see {self.logs}", 0.5
+        )
+        return f"http://127.0.0.1:{port}"
+
     def start_app(self, name: str) -> None:
         """Start an app; does not wait."""
         module = ["bench.peer.gateway"] if name == GATEWAY else ["bench.peer.service", name]
@@ -129,7 +142,7 @@ class PeerShop:
 
     def _stop(self) -> None:
         self._processes.stop([GATEWAY], STOP_SECONDS)
-        self._processes.stop([*APPS, MAIL_CATCHER], STOP_SECONDS)
+        self._processes.stop([*APPS, asking.GATEWAY, asking.SERVICE, MAIL_CATCHER], STOP_SECONDS)
         for server in self._servers:
             for name in server.names:
                 self._processes.stop([name], server.stop_seconds)
