@@ -19,8 +19,8 @@ run: ## start the shop (BROKER=redis|rabbitmq, STORE=redis|postgres, PORT=8000) 
 demo: ## both flows, with every event as it passes (BROKER=, STORE=, WITHOUT=an app to leave out)
 	@exec $(SIDECART) demo --broker $(BROKER) --store $(STORE) $(addprefix --without ,$(WITHOUT))
 
-bench: ## the shop beside its floor, on each broker: ten minutes (BENCH="--broker redis --rounds 1" for less)
-	@exec $(SIDECART) bench $(BENCH)
+bench: ## ours and the same shop without sidecars, side by side: half an hour (QUICK=1: some minutes)
+	@exec $(SIDECART) bench $(if $(QUICK),--quick) $(BENCH)
 
 test: ## all tests, end to end on each broker
 	@exec $(SIDECART) test

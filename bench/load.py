@@ -1,4 +1,4 @@
-"""A closed loop: so many callers, each of whom asks again as soon as it was answered."""
+"""Loads: so many callers in a closed loop, or requests at a constant rate whether or not those before are answered."""
 
 import asyncio
 import math
@@ -30,9 +30,9 @@ class Load:
         return self.answers / self.seconds
 
 
-async def ask(call: Call, load: Load) -> None:
-    """Ask once and write down how long it took."""
-    started = time.perf_counter()
+async def ask(call: Call, load: Load, due: float | None = None) -> None:
+    """Ask once and write down how long it took, since it was due if that is known (a time of perf_counter)."""
+    started = time.perf_counter() if due is None else due
     status = await call()
     load.milliseconds.append((time.perf_counter() - started) * 1000)
     load.statuses[status] += 1
@@ -50,6 +50,24 @@ async def closed_loop(call: Call, at_once: int, seconds: float) -> Load:
     async with asyncio.TaskGroup() as group:
         for _ in range(at_once):
             group.create_task(caller())
+    load.seconds = time.perf_counter() - started
+    return load
+
+
+async def open_loop(call: Call, per_second: float, seconds: float) -> Load:
+    """Ask at a constant rate for so long.
+
+    Each time is counted from the moment that the request was due: when answers are late, what should have been asked
+    meanwhile is late too, and says so (a closed loop would leave it out: coordinated omission).
+    """
+    load = Load()
+    started = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for number in range(max(1, int(per_second * seconds))):
+            due = started + number / per_second
+            if (pause := due - time.perf_counter()) > 0:
+                await asyncio.sleep(pause)
+            group.create_task(ask(call, load, due))
     load.seconds = time.perf_counter() - started
     return load
 

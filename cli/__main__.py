@@ -65,12 +65,19 @@ def _parser() -> argparse.ArgumentParser:
         "what takes minutes: 20,000 generated requests, the Node service, containers (make test-full)",
     )
     _add(commands, "test-compose", _test_compose, "the compose file in containers, on each broker (make test-compose)")
-    bench = _add(commands, "bench", _bench, "the shop beside its floor, by turns in one run (make bench)")
+    bench = _add(commands, "bench", _bench, "ours and the same shop without sidecars, by turns in one run (make bench)")
     bench.add_argument("--broker", choices=[*BROKERS, "all"], default="all", help="on this one only")
+    bench.add_argument("--quick", action="store_true", help="two short rounds: some minutes (make bench QUICK=1)")
     bench.add_argument("--users", type=int, default=1_000, help="who order, by turns (default %(default)s)")
-    bench.add_argument("--rounds", type=int, default=3, help="of floor and shop by turns (default %(default)s)")
+    bench.add_argument("--rounds", type=int, default=5, help="of both by turns (default %(default)s)")
     bench.add_argument("--alone", type=int, default=200, help="requests one by one, a round (default %(default)s)")
-    bench.add_argument("--seconds", type=float, default=8.0, help="with 64 held, a round (default %(default)s)")
+    bench.add_argument("--seconds", type=float, default=5.0, help="each load of a round (default %(default)s)")
+    bench.add_argument(
+        "--out",
+        type=Path,
+        metavar="FOLDER",
+        help="tables, figures and plots go there (default .sidecart/bench)",
+    )
     faults = _add(commands, "faults", _faults, "kill -9 and SIGSTOP under load, then an audit (make faults)")
     _add_servers(faults)
     faults.add_argument(

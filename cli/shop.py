@@ -82,6 +82,7 @@ class Shop:
         self._servers: dict[str, str] = {}
         self._sidecars: dict[str, Sidecar] = {}
         self._started = False
+        self.seconds_to_ready = 0.0
 
     # --- What others ask
 
@@ -345,7 +346,8 @@ class Shop:
             30,
             lambda: f"the mail catcher did not start: see {self._processes.log(MAIL_CATCHER)}",
         )
-        self.report(f"ready in {time.monotonic() - started:.1f} s")
+        self.seconds_to_ready = time.monotonic() - started
+        self.report(f"ready in {self.seconds_to_ready:.1f} s")
 
     def _wait_for_subscriptions(self, names: Iterable[str]) -> None:
         wanted = list(readers(names))

@@ -106,8 +106,8 @@ class PeerShop:
         """Start the floor's two apps beside it, wait until they answer, return the gateway's address."""
         for name, word in {asking.GATEWAY: "gateway", asking.SERVICE: "service"}.items():
             self.ports[name] = free_port()
-            port = {"APP_PORT": str(self.ports[name])}
-            self._run(name, ["-m", "bench.peer.floor", word], self._env | port)
+            env = self._env | {"APP_PORT": str(self.ports[name])}
+            self._run(name, ["-m", "bench.peer.floor", word], env)
         port = self.ports[asking.GATEWAY]
         self.patience.until(
             lambda: get(port, "/ask")[0] == 201, READY_SECONDS, lambda: f"no floor: see {self.logs}", 0.5

@@ -1,0 +1,84 @@
+"""Many requests held at once on one gateway: orders while the Order Service is stopped, and what a newcomer feels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import psutil
+
+from bench.load import Load, ask, percentile
+from bench.shopper import Shopper
+
+CROWDS = (1, 100, 1_000, 10_000)
+WAIT_SECONDS = 30
+FRESH = 100
+AT_ONCE = 200  # who come at the same moment
+READY_SECONDS = 60.0
+
+
+@dataclass(slots=True)
+class Crowd:
+    """So many requests held at once."""
+
+    held: int
+    statuses: Counter[int] = field(default_factory=Counter)
+    """Of those that were held; 202 is what all of them should get."""
+    fresh: Load = field(default_factory=Load)
+    """Registrations one by one, meanwhile."""
+    fresh_before: Load = field(default_factory=Load)
+    gateway_mib: float = 0.0
+
+    @property
+    def errors(self) -> int:
+        """How many were neither accepted nor made."""
+        return sum(count for status, count in self.statuses.items() if status not in (201, 202)) + sum(
+            count for status, count in self.fresh.statuses.items() if status != 201
+        )
+
+    @property
+    def ratio(self) -> float:
+        """The median time of a fresh request, as a multiple of what it was with nobody held."""
+        return percentile(self.fresh.milliseconds, 50) / percentile(self.fresh_before.milliseconds, 50)
+
+
+async def crowds(shopper: Shopper, sizes: Sequence[int], say: Callable[[str], None]) -> list[Crowd]:
+    """One after the other, each with the Order Service stopped, which goes on with all of them afterwards."""
+    found = []
+    for size in sizes:
+        crowd = Crowd(size)
+        for _ in range(FRESH):
+            await ask(shopper.newcome, crowd.fresh_before)
+        await asyncio.to_thread(shopper.system.stop, "order")
+        await _hold(shopper, crowd)
+        await asyncio.to_thread(shopper.system.start, "order")
+        before, meanwhile = (percentile(load.milliseconds, 50) for load in (crowd.fresh_before, crowd.fresh))
+        say(f"{size} held: {crowd.errors} errors, a fresh request {before:.1f} -> {meanwhile:.1f} ms")
+        found.append(crowd)
+    return found
+
+
+async def _hold(shopper: Shopper, crowd: Crowd) -> None:
+    coming = asyncio.Semaphore(AT_ONCE)
+    sent, all_sent = 0, asyncio.Event()
+
+    def was_sent() -> None:
+        nonlocal sent
+        sent += 1
+        coming.release()
+        if sent == crowd.held:
+            all_sent.set()
+
+    async def one() -> None:
+        await coming.acquire()
+        crowd.statuses[await shopper.parked_order(WAIT_SECONDS, was_sent)] += 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(crowd.held):
+            group.create_task(one())
+        await asyncio.wait_for(all_sent.wait(), READY_SECONDS)
+        for _ in range(FRESH):
+            await ask(shopper.newcome, crowd.fresh)
+        crowd.gateway_mib = psutil.Process(shopper.system.processes()["gateway"]).memory_info().rss / 2**20

@@ -1,0 +1,76 @@
+"""The plots of a run, as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+from bench.load import percentile
+from bench.measure import Result
+from bench.systems import OURS, PEER
+
+COLORS = {OURS: "#0b5fa5", PEER: "#c8641e"}
+PERCENTS = (50, 90, 99)
+
+matplotlib.use("svg")
+
+
+def draw(folder: Path, results: Sequence[Result]) -> list[str]:
+    """Write them into the folder; returns their names."""
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({"svg.hashsalt": "sidecart", "font.size": 10, "axes.spines.top": False})
+    names = []
+    for result in results:
+        figure, axes = plt.subplots(1, 3, figsize=(13, 4))
+        _throughput(axes[0], result)
+        _latency(axes[1], result)
+        _open(axes[2], result)
+        figure.suptitle(
+            f"{result.broker}: sidecart and its peer without sidecars, medians of {result.plan.rounds} rounds"
+        )
+        figure.tight_layout()
+        name = f"{result.broker}.svg"
+        figure.savefig(folder / name, metadata={"Date": None})
+        plt.close(figure)
+        names.append(name)
+    return names
+
+
+def _throughput(axes: matplotlib.axes.Axes, result: Result) -> None:
+    levels = list(result.plan.levels)
+    for name, color in COLORS.items():
+        measured = result.systems[name]
+        held = [measured.median(lambda t, n=level: t.levels[n].held.per_second) for level in levels]  # type: ignore[misc]  # bound now
+        done = [measured.median(lambda t, n=level: t.levels[n].completed_per_second) for level in levels]  # type: ignore[misc]  # bound now
+        axes.plot(levels, held, "o-", color=color, label=f"{name}, held")
+        axes.plot(levels, done, "s--", color=color, label=f"{name}, completed")
+    axes.set(xscale="log", xlabel="orders held at once", ylabel="orders a second", ylim=(0, None))
+    axes.set_xticks(levels, [str(level) for level in levels])
+    axes.legend(frameon=False)
+
+
+def _latency(axes: matplotlib.axes.Axes, result: Result) -> None:
+    for name, color in COLORS.items():
+        values = sorted(each for turn in result.systems[name].turns for each in turn.alone.milliseconds)
+        shares = [100 * (number + 1) / len(values) for number in range(len(values))]
+        axes.plot(values, shares, color=color, label=name)
+    axes.set(xscale="log", xlabel="one held order alone, ms", ylabel="percent of the orders", ylim=(0, 100))
+    axes.legend(frameon=False)
+
+
+def _open(axes: matplotlib.axes.Axes, result: Result) -> None:
+    shares = list(result.plan.shares)
+    for name, color in COLORS.items():
+        measured = result.systems[name]
+        for percent, style in zip(PERCENTS, ("-", "--", ":"), strict=True):
+            values = [
+                measured.median(lambda t, n=share, q=percent: percentile(t.open[n][1].milliseconds, q))  # type: ignore[misc]  # bound now
+                for share in shares
+            ]
+            axes.plot(shares, values, "o" + style, color=color, label=f"{name}, p{percent}")
+    axes.set(yscale="log", xlabel="rate, percent of its own saturation", ylabel="held order, ms")
+    axes.set_xticks(shares)
+    axes.legend(frameon=False)

@@ -1,0 +1,72 @@
+"""The two systems that are measured, started beside each other on servers of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.pair import Pair
+from bench.peer.shop import PeerShop
+from cli.shop import MAIL_CATCHER, Options, Shop
+
+OURS, PEER = "sidecart", "peer"
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """One shop that runs, and its floor."""
+
+    name: str
+    url: str
+    floor_url: str
+    mail_log: Path
+    seconds_to_ready: float
+    processes: Callable[[], Mapping[str, int]]
+    """The pids of the shop's processes by name, without the floor's."""
+    stop: Callable[[str], None]
+    """Stop one of the shop's apps."""
+    start: Callable[[str], None]
+    """Start it again, and wait until it is ready."""
+
+
+@contextmanager
+def both(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[list[System]]:
+    """Start both shops and both floors; end them with the block."""
+    with ExitStack() as stack:
+        peer = stack.enter_context(PeerShop(broker, folder / PEER, say))
+        shop = stack.enter_context(Shop(Options(broker, folder=folder / OURS), say))
+        pair = stack.enter_context(Pair(shop))
+        yield [_ours(shop, pair.processes, pair.url), _peer(peer, peer.start_floor())]
+
+
+@contextmanager
+def ours(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[System]:
+    """Start our shop alone; its floor is not there."""
+    with Shop(Options(broker, folder=folder), say) as shop:
+        yield _ours(shop, {}, shop.url)
+
+
+def _ours(shop: Shop, floor: Mapping[str, int], floor_url: str) -> System:
+    def processes() -> Mapping[str, int]:
+        return {name: pid for name, pid in shop.processes.items() if name not in floor}
+
+    def start(app_id: str) -> None:
+        shop.start_app(app_id)
+        shop.wait_ready(app_id)
+
+    log = shop.logs / f"{MAIL_CATCHER}.log"
+    return System(OURS, shop.url, floor_url, log, shop.seconds_to_ready, processes, shop.stop_app, start)
+
+
+def _peer(peer: PeerShop, floor_url: str) -> System:
+    def processes() -> Mapping[str, int]:
+        return {name: pid for name, pid in peer.processes.items() if not name.startswith("floor-")}
+
+    def start(name: str) -> None:
+        peer.start_app(name)
+        peer.wait_ready(name)
+
+    log = peer.logs / f"{MAIL_CATCHER}.log"
+    return System(PEER, peer.url, floor_url, log, peer.seconds_to_ready, processes, peer.stop_app, start)
