@@ -6,6 +6,7 @@ The save is the only decision; everything after it can be done again by whoever 
 
 from __future__ import annotations
 
+import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,7 @@ import msgspec
 
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import CloudEvent, Received, decode, derived_id, parse, timestamp
+from chassis.memory import Memory
 from chassis.turns import Turns
 
 S = TypeVar("S")
@@ -60,6 +62,7 @@ class Service(Generic[S, E]):
     """A service as the shell runs it; a detail's type is found by the word before the colon of its key.
 
     `key` is None for an event that belongs to no record: its step only writes details, once, whoever is first.
+    `begins` says of an event that its record is most likely not there yet.
     """
 
     name: str
@@ -67,6 +70,7 @@ class Service(Generic[S, E]):
     state: type[S]
     details: Mapping[str, type[Any]]
     key: Callable[[E], str | None]
+    begins: Callable[[E], bool]
     detail_key: Callable[[E], str | None]
     step: Callable[[S | None, Any, Received[E]], Step[S]]
     subject: Callable[[Any], str]
@@ -114,6 +118,7 @@ class Shell(Generic[S, E]):
         self._sidecar = sidecar
         self._now = now
         self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._memory = Memory()
         self._turns = Turns()
 
     async def deliver(self, topic: str, body: bytes) -> None:
@@ -123,6 +128,8 @@ class Shell(Generic[S, E]):
         if key is None:
             return await self._do(self._entry(self._step(None, None, received), received))
         async with self._turns.alone(key):
+            if await self._venture(key, received):
+                return None
             for _ in range(ATTEMPTS_MAX):
                 try:
                     return await self._attempt(key, received)
@@ -143,16 +150,54 @@ class Shell(Generic[S, E]):
         state = msgspec.json.decode(record.state, type=self._service.state | None)
         step = self._step(state, detail, received)
         entry = self._entry(step, received)
-        if step.state == state and not (step.details and step.outputs):
+        if not _is_decision(step, state):
             # Nothing to decide: an output repeats what is known, a detail is written once by whoever is first.
             await self._do(entry)
             return
 
         # Every older entry is finished by now, so that the log that we save holds this one only.
-        saved = Record(msgspec.Raw(msgspec.json.encode(step.state)), {received.id: entry})
+        await self._save(key, received, step, entry, etag)
+
+    async def _venture(self, key: str, received: Received[E]) -> bool:
+        """Decide without a load, on what this process saved last, or on there being no record; the ETag is the judge.
+
+        False if nothing was done: an assumption may lead to a save that the store accepts, and to nothing else.
+        """
+        remembered = self._memory.take(key)
+        if remembered is not None:
+            record, etag = msgspec.json.decode(remembered.value, type=Record), remembered.etag
+        elif self._service.begins(received.event):
+            record, etag = Record(), None
+        else:
+            return False
+        if received.id in record.log:
+            return False
+        # Where there is no record nobody has written a detail: the save that is accepted says so afterwards.
+        detail = None if etag is None else await self._load_detail(received.event)
+        state = msgspec.json.decode(record.state, type=self._service.state | None)
+        try:
+            step = self._step(state, detail, received)
+        except EventFault:
+            return False
+        if not _is_decision(step, state):
+            return False
+        try:
+            await self._save(key, received, step, self._entry(step, received), etag)
+        except Conflict:
+            if etag is not None:
+                self._memory.judged(right=False)
+            return False
+        if etag is not None:
+            self._memory.judged(right=True)
+        return True
+
+    async def _save(self, key: str, received: Received[E], step: Step[S], entry: Entry, etag: str | None) -> None:
+        """Save the state with its log, finish the log, and remember what was saved; raise Conflict."""
+        saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state)), {received.id: entry}))
         self._finished.pop((key, received.id), None)
-        await self._sidecar.save(key, msgspec.json.encode(saved), etag)
+        await self._sidecar.save(key, saved, etag)
         await self._finish(key, received.id, entry)
+        self._memory.keep(key, saved, etag)  # not before: its log is finished, and need not be looked at again
 
     async def _load(self, key: str) -> tuple[Record, str | None]:
         value, etag = await self._sidecar.load(key)
@@ -198,6 +243,18 @@ class Shell(Generic[S, E]):
             self._finished.popitem(last=False)
 
     async def _publish(self, entry: Entry) -> None:
-        for event in entry.outputs:
-            topic = msgspec.json.decode(event, type=_Kind).type
-            await self._sidecar.publish(topic, bytes(event))
+        """Publish all outputs at once; whatever fails, none of them is under way any more when this returns."""
+        publishing = [
+            self._sidecar.publish(msgspec.json.decode(event, type=_Kind).type, bytes(event)) for event in entry.outputs
+        ]
+        if len(publishing) == 1:
+            await publishing[0]
+            return
+        for fault in await asyncio.gather(*publishing, return_exceptions=True):
+            if fault is not None:
+                raise fault
+
+
+def _is_decision(step: Step[Any], state: Any) -> bool:
+    """Whether a step has to be saved before anybody hears of it."""
+    return step.state != state or bool(step.details and step.outputs)

@@ -19,6 +19,7 @@ SERVICE: Service[domain.Account, Input] = Service(
     state=domain.Account,
     details={"deposit": domain.Deposit, "payment": domain.Payment},
     key=domain.key,
+    begins=domain.begins,
     detail_key=domain.detail_key,
     step=domain.step,
     subject=domain.subject,

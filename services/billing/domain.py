@@ -63,6 +63,11 @@ def key(event: Input) -> str:
     return f"account:{event.user_id}"
 
 
+def begins(event: Input) -> bool:
+    """Most accounts are opened by their user's registration."""
+    return isinstance(event, UserCreated)
+
+
 def detail_key(event: Input) -> str | None:
     """Where the outcome of this movement of money is kept, if it is one."""
     match event:

@@ -26,6 +26,7 @@ SERVICE: Service[domain.Mailbox, Input] = Service(
     state=domain.Mailbox,
     details={"order": domain.OrderNote, "notification": domain.Notification, "welcome": domain.Welcome},
     key=domain.key,
+    begins=domain.begins,
     detail_key=domain.detail_key,
     step=domain.step,
     subject=domain.about,

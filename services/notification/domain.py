@@ -74,6 +74,11 @@ def key(event: Input) -> str | None:
     return None if isinstance(event, OrderCreated) else f"mailbox:{event.user_id}"
 
 
+def begins(event: Input) -> bool:
+    """Most mailboxes begin with their user's registration."""
+    return isinstance(event, UserCreated)
+
+
 def detail_key(event: Input) -> str | None:
     """Where what this event led to is kept, if the step has to know."""
     match event:

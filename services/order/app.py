@@ -37,6 +37,7 @@ def service(pay_within: timedelta) -> Service[domain.Order, Input]:
         state=domain.Order,
         details={},
         key=domain.key,
+        begins=domain.begins,
         detail_key=lambda _: None,
         step=partial(domain.step, pay_within=pay_within),
         subject=domain.subject,

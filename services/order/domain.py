@@ -41,6 +41,11 @@ def key(event: Input) -> str:
     return f"order:{event.order_id}"
 
 
+def begins(event: Input) -> bool:
+    """A command makes its order."""
+    return isinstance(event, OrderCreateRequested)
+
+
 def subject(output: Output) -> str:
     """The order that the event is about."""
     return output.order_id

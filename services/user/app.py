@@ -19,6 +19,7 @@ SERVICE: Service[domain.Registration, Input] = Service(
     state=domain.Registration,
     details={"user": domain.User},
     key=domain.key,
+    begins=domain.begins,
     detail_key=domain.detail_key,
     step=domain.step,
     subject=domain.subject,

@@ -31,6 +31,11 @@ def key(event: Input) -> str:
     return "email:" + event.email.casefold().replace("%", "%25").replace("|", "%7C")
 
 
+def begins(event: Input) -> bool:
+    """Most addresses are new."""
+    return True
+
+
 def detail_key(event: Input) -> str:
     """Return the key of the record that reads are answered from."""
     return f"user:{event.user_id}"

@@ -137,6 +137,7 @@ class World:
         self._in_flight: list[Delivery] = []
         self._calls: list[Call] = []
         self._versions = 0
+        self._counts_by_key = seed % 2 == 0  # as Redis does; PostgreSQL numbers all writes
         self._steps = 0
         self._replicas = {name: [self._process(name) for _ in range(replicas)] for name in SERVICES}
 
@@ -285,16 +286,21 @@ class World:
         found = self.stores[app].get(key)
         if self._honours_etags and (None if found is None else str(found[1])) != etag:
             raise Conflict(key)
-        self._versions += 1
-        self.stores[app][key] = (value, self._versions)
+        self._write(app, key, value)
 
     def insert(self, app: str, key: str, value: bytes) -> bool:
         """Write if the key is free."""
         if key in self.stores[app]:
             return False
-        self._versions += 1
-        self.stores[app][key] = (value, self._versions)
+        self._write(app, key, value)
         return True
+
+    def _write(self, app: str, key: str, value: bytes) -> None:
+        self._versions += 1
+        version = self._versions
+        if self._counts_by_key:
+            version = self.stores[app].get(key, (b"", 0))[1] + 1
+        self.stores[app][key] = (value, version)
 
     def publish(self, topic: str, body: bytes, delivery: Delivery) -> None:
         """Take an event, or lose it together with the acknowledgement of the one that led to it."""

@@ -97,6 +97,7 @@ JARS: Service[Jar, Input] = Service(
     inputs={"CoinPut": CoinPut, "JarPainted": JarPainted},
     state=Jar,
     details={"coin": Coin},
+    begins=lambda _: False,
     key=lambda event: f"jar:{event.jar_id}",
     detail_key=lambda event: f"coin:{event.coin_id}" if isinstance(event, CoinPut) else None,
     step=step,

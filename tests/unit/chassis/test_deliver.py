@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from chassis import deliver as module
+from chassis import memory
 from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
 from tests.unit.chassis.fakes import FakeSidecar
 from tests.unit.chassis.jars import coin, event, named, paint, shell
@@ -201,6 +202,13 @@ def test_a_failure_at_any_call_is_the_worlds_and_the_redelivery_completes(
     assert set(ids(expected)) == set(ids(sidecar))
 
 
+@pytest.fixture
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A shell that loads each record, as one does whose record was written by another process last."""
+    monkeypatch.setattr(memory, "RECORD_BYTES_MAX", 0)
+
+
+@pytest.mark.usefixtures("forgetful")
 def test_an_id_that_is_saved_again_is_not_taken_for_finished() -> None:
     """It was finished once, but its second save has work of its own, which a death leaves to the next event."""
 
@@ -331,6 +339,7 @@ def test_two_processes_lose_no_coin_to_each_other() -> None:
     assert 3 == sidecar.count("save jar:a")
 
 
+@pytest.mark.usefixtures("forgetful")
 @pytest.mark.parametrize(("finished_max", "published"), [(1, 8), (2, 6)])
 def test_what_is_remembered_as_finished_is_bounded(
     monkeypatch: pytest.MonkeyPatch, finished_max: int, published: int

@@ -11,18 +11,11 @@ import pytest
 
 from chassis.closing import Closing
 from chassis.inbound import Subscription
-from chassis.serve import Probe, background, now
+from chassis.serve import Probe, background
 from chassis.settings import Settings
 from chassis.sidecar import Answer
 from gateway import app as module
-from gateway.commands import Commands
-from gateway.gets import Gets
-from gateway.held import Held
-from gateway.known_users import KnownUsers
-from gateway.posts import Posts
-from gateway.promises import Promises
-from gateway.ready import Readiness
-from gateway.replies import MEANINGS, Replies
+from gateway.parts import Parts
 from tests.unit.gateway.fakes import FakeSidecar, until
 
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
@@ -38,23 +31,14 @@ class Gateway:
         self.sidecar = FakeSidecar()
         self.app = module.gateway(SETTINGS, "gateway-0")
         inner: Any = self.app._app  # type: ignore[attr-defined]  # the guard's inner app, whose state the test fills
-        held, promises, users = Held(), Promises(self.sidecar, "gateway-0", now), KnownUsers(self.sidecar)
-        users.add(USER)
-        inner.state.posts = Posts(Commands(self.sidecar, held, promises), users, promises)
-        inner.state.gets = Gets(self.sidecar, promises)
         self.closing = Closing()
-        inner.state.readiness = Readiness(self.sidecar, Probe("replies", "gateway-0"), promises, self.closing)
-        self.replies = Replies(held, promises, users)
-        self.promises = promises
-        topics = [Subscription("replies", topic, self._taker(topic)) for topic in MEANINGS]
+        parts = Parts.of(self.sidecar, "gateway-0", Probe("replies", "gateway-0"), self.closing)
+        parts.posts.known_users.add(USER)
+        inner.state.parts = parts
+        self.promises = parts.promises
+        topics = [Subscription("replies", topic, handle) for topic, handle in parts.topics().items()]
         inner.subscribe(topics, dead_letters=None)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://shop")
-
-    def _taker(self, topic: str) -> Callable[[bytes], Awaitable[None]]:
-        async def take(body: bytes) -> None:
-            await self.replies.handle(topic, body)
-
-        return take
 
     async def reply(self, topic: str, data: dict[str, object]) -> None:
         """Answer the newest command, as the sidecar would bring it."""

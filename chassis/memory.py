@@ -1,0 +1,71 @@
+"""The records that this process saved last, each with the ETag that the store has probably given it.
+
+A store does not say which ETag a save led to. Those that count (Redis: 1, 2, 3 ... for each key) can be guessed, and
+whoever saves with a guess is judged by the store: a wrong one is a conflict, never a wrong write, for an ETag that
+grows with each write is that of one write only. A right guess saves one call, a wrong one costs two: where too many are
+wrong (PostgreSQL numbers transactions; several replicas write one record by turns) none is made for a while.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+
+REMEMBERED_BYTES_MAX = 16 * 2**20
+RECORD_BYTES_MAX = 16 * 2**10  # a larger one is loaded: it would crowd out many
+CREDIT_MAX = 20
+WRONG_COSTS = 3  # a right guess earns 1
+PAUSE_SAVES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """A record as this process saved it."""
+
+    value: bytes
+    etag: str
+
+
+class Memory:
+    """The least recently used is forgotten."""
+
+    def __init__(self) -> None:
+        self._records: OrderedDict[str, Remembered] = OrderedDict()
+        self._bytes = 0
+        self._credit = WRONG_COSTS
+        self._pause = 0
+
+    def take(self, key: str) -> Remembered | None:
+        """Return what is remembered of a key, and forget it: its next save is remembered anew."""
+        found = self._records.pop(key, None)
+        if found is not None:
+            self._bytes -= len(found.value)
+        return found
+
+    def keep(self, key: str, value: bytes, etag: str | None) -> None:
+        """Remember what was saved over a record with this ETag (None: there was none)."""
+        if self._pause:
+            self._pause -= 1
+            return
+        guess = _next(etag)
+        if guess is None or len(value) > RECORD_BYTES_MAX:
+            return
+        self.take(key)
+        self._records[key] = Remembered(value, guess)
+        self._bytes += len(value)
+        while self._bytes > REMEMBERED_BYTES_MAX:
+            self.take(next(iter(self._records)))
+
+    def judged(self, *, right: bool) -> None:
+        """Learn what the store said of a guess."""
+        self._credit = min(self._credit + 1, CREDIT_MAX) if right else self._credit - WRONG_COSTS
+        if self._credit < 0:
+            self._records.clear()
+            self._bytes = 0
+            self._credit, self._pause = 0, PAUSE_SAVES
+
+
+def _next(etag: str | None) -> str | None:
+    if etag is None:
+        return "1"
+    return str(int(etag) + 1) if etag.isascii() and etag.isdigit() else None
