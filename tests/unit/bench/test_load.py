@@ -1,10 +1,11 @@
 """The load generator's own arithmetic."""
 
 import asyncio
+import time
 
 import pytest
 
-from bench.load import closed_loop, percentile
+from bench.load import closed_loop, open_loop, percentile
 
 
 @pytest.mark.parametrize(
@@ -35,3 +36,20 @@ def test_as_many_callers_ask_at_once_as_were_wanted_and_every_answer_counts() ->
     assert load.statuses[503] > 0
     assert load.seconds >= 0.05
     assert load.per_second == load.answers / load.seconds
+
+
+def test_an_open_loop_counts_the_time_since_a_request_was_due() -> None:
+    """What could not be asked because the caller was held up is late too."""
+    asked = 0
+
+    async def call() -> int:
+        nonlocal asked
+        asked += 1
+        if asked == 1:
+            time.sleep(0.2)  # noqa: ASYNC251 - holds up the whole loop, as a slow machine would
+        return 201
+
+    load = asyncio.run(open_loop(call, 100.0, 0.1))
+
+    assert 10 == load.answers
+    assert min(load.milliseconds) > 100

@@ -2,9 +2,12 @@
 
 from collections import Counter
 
+from bench.crowd import Crowd
 from bench.load import Load
-from bench.measure import Plan, Result, Round
-from bench.report import report
+from bench.measure import OWN, Level, Measured, Plan, Result, Turn
+from bench.report import ratios, report
+
+PLAN = Plan(levels=(64,), shares=(50,))
 
 
 def load(milliseconds: float, answers: int = 10, seconds: float = 1.0) -> Load:
@@ -12,37 +15,67 @@ def load(milliseconds: float, answers: int = 10, seconds: float = 1.0) -> Load:
     return Load([milliseconds] * answers, Counter({201: answers}), seconds)
 
 
-def rounds(*held: int) -> list[Round]:
-    """One round for each number of held orders a second."""
-    return [
-        Round(
-            floor_alone=load(2),
-            floor_in_turn=load(1),
-            floor_held=load(9, answers=1_000),
-            order_alone=load(3),
-            order_in_turn=load(4),
-            mail_alone=load(20),
-            order_held=load(30, answers=each),
-            completed_per_second=each / 2,
-            cpu_ms_per_order={"order": 1.5, "valkey": 0.25},
-        )
-        for each in held
-    ]
-
-
-def test_ratios_are_to_the_floor_of_the_same_round_and_medians_of_the_rounds() -> None:
-    """One odd round changes nothing."""
-    result = Result("redis", Plan(), rounds(200, 300, 999), {"order": 77.4}, Counter({201: 5, 202: 1}))
-
-    assert (1.5, 4.0, 0.3, 0.15) == (
-        result.p50_ratio,
-        result.in_turn_ratio,
-        result.held_ratio,
-        result.completed_ratio,
+def turn(alone: float, held: int, completed: float) -> Turn:
+    """One turn of a system that is so fast."""
+    return Turn(
+        alone=load(alone),
+        mail_alone=load(20),
+        floor_alone=load(2),
+        floor_held=load(9, 1_000),
+        levels={64: Level(load(30, held), completed, {"order": 1.5, OWN: 0.25})},
+        open={50: (70.0, load(4))},
     )
-    text = report([result])
-    assert "| held orders, 64 held | 300 orders/s |" in text
-    assert "| completed orders (to the accepted mail) | 150 orders/s |" in text
-    assert "| orders answered 201 / otherwise | 5 / 1 |" in text
-    assert "| all | 1.75 |" in text
-    assert "| order | 77 |" in text
+
+
+def measured(*turns: Turn) -> Measured:
+    """One system."""
+    return Measured(list(turns), {"order": 77.4, OWN: 50.0}, Counter({201: 5, 202: 1}), 2.5)
+
+
+def result(broker: str = "redis") -> Result:
+    """Three rounds, of which the second is odd for both systems."""
+    ours = measured(turn(3, 150, 75), turn(30, 15, 7), turn(3, 150, 75))
+    peer = measured(turn(2, 200, 100), turn(20, 20, 10), turn(2, 100, 50))
+    return Result(broker, PLAN, {"sidecart": ours, "peer": peer})
+
+
+def test_ratios_are_to_the_peer_in_the_same_round_and_medians_of_the_rounds() -> None:
+    """A round in which the machine was slow counts for both."""
+    lines = ratios([result(), result("rabbitmq")], []).splitlines()
+
+    assert (
+        "ratio  redis: one held order alone, p50: 1.50 x  (must <= 1.7, goal <= 1.3: within what it must be)"
+        == (lines[0])
+    )
+    assert (
+        "ratio  redis: held orders/s at 64 held: 0.75 x  (must >= 0.75, goal >= 1.0: within what it must be)"
+        == (lines[1])
+    )
+    assert lines[2].endswith("0.75 x  (must >= 0.8, goal >= 1.0: MISSED)")
+    assert (
+        "ratio  rabbitmq: one held order alone, p50: 1.50 x  (must <= 1.8, goal <= 1.4: within what it must be)"
+        == (lines[3])
+    )
+
+
+def test_a_crowd_is_told_by_its_errors_and_by_what_a_newcomer_feels() -> None:
+    """202 is what all that were held should get."""
+    crowd = Crowd(100, Counter({202: 98, 503: 2}), load(12), load(8))
+
+    *_, errors, fresh = ratios([], [Crowd(1), crowd]).splitlines()
+
+    assert "ratio  100 held: errors: 2 (must be 0)" == errors
+    assert "ratio  100 held: a fresh request, to one with nobody held: 1.50 x" in fresh
+    assert fresh.endswith("goal <= 1.5: the goal is reached)")
+
+
+def test_each_row_has_the_median_the_spread_and_the_ratio() -> None:
+    """For both systems."""
+    text = report([result()], [])
+
+    assert "| held orders, 64 held | 150 (15 - 150) orders/s | 100 (20 - 200) orders/s | 0.75 x |" in text
+    assert "| open loop at 50 % of its own saturation: rate | 70 (70 - 70) orders/s |" in text
+    assert "| orders answered 201 / otherwise | 5 / 1 | 5 / 1 |" in text
+    assert "| order | 1.50 | 1.50 |" in text
+    assert "| all | 1.75 | 1.75 |" in text
+    assert "| order | 77 | 77 |" in text

@@ -1,6 +1,7 @@
 """The shell: what it loads, saves and publishes, in which order, and what a death at each call leaves."""
 
 import asyncio
+import dataclasses
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -10,9 +11,10 @@ import pytest
 
 from chassis import deliver as module
 from chassis import memory
+from chassis.deliver import Shell
 from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
 from tests.unit.chassis.fakes import FakeSidecar
-from tests.unit.chassis.jars import coin, event, named, paint, shell
+from tests.unit.chassis.jars import AT, JARS, coin, event, named, paint, shell
 
 CALLS = [
     "load jar:a",
@@ -357,3 +359,102 @@ def test_what_is_remembered_as_finished_is_bounded(
 
     assert published == len(sidecar.published)
     assert 6 == len(set(ids(sidecar)))
+
+
+def test_a_record_that_this_process_saved_last_is_not_loaded_again() -> None:
+    """The detail is read all the same: it was written by nobody since, if the ETag holds."""
+    sidecar = put("c-1", "c-2")
+
+    assert [*CALLS, "load coin:c-2", "save jar:a", "insert coin:c-2", "publish CoinKept", "publish BellRung"] == (
+        sidecar.calls
+    )
+    assert 10 == sidecar.read("jar:a")["state"]["total"]
+
+
+def test_a_record_that_somebody_else_saved_since_is_loaded() -> None:
+    """The store refuses the save, and the decision is made again on what there is."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        ours, others = shell(sidecar), shell(sidecar)
+        await ours.deliver("CoinPut", coin("c-1"))
+        await others.deliver("CoinPut", coin("c-2"))
+        sidecar.calls.clear()
+        await ours.deliver("CoinPut", coin("c-3"))
+
+    sidecar = play(scenario)
+
+    assert ["load coin:c-3", "save jar:a", "load jar:a", "insert coin:c-2"] == sidecar.calls[:4]
+    assert 15 == sidecar.read("jar:a")["state"]["total"]
+    assert {"c-1", "c-2", "c-3"} == {key.removeprefix("coin:") for key in sidecar.records if key.startswith("coin:")}
+
+
+def test_what_would_not_be_saved_is_decided_on_what_is_there() -> None:
+    """A repeated coin is answered from what the store has, not from what was remembered."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        one = shell(sidecar)
+        await one.deliver("CoinPut", coin("c-1"))
+        await one.deliver("CoinPut", coin("c-2"))
+        sidecar.calls.clear()
+        await one.deliver("CoinPut", coin("c-1"))
+
+    sidecar = play(scenario)
+
+    assert "load jar:a" in sidecar.calls
+    assert 10 == sidecar.read("jar:a")["state"]["total"]
+
+
+def test_a_step_that_fails_on_what_was_remembered_is_a_dead_letter_only_if_it_fails_on_what_is_there() -> None:
+    """Somebody else emptied the jar meanwhile."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        one = shell(sidecar)
+        await one.deliver("CoinPut", coin("c-1", 90))
+        sidecar.put("jar:a", msgspec.json.encode({"state": {"total": 0, "colour": "none"}, "log": {}}))
+        await one.deliver("CoinPut", coin("c-2", 20))
+
+    assert 20 == play(scenario).read("jar:a")["state"]["total"]
+
+
+def test_what_was_not_finished_is_not_remembered() -> None:
+    """The next event finds the log in the store, and finishes it first."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        one = shell(sidecar)
+        sidecar.refuse[6] = AWAY
+        with pytest.raises(WorldFault):
+            await one.deliver("CoinPut", coin("c-1"))
+        await one.deliver("CoinPut", coin("c-2"))
+
+    sidecar = play(scenario)
+
+    assert ["load jar:a", "insert coin:c-1", "publish CoinKept", "publish BellRung"] == sidecar.calls[6:10]
+
+
+def test_an_event_that_begins_its_record_is_saved_at_once_and_loaded_only_on_a_conflict() -> None:
+    """Two coins into one new jar: the second one's guess is refused, and changes nothing."""
+    begins = dataclasses.replace(JARS, begins=lambda _: True)
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        await Shell(begins, sidecar, lambda: AT).deliver("CoinPut", coin("c-1"))
+        assert ["save jar:a", "insert coin:c-1", "publish CoinKept", "publish BellRung"] == sidecar.calls
+        sidecar.calls.clear()
+        await Shell(begins, sidecar, lambda: AT).deliver("CoinPut", coin("c-2"))
+
+    sidecar = play(scenario)
+
+    assert ["save jar:a", "load jar:a"] == sidecar.calls[:2]
+    assert 10 == sidecar.read("jar:a")["state"]["total"]
+
+
+def test_when_one_of_two_publishes_fails_the_other_is_over_before_the_event_goes_back() -> None:
+    """Nothing of an event is under way any more when the broker hands it out again."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        sidecar.refuse[5] = AWAY
+        with pytest.raises(SidecarAway):
+            await shell(sidecar).deliver("CoinPut", coin("c-1"))
+        assert ["publish CoinKept", "publish BellRung"] == sidecar.calls[4:]
+        assert ["BellRung"] == [topic for topic, _ in sidecar.published]
+
+    play(scenario)
