@@ -12,7 +12,7 @@ import time
 import tokenize
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +26,14 @@ E2E = "tests/e2e"
 FAULTS = "tests/faults"
 FULL = "tests/full"
 COMPOSE = "tests/compose"
+PROGRESS_SECONDS = 30.0
 STORE_OF_BROKER = {"redis": "redis", "rabbitmq": "postgres"}
 """In `make test`; `make test-full` has the other two pairs, with a service in another language."""
 FOREIGN = "user=examples/user-node"
 SHARED_SHOP = ("-m", "not own_shop")
 """What a service in another language has to pass: not what starts shops of its own to try gateways and servers."""
+PEER = ("-m", "not own_shop and not sidecars", E2E)
+"""What the shop without sidecars has to pass (bench/peer)."""
 FULL_PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "node", "npm")
 PACKAGES = ("gateway", "services", "chassis", "cli", "tests", "bench")
 
@@ -65,7 +68,7 @@ def test(options: argparse.Namespace) -> int:
     if not options.e2e_only:
         fast = [path for path in FAST if (ROOT / path).exists()]
         outcomes.append(_pytest(Suite("unit, contracts, simulation", fast, {})))
-    outcomes += [_pytest(Suite(f"e2e on {_said(env)}", [E2E], env)) for env in servers.values()]
+    outcomes += _at_once([Suite(f"e2e on {_said(env)}", [E2E], env) for env in servers.values()])
     outcomes += _at_once([Suite(f"faults on {_said(env)}", [FAULTS], env) for env in servers.values()])
     return _report(outcomes, brokers)
 
@@ -80,7 +83,8 @@ def test_full(options: argparse.Namespace) -> int:
         (store,) = set(STORES) - {STORE_OF_BROKER[broker]}
         env = {"BROKER": broker, "STORE": store, "WITH": FOREIGN}
         foreign.append(Suite(f"e2e with {FOREIGN} on {_said(env)}", [*SHARED_SHOP, E2E], env))
-    outcomes = [*_at_once(foreign), _pytest(Suite("full", ["-s", FULL], {})), _pytest(CONTAINERS)]
+    without = [Suite(f"e2e of the peer on {broker}", PEER, {"BROKER": broker, "SHOP": "peer"}) for broker in BROKERS]
+    outcomes = [*_at_once(foreign), *_at_once(without), _pytest(Suite("full", ["-s", FULL], {})), _pytest(CONTAINERS)]
     return _report(outcomes, list(BROKERS))
 
 
@@ -144,10 +148,19 @@ def _at_once(suites: Sequence[Suite]) -> list[Outcome]:
     print(f"\n--- {' | '.join(suite.name for suite in suites)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="sidecart-test-") as folder, ThreadPoolExecutor(len(suites)) as pool:
         logs = [Path(folder) / f"{number}.log" for number in range(len(suites))]
-        outcomes = list(pool.map(_run, suites, logs))
+        running = [pool.submit(_run, suite, log) for suite, log in zip(suites, logs, strict=True)]
+        while wait(running, PROGRESS_SECONDS).not_done:
+            print(f"    {' | '.join(_progress(log) for log in logs)}", flush=True)
+        outcomes = [each.result() for each in running]
         for suite, log in zip(suites, logs, strict=True):
             print(f"\n--- {suite.name}\n{log.read_text(encoding='utf-8', errors='replace')}", flush=True)
     return outcomes
+
+
+def _progress(log: Path) -> str:
+    """How far a run has come, by what it printed."""
+    shares = re.findall(r"\[ *(\d+%)\]", log.read_text(encoding="utf-8", errors="replace")) if log.exists() else []
+    return shares[-1] if shares else "0%"
 
 
 def _run(suite: Suite, log: Path | None) -> Outcome:
