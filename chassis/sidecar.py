@@ -1,4 +1,4 @@
-"""The sidecar's HTTP API through one aiohttp session: state with ETags, publish, invoke."""
+"""The sidecar's HTTP API: state with ETags, publish, invoke."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
-from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, DummyCookieJar, TCPConnector
-from yarl import URL
 
+from chassis.connections import BrokenOff, Connections, NotConnected
 from chassis.errors import Conflict, SidecarAway, Unreached
 from chassis.events import CONTENT_TYPE
 from chassis.settings import LOOPBACK
@@ -39,9 +38,8 @@ class Answer:
 class HttpSidecar:
     """The real sidecar of this process; `connect` makes it."""
 
-    def __init__(self, session: ClientSession, base: str) -> None:
-        self._session = session
-        self._base = base
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
         self.store_away = False  # the last state call failed: /healthz says so until one succeeds
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
@@ -135,18 +133,12 @@ class HttpSidecar:
         seconds_max: float = CALL_SECONDS_MAX,
     ) -> Answer:
         try:
-            async with self._session.request(
-                method,
-                URL(self._base + path, encoded=True),
-                data=body,
-                headers=None if body is None else {"content-type": content_type},
-                timeout=ClientTimeout(total=seconds_max),
-            ) as response:
-                return Answer(response.status, await response.read(), response.headers.get("ETag"))
-        except ClientConnectorError as error:
+            response = await self._connections.request(method, path, body, content_type, seconds_max)
+        except NotConnected as error:
             raise Unreached(f"{method} {path}: {error}") from error
-        except (ClientError, TimeoutError, OSError) as error:
+        except (BrokenOff, TimeoutError) as error:
             raise SidecarAway(f"{method} {path}: {type(error).__name__} {error}") from error
+        return Answer(response.status, response.body, response.etag)
 
     def _store_failed(self, why: str) -> SidecarAway:
         self.store_away = True
@@ -161,15 +153,10 @@ class _BulkEntry(msgspec.Struct):
 
 @asynccontextmanager
 async def connect(dapr_http_port: int, dapr_api_token: str, dapr_host: str = LOOPBACK) -> AsyncIterator[HttpSidecar]:
-    """Open the one session of this process; nothing is sent before the first call."""
-    connector = TCPConnector(limit=CONNECTIONS_MAX, keepalive_timeout=60)
+    """The one way of this process to its sidecar; nothing is sent before the first call."""
     headers = {"dapr-api-token": dapr_api_token} if dapr_api_token else {}
-    base = f"http://{dapr_host}:{dapr_http_port}"
-    async with ClientSession(
-        connector=connector,
-        headers=headers,
-        cookie_jar=DummyCookieJar(),
-        skip_auto_headers=("Accept", "Accept-Encoding"),
-        auto_decompress=False,
-    ) as session:
-        yield HttpSidecar(session, base)
+    connections = Connections(dapr_host, dapr_http_port, headers, CONNECTIONS_MAX)
+    try:
+        yield HttpSidecar(connections)
+    finally:
+        connections.close()

@@ -1,0 +1,187 @@
+"""Connections to one HTTP server, kept open: a request is written whole, its answer is parsed by httptools.
+
+For the sidecar alone, which is near, speaks plain HTTP/1.1 and is asked seventeen times for each order: a general
+client takes three times as long for a call (docs/performance.md, ADR 23).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import httptools
+
+IDLE_SECONDS_MAX = 60.0  # shorter than what the server keeps an idle connection for
+AGAIN = frozenset({"GET"})  # asked once more if the server closed a kept connection before it answered
+
+
+class NotConnected(Exception):
+    """No connection could be made: nothing was sent."""
+
+
+class BrokenOff(Exception):
+    """The connection ended before the answer was there; whether the request was carried out is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A whole answer; of its headers the ETag."""
+
+    status: int
+    body: bytes
+    etag: str | None
+
+
+class _Connection(asyncio.Protocol):
+    """One connection, with one request at a time."""
+
+    def __init__(self) -> None:
+        self.idle_since = 0.0
+        self.is_open = False
+        self._transport: asyncio.Transport | None = None
+        self._answer: asyncio.Future[Response] | None = None
+        self._parser: httptools.HttpResponseParser | None = None
+        self._body: list[bytes] = []
+        self._etag: str | None = None
+
+    def ask(self, request: bytes) -> asyncio.Future[Response]:
+        """Write a request; the future is its answer."""
+        assert self._transport is not None
+        assert self._answer is None, "one at a time"
+        self._answer = asyncio.get_running_loop().create_future()
+        self._parser = httptools.HttpResponseParser(self)
+        self._body, self._etag = [], None
+        self._transport.write(request)
+        return self._answer
+
+    def close(self) -> None:
+        """Close it; what comes is not read any more."""
+        self.is_open = False
+        self._answer = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- What asyncio tells
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        self.is_open = True
+
+    def data_received(self, data: bytes) -> None:
+        """Parse what came; anything that is no answer to what was asked ends the connection."""
+        if self._answer is None or self._parser is None:
+            self.close()
+            return
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserError as error:
+            self._fail(BrokenOff(f"not HTTP: {error}"))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Whoever waits is told."""
+        self._fail(BrokenOff(str(exc or "the connection was closed")))
+
+    def _fail(self, error: BrokenOff) -> None:
+        answer = self._answer
+        self.close()
+        if answer is not None and not answer.done():
+            answer.set_exception(error)
+
+    # --- What the parser tells
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep the one header that is of use."""
+        if name.lower() == b"etag":
+            self._etag = value.decode("latin-1")
+
+    def on_body(self, body: bytes) -> None:
+        """Keep a part of the body."""
+        self._body.append(body)
+
+    def on_message_complete(self) -> None:
+        """Answer whoever waits."""
+        answer, parser = self._answer, self._parser
+        assert answer is not None
+        assert parser is not None
+        if parser.get_status_code() < 200:  # 100 Continue and the like: the answer is still to come
+            self._body, self._etag = [], None
+            return
+        self._answer = None
+        if not parser.should_keep_alive():
+            self.close()
+        if not answer.done():
+            answer.set_result(Response(parser.get_status_code(), b"".join(self._body), self._etag))
+
+
+class Connections:
+    """As many as are needed at once, up to a limit; the one that was used last is used next."""
+
+    def __init__(self, host: str, port: int, headers: dict[str, str], connections_max: int) -> None:
+        self._host = host
+        self._port = port
+        self._free = asyncio.Semaphore(connections_max)
+        self._idle: list[_Connection] = []
+        lines = {"host": f"{host}:{port}", **headers}
+        if not all(f"{name}{value}".isascii() and f"{name}{value}".isprintable() for name, value in lines.items()):
+            raise ValueError("a header of the sidecar's calls is not printable ASCII")
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+
+    async def request(self, method: str, path: str, body: bytes | None, content_type: str, seconds: float) -> Response:
+        """Ask, and return the whole answer; raise NotConnected, BrokenOff or TimeoutError.
+
+        `path` is as it goes over the wire. A call that is cancelled or late leaves no connection behind.
+        """
+        if not (path.isascii() and path.isprintable() and " " not in path):
+            raise ValueError(f"not a path as it goes over the wire: {path[:200]!r}")
+        head = f"{method} {path} HTTP/1.1\r\n{self._headers}"
+        if body is None:
+            request = f"{head}\r\n".encode()
+        else:
+            request = f"{head}content-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
+        async with asyncio.timeout(seconds), self._free:
+            return await self._ask(method, request)
+
+    async def _ask(self, method: str, request: bytes) -> Response:
+        kept = self._kept()
+        if kept is not None:
+            try:
+                return await self._ask_on(kept, request)
+            except BrokenOff:
+                if method not in AGAIN:
+                    raise
+        return await self._ask_on(await self._new(), request)
+
+    async def _ask_on(self, connection: _Connection, request: bytes) -> Response:
+        try:
+            response = await connection.ask(request)
+        except BaseException:
+            connection.close()
+            raise
+        if connection.is_open:
+            connection.idle_since = asyncio.get_running_loop().time()
+            self._idle.append(connection)
+        return response
+
+    def _kept(self) -> _Connection | None:
+        now = asyncio.get_running_loop().time()
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open and now - connection.idle_since < IDLE_SECONDS_MAX:
+                return connection
+            connection.close()
+        return None
+
+    async def _new(self) -> _Connection:
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(_Connection, self._host, self._port)
+        except OSError as error:
+            raise NotConnected(f"{self._host}:{self._port}: {error}") from error
+        return connection
+
+    def close(self) -> None:
+        """Close what is kept."""
+        while self._idle:
+            self._idle.pop().close()
