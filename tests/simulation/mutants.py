@@ -6,11 +6,18 @@ from typing import Any
 
 import msgspec
 
-from chassis.deliver import Record, Shell, Step
+from chassis.deliver import Entry, Record, Shell, Step
 from chassis.events import Received
 
 
-class NoLog(Shell[Any, Any]):
+class Loading(Shell[Any, Any]):
+    """Loads each record, so that `_attempt` is all that there is; no safeguard is taken out."""
+
+    async def _venture(self, key: str, received: Received[Any]) -> bool:
+        return False
+
+
+class NoLog(Loading):
     """The state is saved alone: what it leads to is only in memory."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
@@ -42,7 +49,7 @@ class LogNotFinishedFirst(Shell[Any, Any]):
         return set()
 
 
-class PublishBeforeSave(Shell[Any, Any]):
+class PublishBeforeSave(Loading):
     """Tell first, then decide."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
@@ -54,7 +61,7 @@ class PublishBeforeSave(Shell[Any, Any]):
         await super()._attempt(key, received)
 
 
-class DetailReadFirst(Shell[Any, Any]):
+class DetailReadFirst(Loading):
     """The detail is older than the record that it is read for."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
@@ -77,7 +84,7 @@ class DetailReadFirst(Shell[Any, Any]):
         await self._finish(key, received.id, entry)
 
 
-class FoundInLogPublishesNothing(Shell[Any, Any]):
+class FoundInLogPublishesNothing(Loading):
     """An event whose id is in the log is taken for done."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
@@ -93,3 +100,13 @@ class RepeatAnswersNothing(Shell[Any, Any]):
     def _step(self, state: Any, detail: Any, received: Received[Any]) -> Step[Any]:
         step = super()._step(state, detail, received)
         return Step(step.state) if step.state == state and not step.details else step
+
+
+class UnfinishedRemembered(Shell[Any, Any]):
+    """What was saved is remembered before its log is finished, so that the next save drops it."""
+
+    async def _save(self, key: str, received: Received[Any], step: Step[Any], entry: Entry, etag: str | None) -> None:
+        saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state)), {received.id: entry}))
+        await self._sidecar.save(key, saved, etag)
+        self._memory.keep(key, saved, etag)
+        await self._finish(key, received.id, entry)

@@ -39,6 +39,7 @@ MUTANTS: dict[str, Mutant] = {
     "publish before save": Mutant(mutants.PublishBeforeSave),
     "detail read first": Mutant(mutants.DetailReadFirst),
     "an id found in the log publishes nothing": Mutant(mutants.FoundInLogPublishesNothing),
+    "an unfinished save is remembered": Mutant(mutants.UnfinishedRemembered),
     "a repeat that answers nothing": Mutant(mutants.RepeatAnswersNothing),
 }
 
