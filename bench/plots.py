@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import matplotlib
 
@@ -14,7 +15,25 @@ from bench.systems import OURS, PEER
 COLORS = {OURS: "#0b5fa5", PEER: "#c8641e"}
 PERCENTS = (50, 90, 99)
 
+SIDECAR_COLOR = "#9dbfdd"
+
 matplotlib.use("svg")
+
+
+class Hop(Protocol):
+    """A part of an order's way."""
+
+    @property
+    def name(self) -> str:
+        """What it is."""
+
+    @property
+    def milliseconds(self) -> float:
+        """How long it takes."""
+
+    @property
+    def sidecar_milliseconds(self) -> float:
+        """What of that the sidecars take."""
 
 
 def draw(folder: Path, results: Sequence[Result]) -> list[str]:
@@ -74,3 +93,27 @@ def _open(axes: matplotlib.axes.Axes, result: Result) -> None:
     axes.set(yscale="log", xlabel="rate, percent of its own saturation", ylabel="held order, ms")
     axes.set_xticks(shares)
     axes.legend(frameon=False)
+
+
+def draw_hops(file: Path, found: Mapping[str, Sequence[Hop]]) -> None:
+    """One held order as a waterfall, for each broker; what the sidecars take is light."""
+    import matplotlib.pyplot as plt
+
+    plt.rcParams.update({"svg.hashsalt": "sidecart", "font.size": 10, "axes.spines.top": False})
+    figure, axes = plt.subplots(len(found), 1, figsize=(9, 3.4 * len(found)), squeeze=False, sharex=True)
+    for axis, (broker, hops) in zip(axes[:, 0], found.items(), strict=True):
+        start = 0.0
+        for row, hop in enumerate(hops):
+            own = hop.milliseconds - hop.sidecar_milliseconds
+            axis.barh(row, own, left=start, color=COLORS[OURS])
+            axis.barh(row, hop.sidecar_milliseconds, left=start + own, color=SIDECAR_COLOR)
+            start += hop.milliseconds
+        axis.set_yticks(range(len(hops)), [f"{hop.name}  {hop.milliseconds:.2f}" for hop in hops])
+        axis.invert_yaxis()
+        axis.set(title=f"{broker}: one held order alone, {start:.1f} ms", xlabel="ms")
+    axes[0, 0].barh(0, 0, color=COLORS[OURS], label="apps, broker, store")
+    axes[0, 0].barh(0, 0, color=SIDECAR_COLOR, label="the sidecars' share")
+    axes[0, 0].legend(frameon=False)
+    figure.tight_layout()
+    figure.savefig(file, metadata={"Date": None})
+    plt.close(figure)

@@ -45,7 +45,12 @@ def both(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[list
 def ours(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[System]:
     """Start our shop alone; its floor is not there."""
     with Shop(Options(broker, folder=folder), say) as shop:
-        yield _ours(shop, {}, shop.url)
+        yield of_shop(shop)
+
+
+def of_shop(shop: Shop) -> System:
+    """A shop that runs, without a floor."""
+    return _ours(shop, {}, shop.url)
 
 
 def _ours(shop: Shop, floor: Mapping[str, int], floor_url: str) -> System:

@@ -1,0 +1,65 @@
+"""An app of the shop that writes down when it was asked and when it asked: `python -m bench.stamped <app-id> <file>`.
+
+The product has no such switch; it is patched here, before the app starts. One line a span, in nanoseconds of the
+machine's monotonic clock, which all processes share: app, what, from, to.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import yaml
+from starlette.types import Receive, Scope, Send
+
+from chassis.inbound import InboundApp
+from chassis.sidecar import Answer, HttpSidecar
+from cli.project import ROOT
+
+
+def program(folder: Path, app_id: str, spans: Path) -> Path:
+    """Write the run file that starts such an app in place of ours, for `Options.replaced`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "bench.stamped", app_id, str(spans)]
+    run_file = {"version": 1, "apps": [{"appID": app_id, "appDirPath": str(ROOT), "command": command}]}
+    (folder / "dapr.yaml").write_text(yaml.safe_dump(run_file), encoding="utf-8")
+    return folder
+
+
+def stamp(app_id: str, file: Path) -> None:
+    """Patch what takes requests and what calls the sidecar."""
+    out = file.open("a", buffering=1, encoding="utf-8")
+
+    def write(what: str, started: int) -> None:
+        out.write(f"{app_id} {what} {started} {time.monotonic_ns()}\n")
+
+    served, called = InboundApp.__call__, HttpSidecar._call
+
+    async def serve(self: InboundApp, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.monotonic_ns()
+        await served(self, scope, receive, send)
+        if scope["type"] == "http" and scope["method"] == "POST":
+            write(f"serve:{scope['path']}", started)
+
+    async def call(self: HttpSidecar, method: str, path: str, *rest: Any, **more: Any) -> Answer:
+        started = time.monotonic_ns()
+        answer = await called(self, method, path, *rest, **more)
+        write(f"call:{method}:{path}", started)
+        return answer
+
+    InboundApp.__call__ = serve  # type: ignore[method-assign]  # what this module is for
+    HttpSidecar._call = call  # type: ignore[method-assign]  # what this module is for
+
+
+def main() -> None:
+    """Patch, and run the app."""
+    app_id, file = sys.argv[1:]
+    stamp(app_id, Path(file))
+    importlib.import_module("gateway.app" if app_id == "gateway" else f"services.{app_id}.app").main()
+
+
+if __name__ == "__main__":
+    main()
