@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from bench import plots
-from bench.direct import direct
+from bench.bare import bare
 from bench.run import REPORTS
 from bench.shopper import Shopper
 from bench.stamped import program
@@ -89,7 +89,7 @@ def measure(broker: str, folder: Path) -> list[Hop]:
     with Shop(Options(broker, folder=folder, replaced=replaced), say) as shop:
         url = shop.broker_address
         redis_url = f"redis://{shop.store_address}"
-        alone = asyncio.run(direct(broker, redis_url if broker == "redis" else url, redis_url))
+        alone = asyncio.run(bare(broker, redis_url if broker == "redis" else url, redis_url))
         times = asyncio.run(_orders(Shopper(of_shop(shop))))
     every = [Span(app, what, int(start), int(end)) for app, what, start, end in map(str.split, spans.open())]
     ways = []

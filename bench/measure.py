@@ -100,6 +100,31 @@ def p(percent: float, pick: Callable[[Turn], Load]) -> Callable[[Turn], float]:
     return lambda turn: percentile(pick(turn).milliseconds, percent)
 
 
+def held_at(level: int) -> Callable[[Turn], Load]:
+    """What the callers saw with so many orders held."""
+    return lambda turn: turn.levels[level].held
+
+
+def held_per_second(level: int) -> Callable[[Turn], float]:
+    """Held orders a second."""
+    return lambda turn: turn.levels[level].held.per_second
+
+
+def completed_per_second(level: int) -> Callable[[Turn], float]:
+    """Completed orders a second."""
+    return lambda turn: turn.levels[level].completed_per_second
+
+
+def rate_at(share: int) -> Callable[[Turn], float]:
+    """The rate of the open loop, in orders a second."""
+    return lambda turn: turn.open[share][0]
+
+
+def open_at(share: int) -> Callable[[Turn], Load]:
+    """What the callers of the open loop saw."""
+    return lambda turn: turn.open[share][1]
+
+
 def measure(broker: str, folder: Path, plan: Plan, say: Callable[[str], None]) -> Result:
     """Start both systems, and measure them by turns."""
     with both(broker, folder, say) as systems:

@@ -4,43 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import matplotlib
+import matplotlib.pyplot as plt
 
-from bench.load import percentile
-from bench.measure import Result
+from bench.measure import Result, completed_per_second, held_per_second, open_at, p
 from bench.systems import OURS, PEER
+
+if TYPE_CHECKING:
+    from bench.hops import Hop
 
 COLORS = {OURS: "#0b5fa5", PEER: "#c8641e"}
 PERCENTS = (50, 90, 99)
 
 SIDECAR_COLOR = "#9dbfdd"
 
-matplotlib.use("svg")
-
-
-class Hop(Protocol):
-    """A part of an order's way."""
-
-    @property
-    def name(self) -> str:
-        """What it is."""
-
-    @property
-    def milliseconds(self) -> float:
-        """How long it takes."""
-
-    @property
-    def sidecar_milliseconds(self) -> float:
-        """What of that the sidecars take."""
+matplotlib.rcParams.update({"svg.hashsalt": "sidecart", "font.size": 10, "axes.spines.top": False})
 
 
 def draw(folder: Path, results: Sequence[Result]) -> list[str]:
     """Write them into the folder; returns their names."""
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update({"svg.hashsalt": "sidecart", "font.size": 10, "axes.spines.top": False})
     names = []
     for result in results:
         figure, axes = plt.subplots(1, 3, figsize=(13, 4))
@@ -62,8 +46,8 @@ def _throughput(axes: matplotlib.axes.Axes, result: Result) -> None:
     levels = list(result.plan.levels)
     for name, color in COLORS.items():
         measured = result.systems[name]
-        held = [measured.median(lambda t, n=level: t.levels[n].held.per_second) for level in levels]  # type: ignore[misc]  # bound now
-        done = [measured.median(lambda t, n=level: t.levels[n].completed_per_second) for level in levels]  # type: ignore[misc]  # bound now
+        held = [measured.median(held_per_second(level)) for level in levels]
+        done = [measured.median(completed_per_second(level)) for level in levels]
         axes.plot(levels, held, "o-", color=color, label=f"{name}, held")
         axes.plot(levels, done, "s--", color=color, label=f"{name}, completed")
     axes.set(xscale="log", xlabel="orders held at once", ylabel="orders a second", ylim=(0, None))
@@ -85,10 +69,7 @@ def _open(axes: matplotlib.axes.Axes, result: Result) -> None:
     for name, color in COLORS.items():
         measured = result.systems[name]
         for percent, style in zip(PERCENTS, ("-", "--", ":"), strict=True):
-            values = [
-                measured.median(lambda t, n=share, q=percent: percentile(t.open[n][1].milliseconds, q))  # type: ignore[misc]  # bound now
-                for share in shares
-            ]
+            values = [measured.median(p(percent, open_at(share))) for share in shares]
             axes.plot(shares, values, "o" + style, color=color, label=f"{name}, p{percent}")
     axes.set(yscale="log", xlabel="rate, percent of its own saturation", ylabel="held order, ms")
     axes.set_xticks(shares)
@@ -97,9 +78,6 @@ def _open(axes: matplotlib.axes.Axes, result: Result) -> None:
 
 def draw_hops(file: Path, found: Mapping[str, Sequence[Hop]]) -> None:
     """One held order as a waterfall, for each broker; what the sidecars take is light."""
-    import matplotlib.pyplot as plt
-
-    plt.rcParams.update({"svg.hashsalt": "sidecart", "font.size": 10, "axes.spines.top": False})
     figure, axes = plt.subplots(len(found), 1, figsize=(9, 3.4 * len(found)), squeeze=False, sharex=True)
     for axis, (broker, hops) in zip(axes[:, 0], found.items(), strict=True):
         start = 0.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from aiohttp import ClientSession, ClientTimeout, TCPConnector, TraceConfig, TraceRequestChunkSentParams
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, TraceConfig, TraceRequestChunkSentParams
 
 from bench.systems import System
 
@@ -105,28 +105,31 @@ class Shopper:
             return answer.status
 
     async def order(self) -> int:
-        """The next user orders."""
-        self.orders += 1
-        body = {"user_id": self._users[self.orders % len(self._users)], "items": [ITEM]}
-        async with self._shop.post("/order/create", json=body, headers={"prefer": "wait=30"}) as answer:
-            await answer.read()
-            self.statuses[answer.status] += 1
-            return answer.status
+        """The next user orders; returns the status of the answer, 0 if none came."""
+        status = await self.parked_order(30, None)
+        self.statuses[status] += 1
+        return status
 
     async def newcome(self) -> int:
         """Somebody new registers."""
-        async with self._shop.post("/user/register", json=self.newcomer(), headers={"prefer": "wait=30"}) as answer:
-            await answer.read()
-            return answer.status
+        return await self._asked("/user/register", self.newcomer(), 30)
 
-    async def parked_order(self, wait_seconds: int, sent: Callable[[], None]) -> int:
-        """An order on a connection that says when the request was written; returns the status of its answer."""
+    async def parked_order(self, wait_seconds: int, sent: Callable[[], None] | None) -> int:
+        """The same, held for so long, saying when the request was written; it does not count among `statuses`."""
         self.orders += 1
         body = {"user_id": self._users[self.orders % len(self._users)], "items": [ITEM]}
+        return await self._asked("/order/create", body, wait_seconds, sent)
+
+    async def _asked(
+        self, path: str, body: Mapping[str, object], wait_seconds: int, sent: Callable[[], None] | None = None
+    ) -> int:
         headers = {"prefer": f"wait={wait_seconds}"}
-        async with self._shop.post("/order/create", json=body, headers=headers, trace_request_ctx=sent) as answer:
-            await answer.read()
-            return answer.status
+        try:
+            async with self._shop.post(path, json=body, headers=headers, trace_request_ctx=sent) as answer:
+                await answer.read()
+                return answer.status
+        except (ClientError, TimeoutError):
+            return 0
 
     async def settle(self) -> None:
         """Wait until every order so far has its mail: each order ends with one."""

@@ -12,21 +12,17 @@ import time
 from pathlib import Path
 from typing import Any
 
-import yaml
 from starlette.types import Receive, Scope, Send
 
+from chassis.connections import Answer
 from chassis.inbound import InboundApp
-from chassis.sidecar import Answer, HttpSidecar
-from cli.project import ROOT
+from chassis.sidecar import HttpSidecar
+from cli.project import module_of, write_program
 
 
 def program(folder: Path, app_id: str, spans: Path) -> Path:
     """Write the run file that starts such an app in place of ours, for `Options.replaced`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "bench.stamped", app_id, str(spans)]
-    run_file = {"version": 1, "apps": [{"appID": app_id, "appDirPath": str(ROOT), "command": command}]}
-    (folder / "dapr.yaml").write_text(yaml.safe_dump(run_file), encoding="utf-8")
-    return folder
+    return write_program(folder, app_id, [sys.executable, "-m", "bench.stamped", app_id, str(spans)])
 
 
 def stamp(app_id: str, file: Path) -> None:
@@ -58,7 +54,7 @@ def main() -> None:
     """Patch, and run the app."""
     app_id, file = sys.argv[1:]
     stamp(app_id, Path(file))
-    importlib.import_module("gateway.app" if app_id == "gateway" else f"services.{app_id}.app").main()
+    importlib.import_module(module_of(app_id)).main()
 
 
 if __name__ == "__main__":

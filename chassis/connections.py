@@ -24,12 +24,15 @@ class BrokenOff(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Response:
+class Answer:
     """A whole answer; of its headers the ETag."""
 
     status: int
     body: bytes
-    etag: str | None
+    etag: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.body[:300]!r}"
 
 
 class _Connection(asyncio.Protocol):
@@ -39,12 +42,12 @@ class _Connection(asyncio.Protocol):
         self.idle_since = 0.0
         self.is_open = False
         self._transport: asyncio.Transport | None = None
-        self._answer: asyncio.Future[Response] | None = None
+        self._answer: asyncio.Future[Answer] | None = None
         self._parser: httptools.HttpResponseParser | None = None
         self._body: list[bytes] = []
         self._etag: str | None = None
 
-    def ask(self, request: bytes) -> asyncio.Future[Response]:
+    def ask(self, request: bytes) -> asyncio.Future[Answer]:
         """Write a request; the future is its answer."""
         assert self._transport is not None
         assert self._answer is None, "one at a time"
@@ -112,7 +115,7 @@ class _Connection(asyncio.Protocol):
         if not parser.should_keep_alive():
             self.close()
         if not answer.done():
-            answer.set_result(Response(parser.get_status_code(), b"".join(self._body), self._etag))
+            answer.set_result(Answer(parser.get_status_code(), b"".join(self._body), self._etag))
 
 
 class Connections:
@@ -128,7 +131,7 @@ class Connections:
             raise ValueError("a header of the sidecar's calls is not printable ASCII")
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
 
-    async def request(self, method: str, path: str, body: bytes | None, content_type: str, seconds: float) -> Response:
+    async def request(self, method: str, path: str, body: bytes | None, content_type: str, seconds: float) -> Answer:
         """Ask, and return the whole answer; raise NotConnected, BrokenOff or TimeoutError.
 
         `path` is as it goes over the wire. A call that is cancelled or late leaves no connection behind.
@@ -143,7 +146,7 @@ class Connections:
         async with asyncio.timeout(seconds), self._free:
             return await self._ask(method, request)
 
-    async def _ask(self, method: str, request: bytes) -> Response:
+    async def _ask(self, method: str, request: bytes) -> Answer:
         kept = self._kept()
         if kept is not None:
             try:
@@ -153,7 +156,7 @@ class Connections:
                     raise
         return await self._ask_on(await self._new(), request)
 
-    async def _ask_on(self, connection: _Connection, request: bytes) -> Response:
+    async def _ask_on(self, connection: _Connection, request: bytes) -> Answer:
         try:
             response = await connection.ask(request)
         except BaseException:

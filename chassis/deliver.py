@@ -76,6 +76,14 @@ class Service(Generic[S, E]):
     subject: Callable[[Any], str]
 
 
+def decided(service: Service[S, E], state: S | None, detail: Any, received: Received[E]) -> Step[S]:
+    """Return what the service decides; raise EventFault if it fails."""
+    try:
+        return service.step(state, detail, received)
+    except Exception as error:  # a step does no I/O: it fails by the event's fault or by a bug, never by the world's
+        raise EventFault(f"{type(error).__name__} in the step: {error}") from error
+
+
 def announcements(service: Service[S, E], step: Step[S], received: Received[E]) -> list[CloudEvent]:
     """The outputs of a step as events, the same at every repetition."""
     return [
@@ -211,12 +219,7 @@ class Shell(Generic[S, E]):
         return None if value is None else msgspec.json.decode(value, type=self._service.details[key.partition(":")[0]])
 
     def _step(self, state: S | None, detail: Any, received: Received[E]) -> Step[S]:
-        try:
-            return self._service.step(state, detail, received)
-        except (
-            Exception
-        ) as error:  # a step does no I/O: it fails by the event's fault or by a bug, never by the world's
-            raise EventFault(f"{type(error).__name__} in the step: {error}") from error
+        return decided(self._service, state, detail, received)
 
     def _entry(self, step: Step[S], received: Received[E]) -> Entry:
         """What is to do after the save, with the ids that a repetition will give again."""

@@ -1,9 +1,9 @@
 """The records that this process saved last, each with the ETag that the store has probably given it.
 
-A store does not say which ETag a save led to. Those that count (Redis: 1, 2, 3 ... for each key) can be guessed, and
-whoever saves with a guess is judged by the store: a wrong one is a conflict, never a wrong write, for an ETag that
+A store does not say which ETag a save led to. Where it counts the writes of each key (1, 2, 3 ...) it can be guessed,
+and whoever saves with a guess is judged by the store: a wrong one is a conflict, never a wrong write, for an ETag that
 grows with each write is that of one write only. A right guess saves one call, a wrong one costs two: where too many are
-wrong (PostgreSQL numbers transactions; several replicas write one record by turns) none is made for a while.
+wrong (the store numbers transactions; several replicas write one record by turns) none is made for a while.
 """
 
 from __future__ import annotations

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import msgspec
 
-from chassis.connections import BrokenOff, Connections, NotConnected
+from chassis.connections import Answer, BrokenOff, Connections, NotConnected
 from chassis.errors import Conflict, SidecarAway, Unreached
 from chassis.events import CONTENT_TYPE
 from chassis.settings import LOOPBACK
@@ -21,18 +20,6 @@ CALL_SECONDS_MAX = 10.0  # one state or publish call; longer than a store's fail
 CONNECTIONS_MAX = 512
 BULK_PARALLELISM = 10
 FIRST_WRITE = {"concurrency": "first-write"}
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a call to the sidecar came back with."""
-
-    status: int
-    body: bytes
-    etag: str | None = None
-
-    def __str__(self) -> str:
-        return f"{self.status} {self.body[:300]!r}"
 
 
 class HttpSidecar:
@@ -133,12 +120,11 @@ class HttpSidecar:
         seconds_max: float = CALL_SECONDS_MAX,
     ) -> Answer:
         try:
-            response = await self._connections.request(method, path, body, content_type, seconds_max)
+            return await self._connections.request(method, path, body, content_type, seconds_max)
         except NotConnected as error:
             raise Unreached(f"{method} {path}: {error}") from error
         except (BrokenOff, TimeoutError) as error:
             raise SidecarAway(f"{method} {path}: {type(error).__name__} {error}") from error
-        return Answer(response.status, response.body, response.etag)
 
     def _store_failed(self, why: str) -> SidecarAway:
         self.store_away = True

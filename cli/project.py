@@ -1,7 +1,7 @@
 """Where the project's files are, and what dapr.yaml says about the shop."""
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +76,19 @@ def replaced(ours: App, folder: Path) -> App:
         command=tuple(command),
         env={name: str(value) for name, value in env.items()},
     )
+
+
+def write_program(folder: Path, app_id: str, command: Sequence[str]) -> Path:
+    """Write the run file of a program that `replaced` can take in place of ours; returns the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run_file = {"version": 1, "apps": [{"appID": app_id, "appDirPath": str(ROOT), "command": list(command)}]}
+    (folder / RUN_FILE).write_text(yaml.safe_dump(run_file), encoding="utf-8")
+    return folder
+
+
+def module_of(app_id: str) -> str:
+    """The module of our program of an app."""
+    return "gateway.app" if app_id == "gateway" else f"services.{app_id}.app"
 
 
 def _with_this_python(command: list[str]) -> tuple[str, ...]:

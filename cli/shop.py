@@ -238,20 +238,8 @@ class Shop:
 
     def start_mail_catcher(self, *more: str) -> None:
         """Start the mail catcher, with more arguments if there are any; does not wait."""
-        smtp, web = self.ports["mail-smtp"], self.ports["mail-http"]
-        words = [
-            sys.executable,
-            "-m",
-            "cli.servers.mailcatcher",
-            "--smtp-port",
-            str(smtp),
-            "--http-port",
-            str(web),
-            *more,
-        ]
-        words += ["--journal", str(self.options.folder / "data" / "mails.jsonl")]
-        (self.options.folder / "data").mkdir(parents=True, exist_ok=True)
-        self._processes.start(MAIL_CATCHER, words, env=plain_environment(), cwd=ROOT)
+        words = mail_catcher(self.ports, self.options.folder / "data")
+        self._processes.start(MAIL_CATCHER, [*words, *more], env=plain_environment(), cwd=ROOT)
 
     def _start_proxy(self) -> None:
         gateways = {name: self.ports[name] for name in self.replicas if app_of(name) == GATEWAY}
@@ -490,6 +478,13 @@ class Shop:
         for server in servers:
             server.sweep(self.data)
         assert not self.processes, f"left running: {', '.join(self.processes)}"
+
+
+def mail_catcher(ports: Mapping[str, int], data: Path) -> list[str]:
+    """The command line of a mail catcher that keeps its mails in a folder, which is made."""
+    data.mkdir(parents=True, exist_ok=True)
+    words = [sys.executable, "-m", "cli.servers.mailcatcher", "--journal", str(data / "mails.jsonl")]
+    return [*words, "--smtp-port", str(ports["mail-smtp"]), "--http-port", str(ports["mail-http"])]
 
 
 def apps_with(replaced_by: Mapping[str, Path]) -> dict[str, App]:

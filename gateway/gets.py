@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import msgspec
 from fastapi import Request, Response
 
+from chassis.connections import Answer
 from chassis.errors import SidecarAway, WorldFault
-from chassis.sidecar import Answer, HttpSidecar
+from chassis.sidecar import HttpSidecar
 from gateway.ids import is_uuid
 from gateway.problems import Problem, method_not_allowed, not_found, unavailable
 from gateway.promises import Promises

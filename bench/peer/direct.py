@@ -8,8 +8,8 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from bench.peer.broker import Broker
 from bench.peer.store import Store
+from chassis.connections import Answer
 from chassis.errors import SidecarAway, Unreached
-from chassis.sidecar import Answer
 
 
 class Direct(Store):

@@ -24,7 +24,7 @@ from bench.peer.direct import Direct
 from bench.peer.settings import PeerSettings, read
 from chassis import settings
 from chassis.dead_letters import DeadLetters
-from chassis.deliver import ATTEMPTS_MAX, Record, Service, announcements
+from chassis.deliver import ATTEMPTS_MAX, Record, Service, announcements, decided
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import decode, parse
 from chassis.serve import Wired, background, now, reader, run
@@ -51,9 +51,9 @@ class Handler:
         received = decode(parse(topic, body), service.inputs[topic], now())
         key = service.key(received.event)
         if key is None:
-            step = self._step(None, None, received)
-            for detail_key, detail in step.details.items():
-                await self._direct.insert(detail_key, msgspec.json.encode(detail))
+            step = decided(service, None, None, received)
+            for name, detail in step.details.items():
+                await self._direct.insert(name, msgspec.json.encode(detail))
             return
         detail_key = service.detail_key(received.event)
         for _ in range(ATTEMPTS_MAX):
@@ -61,7 +61,7 @@ class Handler:
             state = None if value is None else _state(value, service.state)
             kind = None if known is None else service.details[str(detail_key).partition(":")[0]]
             detail = None if known is None else msgspec.json.decode(known, type=kind)
-            step = self._step(state, detail, received)
+            step = decided(service, state, detail, received)
             if step.state != state or step.details:
                 details = {name: msgspec.json.encode(each) for name, each in step.details.items()}
                 saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state))))
@@ -73,12 +73,6 @@ class Handler:
             await asyncio.gather(*(self._direct.publish(each.type, msgspec.json.encode(each)) for each in events))
             return
         raise WorldFault(f"{key}: lost {ATTEMPTS_MAX} races in a row")
-
-    def _step(self, state: Any, detail: Any, received: Any) -> Any:
-        try:
-            return self._service.step(state, detail, received)
-        except Exception as error:
-            raise EventFault(f"{type(error).__name__} in the step: {error}") from error
 
 
 def _state(value: bytes, kind: type[Any]) -> Any:

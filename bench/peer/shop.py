@@ -18,7 +18,7 @@ from cli.ports import free_port, is_listening
 from cli.processes import Processes
 from cli.project import ROOT
 from cli.servers.known import BROKERS, STORES, Server
-from cli.shop import MAIL_CATCHER, get
+from cli.shop import MAIL_CATCHER, get, mail_catcher
 
 READY_SECONDS = 60
 STOP_SECONDS = 20
@@ -85,9 +85,7 @@ class PeerShop:
             self._report(f"peer: starting {server.names[0]}")
             self._servers.append(server)
             self.addresses[name] = server.start(self._processes, data, self.patience)
-        words = ["-m", "cli.servers.mailcatcher", "--journal", str(data / "mails.jsonl")]
-        words += ["--smtp-port", str(self.ports["mail-smtp"]), "--http-port", str(self.ports["mail-http"])]
-        self._run(MAIL_CATCHER, words, {})
+        self._processes.start(MAIL_CATCHER, mail_catcher(self.ports, data), env=plain_environment(), cwd=ROOT)
         self.patience.until(lambda: is_listening(self.ports["mail-smtp"]), READY_SECONDS, lambda: "no mail catcher")
         started = time.monotonic()
         self._env = {

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import yaml
 
 from chassis.sidecar import HttpSidecar
-from cli.project import ROOT
+from cli.project import module_of, write_program
 from gateway.commands import Commands
 from gateway.promises import Promises
 from tests.simulation import mutants
@@ -74,17 +73,13 @@ MUTANTS: dict[str, Callable[[Any], None]] = {
 
 def program(folder: Path, app_id: str, what: str) -> Path:
     """Write the run file that starts such an app in place of ours, for `Options.replaced`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "tests.faults.mutants", app_id, what]
-    run_file = {"version": 1, "apps": [{"appID": app_id, "appDirPath": str(ROOT), "command": command}]}
-    (folder / "dapr.yaml").write_text(yaml.safe_dump(run_file), encoding="utf-8")
-    return folder
+    return write_program(folder, app_id, [sys.executable, "-m", "tests.faults.mutants", app_id, what])
 
 
 def main() -> None:
     """Patch, and run the app."""
     app_id, what = sys.argv[1:]
-    app = importlib.import_module("gateway.app" if app_id == "gateway" else f"services.{app_id}.app")
+    app = importlib.import_module(module_of(app_id))
     MUTANTS[what](app)
     app.main()
 

@@ -8,16 +8,16 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from chassis.connections import BrokenOff, Connections, NotConnected, Response
+from chassis.connections import Answer, BrokenOff, Connections, NotConnected
 
 OK = b"HTTP/1.1 200 OK\r\nETag: 7\r\ncontent-length: 2\r\n\r\nhi"
-Answer = Callable[[int, asyncio.StreamWriter], Awaitable[None]]
+Reaction = Callable[[int, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Server:
     """Counts connections and requests; `answer` gets the number of the request and where to write."""
 
-    def __init__(self, answer: Answer) -> None:
+    def __init__(self, answer: Reaction) -> None:
         self.requests: list[bytes] = []
         self.connections = 0
         self.port = 0
@@ -41,7 +41,7 @@ class Server:
 
 
 @asynccontextmanager
-async def served(answer: Answer, connections_max: int = 10) -> AsyncIterator[tuple[Server, Connections]]:
+async def served(answer: Reaction, connections_max: int = 10) -> AsyncIterator[tuple[Server, Connections]]:
     """A server on a free port, and connections to it."""
     server = Server(answer)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
@@ -54,7 +54,7 @@ async def served(answer: Answer, connections_max: int = 10) -> AsyncIterator[tup
         listening.close()
 
 
-async def ask(connections: Connections, method: str = "GET", seconds: float = 5.0) -> Response:
+async def ask(connections: Connections, method: str = "GET", seconds: float = 5.0) -> Answer:
     """One request; a POST has a body."""
     body = b"body" if method == "POST" else None
     return await connections.request(method, "/v1.0/x%20y", body, "text/plain", seconds)
@@ -70,8 +70,8 @@ def test_a_request_is_written_whole_and_its_connection_is_used_again() -> None:
 
     async def scenario() -> None:
         async with served(ok) as (server, connections):
-            assert Response(200, b"hi", "7") == await ask(connections)
-            assert Response(200, b"hi", "7") == await ask(connections, "POST")
+            assert Answer(200, b"hi", "7") == await ask(connections)
+            assert Answer(200, b"hi", "7") == await ask(connections, "POST")
 
         common = f"host: 127.0.0.1:{server.port}\r\ndapr-api-token: secret\r\n".encode()
         post = b"content-type: text/plain\r\ncontent-length: 4\r\n\r\nbody"
@@ -95,7 +95,7 @@ def test_an_answer_may_come_in_pieces_and_in_chunks() -> None:
 
     async def scenario() -> None:
         async with served(slowly) as (_, connections):
-            assert Response(200, b"hi!", None) == await ask(connections)
+            assert Answer(200, b"hi!", None) == await ask(connections)
 
     asyncio.run(scenario())
 

@@ -8,8 +8,9 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from chassis.connections import Answer
 from chassis.errors import Conflict, SidecarAway, Unreached
-from chassis.sidecar import Answer, HttpSidecar, connect
+from chassis.sidecar import HttpSidecar, connect
 from tests.unit.chassis.daprd import Daprd, daprd
 
 KEY = "email:a/b?c%|d@x.y"

@@ -6,8 +6,9 @@ from typing import Any
 
 import msgspec
 
+from chassis.connections import Answer
 from chassis.errors import Conflict, SidecarAway
-from chassis.sidecar import Answer, HttpSidecar
+from chassis.sidecar import HttpSidecar
 
 
 class FakeSidecar(HttpSidecar):

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from chassis.closing import Closing
+from chassis.connections import Answer
 from chassis.inbound import Subscription
 from chassis.serve import Probe, background
 from chassis.settings import Settings
-from chassis.sidecar import Answer
 from gateway import app as module
 from gateway.parts import Parts
 from tests.unit.gateway.fakes import FakeSidecar, until

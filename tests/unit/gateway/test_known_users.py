@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
+from chassis.connections import Answer
 from chassis.errors import SidecarAway
-from chassis.sidecar import Answer
 from gateway import known_users
 from gateway.known_users import KnownUsers
 from tests.unit.gateway.fakes import FakeSidecar

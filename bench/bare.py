@@ -16,7 +16,7 @@ EVENT = b"x" * 700
 TOPIC = "Direct"
 
 
-async def direct(broker_kind: str, broker_url: str, redis_url: str) -> Mapping[str, float]:
+async def bare(broker_kind: str, broker_url: str, redis_url: str) -> Mapping[str, float]:
     """Median milliseconds of a publish, of the way of an event to a reader, of a load and of a save."""
     taken: asyncio.Queue[float] = asyncio.Queue()
 
