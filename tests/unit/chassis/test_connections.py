@@ -1,4 +1,7 @@
-"""The sidecar's connections: kept, one request at a time on each, and never one that an answer may still come on."""
+"""The sidecar's connections: kept, one request at a time on each, and never one that an answer may still come on.
+
+On the loop that the apps run on: its transports are not asyncio's.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import pytest
+import uvloop
 
 from chassis.connections import Answer, BrokenOff, Connections, NotConnected
 
@@ -81,7 +85,7 @@ def test_a_request_is_written_whole_and_its_connection_is_used_again() -> None:
         ] == server.requests
         assert 1 == server.connections
 
-    asyncio.run(scenario())
+    uvloop.run(scenario())
 
 
 def test_an_answer_may_come_in_pieces_and_in_chunks() -> None:
@@ -97,7 +101,7 @@ def test_an_answer_may_come_in_pieces_and_in_chunks() -> None:
         async with served(slowly) as (_, connections):
             assert Answer(200, b"hi!", None) == await ask(connections)
 
-    asyncio.run(scenario())
+    uvloop.run(scenario())
 
 
 def test_as_many_connections_as_are_asked_at_once_and_no_more_than_the_limit() -> None:
@@ -119,7 +123,7 @@ def test_as_many_connections_as_are_asked_at_once_and_no_more_than_the_limit() -
             await asking
             assert (3, 8) == (server.connections, len(server.requests))
 
-    asyncio.run(scenario())
+    uvloop.run(scenario())
 
 
 def test_nobody_listening() -> None:
@@ -131,7 +135,7 @@ def test_nobody_listening() -> None:
         with pytest.raises(NotConnected):
             await ask(Connections("127.0.0.1", port, {}, 1))
 
-    asyncio.run(scenario())
+    uvloop.run(scenario())
 
 
 @pytest.mark.parametrize(("method", "asked"), [("GET", 3), ("POST", 2)])
@@ -154,7 +158,7 @@ def test_on_a_kept_connection_that_ends_a_get_is_asked_once_more(method: str, as
                     await ask(connections, method)
             assert asked == len(server.requests)
 
-    asyncio.run(scenario())
+    uvloop.run(scenario())
 
 
 @pytest.mark.parametrize("answer", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhi", b""])
@@ -170,7 +174,7 @@ def test_what_is_no_whole_answer_is_none(answer: bytes) -> None:
             with pytest.raises(BrokenOff):
                 await ask(connections)
 
-    asyncio.run(scenario())
+    uvloop.run(scenario())
 
 
 @pytest.mark.parametrize("how", ["late", "cancelled"])
@@ -200,7 +204,7 @@ def test_a_late_answer_is_nobody_elses(how: str) -> None:
             assert b"hi" == (await ask(connections)).body
             assert 2 == server.connections
 
-    asyncio.run(scenario())
+    uvloop.run(scenario())
 
 
 def test_a_connection_that_the_server_ends_is_not_used_again() -> None:
@@ -218,7 +222,7 @@ def test_a_connection_that_the_server_ends_is_not_used_again() -> None:
                 await asyncio.sleep(0.01)
             assert 3 == server.connections
 
-    asyncio.run(scenario())
+    uvloop.run(scenario())
 
 
 @pytest.mark.parametrize("path", ["/a b", "/a\r\nx: y", "/ä", "/a\x00"])
@@ -231,7 +235,7 @@ def test_a_path_that_is_not_ready_for_the_wire_is_refused(path: str) -> None:
                 await connections.request("GET", path, None, "", 1.0)
             assert [] == server.requests
 
-    asyncio.run(scenario())
+    uvloop.run(scenario())
 
 
 def test_a_token_that_is_no_header_is_refused() -> None:
@@ -250,4 +254,4 @@ def test_a_connection_that_was_idle_for_long_is_not_used() -> None:
             await ask(connections)
             assert 2 == server.connections
 
-    asyncio.run(scenario())
+    uvloop.run(scenario())
