@@ -84,7 +84,8 @@ def test_full(options: argparse.Namespace) -> int:
         env = {"BROKER": broker, "STORE": store, "WITH": FOREIGN}
         foreign.append(Suite(f"e2e with {FOREIGN} on {_said(env)}", [*SHARED_SHOP, E2E], env))
     without = [Suite(f"e2e of the peer on {broker}", PEER, {"BROKER": broker, "SHOP": "peer"}) for broker in BROKERS]
-    outcomes = [*_at_once(foreign), *_at_once(without), _pytest(Suite("full", ["-s", FULL], {})), _pytest(CONTAINERS)]
+    slow = [Suite("full", ["-s", FULL], {}), CONTAINERS]
+    outcomes = [*_at_once(foreign), *_at_once(without), *_at_once(slow)]
     return _report(outcomes, list(BROKERS))
 
 

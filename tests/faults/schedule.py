@@ -10,6 +10,7 @@ from typing import Literal
 FREEZE_SECONDS = 21.0  # longer than every time-out of the tests
 SHORT_FREEZE_SECONDS = (1.0, 7.0)
 STORM_FREEZE_SECONDS = 1.0
+STORM_KILL_SECONDS = (0.02, 0.25)  # after the thaw: while what has piled up is worked off
 FIRST_SECONDS = 6.0
 LAST_SHARE = 0.97
 
@@ -72,18 +73,18 @@ def schedule(seed: int, targets: Sequence[str], shape: Shape) -> list[Fault]:
 
 
 def storm(seed: int, killed: Sequence[str], frozen: str | None, times: int, seconds: float) -> list[Fault]:
-    """Kill the same few again and again, each time while what they wait for stands still, if anything does.
+    """Kill the same few again and again: right after what they wait for stood still, if anything does.
 
-    What they had asked for then happens after their death: the moment at which a safeguard is needed.
+    All that has piled up is then under way at once, so that somebody dies between a save and what it leads to.
     """
     rng = random.Random(f"storm {seed}")
     faults = []
     for number in range(times):
-        at = FIRST_SECONDS / 2 + (number + 0.5 * rng.random()) * seconds / times
+        at = FIRST_SECONDS / 2 + (number + 0.3 * rng.random()) * seconds / times
         if frozen is not None:
             faults.append(Fault(at, "freeze", (frozen,), STORM_FREEZE_SECONDS))
         victim = killed[number % len(killed)]
-        faults.append(Fault(at + rng.uniform(0.3, 0.7) * STORM_FREEZE_SECONDS, "kill", (victim,)))
+        faults.append(Fault(at + STORM_FREEZE_SECONDS + rng.uniform(*STORM_KILL_SECONDS), "kill", (victim,)))
     return faults
 
 

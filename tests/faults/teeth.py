@@ -17,8 +17,9 @@ from tests.faults.schedule import SHORT, storm
 
 SEEDS = (1, 2, 3)
 COMPONENTS = ROOT / "components"
-STORM_SECONDS, KILLS = 20.0, 8
-REQUESTS, PER_SECOND, USERS = 1_200, 60.0, 10
+STORM_SECONDS, KILLS = 24.0, 12
+REQUESTS, PER_SECOND, USERS = 1_560, 60.0, 10
+ORDERS, DEPOSITS = 0.7, 0.3  # money for nearly every order: each event moves some
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +69,7 @@ def trial(tooth: Tooth, seed: int, folder: Path, *, taken_out: bool) -> Trial:
         tooth.store,
         seed,
         SHORT,
-        Plan(seed, REQUESTS, PER_SECOND, users=USERS, order_share=0.9, deposit_share=0.1),
+        Plan(seed, REQUESTS, PER_SECOND, users=USERS, order_share=ORDERS, deposit_share=DEPOSITS),
         faults=tuple(storm(seed, tooth.killed, tooth.frozen, KILLS, STORM_SECONDS)),
         resources=tooth.folders if taken_out else None,
         replaced=replaced,
