@@ -1,25 +1,18 @@
-"""Where the time of one held order goes: `python -m bench.hops` measures each hop, with the sidecars' share."""
+"""Where the time of one held order goes: each hop, with the sidecars' share."""
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import statistics
-import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from bench import plots
 from bench.bare import bare
-from bench.run import REPORTS
 from bench.shopper import Shopper
 from bench.stamped import program
 from bench.systems import of_shop
-from cli.run import say
-from cli.servers.known import BROKERS
 from cli.shop import Options, Shop
 
 ORDERS = 300
@@ -82,7 +75,7 @@ def shares(ways: Sequence[Mapping[str, float]], alone: Mapping[str, float]) -> l
     return [hop(name) for name in ways[0]]
 
 
-def measure(broker: str, folder: Path) -> list[Hop]:
+def measure(broker: str, folder: Path, say: Callable[[str], None]) -> list[Hop]:
     """Start a shop whose gateway and Order Service write down their spans, and order one by one."""
     spans = folder / "spans"
     replaced = {app_id: program(folder / app_id, app_id, spans) for app_id in ("gateway", "order")}
@@ -125,23 +118,3 @@ def table(found: Mapping[str, Sequence[Hop]]) -> str:
         cells = [f"{hop.milliseconds:.2f} | {hop.sidecar_milliseconds:.2f}" for hop in row]
         lines.append(f"| {row[0].name} | {' | '.join(cells)} |")
     return "\n".join(lines)
-
-
-def main() -> None:
-    """Measure on each broker; print the table, write the figures and the picture."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--out", type=Path, default=REPORTS)
-    options = parser.parse_args()
-    found: dict[str, list[Hop]] = {}
-    for broker in BROKERS:
-        with tempfile.TemporaryDirectory(prefix="sidecart-hops-") as folder:
-            found[broker] = measure(broker, Path(folder))
-    say(table(found))
-    options.out.mkdir(parents=True, exist_ok=True)
-    figures = {broker: [asdict(hop) for hop in hops] for broker, hops in found.items()}
-    (options.out / "hops.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
-    plots.draw_hops(options.out / "hops.svg", found)
-
-
-if __name__ == "__main__":
-    main()

@@ -170,13 +170,13 @@ async def _round(shoppers: Sequence[Shopper], turns: Mapping[str, Turn], rates: 
         turn = turns[shopper.system.name]
         if plan.floors:
             turn.floor_alone = await _alone(shopper.floor, plan.alone // 2)
-        await _orders_alone(shopper, turn, plan.alone)
+        await orders_alone(shopper, turn, plan.alone)
     if plan.floors:
         for shopper in shoppers:
             turns[shopper.system.name].floor_held = await closed_loop(shopper.floor, HELD, plan.seconds)
     for level in plan.levels:
         for shopper in shoppers:
-            turns[shopper.system.name].levels[level] = await _level(shopper, level, plan.seconds)
+            turns[shopper.system.name].levels[level] = await level_of(shopper, level, plan.seconds)
     for shopper in shoppers:
         name = shopper.system.name
         saturation = rates.setdefault(name, turns[name].levels[HELD].completed_per_second)
@@ -195,7 +195,7 @@ async def _alone(call: Call, times: int) -> Load:
     return load
 
 
-async def _orders_alone(shopper: Shopper, turn: Turn, times: int) -> None:
+async def orders_alone(shopper: Shopper, turn: Turn, times: int) -> None:
     """Each order when the one before has its mail: nothing else goes on while it is held."""
     for _ in range(times):
         await asyncio.sleep(PAUSE_SECONDS)
@@ -205,7 +205,8 @@ async def _orders_alone(shopper: Shopper, turn: Turn, times: int) -> None:
         turn.mail_alone.milliseconds.append((time.perf_counter() - started) * 1000)
 
 
-async def _level(shopper: Shopper, at_once: int, seconds: float) -> Level:
+async def level_of(shopper: Shopper, at_once: int, seconds: float) -> Level:
+    """So many orders held at once for so long, and what each completed one took of the CPU."""
     before, first, started = cpu_seconds(_processes(shopper)), shopper.orders, time.perf_counter()
     held = await closed_loop(shopper.order, at_once, seconds)
     await shopper.settle()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import platform
+from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from bench.crowd import Crowd
+from bench.growth import Grown
 from bench.load import Load, percentile
 from bench.measure import HELD, OWN, Result, Turn, completed_per_second, held_at, held_per_second, open_at, p, rate_at
 from bench.systems import OURS, PEER
@@ -26,14 +28,26 @@ def machine() -> str:
     )
 
 
-def report(results: Sequence[Result], crowds: Sequence[Crowd]) -> str:
-    """All tables, one after the other; the lines `ratio` last."""
-    parts = [machine()]
-    for result in results:
-        parts += [f"### {result.broker}", _speed(result), _cpu(result), _memory(result)]
-    if crowds:
-        parts += ["### Many held at once", _crowds(crowds)]
-    return "\n\n".join([*parts, ratios(results, crowds)])
+def systems(results: Sequence[Result]) -> str:
+    """Both systems, broker by broker."""
+    parts = [[f"### {result.broker}", _speed(result), _cpu(result), _memory(result)] for result in results]
+    return "\n\n".join(text for part in parts for text in part)
+
+
+def growth(grown: Sequence[Grown]) -> str:
+    """What an order costs at each size of each thing."""
+    rows = [
+        [
+            f"{each.what}: {each.size:,}",
+            _both(each.alone),
+            f"{each.level.completed_per_second:.0f}",
+            f"{each.cpu_ms:.1f}",
+            _answered(each.alone.statuses + each.level.held.statuses),
+        ]
+        for each in grown
+    ]
+    heads = ["", "one held order alone: p50 / p99, ms", "completed orders/s", "CPU, ms per completed order"]
+    return _table([*heads, "201 / otherwise"], rows)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -69,7 +83,7 @@ def _speed(result: Result) -> str:
         row("p50", p(50, open_at(share)), ".1f", "ms")
         row("p99", p(99, open_at(share)), ".1f", "ms")
     rows.append(["from start to ready", *(f"{result.systems[name].seconds_to_ready:.1f} s" for name in NAMES), ""])
-    rows.append(["orders answered 201 / otherwise", *(_answers(result, name) for name in NAMES), ""])
+    rows.append(["orders answered 201 / otherwise", *(_answered(result.systems[name].statuses) for name in NAMES), ""])
     heads = ["median of the rounds (smallest - largest)", *NAMES, "ratio, median of the rounds"]
     return _table(heads, rows)
 
@@ -78,8 +92,7 @@ def _all_alone(result: Result, name: str, percent: float) -> float:
     return percentile([each for turn in result.systems[name].turns for each in turn.alone.milliseconds], percent)
 
 
-def _answers(result: Result, name: str) -> str:
-    statuses = result.systems[name].statuses
+def _answered(statuses: Counter[int]) -> str:
     return f"{statuses[201]} / {statuses.total() - statuses[201]}"
 
 
@@ -110,7 +123,8 @@ def _memory(result: Result) -> str:
     return _table(["resident memory at the end, MiB", *NAMES], rows)
 
 
-def _crowds(crowds: Sequence[Crowd]) -> str:
+def crowds(held: Sequence[Crowd]) -> str:
+    """What a newcomer feels while so many are held."""
     rows = [
         [
             f"{crowd.held:,}",
@@ -121,7 +135,7 @@ def _crowds(crowds: Sequence[Crowd]) -> str:
             f"{crowd.ratio:.2f} x",
             f"{crowd.gateway_mib:.0f}",
         ]
-        for crowd in crowds
+        for crowd in held
     ]
     before, meanwhile = "fresh request before: p50 / p99, ms", "meanwhile: p50 / p99, ms"
     return _table(["held at once", "202", "errors", before, meanwhile, "ratio of the p50s", "gateway, MiB"], rows)
@@ -131,20 +145,20 @@ def _both(load: Load) -> str:
     return f"{percentile(load.milliseconds, 50):.1f} / {percentile(load.milliseconds, 99):.1f}"
 
 
-def ratios(results: Sequence[Result], crowds: Sequence[Crowd]) -> str:
+def ratios(results: Sequence[Result], held: Sequence[Crowd]) -> str:
     """One line for each row of what is to be reached."""
     lines = []
     for result in results:
         if result.broker == "redis":
-            held, completed = result.ratio(held_per_second(HELD)), result.ratio(completed_per_second(HELD))
+            answered, completed = result.ratio(held_per_second(HELD)), result.ratio(completed_per_second(HELD))
             lines += [
                 _line("redis: one held order alone, p50", result.ratio(ALONE), "<=", 1.7, 1.3),
-                _line(f"redis: held orders/s at {HELD} held", held, ">=", 0.75, 1.0),
+                _line(f"redis: held orders/s at {HELD} held", answered, ">=", 0.75, 1.0),
                 _line(f"redis: completed orders/s at {HELD} held", completed, ">=", 0.8, 1.0),
             ]
         else:
             lines.append(_line("rabbitmq: one held order alone, p50", result.ratio(ALONE), "<=", 1.8, 1.4))
-    for crowd in crowds[-1:]:
+    for crowd in held[-1:]:
         lines.append(f"ratio  {crowd.held:,} held: errors: {crowd.errors} (must be 0)")
         what = f"{crowd.held:,} held: a fresh request, to one with nobody held"
         lines.append(_line(what, crowd.ratio, "<=", 3.0, 1.5))

@@ -1,4 +1,4 @@
-"""`sidecart bench`: both systems side by side, on one broker after the other."""
+"""`sidecart bench`: both systems side by side, and what else is measured; each part writes its own files."""
 
 import argparse
 import asyncio
@@ -6,14 +6,15 @@ import dataclasses
 import json
 import tempfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import plots
+from bench import hops, plots, report
 from bench.crowd import CROWDS, Crowd, crowds
+from bench.growth import grow
 from bench.measure import HELD, Plan, Result, measure
-from bench.report import machine, report
 from bench.shopper import Shopper
 from bench.systems import ours
 from cli.project import ROOT
@@ -26,45 +27,88 @@ QUICK_CROWD = (10_000,)
 CROWD_USERS = 200
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a part found, and whether every order was answered as it should be."""
+
+    table: str
+    figures: Any
+    ratios: str = ""
+    fine: bool = True
+
+
 def run(options: argparse.Namespace) -> int:
-    """Measure, print the tables as Markdown, write them and the plots; 1 if an order was not answered 201."""
+    """Measure, print the tables as Markdown, write them and the plots; 1 if an order was not answered as it should."""
+    folder = options.out or REPORTS
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted = options.only or (QUICK_PARTS if options.quick else list(PARTS))
+    ratios, fine = [], True
+    for name in wanted:
+        say(f"--- {name}")
+        found = PARTS[name](options, folder)
+        say(f"\n{found.table}\n")
+        (folder / f"{name}.md").write_text(f"{report.machine()}\n\n{found.table}\n\n{found.ratios}\n", encoding="utf-8")
+        figures = {"machine": report.machine(), name: _rounded(found.figures)}
+        (folder / f"{name}.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        ratios.append(found.ratios)
+        fine = fine and found.fine
+    say(f"written to {folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}\n")
+    say(report.machine())
+    say("\n".join(filter(None, ratios)))
+    return 0 if fine else 1
+
+
+def _brokers(options: argparse.Namespace) -> list[str]:
+    return list(BROKERS) if options.broker == "all" else [options.broker]
+
+
+def _systems(options: argparse.Namespace, folder: Path) -> Found:
     plan = QUICK if options.quick else Plan(options.users, options.rounds, options.alone, options.seconds)
-    brokers = list(BROKERS) if options.broker == "all" else [options.broker]
-    results = []
-    for broker in brokers:
+    results: list[Result] = []
+    for broker in _brokers(options):
         say(f"--- {broker}")
-        with tempfile.TemporaryDirectory(prefix="sidecart-bench-") as folder:
-            results.append(measure(broker, Path(folder), plan, say))
-    held = _crowds(QUICK_CROWD if options.quick else CROWDS) if "redis" in brokers else []
-    text = report(results, held)
-    say(f"\n{text}")
-    _write(options.out or REPORTS, results, held, text)
+        with tempfile.TemporaryDirectory(prefix="sidecart-bench-") as name:
+            results.append(measure(broker, Path(name), plan, say))
+    plots.draw(folder, results)
     fine = all(set(each.statuses) == {201} for result in results for each in result.systems.values())
-    return 0 if fine and not any(crowd.errors for crowd in held) else 1
+    return Found(report.systems(results), list(map(dataclasses.asdict, results)), report.ratios(results, []), fine)
 
 
-def _crowds(sizes: Sequence[int]) -> list[Crowd]:
-    say("--- many held at once")
-
-    async def measured(folder: Path) -> list[Crowd]:
+def _crowds(options: argparse.Namespace, folder: Path) -> Found:
+    async def measured(sizes: Sequence[int], folder: Path) -> list[Crowd]:
         with ours("redis", folder, say) as system:
             async with Shopper(system) as shopper:
                 await shopper.register(CROWD_USERS)
                 return await crowds(shopper, sizes, say)
 
     with tempfile.TemporaryDirectory(prefix="sidecart-bench-") as name:
-        return asyncio.run(measured(Path(name)))
+        held = asyncio.run(measured(QUICK_CROWD if options.quick else CROWDS, Path(name)))
+    fine = not any(crowd.errors for crowd in held)
+    return Found(report.crowds(held), list(map(dataclasses.asdict, held)), report.ratios([], held), fine)
 
 
-def _write(folder: Path, results: Sequence[Result], held: Sequence[Crowd], text: str) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "tables.md").write_text(text + "\n", encoding="utf-8")
-    figures: dict[str, Any] = {"machine": machine()}
-    figures["brokers"] = [dataclasses.asdict(result) for result in results]
-    figures["crowds"] = [dataclasses.asdict(crowd) for crowd in held]
-    (folder / "figures.json").write_text(json.dumps(_rounded(figures), indent=1), encoding="utf-8")
-    drawn = plots.draw(folder, results)
-    say(f"\nwritten to {folder}: tables.md, figures.json, {', '.join(drawn)}")
+def _growth(options: argparse.Namespace, folder: Path) -> Found:
+    grown = grow(say)
+    fine = all(set(each.alone.statuses + each.level.held.statuses) == {201} for each in grown)
+    return Found(report.growth(grown), list(map(dataclasses.asdict, grown)), fine=fine)
+
+
+def _hops(options: argparse.Namespace, folder: Path) -> Found:
+    found: dict[str, list[hops.Hop]] = {}
+    for broker in _brokers(options):
+        with tempfile.TemporaryDirectory(prefix="sidecart-hops-") as name:
+            found[broker] = hops.measure(broker, Path(name), say)
+    plots.draw_hops(folder / "hops.svg", found)
+    return Found(hops.table(found), {broker: list(map(dataclasses.asdict, each)) for broker, each in found.items()})
+
+
+PARTS: Mapping[str, Callable[[argparse.Namespace, Path], Found]] = {
+    "systems": _systems,
+    "crowds": _crowds,
+    "hops": _hops,
+    "growth": _growth,
+}
+QUICK_PARTS = ("systems", "crowds")
 
 
 def _rounded(value: Any) -> Any:

@@ -7,21 +7,31 @@ import os
 import re
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypedDict
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, TraceConfig, TraceRequestChunkSentParams
 
 from bench.systems import System
 
 AT_ONCE = 64
-ITEM = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
 DEPOSIT_CENTS = 10**9
 MAILS_SECONDS_MAX = 300.0
 LOOK_SECONDS = 0.005
 CALL_SECONDS_MAX = 60.0
+
+
+class Item(TypedDict):
+    """What is ordered."""
+
+    sku: str
+    quantity: int
+    unit_price_cents: int
+
+
+ITEM: Item = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
 
 
 class Mails:
@@ -54,6 +64,8 @@ class Shopper:
 
     def __init__(self, system: System) -> None:
         self.system = system
+        self.items: Sequence[Item] = [ITEM]
+        """What each order asks for."""
         self.orders = 0
         self.statuses: Counter[int] = Counter()
         self._users: list[str] = []
@@ -88,6 +100,11 @@ class Shopper:
             for _ in range(AT_ONCE):
                 group.create_task(register())
 
+    async def leave_it_to_one(self) -> None:
+        """Register one more, who alone orders from now on."""
+        await self.register(1)
+        self._users = self._users[-1:]
+
     def newcomer(self) -> dict[str, str]:
         """The body of a registration of somebody new."""
         self._registered += 1
@@ -117,7 +134,7 @@ class Shopper:
     async def parked_order(self, wait_seconds: int, sent: Callable[[], None] | None) -> int:
         """The same, held for so long, saying when the request was written; it does not count among `statuses`."""
         self.orders += 1
-        body = {"user_id": self._users[self.orders % len(self._users)], "items": [ITEM]}
+        body = {"user_id": self._users[self.orders % len(self._users)], "items": self.items}
         return await self._asked("/order/create", body, wait_seconds, sent)
 
     async def _asked(

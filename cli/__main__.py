@@ -68,6 +68,12 @@ def _parser() -> argparse.ArgumentParser:
     bench = _add(commands, "bench", _bench, "ours and the same shop without sidecars, by turns in one run (make bench)")
     bench.add_argument("--broker", choices=[*BROKERS, "all"], default="all", help="on this one only")
     bench.add_argument("--quick", action="store_true", help="two short rounds: some minutes (make bench QUICK=1)")
+    bench.add_argument(
+        "--only",
+        action="append",
+        choices=["systems", "crowds", "hops", "growth"],
+        help="this part; several: each (default all; with --quick systems and crowds)",
+    )
     bench.add_argument("--users", type=int, default=1_000, help="who order, by turns (default %(default)s)")
     bench.add_argument("--rounds", type=int, default=5, help="of both by turns (default %(default)s)")
     bench.add_argument("--alone", type=int, default=200, help="requests one by one, a round (default %(default)s)")

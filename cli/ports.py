@@ -1,7 +1,12 @@
-"""Free ports on the loopback interface, each handed out once."""
+"""Free ports on the loopback interface, each handed out once, whichever launcher asks."""
 
+import fcntl
+import functools
+import os
 import random
 import socket
+import tempfile
+from pathlib import Path
 
 from cli.errors import LaunchError
 
@@ -25,12 +30,34 @@ def is_free(port: int) -> bool:
     return True
 
 
+@functools.cache
+def _claims() -> int:
+    """The file in which every launcher of this user locks one byte for each port that it handed out.
+
+    A port is handed out some time before its owner listens on it; until then only the lock keeps another launcher off.
+    The locks end with their process.
+    """
+    file = Path(tempfile.gettempdir()) / f"sidecart-ports-{os.getuid()}"
+    try:
+        return os.open(file, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise LaunchError(f"{file}: {error.strerror}: remove it, or set TMPDIR to a folder of your own") from error
+
+
+def _claim(port: int) -> bool:
+    """Lock the port for this process; False if another process has it."""
+    try:
+        fcntl.lockf(_claims(), fcntl.LOCK_EX | fcntl.LOCK_NB, 1, port)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def free_port() -> int:
-    """A port that is free now and that this process has not handed out before."""
-    # At random, not in order: two launchers that start at the same moment do not race for the same ports.
+    """A port that is free now and that no launcher which still runs has handed out before."""
     for _ in range(HIGHEST - LOWEST):
         port = _random.randrange(LOWEST, HIGHEST)
-        if port not in _handed_out and is_free(port):
+        if port not in _handed_out and _claim(port) and is_free(port):
             _handed_out.add(port)
             return port
     raise LaunchError(f"no free port between {LOWEST} and {HIGHEST}: stop what holds them")

@@ -2,10 +2,11 @@
 
 from collections import Counter
 
+from bench import report
 from bench.crowd import Crowd
+from bench.growth import Grown
 from bench.load import Load
 from bench.measure import OWN, Level, Measured, Plan, Result, Turn
-from bench.report import ratios, report
 
 PLAN = Plan(levels=(64,), shares=(50,))
 
@@ -41,7 +42,7 @@ def result(broker: str = "redis") -> Result:
 
 def test_ratios_are_to_the_peer_in_the_same_round_and_medians_of_the_rounds() -> None:
     """A round in which the machine was slow counts for both."""
-    lines = ratios([result(), result("rabbitmq")], []).splitlines()
+    lines = report.ratios([result(), result("rabbitmq")], []).splitlines()
 
     assert (
         "ratio  redis: one held order alone, p50: 1.50 x  (must <= 1.7, goal <= 1.3: within what it must be)"
@@ -62,7 +63,7 @@ def test_a_crowd_is_told_by_its_errors_and_by_what_a_newcomer_feels() -> None:
     """202 is what all that were held should get."""
     crowd = Crowd(100, Counter({202: 98, 503: 2}), load(12), load(8))
 
-    *_, errors, fresh = ratios([], [Crowd(1), crowd]).splitlines()
+    *_, errors, fresh = report.ratios([], [Crowd(1), crowd]).splitlines()
 
     assert "ratio  100 held: errors: 2 (must be 0)" == errors
     assert "ratio  100 held: a fresh request, to one with nobody held: 1.50 x" in fresh
@@ -71,7 +72,7 @@ def test_a_crowd_is_told_by_its_errors_and_by_what_a_newcomer_feels() -> None:
 
 def test_each_row_has_the_median_the_spread_and_the_ratio() -> None:
     """For both systems."""
-    text = report([result()], [])
+    text = report.systems([result()])
 
     assert "| held orders, 64 held | 150 (15 - 150) orders/s | 100 (20 - 200) orders/s | 0.75 x |" in text
     assert "| open loop at 50 % of its own saturation: rate | 70 (70 - 70) orders/s |" in text
@@ -79,3 +80,10 @@ def test_each_row_has_the_median_the_spread_and_the_ratio() -> None:
     assert "| order | 1.50 | 1.50 |" in text
     assert "| all | 1.75 | 1.75 |" in text
     assert "| order | 77 | 77 |" in text
+
+
+def test_growth_has_a_row_a_size_without_the_load_generators_cpu() -> None:
+    """The cost of an order is what the shop takes."""
+    grown = Grown("gateways", 1_000, load(3), Level(load(9), 120.4, {"order": 1.5, "billing": 0.75, OWN: 9.0}))
+
+    assert "| gateways: 1,000 | 3.0 / 3.0 | 120 | 2.2 | 20 / 0 |" in report.growth([grown])

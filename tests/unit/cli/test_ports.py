@@ -1,7 +1,13 @@
 """Ports: free, loopback, below the ephemeral range, never twice."""
 
+import random
 import socket
+import subprocess
+import sys
 
+import pytest
+
+from cli import ports
 from cli.ports import HIGHEST, LOWEST, free_port, is_free, is_listening
 
 
@@ -22,3 +28,23 @@ def test_a_port_somebody_listens_on_is_not_free() -> None:
         assert is_listening(port)
     assert is_free(port)
     assert not is_listening(port)
+
+
+def test_a_port_that_another_launcher_handed_out_is_not_handed_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody listens on it yet; it is free again when that launcher has ended."""
+    seed = (
+        "import random; from cli import ports; ports._random = random.Random(7); print(ports.free_port(), flush=True)"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", f"{seed}; input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        taken = int(other.stdout.readline())
+
+        monkeypatch.setattr(ports, "_random", random.Random(7))
+        assert is_free(taken)
+        assert free_port() != taken
+
+        other.communicate("\n")
+    monkeypatch.setattr(ports, "_random", random.Random(7))
+    assert free_port() == taken

@@ -1,0 +1,47 @@
+"""One order's way, cut into hops that leave nothing out."""
+
+from bench.hops import Hop, Span, hops_of, shares, table
+
+PUBLISH = "call:POST:/v1.0/publish/pubsub/"
+MS = 1_000_000
+WAY = [
+    Span("gateway", "serve:/order/create", 1 * MS, 20 * MS),
+    Span("gateway", f"{PUBLISH}OrderCreateRequested", 2 * MS, 4 * MS),
+    Span("order", "serve:/events/inbox/OrderCreateRequested", 5 * MS, 16 * MS),
+    Span("order", "call:POST:/v1.0/state/statestore", 6 * MS, 9 * MS),
+    Span("order", f"{PUBLISH}OrderCreated", 10 * MS, 15 * MS),
+    Span("gateway", "serve:/events/replies/OrderCreated", 18 * MS, 19 * MS),
+]
+
+
+def test_the_hops_follow_one_another_and_add_up_to_the_whole() -> None:
+    """From the request's being sent to its answer."""
+    hops = hops_of(WAY, sent=0, answered=21 * MS)
+
+    assert hops["caller to gateway"] == 1
+    assert hops["order: save"] == 3
+    assert hops["event: publish, broker, deliver"] == 8
+    assert sum(hops.values()) == 21
+
+
+def test_a_span_from_before_the_request_is_not_its() -> None:
+    """The same app did the same for the order before."""
+    earlier = Span("order", "call:POST:/v1.0/state/statestore", -9 * MS, -5 * MS)
+
+    assert hops_of([earlier, *WAY], 0, 21 * MS) == hops_of(WAY, 0, 21 * MS)
+
+
+def test_the_sidecars_share_is_what_is_over_the_brokers_and_the_stores_own_time() -> None:
+    """And nothing of what an app does by itself."""
+    hops = {hop.name: hop for hop in shares([hops_of(WAY, 0, 21 * MS)], {"hop": 1.0, "save": 5.0})}
+
+    assert hops["command: publish, broker, deliver"].sidecar_milliseconds == 2
+    assert hops["order: save"].sidecar_milliseconds == 0
+    assert hops["order: decode, decide"].sidecar_milliseconds == 0
+
+
+def test_the_table_ends_with_the_sums() -> None:
+    """For each broker."""
+    lines = table({"redis": [Hop("a", 1.0, 0.25), Hop("b", 2.0, 0.5)]}).splitlines()
+
+    assert lines[-1] == "| sum | 3.00 | 0.75 |"
