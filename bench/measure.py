@@ -56,6 +56,8 @@ class Turn:
     alone: Load = field(default_factory=Load)
     mail_alone: Load = field(default_factory=Load)
     floor_alone: Load = field(default_factory=Load)
+    floor_one: Load = field(default_factory=Load)
+    """One caller, the next request right after the last answer: no rest for anybody."""
     floor_held: Load = field(default_factory=Load)
     levels: dict[int, Level] = field(default_factory=dict)
     open: dict[int, tuple[float, Load]] = field(default_factory=dict)
@@ -170,6 +172,7 @@ async def _round(shoppers: Sequence[Shopper], turns: Mapping[str, Turn], rates: 
         turn = turns[shopper.system.name]
         if plan.floors:
             turn.floor_alone = await _alone(shopper.floor, plan.alone // 2)
+            turn.floor_one = await closed_loop(shopper.floor, 1, plan.seconds)
         await orders_alone(shopper, turn, plan.alone)
     if plan.floors:
         for shopper in shoppers:

@@ -20,7 +20,9 @@ PERCENTS = (50, 90, 99)
 
 SIDECAR_COLOR = "#9dbfdd"
 
-matplotlib.rcParams.update({"svg.hashsalt": "sidecart", "font.size": 10, "axes.spines.top": False})
+matplotlib.rcParams.update(
+    {"svg.hashsalt": "sidecart", "svg.fonttype": "none", "font.size": 10, "axes.spines.top": False}
+)
 
 
 def draw(folder: Path, results: Sequence[Result]) -> list[str]:

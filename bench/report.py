@@ -68,6 +68,8 @@ def _speed(result: Result) -> str:
 
     if result.plan.floors:
         row("floor, alone: p50", p(50, lambda turn: turn.floor_alone), ".2f", "ms")
+        row("floor, one caller, one after the other: p50", p(50, lambda turn: turn.floor_one), ".2f", "ms")
+        row("p99", p(99, lambda turn: turn.floor_one), ".1f", "ms")
         row(f"floor, {HELD} held", lambda turn: turn.floor_held.per_second, ".0f", "requests/s")
     row("one held order alone: p50", ALONE, ".2f", "ms")
     row("p99", p(99, lambda turn: turn.alone), ".1f", "ms")

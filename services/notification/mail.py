@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
@@ -38,6 +39,7 @@ from services.notification.mail_server import Connections, MailServer
 log = logging.getLogger(__name__)
 
 MAIL_SECONDS_MAX = 15.0  # one mail with all its commands; below the time after which the broker hands it out again
+UNNOTED_MAX = 10_000  # mails that were taken and could not be noted; one that is forgotten is sent once more
 SERVICE_CLOSING = 421
 LINES = compat32.clone(linesep="\r\n")
 LINE_CHARACTERS_MAX = 900  # a server may refuse a line of a thousand
@@ -58,6 +60,8 @@ class Mailer:
         self._now = now
         self._turns = Turns()  # a repeated event waits for the first one's sent_at
         self._connections = Connections(server)
+        self._unnoted: OrderedDict[str, str] = OrderedDict()
+        """When the mail server took the mail of a notification whose record does not say so yet."""
 
     def close(self) -> None:
         """Leave no connection to the mail server."""
@@ -87,8 +91,16 @@ class Mailer:
             notification, etag = await self._load(key)
             if notification.sent_at is not None:
                 return
-            await self._send(smtp, mail, at)
+            if key not in self._unnoted:  # else the store did not answer after it was sent
+                await self._send(smtp, mail, at)
+                self._remember_sent(key)
             await self._note_sent(key, notification, etag)
+            self._unnoted.pop(key, None)
+
+    def _remember_sent(self, key: str) -> None:
+        self._unnoted[key] = timestamp(self._now())
+        if len(self._unnoted) > UNNOTED_MAX:
+            self._unnoted.popitem(last=False)
 
     async def _load(self, key: str) -> tuple[Notification, str | None]:
         value, etag = await self._sidecar.load(key)
@@ -97,7 +109,7 @@ class Mailer:
         return msgspec.json.decode(value, type=Notification), etag
 
     async def _note_sent(self, key: str, notification: Notification, etag: str | None) -> None:
-        sent_at = timestamp(self._now())
+        sent_at = self._unnoted.get(key) or timestamp(self._now())
         for _ in range(ATTEMPTS_MAX):
             try:
                 await self._sidecar.save(key, msgspec.json.encode(replace(notification, sent_at=sent_at)), etag)

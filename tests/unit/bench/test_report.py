@@ -22,6 +22,7 @@ def turn(alone: float, held: int, completed: float) -> Turn:
         alone=load(alone),
         mail_alone=load(20),
         floor_alone=load(2),
+        floor_one=load(1),
         floor_held=load(9, 1_000),
         levels={64: Level(load(30, held), completed, {"order": 1.5, OWN: 0.25})},
         open={50: (70.0, load(4))},
@@ -76,6 +77,7 @@ def test_each_row_has_the_median_the_spread_and_the_ratio() -> None:
 
     assert "| held orders, 64 held | 150 (15 - 150) orders/s | 100 (20 - 200) orders/s | 0.75 x |" in text
     assert "| open loop at 50 % of its own saturation: rate | 70 (70 - 70) orders/s |" in text
+    assert "| floor, one caller, one after the other: p50 | 1.00 (1.00 - 1.00) ms |" in text
     assert "| orders answered 201 / otherwise | 5 / 1 | 5 / 1 |" in text
     assert "| order | 1.50 | 1.50 |" in text
     assert "| all | 1.75 | 1.75 |" in text

@@ -16,7 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from chassis.errors import Conflict, EventFault, WorldFault
+from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
 from chassis.settings import SettingError
 from cli.ports import free_port
 from services.notification import mail
@@ -61,6 +61,7 @@ class State:
     def __init__(self, **change: Any) -> None:
         self.records: dict[str, bytes] = {KEY: json.dumps(NOTED | change).encode()}
         self.conflicts = 0
+        self.saves_lost = 0
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Read."""
@@ -71,6 +72,9 @@ class State:
         if self.conflicts:
             self.conflicts -= 1
             raise Conflict(key)
+        if self.saves_lost:
+            self.saves_lost -= 1
+            raise SidecarAway("the store does not answer")
         self.records[key] = value
 
     async def insert(self, key: str, value: bytes) -> bool:
@@ -151,6 +155,45 @@ def test_what_was_sent_is_not_sent_again() -> None:
         send(port, state, event(), event())
 
     assert 1 == len(server.mails)
+
+
+def test_a_mail_that_could_not_be_noted_is_not_sent_again_by_this_process() -> None:
+    """The store did not answer in time: the event comes again, and then the note is all that is missing."""
+    server, state = Server(), State()
+    state.saves_lost = 2
+
+    async def handle(port: int) -> None:
+        mailer = mailer_for(port, state)
+        for _ in range(2):
+            with pytest.raises(SidecarAway):
+                await mailer.handle(event())
+        await mailer.handle(event())
+        mailer.close()
+
+    with serving(server) as port:
+        asyncio.run(handle(port))
+
+    assert 1 == len(server.mails)
+    assert state.sent_at is not None
+
+
+def test_only_so_many_unnoted_mails_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that was forgotten is sent once more: mails are sent at least once."""
+    monkeypatch.setattr(mail, "UNNOTED_MAX", 0)
+    server, state = Server(), State()
+    state.saves_lost = 1
+
+    async def handle(port: int) -> None:
+        mailer = mailer_for(port, state)
+        with pytest.raises(SidecarAway):
+            await mailer.handle(event())
+        await mailer.handle(event())
+        mailer.close()
+
+    with serving(server) as port:
+        asyncio.run(handle(port))
+
+    assert 2 == len(server.mails)
 
 
 def test_a_lost_race_for_the_note_is_tried_again() -> None:

@@ -1,0 +1,36 @@
+"""The plots: what is drawn says what it is."""
+
+from pathlib import Path
+
+from bench.hops import Hop
+from bench.plots import draw, draw_hops
+from tests.unit.bench.test_report import result
+
+
+def test_a_broker_has_a_plot_that_names_both_systems(tmp_path: Path) -> None:
+    """Its words are text, for whoever searches it or has it read out."""
+    assert ["redis.svg", "rabbitmq.svg"] == draw(tmp_path, [result(), result("rabbitmq")])
+
+    drawn = (tmp_path / "rabbitmq.svg").read_text()
+    for words in ("rabbitmq: sidecart and its peer", "medians of 5 rounds", "peer, completed", "sidecart, p99"):
+        assert words in drawn
+
+
+def test_the_hops_are_drawn_with_their_times(tmp_path: Path) -> None:
+    """Each broker has its own, whose title has the whole."""
+    hops = [Hop("order: save", 1.25, 0.5), Hop("gateway to caller", 0.25)]
+
+    draw_hops(tmp_path / "hops.svg", {"redis": hops, "rabbitmq": hops})
+
+    drawn = (tmp_path / "hops.svg").read_text()
+    assert "rabbitmq: one held order alone, 1.5 ms" in drawn
+    assert "order: save  1.25" in drawn
+
+
+def test_the_same_figures_make_the_same_file(tmp_path: Path) -> None:
+    """A new run changes what it found, and nothing else."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        draw(tmp_path / name, [result()])
+
+    assert (tmp_path / "a" / "redis.svg").read_bytes() == (tmp_path / "b" / "redis.svg").read_bytes()
