@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import hops, plots, report
+from bench import hops, plots, report, tried
 from bench.crowd import CROWDS, Crowd, crowds
 from bench.growth import grow
 from bench.measure import HELD, Plan, Result, measure
@@ -101,11 +101,17 @@ def _hops(options: argparse.Namespace, folder: Path) -> Found:
     return Found(hops.table(found), found)
 
 
+def _tried(options: argparse.Namespace, folder: Path) -> Found:
+    found = tried.try_all(_brokers(options)[0], say)
+    return Found(tried.table(found), found)
+
+
 PARTS: Mapping[str, Callable[[argparse.Namespace, Path], Found]] = {
     "systems": _systems,
     "crowds": _crowds,
     "hops": _hops,
     "growth": _growth,
+    "tried": _tried,
 }
 QUICK_PARTS = ("systems", "crowds")
 

@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--only",
         action="append",
-        choices=["systems", "crowds", "hops", "growth"],
+        choices=["systems", "crowds", "hops", "growth", "tried"],
         help="this part; several: each (default all; with --quick systems and crowds)",
     )
     bench.add_argument("--users", type=int, default=1_000, help="who order, by turns (default %(default)s)")

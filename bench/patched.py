@@ -1,0 +1,137 @@
+"""An app with one thing done another way, to see what that costs: `python -m bench.patched <app-id> <what>`.
+
+The product has no such switch; it is patched here, before the app starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
+
+from chassis.connections import Answer, BrokenOff, Connections
+from chassis.deliver import Entry, Shell
+from chassis.errors import SidecarAway
+from chassis.events import CONTENT_TYPE
+from chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
+from cli.project import module_of, write_program
+
+BULK_MAX = 64
+
+
+def every_record_is_loaded() -> None:
+    """Nothing is remembered, nothing is ventured (ADR 24)."""
+
+    async def venture(self: Shell[Any, Any], key: str, received: Any) -> bool:
+        return False
+
+    Shell._venture = venture  # type: ignore[method-assign]  # what this module is for
+
+
+def called_by_aiohttp() -> None:
+    """The sidecar is called by a general client (ADR 23)."""
+    sessions: dict[Connections, ClientSession] = {}
+
+    async def request(
+        self: Connections, method: str, path: str, body: bytes | None, content_type: str, seconds: float
+    ) -> Answer:
+        session = sessions.get(self)
+        if session is None:
+            lines = (line.split(": ", 1) for line in self._headers.splitlines() if not line.startswith("host"))
+            base, connector = f"http://{self._host}:{self._port}", TCPConnector(limit=CONNECTIONS_MAX)
+            session = sessions[self] = ClientSession(base, connector=connector, headers=dict(lines))
+        try:
+            async with session.request(
+                method, path, data=body, headers={"content-type": content_type}, timeout=ClientTimeout(seconds)
+            ) as answer:
+                return Answer(answer.status, await answer.read(), answer.headers.get("etag"))
+        except ClientError as error:
+            raise BrokenOff(str(error)) from error
+
+    Connections.request = request  # type: ignore[method-assign]  # what this module is for
+
+
+def published_one_by_one() -> None:
+    """The events of a step wait for each other."""
+
+    async def publish(self: Shell[Any, Any], entry: Entry) -> None:
+        for event in entry.outputs:
+            await self._sidecar.publish(msgspec.json.decode(event)["type"], bytes(event))
+
+    Shell._publish = publish  # type: ignore[method-assign]  # what this module is for
+
+
+def published_in_bulk() -> None:
+    """What piles up while a publish to a topic is under way is sent as one bulk publish."""
+    waiting: dict[str, list[tuple[bytes, Any]]] = {}
+
+    async def publish(self: HttpSidecar, topic: str, event: bytes) -> None:
+        if topic in waiting:
+            done = asyncio.get_running_loop().create_future()
+            waiting[topic].append((event, done))
+            await done
+            return
+        waiting[topic] = []
+        try:
+            await one(self, topic, event)
+        finally:
+            rest = waiting.pop(topic, [])
+            if rest:
+                task = asyncio.ensure_future(drain(self, topic, rest))
+                running.add(task)
+                task.add_done_callback(running.discard)
+
+    async def drain(self: HttpSidecar, topic: str, rest: list[tuple[bytes, Any]]) -> None:
+        while rest:
+            batch, rest = rest[:BULK_MAX], rest[BULK_MAX:]
+            waiting.setdefault(topic, [])
+            error: BaseException | None = None
+            try:
+                await bulk(self, topic, [event for event, _ in batch])
+            except BaseException as caught:
+                error = caught
+            for _, done in batch:
+                if not done.done():
+                    done.set_exception(error) if error is not None else done.set_result(None)
+            if not rest:
+                rest = waiting.pop(topic, [])
+
+    async def bulk(self: HttpSidecar, topic: str, events: list[bytes]) -> None:
+        entries = [
+            {"entryId": str(number), "event": msgspec.Raw(event), "contentType": CONTENT_TYPE}
+            for number, event in enumerate(events)
+        ]
+        answer = await self._call("POST", f"/v1.0/publish/bulk/{PUBSUB}/{topic}", msgspec.json.encode(entries))
+        if answer.status not in (200, 204):
+            raise SidecarAway(f"bulk publish to {topic}: {answer}")
+
+    one, running = HttpSidecar.publish, set[Any]()
+    HttpSidecar.publish = publish  # type: ignore[method-assign]  # what this module is for
+
+
+PATCHES: dict[str, Callable[[], None]] = {
+    each.__name__.replace("_", "-"): each
+    for each in (every_record_is_loaded, called_by_aiohttp, published_one_by_one, published_in_bulk)
+}
+
+
+def program(folder: Path, app_id: str, what: str) -> Path:
+    """Write the run file that starts such an app in place of ours, for `Options.replaced`."""
+    return write_program(folder, app_id, [sys.executable, "-m", "bench.patched", app_id, what])
+
+
+def main() -> None:
+    """Patch, and run the app."""
+    app_id, what = sys.argv[1:]
+    PATCHES[what]()
+    importlib.import_module(module_of(app_id)).main()
+
+
+if __name__ == "__main__":
+    main()

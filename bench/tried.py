@@ -1,0 +1,173 @@
+"""What was tried for speed: the shop with one thing done another way, by turns with the shop as it is, in one run."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import shutil
+import statistics
+import tempfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.load import closed_loop, percentile
+from bench.measure import HELD, OWN, WARM_SECONDS, Turn, level_of, orders_alone
+from bench.patched import PATCHES, program
+from bench.shopper import Shopper
+from bench.systems import of_shop
+from cli.catalogue import APPS
+from cli.project import ROOT, App
+from cli.shop import Options, Shop
+from cli.sidecar import Sidecar
+
+Say = Callable[[str], None]
+
+ROUNDS = 3
+ALONE = 60
+SECONDS = 5.0
+USERS = 200
+COMPONENTS = "components"
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One thing that is otherwise."""
+
+    name: str
+    patch: str | None = None
+    """Of bench.patched, in every app."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Values of the components' metadata."""
+    sidecar_env: Mapping[str, str] = field(default_factory=dict)
+
+
+VARIANTS = (
+    Variant("every record is loaded (without ADR 24)", "every-record-is-loaded"),
+    Variant("the sidecar is called by aiohttp (without ADR 23)", "called-by-aiohttp"),
+    Variant("the events of a step are published one by one", "published-one-by-one"),
+    Variant("what piles up is published in bulk", "published-in-bulk"),
+    Variant("queueDepth 10, concurrency 8", metadata={"queueDepth": "10", "concurrency": "8"}),
+    Variant("queueDepth 200, concurrency 128", metadata={"queueDepth": "200", "concurrency": "128"}),
+    Variant("each sidecar on all cores (GOMAXPROCS=2)", sidecar_env={"GOMAXPROCS": "2"}),
+    Variant("sidecars collect garbage later (GOGC=400)", sidecar_env={"GOGC": "400"}),
+)
+
+
+@dataclass(slots=True)
+class Tried:
+    """Both, over the rounds."""
+
+    name: str
+    as_it_is: list[Turn] = field(default_factory=list)
+    otherwise: list[Turn] = field(default_factory=list)
+
+    def ratio(self, value: Callable[[Turn], float]) -> float:
+        """The variant as a multiple of the shop as it is: the median of the rounds."""
+        pairs = zip(self.otherwise, self.as_it_is, strict=True)
+        return statistics.median(value(variant) / value(plain) for variant, plain in pairs)
+
+
+class Otherwise(Shop):
+    """A shop with other components, or sidecars with another environment."""
+
+    def __init__(self, options: Options, variant: Variant, say: Say) -> None:
+        super().__init__(options, say)
+        self._variant = variant
+        self._components = options.folder / COMPONENTS
+
+    def _resources(self, app: App) -> tuple[Path, ...]:
+        if not self._variant.metadata:
+            return super()._resources(app)
+        if not self._components.exists():
+            copy_components(self._components, self._variant.metadata)
+        return tuple(self._components / folder.relative_to(ROOT / COMPONENTS) for folder in super()._resources(app))
+
+    def start_sidecar_for(
+        self,
+        app_id: str,
+        app_port: int | None,
+        *,
+        resources: Iterable[Path] | None = None,
+        pod_name: str = "gateway-0",
+        env: Mapping[str, str] | None = None,
+    ) -> Sidecar:
+        """With the variant's environment."""
+        more = {**self._variant.sidecar_env, **(env or {})}
+        return super().start_sidecar_for(app_id, app_port, resources=resources, pod_name=pod_name, env=more)
+
+
+def copy_components(folder: Path, metadata: Mapping[str, str]) -> None:
+    """Copy our components, with other values where they have these names."""
+    shutil.copytree(ROOT / COMPONENTS, folder)
+    for file in folder.rglob("*.yaml"):
+        text = file.read_text(encoding="utf-8")
+        for name, value in metadata.items():
+            text = re.sub(rf'(- name: {name}\n *value: )"[^"]*"', rf'\g<1>"{value}"', text)
+        file.write_text(text, encoding="utf-8")
+
+
+def try_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS) -> list[Tried]:
+    """Each variant with a shop as it is beside it."""
+    found = []
+    for variant in variants:
+        with tempfile.TemporaryDirectory(prefix="sidecart-tried-") as name, ExitStack() as stack:
+            folder = Path(name)
+            replaced = {}
+            if variant.patch is not None:
+                assert variant.patch in PATCHES
+                replaced = {app_id: program(folder / app_id, app_id, variant.patch) for app_id in APPS}
+            plain = stack.enter_context(Shop(Options(broker, folder=folder / "plain"), say))
+            options = Options(broker, folder=folder / "otherwise", replaced=replaced)
+            other = stack.enter_context(Otherwise(options, variant, say))
+            found.append(asyncio.run(_rounds(variant.name, plain, other)))
+        say(line(found[-1]))
+    return found
+
+
+async def _rounds(name: str, plain: Shop, other: Shop) -> Tried:
+    tried = Tried(name)
+    async with AsyncExitStack() as stack:
+        shoppers = [await stack.enter_async_context(Shopper(of_shop(shop))) for shop in (plain, other)]
+        for shopper in shoppers:
+            await shopper.register(USERS)
+            await closed_loop(shopper.order, HELD, WARM_SECONDS)
+            await shopper.settle()
+        for number in range(ROUNDS):
+            turns = Turn(), Turn()
+            pairs = list(zip(shoppers, turns, strict=True))
+            for shopper, turn in pairs if number % 2 else pairs[::-1]:
+                await orders_alone(shopper, turn, ALONE)
+                turn.levels[HELD] = await level_of(shopper, HELD, SECONDS)
+            tried.as_it_is.append(turns[0])
+            tried.otherwise.append(turns[1])
+    return tried
+
+
+def cpu_ms(turn: Turn) -> float:
+    """Of all processes but the load generator, for each completed order."""
+    return sum(ms for name, ms in turn.levels[HELD].cpu_ms.items() if name != OWN)
+
+
+def line(tried: Tried) -> str:
+    """One row of the table."""
+
+    def cell(value: Callable[[Turn], float], digits: int) -> str:
+        plain = statistics.median(map(value, tried.as_it_is))
+        other = statistics.median(map(value, tried.otherwise))
+        return f"{plain:.{digits}f} -> {other:.{digits}f} ({tried.ratio(value):.2f} x)"
+
+    cells = (
+        cell(lambda turn: percentile(turn.alone.milliseconds, 50), 2),
+        cell(lambda turn: turn.levels[HELD].held.per_second, 0),
+        cell(lambda turn: turn.levels[HELD].completed_per_second, 0),
+        cell(cpu_ms, 2),
+    )
+    return f"| {tried.name} | {' | '.join(cells)} |"
+
+
+def table(found: Sequence[Tried]) -> str:
+    """As Markdown: the shop as it is -> the variant."""
+    heads = f"| | one held order alone, p50, ms | held orders/s, {HELD} held | completed orders/s | CPU, ms an order |"
+    return "\n".join([heads, "|---|---:|---:|---:|---:|", *map(line, found)])
