@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-REMEMBERED_BYTES_MAX = 16 * 2**20
+REMEMBERED_BYTES_MAX = 4 * 2**20  # some thousands of records: those of orders that are under way, of busy accounts
+OVERHEAD_BYTES = 400  # of a key, an ETag, and what holds them
 RECORD_BYTES_MAX = 16 * 2**10  # a larger one is loaded: it would crowd out many
 CREDIT_MAX = 20
 WRONG_COSTS = 3  # a right guess earns 1
@@ -39,7 +40,7 @@ class Memory:
         """Return what is remembered of a key, and forget it: its next save is remembered anew."""
         found = self._records.pop(key, None)
         if found is not None:
-            self._bytes -= len(found.value)
+            self._bytes -= _size(found)
         return found
 
     def keep(self, key: str, value: bytes, etag: str | None) -> None:
@@ -51,8 +52,8 @@ class Memory:
         if guess is None or len(value) > RECORD_BYTES_MAX:
             return
         self.take(key)
-        self._records[key] = Remembered(value, guess)
-        self._bytes += len(value)
+        self._records[key] = record = Remembered(value, guess)
+        self._bytes += _size(record)
         while self._bytes > REMEMBERED_BYTES_MAX:
             self.take(next(iter(self._records)))
 
@@ -63,6 +64,10 @@ class Memory:
             self._records.clear()
             self._bytes = 0
             self._credit, self._pause = 0, PAUSE_SAVES
+
+
+def _size(record: Remembered) -> int:
+    return len(record.value) + OVERHEAD_BYTES
 
 
 def _next(etag: str | None) -> str | None:

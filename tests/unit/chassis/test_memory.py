@@ -3,7 +3,7 @@
 import pytest
 
 from chassis import memory as module
-from chassis.memory import CREDIT_MAX, PAUSE_SAVES, WRONG_COSTS, Memory, Remembered
+from chassis.memory import CREDIT_MAX, OVERHEAD_BYTES, PAUSE_SAVES, WRONG_COSTS, Memory, Remembered
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ def test_what_is_taken_is_forgotten() -> None:
 
 def test_the_oldest_is_forgotten_first_and_a_large_one_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many bytes in all, and so many for one."""
-    monkeypatch.setattr(module, "REMEMBERED_BYTES_MAX", 10)
+    monkeypatch.setattr(module, "REMEMBERED_BYTES_MAX", 2 * (5 + OVERHEAD_BYTES))
     monkeypatch.setattr(module, "RECORD_BYTES_MAX", 5)
     memory = Memory()
     for key in ("a", "b", "c"):
@@ -38,6 +38,17 @@ def test_the_oldest_is_forgotten_first_and_a_large_one_is_not_kept(monkeypatch: 
 
     kept = [memory.take(key) for key in ("a", "b", "c", "large")]
     assert [None, Remembered(b"54321", "2"), Remembered(b"12345", "1"), None] == kept
+
+
+def test_what_is_taken_makes_room() -> None:
+    """However often a record is saved and taken, others are still remembered."""
+    memory = Memory()
+    memory.keep("first", b"value", None)
+    for number in range(20_000):
+        memory.keep("busy", b"value", str(number))
+        memory.take("busy")
+
+    assert memory.take("first") is not None
 
 
 def test_where_guesses_are_wrong_none_is_made_for_a_while() -> None:
