@@ -1,4 +1,4 @@
-"""Free ports on the loopback interface, each handed out once, whichever launcher asks."""
+"""Free ports on the loopback interface, each handed out once among the launchers of one user."""
 
 import fcntl
 import functools
@@ -57,7 +57,7 @@ def free_port() -> int:
     """A port that is free now and that no launcher which still runs has handed out before."""
     for _ in range(HIGHEST - LOWEST):
         port = _random.randrange(LOWEST, HIGHEST)
-        if port not in _handed_out and _claim(port) and is_free(port):
+        if port not in _handed_out and is_free(port) and _claim(port):
             _handed_out.add(port)
             return port
     raise LaunchError(f"no free port between {LOWEST} and {HIGHEST}: stop what holds them")

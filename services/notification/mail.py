@@ -89,18 +89,19 @@ class Mailer:
         # The connection comes first: while we wait for one, another replica may have sent the mail.
         async with self._turns.alone(key), self._connections.one() as smtp:
             notification, etag = await self._load(key)
-            if notification.sent_at is not None:
-                return
-            if key not in self._unnoted:  # else the store did not answer after it was sent
-                await self._send(smtp, mail, at)
-                self._remember_sent(key)
-            await self._note_sent(key, notification, etag)
+            if notification.sent_at is None:
+                sent_at = self._unnoted.get(key)  # there if the store did not answer after it was sent
+                if sent_at is None:
+                    await self._send(smtp, mail, at)
+                    sent_at = self._remember_sent(key)
+                await self._note_sent(key, notification, etag, sent_at)
             self._unnoted.pop(key, None)
 
-    def _remember_sent(self, key: str) -> None:
-        self._unnoted[key] = timestamp(self._now())
+    def _remember_sent(self, key: str) -> str:
+        self._unnoted[key] = sent_at = timestamp(self._now())
         if len(self._unnoted) > UNNOTED_MAX:
             self._unnoted.popitem(last=False)
+        return sent_at
 
     async def _load(self, key: str) -> tuple[Notification, str | None]:
         value, etag = await self._sidecar.load(key)
@@ -108,8 +109,7 @@ class Mailer:
             raise EventFault(f"there is no {key}: nobody asked for this mail")
         return msgspec.json.decode(value, type=Notification), etag
 
-    async def _note_sent(self, key: str, notification: Notification, etag: str | None) -> None:
-        sent_at = self._unnoted.get(key) or timestamp(self._now())
+    async def _note_sent(self, key: str, notification: Notification, etag: str | None, sent_at: str) -> None:
         for _ in range(ATTEMPTS_MAX):
             try:
                 await self._sidecar.save(key, msgspec.json.encode(replace(notification, sent_at=sent_at)), etag)

@@ -35,7 +35,7 @@ class Tooth:
     store: str = "postgres"
     killed: tuple[str, ...] = ("billing", "billing-1")
     frozen: str | None = "postgres"
-    """What stands still while somebody is killed."""
+    """What stands still for a second right before somebody is killed."""
     folders: tuple[Path, ...] | None = None
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from cli import ports
 from cli.ports import HIGHEST, LOWEST, free_port, is_free, is_listening
+from cli.project import ROOT
 
 
 def test_a_port_is_handed_out_once() -> None:
@@ -32,19 +33,19 @@ def test_a_port_somebody_listens_on_is_not_free() -> None:
 
 def test_a_port_that_another_launcher_handed_out_is_not_handed_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody listens on it yet; it is free again when that launcher has ended."""
-    seed = (
-        "import random; from cli import ports; ports._random = random.Random(7); print(ports.free_port(), flush=True)"
-    )
+    seed = random.random()
+    code = f"import random; from cli import ports; ports._random = random.Random({seed})"
+    code += "; print(ports.free_port(), flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", f"{seed}; input()"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
     ) as other:
         assert other.stdout is not None
         taken = int(other.stdout.readline())
 
-        monkeypatch.setattr(ports, "_random", random.Random(7))
+        monkeypatch.setattr(ports, "_random", random.Random(seed))
         assert is_free(taken)
-        assert free_port() != taken
+        assert taken != free_port()
 
         other.communicate("\n")
-    monkeypatch.setattr(ports, "_random", random.Random(7))
-    assert free_port() == taken
+    monkeypatch.setattr(ports, "_random", random.Random(seed))
+    assert taken == free_port()

@@ -17,6 +17,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
+from chassis.events import timestamp
 from chassis.settings import SettingError
 from cli.ports import free_port
 from services.notification import mail
@@ -62,6 +63,7 @@ class State:
         self.records: dict[str, bytes] = {KEY: json.dumps(NOTED | change).encode()}
         self.conflicts = 0
         self.saves_lost = 0
+        self.saves_done_in_silence = False
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Read."""
@@ -74,6 +76,8 @@ class State:
             raise Conflict(key)
         if self.saves_lost:
             self.saves_lost -= 1
+            if self.saves_done_in_silence:
+                self.records[key] = value
             raise SidecarAway("the store does not answer")
         self.records[key] = value
 
@@ -174,7 +178,26 @@ def test_a_mail_that_could_not_be_noted_is_not_sent_again_by_this_process() -> N
         asyncio.run(handle(port))
 
     assert 1 == len(server.mails)
-    assert state.sent_at is not None
+    assert timestamp(NOW) == state.sent_at
+
+
+def test_a_note_that_was_written_though_nobody_said_so_is_enough() -> None:
+    """Nothing more is remembered of the mail when its event has come again."""
+    server, state = Server(), State()
+    state.saves_lost, state.saves_done_in_silence = 1, True
+
+    async def handle(port: int) -> None:
+        mailer = mailer_for(port, state)
+        with pytest.raises(SidecarAway):
+            await mailer.handle(event())
+        await mailer.handle(event())
+        assert {} == mailer._unnoted
+        mailer.close()
+
+    with serving(server) as port:
+        asyncio.run(handle(port))
+
+    assert 1 == len(server.mails)
 
 
 def test_only_so_many_unnoted_mails_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
