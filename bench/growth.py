@@ -1,6 +1,7 @@
 """What one order costs as things grow: its body, the orders of its user, the replicas of a service and of the gateway.
 
-What must not grow with them: the time of an order alone, and the CPU time of all processes for one.
+The cost of an order is its time alone, and the CPU time of all processes for one. It should not grow with the orders
+that a user has or with replicas; a larger body costs what its bytes cost.
 """
 
 from __future__ import annotations
@@ -8,13 +9,13 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.load import Load, ask, closed_loop
-from bench.measure import OWN, Level, Turn, level_of, orders_alone
+from bench.measure import WARM_SECONDS, Level, Turn, level_of, orders_alone
 from bench.shopper import Item, Shopper
 from bench.systems import of_shop
 from cli.shop import Options, Shop
@@ -23,14 +24,13 @@ Say = Callable[[str], None]
 
 USERS = 200
 ALONE = 100
-HELD = 16
+AT_ONCE = 16
 SECONDS = 10.0
-WARM_SECONDS = 3.0
 BODY_KB = (1, 10, 100)
 ORDERS_OF_ONE = (1, 1_000, 100_000)
 REPLICAS = (1, 2, 3)
-AT_ONCE = 64  # who place the orders that a user is to have
-PROGRESS_ORDERS = 10_000
+PLACING = 64  # callers that place the orders which a user is to have
+PORTION = 5_000  # orders placed before their mails are waited for
 SKU = "x" * 64  # as long as it may be, so that a large body has no more items than are allowed
 
 
@@ -43,11 +43,6 @@ class Grown:
     alone: Load
     level: Level
 
-    @property
-    def cpu_ms(self) -> float:
-        """Of all processes but the load generator, for each completed order."""
-        return sum(ms for name, ms in self.level.cpu_ms.items() if name != OWN)
-
 
 def items_of(kilobytes: int) -> list[Item]:
     """As many items as make an order's body of about so many thousand bytes."""
@@ -56,7 +51,7 @@ def items_of(kilobytes: int) -> list[Item]:
 
 
 def grow(say: Say) -> list[Grown]:
-    """Measure all of it on Redis; what is compared within one shop is, and shops of other sizes follow one another."""
+    """Measure all of it, on Redis, one size after the other."""
     return asyncio.run(_grow(say))
 
 
@@ -66,8 +61,9 @@ async def _grow(say: Say) -> list[Grown]:
     async def measure(what: str, size: int, shopper: Shopper) -> None:
         turn = Turn()
         await orders_alone(shopper, turn, ALONE)
-        grown = Grown(what, size, turn.alone, await level_of(shopper, HELD, SECONDS))
-        say(f"{what}: {size:,}: {grown.level.completed_per_second:.0f} orders/s, {grown.cpu_ms:.1f} ms of CPU each")
+        grown = Grown(what, size, turn.alone, await level_of(shopper, AT_ONCE, SECONDS))
+        completed, cpu_ms = grown.level.completed_per_second, grown.level.shop_cpu_ms
+        say(f"{what}: {size:,}: {completed:.0f} orders/s, {cpu_ms:.1f} ms of CPU each")
         found.append(grown)
 
     plain = Options("redis", folder=Path())
@@ -81,12 +77,12 @@ async def _grow(say: Say) -> list[Grown]:
             await measure("replicas of the Order Service", replicas, shopper)
     for gateways in REPLICAS:
         async with _shopping(replace(plain, gateways=gateways), say) as shopper:
-            await measure("gateways", gateways, shopper)
+            await measure("gateways (more than one are behind a proxy)", gateways, shopper)
     async with _shopping(plain, say) as shopper:
         for orders in ORDERS_OF_ONE:
             await shopper.leave_it_to_one()
             await _place(shopper, orders, say)
-            await measure("orders that the user has", orders, shopper)
+            await measure("orders that the one user had at the start", orders, shopper)
     return found
 
 
@@ -104,21 +100,24 @@ async def _shopping(options: Options, say: Say) -> AsyncIterator[Shopper]:
 
 
 async def _warm(shopper: Shopper) -> None:
-    await closed_loop(shopper.order, HELD, WARM_SECONDS)
+    await closed_loop(shopper.order, AT_ONCE, WARM_SECONDS)
     await shopper.settle()
 
 
 async def _place(shopper: Shopper, orders: int, say: Say) -> None:
-    """So many orders, and wait for their mails."""
-    left, load = iter(range(1, orders + 1)), Load()
+    """So many orders and their mails, a portion at a time: answers come before mails."""
+    for first in range(0, orders, PORTION):
+        left, load = iter(range(min(PORTION, orders - first))), Load()
 
-    async def caller() -> None:
-        for number in left:
-            await ask(shopper.order, load)
-            if number % PROGRESS_ORDERS == 0:
-                say(f"  {number:,} of {orders:,} orders placed")
+        async def caller(left: Iterator[int] = left, load: Load = load) -> None:
+            for _ in left:
+                await ask(shopper.order, load)
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(AT_ONCE):
-            group.create_task(caller())
-    await shopper.settle()
+        async with asyncio.TaskGroup() as group:
+            for _ in range(PLACING):
+                group.create_task(caller())
+        await shopper.settle()
+        if set(load.statuses) != {201}:
+            raise RuntimeError(f"orders were not answered 201: {dict(load.statuses)}")
+        if orders > PORTION:
+            say(f"  {first + load.answers:,} of {orders:,} orders placed")

@@ -99,7 +99,8 @@ async def _orders(shopper: Shopper) -> list[tuple[int, int]]:
         for _ in range(ORDERS):
             await asyncio.sleep(PAUSE_SECONDS)
             sent = time.monotonic_ns()
-            await shopper.order()
+            if await shopper.order() != 201:
+                raise RuntimeError("an order that was to be measured was not answered 201")
             times.append((sent, time.monotonic_ns()))
             await shopper.settle()
     return times[ORDERS // 5 :]

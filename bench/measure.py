@@ -48,6 +48,11 @@ class Level:
     cpu_ms: dict[str, float]
     """CPU time for each completed order, by process."""
 
+    @property
+    def shop_cpu_ms(self) -> float:
+        """Of all processes but the load generator."""
+        return sum(ms for name, ms in self.cpu_ms.items() if name != OWN)
+
 
 @dataclass(slots=True)
 class Turn:

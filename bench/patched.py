@@ -16,9 +16,10 @@ import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from chassis.connections import Answer, BrokenOff, Connections
-from chassis.deliver import Entry, Shell
+from chassis.deliver import Entry, Shell, _Kind
 from chassis.errors import SidecarAway
 from chassis.events import CONTENT_TYPE
+from chassis.memory import Memory
 from chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
 from cli.project import module_of, write_program
 
@@ -31,7 +32,11 @@ def every_record_is_loaded() -> None:
     async def venture(self: Shell[Any, Any], key: str, received: Any) -> bool:
         return False
 
+    def keep(self: Memory, key: str, value: bytes, etag: str | None) -> None:
+        """Forget it."""
+
     Shell._venture = venture  # type: ignore[method-assign]  # what this module is for
+    Memory.keep = keep  # type: ignore[method-assign]  # what this module is for
 
 
 def called_by_aiohttp() -> None:
@@ -62,7 +67,7 @@ def published_one_by_one() -> None:
 
     async def publish(self: Shell[Any, Any], entry: Entry) -> None:
         for event in entry.outputs:
-            await self._sidecar.publish(msgspec.json.decode(event)["type"], bytes(event))
+            await self._sidecar.publish(msgspec.json.decode(event, type=_Kind).type, bytes(event))
 
     Shell._publish = publish  # type: ignore[method-assign]  # what this module is for
 
@@ -91,10 +96,10 @@ def published_in_bulk() -> None:
         while rest:
             batch, rest = rest[:BULK_MAX], rest[BULK_MAX:]
             waiting.setdefault(topic, [])
-            error: BaseException | None = None
+            error: SidecarAway | None = None
             try:
                 await bulk(self, topic, [event for event, _ in batch])
-            except BaseException as caught:
+            except SidecarAway as caught:
                 error = caught
             for _, done in batch:
                 if not done.done():

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shutil
 import statistics
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.load import closed_loop, percentile
-from bench.measure import HELD, OWN, WARM_SECONDS, Turn, level_of, orders_alone
-from bench.patched import PATCHES, program
+from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone
+from bench.patched import program
 from bench.shopper import Shopper
 from bench.systems import of_shop
 from cli.catalogue import APPS
-from cli.project import ROOT, App
+from cli.project import ROOT
 from cli.shop import Options, Shop
 from cli.sidecar import Sidecar
 
@@ -50,7 +52,7 @@ VARIANTS = (
     Variant("what piles up is published in bulk", "published-in-bulk"),
     Variant("queueDepth 10, concurrency 8", metadata={"queueDepth": "10", "concurrency": "8"}),
     Variant("queueDepth 200, concurrency 128", metadata={"queueDepth": "200", "concurrency": "128"}),
-    Variant("each sidecar on all cores (GOMAXPROCS=2)", sidecar_env={"GOMAXPROCS": "2"}),
+    Variant("each sidecar on all cores (GOMAXPROCS)", sidecar_env={"GOMAXPROCS": str(os.cpu_count())}),
     Variant("sidecars collect garbage later (GOGC=400)", sidecar_env={"GOGC": "400"}),
 )
 
@@ -63,6 +65,12 @@ class Tried:
     as_it_is: list[Turn] = field(default_factory=list)
     otherwise: list[Turn] = field(default_factory=list)
 
+    @property
+    def statuses(self) -> Counter[int]:
+        """Of all answers."""
+        turns = [*self.as_it_is, *self.otherwise]
+        return sum((turn.alone.statuses + turn.levels[HELD].held.statuses for turn in turns), Counter())
+
     def ratio(self, value: Callable[[Turn], float]) -> float:
         """The variant as a multiple of the shop as it is: the median of the rounds."""
         pairs = zip(self.otherwise, self.as_it_is, strict=True)
@@ -70,19 +78,11 @@ class Tried:
 
 
 class Otherwise(Shop):
-    """A shop with other components, or sidecars with another environment."""
+    """A shop whose sidecars have another environment."""
 
     def __init__(self, options: Options, variant: Variant, say: Say) -> None:
         super().__init__(options, say)
-        self._variant = variant
-        self._components = options.folder / COMPONENTS
-
-    def _resources(self, app: App) -> tuple[Path, ...]:
-        if not self._variant.metadata:
-            return super()._resources(app)
-        if not self._components.exists():
-            copy_components(self._components, self._variant.metadata)
-        return tuple(self._components / folder.relative_to(ROOT / COMPONENTS) for folder in super()._resources(app))
+        self._sidecar_env = variant.sidecar_env
 
     def start_sidecar_for(
         self,
@@ -94,32 +94,40 @@ class Otherwise(Shop):
         env: Mapping[str, str] | None = None,
     ) -> Sidecar:
         """With the variant's environment."""
-        more = {**self._variant.sidecar_env, **(env or {})}
+        more = {**self._sidecar_env, **(env or {})}
         return super().start_sidecar_for(app_id, app_port, resources=resources, pod_name=pod_name, env=more)
 
 
-def copy_components(folder: Path, metadata: Mapping[str, str]) -> None:
-    """Copy our components, with other values where they have these names."""
+def components(folder: Path, broker: str, metadata: Mapping[str, str]) -> tuple[Path, ...]:
+    """Ours in a copy, with other values where they have these names; none if the broker's have no such name."""
     shutil.copytree(ROOT / COMPONENTS, folder)
-    for file in folder.rglob("*.yaml"):
+    folders = (folder, folder / "brokers" / broker, folder / "stores" / "redis")
+    changed = 0
+    for file in (each for some in folders for each in some.glob("*.yaml")):
         text = file.read_text(encoding="utf-8")
         for name, value in metadata.items():
-            text = re.sub(rf'(- name: {name}\n *value: )"[^"]*"', rf'\g<1>"{value}"', text)
+            text, times = re.subn(rf'(- name: {name}\n *value: )"?[^"\n]*"?', rf'\g<1>"{value}"', text)
+            changed += times
         file.write_text(text, encoding="utf-8")
+    return folders if changed else ()
 
 
 def try_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS) -> list[Tried]:
-    """Each variant with a shop as it is beside it."""
+    """Each variant with a shop as it is beside it; one that is none on this broker is left out."""
     found = []
     for variant in variants:
         with tempfile.TemporaryDirectory(prefix="sidecart-tried-") as name, ExitStack() as stack:
             folder = Path(name)
-            replaced = {}
+            replaced, resources = {}, None
             if variant.patch is not None:
-                assert variant.patch in PATCHES
                 replaced = {app_id: program(folder / app_id, app_id, variant.patch) for app_id in APPS}
+            if variant.metadata:
+                resources = components(folder / COMPONENTS, broker, variant.metadata)
+                if not resources:
+                    say(f"{variant.name}: nothing of that name on {broker}")
+                    continue
             plain = stack.enter_context(Shop(Options(broker, folder=folder / "plain"), say))
-            options = Options(broker, folder=folder / "otherwise", replaced=replaced)
+            options = Options(broker, folder=folder / "otherwise", replaced=replaced, resources=resources)
             other = stack.enter_context(Otherwise(options, variant, say))
             found.append(asyncio.run(_rounds(variant.name, plain, other)))
         say(line(found[-1]))
@@ -145,11 +153,6 @@ async def _rounds(name: str, plain: Shop, other: Shop) -> Tried:
     return tried
 
 
-def cpu_ms(turn: Turn) -> float:
-    """Of all processes but the load generator, for each completed order."""
-    return sum(ms for name, ms in turn.levels[HELD].cpu_ms.items() if name != OWN)
-
-
 def line(tried: Tried) -> str:
     """One row of the table."""
 
@@ -162,12 +165,13 @@ def line(tried: Tried) -> str:
         cell(lambda turn: percentile(turn.alone.milliseconds, 50), 2),
         cell(lambda turn: turn.levels[HELD].held.per_second, 0),
         cell(lambda turn: turn.levels[HELD].completed_per_second, 0),
-        cell(cpu_ms, 2),
+        cell(lambda turn: turn.levels[HELD].shop_cpu_ms, 2),
     )
     return f"| {tried.name} | {' | '.join(cells)} |"
 
 
-def table(found: Sequence[Tried]) -> str:
+def table(broker: str, found: Sequence[Tried]) -> str:
     """As Markdown: the shop as it is -> the variant."""
-    heads = f"| | one held order alone, p50, ms | held orders/s, {HELD} held | completed orders/s | CPU, ms an order |"
-    return "\n".join([heads, "|---|---:|---:|---:|---:|", *map(line, found)])
+    heads = (f"{broker}: as it is -> otherwise", "one held order alone, p50, ms", f"held orders/s, {HELD} held")
+    head = " | ".join([*heads, "completed orders/s", "CPU, ms per completed order"])
+    return "\n".join([f"| {head} |", "|---|---:|---:|---:|---:|", *map(line, found)])

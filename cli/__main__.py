@@ -72,12 +72,12 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         action="append",
         choices=["systems", "crowds", "hops", "growth", "tried"],
-        help="this part; several: each (default all; with --quick systems and crowds)",
+        help="this part; several: each (default all; --quick: systems, crowds). crowds and growth are on Redis alone",
     )
-    bench.add_argument("--users", type=int, default=1_000, help="who order, by turns (default %(default)s)")
-    bench.add_argument("--rounds", type=int, default=5, help="of both by turns (default %(default)s)")
-    bench.add_argument("--alone", type=int, default=200, help="requests one by one, a round (default %(default)s)")
-    bench.add_argument("--seconds", type=float, default=5.0, help="each load of a round (default %(default)s)")
+    bench.add_argument("--users", type=int, default=1_000, help="systems: who order, by turns (default %(default)s)")
+    bench.add_argument("--rounds", type=int, default=5, help="systems: of both by turns (default %(default)s)")
+    bench.add_argument("--alone", type=int, default=200, help="systems: one by one, a round (default %(default)s)")
+    bench.add_argument("--seconds", type=float, default=5.0, help="systems: each load of a round (default %(default)s)")
     bench.add_argument(
         "--out",
         type=Path,

@@ -1,33 +1,34 @@
 """Variants that do change what they say they change."""
 
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
 
 from bench.measure import Turn
 from bench.patched import PATCHES
-from bench.tried import VARIANTS, Tried, Variant, copy_components, table
+from bench.tried import VARIANTS, Tried, Variant, components, table
 from cli.project import ROOT
 from tests.unit.bench.test_report import turn
 
 
 @pytest.mark.parametrize("variant", [each for each in VARIANTS if each.metadata], ids=lambda each: each.name)
 def test_a_variant_of_the_components_changes_each_of_its_values(variant: Variant, tmp_path: Path) -> None:
-    """In a copy; a name that no component has would be no variant."""
-    copy_components(tmp_path / "components", variant.metadata)
+    """In a copy; whatever reads or publishes events has them."""
+    assert components(tmp_path / "components", "redis", variant.metadata)
 
-    changed = {
-        line.strip()
-        for file in (tmp_path / "components").rglob("*.yaml")
-        for line, before in zip(
-            file.read_text().splitlines(),
-            (ROOT / file.relative_to(tmp_path)).read_text().splitlines(),
-            strict=True,
-        )
-        if line != before
-    }
+    changed = defaultdict(set)
+    for name in ("inbox", "replies"):
+        file = Path("components") / "brokers" / "redis" / f"{name}.yaml"
+        pairs = zip((ROOT / file).read_text().splitlines(), (tmp_path / file).read_text().splitlines(), strict=True)
+        changed[name] = {after.strip() for before, after in pairs if after != before}
 
-    assert {f'value: "{value}"' for value in variant.metadata.values()} == changed
+    assert {f'value: "{value}"' for value in variant.metadata.values()} == changed["inbox"] == changed["replies"]
+
+
+def test_what_a_broker_has_no_such_value_for_is_no_variant(tmp_path: Path) -> None:
+    """It would be measured against itself."""
+    assert () == components(tmp_path / "components", "rabbitmq", {"queueDepth": "10"})
 
 
 def test_each_patch_is_tried() -> None:
@@ -45,5 +46,6 @@ def test_a_row_has_both_and_the_median_of_the_rounds_ratios() -> None:
     tried = Tried("more", [one(3, 100, 50), one(30, 10, 5)], [one(6, 200, 75), one(60, 20, 7.5)])
 
     assert "| more | 16.50 -> 33.00 (2.00 x) | 55 -> 110 (2.00 x) | 28 -> 41 (1.50 x) | 1.50 -> 1.50 (1.00 x) |" in (
-        table([tried]).splitlines()
+        table("redis", [tried]).splitlines()
     )
+    assert {201: 4 * 10 + 330} == tried.statuses
