@@ -19,7 +19,7 @@ run: ## start the shop (BROKER=redis|rabbitmq, STORE=redis|postgres, PORT=8000) 
 demo: ## both flows, with every event as it passes (BROKER=, STORE=, WITHOUT=an app to leave out)
 	@exec $(SIDECART) demo --broker $(BROKER) --store $(STORE) $(addprefix --without ,$(WITHOUT))
 
-bench: ## ours and the same shop without sidecars, side by side: half an hour (QUICK=1: some minutes)
+bench: ## ours and the same shop without sidecars, side by side: an hour or more (QUICK=1: some minutes)
 	@exec $(SIDECART) bench $(if $(QUICK),--quick) $(BENCH)
 
 test: ## all tests, end to end on each broker
