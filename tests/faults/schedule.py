@@ -11,6 +11,7 @@ FREEZE_SECONDS = 21.0  # longer than every time-out of the tests
 SHORT_FREEZE_SECONDS = (1.0, 7.0)
 STORM_FREEZE_SECONDS = 1.0
 STORM_KILL_SECONDS = (0.02, 0.25)  # after the thaw: while what has piled up is worked off
+STORM_NEXT_SECONDS = (0.2, 0.5)  # after the first of a round: while others still wait for it
 FIRST_SECONDS = 6.0
 LAST_SHARE = 0.97
 
@@ -72,10 +73,11 @@ def schedule(seed: int, targets: Sequence[str], shape: Shape) -> list[Fault]:
     ]
 
 
-def storm(seed: int, killed: Sequence[str], frozen: str | None, times: int, seconds: float) -> list[Fault]:
-    """Kill the same few again and again: right after what they wait for stood still, if anything does.
+def storm(seed: int, killed: Sequence[tuple[str, ...]], frozen: str | None, times: int, seconds: float) -> list[Fault]:
+    """Kill the same few again and again, so many times: right after what they wait for stood still, if anything does.
 
-    All that has piled up is then under way at once, so that somebody dies between a save and what it leads to.
+    All that has piled up is then under way at once, so that somebody dies between a save and what it leads to. The
+    rounds take turns; of one round the second dies a moment after the first, while it still waits for it.
     """
     rng = random.Random(f"storm {seed}")
     faults = []
@@ -83,8 +85,11 @@ def storm(seed: int, killed: Sequence[str], frozen: str | None, times: int, seco
         at = FIRST_SECONDS / 2 + (number + 0.3 * rng.random()) * seconds / times
         if frozen is not None:
             faults.append(Fault(at, "freeze", (frozen,), STORM_FREEZE_SECONDS))
-        victim = killed[number % len(killed)]
-        faults.append(Fault(at + STORM_FREEZE_SECONDS + rng.uniform(*STORM_KILL_SECONDS), "kill", (victim,)))
+        at += STORM_FREEZE_SECONDS + rng.uniform(*STORM_KILL_SECONDS)
+        for position, victim in enumerate(killed[number % len(killed)]):
+            if position > 0:
+                at += rng.uniform(*STORM_NEXT_SECONDS)
+            faults.append(Fault(at, "kill", (victim,)))
     return faults
 
 

@@ -17,7 +17,7 @@ from tests.faults.schedule import SHORT, storm
 
 SEEDS = (1, 2, 3)
 COMPONENTS = ROOT / "components"
-STORM_SECONDS, KILLS = 24.0, 12
+STORM_SECONDS = 24.0
 REQUESTS, PER_SECOND, USERS = 1_560, 60.0, 10
 ORDERS, DEPOSITS = 0.7, 0.3  # money for nearly every order: each event moves some
 
@@ -33,7 +33,8 @@ class Tooth:
     """What the auditor has to find; there may be more."""
     broker: str = "redis"
     store: str = "postgres"
-    killed: tuple[str, ...] = ("billing", "billing-1")
+    killed: tuple[tuple[str, ...], ...] = (("billing",), ("billing-1",))
+    times: int = 12
     frozen: str | None = "postgres"
     """What stands still for a second right before somebody is killed."""
     folders: tuple[Path, ...] | None = None
@@ -45,7 +46,7 @@ TEETH: Mapping[str, Tooth] = {
     "finishing first": Tooth("billing", "log-not-finished-first"),
     "resiliency policy": Tooth(
         expected="accepted requests are not final",
-        killed=("billing", "order", "billing-1"),
+        killed=(("billing",), ("order",), ("billing-1",)),
         frozen=None,
         folders=(COMPONENTS / "brokers" / "redis", COMPONENTS / "stores" / "postgres"),
     ),
@@ -53,7 +54,8 @@ TEETH: Mapping[str, Tooth] = {
         "gateway",
         "published-once",
         expected="accepted requests are not final",
-        killed=("valkey", "gateway-sidecar"),
+        killed=(("valkey", "gateway-sidecar"),),
+        times=6,  # each has to be back before it is killed again
         frozen=None,
     ),
 }
@@ -70,7 +72,7 @@ def trial(tooth: Tooth, seed: int, folder: Path, *, taken_out: bool) -> Trial:
         seed,
         SHORT,
         Plan(seed, REQUESTS, PER_SECOND, users=USERS, order_share=ORDERS, deposit_share=DEPOSITS),
-        faults=tuple(storm(seed, tooth.killed, tooth.frozen, KILLS, STORM_SECONDS)),
+        faults=tuple(storm(seed, tooth.killed, tooth.frozen, tooth.times, STORM_SECONDS)),
         resources=tooth.folders if taken_out else None,
         replaced=replaced,
     )

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.run import run_trial, table, trial_of
 from tests.faults.schedule import FULL, SHORT, Shape, count, schedule, storm
-from tests.faults.teeth import KILLS, SEEDS, STORM_SECONDS
+from tests.faults.teeth import SEEDS, STORM_SECONDS, TEETH
 
 SEED = int(os.environ.get("SEED", "1"))
 TARGETS = ("gateway", "gateway-sidecar", "order", "order-sidecar", "valkey", "mail")
@@ -34,13 +34,14 @@ def test_the_same_seed_is_the_same_schedule() -> None:
     """So that a run that found something can be repeated."""
     assert schedule(7, TARGETS, FULL) == schedule(7, TARGETS, FULL)
     assert schedule(7, TARGETS, FULL) != schedule(8, TARGETS, FULL)
-    assert storm(7, TARGETS, "valkey", 8, 20.0) == storm(7, TARGETS, "valkey", 8, 20.0)
+    assert storm(7, [TARGETS], "valkey", 8, 20.0) == storm(7, [TARGETS], "valkey", 8, 20.0)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_in_a_storm_each_dies_after_the_store_went_on_and_before_it_stands_still_again(seed: int) -> None:
     """What had piled up is under way then."""
-    faults = storm(seed, ("billing", "billing-1"), "postgres", KILLS, STORM_SECONDS)
+    tooth = TEETH["log"]
+    faults = storm(seed, tooth.killed, tooth.frozen, tooth.times, STORM_SECONDS)
     freezes, kills = faults[::2], faults[1::2]
 
     assert {("freeze", ("postgres",))} == {(fault.kind, fault.targets) for fault in freezes}
