@@ -161,62 +161,46 @@ def test_what_was_sent_is_not_sent_again() -> None:
     assert 1 == len(server.mails)
 
 
-def test_a_mail_that_could_not_be_noted_is_not_sent_again_by_this_process() -> None:
-    """The store did not answer in time: the event comes again, and then the note is all that is missing."""
-    server, state = Server(), State()
-    state.saves_lost = 2
+def send_after_lost_notes(state: State, times: int) -> tuple[int, int]:
+    """Handle an event whose note is lost so often; returns how many mails came, and how many are remembered then."""
 
-    async def handle(port: int) -> None:
+    async def handle(port: int) -> int:
         mailer = mailer_for(port, state)
-        for _ in range(2):
+        state.saves_lost = times
+        for _ in range(times):
             with pytest.raises(SidecarAway):
                 await mailer.handle(event())
         await mailer.handle(event())
         mailer.close()
+        return len(mailer._unnoted)
 
+    server = Server()
     with serving(server) as port:
-        asyncio.run(handle(port))
+        remembered = asyncio.run(handle(port))
+    return len(server.mails), remembered
 
-    assert 1 == len(server.mails)
+
+def test_a_mail_that_could_not_be_noted_is_not_sent_again_by_this_process() -> None:
+    """The store did not answer in time: the event comes again, and then the note is all that is missing."""
+    state = State()
+
+    assert (1, 0) == send_after_lost_notes(state, 2)
     assert timestamp(NOW) == state.sent_at
 
 
 def test_a_note_that_was_written_though_nobody_said_so_is_enough() -> None:
     """Nothing more is remembered of the mail when its event has come again."""
-    server, state = Server(), State()
-    state.saves_lost, state.saves_done_in_silence = 1, True
+    state = State()
+    state.saves_done_in_silence = True
 
-    async def handle(port: int) -> None:
-        mailer = mailer_for(port, state)
-        with pytest.raises(SidecarAway):
-            await mailer.handle(event())
-        await mailer.handle(event())
-        assert {} == mailer._unnoted
-        mailer.close()
-
-    with serving(server) as port:
-        asyncio.run(handle(port))
-
-    assert 1 == len(server.mails)
+    assert (1, 0) == send_after_lost_notes(state, 1)
 
 
 def test_only_so_many_unnoted_mails_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was forgotten is sent once more: mails are sent at least once."""
     monkeypatch.setattr(mail, "UNNOTED_MAX", 0)
-    server, state = Server(), State()
-    state.saves_lost = 1
 
-    async def handle(port: int) -> None:
-        mailer = mailer_for(port, state)
-        with pytest.raises(SidecarAway):
-            await mailer.handle(event())
-        await mailer.handle(event())
-        mailer.close()
-
-    with serving(server) as port:
-        asyncio.run(handle(port))
-
-    assert 2 == len(server.mails)
+    assert (2, 0) == send_after_lost_notes(State(), 1)
 
 
 def test_a_lost_race_for_the_note_is_tried_again() -> None:
