@@ -1,0 +1,34 @@
+"""The bench itself, so short that its figures mean nothing: it runs to its end and says what it found."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from cli.project import ROOT
+
+SECONDS = 400
+SHORT = ("--broker", "redis", "--rounds", "1", "--users", "20", "--alone", "5", "--seconds", "1")
+
+
+def test_both_systems_and_the_hops_are_measured(tmp_path: Path) -> None:
+    """A line `ratio` for each row of what is to be reached on Redis, tables, figures, plots; each order accepted."""
+    only = ("--only", "systems", "--only", "hops", "--out", str(tmp_path))
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "cli", "bench", *SHORT, *only], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS
+    )
+
+    assert 0 == ran.returncode, ran.stdout[-3_000:] + ran.stderr[-3_000:]
+    ratios = re.findall(r"^ratio  (redis: [a-z0-9/ ,]+): (\d+\.\d\d) x ", ran.stdout, re.MULTILINE)
+    assert ["alone, p50", "at 64 held", "at 64 held"] == [what[-10:] for what, _ in ratios]
+    written = {path.name for path in tmp_path.iterdir()}
+    assert {"systems.md", "systems.json", "redis.svg", "hops.md", "hops.json", "hops.svg"} == written
+    (redis,) = json.loads((tmp_path / "systems.json").read_text())["systems"]
+    assert {"sidecart", "peer"} == set(redis["systems"])
+    hops = json.loads((tmp_path / "hops.json").read_text())["hops"]["redis"]
+    assert min(hop["milliseconds"] for hop in hops) >= 0
+    assert any(hop["sidecar_milliseconds"] > 0 for hop in hops)
