@@ -10,6 +10,7 @@ from faststream.middlewares import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.redis import RedisBroker, StreamSub
 
+from bench.peer.store import CONNECTIONS_MAX
 from cli.catalogue import TOPICS
 
 Handler = Callable[[bytes], Awaitable[None]]
@@ -40,7 +41,7 @@ class RedisEvents:
     """A stream a topic, a group a reader."""
 
     def __init__(self, url: str) -> None:
-        self._broker = RedisBroker(url, apply_types=False, log_level=logging.DEBUG)
+        self._broker = RedisBroker(url, apply_types=False, log_level=logging.DEBUG, max_connections=CONNECTIONS_MAX)
 
     async def start(self) -> None:
         """Connect, make the groups, read."""

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 
 from chassis.errors import Conflict, SidecarAway
 
-CONNECTIONS_MAX = 128
+CONNECTIONS_MAX = 1_024  # redis-py refuses a call where it would need more; every held request may have one under way
 
 # KEYS: the record, then details. ARGV: the version that was read ("" if none), the data, seconds to live ("" for ever),
 # then one datum a detail. A detail is written once, by whoever is first.
