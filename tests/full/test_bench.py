@@ -15,7 +15,7 @@ SHORT = ("--broker", "redis", "--rounds", "1", "--users", "200", "--alone", "5",
 
 
 def test_both_systems_and_the_hops_are_measured(tmp_path: Path) -> None:
-    """A line `ratio` for each row of what is to be reached on Redis, tables, figures, plots; each order accepted."""
+    """A line `ratio` for each row of what is to be reached on Redis, tables, figures, plots; each order 201."""
     only = ("--only", "systems", "--only", "hops", "--out", str(tmp_path))
 
     ran = subprocess.run(
