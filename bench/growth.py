@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,15 +23,25 @@ from cli.shop import Options, Shop
 Say = Callable[[str], None]
 
 USERS = 200
-ALONE = 100
 AT_ONCE = 16
-SECONDS = 10.0
 BODY_KB = (1, 10, 100)
-ORDERS_OF_ONE = (1, 1_000, 100_000)
 REPLICAS = (1, 2, 3)
 PLACING = 64  # callers that place the orders which a user is to have
 PORTION = 5_000  # orders placed before their mails are waited for
 SKU = "x" * 64  # as long as it may be, so that a large body has no more items than are allowed
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured at each size."""
+
+    alone: int
+    seconds: float
+    orders_of_one: Sequence[int]
+
+
+FULL = Plan(100, 10.0, (1, 1_000, 100_000))
+QUICK = Plan(20, 3.0, (1, 1_000))
 
 
 @dataclass(slots=True)
@@ -50,18 +60,18 @@ def items_of(kilobytes: int) -> list[Item]:
     return [item] * max(1, round(kilobytes * 1_000 / len(json.dumps(item) + ", ")))
 
 
-def grow(say: Say) -> list[Grown]:
+def grow(say: Say, plan: Plan = FULL) -> list[Grown]:
     """Measure all of it, on Redis, one size after the other."""
-    return asyncio.run(_grow(say))
+    return asyncio.run(_grow(say, plan))
 
 
-async def _grow(say: Say) -> list[Grown]:
+async def _grow(say: Say, plan: Plan) -> list[Grown]:
     found: list[Grown] = []
 
     async def measure(what: str, size: int, shopper: Shopper) -> None:
         turn = Turn()
-        await orders_alone(shopper, turn, ALONE)
-        grown = Grown(what, size, turn.alone, await level_of(shopper, AT_ONCE, SECONDS))
+        await orders_alone(shopper, turn, plan.alone)
+        grown = Grown(what, size, turn.alone, await level_of(shopper, AT_ONCE, plan.seconds))
         completed, cpu_ms = grown.level.completed_per_second, grown.level.shop_cpu_ms
         say(f"{what}: {size:,}: {completed:.0f} orders/s, {cpu_ms:.1f} ms of CPU each")
         found.append(grown)
@@ -79,7 +89,7 @@ async def _grow(say: Say) -> list[Grown]:
         async with _shopping(replace(plain, gateways=gateways), say) as shopper:
             await measure("gateways (more than one are behind a proxy)", gateways, shopper)
     async with _shopping(plain, say) as shopper:
-        for orders in ORDERS_OF_ONE:
+        for orders in plan.orders_of_one:
             await shopper.leave_it_to_one()
             await _place(shopper, orders, say)
             await measure("orders that the one user had at the start", orders, shopper)

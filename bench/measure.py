@@ -78,6 +78,12 @@ class Measured:
     statuses: Counter[int] = field(default_factory=Counter)
     seconds_to_ready: float = 0.0
 
+    @property
+    def answers(self) -> Counter[int]:
+        """How often each status was an order's or the floor's."""
+        floors = (load for turn in self.turns for load in (turn.floor_alone, turn.floor_one, turn.floor_held))
+        return sum((load.statuses for load in floors), self.statuses)
+
     def median(self, value: Callable[[Turn], float]) -> float:
         """The median over the rounds."""
         return statistics.median(map(value, self.turns))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import hops, plots, report, tried
+from bench import growth, hops, plots, report, tried
 from bench.crowd import CROWDS, Crowd, crowds
 from bench.growth import grow
 from bench.measure import HELD, Plan, Result, measure
@@ -73,7 +73,7 @@ def _systems(options: argparse.Namespace, folder: Path) -> Found:
         with tempfile.TemporaryDirectory(prefix="sidecart-bench-") as name:
             results.append(measure(broker, Path(name), plan, say))
     drawn = tuple(plots.draw(folder, results))
-    fine = all(set(each.statuses) == {201} for result in results for each in result.systems.values())
+    fine = all(set(each.answers) == {201} for result in results for each in result.systems.values())
     return Found(report.systems(results), results, report.ratios(results, []), fine, drawn)
 
 
@@ -91,7 +91,7 @@ def _crowds(options: argparse.Namespace, folder: Path) -> Found:
 
 
 def _growth(options: argparse.Namespace, folder: Path) -> Found:
-    grown = grow(say)
+    grown = grow(say, growth.QUICK if options.quick else growth.FULL)
     fine = all(set(each.alone.statuses + each.level.held.statuses) == {201} for each in grown)
     return Found(report.growth(grown), grown, fine=fine)
 
@@ -100,13 +100,15 @@ def _hops(options: argparse.Namespace, folder: Path) -> Found:
     found: dict[str, list[hops.Hop]] = {}
     for broker in _brokers(options):
         with tempfile.TemporaryDirectory(prefix="sidecart-hops-") as name:
-            found[broker] = hops.measure(broker, Path(name), say)
+            found[broker] = hops.measure(broker, Path(name), say, hops.QUICK_ORDERS if options.quick else hops.ORDERS)
     plots.draw_hops(folder / "hops.svg", found)
     return Found(hops.table(found), found, drawn=("hops.svg",))
 
 
 def _tried(options: argparse.Namespace, folder: Path) -> Found:
-    found = {broker: tried.try_all(broker, say) for broker in _brokers(options)}
+    found = {
+        broker: tried.try_all(broker, say, rounds=1 if options.quick else tried.ROUNDS) for broker in _brokers(options)
+    }
     fine = all(set(each.statuses) == {201} for some in found.values() for each in some)
     return Found("\n\n".join(tried.table(broker, some) for broker, some in found.items()), found, fine=fine)
 

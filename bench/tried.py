@@ -112,7 +112,7 @@ def components(folder: Path, broker: str, metadata: Mapping[str, str]) -> tuple[
     return folders if changed else ()
 
 
-def try_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS) -> list[Tried]:
+def try_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, rounds: int = ROUNDS) -> list[Tried]:
     """Each variant with a shop as it is beside it; one that is none on this broker is left out."""
     found = []
     for variant in variants:
@@ -129,12 +129,12 @@ def try_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS) -> li
             plain = stack.enter_context(Shop(Options(broker, folder=folder / "plain"), say))
             options = Options(broker, folder=folder / "otherwise", replaced=replaced, resources=resources)
             other = stack.enter_context(Otherwise(options, variant, say))
-            found.append(asyncio.run(_rounds(variant.name, plain, other)))
+            found.append(asyncio.run(_rounds(variant.name, plain, other, rounds)))
         say(line(found[-1]))
     return found
 
 
-async def _rounds(name: str, plain: Shop, other: Shop) -> Tried:
+async def _rounds(name: str, plain: Shop, other: Shop, rounds: int) -> Tried:
     tried = Tried(name)
     async with AsyncExitStack() as stack:
         shoppers = [await stack.enter_async_context(Shopper(of_shop(shop))) for shop in (plain, other)]
@@ -142,7 +142,7 @@ async def _rounds(name: str, plain: Shop, other: Shop) -> Tried:
             await shopper.register(USERS)
             await closed_loop(shopper.order, HELD, WARM_SECONDS)
             await shopper.settle()
-        for number in range(ROUNDS):
+        for number in range(rounds):
             turns = Turn(), Turn()
             pairs = list(zip(shoppers, turns, strict=True))
             for shopper, turn in pairs if number % 2 else pairs[::-1]:

@@ -5,7 +5,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -294,9 +294,14 @@ class Shop:
         self.ports[name] = known.http_port
         folders = tuple(resources) if resources is not None else self._resources(app)
         words = sidecars.command(self._daprd.path, app, known, folders, (app.config, *self._names))
+        words += self.sidecar_flags(app_id)
         environment = sidecars.environment(self.tokens, self._servers, pod_name) | dict(env or {})
         self._processes.start(name, words, env=environment, cwd=ROOT)
         return known
+
+    def sidecar_flags(self, app_id: str) -> Sequence[str]:
+        """What the command line of an app's sidecar ends with: nothing, but for a subclass that looks into sidecars."""
+        return ()
 
     def _resources(self, app: App) -> tuple[Path, ...]:
         if self.options.resources is not None:

@@ -1,6 +1,6 @@
 """One order's way, cut into hops that leave nothing out."""
 
-from bench.hops import Hop, Span, hops_of, shares, table
+from bench.hops import COMMAND, SAVE, Hop, Span, hops_of, shares, table
 
 PUBLISH = "call:POST:/v1.0/publish/pubsub/"
 MS = 1_000_000
@@ -33,10 +33,14 @@ def test_a_span_from_before_the_request_is_not_its() -> None:
 
 def test_the_sidecars_share_is_what_is_over_the_brokers_and_the_stores_own_time() -> None:
     """And nothing of what an app does by itself."""
-    hops = {hop.name: hop for hop in shares([hops_of(WAY, 0, 21 * MS)], {"hop": 1.0, "save": 5.0})}
+    way = hops_of(WAY, 0, 21 * MS)
 
-    assert hops["command: publish, broker, deliver"].sidecar_milliseconds == 2
-    assert hops["order: save"].sidecar_milliseconds == 0
+    hops = {
+        hop.name: hop for hop in shares([way, way, way], [{COMMAND: 1.0, SAVE: 0.5}, {COMMAND: 2.0}, {COMMAND: 2.5}])
+    }
+
+    assert hops[COMMAND].sidecar_milliseconds == 1
+    assert hops[SAVE].sidecar_milliseconds == 2.5
     assert hops["order: decode, decide"].sidecar_milliseconds == 0
 
 

@@ -89,3 +89,11 @@ def test_growth_has_a_row_a_size_without_the_load_generators_cpu() -> None:
     grown = Grown("gateways", 1_000, load(3), Level(load(9), 120.4, {"order": 1.5, "billing": 0.75, OWN: 9.0}))
 
     assert "| gateways: 1,000 | 3.0 / 3.0 | 120 | 2.2 | 20 / 0 |" in report.growth([grown])
+
+
+def test_answers_of_the_floor_count_with_those_of_the_orders() -> None:
+    """What was not answered 201 is no figure, whoever was asked."""
+    refused = turn(3, 150, 75)
+    refused.floor_held.statuses[500] += 1
+
+    assert {201: 5 + 1020, 202: 1, 500: 1} == measured(refused).answers
