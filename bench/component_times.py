@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import ClientSession
 
@@ -16,6 +17,15 @@ from cli.ports import free_port
 from cli.shop import Options, Shop
 
 EGRESS, STATE = "dapr_component_pubsub_egress_latencies", "dapr_component_state_latencies"
+METRICS = """\
+apiVersion: dapr.io/v1alpha1
+kind: Configuration
+metadata:
+  name: metrics
+spec:
+  metrics:
+    enabled: true
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +55,15 @@ class Metered(Shop):
         super().__init__(options, say)
         self.metrics_ports: dict[str, int] = {}
         """By app."""
+        self._configuration = options.folder / "metrics.yaml"
+        self._configuration.write_text(METRICS, encoding="utf-8")
 
     def sidecar_flags(self, app_id: str) -> Sequence[str]:
         """With metrics, on a port of this sidecar's own."""
         port = self.metrics_ports.setdefault(app_id, free_port())
-        return ("--enable-metrics=true", "--metrics-listen-address", "127.0.0.1", "--metrics-port", str(port))
+        listening = ("--metrics-listen-address", "127.0.0.1", "--metrics-port", str(port))
+        # A later configuration goes before an earlier one; ours says that there are no metrics.
+        return ("--enable-metrics=true", *listening, "--config", str(self._configuration))
 
 
 class ComponentTimes:
