@@ -16,13 +16,13 @@ from pathlib import Path
 from aiohttp import ClientSession
 
 from bench.component_times import EGRESS, STATE, ComponentTimes, Metered, Series
+from bench.measure import PAUSE_SECONDS
 from bench.shopper import Shopper
 from bench.stamped import program
 from bench.systems import of_shop
 from cli.shop import Options
 
 ORDERS, QUICK_ORDERS = 300, 50
-PAUSE_SECONDS = 0.03
 PUBLISH = "/v1.0/publish/pubsub/"
 COMMAND, SAVE, EVENT = "command: publish, broker, deliver", "order: save", "event: publish, broker, deliver"
 THROUGH_A_SIDECAR = {

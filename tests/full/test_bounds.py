@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections import Counter
 from pathlib import Path
 
 import httpx
 
-from cli.project import ROOT
+from bench.tried import components
 from cli.shop import Options, Shop
 
 KEPT = 1_000
@@ -17,16 +16,6 @@ ORDERS = 2_500
 AT_ONCE = 32
 NODE_EVENTS = 100  # a stream is trimmed by whole nodes of so many
 PRUNED = ("OrderCreateRequested", "OrderCreated", "OrderPaymentRequested", "OrderPaymentFailed", "OrderNotPaid")
-
-
-def components(folder: Path) -> tuple[Path, ...]:
-    """Ours, with one number changed."""
-    shutil.copytree(ROOT / "components", folder)
-    pubsub = folder / "brokers" / "redis" / "pubsub.yaml"
-    text = pubsub.read_text("utf-8")
-    assert 1 == text.count('value: "1000000"')
-    pubsub.write_text(text.replace('value: "1000000"', f'value: "{KEPT}"'), encoding="utf-8")
-    return folder, folder / "brokers" / "redis", folder / "stores" / "redis"
 
 
 async def place(shop: Shop) -> Counter[int]:
@@ -49,7 +38,8 @@ async def place(shop: Shop) -> Counter[int]:
 
 def test_a_stream_keeps_so_many_events_and_no_more(tmp_path: Path) -> None:
     """Every order is answered, and every topic that had more events was trimmed."""
-    options = Options("redis", folder=tmp_path / "shop", resources=components(tmp_path / "components"))
+    resources = components(tmp_path / "components", "redis", {"maxLenApprox": str(KEPT)})
+    options = Options("redis", folder=tmp_path / "shop", resources=resources)
     with Shop(options, print) as shop:
         statuses = asyncio.run(place(shop))
         lengths = shop.broker.lengths(shop.broker_address, shop.data)
