@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
-from chassis.connections import Answer, BrokenOff, Connections
+from chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
 from chassis.deliver import Entry, Shell, _Kind
 from chassis.errors import SidecarAway
 from chassis.events import CONTENT_TYPE
@@ -24,6 +25,7 @@ from chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
 from cli.project import module_of, write_program
 
 BULK_MAX = 64
+SOCKETS = "BENCH_SOCKETS"  # the folder of the sidecars' sockets, in the app's environment
 
 
 def every_record_is_loaded() -> None:
@@ -120,9 +122,29 @@ def published_in_bulk() -> None:
     HttpSidecar.publish = publish  # type: ignore[method-assign]  # what this module is for
 
 
+def called_over_a_unix_socket() -> None:
+    """The sidecar is called without TCP."""
+    path = f"{os.environ[SOCKETS]}/dapr-{sys.argv[1]}-http.socket"
+
+    async def new(self: Connections) -> _Connection:
+        try:
+            _, connection = await asyncio.get_running_loop().create_unix_connection(_Connection, path)
+        except OSError as error:
+            raise NotConnected(f"{path}: {error}") from error
+        return connection
+
+    Connections._new = new  # type: ignore[method-assign]  # what this module is for
+
+
 PATCHES: dict[str, Callable[[], None]] = {
     each.__name__.replace("_", "-"): each
-    for each in (every_record_is_loaded, called_by_aiohttp, published_one_by_one, published_in_bulk)
+    for each in (
+        every_record_is_loaded,
+        called_by_aiohttp,
+        published_one_by_one,
+        published_in_bulk,
+        called_over_a_unix_socket,
+    )
 }
 
 

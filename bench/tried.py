@@ -16,7 +16,7 @@ from pathlib import Path
 
 from bench.load import closed_loop, percentile
 from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone
-from bench.patched import program
+from bench.patched import SOCKETS, program
 from bench.shopper import Shopper
 from bench.systems import of_shop
 from cli.catalogue import APPS
@@ -43,6 +43,8 @@ class Variant:
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Values of the components' metadata."""
     sidecar_env: Mapping[str, str] = field(default_factory=dict)
+    sidecar_flags: tuple[str, ...] = ()
+    """With {folder} for the shop's folder of sockets."""
 
 
 VARIANTS = (
@@ -54,6 +56,13 @@ VARIANTS = (
     Variant("queueDepth 200, concurrency 128", metadata={"queueDepth": "200", "concurrency": "128"}),
     Variant("each sidecar on all cores (GOMAXPROCS)", sidecar_env={"GOMAXPROCS": str(os.cpu_count())}),
     Variant("sidecars collect garbage later (GOGC=400)", sidecar_env={"GOGC": "400"}),
+    Variant(
+        "the sidecar is called over a Unix socket",
+        "called-over-a-unix-socket",
+        sidecar_flags=("--unix-domain-socket", "{folder}"),
+    ),
+    Variant("prefetchCount 8", metadata={"prefetchCount": "8"}),
+    Variant("prefetchCount 128", metadata={"prefetchCount": "128"}),
 )
 
 
@@ -78,11 +87,16 @@ class Tried:
 
 
 class Otherwise(Shop):
-    """A shop whose sidecars have another environment."""
+    """A shop whose sidecars have another environment and more flags."""
 
-    def __init__(self, options: Options, variant: Variant, say: Say) -> None:
+    def __init__(self, options: Options, variant: Variant, sockets: Path, say: Say) -> None:
         super().__init__(options, say)
         self._sidecar_env = variant.sidecar_env
+        self._sidecar_flags = tuple(flag.format(folder=sockets) for flag in variant.sidecar_flags)
+
+    def sidecar_flags(self, app_id: str) -> Sequence[str]:
+        """Those of the variant."""
+        return self._sidecar_flags
 
     def start_sidecar_for(
         self,
@@ -99,17 +113,17 @@ class Otherwise(Shop):
 
 
 def components(folder: Path, broker: str, metadata: Mapping[str, str]) -> tuple[Path, ...]:
-    """Ours in a copy, with other values where they have these names; none if the broker's have no such name."""
+    """Ours in a copy, with other values where they have these names; none if the broker's have not all of them."""
     shutil.copytree(ROOT / COMPONENTS, folder)
     folders = (folder, folder / "brokers" / broker, folder / "stores" / "redis")
-    changed = 0
+    changed = dict.fromkeys(metadata, 0)
     for file in (each for some in folders for each in some.glob("*.yaml")):
         text = file.read_text(encoding="utf-8")
         for name, value in metadata.items():
             text, times = re.subn(rf'(- name: {name}\n *value: )"?[^"\n]*"?', rf'\g<1>"{value}"', text)
-            changed += times
+            changed[name] += times
         file.write_text(text, encoding="utf-8")
-    return folders if changed else ()
+    return folders if all(changed.values()) else ()
 
 
 def try_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, rounds: int = ROUNDS) -> list[Tried]:
@@ -127,8 +141,16 @@ def try_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
                     say(f"{variant.name}: nothing of that name on {broker}")
                     continue
             plain = stack.enter_context(Shop(Options(broker, folder=folder / "plain"), say))
-            options = Options(broker, folder=folder / "otherwise", replaced=replaced, resources=resources)
-            other = stack.enter_context(Otherwise(options, variant, say))
+            sockets = folder / "s"
+            sockets.mkdir()
+            options = Options(
+                broker,
+                folder=folder / "otherwise",
+                replaced=replaced,
+                resources=resources,
+                env={SOCKETS: str(sockets)},
+            )
+            other = stack.enter_context(Otherwise(options, variant, sockets, say))
             found.append(asyncio.run(_rounds(variant.name, plain, other, rounds)))
         say(line(found[-1]))
     return found

@@ -15,11 +15,12 @@ from tests.unit.bench.test_report import turn
 @pytest.mark.parametrize("variant", [each for each in VARIANTS if each.metadata], ids=lambda each: each.name)
 def test_a_variant_of_the_components_changes_each_of_its_values(variant: Variant, tmp_path: Path) -> None:
     """In a copy; whatever reads or publishes events has them."""
-    assert components(tmp_path / "components", "redis", variant.metadata)
+    broker = "rabbitmq" if "prefetchCount" in variant.metadata else "redis"
+    assert components(tmp_path / "components", broker, variant.metadata)
 
     changed = defaultdict(set)
     for name in ("inbox", "replies"):
-        file = Path("components") / "brokers" / "redis" / f"{name}.yaml"
+        file = Path("components") / "brokers" / broker / f"{name}.yaml"
         pairs = zip((ROOT / file).read_text().splitlines(), (tmp_path / file).read_text().splitlines(), strict=True)
         changed[name] = {after.strip() for before, after in pairs if after != before}
 
@@ -28,7 +29,7 @@ def test_a_variant_of_the_components_changes_each_of_its_values(variant: Variant
 
 def test_what_a_broker_has_no_such_value_for_is_no_variant(tmp_path: Path) -> None:
     """It would be measured against itself."""
-    assert () == components(tmp_path / "components", "rabbitmq", {"queueDepth": "10"})
+    assert () == components(tmp_path / "components", "rabbitmq", {"queueDepth": "10", "concurrency": "8"})
 
 
 def test_each_patch_is_tried() -> None:
