@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import re
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,12 +18,14 @@ from email.charset import QP, Charset
 from email.generator import BytesGenerator
 from email.header import Header
 from email.headerregistry import Address
+from email.message import Message
 from email.mime.multipart import MIMEMultipart
 from email.mime.text import MIMEText
-from email.policy import compat32
+from email.policy import Compat32
 from email.utils import format_datetime
+from functools import cache
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import aiosmtplib
 import msgspec
@@ -41,11 +44,25 @@ log = logging.getLogger(__name__)
 MAIL_SECONDS_MAX = 15.0  # one mail with all its commands; below the time after which the broker hands it out again
 UNNOTED_MAX = 10_000  # mails that were taken and could not be noted; one that is forgotten is sent once more
 SERVICE_CLOSING = 421
-LINES = compat32.clone(linesep="\r\n")
+HEADER_CHARACTERS_MAX = 78  # a longer one is folded
 LINE_CHARACTERS_MAX = 900  # a server may refuse a line of a thousand
 UTF_8 = Charset("utf-8")
 UTF_8.body_encoding = QP
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+class Lines(Compat32):
+    """Lines as SMTP wants them; a header that fits in one is written as it is, in a tenth of the time."""
+
+    def fold_binary(self, name: str, value: Any) -> bytes:
+        """Return the header's lines."""
+        line = f"{name}: {value}"
+        if isinstance(value, str) and line.isascii() and line.isprintable() and len(line) <= HEADER_CHARACTERS_MAX:
+            return f"{line}\r\n".encode()
+        return super().fold_binary(name, value)
+
+
+LINES = Lines(linesep="\r\n")
 
 
 class Mailer:
@@ -175,14 +192,15 @@ def _message(mail: EmailRequested, sender: str, at: datetime) -> bytes:
     With the policy that parses no header: the modern one takes three times as long, half of what a whole order costs
     this service. What it is used for here, that a header holds no second one, is checked by hand.
     """
-    message = MIMEMultipart("alternative", policy=LINES)
+    # With a boundary given, the parts are not searched for it: 128 random bits are in none of them.
+    message = MIMEMultipart("alternative", secrets.token_hex(16), policy=LINES)
     try:
-        to, from_ = Address(addr_spec=mail.to), Address("The shop", addr_spec=sender)
+        to, from_ = str(Address(addr_spec=mail.to)), _from(sender)
     except (ValueError, IndexError) as error:  # what the parser of addresses raises
         raise EventFault(f"a header of the mail is not valid: {error}") from error
     headers = {
-        "From": str(from_),
-        "To": str(to),
+        "From": from_,
+        "To": to,
         "Subject": mail.subject if mail.subject.isascii() else Header(mail.subject, "utf-8").encode(),
         "Message-ID": mail.message_id,
         "Date": format_datetime(at),
@@ -199,8 +217,17 @@ def _message(mail: EmailRequested, sender: str, at: datetime) -> bytes:
     return written.getvalue()
 
 
-def _part(text: str, kind: str) -> MIMEText:
+@cache
+def _from(sender: str) -> str:
+    return str(Address("The shop", addr_spec=sender))
+
+
+def _part(text: str, kind: str) -> Message:
     """As it is if every mail server takes it so, else quoted-printable."""
-    plain = text.isascii() and all(len(line) <= LINE_CHARACTERS_MAX for line in text.splitlines())
-    charset: Any = "us-ascii" if plain else UTF_8  # the stub knows only names
-    return MIMEText(text, kind, charset, policy=LINES)
+    if not text.isascii() or any(len(line) > LINE_CHARACTERS_MAX for line in text.splitlines()):
+        return MIMEText(text, kind, cast(Any, UTF_8), policy=LINES)  # the stub knows only names of charsets
+    part = Message(LINES)
+    part["Content-Type"] = f'text/{kind}; charset="us-ascii"'
+    part["Content-Transfer-Encoding"] = "7bit"
+    part.set_payload(text)
+    return part
