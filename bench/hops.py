@@ -1,7 +1,7 @@
 """Where the time of one held order goes: each hop, with the sidecars' share.
 
-Of a hop that goes through a sidecar, what broker or store take is known by the sidecar's own metrics; the rest is the
-sidecar, and the HTTP between it and the app.
+Of a hop that goes through a sidecar, what broker or store take by themselves is measured beside it (bench/bare.py); the
+rest is the sidecar, its clients, and the HTTP between it and the app.
 """
 
 from __future__ import annotations
@@ -13,23 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from aiohttp import ClientSession
-
-from bench.component_times import EGRESS, STATE, ComponentTimes, Metered, Series
+from bench.bare import bare_hop, bare_save
 from bench.measure import PAUSE_SECONDS
 from bench.shopper import Shopper
 from bench.stamped import program
 from bench.systems import of_shop
-from cli.shop import Options
+from cli.shop import Options, Shop
 
 ORDERS, QUICK_ORDERS = 300, 50
 PUBLISH = "/v1.0/publish/pubsub/"
 COMMAND, SAVE, EVENT = "command: publish, broker, deliver", "order: save", "event: publish, broker, deliver"
-THROUGH_A_SIDECAR = {
-    COMMAND: Series("gateway", EGRESS, "topic", "OrderCreateRequested"),
-    SAVE: Series("order", STATE, "operation", "set"),
-    EVENT: Series("order", EGRESS, "topic", "OrderCreated"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +69,12 @@ def hops_of(spans: Sequence[Span], sent: int, answered: int) -> dict[str, float]
     return {name: (end - start) / 1e6 for name, start, end in points}
 
 
-def shares(ways: Sequence[Mapping[str, float]], components: Sequence[Mapping[str, float]]) -> list[Hop]:
-    """The median of each part; of those through a sidecar, what is over the time of broker or store in this order."""
+def shares(ways: Sequence[Mapping[str, float]], bare: Mapping[str, float]) -> list[Hop]:
+    """The median of each part; of those through a sidecar, what is over that of broker or store by themselves."""
 
     def hop(name: str) -> Hop:
-        over = [way[name] - own[name] for way, own in zip(ways, components, strict=True) if name in own]
-        return Hop(name, statistics.median(way[name] for way in ways), statistics.median(over) if over else 0.0)
+        median = statistics.median(way[name] for way in ways)
+        return Hop(name, median, max(0.0, median - bare[name]) if name in bare else 0.0)
 
     return [hop(name) for name in ways[0]]
 
@@ -90,41 +83,31 @@ def measure(broker: str, folder: Path, say: Callable[[str], None], orders: int =
     """Start a shop whose gateway and Order Service write down their spans, and order so many times, one by one."""
     spans = folder / "spans"
     replaced = {app_id: program(folder / app_id, app_id, spans) for app_id in ("gateway", "order")}
-    with Metered(Options(broker, folder=folder, replaced=replaced), say) as shop:
-        taken = asyncio.run(_orders(Shopper(of_shop(shop)), shop.metrics_ports, orders))
+    with Shop(Options(broker, folder=folder, replaced=replaced), say) as shop:
+        redis_url = f"redis://{shop.store_address}"
+        hop = bare_hop(broker, redis_url if broker == "redis" else shop.broker_address, orders)
+        bare = {COMMAND: hop, EVENT: hop, SAVE: bare_save(redis_url, orders)}
+        times = asyncio.run(_orders(Shopper(of_shop(shop)), orders))
     every = [Span(app, what, int(start), int(end)) for app, what, start, end in map(str.split, spans.open())]
     ways = []
-    for each in taken:
-        within = [span for span in every if each.sent <= span.start <= each.answered]
-        ways.append(hops_of(within, each.sent, each.answered))
-    return shares(ways, [each.components for each in taken])
+    for sent, answered in times:
+        within = [each for each in every if sent <= each.start <= answered]
+        ways.append(hops_of(within, sent, answered))
+    return shares(ways, bare)
 
 
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """When it was sent and answered, and the milliseconds of broker and store on the way."""
-
-    sent: int
-    answered: int
-    components: Mapping[str, float]
-
-
-async def _orders(shopper: Shopper, metrics_ports: Mapping[str, int], orders: int) -> list[_Order]:
-    taken = []
-    async with shopper, ClientSession() as session:
-        times = ComponentTimes(session, metrics_ports, THROUGH_A_SIDECAR)
+async def _orders(shopper: Shopper, orders: int) -> list[tuple[int, int]]:
+    times = []
+    async with shopper:
         await shopper.register(100)
         for _ in range(orders):
-            await times.since()
             await asyncio.sleep(PAUSE_SECONDS)
             sent = time.monotonic_ns()
             if await shopper.order() != 201:
                 raise RuntimeError("an order that was to be measured was not answered 201")
-            answered = time.monotonic_ns()
-            of_held = await times.since()
+            times.append((sent, time.monotonic_ns()))
             await shopper.settle()
-            taken.append(_Order(sent, answered, of_held))
-    return taken[orders // 5 :]
+    return times[orders // 5 :]
 
 
 def _sums(hops: Sequence[Hop]) -> tuple[float, float]:
