@@ -48,6 +48,7 @@ class Variant:
 
 
 VARIANTS = (
+    Variant("nothing (how far two equal shops are apart)"),
     Variant("every record is loaded (without ADR 24)", "every-record-is-loaded"),
     Variant("the sidecar is called by aiohttp (without ADR 23)", "called-by-aiohttp"),
     Variant("the events of a step are published one by one", "published-one-by-one"),
