@@ -26,9 +26,9 @@ from cli.sidecar import Sidecar
 
 Say = Callable[[str], None]
 
-ROUNDS = 3
-ALONE = 60
-SECONDS = 5.0
+ROUNDS = 6
+ALONE = 30
+SECONDS = 3.0
 USERS = 200
 COMPONENTS = "components"
 
