@@ -55,6 +55,7 @@ async def crowds(shopper: Shopper, sizes: Sequence[int], say: Callable[[str], No
         shopper.system.stop("order")  # by this thread: a process dies with the one that started it
         await _hold(shopper, crowd)
         shopper.system.start("order")
+        await shopper.settle()  # every one of them is carried through, and leaves the next crowd alone
         before, meanwhile = (percentile(load.milliseconds, 50) for load in (crowd.fresh_before, crowd.fresh))
         say(f"{size} held: {crowd.errors} errors, a fresh request {before:.1f} -> {meanwhile:.1f} ms")
         found.append(crowd)

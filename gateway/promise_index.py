@@ -16,7 +16,7 @@ from chassis.errors import Conflict, WorldFault
 from gateway.promise_records import Store
 
 PAGE_IDS_MAX = 250  # 10 KB a page: written for each promise, or for all that came while the last one was written
-PAGES_MAX = 40
+PAGES_MAX = 80  # as many promises as requests that one gateway holds: each held one may become a promise
 PROMISES_MAX = PAGE_IDS_MAX * PAGES_MAX
 
 
