@@ -52,7 +52,7 @@ CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class Lines(Compat32):
-    """Lines as SMTP wants them; a header that fits in one is written as it is, in a tenth of the time."""
+    """Lines as SMTP wants them; a header that fits in one is written as it is, without the work of folding it."""
 
     def fold_binary(self, name: str, value: Any) -> bytes:
         """Return the header's lines."""

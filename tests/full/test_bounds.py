@@ -39,6 +39,7 @@ async def place(shop: Shop) -> Counter[int]:
 def test_a_stream_keeps_so_many_events_and_no_more(tmp_path: Path) -> None:
     """Every order is answered, and every topic that had more events was trimmed."""
     resources = components(tmp_path / "components", "redis", {"maxLenApprox": str(KEPT)})
+    assert resources, "no component has that name any more"
     options = Options("redis", folder=tmp_path / "shop", resources=resources)
     with Shop(options, print) as shop:
         statuses = asyncio.run(place(shop))
