@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, cast
@@ -19,7 +19,7 @@ import msgspec
 from aiohttp import ClientSession
 from fastapi import FastAPI, Response
 
-from bench.peer.broker import connect
+from bench.peer.broker import Broker, connect
 from bench.peer.direct import Direct
 from bench.peer.settings import PeerSettings, read
 from chassis import settings
@@ -28,6 +28,7 @@ from chassis.deliver import ATTEMPTS_MAX, Record, Service, announcements, decide
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import decode, parse
 from chassis.serve import Wired, background, now, reader, run
+from chassis.settings import LOOPBACK
 from chassis.sidecar import HttpSidecar
 from services.billing import app as billing
 from services.notification import app as notification
@@ -36,6 +37,8 @@ from services.order import app as order
 from services.user import app as user
 
 log = logging.getLogger(__name__)
+
+LISTENING_SECONDS = 0.01  # between two looks whether the server listens
 
 
 class Handler:
@@ -121,24 +124,40 @@ def app(name: str, config: PeerSettings) -> FastAPI:
                 broker.on(topic, name, partial(_carry_or_drop, topic, carry))
             for read in wired.reads:
                 app.add_api_route(read.path, reader(read), methods=["GET"])
-            await broker.start()
             try:
-                if wired.beside is None:
+                async with AsyncExitStack() as works:
+                    await works.enter_async_context(background(read_events(broker)))
+                    if wired.beside is not None:
+                        beside = wired.beside(DeadLetters(cast(HttpSidecar, direct), now))
+                        await works.enter_async_context(background(beside))
                     yield
-                else:
-                    async with background(wired.beside(DeadLetters(cast(HttpSidecar, direct), now))):
-                        yield
             finally:
                 await broker.stop()
                 await direct.close()
 
+    async def read_events(broker: Broker) -> None:
+        await _served(config.port)
+        await broker.start()
+        reads.set()
+
+    reads = asyncio.Event()
     app = FastAPI(lifespan=lifespan, openapi_url=None)
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        return Response("ready\n")
+        return Response(status_code=200 if reads.is_set() else 503)
 
     return app
+
+
+async def _served(port: int) -> None:
+    """Wait until this app answers: who hears of an order that it made may ask it for the order at once."""
+    while True:
+        with suppress(OSError):
+            _, writer = await asyncio.open_connection(LOOPBACK, port)
+            writer.close()
+            return
+        await asyncio.sleep(LISTENING_SECONDS)
 
 
 def main() -> None:
