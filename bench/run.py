@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ REPORTS = ROOT / ".sidecart" / "bench"
 QUICK = Plan(rounds=2, alone=40, seconds=4.0, levels=(HELD,), shares=(), floors=False)
 QUICK_CROWD = (10_000,)
 CROWD_USERS = 200
+NUMBERS = re.compile(r"\[[-+.,\deE\s]+\]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
         say(f"\n{found.table}\n")
         (folder / f"{name}.md").write_text(f"{report.machine()}\n\n{found.table}\n\n{found.ratios}\n", encoding="utf-8")
         figures = {"machine": report.machine(), name: _rounded(found.figures)}
-        (folder / f"{name}.json").write_text(json.dumps(figures, indent=1), encoding="utf-8")
+        (folder / f"{name}.json").write_text(_lines(figures), encoding="utf-8")
         ratios.append(found.ratios)
         written += [f"{name}.md", f"{name}.json", *found.drawn]
         fine = fine and found.fine
@@ -122,6 +124,11 @@ PARTS: Mapping[str, Callable[[argparse.Namespace, Path], Found]] = {
 }
 QUICK_PARTS = ("systems", "crowds")
 REDIS_PARTS = ("crowds", "growth")
+
+
+def _lines(figures: Any) -> str:
+    """As JSON, each list of numbers on one line."""
+    return NUMBERS.sub(lambda found: " ".join(found[0].split()), json.dumps(figures, indent=1)) + "\n"
 
 
 def _rounded(value: Any) -> Any:

@@ -25,8 +25,11 @@ FAST = ("tests/unit", "tests/contracts", "tests/simulation")
 E2E = "tests/e2e"
 FAULTS = "tests/faults"
 FULL = "tests/full"
+GENERATED = "tests/full/test_schemathesis.py"
+"""The longest of them, and the only one that is busy all the time: it runs beside the others, some of which wait."""
 COMPOSE = "tests/compose"
 PROGRESS_SECONDS = 30.0
+SLOWEST = ("--durations=10", "--durations-min=20")  # seconds; pytest names them in the end
 STORE_OF_BROKER = {"redis": "redis", "rabbitmq": "postgres"}
 """In `make test`; `make test-full` has the other two pairs, with a service in another language."""
 FOREIGN = "user=examples/user-node"
@@ -84,7 +87,8 @@ def test_full(options: argparse.Namespace) -> int:
         env = {"BROKER": broker, "STORE": store, "WITH": FOREIGN}
         foreign.append(Suite(f"e2e with {FOREIGN} on {_said(env)}", [*SHARED_SHOP, E2E], env))
     without = [Suite(f"e2e of the peer on {broker}", PEER, {"BROKER": broker, "SHOP": "peer"}) for broker in BROKERS]
-    slow = [Suite("full", ["-s", FULL], {}), CONTAINERS]
+    generated = Suite("generated requests", ["-s", GENERATED], {})
+    slow = [generated, Suite("full", ["-s", "--ignore", GENERATED, FULL], {}), CONTAINERS]
     outcomes = [*_at_once(foreign), *_at_once(without), *_at_once(slow)]
     return _report(outcomes, list(BROKERS))
 
@@ -170,7 +174,7 @@ def _run(suite: Suite, log: Path | None) -> Outcome:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sidecart-test-")))
         output = None if log is None else stack.enter_context(log.open("wb"))
         report = folder / "report.xml"
-        command = [sys.executable, "-m", "pytest", "-q", f"--junit-xml={report}", *suite.arguments]
+        command = [sys.executable, "-m", "pytest", "-q", *SLOWEST, f"--junit-xml={report}", *suite.arguments]
         env = os.environ | dict(suite.env)
         code = subprocess.run(command, cwd=ROOT, env=env, stdout=output, stderr=output, check=False).returncode
         tests, failed, skipped = _counts(report)
