@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bench.load import Load, ask, closed_loop
-from bench.measure import WARM_SECONDS, Level, Turn, level_of, orders_alone
-from bench.shopper import Item, Shopper
+from bench.measure import WARM_SECONDS, Turn, level_of, orders_alone
+from bench.shopper import ITEM, Item, Shopper
 from bench.systems import of_shop
 from cli.shop import Options, Shop
 
@@ -35,23 +36,37 @@ SKU = "x" * 64  # as long as it may be, so that a large body has no more items t
 class Plan:
     """How much is measured at each size."""
 
+    rounds: int
     alone: int
     seconds: float
     orders_of_one: Sequence[int]
 
 
-FULL = Plan(100, 10.0, (1, 1_000, 100_000))
-QUICK = Plan(20, 3.0, (1, 1_000))
+FULL = Plan(5, 30, 4.0, (1, 1_000, 100_000))
+QUICK = Plan(1, 20, 3.0, (1, 1_000))
 
 
 @dataclass(slots=True)
 class Grown:
-    """The cost of an order at one size of one thing."""
+    """The cost of an order at one size of one thing, over the rounds."""
 
     what: str
     size: int
-    alone: Load
-    level: Level
+    turns: list[Turn] = field(default_factory=list)
+
+    @property
+    def statuses(self) -> Counter[int]:
+        """Of all answers."""
+        return sum((turn.alone.statuses + turn.levels[AT_ONCE].held.statuses for turn in self.turns), Counter())
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What is measured at one size."""
+
+    size: int
+    shopper: Shopper
+    items: Sequence[Item] = (ITEM,)
 
 
 def items_of(kilobytes: int) -> list[Item]:
@@ -60,40 +75,52 @@ def items_of(kilobytes: int) -> list[Item]:
     return [item] * max(1, round(kilobytes * 1_000 / len(json.dumps(item) + ", ")))
 
 
-def grow(say: Say, plan: Plan = FULL) -> list[Grown]:
-    """Measure all of it, on Redis, one size after the other."""
+def grow(say: Say, plan: Plan = FULL) -> list[list[Grown]]:
+    """Measure all of it on Redis: for each thing its sizes, the smallest first."""
     return asyncio.run(_grow(say, plan))
 
 
-async def _grow(say: Say, plan: Plan) -> list[Grown]:
-    found: list[Grown] = []
-
-    async def measure(what: str, size: int, shopper: Shopper) -> None:
-        turn = Turn()
-        await orders_alone(shopper, turn, plan.alone)
-        grown = Grown(what, size, turn.alone, await level_of(shopper, AT_ONCE, plan.seconds))
-        completed, cpu_ms = grown.level.completed_per_second, grown.level.shop_cpu_ms
-        say(f"{what}: {size:,}: {completed:.0f} orders/s, {cpu_ms:.1f} ms of CPU each")
-        found.append(grown)
-
+async def _grow(say: Say, plan: Plan) -> list[list[Grown]]:
+    """One thing after the other, the sizes of a thing by turns: the machine is not the same from minute to minute."""
+    found: list[list[Grown]] = []
     plain = Options("redis", folder=Path())
-    async with _shopping(plain, say) as shopper:
-        for kilobytes in BODY_KB:
-            shopper.items = items_of(kilobytes)
-            await _warm(shopper)
-            await measure("KB of an order's body", kilobytes, shopper)
-    for replicas in REPLICAS:
-        async with _shopping(replace(plain, replicas={"order": replicas}), say) as shopper:
-            await measure("replicas of the Order Service", replicas, shopper)
-    for gateways in REPLICAS:
-        async with _shopping(replace(plain, gateways=gateways), say) as shopper:
-            await measure("gateways (more than one are behind a proxy)", gateways, shopper)
-    async with _shopping(plain, say) as shopper:
+
+    async def measure(what: str, sizes: Sequence[Size]) -> None:
+        found.append([Grown(what, each.size) for each in sizes])
+        pairs = list(zip(sizes, found[-1], strict=True))
+        for number in range(plan.rounds):
+            for size, grown in pairs[::-1] if number % 2 else pairs:
+                grown.turns.append(await _turn(size, plan))
+            say(f"{what}: round {number + 1} of {plan.rounds}")
+
+    async with AsyncExitStack() as stack:
+        shopper = await stack.enter_async_context(_shopping(plain, say))
+        sizes = [Size(kilobytes, shopper, items_of(kilobytes)) for kilobytes in BODY_KB]
+        await measure("KB of an order's body", sizes)
+    for what, options in {
+        "replicas of the Order Service": [replace(plain, replicas={"order": replicas}) for replicas in REPLICAS],
+        "gateways (more than one are behind a proxy)": [replace(plain, gateways=gateways) for gateways in REPLICAS],
+    }.items():
+        async with AsyncExitStack() as stack:
+            shoppers = [await stack.enter_async_context(_shopping(each, say)) for each in options]
+            await measure(what, [Size(size, each) for size, each in zip(REPLICAS, shoppers, strict=True)])
+    async with AsyncExitStack() as stack:
+        sizes = []
         for orders in plan.orders_of_one:
+            shopper = await stack.enter_async_context(_shopping(plain, say))
             await shopper.leave_it_to_one()
             await _place(shopper, orders, say)
-            await measure("orders that the one user had at the start", orders, shopper)
+            sizes.append(Size(orders, shopper))
+        await measure("orders that the one user had at the start", sizes)
     return found
+
+
+async def _turn(size: Size, plan: Plan) -> Turn:
+    turn, shopper = Turn(), size.shopper
+    shopper.items = size.items
+    await orders_alone(shopper, turn, plan.alone)
+    turn.levels[AT_ONCE] = await level_of(shopper, AT_ONCE, plan.seconds)
+    return turn
 
 
 @asynccontextmanager

@@ -104,8 +104,12 @@ class Result:
 
     def ratio(self, value: Callable[[Turn], float]) -> float:
         """Ours as a multiple of the peer's in the same round: the median of the rounds."""
-        pairs = zip(self.systems[OURS].turns, self.systems[PEER].turns, strict=True)
-        return statistics.median(value(ours) / value(peer) for ours, peer in pairs)
+        return ratio(self.systems[OURS].turns, self.systems[PEER].turns, value)
+
+
+def ratio(turns: Sequence[Turn], others: Sequence[Turn], value: Callable[[Turn], float]) -> float:
+    """The first as a multiple of the other in the same round: the median of the rounds."""
+    return statistics.median(value(turn) / value(other) for turn, other in zip(turns, others, strict=True))
 
 
 def p(percent: float, pick: Callable[[Turn], Load]) -> Callable[[Turn], float]:

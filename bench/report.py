@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import os
 import platform
+import statistics
 from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from bench.crowd import Crowd
-from bench.growth import Grown
+from bench.growth import AT_ONCE, Grown
 from bench.load import Load, percentile
-from bench.measure import HELD, OWN, Result, Turn, completed_per_second, held_at, held_per_second, open_at, p, rate_at
+from bench.measure import (
+    HELD,
+    OWN,
+    Result,
+    Turn,
+    completed_per_second,
+    held_at,
+    held_per_second,
+    open_at,
+    p,
+    rate_at,
+    ratio,
+)
 from bench.systems import OURS, PEER
 from cli.daprd import VERSION as DAPRD_VERSION
 
@@ -34,20 +47,25 @@ def systems(results: Sequence[Result]) -> str:
     return "\n\n".join(text for part in parts for text in part)
 
 
-def growth(grown: Sequence[Grown]) -> str:
-    """What an order costs at each size of each thing."""
-    rows = [
-        [
-            f"{each.what}: {each.size:,}",
-            _both(each.alone),
-            f"{each.level.completed_per_second:.0f}",
-            f"{each.level.shop_cpu_ms:.1f}",
-            _answered(each.alone.statuses + each.level.held.statuses),
-        ]
-        for each in grown
+def growth(grown: Sequence[Sequence[Grown]]) -> str:
+    """What an order costs at each size of each thing, and as a multiple of what it costs at the smallest."""
+    rows = [_grown(each, sizes[0]) for sizes in grown for each in sizes]
+    heads = ["median of the rounds (to the first size in the same round)", "one held order alone: p50, ms"]
+    return _table([*heads, "completed orders/s", "CPU, ms per completed order", "201 / otherwise"], rows)
+
+
+def _grown(grown: Grown, smallest: Grown) -> list[str]:
+    def cell(value: Callable[[Turn], float], form: str) -> str:
+        median = statistics.median(map(value, grown.turns))
+        return f"{median:{form}} ({ratio(grown.turns, smallest.turns, value):.2f} x)"
+
+    return [
+        f"{grown.what}: {grown.size:,}",
+        cell(ALONE, ".1f"),
+        cell(completed_per_second(AT_ONCE), ".0f"),
+        cell(lambda turn: turn.levels[AT_ONCE].shop_cpu_ms, ".1f"),
+        _answered(grown.statuses),
     ]
-    heads = ["", "one held order alone: p50 / p99, ms", "completed orders/s", "CPU, ms per completed order"]
-    return _table([*heads, "201 / otherwise"], rows)
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -94,7 +94,7 @@ def _crowds(options: argparse.Namespace, folder: Path) -> Found:
 
 def _growth(options: argparse.Namespace, folder: Path) -> Found:
     grown = grow(say, growth.QUICK if options.quick else growth.FULL)
-    fine = all(set(each.alone.statuses + each.level.held.statuses) == {201} for each in grown)
+    fine = all(set(each.statuses) == {201} for sizes in grown for each in sizes)
     return Found(report.growth(grown), grown, fine=fine)
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.load import closed_loop, percentile
-from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone
+from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone, ratio
 from bench.patched import SOCKETS, program
 from bench.shopper import Shopper
 from bench.systems import of_shop
@@ -83,8 +83,7 @@ class Tried:
 
     def ratio(self, value: Callable[[Turn], float]) -> float:
         """The variant as a multiple of the shop as it is: the median of the rounds."""
-        pairs = zip(self.otherwise, self.as_it_is, strict=True)
-        return statistics.median(value(variant) / value(plain) for variant, plain in pairs)
+        return ratio(self.otherwise, self.as_it_is, value)
 
 
 class Otherwise(Shop):

@@ -84,11 +84,20 @@ def test_each_row_has_the_median_the_spread_and_the_ratio() -> None:
     assert "| order | 77 | 77 |" in text
 
 
-def test_growth_has_a_row_a_size_without_the_load_generators_cpu() -> None:
-    """The cost of an order is what the shop takes."""
-    grown = Grown("gateways", 1_000, load(3), Level(load(9), 120.4, {"order": 1.5, "billing": 0.75, OWN: 9.0}))
+def test_growth_has_a_row_a_size_as_multiples_of_the_smallest_in_the_same_round() -> None:
+    """The cost of an order is what the shop takes, without the load generator; a slow round counts for both."""
 
-    assert "| gateways: 1,000 | 3.0 / 3.0 | 120 | 2.2 | 20 / 0 |" in report.growth([grown])
+    def at(milliseconds: float, completed: float, cpu: float) -> Turn:
+        held = Level(load(9), completed, {"order": cpu / 2, "billing": cpu / 2, OWN: 9.0})
+        return Turn(alone=load(milliseconds), levels={16: held})
+
+    one = Grown("gateways", 1, [at(4, 100, 2), at(40, 10, 20), at(4, 100, 2)])
+    many = Grown("gateways", 1_000, [at(6, 50, 3), at(60, 5, 30), at(6, 50, 3)])
+
+    text = report.growth([[one, many]])
+
+    assert "| gateways: 1 | 4.0 (1.00 x) | 100 (1.00 x) | 2.0 (1.00 x) | 60 / 0 |" in text
+    assert "| gateways: 1,000 | 6.0 (1.50 x) | 50 (0.50 x) | 3.0 (1.50 x) | 60 / 0 |" in text
 
 
 def test_answers_of_the_floor_count_with_those_of_the_orders() -> None:
