@@ -243,7 +243,11 @@ class Auditor:
             first, *later = sorted(at)
             audit.duplicate_mails += len(later)
             audit.second_mails_at += later
-            unexplained += [f"{name} at {when:.1f}" for when in later if not self._explained(first, when)]
+            unexplained += [
+                f"{name} {when - first:.1f} s after the first ({self._around(first, when)})"
+                for when in later
+                if not self._explained(first, when)
+            ]
         if unexplained:
             audit.find("second mails without a fault that explains them", unexplained)
         explaining = sum(fault.target.startswith(EXPLAINS_A_SECOND_MAIL) for fault in self._faults)
@@ -257,6 +261,13 @@ class Auditor:
             and fault.began - IN_TIME_SECONDS <= first <= fault.ended + IN_TIME_SECONDS
             and fault.began <= second <= fault.ended + EXPLAINED_SECONDS
             for fault in self._faults
+        )
+
+    def _around(self, first: float, second: float) -> str:
+        """The faults from shortly before the first of two mails to the second, in seconds from the first."""
+        near = [each for each in self._faults if each.ended + EXPLAINED_SECONDS >= first and each.began <= second]
+        return ", ".join(
+            f"{each.kind} {each.target} {each.began - first:+.1f} to {each.ended - first:+.1f}" for each in near
         )
 
     def _left_over(self, audit: Audit) -> None:
