@@ -77,7 +77,7 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
     made.process.wait()
 
 
-@pytest.mark.parametrize("served", [(1.0, 0.0)], indirect=True)
+@pytest.mark.parametrize("served", [(5.0, 0.0)], indirect=True)
 def test_new_connections_are_taken_until_others_have_noticed(served: Served) -> None:
     """Told to stop, it says so and serves on; then it ends by itself, as by the signal."""
     served.process.send_signal(signal.SIGTERM)
