@@ -57,7 +57,7 @@ class Grown:
     @property
     def statuses(self) -> Counter[int]:
         """Of all answers."""
-        return sum((turn.alone.statuses + turn.levels[AT_ONCE].held.statuses for turn in self.turns), Counter())
+        return sum((turn.statuses for turn in self.turns), Counter())
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +93,8 @@ async def _grow(say: Say, plan: Plan) -> list[list[Grown]]:
                 grown.turns.append(await _turn(size, plan))
             say(f"{what}: round {number + 1} of {plan.rounds}")
 
-    async with AsyncExitStack() as stack:
-        shopper = await stack.enter_async_context(_shopping(plain, say))
-        sizes = [Size(kilobytes, shopper, items_of(kilobytes)) for kilobytes in BODY_KB]
-        await measure("KB of an order's body", sizes)
+    async with _shopping(plain, say) as shopper:
+        await measure("KB of an order's body", [Size(each, shopper, items_of(each)) for each in BODY_KB])
     for what, options in {
         "replicas of the Order Service": [replace(plain, replicas={"order": replicas}) for replicas in REPLICAS],
         "gateways (more than one are behind a proxy)": [replace(plain, gateways=gateways) for gateways in REPLICAS],

@@ -68,6 +68,11 @@ class Turn:
     open: dict[int, tuple[float, Load]] = field(default_factory=dict)
     """By percent of saturation: the rate in orders a second, and what the callers saw."""
 
+    @property
+    def statuses(self) -> Counter[int]:
+        """How often each was the answer to an order in a closed loop."""
+        return sum((level.held.statuses for level in self.levels.values()), self.alone.statuses)
+
 
 @dataclass(slots=True)
 class Measured:

@@ -78,8 +78,7 @@ class Tried:
     @property
     def statuses(self) -> Counter[int]:
         """Of all answers."""
-        turns = [*self.as_it_is, *self.otherwise]
-        return sum((turn.alone.statuses + turn.levels[HELD].held.statuses for turn in turns), Counter())
+        return sum((turn.statuses for turn in (*self.as_it_is, *self.otherwise)), Counter())
 
     def ratio(self, value: Callable[[Turn], float]) -> float:
         """The variant as a multiple of the shop as it is: the median of the rounds."""

@@ -10,7 +10,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from typing import Any, cast
@@ -28,8 +28,8 @@ from chassis.deliver import ATTEMPTS_MAX, Record, Service, announcements, decide
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import decode, parse
 from chassis.serve import Wired, background, now, reader, run
-from chassis.settings import LOOPBACK
 from chassis.sidecar import HttpSidecar
+from cli.ports import is_listening
 from services.billing import app as billing
 from services.notification import app as notification
 from services.notification.mail_server import MailServer
@@ -136,7 +136,9 @@ def app(name: str, config: PeerSettings) -> FastAPI:
                 await direct.close()
 
     async def read_events(broker: Broker) -> None:
-        await _served(config.port)
+        # Who hears of an order that this app made may ask it for the order at once.
+        while not is_listening(config.port):  # noqa: ASYNC110 - a server that begins to listen sets no event
+            await asyncio.sleep(LISTENING_SECONDS)
         await broker.start()
         reads.set()
 
@@ -148,16 +150,6 @@ def app(name: str, config: PeerSettings) -> FastAPI:
         return Response(status_code=200 if reads.is_set() else 503)
 
     return app
-
-
-async def _served(port: int) -> None:
-    """Wait until this app answers: who hears of an order that it made may ask it for the order at once."""
-    while True:
-        with suppress(OSError):
-            _, writer = await asyncio.open_connection(LOOPBACK, port)
-            writer.close()
-            return
-        await asyncio.sleep(LISTENING_SECONDS)
 
 
 def main() -> None:

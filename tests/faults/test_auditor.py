@@ -56,6 +56,15 @@ def test_a_second_mail_needs_a_fault_between_it_and_the_first(
     assert explained == auditor._explained(first, second)
 
 
+def test_a_second_mail_is_told_with_the_faults_from_shortly_before_the_first_to_it(ledger: Ledger) -> None:
+    """In seconds from the first."""
+    faults = [Done("kill", "user", 60.0, 60.0), KILLED, Done("kill", "order", 150.0, 150.0)]
+
+    around = Auditor(cast(Shop, None), ledger, faults, lambda: None)._around(101.0, 140.0)
+
+    assert f"{KILLED.kind} {KILLED.target} -1.0 to -1.0" == around
+
+
 def test_what_is_wanted_is_on_disk_before_it_is_asked_for(tmp_path: Path) -> None:
     """Also if the caller dies right after."""
     ledger = Ledger(tmp_path / "ledger.jsonl")
