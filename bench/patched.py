@@ -17,7 +17,8 @@ import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
-from chassis.deliver import Entry, Shell, _Kind
+from chassis.deliver import Shell, _Kind
+from chassis.record import Entry
 from chassis.errors import SidecarAway
 from chassis.events import CONTENT_TYPE
 from chassis.memory import Memory

@@ -1,12 +1,13 @@
 """The shell: load one record, step it, save it with a log of what is still to do, do it. Safe to kill anywhere.
 
-A record in the store is `{"state": ..., "log": {event id: {"details": {key: ...}, "outputs": [event]}}}`.
+A record in the store is `{"state": ..., "log": {event id: {"details": {key: ...}, "outputs": [event], ...}}}`.
 The save is the only decision; everything after it can be done again by whoever finds the log.
 """
 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ import msgspec
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import CloudEvent, Received, decode, derived_id, parse, timestamp
 from chassis.memory import Memory
+from chassis.record import Entry, Record, left_to_their_writers
 from chassis.turns import Turns
 
 S = TypeVar("S")
@@ -25,7 +27,6 @@ E = TypeVar("E")
 
 ATTEMPTS_MAX = 50  # lost races in a row on one record before the broker is asked to come again
 FINISHED_MAX = 20_000  # entries remembered as finished (6 MB); a forgotten one is only finished once more
-NOTHING = msgspec.Raw(b"null")
 
 
 class Sidecar(Protocol):
@@ -100,20 +101,6 @@ def announcements(service: Service[S, E], step: Step[S], received: Received[E]) 
     ]
 
 
-class Entry(msgspec.Struct):
-    """What one saved event still has to do."""
-
-    details: dict[str, msgspec.Raw]
-    outputs: list[msgspec.Raw]
-
-
-class Record(msgspec.Struct):
-    """The state and the log, saved together."""
-
-    state: msgspec.Raw = NOTHING
-    log: dict[str, Entry] = {}
-
-
 class _Kind(msgspec.Struct):
     type: str
 
@@ -121,10 +108,14 @@ class _Kind(msgspec.Struct):
 class Shell(Generic[S, E]):
     """Delivers events to one service; one per process."""
 
-    def __init__(self, service: Service[S, E], sidecar: Sidecar, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self, service: Service[S, E], sidecar: Sidecar, now: Callable[[], datetime], name: str | None = None
+    ) -> None:
+        """Give the process a `name` that no other has, and none had before it; a random one unless told."""
         self._service = service
         self._sidecar = sidecar
         self._now = now
+        self._name = name or secrets.token_hex(4)
         self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._memory = Memory()
         self._turns = Turns()
@@ -147,7 +138,8 @@ class Shell(Generic[S, E]):
 
     async def _attempt(self, key: str, received: Received[E]) -> None:
         record, etag = await self._load(key)
-        just_done = await self._finish_log(key, record)
+        left = self._left(key, record, received)
+        just_done = await self._finish_log(key, record, left)
         if received.id in record.log:
             # The redelivery may be all that is left of a publish that the broker lost with our acknowledgement.
             if received.id not in just_done:
@@ -163,8 +155,8 @@ class Shell(Generic[S, E]):
             await self._do(entry)
             return
 
-        # Every older entry is finished by now, so that the log that we save holds this one only.
-        await self._save(key, received, step, entry, etag)
+        # Every older entry is finished by now, or left: the log that we save holds this one, and seldom any more.
+        await self._save(key, received, step, {**left, received.id: entry}, etag)
 
     async def _venture(self, key: str, received: Received[E]) -> bool:
         """Decide without a load, on what this process saved last, or on there being no record; the ETag is the judge.
@@ -190,7 +182,7 @@ class Shell(Generic[S, E]):
         if not _is_decision(step, state):
             return False
         try:
-            await self._save(key, received, step, self._entry(step, received), etag)
+            await self._save(key, received, step, {received.id: self._entry(step, received)}, etag)
         except Conflict:
             if etag is not None:
                 self._memory.judged(right=False)
@@ -199,13 +191,16 @@ class Shell(Generic[S, E]):
             self._memory.judged(right=True)
         return True
 
-    async def _save(self, key: str, received: Received[E], step: Step[S], entry: Entry, etag: str | None) -> None:
-        """Save the state with its log, finish the log, and remember what was saved; raise Conflict."""
-        saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state)), {received.id: entry}))
+    async def _save(
+        self, key: str, received: Received[E], step: Step[S], log: dict[str, Entry], etag: str | None
+    ) -> None:
+        """Save the state with its log, finish the event's own entry, and remember what was saved; raise Conflict."""
+        saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state)), log))
         self._finished.pop((key, received.id), None)
         await self._sidecar.save(key, saved, etag)
-        await self._finish(key, received.id, entry)
-        self._memory.keep(key, saved, etag)  # not before: its log is finished, and need not be looked at again
+        await self._finish(key, received.id, log[received.id])
+        if len(log) == 1:
+            self._memory.keep(key, saved, etag)  # not before: its log is finished, and need not be looked at again
 
     async def _load(self, key: str) -> tuple[Record, str | None]:
         value, etag = await self._sidecar.load(key)
@@ -225,19 +220,38 @@ class Shell(Generic[S, E]):
         """What is to do after the save, with the ids that a repetition will give again."""
         outputs = [msgspec.Raw(msgspec.json.encode(each)) for each in announcements(self._service, step, received)]
         details = {key: msgspec.Raw(msgspec.json.encode(detail)) for key, detail in step.details.items()}
-        return Entry(details, outputs)
+        return Entry(details, outputs, self._name, timestamp(received.at))
 
-    async def _finish_log(self, key: str, record: Record) -> set[str]:
-        """Do what any earlier save left undone; return the ids of the entries that were done just now."""
-        unfinished = [(id_, entry) for id_, entry in record.log.items() if (key, id_) not in self._finished]
-        for event_id, entry in unfinished:
+    def _left(self, key: str, record: Record, received: Received[E]) -> dict[str, Entry]:
+        """The entries that are left to the processes that saved them, never that of this event."""
+        others = {id_: entry for id_, entry in self._unfinished(key, record).items() if id_ != received.id}
+        return left_to_their_writers(others, self._name, received.at)
+
+    def _unfinished(self, key: str, record: Record) -> dict[str, Entry]:
+        return {id_: entry for id_, entry in record.log.items() if (key, id_) not in self._finished}
+
+    async def _finish_log(self, key: str, record: Record, left: Mapping[str, Entry]) -> set[str]:
+        """Do what any earlier save left undone; return the ids of the entries that were done just now.
+
+        Of those in `left` the details alone, for this step or whoever hears of it may read them.
+        """
+        done = set()
+        for event_id, entry in self._unfinished(key, record).items():
+            if event_id in left:
+                await self._write_details(entry)
+                entry.details = {}  # nobody has to write them again
+                continue
             await self._finish(key, event_id, entry)
-        return {event_id for event_id, _ in unfinished}
+            done.add(event_id)
+        return done
 
     async def _do(self, entry: Entry) -> None:
+        await self._write_details(entry)
+        await self._publish(entry)
+
+    async def _write_details(self, entry: Entry) -> None:
         for detail_key, detail in entry.details.items():
             await self._sidecar.insert(detail_key, bytes(detail))
-        await self._publish(entry)
 
     async def _finish(self, key: str, event_id: str, entry: Entry) -> None:
         await self._do(entry)

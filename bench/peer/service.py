@@ -24,9 +24,10 @@ from bench.peer.direct import Direct
 from bench.peer.settings import PeerSettings, read
 from chassis import settings
 from chassis.dead_letters import DeadLetters
-from chassis.deliver import ATTEMPTS_MAX, Record, Service, announcements, decided
+from chassis.deliver import ATTEMPTS_MAX, Service, announcements, decided
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import decode, parse
+from chassis.record import Record
 from chassis.serve import Wired, background, now, reader, run
 from chassis.sidecar import HttpSidecar
 from cli.ports import is_listening

@@ -6,8 +6,9 @@ from functools import partial
 import msgspec
 
 from chassis import settings
-from chassis.deliver import Record, Service, Shell
+from chassis.deliver import Service, Shell
 from chassis.inbound import Subscription
+from chassis.record import Record
 from chassis.serve import INBOX, Read, Wired, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.billing import domain

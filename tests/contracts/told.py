@@ -22,6 +22,7 @@ WIRED: Mapping[str, Service[Any, Any]] = {
     "notification": NOTIFICATION,
 }
 STORY = story()
+WRITER = "8f14e45f"  # the process in the example of a record
 
 
 class Memory:
@@ -54,7 +55,7 @@ class Memory:
 def tell(service: Service[Any, Any], memory: Memory, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Deliver to a service what it consumes of the story, at the time of its answers; return these answers."""
     clock = [datetime.min]
-    shell = Shell(service, memory, lambda: clock[0])
+    shell = Shell(service, memory, lambda: clock[0], WRITER)
     expected = []
     for event in events:
         if event["type"] in service.inputs:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from chassis.deliver import Entry, Record, Shell, Step
+from chassis.deliver import Shell, Step
 from chassis.events import Received
+from chassis.record import Entry, Record
 
 
 class Loading(Shell[Any, Any]):
@@ -45,8 +47,19 @@ class OutputsNotInLog(Shell[Any, Any]):
 class LogNotFinishedFirst(Shell[Any, Any]):
     """What an earlier save left undone is left undone, and dropped by the next save."""
 
-    async def _finish_log(self, key: str, record: Record) -> set[str]:
+    def _left(self, key: str, record: Record, received: Received[Any]) -> dict[str, Entry]:
+        return {}
+
+    async def _finish_log(self, key: str, record: Record, left: Mapping[str, Entry]) -> set[str]:
         return set()
+
+
+class LeftWithItsDetails(Shell[Any, Any]):
+    """Of what is left to its writer the details are too."""
+
+    async def _finish_log(self, key: str, record: Record, left: Mapping[str, Entry]) -> set[str]:
+        others = {event_id: entry for event_id, entry in record.log.items() if event_id not in left}
+        return await super()._finish_log(key, Record(record.state, others), {})
 
 
 class PublishBeforeSave(Loading):
@@ -67,7 +80,8 @@ class DetailReadFirst(Loading):
     async def _attempt(self, key: str, received: Received[Any]) -> None:
         early = await self._load_detail(received.event)
         record, etag = await self._load(key)
-        just_done = await self._finish_log(key, record)
+        left = self._left(key, record, received)
+        just_done = await self._finish_log(key, record, left)
         if received.id in record.log:
             if received.id not in just_done:
                 await self._publish(record.log[received.id])
@@ -78,10 +92,7 @@ class DetailReadFirst(Loading):
         if step.state == state and not step.details:
             await self._publish(entry)
             return
-        saved = Record(msgspec.Raw(msgspec.json.encode(step.state)), {received.id: entry})
-        self._finished.pop((key, received.id), None)
-        await self._sidecar.save(key, msgspec.json.encode(saved), etag)
-        await self._finish(key, received.id, entry)
+        await self._save(key, received, step, {**left, received.id: entry}, etag)
 
 
 class FoundInLogPublishesNothing(Loading):
@@ -105,8 +116,10 @@ class RepeatAnswersNothing(Shell[Any, Any]):
 class UnfinishedRemembered(Shell[Any, Any]):
     """What was saved is remembered before its log is finished, so that the next save drops it."""
 
-    async def _save(self, key: str, received: Received[Any], step: Step[Any], entry: Entry, etag: str | None) -> None:
-        saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state)), {received.id: entry}))
+    async def _save(
+        self, key: str, received: Received[Any], step: Step[Any], log: dict[str, Entry], etag: str | None
+    ) -> None:
+        saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state)), log))
         await self._sidecar.save(key, saved, etag)
         self._memory.keep(key, saved, etag)
-        await self._finish(key, received.id, entry)
+        await self._finish(key, received.id, log[received.id])

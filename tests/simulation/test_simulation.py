@@ -36,6 +36,7 @@ MUTANTS: dict[str, Mutant] = {
     "no log": Mutant(mutants.NoLog),
     "outputs not in the log": Mutant(mutants.OutputsNotInLog),
     "log not finished first": Mutant(mutants.LogNotFinishedFirst),
+    "what is left to another process is left with its details": Mutant(mutants.LeftWithItsDetails),
     "publish before save": Mutant(mutants.PublishBeforeSave),
     "detail read first": Mutant(mutants.DetailReadFirst),
     "an id found in the log publishes nothing": Mutant(mutants.FoundInLogPublishesNothing),

@@ -105,9 +105,9 @@ JARS: Service[Jar, Input] = Service(
 )
 
 
-def shell(sidecar: FakeSidecar) -> Shell[Jar, Input]:
+def shell(sidecar: FakeSidecar, name: str | None = None, at: datetime = AT) -> Shell[Jar, Input]:
     """One process of the service."""
-    return Shell(JARS, sidecar, lambda: AT)
+    return Shell(JARS, sidecar, lambda: at, name)
 
 
 def named(word: str) -> str:

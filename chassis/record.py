@@ -1,0 +1,55 @@
+"""What the shell keeps under one key: the state, and a log of what is still to do for the events that were decided.
+
+An entry says whose it is. What another process saved moments ago it is most likely publishing right now, and that may be
+left to it: kept in the log by whoever saves next, so that nothing is lost if that process is dead, and dropped by its
+writer, who knows that it is done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+import msgspec
+
+NOTHING = msgspec.Raw(b"null")
+YOUNG = timedelta(seconds=10)  # a writer that lives has published by then, or its event comes again
+LEFT_BYTES_MAX = 8 * 2**10  # of what is left to others in one record: it grows by this and no more
+
+
+class Entry(msgspec.Struct):
+    """What one saved event still has to do; `writer` names the process that saved it at `time` (RFC 3339, UTC)."""
+
+    details: dict[str, msgspec.Raw]
+    outputs: list[msgspec.Raw]
+    writer: str = ""
+    time: str = ""
+
+
+class Record(msgspec.Struct):
+    """The state and the log, saved together."""
+
+    state: msgspec.Raw = NOTHING
+    log: dict[str, Entry] = {}
+
+
+def left_to_their_writers(unfinished: Mapping[str, Entry], reader: str, at: datetime) -> dict[str, Entry]:
+    """Which of these entries the process `reader` need not publish at the time `at`: others' young ones.
+
+    None of them if they are large together, and none that nobody signed.
+    """
+    left = {
+        event_id: entry
+        for event_id, entry in unfinished.items()
+        if entry.writer not in ("", reader) and _is_young(entry, at)
+    }
+    size = sum(len(bytes(output)) for entry in left.values() for output in entry.outputs)
+    return left if size <= LEFT_BYTES_MAX else {}
+
+
+def _is_young(entry: Entry, at: datetime) -> bool:
+    """Clocks differ: what is said to come from the future is as young as it is old."""
+    try:
+        return abs(at - datetime.fromisoformat(entry.time)) < YOUNG
+    except (ValueError, TypeError):  # no time, or one without its zone: finished as any old one
+        return False
