@@ -18,10 +18,10 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
 from chassis.deliver import Shell, _Kind
-from chassis.record import Entry
 from chassis.errors import SidecarAway
 from chassis.events import CONTENT_TYPE
 from chassis.memory import Memory
+from chassis.record import Entry
 from chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
 from cli.project import module_of, write_program
 

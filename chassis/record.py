@@ -1,8 +1,8 @@
 """What the shell keeps under one key: the state, and a log of what is still to do for the events that were decided.
 
-An entry says whose it is. What another process saved moments ago it is most likely publishing right now, and that may be
-left to it: kept in the log by whoever saves next, so that nothing is lost if that process is dead, and dropped by its
-writer, who knows that it is done.
+An entry says whose it is. What another process saved moments ago it is most likely publishing right now, and that may
+be left to it: kept in the log by whoever saves next, so that nothing is lost if that process is dead, and dropped by
+its writer, who knows that it is done.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ class Record(msgspec.Struct):
 def left_to_their_writers(unfinished: Mapping[str, Entry], reader: str, at: datetime) -> dict[str, Entry]:
     """Which of these entries the process `reader` need not publish at the time `at`: others' young ones.
 
-    None of them if they are large together, and none that nobody signed.
+    None of them if they are large together, none that nobody signed, none that has nothing to publish.
     """
     left = {
         event_id: entry
         for event_id, entry in unfinished.items()
-        if entry.writer not in ("", reader) and _is_young(entry, at)
+        if entry.outputs and entry.writer not in ("", reader) and _is_young(entry, at)
     }
     size = sum(len(bytes(output)) for entry in left.values() for output in entry.outputs)
     return left if size <= LEFT_BYTES_MAX else {}

@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from cli.catalogue import INBOX, TOPICS, Subscription
-from cli.ports import free_port
+from cli.ports import free_port, is_listening
 from cli.shop import Shop
 
 APP_ID = "tap"
@@ -125,6 +125,12 @@ class Tap(Sightings):
     def _wait_until_subscribed(self) -> None:
         """Wait for the broker to know every subscription, and for an event of our own to come back."""
         shop, broker = self._shop, self._shop.broker
+        # A tap that was there before has left its subscriptions: that they are known does not say that ours answers.
+        shop.patience.until(
+            lambda: is_listening(shop.sidecar_port(APP_ID)),
+            READY_SECONDS,
+            lambda: f"the tap's sidecar is not there after {READY_SECONDS} s: see {shop.logs / f'{APP_ID}-sidecar.log'}",
+        )
         topics = [Subscription(APP_ID, APP_ID, INBOX, topic) for topic in (*TOPICS, PROBE)]
         shop.patience.until(
             lambda: not broker.missing(shop.broker_address, topics),

@@ -25,7 +25,9 @@ START_SECONDS = 60
 STOP_SECONDS = 20
 HISTORY_PAGE = 1_000
 IDLE_MS_MAX = 15_000
-"""A sidecar asks for more every few seconds, also when there is nothing; one that has not for so long does not read."""
+"""Whoever asked for more, or claimed again what failed, within so long reads."""
+HELD_MS_MAX = 60_000
+"""A sidecar claims what it holds every 25 s; one that has held an event for so long stands still."""
 
 
 def unavailable() -> str | None:
@@ -77,7 +79,10 @@ def missing_subscriptions(address: str, wanted: Sequence[Subscription]) -> list[
 
 
 def unserved(address: str, wanted: Mapping[Subscription, int]) -> list[Subscription]:
-    """Which of these nobody has asked for in a while; replicas share one consumer, so they are not counted."""
+    """Which of these wait for somebody who does not come; replicas share one consumer, so they are not counted.
+
+    One without events is not among them: its sidecar has asked once and waits for the answer, as long as it takes.
+    """
     with _connection(address) as client:
         return [one for one in wanted if not _is_read(client, one)]
 
@@ -173,12 +178,17 @@ def _lag(client: valkey.Valkey, stream: str, group: Mapping[str, Any]) -> int:
 
 
 def _is_read(client: valkey.Valkey, one: Subscription) -> bool:
-    try:
-        consumers: Any = client.xinfo_consumers(one.topic, one.consumer_id)  # typed as if it might be a coroutine
-    except valkey.ResponseError:  # no such stream or group
+    group = next((each for each in _groups(client, one.topic) if each.name == one.consumer_id), None)
+    if group is None:
         return False
+    if not group.lag and not group.pending:
+        return True
+    consumers: Any = client.xinfo_consumers(one.topic, one.consumer_id)  # typed as if it might be a coroutine
+    if any(each["idle"] < IDLE_MS_MAX for each in consumers):
+        return True
     # Who holds events may have his hands full of ones that are not taken, and asks for no more until they are.
-    return any(each["idle"] < IDLE_MS_MAX or each["pending"] > 0 for each in consumers)
+    held = client.xpending_range(one.topic, one.consumer_id, "-", "+", 1, idle=HELD_MS_MAX)
+    return bool(group.pending and not held)
 
 
 def _client(address: str) -> valkey.Valkey:

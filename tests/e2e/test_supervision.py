@@ -10,7 +10,8 @@ import pytest
 
 from cli import supervisor as module
 from cli.catalogue import APPS
-from cli.fleet import sidecar_of
+from cli.fleet import readers, sidecar_of
+from cli.servers import valkey
 from cli.shop import MAIL_CATCHER, Shop
 from cli.supervisor import Supervisor
 from cli.tap import Tap
@@ -80,20 +81,43 @@ def test_whoever_is_killed_comes_back(watched: Shop, supervisor: Supervisor) -> 
 def test_a_sidecar_that_does_not_read_is_started_again(
     watched: Shop, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that stands still says nothing of it to its broker, and its app is well; the broker knows."""
+    """One that stands still says nothing of it to its broker, and its app is well; the broker knows what waits."""
     monkeypatch.setattr(module, "LOST_SECONDS", 1.0)
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.5)
+    monkeypatch.setattr(valkey, "IDLE_MS_MAX", 1_000)
+    monkeypatch.setattr(valkey, "HELD_MS_MAX", 1_000)
     until_all_is_well(watched, supervisor)
-    frozen = watched.processes[sidecar_of("order")]
-    psutil.Process(frozen).send_signal(signal.SIGSTOP)
-    try:
+    with Tap(watched) as tap, Shopper(watched, tap) as shopper:
+        user = shopper.register()
+        frozen = watched.processes[sidecar_of("order")]
+        psutil.Process(frozen).send_signal(signal.SIGSTOP)
+        try:
+            answer = shopper.order(user["user_id"], prefer="wait=1")
+            assert 202 == answer.status_code, answer.text
 
-        def restarted() -> bool:
-            supervisor.look()
-            return watched.processes[sidecar_of("order")] != frozen
+            def restarted() -> bool:
+                supervisor.look()
+                return watched.processes[sidecar_of("order")] != frozen
 
-        watched.patience.until(restarted, SECONDS, lambda: "nobody noticed", 0.1)
-    finally:
-        if psutil.pid_exists(frozen):
-            psutil.Process(frozen).send_signal(signal.SIGCONT)
+            watched.patience.until(restarted, SECONDS, lambda: "nobody noticed", 0.1)
+        finally:
+            if psutil.pid_exists(frozen):
+                psutil.Process(frozen).send_signal(signal.SIGCONT)
+        assert "OrderNotPaid" == shopper.final(answer.json()["order_id"])
     until_all_is_well(watched, supervisor)
+
+
+def test_a_shop_at_rest_is_left_alone(watched: Shop, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody has asked its broker for anything in a while, because nothing has come."""
+    until_all_is_well(watched, supervisor)
+    monkeypatch.setattr(valkey, "IDLE_MS_MAX", 0)
+
+    ours = {one.consumer_id for one in readers(watched.replicas)}  # not the taps of the tests before
+
+    def at_rest() -> bool:
+        backlog = watched.broker.backlog(watched.broker_address, watched.data)
+        return not any(each.waiting or each.pending for each in backlog if each.consumer in ours)
+
+    watched.patience.until(at_rest, SECONDS, lambda: "there is something to do")
+
+    assert [] == watched.lost_subscriptions()

@@ -44,7 +44,7 @@ for _name, _service in SERVICES.items():
 CONSUMERS["EmailRequested"].append("notification")
 
 REPLICAS = 2
-PACES = (0, 0, 0, 1, 30), (0, 0, 0, 0, 1)  # seconds from step to step: in a slow world much grows old that another process left
+PACES = (0, 0, 0, 1, 30), (0, 0, 0, 0, 1)  # seconds from step to step: much grows old, or hardly anything
 IN_FLIGHT_MAX = 8
 STEPS_MAX = 20_000  # of one seed; a world that has not come to rest by then never will
 SERVER = MailServer("localhost", 25, tls=False, username=None, password=None)

@@ -105,8 +105,8 @@ JARS: Service[Jar, Input] = Service(
 )
 
 
-def shell(sidecar: FakeSidecar, name: str | None = None, at: datetime = AT) -> Shell[Jar, Input]:
-    """One process of the service."""
+def shell(sidecar: FakeSidecar, name: str = "a process", at: datetime = AT) -> Shell[Jar, Input]:
+    """One process of the service, at a time that stands still."""
     return Shell(JARS, sidecar, lambda: at, name)
 
 

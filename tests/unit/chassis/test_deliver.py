@@ -13,6 +13,7 @@ from chassis import deliver as module
 from chassis import memory
 from chassis.deliver import Shell
 from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
+from chassis.record import YOUNG
 from tests.unit.chassis.fakes import FakeSidecar
 from tests.unit.chassis.jars import AT, JARS, coin, event, named, paint, shell
 
@@ -52,6 +53,12 @@ def put(*names: str, value: int = 5) -> FakeSidecar:
 def ids(sidecar: FakeSidecar) -> list[str]:
     """The ids of what was published, in order."""
     return [published["id"] for _, published in sidecar.published]
+
+
+def decided(sidecar: FakeSidecar) -> tuple[Any, Any]:
+    """The state of the jar, and what is to do for each event, whoever saved it."""
+    record = sidecar.read("jar:a")
+    return record["state"], {name: (entry["details"], entry["outputs"]) for name, entry in record["log"].items()}
 
 
 def test_details_and_events_follow_the_save() -> None:
@@ -152,19 +159,112 @@ def test_an_event_that_changes_nothing_is_not_saved_but_still_announced() -> Non
 
 
 def test_unfinished_entries_are_finished_before_the_next_event_is_decided() -> None:
-    """Another process finds the log of a dead one, writes its detail, publishes, and then goes on."""
+    """Another process finds the log of one that is long dead, writes its detail, publishes, and then goes on."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse[4] = AWAY
         with pytest.raises(WorldFault):
             await shell(sidecar).deliver("CoinPut", coin("c-1"))
-        await shell(sidecar).deliver("CoinPut", coin("c-2"))
+        await shell(sidecar, "another", AT + YOUNG).deliver("CoinPut", coin("c-2"))
 
     sidecar = play(scenario)
 
     finishing = ["load jar:a", "insert coin:c-1", "publish CoinKept", "publish BellRung"]
     assert [*finishing, "load coin:c-2", "save jar:a"] == sidecar.calls[4:10]
     assert [5, 10] == [data["data"]["total"] for kind, data in sidecar.published if kind == "CoinKept"]
+
+
+def by_turns(sidecar: FakeSidecar) -> Callable[..., Awaitable[None]]:
+    """Two processes of the service; `await deliver("one", "c-1")` gives a coin to the first."""
+    shells = {name: shell(sidecar, name) for name in ("one", "two")}
+
+    async def deliver(process: str, name: str) -> None:
+        await shells[process].deliver("CoinPut", coin(name))
+
+    return deliver
+
+
+def test_what_another_process_saved_moments_ago_is_left_to_it() -> None:
+    """Its detail is written before the step looks for one; its events are not published again, but kept."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        deliver = by_turns(sidecar)
+        await deliver("one", "c-1")
+        await deliver("two", "c-2")
+
+    sidecar = play(scenario)
+
+    assert ["load jar:a", "insert coin:c-1", "load coin:c-2", "save jar:a", "insert coin:c-2"] == sidecar.calls[6:11]
+    assert 4 == len(set(ids(sidecar))) == len(sidecar.published)
+    log = sidecar.read("jar:a")["log"]
+    assert {named("c-1"): ({}, 2, "one"), named("c-2"): ({"coin:c-2": {"total": 10}}, 2, "two")} == {
+        name: (entry["details"], len(entry["outputs"]), entry["writer"]) for name, entry in log.items()
+    }
+
+
+def test_what_was_left_is_dropped_by_its_writer() -> None:
+    """By turns, so that a log holds what each process saved last."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        deliver = by_turns(sidecar)
+        for number in range(6):
+            await deliver(("one", "two")[number % 2], f"c-{number}")
+
+    sidecar = play(scenario)
+
+    assert [named("c-4"), named("c-5")] == list(sidecar.read("jar:a")["log"])
+    assert 30 == sidecar.read("jar:a")["state"]["total"]
+    assert 12 == len(set(ids(sidecar))) == len(sidecar.published)
+
+
+def test_what_was_left_is_published_when_its_event_comes_again() -> None:
+    """Its writer died between the save and the publishing; another process has saved since."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        deliver = by_turns(sidecar)
+        sidecar.refuse[5] = AWAY
+        with pytest.raises(WorldFault):
+            await deliver("one", "c-1")
+        await deliver("two", "c-2")
+        await deliver("two", "c-1")
+
+    sidecar = play(scenario)
+
+    kept = [published["data"]["total"] for kind, published in sidecar.published if kind == "CoinKept"]
+    assert [10, 5] == kept[-2:]
+    assert 10 == sidecar.read("jar:a")["state"]["total"]
+
+
+def test_what_was_left_and_has_grown_old_is_finished_by_whoever_comes() -> None:
+    """Its writer is dead, and its event never came again."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        sidecar.refuse[5] = AWAY
+        with pytest.raises(WorldFault):
+            await shell(sidecar, "dead").deliver("CoinPut", coin("c-1"))
+        await shell(sidecar, "one").deliver("CoinPut", coin("c-2"))
+        await shell(sidecar, "two", AT + YOUNG).deliver("CoinPut", coin("c-3"))
+
+    sidecar = play(scenario)
+
+    assert {5, 10, 15} == {published["data"]["total"] for kind, published in sidecar.published if kind == "CoinKept"}
+    assert [named("c-3")] == list(sidecar.read("jar:a")["log"])
+
+
+def test_a_record_with_something_left_is_loaded_the_next_time() -> None:
+    """Somebody else writes it too: what this process remembers would be wrong, and what was left would be dropped."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        deliver = by_turns(sidecar)
+        await deliver("one", "c-1")
+        await deliver("two", "c-2")
+        del sidecar.calls[:]
+        await deliver("two", "c-3")
+
+    sidecar = play(scenario)
+
+    assert "load jar:a" == sidecar.calls[0]
+    assert [named("c-1"), named("c-3")] == list(sidecar.read("jar:a")["log"])
 
 
 def test_every_entry_of_a_log_is_finished() -> None:
@@ -195,11 +295,11 @@ def test_a_failure_at_any_call_is_the_worlds_and_the_redelivery_completes(
         one = shell(sidecar)
         with pytest.raises(WorldFault):
             await one.deliver("CoinPut", coin("c-1"))
-        await (shell(sidecar) if is_restarted else one).deliver("CoinPut", coin("c-1"))
+        await (shell(sidecar, "another") if is_restarted else one).deliver("CoinPut", coin("c-1"))
 
     sidecar, expected = play(scenario), put("c-1")
 
-    assert expected.read("jar:a") == sidecar.read("jar:a")
+    assert decided(expected) == decided(sidecar)
     assert expected.read("coin:c-1") == sidecar.read("coin:c-1")
     assert set(ids(expected)) == set(ids(sidecar))
 
