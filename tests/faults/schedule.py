@@ -11,7 +11,7 @@ FREEZE_SECONDS = 21.0  # longer than every time-out of the tests
 SHORT_FREEZE_SECONDS = (1.0, 7.0)
 STORM_FREEZE_SECONDS = 1.0
 STORM_KILL_SECONDS = (0.02, 0.25)  # after the thaw: while what has piled up is worked off
-STORM_NEXT_SECONDS = (0.2, 0.5)  # after the first of a round: while others still wait for it
+STORM_STUCK_SECONDS = (0.6, 0.9)  # of the freeze: so long does what is sent meanwhile pile up
 FIRST_SECONDS = 6.0
 LAST_SHARE = 0.97
 
@@ -73,11 +73,14 @@ def schedule(seed: int, targets: Sequence[str], shape: Shape) -> list[Fault]:
     ]
 
 
-def storm(seed: int, killed: Sequence[tuple[str, ...]], frozen: str | None, times: int, seconds: float) -> list[Fault]:
-    """Kill the same few again and again, so many times: right after what they wait for stood still, if anything does.
+def storm(
+    seed: int, killed: Sequence[tuple[str, ...]], frozen: str | None, times: int, seconds: float, *, stuck: bool
+) -> list[Fault]:
+    """Kill the same few again and again, so many times; the rounds take turns, and all of one round die at once.
 
-    All that has piled up is then under way at once, so that somebody dies between a save and what it leads to. The
-    rounds take turns; of one round the second dies a moment after the first, while it still waits for it.
+    What they wait for stands still before, if anything does. They die right after it goes on: all that has piled up is
+    then under way at once, so that somebody dies between a save and what it leads to. If `stuck`, they die while it
+    still stands: with all that has been said to them and was not done.
     """
     rng = random.Random(f"storm {seed}")
     faults = []
@@ -85,11 +88,11 @@ def storm(seed: int, killed: Sequence[tuple[str, ...]], frozen: str | None, time
         at = FIRST_SECONDS / 2 + (number + 0.3 * rng.random()) * seconds / times
         if frozen is not None:
             faults.append(Fault(at, "freeze", (frozen,), STORM_FREEZE_SECONDS))
-        at += STORM_FREEZE_SECONDS + rng.uniform(*STORM_KILL_SECONDS)
-        for position, victim in enumerate(killed[number % len(killed)]):
-            if position > 0:
-                at += rng.uniform(*STORM_NEXT_SECONDS)
-            faults.append(Fault(at, "kill", (victim,)))
+        if stuck:
+            at += STORM_FREEZE_SECONDS * rng.uniform(*STORM_STUCK_SECONDS)
+        else:
+            at += STORM_FREEZE_SECONDS + rng.uniform(*STORM_KILL_SECONDS)
+        faults.append(Fault(at, "kill", killed[number % len(killed)]))
     return faults
 
 

@@ -36,7 +36,9 @@ class Tooth:
     killed: tuple[tuple[str, ...], ...] = (("billing",), ("billing-1",))
     times: int = 12
     frozen: str | None = "postgres"
-    """What stands still for a second right before somebody is killed."""
+    """What stands still for a second before somebody is killed."""
+    stuck: bool = False
+    """Whether it still stands when he is."""
     folders: tuple[Path, ...] | None = None
 
 
@@ -54,9 +56,10 @@ TEETH: Mapping[str, Tooth] = {
         "gateway",
         "published-once",
         expected="accepted requests are not final",
-        killed=(("valkey", "gateway-sidecar"),),
-        times=6,  # each has to be back before it is killed again
-        frozen=None,
+        killed=(("gateway-sidecar", "valkey"),),
+        times=3,  # each has to be back before it is killed again
+        frozen="valkey",
+        stuck=True,
     ),
 }
 
@@ -72,7 +75,7 @@ def trial(tooth: Tooth, seed: int, folder: Path, *, taken_out: bool) -> Trial:
         seed,
         SHORT,
         Plan(seed, REQUESTS, PER_SECOND, users=USERS, order_share=ORDERS, deposit_share=DEPOSITS),
-        faults=tuple(storm(seed, tooth.killed, tooth.frozen, tooth.times, STORM_SECONDS)),
+        faults=tuple(storm(seed, tooth.killed, tooth.frozen, tooth.times, STORM_SECONDS, stuck=tooth.stuck)),
         resources=tooth.folders if taken_out else None,
         replaced=replaced,
     )
