@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.run import run_trial, table, trial_of
-from tests.faults.schedule import FULL, SHORT, Shape, count, schedule, storm
+from tests.faults.schedule import FULL, SHORT, Fault, Shape, count, schedule, storm
 from tests.faults.teeth import SEEDS, STORM_SECONDS, TEETH
 
 SEED = int(os.environ.get("SEED", "1"))
@@ -34,20 +34,35 @@ def test_the_same_seed_is_the_same_schedule() -> None:
     """So that a run that found something can be repeated."""
     assert schedule(7, TARGETS, FULL) == schedule(7, TARGETS, FULL)
     assert schedule(7, TARGETS, FULL) != schedule(8, TARGETS, FULL)
-    assert storm(7, [TARGETS], "valkey", 8, 20.0) == storm(7, [TARGETS], "valkey", 8, 20.0)
+    assert storm(7, [TARGETS], "valkey", 8, 20.0, stuck=True) == storm(7, [TARGETS], "valkey", 8, 20.0, stuck=True)
+
+
+def rounds(name: str, seed: int) -> tuple[list[Fault], list[Fault]]:
+    """What stands still, and who is killed then, in the trial of a safeguard."""
+    tooth = TEETH[name]
+    faults = storm(seed, tooth.killed, tooth.frozen, tooth.times, STORM_SECONDS, stuck=tooth.stuck)
+    return faults[::2], faults[1::2]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_in_a_storm_each_dies_after_the_store_went_on_and_before_it_stands_still_again(seed: int) -> None:
     """What had piled up is under way then."""
-    tooth = TEETH["log"]
-    faults = storm(seed, tooth.killed, tooth.frozen, tooth.times, STORM_SECONDS)
-    freezes, kills = faults[::2], faults[1::2]
+    freezes, kills = rounds("log", seed)
 
     assert {("freeze", ("postgres",))} == {(fault.kind, fault.targets) for fault in freezes}
     assert {("kill", ("billing",)), ("kill", ("billing-1",))} == {(fault.kind, fault.targets) for fault in kills}
     assert all(freeze.at + freeze.seconds < kill.at for freeze, kill in zip(freezes, kills, strict=True))
     assert all(kill.at < freeze.at for kill, freeze in zip(kills, freezes[1:], strict=False))
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_publishes_dies_together_with_the_broker_that_stands_still(seed: int) -> None:
+    """With whatever was said to them meanwhile."""
+    freezes, kills = rounds("publishing again at the edge", seed)
+
+    assert {("freeze", ("valkey",))} == {(fault.kind, fault.targets) for fault in freezes}
+    assert {("kill", ("gateway-sidecar", "valkey"))} == {(fault.kind, fault.targets) for fault in kills}
+    assert all(0.5 < kill.at - freeze.at < freeze.seconds for freeze, kill in zip(freezes, kills, strict=True))
 
 
 @pytest.mark.parametrize(("shape", "faults_min"), [(FULL, 40), (SHORT, 15)])
