@@ -220,12 +220,12 @@ class Shell(Generic[S, E]):
         """What is to do after the save, with the ids that a repetition will give again."""
         outputs = [msgspec.Raw(msgspec.json.encode(each)) for each in announcements(self._service, step, received)]
         details = {key: msgspec.Raw(msgspec.json.encode(detail)) for key, detail in step.details.items()}
-        return Entry(details, outputs, self._name, timestamp(received.at))
+        return Entry(details, outputs, self._name, timestamp(self._now()))
 
     def _left(self, key: str, record: Record, received: Received[E]) -> dict[str, Entry]:
-        """The entries that are left to the processes that saved them, never that of this event."""
+        """The entries that are left to the processes that saved them, as they are kept; never that of this event."""
         others = {id_: entry for id_, entry in self._unfinished(key, record).items() if id_ != received.id}
-        return left_to_their_writers(others, self._name, received.at)
+        return left_to_their_writers(others, self._name, self._now())
 
     def _unfinished(self, key: str, record: Record) -> dict[str, Entry]:
         return {id_: entry for id_, entry in record.log.items() if (key, id_) not in self._finished}
@@ -239,7 +239,6 @@ class Shell(Generic[S, E]):
         for event_id, entry in self._unfinished(key, record).items():
             if event_id in left:
                 await self._write_details(entry)
-                entry.details = {}  # nobody has to write them again
                 continue
             await self._finish(key, event_id, entry)
             done.add(event_id)

@@ -14,7 +14,7 @@ import msgspec
 
 NOTHING = msgspec.Raw(b"null")
 YOUNG = timedelta(seconds=10)  # a writer that lives has published by then, or its event comes again
-LEFT_BYTES_MAX = 8 * 2**10  # of what is left to others in one record: it grows by this and no more
+LEFT_BYTES_MAX = 8 * 2**10  # of what is left to others in one record, as JSON: it grows by this and no more
 
 
 class Entry(msgspec.Struct):
@@ -33,23 +33,22 @@ class Record(msgspec.Struct):
     log: dict[str, Entry] = {}
 
 
-def left_to_their_writers(unfinished: Mapping[str, Entry], reader: str, at: datetime) -> dict[str, Entry]:
-    """Which of these entries the process `reader` need not publish at the time `at`: others' young ones.
+def left_to_their_writers(unfinished: Mapping[str, Entry], reader: str, now: datetime) -> dict[str, Entry]:
+    """What the process `reader` keeps in the log instead of publishing it: others' young entries, without details.
 
-    None of them if they are large together, none that nobody signed, none that has nothing to publish.
+    Nothing if it is large together, nothing that nobody signed, nothing without outputs.
     """
     left = {
-        event_id: entry
+        event_id: Entry({}, entry.outputs, entry.writer, entry.time)
         for event_id, entry in unfinished.items()
-        if entry.outputs and entry.writer not in ("", reader) and _is_young(entry, at)
+        if entry.outputs and entry.writer not in ("", reader) and _is_young(entry, now)
     }
-    size = sum(len(bytes(output)) for entry in left.values() for output in entry.outputs)
-    return left if size <= LEFT_BYTES_MAX else {}
+    return left if len(msgspec.json.encode(left)) <= LEFT_BYTES_MAX else {}
 
 
-def _is_young(entry: Entry, at: datetime) -> bool:
+def _is_young(entry: Entry, now: datetime) -> bool:
     """Clocks differ: what is said to come from the future is as young as it is old."""
     try:
-        return abs(at - datetime.fromisoformat(entry.time)) < YOUNG
+        return abs(now - datetime.fromisoformat(entry.time)) < YOUNG
     except (ValueError, TypeError):  # no time, or one without its zone: finished as any old one
         return False

@@ -31,6 +31,7 @@ GIVEN_SECONDS = 30
 READY_SECONDS = 180
 """From the start of the apps to the last of them ready; seconds on an idle machine."""
 APP_STOP_SECONDS = 20  # longer than the 15 s in which an app finishes what it is answering
+SIDECAR_ANSWER_SECONDS_MAX = 2.0  # it says how it is within milliseconds
 SIDECAR_STOP_SECONDS = sidecars.SHUTDOWN_SECONDS + 10
 
 Report = Callable[[str], None]
@@ -462,6 +463,14 @@ class Shop:
         well = [name for name in self.replicas if self._problem(name, "/healthz") is None]
         whole = [name for name in well if all(app_of(each) != app_of(name) or each in well for each in self.replicas)]
         return self.broker.unserved(self.broker_address, readers(whole))
+
+    def silent_sidecars(self) -> list[str]:
+        """The replicas whose sidecar runs and does not answer at all, as one that stands still."""
+        return [name for name in self.replicas if sidecar_of(name) in self.processes and not self._answers(name)]
+
+    def _answers(self, name: str) -> bool:
+        token = self.tokens["DAPR_API_TOKEN"]
+        return get(self.sidecar_port(name), "/v1.0/healthz", token, SIDECAR_ANSWER_SECONDS_MAX)[0] != 0
 
     # --- Stop all
 

@@ -1,7 +1,8 @@
 """What ends by itself is started again: at once, then after longer and longer pauses, and not for ever.
 
 A sidecar ends if its broker or its store is away when it starts, so it waits for them. One that runs and yet does not
-read everything that it should (its component may lose a consumer when the connection breaks) is started again too.
+answer, or does not read everything that it should (its component may lose a consumer when the connection breaks), is
+started again too.
 """
 
 from __future__ import annotations
@@ -21,8 +22,10 @@ PAUSE_SECONDS_MAX = 30.0
 STEADY_SECONDS = 20.0  # what has lived for so long is well again
 ENDS_MAX = 10  # in a row, each within STEADY_SECONDS of its start: it will not get better by itself
 SICK_STOP_SECONDS = SHUTDOWN_SECONDS + 1.0  # it may finish what it still reads, and may not answer at all
-LOOK_SECONDS = 5.0  # between two looks at what the broker is read by
-LOST_SECONDS = 30.0  # nobody reads for so long: longer than a sidecar takes to come back to a broker that was away
+LOOK_SECONDS = 5.0  # between two looks at the sidecars, and at what the broker is read by
+LOST_SECONDS = (
+    30.0  # nobody reads or answers for so long: longer than a sidecar takes to come back to a broker that was away
+)
 
 
 @dataclass(slots=True)
@@ -52,6 +55,7 @@ class Supervisor:
         self._waiting_for: str | None = None
         self._looked = clock()
         self._lost: dict[Subscription, float] = {}
+        self._silent: dict[str, float] = {}
         self.restarts = 0
 
     def look(self) -> None:
@@ -66,7 +70,7 @@ class Supervisor:
             self._start(name, now)
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
-            self._look_for_lost_subscriptions(now)
+            self._look_for_sick_sidecars(now)
 
     def _note_end(self, name: str, code: int, now: float) -> None:
         life = self._lives[name]
@@ -99,26 +103,35 @@ class Supervisor:
         self.restarts += 1
         self._changed()
 
-    def _look_for_lost_subscriptions(self, now: float) -> None:
+    def _look_for_sick_sidecars(self, now: float) -> None:
         try:
             lost = self._shop.lost_subscriptions()
         except OSError:  # the broker is away: nobody can read
             self._lost.clear()
+            self._silent.clear()
             return
         self._lost = {one: self._lost.get(one, now) for one in lost}
-        late = [one for one, since in self._lost.items() if now - since >= LOST_SECONDS]
-        names = [name for name in self._shop.replicas if any(_is_of(name, one) for one in late)]
-        names = [name for name in names if not self._waits(sidecar_of(name))]
-        for name in names:
-            topics = ", ".join(sorted(one.topic for one in late if _is_of(name, one)))
-            self._report(f"{sidecar_of(name)} does not read {topics} as it should: it is started again")
+        self._silent = {name: self._silent.get(name, now) for name in self._shop.silent_sidecars()}
+        sick = {name: why for name in self._shop.replicas if (why := self._sickness(name, now))}
+        for name, why in sick.items():
+            self._report(f"{sidecar_of(name)} {why}: it is started again")
             self._shop.stop_sidecar(name, SICK_STOP_SECONDS)
             self._shop.start_again(sidecar_of(name))
             self._lives.setdefault(sidecar_of(name), _Life()).started = self._clock()
             self.restarts += 1
-        if names:
+        if sick:
             self._lost.clear()
+            self._silent.clear()
             self._changed()
+
+    def _sickness(self, name: str, now: float) -> str:
+        """What has been wrong with a replica's sidecar for too long; empty if nothing."""
+        if self._waits(sidecar_of(name)):
+            return ""
+        if now - self._silent.get(name, now) >= LOST_SECONDS:
+            return "does not answer"
+        late = [one for one, since in self._lost.items() if now - since >= LOST_SECONDS and _is_of(name, one)]
+        return f"does not read {', '.join(sorted(one.topic for one in late))} as it should" if late else ""
 
     def _waits(self, name: str) -> bool:
         """Whether a process has ended and is started when its time has come: nobody else may start it."""

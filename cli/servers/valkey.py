@@ -26,8 +26,6 @@ STOP_SECONDS = 20
 HISTORY_PAGE = 1_000
 IDLE_MS_MAX = 15_000
 """Whoever asked for more, or claimed again what failed, within so long reads."""
-HELD_MS_MAX = 60_000
-"""A sidecar claims what it holds every 25 s; one that has held an event for so long stands still."""
 
 
 def unavailable() -> str | None:
@@ -181,14 +179,11 @@ def _is_read(client: valkey.Valkey, one: Subscription) -> bool:
     group = next((each for each in _groups(client, one.topic) if each.name == one.consumer_id), None)
     if group is None:
         return False
-    if not group.lag and not group.pending:
+    # Who holds events may have his hands full of ones that are not taken, and asks for no more until they are.
+    if group.pending or not group.lag:
         return True
     consumers: Any = client.xinfo_consumers(one.topic, one.consumer_id)  # typed as if it might be a coroutine
-    if any(each["idle"] < IDLE_MS_MAX for each in consumers):
-        return True
-    # Who holds events may have his hands full of ones that are not taken, and asks for no more until they are.
-    held = client.xpending_range(one.topic, one.consumer_id, "-", "+", 1, idle=HELD_MS_MAX)
-    return bool(group.pending and not held)
+    return any(each["idle"] < IDLE_MS_MAX for each in consumers)
 
 
 def _client(address: str) -> valkey.Valkey:

@@ -48,12 +48,20 @@ def test_what_is_not_surely_young_and_anothers_is_not_left(one: Entry) -> None:
 
 
 def test_as_much_as_a_record_may_grow_by_is_left_and_no_byte_more() -> None:
-    """Then none is: which would be kept is no question."""
-    half = msgspec.Raw(b'"' + b"x" * (LEFT_BYTES_MAX // 2 - 2) + b'"')
-    full = {"a": entry(output=half), "b": entry(output=half)}
+    """All of it counts, ids and names too. If it is more none is left: which would be kept is no question."""
+    empty = len(msgspec.json.encode({"id": entry(output=msgspec.Raw(b'""'))}))
+    full, more = (msgspec.Raw(b'"' + b"x" * (LEFT_BYTES_MAX - empty + extra) + b'"') for extra in (0, 1))
 
-    assert full == left_to_their_writers(full, "we", AT)
-    assert {} == left_to_their_writers({**full, "c": entry(output=msgspec.Raw(b"1"))}, "we", AT)
+    assert is_left(entry(output=full))
+    assert not is_left(entry(output=more))
+
+
+def test_what_is_left_is_kept_without_its_details() -> None:
+    """Whoever leaves it writes them."""
+    young = entry()
+    young.details = {"coin:c-1": msgspec.Raw(b"{}")}
+
+    assert {"id": entry()} == left_to_their_writers({"id": young}, "we", AT)
 
 
 def test_a_log_without_writers_can_be_read() -> None:

@@ -24,6 +24,7 @@ class FakeShop:
         self.stopped: list[str] = []
         self.servers_problem: str | None = None
         self.lost: list[Subscription] | OSError = []
+        self.silent: list[str] = []
 
     def start_again(self, name: str) -> None:
         """Start one that does not run."""
@@ -49,6 +50,10 @@ class FakeShop:
         if isinstance(self.lost, OSError):
             raise self.lost
         return self.lost
+
+    def silent_sidecars(self) -> list[str]:
+        """Whose sidecar does not answer."""
+        return self.silent
 
 
 class Watch:
@@ -161,6 +166,27 @@ def test_a_sidecar_that_does_not_read_is_started_again_in_the_end(watch: Watch) 
     assert ["order", "order-1"] == watch.shop.stopped
     assert "order-sidecar does not read OrderPaymentCreated as it should: it is started again" in watch.said
     assert [] == watch.look(LOOK_SECONDS)
+
+
+def test_a_sidecar_that_does_not_answer_is_started_again_in_the_end(watch: Watch) -> None:
+    """It alone: which one it is is known."""
+    watch.shop.silent = ["order-1"]
+    for _ in range(int(LOST_SECONDS / LOOK_SECONDS)):
+        assert [] == watch.look(LOOK_SECONDS)
+
+    assert ["order-1-sidecar"] == watch.look(LOOK_SECONDS)
+    assert ["order-1-sidecar does not answer: it is started again"] == watch.said
+    assert [] == watch.look(LOOK_SECONDS)
+
+
+def test_who_answers_again_in_time_is_left_alone(watch: Watch) -> None:
+    """It stood still for a while, or was about to start."""
+    for found in (["order-1"], [], ["order-1"]):
+        watch.shop.silent = found
+        for _ in range(int(LOST_SECONDS / LOOK_SECONDS) - 1):
+            watch.look(LOOK_SECONDS)
+
+    assert [] == watch.shop.stopped
 
 
 def test_a_sidecar_that_ended_and_waits_is_not_started_past_its_time(watch: Watch) -> None:
