@@ -23,9 +23,7 @@ STEADY_SECONDS = 20.0  # what has lived for so long is well again
 ENDS_MAX = 10  # in a row, each within STEADY_SECONDS of its start: it will not get better by itself
 SICK_STOP_SECONDS = SHUTDOWN_SECONDS + 1.0  # it may finish what it still reads, and may not answer at all
 LOOK_SECONDS = 5.0  # between two looks at the sidecars, and at what the broker is read by
-LOST_SECONDS = (
-    30.0  # nobody reads or answers for so long: longer than a sidecar takes to come back to a broker that was away
-)
+LOST_SECONDS = 30.0  # for so long nobody reads, or answers: a sidecar comes back sooner to a broker that was away
 
 
 @dataclass(slots=True)

@@ -129,9 +129,7 @@ class Tap(Sightings):
         shop.patience.until(
             lambda: is_listening(shop.sidecar_port(APP_ID)),
             READY_SECONDS,
-            lambda: (
-                f"the tap's sidecar is not there after {READY_SECONDS} s: see {shop.logs / f'{APP_ID}-sidecar.log'}"
-            ),
+            lambda: f"the tap's sidecar did not start in {READY_SECONDS} s: see {shop.logs / f'{APP_ID}-sidecar.log'}",
         )
         topics = [Subscription(APP_ID, APP_ID, INBOX, topic) for topic in (*TOPICS, PROBE)]
         shop.patience.until(
