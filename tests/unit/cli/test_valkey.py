@@ -9,9 +9,9 @@ import valkey as client_of
 
 from cli.catalogue import Subscription
 from cli.patience import Patience
-from cli.ports import free_port
 from cli.processes import Processes
 from cli.servers import valkey
+from cli.servers.known import STORES
 
 ONE = Subscription("order", "order", "inbox", "OrderPaymentCreated")
 
@@ -19,11 +19,9 @@ ONE = Subscription("order", "order", "inbox", "OrderPaymentCreated")
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a server listens that is ended with the module."""
-    processes, patience = Processes(tmp_path_factory.mktemp("logs")), Patience()
-    found = valkey.launch(processes, tmp_path_factory.mktemp("data"), [free_port()], patience)
+    processes = Processes(tmp_path_factory.mktemp("logs"))
     try:
-        patience.until(lambda: valkey.check(found) is None, valkey.START_SECONDS, lambda: str(valkey.check(found)))
-        yield found
+        yield STORES["redis"].start(processes, tmp_path_factory.mktemp("data"), Patience())
     finally:
         processes.stop([valkey.NAME], valkey.STOP_SECONDS)
 
