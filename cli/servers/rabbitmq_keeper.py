@@ -4,7 +4,8 @@
 
 When its connection to RabbitMQ breaks, a sidecar's component can come back with a consumer too few or too many; what is
 sent to one too many is parked until the sidecar ends (docs/reliability.md). The broker's own count shows it. A sidecar
-that reads wrongly for long enough is told to end, and whoever runs containers starts it again.
+that reads wrongly for long enough is told to end, and whoever runs containers starts it again. Of an app that is ill a
+sidecar reads nothing, and should not: each is asked whether its app is well.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import sys
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cli.catalogue import Subscription
 from cli.fleet import fleet, readers
@@ -24,32 +25,44 @@ from cli.servers import rabbitmq
 
 LOOK_SECONDS = 5.0
 LOST_SECONDS = 30.0  # a sidecar takes less to come back to a broker that was away
-NOBODY_SECONDS = 300.0  # of an app that is ill its sidecar reads nothing, and should not: that passes, or does not
+ILL_SECONDS = 300.0  # an app that is ill gets well by itself, or a new sidecar may help it
 CALL_SECONDS_MAX = 10.0
 
 
 class Keeper:
-    """Remembers since when what is not read as it should."""
+    """Remembers since when what is not read as it should, and when an app was seen ill."""
 
     def __init__(self) -> None:
         self._since: dict[Subscription, float] = {}
+        self._ill: dict[str, float] = {}
 
-    def to_end(self, lost: Iterable[Subscription], wanted: Iterable[Subscription], now: float) -> list[str]:
-        """The apps whose sidecars have read wrongly for so long that they should end; each is named once."""
+    def to_end(self, lost: Iterable[Subscription], is_well: Callable[[str], bool], now: float) -> list[str]:
+        """The apps whose sidecars should end: they have read wrongly for too long, and for as long the app was well."""
         self._since = {one: self._since.get(one, now) for one in lost}
         found = []
-        for app_id in dict.fromkeys(one.app_id for one in wanted):
-            times = [now - since for one, since in self._since.items() if one.app_id == app_id]
-            reads_nothing = len(times) == sum(one.app_id == app_id for one in wanted)
-            if times and max(times) >= (NOBODY_SECONDS if reads_nothing else LOST_SECONDS):
+        for app_id in dict.fromkeys(one.app_id for one in self._since):
+            since = min(begin for one, begin in self._since.items() if one.app_id == app_id)
+            if not is_well(app_id):
+                self._ill[app_id] = now
+            well_since = max(since, self._ill.get(app_id, since))
+            if now - well_since >= LOST_SECONDS or now - since >= ILL_SECONDS:
                 found.append(app_id)
         self._since = {one: since for one, since in self._since.items() if one.app_id not in found}
         return found
 
 
+def is_well(address: str, app_id: str, token: str) -> bool:
+    """Whether a sidecar says that its own app is well; it answers for the app without asking it while it is not."""
+    return _call(f"{address}/v1.0/invoke/{app_id}/method/healthz", "GET", token) is None
+
+
 def end(address: str, token: str) -> str | None:
     """Ask a sidecar to end; returns why it could not be asked, or None."""
-    request = urllib.request.Request(f"{address}/v1.0/shutdown", b"", {"dapr-api-token": token}, method="POST")
+    return _call(f"{address}/v1.0/shutdown", "POST", token)
+
+
+def _call(url: str, method: str, token: str) -> str | None:
+    request = urllib.request.Request(url, b"" if method == "POST" else None, {"dapr-api-token": token}, method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         opener.open(request, timeout=CALL_SECONDS_MAX).close()
@@ -62,6 +75,10 @@ def watch(
     amqp_url: str, sidecar: str, token: str, wanted: Mapping[Subscription, int], stopped: threading.Event
 ) -> None:
     """Look every few seconds until told to stop."""
+
+    def ask(app_id: str) -> bool:
+        return is_well(sidecar.format(app=app_id), app_id, token)
+
     keeper, now = Keeper(), 0.0
     while not stopped.wait(LOOK_SECONDS):
         now += LOOK_SECONDS
@@ -70,7 +87,7 @@ def watch(
         except OSError as error:
             print(f"the broker does not answer: {error}", flush=True)
             lost = []
-        for app_id in keeper.to_end(lost, wanted, now):
+        for app_id in keeper.to_end(lost, ask, now):
             problem = end(sidecar.format(app=app_id), token)
             print(f"the sidecar of {app_id} does not read as it should: {problem or 'told to end'}", flush=True)
 

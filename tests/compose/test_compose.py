@@ -13,6 +13,7 @@ import pytest
 from cli.catalogue import APPS
 from cli.daprd import cache_folder
 from cli.demo import Demo, DemoFailed
+from cli.errors import LaunchError
 from cli.servers.known import BROKERS
 from tests.compose import images
 from tests.compose.engine import Engine, EngineError
@@ -103,11 +104,26 @@ def test_a_broker_that_comes_back_is_read_as_before(engine: Engine) -> None:
         pid = stack.inspect("rabbitmq")["State"]["Pid"]
         stack.crash("rabbitmq")
         stack.until(lambda: stack.inspect("rabbitmq")["State"]["Pid"] not in (0, pid), "the broker to come back")
-        stack.until(lambda: consumers(stack) == before, "every queue to have its one consumer")
+        try:
+            stack.until(lambda: consumers(stack) == before, "every queue to have its one consumer")
+        except LaunchError:
+            print(consumers(stack))
+            raise
         print(engine.podman("logs", stack.container("keeper")))
         play(stack)
 
+        assert dict.fromkeys(APPS, True) == {app_id: keeper_says_well(stack, app_id) for app_id in APPS}
+        stack.stop("user")
+        stack.until(lambda: not keeper_says_well(stack, "user"), "the keeper to see that User is ill")
+        assert keeper_says_well(stack, "order")
     assert {1} == set(before.values())
+
+
+def keeper_says_well(stack: Stack, app_id: str) -> bool:
+    """What the keeper hears, where it runs, when it asks a sidecar for its app."""
+    words = "import os, sys; from cli.servers.rabbitmq_keeper import is_well; "
+    words += "sys.exit(not is_well(f'http://{sys.argv[1]}-dapr:3500', sys.argv[1], os.environ['DAPR_API_TOKEN']))"
+    return stack.engine.succeeds("exec", stack.container("keeper"), "python", "-c", words, app_id)
 
 
 def consumers(stack: Stack) -> dict[str, int]:

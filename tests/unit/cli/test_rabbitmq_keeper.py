@@ -8,43 +8,70 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from cli.catalogue import Subscription
 from cli.fleet import fleet, readers
-from cli.servers.rabbitmq_keeper import LOST_SECONDS, NOBODY_SECONDS, Keeper, end
+from cli.servers.rabbitmq_keeper import ILL_SECONDS, LOST_SECONDS, Keeper, end, is_well
 
-WANTED = list(readers(fleet(1, {})))
-ORDER = [one for one in WANTED if one.app_id == "order"]
+ORDER = [one for one in readers(fleet(1, {})) if one.app_id == "order"]
 
 
-def test_one_topic_that_is_read_wrongly_ends_the_sidecar_in_time() -> None:
+def well(app_id: str) -> bool:
+    """Say that every app is well."""
+    return bool(app_id)
+
+
+def ill(app_id: str) -> bool:
+    """Say that none is."""
+    return not app_id
+
+
+@pytest.mark.parametrize("lost", [ORDER[:1], ORDER], ids=["one topic", "all topics"])
+def test_what_is_read_wrongly_ends_the_sidecar_in_time(lost: list[Subscription]) -> None:
     """Once; then it has as long again to come back."""
     keeper = Keeper()
 
-    assert [] == keeper.to_end(ORDER[:1], WANTED, 0)
-    assert [] == keeper.to_end(ORDER[:1], WANTED, LOST_SECONDS - 1)
-    assert ["order"] == keeper.to_end(ORDER[:1], WANTED, LOST_SECONDS)
-    assert [] == keeper.to_end(ORDER[:1], WANTED, LOST_SECONDS + 5)
+    assert [] == keeper.to_end(lost, well, 0)
+    assert [] == keeper.to_end(lost, well, LOST_SECONDS - 1)
+    assert ["order"] == keeper.to_end(lost, well, LOST_SECONDS)
+    assert [] == keeper.to_end(lost, well, LOST_SECONDS + 5)
 
 
 def test_who_reads_again_in_between_begins_anew() -> None:
     """A broker that restarts takes a while to be read again."""
     keeper = Keeper()
     for now, lost in ((0.0, ORDER[:1]), (20.0, []), (25.0, ORDER[:1])):
-        assert [] == keeper.to_end(lost, WANTED, now)
+        assert [] == keeper.to_end(lost, well, now)
 
-    assert [] == keeper.to_end(ORDER[:1], WANTED, LOST_SECONDS + 5)
+    assert [] == keeper.to_end(ORDER[:1], well, LOST_SECONDS + 5)
 
 
-def test_who_reads_nothing_at_all_has_longer() -> None:
-    """Its app may be ill, and then its sidecar should not read; if it never gets well, a new start may help."""
+def test_whose_app_is_ill_has_longer() -> None:
+    """Its sidecar should not read meanwhile, and has its time once the app is well."""
     keeper = Keeper()
 
-    assert [] == keeper.to_end(ORDER, WANTED, 0)
-    assert [] == keeper.to_end(ORDER, WANTED, NOBODY_SECONDS - 1)
-    assert ["order"] == keeper.to_end(ORDER, WANTED, NOBODY_SECONDS)
+    assert [] == keeper.to_end(ORDER, ill, 0)
+    assert [] == keeper.to_end(ORDER, ill, 100)
+    assert [] == keeper.to_end(ORDER, well, 100 + LOST_SECONDS - 1)
+    assert ["order"] == keeper.to_end(ORDER, well, 100 + LOST_SECONDS)
+
+
+def test_an_app_that_stays_ill_gets_a_new_sidecar() -> None:
+    """It may be ill for its sidecar's sake."""
+    keeper = Keeper()
+
+    assert [] == keeper.to_end(ORDER, ill, 0)
+    assert [] == keeper.to_end(ORDER, ill, ILL_SECONDS - 1)
+    assert ["order"] == keeper.to_end(ORDER, ill, ILL_SECONDS)
 
 
 class Sidecar(BaseHTTPRequestHandler):
-    """Ends for whoever knows the token."""
+    """Ends for whoever knows the token; its app is User, and is well."""
+
+    def do_GET(self) -> None:
+        """Answer for the app."""
+        allowed = self.headers.get("dapr-api-token") == "token"
+        self.send_response((200 if self.path == "/v1.0/invoke/user/method/healthz" else 500) if allowed else 401)
+        self.end_headers()
 
     def do_POST(self) -> None:
         """Answer."""
@@ -73,3 +100,11 @@ def test_a_sidecar_is_told_by_its_api(sidecar: str) -> None:
     assert end(sidecar, "token") is None
     assert "401" in str(end(sidecar, "guess"))
     assert "refused" in str(end("http://127.0.0.1:1", "token"))
+
+
+def test_a_sidecar_is_asked_for_its_app(sidecar: str) -> None:
+    """Whatever is no plain yes is a no."""
+    assert is_well(sidecar, "user", "token")
+    assert not is_well(sidecar, "order", "token")
+    assert not is_well(sidecar, "user", "guess")
+    assert not is_well("http://127.0.0.1:1", "user", "token")
