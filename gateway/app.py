@@ -22,7 +22,8 @@ from chassis.inbound import InboundApp, Subscription
 from chassis.serve import Guard, Probe, run
 from chassis.sidecar import connect
 from gateway import bodies, openapi
-from gateway.gets import OWNERS, POST_PATHS, Gets
+from gateway.calls import DEPOSIT, ORDER, POST_PATHS, REGISTER
+from gateway.gets import OWNERS, Gets
 from gateway.parts import Parts
 from gateway.posts import Posts
 from gateway.problems import Problem, method_not_allowed, not_found
@@ -33,9 +34,9 @@ DRAIN_SECONDS_MAX = 10
 SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config")
 Post = Callable[[Posts, Request], Awaitable[Response]]
 POSTS: dict[str, tuple[Post, type[BaseModel], str]] = {  # route -> handler, what it takes, what its 201 is
-    "/user/register": (Posts.register, bodies.RegisterBody, "user"),
-    "/account/deposit": (Posts.deposit, bodies.DepositBody, "deposit_made"),
-    "/order/create": (Posts.order, bodies.OrderBody, "order"),
+    REGISTER.path: (Posts.register, bodies.RegisterBody, "user"),
+    DEPOSIT.path: (Posts.deposit, bodies.DepositBody, "deposit_made"),
+    ORDER.path: (Posts.order, bodies.OrderBody, "order"),
 }
 
 
