@@ -124,6 +124,7 @@ def test_every_broker_is_a_server_without_an_address() -> None:
     assert set(BROKERS) == set(DOCUMENT["servers"])
     for each in DOCUMENT["servers"].values():
         assert "{host}:{port}" == each["host"]
+        assert {"host", "port"} == set(each["variables"])
         assert "localhost" == each["variables"]["host"]["default"]
 
 
