@@ -106,11 +106,9 @@ def _replies(topic: str) -> Iterator[tuple[str, str]]:
     """The events that may answer a command, and what each is to the caller of the gateway."""
     for call in CALLS:
         if call.command == topic:
-            yield call.made, f"POST {call.path} is held until its reply comes: this one is its 201."
-            yield (
-                call.rejected,
-                f"POST {call.path} is held until its reply comes: this one is the problem that it names.",
-            )
+            held = f"POST {call.path} is held until its reply comes"
+            yield call.made, f"{held}: this one is its 201."
+            yield call.rejected, f"{held}: this one is the problem that it names."
 
 
 def _on(topic: str) -> dict[str, Any]:
