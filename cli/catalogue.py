@@ -1,6 +1,10 @@
-"""Who is in the shop and which event goes from whom to whom: one place for the launcher, the tap and the tests."""
+"""Who is in the shop and which event goes from whom to whom (contracts/topics.json): for launcher, tap and tests."""
 
+import json
 from dataclasses import dataclass
+from pathlib import Path
+
+CONTRACTS = Path(__file__).parents[1] / "contracts"
 
 GATEWAY = "gateway"
 SERVICES = ("user", "billing", "order", "notification")
@@ -17,27 +21,15 @@ class Topic:
 
     publisher: str
     consumers: tuple[str, ...]
-    component: str = INBOX
+    component: str
 
 
-TOPICS: dict[str, Topic] = {
-    "UserCreateRequested": Topic("gateway", ("user",)),
-    "UserCreated": Topic("user", ("gateway", "billing", "notification")),
-    "UserCreateRejected": Topic("user", ("gateway",)),
-    "BillingAccountCreated": Topic("billing", ()),
-    "AccountDepositRequested": Topic("gateway", ("billing",)),
-    "AccountDeposited": Topic("billing", ("gateway",)),
-    "AccountDepositRejected": Topic("billing", ("gateway",)),
-    "OrderCreateRequested": Topic("gateway", ("order",)),
-    "OrderCreated": Topic("order", ("gateway", "notification")),
-    "OrderCreateRejected": Topic("order", ("gateway",)),
-    "OrderPaymentRequested": Topic("order", ("billing",)),
-    "OrderPaymentCreated": Topic("billing", ("order",)),
-    "OrderPaymentFailed": Topic("billing", ("order",)),
-    "OrderPaid": Topic("order", ("notification",)),
-    "OrderNotPaid": Topic("order", ("notification",)),
-    "EmailRequested": Topic("notification", ("notification",), MAILBUS),
-}
+def _topics() -> dict[str, Topic]:
+    told = json.loads((CONTRACTS / "topics.json").read_text(encoding="utf-8"))
+    return {name: Topic(way["publisher"], tuple(way["consumers"]), way["component"]) for name, way in told.items()}
+
+
+TOPICS = _topics()
 
 
 @dataclass(frozen=True, slots=True)

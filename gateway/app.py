@@ -21,8 +21,9 @@ from chassis.closing import Closing
 from chassis.inbound import InboundApp, Subscription
 from chassis.serve import Guard, Probe, run
 from chassis.sidecar import connect
-from gateway import bodies, openapi
-from gateway.gets import OWNERS, POST_PATHS, Gets
+from gateway import asyncapi, bodies, openapi
+from gateway.calls import DEPOSIT, ORDER, POST_PATHS, REGISTER
+from gateway.gets import OWNERS, Gets
 from gateway.parts import Parts
 from gateway.posts import Posts
 from gateway.problems import Problem, method_not_allowed, not_found
@@ -33,9 +34,9 @@ DRAIN_SECONDS_MAX = 10
 SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config")
 Post = Callable[[Posts, Request], Awaitable[Response]]
 POSTS: dict[str, tuple[Post, type[BaseModel], str]] = {  # route -> handler, what it takes, what its 201 is
-    "/user/register": (Posts.register, bodies.RegisterBody, "user"),
-    "/account/deposit": (Posts.deposit, bodies.DepositBody, "deposit_made"),
-    "/order/create": (Posts.order, bodies.OrderBody, "order"),
+    REGISTER.path: (Posts.register, bodies.RegisterBody, "user"),
+    DEPOSIT.path: (Posts.deposit, bodies.DepositBody, "deposit_made"),
+    ORDER.path: (Posts.order, bodies.OrderBody, "order"),
 }
 
 
@@ -69,6 +70,7 @@ def public_app(lifespan: Callable[[InboundApp], AbstractAsyncContextManager[None
         _post(app, path, handler, body, answer)
     for path, (app_id, answer) in OWNERS.items():
         _get(app, path, app_id, answer)
+    _events_described(app)
     return app
 
 
@@ -134,6 +136,14 @@ def _health(app: FastAPI) -> None:
         missing = request.app.state.parts.readiness.missing()
         body: dict[str, Any] = {"missing": missing}
         return Response(msgspec.json.encode(body), 503 if missing else 200, media_type="application/json")
+
+
+def _events_described(app: FastAPI) -> None:
+    described = asyncapi.served(app.title, app.version)
+
+    @app.get("/asyncapi.json", include_in_schema=False)  # as /openapi.json, which is no part of the API either
+    async def events() -> Response:
+        return Response(described, media_type="application/json")
 
 
 def _problems(app: FastAPI) -> None:

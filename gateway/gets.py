@@ -11,6 +11,7 @@ from fastapi import Request, Response
 from chassis.connections import Answer
 from chassis.errors import SidecarAway, WorldFault
 from chassis.sidecar import HttpSidecar
+from gateway.calls import POST_PATHS
 from gateway.ids import is_uuid
 from gateway.problems import Problem, method_not_allowed, not_found, unavailable
 from gateway.promises import Promises
@@ -25,7 +26,6 @@ OWNERS = {  # route -> app-id of the service that answers it, under the same pat
     "/order/{id}": ("order", "order"),
     "/notification/{id}": ("notification", "notifications"),
 }
-POST_PATHS = ("/user/register", "/account/deposit", "/order/create")
 
 
 @dataclass(frozen=True, slots=True)

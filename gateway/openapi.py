@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from gateway import bodies
+from gateway import bodies, contracts
 
 MODELS = (bodies.RegisterBody, bodies.DepositBody, bodies.Item, bodies.OrderBody)
-CONTRACTS = Path(__file__).parents[1] / "contracts"
-REFERENCES = {"../common.json#/$defs/": "#/components/schemas/", "#/$defs/": "#/components/schemas/"}
 PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}}
 
 
@@ -56,7 +52,7 @@ def document(app: FastAPI) -> None:
     def openapi() -> dict[str, Any]:
         made = generate()
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
-        schemas.update(_contracts())
+        schemas.update(_answers())
         for model in MODELS:
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schema.pop("$defs", None)
@@ -66,18 +62,6 @@ def document(app: FastAPI) -> None:
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
 
 
-def _contracts() -> dict[str, Any]:
-    """The schemas of contracts/ that describe answers, by name; references among them lead into this document."""
-    shared = json.loads(_here((CONTRACTS / "common.json").read_text("utf-8")))["$defs"]
-    bodies = {path.stem: json.loads(_here(path.read_text("utf-8"))) for path in (CONTRACTS / "http").glob("*.json")}
-    used = {name: each for name, each in shared.items() if name != "envelope"}  # events are not of this document
-    found: dict[str, Any] = {**used, **bodies}
-    for each in found.values():
-        each.pop("$schema", None)
-    return found
-
-
-def _here(text: str) -> str:
-    for far, near in REFERENCES.items():
-        text = text.replace(f'"$ref": "{far}', f'"$ref": "{near}')
-    return text
+def _answers() -> dict[str, Any]:
+    """The schemas of contracts/ that describe answers; events are described elsewhere (asyncapi.py)."""
+    return {name: each for name, each in contracts.schemas("http").items() if name != "envelope"}

@@ -11,6 +11,7 @@ from fastapi import Request, Response
 
 from chassis.errors import WorldFault
 from gateway import bodies
+from gateway.calls import DEPOSIT, ORDER, REGISTER
 from gateway.command import Command, command
 from gateway.commands import Commands
 from gateway.ids import made_key, resource_id
@@ -38,8 +39,8 @@ class Posts:
         """Register a user: 201 when it is a fact, 202 when it is promised, 409 when the address is taken."""
         key = _idempotency_key(request)
         body = await bodies.read(request, bodies.RegisterBody)
-        user_id = resource_id("/user/register", body.email.casefold(), key)
-        made = command("UserCreateRequested", user_id, f"/user/{user_id}", body.model_dump(), {"user_id": user_id})
+        user_id = resource_id(REGISTER.path, body.email.casefold(), key)
+        made = command(REGISTER.command, user_id, f"/user/{user_id}", body.model_dump(), {"user_id": user_id})
         return await self._carry(request, key, made, {"user_id": user_id})
 
     async def deposit(self, request: Request) -> Response:
@@ -47,10 +48,10 @@ class Posts:
         key = _idempotency_key(request)
         body = await bodies.read(request, bodies.DepositBody)
         await self._must_exist(body.user_id)
-        deposit_id = resource_id("/account/deposit", body.user_id, key)
+        deposit_id = resource_id(DEPOSIT.path, body.user_id, key)
         location = f"/account/{body.user_id}/deposit/{deposit_id}"
         ids = {"deposit_id": deposit_id}
-        made = command("AccountDepositRequested", deposit_id, location, body.model_dump(), ids)
+        made = command(DEPOSIT.command, deposit_id, location, body.model_dump(), ids)
         return await self._carry(request, key, made, {"deposit_id": deposit_id, "user_id": body.user_id})
 
     async def order(self, request: Request) -> Response:
@@ -58,9 +59,9 @@ class Posts:
         key = _idempotency_key(request)
         body = await bodies.read(request, bodies.OrderBody)
         await self._must_exist(body.user_id)
-        order_id = resource_id("/order/create", body.user_id, key)
+        order_id = resource_id(ORDER.path, body.user_id, key)
         location = f"/order/{order_id}"
-        made = command("OrderCreateRequested", order_id, location, body.model_dump(), {"order_id": order_id})
+        made = command(ORDER.command, order_id, location, body.model_dump(), {"order_id": order_id})
         return await self._carry(request, key, made, {"order_id": order_id, "user_id": body.user_id})
 
     async def _must_exist(self, user_id: str) -> None:

@@ -10,6 +10,7 @@ import msgspec
 
 from chassis.errors import EventFault
 from chassis.events import parse
+from gateway.calls import DEPOSIT, ORDER, REGISTER
 from gateway.held import Held, Reply
 from gateway.known_users import KnownUsers
 from gateway.problems import Problem
@@ -89,12 +90,12 @@ def _refusal(data: msgspec.Raw) -> Problem:
 
 
 MEANINGS: Mapping[str, Callable[[msgspec.Raw], Answer | Problem]] = {
-    "UserCreated": _user,
-    "UserCreateRejected": _refusal,
-    "AccountDeposited": _deposit,
-    "AccountDepositRejected": _refusal,
-    "OrderCreated": _order,
-    "OrderCreateRejected": _refusal,
+    REGISTER.made: _user,
+    REGISTER.rejected: _refusal,
+    DEPOSIT.made: _deposit,
+    DEPOSIT.rejected: _refusal,
+    ORDER.made: _order,
+    ORDER.rejected: _refusal,
 }
 
 
@@ -123,5 +124,5 @@ class Replies:
             refusal = Refusal(meant.status, meant.kind, meant.detail) if isinstance(meant, Problem) else None
             self._promises.settle(envelope.correlationid, refusal)
             self._held.settle(envelope.correlationid, reply)
-        if topic == "UserCreated" and envelope.subject:
+        if topic == REGISTER.made and envelope.subject:
             self._known_users.add(envelope.subject)

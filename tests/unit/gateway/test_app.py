@@ -494,3 +494,29 @@ def test_the_openapi_document_has_the_bodies_and_not_the_sidecars_routes() -> No
         assert names <= document["components"]["schemas"].keys()
 
     run(scenario)
+
+
+def test_the_asyncapi_document_is_served_beside_it() -> None:
+    """To anybody who asks, of the same title and version; it is no part of the API itself."""
+
+    async def scenario(gateway: Gateway) -> None:
+        answer, openapi = await gateway.http.get("/asyncapi.json"), (await gateway.http.get("/openapi.json")).json()
+        document = answer.json()
+
+        assert (200, "application/json") == (answer.status_code, answer.headers["content-type"])
+        assert "3.0.0" == document["asyncapi"]
+        assert openapi["info"] == {name: document["info"][name] for name in ("title", "version")}
+        assert "/asyncapi.json" not in openapi["paths"]
+
+    run(scenario)
+
+
+def test_the_asyncapi_document_is_only_read() -> None:
+    """As everything that is not one of the three posts."""
+
+    async def scenario(gateway: Gateway) -> None:
+        answer = await gateway.http.post("/asyncapi.json", json={})
+
+        assert (405, "GET") == (answer.status_code, answer.headers["allow"])
+
+    run(scenario)
