@@ -104,7 +104,12 @@ def _parser() -> argparse.ArgumentParser:
     _add_servers(soak)
     soak.add_argument("--minutes", type=float, default=20.0, help="for so long (default %(default)s)")
     soak.add_argument("--per-second", type=float, default=10.0, help="so many orders (default %(default)s)")
-    _add(commands, "lint", _lint, "ruff, mypy --strict, and a reason beside each exception (make lint)")
+    _add(
+        commands,
+        "lint",
+        _lint,
+        "ruff, mypy --strict, a reason beside each exception, the doctor on our own YAML (make lint)",
+    )
     doctor = _add(
         commands,
         "doctor",

@@ -8,17 +8,22 @@ from cli.doctor import report, running, targets
 from cli.doctor.findings import Finding, Severity, in_order
 from cli.doctor.rules import judge
 from cli.doctor.sight import Sight
+from cli.errors import LaunchError
 from cli.servers.known import BROKERS, STORES
 
 
 def run(options: argparse.Namespace) -> int:
     """Print what is found; 1 if events will be lost or something does not start, else 0."""
-    sights = _sights(options)
-    found = [one for sight in sights for one in judge(sight)]
+    try:
+        sights = _sights(options)
+        found = [one for sight in sights for one in judge(sight)]
+    except OSError as error:
+        raise LaunchError(f"{error.filename} cannot be read: {error.strerror}") from error
     asked, told = _running(options)
     findings = in_order(found + told)
     said = report.as_json(findings) if options.json else report.human(findings, targets.seen(sights), asked)
-    print("\n".join(said)) if said else None
+    for line in said:
+        print(line)
     return 1 if any(one.severity is Severity.DANGER for one in findings) else 0
 
 

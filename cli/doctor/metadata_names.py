@@ -9,10 +9,10 @@ _STORE = "keyPrefix actorStateStore outboxPublishPubsub outboxPublishTopic outbo
 _STORE += " primaryEncryptionKey secondaryEncryptionKey ttlInSeconds"
 _REDIS = (
     "redisHost redisPort redisPassword redisUsername sentinelPassword sentinelUsername redisDB redisType "
-    "redisMaxRetries redisMinRetryInterval redisMaxRetryInterval dialTimeout readTimeout writeTimeout poolSize minIdleConns maxConnAge "
-    "poolTimeout idleTimeout idleCheckFrequency sentinelMasterName failover enableTLS insecureSkipTLSVerify clientCert "
-    "clientKey useEntraID useAzureAD azureTenantId azureClientId azureClientSecret azureCertificate "
-    "azureCertificateFile azureCertificatePassword azureEnvironment"
+    "redisMaxRetries redisMinRetryInterval redisMaxRetryInterval dialTimeout readTimeout writeTimeout poolSize "
+    "minIdleConns maxConnAge poolTimeout idleTimeout idleCheckFrequency sentinelMasterName failover enableTLS "
+    "insecureSkipTLSVerify clientCert clientKey useEntraID useAzureAD azureTenantId azureClientId azureClientSecret "
+    "azureCertificate azureCertificateFile azureCertificatePassword azureEnvironment"
 )
 _AZURE_AWS = (
     "azureTenantId azureClientId azureClientSecret azureCertificate azureCertificateFile azureCertificatePassword "
@@ -26,8 +26,8 @@ NAMES: dict[str, frozenset[str]] = {
     ),
     "pubsub.rabbitmq": frozenset(
         f"{_PUBSUB} connectionString host protocol hostname username password durable enableDeadLetter "
-        "deletedWhenUnused autoAck requeueInFailure deliveryMode prefetchCount reconnectWaitSeconds maxLen maxLenBytes exchangeKind "
-        "clientName heartBeat publisherConfirm saslExternal concurrency concurrencyMode ttl ttlInSeconds "
+        "deletedWhenUnused autoAck requeueInFailure deliveryMode prefetchCount reconnectWaitSeconds maxLen maxLenBytes "
+        "exchangeKind clientName heartBeat publisherConfirm saslExternal concurrency concurrencyMode ttl ttlInSeconds "
         "publishMessagePropertiesToMetadata caCert clientCert clientKey".split()
     ),
     "state.redis": frozenset(f"{_STORE} {_REDIS} queryIndexes maxRetries maxRetryBackoff".split()),

@@ -50,21 +50,21 @@ def asking(address: str) -> Ask:
     return ask
 
 
-def sidecar(address: str, token: str, expected: Collection[Component], ask: Ask) -> list[Finding]:
+def sidecar(place: Place, token: str, expected: Collection[Component], ask: Ask) -> list[Finding]:
     """What is wrong with a running sidecar; `expected` are the components of the files that it should have read."""
-    place = Place(address)
     health = ask("/v1.0/healthz", token)
     if health.status == 0:
         return [
             Finding("sidecar-away", DANGER, place, f"no sidecar answers: {health.body}", "start it, or see its log")
         ]
-    if health.status == 401:
-        return [Finding("sidecar-refuses", WARNING, place, "it wants a token", "DAPR_API_TOKEN=... in the environment")]
     found = []
     if health.status >= 300:
         what = f"it says that it is ill ({health.status}): it neither reads nor publishes"
         found.append(Finding("sidecar-ill", DANGER, place, what, "see its log: its broker or its store is away"))
-    answer = ask("/v1.0/metadata", token)
+    answer = ask("/v1.0/metadata", token)  # health is told to anybody, this is not
+    if answer.status == 401:
+        what = "it wants another token, and says no more than how it is"
+        return [*found, Finding("sidecar-refuses", WARNING, place, what, "DAPR_API_TOKEN=... in this environment")]
     try:
         metadata = json.loads(answer.body) if answer.status == 200 else None
     except ValueError:

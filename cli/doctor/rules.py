@@ -105,7 +105,8 @@ RULES = (
 
 def judge(sight: Sight, rules: Sequence[Rule] = RULES) -> list[Finding]:
     """What the rules find, without what a document asks not to be told."""
-    silenced = {(Place.of(document.file, 0).file, rule) for document in sight.documents for rule in ignored(document)}
+    documents = (*sight.documents, *sight.sources)
+    silenced = {(Place.of(document.file, 0).file, rule) for document in documents for rule in ignored(document)}
     found = [
         Finding(rule.id, hit.severity or rule.severity, hit.place, hit.what, hit.fix)
         for rule in rules
@@ -117,7 +118,7 @@ def judge(sight: Sight, rules: Sequence[Rule] = RULES) -> list[Finding]:
 def _idle(sight: Sight, found: Sequence[Finding]) -> Iterator[Finding]:
     """Comments that silence nothing: what they were for is gone, and they would hide what comes."""
     told = {(one.place.file, one.rule) for one in found}
-    for document in sight.documents:
+    for document in (*sight.documents, *sight.sources):
         for rule, line in ignored(document).items():
             place = Place.of(document.file, line)
             if (place.file, rule) not in told:

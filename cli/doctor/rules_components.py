@@ -104,7 +104,7 @@ def ignore_errors(sight: Sight) -> Iterator[Hit]:
     """A component that may fail: the sidecar then runs without it, and nothing is read."""
     for each in sight.components:
         if each.document.root.text("spec", "ignoreErrors") == "true":
-            what = f"if {each.name} cannot start, the sidecar runs without it: nothing is read, and it says that it is well"
+            what = f"if {each.name} cannot start, the sidecar runs without it, and says that it is well"
             yield Hit(
                 each.place("spec", "ignoreErrors"), what, "  ignoreErrors: false (a sidecar that ends is started again)"
             )

@@ -7,7 +7,12 @@ from pathlib import Path
 from cli.doctor.findings import Hit, Place, Severity
 from cli.doctor.resources import GROUP, KINDS, Resource, is_understood
 from cli.doctor.sight import Sight
-from cli.doctor.yaml_files import SUFFIXES, Document
+from cli.doctor.yaml_files import SUFFIXES, Document, read
+
+DOCUMENT_BYTES_MAX = 64 * 1024
+"""Of Go's bufio.Scanner."""
+DEPTH_MAX = 3
+"""How deep below a folder of resources others are looked for."""
 
 
 def not_yaml(sight: Sight) -> Iterator[Hit]:
@@ -19,14 +24,11 @@ def not_yaml(sight: Sight) -> Iterator[Hit]:
 
 
 def too_long(sight: Sight) -> Iterator[Hit]:
-    """A document that daprd's scanner cannot hold (bufio.Scanner: 64 KiB)."""
+    """What daprd's scanner cannot hold: `decodeYaml` collects its error for ever (tried: 1.2 GB after 4 s)."""
     for each in sight.documents:
         if each.problem is None and each.bytes >= DOCUMENT_BYTES_MAX and _is_daprs(each):
-            what = f"the document has {each.bytes} bytes: daprd's reader holds {DOCUMENT_BYTES_MAX}, and never ends"
+            what = f"{each.bytes} bytes, of {DOCUMENT_BYTES_MAX}: the sidecar never gets past it, and takes all memory"
             yield Hit(Place.of(each.file, each.line), what, "take it apart, at lines of `---`")
-
-
-DOCUMENT_BYTES_MAX = 64 * 1024
 
 
 def not_loaded(sight: Sight) -> Iterator[Hit]:
@@ -58,12 +60,18 @@ def nested_folder(sight: Sight) -> Iterator[Hit]:
     """A folder is read one level deep; folders beside one that is read are taken for its alternatives."""
     read = {folder.resolve() for folder in sight.folders}
     for folder in sorted(read):
-        for inner in sorted(path for path in folder.rglob("*") if path.is_dir()):
-            hidden = any(part.startswith(".") for part in inner.relative_to(folder).parts)
-            if hidden or {inner, *_beside(inner)} & read or not _holds_resources(inner):
+        for inner in _below(folder, DEPTH_MAX):
+            if {inner, *_beside(inner)} & read or not _holds_resources(inner):
                 continue
             what = f"a sidecar reads a folder one level deep: what is in {Place.of(inner, 0)} is not loaded"
             yield Hit(Place.of(folder, 0), what, f"give this folder, too: --resources-path {Place.of(inner, 0)}")
+
+
+def _below(folder: Path, depth: int) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()) if depth else []:
+        if path.is_dir() and not path.is_symlink() and not path.name.startswith("."):
+            yield path
+            yield from _below(path, depth - 1)
 
 
 def _beside(folder: Path) -> set[Path]:
@@ -71,8 +79,8 @@ def _beside(folder: Path) -> set[Path]:
 
 
 def _holds_resources(folder: Path) -> bool:
-    files = (path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
-    return any(f"apiVersion: {GROUP}" in path.read_text("utf-8", errors="replace") for path in files)
+    files = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file()]
+    return any(_is_daprs(document) for path in files for document in read(path))
 
 
 def path_missing(sight: Sight) -> Iterator[Hit]:
@@ -96,7 +104,7 @@ def folder_empty(sight: Sight) -> Iterator[Hit]:
 
 def doctor_comment(sight: Sight) -> Iterator[Hit]:
     """A comment that the doctor does not understand would else be believed to do something."""
-    for each in sight.documents:
+    for each in (*sight.documents, *sight.sources):
         for comment in each.comments:
             if not is_understood(comment.text):
                 what = f"`# doctor: {comment.text}` is none of publish-only, read-only, ignore RULE: the reason"
@@ -104,13 +112,18 @@ def doctor_comment(sight: Sight) -> Iterator[Hit]:
 
 
 def incomplete(sight: Sight) -> Iterator[Hit]:
-    """A component without name or type: the one is passed over, the other ends the sidecar."""
+    """Without a name it is passed over, without a type the sidecar ends; a list that is none hides the component."""
     for each in sight.components:
         if not each.name:
             yield Hit(each.place("metadata"), "it has no name: daprd passes it over without a word", "  name: pubsub")
         if not each.type:
             what = "it has no type: the sidecar ends at its start"
             yield Hit(each.place("spec"), what, "spec: {type: pubsub.redis, version: v1}")
+        for path, fix in ((("spec", "metadata"), "- {name: ..., value: ...}"), (("scopes",), "- order")):
+            tree = each.document.root.at(*path)
+            if tree is not None and not isinstance(tree.value, list):
+                what = f"`{path[-1]}` is no list: the sidecar logs a warning and starts without the component"
+                yield Hit(each.place(*path), what, fix)
 
 
 def twice(sight: Sight) -> Iterator[Hit]:

@@ -87,7 +87,7 @@ _NUMBERS = ("queueDepth", "concurrency", "maxLenApprox", "redisPort")
 
 
 def value_unreadable(sight: Sight) -> Iterator[Hit]:
-    """Values that the decoder refuses: the component does not start, and the sidecar ends (kit 0.18.2, config.Decode)."""
+    """Values that the decoder refuses: the sidecar ends at its start (kit 0.18.2, config.Decode)."""
     for each in sight.pubsubs("redis"):
         for name in (*_DURATIONS, *_NUMBERS):
             value = each.value(name)

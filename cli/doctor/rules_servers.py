@@ -14,7 +14,7 @@ _RABBITMQ = re.compile(r"(^|/)rabbitmq(:|@|$)")
 
 
 def _services(sight: Sight, image: "re.Pattern[str]") -> Iterator[tuple[Document, str, Tree]]:
-    for document in sight.servers:
+    for document in sight.sources:
         for name, service in document.root.entries("services").items():
             if image.search(service.text("image")):
                 yield document, name, service

@@ -9,7 +9,7 @@ from cli.doctor import probes
 from cli.doctor.findings import Finding, Place, Severity
 from cli.doctor.resources import Component
 from cli.doctor.targets import own
-from cli.fleet import app_of, readers, served_by
+from cli.fleet import readers, served_by
 from cli.project import HOME
 from cli.servers import rabbitmq, valkey
 from cli.servers.known import BROKERS, Broker
@@ -20,9 +20,8 @@ def shop(found: runfile.RunFile) -> list[Finding]:
     sights = own([found.broker], [found.store])
     expected = {each.name: each for sight in sights for each in sight.components}
     token = found.tokens.get("DAPR_API_TOKEN", "")
-    names = sorted(name for name in found.processes if served_by(name) is not None)
-    addresses = [f"http://127.0.0.1:{found.ports[name]}" for name in names if name in found.ports]
-    told = [one for address in addresses for one in sidecar(address, token, expected.values())]
+    names = sorted(name for name in found.ports if served_by(name) is not None)  # also of one that has ended
+    told = [one for name in names for one in sidecar(_url(found, name), token, expected.values(), name)]
     data = HOME / "data" / f"{found.broker}-{found.store}"
     if port := found.ports.get(valkey.NAME):
         told += redis(valkey.address_on(port))
@@ -31,9 +30,13 @@ def shop(found: runfile.RunFile) -> list[Finding]:
     return told + _readers(found, [app for name in names if (app := served_by(name)) is not None])
 
 
-def sidecar(address: str, token: str, expected: Collection[Component] = ()) -> list[Finding]:
-    """What is wrong with a sidecar at an address."""
-    return probes.sidecar(address, token, expected, probes.asking(address))
+def _url(found: runfile.RunFile, name: str) -> str:
+    return f"http://127.0.0.1:{found.ports[name]}"
+
+
+def sidecar(address: str, token: str, expected: Collection[Component] = (), name: str = "") -> list[Finding]:
+    """What is wrong with a sidecar at an address, and perhaps with a name."""
+    return probes.sidecar(Place(f"{name} {address}".strip()), token, expected, probes.asking(address))
 
 
 def redis(address: str) -> list[Finding]:
@@ -57,10 +60,7 @@ def _readers(found: runfile.RunFile, replicas: Sequence[str]) -> list[Finding]:
     if address is None:
         return []
     try:
-        wanted = {
-            one: number for one, number in readers(replicas).items() if app_of(one.app_id) in map(app_of, replicas)
-        }
-        return probes.readers(found.broker, broker.unserved(address, wanted))
+        return probes.readers(found.broker, broker.unserved(address, readers(replicas)))
     except OSError as error:
         return [_away(found.broker, error)]
 

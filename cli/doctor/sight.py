@@ -18,8 +18,8 @@ class Sight:
     starts: tuple[Start, ...] = ()
     environment: Environment = field(default_factory=lambda: Environment({}))
     """Of sidecars whose start is not seen."""
-    servers: tuple[Document, ...] = ()
-    """Compose files, for the servers in them."""
+    sources: tuple[Document, ...] = ()
+    """The run file or compose file that the starts are from."""
 
     def _of(self, kind: str) -> Iterator[Document]:
         return (each for each in self.documents if each.problem is None and each.root.text("kind") == kind)

@@ -34,8 +34,8 @@ def named(paths: Sequence[Path], environment: Environment) -> list[Sight]:
     were given to it by --resources-path.
     """
     for path in paths:
-        if not path.exists():
-            raise LaunchError(f"{path} is not there")
+        if not path.is_dir() and not path.is_file():
+            raise LaunchError(f"{path} is no folder and no file" if path.exists() else f"{path} is not there")
     content = {file: read(file) for path in paths for file in (_files(path) if path.is_dir() else [path])}
     begun = [file for file, documents in content.items() if any(_is_start(each) for each in documents)]
     found = [sight for file in begun for sight in of_file(file, environment)]
@@ -77,13 +77,12 @@ def of_file(file: Path, environment: Environment, swap: tuple[str, str] | None =
     for start in found:
         resources, configs = (tuple(path for path, _ in paths) for paths in (start.resources, start.configs))
         groups.setdefault((resources, configs), []).append(start)
-    servers = tuple(each for each in documents if starts.is_compose_file(each.root))
     return [
         Sight(
             documents=(*_all(resources), *(each for file in configs if file.is_file() for each in read(file))),
             folders=tuple(folder for folder in resources if folder.is_dir()),
             starts=tuple(group),
-            servers=servers,
+            sources=tuple(documents),
         )
         for (resources, configs), group in groups.items()
     ]
@@ -118,8 +117,7 @@ class Seen:
 
 def seen(sights: Sequence[Sight]) -> Seen:
     """Count the files, each once."""
-    files = {document.file.resolve() for sight in sights for document in (*sight.documents, *sight.servers)}
-    files |= {start.file.resolve() for sight in sights for start in sight.starts}
+    files = {document.file.resolve() for sight in sights for document in (*sight.documents, *sight.sources)}
     return Seen(len(files), len(sights))
 
 
