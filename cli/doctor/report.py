@@ -11,7 +11,7 @@ def human(findings: Sequence[Finding], seen: Seen, ran: str) -> list[str]:
     """Two lines a finding, and one in the end."""
     lines = []
     for one in findings:
-        lines += [f"{one.severity:7} {one.place}: {one.what} [{one.rule}]", f"{'':7} fix: {one.fix}"]
+        lines += [f"{one.severity:7} {one.place}: {one.what} [{one.rule}]", f"{'':7} fix: {one.fix.strip()}"]
     counts = ", ".join(_counted(sum(one.severity is kind for one in findings), kind) for kind in Severity)
     if lines:
         lines.append("")
@@ -32,7 +32,7 @@ def as_json(findings: Sequence[Finding]) -> list[str]:
                 "file": one.place.file,
                 "line": one.place.line or None,
                 "what": one.what,
-                "fix": one.fix,
+                "fix": one.fix.strip(),
             }
         )
         for one in findings

@@ -19,7 +19,7 @@ def not_yaml(sight: Sight) -> Iterator[Hit]:
     """A file that cannot be parsed: daprd logs a warning and starts without what is in it."""
     for each in sight.documents:
         if each.problem is not None:
-            what = f"the document {each.problem}: a sidecar logs a warning and starts without what is in it"
+            what = f"no YAML ({each.problem}): a sidecar logs a warning and starts without what is in it"
             yield Hit(Place.of(each.file, each.line), what, "make it YAML again, or give it another suffix")
 
 
@@ -63,8 +63,8 @@ def nested_folder(sight: Sight) -> Iterator[Hit]:
         for inner in _below(folder, DEPTH_MAX):
             if {inner, *_beside(inner)} & read or not _holds_resources(inner):
                 continue
-            what = f"a sidecar reads a folder one level deep: what is in {Place.of(inner, 0)} is not loaded"
-            yield Hit(Place.of(folder, 0), what, f"give this folder, too: --resources-path {Place.of(inner, 0)}")
+            what = f"{Place.of(folder, 0)} is read one level deep: what is in this folder is not loaded"
+            yield Hit(Place.of(inner, 0), what, f"give this folder, too: --resources-path {Place.of(inner, 0)}")
 
 
 def _below(folder: Path, depth: int) -> Iterator[Path]:

@@ -91,14 +91,14 @@ def read(file: Path) -> list[Document]:
     """Every document of a file that holds anything; LaunchError if the file itself cannot be read."""
     try:
         if file.stat().st_size > FILE_BYTES_MAX:
-            return [_bad(file, 1, f"is larger than {FILE_BYTES_MAX} bytes")]
+            return [_bad(file, 1, f"larger than {FILE_BYTES_MAX} bytes")]
         source = file.read_bytes()
     except OSError as error:
         raise LaunchError(f"{file} cannot be read: {error.strerror}") from error
     try:
         text = source.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        return [_bad(file, source[: error.start].count(b"\n") + 1, "is not UTF-8")]
+        return [_bad(file, source[: error.start].count(b"\n") + 1, "not UTF-8")]
     pieces = [(number, line, piece) for number, (line, piece) in enumerate(_pieces(text))]
     return [_document(file, number, line, piece) for number, line, piece in pieces if _says_anything(piece)]
 
@@ -126,11 +126,11 @@ def _document(file: Path, number: int, before: int, piece: str) -> Document:
         root = Tree(None, before + 1) if node is None else _tree(node, before, node.start_mark.line, {})
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        return _bad(file, before + 1 + (mark.line if mark else 0), error.problem or "is no YAML", number)
+        return _bad(file, before + 1 + (mark.line if mark else 0), error.problem or "cannot be parsed", number)
     except yaml.YAMLError as error:
         return _bad(file, before + 1, str(error).splitlines()[0], number)
     except RecursionError:
-        return _bad(file, before + 1, "is nested too deeply, or holds itself", number)
+        return _bad(file, before + 1, "nested too deeply, or an alias that holds itself", number)
     return Document(file, number, root.line, root, comments, bytes=len(piece.encode()))
 
 

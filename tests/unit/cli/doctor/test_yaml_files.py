@@ -109,7 +109,7 @@ def test_a_large_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     (document,) = documents(tmp_path, "a: 1\nb: 2\nc: 3\n")
 
-    assert "is larger than 10 bytes" == document.problem
+    assert "larger than 10 bytes" == document.problem
 
 
 def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
