@@ -104,7 +104,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_servers(soak)
     soak.add_argument("--minutes", type=float, default=20.0, help="for so long (default %(default)s)")
     soak.add_argument("--per-second", type=float, default=10.0, help="so many orders (default %(default)s)")
-    _add(commands, "lint", _lint, "ruff, mypy --strict, and a reason beside each exception (make lint)")
+    _add(
+        commands,
+        "lint",
+        _lint,
+        "ruff, mypy --strict, a reason beside each exception, the doctor on our own YAML (make lint)",
+    )
+    doctor = _add(
+        commands,
+        "doctor",
+        _doctor,
+        "what in the YAML, the environment and the running sidecars will lose events, cost speed or not start",
+    )
+    _add_doctor(doctor)
     _add(commands, "status", _status, "show the processes of the running shop")
     logs = _add(commands, "logs", _logs, "show what the processes print")
     logs.add_argument("name", nargs="?", help="one process, e.g. order or order-sidecar (default: all)")
@@ -146,6 +158,52 @@ def _add_filter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--topic", help="of this topic only")
     parser.add_argument("--reason", metavar="TEXT", help="whose reason has this in it, in any case")
     parser.add_argument("--since", metavar="TIME", help="not older: 2026-01-15 or 2026-01-15T09:30 (UTC)")
+
+
+def _add_doctor(parser: argparse.ArgumentParser) -> None:
+    parser.description = f"Say {parser.description}, with file, line and the fix."
+    parser.epilog = (
+        "Exit code 1 if there is danger (events are lost, something does not start), 0 if there is only advice. In a "
+        "file, `# doctor: publish-only` or `# doctor: read-only` says how a component is used, and `# doctor: ignore "
+        "RULE: the reason` silences a rule. DAPR_API_TOKEN is used for --sidecar."
+    )
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        type=Path,
+        metavar="PATH",
+        help="folders and files that one sidecar reads, as by --resources-path; a Multi-App Run file or a compose file "
+        "among them is followed (default: the project's own, on every broker and store, and the shop that runs)",
+    )
+    parser.add_argument(
+        "--each", action="store_true", help="each file and folder in PATH by itself, as if a sidecar read nothing else"
+    )
+    parser.add_argument(
+        "--broker", choices=[*BROKERS, "all"], default="all", help="of the project's own: this one only"
+    )
+    parser.add_argument("--store", choices=[*STORES, "all"], default="all", help="of the project's own: this one only")
+    parser.add_argument(
+        "--env-file",
+        dest="env_files",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="NAME=value lines that the sidecars of PATH will find in their environment, besides this one",
+    )
+    parser.add_argument(
+        "--sidecar",
+        dest="sidecars",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="ask this sidecar, too (http://127.0.0.1:3500)",
+    )
+    parser.add_argument(
+        "--redis", action="append", default=[], metavar="HOST:PORT", help="ask this server what it keeps, too"
+    )
+    parser.add_argument("--files-only", action="store_true", help="do not ask the shop that runs")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line for each finding")
 
 
 def _add_servers(parser: argparse.ArgumentParser) -> None:
@@ -243,6 +301,12 @@ def _lint(options: argparse.Namespace) -> int:
     from cli import checks
 
     return checks.lint(options)
+
+
+def _doctor(options: argparse.Namespace) -> int:
+    from cli.doctor import command
+
+    return command.run(options)
 
 
 def _status(options: argparse.Namespace) -> int:

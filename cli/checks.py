@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli.doctor import command as doctor
 from cli.errors import LaunchError
 from cli.project import ROOT
 from cli.servers.known import BROKERS, STORES
@@ -190,7 +191,7 @@ def _counts(report: Path) -> tuple[int, int, int]:
 
 
 def lint(options: argparse.Namespace) -> int:
-    """ruff, mypy --strict, and a reason beside every exception from them."""
+    """ruff, mypy --strict, a reason beside every exception from them, and a doctor who has nothing to say."""
     packages = [name for name in PACKAGES if any((ROOT / name).rglob("*.py"))]
     python = [sys.executable, "-m"]
     commands = (
@@ -202,6 +203,10 @@ def lint(options: argparse.Namespace) -> int:
     for command in commands:
         print(f"--- {' '.join(command[2:])}", flush=True)
         codes.append(subprocess.run(command, cwd=ROOT, check=False).returncode)
+    print("--- doctor", flush=True)
+    told = doctor.project()
+    for each in told:
+        print(f"{each.place}: {each.what} [{each.rule}]; fix: {each.fix}")
     files = [ROOT / "sidecart", *(path for name in packages for path in sorted((ROOT / name).rglob("*.py")))]
     found = list(exceptions(files))
     for kind in ("type: ignore", "noqa"):
@@ -209,7 +214,7 @@ def lint(options: argparse.Namespace) -> int:
     bare = [one for one in found if not one.has_reason]
     for one in bare:
         print(f"{one.path.relative_to(ROOT)}:{one.line}: no reason beside `{one.kind}`")
-    return 1 if any(codes) or bare else 0
+    return 1 if any(codes) or told or bare else 0
 
 
 @dataclass(frozen=True, slots=True)

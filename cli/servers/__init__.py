@@ -1,1 +1,1 @@
-"""One module per server that the launcher can start: the only Python that knows a server by name."""
+"""One module per server that the launcher can start: with the doctor's rules the only Python that knows one by name."""

@@ -65,6 +65,8 @@ class Broker:
     """What the launcher needs to know of a server that carries events."""
 
     server: Server
+    address_on: Callable[[int], str]
+    """The address of one of ours that serves on a port."""
     missing: Callable[[str, Sequence[Subscription]], list[Subscription]]
     """The subscriptions that the broker does not know yet; nothing may be published to them before."""
     unserved: Callable[[str, Mapping[Subscription, int]], list[Subscription]]
@@ -118,6 +120,7 @@ _POSTGRES = Server(
 BROKERS = {
     "redis": Broker(
         _VALKEY,
+        valkey.address_on,
         valkey.missing_subscriptions,
         valkey.unserved,
         valkey.backlog,
@@ -128,6 +131,7 @@ BROKERS = {
     ),
     "rabbitmq": Broker(
         _RABBITMQ,
+        rabbitmq.address_on,
         rabbitmq.missing_subscriptions,
         rabbitmq.unserved,
         rabbitmq.backlog,

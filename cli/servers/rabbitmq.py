@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,6 +82,11 @@ def launch(processes: Processes, data: Path, ports: Sequence[int], patience: Pat
         patience.until(lambda: is_listening(mapper_port), 10, lambda: f"{PORT_MAPPER} did not start in 10 s")
     if not processes.is_alive(NAME):
         processes.start(NAME, [str(SERVER_SCRIPT)], env=env, cwd=folder)
+    return address_on(port)
+
+
+def address_on(port: int) -> str:
+    """The address of a server of ours."""
     return f"amqp://guest:guest@127.0.0.1:{port}"
 
 
@@ -117,14 +123,29 @@ def unserved(address: str, wanted: Mapping[Subscription, int]) -> list[Subscript
 def backlog(address: str, data: Path) -> list[Backlog]:
     """What is left to do for every queue of a server of ours, by its own command line tool."""
     del address
-    command = [str(CONTROL_SCRIPT), "list_queues", "-q", "--no-table-headers", "name", "messages_ready"]
-    command += ["messages_unacknowledged"]
-    env = json.loads((data / NAME / CONTROL_ENVIRONMENT).read_text(encoding="utf-8"))
-    asked = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    words = ("list_queues", "-q", "--no-table-headers", "name", "messages_ready", "messages_unacknowledged")
+    lines = [line.split() for line in _control(data, words).splitlines() if line.strip()]
+    return [Backlog(*_consumer_and_topic(name), int(ready), int(unacked)) for name, ready, unacked in lines]
+
+
+def consumer_timeout_ms(data: Path) -> int | None:
+    """How long an event may be out at a server of ours, by its own command line tool; None: for ever."""
+    said = _control(data, ("eval", "application:get_env(rabbit, consumer_timeout).")).strip()
+    found = re.fullmatch(r"\{ok,\s*(\d+)\}", said)
+    return int(found[1]) if found else None
+
+
+def _control(data: Path, words: Sequence[str]) -> str:
+    """What the command line tool of a server of ours prints, given the shop's folder of data; OSError if it cannot."""
+    try:
+        env = json.loads((data / NAME / CONTROL_ENVIRONMENT).read_text(encoding="utf-8"))
+        command = [str(CONTROL_SCRIPT), *words]
+        asked = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise OSError(f"{NAME} does not say what it holds within {error.timeout:.0f} s") from error
     if asked.returncode != 0:
         raise OSError(f"{NAME} does not say what it holds: {(asked.stderr or asked.stdout).strip()[-300:]}")
-    lines = [line.split() for line in asked.stdout.splitlines() if line.strip()]
-    return [Backlog(*_consumer_and_topic(name), int(ready), int(unacked)) for name, ready, unacked in lines]
+    return asked.stdout
 
 
 def lengths(address: str, data: Path) -> dict[str, int]:

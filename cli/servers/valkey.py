@@ -57,7 +57,12 @@ def launch(processes: Processes, data: Path, ports: Sequence[int], patience: Pat
         *("--loglevel", "warning"),
     ]
     processes.start(NAME, command, env=plain_environment(), cwd=folder)
-    return f"127.0.0.1:{ports[0]}"
+    return address_on(ports[0])
+
+
+def address_on(port: int) -> str:
+    """The address of a server of ours."""
+    return f"127.0.0.1:{port}"
 
 
 def check(address: str) -> str | None:
@@ -107,6 +112,16 @@ def lengths(address: str, data: Path) -> dict[str, int]:
     del data
     with _connection(address) as client:
         return {key.decode(): int(client.xlen(key)) for key in client.scan_iter(_type="stream")}  # type: ignore[arg-type]  # typed as if it might be a coroutine
+
+
+def settings(address: str) -> dict[str, str]:
+    """What the server itself says of its configuration; empty where it must not say."""
+    with _connection(address) as client:
+        try:
+            found: Any = client.config_get("*")  # typed as if it might be a coroutine
+        except valkey.ResponseError:  # a hosted server keeps CONFIG to itself
+            return {}
+        return {str(name): str(value) for name, value in found.items()}
 
 
 def state_bytes(address: str) -> int:

@@ -1,0 +1,58 @@
+"""`sidecart doctor`: read, judge, ask what runs, and say it."""
+
+import argparse
+import os
+
+from cli import runfile
+from cli.doctor import report, running, targets
+from cli.doctor.findings import Finding, Severity, in_order
+from cli.doctor.rules import judge
+from cli.doctor.sight import Sight
+from cli.errors import LaunchError
+from cli.servers.known import BROKERS, STORES
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print what is found; 1 if events will be lost or something does not start, else 0."""
+    try:
+        sights = _sights(options)
+        found = [one for sight in sights for one in judge(sight)]
+    except OSError as error:
+        raise LaunchError(f"{error.filename} cannot be read: {error.strerror}") from error
+    asked, told = _running(options)
+    findings = in_order(found + told)
+    said = report.as_json(findings) if options.json else report.human(findings, targets.seen(sights), asked)
+    for line in said:
+        print(line)
+    return 1 if any(one.severity is Severity.DANGER for one in findings) else 0
+
+
+def project() -> list[Finding]:
+    """What is found in the project's own files, on every broker with every store."""
+    return in_order([one for sight in targets.own() for one in judge(sight)])
+
+
+def _sights(options: argparse.Namespace) -> list[Sight]:
+    if not options.paths:
+        brokers = list(BROKERS) if options.broker == "all" else [options.broker]
+        stores = list(STORES) if options.store == "all" else [options.store]
+        return targets.own(brokers, stores)
+    environment = targets.environment(options.env_files)
+    return (targets.each_apart if options.each else targets.named)(options.paths, environment)
+
+
+def _running(options: argparse.Namespace) -> tuple[str, list[Finding]]:
+    """What runs and was asked, in words, and what is wrong with it."""
+    told: list[Finding] = []
+    asked = []
+    for address in options.sidecars:
+        told += running.sidecar(address, os.environ.get("DAPR_API_TOKEN", ""))
+        asked.append(address)
+    for address in options.redis:
+        told += running.redis(address)
+        asked.append(address)
+    shop = None if options.paths or options.files_only else runfile.read()
+    if shop is not None and shop.ready:
+        told += running.shop(shop)
+        asked.append(f"the running shop on {shop.broker} and {shop.store}")
+    return f", {', '.join(asked)} asked" if asked else "", told

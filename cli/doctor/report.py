@@ -1,0 +1,39 @@
+"""The findings as a person reads them, or one JSON object a line."""
+
+import json
+from collections.abc import Sequence
+
+from cli.doctor.findings import Finding, Severity
+from cli.doctor.targets import Seen
+
+
+def human(findings: Sequence[Finding], seen: Seen, ran: str) -> list[str]:
+    """Two lines a finding, and one in the end."""
+    lines = []
+    for one in findings:
+        lines += [f"{one.severity:7} {one.place}: {one.what} [{one.rule}]", f"{'':7} fix: {one.fix.strip()}"]
+    counts = ", ".join(_counted(sum(one.severity is kind for one in findings), kind) for kind in Severity)
+    if lines:
+        lines.append("")
+    return [*lines, f"{_counted(seen.files, 'file')} read{ran}: {counts}"]
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def as_json(findings: Sequence[Finding]) -> list[str]:
+    """One object a finding."""
+    return [
+        json.dumps(
+            {
+                "rule": one.rule,
+                "severity": one.severity.value,
+                "file": one.place.file,
+                "line": one.place.line or None,
+                "what": one.what,
+                "fix": one.fix.strip(),
+            }
+        )
+        for one in findings
+    ]

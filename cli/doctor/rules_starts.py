@@ -1,0 +1,60 @@
+"""How sidecars are started: who can reach them, and when they deliver."""
+
+from collections.abc import Iterator
+
+from cli.doctor.findings import Hit
+from cli.doctor.sight import Sight
+from cli.doctor.starts import Start
+
+INTERVAL_SECONDS = 5
+TIMEOUT_MS = 500
+"""daprd's defaults (dapr 1.18.2, pkg/config/app_connection.go)."""
+
+
+def _fix(start: Start, run_file: str, flag: str) -> str:
+    return f"- {flag}" if start.is_compose else run_file
+
+
+def listens_everywhere(sight: Sight) -> Iterator[Hit]:
+    """The default is every interface (pkg/runtime/config.go, DefaultAPIListenAddress)."""
+    for start in sight.starts:
+        if start.is_reachable:
+            what = f"the sidecar of {start.app_id} answers on every interface: whoever reaches it can publish"
+            fix = "publish no port of a sidecar" if start.is_compose else "apiListenAddresses: 127.0.0.1"
+            yield Hit(start.place("dapr-listen-addresses"), what, fix)
+
+
+def no_api_token(sight: Sight) -> Iterator[Hit]:
+    """The two tokens: who may call the sidecar, and who the app takes for its sidecar."""
+    for start in sight.starts:
+        missing = [name for name in ("DAPR_API_TOKEN", "APP_API_TOKEN") if start.environment.lacks(name)]
+        if missing:
+            what = (
+                f"{' and '.join(missing)} not set for the sidecar of {start.app_id}: any program that reaches a port "
+            )
+            what += "can publish or forge events"
+            yield Hit(start.place(), what, "DAPR_API_TOKEN=... APP_API_TOKEN=... in the sidecar's environment")
+
+
+def no_health_check(sight: Sight) -> Iterator[Hit]:
+    """Without it a sidecar delivers to an app that cannot work."""
+    for start in sight.starts:
+        if start.flag("app-port") is not None and not start.is_on("enable-app-health-check"):
+            what = f"events go to {start.app_id} also while it is ill or not yet up: each of them fails"
+            yield Hit(
+                start.place("app-port"), what, _fix(start, "enableAppHealthCheck: true", "--enable-app-health-check")
+            )
+
+
+def probe_too_slow(sight: Sight) -> Iterator[Hit]:
+    """daprd refuses a time-out above the interval (pkg/runtime/config.go)."""
+    for start in sight.starts:
+        interval_ms = 1_000 * (start.number("app-health-probe-interval", INTERVAL_SECONDS) or INTERVAL_SECONDS)
+        timeout_ms = start.number("app-health-probe-timeout", TIMEOUT_MS) or TIMEOUT_MS
+        if timeout_ms > interval_ms:
+            what = f"a health probe may take {timeout_ms} ms, of {interval_ms} ms: the sidecar ends at its start"
+            yield Hit(
+                start.place("app-health-probe-timeout", "app-health-probe-interval"),
+                what,
+                _fix(start, "appHealthProbeTimeout: 900", f"--app-health-probe-timeout={interval_ms * 9 // 10}"),
+            )

@@ -1,0 +1,36 @@
+"""Declarative subscriptions."""
+
+from collections.abc import Iterator
+
+from cli.doctor.findings import Hit
+from cli.doctor.sight import Sight
+
+
+def dead_letter_topic(sight: Sight) -> Iterator[Hit]:
+    """The event is published there as it came: id, data, topic; nothing says why."""
+    for each in sight.subscriptions:
+        if each.document.root.text("spec", "deadLetterTopic"):
+            what = "a dead-letter topic keeps no reason, needs a reader, and ends with its stream or queue"
+            fix = "keep dead letters in the app's own state, with reason and time"
+            yield Hit(each.place("spec", "deadLetterTopic"), what, fix)
+
+
+def bulk_subscribe(sight: Sight) -> Iterator[Hit]:
+    """dapr 1.18.2, pkg/runtime/pubsub/default_bulksub.go: `defaultMaxAwaitDurationMs`."""
+    for each in sight.subscriptions:
+        if each.document.root.text("spec", "bulkSubscribe", "enabled") == "true":
+            wait = each.document.root.text("spec", "bulkSubscribe", "maxAwaitDurationMs") or "1000"
+            what = f"an event waits up to {wait} ms for others before the app sees it"
+            yield Hit(each.place("spec", "bulkSubscribe", "enabled"), what, "  enabled: false")
+
+
+def unknown_pubsub(sight: Sight) -> Iterator[Hit]:
+    """A subscription on a component that is not there: the sidecar logs it, and nobody reads."""
+    names = {each.name for each in sight.components if each.type.startswith("pubsub.")}
+    for each in sight.subscriptions if names else []:
+        name = each.document.root.text("spec", "pubsubname")
+        if name not in names:
+            what = (
+                f"there is no pub/sub component `{name}` here: nobody reads {each.document.root.text('spec', 'topic')}"
+            )
+            yield Hit(each.place("spec", "pubsubname"), what, f"  pubsubname: {min(names)}")

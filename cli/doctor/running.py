@@ -1,0 +1,75 @@
+"""The running shop and whatever else a person points at: who is asked, and with which token."""
+
+import os
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from cli import runfile
+from cli.doctor import probes
+from cli.doctor.findings import Finding, Place, Severity
+from cli.doctor.resources import Component
+from cli.doctor.targets import own
+from cli.fleet import readers, served_by
+from cli.project import HOME
+from cli.servers import rabbitmq, valkey
+from cli.servers.known import BROKERS, Broker
+
+
+def shop(found: runfile.RunFile) -> list[Finding]:
+    """What is wrong with the shop that runs here: its sidecars, its servers, who reads."""
+    sights = own([found.broker], [found.store])
+    expected = {each.name: each for sight in sights for each in sight.components}
+    token = found.tokens.get("DAPR_API_TOKEN", "")
+    names = sorted(name for name in found.ports if served_by(name) is not None)  # also of one that has ended
+    told = [one for name in names for one in sidecar(_url(found, name), token, expected.values(), name)]
+    data = HOME / "data" / f"{found.broker}-{found.store}"
+    if port := found.ports.get(valkey.NAME):
+        told += redis(valkey.address_on(port))
+    if rabbitmq.NAME in found.ports:
+        told += _rabbitmq(data)
+    return told + _readers(found, [app for name in names if (app := served_by(name)) is not None])
+
+
+def _url(found: runfile.RunFile, name: str) -> str:
+    return f"http://127.0.0.1:{found.ports[name]}"
+
+
+def sidecar(address: str, token: str, expected: Collection[Component] = (), name: str = "") -> list[Finding]:
+    """What is wrong with a sidecar at an address, and perhaps with a name."""
+    return probes.sidecar(Place(f"{name} {address}".strip()), token, expected, probes.asking(address))
+
+
+def redis(address: str) -> list[Finding]:
+    """What is wrong with a Redis server at host:port."""
+    try:
+        return probes.redis(address, valkey.settings(address))
+    except OSError as error:
+        return [_away(address, error)]
+
+
+def _rabbitmq(data: Path) -> list[Finding]:
+    try:
+        return probes.rabbitmq(rabbitmq.NAME, rabbitmq.consumer_timeout_ms(data))
+    except OSError as error:
+        return [_away(rabbitmq.NAME, error)]
+
+
+def _readers(found: runfile.RunFile, replicas: Sequence[str]) -> list[Finding]:
+    broker = BROKERS[found.broker]
+    address = _address(found, broker)
+    if address is None:
+        return []
+    try:
+        return probes.readers(found.broker, broker.unserved(address, readers(replicas)))
+    except OSError as error:
+        return [_away(found.broker, error)]
+
+
+def _address(found: runfile.RunFile, broker: Broker) -> str | None:
+    """Where the broker is: on a port of the shop's own, or where the environment says."""
+    port = found.ports.get(broker.server.names[0])
+    return os.environ.get(broker.server.env) if port is None else broker.address_on(port)
+
+
+def _away(address: str, error: OSError) -> Finding:
+    return Finding("server-away", Severity.DANGER, Place(address), str(error), "start it, or see its log")

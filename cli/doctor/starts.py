@@ -1,0 +1,274 @@
+"""How sidecars are started: the apps of a Multi-App Run file, and the daprd containers of a compose file."""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from cli.doctor.findings import Place
+from cli.doctor.words import expanded, number
+from cli.doctor.yaml_files import Document, Tree
+
+RUN_FILE_FLAGS = {
+    "apiListenAddresses": "dapr-listen-addresses",
+    "appHealthProbeInterval": "app-health-probe-interval",
+    "appHealthProbeTimeout": "app-health-probe-timeout",
+    "appPort": "app-port",
+    "configFilePath": "config",
+    "enableApiLogging": "enable-api-logging",
+    "enableAppHealthCheck": "enable-app-health-check",
+    "resourcesPath": "resources-path",
+    "resourcesPaths": "resources-path",
+}
+"""The keys of a run file that the doctor judges, and the sidecar's flags for them (dapr/cli 1.16.5, pkg/standalone)."""
+
+LOOPBACK = ("127.", "localhost", "[::1]", "::1")
+
+
+class Known(StrEnum):
+    """How well an environment is known."""
+
+    WHOLE = "whole"
+    """A file says all of it: what is not in it is not set."""
+    HERE = "here"
+    """It is this process's; a sidecar may be started from another."""
+    PART = "part"
+    """Some of it cannot be read here: what is not seen may be set."""
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What is known of a sidecar's environment."""
+
+    variables: Mapping[str, str]
+    known: Known = Known.HERE
+
+    def lacks(self, name: str) -> bool:
+        """Whether a variable is unset or empty, as far as is known."""
+        return self.known is not Known.PART and not self.variables.get(name)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether what it lacks is not set for sure."""
+        return self.known is Known.WHOLE
+
+
+@dataclass(frozen=True, slots=True)
+class Flag:
+    """What a sidecar is told, and on which line."""
+
+    value: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """One sidecar as a file starts it: its flags by daprd's own names, paths as they are on this machine."""
+
+    file: Path
+    line: int
+    app_id: str
+    flags: Mapping[str, tuple[Flag, ...]]
+    environment: Environment
+    resources: tuple[tuple[Path, int], ...]
+    configs: tuple[tuple[Path, int], ...]
+    is_reachable: bool
+    """Whether others than this machine's programs can reach a port that it listens on everywhere."""
+    is_compose: bool
+
+    def flag(self, name: str) -> Flag | None:
+        """The last value of a flag."""
+        return self.flags[name][-1] if self.flags.get(name) else None
+
+    def is_on(self, name: str) -> bool:
+        """Whether a switch is on."""
+        found = self.flag(name)
+        return found is not None and found.value in ("", "true")
+
+    def number(self, name: str, default: int) -> int:
+        """A flag's number."""
+        found = self.flag(name)
+        value = None if found is None else number(found.value)
+        return default if value is None else value
+
+    def place(self, *flags: str) -> Place:
+        """Where the first of these flags is said, or the start itself."""
+        found = next((each for each in map(self.flag, flags) if each is not None), None)
+        return Place.of(self.file, self.line if found is None else found.line)
+
+
+def is_run_file(root: Tree) -> bool:
+    """Whether a document is a Multi-App Run file."""
+    return bool(root.items("apps")) and root.at("version") is not None and not root.text("kind")
+
+
+def is_compose_file(root: Tree) -> bool:
+    """Whether a document is a compose file with a sidecar in it."""
+    return any(_is_daprd(each) for each in root.entries("services").values())
+
+
+def of_run_file(document: Document, environment: Environment) -> list[Start]:
+    """The sidecars of a Multi-App Run file: `common` under each app's own values, paths relative to the file."""
+    common = document.root.entries("common")
+    base = document.file.parent
+    found = []
+    for app in document.root.items("apps"):
+        flags: dict[str, tuple[Flag, ...]] = {}
+        for key, tree in (common | app.entries()).items():
+            if key in RUN_FILE_FLAGS:
+                values = tree.value if isinstance(tree.value, list) else [tree]
+                flags[RUN_FILE_FLAGS[key]] = tuple(
+                    Flag(each.value, each.line) for each in values if isinstance(each.value, str)
+                )
+        paths = {
+            name: tuple((base / flag.value, flag.line) for flag in flags.get(name, ()))
+            for name in ("resources-path", "config")
+        }
+        listens = flags.get("dapr-listen-addresses", ())
+        found.append(
+            Start(
+                file=document.file,
+                line=app.line,
+                app_id=app.text("appID"),
+                flags=flags,
+                environment=environment,
+                resources=paths["resources-path"],
+                configs=paths["config"],
+                is_reachable=not (listens and all(_is_loopback(each) for each in listens[-1].value.split(","))),
+                is_compose=False,
+            )
+        )
+    return found
+
+
+def of_compose_file(document: Document, variables: Mapping[str, str]) -> list[Start]:
+    """The sidecars of a compose file, with the variables that it is read with."""
+    known = (read_env_file(document.file.parent / ".env") or {}) | dict(variables)
+    services = document.root.entries("services").values()
+    return [_container(document.file, service, known) for service in services if _is_daprd(service)]
+
+
+def _container(file: Path, service: Tree, variables: dict[str, str]) -> Start:
+    flags = _flags(service.at("command"), variables)
+    environment = environment_of(file, service, variables)
+    listens = flags.get("dapr-listen-addresses", ())
+    on_loopback = bool(listens) and all(_is_loopback(each) for each in listens[-1].value.split(","))
+    on_host = service.text("network_mode") == "host" and not on_loopback
+    return Start(
+        file=file,
+        line=service.line,
+        app_id=flags["app-id"][-1].value if "app-id" in flags else "",
+        flags=flags,
+        environment=environment,
+        resources=_on_host(file, service, flags.get("resources-path", ()), variables),
+        configs=_on_host(file, service, flags.get("config", ()), variables),
+        is_reachable=on_host or _publishes(service, flags, variables),
+        is_compose=True,
+    )
+
+
+def _is_daprd(service: Tree) -> bool:
+    words = _words(service.at("command"))
+    program = words[0][0] if words else ""
+    return program.rpartition("/")[2] == "daprd" or bool(re.search(r"(^|/)daprd(:|@|$)", service.text("image")))
+
+
+def _words(command: Tree | None) -> list[tuple[str, int]]:
+    if command is None:
+        return []
+    if isinstance(command.value, list):
+        return [(each.value, each.line) for each in command.value if isinstance(each.value, str)]
+    try:
+        return [(word, command.line) for word in shlex.split(str(command.value))]
+    except ValueError:  # a quotation without its end
+        return [(word, command.line) for word in str(command.value).split()]
+
+
+def _flags(command: Tree | None, variables: dict[str, str]) -> dict[str, tuple[Flag, ...]]:
+    """A command line's flags: `--name=value`, `--name value` or a bare `--name`, with one hyphen, too."""
+    words = [(expanded(word, variables), line) for word, line in _words(command)]
+    found: dict[str, tuple[Flag, ...]] = {}
+    for index, (word, line) in enumerate(words):
+        if not re.match(r"--?[a-z]", word):
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        if not equals and index + 1 < len(words) and not words[index + 1][0].startswith("-"):
+            value = words[index + 1][0]
+        found[name] = (*found.get(name, ()), Flag(value, line))
+    return found
+
+
+def environment_of(file: Path, service: Tree, variables: Mapping[str, str]) -> Environment:
+    """What a container finds in its environment; whole if every file of it could be read."""
+    found: dict[str, str] = {}
+    whole = True
+    env_file = service.at("env_file")
+    entries = [] if env_file is None else (env_file.value if isinstance(env_file.value, list) else [env_file])
+    for entry in entries:
+        path = entry.text("path") or (entry.value if isinstance(entry.value, str) else "")
+        lines = read_env_file(file.parent / expanded(path, dict(variables)))
+        whole = whole and lines is not None
+        found |= lines or {}
+    for name, tree in service.entries("environment").items():
+        found[name] = expanded(tree.value, dict(variables)) if isinstance(tree.value, str) else variables.get(name, "")
+    for text in service.texts("environment"):
+        name, equals, value = text.partition("=")
+        found[name] = expanded(value, dict(variables)) if equals else variables.get(name, "")
+    return Environment(found, Known.WHOLE if whole else Known.PART)
+
+
+def read_env_file(path: Path) -> dict[str, str] | None:
+    """The variables of a file of NAME=value lines; None if it cannot be read."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return None
+    parts = (line.strip().removeprefix("export ").partition("=") for line in lines if not line.strip().startswith("#"))
+    return {name.strip(): value.strip().strip("'\"") for name, equals, value in parts if equals}
+
+
+def mounts(file: Path, service: Tree, variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The folders and files of this machine that a container sees, as (path here, path there); a volume has no path."""
+    for each in service.items("volumes"):
+        if isinstance(each.value, str):
+            source, _, rest = expanded(each.value, dict(variables)).partition(":")
+            target = rest.partition(":")[0]
+        else:
+            source, target = each.text("source"), each.text("target")
+        is_path = source.startswith((".", "/", "~"))
+        yield (str(file.parent / source) if is_path else "", target or source)
+
+
+def _on_host(
+    file: Path, service: Tree, flags: Sequence[Flag], variables: Mapping[str, str]
+) -> tuple[tuple[Path, int], ...]:
+    found = []
+    for flag in flags:
+        wanted = Path(flag.value)
+        known = [(here, there) for here, there in mounts(file, service, variables) if here]
+        for here, there in sorted(known, key=lambda each: -len(each[1])):
+            if wanted.is_relative_to(there):
+                found.append((Path(here) / wanted.relative_to(there), flag.line))
+                break
+    return tuple(found)
+
+
+def _publishes(service: Tree, flags: Mapping[str, Sequence[Flag]], variables: dict[str, str]) -> bool:
+    """Whether a port of the sidecar's APIs is published on more than the loopback interface."""
+    names = {"dapr-http-port": "3500", "dapr-grpc-port": "50001"}
+    own = {flags[name][-1].value if flags.get(name) else default for name, default in names.items()}
+    for each in service.items("ports"):
+        if isinstance(each.value, str):
+            host, _, port = expanded(each.value, variables).rpartition(":")
+            address = host.rpartition(":")[0]
+        else:
+            port, address = each.text("target"), each.text("host_ip")
+        if port.partition("/")[0] in own and not _is_loopback(address):
+            return True
+    return False
+
+
+def _is_loopback(address: str) -> bool:
+    return address.strip().startswith(LOOPBACK)

@@ -1,0 +1,132 @@
+"""What is looked at: the project's own files, or those that a person names."""
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cli.doctor import starts
+from cli.doctor.sight import Sight
+from cli.doctor.starts import Environment, Known, Start
+from cli.doctor.yaml_files import SUFFIXES, Document, read
+from cli.errors import LaunchError
+from cli.project import ROOT, RUN_FILE, resource_folders
+from cli.servers.known import BROKERS, ENVIRONMENT, STORES
+
+COMPOSE_FILE = ROOT / "tye-or-compose" / "docker-compose.yml"
+LAUNCHED = ("POD_NAME", "APP_API_TOKEN", "DAPR_API_TOKEN", *ENVIRONMENT)
+"""What the launcher sets for every sidecar (cli/sidecar.py)."""
+
+
+def own(brokers: Sequence[str] = tuple(BROKERS), stores: Sequence[str] = tuple(STORES)) -> list[Sight]:
+    """The project's run file and compose file, on each of these brokers with each of these stores."""
+    launched = Environment(dict.fromkeys(LAUNCHED, "set by the launcher"), Known.WHOLE)
+    found: list[Sight] = []
+    for broker in brokers:
+        for store in stores:
+            found += of_file(ROOT / RUN_FILE, launched, swap=(broker, store))
+            found += of_file(COMPOSE_FILE, Environment({"BROKER": broker, "STORE": store}))
+    return found
+
+
+def named(paths: Sequence[Path], environment: Environment) -> list[Sight]:
+    """What a person names: run files and compose files are followed, all the rest is one sidecar's, as if each folder
+    were given to it by --resources-path.
+    """
+    for path in paths:
+        if not path.is_dir() and not path.is_file():
+            raise LaunchError(f"{path} is no folder and no file" if path.exists() else f"{path} is not there")
+    content = {file: read(file) for path in paths for file in (_files(path) if path.is_dir() else [path])}
+    begun = [file for file, documents in content.items() if any(_is_start(each) for each in documents)]
+    found = [sight for file in begun for sight in of_file(file, environment)]
+    followed = {document.file.resolve() for sight in found for document in sight.documents}
+    rest = [file for file in content if file not in begun and file.resolve() not in followed]
+    if rest or not found:
+        apart = {folder.resolve() for sight in found for folder in sight.folders} | {file.parent for file in begun}
+        folders = tuple(path for path in paths if path.is_dir() and not {path, path.resolve()} & apart)
+        documents = tuple(document for file in rest for document in content[file])
+        found.append(Sight(documents, folders, environment=environment))
+    return found
+
+
+def each_apart(paths: Sequence[Path], environment: Environment) -> list[Sight]:
+    """Every file and every folder in these folders by itself, as if a sidecar read nothing else."""
+    found: list[Sight] = []
+    for path in paths:
+        inner = sorted(path.iterdir()) if path.is_dir() else [path]
+        for each in inner:
+            if each.is_dir() or each.suffix.lower() in SUFFIXES:
+                found += named([each], environment)
+    if not found:
+        raise LaunchError(f"there is no YAML in {', '.join(map(str, paths))}")
+    return found
+
+
+def of_file(file: Path, environment: Environment, swap: tuple[str, str] | None = None) -> list[Sight]:
+    """The sidecars that a run file or a compose file starts, those together that are told to read the same."""
+    documents = read(file)
+    found: list[Start] = []
+    for document in documents:
+        if starts.is_run_file(document.root):
+            found += starts.of_run_file(document, environment)
+        elif starts.is_compose_file(document.root):
+            found += starts.of_compose_file(document, environment.variables)
+    if swap is not None:
+        found = [_swapped(start, *swap) for start in found]
+    groups: dict[tuple[tuple[Path, ...], tuple[Path, ...]], list[Start]] = {}
+    for start in found:
+        resources, configs = (tuple(path for path, _ in paths) for paths in (start.resources, start.configs))
+        groups.setdefault((resources, configs), []).append(start)
+    return [
+        Sight(
+            documents=(*_all(resources), *(each for file in configs if file.is_file() for each in read(file))),
+            folders=tuple(folder for folder in resources if folder.is_dir()),
+            starts=tuple(group),
+            sources=tuple(documents),
+        )
+        for (resources, configs), group in groups.items()
+    ]
+
+
+def _swapped(start: Start, broker: str, store: str) -> Start:
+    folders = resource_folders(tuple(path for path, _ in start.resources), broker, store)
+    lines = [line for _, line in start.resources]
+    return replace(start, resources=tuple(zip(folders, lines, strict=True)))
+
+
+def _is_start(document: Document) -> bool:
+    return starts.is_run_file(document.root) or starts.is_compose_file(document.root)
+
+
+def _all(folders: Iterable[Path]) -> list[Document]:
+    return [document for folder in folders if folder.is_dir() for file in _files(folder) for document in read(file)]
+
+
+def _files(folder: Path) -> list[Path]:
+    """The YAML files of a folder, as daprd takes them: one level deep, by their suffix."""
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """How much was looked at."""
+
+    files: int
+    sights: int
+
+
+def seen(sights: Sequence[Sight]) -> Seen:
+    """Count the files, each once."""
+    files = {document.file.resolve() for sight in sights for document in (*sight.documents, *sight.sources)}
+    return Seen(len(files), len(sights))
+
+
+def environment(env_files: Sequence[Path], process: Mapping[str, str] | None = None) -> Environment:
+    """What is set here and in these files of NAME=value lines."""
+    found = dict(os.environ if process is None else process)
+    for path in env_files:
+        lines = starts.read_env_file(path)
+        if lines is None:
+            raise LaunchError(f"{path} is no file of NAME=value lines that can be read")
+        found |= lines
+    return Environment(found)

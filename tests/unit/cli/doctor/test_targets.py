@@ -1,0 +1,127 @@
+"""What is looked at: the project's own files on every broker and store, and whatever a person names."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import pytest
+
+from cli.doctor import command, targets
+from cli.doctor.rules import judge
+from cli.doctor.starts import Environment
+from cli.errors import LaunchError
+from cli.project import ROOT
+from cli.servers.known import BROKERS, STORES
+
+TRAPS = ROOT / "tests" / "doctor" / "traps"
+
+
+def test_the_project_is_clean() -> None:
+    """Every broker with every store, by the run file and by the compose file."""
+    assert [] == command.project()
+
+
+def test_the_projects_own_files_are_all_looked_at() -> None:
+    """A search of nothing finds nothing wrong."""
+    sights = targets.own()
+    read = {document.file for sight in sights for document in (*sight.documents, *sight.sources)}
+    wanted = {*(ROOT / "components").rglob("*.yaml"), ROOT / "dapr.yaml", ROOT / "dapr" / "config.yaml"}
+    wanted |= {targets.COMPOSE_FILE, targets.COMPOSE_FILE.with_name("names.yaml")}
+
+    assert {file.resolve() for file in wanted} == {file.resolve() for file in read}
+    assert set(itertools.product(BROKERS, STORES)) == {
+        (broker, store)
+        for sight in sights
+        for broker, store in itertools.product(BROKERS, STORES)
+        if {ROOT / "components/brokers" / broker, ROOT / "components/stores" / store}
+        <= {folder.resolve() for folder in sight.folders}
+    }
+    assert {"gateway", "user", "billing", "order", "notification"} == {
+        start.app_id for sight in sights for start in sight.starts
+    }
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "rule"),
+    [
+        ("components/resiliency.yaml", "policy: constant", "policy: exponential", "exponential-retry-ends"),
+        (
+            "components/resiliency.yaml",
+            "      replies:\n        inbound:\n          retry: forever\n",
+            "",
+            "redis-no-inbound-retry",
+        ),
+        (
+            "components/brokers/rabbitmq/pubsub.yaml",
+            "name: publisherConfirm",
+            "name: publisherConfirms",
+            "rabbitmq-no-confirm",
+        ),
+        ("components/brokers/rabbitmq/replies.yaml", "value: fanout", "value: topic", "rabbitmq-flags-disagree"),
+        ("components/brokers/redis/pubsub.yaml", "name: maxLenApprox", "name: maxLength", "redis-stream-unbounded"),
+        ("dapr.yaml", "  apiListenAddresses: 127.0.0.1", "  # nothing", "listens-everywhere"),
+        ("dapr.yaml", "enableAppHealthCheck: true", "enableAppHealthCheck: false", "app-health-check-missing"),
+        ("dapr/config.yaml", "cleanupInterval: 0s", "cleanupInterval: 1h", "sqlite-resolver-cleanup"),
+        ("tye-or-compose/docker-compose.yml", '"--appendonly", "yes"', '"--appendonly", "no"', "redis-not-append-only"),
+        ("tye-or-compose/docker-compose.yml", "      - --enable-app-health-check\n", "", "app-health-check-missing"),
+        (
+            "tye-or-compose/docker-compose.yml",
+            "    networks: [gateway, mesh]",
+            "    ports: ['3500:3500']",
+            "listens-everywhere",
+        ),
+    ],
+)
+def test_a_change_of_our_own_files_is_noticed(
+    monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, rule: str
+) -> None:
+    """The doctor has nothing to say of them because they are sound, and not because it does not look."""
+    changed = (ROOT / file).resolve()
+    text = changed.read_text(encoding="utf-8")
+    assert old in text
+    read_bytes = Path.read_bytes
+
+    def other(path: Path) -> bytes:
+        return text.replace(old, new).encode() if path.resolve() == changed else read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", other)
+
+    assert rule in {one.rule for one in command.project()}
+
+
+def test_folders_together_are_what_one_sidecar_reads() -> None:
+    """The policies of one are for the components of the other, as with several --resources-path."""
+    env = Environment(dict.fromkeys(targets.LAUNCHED, "x"))
+    folders = [ROOT / "components", ROOT / "components/brokers/redis", ROOT / "components/stores/redis"]
+
+    assert [] == [one for sight in targets.named(folders, env) for one in judge(sight)]
+    assert {"redis-no-inbound-retry"} == {one.rule for sight in targets.named(folders[1:], env) for one in judge(sight)}
+
+
+def test_a_run_file_in_a_folder_is_followed() -> None:
+    """To the folders and configurations that it names."""
+    (sight,) = targets.named([TRAPS / "path-missing"], Environment({}))
+
+    assert ["order"] == [start.app_id for start in sight.starts]
+    assert {"statestore", "settings"} == {document.root.text("metadata", "name") for document in sight.documents}
+
+
+def test_what_is_not_there_is_said() -> None:
+    """By its path."""
+    with pytest.raises(LaunchError, match="nowhere is not there"):
+        targets.named([Path("nowhere")], Environment({}))
+    with pytest.raises(LaunchError, match="no folder and no file"):
+        targets.named([Path("/dev/null")], Environment({}))
+    with pytest.raises(LaunchError, match=r"nowhere\.env is no file"):
+        targets.environment([Path("nowhere.env")])
+
+
+def test_a_file_of_variables_goes_before_the_environment(tmp_path: Path) -> None:
+    """Comments and exports are understood."""
+    (tmp_path / "deploy.env").write_text("# a comment\nexport REDIS_HOST='a:1'\nPOD_NAME=\n", encoding="utf-8")
+
+    found = targets.environment([tmp_path / "deploy.env"], {"REDIS_HOST": "b:2", "HOME": "/root"})
+
+    assert {"REDIS_HOST": "a:1", "POD_NAME": "", "HOME": "/root"} == dict(found.variables)
+    assert found.lacks("POD_NAME")
