@@ -38,7 +38,7 @@ SHARED_SHOP = ("-m", "not own_shop")
 PEER = ("-m", "not own_shop and not sidecars", E2E)
 """What the shop without sidecars has to pass (bench/peer)."""
 FULL_PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "node", "npm")
-PACKAGES = ("gateway", "services", "chassis", "cli", "tests", "bench")
+PACKAGES = ("gateway", "services", "chassis", "cli", "monitor", "tests", "bench")
 
 
 @dataclass(frozen=True, slots=True)
