@@ -49,7 +49,7 @@ class FakeShop:
     def give_up(self, name: str) -> bool:
         """Do without it, if it is one of those."""
         if name in self.spare:
-            del self.dead[name]
+            self.dead = {each: code for each, code in self.dead.items() if each != name}
         return name in self.spare
 
     def lost_subscriptions(self) -> list[Subscription]:
