@@ -41,12 +41,11 @@ class Round:
 
     async def look(self, client: httpx.AsyncClient) -> list[Health]:
         """What each says."""
-        waiting, *said = await asyncio.gather(
+        waiting, apps, sidecars = await asyncio.gather(
             asyncio.to_thread(self._waiting),
-            *(self._app(client, name) for name in self._names),
-            *(self._sidecar(client, name) for name in self._names),
+            asyncio.gather(*(self._app(client, name) for name in self._names)),
+            asyncio.gather(*(self._sidecar(client, name) for name in self._names)),
         )
-        apps, sidecars = said[: len(self._names)], said[len(self._names) :]
         return [
             Health(name, app, sidecar, None if waiting is None else sum(waiting[one] for one in self._reads[name]))
             for name, app, sidecar in zip(self._names, apps, sidecars, strict=True)

@@ -39,7 +39,7 @@ async def read_all(port: int, token: str, topics: Sequence[str], take: Take, ope
     """
     options = [("grpc.max_receive_message_length", EVENT_BYTES_MAX)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
-        stub = api_service_v1.DaprStub(channel)
+        stub = api_service_v1.DaprStub(channel)  # type: ignore[no-untyped-call]  # generated without types
         streams: list[_Stream] = []
         try:
             for topic in topics:

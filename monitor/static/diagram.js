@@ -4,7 +4,7 @@ import { arrowsOf, LIFELINES, NAMES } from "./arrows.js";
 import { draw } from "./dom.js";
 import { inOrder } from "./state.js";
 
-const GAP = 128;
+const GAP = 124;
 const HEAD = 46;
 const SEEN_HEIGHT = 36;
 const KNOWN_HEIGHT = 18;
@@ -33,8 +33,6 @@ export function diagram(flow, fresh) {
     "svg",
     {
       viewBox: `0 0 ${WIDTH} ${height}`,
-      width: WIDTH,
-      height,
       role: "img",
       "aria-label": `${flow.title}: ${steps.length} steps; the timeline below says the same in words`,
     },

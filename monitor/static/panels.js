@@ -35,12 +35,11 @@ function newest() {
 /** The accounts of those who were seen. */
 export function accounts() {
   const rows = newest().map((each) => [
-    each.name,
-    each.email,
+    make("span", {}, each.name, make("span", { class: "second" }, each.email)),
     make("span", { class: "number" }, balances.has(each.user_id) ? money(balances.get(each.user_id)) : "not open yet"),
   ]);
   const none = nothing("Nobody was seen yet: register somebody.");
-  find("accounts", ".scroll").replaceChildren(rows.length ? table("Accounts", ["Name", "E-mail", "Balance"], rows) : none);
+  find("accounts", ".scroll").replaceChildren(rows.length ? table("Accounts", ["Who", "Balance"], rows) : none);
 }
 
 /** The mails, newest first; what is open stays open. */
@@ -57,8 +56,7 @@ export function mails() {
           "summary",
           {},
           make("strong", {}, mail.subject),
-          make("span", { class: "way" }, `to ${mail.to}`),
-          make("span", { class: "when" }, clock(mail.taken_at * 1000)),
+          make("span", { class: "second" }, `to ${mail.to}`, make("span", {}, clock(mail.taken_at * 1000))),
         ),
         make("pre", {}, mail.text),
       ),

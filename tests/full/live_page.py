@@ -43,9 +43,7 @@ class Live:
 
     def until_arrows(self, count: int) -> list[tuple[str, str, str]]:
         """Wait until so many are drawn."""
-        self.page.wait_for_function(
-            "count => document.querySelectorAll('#diagram .arrow').length >= count", arg=count
-        )
+        self.page.wait_for_function("count => document.querySelectorAll('#diagram .arrow').length >= count", arg=count)
         return self.arrows()
 
     @contextmanager

@@ -288,7 +288,11 @@ def test_the_pictures_of_the_readme(live: Live) -> None:
     """What the README shows is drawn from this very page; written only when asked for."""
     folder = os.environ.get("SCREENSHOTS")
     newest_flow(live, "orders")
-    for name, width, height, scheme in (("light", 1440, 1080, "light"), ("dark", 1440, 1080, "dark"), ("phone", 390, 844, "light")):
+    for name, width, height, scheme in (
+        ("light", 1440, 1080, "light"),
+        ("dark", 1440, 1080, "dark"),
+        ("phone", 390, 844, "light"),
+    ):
         with live.seen_as(width, height, "dark" if scheme == "dark" else "light") as page:
             page.locator("#flows button", has_text="orders").first.click()
             page.locator("#diagram .arrow").first.wait_for()

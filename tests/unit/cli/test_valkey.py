@@ -118,7 +118,7 @@ def test_who_is_forgotten_leaves_the_others_alone(server: client_of.Valkey, addr
     """Their group stays where it was."""
     server.xadd(ONE.topic, {"data": "{}"})
     valkey.begin(address, [NEW])
-    before = server.xinfo_groups(ONE.topic)
+    before: Any = server.xinfo_groups(ONE.topic)
 
     assert (1, 0) == (valkey.forget(address, [NEW]), valkey.forget(address, [NEW]))
     assert [each for each in before if each["name"] == b"order"] == server.xinfo_groups(ONE.topic)
