@@ -22,6 +22,7 @@ class Relay:
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
         self._open: set[socket.socket] = set()
+        self._pumps: list[threading.Thread] = []
 
     def __enter__(self) -> Self:
         self.mend()
@@ -31,6 +32,8 @@ class Relay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.cut()
+        for pump in self._pumps:
+            pump.join()
 
     def mend(self) -> None:
         """Take connections again."""
@@ -44,30 +47,33 @@ class Relay:
                 self._listener.shutdown(socket.SHUT_RDWR)  # else the thread would go on accepting
             self._listener.close()
         with self._lock:
-            ended, self._open = self._open, set()
-        for each in ended:
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
-            each.close()
+            _end(*self._open)
 
     def _accept(self, listener: socket.socket) -> None:
         while True:
             try:
                 near, _ = listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._to))
             except OSError:
                 return
+            far = socket.create_connection(("127.0.0.1", self._to))
             with self._lock:
                 self._open |= {near, far}
             for one, other in ((near, far), (far, near)):
-                threading.Thread(target=self._pump, args=(one, other), daemon=True).start()
+                self._pumps.append(threading.Thread(target=self._pump, args=(one, other), daemon=True))
+                self._pumps[-1].start()
 
     def _pump(self, one: socket.socket, other: socket.socket) -> None:
         with suppress(OSError):
             while chunk := one.recv(CHUNK_BYTES):
                 other.sendall(chunk)
-        for each in (one, other):
-            with suppress(OSError):
-                each.shutdown(socket.SHUT_RDWR)
+        _end(one, other)
         with self._lock:
-            self._open -= {one, other}
+            self._open.discard(one)
+        one.close()
+
+
+def _end(*connections: socket.socket) -> None:
+    """Break them off: whoever reads from one is told that it is over, and closes it."""
+    for each in connections:
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)
