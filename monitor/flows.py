@@ -13,7 +13,7 @@ from typing import Any
 
 from cli.catalogue import GATEWAY, TOPICS
 from monitor.event import Event
-from monitor.notes import note, short
+from monitor.notes import note
 
 FLOWS_MAX = 100
 STEPS_MAX = 60
@@ -166,7 +166,7 @@ class Flows:
         subject = str(call.answer.get(RESOURCES[kind], ""))
         flow = self._by_key.get(subject) if subject else None
         if flow is None:
-            flow = self._begin(kind, self._title(kind, call.wanted, subject), subject)
+            flow = self._begin(kind, self._title(kind, call.wanted, call.path), subject)
             if subject:
                 self._by_key[subject] = flow
         if kind == "registration" and call.status == 201:
@@ -204,9 +204,9 @@ class Flows:
         flow = self._by_key.get(event.correlation_id) or self._by_key.get(event.subject)
         kind = KINDS.get(event.topic, "other")
         if flow is None:
-            flow = self._begin(kind, self._title(kind, event.data, event.subject), event.subject)
+            flow = self._begin(kind, self._title(kind, event.data, event.topic), event.subject)
         elif flow.kind == "other" and begins:  # what it started was seen before it
-            flow.kind, flow.title = kind, self._title(kind, event.data, event.subject)
+            flow.kind, flow.title = kind, self._title(kind, event.data, event.topic)
             flow.subject = event.subject
         for key in filter(None, (event.correlation_id, event.subject)):
             self._by_key.setdefault(key, flow)
@@ -234,7 +234,7 @@ class Flows:
             self._events = {key: each for key, each in self._events.items() if each[1] is not gone}
         return step
 
-    def _title(self, kind: str, data: Mapping[str, Any], subject: str) -> str:
+    def _title(self, kind: str, data: Mapping[str, Any], first: str) -> str:
         person = self.people.get(str(data.get("user_id", "")))
         match kind:
             case "registration":
@@ -244,7 +244,7 @@ class Flows:
             case "order":
                 return f"{person.name if person else 'Somebody'} orders"
             case _:
-                return f"Something about {short(subject)}" if subject else "Something"
+                return f"{first}, its beginning not seen"
 
     def _meet(self, event: Event) -> None:
         if event.topic in ("UserCreated", "UserCreateRequested"):

@@ -16,6 +16,7 @@ export function readSoon(userId) {
     userId,
     setTimeout(async () => {
       due.delete(userId);
+      if (!state.people.has(userId)) return; // an event may name anybody
       const account = await get(`/api/account/${userId}`);
       if (account) balances.set(userId, account.balance_cents);
       accounts();
@@ -56,7 +57,7 @@ export function mails() {
           "summary",
           {},
           make("strong", {}, mail.subject),
-          make("span", { class: "second" }, `to ${mail.to}`, make("span", {}, clock(mail.taken_at * 1000))),
+          make("span", { class: "second" }, `to ${mail.to}`, make("time", {}, clock(mail.taken_at * 1000))),
         ),
         make("pre", {}, mail.text),
       ),
@@ -72,7 +73,7 @@ export function health() {
     light(each.sidecar === "up", each.sidecar),
     make("span", { class: "number" }, each.waiting === null ? "unknown" : String(each.waiting)),
   ]);
-  const heads = ["Service", "App", "Sidecar", "Events waiting"];
+  const heads = ["Service", "App", "Sidecar", "Waiting"];
   find("health", ".scroll").replaceChildren(
     rows.length ? table("Health and lag of every service", heads, rows) : nothing("Asking everybody."),
   );
@@ -91,10 +92,13 @@ export function letters() {
   const { total, newest: open } = state.letters;
   find("letters", ".count").textContent = total ? `(${total})` : "";
   const rows = open.map((letter) => [
-    letter.topic,
-    letter.service,
-    make("span", { class: "reason" }, letter.reason),
-    make("time", { datetime: letter.time }, letter.time.replace("T", " ").replace(/\..*|Z$/, "")),
+    make("span", {}, letter.topic, make("span", { class: "second" }, `of ${letter.service}`)),
+    make(
+      "span",
+      { class: "reason" },
+      letter.reason,
+      make("span", { class: "second" }, make("time", { datetime: letter.time }, day(letter.time))),
+    ),
     make(
       "span",
       { class: "row" },
@@ -103,8 +107,12 @@ export function letters() {
     ),
   ]);
   const none = nothing("None: every event could be used.");
-  const heads = ["Event", "Service", "Reason", "Since", "What to do"];
+  const heads = ["Event", "Reason", "What to do"];
   find("letters", ".scroll").replaceChildren(rows.length ? table("Dead letters", heads, rows) : none);
+}
+
+function day(time) {
+  return `${time.replace("T", " ").replace(/(\.\d+)?(Z|\+00:00)$/, "")} UTC`;
 }
 
 function action(letter, name, title, text) {

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from playwright.sync_api import Browser, Page, Playwright, Request
+from playwright.sync_api import Browser, Page, Playwright, Request, expect
 
 from tests.full.relay import Relay
 
@@ -71,6 +71,7 @@ def opened(playwright: Playwright, port: int) -> Iterator[Live]:
         context = browser.new_context(viewport={"width": 1440, "height": 1000})
         page = context.new_page()
         page.set_default_timeout(SECONDS * 1000)
+        expect.set_options(timeout=SECONDS * 1000)
         live = Live(page, relay, browser, f"http://localhost:{port}/")
 
         def other_host(request: Request) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +19,7 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from cli.checks import STORE_OF_BROKER
 from cli.shop import Options, Shop
-from tests.e2e.shopper import TEA, new_address
+from tests.e2e.shopper import TEA
 from tests.full.live_page import SECONDS, Live, opened
 
 GATEWAY, BROKER, USER = "Gateway", "Message Broker", "User Service"
@@ -104,7 +105,7 @@ def answer_of(live: Live, form: str) -> Locator:
 
 def registered(live: Live) -> str:
     """Somebody new, registered by the form and chosen in the others; the address."""
-    email = new_address()
+    email = f"ann.{uuid.uuid4().hex[:8]}@example.com"  # short enough to be read in a picture
     live.page.get_by_label("E-mail").fill(email)
     live.page.get_by_label("E-mail").press("Enter")
     expect(live.page.locator("#order select option:checked")).to_contain_text(email)
@@ -315,21 +316,20 @@ PLACE = "[...document.querySelectorAll('body *')].indexOf(document.activeElement
 
 
 @pytest.mark.usefixtures("letter")
-def test_the_pictures_of_the_readme(live: Live) -> None:
+def test_the_pictures_of_the_readme(live: Live, shop: Shop) -> None:
     """What the README shows is drawn from this very page; written only when asked for."""
     folder = os.environ.get("SCREENSHOTS")
-    newest_flow(live, "orders")
     for name, width, height, scheme in (
         ("light", 1440, 1080, "light"),
         ("dark", 1440, 1080, "dark"),
         ("phone", 390, 844, "light"),
     ):
         with live.seen_as(width, height, "dark" if scheme == "dark" else "light") as page:
-            page.locator("#flows button", has_text="orders").first.click()
+            page.locator("#flows button", has_text=re.compile(r"orders\s*paid")).first.click()
             page.locator("#diagram .arrow").first.wait_for()
             picture = framed(page, name)
             assert picture.startswith(b"\x89PNG")
-            if folder is not None:
+            if folder is not None and shop.options.broker == next(iter(STORE_OF_BROKER)):
                 Path(folder).mkdir(parents=True, exist_ok=True)
                 (Path(folder) / f"{name}.png").write_bytes(picture)
 
