@@ -16,22 +16,20 @@ from cli.fleet import sidecar_of
 from cli.monitor import NAME
 from cli.shop import Options, Shop
 
-ROUNDS = 5
-SECONDS = 6.0
 MUST = 0.97
 """Of the completed orders a second without it."""
+NAMES = (NAME, sidecar_of(NAME))
 COMPLETED = completed_per_second(HELD)
 
 
-def measure(broker: str, say: Callable[[str], None], rounds: int = ROUNDS) -> tuple[Tried, dict[str, float]]:
+def measure(broker: str, say: Callable[[str], None], rounds: int, seconds: float) -> tuple[Tried, dict[str, float]]:
     """Both by turns, and what the monitor and its sidecar hold in memory, in MiB."""
     with tempfile.TemporaryDirectory(prefix="sidecart-monitored-") as name, ExitStack() as stack:
         without = stack.enter_context(Shop(Options(broker, folder=Path(name) / "without"), say))
         beside = stack.enter_context(Shop(Options(broker, folder=Path(name) / "with", monitor=True), say))
         what = f"{broker}: a monitor, and nobody looks"
-        found = asyncio.run(by_turns(what, without, beside, rounds, SECONDS, say))
-        names = (NAME, sidecar_of(NAME))
-        memory = resident_mib({name: pid for name, pid in beside.processes.items() if name in names})
+        found = asyncio.run(by_turns(what, without, beside, rounds, seconds, say))
+        memory = resident_mib({name: pid for name, pid in beside.processes.items() if name in NAMES})
     say(line(found))
     return found, memory
 
@@ -52,9 +50,15 @@ def table(broker: str, found: Tried, memory: dict[str, float]) -> str:
     for number, (without, beside) in enumerate(pairs, start=1):
         one, other = COMPLETED(without), COMPLETED(beside)
         lines.append(f"| round {number}: completed orders/s | {one:.0f} | {other:.0f} | {other / one:.3f} |")
-    medians = [statistics.median(map(COMPLETED, turns)) for turns in (found.as_it_is, found.otherwise)]
+    both = (found.as_it_is, found.otherwise)
+    medians = [statistics.median(map(COMPLETED, turns)) for turns in both]
     lines.append(f"| median | {medians[0]:.0f} | {medians[1]:.0f} | {found.ratio(COMPLETED):.3f} |")
-    lines.append(f"| MiB resident: {', '.join(f'{name} {mib:.0f}' for name, mib in memory.items())} | | | |")
+    for name in NAMES:
+        cpu_ms = statistics.median(turn.levels[HELD].cpu_ms[name] for turn in found.otherwise)
+        lines.append(f"| {name}: CPU, ms per completed order | | {cpu_ms:.3f} | |")
+        lines.append(f"| {name}: resident memory, MiB | | {memory[name]:.0f} | |")
+    whole = [statistics.median(turn.levels[HELD].shop_cpu_ms for turn in turns) for turns in both]
+    lines.append(f"| all of the shop: CPU, ms per completed order | {whole[0]:.2f} | {whole[1]:.2f} | |")
     return "\n".join(lines)
 
 

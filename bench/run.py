@@ -117,7 +117,7 @@ def _tried(options: argparse.Namespace, folder: Path) -> Found:
 
 def _monitor(options: argparse.Namespace, folder: Path) -> Found:
     found = {
-        broker: monitored.measure(broker, say, rounds=1 if options.quick else monitored.ROUNDS)
+        broker: monitored.measure(broker, say, 1 if options.quick else options.rounds, options.seconds)
         for broker in _brokers(options)
     }
     fine = all(set(each.statuses) == {201} for each, _ in found.values())

@@ -21,6 +21,8 @@ STEPS_MAX = 60
 PEOPLE_MAX = 100
 MAILS_MAX = 200
 """Mails that came here before the event that asked for them."""
+NAME_CHARACTERS_MAX = 254
+"""Of a name or an address, as the gateway allows; whoever publishes may send anything."""
 
 CLIENT = "client"
 MAIL = "mail"
@@ -212,7 +214,7 @@ class Flows:
             self._by_key.setdefault(key, flow)
         user_id = event.data.get("user_id")
         if isinstance(user_id, str):
-            flow.user_id = user_id
+            flow.user_id = user_id[:NAME_CHARACTERS_MAX]
         return flow
 
     def _begin(self, kind: str, title: str, subject: str) -> Flow:
@@ -238,7 +240,7 @@ class Flows:
         person = self.people.get(str(data.get("user_id", "")))
         match kind:
             case "registration":
-                return f"{data.get('name', '?')} registers"
+                return f"{str(data.get('name', '?'))[:NAME_CHARACTERS_MAX]} registers"
             case "deposit":
                 return f"{person.name if person else 'Somebody'} pays in"
             case "order":
@@ -253,7 +255,7 @@ class Flows:
     def _meet_person(self, data: Mapping[str, Any]) -> None:
         user_id, name, email = (data.get(each) for each in ("user_id", "name", "email"))
         if isinstance(user_id, str) and isinstance(name, str) and isinstance(email, str):
-            self.people[user_id] = Person(user_id, name, email)
+            self.people[user_id] = Person(*(each[:NAME_CHARACTERS_MAX] for each in (user_id, name, email)))
             if len(self.people) > PEOPLE_MAX:
                 self.people.popitem(last=False)
 

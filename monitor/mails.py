@@ -14,7 +14,8 @@ ANSWER_SECONDS_MAX = WAIT_SECONDS + 10
 PAUSE_SECONDS = 2.0
 """Before it is asked again after it did not answer."""
 SHOWN = ("id", "message_id", "from", "to", "subject", "text", "taken_at")
-TEXT_CHARACTERS_MAX = 4_000
+CHARACTERS_MAX = 4_000
+"""Of each part of a mail."""
 
 
 class Mails:
@@ -41,5 +42,5 @@ class Mails:
 
 
 def _shown(mail: Mapping[str, Any]) -> Mapping[str, Any]:
-    shown = {name: mail.get(name) for name in SHOWN}
-    return shown | {"text": str(shown["text"])[:TEXT_CHARACTERS_MAX]}
+    parts = {name: mail.get(name) for name in SHOWN}
+    return {name: part[:CHARACTERS_MAX] if isinstance(part, str) else part for name, part in parts.items()}

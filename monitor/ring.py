@@ -6,7 +6,9 @@ from collections import deque
 from dataclasses import dataclass
 
 NOTICES_MAX = 5_000
-"""Some hundred orders; an order is about sixteen notices of half a kilobyte."""
+"""Some three hundred orders; an order is about sixteen notices of half a kilobyte."""
+BYTES_MAX = 16 * 1024 * 1024
+"""What all of them may take: a notice of mails is larger."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,9 +23,12 @@ class Notice:
 class Ring:
     """Notices of one run of the monitor; their ids name the run, for another one counts from the beginning."""
 
-    def __init__(self, run: str, size: int = NOTICES_MAX) -> None:
+    def __init__(self, run: str, size: int = NOTICES_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._run = run
-        self._notices: deque[Notice] = deque(maxlen=size)
+        self._size = size
+        self._bytes_max = bytes_max
+        self._notices: deque[Notice] = deque()
+        self._bytes = 0
         self.newest = 0
         """The number of the last notice that was added."""
 
@@ -31,6 +36,9 @@ class Ring:
         """Keep one more, and forget the oldest if there are too many."""
         self.newest += 1
         self._notices.append(Notice(self.newest, kind, body))
+        self._bytes += len(body)
+        while len(self._notices) > self._size or self._bytes > self._bytes_max:
+            self._bytes -= len(self._notices.popleft().body)
 
     def id_of(self, number: int) -> str:
         """What the browser sends back as Last-Event-ID."""

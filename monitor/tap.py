@@ -23,6 +23,7 @@ OPEN_SECONDS = 70.0
 CLOSE_SECONDS = 15.0
 """A sidecar ends the subscriptions one after the other, each in half a second at most."""
 EVENT_BYTES_MAX = 4 * 1024 * 1024  # what a sidecar sends at most, and gRPC's own default
+ATTRIBUTE_CHARACTERS_MAX = 200  # ids and times; whoever publishes may send anything
 
 
 Take = Callable[[Event], None]
@@ -46,8 +47,9 @@ async def read_all(port: int, token: str, topics: Sequence[str], take: Take, ope
                 streams.append(_Stream(stub, token, topic, take))
                 await streams[-1].open()
             opened()
-            await asyncio.wait([each.reading() for each in streams], return_when=asyncio.FIRST_COMPLETED)
-            raise TapError("the sidecar ended a subscription")
+            readings = [each.reading() for each in streams]
+            ended, _ = await asyncio.wait(readings, return_when=asyncio.FIRST_COMPLETED)
+            raise TapError("the sidecar ended a subscription") from next(iter(ended)).exception()
         except grpc.aio.AioRpcError as error:
             raise TapError(f"the sidecar does not subscribe: {error.details()}") from error
         except TimeoutError as error:
@@ -109,11 +111,11 @@ def _event(topic: str, message: Any) -> Event:
 
     def said(name: str) -> str:
         value = more.get(name)
-        return value if isinstance(value, str) else ""
+        return value[:ATTRIBUTE_CHARACTERS_MAX] if isinstance(value, str) else ""
 
     return Event(
         topic,
-        message.id,
+        message.id[:ATTRIBUTE_CHARACTERS_MAX],
         said("subject"),
         said("correlationid"),
         said("time"),

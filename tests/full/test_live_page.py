@@ -299,6 +299,26 @@ def test_axe_finds_nothing_serious(live: Live, width: int, scheme: str) -> None:
     assert 0 == too_wide
 
 
+def test_the_flows_are_walked_through_by_arrow_keys(live: Live) -> None:
+    """One stop for the tab key, however many there are."""
+    with live.seen_as(1440, 900) as page:
+        buttons = page.locator("#flows button")
+        buttons.first.focus()
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowDown")
+        page.keyboard.press("ArrowUp")
+
+        expect(buttons.nth(1)).to_be_focused()
+        expect(buttons.nth(1)).to_have_attribute("aria-current", "true")
+        assert ["0"] == [each for each in tab_stops(page) if each != "-1"]
+
+
+def tab_stops(page: Page) -> list[str]:
+    """The tab index of each flow in the list."""
+    found = page.locator("#flows button").evaluate_all("all => all.map(one => one.getAttribute('tabindex'))")
+    return [str(each) for each in found]
+
+
 def test_everything_is_reached_by_the_tab_key(live: Live) -> None:
     """From the top to the bottom and out again: nothing holds the focus, and no control is left out."""
     with live.seen_as(1440, 900) as page:
@@ -339,3 +359,17 @@ def framed(page: Page, name: str) -> bytes:
     if name == "phone":
         page.locator("#passes").scroll_into_view_if_needed()
     return page.screenshot(full_page=name != "phone")
+
+
+def test_a_page_that_was_away_for_too_long_is_told_so(live: Live, shop: Shop) -> None:
+    """A monitor that was killed remembers nothing: the page says that all is shown anew, and goes on."""
+    shop.kill("monitor")
+    expect(live.page.locator("#connection")).to_contain_text("The connection is lost")
+    shop.start_again("monitor")
+
+    expect(live.page.locator("#connection")).to_contain_text("everything is shown as it is now")
+    expect(live.page.locator("#tap")).to_have_text("Watching")
+    live.page.get_by_label("Show the newest").check()
+    registered(live)
+    assert REGISTRATION == set(live.until_arrows(len(REGISTRATION)))
+    excuse(live, "ERR_")

@@ -43,3 +43,15 @@ def test_an_id_of_another_run_or_of_nobody_is_none() -> None:
     ids = ("", "another-1", "run-", "run-x", "run--1", "run-3", "run-\u0661", "run")
     assert [None] * len(ids) == [ring.number_of(each) for each in ids]
     assert 2 == ring.number_of("run-2")
+
+
+def test_what_is_kept_is_bounded_in_bytes_too() -> None:
+    """A notice of mails may be large; one that is too large for all of the ring is kept by nobody."""
+    ring = Ring("run", 100, bytes_max=10)
+    for size in (6, 4, 3):
+        ring.add("mails", b"x" * size)
+
+    assert [b"xxxx", b"xxx"] == bodies(ring, 1)
+    assert bodies(ring, 0) is None
+    ring.add("mails", b"x" * 11)
+    assert (None, []) == (bodies(ring, 3), bodies(ring, 4))
