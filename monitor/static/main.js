@@ -47,5 +47,6 @@ function show() {
 themes();
 flows.begin();
 forms.begin();
+panels.begin();
 for (const view of Object.values(VIEWS)) view();
 listen(take, connection);

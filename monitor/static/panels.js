@@ -135,13 +135,17 @@ async function act(letter, name) {
   said.textContent = answer.ok ? `${letter.topic} of ${letter.service}: ${answer.body.outcome}` : answer.said;
 }
 
-/** Ask before something is done; Escape and Cancel do nothing. */
+let asked; // what is done if the answer is yes
+
+/** Begin: a dialog that is answered with yes does what was asked about; Escape and Cancel do nothing. */
+export function begin() {
+  find("confirm", "form").addEventListener("submit", (event) => event.submitter?.value === "yes" && asked());
+}
+
 function ask(title, text, yes, then) {
-  const dialog = find("confirm");
+  asked = then;
   find("confirm-title").textContent = title;
   find("confirm-text").textContent = text;
   find("confirm-yes").textContent = yes;
-  dialog.returnValue = "no";
-  dialog.addEventListener("close", () => dialog.returnValue === "yes" && then(), { once: true });
-  dialog.showModal();
+  find("confirm").showModal();
 }

@@ -55,7 +55,11 @@ class Relay:
                 near, _ = listener.accept()
             except OSError:
                 return
-            far = socket.create_connection(("127.0.0.1", self._to))
+            try:
+                far = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:  # the server is away: so is the way to it
+                near.close()
+                continue
             with self._lock:
                 self._open |= {near, far}
             for one, other in ((near, far), (far, near)):
