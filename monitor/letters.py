@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
+import heapq
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from cli.errors import LaunchError
@@ -38,11 +38,15 @@ class Desk:
 
 def desk(state: State) -> Desk:
     """Read them; raise LaunchError when a service's state cannot be reached."""
-    total, kept = 0, deque[Letter](maxlen=SHOWN_MAX)
-    for letter in letters(state):
-        total += 1
-        kept.append(letter)
-    return Desk(total, [_shown(each) for each in sorted(kept, key=lambda each: each.time, reverse=True)])
+    total = 0
+
+    def counted() -> Iterator[Letter]:
+        nonlocal total
+        for total, letter in enumerate(letters(state), start=1):
+            yield letter
+
+    newest = heapq.nlargest(SHOWN_MAX, counted(), key=lambda each: each.time)
+    return Desk(total, [_shown(each) for each in newest])
 
 
 def act(state: State, service: str, letter_id: str, action: str) -> Outcome:
