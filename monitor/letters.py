@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from cli.errors import LaunchError
@@ -38,14 +38,10 @@ class Desk:
 
 def desk(state: State) -> Desk:
     """Read them; raise LaunchError when a service's state cannot be reached."""
-    total = 0
-
-    def counted() -> Iterator[Letter]:
-        nonlocal total
-        for total, letter in enumerate(letters(state), start=1):
-            yield letter
-
-    newest = heapq.nlargest(SHOWN_MAX, counted(), key=lambda each: each.time)
+    total, newest = 0, list[Letter]()
+    for letter in letters(state):
+        total += 1
+        newest = heapq.nlargest(SHOWN_MAX, [*newest, letter], key=lambda each: each.time)
     return Desk(total, [_shown(each) for each in newest])
 
 

@@ -53,8 +53,11 @@ class Watch:
 
     async def run(self) -> None:
         """One session after the other, for ever."""
-        await self._forget()  # what one that was killed has left
         while True:
+            # What a killed one has left, or a session that ended while the broker was away.
+            if not await self._forget():
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
             await self._lookers.somebody()
             await self._session()
 
@@ -68,8 +71,8 @@ class Watch:
                 await self._tap_until(enough)
         finally:
             enough.cancel()
-            await self._forget()
             self._board.tapped(OFF)
+            await self._forget()
 
     async def _tap_until(self, enough: asyncio.Task[None]) -> None:
         """Keep the tap open; what passes while it is broken off waits for it, for the broker knows it already."""
@@ -98,12 +101,15 @@ class Watch:
     def _opened(self) -> None:
         self._board.tapped(ON)
 
-    async def _forget(self) -> None:
-        """Leave nothing at the broker: what nobody reads would pile up there."""
+    async def _forget(self) -> bool:
+        """Leave nothing at the broker, for what nobody reads would pile up there; say whether that was done."""
         try:
             await asyncio.to_thread(self._broker.forget, self._address, MONITOR_SUBSCRIPTIONS)
         except OSError as error:
-            log.warning("what the tap left at the broker is still there: %s", error)
+            log.warning("what the tap left at the broker may still be there: %s", error)
+            self._board.tapped(TROUBLE, str(error))
+            return False
+        return True
 
 
 async def look_after(board: Board, everybody: Round, client: httpx.AsyncClient) -> None:
