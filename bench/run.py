@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import growth, hops, plots, report, tried
+from bench import growth, hops, monitored, plots, report, tried
 from bench.crowd import CROWDS, Crowd, crowds
 from bench.growth import grow
 from bench.measure import HELD, Plan, Result, measure
@@ -115,12 +115,24 @@ def _tried(options: argparse.Namespace, folder: Path) -> Found:
     return Found("\n\n".join(tried.table(broker, some) for broker, some in found.items()), found, fine=fine)
 
 
+def _monitor(options: argparse.Namespace, folder: Path) -> Found:
+    found = {
+        broker: monitored.measure(broker, say, 1 if options.quick else options.rounds, options.seconds)
+        for broker in _brokers(options)
+    }
+    fine = all(set(each.statuses) == {201} for each, _ in found.values())
+    text = "\n\n".join(monitored.table(broker, *each) for broker, each in found.items())
+    ratios = "\n".join(monitored.verdict(broker, each) for broker, (each, _) in found.items())
+    return Found(text, found, ratios, fine)
+
+
 PARTS: Mapping[str, Callable[[argparse.Namespace, Path], Found]] = {
     "systems": _systems,
     "crowds": _crowds,
     "hops": _hops,
     "growth": _growth,
     "tried": _tried,
+    "monitor": _monitor,
 }
 QUICK_PARTS = ("systems", "crowds")
 REDIS_PARTS = ("crowds", "growth")

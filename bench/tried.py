@@ -150,12 +150,20 @@ def try_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
                 env={SOCKETS: str(sockets)},
             )
             other = stack.enter_context(Otherwise(options, variant, sockets, say))
-            found.append(asyncio.run(_rounds(variant.name, plain, other, rounds)))
+            found.append(asyncio.run(by_turns(variant.name, plain, other, rounds)))
         say(line(found[-1]))
     return found
 
 
-async def _rounds(name: str, plain: Shop, other: Shop, rounds: int) -> Tried:
+async def by_turns(
+    name: str,
+    plain: Shop,
+    other: Shop,
+    rounds: int,
+    seconds: float = SECONDS,
+    say: Say = lambda _: None,
+) -> Tried:
+    """Load both, one after the other and in each round the other way round."""
     tried = Tried(name)
     async with AsyncExitStack() as stack:
         shoppers = [await stack.enter_async_context(Shopper(of_shop(shop))) for shop in (plain, other)]
@@ -168,10 +176,15 @@ async def _rounds(name: str, plain: Shop, other: Shop, rounds: int) -> Tried:
             pairs = list(zip(shoppers, turns, strict=True))
             for shopper, turn in pairs if number % 2 else pairs[::-1]:
                 await orders_alone(shopper, turn, ALONE)
-                turn.levels[HELD] = await level_of(shopper, HELD, SECONDS)
+                turn.levels[HELD] = await level_of(shopper, HELD, seconds)
             tried.as_it_is.append(turns[0])
             tried.otherwise.append(turns[1])
+            say(f"round {number + 1} of {rounds}: " + " and ".join(f"{_completed(turn):.0f}" for turn in turns))
     return tried
+
+
+def _completed(turn: Turn) -> float:
+    return turn.levels[HELD].completed_per_second
 
 
 def line(tried: Tried) -> str:

@@ -48,6 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SERVICE=N",
         help="so many of a service (order=2; default one of each)",
     )
+    run.add_argument("--no-monitor", dest="monitor", action="store_false", help="without the live page")
     demo = _add(commands, "demo", _demo, "start a shop of its own, drive both flows, show every event (make demo)")
     _add_servers(demo)
     demo.add_argument("--without", action="append", default=[], metavar="APP", help="do not start this app")
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--only",
         action="append",
-        choices=["systems", "crowds", "hops", "growth", "tried"],
+        choices=["systems", "crowds", "hops", "growth", "tried", "monitor"],
         help="this part; several: each (default all; --quick: systems, crowds). crowds and growth are on Redis alone",
     )
     bench.add_argument("--users", type=int, default=1_000, help="systems: who order, by turns (default %(default)s)")

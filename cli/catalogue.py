@@ -42,6 +42,11 @@ class Subscription:
     topic: str
 
 
+MONITOR = "monitor"
+MONITOR_SUBSCRIPTIONS = tuple(Subscription(MONITOR, MONITOR, INBOX, topic) for topic in TOPICS)
+"""What the live page reads while somebody looks at it, and nobody otherwise."""
+
+
 def consumer_id(app_id: str, component: str, pod_name: str) -> str:
     """The consumer id of an app on a component: a gateway replica has its own, every other app shares its app-id."""
     return pod_name if component == REPLIES else app_id

@@ -63,6 +63,14 @@ def free_port() -> int:
     raise LaunchError(f"no free port between {LOWEST} and {HIGHEST}: stop what holds them")
 
 
+def this_or_free_port(wanted: int) -> int:
+    """The port that is wanted, if it is to be had, else another one."""
+    if wanted not in _handed_out and is_free(wanted) and _claim(wanted):
+        _handed_out.add(wanted)
+        return wanted
+    return free_port()
+
+
 def is_listening(port: int, timeout_seconds: float = 1.0) -> bool:
     """Whether something accepts connections on the port."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:

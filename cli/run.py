@@ -48,6 +48,7 @@ def shop_options(
         given=given_servers(),
         gateways=getattr(options, "gateways", 1),
         replicas=dict(getattr(options, "replicas", ())),
+        monitor=getattr(options, "monitor", False),
     )
 
 
@@ -77,6 +78,7 @@ def _write_run_file(shop: Shop, options: argparse.Namespace) -> None:
         ready=True,
         url=shop.url,
         mail_url=shop.mail_url,
+        monitor_url=shop.monitor_url,
         processes=shop.processes,
         ports=shop.ports,
         tokens=shop.tokens,
@@ -98,8 +100,10 @@ def _watch(shop: Shop, options: argparse.Namespace, patience: Patience) -> int:
 
 
 def _welcome(shop: Shop) -> str:
+    page = f"The live page is at {shop.monitor_url}\n" if shop.monitor_url else ""
     return f"""
 The shop is open at {shop.url}  (API: {shop.url}/docs)
+{page}\
 Its mails are at    {shop.mail_url}
 Its logs are in     {shop.logs}
 

@@ -26,6 +26,7 @@ class RunFile:
     ready: bool = False
     url: str = ""
     mail_url: str = ""
+    monitor_url: str = ""
     processes: dict[str, int] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)

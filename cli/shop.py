@@ -12,14 +12,14 @@ from types import TracebackType
 from typing import Self
 
 from cli import daprd as sidecar_program
-from cli import proxy
+from cli import monitor, proxy
 from cli import sidecar as sidecars
-from cli.catalogue import GATEWAY, Subscription
+from cli.catalogue import GATEWAY, MONITOR_SUBSCRIPTIONS, Subscription
 from cli.environment import plain_environment
 from cli.errors import LaunchError
 from cli.fleet import app_of, fleet, pod_name_of, readers, served_by, sidecar_of, subscriptions_of_gone_gateways
 from cli.patience import Patience
-from cli.ports import free_port, is_free, is_listening
+from cli.ports import free_port, is_free, is_listening, this_or_free_port
 from cli.processes import Processes
 from cli.project import ROOT, App, read_apps, replaced, resource_folders
 from cli.servers.known import BROKERS, STORES, Broker, Server
@@ -56,6 +56,8 @@ class Options:
     """More than one are behind a proxy."""
     replicas: Mapping[str, int] = field(default_factory=dict)
     """By app-id how many there are of a service."""
+    monitor: bool = False
+    """With the live page."""
 
 
 class Shop:
@@ -96,6 +98,11 @@ class Shop:
     def mail_url(self) -> str:
         """The mail catcher's address."""
         return f"http://127.0.0.1:{self.ports['mail-http']}"
+
+    @property
+    def monitor_url(self) -> str:
+        """The live page's address; empty if there is none."""
+        return f"http://127.0.0.1:{self.ports[monitor.NAME]}" if self.options.monitor else ""
 
     @property
     def processes(self) -> dict[str, int]:
@@ -167,7 +174,8 @@ class Shop:
         self._daprd = sidecar_program.find(self.report, self.patience)
         self._names = self._resolve_names()
         self._start_servers()
-        self.broker.forget(self.broker_address, subscriptions_of_gone_gateways(self.options.gateways))
+        gone = [*subscriptions_of_gone_gateways(self.options.gateways), *MONITOR_SUBSCRIPTIONS]
+        self.broker.forget(self.broker_address, gone)
         self.start_mail_catcher()
         self.report(f"starting {len(self.replicas)} apps and their sidecars")
         for name in self.replicas:
@@ -175,6 +183,8 @@ class Shop:
         if self._has_proxy:
             self._start_proxy()
         self._wait_until_ready()
+        if self.options.monitor:
+            self._start_monitor()
 
     def _choose_ports(self) -> None:
         port = self.options.port
@@ -185,6 +195,8 @@ class Shop:
         for name in (*self.replicas, "mail-smtp", "mail-http"):
             self.ports.setdefault(name, free_port())
         self.ports[MAIL_CATCHER] = self.ports["mail-http"]
+        if self.options.monitor:
+            self.ports[monitor.NAME] = free_port() if port is None else this_or_free_port(monitor.PORT)
 
     def _resolve_names(self) -> tuple[Path, ...]:
         self.run_folder.mkdir(parents=True, exist_ok=True)
@@ -246,6 +258,35 @@ class Shop:
         gateways = {name: self.ports[name] for name in self.replicas if app_of(name) == GATEWAY}
         words = proxy.command(self.run_folder, self.ports[proxy.NAME], gateways)
         self._processes.start(proxy.NAME, words, env=plain_environment(), cwd=self.run_folder)
+
+    def _start_monitor(self) -> None:
+        """Start the live page and wait until it can be opened; one that cannot is said, and is in nobody's way."""
+        self._start_monitor_sidecar()
+        self._start_monitor_app()
+        try:
+            self.patience.until(
+                lambda: not self._processes.is_alive(monitor.NAME) or is_listening(self.ports[monitor.NAME]),
+                monitor.START_SECONDS,
+                lambda: "it does not answer",
+            )
+        except LaunchError as error:
+            self.report(f"the live page: {error}; see {self._processes.log(monitor.NAME)}")
+
+    def _start_monitor_app(self) -> None:
+        told = {
+            "BROKER": self.options.broker,
+            "STORE": self.options.store,
+            "BROKER_ADDRESS": self.broker_address,
+            "GATEWAY_URL": self.url,
+            "MAIL_URL": self.mail_url,
+        }
+        grpc_port = self._sidecars[monitor.NAME].grpc_port
+        env = monitor.environment(self.ports, self.replicas, self.tokens, grpc_port, told) | dict(self.options.env)
+        self._processes.start(monitor.NAME, monitor.COMMAND, env=env, cwd=ROOT)
+
+    def _start_monitor_sidecar(self) -> None:
+        folders = monitor.resources(self._resources(self._apps[GATEWAY]))
+        self.start_sidecar_for(monitor.NAME, None, resources=folders)
 
     def start_app(self, name: str) -> None:
         """Start a replica next to its sidecar; does not wait."""
@@ -453,10 +494,21 @@ class Shop:
             self.start_mail_catcher()
         elif name == proxy.NAME:
             self._start_proxy()
+        elif name == monitor.NAME:
+            self._start_monitor_app()
+        elif name == sidecar_of(monitor.NAME):
+            self._start_monitor_sidecar()
         elif (served := served_by(name)) is None:
             self.start_app(name)
         else:
             self._start_sidecar(served)
+
+    def give_up(self, name: str) -> bool:
+        """Do without a process that ends again and again, if the shop can; say whether it can."""
+        if name not in (monitor.NAME, sidecar_of(monitor.NAME)):
+            return False
+        self._processes.stop([name], 0)
+        return True
 
     def lost_subscriptions(self) -> list[Subscription]:
         """What nobody reads as it should, of the replicas that say they are well; OSError if the broker is away."""
@@ -480,6 +532,7 @@ class Shop:
         apps = [name for name in names if served_by(name) is None]
         servers = [server for server in self.servers.values() if names & set(server.names)]
         groups: list[tuple[list[str], float]] = [
+            ([monitor.NAME], monitor.STOP_SECONDS),
             ([name for name in apps if app_of(name) == GATEWAY], APP_STOP_SECONDS),
             ([proxy.NAME], proxy.STOP_SECONDS),
             ([sidecar_of(app_id) for app_id in self._sidecars], SIDECAR_STOP_SECONDS),

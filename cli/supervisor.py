@@ -74,10 +74,12 @@ class Supervisor:
         life = self._lives[name]
         life.ends = 1 if now - life.started > STEADY_SECONDS else life.ends + 1
         if life.ends > ENDS_MAX:
+            said = f"{name} ended {life.ends} times in a row, at last with code {code}"
+            if self._shop.give_up(name):
+                self._report(f"{said}: the shop goes on without it (see {self._shop.logs / name}.log)")
+                return
             lines = "\n".join(f"    {line}" for line in self._shop.last_lines(name))
-            raise LaunchError(
-                f"{name} ended {life.ends} times in a row, at last with code {code}; its last lines:\n{lines}"
-            )
+            raise LaunchError(f"{said}; its last lines:\n{lines}")
         pause = 0.0 if life.ends == 1 else min(PAUSE_SECONDS * 2.0 ** (life.ends - 2), PAUSE_SECONDS_MAX)
         life.due = now + pause
         when = "now" if not pause else f"in {pause:.0f} s"

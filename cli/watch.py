@@ -25,7 +25,8 @@ def status(options: argparse.Namespace) -> int:
     if not shop.ready:
         print(f"a shop on {shop.broker} and {shop.store} is starting (launcher {shop.launcher})")
         return 1
-    print(f"broker {shop.broker}, store {shop.store}, shop {shop.url}, mails {shop.mail_url}\n")
+    page = f", live page {shop.monitor_url}" if shop.monitor_url else ""
+    print(f"broker {shop.broker}, store {shop.store}, shop {shop.url}, mails {shop.mail_url}{page}\n")
     print(f"{'process':24} {'pid':>8} {'port':>6}  state")
     states = [_state(shop, name, pid) for name, pid in shop.processes.items()]
     for (name, pid), state in zip(shop.processes.items(), states, strict=True):

@@ -75,6 +75,10 @@ class Broker:
     """What is left to do for every consumer that a broker of ours knows, given its address and folder of data."""
     forget: Callable[[str, Sequence[Subscription]], int]
     """Remove what the broker keeps for subscriptions that are no more; returns how many there were."""
+    begin: Callable[[str, Sequence[Subscription]], None]
+    """Have consumers that nobody reads yet begin with what is published from now on, whatever was there before."""
+    waiting: Callable[[str, Sequence[Subscription]], dict[Subscription, int]]
+    """How many events were not handed out yet; cheap enough to be asked every few seconds. OSError when it is away."""
     record: Callable[[str, Sequence[str]], None]
     """Have the broker keep every event of these topics from now on."""
     passed: Callable[[str, Sequence[str]], list[tuple[str, bytes]]]
@@ -125,6 +129,8 @@ BROKERS = {
         valkey.unserved,
         valkey.backlog,
         valkey.forget,
+        valkey.begin,
+        valkey.waiting,
         valkey.record,
         valkey.passed,
         valkey.lengths,
@@ -136,6 +142,8 @@ BROKERS = {
         rabbitmq.unserved,
         rabbitmq.backlog,
         rabbitmq.forget,
+        rabbitmq.begin,
+        rabbitmq.waiting,
         rabbitmq.record,
         rabbitmq.passed,
         rabbitmq.lengths,

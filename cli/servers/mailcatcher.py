@@ -32,7 +32,9 @@ MAILS_MAX = 10_000
 
 MAIL_BYTES_MAX = 1024 * 1024
 SHOWN_MAX = 200
-"""How many the page lists."""
+"""How many the page lists, and how many are told at once to who asks for what is new."""
+WAIT_SECONDS_MAX = 60.0
+"""How long a question for what is new is held."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +118,7 @@ class Mailbox:
     def __init__(self, journal: Path | None = None) -> None:
         self._mails: deque[Taken] = deque(maxlen=MAILS_MAX)
         self._ids = count(1)
-        self._lock = threading.Lock()
+        self._lock = threading.Condition()
         self._journal = journal
         self._lines = 0
         self._file: BinaryIO | None = None
@@ -140,6 +142,7 @@ class Mailbox:
                 str(BytesHeaderParser().parsebytes(content).get("message-id", "")),
             )
             self._mails.append(mail)
+            self._lock.notify_all()
             if self._file is not None and self._journal is not None:
                 self._file.write(mail.line())
                 self._lines += 1
@@ -185,6 +188,13 @@ class Mailbox:
         mails = self._all()
         return len(mails), [mail.read() for mail in reversed(mails[-number:])]
 
+    def after(self, mail_id: int, seconds: float) -> list[Mail]:
+        """The mails that came after that one, the newest few, oldest first; waits for so long until there is one."""
+        with self._lock:
+            self._lock.wait_for(lambda: bool(self._mails) and self._mails[-1].id > mail_id, seconds)
+            found = [mail for mail in self._mails if mail.id > mail_id]
+        return [mail.read() for mail in found[-SHOWN_MAX:]]
+
     def one(self, mail_id: str) -> Mail | None:
         """The mail with that id."""
         return next((mail.read() for mail in self._all() if str(mail.id) == mail_id), None)
@@ -229,7 +239,10 @@ class SmtpSide:
 
 
 def http_side(mailbox: Mailbox, smtp: SmtpSide) -> type[BaseHTTPRequestHandler]:
-    """Make the HTTP interface: GET /, /asked, /mails[?to=|?short=1], /mails/<id>, /mails/<id>/html; DELETE /mails."""
+    """Make the HTTP interface.
+
+    GET /, /asked, /mails[?to=|?short=1|?after=<id>&wait=<seconds>], /mails/<id>, /mails/<id>/html; DELETE /mails.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -245,6 +258,8 @@ def http_side(mailbox: Mailbox, smtp: SmtpSide) -> type[BaseHTTPRequestHandler]:
                     query = parse_qs(url.query)
                     if "short" in query:
                         self._json(200, mailbox.short())
+                    elif "after" in query:
+                        self._json(200, _new(mailbox, query))
                     else:
                         self._json(200, [mail.as_json() for mail in mailbox.all(query.get("to", [None])[0])])
                 case ["mails", mail_id] if mail := mailbox.one(mail_id):
@@ -278,6 +293,14 @@ def http_side(mailbox: Mailbox, smtp: SmtpSide) -> type[BaseHTTPRequestHandler]:
             """Say nothing: the log is for mails."""
 
     return Handler
+
+
+def _new(mailbox: Mailbox, query: dict[str, list[str]]) -> list[dict[str, object]]:
+    """What came after a mail; a question that makes no sense is one for everything, now."""
+    after, wait = (query.get(name, ["0"])[0] for name in ("after", "wait"))
+    if not (after.isdecimal() and wait.isdecimal()):
+        return [mail.as_json() for mail in mailbox.after(0, 0)]
+    return [mail.as_json() for mail in mailbox.after(int(after), min(int(wait), WAIT_SECONDS_MAX))]
 
 
 def _page(number: int, mails: list[Mail]) -> str:

@@ -164,6 +164,17 @@ def forget(address: str, gone: Sequence[Subscription]) -> int:
         return len(there)
 
 
+def begin(address: str, new: Sequence[Subscription]) -> None:
+    """Have these consumers begin with what is published from now on: a queue is filled from when it is declared."""
+    forget(address, new)
+
+
+def waiting(address: str, wanted: Sequence[Subscription]) -> dict[Subscription, int]:
+    """How many events each of these has not been given yet; the command line tool would know no more, and is slow."""
+    with _connection(address) as connection:
+        return {one: _ready(connection, _queue(one)) for one in wanted}
+
+
 def record(address: str, topics: Sequence[str]) -> None:
     """Keep a copy of every event of these topics from now on, in queues that `passed` reads."""
     with _connection(address) as connection:
@@ -220,13 +231,25 @@ def _exists(connection: pika.BlockingConnection, queue: str) -> bool:
 
 def _consumers(connection: pika.BlockingConnection, queue: str) -> int | None:
     """How many consumers a queue has; None if there is no such queue."""
+    declared = _declared(connection, queue)
+    return None if declared is None else declared.consumer_count
+
+
+def _ready(connection: pika.BlockingConnection, queue: str) -> int:
+    """How many events wait in a queue; none if there is no such queue."""
+    declared = _declared(connection, queue)
+    return 0 if declared is None else declared.message_count
+
+
+def _declared(connection: pika.BlockingConnection, queue: str) -> pika.spec.Queue.DeclareOk | None:
+    """What the broker says of a queue; None if there is no such queue."""
     channel = connection.channel()
     try:
         declared = channel.queue_declare(queue, passive=True)
     except pika.exceptions.ChannelClosedByBroker:  # no such queue; the broker closes the channel to say so
         return None
     channel.close()
-    return int(declared.method.consumer_count)
+    return declared.method
 
 
 def _connect(address: str) -> pika.BlockingConnection:

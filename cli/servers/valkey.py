@@ -107,6 +107,21 @@ def forget(address: str, gone: Sequence[Subscription]) -> int:
         return len(there)
 
 
+def begin(address: str, new: Sequence[Subscription]) -> None:
+    """Have these consumers begin with what is published from now on; nobody may read them meanwhile."""
+    forget(address, new)  # with what one that was killed was given and did not acknowledge
+    with _connection(address) as client:
+        for one in new:
+            client.xgroup_create(one.topic, one.consumer_id, id="$", mkstream=True)
+
+
+def waiting(address: str, wanted: Sequence[Subscription]) -> dict[Subscription, int]:
+    """How many events each of these has not been given yet."""
+    with _connection(address) as client:
+        lags = {topic: {each.name: each.lag for each in _groups(client, topic)} for topic in {o.topic for o in wanted}}
+    return {one: lags[one.topic].get(one.consumer_id, 0) for one in wanted}
+
+
 def lengths(address: str, data: Path) -> dict[str, int]:
     """How many events each stream keeps, those that everybody has taken included."""
     del data

@@ -14,6 +14,22 @@ SECONDS = 400
 SHORT = ("--broker", "redis", "--rounds", "1", "--users", "200", "--alone", "5", "--seconds", "1")
 
 
+def test_the_live_page_is_compared_with_none(tmp_path: Path) -> None:
+    """A line `ratio`, and what its processes take while nobody looks; each order 201."""
+    only = ("--only", "monitor", "--out", str(tmp_path))
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "cli", "bench", *SHORT, *only], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS
+    )
+
+    assert 0 == ran.returncode, ran.stdout[-3_000:] + ran.stderr[-3_000:]
+    [ratio] = re.findall(r"^ratio  redis: completed orders/s with a monitor .*: (\d\.\d+) x ", ran.stdout, re.MULTILINE)
+    assert float(ratio) > 0
+    table = (tmp_path / "monitor.md").read_text()
+    memory = re.findall(r"^\| (monitor(?:-sidecar)?): resident memory, MiB \| +\| (\d+) ", table, re.MULTILINE)
+    assert ["monitor", "monitor-sidecar"] == [name for name, mib in memory if int(mib) > 0]
+
+
 def test_both_systems_and_the_hops_are_measured(tmp_path: Path) -> None:
     """A line `ratio` for each row of what is to be reached on Redis, tables, figures, plots; each order 201."""
     only = ("--only", "systems", "--only", "hops", "--out", str(tmp_path))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -21,19 +22,33 @@ def pids(shop: Running) -> dict[str, int]:
     return {name: int(pid) for name, pid in rows} if said.returncode == 0 else {}
 
 
+def is_another(shop: Running, name: str, before: int) -> bool:
+    """Whether a process of that name runs that is not the one before."""
+    return pids(shop).get(name, before) != before
+
+
+def test_the_live_page_can_be_left_out(tmp_path: Path) -> None:
+    """Nothing of it runs."""
+    with running(tmp_path, in_the_readme("./sidecart run --no-monitor")) as shop:
+        names = set(pids(shop))
+        said = shop.log.read_text()
+
+    assert {"gateway", "notification-sidecar"} <= names
+    assert set() == {name for name in names if name.startswith("monitor")}
+    assert "live page" not in said
+
+
 def test_several_gateways_are_one_shop_that_heals_itself(tmp_path: Path) -> None:
     """Three gateways and two of a service behind one address; one that is killed is back, and `status` knows it."""
     with running(tmp_path, in_the_readme("./sidecart run --gateways 3 --replicas order=2")) as shop:
         before = pids(shop)
         body = {"email": "ann@example.com", "name": "Ann"}
         first = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False)
-        psutil.Process(before["gateway-1"]).kill()
-        Patience().until(
-            lambda: pids(shop).get("gateway-1", before["gateway-1"]) != before["gateway-1"],
-            SECONDS,
-            shop.log.read_text,
-            0.5,
-        )
+        page = re.findall(r"^The live page is at (\S+)$", shop.log.read_text(), re.MULTILINE)
+        opened = [httpx.get(each, trust_env=False) for each in page]
+        for name in ("gateway-1", "monitor"):
+            psutil.Process(before[name]).kill()
+            Patience().until(partial(is_another, shop, name, before[name]), SECONDS, shop.log.read_text, 0.5)
         letters = [
             shop.run(*in_the_readme(command).replace('"no such user"', "nothing").split())
             for command in (
@@ -45,7 +60,19 @@ def test_several_gateways_are_one_shop_that_heals_itself(tmp_path: Path) -> None
         ]
         said = shop.log.read_text()
 
-    assert {"proxy", "gateway", "gateway-1", "gateway-2", "order", "order-1", "order-1-sidecar"} <= set(before)
+    assert [200] == [answer.status_code for answer in opened]
+    assert "monitor ended with code -9: it is started again now" in said
+    assert {
+        "monitor",
+        "monitor-sidecar",
+        "proxy",
+        "gateway",
+        "gateway-1",
+        "gateway-2",
+        "order",
+        "order-1",
+        "order-1-sidecar",
+    } <= set(before)
     assert 201 == first.status_code
     assert "gateway-1 ended with code -9: it is started again now" in said
     assert [0, 0, 0, 0] == [each.returncode for each in letters], letters

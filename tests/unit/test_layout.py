@@ -23,7 +23,9 @@ SHOP_WORDS = frozenset(
 )
 IMPURE_MODULES = {"asyncio", "random", "secrets", "os", "logging", "time", "socket", "subprocess", "pathlib", "io"}
 IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "print", "input"}
-CODE = sorted(path for folder in ("gateway", "services", "chassis", "cli") for path in (ROOT / folder).rglob("*.py"))
+CODE = sorted(
+    path for folder in ("gateway", "services", "chassis", "cli", "monitor") for path in (ROOT / folder).rglob("*.py")
+)
 PURE = sorted(
     path
     for path in ROOT.glob("services/*/*.py")
@@ -140,6 +142,23 @@ def test_nobody_imports_a_service(folder: str) -> None:
 
     assert ours
     assert [] == sorted(each for each in ours if each.partition(".")[0] not in allowed)
+
+
+@pytest.mark.parametrize("folder", ["gateway", "services", "chassis", "cli"])
+def test_nobody_needs_the_live_page(folder: str) -> None:
+    """It is beside the shop; the launcher starts it as a process, and knows it by cli/monitor.py alone."""
+    taken = {each for path in (ROOT / folder).rglob("*.py") for each in imports(tree(path))}
+
+    assert taken
+    assert [] == sorted(each for each in taken if each.startswith("monitor"))
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "monitor").rglob("*.py")), ids=name)
+def test_the_live_page_names_no_server(path: Path) -> None:
+    """What it needs of the broker it asks of cli/servers/."""
+    found = {text for text in spoken(tree(path)) if SERVERS.search(text)}
+
+    assert set() == found
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "chassis").rglob("*.py")), ids=name)

@@ -1,5 +1,6 @@
 """The mail catcher: keeps the newest mails and shows them."""
 
+import threading
 from email.message import EmailMessage
 from pathlib import Path
 
@@ -125,3 +126,24 @@ def test_of_many_mails_what_counts_is_said_without_reading_them() -> None:
 
     expected = {"id": 1, "message_id": "<1@sidecart>", "to": "ada@example.com", "taken_at": mail.taken_at}
     assert [expected] == mailbox.short()
+
+
+def test_who_asks_for_what_is_new_gets_what_came_after() -> None:
+    """Oldest first, and at once if there is any."""
+    mailbox = Mailbox()
+    for subject in ("first", "second", "third"):
+        mailbox.add(envelope(subject=subject))
+
+    assert ["second", "third"] == [mail.subject for mail in mailbox.after(1, 0)]
+    assert [] == mailbox.after(3, 0)
+
+
+def test_who_asks_for_what_is_new_waits_for_it() -> None:
+    """The answer is there when the mail is: nobody has to ask again and again."""
+    mailbox, found = Mailbox(), list[str]()
+    asking = threading.Thread(target=lambda: found.extend(mail.subject for mail in mailbox.after(0, 30)))
+    asking.start()
+    mailbox.add(envelope(subject="news"))
+    asking.join(10)
+
+    assert ["news"] == found

@@ -25,6 +25,7 @@ class FakeShop:
         self.servers_problem: str | None = None
         self.lost: list[Subscription] | OSError = []
         self.silent: list[str] = []
+        self.spare: set[str] = set()
 
     def start_again(self, name: str) -> None:
         """Start one that does not run."""
@@ -44,6 +45,12 @@ class FakeShop:
     def last_lines(self, name: str) -> list[str]:
         """The end of a log."""
         return [f"{name} says goodbye"]
+
+    def give_up(self, name: str) -> bool:
+        """Do without it, if it is one of those."""
+        if name in self.spare:
+            self.dead = {each: code for each, code in self.dead.items() if each != name}
+        return name in self.spare
 
     def lost_subscriptions(self) -> list[Subscription]:
         """What nobody reads."""
@@ -116,6 +123,19 @@ def test_who_ends_again_and_again_waits_longer_and_longer(watch: Watch) -> None:
 
     assert [0.0, 1.0, 2.0, 4.0] == pauses
     assert ["order"] == watch.look()
+
+
+def test_a_shop_goes_on_without_what_it_does_not_need(watch: Watch) -> None:
+    """The live page that never lives is left out, which is said, once."""
+    watch.shop.spare = {"monitor"}
+    while not any("the shop goes on without it" in line for line in watch.said):
+        watch.end("monitor")
+        watch.look(0.5)
+    before = (list(watch.shop.started), list(watch.said))
+    watch.look(60)
+
+    assert ENDS_MAX == before[0].count("monitor")
+    assert before == (watch.shop.started, watch.said)
 
 
 def test_who_never_lives_is_given_up(watch: Watch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import valkey as client_of
@@ -78,3 +79,58 @@ def test_a_group_or_a_stream_that_is_gone_is_not_read(server: client_of.Valkey, 
     assert not is_served(address)
     server.delete(ONE.topic)
     assert not is_served(address)
+
+
+NEW = Subscription("monitor", "monitor", "inbox", ONE.topic)
+
+
+def given(client: client_of.Valkey, group: str) -> list[bytes]:
+    """What a consumer of a group is given now: new events, and then what it was given before."""
+    found: list[bytes] = []
+    for place in (">", "0"):
+        entries: Any = client.xreadgroup(group, group, {ONE.topic: place}, count=10)
+        found += [fields[b"data"] for _, some in entries for _, fields in some]
+    return found
+
+
+def test_who_begins_sees_only_what_comes_after(server: client_of.Valkey, address: str) -> None:
+    """A group starts at the beginning otherwise: the whole stream would pass once more."""
+    server.xadd(ONE.topic, {"data": "before"})
+    valkey.begin(address, [NEW])
+    server.xadd(ONE.topic, {"data": "after"})
+
+    assert 1 == valkey.waiting(address, [NEW])[NEW]
+    assert b"after" in given(server, "monitor")
+    assert b"before" not in given(server, "monitor")
+
+
+def test_who_begins_again_is_not_given_what_the_killed_one_held(server: client_of.Valkey, address: str) -> None:
+    """It was handed out and never acknowledged."""
+    valkey.begin(address, [NEW])
+    server.xadd(ONE.topic, {"data": "held"})
+    assert b"held" in given(server, "monitor")
+    valkey.begin(address, [NEW])
+
+    assert ([], 0) == (given(server, "monitor"), valkey.waiting(address, [NEW])[NEW])
+
+
+def test_who_is_forgotten_leaves_the_others_alone(server: client_of.Valkey, address: str) -> None:
+    """Their group stays where it was."""
+    server.xadd(ONE.topic, {"data": "{}"})
+    valkey.begin(address, [NEW])
+    before: Any = server.xinfo_groups(ONE.topic)
+
+    assert (1, 0) == (valkey.forget(address, [NEW]), valkey.forget(address, [NEW]))
+    assert [each for each in before if each["name"] == b"order"] == server.xinfo_groups(ONE.topic)
+    assert {NEW: 0, ONE: 1} == valkey.waiting(address, [NEW, ONE])
+
+
+def test_who_begins_with_a_topic_that_nobody_has_published_to_sees_the_first(
+    server: client_of.Valkey, address: str
+) -> None:
+    """Its stream is made."""
+    server.delete(ONE.topic)
+    valkey.begin(address, [NEW])
+    server.xadd(ONE.topic, {"data": "first"})
+
+    assert b"first" in given(server, "monitor")

@@ -1,0 +1,43 @@
+"""How the live page (monitor/) is started: a process and a sidecar of its own beside the shop, which needs neither."""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from cli.catalogue import MONITOR
+from cli.environment import plain_environment
+from cli.fleet import served_by
+
+NAME = MONITOR
+COMMAND = (sys.executable, "-m", "monitor")
+PORT = 8001
+"""Where `sidecart run` opens it, if the port is to be had."""
+START_SECONDS = 30.0
+STOP_SECONDS = 20.0
+"""It ends its subscriptions, one after the other, and removes what they left at the broker."""
+
+
+def resources(folders: Sequence[Path]) -> tuple[Path, ...]:
+    """Of the shop's folders the broker's alone: no store, and no policy that offers an event again (ADR 30)."""
+    return tuple(folder for folder in folders if folder.parent.name == "brokers")
+
+
+def environment(
+    ports: Mapping[str, int],
+    replicas: Sequence[str],
+    tokens: Mapping[str, str],
+    grpc_port: int,
+    told: Mapping[str, str],
+) -> dict[str, str]:
+    """What it is told: where everything is, and the tokens that it asks with."""
+    shop = {name: number for name, number in ports.items() if name in replicas or served_by(name) in replicas}
+    return {
+        **plain_environment(),
+        "PYTHONUNBUFFERED": "1",
+        **tokens,
+        "APP_PORT": str(ports[NAME]),
+        "DAPR_GRPC_PORT": str(grpc_port),
+        "SHOP_PORTS": json.dumps(shop),
+        **told,
+    }

@@ -1,0 +1,114 @@
+"""The monitor, wired: the page, its events, what it asks of the shop, and what is done about a dead letter."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp
+
+from chassis.closing import Closing
+from chassis.serve import background
+from cli.errors import LaunchError
+from cli.letters import RunningState
+from cli.servers.known import BROKERS
+from monitor import passing
+from monitor.board import Board
+from monitor.gate import Gate
+from monitor.health import Round
+from monitor.letters import ACTIONS, act
+from monitor.live import Live
+from monitor.mails import Mails
+from monitor.settings import Settings
+from monitor.watch import Watch, look_after, read_letters
+
+STATIC = Path(__file__).parent / "static"
+
+
+def monitor(settings: Settings, closing: Closing) -> ASGIApp:
+    """Build the app; everything that it holds is in memory, and bounded."""
+    broker = BROKERS[settings.broker]
+    state = RunningState(settings.ports, settings.dapr_api_token)
+    everybody = Round(settings.ports, settings.app_api_token, settings.dapr_api_token, broker, settings.broker_address)
+    dealt_with = asyncio.Event()
+    about = {name: getattr(settings, name) for name in ("broker", "store", "gateway_url", "mail_url")}
+    live = Live(lambda: board.snapshot())
+    board = Board(about, live.tell, passing.now_ms)
+    mails = Mails(settings.mail_url, board.mailed)
+
+    def beside(client: httpx.AsyncClient) -> list[Awaitable[None]]:
+        return [
+            look_after(board, everybody, client),
+            read_letters(board, state, dealt_with),
+            mails.read_on(client),
+        ]
+
+    watch = Watch(
+        board,
+        live.lookers,
+        broker,
+        settings.broker_address,
+        (settings.dapr_grpc_port, settings.dapr_api_token),
+        settings.grace_seconds,
+        beside,
+    )
+
+    async def close() -> None:
+        await closing.wait()
+        live.close()
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            app.state.gateway = await stack.enter_async_context(passing.gateway_client(settings.gateway_url))
+            await stack.enter_async_context(background(close()))
+            await stack.enter_async_context(background(watch.run()))
+            yield
+
+    async def look(request: Request) -> Response:
+        """The events; a browser that comes back says where it was."""
+        last_id = request.headers.get("last-event-id") or request.query_params.get("last", "")
+        events = live.look(last_id)
+        return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
+
+    async def deal_with(request: Request) -> Response:
+        """Replay or discard a dead letter."""
+        where = request.path_params
+        if where["action"] not in ACTIONS:
+            return passing.problem(404, "a dead letter can be replayed or discarded")
+        try:
+            outcome = await asyncio.to_thread(act, state, where["service"], where["letter_id"], where["action"])
+        except LaunchError as error:
+            return passing.problem(409, str(error))
+        finally:
+            dealt_with.set()
+        return JSONResponse({"outcome": outcome})
+
+    app = Starlette(
+        lifespan=lifespan,
+        routes=[
+            Route("/", _page),
+            Route("/healthz", _healthz),
+            Route("/live", look),
+            Route("/letters/{service}/{letter_id}/{action}", deal_with, methods=["POST"]),
+            *passing.routes(lambda: app.state.gateway, board.called),
+            Mount("/static", StaticFiles(directory=STATIC)),
+        ],
+    )
+    return Gate(app, settings.port)
+
+
+async def _page(request: Request) -> Response:
+    return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
+
+
+async def _healthz(request: Request) -> Response:
+    return PlainTextResponse("alive\n")

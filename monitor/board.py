@@ -1,0 +1,90 @@
+"""All that the page shows, and who is told when it changes."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from monitor.event import Event
+from monitor.flows import Call, Change, Flows
+from monitor.health import Health
+from monitor.letters import Desk
+
+MAILS_SHOWN = 50
+Tell = Callable[[str, Any], None]
+
+OFF, OPENING, ON, TROUBLE = "off", "opening", "on", "trouble"
+
+
+class Board:
+    """The state of the page; each change is told once."""
+
+    def __init__(self, about: Mapping[str, Any], tell: Tell, now_ms: Callable[[], float]) -> None:
+        self._about = about
+        self._tell = tell
+        self._now_ms = now_ms
+        self._flows = Flows()
+        self._mails: deque[Mapping[str, Any]] = deque(maxlen=MAILS_SHOWN)
+        self._health: Sequence[Health] = ()
+        self._letters: Desk | str = Desk(0, [])
+        self._tap: Mapping[str, str] = {"state": OFF, "why": ""}
+
+    def snapshot(self) -> Mapping[str, Any]:
+        """All of it."""
+        return {
+            "about": self._about,
+            "flows": self._flows.all(),
+            "people": list(self._flows.people.values()),
+            "mails": list(self._mails),
+            "health": self._health,
+            "letters": self._letters,
+            "tap": self._tap,
+        }
+
+    def passed(self, event: Event) -> None:
+        """An event passed the broker."""
+        before = self._flows.people.get(str(event.data.get("user_id")))
+        self._told(self._flows.passed(event, self._now_ms()))
+        self._told_of_person(event.data, before)
+
+    def called(self, call: Call) -> None:
+        """A request went to the gateway through the page, and was answered."""
+        before = self._flows.people.get(str(call.answer.get("user_id")))
+        self._told(self._flows.called(call))
+        self._told_of_person(call.answer, before)
+
+    def mailed(self, mails: Sequence[Mapping[str, Any]]) -> None:
+        """The mail server took these since the last time, oldest first."""
+        self._mails.extend(mails)
+        self._tell("mails", mails[-MAILS_SHOWN:])
+        for mail in mails:
+            self._told(self._flows.mailed(mail))
+
+    def looked_after(self, health: Sequence[Health]) -> None:
+        """Everybody was asked how he is."""
+        if health != self._health:
+            self._health = health
+            self._tell("health", health)
+
+    def lettered(self, letters: Desk | str) -> None:
+        """The dead letters were read; a text says why they could not be."""
+        if letters != self._letters:
+            self._letters = letters
+            self._tell("letters", letters)
+
+    def tapped(self, state: str, why: str = "") -> None:
+        """What has become of the tap."""
+        tap = {"state": state, "why": why}
+        if tap != self._tap:
+            self._tap = tap
+            self._tell("tap", tap)
+
+    def _told(self, changes: Iterable[Change]) -> None:
+        for change in changes:
+            self._tell("step", change)
+
+    def _told_of_person(self, data: Mapping[str, Any], before: object) -> None:
+        person = self._flows.people.get(str(data.get("user_id")))
+        if person is not None and person != before:
+            self._tell("person", person)

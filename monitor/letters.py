@@ -1,0 +1,65 @@
+"""The dead letters, as the page shows them, and what can be done about one."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cli.errors import LaunchError
+from cli.letters import Filter, Letter, Outcome, State, discard, letters, replay
+
+SHOWN_MAX = 50
+EVENT_CHARACTERS_MAX = 2_000
+REASON_CHARACTERS_MAX = 500
+ACTIONS: dict[str, Callable[[State, Letter], Outcome]] = {"replay": replay, "discard": discard}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """One open letter."""
+
+    id: str
+    service: str
+    topic: str
+    time: str
+    reason: str
+    event: str
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """All open letters: how many, and the newest."""
+
+    total: int
+    newest: list[Shown]
+
+
+def desk(state: State) -> Desk:
+    """Read them; raise LaunchError when a service's state cannot be reached."""
+    total, newest = 0, list[Letter]()
+    for letter in letters(state):
+        total += 1
+        newest = heapq.nlargest(SHOWN_MAX, [*newest, letter], key=lambda each: each.time)
+    return Desk(total, [_shown(each) for each in newest])
+
+
+def act(state: State, service: str, letter_id: str, action: str) -> Outcome:
+    """Replay or discard one; raise LaunchError if it is not there, or could not be reached."""
+    for letter in letters(state, Filter((letter_id,), service)):
+        if letter.id == letter_id:
+            return ACTIONS[action](state, letter)
+    raise LaunchError(f"{service} has no open dead letter {letter_id}")
+
+
+def _shown(letter: Letter) -> Shown:
+    return Shown(
+        letter.id,
+        letter.service,
+        letter.topic,
+        letter.time,
+        letter.reason[:REASON_CHARACTERS_MAX],
+        letter.event[:EVENT_CHARACTERS_MAX],
+        letter.status,
+    )

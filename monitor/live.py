@@ -1,0 +1,75 @@
+"""Server-sent events: everybody who looks reads the same ring, each at a place of his own."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+
+from monitor.lookers import Lookers
+from monitor.ring import Ring
+
+HEARTBEAT_SECONDS = 15.0
+"""A comment, so that whatever is between does not take the connection for dead."""
+RETRY_MS = 1_000
+"""When a browser asks again after it lost the connection."""
+SNAPSHOT = "snapshot"
+
+
+class Live:
+    """Tells whoever looks what happens; `snapshot` is all that a page has to know at this moment."""
+
+    def __init__(self, snapshot: Callable[[], Any], ring: Ring | None = None) -> None:
+        self._snapshot = snapshot
+        self._ring = ring or Ring(uuid.uuid4().hex[:8])
+        self._news = asyncio.Event()
+        self._closed = False
+        self.lookers = Lookers()
+
+    def tell(self, kind: str, body: Any) -> None:
+        """Tell everybody."""
+        self._ring.add(kind, msgspec.json.encode(body))
+        self._wake()
+
+    def close(self) -> None:
+        """Send everybody away: the process is about to end."""
+        self._closed = True
+        self._wake()
+
+    async def look(self, last_id: str = "") -> AsyncIterator[bytes]:
+        """What one looker is sent: what he missed, or all there is if that is gone, and then what happens.
+
+        One who reads so slowly that the ring has overtaken him is let go; the browser comes back by itself.
+        """
+        with self.lookers.one_more():
+            yield f"retry: {RETRY_MS}\n\n".encode()
+            number = self._ring.number_of(last_id)
+            if number is None:
+                number = self._ring.newest
+                yield self._frame(number, SNAPSHOT, msgspec.json.encode(self._snapshot()))
+            while not self._closed and (notices := self._ring.since(number)) is not None:
+                news = self._news  # before anything is awaited: what is told meanwhile sets it
+                for notice in notices:
+                    yield self._frame(notice.number, notice.kind, notice.body)
+                    number = notice.number
+                if not await _set_within(news, HEARTBEAT_SECONDS):
+                    yield b": still here\n\n"
+
+    def _frame(self, number: int, kind: str, body: bytes) -> bytes:
+        return f"id: {self._ring.id_of(number)}\nevent: {kind}\ndata: ".encode() + body + b"\n\n"
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+
+async def _set_within(event: asyncio.Event, seconds: float) -> bool:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True

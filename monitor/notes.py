@@ -1,0 +1,61 @@
+"""What an event says, in a few words for a person; an event that lacks something is shown all the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+NOTE_CHARACTERS_MAX = 200
+ITEMS_SHOWN = 3
+
+
+def note(topic: str, data: Mapping[str, Any]) -> str:
+    """The few words."""
+    match topic:
+        case "UserCreateRequested" | "UserCreated":
+            said = f"{_text(data, 'name')}, {_text(data, 'email')}"
+        case "BillingAccountCreated":
+            said = f"account {short(_text(data, 'account_id'))}"
+        case "AccountDepositRequested":
+            said = f"{cents(data.get('amount_cents'))} to pay in"
+        case "AccountDeposited":
+            said = f"{cents(data.get('amount_cents'))} paid in, balance {cents(data.get('balance_cents'))}"
+        case "OrderCreateRequested" | "OrderCreated" | "OrderPaid":
+            said = items(data.get("items"))
+        case "OrderPaymentRequested":
+            said = f"{cents(data.get('amount_cents'))} to take"
+        case "OrderPaymentCreated":
+            said = f"payment {short(_text(data, 'payment_id'))}"
+        case "OrderNotPaid" | "OrderPaymentFailed" | "UserCreateRejected" | "OrderCreateRejected":
+            said = _text(data, "reason").replace("_", " ")
+        case "AccountDepositRejected":
+            said = _text(data, "reason").replace("_", " ")
+        case "EmailRequested":
+            said = f"to {_text(data, 'to')}: {_text(data, 'subject')}"
+        case _:
+            said = ""
+    return said[:NOTE_CHARACTERS_MAX]
+
+
+def cents(value: Any) -> str:
+    """An amount as people write it."""
+    return f"{value / 100:,.2f}" if isinstance(value, int) else "?"
+
+
+def items(value: Any) -> str:
+    """What was ordered, the first few."""
+    if not isinstance(value, list):
+        return "?"
+    said = [f"{each.get('quantity')} x {each.get('sku')}" for each in value[:ITEMS_SHOWN] if isinstance(each, dict)]
+    more = len(value) - ITEMS_SHOWN
+    return ", ".join(said) + (f" and {more} more" if more > 0 else "")
+
+
+def short(identity: str) -> str:
+    """The end of an id: of a UUIDv7 the beginning is the time, which neighbours share."""
+    return identity[-8:]
+
+
+def _text(data: Mapping[str, Any], name: str) -> str:
+    value = data.get(name)
+    return value if isinstance(value, str) else "?"

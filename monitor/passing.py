@@ -1,0 +1,104 @@
+"""What the page asks of the shop goes on to the gateway's public address, as any client's request does."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from monitor.flows import Call
+
+POSTS = ("/user/register", "/account/deposit", "/order/create")
+READS = (
+    "/user/{user_id:uuid}",
+    "/account/{user_id:uuid}",
+    "/order/{order_id:uuid}",
+    "/notification/{user_id:uuid}",
+)
+PREFIX = "/api"
+BODY_BYTES_MAX = 64 * 1024
+SECONDS_MAX = 35.0
+"""A gateway holds a request for 30 s at most."""
+PASSED_ON = ("prefer", "idempotency-key")
+PASSED_BACK = ("content-type", "location", "retry-after", "preference-applied", "idempotency-key")
+
+
+def gateway_client(url: str) -> httpx.AsyncClient:
+    """A client of the gateway; an environment's proxy is for other hosts."""
+    return httpx.AsyncClient(base_url=url, timeout=SECONDS_MAX, trust_env=False)
+
+
+def routes(client: Callable[[], httpx.AsyncClient], called: Callable[[Call], None]) -> list[Route]:
+    """The routes that are passed on, and no others; `called` hears of each POST when it is answered."""
+
+    async def post(request: Request) -> Response:
+        body = await _body(request)
+        if body is None:
+            return problem(413, f"the page sends {BODY_BYTES_MAX} bytes at most")
+        path = request.url.path.removeprefix(PREFIX)
+        headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+        asked_at = now_ms()
+        try:
+            answer = await client().post(path, content=body, headers={**headers, "content-type": "application/json"})
+        except httpx.HTTPError as error:
+            return problem(502, f"the gateway does not answer ({type(error).__name__})")
+        called(
+            Call(
+                path,
+                _object(body),
+                answer.status_code,
+                answer.reason_phrase.upper(),
+                _object(answer.content),
+                asked_at,
+                now_ms(),
+            )
+        )
+        return _passed(answer)
+
+    async def get(request: Request) -> Response:
+        try:
+            return _passed(await client().get(request.url.path.removeprefix(PREFIX)))
+        except httpx.HTTPError as error:
+            return problem(502, f"the gateway does not answer ({type(error).__name__})")
+
+    posts = [Route(PREFIX + path, post, methods=["POST"]) for path in POSTS]
+    return posts + [Route(PREFIX + path, get, methods=["GET"]) for path in READS]
+
+
+def problem(status: int, detail: str) -> Response:
+    """An error of the monitor's own, in the form of the gateway's."""
+    body = {"type": "about:blank", "title": "The live page", "status": status, "detail": detail}
+    return JSONResponse(body, status, media_type="application/problem+json")
+
+
+def now_ms() -> float:
+    """Whole milliseconds of the wall clock, as the events' times."""
+    return time.time() * 1000 // 1
+
+
+async def _body(request: Request) -> bytes | None:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            return None
+    return body
+
+
+def _passed(answer: httpx.Response) -> Response:
+    headers = {name: answer.headers[name] for name in PASSED_BACK if name in answer.headers}
+    return Response(answer.content, answer.status_code, headers)
+
+
+def _object(body: bytes) -> Mapping[str, Any]:
+    try:
+        value = json.loads(body)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

@@ -1,0 +1,56 @@
+"""What the launcher tells the monitor: where it serves, and where everything of the shop is."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from chassis.settings import SettingError, text, whole
+
+GRACE_SECONDS = 60
+"""How long the tap stays after the last looker: a page that lost its connection comes back and has missed nothing."""
+GRACE_SECONDS_MAX = 600
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Read once, at the start."""
+
+    port: int
+    dapr_grpc_port: int
+    app_api_token: str
+    dapr_api_token: str
+    gateway_url: str
+    mail_url: str
+    broker: str
+    broker_address: str
+    store: str
+    ports: Mapping[str, int]
+    """Of every app and sidecar, by the name of its process."""
+    grace_seconds: int = GRACE_SECONDS
+
+
+def read(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read them; a missing or wrong one stops the start with its name."""
+    return Settings(
+        port=whole(environ, "APP_PORT", 1, 65535),
+        dapr_grpc_port=whole(environ, "DAPR_GRPC_PORT", 1, 65535),
+        app_api_token=text(environ, "APP_API_TOKEN"),
+        dapr_api_token=text(environ, "DAPR_API_TOKEN"),
+        gateway_url=text(environ, "GATEWAY_URL"),
+        mail_url=text(environ, "MAIL_URL"),
+        broker=text(environ, "BROKER"),
+        broker_address=text(environ, "BROKER_ADDRESS"),
+        store=text(environ, "STORE"),
+        ports=_ports(text(environ, "SHOP_PORTS")),
+        grace_seconds=whole(environ, "GRACE_SECONDS", 0, GRACE_SECONDS_MAX, GRACE_SECONDS),
+    )
+
+
+def _ports(value: str) -> dict[str, int]:
+    try:
+        return {str(name): int(port) for name, port in json.loads(value).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise SettingError("SHOP_PORTS", "is no JSON object of ports by name") from error

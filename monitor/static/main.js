@@ -1,0 +1,52 @@
+// The page: notices come in, the state changes, what is touched is shown anew, once a frame.
+
+import * as flows from "./flows.js";
+import * as forms from "./forms.js";
+import { connection, head, themes } from "./head.js";
+import { listen } from "./live.js";
+import * as panels from "./panels.js";
+import { apply, state } from "./state.js";
+
+const MOVES_MONEY = new Set(["BillingAccountCreated", "AccountDeposited", "OrderPaymentCreated"]);
+const VIEWS = {
+  head,
+  flows: flows.render,
+  people: () => (forms.people(), panels.accounts()),
+  mails: panels.mails,
+  health: panels.health,
+  letters: panels.letters,
+};
+const TOUCHED = {
+  snapshot: Object.keys(VIEWS),
+  step: ["flows"],
+  person: ["people"],
+  mails: ["mails"],
+  health: ["health"],
+  letters: ["letters"],
+  tap: ["head"],
+};
+const stale = new Set();
+
+function take(kind, body) {
+  const number = apply(kind, body);
+  if (number !== undefined) {
+    flows.happened(number, body.step);
+    if (MOVES_MONEY.has(body.step.name)) panels.readSoon(state.flows.get(number).user_id);
+  }
+  if (kind === "snapshot") panels.readAll();
+  if (!stale.size) requestAnimationFrame(show);
+  for (const view of TOUCHED[kind]) stale.add(view);
+}
+
+function show() {
+  const views = [...stale];
+  stale.clear();
+  for (const view of views) VIEWS[view]();
+}
+
+themes();
+flows.begin();
+forms.begin();
+panels.begin();
+for (const view of Object.values(VIEWS)) view();
+listen(take, connection);

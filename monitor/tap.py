@@ -1,0 +1,129 @@
+"""The tap: Dapr's streaming subscriptions, which begin and end while their sidecar runs.
+
+The generated stub and not the SDK's client: that one blocks on a health check when it is made, and breaks a stream off
+where it should be closed (ADR 30).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+import grpc
+import msgspec
+from dapr.proto import api_service_v1, api_v1, appcallback_v1
+
+from cli.catalogue import INBOX
+from monitor.event import Event
+
+OPEN_SECONDS = 70.0
+"""A sidecar waits for its broker for a minute before it refuses."""
+CLOSE_SECONDS = 15.0
+"""A sidecar ends the subscriptions one after the other, each in half a second at most."""
+EVENT_BYTES_MAX = 4 * 1024 * 1024  # what a sidecar sends at most, and gRPC's own default
+ATTRIBUTE_CHARACTERS_MAX = 200  # ids and times; whoever publishes may send anything
+
+
+Take = Callable[[Event], None]
+
+
+class TapError(Exception):
+    """The tap could not be opened, or broke off; its text says why."""
+
+
+async def read_all(port: int, token: str, topics: Sequence[str], take: Take, opened: Callable[[], None]) -> None:
+    """Read all topics through the sidecar at this gRPC port until cancelled; raise TapError if it ends before.
+
+    When it returns or raises, the sidecar reads none of them any more, if it still runs.
+    """
+    options = [("grpc.max_receive_message_length", EVENT_BYTES_MAX)]
+    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+        stub = api_service_v1.DaprStub(channel)  # type: ignore[no-untyped-call]  # generated without types
+        streams: list[_Stream] = []
+        try:
+            for topic in topics:
+                streams.append(_Stream(stub, token, topic, take))
+                await streams[-1].open()
+            opened()
+            readings = [each.reading() for each in streams]
+            ended, _ = await asyncio.wait(readings, return_when=asyncio.FIRST_COMPLETED)
+            raise TapError("the sidecar ended a subscription") from next(iter(ended)).exception()
+        except grpc.aio.AioRpcError as error:
+            raise TapError(f"the sidecar does not subscribe: {error.details()}") from error
+        except TimeoutError as error:
+            raise TapError(f"the sidecar does not subscribe within {OPEN_SECONDS:.0f} s") from error
+        finally:
+            await asyncio.shield(asyncio.gather(*(each.close() for each in streams)))
+
+
+class _Stream:
+    """One topic."""
+
+    def __init__(self, stub: Any, token: str, topic: str, take: Take) -> None:
+        self._topic = topic
+        self._take = take
+        self._call = stub.SubscribeTopicEventsAlpha1(metadata=(("dapr-api-token", token),))
+        self._reading: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Subscribe, and wait until the sidecar says that it has."""
+        first = api_v1.SubscribeTopicEventsRequestInitialAlpha1(pubsub_name=INBOX, topic=self._topic)
+        async with asyncio.timeout(OPEN_SECONDS):
+            await self._call.write(api_v1.SubscribeTopicEventsRequestAlpha1(initial_request=first))
+            if await self._call.read() is grpc.aio.EOF:
+                raise TapError(f"the sidecar does not subscribe to {self._topic}: {await self._call.details()}")
+        self._reading = asyncio.create_task(self._read())
+
+    def reading(self) -> asyncio.Task[None]:
+        """What ends when the stream does."""
+        assert self._reading is not None, "it is open"
+        return self._reading
+
+    async def _read(self) -> None:
+        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it has ended; who waits for that says so
+            while (message := await self._call.read()) is not grpc.aio.EOF:
+                event = message.event_message
+                self._take(_event(self._topic, event))
+                await self._call.write(_taken(event.id))
+
+    async def close(self) -> None:
+        """Say that no more answers come, and wait until the sidecar has unsubscribed.
+
+        Breaking the stream off instead would leave events without an answer, and nobody would know when it is over.
+        """
+        if self._reading is not None:
+            with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    await self._call.done_writing()
+                    await asyncio.wait([self._reading])
+            self._reading.cancel()
+        self._call.cancel()
+
+
+def _event(topic: str, message: Any) -> Event:
+    more = dict(message.extensions.items())
+    try:
+        data = msgspec.json.decode(message.data)
+    except ValueError:
+        data = None
+
+    def said(name: str) -> str:
+        value = more.get(name)
+        return value[:ATTRIBUTE_CHARACTERS_MAX] if isinstance(value, str) else ""
+
+    return Event(
+        topic,
+        message.id[:ATTRIBUTE_CHARACTERS_MAX],
+        said("subject"),
+        said("correlationid"),
+        said("time"),
+        data if isinstance(data, dict) else {},
+    )
+
+
+def _taken(event_id: str) -> Any:
+    status = appcallback_v1.TopicEventResponse(status=appcallback_v1.TopicEventResponse.SUCCESS)
+    done = api_v1.SubscribeTopicEventsRequestProcessedAlpha1(id=event_id, status=status)
+    return api_v1.SubscribeTopicEventsRequestAlpha1(event_processed=done)

@@ -1,0 +1,140 @@
+"""What runs while somebody looks, and nothing of it when nobody does: the tap, the mails, the health, the letters."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+
+import httpx
+
+from chassis.serve import background
+from cli.catalogue import MONITOR_SUBSCRIPTIONS, TOPICS
+from cli.errors import LaunchError
+from cli.letters import State
+from cli.servers.known import Broker
+from monitor.board import OFF, ON, OPENING, TROUBLE, Board
+from monitor.health import LOOK_SECONDS, Round
+from monitor.letters import Desk, desk
+from monitor.lookers import Lookers
+from monitor.tap import TapError, read_all
+
+log = logging.getLogger(__name__)
+
+AGAIN_SECONDS = 2.0
+"""Before the tap is opened again after it broke off."""
+LETTERS_SECONDS = 5.0
+LETTERS_SHARE = 10
+"""Ten thousand letters take a while to read: the next look comes after ten times as long as the last one took."""
+
+
+class Watch:
+    """Begins with the first looker, ends some time after the last."""
+
+    def __init__(
+        self,
+        board: Board,
+        lookers: Lookers,
+        broker: Broker,
+        address: str,
+        tap: tuple[int, str],
+        grace_seconds: float,
+        beside: Callable[[httpx.AsyncClient], list[Awaitable[None]]],
+    ) -> None:
+        self._board = board
+        self._lookers = lookers
+        self._broker = broker
+        self._address = address
+        self._port, self._token = tap
+        self._grace_seconds = grace_seconds
+        self._beside = beside
+
+    async def run(self) -> None:
+        """One session after the other, for ever."""
+        while True:
+            # What a killed one has left, or a session that ended while the broker was away.
+            if not await self._forget():
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            await self._lookers.somebody()
+            await self._session()
+
+    async def _session(self) -> None:
+        enough = asyncio.create_task(self._lookers.nobody_for(self._grace_seconds))
+        try:
+            async with AsyncExitStack() as stack:
+                client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
+                for work in self._beside(client):
+                    await stack.enter_async_context(background(work))
+                await self._tap_until(enough)
+        finally:
+            enough.cancel()
+            self._board.tapped(OFF)
+            await self._forget()
+
+    async def _tap_until(self, enough: asyncio.Task[None]) -> None:
+        """Keep the tap open; what passes while it is broken off waits for it, for the broker knows it already."""
+        begun = False
+        while not enough.done():
+            self._board.tapped(OPENING)
+            try:
+                if not begun:
+                    await asyncio.to_thread(self._broker.begin, self._address, MONITOR_SUBSCRIPTIONS)
+                    begun = True
+                reading = asyncio.create_task(
+                    read_all(self._port, self._token, list(TOPICS), self._board.passed, self._opened)
+                )
+                try:
+                    await asyncio.wait([reading, enough], return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    reading.cancel()
+                    await asyncio.wait([reading])
+                if not reading.cancelled():
+                    reading.result()
+            except (OSError, TapError) as error:
+                log.warning("the tap: %s", error)
+                self._board.tapped(TROUBLE, str(error))
+                await asyncio.wait([enough], timeout=AGAIN_SECONDS)
+
+    def _opened(self) -> None:
+        self._board.tapped(ON)
+
+    async def _forget(self) -> bool:
+        """Leave nothing at the broker, for what nobody reads would pile up there; say whether that was done."""
+        try:
+            await asyncio.to_thread(self._broker.forget, self._address, MONITOR_SUBSCRIPTIONS)
+        except OSError as error:
+            log.warning("what the tap left at the broker may still be there: %s", error)
+            self._board.tapped(TROUBLE, str(error))
+            return False
+        return True
+
+
+async def look_after(board: Board, everybody: Round, client: httpx.AsyncClient) -> None:
+    """Ask how everybody is, again and again."""
+    while True:
+        board.looked_after(await everybody.look(client))
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def read_letters(board: Board, state: State, changed: asyncio.Event) -> None:
+    """Read the dead letters again and again, and at once when one was dealt with here."""
+    while True:
+        changed.clear()
+        started = time.monotonic()
+        board.lettered(await asyncio.to_thread(_desk, state))
+        pause = max(LETTERS_SECONDS, LETTERS_SHARE * (time.monotonic() - started))
+        try:
+            async with asyncio.timeout(pause):
+                await changed.wait()
+        except TimeoutError:
+            continue
+
+
+def _desk(state: State) -> Desk | str:
+    try:
+        return desk(state)
+    except LaunchError as error:
+        return str(error)

@@ -1,0 +1,159 @@
+"""The live page's events on a real broker: all that passes while somebody looks, nothing left when nobody does."""
+
+from __future__ import annotations
+
+import http.client
+from collections.abc import Iterator
+from dataclasses import replace
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from cli.catalogue import subscriptions
+from cli.fleet import sidecar_of
+from cli.monitor import NAME
+from cli.shop import Shop
+from tests.e2e.conftest import options
+from tests.e2e.looker import Looker, Told, steps
+from tests.e2e.shopper import SECONDS, TEA, new_address
+
+pytestmark = [pytest.mark.own_shop, pytest.mark.sidecars]
+
+GRACE_SECONDS = 5
+UNPAID = {
+    "OrderCreateRequested",
+    "OrderCreated",
+    "OrderPaymentRequested",
+    "OrderPaymentFailed",
+    "OrderNotPaid",
+    "EmailRequested",
+}
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A shop with a live page that nobody looks at yet."""
+    made = options(tmp_path_factory.mktemp("watched"))
+    with Shop(replace(made, monitor=True, env={"GRACE_SECONDS": str(GRACE_SECONDS)}), print) as running:
+        yield running
+
+
+@pytest.fixture
+def http_of(watched: Shop) -> Iterator[httpx.Client]:
+    """Somebody who calls the gateway, not through the page."""
+    with httpx.Client(base_url=watched.url, timeout=SECONDS, trust_env=False) as client:
+        yield client
+
+
+def registered(http: httpx.Client) -> str:
+    """A new user's id."""
+    answer = http.post("/user/register", json={"email": new_address(), "name": "Ann"})
+    assert 201 == answer.status_code, answer.text
+    return str(answer.json()["user_id"])
+
+
+def ordered(http: httpx.Client, user_id: str) -> str:
+    """The id of an order that cannot be paid."""
+    answer = http.post("/order/create", json={"user_id": user_id, "items": [TEA]})
+    assert 201 == answer.status_code, answer.text
+    return str(answer.json()["order_id"])
+
+
+def is_over(order_id: str, told: list[Told]) -> bool:
+    """Whether all of an order was told, its mail too."""
+    return len(steps(told, order_id)) == len(UNPAID) + 1
+
+
+def until_forgotten(shop: Shop) -> None:
+    """Wait until the broker keeps nothing for the live page, neither a group nor a queue."""
+    shop.patience.until(
+        lambda: NAME not in {each.consumer for each in shop.broker.backlog(shop.broker_address, shop.data)},
+        SECONDS,
+        lambda: "the broker still keeps something for the live page",
+        step_seconds=0.5,
+    )
+
+
+def test_only_what_passes_while_somebody_looks_is_seen_and_nothing_is_left(
+    watched: Shop, http_of: httpx.Client
+) -> None:
+    """What passed before is not replayed; after the last looker no group and no queue is there; the shop's all are."""
+    user_id = registered(http_of)
+    before = ordered(http_of, user_id)
+    with Looker(watched.monitor_url) as looker:
+        looker.until_tap("on")
+        order_id = ordered(http_of, user_id)
+        told = looker.until(lambda told: is_over(order_id, told), "the whole order")
+    until_forgotten(watched)
+
+    assert UNPAID < set(steps(told, order_id))
+    assert [] == steps(told, before)
+    assert [] == watched.broker.missing(watched.broker_address, subscriptions("gateway-0"))
+
+
+def test_who_comes_back_has_missed_nothing_though_nobody_looked(watched: Shop, http_of: httpx.Client) -> None:
+    """The tap outlives the last looker for a while; the ids of what he gets continue his own."""
+    user_id = registered(http_of)
+    with Looker(watched.monitor_url) as looker:
+        looker.until_tap("on")
+    order_id = ordered(http_of, user_id)
+    with Looker(watched.monitor_url, looker.last_id) as again:
+        told = again.until(lambda told: is_over(order_id, told), "what was missed")
+
+    numbers = [int(each.id.rpartition("-")[2]) for each in told]
+    assert "snapshot" not in {each.kind for each in told}
+    assert list(range(int(looker.last_id.rpartition("-")[2]) + 1, numbers[-1] + 1)) == numbers
+
+
+def test_what_passes_while_the_sidecar_is_away_is_seen_when_it_is_back(watched: Shop, http_of: httpx.Client) -> None:
+    """The broker knows the tap already, and keeps it for it."""
+    user_id = registered(http_of)
+    with Looker(watched.monitor_url) as looker:
+        looker.until_tap("on")
+        watched.kill(sidecar_of(NAME))
+        looker.until_tap("trouble")
+        order_id = ordered(http_of, user_id)
+        watched.start_again(sidecar_of(NAME))
+        told = looker.until(lambda told: is_over(order_id, told), "what passed meanwhile")
+
+    assert UNPAID < set(steps(told, order_id))
+
+
+def test_one_that_is_killed_while_somebody_looks_leaves_nothing(watched: Shop, http_of: httpx.Client) -> None:
+    """The next one forgets what it finds; and its ids are others, so a page is told to begin anew."""
+    with Looker(watched.monitor_url) as looker:
+        looker.until_tap("on")
+        last_id = looker.last_id
+        watched.kill(NAME)
+    watched.start_again(NAME)
+    until_forgotten(watched)
+    watched.patience.until(lambda: is_alive(watched), SECONDS, lambda: "the live page is not back")
+    with Looker(watched.monitor_url, last_id) as again:
+        told = again.until(lambda told: bool(told), "anything")
+
+    assert "snapshot" == told[0].kind
+
+
+def test_a_page_of_somebody_else_gets_nothing(watched: Shop) -> None:
+    """Neither the events nor a call."""
+    netloc = urlsplit(watched.monitor_url).netloc
+    answers = []
+    for method, path, headers in (
+        ("GET", "/live", {"host": "evil.example"}),
+        ("POST", "/api/user/register", {"origin": "https://evil.example"}),
+    ):
+        connection = http.client.HTTPConnection(netloc, timeout=SECONDS)
+        connection.request(method, path, headers=headers)
+        answers.append(connection.getresponse().status)
+        connection.close()
+
+    assert [403, 403] == answers
+
+
+def is_alive(shop: Shop) -> bool:
+    """Whether the live page can be opened."""
+    try:
+        return httpx.get(f"{shop.monitor_url}/healthz", trust_env=False).status_code == 200
+    except httpx.HTTPError:
+        return False

@@ -1,0 +1,57 @@
+"""Who may call: pages of this address only."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from monitor.gate import Gate
+
+PORT = 8001
+OURS = f"http://127.0.0.1:{PORT}"
+
+
+def asked(method: str, headers: dict[str, str]) -> httpx.Response:
+    """What a caller gets."""
+
+    async def call() -> httpx.Response:
+        transport = httpx.ASGITransport(app=Gate(PlainTextResponse("in"), PORT))
+        async with httpx.AsyncClient(transport=transport, base_url=OURS) as client:
+            return await client.request(method, "/", headers=headers)
+
+    return asyncio.run(call())
+
+
+def test_our_own_page_gets_in() -> None:
+    """By either name of this machine."""
+    names = (f"127.0.0.1:{PORT}", f"localhost:{PORT}")
+
+    assert [200, 200] == [asked("GET", {"host": name}).status_code for name in names]
+    assert [200, 200] == [asked("POST", {"host": name, "origin": f"http://{name}"}).status_code for name in names]
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", f"https://127.0.0.1:{PORT}", "http://127.0.0.1:80"])
+def test_a_page_of_somebody_else_changes_nothing(origin: str) -> None:
+    """Its browser says where it is from."""
+    assert 403 == asked("POST", {"origin": origin}).status_code
+
+
+def test_who_does_not_say_where_he_is_from_changes_nothing() -> None:
+    """Browsers say it with each POST; others can call the gateway."""
+    assert 403 == asked("POST", {}).status_code
+
+
+@pytest.mark.parametrize("host", ["evil.example", f"evil.example:{PORT}", "127.0.0.1", ""])
+def test_a_name_that_was_made_to_lead_here_reads_nothing(host: str) -> None:
+    """A foreign page could otherwise read everything, under its own name."""
+    assert 403 == asked("GET", {"host": host}).status_code
+
+
+def test_a_page_loads_nothing_from_elsewhere() -> None:
+    """Each answer says so, a refusal too."""
+    for answer in (asked("GET", {}), asked("POST", {})):
+        assert answer.headers["content-security-policy"].startswith("default-src 'self'")
+        assert "nosniff" == answer.headers["x-content-type-options"]

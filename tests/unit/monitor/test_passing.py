@@ -1,0 +1,128 @@
+"""What goes on to the gateway: three calls and four reads, and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from monitor.flows import Call
+from monitor.passing import BODY_BYTES_MAX, gateway_client, routes
+
+USER = "019bc0fd-89c0-78c9-9e0d-a0c3d985694a"
+
+
+class Gateway:
+    """A gateway that says what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self.prefer: list[str | None] = []
+
+    async def answer(self, request: Request) -> Response:
+        """Answer anything."""
+        self.asked.append((request.method, request.url.path))
+        self.prefer.append(request.headers.get("prefer"))
+        if request.method == "GET":
+            return JSONResponse({"user_id": USER})
+        headers = {"location": "/there", "set-cookie": "no"}
+        return JSONResponse({"user_id": USER, "got": await request.json()}, 201, headers)
+
+
+class Page:
+    """A page that asks, and hears of its calls."""
+
+    def __init__(self) -> None:
+        self.gateway = Gateway()
+        self.calls: list[Call] = []
+
+    def ask(self, method: str, path: str, content: bytes = b"{}", headers: Mapping[str, str] = {}) -> httpx.Response:
+        """Ask the monitor."""
+        methods = ["GET", "POST", "DELETE"]
+        shop = Starlette(routes=[Route("/{path:path}", self.gateway.answer, methods=methods)])
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app=shop), base_url="http://gateway")
+        monitor = Starlette(routes=[*routes(lambda: client, self.calls.append)])
+
+        async def call() -> httpx.Response:
+            transport = httpx.ASGITransport(app=monitor)
+            async with client, httpx.AsyncClient(transport=transport, base_url="http://page") as browser:
+                return await browser.request(method, path, content=content, headers=headers)
+
+        return asyncio.run(call())
+
+
+def test_a_call_goes_on_as_it_is_and_comes_back_as_it_is() -> None:
+    """Body, status, where the resource is; and the flow hears of it."""
+    page = Page()
+    answer = page.ask("POST", "/api/user/register", b'{"name": "Ada"}', {"prefer": "wait=1", "cookie": "no"})
+
+    assert (201, "/there", None) == (answer.status_code, answer.headers["location"], answer.headers.get("set-cookie"))
+    assert {"user_id": USER, "got": {"name": "Ada"}} == answer.json()
+    assert ([("POST", "/user/register")], ["wait=1"]) == (page.gateway.asked, page.gateway.prefer)
+    [call] = page.calls
+    assert ("/user/register", {"name": "Ada"}, 201, "CREATED") == (call.path, call.wanted, call.status, call.reason)
+    assert call.asked_at <= call.answered_at
+
+
+@pytest.mark.parametrize("path", [f"/user/{USER}", f"/account/{USER}", f"/order/{USER}", f"/notification/{USER}"])
+def test_a_read_goes_on(path: str) -> None:
+    """It is no arrow of a flow."""
+    page = Page()
+
+    assert 200 == page.ask("GET", f"/api{path}").status_code
+    assert ([("GET", path)], []) == (page.gateway.asked, page.calls)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/api/readyz", 404),
+        ("GET", "/api/dapr/subscribe", 404),
+        ("GET", "/api/user/../readyz", 404),
+        ("GET", f"/api/user/{USER}/../../readyz", 404),
+        ("GET", "/api/user/ada", 404),
+        ("POST", "/api/events/OrderPaid", 404),
+        ("GET", "/api/user/register", 405),
+        ("POST", f"/api/user/{USER}", 405),
+        ("DELETE", f"/api/user/{USER}", 405),
+    ],
+)
+def test_nothing_else_goes_on(method: str, path: str, status: int) -> None:
+    """What the gateway keeps for its sidecar least of all."""
+    page = Page()
+
+    assert status == page.ask(method, path).status_code
+    assert ([], []) == (page.gateway.asked, page.calls)
+
+
+def test_a_body_has_a_limit() -> None:
+    """It is held in memory."""
+    page = Page()
+
+    assert 413 == page.ask("POST", "/api/user/register", b"x" * (BODY_BYTES_MAX + 1)).status_code
+    assert [] == page.gateway.asked
+
+
+def test_a_gateway_that_is_away_is_said() -> None:
+    """In the form of its own errors, and it is no call that was answered."""
+    calls: list[Call] = []
+
+    async def story() -> httpx.Response:
+        async with gateway_client("http://127.0.0.1:9") as client:
+            monitor = Starlette(routes=[*routes(lambda: client, calls.append)])
+            transport = httpx.ASGITransport(app=monitor)
+            async with httpx.AsyncClient(transport=transport, base_url="http://page") as browser:
+                return await browser.post("/api/order/create", json={})
+
+    answer = asyncio.run(story())
+    body: dict[str, Any] = answer.json()
+    assert (502, "application/problem+json") == (answer.status_code, answer.headers["content-type"])
+    assert "the gateway does not answer" in body["detail"]
+    assert [] == calls

@@ -1,0 +1,153 @@
+"""What runs while somebody looks: a broker that is away, with a real sidecar's port that nobody listens on."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import httpx
+import pytest
+
+from cli.catalogue import MONITOR_SUBSCRIPTIONS, Subscription
+from cli.ports import free_port
+from cli.servers.known import BROKERS, Broker
+from monitor import watch as module
+from monitor.board import Board
+from monitor.lookers import Lookers
+from monitor.watch import Watch
+
+SECONDS = 30
+
+
+@dataclass
+class World:
+    """A broker that says what it was told, and may be away; and what the page was told of the tap."""
+
+    away: int = 0
+    """So many times it does not answer."""
+    told: list[str] = field(default_factory=list)
+    states: list[str] = field(default_factory=list)
+    beside: list[str] = field(default_factory=list)
+
+    def _hear(self, what: str, wanted: Sequence[Subscription]) -> int:
+        assert tuple(wanted) == MONITOR_SUBSCRIPTIONS
+        if self.away:
+            self.away -= 1
+            raise OSError("away")
+        self.told.append(what)
+        return 0
+
+    def broker(self) -> Broker:
+        """The broker."""
+        return replace(
+            BROKERS["redis"],
+            begin=lambda _, wanted: self._hear("begin", wanted) and None,
+            forget=lambda _, wanted: self._hear("forget", wanted),
+        )
+
+    def tell(self, kind: str, body: Any) -> None:
+        """What the page hears."""
+        if kind == "tap":
+            self.states.append(body["state"])
+
+    async def _work(self) -> None:
+        self.beside.append("begun")
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.beside.append("ended")
+
+    def works(self, client: httpx.AsyncClient) -> list[Awaitable[None]]:
+        """What is done beside the tap."""
+        return [self._work()]
+
+    def watch(self, lookers: Lookers, grace_seconds: float = 0.0) -> Watch:
+        """The watch; its sidecar is away."""
+        board = Board({}, self.tell, lambda: 0.0)
+        return Watch(board, lookers, self.broker(), "here", (free_port(), "token"), grace_seconds, self.works)
+
+    async def until(self, *told: str) -> None:
+        """Wait until the broker was told this, last."""
+        async with asyncio.timeout(SECONDS):
+            while tuple(self.told[-len(told) :]) != told:  # noqa: ASYNC110 - a list has no event to wait for
+                await asyncio.sleep(0.01)
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+
+
+def test_nothing_runs_until_somebody_looks_and_nothing_after() -> None:
+    """What was left is forgotten at once; then one session, all of which ends."""
+    world, lookers = World(), Lookers()
+
+    async def story() -> list[list[str]]:
+        watching = asyncio.create_task(world.watch(lookers).run())
+        await world.until("forget")
+        seen = [list(world.beside)]
+        with lookers.one_more():
+            await world.until("begin")
+            seen.append(list(world.beside))
+        await world.until("begin", "forget", "forget")
+        seen.append(list(world.beside))
+        watching.cancel()
+        await asyncio.wait([watching])
+        return seen
+
+    assert [[], ["begun"], ["begun", "ended"]] == asyncio.run(story())
+    assert "off" == world.states[-1]
+
+
+def test_a_sidecar_that_is_away_is_tried_again_and_what_is_new_stays_where_it_began() -> None:
+    """The broker is told once: what passes meanwhile waits."""
+    world, lookers = World(), Lookers()
+
+    async def story() -> None:
+        watching = asyncio.create_task(world.watch(lookers).run())
+        with lookers.one_more():
+            async with asyncio.timeout(SECONDS):
+                while world.states.count("trouble") < 3:  # noqa: ASYNC110 - a list has no event to wait for
+                    await asyncio.sleep(0.01)
+        await world.until("forget", "forget")
+        watching.cancel()
+        await asyncio.wait([watching])
+
+    asyncio.run(story())
+    assert 1 == world.told.count("begin")
+    assert ["opening", "trouble", "opening", "trouble"] == world.states[:4]
+
+
+def test_what_could_not_be_forgotten_is_forgotten_later() -> None:
+    """A broker that is away when the last one leaves would else keep a queue that nobody reads."""
+    world, lookers = World(), Lookers()
+
+    async def story() -> None:
+        watching = asyncio.create_task(world.watch(lookers).run())
+        with lookers.one_more():
+            await world.until("begin")
+            world.away = 3
+        await world.until("begin", "forget")
+        watching.cancel()
+        await asyncio.wait([watching])
+
+    asyncio.run(story())
+    assert 0 == world.away
+
+
+def test_one_that_is_stopped_forgets() -> None:
+    """With somebody still looking: the process ends."""
+    world, lookers = World(), Lookers()
+
+    async def story() -> None:
+        watching = asyncio.create_task(world.watch(lookers).run())
+        with lookers.one_more():
+            await world.until("begin")
+            watching.cancel()
+            await asyncio.wait([watching])
+
+    asyncio.run(story())
+    assert ["begin", "forget"] == world.told[-2:]
+    assert ["begun", "ended"] == world.beside
