@@ -16,6 +16,7 @@ from monitor.flows import Call
 
 POSTS = ("/user/register", "/account/deposit", "/order/create")
 READS = (
+    "/asyncapi.json",
     "/user/{user_id:uuid}",
     "/account/{user_id:uuid}",
     "/order/{order_id:uuid}",

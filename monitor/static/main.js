@@ -1,5 +1,6 @@
 // The page: notices come in, the state changes, what is touched is shown anew, once a frame.
 
+import * as documents from "./documents.js";
 import * as flows from "./flows.js";
 import * as forms from "./forms.js";
 import { connection, head, themes } from "./head.js";
@@ -48,5 +49,6 @@ themes();
 flows.begin();
 forms.begin();
 panels.begin();
+documents.begin();
 for (const view of Object.values(VIEWS)) view();
 listen(take, connection);

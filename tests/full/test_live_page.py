@@ -17,6 +17,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
+from cli.catalogue import TOPICS
 from cli.checks import STORE_OF_BROKER
 from cli.shop import Options, Shop
 from tests.e2e.shopper import TEA
@@ -311,6 +312,22 @@ def test_the_flows_are_walked_through_by_arrow_keys(live: Live) -> None:
         expect(buttons.nth(1)).to_be_focused()
         expect(buttons.nth(1)).to_have_attribute("aria-current", "true")
         assert ["0"] == [each for each in tab_stops(page) if each != "-1"]
+
+
+def test_the_documented_events_are_shown(live: Live) -> None:
+    """Each topic with who sends it and who receives it; a held call leads to its replies."""
+    events = live.page.locator("#events details")
+    expect(events).to_have_count(len(TOPICS))
+    assert list(TOPICS) == events.locator("summary strong").all_inner_texts()
+    for topic, way in TOPICS.items():
+        who = f"{way.publisher} → {', '.join(way.consumers) or 'nobody here'}"
+        expect(live.page.locator(f"#event-{topic} summary")).to_contain_text(who)
+
+    live.page.locator("#event-OrderCreateRequested summary").click()
+    expect(live.page.locator("#event-OrderCreateRequested pre")).to_contain_text('"type": "OrderCreateRequested"')
+    expect(live.page.get_by_role("table", name="Fields of OrderCreateRequested")).to_contain_text("items")
+    live.page.locator("#event-OrderCreateRequested").get_by_role("link", name="OrderCreateRejected").click()
+    expect(live.page.get_by_role("table", name="Fields of OrderCreateRejected")).to_be_visible()
 
 
 def tab_stops(page: Page) -> list[str]:

@@ -71,7 +71,10 @@ def test_a_call_goes_on_as_it_is_and_comes_back_as_it_is() -> None:
     assert call.asked_at <= call.answered_at
 
 
-@pytest.mark.parametrize("path", [f"/user/{USER}", f"/account/{USER}", f"/order/{USER}", f"/notification/{USER}"])
+@pytest.mark.parametrize(
+    "path",
+    [f"/user/{USER}", f"/account/{USER}", f"/order/{USER}", f"/notification/{USER}", "/asyncapi.json"],
+)
 def test_a_read_goes_on(path: str) -> None:
     """It is no arrow of a flow."""
     page = Page()
