@@ -25,7 +25,7 @@ bench: ## ours and the same shop without sidecars, side by side: an hour or more
 test: ## all tests, end to end on each broker
 	@exec $(SIDECART) test
 
-test-full: ## what takes minutes: 20,000 generated requests, the Node service, dapr.yaml as the CLI runs it, containers
+test-full: ## what takes minutes: 20,000 generated requests, the Node service, dapr.yaml as the CLI runs it, containers, the live page
 	@exec $(SIDECART) test-full
 
 test-compose: ## the compose file, unchanged, in containers, on each broker
@@ -46,5 +46,5 @@ lint: ## ruff, mypy --strict, a reason beside each exception, the doctor on our 
 system-deps: ## install the Debian packages that BROKER=rabbitmq, STORE=postgres and GATEWAYS=3 need
 	@./.ci/system-deps
 
-system-deps-full: ## install those that test-full and test-compose need (podman and what belongs to it)
+system-deps-full: ## install those that test-full and test-compose need (podman and what belongs to it, Node, Chromium)
 	@./.ci/system-deps full

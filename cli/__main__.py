@@ -63,7 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "test-full",
         _test_full,
-        "what takes minutes: 20,000 generated requests, the Node service, containers (make test-full)",
+        "what takes minutes: 20,000 generated requests, the Node service, containers, the live page (make test-full)",
     )
     _add(commands, "test-compose", _test_compose, "the compose file in containers, on each broker (make test-compose)")
     bench = _add(commands, "bench", _bench, "ours and the same shop without sidecars, by turns in one run (make bench)")

@@ -76,7 +76,7 @@ def test(options: argparse.Namespace) -> int:
 
 
 def test_full(options: argparse.Namespace) -> int:
-    """Run what takes minutes: generated requests, a foreign service, dapr.yaml, containers; 0 as in `test`."""
+    """Run what takes minutes: generated requests, a foreign service, dapr.yaml, containers, a page; 0 as in `test`."""
     _require_programs()
     for broker in BROKERS:
         _require(broker)

@@ -196,7 +196,8 @@ class Shop:
             self.ports.setdefault(name, free_port())
         self.ports[MAIL_CATCHER] = self.ports["mail-http"]
         if self.options.monitor:
-            self.ports[monitor.NAME] = free_port() if port is None else this_or_free_port(monitor.PORT)
+            chosen = port in (None, monitor.PORT)
+            self.ports[monitor.NAME] = free_port() if chosen else this_or_free_port(monitor.PORT)
 
     def _resolve_names(self) -> tuple[Path, ...]:
         self.run_folder.mkdir(parents=True, exist_ok=True)

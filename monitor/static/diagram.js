@@ -4,27 +4,34 @@ import { arrowsOf, LIFELINES, NAMES } from "./arrows.js";
 import { draw } from "./dom.js";
 import { inOrder } from "./state.js";
 
-const GAP = 124;
-const HEAD = 46;
 const SEEN_HEIGHT = 36;
 const KNOWN_HEIGHT = 18;
 const SELF_HEIGHT = 30;
 const TIP = 7;
-const WIDTH = GAP * LIFELINES.length;
-const X = Object.fromEntries(LIFELINES.map(([key], place) => [key, GAP * (place + 0.5)]));
+const NARROW = 860; // pixels: below it names stand upright and the whole is as wide as there is room
+const WIDE = { width: 992, head: 46, character: 7, narrow: false };
 
-/** Draw it; steps whose number is in `fresh` move in. */
-export function diagram(flow, fresh) {
+/** How wide everything is where there is so much room. */
+function shape(room) {
+  const form = room < NARROW ? { width: Math.max(room, 290), head: 132, character: 6, narrow: true } : { ...WIDE };
+  form.gap = form.width / LIFELINES.length;
+  form.x = Object.fromEntries(LIFELINES.map(([key], place) => [key, form.gap * (place + 0.5)]));
+  return form;
+}
+
+/** Draw it for so much room; steps whose number is in `fresh` move in. */
+export function diagram(flow, fresh, room) {
+  const form = shape(room);
   const steps = inOrder(flow);
   const began = steps[0]?.at ?? 0;
   const parts = [];
-  let y = HEAD + 4;
+  let y = form.head + 4;
   for (const step of steps) {
     const marks = { class: fresh.has(step.number) ? "step fresh" : "step" };
     const group = draw("g", marks);
     for (const arrow of arrowsOf(step)) {
       y += arrow.from === arrow.to ? SELF_HEIGHT : arrow.seen ? SEEN_HEIGHT : KNOWN_HEIGHT;
-      group.append(arrowAt(arrow, y, step, began));
+      group.append(arrowAt(form, arrow, y, step, began));
     }
     parts.push(group);
   }
@@ -32,40 +39,46 @@ export function diagram(flow, fresh) {
   return draw(
     "svg",
     {
-      viewBox: `0 0 ${WIDTH} ${height}`,
+      viewBox: `0 0 ${form.width} ${height}`,
+      class: form.narrow ? "narrow" : "wide",
       role: "img",
       "aria-label": `${flow.title}: ${steps.length} steps; the timeline below says the same in words`,
     },
-    ...LIFELINES.map(([key, name]) => lifeline(key, name, height)),
+    ...LIFELINES.map(([key, name]) => lifeline(form, key, name, height)),
     ...parts,
   );
 }
 
-function lifeline(key, name, height) {
+function lifeline(form, key, name, height) {
+  const x = form.x[key];
+  const half = form.narrow ? Math.min(13, form.gap / 2 - 2) : 56;
   const words = name.split(" ");
   return draw(
     "g",
     { class: "lifeline", "data-name": name },
-    draw("line", { x1: X[key], x2: X[key], y1: HEAD, y2: height - 6 }),
-    draw("rect", { x: X[key] - 56, y: 4, width: 112, height: HEAD - 8, rx: 6 }),
-    ...words.map((word, place) =>
-      draw("text", { x: X[key], y: HEAD / 2 + 4 + (place - (words.length - 1) / 2) * 14 }, word),
-    ),
+    draw("line", { x1: x, x2: x, y1: form.head, y2: height - 6 }),
+    draw("rect", { x: x - half, y: 4, width: 2 * half, height: form.head - 8, rx: 6 }),
+    ...(form.narrow
+      ? [draw("text", { transform: `translate(${x + 4} ${form.head / 2}) rotate(-90)` }, name)]
+      : words.map((word, place) =>
+          draw("text", { x, y: form.head / 2 + 4 + (place - (words.length - 1) / 2) * 14 }, word),
+        )),
   );
 }
 
-function arrowAt(arrow, y, step, began) {
+function arrowAt(form, arrow, y, step, began) {
   const attributes = {
     class: `arrow ${arrow.seen ? "seen" : "known"} ${step.kind} ${tone(step)}`,
     "data-from": NAMES[arrow.from],
     "data-to": NAMES[arrow.to],
     "data-label": arrow.label || arrow.about,
   };
-  const from = X[arrow.from];
-  const to = X[arrow.to];
+  const from = form.x[arrow.from];
+  const to = form.x[arrow.to];
   if (from === to) {
     const path = `M${from} ${y - 18}h26v14h-${26 - TIP}`;
-    return draw("g", attributes, draw("path", { d: path }), tip(from, y - 4, -1), label(from + 32, y - 7, arrow.label, "start"));
+    const words = form.narrow ? label(form, from - 8, y - 7, arrow.label, "end") : label(form, from + 32, y - 7, arrow.label, "start");
+    return draw("g", attributes, draw("path", { d: path }), tip(from, y - 4, -1), words);
   }
   const way = Math.sign(to - from);
   return draw(
@@ -73,7 +86,7 @@ function arrowAt(arrow, y, step, began) {
     attributes,
     draw("path", { d: `M${from} ${y}H${to - way * TIP}` }),
     tip(to, y, way),
-    arrow.heads ? label((from + to) / 2, y - 7, spoken(arrow, step, began), "middle") : null,
+    arrow.heads ? label(form, (from + to) / 2, y - 7, spoken(arrow, step, began), "middle") : null,
   );
 }
 
@@ -86,8 +99,10 @@ function tip(x, y, way) {
   return draw("path", { class: "tip", d: `M${x} ${y}l${-way * TIP - way} -4v8z` });
 }
 
-function label(x, y, text, anchor) {
-  return draw("text", { x, y, "text-anchor": anchor }, text);
+function label(form, x, y, text, anchor) {
+  const half = (text.length * form.character) / 2 + 2;
+  const inside = anchor === "middle" ? Math.min(Math.max(x, half), form.width - half) : x;
+  return draw("text", { x: inside, y, "text-anchor": anchor, class: anchor }, text);
 }
 
 /** Good news, bad news or neither; the words say it too. */

@@ -25,6 +25,7 @@ export function begin() {
     }
   });
   find("follow").addEventListener("change", render);
+  window.addEventListener("resize", render);
 }
 
 /** Note what a notice was about, so that it moves in and is said. */
@@ -99,7 +100,7 @@ function one(flow) {
   find("flow-title").textContent = flow.title;
   find("flow-outcome").className = `outcome ${outcome(flow)}`;
   find("flow-outcome").textContent = flow.outcome + (flow.subject ? `, ${flow.kind} ${flow.subject}` : "");
-  find("diagram").replaceChildren(diagram(flow, fresh));
+  find("diagram").replaceChildren(diagram(flow, fresh, find("flow").clientWidth));
   find("timeline").replaceChildren(
     ...steps.map((step) =>
       make(

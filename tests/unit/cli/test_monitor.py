@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from cli import monitor
 from cli.catalogue import MONITOR_SUBSCRIPTIONS, SERVICES, TOPICS, subscriptions
 from cli.project import read_apps, resource_folders
+from cli.shop import Options, Shop
 from monitor.settings import read
 
 PORTS = {
@@ -59,6 +61,23 @@ def test_its_sidecar_has_the_broker_and_no_policy_that_offers_an_event_again() -
 
     assert ("brokers", "rabbitmq") == (folder.parent.name, folder.name)
     assert [] == [path for path in Path(folder).glob("*.yaml") if "kind: Resiliency" in path.read_text()]
+
+
+def test_it_has_its_own_port_beside_a_shop_with_one_and_any_beside_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shop whose port was chosen has it where it is always found, unless that is the shop's."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
+        usual, chosen = one.getsockname()[1], other.getsockname()[1]
+    monkeypatch.setattr(monitor, "PORT", usual)
+    found = []
+    for port in (usual, None, chosen):
+        shop = Shop(Options("redis", port=port, folder=tmp_path, monitor=True), print)
+        shop._choose_ports()
+        assert shop.ports["gateway"] != shop.ports["monitor"]
+        found.append(shop.ports["monitor"] == usual)
+
+    assert [False, False, True] == found
 
 
 def test_it_reads_every_topic_as_a_consumer_of_its_own() -> None:
