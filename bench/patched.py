@@ -47,7 +47,13 @@ def called_by_aiohttp() -> None:
     sessions: dict[Connections, ClientSession] = {}
 
     async def request(
-        self: Connections, method: str, path: str, body: bytes | None, content_type: str, seconds: float
+        self: Connections,
+        method: str,
+        path: str,
+        body: bytes | None,
+        content_type: str,
+        seconds: float,
+        more_headers: str = "",  # nothing is traced here
     ) -> Answer:
         session = sessions.get(self)
         if session is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import AbstractAsyncContextManager, nullcontext
 from types import FrameType
 
 import uvicorn
@@ -31,8 +32,16 @@ class Closing:
 class GracefulServer(uvicorn.Server):
     """uvicorn, but that a first signal begins a stop, which accepts new connections for a while longer."""
 
-    def __init__(self, config: uvicorn.Config, closing: Closing, drain_seconds: float) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        closing: Closing,
+        drain_seconds: float,
+        beside: AbstractAsyncContextManager[None] | None = None,
+    ) -> None:
+        """`beside` is open for as long as it serves."""
         super().__init__(config)
+        self._beside = beside or nullcontext()
         self._closing = closing
         self._drain_seconds = drain_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -40,7 +49,8 @@ class GracefulServer(uvicorn.Server):
     async def main_loop(self) -> None:
         """Serve until told to stop."""
         self._loop = asyncio.get_running_loop()
-        await super().main_loop()
+        async with self._beside:
+            await super().main_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; a second signal is meant."""

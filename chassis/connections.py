@@ -131,14 +131,17 @@ class Connections:
             raise ValueError("a header of the sidecar's calls is not printable ASCII")
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
 
-    async def request(self, method: str, path: str, body: bytes | None, content_type: str, seconds: float) -> Answer:
+    async def request(
+        self, method: str, path: str, body: bytes | None, content_type: str, seconds: float, more_headers: str = ""
+    ) -> Answer:
         """Ask, and return the whole answer; raise NotConnected, BrokenOff or TimeoutError.
 
-        `path` is as it goes over the wire. A call that is cancelled or late leaves no connection behind.
+        `path` and `more_headers`, whole lines, are as they go over the wire. A call that is cancelled or late leaves no
+        connection behind.
         """
         if not (path.isascii() and path.isprintable() and " " not in path):
             raise ValueError(f"not a path as it goes over the wire: {path[:200]!r}")
-        head = f"{method} {path} HTTP/1.1\r\n{self._headers}"
+        head = f"{method} {path} HTTP/1.1\r\n{self._headers}{more_headers}"
         if body is None:
             request = f"{head}\r\n".encode()
         else:

@@ -16,6 +16,7 @@ import msgspec
 from chassis.deliver import ATTEMPTS_MAX, Sidecar
 from chassis.errors import Conflict, WorldFault
 from chassis.events import timestamp
+from chassis.metrics import DEAD_LETTERS
 from chassis.pages import Pages
 
 EVENT_BYTES_MAX = 960 * 1024  # of an event, written as a JSON string; of a longer one the beginning is kept
@@ -64,21 +65,21 @@ class DeadLetters:
             "traceparent": traceparent,
         }
         is_new = await self._sidecar.insert(f"dead:{name}", msgspec.json.encode(letter))
-        if not is_new:
-            await self._open_again(f"dead:{name}", letter)
+        if is_new or await self._open_again(f"dead:{name}", letter):
+            DEAD_LETTERS.labels(topic).inc()
         await self._pages.add(name, is_new=is_new)  # an old one may be on any page
 
-    async def _open_again(self, key: str, letter: dict[str, str]) -> None:
-        """Of a letter that somebody replayed, or discarded, write what is true now: its event failed again."""
+    async def _open_again(self, key: str, letter: dict[str, str]) -> bool:
+        """Of a letter that somebody replayed, or discarded, write what is true now; False for one that is open."""
         for _ in range(ATTEMPTS_MAX):
             value, etag = await self._sidecar.load(key)
             known = {} if value is None else msgspec.json.decode(value, type=dict[str, str])
             if value is not None and known.get("status", OPEN) == OPEN:
-                return
+                return False
             anew = {**letter, "traceparent": letter["traceparent"] or known.get("traceparent", "")}
             try:
                 await self._sidecar.save(key, msgspec.json.encode(anew), etag)
             except Conflict:
                 continue
-            return
+            return True
         raise WorldFault(f"{key}: lost {ATTEMPTS_MAX} races in a row")

@@ -16,9 +16,11 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
+from chassis import tracing
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import CloudEvent, Received, decode, derived_id, parse, timestamp
 from chassis.memory import Memory
+from chassis.metrics import CONFLICTS, REPEATED
 from chassis.record import Entry, Record, left_to_their_writers
 from chassis.turns import Turns
 
@@ -82,11 +84,12 @@ def decided(service: Service[S, E], state: S | None, detail: Any, received: Rece
     try:
         return service.step(state, detail, received)
     except Exception as error:  # a step does no I/O: it fails by the event's fault or by a bug, never by the world's
-        raise EventFault(f"{type(error).__name__} in the step: {error}") from error
+        raise EventFault(f"{type(error).__name__} in the step", str(error)) from error
 
 
 def announcements(service: Service[S, E], step: Step[S], received: Received[E]) -> list[CloudEvent]:
-    """The outputs of a step as events, the same at every repetition."""
+    """The outputs of a step as events, the same at every repetition but for the trace, if there is one."""
+    traceid, traceparent = tracing.attributes()
     return [
         CloudEvent(
             id=derived_id(received.id, service.name, type(output).__name__, position),
@@ -96,6 +99,8 @@ def announcements(service: Service[S, E], step: Step[S], received: Received[E]) 
             correlationid=received.correlation_id,
             time=timestamp(received.at),
             data=msgspec.Raw(msgspec.json.encode(output)),
+            traceid=traceid,
+            traceparent=traceparent,
         )
         for position, output in enumerate(step.outputs)
     ]
@@ -119,6 +124,7 @@ class Shell(Generic[S, E]):
         self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._memory = Memory()
         self._turns = Turns()
+        self._repeated = {kind: REPEATED.labels(topic) for topic, kind in service.inputs.items()}
 
     async def deliver(self, topic: str, body: bytes) -> None:
         """Carry one event through; raise EventFault for a dead letter, WorldFault for a redelivery."""
@@ -133,7 +139,7 @@ class Shell(Generic[S, E]):
                 try:
                     return await self._attempt(key, received)
                 except Conflict:
-                    continue
+                    CONFLICTS.inc()
         raise WorldFault(f"{key}: lost {ATTEMPTS_MAX} races in a row")
 
     async def _attempt(self, key: str, received: Received[E]) -> None:
@@ -141,6 +147,7 @@ class Shell(Generic[S, E]):
         left = self._left(key, record, received)
         just_done = await self._finish_log(key, record, left)
         if received.id in record.log:
+            self._repeated[type(received.event)].inc()
             # The redelivery may be all that is left of a publish that the broker lost with our acknowledgement.
             if received.id not in just_done:
                 await self._publish(record.log[received.id])
@@ -152,6 +159,7 @@ class Shell(Generic[S, E]):
         entry = self._entry(step, received)
         if not _is_decision(step, state):
             # Nothing to decide: an output repeats what is known, a detail is written once by whoever is first.
+            self._repeated[type(received.event)].inc()
             await self._do(entry)
             return
 
@@ -184,6 +192,7 @@ class Shell(Generic[S, E]):
         try:
             await self._save(key, received, step, {received.id: self._entry(step, received)}, etag)
         except Conflict:
+            CONFLICTS.inc()
             if etag is not None:
                 self._memory.judged(right=False)
             return False

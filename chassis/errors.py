@@ -2,7 +2,14 @@
 
 
 class EventFault(Exception):
-    """The event will never get better: it becomes a dead letter, and is answered 200."""
+    """The event will never get better: it becomes a dead letter, and is answered 200.
+
+    A log may say `what`. `detail`, in somebody else's words, may hold what is in the event: it is for the letter.
+    """
+
+    def __init__(self, what: str, detail: str = "") -> None:
+        super().__init__(what)
+        self.reason = f"{what}: {detail}" if detail else what
 
 
 class WorldFault(Exception):

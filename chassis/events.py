@@ -39,6 +39,8 @@ class CloudEvent(msgspec.Struct, kw_only=True):
     time: str
     datacontenttype: str = "application/json"
     data: msgspec.Raw
+    traceid: str | msgspec.UnsetType = msgspec.UNSET  # both, or neither: see chassis/spans.py
+    traceparent: str | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)

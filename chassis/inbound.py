@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from dapr.ext.fastapi import DaprApp
 from fastapi import FastAPI, Request, Response
-from starlette.types import Receive, Scope, Send
+from prometheus_client import Counter
+from starlette.types import Message, Receive, Scope, Send
 
+from chassis import handled, metrics, tracing
 from chassis.dead_letters import DeadLetters
 from chassis.errors import EventFault, WorldFault
+from chassis.handled import Handled
+from chassis.metrics import AGAIN, BUG, DEAD, DONE, OTHER, answered
 
 log = logging.getLogger(__name__)
 
 EVENTS = "/events/"
-DONE, AGAIN = 200, 500
+STATUS = {DONE: 200, DEAD: 200, AGAIN: 500, BUG: 500}
 
 Handler = Callable[[bytes], Awaitable[None]]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -42,7 +46,8 @@ class InboundApp(FastAPI):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
-        self._subscriptions: dict[str, Subscription] = {}
+        self._subscriptions: dict[str, tuple[Subscription, Mapping[str, Counter]]] = {}
+        self._nobodys = metrics.outcomes(OTHER)
         self._posts: dict[str, Endpoint] = {}
         self._dead_letters: DeadLetters | None = None
 
@@ -51,7 +56,7 @@ class InboundApp(FastAPI):
         self._dead_letters = dead_letters
         told = DaprApp(self)  # answers /dapr/subscribe
         for subscription in subscriptions:
-            self._subscriptions[subscription.path] = subscription
+            self._subscriptions[subscription.path] = subscription, metrics.outcomes(subscription.topic)
             told.subscribe(subscription.component, subscription.topic)(_never_reached)
         for route in self.routes:
             if getattr(route, "path", "").startswith(("/dapr/", EVENTS)):
@@ -63,18 +68,55 @@ class InboundApp(FastAPI):
         self._posts[path] = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take an event, or pass on."""
-        if scope["type"] != "http" or scope["method"] != "POST":
+        """Take an event or a post, or pass on; whatever it is, note that it is at work."""
+        if scope["type"] != "http":
             await super().__call__(scope, receive, send)
-        elif scope["path"].startswith(EVENTS):
-            await self._bring(scope, receive, send)
-        elif (endpoint := self._posts.get(scope["path"])) is not None:
-            scope["app"] = self
-            request = Request(scope, receive)
+            return
+        about, path = handled.begin(scope["headers"]), scope["path"]
+        try:
+            if scope["method"] != "POST":
+                await self._route(about, scope, receive, send)
+            elif path.startswith(EVENTS):
+                await self._bring(about, path, receive, send)
+            elif (endpoint := self._posts.get(path)) is not None:
+                await self._post(about, endpoint, scope, receive, send)
+            else:
+                await self._route(about, scope, receive, send)
+        finally:
+            about.forget()
+
+    async def _post(self, about: Handled, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self
+        request, path = Request(scope, receive), scope["path"]
+        if (spans := tracing.spans) is None:
             response = await self._answer(endpoint, request)
-            await response(scope, receive, send)
         else:
-            await super().__call__(scope, receive, send)
+            with spans.request(about, "POST", begins=True):
+                response = await self._answer(endpoint, request)
+                spans.answered(about, "POST", path, response.status_code)
+        answered(path, response.status_code)
+        await response(scope, receive, send)
+
+    async def _route(self, about: Handled, scope: Scope, receive: Receive, send: Send) -> None:
+        """What is asked seldom goes the long way; it is counted by the route that takes it, not by the path."""
+        status, spans = 500, tracing.spans
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                if spans is not None:
+                    spans.answered(about, scope["method"], _route_of(scope), status)
+            await send(message)
+
+        try:
+            if spans is None:
+                await super().__call__(scope, receive, note)
+            else:
+                with spans.request(about, scope["method"], begins=False):
+                    await super().__call__(scope, receive, note)
+        finally:
+            answered(_route_of(scope), status)
 
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
         try:
@@ -86,32 +128,50 @@ class InboundApp(FastAPI):
                     return await handle(request, error)
             raise
 
-    async def _bring(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _bring(self, about: Handled, path: str, receive: Receive, send: Send) -> None:
         body = await _body(receive)
-        status = AGAIN if body is None else await self._take(scope, body)
-        await send({"type": "http.response.start", "status": status, "headers": [(b"content-length", b"0")]})
+        outcome = AGAIN if body is None else await self._take(about, path, body)
+        await send({"type": "http.response.start", "status": STATUS[outcome], "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _take(self, scope: Scope, body: bytes) -> int:
-        subscription = self._subscriptions.get(scope["path"])
+    async def _take(self, about: Handled, path: str, body: bytes) -> str:
+        subscription, outcomes = self._subscriptions.get(path, (None, self._nobodys))
         if subscription is None:  # not 404: for the sidecar that would mean that the event may go
-            log.error("nobody here takes what came to %s", scope["path"][:200])
-            return AGAIN
+            log.error("nobody here takes what came to %s", path[:200])
+            outcome = AGAIN
+        else:
+            about.topic, about.body = subscription.topic, body
+            if (spans := tracing.spans) is None:
+                outcome = await self._outcome(about, subscription, body)
+            else:
+                with spans.event(about):
+                    outcome = await self._outcome(about, subscription, body)
+                    spans.ended(about, outcome)
+        outcomes[outcome].inc()
+        return outcome
+
+    async def _outcome(self, about: Handled, subscription: Subscription, body: bytes) -> str:
         try:
             try:
                 await subscription.handle(body)
             except EventFault as fault:
                 log.error("dead letter from %s: %s", subscription.topic, fault)
+                log.debug("the reason: %s", fault.reason)
                 if self._dead_letters is not None:
-                    trace = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
-                    await self._dead_letters.write(subscription.topic, body, str(fault), trace)
+                    await self._dead_letters.write(subscription.topic, body, fault.reason, about.traceparent)
+                return DEAD
         except WorldFault as fault:
             log.warning("%s comes again: %s", subscription.topic, fault)
             return AGAIN
         except Exception:
             log.exception("a bug; the event of %s comes again", subscription.topic)
-            return AGAIN
+            return BUG
         return DONE
+
+
+def _route_of(scope: Scope) -> str:
+    """The route that a request was for, as it was registered; known once it is routed."""
+    return getattr(scope.get("route"), "path", OTHER)
 
 
 async def _body(receive: Receive) -> bytes | None:
@@ -128,4 +188,4 @@ async def _body(receive: Receive) -> bytes | None:
 
 async def _never_reached() -> Response:
     """What the SDK lists as a route: events go another way."""
-    return Response(status_code=AGAIN)
+    return Response(status_code=STATUS[AGAIN])

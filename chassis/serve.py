@@ -17,14 +17,17 @@ import uvicorn
 from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from chassis import logs
 from chassis.closing import Closing, GracefulServer
 from chassis.dead_letters import DeadLetters
 from chassis.errors import WorldFault
 from chassis.events import CloudEvent, timestamp
 from chassis.inbound import InboundApp, Subscription
 from chassis.protocol import BoundedHttp
+from chassis.scrape import scraped
 from chassis.settings import Settings
 from chassis.sidecar import HttpSidecar, connect
+from chassis.tracing import traced
 
 log = logging.getLogger(__name__)
 
@@ -138,6 +141,7 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
             for read in wired.reads:
                 app.add_api_route(read.path, reader(read), methods=["GET"])
             async with AsyncExitStack() as works:
+                await works.enter_async_context(traced(name))
                 await works.enter_async_context(background(probe.send_until_back(sidecar)))
                 if wired.beside is not None:
                     await works.enter_async_context(background(wired.beside(dead_letters)))
@@ -209,6 +213,7 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,  # nothing here asks who the caller is, and no header should make one up
         server_header=False,
+        log_config=None,  # its lines are written like ours
         log_level="warning",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS_MAX,
@@ -230,8 +235,9 @@ def run(app: ASGIApp, settings: Settings, closing: Closing | None = None, drain_
 
     `closing` begins at the signal; new connections are taken for `drain_seconds` more.
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
-    server = GracefulServer(server_config(app, settings), closing or Closing(), drain_seconds)
+    logs.begin(settings.log_format, settings.log_level)
+    figures = scraped(settings.metrics_host, settings.metrics_port)
+    server = GracefulServer(server_config(app, settings), closing or Closing(), drain_seconds, figures)
     _collect_less_often()
     with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has stopped
         server.run()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from chassis import logs
 
 LOOPBACK = "127.0.0.1"
 
@@ -32,6 +34,14 @@ def whole(environ: Mapping[str, str], name: str, low: int, high: int, default: i
     return int(value)
 
 
+def choice(environ: Mapping[str, str], name: str, known: Sequence[str], default: str) -> str:
+    """Read one of a few words."""
+    value = text(environ, name, default)
+    if value not in known:
+        raise SettingError(name, f"{value!r} is none of {', '.join(known)}")
+    return value
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What every app needs: where it listens, where its sidecar is, and the two tokens."""
@@ -42,6 +52,10 @@ class Settings:
     app_api_token: str
     dapr_api_token: str
     dapr_host: str = LOOPBACK
+    log_format: str = "human"
+    log_level: str = "info"
+    metrics_host: str = LOOPBACK
+    metrics_port: int | None = None
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -53,4 +67,8 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         app_api_token=text(environ, "APP_API_TOKEN"),
         dapr_api_token=text(environ, "DAPR_API_TOKEN"),
         dapr_host=text(environ, "DAPR_HOST", LOOPBACK),
+        log_format=choice(environ, "LOG_FORMAT", logs.FORMATS, "human"),
+        log_level=choice(environ, "LOG_LEVEL", logs.LEVELS, "info"),
+        metrics_host=text(environ, "METRICS_HOST", LOOPBACK),
+        metrics_port=whole(environ, "METRICS_PORT", 1, 65535) if environ.get("METRICS_PORT") else None,
     )

@@ -9,6 +9,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from chassis import tracing
 from chassis.connections import Answer, BrokenOff, Connections, NotConnected
 from chassis.errors import Conflict, SidecarAway, Unreached
 from chassis.events import CONTENT_TYPE
@@ -83,13 +84,25 @@ class HttpSidecar:
 
     async def publish(self, topic: str, event: bytes) -> None:
         """Hand a whole CloudEvent to the broker; returning means that the sidecar says it was taken."""
-        answer = await self._call("POST", f"/v1.0/publish/{PUBSUB}/{topic}", event, CONTENT_TYPE)
+        if tracing.spans is None:
+            await self._publish(topic, event)
+        else:
+            with tracing.spans.publish(topic, event) as (traced, traceparent):
+                await self._publish(topic, traced, traceparent)
+
+    async def _publish(self, topic: str, event: bytes, traceparent: str = "") -> None:
+        path = f"/v1.0/publish/{PUBSUB}/{topic}"
+        answer = await self._call("POST", path, event, CONTENT_TYPE, traceparent=traceparent)
         if answer.status not in (200, 204):
             raise SidecarAway(f"publish to {topic}: {answer}")
 
     async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:
         """GET a path of another service through both sidecars; its status is the caller's to read."""
-        return await self._call("GET", f"/v1.0/invoke/{app_id}/method{path}", seconds_max=seconds_max)
+        whole = f"/v1.0/invoke/{app_id}/method{path}"
+        if tracing.spans is None:
+            return await self._call("GET", whole, seconds_max=seconds_max)
+        with tracing.spans.call(f"invoke {app_id}") as traceparent:
+            return await self._call("GET", whole, seconds_max=seconds_max, traceparent=traceparent)
 
     async def store_answers(self) -> bool:
         """Try one read, well within the time that the sidecar gives a health probe."""
@@ -103,7 +116,11 @@ class HttpSidecar:
 
     async def _state_call(self, method: str, path: str, body: bytes | None = None) -> Answer:
         try:
-            answer = await self._call(method, path, body)
+            if tracing.spans is None:
+                answer = await self._call(method, path, body)
+            else:  # the sidecar is told of no trace: the name of its span would be the key
+                with tracing.spans.call(f"{method} state"):
+                    answer = await self._call(method, path, body)
         except SidecarAway:
             self.store_away = True
             raise
@@ -118,9 +135,11 @@ class HttpSidecar:
         body: bytes | None = None,
         content_type: str = "application/json",
         seconds_max: float = CALL_SECONDS_MAX,
+        traceparent: str = "",
     ) -> Answer:
+        more = f"traceparent: {traceparent}\r\n" if traceparent else ""
         try:
-            return await self._connections.request(method, path, body, content_type, seconds_max)
+            return await self._connections.request(method, path, body, content_type, seconds_max, more)
         except NotConnected as error:
             raise Unreached(f"{method} {path}: {error}") from error
         except (BrokenOff, TimeoutError) as error:

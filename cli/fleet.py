@@ -29,6 +29,11 @@ def sidecar_of(name: str) -> str:
     return f"{name}{_SIDECAR}"
 
 
+def metrics_of(name: str) -> str:
+    """The name of the port at which a replica's figures are read."""
+    return f"{name}-metrics"
+
+
 def served_by(name: str) -> str | None:
     """The replica that a process is the sidecar of, if it is one."""
     return name.removesuffix(_SIDECAR) if name.endswith(_SIDECAR) else None

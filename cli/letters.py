@@ -8,6 +8,7 @@ its letter open again (chassis/dead_letters.py).
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +26,8 @@ REPLACED = "\ufffd"
 """What stands in a letter for bytes that were no UTF-8."""
 ADDED = ("topic", "pubsubname", "traceid", "traceparent", "tracestate", "expiration")
 """What a sidecar adds to each event that it delivers; it adds them anew."""
+
+TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 Outcome = Literal["replayed", "failed again", "discarded", "changed meanwhile"]
 
@@ -123,7 +126,19 @@ def replayable(letter: Letter) -> dict[str, Any]:
         raise LaunchError(f"{letter.id} of {letter.service} holds no whole event: it can only be discarded")
     if REPLACED in letter.event:
         raise LaunchError(f"{letter.id} of {letter.service} was not UTF-8 and is not whole: it can only be discarded")
-    return {name: value for name, value in event.items() if name not in ADDED}
+    return {name: value for name, value in event.items() if name not in ADDED} | _trace_of(event, letter)
+
+
+def _trace_of(event: Mapping[str, Any], letter: Letter) -> dict[str, str]:
+    """The attributes by which the event goes on with the trace it was in: those of whoever published it first.
+
+    Only well-formed ones: anything else in them ends the sidecar of whoever reads the event.
+    """
+    for said in (event.get("traceparent"), letter.traceparent):
+        found = TRACEPARENT.fullmatch(said) if isinstance(said, str) else None
+        if found is not None:
+            return {"traceid": found[1], "traceparent": found[0]}
+    return {}
 
 
 def replay(state: State, letter: Letter) -> Outcome:

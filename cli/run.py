@@ -1,12 +1,14 @@
 """`sidecart run`: the shop in the foreground until Ctrl-C or SIGTERM; what ends by itself is started again."""
 
 import argparse
+import json
 import os
 import signal
 from pathlib import Path
 
 from cli import runfile
 from cli.errors import Interrupted, LaunchError
+from cli.fleet import app_of, metrics_of
 from cli.patience import Patience
 from cli.project import HOME
 from cli.servers.known import ENVIRONMENT
@@ -24,6 +26,7 @@ def run(options: argparse.Namespace) -> int:
         try:
             with shop:
                 _write_run_file(shop, options)
+                _write_targets(shop)
                 say(_welcome(shop))
                 return _watch(shop, options, patience)
         except Interrupted:
@@ -83,6 +86,16 @@ def _write_run_file(shop: Shop, options: argparse.Namespace) -> None:
         ports=shop.ports,
         tokens=shop.tokens,
     ).write()
+
+
+def _write_targets(shop: Shop) -> None:
+    """Where Prometheus finds the apps' figures: the ports are new ones at each start (docs/grafana/prometheus.yml)."""
+    names = [name for name in shop.replicas if app_of(name) not in shop.options.replaced]  # others may have none
+    targets = [
+        {"targets": [f"127.0.0.1:{shop.ports[metrics_of(name)]}"], "labels": {"app": app_of(name), "replica": name}}
+        for name in names
+    ]
+    (HOME / "run" / "metrics.json").write_text(json.dumps(targets, indent=2), encoding="utf-8")
 
 
 def _watch(shop: Shop, options: argparse.Namespace, patience: Patience) -> int:

@@ -15,9 +15,18 @@ from cli import daprd as sidecar_program
 from cli import monitor, proxy
 from cli import sidecar as sidecars
 from cli.catalogue import GATEWAY, MONITOR_SUBSCRIPTIONS, Subscription
-from cli.environment import plain_environment
+from cli.environment import observed_environment, plain_environment, traced_environment
 from cli.errors import LaunchError
-from cli.fleet import app_of, fleet, pod_name_of, readers, served_by, sidecar_of, subscriptions_of_gone_gateways
+from cli.fleet import (
+    app_of,
+    fleet,
+    metrics_of,
+    pod_name_of,
+    readers,
+    served_by,
+    sidecar_of,
+    subscriptions_of_gone_gateways,
+)
 from cli.patience import Patience
 from cli.ports import free_port, is_free, is_listening, this_or_free_port
 from cli.processes import Processes
@@ -192,7 +201,7 @@ class Shop:
             raise LaunchError(f"port {port} is in use: stop what listens there, or choose another (make run PORT=8080)")
         entrance = proxy.NAME if self._has_proxy else GATEWAY
         self.ports[entrance] = port or free_port()
-        for name in (*self.replicas, "mail-smtp", "mail-http"):
+        for name in (*self.replicas, *map(metrics_of, self.replicas), "mail-smtp", "mail-http"):
             self.ports.setdefault(name, free_port())
         self.ports[MAIL_CATCHER] = self.ports["mail-http"]
         if self.options.monitor:
@@ -294,9 +303,11 @@ class Shop:
         app = self._apps[app_of(name)]
         env = {
             **plain_environment(),
+            **observed_environment(),
             "PYTHONUNBUFFERED": "1",
             **self.tokens,
             "APP_PORT": str(self.ports[name]),
+            "METRICS_PORT": str(self.ports[metrics_of(name)]),
             "DAPR_HTTP_PORT": str(self.sidecar_port(name)),
             "POD_NAME": pod_name_of(name),
             "SMTP_URL": f"smtp://127.0.0.1:{self.ports['mail-smtp']}",
@@ -312,7 +323,8 @@ class Shop:
     def add_gateway(self, name: str) -> str:
         """Start a further gateway (gateway-1, ...), wait until it is ready, return its address."""
         assert app_of(name) == GATEWAY, f"{name} is no name of a gateway"
-        self.ports.setdefault(name, free_port())
+        for each in (name, metrics_of(name)):
+            self.ports.setdefault(each, free_port())
         self.start_pair(name)
         self.wait_ready(name)
         self._wait_for_subscriptions([name])
@@ -336,9 +348,11 @@ class Shop:
         name = sidecar_of(app_id)
         self.ports[name] = known.http_port
         folders = tuple(resources) if resources is not None else self._resources(app)
-        words = sidecars.command(self._daprd.path, app, known, folders, (app.config, *self._names))
+        tracing = (sidecars.TRACING,) if traced_environment() else ()
+        words = sidecars.command(self._daprd.path, app, known, folders, (app.config, *tracing, *self._names))
         words += self.sidecar_flags(app_id)
-        environment = sidecars.environment(self.tokens, self._servers, pod_name) | dict(env or {})
+        environment = sidecars.environment(self.tokens, self._servers, pod_name, sidecar_of(app_of(app_id)))
+        environment |= dict(env or {})
         self._processes.start(name, words, env=environment, cwd=ROOT)
         return known
 

@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import yaml
 
-from cli.environment import plain_environment
-from cli.project import App
+from cli.environment import ENDPOINT, plain_environment, traced_environment
+from cli.project import ROOT, App
 
 SHUTDOWN_SECONDS = 5
 """How long a sidecar may finish what it holds when it is stopped; what it does not finish is delivered again."""
@@ -21,6 +21,9 @@ CORES_PER_SIDECAR_CORE = 4
 
 With two cores, held orders are a third more a second than with five sidecars that each use both (docs/performance.md).
 """
+
+TRACING = ROOT / "dapr" / "tracing.yaml"
+"""A further Configuration: a sidecar goes on with the traces that it is told of."""
 
 NAME_SECONDS = 30
 NAME_MARGIN_SECONDS = 15
@@ -77,16 +80,27 @@ def command(daprd: Path, app: App, sidecar: Sidecar, resources: Sequence[Path], 
     return words
 
 
-def environment(tokens: Mapping[str, str], servers: Mapping[str, str], pod_name: str) -> dict[str, str]:
+def environment(tokens: Mapping[str, str], servers: Mapping[str, str], pod_name: str, name: str) -> dict[str, str]:
     """Build the environment: tokens, what components read by envRef, and the address that others reach it at."""
     return {
         "GOMAXPROCS": os.environ.get("GOMAXPROCS") or str(max(1, (os.cpu_count() or 1) // CORES_PER_SIDECAR_CORE)),
         **plain_environment(),
+        **_traced(traced_environment(), name),
         **tokens,
         **servers,
         "POD_NAME": pod_name,
         "DAPR_HOST_IP": "127.0.0.1",
     }
+
+
+def _traced(told: Mapping[str, str], name: str) -> dict[str, str]:
+    """What a sidecar has to know of where traces go, and its name there: it reads scheme and protocol by themselves."""
+    if not told:
+        return {}
+    address = told[ENDPOINT].rstrip("/")
+    insecure = {"OTEL_EXPORTER_OTLP_INSECURE": "true"} if address.startswith("http://") else {}
+    protocol = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", **insecure}
+    return {**told, ENDPOINT: address, **protocol, "OTEL_SERVICE_NAME": name}
 
 
 def write_name_resolution(config: Path, database: Path) -> None:

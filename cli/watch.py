@@ -9,10 +9,12 @@ from pathlib import Path
 from cli import runfile
 from cli.catalogue import APPS
 from cli.errors import LaunchError
+from cli.fleet import metrics_of
 from cli.project import HOME
 from cli.shop import get
 
 LOGS = HOME / "logs"
+LOOPBACK = "127.0.0.1"
 FOLLOW_SECONDS = 0.3
 
 
@@ -31,6 +33,8 @@ def status(options: argparse.Namespace) -> int:
     states = [_state(shop, name, pid) for name, pid in shop.processes.items()]
     for (name, pid), state in zip(shop.processes.items(), states, strict=True):
         print(f"{name:24} {pid:8} {shop.ports.get(name, ''):>6}  {state}")
+    figures = [(name, shop.ports[metrics_of(name)]) for name in shop.processes if metrics_of(name) in shop.ports]
+    print(f"\nmetrics (/metrics): {', '.join(f'{name} {LOOPBACK}:{port}' for name, port in figures)}")
     return 0 if all(state in ("up", "ready") for state in states) else 1
 
 

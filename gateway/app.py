@@ -21,6 +21,7 @@ from chassis.closing import Closing
 from chassis.inbound import InboundApp, Subscription
 from chassis.serve import Guard, Probe, run
 from chassis.sidecar import connect
+from chassis.tracing import traced
 from gateway import asyncapi, bodies, openapi
 from gateway.calls import DEPOSIT, ORDER, POST_PATHS, REGISTER
 from gateway.gets import OWNERS, Gets
@@ -53,7 +54,7 @@ def gateway(
             app.state.parts = parts
             topics = [Subscription("replies", topic, handle) for topic, handle in parts.topics().items()]
             app.subscribe(topics, dead_letters=None)
-            async with parts.working(drain_seconds):
+            async with traced("gateway"), parts.working(drain_seconds):
                 yield
 
     app = public_app(lifespan)
@@ -149,25 +150,25 @@ def _events_described(app: FastAPI) -> None:
 def _problems(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def problem(request: Request, raised: Problem) -> Response:
-        return raised.response(request)
+        return raised.response()
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, raised: HTTPException) -> Response:
         if raised.status_code == 405:
             allow = "POST" if request.url.path in POST_PATHS else (raised.headers or {}).get("Allow", "GET")
-            return method_not_allowed(allow).response(request)
+            return method_not_allowed(allow).response()
         if raised.status_code == 404:
-            return not_found(request.url.path[:200]).response(request)
-        return Problem(raised.status_code, "http", str(raised.detail)).response(request)
+            return not_found(request.url.path[:200]).response()
+        return Problem(raised.status_code, "http", str(raised.detail)).response()
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, _raised: ClientDisconnect) -> Response:
-        return Problem(400, "incomplete", "the connection was closed before the body was there").response(request)
+        return Problem(400, "incomplete", "the connection was closed before the body was there").response()
 
     @app.exception_handler(Exception)
     async def bug(request: Request, raised: Exception) -> Response:
         log.error("a bug: %s %s", request.method, request.url.path, exc_info=raised)
-        return Problem(500, "internal", "something is wrong on our side; it was logged").response(request)
+        return Problem(500, "internal", "something is wrong on our side; it was logged").response()
 
 
 def main() -> None:

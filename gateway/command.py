@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from chassis import tracing
 from chassis.events import CloudEvent, timestamp
 from chassis.serve import now
 from gateway.ids import command_id
@@ -35,6 +36,7 @@ def resource_of(location: str) -> str:
 def command(topic: str, resource: str, location: str, body: dict[str, Any], ids: dict[str, str]) -> Command:
     """Build the command; its id is made of the resource and the body, its data is both."""
     made = command_id(resource, body)
+    traceid, traceparent = tracing.attributes()
     event = CloudEvent(
         id=made,
         type=topic,
@@ -43,5 +45,7 @@ def command(topic: str, resource: str, location: str, body: dict[str, Any], ids:
         correlationid=made,
         time=timestamp(now()),
         data=msgspec.Raw(msgspec.json.encode({**ids, **body})),
+        traceid=traceid,
+        traceparent=traceparent,
     )
     return Command(made, topic, location, msgspec.json.encode(event))

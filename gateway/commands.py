@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 
+from chassis import handled
 from chassis.errors import SidecarAway, Unreached
 from chassis.sidecar import HttpSidecar
 from gateway.command import Command
 from gateway.held import Held, Reply
+from gateway.metrics import HELD_SECONDS, PROMISED
 from gateway.problems import unavailable
 from gateway.promises import NotPromised, Promises
 
@@ -29,7 +31,9 @@ class Commands:
 
     async def carry(self, wanted: Command, wait_seconds: float) -> Reply | None:
         """Return the reply, or None when the time is over and the command is promised; raise NotPromised, Problem."""
-        with self._held.hold(wanted.id) as reply:
+        if (about := handled.now()) is not None:
+            about.leads_to(wanted.topic, wanted.id)
+        with self._held.hold(wanted.id) as reply, HELD_SECONDS[wanted.topic].time():
             await self._publish_first(wanted)
             if wait_seconds:
                 await asyncio.wait((reply,), timeout=wait_seconds / 2)
@@ -48,6 +52,7 @@ class Commands:
                 return came
             if promised.refusal is not None:
                 raise promised.refusal.problem()
+        PROMISED[wanted.topic].inc()
         return None
 
     async def _publish_first(self, wanted: Command) -> None:

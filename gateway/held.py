@@ -52,6 +52,11 @@ class Held:
             if not waiting and self._waiting.get(command_id) is waiting:
                 del self._waiting[command_id]
 
+    @property
+    def count(self) -> int:
+        """How many there are now."""
+        return self._count
+
     def is_waiting(self, command_id: str) -> bool:
         """Whether anybody waits for this command's reply."""
         return command_id in self._waiting

@@ -16,6 +16,7 @@ from gateway.commands import Commands
 from gateway.gets import Gets
 from gateway.held import Held
 from gateway.known_users import KnownUsers
+from gateway.metrics import HELD, PROMISES
 from gateway.posts import Posts
 from gateway.promises import Promises
 from gateway.ready import Readiness
@@ -41,6 +42,8 @@ class Parts:
     def of(cls, sidecar: HttpSidecar, pod_name: str, probe: Probe, closing: Closing) -> Parts:
         """Make them for a sidecar."""
         held, promises, known_users = Held(), Promises(sidecar, pod_name, now), KnownUsers(sidecar)
+        HELD.set_function(lambda: held.count)
+        PROMISES.set_function(lambda: promises.count)
         return cls(
             posts=Posts(Commands(sidecar, held, promises), known_users, promises),
             gets=Gets(sidecar, promises),

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
 import msgspec
-from fastapi import Request, Response
+from fastapi import Response
+
+from chassis import handled
 
 MEDIA_TYPE = "application/problem+json"
-TRACEPARENT = re.compile(r"^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$")
 
 
 class Problem(Exception):
@@ -34,24 +34,24 @@ class Problem(Exception):
         self.errors = errors
         self.headers = dict(headers or {})
 
-    def response(self, request: Request) -> Response:
-        """Render it for one request."""
+    def response(self) -> Response:
+        """Render it for the request that is answered."""
         body: dict[str, Any] = {
             "type": f"urn:sidecart:problem:{self.kind}",
             "title": HTTPStatus(self.status).phrase,
             "status": self.status,
             "detail": self.detail,
-            "trace_id": trace_id(request),
+            "trace_id": trace_id(),
         }
         if self.errors:
             body["errors"] = list(self.errors)
         return Response(msgspec.json.encode(body), self.status, self.headers, MEDIA_TYPE)
 
 
-def trace_id(request: Request) -> str:
-    """The caller's W3C trace id if there is a well-formed one, else a new one."""
-    found = TRACEPARENT.match(request.headers.get("traceparent", ""))
-    return found.group(1) if found else secrets.token_hex(16)
+def trace_id() -> str:
+    """The trace of the request that is answered: the caller's, or a new one; the lines of our logs have it too."""
+    about = handled.now()
+    return secrets.token_hex(16) if about is None else about.trace_id
 
 
 def not_found(what: str) -> Problem:

@@ -106,6 +106,11 @@ class Promises:
 
     # --- Told by the replies
 
+    @property
+    def count(self) -> int:
+        """How many there are now."""
+        return len(self._open)
+
     def is_pending(self, command_id: str) -> bool:
         """Whether this replica carries this command."""
         return command_id in self._resource_of

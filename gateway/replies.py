@@ -13,6 +13,7 @@ from chassis.events import parse
 from gateway.calls import DEPOSIT, ORDER, REGISTER
 from gateway.held import Held, Reply
 from gateway.known_users import KnownUsers
+from gateway.metrics import LATE_REPLIES
 from gateway.problems import Problem
 from gateway.promise_records import Refusal
 from gateway.promises import Promises
@@ -121,6 +122,8 @@ class Replies:
                 meant = meaning(reply)
             except ValueError as error:
                 raise EventFault(f"malformed reply: {error}") from error
+            if not self._held.is_waiting(envelope.correlationid):
+                LATE_REPLIES.inc()
             refusal = Refusal(meant.status, meant.kind, meant.detail) if isinstance(meant, Problem) else None
             self._promises.settle(envelope.correlationid, refusal)
             self._held.settle(envelope.correlationid, reply)

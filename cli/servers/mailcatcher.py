@@ -47,6 +47,7 @@ class Mail:
     subject: str
     message_id: str
     date: str
+    headers: dict[str, str]
     text: str
     html: str
     taken_at: float
@@ -91,6 +92,7 @@ class Taken:
             subject=str(message.get("subject", "")),
             message_id=str(message.get("message-id", "")),
             date=str(message.get("date", "")),
+            headers={name: str(value) for name, value in message.items()},
             text=_part(message, "plain"),
             html=_part(message, "html"),
             taken_at=self.taken_at,

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from chassis import handled, tracing
 from chassis.dead_letters import DeadLetters
 from chassis.deliver import Sidecar
 from chassis.errors import Conflict, EventFault, WorldFault
@@ -33,7 +34,11 @@ Send = Callable[[bytes], Awaitable[None]]
 
 
 class RefusedForNow(Exception):
-    """The mail server said 4xx to this mail."""
+    """The mail server said 4xx to this mail; its words, which may quote the recipient, are in `reason`."""
+
+    def __init__(self, what: str, words: str = "") -> None:
+        super().__init__(what)
+        self.reason = f"{what}: {words}" if words else what
 
 
 class Mail(msgspec.Struct):
@@ -44,10 +49,6 @@ class Mail(msgspec.Struct):
     due: datetime
     attempts: int = 0
     over: bool = False
-
-
-class _Trace(msgspec.Struct):
-    traceparent: str = ""
 
 
 class Aside:
@@ -117,14 +118,18 @@ class Aside:
             return
         mail, etag = claimed
         event = mail.event.encode()
+        about = handled.event(TOPIC, event)
         try:
-            await send(event)
+            with tracing.handling(about):
+                await send(event)
         except RefusedForNow as refusal:
             if self._now() - mail.since < KEPT:
                 return
-            await self._give_up(event, f"{refusal} (for {KEPT})", dead_letters)
+            log.error("dead letter from %s: %s, for %s", TOPIC, refusal, KEPT)
+            await dead_letters.write(TOPIC, event, f"{refusal.reason} (for {KEPT})", about.traceparent)
         except EventFault as fault:
-            await self._give_up(event, str(fault), dead_letters)
+            log.error("dead letter from %s: %s", TOPIC, fault)
+            await dead_letters.write(TOPIC, event, fault.reason, about.traceparent)
         except WorldFault:
             await self._put_back(order_id, mail, etag)
             raise
@@ -154,10 +159,6 @@ class Aside:
             return (mail, etag) if is_ours else None
         self._due[order_id] = mail.due
         return None
-
-    async def _give_up(self, event: bytes, reason: str, dead_letters: DeadLetters) -> None:
-        log.error("dead letter from %s: %s", TOPIC, reason)
-        await dead_letters.write(TOPIC, event, reason, msgspec.json.decode(event, type=_Trace).traceparent)
 
     async def _end(self, order_id: str, mail: Mail, etag: str | None) -> None:
         mail.over, mail.event = True, ""

@@ -10,6 +10,7 @@ import httpx
 import psutil
 
 from cli.patience import Patience
+from tests.e2e.otlp import Receiver
 from tests.full.project_copy import Running, in_the_readme, running
 
 SECONDS = 60
@@ -36,6 +37,20 @@ def test_the_live_page_can_be_left_out(tmp_path: Path) -> None:
     assert {"gateway", "notification-sidecar"} <= names
     assert set() == {name for name in names if name.startswith("monitor")}
     assert "live page" not in said
+
+
+def test_traces_go_to_whoever_takes_them(tmp_path: Path) -> None:
+    """Of the apps and of the sidecars, by one variable; only the port is another one."""
+    command = in_the_readme("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 ./sidecart run")
+    trace_id = "ab" * 16
+    wanted = {"gateway", "gateway-sidecar", "user", "user-sidecar", "notification", "notification-sidecar"}
+    with Receiver() as receiver:
+        told = command.replace("http://127.0.0.1:4318", receiver.endpoint)
+        with running(tmp_path, f"env {told}") as shop:
+            body = {"email": "ann@example.com", "name": "Ann"}
+            headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+            httpx.post(f"{shop.url}/user/register", json=body, headers=headers, trust_env=False)
+            receiver.wait(trace_id, lambda spans: wanted <= {span.service for span in spans}, SECONDS)
 
 
 def test_several_gateways_are_one_shop_that_heals_itself(tmp_path: Path) -> None:

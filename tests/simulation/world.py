@@ -249,7 +249,7 @@ class World:
         except WorldFault:
             pass  # the broker hands it out again
         except EventFault as fault:
-            self.dead_letters.append(f"{delivery.topic}: {fault}")
+            self.dead_letters.append(f"{delivery.topic}: {fault.reason}")
             again = False
         finally:
             self._in_flight.remove(delivery)

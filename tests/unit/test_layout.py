@@ -31,7 +31,13 @@ PURE = sorted(
     for path in ROOT.glob("services/*/*.py")
     if path.name not in ("app.py", "aside.py", "mail.py", "mail_server.py", "__init__.py")
 )
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/performance.md", "examples/user-node/README.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/observability.md",
+    "docs/performance.md",
+    "examples/user-node/README.md",
+)
 
 
 def name(path: Path) -> str:

@@ -6,6 +6,7 @@ import { isUuid, uuid5 } from "./ids.js";
 /** An event, as delivered, has at most 1 MiB. */
 export const EVENT_BYTES_MAX = 1024 * 1024;
 
+const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-01$/;
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
@@ -15,6 +16,7 @@ const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
  * @property {string} id
  * @property {string} type the topic
  * @property {string} correlationId
+ * @property {{traceid?: string, traceparent?: string}} trace what the outputs have to carry, to be in the same trace
  * @property {Date} at when it was received
  * @property {Data} data
  */
@@ -40,7 +42,18 @@ export function decode(body, topic, decodeData, at) {
   if (!isUuid(event.correlationid)) throw new Refused("`correlationid` is not a UUID");
   if (event.type !== topic) throw new Refused("`type` is not the topic");
   if (!isObject(event.data)) throw new Refused("malformed data: not an object");
-  return { id: event.id, type: topic, correlationId: event.correlationid, at, data: decodeData(event.data) };
+  const trace = traceOf(event.traceparent);
+  return { id: event.id, type: topic, correlationId: event.correlationid, trace, at, data: decodeData(event.data) };
+}
+
+/**
+ * The attributes of a sampled trace; anything else in them would end the sidecar of whoever reads the event.
+ * @param {unknown} traceparent
+ * @returns {{traceid?: string, traceparent?: string}}
+ */
+function traceOf(traceparent) {
+  const found = typeof traceparent === "string" ? TRACEPARENT.exec(traceparent) : null;
+  return found === null ? {} : { traceid: found[1], traceparent: found[0] };
 }
 
 /**
@@ -88,6 +101,7 @@ export function encode(source, cause, outputs) {
     correlationid: cause.correlationId,
     time: cause.at.toISOString(),
     datacontenttype: "application/json",
+    ...cause.trace,
     data,
   }));
 }

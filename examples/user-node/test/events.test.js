@@ -25,7 +25,7 @@ test("every example is read", () => {
     const event = example("UserCreateRequested", name);
     const { id, correlationid: correlationId, type, data } = event;
 
-    assert.deepEqual(decoded(bytes(event)), { id, type, correlationId, at: AT, data });
+    assert.deepEqual(decoded(bytes(event)), { id, type, correlationId, trace: {}, at: AT, data });
   }
 });
 
@@ -33,6 +33,19 @@ test("what is not known is ignored, in the envelope and in the data", () => {
   const { data } = decoded(changed({ traceid: "1", tracestate: "", extra: [{}] }, { extra: null }));
 
   assert.deepEqual(data, ASKED.data);
+});
+
+test("what follows is in the same trace, if it is a sampled one and well-formed", () => {
+  const [id, span] = ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"];
+  const outputs = [{ type: "UserCreated", subject: "s", data: {} }];
+  /** @param {unknown} traceparent */
+  const follows = (traceparent) => encode("user", decoded(changed({ traceparent })), outputs)[0];
+
+  const { traceid, traceparent } = follows(`00-${id}-${span}-01`);
+  assert.deepEqual([traceid, traceparent], [id, `00-${id}-${span}-01`]);
+  for (const wrong of [undefined, "", 7, {}, `00-${id}-${span}-00`, `00-${id}-${span}-01 `, `00-${"0".repeat(32)}-${span}-01`]) {
+    assert.equal("traceid" in follows(wrong) || "traceparent" in follows(wrong), false, String(wrong));
+  }
 });
 
 test("lengths are counted in code points, and the limits are allowed", () => {

@@ -19,6 +19,7 @@ class Call:
     token: str | None
     content_type: str
     body: bytes
+    traceparent: str | None = None
 
 
 class Daprd:
@@ -38,8 +39,9 @@ class Daprd:
     async def answer(self, request: web.Request) -> web.StreamResponse:
         """Answer one call."""
         body = await request.read()
-        token = request.headers.get("dapr-api-token")
-        self.calls.append(Call(request.method, request.raw_path, token, request.headers.get("content-type", ""), body))
+        token, trace = request.headers.get("dapr-api-token"), request.headers.get("traceparent")
+        kind = request.headers.get("content-type", "")
+        self.calls.append(Call(request.method, request.raw_path, token, kind, body, trace))
         if self.is_silent:
             await self._stopped.wait()
         if self.hangs_up:

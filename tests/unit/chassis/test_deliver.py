@@ -397,7 +397,8 @@ def test_a_step_that_fails_is_the_events_fault(topic: str, body: bytes, reason: 
     async def scenario(sidecar: FakeSidecar) -> None:
         with pytest.raises(EventFault) as fault:
             await shell(sidecar).deliver(topic, body)
-        assert reason == str(fault.value)
+        assert reason == fault.value.reason
+        assert reason.partition(":")[0] == str(fault.value)  # what a log may say
 
     sidecar = play(scenario)
 

@@ -61,3 +61,17 @@ def test_a_default_is_held_to_the_bounds_too() -> None:
     """A wrong default is found at the first start."""
     with pytest.raises(SettingError, match="SECONDS"):
         settings.whole({}, "SECONDS", 1, 10, default=900)
+
+
+@pytest.mark.parametrize(("name", "value"), [("LOG_FORMAT", "xml"), ("LOG_LEVEL", "INFO"), ("METRICS_PORT", "0")])
+def test_a_way_to_be_looked_at_that_is_none_stops_the_start_by_name(name: str, value: str) -> None:
+    """Better no start than one whose lines nobody reads."""
+    with pytest.raises(SettingError, match=f"^setting {name}: "):
+        settings.read({**WHOLE, name: value})
+
+
+def test_figures_are_read_nowhere_unless_a_port_is_given() -> None:
+    """And then on this machine only."""
+    read = settings.read({**WHOLE, "METRICS_PORT": "9100"})
+
+    assert (None, 9100, "127.0.0.1") == (settings.read(WHOLE).metrics_port, read.metrics_port, read.metrics_host)

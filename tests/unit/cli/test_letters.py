@@ -90,6 +90,35 @@ def test_a_replay_publishes_the_event_as_it_was_with_its_trace(state: FakeState)
     assert "replayed" == one(state, settled=True).status
 
 
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
+
+
+@pytest.mark.parametrize(
+    ("in_event", "in_letter", "expected"),
+    [
+        (TRACEPARENT, "", TRACEPARENT),
+        ("", TRACEPARENT, TRACEPARENT),
+        (TRACEPARENT, TRACEPARENT.replace("b7ad", "ffff"), TRACEPARENT),
+        ("00-x", "", None),
+        (7, None, None),
+        ({}, "x", None),
+    ],
+)
+def test_a_replayed_event_is_in_the_trace_that_it_was_in(
+    state: FakeState, in_event: object, in_letter: object, expected: str | None
+) -> None:
+    """If that is well-formed: what is not a string would end the sidecar of whoever reads the event."""
+    kept, _ = state.load("user", "dead:a1")
+    event = json.dumps({**DELIVERED, "traceparent": in_event, "traceid": in_event})
+    state.put("user", "dead:a1", {**kept, "event": event, "traceparent": in_letter})
+    replay(state, one(state))
+    [(_, _, published, _)] = state.published
+
+    trace = {} if expected is None else {"traceid": TRACE_ID, "traceparent": expected}
+    assert {**EVENT, **trace} == published
+
+
 def test_a_replay_that_was_broken_off_can_be_done_again(state: FakeState) -> None:
     """Before the publish or after it: the letter is still open."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from cli.environment import observed_environment
 from cli.sidecar import environment, write_mdns, write_name_resolution
 
 
@@ -53,7 +54,7 @@ def test_five_sidecars_do_not_each_take_every_core(
     if given:
         monkeypatch.setenv("GOMAXPROCS", given)
 
-    assert expected == environment({}, {}, "gateway-0")["GOMAXPROCS"]
+    assert expected == environment({}, {}, "gateway-0", "gateway-sidecar")["GOMAXPROCS"]
 
 
 def test_a_sidecar_without_the_resolver_is_told_to_ask_the_network(tmp_path: Path) -> None:
@@ -61,3 +62,32 @@ def test_a_sidecar_without_the_resolver_is_told_to_ask_the_network(tmp_path: Pat
     write_mdns(tmp_path / "names.yaml")
 
     assert "mdns" == yaml.safe_load((tmp_path / "names.yaml").read_text())["spec"]["nameResolution"]["component"]
+
+
+def test_a_sidecar_is_told_of_traces_only_where_they_go_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then under a name of its own, and with what it has to know of the address beside it."""
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
+    monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "7")
+    off = environment({}, {}, "order-0", "order-sidecar")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318/")
+    on = environment({}, {}, "order-0", "order-sidecar")
+
+    assert [] == [name for name in off if name.startswith("OTEL_")]
+    assert {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:4318",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
+        "OTEL_EXPORTER_OTLP_INSECURE": "true",
+        "OTEL_BSP_SCHEDULE_DELAY": "7",
+        "OTEL_SERVICE_NAME": "order-sidecar",
+    } == {name: value for name, value in on.items() if name.startswith("OTEL_")}
+
+
+def test_what_the_shell_says_of_looking_is_handed_on_to_the_apps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing else of it."""
+    for name in ("LOG_FORMAT", "LOG_LEVEL", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        monkeypatch.delenv(name, raising=False)
+    assert {} == observed_environment()
+
+    monkeypatch.setenv("LOG_FORMAT", "json")
+    monkeypatch.setenv("APP_PORT", "1")
+    assert {"LOG_FORMAT": "json"} == observed_environment()

@@ -109,8 +109,9 @@ def test_one_order_more_than_may_wait_is_a_dead_letter() -> None:
     """The limit is kept, not only stated."""
     news = [finished(number, "s") for number in range(WAITING_MAX + 1)]
 
-    with pytest.raises(EventFault, match=str(WAITING_MAX)):
+    with pytest.raises(EventFault) as fault:
         deliver(NOTIFICATION, news)
+    assert str(WAITING_MAX) in fault.value.reason
 
 
 @pytest.mark.parametrize("letter", LETTERS.values(), ids=LETTERS)

@@ -17,7 +17,8 @@ from tests.unit.services.given import COMMAND, EVENT, ORDER
 
 BEGIN = datetime(2026, 1, 1, 0, 0, 0, 123_456, tzinfo=UTC)  # a record has milliseconds only
 MINUTE = timedelta(minutes=1)
-BODY = msgspec.json.encode({"id": EVENT, "type": "EmailRequested", "correlationid": COMMAND, "traceparent": "00-trace"})
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+BODY = msgspec.json.encode({"id": EVENT, "type": "EmailRequested", "correlationid": COMMAND, "traceparent": TRACE})
 
 
 class Post:
@@ -131,7 +132,7 @@ def test_after_two_days_it_is_one_dead_letter(post: Post) -> None:
     asyncio.run(scenario())
 
     letter = post.sidecar.read(f"dead:{EVENT}")
-    assert ("EmailRequested", BODY.decode(), "00-trace") == (letter["topic"], letter["event"], letter["traceparent"])
+    assert ("EmailRequested", BODY.decode(), TRACE) == (letter["topic"], letter["event"], letter["traceparent"])
     assert "451 later" in letter["reason"]
     assert KEPT <= post.sent_at[-1] - BEGIN < KEPT + PAUSE_MAX + MINUTE
     assert ([EVENT], []) == (post.sidecar.read("dead-index:0")["ids"], post.index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
@@ -16,6 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from chassis import handled, tracing
 from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
 from chassis.events import timestamp
 from chassis.settings import SettingError
@@ -24,11 +25,21 @@ from services.notification import mail
 from services.notification.aside import Aside
 from services.notification.mail import Mailer
 from services.notification.mail_server import CONNECTIONS_MAX, Connections, MailServer
+from tests.unit.chassis.test_metrics import Counted
+from tests.unit.chassis.test_tracing import Told, context, written
 from tests.unit.services.given import COMMAND, EVENT, ORDER, USER
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 KEY = f"notification:{ORDER}"
 NOTED = {"order_id": ORDER, "user_id": USER, "kind": "paid", "subject": "Good news", "sent_at": None}
+
+
+@pytest.fixture
+def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+    """Somebody looks at spans."""
+    made = Told()
+    monkeypatch.setattr(tracing, "spans", made.spans)
+    return made
 
 
 class Server:
@@ -150,6 +161,41 @@ def test_a_mail_is_sent_with_both_forms_and_noted() -> None:
     assert ("<m-1@sidecart>", "ann@example.com", "Good news") == (mail["Message-ID"], mail["To"], mail["Subject"])
     assert ["text/plain", "text/html"] == [part.get_content_type() for part in mail.walk()][1:]
     assert "2026-01-01T12:00:00.000Z" == state.sent_at
+
+
+def test_a_mail_goes_on_with_the_trace_of_its_event(told: Told) -> None:
+    """By a header; without a trace there is none."""
+    server, state = Server(), State()
+    traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+    async def handle(port: int) -> None:
+        mailer = mailer_for(port, state)
+        with told.spans.event(handled.event("EmailRequested", json.dumps({"traceparent": traceparent}).encode())):
+            await mailer.handle(event())
+        state.records[KEY] = json.dumps(NOTED).encode()
+        handled.begin()
+        await mailer.handle(event())
+        mailer.close()
+
+    with serving(server) as port:
+        asyncio.run(handle(port))
+    first, second = (mail["traceparent"] for mail in server.mails)
+
+    assert (context(told.one("send mail")), None) == (written(first), second)
+
+
+@pytest.mark.parametrize(
+    ("to_recipient", "outcome"),
+    [("250 OK", "sent"), ("451 later", "put_off"), ("550 no", "refused"), ("421 bye", "away")],
+)
+def test_mails_are_counted_by_what_the_server_said(to_recipient: str, outcome: str) -> None:
+    """One each."""
+    counted = Counted()
+    with serving(Server(to_recipient)) as port, suppress(EventFault, WorldFault):
+        send(port, State(), event())
+
+    outcomes = ("sent", "put_off", "refused", "away")
+    assert {outcome} == {each for each in outcomes if counted("sidecart_mails_total", outcome=each) == 1}
 
 
 def test_what_was_sent_is_not_sent_again() -> None:

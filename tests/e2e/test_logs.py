@@ -1,0 +1,136 @@
+"""What the apps write while both flows run and much goes wrong: JSON, with its event, and nobody's name or address."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from cli.catalogue import APPS
+from cli.servers.known import STORES
+from cli.shop import Shop
+from cli.tap import Tap
+from tests.e2e.conftest import options, store
+from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
+from tests.e2e.test_bad_events import fresh, publish
+from tests.e2e.test_mail_server import instead_of_the_mail_server
+
+pytestmark = [pytest.mark.own_shop, pytest.mark.sidecars]
+
+NAME = "Zebedee Quillfeather"  # in no other word that anybody may log
+
+
+@pytest.fixture(scope="module")
+def logged_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A shop of its own whose lines are for machines."""
+    made = options(tmp_path_factory.mktemp("logged"))
+    with Shop(replace(made, env={"LOG_FORMAT": "json"}), print) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def logged_tap(logged_shop: Shop) -> Iterator[Tap]:
+    """Every event that passes the broker."""
+    with Tap(logged_shop) as running:
+        yield running
+
+
+@pytest.fixture
+def shopper(logged_shop: Shop, logged_tap: Tap) -> Iterator[Shopper]:
+    """Somebody with a name."""
+    with Shopper(logged_shop, logged_tap) as someone:
+        yield someone
+
+
+def lines(shop: Shop) -> dict[str, list[dict[str, Any]]]:
+    """What each app wrote so far; a line that is no JSON object fails the test."""
+    return {
+        app_id: [dict(json.loads(line)) for line in (shop.logs / f"{app_id}.log").read_text().splitlines()]
+        for app_id in APPS
+    }
+
+
+def about(shop: Shop, event_id: str) -> list[dict[str, Any]]:
+    """The lines about one event."""
+    return [line for written in lines(shop).values() for line in written if line.get("event_id") == event_id]
+
+
+def test_no_line_names_a_user_whatever_fails(shopper: Shopper) -> None:
+    """Refused mails whose refusal quotes the address, malformed events that hold it, a store that is away."""
+    shop, address = shopper.shop, f"quill.{uuid.uuid4().hex}@example.com"
+    user = shopper.register(NAME, address)
+    shopper.deposit(user["user_id"], 3 * TEA_CENTS)
+    assert 409 == shopper.http.post("/user/register", json={"email": address, "name": NAME}).status_code
+    assert "OrderPaid" == shopper.final(shopper.order(user["user_id"]).json()["order_id"])
+    shopper.wait_for_mails(address, 1)
+
+    # The mail server quotes whom it refuses, as most do.
+    for words in (f"550 5.1.1 <{address}> {NAME}: no such user", f"451 4.7.1 <{address}> {NAME}: come back later"):
+        with instead_of_the_mail_server(shop, ("--to-recipient", words)):
+            order_id = shopper.order(user["user_id"]).json()["order_id"]
+            wait_for_a_line(shopper, shopper.event("EmailRequested", order_id))
+
+    bad = fresh("UserCreateRequested", email=address, name=[NAME]) | {"subject": NAME}
+    worse = fresh(
+        "OrderPaid", user_id=user["user_id"], order_id=str(uuid.uuid4()), items=[{**TEA, "sku": 7, "to": address}]
+    )
+    for event in (bad, worse):
+        publish(shopper, event)
+        wait_for_a_line(shopper, event)
+
+    without_the_store(shopper, f"away.{address}")
+
+    written = {app_id: (shop.logs / f"{app_id}.log").read_text() for app_id in APPS}
+    found = {
+        (app_id, secret)
+        for app_id, text in written.items()
+        for secret in (address, address.split("@")[0], "Zebedee", "Quillfeather", "example.com")
+        if secret in text
+    }
+    assert set() == found
+    assert all(line["level"] != "debug" for each in lines(shop).values() for line in each)
+    said = about(shop, bad["id"])
+    assert {"UserCreateRequested"} == {line["topic"] for line in said}
+    assert {"dead letter from UserCreateRequested"} == {line["event"].split(":")[0] for line in said}
+
+
+def wait_for_a_line(shopper: Shopper, event: dict[str, Any]) -> None:
+    """Wait until somebody wrote about an event."""
+    shopper.until(lambda: bool(about(shopper.shop, event["id"])), f"a line about {event['type']}")
+
+
+def without_the_store(shopper: Shopper, address: str) -> None:
+    """Somebody registers while the store is away: calls fail whose paths and keys hold his address."""
+    shop, server = shopper.shop, STORES[store()]
+    shop.stop_process(server.names[0])
+    try:
+        answer = shopper.http.post(
+            "/user/register", json={"email": address, "name": NAME}, headers={"prefer": "wait=2"}
+        )
+        assert answer.status_code in (202, 503)
+        shopper.until(lambda: any("away" in str(each) or "500" in str(each) for each in warnings(shop)), "a warning")
+    finally:
+        shop.start_again(server.names[0])
+
+
+def warnings(shop: Shop) -> list[dict[str, Any]]:
+    """All lines that warn."""
+    return [line for written in lines(shop).values() for line in written if line["level"] in ("warning", "error")]
+
+
+def test_a_problem_and_the_lines_about_it_say_the_same_trace(shopper: Shopper) -> None:
+    """Whoever quotes a trace id to us is found in the logs."""
+    shop = shopper.shop
+    shop.stop_sidecar("gateway", seconds=1)
+    try:
+        answer = shopper.http.get(f"/order/{uuid.uuid4()}")
+    finally:
+        shop._start_sidecar("gateway")
+    trace_id = answer.json()["trace_id"]
+
+    assert 503 == answer.status_code
+    assert [line["event"] for line in lines(shop)["gateway"] if line.get("trace_id") == trace_id]

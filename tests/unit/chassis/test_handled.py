@@ -1,0 +1,90 @@
+"""What is known of a request or an event while it is handled, and that only what is well-formed is spoken of."""
+
+import asyncio
+
+import pytest
+
+from chassis import handled
+
+TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+TRACEPARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"
+OTHER = f"00-{TRACE_ID[::-1]}-{SPAN_ID}-00"
+
+
+def test_an_event_says_its_id_and_its_trace() -> None:
+    """Both are in its body."""
+    about = handled.event("Lamp", f'{{"id": "e-1", "traceparent": "{TRACEPARENT}"}}'.encode())
+
+    assert ("e-1", TRACEPARENT, TRACE_ID) == (about.event_id, about.traceparent, about.trace_id)
+    assert about is handled.now()
+
+
+def test_the_header_goes_before_the_attribute() -> None:
+    """A sidecar that traces tells its own span, the event that of whoever published it."""
+    about = handled.begin([(b"traceparent", TRACEPARENT.encode())])
+    about.body = f'{{"id": "e-1", "traceparent": "{OTHER}"}}'.encode()
+
+    assert TRACEPARENT == about.traceparent
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"\xff",
+        b"[" * 10_000,
+        b'{"id": 7, "traceparent": {}}',
+        b'{"id": "a\\nb", "traceparent": "00-1-2-3"}',
+        b'{"id": "' + b"x" * 65 + b'", "traceparent": "00-' + b"0" * 32 + b'-b7ad6b7169203331-01"}',
+        f'{{"id": "", "traceparent": "{TRACEPARENT} "}}'.encode(),
+    ],
+)
+def test_what_is_not_well_formed_is_not_spoken_of(body: bytes) -> None:
+    """Whoever can publish writes these."""
+    about = handled.event("Lamp", body)
+
+    assert ("", "") == (about.event_id, about.traceparent)
+
+
+def test_a_request_without_a_trace_gets_an_id_that_stays() -> None:
+    """Its answer and each of its lines say the same; an event without one has none."""
+    request = handled.begin()
+
+    assert request.trace_id == request.trace_id != handled.begin().trace_id
+    assert 32 == len(request.trace_id)
+    assert "" == handled.event("Lamp", b'{"id": "e-1"}').trace_id
+
+
+def test_a_request_is_about_the_event_that_it_leads_to() -> None:
+    """Known once the command is made."""
+    request = handled.begin()
+    request.leads_to("Lamp", "e-2")
+
+    assert ("Lamp", "e-2") == (request.topic, request.event_id)
+
+
+def test_tasks_beside_each_other_are_about_their_own() -> None:
+    """And what a task starts is about the same as it is."""
+
+    async def handle(name: str) -> tuple[str, str]:
+        handled.event(name, b"")
+        await asyncio.sleep(0)
+
+        async def inner() -> str:
+            about = handled.now()
+            return "" if about is None else about.topic
+
+        return (await asyncio.gather(inner()))[0], name
+
+    async def both() -> list[tuple[str, str]]:
+        return list(await asyncio.gather(handle("Lamp"), handle("Switch")))
+
+    assert all(found == name for found, name in asyncio.run(both()))
+
+
+def test_what_is_forgotten_holds_no_body() -> None:
+    """A connection that was opened meanwhile keeps the context of its first request for as long as it lives."""
+    about = handled.event("Lamp", b"x" * 1_000)
+    about.forget()
+
+    assert (b"", ()) == (about.body, about.headers)

@@ -1,0 +1,56 @@
+"""What a gateway counts: how long requests were held, what was promised, what came late."""
+
+import asyncio
+
+import msgspec
+from prometheus_client import REGISTRY
+
+from chassis.closing import Closing
+from chassis.serve import Probe, background
+from gateway.command import Command, command
+from gateway.held import Reply
+from gateway.parts import Parts
+from tests.unit.chassis.test_metrics import Counted
+from tests.unit.gateway.fakes import FakeSidecar, until
+
+USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
+TOPIC = "AccountDepositRequested"
+
+
+def a_deposit() -> Command:
+    """A command to pay in."""
+    return command(TOPIC, USER, f"/account/{USER}/deposit/{USER}", {"amount_cents": 1}, {"deposit_id": USER})
+
+
+def reply(to: Command) -> bytes:
+    """The event that answers it."""
+    data = {"deposit_id": USER, "user_id": USER, "balance_cents": 1}
+    return msgspec.json.encode({"id": USER, "type": "AccountDeposited", "correlationid": to.id, "data": data})
+
+
+def test_a_request_is_held_then_promised_then_answered_late() -> None:
+    """And the gauges say how many there are now."""
+    sidecar, made, counted = FakeSidecar(), a_deposit(), Counted()
+    parts = Parts.of(sidecar, "gateway-0", Probe("replies", "gateway-0"), Closing())
+    commands = parts.posts.commands
+
+    async def scenario() -> list[float | None]:
+        seen = []
+        async with background(parts.promises.carry()):
+            await until(lambda: parts.promises.resumed)
+            carried = asyncio.create_task(commands.carry(made, 5.0))
+            await sidecar.was_published.wait()
+            seen.append(REGISTRY.get_sample_value("sidecart_held_requests"))
+            parts.held.settle(made.id, Reply("AccountDeposited", msgspec.Raw(b"{}")))
+            assert await carried is not None
+            assert await commands.carry(made, 0.0) is None
+            seen.append(REGISTRY.get_sample_value("sidecart_promises_open"))
+            await parts.replies.handle("AccountDeposited", reply(made))
+            await until(lambda: parts.promises.count == 0)
+            seen.append(REGISTRY.get_sample_value("sidecart_held_requests"))
+        return seen
+
+    assert [1, 1, 0] == asyncio.run(scenario())
+    assert 2 == counted("sidecart_held_seconds_count", command=TOPIC)
+    assert 1 == counted("sidecart_promised_total", command=TOPIC)
+    assert 1 == counted("sidecart_late_replies_total")
