@@ -182,12 +182,12 @@ def test_a_late_answer_is_nobody_elses(how: str) -> None:
     """Its connection is closed with the call."""
 
     async def scenario() -> None:
-        asked = asyncio.Event()
+        asked, given_up = asyncio.Event(), asyncio.Event()
 
         async def first_is_late(number: int, writer: asyncio.StreamWriter) -> None:
             if number == 1:
                 asked.set()
-                await asyncio.sleep(0.05)
+                await given_up.wait()
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate")
             else:
                 writer.write(OK)
@@ -195,12 +195,14 @@ def test_a_late_answer_is_nobody_elses(how: str) -> None:
         async with served(first_is_late) as (server, connections):
             if how == "late":
                 with pytest.raises(TimeoutError):
-                    await ask(connections, seconds=0.01)
+                    await ask(connections, seconds=0.5)  # on a busy machine 0.01 was over before it was asked
+                assert asked.is_set()
             else:
                 call = asyncio.create_task(ask(connections))
                 await asked.wait()
                 call.cancel()
                 await asyncio.wait([call])
+            given_up.set()
             assert b"hi" == (await ask(connections)).body
             assert 2 == server.connections
 
