@@ -41,11 +41,11 @@ class World:
 
     def broker(self) -> Broker:
         """The broker."""
-        return replace(
-            BROKERS["redis"],
-            begin=lambda _, wanted: self._hear("begin", wanted) and None,
-            forget=lambda _, wanted: self._hear("forget", wanted),
-        )
+
+        def begin(_address: str, wanted: Sequence[Subscription]) -> None:
+            self._hear("begin", wanted)
+
+        return replace(BROKERS["redis"], begin=begin, forget=lambda _, wanted: self._hear("forget", wanted))
 
     def tell(self, kind: str, body: Any) -> None:
         """What the page hears."""
