@@ -26,7 +26,9 @@ const TOUCHED = {
   letters: ["letters"],
   tap: ["head"],
 };
+const PAUSE_MS = 100; // between two drawings; the first is at once
 const stale = new Set();
+let drawn = 0;
 
 function take(kind, body) {
   const number = apply(kind, body);
@@ -35,11 +37,12 @@ function take(kind, body) {
     if (MOVES_MONEY.has(body.step.name)) panels.readSoon(state.flows.get(number).user_id);
   }
   if (kind === "snapshot") panels.readAll();
-  if (!stale.size) requestAnimationFrame(show);
+  if (!stale.size) setTimeout(() => requestAnimationFrame(show), Math.max(0, drawn + PAUSE_MS - performance.now()));
   for (const view of TOUCHED[kind]) stale.add(view);
 }
 
 function show() {
+  drawn = performance.now();
   const views = [...stale];
   stale.clear();
   for (const view of views) VIEWS[view]();

@@ -149,6 +149,21 @@ def test_the_oldest_flow_makes_room_with_all_that_was_known_of_it(monkeypatch: p
     assert [{"c1", "c2", "s1", "s2"}, {"e1", "e2"}, set()] == [set(each) for each in kept]
 
 
+def test_what_comes_late_of_a_flow_that_made_room_begins_no_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a busy shop its mail is asked for when a hundred newer orders are there; of them it would take the place."""
+    monkeypatch.setattr(module, "FLOWS_MAX", 1)
+    monkeypatch.setattr(module, "GONE_MAX", 4)
+    flows, late = Flows(), example("OrderPaid")
+    flows.passed(example("OrderCreated"), 0)
+    for number in range(2):
+        flows.passed(example("OrderCreated", id=f"e{number}", correlation_id=f"c{number}", subject=f"s{number}"), 0)
+
+    assert [] == flows.passed(late, 0)
+    assert ["s1"] == [flow.subject for flow in flows.all()]
+    flows.passed(example("OrderCreated", id="e2", correlation_id="c2", subject="s2"), 0)
+    assert 1 == len(flows.passed(late, 0)), "what is remembered of them is bounded"
+
+
 def test_a_flow_that_never_ends_keeps_its_newest_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody may repeat one request for ever."""
     monkeypatch.setattr(module, "STEPS_MAX", 3)
