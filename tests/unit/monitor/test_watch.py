@@ -31,20 +31,23 @@ class World:
     states: list[str] = field(default_factory=list)
     beside: list[str] = field(default_factory=list)
 
-    def _hear(self, what: str, wanted: Sequence[Subscription]) -> int:
+    def _count(self, wanted: Sequence[Subscription]) -> int:
+        self._hear("forget", wanted)
+        return len(wanted)
+
+    def _hear(self, what: str, wanted: Sequence[Subscription]) -> None:
         assert tuple(wanted) == MONITOR_SUBSCRIPTIONS
         if self.away:
             self.away -= 1
             raise OSError("away")
         self.told.append(what)
-        return 0
 
     def broker(self) -> Broker:
         """The broker."""
         return replace(
             BROKERS["redis"],
-            begin=lambda _, wanted: self._hear("begin", wanted) and None,
-            forget=lambda _, wanted: self._hear("forget", wanted),
+            begin=lambda _, wanted: self._hear("begin", wanted),
+            forget=lambda _, wanted: self._count(wanted),
         )
 
     def tell(self, kind: str, body: Any) -> None:
