@@ -35,7 +35,7 @@ def test_the_median_is_judged_if_the_rounds_agree(completed: tuple[float, ...], 
 
 def test_the_table_has_each_round_and_what_the_monitor_takes() -> None:
     """Without it, with it, the ratio; CPU and memory of both processes."""
-    lines = table("redis", found(90, 110), {name: 93.4 for name in NAMES}).splitlines()
+    lines = table("redis", found(90, 110), dict.fromkeys(NAMES, 93.4)).splitlines()
 
     assert [
         "| round 1: completed orders/s | 100 | 90 | 0.900 |",
