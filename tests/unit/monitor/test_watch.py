@@ -31,21 +31,24 @@ class World:
     states: list[str] = field(default_factory=list)
     beside: list[str] = field(default_factory=list)
 
-    def _hear(self, what: str, wanted: Sequence[Subscription]) -> int:
+    def _count(self, wanted: Sequence[Subscription]) -> int:
+        self._hear("forget", wanted)
+        return len(wanted)
+
+    def _hear(self, what: str, wanted: Sequence[Subscription]) -> None:
         assert tuple(wanted) == MONITOR_SUBSCRIPTIONS
         if self.away:
             self.away -= 1
             raise OSError("away")
         self.told.append(what)
-        return 0
 
     def broker(self) -> Broker:
         """The broker."""
-
-        def begin(_address: str, wanted: Sequence[Subscription]) -> None:
-            self._hear("begin", wanted)
-
-        return replace(BROKERS["redis"], begin=begin, forget=lambda _, wanted: self._hear("forget", wanted))
+        return replace(
+            BROKERS["redis"],
+            begin=lambda _, wanted: self._hear("begin", wanted),
+            forget=lambda _, wanted: self._count(wanted),
+        )
 
     def tell(self, kind: str, body: Any) -> None:
         """What the page hears."""
