@@ -62,9 +62,9 @@ def parse(topic: str, body: bytes) -> Envelope:
         uuid.UUID(envelope.id)
         uuid.UUID(envelope.correlationid)
     except (ValueError, RecursionError) as error:  # msgspec's errors and bad UTF-8 are ValueErrors too
-        raise EventFault(f"not a CloudEvent: {error}") from error
+        raise EventFault("not a CloudEvent", str(error)) from error
     if envelope.type != topic:
-        raise EventFault(f"type {envelope.type[:100]!r} on topic {topic!r}")
+        raise EventFault(f"another type on topic {topic!r}", envelope.type[:100])
     return envelope
 
 
@@ -73,7 +73,7 @@ def decode(envelope: Envelope, kind: type[E], at: datetime) -> Received[E]:
     try:
         event = msgspec.json.decode(envelope.data, type=kind)
     except (ValueError, RecursionError) as error:
-        raise EventFault(f"malformed data: {error}") from error
+        raise EventFault("malformed data", str(error)) from error
     return Received(event=event, id=envelope.id, correlation_id=envelope.correlationid, at=at)
 
 

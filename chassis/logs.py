@@ -24,6 +24,7 @@ LEVELS = ("debug", "info", "warning", "error")
 # Of a local part as the gateway takes it, plain or percent-encoded as in a path; its length keeps the search linear.
 ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,200}(?:@|%40)[\w.%-]+")
 MASKED = "***"
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what came from outside makes no line of its own
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ def _masked(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
 
 def _readable(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
     """One line, what it is about last; a traceback follows on lines of its own."""
-    event = str(line.pop("event")).replace("\n", "\\n")  # what came from outside makes no line of its own
+    event = CONTROL.sub(lambda found: ascii(found[0])[1:-1], str(line.pop("event")))
     head = f"{line.pop('timestamp')} {line.pop('level').upper()} {line.pop('logger')} {event}"
     trace = line.pop("exception", None)
     said = " ".join([head, *(f"{name}={value}" for name, value in line.items())])

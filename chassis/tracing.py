@@ -18,7 +18,7 @@ from chassis.handled import Handled
 if TYPE_CHECKING:
     from chassis.spans import Spans
 
-ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 FLUSH_SECONDS_MAX = 3.0  # a process that ends waits no longer for whoever takes its spans
 
 spans: Spans | None = None
@@ -42,7 +42,7 @@ def handling(about: Handled) -> AbstractContextManager[None]:
 async def traced(name: str, environ: Mapping[str, str] = os.environ) -> AsyncIterator[None]:
     """Make spans under this service's name for as long as the block runs, if somebody wants them."""
     global spans
-    if not any(environ.get(each) for each in ENDPOINTS):
+    if not environ.get(ENDPOINT):
         yield
         return
     from chassis.spans import Spans, exporter

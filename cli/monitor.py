@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from cli.catalogue import MONITOR
-from cli.environment import plain_environment
+from cli.environment import observed_environment, plain_environment
 from cli.fleet import served_by
 
 NAME = MONITOR
@@ -14,8 +14,8 @@ COMMAND = (sys.executable, "-m", "monitor")
 PORT = 8001
 """Where `sidecart run` opens it, if the port is to be had."""
 START_SECONDS = 30.0
-STOP_SECONDS = 20.0
-"""It ends its subscriptions, one after the other, and removes what they left at the broker."""
+STOP_SECONDS = 40.0
+"""It finishes what it answers (15 s at most), ends its subscriptions (15 s), and removes what they left behind."""
 
 
 def resources(folders: Sequence[Path]) -> tuple[Path, ...]:
@@ -34,6 +34,7 @@ def environment(
     shop = {name: number for name, number in ports.items() if name in replicas or served_by(name) in replicas}
     return {
         **plain_environment(),
+        **observed_environment(),
         "PYTHONUNBUFFERED": "1",
         **tokens,
         "APP_PORT": str(ports[NAME]),

@@ -6,6 +6,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -271,9 +272,9 @@ class Shop:
 
     def _start_monitor(self) -> None:
         """Start the live page and wait until it can be opened; one that cannot is said, and is in nobody's way."""
-        self._start_monitor_sidecar()
-        self._start_monitor_app()
         try:
+            self._start_monitor_sidecar()
+            self._start_monitor_app()
             self.patience.until(
                 lambda: not self._processes.is_alive(monitor.NAME) or is_listening(self.ports[monitor.NAME]),
                 monitor.START_SECONDS,
@@ -518,12 +519,17 @@ class Shop:
         else:
             self._start_sidecar(served)
 
-    def give_up(self, name: str) -> bool:
-        """Do without a process that ends again and again, if the shop can; say whether it can."""
-        if name not in (monitor.NAME, sidecar_of(monitor.NAME)):
-            return False
-        self._processes.stop([name], 0)
-        return True
+    def give_up(self, name: str) -> Sequence[str]:
+        """Do without a process that ends again and again, if the shop can, and say without whom it goes on."""
+        both = (monitor.NAME, sidecar_of(monitor.NAME))
+        if name not in both:
+            return ()
+        # Both: alone, either would keep what is read for the page, and nobody would take it.
+        self._processes.stop([monitor.NAME], monitor.STOP_SECONDS)
+        self.stop_sidecar(monitor.NAME)
+        with suppress(OSError):  # the next start removes it
+            self.broker.forget(self.broker_address, MONITOR_SUBSCRIPTIONS)
+        return both
 
     def lost_subscriptions(self) -> list[Subscription]:
         """What nobody reads as it should, of the replicas that say they are well; OSError if the broker is away."""

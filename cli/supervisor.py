@@ -48,6 +48,7 @@ class Supervisor:
         self._shop = shop
         self._report = report
         self._changed = changed
+        self._given_up: set[str] = set()
         self._clock = clock
         self._lives: dict[str, _Life] = {}
         self._waiting_for: str | None = None
@@ -60,7 +61,7 @@ class Supervisor:
         """Notice who ended, start whose time has come; raise LaunchError when somebody ended too often."""
         now = self._clock()
         for name, code in self._shop.dead.items():
-            if self._lives.setdefault(name, _Life()).due is None:
+            if name not in self._given_up and self._lives.setdefault(name, _Life()).due is None:
                 self._note_end(name, code, now)
         due = [name for name, life in self._lives.items() if life.due is not None and life.due <= now]
         # Servers first: sidecars need them.
@@ -75,8 +76,12 @@ class Supervisor:
         life.ends = 1 if now - life.started > STEADY_SECONDS else life.ends + 1
         if life.ends > ENDS_MAX:
             said = f"{name} ended {life.ends} times in a row, at last with code {code}"
-            if self._shop.give_up(name):
+            if given_up := self._shop.give_up(name):
+                for each in given_up:
+                    self._given_up.add(each)
+                    self._lives.pop(each, None)
                 self._report(f"{said}: the shop goes on without it (see {self._shop.logs / name}.log)")
+                self._changed()
                 return
             lines = "\n".join(f"    {line}" for line in self._shop.last_lines(name))
             raise LaunchError(f"{said}; its last lines:\n{lines}")

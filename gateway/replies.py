@@ -121,7 +121,7 @@ class Replies:
             try:
                 meant = meaning(reply)
             except ValueError as error:
-                raise EventFault(f"malformed reply: {error}") from error
+                raise EventFault("malformed reply", str(error)) from error
             if not self._held.is_waiting(envelope.correlationid):
                 LATE_REPLIES.inc()
             refusal = Refusal(meant.status, meant.kind, meant.detail) if isinstance(meant, Problem) else None

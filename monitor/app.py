@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from chassis.closing import Closing
 from chassis.serve import background
+from cli.catalogue import SERVICES
 from cli.errors import LaunchError
 from cli.letters import RunningState
 from cli.servers.known import BROKERS
@@ -30,6 +31,7 @@ from monitor.mails import Mails
 from monitor.settings import Settings
 from monitor.watch import Watch, look_after, read_letters
 
+LOOKERS_MAX = 100
 STATIC = Path(__file__).parent / "static"
 
 
@@ -59,6 +61,7 @@ def monitor(settings: Settings, closing: Closing) -> ASGIApp:
         (settings.dapr_grpc_port, settings.dapr_api_token),
         settings.grace_seconds,
         beside,
+        live.begin_anew,
     )
 
     async def close() -> None:
@@ -75,6 +78,8 @@ def monitor(settings: Settings, closing: Closing) -> ASGIApp:
 
     async def look(request: Request) -> Response:
         """The events; a browser that comes back says where it was."""
+        if live.lookers.count >= LOOKERS_MAX:
+            return PlainTextResponse(f"{LOOKERS_MAX} pages look already\n", 503)
         last_id = request.headers.get("last-event-id") or request.query_params.get("last", "")
         events = live.look(last_id)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
@@ -82,8 +87,8 @@ def monitor(settings: Settings, closing: Closing) -> ASGIApp:
     async def deal_with(request: Request) -> Response:
         """Replay or discard a dead letter."""
         where = request.path_params
-        if where["action"] not in ACTIONS:
-            return passing.problem(404, "a dead letter can be replayed or discarded")
+        if where["action"] not in ACTIONS or where["service"] not in SERVICES:
+            return passing.problem(404, "a dead letter of a service can be replayed or discarded")
         try:
             outcome = await asyncio.to_thread(act, state, where["service"], where["letter_id"], where["action"])
         except LaunchError as error:

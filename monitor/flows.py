@@ -28,6 +28,9 @@ NAME_CHARACTERS_MAX = 254
 
 CLIENT = "client"
 MAIL = "mail"
+KEYS_MAX = 10
+"""Of one flow: its correlation id, and what its events are about, which is one thing as a rule."""
+MESSAGE_ID_CHARACTERS_MAX = 200
 KINDS = {
     "UserCreateRequested": "registration",
     "AccountDepositRequested": "deposit",
@@ -159,11 +162,16 @@ class Flows:
             ),
         )
         self._events[event.id] = flow, step
-        flow.outcome = OUTCOMES.get(event.topic, flow.outcome)
+        if event.topic in OUTCOMES and all(
+            ORDER[each.name] <= ORDER[event.topic] for each in flow.steps if each.name in OUTCOMES
+        ):  # each topic comes on a way of its own: the end may be seen before what led to it
+            flow.outcome = OUTCOMES[event.topic]
         changes = [_change(flow, step)]
         if event.topic == "EmailRequested":
-            message_id = str(event.data.get("message_id", ""))
+            message_id = str(event.data.get("message_id", ""))[:MESSAGE_ID_CHARACTERS_MAX]
             self._asked_for[message_id] = flow
+            if sum(each is flow for each in self._asked_for.values()) > KEYS_MAX:
+                del self._asked_for[message_id]
             early = self._early.pop(message_id, None)
             changes += self.mailed(early) if early is not None else []
         return changes
@@ -190,7 +198,7 @@ class Flows:
 
     def mailed(self, mail: Mapping[str, Any]) -> list[Change]:
         """The mail server took a mail; one that nobody asked for yet waits for the event that does."""
-        message_id = str(mail.get("message_id", ""))
+        message_id = str(mail.get("message_id", ""))[:MESSAGE_ID_CHARACTERS_MAX]
         flow = self._asked_for.get(message_id)
         if flow is None:
             self._early[message_id] = mail
@@ -217,7 +225,8 @@ class Flows:
             flow.kind, flow.title = kind, self._title(kind, event.data, event.topic)
             flow.subject = event.subject
         for key in filter(None, (event.correlation_id, event.subject)):
-            self._by_key.setdefault(key, flow)
+            if key not in self._by_key and sum(each is flow for each in self._by_key.values()) < KEYS_MAX:
+                self._by_key[key] = flow
         user_id = event.data.get("user_id")
         if isinstance(user_id, str):
             flow.user_id = user_id[:NAME_CHARACTERS_MAX]

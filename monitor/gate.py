@@ -15,6 +15,9 @@ SECURITY: Mapping[str, str] = {
     "x-content-type-options": "nosniff",
 }
 READING = ("GET", "HEAD")
+OPENED = ("/",)
+"""What a link on another page may lead to; the rest is for the page: to look is what opens the tap."""
+OURS = "same-origin"  # older browsers do not say it, nor do programs
 
 
 class Gate:
@@ -35,14 +38,16 @@ class Gate:
                 MutableHeaders(scope=message).update(SECURITY)
             await send(message)
 
-        problem = self._problem(scope["method"], Headers(scope=scope))
+        problem = self._problem(scope["method"], scope["path"], Headers(scope=scope))
         app = self._app if problem is None else PlainTextResponse(problem + "\n", 403)
         await app(scope, receive, guarded)
 
-    def _problem(self, method: str, headers: Headers) -> str | None:
+    def _problem(self, method: str, path: str, headers: Headers) -> str | None:
         host = headers.get("host", "")
         if host not in self._hosts:
             return "this page has another name: see what the launcher printed"
+        if path not in OPENED and headers.get("sec-fetch-site", OURS) not in (OURS, "none"):
+            return "only the page itself may ask for that"
         if method not in READING and headers.get("origin") != f"http://{host}":
             return "only the page itself may do that"
         return None

@@ -34,6 +34,11 @@ class Live:
         self._ring.add(kind, msgspec.json.encode(body))
         self._wake()
 
+    def begin_anew(self) -> None:
+        """Whoever comes back from now on gets a snapshot: what happens meanwhile is not seen by anybody."""
+        self._ring = Ring(uuid.uuid4().hex[:8])
+        self._wake()
+
     def close(self) -> None:
         """Send everybody away: the process is about to end."""
         self._closed = True
@@ -46,24 +51,26 @@ class Live:
         """
         with self.lookers.one_more():
             yield f"retry: {RETRY_MS}\n\n".encode()
-            number = self._ring.number_of(last_id)
+            ring = self._ring
+            number = ring.number_of(last_id)
             if number is None:
-                number = self._ring.newest
-                yield self._frame(number, SNAPSHOT, msgspec.json.encode(self._snapshot()))
-            while not self._closed and (notices := self._ring.since(number)) is not None:
+                number = ring.newest
+                yield _frame(ring, number, SNAPSHOT, msgspec.json.encode(self._snapshot()))
+            while not self._closed and ring is self._ring and (notices := ring.since(number)) is not None:
                 news = self._news  # before anything is awaited: what is told meanwhile sets it
                 for notice in notices:
-                    yield self._frame(notice.number, notice.kind, notice.body)
+                    yield _frame(ring, notice.number, notice.kind, notice.body)
                     number = notice.number
                 if not await _set_within(news, HEARTBEAT_SECONDS):
                     yield b": still here\n\n"
 
-    def _frame(self, number: int, kind: str, body: bytes) -> bytes:
-        return f"id: {self._ring.id_of(number)}\nevent: {kind}\ndata: ".encode() + body + b"\n\n"
-
     def _wake(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+
+
+def _frame(ring: Ring, number: int, kind: str, body: bytes) -> bytes:
+    return f"id: {ring.id_of(number)}\nevent: {kind}\ndata: ".encode() + body + b"\n\n"
 
 
 async def _set_within(event: asyncio.Event, seconds: float) -> bool:

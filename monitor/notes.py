@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 NOTE_CHARACTERS_MAX = 200
+CENTS_MAX = 10**15
 ITEMS_SHOWN = 3
 
 
@@ -39,7 +40,7 @@ def note(topic: str, data: Mapping[str, Any]) -> str:
 
 def cents(value: Any) -> str:
     """An amount as people write it."""
-    return f"{value / 100:,.2f}" if isinstance(value, int) else "?"
+    return f"{value / 100:,.2f}" if isinstance(value, int) and abs(value) < CENTS_MAX else "?"
 
 
 def items(value: Any) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import httpx
+import msgspec
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -99,7 +99,7 @@ def _passed(answer: httpx.Response) -> Response:
 
 def _object(body: bytes) -> Mapping[str, Any]:
     try:
-        value = json.loads(body)
-    except ValueError:
+        value = msgspec.json.decode(body)  # refuses lone surrogates, which could not be sent on to a page
+    except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

@@ -82,11 +82,14 @@ class _Stream:
         return self._reading
 
     async def _read(self) -> None:
-        with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError):  # it has ended; who waits for that says so
+        with suppress(grpc.aio.AioRpcError):  # it has ended; who waits for that says so
             while (message := await self._call.read()) is not grpc.aio.EOF:
                 event = message.event_message
                 self._take(_event(self._topic, event))
-                await self._call.write(_taken(event.id))
+                # While it is being closed events come that cannot be answered any more. It is over when the sidecar
+                # says so, and not before: it still reads from the broker.
+                with suppress(asyncio.InvalidStateError):
+                    await self._call.write(_taken(event.id))
 
     async def close(self) -> None:
         """Say that no more answers come, and wait until the sidecar has unsubscribed.
@@ -106,7 +109,7 @@ def _event(topic: str, message: Any) -> Event:
     more = dict(message.extensions.items())
     try:
         data = msgspec.json.decode(message.data)
-    except ValueError:
+    except (ValueError, RecursionError):  # nested too deeply; the services judge it
         data = None
 
     def said(name: str) -> str:

@@ -42,6 +42,7 @@ class Watch:
         tap: tuple[int, str],
         grace_seconds: float,
         beside: Callable[[httpx.AsyncClient], list[Awaitable[None]]],
+        ended: Callable[[], None],
     ) -> None:
         self._board = board
         self._lookers = lookers
@@ -50,6 +51,7 @@ class Watch:
         self._port, self._token = tap
         self._grace_seconds = grace_seconds
         self._beside = beside
+        self._ended = ended
 
     async def run(self) -> None:
         """One session after the other, for ever."""
@@ -72,6 +74,7 @@ class Watch:
         finally:
             enough.cancel()
             self._board.tapped(OFF)
+            self._ended()
             await self._forget()
 
     async def _tap_until(self, enough: asyncio.Task[None]) -> None:
@@ -94,7 +97,7 @@ class Watch:
                 if not reading.cancelled():
                     reading.result()
             except (OSError, TapError) as error:
-                log.warning("the tap: %s", error)
+                log.warning("the tap: %s (%r)", error, error.__cause__)
                 self._board.tapped(TROUBLE, str(error))
                 await asyncio.wait([enough], timeout=AGAIN_SECONDS)
 

@@ -15,6 +15,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -79,15 +80,14 @@ def watch(
     def ask(app_id: str) -> bool:
         return is_well(sidecar.format(app=app_id), app_id, token)
 
-    keeper, now = Keeper(), 0.0
+    keeper = Keeper()
     while not stopped.wait(LOOK_SECONDS):
-        now += LOOK_SECONDS
         try:
             lost: Sequence[Subscription] = rabbitmq.unserved(amqp_url, wanted)
         except OSError as error:
             print(f"the broker does not answer: {error}", flush=True)
             lost = []
-        for app_id in keeper.to_end(lost, ask, now):
+        for app_id in keeper.to_end(lost, ask, time.monotonic()):
             problem = end(sidecar.format(app=app_id), token)
             print(f"the sidecar of {app_id} does not read as it should: {problem or 'told to end'}", flush=True)
 

@@ -90,9 +90,10 @@ def test_the_bound_on_a_whole_event_is_exact() -> None:
 
 @pytest.mark.parametrize("data", [{}, {"colour": 7}, {"colour": None}, {"colour": "red", "watts": 1.5}, [], "red"])
 def test_data_of_another_shape_is_the_events_fault(data: Any) -> None:
-    """A missing or wrong field is named in the reason."""
-    with pytest.raises(EventFault, match=r"^malformed data: "):
+    """A missing or wrong field is named in the reason; a log does not quote it."""
+    with pytest.raises(EventFault, match=r"^malformed data$") as raised:
         decode(parse("Lamp", event(data=data)), Lamp, AT)
+    assert raised.value.reason.startswith("malformed data: ")
 
 
 def test_a_type_that_goes_on_and_on_is_cut_in_the_reason() -> None:
@@ -100,7 +101,7 @@ def test_a_type_that_goes_on_and_on_is_cut_in_the_reason() -> None:
     with pytest.raises(EventFault) as refused:
         parse("Lamp", event(type="x" * 10_000))
 
-    assert 200 > len(str(refused.value))
+    assert 10 < len(refused.value.reason) < 200
 
 
 def test_a_derived_id_repeats() -> None:

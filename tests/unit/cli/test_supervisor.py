@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -46,11 +47,12 @@ class FakeShop:
         """The end of a log."""
         return [f"{name} says goodbye"]
 
-    def give_up(self, name: str) -> bool:
-        """Do without it, if it is one of those."""
-        if name in self.spare:
-            self.dead = {each: code for each, code in self.dead.items() if each != name}
-        return name in self.spare
+    def give_up(self, name: str) -> Sequence[str]:
+        """Do without all of those, if it is one of them."""
+        if name not in self.spare:
+            return ()
+        self.dead = {each: code for each, code in self.dead.items() if each not in self.spare}
+        return sorted(self.spare)
 
     def lost_subscriptions(self) -> list[Subscription]:
         """What nobody reads."""

@@ -192,3 +192,28 @@ def test_every_example_says_something_short(path: Path) -> None:
 
     assert 0 < len(change.step.note) <= 200
     assert "?" not in change.step.note
+
+
+def test_one_flow_does_not_grow_for_ever() -> None:
+    """Whoever publishes may give one correlation id to anything: its keys and its mails are bounded as well."""
+    flows = Flows()
+    first = example("EmailRequested")
+    for number in range(1_000):
+        said = {"message_id": f"<{number}>" + "x" * 1_000}
+        flows.passed(example("EmailRequested", id=str(number), subject=str(number), data=said), 0)
+
+    assert 1 == len(flows.all())
+    assert module.KEYS_MAX >= len(flows._by_key)
+    assert module.KEYS_MAX >= len(flows._asked_for)
+    assert first.correlation_id in flows._by_key
+
+
+@pytest.mark.parametrize(("end", "name"), [("OrderPaid", "typical"), ("OrderNotPaid", "insufficient_funds")])
+def test_the_end_stays_the_end_when_it_is_seen_first(end: str, name: str) -> None:
+    """Each topic comes on a way of its own."""
+    flows = Flows()
+    created = example("OrderCreated")
+    for event in (example(end, name, subject=created.subject, correlation_id=created.correlation_id), created):
+        flows.passed(event, 0)
+
+    assert [module.OUTCOMES[end]] == [flow.outcome for flow in flows.all()]

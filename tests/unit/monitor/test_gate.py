@@ -14,13 +14,13 @@ PORT = 8001
 OURS = f"http://127.0.0.1:{PORT}"
 
 
-def asked(method: str, headers: dict[str, str]) -> httpx.Response:
+def asked(method: str, headers: dict[str, str], path: str = "/") -> httpx.Response:
     """What a caller gets."""
 
     async def call() -> httpx.Response:
         transport = httpx.ASGITransport(app=Gate(PlainTextResponse("in"), PORT))
         async with httpx.AsyncClient(transport=transport, base_url=OURS) as client:
-            return await client.request(method, "/", headers=headers)
+            return await client.request(method, path, headers=headers)
 
     return asyncio.run(call())
 
@@ -37,6 +37,15 @@ def test_our_own_page_gets_in() -> None:
 def test_a_page_of_somebody_else_changes_nothing(origin: str) -> None:
     """Its browser says where it is from."""
     assert 403 == asked("POST", {"origin": origin}).status_code
+
+
+@pytest.mark.parametrize("site", ["cross-site", "same-site"])
+def test_a_page_of_somebody_else_opens_no_tap(site: str) -> None:
+    """It may lead here, as any link; to look, or to ask, is for our own page, and for programs."""
+    assert 200 == asked("GET", {"sec-fetch-site": site}, "/").status_code
+    assert 403 == asked("GET", {"sec-fetch-site": site}, "/live").status_code
+    assert 200 == asked("GET", {"sec-fetch-site": "same-origin"}, "/live").status_code
+    assert 200 == asked("GET", {}, "/live").status_code
 
 
 def test_who_does_not_say_where_he_is_from_changes_nothing() -> None:

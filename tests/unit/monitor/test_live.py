@@ -55,6 +55,24 @@ def test_who_comes_back_gets_what_he_missed_and_no_snapshot() -> None:
     assert [2, 3, 4] == [int(frame.split("data: ")[1]) for frame in asyncio.run(story())]
 
 
+def test_who_comes_back_after_nobody_looked_gets_everything_anew() -> None:
+    """What passed meanwhile was seen by nobody; one who looks just then is let go, and comes back as well."""
+
+    async def story() -> tuple[list[str], list[str]]:
+        live = new()
+        live.tell("step", 1)
+        events = live.look()
+        await read(events, 2)
+        live.begin_anew()
+        left = [frame.decode() async for frame in events]
+        live.tell("tap", "opening")
+        return left, await read(live.look("run-1"), 2)
+
+    left, anew = asyncio.run(story())
+    assert [] == left
+    assert "event: snapshot" in anew[1]
+
+
 def test_who_comes_back_too_late_gets_everything_anew() -> None:
     """And goes on from there."""
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -33,7 +34,11 @@ class Gateway:
         if request.method == "GET":
             return JSONResponse({"user_id": USER})
         headers = {"location": "/there", "set-cookie": "no"}
-        return JSONResponse({"user_id": USER, "got": await request.json()}, 201, headers)
+        try:
+            got = msgspec.json.decode(await request.body())
+        except (ValueError, RecursionError):
+            return JSONResponse({}, 400)
+        return JSONResponse({"user_id": USER, "got": got}, 201, headers)
 
 
 class Page:
@@ -129,3 +134,12 @@ def test_a_gateway_that_is_away_is_said() -> None:
     assert (502, "application/problem+json") == (answer.status_code, answer.headers["content-type"])
     assert "the gateway does not answer" in body["detail"]
     assert [] == calls
+
+
+@pytest.mark.parametrize("name", ['"\\ud800"', "[" * 50_000], ids=["half a character", "nested too deeply"])
+def test_what_is_no_json_is_the_gateways_to_judge(name: str) -> None:
+    """And no page is sent it."""
+    page = Page()
+
+    assert 400 == page.ask("POST", "/api/user/register", f'{{"name": {name}}}'.encode()).status_code
+    assert [{}] == [call.wanted for call in page.calls]

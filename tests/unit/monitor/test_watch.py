@@ -30,6 +30,8 @@ class World:
     told: list[str] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     beside: list[str] = field(default_factory=list)
+    ended: int = 0
+    """So many sessions."""
 
     def _count(self, wanted: Sequence[Subscription]) -> int:
         self._hear("forget", wanted)
@@ -69,7 +71,11 @@ class World:
     def watch(self, lookers: Lookers, grace_seconds: float = 0.0) -> Watch:
         """The watch; its sidecar is away."""
         board = Board({}, self.tell, lambda: 0.0)
-        return Watch(board, lookers, self.broker(), "here", (free_port(), "token"), grace_seconds, self.works)
+        return Watch(board, lookers, self.broker(), "here", (free_port(), "token"), grace_seconds, self.works, self.end)
+
+    def end(self) -> None:
+        """A session is over."""
+        self.ended += 1
 
     async def until(self, *told: str) -> None:
         """Wait until the broker was told this, last."""
@@ -101,7 +107,7 @@ def test_nothing_runs_until_somebody_looks_and_nothing_after() -> None:
         return seen
 
     assert [[], ["begun"], ["begun", "ended"]] == asyncio.run(story())
-    assert "off" == world.states[-1]
+    assert ("off", 1) == (world.states[-1], world.ended)
 
 
 def test_a_sidecar_that_is_away_is_tried_again_and_what_is_new_stays_where_it_began() -> None:
