@@ -30,7 +30,10 @@ class Place:
     def of(cls, path: Path, line: int) -> "Place":
         """The file as it is seen from the working folder, if it is below it."""
         here = Path.cwd()
-        resolved = path.resolve()
+        try:
+            resolved = path.resolve()
+        except ValueError:  # a NUL or half a character: no file has such a name, and no terminal should get it
+            return cls(str(path).replace("\0", "\\0").encode("utf-8", "backslashreplace").decode(), line)
         return cls(str(resolved.relative_to(here) if resolved.is_relative_to(here) else resolved), line)
 
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from cli.doctor.findings import Hit
+from cli.doctor.findings import Hit, Severity
 from cli.doctor.resources import Component
 from cli.doctor.sight import Sight
-from cli.doctor.words import number
+from cli.doctor.words import number, signed, truthy
 
 PREFETCH_MAX = 255
 """It is read into a Go uint8."""
@@ -93,31 +93,44 @@ DECLARED = (("durable", "true"), ("deletedWhenUnused", "true"), ("exchangeKind",
 """What goes into the declaration of a topic's exchange, which publishers and readers both make."""
 
 
+def _declares_alike(name: str, own: str, others: str) -> bool:
+    return own == others if name == "exchangeKind" else truthy(own) == truthy(others)
+
+
 def flags_disagree(sight: Sight) -> Iterator[Hit]:
-    """A second declaration that differs is refused (406 PRECONDITION_FAILED), and the channel is closed."""
+    """A second declaration that differs is refused (406 PRECONDITION_FAILED), and the channel is closed.
+
+    Two kinds of exchange may be meant, for topics that the components do not share; no file shows those.
+    """
     first: dict[tuple[str, ...], Component] = {}
     for each in sight.pubsubs("rabbitmq"):
         other = first.setdefault(each.server, each)
         for name, default in DECLARED:
             own, others = each.value(name, default), other.value(name, default)
-            if None not in (own, others) and own != others:
+            if own is not None and others is not None and not _declares_alike(name, own, others):
                 what = f"{name} is {own} here and {others} in {other.name} ({other.place_of(name)}), on one broker: "
-                what += "the later declaration of a topic is refused, and its events are neither sent nor read"
-                yield Hit(each.place_of(name), what, _setting(name, str(others)))
+                what += "the later declaration of a topic of both is refused, and its events are neither sent nor read"
+                severity = Severity.WARNING if name == "exchangeKind" else None
+                yield Hit(each.place_of(name), what, _setting(name, others), severity)
+
+
+def _is_limit(value: str) -> bool:
+    length = signed(value)
+    return length is None or length > 0  # what is no number may be a duration, for ttlInSeconds
 
 
 def queue_bounded(sight: Sight) -> Iterator[Hit]:
-    """RabbitMQ drops the oldest of a full queue, and what has expired."""
+    """RabbitMQ drops the oldest of a full queue, and what has expired; readers declare the queue."""
     for each in sight.pubsubs("rabbitmq"):
         for name, what in (
             ("maxLen", "a full queue drops its oldest event, read or not"),
             ("maxLenBytes", "a full queue drops its oldest event, read or not"),
             ("ttlInSeconds", "an event that waits for longer is dropped: an outage of its reader loses it"),
         ):
-            found = each.setting(name)
-            if found is not None and found.value != "0" and each.is_false("enableDeadLetter"):
+            value = each.value(name)
+            if each.is_read and value and _is_limit(value) and each.is_false("enableDeadLetter"):
                 fix = f"remove {name}, or keep what is dropped: {_setting('enableDeadLetter', 'true')}"
-                yield Hit(each.on(found.line), what, fix)
+                yield Hit(each.place_of(name), what, fix)
 
 
 def concurrency_ignored(sight: Sight) -> Iterator[Hit]:

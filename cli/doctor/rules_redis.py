@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from cli.doctor.findings import Hit
 from cli.doctor.resources import Component
 from cli.doctor.sight import Sight
-from cli.doctor.words import duration_ms, number
+from cli.doctor.words import duration_ms, number, signed
 
 LENGTH_MIN = 100_000
 """Below it some minutes of outage at hundreds of events a second are enough to trim what nobody has read."""
@@ -29,18 +29,20 @@ def no_inbound_retry(sight: Sight) -> Iterator[Hit]:
 
 
 def stream_unbounded(sight: Sight) -> Iterator[Hit]:
-    """XADD without MAXLEN or MINID: acknowledged entries stay in a stream."""
+    """XADD without MAXLEN or MINID: acknowledged entries stay in a stream; go-redis leaves out a MAXLEN below 1."""
     for each in sight.pubsubs("redis"):
-        if each.is_published_to and each.setting("maxLenApprox") is None and each.setting("streamTTL") is None:
+        length = signed(each.value("maxLenApprox", "0") or "")
+        if each.is_published_to and length is not None and length <= 0 and each.setting("streamTTL") is None:
             what = "streams grow until the server has no memory left: acknowledged entries stay"
-            yield Hit(each.place("spec", "type"), what, '- {name: maxLenApprox, value: "1000000"}')
+            yield Hit(each.place_of("maxLenApprox"), what, '- {name: maxLenApprox, value: "1000000"}')
 
 
 def stream_ttl_and_maxlen(sight: Sight) -> Iterator[Hit]:
     """go-redis writes MAXLEN if it is set, and MINID else."""
     for each in sight.pubsubs("redis"):
         ttl = each.setting("streamTTL")
-        if ttl is not None and each.setting("maxLenApprox") is not None:
+        length = signed(each.value("maxLenApprox", "0") or "")
+        if ttl is not None and (length is None or length > 0):
             what = "streamTTL does nothing beside maxLenApprox: only the length trims"
             yield Hit(each.on(ttl.line), what, "remove one of the two")
 
@@ -52,7 +54,7 @@ def stream_short(sight: Sight) -> Iterator[Hit]:
         if length is not None and 0 < length < LENGTH_MIN:
             what = f"after {length} newer events an event is trimmed, read or not: an outage of its reader loses it"
             yield Hit(each.place_of("maxLenApprox"), what, '- {name: maxLenApprox, value: "1000000"}')
-        elif length is None and ttl is not None and 0 < ttl < TTL_HOURS_MIN * 3_600_000:
+        elif not length and ttl is not None and 0 < ttl < TTL_HOURS_MIN * 3_600_000:
             what = f"after {each.value('streamTTL')} an event is trimmed, read or not: a longer outage loses it"
             yield Hit(each.place_of("streamTTL"), what, "- {name: streamTTL, value: 168h}")
 
@@ -83,15 +85,18 @@ def redelivery_off(sight: Sight) -> Iterator[Hit]:
 
 
 _DURATIONS = ("processingTimeout", "streamTTL", "dialTimeout", "readTimeout", "writeTimeout", "poolTimeout")
-_NUMBERS = ("queueDepth", "concurrency", "maxLenApprox", "redisPort")
+_NUMBERS = ("queueDepth", "concurrency", "redisPort")
+_SIGNED = ("maxLenApprox",)
+"""An int64: below 1 it is no limit."""
 
 
 def value_unreadable(sight: Sight) -> Iterator[Hit]:
     """Values that the decoder refuses: the sidecar ends at its start (kit 0.18.2, config.Decode)."""
     for each in sight.pubsubs("redis"):
-        for name in (*_DURATIONS, *_NUMBERS):
+        for name in (*_DURATIONS, *_NUMBERS, *_SIGNED):
             value = each.value(name)
-            if value and (duration_ms(value) is None if name in _DURATIONS else number(value) is None):
+            parse = duration_ms if name in _DURATIONS else signed if name in _SIGNED else number
+            if value and parse(value) is None:
                 kind = "duration (there are no days: 720h)" if name in _DURATIONS else "whole number"
                 what = f"`{value}` is no {kind}: the sidecar ends at its start"
                 yield Hit(each.place_of(name), what, _mended(name, value))

@@ -6,31 +6,49 @@ from pathlib import Path
 
 from cli.doctor.findings import Hit, Place
 from cli.doctor.sight import Sight
-from cli.doctor.starts import mounts
+from cli.doctor.starts import Environment, Known, environment_of, mounts, read_env_file
+from cli.doctor.words import expanded
 from cli.doctor.yaml_files import Document, Tree
 
-_REDIS = re.compile(r"(^|/)(redis|valkey|redis-stack-server)(:|@|$)")
-_RABBITMQ = re.compile(r"(^|/)rabbitmq(:|@|$)")
+_REDIS = re.compile(r"(docker\.io/)?((library/)?redis|valkey/valkey|redis/redis-stack-server)(:|@|$)")
+_RABBITMQ = re.compile(r"(docker\.io/)?(library/)?rabbitmq(:|@|$)")
+"""The official images; those of others have defaults of their own, which are not known here."""
+_ARGUMENTS = {"redis-stack-server": "REDIS_ARGS", "valkey/valkey": "VALKEY_EXTRA_FLAGS"}
+"""The variable that an image's entrypoint adds to the server's command; `redis` has none."""
+_APPEND_ONLY = re.compile(r"""appendonly\s+["']?yes""", re.IGNORECASE)
 
 
 def _services(sight: Sight, image: "re.Pattern[str]") -> Iterator[tuple[Document, str, Tree]]:
     for document in sight.sources:
         for name, service in document.root.entries("services").items():
-            if image.search(service.text("image")):
+            if image.match(_image(document, service)):
                 yield document, name, service
+
+
+def _variables(document: Document) -> dict[str, str]:
+    return read_env_file(document.file.parent / ".env") or {}
+
+
+def _image(document: Document, service: Tree) -> str:
+    return expanded(service.text("image"), _variables(document))
+
+
+def _environment(document: Document, service: Tree) -> Environment:
+    return environment_of(document.file, service, _variables(document))
 
 
 def _place(document: Document, service: Tree, *path: str) -> Place:
     return Place.of(document.file, service.line_of(*path))
 
 
-def _words(service: Tree) -> str:
-    command = service.at("command")
-    return (
-        " ".join(service.texts("command"))
-        if command is None or isinstance(command.value, list)
-        else service.text("command")
-    )
+def _command(document: Document, service: Tree) -> tuple[str, bool]:
+    """What a server is started with, as one text, and whether some of it can't be seen."""
+    words = [text for key in ("entrypoint", "command") for text in (service.text(key), *service.texts(key))]
+    name = next((name for part, name in _ARGUMENTS.items() if part in _image(document, service)), None)
+    environment = _environment(document, service)
+    added = None if name is None else environment.variables.get(name)
+    hidden = name is not None and (added == "" or (added is None and environment.known is Known.PART))
+    return f"{expanded(' '.join(words), _variables(document))} {added or ''}", hidden
 
 
 def _mounted(document: Document, service: Tree) -> tuple[str, bool]:
@@ -42,7 +60,7 @@ def _mounted(document: Document, service: Tree) -> tuple[str, bool]:
             for path in paths:
                 try:
                     text += path.read_text(encoding="utf-8") + "\n"
-                except (OSError, UnicodeDecodeError):
+                except (OSError, ValueError):  # not UTF-8, or a NUL in the path
                     unread = True
     return text, unread
 
@@ -51,8 +69,8 @@ def not_append_only(sight: Sight) -> Iterator[Hit]:
     """The default is a snapshot now and then."""
     for document, name, service in _services(sight, _REDIS):
         text, unread = _mounted(document, service)
-        said = f"{_words(service)}\n{text}"
-        if not unread and not re.search(r"appendonly\s+yes", said):
+        command, hidden = _command(document, service)
+        if not unread and not hidden and not _APPEND_ONLY.search(f"{command}\n{text}"):
             what = f"{name} writes a snapshot now and then: events and state since the last one are lost when it ends"
             fix = 'command: ["redis-server", "--appendonly", "yes"]'
             yield Hit(_place(document, service, "command"), what, fix)
@@ -61,7 +79,10 @@ def not_append_only(sight: Sight) -> Iterator[Hit]:
 def no_hostname(sight: Sight) -> Iterator[Hit]:
     """RabbitMQ keeps its data under the node's name, which is made of the host's."""
     for document, name, service in _services(sight, _RABBITMQ):
-        if not service.text("hostname") and not service.text("environment", "RABBITMQ_NODENAME"):
+        environment = _environment(document, service)
+        # Said is enough: without a value in the file it is the shell's.
+        is_named = "RABBITMQ_NODENAME" in environment.variables or environment.known is Known.PART
+        if not service.text("hostname") and not is_named:
             what = f"{name} is another node when its container is made anew: its queues, with what is in them, are gone"
             yield Hit(_place(document, service, "image"), what, f"hostname: {name}")
 

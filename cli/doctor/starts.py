@@ -223,7 +223,7 @@ def read_env_file(path: Path) -> dict[str, str] | None:
     """The variables of a file of NAME=value lines; None if it cannot be read."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError):
+    except (OSError, ValueError):  # not UTF-8, or a NUL in the path
         return None
     parts = (line.strip().removeprefix("export ").partition("=") for line in lines if not line.strip().startswith("#"))
     return {name.strip(): value.strip().strip("'\"") for name, equals, value in parts if equals}

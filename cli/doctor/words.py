@@ -28,6 +28,11 @@ def number(text: str) -> int | None:
     return int(text) if re.fullmatch(r"\d{1,18}", text) else None
 
 
+def signed(text: str) -> int | None:
+    """A whole number with or without a sign, or None."""
+    return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else None
+
+
 def expanded(text: str, env: "dict[str, str]") -> str:
     """A text of a compose file with its `${NAME:-default}` put in."""
     return _VARIABLE.sub(lambda match: env.get(match[1] or match[3]) or match[2] or "", text)

@@ -210,3 +210,29 @@ def test_other_peoples_yaml_is_left_alone(tmp_path: Path) -> None:
     deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: order}\nspec: {replicas: 1}\n"
 
     assert [] == told(tmp_path, deployment, "on: push\njobs: {}\n")
+
+
+@pytest.mark.parametrize("name", [r"a\0b", r"a\ud800b"], ids=["a NUL", "half a character"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        'version: 1\napps: [{appID: order, appPort: 1, resourcesPath: "NAME"}]\n',
+        'version: 1\napps: [{appID: order, appPort: 1, configFilePath: "NAME"}]\n',
+        COMPOSE.replace("{env_file}", "[]").replace('"/components"', '"/components/NAME"'),
+        COMPOSE.replace("{env_file}", "[]").replace("./components:", "./NAME:"),
+    ],
+    ids=["folder", "configuration", "in a mount", "of a mount"],
+)
+def test_a_path_that_no_file_can_have_is_missing(tmp_path: Path, text: str, name: str) -> None:
+    """It is named so that a terminal can show it."""
+    missing = [one for one in told(tmp_path, text.replace("NAME", name)) if one.rule == "path-missing"]
+
+    assert missing
+    assert all(name in one.what for one in missing if "config.yaml" not in one.what)
+    assert all(one.what.isprintable() for one in missing)
+
+
+@pytest.mark.parametrize("name", [r"a\0b", r"a\ud800b"], ids=["a NUL", "half a character"])
+def test_a_file_of_variables_that_no_file_can_be_is_not_read(tmp_path: Path, name: str) -> None:
+    """What it would set cannot be known."""
+    assert "env-unset" not in names(told(tmp_path, COMPOSE.replace("{env_file}", f'"{name}"')))

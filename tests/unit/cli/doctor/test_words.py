@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.doctor.words import duration_ms, expanded, number, truthy
+from cli.doctor.words import duration_ms, expanded, number, signed, truthy
 
 
 @pytest.mark.parametrize(
@@ -40,6 +40,12 @@ def test_a_duration_is_gos(text: str, expected: float | None) -> None:
 def test_a_number_is_whole(text: str, expected: int | None) -> None:
     """And not below nothing."""
     assert expected == number(text)
+
+
+@pytest.mark.parametrize(("text", "expected"), [("32", 32), ("-1", -1), ("+1", 1), ("1e3", None), ("", None)])
+def test_a_signed_number_may_be_below_nothing(text: str, expected: int | None) -> None:
+    """As Go's `strconv.ParseInt`."""
+    assert expected == signed(text)
 
 
 def test_variables_of_a_compose_file_are_put_in() -> None:

@@ -1,0 +1,133 @@
+"""Pub/sub components: settings that do no harm, or that no file shows, are not called dangers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.doctor.findings import Finding, Severity
+from cli.doctor.rules import judge
+from cli.doctor.starts import Environment
+from cli.doctor.targets import named
+
+READER = """\
+# doctor: read-only
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: inbox}
+spec:
+  type: pubsub.rabbitmq
+  version: v1
+  metadata:
+    - {name: connectionString, value: amqp://127.0.0.1}
+    - {name: deletedWhenUnused, value: "false"}
+    - {name: requeueInFailure, value: "true"}
+    - {name: prefetchCount, value: "32"}
+"""
+PUBLISHER = """\
+# doctor: publish-only
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: pubsub}
+spec:
+  type: pubsub.rabbitmq
+  version: v1
+  metadata:
+    - {name: connectionString, value: amqp://127.0.0.1}
+    - {name: deletedWhenUnused, value: "false"}
+    - {name: publisherConfirm, value: "true"}
+    - {name: deliveryMode, value: "2"}
+"""
+STREAMS = """\
+# doctor: publish-only
+apiVersion: dapr.io/v1alpha1
+kind: Component
+metadata: {name: pubsub}
+spec:
+  type: pubsub.redis
+  version: v1
+  metadata:
+    - {name: redisHost, value: "127.0.0.1:6379"}
+"""
+
+
+def told(folder: Path, *texts: str) -> list[Finding]:
+    """What the doctor says of components that are read together."""
+    for number, text in enumerate(texts):
+        (folder / f"{number}.yaml").write_text(text, encoding="utf-8")
+    return [one for sight in named([folder], Environment({"LIMIT": "1"})) for one in judge(sight)]
+
+
+def severities(found: list[Finding], rule: str) -> list[Severity]:
+    """How bad each finding of a rule is."""
+    return [one.severity for one in found if one.rule == rule]
+
+
+def setting(name: str, value: str) -> str:
+    """One more line of a component's metadata."""
+    return f'    - {{name: {name}, value: "{value}"}}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other", "expected"),
+    [
+        ("durable", "yes", "true", []),
+        ("durable", "1", "True", []),
+        ("durable", "yes", "no", [Severity.DANGER]),
+        ("exchangeKind", "fanout", "fanout", []),
+        ("exchangeKind", "fanout", "direct", [Severity.WARNING]),
+    ],
+)
+def test_declarations_are_compared_as_the_broker_gets_them(
+    tmp_path: Path, name: str, one: str, other: str, expected: list[Severity]
+) -> None:
+    """Switches by what they mean; two kinds of exchange are sound if no topic is on both, and no file shows that."""
+    found = told(tmp_path, PUBLISHER + setting(name, one), READER + setting(name, other))
+
+    assert expected == severities(found, "rabbitmq-flags-disagree")
+
+
+@pytest.mark.parametrize(
+    ("component", "expected"),
+    [
+        (READER + setting("maxLen", "1000"), [Severity.DANGER]),
+        (READER + setting("ttlInSeconds", "30s"), [Severity.DANGER]),
+        (READER + "    - {name: maxLen, envRef: LIMIT}\n", []),
+        (READER + setting("maxLen", ""), []),
+        (READER + setting("maxLenBytes", "0"), []),
+        (READER + setting("maxLen", "-1"), []),
+        (PUBLISHER + setting("maxLen", "1000"), []),
+    ],
+    ids=["length", "age", "elsewhere", "empty", "nothing", "below nothing", "of a publisher"],
+)
+def test_a_queue_is_bounded_by_a_limit_that_is_seen_and_declared(
+    tmp_path: Path, component: str, expected: list[Severity]
+) -> None:
+    """A component that only publishes declares no queue; a limit below 1 is left out of the declaration."""
+    assert expected == severities(told(tmp_path, component), "rabbitmq-queue-bounded")
+
+
+@pytest.mark.parametrize("length", ["-1", "0"])
+def test_a_stream_of_no_length_grows_for_ever(tmp_path: Path, length: str) -> None:
+    """`maxLenApprox` is an int64: the sidecar starts with it, and its streams are not trimmed."""
+    (finding,) = told(tmp_path, STREAMS + setting("maxLenApprox", length))
+
+    assert ("redis-stream-unbounded", 10) == (finding.rule, finding.place.line)
+
+
+@pytest.mark.parametrize(("ttl", "expected"), [("168h", []), ("1h", ["redis-stream-short"])])
+@pytest.mark.parametrize("length", ["-1", "0"])
+def test_a_stream_of_no_length_is_trimmed_by_age(tmp_path: Path, length: str, ttl: str, expected: list[str]) -> None:
+    """go-redis writes MINID where MAXLEN is below 1."""
+    found = told(tmp_path, STREAMS + setting("maxLenApprox", length) + setting("streamTTL", ttl))
+
+    assert expected == [one.rule for one in found]
+
+
+@pytest.mark.parametrize(("name", "value"), [("maxLenApprox", "1e6"), ("queueDepth", "-1"), ("concurrency", "-1")])
+def test_a_number_that_go_refuses_is_named(tmp_path: Path, name: str, value: str) -> None:
+    """A uint has no sign."""
+    found = told(tmp_path, STREAMS + setting(name, value))
+
+    assert [Severity.DANGER] == severities(found, "redis-value-unreadable")

@@ -1,0 +1,117 @@
+"""The servers of a compose file: what is sane is left alone, however it is written, and what is not is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from cli.doctor.rules import judge
+from cli.doctor.starts import Environment
+from cli.doctor.targets import named
+
+COMPOSE = """\
+services:
+  order-dapr:
+    image: daprio/daprd:1.18.2
+    environment: [DAPR_API_TOKEN=one, APP_API_TOKEN=two]
+    command: ["./daprd", "--app-id", "order"]
+  server:
+    volumes: ["data:/data", "data:/var/lib/rabbitmq"]
+"""
+NOT_APPEND_ONLY = ["redis-not-append-only"]
+NO_HOSTNAME = ["rabbitmq-no-hostname"]
+
+
+def dangers(folder: Path, server: str) -> list[str]:
+    """The rules of dangers that a compose file with this server breaks."""
+    lines = "".join(f"    {line}\n" for line in server.splitlines())
+    (folder / "docker-compose.yml").write_text(COMPOSE + lines, encoding="utf-8")
+    found = [one for sight in named([folder], Environment({})) for one in judge(sight)]
+    return [one.rule for one in found if one.severity == "danger"]
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "image: redis/redis-stack-server\nenvironment: {REDIS_ARGS: --appendonly yes}",
+        "image: redis/redis-stack-server:7.4.0-v8\nenvironment: ['REDIS_ARGS=--save 60 1 --appendonly yes']",
+        "image: redis/redis-stack-server\nenvironment: {REDIS_ARGS: '${REDIS_ARGS:---appendonly yes}'}",
+        "image: valkey/valkey:8\nenvironment: {VALKEY_EXTRA_FLAGS: --appendonly yes}",
+        'image: redis\nentrypoint: [redis-server, --appendonly, "yes"]',
+        "image: redis:7\nentrypoint: redis-server --appendonly yes",
+        "image: redis:7\nentrypoint: [redis-server]\ncommand: --appendonly 'yes'",
+        "image: redis:7\ncommand: redis-server --appendonly ${APPEND:-yes}",
+    ],
+)
+def test_a_file_of_every_write_is_seen_wherever_it_is_asked_for(tmp_path: Path, server: str) -> None:
+    """In the command, the entrypoint, or the variable that the image's entrypoint adds."""
+    assert [] == dangers(tmp_path, server)
+
+
+@pytest.mark.parametrize(
+    "server",
+    [
+        "image: redis/redis-stack-server\nenvironment: {REDIS_ARGS: --save 60 1}",
+        "image: redis/redis-stack-server",
+        "image: redis:7\nenvironment: {REDIS_ARGS: --appendonly yes}",
+        'image: redis:7\nentrypoint: [redis-server, --appendonly, "no"]',
+        "image: ${IMAGE:-redis:7}",
+    ],
+)
+def test_a_snapshot_now_and_then_is_named(tmp_path: Path, server: str) -> None:
+    """The image `redis` reads no REDIS_ARGS."""
+    assert NOT_APPEND_ONLY == dangers(tmp_path, server)
+
+
+@pytest.mark.parametrize("said", ["env_file: secret.env", "environment: [REDIS_ARGS]"])
+def test_arguments_that_cannot_be_seen_are_not_judged(tmp_path: Path, said: str) -> None:
+    """They are in a file that is not here, or in the shell."""
+    assert [] == dangers(tmp_path, f"image: redis/redis-stack-server\n{said}")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        'environment: ["RABBITMQ_NODENAME=rabbit@localhost"]',
+        "environment: {RABBITMQ_NODENAME: rabbit@localhost}",
+        "environment: [RABBITMQ_NODENAME]",
+        "env_file: secret.env",
+        "hostname: rabbitmq",
+    ],
+)
+def test_a_node_with_a_name_keeps_its_queues(tmp_path: Path, said: str) -> None:
+    """Whichever way it gets it, and if it may be in a file that is not here."""
+    assert [] == dangers(tmp_path, f"image: rabbitmq:3.13.7\n{said}")
+
+
+@pytest.mark.parametrize(
+    ("image", "expected"),
+    [
+        ("redis", NOT_APPEND_ONLY),
+        ("library/redis:7", NOT_APPEND_ONLY),
+        ("docker.io/redis:7", NOT_APPEND_ONLY),
+        ("docker.io/library/redis@sha256:0", NOT_APPEND_ONLY),
+        ("valkey/valkey:8", NOT_APPEND_ONLY),
+        ("docker.io/valkey/valkey", NOT_APPEND_ONLY),
+        ("docker.io/redis/redis-stack-server", NOT_APPEND_ONLY),
+        ("rabbitmq:3-management", NO_HOSTNAME),
+        ("library/rabbitmq", NO_HOSTNAME),
+        ("docker.io/library/rabbitmq:4", NO_HOSTNAME),
+        ("bitnami/redis:7.2", []),
+        ("docker.io/bitnami/valkey", []),
+        ("bitnami/rabbitmq", []),
+        ("registry.example.com/team/redis", []),
+        ("redis-exporter", []),
+    ],
+)
+def test_only_official_images_are_judged(tmp_path: Path, image: str, expected: list[str]) -> None:
+    """What others publish has defaults of its own."""
+    assert expected == dangers(tmp_path, f"image: {image}")
+
+
+def test_a_path_with_a_nul_is_no_traceback(tmp_path: Path) -> None:
+    """In what is mounted and in what is read for the environment: it cannot be read, so nothing is said of it."""
+    server = r"image: redis:7" + "\n" + r'volumes: ["./a\0b.conf:/etc/redis.conf", "data:/data"]' + "\n"
+
+    assert [] == dangers(tmp_path, server + r'env_file: "a\0b"')
