@@ -86,6 +86,18 @@ class Flow:
     steps: list[Step] = field(default_factory=list)
 
 
+@dataclass(slots=True)
+class Names:
+    """By what one flow is found, so that whoever adds one or lets the flow go need not look through all of them."""
+
+    keys: list[str] = field(default_factory=list)
+    """Its correlation id, and what a request made."""
+    events: dict[int, str] = field(default_factory=dict)
+    """The ids of its events, by the number of the step."""
+    mails: list[str] = field(default_factory=list)
+    """The Message-IDs of the mails that it wants sent."""
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
     """Somebody who was seen."""
@@ -121,6 +133,8 @@ class Flows:
 
     def __init__(self) -> None:
         self._flows: OrderedDict[int, Flow] = OrderedDict()
+        self._names: dict[int, Names] = {}
+        """By the number of the flow."""
         self._by_key: dict[str, Flow] = {}
         """By correlation id, and by what a request made."""
         self._events: dict[str, tuple[Flow, Step]] = {}
@@ -161,7 +175,9 @@ class Flows:
                 note(event.topic, event.data),
             ),
         )
+        names = self._names[flow.number]
         self._events[event.id] = flow, step
+        names.events[step.number] = event.id
         if event.topic in OUTCOMES and all(
             ORDER[each.name] <= ORDER[event.topic] for each in flow.steps if each.name in OUTCOMES
         ):  # each topic comes on a way of its own: the end may be seen before what led to it
@@ -169,9 +185,9 @@ class Flows:
         changes = [_change(flow, step)]
         if event.topic == "EmailRequested":
             message_id = str(event.data.get("message_id", ""))[:MESSAGE_ID_CHARACTERS_MAX]
-            self._asked_for[message_id] = flow
-            if sum(each is flow for each in self._asked_for.values()) > KEYS_MAX:
-                del self._asked_for[message_id]
+            if message_id not in self._asked_for and len(names.mails) < KEYS_MAX:
+                self._asked_for[message_id] = flow
+                names.mails.append(message_id)
             early = self._early.pop(message_id, None)
             changes += self.mailed(early) if early is not None else []
         return changes
@@ -184,7 +200,7 @@ class Flows:
         if flow is None:
             flow = self._begin(kind, self._title(kind, call.wanted, call.path), subject)
             if subject:
-                self._by_key[subject] = flow
+                self._find_by(subject, flow)
         if kind == "registration" and call.status == 201:
             self._meet_person(call.answer)
         if call.status >= 400:
@@ -225,33 +241,48 @@ class Flows:
             flow.kind, flow.title = kind, self._title(kind, event.data, event.topic)
             flow.subject = event.subject
         for key in filter(None, (event.correlation_id, event.subject)):
-            if key not in self._by_key and sum(each is flow for each in self._by_key.values()) < KEYS_MAX:
-                self._by_key[key] = flow
+            self._find_by(key, flow)
         user_id = event.data.get("user_id")
         if isinstance(user_id, str):
             flow.user_id = user_id[:NAME_CHARACTERS_MAX]
         return flow
 
+    def _find_by(self, key: str, flow: Flow) -> None:
+        keys = self._names[flow.number].keys
+        if key not in self._by_key and len(keys) < KEYS_MAX:
+            self._by_key[key] = flow
+            keys.append(key)
+
     def _begin(self, kind: str, title: str, subject: str) -> Flow:
         self._newest += 1
         flow = Flow(self._newest, kind, title, subject=subject)
         self._flows[flow.number] = flow
+        self._names[flow.number] = Names()
         if len(self._flows) > FLOWS_MAX:
-            _, oldest = self._flows.popitem(last=False)
-            self._gone |= dict.fromkeys(key for key, each in self._by_key.items() if each is oldest)
-            while len(self._gone) > GONE_MAX:
-                self._gone.popitem(last=False)
-            self._by_key = {key: each for key, each in self._by_key.items() if each is not oldest}
-            self._events = {key: each for key, each in self._events.items() if each[0] is not oldest}
-            self._asked_for = {key: each for key, each in self._asked_for.items() if each is not oldest}
+            self._let_go(next(iter(self._flows)))
         return flow
+
+    def _let_go(self, number: int) -> None:
+        del self._flows[number]
+        names = self._names.pop(number)
+        for key in names.keys:
+            del self._by_key[key]
+            self._gone[key] = None
+        while len(self._gone) > GONE_MAX:
+            self._gone.popitem(last=False)
+        for event_id in names.events.values():
+            del self._events[event_id]
+        for message_id in names.mails:
+            del self._asked_for[message_id]
 
     def _add(self, flow: Flow, step: Step) -> Step:
         step.number = flow.steps[-1].number + 1 if flow.steps else 1
         flow.steps.append(step)
         if len(flow.steps) > STEPS_MAX:
             gone = flow.steps.pop(0)
-            self._events = {key: each for key, each in self._events.items() if each[1] is not gone}
+            event_id = self._names[flow.number].events.pop(gone.number, None)
+            if event_id is not None:
+                del self._events[event_id]
         return step
 
     def _title(self, kind: str, data: Mapping[str, Any], first: str) -> str:
