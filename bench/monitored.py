@@ -1,16 +1,23 @@
-"""What the live page costs when nobody looks: the shop with its monitor and the same shop without, by turns."""
+"""What the live page costs when nobody looks: one shop, its monitor started and stopped by turns.
+
+One shop and not two beside each other: the monitor of the other one would run in both turns, and what an idle one takes
+of the processor would be seen in neither.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import statistics
 import tempfile
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.measure import HELD, completed_per_second
-from bench.tried import Tried, by_turns, line
+from bench.load import closed_loop
+from bench.measure import HELD, WARM_SECONDS, Level, level_of
+from bench.shopper import Shopper
+from bench.systems import of_shop
 from bench.usage import resident_mib
 from cli.fleet import sidecar_of
 from cli.monitor import NAME
@@ -21,51 +28,119 @@ MUST = 0.97
 APART_MAX = 1.15
 """The largest ratio of a round to the smallest: more is the machine's doing, and a median of that says nothing."""
 NAMES = (NAME, sidecar_of(NAME))
-COMPLETED = completed_per_second(HELD)
+TURNS = (False, True, True, False, True, False, False, True)
+"""Whether the monitor runs, turn by turn of a round: a machine that grows slower meanwhile does so for both."""
+USERS = 200
+SETTLING_SECONDS = 1.0
+"""Of load before each turn, not counted: a process was started or stopped just before."""
 
 
-def measure(broker: str, say: Callable[[str], None], rounds: int, seconds: float) -> tuple[Tried, dict[str, float]]:
-    """Both by turns, and what the monitor and its sidecar hold in memory, in MiB."""
-    with tempfile.TemporaryDirectory(prefix="sidecart-monitored-") as name, ExitStack() as stack:
-        without = stack.enter_context(Shop(Options(broker, folder=Path(name) / "without"), say))
-        beside = stack.enter_context(Shop(Options(broker, folder=Path(name) / "with", monitor=True), say))
-        what = f"{broker}: a monitor, and nobody looks"
-        found = asyncio.run(by_turns(what, without, beside, rounds, seconds, say))
-        memory = resident_mib({name: pid for name, pid in beside.processes.items() if name in NAMES})
-    say(line(found))
-    return found, memory
+@dataclass(slots=True)
+class Round:
+    """The turns of one round."""
+
+    without: list[Level] = field(default_factory=list)
+    beside: list[Level] = field(default_factory=list)
+
+    @property
+    def ratio(self) -> float:
+        """Completed orders a second with a monitor, to without."""
+        return completed(self.beside) / completed(self.without)
 
 
-def verdict(broker: str, found: Tried) -> str:
+@dataclass(slots=True)
+class Monitored:
+    """On one broker."""
+
+    rounds: list[Round] = field(default_factory=list)
+    memory_mib: dict[str, float] = field(default_factory=dict)
+    """Of the monitor and its sidecar at the end of the last turn of each."""
+
+    @property
+    def without(self) -> list[Level]:
+        """All turns without a monitor."""
+        return [level for each in self.rounds for level in each.without]
+
+    @property
+    def beside(self) -> list[Level]:
+        """All turns with one."""
+        return [level for each in self.rounds for level in each.beside]
+
+    @property
+    def statuses(self) -> Counter[int]:
+        """Of all answers."""
+        return sum((level.held.statuses for level in (*self.without, *self.beside)), Counter())
+
+    @property
+    def ratio(self) -> float:
+        """The median of the rounds."""
+        return statistics.median(each.ratio for each in self.rounds)
+
+
+def completed(levels: Sequence[Level]) -> float:
+    """Orders a second, over turns of one length."""
+    return statistics.mean(level.completed_per_second for level in levels)
+
+
+def measure(broker: str, say: Callable[[str], None], rounds: int, seconds: float) -> Monitored:
+    """So many rounds, each turn of so many seconds."""
+    with (
+        tempfile.TemporaryDirectory(prefix="sidecart-monitored-") as name,
+        Shop(Options(broker, folder=Path(name), monitor=True), say) as shop,
+    ):
+        return asyncio.run(_rounds(shop, rounds, seconds, say))
+
+
+async def _rounds(shop: Shop, rounds: int, seconds: float, say: Callable[[str], None]) -> Monitored:
+    found = Monitored()
+    async with Shopper(of_shop(shop)) as shopper:
+        await shopper.register(USERS)
+        await closed_loop(shopper.order, HELD, WARM_SECONDS)
+        for number in range(1, rounds + 1):
+            this = Round()
+            for wanted in TURNS if number % 2 else TURNS[::-1]:
+                await asyncio.to_thread(_switch, shop, wanted)
+                await closed_loop(shopper.order, HELD, SETTLING_SECONDS)
+                await shopper.settle()
+                level = await level_of(shopper, HELD, seconds)
+                (this.beside if wanted else this.without).append(level)
+                if wanted:
+                    found.memory_mib = resident_mib({name: shop.processes[name] for name in NAMES})
+            found.rounds.append(this)
+            both = f"{completed(this.without):.0f} without and {completed(this.beside):.0f} with"
+            say(f"round {number} of {rounds}: completed orders/s {both}, {this.ratio:.3f} x")
+    return found
+
+
+def _switch(shop: Shop, wanted: bool) -> None:
+    if wanted == (NAME in shop.processes):
+        return
+    (shop.start_monitor if wanted else shop.stop_monitor)()
+
+
+def verdict(broker: str, found: Monitored) -> str:
     """The line that says whether it is within what it must be."""
-    each = [value / other for value, other in _pairs(found)]
-    ratio = statistics.median(each)
-    held = "within what it must be" if ratio >= MUST else "MISSED"
+    each = [one.ratio for one in found.rounds]
+    held = "within what it must be" if found.ratio >= MUST else "MISSED"
     if max(each) > APART_MAX * min(each):
         held = "NOTHING IS SAID: the rounds are too far apart, measure on a machine that does nothing else"
     rounds = ", ".join(f"{one:.3f}" for one in each)
     what = f"{broker}: completed orders/s with a monitor and nobody looking, to without"
-    return f"ratio  {what}: {ratio:.3f} x  (must >= {MUST}: {held}; the rounds: {rounds})"
+    return f"ratio  {what}: {found.ratio:.3f} x  (must >= {MUST}: {held}; the rounds: {rounds})"
 
 
-def table(broker: str, found: Tried, memory: dict[str, float]) -> str:
+def table(broker: str, found: Monitored) -> str:
     """As Markdown, round by round."""
     lines = [f"| {broker} | without | with | ratio |", "|---|---:|---:|---:|"]
-    for number, (other, one) in enumerate(_pairs(found), start=1):
-        lines.append(f"| round {number}: completed orders/s | {one:.0f} | {other:.0f} | {other / one:.3f} |")
-    both = (found.as_it_is, found.otherwise)
-    medians = [statistics.median(map(COMPLETED, turns)) for turns in both]
-    lines.append(f"| median | {medians[0]:.0f} | {medians[1]:.0f} | {found.ratio(COMPLETED):.3f} |")
+    for number, one in enumerate(found.rounds, start=1):
+        both = f"{completed(one.without):.0f} | {completed(one.beside):.0f}"
+        lines.append(f"| round {number}: completed orders/s | {both} | {one.ratio:.3f} |")
+    lines.append(f"| median of the rounds | | | {found.ratio:.3f} |")
+    whole = [statistics.median(level.shop_cpu_ms for level in levels) for levels in (found.without, found.beside)]
+    ratio = whole[1] / whole[0]
+    lines.append(f"| all processes: CPU, ms per completed order | {whole[0]:.2f} | {whole[1]:.2f} | {ratio:.3f} |")
     for name in NAMES:
-        cpu_ms = statistics.median(turn.levels[HELD].cpu_ms[name] for turn in found.otherwise)
+        cpu_ms = statistics.median(level.cpu_ms[name] for level in found.beside)
         lines.append(f"| {name}: CPU, ms per completed order | | {cpu_ms:.3f} | |")
-        lines.append(f"| {name}: resident memory, MiB | | {memory[name]:.0f} | |")
-    whole = [statistics.median(turn.levels[HELD].shop_cpu_ms for turn in turns) for turns in both]
-    lines.append(f"| all of the shop: CPU, ms per completed order | {whole[0]:.2f} | {whole[1]:.2f} | |")
+        lines.append(f"| {name}: resident memory, MiB | | {found.memory_mib[name]:.0f} | |")
     return "\n".join(lines)
-
-
-def _pairs(found: Tried) -> list[tuple[float, float]]:
-    """Round by round: with it, and without."""
-    turns = zip(found.otherwise, found.as_it_is, strict=True)
-    return [(COMPLETED(beside), COMPLETED(without)) for beside, without in turns]

@@ -120,9 +120,9 @@ def _monitor(options: argparse.Namespace, folder: Path) -> Found:
         broker: monitored.measure(broker, say, 1 if options.quick else options.rounds, options.seconds)
         for broker in _brokers(options)
     }
-    fine = all(set(each.statuses) == {201} for each, _ in found.values())
-    text = "\n\n".join(monitored.table(broker, *each) for broker, each in found.items())
-    ratios = "\n".join(monitored.verdict(broker, each) for broker, (each, _) in found.items())
+    fine = all(set(each.statuses) == {201} for each in found.values())
+    text = "\n\n".join(monitored.table(broker, each) for broker, each in found.items())
+    ratios = "\n".join(monitored.verdict(broker, each) for broker, each in found.items())
     return Found(text, found, ratios, fine)
 
 

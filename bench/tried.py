@@ -155,14 +155,7 @@ def try_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
     return found
 
 
-async def by_turns(
-    name: str,
-    plain: Shop,
-    other: Shop,
-    rounds: int,
-    seconds: float = SECONDS,
-    say: Say = lambda _: None,
-) -> Tried:
+async def by_turns(name: str, plain: Shop, other: Shop, rounds: int) -> Tried:
     """Load both, one after the other and in each round the other way round."""
     tried = Tried(name)
     async with AsyncExitStack() as stack:
@@ -176,15 +169,10 @@ async def by_turns(
             pairs = list(zip(shoppers, turns, strict=True))
             for shopper, turn in pairs if number % 2 else pairs[::-1]:
                 await orders_alone(shopper, turn, ALONE)
-                turn.levels[HELD] = await level_of(shopper, HELD, seconds)
+                turn.levels[HELD] = await level_of(shopper, HELD, SECONDS)
             tried.as_it_is.append(turns[0])
             tried.otherwise.append(turns[1])
-            say(f"round {number + 1} of {rounds}: " + " and ".join(f"{_completed(turn):.0f}" for turn in turns))
     return tried
-
-
-def _completed(turn: Turn) -> float:
-    return turn.levels[HELD].completed_per_second
 
 
 def line(tried: Tried) -> str:

@@ -194,7 +194,7 @@ class Shop:
             self._start_proxy()
         self._wait_until_ready()
         if self.options.monitor:
-            self._start_monitor()
+            self.start_monitor()
 
     def _choose_ports(self) -> None:
         port = self.options.port
@@ -270,7 +270,7 @@ class Shop:
         words = proxy.command(self.run_folder, self.ports[proxy.NAME], gateways)
         self._processes.start(proxy.NAME, words, env=plain_environment(), cwd=self.run_folder)
 
-    def _start_monitor(self) -> None:
+    def start_monitor(self) -> None:
         """Start the live page and wait until it can be opened; one that cannot is said, and is in nobody's way."""
         try:
             self._start_monitor_sidecar()
@@ -524,12 +524,15 @@ class Shop:
         both = (monitor.NAME, sidecar_of(monitor.NAME))
         if name not in both:
             return ()
-        # Both: alone, either would keep what is read for the page, and nobody would take it.
+        self.stop_monitor()
+        return both
+
+    def stop_monitor(self) -> None:
+        """Stop the live page and its sidecar: alone, either would keep what is read for the page, taken by nobody."""
         self._processes.stop([monitor.NAME], monitor.STOP_SECONDS)
         self.stop_sidecar(monitor.NAME)
         with suppress(OSError):  # the next start removes it
             self.broker.forget(self.broker_address, MONITOR_SUBSCRIPTIONS)
-        return both
 
     def lost_subscriptions(self) -> list[Subscription]:
         """What nobody reads as it should, of the replicas that say they are well; OSError if the broker is away."""

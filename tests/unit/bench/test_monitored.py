@@ -5,19 +5,19 @@ from __future__ import annotations
 import pytest
 
 from bench.load import Load
-from bench.measure import HELD, Level, Turn
-from bench.monitored import NAMES, table, verdict
-from bench.tried import Tried
+from bench.measure import Level
+from bench.monitored import NAMES, TURNS, Monitored, Round, table, verdict
 
 
-def turn(completed: float) -> Turn:
-    """One in which so many orders a second were completed."""
-    return Turn(levels={HELD: Level(Load(), completed, dict.fromkeys(NAMES, 0.5))})
+def levels(*completed: float) -> list[Level]:
+    """Turns in which so many orders a second were completed, each of them for 0.5 ms of each process of the monitor."""
+    return [Level(Load(), each, dict.fromkeys(NAMES, 0.5)) for each in completed]
 
 
-def found(*completed: float) -> Tried:
-    """Rounds of so many with a monitor; without it were a hundred each."""
-    return Tried("one", [turn(100.0) for _ in completed], [turn(each) for each in completed])
+def found(*completed: float) -> Monitored:
+    """Rounds of so many with a monitor; without it were 90 in one turn and 110 in the other."""
+    rounds = [Round(levels(90, 110), levels(each - 5, each + 5)) for each in completed]
+    return Monitored(rounds, dict.fromkeys(NAMES, 93.4))
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,20 @@ def test_the_median_is_judged_if_the_rounds_agree(completed: tuple[float, ...], 
 
 def test_the_table_has_each_round_and_what_the_monitor_takes() -> None:
     """Without it, with it, the ratio; CPU and memory of both processes."""
-    lines = table("redis", found(90, 110), dict.fromkeys(NAMES, 93.4)).splitlines()
+    lines = table("redis", found(90, 110)).splitlines()
 
     assert [
         "| round 1: completed orders/s | 100 | 90 | 0.900 |",
         "| round 2: completed orders/s | 100 | 110 | 1.100 |",
-    ] == lines[2:4]
+        "| median of the rounds | | | 1.000 |",
+    ] == lines[2:5]
     assert "| monitor: CPU, ms per completed order | | 0.500 | |" in lines
     assert "| monitor-sidecar: resident memory, MiB | | 93 | |" in lines
+
+
+def test_a_machine_that_grows_slower_does_so_for_both() -> None:
+    """The turns of each have the same middle, so what changes at a constant rate falls out."""
+    with_it, without = ([place for place, each in enumerate(TURNS) if each is wanted] for wanted in (True, False))
+
+    assert len(with_it) == len(without)
+    assert sum(with_it) == sum(without)
