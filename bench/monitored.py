@@ -136,6 +136,8 @@ def table(broker: str, found: Monitored) -> str:
         both = f"{completed(one.without):.0f} | {completed(one.beside):.0f}"
         lines.append(f"| round {number}: completed orders/s | {both} | {one.ratio:.3f} |")
     lines.append(f"| median of the rounds | | | {found.ratio:.3f} |")
+    together = completed(found.without), completed(found.beside)
+    lines.append(f"| all turns together | {together[0]:.1f} | {together[1]:.1f} | {together[1] / together[0]:.3f} |")
     whole = [statistics.median(level.shop_cpu_ms for level in levels) for levels in (found.without, found.beside)]
     ratio = whole[1] / whole[0]
     lines.append(f"| all processes: CPU, ms per completed order | {whole[0]:.2f} | {whole[1]:.2f} | {ratio:.3f} |")

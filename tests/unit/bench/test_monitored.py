@@ -41,7 +41,8 @@ def test_the_table_has_each_round_and_what_the_monitor_takes() -> None:
         "| round 1: completed orders/s | 100 | 90 | 0.900 |",
         "| round 2: completed orders/s | 100 | 110 | 1.100 |",
         "| median of the rounds | | | 1.000 |",
-    ] == lines[2:5]
+        "| all turns together | 100.0 | 100.0 | 1.000 |",
+    ] == lines[2:6]
     assert "| monitor: CPU, ms per completed order | | 0.500 | |" in lines
     assert "| monitor-sidecar: resident memory, MiB | | 93 | |" in lines
 
