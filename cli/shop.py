@@ -225,7 +225,8 @@ class Shop:
 
     def _start_servers(self) -> None:
         for env, server in self.servers.items():
-            self._servers[env] = self._use_or_start(server, self.options.given.get(env))
+            address = self._servers[env] = self._use_or_start(server, self.options.given.get(env))
+            server.prepare(address)
         self.broker_address = self._servers[self.broker.server.env]
 
     def _use_or_start(self, server: Server, given: str | None) -> str:

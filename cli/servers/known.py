@@ -33,6 +33,8 @@ class Server:
     """Why the server at an address cannot be used, or None."""
     sweep: Callable[[Path], None] = lambda data: None
     """End what a killed one may have left running, given the folder of its data."""
+    prepare: Callable[[str], None] = lambda address: None
+    """Make what sidecars that start at once would trip over each other in making, on a server that serves."""
     state_bytes: Callable[[str], int] | None = None
     """How much the records of all services take, of a server that is a store."""
 
@@ -118,6 +120,7 @@ _POSTGRES = Server(
     postgres.launch,
     postgres.check,
     postgres.sweep,
+    postgres.prepare,
     postgres.state_bytes,
 )
 

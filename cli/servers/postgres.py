@@ -6,6 +6,7 @@ import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -25,6 +26,11 @@ STOP_SECONDS = 30
 LEFTOVER_SECONDS = 5
 CONNECTIONS_MAX = 400  # 16 of each sidecar, and room for a dozen replicas and whoever looks
 DEBIAN_FOLDER = Path("/usr/lib/postgresql")
+
+METADATA_TABLE = "CREATE TABLE IF NOT EXISTS dapr_metadata (key text NOT NULL PRIMARY KEY, value text NOT NULL)"
+"""As daprd makes it, under its default name."""
+MADE_MEANWHILE = (psycopg.errors.DuplicateObject, psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation)
+"""By another shop on a server that was given."""
 
 NOT_INSTALLED = f"PostgreSQL is not installed: run `make system-deps`, or set {ENV} to a server's URL"
 NOT_AS_ROOT = f"PostgreSQL does not run as root, and this machine has no user namespaces: set {ENV} to a server's URL"
@@ -97,6 +103,21 @@ def check(address: str) -> str | None:
         lines = str(error).strip().splitlines() or [type(error).__name__]
         return f"{ENV}: {lines[-1]}"
     return None
+
+
+def prepare(address: str) -> None:
+    """Make the table that every sidecar makes first, if it is not there; raise LaunchError if that cannot be done.
+
+    Two sidecars that make it at the same moment are told "type already exists" (42710), which daprd takes for the end:
+    it tries again after a unique violation (23505) only (EnsureMetadataTable, common/component/sql/migrations/postgres
+    of components-contrib 1.18.3). What follows in daprd is done under a lock that this table holds.
+    """
+    with suppress(*MADE_MEANWHILE):
+        try:
+            with psycopg.connect(address, connect_timeout=3) as connection:
+                connection.execute(METADATA_TABLE)
+        except psycopg.errors.InsufficientPrivilege as error:
+            raise LaunchError(f"{ENV}: its user may not make tables: {error}") from error
 
 
 def state_bytes(address: str) -> int:

@@ -6,7 +6,7 @@ import { state } from "./state.js";
 
 const ACCOUNTS_MAX = 20;
 const READ_MS = 250; // several events of one account are one look at it
-const balances = new Map();
+const balances = new Map(); // by user: cents, or null if there is no account yet; one that was not read is not here
 const due = new Map();
 
 /** Read an account soon. */
@@ -18,7 +18,7 @@ export function readSoon(userId) {
       due.delete(userId);
       if (!state.people.has(userId)) return; // an event may name anybody
       const account = await get(`/api/account/${userId}`);
-      if (account) balances.set(userId, account.balance_cents);
+      if (account !== undefined) balances.set(userId, account && account.balance_cents);
       accounts();
     }, READ_MS),
   );
@@ -37,10 +37,15 @@ function newest() {
 export function accounts() {
   const rows = newest().map((each) => [
     make("span", {}, each.name, make("span", { class: "second" }, each.email)),
-    make("span", { class: "number" }, balances.has(each.user_id) ? money(balances.get(each.user_id)) : "not open yet"),
+    make("span", { class: "number" }, balance(balances.get(each.user_id))),
   ]);
   const none = nothing("Nobody was seen yet: register somebody.");
   find("accounts", ".scroll").replaceChildren(rows.length ? table("Accounts", ["Who", "Balance"], rows) : none);
+}
+
+function balance(cents) {
+  if (cents === undefined) return "…";
+  return cents === null ? "not open yet" : money(cents);
 }
 
 /** The mails, newest first; what is open stays open. */

@@ -16,10 +16,11 @@ export async function post(path, body) {
   return { status: answer.status, ok: answer.ok, body: read, said: meaning(answer, read) };
 }
 
-/** GET something; undefined if it is not there, or nobody answers. */
+/** GET something; null if it is not there, undefined if nobody can say. */
 export async function get(path) {
   try {
     const answer = await fetch(path);
+    if (answer.status === 404) return null;
     return answer.status === 200 ? await answer.json() : undefined;
   } catch {
     return undefined;

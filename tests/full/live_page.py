@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal
 
-from playwright.sync_api import Browser, Page, Playwright, Request, expect
+from playwright.sync_api import Browser, Page, Playwright, Request, TimeoutError, expect
 
 from tests.full.relay import Relay
 
@@ -46,6 +46,17 @@ class Live:
         self.page.wait_for_function("count => document.querySelectorAll('#diagram .arrow').length >= count", arg=count)
         return self.arrows()
 
+    def listen(self, page: Page) -> None:
+        """Write down what the browser complains of in this page."""
+
+        def other_host(request: Request) -> None:
+            if not request.url.startswith(self.url):
+                self.complaints.append(f"asked another host: {request.url}")
+
+        page.on("request", other_host)
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+
     @contextmanager
     def seen_as(self, width: int, height: int, scheme: Scheme = "light") -> Iterator[Page]:
         """The same page once more, as wide as this, in these colours."""
@@ -54,8 +65,14 @@ class Live:
         )
         try:
             page = context.new_page()
+            self.listen(page)
             page.goto(self.url)
-            page.locator("#health table").wait_for()
+            try:
+                page.locator("#health table").wait_for()
+            except TimeoutError as error:
+                raise AssertionError(
+                    f"the browser says {self.complaints}, the page:\n{page.inner_text('body')}"
+                ) from error
             yield page
         finally:
             context.close()
@@ -73,14 +90,7 @@ def opened(playwright: Playwright, port: int) -> Iterator[Live]:
         page.set_default_timeout(SECONDS * 1000)
         expect.set_options(timeout=SECONDS * 1000)
         live = Live(page, relay, browser, f"http://localhost:{port}/")
-
-        def other_host(request: Request) -> None:
-            if not request.url.startswith(live.url):
-                live.complaints.append(f"asked another host: {request.url}")
-
-        page.on("request", other_host)
-        page.on("pageerror", lambda error: live.complaints.append(str(error)))
-        page.on("console", lambda said: live.complaints.append(said.text) if said.type == "error" else None)
+        live.listen(page)
         page.goto(live.url)
         page.locator("#tap[data-state=on]").wait_for()
         yield live

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Locator, Page, expect, sync_playwright
+from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
 from cli.catalogue import TOPICS
 from cli.checks import STORE_OF_BROKER
@@ -165,6 +165,23 @@ def test_each_arrow_of_the_diagram_is_drawn_and_both_mails_come(live: Live) -> N
     expect(mails.filter(has_text="could not be paid")).to_have_count(1)
     expect(mails).to_have_count(2)
     expect(live.page.locator("#accounts tr", has_text=email)).to_contain_text("91.00")
+
+
+def hold(_route: Route) -> None:
+    """Do not answer."""
+
+
+def test_a_balance_is_not_guessed_before_it_was_read(live: Live) -> None:
+    """A page that was just opened does not know yet, and does not say that there is no account."""
+    account = live.page.locator("#accounts tr", has_text=registered(live))
+    expect(account).to_contain_text("0.00")
+    live.page.route("**/api/account/**", hold)
+    with live.page.expect_request("**/api/account/**"):
+        live.page.reload()
+
+    expect(account).to_contain_text("…")
+    live.page.unroute("**/api/account/**")  # those that are held are let go with it
+    expect(account).to_contain_text("0.00")
 
 
 def test_what_the_shop_refuses_is_shown_as_what_it_is(live: Live) -> None:
@@ -364,6 +381,7 @@ def test_the_pictures_of_the_readme(live: Live, shop: Shop) -> None:
         with live.seen_as(width, height, "dark" if scheme == "dark" else "light") as page:
             page.locator("#flows button", has_text=re.compile(r"orders\s*paid")).first.click()
             page.locator("#diagram .arrow").first.wait_for()
+            expect(page.locator("#accounts")).not_to_contain_text("…")
             picture = framed(page, name)
             assert picture.startswith(b"\x89PNG")
             if folder is not None and shop.options.broker == next(iter(STORE_OF_BROKER)):
