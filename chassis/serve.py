@@ -182,6 +182,11 @@ def reader(read: Read) -> Callable[[Request], Awaitable[Response]]:
     return answer
 
 
+def unfinished(ids: Sequence[str], ended: Sequence[bool]) -> bytes:
+    """The answer of `/unfinished/<kind>/<ids>`: the ids of the flows that have not ended at this service."""
+    return msgspec.json.encode({"unfinished": [each for each, has in zip(ids, ended, strict=True) if not has]})
+
+
 @asynccontextmanager
 async def background(work: Awaitable[None]) -> AsyncIterator[None]:
     """Run `work` beside the block and end it with it."""

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from chassis import settings
 from chassis.closing import Closing
+from chassis.events import timestamp
 from chassis.inbound import InboundApp, Subscription
 from chassis.serve import Guard, Probe, run
 from chassis.sidecar import connect
@@ -25,6 +26,7 @@ from chassis.tracing import traced
 from gateway import asyncapi, bodies, openapi
 from gateway.calls import DEPOSIT, ORDER, POST_PATHS, REGISTER
 from gateway.gets import OWNERS, Gets
+from gateway.journal import Flow
 from gateway.parts import Parts
 from gateway.posts import Posts
 from gateway.problems import Problem, method_not_allowed, not_found
@@ -32,7 +34,8 @@ from gateway.problems import Problem, method_not_allowed, not_found
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS_MAX = 10
-SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config")
+RECONCILE = "/reconcile"  # by invocation only: `sidecart reconcile`
+SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config", RECONCILE)
 Post = Callable[[Posts, Request], Awaitable[Response]]
 POSTS: dict[str, tuple[Post, type[BaseModel], str]] = {  # route -> handler, what it takes, what its 201 is
     REGISTER.path: (Posts.register, bodies.RegisterBody, "user"),
@@ -71,6 +74,7 @@ def public_app(lifespan: Callable[[InboundApp], AbstractAsyncContextManager[None
         _post(app, path, handler, body, answer)
     for path, (app_id, answer) in OWNERS.items():
         _get(app, path, app_id, answer)
+    _reconciling(app)
     _events_described(app)
     return app
 
@@ -137,6 +141,28 @@ def _health(app: FastAPI) -> None:
         missing = request.app.state.parts.readiness.missing()
         body: dict[str, Any] = {"missing": missing}
         return Response(msgspec.json.encode(body), 503 if missing else 200, media_type="application/json")
+
+
+def _reconciling(app: FastAPI) -> None:
+    """GET lists the accepted commands whose flows have not ended; POST checks them now and repeats their commands."""
+
+    @app.get(RECONCILE, include_in_schema=False)
+    async def unfinished(request: Request) -> Response:
+        parts: Parts = request.app.state.parts
+        return _flows(parts.journal.flows())
+
+    @app.post(RECONCILE, include_in_schema=False)
+    async def reconcile(request: Request) -> Response:
+        parts: Parts = request.app.state.parts
+        return _flows(await parts.reconciler.reconcile())
+
+
+def _flows(flows: list[Flow]) -> Response:
+    shown = [
+        {"kind": flow.kind, "id": flow.resource, "at": timestamp(flow.at), "attempts": flow.attempts}
+        for flow in sorted(flows, key=lambda flow: flow.at)
+    ]
+    return Response(msgspec.json.encode({"flows": shown}), media_type="application/json")
 
 
 def _events_described(app: FastAPI) -> None:

@@ -22,3 +22,4 @@ DEPOSIT = Call("/account/deposit", "AccountDepositRequested", "AccountDeposited"
 ORDER = Call("/order/create", "OrderCreateRequested", "OrderCreated", "OrderCreateRejected")
 CALLS = (REGISTER, DEPOSIT, ORDER)
 POST_PATHS = tuple(call.path for call in CALLS)
+REJECTIONS = frozenset(call.rejected for call in CALLS)

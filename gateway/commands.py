@@ -1,4 +1,7 @@
-"""Carrying a command through: publish, hold, publish once more at half time, and promise when the time is over."""
+"""Carrying a command through: publish, hold, publish once more at half time, and promise when the time is over.
+
+A command that starts a flow is in the journal before it is answered (gateway/journal.py).
+"""
 
 from __future__ import annotations
 
@@ -8,29 +11,61 @@ import logging
 from chassis import handled
 from chassis.errors import SidecarAway, Unreached
 from chassis.sidecar import HttpSidecar
+from gateway.calls import REJECTIONS
 from gateway.command import Command
+from gateway.flows import KIND_OF_TOPIC
 from gateway.held import Held, Reply
+from gateway.journal import Journal
 from gateway.metrics import HELD_SECONDS, PROMISED
-from gateway.problems import unavailable
+from gateway.problems import Problem, unavailable
 from gateway.promises import NotPromised, Promises
+from gateway.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
 
 REPUBLISH_SHARE = 0.05  # of all publishes: a stopped service must not double the load
 REPUBLISH_CREDIT_MAX = 100.0
+JOURNAL_SECONDS_MAX = 1.0  # the journal was begun with the request: this is for a store that is slow now
 
 
 class Commands:
     """Publishes commands and waits for their replies."""
 
-    def __init__(self, sidecar: HttpSidecar, held: Held, promises: Promises) -> None:
+    def __init__(
+        self, sidecar: HttpSidecar, held: Held, promises: Promises, journal: Journal, reconciler: Reconciler
+    ) -> None:
         self._sidecar = sidecar
         self._held = held
         self._promises = promises
+        self._journal = journal
+        self._reconciler = reconciler
         self._credit = REPUBLISH_CREDIT_MAX
 
     async def carry(self, wanted: Command, wait_seconds: float) -> Reply | None:
-        """Return the reply, or None when the time is over and the command is promised; raise NotPromised, Problem."""
+        """Return the reply, or None when the time is over and the command is promised; raise NotPromised, Problem.
+
+        An accepted command that starts a flow is in the journal by then. NotPromised leaves it there: it may have been
+        published.
+        """
+        kind = KIND_OF_TOPIC.get(wanted.topic)
+        if kind is None:
+            return await self._hold(wanted, wait_seconds)
+        flow, is_new = self._reconciler.begin(kind, wanted.resource)
+        try:
+            reply = await self._hold(wanted, wait_seconds)
+        except Problem:  # nothing was sent, or it was rejected
+            if is_new:
+                self._journal.end(flow)
+            raise
+        if reply is not None and reply.topic in REJECTIONS:
+            if is_new:
+                self._journal.end(flow)
+        elif not await self._journal.written(flow, JOURNAL_SECONDS_MAX):
+            # The reply is a fact all the same. What is missing is the memory of it, should this process end right now.
+            log.warning("%s %s is accepted and not in the journal yet", flow.kind, flow.resource)
+        return reply
+
+    async def _hold(self, wanted: Command, wait_seconds: float) -> Reply | None:
         if (about := handled.now()) is not None:
             about.leads_to(wanted.topic, wanted.id)
         with self._held.hold(wanted.id) as reply, HELD_SECONDS[wanted.topic].time():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from dataclasses import dataclass
 
 import msgspec
@@ -12,9 +13,11 @@ from chassis.connections import Answer
 from chassis.errors import SidecarAway, WorldFault
 from chassis.sidecar import HttpSidecar
 from gateway.calls import POST_PATHS
+from gateway.flows import KINDS
 from gateway.ids import is_uuid
 from gateway.problems import Problem, method_not_allowed, not_found, unavailable
 from gateway.promises import Promises
+from gateway.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ OWNERS = {  # route -> app-id of the service that answers it, under the same pat
     "/order/{id}": ("order", "order"),
     "/notification/{id}": ("notification", "notifications"),
 }
+KIND_OF_PATH = {f"/{kind.name}": kind for kind in KINDS.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +38,7 @@ class Gets:
 
     sidecar: HttpSidecar
     promises: Promises
+    reconciler: Reconciler
 
     async def read(self, app_id: str, request: Request) -> Response:
         """Return what the service knows; 202 for what is promised, 404 for what nobody knows, 503 when it is away."""
@@ -44,6 +49,7 @@ class Gets:
             raise not_found(f"{path[:200]}: an id is a UUID in lower case")
         answer = await self._ask(app_id, path)
         if answer is not None and answer.status == 200:
+            self._nudge(path, answer)
             return _found(answer)
         try:
             promise = await self.promises.look(path)
@@ -63,6 +69,13 @@ class Gets:
             body = msgspec.json.encode({**_ids(path), "status": "accepted"})
             return Response(body, 202, {"Retry-After": "1"}, "application/json")
         raise promise.refusal.problem()
+
+    def _nudge(self, path: str, answer: Answer) -> None:
+        """A resource that is read while its flow has not ended is checked soon."""
+        kind = KIND_OF_PATH.get(path.rpartition("/")[0])
+        with suppress(ValueError):  # not the answer that the contract describes: the reader sees it as it is
+            if kind is not None and kind.is_pending(answer.body):
+                self.reconciler.nudge(kind, path.rpartition("/")[2])
 
     async def _ask(self, app_id: str, path: str) -> Answer | None:
         try:

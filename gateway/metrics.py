@@ -14,4 +14,14 @@ HELD_SECONDS = {each: _HELD_SECONDS.labels(each) for each in COMMANDS}
 PROMISED = {each: _PROMISED.labels(each) for each in COMMANDS}
 LATE_REPLIES = Counter("sidecart_late_replies", "Replies that came when the request had been answered 202.")
 HELD = Gauge("sidecart_held_requests", "Requests that are held now.")
+FLOWS = ("user", "order")
+
+_HEALED = Counter("sidecart_healed_flows", "Accepted commands whose flow ended after a repetition.", ("kind",))
+_REPEATED = Counter("sidecart_repeated_commands", "Commands published again by the reconciler.", ("kind",))
+_ABANDONED = Counter("sidecart_abandoned_flows", "Accepted commands given up: not ended after 7 days.", ("kind",))
+HEALED = {each: _HEALED.labels(each) for each in FLOWS}
+REPEATED_COMMANDS = {each: _REPEATED.labels(each) for each in FLOWS}
+ABANDONED = {each: _ABANDONED.labels(each) for each in FLOWS}
+UNFINISHED = Gauge("sidecart_unfinished_flows", "Accepted commands whose flow has not ended.")
+STUCK = Gauge("sidecart_stuck_flows", "Accepted commands whose flow had not ended when it was checked.")
 PROMISES = Gauge("sidecart_promises_open", "Promises that this gateway carries now.")

@@ -15,11 +15,13 @@ from chassis.sidecar import HttpSidecar
 from gateway.commands import Commands
 from gateway.gets import Gets
 from gateway.held import Held
+from gateway.journal import Journal
 from gateway.known_users import KnownUsers
-from gateway.metrics import HELD, PROMISES
+from gateway.metrics import HELD, PROMISES, STUCK, UNFINISHED
 from gateway.posts import Posts
 from gateway.promises import Promises
 from gateway.ready import Readiness
+from gateway.reconciler import Reconciler
 from gateway.replies import MEANINGS, Replies
 
 HURRY_SECONDS = 3  # after the word to stop; with the time to write the promises well below what the server grants
@@ -36,23 +38,33 @@ class Parts:
     probe: Probe
     held: Held
     promises: Promises
+    journal: Journal
+    reconciler: Reconciler
     closing: Closing
+    pod_name: str
 
     @classmethod
     def of(cls, sidecar: HttpSidecar, pod_name: str, probe: Probe, closing: Closing) -> Parts:
         """Make them for a sidecar."""
         held, promises, known_users = Held(), Promises(sidecar, pod_name, now), KnownUsers(sidecar)
+        journal = Journal(sidecar, pod_name, now)
+        reconciler = Reconciler(sidecar, journal, promises, now)
         HELD.set_function(lambda: held.count)
         PROMISES.set_function(lambda: promises.count)
+        UNFINISHED.set_function(lambda: journal.count)
+        STUCK.set_function(lambda: len(reconciler.stuck()))
         return cls(
-            posts=Posts(Commands(sidecar, held, promises), known_users, promises),
-            gets=Gets(sidecar, promises),
-            readiness=Readiness(sidecar, probe, promises, closing),
+            posts=Posts(Commands(sidecar, held, promises, journal, reconciler), known_users, promises),
+            gets=Gets(sidecar, promises, reconciler),
+            readiness=Readiness(sidecar, probe, promises, journal, closing),
             replies=Replies(held, promises, known_users),
             probe=probe,
             held=held,
             promises=promises,
+            journal=journal,
+            reconciler=reconciler,
             closing=closing,
+            pod_name=pod_name,
         )
 
     def topics(self) -> Mapping[str, Handler]:
@@ -68,6 +80,9 @@ class Parts:
             background(self.readiness.wait()),
             background(self.promises.carry()),
             background(self.promises.look_after_others()),
+            background(self.journal.write()),
+            background(self.reconciler.work()),
+            background(self.reconciler.look_after_others(self.pod_name)),
             background(self._release(max(HURRY_SECONDS, drain_seconds))),
         ):
             yield

@@ -10,6 +10,7 @@ from chassis.closing import Closing
 from chassis.errors import SidecarAway
 from chassis.serve import Probe
 from chassis.sidecar import HttpSidecar
+from gateway.journal import Journal
 from gateway.promises import Promises
 
 log = logging.getLogger(__name__)
@@ -22,10 +23,13 @@ PAUSE_SECONDS = 0.3
 class Readiness:
     """What is still missing before this gateway can serve."""
 
-    def __init__(self, sidecar: HttpSidecar, probe: Probe, promises: Promises, closing: Closing) -> None:
+    def __init__(
+        self, sidecar: HttpSidecar, probe: Probe, promises: Promises, journal: Journal, closing: Closing
+    ) -> None:
         self._sidecar = sidecar
         self._closing = closing
         self._promises = promises
+        self._journal = journal
         self._probe = probe
         self._unseen = set(SERVICES)
 
@@ -33,11 +37,13 @@ class Readiness:
         """Say it in words; empty when ready."""
         probe = [] if self._probe.is_back else [f"{self._probe.topic} did not come back yet"]
         promises = [] if self._promises.resumed else ["the promises of before the restart are not read yet"]
+        journal = [] if self._journal.resumed else ["the journal of accepted commands is not read yet"]
         stopping = ["this gateway is about to stop"] if self._closing.has_begun else []
         return (
             stopping
             + probe
             + promises
+            + journal
             + [f"the {name} service is not ready yet" for name in SERVICES if name in self._unseen]
         )
 

@@ -9,7 +9,7 @@ from chassis import settings
 from chassis.deliver import Service, Shell
 from chassis.inbound import Subscription
 from chassis.record import Record
-from chassis.serve import INBOX, Read, Wired, now, run, service_app
+from chassis.serve import INBOX, Read, Wired, now, run, service_app, unfinished
 from chassis.sidecar import HttpSidecar
 from services.billing import domain
 from services.billing.events import INPUTS, Input
@@ -33,6 +33,10 @@ class AccountView(msgspec.Struct):
     user_id: str
     account_id: str
     balance_cents: int
+
+
+class _Announced(msgspec.Struct):
+    announced: bool = False
 
 
 class DepositView(msgspec.Struct, omit_defaults=True):
@@ -64,14 +68,25 @@ def wire(sidecar: HttpSidecar) -> Wired:
         deposit = msgspec.json.decode(value, type=DepositView)
         return msgspec.json.encode(deposit) if deposit.user_id == params["user_id"] else None
 
+    async def find_unfinished_users(params: Mapping[str, str]) -> bytes | None:
+        ids = params["ids"].split(",")
+        values = await sidecar.load_many([f"account:{user_id}" for user_id in ids])
+        return unfinished(ids, [value is not None and _is_announced(value) for value in values])
+
     events = [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS]
     return Wired(
         events,
         [
             Read("/account/{user_id}", find_account),
             Read("/account/{user_id}/deposit/{id}", find_deposit),
+            Read("/unfinished/user/{ids}", find_unfinished_users),
         ],
     )
+
+
+def _is_announced(value: bytes) -> bool:
+    account = msgspec.json.decode(msgspec.json.decode(value, type=Record).state, type=_Announced | None)
+    return account is not None and account.announced
 
 
 def main() -> None:

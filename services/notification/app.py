@@ -11,9 +11,9 @@ from chassis import settings
 from chassis.deliver import Service, Shell
 from chassis.inbound import Subscription
 from chassis.record import Record
-from chassis.serve import INBOX, Read, Wired, now, run, service_app
+from chassis.serve import INBOX, Read, Wired, now, run, service_app, unfinished
 from chassis.sidecar import HttpSidecar
-from services.notification import domain
+from services.notification import domain, flows
 from services.notification.aside import Aside
 from services.notification.events import INPUTS, Input
 from services.notification.mail import Mailer
@@ -60,11 +60,23 @@ def wire(server: MailServer, sender: str, first_pause: timedelta, sidecar: HttpS
         notifications = [msgspec.json.decode(each, type=NotificationView) for each in found if each is not None]
         return msgspec.json.encode({"user_id": mailbox.user_id, "notifications": notifications})
 
+    async def find_unfinished_users(params: Mapping[str, str]) -> bytes | None:
+        ids = params["ids"].split(",")
+        return unfinished(ids, await flows.users_ended(sidecar, ids))
+
+    async def find_unfinished_orders(params: Mapping[str, str]) -> bytes | None:
+        ids = params["ids"].split(",")
+        return unfinished(ids, await flows.orders_ended(sidecar, ids))
+
     events = [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS]
     mails = Subscription("mailbus", "EmailRequested", mailer.handle)
     return Wired(
         [*events, mails],
-        [Read("/notification/{user_id}", find_mailbox)],
+        [
+            Read("/notification/{user_id}", find_mailbox),
+            Read("/unfinished/user/{ids}", find_unfinished_users),
+            Read("/unfinished/order/{ids}", find_unfinished_orders),
+        ],
         beside=lambda dead_letters: aside.carry(mailer.send, dead_letters),
     )
 
