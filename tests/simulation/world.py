@@ -1,33 +1,46 @@
-"""A simulated world for the real services: a store with ETags, a broker that loses nothing for good, and death.
+"""A simulated world for the real services and the gateway's reconciler: a store with ETags, a lossy broker, and death.
 
 Every call that a service makes waits until the scheduler lets it happen, in an order that a seed decides. A call may
 happen and its answer be lost; a process may die before or after it; a publish may vanish together with the
-acknowledgement of the event whose handling made it; an event may come twice, late, at any replica. Faults end;
-then everything is delivered until nothing is left to do, and `checks.py` looks at what there is.
+acknowledgement of the event whose handling made it, or alone, after a success was answered; the broker may lose all
+that it holds; an event may come twice, late, at any replica. Faults end; then everything is delivered, and the reconciler
+checks what was accepted, until nothing is left to do, and `checks.py` looks at what there is.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 
+from chassis.connections import Answer
 from chassis.deliver import Service, Shell
 from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
+from chassis.serve import Read
+from chassis.sidecar import HttpSidecar
+from gateway.flows import KIND_OF_TOPIC
+from gateway.journal import Flow, Journal
+from gateway.promises import Promises
+from gateway.reconciler import Reconciler
+from services.billing import app as billing_app
 from services.billing.app import SERVICE as BILLING
+from services.notification import app as notification_app
 from services.notification.app import SERVICE as NOTIFICATION
 from services.notification.aside import Aside
 from services.notification.events import EmailRequested
 from services.notification.mail import Mailer
 from services.notification.mail_server import MailServer
+from services.order import app as order_app
 from services.order.app import service as order_service
+from services.user import app as user_app
 from services.user.app import SERVICE as USER
 
 PAY_WITHIN = timedelta(minutes=15)
@@ -43,6 +56,8 @@ for _name, _service in SERVICES.items():
         CONSUMERS[_topic].append(_name)
 CONSUMERS["EmailRequested"].append("notification")
 
+GATEWAY = "gateway"
+CHECK_PAUSE = timedelta(seconds=20)  # the clock moves on by this when nothing but a check is left to do
 REPLICAS = 2
 PACES = (0, 0, 0, 1, 30), (0, 0, 0, 0, 1)  # seconds from step to step: much grows old, or hardly anything
 IN_FLIGHT_MAX = 8
@@ -60,11 +75,13 @@ class Faults:
     lost_answer: float = 0.02  # a call that happened, and says that it did not
     refused: float = 0.02  # a call that did not happen, and says so
     vanish: float = 0.04  # a publish that says it was taken and was not
+    lost: float = 0.02  # a publish that says it was taken and was not, after which everything else goes well
+    wiped: float = 0.001  # the broker loses all events that it holds
     duplicate: float = 0.05
     steps: int = 400  # for so many steps
 
 
-CALM = Faults(0, 0, 0, 0, 0, 0)
+CALM = Faults(0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -76,7 +93,9 @@ class Delivery:
     body: bytes
     ack_is_lost: bool = False
     task: asyncio.Task[None] | None = None
-    replica: Replica | None = None
+    replica: Replica | Gateway | None = None
+    work: Callable[[], Awaitable[None]] | None = None
+    """What a gateway does instead of handling an event."""
 
 
 @dataclass(slots=True, eq=False)
@@ -98,15 +117,53 @@ class Replica:
     mailer: Mailer | None
 
 
+class Gateway:
+    """The process that accepts commands: its journal and its reconciler, and the memory that dies with it."""
+
+    def __init__(self, world: World) -> None:
+        sidecar = cast(HttpSidecar, SimulatedSidecar(world, GATEWAY))
+        self.journal = Journal(sidecar, "gateway-0", lambda: world.now)
+        self.reconciler = Reconciler(
+            sidecar, self.journal, Promises(sidecar, "gateway-0", lambda: world.now), lambda: world.now
+        )
+        self.flows: dict[str, Flow] = {}  # by command id
+
+    async def work(self) -> None:
+        """Do one round of what the gateway does beside its routes."""
+        if not self.journal.resumed:
+            self.reconciler.take_up(await self.journal.resume())
+        await self.journal.flush()
+        await self.reconciler.step()
+        await self.journal.tidy()
+
+    def accept(self, command: Command) -> None:
+        """Note the command before it is published."""
+        kind = KIND_OF_TOPIC.get(command.topic)
+        if kind is not None:
+            self.flows[command.id], _ = self.reconciler.begin(kind, command.resource)
+
+    def has_written(self, command: Command) -> bool:
+        """Whether the journal would let the caller be answered."""
+        flow = self.flows.get(command.id)
+        return command.topic not in KIND_OF_TOPIC or (flow is not None and (flow.batch is not None or flow.ended))
+
+
 @dataclass(slots=True)
 class Command:
-    """What a caller wants, and says again until he is answered."""
+    """What a caller wants, and says again until the gateway answers."""
 
     topic: str
     id: str
     body: bytes
     said: int = 0
     replies: set[str] = field(default_factory=set)
+    answered: bool = False
+
+    @property
+    def resource(self) -> str:
+        """The id of what it makes."""
+        subject: str = msgspec.json.decode(self.body)["subject"]
+        return subject
 
 
 CURRENT: ContextVar[Delivery] = ContextVar("CURRENT")
@@ -123,17 +180,21 @@ class World:
         make_shell: MakeShell = Shell,
         honours_etags: bool = True,
         replicas: int = REPLICAS,
+        heals: bool = True,
+        journals: bool = True,
     ) -> None:
         self.random = random.Random(seed)
         self.commands = commands
         self.faults = faults
-        self.stores: dict[str, dict[str, tuple[bytes, int]]] = {name: {} for name in SERVICES}
+        self.stores: dict[str, dict[str, tuple[bytes, int]]] = {name: {} for name in (*SERVICES, GATEWAY)}
         self.published: dict[str, list[dict[str, Any]]] = defaultdict(list)
         self.mails: Counter[str] = Counter()
         self.dead_letters: list[str] = []
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self._make_shell = make_shell
         self._honours_etags = honours_etags
+        self._heals = heals
+        self._journals = journals
         self._queue: list[Delivery] = []
         self._in_flight: list[Delivery] = []
         self._calls: list[Call] = []
@@ -143,6 +204,7 @@ class World:
         self._steps = 0
         self._born = 0
         self._replicas = {name: [self._process(name) for _ in range(replicas)] for name in SERVICES}
+        self._gateway = Gateway(self)
 
     # --- The run
 
@@ -157,7 +219,7 @@ class World:
                 if self._in_flight:  # tasks that are about to make their next call, or to end
                     await asyncio.sleep(0)
                     continue
-                if not self._ask_again():
+                if not self._ask_again() and not self._check_again():
                     return
             await asyncio.sleep(0)
         raise AssertionError(f"not at rest after {STEPS_MAX} steps")
@@ -171,6 +233,12 @@ class World:
         chance = self.random.random
         if self._faulty:
             self.now += timedelta(seconds=self.random.choice(self._pace))
+            if chance() < self.faults.wiped:
+                self._queue.clear()
+                return True
+            if chance() < self.faults.death / len(SERVICES):
+                self._kill(self._gateway)
+                return True
             if chance() < self.faults.death:
                 self._kill(self.random.choice(self._replicas[self.random.choice(list(SERVICES))]))
                 return True
@@ -180,6 +248,8 @@ class World:
             return True
         if self._faulty and self.commands and chance() < 0.02:
             self._say(self.random.choice(self.commands))
+            return True
+        if self._faulty and chance() < 0.05 and self._work_at_the_gateway():
             return True
         if self._queue and len(self._in_flight) < IN_FLIGHT_MAX and chance() < 0.4:
             self._start(self._queue.pop(self.random.randrange(len(self._queue))))
@@ -194,16 +264,38 @@ class World:
 
     def _ask_again(self) -> bool:
         """At rest: callers that have no answer say again what they want."""
-        unanswered = [command for command in self.commands if not command.replies]
+        for command in self.commands:
+            written = not self._journals or self._gateway.has_written(command)
+            command.answered = command.answered or (bool(command.replies) and written)
+        unanswered = [command for command in self.commands if not command.answered]
         for command in unanswered:
             self._say(command)
+        if unanswered:
+            self._work_at_the_gateway()
         return bool(unanswered)
+
+    def _check_again(self) -> bool:
+        """At rest, with everything answered: the reconciler checks, until no accepted command is unfinished."""
+        if not self._heals or (self._gateway.journal.resumed and not self._gateway.journal.count):
+            return False
+        self.now += CHECK_PAUSE
+        return self._work_at_the_gateway()
+
+    def _work_at_the_gateway(self) -> bool:
+        """Start a round of the gateway's own work, unless one is under way."""
+        if any(delivery.app == GATEWAY for delivery in self._in_flight):
+            return False
+        gateway = self._gateway
+        work = gateway.work if self._heals else gateway.journal.flush
+        self._begin(Delivery(GATEWAY, "", b"", replica=gateway, work=work))
+        return True
 
     # --- Callers
 
     def _say(self, command: Command) -> None:
         command.said += 1
         assert command.said < 50, f"{command.topic} {command.id} is never answered"
+        self._gateway.accept(command)
         if not (self._faulty and self.random.random() < self.faults.vanish):
             self._spread(command.topic, command.body)
 
@@ -216,7 +308,7 @@ class World:
         mailer = SimulatedMailer(self, sidecar) if app == "notification" else None
         return Replica(app, shell, mailer)
 
-    def _kill(self, replica: Replica) -> None:
+    def _kill(self, replica: Replica | Gateway) -> None:
         """Die: what was under way may have happened or not, all memory is gone, its events are handed out again."""
         for call in [call for call in self._calls if call.delivery.replica is replica]:
             self._calls.remove(call)
@@ -225,12 +317,18 @@ class World:
         for delivery in [delivery for delivery in self._in_flight if delivery.replica is replica]:
             assert delivery.task is not None
             delivery.task.cancel()
+        if isinstance(replica, Gateway):
+            self._gateway = Gateway(self)
+            return
         replicas = self._replicas[replica.app]
         replicas[replicas.index(replica)] = self._process(replica.app)
 
     def _start(self, delivery: Delivery) -> None:
         delivery.replica = self.random.choice(self._replicas[delivery.app])
         delivery.ack_is_lost = False
+        self._begin(delivery)
+
+    def _begin(self, delivery: Delivery) -> None:
         self._in_flight.append(delivery)
         delivery.task = asyncio.get_running_loop().create_task(self._handle(delivery))
 
@@ -238,8 +336,12 @@ class World:
         CURRENT.set(delivery)
         replica = delivery.replica
         assert replica is not None
-        again = True
+        again = delivery.work is None
         try:
+            if delivery.work is not None:
+                await delivery.work()
+                return
+            assert isinstance(replica, Replica)
             if delivery.topic == "EmailRequested":
                 assert replica.mailer is not None
                 await replica.mailer.handle(delivery.body)
@@ -313,6 +415,8 @@ class World:
             return
         event = msgspec.json.decode(body)
         self.published[topic].append(event)
+        if self._faulty and self.random.random() < self.faults.lost:
+            return
         for command in self.commands:
             if (
                 topic in REPLIES
@@ -352,8 +456,25 @@ class SimulatedSidecar:
         found: tuple[bytes | None, str | None] = await self._world.call(lambda: self._world.load(self._app, key))
         return found
 
-    async def save(self, key: str, value: bytes, etag: str | None) -> None:
-        """Write if nobody else did."""
+    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Read several at one moment."""
+        found: list[bytes | None] = await self._world.call(
+            lambda: [self._world.load(self._app, key)[0] for key in keys]
+        )
+        return found
+
+    async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:
+        """Ask a service, whose own calls may fail as any other."""
+        await self._world.call(lambda: None)
+        for read in reads(app_id, SimulatedSidecar(self._world, app_id)):
+            pattern = re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", read.path)
+            if matched := re.fullmatch(pattern, path):
+                body = await read.find(matched.groupdict())
+                return Answer(404, b"{}") if body is None else Answer(200, body)
+        raise AssertionError(f"{app_id} has no {path}")
+
+    async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
+        """Write if no other process did; records outlive the simulated time."""
         await self._world.call(lambda: self._world.save(self._app, key, value, etag))
 
     async def insert(self, key: str, value: bytes) -> bool:
@@ -364,6 +485,20 @@ class SimulatedSidecar:
         """Hand an event to the broker."""
         delivery = CURRENT.get()
         await self._world.call(lambda: self._world.publish(topic, event, delivery))
+
+
+def reads(app: str, simulated: SimulatedSidecar) -> Sequence[Read]:
+    """What a service answers by invocation."""
+    sidecar = cast(HttpSidecar, simulated)
+    match app:
+        case "user":
+            return user_app.wire(sidecar).reads
+        case "billing":
+            return billing_app.wire(sidecar).reads
+        case "order":
+            return order_app.wire(PAY_WITHIN, sidecar).reads
+        case _:
+            return notification_app.wire(SERVER, "shop@localhost", timedelta(minutes=1), sidecar).reads
 
 
 class SimulatedMailer(Mailer):

@@ -1,7 +1,7 @@
 """A sidecar that remembers what it was asked, for the gateway's units."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -37,6 +37,10 @@ class FakeSidecar(HttpSidecar):
             raise SidecarAway("the store is down")
         value, version = self.records.get(key, (None, 0))
         return (None, None) if value is None else (value, str(version))
+
+    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values in the order of their keys, None for those that are not there."""
+        return [(await self.load(key))[0] for key in keys]
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
         """Write if the ETag still holds."""

@@ -35,7 +35,7 @@ class Gateway:
         parts = Parts.of(self.sidecar, "gateway-0", Probe("replies", "gateway-0"), self.closing)
         parts.posts.known_users.add(USER)
         inner.state.parts = parts
-        self.promises = parts.promises
+        self.promises, self.journal, self.reconciler = parts.promises, parts.journal, parts.reconciler
         topics = [Subscription("replies", topic, handle) for topic, handle in parts.topics().items()]
         inner.subscribe(topics, dead_letters=None)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://shop")
@@ -55,8 +55,13 @@ class Gateway:
 async def running() -> AsyncIterator[Gateway]:
     """One gateway."""
     gateway = Gateway()
-    async with gateway.http, background(gateway.promises.carry()):
-        await until(lambda: gateway.promises.resumed)
+    async with (
+        gateway.http,
+        background(gateway.promises.carry()),
+        background(gateway.journal.write()),
+        background(gateway.reconciler.work()),
+    ):
+        await until(lambda: gateway.promises.resumed and gateway.journal.resumed)
         yield gateway
 
 
