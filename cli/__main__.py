@@ -142,6 +142,13 @@ def _parser() -> argparse.ArgumentParser:
         _add_filter(acting)
         acting.add_argument("--all", action="store_true", help="all that are open")
         acting.add_argument("--dry-run", action="store_true", help="only say which")
+    reconciling = _add(
+        commands, "reconcile", _reconcile, "list the accepted requests that have not ended, and heal them"
+    )
+    reconciling.add_argument("--dry-run", action="store_true", help="only list them, those under way too")
+    reconciling.add_argument(
+        "--wait", type=float, default=30.0, metavar="SECONDS", help="how long to wait for them (default %(default)s)"
+    )
     _add(commands, "reset", _reset, "remove the data and logs of the stopped shop")
     return parser
 
@@ -350,6 +357,12 @@ def _discard_dead_letters(options: argparse.Namespace) -> int:
     from cli import dead_letters
 
     return dead_letters.discard_them(options)
+
+
+def _reconcile(options: argparse.Namespace) -> int:
+    from cli import reconcile
+
+    return reconcile.reconcile(options)
 
 
 def _reset(options: argparse.Namespace) -> int:

@@ -3,8 +3,8 @@
 Every call that a service makes waits until the scheduler lets it happen, in an order that a seed decides. A call may
 happen and its answer be lost; a process may die before or after it; a publish may vanish together with the
 acknowledgement of the event whose handling made it, or alone, after a success was answered; the broker may lose all
-that it holds; an event may come twice, late, at any replica. Faults end; then everything is delivered, and the reconciler
-checks what was accepted, until nothing is left to do, and `checks.py` looks at what there is.
+that it holds; an event may come twice, late, at any replica. Faults end; then everything is delivered, and the
+reconciler checks what was accepted, until nothing is left to do, and `checks.py` looks at what there is.
 """
 
 from __future__ import annotations

@@ -1,0 +1,131 @@
+"""Each event is lost once, after its publish was answered as taken, on each broker: every accepted request ends."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from cli.catalogue import GATEWAY, SERVICES
+from cli.checks import STORE_OF_BROKER
+from cli.reconcile import Gateways
+from cli.servers.known import BROKERS
+from cli.shop import Options, Shop
+from cli.tap import Tap
+from tests.e2e.shopper import Shopper, new_address
+from tests.full.forgetful import program
+
+PAID = ("OrderCreated", "OrderPaymentRequested", "OrderPaymentCreated", "OrderPaid", "EmailRequested")
+NOT_PAID = ("OrderPaymentFailed", "OrderNotPaid", "EmailRequested")
+
+
+class Forgetful:
+    """A shop whose services lose an event when they are told to."""
+
+    def __init__(self, shop: Shop, shopper: Shopper, folder: Path) -> None:
+        self.shop = shop
+        self.shopper = shopper
+        self._folder = folder
+        self.gateways = Gateways({GATEWAY: shop.app_port(GATEWAY)}, shop.tokens["APP_API_TOKEN"])
+
+    def lose(self, topic: str) -> Path:
+        """Lose the next event of this topic; the path is there until it is lost."""
+        order = self._folder / topic
+        order.touch()
+        return order
+
+    def order(self, user_id: str, lost: str) -> str:
+        """Place an order, lose an event of it, and return its id once the event is lost."""
+        order = self.lose(lost)
+        answer = self.shopper.order(user_id)
+        assert answer.status_code in (201, 202), answer.text
+        self.shopper.until(lambda: not order.exists(), f"{lost} to be published")
+        return answer.headers["location"].rpartition("/")[2]
+
+    def is_mailed(self, user_id: str, order_id: str, kind: str) -> bool:
+        """Whether the customer was told how the order ended."""
+        answer = self.shopper.http.get(f"/notification/{user_id}")
+        found = answer.json()["notifications"] if answer.status_code == 200 else []
+        return any(one["order_id"] == order_id and one["kind"] == kind and one["sent_at"] for one in found)
+
+    def metric(self, name: str) -> float:
+        """The sum of a metric of the gateway over its labels."""
+        port = self.shop.ports[f"{GATEWAY}-metrics"]
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
+            lines = answer.read().decode().splitlines()
+        return sum(float(line.split()[-1]) for line in lines if line.startswith((f"{name}{{", f"{name} ")))
+
+
+@pytest.fixture(scope="module", params=list(BROKERS))
+def forgetful(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forgetful]:
+    """Such a shop on one broker."""
+    folder = tmp_path_factory.mktemp("forgetful")
+    lost = folder / "lose"
+    lost.mkdir()
+    programs = {app_id: program(folder / app_id, app_id, lost) for app_id in SERVICES}
+    broker = request.param
+    options = Options(broker, STORE_OF_BROKER[broker], folder=folder / "shop", replaced=programs)
+    with Shop(options, print) as shop, Tap(shop) as tap, Shopper(shop, tap) as shopper:
+        yield Forgetful(shop, shopper, lost)
+
+
+def test_an_order_ends_and_is_mailed_whichever_of_its_events_is_lost(forgetful: Forgetful) -> None:
+    """Paid once, and told once or more; the gateway counts what it healed, and nothing is left to reconcile."""
+    shopper = forgetful.shopper
+    rich, poor = shopper.register()["user_id"], shopper.register()["user_id"]
+    shopper.deposit(rich, 100_000)
+
+    paid = [forgetful.order(rich, topic) for topic in PAID]
+    not_paid = [forgetful.order(poor, topic) for topic in NOT_PAID]
+
+    for order_id in paid:
+        shopper.until(partial(forgetful.is_mailed, rich, order_id, "paid"), f"the mail of {order_id}")
+    for order_id in not_paid:
+        shopper.until(partial(forgetful.is_mailed, poor, order_id, "not_paid"), f"the mail of {order_id}")
+    assert {"paid"} == {shopper.get(f"/order/{order_id}")["status"] for order_id in paid}
+    assert {"not_paid"} == {shopper.get(f"/order/{order_id}")["status"] for order_id in not_paid}
+    assert 100_000 - 900 * len(paid) == shopper.balance(rich)
+    shopper.until(lambda: not forgetful.gateways.unfinished(), "nothing left to reconcile")
+    healed = len(PAID) + len(NOT_PAID) - 1  # OrderCreated answers the caller: a held request is repeated at half time
+    assert healed <= forgetful.metric("sidecart_healed_flows_total")
+    assert 0 == forgetful.metric("sidecart_stuck_flows")
+
+
+def test_an_account_and_a_contact_come_though_the_registration_was_lost(forgetful: Forgetful) -> None:
+    """UserCreated answers the caller too, so the gateway repeats the command; account and contact follow."""
+    shopper = forgetful.shopper
+    lost = forgetful.lose("UserCreated")
+    address = new_address()
+    user_id = shopper.register(email=address)["user_id"]
+    assert not lost.exists()
+
+    shopper.until(lambda: shopper.http.get(f"/account/{user_id}").status_code == 200, "the account")
+    shopper.order(user_id)
+    assert 1 <= len(shopper.wait_for_mails(address, 1))
+
+
+def test_reconcile_heals_a_lost_event_at_once(forgetful: Forgetful) -> None:
+    """Without waiting for the check that is due: what is older than the first check is checked and repeated now."""
+    shopper = forgetful.shopper
+    user_id = shopper.register()["user_id"]
+    order_id = forgetful.order(user_id, "OrderNotPaid")
+    listed = {flow.id for flow in forgetful.gateways.unfinished()}
+
+    assert order_id in listed
+
+    def healed() -> bool:
+        forgetful.gateways.reconcile()
+        return forgetful.is_mailed(user_id, order_id, "not_paid")
+
+    shopper.until(healed, f"the mail of {order_id}")
+
+
+def test_reconcile_is_closed_to_strangers(forgetful: Forgetful) -> None:
+    """It lists ids and makes work: only a caller with the app's token may ask."""
+    for method in ("GET", "POST"):
+        answer = forgetful.shopper.http.request(method, "/reconcile")
+        assert 403 == answer.status_code, json.dumps(dict(answer.headers))

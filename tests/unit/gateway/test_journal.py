@@ -1,0 +1,201 @@
+"""The journal: in the store before the 201, in few writes, and read by the next process."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from chassis.errors import WorldFault
+from gateway import journal as module
+from gateway.journal import Flow, Journal
+from gateway.problems import Problem
+from tests.unit.gateway.fakes import FakeSidecar
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class Clock:
+    """A time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = START
+
+    def __call__(self) -> datetime:
+        """What time it is."""
+        return self.now
+
+
+def made(sidecar: FakeSidecar, pod_name: str = "gateway-0", clock: Clock | None = None) -> Journal:
+    """A journal that nothing was written to."""
+    return Journal(sidecar, pod_name, clock or Clock())
+
+
+def names(flows: list[Flow]) -> list[tuple[str, str]]:
+    """Which flows these are."""
+    return [(flow.kind, flow.resource) for flow in flows]
+
+
+def test_flows_that_begin_together_share_a_batch_and_a_restart_reads_them() -> None:
+    """Group commit: one insert for all, with a time to live; another replica has batches of its own."""
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        journal = made(sidecar)
+        await journal.resume()
+        flows = [journal.begin("order", f"o-{number}")[0] for number in range(20)]
+        await journal.flush()
+        assert all([await journal.written(flow, 1) for flow in flows])
+        assert ["accepted:gateway-0:0"] == sidecar.saves
+        assert module.KEPT_SECONDS == sidecar.ttl_seconds["accepted:gateway-0:0"]
+
+        assert names(flows) == names(await made(sidecar).resume())
+        assert [] == await made(sidecar, "gateway-1").resume()
+
+    asyncio.run(scenario())
+
+
+def test_a_flow_that_ended_is_not_written_and_moves_the_mark() -> None:
+    """A restart begins to read at the first batch with a flow that has not ended."""
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        journal = made(sidecar)
+        await journal.resume()
+        first, second = (journal.begin("order", resource)[0] for resource in ("o-1", "o-2"))
+        journal.end(first)
+        await journal.flush()
+        third, _ = journal.begin("user", "u-1")
+        await journal.flush()
+        journal.end(second)
+        await journal.tidy()
+
+        assert {"first": 1} == sidecar.read("accepted:gateway-0")
+        assert [("user", "u-1")] == names(await made(sidecar).resume())
+        assert [third] == journal.flows()
+
+    asyncio.run(scenario())
+
+
+def test_a_command_that_is_said_again_is_one_flow() -> None:
+    """A repeated request waits for the batch of the first one."""
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        journal = made(sidecar)
+        flow, is_new = journal.begin("order", "o-1")
+        again, is_new_again = journal.begin("order", "o-1")
+
+        assert (True, False, True) == (is_new, is_new_again, flow is again)
+
+    asyncio.run(scenario())
+
+
+def test_an_unreachable_store_keeps_the_flows_for_the_next_batch() -> None:
+    """Until then nothing says that they were written."""
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        journal = made(sidecar)
+        await journal.resume()
+        flow, _ = journal.begin("order", "o-1")
+        sidecar.store_is_down = True
+        with pytest.raises(WorldFault):
+            await journal.flush()
+        assert not await journal.written(flow, 0.01)
+        sidecar.store_is_down = False
+        await journal.flush()
+
+        assert await journal.written(flow, 1)
+
+    asyncio.run(scenario())
+
+
+def test_a_number_that_is_taken_is_left_alone() -> None:
+    """By a batch whose answer was lost, or by a process that goes by the same name."""
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        journal = made(sidecar)
+        await journal.resume()
+        sidecar.put("accepted:gateway-0:0", b'{"flows":[["order","o-0",1767225600]]}')
+        journal.begin("order", "o-1")
+        await journal.flush()
+
+        assert [("order", "o-0"), ("order", "o-1")] == names(await made(sidecar).resume())
+
+    asyncio.run(scenario())
+
+
+def test_the_flows_of_an_old_batch_move_into_a_new_one() -> None:
+    """So one stuck order does not make a restart read a week of batches; its age stays."""
+    sidecar, clock = FakeSidecar(), Clock()
+
+    async def scenario() -> None:
+        journal = made(sidecar, clock=clock)
+        await journal.resume()
+        journal.begin("order", "stuck")
+        await journal.flush()
+        clock.now += timedelta(seconds=module.CARRY_SECONDS + 1)
+        await journal.tidy()
+        assert "accepted:gateway-0" not in sidecar.records  # not before the new batch is there
+        await journal.flush()
+        await journal.tidy()
+
+        assert {"first": 1} == sidecar.read("accepted:gateway-0")
+        (flow,) = await made(sidecar).resume()
+        assert ("stuck", START) == (flow.resource, flow.at)
+
+    asyncio.run(scenario())
+
+
+def test_a_full_journal_refuses_and_forgets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """503: what cannot be healed is not accepted."""
+    monkeypatch.setattr(module, "FLOWS_MAX", 1)
+
+    async def scenario() -> None:
+        journal = made(FakeSidecar())
+        journal.begin("order", "o-1")
+        with pytest.raises(Problem) as refused:
+            journal.begin("order", "o-2")
+
+        assert (503, 1) == (refused.value.status, journal.count)
+
+    asyncio.run(scenario())
+
+
+def test_a_large_batch_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A record stays far below 1 MiB."""
+    monkeypatch.setattr(module, "BATCH_FLOWS_MAX", 2)
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        journal = made(sidecar)
+        await journal.resume()
+        for number in range(3):
+            journal.begin("order", f"o-{number}")
+        await journal.flush()
+        await journal.flush()
+
+        assert [2, 1] == [len(sidecar.read(f"accepted:gateway-0:{number}")["flows"]) for number in (0, 1)]
+
+    asyncio.run(scenario())
+
+
+def test_the_writer_goes_on_after_the_store_was_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The held request waits for it; nothing has to ask again."""
+    monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        journal = made(sidecar)
+        await journal.resume()
+        sidecar.store_is_down = True
+        writing = asyncio.create_task(journal.write())
+        flow, _ = journal.begin("order", "o-1")
+        assert not await journal.written(flow, 0.01)
+        sidecar.store_is_down = False
+
+        assert await journal.written(flow, 5)
+        writing.cancel()
+
+    asyncio.run(scenario())
