@@ -15,7 +15,7 @@ EXAMPLES = [
     for number, body in enumerate(json.loads(path.read_text("utf-8"))["examples"])
 ]
 OPTIONAL = {"deposit": {"reason"}, "problem": {"errors"}, "accepted": {"user_id", "deposit_id", "order_id"}}
-EMPTY_ALLOWED = {"notifications.notifications", "ready.missing", "problem.errors.pointer"}
+EMPTY_ALLOWED = {"notifications.notifications", "unfinished.unfinished", "ready.missing", "problem.errors.pointer"}
 ANY_TEXT = {"ready.missing", "problem.title", "problem.detail", "problem.errors.detail", "problem.errors.pointer"}
 
 
@@ -52,5 +52,5 @@ def _is_fine(name: str, field: str, way: str, value: Any) -> bool:
     if field == "ready.missing":
         return value["missing"] in ([], ["1"])
     if field in EMPTY_ALLOWED:
-        return value.get("notifications") == [] or way == "value"
+        return value.get("notifications", value.get("unfinished")) == [] or way == "value"
     return field == "notifications.notifications.sent_at" and value["notifications"][0]["sent_at"] is None
