@@ -94,6 +94,13 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         help="which faults, when (SEED; default 1); several: one run each",
     )
+    faults.add_argument(
+        "--kind",
+        choices=["kills", "lossy", "swallow"],
+        default=os.environ.get("KIND", "kills"),
+        help="kills: SIGKILL and SIGSTOP. lossy: connections to the broker lose 0.4 s of what is sent, then are reset. "
+        "swallow: 1 %% of all publishes are answered 204 and never made (KIND; default kills)",
+    )
     faults.add_argument("--short", action="store_true", help="a minute of faults instead of four")
     faults.add_argument(
         "--teeth", action="store_true", help="with each safeguard taken out, and three seeds: found by the auditor?"

@@ -15,7 +15,11 @@ STORM_STUCK_SECONDS = (0.6, 0.9)  # of the freeze: so long does what is sent mea
 FIRST_SECONDS = 6.0
 LAST_SHARE = 0.97
 
-Kind = Literal["kill", "freeze"]
+Kind = Literal["kill", "freeze", "lossy"]
+
+LOSSY_EVERY_SECONDS = (1.0, 3.0)
+LOSSY_SECONDS = 0.4  # so long is what clients send thrown away, before their connections are reset
+LOSSY_SHARE = 0.4  # of the connections
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Fault:
     kind: Kind
     targets: tuple[str, ...]
     seconds: float = 0.0
-    """How long they are frozen."""
+    """How long it lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +97,17 @@ def storm(
         else:
             at += STORM_FREEZE_SECONDS + rng.uniform(*STORM_KILL_SECONDS)
         faults.append(Fault(at, "kill", killed[number % len(killed)]))
+    return faults
+
+
+def lossy(seed: int, targets: Sequence[str], seconds: float) -> list[Fault]:
+    """Lose what is sent to these servers for a moment, then reset: again and again, on some connections each time."""
+    rng = random.Random(f"lossy {seed}")
+    faults = []
+    at = FIRST_SECONDS / 2
+    while at < seconds * LAST_SHARE:
+        faults.append(Fault(at, "lossy", tuple(targets), LOSSY_SECONDS))
+        at += rng.uniform(*LOSSY_EVERY_SECONDS)
     return faults
 
 
