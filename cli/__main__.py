@@ -96,10 +96,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     faults.add_argument(
         "--kind",
-        choices=["kills", "lossy", "swallow"],
         default=os.environ.get("KIND", "kills"),
-        help="kills: SIGKILL and SIGSTOP. lossy: connections to the broker lose 0.4 s of what is sent, then are reset. "
-        "swallow: 1 %% of all publishes are answered 204 and never made (KIND; default kills)",
+        help="kills (the default), lossy, swallow, network, rollback, refusals, unparseable, or all, one after the "
+        "other (KIND; docs/reliability.md)",
     )
     faults.add_argument("--short", action="store_true", help="a minute of faults instead of four")
     faults.add_argument(

@@ -312,7 +312,7 @@ class Shop:
             "METRICS_PORT": str(self.ports[metrics_of(name)]),
             "DAPR_HTTP_PORT": str(self.port_for_others(sidecar_of(name))),
             "POD_NAME": pod_name_of(name),
-            "SMTP_URL": f"smtp://127.0.0.1:{self.ports['mail-smtp']}",
+            "SMTP_URL": f"smtp://127.0.0.1:{self.port_for_others('mail-smtp')}",
             **({"DRAIN_SECONDS": str(proxy.DRAIN_SECONDS)} if self._has_proxy else {}),
             **app.env,
             **self.options.env,

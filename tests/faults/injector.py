@@ -112,24 +112,26 @@ class Injector:
                 self.error = error
             self.done.append(Done(kind, target, began, time.time()))
 
-    def _family(self, target: str) -> list[psutil.Process]:
-        """The process and its children; raises OSError if it is dead at this moment."""
-        pid = self._shop.processes.get(target)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if pid is not None and (found := psutil.Process(pid)).status() != psutil.STATUS_ZOMBIE:
-                return [found, *found.children(recursive=True)]
-        raise ProcessLookupError("it is dead")
-
     def _kill(self, target: str) -> None:
-        _signal(self._family(target), signal.SIGKILL)
+        send(family(self._shop, target), signal.SIGKILL)
 
     def _freeze(self, target: str) -> Undo:
-        family = self._family(target)
-        _signal(family, signal.SIGSTOP)
-        return partial(_signal, family, signal.SIGCONT)
+        frozen = family(self._shop, target)
+        send(frozen, signal.SIGSTOP)
+        return partial(send, frozen, signal.SIGCONT)
 
 
-def _signal(family: Sequence[psutil.Process], number: signal.Signals) -> None:
-    for process in family:
+def family(shop: Shop, target: str) -> list[psutil.Process]:
+    """A process and its children; raises ProcessLookupError if it is dead at this moment."""
+    pid = shop.processes.get(target)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if pid is not None and (found := psutil.Process(pid)).status() != psutil.STATUS_ZOMBIE:
+            return [found, *found.children(recursive=True)]
+    raise ProcessLookupError("it is dead")
+
+
+def send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    """Send a signal to those that still live."""
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)

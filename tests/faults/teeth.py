@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.project import ROOT
+from tests.faults.kinds import Trial
 from tests.faults.load import Plan
 from tests.faults.mutants import program
-from tests.faults.run import Trial
 from tests.faults.schedule import SHORT, storm
 
 SEEDS = (1, 2, 3)
