@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from cli.catalogue import SERVICES, TOPICS
+from cli.catalogue import TOPICS
 from cli.errors import LaunchError
 from cli.servers.known import BROKERS, STORES
 from tests.faults.load import Plan
@@ -102,7 +102,7 @@ def _with_faults(trial: Trial, broker: str, store: str) -> Trial:
                 kinds.append(("full-disk", tuple(dict.fromkeys((broker, store)))))
             return replace(trial, faults=tuple(refusals(seed, kinds, seconds)), small_disk=no_small_disk() is None)
         case "unparseable":
-            topics = [name for name, topic in TOPICS.items() if set(topic.consumers) & set(SERVICES)]
+            topics = [name for name, topic in TOPICS.items() if topic.consumers]
             return replace(trial, faults=tuple(unparseable(seed, topics, seconds)))
         case _:
             raise LaunchError(f"there is no kind {trial.kind}: choose from {', '.join(KINDS)}")

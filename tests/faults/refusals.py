@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ def alarm(shop: Shop, target: str) -> Undo:
     """The broker has no memory left: RabbitMQ takes nothing from publishers any more, Valkey refuses writes."""
     if target == rabbitmq.NAME:
         rabbitmq.control(shop.data, ("set_vm_memory_high_watermark", "absolute", "1MB"))
-        return lambda: _raise_nothing(rabbitmq.control(shop.data, ("set_vm_memory_high_watermark", NO_ALARM)))
+        return partial(_end_alarm, shop)
     return _configured(shop.broker_address, "maxmemory", "1")
 
 
@@ -41,8 +40,8 @@ def read_only(shop: Shop, target: str) -> Undo:
     return _configured(shop.store_address, "min-replicas-to-write", "1")
 
 
-def _raise_nothing(said: str) -> None:
-    del said
+def _end_alarm(shop: Shop) -> None:
+    rabbitmq.control(shop.data, ("set_vm_memory_high_watermark", NO_ALARM))
 
 
 def _read_only(address: str, value: str) -> None:
@@ -80,11 +79,14 @@ def _client(address: str) -> Iterator[valkey.Valkey]:
         raise OSError(f"{valkey_server.NAME}: {error}") from error
 
 
+@cache
 def no_small_disk() -> str | None:
     """Why no small disk can be had here, or None."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        return "a small disk is mounted by root alone"
-    return None
+    try:
+        with tempfile.TemporaryDirectory() as name, small_disk(Path(name)):
+            return None
+    except OSError as error:
+        return str(error)
 
 
 @contextmanager
