@@ -212,14 +212,7 @@ class Auditor:
 
     def _money(self, audit: Audit, found: Sequence[tuple[Wanted, Answer]]) -> None:
         """Deposits minus paid orders are the balances, to the cent."""
-        expected: dict[str, int] = defaultdict(int)
-        for each, answer in found:
-            if answer.status != 200:
-                continue
-            if each.route == "/account/deposit" and answer.body.get("reason") is None:
-                expected[each.body["user_id"]] += each.body["amount_cents"]
-            if each.route == "/order/create" and answer.body["status"] == "paid":
-                expected[each.body["user_id"]] -= answer.body["amount_cents"]
+        expected, pending = _balances(found)
         users = [each.resource for each, answer in found if each.route == "/user/register" and answer.status == 200]
         wrong, less = [], 0
         with httpx.Client(base_url=self._shop.url, timeout=READ_SECONDS_MAX, trust_env=False) as http:
@@ -228,7 +221,8 @@ class Auditor:
                 balance = account.body.get("balance_cents")
                 if account.status != 200 or balance != expected[user_id]:
                     wrong.append(f"{user_id} has {balance}, should have {expected[user_id]}")
-                    less += account.status == 200 and balance is not None and balance < expected[user_id]
+                    # What was taken for an order that hangs was taken once: the order is counted as lost.
+                    less += balance is not None and balance < expected[user_id] - pending[user_id]
         audit.paid_twice += less
         if wrong:
             audit.find("balances are wrong", wrong)
@@ -343,6 +337,23 @@ class Auditor:
 def message_id(order_id: str) -> str:
     """The Message-ID of an order's mail (contracts/WIRE.md, section 10)."""
     return f"<{uuid.uuid5(uuid.UUID(order_id), 'letter')}@sidecart>"
+
+
+def _balances(found: Sequence[tuple[Wanted, Answer]]) -> tuple[dict[str, int], dict[str, int]]:
+    """What each user should have, and what may have been taken for orders that hang."""
+    expected: dict[str, int] = defaultdict(int)
+    pending: dict[str, int] = defaultdict(int)
+    for each, answer in found:
+        if answer.status != 200:
+            continue
+        user_id = each.body.get("user_id", "")
+        if each.route == "/account/deposit" and answer.body.get("reason") is None:
+            expected[user_id] += each.body["amount_cents"]
+        elif each.route == "/order/create" and answer.body["status"] == "paid":
+            expected[user_id] -= answer.body["amount_cents"]
+        elif each.route == "/order/create" and not _is_final(each, answer):
+            pending[user_id] += answer.body["amount_cents"]
+    return expected, pending
 
 
 def _is_final(wanted: Wanted, answer: Answer) -> bool:

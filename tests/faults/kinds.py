@@ -18,6 +18,7 @@ from tests.faults.schedule import FULL, SHORT, Fault, Kind, Shape, lossy, networ
 FULL_REQUESTS, SHORT_REQUESTS = 2_100, 440
 PER_SECOND = 8.5
 CLIENTS, CLIENT_SECONDS, SHORT_CLIENT_SECONDS = 16, 60.0, 20.0
+ORDERS, DEPOSITS = 0.7, 0.25  # money for most orders: an event of theirs that is lost leaves a trace in a balance
 SWALLOWED_SHARE = 0.01
 BILLING_REPLICAS = 2  # so that ETags are what keeps an account right, and not turns within one process
 
@@ -77,7 +78,8 @@ def trial_of(broker: str, store: str, seed: int, short: bool, kind: str = "kills
     if kind == "kills":
         return Trial(broker, store, seed, shape, Plan(seed, SHORT_REQUESTS if short else FULL_REQUESTS, PER_SECOND))
     seconds = SHORT_CLIENT_SECONDS if short else CLIENT_SECONDS
-    trial = Trial(broker, store, seed, shape, Plan(seed, 0, 0.0, clients=CLIENTS, seconds=seconds), kind=kind)
+    plan = Plan(seed, 0, 0.0, order_share=ORDERS, deposit_share=DEPOSITS, clients=CLIENTS, seconds=seconds)
+    trial = Trial(broker, store, seed, shape, plan, kind=kind)
     return _with_faults(trial, BROKERS[broker].server.names[0], STORES[store].names[0])
 
 

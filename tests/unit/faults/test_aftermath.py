@@ -13,7 +13,7 @@ import pytest
 from cli.letters import Letter
 from cli.shop import Shop
 from tests.faults.aftermath import NO_ACCOUNT, NO_CONTACT, NO_NOTE, missing
-from tests.faults.auditor import Audit, Auditor
+from tests.faults.auditor import Answer, Audit, Auditor, _balances
 from tests.faults.ledger import Ledger, Wanted
 from tests.faults.unparseable import Planted
 
@@ -112,3 +112,17 @@ def test_the_dead_letters_are_exactly_those_of_what_nothing_can_parse(
     Auditor(cast(Shop, None), cast(Ledger, None), [], lambda: None, planted)._judge_letters(audit, letters)
 
     assert findings == [each.partition(":")[0] for each in audit.findings]
+
+
+def test_money_for_an_order_that_hangs_was_not_taken_twice() -> None:
+    """Only what is missing beyond it was."""
+    other = str(uuid.UUID(int=4))
+    found = [
+        (wanted("/account/deposit", other, {"user_id": USER, "amount_cents": 900}), Answer(200, {"reason": None})),
+        (ACCEPTED[1], Answer(200, {"status": "payment_pending", "amount_cents": 350})),
+        (wanted("/order/create", other, {"user_id": USER}), Answer(200, {"status": "paid", "amount_cents": 200})),
+    ]
+
+    expected, pending = _balances(found)
+
+    assert (700, 350) == (expected[USER], pending[USER])
