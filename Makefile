@@ -2,6 +2,7 @@
 BROKER ?= redis
 STORE ?= redis
 SEED ?= 1
+KIND ?= kills
 PORT ?= 8000
 PYTHON ?= python3
 SIDECART = $(PYTHON) ./sidecart
@@ -31,8 +32,8 @@ test-full: ## what takes minutes: 20,000 generated requests, the Node service, d
 test-compose: ## the compose file, unchanged, in containers, on each broker
 	@exec $(SIDECART) test-compose
 
-faults: ## kill -9 and SIGSTOP under load for four minutes, then an audit (BROKER=, STORE=, SEED=1)
-	@exec $(SIDECART) faults --broker $(BROKER) --store $(STORE) $(addprefix --seed ,$(SEED))
+faults: ## faults under load, then an audit (BROKER=, STORE=, SEED=1, KIND=kills; KIND=all: every kind)
+	@exec $(SIDECART) faults --kind $(KIND) --broker $(BROKER) --store $(STORE) $(addprefix --seed ,$(SEED))
 
 faults-teeth: ## the same with each safeguard taken out in turn: the auditor has to find it
 	@exec $(SIDECART) faults --teeth

@@ -85,7 +85,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="FOLDER",
         help="tables, figures and plots go there (default .sidecart/bench)",
     )
-    faults = _add(commands, "faults", _faults, "kill -9 and SIGSTOP under load, then an audit (make faults)")
+    faults = _add(commands, "faults", _faults, "faults under load, then an audit (make faults)")
     _add_servers(faults)
     faults.add_argument(
         "--seed",
@@ -94,7 +94,13 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         help="which faults, when (SEED; default 1); several: one run each",
     )
-    faults.add_argument("--short", action="store_true", help="a minute of faults instead of four")
+    faults.add_argument(
+        "--kind",
+        default=os.environ.get("KIND", "kills"),
+        help="kills (the default), lossy, swallow, network, rollback, refusals, unparseable, or all, one after the "
+        "other (KIND; docs/reliability.md)",
+    )
+    faults.add_argument("--short", action="store_true", help="a minute of kills, not four; 20 s of the others")
     faults.add_argument(
         "--teeth", action="store_true", help="with each safeguard taken out, and three seeds: found by the auditor?"
     )

@@ -310,9 +310,9 @@ class Shop:
             **self.tokens,
             "APP_PORT": str(self.ports[name]),
             "METRICS_PORT": str(self.ports[metrics_of(name)]),
-            "DAPR_HTTP_PORT": str(self.sidecar_port(name)),
+            "DAPR_HTTP_PORT": str(self.port_for_others(sidecar_of(name))),
             "POD_NAME": pod_name_of(name),
-            "SMTP_URL": f"smtp://127.0.0.1:{self.ports['mail-smtp']}",
+            "SMTP_URL": f"smtp://127.0.0.1:{self.port_for_others('mail-smtp')}",
             **({"DRAIN_SECONDS": str(proxy.DRAIN_SECONDS)} if self._has_proxy else {}),
             **app.env,
             **self.options.env,
@@ -320,7 +320,7 @@ class Shop:
         self._processes.start(name, app.command, env=env, cwd=app.folder)
 
     def _start_sidecar(self, name: str) -> None:
-        self.start_sidecar_for(name, self.ports[name], pod_name=pod_name_of(name))
+        self.start_sidecar_for(name, self.port_for_others(name), pod_name=pod_name_of(name))
 
     def add_gateway(self, name: str) -> str:
         """Start a further gateway (gateway-1, ...), wait until it is ready, return its address."""
@@ -353,7 +353,8 @@ class Shop:
         tracing = (sidecars.TRACING,) if traced_environment() else ()
         words = sidecars.command(self._daprd.path, app, known, folders, (app.config, *tracing, *self._names))
         words += self.sidecar_flags(app_id)
-        environment = sidecars.environment(self.tokens, self._servers, pod_name, sidecar_of(app_of(app_id)))
+        servers = {env: self.address_for_others(env) for env in self._servers}
+        environment = sidecars.environment(self.tokens, servers, pod_name, sidecar_of(app_of(app_id)))
         environment |= dict(env or {})
         self._processes.start(name, words, env=environment, cwd=ROOT)
         return known
@@ -361,6 +362,14 @@ class Shop:
     def sidecar_flags(self, app_id: str) -> Sequence[str]:
         """What the command line of an app's sidecar ends with: nothing, but for a subclass that looks into sidecars."""
         return ()
+
+    def port_for_others(self, name: str) -> int:
+        """The port at which an app and its sidecar reach each other: a subclass may put a proxy in front of it."""
+        return self.ports[name]
+
+    def address_for_others(self, env: str) -> str:
+        """The address of a server as sidecars are told it: a subclass may put a proxy in front of it."""
+        return self._servers[env]
 
     def _resources(self, app: App) -> tuple[Path, ...]:
         if self.options.resources is not None:

@@ -124,18 +124,18 @@ def backlog(address: str, data: Path) -> list[Backlog]:
     """What is left to do for every queue of a server of ours, by its own command line tool."""
     del address
     words = ("list_queues", "-q", "--no-table-headers", "name", "messages_ready", "messages_unacknowledged")
-    lines = [line.split() for line in _control(data, words).splitlines() if line.strip()]
+    lines = [line.split() for line in control(data, words).splitlines() if line.strip()]
     return [Backlog(*_consumer_and_topic(name), int(ready), int(unacked)) for name, ready, unacked in lines]
 
 
 def consumer_timeout_ms(data: Path) -> int | None:
     """How long an event may be out at a server of ours, by its own command line tool; None: for ever."""
-    said = _control(data, ("eval", "application:get_env(rabbit, consumer_timeout).")).strip()
+    said = control(data, ("eval", "application:get_env(rabbit, consumer_timeout).")).strip()
     found = re.fullmatch(r"\{ok,\s*(\d+)\}", said)
     return int(found[1]) if found else None
 
 
-def _control(data: Path, words: Sequence[str]) -> str:
+def control(data: Path, words: Sequence[str]) -> str:
     """What the command line tool of a server of ours prints, given the shop's folder of data; OSError if it cannot."""
     try:
         env = json.loads((data / NAME / CONTROL_ENVIRONMENT).read_text(encoding="utf-8"))

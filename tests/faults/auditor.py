@@ -17,10 +17,13 @@ from typing import Any
 import httpx
 
 from cli.fleet import readers
-from cli.letters import RunningState, letters
+from cli.letters import Letter, RunningState, letters
 from cli.shop import Shop
+from tests.faults.aftermath import Missing, missing
 from tests.faults.injector import Done
 from tests.faults.ledger import Ledger, Wanted
+from tests.faults.records import Records
+from tests.faults.unparseable import Planted
 
 OUTCOMES = ("OrderPaymentCreated", "OrderPaymentFailed")
 ENDS = ("OrderPaid", "OrderNotPaid")
@@ -31,7 +34,7 @@ SECOND_MAILS_PER_FAULT_MAX = 14  # as many events of mails as are out at once
 READ_SECONDS_MAX = 10.0
 READERS = 8
 QUIET_SECONDS = 5.0  # no change for so long, with nothing left in the broker: it is at rest
-OPEN_QUIET_SECONDS = 75.0  # the same while a request is not final: a promise may be due for its next try
+OPEN_QUIET_SECONDS = 120.0  # the same while anything is missing: what repairs it may be due for its next try
 REST_SECONDS_MAX = 420.0  # longer than RabbitMQ takes to hand out again what a sidecar forgot
 LOOK_SECONDS = 1.0
 EXPLAINS_A_SECOND_MAIL = ("notification", "mail", "valkey", "rabbitmq", "postgres")
@@ -57,6 +60,10 @@ class Audit:
     mails: int = 0
     duplicate_mails: int = 0
     dead_letters: int = 0
+    planted: int = 0
+    """Messages that nothing can parse, which make the only dead letters that there may be."""
+    missing: dict[str, int] = field(default_factory=dict)
+    """What accepted requests have not led to in services that their callers do not wait for."""
     rest_seconds: float = 0.0
     lost_keys: list[str] = field(default_factory=list)
     """Idempotency-Keys of the requests that are not final."""
@@ -79,13 +86,19 @@ class Answer:
 class Auditor:
     """Audits one shop after a load."""
 
-    def __init__(self, shop: Shop, ledger: Ledger, faults: Sequence[Done], look: Look) -> None:
+    def __init__(
+        self, shop: Shop, ledger: Ledger, faults: Sequence[Done], look: Look, planted: Sequence[Planted] = ()
+    ) -> None:
         self._shop = shop
+        self._planted = planted
+        self._records = Records(shop)
         self._ledger = ledger
         self._faults = faults
         self._look = look
         self._final: set[str] = set()
         """Keys of the requests that were seen to be final."""
+        self._followed: set[str] = set()
+        """Keys of the requests that were seen to have led to all that they should."""
 
     def audit(self) -> Audit:
         """Wait until the shop is at rest, then count."""
@@ -98,7 +111,9 @@ class Auditor:
         self._money(audit, found)
         self._events(audit)
         self._mails(audit, found)
+        self._aftermath(audit)
         self._left_over(audit)
+        self._dead_letters(audit)
         return audit
 
     # --- At rest
@@ -121,7 +136,7 @@ class Auditor:
         return time.monotonic() - started
 
     def _counters(self) -> tuple[int, int, int]:
-        """Accepted requests that are not final, events that are left, mails that were taken."""
+        """What accepted requests have not led to yet, events that are left, mails that were taken."""
         try:
             backlog = sum(each.waiting + each.pending for each in self._backlog())
             mails = len(self._taken())
@@ -132,7 +147,17 @@ class Auditor:
             if _is_final(each, answer):
                 self._final.add(each.key)
         finished = sum(each.route == "/order/create" for each in accepted if each.key in self._final)
-        return len(accepted) - len(self._final) + max(0, finished - mails), backlog, mails
+        try:
+            not_followed = len(self._missing())
+        except httpx.HTTPError:
+            return -1, 1, mails
+        return len(accepted) - len(self._final) + max(0, finished - mails) + not_followed, backlog, mails
+
+    def _missing(self) -> list[Missing]:
+        asked = [each for each in self._ledger.wanted.values() if each.accepted and each.key not in self._followed]
+        found = list(missing(asked, self._records))
+        self._followed |= {each.key for each in asked} - {each.wanted.key for each in found}
+        return found
 
     def _backlog(self) -> list[Any]:
         ours = {one.consumer_id for one in readers(self._shop.replicas)}
@@ -187,14 +212,7 @@ class Auditor:
 
     def _money(self, audit: Audit, found: Sequence[tuple[Wanted, Answer]]) -> None:
         """Deposits minus paid orders are the balances, to the cent."""
-        expected: dict[str, int] = defaultdict(int)
-        for each, answer in found:
-            if answer.status != 200:
-                continue
-            if each.route == "/account/deposit" and answer.body.get("reason") is None:
-                expected[each.body["user_id"]] += each.body["amount_cents"]
-            if each.route == "/order/create" and answer.body["status"] == "paid":
-                expected[each.body["user_id"]] -= answer.body["amount_cents"]
+        expected, pending = _balances(found)
         users = [each.resource for each, answer in found if each.route == "/user/register" and answer.status == 200]
         wrong, less = [], 0
         with httpx.Client(base_url=self._shop.url, timeout=READ_SECONDS_MAX, trust_env=False) as http:
@@ -203,7 +221,8 @@ class Auditor:
                 balance = account.body.get("balance_cents")
                 if account.status != 200 or balance != expected[user_id]:
                     wrong.append(f"{user_id} has {balance}, should have {expected[user_id]}")
-                    less += account.status == 200 and balance is not None and balance < expected[user_id]
+                    # What was taken for an order that hangs was taken once: the order is counted as lost.
+                    less += balance is not None and balance < expected[user_id] - pending[user_id]
         audit.paid_twice += less
         if wrong:
             audit.find("balances are wrong", wrong)
@@ -280,16 +299,61 @@ class Auditor:
         gone = [f"{one.consumer_id} on {one.topic}" for one in wanted if (one.consumer_id, one.topic) not in known]
         if gone:
             audit.find("consumers are unknown to the broker", gone)
+
+    def _aftermath(self, audit: Audit) -> None:
+        by_what: dict[str, list[Wanted]] = defaultdict(list)
+        for each in self._missing():
+            by_what[each.what].append(each.wanted)
+        for what, wanted in by_what.items():
+            audit.missing[what] = len(wanted)
+            audit.lost += len(wanted)
+            audit.find(what, [each.location for each in wanted])
+
+    def _dead_letters(self, audit: Audit) -> None:
+        """One for each consumer of each message that nothing can parse, and no others."""
         state = RunningState(self._shop.ports, self._shop.tokens["DAPR_API_TOKEN"])
-        dead = [f"{each.service} {each.topic}: {each.reason}" for each in letters(state)]
-        audit.dead_letters = len(dead)
-        if dead:
-            audit.find("dead letters", dead)
+        self._judge_letters(audit, list(letters(state)))
+
+    def _judge_letters(self, audit: Audit, found: Sequence[Letter]) -> None:
+        audit.dead_letters, audit.planted = len(found), len(self._planted)
+        awaited = [(service, each) for each in self._planted for service in each.services]
+        unexpected = list(found)
+        without, several = [], []
+        for service, each in awaited:
+            its = [letter for letter in found if letter.service == service and each.is_in(letter)]
+            unexpected = [letter for letter in unexpected if letter not in its]
+            if not its and each.is_sure:
+                without.append(f"{service} {each.topic} {each.mark}")
+            if len(its) > 1:
+                several.append(f"{service} {each.topic} {each.mark}: {len(its)}")
+        if without:
+            audit.find("unparseable messages without a dead letter", without)
+        if several:
+            audit.find("unparseable messages with several dead letters", several)
+        if unexpected:
+            audit.find("dead letters", [f"{each.service} {each.topic}: {each.reason}" for each in unexpected])
 
 
 def message_id(order_id: str) -> str:
     """The Message-ID of an order's mail (contracts/WIRE.md, section 10)."""
     return f"<{uuid.uuid5(uuid.UUID(order_id), 'letter')}@sidecart>"
+
+
+def _balances(found: Sequence[tuple[Wanted, Answer]]) -> tuple[dict[str, int], dict[str, int]]:
+    """What each user should have, and what may have been taken for orders that hang."""
+    expected: dict[str, int] = defaultdict(int)
+    pending: dict[str, int] = defaultdict(int)
+    for each, answer in found:
+        if answer.status != 200:
+            continue
+        user_id = each.body.get("user_id", "")
+        if each.route == "/account/deposit" and answer.body.get("reason") is None:
+            expected[user_id] += each.body["amount_cents"]
+        elif each.route == "/order/create" and answer.body["status"] == "paid":
+            expected[user_id] -= answer.body["amount_cents"]
+        elif each.route == "/order/create" and not _is_final(each, answer):
+            pending[user_id] += answer.body["amount_cents"]
+    return expected, pending
 
 
 def _is_final(wanted: Wanted, answer: Answer) -> bool:

@@ -1,4 +1,4 @@
-"""Does what the schedule says to real processes: SIGKILL and SIGSTOP, to each with all its children."""
+"""Does what the schedule says: SIGKILL and SIGSTOP to real processes, each with all its children, and other harm."""
 
 from __future__ import annotations
 
@@ -6,13 +6,20 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import psutil
 
 from cli.shop import Shop
-from tests.faults.schedule import Fault, count
+from tests.faults.schedule import Fault, Kind, count
+
+UNDO_SECONDS_MAX = 60.0
+
+Undo = Callable[[], None]
+Harm = Callable[[str], Undo | None]
+"""Does one kind of harm to a target; its result undoes it when the fault's time is over. OSError: not possible now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +35,16 @@ class Done:
 class Injector:
     """Runs in a thread of its own; the processes are looked up at the moment of the fault."""
 
-    def __init__(self, shop: Shop, faults: Sequence[Fault]) -> None:
+    def __init__(self, shop: Shop, faults: Sequence[Fault], more: Mapping[Kind, Harm] | None = None) -> None:
         self._shop = shop
         self._faults = faults
+        self._harms: dict[Kind, Harm] = {"kill": self._kill, "freeze": self._freeze, **(more or {})}
         self._thread = threading.Thread(target=self._run, name="injector", daemon=True)
         self._stop = threading.Event()
-        self._thaws: list[threading.Timer] = []
+        self._undos: list[threading.Timer] = []
         self.done: list[Done] = []
         self.missed: list[str] = []
-        """Who was dead already when he was to be hit."""
+        """What was dead already, or could not be reached, when it was to be hit."""
         self.error: BaseException | None = None
 
     def start(self) -> None:
@@ -45,17 +53,18 @@ class Injector:
 
     @property
     def running(self) -> bool:
-        """Whether faults are to come, or anything is still frozen."""
-        return self._thread.is_alive() or any(thaw.is_alive() for thaw in self._thaws)
+        """Whether faults are to come, or any still lasts."""
+        return self._thread.is_alive() or any(undo.is_alive() for undo in self._undos)
 
     def stop(self) -> None:
-        """No more faults; what is frozen goes on at once."""
+        """No more faults; those that last end at once."""
         self._stop.set()
         self._thread.join()
-        for thaw in self._thaws:
-            if thaw.is_alive():
-                thaw.cancel()
-                thaw.function(*thaw.args)
+        for undo in self._undos:
+            if undo.is_alive() and not undo.finished.is_set():
+                undo.cancel()
+                undo.function(*undo.args)
+            undo.join(UNDO_SECONDS_MAX)
 
     def check(self) -> None:
         """Raise what ended the thread, if anything did, and AssertionError if faults are missing."""
@@ -63,7 +72,9 @@ class Injector:
             raise self.error
         wanted = count(self._faults)
         assert len(self.done) + len(self.missed) == wanted, f"{len(self.done)} of {wanted} faults happened"
-        assert len(self.done) > wanted / 2, f"only {len(self.done)} of {wanted}: {self.missed} were dead already"
+        assert not wanted or len(self.done) > wanted / 2, (
+            f"only {len(self.done)} of {wanted}: {self.missed} were missed"
+        )
 
     def _run(self) -> None:
         try:
@@ -76,46 +87,53 @@ class Injector:
         for fault in self._faults:
             if self._stop.wait(max(0.0, started + fault.at - time.monotonic())):
                 return
-            if fault.kind == "kill":
-                for target in fault.targets:
-                    self._kill(target)
+            self._begin(fault)
+
+    def _begin(self, fault: Fault) -> None:
+        began, lasting = time.time(), []
+        for target in fault.targets:
+            try:
+                undo = self._harms[fault.kind](target)
+            except OSError as error:
+                self.missed.append(f"{fault.kind} {target}: {error}")
+                continue
+            if undo is None:
+                self.done.append(Done(fault.kind, target, began, time.time()))
             else:
-                self._freeze(fault.targets, fault.seconds)
-
-    def _family(self, target: str) -> list[psutil.Process]:
-        """The process and its children; none if it is dead at this moment."""
-        pid = self._shop.processes.get(target)
-        with contextlib.suppress(psutil.NoSuchProcess):
-            if pid is not None and (found := psutil.Process(pid)).status() != psutil.STATUS_ZOMBIE:
-                return [found, *found.children(recursive=True)]
-        self.missed.append(target)
-        return []
-
-    def _kill(self, target: str) -> None:
-        family = self._family(target)
-        _signal(family, signal.SIGKILL)
-        if family:
-            self.done.append(Done("kill", target, time.time(), time.time()))
-
-    def _freeze(self, targets: Sequence[str], seconds: float) -> None:
-        families = {target: self._family(target) for target in targets}
-        frozen = {target: family for target, family in families.items() if family}
-        for family in frozen.values():
-            _signal(family, signal.SIGSTOP)
-        began = time.time()
-
-        def thaw() -> None:
-            for target, family in frozen.items():
-                _signal(family, signal.SIGCONT)
-                self.done.append(Done("freeze", target, began, time.time()))
-
-        timer = threading.Timer(seconds, thaw)
+                lasting.append((target, undo))
+        timer = threading.Timer(fault.seconds, partial(self._end, fault.kind, began, lasting))
         timer.daemon = True
-        self._thaws.append(timer)
+        self._undos.append(timer)
         timer.start()
 
+    def _end(self, kind: Kind, began: float, lasting: Sequence[tuple[str, Undo]]) -> None:
+        for target, undo in lasting:
+            try:
+                undo()
+            except BaseException as error:
+                self.error = error
+            self.done.append(Done(kind, target, began, time.time()))
 
-def _signal(family: Sequence[psutil.Process], number: signal.Signals) -> None:
-    for process in family:
+    def _kill(self, target: str) -> None:
+        send(family(self._shop, target), signal.SIGKILL)
+
+    def _freeze(self, target: str) -> Undo:
+        frozen = family(self._shop, target)
+        send(frozen, signal.SIGSTOP)
+        return partial(send, frozen, signal.SIGCONT)
+
+
+def family(shop: Shop, target: str) -> list[psutil.Process]:
+    """A process and its children; raises ProcessLookupError if it is dead at this moment."""
+    pid = shop.processes.get(target)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if pid is not None and (found := psutil.Process(pid)).status() != psutil.STATUS_ZOMBIE:
+            return [found, *found.children(recursive=True)]
+    raise ProcessLookupError("it is dead")
+
+
+def send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
+    """Send a signal to those that still live."""
+    for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)

@@ -33,6 +33,9 @@ class Plan:
     deposit_share: float = 0.15
     wait: str | None = None
     """What `Prefer` says, if anything."""
+    clients: int | None = None
+    """If set: so many callers, each with one request at a time, for `seconds`, and the two above are not used."""
+    seconds: float = 0.0
 
 
 class Load:
@@ -77,12 +80,24 @@ class Load:
             aiohttp.ClientSession(self._url, connector=connector) as http,
             asyncio.TaskGroup() as tasks,
         ):
+            if self._plan.clients is not None:
+                end = time.monotonic() + self._plan.seconds
+                for _ in range(self._plan.clients):
+                    tasks.create_task(self._ask_by_turns(http, end))
+                return
             started = time.monotonic()
             for number in range(self._plan.requests):
                 await asyncio.sleep(max(0.0, started + number / self._plan.per_second - time.monotonic()))
                 route, body = self._next(number)
                 tasks.create_task(self._carry(http, route, body))
                 self.sent += 1
+
+    async def _ask_by_turns(self, http: aiohttp.ClientSession, end: float) -> None:
+        """One caller: the next request once the one before is accepted."""
+        while time.monotonic() < end:
+            route, body = self._next(self.sent)
+            self.sent += 1
+            await self._carry(http, route, body)
 
     def _next(self, number: int) -> tuple[str, dict[str, Any]]:
         draw = self._random.random()

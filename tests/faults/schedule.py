@@ -15,7 +15,30 @@ STORM_STUCK_SECONDS = (0.6, 0.9)  # of the freeze: so long does what is sent mea
 FIRST_SECONDS = 6.0
 LAST_SHARE = 0.97
 
-Kind = Literal["kill", "freeze"]
+Kind = Literal[
+    "kill",
+    "freeze",
+    "lossy",  # what clients send is thrown away for a moment, then they are reset
+    "silent",  # half-open: connections on which nothing comes any more, and which do not end
+    "cut",  # reset
+    "slow",
+    "rollback",  # the last second of what the broker was told is gone
+    "alarm",  # the broker has no memory for more
+    "read-only",
+    "full-disk",
+    "unparseable",  # a message that nothing can parse
+]
+
+LOSSY_EVERY_SECONDS = (1.0, 3.0)
+LOSSY_SECONDS = 0.4  # so long is what clients send thrown away, before their connections are reset
+LOSSY_SHARE = 0.4  # of the connections
+SILENT_SHARE = CUT_SHARE = 0.5
+SLOW_SECONDS = 0.3  # each way
+NETWORK_SECONDS = (2.0, 6.0)
+NETWORK_EVERY_SECONDS = (1.0, 3.0)
+REFUSAL_EVERY_SECONDS = 14.0  # a quarter to three fifths of that each; the rest is to recover
+ROLLBACK_EVERY_SECONDS = 12.0
+UNPARSEABLE_EVERY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +49,7 @@ class Fault:
     kind: Kind
     targets: tuple[str, ...]
     seconds: float = 0.0
-    """How long they are frozen."""
+    """How long it lasts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +117,67 @@ def storm(
             at += STORM_FREEZE_SECONDS + rng.uniform(*STORM_KILL_SECONDS)
         faults.append(Fault(at, "kill", killed[number % len(killed)]))
     return faults
+
+
+def lossy(seed: int, targets: Sequence[str], seconds: float) -> list[Fault]:
+    """Lose what is sent to these servers for a moment, then reset: again and again, on some connections each time."""
+    rng = random.Random(f"lossy {seed}")
+    faults = []
+    at = FIRST_SECONDS / 2
+    while at < seconds * LAST_SHARE:
+        faults.append(Fault(at, "lossy", tuple(targets), LOSSY_SECONDS))
+        at += rng.uniform(*LOSSY_EVERY_SECONDS)
+    return faults
+
+
+def network(seed: int, targets: Sequence[str], seconds: float) -> list[Fault]:
+    """Cut connections, slow them, leave them half-open: of one target after the other, each once before any twice."""
+    rng = random.Random(f"network {seed}")
+    kinds: tuple[Kind, ...] = ("cut", "silent", "slow")
+    faults: list[Fault] = []
+    at = FIRST_SECONDS / 2
+    while at < seconds * LAST_SHARE:
+        turn = [(rng.choice(kinds), target) for target in rng.sample(list(targets), len(targets))]
+        for kind, target in turn:
+            if at < seconds * LAST_SHARE:
+                faults.append(Fault(at, kind, (target,), 0.0 if kind == "cut" else rng.uniform(*NETWORK_SECONDS)))
+            at += rng.uniform(*NETWORK_EVERY_SECONDS)
+    return faults
+
+
+def refusals(seed: int, kinds: Sequence[tuple[Kind, tuple[str, ...]]], seconds: float) -> list[Fault]:
+    """One kind after the other, in an order that the seed decides: each once before any twice, no two at once."""
+    rng = random.Random(f"refusals {seed}")
+    number = max(len(kinds), int(seconds / REFUSAL_EVERY_SECONDS))
+    order: list[tuple[Kind, tuple[str, ...]]] = []
+    while len(order) < number:
+        order += rng.sample(list(kinds), len(kinds))
+    step = (seconds * LAST_SHARE - FIRST_SECONDS / 2) / number
+    return [
+        Fault(FIRST_SECONDS / 2 + step * (each + 0.2 * rng.random()), *order[each], rng.uniform(0.25, 0.6) * step)
+        for each in range(number)
+    ]
+
+
+def rollbacks(seed: int, target: str, seconds: float) -> list[Fault]:
+    """Take the last second away again and again."""
+    return _repeated(seed, "rollback", [target], int(seconds / ROLLBACK_EVERY_SECONDS), seconds)
+
+
+def unparseable(seed: int, topics: Sequence[str], seconds: float) -> list[Fault]:
+    """Put a message that nothing can parse on one topic after the other; on each at least once."""
+    return _repeated(seed, "unparseable", topics, int(seconds / UNPARSEABLE_EVERY_SECONDS), seconds)
+
+
+def _repeated(seed: int, kind: Kind, targets: Sequence[str], number: int, seconds: float) -> list[Fault]:
+    """The same to one target after the other, each once before any twice, and at least once."""
+    rng = random.Random(f"{kind} {seed}")
+    number = max(len(targets), number)
+    order: list[str] = []
+    while len(order) < number:
+        order += rng.sample(list(targets), len(targets))
+    step = (seconds * LAST_SHARE - FIRST_SECONDS / 2) / number
+    return [Fault(FIRST_SECONDS / 2 + step * (each + rng.random()), kind, (order[each],)) for each in range(number)]
 
 
 def count(faults: Sequence[Fault]) -> int:

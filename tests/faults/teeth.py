@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cli.project import ROOT
+from tests.faults.kinds import Trial, trial_of
 from tests.faults.load import Plan
 from tests.faults.mutants import program
-from tests.faults.run import Trial
 from tests.faults.schedule import SHORT, storm
 
 SEEDS = (1, 2, 3)
@@ -26,8 +26,8 @@ ORDERS, DEPOSITS = 0.7, 0.3  # money for nearly every order: each event moves so
 class Tooth:
     """One safeguard, and where its absence hurts."""
 
-    app_id: str | None = None
-    """Whose program is another one; of None the YAML is."""
+    app_ids: tuple[str, ...] = ()
+    """Whose programs are other ones; of none the YAML is."""
     mutant: str = ""
     expected: str = "balances are wrong"
     """What the auditor has to find; there may be more."""
@@ -40,12 +40,14 @@ class Tooth:
     stuck: bool = False
     """Whether it still stands when he is."""
     folders: tuple[Path, ...] | None = None
+    kind: str | None = None
+    """If set, the short form of this kind of faults is the trial, and nothing is killed."""
 
 
 TEETH: Mapping[str, Tooth] = {
-    "ETag": Tooth("billing", "no-etag"),
-    "log": Tooth("billing", "no-log"),
-    "finishing first": Tooth("billing", "log-not-finished-first"),
+    "ETag": Tooth(("billing",), "no-etag"),
+    "log": Tooth(("billing",), "no-log"),
+    "finishing first": Tooth(("billing",), "log-not-finished-first"),
     "resiliency policy": Tooth(
         expected="accepted requests are not final",
         killed=(("billing",), ("order",), ("billing-1",)),
@@ -53,7 +55,7 @@ TEETH: Mapping[str, Tooth] = {
         folders=(COMPONENTS / "brokers" / "redis", COMPONENTS / "stores" / "postgres"),
     ),
     "publishing again at the edge": Tooth(
-        "gateway",
+        ("gateway",),
         "published-once",
         expected="accepted requests are not final",
         killed=(("gateway-sidecar", "valkey"),),
@@ -67,8 +69,10 @@ TEETH: Mapping[str, Tooth] = {
 def trial(tooth: Tooth, seed: int, folder: Path, *, taken_out: bool) -> Trial:
     """The trial without the safeguard, or the same one with it."""
     replaced = {}
-    if taken_out and tooth.app_id is not None:
-        replaced[tooth.app_id] = program(folder / "mutant", tooth.app_id, tooth.mutant)
+    if taken_out:
+        replaced = {each: program(folder / f"mutant-{each}", each, tooth.mutant) for each in tooth.app_ids}
+    if tooth.kind is not None:
+        return replace(trial_of(tooth.broker, tooth.store, seed, short=True, kind=tooth.kind), replaced=replaced)
     return Trial(
         tooth.broker,
         tooth.store,

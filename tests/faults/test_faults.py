@@ -7,7 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.run import run_trial, table, trial_of
+from tests.faults.kinds import trial_of
+from tests.faults.report import table
+from tests.faults.run import run_trial
 from tests.faults.schedule import FULL, SHORT, Fault, Shape, count, schedule, storm
 from tests.faults.teeth import SEEDS, STORM_SECONDS, TEETH
 

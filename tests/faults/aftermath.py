@@ -1,0 +1,63 @@
+"""What follows an accepted request in services that its caller does not wait for: accounts, contacts, order notes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from tests.faults.ledger import Wanted
+
+NO_ACCOUNT = "registrations without an announced account"
+NO_CONTACT = "registrations without their contact"
+NO_NOTE = "orders without their note"
+
+
+class States(Protocol):
+    """Reads records."""
+
+    def load(self, service: str, keys: Iterable[str]) -> dict[str, object]:
+        """What a service keeps under these keys; a key that is free is left out."""
+
+    def states(self, service: str, keys: Iterable[str]) -> dict[str, dict[str, object]]:
+        """The state within each of these primary records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """What an accepted request should have led to and has not."""
+
+    what: str
+    wanted: Wanted
+
+
+def missing(accepted: Iterable[Wanted], records: States) -> Iterator[Missing]:
+    """Everything that is not there, of requests that were accepted."""
+    wanted = list(accepted)
+    registered = {each.resource: each for each in wanted if each.route == "/user/register"}
+    ordered = {each.resource: each for each in wanted if each.route == "/order/create"}
+    accounts = records.states("billing", [f"account:{user_id}" for user_id in registered])
+    mailboxes = records.states("notification", [f"mailbox:{user_id}" for user_id in registered])
+    for user_id, each in registered.items():
+        if accounts.get(f"account:{user_id}", {}).get("announced") is not True:
+            yield Missing(NO_ACCOUNT, each)
+        if mailboxes.get(f"mailbox:{user_id}", {}).get("contact") != _contact(each):
+            yield Missing(NO_CONTACT, each)
+    notes = records.load("notification", [f"order:{order_id}" for order_id in ordered])
+    for order_id, each in ordered.items():
+        if notes.get(f"order:{order_id}") != _note(order_id, each):
+            yield Missing(NO_NOTE, each)
+
+
+def _contact(registered: Wanted) -> dict[str, object]:
+    return {"email": registered.body["email"], "name": registered.body["name"]}
+
+
+def _note(order_id: str, ordered: Wanted) -> dict[str, object]:
+    amount = sum(item["quantity"] * item["unit_price_cents"] for item in ordered.body["items"])
+    return {
+        "order_id": order_id,
+        "user_id": ordered.body["user_id"],
+        "items": ordered.body["items"],
+        "amount_cents": amount,
+    }

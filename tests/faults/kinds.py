@@ -1,0 +1,114 @@
+"""The kinds of faults, each with the load and the shop that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+from cli.catalogue import TOPICS
+from cli.errors import LaunchError
+from cli.servers.known import BROKERS, STORES
+from tests.faults.load import Plan
+from tests.faults.proxied import ProxiedShop
+from tests.faults.refusals import no_small_disk
+from tests.faults.schedule import FULL, SHORT, Fault, Kind, Shape, lossy, network, refusals, rollbacks, unparseable
+
+FULL_REQUESTS, SHORT_REQUESTS = 2_100, 440
+PER_SECOND = 8.5
+CLIENTS, CLIENT_SECONDS, SHORT_CLIENT_SECONDS = 16, 60.0, 20.0
+ORDERS, DEPOSITS = 0.7, 0.25  # money for most orders: an event of theirs that is lost leaves a trace in a balance
+SWALLOWED_SHARE = 0.01
+BILLING_REPLICAS = 2  # so that ETags are what keeps an account right, and not turns within one process
+
+KINDS: Mapping[str, str] = {
+    "kills": "SIGKILL and SIGSTOP to every process",
+    "lossy": "connections to the broker lose 0.4 s of what is sent, then are reset, every 1 to 3 s",
+    "swallow": "1 % of all publishes are answered 204 and not carried out",
+    "network": "connections of callers, apps, sidecars and servers are cut, half-open, slow",
+    "rollback": "Redis loses its last second of events, PostgreSQL keeps the state",
+    "refusals": "a broker without memory, a read-only store, a full disk",
+    "unparseable": "messages that nothing can parse, on every topic",
+}
+"""By name, what each does."""
+ALL = "all"
+"""Every kind that the broker and the store allow, one after the other."""
+
+Planned = Callable[[ProxiedShop], Sequence[Fault]]
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is run."""
+
+    broker: str
+    store: str
+    seed: int
+    shape: Shape
+    plan: Plan
+    faults: tuple[Fault, ...] | Planned | None = None
+    """What happens; drawn from the seed, and to everybody, if nothing is said."""
+    kind: str = "kills"
+    linked: Callable[[str], bool] = lambda name: False
+    """Which processes are reached through a link of the faulty network."""
+    swallowed_share: float = 0.0
+    """Of all publishes: answered 204 and not carried out."""
+    small_disk: bool = False
+    """Whether the servers' data is on a file system of its own, which can be filled."""
+    resources: tuple[Path, ...] | None = None
+    replaced: Mapping[str, Path] = field(default_factory=dict)
+    replicas: Mapping[str, int] = field(default_factory=lambda: {"billing": BILLING_REPLICAS})
+
+
+ROLLED_BACK = ("redis", "postgres")
+"""The only broker and store of which one keeps what the other one loses."""
+
+
+def kinds_of(name: str, broker: str, store: str) -> list[str]:
+    """The kinds that a name stands for."""
+    if name != ALL:
+        return [name]
+    return [each for each in KINDS if each != "rollback" or (broker, store) == ROLLED_BACK]
+
+
+def trial_of(broker: str, store: str, seed: int, short: bool, kind: str = "kills") -> Trial:
+    """The full form of one kind of faults, or the one of 90 seconds and less."""
+    shape = SHORT if short else FULL
+    if kind == "kills":
+        return Trial(broker, store, seed, shape, Plan(seed, SHORT_REQUESTS if short else FULL_REQUESTS, PER_SECOND))
+    seconds = SHORT_CLIENT_SECONDS if short else CLIENT_SECONDS
+    plan = Plan(seed, 0, 0.0, order_share=ORDERS, deposit_share=DEPOSITS, clients=CLIENTS, seconds=seconds)
+    trial = Trial(broker, store, seed, shape, plan, kind=kind)
+    return _with_faults(trial, BROKERS[broker].server.names[0], STORES[store].names[0])
+
+
+def _with_faults(trial: Trial, broker: str, store: str) -> Trial:
+    seed, seconds = trial.seed, trial.plan.seconds
+    match trial.kind:
+        case "lossy":
+            return replace(trial, faults=tuple(lossy(seed, [broker], seconds)), linked=broker.__eq__)
+        case "swallow":
+            return replace(trial, faults=(), swallowed_share=SWALLOWED_SHARE)
+        case "network":
+            return replace(trial, faults=partial(_on_every_link, seed, seconds), linked=lambda name: True)
+        case "rollback":
+            if (trial.broker, trial.store) != ROLLED_BACK:
+                raise LaunchError(
+                    "rollback takes BROKER=redis STORE=postgres: a store that keeps what the broker loses"
+                )
+            return replace(trial, faults=tuple(rollbacks(seed, broker, seconds)))
+        case "refusals":
+            kinds: list[tuple[Kind, tuple[str, ...]]] = [("alarm", (broker,)), ("read-only", (store,))]
+            if no_small_disk() is None:
+                kinds.append(("full-disk", tuple(dict.fromkeys((broker, store)))))
+            return replace(trial, faults=tuple(refusals(seed, kinds, seconds)), small_disk=no_small_disk() is None)
+        case "unparseable":
+            topics = [name for name, topic in TOPICS.items() if topic.consumers]
+            return replace(trial, faults=tuple(unparseable(seed, topics, seconds)))
+        case _:
+            raise LaunchError(f"there is no kind {trial.kind}: choose from {', '.join(KINDS)}")
+
+
+def _on_every_link(seed: int, seconds: float, shop: ProxiedShop) -> Sequence[Fault]:
+    return network(seed, sorted(shop.network.links), seconds)

@@ -1,0 +1,281 @@
+"""A faulty network: TCP proxies in front of the shop's processes, each of which can lose, hold or cut what passes.
+
+The proxies run on an event loop in a thread of their own; every method may be called from any other thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, TypeVar, cast
+
+from tests.faults.swallow import Swallower
+
+LOOPBACK = "127.0.0.1"
+CALL_SECONDS_MAX = 10.0
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER with no time to linger: closing the socket sends RST."""
+
+T = TypeVar("T")
+
+
+class _End(asyncio.Protocol):
+    """One end of a proxied connection: what it receives goes to the other end."""
+
+    def __init__(self, pipe: Pipe) -> None:
+        self.pipe = pipe
+        self.other: _End | None = None
+        self.transport: asyncio.Transport | None = None
+        self.drops = False
+        """What it receives is thrown away."""
+        self.has_ended = False
+        """What was connected to it will send no more."""
+        self._late: deque[bytes] = deque()
+        self.swallower: Swallower | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport."""
+        self.transport = cast(asyncio.Transport, transport)
+        self.pipe.made(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Pass it on, now or later, or throw it away."""
+        if self.drops:
+            return
+        if self.swallower is not None:
+            data, answers = self.swallower.feed(data)
+            if answers and self.transport is not None:
+                self.transport.write(answers)
+        if self.pipe.link.delay_seconds or self._late:
+            self._late.append(data)
+            asyncio.get_running_loop().call_later(self.pipe.link.delay_seconds, self._pass_late)
+        else:
+            self._pass(data)
+
+    def _pass_late(self) -> None:
+        if self._late:
+            self._pass(self._late.popleft())
+
+    def _pass(self, data: bytes) -> None:
+        if data and self.other is not None and self.other.transport is not None and not self.drops:
+            self.other.transport.write(data)
+
+    def eof_received(self) -> bool:
+        """Pass the end on, and keep the other direction open until that has ended, too."""
+        self.has_ended = True
+        other = self.other
+        if other is None or other.transport is None or other.has_ended or other.transport.is_closing() or self.drops:
+            return False
+        other.transport.write_eof()
+        return True
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Close the other end."""
+        self.pipe.lost(self, reset=exc is not None)
+
+    def pause_writing(self) -> None:
+        """Its peer reads slowly: read no more from the other one."""
+        if self.other is not None and self.other.transport is not None and not self.other.transport.is_closing():
+            self.other.transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        """Its peer reads on."""
+        if self.other is not None and self.other.transport is not None and not self.other.transport.is_closing():
+            self.other.transport.resume_reading()
+
+
+class Pipe:
+    """One proxied connection, from a client to the target of its link."""
+
+    def __init__(self, link: Link) -> None:
+        self.link = link
+        self.client = _End(self)
+        self.server: _End | None = None
+        self.is_silent = False
+
+    def made(self, end: _End) -> None:
+        """A connection of the client's was accepted, or ours to the target was made."""
+        if end is not self.client or end.transport is None:
+            return
+        self.link.pipes.append(self)
+        if self.link.is_silent:
+            self.silence()
+            return
+        if self.link.swallower_of is not None:
+            self.client.swallower = self.link.swallower_of()
+        end.transport.pause_reading()  # until there is somewhere to write to
+        task = asyncio.get_running_loop().create_task(self._connect())
+        self.link.tasks.add(task)
+        task.add_done_callback(self.link.tasks.discard)
+
+    async def _connect(self) -> None:
+        assert self.client.transport is not None
+        server = _End(self)
+        try:
+            await asyncio.get_running_loop().create_connection(lambda: server, LOOPBACK, self.link.target)
+        except OSError:
+            self.reset()
+            return
+        self.server = server
+        self.client.other, server.other = server, self.client
+        server.drops = self.is_silent
+        if self.client.transport.is_closing():
+            self.reset()
+        else:
+            self.client.transport.resume_reading()
+
+    def lost(self, end: _End, *, reset: bool) -> None:
+        """One end is closed; so is the other, but for the client's end of a silent connection, which hears nothing.
+
+        The server is told when the client gives up, or it would keep what the connection holds for ever.
+        """
+        other = end.other
+        if end is self.client and self in self.link.pipes:
+            self.link.pipes.remove(self)
+        if other is None or other.transport is None or (self.is_silent and other is self.client):
+            return
+        if reset:
+            _reset(other.transport)
+        else:
+            other.transport.close()
+
+    def reset(self) -> None:
+        """RST to both."""
+        for end in (self.client, self.server):
+            if end is not None and end.transport is not None:
+                _reset(end.transport)
+
+    def silence(self) -> None:
+        """Pass nothing in either direction any more, and close nothing: the half of a connection that never ends."""
+        self.is_silent = True
+        for end in (self.client, self.server):
+            if end is not None:
+                end.drops = True
+
+
+def _reset(transport: asyncio.Transport) -> None:
+    if transport.is_closing():
+        transport.abort()
+        return
+    connection: socket.socket = transport.get_extra_info("socket")
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    transport.abort()
+
+
+class Link:
+    """One TCP proxy: a port of its own in front of a target's port."""
+
+    def __init__(self, network: Network, name: str, target: int, seed: int) -> None:
+        self._network = network
+        self.name = name
+        self.target = target
+        self.port = 0
+        self.pipes: list[Pipe] = []
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.delay_seconds = 0.0
+        self.is_silent = False
+        """Whether new connections are accepted and never answered."""
+        self.swallower_of: Callable[[], Swallower] | None = None
+        self._random = random.Random(f"link {name} {seed}")
+        self.server: asyncio.Server | None = None
+
+    # --- Faults
+
+    def lose(self, share: float) -> Callable[[], None]:
+        """Throw away what clients send on a share of the connections; the undo resets those."""
+        return self._network.call(self._lose, share)
+
+    def silence(self, share: float) -> Callable[[], None]:
+        """Make a share of the connections half-open for good, and new ones until the undo."""
+        return self._network.call(self._silence, share)
+
+    def cut(self, share: float) -> int:
+        """Reset a share of the connections; returns how many."""
+        return self._network.call(self._cut, share)
+
+    def slow(self, seconds: float) -> Callable[[], None]:
+        """Pass everything on so much later, each way; the undo ends it."""
+        self.delay_seconds = seconds
+        return partial(setattr, self, "delay_seconds", 0.0)
+
+    def _some(self, share: float) -> list[Pipe]:
+        return [pipe for pipe in self.pipes if self._random.random() < share]
+
+    def _lose(self, share: float) -> Callable[[], None]:
+        hit = self._some(share)
+        for pipe in hit:
+            pipe.client.drops = True
+        return lambda: self._network.call(_reset_all, hit)
+
+    def _silence(self, share: float) -> Callable[[], None]:
+        self.is_silent = True
+        for pipe in self._some(share):
+            pipe.silence()
+        return partial(setattr, self, "is_silent", False)
+
+    def _cut(self, share: float) -> int:
+        hit = self._some(share)
+        _reset_all(hit)
+        return len(hit)
+
+
+def _reset_all(pipes: Sequence[Pipe]) -> None:
+    for pipe in pipes:
+        pipe.reset()
+
+
+class Network:
+    """All links of one shop. A context manager: leaving it closes every connection."""
+
+    def __init__(self, seed: int) -> None:
+        self._seed = seed
+        self.links: dict[str, Link] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="network", daemon=True)
+        self._thread.start()
+
+    def link(self, name: str, target: int) -> Link:
+        """The proxy in front of a port, made at first use; it keeps its own port."""
+        if name not in self.links:
+            made = Link(self, name, target, self._seed)
+            self.links[name] = made
+            self._listen(made)
+        found = self.links[name]
+        assert found.target == target, f"{name} moved from {found.target} to {target}"
+        return found
+
+    def _listen(self, link: Link) -> None:
+        async def listen() -> None:
+            link.server = await self._loop.create_server(lambda: Pipe(link).client, LOOPBACK, 0)
+            link.port = link.server.sockets[0].getsockname()[1]
+
+        asyncio.run_coroutine_threadsafe(listen(), self._loop).result(CALL_SECONDS_MAX)
+
+    def call(self, what: Callable[..., T], *arguments: Any) -> T:
+        """Run a function on the loop and return what it returns."""
+
+        async def run() -> T:
+            return what(*arguments)
+
+        return asyncio.run_coroutine_threadsafe(run(), self._loop).result(CALL_SECONDS_MAX)
+
+    def close(self) -> None:
+        """Close everything and end the thread."""
+
+        async def end() -> None:
+            for link in self.links.values():
+                if link.server is not None:
+                    link.server.close()
+                _reset_all(list(link.pipes))
+            await asyncio.sleep(0)
+
+        asyncio.run_coroutine_threadsafe(end(), self._loop).result(CALL_SECONDS_MAX)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

@@ -1,0 +1,118 @@
+"""Servers that refuse: out of memory, read-only, out of disk. Each harm's result undoes it."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import valkey
+
+from cli.servers import postgres, rabbitmq
+from cli.servers import valkey as valkey_server
+from cli.shop import Shop
+from tests.faults.injector import Undo
+
+DISK_BYTES = 2**30
+BALLAST = "ballast"
+NO_ALARM = "0.6"  # the server's own default, of the machine's memory
+SECONDS_MAX = 20
+
+
+def alarm(shop: Shop, target: str) -> Undo:
+    """The broker has no memory left: RabbitMQ takes nothing from publishers any more, Valkey refuses writes."""
+    if target == rabbitmq.NAME:
+        rabbitmq.control(shop.data, ("set_vm_memory_high_watermark", "absolute", "1MB"))
+        return partial(_end_alarm, shop)
+    return _configured(shop.broker_address, "maxmemory", "1")
+
+
+def read_only(shop: Shop, target: str) -> Undo:
+    """The store answers reads and refuses writes, as after a failover to a standby."""
+    if target == postgres.NAME:
+        _read_only(shop.store_address, "on")
+        return partial(_read_only, shop.store_address, "off")
+    return _configured(shop.store_address, "min-replicas-to-write", "1")
+
+
+def _end_alarm(shop: Shop) -> None:
+    rabbitmq.control(shop.data, ("set_vm_memory_high_watermark", NO_ALARM))
+
+
+def _read_only(address: str, value: str) -> None:
+    try:
+        with psycopg.connect(
+            address, connect_timeout=SECONDS_MAX, autocommit=True, options="-c default_transaction_read_only=off"
+        ) as connection:
+            connection.execute(f"ALTER SYSTEM SET default_transaction_read_only = {value}")
+            connection.execute("SELECT pg_reload_conf()")
+    except psycopg.Error as error:
+        raise OSError(f"{postgres.NAME}: {error}") from error
+
+
+def _configured(address: str, name: str, value: str) -> Undo:
+    """Set one of Valkey's settings; the undo sets it back."""
+    with _client(address) as client:
+        kept: Any = client.config_get(name)  # typed as if it might be a coroutine
+        before = kept[name]
+        client.config_set(name, value)
+
+    def undo() -> None:
+        with _client(address) as client:
+            client.config_set(name, before)
+
+    return undo
+
+
+@contextmanager
+def _client(address: str) -> Iterator[valkey.Valkey]:
+    host, _, port = address.rpartition(":")
+    try:
+        with valkey.Valkey(host=host, port=int(port), socket_timeout=SECONDS_MAX, decode_responses=True) as client:
+            yield client
+    except valkey.ValkeyError as error:
+        raise OSError(f"{valkey_server.NAME}: {error}") from error
+
+
+@cache
+def no_small_disk() -> str | None:
+    """Why no small disk can be had here, or None."""
+    try:
+        with tempfile.TemporaryDirectory() as name, small_disk(Path(name)):
+            return None
+    except OSError as error:
+        return str(error)
+
+
+@contextmanager
+def small_disk(folder: Path) -> Iterator[Path]:
+    """A file system of its own on a folder, which is made; raises OSError where that is not allowed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "sidecart-faults", str(folder)]
+    made = subprocess.run(command, capture_output=True, text=True, check=False)
+    if made.returncode != 0:
+        raise OSError(f"no small disk: {made.stderr.strip()}")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def fill(folder: Path) -> Undo:
+    """Leave no byte free on the folder's file system; the undo makes room again."""
+    ballast = folder / BALLAST
+    if ballast.exists():  # another server on the same disk: it is full already
+        return lambda: None
+    with ballast.open("wb", buffering=0) as file:
+        step = 2**20
+        while step >= 512:
+            try:
+                file.write(bytes(step))
+            except OSError:
+                step //= 2
+    return partial(ballast.unlink, missing_ok=True)

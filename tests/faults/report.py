@@ -1,0 +1,113 @@
+"""What came of a run, as a file and as tables."""
+
+from __future__ import annotations
+
+import json
+import platform
+import statistics
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tests.faults.auditor import Audit, Effect
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of it."""
+
+    broker: str
+    store: str
+    seed: int
+    seconds: float
+    faults: int
+    effects: dict[str, Effect]
+    broken_calls: dict[str, int]
+    restarts: int
+    audit: Audit
+    kind: str = "kills"
+    short: bool = False
+    swallowed: dict[str, int] = field(default_factory=dict)
+    """Publishes that were answered and not carried out, by topic."""
+    machine: str = field(default_factory=lambda: f"{platform.machine()}, Python {platform.python_version()}")
+
+    def write(self, folder: Path) -> Path:
+        """As JSON, under a name of its own."""
+        folder.mkdir(parents=True, exist_ok=True)
+        form = "-short" if self.short else ""
+        path = folder / f"{self.kind}-{self.broker}-{self.store}-{self.seed}{form}.json"
+        path.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
+        return path
+
+    @classmethod
+    def read(cls, path: Path) -> Report:
+        """As it was written."""
+        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields["audit"] = Audit(**fields["audit"])
+        fields["effects"] = {name: Effect(**each) for name, each in fields["effects"].items()}
+        return cls(**fields)
+
+
+def table(reports: Sequence[Report]) -> str:
+    """One line for each run, in Markdown."""
+    head = (
+        "kind, broker, store, seed",
+        "faults",
+        "requests",
+        "accepted",
+        "201 / 202",
+        "orders: paid / not",
+        "lost",
+        "paid twice",
+        "second mails",
+        "dead letters",
+        "recovery p50 / max (s)",
+        "rest (s)",
+    )
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for each in reports:
+        audit = each.audit
+        times = sorted(seconds for one in each.effects.values() for seconds in one.recovery_seconds) or [0.0]
+        cells: tuple[Any, ...] = (
+            f"{each.kind}, {each.broker}, {each.store}, {each.seed}",
+            each.faults + sum(each.swallowed.values()),
+            audit.valid,
+            f"{100 * audit.accepted / max(1, audit.valid):.1f} %",
+            f"{audit.created} / {audit.promised}",
+            f"{audit.paid} / {audit.not_paid}",
+            audit.lost,
+            audit.paid_twice,
+            audit.duplicate_mails,
+            audit.dead_letters,
+            f"{statistics.median(times):.1f} / {times[-1]:.1f}",
+            f"{audit.rest_seconds:.0f}",
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)
+
+
+def fault_table(reports: Sequence[Report]) -> str:
+    """One line for each kind of fault on each broker and store, all seeds together, in Markdown."""
+    lines = [
+        "| fault | broker, store | times | orders held then | recovery p50 / max (s) | second mails | lost |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    merged: dict[tuple[str, str], list[Effect]] = defaultdict(list)
+    for report in reports:
+        for name, effect in report.effects.items():
+            merged[name, f"{report.broker}, {report.store}"].append(effect)
+    for (name, where), found in sorted(merged.items()):
+        times = sorted(seconds for effect in found for seconds in effect.recovery_seconds) or [0.0]
+        cells = (
+            name,
+            where,
+            sum(effect.times for effect in found),
+            sum(effect.orders for effect in found),
+            f"{statistics.median(times):.1f} / {times[-1]:.1f}",
+            sum(effect.second_mails for effect in found),
+            sum(effect.lost for effect in found),
+        )
+        lines.append(f"| {' | '.join(map(str, cells))} |")
+    return "\n".join(lines)

@@ -1,0 +1,93 @@
+"""A sidecar that answers 204 to a publish and does not carry it out: what stands between an app and its sidecar.
+
+HTTP/1.1 as the apps speak it: one request at a time on a kept connection, bodies with a content-length.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import threading
+import time
+from pathlib import Path
+
+PUBLISH = b"POST /v1.0/publish/"
+HEAD_END = b"\r\n\r\n"
+ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
+
+
+class Swallowed:
+    """Which publishes are swallowed: drawn from a seed, written to a file as they are, counted by topic."""
+
+    def __init__(self, seed: int, share: float, path: Path) -> None:
+        self._random = random.Random(f"swallow {seed}")
+        self._share = share
+        self._file = path.open("a", encoding="utf-8")
+        self._lock = threading.Lock()
+        self.seen = 0
+        self.by_topic: dict[str, int] = {}
+
+    def stop(self) -> None:
+        """From now on everything is carried out."""
+        self._share = 0.0
+
+    def takes(self, topic: str, body: bytes) -> bool:
+        """Whether this publish is swallowed; if it is, it is written down."""
+        with self._lock:
+            self.seen += 1
+            if self._random.random() >= self._share:
+                return False
+            self.by_topic[topic] = self.by_topic.get(topic, 0) + 1
+            event = body.decode(errors="replace")
+            self._file.write(json.dumps({"at": time.time(), "topic": topic, "event": event}) + "\n")
+            self._file.flush()
+            return True
+
+    def close(self) -> None:
+        """No more is written."""
+        self._file.close()
+
+
+class Swallower:
+    """The requests of one connection: `feed` says what goes on to the sidecar, and what is answered instead."""
+
+    def __init__(self, swallowed: Swallowed) -> None:
+        self._swallowed = swallowed
+        self._buffer = b""
+
+    def feed(self, data: bytes) -> tuple[bytes, bytes]:
+        """Take what the app sent; returns what is passed on, as whole requests, and what the app is told."""
+        self._buffer += data
+        passed, answers = b"", b""
+        while (request := self._whole_request()) is not None:
+            head, _, body = request.partition(HEAD_END)
+            if head.startswith(PUBLISH) and self._swallowed.takes(_topic(head), body):
+                answers += ANSWER
+            else:
+                passed += request
+        return passed, answers
+
+    def _whole_request(self) -> bytes | None:
+        """The next request, taken off the buffer once all of it is there."""
+        end = self._buffer.find(HEAD_END)
+        if end < 0:
+            return None
+        end += len(HEAD_END) + _length(self._buffer[:end])
+        if len(self._buffer) < end:
+            return None
+        request, self._buffer = self._buffer[:end], self._buffer[end:]
+        return request
+
+
+def _topic(head: bytes) -> str:
+    path = head.split(b" ", 2)[1].partition(b"?")[0]
+    return path.rpartition(b"/")[2].decode("latin-1")
+
+
+def _length(head: bytes) -> int:
+    for line in head.split(b"\r\n")[1:]:
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length":
+            return int(value)
+        assert name.strip().lower() != b"transfer-encoding", "a chunked request is not understood"
+    return 0

@@ -1,0 +1,199 @@
+"""Each harm does to a real server what it says, and its undo ends it; on the servers that BROKER and STORE name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+import pika
+import pika.exceptions
+import psycopg
+import pytest
+import valkey
+
+from cli.patience import Patience
+from cli.processes import Processes
+from cli.servers.known import BROKERS, STORES, Server
+from cli.shop import Shop
+from tests.faults import refusals
+from tests.faults.rollback import roll_back
+
+BROKER, STORE = os.environ.get("BROKER", "redis"), os.environ.get("STORE", "redis")
+SECONDS_MAX = 30.0
+REFUSED_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Servers:
+    """What a harm needs of a shop."""
+
+    data: Path
+    server: Server
+    started: Processes
+    broker_address: str
+
+    @property
+    def store_address(self) -> str:
+        """The one server is both."""
+        return self.broker_address
+
+    @property
+    def shop(self) -> Shop:
+        """As the harms take it."""
+        return cast(Shop, self)
+
+    def can_write(self) -> bool:
+        """Whether the server takes something to keep; False if it refuses, or holds it for too long."""
+        answers: list[bool] = []
+        thread = threading.Thread(target=lambda: answers.append(self._writes()), daemon=True)
+        thread.start()
+        thread.join(REFUSED_SECONDS)
+        return answers == [True]
+
+    def _writes(self) -> bool:
+        with suppress(valkey.ValkeyError, psycopg.Error, pika.exceptions.AMQPError, OSError):
+            match self.server.names[0]:
+                case "valkey":
+                    self.client().incrby("written")
+                case "postgres":
+                    with psycopg.connect(self.broker_address) as connection:
+                        connection.execute("CREATE TABLE IF NOT EXISTS written (text text)")
+                        connection.execute("INSERT INTO written VALUES ('once')")
+                case "rabbitmq":
+                    self._publish()
+            return True
+        return False
+
+    def _publish(self) -> None:
+        with pika.BlockingConnection(pika.URLParameters(self.broker_address)) as connection:
+            channel = connection.channel()
+            channel.confirm_delivery()
+            channel.queue_declare("written", durable=True)
+            channel.basic_publish("", "written", b"once")
+
+    def client(self) -> valkey.Valkey:
+        """To Valkey."""
+        host, _, port = self.broker_address.rpartition(":")
+        return valkey.Valkey(host=host, port=int(port), socket_timeout=SECONDS_MAX)
+
+    def wait_for(self, can: bool) -> None:
+        """Until the server takes something, or takes nothing."""
+        end = time.monotonic() + SECONDS_MAX
+        while self.can_write() != can:
+            assert time.monotonic() < end, f"{self.server.names[0]}: writing is not {can} within {SECONDS_MAX} s"
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[ExitStack]:
+    """Everything is ended with the module."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> dict[str, Servers]:
+    """The broker and the store, by kind, on a small disk where one can be had."""
+    found: dict[str, Servers] = {}
+    for kind, server in (("broker", BROKERS[BROKER].server), ("store", STORES[STORE])):
+        same = next((each for each in found.values() if each.server is server), None)
+        if same is not None:
+            found[kind] = same
+            continue
+        data = tmp_path_factory.mktemp(kind) / "data"
+        data.mkdir()
+        if refusals.no_small_disk() is None:
+            stack.enter_context(refusals.small_disk(data))
+        processes = Processes(data.parent / "logs")
+        stack.callback(lambda each=server, by=processes: by.stop(each.names, each.stop_seconds))  # type: ignore[misc]  # bound now
+        found[kind] = Servers(data, server, processes, server.start(processes, data, Patience()))
+    return found
+
+
+def test_a_broker_without_memory_takes_nothing_until_it_has_some(running: dict[str, Servers]) -> None:
+    """It refuses, or lets publishers wait."""
+    broker = running["broker"]
+    broker.wait_for(can=True)
+
+    undo = refusals.alarm(broker.shop, broker.server.names[0])
+
+    broker.wait_for(can=False)
+    undo()
+    broker.wait_for(can=True)
+
+
+def test_a_read_only_store_refuses_writes_until_it_is_none(running: dict[str, Servers]) -> None:
+    """On connections that are open already, too."""
+    store = running["store"]
+    store.wait_for(can=True)
+
+    undo = refusals.read_only(store.shop, store.server.names[0])
+
+    store.wait_for(can=False)
+    assert store.server.check(store.store_address) is None  # it reads
+    undo()
+    store.wait_for(can=True)
+
+
+if BROKER == "redis":  # only Valkey may lose its last second
+
+    def test_valkey_forgets_its_last_second_and_nothing_before(running: dict[str, Servers]) -> None:
+        """What is written in the second before it dies is gone at the next start."""
+        broker = running["broker"]
+        client = broker.client()
+        client.set("early", 1)
+        pid = broker.started.pids()["valkey"]
+        late = threading.Timer(0.4, lambda: client.set("late", 1))
+        late.start()
+
+        lost = roll_back(broker.data, lambda number: os.kill(pid, number))
+
+        late.join()
+        assert lost > 0
+        broker.started.stop(["valkey"], SECONDS_MAX)
+        port = int(broker.broker_address.rpartition(":")[2])
+        broker.server.launch(broker.started, broker.data, [port], Patience())
+        broker.server.wait(broker.broker_address, broker.started, Patience())
+        again = broker.client()
+        assert (1, 0) == (again.exists("early"), again.exists("late"))
+
+
+if refusals.no_small_disk() is None:
+
+    @pytest.mark.parametrize("kind", ["broker", "store"])
+    def test_a_full_disk_is_felt_and_is_over_when_there_is_room(running: dict[str, Servers], kind: str) -> None:
+        """By whatever the server does then: refuse, wait, or die and be started again."""
+        found = running[kind]
+        found.wait_for(can=True)
+
+        undo = refusals.fill(found.data)
+
+        assert os.statvfs(found.data).f_bavail == 0
+        undo()
+        assert os.statvfs(found.data).f_bavail > 0
+        found.wait_for(can=True)
+
+
+def test_signals_of_a_rollback_are_stop_then_kill(tmp_path: Path) -> None:
+    """With the file cut between the two."""
+    folder = tmp_path / "valkey" / "appendonlydir"
+    folder.mkdir(parents=True)
+    newest = folder / "appendonly.aof.10.incr.aof"
+    (folder / "appendonly.aof.9.incr.aof").write_bytes(b"old")
+    newest.write_bytes(b"before")
+    sent: list[tuple[signal.Signals, bytes]] = []
+
+    def append() -> None:
+        with newest.open("ab") as file:
+            file.write(b" after")
+
+    threading.Timer(0.3, append).start()
+    lost = roll_back(tmp_path, lambda number: sent.append((number, newest.read_bytes())))
+
+    assert (len(b" after"), [(signal.SIGSTOP, b"before after"), (signal.SIGKILL, b"before")]) == (lost, sent)

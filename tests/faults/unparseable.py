@@ -1,0 +1,74 @@
+"""Messages that nothing can parse, put on the shop's topics among its events."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, replace
+
+import httpx
+
+from cli.catalogue import GATEWAY, SERVICES, TOPICS
+from cli.fleet import sidecar_of
+from cli.letters import Letter
+from cli.shop import Shop
+
+SECONDS_MAX = 5.0
+FORMS = (
+    b"%s is no JSON",
+    b'{"id": "%s", "data": {',  # broken off
+    b"%s \xff\xfe\x00\x80",  # no text at all
+    b'["%s"]',  # JSON, but no object
+    b'{"mark": "%s"}',  # an object, but no CloudEvent
+    b'{"specversion": "1.0", "type": "T", "source": "s", "id": "%s", "traceparent": 7, "traceid": 7}',  # ends a parser
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Planted:
+    """One such message; the mark is in it."""
+
+    topic: str
+    mark: str
+    is_sure: bool = True
+    """Whether the sidecar said that it was taken; else there may be dead letters about it or not."""
+
+    @property
+    def services(self) -> tuple[str, ...]:
+        """Who has to write a dead letter about it."""
+        return tuple(each for each in TOPICS[self.topic].consumers if each in SERVICES)
+
+    def is_in(self, letter: Letter) -> bool:
+        """Whether a dead letter is about it."""
+        return letter.topic == self.topic and self.mark in letter.event
+
+
+class Planter:
+    """Publishes them, as they are, through the gateway's sidecar."""
+
+    def __init__(self, shop: Shop, seed: int) -> None:
+        self._shop = shop
+        self._random = random.Random(f"unparseable {seed}")
+        self.planted: list[Planted] = []
+
+    def plant(self, topic: str) -> None:
+        """Put one on a topic; raises OSError if the sidecar does not take it."""
+        number = len(self.planted)
+        planted = Planted(topic, f"unparseable-{number}-{self._random.getrandbits(32):08x}")
+        body = FORMS[number % len(FORMS)] % planted.mark.encode()
+        try:
+            answer = httpx.post(
+                f"http://127.0.0.1:{self._shop.ports[sidecar_of(GATEWAY)]}/v1.0/publish/pubsub/{topic}",
+                params={"metadata.rawPayload": "true"},
+                content=body,
+                headers={
+                    "dapr-api-token": self._shop.tokens["DAPR_API_TOKEN"],
+                    "content-type": "application/octet-stream",
+                },
+                timeout=SECONDS_MAX,
+                trust_env=False,
+            )
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            self.planted.append(replace(planted, is_sure=False))
+            raise OSError(f"a message for {topic} was not taken: {error!r}") from error
+        self.planted.append(planted)

@@ -1,0 +1,79 @@
+"""What is swallowed between an app and its sidecar: publishes, whole, at the share that was asked for."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.faults.swallow import ANSWER, Swallowed, Swallower
+
+EVENT = b'{"id":"e-1"}'
+TOKEN = b"dapr-api-token: secret\r\n"
+
+
+def post(path: bytes, body: bytes) -> bytes:
+    """A request as the apps write it."""
+    return b"POST %s HTTP/1.1\r\nhost: 127.0.0.1:3500\r\n%scontent-length: %d\r\n\r\n%s" % (
+        path,
+        TOKEN,
+        len(body),
+        body,
+    )
+
+
+PUBLISH = post(b"/v1.0/publish/pubsub/UserCreated", EVENT)
+SAVE = post(b"/v1.0/state/statestore", b"[]")
+LOAD = b"GET /v1.0/state/statestore/key HTTP/1.1\r\nhost: 127.0.0.1:3500\r\n\r\n"
+
+
+@pytest.fixture
+def all_of_them(tmp_path: Path) -> Iterator[Swallowed]:
+    """Every publish is swallowed."""
+    with closing(Swallowed(1, 1.0, tmp_path / "swallowed.jsonl")) as swallowed:
+        yield swallowed
+
+
+def test_a_swallowed_publish_is_answered_and_does_not_reach_the_sidecar(all_of_them: Swallowed, tmp_path: Path) -> None:
+    """It is written down, with its topic and event."""
+    passed, answers = Swallower(all_of_them).feed(PUBLISH)
+
+    assert (b"", ANSWER) == (passed, answers)
+    assert {"UserCreated": 1} == all_of_them.by_topic
+    (line,) = (tmp_path / "swallowed.jsonl").read_text().splitlines()
+    assert ("UserCreated", EVENT.decode()) == (json.loads(line)["topic"], json.loads(line)["event"])
+
+
+@pytest.mark.parametrize("request_", [SAVE, LOAD])
+def test_everything_else_passes_unchanged(all_of_them: Swallowed, request_: bytes) -> None:
+    """With its token and body."""
+    assert (request_, b"") == Swallower(all_of_them).feed(request_)
+
+
+def test_requests_may_come_in_any_pieces(all_of_them: Swallowed) -> None:
+    """What passes and what is answered is the same."""
+    swallower = Swallower(all_of_them)
+    passed = answers = b""
+    for byte in LOAD + PUBLISH + SAVE + PUBLISH:
+        more_passed, more_answers = swallower.feed(bytes([byte]))
+        passed, answers = passed + more_passed, answers + more_answers
+
+    assert (LOAD + SAVE, 2 * ANSWER) == (passed, answers)
+
+
+def test_the_share_is_kept_and_the_seed_decides(tmp_path: Path) -> None:
+    """The same seed takes the same ones; after the load nothing is swallowed any more."""
+    with (
+        closing(Swallowed(1, 0.01, tmp_path / "1")) as one,
+        closing(Swallowed(1, 0.01, tmp_path / "2")) as same,
+        closing(Swallowed(2, 0.01, tmp_path / "3")) as other,
+    ):
+        taken = [[each.takes("T", EVENT) for _ in range(10_000)] for each in (one, same, other)]
+        one.stop()
+
+        assert 60 < sum(taken[0]) < 140
+        assert taken[0] == taken[1] != taken[2]
+        assert not any(one.takes("T", EVENT) for _ in range(1_000))
