@@ -75,7 +75,7 @@ class Faults:
     lost_answer: float = 0.02  # a call that happened, and says that it did not
     refused: float = 0.02  # a call that did not happen, and says so
     vanish: float = 0.04  # a publish that says it was taken and was not
-    lost: float = 0.02  # a publish that says it was taken and was not, after which everything else goes well
+    lost: float = 0.06  # a publish that says it was taken and was not, after which everything else goes well
     wiped: float = 0.001  # the broker loses all events that it holds
     duplicate: float = 0.05
     steps: int = 400  # for so many steps
@@ -200,6 +200,7 @@ class World:
         self._calls: list[Call] = []
         self._versions = 0
         self._counts_by_key = seed % 2 == 0  # as Redis does; PostgreSQL numbers all writes
+        self._repeats = seed // 4 % 2 == 0  # callers repeat what they were answered, or leave all repair to the shop
         self._pace = PACES[seed // 2 % 2]
         self._steps = 0
         self._born = 0
@@ -215,6 +216,7 @@ class World:
     async def _run(self) -> None:
         while self._steps < STEPS_MAX:
             self._steps += 1
+            self._answer()
             if not self._step():
                 if self._in_flight:  # tasks that are about to make their next call, or to end
                     await asyncio.sleep(0)
@@ -236,7 +238,7 @@ class World:
             if chance() < self.faults.wiped:
                 self._queue.clear()
                 return True
-            if chance() < self.faults.death / len(SERVICES):
+            if chance() < self.faults.death:
                 self._kill(self._gateway)
                 return True
             if chance() < self.faults.death:
@@ -246,7 +248,7 @@ class World:
         if unsaid and chance() < 0.3:
             self._say(self.random.choice(unsaid))
             return True
-        if self._faulty and self.commands and chance() < 0.02:
+        if self._faulty and self._repeats and self.commands and chance() < 0.02:
             self._say(self.random.choice(self.commands))
             return True
         if self._faulty and chance() < 0.05 and self._work_at_the_gateway():
@@ -264,15 +266,18 @@ class World:
 
     def _ask_again(self) -> bool:
         """At rest: callers that have no answer say again what they want."""
-        for command in self.commands:
-            written = not self._journals or self._gateway.has_written(command)
-            command.answered = command.answered or (bool(command.replies) and written)
         unanswered = [command for command in self.commands if not command.answered]
         for command in unanswered:
             self._say(command)
         if unanswered:
             self._work_at_the_gateway()
         return bool(unanswered)
+
+    def _answer(self) -> None:
+        """Answer the callers whose reply is there and whose command the journal has; an answer outlives the gateway."""
+        for command in self.commands:
+            if not command.answered and command.replies:
+                command.answered = not self._journals or self._gateway.has_written(command)
 
     def _check_again(self) -> bool:
         """At rest, with everything answered: the reconciler checks, until no accepted command is unfinished."""
