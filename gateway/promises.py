@@ -104,6 +104,11 @@ class Promises:
         self._adopt(resource, record)
         return record
 
+    @property
+    def store_refuses(self) -> bool:
+        """Whether it is known that no promise can be written at this moment, for the store refuses all writes."""
+        return bool(self._sidecar.store.refuses)
+
     # --- Told by the replies
 
     @property

@@ -9,6 +9,7 @@ import msgspec
 from chassis.connections import Answer
 from chassis.errors import Conflict, SidecarAway
 from chassis.sidecar import HttpSidecar
+from chassis.store_health import StoreHealth
 
 
 class FakeSidecar(HttpSidecar):
@@ -18,6 +19,8 @@ class FakeSidecar(HttpSidecar):
     """
 
     def __init__(self, records: dict[str, tuple[bytes, int]] | None = None) -> None:
+        self.store = StoreHealth()
+        self.store.written()
         self.records = {} if records is None else records
         self.ttl_seconds: dict[str, int | None] = {}
         self.saves: list[str] = []
