@@ -21,6 +21,7 @@ from tests.simulation.world import CALM, Faults, MakeShell, World
 SEEDS = int(os.environ.get("SEEDS", "1000"))
 MUTANT_SEEDS = 300
 FAULTS = Faults()
+REFUSALS = Faults(0, 0, 0, 0, 0, steps=400, refusal_steps=200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,19 @@ def test_nothing_is_lost_and_nothing_is_done_twice(capsys: pytest.CaptureFixture
 
     with capsys.disabled():
         print(f"\nsimulation: {len(seeds)} seeds in {time.monotonic() - started:.0f} s, 0 failed")
+
+
+def test_a_store_that_refuses_writes_for_a_time_loses_nothing() -> None:
+    """It reads meanwhile; the events whose writes it refused come again, and end as if nothing had been."""
+    refused = 0
+    for seed in range(100):
+        wanted = scenario(seed)
+        world = World(seed, wanted.commands, REFUSALS)
+        world.run()
+
+        assert [] == problems(world, wanted), f"seed {seed}"
+        refused += world.writes_refused
+    assert refused > 100
 
 
 def test_without_faults_one_replica_sends_exactly_one_mail_an_order() -> None:

@@ -20,7 +20,7 @@ from typing import Any
 import msgspec
 
 from chassis.deliver import Service, Shell
-from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
+from chassis.errors import Conflict, EventFault, SidecarAway, StoreRefused, WorldFault
 from services.billing.app import SERVICE as BILLING
 from services.notification.app import SERVICE as NOTIFICATION
 from services.notification.aside import Aside
@@ -62,9 +62,10 @@ class Faults:
     vanish: float = 0.04  # a publish that says it was taken and was not
     duplicate: float = 0.05
     steps: int = 400  # for so many steps
+    refusal_steps: int = 80  # for so many of them one service's store reads and refuses every write
 
 
-CALM = Faults(0, 0, 0, 0, 0, 0)
+CALM = Faults(0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -132,6 +133,10 @@ class World:
         self.mails: Counter[str] = Counter()
         self.dead_letters: list[str] = []
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.writes_refused = 0
+        refusal = random.Random(f"refusal {seed}")  # of its own: the other faults of a seed stay what they are
+        begin = refusal.randrange(max(1, faults.steps - faults.refusal_steps))
+        self._refusing = refusal.choice(list(SERVICES)), range(begin, begin + faults.refusal_steps)
         self._make_shell = make_shell
         self._honours_etags = honours_etags
         self._queue: list[Delivery] = []
@@ -300,6 +305,10 @@ class World:
         return True
 
     def _write(self, app: str, key: str, value: bytes) -> None:
+        refusing, steps = self._refusing
+        if app == refusing and self._steps in steps:
+            self.writes_refused += 1
+            raise StoreRefused(key)
         self._versions += 1
         version = self._versions
         if self._counts_by_key:
@@ -381,5 +390,5 @@ class SimulatedMailer(Mailer):
 def _ignoring_conflicts(effect: Callable[[], Any]) -> None:
     try:
         effect()
-    except Conflict:
+    except (Conflict, StoreRefused):
         return
