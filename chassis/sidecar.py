@@ -132,8 +132,10 @@ class HttpSidecar:
         try:
             written = await self._call("POST", f"/v1.0/state/{STORE}", PROBE, seconds_max=PROBE_SECONDS_MAX)
             read = await self._call("GET", f"/v1.0/state/{STORE}/{PROBE_KEY}", seconds_max=PROBE_SECONDS_MAX)
-        except SidecarAway:
-            self.store.failed(is_write=True)
+        except SidecarAway as fault:
+            # At the start the sidecar is not up yet, and asks whether this app is well as soon as it is.
+            if self.store.is_proven or not isinstance(fault, Unreached):
+                self.store.failed(is_write=True)
             return False
         if written.status in SAVED:
             self.store.written()

@@ -23,7 +23,7 @@ class StoreHealth:
     def __init__(self) -> None:
         self.is_away = False
         self.refuses = ""  # why a write of the probe was refused, in the store's words; empty while writes work
-        self._is_proven = False  # a write worked once
+        self.is_proven = False  # a write worked once
         self._write_failed = False
         self.in_doubt = asyncio.Event()  # whoever watches the store asks it
         self.in_doubt.set()  # until the first write
@@ -35,12 +35,12 @@ class StoreHealth:
             return f"the store refuses writes: {self.refuses}"
         if self.is_away:
             return "the store is away"
-        return "" if self._is_proven else "no write to the store worked yet"
+        return "" if self.is_proven else "no write to the store worked yet"
 
     @property
     def write_trouble(self) -> str:
         """What is wrong with writes alone: that the store is away is left out, for each call finds that out anew."""
-        return "" if self._is_proven and not self.refuses else self.trouble
+        return "" if self.is_proven and not self.refuses else self.trouble
 
     @property
     def is_well(self) -> bool:
@@ -58,7 +58,7 @@ class StoreHealth:
             log.info("the store takes writes again")
         self.refuses = ""
         self.is_away = self._write_failed = False
-        self._is_proven = True
+        self.is_proven = True
 
     def failed(self, *, is_write: bool) -> None:
         """Note that a call failed or was not answered."""

@@ -482,3 +482,15 @@ def test_a_store_that_says_nothing_is_away() -> None:
         assert (False, True) == (await sidecar.store_answers(), sidecar.store.is_away)
 
     play(scenario)
+
+
+def test_a_sidecar_that_is_not_up_yet_makes_no_app_ill() -> None:
+    """It asks for the app's health as soon as it is up; a wrong answer then costs a second of the start."""
+
+    async def scenario() -> None:
+        async with connect(free_port(), "out-token") as sidecar:
+            assert not await sidecar.store_answers()
+            assert sidecar.store.is_well
+            assert "no write to the store worked yet" == sidecar.store.trouble
+
+    asyncio.run(scenario())
