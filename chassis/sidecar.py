@@ -70,7 +70,7 @@ class HttpSidecar:
 
         With `ttl_seconds` the store forgets the key so long after this write.
 
-        Stores name a conflict in many ways, and a refusal in the same ones (Redis: 409 for either, or 500 for either).
+        Stores name a conflict in many ways, and a refusal in the same ones (409 for either, or 500 for either).
         The record tells them apart: if it is what it was, no race was lost, and the write was refused (ADR 37).
         """
         if self.store.refuses:  # `watch_store` finds out when that is over
