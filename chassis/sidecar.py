@@ -27,7 +27,7 @@ SAVED = (200, 201, 204)
 
 PROBE_KEY = "health-probe"
 PROBE = msgspec.json.encode([{"key": PROBE_KEY, "value": 1}])  # last-write: it always can be written, and is one record
-PROBE_SECONDS_MAX = 0.4
+PROBE_SECONDS_MAX = 2.0  # each of its two calls; a sidecar may try a refused write several times before it says so
 AWAY_SECONDS = 1.0  # between two probes
 REFUSED_SECONDS = 2.0
 START_SECONDS = 0.2
@@ -128,7 +128,7 @@ class HttpSidecar:
             return await self._call("GET", whole, seconds_max=seconds_max, traceparent=traceparent)
 
     async def store_answers(self) -> bool:
-        """Try one write and one read, well within the time that the sidecar gives a health probe."""
+        """Try one write and one read, each for a short time."""
         try:
             written = await self._call("POST", f"/v1.0/state/{STORE}", PROBE, seconds_max=PROBE_SECONDS_MAX)
             read = await self._call("GET", f"/v1.0/state/{STORE}/{PROBE_KEY}", seconds_max=PROBE_SECONDS_MAX)
@@ -157,6 +157,7 @@ class HttpSidecar:
 
     async def _takes_writes(self) -> bool:
         """Whether the store takes any write; those that were refused at the same time share one answer."""
+        self.store.in_doubt.set()  # if the caller does not wait for the answer, `watch_store` does
         async with self._probing:
             return not self.store.refuses and await self.store_answers()
 

@@ -20,8 +20,11 @@ WAIT_SECONDS = 3
 SPARE_SECONDS = 2.0
 """On a busy machine, beyond what the caller said."""
 COUNTED_SECONDS = 16
-STATEMENTS_MAX = 60
-"""Some writes that come before the refusal is known, and one every two seconds from each of three apps."""
+STATEMENTS_MAX = {"postgres": 60, "redis": 240}
+"""Some writes that come before the refusal is known, and one every two seconds from each of three apps.
+
+A sidecar's Redis client sends a command that was refused for want of replicas four times.
+"""
 ORDERS = 4
 REFUSES = "the store refuses writes"
 
@@ -137,7 +140,7 @@ def test_callers_are_told_in_time_nothing_is_tried_hotly_and_all_ends_by_itself(
         refused = refused_statements(shop) - before
 
     print(f"{refused} statements refused in {COUNTED_SECONDS} s")
-    assert 0 < refused <= STATEMENTS_MAX
+    assert 0 < refused <= STATEMENTS_MAX[shop.options.store]
     for app_id in ("gateway", "user", "billing", "order", "notification"):
         shop.wait_ready(app_id)
     orders = [until_placed(shopper, user_id, f"{email}-{number}") for number in range(ORDERS)]

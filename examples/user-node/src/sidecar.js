@@ -13,6 +13,9 @@ const CONNECTIONS_MAX = 256;
 /** What the write and the read of a probe may take each, so that /healthz answers within the sidecar's 900 ms. */
 const PROBE_MS_MAX = 400;
 
+/** After a refusal nothing waits for /healthz: the sidecar may try a write several times before it says no. */
+const PROBE_AFTER_REFUSAL_MS_MAX = 2_000;
+
 /** Of the store's words on why it refuses writes. */
 const REASON_BYTES_MAX = 200;
 
@@ -74,7 +77,7 @@ export class Sidecar {
       // Stores name a lost race and a refusal alike. If the record is what it was, no race was lost.
       if ((await this.load(key)).etag !== etag) return false;
       // It may have failed by chance: if the store takes writes, once more.
-      if (isLast || !(await this.storeAnswers()))
+      if (isLast || !(await this.storeAnswers(PROBE_AFTER_REFUSAL_MS_MAX)))
         throw new Unavailable(`the store refused a write: ${refusal}`);
     }
   }
