@@ -36,6 +36,7 @@ PROBE_SECONDS = 1.0  # between two probe events: the first ones may find no queu
 # The caller must be the one who closes an idle connection: if the server does, a request just being written to it is
 # lost. daprd keeps idle ones for 90 s (Go's http.DefaultTransport, which its app channel clones), most others less.
 KEEP_ALIVE_SECONDS = 120
+HEALTH_CALL_SECONDS_MAX = 0.4  # two of them within the 900 ms that the sidecar waits for /healthz
 GC_OBJECTS = 10_000
 STOP_SECONDS_MAX = 15  # what is being answered at SIGTERM may take so long; longer than a sidecar call
 
@@ -154,6 +155,8 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
     @app.get("/healthz")
     async def healthz() -> Response:
         sidecar: HttpSidecar = app.state.sidecar
+        if sidecar.store.is_away and not sidecar.store.refuses:  # a sidecar that is up again is answered 200 at once
+            await sidecar.store_answers(HEALTH_CALL_SECONDS_MAX)
         if not sidecar.store.is_well:
             return Response(f"{sidecar.store.trouble}\n", 503)
         return Response("alive\n")

@@ -127,11 +127,11 @@ class HttpSidecar:
         with tracing.spans.call(f"invoke {app_id}") as traceparent:
             return await self._call("GET", whole, seconds_max=seconds_max, traceparent=traceparent)
 
-    async def store_answers(self) -> bool:
-        """Try one write and one read, each for a short time."""
+    async def store_answers(self, seconds_max: float = PROBE_SECONDS_MAX) -> bool:
+        """Try one write and one read, each for so long."""
         try:
-            written = await self._call("POST", f"/v1.0/state/{STORE}", PROBE, seconds_max=PROBE_SECONDS_MAX)
-            read = await self._call("GET", f"/v1.0/state/{STORE}/{PROBE_KEY}", seconds_max=PROBE_SECONDS_MAX)
+            written = await self._call("POST", f"/v1.0/state/{STORE}", PROBE, seconds_max=seconds_max)
+            read = await self._call("GET", f"/v1.0/state/{STORE}/{PROBE_KEY}", seconds_max=seconds_max)
         except SidecarAway as fault:
             # At the start the sidecar is not up yet, and asks whether this app is well as soon as it is.
             if self.store.is_proven or not isinstance(fault, Unreached):

@@ -473,14 +473,13 @@ def test_the_store_is_asked_whether_it_is_back() -> None:
     play(scenario)
 
 
-def test_a_store_that_says_nothing_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_store_that_says_nothing_is_away() -> None:
     """The question has a time-out of its own, for somebody waits for the answer."""
-    monkeypatch.setattr(module, "PROBE_SECONDS_MAX", 0.05)
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.is_silent = True
 
-        assert (False, True) == (await sidecar.store_answers(), sidecar.store.is_away)
+        assert (False, True) == (await sidecar.store_answers(0.05), sidecar.store.is_away)
 
     play(scenario)
 
