@@ -38,7 +38,7 @@ class Sidecar(Protocol):
         """Return the value and its ETag, or (None, None)."""
 
     async def save(self, key: str, value: bytes, etag: str | None) -> None:
-        """Write if the ETag still holds, or with None if the key is free; raise Conflict otherwise."""
+        """Write if the ETag still holds, or with None if the key is free; raise Conflict for a lost race."""
 
     async def insert(self, key: str, value: bytes) -> bool:
         """Write if the key is free; say whether it was."""

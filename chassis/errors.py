@@ -24,5 +24,9 @@ class Unreached(SidecarAway):
     """Nothing was handed to the sidecar: no connection could be made."""
 
 
+class StoreRefused(SidecarAway):
+    """The store answers and does not take a write, and no other process wrote the record: it is no lost race."""
+
+
 class Conflict(Exception):
     """Somebody else saved the record first: load again and decide again."""

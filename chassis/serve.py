@@ -9,7 +9,7 @@ import logging
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 import msgspec
@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chassis import logs
 from chassis.closing import Closing, GracefulServer
 from chassis.dead_letters import DeadLetters
-from chassis.errors import WorldFault
+from chassis.errors import StoreRefused, WorldFault
 from chassis.events import CloudEvent, timestamp
 from chassis.inbound import InboundApp, Subscription
 from chassis.protocol import BoundedHttp
@@ -36,6 +36,7 @@ PROBE_SECONDS = 1.0  # between two probe events: the first ones may find no queu
 # The caller must be the one who closes an idle connection: if the server does, a request just being written to it is
 # lost. daprd keeps idle ones for 90 s (Go's http.DefaultTransport, which its app channel clones), most others less.
 KEEP_ALIVE_SECONDS = 120
+HEALTH_CALL_SECONDS_MAX = 0.4  # two of them within the 900 ms that the sidecar waits for /healthz
 GC_OBJECTS = 10_000
 STOP_SECONDS_MAX = 15  # what is being answered at SIGTERM may take so long; longer than a sidecar call
 
@@ -137,11 +138,13 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
             app.state.sidecar = sidecar
             wired, dead_letters = wire(sidecar), DeadLetters(sidecar, now)
             probe_subscription = Subscription(probe.component, probe.topic, probe.handle)
-            app.subscribe([*wired.subscriptions, probe_subscription], dead_letters)
+            taken = [_paused_while_refused(sidecar, each) for each in wired.subscriptions]
+            app.subscribe([*taken, probe_subscription], dead_letters)
             for read in wired.reads:
                 app.add_api_route(read.path, reader(read), methods=["GET"])
             async with AsyncExitStack() as works:
                 await works.enter_async_context(traced(name))
+                await works.enter_async_context(background(sidecar.watch_store()))
                 await works.enter_async_context(background(probe.send_until_back(sidecar)))
                 if wired.beside is not None:
                     await works.enter_async_context(background(wired.beside(dead_letters)))
@@ -152,18 +155,36 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
     @app.get("/healthz")
     async def healthz() -> Response:
         sidecar: HttpSidecar = app.state.sidecar
-        if sidecar.store_away and not await sidecar.store_answers():
-            return Response("the store is away\n", 503)
+        if sidecar.store.is_away and not sidecar.store.refuses:  # a sidecar that is up again is answered 200 at once
+            await sidecar.store_answers(HEALTH_CALL_SECONDS_MAX)
+        if not sidecar.store.is_well:
+            return Response(f"{sidecar.store.trouble}\n", 503)
         return Response("alive\n")
 
     @app.get("/readyz")
     async def readyz() -> Response:
         missing = [] if probe.is_back else [f"{probe.topic} did not come back yet"]
+        if trouble := app.state.sidecar.store.trouble:
+            missing.append(trouble)
         return Response(
             msgspec.json.encode({"missing": missing}), 503 if missing else 200, media_type="application/json"
         )
 
     return Guard(app, settings.app_api_token, lambda path: path != "/healthz")
+
+
+def _paused_while_refused(sidecar: HttpSidecar, subscription: Subscription) -> Subscription:
+    """Hand an event back at once while the store refuses writes: the sidecar pauses delivery only after some seconds.
+
+    Nothing is sent, published or mailed in that time that could not be noted.
+    """
+
+    def handle(body: bytes) -> Awaitable[None]:
+        if sidecar.store.refuses:
+            raise StoreRefused(sidecar.store.trouble)
+        return subscription.handle(body)
+
+    return replace(subscription, handle=handle)
 
 
 def reader(read: Read) -> Callable[[Request], Awaitable[Response]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -11,9 +12,10 @@ import msgspec
 
 from chassis import tracing
 from chassis.connections import Answer, BrokenOff, Connections, NotConnected
-from chassis.errors import Conflict, SidecarAway, Unreached
+from chassis.errors import Conflict, SidecarAway, StoreRefused, Unreached
 from chassis.events import CONTENT_TYPE
 from chassis.settings import LOOPBACK
+from chassis.store_health import StoreHealth
 
 STORE = "statestore"
 PUBSUB = "pubsub"  # everything is published here, and read by way of other components (ADR 12)
@@ -21,6 +23,14 @@ CALL_SECONDS_MAX = 10.0  # one state or publish call; longer than a store's fail
 CONNECTIONS_MAX = 512
 BULK_PARALLELISM = 10
 FIRST_WRITE = {"concurrency": "first-write"}
+SAVED = (200, 201, 204)
+
+PROBE_KEY = "health-probe"
+PROBE = msgspec.json.encode([{"key": PROBE_KEY, "value": 1}])  # last-write: it always can be written, and is one record
+PROBE_SECONDS_MAX = 2.0  # each of its two calls; a sidecar may try a refused write several times before it says so
+AWAY_SECONDS = 1.0  # between two probes
+REFUSED_SECONDS = 2.0
+START_SECONDS = 0.2
 
 
 class HttpSidecar:
@@ -28,7 +38,8 @@ class HttpSidecar:
 
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
-        self.store_away = False  # the last state call failed: /healthz says so until one succeeds
+        self.store = StoreHealth()  # /healthz and /readyz say what it says
+        self._probing = asyncio.Lock()
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
@@ -55,30 +66,42 @@ class HttpSidecar:
         return [found.get(key) or None for key in keys]
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
-        """Write if the ETag still holds, or with None if the key is free; raise Conflict otherwise.
+        """Write if the ETag still holds, or with None if the key is free; raise Conflict if another process wrote it.
 
         With `ttl_seconds` the store forgets the key so long after this write.
 
-        Stores name a conflict in many ways (a lost insert may even come back as a server error), so any answer that is
-        not a success means: load again and decide again. If the store is away, that load says so.
+        Stores name a conflict in many ways, and a refusal in the same ones (409 for either, or 500 for either).
+        The record tells them apart: if it is what it was, no race was lost, and the write was refused (ADR 37).
         """
+        if self.store.refuses:  # `watch_store` finds out when that is over
+            raise StoreRefused(f"save of {key}: {self.store.trouble}")
         write: dict[str, Any] = {"key": key, "value": msgspec.Raw(value), "options": FIRST_WRITE}
         if etag is not None:
             write["etag"] = etag
         if ttl_seconds is not None:
             write["metadata"] = {"ttlInSeconds": str(ttl_seconds)}
-        answer = await self._state_call("POST", f"/v1.0/state/{STORE}", msgspec.json.encode([write]))
-        if answer.status not in (200, 201, 204):
+        body = msgspec.json.encode([write])
+        refusal = await self._try_save(key, body, etag)
+        if refusal is not None and await self._takes_writes():  # it failed by chance: a connection may have broken
+            refusal = await self._try_save(key, body, etag)
+        if refusal is not None:
+            raise StoreRefused(f"save of {key}: {refusal}")
+
+    async def _try_save(self, key: str, body: bytes, etag: str | None) -> Answer | None:
+        """Return None if it was saved, or the answer of a store that refused it; raise Conflict for a lost race."""
+        answer = await self._state_call("POST", f"/v1.0/state/{STORE}", body, is_write=True)
+        if answer.status in SAVED:
+            return None
+        present, found = await self.load(key)
+        if found != etag or (etag is None and present is not None):
             raise Conflict(f"save of {key}: {answer}")
+        return answer
 
     async def insert(self, key: str, value: bytes) -> bool:
         """Write if the key is free; say whether it was."""
         try:
             await self.save(key, value, None)
-        except Conflict as conflict:
-            present, _ = await self.load(key)
-            if present is None:
-                raise self._store_failed(str(conflict)) from conflict
+        except Conflict:
             return False
         return True
 
@@ -104,17 +127,41 @@ class HttpSidecar:
         with tracing.spans.call(f"invoke {app_id}") as traceparent:
             return await self._call("GET", whole, seconds_max=seconds_max, traceparent=traceparent)
 
-    async def store_answers(self) -> bool:
-        """Try one read, well within the time that the sidecar gives a health probe."""
+    async def store_answers(self, seconds_max: float = PROBE_SECONDS_MAX) -> bool:
+        """Try one write and one read, each for so long."""
         try:
-            answer = await self._call("GET", f"/v1.0/state/{STORE}/health-probe", seconds_max=0.4)
-        except SidecarAway:
-            self.store_away = True
-        else:
-            self.store_away = answer.status not in (200, 204)
-        return not self.store_away
+            written = await self._call("POST", f"/v1.0/state/{STORE}", PROBE, seconds_max=seconds_max)
+            read = await self._call("GET", f"/v1.0/state/{STORE}/{PROBE_KEY}", seconds_max=seconds_max)
+        except SidecarAway as fault:
+            # At the start the sidecar is not up yet, and asks whether this app is well as soon as it is.
+            if self.store.is_proven or not isinstance(fault, Unreached):
+                self.store.failed(is_write=True)
+            return False
+        if written.status in SAVED:
+            self.store.written()
+        if read.status not in (200, 204):
+            self.store.failed(is_write=written.status not in SAVED)
+        elif written.status not in SAVED:
+            self.store.refused(written)
+        return self.store.is_well
 
-    async def _state_call(self, method: str, path: str, body: bytes | None = None) -> Answer:
+    async def watch_store(self) -> None:
+        """Write once at the start, and after a failure until a write works again; until cancelled."""
+        pause = START_SECONDS
+        while True:
+            await self.store.in_doubt.wait()
+            while not await self.store_answers():  # noqa: ASYNC110  # a store does not say when it is back
+                await asyncio.sleep(REFUSED_SECONDS if self.store.refuses else pause)
+            self.store.in_doubt.clear()
+            pause = AWAY_SECONDS
+
+    async def _takes_writes(self) -> bool:
+        """Whether the store takes any write; those that were refused at the same time share one answer."""
+        self.store.in_doubt.set()  # if the caller does not wait for the answer, `watch_store` does
+        async with self._probing:
+            return not self.store.refuses and await self.store_answers()
+
+    async def _state_call(self, method: str, path: str, body: bytes | None = None, *, is_write: bool = False) -> Answer:
         try:
             if tracing.spans is None:
                 answer = await self._call(method, path, body)
@@ -122,10 +169,13 @@ class HttpSidecar:
                 with tracing.spans.call(f"{method} state"):
                     answer = await self._call(method, path, body)
         except SidecarAway:
-            self.store_away = True
+            self.store.failed(is_write=is_write)
             raise
         if answer.status < 300:
-            self.store_away = False
+            if is_write:
+                self.store.written()
+            else:
+                self.store.read()
         return answer
 
     async def _call(
@@ -146,7 +196,7 @@ class HttpSidecar:
             raise SidecarAway(f"{method} {path}: {type(error).__name__} {error}") from error
 
     def _store_failed(self, why: str) -> SidecarAway:
-        self.store_away = True
+        self.store.failed(is_write=False)
         return SidecarAway(why)
 
 

@@ -188,10 +188,15 @@ class RunningState:
         return (json.loads(body), etag) if body else (None, None)
 
     def save(self, service: str, key: str, value: Any, etag: str) -> bool:
-        """Write one key; a conflict comes in many forms, so any refusal counts as one."""
+        """Write one key; say whether it was what it was. A conflict and a refusal come in the same forms (ADR 37)."""
         write = {"key": key, "value": value, "etag": etag, "options": {"concurrency": "first-write"}}
-        status, _, _ = self._call(service, "/v1.0/state/statestore", json.dumps([write]).encode())
-        return status in (200, 201, 204)
+        status, body, _ = self._call(service, "/v1.0/state/statestore", json.dumps([write]).encode())
+        if status in (200, 201, 204):
+            return True
+        if self.load(service, key)[1] == etag:
+            said = f"{status} {body.decode(errors='replace')[:200]}"
+            raise LaunchError(f"the store of {service} refuses writes ({said}): see ./sidecart status")
+        return False
 
     def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
         """Publish as the service itself does."""

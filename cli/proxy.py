@@ -38,13 +38,18 @@ defaults
     errorfile 503 "{errors}"
 frontend shop
     bind 127.0.0.1:{port}
+    # While the store refuses writes no gateway is ready, and each can still read.
+    use_backend reads if METH_GET !{{ nbsrv(gateways) gt 0 }}
     default_backend gateways
 backend gateways
     balance leastconn
     option httpchk GET /readyz
     http-check expect status 200
     default-server check inter 500ms fall 2 rise 1 maxconn 20000
-"""
+{servers}backend reads
+    balance roundrobin
+    default-server check inter 500ms fall 2 rise 1 maxconn 20000
+{servers}"""
 
 NOBODY_READY = """\
 HTTP/1.1 503 Service Unavailable\r
@@ -71,6 +76,6 @@ def command(folder: Path, port: int, gateways: Mapping[str, int]) -> list[str]:
     errors, configuration = folder / "nobody-ready.http", folder / "haproxy.cfg"
     errors.write_bytes(NOBODY_READY.encode())
     servers = "".join(f"    server {name} 127.0.0.1:{at}\n" for name, at in gateways.items())
-    text = CONFIGURATION.format(errors=errors, port=port, connections=_connections())
-    configuration.write_text(text + servers, encoding="utf-8")
+    text = CONFIGURATION.format(errors=errors, port=port, connections=_connections(), servers=servers)
+    configuration.write_text(text, encoding="utf-8")
     return [program, "-db", "-f", str(configuration)]

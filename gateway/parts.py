@@ -77,6 +77,7 @@ class Parts:
     async def working(self, drain_seconds: float) -> AsyncIterator[None]:
         """Do what goes on beside the routes for as long as the block runs."""
         async with (
+            background(self.readiness.watch_store()),
             background(self.readiness.wait()),
             background(self.promises.carry()),
             background(self.promises.look_after_others()),

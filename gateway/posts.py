@@ -79,6 +79,8 @@ class Posts:
             raise unavailable(f"user {user_id} is promised and not registered yet; try again")
 
     async def _carry(self, request: Request, key: str, made: Command, ids: dict[str, str]) -> Response:
+        if self.promises.store_refuses:  # what is sent now could not be promised: /readyz gives the reason
+            raise unavailable("nothing was sent: the store refuses writes; try again")
         wanted = preference(request.headers.getlist("prefer"))
         headers = {"Location": made.location}
         if wanted.applied:

@@ -31,7 +31,7 @@ class Store(Protocol):
         """Return the value and its ETag, or (None, None)."""
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
-        """Write if the ETag still holds, or with None if the key is free; raise Conflict otherwise."""
+        """Write if the ETag still holds, or with None if the key is free; raise Conflict for a lost race."""
 
 
 class Refusal(msgspec.Struct, frozen=True):

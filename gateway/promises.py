@@ -61,6 +61,7 @@ class Promises:
 
     def __init__(self, sidecar: HttpSidecar, pod_name: str, now: Callable[[], datetime]) -> None:
         self._sidecar = sidecar
+        self._health = sidecar.store
         self._now = now
         self._others = others_of(pod_name)
         self._records = PromiseRecords(sidecar, now)
@@ -103,6 +104,11 @@ class Promises:
             return None
         self._adopt(resource, record)
         return record
+
+    @property
+    def store_refuses(self) -> bool:
+        """Whether it is known that no promise can be written at this moment, for the store refuses all writes."""
+        return bool(self._health.refuses)
 
     # --- Told by the replies
 

@@ -1,4 +1,5 @@
-"""Readiness: the gateway can serve when its own event came back and each service said once that it is ready."""
+"""Readiness: the gateway can serve when its own event came back, each service said once that it is ready, and the store
+takes writes."""
 
 from __future__ import annotations
 
@@ -38,12 +39,14 @@ class Readiness:
         probe = [] if self._probe.is_back else [f"{self._probe.topic} did not come back yet"]
         promises = [] if self._promises.resumed else ["the promises of before the restart are not read yet"]
         journal = [] if self._journal.resumed else ["the journal of accepted commands is not read yet"]
+        store = [trouble] if (trouble := self._sidecar.store.write_trouble) else []
         stopping = ["this gateway is about to stop"] if self._closing.has_begun else []
         return (
             stopping
             + probe
             + promises
             + journal
+            + store
             + [f"the {name} service is not ready yet" for name in SERVICES if name in self._unseen]
         )
 
@@ -51,6 +54,10 @@ class Readiness:
         """Send the probe and ask the services until nothing is missing."""
         asking = [self._ask(name) for name in SERVICES]
         await asyncio.gather(self._probe.send_until_back(self._sidecar), *asking)
+
+    async def watch_store(self) -> None:
+        """Find out whether the store takes writes, until cancelled."""
+        await self._sidecar.watch_store()
 
     async def _ask(self, name: str) -> None:
         while name in self._unseen:

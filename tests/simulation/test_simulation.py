@@ -22,6 +22,7 @@ SEEDS = int(os.environ.get("SEEDS", "1000"))
 MUTANT_SEEDS = 300
 FAULTS = Faults()
 REPAIRED = Faults(lost=0, wiped=0)  # what the services repair by themselves, without the reconciler
+REFUSALS = Faults(0, 0, 0, 0, 0, 0, 0, steps=400, refusal_steps=200)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +93,19 @@ def test_without_lost_events_the_services_need_no_reconciler() -> None:
     """Redelivery and the outbox repair all other faults; so each mutant of the shell below fails by its own fault."""
     for seed in range(MUTANT_SEEDS):
         assert [] == found(seed, shell()), f"seed {seed}"
+
+
+def test_a_store_that_refuses_writes_for_a_time_loses_nothing() -> None:
+    """It reads meanwhile; the events whose writes it refused come again, and end as if nothing had been."""
+    refused = 0
+    for seed in range(100):
+        wanted = scenario(seed)
+        world = World(seed, wanted.commands, REFUSALS)
+        world.run()
+
+        assert [] == problems(world, wanted), f"seed {seed}"
+        refused += world.writes_refused
+    assert refused > 100
 
 
 def test_without_faults_one_replica_sends_exactly_one_mail_an_order() -> None:

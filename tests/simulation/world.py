@@ -23,7 +23,7 @@ import msgspec
 
 from chassis.connections import Answer
 from chassis.deliver import Service, Shell
-from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
+from chassis.errors import Conflict, EventFault, SidecarAway, StoreRefused, WorldFault
 from chassis.serve import Read
 from chassis.sidecar import HttpSidecar
 from gateway.flows import KIND_OF_TOPIC
@@ -79,9 +79,10 @@ class Faults:
     wiped: float = 0.001  # the broker loses all events that it holds
     duplicate: float = 0.05
     steps: int = 400  # for so many steps
+    refusal_steps: int = 80  # for so many of them one service's store reads and refuses every write
 
 
-CALM = Faults(0, 0, 0, 0, 0, 0, 0, 0)
+CALM = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 
 @dataclass(slots=True, eq=False)
@@ -191,6 +192,10 @@ class World:
         self.mails: Counter[str] = Counter()
         self.dead_letters: list[str] = []
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
+        self.writes_refused = 0
+        refusal = random.Random(f"refusal {seed}")  # of its own: the other faults of a seed stay what they are
+        begin = refusal.randrange(max(1, faults.steps - faults.refusal_steps))
+        self._refusing = refusal.choice(list(SERVICES)), range(begin, begin + faults.refusal_steps)
         self._make_shell = make_shell
         self._honours_etags = honours_etags
         self._heals = heals
@@ -407,6 +412,10 @@ class World:
         return True
 
     def _write(self, app: str, key: str, value: bytes) -> None:
+        refusing, steps = self._refusing
+        if app == refusing and self._steps in steps:
+            self.writes_refused += 1
+            raise StoreRefused(key)
         self._versions += 1
         version = self._versions
         if self._counts_by_key:
@@ -521,5 +530,5 @@ class SimulatedMailer(Mailer):
 def _ignoring_conflicts(effect: Callable[[], Any]) -> None:
     try:
         effect()
-    except Conflict:
+    except (Conflict, StoreRefused):
         return

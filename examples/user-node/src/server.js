@@ -12,8 +12,6 @@ import { tokenGuard } from "./token.js";
 const KEEP_ALIVE_MS = 120_000;
 /** Not below the one above, or it would close what that one keeps. */
 const HEADERS_MS_MAX = 130_000;
-/** While the store is away: what a look at it may take, so that /healthz answers within the sidecar's 900 ms. */
-const HEALTH_READ_MS_MAX = 400;
 /** What is kept of a body: more than the event's limit, since a dead letter's id is made of all of it. */
 const BODY_BYTES_KEPT = 16 * EVENT_BYTES_MAX;
 
@@ -77,7 +75,7 @@ async function answer(app, request, path) {
     // A subscription of another version of this service: a 404 would lose the event, a 500 keeps it for who knows it.
     if (place === "events") return { status: 500 };
     if (request.method === "GET" && path === "/dapr/subscribe") return { status: 200, body: subscriptions(app) };
-    if (request.method === "GET" && path === "/readyz") return readiness(app);
+    if (request.method === "GET" && path === "/readyz") return await readiness(app);
     if (request.method === "GET" && place === "user" && path === `/user/${name}`) return await read(app, name);
     return { status: 404, body: {} };
   } catch (error) {
@@ -91,14 +89,8 @@ async function answer(app, request, path) {
 
 /** @param {App} app @returns {Promise<Answer>} */
 async function health(app) {
-  if (app.sidecar.storeIsAway) {
-    try {
-      await app.sidecar.load("health", HEALTH_READ_MS_MAX);
-    } catch {
-      return { status: 503 };
-    }
-  }
-  return { status: 200 };
+  const isIll = app.sidecar.storeIsAway || app.sidecar.storeRefuses !== "";
+  return { status: isIll && !(await app.sidecar.storeAnswers()) ? 503 : 200 };
 }
 
 /** @param {App} app */
@@ -111,9 +103,12 @@ function subscriptions(app) {
   }));
 }
 
-/** @param {App} app @returns {Answer} */
-function readiness(app) {
-  const missing = app.probe.missing();
+/** @param {App} app @returns {Promise<Answer>} */
+async function readiness(app) {
+  // Asked until it is 200: at the start this makes the first write. Later /healthz does, and this only says what it found.
+  if (!app.sidecar.isProven) await app.sidecar.storeAnswers();
+  const trouble = app.sidecar.storeTrouble();
+  const missing = [...app.probe.missing(), ...(trouble ? [trouble] : [])];
   return { status: missing.length === 0 ? 200 : 503, body: { missing } };
 }
 

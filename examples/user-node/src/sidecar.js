@@ -10,6 +10,15 @@ export const CALL_MS_MAX = 10_000;
 /** Calls beyond that wait for a connection; more than the sidecar delivers at once. */
 const CONNECTIONS_MAX = 256;
 
+/** What the write and the read of a probe may take each, so that /healthz answers within the sidecar's 900 ms. */
+const PROBE_MS_MAX = 400;
+
+/** After a refusal nothing waits for /healthz: the sidecar may try a write several times before it says no. */
+const PROBE_AFTER_REFUSAL_MS_MAX = 2_000;
+
+/** Of the store's words on why it refuses writes. */
+const REASON_BYTES_MAX = 200;
+
 const STATE = "/v1.0/state/statestore";
 const PUBLISH = "/v1.0/publish/pubsub";
 
@@ -20,6 +29,12 @@ const PUBLISH = "/v1.0/publish/pubsub";
 export class Sidecar {
   /** Whether the last state call failed: that is what "the store is away" means. */
   storeIsAway = false;
+  /** Why the store refused the last write, though it reads; empty when it did not. Only a write that works clears it. */
+  storeRefuses = "";
+  /** Whether a write worked since the start. */
+  isProven = false;
+  /** A write was not answered: reads say nothing about that. */
+  #writeFailed = false;
   #agent = new http.Agent({ keepAlive: true, maxSockets: CONNECTIONS_MAX });
   #target;
   #token;
@@ -39,7 +54,7 @@ export class Sidecar {
   async load(key, timeoutMs = CALL_MS_MAX) {
     try {
       const loaded = found(await this.#call("GET", `${STATE}/${encodeURIComponent(key)}`, {}, "", timeoutMs));
-      this.storeIsAway = false;
+      if (!this.#writeFailed) this.storeIsAway = false;
       return loaded;
     } catch (error) {
       this.storeIsAway = true;
@@ -52,20 +67,57 @@ export class Sidecar {
    * @param {string} key
    * @param {object} value
    * @param {string} [etag]
-   * @returns {Promise<boolean>} false: not saved, or not known; load again
+   * @returns {Promise<boolean>} false: another process wrote it, or it is not known whether it was saved; load again
    */
   async save(key, value, etag) {
-    const body = JSON.stringify([{ key, value, options: { concurrency: "first-write" }, etag }]);
+    for (let isLast = false; ; isLast = true) {
+      const refusal = await this.#write([{ key, value, options: { concurrency: "first-write" }, etag }]);
+      if (refusal === undefined) return true;
+      if (refusal === "") return false;
+      // Stores name a lost race and a refusal alike. If the record is what it was, no race was lost.
+      if ((await this.load(key)).etag !== etag) return false;
+      // It may have failed by chance: if the store takes writes, once more.
+      if (isLast || !(await this.storeAnswers(PROBE_AFTER_REFUSAL_MS_MAX)))
+        throw new Unavailable(`the store refused a write: ${refusal}`);
+    }
+  }
+
+  /**
+   * Tries one write and one read, as WIRE.md 2 says; the write has no ETag, so it always can be made.
+   * @param {number} [timeoutMs] for each
+   */
+  async storeAnswers(timeoutMs = PROBE_MS_MAX) {
+    const refusal = await this.#write([{ key: "health-probe", value: 1 }], timeoutMs);
+    if (refusal) this.storeRefuses = refusal;
+    if (refusal !== "") await this.load("health-probe", timeoutMs).catch(() => {});
+    return !this.storeIsAway && this.storeRefuses === "";
+  }
+
+  /** What is wrong with the store, in words; empty when nothing is known to be. */
+  storeTrouble() {
+    if (this.storeRefuses) return `the store refuses writes: ${this.storeRefuses}`;
+    if (this.storeIsAway) return "the store is away";
+    return this.isProven ? "" : "no write to the store worked yet";
+  }
+
+  /**
+   * @param {object[]} items
+   * @param {number} [timeoutMs]
+   * @returns {Promise<string | undefined>} undefined: written; empty: no answer; else what the answer was
+   */
+  async #write(items, timeoutMs) {
+    const headers = { "content-type": "application/json" };
     try {
-      const { status } = await this.#call("POST", STATE, { "content-type": "application/json" }, body);
-      // Stores name a lost race in many ways, so an answer is no failure of the store: the load that follows tells.
-      if (status !== 204) return false;
-      this.storeIsAway = false;
-      return true;
+      const { status, body } = await this.#call("POST", STATE, headers, JSON.stringify(items), timeoutMs);
+      if (status !== 204) return `${status} ${body.toString("utf8", 0, REASON_BYTES_MAX)}`.trim();
+      this.storeIsAway = this.#writeFailed = false;
+      this.storeRefuses = "";
+      this.isProven = true;
+      return undefined;
     } catch (error) {
       if (!(error instanceof Unavailable)) throw error;
-      this.storeIsAway = true;
-      return false;
+      this.storeIsAway = this.#writeFailed = true;
+      return "";
     }
   }
 

@@ -139,7 +139,7 @@ test("a user is read; who is not there, or is no UUID, is a 404 with {}", async 
   assert.deepEqual([nobody.status, await nobody.json()], [404, {}]);
 });
 
-test("while the store is away reads say 503, and so does /healthz until a read works", async (context) => {
+test("while the store is away reads say 503, and so does /healthz until a write and a read work", async (context) => {
   const { fake, call } = await shop(context);
   const user = `/user/${ASKED.data.user_id}`;
   assert.equal((await call("/healthz")).status, 200);
@@ -149,12 +149,12 @@ test("while the store is away reads say 503, and so does /healthz until a read w
   assert.equal((await call(user)).status, 503);
   assert.equal((await call("/healthz")).status, 503);
   assert.equal((await call("/healthz")).status, 503);
-  assert.equal(fake.calls.length, 3); // one read for each
+  assert.equal(fake.calls.length, 5); // a write and a read for each
 
   fake.fate = () => undefined;
   assert.equal((await call("/healthz")).status, 200);
   assert.equal((await call("/healthz")).status, 200);
-  assert.equal(fake.calls.length, 4); // back, so nobody has to look any more
+  assert.equal(fake.calls.length, 7); // back, so nobody has to look any more
 });
 
 test("/healthz waits 400 ms for a store that is silent", async (context) => {
@@ -170,10 +170,49 @@ test("/healthz waits 400 ms for a store that is silent", async (context) => {
 
 test("a conflict is no failure of the store", async (context) => {
   const { fake, sidecar, post } = await shop(context);
-  fake.fate = (call) => (call.kind === "save" ? 409 : undefined);
+  const key = recordKey(ASKED);
+  fake.fate = (call) => {
+    if (call.kind !== "save") return undefined;
+    fake.put(key, { state: null, log: {} }); // another process is always faster
+    return 409;
+  };
   assert.equal((await post(bytes(ASKED))).status, 500); // fifty lost races
 
-  assert.equal(sidecar.storeIsAway, false);
+  assert.deepEqual([sidecar.storeIsAway, sidecar.storeRefuses], [false, ""]);
+});
+
+for (const status of [409, 500]) {
+  test(`a store that refuses writes with ${status} makes the app ill at once, and a read does not heal it`, async (context) => {
+    const { fake, call, post } = await shop(context);
+    assert.equal((await call("/readyz")).status, 503); // the first write
+    fake.calls.length = 0;
+    fake.fate = ({ kind }) => (kind === "save" ? status : undefined);
+
+    assert.equal((await post(bytes(ASKED))).status, 500);
+    assert.deepEqual(
+      fake.calls.map(({ kind }) => kind),
+      ["load", "save", "load", "save", "load"],
+    ); // the record and the probe, not fifty times
+    assert.equal((await call(`/user/${ASKED.data.user_id}`)).status, 404); // reads go on
+    assert.equal((await call("/healthz")).status, 503);
+    const { missing } = /** @type {any} */ (await (await call("/readyz")).json());
+    assert.ok(missing.includes(`the store refuses writes: ${status}`), missing);
+
+    fake.fate = () => undefined;
+    assert.equal((await call("/healthz")).status, 200);
+    assert.equal((await post(bytes(ASKED))).status, 200);
+  });
+}
+
+test("an app whose store refuses writes from the start is not ready", async (context) => {
+  const { fake, probe, call } = await shop(context);
+  probe.seen();
+  fake.fate = ({ kind }) => (kind === "save" ? 500 : undefined);
+  assert.equal((await call("/readyz")).status, 503);
+
+  fake.fate = () => undefined;
+  assert.equal((await call("/healthz")).status, 200);
+  assert.equal((await call("/readyz")).status, 200);
 });
 
 test("ready when a probe came back; whatever comes in on its topic counts", async (context) => {

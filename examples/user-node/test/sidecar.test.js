@@ -33,8 +33,14 @@ test("a save or an insert that did not take says so", async (context) => {
   const { fake, sidecar } = await both(context);
   fake.fate = ({ kind }) => (kind === "save" ? 500 : undefined);
 
-  assert.equal(await sidecar.save("a", {}), false);
+  await assert.rejects(sidecar.save("a", {}), Unavailable); // nobody else wrote it
   await assert.rejects(sidecar.insert("a", {}), Unavailable);
+  assert.equal(sidecar.storeTrouble(), "the store refuses writes: 500");
+  await sidecar.load("a");
+  assert.notEqual(sidecar.storeRefuses, ""); // a read proves nothing
+  fake.fate = () => undefined;
+  assert.equal(await sidecar.storeAnswers(), true);
+  assert.equal(sidecar.storeTrouble(), "");
 });
 
 test("while nobody listens every call is the world's fault, and the store is away until a state call works", async (context) => {

@@ -2,12 +2,14 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from urllib.parse import unquote
 
 from aiohttp import web
+
+REFUSAL = "failed saving state in state store statestore: ERROR: read-only (SQLSTATE 25006)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +34,10 @@ class Daprd:
         self.conflict_status = 409
         self.answers: list[web.Response] = []  # taken before anything else is done
         self.is_silent = False  # no call is answered
+        self.refuses_writes = 0  # the status that every write is answered, which is not made; 0: none
+        self.refused_publishes = 0  # so many are answered 500
+        self.is_store_away = False  # no state call works
+        self.refuses_keys: set[str] = set()  # these alone cannot be written
         self.hangs_up = False  # the connection is closed instead of an answer
         self.published = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -49,6 +55,8 @@ class Daprd:
             request.transport.close()
         if self.answers:
             return self.answers.pop(0)
+        if self.is_store_away and "/state/" in request.raw_path:
+            return web.Response(status=500)
         match request.method, request.raw_path.split("/")[2:]:
             case "GET", ["state", "statestore", key]:
                 return self._get(unquote(key))
@@ -57,6 +65,9 @@ class Daprd:
             case "POST", ["state", "statestore", "bulk"]:
                 # In no particular order, and with an entry for each missing key.
                 return web.json_response([self._bulk_item(key) for key in reversed(json.loads(body)["keys"])])
+            case "POST", ["publish", _, _] if self.refused_publishes:
+                self.refused_publishes -= 1
+                return web.Response(status=500)
             case "POST", ["publish", _, _]:
                 self.published.set()
                 return web.Response(status=204)
@@ -69,7 +80,13 @@ class Daprd:
         return web.Response(body=value, headers={"ETag": str(version)}, content_type="application/json")
 
     def _save(self, items: list[dict[str, object]]) -> web.Response:
+        if self.refuses_writes:
+            return web.json_response({"errorCode": "ERR_STATE_SAVE", "message": REFUSAL}, status=self.refuses_writes)
         for item in items:
+            if item["key"] in self.refuses_keys:
+                return web.json_response({"errorCode": "ERR_STATE_SAVE", "message": "too long"}, status=500)
+            if item == {"key": "health-probe", "value": 1}:  # always can be written; it is no record of the test's
+                continue
             assert {"concurrency": "first-write"} == item["options"]
             _, version = self.state.get(str(item["key"]), (b"", None))
             if item.get("etag") != (None if version is None else str(version)):
@@ -83,9 +100,27 @@ class Daprd:
         value, version = self.state[key]
         return {"key": key, "data": json.loads(value), "etag": str(version)}
 
+    def state_calls(self) -> list[str]:
+        """The reads and writes of single keys that came, in their order."""
+        found = []
+        for call in self.calls:
+            match call.method, call.path.split("/")[2:]:
+                case "GET", ["state", "statestore", key]:
+                    found.append(f"load {unquote(key)}")
+                case "POST", ["state", "statestore"]:
+                    found += [f"save {item['key']}" for item in json.loads(call.body)]
+        return found
+
     def stop(self) -> None:
         """Let go of the calls that were never answered."""
         self._stopped.set()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Wait until it holds, for ten seconds at most."""
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  # nothing announces it
+            await asyncio.sleep(0.001)
 
 
 @asynccontextmanager

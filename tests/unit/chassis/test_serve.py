@@ -12,13 +12,15 @@ from aiohttp import web
 from fastapi import FastAPI
 
 from chassis import serve as module
+from chassis import sidecar as sidecar_module
 from chassis.dead_letters import DeadLetters
 from chassis.errors import EventFault, SidecarAway, WorldFault
 from chassis.inbound import InboundApp, Subscription
 from chassis.serve import Guard, Read, Wired, background, server_config, service_app
 from chassis.settings import Settings
 from chassis.sidecar import HttpSidecar, connect
-from tests.unit.chassis.daprd import Daprd, daprd
+from chassis.store_health import StoreHealth
+from tests.unit.chassis.daprd import Daprd, daprd, until
 
 ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 TOKEN = ("dapr-api-token", "in-token")
@@ -36,6 +38,7 @@ class Lamps:
         self.trouble: Exception | None = None
         self.found: bytes | None = b'{"n": 1}'
         self.beside: list[str] = []
+        self.store = StoreHealth()
 
     async def take(self, body: bytes) -> None:
         """Take one event."""
@@ -85,6 +88,8 @@ async def running(played: Daprd) -> AsyncIterator[Lamps]:
     inner = app._app
     assert isinstance(inner, FastAPI)
     async with inner.router.lifespan_context(inner), lamps.http:
+        lamps.store = inner.state.sidecar.store
+        await until(lambda: lamps.store.trouble == "" or bool(played.refuses_writes))
         yield lamps
 
 
@@ -284,7 +289,7 @@ def test_the_probe_is_sent_again_until_one_is_back(monkeypatch: pytest.MonkeyPat
 
     async def run() -> list[dict[str, Any]]:
         async with daprd() as played:
-            played.answers = [web.Response(status=500), web.Response(status=500)]
+            played.refused_publishes = 2
             async with running(played) as lamps:
                 await played.published.wait()
                 played.published.clear()
@@ -310,22 +315,74 @@ def test_no_probe_is_sent_after_one_is_back() -> None:
     assert [] == asyncio.run(scenario())
 
 
-def test_an_app_is_ill_while_its_store_is_away() -> None:
+def test_an_app_is_ill_while_its_store_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the sidecar stops bringing events; it asks the store itself, and is well once that answers."""
+    monkeypatch.setattr(sidecar_module, "AWAY_SECONDS", 0.001)
 
     async def scenario(lamps: Lamps) -> None:
         await lamps.daprd.published.wait()
-        lamps.daprd.answers = [web.Response(status=500), web.Response(status=500)]
+        lamps.daprd.is_store_away = True
         read = await lamps.ask("/lamp/away", TOKEN)
         ill = await lamps.ask("/healthz")
+        ready = await lamps.ask("/readyz", TOKEN)
+        lamps.daprd.is_store_away = False
+        await until(lambda: lamps.store.is_well)
         well = await lamps.ask("/healthz")
-        calls = len(lamps.daprd.calls)
+        calls = len(lamps.daprd.state_calls())
         still_well = await lamps.ask("/healthz")
 
         assert [503, 503, 200, 200] == [each.status_code for each in (read, ill, well, still_well)]
-        assert calls == len(lamps.daprd.calls), "a healthy app asks nothing"
+        assert "the store is away" in ready.json()["missing"]
+        assert calls == len(lamps.daprd.state_calls()), "a healthy app asks nothing"
 
     play(scenario)
+
+
+def test_an_app_whose_store_refuses_writes_says_so_and_takes_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reads are answered, and the reason is given; a read that works turns nothing, a write does."""
+    monkeypatch.setattr(sidecar_module, "REFUSED_SECONDS", 0.001)
+    said = "the store refuses writes: ERROR: read-only (SQLSTATE 25006)"
+
+    async def scenario(lamps: Lamps) -> None:
+        lamps.trouble = EventFault("no such lamp")
+        lamps.daprd.refuses_writes = 500
+        assert 500 == await lamps.bring()  # its dead letter cannot be written
+        lamps.trouble = None
+
+        assert (503, f"{said}\n") == ((ill := await lamps.ask("/healthz")).status_code, ill.text)
+        assert said in (await lamps.ask("/readyz", TOKEN)).json()["missing"]
+        assert 200 == (await lamps.ask("/lamp/1", TOKEN)).status_code
+        assert [500, 500] == [await lamps.bring(), await lamps.bring()]
+        assert 200 == await lamps.bring("Probe-lamps"), "the way through the broker is another matter"
+        assert 1 == len(lamps.taken)
+        lamps.daprd.refuses_writes = 0
+        await until(lambda: lamps.store.is_well)
+        assert (200, 200) == (
+            (await lamps.ask("/healthz")).status_code,
+            (await lamps.ask("/readyz", TOKEN)).status_code,
+        )
+        assert 200 == await lamps.bring()
+        assert 2 == len(lamps.taken)
+
+    play(scenario)
+
+
+def test_an_app_whose_store_refuses_writes_from_the_start_is_not_ready() -> None:
+    """It finds out by itself: no event has to come."""
+
+    async def run() -> None:
+        async with daprd() as played:
+            played.refuses_writes = 409
+            async with running(played) as lamps:
+                await until(lambda: lamps.store.refuses != "")
+                await lamps.bring("Probe-lamps")
+                answer = await lamps.ask("/readyz", TOKEN)
+                assert (503, ["the store refuses writes: ERROR: read-only (SQLSTATE 25006)"]) == (
+                    answer.status_code,
+                    answer.json()["missing"],
+                )
+
+    asyncio.run(run())
 
 
 def test_what_is_not_there_is_404_with_a_body() -> None:

@@ -8,10 +8,12 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from chassis import sidecar as module
 from chassis.connections import Answer
-from chassis.errors import Conflict, SidecarAway, Unreached
+from chassis.errors import Conflict, SidecarAway, StoreRefused, Unreached
+from chassis.serve import background
 from chassis.sidecar import HttpSidecar, connect
-from tests.unit.chassis.daprd import Daprd, daprd
+from tests.unit.chassis.daprd import Daprd, daprd, until
 
 KEY = "email:a/b?c%|d@x.y"
 PATH = "/v1.0/state/statestore/email%3Aa%2Fb%3Fc%25%7Cd%40x.y"
@@ -23,6 +25,7 @@ CALLS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
     "publish": lambda sidecar: sidecar.publish("Lamp", b"{}"),
     "invoke": lambda sidecar: sidecar.invoke("lamps", "/lamp/1", 5),
 }
+REFUSES = "the store refuses writes: ERROR: read-only (SQLSTATE 25006)"
 STATE_CALLS = ["load", "load_many", "save", "insert"]
 
 
@@ -48,7 +51,7 @@ def test_what_is_not_there_is_none() -> None:
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         assert (None, None) == await sidecar.load("k")
-        assert not sidecar.store_away
+        assert not sidecar.store.is_away
 
     play(scenario)
 
@@ -112,15 +115,175 @@ def test_an_insert_over_a_record_says_so_and_leaves_it(status: int) -> None:
     play(scenario)
 
 
-def test_an_insert_that_fails_for_another_reason_is_the_worlds_fault() -> None:
-    """The store refused, and nothing is there."""
+def test_an_insert_that_fails_and_cannot_be_looked_for_is_the_worlds_fault() -> None:
+    """The store is away."""
+
+    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+        played.answers = [web.Response(status=500), web.Response(status=500)]
+
+        with pytest.raises(SidecarAway):
+            await sidecar.insert("k", b"1")
+        assert sidecar.store.is_away
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("status", [409, 500])
+@pytest.mark.parametrize("call", ["save", "insert"])
+def test_a_refused_write_is_no_lost_race(call: str, status: int) -> None:
+    """The record is what it was, and the probe is refused too: the store's reason is known from now on."""
+
+    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+        played.refuses_writes = status
+
+        with pytest.raises(StoreRefused, match="25006"):
+            await CALLS[call](sidecar)
+        assert REFUSES == sidecar.store.trouble
+        assert ["save k", "load k", "save health-probe", "load health-probe"] == played.state_calls()
+
+    play(scenario)
+
+
+def test_a_refused_change_of_a_record_is_no_lost_race() -> None:
+    """With an ETag Redis calls a refusal a mismatch; the record still has that ETag."""
+
+    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+        await sidecar.save("k", b"1", None)
+        played.refuses_writes = 409
+
+        with pytest.raises(StoreRefused):
+            await sidecar.save("k", b"2", "1")
+        assert (b"1", "1") == await sidecar.load("k")
+
+    play(scenario)
+
+
+def test_a_race_that_was_lost_just_before_the_store_refuses_is_a_conflict() -> None:
+    """What is there is not what the save was made for: decide again, and be refused then."""
+
+    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+        await sidecar.save("k", b"1", None)
+        played.refuses_writes = 500
+
+        with pytest.raises(Conflict):
+            await sidecar.save("k", b"2", "7")
+        assert "" == sidecar.store.refuses
+
+    play(scenario)
+
+
+def test_while_the_store_refuses_no_write_is_sent_but_the_probes() -> None:
+    """And no read turns that: only a write that works."""
+
+    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+        played.refuses_writes = 500
+        with pytest.raises(StoreRefused):
+            await sidecar.save("k", b"1", None)
+        played.calls.clear()
+
+        for _ in range(100):
+            with pytest.raises(StoreRefused):
+                await sidecar.save("k", b"1", None)
+        assert [] == played.calls
+        assert (None, None) == await sidecar.load("k")
+        assert not sidecar.store.is_well
+        assert not await sidecar.store_answers()
+        played.refuses_writes = 0
+        assert await sidecar.store_answers()
+        assert "" == sidecar.store.trouble
+        await sidecar.save("k", b"1", None)
+
+    play(scenario)
+
+
+def test_writes_that_are_refused_together_share_one_probe() -> None:
+    """A hundred events in flight do not ask a hundred times."""
+
+    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+        played.refuses_writes = 500
+        results = await asyncio.gather(
+            *(sidecar.save(f"k{number}", b"1", None) for number in range(100)), return_exceptions=True
+        )
+
+        assert {StoreRefused} == {type(result) for result in results}
+        assert 1 == played.state_calls().count("save health-probe")
+
+    play(scenario)
+
+
+def test_a_write_that_fails_by_chance_is_made_once_more() -> None:
+    """A connection of the store may have broken; the probe works, and so does the second try."""
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.answers = [web.Response(status=500)]
 
+        await sidecar.save("k", b"1", None)
+        assert (b"1", "1") == await sidecar.load("k")
+        assert "" == sidecar.store.trouble
+
+    play(scenario)
+
+
+def test_a_write_that_the_store_never_takes_stops_no_other() -> None:
+    """One record is refused twice, the probe is not: the event of that record comes again, the store is well."""
+
+    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+        played.refuses_keys = {"k"}
+
+        with pytest.raises(StoreRefused):
+            await sidecar.save("k", b"1", None)
+        assert 2 == played.state_calls().count("save k")
+        assert sidecar.store.is_well
+        await sidecar.save("other", b"1", None)
+
+    play(scenario)
+
+
+def test_after_a_write_without_an_answer_only_a_write_says_that_the_store_is_back() -> None:
+    """A store may read, and hold up every write."""
+
+    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+        played.hangs_up = True
         with pytest.raises(SidecarAway):
-            await sidecar.insert("k", b"1")
-        assert sidecar.store_away
+            await sidecar.save("k", b"1", None)
+        played.hangs_up = False
+
+        await sidecar.load("k")
+        assert sidecar.store.is_away
+        await sidecar.save("other", b"1", None)
+        assert not sidecar.store.is_away
+
+    play(scenario)
+
+
+def test_the_store_is_written_once_at_the_start_and_not_again_while_it_is_well() -> None:
+    """Until then the app does not know whether it can do its work."""
+
+    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+        assert "no write to the store worked yet" == sidecar.store.trouble
+        async with background(sidecar.watch_store()):
+            await until(lambda: sidecar.store.trouble == "")
+            await sidecar.save("k", b"1", None)
+            await asyncio.sleep(0.01)
+        assert ["save health-probe", "load health-probe", "save k"] == played.state_calls()
+
+    play(scenario)
+
+
+def test_a_store_that_refuses_is_asked_by_a_write_until_it_takes_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No caller and no event has to try it."""
+    monkeypatch.setattr(module, "REFUSED_SECONDS", 0.001)
+
+    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+        async with background(sidecar.watch_store()):
+            await until(lambda: sidecar.store.trouble == "")
+            played.refuses_writes = 500
+            with pytest.raises(StoreRefused):
+                await sidecar.save("k", b"1", None)
+            await until(lambda: played.state_calls().count("save health-probe") > 4)
+            assert REFUSES == sidecar.store.trouble
+            played.refuses_writes = 0
+            await until(lambda: sidecar.store.trouble == "")
 
     play(scenario)
 
@@ -156,7 +319,7 @@ def test_one_record_that_could_not_be_read_is_not_taken_for_missing() -> None:
 
         with pytest.raises(SidecarAway, match="timeout"):
             await sidecar.load_many(["a", "b"])
-        assert sidecar.store_away
+        assert sidecar.store.is_away
 
     play(scenario)
 
@@ -184,7 +347,7 @@ def test_a_publish_that_was_not_taken_is_the_worlds_fault(status: int) -> None:
 
         with pytest.raises(SidecarAway):
             await sidecar.publish("Lamp", b"{}")
-        assert not sidecar.store_away
+        assert not sidecar.store.is_away
 
     play(scenario)
 
@@ -247,7 +410,7 @@ def test_nobody_listening_means_that_nothing_was_handed_over(call: str) -> None:
         async with connect(free_port(), "out-token") as sidecar:
             with pytest.raises(Unreached):
                 await CALLS[call](sidecar)
-            assert (call in STATE_CALLS) == sidecar.store_away
+            assert (call in STATE_CALLS) == sidecar.store.is_away
 
     asyncio.run(scenario())
 
@@ -262,7 +425,7 @@ def test_an_answer_that_never_came_leaves_it_open_whether_the_call_was_made(call
         with pytest.raises(SidecarAway) as failed:
             await CALLS[call](sidecar)
         assert SidecarAway is type(failed.value)
-        assert (call in STATE_CALLS) == sidecar.store_away
+        assert (call in STATE_CALLS) == sidecar.store.is_away
 
     play(scenario)
 
@@ -289,23 +452,23 @@ def test_a_load_that_fails_says_that_the_store_is_away_until_one_succeeds(call: 
 
         with pytest.raises(SidecarAway):
             await CALLS[call](sidecar)
-        assert sidecar.store_away
+        assert sidecar.store.is_away
         await CALLS[call](sidecar)
-        assert not sidecar.store_away
+        assert not sidecar.store.is_away
 
     play(scenario)
 
 
 def test_the_store_is_asked_whether_it_is_back() -> None:
-    """With one read, that clears what a failed load said."""
+    """With one write and one read, which clear what a failed load said."""
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.answers = [web.Response(status=500), web.Response(status=500)]
+        played.answers = [web.Response(status=500), web.Response(status=500), web.Response(status=500)]
 
         with pytest.raises(SidecarAway):
             await sidecar.load("k")
-        assert (False, True) == (await sidecar.store_answers(), sidecar.store_away)
-        assert (True, False) == (await sidecar.store_answers(), sidecar.store_away)
+        assert (False, True) == (await sidecar.store_answers(), sidecar.store.is_away)
+        assert (True, False) == (await sidecar.store_answers(), sidecar.store.is_away)
 
     play(scenario)
 
@@ -316,6 +479,18 @@ def test_a_store_that_says_nothing_is_away() -> None:
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.is_silent = True
 
-        assert (False, True) == (await sidecar.store_answers(), sidecar.store_away)
+        assert (False, True) == (await sidecar.store_answers(0.05), sidecar.store.is_away)
 
     play(scenario)
+
+
+def test_a_sidecar_that_is_not_up_yet_makes_no_app_ill() -> None:
+    """It asks for the app's health as soon as it is up; a wrong answer then costs a second of the start."""
+
+    async def scenario() -> None:
+        async with connect(free_port(), "out-token") as sidecar:
+            assert not await sidecar.store_answers()
+            assert sidecar.store.is_well
+            assert "no write to the store worked yet" == sidecar.store.trouble
+
+    asyncio.run(scenario())

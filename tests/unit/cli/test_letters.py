@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import pytest
 
 from cli.errors import LaunchError
-from cli.letters import Filter, Letter, discard, letters, replay
+from cli.letters import Filter, Letter, RunningState, discard, letters, replay
+from tests.unit.chassis.daprd import daprd
 
 EVENT = {"specversion": "1.0", "id": "1", "type": "Lamp", "data": {}}
 DELIVERED = {**EVENT, "topic": "Lamp", "pubsubname": "inbox", "traceid": "", "traceparent": "t", "expiration": ""}
@@ -153,6 +155,23 @@ def test_somebody_elses_change_is_not_overwritten(state: FakeState, act: Callabl
 
     assert "changed meanwhile" == act(state, seen)
     assert [] == state.published
+
+
+@pytest.mark.parametrize("status", [409, 500])
+def test_a_store_that_refuses_writes_is_not_taken_for_somebody_elses_change(status: int) -> None:
+    """The letter is what it was: whoever discards it is told the store's reason, not that it changed meanwhile."""
+
+    async def scenario() -> None:
+        async with daprd() as played:
+            state = RunningState({"user-sidecar": played.port}, "token")
+            played.state["dead:1"] = b"{}", 1
+            assert await asyncio.to_thread(state.save, "user", "dead:1", {"status": "discarded"}, "1")
+            assert not await asyncio.to_thread(state.save, "user", "dead:1", {"status": "discarded"}, "1")
+            played.refuses_writes = status
+            with pytest.raises(LaunchError, match=r"refuses writes.*25006"):
+                await asyncio.to_thread(state.save, "user", "dead:1", {"status": "open"}, "2")
+
+    asyncio.run(scenario())
 
 
 def test_a_discarded_letter_is_listed_no_more(state: FakeState) -> None:

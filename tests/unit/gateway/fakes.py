@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 
 from chassis.connections import Answer
-from chassis.errors import Conflict, SidecarAway
+from chassis.errors import Conflict, SidecarAway, StoreRefused
 from chassis.sidecar import HttpSidecar
+from chassis.store_health import StoreHealth
 
 
 class FakeSidecar(HttpSidecar):
@@ -18,10 +19,13 @@ class FakeSidecar(HttpSidecar):
     """
 
     def __init__(self, records: dict[str, tuple[bytes, int]] | None = None) -> None:
+        self.store = StoreHealth()
+        self.store.written()
         self.records = {} if records is None else records
         self.ttl_seconds: dict[str, int | None] = {}
         self.saves: list[str] = []
         self.store_is_down = False
+        self.refuses_writes = False  # it reads all the same
         self.before_save: Callable[[str], None] = lambda _key: None
         self.published: list[tuple[str, dict[str, object]]] = []
         self.publish_errors: list[Exception] = []
@@ -46,7 +50,10 @@ class FakeSidecar(HttpSidecar):
         """Write if the ETag still holds."""
         await asyncio.sleep(0)
         if self.store_is_down:
-            raise Conflict("the store is down")
+            raise SidecarAway("the store is down")
+        if self.refuses_writes:
+            self.store.refused(Answer(500, b'{"message": "read-only"}'))
+            raise StoreRefused(f"save of {key}: read-only")
         self.before_save(key)
         if etag != (str(self.records[key][1]) if key in self.records else None):
             raise Conflict(key)

@@ -212,6 +212,31 @@ def test_what_cannot_be_promised_is_503_with_the_key_to_repeat_with() -> None:
     run(scenario)
 
 
+def test_while_the_store_refuses_writes_nothing_is_sent_that_could_not_be_promised() -> None:
+    """Whoever finds it out is told that the outcome is open, all others at once; reads go on, and /readyz says why."""
+
+    async def scenario(gateway: Gateway) -> None:
+        gateway.sidecar.refuses_writes = True
+        first = await gateway.http.post("/order/create", json=ORDER, headers={"prefer": "wait=0"})
+        sent = len(gateway.sidecar.published)
+        second = await gateway.http.post("/order/create", json=ORDER)  # it would be held for long
+        ready = await gateway.http.get("/readyz")
+        read = await gateway.http.get(f"/order/{USER}")
+        gateway.sidecar.refuses_writes = False
+        gateway.sidecar.store.written()
+        third = await gateway.http.post("/order/create", json=ORDER, headers={"prefer": "wait=0"})
+
+        assert (503, "urn:sidecart:problem:outcome-unknown") == (first.status_code, first.json()["type"])
+        assert (503, "urn:sidecart:problem:unavailable") == (second.status_code, second.json()["type"])
+        assert "retry-after" in second.headers
+        assert 1 == sent
+        assert (503, True) == (ready.status_code, "the store refuses writes: read-only" in ready.json()["missing"])
+        assert 404 == read.status_code
+        assert 202 == third.status_code
+
+    run(scenario)
+
+
 def test_what_is_promised_is_not_known_while_the_store_is_away() -> None:
     """503, never 404."""
 

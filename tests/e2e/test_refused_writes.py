@@ -1,0 +1,152 @@
+"""A store that reads and refuses writes: callers are told, delivery pauses, and all of it ends by itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager
+from typing import Any, cast
+
+import httpx
+import psycopg
+import pytest
+import valkey
+
+from cli.shop import Shop
+from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
+
+WAIT_SECONDS = 3
+SPARE_SECONDS = 2.0
+"""On a busy machine, beyond what the caller said."""
+COUNTED_SECONDS = 16
+STATEMENTS_MAX = {"postgres": 60, "redis": 240}
+"""Some writes that come before the refusal is known, and one every two seconds from each of three apps.
+
+A sidecar's Redis client sends a command that was refused for want of replicas four times.
+"""
+ORDERS = 4
+REFUSES = "the store refuses writes"
+
+pytestmark = pytest.mark.sidecars
+
+
+@contextmanager
+def refusing(shop: Shop) -> Iterator[None]:
+    """The shop's store takes no write for the time of the block, and answers every read."""
+    if shop.options.store == "postgres":
+        with psycopg.connect(shop.store_address, autocommit=True) as connection:
+            connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+            connection.execute("SELECT pg_reload_conf()")
+        try:
+            yield
+        finally:
+            with psycopg.connect(shop.store_address, autocommit=True) as connection:
+                connection.execute("SET default_transaction_read_only = off")
+                connection.execute("ALTER SYSTEM RESET default_transaction_read_only")
+                connection.execute("SELECT pg_reload_conf()")
+        return
+    with closing(client(shop)) as server:
+        server.config_set("min-replicas-to-write", 1)
+        try:
+            yield
+        finally:
+            server.config_set("min-replicas-to-write", 0)
+
+
+def client(shop: Shop) -> valkey.Valkey:
+    """A connection to the Redis that keeps the records."""
+    return valkey.Valkey.from_url(f"redis://{shop.store_address}")
+
+
+def refused_statements(shop: Shop) -> int:
+    """How many writes of records the server has refused so far."""
+    if shop.options.store == "postgres":
+        with psycopg.connect(shop.store_address, autocommit=True) as connection:
+            query = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
+            row = connection.execute(query).fetchone()
+            return int(row[0]) if row else 0
+    with closing(client(shop)) as server:
+        stats = cast(dict[str, Any], server.info("commandstats"))
+        return int(stats.get("cmdstat_eval", {}).get("failed_calls", 0))
+
+
+def is_broker_too(shop: Shop) -> bool:
+    """Whether the store is the broker's server: then no event comes while it refuses writes."""
+    return (shop.options.broker, shop.options.store) == ("redis", "redis")
+
+
+def missing(shop: Shop, app_id: str) -> str:
+    """What `/readyz` of an app says is missing, in one line; empty if it is ready."""
+    headers = {"dapr-api-token": shop.tokens["APP_API_TOKEN"]}
+    answer = httpx.get(f"http://127.0.0.1:{shop.ports[app_id]}/readyz", headers=headers, trust_env=False)
+    assert (answer.status_code == 200) == (answer.json()["missing"] == [])
+    return "; ".join(answer.json()["missing"])
+
+
+def health(shop: Shop, app_id: str) -> int:
+    """The status of an app's `/healthz`."""
+    return httpx.get(f"http://127.0.0.1:{shop.ports[app_id]}/healthz", trust_env=False).status_code
+
+
+def placed(shopper: Shopper, user_id: str, key: str) -> tuple[httpx.Response, float]:
+    """Order tea, held for WAIT_SECONDS; the answer, and how long it took."""
+    began = time.monotonic()
+    headers = {"idempotency-key": key, "prefer": f"wait={WAIT_SECONDS}"}
+    answer = shopper.http.post("/order/create", json={"user_id": user_id, "items": [TEA]}, headers=headers)
+    return answer, time.monotonic() - began
+
+
+def registered(shopper: Shopper, email: str) -> httpx.Response:
+    """Register, held for WAIT_SECONDS, with the address as the key."""
+    headers = {"idempotency-key": email, "prefer": f"wait={WAIT_SECONDS}"}
+    return shopper.http.post("/user/register", json={"email": email, "name": "Ann"}, headers=headers)
+
+
+def until_it_says_why(shopper: Shopper, app_id: str) -> None:
+    """Wait until an app is not ready because of the store."""
+    shopper.until(lambda: REFUSES in missing(shopper.shop, app_id), f"{app_id} to say why it is not ready")
+
+
+def until_placed(shopper: Shopper, user_id: str, key: str) -> str:
+    """Repeat an order with its key until it is placed; returns its id."""
+    shopper.until(lambda: placed(shopper, user_id, key)[0].status_code == 201, "an order")
+    return str(placed(shopper, user_id, key)[0].json()["order_id"])
+
+
+def test_callers_are_told_in_time_nothing_is_tried_hotly_and_all_ends_by_itself(shopper: Shopper) -> None:
+    """503 within the wait, a reason in /readyz, a handful of statements; then each order is paid once, and mailed."""
+    shop, user = shopper.shop, shopper.register()
+    user_id, email, late = user["user_id"], user["email"], new_address()
+    shopper.deposit(user_id, ORDERS * TEA_CENTS + 1)
+    before = refused_statements(shop)
+    with refusing(shop), ThreadPoolExecutor(ORDERS + 1) as pool:
+        began = time.monotonic()
+        registering = pool.submit(registered, shopper, late)
+        answers = list(pool.map(lambda number: placed(shopper, user_id, f"{email}-{number}"), range(ORDERS)))
+
+        assert {503} == {registering.result().status_code, *(answer.status_code for answer, _ in answers)}
+        assert max(seconds for _, seconds in answers) < WAIT_SECONDS + SPARE_SECONDS, answers
+        until_it_says_why(shopper, "gateway")
+        if not is_broker_too(shop):
+            for app_id in ("order", "user"):
+                until_it_says_why(shopper, app_id)
+                assert 503 == health(shop, app_id)
+        early, seconds = placed(shopper, user_id, f"{email}-early")
+        assert (503, "urn:sidecart:problem:unavailable") == (early.status_code, early.json()["type"])
+        assert seconds < WAIT_SECONDS
+        assert ORDERS * TEA_CENTS + 1 == shopper.balance(user_id), "a service that was not refused anything is read"
+        time.sleep(max(0.0, began + COUNTED_SECONDS - time.monotonic()))  # for as long as writes are counted
+        refused = refused_statements(shop) - before
+
+    print(f"{refused} statements refused in {COUNTED_SECONDS} s")
+    assert 0 < refused <= STATEMENTS_MAX[shop.options.store]
+    for app_id in ("gateway", "user", "billing", "order", "notification"):
+        shop.wait_ready(app_id)
+    orders = [until_placed(shopper, user_id, f"{email}-{number}") for number in range(ORDERS)]
+    assert ["OrderPaid"] * ORDERS == [shopper.final(order_id) for order_id in orders]
+    shopper.until(lambda: registered(shopper, late).status_code == 201, "the user to be registered")
+    shopper.wait_for_mails(email, ORDERS)
+    shopper.until_prompt()
+    assert 1 == shopper.balance(user_id)
+    assert ORDERS == len(shopper.mails(email))

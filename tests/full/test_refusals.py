@@ -1,0 +1,140 @@
+"""Ways in which a real server refuses writes and reads, as a real sidecar tells it: a refusal, never a lost race."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import valkey
+
+from chassis.errors import Conflict, StoreRefused
+from chassis.sidecar import HttpSidecar, connect
+from cli import daprd
+from cli.environment import plain_environment
+from cli.patience import Patience
+from cli.ports import free_port
+from cli.processes import Processes
+from cli.project import ROOT, read_apps
+from cli.servers import postgres as postgres_server
+from cli.servers import valkey as valkey_server
+from cli.servers.known import STORES
+from cli.sidecar import Sidecar, command
+
+Refuse = Callable[[str, Path], None]
+
+
+def noreplicas(address: str, _: Path) -> None:
+    """Too few replicas."""
+    valkey.Valkey.from_url(f"redis://{address}").config_set("min-replicas-to-write", 1)
+
+
+def out_of_memory(address: str, _: Path) -> None:
+    """No room, and nothing that may be evicted."""
+    server = valkey.Valkey.from_url(f"redis://{address}")
+    server.config_set("maxmemory-policy", "noeviction")
+    server.config_set("maxmemory", 1)
+
+
+def replica(address: str, _: Path) -> None:
+    """The server became a replica of one that is away."""
+    valkey.Valkey.from_url(f"redis://{address}").replicaof("127.0.0.1", "1")
+
+
+def unwritable(address: str, _: Path) -> None:
+    """The disk takes no snapshot: in the snapshot's place is a folder."""
+    server: Any = valkey.Valkey.from_url(f"redis://{address}")
+    (Path(server.config_get("dir")["dir"]) / server.config_get("dbfilename")["dbfilename"]).mkdir()
+    server.config_set("save", "1 1")
+    server.bgsave()
+    Patience().until(lambda: server.info()["rdb_last_bgsave_status"] == "err", 20, lambda: "the snapshot was written")
+
+
+def read_only(address: str, _: Path) -> None:
+    """Transactions only read, as on a standby."""
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
+        connection.execute("SELECT pg_reload_conf()")
+    Patience().until(lambda: _reads_only(address), 20, lambda: "the setting is not in force")
+
+
+def _reads_only(address: str) -> bool:
+    with psycopg.connect(address) as connection:
+        return connection.execute("SHOW transaction_read_only").fetchone() == ("on",)
+
+
+def not_allowed(address: str, _: Path) -> None:
+    """A trigger stands for what a role may not do, for the role of the tests may do everything."""
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(
+            "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$BEGIN RAISE EXCEPTION 'permission denied' USING ERRCODE = '42501'; END$$"
+        )
+        connection.execute("CREATE TRIGGER no BEFORE INSERT OR UPDATE ON state EXECUTE FUNCTION no()")
+
+
+WAYS: list[tuple[str, Refuse, str]] = [
+    ("redis", noreplicas, "NOREPLICAS"),
+    ("redis", out_of_memory, "OOM"),
+    ("redis", replica, "READONLY"),
+    ("redis", unwritable, "MISCONF"),
+    ("postgres", read_only, "25006"),
+    ("postgres", not_allowed, "42501"),
+]
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    """The processes of one test, which end with it."""
+    running = Processes(tmp_path / "logs")
+    try:
+        yield running
+    finally:
+        running.stop(["sidecar"], 20)
+        running.stop([valkey_server.NAME, postgres_server.NAME], postgres_server.STOP_SECONDS)
+
+
+@pytest.mark.parametrize(("store", "refuse", "reason"), WAYS, ids=[refuse.__name__ for _, refuse, _ in WAYS])
+def test_a_refusal_is_told_from_a_lost_race(
+    store: str, refuse: Refuse, reason: str, processes: Processes, tmp_path: Path
+) -> None:
+    """Of a change and of an insert; the reason is the server's, and holds no key."""
+    address = STORES[store].start(processes, tmp_path / "data", Patience())
+    port = start_sidecar(processes, store, address)
+
+    async def scenario(sidecar: HttpSidecar) -> None:
+        began = time.monotonic()
+        while not await sidecar.store_answers():  # the sidecar does not say when it is up
+            assert time.monotonic() - began < 60
+            await asyncio.sleep(0.1)
+        await sidecar.save("person:ada", b"1", None)
+        _, etag = await sidecar.load("person:ada")
+        with pytest.raises(Conflict):
+            await sidecar.save("person:ada", b"2", None)
+        await asyncio.to_thread(refuse, address, tmp_path)
+        for key, held in (("person:ada", etag), ("person:bob", None)):
+            sidecar.store.written()  # as if it were not known yet
+            with pytest.raises(StoreRefused):
+                await sidecar.save(key, b"2", held)
+            assert reason in sidecar.store.trouble
+            assert "person" not in sidecar.store.trouble
+        assert (b"1", etag) == await sidecar.load("person:ada")
+
+    async def run() -> None:
+        async with connect(port, "") as sidecar:
+            await scenario(sidecar)
+
+    asyncio.run(run())
+
+
+def start_sidecar(processes: Processes, store: str, address: str) -> int:
+    """Start a sidecar that has this store and nothing else; returns the port of its API."""
+    ports = Sidecar("user", free_port(), free_port(), free_port(), None)
+    found = daprd.find(print, Patience())
+    words = command(found.path, read_apps()["user"], ports, [ROOT / "components" / "stores" / store], [])
+    processes.start("sidecar", words, env={**plain_environment(), STORES[store].env: address}, cwd=ROOT)
+    return ports.http_port

@@ -1,0 +1,81 @@
+"""What calls say about the store; and each loop that repeats after a lost race, on a store that refuses writes."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+
+import pytest
+
+from chassis.connections import Answer
+from chassis.dead_letters import DeadLetters
+from chassis.deliver import Shell
+from chassis.errors import StoreRefused
+from chassis.pages import Pages
+from chassis.sidecar import HttpSidecar, connect
+from chassis.store_health import StoreHealth
+from gateway.command import command
+from gateway.promise_index import PromiseIndex
+from gateway.promise_records import PromiseRecords
+from services.notification.aside import Aside
+from tests.unit.chassis.daprd import Daprd, daprd
+from tests.unit.chassis.jars import AT, JARS, coin
+
+USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
+WANTED = command("LampWanted", USER, f"/lamp/{USER}", {}, {"lamp_id": USER})
+LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
+    "an event": lambda sidecar: Shell(JARS, sidecar, lambda: AT).deliver("CoinPut", coin("c-1")),
+    "a dead letter": lambda sidecar: DeadLetters(sidecar, lambda: AT).write("Lamp", b"{}", "why", ""),
+    "an index": lambda sidecar: Pages(sidecar, "index").add("1"),
+    "an index that is there": lambda sidecar: Pages(sidecar, "old-index").add("1"),
+    "a promise": lambda sidecar: PromiseRecords(sidecar, lambda: AT).add(WANTED),
+    "the page of promises": lambda sidecar: PromiseIndex(sidecar, "gateway-0").add("l-1"),
+    "a mail put aside": lambda sidecar: Aside(sidecar, lambda: AT, timedelta(minutes=1)).put("o-1", b"{}"),
+}
+
+
+@pytest.mark.parametrize("status", [409, 500])
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_refused_write_is_not_tried_again_and_again(loop: str, status: int) -> None:
+    """One write of the record and one of the probe, whatever the store calls it; then it is the world's fault."""
+
+    async def run() -> Daprd:
+        async with daprd() as played, connect(played.port, "out-token") as sidecar:
+            played.state["old-index:0"] = b'{"ids": []}', 7
+            played.refuses_writes = status
+            with pytest.raises(StoreRefused):
+                await LOOPS[loop](sidecar)
+            return played
+
+    played = asyncio.run(run())
+
+    assert 2 == sum(call.startswith("save") for call in played.state_calls()), played.state_calls()
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b'{"errorCode":"E","message":"failed saving state in state store statestore: no:\\n room"}', "no: room"),
+        (b'{"errorCode":"E","message":"no room"}', "no room"),
+        (b"no room", "500 b'no room'"),
+        (b'{"message":"' + b"x" * 1_000 + b'"}', "x" * 200),
+    ],
+)
+def test_the_reason_is_the_stores_own_in_one_bounded_line(body: bytes, reason: str) -> None:
+    """People read it where they look for what is wrong."""
+    health = StoreHealth()
+    health.refused(Answer(500, body))
+
+    assert f"the store refuses writes: {reason}" == health.trouble
+
+
+def test_a_store_that_is_away_concerns_the_readiness_of_services_alone() -> None:
+    """Behind a proxy all gateways would be gone for a moment's trouble, which each request finds out by itself."""
+    health = StoreHealth()
+    before = health.write_trouble
+    health.written()
+    health.failed(is_write=False)
+
+    assert "no write to the store worked yet" == before
+    assert ("the store is away", "", False) == (health.trouble, health.write_trouble, health.is_well)
+    health.read()
+    assert ("", True) == (health.trouble, health.is_well)
