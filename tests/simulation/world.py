@@ -26,6 +26,7 @@ from chassis.deliver import Service, Shell
 from chassis.errors import Conflict, EventFault, SidecarAway, StoreRefused, WorldFault
 from chassis.serve import Read
 from chassis.sidecar import HttpSidecar
+from chassis.store_health import StoreHealth
 from gateway.flows import KIND_OF_TOPIC
 from gateway.journal import Flow, Journal
 from gateway.promises import Promises
@@ -464,6 +465,7 @@ class SimulatedSidecar:
     def __init__(self, world: World, app: str) -> None:
         self._world = world
         self._app = app
+        self.store = StoreHealth()
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Read."""
