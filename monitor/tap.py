@@ -16,6 +16,7 @@ import msgspec
 from dapr.proto import api_service_v1, api_v1, appcallback_v1
 
 from cli.catalogue import INBOX
+from chassis.inbound import RAW
 from monitor.event import Event
 
 OPEN_SECONDS = 70.0
@@ -69,7 +70,7 @@ class _Stream:
 
     async def open(self) -> None:
         """Subscribe, and wait until the sidecar says that it has."""
-        first = api_v1.SubscribeTopicEventsRequestInitialAlpha1(pubsub_name=INBOX, topic=self._topic)
+        first = api_v1.SubscribeTopicEventsRequestInitialAlpha1(pubsub_name=INBOX, topic=self._topic, metadata=RAW)
         async with asyncio.timeout(OPEN_SECONDS):
             await self._call.write(api_v1.SubscribeTopicEventsRequestAlpha1(initial_request=first))
             if await self._call.read() is grpc.aio.EOF:
@@ -85,7 +86,9 @@ class _Stream:
         with suppress(grpc.aio.AioRpcError):  # it has ended; who waits for that says so
             while (message := await self._call.read()) is not grpc.aio.EOF:
                 event = message.event_message
-                self._take(_event(self._topic, event))
+                read = _event(self._topic, event.data)
+                if read is not None:
+                    self._take(read)
                 # While it is being closed events come that cannot be answered any more. It is over when the sidecar
                 # says so, and not before: it still reads from the broker.
                 with suppress(asyncio.InvalidStateError):
@@ -105,20 +108,23 @@ class _Stream:
         self._call.cancel()
 
 
-def _event(topic: str, message: Any) -> Event:
-    more = dict(message.extensions.items())
+def _event(topic: str, message: bytes) -> Event | None:
+    """What is read of a message; None for one that is no event: the services keep it as a dead letter."""
     try:
-        data = msgspec.json.decode(message.data)
-    except (ValueError, RecursionError):  # nested too deeply; the services judge it
-        data = None
+        read = msgspec.json.decode(message)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(read, dict):
+        return None
+    data = read.get("data")
 
     def said(name: str) -> str:
-        value = more.get(name)
+        value = read.get(name)
         return value[:ATTRIBUTE_CHARACTERS_MAX] if isinstance(value, str) else ""
 
     return Event(
         topic,
-        message.id[:ATTRIBUTE_CHARACTERS_MAX],
+        said("id"),
         said("subject"),
         said("correlationid"),
         said("time"),
