@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 
 EVENTS = "/events/"
 RAW = {"rawPayload": "true"}
-"""A subscription's metadata: the sidecar delivers each message unparsed, for what it cannot parse it would never deliver.
+"""A subscription's metadata: the sidecar delivers each message unparsed; it never delivers one that it cannot parse.
 
-With this the app is the only parser, and what is no event becomes a dead letter (docs/adr/0033-raw-delivery.md).
+The app is the only parser, and a message that is no event becomes a dead letter (docs/adr/0033-raw-delivery.md).
 """
 STATUS = {DONE: 200, DEAD: 200, AGAIN: 500, BUG: 500}
 

@@ -26,7 +26,7 @@ def bulk_subscribe(sight: Sight) -> Iterator[Hit]:
 
 
 def parsed_by_the_sidecar(sight: Sight) -> Iterator[Hit]:
-    """dapr 1.18.2, pkg/runtime/subscription/subscription.go: what it cannot parse goes to a dead-letter topic, or back."""
+    """dapr 1.18.2, pkg/runtime/subscription: without a dead-letter topic what the sidecar cannot parse goes back."""
     for each in sight.subscriptions:
         root = each.document.root
         if not (go_true(root.text("spec", "metadata", "rawPayload")) or root.text("spec", "deadLetterTopic")):

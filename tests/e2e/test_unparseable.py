@@ -18,6 +18,7 @@ from cli.catalogue import APPS, GATEWAY, TOPICS
 from cli.errors import LaunchError
 from cli.fleet import metrics_of
 from cli.letters import Filter, RunningState, letters, replay
+from cli.shop import Shop
 from tests.contracts.validate import examples
 from tests.e2e.shopper import TEA, Shopper, new_address
 
@@ -52,17 +53,15 @@ def unparseable(stamp: str) -> list[bytes]:
     ]
 
 
-def put(shopper: Shopper, topic: str, body: bytes) -> None:
+def put(shop: Shop, topic: str, body: bytes) -> None:
     """Publish bytes as they are, as anybody who reaches a sidecar can."""
-    shop = shopper.shop
     url = f"http://127.0.0.1:{shop.sidecar_port('user')}/v1.0/publish/pubsub/{topic}?metadata.rawPayload=true"
     headers = {"dapr-api-token": shop.tokens["DAPR_API_TOKEN"], "content-type": "text/plain"}
     httpx.post(url, content=body, headers=headers, trust_env=False).raise_for_status()
 
 
-def put_at_the_broker(shopper: Shopper, topic: str, body: bytes) -> None:
+def put_at_the_broker(shop: Shop, topic: str, body: bytes) -> None:
     """Put a message where the sidecars read, past all of them, with what no sidecar of ours would write."""
-    shop = shopper.shop
     if shop.options.broker == "redis":
         host, _, port = shop.broker_address.rpartition(":")
         with valkey.Valkey(host, int(port)) as client:
@@ -122,7 +121,7 @@ def test_each_is_one_letter_of_each_service(shopper: Shopper, sent: dict[str, li
     for _ in range(2):
         for topic, bodies in sent.items():
             for body in bodies:
-                put(shopper, topic, body)
+                put(shopper.shop, topic, body)
     order_promptly(shopper)
 
     for app_id, topic in READERS:
@@ -134,10 +133,10 @@ def test_each_is_one_letter_of_each_service(shopper: Shopper, sent: dict[str, li
         assert len(every) == len(set(every))
         expected = {letter_id(topic, body) for each, topic in READERS if each == app_id for body in sent[topic]}
         assert expected <= set(every)
-    for letter in letters(state_of(shopper), Filter(service="order")):
-        if letter.id in {letter_id(letter.topic, body) for body in sent[letter.topic]}:
+    for one in letters(state_of(shopper), Filter(service="order")):
+        if one.id in {letter_id(one.topic, body) for body in sent[one.topic]}:
             with pytest.raises(LaunchError, match="can only be discarded"):
-                replay(state_of(shopper), letter)
+                replay(state_of(shopper), one)
     marks = [bodies[0].removeprefix(b"hello ").decode() for bodies in sent.values()]
     written = {path.name: path.read_text(errors="replace") for path in shopper.shop.logs.glob("*.log")}
     assert [] == [name for name, text in written.items() for mark in marks if mark in text]
@@ -159,7 +158,7 @@ def test_many_of_them_do_not_stop_a_topic_nor_after_a_restart(shopper: Shopper) 
     """More than are out at once, each another one; and nothing of them is left for the next process."""
     bodies = [f"hello {uuid.uuid4()}".encode() for _ in range(FLOOD)]
     for body in bodies:
-        put(shopper, "OrderCreateRequested", body)
+        put(shopper.shop, "OrderCreateRequested", body)
     order_promptly(shopper)
     for body in bodies:
         until_kept(shopper, "order", letter_id("OrderCreateRequested", body))
@@ -175,7 +174,7 @@ def test_a_message_that_no_sidecar_wrote_is_a_letter_too(shopper: Shopper) -> No
     """With headers, a priority, an encoding or metadata that nobody understands."""
     body = f"straight {uuid.uuid4()}".encode()
     for topic in READ:
-        put_at_the_broker(shopper, topic, body)
+        put_at_the_broker(shopper.shop, topic, body)
 
     for app_id, topic in READERS:
         assert body == kept(until_kept(shopper, app_id, letter_id(topic, body)))
@@ -190,7 +189,7 @@ def test_an_entry_without_data_is_a_letter_of_nothing(shopper: Shopper) -> None:
         with valkey.Valkey(host, int(port)) as client:
             client.xadd("AccountDepositRequested", {"payload": "hello"})
     else:
-        put_at_the_broker(shopper, "AccountDepositRequested", b"")
+        put_at_the_broker(shopper.shop, "AccountDepositRequested", b"")
 
     letter = until_kept(shopper, "billing", letter_id("AccountDepositRequested", b""))
     assert b"" == kept(letter)
@@ -216,7 +215,7 @@ def test_an_event_with_odd_attributes_is_an_event(shopper: Shopper, odd: dict[st
     event |= {"id": str(uuid.uuid4()), "correlationid": str(uuid.uuid4())} | odd
     event |= {"data": {"user_id": user_id, "email": email, "name": "Ann"}, "type": "UserCreateRequested"}
     if is_raw:
-        put(shopper, "UserCreateRequested", json.dumps(event).encode())
+        put(shopper.shop, "UserCreateRequested", json.dumps(event).encode())
     else:
         assert 204 == shopper.tap.publish("UserCreateRequested", json.dumps(event).encode())
 
@@ -231,7 +230,7 @@ def test_an_unread_id_makes_one_letter_and_not_one_for_each_delivery(shopper: Sh
     body = json.dumps({"id": 7, "type": ["x"], "stamp": uuid.uuid4().hex}).encode()
     before = len(ids_of(shopper, "user"))
     for _ in range(3):
-        put(shopper, "UserCreateRequested", body)
+        put(shopper.shop, "UserCreateRequested", body)
     until_kept(shopper, "user", letter_id("UserCreateRequested", body))
     order_promptly(shopper)
 
@@ -244,7 +243,7 @@ def test_the_gateway_logs_and_counts_them_and_answers_who_waits(shopper: Shopper
     mark = uuid.uuid4().hex
     before = counted(shopper, "OrderCreated")
     for body in (f"hello {mark}".encode(), b"\xff" + mark.encode(), b"", b"[]"):
-        put(shopper, "OrderCreated", body)
+        put(shopper.shop, "OrderCreated", body)
     shopper.until(lambda: counted(shopper, "OrderCreated") >= before + 4, "the gateway to have seen them")
     order_promptly(shopper)
 
@@ -268,7 +267,7 @@ def test_one_on_a_probe_topic_is_none(shopper: Shopper) -> None:
     """Whatever comes in there says that the way is open."""
     before = {app_id: ids_of(shopper, app_id) for app_id in APPS if app_id != GATEWAY}
     for name in (*before, "gateway-0"):
-        put(shopper, f"Probe-{name}", b"hello")
+        put(shopper.shop, f"Probe-{name}", b"hello")
     order_promptly(shopper)
 
     assert before == {app_id: ids_of(shopper, app_id) for app_id in before}
@@ -279,7 +278,7 @@ def test_one_on_a_probe_topic_is_none(shopper: Shopper) -> None:
 def test_one_of_many_mib_is_a_letter_of_its_beginning(shopper: Shopper, mib: int) -> None:
     """A sidecar's own limit is on what it is given, not on what it reads from the broker."""
     body = uuid.uuid4().bytes + b"\xff" * (mib * KIB * KIB)
-    put_at_the_broker(shopper, "OrderPaid", body)
+    put_at_the_broker(shopper.shop, "OrderPaid", body)
 
     letter = until_kept(shopper, "notification", letter_id("OrderPaid", body))
     assert body[: 720 * KIB] == kept(letter)
