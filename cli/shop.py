@@ -359,8 +359,8 @@ class Shop:
         return known
 
     def sidecar_flags(self, app_id: str) -> Sequence[str]:
-        """What the command line of an app's sidecar ends with: nothing, but for a subclass that looks into sidecars."""
-        return ()
+        """What the command line of a sidecar ends with: of an app's nothing, but for a subclass that looks into it."""
+        return monitor.SIDECAR_FLAGS if app_id == monitor.NAME else ()
 
     def _resources(self, app: App) -> tuple[Path, ...]:
         if self.options.resources is not None:

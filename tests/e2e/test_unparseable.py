@@ -67,7 +67,7 @@ def put_at_the_broker(shop: Shop, topic: str, body: bytes) -> None:
         with valkey.Valkey(host, int(port)) as client:
             client.xadd(topic, {"data": body, "metadata": "no JSON"})
         return
-    headers = {"x-odd": [1, {"a": None}], "traceparent": 7}
+    headers: Any = {"x-odd": [1, {"a": None}], "traceparent": 7}
     properties = pika.BasicProperties("application/octet-stream", "gzip", headers, 1, 9, "x", "y", "600000", "id")
     connection = pika.BlockingConnection(pika.URLParameters(shop.broker_address))
     connection.channel().basic_publish(topic, "", body, properties)
