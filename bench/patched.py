@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
+from chassis import inbound
 from chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
 from chassis.deliver import Shell, _Kind
 from chassis.errors import SidecarAway
@@ -129,6 +130,11 @@ def published_in_bulk() -> None:
     HttpSidecar.publish = publish  # type: ignore[method-assign]  # what this module is for
 
 
+def parsed_by_the_sidecar() -> None:
+    """A delivery is the CloudEvent as the sidecar has read it (ADR 33)."""
+    inbound.RAW.clear()
+
+
 def called_over_a_unix_socket() -> None:
     """The sidecar is called without TCP."""
     path = f"{os.environ[SOCKETS]}/dapr-{sys.argv[1]}-http.socket"
@@ -150,6 +156,7 @@ PATCHES: dict[str, Callable[[], None]] = {
         called_by_aiohttp,
         published_one_by_one,
         published_in_bulk,
+        parsed_by_the_sidecar,
         called_over_a_unix_socket,
     )
 }

@@ -53,6 +53,7 @@ VARIANTS = (
     Variant("the sidecar is called by aiohttp (without ADR 23)", "called-by-aiohttp"),
     Variant("the events of a step are published one by one", "published-one-by-one"),
     Variant("what piles up is published in bulk", "published-in-bulk"),
+    Variant("events are parsed by the sidecar (without ADR 33)", "parsed-by-the-sidecar"),
     Variant("queueDepth 10, concurrency 8", metadata={"queueDepth": "10", "concurrency": "8"}),
     Variant("queueDepth 200, concurrency 128", metadata={"queueDepth": "200", "concurrency": "128"}),
     Variant("each sidecar on all cores (GOMAXPROCS)", sidecar_env={"GOMAXPROCS": str(os.cpu_count())}),

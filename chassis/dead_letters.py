@@ -21,6 +21,7 @@ from chassis.pages import Pages
 
 EVENT_BYTES_MAX = 960 * 1024  # of an event, written as a JSON string; of a longer one the beginning is kept
 ESCAPE_BYTES_MAX = 6  # of one character in JSON
+RAW_BYTES_MAX = EVENT_BYTES_MAX // 4 * 3  # of an event that is kept in base64; of a longer one the beginning is kept
 REASON_CHARS_MAX = 1_000
 OPEN = "open"
 NO_ID = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")  # names the letters of events that carry no id
@@ -38,12 +39,15 @@ def letter_id(topic: str, body: bytes) -> str:
         return str(uuid.uuid5(NO_ID, f"{topic}{base64.b64encode(body).decode()}"))
 
 
-def _kept(body: bytes) -> str:
-    """The event as text: whole, if a record takes it."""
-    text = body.decode("utf-8", "replace")
-    if len(msgspec.json.encode(text)) <= EVENT_BYTES_MAX:
-        return text
-    return text[: EVENT_BYTES_MAX // ESCAPE_BYTES_MAX]
+def _kept(body: bytes) -> dict[str, str]:
+    """The event as text, or in base64 if it is none: whole, if a record takes it."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return {"event_base64": base64.b64encode(body[:RAW_BYTES_MAX]).decode()}
+    if len(msgspec.json.encode(text)) > EVENT_BYTES_MAX:
+        text = text[: EVENT_BYTES_MAX // ESCAPE_BYTES_MAX]
+    return {"event": text}
 
 
 class DeadLetters:
@@ -58,7 +62,7 @@ class DeadLetters:
         """Keep one event, or raise WorldFault; to write the same one again changes nothing while its letter is open."""
         name = letter_id(topic, body)
         letter = {
-            "event": _kept(body),
+            **_kept(body),
             "topic": topic,
             "reason": reason[:REASON_CHARS_MAX],
             "time": timestamp(self._now()),

@@ -15,12 +15,18 @@ from starlette.types import Message, Receive, Scope, Send
 from chassis import handled, metrics, tracing
 from chassis.dead_letters import DeadLetters
 from chassis.errors import EventFault, WorldFault
+from chassis.events import delivered
 from chassis.handled import Handled
 from chassis.metrics import AGAIN, BUG, DEAD, DONE, OTHER, answered
 
 log = logging.getLogger(__name__)
 
 EVENTS = "/events/"
+RAW = {"rawPayload": "true"}
+"""A subscription's metadata: the sidecar delivers each message unparsed; it never delivers one that it cannot parse.
+
+The app is the only parser, and a message that is no event becomes a dead letter (docs/adr/0033-raw-delivery.md).
+"""
 STATUS = {DONE: 200, DEAD: 200, AGAIN: 500, BUG: 500}
 
 Handler = Callable[[bytes], Awaitable[None]]
@@ -57,7 +63,7 @@ class InboundApp(FastAPI):
         told = DaprApp(self)  # answers /dapr/subscribe
         for subscription in subscriptions:
             self._subscriptions[subscription.path] = subscription, metrics.outcomes(subscription.topic)
-            told.subscribe(subscription.component, subscription.topic)(_never_reached)
+            told.subscribe(subscription.component, subscription.topic, RAW)(_never_reached)
         for route in self.routes:
             if getattr(route, "path", "").startswith(("/dapr/", EVENTS)):
                 # The sidecar's routes are in no public document. Only API routes have such paths.
@@ -140,12 +146,12 @@ class InboundApp(FastAPI):
             log.error("nobody here takes what came to %s", path[:200])
             outcome = AGAIN
         else:
-            about.topic, about.body = subscription.topic, body
+            about.topic, about.body = subscription.topic, delivered(body)
             if (spans := tracing.spans) is None:
-                outcome = await self._outcome(about, subscription, body)
+                outcome = await self._outcome(about, subscription, about.body)
             else:
                 with spans.event(about):
-                    outcome = await self._outcome(about, subscription, body)
+                    outcome = await self._outcome(about, subscription, about.body)
                     spans.ended(about, outcome)
         outcomes[outcome].inc()
         return outcome
@@ -155,7 +161,8 @@ class InboundApp(FastAPI):
             try:
                 await subscription.handle(body)
             except EventFault as fault:
-                log.error("dead letter from %s: %s", subscription.topic, fault)
+                kept = "dropped" if self._dead_letters is None else "dead letter"
+                log.error("%s from %s: %s", kept, subscription.topic, fault)
                 log.debug("the reason: %s", fault.reason)
                 if self._dead_letters is not None:
                     await self._dead_letters.write(subscription.topic, body, fault.reason, about.traceparent)
@@ -176,14 +183,14 @@ def _route_of(scope: Scope) -> str:
 
 async def _body(receive: Receive) -> bytes | None:
     """The whole body, or None if the sidecar is gone."""
-    body = b""
+    parts: list[bytes] = []  # joined once: a message may have a hundred MiB, and adding up copies it again and again
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += bytes(message.get("body", b""))
+        parts.append(message.get("body", b""))
         if not message.get("more_body"):
-            return body
+            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def _never_reached() -> Response:

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import re
 from collections import Counter
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ from cli.errors import LaunchError
 from cli.letters import Filter, Letter, Outcome, RunningState, State, discard, letters, only, replay, replayable
 
 REASON_WIDTH = 80
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # a terminal obeys them, and anybody may send some
 
 
 def list_all(options: argparse.Namespace) -> int:
@@ -30,9 +32,9 @@ def show(options: argparse.Namespace) -> int:
     """Print all that is known of one letter."""
     for letter in only(list(letters(_running(), Filter((options.id,), settled=True))), options.id):
         for name in ("id", "service", "topic", "time", "status", "reason", "traceparent"):
-            print(f"{name:12} {getattr(letter, name)}")
+            print(_harmless(f"{name:12} {getattr(letter, name)}"))
         print("event")
-        print(_pretty(letter.event))
+        print(_harmless(_pretty(letter.text)))
     return 0
 
 
@@ -93,7 +95,12 @@ def _line(letter: Letter) -> str:
     reason = " ".join(letter.reason.split())
     cut = reason if len(reason) <= REASON_WIDTH else f"{reason[: REASON_WIDTH - 3]}..."
     status = "" if letter.status == "open" else f"[{letter.status}] "
-    return f"{letter.id}  {letter.time}  {letter.service:12}  {letter.topic:24}  {status}{cut}"
+    return _harmless(f"{letter.id}  {letter.time}  {letter.service:12}  {letter.topic:24}  {status}{cut}")
+
+
+def _harmless(text: str) -> str:
+    """The text with its control characters spelled out."""
+    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _number(count: int) -> str:
@@ -104,7 +111,7 @@ def _pretty(event: str) -> str:
     """The event as JSON over several lines, or as it came if it is none."""
     try:
         return json.dumps(json.loads(event), indent=2, ensure_ascii=False)
-    except ValueError:
+    except (ValueError, RecursionError):
         return event
 
 

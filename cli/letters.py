@@ -23,7 +23,7 @@ from cli.errors import LaunchError
 SECONDS_MAX = 10.0
 OPEN = ("open", "replaying")
 REPLACED = "\ufffd"
-"""What stands in a letter for bytes that were no UTF-8."""
+"""What stands for bytes that were no UTF-8 in a letter that an earlier version wrote."""
 ADDED = ("topic", "pubsubname", "traceid", "traceparent", "tracestate", "expiration")
 """What a sidecar adds to each event that it delivers; it adds them anew."""
 
@@ -57,6 +57,13 @@ class Letter:
     traceparent: str
     event: str
     status: str = "open"
+    event_base64: str = ""
+    """The event's bytes, instead of `event`, if they are not UTF-8."""
+
+    @property
+    def text(self) -> str:
+        """The event as a person reads it."""
+        return f"base64: {self.event_base64}" if self.event_base64 else self.event
 
     @property
     def key(self) -> str:
@@ -112,15 +119,17 @@ def _ids(state: State, service: str) -> Iterator[str]:
 
 
 def _letter(letter_id: str, service: str, kept: Mapping[str, str]) -> Letter:
-    names = ("topic", "reason", "time", "traceparent", "event")
+    names = ("topic", "reason", "time", "traceparent", "event", "event_base64")
     return Letter(letter_id, service, **{name: kept.get(name, "") for name in names}, status=kept.get("status", "open"))
 
 
 def replayable(letter: Letter) -> dict[str, Any]:
     """The event as it was before a sidecar brought it; raise LaunchError for one that cannot be published."""
+    if letter.event_base64:
+        raise LaunchError(f"{letter.id} of {letter.service} is not UTF-8, so it is no event: it can only be discarded")
     try:
         event = json.loads(letter.event)
-    except ValueError:
+    except (ValueError, RecursionError):
         event = None
     if not isinstance(event, dict) or not isinstance(event.get("id"), str) or not isinstance(event.get("type"), str):
         raise LaunchError(f"{letter.id} of {letter.service} holds no whole event: it can only be discarded")

@@ -13,6 +13,8 @@ NAME = MONITOR
 COMMAND = (sys.executable, "-m", "monitor")
 PORT = 8001
 """Where `sidecart run` opens it, if the port is to be had."""
+SIDECAR_FLAGS = ("--max-body-size", "512Mi")
+"""What it may send the page in one message: more than any broker keeps, for one that is larger ends its stream."""
 START_SECONDS = 30.0
 STOP_SECONDS = 40.0
 """It finishes what it answers (15 s at most), ends its subscriptions (15 s), and removes what they left behind."""

@@ -360,8 +360,8 @@ class Shop:
         return known
 
     def sidecar_flags(self, app_id: str) -> Sequence[str]:
-        """What the command line of an app's sidecar ends with: nothing, but for a subclass that looks into sidecars."""
-        return ()
+        """What the command line of a sidecar ends with: of an app's nothing, but for a subclass that looks into it."""
+        return monitor.SIDECAR_FLAGS if app_id == monitor.NAME else ()
 
     def port_for_others(self, name: str) -> int:
         """The port at which an app and its sidecar reach each other: a subclass may put a proxy in front of it."""

@@ -60,6 +60,6 @@ def _shown(letter: Letter) -> Shown:
         letter.topic,
         letter.time,
         letter.reason[:REASON_CHARACTERS_MAX],
-        letter.event[:EVENT_CHARACTERS_MAX],
+        letter.text[:EVENT_CHARACTERS_MAX],
         letter.status,
     )

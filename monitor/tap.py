@@ -15,6 +15,7 @@ import grpc
 import msgspec
 from dapr.proto import api_service_v1, api_v1, appcallback_v1
 
+from chassis.inbound import RAW
 from cli.catalogue import INBOX
 from monitor.event import Event
 
@@ -22,7 +23,6 @@ OPEN_SECONDS = 70.0
 """A sidecar waits for its broker for a minute before it refuses."""
 CLOSE_SECONDS = 15.0
 """A sidecar ends the subscriptions one after the other, each in half a second at most."""
-EVENT_BYTES_MAX = 4 * 1024 * 1024  # what a sidecar sends at most, and gRPC's own default
 ATTRIBUTE_CHARACTERS_MAX = 200  # ids and times; whoever publishes may send anything
 
 
@@ -38,7 +38,8 @@ async def read_all(port: int, token: str, topics: Sequence[str], take: Take, ope
 
     When it returns or raises, the sidecar reads none of them any more, if it still runs.
     """
-    options = [("grpc.max_receive_message_length", EVENT_BYTES_MAX)]
+    # One message that is too large would end the stream, be delivered again, and end the next one.
+    options = [("grpc.max_receive_message_length", -1)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         stub = api_service_v1.DaprStub(channel)  # type: ignore[no-untyped-call]  # generated without types
         streams: list[_Stream] = []
@@ -69,7 +70,7 @@ class _Stream:
 
     async def open(self) -> None:
         """Subscribe, and wait until the sidecar says that it has."""
-        first = api_v1.SubscribeTopicEventsRequestInitialAlpha1(pubsub_name=INBOX, topic=self._topic)
+        first = api_v1.SubscribeTopicEventsRequestInitialAlpha1(pubsub_name=INBOX, topic=self._topic, metadata=RAW)
         async with asyncio.timeout(OPEN_SECONDS):
             await self._call.write(api_v1.SubscribeTopicEventsRequestAlpha1(initial_request=first))
             if await self._call.read() is grpc.aio.EOF:
@@ -85,7 +86,9 @@ class _Stream:
         with suppress(grpc.aio.AioRpcError):  # it has ended; who waits for that says so
             while (message := await self._call.read()) is not grpc.aio.EOF:
                 event = message.event_message
-                self._take(_event(self._topic, event))
+                read = _event(self._topic, event.data)
+                if read is not None:
+                    self._take(read)
                 # While it is being closed events come that cannot be answered any more. It is over when the sidecar
                 # says so, and not before: it still reads from the broker.
                 with suppress(asyncio.InvalidStateError):
@@ -105,20 +108,23 @@ class _Stream:
         self._call.cancel()
 
 
-def _event(topic: str, message: Any) -> Event:
-    more = dict(message.extensions.items())
+def _event(topic: str, message: bytes) -> Event | None:
+    """What is read of a message; None for one that is no event: the services keep it as a dead letter."""
     try:
-        data = msgspec.json.decode(message.data)
-    except (ValueError, RecursionError):  # nested too deeply; the services judge it
-        data = None
+        read = msgspec.json.decode(message)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(read, dict):
+        return None
+    data = read.get("data")
 
     def said(name: str) -> str:
-        value = more.get(name)
+        value = read.get(name)
         return value[:ATTRIBUTE_CHARACTERS_MAX] if isinstance(value, str) else ""
 
     return Event(
         topic,
-        message.id[:ATTRIBUTE_CHARACTERS_MAX],
+        said("id"),
         said("subject"),
         said("correlationid"),
         said("time"),

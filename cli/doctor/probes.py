@@ -11,6 +11,7 @@ from cli.catalogue import Subscription
 from cli.daprd import VERSION
 from cli.doctor.findings import Finding, Place, Severity
 from cli.doctor.resources import Component
+from cli.doctor.words import go_true
 
 CALL_SECONDS_MAX = 3.0
 EVICTS_NOTHING = "noeviction"
@@ -96,7 +97,17 @@ def _loaded(place: Place, metadata: Mapping[str, Any], expected: Collection[Comp
         if each.name in read and not each.is_read and each.is_for(app_id):
             what = f"{app_id} reads {read[each.name]} on {each.name}, of which {each.place()} says `publish-only`"
             found.append(Finding("publish-only-is-read", WARNING, place, what, "subscribe on another component"))
+    parsed = [str(each.get("topic")) for each in metadata.get("subscriptions", []) if _parses(each)]
+    if parsed:
+        what = f"the sidecar of {app_id} parses {', '.join(parsed)}: a message that is no JSON object never arrives"
+        fix = "subscribe with the metadata rawPayload: true; if the app does so, start its sidecar again"
+        found.append(Finding("unparseable-never-arrives", WARNING, place, what, fix))
     return found
+
+
+def _parses(subscription: Mapping[str, Any]) -> bool:
+    raw = (subscription.get("metadata") or {}).get("rawPayload", "")
+    return not go_true(str(raw)) and not subscription.get("deadLetterTopic")
 
 
 def redis(address: str, settings: Mapping[str, str]) -> list[Finding]:

@@ -84,6 +84,7 @@ RULES = (
     Rule("resiliency-unknown-component", WARNING, rules_resiliency.unknown_component),
     Rule("dead-letter-topic-keeps-no-reason", NOTE, rules_subscriptions.dead_letter_topic),
     Rule("bulk-subscribe-waits", WARNING, rules_subscriptions.bulk_subscribe),
+    Rule("unparseable-never-arrives", WARNING, rules_subscriptions.parsed_by_the_sidecar),
     Rule("subscription-unknown-pubsub", DANGER, rules_subscriptions.unknown_pubsub),
     Rule("hot-reload-on", NOTE, rules_configuration.hot_reload),
     Rule("tracing-on-every-hop", WARNING, rules_configuration.tracing),

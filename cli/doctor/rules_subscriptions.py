@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from cli.doctor.findings import Hit
 from cli.doctor.sight import Sight
+from cli.doctor.words import go_true
 
 
 def dead_letter_topic(sight: Sight) -> Iterator[Hit]:
@@ -22,6 +23,16 @@ def bulk_subscribe(sight: Sight) -> Iterator[Hit]:
             wait = each.document.root.text("spec", "bulkSubscribe", "maxAwaitDurationMs") or "1000"
             what = f"an event waits up to {wait} ms for others before the app sees it"
             yield Hit(each.place("spec", "bulkSubscribe", "enabled"), what, "  enabled: false")
+
+
+def parsed_by_the_sidecar(sight: Sight) -> Iterator[Hit]:
+    """dapr 1.18.2, pkg/runtime/subscription: without a dead-letter topic what the sidecar cannot parse goes back."""
+    for each in sight.subscriptions:
+        root = each.document.root
+        if not (go_true(root.text("spec", "metadata", "rawPayload")) or root.text("spec", "deadLetterTopic")):
+            what = "a message that is no JSON object never reaches the app: it is lost, or comes again without a pause"
+            fix = '  metadata: {rawPayload: "true"}, and decode `data_base64`'
+            yield Hit(each.place("spec", "metadata", "rawPayload"), what, fix)
 
 
 def unknown_pubsub(sight: Sight) -> Iterator[Hit]:

@@ -12,6 +12,11 @@ def truthy(text: str) -> bool:
     return text.strip().lower() in ("y", "yes", "true", "t", "on", "1")
 
 
+def go_true(text: str) -> bool:
+    """As Go's `strconv.ParseBool`."""
+    return text in ("1", "t", "T", "TRUE", "true", "True")
+
+
 def duration_ms(text: str) -> float | None:
     """As Go's `time.ParseDuration`, with bare numbers as milliseconds; None for what Go refuses, `30d` for one."""
     if re.fullmatch(r"[+-]?\d+", text):

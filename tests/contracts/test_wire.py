@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from chassis.deliver import Service
+from chassis.inbound import RAW
 from chassis.serve import Probe
 from cli.catalogue import TOPICS
 from tests.contracts.told import STORY, WIRED, Memory, tell
@@ -80,6 +81,7 @@ def test_the_subscriptions_are_those_of_the_service() -> None:
     expected = [*WIRED["user"].inputs, Probe("inbox", "user").topic]
     assert expected == [each["topic"] for each in json.loads(listed)]
     assert [f"/events/inbox/{topic}" for topic in expected] == [each["route"] for each in json.loads(listed)]
+    assert [RAW] * len(expected) == [each["metadata"] for each in json.loads(listed)]
 
 
 @pytest.mark.parametrize("service", WIRED.values(), ids=WIRED)

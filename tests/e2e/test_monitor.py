@@ -17,6 +17,7 @@ from cli.shop import Shop
 from tests.e2e.conftest import options
 from tests.e2e.looker import Looker, Told, steps
 from tests.e2e.shopper import SECONDS, TEA, new_address
+from tests.e2e.test_unparseable import put, put_at_the_broker
 
 pytestmark = [pytest.mark.own_shop, pytest.mark.sidecars]
 
@@ -105,6 +106,25 @@ def test_who_comes_back_has_missed_nothing_though_nobody_looked(watched: Shop, h
     numbers = [int(each.id.rpartition("-")[2]) for each in told]
     assert "snapshot" not in {each.kind for each in told}
     assert list(range(int(looker.last_id.rpartition("-")[2]) + 1, numbers[-1] + 1)) == numbers
+
+
+def test_messages_that_are_no_events_hold_up_nothing(watched: Shop, http_of: httpx.Client) -> None:
+    """More than its sidecar has out at once, of any size and kind: the tap stays open and sees what comes after."""
+    user_id = registered(http_of)
+    with Looker(watched.monitor_url) as looker:
+        looker.until_tap("on")
+        for number in range(40):
+            put(watched, "OrderCreateRequested", f"hello {number}".encode())
+        for body in (b"", b"\xff", b"[]", b"null", b"[" * 20_000, b'{"id": 7, "traceid": 7, "data": {}}'):
+            put(watched, "OrderCreateRequested", body)
+        put_at_the_broker(watched, "OrderCreateRequested", b"x" * (6 * 1024 * 1024))
+        first = ordered(http_of, user_id)
+        looker.until(lambda told: is_over(first, told), "the whole order")
+        second = ordered(http_of, user_id)
+        told = looker.until(lambda told: is_over(second, told), "the order after it")
+
+    assert [] == [each.body for each in told if each.kind == "tap" and each.body["state"] == "trouble"]
+    until_forgotten(watched)
 
 
 def test_what_passes_while_the_sidecar_is_away_is_seen_when_it_is_back(watched: Shop, http_of: httpx.Client) -> None:

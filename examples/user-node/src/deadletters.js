@@ -7,11 +7,13 @@ import { asUuid, uuid5 } from "./ids.js";
 const NAMESPACE = "5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11";
 const TEXT_BYTES_MAX = 960 * 1024; // as a JSON string: the letter stays below the store's 1 MiB
 const TEXT_LENGTH_CUT = 163_840; // code points: even if each takes six bytes, the text stays below that
+const RAW_BYTES_CUT = 720 * 1024; // of what is kept in base64
 const REASON_LENGTH_MAX = 1_000;
 const PAGE_LENGTH_MAX = 100;
 const ROUNDS_MAX = 50;
 
 const LENIENT = new TextDecoder("utf-8", { ignoreBOM: true });
+const STRICT = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
 
 /**
  * @typedef {object} Refusal
@@ -42,7 +44,7 @@ export class DeadLetters {
     const id = letterId(body, topic);
     const fullBefore = this.#fullPages;
     const letter = {
-      event: letterText(body),
+      ...letterEvent(body),
       topic,
       reason: firstCodePoints(reason, REASON_LENGTH_MAX),
       time: at.toISOString(),
@@ -111,12 +113,19 @@ function ownId(body) {
 }
 
 /**
- * The body as text, cut if it is too long for the store.
+ * The body as text, or in base64 if it is none, cut if it is too long for the store.
  * @param {Buffer} body
+ * @returns {{event: string} | {event_base64: string}}
  */
-export function letterText(body) {
-  const text = LENIENT.decode(body);
-  return Buffer.byteLength(JSON.stringify(text)) > TEXT_BYTES_MAX ? firstCodePoints(text, TEXT_LENGTH_CUT) : text;
+export function letterEvent(body) {
+  let text;
+  try {
+    text = STRICT.decode(body);
+  } catch {
+    return { event_base64: body.toString("base64", 0, RAW_BYTES_CUT) };
+  }
+  const fits = Buffer.byteLength(JSON.stringify(text)) <= TEXT_BYTES_MAX;
+  return { event: fits ? text : firstCodePoints(text, TEXT_LENGTH_CUT) };
 }
 
 /** @param {string} text @param {number} count */

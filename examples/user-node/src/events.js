@@ -7,6 +7,7 @@ import { isUuid, uuid5 } from "./ids.js";
 export const EVENT_BYTES_MAX = 1024 * 1024;
 
 const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-01$/;
+const CUT = /^\{"data_base64":"([A-Za-z0-9+/]+)$/;
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
@@ -23,6 +24,22 @@ const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /** @typedef {{type: string, subject: string, data: object}} Output what a step says */
 /** @typedef {Record<string, unknown> & {id: string, type: string}} CloudEvent what is published */
+
+/**
+ * The message of a delivery, byte for byte as the broker keeps it; a body without `data_base64` is the message itself.
+ * @param {Buffer} body
+ * @returns {Buffer}
+ */
+export function delivered(body) {
+  try {
+    const delivery = JSON.parse(UTF8.decode(body));
+    if (isObject(delivery) && typeof delivery.data_base64 === "string") return Buffer.from(delivery.data_base64, "base64");
+  } catch {
+    const cut = CUT.exec(body.toString("latin1")); // so long that its end was not kept
+    if (cut !== null && body.length > EVENT_BYTES_MAX) return Buffer.from(cut[1], "base64");
+  }
+  return body;
+}
 
 /**
  * Decodes an event, or throws what is wrong with it.

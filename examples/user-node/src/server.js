@@ -2,7 +2,7 @@
 
 import http from "node:http";
 
-import { decode, EVENT_BYTES_MAX } from "./events.js";
+import { decode, delivered, EVENT_BYTES_MAX } from "./events.js";
 import { Refused, Unavailable } from "./faults.js";
 import { isUuid } from "./ids.js";
 import { log } from "./log.js";
@@ -12,8 +12,8 @@ import { tokenGuard } from "./token.js";
 const KEEP_ALIVE_MS = 120_000;
 /** Not below the one above, or it would close what that one keeps. */
 const HEADERS_MS_MAX = 130_000;
-/** What is kept of a body: more than the event's limit, since a dead letter's id is made of all of it. */
-const BODY_BYTES_KEPT = 16 * EVENT_BYTES_MAX;
+/** What is kept of a body: more than the event's limit, since a dead letter's id is made of all of it; in base64. */
+const BODY_BYTES_KEPT = 24 * EVENT_BYTES_MAX;
 
 const COMPONENT = "inbox";
 
@@ -99,7 +99,7 @@ function subscriptions(app) {
     pubsubname: COMPONENT,
     topic,
     route: `/events/${COMPONENT}/${topic}`,
-    metadata: {},
+    metadata: { rawPayload: "true" },
   }));
 }
 
@@ -137,7 +137,7 @@ async function read(app, id) {
  * @returns {Promise<Answer>}
  */
 async function consume(app, request, topic) {
-  const body = await readBody(request);
+  const body = delivered(await readBody(request));
   const at = new Date();
   try {
     try {
@@ -168,7 +168,7 @@ async function readBody(request) {
     if (kept < BODY_BYTES_KEPT) parts.push(part);
     kept += part.length;
   }
-  return Buffer.concat(parts);
+  return Buffer.concat(parts).subarray(0, BODY_BYTES_KEPT); // what is kept of a message does not depend on its parts
 }
 
 /**

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { DeadLetters, letterId, letterText } from "../src/deadletters.js";
+import { DeadLetters, letterEvent, letterId } from "../src/deadletters.js";
 import { Unavailable } from "../src/faults.js";
 import { uuid5 } from "../src/ids.js";
 import { Sidecar } from "../src/sidecar.js";
@@ -54,13 +54,16 @@ test("an event without an id of its own gets one of its topic and bytes", () => 
   assert.equal(letterId(Buffer.from("{"), TOPIC), "082dbe21-e35c-56c7-8100-2c3ad4cf6fbe");
 });
 
-test("what is not UTF-8 is replaced; what is too long for the store is cut", () => {
-  assert.equal(letterText(Buffer.from([0x61, 0xff, 0x62])), "a\ufffdb");
-  assert.equal(letterText(Buffer.from("\ufeffa")), "\ufeffa");
-  assert.equal(letterText(Buffer.alloc(960 * KIB - 2, "a")).length, 960 * KIB - 2);
-  assert.equal(letterText(Buffer.alloc(960 * KIB - 1, "a")).length, 163_840);
-  assert.equal(letterText(Buffer.alloc(200 * KIB, 1)).length, 163_840); // six bytes each, as JSON
-  assert.equal([...letterText(Buffer.from("🛒".repeat(256 * KIB)))].length, 163_840);
+test("what is not UTF-8 is kept in base64; what is too long for the store is cut", () => {
+  /** @param {Buffer} body */
+  const text = (body) => /** @type {{event: string}} */ (letterEvent(body)).event;
+  assert.deepEqual(letterEvent(Buffer.from([0x61, 0xff, 0x62])), { event_base64: "Yf9i" });
+  assert.deepEqual(letterEvent(Buffer.alloc(720 * KIB + 1, 0xff)), { event_base64: "/".repeat(960 * KIB) });
+  assert.equal(text(Buffer.from("\ufeffa")), "\ufeffa");
+  assert.equal(text(Buffer.alloc(960 * KIB - 2, "a")).length, 960 * KIB - 2);
+  assert.equal(text(Buffer.alloc(960 * KIB - 1, "a")).length, 163_840);
+  assert.equal(text(Buffer.alloc(200 * KIB, 1)).length, 163_840); // six bytes each, as JSON
+  assert.equal([...text(Buffer.from("🛒".repeat(256 * KIB)))].length, 163_840);
 });
 
 test("a reason has 1,000 characters at most", async (context) => {

@@ -17,6 +17,11 @@ const TOKEN = "app-token";
 const EVENTS = "/events/inbox/UserCreateRequested";
 const WITH_TOKEN = { "dapr-api-token": TOKEN };
 
+/** What the sidecar makes of a message. @param {Buffer} message @param {object} [more] */
+function delivery(message, more = { id: "made up", type: "com.dapr.event.sent" }) {
+  return Buffer.from(JSON.stringify({ data_base64: message.toString("base64"), ...more }));
+}
+
 /** @param {import("node:test").TestContext} context */
 async function shop(context) {
   const fake = await FakeSidecar.start(context);
@@ -88,6 +93,38 @@ test("a bad event becomes a dead letter, with the caller's trace", async (contex
   const { time, ...letter } = fake.value(`dead:${id}`);
   assert.deepEqual(letter, { event: "{", topic: "UserCreateRequested", reason: "not JSON", traceparent });
   assert.match(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
+});
+
+test("an event is delivered raw: the sidecar's own attributes are nothing to it", async (context) => {
+  const { fake, post } = await shop(context);
+  const answer = await post(delivery(bytes(ASKED), { id: "another", type: "x", data: 7, traceparent: 7 }));
+
+  assert.equal(answer.status, 200);
+  assert.equal(fake.published[0].id, CREATED.id);
+});
+
+test("whatever is delivered is one dead letter, with its bytes, however often it comes", async (context) => {
+  const { fake, post } = await shop(context);
+  const messages = ["", "hello", "[]", "7", "null", '"text"', "{", '{"id":NaN}', "\u0000", "[".repeat(50_000)];
+  const bodies = [...messages.map((each) => Buffer.from(each)), Buffer.from([0xff, 0x00]), Buffer.from([0xff, 0x01])];
+  for (const body of [...bodies, ...bodies]) assert.equal((await post(delivery(body))).status, 200);
+
+  const letters = fake.value("dead-index:0").ids.map((/** @type {string} */ id) => fake.value(`dead:${id}`));
+  const kept = letters.map((/** @type {any} */ { event, event_base64 }) =>
+    event === undefined ? Buffer.from(event_base64, "base64") : Buffer.from(event),
+  );
+  assert.deepEqual(kept, bodies);
+  assert.deepEqual([letters[0].event_base64, letters.at(-1).event], [undefined, undefined]);
+});
+
+test("of a message of twenty MiB the beginning is kept, and it is one letter", async (context) => {
+  const { fake, post } = await shop(context);
+  const message = Buffer.alloc(20 * 1024 * 1024, "x");
+  for (let times = 0; times < 2; times += 1) assert.equal((await post(delivery(message))).status, 200);
+
+  const [id, ...others] = fake.value("dead-index:0").ids;
+  assert.deepEqual(others, []);
+  assert.equal(fake.value(`dead:${id}`).event, "x".repeat(163_840));
 });
 
 test("an event of some MiB is read to its end, and becomes a dead letter", async (context) => {

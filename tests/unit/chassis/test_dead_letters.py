@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chassis import pages
-from chassis.dead_letters import ESCAPE_BYTES_MAX, EVENT_BYTES_MAX, DeadLetters, letter_id
+from chassis.dead_letters import ESCAPE_BYTES_MAX, EVENT_BYTES_MAX, RAW_BYTES_MAX, DeadLetters, letter_id
 from chassis.errors import Conflict, SidecarAway, WorldFault
 from tests.unit.chassis.fakes import FakeSidecar
 
@@ -208,12 +208,14 @@ def test_a_long_event_that_fits_is_kept_whole() -> None:
     assert event == sidecar.read(f"dead:{letter_id('Lamp', event.encode())}")["event"]
 
 
-def test_what_is_not_text_is_kept_as_far_as_it_is() -> None:
-    """A letter is JSON, whatever its event was."""
+@pytest.mark.parametrize("event", [b"a\xffb", b'{"x": "\xed\xa0\x80"}', b"\xff" * (RAW_BYTES_MAX + 1)])
+def test_what_is_not_text_is_kept_in_base64(event: bytes) -> None:
+    """To the byte, as far as a record takes it; a letter is JSON, whatever its event was."""
     sidecar = FakeSidecar()
-
-    event = b"a\xffb"
 
     write(sidecar, event)
 
-    assert "a\ufffdb" == sidecar.read(f"dead:{letter_id('Lamp', event)}")["event"]
+    letter = sidecar.read(f"dead:{letter_id('Lamp', event)}")
+    assert event[:RAW_BYTES_MAX] == base64.b64decode(letter["event_base64"], validate=True)
+    assert "event" not in letter
+    assert len(letter["event_base64"]) <= EVENT_BYTES_MAX

@@ -1,6 +1,8 @@
 """What goes past the routing: events to their subscriptions, a few posts to their endpoints, the rest to FastAPI."""
 
 import asyncio
+import base64
+import json
 from collections.abc import Awaitable, Callable
 
 import httpx
@@ -48,6 +50,43 @@ def test_an_event_is_done_or_comes_again(error: Exception, expected: int) -> Non
     app.subscribe([Subscription("inbox", "Lamp", raising(error))], dead_letters=None)
 
     assert (expected, b"") == ((answer := ask(app, "POST", "/events/inbox/Lamp")).status_code, answer.content)
+
+
+def delivery(message: bytes) -> bytes:
+    """What a sidecar makes of a message that it does not look into."""
+    made_up = {"id": "another each time", "type": "com.dapr.event.sent", "data": 7}
+    return json.dumps({"data_base64": base64.b64encode(message).decode(), **made_up}).encode()
+
+
+@pytest.mark.parametrize("message", [b"", b"hello", b"\xff\x00", b'{"id": "x"}', delivery(b"inner")], ids=repr)
+def test_an_event_is_handled_as_the_broker_keeps_it(message: bytes) -> None:
+    """Once it is unwrapped, and only once; the sidecar is told not to look into it."""
+    seen: list[bytes] = []
+
+    async def handle(body: bytes) -> None:
+        seen.append(body)
+
+    app = InboundApp()
+    app.subscribe([Subscription("inbox", "Lamp", handle)], dead_letters=None)
+
+    assert 200 == ask(app, "POST", "/events/inbox/Lamp", delivery(message)).status_code
+    assert [message] == seen
+    assert [{"rawPayload": "true"}] == [each["metadata"] for each in ask(app, "GET", "/dapr/subscribe").json()]
+
+
+@pytest.mark.parametrize("body", [b"", b"hello", b"[]", b'{"data_base64": 7}', b'{"data_base64": "?"}', b"[" * 50_000])
+def test_a_body_without_a_message_in_it_is_the_message(body: bytes) -> None:
+    """A sidecar that parses what it delivers delivers it so."""
+    seen: list[bytes] = []
+
+    async def handle(taken: bytes) -> None:
+        seen.append(taken)
+
+    app = InboundApp()
+    app.subscribe([Subscription("inbox", "Lamp", handle)], dead_letters=None)
+    ask(app, "POST", "/events/inbox/Lamp", body)
+
+    assert [body] == seen
 
 
 def test_an_event_that_nobody_takes_comes_again() -> None:

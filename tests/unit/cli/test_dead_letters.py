@@ -120,3 +120,33 @@ def test_nothing_is_done_to_all_by_mistake(verb: str, state: FakeState, capsys: 
 
     assert "or --all" in capsys.readouterr().err
     assert [] == state.published
+
+
+def test_what_is_no_text_is_shown_in_base64_and_never_replayed(
+    state: FakeState, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its bytes are all there, and the reason why nothing can be done with them but to discard them."""
+    letter = {"topic": "UserCreateRequested", "time": "", "reason": "not a CloudEvent", "event_base64": "//4="}
+    state.put("user", f"dead:{THIRD}", letter)
+
+    assert 1 == run("replay", THIRD)
+    assert "is not UTF-8, so it is no event: it can only be discarded" in capsys.readouterr().out
+    assert [] == state.published
+    assert 0 == run("show", THIRD)
+    assert capsys.readouterr().out.endswith("event\nbase64: //4=\n")
+    assert 0 == run("list", "--json", "--service", "user")
+    assert "//4=" == json.loads(capsys.readouterr().out.splitlines()[-1])["event_base64"]
+    assert 0 == run("discard", THIRD)
+
+
+def test_a_terminal_obeys_no_event(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """An event is anybody's text: its control characters are spelled out."""
+    odd = "\x1b[2J\x9b\r\x00"
+    state.put("user", f"dead:{THIRD}", {"topic": odd, "time": "", "reason": odd, "event": f"hello\n{odd}"})
+
+    assert 0 == run("show", THIRD)
+    assert 0 == run("list")
+
+    said = capsys.readouterr().out
+    assert not set("\x1b\x9b\r\x00") & set(said)
+    assert "hello\n\\x1b[2J\\x9b\\r\\x00\n" in said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -18,27 +19,36 @@ SECONDS = 10.0
 class Sidecar(api_service_v1.DaprServicer):
     """Sends an event, and when it is told to end another one; then it takes its time."""
 
-    def __init__(self, data: bytes = b"{}") -> None:
-        self.data = data
+    def __init__(self, *before: bytes) -> None:
+        self.before = before
         self.reads = False
+        self.asked: Any = None
 
     async def SubscribeTopicEventsAlpha1(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
         """One subscription."""
-        await anext(requests)
+        self.asked = await anext(requests)
         self.reads = True
         yield api_v1.SubscribeTopicEventsResponseAlpha1(
             initial_response=api_v1.SubscribeTopicEventsResponseInitialAlpha1()
         )
-        yield self._event("first")
+        for each in self.before:
+            yield _message(each)
+        yield _event("first")
         async for _ in requests:  # its answers; it ends with the half-close
             pass
-        yield self._event("late")
+        yield _event("late")
         await asyncio.sleep(0.3)
         self.reads = False
 
-    def _event(self, name: str) -> Any:
-        message = appcallback_v1.TopicEventRequest(id=name, topic="OrderPaid", data=self.data)
-        return api_v1.SubscribeTopicEventsResponseAlpha1(event_message=message)
+
+def _event(name: str) -> Any:
+    return _message(json.dumps({"id": name, "time": 7, "data": []}).encode())
+
+
+def _message(data: bytes) -> Any:
+    """What a sidecar makes of a message that it does not look into: the id and the type are its own."""
+    message = appcallback_v1.TopicEventRequest(id="made up", topic="OrderPaid", type="made up too", data=data)
+    return api_v1.SubscribeTopicEventsResponseAlpha1(event_message=message)
 
 
 async def read_from(sidecar: Sidecar) -> list[Event]:
@@ -71,8 +81,23 @@ def test_when_it_ends_the_sidecar_reads_no_more() -> None:
     assert not sidecar.reads
 
 
-def test_an_event_that_cannot_be_read_does_not_break_it() -> None:
-    """Nested more deeply than Python goes, and less than a sidecar does."""
-    seen = asyncio.run(read_from(Sidecar(b"[" * 9_000 + b"]" * 9_000)))
+def test_a_message_that_is_no_event_is_passed_over() -> None:
+    """The sidecar is told to bring all there is, and what cannot be read breaks nothing."""
+    unparseable = (b"", b"hello", b"\xff", b"[]", b"null", b'{"cut": ', b"[" * 9_000 + b"]" * 9_000)
+    sidecar = Sidecar(*unparseable)
 
-    assert {} == seen[0].data
+    assert ["first", "late"] == [event.id for event in asyncio.run(read_from(sidecar))]
+    assert {"rawPayload": "true"} == dict(sidecar.asked.initial_request.metadata)
+
+
+def test_what_an_event_lacks_is_empty() -> None:
+    """Whoever publishes may send anything."""
+    seen = asyncio.run(read_from(Sidecar()))
+
+    assert ("OrderPaid", "", "", "", {}) == (
+        seen[0].topic,
+        seen[0].subject,
+        seen[0].correlation_id,
+        seen[0].time,
+        seen[0].data,
+    )

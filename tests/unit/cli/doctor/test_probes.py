@@ -27,6 +27,7 @@ from cli.servers.known import STORES
 PUBSUB = Component(read(ROOT / "components/brokers/redis/pubsub.yaml")[0])
 REPLIES = Component(read(ROOT / "components/brokers/redis/replies.yaml")[0])
 METADATA = {"id": "order", "runtimeVersion": VERSION, "components": [{"name": "pubsub"}], "subscriptions": []}
+RAW = {"rawPayload": "true"}
 HERE = Place("http://127.0.0.1:3500")
 
 
@@ -56,7 +57,8 @@ def test_a_sidecar_that_is_well_is_well() -> None:
         ("no-api-token", 204, {"token": ""}),
         ("daprd-other-version", 204, {"runtimeVersion": "1.14.0"}),
         ("component-not-loaded", 204, {"components": []}),
-        ("publish-only-is-read", 204, {"subscriptions": [{"pubsubname": "pubsub", "topic": "OrderCreated"}]}),
+        ("publish-only-is-read", 204, {"subscriptions": [{"pubsubname": "pubsub", "topic": "t", "metadata": RAW}]}),
+        ("unparseable-never-arrives", 204, {"subscriptions": [{"pubsubname": "inbox", "topic": "t"}]}),
     ],
 )
 def test_what_is_wrong_with_a_sidecar_is_named(rule: str, health: int, changed: dict[str, object]) -> None:

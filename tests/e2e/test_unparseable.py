@@ -1,0 +1,293 @@
+"""Messages that are no events: each is one dead letter of each service that reads the topic, and delays nothing."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import httpx
+import pika
+import pytest
+import valkey
+
+from cli.catalogue import APPS, GATEWAY, TOPICS
+from cli.errors import LaunchError
+from cli.fleet import metrics_of
+from cli.letters import Filter, RunningState, letters, replay
+from cli.shop import Shop
+from tests.contracts.validate import examples
+from tests.e2e.shopper import TEA, Shopper, new_address
+
+pytestmark = pytest.mark.sidecars
+
+READERS = [(app_id, topic) for topic, way in TOPICS.items() for app_id in way.consumers if app_id != GATEWAY]
+READ = sorted({topic for _, topic in READERS})
+FLOOD = 40
+"""More than a sidecar has out at the same time (components/brokers)."""
+ORDER_SECONDS_MAX = 10.0
+"""A held order behind them; it takes milliseconds, and what is held up takes 20 s and more."""
+KIB = 1024
+
+
+def unparseable(stamp: str) -> list[bytes]:
+    """What is no JSON object, or not quite; a stamp makes most of them messages that were never sent before."""
+    mark = stamp.encode()
+    return [
+        b"hello " + mark,
+        b"\xff\xfe" + mark,
+        b'{"id": "\xed\xa0\x80", "x": "' + mark + b'"}',
+        b"\x00\x1b[2J" + mark,
+        b'["' + mark + b'"]',
+        b'"' + mark + b'"',
+        b'{"cut": "' + mark,
+        b'{"x": NaN, "y": "' + mark + b'"}',
+        b"[" * 20_000 + mark,
+        b'{"id": 7, "type": {}, "x": "' + mark + b'"}',
+        b"",
+        b"null",
+        b"7",
+    ]
+
+
+def put(shop: Shop, topic: str, body: bytes) -> None:
+    """Publish bytes as they are, as anybody who reaches a sidecar can."""
+    url = f"http://127.0.0.1:{shop.sidecar_port('user')}/v1.0/publish/pubsub/{topic}?metadata.rawPayload=true"
+    headers = {"dapr-api-token": shop.tokens["DAPR_API_TOKEN"], "content-type": "text/plain"}
+    httpx.post(url, content=body, headers=headers, trust_env=False).raise_for_status()
+
+
+def put_at_the_broker(shop: Shop, topic: str, body: bytes) -> None:
+    """Put a message where the sidecars read, past all of them, with what no sidecar of ours would write."""
+    if shop.options.broker == "redis":
+        host, _, port = shop.broker_address.rpartition(":")
+        with valkey.Valkey(host, int(port)) as client:
+            client.xadd(topic, {"data": body, "metadata": "no JSON"})
+        return
+    headers: Any = {"x-odd": [1, {"a": None}], "traceparent": 7}
+    properties = pika.BasicProperties("application/octet-stream", "gzip", headers, 1, 9, "x", "y", "600000", "id")
+    connection = pika.BlockingConnection(pika.URLParameters(shop.broker_address))
+    connection.channel().basic_publish(topic, "", body, properties)
+    connection.close()
+
+
+def state_of(shopper: Shopper) -> RunningState:
+    """What the command reaches the letters by."""
+    return RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
+
+
+def ids_of(shopper: Shopper, app_id: str) -> list[str]:
+    """The ids of all letters of a service."""
+    return [each.id for each in letters(state_of(shopper), Filter(service=app_id, settled=True))]
+
+
+def letter_id(topic: str, body: bytes) -> str:
+    """As WIRE.md says, for what has no id of its own."""
+    namespace = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")
+    return str(uuid.uuid5(namespace, topic + base64.b64encode(body).decode()))
+
+
+def kept(letter: dict[str, str]) -> bytes:
+    """The bytes that a letter holds."""
+    return base64.b64decode(letter["event_base64"]) if "event_base64" in letter else letter["event"].encode()
+
+
+def until_kept(shopper: Shopper, app_id: str, letter: str) -> dict[str, str]:
+    """Wait for a letter."""
+    key = f"dead:{letter}"
+    shopper.until(lambda: shopper.state(app_id, key).status_code == 200, f"the dead letter {letter} of {app_id}")
+    return dict(shopper.state(app_id, key).json())
+
+
+@pytest.fixture(scope="module")
+def sent() -> dict[str, list[bytes]]:
+    """What `test_each_is_one_letter` publishes, by topic."""
+    return {topic: unparseable(uuid.uuid4().hex) for topic in READ}
+
+
+@pytest.fixture
+def idle(shopper: Shopper) -> Iterator[None]:
+    """No process has ended when it is over."""
+    yield
+    assert {} == shopper.shop.dead
+
+
+@pytest.mark.usefixtures("idle")
+def test_each_is_one_letter_of_each_service(shopper: Shopper, sent: dict[str, list[bytes]]) -> None:
+    """Whatever the bytes, and though it comes twice: kept to the byte, with a reason, listed once, not replayed."""
+    for _ in range(2):
+        for topic, bodies in sent.items():
+            for body in bodies:
+                put(shopper.shop, topic, body)
+    order_promptly(shopper)
+
+    for app_id, topic in READERS:
+        for body in sent[topic]:
+            letter = until_kept(shopper, app_id, letter_id(topic, body))
+            assert (topic, body, True) == (letter["topic"], kept(letter), bool(letter["reason"]))
+    for app_id in {app_id for app_id, _ in READERS}:
+        every = ids_of(shopper, app_id)
+        assert len(every) == len(set(every))
+        expected = {letter_id(topic, body) for each, topic in READERS if each == app_id for body in sent[topic]}
+        assert expected <= set(every)
+    for one in letters(state_of(shopper), Filter(service="order")):
+        if one.id in {letter_id(one.topic, body) for body in sent[one.topic]}:
+            with pytest.raises(LaunchError, match="can only be discarded"):
+                replay(state_of(shopper), one)
+    marks = [bodies[0].removeprefix(b"hello ").decode() for bodies in sent.values()]
+    written = {path.name: path.read_text(errors="replace") for path in shopper.shop.logs.glob("*.log")}
+    assert [] == [name for name, text in written.items() for mark in marks if mark in text]
+
+
+def order_promptly(shopper: Shopper) -> None:
+    """Register, pay in and order: all of it soon."""
+    user_id = shopper.register()["user_id"]
+    shopper.deposit(user_id, 10_000)
+    began = time.monotonic()
+    answer = shopper.order(user_id)
+    assert 201 == answer.status_code, answer.text
+    assert "OrderPaid" == shopper.final(answer.json()["order_id"])
+    assert time.monotonic() - began < ORDER_SECONDS_MAX
+
+
+@pytest.mark.usefixtures("idle")
+def test_many_of_them_do_not_stop_a_topic_nor_after_a_restart(shopper: Shopper) -> None:
+    """More than are out at once, each another one; and nothing of them is left for the next process."""
+    bodies = [f"hello {uuid.uuid4()}".encode() for _ in range(FLOOD)]
+    for body in bodies:
+        put(shopper.shop, "OrderCreateRequested", body)
+    order_promptly(shopper)
+    for body in bodies:
+        until_kept(shopper, "order", letter_id("OrderCreateRequested", body))
+
+    shopper.shop.restart_pair("order")
+    shopper.shop.wait_ready("order")
+    shopper.until_prompt()
+    assert 1 == ids_of(shopper, "order").count(letter_id("OrderCreateRequested", bodies[0]))
+
+
+@pytest.mark.usefixtures("idle")
+def test_a_message_that_no_sidecar_wrote_is_a_letter_too(shopper: Shopper) -> None:
+    """With headers, a priority, an encoding or metadata that nobody understands."""
+    body = f"straight {uuid.uuid4()}".encode()
+    for topic in READ:
+        put_at_the_broker(shopper.shop, topic, body)
+
+    for app_id, topic in READERS:
+        assert body == kept(until_kept(shopper, app_id, letter_id(topic, body)))
+    order_promptly(shopper)
+
+
+@pytest.mark.usefixtures("idle")
+def test_an_entry_without_data_is_a_letter_of_nothing(shopper: Shopper) -> None:
+    """A stream's entry has fields; without the one that is read there is no message, but it is not lost unseen."""
+    if shopper.shop.options.broker == "redis":
+        host, _, port = shopper.shop.broker_address.rpartition(":")
+        with valkey.Valkey(host, int(port)) as client:
+            client.xadd("AccountDepositRequested", {"payload": "hello"})
+    else:
+        put_at_the_broker(shopper.shop, "AccountDepositRequested", b"")
+
+    letter = until_kept(shopper, "billing", letter_id("AccountDepositRequested", b""))
+    assert b"" == kept(letter)
+
+
+ODD: list[dict[str, Any]] = [
+    {"traceid": 7},
+    {"traceparent": {"a": [1]}, "traceid": "00-x"},
+    {"traceparent": 1.5, "tracestate": ["x"]},
+    {"expiration": "2001-01-01T00:00:00Z"},
+    {"expiration": 7, "time": False, "source": "", "subject": "", "specversion": "1.0"},
+    {"topic": 7, "pubsubname": [], "data_base64": "aGVsbG8="},
+]
+
+
+@pytest.mark.usefixtures("idle")
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: ", ".join(odd))
+@pytest.mark.parametrize("is_raw", [True, False], ids=["as it is", "as an event"])
+def test_an_event_with_odd_attributes_is_an_event(shopper: Shopper, odd: dict[str, Any], is_raw: bool) -> None:
+    """What is not read of it is ignored, whatever its type, and so is its age; no sidecar ends by it."""
+    user_id, email = str(uuid.uuid4()), new_address()
+    event = {**next(iter(examples("UserCreateRequested").values())), "source": "stranger", "subject": user_id}
+    event |= {"id": str(uuid.uuid4()), "correlationid": str(uuid.uuid4())} | odd
+    event |= {"data": {"user_id": user_id, "email": email, "name": "Ann"}, "type": "UserCreateRequested"}
+    if is_raw:
+        put(shopper.shop, "UserCreateRequested", json.dumps(event).encode())
+    else:
+        assert 204 == shopper.tap.publish("UserCreateRequested", json.dumps(event).encode())
+
+    assert email == shopper.event("UserCreated", user_id)["data"]["email"]
+    assert 204 == shopper.state("user", f"dead:{event['id']}").status_code
+    shopper.event("BillingAccountCreated", user_id)
+
+
+@pytest.mark.usefixtures("idle")
+def test_an_unread_id_makes_one_letter_and_not_one_for_each_delivery(shopper: Shopper) -> None:
+    """An event whose id or type is no text has none: the id that a sidecar makes up at each delivery is not its own."""
+    body = json.dumps({"id": 7, "type": ["x"], "stamp": uuid.uuid4().hex}).encode()
+    before = len(ids_of(shopper, "user"))
+    for _ in range(3):
+        put(shopper.shop, "UserCreateRequested", body)
+    until_kept(shopper, "user", letter_id("UserCreateRequested", body))
+    order_promptly(shopper)
+
+    assert before + 1 == len(ids_of(shopper, "user"))
+
+
+@pytest.mark.usefixtures("idle")
+def test_the_gateway_logs_and_counts_them_and_answers_who_waits(shopper: Shopper) -> None:
+    """It keeps no letters."""
+    mark = uuid.uuid4().hex
+    before = counted(shopper, "OrderCreated")
+    for body in (f"hello {mark}".encode(), b"\xff" + mark.encode(), b"", b"[]"):
+        put(shopper.shop, "OrderCreated", body)
+    shopper.until(lambda: counted(shopper, "OrderCreated") >= before + 4, "the gateway to have seen them")
+    order_promptly(shopper)
+
+    assert before + 4 == counted(shopper, "OrderCreated")
+    written = (shopper.shop.logs / "gateway.log").read_text()
+    assert "dropped from OrderCreated: not a CloudEvent" in written
+    assert mark not in written
+
+
+def counted(shopper: Shopper, topic: str) -> int:
+    """How many events of a topic the gateway could not use."""
+    url = f"http://127.0.0.1:{shopper.shop.ports[metrics_of(GATEWAY)]}/metrics"
+    wanted = f'sidecart_events_total{{outcome="dead_letter",topic="{topic}"}}'
+    text = httpx.get(url, trust_env=False).raise_for_status().text
+    found = [line for line in text.splitlines() if wanted.replace(",", "") in line.replace(",", "")]
+    return int(float(found[0].split()[-1])) if found else 0
+
+
+@pytest.mark.usefixtures("idle")
+def test_one_on_a_probe_topic_is_none(shopper: Shopper) -> None:
+    """Whatever comes in there says that the way is open."""
+    before = {app_id: ids_of(shopper, app_id) for app_id in APPS if app_id != GATEWAY}
+    for name in (*before, "gateway-0"):
+        put(shopper.shop, f"Probe-{name}", b"hello")
+    order_promptly(shopper)
+
+    assert before == {app_id: ids_of(shopper, app_id) for app_id in before}
+
+
+@pytest.mark.parametrize("mib", [3, 12])
+@pytest.mark.usefixtures("idle")
+def test_one_of_many_mib_is_a_letter_of_its_beginning(shopper: Shopper, mib: int) -> None:
+    """A sidecar's own limit is on what it is given, not on what it reads from the broker."""
+    body = uuid.uuid4().bytes + b"\xff" * (mib * KIB * KIB)
+    put_at_the_broker(shopper.shop, "OrderPaid", body)
+
+    letter = until_kept(shopper, "notification", letter_id("OrderPaid", body))
+    assert body[: 720 * KIB] == kept(letter)
+    order_promptly(shopper)
+
+
+def test_nothing_of_tea_was_lost(shopper: Shopper) -> None:
+    """After all that: an order of something else, in the usual way."""
+    user_id = shopper.register()["user_id"]
+    answer = shopper.http.post("/order/create", json={"user_id": user_id, "items": [TEA | {"sku": "pot"}]})
+
+    assert "OrderNotPaid" == shopper.final(answer.json()["order_id"])
