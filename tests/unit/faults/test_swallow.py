@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
+from chassis.connections import Connections
+from tests.faults.network import Network
 from tests.faults.swallow import ANSWER, Swallowed, Swallower
 
 EVENT = b'{"id":"e-1"}'
@@ -77,3 +83,46 @@ def test_the_share_is_kept_and_the_seed_decides(tmp_path: Path) -> None:
         assert 60 < sum(taken[0]) < 140
         assert taken[0] == taken[1] != taken[2]
         assert not any(one.takes("T", EVENT) for _ in range(1_000))
+
+
+class Sidecar(BaseHTTPRequestHandler):
+    """Says which paths reached it."""
+
+    protocol_version = "HTTP/1.1"
+    reached: ClassVar[list[str]] = []
+
+    def do_POST(self) -> None:
+        """Take it."""
+        self.rfile.read(int(self.headers["content-length"]))
+        self.reached.append(self.path)
+        self.send_response(200)
+        self.send_header("content-length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def test_an_app_is_told_204_by_the_link_and_keeps_its_connection(all_of_them: Swallowed) -> None:
+    """Its own client, over one connection: what is swallowed never reaches the sidecar, what comes after does."""
+    Sidecar.reached.clear()
+
+    async def ask(port: int) -> list[int]:
+        connections = Connections("127.0.0.1", port, {"dapr-api-token": "secret"}, 1)
+        answers = [
+            await connections.request("POST", path, b"{}", "application/json", 5.0)
+            for path in ("/v1.0/publish/pubsub/OrderPaid", "/v1.0/state/statestore", "/v1.0/publish/pubsub/OrderPaid")
+        ]
+        connections.close()
+        return [answer.status for answer in answers]
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Sidecar) as server, closing(Network(1)) as network:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        link = network.link("order-sidecar", server.server_address[1])
+        link.swallower_of = lambda: Swallower(all_of_them)
+        statuses = asyncio.run(ask(link.port))
+        server.shutdown()
+
+    assert [204, 200, 204] == statuses
+    assert ["/v1.0/state/statestore"] == Sidecar.reached
+    assert {"OrderPaid": 2} == all_of_them.by_topic
