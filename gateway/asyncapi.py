@@ -1,18 +1,16 @@
-"""The AsyncAPI document: which event goes from whom to whom, made of contracts/, the held calls and components/."""
+"""The AsyncAPI document: which event goes from whom to whom, made of contracts/ and the held calls."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from chassis.events import CONTENT_TYPE
 from gateway import contracts
 from gateway.calls import CALLS
 
-BROKERS = Path(__file__).parents[1] / "components" / "brokers"
 DESCRIPTION = """\
 The events of the shop. Each is a CloudEvent 1.0 in structured mode, published whole; its `type` is the topic.
 
@@ -43,7 +41,7 @@ def document(title: str, version: str) -> dict[str, Any]:
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version, "description": DESCRIPTION},
         "defaultContentType": CONTENT_TYPE,
-        "servers": _servers(),
+        "servers": contracts.servers(),
         "channels": {topic: _channel(topic) for topic in topics},
         "operations": {name: each for topic, way in topics.items() for name, each in _operations(topic, way)},
         "components": {
@@ -64,11 +62,6 @@ def _alone(schema: Any) -> Any:
         case list():
             return [_alone(each) for each in schema]
     return schema
-
-
-def _servers() -> dict[str, Any]:
-    """The brokers, one folder each; which of them is there no app knows."""
-    return {path.parent.name: json.loads(path.read_text("utf-8")) for path in sorted(BROKERS.glob("*/server.json"))}
 
 
 def _channel(topic: str) -> dict[str, Any]:
