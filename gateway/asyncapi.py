@@ -1,16 +1,19 @@
-"""The AsyncAPI document: which event goes from whom to whom, made of contracts/ and the held calls."""
+"""The AsyncAPI document: which event goes from whom to whom, made of contracts/, the held calls and components/servers."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from chassis.events import CONTENT_TYPE
 from gateway import contracts
 from gateway.calls import CALLS
 
+SERVERS = Path(__file__).parents[1] / "components" / "servers"
+"""Not beside the components of a broker: a sidecar reads that folder, and warns of each file that is not YAML."""
 DESCRIPTION = """\
 The events of the shop. Each is a CloudEvent 1.0 in structured mode, published whole; its `type` is the topic.
 
@@ -41,7 +44,7 @@ def document(title: str, version: str) -> dict[str, Any]:
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version, "description": DESCRIPTION},
         "defaultContentType": CONTENT_TYPE,
-        "servers": contracts.servers(),
+        "servers": _servers(),
         "channels": {topic: _channel(topic) for topic in topics},
         "operations": {name: each for topic, way in topics.items() for name, each in _operations(topic, way)},
         "components": {
@@ -62,6 +65,11 @@ def _alone(schema: Any) -> Any:
         case list():
             return [_alone(each) for each in schema]
     return schema
+
+
+def _servers() -> dict[str, Any]:
+    """The brokers, one file each; which of them is there no app knows."""
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(SERVERS.glob("*.json"))}
 
 
 def _channel(topic: str) -> dict[str, Any]:

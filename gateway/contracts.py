@@ -26,14 +26,6 @@ def topics() -> dict[str, Any]:
     return found
 
 
-def servers() -> dict[str, Any]:
-    """Each broker as AsyncAPI describes a server; no app knows which of them runs.
-
-    They are not beside the broker's components: a sidecar reads that folder and warns of each file that is not YAML.
-    """
-    return {path.stem: _read(f"servers/{path.name}") for path in sorted((FOLDER / "servers").glob("*.json"))}
-
-
 def examples(topic: str) -> dict[str, Any]:
     """The events that are examples of one topic, by name."""
     names = sorted(path.stem for path in (FOLDER / "examples" / topic).iterdir())

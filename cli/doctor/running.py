@@ -1,7 +1,7 @@
 """The running shop and whatever else a person points at: who is asked, and with which token."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
 from cli import runfile
@@ -18,16 +18,23 @@ from cli.servers.known import BROKERS, Broker
 def shop(found: runfile.RunFile) -> list[Finding]:
     """What is wrong with the shop that runs here: its sidecars, its servers, who reads."""
     sights = own([found.broker], [found.store])
-    expected = {each.name: each for sight in sights for each in sight.components}
+    ours = [each for sight in sights for each in sight.components]
     token = found.tokens.get("DAPR_API_TOKEN", "")
     names = sorted(name for name in found.ports if served_by(name) is not None)  # also of one that has ended
-    told = [one for name in names for one in sidecar(_url(found, name), token, expected.values(), name)]
+    told = [one for name in names for one in sidecar(_url(found, name), token, _told(found, name, ours), name)]
     data = HOME / "data" / f"{found.broker}-{found.store}"
     if port := found.ports.get(valkey.NAME):
         told += redis(valkey.address_on(port))
     if rabbitmq.NAME in found.ports:
         told += _rabbitmq(data)
     return told + _readers(found, [app for name in names if (app := served_by(name)) is not None])
+
+
+def _told(found: runfile.RunFile, name: str, ours: Iterable[Component]) -> list[Component]:
+    """What a sidecar should have loaded: of our components those in the folders that it was told to read."""
+    folders = {Path(folder).resolve() for folder in found.resources.get(name, ())}
+    by_name = {each.name: each for each in ours if each.document.file.resolve().parent in folders}
+    return list(by_name.values())
 
 
 def _url(found: runfile.RunFile, name: str) -> str:

@@ -19,7 +19,7 @@ from cli.project import ROOT, read_apps, resource_folders
 from cli.servers import rabbitmq
 from cli.servers.known import BROKERS
 from cli.sidecar import Sidecar
-from gateway import contracts
+from gateway import asyncapi, contracts
 from services.notification.mail_server import MailServer
 
 FOLDER = ROOT / "tye-or-compose"
@@ -317,10 +317,10 @@ def test_sidecars_find_each_other_by_the_names_of_their_containers() -> None:
 
 
 def test_the_image_has_what_the_apps_read() -> None:
-    """Not only their code: the gateway makes its documents of contracts/."""
+    """Not only their code: the gateway makes its documents of contracts/ and of what describes the brokers."""
     allowed = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     copied = re.findall(r"^COPY (\w+) (\w+)$", DOCKERFILE, re.MULTILINE)
-    read = {contracts.FOLDER.relative_to(ROOT).parts[0]}
+    read = {folder.relative_to(ROOT).parts[0] for folder in (contracts.FOLDER, asyncapi.SERVERS)}
 
     assert read <= {target for source, target in copied if source == target}
     assert read <= {line.removeprefix("!") for line in allowed if line.startswith("!")}

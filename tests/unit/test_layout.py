@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -229,3 +230,24 @@ def test_each_command_that_the_documents_name_is_there(capsys: pytest.CaptureFix
 
     assert {"status", "reset"} <= named
     assert set() == named - subcommands(capsys)
+
+
+LEFT_BEHIND = (
+    ".dapr/logs/gateway_daprd_20261128.log",  # `dapr run -f .`, in each appDirPath
+    "examples/user-node/.dapr/logs/user_app.log",
+    "dapr/names.sqlite",
+    "dapr/names.sqlite-wal",
+    "deploy.env",
+    "data/wal/00000000",  # `prometheus`, where it is started
+    "tye-or-compose/secrets/tokens.env",
+    ".sidecart/run/shop.json",
+    "examples/user-node/node_modules/x",
+)
+
+
+@pytest.mark.parametrize("path", LEFT_BEHIND)
+def test_git_does_not_see_what_documented_commands_leave_behind(path: str) -> None:
+    """Tokens among it."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout")
+    assert 0 == subprocess.run(["git", "check-ignore", "-q", path], cwd=ROOT, check=False).returncode

@@ -64,7 +64,12 @@ def test_the_projects_own_files_are_all_looked_at() -> None:
         ("dapr.yaml", "  logLevel: warn", "  enableAppHealthCheck: true", "redis-app-health-check"),
         ("dapr/config.yaml", "cleanupInterval: 0s", "cleanupInterval: 1h", "sqlite-resolver-cleanup"),
         ("tye-or-compose/docker-compose.yml", '"--appendonly", "yes"', '"--appendonly", "no"', "redis-not-append-only"),
-        ("tye-or-compose/docker-compose.yml", "--log-level=warn", "--enable-app-health-check", "redis-app-health-check"),
+        (
+            "tye-or-compose/docker-compose.yml",
+            "--log-level=warn",
+            "--enable-app-health-check",
+            "redis-app-health-check",
+        ),
         (
             "tye-or-compose/docker-compose.yml",
             "    networks: [gateway, mesh]",

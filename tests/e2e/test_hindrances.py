@@ -1,0 +1,100 @@
+"""A server on which something is not as the components declare it ends a start within seconds, with its own words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pika
+import psycopg
+import pytest
+import valkey
+
+from cli.errors import LaunchError
+from cli.patience import Patience
+from cli.processes import Processes
+from cli.servers.known import BROKERS, STORES
+from cli.shop import Shop
+from tests.e2e.conftest import broker, options, store
+
+SECONDS_MAX = 30.0
+"""Most of it is the start of what is sound; the launcher waits three minutes for an app."""
+
+pytestmark = pytest.mark.own_shop
+
+
+def bounded_queue(address: str) -> None:
+    """Somebody has declared a queue of ours with a bound."""
+    with pika.BlockingConnection(pika.URLParameters(address)) as connection:
+        connection.channel().queue_declare("user-UserCreateRequested", durable=True, arguments={"x-max-length": 5})
+
+
+def other_exchange(address: str) -> None:
+    """A topic is an exchange of another type."""
+    with pika.BlockingConnection(pika.URLParameters(address)) as connection:
+        connection.channel().exchange_declare("UserCreateRequested", "direct", durable=True)
+
+
+def transient_exchange(address: str) -> None:
+    """A topic is an exchange that does not outlive a restart."""
+    with pika.BlockingConnection(pika.URLParameters(address)) as connection:
+        connection.channel().exchange_declare("OrderNotPaid", "fanout", durable=False)
+
+
+def other_key(address: str) -> None:
+    """A topic's name is a string's key."""
+    with valkey.Valkey.from_url(f"redis://{address}") as client:
+        client.set("OrderNotPaid", "x")
+
+
+def other_table(address: str) -> None:
+    """The state table is another program's."""
+    with psycopg.connect(address) as connection:
+        connection.execute("CREATE TABLE state (id int PRIMARY KEY, name text)")
+        connection.execute("CREATE TABLE dapr_metadata (key text PRIMARY KEY, value text)")
+        connection.execute("INSERT INTO dapr_metadata VALUES ('migrations', '2'), ('migrations-statev2', '2')")
+
+
+CASES: dict[str, list[tuple[Callable[[str], None], str, str]]] = {
+    "rabbitmq": [
+        (bounded_queue, "inequivalent arg 'x-max-length' for queue 'user-UserCreateRequested'", "delete the queue"),
+        (other_exchange, "inequivalent arg 'type' for exchange 'UserCreateRequested'", "delete the exchange"),
+        (transient_exchange, "inequivalent arg 'durable' for exchange 'OrderNotPaid'", "delete the exchange"),
+    ],
+    "redis": [(other_key, "OrderNotPaid: WRONGTYPE", "delete the key")],
+    "postgres": [(other_table, "SQLSTATE 42703", "name another database")],
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "number"), [(kind, number) for kind, cases in CASES.items() for number in range(len(cases))]
+)
+def test_a_start_that_cannot_succeed_ends_with_the_reason(tmp_path: Path, kind: str, number: int) -> None:
+    """The server's words, and the remedy."""
+    if kind not in (broker(), store()):
+        pytest.skip(f"this run has no {kind}")
+    spoil, reason, remedy = CASES[kind][number]
+    server = BROKERS[kind].server if kind in BROKERS else STORES[kind]
+    data = tmp_path / "server"
+    data.mkdir()
+    processes = Processes(tmp_path / "logs")
+    try:
+        address = server.start(processes, data, Patience())
+        spoil(address)
+        chosen = options(tmp_path / "shop")
+        chosen = type(chosen)(
+            chosen.broker, chosen.store, folder=chosen.folder, given={**chosen.given, server.env: address}
+        )
+        began = time.monotonic()
+        with pytest.raises(LaunchError) as raised:
+            Shop(chosen, print).__enter__()
+        seconds = time.monotonic() - began
+    finally:
+        for name in reversed(processes.pids()):
+            processes.stop([name], server.stop_seconds)
+        server.sweep(data)
+    print(raised.value)
+    assert reason in str(raised.value)
+    assert remedy in str(raised.value)
+    assert seconds < SECONDS_MAX
