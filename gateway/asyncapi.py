@@ -1,4 +1,4 @@
-"""The AsyncAPI document: which event goes from whom to whom, made of contracts/, the held calls and components/servers."""
+"""The AsyncAPI document: which event goes from whom to whom, of contracts/, the held calls and components/servers."""
 
 from __future__ import annotations
 

@@ -4,15 +4,19 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from cli import runfile
+from cli import hindrances, runfile
 from cli.doctor import probes
 from cli.doctor.findings import Finding, Place, Severity
 from cli.doctor.resources import Component
 from cli.doctor.targets import own
-from cli.fleet import readers, served_by
+from cli.fleet import app_of, readers, served_by, sidecar_of
+from cli.hindrances import Hindrance
+from cli.processes import Processes
 from cli.project import HOME
 from cli.servers import rabbitmq, valkey
 from cli.servers.known import BROKERS, Broker
+
+LOG_LINES = 200
 
 
 def shop(found: runfile.RunFile) -> list[Finding]:
@@ -67,9 +71,16 @@ def _readers(found: runfile.RunFile, replicas: Sequence[str]) -> list[Finding]:
     if address is None:
         return []
     try:
-        return probes.readers(found.broker, broker.unserved(address, readers(replicas)))
+        return probes.readers(found.broker, broker.unserved(address, readers(replicas)), _hindrances(replicas))
     except OSError as error:
         return [_away(found.broker, error)]
+
+
+def _hindrances(replicas: Iterable[str]) -> dict[str, Hindrance]:
+    """By app-id what a server refuses its sidecar for ever, by the sidecar's log."""
+    logs = Processes(HOME / "logs")
+    found = {app_of(name): hindrances.found_in(logs.last_lines(sidecar_of(name), LOG_LINES)) for name in replicas}
+    return {app_id: each for app_id, each in found.items() if each is not None}
 
 
 def _address(found: runfile.RunFile, broker: Broker) -> str | None:

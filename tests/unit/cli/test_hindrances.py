@@ -11,7 +11,7 @@ QUEUE = (
     "received none but current is the value '5' of type 'long'\\\"\" app_id=user"
 )
 LATE = (
-    'level=error msg="error in subscriber: Exception (406) Reason: \\"PRECONDITION_FAILED - delivery acknowledgement on '
+    'level=error msg="in subscriber: Exception (406) Reason: \\"PRECONDITION_FAILED - delivery acknowledgement on '
     'channel 1 timed out\\""'
 )
 STREAM = (
