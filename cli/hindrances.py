@@ -16,6 +16,7 @@ class Hindrance:
 
     reason: str
     remedy: str
+    topic: str = ""
 
 
 _NAMED = "(?P<name>[^'\"\\\\]+)"
@@ -29,11 +30,8 @@ _KINDS = (
         re.compile(r"(?:ACCESS_REFUSED|NOT_ALLOWED) - [^\"\\]*"),
         "give the user of AMQP_URL the rights to configure, write and read in its virtual host",
     ),
-    # Redis. The reason names no key; the line does, where it is about a topic.
-    (
-        re.compile(r"WRONGTYPE [^\"\\]*"),
-        "delete the key that has the topic's name on the server of REDIS_HOST, or name another server",
-    ),
+    # Redis. The reason names no key; one of the lines does.
+    (re.compile(r"WRONGTYPE [^\"\\]*"), "delete the key {name} on the server of REDIS_HOST, or name another server"),
     (re.compile(r"NOPERM [^\"\\]*"), "give the user at REDIS_HOST the rights to these commands and keys"),
     (
         re.compile(r"ERR unknown command[^\"\\]*"),
@@ -45,22 +43,23 @@ _KINDS = (
         "the tables of another program have the names that the component uses: name another database in POSTGRES_URL",
     ),
 )
-_TOPIC = re.compile(r"topic(?:/queue)? '?(?P<topic>[\w-]+)|stream (?P<stream>[\w-]+)")
+_TOPIC = re.compile(r"(?:to topic|topic/queue|from stream) '?(?P<name>[\w-]+)")
 
 
 def found_in(lines: Iterable[str]) -> Hindrance | None:
-    """The first of these lines that names one."""
-    for line in lines:
-        for pattern, remedy in _KINDS:
-            match = pattern.search(line)
-            if match is not None:
-                return Hindrance(_reason(line, match), remedy.format_map(match.groupdict()))
+    """The first of these lines that names one, and if there is any the first that says of which topic."""
+    found = [each for each in map(_named_in, lines) if each is not None]
+    return next((each for each in found if each.topic), found[0] if found else None)
+
+
+def _named_in(line: str) -> Hindrance | None:
+    for pattern, remedy in _KINDS:
+        match = pattern.search(line)
+        if match is not None:
+            reason, topic = match[0].replace('\\"', '"').strip(), _TOPIC.search(line)
+            name = topic["name"] if topic is not None else ""
+            told = {"name": name or "that has the topic's name", **match.groupdict()}
+            return Hindrance(
+                reason if not name or name in reason else f"{name}: {reason}", remedy.format_map(told), name
+            )
     return None
-
-
-def _reason(line: str, match: re.Match[str]) -> str:
-    """The server's words, with the topic that they are about if only the line around them says it."""
-    reason = match[0].replace('\\"', '"').strip()
-    topic = _TOPIC.search(line)
-    name = next((each for each in topic.groups() if each), "") if topic is not None else ""
-    return f"{name}: {reason}" if name and name not in reason else reason

@@ -14,6 +14,7 @@ LATE = (
     'level=error msg="in subscriber: Exception (406) Reason: \\"PRECONDITION_FAILED - delivery acknowledgement on '
     'channel 1 timed out\\""'
 )
+GROUP = 'level=error msg="redis streams: WRONGTYPE Operation against a key holding the wrong kind of value"'
 STREAM = (
     'level=error msg="redis streams: error reading from stream OrderNotPaid: WRONGTYPE Operation against a key holding '
     'the wrong kind of value" app_id=notification'
@@ -41,6 +42,17 @@ def test_what_a_server_refuses_for_ever_is_named(line: str, reason: str, remedy:
     assert found is not None
     assert found.reason.startswith(reason)
     assert remedy in found.remedy
+
+
+def test_of_several_lines_the_one_that_names_the_topic_is_told() -> None:
+    """daprd says it in one of two; without it the reason is told all the same."""
+    first, both = found_in([GROUP]), found_in([GROUP, STREAM])
+
+    assert first is not None
+    assert both is not None
+    assert "delete the key that has the topic's name" in first.remedy
+    assert both.reason.startswith("OrderNotPaid: WRONGTYPE")
+    assert "delete the key OrderNotPaid" in both.remedy
 
 
 @pytest.mark.parametrize("line", ["", "level=error msg=refused", LATE, NOT_YET])
