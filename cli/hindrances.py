@@ -28,14 +28,19 @@ _KINDS = (
     ),
     (
         re.compile(r"(?:ACCESS_REFUSED|NOT_ALLOWED) - [^\"\\]*"),
-        "give the user of AMQP_URL the rights to configure, write and read in its virtual host",
+        "name a virtual host in AMQP_URL that is there, and a user with the rights to configure, write and read in it",
     ),
     # Redis. The reason names no key; one of the lines does.
     (re.compile(r"WRONGTYPE [^\"\\]*"), "delete the key {name} on the server of REDIS_HOST, or name another server"),
     (re.compile(r"NOPERM [^\"\\]*"), "give the user at REDIS_HOST the rights to these commands and keys"),
+    (re.compile(r"(?:NOAUTH|WRONGPASS) [^\"\\]*"), "name a server in REDIS_HOST that asks for no password"),
     (
         re.compile(r"ERR unknown command[^\"\\]*"),
         "the server at REDIS_HOST is too old, or keeps the command from its users: take Redis 6.2 or later, or Valkey",
+    ),
+    (
+        re.compile(r"password authentication failed.*|(?:database|role) .* does not exist"),
+        "name a user, a password and a database of that server in POSTGRES_URL",
     ),
     # PostgreSQL: no such column, type or operator, or no right to it. That a table is not there yet passes.
     (

@@ -254,6 +254,7 @@ class Shop:
         """Wait for a server of somebody else's, which may be starting just now."""
         problem = server.check(address)
         if problem is not None:
+            _raise_if_for_ever(problem)
             self.report(f"waiting up to {GIVEN_SECONDS} s: {problem}")
 
         def late() -> str:
@@ -262,6 +263,7 @@ class Shop:
         def answers() -> bool:
             nonlocal problem
             problem = server.check(address)
+            _raise_if_for_ever(problem or "")
             return problem is None
 
         self.patience.until(answers, GIVEN_SECONDS, late, step_seconds=0.5)
@@ -586,6 +588,13 @@ class Shop:
         for server in servers:
             server.sweep(self.data)
         assert not self.processes, f"left running: {', '.join(self.processes)}"
+
+
+def _raise_if_for_ever(problem: str) -> None:
+    """Give up a server that answers and refuses: one that is starting does not answer yet."""
+    found = hindrances.found_in([problem])
+    if found is not None:
+        raise LaunchError(f"the server that was given cannot be used: {problem}\nTo mend it, {found.remedy}.")
 
 
 def mail_catcher(ports: Mapping[str, int], data: Path) -> list[str]:
