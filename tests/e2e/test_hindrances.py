@@ -19,8 +19,8 @@ from cli.servers.known import BROKERS, STORES
 from cli.shop import Shop
 from tests.e2e.conftest import broker, options, store
 
-SECONDS_MAX = 30.0
-"""Most of it is the start of what is sound; the launcher waits three minutes for an app."""
+SECONDS_MAX = 75.0
+"""Most of it is the start of what is sound, on a busy machine; the launcher waits three minutes for an app."""
 
 pytestmark = pytest.mark.own_shop
 
