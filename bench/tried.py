@@ -115,7 +115,7 @@ class Otherwise(Shop):
 def components(folder: Path, broker: str, metadata: Mapping[str, str]) -> tuple[Path, ...]:
     """Ours in a copy, with other values where they have these names; none if the broker's have not all of them."""
     shutil.copytree(ROOT / COMPONENTS, folder)
-    folders = (folder, folder / "brokers" / broker, folder / "stores" / "redis")
+    folders = (folder / "policies", folder / "brokers" / broker, folder / "stores" / "redis")
     changed = dict.fromkeys(metadata, 0)
     for file in (each for some in folders for each in some.glob("*.yaml")):
         text = file.read_text(encoding="utf-8")

@@ -24,10 +24,6 @@ class App:
     folder: Path
     command: tuple[str, ...]
     env: Mapping[str, str]
-    health_path: str
-    health_interval_seconds: int
-    health_timeout_ms: int
-    health_threshold: int
     log_level: str
     config: Path
     resources: tuple[Path, ...]
@@ -45,10 +41,6 @@ def _app(entry: dict[str, Any], base: Path) -> App:
         folder=(base / entry["appDirPath"]).resolve(),
         command=_with_this_python(entry["command"]),
         env={name: str(value) for name, value in entry.get("env", {}).items()},
-        health_path=entry["appHealthCheckPath"],
-        health_interval_seconds=entry["appHealthProbeInterval"],
-        health_timeout_ms=entry["appHealthProbeTimeout"],
-        health_threshold=entry["appHealthThreshold"],
         log_level=entry["logLevel"],
         config=(base / entry["configFilePath"]).resolve(),
         resources=tuple((base / folder).resolve() for folder in entry["resourcesPaths"]),

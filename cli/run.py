@@ -25,10 +25,10 @@ def run(options: argparse.Namespace) -> int:
     with runfile.held(options.broker, options.store):
         try:
             with shop:
-                _write_run_file(shop, options)
+                described(shop).write()
                 _write_targets(shop)
                 say(_welcome(shop))
-                return _watch(shop, options, patience)
+                return _watch(shop, patience)
         except Interrupted:
             say("stopped before it was ready")
             return 0
@@ -73,11 +73,12 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def _write_run_file(shop: Shop, options: argparse.Namespace) -> None:
-    runfile.RunFile(
+def described(shop: Shop) -> runfile.RunFile:
+    """What the other commands have to know of a shop that is ready."""
+    return runfile.RunFile(
         launcher=os.getpid(),
-        broker=options.broker,
-        store=options.store,
+        broker=shop.options.broker,
+        store=shop.options.store,
         ready=True,
         url=shop.url,
         mail_url=shop.mail_url,
@@ -85,7 +86,8 @@ def _write_run_file(shop: Shop, options: argparse.Namespace) -> None:
         processes=shop.processes,
         ports=shop.ports,
         tokens=shop.tokens,
-    ).write()
+        resources={name: list(map(str, folders)) for name, folders in shop.resources.items()},
+    )
 
 
 def _write_targets(shop: Shop) -> None:
@@ -98,8 +100,8 @@ def _write_targets(shop: Shop) -> None:
     (HOME / "run" / "metrics.json").write_text(json.dumps(targets, indent=2), encoding="utf-8")
 
 
-def _watch(shop: Shop, options: argparse.Namespace, patience: Patience) -> int:
-    supervisor = Supervisor(shop, say, lambda: _write_run_file(shop, options))
+def _watch(shop: Shop, patience: Patience) -> int:
+    supervisor = Supervisor(shop, say, lambda: described(shop).write())
     while True:
         try:
             supervisor.look()

@@ -30,6 +30,8 @@ class RunFile:
     processes: dict[str, int] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
+    resources: dict[str, list[str]] = field(default_factory=dict)
+    """By sidecar the folders that it was told to read: that of the live page has neither store nor policy."""
 
     def write(self, folder: Path = FOLDER) -> None:
         """Replace the file in one step; only its owner may read it, for it holds the shop's tokens."""

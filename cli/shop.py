@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from cli import daprd as sidecar_program
-from cli import monitor, proxy
+from cli import hindrances, monitor, proxy
 from cli import sidecar as sidecars
 from cli.catalogue import GATEWAY, MONITOR_SUBSCRIPTIONS, Subscription
 from cli.environment import observed_environment, plain_environment, traced_environment
@@ -40,6 +40,8 @@ GIVEN_SECONDS = 30
 """How long to wait for a server that was given: it may be starting just now."""
 READY_SECONDS = 180
 """From the start of the apps to the last of them ready; seconds on an idle machine."""
+LOGS_SECONDS = 1.0  # between two looks at what hinders a start
+HINDRANCE_LINES = 200
 APP_STOP_SECONDS = 20  # longer than the 15 s in which an app finishes what it is answering
 SIDECAR_ANSWER_SECONDS_MAX = 2.0  # it says how it is within milliseconds
 SIDECAR_STOP_SECONDS = sidecars.SHUTDOWN_SECONDS + 10
@@ -89,6 +91,8 @@ class Shop:
         self.run_folder = options.folder / "run"
         self.tokens = {name: secrets.token_urlsafe(24) for name in ("APP_API_TOKEN", "DAPR_API_TOKEN")}
         self.ports: dict[str, int] = {}
+        self.resources: dict[str, tuple[Path, ...]] = {}
+        """By sidecar the folders that it was last told to read."""
         self.broker_address = ""
         self._apps = apps_with(options.replaced)
         self._processes = Processes(self.logs)
@@ -96,6 +100,7 @@ class Shop:
         self._sidecars: dict[str, Sidecar] = {}
         self._started = False
         self.seconds_to_ready = 0.0
+        self._logs_read = 0.0
 
     # --- What others ask
 
@@ -249,6 +254,7 @@ class Shop:
         """Wait for a server of somebody else's, which may be starting just now."""
         problem = server.check(address)
         if problem is not None:
+            _raise_if_for_ever(problem)
             self.report(f"waiting up to {GIVEN_SECONDS} s: {problem}")
 
         def late() -> str:
@@ -257,6 +263,7 @@ class Shop:
         def answers() -> bool:
             nonlocal problem
             problem = server.check(address)
+            _raise_if_for_ever(problem or "")
             return problem is None
 
         self.patience.until(answers, GIVEN_SECONDS, late, step_seconds=0.5)
@@ -349,7 +356,7 @@ class Shop:
             self._sidecars[app_id] = known
         name = sidecar_of(app_id)
         self.ports[name] = known.http_port
-        folders = tuple(resources) if resources is not None else self._resources(app)
+        folders = self.resources[name] = tuple(resources) if resources is not None else self._resources(app)
         tracing = (sidecars.TRACING,) if traced_environment() else ()
         words = sidecars.command(self._daprd.path, app, known, folders, (app.config, *tracing, *self._names))
         words += self.sidecar_flags(app_id)
@@ -386,7 +393,7 @@ class Shop:
             waiting[proxy.NAME] = "has not answered yet"
 
         def ready() -> bool:
-            self._raise_if_dead()
+            self._raise_if_hindered()
             for name in list(waiting):
                 path = "/readyz" if whole or app_of(name) != GATEWAY else "/healthz"
                 problem = self._problem(name, path)
@@ -415,7 +422,7 @@ class Shop:
 
         def all_known() -> bool:
             nonlocal wanted
-            self._raise_if_dead()
+            self._raise_if_hindered()
             wanted = self.broker.missing(self.broker_address, wanted)
             return not wanted
 
@@ -434,6 +441,17 @@ class Shop:
         for name, code in self.dead.items():
             lines = "\n".join(f"    {line}" for line in self.last_lines(name))
             raise LaunchError(f"{name} ended with code {code} while the shop was starting; its last lines:\n{lines}")
+
+    def _raise_if_hindered(self) -> None:
+        """Give up what waiting does not mend: a process has ended, or its log names what is wrong on a server."""
+        self._raise_if_dead()
+        if time.monotonic() - self._logs_read < LOGS_SECONDS:
+            return
+        for name in self.processes:
+            found = hindrances.found_in(self._processes.last_lines(name, HINDRANCE_LINES))
+            if found is not None:
+                raise LaunchError(f"{name} will not get ready: {found.reason}\nTo mend it, {found.remedy}.")
+        self._logs_read = time.monotonic()
 
     def _problem(self, app_id: str, path: str) -> str | None:
         status, body = get(self.ports[app_id], path, self.tokens["APP_API_TOKEN"])
@@ -579,6 +597,13 @@ class Shop:
         for server in servers:
             server.sweep(self.data)
         assert not self.processes, f"left running: {', '.join(self.processes)}"
+
+
+def _raise_if_for_ever(problem: str) -> None:
+    """Give up a server that answers and refuses: one that is starting does not answer yet."""
+    found = hindrances.found_in([problem])
+    if found is not None:
+        raise LaunchError(f"the server that was given cannot be used: {problem}\nTo mend it, {found.remedy}.")
 
 
 def mail_catcher(ports: Mapping[str, int], data: Path) -> list[str]:

@@ -67,11 +67,6 @@ def command(daprd: Path, app: App, sidecar: Sidecar, resources: Sequence[Path], 
             *("--app-port", str(sidecar.app_port)),
             *("--app-protocol", "http"),
             *("--app-channel-address", "127.0.0.1"),
-            "--enable-app-health-check",
-            *("--app-health-check-path", app.health_path),
-            *("--app-health-probe-interval", str(app.health_interval_seconds)),
-            *("--app-health-probe-timeout", str(app.health_timeout_ms)),
-            *("--app-health-threshold", str(app.health_threshold)),
         ]
     for folder in resources:
         words += ["--resources-path", str(folder)]

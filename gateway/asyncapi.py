@@ -1,4 +1,4 @@
-"""The AsyncAPI document: which event goes from whom to whom, made of contracts/, the held calls and components/."""
+"""The AsyncAPI document: which event goes from whom to whom, of contracts/, the held calls and components/servers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from chassis.events import CONTENT_TYPE
 from gateway import contracts
 from gateway.calls import CALLS
 
-BROKERS = Path(__file__).parents[1] / "components" / "brokers"
+SERVERS = Path(__file__).parents[1] / "components" / "servers"
+"""Not beside the components of a broker: a sidecar reads that folder, and warns of each file that is not YAML."""
 DESCRIPTION = """\
 The events of the shop. Each is a CloudEvent 1.0 in structured mode, published whole; its `type` is the topic.
 
@@ -67,8 +68,8 @@ def _alone(schema: Any) -> Any:
 
 
 def _servers() -> dict[str, Any]:
-    """The brokers, one folder each; which of them is there no app knows."""
-    return {path.parent.name: json.loads(path.read_text("utf-8")) for path in sorted(BROKERS.glob("*/server.json"))}
+    """The brokers, one file each; which of them is there no app knows."""
+    return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(SERVERS.glob("*.json"))}
 
 
 def _channel(topic: str) -> dict[str, Any]:

@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from cli.catalogue import Subscription
@@ -12,6 +13,7 @@ from cli.daprd import VERSION
 from cli.doctor.findings import Finding, Place, Severity
 from cli.doctor.resources import Component
 from cli.doctor.words import go_true
+from cli.hindrances import Hindrance
 
 CALL_SECONDS_MAX = 3.0
 EVICTS_NOTHING = "noeviction"
@@ -131,15 +133,23 @@ def rabbitmq(address: str, consumer_timeout_ms: int | None) -> list[Finding]:
     return [Finding("rabbitmq-consumer-timeout", NOTE, Place(address), what, "consumer_timeout = 300000")]
 
 
-def readers(broker: str, wrongly: Sequence[Subscription]) -> list[Finding]:
-    """Subscriptions that are not read as they should, by the broker's own count."""
+def readers(
+    broker: str, wrongly: Sequence[Subscription], hindrances: Mapping[str, Hindrance] = MappingProxyType({})
+) -> list[Finding]:
+    """Subscriptions that are not read as they should, by the broker's own count, and what hinders which app's."""
     return [
         Finding(
             "read-wrongly",
             DANGER,
             Place(f"{broker}:{one.topic}"),
-            f"{one.consumer_id} does not read {one.topic} as it should: too few readers or too many",
-            f"end the sidecar of {one.app_id}: what it holds is handed out again",
+            f"{one.consumer_id} does not read {one.topic} as it should: {_why(one, hindrances)}",
+            hindrances[one.app_id].remedy
+            if one.app_id in hindrances
+            else f"end the sidecar of {one.app_id}: what it holds is handed out again",
         )
         for one in wrongly
     ]
+
+
+def _why(one: Subscription, hindrances: Mapping[str, Hindrance]) -> str:
+    return hindrances[one.app_id].reason if one.app_id in hindrances else "too few readers or too many"

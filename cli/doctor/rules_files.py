@@ -83,6 +83,15 @@ def _holds_resources(folder: Path) -> bool:
     return any(_is_daprs(document) for path in files for document in read(path))
 
 
+def other_file(sight: Sight) -> Iterator[Hit]:
+    """What is no YAML makes each sidecar warn at each start, twice (pkg/resiliency, pkg/internal/loader/disk)."""
+    for folder in sorted({each.file.parent for each in sight.documents} & set(sight.folders)):
+        for path in sorted(folder.iterdir()):
+            if path.is_file() and path.suffix.lower() not in SUFFIXES:
+                what = "it is no YAML: each sidecar that reads this folder warns of it at each start"
+                yield Hit(Place.of(path, 0), what, "move it out of the folder")
+
+
 def path_missing(sight: Sight) -> Iterator[Hit]:
     """A folder or a configuration that a start names and that is not there: daprd ends."""
     for start in sight.starts:

@@ -36,14 +36,15 @@ def no_api_token(sight: Sight) -> Iterator[Hit]:
             yield Hit(start.place(), what, "DAPR_API_TOKEN=... APP_API_TOKEN=... in the sidecar's environment")
 
 
-def no_health_check(sight: Sight) -> Iterator[Hit]:
-    """Without it a sidecar delivers to an app that cannot work."""
+def health_check_on_redis(sight: Sight) -> Iterator[Hit]:
+    """A cancelled `XREADGROUP ... BLOCK 0` stays at the server (components-contrib 1.18.3, pubsub/redis/redis.go)."""
     for start in sight.starts:
-        if start.flag("app-port") is not None and not start.is_on("enable-app-health-check"):
-            what = f"events go to {start.app_id} also while it is ill or not yet up: each of them fails"
-            yield Hit(
-                start.place("app-port"), what, _fix(start, "enableAppHealthCheck: true", "--enable-app-health-check")
-            )
+        read = [each for each in sight.pubsubs("redis") if each.is_read and each.is_for(start.app_id)]
+        if read and start.is_on("enable-app-health-check"):
+            what = f"the sidecar of {start.app_id} ends its subscriptions while its app is ill, and leaves their reads "
+            what += "behind: each swallows the next event of its topic, which comes after processingTimeout"
+            fix = "remove it: a retry without end offers the events until the app is well"
+            yield Hit(start.place("enable-app-health-check"), what, fix)
 
 
 def probe_too_slow(sight: Sight) -> Iterator[Hit]:

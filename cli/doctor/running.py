@@ -1,33 +1,44 @@
 """The running shop and whatever else a person points at: who is asked, and with which token."""
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from cli import runfile
+from cli import hindrances, runfile
 from cli.doctor import probes
 from cli.doctor.findings import Finding, Place, Severity
 from cli.doctor.resources import Component
 from cli.doctor.targets import own
-from cli.fleet import readers, served_by
+from cli.fleet import app_of, readers, served_by, sidecar_of
+from cli.hindrances import Hindrance
+from cli.processes import Processes
 from cli.project import HOME
 from cli.servers import rabbitmq, valkey
 from cli.servers.known import BROKERS, Broker
+
+LOG_LINES = 200
 
 
 def shop(found: runfile.RunFile) -> list[Finding]:
     """What is wrong with the shop that runs here: its sidecars, its servers, who reads."""
     sights = own([found.broker], [found.store])
-    expected = {each.name: each for sight in sights for each in sight.components}
+    ours = [each for sight in sights for each in sight.components]
     token = found.tokens.get("DAPR_API_TOKEN", "")
     names = sorted(name for name in found.ports if served_by(name) is not None)  # also of one that has ended
-    told = [one for name in names for one in sidecar(_url(found, name), token, expected.values(), name)]
+    told = [one for name in names for one in sidecar(_url(found, name), token, _told(found, name, ours), name)]
     data = HOME / "data" / f"{found.broker}-{found.store}"
     if port := found.ports.get(valkey.NAME):
         told += redis(valkey.address_on(port))
     if rabbitmq.NAME in found.ports:
         told += _rabbitmq(data)
     return told + _readers(found, [app for name in names if (app := served_by(name)) is not None])
+
+
+def _told(found: runfile.RunFile, name: str, ours: Iterable[Component]) -> list[Component]:
+    """What a sidecar should have loaded: of our components those in the folders that it was told to read."""
+    folders = {Path(folder).resolve() for folder in found.resources.get(name, ())}
+    by_name = {each.name: each for each in ours if each.document.file.resolve().parent in folders}
+    return list(by_name.values())
 
 
 def _url(found: runfile.RunFile, name: str) -> str:
@@ -60,9 +71,16 @@ def _readers(found: runfile.RunFile, replicas: Sequence[str]) -> list[Finding]:
     if address is None:
         return []
     try:
-        return probes.readers(found.broker, broker.unserved(address, readers(replicas)))
+        return probes.readers(found.broker, broker.unserved(address, readers(replicas)), _hindrances(replicas))
     except OSError as error:
         return [_away(found.broker, error)]
+
+
+def _hindrances(replicas: Iterable[str]) -> dict[str, Hindrance]:
+    """By app-id what a server refuses its sidecar for ever, by the sidecar's log."""
+    logs = Processes(HOME / "logs")
+    found = {app_of(name): hindrances.found_in(logs.last_lines(sidecar_of(name), LOG_LINES)) for name in replicas}
+    return {app_id: each for app_id, each in found.items() if each is not None}
 
 
 def _address(found: runfile.RunFile, broker: Broker) -> str | None:

@@ -95,7 +95,11 @@ def check(address: str) -> str | None:
     try:
         _connect(address).close()
     except pika.exceptions.ProbableAuthenticationError:
-        return f"{ENV}: {_host(address)} refuses the user or the password"
+        return f"{ENV}: {_host(address)} refuses the user or the password (ACCESS_REFUSED - login)"
+    except pika.exceptions.AMQPConnectionError as error:
+        refused = re.search(r"NOT_ALLOWED - [^'\"]*|ACCESS_REFUSED - [^'\"]*", repr(error))
+        said = f"refuses: {refused[0]}" if refused else f"does not answer as an AMQP server ({type(error).__name__})"
+        return f"{ENV}: {_host(address)} {said}"
     except (pika.exceptions.AMQPError, OSError, ValueError, LookupError) as error:  # the last two: not an AMQP URL
         return f"{ENV}: no AMQP server answers at {_host(address)} ({type(error).__name__})"
     return None

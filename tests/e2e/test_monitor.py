@@ -11,8 +11,10 @@ import httpx
 import pytest
 
 from cli.catalogue import subscriptions
+from cli.doctor import running
 from cli.fleet import sidecar_of
 from cli.monitor import NAME
+from cli.run import described
 from cli.shop import Shop
 from tests.e2e.conftest import options
 from tests.e2e.looker import Looker, Told, steps
@@ -75,6 +77,19 @@ def until_forgotten(shop: Shop) -> None:
         lambda: "the broker still keeps something for the live page",
         step_seconds=0.5,
     )
+
+
+def test_the_doctor_compares_each_sidecar_with_what_it_was_told_to_read(watched: Shop) -> None:
+    """That of the page reads neither a store nor a policy; one that should have a store and has none is found."""
+    told = described(watched)
+    asked = {f"{name} http://127.0.0.1:{watched.ports[name]}" for name in watched.resources}
+    found = [one for one in running.shop(told) if one.place.file in asked]
+    told.resources[sidecar_of(NAME)] = told.resources[sidecar_of("order")]
+    missed = [(one.rule, one.what) for one in running.shop(told) if one.place.file in asked]
+
+    assert sidecar_of(NAME) in watched.resources
+    assert [] == found
+    assert [("component-not-loaded", True)] == [(rule, "statestore" in what) for rule, what in missed]
 
 
 def test_only_what_passes_while_somebody_looks_is_seen_and_nothing_is_left(

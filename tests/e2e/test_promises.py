@@ -41,7 +41,6 @@ def test_100_accepted_orders_are_there_after_the_gateway_was_killed(shopper: Sho
     assert {"OrderNotPaid"} == {shopper.final(answer.json()["order_id"]) for answer in answers}
     shop.wait_ready("gateway")
     shop.wait_ready("order")
-    shopper.until_prompt()
 
 
 def test_a_refusal_outlives_the_gateway_that_promised(shopper: Shopper) -> None:
@@ -62,7 +61,6 @@ def test_a_refusal_outlives_the_gateway_that_promised(shopper: Shopper) -> None:
     assert "urn:sidecart:problem:email_taken" == refused.json()["type"]
     shop.wait_ready("gateway")
     shop.wait_ready("user")
-    shopper.until_prompt()
 
 
 def until_up(shopper: Shopper) -> None:

@@ -4,10 +4,11 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from cli import daprd
@@ -20,6 +21,7 @@ from cli.processes import Processes
 from cli.project import ROOT
 from cli.servers.known import BROKERS, STORES
 from cli.shop import get
+from tests.e2e.first_events import LONG_SECONDS, late, tell_story
 from tests.full.multi_app_run import apps, sourced
 
 DOCUMENT = ROOT / "docs" / "dapr-run.md"
@@ -29,6 +31,8 @@ SWAP = "sed -i 's#brokers/redis#brokers/rabbitmq#' dapr.yaml"
 STORE_SWAP = "sed -i 's#stores/redis#stores/postgres#' dapr.yaml"
 SECONDS = 180
 STOP_SECONDS = 20
+AWAY_SECONDS = (0.0, LONG_SECONDS, 1.0, LONG_SECONDS)
+"""All five apps are killed for so long, and started again as a person would: twenty restarts."""
 
 
 def test_the_document_says_what_is_run_here() -> None:
@@ -92,12 +96,19 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
         program = str(daprd.find(print, patience).path)
         started = {each.app_id: each for each in apps(folder / "dapr.yaml", environment, free_port)}
         assert list(APPS) == list(started)
+        figures = {app_id: free_port() for app_id in started}
+
+        def start_app(app_id: str) -> None:
+            each = started[app_id]
+            env = {**each.env, "METRICS_PORT": str(figures[app_id])}
+            processes.start(app_id, each.command, env=env, cwd=each.folder)
+
         for app_id, each in started.items():
             processes.start(f"{app_id}-sidecar", [program, *each.flags], env=environment, cwd=each.folder)
-            processes.start(app_id, each.command, env=each.env, cwd=each.folder)
+            start_app(app_id)
         port = int(started[GATEWAY].env["APP_PORT"])
 
-        def late() -> str:
+        def late_start() -> str:
             ends = [f"{name}: {line}" for name in processes.logged for line in processes.last_lines(name, 3)]
             return "\n".join([f"not ready after {SECONDS} s: {get(port, '/readyz')}", *ends])
 
@@ -105,6 +116,32 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
             assert {} == processes.dead()
             return get(port, "/readyz")[0] == 200 and is_listening(web)
 
-        patience.until(ready, SECONDS, late, 0.2)
+        def all_ready() -> bool:
+            token = filled["APP_API_TOKEN"]
+            return all(get(int(each.env["APP_PORT"]), "/readyz", token)[0] == 200 for each in started.values())
+
+        patience.until(ready, SECONDS, late_start, 0.2)
         Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{web}", patience).play()
         assert {} == processes.dead()
+
+        publish = published_by(int(started[GATEWAY].env["DAPR_HTTP_PORT"]), filled["DAPR_API_TOKEN"])
+        tell_story(publish, figures)
+        for away_seconds in AWAY_SECONDS:
+            for app_id in started:
+                processes.kill(app_id)
+            patience.pause(away_seconds)
+            for app_id in started:
+                start_app(app_id)
+            patience.until(all_ready, SECONDS, late_start, 0.1)
+            assert {} == late(publish, figures)
+
+
+def published_by(port: int, token: str) -> Callable[[str, bytes], None]:
+    """How an event is published through the sidecar on a port."""
+    headers = {"content-type": "application/cloudevents+json", "dapr-api-token": token}
+
+    def publish(topic: str, body: bytes) -> None:
+        url = f"http://127.0.0.1:{port}/v1.0/publish/pubsub/{topic}"
+        httpx.post(url, content=body, headers=headers, trust_env=False).raise_for_status()
+
+    return publish

@@ -320,7 +320,7 @@ def test_the_image_has_what_the_apps_read() -> None:
     """Not only their code: the gateway makes its documents of contracts/ and of what describes the brokers."""
     allowed = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     copied = re.findall(r"^COPY (\w+) (\w+)$", DOCKERFILE, re.MULTILINE)
-    read = {folder.relative_to(ROOT).parts[0] for folder in (contracts.FOLDER, asyncapi.BROKERS)}
+    read = {folder.relative_to(ROOT).parts[0] for folder in (contracts.FOLDER, asyncapi.SERVERS)}
 
     assert read <= {target for source, target in copied if source == target}
     assert read <= {line.removeprefix("!") for line in allowed if line.startswith("!")}

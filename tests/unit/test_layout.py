@@ -2,6 +2,8 @@
 
 import ast
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -229,3 +231,27 @@ def test_each_command_that_the_documents_name_is_there(capsys: pytest.CaptureFix
 
     assert {"status", "reset"} <= named
     assert set() == named - subcommands(capsys)
+
+
+LEFT_BEHIND = (
+    ".dapr/logs/gateway_daprd_20261128.log",  # `dapr run -f .`, in each appDirPath
+    "examples/user-node/.dapr/logs/user_app.log",
+    "dapr/names.sqlite",
+    "dapr/names.sqlite-wal",
+    "deploy.env",
+    "data/wal/00000000",  # `prometheus`, where it is started
+    "tye-or-compose/secrets/tokens.env",
+    ".sidecart/run/shop.json",
+    "examples/user-node/node_modules/x",
+)
+
+
+def test_git_does_not_see_what_documented_commands_leave_behind(tmp_path: Path) -> None:
+    """Tokens among it."""
+    shutil.copy(ROOT / ".gitignore", tmp_path)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    said = subprocess.run(
+        ["git", "check-ignore", *LEFT_BEHIND], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+
+    assert list(LEFT_BEHIND) == said.stdout.splitlines()

@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cli import monitor
 from cli.catalogue import MONITOR_SUBSCRIPTIONS, SERVICES, TOPICS, subscriptions
@@ -55,12 +56,14 @@ def test_ports_that_are_none_are_named() -> None:
         read(monitor.environment(PORTS, ["gateway"], TOKENS, 8, TOLD) | {"SHOP_PORTS": '["no"]'})
 
 
-def test_its_sidecar_has_the_broker_and_no_policy_that_offers_an_event_again() -> None:
+def test_its_sidecar_has_the_broker_and_no_policy_without_end() -> None:
     """An event that nobody takes any more would be offered for ever (ADR 30)."""
     [folder] = monitor.resources(resource_folders(read_apps()["gateway"].resources, "rabbitmq", "postgres"))
 
     assert ("brokers", "rabbitmq") == (folder.parent.name, folder.name)
-    assert [] == [path for path in Path(folder).glob("*.yaml") if "kind: Resiliency" in path.read_text()]
+    policies = [yaml.safe_load(path.read_text()) for path in Path(folder).glob("*.yaml")]
+    retries = [each["spec"]["policies"]["retries"] for each in policies if each["kind"] == "Resiliency"]
+    assert all(policy["maxRetries"] > 0 for each in retries for policy in each.values())
 
 
 def test_it_has_its_own_port_beside_a_shop_with_one_and_any_beside_others(

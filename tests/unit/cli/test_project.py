@@ -20,7 +20,7 @@ COMPONENTS = ROOT / "components"
 def documents(folder: str) -> dict[str, dict[str, Any]]:
     """The components of a folder by name."""
     loaded = [yaml.safe_load(path.read_text()) for path in sorted((COMPONENTS / folder).glob("*.yaml"))]
-    return {document["metadata"]["name"]: document for document in loaded}
+    return {document["metadata"]["name"]: document for document in loaded if document["kind"] == "Component"}
 
 
 def metadata(component: dict[str, Any]) -> dict[str, Any]:
@@ -39,12 +39,6 @@ def test_every_path_in_the_run_file_exists() -> None:
         assert [] == [path for path in (app.folder, app.config, *app.resources) if not path.exists()]
 
 
-def test_the_probe_of_an_app_ends_before_the_next_one() -> None:
-    """The sidecar refuses a probe time-out that is not below the probe interval."""
-    for app in read_apps().values():
-        assert app.health_timeout_ms < app.health_interval_seconds * 1000
-
-
 def test_the_ports_of_the_run_file_differ() -> None:
     """No two apps or sidecars want the same port."""
     entries = yaml.safe_load((ROOT / "dapr.yaml").read_text())["apps"]
@@ -60,7 +54,7 @@ def test_a_broker_is_swapped_by_one_folder(broker: str) -> None:
 
     folders = resource_folders(app.resources, broker, "redis")
 
-    assert [COMPONENTS, COMPONENTS / "brokers" / broker, COMPONENTS / "stores" / "redis"] == list(folders)
+    assert [COMPONENTS / "policies", COMPONENTS / "brokers" / broker, COMPONENTS / "stores" / "redis"] == list(folders)
     assert all(folder.is_dir() for folder in folders)
 
 
@@ -95,13 +89,46 @@ def test_every_address_comes_from_the_variable_that_the_launcher_sets(kind: str)
 
 
 def test_events_are_offered_without_end() -> None:
-    """Every broker component has an inbound retry that never gives up, and the file has one document only."""
-    policy = yaml.safe_load((COMPONENTS / "resiliency.yaml").read_text())["spec"]
+    """Every broker component has an inbound retry that never gives up, unless its broker's folder says otherwise."""
+    policy = yaml.safe_load((COMPONENTS / "policies" / "resiliency.yaml").read_text())["spec"]
     retry = policy["policies"]["retries"]["forever"]
 
     assert ("constant", -1) == (retry["policy"], retry["maxRetries"])
     assert {"inbox", "replies", "mailbus"} == set(policy["targets"]["components"])
     assert all(target["inbound"]["retry"] == "forever" for target in policy["targets"]["components"].values())
+
+
+def test_only_a_queue_that_takes_an_event_back_may_have_retries_that_end() -> None:
+    """On Redis the event would be acknowledged and lost; on RabbitMQ it comes again, there or at a replica."""
+    assert {"rabbitmq"} == {path.parent.name for path in (COMPONENTS / "brokers").glob("*/resiliency.yaml")}
+    policy = yaml.safe_load((COMPONENTS / "brokers" / "rabbitmq" / "resiliency.yaml").read_text())["spec"]
+    (retry,) = policy["policies"]["retries"].values()
+    components = {name: metadata(each) for name, each in documents("brokers/rabbitmq").items() if name != "pubsub"}
+
+    assert ("constant", "1s") == (retry["policy"], retry["duration"])
+    assert set(components) == set(policy["targets"]["components"])
+    assert {"true"} == {each["requeueInFailure"]["value"] for each in components.values()}
+
+
+FOLDERS = [COMPONENTS / "policies", *sorted(COMPONENTS.glob("brokers/*")), *sorted(COMPONENTS.glob("stores/*"))]
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_a_folder_of_resources_holds_yaml_alone(folder: Path) -> None:
+    """A sidecar warns at each start of everything else, of folders too."""
+    assert {".yaml"} == {path.suffix for path in folder.iterdir()}
+
+
+def test_the_folders_of_resources_are_those_that_a_sidecar_reads() -> None:
+    """So that none of them is left out of the test above."""
+    read = {
+        folder
+        for broker in BROKERS
+        for store in STORES
+        for folder in resource_folders(read_apps()["gateway"].resources, broker, store)
+    }
+
+    assert set(FOLDERS) == read
 
 
 @pytest.mark.parametrize("path", sorted(COMPONENTS.rglob("*.yaml")), ids=lambda path: str(path.relative_to(COMPONENTS)))
@@ -142,7 +169,7 @@ def test_a_foreign_program_takes_the_place_of_ours(tmp_path: Path) -> None:
 
     user, ours = apps["user"], read_apps()["user"]
     assert (tmp_path / "program", ("node", "main.js"), {"PATIENCE": "5"}) == (user.folder, user.command, user.env)
-    assert (ours.health_path, ours.config, ours.resources) == (user.health_path, user.config, user.resources)
+    assert (ours.config, ours.resources) == (user.config, user.resources)
     assert read_apps()["order"] == apps["order"]
 
 

@@ -45,9 +45,9 @@ def test_the_projects_own_files_are_all_looked_at() -> None:
 @pytest.mark.parametrize(
     ("file", "old", "new", "rule"),
     [
-        ("components/resiliency.yaml", "policy: constant", "policy: exponential", "exponential-retry-ends"),
+        ("components/policies/resiliency.yaml", "policy: constant", "policy: exponential", "exponential-retry-ends"),
         (
-            "components/resiliency.yaml",
+            "components/policies/resiliency.yaml",
             "      replies:\n        inbound:\n          retry: forever\n",
             "",
             "redis-no-inbound-retry",
@@ -61,10 +61,15 @@ def test_the_projects_own_files_are_all_looked_at() -> None:
         ("components/brokers/rabbitmq/replies.yaml", "value: fanout", "value: topic", "rabbitmq-flags-disagree"),
         ("components/brokers/redis/pubsub.yaml", "name: maxLenApprox", "name: maxLength", "redis-stream-unbounded"),
         ("dapr.yaml", "  apiListenAddresses: 127.0.0.1", "  # nothing", "listens-everywhere"),
-        ("dapr.yaml", "enableAppHealthCheck: true", "enableAppHealthCheck: false", "app-health-check-missing"),
+        ("dapr.yaml", "  logLevel: warn", "  enableAppHealthCheck: true", "redis-app-health-check"),
         ("dapr/config.yaml", "cleanupInterval: 0s", "cleanupInterval: 1h", "sqlite-resolver-cleanup"),
         ("tye-or-compose/docker-compose.yml", '"--appendonly", "yes"', '"--appendonly", "no"', "redis-not-append-only"),
-        ("tye-or-compose/docker-compose.yml", "      - --enable-app-health-check\n", "", "app-health-check-missing"),
+        (
+            "tye-or-compose/docker-compose.yml",
+            "--log-level=warn",
+            "--enable-app-health-check",
+            "redis-app-health-check",
+        ),
         (
             "tye-or-compose/docker-compose.yml",
             "    networks: [gateway, mesh]",
@@ -93,7 +98,7 @@ def test_a_change_of_our_own_files_is_noticed(
 def test_folders_together_are_what_one_sidecar_reads() -> None:
     """The policies of one are for the components of the other, as with several --resources-path."""
     env = Environment(dict.fromkeys(targets.LAUNCHED, "x"))
-    folders = [ROOT / "components", ROOT / "components/brokers/redis", ROOT / "components/stores/redis"]
+    folders = [ROOT / "components/policies", ROOT / "components/brokers/redis", ROOT / "components/stores/redis"]
 
     assert [] == [one for sight in targets.named(folders, env) for one in judge(sight)]
     assert {"redis-no-inbound-retry"} == {one.rule for sight in targets.named(folders[1:], env) for one in judge(sight)}

@@ -15,8 +15,8 @@ from cli.project import ROOT
 TRAPS = ROOT / "tests" / "doctor" / "traps"
 ALL = sorted(TRAPS.iterdir())
 MARK = "here"
-WITHOUT_A_LINE = {"folder-empty", "resources-nested-folder"}
-"""They are about a folder."""
+WITHOUT_A_LINE = {"folder-empty", "resources-nested-folder", "resources-other-file"}
+"""They are about a folder, or about a file that has no YAML in it."""
 
 
 def found_in(trap: Path, rules: tuple[Rule, ...] = RULES) -> list[Finding]:

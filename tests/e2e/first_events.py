@@ -1,0 +1,69 @@
+"""How soon the first event of each topic is taken, by the apps' own figures."""
+
+from __future__ import annotations
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Mapping
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from cli.catalogue import APPS, TOPICS
+from tests.contracts.told import STORY
+
+SECONDS_MAX = 2.0
+GIVEN_UP_SECONDS = 30.0
+LONG_SECONDS = 8.0
+"""Five missed health probes, a second apart, and some more: a sidecar that asks its app has ended its subscriptions."""
+
+Publish = Callable[[str, bytes], object]
+
+
+def tell_story(publish: Publish, figures: Mapping[str, int]) -> None:
+    """Publish the whole story of the contracts, so that each of its events is a repetition later on."""
+    for event in STORY:
+        publish(event["type"], json.dumps(event).encode())
+    end = time.monotonic() + GIVEN_UP_SECONDS
+    while any(not set(_topics_of(app_id)) <= set(taken(figures[app_id])) for app_id in APPS):
+        assert time.monotonic() < end, {app_id: taken(figures[app_id]) for app_id in APPS}
+        time.sleep(0.1)
+
+
+def late(publish: Publish, figures: Mapping[str, int]) -> dict[tuple[str, str], float]:
+    """Publish one event of each topic, one after the other; return whose took longer than it may, and how long.
+
+    `figures` are the ports of the apps' metrics.
+    """
+    found = {}
+    for topic, way in TOPICS.items():
+        before = {app_id: taken(figures[app_id]).get(topic, 0) for app_id in way.consumers}
+        event = next(each for each in STORY if each["type"] == topic)
+        publish(topic, json.dumps(event).encode())
+        began = time.monotonic()
+        while before and time.monotonic() - began < GIVEN_UP_SECONDS:
+            for app_id in [each for each in before if taken(figures[each]).get(topic, 0) > before[each]]:
+                del before[app_id]
+                seconds = time.monotonic() - began
+                if seconds > SECONDS_MAX:
+                    found[app_id, topic] = round(seconds, 1)
+            time.sleep(0.02)
+        found |= dict.fromkeys(((app_id, topic) for app_id in before), GIVEN_UP_SECONDS)
+    return found
+
+
+def taken(port: int) -> dict[str, float]:
+    """How many events of each topic an app has taken so far."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        text = answer.read().decode()
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(text):
+        for sample in family.samples:
+            if sample.name == "sidecart_events_total" and sample.labels["outcome"] in ("done", "dead_letter"):
+                found[sample.labels["topic"]] = found.get(sample.labels["topic"], 0) + sample.value
+    return {topic: count for topic, count in found.items() if count}
+
+
+def _topics_of(app_id: str) -> list[str]:
+    return [name for name, topic in TOPICS.items() if app_id in topic.consumers]

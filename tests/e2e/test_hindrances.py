@@ -1,0 +1,133 @@
+"""A server on which something is not as the components declare it ends a start within seconds, with its own words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pika
+import psycopg
+import pytest
+import valkey
+
+from cli.errors import LaunchError
+from cli.patience import Patience
+from cli.processes import Processes
+from cli.servers.known import BROKERS, STORES
+from cli.shop import Shop
+from tests.e2e.conftest import broker, options, store
+
+SECONDS_MAX = 75.0
+"""Most of it is the start of what is sound, on a busy machine; the launcher waits three minutes for an app."""
+
+pytestmark = pytest.mark.own_shop
+
+
+def bounded_queue(address: str) -> None:
+    """Somebody has declared a queue of ours with a bound."""
+    with pika.BlockingConnection(pika.URLParameters(address)) as connection:
+        connection.channel().queue_declare("user-UserCreateRequested", durable=True, arguments={"x-max-length": 5})
+
+
+def other_exchange(address: str) -> None:
+    """A topic is an exchange of another type."""
+    with pika.BlockingConnection(pika.URLParameters(address)) as connection:
+        connection.channel().exchange_declare("UserCreateRequested", "direct", durable=True)
+
+
+def transient_exchange(address: str) -> None:
+    """A topic is an exchange that does not outlive a restart."""
+    with pika.BlockingConnection(pika.URLParameters(address)) as connection:
+        connection.channel().exchange_declare("OrderNotPaid", "fanout", durable=False)
+
+
+def other_key(address: str) -> None:
+    """A topic's name is a string's key."""
+    with valkey.Valkey.from_url(f"redis://{address}") as client:
+        client.set("OrderNotPaid", "x")
+
+
+def other_table(address: str) -> None:
+    """The state table is another program's."""
+    with psycopg.connect(address) as connection:
+        connection.execute("CREATE TABLE state (id int PRIMARY KEY, name text)")
+        connection.execute("CREATE TABLE dapr_metadata (key text PRIMARY KEY, value text)")
+        connection.execute("INSERT INTO dapr_metadata VALUES ('migrations', '2'), ('migrations-statev2', '2')")
+
+
+def no_virtual_host(address: str) -> str:
+    """The server has no virtual host of that name."""
+    return f"{address.rstrip('/')}/nowhere"
+
+
+def no_database(address: str) -> str:
+    """The server has no database of that name."""
+    return urlsplit(address)._replace(path="/nowhere").geturl()
+
+
+def no_right(address: str) -> None:
+    """The server keeps a command to itself."""
+    with valkey.Valkey.from_url(f"redis://{address}") as client:
+        client.execute_command("ACL", "SETUSER", "default", "-xgroup")
+
+
+def with_password(address: str) -> None:
+    """The server asks for a password."""
+    with valkey.Valkey.from_url(f"redis://{address}") as client:
+        client.config_set("requirepass", "secret")
+
+
+CASES: dict[str, list[tuple[Callable[[str], str | None], str, str]]] = {
+    "rabbitmq": [
+        (bounded_queue, "inequivalent arg 'x-max-length' for queue 'user-UserCreateRequested'", "delete the queue"),
+        (other_exchange, "inequivalent arg 'type' for exchange 'UserCreateRequested'", "delete the exchange"),
+        (transient_exchange, "inequivalent arg 'durable' for exchange 'OrderNotPaid'", "delete the exchange"),
+        (no_virtual_host, "vhost nowhere not found", "name a virtual host"),
+    ],
+    "redis": [
+        (other_key, "OrderNotPaid: WRONGTYPE", "delete the key OrderNotPaid"),
+        (no_right, "NOPERM", "give the user"),
+        (with_password, "Authentication required", "asks for no password"),
+    ],
+    "postgres": [
+        (other_table, "SQLSTATE 42703", "name another database"),
+        (no_database, 'database "nowhere" does not exist', "a database of that server"),
+    ],
+}
+
+
+OF_THIS_RUN = [(kind, *case) for kind, cases in CASES.items() if kind in (broker(), store()) for case in cases]
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "reason", "remedy"), OF_THIS_RUN, ids=lambda each: getattr(each, "__name__", "")
+)
+def test_a_start_that_cannot_succeed_ends_with_the_reason(
+    tmp_path: Path, kind: str, spoil: Callable[[str], str | None], reason: str, remedy: str
+) -> None:
+    """The server's words, and the remedy."""
+    server = BROKERS[kind].server if kind in BROKERS else STORES[kind]
+    data = tmp_path / "server"
+    data.mkdir()
+    processes = Processes(tmp_path / "logs")
+    try:
+        address = server.start(processes, data, Patience())
+        address = spoil(address) or address
+        chosen = options(tmp_path / "shop")
+        chosen = type(chosen)(
+            chosen.broker, chosen.store, folder=chosen.folder, given={**chosen.given, server.env: address}
+        )
+        began = time.monotonic()
+        with pytest.raises(LaunchError) as raised:
+            Shop(chosen, print).__enter__()
+        seconds = time.monotonic() - began
+    finally:
+        for name in reversed(processes.pids()):
+            processes.stop([name], server.stop_seconds)
+        server.sweep(data)
+    print(raised.value)
+    assert reason in str(raised.value)
+    assert remedy in str(raised.value)
+    assert seconds < SECONDS_MAX
