@@ -24,6 +24,7 @@ class Settings:
     dapr_api_token: str
     gateway_url: str
     mail_url: str
+    """Of the mail catcher; empty if mails go elsewhere, where they cannot be read."""
     broker: str
     broker_address: str
     store: str
@@ -40,7 +41,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         app_api_token=text(environ, "APP_API_TOKEN"),
         dapr_api_token=text(environ, "DAPR_API_TOKEN"),
         gateway_url=text(environ, "GATEWAY_URL"),
-        mail_url=text(environ, "MAIL_URL"),
+        mail_url=environ.get("MAIL_URL", ""),
         broker=text(environ, "BROKER"),
         broker_address=text(environ, "BROKER_ADDRESS"),
         store=text(environ, "STORE"),
