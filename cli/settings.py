@@ -15,10 +15,10 @@ from chassis.settings import SettingError
 from cli.catalogue import APPS, GATEWAY, MONITOR
 from cli.environment import ENDPOINT
 from cli.errors import LaunchError
+from cli.monitor import grace_seconds
 from cli.servers import postgres, rabbitmq, valkey
 from cli.servers.addresses import check_url, host_and_port
 from gateway import settings as gateway
-from monitor import settings as monitor
 from services.notification import settings as notification
 from services.order import settings as order
 
@@ -31,7 +31,7 @@ READ: Mapping[str, tuple[Callable[[Environment], Any], ...]] = {
     GATEWAY: (common.read, gateway.read),
     "order": (common.read, order.read),
     "notification": (common.read, notification.read),
-    MONITOR: (monitor.read,),
+    MONITOR: (grace_seconds,),
 }
 """By app what reads its settings."""
 

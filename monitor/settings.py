@@ -8,10 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chassis.settings import SettingError, text, whole
-
-GRACE_SECONDS = 60
-"""How long the tap stays after the last looker: a page that lost its connection comes back and has missed nothing."""
-GRACE_SECONDS_MAX = 600
+from cli.monitor import GRACE_SECONDS, grace_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +43,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         broker_address=text(environ, "BROKER_ADDRESS"),
         store=text(environ, "STORE"),
         ports=_ports(text(environ, "SHOP_PORTS")),
-        grace_seconds=whole(environ, "GRACE_SECONDS", 0, GRACE_SECONDS_MAX, GRACE_SECONDS),
+        grace_seconds=grace_seconds(environ),
     )
 
 
