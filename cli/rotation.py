@@ -43,6 +43,7 @@ def rotate(log: Path, bytes_max: int = LOG_BYTES_MAX) -> bool:
         dropped = size - bytes_max
         file.seek(dropped)
         new = log.with_name(f"{log.name}.new")
+        is_kept = True
         try:
             with new.open("wb") as copy:
                 copy.write(MARK % dropped)
@@ -51,10 +52,12 @@ def rotate(log: Path, bytes_max: int = LOG_BYTES_MAX) -> bool:
                     copy.write(chunk)
                     left -= len(chunk)
         except OSError:
-            new.unlink(missing_ok=True)
+            is_kept = False
+            with contextlib.suppress(OSError):
+                new.unlink()
         # First the cut, then the name: a reader that finds the older file anew begins the log at its beginning.
         file.truncate(0)
-    with contextlib.suppress(FileNotFoundError):  # there was no room for it
+    if is_kept:
         new.replace(older(log))
     return True
 
