@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -57,10 +58,13 @@ def shop_with(folder: Path, environ: Mapping[str, str], monitor: bool = False) -
 
 
 @pytest.mark.parametrize("name", [each for each in TABLE if each not in DECIDED])
-def test_a_setting_of_the_table_reaches_the_apps_that_read_it(name: str, tmp_path: Path) -> None:
+def test_a_setting_of_the_table_reaches_the_apps_that_read_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Over the launcher's own value and over dapr.yaml's; the other apps are not told."""
     value = SAMPLES.get(name, "7")
-    shop = shop_with(tmp_path, {name: value, "PATH": "/bin"}, monitor=True)
+    monkeypatch.setenv(name, value)
+    shop = shop_with(tmp_path, os.environ, monitor=True)
 
     told = {each: shop.app_environment(each) for each in shop.replicas} | {"monitor": shop._monitor_environment()}
     assert {value} == {told[app_id].get(name) for app_id in TABLE[name]}
