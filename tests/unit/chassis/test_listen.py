@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,17 @@ from chassis.connections import Connections
 from chassis.listen import bound
 from chassis.settings import SettingError
 from cli.environment import plain_environment
+from cli.patience import Patience
 from cli.ports import free_port
 from cli.project import ROOT
-from tests.unit.cli.test_processes import soon
 
 HOSTS = ["127.0.0.1", "::1"]
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    """Wait until it comes true, also on a busy machine."""
+    Patience().until(condition, 60, lambda: "it did not come true")
+    return True
 
 
 def environment(**more: str) -> Mapping[str, str]:

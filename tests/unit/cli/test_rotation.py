@@ -4,16 +4,18 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
 import pytest
 
 from cli import rotation, watch
+from cli.patience import Patience
 from cli.processes import Processes
 from cli.project import ROOT
 from cli.rotation import LOG_BYTES_MAX, Follower, Rotation, last_lines, older, rotate
-from tests.unit.cli.test_processes import is_running, soon, start
+from tests.unit.cli.test_processes import is_running, start
 
 FLOOD_BYTES = 60 * 1024 * 1024
 FLOOD = f"""
@@ -24,6 +26,12 @@ for _ in range({FLOOD_BYTES} // len(line)):
 print("the last of the flood", flush=True)
 time.sleep(60)
 """
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    """Wait until it comes true, also on a busy machine."""
+    Patience().until(condition, 60, lambda: "it did not come true")
+    return True
 
 
 def size(folder: Path) -> int:
