@@ -43,7 +43,7 @@ def holds_back(pid: int) -> bool:
         return True
     masks = [int(mask, 16) for mask in re.findall(r"^Sig(?:Blk|Cgt):\s+([0-9a-f]+)$", status, re.MULTILINE)]
     words = Path(f"/proc/{pid}/cmdline").read_bytes()
-    return bool(masks and masks[0] & (1 << (signal.SIGINT - 1))) or b"cli.begin" in words
+    return bool(masks and masks[0] & (1 << (signal.SIGINT - 1))) or b"\0cli" in words  # it is the launcher by now
 
 
 def of_session(session: int) -> list[psutil.Process]:
@@ -78,7 +78,7 @@ def interrupted(
     copy: Path, folder: Path, command: str, number: signal.Signals, delay: float
 ) -> tuple[int, str, list[str]]:
     """Start it, wait so long from its first line, send the signal to its process group as a terminal does."""
-    words = ["./sidecart", *command.split()]
+    words = [sys.executable, "sidecart", *command.split()]
     if command == "run":
         words += ["--port", str(free_port())]
     if command in ("run", "demo"):
