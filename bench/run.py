@@ -5,7 +5,7 @@ import asyncio
 import json
 import re
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from bench.growth import grow
 from bench.measure import HELD, Plan, Result, measure
 from bench.shopper import Shopper
 from bench.systems import ours
+from cli.errors import LaunchError
 from cli.project import ROOT
 from cli.run import say
 from cli.servers.known import BROKERS
@@ -43,17 +44,17 @@ def run(options: argparse.Namespace) -> int:
     folder = options.out or REPORTS
     folder.mkdir(parents=True, exist_ok=True)
     wanted = options.only or (QUICK_PARTS if options.quick else list(PARTS))
+    require(options.broker, wanted)
     ratios, written, fine = [], list[str](), True
     for name in wanted:
         if options.broker not in ("all", "redis") and name in REDIS_PARTS:
             say(f"--- {name}: measured on Redis alone, left out")
             continue
         say(f"--- {name}")
-        found = PARTS[name](options, folder)
+        found = Found("", None)
+        for found in PARTS[name](options, folder):  # after each broker, with what was found until then
+            _write(folder, name, found)
         say(f"\n{found.table}\n")
-        (folder / f"{name}.md").write_text(f"{report.machine()}\n\n{found.table}\n\n{found.ratios}\n", encoding="utf-8")
-        figures = {"machine": report.machine(), name: _rounded(found.figures)}
-        (folder / f"{name}.json").write_text(_lines(figures), encoding="utf-8")
         ratios.append(found.ratios)
         written += [f"{name}.md", f"{name}.json", *found.drawn]
         fine = fine and found.fine
@@ -63,23 +64,42 @@ def run(options: argparse.Namespace) -> int:
     return 0 if fine else 1
 
 
+def require(broker: str, wanted: Sequence[str]) -> None:
+    """Raise LaunchError before anything is measured if a broker that is wanted cannot be had; say how to go without."""
+    brokers = list(BROKERS) if broker == "all" else [broker]
+    if all(name in REDIS_PARTS for name in wanted):
+        brokers = [each for each in brokers if each == "redis"]
+    missing = {each: problem for each in brokers if (problem := BROKERS[each].server.unavailable()) is not None}
+    if missing:
+        rest = [each for each in brokers if each not in missing]
+        without = f"; or measure {rest[0]} alone: make bench BENCH='--broker {rest[0]}'" if rest else ""
+        raise LaunchError("; ".join(f"{each}: {problem}" for each, problem in missing.items()) + without)
+
+
+def _write(folder: Path, name: str, found: Found) -> None:
+    table = f"{report.machine()}\n\n{found.table}\n\n{found.ratios}\n"
+    (folder / f"{name}.md").write_text(table, encoding="utf-8")
+    figures = {"machine": report.machine(), name: _rounded(found.figures)}
+    (folder / f"{name}.json").write_text(_lines(figures), encoding="utf-8")
+
+
 def _brokers(options: argparse.Namespace) -> list[str]:
     return list(BROKERS) if options.broker == "all" else [options.broker]
 
 
-def _systems(options: argparse.Namespace, folder: Path) -> Found:
+def _systems(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
     plan = QUICK if options.quick else Plan(options.users, options.rounds, options.alone, options.seconds)
     results: list[Result] = []
     for broker in _brokers(options):
         say(f"--- {broker}")
         with tempfile.TemporaryDirectory(prefix="sidecart-bench-") as name:
             results.append(measure(broker, Path(name), plan, say))
-    drawn = tuple(plots.draw(folder, results))
-    fine = all(set(each.answers) == {201} for result in results for each in result.systems.values())
-    return Found(report.systems(results), results, report.ratios(results, []), fine, drawn)
+        drawn = tuple(plots.draw(folder, results))
+        fine = all(set(each.answers) == {201} for result in results for each in result.systems.values())
+        yield Found(report.systems(results), results, report.ratios(results, []), fine, drawn)
 
 
-def _crowds(options: argparse.Namespace, folder: Path) -> Found:
+def _crowds(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
     async def measured(sizes: Sequence[int], folder: Path) -> list[Crowd]:
         with ours("redis", folder, say) as system:
             async with Shopper(system) as shopper:
@@ -89,44 +109,43 @@ def _crowds(options: argparse.Namespace, folder: Path) -> Found:
     with tempfile.TemporaryDirectory(prefix="sidecart-bench-") as name:
         held = asyncio.run(measured(QUICK_CROWD if options.quick else CROWDS, Path(name)))
     fine = not any(crowd.errors for crowd in held)
-    return Found(report.crowds(held), held, report.ratios([], held), fine)
+    yield Found(report.crowds(held), held, report.ratios([], held), fine)
 
 
-def _growth(options: argparse.Namespace, folder: Path) -> Found:
+def _growth(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
     grown = grow(say, growth.QUICK if options.quick else growth.FULL)
     fine = all(set(each.statuses) == {201} for sizes in grown for each in sizes)
-    return Found(report.growth(grown), grown, fine=fine)
+    yield Found(report.growth(grown), grown, fine=fine)
 
 
-def _hops(options: argparse.Namespace, folder: Path) -> Found:
+def _hops(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
     found: dict[str, list[hops.Hop]] = {}
     for broker in _brokers(options):
         with tempfile.TemporaryDirectory(prefix="sidecart-hops-") as name:
             found[broker] = hops.measure(broker, Path(name), say, hops.QUICK_ORDERS if options.quick else hops.ORDERS)
-    plots.draw_hops(folder / "hops.svg", found)
-    return Found(hops.table(found), found, drawn=("hops.svg",))
+        plots.draw_hops(folder / "hops.svg", found)
+        yield Found(hops.table(found), found, drawn=("hops.svg",))
 
 
-def _tried(options: argparse.Namespace, folder: Path) -> Found:
-    found = {
-        broker: tried.try_all(broker, say, rounds=1 if options.quick else tried.ROUNDS) for broker in _brokers(options)
-    }
-    fine = all(set(each.statuses) == {201} for some in found.values() for each in some)
-    return Found("\n\n".join(tried.table(broker, some) for broker, some in found.items()), found, fine=fine)
+def _tried(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
+    found = {}
+    for broker in _brokers(options):
+        found[broker] = tried.try_all(broker, say, rounds=1 if options.quick else tried.ROUNDS)
+        fine = all(set(each.statuses) == {201} for some in found.values() for each in some)
+        yield Found("\n\n".join(tried.table(name, some) for name, some in found.items()), found, fine=fine)
 
 
-def _monitor(options: argparse.Namespace, folder: Path) -> Found:
-    found = {
-        broker: monitored.measure(broker, say, 1 if options.quick else options.rounds, options.seconds)
-        for broker in _brokers(options)
-    }
-    fine = all(set(each.statuses) == {201} for each in found.values())
-    text = "\n\n".join(monitored.table(broker, each) for broker, each in found.items())
-    ratios = "\n".join(monitored.verdict(broker, each) for broker, each in found.items())
-    return Found(text, found, ratios, fine)
+def _monitor(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
+    found = {}
+    for broker in _brokers(options):
+        found[broker] = monitored.measure(broker, say, 1 if options.quick else options.rounds, options.seconds)
+        fine = all(set(each.statuses) == {201} for each in found.values())
+        text = "\n\n".join(monitored.table(name, each) for name, each in found.items())
+        ratios = "\n".join(monitored.verdict(name, each) for name, each in found.items())
+        yield Found(text, found, ratios, fine)
 
 
-PARTS: Mapping[str, Callable[[argparse.Namespace, Path], Found]] = {
+PARTS: Mapping[str, Callable[[argparse.Namespace, Path], Iterator[Found]]] = {
     "systems": _systems,
     "crowds": _crowds,
     "hops": _hops,

@@ -15,6 +15,7 @@ from typing import Any, Self, TypedDict
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, TraceConfig, TraceRequestChunkSentParams
 
 from bench.systems import System
+from cli.rotation import older
 
 AT_ONCE = 64
 DEPOSIT_CENTS = 10**9
@@ -39,19 +40,27 @@ class Mails:
 
     def __init__(self, log: Path) -> None:
         self._log = log
+        self._newest = 0
 
     def taken(self) -> int:
         """The number of the newest mail."""
-        with self._log.open("rb") as file:
-            file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-            numbers = re.findall(rb"^mail (\d+) to .*\n", file.read(), re.MULTILINE)
-        return int(numbers[-1]) if numbers else 0
+        for log in (self._log, older(self._log)):  # the log may just have been rotated
+            if log.exists() and (numbers := _numbers(log)):
+                self._newest = max(self._newest, int(numbers[-1]))
+                break
+        return self._newest
 
     async def wait_for(self, number: int) -> None:
         """Return when so many were taken."""
         async with asyncio.timeout(MAILS_SECONDS_MAX):
             while self.taken() < number:  # noqa: ASYNC110 - a log file has no event to wait for
                 await asyncio.sleep(LOOK_SECONDS)
+
+
+def _numbers(log: Path) -> list[bytes]:
+    with log.open("rb") as file:
+        file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+        return re.findall(rb"^mail (\d+) to .*\n", file.read(), re.MULTILINE)
 
 
 async def _was_sent(_session: ClientSession, context: Any, _chunk: TraceRequestChunkSentParams) -> None:

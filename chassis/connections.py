@@ -12,6 +12,8 @@ from typing import cast
 
 import httptools
 
+from chassis.settings import in_url
+
 IDLE_SECONDS_MAX = 60.0  # shorter than what the server keeps an idle connection for
 AGAIN = frozenset({"GET"})  # asked once more if the server closed a kept connection before it answered
 
@@ -126,7 +128,7 @@ class Connections:
         self._port = port
         self._free = asyncio.Semaphore(connections_max)
         self._idle: list[_Connection] = []
-        lines = {"host": f"{host}:{port}", **headers}
+        lines = {"host": f"{in_url(host)}:{port}", **headers}
         if not all(f"{name}{value}".isascii() and f"{name}{value}".isprintable() for name, value in lines.items()):
             raise ValueError("a header of the sidecar's calls is not printable ASCII")
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in lines.items())

@@ -6,16 +6,23 @@ an e-mail address: keys of records, answers of sidecars and what mail servers sa
 
 from __future__ import annotations
 
+import contextvars
 import logging
 import re
 import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Literal, get_args
+from typing import Literal, TextIO, get_args
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from chassis import handled
+from chassis.repeats import Repeats
 
 Format = Literal["human", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
@@ -26,12 +33,90 @@ ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,200}(?:@|%40)[\w.%-]+")
 MASKED = "***"
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what came from outside makes no line of its own
 
+LINE_CHARACTERS = 300
+"""Of a message that repeats: its kind, and what the count quotes."""
+
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """The kind of a line: the same message from the same place."""
+
+    logger: str
+    level: int
+    number: int
+    beginning: str
+    characters: int
+
+
+class CollapsingHandler(logging.StreamHandler[TextIO]):
+    """Writes the first lines of each kind, and then one line that counts the others.
+
+    The count comes when the window is over, whether or not more lines follow: a timer writes it, which runs only while
+    there is something to count.
+    """
+
+    def __init__(
+        self,
+        stream: TextIO,
+        repeats: Repeats[Line] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        super().__init__(stream)
+        self._repeats = repeats or Repeats()
+        self._clock = clock
+        self._timer: threading.Timer | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write the line, or count it; the caller holds the handler's lock."""
+        try:
+            said = record.getMessage()
+        except (TypeError, ValueError, KeyError):
+            super().emit(record)  # reports the call that does not fit its own format
+            return
+        now = self._clock()
+        self._report(now)
+        kind = Line(record.name, record.levelno, record.lineno, said[:LINE_CHARACTERS], len(said))
+        if self._repeats.is_shown(kind, now):
+            super().emit(record)
+        elif self._timer is None:
+            self._timer = threading.Timer(self._repeats.seconds, self._window_over)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def close(self) -> None:
+        """Report what was counted; the logging module calls this when the process ends."""
+        with self._guarded():
+            if self._timer is not None:
+                self._timer.cancel()
+            self._report(float("inf"))
+        super().close()
+
+    def _window_over(self) -> None:
+        with self._guarded():
+            self._timer = None
+            self._report(self._clock())
+
+    def _report(self, now: float) -> None:
+        for kind, times in self._repeats.over(now):
+            text = f"{kind.beginning} (repeated {times:,} more times within {self._repeats.seconds:.0f} s)"
+            record = logging.LogRecord(kind.logger, kind.level, __file__, kind.number, text, None, None)
+            # The count is about many events: in a context of its own it names none.
+            contextvars.Context().run(super().emit, record)
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        self.acquire()
+        try:
+            yield
+        finally:
+            self.release()
 
 
 def begin(form: str, level: str) -> None:
     """Write all lines of this process so, from this level on."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = CollapsingHandler(sys.stderr)
     handler.setFormatter(formatter(form))
     root = logging.getLogger()
     root.handlers[:] = [handler]

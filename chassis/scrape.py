@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import uvicorn
@@ -13,15 +14,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
 from chassis.protocol import BoundedHttp
-from chassis.settings import SettingError
 
 PATH = "/metrics"
 
 
 @asynccontextmanager
-async def scraped(host: str, port: int | None) -> AsyncIterator[None]:
-    """Answer on this port for as long as the block runs; without one nobody is answered, and nothing is done."""
-    if port is None:
+async def scraped(listeners: Sequence[socket.socket]) -> AsyncIterator[None]:
+    """Answer at these sockets for as long as the block runs; without one nothing is done."""
+    if not listeners:
         yield
         return
     config = uvicorn.Config(
@@ -29,17 +29,17 @@ async def scraped(host: str, port: int | None) -> AsyncIterator[None]:
     )
     config.load()
     state = ServerState()
-    try:
-        # Not a second uvicorn.Server: it would want the signals, and wake up ten times a second.
-        server = await asyncio.get_running_loop().create_server(
-            lambda: BoundedHttp(config=config, server_state=state, app_state={}), host, port
-        )
-    except OSError as error:
-        raise SettingError("METRICS_PORT", str(error)) from error
+    # Not a second uvicorn.Server: it would want the signals, and wake up ten times a second.
+    loop = asyncio.get_running_loop()
+    servers = [
+        await loop.create_server(lambda: BoundedHttp(config=config, server_state=state, app_state={}), sock=each)
+        for each in listeners
+    ]
     try:
         yield
     finally:
-        server.close()
+        for server in servers:
+            server.close()
         for connection in list(state.connections):
             connection.shutdown()
 

@@ -23,6 +23,7 @@ from chassis.dead_letters import DeadLetters
 from chassis.errors import StoreRefused, WorldFault
 from chassis.events import CloudEvent, timestamp
 from chassis.inbound import InboundApp, Subscription
+from chassis.listen import bound
 from chassis.protocol import BoundedHttp
 from chassis.scrape import scraped
 from chassis.settings import Settings
@@ -262,10 +263,13 @@ def run(app: ASGIApp, settings: Settings, closing: Closing | None = None, drain_
     `closing` begins at the signal; new connections are taken for `drain_seconds` more.
     """
     logs.begin(settings.log_format, settings.log_level)
-    figures = scraped(settings.metrics_host, settings.metrics_port)
-    server = GracefulServer(server_config(app, settings), closing or Closing(), drain_seconds, figures)
+    # Before anything of the app starts: a port in use is one line, and no lifespan has to be undone.
+    entrance = bound("APP_PORT", settings.app_host, settings.app_port)
+    metrics_port = settings.metrics_port
+    metrics = [] if metrics_port is None else bound("METRICS_PORT", settings.metrics_host, metrics_port)
+    server = GracefulServer(server_config(app, settings), closing or Closing(), drain_seconds, scraped(metrics))
     _collect_less_often()
     with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has stopped
-        server.run()
+        server.run(entrance)
     if not server.started:
         raise SystemExit(3)  # what uvicorn says of a start that failed

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from chassis import logs
 
 LOOPBACK = "127.0.0.1"
+HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 
 
 class SettingError(SystemExit):
@@ -42,6 +45,26 @@ def choice(environ: Mapping[str, str], name: str, known: Sequence[str], default:
     return value
 
 
+def host(environ: Mapping[str, str], name: str, default: str | None = None) -> str:
+    """Read a host name or an IP address without a port; the brackets of an IPv6 address are taken off."""
+    value = text(environ, name, default)
+    bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    try:
+        if ":" in value or bare != value:
+            ipaddress.IPv6Address(bare)
+        elif not HOST_NAME.fullmatch(bare):
+            raise ValueError
+    except ValueError:
+        why = f"{value!r} is not a host name, an IPv4 address or an IPv6 address (without a port)"
+        raise SettingError(name, why) from None
+    return bare
+
+
+def in_url(host: str) -> str:
+    """Return a host as it stands in a URL and in a Host header: an IPv6 address in brackets."""
+    return f"[{host.partition('%')[0]}]" if ":" in host else host
+
+
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What every app needs: where it listens, where its sidecar is, and the two tokens."""
@@ -61,14 +84,14 @@ class Settings:
 def read(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the settings that every app has."""
     return Settings(
-        app_host=text(environ, "APP_HOST", LOOPBACK),
+        app_host=host(environ, "APP_HOST", LOOPBACK),
         app_port=whole(environ, "APP_PORT", 1, 65535),
         dapr_http_port=whole(environ, "DAPR_HTTP_PORT", 1, 65535),
         app_api_token=text(environ, "APP_API_TOKEN"),
         dapr_api_token=text(environ, "DAPR_API_TOKEN"),
-        dapr_host=text(environ, "DAPR_HOST", LOOPBACK),
+        dapr_host=host(environ, "DAPR_HOST", LOOPBACK),
         log_format=choice(environ, "LOG_FORMAT", logs.FORMATS, "human"),
         log_level=choice(environ, "LOG_LEVEL", logs.LEVELS, "info"),
-        metrics_host=text(environ, "METRICS_HOST", LOOPBACK),
+        metrics_host=host(environ, "METRICS_HOST", LOOPBACK),
         metrics_port=whole(environ, "METRICS_PORT", 1, 65535) if environ.get("METRICS_PORT") else None,
     )

@@ -3,10 +3,10 @@
 import argparse
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cli.catalogue import SERVICES
+from cli.catalogue import SERVICES, TOPICS
 from cli.errors import Interrupted, LaunchError
 from cli.servers.known import BROKERS, STORES
 
@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
         "--teeth", action="store_true", help="with each safeguard taken out, and three seeds: found by the auditor?"
     )
     faults.add_argument("--show", action="store_true", help="run nothing: the tables of the runs that were written")
-    faults.add_argument("--tooth", metavar="NAME", help="with --teeth: this one only")
+    faults.add_argument("--tooth", type=_tooth, metavar="NAME", help="with --teeth: this one only")
     faults.add_argument("--keep", type=Path, metavar="FOLDER", help="keep ledger and logs in this folder")
     soak = _add(commands, "soak", _soak, "orders at a constant rate; what memory, streams and records do meanwhile")
     _add_servers(soak)
@@ -169,7 +169,7 @@ def _add(
 
 def _add_filter(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--service", choices=SERVICES, help="of this one only")
-    parser.add_argument("--topic", help="of this topic only")
+    parser.add_argument("--topic", type=_topic, help="of this topic only")
     parser.add_argument("--reason", metavar="TEXT", help="whose reason has this in it, in any case")
     parser.add_argument("--since", metavar="TIME", help="not older: 2026-01-15 or 2026-01-15T09:30 (UTC)")
 
@@ -252,6 +252,23 @@ def _replicas(text: str) -> tuple[str, int]:
     return name, int(number)
 
 
+def _tooth(text: str) -> str:
+    from tests.faults.teeth import TEETH
+
+    return _one_of(TEETH, text)
+
+
+def _topic(text: str) -> str:
+    return _one_of(TOPICS, text)
+
+
+def _one_of(known: Iterable[str], text: str) -> str:
+    """The name, if it is known; a wrong one must not look like one that there is nothing of."""
+    if text not in known:
+        raise argparse.ArgumentTypeError(f"there is no {text!r}: choose from {', '.join(map(repr, known))}")
+    return text
+
+
 def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is not a port (1 to 65535)")
@@ -301,7 +318,11 @@ def _faults(options: argparse.Namespace) -> int:
     from tests.faults import run
 
     if options.seeds is None and "SEED" in os.environ:
+        if not os.environ["SEED"].isdecimal():
+            raise LaunchError(f"SEED={os.environ['SEED']} is not a whole number")
         options.seeds = [int(os.environ["SEED"])]
+    if options.tooth is not None and not options.teeth:
+        raise LaunchError("--tooth says which one of --teeth: give both")
     return run.run(options)
 
 

@@ -17,6 +17,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from cli import proxy
 from cli.doctor import command as doctor
 from cli.errors import LaunchError
 from cli.project import ROOT
@@ -116,8 +117,8 @@ def _report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:
 
 
 def _require(broker: str) -> None:
-    for server in (BROKERS[broker].server, *STORES.values()):
-        problem = server.unavailable()
+    for unavailable in (*(each.unavailable for each in (BROKERS[broker].server, *STORES.values())), proxy.unavailable):
+        problem = unavailable()
         if problem is not None:
             raise LaunchError(problem)
 

@@ -6,6 +6,7 @@ On a shop of its own, or by --url on one that runs; there it sees only what the 
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 import threading
 import time
@@ -21,6 +22,7 @@ from cli.catalogue import APPS, TOPICS
 from cli.errors import LaunchError
 from cli.patience import Patience
 from cli.run import say, shop_options, stopped_by_signals
+from cli.settings import MAIL_SERVER
 from cli.shop import Shop
 from cli.tap import Seen, Tap
 
@@ -45,6 +47,8 @@ def run(options: argparse.Namespace) -> int:
     patience = stopped_by_signals()
     if options.url is not None:
         return _outcome(lambda: Demo(options.url, options.mail_url, patience).play())
+    if os.environ.get(MAIL_SERVER):
+        raise LaunchError(f"{MAIL_SERVER} is set, but the demo reads its mails from its own mail catcher: unset it")
     with (
         tempfile.TemporaryDirectory(prefix="sidecart-demo-") as folder,
         Shop(shop_options(options, Path(folder), None, without), say, patience) as shop,

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from chassis.settings import whole
 from cli.catalogue import MONITOR
 from cli.environment import observed_environment, plain_environment
 from cli.fleet import served_by
@@ -18,6 +19,16 @@ SIDECAR_FLAGS = ("--max-body-size", "512Mi")
 START_SECONDS = 30.0
 STOP_SECONDS = 40.0
 """It finishes what it answers (15 s at most), ends its subscriptions (15 s), and removes what they left behind."""
+
+
+GRACE_SECONDS = 60
+"""How long its tap stays after the last looker: a page that lost its connection comes back and has missed nothing."""
+GRACE_SECONDS_MAX = 600
+
+
+def grace_seconds(environ: Mapping[str, str]) -> int:
+    """The one setting of its own that a person may give."""
+    return whole(environ, "GRACE_SECONDS", 0, GRACE_SECONDS_MAX, GRACE_SECONDS)
 
 
 def resources(folders: Sequence[Path]) -> tuple[Path, ...]:

@@ -1,4 +1,4 @@
-"""Child processes: one log file each, a process group each, none of which outlives the launcher."""
+"""Child processes: one log file of bounded size each, a process group each, none of which outlives the launcher."""
 
 import contextlib
 import ctypes
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cli.errors import LaunchError
+from cli.rotation import Rotation, last_lines, older
 
 PR_SET_PDEATHSIG = 1
 """Of Linux's prctl(2): the signal that a process gets when the thread that started it dies."""
@@ -37,6 +38,7 @@ class Processes:
         self.logs = logs
         self._children: dict[str, subprocess.Popen[bytes]] = {}
         self._stop_signals: dict[str, signal.Signals] = {}
+        self._rotation = Rotation()
         self.logged: set[str] = set()
         """The names of all that was ever started here."""
 
@@ -54,7 +56,7 @@ class Processes:
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.log(name)
         if name not in self.logged and log.exists():
-            log.replace(log.with_suffix(".log.1"))  # the run before this one is kept, and no more
+            log.replace(older(log))  # the run before this one is kept, and no more
         self.logged.add(name)
         with log.open("ab") as output:
             try:
@@ -70,6 +72,7 @@ class Processes:
                 )
             except OSError as error:
                 raise LaunchError(f"{name} cannot be started: {error}") from None
+        self._rotation.add(log)
         self._children[name] = child
         self._stop_signals[name] = stop_signal
         return child.pid
@@ -80,12 +83,7 @@ class Processes:
 
     def last_lines(self, name: str, count: int = 15) -> list[str]:
         """The end of a child's log."""
-        log = self.log(name)
-        if not log.exists():
-            return []
-        with log.open("rb") as file:
-            file.seek(max(0, log.stat().st_size - 64 * 1024))
-            return file.read().decode(errors="replace").splitlines()[-count:]
+        return last_lines(self.log(name), count)
 
     def is_alive(self, name: str) -> bool:
         """Whether the child of that name runs."""
@@ -117,6 +115,7 @@ class Processes:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
+        self._rest()
         return killed
 
     def kill(self, name: str) -> None:
@@ -125,6 +124,11 @@ class Processes:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
+        self._rest()
+
+    def _rest(self) -> None:
+        if not self._children:  # no writer is left
+            self._rotation.end()
 
 
 def _signal(child: subprocess.Popen[bytes], number: signal.Signals) -> None:

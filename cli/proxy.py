@@ -68,9 +68,18 @@ def _connections() -> int:
     return CONNECTIONS_MAX if files == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, (files - FILES_OF_ITS_OWN) // 2)
 
 
+def unavailable() -> str | None:
+    """Say why no proxy can be had here, or None."""
+    return None if _program() else NOT_INSTALLED
+
+
+def _program() -> str | None:
+    return shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+
+
 def command(folder: Path, port: int, gateways: Mapping[str, int]) -> list[str]:
     """Write the configuration for gateways at these ports, and return the command line."""
-    program = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+    program = _program()
     if program is None:
         raise LaunchError(NOT_INSTALLED)
     errors, configuration = folder / "nobody-ready.http", folder / "haproxy.cfg"

@@ -4,18 +4,23 @@ import argparse
 import json
 import os
 import signal
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+from chassis.repeats import Repeats
 from cli import runfile
 from cli.errors import Interrupted, LaunchError
 from cli.fleet import app_of, metrics_of
 from cli.patience import Patience
 from cli.project import HOME
-from cli.servers.known import ENVIRONMENT
-from cli.shop import Options, Shop
+from cli.settings import given_servers, given_settings
+from cli.shop import Options, Report, Shop
 from cli.supervisor import Supervisor
 
 WATCH_SECONDS = 0.3
+SAID_FIRST, SAID_SECONDS = 5, 600.0
+"""What the supervisor reports more often than this is counted: a process that ends every minute fills no terminal."""
 
 
 def run(options: argparse.Namespace) -> int:
@@ -49,15 +54,11 @@ def shop_options(
         without=without,
         replaced=dict(options.replaced),
         given=given_servers(),
+        settings=given_settings(),
         gateways=getattr(options, "gateways", 1),
         replicas=dict(getattr(options, "replicas", ())),
         monitor=getattr(options, "monitor", False),
     )
-
-
-def given_servers() -> dict[str, str]:
-    """The servers that the environment names, by their variables; an empty value names none."""
-    return {name: os.environ[name] for name in ENVIRONMENT if os.environ.get(name)}
 
 
 def stopped_by_signals() -> Patience:
@@ -81,7 +82,7 @@ def described(shop: Shop) -> runfile.RunFile:
         store=shop.options.store,
         ready=True,
         url=shop.url,
-        mail_url=shop.mail_url,
+        mail_url=shop.mails_at,
         monitor_url=shop.monitor_url,
         processes=shop.processes,
         ports=shop.ports,
@@ -100,11 +101,33 @@ def _write_targets(shop: Shop) -> None:
     (HOME / "run" / "metrics.json").write_text(json.dumps(targets, indent=2), encoding="utf-8")
 
 
+class Sayings:
+    """Prints what the supervisor reports; the same line again and again is counted, and the count is printed."""
+
+    def __init__(self, say: Report, clock: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
+        self._clock = clock
+        self._repeats: Repeats[str] = Repeats(SAID_FIRST, SAID_SECONDS)
+
+    def __call__(self, text: str) -> None:
+        """Print a line, or count it."""
+        self.look()
+        if self._repeats.is_shown(text, self._clock()):
+            self._say(text)
+
+    def look(self) -> None:
+        """Print the counts whose time has come."""
+        for text, times in self._repeats.over(self._clock()):
+            self._say(f"{text} ({times:,} more times within {SAID_SECONDS / 60:.0f} min)")
+
+
 def _watch(shop: Shop, patience: Patience) -> int:
-    supervisor = Supervisor(shop, say, lambda: described(shop).write())
+    sayings = Sayings(say)
+    supervisor = Supervisor(shop, sayings, lambda: described(shop).write())
     while True:
         try:
             supervisor.look()
+            sayings.look()
             patience.pause(WATCH_SECONDS)
         except Interrupted:
             say("stopping: gateway, sidecars, services, servers")
@@ -119,21 +142,25 @@ def _welcome(shop: Shop) -> str:
     return f"""
 The shop is open at {shop.url}  (API: {shop.url}/docs)
 {page}\
-Its mails are at    {shop.mail_url}
+Its mails are at    {shop.mails_at}
 Its logs are in     {shop.logs}
 
 Try it, in another terminal:
 
-  ID=$(curl -s {shop.url}/user/register -H 'Content-Type: application/json' \\
-       -d '{{"email": "ada'$RANDOM'@example.com", "name": "Ada"}}' | tee /dev/stderr | grep -o '[0-9a-f-]\\{{36\\}}')
-
-  curl -si {shop.url}/account/deposit -H 'Content-Type: application/json' \\
-       -d '{{"user_id": "'$ID'", "amount_cents": 10000}}'
-
-  curl -si {shop.url}/order/create -H 'Content-Type: application/json' \\
-       -d '{{"user_id": "'$ID'", "items": [{{"sku": "book", "quantity": 2, "unit_price_cents": 1500}}]}}'
-
+{calls(shop.url)}
 Ctrl-C stops everything."""
+
+
+def calls(url: str) -> str:
+    """Three calls to paste into bash or zsh: the second and the third use the id that the first one was answered."""
+    return f"""\
+USER_ID=$(curl -s {url}/user/register -H 'content-type: application/json' \\
+  -d '{{"email": "ann'$RANDOM'@example.com", "name": "Ann"}}' | tee /dev/stderr | grep -o '[0-9a-f-]\\{{36\\}}')
+curl -s {url}/account/deposit -H 'content-type: application/json' \\
+  -d '{{"user_id": "'$USER_ID'", "amount_cents": 10000}}'
+curl -s {url}/order/create -H 'content-type: application/json' \\
+  -d '{{"user_id": "'$USER_ID'", "items": [{{"sku": "tea", "quantity": 2, "unit_price_cents": 450}}]}}'
+"""
 
 
 def stop(options: argparse.Namespace) -> int:

@@ -32,10 +32,14 @@ from cli.patience import Patience
 from cli.ports import free_port, is_free, is_listening, this_or_free_port
 from cli.processes import Processes
 from cli.project import ROOT, App, read_apps, replaced, resource_folders
+from cli.servers.addresses import without_password
 from cli.servers.known import BROKERS, STORES, Broker, Server
+from cli.settings import MAIL_SERVER, environment_of
 from cli.sidecar import Sidecar
 
 MAIL_CATCHER = "mail"
+NOT_KNOWN_YET = "1"
+"""Stands for a port or an address while only the settings are checked, before anything is started."""
 GIVEN_SECONDS = 30
 """How long to wait for a server that was given: it may be starting just now."""
 READY_SECONDS = 180
@@ -64,6 +68,8 @@ class Options:
     """By app-id the folder of a program that takes the place of ours; its dapr.yaml says how it is started."""
     given: Mapping[str, str] = field(default_factory=dict)
     """By the variable of a server the address of one that runs already."""
+    settings: Mapping[str, str] = field(default_factory=dict)
+    """What the launcher's environment says to the apps: each is handed what it reads (cli/settings.py)."""
     gateways: int = 1
     """More than one are behind a proxy."""
     replicas: Mapping[str, int] = field(default_factory=dict)
@@ -111,8 +117,13 @@ class Shop:
 
     @property
     def mail_url(self) -> str:
-        """The mail catcher's address."""
-        return f"http://127.0.0.1:{self.ports['mail-http']}"
+        """The mail catcher's address; empty if mails go to a server that was given."""
+        return f"http://127.0.0.1:{self.ports['mail-http']}" if self._has_mail_catcher else ""
+
+    @property
+    def mails_at(self) -> str:
+        """Where the mails are: the mail catcher's address, or that of the server that was given."""
+        return self.mail_url or without_password(self.options.settings[MAIL_SERVER])
 
     @property
     def monitor_url(self) -> str:
@@ -165,6 +176,10 @@ class Shop:
     def _has_proxy(self) -> bool:
         return self.options.gateways > 1
 
+    @property
+    def _has_mail_catcher(self) -> bool:
+        return not self.options.settings.get(MAIL_SERVER)
+
     # --- Start
 
     def __enter__(self) -> Self:
@@ -186,12 +201,14 @@ class Shop:
             return
         self._started = True
         self._choose_ports()
+        self._check()
         self._daprd = sidecar_program.find(self.report, self.patience)
         self._names = self._resolve_names()
         self._start_servers()
         gone = [*subscriptions_of_gone_gateways(self.options.gateways), *MONITOR_SUBSCRIPTIONS]
         self.broker.forget(self.broker_address, gone)
-        self.start_mail_catcher()
+        if self._has_mail_catcher:
+            self.start_mail_catcher()
         self.report(f"starting {len(self.replicas)} apps and their sidecars")
         for name in self.replicas:
             self.start_pair(name)
@@ -207,12 +224,26 @@ class Shop:
             raise LaunchError(f"port {port} is in use: stop what listens there, or choose another (make run PORT=8080)")
         entrance = proxy.NAME if self._has_proxy else GATEWAY
         self.ports[entrance] = port or free_port()
-        for name in (*self.replicas, *map(metrics_of, self.replicas), "mail-smtp", "mail-http"):
+        mail = ("mail-smtp", "mail-http") if self._has_mail_catcher else ()
+        for name in (*self.replicas, *map(metrics_of, self.replicas), *mail):
             self.ports.setdefault(name, free_port())
-        self.ports[MAIL_CATCHER] = self.ports["mail-http"]
+        if self._has_mail_catcher:
+            self.ports[MAIL_CATCHER] = self.ports["mail-http"]
         if self.options.monitor:
             chosen = port in (None, monitor.PORT)
             self.ports[monitor.NAME] = free_port() if chosen else this_or_free_port(monitor.PORT)
+
+    def _check(self) -> None:
+        """Raise LaunchError for what would stop the start later: a program that is not there, a wrong setting."""
+        for env, server in self.servers.items():
+            if not self.options.given.get(env) and (problem := server.unavailable()) is not None:
+                raise LaunchError(problem)
+        if self._has_proxy and (problem := proxy.unavailable()) is not None:
+            raise LaunchError(problem)
+        for name in self.replicas:
+            self.app_environment(name)
+        if self.options.monitor:
+            self._monitor_environment()
 
     def _resolve_names(self) -> tuple[Path, ...]:
         self.run_folder.mkdir(parents=True, exist_ok=True)
@@ -292,16 +323,20 @@ class Shop:
             self.report(f"the live page: {error}; see {self._processes.log(monitor.NAME)}")
 
     def _start_monitor_app(self) -> None:
+        self._processes.start(monitor.NAME, monitor.COMMAND, env=self._monitor_environment(), cwd=ROOT)
+
+    def _monitor_environment(self) -> dict[str, str]:
         told = {
             "BROKER": self.options.broker,
             "STORE": self.options.store,
-            "BROKER_ADDRESS": self.broker_address,
+            "BROKER_ADDRESS": self.broker_address or NOT_KNOWN_YET,
             "GATEWAY_URL": self.url,
             "MAIL_URL": self.mail_url,
         }
-        grpc_port = self._sidecars[monitor.NAME].grpc_port
-        env = monitor.environment(self.ports, self.replicas, self.tokens, grpc_port, told) | dict(self.options.env)
-        self._processes.start(monitor.NAME, monitor.COMMAND, env=env, cwd=ROOT)
+        known = self._sidecars.get(monitor.NAME)
+        grpc_port = int(NOT_KNOWN_YET) if known is None else known.grpc_port
+        env = monitor.environment(self.ports, self.replicas, self.tokens, grpc_port, told)
+        return {**environment_of(monitor.NAME, env, self.options.settings), **self.options.env}
 
     def _start_monitor_sidecar(self) -> None:
         folders = monitor.resources(self._resources(self._apps[GATEWAY]))
@@ -310,21 +345,29 @@ class Shop:
     def start_app(self, name: str) -> None:
         """Start a replica next to its sidecar; does not wait."""
         app = self._apps[app_of(name)]
-        env = {
+        self._processes.start(name, app.command, env=self.app_environment(name), cwd=app.folder)
+
+    def app_environment(self, name: str) -> dict[str, str]:
+        """What a replica is told; raise LaunchError if a setting is missing or wrong."""
+        app = self._apps[app_of(name)]
+        decided = {
             **plain_environment(),
             **observed_environment(),
             "PYTHONUNBUFFERED": "1",
             **self.tokens,
             "APP_PORT": str(self.ports[name]),
             "METRICS_PORT": str(self.ports[metrics_of(name)]),
-            "DAPR_HTTP_PORT": str(self.port_for_others(sidecar_of(name))),
+            "DAPR_HTTP_PORT": str(self.port_for_others(sidecar_of(name)))
+            if sidecar_of(name) in self.ports
+            else NOT_KNOWN_YET,
             "POD_NAME": pod_name_of(name),
-            "SMTP_URL": f"smtp://127.0.0.1:{self.port_for_others('mail-smtp')}",
-            **({"DRAIN_SECONDS": str(proxy.DRAIN_SECONDS)} if self._has_proxy else {}),
-            **app.env,
-            **self.options.env,
+            **(
+                {MAIL_SERVER: f"smtp://127.0.0.1:{self.port_for_others('mail-smtp')}"} if self._has_mail_catcher else {}
+            ),
         }
-        self._processes.start(name, app.command, env=env, cwd=app.folder)
+        defaults = {**({"DRAIN_SECONDS": str(proxy.DRAIN_SECONDS)} if self._has_proxy else {}), **app.env}
+        given = {**self.options.settings, **self.options.env}
+        return {**environment_of(app.app_id, decided, given, defaults), **self.options.env}
 
     def _start_sidecar(self, name: str) -> None:
         self.start_sidecar_for(name, self.port_for_others(name), pod_name=pod_name_of(name))
@@ -410,7 +453,10 @@ class Shop:
         self.patience.until(ready, READY_SECONDS, late, step_seconds=0.1)
         self._wait_for_subscriptions(self.replicas)
         self.patience.until(
-            lambda: is_listening(self.ports["mail-http"]) and is_listening(self.ports["mail-smtp"]),
+            lambda: (
+                not self._has_mail_catcher
+                or (is_listening(self.ports["mail-http"]) and is_listening(self.ports["mail-smtp"]))
+            ),
             30,
             lambda: f"the mail catcher did not start: see {self._processes.log(MAIL_CATCHER)}",
         )

@@ -11,6 +11,7 @@ from cli.catalogue import APPS
 from cli.errors import LaunchError
 from cli.fleet import metrics_of
 from cli.project import HOME
+from cli.rotation import Follower, last_lines
 from cli.shop import get
 
 LOGS = HOME / "logs"
@@ -57,33 +58,18 @@ def logs(options: argparse.Namespace) -> int:
         known = ", ".join(sorted(file.stem for file in LOGS.glob("*.log"))) or "none yet"
         raise LaunchError(f"no such log in {LOGS}; there are: {known}")
     width = max(len(file.stem) for file in files)
-    positions = {file: _print_end(file, options.lines, width if len(files) > 1 else 0) for file in files}
+    width = width if len(files) > 1 else 0
+    followers = [Follower(file, file.stat().st_size) for file in files]
+    for file in files:
+        _print_lines(file, last_lines(file, options.lines), width)
     try:
         while options.follow:
             time.sleep(FOLLOW_SECONDS)
-            for file, position in positions.items():
-                positions[file] = _print_new(file, position, width if len(files) > 1 else 0)
+            for each in followers:
+                _print_lines(each.log, each.read().decode(errors="replace").splitlines(), width)
     except KeyboardInterrupt:
         pass
     return 0
-
-
-def _print_end(file: Path, lines: int, width: int) -> int:
-    content = file.read_bytes()
-    _print_lines(file, content.decode(errors="replace").splitlines()[-lines:], width)
-    return len(content)
-
-
-def _print_new(file: Path, position: int, width: int) -> int:
-    size = file.stat().st_size
-    if size < position:  # started anew
-        position = 0
-    with file.open("rb") as opened:
-        opened.seek(position)
-        content = opened.read()
-    whole = content[: content.rfind(b"\n") + 1]
-    _print_lines(file, whole.decode(errors="replace").splitlines(), width)
-    return position + len(whole)
 
 
 def _print_lines(file: Path, lines: list[str], width: int) -> None:

@@ -16,14 +16,14 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
-from chassis import settings
+from chassis import settings as common
 from chassis.closing import Closing
 from chassis.events import timestamp
 from chassis.inbound import InboundApp, Subscription
 from chassis.serve import Guard, Probe, run
 from chassis.sidecar import connect
 from chassis.tracing import traced
-from gateway import asyncapi, bodies, openapi
+from gateway import asyncapi, bodies, openapi, settings
 from gateway.calls import DEPOSIT, ORDER, POST_PATHS, REGISTER
 from gateway.gets import OWNERS, Gets
 from gateway.journal import Flow
@@ -33,7 +33,6 @@ from gateway.problems import Problem, method_not_allowed, not_found
 
 log = logging.getLogger(__name__)
 
-DRAIN_SECONDS_MAX = 10
 RECONCILE = "/reconcile"  # by invocation only: `sidecart reconcile`
 SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config", RECONCILE)
 Post = Callable[[Posts, Request], Awaitable[Response]]
@@ -45,7 +44,7 @@ POSTS: dict[str, tuple[Post, type[BaseModel], str]] = {  # route -> handler, wha
 
 
 def gateway(
-    config: settings.Settings, pod_name: str, closing: Closing | None = None, drain_seconds: float = 0
+    config: common.Settings, pod_name: str, closing: Closing | None = None, drain_seconds: float = 0
 ) -> ASGIApp:
     """Build the app: public routes, and the sidecar's behind the app token."""
     probe, stop = Probe("replies", pod_name), closing or Closing()
@@ -199,10 +198,8 @@ def _problems(app: FastAPI) -> None:
 
 def main() -> None:
     """Read the settings and serve."""
-    config, closing = settings.read(), Closing()
-    drain_seconds = settings.whole(os.environ, "DRAIN_SECONDS", 0, DRAIN_SECONDS_MAX, 0)
-    pod_name = settings.text(os.environ, "POD_NAME", "gateway-0")
-    run(gateway(config, pod_name, closing, drain_seconds), config, closing, drain_seconds)
+    config, own, closing = common.read(), settings.read(os.environ), Closing()
+    run(gateway(config, own.pod_name, closing, own.drain_seconds), config, closing, own.drain_seconds)
 
 
 if __name__ == "__main__":

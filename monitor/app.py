@@ -50,7 +50,7 @@ def monitor(settings: Settings, closing: Closing) -> ASGIApp:
         return [
             look_after(board, everybody, client),
             read_letters(board, state, dealt_with),
-            mails.read_on(client),
+            *([mails.read_on(client)] if settings.mail_url else []),
         ]
 
     watch = Watch(

@@ -8,10 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from chassis.settings import SettingError, text, whole
-
-GRACE_SECONDS = 60
-"""How long the tap stays after the last looker: a page that lost its connection comes back and has missed nothing."""
-GRACE_SECONDS_MAX = 600
+from cli.monitor import GRACE_SECONDS, grace_seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +21,7 @@ class Settings:
     dapr_api_token: str
     gateway_url: str
     mail_url: str
+    """Of the mail catcher; empty if mails go elsewhere, where they cannot be read."""
     broker: str
     broker_address: str
     store: str
@@ -40,12 +38,12 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         app_api_token=text(environ, "APP_API_TOKEN"),
         dapr_api_token=text(environ, "DAPR_API_TOKEN"),
         gateway_url=text(environ, "GATEWAY_URL"),
-        mail_url=text(environ, "MAIL_URL"),
+        mail_url=environ.get("MAIL_URL", ""),
         broker=text(environ, "BROKER"),
         broker_address=text(environ, "BROKER_ADDRESS"),
         store=text(environ, "STORE"),
         ports=_ports(text(environ, "SHOP_PORTS")),
-        grace_seconds=whole(environ, "GRACE_SECONDS", 0, GRACE_SECONDS_MAX, GRACE_SECONDS),
+        grace_seconds=grace_seconds(environ),
     )
 
 

@@ -22,7 +22,6 @@ from fastapi import FastAPI, Response
 from bench.peer.broker import Broker, connect
 from bench.peer.direct import Direct
 from bench.peer.settings import PeerSettings, read
-from chassis import settings
 from chassis.dead_letters import DeadLetters
 from chassis.deliver import ATTEMPTS_MAX, Service, announcements, decided
 from chassis.errors import Conflict, EventFault, WorldFault
@@ -33,8 +32,9 @@ from chassis.sidecar import HttpSidecar
 from cli.ports import is_listening
 from services.billing import app as billing
 from services.notification import app as notification
-from services.notification.mail_server import MailServer
+from services.notification import settings as notification_settings
 from services.order import app as order
+from services.order import settings as order_settings
 from services.user import app as user
 
 log = logging.getLogger(__name__)
@@ -99,12 +99,10 @@ def _known(name: str) -> tuple[Service[Any, Any], Callable[[HttpSidecar], Wired]
         case "billing":
             return billing.SERVICE, billing.wire
         case "order":
-            within = timedelta(seconds=order.PAY_WITHIN_SECONDS)
+            within = timedelta(seconds=order_settings.PAY_WITHIN_SECONDS)
             return order.service(within), partial(order.wire, within)
         case "notification":
-            server = MailServer.from_url(settings.text(os.environ, "SMTP_URL"))
-            wire = partial(notification.wire, server, "shop@localhost", timedelta(seconds=60))
-            return notification.SERVICE, wire
+            return notification.SERVICE, partial(notification.wire, notification_settings.read(os.environ))
     raise SystemExit(f"there is no service {name}")
 
 

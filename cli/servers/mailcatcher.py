@@ -341,9 +341,12 @@ def main() -> None:
         data_size_limit=MAIL_BYTES_MAX,
         ident="sidecart mail catcher",
     )
-    web = ThreadingHTTPServer((options.host, options.http_port), http_side(mailbox, side))
-    web.daemon_threads = True
-    smtp.start()
+    try:
+        web = ThreadingHTTPServer((options.host, options.http_port), http_side(mailbox, side))
+        web.daemon_threads = True
+        smtp.start()
+    except OSError as error:
+        sys.exit(f"port {options.smtp_port} or {options.http_port} of {options.host} cannot be used: {error.strerror}")
     # shutdown() waits for serve_forever to return, which this thread is in: so from another one.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=web.shutdown).start())

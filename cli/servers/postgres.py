@@ -144,7 +144,16 @@ def _make(programs: Path, folder: Path) -> None:
         *("--encoding", "UTF8"),
         *("--locale", "C"),
     ]
-    made = subprocess.run(command, capture_output=True, text=True, env=plain_environment(), cwd=folder, check=False)
+    # A session of its own, here and below: Ctrl-C in a terminal reaches the launcher only, which asks when it may stop.
+    made = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        env=plain_environment(),
+        cwd=folder,
+        check=False,
+        start_new_session=True,
+    )
     if made.returncode != 0:
         said = (made.stderr or made.stdout).strip().splitlines() or ["no reason given"]
         raise LaunchError(f"the database in {folder} could not be made: {said[-1]}")
@@ -163,4 +172,5 @@ def _programs() -> Path | None:
 def _can_be_somebody() -> bool:
     if shutil.which("unshare") is None or shutil.which("setpriv") is None:
         return False
-    return subprocess.run([*_AS_SOMEBODY, "true"], capture_output=True, check=False).returncode == 0
+    tried = subprocess.run([*_AS_SOMEBODY, "true"], capture_output=True, check=False, start_new_session=True)
+    return tried.returncode == 0

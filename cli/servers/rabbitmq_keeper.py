@@ -80,13 +80,16 @@ def watch(
     def ask(app_id: str) -> bool:
         return is_well(sidecar.format(app=app_id), app_id, token)
 
-    keeper = Keeper()
+    keeper, said = Keeper(), ""
     while not stopped.wait(LOOK_SECONDS):
         try:
             lost: Sequence[Subscription] = rabbitmq.unserved(amqp_url, wanted)
+            now = "the broker answers"
         except OSError as error:
-            print(f"the broker does not answer: {error}", flush=True)
-            lost = []
+            lost, now = [], f"the broker does not answer: {error}"
+        if now != said:  # not every five seconds
+            print(now, flush=True)
+            said = now
         for app_id in keeper.to_end(lost, ask, time.monotonic()):
             problem = end(sidecar.format(app=app_id), token)
             print(f"the sidecar of {app_id} does not read as it should: {problem or 'told to end'}", flush=True)

@@ -16,6 +16,7 @@ from cli.environment import plain_environment
 from cli.errors import LaunchError
 from cli.patience import Patience
 from cli.processes import Processes
+from cli.servers.addresses import host_and_port
 from cli.servers.backlog import Backlog
 
 ENV = "REDIS_HOST"
@@ -217,10 +218,8 @@ def _is_read(client: valkey.Valkey, one: Subscription) -> bool:
 
 
 def _client(address: str) -> valkey.Valkey:
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal():
-        raise LaunchError(f"{ENV}={address} is not host:port")
-    return valkey.Valkey(host=host, port=int(port), socket_timeout=2, socket_connect_timeout=2)
+    host, port = host_and_port(ENV, address)
+    return valkey.Valkey(host=host, port=port, socket_timeout=2, socket_connect_timeout=2)
 
 
 def _binary() -> Path:

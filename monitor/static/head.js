@@ -26,7 +26,7 @@ export function head() {
       make("li", {}, "Broker ", make("b", {}, broker)),
       make("li", {}, "Store ", make("b", {}, store)),
       make("li", {}, make("a", { href: `${gateway}/docs` }, "API")),
-      make("li", {}, make("a", { href: mails }, "Mails")),
+      ...(mails ? [make("li", {}, make("a", { href: mails }, "Mails"))] : []),
     );
   }
   const tap = find("tap");

@@ -2,24 +2,20 @@
 
 import os
 from collections.abc import Mapping
-from datetime import timedelta
 from functools import partial
 
 import msgspec
 
-from chassis import settings
+from chassis import settings as common
 from chassis.deliver import Service, Shell
 from chassis.inbound import Subscription
 from chassis.record import Record
 from chassis.serve import INBOX, Read, Wired, now, run, service_app, unfinished
 from chassis.sidecar import HttpSidecar
-from services.notification import domain, flows
+from services.notification import domain, flows, settings
 from services.notification.aside import Aside
 from services.notification.events import INPUTS, Input
 from services.notification.mail import Mailer
-from services.notification.mail_server import MailServer
-
-MAIL_RETRY_SECONDS = 60  # before a mail that was refused for now is tried again; then twice as long each time
 
 SERVICE: Service[domain.Mailbox, Input] = Service(
     name="notification",
@@ -43,11 +39,11 @@ class NotificationView(msgspec.Struct):
     sent_at: str | None = None
 
 
-def wire(server: MailServer, sender: str, first_pause: timedelta, sidecar: HttpSidecar) -> Wired:
+def wire(own: settings.Settings, sidecar: HttpSidecar) -> Wired:
     """Say what this service takes, what it answers, and what it does beside."""
     shell = Shell(SERVICE, sidecar, now)
-    aside = Aside(sidecar, now, first_pause)
-    mailer = Mailer(server, sender, sidecar, aside, now)
+    aside = Aside(sidecar, now, own.first_pause)
+    mailer = Mailer(own.server, own.sender, sidecar, aside, now)
 
     async def find_mailbox(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"mailbox:{params['user_id']}")
@@ -83,11 +79,8 @@ def wire(server: MailServer, sender: str, first_pause: timedelta, sidecar: HttpS
 
 def main() -> None:
     """Read the settings and serve."""
-    config = settings.read()
-    server = MailServer.from_url(settings.text(os.environ, "SMTP_URL"))
-    sender = settings.text(os.environ, "MAIL_FROM", "shop@localhost")
-    seconds = settings.whole(os.environ, "MAIL_RETRY_SECONDS", 1, 3600, MAIL_RETRY_SECONDS)
-    run(service_app(SERVICE.name, config, partial(wire, server, sender, timedelta(seconds=seconds))), config)
+    config = common.read()
+    run(service_app(SERVICE.name, config, partial(wire, settings.read(os.environ))), config)
 
 
 if __name__ == "__main__":

@@ -7,16 +7,14 @@ from functools import partial
 
 import msgspec
 
-from chassis import settings
+from chassis import settings as common
 from chassis.deliver import Service, Shell
 from chassis.inbound import Subscription
 from chassis.record import Record
 from chassis.serve import INBOX, Read, Wired, now, run, service_app
 from chassis.sidecar import HttpSidecar
-from services.order import domain
+from services.order import domain, settings
 from services.order.events import INPUTS, Input, Item
-
-PAY_WITHIN_SECONDS = 900
 
 
 class OrderView(msgspec.Struct, omit_defaults=True):
@@ -63,9 +61,8 @@ def wire(pay_within: timedelta, sidecar: HttpSidecar) -> Wired:
 
 def main() -> None:
     """Read the settings and serve."""
-    config = settings.read()
-    seconds = settings.whole(os.environ, "PAY_WITHIN_SECONDS", 1, 7 * 24 * 3600, PAY_WITHIN_SECONDS)
-    run(service_app("order", config, partial(wire, timedelta(seconds=seconds))), config)
+    config = common.read()
+    run(service_app("order", config, partial(wire, settings.read(os.environ).pay_within)), config)
 
 
 if __name__ == "__main__":

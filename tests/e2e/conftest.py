@@ -12,8 +12,8 @@ import pytest
 
 from bench.peer.shop import PeerShop
 from cli.project import ROOT
-from cli.run import given_servers
 from cli.servers.known import BROKERS, STORES
+from cli.settings import given_servers
 from cli.shop import Options, Shop
 from cli.tap import Tap
 from tests.e2e.peer import PeerShopper, PeerTap

@@ -1,34 +1,43 @@
-"""The calls that the README tells a newcomer to make, made as they stand there."""
+"""The calls that the README tells a newcomer to make, run by a shell as they stand there."""
 
 import json
 import re
-import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
-from tests.e2e.shopper import Shopper, new_address
+import pytest
+
+from cli.run import calls
+from tests.e2e.shopper import Shopper
 
 README = Path(__file__).parents[2] / "README.md"
+SHELLS = [shell for shell in ("bash", "zsh") if shutil.which(shell)]
 
 
-def test_the_three_calls_of_the_readme_are_answered_201(shopper: Shopper) -> None:
-    """Only the address of the shop, the e-mail address and USER_ID are filled in."""
-    commands = re.findall(r"^curl (?:.*\\\n)*.*$", README.read_text("utf-8"), re.MULTILINE)
-    user_id = "USER_ID"
-    answers = []
-    for command in commands:
-        words = shlex.split(command.replace("USER_ID", user_id).replace("ann@example.com", new_address()))
-        url = next(word for word in words if word.startswith("localhost:8000"))
-        name, _, value = words[words.index("-H") + 1].partition(": ")
-        body = words[words.index("-d") + 1]
-        path = url.removeprefix("localhost:8000")
-        answers.append(shopper.http.post(path, content=body, headers={name: value}))
-        user_id = str(answers[0].json()["user_id"])
-        json.loads(body)
+def pasted() -> str:
+    """The block of three calls."""
+    found = re.search(r"^Three calls, .*?```sh\n(.*?)```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    assert found is not None
+    return found[1]
 
-    assert [201, 201, 201] == [answer.status_code for answer in answers]
-    assert "OrderPaid" == shopper.final(answers[-1].json()["order_id"])
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_the_three_calls_of_the_readme_can_be_pasted(shopper: Shopper, shell: str) -> None:
+    """Only the address of the shop is another one: no id has to be filled in."""
+    script = pasted().replace("localhost:8000", shopper.shop.url)
+    done = subprocess.run([shell, "-c", script], capture_output=True, text=True, check=True)
+
+    user = json.loads(done.stderr)
+    deposit, order = re.findall(r"\{.*?\}(?=\{|$)", done.stdout.replace("\n", ""))
+    assert user["user_id"] == json.loads(deposit)["user_id"] == json.loads(order)["user_id"]
+    assert "OrderPaid" == shopper.final(json.loads(order)["order_id"])
+
+
+def test_the_launcher_prints_the_same_calls() -> None:
+    """One text, with the address that the shop has."""
+    assert pasted() == calls("localhost:8000")
 
 
 def test_the_demo_drives_a_shop_that_runs(shopper: Shopper) -> None:

@@ -16,8 +16,9 @@ CHUNK_BYTES = 64 * 1024
 class Relay:
     """Takes connections on a port of its own and passes them on; a context manager."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._to = port
+        self._host = host
         self.port = free_port()
         self._lock = threading.Lock()
         self._listener: socket.socket | None = None
@@ -37,7 +38,8 @@ class Relay:
 
     def mend(self) -> None:
         """Take connections again."""
-        self._listener = socket.create_server(("127.0.0.1", self.port))
+        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        self._listener = socket.create_server((self._host, self.port), family=family)
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def cut(self) -> None:

@@ -347,3 +347,15 @@ def test_the_image_has_what_is_tested_and_no_tools() -> None:
     assert small == {name: large.get(name) for name in small}
     assert names(project["dependencies"] + extras["containers"]) <= set(small)
     assert set() == set(small) & (names(extras["dev"]) | names(extras["launcher"]) - names(extras["containers"]))
+
+
+def test_what_containers_print_is_bounded() -> None:
+    """Each of them, and the total is the one that the README tells."""
+    kept = {name: service.get("logging") for name, service in SERVICES.items()}
+    assert [] == [name for name, logging in kept.items() if logging is None]
+
+    options = {name: logging["options"] for name, logging in kept.items() if logging is not None}
+    assert {"json-file"} == {logging["driver"] for logging in kept.values() if logging is not None}
+    assert [("10m", "2")] * len(SERVICES) == [(each["max-size"], each["max-file"]) for each in options.values()]
+    assert (14, "280 MiB for the fourteen") == (len(SERVICES), f"{2 * 10 * len(SERVICES)} MiB for the fourteen")
+    assert "280 MiB for the fourteen" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -3,12 +3,49 @@
 // Who reads the log may go away; the service stays.
 process.stderr.on("error", () => {});
 
+/** Lines of one kind that are written in each window; the others are counted. */
+export const FIRST = 10;
+export const WINDOW_MS = 10_000;
+/** Kinds that are remembered at once; a further one makes the count of the oldest come early. */
+const KINDS_MAX = 200;
+
+/** @typedef {{level: string, message: string, seen: number, ends: NodeJS.Timeout}} Window */
+/** @type {Map<string, Window>} */
+const windows = new Map();
+
+process.on("exit", () => {
+  for (const kind of [...windows.keys()]) close(kind);
+});
+
 /**
- * Writes one line.
+ * Writes one line, or counts it: the same message for the same reason again and again is a few lines and a count.
  * @param {"info" | "warning" | "error"} level
  * @param {string} message
  * @param {Record<string, unknown>} [fields]
  */
 export function log(level, message, fields = {}) {
+  const kind = `${level} ${message} ${fields.reason ?? fields.error ?? ""}`.slice(0, 300);
+  let window = windows.get(kind);
+  if (window === undefined) {
+    const [oldest] = windows.keys();
+    if (windows.size >= KINDS_MAX && oldest !== undefined) close(oldest);
+    window = { level, message, seen: 0, ends: setTimeout(close, WINDOW_MS, kind).unref() };
+    windows.set(kind, window);
+  }
+  window.seen += 1;
+  if (window.seen <= FIRST) write(level, message, fields);
+}
+
+/** Ends a window, and writes how many of its lines were not written. @param {string} kind */
+function close(kind) {
+  const window = windows.get(kind);
+  if (window === undefined) return;
+  windows.delete(kind);
+  clearTimeout(window.ends);
+  if (window.seen > FIRST) write(window.level, window.message, { repeated: window.seen - FIRST, kind });
+}
+
+/** @param {string} level @param {string} message @param {Record<string, unknown>} fields */
+function write(level, message, fields) {
   process.stderr.write(`${JSON.stringify({ time: new Date().toISOString(), level, message, ...fields })}\n`);
 }

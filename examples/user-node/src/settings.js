@@ -1,5 +1,13 @@
 /** The settings: environment variables, read once; a missing or wrong one stops the start with its name (WIRE.md 1). */
 
+import { isIPv6 } from "node:net";
+
+/** Takes off the brackets that an IPv6 address may have. @param {string} host */
+const bare = (host) => host.replace(/^\[(.*)\]$/, "$1");
+
+/** @param {string} value */
+const isHost = (value) => (/[:[\]]/.test(value) ? isIPv6(bare(value)) : /^[\w.-]{1,253}$/.test(value));
+
 /** What is wrong with the environment, one line for each variable. */
 export class SettingsError extends Error {}
 
@@ -22,7 +30,7 @@ export function readSettings(env) {
   /** @type {string[]} */
   const wrong = [];
 
-  /** @param {string} name @param {RegExp} form @param {string} told @param {string} [otherwise] */
+  /** @param {string} name @param {{test: (value: string) => boolean}} form @param {string} told @param {string} [otherwise] */
   const text = (name, form, told, otherwise) => {
     const value = env[name] || otherwise; // an empty one is a missing one
     if (value === undefined) wrong.push(`${name} is missing`);
@@ -36,7 +44,7 @@ export function readSettings(env) {
     return value;
   };
   /** @param {string} name */
-  const host = (name) => text(name, /^[\x21-\x7e]{1,255}$/, "a host name or address", "127.0.0.1");
+  const host = (name) => bare(text(name, { test: isHost }, "a host name or address, without a port", "127.0.0.1"));
   /** A token goes into a header as it is. @param {string} name */
   const token = (name) => text(name, /^[\x21-\x7e]{1,1024}$/, "1 to 1,024 visible ASCII characters");
 

@@ -42,6 +42,10 @@ for (const [name, value] of [
   ["DAPR_API_TOKEN", "ü"],
   ["APP_HOST", "a b"],
   ["DAPR_HOST", "\n"],
+  ["APP_HOST", "127.0.0.1:80"],
+  ["APP_HOST", "[::1]:80"],
+  ["DAPR_HOST", "[127.0.0.1]"],
+  ["DAPR_HOST", "::g"],
 ]) {
   test(`${name}=${JSON.stringify(value)} is wrong, and only that is said`, () => {
     assert.throws(
@@ -51,3 +55,7 @@ for (const [name, value] of [
     );
   });
 }
+
+test("an IPv6 address is taken with its brackets and without", () => {
+  for (const APP_HOST of ["::1", "[::1]"]) assert.equal(readSettings({ ...ENV, APP_HOST }).host, "::1");
+});

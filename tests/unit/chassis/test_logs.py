@@ -125,12 +125,12 @@ def test_whoever_asks_for_all_gets_all() -> None:
 
 def test_a_long_line_is_searched_in_time() -> None:
     """A long run without an address beside one that has one: no search that grows with the square."""
-    started = time.monotonic()
+    started = time.process_time()
     lines = Lines("json")
     lines.log.error("%s ann@example.com", "x" * 200_000)
 
     assert "ann@" not in lines.text
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 PROGRAM = """

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from chassis.errors import EventFault, WorldFault
 from chassis.inbound import InboundApp, Subscription
+from chassis.listen import bound
 from chassis.scrape import scraped
 from chassis.settings import SettingError
 from cli.ports import free_port
@@ -122,7 +123,7 @@ def run(scenario: Callable[[int], Awaitable[None]]) -> None:
 
     async def play() -> None:
         port = free_port()
-        async with scraped("127.0.0.1", port):
+        async with scraped(bound("METRICS_PORT", "127.0.0.1", port)):
             await scenario(port)
         with pytest.raises(httpx.ConnectError):
             await get(port, "/metrics")
@@ -156,7 +157,7 @@ def test_a_port_that_is_taken_ends_the_start_by_the_settings_name() -> None:
 
     async def scenario(port: int) -> None:
         with pytest.raises(SettingError, match=r"^setting METRICS_PORT: "):
-            async with scraped("127.0.0.1", port):
+            async with scraped(bound("METRICS_PORT", "127.0.0.1", port)):
                 pass
 
     run(scenario)
@@ -166,7 +167,7 @@ def test_without_a_port_nobody_listens() -> None:
     """The default."""
 
     async def scenario() -> None:
-        async with scraped("127.0.0.1", None):
+        async with scraped([]):
             assert 1 == len(asyncio.all_tasks())
 
     asyncio.run(scenario())

@@ -70,6 +70,45 @@ def test_a_way_to_be_looked_at_that_is_none_stops_the_start_by_name(name: str, v
         settings.read({**WHOLE, name: value})
 
 
+HOSTS = ("APP_HOST", "DAPR_HOST", "METRICS_HOST")
+
+
+@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("::1", "::1"),
+        ("[::1]", "::1"),
+        ("[2001:db8::7]", "2001:db8::7"),
+        ("fe80::1%eth0", "fe80::1%eth0"),
+        ("::", "::"),
+        ("0.0.0.0", "0.0.0.0"),
+        ("order-dapr", "order-dapr"),
+        ("order_dapr.shop.example", "order_dapr.shop.example"),
+    ],
+)
+def test_a_host_is_a_name_or_an_address_of_either_kind(name: str, value: str, expected: str) -> None:
+    """An IPv6 address with or without the brackets that it has in a URL."""
+    assert expected == getattr(settings.read({**WHOLE, name: value}), name.lower())
+
+
+@pytest.mark.parametrize("name", HOSTS)
+@pytest.mark.parametrize(
+    "value", ["[::1", "::1]", "[127.0.0.1]", "[::1]:80", "127.0.0.1:80", "http://x", "a b", "::g", "1::2::3", "[]"]
+)
+def test_a_host_that_is_none_stops_the_start_by_name(name: str, value: str) -> None:
+    """Also one with a port: there is a setting for that."""
+    with pytest.raises(SettingError, match=f"^setting {name}: .* is not a host name"):
+        settings.read({**WHOLE, name: value})
+
+
+def test_in_a_url_an_ipv6_address_stands_in_brackets() -> None:
+    """Without its zone, which means something on this machine only."""
+    assert ["[::1]", "[fe80::1]", "127.0.0.1", "order-dapr"] == [
+        settings.in_url(each) for each in ("::1", "fe80::1%eth0", "127.0.0.1", "order-dapr")
+    ]
+
+
 def test_figures_are_read_nowhere_unless_a_port_is_given() -> None:
     """And then on this machine only."""
     read = settings.read({**WHOLE, "METRICS_PORT": "9100"})

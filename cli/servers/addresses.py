@@ -1,0 +1,47 @@
+"""Addresses of servers as they are given in the environment: host:port or a URL, an IPv6 address in brackets."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from urllib.parse import urlsplit
+
+from cli.errors import LaunchError
+
+IN_BRACKETS = "an IPv6 address stands in brackets, as in [::1]"
+
+
+def host_and_port(name: str, address: str) -> tuple[str, int]:
+    """Take host:port apart, without the brackets of an IPv6 address; raise LaunchError if it is something else."""
+    host, _, port = address.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535) or not bare or _wrong(host, bare):
+        raise LaunchError(f"{name}={address} is not host:port ({IN_BRACKETS}:6379)")
+    return bare, int(port)
+
+
+def _wrong(host: str, bare: str) -> bool:
+    if ":" not in host:
+        return any(each in host for each in "[]/@ ")
+    try:
+        ipaddress.IPv6Address(bare)
+    except ValueError:
+        return True
+    return host == bare
+
+
+def check_url(name: str, address: str, schemes: Sequence[str]) -> None:
+    """Raise LaunchError, without the password, if an address is no URL of one of these schemes."""
+    try:
+        parts = urlsplit(address)
+        parts.port  # noqa: B018 - reading it is what checks it
+    except ValueError as error:
+        raise LaunchError(f"{name}: {error} ({IN_BRACKETS})") from None
+    if parts.scheme not in schemes:
+        raise LaunchError(f"{name} is not {schemes[0]}://host:port ({IN_BRACKETS})")
+
+
+def without_password(url: str) -> str:
+    """A URL that may be shown."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2]}"

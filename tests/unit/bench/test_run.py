@@ -1,0 +1,62 @@
+"""`sidecart bench`: what is missing is said before anything is measured, and what was measured is written at once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import run
+from cli.__main__ import main
+from cli.errors import LaunchError
+from cli.servers import rabbitmq
+
+
+@pytest.fixture
+def no_rabbitmq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine on which it is not installed."""
+    monkeypatch.setattr(rabbitmq, "SERVER_SCRIPT", tmp_path / "nowhere")
+    monkeypatch.delenv("AMQP_URL", raising=False)
+
+
+@pytest.mark.parametrize("more", [["--quick"], [], ["--only", "hops"], ["--broker", "rabbitmq", "--only", "systems"]])
+def test_a_broker_that_is_missing_is_said_before_anything_is_measured(
+    more: list[str],
+    no_rabbitmq: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """With how to get it, and how to do without."""
+    began: list[str] = []
+    monkeypatch.setattr(run, "PARTS", {name: lambda *_: began.append("part") or iter(()) for name in run.PARTS})
+
+    assert 1 == main(["bench", *more, "--out", str(tmp_path / "out")])
+    err = capsys.readouterr().err
+    assert [] == began
+    assert "make system-deps" in err
+    assert ("--broker redis" in err) == ("--broker" not in more)
+
+
+def test_parts_of_redis_need_no_other_broker(no_rabbitmq: None) -> None:
+    """Crowds and growth are measured on Redis alone."""
+    run.require("all", ["crowds", "growth"])
+
+
+def test_what_was_measured_is_written_though_the_next_broker_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The table and the figures of the first are there."""
+
+    def part(*_: object) -> Iterator[run.Found]:
+        yield run.Found("| redis |", {"redis": [1.0]})
+        raise LaunchError("the broker died")
+
+    monkeypatch.setattr(run, "PARTS", {**run.PARTS, "hops": part})
+    monkeypatch.setattr(run, "require", lambda *_: None)
+
+    assert 1 == main(["bench", "--only", "hops", "--out", str(tmp_path)])
+    assert "| redis |" in (tmp_path / "hops.md").read_text()
+    assert {"redis": [1.0]} == json.loads((tmp_path / "hops.json").read_text())["hops"]

@@ -1,0 +1,141 @@
+"""Ports of an app: taken before anything starts, on IPv4 and IPv6; one in use is one line."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import pytest
+
+from chassis.connections import Connections
+from chassis.listen import bound
+from chassis.settings import SettingError
+from cli.environment import plain_environment
+from cli.patience import Patience
+from cli.ports import free_port
+from cli.project import ROOT
+
+HOSTS = ["127.0.0.1", "::1"]
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    """Wait until it comes true, also on a busy machine."""
+    Patience().until(condition, 60, lambda: "it did not come true")
+    return True
+
+
+def environment(**more: str) -> Mapping[str, str]:
+    """What the User Service needs; no sidecar is there, and it does not have to be."""
+    tokens = {"APP_API_TOKEN": "in", "DAPR_API_TOKEN": "out"}
+    ports = {name: str(free_port()) for name in ("APP_PORT", "METRICS_PORT", "DAPR_HTTP_PORT")}
+    return {**plain_environment(), **tokens, **ports, **more}
+
+
+def app(env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """The User Service as a process."""
+    with log.open("wb") as output:
+        words = [sys.executable, "-m", "services.user.app"]
+        return subprocess.Popen(words, cwd=ROOT, env=dict(env), stdout=output, stderr=output)
+
+
+@pytest.mark.parametrize("name", ["APP_PORT", "METRICS_PORT"])
+@pytest.mark.parametrize("host", HOSTS)
+def test_a_port_in_use_is_one_line(name: str, host: str, tmp_path: Path) -> None:
+    """With the setting's name and the address; no traceback, and exit code 1."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, free_port()), family=family) as taken:
+        port, log = taken.getsockname()[1], tmp_path / "log"
+        env = environment(**{name: str(port), "APP_HOST": host, "METRICS_HOST": host})
+        code = app(env, log).wait(60)
+
+    where = f"[{host}]" if ":" in host else host
+    assert (1, f"setting {name}: {where}:{port}: {os.strerror(98)}\n") == (code, log.read_text())
+
+
+@pytest.mark.parametrize(("host", "url"), [("::1", "[::1]"), ("[::1]", "[::1]"), ("127.0.0.1", "127.0.0.1")])
+def test_an_app_serves_where_it_is_told(host: str, url: str, tmp_path: Path) -> None:
+    """Itself and its metrics, and it ends by SIGTERM without a traceback."""
+    env, log = environment(APP_HOST=host, METRICS_HOST=host, DAPR_HOST=host), tmp_path / "log"
+    running = app(env, log)
+    try:
+        for port, path in ((env["METRICS_PORT"], "/metrics"), (env["APP_PORT"], "/readyz")):
+            assert soon(lambda port=port, path=path: answers(f"http://{url}:{port}{path}")), log.read_text()
+    finally:
+        running.terminate()
+        code = running.wait(60)
+
+    assert -signal.SIGTERM == code  # uvicorn ends by the signal that it was told to stop with
+    assert "Traceback" not in log.read_text()
+
+
+def answers(url: str) -> bool:
+    """Whether anything is answered."""
+    try:
+        urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True
+
+
+def test_a_caller_is_refused_until_the_app_listens() -> None:
+    """A port that is only taken accepts nothing: a health check must not wait for an app that loads."""
+    [taken] = bound("APP_PORT", "127.0.0.1", free_port())
+    with taken, pytest.raises(ConnectionRefusedError):
+        socket.create_connection(taken.getsockname(), timeout=2)
+
+
+def test_a_name_with_two_addresses_is_served_at_both() -> None:
+    """As uvicorn does it by itself: `localhost` is 127.0.0.1, and ::1 where that is in the hosts file."""
+    port = free_port()
+    found = {each[4][:2] for each in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM)}
+    taken = bound("APP_PORT", "localhost", port)
+    try:
+        assert found == {each.getsockname()[:2] for each in taken}
+    finally:
+        for each in taken:
+            each.close()
+
+
+def test_a_host_that_is_unknown_is_one_line() -> None:
+    """By the setting's name."""
+    with pytest.raises(SettingError, match=r"^setting APP_PORT: no\.such\.host\.invalid:80: "):
+        bound("APP_PORT", "no.such.host.invalid", 80)
+
+
+@pytest.mark.parametrize(("host", "named"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_a_sidecar_is_called_at_either_kind_of_address(host: str, named: str) -> None:
+    """In the Host header an IPv6 address has its brackets, or the port could not be told from it."""
+    asked: list[bytes] = []
+
+    ended = asyncio.Event()
+
+    async def sidecar(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        await reader.read()  # until the caller has what it wants
+        writer.close()
+        ended.set()
+
+    async def call() -> tuple[int, int]:
+        server = await asyncio.start_server(sidecar, host, 0)
+        port = server.sockets[0].getsockname()[1]
+        connections = Connections(host, port, {}, 1)
+        answer = await connections.request("GET", "/", None, "", 10)
+        connections.close()
+        await ended.wait()
+        server.close()
+        await server.wait_closed()
+        return answer.status, port
+
+    status, port = asyncio.run(call())
+    assert 204 == status
+    assert f"host: {named}:{port}\r\n".encode() in asked[0]

@@ -1,0 +1,110 @@
+"""Repeated lines: the first ones are written, the others counted, and the count is always written."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from chassis.repeats import FIRST, KINDS_MAX, WINDOW_SECONDS, Repeats
+from cli.patience import Patience
+from cli.project import ROOT
+from cli.run import SAID_FIRST, SAID_SECONDS, Sayings
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    """Wait until it comes true, also on a busy machine."""
+    Patience().until(condition, 60, lambda: "it did not come true")
+    return True
+
+
+def test_the_first_lines_of_a_kind_are_shown_and_the_others_counted() -> None:
+    """The count is reported once, when the window is over."""
+    repeats: Repeats[str] = Repeats(first=2, seconds=10)
+
+    assert [True, True, False, False] == [repeats.is_shown("a", 0) for _ in range(4)]
+    assert [] == repeats.over(9.9)
+    assert [("a", 2)] == repeats.over(10)
+    assert [] == repeats.over(10)
+    assert repeats.is_shown("a", 11)
+
+
+def test_another_kind_is_never_hidden() -> None:
+    """A flood hides nothing but itself."""
+    repeats: Repeats[str] = Repeats(first=1)
+    for _ in range(100):
+        repeats.is_shown("flood", 0)
+
+    assert repeats.is_shown("news", 0)
+
+
+def test_memory_is_bounded_and_no_count_is_lost() -> None:
+    """The oldest kind gives way, and is reported."""
+    repeats: Repeats[int] = Repeats(first=1)
+    for kind in range(10 * KINDS_MAX):
+        repeats.is_shown(kind, 0)
+        repeats.is_shown(kind, 0)
+
+    assert KINDS_MAX == len(repeats._windows)
+    assert 10 * KINDS_MAX == len(repeats.over(WINDOW_SECONDS))
+
+
+PROGRAM = """
+import logging, sys, time
+from chassis import logs
+logs.begin("human", "info")
+log = logging.getLogger("lamps")
+for _ in range(1_000):
+    log.error("no lamp at %s", "the door")
+log.error("no lamp at all")
+if "wait" in sys.argv:
+    time.sleep(120)
+"""
+
+
+def test_what_an_app_repeats_is_a_few_lines_and_a_count() -> None:
+    """A process that ends writes the count it has; the line in between is there."""
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    *first, other, count = [line.split(" ", 1)[1] for line in done.stderr.splitlines()]
+    assert ["ERROR lamps no lamp at the door"] * FIRST == first
+    assert "ERROR lamps no lamp at all" == other
+    assert f"ERROR lamps no lamp at the door (repeated {1_000 - FIRST} more times within 10 s)" == count
+
+
+def test_the_count_comes_when_nothing_more_is_written(tmp_path: Path) -> None:
+    """A timer writes it: a flood that has ended is over in the log, too."""
+    log = tmp_path / "log"
+    with log.open("wb") as output:
+        running = subprocess.Popen([sys.executable, "-c", PROGRAM, "wait"], cwd=ROOT, stderr=output)
+    try:
+        assert soon(lambda: "no lamp at all" in log.read_text())
+        assert "repeated" not in log.read_text()
+        assert soon(lambda: "repeated 990 more times" in log.read_text())
+    finally:
+        running.kill()
+        running.wait()
+
+
+def test_a_call_that_does_not_fit_its_format_is_reported_as_before() -> None:
+    """The line is not lost in the handler."""
+    program = "import logging\nfrom chassis import logs\nlogs.begin('human', 'info')\nlogging.error('%d', 'x')"
+    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert "--- Logging error ---" in done.stderr
+
+
+def test_the_launcher_counts_what_it_repeats() -> None:
+    """A process that ends every minute does not fill a terminal, and is not forgotten."""
+    said: list[str] = []
+    now = 0.0
+    sayings = Sayings(said.append, lambda: now)
+    for _ in range(20):
+        sayings("order ended")
+    assert ["order ended"] * SAID_FIRST == said
+
+    now = SAID_SECONDS
+    sayings.look()
+
+    assert f"order ended ({20 - SAID_FIRST} more times within 10 min)" == said[-1]
+    assert logging.getLogger("lamps").handlers == []

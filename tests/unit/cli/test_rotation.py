@@ -1,0 +1,196 @@
+"""Logs of bounded size: whatever a child writes, and whatever becomes of the launcher."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from cli import rotation, watch
+from cli.patience import Patience
+from cli.processes import Processes
+from cli.project import ROOT
+from cli.rotation import LOG_BYTES_MAX, Follower, Rotation, last_lines, older, rotate
+from tests.unit.cli.test_processes import is_running, start
+
+FLOOD_BYTES = 60 * 1024 * 1024
+FLOOD = f"""
+import time
+line = "an error that repeats " + "x" * 1000
+for _ in range({FLOOD_BYTES} // len(line)):
+    print(line)
+print("the last of the flood", flush=True)
+time.sleep(60)
+"""
+
+
+def soon(condition: Callable[[], bool]) -> bool:
+    """Wait until it comes true, also on a busy machine."""
+    Patience().until(condition, 60, lambda: "it did not come true")
+    return True
+
+
+def size(folder: Path) -> int:
+    """What the logs of a folder take."""
+    return sum(each.stat().st_size for each in folder.iterdir())
+
+
+def test_a_flood_takes_no_more_than_two_logs(tmp_path: Path) -> None:
+    """Once it is over, at most twice the size is left of it, with its end; the child writes on in an emptied file."""
+    processes = Processes(tmp_path)
+    start(processes, "flood", FLOOD)
+
+    assert soon(lambda: "the last of the flood" in processes.last_lines("flood"))
+    assert soon(lambda: (tmp_path / "flood.log").stat().st_size <= LOG_BYTES_MAX)
+    assert soon(lambda: size(tmp_path) <= 2 * LOG_BYTES_MAX + 1024 * 1024)
+    assert b"\0" not in (tmp_path / "flood.log").read_bytes()
+    processes.stop(["flood"], 5)
+
+
+def test_the_last_look_is_after_the_last_child(tmp_path: Path) -> None:
+    """What was written until the end is bounded too, and no thread is left."""
+    processes = Processes(tmp_path)
+    start(processes, "flood", FLOOD.replace("time.sleep(60)", ""))
+    assert soon(lambda: processes.dead() == {"flood": 0})
+
+    processes.stop(["flood"], 5)
+
+    assert size(tmp_path) <= 2 * LOG_BYTES_MAX + 1024 * 1024
+    assert processes._rotation._thread is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells children of their parent's death on Linux only")
+def test_a_flooding_child_ends_with_a_killed_launcher(tmp_path: Path) -> None:
+    """There is no pipe that it could wait for."""
+    code = (
+        "import sys, time; from pathlib import Path; from cli.processes import Processes;"
+        "words = [sys.executable, '-c', 'while True: print(1)'];"
+        "print(Processes(Path(sys.argv[1])).start('child', words, env={}, cwd=Path('/')), flush=True); time.sleep(60)"
+    )
+    launcher = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
+    assert launcher.stdout is not None
+    with launcher.stdout:
+        child = int(launcher.stdout.readline())
+        os.kill(launcher.pid, signal.SIGKILL)
+        launcher.wait()
+
+    assert soon(lambda: not is_running(child))
+
+
+def test_a_log_within_its_size_is_left_alone(tmp_path: Path) -> None:
+    """Nothing is copied, nothing is cut."""
+    log = tmp_path / "app.log"
+    log.write_bytes(b"x" * 100)
+
+    assert not rotate(log, 100)
+    assert [log] == list(tmp_path.iterdir())
+
+
+def test_what_is_dropped_is_said(tmp_path: Path) -> None:
+    """The older file begins with how much is missing before it."""
+    log = tmp_path / "app.log"
+    log.write_bytes(b"".join(b"%06d\n" % number for number in range(100)))
+
+    assert rotate(log, 70)
+    head, *lines = older(log).read_text().splitlines()
+    assert head.endswith(": 630")
+    assert [f"{number:06}" for number in range(90, 100)] == lines
+    assert b"" == log.read_bytes()
+
+
+def test_a_log_is_emptied_also_where_there_is_no_room_for_a_copy(tmp_path: Path) -> None:
+    """A folder stands in the way of the copy, as a full disk would."""
+    log = tmp_path / "app.log"
+    log.write_bytes(b"x" * 100)
+    (tmp_path / "app.log.new").mkdir()
+
+    assert rotate(log, 10)
+    assert 0 == log.stat().st_size
+
+
+def test_a_follower_reads_every_line_over_rotations(tmp_path: Path) -> None:
+    """Each line once and in order, whatever moment the log is rotated at."""
+    log = tmp_path / "app.log"
+    log.touch()
+    follower, found = Follower(log), b""
+    with log.open("ab", buffering=0) as writer:
+        for number in range(3_000):
+            writer.write(b"%06d\n" % number)
+            if number % 7 == 0:
+                found += follower.read()
+            if number % 400 == 0:
+                rotate(log, 1_000)
+    found += follower.read()
+
+    lines = [line for line in found.decode().splitlines() if not line.startswith("[sidecart]")]
+    assert [f"{number:06}" for number in range(3_000)] == lines
+
+
+def test_a_follower_reads_on_in_the_log_of_the_next_run(tmp_path: Path) -> None:
+    """A new start moves the log aside; what was written last in the old one is not lost."""
+    log = tmp_path / "app.log"
+    log.write_bytes(b"one\n")
+    follower = Follower(log, 4)
+    with log.open("ab") as writer:
+        writer.write(b"two\n")
+    log.replace(older(log))
+    log.write_bytes(b"three\n")
+
+    assert b"two\nthree\n" == follower.read()
+    assert b"" == follower.read()
+
+
+def test_the_last_lines_reach_over_a_rotation_and_not_into_the_run_before(tmp_path: Path) -> None:
+    """A process that ends just after a rotation still says why."""
+    log = tmp_path / "app.log"
+    log.write_bytes(b"one\ntwo\n")
+    rotate(log, 4)
+    log.write_bytes(b"three\n")
+    assert ["two", "three"] == last_lines(log, 2)
+    assert ["three"] == last_lines(log, 1)
+    assert [] == last_lines(log, 0)
+
+    older(log).write_bytes(b"of the run before\n")
+    assert ["three"] == last_lines(log, 20)
+
+
+def test_logs_follows_over_a_rotation(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`sidecart logs -f` shows every line, also those that were written just before the log was emptied."""
+    from cli.__main__ import main
+
+    log = tmp_path / "order.log"
+    log.write_bytes(b"before\n")
+    monkeypatch.setattr(watch, "LOGS", tmp_path)
+    steps = iter(
+        [
+            partial(log.write_bytes, b"before\nbetween\n"),
+            partial(rotate, log, 10),
+            partial(log.write_bytes, b"after\n"),
+        ]
+    )
+
+    def instead_of_sleeping(_seconds: float) -> None:
+        try:
+            next(steps)()
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(watch.time, "sleep", instead_of_sleeping)
+
+    assert 0 == main(["logs", "order", "-f"])
+    assert ["before", "between", "after"] == capsys.readouterr().out.splitlines()
+
+
+def test_logs_that_are_gone_are_no_trouble(tmp_path: Path) -> None:
+    """`reset` removes them."""
+    looked = Rotation(look_seconds=0.01)
+    looked.add(tmp_path / "gone.log")
+    looked.end()
+
+    assert rotation.last_lines(tmp_path / "gone.log", 3) == []

@@ -1,0 +1,187 @@
+"""Every setting in the README's table reaches the apps that read it, or is refused by name before anything starts."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from cli import settings
+from cli.__main__ import main
+from cli.catalogue import APPS
+from cli.errors import LaunchError
+from cli.project import ROOT
+from cli.servers.addresses import host_and_port, without_password
+from cli.settings import DECIDED, environment_of, given_servers, given_settings
+from cli.shop import Options, Shop
+
+ROW = re.compile(r"^\| (`[A-Z_`, ]+`)[^|]*\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
+OF = {"all": APPS, **{app_id: (app_id,) for app_id in APPS}}
+SAMPLES: Mapping[str, str] = {
+    "SMTP_URL": "smtp://ann:secret@[::1]:2525",
+    "MAIL_FROM": "me@my.shop",
+    "LOG_FORMAT": "json",
+    "LOG_LEVEL": "debug",
+    "OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1]:4318",
+}
+"""A value that differs from the default; of those that are not here a number does."""
+WRONG = {"LOG_FORMAT", "LOG_LEVEL", "SMTP_URL", "MAIL_RETRY_SECONDS", "PAY_WITHIN_SECONDS", "DRAIN_SECONDS"}
+"""Settings that not every text is a value of."""
+
+
+def table() -> dict[str, tuple[str, ...]]:
+    """The README's table: by setting the apps that read it."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = ROW.findall(readme[readme.index("| setting | of | default |") :])
+    return {name: OF[of.strip()] for names, of, _ in rows for name in re.findall(r"`([A-Z_]+)`", names)} | {
+        "GRACE_SECONDS": ("monitor",)  # named below the table
+    }
+
+
+TABLE = table()
+
+
+def test_the_table_is_read() -> None:
+    """A walk over nothing finds nothing."""
+    assert {"APP_PORT", "SMTP_URL", "MAIL_FROM", "PAY_WITHIN_SECONDS", "OTEL_EXPORTER_OTLP_ENDPOINT"} <= set(TABLE)
+    assert 15 <= len(TABLE)
+
+
+def shop_with(folder: Path, environ: Mapping[str, str], monitor: bool = False) -> Shop:
+    """A shop of which the ports are chosen and nothing is started."""
+    shop = Shop(Options("redis", folder=folder, settings=given_settings(environ), monitor=monitor), print)
+    shop._choose_ports()
+    return shop
+
+
+@pytest.mark.parametrize("name", [each for each in TABLE if each not in DECIDED])
+def test_a_setting_of_the_table_reaches_the_apps_that_read_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Over the launcher's own value and over dapr.yaml's; the other apps are not told."""
+    value = SAMPLES.get(name, "7")
+    monkeypatch.setenv(name, value)
+    shop = shop_with(tmp_path, os.environ, monitor=True)
+
+    told = {each: shop.app_environment(each) for each in shop.replicas} | {"monitor": shop._monitor_environment()}
+    assert {value} == {told[app_id].get(name) for app_id in TABLE[name]}
+    if name not in ("LOG_FORMAT", "LOG_LEVEL", "OTEL_EXPORTER_OTLP_ENDPOINT"):
+        assert set(TABLE[name]) == {app_id for app_id, env in told.items() if env.get(name) == value}
+
+
+@pytest.mark.parametrize("name", sorted(TABLE.keys() & DECIDED.keys()))
+@pytest.mark.parametrize("command", ["run", "demo"])
+def test_a_setting_that_the_launcher_decides_is_refused_by_name(
+    name: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, exit code 1, and nothing is started."""
+    monkeypatch.setenv(name, "7")
+
+    assert 1 == main([command])
+    out, err = capsys.readouterr()
+    assert "" == out
+    assert (
+        f"sidecart: {name} is set in the environment, but the launcher decides it: {DECIDED[name]}. Unset it\n" == err
+    )
+
+
+@pytest.mark.parametrize("name", sorted(WRONG))
+def test_a_wrong_value_stops_the_start_before_anything_is_started(name: str, tmp_path: Path) -> None:
+    """By its name; there is no process and no folder."""
+    shop = Shop(Options("redis", folder=tmp_path, settings={name: "-1"}), print)
+
+    with pytest.raises(LaunchError, match=f"setting {name}: "):
+        shop.start()
+
+    assert not shop.started
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_setting_of_the_shell_never_replaces_what_the_launcher_says(tmp_path: Path) -> None:
+    """The live page reads BROKER too, and so does the launcher: --broker goes before it."""
+    shop = shop_with(tmp_path, {"BROKER": "rabbitmq", "MAIL_URL": "http://elsewhere"}, monitor=True)
+
+    told = shop._monitor_environment()
+    assert ("redis", shop.mail_url) == (told["BROKER"], told["MAIL_URL"])
+    assert {"A": "decided", "LOG_LEVEL": "info"} == environment_of_user(
+        {"A": "decided", "LOG_LEVEL": "info"}, {"A": "given", "LOG_LEVEL": "debug"}
+    )
+
+
+def environment_of_user(decided: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
+    """What the User Service is told, without what every app has."""
+    whole = {"APP_PORT": "1", "DAPR_HTTP_PORT": "1", "APP_API_TOKEN": "in", "DAPR_API_TOKEN": "out"}
+    told = environment_of("user", {**whole, **decided}, given)
+    return {name: value for name, value in told.items() if name not in whole}
+
+
+def test_with_a_mail_server_there_is_no_mail_catcher(tmp_path: Path) -> None:
+    """No port, no address to read mails at, and where mails go is shown without the password."""
+    shop = shop_with(tmp_path, {"SMTP_URL": SAMPLES["SMTP_URL"]}, monitor=True)
+
+    assert [] == [name for name in shop.ports if name.startswith("mail")]
+    assert ("", "smtp://[::1]:2525") == (shop.mail_url, shop.mails_at)
+    assert "" == shop._monitor_environment()["MAIL_URL"]
+
+
+def test_the_demo_reads_its_own_mails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It could not pass with another mail server, and says so at once."""
+    monkeypatch.setenv("SMTP_URL", "smtp://my.server")
+
+    assert 1 == main(["demo"])
+    assert "SMTP_URL is set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("localhost:6379", ("localhost", 6379)), ("[::1]:6379", ("::1", 6379)), ("10.0.0.1:1", ("10.0.0.1", 1))],
+)
+def test_host_and_port_are_taken_apart(address: str, expected: tuple[str, int]) -> None:
+    """The brackets of an IPv6 address belong to the notation."""
+    assert expected == host_and_port("REDIS_HOST", address)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(
+            ("REDIS_HOST", each)
+            for each in ("::1", "::1:6379", "[::1]", "[x]:1", "host", "host:", ":1", "a/b:1", "h:0")
+        ),
+        *(("AMQP_URL", each) for each in ("amqp://::1:5672", "amqp://[::1:5672", "host:5672", "amqp://h:x")),
+        *(("POSTGRES_URL", each) for each in ("postgres://::1:5432/db", "mysql://host/db", "postgres://[::g]/db")),
+    ],
+)
+def test_an_address_that_is_none_is_refused_by_name(name: str, value: str) -> None:
+    """With the form that it should have."""
+    with pytest.raises(LaunchError, match=rf"^{name}.*in brackets"):
+        given_servers({name: value})
+
+
+def test_a_database_may_be_named_in_the_forms_of_its_own_library() -> None:
+    """Words, a socket's folder, several hosts."""
+    for value in (
+        "host=db user=x",
+        "postgresql:///shop?host=/run",
+        "postgres://a:1,b:2/shop",
+        "postgres://[::1]:5432/x",
+    ):
+        assert {"POSTGRES_URL": value} == given_servers({"POSTGRES_URL": value})
+
+
+@pytest.mark.parametrize(("name", "value"), [("GOMAXPROCS", "x"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "[::1]:4318")])
+def test_what_sidecars_are_told_is_checked_too(name: str, value: str) -> None:
+    """A wrong value would be ignored, or end each of them."""
+    with pytest.raises(LaunchError, match=name):
+        given_settings({name: value})
+
+
+def test_an_empty_setting_is_none() -> None:
+    """As everywhere."""
+    assert {} == given_settings({"APP_PORT": "", "SMTP_URL": ""})
+    assert {} == given_servers({"REDIS_HOST": ""})
+    assert "amqp://h:1" == without_password("amqp://u:p@h:1")
+    assert {"gateway", "user", "billing", "order", "notification", "monitor"} == set(settings.READ)
