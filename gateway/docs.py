@@ -77,5 +77,6 @@ def _file(app: FastAPI, path: str, file: Path, media_type: str) -> None:
 def _assets() -> Path:
     """Where the package keeps the files of Swagger UI; its code is not imported."""
     package = find_spec("fastapi_swagger")
-    assert package is not None and package.origin is not None, "the package fastapi-swagger is not installed"
+    if package is None or package.origin is None:
+        raise RuntimeError("the package fastapi-swagger is not installed")
     return Path(package.origin).parent / "resources"

@@ -11,6 +11,7 @@ SECONDS = 30.0
 INNER = b"GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 PROTOCOLS = (b"h2c", b"websocket", b"HTTP/2.0", b"TLS/1.0", b"irc, foo/2", b"")
+KEY = b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n"  # without one a proxy refuses
 JAVA = b"connection: Upgrade, HTTP2-Settings\r\nhttp2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
 
 
@@ -35,7 +36,7 @@ def _offers() -> Iterator[tuple[str, bytes, list[str]]]:
     """Offers to upgrade, of any protocol, with any body: what an app has to see of them."""
     inner = len(INNER)
     for protocol in PROTOCOLS:
-        offer = JAVA + b"upgrade: " + protocol + b"\r\n"
+        offer = JAVA + KEY + b"upgrade: " + protocol + b"\r\n"
         name = protocol.decode() or "nothing"
         yield f"{name}, a body", post(offer), [f"POST /a {inner}"]
         yield f"{name}, no body", get(HOST + offer), ["GET /a 0"]
