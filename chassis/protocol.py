@@ -32,10 +32,24 @@ LINGER_SECONDS = 2.0  # after a refusal: to close while the caller still sends w
 class BoundedHttp(HttpToolsProtocol):
     """One connection."""
 
+    # Not in the instance's dict: with more than 30 names in it, all of its attributes, uvicorn's too, are slower.
+    __slots__ = (
+        "_bytes",
+        "_framing",
+        "_has_offer",
+        "_is_in_head",
+        "_is_refused",
+        "_refusal",
+        "_segment_bytes",
+        "_unanswered",
+    )
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._is_in_head = True
         self._bytes = 0  # since the head began, or since the last byte of content
+        self._segment_bytes = 0
+        self._framing: request_head.Headers = []
         self._has_offer = False
         self._unanswered = 0
         self._is_refused = False
@@ -46,9 +60,13 @@ class BoundedHttp(HttpToolsProtocol):
         if self._is_refused:
             return
         self._unset_keepalive_if_required()
-        self._bytes += len(data)
+        self._segment_bytes = len(data)
+        self._bytes += self._segment_bytes
         try:
-            self._parse(data)
+            try:
+                self.parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                self._go_on_without_upgrade(memoryview(data)[offer.args[0] :])
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(
@@ -60,18 +78,31 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; drop a trailer."""
-        if self._is_in_head:
-            super().on_header(name, value)
+        if not self._is_in_head:
+            return
+        name = name.lower()
+        if name in request_head.FRAMING:
+            self._framing.append((name, value))
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        """Start the request if its head is one; leave one that offers an upgrade to `_parse`."""
+        """Start the request if its head is one; leave one that offers an upgrade to `data_received`."""
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 raise request_head.no_resource("CONNECT")
             self._has_offer = True
             return
-        request_head.check(self.parser.get_http_version(), self.url, self.headers)
-        self.url = request_head.origin_form(self.url, self.parser.get_method().decode("ascii"), self.headers)
+        # A head that began in the middle of this segment was not counted from its first byte.
+        if self._bytes + self._segment_bytes > HEAD_BYTES_MAX:
+            request_head.check_size(self.url, self.headers)
+        if len(self.headers) > request_head.HEADERS_MAX:
+            raise request_head.too_large()
+        request_head.check(self.parser.get_http_version(), self._framing)
+        self._framing.clear()
+        if not self.url.startswith(b"/") or b"#" in self.url:
+            self.url = request_head.origin_form(self.url, self.parser.get_method().decode("ascii"), self.headers)
         super().on_headers_complete()
         if self.expect_100_continue:
             # A caller who is answered without "100 Continue" may send the body or another request: RFC 9110 10.1.1.
@@ -98,21 +129,22 @@ class BoundedHttp(HttpToolsProtocol):
         if self._refusal is not None and not self._unanswered:
             self._end(self._refusal)
 
-    def _parse(self, data: bytes) -> None:
-        rest: bytes | memoryview = data
+    def _go_on_without_upgrade(self, rest: memoryview) -> None:
+        """Parse the head again without its offer, and then what followed it; there may be further offers."""
         while True:
-            try:
-                self.parser.feed_data(rest)
-                return
-            except httptools.HttpParserUpgrade as offer:
-                rest = memoryview(rest)[offer.args[0] :]
             head = request_head.without_upgrade(
                 self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
             )
             self._has_offer = False
+            self._framing.clear()
             self.parser = httptools.HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
             self.parser.feed_data(head)
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                rest = rest[offer.args[0] :]
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what the parser gave up on, in its turn, and close."""

@@ -9,6 +9,8 @@ HEAD_BYTES_MAX = 64 * 1024  # request line and headers together; ours are below 
 HEADERS_MAX = 1_000
 METHODS = "GET, HEAD, POST"  # of all apps together: for a request that is for the server and not for a resource
 
+FRAMING = frozenset({b"host", b"transfer-encoding"})  # the headers that `check` asks for
+
 Headers = list[tuple[bytes, bytes]]  # names in lower case
 
 _HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", re.ASCII)
@@ -41,21 +43,24 @@ def no_resource(method: str) -> Refusal:
     return Refusal(405, "method_not_allowed", f"{method} has no meaning here; use {METHODS}", METHODS)
 
 
-def check(version: str, target: bytes, headers: Headers) -> None:
-    """Raise Refusal for a head that is too large, a missing or ambiguous Host, or a body of unknown length."""
-    hosts, codings, size = 0, 0, len(target)
-    for name, value in headers:
-        size += len(name) + len(value)
+def check_size(target: bytes, headers: Headers) -> None:
+    """Raise Refusal for a head that is too large."""
+    if len(target) + sum(len(name) + len(value) for name, value in headers) > HEAD_BYTES_MAX:
+        raise too_large()
+
+
+def check(version: str, framing: Headers) -> None:
+    """Raise Refusal for an unknown version, a missing or ambiguous Host, or a body of unknown length."""
+    hosts, codings = 0, 0
+    for name, value in framing:
         if name == b"host":
             hosts += 1
             if not _is_host(value):
                 raise not_http("the Host header is not a host and an optional port")
-        elif name == b"transfer-encoding":
+        else:
             codings += 1
             if value.lower() != b"chunked":
                 raise not_http("the only transfer coding here is chunked")
-    if size > HEAD_BYTES_MAX or len(headers) > HEADERS_MAX:
-        raise too_large()
     if version == "1.1":
         if hosts != 1:
             raise not_http(f"HTTP/1.1 needs one Host header, this request has {hosts}")
