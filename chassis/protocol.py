@@ -63,10 +63,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._segment_bytes = len(data)
         self._bytes += self._segment_bytes
         try:
-            try:
-                self.parser.feed_data(data)
-            except httptools.HttpParserUpgrade as offer:
-                self._go_on_without_upgrade(memoryview(data)[offer.args[0] :])
+            self._parse(data)
         except httptools.HttpParserError as error:
             cause = error.__context__
             self._refuse(
@@ -129,9 +126,16 @@ class BoundedHttp(HttpToolsProtocol):
         if self._refusal is not None and not self._unanswered:
             self._end(self._refusal)
 
-    def _go_on_without_upgrade(self, rest: memoryview) -> None:
-        """Parse the head again without its offer, and then what followed it; there may be further offers."""
+    def _parse(self, data: bytes) -> None:
+        """Feed the parser; a head with an offer is parsed again without it, and then what follows it."""
+        rest: bytes | memoryview = data
         while True:
+            try:
+                self.parser.feed_data(rest)
+                return
+            except httptools.HttpParserUpgrade as offer:
+                rest = memoryview(rest)[offer.args[0] :]
+            # Not in the handler above: an error that is raised there has the offer as its context, not the Refusal.
             head = request_head.without_upgrade(
                 self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
             )
@@ -140,11 +144,6 @@ class BoundedHttp(HttpToolsProtocol):
             self.parser = httptools.HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
             self.parser.feed_data(head)
-            try:
-                self.parser.feed_data(rest)
-                return
-            except httptools.HttpParserUpgrade as offer:
-                rest = rest[offer.args[0] :]
 
     def _refuse(self, refusal: Refusal) -> None:
         """Answer what the parser gave up on, in its turn, and close."""
