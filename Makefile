@@ -47,5 +47,5 @@ lint: ## ruff, mypy --strict, a reason beside each exception, the doctor on our 
 system-deps: ## install the Debian packages that BROKER=rabbitmq, STORE=postgres and GATEWAYS=3 need
 	@./.ci/system-deps
 
-system-deps-full: ## install those that test-full and test-compose need (podman and what belongs to it, Node, Chromium)
+system-deps-full: ## install those that test-full and test-compose need (podman and what belongs to it, Node, Chromium, Java)
 	@./.ci/system-deps full

@@ -105,24 +105,29 @@ class InboundApp(FastAPI):
 
     async def _route(self, about: Handled, scope: Scope, receive: Receive, send: Send) -> None:
         """What is asked seldom goes the long way; it is counted by the route that takes it, not by the path."""
-        status, spans = 500, tracing.spans
+        status, spans, method = 500, tracing.spans, scope["method"]
+        # HEAD is GET without the content (RFC 9110 section 9.3.2). FastAPI's routes know GET alone.
+        routed: Scope = {**scope, "method": "GET"} if method == "HEAD" else scope
 
         async def note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
+                _allow_head(message)
                 if spans is not None:
-                    spans.answered(about, scope["method"], _route_of(scope), status)
+                    spans.answered(about, method, _route_of(routed), status)
+            elif method == "HEAD" and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
         try:
             if spans is None:
-                await super().__call__(scope, receive, note)
+                await super().__call__(routed, receive, note)
             else:
-                with spans.request(about, scope["method"], begins=False):
-                    await super().__call__(scope, receive, note)
+                with spans.request(about, method, begins=False):
+                    await super().__call__(routed, receive, note)
         finally:
-            answered(_route_of(scope), status)
+            answered(_route_of(routed), status)
 
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
         try:
@@ -174,6 +179,15 @@ class InboundApp(FastAPI):
             log.exception("a bug; the event of %s comes again", subscription.topic)
             return BUG
         return DONE
+
+
+def _allow_head(message: Message) -> None:
+    """Where GET is allowed HEAD is too."""
+    if message["status"] == 405:
+        message["headers"] = [
+            (name, b"GET, HEAD" if name == b"allow" and b"GET" in value.split(b", ") else value)
+            for name, value in message["headers"]
+        ]
 
 
 def _route_of(scope: Scope) -> str:

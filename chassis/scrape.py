@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 from chassis.protocol import BoundedHttp
 
 PATH = "/metrics"
+READING = ("GET", "HEAD")
 
 
 @asynccontextmanager
@@ -47,6 +48,8 @@ async def scraped(listeners: Sequence[socket.socket]) -> AsyncIterator[None]:
 def _only_metrics(metrics: ASGIApp) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         answer = metrics if scope["path"] == PATH else PlainTextResponse("there is /metrics\n", 404)
+        if scope["method"] not in READING:
+            answer = PlainTextResponse("use GET, HEAD here\n", 405, {"allow": "GET, HEAD"})
         await answer(scope, receive, send)
 
     return app

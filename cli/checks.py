@@ -39,7 +39,7 @@ SHARED_SHOP = ("-m", "not own_shop")
 """What a service in another language has to pass: not what starts shops of its own to try gateways and servers."""
 PEER = ("-m", "not own_shop and not sidecars", E2E)
 """What the shop without sidecars has to pass (bench/peer)."""
-FULL_PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "node", "npm", "chromium", "prometheus")
+FULL_PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "node", "npm", "chromium", "prometheus", "javac")
 PACKAGES = ("gateway", "services", "chassis", "cli", "monitor", "tests", "bench")
 
 

@@ -1,10 +1,13 @@
 """One address for several gateways: HAProxy in front of them, as our own child."""
 
+import json
 import resource
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
 from pathlib import Path
 
+from chassis.request_head import HEAD_BYTES_MAX, HEADERS_MAX
 from cli.errors import LaunchError
 
 NAME = "proxy"
@@ -19,6 +22,9 @@ NOT_INSTALLED = "HAProxy is not installed (several gateways need it): run `make 
 CONFIGURATION = """\
 global
     maxconn {connections}
+    # A head that is too large for a gateway reaches it and gets its 431; twice as large a head is a 400 of the proxy's.
+    tune.bufsize {head_bytes}
+    tune.http.maxhdr {headers}
     hard-stop-after 35s
 defaults
     mode http
@@ -35,10 +41,12 @@ defaults
     option redispatch 1
     # A connection to a gateway carries one request: an idle one might just be closing, and lose the next.
     option http-server-close
-    errorfile 503 "{errors}"
+    # HTTP/2 with prior knowledge is refused, as a gateway refuses it.
+    option disable-h2-upgrade
 frontend shop
     bind 127.0.0.1:{port}
-    # While the store refuses writes no gateway is ready, and each can still read.
+    # Not among the defaults: HAProxy 2.6.12 ends by SIGSEGV when it writes a format with arguments from there.
+{errors}    # While the store refuses writes no gateway is ready, and each can still read.
     use_backend reads if METH_GET !{{ nbsrv(gateways) gt 0 }}
     default_backend gateways
 backend gateways
@@ -51,15 +59,35 @@ backend gateways
     default-server check inter 500ms fall 2 rise 1 maxconn 20000
 {servers}"""
 
-NOBODY_READY = """\
-HTTP/1.1 503 Service Unavailable\r
-content-type: application/problem+json\r
-cache-control: no-store\r
-retry-after: 1\r
-connection: close\r
-\r
-{"type":"urn:sidecart:problem:unavailable","title":"Service Unavailable","status":503,\
-"detail":"no gateway is ready; try again"}"""
+BUFFER_BYTES_SPARE = 8 * 1024
+HEADERS_SPARE = 100
+"""What HAProxy keeps room for beside a head: its own headers, and the reserve for rewriting."""
+
+PROBLEMS = {  # status -> type and detail of an answer that no gateway gave
+    400: ("not_http", "this is no HTTP/1.1 request that the proxy can read, or its head is far too large"),
+    408: ("incomplete", "the request was not there in time"),
+    413: ("too_large", "the request is too large for the proxy"),
+    500: ("internal", "something is wrong in the proxy"),
+    501: ("not_http", "the only transfer coding here is chunked"),
+    502: ("outcome-unknown", "a gateway broke off its answer; repeat the request with its Idempotency-Key"),
+    503: ("unavailable", "no gateway is ready; try again"),
+    504: ("outcome-unknown", "a gateway did not answer in time; repeat the request with its Idempotency-Key"),
+}
+RETRY_AFTER_SECONDS = {503: 1}
+
+
+def _problems() -> Iterator[str]:
+    """Lines that make the proxy's own errors problems like the gateway's (contracts/http/problem.json)."""
+    for status, (kind, detail) in PROBLEMS.items():
+        title = HTTPStatus(status).phrase
+        problem = {"type": f"urn:sidecart:problem:{kind}", "title": title, "status": status, "detail": detail}
+        # The proxy reads no traceparent; a new trace id is what the gateway gives to a request without one.
+        body = json.dumps({**problem, "trace_id": "%[uuid(),regsub(-,,g)]"}, separators=(",", ":"))
+        retry = f" hdr retry-after {RETRY_AFTER_SECONDS[status]}" if status in RETRY_AFTER_SECONDS else ""
+        yield (
+            f"    http-error status {status} content-type application/problem+json"
+            f" lf-string '{body}' hdr cache-control no-store{retry}\n"
+        )
 
 
 def _connections() -> int:
@@ -82,9 +110,15 @@ def command(folder: Path, port: int, gateways: Mapping[str, int]) -> list[str]:
     program = _program()
     if program is None:
         raise LaunchError(NOT_INSTALLED)
-    errors, configuration = folder / "nobody-ready.http", folder / "haproxy.cfg"
-    errors.write_bytes(NOBODY_READY.encode())
+    configuration = folder / "haproxy.cfg"
     servers = "".join(f"    server {name} 127.0.0.1:{at}\n" for name, at in gateways.items())
-    text = CONFIGURATION.format(errors=errors, port=port, connections=_connections(), servers=servers)
+    text = CONFIGURATION.format(
+        errors="".join(_problems()),
+        port=port,
+        connections=_connections(),
+        head_bytes=2 * HEAD_BYTES_MAX + BUFFER_BYTES_SPARE,
+        headers=HEADERS_MAX + HEADERS_SPARE,
+        servers=servers,
+    )
     configuration.write_text(text, encoding="utf-8")
     return [program, "-db", "-f", str(configuration)]

@@ -23,7 +23,7 @@ from chassis.inbound import InboundApp, Subscription
 from chassis.serve import Guard, Probe, run
 from chassis.sidecar import connect
 from chassis.tracing import traced
-from gateway import asyncapi, bodies, openapi, settings
+from gateway import asyncapi, bodies, docs, openapi, settings
 from gateway.calls import DEPOSIT, ORDER, POST_PATHS, REGISTER
 from gateway.gets import OWNERS, Gets
 from gateway.journal import Flow
@@ -65,8 +65,11 @@ def gateway(
 
 def public_app(lifespan: Callable[[InboundApp], AbstractAsyncContextManager[None]]) -> InboundApp:
     """Everything that is public; `lifespan` sets `app.state.parts` before it yields."""
-    app = InboundApp(title="Sidecart", version="1", lifespan=lifespan, redoc_url=None, redirect_slashes=False)
+    app = InboundApp(
+        title="Sidecart", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
     openapi.document(app)
+    docs.show(app)
     _problems(app)
     _health(app)
     for path, (handler, body, answer) in POSTS.items():
@@ -180,8 +183,7 @@ def _problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, raised: HTTPException) -> Response:
         if raised.status_code == 405:
-            allow = "POST" if request.url.path in POST_PATHS else (raised.headers or {}).get("Allow", "GET")
-            return method_not_allowed(allow).response()
+            return method_not_allowed("POST" if request.url.path in POST_PATHS else "GET, HEAD").response()
         if raised.status_code == 404:
             return not_found(request.url.path[:200]).response()
         return Problem(raised.status_code, "http", str(raised.detail)).response()

@@ -81,6 +81,8 @@ def monitor(settings: Settings, closing: Closing) -> ASGIApp:
         if live.lookers.count >= LOOKERS_MAX:
             return PlainTextResponse(f"{LOOKERS_MAX} pages look already\n", 503)
         last_id = request.headers.get("last-event-id") or request.query_params.get("last", "")
+        if request.method == "HEAD":  # it would end with the events, which is never
+            return Response(media_type="text/event-stream", headers={"cache-control": "no-store"})
         events = live.look(last_id)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
 

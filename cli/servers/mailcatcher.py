@@ -271,6 +271,9 @@ def http_side(mailbox: Mailbox, smtp: SmtpSide) -> type[BaseHTTPRequestHandler]:
                 case _:
                     self._json(404, {"detail": "no such mail"})
 
+        def do_HEAD(self) -> None:
+            self.do_GET()
+
         def do_DELETE(self) -> None:
             if urlsplit(self.path).path.rstrip("/") == "/mails":
                 mailbox.clear()
@@ -288,8 +291,12 @@ def http_side(mailbox: Mailbox, smtp: SmtpSide) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(content)))
             # A mail is somebody else's text: it is shown, and may load or run nothing.
             self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+            if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
+                self.send_header("Connection", "close")  # its body is not read, and must not be read as a request
+                self.close_connection = True
             self.end_headers()
-            self.wfile.write(content)
+            if self.command != "HEAD":
+                self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:
             """Say nothing: the log is for mails."""

@@ -114,8 +114,8 @@ ELSEWHERE: list[tuple[str, str, int, str | None]] = [  # method, path, status, A
         for path in PATHS
         for method in ("GET", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE")
     ),
-    *((method, f"/order/{USER}", 405, "GET") for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")),
-    *((method, "/healthz", 405, "GET") for method in ("POST", "DELETE")),
+    *((method, f"/order/{USER}", 405, "GET, HEAD") for method in ("POST", "PUT", "PATCH", "DELETE", "OPTIONS")),
+    *((method, "/healthz", 405, "GET, HEAD") for method in ("POST", "DELETE")),
     *(("POST", f"{path}/", 404, None) for path in PATHS),
     *(
         ("GET", f"/{kind}/{odd}", 404, None)

@@ -9,7 +9,7 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from chassis.protocol import HEAD_BYTES_MAX
+from chassis.request_head import HEAD_BYTES_MAX
 from chassis.serve import server_config
 from chassis.settings import Settings
 from cli.ports import free_port

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -420,7 +421,12 @@ def test_a_user_whose_promise_was_refused_is_404() -> None:
         ("GET", "/order/create", 405, "POST"),
         ("DELETE", "/order/create", 405, "POST"),
         ("PUT", "/account/deposit", 405, "POST"),
-        ("DELETE", f"/order/{USER}", 405, "GET"),
+        ("DELETE", f"/order/{USER}", 405, "GET, HEAD"),
+        ("OPTIONS", f"/order/{USER}", 405, "GET, HEAD"),
+        ("POST", "/openapi.json", 405, "GET, HEAD"),
+        ("POST", "/docs", 405, "GET, HEAD"),
+        ("HEAD", "/order/create", 405, "POST"),
+        ("HEAD", "/nowhere", 404, None),
         ("GET", "/order/ORDER", 404, None),
         ("GET", f"/user/{USER.upper()}", 404, None),
         ("GET", "/nowhere", 404, None),
@@ -547,6 +553,55 @@ def test_the_asyncapi_document_is_only_read() -> None:
     async def scenario(gateway: Gateway) -> None:
         answer = await gateway.http.post("/asyncapi.json", json={})
 
-        assert (405, "GET") == (answer.status_code, answer.headers["allow"])
+        assert (405, "GET, HEAD") == (answer.status_code, answer.headers["allow"])
+
+    run(scenario)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/healthz",
+        "/readyz",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/docs",
+        "/docs/start.js",
+        "/docs/swagger-ui-bundle.js",
+        f"/user/{USER}",
+        f"/account/{USER}/deposit/{USER}",
+        "/order/create",
+        "/nowhere",
+    ],
+)
+def test_head_is_get_without_the_content(path: str) -> None:
+    """The same status and the same headers, the length among them, whatever the answer is."""
+
+    async def scenario(gateway: Gateway) -> None:
+        got, head = await gateway.http.get(path), await gateway.http.head(path)
+
+        assert (got.status_code, dict(got.headers)) == (head.status_code, dict(head.headers))
+        assert int(head.headers["content-length"]) == len(got.content) > 0
+        assert b"" == head.content
+
+    run(scenario)
+
+
+def test_the_page_of_the_api_loads_nothing_from_elsewhere() -> None:
+    """All that it names is served here, in the version of the package; its policy forbids the rest."""
+
+    async def scenario(gateway: Gateway) -> None:
+        page = await gateway.http.get("/docs")
+        named = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assets = [await gateway.http.get(f"/{path}") for path in named]
+
+        assert 4 == len(named)
+        assert [200] * 4 == [asset.status_code for asset in assets]
+        assert "http" not in page.text
+        for answer in (page, *assets):
+            policy = answer.headers["content-security-policy"]
+            assert "default-src 'none'" in policy
+            assert "http" not in policy
+        assert not any(path.startswith("/docs") for path in (await gateway.http.get("/openapi.json")).json()["paths"])
 
     run(scenario)

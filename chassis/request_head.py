@@ -1,0 +1,99 @@
+"""Checks of a request head that the parser leaves to the server: RFC 9112 sections 2.3, 3.2, 6.1 and RFC 9110 7.8."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+
+HEAD_BYTES_MAX = 64 * 1024  # request line and headers together; ours are below 1 KiB, a proxy may add a few
+HEADERS_MAX = 1_000
+METHODS = "GET, HEAD, POST"  # of all apps together: for a request that is for the server and not for a resource
+
+FRAMING = frozenset({b"host", b"transfer-encoding"})  # the headers that `check` asks for
+
+Headers = list[tuple[bytes, bytes]]  # names in lower case
+
+_HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", re.ASCII)
+_ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^#]*|\?[^#]*)?", re.ASCII | re.IGNORECASE)
+
+
+class Refusal(Exception):
+    """A request that no app sees: the server answers it and closes the connection."""
+
+    def __init__(self, status: int, kind: str, detail: str, allow: str | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.kind = kind
+        self.detail = detail
+        self.allow = allow
+
+
+def not_http(detail: str) -> Refusal:
+    """400: what this server cannot read as one HTTP/1.1 request."""
+    return Refusal(400, "not_http", detail)
+
+
+def too_large() -> Refusal:
+    """431: the head has too many bytes or too many headers."""
+    return Refusal(431, "head_too_large", f"a head may have {HEAD_BYTES_MAX} bytes and {HEADERS_MAX} headers")
+
+
+def no_resource(method: str) -> Refusal:
+    """405: the request is for a tunnel, or for the server as a whole."""
+    return Refusal(405, "method_not_allowed", f"{method} has no meaning here; use {METHODS}", METHODS)
+
+
+def check_size(target: bytes, headers: Headers) -> None:
+    """Raise Refusal for a head that is too large."""
+    if len(target) + sum(len(name) + len(value) for name, value in headers) > HEAD_BYTES_MAX:
+        raise too_large()
+
+
+def check(version: str, framing: Headers) -> None:
+    """Raise Refusal for an unknown version, a missing or ambiguous Host, or a body of unknown length."""
+    hosts, codings = 0, 0
+    for name, value in framing:
+        if name == b"host":
+            hosts += 1
+            if not _is_host(value):
+                raise not_http("the Host header is not a host and an optional port")
+        else:
+            codings += 1
+            if value.lower() != b"chunked":
+                raise not_http("the only transfer coding here is chunked")
+    if version == "1.1":
+        if hosts != 1:
+            raise not_http(f"HTTP/1.1 needs one Host header, this request has {hosts}")
+    elif version != "1.0" or hosts > 1 or codings:  # 1.0 has no transfer codings: RFC 9112 section 6.1
+        raise not_http("this server reads HTTP/1.1, and HTTP/1.0 without a transfer coding")
+    if codings > 1:
+        raise not_http("the body is chunked more than once")
+
+
+def origin_form(target: bytes, method: str, headers: Headers) -> bytes:
+    """Return path and query of a target; an absolute one replaces the Host header, as RFC 9112 section 3.2.2 says."""
+    if target.startswith(b"/"):
+        if b"#" in target:
+            raise not_http("a request target has no fragment")
+        return target
+    if target == b"*" and method == "OPTIONS":
+        raise no_resource("OPTIONS *")
+    absolute = _ABSOLUTE.fullmatch(target)
+    if absolute is None or not _is_host(absolute[1]):
+        raise not_http("the request target is no path and no http URL")
+    place = next((number for number, (name, _) in enumerate(headers) if name == b"host"), None)
+    if place is not None:
+        headers[place] = (b"host", absolute[1])
+    path = absolute[2] or b"/"
+    return path if path.startswith(b"/") else b"/" + path
+
+
+def without_upgrade(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
+    """Render a head again, but without what it offers to upgrade to."""
+    lines = [name + b": " + value for name, value in headers if name != b"upgrade"]
+    return b"\r\n".join([method + b" " + target + b" HTTP/" + version.encode(), *lines, b"", b""])
+
+
+@lru_cache(maxsize=256)
+def _is_host(value: bytes) -> bool:
+    return _HOST.fullmatch(value) is not None

@@ -1,0 +1,150 @@
+"""Raw bytes at every address of a shop, and through the proxy in front of two gateways: one response a request."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+
+import httpx
+import pytest
+
+from chassis.request_head import HEAD_BYTES_MAX
+from cli import monitor, proxy
+from cli.catalogue import GATEWAY, SERVICES
+from cli.fleet import metrics_of, replicas_of
+from cli.shop import Shop
+from tests.contracts.validate import http_problems
+from tests.e2e.conftest import options
+from tests.e2e.raw import CLOSED, HOST, LAST, OFFERED, READ, REFUSED, Answered, exchange, get
+from tests.e2e.shopper import SECONDS
+
+GATEWAYS = replicas_of(GATEWAY, 2)
+OURS = (*GATEWAYS, *SERVICES, metrics_of("order"), metrics_of(GATEWAYS[0]), monitor.NAME)
+"""Everything that our server serves."""
+USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
+READABLE = (
+    *("/healthz", "/readyz", "/openapi.json", "/asyncapi.json", "/docs", "/docs/swagger-ui-bundle.js"),
+    *(f"/user/{USER}", f"/order/{USER}", "/order/x", "/order/create", "/nowhere"),
+)
+VARY = ("date", "connection", "transfer-encoding")
+
+pytestmark = pytest.mark.own_shop
+
+
+@pytest.fixture(scope="module")
+def framed_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """A shop with two gateways behind one address, and the live page."""
+    folder = tmp_path_factory.mktemp("framing")
+    with Shop(replace(options(folder), gateways=2, monitor=True), print) as running:
+        yield running
+
+
+def must_be_refused(answers: list[Answered]) -> None:
+    """One answer, the server's own, and nothing after it."""
+    assert [400] == [each.status for each in answers]
+    assert "close" == answers[0].headers["connection"]
+    assert [] == http_problems("problem", json.loads(answers[0].body))
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_every_address_answers_as_often_as_it_is_asked(framed_shop: Shop, name: str) -> None:
+    """Whatever the app says to it: a body is never a second request, a broken request ends the connection."""
+    port = framed_shop.ports[name]
+    for what, sent, seen in READ:
+        answers = exchange(port, sent + LAST, [each.split()[0] for each in seen])
+        assert (what, len(seen) + 1) == (what, len(answers))
+        assert 400 not in [each.status for each in answers], what
+    for what, sent, _ in CLOSED:
+        assert (what, 1) == (what, len(exchange(port, sent + LAST)))
+    for _, sent in REFUSED:
+        must_be_refused(exchange(port, sent + LAST))
+
+
+def test_the_proxy_answers_as_often_as_it_is_asked(framed_shop: Shop) -> None:
+    """What it lets through a gateway reads in the same way, however it is cut; what follows a refusal is no body."""
+    port = framed_shop.ports[proxy.NAME]
+    for what, sent, seen in READ:
+        methods = [each.split()[0] for each in seen]
+        whole = exchange(port, sent + LAST, methods)
+        assert (what, len(seen) + 1) == (what, len(whole))
+        assert 400 not in [each.status for each in whole], what
+        cut = exchange(port, sent + LAST, methods, pieces=len(sent + LAST))
+        assert (what, [each.status for each in whole]) == (what, [each.status for each in cut])
+    for what, sent in REFUSED:
+        answers = exchange(port, sent + LAST)
+        assert len(answers) <= 2, (what, answers)
+        assert {each.status for each in answers} <= {400, 404, 405, 415, 422}, (what, answers)
+
+
+def test_a_registration_that_offers_an_upgrade_is_a_registration(framed_shop: Shop) -> None:
+    """With the proxy and without it, whole and byte by byte: 201."""
+    for port in (framed_shop.ports[proxy.NAME], framed_shop.ports[GATEWAYS[0]]):
+        for pieces in (1, 1_000):
+            body = json.dumps({"email": f"ann{port}-{pieces}@example.com", "name": "Ann"}).encode()
+            head = b"POST /user/register HTTP/1.1\r\n" + HOST + OFFERED + b"content-type: application/json\r\n"
+            sent = head + b"content-length: %d\r\n\r\n" % len(body) + body + LAST
+            assert [201, 404] == [each.status for each in exchange(port, sent, pieces=pieces)]
+
+
+@pytest.mark.parametrize("name", [proxy.NAME, GATEWAYS[0]])
+@pytest.mark.parametrize("path", READABLE)
+def test_head_is_get_without_the_content(framed_shop: Shop, name: str, path: str) -> None:
+    """The same status and headers, and not a byte behind them: the next response begins there."""
+    url = f"http://127.0.0.1:{framed_shop.ports[name]}{path}"
+    with httpx.Client(timeout=SECONDS, trust_env=False, headers={"accept-encoding": "identity"}) as http:
+        got, head = http.get(url), http.head(url)
+    both = exchange(framed_shop.ports[name], get(target=path.encode(), method=b"HEAD") + LAST, ["HEAD"])
+
+    assert got.status_code == head.status_code
+    assert fixed(got) == fixed(head)
+    assert str(len(got.content)) == head.headers["content-length"]
+    assert [got.status_code, 404] == [each.status for each in both]
+
+
+@pytest.mark.parametrize("name", [*OURS[2:], "mail-http"])
+def test_head_works_at_the_other_addresses(framed_shop: Shop, name: str) -> None:
+    """Services, figures, the live page and its events, which never end for GET, and the mails."""
+    path = {metrics_of("order"): "/metrics", metrics_of(GATEWAYS[0]): "/metrics", monitor.NAME: "/", "mail-http": "/"}
+    paths = [path.get(name, "/healthz"), *(["/live"] if name == monitor.NAME else [])]
+    headers = {"dapr-api-token": framed_shop.tokens["APP_API_TOKEN"]}
+    for each in paths:
+        answer = httpx.head(
+            f"http://127.0.0.1:{framed_shop.ports[name]}{each}", headers=headers, timeout=SECONDS, trust_env=False
+        )
+        assert 200 == answer.status_code
+
+
+def fixed(answer: httpx.Response) -> dict[str, str]:
+    """The headers that do not change by themselves."""
+    return {name: value for name, value in answer.headers.items() if name not in VARY}
+
+
+@pytest.mark.parametrize("kib", [1, 15, 16, 32, 60])
+def test_a_head_within_the_limit_passes_the_proxy_too(framed_shop: Shop, kib: int) -> None:
+    """As large as a gateway itself takes."""
+    sent = get(HOST + b"x: " + b"a" * (kib * 1024) + b"\r\n", target=b"/healthz") + LAST
+    for name in (proxy.NAME, GATEWAYS[0]):
+        assert [200, 404] == [each.status for each in exchange(framed_shop.ports[name], sent)]
+
+
+@pytest.mark.parametrize("size", [HEAD_BYTES_MAX + 1, HEAD_BYTES_MAX + 1024, 100 * 1024])
+def test_a_head_beyond_the_limit_is_431_behind_the_proxy_too(framed_shop: Shop, size: int) -> None:
+    """The gateway says so, in its own form."""
+    sent = get(HOST + b"x: " + b"a" * size + b"\r\n", target=b"/healthz")
+    for name in (proxy.NAME, GATEWAYS[0]):
+        answer, *_ = exchange(framed_shop.ports[name], sent + LAST)
+        assert 431 == answer.status
+        assert [] == http_problems("problem", json.loads(answer.body))
+
+
+def test_with_no_gateway_the_proxy_answers_a_problem(framed_shop: Shop) -> None:
+    """503 with Retry-After, in the form of the gateway's; and the last test here, for it stops them."""
+    for name in GATEWAYS:
+        framed_shop.stop_app(name)
+    answer = httpx.get(f"{framed_shop.url}/user/{USER}", timeout=SECONDS, trust_env=False)
+
+    assert (503, "1") == (answer.status_code, answer.headers["retry-after"])
+    assert "application/problem+json" == answer.headers["content-type"]
+    assert "urn:sidecart:problem:unavailable" == answer.json()["type"]
+    assert [] == http_problems("problem", answer.json())

@@ -1,0 +1,47 @@
+"""Java's own HTTP client as it is out of the box: it offers HTTP/2 with each request, and is answered over HTTP/1.1."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from cli import proxy
+from cli.catalogue import GATEWAY
+from cli.fleet import replicas_of
+from cli.shop import Options, Shop
+
+CLIENT = Path(__file__).parent / "java" / "Client.java"
+SECONDS_MAX = 120
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+    """Two gateways behind one address."""
+    with Shop(Options("redis", folder=tmp_path_factory.mktemp("java"), gateways=2), print) as running:
+        yield running
+
+
+@pytest.mark.parametrize("name", [proxy.NAME, replicas_of(GATEWAY, 2)[0]])
+def test_java_registers_users(shop: Shop, name: str) -> None:
+    """Each is 201 with its own name in it, on one connection, with the proxy and without it."""
+    bodies = [{"email": f"{uuid.uuid4().hex}@example.com", "name": each} for each in ("Ann", "Zoë" * 50, "Ben")]
+    done = subprocess.run(
+        [
+            *("java", str(CLIENT), f"http://127.0.0.1:{shop.ports[name]}/user/register"),
+            "\n".join(json.dumps(body) for body in bodies),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=SECONDS_MAX,
+        check=False,
+    )
+
+    assert 0 == done.returncode, done.stderr
+    answers = [line.split(" ", 2) for line in done.stdout.splitlines()]
+    assert [("201", "HTTP_1_1")] * len(bodies) == [(status, version) for status, version, _ in answers]
+    assert [body["name"] for body in bodies] == [json.loads(said)["name"] for _, _, said in answers]
