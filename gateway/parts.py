@@ -19,6 +19,7 @@ from gateway.known_users import KnownUsers
 from gateway.metrics import HELD, PROMISES
 from gateway.posts import Posts
 from gateway.promises import Promises
+from gateway.publishing import Publishing
 from gateway.ready import Readiness
 from gateway.replies import MEANINGS, Replies
 
@@ -36,22 +37,26 @@ class Parts:
     probe: Probe
     held: Held
     promises: Promises
+    publishing: Publishing
     closing: Closing
 
     @classmethod
     def of(cls, sidecar: HttpSidecar, pod_name: str, probe: Probe, closing: Closing) -> Parts:
         """Make them for a sidecar."""
-        held, promises, known_users = Held(), Promises(sidecar, pod_name, now), KnownUsers(sidecar)
+        publishing = Publishing(sidecar, probe)
+        held, promises = Held(), Promises(sidecar, pod_name, now, publishing.publish)
+        known_users = KnownUsers(sidecar)
         HELD.set_function(lambda: held.count)
         PROMISES.set_function(lambda: promises.count)
         return cls(
-            posts=Posts(Commands(sidecar, held, promises), known_users, promises),
+            posts=Posts(Commands(publishing, held, promises), known_users, promises),
             gets=Gets(sidecar, promises),
-            readiness=Readiness(sidecar, probe, promises, closing),
+            readiness=Readiness(sidecar, probe, promises, publishing, closing),
             replies=Replies(held, promises, known_users),
             probe=probe,
             held=held,
             promises=promises,
+            publishing=publishing,
             closing=closing,
         )
 
@@ -66,6 +71,7 @@ class Parts:
         """Do what goes on beside the routes for as long as the block runs."""
         async with (
             background(self.readiness.wait()),
+            background(self.publishing.watch()),
             background(self.promises.carry()),
             background(self.promises.look_after_others()),
             background(self._release(max(HURRY_SECONDS, drain_seconds))),

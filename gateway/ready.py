@@ -11,6 +11,7 @@ from chassis.errors import SidecarAway
 from chassis.serve import Probe
 from chassis.sidecar import HttpSidecar
 from gateway.promises import Promises
+from gateway.publishing import Publishing
 
 log = logging.getLogger(__name__)
 
@@ -22,15 +23,20 @@ PAUSE_SECONDS = 0.3
 class Readiness:
     """What is still missing before this gateway can serve."""
 
-    def __init__(self, sidecar: HttpSidecar, probe: Probe, promises: Promises, closing: Closing) -> None:
+    def __init__(
+        self, sidecar: HttpSidecar, probe: Probe, promises: Promises, publishing: Publishing, closing: Closing
+    ) -> None:
         self._sidecar = sidecar
         self._closing = closing
         self._promises = promises
+        self._publishing = publishing
         self._probe = probe
         self._unseen = set(SERVICES)
 
-    def missing(self) -> list[str]:
-        """Say it in words; empty when ready."""
+    def missing(self, *, without_broker: bool = False) -> list[str]:
+        """Say it in words; empty when ready. `without_broker` leaves out what is wrong with all gateways alike."""
+        publishing = self._publishing
+        shared = without_broker and not publishing.is_sidecars
         probe = [] if self._probe.is_back else [f"{self._probe.topic} did not come back yet"]
         promises = [] if self._promises.resumed else ["the promises of before the restart are not read yet"]
         stopping = ["this gateway is about to stop"] if self._closing.has_begun else []
@@ -38,6 +44,7 @@ class Readiness:
             stopping
             + probe
             + promises
+            + ([publishing.problem] if publishing.problem and not shared else [])
             + [f"the {name} service is not ready yet" for name in SERVICES if name in self._unseen]
         )
 
