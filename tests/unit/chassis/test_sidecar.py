@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from chassis.connections import Answer
-from chassis.errors import Conflict, SidecarAway, Unreached
+from chassis.errors import Conflict, SidecarAway, TimedOut, Unreached
 from chassis.sidecar import HttpSidecar, connect
 from tests.unit.chassis.daprd import Daprd, daprd
 
@@ -275,7 +275,7 @@ def test_a_call_is_not_waited_for_longer_than_its_time() -> None:
 
         with pytest.raises(SidecarAway) as failed:
             await sidecar.invoke("lamps", "/lamp/1", 0.05)
-        assert SidecarAway is type(failed.value)
+        assert TimedOut is type(failed.value)
 
     play(scenario)
 

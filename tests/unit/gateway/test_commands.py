@@ -16,6 +16,7 @@ from gateway.problems import Problem
 from gateway.promise_records import Promised, Refusal
 from gateway.promises import NotPromised, Promises
 from gateway.publishing import Publishing
+from tests.unit.gateway.clock import run_jumping
 from tests.unit.gateway.fakes import FakeSidecar
 
 ORDER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
@@ -186,7 +187,7 @@ def test_a_command_whose_refusal_is_written_down_is_refused_at_once() -> None:
     asyncio.run(scenario())
 
 
-@pytest.mark.parametrize("wait_seconds", [0, 0.4])
+@pytest.mark.parametrize("wait_seconds", [0, 0.4, 30])
 def test_a_broker_that_blocks_publishing_delays_no_answer(wait_seconds: float) -> None:
     """Publishing, waiting, publishing again and writing the promise share one budget."""
 
@@ -199,7 +200,7 @@ def test_a_broker_that_blocks_publishing_delays_no_answer(wait_seconds: float) -
         assert asyncio.get_running_loop().time() - began < wait_seconds + ANSWER_SECONDS
         assert "pending" == edge.sidecar.read(f"promise:{ORDER}")["commands"][0]["outcome"]
 
-    asyncio.run(scenario())
+    run_jumping(scenario())
 
 
 @pytest.mark.parametrize("publish_is_blocked", [False, True])
@@ -216,4 +217,4 @@ def test_a_store_that_is_hung_delays_no_answer(publish_is_blocked: bool) -> None
             await edge.commands.carry(an_order(), Deadline(0.1))
         assert asyncio.get_running_loop().time() - began < 0.1 + 1
 
-    asyncio.run(scenario())
+    run_jumping(scenario())
