@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from chassis import sidecar as module
 from chassis.connections import Answer
 from chassis.errors import Conflict, SidecarAway, TimedOut, Unreached
 from chassis.sidecar import HttpSidecar, connect
@@ -317,5 +318,25 @@ def test_a_store_that_says_nothing_is_away() -> None:
         played.is_silent = True
 
         assert (False, True) == (await sidecar.store_answers(), sidecar.store_away)
+
+    play(scenario)
+
+
+def test_publishes_that_do_not_return_leave_room_for_other_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that blocks publishing blocks neither state nor reads."""
+    monkeypatch.setattr(module, "CONNECTIONS_MAX", 1)
+    monkeypatch.setattr(module, "PUBLISHES_MAX", 1, raising=False)
+
+    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+        played.is_silent = True
+        publishing = asyncio.create_task(sidecar.publish("Lamp", b"{}"))
+        while not played.calls:  # it has come
+            await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        played.is_silent = False
+
+        async with asyncio.timeout(5):
+            assert (None, None) == await sidecar.load("k")
+        publishing.cancel()
 
     play(scenario)
