@@ -13,6 +13,7 @@ from chassis.connections import Answer
 from chassis.errors import Conflict, SidecarAway, TimedOut, Unreached
 from chassis.sidecar import HttpSidecar, connect
 from tests.unit.chassis.daprd import Daprd, daprd
+from tests.unit.gateway.fakes import until
 
 KEY = "email:a/b?c%|d@x.y"
 PATH = "/v1.0/state/statestore/email%3Aa%2Fb%3Fc%25%7Cd%40x.y"
@@ -330,8 +331,7 @@ def test_publishes_that_do_not_return_leave_room_for_other_calls(monkeypatch: py
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.is_silent = True
         publishing = asyncio.create_task(sidecar.publish("Lamp", b"{}"))
-        while not played.calls:  # it has come
-            await asyncio.sleep(0)
+        await until(lambda: bool(played.calls))
         await asyncio.sleep(0)
         played.is_silent = False
 
