@@ -86,7 +86,7 @@ def published_in_bulk() -> None:
     """What piles up while a publish to a topic is under way is sent as one bulk publish."""
     waiting: dict[str, list[tuple[bytes, Any]]] = {}
 
-    async def publish(self: HttpSidecar, topic: str, event: bytes) -> None:
+    async def publish(self: HttpSidecar, topic: str, event: bytes, seconds_max: float = 10.0) -> None:
         if topic in waiting:
             done = asyncio.get_running_loop().create_future()
             waiting[topic].append((event, done))

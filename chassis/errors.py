@@ -20,6 +20,10 @@ class SidecarAway(WorldFault):
     """A call to the sidecar failed, timed out, or was refused."""
 
 
+class TimedOut(SidecarAway):
+    """The sidecar did not answer in time; whether the call was carried out is not known."""
+
+
 class Unreached(SidecarAway):
     """Nothing was handed to the sidecar: no connection could be made."""
 

@@ -16,9 +16,24 @@ import msgspec
 if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
-TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
-"""W3C Trace Context, version 00: trace id, span id, flags (bit 0: sampled)."""
+TRACEPARENT = re.compile(
+    r"(?!ff)(?:00(?=.{53}\Z)|(?!00)[0-9a-f]{2})"
+    r"-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
+)
+"""W3C Trace Context: trace id, span id, flags (bit 0: sampled). Version 00 ends there; a later one may go on."""
+SAMPLED = 1
 ID = re.compile(r"[\w-]{1,64}", re.ASCII)  # what is spoken of as an event's id: nobody has checked it yet
+
+
+def version_00(traceparent: str) -> str:
+    """A traceparent in the version that we write, or nothing if it is malformed.
+
+    Of a later version the standard lets us use the ids and the sampled flag, and nothing else.
+    """
+    found = TRACEPARENT.fullmatch(traceparent)
+    if found is None or traceparent.startswith("00"):
+        return "" if found is None else traceparent
+    return f"00-{found[1]}-{found[2]}-{int(found[3], 16) & SAMPLED:02x}"
 
 
 class _Attributes(msgspec.Struct):
@@ -55,9 +70,10 @@ class Handled:
 
     @property
     def traceparent(self) -> str:
-        """The trace that it came in, if it is well-formed: the header's, else the event's own."""
-        header = next((value for name, value in self.headers if name == b"traceparent"), b"").decode("latin-1")
-        return next((each for each in (header, self._attributes.traceparent) if TRACEPARENT.fullmatch(each)), "")
+        """The trace that it came in, if it is well-formed, in version 00: the header's, else the event's own."""
+        headers = [value.decode("latin-1") for name, value in self.headers if name == b"traceparent"]
+        header = headers[0] if len(headers) == 1 else ""  # of several none is to be believed
+        return version_00(header) or version_00(self._attributes.traceparent)
 
     @property
     def trace_id(self) -> str:

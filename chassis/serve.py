@@ -94,21 +94,25 @@ class Probe:
         """Take the event that came back."""
         self._back.set()
 
+    def event(self) -> bytes:
+        """A new event to publish."""
+        probe_id = str(uuid.uuid4())
+        event = CloudEvent(
+            id=probe_id,
+            type=self.topic,
+            source=self._name,
+            subject=self._name,
+            correlationid=probe_id,
+            time=timestamp(now()),
+            data=msgspec.Raw(b"{}"),
+        )
+        return msgspec.json.encode(event)
+
     async def send_until_back(self, sidecar: HttpSidecar) -> None:
         """Publish, and again each second, until one is back."""
         while not self.is_back:
-            probe_id = str(uuid.uuid4())
-            event = CloudEvent(
-                id=probe_id,
-                type=self.topic,
-                source=self._name,
-                subject=self._name,
-                correlationid=probe_id,
-                time=timestamp(now()),
-                data=msgspec.Raw(b"{}"),
-            )
             with suppress(WorldFault):  # the sidecar is not up yet: that is what we wait for
-                await sidecar.publish(self.topic, msgspec.json.encode(event))
+                await sidecar.publish(self.topic, self.event())
             with suppress(TimeoutError):  # not wait_for: in Python 3.11 it may swallow a cancellation
                 async with asyncio.timeout(PROBE_SECONDS):
                     await self._back.wait()

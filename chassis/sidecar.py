@@ -12,7 +12,7 @@ import msgspec
 
 from chassis import tracing
 from chassis.connections import Answer, BrokenOff, Connections, NotConnected
-from chassis.errors import Conflict, SidecarAway, StoreRefused, Unreached
+from chassis.errors import Conflict, SidecarAway, StoreRefused, TimedOut, Unreached
 from chassis.events import CONTENT_TYPE
 from chassis.settings import LOOPBACK
 from chassis.store_health import StoreHealth
@@ -20,7 +20,9 @@ from chassis.store_health import StoreHealth
 STORE = "statestore"
 PUBSUB = "pubsub"  # everything is published here, and read by way of other components (ADR 12)
 CALL_SECONDS_MAX = 10.0  # one state or publish call; longer than a store's failover pause, shorter than the redelivery
-CONNECTIONS_MAX = 512
+CONNECTIONS_MAX = 256
+PUBLISHES_MAX = 256  # connections of their own: a broker that blocks publishing must not block state and reads too
+ANSWERS_SECONDS_MAX = 1.0
 BULK_PARALLELISM = 10
 FIRST_WRITE = {"concurrency": "first-write"}
 SAVED = (200, 201, 204)
@@ -36,8 +38,9 @@ START_SECONDS = 0.2
 class HttpSidecar:
     """The real sidecar of this process; `connect` makes it."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, publishes: Connections) -> None:
         self._connections = connections
+        self._publishes = publishes
         self.store = StoreHealth()  # /healthz and /readyz say what it says
         self._probing = asyncio.Lock()
 
@@ -105,17 +108,17 @@ class HttpSidecar:
             return False
         return True
 
-    async def publish(self, topic: str, event: bytes) -> None:
+    async def publish(self, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
         """Hand a whole CloudEvent to the broker; returning means that the sidecar says it was taken."""
         if tracing.spans is None:
-            await self._publish(topic, event)
+            await self._publish(topic, event, seconds_max)
         else:
             with tracing.spans.publish(topic, event) as (traced, traceparent):
-                await self._publish(topic, traced, traceparent)
+                await self._publish(topic, traced, seconds_max, traceparent)
 
-    async def _publish(self, topic: str, event: bytes, traceparent: str = "") -> None:
+    async def _publish(self, topic: str, event: bytes, seconds_max: float, traceparent: str = "") -> None:
         path = f"/v1.0/publish/{PUBSUB}/{topic}"
-        answer = await self._call("POST", path, event, CONTENT_TYPE, traceparent=traceparent)
+        answer = await self._call("POST", path, event, CONTENT_TYPE, seconds_max, traceparent, self._publishes)
         if answer.status not in (200, 204):
             raise SidecarAway(f"publish to {topic}: {answer}")
 
@@ -126,6 +129,14 @@ class HttpSidecar:
             return await self._call("GET", whole, seconds_max=seconds_max)
         with tracing.spans.call(f"invoke {app_id}") as traceparent:
             return await self._call("GET", whole, seconds_max=seconds_max, traceparent=traceparent)
+
+    async def answers(self) -> bool:
+        """Whether the sidecar itself answers, whatever it says."""
+        try:
+            await self._call("GET", "/v1.0/healthz", seconds_max=ANSWERS_SECONDS_MAX)
+        except SidecarAway:
+            return False
+        return True
 
     async def store_answers(self, seconds_max: float = PROBE_SECONDS_MAX) -> bool:
         """Try one write and one read, each for so long."""
@@ -186,14 +197,18 @@ class HttpSidecar:
         content_type: str = "application/json",
         seconds_max: float = CALL_SECONDS_MAX,
         traceparent: str = "",
+        connections: Connections | None = None,
     ) -> Answer:
         more = f"traceparent: {traceparent}\r\n" if traceparent else ""
+        way = connections or self._connections
         try:
-            return await self._connections.request(method, path, body, content_type, seconds_max, more)
+            return await way.request(method, path, body, content_type, seconds_max, more)
         except NotConnected as error:
             raise Unreached(f"{method} {path}: {error}") from error
-        except (BrokenOff, TimeoutError) as error:
+        except BrokenOff as error:
             raise SidecarAway(f"{method} {path}: {type(error).__name__} {error}") from error
+        except TimeoutError as error:
+            raise TimedOut(f"{method} {path}: no answer within {seconds_max:.3g} s") from error
 
     def _store_failed(self, why: str) -> SidecarAway:
         self.store.failed(is_write=False)
@@ -211,7 +226,9 @@ async def connect(dapr_http_port: int, dapr_api_token: str, dapr_host: str = LOO
     """The one way of this process to its sidecar; nothing is sent before the first call."""
     headers = {"dapr-api-token": dapr_api_token} if dapr_api_token else {}
     connections = Connections(dapr_host, dapr_http_port, headers, CONNECTIONS_MAX)
+    publishes = Connections(dapr_host, dapr_http_port, headers, PUBLISHES_MAX)
     try:
-        yield HttpSidecar(connections)
+        yield HttpSidecar(connections, publishes)
     finally:
         connections.close()
+        publishes.close()

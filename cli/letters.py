@@ -8,7 +8,6 @@ its letter open again (chassis/dead_letters.py).
 from __future__ import annotations
 
 import json
-import re
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
+from chassis.handled import version_00
 from cli.catalogue import SERVICES
 from cli.errors import LaunchError
 
@@ -27,7 +27,6 @@ REPLACED = "\ufffd"
 ADDED = ("topic", "pubsubname", "traceid", "traceparent", "tracestate", "expiration")
 """What a sidecar adds to each event that it delivers; it adds them anew."""
 
-TRACEPARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 
 Outcome = Literal["replayed", "failed again", "discarded", "changed meanwhile"]
 
@@ -144,9 +143,9 @@ def _trace_of(event: Mapping[str, Any], letter: Letter) -> dict[str, str]:
     Only well-formed ones: anything else in them ends the sidecar of whoever reads the event.
     """
     for said in (event.get("traceparent"), letter.traceparent):
-        found = TRACEPARENT.fullmatch(said) if isinstance(said, str) else None
-        if found is not None:
-            return {"traceid": found[1], "traceparent": found[0]}
+        traceparent = version_00(said) if isinstance(said, str) else ""
+        if traceparent:
+            return {"traceid": traceparent.split("-")[1], "traceparent": traceparent}
     return {}
 
 

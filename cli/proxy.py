@@ -31,7 +31,8 @@ defaults
     maxconn {connections}
     timeout connect 2s
     timeout client 60s
-    # A request may be held for 30 s (Prefer: wait=30), and its promise be written after that.
+    # A gateway answers within 31 s (Prefer: wait=30, and a second to write the promise): see gateway/deadline.py. Later
+    # than that it is gone or paused, and only then does the proxy answer for it.
     timeout server 45s
     timeout queue 5s
     # A request that reached no gateway goes to another one. One that did is not sent twice: its Idempotency-Key, if the
@@ -51,7 +52,8 @@ frontend shop
     default_backend gateways
 backend gateways
     balance leastconn
-    option httpchk GET /readyz
+    # Without the broker: while it blocks publishing, a gateway still reads and answers 202. No other one does better.
+    option httpchk GET /readyz?exclude=broker
     http-check expect status 200
     default-server check inter 500ms fall 2 rise 1 maxconn 20000
 {servers}backend reads

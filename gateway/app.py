@@ -133,6 +133,7 @@ def _health(app: FastAPI) -> None:
 
     @app.get(
         "/readyz",
+        openapi_extra={"parameters": [openapi.EXCLUDE]},
         responses={
             200: openapi.answers("ready", "nothing is missing"),
             503: openapi.answers("ready", "says what is missing"),
@@ -140,7 +141,8 @@ def _health(app: FastAPI) -> None:
     )
     async def readyz(request: Request) -> Response:
         """Able to serve."""
-        missing = request.app.state.parts.readiness.missing()
+        without_broker = "broker" in request.query_params.getlist("exclude")
+        missing = request.app.state.parts.readiness.missing(without_broker=without_broker)
         body: dict[str, Any] = {"missing": missing}
         return Response(msgspec.json.encode(body), 503 if missing else 200, media_type="application/json")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from contextlib import suppress
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from chassis.connections import Answer
 from chassis.errors import SidecarAway, WorldFault
 from chassis.sidecar import HttpSidecar
 from gateway.calls import POST_PATHS
+from gateway.deadline import Deadline
 from gateway.flows import KINDS
 from gateway.ids import is_uuid
 from gateway.problems import Problem, method_not_allowed, not_found, unavailable
@@ -21,7 +23,7 @@ from gateway.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
 
-READ_SECONDS_MAX = 2.0
+READ_SECONDS_MAX = 2.0  # for the service; what is promised is looked up within a second more
 OWNERS = {  # route -> app-id of the service that answers it, under the same path, and what its 200 is
     "/user/{id}": ("user", "user"),
     "/account/{id}": ("billing", "account"),
@@ -47,13 +49,15 @@ class Gets:
             raise method_not_allowed("POST")
         if not all(is_uuid(value) for value in request.path_params.values()):
             raise not_found(f"{path[:200]}: an id is a UUID in lower case")
-        answer = await self._ask(app_id, path)
+        deadline = Deadline(READ_SECONDS_MAX)
+        answer = await self._ask(app_id, path, READ_SECONDS_MAX)
         if answer is not None and answer.status == 200:
             self._nudge(path, answer)
             return _found(answer)
         try:
-            promise = await self.promises.look(path)
-        except WorldFault as fault:
+            async with asyncio.timeout_at(deadline.answer_by):
+                promise = await self.promises.look(path)
+        except (WorldFault, TimeoutError) as fault:
             log.warning("what is promised of %s is not known: %s", path, fault)
             raise unavailable(f"whether {path} is promised is not known now; try again") from fault
         if promise is None:
@@ -61,7 +65,7 @@ class Gets:
                 raise not_found(path)
             raise _away(app_id)
         if promise.is_kept:
-            answer = await self._ask(app_id, path)  # it was made after we asked
+            answer = await self._ask(app_id, path, deadline.left_to_answer)  # it was made after we asked
             if answer is None or answer.status != 200:
                 raise _away(app_id)
             return _found(answer)
@@ -77,9 +81,9 @@ class Gets:
             if kind is not None and kind.is_pending(answer.body):
                 self.reconciler.nudge(kind, path.rpartition("/")[2])
 
-    async def _ask(self, app_id: str, path: str) -> Answer | None:
+    async def _ask(self, app_id: str, path: str, seconds_max: float) -> Answer | None:
         try:
-            answer = await self.sidecar.invoke(app_id, path, READ_SECONDS_MAX)
+            answer = await self.sidecar.invoke(app_id, path, seconds_max)
         except SidecarAway as fault:
             log.warning("read %s: %s", path, fault)
             return None

@@ -25,11 +25,11 @@ class KnownUsers:
         if len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
 
-    async def may_exist(self, user_id: str) -> bool:
+    async def may_exist(self, user_id: str, seconds_max: float = ASK_SECONDS_MAX) -> bool:
         """False only when the User Service says so; when it does not answer in time the order goes on all the same."""
         if user_id not in self._known:
             try:
-                answer = await self._sidecar.invoke("user", f"/user/{user_id}", ASK_SECONDS_MAX)
+                answer = await self._sidecar.invoke("user", f"/user/{user_id}", seconds_max)
             except SidecarAway:
                 return True
             if answer.status == 404:

@@ -7,10 +7,18 @@ from typing import Any
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from gateway import bodies, contracts
+from gateway import bodies, contracts, idempotency
 
 MODELS = (bodies.RegisterBody, bodies.DepositBody, bodies.Item, bodies.OrderBody)
 PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}}
+
+EXCLUDE = {
+    "in": "query",
+    "name": "exclude",
+    "required": False,
+    "description": "`broker`: leave out what is wrong with the broker that all gateways share, as a load balancer does",
+    "schema": {"type": "string", "examples": ["broker"]},
+}
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -34,12 +42,12 @@ def takes(model: type[BaseModel]) -> dict[str, Any]:
             {
                 **header,
                 "name": "Idempotency-Key",
-                "schema": {"type": "string", "pattern": "^[\\x21-\\x7e]{1,255}$"},
+                "schema": {"type": "string", "pattern": idempotency.PATTERN},
             },
             {
                 **header,
                 "name": "Prefer",
-                "schema": {"type": "string", "examples": ["wait=10", "respond-async"]},
+                "schema": {"type": "string", "examples": ["wait=10", "respond-async", "respond-async, wait=10"]},
             },
         ],
     }

@@ -20,6 +20,7 @@ from gateway.known_users import KnownUsers
 from gateway.metrics import HELD, PROMISES, STUCK, UNFINISHED
 from gateway.posts import Posts
 from gateway.promises import Promises
+from gateway.publishing import Publishing
 from gateway.ready import Readiness
 from gateway.reconciler import Reconciler
 from gateway.replies import MEANINGS, Replies
@@ -40,29 +41,33 @@ class Parts:
     promises: Promises
     journal: Journal
     reconciler: Reconciler
+    publishing: Publishing
     closing: Closing
     pod_name: str
 
     @classmethod
     def of(cls, sidecar: HttpSidecar, pod_name: str, probe: Probe, closing: Closing) -> Parts:
         """Make them for a sidecar."""
-        held, promises, known_users = Held(), Promises(sidecar, pod_name, now), KnownUsers(sidecar)
+        publishing = Publishing(sidecar, probe)
+        held, promises = Held(), Promises(sidecar, pod_name, now, publishing.publish)
+        known_users = KnownUsers(sidecar)
         journal = Journal(sidecar, pod_name, now)
-        reconciler = Reconciler(sidecar, journal, promises, now)
+        reconciler = Reconciler(sidecar, journal, promises, now, publishing.publish)
         HELD.set_function(lambda: held.count)
         PROMISES.set_function(lambda: promises.count)
         UNFINISHED.set_function(lambda: journal.count)
         STUCK.set_function(lambda: len(reconciler.stuck()))
         return cls(
-            posts=Posts(Commands(sidecar, held, promises, journal, reconciler), known_users, promises),
+            posts=Posts(Commands(publishing, held, promises, journal, reconciler), known_users, promises),
             gets=Gets(sidecar, promises, reconciler),
-            readiness=Readiness(sidecar, probe, promises, journal, closing),
+            readiness=Readiness(sidecar, probe, promises, journal, publishing, closing),
             replies=Replies(held, promises, known_users),
             probe=probe,
             held=held,
             promises=promises,
             journal=journal,
             reconciler=reconciler,
+            publishing=publishing,
             closing=closing,
             pod_name=pod_name,
         )
@@ -79,6 +84,7 @@ class Parts:
         async with (
             background(self.readiness.watch_store()),
             background(self.readiness.wait()),
+            background(self.publishing.watch()),
             background(self.promises.carry()),
             background(self.promises.look_after_others()),
             background(self.journal.write()),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import re
 from dataclasses import dataclass
 
 import msgspec
@@ -14,16 +14,17 @@ from gateway import bodies
 from gateway.calls import DEPOSIT, ORDER, REGISTER
 from gateway.command import Command, command
 from gateway.commands import Commands
-from gateway.ids import made_key, resource_id
-from gateway.known_users import KnownUsers
-from gateway.preferences import preference
+from gateway.deadline import Deadline
+from gateway.idempotency import IdempotencyKey, idempotency_key
+from gateway.ids import resource_id
+from gateway.known_users import ASK_SECONDS_MAX, KnownUsers
+from gateway.preferences import Preference, preference
 from gateway.problems import Problem, not_found, unavailable
 from gateway.promises import NotPromised, Promises
 from gateway.replies import meaning
 
 log = logging.getLogger(__name__)
 
-KEY = re.compile(r"^[\x21-\x7e]{1,255}$", re.ASCII)
 RETRY_AFTER_SECONDS = "1"
 
 
@@ -37,40 +38,44 @@ class Posts:
 
     async def register(self, request: Request) -> Response:
         """Register a user: 201 when it is a fact, 202 when it is promised, 409 when the address is taken."""
-        key = _idempotency_key(request)
+        key, wanted = _asked(request)
         body = await bodies.read(request, bodies.RegisterBody)
-        user_id = resource_id(REGISTER.path, body.email.casefold(), key)
+        deadline = Deadline(wanted.wait_seconds)
+        user_id = resource_id(REGISTER.path, body.email.casefold(), key.key)
         made = command(REGISTER.command, user_id, f"/user/{user_id}", body.model_dump(), {"user_id": user_id})
-        return await self._carry(request, key, made, {"user_id": user_id})
+        return await self._carry(key.sent, wanted, deadline, made, {"user_id": user_id})
 
     async def deposit(self, request: Request) -> Response:
         """Pay money in: 201 with the new balance, 202 when it is promised, 404 when there is no such user."""
-        key = _idempotency_key(request)
+        key, wanted = _asked(request)
         body = await bodies.read(request, bodies.DepositBody)
-        await self._must_exist(body.user_id)
-        deposit_id = resource_id(DEPOSIT.path, body.user_id, key)
+        deadline = Deadline(wanted.wait_seconds)
+        await self._must_exist(body.user_id, deadline)
+        deposit_id = resource_id(DEPOSIT.path, body.user_id, key.key)
         location = f"/account/{body.user_id}/deposit/{deposit_id}"
         ids = {"deposit_id": deposit_id}
         made = command(DEPOSIT.command, deposit_id, location, body.model_dump(), ids)
-        return await self._carry(request, key, made, {"deposit_id": deposit_id, "user_id": body.user_id})
+        return await self._carry(key.sent, wanted, deadline, made, {"deposit_id": deposit_id, "user_id": body.user_id})
 
     async def order(self, request: Request) -> Response:
         """Place an order: 201 with its payment pending, 202 when it is promised, 404 when there is no such user."""
-        key = _idempotency_key(request)
+        key, wanted = _asked(request)
         body = await bodies.read(request, bodies.OrderBody)
-        await self._must_exist(body.user_id)
-        order_id = resource_id(ORDER.path, body.user_id, key)
+        deadline = Deadline(wanted.wait_seconds)
+        await self._must_exist(body.user_id, deadline)
+        order_id = resource_id(ORDER.path, body.user_id, key.key)
         location = f"/order/{order_id}"
         made = command(ORDER.command, order_id, location, body.model_dump(), {"order_id": order_id})
-        return await self._carry(request, key, made, {"order_id": order_id, "user_id": body.user_id})
+        return await self._carry(key.sent, wanted, deadline, made, {"order_id": order_id, "user_id": body.user_id})
 
-    async def _must_exist(self, user_id: str) -> None:
-        if await self.known_users.may_exist(user_id):
+    async def _must_exist(self, user_id: str, deadline: Deadline) -> None:
+        if await self.known_users.may_exist(user_id, deadline.share(ASK_SECONDS_MAX)):
             return
         # Whoever got a 202 for this user is not told that there is none. Nor does he go on: the address may be taken.
         try:
-            promise = await self.promises.look(f"/user/{user_id}")
-        except WorldFault as fault:
+            async with asyncio.timeout_at(deadline.answer_by):
+                promise = await self.promises.look(f"/user/{user_id}")
+        except (WorldFault, TimeoutError) as fault:
             log.warning("whether user %s is promised is not known: %s", user_id, fault)
             raise unavailable(f"whether user {user_id} is promised is not known now; try again") from fault
         if promise is None or not (promise.pending or promise.is_kept):
@@ -78,15 +83,16 @@ class Posts:
         if not promise.is_kept:
             raise unavailable(f"user {user_id} is promised and not registered yet; try again")
 
-    async def _carry(self, request: Request, key: str, made: Command, ids: dict[str, str]) -> Response:
+    async def _carry(
+        self, key: str, wanted: Preference, deadline: Deadline, made: Command, ids: dict[str, str]
+    ) -> Response:
         if self.promises.store_refuses:  # what is sent now could not be promised: /readyz gives the reason
             raise unavailable("nothing was sent: the store refuses writes; try again")
-        wanted = preference(request.headers.getlist("prefer"))
         headers = {"Location": made.location}
         if wanted.applied:
             headers["Preference-Applied"] = wanted.applied
         try:
-            reply = await self.commands.carry(made, wanted.wait_seconds)
+            reply = await self.commands.carry(made, deadline)
         except NotPromised as fault:
             raise Problem(
                 503,
@@ -103,18 +109,10 @@ class Posts:
         return _json(meant.body, 201, headers)
 
 
+def _asked(request: Request) -> tuple[IdempotencyKey, Preference]:
+    """What the headers of a request ask for."""
+    return idempotency_key(request), preference(request.headers.getlist("prefer"))
+
+
 def _json(body: bytes, status: int, headers: dict[str, str]) -> Response:
     return Response(body, status, headers, "application/json")
-
-
-def _idempotency_key(request: Request) -> str:
-    keys = request.headers.getlist("idempotency-key")
-    if not keys:
-        return made_key()
-    if len(keys) > 1 or not KEY.match(keys[0]):
-        raise Problem(
-            400,
-            "bad_idempotency_key",
-            "Idempotency-Key must be one header of 1 to 255 visible ASCII characters",
-        )
-    return keys[0]

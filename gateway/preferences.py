@@ -1,12 +1,19 @@
 """Prefer (RFC 7240): how long the caller wants to be held; what is malformed is ignored, as the RFC asks."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
+
+import http_sf
 
 WAIT_SECONDS = 5.0
 WAIT_SECONDS_MAX = 30
-WAIT = re.compile(r'^wait\s*=\s*"?(\d{1,9})"?$', re.ASCII | re.IGNORECASE)
+MEMBERS_MAX = 50  # of all Prefer headers of a request; later ones are ignored
+
+# One member of a list: up to a comma that is in no quoted string. A string that does not end takes the rest with it.
+MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.|\\$)*(?:"|$))+')
+BLANKS_AROUND_EQUALS = re.compile(r"^([^\s\"=;]+)[ \t]*=[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +24,42 @@ class Preference:
     applied: str | None = None
 
 
+DEFAULT = Preference()
+
+
 def preference(headers: Iterable[str]) -> Preference:
-    """Read all Prefer headers; respond-async wins over wait, the first wait over later ones."""
-    wait: Preference | None = None
-    for token in ",".join(headers).split(","):
-        word = token.partition(";")[0].strip()
-        if word.lower() == "respond-async":
-            return Preference(0, "respond-async")
-        if wait is None and (found := WAIT.match(word)):
-            seconds = min(int(found.group(1)), WAIT_SECONDS_MAX)
-            wait = Preference(seconds, f"wait={seconds}")
-    return wait or Preference()
+    """Read all Prefer headers. `respond-async, wait=10` means up to 10 s, then 202 (RFC 7240, section 4.3)."""
+    found: dict[str, object] = {}
+    for name, value in _members(headers):
+        found.setdefault(name, value)  # of several with one name the first counts
+    is_async, wait = found.get("respond-async") in (True, ""), _seconds(found.get("wait"))
+    if wait is None:
+        return Preference(0, "respond-async") if is_async else DEFAULT
+    return Preference(wait, f"respond-async, wait={wait}" if is_async else f"wait={wait}")
+
+
+def _members(headers: Iterable[str]) -> Iterator[tuple[str, object]]:
+    """The preferences that we know, each with its value: the members of a Dictionary of RFC 9651.
+
+    Prefer is older than structured fields. It allows empty members, names in any case and blanks around `=`, and a
+    malformed member does not make its neighbors void, so each is parsed by itself.
+    """
+    for member in islice(MEMBER.finditer(",".join(headers)), MEMBERS_MAX):
+        text = BLANKS_AROUND_EQUALS.sub(r"\1=", member[0].strip())
+        name, equals, rest = text.partition("=")
+        try:
+            parsed = http_sf.parse(f"{name.lower()}{equals}{rest}".encode(), tltype="dictionary")
+        except ValueError:
+            continue
+        assert isinstance(parsed, dict)
+        for key, value in parsed.items():
+            yield key, value[0] if isinstance(value, tuple) else value
+
+
+def _seconds(value: object) -> int | None:
+    """The seconds to wait, as a number or a quoted one; None if it is neither."""
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:9])
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return min(value, WAIT_SECONDS_MAX)
+    return None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -40,6 +40,9 @@ RETRY_SECONDS = 1.0  # after the store was away
 OPEN_MAX = 20_000  # promises that this replica carries, those of other replicas too; about 1 KB each
 
 
+Publish = Callable[[str, bytes], Awaitable[None]]
+
+
 class NotPromised(Exception):
     """The promise could not be written down; says why."""
 
@@ -59,8 +62,10 @@ class _Open:
 class Promises:
     """The promises that this replica carries."""
 
-    def __init__(self, sidecar: HttpSidecar, pod_name: str, now: Callable[[], datetime]) -> None:
-        self._sidecar = sidecar
+    def __init__(
+        self, sidecar: HttpSidecar, pod_name: str, now: Callable[[], datetime], publish: Publish | None = None
+    ) -> None:
+        self._publish = publish or sidecar.publish
         self._health = sidecar.store
         self._now = now
         self._others = others_of(pod_name)
@@ -235,7 +240,7 @@ class Promises:
                 self._forget(resource, promise)
             elif not written:
                 for command in pending:
-                    await self._sidecar.publish(command.topic, bytes(command.event))
+                    await self._publish(command.topic, bytes(command.event))
         except WorldFault as fault:
             promise.attempt = min(promise.attempt, ATTEMPTS_AWAY_MAX)
             log.warning("the promise of %s is looked after again later: %s", resource, fault)

@@ -13,6 +13,7 @@ from chassis.serve import Probe
 from chassis.sidecar import HttpSidecar
 from gateway.journal import Journal
 from gateway.promises import Promises
+from gateway.publishing import Publishing
 
 log = logging.getLogger(__name__)
 
@@ -25,17 +26,26 @@ class Readiness:
     """What is still missing before this gateway can serve."""
 
     def __init__(
-        self, sidecar: HttpSidecar, probe: Probe, promises: Promises, journal: Journal, closing: Closing
+        self,
+        sidecar: HttpSidecar,
+        probe: Probe,
+        promises: Promises,
+        journal: Journal,
+        publishing: Publishing,
+        closing: Closing,
     ) -> None:
         self._sidecar = sidecar
         self._closing = closing
         self._promises = promises
         self._journal = journal
+        self._publishing = publishing
         self._probe = probe
         self._unseen = set(SERVICES)
 
-    def missing(self) -> list[str]:
-        """Say it in words; empty when ready."""
+    def missing(self, *, without_broker: bool = False) -> list[str]:
+        """Say it in words; empty when ready. `without_broker` leaves out what is wrong with all gateways alike."""
+        publishing = self._publishing
+        shared = without_broker and not publishing.is_sidecars
         probe = [] if self._probe.is_back else [f"{self._probe.topic} did not come back yet"]
         promises = [] if self._promises.resumed else ["the promises of before the restart are not read yet"]
         journal = [] if self._journal.resumed else ["the journal of accepted commands is not read yet"]
@@ -47,6 +57,7 @@ class Readiness:
             + promises
             + journal
             + store
+            + ([publishing.problem] if publishing.problem and not shared else [])
             + [f"the {name} service is not ready yet" for name in SERVICES if name in self._unseen]
         )
 

@@ -25,7 +25,7 @@ from gateway.flows import KINDS, FlowKind
 from gateway.journal import KEPT_SECONDS, Flow, Journal
 from gateway.metrics import ABANDONED, HEALED, REPEATED_COMMANDS
 from gateway.problems import Problem
-from gateway.promises import OTHERS_SECONDS, Promises, others_of
+from gateway.promises import OTHERS_SECONDS, Promises, Publish, others_of
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +49,16 @@ class _Unfinished(msgspec.Struct):
 class Reconciler:
     """Checks the flows of one replica's journal, and repeats commands."""
 
-    def __init__(self, sidecar: HttpSidecar, journal: Journal, promises: Promises, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        sidecar: HttpSidecar,
+        journal: Journal,
+        promises: Promises,
+        now: Callable[[], datetime],
+        publish: Publish | None = None,
+    ) -> None:
         self._sidecar = sidecar
+        self._publish = publish or sidecar.publish
         self._journal = journal
         self._promises = promises
         self._now = now
@@ -214,7 +222,7 @@ class Reconciler:
             if answer.status != 200:
                 raise WorldFault(f"{kind.owner} does not answer: {answer}")
             made = kind.command(flow.resource, answer.body)
-            await self._sidecar.publish(made.topic, made.event)
+            await self._publish(made.topic, made.event)
         except (WorldFault, ValueError) as fault:
             log.warning("%s %s has not ended; its command is repeated later: %s", kind.name, flow.resource, fault)
             self._plan(flow, RETRY_SECONDS)

@@ -6,7 +6,8 @@ import { isUuid, uuid5 } from "./ids.js";
 /** An event, as delivered, has at most 1 MiB. */
 export const EVENT_BYTES_MAX = 1024 * 1024;
 
-const TRACEPARENT = /^00-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-01$/;
+// W3C Trace Context. Version 00 ends after the flags; a later version may go on, and ff is none.
+const TRACEPARENT = /^(?:00(?=.{53}$)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/;
 const CUT = /^\{"data_base64":"([A-Za-z0-9+/]+)$/;
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
@@ -70,7 +71,8 @@ export function decode(body, topic, decodeData, at) {
  */
 function traceOf(traceparent) {
   const found = typeof traceparent === "string" ? TRACEPARENT.exec(traceparent) : null;
-  return found === null ? {} : { traceid: found[1], traceparent: found[0] };
+  if (found === null || (parseInt(found[3], 16) & 1) === 0) return {};
+  return { traceid: found[1], traceparent: `00-${found[1]}-${found[2]}-01` };
 }
 
 /**

@@ -43,7 +43,8 @@ test("what follows is in the same trace, if it is a sampled one and well-formed"
 
   const { traceid, traceparent } = follows(`00-${id}-${span}-01`);
   assert.deepEqual([traceid, traceparent], [id, `00-${id}-${span}-01`]);
-  for (const wrong of [undefined, "", 7, {}, `00-${id}-${span}-00`, `00-${id}-${span}-01 `, `00-${"0".repeat(32)}-${span}-01`]) {
+  assert.equal(follows(`cc-${id}-${span}-03-later`).traceparent, `00-${id}-${span}-01`);
+  for (const wrong of [undefined, "", 7, {}, `ff-${id}-${span}-01`, `00-${id}-${span}-01-x`, `01-${id}-${span}-01x`, `00-${id}-${span}-00`, `00-${id}-${span}-01 `, `00-${"0".repeat(32)}-${span}-01`]) {
     assert.equal("traceid" in follows(wrong) || "traceparent" in follows(wrong), false, String(wrong));
   }
 });

@@ -88,3 +88,34 @@ def test_what_is_forgotten_holds_no_body() -> None:
     about.forget()
 
     assert (b"", ()) == (about.body, about.headers)
+
+
+@pytest.mark.parametrize(
+    ("later", "version_00"),
+    [
+        (f"01-{TRACE_ID}-{SPAN_ID}-01", TRACEPARENT),
+        (f"cc-{TRACE_ID}-{SPAN_ID}-01-what-the-future-will-be-like", TRACEPARENT),
+        (f"01-{TRACE_ID}-{SPAN_ID}-ff-", TRACEPARENT),
+        (f"fe-{TRACE_ID}-{SPAN_ID}-02-x", f"{TRACEPARENT[:-2]}00"),
+        (f"00-{TRACE_ID}-{SPAN_ID}-03", f"00-{TRACE_ID}-{SPAN_ID}-03"),
+        (f"ff-{TRACE_ID}-{SPAN_ID}-01", ""),
+        (f"00-{TRACE_ID}-{SPAN_ID}-01-x", ""),
+        (f"01-{TRACE_ID}-{SPAN_ID}-01.x", ""),
+        (f"01-{TRACE_ID}-{SPAN_ID}-0", ""),
+        (f"01-{'0' * 32}-{SPAN_ID}-01", ""),
+        (f"01-{TRACE_ID}-{'0' * 16}-01", ""),
+        (f"0-{TRACE_ID}-{SPAN_ID}-01", ""),
+        (f"0A-{TRACE_ID}-{SPAN_ID}-01", ""),
+    ],
+)
+def test_a_later_version_is_read_by_its_first_four_fields(later: str, version_00: str) -> None:
+    """As W3C specifies; what goes on is of version 00."""
+    about = handled.begin([(b"traceparent", later.encode())])
+
+    assert version_00 == about.traceparent
+    assert not version_00 or TRACE_ID == about.trace_id
+
+
+def test_of_two_headers_none_is_believed() -> None:
+    """The trace starts anew."""
+    assert "" == handled.begin([(b"traceparent", TRACEPARENT.encode()), (b"traceparent", OTHER.encode())]).traceparent

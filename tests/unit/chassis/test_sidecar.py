@@ -10,7 +10,7 @@ from aiohttp import web
 
 from chassis import sidecar as module
 from chassis.connections import Answer
-from chassis.errors import Conflict, SidecarAway, StoreRefused, Unreached
+from chassis.errors import Conflict, SidecarAway, StoreRefused, TimedOut, Unreached
 from chassis.serve import background
 from chassis.sidecar import HttpSidecar, connect
 from tests.unit.chassis.daprd import Daprd, daprd, until
@@ -438,7 +438,7 @@ def test_a_call_is_not_waited_for_longer_than_its_time() -> None:
 
         with pytest.raises(SidecarAway) as failed:
             await sidecar.invoke("lamps", "/lamp/1", 0.05)
-        assert SidecarAway is type(failed.value)
+        assert TimedOut is type(failed.value)
 
     play(scenario)
 
@@ -494,3 +494,22 @@ def test_a_sidecar_that_is_not_up_yet_makes_no_app_ill() -> None:
             assert "no write to the store worked yet" == sidecar.store.trouble
 
     asyncio.run(scenario())
+
+
+def test_publishes_that_do_not_return_leave_room_for_other_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A broker that blocks publishing blocks neither state nor reads."""
+    monkeypatch.setattr(module, "CONNECTIONS_MAX", 1)
+    monkeypatch.setattr(module, "PUBLISHES_MAX", 1, raising=False)
+
+    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+        played.is_silent = True
+        publishing = asyncio.create_task(sidecar.publish("Lamp", b"{}"))
+        await until(lambda: bool(played.calls))
+        await asyncio.sleep(0)
+        played.is_silent = False
+
+        async with asyncio.timeout(5):
+            assert (None, None) == await sidecar.load("k")
+        publishing.cancel()
+
+    play(scenario)

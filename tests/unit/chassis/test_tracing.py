@@ -325,7 +325,7 @@ def test_what_the_sampler_refuses_leaves_no_mark(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "wrong", ["", "x", TRACEPARENT.upper(), f"01{TRACEPARENT[2:]}", f"{TRACEPARENT}-00", f"{TRACEPARENT}\n"]
+    "wrong", ["", "x", TRACEPARENT.upper(), f"ff{TRACEPARENT[2:]}", f"{TRACEPARENT}-00", f"{TRACEPARENT}\n"]
 )
 def test_a_context_is_well_formed_or_none(wrong: str) -> None:
     """Nothing from outside reaches an attribute unchecked."""

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from chassis.connections import Answer
-from chassis.errors import Conflict, SidecarAway, StoreRefused
+from chassis.errors import Conflict, SidecarAway, StoreRefused, TimedOut
 from chassis.sidecar import HttpSidecar
 from chassis.store_health import StoreHealth
 
@@ -32,11 +32,16 @@ class FakeSidecar(HttpSidecar):
         self.invoked: list[str] = []
         self.answer: Callable[[str, str], Answer] = lambda _app_id, _path: Answer(404, b"{}")
         self.was_published = asyncio.Event()
+        self.publish_is_blocked = False
+        self.publishes = 0  # begun while it was blocked
+        self.store_is_hung = False
+        self.invoke_is_hung = False
+        self.is_hung = False
         self.minutes = 0  # of a clock that a test moves
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
-        await asyncio.sleep(0)
+        await self._turn()
         if self.store_is_down:
             raise SidecarAway("the store is down")
         value, version = self.records.get(key, (None, 0))
@@ -48,7 +53,7 @@ class FakeSidecar(HttpSidecar):
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
         """Write if the ETag still holds."""
-        await asyncio.sleep(0)
+        await self._turn()
         if self.store_is_down:
             raise SidecarAway("the store is down")
         if self.refuses_writes:
@@ -61,6 +66,16 @@ class FakeSidecar(HttpSidecar):
         self.ttl_seconds[key] = ttl_seconds
         self.saves.append(key)
 
+    async def _turn(self) -> None:
+        await asyncio.sleep(0)
+        if self.store_is_hung:
+            await asyncio.sleep(10)
+            raise TimedOut("the store is hung")
+
+    async def answers(self) -> bool:
+        """Answer unless it is hung."""
+        return not self.is_hung
+
     def put(self, key: str, value: bytes) -> None:
         """Write without being asked."""
         self.records[key] = value, self.records.get(key, (b"", 0))[1] + 1
@@ -69,8 +84,12 @@ class FakeSidecar(HttpSidecar):
         """Return a record, decoded."""
         return msgspec.json.decode(self.records[key][0])
 
-    async def publish(self, topic: str, event: bytes) -> None:
-        """Remember one event, or fail as told."""
+    async def publish(self, topic: str, event: bytes, seconds_max: float = 10.0) -> None:
+        """Remember one event, or fail as told; while it is blocked, return as late as it may."""
+        if self.publish_is_blocked:
+            self.publishes += 1
+            await asyncio.sleep(seconds_max)
+            raise TimedOut("blocked")
         if self.publish_errors:
             raise self.publish_errors.pop(0)
         self.published.append((topic, msgspec.json.decode(event)))
@@ -79,6 +98,9 @@ class FakeSidecar(HttpSidecar):
     async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:
         """Answer as told."""
         self.invoked.append(f"{app_id}{path}")
+        if self.invoke_is_hung:
+            await asyncio.sleep(seconds_max)
+            raise TimedOut("hung")
         return self.answer(app_id, path)
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -17,9 +17,12 @@ from chassis.serve import Probe, background
 from chassis.settings import Settings
 from gateway import app as module
 from gateway.parts import Parts
+from gateway.publishing import BROKER, SIDECAR
+from tests.unit.gateway.clock import run_jumping
 from tests.unit.gateway.fakes import FakeSidecar, until
 
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
+OTHER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b6"
 ITEM = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
 ORDER = {"user_id": USER, "items": [ITEM]}
 SETTINGS = Settings("127.0.0.1", 1, 2, "app-token", "dapr-token")
@@ -37,6 +40,7 @@ class Gateway:
         parts.posts.known_users.add(USER)
         inner.state.parts = parts
         self.promises, self.journal, self.reconciler = parts.promises, parts.journal, parts.reconciler
+        self.publishing = parts.publishing
         topics = [Subscription("replies", topic, handle) for topic, handle in parts.topics().items()]
         inner.subscribe(topics, dead_letters=None)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://shop")
@@ -66,14 +70,21 @@ async def running() -> AsyncIterator[Gateway]:
         yield gateway
 
 
-def run(scenario: Callable[[Gateway], Awaitable[None]]) -> None:
+def now() -> float:
+    """The seconds of the loop's clock."""
+    return asyncio.get_running_loop().time()
+
+
+def run(
+    scenario: Callable[[Gateway], Awaitable[None]], runner: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
+) -> None:
     """Play one scenario."""
 
     async def play() -> None:
         async with running() as gateway:
             await scenario(gateway)
 
-    asyncio.run(play())
+    runner(play())
 
 
 @pytest.mark.parametrize(
@@ -603,5 +614,97 @@ def test_the_page_of_the_api_loads_nothing_from_elsewhere() -> None:
             assert "default-src 'none'" in policy
             assert "http" not in policy
         assert not any(path.startswith("/docs") for path in (await gateway.http.get("/openapi.json")).json()["paths"])
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("path", ["/order/create", "/account/deposit", "/user/register"])
+@pytest.mark.parametrize("hung", ["publishing", "the store", "both"])
+def test_every_call_is_answered_within_its_wait_and_a_second(path: str, hung: str) -> None:
+    """Also for a user that the hung User Service would have to know; with a location, and the key to repeat."""
+    bodies: dict[str, dict[str, object]] = {
+        "/order/create": {**ORDER, "user_id": OTHER},
+        "/account/deposit": {"user_id": OTHER, "amount_cents": 1},
+        "/user/register": {"email": "ann@example.com", "name": "Ann"},
+    }
+
+    async def scenario(gateway: Gateway) -> None:
+        gateway.sidecar.publish_is_blocked = hung != "the store"
+        gateway.sidecar.store_is_hung = hung != "publishing"
+        gateway.sidecar.invoke_is_hung = True
+        for prefer, wait_seconds in (("respond-async", 0), ("wait=1", 1), ("respond-async, wait=30", 30)):
+            began = now()
+            answer = await gateway.http.post(path, json=bodies[path], headers={"prefer": prefer})
+            assert wait_seconds <= now() - began < wait_seconds + 1
+            assert (202 if hung == "publishing" else 503) == answer.status_code
+            assert answer.headers["location"]
+            if hung != "publishing":
+                assert "urn:sidecart:problem:outcome-unknown" == answer.json()["type"]
+                assert answer.headers["idempotency-key"]
+
+    run(scenario, run_jumping)
+
+
+def test_a_user_is_looked_for_within_the_wait_and_a_second() -> None:
+    """Whether a user is promised is not known while the store is hung."""
+
+    async def scenario(gateway: Gateway) -> None:
+        gateway.sidecar.store_is_hung = True
+        began = now()
+        answer = await gateway.http.post(
+            "/order/create", json=ORDER | {"user_id": OTHER}, headers={"prefer": "respond-async"}
+        )
+        assert (503, True) == (answer.status_code, now() - began < 1)
+
+    run(scenario, run_jumping)
+
+
+@pytest.mark.parametrize("invoke_is_hung", [False, True])
+def test_a_read_is_answered_within_three_seconds(invoke_is_hung: bool) -> None:
+    """Two for the service, one for what is promised."""
+
+    async def scenario(gateway: Gateway) -> None:
+        gateway.sidecar.store_is_hung, gateway.sidecar.invoke_is_hung = True, invoke_is_hung
+        began = now()
+        answer = await gateway.http.get(f"/order/{OTHER}")
+        assert (503, True) == (answer.status_code, now() - began < 3)
+
+    run(scenario, run_jumping)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        f'{{"user_id": "{USER}", "user_id": "{USER}", "items": [{json.dumps(ITEM)}]}}',
+        f'{{"user_id": "{USER}", "items": [], "\\u0069tems": [{json.dumps(ITEM)}]}}',
+        f'{{"user_id": "{USER}", "items": [{{"sku": "a", "quantity": 1, "unit_price_cents": 1, "quantity": 9}}]}}',
+    ],
+)
+def test_a_key_that_an_object_has_twice_is_refused(body: str) -> None:
+    """Receivers differ in which of the two they take; at any level, and however it is escaped."""
+
+    async def scenario(gateway: Gateway) -> None:
+        answer = await gateway.http.post("/order/create", content=body, headers={"content-type": "application/json"})
+        assert (400, "urn:sidecart:problem:not_json") == (answer.status_code, answer.json()["type"])
+        assert "duplicate key" in answer.json()["detail"]
+        assert [] == gateway.sidecar.published
+
+    run(scenario)
+
+
+def test_readiness_says_that_the_broker_blocks_publishing() -> None:
+    """Not to the proxy: all gateways share it. A sidecar that does not answer is its own gateway's problem."""
+
+    async def scenario(gateway: Gateway) -> None:
+        async def missing(query: str) -> list[str]:
+            answer = await gateway.http.get(f"/readyz{query}")
+            assert 503 == answer.status_code  # the services were not asked
+            return list(answer.json()["missing"])
+
+        gateway.publishing.problem = BROKER
+        assert BROKER in await missing("")
+        assert BROKER not in await missing("?exclude=broker")
+        gateway.publishing.problem = SIDECAR
+        assert SIDECAR in await missing("?exclude=broker")
 
     run(scenario)

@@ -6,16 +6,19 @@ import msgspec
 import pytest
 
 from chassis.errors import SidecarAway, Unreached
-from chassis.serve import background, now
+from chassis.serve import Probe, background, now
 from gateway.command import Command, command
 from gateway.commands import Commands
+from gateway.deadline import ANSWER_SECONDS, Deadline
 from gateway.held import Held, Reply
 from gateway.ids import command_id
 from gateway.journal import Journal
 from gateway.problems import Problem
 from gateway.promise_records import Promised, Refusal
 from gateway.promises import NotPromised, Promises
+from gateway.publishing import Publishing
 from gateway.reconciler import Reconciler
+from tests.unit.gateway.clock import run_jumping
 from tests.unit.gateway.fakes import FakeSidecar
 
 ORDER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
@@ -35,14 +38,15 @@ class Edge:
         self.held = Held()
         self.promises = Promises(self.sidecar, "gateway-0", now)
         self.promises.resumed = True  # nothing is left of an earlier process
+        self.publishing = Publishing(self.sidecar, Probe("replies", "gateway-0"))
         self.journal = Journal(self.sidecar, "gateway-0", now)
         self.reconciler = Reconciler(self.sidecar, self.journal, self.promises, now)
-        self.commands = Commands(self.sidecar, self.held, self.promises, self.journal, self.reconciler)
+        self.commands = Commands(self.publishing, self.held, self.promises, self.journal, self.reconciler)
 
-    async def carry(self, wanted: Command, wait_seconds: float) -> Reply | None:
+    async def carry(self, wanted: Command, deadline: Deadline) -> Reply | None:
         """Carry a command while the journal is being written."""
         async with background(self.journal.write()):
-            return await self.commands.carry(wanted, wait_seconds)
+            return await self.commands.carry(wanted, deadline)
 
 
 def test_a_command_is_a_whole_cloudevent_whose_id_comes_from_resource_and_body() -> None:
@@ -66,7 +70,7 @@ def test_the_reply_ends_the_wait() -> None:
 
     async def scenario() -> None:
         edge, wanted = Edge(), an_order()
-        carried = asyncio.create_task(edge.carry(wanted, 30))
+        carried = asyncio.create_task(edge.carry(wanted, Deadline(30)))
         await edge.sidecar.was_published.wait()
         edge.held.settle(wanted.id, REPLY)
 
@@ -83,7 +87,7 @@ def test_at_half_time_the_same_command_is_published_once_more() -> None:
     async def scenario() -> None:
         edge, wanted = Edge(), an_order()
 
-        assert await edge.carry(wanted, 0.02) is None
+        assert await edge.carry(wanted, Deadline(0.02)) is None
         assert [wanted.id, wanted.id] == [event["id"] for _, event in edge.sidecar.published]
 
     asyncio.run(scenario())
@@ -97,7 +101,7 @@ def test_publishing_again_is_a_twentieth_of_all_publishes_once_the_credit_is_gon
         edge.commands._credit = 0.0
         for number in range(20):
             made = command("OrderCreateRequested", ORDER, f"/order/{number}", {"number": number}, {})
-            assert await edge.carry(made, 0.002) is None
+            assert await edge.carry(made, Deadline(0.002)) is None
 
         assert 21 == len(edge.sidecar.published)
 
@@ -110,7 +114,7 @@ def test_without_a_wait_the_command_is_promised_at_once() -> None:
     async def scenario() -> None:
         edge, wanted = Edge(), an_order()
 
-        assert await edge.carry(wanted, 0) is None
+        assert await edge.carry(wanted, Deadline(0)) is None
         assert "pending" == edge.sidecar.read(f"promise:{ORDER}")["commands"][0]["outcome"]
 
     asyncio.run(scenario())
@@ -124,7 +128,7 @@ def test_nothing_handed_over_is_503_and_no_promise() -> None:
         edge.sidecar.publish_errors = [Unreached("connection refused")]
 
         with pytest.raises(Problem) as refused:
-            await edge.carry(wanted, 30)
+            await edge.carry(wanted, Deadline(30))
         assert (503, "unavailable") == (refused.value.status, refused.value.kind)
         assert not edge.promises.is_pending(wanted.id)
         assert not edge.held.is_waiting(wanted.id)
@@ -138,7 +142,7 @@ def test_a_publish_of_unknown_result_stays_held_and_is_tried_again() -> None:
     async def scenario() -> None:
         edge, wanted = Edge(), an_order()
         edge.sidecar.publish_errors = [SidecarAway("timed out")]
-        carried = asyncio.create_task(edge.carry(wanted, 0.1))
+        carried = asyncio.create_task(edge.carry(wanted, Deadline(0.1)))
         await edge.sidecar.was_published.wait()
         edge.held.settle(wanted.id, REPLY)
 
@@ -154,7 +158,7 @@ def test_what_cannot_be_promised_is_said() -> None:
         edge = Edge()
         edge.sidecar.store_is_down = True
         with pytest.raises(NotPromised):
-            await edge.carry(an_order(), 0)
+            await edge.carry(an_order(), Deadline(0))
 
     asyncio.run(scenario())
 
@@ -166,7 +170,7 @@ def test_a_reply_that_comes_while_the_promise_is_written_is_the_answer(is_down: 
     async def scenario() -> None:
         edge, wanted = Edge(), an_order()
         edge.sidecar.store_is_down = is_down
-        carried = asyncio.create_task(edge.carry(wanted, 0))
+        carried = asyncio.create_task(edge.carry(wanted, Deadline(0)))
         await edge.sidecar.was_published.wait()
         edge.held.settle(wanted.id, REPLY)
 
@@ -186,7 +190,40 @@ def test_a_command_whose_refusal_is_written_down_is_refused_at_once() -> None:
         edge.sidecar.put(f"promise:{ORDER}", msgspec.json.encode(record))
 
         with pytest.raises(Problem) as refused:
-            await edge.carry(wanted, 0)
+            await edge.carry(wanted, Deadline(0))
         assert (422, "key_reused") == (refused.value.status, refused.value.kind)
 
     asyncio.run(scenario())
+
+
+@pytest.mark.parametrize("wait_seconds", [0, 0.4, 30])
+def test_a_broker_that_blocks_publishing_delays_no_answer(wait_seconds: float) -> None:
+    """Publishing, waiting, publishing again and writing the promise share one budget."""
+
+    async def scenario() -> None:
+        edge, wanted = Edge(), an_order()
+        edge.sidecar.publish_is_blocked = True
+        began = asyncio.get_running_loop().time()
+
+        assert await edge.carry(wanted, Deadline(wait_seconds)) is None
+        assert asyncio.get_running_loop().time() - began < wait_seconds + ANSWER_SECONDS
+        assert "pending" == edge.sidecar.read(f"promise:{ORDER}")["commands"][0]["outcome"]
+
+    run_jumping(scenario())
+
+
+@pytest.mark.parametrize("publish_is_blocked", [False, True])
+def test_a_store_that_is_hung_delays_no_answer(publish_is_blocked: bool) -> None:
+    """The caller is told in time that nothing is promised."""
+
+    async def scenario() -> None:
+        edge = Edge()
+        edge.sidecar.store_is_hung = True
+        edge.sidecar.publish_is_blocked = publish_is_blocked
+        began = asyncio.get_running_loop().time()
+
+        with pytest.raises(NotPromised):
+            await edge.carry(an_order(), Deadline(0.1))
+        assert asyncio.get_running_loop().time() - began < 0.1 + 1
+
+    run_jumping(scenario())

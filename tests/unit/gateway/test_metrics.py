@@ -8,6 +8,7 @@ from prometheus_client import REGISTRY
 from chassis.closing import Closing
 from chassis.serve import Probe, background
 from gateway.command import Command, command
+from gateway.deadline import Deadline
 from gateway.held import Reply
 from gateway.parts import Parts
 from tests.unit.chassis.test_metrics import Counted
@@ -38,12 +39,12 @@ def test_a_request_is_held_then_promised_then_answered_late() -> None:
         seen = []
         async with background(parts.promises.carry()):
             await until(lambda: parts.promises.resumed)
-            carried = asyncio.create_task(commands.carry(made, 5.0))
+            carried = asyncio.create_task(commands.carry(made, Deadline(5)))
             await sidecar.was_published.wait()
             seen.append(REGISTRY.get_sample_value("sidecart_held_requests"))
             parts.held.settle(made.id, Reply("AccountDeposited", msgspec.Raw(b"{}")))
             assert await carried is not None
-            assert await commands.carry(made, 0.0) is None
+            assert await commands.carry(made, Deadline(0)) is None
             seen.append(REGISTRY.get_sample_value("sidecart_promises_open"))
             await parts.replies.handle("AccountDeposited", reply(made))
             await until(lambda: parts.promises.count == 0)
