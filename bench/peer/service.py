@@ -103,7 +103,8 @@ def _known(name: str) -> tuple[Service[Any, Any], Callable[[HttpSidecar], Wired]
             return order.service(within), partial(order.wire, within)
         case "notification":
             server = MailServer.from_url(settings.text(os.environ, "SMTP_URL"))
-            wire = partial(notification.wire, server, "shop@localhost", timedelta(seconds=60))
+            pauses = timedelta(seconds=60), timedelta(hours=1)
+            wire = partial(notification.wire, server, "shop@localhost", *pauses)
             return notification.SERVICE, wire
     raise SystemExit(f"there is no service {name}")
 

@@ -19,6 +19,9 @@ from services.notification.events import INPUTS, Input
 from services.notification.mail import Mailer
 from services.notification.mail_server import MailServer
 
+MAIL_UNKNOWN_SECONDS = (
+    3600  # before a mail whose outcome is unknown is sent once more; then twice as long, up to eightfold
+)
 MAIL_RETRY_SECONDS = 60  # before a mail that was refused for now is tried again; then twice as long each time
 
 SERVICE: Service[domain.Mailbox, Input] = Service(
@@ -43,10 +46,12 @@ class NotificationView(msgspec.Struct):
     sent_at: str | None = None
 
 
-def wire(server: MailServer, sender: str, first_pause: timedelta, sidecar: HttpSidecar) -> Wired:
+def wire(
+    server: MailServer, sender: str, first_pause: timedelta, unknown_pause: timedelta, sidecar: HttpSidecar
+) -> Wired:
     """Say what this service takes, what it answers, and what it does beside."""
     shell = Shell(SERVICE, sidecar, now)
-    aside = Aside(sidecar, now, first_pause)
+    aside = Aside(sidecar, now, first_pause, unknown_pause)
     mailer = Mailer(server, sender, sidecar, aside, now)
 
     async def find_mailbox(params: Mapping[str, str]) -> bytes | None:
@@ -65,17 +70,20 @@ def wire(server: MailServer, sender: str, first_pause: timedelta, sidecar: HttpS
     return Wired(
         [*events, mails],
         [Read("/notification/{user_id}", find_mailbox)],
-        beside=lambda dead_letters: aside.carry(mailer.send, dead_letters),
+        beside=lambda _dead_letters: mailer.carry(),
     )
 
 
 def main() -> None:
     """Read the settings and serve."""
     config = settings.read()
-    server = MailServer.from_url(settings.text(os.environ, "SMTP_URL"))
+    policy, ca_file = (os.environ.get(name, "") for name in ("MAIL_TLS", "MAIL_CA_FILE"))
+    server = MailServer.from_url(settings.text(os.environ, "SMTP_URL"), policy, ca_file)
     sender = settings.text(os.environ, "MAIL_FROM", "shop@localhost")
-    seconds = settings.whole(os.environ, "MAIL_RETRY_SECONDS", 1, 3600, MAIL_RETRY_SECONDS)
-    run(service_app(SERVICE.name, config, partial(wire, server, sender, timedelta(seconds=seconds))), config)
+    first = settings.whole(os.environ, "MAIL_RETRY_SECONDS", 1, 3600, MAIL_RETRY_SECONDS)
+    unknown = settings.whole(os.environ, "MAIL_UNKNOWN_SECONDS", 1, 86_400, MAIL_UNKNOWN_SECONDS)
+    pauses = timedelta(seconds=first), timedelta(seconds=unknown)
+    run(service_app(SERVICE.name, config, partial(wire, server, sender, *pauses)), config)
 
 
 if __name__ == "__main__":

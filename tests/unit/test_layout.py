@@ -29,7 +29,17 @@ CODE = sorted(
 PURE = sorted(
     path
     for path in ROOT.glob("services/*/*.py")
-    if path.name not in ("app.py", "aside.py", "mail.py", "mail_server.py", "__init__.py")
+    if path.name
+    not in (
+        "app.py",
+        "aside.py",
+        "mail.py",
+        "mail_server.py",
+        "mail_session.py",
+        "mime.py",
+        "in_hand.py",
+        "__init__.py",
+    )
 )
 DOCUMENTS = (
     "README.md",
