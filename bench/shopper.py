@@ -44,7 +44,7 @@ class Mails:
         """The number of the newest mail."""
         with self._log.open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-            numbers = re.findall(rb"^mail (\d+) to .*\n", file.read(), re.MULTILINE)
+            numbers = re.findall(rb"^mail (\d+): .*\n", file.read(), re.MULTILINE)
         return int(numbers[-1]) if numbers else 0
 
     async def wait_for(self, number: int) -> None:

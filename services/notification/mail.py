@@ -122,7 +122,7 @@ class Mailer:
         async with self._turns.alone(key), self._at_once:
             notification, etag = await self._load(key)
             if notification.sent_at is not None or key in self._unnoted:
-                await self._note_sent(key, notification, etag)
+                await self._note_sent(key, self._unnoted.get(key), notification, etag)
                 return
             flight = self._flights.get(key)
             if flight is None:
@@ -208,8 +208,7 @@ class Mailer:
         if result.outcome != "unknown":  # that one must be remembered until the queue has it
             self._flights.pop(key, None)
         if result.outcome == "sent":
-            self._remember_sent(key)
-            await self._note_sent(key, notification, etag)
+            await self._note_sent(key, self._remember_sent(key), notification, etag)
         elif result.outcome == "refused":
             flight.traceparent = _traceparent()
             await self._give_up(flight, result.reason)
@@ -286,12 +285,11 @@ class Mailer:
                 await self._renew(flight)
         result = flight.result
         self._count(flight, result)
-        if result.outcome == "sent":
-            self._remember_sent(flight.key)
+        sent_at = self._remember_sent(flight.key) if result.outcome == "sent" else None
         async with flight.lock:
             while True:
                 try:
-                    await self._settle(flight, result)
+                    await self._settle(flight, result, sent_at)
                 except WorldFault as fault:
                     log.warning("what became of %s is noted later: %s", flight.received.event.order_id, fault)
                     await asyncio.sleep(self.again_seconds)
@@ -311,11 +309,11 @@ class Mailer:
                 if lost and not flight.session.dot_sent:
                     flight.task.cancel()
 
-    async def _settle(self, flight: Flight, result: Result) -> None:
+    async def _settle(self, flight: Flight, result: Result, sent_at: str | None) -> None:
         """Note how a session outside ended; raise WorldFault."""
         held = flight.held
-        if result.outcome == "sent":
-            await self._note_sent(flight.key)
+        if sent_at is not None:
+            await self._note_sent(flight.key, sent_at)
         elif held is None:
             # The event comes again: the queue could not take the mail, or has it from another process.
             if result.outcome == "unknown" and not await self._is_queued(flight):
@@ -408,7 +406,7 @@ class Mailer:
         key = f"notification:{held.order_id}"
         notification, etag = await self._load(key)
         if notification.sent_at is not None or key in self._unnoted:
-            await self._note_sent(key, notification, etag)
+            await self._note_sent(key, self._unnoted.get(key), notification, etag)
             await self._aside.end(held)
             return None
         if notification.failed_at is not None and not await self._is_replayed(received.id):
@@ -424,10 +422,11 @@ class Mailer:
     def _decode(self, body: bytes) -> Received[EmailRequested]:
         return decode(parse(TOPIC, body), EmailRequested, self._now())
 
-    def _remember_sent(self, key: str) -> None:
-        self._unnoted[key] = timestamp(self._now())
+    def _remember_sent(self, key: str) -> str:
+        self._unnoted[key] = sent_at = timestamp(self._now())
         if len(self._unnoted) > UNNOTED_MAX:
             self._unnoted.popitem(last=False)
+        return sent_at
 
     async def _load(self, key: str) -> tuple[Notification, str | None]:
         value, etag = await self._sidecar.load(key)
@@ -435,12 +434,13 @@ class Mailer:
             raise EventFault(f"there is no {key}: nobody asked for this mail")
         return msgspec.json.decode(value, type=Notification), etag
 
-    async def _note_sent(self, key: str, known: Notification | None = None, etag: str | None = None) -> None:
+    async def _note_sent(
+        self, key: str, sent_at: str | None, known: Notification | None = None, etag: str | None = None
+    ) -> None:
         """Say in the notification that the mail was sent, if it does not say so."""
-        sent_at = self._unnoted.get(key)  # there if the store did not answer after it was sent
         if sent_at is not None:
             await self._note(key, known, etag, sent_at=sent_at, failed_at=None)
-            self._unnoted.pop(key, None)
+        self._unnoted.pop(key, None)
 
     async def _note(
         self, key: str, known: Notification | None = None, etag: str | None = None, **change: str | None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import logging
 import ssl
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from urllib.parse import unquote, urlsplit
@@ -130,6 +131,7 @@ class Connections:
         self._server = server
         self._idle: list[aiosmtplib.SMTP] = []
         self._context: ssl.SSLContext | None = None
+        self._our_name: str | None = None  # for EHLO; to find it out may take a look into the DNS
 
     def take(self) -> aiosmtplib.SMTP | None:
         """Return an idle connection, the one that was used last, so that few are kept."""
@@ -153,10 +155,8 @@ class Connections:
 
     async def open(self) -> aiosmtplib.SMTP:
         """Connect, encrypt and log in as the settings say; raise what aiosmtplib raises, or TlsError."""
-        if self._context is None and self._server.policy != OFF:
-            self._context = self._server.context()
         try:
-            smtp, kind = await self._open(self._context)
+            smtp, kind = await self._open(self._verified)
         except Exception as error:
             invalid = _certificate_error(error)
             if invalid is None:
@@ -167,22 +167,29 @@ class Connections:
                 log.error("%s; mails wait (MAIL_CA_FILE names the authority, MAIL_TLS the policy)", said)
                 raise TlsError(said) from error
             log.warning("%s; MAIL_TLS is opportunistic: the connection is encrypted all the same", said)
-            smtp, kind = await self._open(_unverified())
+            smtp, kind = await self._open(_unverified)
         CONNECTED[kind].inc()
         return smtp
 
-    async def _open(self, context: ssl.SSLContext | None) -> tuple[aiosmtplib.SMTP, str]:
+    async def _verified(self) -> ssl.SSLContext:
+        if self._context is None:
+            self._context = await asyncio.to_thread(self._server.context)  # it reads every authority there is
+        return self._context
+
+    async def _open(self, context: Callable[[], Awaitable[ssl.SSLContext]]) -> tuple[aiosmtplib.SMTP, str]:
         server = self._server
         smtp = aiosmtplib.SMTP(
             hostname=server.host,
             port=server.port,
             use_tls=server.tls,
             start_tls=False,
-            tls_context=context,
+            tls_context=await context() if server.tls else None,
             timeout=CONNECT_SECONDS_MAX,
+            local_hostname=self._our_name,
         )
         try:
             await smtp.connect()
+            self._our_name = smtp.local_hostname
             kind = await self._encrypt(smtp, context)
             if server.username is not None:
                 if kind == "none" and server.policy != OFF:
@@ -193,18 +200,19 @@ class Connections:
             raise
         return smtp, kind
 
-    async def _encrypt(self, smtp: aiosmtplib.SMTP, context: ssl.SSLContext | None) -> str:
+    async def _encrypt(self, smtp: aiosmtplib.SMTP, context: Callable[[], Awaitable[ssl.SSLContext]]) -> str:
         server = self._server
-        kind = "verified" if context is not None and context.verify_mode == ssl.CERT_REQUIRED else "unverified"
-        if server.tls:
-            return kind
         if server.policy == OFF:
             return "none"
-        await smtp.ehlo()
-        if smtp.supports_extension("starttls"):
-            await smtp.starttls(tls_context=context)
-            return kind
-        if server.policy == REQUIRE:
+        if not server.tls:
+            await hello(smtp)
+            if not smtp.supports_extension("starttls"):
+                return self._without_tls()
+            await smtp.starttls(tls_context=await context())
+        return "verified" if context == self._verified else "unverified"
+
+    def _without_tls(self) -> str:
+        if self._server.policy == REQUIRE:
             CONNECTED["refused"].inc()
             said = "the mail server offers no TLS, which MAIL_TLS=require asks for"
             log.error("%s; mails wait", said)
@@ -212,7 +220,17 @@ class Connections:
         return "none"
 
 
-def _unverified() -> ssl.SSLContext:
+async def hello(smtp: aiosmtplib.SMTP) -> None:
+    """Say EHLO, or HELO to a server that knows no better."""
+    try:
+        await smtp.ehlo()
+    except aiosmtplib.SMTPHeloError:
+        if not smtp.is_connected:
+            raise
+        await smtp.helo()
+
+
+async def _unverified() -> ssl.SSLContext:
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE

@@ -14,7 +14,7 @@ from typing import Literal
 
 import aiosmtplib
 
-from services.notification.mail_server import Connections, TlsError
+from services.notification.mail_server import Connections, TlsError, hello
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +109,7 @@ class Session:
 
     async def _give(self, smtp: aiosmtplib.SMTP) -> None:
         if smtp.is_ehlo_or_helo_needed:
-            await smtp.ehlo(timeout=COMMAND_SECONDS_MAX)
+            await hello(smtp)
         body = LEADING_DOT.sub(b"..", self._message)
         if not body.endswith(b"\r\n"):
             body += b"\r\n"
