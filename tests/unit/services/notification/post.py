@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -27,7 +27,7 @@ OTHER = ORDER.replace("c1", "c2")
 class Store(FakeSidecar):
     """The store, which also reads many records by one call."""
 
-    async def load_many(self, keys: list[str]) -> list[bytes | None]:
+    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Read them."""
         self.calls.append(f"load {len(keys)}")
         return [self.records.get(key, (None, 0))[0] for key in keys]

@@ -198,7 +198,7 @@ def test_an_unreachable_server_is_probed_later_and_later_and_all_mails_go_once_i
             tried.append(post.now)
             return await take()
 
-        process._connections.open = noted  # type: ignore[method-assign,assignment]  # counts
+        process._connections.open = noted  # type: ignore[method-assign,assignment]  # it counts
         for order_id in (ORDER, OTHER):
             await process.handle(requested(order_id))
         begin = post.now
