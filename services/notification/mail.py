@@ -128,7 +128,7 @@ class Mailer:
             if flight is None:
                 if await self._is_in_hand(received, body, notification):
                     return
-                if not self._may_begin():
+                if not (self._has_room() and self._reach.may_try()):
                     log.info("%s waits in the retry queue", received.event.order_id)
                     await self._queue(received, body, Result("away"))
                     return
@@ -166,9 +166,8 @@ class Mailer:
         letter = {} if value is None else msgspec.json.decode(value, type=dict[str, str])
         return letter.get("status") in REPLAYED
 
-    def _may_begin(self) -> bool:
-        under_way = sum(not each.task.done() for each in self._flights.values())
-        return under_way < SESSIONS_MAX and self._reach.may_try()
+    def _has_room(self) -> bool:
+        return sum(not each.task.done() for each in self._flights.values()) < SESSIONS_MAX
 
     def _begin(self, received: Received[EmailRequested], body: bytes) -> Flight:
         """Begin a session."""
@@ -380,10 +379,13 @@ class Mailer:
     async def _retry(self, order_id: str) -> None:
         key = f"notification:{order_id}"
         async with self._turns.alone(key), self._at_once:
-            if key in self._flights or not self._may_begin():
+            if key in self._flights or not self._has_room() or self._reach.wait:
                 return
             held = await self._aside.claim(order_id)
             if held is None:
+                return
+            if not self._reach.may_try():  # another mail has become the probe meanwhile
+                await self._aside.put_back(held, "withdrawn")
                 return
             body = held.mail.event.encode()
             about = handled.event(TOPIC, body)

@@ -14,7 +14,7 @@ import msgspec
 
 from services.notification.aside import Aside
 from services.notification.mail import Mailer
-from services.notification.mail_server import OPPORTUNISTIC, MailServer
+from services.notification.mail_server import MailServer
 from tests.unit.chassis.fakes import FakeSidecar
 from tests.unit.services.given import COMMAND, EVENT, ORDER, USER
 
@@ -169,5 +169,5 @@ def requested(order_id: str = ORDER, event_id: str = EVENT, **change: Any) -> by
 async def until(true: Callable[[], bool]) -> None:
     """Let the others run until it is so."""
     async with asyncio.timeout(10):
-        while not true():
+        while not true():  # noqa: ASYNC110 - what it waits for has no event
             await asyncio.sleep(0.005)

@@ -1,4 +1,4 @@
-"""Mails that the server refuses for now: tried again later and later, by any replica, until sent, refused or too old."""
+"""Mails that the server refuses for now: tried later and later, by any replica, until sent, refused or too old."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
+from itertools import pairwise
 
 import msgspec
 import pytest
@@ -92,7 +93,7 @@ def test_a_server_that_drops_after_the_dot_gets_a_copy_an_hour_later_then_two_ho
                     await process.handle(requested())
 
     post = run(scenario)
-    pauses = [(later - earlier) / HOUR for earlier, later in zip(sent, sent[1:], strict=False)]
+    pauses = [(later - earlier) / HOUR for earlier, later in pairwise(sent)]
     assert [1, 2, 4] == [round(each) for each in pauses[:3]]
     assert {8} == {round(each) for each in pauses[3:]}
     assert post.notification()["failed_at"] is not None
