@@ -31,10 +31,17 @@ class Pages:
         self._name = name
         self._pages_max = pages_max
         self._page = 0  # the first page that was not full when we looked
+        self._seen: dict[str, int] = {}  # the page of each id, when all were last read
 
     async def add(self, wanted: str, *, is_new: bool = True) -> None:
         """List an id, once; raise Full, or WorldFault. Only one that is new need not be looked for from the start."""
-        await self._until_won(lambda: self._add(wanted, self._page if is_new else 0))
+        try:
+            await self._until_won(lambda: self._add(wanted, self._page if is_new else 0))
+        except Full:
+            if not is_new or self._page == 0:
+                raise
+            self._page = 0  # another process may have made room on an earlier page
+            await self._until_won(lambda: self._add(wanted, 0))
 
     async def _add(self, wanted: str, number: int) -> None:
         while self._pages_max is None or number < self._pages_max:
@@ -64,25 +71,33 @@ class Pages:
         raise WorldFault(f"{self._name}: lost {ATTEMPTS_MAX} races in a row")
 
     async def _remove(self, unwanted: str) -> None:
+        seen = self._seen.pop(unwanted, None)  # an id never changes its page
+        if seen is not None and await self._remove_from(seen, unwanted):
+            return
         number = 0
-        while True:
-            page, etag = await self._load(number)
-            if page is None:
-                return
-            if unwanted in page.ids:
-                await self._save(number, [each for each in page.ids if each != unwanted], etag)
-                self._page = min(self._page, number)
-                return
+        while not await self._remove_from(number, unwanted):
             number += 1
+
+    async def _remove_from(self, number: int, unwanted: str) -> bool:
+        """Whether there is no more to look for: the id is off this page, or there is no such page."""
+        page, etag = await self._load(number)
+        if page is None:
+            return True
+        if unwanted not in page.ids:
+            return False
+        await self._save(number, [each for each in page.ids if each != unwanted], etag)
+        self._page = min(self._page, number)
+        return True
 
     async def ids(self) -> list[str]:
         """Return all ids, oldest first."""
-        found: list[str] = []
+        seen: dict[str, int] = {}
         number = 0
         while (page := (await self._load(number))[0]) is not None:
-            found += page.ids
+            seen |= dict.fromkeys(page.ids, number)
             number += 1
-        return found
+        self._seen = seen
+        return list(seen)
 
     async def _load(self, number: int) -> tuple[_Page | None, str | None]:
         value, etag = await self._sidecar.load(f"{self._name}:{number}")

@@ -13,19 +13,20 @@ import sys
 import threading
 import time
 from collections import deque
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from email import policy
-from email.header import decode_header, make_header
 from email.message import EmailMessage
 from email.parser import BytesHeaderParser, BytesParser
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from itertools import count
 from pathlib import Path
 from typing import BinaryIO
 from urllib.parse import parse_qs, urlsplit
 
-from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from cli.servers.bounded import SILENT_SECONDS_MAX, BoundedController, BoundedHttpServer
 
 MAILS_MAX = 10_000
 """The newest so many are kept; of two small mails per order about 100 MB at most."""
@@ -70,11 +71,6 @@ class Taken:
     taken_at: float
     message_id: str
     """Read when it came: whoever looks at thousands of them must not hold up the next one."""
-
-    def subject(self) -> str:
-        """The subject alone."""
-        headers = BytesHeaderParser().parsebytes(self.content)
-        return str(make_header(decode_header(headers.get("subject", "")))).replace("\n", " ")
 
     def short(self) -> dict[str, object]:
         """Who and when, and the Message-ID."""
@@ -217,10 +213,17 @@ def _part(message: EmailMessage, kind: str) -> str:
 class SmtpSide:
     """What aiosmtpd calls for each mail."""
 
-    def __init__(self, mailbox: Mailbox, to_recipient: str = "250 OK", pause_seconds: float = 0.0) -> None:
+    def __init__(
+        self,
+        mailbox: Mailbox,
+        to_recipient: str = "250 OK",
+        pause_seconds: float = 0.0,
+        late_seconds: float = 0.0,
+    ) -> None:
         self._mailbox = mailbox
         self._to_recipient = to_recipient
         self._pause_seconds = pause_seconds
+        self._late_seconds = late_seconds
         self.asked = 0
         """How many recipients there were, taken or not."""
 
@@ -234,9 +237,11 @@ class SmtpSide:
         return self._to_recipient
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Take the mail."""
+        """Take the mail, and say so when it was told to."""
         mail = self._mailbox.add(envelope)
-        print(f"mail {mail.id} to {','.join(mail.recipients)}: {mail.subject()}", file=sys.stderr, flush=True)
+        # Neither to whom nor what about: a log is kept and sent around, and both may name a user.
+        print(f"mail {mail.id}: {len(mail.content)} bytes", file=sys.stderr, flush=True)
+        await asyncio.sleep(self._late_seconds)
         return "250 2.0.0 taken"
 
 
@@ -250,6 +255,14 @@ def http_side(mailbox: Mailbox, smtp: SmtpSide) -> type[BaseHTTPRequestHandler]:
         protocol_version = "HTTP/1.1"
 
         def do_GET(self) -> None:
+            with answering(self):
+                self._get()
+
+        def do_DELETE(self) -> None:
+            with answering(self):
+                self._delete()
+
+        def _get(self) -> None:
             url = urlsplit(self.path)
             match url.path.strip("/").split("/"):
                 case [""]:
@@ -274,7 +287,7 @@ def http_side(mailbox: Mailbox, smtp: SmtpSide) -> type[BaseHTTPRequestHandler]:
         def do_HEAD(self) -> None:
             self.do_GET()
 
-        def do_DELETE(self) -> None:
+        def _delete(self) -> None:
             if urlsplit(self.path).path.rstrip("/") == "/mails":
                 mailbox.clear()
                 self._answer(204, "text/plain", "")
@@ -302,6 +315,12 @@ def http_side(mailbox: Mailbox, smtp: SmtpSide) -> type[BaseHTTPRequestHandler]:
             """Say nothing: the log is for mails."""
 
     return Handler
+
+
+def answering(handler: BaseHTTPRequestHandler) -> AbstractContextManager[None]:
+    """Keep the connection while the request is answered, if the server would otherwise let others have its place."""
+    server = handler.server
+    return server.answering(handler.connection) if isinstance(server, BoundedHttpServer) else nullcontext()
 
 
 def _new(mailbox: Mailbox, query: dict[str, list[str]]) -> list[dict[str, object]]:
@@ -338,19 +357,20 @@ def main() -> None:
         "--to-recipient", default="250 OK", help="what to answer to each, to see what a shop makes of it"
     )
     parser.add_argument("--pause-seconds", type=float, default=0.0, help="how long to think about each recipient")
+    parser.add_argument("--late-seconds", type=float, default=0.0, help="how long to hold back the last 250 of a mail")
     options = parser.parse_args()
     mailbox = Mailbox(options.journal)
-    side = SmtpSide(mailbox, options.to_recipient, options.pause_seconds)
-    smtp = Controller(
+    side = SmtpSide(mailbox, options.to_recipient, options.pause_seconds, options.late_seconds)
+    smtp = BoundedController(
         side,
         hostname=options.host,
         port=options.smtp_port,
         data_size_limit=MAIL_BYTES_MAX,
         ident="sidecart mail catcher",
+        timeout=SILENT_SECONDS_MAX + options.pause_seconds + options.late_seconds,
     )
     try:
-        web = ThreadingHTTPServer((options.host, options.http_port), http_side(mailbox, side))
-        web.daemon_threads = True
+        web = BoundedHttpServer((options.host, options.http_port), http_side(mailbox, side))
         smtp.start()
     except OSError as error:
         sys.exit(f"port {options.smtp_port} or {options.http_port} of {options.host} cannot be used: {error.strerror}")

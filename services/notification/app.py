@@ -42,7 +42,7 @@ class NotificationView(msgspec.Struct):
 def wire(own: settings.Settings, sidecar: HttpSidecar) -> Wired:
     """Say what this service takes, what it answers, and what it does beside."""
     shell = Shell(SERVICE, sidecar, now)
-    aside = Aside(sidecar, now, own.first_pause)
+    aside = Aside(sidecar, now, own.first_pause, own.unknown_pause)
     mailer = Mailer(own.server, own.sender, sidecar, aside, now)
 
     async def find_mailbox(params: Mapping[str, str]) -> bytes | None:
@@ -73,7 +73,7 @@ def wire(own: settings.Settings, sidecar: HttpSidecar) -> Wired:
             Read("/unfinished/user/{ids}", find_unfinished_users),
             Read("/unfinished/order/{ids}", find_unfinished_orders),
         ],
-        beside=lambda dead_letters: aside.carry(mailer.send, dead_letters),
+        beside=lambda _dead_letters: mailer.carry(),
     )
 
 

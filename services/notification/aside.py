@@ -1,188 +1,258 @@
-"""Mails that the server refuses for now (greylisting, a full mailbox): put aside, and tried again with back-off.
+"""The mail retry queue: mails that the server has not taken for certain, each tried again when it is due.
 
 `aside:<order id>` holds one mail, `aside-index:<n>` the order ids of those that are not over. Any replica may try one:
-it moves the time of the next try, by ETag, before it tries. So a mail that is put off holds up no other, and no event.
+it moves `due` ahead, by ETag, before it tries, and goes on doing so while it tries. So a mail that waits holds up no
+other and no event, and a process that dies hands its mails on.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
 
-from chassis import handled, tracing
-from chassis.dead_letters import DeadLetters
 from chassis.deliver import Sidecar
-from chassis.errors import Conflict, EventFault, WorldFault
+from chassis.errors import Conflict, WorldFault
 from chassis.events import timestamp
 from chassis.pages import Full, Pages
-
-log = logging.getLogger(__name__)
+from services.notification.mail_session import Outcome
 
 TOPIC = "EmailRequested"
+INDEX = "aside-index"
 KEPT = timedelta(hours=48)  # then it is a dead letter: what most mail servers do
 PAUSE_MAX = timedelta(hours=1)
 DOUBLINGS_MAX = 12  # of a second make an hour
-PAGES_MAX = 100  # 10,000 mails; the broker keeps the others, each of which holds one of its workers
-AT_ONCE_MAX = 4
+UNKNOWN_DOUBLINGS_MAX = 3  # of an hour make eight
 LOOK_SECONDS = 5.0
-
-Send = Callable[[bytes], Awaitable[None]]
-
-
-class RefusedForNow(Exception):
-    """The mail server said 4xx to this mail; its words, which may quote the recipient, are in `reason`."""
-
-    def __init__(self, what: str, words: str = "") -> None:
-        super().__init__(what)
-        self.reason = f"{what}: {words}" if words else what
+BROKEN_PAUSE = timedelta(seconds=5)  # after a server that went in the middle of this mail: it may be back soon
+LEASE = timedelta(seconds=30)  # a mail is its process's for so long, and that is renewed while it is tried
+PAGES_MAX = 100  # 10,000 mails; the broker keeps the others, each of which holds one of its workers
 
 
-class Mail(msgspec.Struct):
-    """One mail that was put aside."""
+class Mail(msgspec.Struct, frozen=True):
+    """One mail of the queue; `attempts` count refusals, `unknown` the tries whose outcome is not known."""
 
     event: str
     since: datetime
     due: datetime
     attempts: int = 0
+    unknown: int = 0
+    holder: str = ""
     over: bool = False
 
 
-class Aside:
-    """The mails that were put aside, of all replicas."""
+@dataclass(slots=True, eq=False)
+class Held:
+    """A mail that this process may try, for as long as it moves `due` ahead."""
 
-    def __init__(self, sidecar: Sidecar, now: Callable[[], datetime], first_pause: timedelta) -> None:
+    order_id: str
+    mail: Mail
+    etag: str | None
+
+
+class Aside:
+    """The retry queue, of all replicas."""
+
+    def __init__(
+        self,
+        sidecar: Sidecar,
+        now: Callable[[], datetime],
+        first_pause: timedelta,
+        unknown_pause: timedelta = timedelta(hours=1),
+    ) -> None:
         self._sidecar = sidecar
         self._now = now
         self._first_pause = first_pause
-        self._pages = Pages(sidecar, "aside-index", PAGES_MAX)
+        self._unknown_pause = unknown_pause
+        self.look_seconds = min(LOOK_SECONDS, first_pause.total_seconds(), unknown_pause.total_seconds())
+        self._pages = Pages(sidecar, INDEX, PAGES_MAX)
+        self._listing = asyncio.Lock()  # what this process lists goes to the same page: no race with itself
         self._due: dict[str, datetime] = {}  # what need not be read before
 
-    async def put(self, order_id: str, event: bytes) -> None:
-        """Keep a mail for later; raise WorldFault if it cannot be kept."""
-        now = self._now()
+    async def find(self, order_id: str) -> Mail | None:
+        """Return a mail as it is, over or not."""
+        return (await self._load(order_id))[0]
+
+    async def put(self, order_id: str, mail: Mail) -> Held | None:
+        """Keep a mail for later; None if it is in the queue already. Raise WorldFault if it cannot be kept."""
         self._due.pop(order_id, None)
-        mail = Mail(event.decode(), since=now, due=now + self._first_pause)
-        if not await self._sidecar.insert(_key(order_id), _encoded(mail)):
-            await self._begin_again(order_id, mail)
+        is_new = await self._sidecar.insert(_key(order_id), _encoded(mail))
+        held = Held(order_id, mail, None)
+        is_ours = is_new or await self._begin_again(held)
+        await self.enlist(order_id, is_new=is_new)
+        if not is_ours:
+            return None
         try:
-            await self._pages.add(order_id, is_new=False)
-        except Full as full:
-            raise WorldFault(str(full)) from full
+            await self._take_etag(held)
+        except Conflict:
+            return None
+        return held
 
-    async def _begin_again(self, order_id: str, mail: Mail) -> None:
-        """What was over is asked for again (somebody replayed its dead letter); what is not goes on as it was.
-
-        It is written in either case: whoever is just about to call it over finds that it was asked for once more.
-        """
-        value, etag = await self._sidecar.load(_key(order_id))
-        known = None if value is None else msgspec.json.decode(value, type=Mail)
+    async def _begin_again(self, held: Held) -> bool:
+        """What was over is asked for again (its dead letter was replayed); what is not over goes on as it was."""
+        known, etag = await self._load(held.order_id)
+        if known is not None and not known.over:
+            return _encoded(known) == _encoded(held.mail)
         try:
-            await self._sidecar.save(_key(order_id), _encoded(mail if known is None or known.over else known), etag)
+            await self._sidecar.save(_key(held.order_id), _encoded(held.mail), etag)
         except Conflict as conflict:
-            raise WorldFault(f"{conflict}: somebody else is at it") from conflict
+            raise WorldFault(f"{conflict}: another process is at it") from conflict
+        return True
 
-    async def carry(self, send: Send, dead_letters: DeadLetters) -> None:
-        """Try each mail when its time has come, until cancelled."""
-        while True:
+    async def enlist(self, order_id: str, *, is_new: bool = False) -> None:
+        """Have a mail found by those who look for what is due; raise WorldFault if there is no room."""
+        async with self._listing:
             try:
-                await self.try_those_due(send, dead_letters)
-            except WorldFault as fault:
-                log.warning("mails that were put aside wait: %s", fault)
-            except Exception:  # whatever is wrong with one of them: the others are tried all the same
-                log.exception("a bug in the work on mails that were put aside")
-            await asyncio.sleep(min(LOOK_SECONDS, self._first_pause.total_seconds()))
+                await self._pages.add(order_id, is_new=is_new)
+            except Full as full:
+                raise WorldFault(str(full)) from full
 
-    async def try_those_due(self, send: Send, dead_letters: DeadLetters) -> None:
-        """Try each mail whose time has come, once."""
+    async def touch(self, order_id: str) -> None:
+        """Have whoever is about to call a mail over find that it was asked for once more."""
+        mail, etag = await self._load(order_id)
+        if mail is not None and not mail.over:
+            try:
+                await self._sidecar.save(_key(order_id), _encoded(_with(mail, holder="")), etag)
+            except Conflict as conflict:
+                raise WorldFault(f"{conflict}: another process is at it") from conflict
+
+    # --- What is due
+
+    async def due(self) -> list[str]:
+        """The mails that may be due: those not looked at yet first, then by their time."""
         ids = await self._pages.ids()
         self._due = {each: self._due[each] for each in ids if each in self._due}
-        now, free = self._now(), asyncio.Semaphore(AT_ONCE_MAX)
+        now = self._now()
+        found = [each for each in ids if self._due.get(each, now) <= now]
+        return sorted(found, key=lambda each: (each in self._due, self._due.get(each, now)))
 
-        async def try_one(order_id: str) -> None:
-            async with free:
-                await self._try(order_id, send, dead_letters)
-
-        due = [each for each in ids if self._due.get(each, now) <= now]
-        results = await asyncio.gather(*(try_one(each) for each in due), return_exceptions=True)
-        errors = [result for result in results if isinstance(result, BaseException)]
-        for error in sorted(errors, key=lambda each: isinstance(each, WorldFault)):  # a bug first: it is to be seen
-            raise error
-
-    async def _try(self, order_id: str, send: Send, dead_letters: DeadLetters) -> None:
-        claimed = await self._claim(order_id)
-        if claimed is None:
-            return
-        mail, etag = claimed
-        event = mail.event.encode()
-        about = handled.event(TOPIC, event)
-        try:
-            with tracing.handling(about):
-                await send(event)
-        except RefusedForNow as refusal:
-            if self._now() - mail.since < KEPT:
-                return
-            log.error("dead letter from %s: %s, for %s", TOPIC, refusal, KEPT)
-            await dead_letters.write(TOPIC, event, f"{refusal.reason} (for {KEPT})", about.traceparent)
-        except EventFault as fault:
-            log.error("dead letter from %s: %s", TOPIC, fault)
-            await dead_letters.write(TOPIC, event, fault.reason, about.traceparent)
-        except WorldFault:
-            await self._put_back(order_id, mail, etag)
-            raise
-        await self._end(order_id, mail, etag)
-
-    async def _claim(self, order_id: str) -> tuple[Mail, str | None] | None:
-        """Move the time of the next try and return the mail with its ETag, if its time has come.
-
-        None if it has not, or somebody else has just done so.
-        """
-        value, etag = await self._sidecar.load(_key(order_id))
-        mail = None if value is None else msgspec.json.decode(value, type=Mail)
+    async def claim(self, order_id: str) -> Held | None:
+        """Take a mail for one try, if it is due; None if it is not, or another process was faster."""
+        mail, etag = await self._load(order_id)
         if mail is None or mail.over:
             await self._unlist(order_id)
             return None
         now = self._now()
-        if mail.due <= now:
-            mail.attempts += 1
-            mail.due = now + min(self._first_pause * 2.0 ** min(mail.attempts, DOUBLINGS_MAX), PAUSE_MAX)
-            try:
-                await self._sidecar.save(_key(order_id), _encoded(mail), etag)
-            except Conflict:
-                return None
+        if mail.due > now:
             self._due[order_id] = mail.due
-            value, etag = await self._sidecar.load(_key(order_id))
-            is_ours = value is not None and _encoded(msgspec.json.decode(value, type=Mail)) == _encoded(mail)
-            return (mail, etag) if is_ours else None
-        self._due[order_id] = mail.due
-        return None
-
-    async def _end(self, order_id: str, mail: Mail, etag: str | None) -> None:
-        mail.over, mail.event = True, ""
+            return None
+        held = Held(order_id, _with(mail, due=now + LEASE, holder=secrets.token_hex(8)), etag)
         try:
-            await self._sidecar.save(_key(order_id), _encoded(mail), etag)
-        except Conflict:  # it was asked for once more: whoever tries it next finds sent_at, or tries
+            await self._sidecar.save(_key(order_id), _encoded(held.mail), etag)
+            await self._take_etag(held)
+        except Conflict:
+            return None
+        return held
+
+    # --- What is held
+
+    def new(self, event: bytes, outcome: Outcome | None, dot_sent: bool = False) -> Mail:
+        """A mail as it comes into the queue: after a try that ended so, or with None during one."""
+        now = self._now()
+        mail = Mail(event.decode(), since=now, due=now)
+        if outcome is None:
+            return _with(mail, due=now + self._lead(dot_sent), holder=secrets.token_hex(8))
+        return self._after(mail, outcome)
+
+    async def before_dot(self, held: Held) -> None:
+        """Note that the outcome may be unknown from now on; raise Conflict if it is another's mail, or WorldFault."""
+        await self._save(held, _with(held.mail, due=self._now() + self._lead(dot_sent=True)))
+
+    async def renew(self, held: Held) -> None:
+        """Keep a mail for this process while it is tried; raise Conflict if it is no more its own, or WorldFault."""
+        due = self._now() + LEASE
+        if held.mail.due < due:
+            await self._save(held, _with(held.mail, due=due))
+
+    def _lead(self, dot_sent: bool) -> timedelta:
+        """For how long nobody else may try: if this process dies after the dot, the outcome is unknown."""
+        return max(self._unknown_pause, LEASE) if dot_sent else LEASE
+
+    def is_too_old(self, mail: Mail) -> bool:
+        """Whether a mail was tried for long enough."""
+        return self._now() - mail.since >= KEPT
+
+    async def put_back(self, held: Held, outcome: Outcome) -> None:
+        """Have a mail tried again, when depends on how the try ended."""
+        try:
+            await self._save(held, self._after(held.mail, outcome))
+        except Conflict:
             return
-        await self._unlist(order_id)
+        self._due[held.order_id] = held.mail.due
+
+    def _after(self, mail: Mail, outcome: Outcome) -> Mail:
+        now = self._now()
+        if outcome == "unknown":
+            pause = self._unknown_pause * 2.0 ** min(mail.unknown, UNKNOWN_DOUBLINGS_MAX)
+            return _with(mail, due=now + pause, unknown=mail.unknown + 1, holder="")
+        if outcome in ("put_off", "broken"):
+            first = self._first_pause if outcome == "put_off" else min(self._first_pause, BROKEN_PAUSE)
+            pause = min(first * 2.0 ** min(mail.attempts, DOUBLINGS_MAX), PAUSE_MAX)
+            return _with(mail, due=now + pause, attempts=mail.attempts + 1, holder="")
+        return _with(mail, due=now, holder="")
+
+    async def end(self, held: Held) -> None:
+        """The mail is sent, or a dead letter: have it tried no more, unless it was asked for again meanwhile."""
+        try:
+            await self._save(held, _with(held.mail, over=True, event="", holder=""))
+        except Conflict:
+            await self._hand_on(held)
+            return
+        await self._unlist(held.order_id)
+
+    async def _hand_on(self, held: Held) -> None:
+        """It was asked for once more: what became of this try is known, so the next one need not wait."""
+        mail, etag = await self._load(held.order_id)
+        if mail is None or mail.over or mail.holder:
+            return
+        self._due.pop(held.order_id, None)
+        try:
+            await self._sidecar.save(_key(held.order_id), _encoded(_with(mail, due=self._now())), etag)
+        except Conflict:
+            return
 
     async def _unlist(self, order_id: str) -> None:
         """List a mail that is over no more; it may be asked for again at this very moment."""
-        await self._pages.remove(order_id)
-        value, _ = await self._sidecar.load(_key(order_id))
-        if value is not None and not msgspec.json.decode(value, type=Mail).over:
-            await self._pages.add(order_id, is_new=False)
+        async with self._listing:
+            await self._pages.remove(order_id)
+        self._due.pop(order_id, None)
+        mail, _ = await self._load(order_id)
+        if mail is not None and not mail.over:
+            await self.enlist(order_id)
 
-    async def _put_back(self, order_id: str, mail: Mail, etag: str | None) -> None:
-        """The server was away, and said nothing of this mail: it is not a try."""
-        mail.attempts, mail.due = max(0, mail.attempts - 1), self._now() + self._first_pause
+    async def _load(self, order_id: str) -> tuple[Mail | None, str | None]:
+        value, etag = await self._sidecar.load(_key(order_id))
+        return (None if value is None else msgspec.json.decode(value, type=Mail)), etag
+
+    async def _save(self, held: Held, mail: Mail) -> None:
+        """Write a mail that is held; raise Conflict if another process has it, or WorldFault.
+
+        A save that failed may have been done: what then bears the name of this holder is still its own.
+        """
         try:
-            await self._sidecar.save(_key(order_id), _encoded(mail), etag)
+            await self._sidecar.save(_key(held.order_id), _encoded(mail), held.etag)
         except Conflict:
-            return
-        self._due[order_id] = mail.due
+            known, etag = await self._load(held.order_id)
+            if known is None or known.over or not held.mail.holder or known.holder != held.mail.holder:
+                raise
+            await self._sidecar.save(_key(held.order_id), _encoded(mail), etag)
+        held.mail = mail
+        if not mail.over:
+            await self._take_etag(held)
+
+    async def _take_etag(self, held: Held) -> None:
+        known, etag = await self._load(held.order_id)
+        if known is None or _encoded(known) != _encoded(held.mail):
+            raise Conflict(f"{_key(held.order_id)} is another process's")
+        held.etag = etag
+
+
+def _with(mail: Mail, **change: object) -> Mail:
+    return msgspec.structs.replace(mail, **change)
 
 
 def _key(order_id: str) -> str:
@@ -190,5 +260,5 @@ def _key(order_id: str) -> str:
 
 
 def _encoded(mail: Mail) -> bytes:
-    times = {"since": timestamp(mail.since), "due": timestamp(mail.due)}
-    return msgspec.json.encode({"event": mail.event, **times, "attempts": mail.attempts, "over": mail.over})
+    fields = msgspec.structs.asdict(mail) | {"since": timestamp(mail.since), "due": timestamp(mail.due)}
+    return msgspec.json.encode(fields)

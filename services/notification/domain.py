@@ -50,13 +50,18 @@ class OrderNote:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One order's mail; `sent_at` is set once the mail server took it."""
+    """One order's mail; `sent_at` is set once the mail server took it, `failed_at` once it is a dead letter.
+
+    `queued_until` says that the mail was put into the retry queue, and when it was first due there.
+    """
 
     order_id: str
     user_id: str
     kind: Literal["paid", "not_paid"]
     subject: str
     sent_at: str | None = None
+    failed_at: str | None = None
+    queued_until: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,123 +1,428 @@
-"""Sending mail by SMTP: at least once, each with a Message-ID that repeats, over a few reused connections.
+"""Sending mail by SMTP: at least once, each with a Message-ID that repeats.
 
-A mail server that is away or slow is the world's fault (the broker's redelivery is the mail queue); a mail that it
-refuses for now is put aside (aside.py), one that it refuses for good is a dead letter.
+An event waits for its mail for a short while only. What the server has not taken by then is kept in the mail retry
+queue (aside.py), and its session goes on outside of the event, which is done. So no worker of the sidecar is held, and
+a mail whose outcome is unknown is not sent again before its time, however often it is asked for.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
-import secrets
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from email.charset import QP, Charset
-from email.generator import BytesGenerator
-from email.header import Header
-from email.headerregistry import Address
-from email.message import Message
-from email.mime.multipart import MIMEMultipart
-from email.mime.text import MIMEText
-from email.policy import Compat32
-from email.utils import format_datetime
-from functools import cache
-from io import BytesIO
+from functools import partial
 from typing import Any, cast
 
-import aiosmtplib
 import msgspec
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
-from chassis import tracing
+from chassis import handled, tracing
+from chassis.dead_letters import DeadLetters
 from chassis.deliver import ATTEMPTS_MAX, Sidecar
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import Received, decode, parse, timestamp
 from chassis.turns import Turns
-from services.notification.aside import Aside, RefusedForNow
+from services.notification.aside import KEPT, LEASE, LOOK_SECONDS, TOPIC, Aside, Held
 from services.notification.domain import Notification
 from services.notification.events import EmailRequested
-from services.notification.mail_server import Connections, MailServer
+from services.notification.mail_server import CONNECTIONS_MAX, Connections, MailServer, Reach
+from services.notification.mail_session import Outcome, Result, Session, Withdrawn
+from services.notification.mime import mime_message
 
 log = logging.getLogger(__name__)
 
-MAIL_SECONDS_MAX = 15.0  # one mail with all its commands; below the time after which the broker hands it out again
+WINDOW_SECONDS = 2.0  # an event waits so long for its mail; with those before it, below the 20 s until its redelivery
+SESSIONS_MAX = 50  # sessions under way, those that nobody waits for included; each of them has a connection
 UNNOTED_MAX = 10_000  # mails that were taken and could not be noted; one that is forgotten is sent once more
-SERVICE_CLOSING = 421
-HEADER_CHARACTERS_MAX = 78  # a longer one is folded
-LINE_CHARACTERS_MAX = 900  # a server may refuse a line of a thousand
-UTF_8 = Charset("utf-8")
-UTF_8.body_encoding = QP
-CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+AGAIN_SECONDS = 1.0  # before what became of a mail is noted again, if the store did not answer
+STOP_SECONDS_MAX = 5.0  # for sessions that are under way when the process is told to stop
+REPLAYED = ("replaying", "replayed")  # of a dead letter: it was asked for again on purpose
 
-_MAILS = Counter("sidecart_mails", "Mails that the mail server was given, by what it said.", ("outcome",))
-MAILS = {outcome: _MAILS.labels(outcome) for outcome in ("sent", "put_off", "refused", "away")}
-
-
-class Lines(Compat32):
-    """Lines as SMTP wants them; a header that fits in one is written as it is, without the work of folding it."""
-
-    def fold_binary(self, name: str, value: Any) -> bytes:
-        """Return the header's lines."""
-        line = f"{name}: {value}"
-        if isinstance(value, str) and line.isascii() and line.isprintable() and len(line) <= HEADER_CHARACTERS_MAX:
-            return f"{line}\r\n".encode()
-        return super().fold_binary(name, value)
+_MAILS = Counter("sidecart_mails", "Tries to send a mail, by how they ended.", ("outcome",))
+MAILS = {outcome: _MAILS.labels(outcome) for outcome in ("sent", "put_off", "refused", "away", "unknown")}
+COUNTED: dict[Outcome, str] = {"broken": "away"}
+UNDER_WAY = Gauge("sidecart_mail_sessions", "SMTP sessions under way, those outside of an event included.")
 
 
-LINES = Lines(linesep="\r\n")
+@dataclass(slots=True, eq=False)
+class Flight:
+    """One mail on its way, and the entry of the retry queue that this process holds for it, if any."""
+
+    received: Received[EmailRequested]
+    body: bytes
+    session: Session
+    task: asyncio.Task[Result]
+    began: datetime
+    traceparent: str = ""
+    held: Held | None = None
+    is_outside: bool = False
+    """Whether it goes on without its event; then the event's mail is the retry queue's."""
+    is_counted: bool = False
+    watcher: asyncio.Task[None] | None = None
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def key(self) -> str:
+        """The notification's."""
+        return f"notification:{self.received.event.order_id}"
+
+    @property
+    def result(self) -> Result:
+        """How it ended; a session that was stopped before the dot has delivered nothing."""
+        if self.task.cancelled():
+            return Result("unknown" if self.session.dot_sent else "withdrawn", "the session was stopped")
+        return self.task.result()
 
 
 class Mailer:
     """Takes EmailRequested: sends the mail unless its notification says that it was sent, then says so there."""
 
+    again_seconds = AGAIN_SECONDS
+
     def __init__(
-        self, server: MailServer, sender: str, sidecar: Sidecar, aside: Aside, now: Callable[[], datetime]
+        self,
+        server: MailServer,
+        sender: str,
+        sidecar: Sidecar,
+        aside: Aside,
+        now: Callable[[], datetime],
+        window_seconds: float | None = WINDOW_SECONDS,
     ) -> None:
         self._sender = sender
         self._sidecar = sidecar
         self._aside = aside
         self._now = now
+        self._window_seconds = window_seconds
+        self._dead_letters = DeadLetters(sidecar, now)
+        self._reach = Reach(now)
         self._turns = Turns()  # a repeated event waits for the first one's sent_at
+        self._at_once = asyncio.Semaphore(CONNECTIONS_MAX)
         self._connections = Connections(server)
+        self._flights: dict[str, Flight] = {}
+        self._watchers: set[asyncio.Task[None]] = set()
         self._unnoted: OrderedDict[str, str] = OrderedDict()
         """When the mail server took the mail of a notification whose record does not say so yet."""
 
     def close(self) -> None:
-        """Leave no connection to the mail server."""
+        """Leave no connection to the mail server, and no session."""
+        for task in (*self._watchers, *(each.task for each in self._flights.values())):
+            task.cancel()
         self._connections.close()
 
-    async def handle(self, body: bytes) -> None:
-        """Carry one EmailRequested through, or put it aside; raise EventFault or WorldFault."""
-        received = self._decode(body)
-        try:
-            await self._send_once(received.event, received.at)
-        except RefusedForNow as refusal:
-            log.info("%s is put aside: %s", received.event.order_id, refusal)
-            await self._aside.put(received.event.order_id, body)
+    # --- By event
 
-    async def send(self, body: bytes) -> None:
-        """Send the mail of one EmailRequested, if it was not sent; raise RefusedForNow, EventFault or WorldFault."""
+    async def handle(self, body: bytes) -> None:
+        """Carry one EmailRequested through, or put it into the retry queue; raise EventFault or WorldFault."""
         received = self._decode(body)
-        await self._send_once(received.event, received.at)
+        key = f"notification:{received.event.order_id}"
+        # The turn comes first: while we wait for one, another replica may have sent the mail.
+        async with self._turns.alone(key), self._at_once:
+            notification, etag = await self._load(key)
+            if notification.sent_at is not None or key in self._unnoted:
+                await self._note_sent(key, self._unnoted.get(key), notification, etag)
+                return
+            flight = self._flights.get(key)
+            if flight is None:
+                if await self._is_in_hand(received, body, notification):
+                    return
+                if not (self._has_room() and self._reach.may_try()):
+                    log.info("%s waits in the retry queue", received.event.order_id)
+                    await self._queue(received, body, Result("away"))
+                    return
+                flight = self._begin(received, body)
+            await self._wait(flight)
+            if flight.task.done() and not flight.is_outside:
+                await self._conclude(flight, notification, etag)
+            else:
+                await self._leave(flight)
+
+    async def _is_in_hand(self, received: Received[EmailRequested], body: bytes, noted: Notification) -> bool:
+        """Whether the retry queue has the mail, or it was given up: it is not sent because it is asked for again.
+
+        But for a dead letter that was replayed.
+        """
+        if noted.failed_at is None and noted.queued_until is None:
+            return False
+        order_id = received.event.order_id
+        queued = await self._aside.find(order_id)
+        if queued is not None and not queued.over:
+            await self._aside.enlist(order_id)
+            if await self._is_replayed(received.id):
+                await self._aside.touch(order_id)
+            return True
+        if noted.failed_at is not None:
+            return not await self._is_replayed(received.id)
+        if queued is None and noted.queued_until is not None:  # a process died before it wrote what it had noted
+            due = datetime.fromisoformat(noted.queued_until)
+            await self._aside.put(order_id, msgspec.structs.replace(self._aside.new(body, "away"), due=due))
+            return True
+        return False
+
+    async def _is_replayed(self, event_id: str) -> bool:
+        value, _ = await self._sidecar.load(f"dead:{event_id}")
+        letter = {} if value is None else msgspec.json.decode(value, type=dict[str, str])
+        return letter.get("status") in REPLAYED
+
+    def _has_room(self) -> bool:
+        return sum(not each.task.done() for each in self._flights.values()) < SESSIONS_MAX
+
+    def _begin(self, received: Received[EmailRequested], body: bytes) -> Flight:
+        """Begin a session."""
+        session = self._session(received.event)
+        task = asyncio.create_task(self._run(session, received))
+        flight = Flight(received, body, session, task, self._now())
+        self._flights[flight.key] = flight
+        UNDER_WAY.inc()
+        task.add_done_callback(lambda _: UNDER_WAY.dec())
+        return flight
+
+    def _session(self, mail: EmailRequested) -> Session:
+        return Session(self._connections, self._sender, mail.to)
+
+    async def _run(self, session: Session, received: Received[EmailRequested]) -> Result:
+        try:
+            if tracing.spans is None:
+                return await session.result(mime_message(received.event, self._sender, received.at))
+            with tracing.spans.call("send mail") as traceparent:
+                return await session.result(mime_message(received.event, self._sender, received.at, traceparent))
+        except EventFault as fault:
+            return Result("refused", str(fault), fault.reason.removeprefix(f"{fault}: "))
+
+    async def _wait(self, flight: Flight) -> None:
+        """Give the session a short while; one that is stopped with its event is stopped too."""
+        try:
+            await asyncio.wait({flight.task}, timeout=self._window_seconds)
+        except asyncio.CancelledError:
+            if not flight.is_outside:
+                flight.task.cancel()
+            raise
+
+    async def _conclude(self, flight: Flight, notification: Notification, etag: str | None) -> None:
+        """Do what follows from a session that ended while its event waited."""
+        result, key = flight.result, flight.key
+        self._count(flight, result)
+        if result.outcome != "unknown":  # that one must be remembered until the queue has it
+            self._flights.pop(key, None)
+        if result.outcome == "sent":
+            await self._note_sent(key, self._remember_sent(key), notification, etag)
+        elif result.outcome == "refused":
+            flight.traceparent = _traceparent()
+            await self._give_up(flight, result.reason)
+            raise EventFault(result.what, result.words)
+        else:
+            log.info("%s is put into the retry queue: %s", flight.received.event.order_id, result.what)
+            await self._queue(flight.received, flight.body, result)
+            self._flights.pop(key, None)
+
+    def _count(self, flight: Flight, result: Result) -> None:
+        """Count a try, and learn from it whether the server can be reached."""
+        if flight.is_counted or result.outcome == "withdrawn":
+            return
+        flight.is_counted = True
+        MAILS[COUNTED.get(result.outcome, result.outcome)].inc()
+        if result.outcome == "away":
+            self._reach.failed(flight.began)
+        elif result.outcome in ("sent", "put_off", "refused"):
+            self._reach.answered()
+
+    async def _queue(self, received: Received[EmailRequested], body: bytes, result: Result) -> None:
+        """Keep a mail for later, after a try that ended so."""
+        order_id, mail = received.event.order_id, self._aside.new(body, result.outcome)
+        if await self._note(f"notification:{order_id}", queued_until=timestamp(mail.due)):
+            await self._aside.put(order_id, mail)
+
+    # --- Outside of the event
+
+    async def _leave(self, flight: Flight) -> None:
+        """Let the retry queue have the mail, and the session go on without its event; raise WorldFault."""
+        if not flight.is_outside:
+            if not flight.session.is_answered:
+                self._reach.failed(flight.began)
+            self._go_outside(flight)
+        order_id = flight.received.event.order_id
+        async with flight.lock:
+            if flight.held is not None:
+                return
+            if flight.task.done():
+                raise WorldFault(f"what became of {order_id} is just being noted")
+            try:
+                mail = self._aside.new(flight.body, None, flight.session.dot_sent)
+                if await self._note(flight.key, queued_until=timestamp(mail.due)):
+                    flight.held = await self._aside.put(order_id, mail)
+            finally:
+                if flight.held is None and not flight.session.dot_sent:
+                    flight.task.cancel()
+        log.info("%s is in the retry queue while the mail server thinks about it", order_id)
+
+    def _go_outside(self, flight: Flight) -> None:
+        flight.is_outside = True
+        if not flight.session.dot_sent:
+            flight.session.before_dot = partial(self._before_dot, flight)
+        flight.traceparent = _traceparent()
+        flight.watcher = asyncio.create_task(self._watch(flight))
+        self._watchers.add(flight.watcher)
+        flight.watcher.add_done_callback(self._watchers.discard)
+
+    async def _before_dot(self, flight: Flight) -> None:
+        """Let the mail be sent only while it is this process's, and nobody else's for as long as it is unknown."""
+        async with flight.lock:
+            if flight.held is None:
+                raise Withdrawn("it is not in the retry queue")
+            try:
+                await self._aside.before_dot(flight.held)
+            except (Conflict, WorldFault) as error:
+                raise Withdrawn(str(error)) from error
+
+    async def _watch(self, flight: Flight) -> None:
+        """Keep the mail for as long as its session goes on, then do what follows from how that ended."""
+        while not flight.task.done():
+            await asyncio.wait({flight.task}, timeout=LEASE.total_seconds() / 3)
+            if not flight.task.done():
+                await self._renew(flight)
+        result = flight.result
+        self._count(flight, result)
+        sent_at = self._remember_sent(flight.key) if result.outcome == "sent" else None
+        async with flight.lock:
+            while True:
+                try:
+                    await self._settle(flight, result, sent_at)
+                except WorldFault as fault:
+                    log.warning("what became of %s is noted later: %s", flight.received.event.order_id, fault)
+                    await asyncio.sleep(self.again_seconds)
+                else:
+                    break
+        if self._flights.get(flight.key) is flight:
+            del self._flights[flight.key]
+
+    async def _renew(self, flight: Flight) -> None:
+        async with flight.lock:
+            if flight.held is None:
+                return
+            try:
+                await self._aside.renew(flight.held)
+            except (Conflict, WorldFault) as error:
+                lost = isinstance(error, Conflict) or self._now() > flight.held.mail.due - LEASE / 3
+                if lost and not flight.session.dot_sent:
+                    flight.task.cancel()
+
+    async def _settle(self, flight: Flight, result: Result, sent_at: str | None) -> None:
+        """Note how a session outside ended; raise WorldFault."""
+        held = flight.held
+        if sent_at is not None:
+            await self._note_sent(flight.key, sent_at)
+        elif held is None:
+            # The event comes again: the queue could not take the mail, or has it from another process.
+            if result.outcome == "unknown" and not await self._is_queued(flight):
+                await self._queue(flight.received, flight.body, result)
+            return
+        elif result.outcome == "refused":
+            log.error("dead letter from %s: %s", TOPIC, result.what)
+            await self._give_up(flight, result.reason)
+        elif result.outcome in ("put_off", "unknown", "broken") and self._aside.is_too_old(held.mail):
+            log.error("dead letter from %s: %s, for %s", TOPIC, result.what, KEPT)
+            await self._give_up(flight, f"{result.reason} (for {KEPT})")
+        else:
+            log.info("%s waits in the retry queue: %s", flight.received.event.order_id, result.what)
+            await self._aside.put_back(held, result.outcome)
+            return
+        if held is not None:
+            await self._aside.end(held)
+
+    async def _is_queued(self, flight: Flight) -> bool:
+        queued = await self._aside.find(flight.received.event.order_id)
+        return queued is not None and not queued.over
+
+    async def _give_up(self, flight: Flight, reason: str) -> None:
+        """Write the dead letter first: a process that dies before the mark tries once more, and loses nothing."""
+        await self._dead_letters.write(TOPIC, flight.body, reason, flight.traceparent)
+        await self._note(flight.key, failed_at=timestamp(self._now()))
+
+    # --- The retry queue
+
+    async def carry(self) -> None:
+        """Try each mail of the retry queue when it is due, until cancelled."""
+        try:
+            while True:
+                try:
+                    await self.try_those_due()
+                except WorldFault as fault:
+                    log.warning("the mail retry queue waits: %s", fault)
+                except Exception:  # whatever is wrong with one of them: the others are tried all the same
+                    log.exception("a bug in the work on the mail retry queue")
+                await asyncio.sleep(min(self._reach.wait.total_seconds() or LOOK_SECONDS, self._aside.look_seconds))
+        finally:
+            if self._watchers:
+                await asyncio.wait(set(self._watchers), timeout=STOP_SECONDS_MAX)
+            self.close()
+
+    async def try_those_due(self) -> None:
+        """Try each mail that is due, once; while the server cannot be reached, one of them, to see whether it can."""
+        due = iter(await self._aside.due())
+        errors: list[Exception] = []
+
+        async def work() -> None:
+            for order_id in due:
+                if self._reach.is_lost and self._reach.wait:
+                    return
+                try:
+                    await self._retry(order_id)
+                except Exception as error:
+                    errors.append(error)
+
+        await asyncio.gather(*(work() for _ in range(CONNECTIONS_MAX)))
+        for error in sorted(errors, key=lambda each: isinstance(each, WorldFault)):  # a bug first: it is to be seen
+            raise error
+
+    async def _retry(self, order_id: str) -> None:
+        key = f"notification:{order_id}"
+        async with self._turns.alone(key), self._at_once:
+            if key in self._flights or not self._has_room() or self._reach.wait:
+                return
+            held = await self._aside.claim(order_id)
+            if held is None:
+                return
+            if not self._reach.may_try():  # another mail has become the probe meanwhile
+                await self._aside.put_back(held, "withdrawn")
+                return
+            body = held.mail.event.encode()
+            about = handled.event(TOPIC, body)
+            try:
+                with tracing.handling(about):
+                    flight = await self._begin_held(held, body)
+                    if flight is not None:
+                        await asyncio.wait({flight.task}, timeout=self._window_seconds)
+            except EventFault as fault:
+                log.error("dead letter from %s: %s", TOPIC, fault)
+                await self._dead_letters.write(TOPIC, body, fault.reason, about.traceparent)
+                await self._aside.end(held)
+                return
+            if flight is not None and flight.watcher is not None and flight.task.done():
+                await asyncio.wait({flight.watcher}, timeout=self._window_seconds)
+
+    async def _begin_held(self, held: Held, body: bytes) -> Flight | None:
+        """Begin a session for a mail that is held, unless there is nothing more to do."""
+        received = self._decode(body)
+        key = f"notification:{held.order_id}"
+        notification, etag = await self._load(key)
+        if notification.sent_at is not None or key in self._unnoted:
+            await self._note_sent(key, self._unnoted.get(key), notification, etag)
+            await self._aside.end(held)
+            return None
+        if notification.failed_at is not None and not await self._is_replayed(received.id):
+            await self._aside.end(held)
+            return None
+        flight = self._begin(received, body)
+        flight.held = held
+        self._go_outside(flight)
+        return flight
+
+    # --- The notification
 
     def _decode(self, body: bytes) -> Received[EmailRequested]:
-        return decode(parse("EmailRequested", body), EmailRequested, self._now())
-
-    async def _send_once(self, mail: EmailRequested, at: datetime) -> None:
-        key = f"notification:{mail.order_id}"
-        # The connection comes first: while we wait for one, another replica may have sent the mail.
-        async with self._turns.alone(key), self._connections.one() as smtp:
-            notification, etag = await self._load(key)
-            if notification.sent_at is None:
-                sent_at = self._unnoted.get(key)  # there if the store did not answer after it was sent
-                if sent_at is None:
-                    await self._send(smtp, mail, at)
-                    sent_at = self._remember_sent(key)
-                await self._note_sent(key, notification, etag, sent_at)
-            self._unnoted.pop(key, None)
+        return decode(parse(TOPIC, body), EmailRequested, self._now())
 
     def _remember_sent(self, key: str) -> str:
         self._unnoted[key] = sent_at = timestamp(self._now())
@@ -131,126 +436,34 @@ class Mailer:
             raise EventFault(f"there is no {key}: nobody asked for this mail")
         return msgspec.json.decode(value, type=Notification), etag
 
-    async def _note_sent(self, key: str, notification: Notification, etag: str | None, sent_at: str) -> None:
+    async def _note_sent(
+        self, key: str, sent_at: str | None, known: Notification | None = None, etag: str | None = None
+    ) -> None:
+        """Say in the notification that the mail was sent, if it does not say so."""
+        if sent_at is not None:
+            await self._note(key, known, etag, sent_at=sent_at, failed_at=None)
+        self._unnoted.pop(key, None)
+
+    async def _note(
+        self, key: str, known: Notification | None = None, etag: str | None = None, **change: str | None
+    ) -> bool:
+        """Change a notification by ETag; False if the mail was sent meanwhile."""
         for _ in range(ATTEMPTS_MAX):
+            if known is None:
+                known, etag = await self._load(key)
+            if known.sent_at is not None:
+                return False
             try:
-                await self._sidecar.save(key, msgspec.json.encode(replace(notification, sent_at=sent_at)), etag)
+                changed = replace(known, **cast(dict[str, Any], change))
+                await self._sidecar.save(key, msgspec.json.encode(changed), etag)
             except Conflict:
-                notification, etag = await self._load(key)
-                if notification.sent_at is not None:
-                    return
+                known = None
             else:
-                return
+                return True
         raise WorldFault(f"{key}: lost {ATTEMPTS_MAX} races in a row")
 
-    async def _send(self, smtp: aiosmtplib.SMTP, mail: EmailRequested, at: datetime) -> None:
-        if tracing.spans is None:
-            await self._give(smtp, mail, at)
-        else:
-            with tracing.spans.call("send mail") as traceparent:
-                await self._give(smtp, mail, at, traceparent)
 
-    async def _give(self, smtp: aiosmtplib.SMTP, mail: EmailRequested, at: datetime, traceparent: str = "") -> None:
-        message = _message(mail, self._sender, at, traceparent)
-        try:
-            async with asyncio.timeout(MAIL_SECONDS_MAX):
-                if not smtp.is_connected:
-                    await smtp.connect()
-                await smtp.sendmail(self._sender, [mail.to], message)
-            MAILS["sent"].inc()
-        except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPResponseException) as error:
-            smtp.close()
-            if not _is_about_the_mail(error):
-                MAILS["away"].inc()
-                raise WorldFault(f"the mail server refuses us for now: {_said(error)}") from error
-            MAILS["refused" if _is_final(error) else "put_off"].inc()
-            if _is_final(error):
-                raise EventFault(f"the mail server refuses the mail: {_said(error)}", str(error)) from error
-            raise RefusedForNow(f"the mail server refuses the mail for now: {_said(error)}", str(error)) from error
-        except aiosmtplib.SMTPNotSupported as error:
-            MAILS["refused"].inc()
-            raise EventFault("the mail server cannot take this address", str(error)) from error
-        except (aiosmtplib.SMTPException, TimeoutError, OSError) as error:
-            smtp.close()
-            MAILS["away"].inc()
-            raise WorldFault(f"the mail server is away: {type(error).__name__} {error}") from error
-
-
-Refused = aiosmtplib.SMTPRecipientsRefused | aiosmtplib.SMTPResponseException
-
-
-def _codes(error: Refused) -> list[int]:
-    return (
-        [each.code for each in error.recipients]
-        if isinstance(error, aiosmtplib.SMTPRecipientsRefused)
-        else [error.code]
-    )
-
-
-def _said(error: Refused) -> str:
-    """The codes, without the words: those quote the recipient."""
-    return ", ".join(str(code) for code in _codes(error))
-
-
-def _is_about_the_mail(error: Refused) -> bool:
-    """Whether the answer was to this mail, and not to our connection or credentials; 421 closes the connection."""
-    about_the_mail = (
-        aiosmtplib.SMTPRecipientsRefused
-        | aiosmtplib.SMTPDataError
-        | aiosmtplib.SMTPSenderRefused
-        | aiosmtplib.SMTPRecipientRefused
-    )
-    return isinstance(error, about_the_mail) and SERVICE_CLOSING not in _codes(error)
-
-
-def _is_final(error: Refused) -> bool:
-    """Whether it was a code of 5xx."""
-    return all(code >= 500 for code in _codes(error))
-
-
-def _message(mail: EmailRequested, sender: str, at: datetime, traceparent: str = "") -> bytes:
-    """Build the MIME message; a header that will not be built is the event's fault.
-
-    With the policy that parses no header: the modern one takes three times as long, half of what a whole order costs
-    this service. What it is used for here, that a header holds no second one, is checked by hand.
-    """
-    # With a boundary given, the parts are not searched for it: 128 random bits are in none of them.
-    message = MIMEMultipart("alternative", secrets.token_hex(16), policy=LINES)
-    try:
-        to, from_ = str(Address(addr_spec=mail.to)), _from(sender)
-    except (ValueError, IndexError) as error:  # what the parser of addresses raises
-        raise EventFault("a header of the mail is not valid", str(error)) from error
-    headers = {
-        "From": from_,
-        "To": to,
-        "Subject": mail.subject if mail.subject.isascii() else Header(mail.subject, "utf-8").encode(),
-        "Message-ID": mail.message_id,
-        "Date": format_datetime(at),
-        "Auto-Submitted": "auto-generated",
-        **({"traceparent": traceparent} if traceparent else {}),
-    }
-    for name, value in headers.items():
-        if not value.isascii() or CONTROL.search(value.replace("\n ", " ")):
-            raise EventFault(f"a header of the mail is not valid: {name}")
-        message[name] = value
-    message.attach(_part(mail.text, "plain"))
-    message.attach(_part(mail.html, "html"))
-    written = BytesIO()
-    BytesGenerator(written, mangle_from_=False, policy=LINES).flatten(message)
-    return written.getvalue()
-
-
-@cache
-def _from(sender: str) -> str:
-    return str(Address("The shop", addr_spec=sender))
-
-
-def _part(text: str, kind: str) -> Message:
-    """As it is if every mail server takes it so, else quoted-printable."""
-    if not text.isascii() or any(len(line) > LINE_CHARACTERS_MAX for line in text.splitlines()):
-        return MIMEText(text, kind, cast(Any, UTF_8), policy=LINES)  # the stub knows only names of charsets
-    part = Message(LINES)
-    part["Content-Type"] = f'text/{kind}; charset="us-ascii"'
-    part["Content-Transfer-Encoding"] = "7bit"
-    part.set_payload(text)
-    return part
+def _traceparent() -> str:
+    """The trace of what this task is at work on, while that is known."""
+    about = handled.now()
+    return "" if about is None else about.traceparent

@@ -12,7 +12,7 @@ import pytest
 
 from cli.catalogue import APPS
 from cli.servers.known import STORES
-from cli.shop import Shop
+from cli.shop import MAIL_CATCHER, Shop
 from cli.tap import Tap
 from tests.e2e.conftest import options, store
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
@@ -84,7 +84,7 @@ def test_no_line_names_a_user_whatever_fails(shopper: Shopper) -> None:
 
     without_the_store(shopper, f"away.{address}")
 
-    written = {app_id: (shop.logs / f"{app_id}.log").read_text() for app_id in APPS}
+    written = {name: (shop.logs / f"{name}.log").read_text() for name in (*APPS, MAIL_CATCHER)}
     found = {
         (app_id, secret)
         for app_id, text in written.items()

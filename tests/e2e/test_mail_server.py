@@ -25,6 +25,7 @@ from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 AWAY_SECONDS = float(os.environ.get("MAIL_AWAY_SECONDS", "10"))
 ORDERS = 40
 SLOW_SECONDS = "30"
+LATE_SECONDS = "7"
 
 pytestmark = pytest.mark.own_shop
 
@@ -130,6 +131,27 @@ def test_orders_go_on_and_mails_come_later(
     assert ORDERS == sum(each["sent_at"] is not None for each in notifications)
     state = RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
     assert [] == list(letters(state, Filter(service="notification", topic="EmailRequested")))
+
+
+def test_a_server_that_answers_late_gets_one_copy_of_each(shopper: Shopper) -> None:
+    """250 comes so late that no event waits for it, and is noted all the same."""
+    with instead_of_the_mail_server(shopper.shop, ("--late-seconds", LATE_SECONDS)):
+        user, ids, _ = orders(shopper)
+
+        def sent() -> int:
+            notifications = shopper.get(f"/notification/{user['user_id']}")["notifications"]
+            return sum(each["sent_at"] is not None for each in notifications)
+
+        shopper.until(lambda: sent() == len(ids), f"{ORDERS} mails that were taken late")
+        assert told_of(shopper, user["email"], ids)
+
+
+def test_a_server_that_dies_with_mails_gets_no_second_copy_of_what_it_may_have_taken(shopper: Shopper) -> None:
+    """Each is there once: what was before its dot comes soon, what was after it is not sent again for an hour."""
+    with instead_of_the_mail_server(shopper.shop, ("--late-seconds", SLOW_SECONDS)):
+        user, ids, _ = orders(shopper)
+        shopper.until(lambda: len(shopper.mails(user["email"])) > 0, "a mail that is not answered")
+    shopper.until(lambda: told_of(shopper, user["email"], ids), f"{ORDERS} mails")
 
 
 def test_a_mail_that_is_refused_is_one_dead_letter(shopper: Shopper) -> None:

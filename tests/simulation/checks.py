@@ -16,6 +16,7 @@ def problems(world: World, wanted: Scenario) -> list[str]:
     """Everything that is not as it must be."""
     return [
         *(f"dead letter: {letter}" for letter in world.dead_letters),
+        *(f"dead letter: {key}" for store in world.stores.values() for key in store if key.startswith("dead:")),
         *_replies(world),
         *_events(world),
         *_logs(world),

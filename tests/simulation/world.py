@@ -38,7 +38,9 @@ from services.notification.app import SERVICE as NOTIFICATION
 from services.notification.aside import Aside
 from services.notification.events import EmailRequested
 from services.notification.mail import Mailer
-from services.notification.mail_server import MailServer
+from services.notification.mail_server import Connections, MailServer
+from services.notification.mail_session import SENT, Result, Session, Withdrawn
+from services.notification.settings import Settings as MailSettings
 from services.order import app as order_app
 from services.order.app import service as order_service
 from services.user import app as user_app
@@ -63,7 +65,10 @@ REPLICAS = 2
 PACES = (0, 0, 0, 1, 30), (0, 0, 0, 0, 1)  # seconds from step to step: much grows old, or hardly anything
 IN_FLIGHT_MAX = 8
 STEPS_MAX = 20_000  # of one seed; a world that has not come to rest by then never will
+CARRY = "a look into the mail retry queue"  # what a replica does by itself, here when nothing else is left to do
 SERVER = MailServer("localhost", 25, tls=False, username=None, password=None)
+
+MAIL_SETTINGS = MailSettings(SERVER, "shop@localhost", timedelta(minutes=1), timedelta(hours=1))
 
 MakeShell = Callable[..., Shell[Any, Any]]
 
@@ -271,7 +276,11 @@ class World:
         return False
 
     def _ask_again(self) -> bool:
-        """At rest: callers that have no answer say again what they want."""
+        """At rest: mails that wait are due at last; callers that have no answer say again what they want."""
+        if self._mails_wait():
+            self.now += timedelta(hours=1)
+            self._queue.append(Delivery("notification", CARRY, b""))
+            return True
         unanswered = [command for command in self.commands if not command.answered]
         for command in unanswered:
             self._say(command)
@@ -300,6 +309,12 @@ class World:
         work = gateway.work if self._heals else gateway.journal.flush
         self._begin(Delivery(GATEWAY, "", b"", replica=gateway, work=work))
         return True
+
+    def _mails_wait(self) -> bool:
+        store = self.stores["notification"]
+        return any(
+            not msgspec.json.decode(value)["over"] for key, (value, _) in store.items() if key.startswith("aside:")
+        )
 
     # --- Callers
 
@@ -331,6 +346,8 @@ class World:
         if isinstance(replica, Gateway):
             self._gateway = Gateway(self)
             return
+        if replica.mailer is not None:
+            replica.mailer.close()
         replicas = self._replicas[replica.app]
         replicas[replicas.index(replica)] = self._process(replica.app)
 
@@ -353,7 +370,10 @@ class World:
                 await delivery.work()
                 return
             assert isinstance(replica, Replica)
-            if delivery.topic == "EmailRequested":
+            if delivery.topic == CARRY:
+                assert replica.mailer is not None
+                await replica.mailer.try_those_due()
+            elif delivery.topic == "EmailRequested":
                 assert replica.mailer is not None
                 await replica.mailer.handle(delivery.body)
             else:
@@ -514,19 +534,48 @@ def reads(app: str, simulated: SimulatedSidecar) -> Sequence[Read]:
         case "order":
             return order_app.wire(PAY_WITHIN, sidecar).reads
         case _:
-            return notification_app.wire(SERVER, "shop@localhost", timedelta(minutes=1), sidecar).reads
+            return notification_app.wire(MAIL_SETTINGS, sidecar).reads
+
+
+class SimulatedSession(Session):
+    """One mail to a mail server that is a counter: it may be unreachable, or its answer lost after it took the mail."""
+
+    def __init__(self, world: World, message_id: str) -> None:
+        super().__init__(Connections(SERVER), "shop@localhost", message_id)
+        self._world = world
+        self._message_id = message_id
+
+    async def result(self, message: bytes) -> Result:
+        """Send it, as the real one does."""
+        try:
+            await self._world.call(lambda: None)
+            self.is_answered = True
+            if self.before_dot is not None:
+                await self.before_dot()
+        except Withdrawn as withdrawn:
+            return Result("withdrawn", str(withdrawn))
+        except SidecarAway as away:
+            return Result("away", str(away))
+        self.dot_sent = True
+        try:
+            await self._world.call(lambda: self._world.send_mail(self._message_id))
+        except SidecarAway as away:
+            return Result("unknown", str(away))
+        return SENT
 
 
 class SimulatedMailer(Mailer):
-    """The real handler of EmailRequested, with a mail server that is a counter."""
+    """The real handler of EmailRequested and of the mail retry queue, with a mail server that is a counter."""
+
+    again_seconds = 0.0
 
     def __init__(self, world: World, sidecar: SimulatedSidecar) -> None:
         aside = Aside(sidecar, lambda: world.now, timedelta(minutes=1))
-        super().__init__(SERVER, "shop@localhost", sidecar, aside, lambda: world.now)
+        super().__init__(SERVER, "shop@localhost", sidecar, aside, lambda: world.now, window_seconds=None)
         self._world = world
 
-    async def _send(self, smtp: object, mail: EmailRequested, at: datetime) -> None:
-        await self._world.call(lambda: self._world.send_mail(mail.message_id))
+    def _session(self, mail: EmailRequested) -> Session:
+        return SimulatedSession(self._world, mail.message_id)
 
 
 def _ignoring_conflicts(effect: Callable[[], Any]) -> None:

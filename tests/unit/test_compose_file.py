@@ -185,10 +185,12 @@ def test_the_gateway_and_its_sidecar_have_one_pod_name(secrets: Path) -> None:
 
 def test_mail_goes_to_the_catcher() -> None:
     """By the port that it listens on."""
-    server = MailServer.from_url(SERVICES["notification"]["environment"]["SMTP_URL"])
+    environment = SERVICES["notification"]["environment"]
+    server = MailServer.from_url(environment["SMTP_URL"], environment["MAIL_TLS"])
     command = SERVICES["mail"]["command"]
 
     assert ("mail", command[command.index("--smtp-port") + 1]) == (server.host, str(server.port))
+    assert "off" == server.policy  # the catcher has no certificate, and is on a network of its own
     assert "0.0.0.0" == command[command.index("--host") + 1]
     assert {"notification", "mail"} == members("mail")
 

@@ -31,7 +31,19 @@ CODE = sorted(
 PURE = sorted(
     path
     for path in ROOT.glob("services/*/*.py")
-    if path.name not in ("app.py", "aside.py", "flows.py", "mail.py", "mail_server.py", "settings.py", "__init__.py")
+    if path.name
+    not in (
+        "app.py",
+        "aside.py",
+        "flows.py",
+        "in_hand.py",
+        "mail.py",
+        "mail_server.py",
+        "mail_session.py",
+        "mime.py",
+        "settings.py",
+        "__init__.py",
+    )
 )
 DOCUMENTS = (
     "README.md",

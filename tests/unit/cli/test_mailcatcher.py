@@ -67,14 +67,6 @@ def test_the_page_shows_text_and_runs_nothing() -> None:
     assert "<script>" not in _page(*mailbox.newest(10))
 
 
-def test_the_log_has_the_subject_in_one_line() -> None:
-    """Whatever it is written in."""
-    mailbox = Mailbox()
-    mail = mailbox.add(envelope(subject="Grüße an alle " * 12))
-
-    assert ("Grüße an alle " * 12).strip() == mail.subject().strip()
-
-
 def test_the_page_lists_the_newest_first_and_no_more() -> None:
     """Of a long list the end is what one looks for."""
     mailbox = Mailbox()

@@ -1,267 +1,186 @@
-"""Mails that were put aside: tried again later and later, by whichever replica, until sent, refused or too old."""
+"""Mails that the server refuses for now: tried later and later, by any replica, until sent, refused or too old."""
 
 from __future__ import annotations
 
 import asyncio
-from datetime import UTC, datetime, timedelta
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 
 import msgspec
 import pytest
 
-from chassis.dead_letters import DeadLetters
-from chassis.errors import EventFault, WorldFault
-from services.notification.aside import KEPT, PAUSE_MAX, Aside, RefusedForNow
+from chassis.errors import WorldFault
+from chassis.pages import PAGE_IDS_MAX, Pages
+from services.notification.aside import KEPT, PAUSE_MAX
+from services.notification.mail import Mailer
 from tests.unit.chassis.fakes import FakeSidecar
-from tests.unit.gateway.fakes import until
-from tests.unit.services.given import COMMAND, EVENT, ORDER
+from tests.unit.services.given import EVENT, ORDER
+from tests.unit.services.notification.post import BEGIN, OTHER, Post, Script, Server, requested, serving, until
 
-BEGIN = datetime(2026, 1, 1, 0, 0, 0, 123_456, tzinfo=UTC)  # a record has milliseconds only
 MINUTE = timedelta(minutes=1)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
-BODY = msgspec.json.encode({"id": EVENT, "type": "EmailRequested", "correlationid": COMMAND, "traceparent": TRACE})
+BODY = msgspec.json.encode(msgspec.json.decode(requested()) | {"traceparent": TRACE})
+LATER = {b"RCPT": b"451 4.7.1 later"}
 
 
-class Post:
-    """A clock, a store, a mail server that says what it is told to say, and replicas of what is tested."""
+def run(scenario: Callable[[Post, Server, Mailer], Awaitable[None]]) -> Post:
+    """Play it, with a server that says 451 and has just said so for the first time."""
+    post = Post()
 
-    def __init__(self) -> None:
-        self.now = BEGIN
-        self.sidecar = FakeSidecar()
-        self.says: Exception | None = RefusedForNow("451 later")
-        self.sent_at: list[datetime] = []
-        self.dead = DeadLetters(self.sidecar, lambda: self.now)
+    async def play() -> None:
+        async with serving(Script(answers=dict(LATER))) as server:
+            process = post.process(server.port)
+            process._window_seconds = 10.0
+            await process.handle(BODY)
+            try:
+                await scenario(post, server, process)
+            finally:
+                post.close()
+                await asyncio.sleep(0)
 
-    def replica(self) -> Aside:
-        """A process of the Notification Service."""
-        return Aside(self.sidecar, lambda: self.now, MINUTE)
-
-    async def send(self, body: bytes) -> None:
-        """Try to send."""
-        assert body == BODY
-        self.sent_at.append(self.now)
-        if self.says is not None:
-            raise self.says
-
-    async def look(self, *replicas: Aside) -> None:
-        """All of them look at the same moment."""
-        await asyncio.gather(*(each.try_those_due(self.send, self.dead) for each in replicas))
-
-    async def pass_time(self, replica: Aside, by: timedelta, times: int) -> None:
-        """Look again and again."""
-        for _ in range(times):
-            self.now += by
-            await self.look(replica)
-
-    @property
-    def index(self) -> list[str]:
-        """What is put aside."""
-        ids: list[str] = self.sidecar.read("aside-index:0")["ids"]
-        return ids
+    asyncio.run(play())
+    return post
 
 
-@pytest.fixture
-def post() -> Post:
-    """All of it, new."""
-    return Post()
+async def tries(post: Post, server: Server, process: Mailer, by: timedelta, times: int) -> list[datetime]:
+    """Let time pass and look again and again; when a recipient was named."""
+    found = []
+    for _ in range(times):
+        post.now += by
+        before = server.commands.count(b"RCPT")
+        await process.try_those_due()
+        found += [post.now] * (server.commands.count(b"RCPT") - before)
+    return found
 
 
-def test_a_mail_is_tried_later_and_later(post: Post) -> None:
+def test_a_mail_is_tried_later_and_later() -> None:
     """After one minute, then two, four, eight: never all the time."""
 
-    async def scenario() -> None:
-        aside = post.replica()
-        await aside.put(ORDER, BODY)
-        await post.pass_time(aside, timedelta(seconds=30), 62)
+    async def scenario(post: Post, server: Server, process: Mailer) -> None:
+        found = await tries(post, server, process, timedelta(seconds=30), 62)
+        assert [1, 3, 7, 15, 31] == [(each - BEGIN) / MINUTE for each in found]
 
-    asyncio.run(scenario())
-
-    assert [1, 3, 7, 15, 31] == [(each - BEGIN) / MINUTE for each in post.sent_at]
+    run(scenario)
 
 
-def test_the_pause_has_an_end(post: Post) -> None:
+def test_the_pause_has_an_end() -> None:
     """A day later it is still tried once an hour."""
 
-    async def scenario() -> None:
-        aside = post.replica()
-        await aside.put(ORDER, BODY)
-        await post.pass_time(aside, timedelta(minutes=10), 6 * 30)
+    async def scenario(post: Post, server: Server, process: Mailer) -> None:
+        found = await tries(post, server, process, timedelta(minutes=10), 6 * 30)
+        assert PAUSE_MAX == found[-1] - found[-2]
 
-    asyncio.run(scenario())
-
-    assert PAUSE_MAX == post.sent_at[-1] - post.sent_at[-2]
+    run(scenario)
 
 
-def test_a_mail_that_is_taken_at_last_is_over(post: Post) -> None:
+def test_a_mail_that_is_taken_at_last_is_over() -> None:
     """It is tried no more, not even by a process that starts later."""
 
-    async def scenario() -> None:
-        aside = post.replica()
-        await aside.put(ORDER, BODY)
-        post.says = None
-        await post.pass_time(aside, MINUTE, 1)
-        await post.pass_time(post.replica(), PAUSE_MAX, 2)
+    async def scenario(post: Post, server: Server, process: Mailer) -> None:
+        server.script.answers = {}
+        await tries(post, server, process, MINUTE, 1)
+        await tries(post, server, post.process(server.port), PAUSE_MAX, 2)
+        assert 1 == len(server.copies)
+        assert ([], True, "") == (post.index, post.entry()["over"], post.entry()["event"])
 
-    asyncio.run(scenario())
-
-    assert 1 == len(post.sent_at)
-    assert [] == post.index
-    assert (True, "") == (post.sidecar.read(f"aside:{ORDER}")["over"], post.sidecar.read(f"aside:{ORDER}")["event"])
+    run(scenario)
 
 
-def test_of_several_replicas_one_tries(post: Post) -> None:
-    """Whoever moves the time of the next try first; a process that started anew goes on."""
+def test_of_several_replicas_one_tries() -> None:
+    """The first to move the time of the next try."""
 
-    async def scenario() -> None:
-        await post.replica().put(ORDER, BODY)
+    async def scenario(post: Post, server: Server, process: Mailer) -> None:
         post.now += MINUTE
-        await post.look(post.replica(), post.replica(), post.replica())
+        others = [post.process(server.port) for _ in range(3)]
+        await asyncio.gather(*(each.try_those_due() for each in (process, *others)))
+        assert 2 == server.commands.count(b"RCPT")
 
-    asyncio.run(scenario())
-
-    assert 1 == len(post.sent_at)
+    run(scenario)
 
 
-def test_after_two_days_it_is_one_dead_letter(post: Post) -> None:
+def test_after_two_days_it_is_one_dead_letter() -> None:
     """With the server's last word, and the trace that it came with."""
 
-    async def scenario() -> None:
-        aside = post.replica()
-        await aside.put(ORDER, BODY)
-        await post.pass_time(aside, timedelta(minutes=30), 2 * 48 + 4)
+    async def scenario(post: Post, server: Server, process: Mailer) -> None:
+        found = await tries(post, server, process, timedelta(minutes=30), 2 * 48 + 4)
+        assert KEPT <= found[-1] - BEGIN < KEPT + PAUSE_MAX + MINUTE
 
-    asyncio.run(scenario())
-
-    letter = post.sidecar.read(f"dead:{EVENT}")
+    post = run(scenario)
+    letter = post.store.read(f"dead:{EVENT}")
     assert ("EmailRequested", BODY.decode(), TRACE) == (letter["topic"], letter["event"], letter["traceparent"])
-    assert "451 later" in letter["reason"]
-    assert KEPT <= post.sent_at[-1] - BEGIN < KEPT + PAUSE_MAX + MINUTE
-    assert ([EVENT], []) == (post.sidecar.read("dead-index:0")["ids"], post.index)
+    assert "451" in letter["reason"]
+    assert "later" in letter["reason"]
+    assert ([EVENT], []) == (post.store.read("dead-index:0")["ids"], post.index)
+    assert None is not post.notification()["failed_at"]
 
 
-def test_a_mail_that_is_refused_for_good_in_the_end_is_a_dead_letter(post: Post) -> None:
+def test_a_mail_that_is_refused_for_good_in_the_end_is_a_dead_letter() -> None:
     """At once."""
 
-    async def scenario() -> None:
-        aside = post.replica()
-        await aside.put(ORDER, BODY)
-        post.says = EventFault("550 no such user")
-        await post.pass_time(aside, MINUTE, 5)
+    async def scenario(post: Post, server: Server, process: Mailer) -> None:
+        server.script.answers = {b"RCPT": b"550 no such user"}
+        assert 1 == len(await tries(post, server, process, MINUTE, 5))
+        assert "550" in post.store.read(f"dead:{EVENT}")["reason"]
+        assert [] == post.index
 
-    asyncio.run(scenario())
-
-    assert 1 == len(post.sent_at)
-    assert "550 no such user" == post.sidecar.read(f"dead:{EVENT}")["reason"]
-    assert [] == post.index
+    run(scenario)
 
 
-def test_a_server_that_is_away_takes_nothing_from_the_list(post: Post) -> None:
-    """It said nothing of this mail, so the pauses do not grow; it goes on when the server is back."""
-
-    async def scenario() -> None:
-        aside = post.replica()
-        await aside.put(ORDER, BODY)
-        post.says = WorldFault("the mail server is away")
-        post.now += MINUTE
-        with pytest.raises(WorldFault):
-            await post.look(aside)
-        assert (0, [ORDER]) == (post.sidecar.read(f"aside:{ORDER}")["attempts"], post.index)
-        post.says = None
-        await post.pass_time(aside, MINUTE, 1)
-
-    asyncio.run(scenario())
-
-    assert 2 == len(post.sent_at)
-    assert [] == post.index
-
-
-def test_what_was_over_can_be_put_aside_again(post: Post) -> None:
-    """Somebody replayed its dead letter."""
-
-    async def scenario() -> None:
-        aside = post.replica()
-        await aside.put(ORDER, BODY)
-        post.says = None
-        await post.pass_time(aside, MINUTE, 1)
-        await aside.put(ORDER, BODY)
-        await aside.put(ORDER, BODY)
-        await post.pass_time(aside, MINUTE, 1)
-
-    asyncio.run(scenario())
-
-    assert 2 == len(post.sent_at)
-    assert [] == post.index
-
-
-def test_what_is_asked_for_again_while_it_ends_is_not_forgotten(post: Post) -> None:
-    """Its dead letter is replayed between the letter and the end: it is still listed, and tried once more."""
-
-    async def scenario() -> None:
-        aside, other = post.replica(), post.replica()
-        await aside.put(ORDER, BODY)
-        write = post.dead.write
-
-        async def write_and_replay(topic: str, body: bytes, reason: str, traceparent: str) -> None:
-            await write(topic, body, reason, traceparent)
-            await other.put(ORDER, BODY)
-
-        post.dead.write = write_and_replay  # type: ignore[method-assign]  # somebody is quick
-        post.says = EventFault("550 no such user")
-        await post.pass_time(aside, MINUTE, 1)
-        assert [ORDER] == post.index
-        post.says = None
-        await post.pass_time(other, 2 * MINUTE, 1)
-
-    asyncio.run(scenario())
-
-    assert 2 == len(post.sent_at)
-    assert [] == post.index
-
-
-def test_a_mail_that_cannot_be_read_holds_up_no_other(post: Post) -> None:
+def test_a_mail_that_cannot_be_read_holds_up_no_other() -> None:
     """A bug is about one of them; the work goes on, for as long as the process lives."""
-    other = ORDER.replace("c1", "c2")
 
-    async def scenario() -> None:
-        aside = post.replica()
-        await aside.put(ORDER, BODY)
-        await aside.put(other, BODY)
-        post.sidecar.put(f"aside:{ORDER}", b"{}")
-        post.says = None
+    async def scenario(post: Post, server: Server, process: Mailer) -> None:
+        await process.handle(requested(OTHER))
+        post.store.put(f"aside:{ORDER}", b"{}")
+        server.script.answers = {}
         post.now += MINUTE
-        work = asyncio.create_task(aside.carry(post.send, post.dead))
-        await until(lambda: other not in post.index)
-        await asyncio.sleep(0)
+        work = asyncio.create_task(process.carry())
+        await until(lambda: OTHER not in post.index)
         assert not work.done()
         work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+        assert 1 == len(server.copies)
 
-    asyncio.run(scenario())
-
-    assert 1 == len(post.sent_at)
+    run(scenario)
 
 
-@pytest.mark.parametrize("number", range(1, 9))
+@pytest.mark.parametrize("number", range(1, 14))
 @pytest.mark.parametrize("kind", ["refuse", "lose"])
-def test_a_sidecar_that_goes_away_at_any_call_loses_no_mail(post: Post, number: int, kind: str) -> None:
-    """Whatever was begun is finished by whoever looks later; the mail may be tried twice, and is over in the end."""
+def test_a_sidecar_that_goes_away_at_any_call_loses_no_mail(number: int, kind: str) -> None:
+    """What was begun is finished by the next look; the mail may be tried twice, and is over in the end."""
 
-    async def scenario() -> None:
-        getattr(post.sidecar, kind)[number] = WorldFault("away")
-        aside = post.replica()
-        for _ in range(2):  # the event comes again until it is taken
-            try:
-                await aside.put(ORDER, BODY)
-            except WorldFault:
-                continue
-            break
-        post.says = None
+    async def scenario(post: Post, server: Server, process: Mailer) -> None:
+        getattr(post.store, kind)[len(post.store.calls) + number] = WorldFault("away")
+        process.again_seconds = 0.01
+        server.script.answers = {}
         for _ in range(4):
             post.now += PAUSE_MAX
             try:
-                await post.look(post.replica())
+                await process.try_those_due()
             except WorldFault:
                 continue
+        await until(lambda: not process._flights)
+        assert 1 == len(server.copies)
+        assert [] == post.index
+        assert None is not post.notification()["sent_at"]
 
-    asyncio.run(scenario())
+    run(scenario)
 
-    assert 1 <= len(post.sent_at) <= 2
-    assert [] == post.index
+
+def test_an_index_finds_the_room_that_another_process_made() -> None:
+    """On a page that was full when this process looked: it is not full for ever."""
+
+    async def scenario() -> list[str]:
+        store = FakeSidecar()
+        pages, other = Pages(store, "index", 1), Pages(store, "index", 1)
+        ids = [f"id {number}" for number in range(PAGE_IDS_MAX)]
+        for each in ids:
+            await pages.add(each)
+        pages._page = 1  # what it knows since the last one did not fit
+        await other.ids()
+        await other.remove(ids[7])
+        await pages.add("new")
+        return await pages.ids()
+
+    found = asyncio.run(scenario())
+    assert (PAGE_IDS_MAX, "new") == (len(found), found[-1])

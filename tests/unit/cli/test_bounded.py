@@ -1,0 +1,83 @@
+"""The mail catcher in the hands of a stranger: hundreds of connections that say nothing, and it serves as before."""
+
+from __future__ import annotations
+
+import smtplib
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from cli.patience import Patience
+from cli.ports import free_port, is_listening
+from cli.servers.bounded import CONNECTIONS_MAX
+
+HALF_OPEN = 500
+MEMORY_MAX = 200 * 1024 * 1024
+MAIL = "Subject: for ada@example.com\r\nMessage-ID: <1@here>\r\n\r\nHello Ada"
+
+
+@dataclass(frozen=True, slots=True)
+class Catcher:
+    """One that runs."""
+
+    process: psutil.Process
+    smtp_port: int
+    http_port: int
+    log: Path
+
+    def send(self) -> None:
+        """Send it a mail."""
+        with smtplib.SMTP("127.0.0.1", self.smtp_port, timeout=20) as smtp:
+            smtp.sendmail("shop@localhost", ["ada@example.com"], MAIL)
+
+    def mails(self) -> int:
+        """How many it shows."""
+        return len(httpx.get(f"http://127.0.0.1:{self.http_port}/mails", timeout=20, trust_env=False).json())
+
+
+@pytest.fixture
+def catcher(tmp_path: Path) -> Iterator[Catcher]:
+    """A process of its own."""
+    smtp, http, log = free_port(), free_port(), tmp_path / "mail.log"
+    words = ["-m", "cli.servers.mailcatcher", "--smtp-port", str(smtp), "--http-port", str(http)]
+    with log.open("wb") as file:
+        process = subprocess.Popen([sys.executable, *words], stderr=file)
+    try:
+        Patience().until(lambda: is_listening(smtp) and is_listening(http), 60, lambda: "no mail catcher", 0.1)
+        yield Catcher(psutil.Process(process.pid), smtp, http, log)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@pytest.mark.parametrize("beginning", [b"", b"GET /mails HT", b"EHLO"], ids=["nothing", "half a GET", "half an EHLO"])
+def test_connections_that_say_nothing_cost_little_and_hold_up_no_mail(catcher: Catcher, beginning: bytes) -> None:
+    """500 at each port: threads and memory are bounded, a mail is taken, and is shown."""
+    with ExitStack() as opened:
+        for port in (catcher.smtp_port, catcher.http_port):
+            for _ in range(HALF_OPEN):
+                connection = opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+                try:
+                    connection.send(beginning)
+                except OSError:
+                    continue  # it had to make room already
+        catcher.send()
+        assert 1 == catcher.mails()
+        assert catcher.process.num_threads() < CONNECTIONS_MAX + 20
+        assert catcher.process.memory_info().rss < MEMORY_MAX
+
+
+def test_the_log_names_no_user(catcher: Catcher) -> None:
+    """Neither to whom nor what about; only that there was a mail."""
+    catcher.send()
+
+    Patience().until(lambda: b"mail 1: " in catcher.log.read_bytes(), 20, lambda: "no line", 0.05)
+    assert b"ada" not in catcher.log.read_bytes().lower()

@@ -1,0 +1,173 @@
+"""Mail servers that answer late, drop, or say nothing, over real sockets; and processes of the Notification Service."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import msgspec
+
+from services.notification.aside import Aside
+from services.notification.mail import Mailer
+from services.notification.mail_server import MailServer
+from tests.unit.chassis.fakes import FakeSidecar
+from tests.unit.services.given import COMMAND, EVENT, ORDER, USER
+
+BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+WINDOW_SECONDS = 0.5
+OTHER = ORDER.replace("c1", "c2")
+
+
+class Store(FakeSidecar):
+    """The store, which also reads many records by one call."""
+
+    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Read them."""
+        self.calls.append(f"load {len(keys)}")
+        return [self.records.get(key, (None, 0))[0] for key in keys]
+
+
+@dataclass(slots=True)
+class Script:
+    """What a mail server does; each event is waited for before it goes on, if there is one."""
+
+    greets: asyncio.Event | None = None
+    answers: dict[bytes, bytes] = field(default_factory=dict)
+    """By the beginning of a command what is said to it; nothing: the connection is dropped."""
+    to_dot: bytes = b"250 taken"
+    answers_dot: asyncio.Event | None = None
+    tls: ssl.SSLContext | None = None
+    extensions: tuple[bytes, ...] = ()
+
+
+class Server:
+    """One mail server on a loopback port; it counts the mails that it got whole, answered or not."""
+
+    def __init__(self, script: Script) -> None:
+        self.script = script
+        self.copies: list[bytes] = []
+        self.commands: list[bytes] = []
+        self.connections = 0
+        self.port = 0
+        self.over_tls = 0
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Talk to one client."""
+        self.connections += 1
+        try:
+            await self._talk(reader, writer)
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    async def _talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        script = self.script
+        if script.greets is not None:
+            await script.greets.wait()
+        writer.write(script.answers.get(b"", b"220 hello") + b"\r\n")
+        while line := await reader.readline():
+            command = line[:4].upper().strip()
+            answer = script.answers.get(command, b"250 OK")
+            if not answer:
+                return
+            self.commands.append(command)
+            if command == b"EHLO":
+                writer.write(b"".join(b"250-" + each + b"\r\n" for each in (b"here", *script.extensions)))
+            if command == b"STAR" and script.tls is not None:
+                writer.write(b"220 go on\r\n")
+                await writer.start_tls(script.tls)
+                self.over_tls += 1
+                continue
+            if command == b"DATA" and answer == b"250 OK":
+                writer.write(b"354 go on\r\n")
+                self.copies.append(await reader.readuntil(b"\r\n.\r\n"))
+                if script.answers_dot is not None:
+                    await script.answers_dot.wait()
+                answer = script.to_dot
+                if not answer:
+                    return
+            writer.write(answer + b"\r\n")
+
+
+@asynccontextmanager
+async def serving(script: Script, port: int = 0) -> AsyncIterator[Server]:
+    """Run a mail server."""
+    server = Server(script)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", port)
+    server.port = listening.sockets[0].getsockname()[1]
+    try:
+        yield server
+    finally:
+        listening.close()
+
+
+class Post:
+    """A clock, a store with two notifications, and processes that share both."""
+
+    def __init__(self) -> None:
+        self.now = BEGIN
+        self.store = Store()
+        self.mailers: list[Mailer] = []
+        for order_id in (ORDER, OTHER):
+            noted = {"order_id": order_id, "user_id": USER, "kind": "paid", "subject": "Good news", "sent_at": None}
+            self.store.put(f"notification:{order_id}", msgspec.json.encode(noted))
+
+    def process(self, port: int, **server: Any) -> Mailer:
+        """A process of the Notification Service."""
+        aside = Aside(self.store, lambda: self.now, timedelta(minutes=1), HOUR)
+        where = MailServer("127.0.0.1", port, **{"tls": False, "username": None, "password": None, **server})
+        made = Mailer(where, "shop@localhost", self.store, aside, lambda: self.now, WINDOW_SECONDS)
+        made._connections._our_name = "localhost"  # to find it out takes as long as the DNS
+        self.mailers.append(made)
+        return made
+
+    def close(self) -> None:
+        """End them all."""
+        for each in self.mailers:
+            each.close()
+
+    def notification(self, order_id: str = ORDER) -> dict[str, Any]:
+        """What is noted of an order's mail."""
+        return dict(self.store.read(f"notification:{order_id}"))
+
+    def entry(self, order_id: str = ORDER) -> dict[str, Any]:
+        """Its entry in the mail retry queue."""
+        return dict(self.store.read(f"aside:{order_id}"))
+
+    @property
+    def index(self) -> list[str]:
+        """What the mail retry queue lists."""
+        return list(self.store.read("aside-index:0")["ids"]) if "aside-index:0" in self.store.records else []
+
+    def due_in(self, order_id: str = ORDER) -> timedelta:
+        """When a mail is due, from now."""
+        return datetime.fromisoformat(self.entry(order_id)["due"]) - self.now
+
+
+def requested(order_id: str = ORDER, event_id: str = EVENT, **change: Any) -> bytes:
+    """An EmailRequested."""
+    data = {
+        "message_id": "<m-1@sidecart>",
+        "order_id": order_id,
+        "user_id": USER,
+        "to": "ann@example.com",
+        "subject": "Good news",
+        "text": "Hello Ann",
+        "html": "<p>Hello Ann</p>",
+    }
+    event = {"id": event_id, "type": "EmailRequested", "correlationid": COMMAND, "data": data | change}
+    return msgspec.json.encode(event)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Let the others run until it is so."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - what it waits for has no event
+            await asyncio.sleep(0.005)

@@ -1,0 +1,161 @@
+"""MAIL_TLS and MAIL_CA_FILE, with real servers: a certificate that cannot be verified is always reported."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chassis.settings import SettingError
+from services.notification.mail_server import OFF, OPPORTUNISTIC, REQUIRE, MailServer
+from tests.unit.chassis.test_metrics import Counted
+from tests.unit.services.notification.post import Post, Script, Server, requested, serving
+
+KINDS = ("verified", "unverified", "none", "refused")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate of 127.0.0.1 that no authority has signed, with its key."""
+    folder = tmp_path_factory.mktemp("tls")
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
+    more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{folder}/key", "-out", f"{folder}/certificate"]
+    subprocess.run(["openssl", *words.split(), *more], check=True, capture_output=True)
+    return folder / "certificate"
+
+
+@pytest.fixture
+def context(certificate: Path) -> ssl.SSLContext:
+    """What the server encrypts with."""
+    made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    made.load_cert_chain(certificate, certificate.with_name("key"))
+    return made
+
+
+def sent_to(script: Script, **server: Any) -> tuple[Server, Post]:
+    """Ask for one mail of a server."""
+    post = Post()
+
+    async def scenario() -> Server:
+        async with serving(script) as serves:
+            process = post.process(serves.port, **server)
+            process._window_seconds = 10.0
+            await process.handle(requested())
+            post.close()
+            await asyncio.sleep(0)
+            return serves
+
+    return asyncio.run(scenario()), post
+
+
+def starttls(context: ssl.SSLContext) -> Script:
+    """A server that offers it."""
+    return Script(tls=context, extensions=(b"STARTTLS",))
+
+
+@pytest.mark.parametrize("policy", [OPPORTUNISTIC, REQUIRE])
+def test_a_certificate_of_the_given_authority_is_verified(
+    policy: str, context: ssl.SSLContext, certificate: Path
+) -> None:
+    """MAIL_CA_FILE names it."""
+    counted = Counted()
+    server, post = sent_to(starttls(context), policy=policy, ca_file=str(certificate))
+
+    assert (1, 1) == (server.over_tls, len(server.copies))
+    assert None is not post.notification()["sent_at"]
+    assert [1, 0, 0, 0] == [counted("sidecart_mail_connections_total", tls=kind) for kind in KINDS]
+
+
+def test_what_cannot_be_verified_is_refused_by_require_and_the_mail_waits(
+    context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With an error that says why and what to do."""
+    counted = Counted()
+    server, post = sent_to(starttls(context), policy=REQUIRE)
+
+    assert ([], [1]) == (server.copies, [len(post.index)])
+    assert "certificate cannot be verified: self-signed certificate" in caplog.text
+    assert "MAIL_CA_FILE" in caplog.text
+    assert [0, 0, 0, 1] == [counted("sidecart_mail_connections_total", tls=kind) for kind in KINDS]
+
+
+def test_what_cannot_be_verified_is_encrypted_all_the_same_by_opportunistic_and_reported(
+    context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A warning, and a series of its own."""
+    counted = Counted()
+    server, post = sent_to(starttls(context), policy=OPPORTUNISTIC)
+
+    assert (1, 1) == (server.over_tls, len(server.copies))
+    assert None is not post.notification()["sent_at"]
+    assert "certificate cannot be verified" in caplog.text
+    assert [0, 1, 0, 1] == [counted("sidecart_mail_connections_total", tls=kind) for kind in KINDS]
+
+
+@pytest.mark.parametrize(("policy", "copies"), [(OFF, 1), (OPPORTUNISTIC, 1), (REQUIRE, 0)])
+def test_a_server_without_tls_gets_mails_unless_it_is_required(
+    policy: str, copies: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Or they wait, and the log says what for."""
+    server, post = sent_to(Script(), policy=policy)
+
+    assert (copies, 1 - copies) == (len(server.copies), len(post.index))
+    assert (policy == REQUIRE) == ("offers no TLS" in caplog.text)
+
+
+def test_off_does_without_what_is_offered(context: ssl.SSLContext) -> None:
+    """As it is told."""
+    server, _ = sent_to(starttls(context), policy=OFF)
+
+    assert (0, 1) == (server.over_tls, len(server.copies))
+
+
+def test_a_password_goes_over_tls_alone() -> None:
+    """A server that offers none gets neither password nor mail."""
+    script = Script(answers={b"AUTH": b"235 welcome"}, extensions=(b"AUTH PLAIN",))
+    server, post = sent_to(script, policy=OPPORTUNISTIC, username="ann", password="secret")
+
+    assert ([], 1) == (server.copies, len(post.index))
+    assert b"EHLO" in server.commands
+    assert b"AUTH" not in server.commands
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_tls_from_the_start_is_always_verified(
+    trusted: bool, context: ssl.SSLContext, certificate: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """smtps://, whatever the policy."""
+    post = Post()
+
+    async def scenario() -> int:
+        server = Server(Script())
+        listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context)
+        port = listening.sockets[0].getsockname()[1]
+        process = post.process(port, tls=True, ca_file=str(certificate) if trusted else None)
+        process._window_seconds = 10.0
+        await process.handle(requested())
+        post.close()
+        listening.close()
+        await asyncio.sleep(0.05)
+        return len(server.copies)
+
+    assert int(trusted) == asyncio.run(scenario())
+    assert trusted != ("certificate cannot be verified" in caplog.text)
+
+
+@pytest.mark.parametrize(
+    ("url", "policy", "ca_file", "name"),
+    [
+        ("smtp://mail.example.com", "maybe", "", "MAIL_TLS"),
+        ("smtps://mail.example.com", "off", "", "MAIL_TLS"),
+        ("smtp://mail.example.com", "", "/no/such/file", "MAIL_CA_FILE"),
+    ],
+)
+def test_a_wrong_setting_stops_the_start_by_name(url: str, policy: str, ca_file: str, name: str) -> None:
+    """It says which one."""
+    with pytest.raises(SettingError, match=name):
+        MailServer.from_url(url, policy, ca_file)
