@@ -31,7 +31,12 @@ def test_a_broker_that_is_missing_is_said_before_anything_is_measured(
 ) -> None:
     """With how to get it, and how to do without."""
     began: list[str] = []
-    monkeypatch.setattr(run, "PARTS", {name: lambda *_: began.append("part") or iter(()) for name in run.PARTS})
+
+    def part(*_: object) -> Iterator[run.Found]:
+        began.append("part")
+        yield run.Found("", None)
+
+    monkeypatch.setattr(run, "PARTS", dict.fromkeys(run.PARTS, part))
 
     assert 1 == main(["bench", *more, "--out", str(tmp_path / "out")])
     err = capsys.readouterr().err

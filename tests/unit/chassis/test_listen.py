@@ -10,6 +10,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,7 +67,7 @@ def test_an_app_serves_where_it_is_told(host: str, url: str, tmp_path: Path) -> 
     running = app(env, log)
     try:
         for port, path in ((env["METRICS_PORT"], "/metrics"), (env["APP_PORT"], "/readyz")):
-            assert soon(lambda port=port, path=path: answers(f"http://{url}:{port}{path}")), log.read_text()
+            assert soon(partial(answers, f"http://{url}:{port}{path}")), log.read_text()
     finally:
         running.terminate()
         code = running.wait(60)

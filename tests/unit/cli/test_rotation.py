@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -167,7 +167,7 @@ def test_logs_follows_over_a_rotation(
     log = tmp_path / "order.log"
     log.write_bytes(b"before\n")
     monkeypatch.setattr(watch, "LOGS", tmp_path)
-    steps = iter(
+    steps: Iterator[Callable[[], object]] = iter(
         [
             partial(log.write_bytes, b"before\nbetween\n"),
             partial(rotate, log, 10),
@@ -181,7 +181,7 @@ def test_logs_follows_over_a_rotation(
         except StopIteration:
             raise KeyboardInterrupt from None
 
-    monkeypatch.setattr(watch.time, "sleep", instead_of_sleeping)
+    monkeypatch.setattr("cli.watch.time.sleep", instead_of_sleeping)
 
     assert 0 == main(["logs", "order", "-f"])
     assert ["before", "between", "after"] == capsys.readouterr().out.splitlines()
