@@ -485,6 +485,7 @@ class Shop:
 
     def _raise_if_dead(self) -> None:
         for name, code in self.dead.items():
+            self._raise_if_log_says_why(name)
             lines = "\n".join(f"    {line}" for line in self.last_lines(name))
             raise LaunchError(f"{name} ended with code {code} while the shop was starting; its last lines:\n{lines}")
 
@@ -494,10 +495,13 @@ class Shop:
         if time.monotonic() - self._logs_read < LOGS_SECONDS:
             return
         for name in self.processes:
-            found = hindrances.found_in(self._processes.last_lines(name, HINDRANCE_LINES))
-            if found is not None:
-                raise LaunchError(f"{name} will not get ready: {found.reason}\nTo mend it, {found.remedy}.")
+            self._raise_if_log_says_why(name)
         self._logs_read = time.monotonic()
+
+    def _raise_if_log_says_why(self, name: str) -> None:
+        found = hindrances.found_in(self._processes.last_lines(name, HINDRANCE_LINES))
+        if found is not None:
+            raise LaunchError(f"{name} will not get ready: {found.reason}\nTo mend it, {found.remedy}.")
 
     def _problem(self, app_id: str, path: str) -> str | None:
         status, body = get(self.ports[app_id], path, self.tokens["APP_API_TOKEN"])
