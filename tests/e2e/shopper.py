@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import uuid
 from collections.abc import Callable
 from typing import Any, Self
@@ -13,6 +14,9 @@ from cli.tap import Seen, Tap
 
 SECONDS = 60
 """How long anything may take before a test fails; all of it takes milliseconds on an idle machine."""
+
+PROMPT_SECONDS_MAX = 5.0
+"""For both flows, on a busy machine."""
 
 TEA = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
 TEA_CENTS = 900
@@ -92,6 +96,28 @@ class Shopper:
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for something that no event announces."""
         self.shop.patience.until(condition, SECONDS, lambda: f"waited {SECONDS} s for {what}")
+
+    def until_prompt(self) -> None:
+        """Wait until the shop is as before: a new user is registered, pays in, and has both kinds of orders, promptly.
+
+        For a test that broke something, so that the next one finds it repaired.
+        """
+
+        def prompt() -> bool:
+            began = time.monotonic()
+            user = self.http.post("/user/register", json={"email": new_address(), "name": "Ann"})
+            if user.status_code != 201:
+                return False
+            user_id = user.json()["user_id"]
+            money = self.http.post("/account/deposit", json={"user_id": user_id, "amount_cents": TEA_CENTS})
+            orders = [self.order(user_id), self.order(user_id)]
+            if {201} != {answer.status_code for answer in (money, *orders)}:
+                return False
+            for order in orders:
+                self.final(order.json()["order_id"])
+            return time.monotonic() - began <= PROMPT_SECONDS_MAX
+
+        self.until(prompt, "prompt answers")
 
     def state(self, app_id: str, key: str) -> httpx.Response:
         """Look into a service's state, through its own sidecar."""

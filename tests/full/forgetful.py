@@ -10,7 +10,7 @@ import importlib
 import sys
 from pathlib import Path
 
-from chassis.sidecar import HttpSidecar
+from chassis.sidecar import CALL_SECONDS_MAX, HttpSidecar
 from cli.project import module_of, write_program
 
 
@@ -24,11 +24,11 @@ def main() -> None:
     app_id, folder = sys.argv[1:]
     original = HttpSidecar.publish
 
-    async def publish(self: HttpSidecar, topic: str, event: bytes) -> None:
+    async def publish(self: HttpSidecar, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
         try:
             (Path(folder) / topic).unlink()
         except FileNotFoundError:
-            await original(self, topic, event)
+            await original(self, topic, event, seconds_max)
 
     HttpSidecar.publish = publish  # type: ignore[method-assign]  # what this module is for
     importlib.import_module(module_of(app_id)).main()

@@ -16,12 +16,13 @@ from chassis.store_health import StoreHealth
 from gateway.command import command
 from gateway.promise_index import PromiseIndex
 from gateway.promise_records import PromiseRecords
-from services.notification.aside import Aside
+from services.notification.aside import Aside, Mail
 from tests.unit.chassis.daprd import Daprd, daprd
 from tests.unit.chassis.jars import AT, JARS, coin
 
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 WANTED = command("LampWanted", USER, f"/lamp/{USER}", {}, {"lamp_id": USER})
+MAIL = Mail("{}", since=AT, due=AT)
 LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
     "an event": lambda sidecar: Shell(JARS, sidecar, lambda: AT).deliver("CoinPut", coin("c-1")),
     "a dead letter": lambda sidecar: DeadLetters(sidecar, lambda: AT).write("Lamp", b"{}", "why", ""),
@@ -29,7 +30,7 @@ LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
     "an index that is there": lambda sidecar: Pages(sidecar, "old-index").add("1"),
     "a promise": lambda sidecar: PromiseRecords(sidecar, lambda: AT).add(WANTED),
     "the page of promises": lambda sidecar: PromiseIndex(sidecar, "gateway-0").add("l-1"),
-    "a mail put aside": lambda sidecar: Aside(sidecar, lambda: AT, timedelta(minutes=1)).put("o-1", b"{}"),
+    "a mail put aside": lambda sidecar: Aside(sidecar, lambda: AT, timedelta(minutes=1)).put("o-1", MAIL),
 }
 
 
