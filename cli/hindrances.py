@@ -33,7 +33,10 @@ _KINDS = (
     # Redis. The reason names no key; one of the lines does.
     (re.compile(r"WRONGTYPE [^\"\\]*"), "delete the key {name} on the server of REDIS_HOST, or name another server"),
     (re.compile(r"NOPERM [^\"\\]*"), "give the user at REDIS_HOST the rights to these commands and keys"),
-    (re.compile(r"(?:NOAUTH|WRONGPASS) [^\"\\]*"), "name a server in REDIS_HOST that asks for no password"),
+    (
+        re.compile(r"(?:NOAUTH|WRONGPASS) [^\"\\]*|Authentication required"),
+        "name a server in REDIS_HOST that asks for no password",
+    ),
     (
         re.compile(r"ERR unknown command[^\"\\]*"),
         "the server at REDIS_HOST is too old, or keeps the command from its users: take Redis 6.2 or later, or Valkey",
