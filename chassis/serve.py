@@ -179,7 +179,7 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
 
 
 def _paused_while_refused(sidecar: HttpSidecar, subscription: Subscription) -> Subscription:
-    """Hand an event back at once while the store refuses writes: the sidecar pauses delivery only after some seconds.
+    """Hand an event back at once while the store refuses writes: the sidecar offers it again a second later.
 
     Nothing is sent, published or mailed in that time that could not be noted.
     """

@@ -17,6 +17,7 @@ from chassis.sidecar import HttpSidecar
 from cli.project import module_of, write_program
 from gateway.commands import Commands
 from gateway.promises import Promises
+from gateway.reconciler import Reconciler
 from tests.simulation import mutants
 
 
@@ -65,8 +66,18 @@ def published_once(app: Any) -> None:
     Commands._publish_again = publish_again  # type: ignore[method-assign]  # what this module is for
 
 
+def no_reconciler(app: Any) -> None:
+    """The gateway notes what it accepts, and never asks what has become of it."""
+
+    async def step(self: Reconciler) -> None:
+        return None
+
+    Reconciler.step = step  # type: ignore[method-assign]  # what this module is for
+
+
 MUTANTS: dict[str, Callable[[Any], None]] = {
-    each.__name__.replace("_", "-"): each for each in (no_etag, no_log, log_not_finished_first, published_once)
+    each.__name__.replace("_", "-"): each
+    for each in (no_etag, no_log, log_not_finished_first, published_once, no_reconciler)
 }
 
 

@@ -63,6 +63,7 @@ TEETH: Mapping[str, Tooth] = {
         frozen="valkey",
         stuck=True,
     ),
+    "reconciler": Tooth(("gateway",), "no-reconciler", expected="accepted requests are not final", kind="swallow"),
 }
 
 
