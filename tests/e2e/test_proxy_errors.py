@@ -132,7 +132,7 @@ def test_http_2_with_prior_knowledge_is_refused(tmp_path: Path) -> None:
     assert (400, "application/problem+json") == (answer.status, answer.headers["content-type"])
 
 
-@pytest.mark.parametrize("sent", [b"garbage\r\n\r\n", get(b"host: x\r\nx: a\x00b\r\n")])
+@pytest.mark.parametrize("sent", [b"garbage\r\n\r\n", get(method=b"G(T")])
 def test_what_the_proxy_cannot_read_never_reaches_a_gateway(tmp_path: Path, sent: bytes) -> None:
     """400, once, and the connection is closed.
 
