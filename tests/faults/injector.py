@@ -54,7 +54,7 @@ class Injector:
     @property
     def running(self) -> bool:
         """Whether faults are to come, or any still lasts."""
-        return self._thread.is_alive() or any(undo.is_alive() for undo in self._undos)
+        return self._thread.is_alive() or any(undo.is_alive() for undo in list(self._undos))
 
     def stop(self) -> None:
         """No more faults; those that last end at once."""

@@ -41,10 +41,11 @@ class Plan:
 class Load:
     """Runs in a thread of its own; a context manager, left when every request has ended."""
 
-    def __init__(self, url: str, plan: Plan, ledger: Ledger) -> None:
+    def __init__(self, url: str, plan: Plan, ledger: Ledger, goes_on: Callable[[], bool] = lambda: False) -> None:
         self._url = url
         self._plan = plan
         self._ledger = ledger
+        self._goes_on = goes_on
         self._random = random.Random(f"load {plan.seed}")
         self._users: list[str] = []
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
@@ -93,8 +94,8 @@ class Load:
                 self.sent += 1
 
     async def _ask_by_turns(self, http: aiohttp.ClientSession, end: float) -> None:
-        """One caller: the next request once the one before is accepted."""
-        while time.monotonic() < end:
+        """One caller: the next request once the one before is accepted; faults may come later than planned."""
+        while time.monotonic() < end or self._goes_on():
             route, body = self._next(self.sent)
             self.sent += 1
             await self._carry(http, route, body)

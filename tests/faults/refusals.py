@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache, partial
@@ -45,6 +46,12 @@ def _end_alarm(shop: Shop) -> None:
 
 
 def _read_only(address: str, value: str) -> None:
+    """Set it; waits for a server that is just being started again."""
+    end = time.monotonic() + SECONDS_MAX
+    while (problem := postgres.check(address)) is not None and time.monotonic() < end:
+        time.sleep(0.5)
+    if problem is not None:
+        raise OSError(problem)
     try:
         with psycopg.connect(
             address, connect_timeout=SECONDS_MAX, autocommit=True, options="-c default_transaction_read_only=off"

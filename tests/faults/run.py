@@ -86,9 +86,9 @@ class _Run:
         self._report = report
         self._swallowed = swallowed
         self._supervisor = Supervisor(shop, lambda text: None)
-        self._load = Load(shop.entrance, trial.plan, ledger)
         self._planter = Planter(shop, trial.seed)
         self._injector = Injector(shop, self._faults(), harms(shop, self._planter))
+        self._load = Load(shop.entrance, trial.plan, ledger, lambda: self._injector.running)
 
     def _faults(self) -> Sequence[Fault]:
         planned = self._trial.faults
@@ -132,6 +132,8 @@ class _Run:
                 time.sleep(0.1)
         finally:
             self._injector.stop()
+            for missed in self._injector.missed:
+                self._report(f"  missed: {missed}")
             if self._swallowed is not None:
                 self._swallowed.stop()
         self._injector.check()
