@@ -1,6 +1,6 @@
 """Publishing for requests, and whether the broker takes events.
 
-A broker that blocks publishers (RabbitMQ above its memory or disk limit) refuses nothing: a publish does not return.
+A broker that blocks publishers, above its memory or disk limit, refuses nothing: a publish does not return.
 The sidecar keeps each of them, also after its caller has gone. So the gateway finds out by an event of its own, says so
 in /readyz, and sends no further commands until the broker takes events again: held requests are answered 202 and their
 pending commands are published later.
