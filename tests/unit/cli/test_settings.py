@@ -23,12 +23,24 @@ OF = {"all": APPS, **{app_id: (app_id,) for app_id in APPS}}
 SAMPLES: Mapping[str, str] = {
     "SMTP_URL": "smtp://ann:secret@[::1]:2525",
     "MAIL_FROM": "me@my.shop",
+    "MAIL_TLS": "opportunistic",
+    "MAIL_CA_FILE": "/etc/ssl/certs/ca-certificates.crt",
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "debug",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1]:4318",
 }
 """A value that differs from the default; of those that are not here a number does."""
-WRONG = {"LOG_FORMAT", "LOG_LEVEL", "SMTP_URL", "MAIL_RETRY_SECONDS", "PAY_WITHIN_SECONDS", "DRAIN_SECONDS"}
+WRONG = {
+    "LOG_FORMAT",
+    "LOG_LEVEL",
+    "SMTP_URL",
+    "MAIL_RETRY_SECONDS",
+    "MAIL_UNKNOWN_SECONDS",
+    "MAIL_TLS",
+    "MAIL_CA_FILE",
+    "PAY_WITHIN_SECONDS",
+    "DRAIN_SECONDS",
+}
 """Settings that not every text is a value of."""
 
 

@@ -8,6 +8,7 @@ from chassis.serve import Read
 from chassis.sidecar import HttpSidecar
 from services.billing import app as billing
 from services.notification import flows
+from services.notification.aside import INDEX
 from tests.unit.gateway.fakes import FakeSidecar
 
 
@@ -19,18 +20,25 @@ def stored(records: dict[str, Any]) -> FakeSidecar:
     return sidecar
 
 
-def test_an_order_has_ended_with_its_note_and_a_mail_that_is_sent_or_waits() -> None:
-    """A mail that the retry queue holds is in safe hands; one that is over there is not sent by that."""
-    sent, unsent = {"sent_at": "2026-01-01T00:00:00.000Z"}, {"sent_at": None}
+def test_an_order_has_ended_with_its_note_and_a_mail_that_is_in_hand() -> None:
+    """Sent, given up, or in the retry queue; a mail that is over there and not sent is asked for again."""
+    at = "2026-01-01T00:00:00.000Z"
+    noted: dict[str, Any] = {"order_id": "o", "user_id": "u", "kind": "paid", "subject": "s"}
+    queued = {"event": "{}", "since": at, "due": at, "over": False}
     cases: dict[str, tuple[dict[str, Any], bool]] = {
-        "sent": ({"order": {}, "notification": sent}, True),
-        "no note": ({"notification": sent}, False),
+        "sent": ({"order": {}, "notification": {**noted, "sent_at": at}}, True),
+        "given up": ({"order": {}, "notification": {**noted, "failed_at": at}}, True),
+        "no note": ({"notification": {**noted, "sent_at": at}}, False),
         "noted only": ({"order": {}}, False),
-        "not sent": ({"order": {}, "notification": unsent}, False),
-        "waits": ({"order": {}, "notification": unsent, "aside": {"over": False}}, True),
-        "over": ({"order": {}, "notification": unsent, "aside": {"over": True}}, False),
+        "not sent": ({"order": {}, "notification": noted}, False),
+        "waits": ({"order": {}, "notification": {**noted, "queued_until": at}, "aside": queued}, True),
+        "over": (
+            {"order": {}, "notification": {**noted, "queued_until": at}, "aside": {**queued, "over": True}},
+            False,
+        ),
     }
     records = {f"{kind}:{name}": record for name, (kinds, _) in cases.items() for kind, record in kinds.items()}
+    records[f"{INDEX}:0"] = {"ids": list(cases)}
 
     assert [ended for _, ended in cases.values()] == asyncio.run(flows.orders_ended(stored(records), list(cases)))
 
