@@ -35,7 +35,7 @@ from services.billing import app as billing_app
 from services.billing.app import SERVICE as BILLING
 from services.notification import app as notification_app
 from services.notification.app import SERVICE as NOTIFICATION
-from services.notification.aside import Aside
+from services.notification.aside import INDEX, Aside
 from services.notification.events import EmailRequested
 from services.notification.mail import Mailer
 from services.notification.mail_server import Connections, MailServer
@@ -311,10 +311,16 @@ class World:
         return True
 
     def _mails_wait(self) -> bool:
+        """Whether the mail retry queue lists a mail; an entry that no page lists is one whose process died beside it."""
         store = self.stores["notification"]
-        return any(
-            not msgspec.json.decode(value)["over"] for key, (value, _) in store.items() if key.startswith("aside:")
-        )
+        listed = [
+            order_id
+            for key, (value, _) in store.items()
+            if key.startswith(f"{INDEX}:")
+            for order_id in msgspec.json.decode(value)["ids"]
+        ]
+        entries = (store.get(f"aside:{order_id}") for order_id in listed)
+        return any(entry is not None and not msgspec.json.decode(entry[0])["over"] for entry in entries)
 
     # --- Callers
 
