@@ -311,7 +311,7 @@ class World:
         return True
 
     def _mails_wait(self) -> bool:
-        """Whether the mail retry queue lists a mail; an entry that no page lists is one whose process died beside it."""
+        """Whether the mail retry queue lists a mail; a process died beside an entry that no page lists."""
         store = self.stores["notification"]
         listed = [
             order_id
