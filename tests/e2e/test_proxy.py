@@ -25,7 +25,8 @@ class Gateway(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Say whether it is ready, and read anything else."""
-        self._answer(503 if self.path == "/readyz" and not self.is_ready else 200, b"read")
+        is_asked = self.path.partition("?")[0] == "/readyz"
+        self._answer(503 if is_asked and not self.is_ready else 200, b"read")
 
     def do_POST(self) -> None:
         """Take what a proxy sends."""
