@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
@@ -9,7 +10,8 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from bench.peer.broker import Broker
 from bench.peer.store import Store
 from chassis.connections import Answer
-from chassis.errors import SidecarAway, Unreached
+from chassis.errors import SidecarAway, TimedOut, Unreached
+from chassis.sidecar import CALL_SECONDS_MAX
 from chassis.store_health import StoreHealth
 
 
@@ -29,10 +31,17 @@ class Direct(Store):
         """Say that the store is well: the peer does not look after it."""
         self.store.written()
 
-    async def publish(self, topic: str, event: bytes) -> None:
-        """Hand over an event; returns when the broker has it."""
+    async def answers(self) -> bool:
+        """There is no sidecar that could be silent."""
+        return True
+
+    async def publish(self, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
+        """Hand over an event; returns when the broker has it, or raises TimedOut."""
         try:
-            await self._broker.publish(topic, event)
+            async with asyncio.timeout(seconds_max):
+                await self._broker.publish(topic, event)
+        except TimeoutError as error:
+            raise TimedOut(f"publish to {topic}: no answer within {seconds_max:.3g} s") from error
         except Exception as error:  # FastStream passes on whatever its client library raises
             raise SidecarAway(f"publish to {topic}: {type(error).__name__} {error}") from error
 
