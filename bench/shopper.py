@@ -60,7 +60,7 @@ class Mails:
 def _numbers(log: Path) -> list[bytes]:
     with log.open("rb") as file:
         file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
-        return re.findall(rb"^mail (\d+) to .*\n", file.read(), re.MULTILINE)
+        return re.findall(rb"^mail (\d+): .*\n", file.read(), re.MULTILINE)
 
 
 async def _was_sent(_session: ClientSession, context: Any, _chunk: TraceRequestChunkSentParams) -> None:
