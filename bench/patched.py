@@ -25,6 +25,7 @@ from chassis.memory import Memory
 from chassis.record import Entry
 from chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
 from cli.project import module_of, write_program
+from gateway.commands import Commands
 
 BULK_MAX = 64
 SOCKETS = "BENCH_SOCKETS"  # the folder of the sidecars' sockets, in the app's environment
@@ -149,6 +150,15 @@ def called_over_a_unix_socket() -> None:
     Connections._new = new  # type: ignore[method-assign]  # what this module is for
 
 
+def nothing_is_healed() -> None:
+    """The gateway keeps no journal and checks nothing (ADR 32)."""
+
+    async def carry(self: Commands, wanted: Any, deadline: Any) -> Any:
+        return await self._hold(wanted, deadline)
+
+    Commands.carry = carry  # type: ignore[method-assign]  # what this module is for
+
+
 PATCHES: dict[str, Callable[[], None]] = {
     each.__name__.replace("_", "-"): each
     for each in (
@@ -158,6 +168,7 @@ PATCHES: dict[str, Callable[[], None]] = {
         published_in_bulk,
         parsed_by_the_sidecar,
         called_over_a_unix_socket,
+        nothing_is_healed,
     )
 }
 

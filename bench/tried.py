@@ -51,6 +51,7 @@ VARIANTS = (
     Variant("nothing (how far two equal shops are apart)"),
     Variant("every record is loaded (without ADR 24)", "every-record-is-loaded"),
     Variant("the sidecar is called by aiohttp (without ADR 23)", "called-by-aiohttp"),
+    Variant("accepted requests are not journaled and checked (without ADR 32)", "nothing-is-healed"),
     Variant("the events of a step are published one by one", "published-one-by-one"),
     Variant("what piles up is published in bulk", "published-in-bulk"),
     Variant("events are parsed by the sidecar (without ADR 33)", "parsed-by-the-sidecar"),
