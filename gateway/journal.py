@@ -31,6 +31,7 @@ CARRY_SECONDS = 600.0  # the flows of an older batch move into a new one, so tha
 RETRY_SECONDS = 1.0  # after the store was unreachable
 LINGER_SHARE = 0.25  # of the time that replies take now: a batch is written by then, and takes all that begin meanwhile
 LINGER_SECONDS_MAX = 0.05
+LINGER_RISE, LINGER_FALL = 0.1, 0.5  # a request after a busy time must not wait for what that time taught
 
 
 class Store(Protocol):
@@ -145,8 +146,8 @@ class Journal:
     async def written(self, flow: Flow, seconds_max: float) -> bool:
         """Wait until the store has the flow; False if it has not within the time. The writer goes on trying."""
         loop = asyncio.get_running_loop()
-        taken = loop.time() - flow.begun
-        self._linger += 0.1 * (min(LINGER_SHARE * taken, LINGER_SECONDS_MAX) - self._linger)
+        share = min(LINGER_SHARE * (loop.time() - flow.begun), LINGER_SECONDS_MAX)
+        self._linger += (LINGER_RISE if share > self._linger else LINGER_FALL) * (share - self._linger)
         until = loop.time() + seconds_max
         while flow.batch is None and not flow.ended:
             with suppress(TimeoutError):

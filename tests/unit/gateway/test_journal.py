@@ -199,3 +199,27 @@ def test_the_writer_goes_on_after_the_store_was_unreachable(monkeypatch: pytest.
         writing.cancel()
 
     asyncio.run(scenario())
+
+
+def test_after_a_busy_time_a_request_that_is_alone_soon_waits_no_longer() -> None:
+    """The pause before a batch follows the time that replies take: up slowly, down at once."""
+
+    async def scenario() -> None:
+        journal = made(FakeSidecar())
+        await journal.resume()
+        now = asyncio.get_running_loop().time
+
+        async def reply(seconds: float, number: int) -> None:
+            flow, _ = journal.begin("order", f"o-{number}")
+            await journal.flush()
+            flow.begun = now() - seconds
+            await journal.written(flow, 1)
+
+        for number in range(100):
+            await reply(1.0, number)
+        assert module.LINGER_SECONDS_MAX * 0.9 < journal._linger <= module.LINGER_SECONDS_MAX
+        for number in range(100, 106):
+            await reply(0.004, number)
+        assert journal._linger < 0.003
+
+    asyncio.run(scenario())
