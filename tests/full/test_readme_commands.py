@@ -43,7 +43,7 @@ def test_traces_go_to_whoever_takes_them(tmp_path: Path) -> None:
     """Of the apps and of the sidecars, by one variable; only the port is another one."""
     command = in_the_readme("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 ./sidecart run")
     trace_id = "ab" * 16
-    wanted = {"gateway", "gateway-sidecar", "user", "user-sidecar", "notification", "notification-sidecar"}
+    wanted = {"gateway", "gateway-sidecar", "user", "user-sidecar", "billing-sidecar", "notification"}
     with Receiver() as receiver:
         told = command.replace("http://127.0.0.1:4318", receiver.endpoint)
         with running(tmp_path, f"env {told}") as shop:
