@@ -56,6 +56,7 @@ class Flow:
     at: datetime
     begun: float = 0.0  # of the event loop's clock
     batch: int | None = None
+    durable: bool = True  # whether the store has it or will have it
     batched: datetime | None = None  # when it went into that batch
     attempts: int = 0  # how often its command was repeated
     tried: datetime | None = None  # when it was checked last
@@ -111,7 +112,12 @@ class Journal:
         self._wanted = asyncio.Event()
         self._flushed = asyncio.Event()
         self._linger = 0.0
-        self.resumed = False  # whether the flows of an earlier process have been loaded
+        self._read = asyncio.Event()
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the flows of an earlier process have been loaded."""
+        return self._read.is_set()
 
     @property
     def count(self) -> int:
@@ -133,15 +139,21 @@ class Journal:
         """
         known = self._flows.get((kind, resource))
         if known is not None:
+            if durable and not known.durable:
+                self._queue(known)
             return known, False
         if len(self._flows) >= FLOWS_MAX:
             raise unavailable(f"{FLOWS_MAX} accepted requests have not ended yet; try again later")
-        flow = Flow(kind, resource, self._now(), asyncio.get_running_loop().time())
+        flow = Flow(kind, resource, self._now(), asyncio.get_running_loop().time(), durable=False)
         self._flows[kind, resource] = flow
         if durable:
-            self._new.append(flow)
-            self._wanted.set()
+            self._queue(flow)
         return flow, True
+
+    def _queue(self, flow: Flow) -> None:
+        flow.durable = True
+        self._new.append(flow)
+        self._wanted.set()
 
     async def written(self, flow: Flow, seconds_max: float) -> bool:
         """Wait until the store has the flow; False if it has not within the time. The writer goes on trying."""
@@ -167,7 +179,8 @@ class Journal:
     # --- The work
 
     async def write(self) -> None:
-        """Write batches until cancelled; call `resume` before."""
+        """Write batches until cancelled, once `resume` has found the number of the next one."""
+        await self._read.wait()
         while True:
             await self._wanted.wait()
             await asyncio.sleep(self._linger)
@@ -236,7 +249,7 @@ class Journal:
                 flows.append(flow)
                 assert flow.batch is not None
                 self._numbers.put(flow, flow.batch, self._now())
-        self.resumed = True
+        self._read.set()
         return flows
 
     async def read(self, pod_name: str) -> tuple[list[Flow], int, int]:

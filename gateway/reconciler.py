@@ -119,10 +119,6 @@ class Reconciler:
             except Exception:  # one flow that cannot be worked on must not keep the others from healing
                 log.exception("a bug in the check of accepted commands")
 
-    async def write(self) -> None:
-        """Write the journal, until cancelled."""
-        await self._journal.write()
-
     def take_up(self, flows: Sequence[Flow]) -> None:
         """Check these flows soon."""
         if flows:

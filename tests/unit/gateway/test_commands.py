@@ -40,6 +40,7 @@ class Edge:
         self.promises.resumed = True  # nothing is left of an earlier process
         self.publishing = Publishing(self.sidecar, Probe("replies", "gateway-0"))
         self.journal = Journal(self.sidecar, "gateway-0", now)
+        self.journal._read.set()  # nothing is left of an earlier process
         self.reconciler = Reconciler(self.sidecar, self.journal, self.promises, now)
         self.commands = Commands(self.publishing, self.held, self.promises, self.journal, self.reconciler)
 

@@ -223,3 +223,40 @@ def test_after_a_busy_time_a_request_that_is_alone_soon_waits_no_longer() -> Non
         assert journal._linger < 0.003
 
     asyncio.run(scenario())
+
+
+def test_a_flow_that_only_a_reader_had_noted_is_written_once_its_command_is_accepted() -> None:
+    """A repeated request must not wait for a batch that never comes."""
+    sidecar = FakeSidecar()
+
+    async def scenario() -> None:
+        journal = made(sidecar)
+        await journal.resume()
+        noted, _ = journal.begin("order", "o-1", durable=False)
+        await journal.flush()
+        assert [] == sidecar.saves
+        flow, is_new = journal.begin("order", "o-1")
+        await journal.flush()
+
+        assert (noted, False, True) == (flow, is_new, await journal.written(flow, 1))
+
+    asyncio.run(scenario())
+
+
+def test_nothing_is_written_before_the_number_of_the_next_batch_is_known() -> None:
+    """A batch below the mark would never be read again."""
+    sidecar = FakeSidecar()
+    sidecar.put("accepted:gateway-0", b'{"first":7}')
+
+    async def scenario() -> None:
+        journal = made(sidecar)
+        writing = asyncio.create_task(journal.write())
+        flow, _ = journal.begin("order", "o-1")
+        assert not await journal.written(flow, 0.01)
+        await journal.resume()
+
+        assert await journal.written(flow, 5)
+        assert ["accepted:gateway-0:7"] == sidecar.saves
+        writing.cancel()
+
+    asyncio.run(scenario())
