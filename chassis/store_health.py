@@ -25,7 +25,7 @@ class StoreHealth:
         self.refuses = ""  # why a write of the probe was refused, in the store's words; empty while writes work
         self.is_proven = False  # a write worked once
         self._write_failed = False
-        self.in_doubt = asyncio.Event()  # whoever watches the store asks it
+        self.in_doubt = asyncio.Event()  # the watcher of the store asks it
         self.in_doubt.set()  # until the first write
 
     @property

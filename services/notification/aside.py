@@ -112,7 +112,7 @@ class Aside:
                 raise WorldFault(str(full)) from full
 
     async def touch(self, order_id: str) -> None:
-        """Have whoever is about to call a mail over find that it was asked for once more."""
+        """Have the process that is about to call a mail over find that it was asked for once more."""
         mail, etag = await self._load(order_id)
         if mail is not None and not mail.over:
             try:
@@ -169,7 +169,7 @@ class Aside:
             await self._save(held, _with(held.mail, due=due))
 
     def _lead(self, dot_sent: bool) -> timedelta:
-        """For how long nobody else may try: if this process dies after the dot, the outcome is unknown."""
+        """For how long no other process may try: if this process dies after the dot, the outcome is unknown."""
         return max(self._unknown_pause, LEASE) if dot_sent else LEASE
 
     def is_too_old(self, mail: Mail) -> bool:

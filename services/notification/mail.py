@@ -35,7 +35,7 @@ from services.notification.mime import mime_message
 log = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 2.0  # an event waits so long for its mail; with those before it, below the 20 s until its redelivery
-SESSIONS_MAX = 50  # sessions under way, those that nobody waits for included; each of them has a connection
+SESSIONS_MAX = 50  # sessions under way, those without a waiting event included; each of them has a connection
 UNNOTED_MAX = 10_000  # mails that were taken and could not be noted; one that is forgotten is sent once more
 AGAIN_SECONDS = 1.0  # before what became of a mail is noted again, if the store did not answer
 STOP_SECONDS_MAX = 5.0  # for sessions that are under way when the process is told to stop
@@ -267,7 +267,7 @@ class Mailer:
         flight.watcher.add_done_callback(self._watchers.discard)
 
     async def _before_dot(self, flight: Flight) -> None:
-        """Let the mail be sent only while it is this process's, and nobody else's for as long as it is unknown."""
+        """Let the mail be sent only while it is this process's, and no other's for as long as it is unknown."""
         async with flight.lock:
             if flight.held is None:
                 raise Withdrawn("it is not in the retry queue")

@@ -45,7 +45,7 @@ def its_tap(two_gateways: Shop) -> Iterator[Tap]:
 
 @pytest.fixture
 def shopper(two_gateways: Shop, its_tap: Tap) -> Iterator[Shopper]:
-    """Somebody who knows the one address."""
+    """A client that knows the one address."""
     with Shopper(two_gateways, its_tap) as someone:
         yield someone
 

@@ -44,7 +44,7 @@ OUTAGES = (
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, Tap]]:
-    """A shop that nobody looks after, and to which the story of the contracts was told once."""
+    """A shop without a supervisor, and to which the story of the contracts was told once."""
     with Shop(options(tmp_path_factory.mktemp("first")), print) as shop, Tap(shop) as tap:
         tell_story(tap.publish, figures(shop))
         yield shop, tap

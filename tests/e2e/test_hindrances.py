@@ -26,7 +26,7 @@ pytestmark = pytest.mark.own_shop
 
 
 def bounded_queue(address: str) -> None:
-    """Somebody has declared a queue of ours with a bound."""
+    """A queue of ours is there with a bound."""
     with pika.BlockingConnection(pika.URLParameters(address)) as connection:
         connection.channel().queue_declare("user-UserCreateRequested", durable=True, arguments={"x-max-length": 5})
 

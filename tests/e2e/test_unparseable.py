@@ -171,7 +171,7 @@ def test_many_of_them_do_not_stop_a_topic_nor_after_a_restart(shopper: Shopper) 
 
 @pytest.mark.usefixtures("idle")
 def test_a_message_that_no_sidecar_wrote_is_a_letter_too(shopper: Shopper) -> None:
-    """With headers, a priority, an encoding or metadata that nobody understands."""
+    """With headers, a priority, an encoding or metadata that no reader understands."""
     body = f"straight {uuid.uuid4()}".encode()
     for topic in READ:
         put_at_the_broker(shopper.shop, topic, body)

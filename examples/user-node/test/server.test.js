@@ -191,7 +191,7 @@ test("while the store is away reads say 503, and so does /healthz until a write 
   fake.fate = () => undefined;
   assert.equal((await call("/healthz")).status, 200);
   assert.equal((await call("/healthz")).status, 200);
-  assert.equal(fake.calls.length, 7); // back, so nobody has to look any more
+  assert.equal(fake.calls.length, 7); // back, so no probe is made any more
 });
 
 test("/healthz waits 400 ms for a store that is silent", async (context) => {

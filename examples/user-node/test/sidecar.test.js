@@ -33,7 +33,7 @@ test("a save or an insert that did not take says so", async (context) => {
   const { fake, sidecar } = await both(context);
   fake.fate = ({ kind }) => (kind === "save" ? 500 : undefined);
 
-  await assert.rejects(sidecar.save("a", {}), Unavailable); // nobody else wrote it
+  await assert.rejects(sidecar.save("a", {}), Unavailable); // no other process wrote it
   await assert.rejects(sidecar.insert("a", {}), Unavailable);
   assert.equal(sidecar.storeTrouble(), "the store refuses writes: 500");
   await sidecar.load("a");

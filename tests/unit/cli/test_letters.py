@@ -159,7 +159,7 @@ def test_somebody_elses_change_is_not_overwritten(state: FakeState, act: Callabl
 
 @pytest.mark.parametrize("status", [409, 500])
 def test_a_store_that_refuses_writes_is_not_taken_for_somebody_elses_change(status: int) -> None:
-    """The letter is what it was: whoever discards it is told the store's reason, not that it changed meanwhile."""
+    """The letter is what it was: who discards it is told the store's reason, not that it changed meanwhile."""
 
     async def scenario() -> None:
         async with daprd() as played:

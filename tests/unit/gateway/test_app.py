@@ -225,7 +225,7 @@ def test_what_cannot_be_promised_is_503_with_the_key_to_repeat_with() -> None:
 
 
 def test_while_the_store_refuses_writes_nothing_is_sent_that_could_not_be_promised() -> None:
-    """Whoever finds it out is told that the outcome is open, all others at once; reads go on, and /readyz says why."""
+    """The first caller is told that the outcome is open, all others at once; reads go on, and /readyz says why."""
 
     async def scenario(gateway: Gateway) -> None:
         gateway.sidecar.refuses_writes = True

@@ -91,7 +91,7 @@ def test_a_message_that_is_no_event_is_passed_over() -> None:
 
 
 def test_what_an_event_lacks_is_empty() -> None:
-    """Whoever publishes may send anything."""
+    """A publisher may send anything."""
     seen = asyncio.run(read_from(Sidecar()))
 
     assert ("OrderPaid", "", "", "", {}) == (
