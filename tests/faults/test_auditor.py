@@ -8,12 +8,13 @@ from typing import Any, cast
 import pytest
 
 from cli.shop import Shop
-from tests.faults.auditor import Audit, Auditor, effects
+from tests.faults.auditor import EXPLAINED_SECONDS, Audit, Auditor, effects
 from tests.faults.injector import Done
 from tests.faults.ledger import Ledger
 
 KILLED = Done("kill", "notification", 100.0, 100.0)
 FROZEN = Done("freeze", "postgres", 100.0, 121.0)
+TOO_LATE = KILLED.ended + EXPLAINED_SECONDS + 1.0
 
 
 @pytest.fixture
@@ -30,7 +31,7 @@ def ledger(tmp_path: Path) -> Ledger:
 
 def test_a_fault_is_over_when_somebody_who_asked_after_it_was_answered(ledger: Ledger) -> None:
     """And it concerns those who were held when it happened."""
-    (effect,) = effects(ledger, [KILLED], Audit(lost_keys=["over"], second_mails_at=[110.0, 140.0])).values()
+    (effect,) = effects(ledger, [KILLED], Audit(lost_keys=["over"], second_mails_at=[110.0, TOO_LATE])).values()
 
     assert (1, 1, 1, 1) == (effect.times, effect.orders, effect.lost, effect.second_mails)
     assert [3.5] == effect.recovery_seconds
@@ -40,7 +41,7 @@ def test_a_fault_is_over_when_somebody_who_asked_after_it_was_answered(ledger: L
     ("fault", "first", "second", "explained"),
     [
         (KILLED, 99.0, 104.0, True),  # killed between the mail and the note of it
-        (KILLED, 99.0, 131.0, False),  # too late
+        (KILLED, 99.0, TOO_LATE, False),
         (KILLED, 80.0, 104.0, False),  # the first one was noted long before
         (FROZEN, 110.0, 125.0, True),  # the note could not be written meanwhile
         (FROZEN, 130.0, 135.0, False),  # both after it
@@ -58,7 +59,7 @@ def test_a_second_mail_needs_a_fault_between_it_and_the_first(
 
 def test_a_second_mail_is_told_with_the_faults_from_shortly_before_the_first_to_it(ledger: Ledger) -> None:
     """In seconds from the first."""
-    faults = [Done("kill", "user", 60.0, 60.0), KILLED, Done("kill", "order", 150.0, 150.0)]
+    faults = [Done("kill", "user", 50.0, 50.0), KILLED, Done("kill", "order", 150.0, 150.0)]
 
     around = Auditor(cast(Shop, None), ledger, faults, lambda: None)._around(101.0, 140.0)
 
