@@ -182,11 +182,17 @@ class Auditor:
 
     def _requests(self, audit: Audit, wanted: Sequence[Wanted]) -> None:
         audit.valid = len(wanted)
-        audit.created = sum(each.status == 201 for each in wanted)
-        audit.promised = sum(each.status == 202 for each in wanted)
+        in_time = [each for each in wanted if not each.given_up]
+        audit.created = sum(each.status == 201 for each in in_time)
+        audit.promised = sum(each.status == 202 for each in in_time)
         audit.accepted = audit.created + audit.promised
         if audit.accepted < ACCEPTED_SHARE_MIN * audit.valid:
             audit.find(f"only {audit.accepted} of {audit.valid} valid requests were accepted")
+        unsettled = [
+            f"{each.route} {each.status} {each.answer}" for each in wanted if each.given_up and not each.accepted
+        ]
+        if unsettled:
+            audit.find("requests are not answered, although the shop serves again", unsettled)
         refused = [f"{each.route} {each.status} {each.answer}" for each in wanted if 400 <= (each.status or 0) < 500]
         if refused:
             audit.find("valid requests were refused", refused)

@@ -28,11 +28,18 @@ class Wanted:
     answered_at: float | None = None
     location: str | None = None
     answer: dict[str, Any] = field(default_factory=dict)
+    given_up: bool = False
+    """Whether the load ended without an answer to it; it may have had its effect all the same."""
 
     @property
     def accepted(self) -> bool:
         """Whether it was answered 201 or 202."""
         return self.status in FINAL
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was answered 4xx; 429 asks for a later attempt."""
+        return self.status is not None and 400 <= self.status < 500 and self.status != 429
 
     @property
     def resource(self) -> str:

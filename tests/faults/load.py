@@ -6,7 +6,7 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,9 +16,11 @@ from tests.faults.ledger import Ledger, Wanted
 
 ATTEMPT_SECONDS_MAX = 12.0  # longer than what is held
 GIVE_UP_SECONDS = 180.0  # after the first attempt of a request
+SETTLE_SECONDS = 60.0  # for each request that had been given up, once the shop serves again
 PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
 USERS_FIRST = 20
 CONNECTIONS_MAX = 500
+SETTLERS = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,23 @@ class Load:
                 tasks.create_task(self._carry(http, route, body))
                 self.sent += 1
 
+    def settle(self) -> None:
+        """Repeat what was given up, with its Idempotency-Key, so that the audit knows whether it had an effect.
+
+        A request without an answer is neither accepted nor refused: its order may be paid all the same.
+        """
+        given_up = [each for each in self._ledger.wanted.values() if each.given_up]
+        if given_up:
+            asyncio.run(self._settle(given_up))
+
+    async def _settle(self, given_up: Sequence[Wanted]) -> None:
+        async with (
+            aiohttp.ClientSession(self._url, connector=aiohttp.TCPConnector(limit=SETTLERS)) as http,
+            asyncio.TaskGroup() as tasks,
+        ):
+            for each in given_up:
+                tasks.create_task(self._repeat(http, each, SETTLE_SECONDS))
+
     async def _ask_by_turns(self, http: aiohttp.ClientSession, end: float) -> None:
         """One caller: the next request once the one before is accepted; faults may come later than planned."""
         while time.monotonic() < end or self._goes_on():
@@ -126,15 +145,18 @@ class Load:
     async def _carry(self, http: aiohttp.ClientSession, route: str, body: dict[str, Any]) -> None:
         key = f"{self._random.getrandbits(128):032x}"
         wanted = self._ledger.intend(key, route, body)
-        end = time.monotonic() + GIVE_UP_SECONDS
+        await self._repeat(http, wanted, GIVE_UP_SECONDS)
+        wanted.given_up = not wanted.accepted and not wanted.refused
+        if wanted.accepted and route == "/user/register":
+            self._users.append(wanted.resource)
+
+    async def _repeat(self, http: aiohttp.ClientSession, wanted: Wanted, seconds: float) -> None:
+        """Until it is accepted or refused; the auditor asks why it was refused."""
+        end = time.monotonic() + seconds
         while time.monotonic() < end:
             await self._attempt(http, wanted)
-            if wanted.accepted:
-                if route == "/user/register":
-                    self._users.append(wanted.resource)
+            if wanted.accepted or wanted.refused:
                 return
-            if wanted.status is not None and 400 <= wanted.status < 500 and wanted.status != 429:
-                return  # the auditor will ask why
             pause = PAUSES_SECONDS[min(wanted.attempts, len(PAUSES_SECONDS)) - 1]
             await asyncio.sleep(pause)
 

@@ -104,6 +104,7 @@ class _Run:
         shop.patience.until(
             self._ready, READY_SECONDS, lambda: f"not ready {READY_SECONDS} s after the last fault", 0.2
         )
+        self._load.settle()
         self._report("  at rest? then the audit")
         audit = Auditor(shop, ledger, injector.done, self._look, self._planter.planted).audit()
         return Report(

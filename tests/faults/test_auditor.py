@@ -77,3 +77,20 @@ def test_what_is_wanted_is_on_disk_before_it_is_asked_for(tmp_path: Path) -> Non
     ledger.close()
     assert ['"wants"', '"asks"'] == [line.split('"what": ')[1].split(",")[0] for line in lines]
     assert '"user_id": "u"' in lines[0]
+
+
+@pytest.mark.parametrize(
+    ("status", "found"), [(201, []), (503, ["1 requests are not answered, although the shop serves again"])]
+)
+def test_what_was_given_up_is_not_accepted_in_time_and_has_to_be_answered_at_last(
+    ledger: Ledger, status: int, found: list[str]
+) -> None:
+    """Also if its answer came once the shop served again."""
+    given_up = ledger.wanted["after"]
+    given_up.given_up, given_up.status = True, status
+    audit = Audit()
+
+    Auditor(cast(Shop, None), ledger, [], lambda: None)._requests(audit, list(ledger.wanted.values()))
+
+    assert (3, 2, 2, 0) == (audit.valid, audit.accepted, audit.created, audit.promised)
+    assert ["only 2 of 3 valid requests were accepted", *found] == [each.partition(":")[0] for each in audit.findings]
