@@ -18,10 +18,10 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from chassis import inbound
 from chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
-from chassis.deliver import Shell, _Kind
 from chassis.errors import SidecarAway
 from chassis.events import CONTENT_TYPE
 from chassis.memory import Memory
+from chassis.processor import EventProcessor, _Kind
 from chassis.record import Entry
 from chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
 from cli.project import module_of, write_program
@@ -34,13 +34,13 @@ SOCKETS = "BENCH_SOCKETS"  # the folder of the sidecars' sockets, in the app's e
 def every_record_is_loaded() -> None:
     """Nothing is remembered, nothing is ventured (ADR 24)."""
 
-    async def venture(self: Shell[Any, Any], key: str, received: Any) -> bool:
+    async def venture(self: EventProcessor[Any, Any], key: str, received: Any) -> bool:
         return False
 
     def keep(self: Memory, key: str, value: bytes, etag: str | None) -> None:
         """Forget it."""
 
-    Shell._venture = venture  # type: ignore[method-assign]  # what this module is for
+    EventProcessor._venture = venture  # type: ignore[method-assign]  # what this module is for
     Memory.keep = keep  # type: ignore[method-assign]  # what this module is for
 
 
@@ -76,11 +76,11 @@ def called_by_aiohttp() -> None:
 def published_one_by_one() -> None:
     """The events of a step wait for each other."""
 
-    async def publish(self: Shell[Any, Any], entry: Entry) -> None:
+    async def publish(self: EventProcessor[Any, Any], entry: Entry) -> None:
         for event in entry.outputs:
             await self._sidecar.publish(msgspec.json.decode(event, type=_Kind).type, bytes(event))
 
-    Shell._publish = publish  # type: ignore[method-assign]  # what this module is for
+    EventProcessor._publish = publish  # type: ignore[method-assign]  # what this module is for
 
 
 def published_in_bulk() -> None:

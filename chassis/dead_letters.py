@@ -13,11 +13,11 @@ from datetime import datetime
 
 import msgspec
 
-from chassis.deliver import ATTEMPTS_MAX, Sidecar
 from chassis.errors import Conflict, WorldFault
 from chassis.events import timestamp
 from chassis.metrics import DEAD_LETTERS
 from chassis.pages import Pages
+from chassis.processor import ATTEMPTS_MAX, Sidecar
 
 EVENT_BYTES_MAX = 960 * 1024  # of an event, written as a JSON string; of a longer one the beginning is kept
 ESCAPE_BYTES_MAX = 6  # of one character in JSON

@@ -9,8 +9,8 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from chassis.deliver import ATTEMPTS_MAX, Sidecar
 from chassis.errors import Conflict, WorldFault
+from chassis.processor import ATTEMPTS_MAX, Sidecar
 
 PAGE_IDS_MAX = 100
 

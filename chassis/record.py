@@ -1,4 +1,4 @@
-"""What the shell keeps under one key: the state, and a log of what is still to do for the events that were decided.
+"""What the event processor keeps under one key: the state, and a log of what is still to do for the events that were decided.
 
 An entry says whose it is. What another process saved moments ago it is most likely publishing right now, and that may
 be left to it: kept in the log by whoever saves next, so that nothing is lost if that process is dead, and dropped by

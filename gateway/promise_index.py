@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from chassis.deliver import ATTEMPTS_MAX
 from chassis.errors import Conflict, WorldFault
+from chassis.processor import ATTEMPTS_MAX
 from gateway.promise_records import Store
 
 PAGE_IDS_MAX = 250  # 10 KB a page: written for each promise, or for all that came while the last one was written

@@ -11,9 +11,9 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from chassis.deliver import ATTEMPTS_MAX
 from chassis.errors import Conflict, WorldFault
 from chassis.events import timestamp
+from chassis.processor import ATTEMPTS_MAX
 from gateway.command import Command
 from gateway.problems import Problem
 

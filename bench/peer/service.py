@@ -23,9 +23,9 @@ from bench.peer.broker import Broker, connect
 from bench.peer.direct import Direct
 from bench.peer.settings import PeerSettings, read
 from chassis.dead_letters import DeadLetters
-from chassis.deliver import ATTEMPTS_MAX, Service, announcements, decided
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import decode, parse
+from chassis.processor import ATTEMPTS_MAX, Service, announcements, decided
 from chassis.record import Record
 from chassis.serve import Wired, background, now, reader, run
 from chassis.sidecar import HttpSidecar

@@ -6,8 +6,8 @@ from functools import partial
 import msgspec
 
 from chassis import settings
-from chassis.deliver import Service, Shell
 from chassis.inbound import Subscription
+from chassis.processor import EventProcessor, Service
 from chassis.record import Record
 from chassis.serve import INBOX, Read, Wired, now, run, service_app, unfinished
 from chassis.sidecar import HttpSidecar
@@ -51,7 +51,7 @@ class DepositView(msgspec.Struct, omit_defaults=True):
 
 def wire(sidecar: HttpSidecar) -> Wired:
     """Say what this service takes, and what it answers."""
-    shell = Shell(SERVICE, sidecar, now)
+    processor = EventProcessor(SERVICE, sidecar, now)
 
     async def find_account(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"account:{params['user_id']}")
@@ -73,7 +73,7 @@ def wire(sidecar: HttpSidecar) -> Wired:
         values = await sidecar.load_many([f"account:{user_id}" for user_id in ids])
         return unfinished(ids, [value is not None and _is_announced(value) for value in values])
 
-    events = [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS]
+    events = [Subscription(INBOX, topic, partial(processor.deliver, topic)) for topic in INPUTS]
     return Wired(
         events,
         [

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, assert_never
 
-from chassis.deliver import Step
 from chassis.events import Received
 from chassis.fields import CENTS_MAX
+from chassis.processor import Step
 from services.billing.events import (
     AccountDeposited,
     AccountDepositRejected,

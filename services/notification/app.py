@@ -7,8 +7,8 @@ from functools import partial
 import msgspec
 
 from chassis import settings as common
-from chassis.deliver import Service, Shell
 from chassis.inbound import Subscription
+from chassis.processor import EventProcessor, Service
 from chassis.record import Record
 from chassis.serve import INBOX, Read, Wired, now, run, service_app, unfinished
 from chassis.sidecar import HttpSidecar
@@ -41,7 +41,7 @@ class NotificationView(msgspec.Struct):
 
 def wire(own: settings.Settings, sidecar: HttpSidecar) -> Wired:
     """Say what this service takes, what it answers, and what it does beside."""
-    shell = Shell(SERVICE, sidecar, now)
+    processor = EventProcessor(SERVICE, sidecar, now)
     aside = Aside(sidecar, now, own.first_pause, own.unknown_pause)
     mailer = Mailer(own.server, own.sender, sidecar, aside, now)
 
@@ -64,7 +64,7 @@ def wire(own: settings.Settings, sidecar: HttpSidecar) -> Wired:
         ids = params["ids"].split(",")
         return unfinished(ids, await flows.orders_ended(sidecar, ids))
 
-    events = [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS]
+    events = [Subscription(INBOX, topic, partial(processor.deliver, topic)) for topic in INPUTS]
     mails = Subscription("mailbus", "EmailRequested", mailer.handle)
     return Wired(
         [*events, mails],

@@ -15,10 +15,10 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from chassis.deliver import Sidecar
 from chassis.errors import Conflict, WorldFault
 from chassis.events import timestamp
 from chassis.pages import Full, Pages
+from chassis.processor import Sidecar
 from services.notification.mail_session import Outcome
 
 TOPIC = "EmailRequested"

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
-from chassis.deliver import Step
 from chassis.events import Received
+from chassis.processor import Step
 from services.notification.events import (
     EmailRequested,
     Input,

@@ -7,8 +7,8 @@ from typing import Protocol
 
 import msgspec
 
-from chassis.deliver import Sidecar
 from chassis.pages import Pages
+from chassis.processor import Sidecar
 from services.notification.aside import INDEX, Mail
 from services.notification.domain import Notification
 

@@ -21,9 +21,9 @@ from prometheus_client import Counter, Gauge
 
 from chassis import handled, tracing
 from chassis.dead_letters import DeadLetters
-from chassis.deliver import ATTEMPTS_MAX, Sidecar
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import Received, decode, parse, timestamp
+from chassis.processor import ATTEMPTS_MAX, Sidecar
 from chassis.turns import Turns
 from services.notification.aside import KEPT, LEASE, LOOK_SECONDS, TOPIC, Aside, Held
 from services.notification.domain import Notification

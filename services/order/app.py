@@ -8,8 +8,8 @@ from functools import partial
 import msgspec
 
 from chassis import settings as common
-from chassis.deliver import Service, Shell
 from chassis.inbound import Subscription
+from chassis.processor import EventProcessor, Service
 from chassis.record import Record
 from chassis.serve import INBOX, Read, Wired, now, run, service_app
 from chassis.sidecar import HttpSidecar
@@ -29,7 +29,7 @@ class OrderView(msgspec.Struct, omit_defaults=True):
 
 
 def service(pay_within: timedelta) -> Service[domain.Order, Input]:
-    """Describe the service to the shell."""
+    """Describe the service to the event processor."""
     return Service(
         name="order",
         inputs=INPUTS,
@@ -45,7 +45,7 @@ def service(pay_within: timedelta) -> Service[domain.Order, Input]:
 
 def wire(pay_within: timedelta, sidecar: HttpSidecar) -> Wired:
     """Say what this service takes, and what it answers."""
-    shell = Shell(service(pay_within), sidecar, now)
+    processor = EventProcessor(service(pay_within), sidecar, now)
 
     async def find_order(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"order:{params['id']}")
@@ -55,7 +55,7 @@ def wire(pay_within: timedelta, sidecar: HttpSidecar) -> Wired:
         order = msgspec.json.decode(record.state, type=OrderView | None)
         return None if order is None else msgspec.json.encode(order)
 
-    events = [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS]
+    events = [Subscription(INBOX, topic, partial(processor.deliver, topic)) for topic in INPUTS]
     return Wired(events, [Read("/order/{id}", find_order)])
 
 

@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal, assert_never
 
-from chassis.deliver import Step
 from chassis.events import Received, timestamp
 from chassis.fields import CENTS_MAX
+from chassis.processor import Step
 from services.order.events import (
     Input,
     Item,

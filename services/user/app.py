@@ -6,8 +6,8 @@ from functools import partial
 from starlette.types import ASGIApp
 
 from chassis import settings
-from chassis.deliver import Service, Shell
 from chassis.inbound import Subscription
+from chassis.processor import EventProcessor, Service
 from chassis.serve import INBOX, Read, Wired, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.user import domain
@@ -28,12 +28,12 @@ SERVICE: Service[domain.Registration, Input] = Service(
 
 def wire(sidecar: HttpSidecar) -> Wired:
     """Say what this service takes, and what it answers."""
-    shell = Shell(SERVICE, sidecar, now)
+    processor = EventProcessor(SERVICE, sidecar, now)
 
     async def find_user(params: Mapping[str, str]) -> bytes | None:
         return (await sidecar.load(f"user:{params['id']}"))[0]
 
-    events = [Subscription(INBOX, topic, partial(shell.deliver, topic)) for topic in INPUTS]
+    events = [Subscription(INBOX, topic, partial(processor.deliver, topic)) for topic in INPUTS]
     return Wired(events, [Read("/user/{id}", find_user)])
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from chassis.deliver import Step
 from chassis.events import Received
+from chassis.processor import Step
 from services.user.events import Input, Output, UserCreated, UserCreateRejected, UserCreateRequested
 
 

@@ -19,7 +19,7 @@ ODD_AND_WRONG = ("\u3000", "\u2003 \u00a0", "a\x85b", "a\x9fb", "a\u2029b")
 
 
 def take(event: dict[str, Any]) -> None:
-    """Read an event as the shell does."""
+    """Read an event as the event processor does."""
     decode(parse(TOPIC, msgspec.json.encode(event)), INPUTS[TOPIC], AT)
 
 

@@ -69,7 +69,7 @@ def _without_logs(memory: Memory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_each_service_consumes_what_the_catalogue_says(name: str) -> None:
-    """No more and no less; what only the mail sender takes is not the shell's."""
+    """No more and no less; what only the mail sender takes is not the event processor's."""
     consumed = {topic for topic, way in TOPICS.items() if name in way.consumers and way.component == "inbox"}
 
     assert consumed == set(WIRED[name].inputs)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from chassis.deliver import Service
 from chassis.inbound import RAW
+from chassis.processor import Service
 from chassis.serve import Probe
 from cli.catalogue import TOPICS
 from tests.contracts.told import STORY, WIRED, Memory, tell

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from chassis.deliver import Service, Shell
 from chassis.errors import Conflict
+from chassis.processor import EventProcessor, Service
 from services.billing.app import SERVICE as BILLING
 from services.notification.app import SERVICE as NOTIFICATION
 from services.order.app import service as order_service
@@ -55,12 +55,12 @@ class Memory:
 def tell(service: Service[Any, Any], memory: Memory, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Deliver to a service what it consumes of the story, at the time of its answers; return these answers."""
     clock = [datetime.min]
-    shell = Shell(service, memory, lambda: clock[0], WRITER)
+    processor = EventProcessor(service, memory, lambda: clock[0], WRITER)
     expected = []
     for event in events:
         if event["type"] in service.inputs:
             answers = [each for each in STORY if each["source"] == service.name and is_caused_by(each, event)]
             clock[0] = datetime.fromisoformat((answers or [event])[0]["time"])
-            asyncio.run(shell.deliver(event["type"], msgspec.json.encode(event)))
+            asyncio.run(processor.process(event["type"], msgspec.json.encode(event)))
             expected += answers
     return expected

@@ -40,12 +40,12 @@ def no_etag(app: Any) -> None:
 
 def no_log(app: Any) -> None:
     """What the state leads to is only in memory."""
-    app.Shell = mutants.NoLog
+    app.EventProcessor = mutants.NoLog
 
 
 def log_not_finished_first(app: Any) -> None:
     """What an earlier save left undone is dropped by the next one."""
-    app.Shell = mutants.LogNotFinishedFirst
+    app.EventProcessor = mutants.LogNotFinishedFirst
 
 
 def published_once(app: Any) -> None:

@@ -1,4 +1,4 @@
-"""The shell with one safeguard taken out: each of these must fail, or the safeguard is not needed or not tested."""
+"""The event processor with one safeguard taken out: each of these must fail, or the safeguard is not needed or not tested."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from chassis.deliver import Shell, Step
 from chassis.events import Received
+from chassis.processor import EventProcessor, Step
 from chassis.record import Entry, Record
 
 
-class Loading(Shell[Any, Any]):
+class Loading(EventProcessor[Any, Any]):
     """Loads each record, so that `_attempt` is all that there is; no safeguard is taken out."""
 
     async def _venture(self, key: str, received: Received[Any]) -> bool:
@@ -34,7 +34,7 @@ class NoLog(Loading):
         await self._finish(key, received.id, entry)
 
 
-class OutputsNotInLog(Shell[Any, Any]):
+class OutputsNotInLog(EventProcessor[Any, Any]):
     """The log says which details to write, and not which events to publish."""
 
     async def _load(self, key: str) -> tuple[Record, str | None]:
@@ -44,7 +44,7 @@ class OutputsNotInLog(Shell[Any, Any]):
         return record, etag
 
 
-class LogNotFinishedFirst(Shell[Any, Any]):
+class LogNotFinishedFirst(EventProcessor[Any, Any]):
     """What an earlier save left undone is left undone, and dropped by the next save."""
 
     def _left(self, key: str, record: Record, received: Received[Any]) -> dict[str, Entry]:
@@ -54,7 +54,7 @@ class LogNotFinishedFirst(Shell[Any, Any]):
         return set()
 
 
-class LeftWithItsDetails(Shell[Any, Any]):
+class LeftWithItsDetails(EventProcessor[Any, Any]):
     """Of what is left to its writer the details are too."""
 
     async def _finish_log(self, key: str, record: Record, left: Mapping[str, Entry]) -> set[str]:
@@ -105,7 +105,7 @@ class FoundInLogPublishesNothing(Loading):
         await super()._attempt(key, received)
 
 
-class RepeatAnswersNothing(Shell[Any, Any]):
+class RepeatAnswersNothing(EventProcessor[Any, Any]):
     """An event that changes nothing is not answered."""
 
     def _step(self, state: Any, detail: Any, received: Received[Any]) -> Step[Any]:
@@ -113,7 +113,7 @@ class RepeatAnswersNothing(Shell[Any, Any]):
         return Step(step.state) if step.state == state and not step.details else step
 
 
-class UnfinishedRemembered(Shell[Any, Any]):
+class UnfinishedRemembered(EventProcessor[Any, Any]):
     """What was saved is remembered before its log is finished, so that the next save drops it."""
 
     async def _save(

@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from chassis.deliver import Shell
+from chassis.processor import EventProcessor
 from tests.simulation import mutants
 from tests.simulation.checks import problems
 from tests.simulation.scenario import scenario
-from tests.simulation.world import CALM, Faults, MakeShell, World
+from tests.simulation.world import CALM, Faults, MakeProcessor, World
 
 SEEDS = int(os.environ.get("SEEDS", "1000"))
 MUTANT_SEEDS = 300
@@ -29,29 +29,29 @@ REFUSALS = Faults(0, 0, 0, 0, 0, 0, 0, steps=400, refusal_steps=200)
 class Mutant:
     """One safeguard taken out."""
 
-    make_shell: MakeShell = Shell
+    make_processor: MakeProcessor = EventProcessor
     honours_etags: bool = True
     heals: bool = True
     journals: bool = True
     faults: Faults = FAULTS
 
 
-def shell(make_shell: MakeShell = Shell, honours_etags: bool = True) -> Mutant:
+def processor(make_processor: MakeProcessor = EventProcessor, honours_etags: bool = True) -> Mutant:
     """A safeguard of the services, which have to do without the reconciler: it would repair some of what they lose."""
-    return Mutant(make_shell, honours_etags, heals=False, faults=REPAIRED)
+    return Mutant(make_processor, honours_etags, heals=False, faults=REPAIRED)
 
 
 MUTANTS: dict[str, Mutant] = {
-    "no ETag": shell(honours_etags=False),
-    "no log": shell(mutants.NoLog),
-    "outputs not in the log": shell(mutants.OutputsNotInLog),
-    "log not finished first": shell(mutants.LogNotFinishedFirst),
-    "what is left to another process is left with its details": shell(mutants.LeftWithItsDetails),
-    "publish before save": shell(mutants.PublishBeforeSave),
-    "detail read first": shell(mutants.DetailReadFirst),
-    "an id found in the log publishes nothing": shell(mutants.FoundInLogPublishesNothing),
-    "an unfinished save is remembered": shell(mutants.UnfinishedRemembered),
-    "a repeat that answers nothing": shell(mutants.RepeatAnswersNothing),
+    "no ETag": processor(honours_etags=False),
+    "no log": processor(mutants.NoLog),
+    "outputs not in the log": processor(mutants.OutputsNotInLog),
+    "log not finished first": processor(mutants.LogNotFinishedFirst),
+    "what is left to another process is left with its details": processor(mutants.LeftWithItsDetails),
+    "publish before save": processor(mutants.PublishBeforeSave),
+    "detail read first": processor(mutants.DetailReadFirst),
+    "an id found in the log publishes nothing": processor(mutants.FoundInLogPublishesNothing),
+    "an unfinished save is remembered": processor(mutants.UnfinishedRemembered),
+    "a repeat that answers nothing": processor(mutants.RepeatAnswersNothing),
     "no reconciler": Mutant(heals=False),
     "a request is answered before the journal has it": Mutant(journals=False),
 }
@@ -65,7 +65,7 @@ def found(seed: int, mutant: Mutant | None = None) -> list[str]:
         seed,
         wanted.commands,
         changed.faults,
-        changed.make_shell,
+        changed.make_processor,
         changed.honours_etags,
         heals=changed.heals,
         journals=changed.journals,
@@ -90,9 +90,9 @@ def test_nothing_is_lost_and_nothing_is_done_twice(capsys: pytest.CaptureFixture
 
 
 def test_without_lost_events_the_services_need_no_reconciler() -> None:
-    """Redelivery and the outbox repair all other faults; so each mutant of the shell below fails by its own fault."""
+    """Redelivery and the outbox repair all other faults; so each mutant of the event processor below fails by its own fault."""
     for seed in range(MUTANT_SEEDS):
-        assert [] == found(seed, shell()), f"seed {seed}"
+        assert [] == found(seed, processor()), f"seed {seed}"
 
 
 def test_a_store_that_refuses_writes_for_a_time_loses_nothing() -> None:

@@ -22,8 +22,8 @@ from typing import Any, cast
 import msgspec
 
 from chassis.connections import Answer
-from chassis.deliver import Service, Shell
 from chassis.errors import Conflict, EventFault, SidecarAway, StoreRefused, WorldFault
+from chassis.processor import EventProcessor, Service
 from chassis.serve import Read
 from chassis.sidecar import HttpSidecar
 from chassis.store_health import StoreHealth
@@ -70,7 +70,7 @@ SERVER = MailServer("localhost", 25, tls=False, username=None, password=None)
 
 MAIL_SETTINGS = MailSettings(SERVER, "shop@localhost", timedelta(minutes=1), timedelta(hours=1))
 
-MakeShell = Callable[..., Shell[Any, Any]]
+MakeProcessor = Callable[..., EventProcessor[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,7 @@ class Replica:
     """One process of one service: the memory that dies with it."""
 
     app: str
-    shell: Shell[Any, Any]
+    processor: EventProcessor[Any, Any]
     mailer: Mailer | None
 
 
@@ -184,7 +184,7 @@ class World:
         seed: int,
         commands: list[Command],
         faults: Faults,
-        make_shell: MakeShell = Shell,
+        make_processor: MakeProcessor = EventProcessor,
         honours_etags: bool = True,
         replicas: int = REPLICAS,
         heals: bool = True,
@@ -202,7 +202,7 @@ class World:
         refusal = random.Random(f"refusal {seed}")  # of its own: the other faults of a seed stay what they are
         begin = refusal.randrange(max(1, faults.steps - faults.refusal_steps))
         self._refusing = refusal.choice(list(SERVICES)), range(begin, begin + faults.refusal_steps)
-        self._make_shell = make_shell
+        self._make_processor = make_processor
         self._honours_etags = honours_etags
         self._heals = heals
         self._journals = journals
@@ -336,9 +336,9 @@ class World:
     def _process(self, app: str) -> Replica:
         sidecar = SimulatedSidecar(self, app)
         self._born += 1
-        shell = self._make_shell(SERVICES[app], sidecar, lambda: self.now, f"process {self._born}")
+        processor = self._make_processor(SERVICES[app], sidecar, lambda: self.now, f"process {self._born}")
         mailer = SimulatedMailer(self, sidecar) if app == "notification" else None
-        return Replica(app, shell, mailer)
+        return Replica(app, processor, mailer)
 
     def _kill(self, replica: Replica | Gateway) -> None:
         """Die: what was under way may have happened or not, all memory is gone, its events are handed out again."""
@@ -383,7 +383,7 @@ class World:
                 assert replica.mailer is not None
                 await replica.mailer.handle(delivery.body)
             else:
-                await replica.shell.deliver(delivery.topic, delivery.body)
+                await replica.processor.process(delivery.topic, delivery.body)
             again = delivery.ack_is_lost
         except WorldFault:
             pass  # the broker hands it out again

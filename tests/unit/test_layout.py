@@ -205,7 +205,7 @@ def test_a_domain_is_pure(path: Path) -> None:
 @pytest.mark.parametrize("path", PURE, ids=name)
 def test_a_domain_takes_from_the_chassis_only_what_is_pure(path: Path) -> None:
     """What a step is, what an event is, and the types of fields."""
-    pure = ("chassis.deliver.Step", "chassis.events.Received", "chassis.events.timestamp", "chassis.fields.")
+    pure = ("chassis.processor.Step", "chassis.events.Received", "chassis.events.timestamp", "chassis.fields.")
 
     assert [] == [each for each in imports(tree(path)) if each.startswith("chassis") and not each.startswith(pure)]
 

@@ -6,7 +6,7 @@ import { emailOf, nameOf, uuidOf } from "./fields.js";
 /** @typedef {{user_id: string, email: string, name: string}} User what is asked for, announced, and read */
 /** @typedef {User & {command_id: string}} Registration the state of an address: who has it, by which command */
 /** @typedef {import("./events.js").Input<User>} UserCreateRequested */
-/** @typedef {import("./deliver.js").Step<Registration>} Step */
+/** @typedef {import("./processor.js").Step<Registration>} Step */
 
 /** The topics that the service consumes, each with what decodes the data. */
 export const inputs = {

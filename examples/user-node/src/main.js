@@ -2,7 +2,7 @@
 
 import { closeServer, createServer } from "./server.js";
 import { DeadLetters } from "./deadletters.js";
-import { deliverTo } from "./deliver.js";
+import { eventProcessor } from "./processor.js";
 import { inputs, recordKey, step, userKey } from "./domain.js";
 import { log } from "./log.js";
 import { Probe } from "./probe.js";
@@ -19,7 +19,7 @@ function start(settings) {
   const server = createServer({
     token: settings.appToken,
     inputs,
-    deliver: deliverTo({ name: NAME, recordKey, step }, sidecar),
+    processEvent: eventProcessor({ name: NAME, recordKey, step }, sidecar),
     userKey,
     sidecar,
     deadLetters: new DeadLetters(sidecar),

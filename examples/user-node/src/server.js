@@ -21,7 +21,7 @@ const COMPONENT = "inbox";
  * @typedef {object} App
  * @property {string} token
  * @property {Record<string, (data: Record<string, unknown>) => any>} inputs by topic
- * @property {(event: import("./events.js").Input<any>) => Promise<void>} deliver
+ * @property {(event: import("./events.js").Input<any>) => Promise<void>} processEvent
  * @property {(id: string) => string} userKey
  * @property {import("./sidecar.js").Sidecar} sidecar
  * @property {import("./deadletters.js").DeadLetters} deadLetters
@@ -141,7 +141,7 @@ async function consume(app, request, topic) {
   const at = new Date();
   try {
     try {
-      await app.deliver(decode(body, topic, app.inputs[topic], at));
+      await app.processEvent(decode(body, topic, app.inputs[topic], at));
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
       const traceparent = String(request.headers.traceparent ?? "");

@@ -41,7 +41,7 @@ function run(context, env) {
 }
 
 /** @param {number} port @param {Buffer} body */
-function deliver(port, body) {
+function processEvent(port, body) {
   return fetch(`http://127.0.0.1:${port}/events/inbox/UserCreateRequested`, {
     method: "POST",
     headers: { "dapr-api-token": "app-token" },
@@ -72,14 +72,14 @@ test("it starts without its sidecar, and is ready when that is there and a probe
   const service = run(context, { ...TOKENS, APP_PORT: String(port), DAPR_HTTP_PORT: String(sidecarPort) });
   await service.saying("listening");
   assert.equal((await fetch(`http://127.0.0.1:${port}/healthz`)).status, 200);
-  assert.equal((await deliver(port, bytes(ASKED))).status, 500);
+  assert.equal((await processEvent(port, bytes(ASKED))).status, 500);
 
   const fake = new FakeSidecar();
   context.after(() => fake.stop());
   const probed = new Promise((resolve) => (fake.fate = ({ key }) => void (key === "Probe-user" && resolve(undefined))));
   await fake.listen(sidecarPort);
   await probed; // within a second, since one is published each second
-  assert.equal((await deliver(port, bytes(ASKED))).status, 200);
+  assert.equal((await processEvent(port, bytes(ASKED))).status, 200);
   assert.ok(fake.published.some((event) => event.id === CREATED.id));
   assert.equal(service.child.exitCode, null);
 });
@@ -99,7 +99,7 @@ test("at SIGTERM it finishes what it is answering, takes nothing new, and ends w
       await held;
     };
   });
-  const delivery = deliver(port, bytes(ASKED));
+  const delivery = processEvent(port, bytes(ASKED));
   await reached;
   service.child.kill("SIGTERM");
   await refused(port);

@@ -5,7 +5,7 @@ import http from "node:http";
 import { test } from "node:test";
 
 import { DeadLetters } from "../src/deadletters.js";
-import { deliverTo } from "../src/deliver.js";
+import { eventProcessor } from "../src/processor.js";
 import { inputs, recordKey, step, userKey } from "../src/domain.js";
 import { Probe } from "../src/probe.js";
 import { closeServer, createServer } from "../src/server.js";
@@ -27,11 +27,11 @@ async function shop(context) {
   const fake = await FakeSidecar.start(context);
   const sidecar = new Sidecar(fake.at);
   const probe = new Probe("user", sidecar);
-  const deliver = deliverTo({ name: "user", recordKey, step }, sidecar);
+  const processEvent = eventProcessor({ name: "user", recordKey, step }, sidecar);
   const server = createServer({
     token: TOKEN,
     inputs,
-    deliver,
+    processEvent,
     userKey,
     sidecar,
     deadLetters: new DeadLetters(sidecar),

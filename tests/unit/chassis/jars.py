@@ -1,4 +1,4 @@
-"""A toy service for the shell: jars that coins are put into, each coin once."""
+"""A toy service for the event processor: jars that coins are put into, each coin once."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -8,8 +8,8 @@ from uuid import UUID, uuid5
 import msgspec
 from msgspec import Meta
 
-from chassis.deliver import Service, Shell, Step
 from chassis.events import Received
+from chassis.processor import EventProcessor, Service, Step
 from tests.unit.chassis.fakes import FakeSidecar
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678900, UTC)
@@ -105,9 +105,9 @@ JARS: Service[Jar, Input] = Service(
 )
 
 
-def shell(sidecar: FakeSidecar, name: str = "a process", at: datetime = AT) -> Shell[Jar, Input]:
+def processor(sidecar: FakeSidecar, name: str = "a process", at: datetime = AT) -> EventProcessor[Jar, Input]:
     """One process of the service, at a time that stands still."""
-    return Shell(JARS, sidecar, lambda: at, name)
+    return EventProcessor(JARS, sidecar, lambda: at, name)
 
 
 def named(word: str) -> str:

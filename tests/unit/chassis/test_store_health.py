@@ -8,9 +8,9 @@ import pytest
 
 from chassis.connections import Answer
 from chassis.dead_letters import DeadLetters
-from chassis.deliver import Shell
 from chassis.errors import StoreRefused
 from chassis.pages import Pages
+from chassis.processor import EventProcessor
 from chassis.sidecar import HttpSidecar, connect
 from chassis.store_health import StoreHealth
 from gateway.command import command
@@ -24,7 +24,7 @@ USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 WANTED = command("LampWanted", USER, f"/lamp/{USER}", {}, {"lamp_id": USER})
 MAIL = Mail("{}", since=AT, due=AT)
 LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
-    "an event": lambda sidecar: Shell(JARS, sidecar, lambda: AT).deliver("CoinPut", coin("c-1")),
+    "an event": lambda sidecar: EventProcessor(JARS, sidecar, lambda: AT).process("CoinPut", coin("c-1")),
     "a dead letter": lambda sidecar: DeadLetters(sidecar, lambda: AT).write("Lamp", b"{}", "why", ""),
     "an index": lambda sidecar: Pages(sidecar, "index").add("1"),
     "an index that is there": lambda sidecar: Pages(sidecar, "old-index").add("1"),

@@ -28,7 +28,7 @@ from chassis.spans import Spans, context_of
 from cli.project import ROOT
 from tests.unit.chassis.daprd import Daprd, daprd
 from tests.unit.chassis.fakes import FakeSidecar
-from tests.unit.chassis.jars import AT, coin, shell
+from tests.unit.chassis.jars import AT, coin, processor
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"
@@ -384,9 +384,9 @@ def test_a_log_that_another_process_finishes_keeps_its_trace(told: Told) -> None
         sidecar = FakeSidecar()
         sidecar.refuse[4] = SidecarAway("killed")  # what follows the save
         with pytest.raises(SidecarAway), told.spans.event(handled.event("CoinPut", an_event(traceparent=TRACEPARENT))):
-            await shell(sidecar).deliver("CoinPut", coin("c-1"))
+            await processor(sidecar).process("CoinPut", coin("c-1"))
         with told.spans.event(handled.event("CoinPut", an_event(traceparent=other))):
-            await shell(sidecar, "another", AT + YOUNG).deliver("CoinPut", coin("c-2"))
+            await processor(sidecar, "another", AT + YOUNG).process("CoinPut", coin("c-2"))
         return sidecar
 
     published = [event for _, event in asyncio.run(scenario()).published]

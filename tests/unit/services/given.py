@@ -18,5 +18,5 @@ NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
 
 def received(event: E, command_id: str = COMMAND, at: datetime = NOON) -> Received[E]:
-    """The event as the shell hands it to a step."""
+    """The event as the event processor hands it to a step."""
     return Received(event, EVENT, command_id, at)

@@ -10,11 +10,11 @@ import msgspec
 import pytest
 
 from chassis.dead_letters import DeadLetters
-from chassis.deliver import Service, Shell
 from chassis.errors import EventFault
 from chassis.events import BODY_BYTES_MAX
 from chassis.fields import CENTS_MAX
 from chassis.pages import PAGE_IDS_MAX
+from chassis.processor import EventProcessor, Service
 from chassis.record import LEFT_BYTES_MAX
 from services.billing.app import SERVICE as BILLING
 from services.notification.app import SERVICE as NOTIFICATION
@@ -54,16 +54,16 @@ def user_created(letter: str) -> Event:
     return "UserCreated", {"user_id": USER_ID, "email": letter * 250 + "@x.y", "name": letter * 200}
 
 
-def deliver(described: Service[Any, Any], events: Sequence[Event], sidecar: FakeSidecar | None = None) -> FakeSidecar:
+def process(described: Service[Any, Any], events: Sequence[Event], sidecar: FakeSidecar | None = None) -> FakeSidecar:
     """Have a service take these events, one after the other, and return the store that it leaves."""
     store = sidecar or FakeSidecar()
 
     async def run() -> None:
-        shell = Shell(described, store, lambda: AT)
+        processor = EventProcessor(described, store, lambda: AT)
         for number, (kind, data) in enumerate(events):
             id_ = named(f"{kind} {number}")
             body = msgspec.json.encode({"id": id_, "type": kind, "correlationid": id_, "data": data})
-            await shell.deliver(kind, body)
+            await processor.process(kind, body)
 
     asyncio.run(run())
     return store
@@ -81,7 +81,7 @@ def test_the_largest_order_fits(letter: str) -> None:
     asked = {"order_id": order_id, "user_id": USER_ID, "items": items(letter)}
     failed = {"order_id": order_id, "reason": "insufficient_funds"}
 
-    placed = deliver(service(timedelta(days=7)), [("OrderCreateRequested", asked), ("OrderPaymentFailed", failed)])
+    placed = process(service(timedelta(days=7)), [("OrderCreateRequested", asked), ("OrderPaymentFailed", failed)])
 
     record = placed.read(f"order:{order_id}")
     assert (1_000, "not_paid") == (len(record["state"]["items"]), record["state"]["status"])
@@ -96,9 +96,9 @@ def test_the_mailbox_with_the_most_news_waiting_fits_before_and_after_its_user_c
     news = [finished(number, letter) for number in range(WAITING_MAX)]
     mailbox = f"mailbox:{USER_ID}"
 
-    store = deliver(NOTIFICATION, news)
+    store = process(NOTIFICATION, news)
     waiting = store.read(mailbox)["state"]["waiting"]
-    deliver(NOTIFICATION, [user_created(letter)], store)
+    process(NOTIFICATION, [user_created(letter)], store)
 
     assert WAITING_MAX == len(waiting)
     assert WAITING_MAX == len(store.published) == len(next(iter(store.read(mailbox)["log"].values()))["outputs"])
@@ -110,7 +110,7 @@ def test_one_order_more_than_may_wait_is_a_dead_letter() -> None:
     news = [finished(number, "s") for number in range(WAITING_MAX + 1)]
 
     with pytest.raises(EventFault) as fault:
-        deliver(NOTIFICATION, news)
+        process(NOTIFICATION, news)
     assert str(WAITING_MAX) in fault.value.reason
 
 
@@ -119,7 +119,7 @@ def test_a_mailbox_lists_the_newest_orders_and_no_more(letter: str) -> None:
     """It does not grow with the orders that its user ever had."""
     news = [finished(number, letter) for number in range(RECENT_MAX + 2)]
 
-    store = deliver(NOTIFICATION, [user_created(letter), *news])
+    store = process(NOTIFICATION, [user_created(letter), *news])
 
     recent = store.read(f"mailbox:{USER_ID}")["state"]["recent"]
     assert [named(f"order {number}") for number in range(RECENT_MAX + 1, 1, -1)] == recent
@@ -131,7 +131,7 @@ def test_an_orders_note_fits(letter: str) -> None:
     """Its detail stands in the mailbox's log, too."""
     order = {"order_id": named("order"), "user_id": USER_ID, "items": items(letter), "amount_cents": CENTS_MAX}
 
-    store = deliver(NOTIFICATION, [user_created(letter), ("OrderCreated", order)])
+    store = process(NOTIFICATION, [user_created(letter), ("OrderCreated", order)])
 
     assert 64 * 1_000 < store.largest[f"order:{named('order')}"]
     assert {} == over(store)
@@ -144,7 +144,7 @@ def test_an_account_does_not_grow_with_its_movements() -> None:
         for number in range(200)
     ]
 
-    few, many = deliver(BILLING, deposits[:3]), deliver(BILLING, deposits)
+    few, many = process(BILLING, deposits[:3]), process(BILLING, deposits)
 
     account = f"account:{USER_ID}"
     assert 200 * 10**6 == many.read(account)["state"]["balance_cents"]
@@ -157,7 +157,7 @@ def test_a_registration_fits() -> None:
     letter = LETTERS["four bytes"]
     asked = {"user_id": USER_ID, "email": letter * 250 + "@x.y", "name": letter * 200}
 
-    store = deliver(USER, [("UserCreateRequested", asked)])
+    store = process(USER, [("UserCreateRequested", asked)])
 
     assert 10_000 > max(store.largest.values())
 

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { deliverTo } from "../src/deliver.js";
+import { eventProcessor } from "../src/processor.js";
 import { recordKey, step } from "../src/domain.js";
 import { Refused, Unavailable } from "../src/faults.js";
 import { Sidecar } from "../src/sidecar.js";
@@ -25,12 +25,12 @@ function unsigned(record) {
  * A process of the service: its memory is new.
  * @param {import("node:test").TestContext} context
  * @param {FakeSidecar} fake
- * @param {import("../src/deliver.js").Service} [service]
+ * @param {import("../src/processor.js").Service} [service]
  */
 function process(context, fake, service = SERVICE) {
   const sidecar = new Sidecar(fake.at);
   context.after(() => sidecar.close());
-  return deliverTo(service, sidecar);
+  return eventProcessor(service, sidecar);
 }
 
 /** @param {FakeSidecar} fake */
@@ -55,13 +55,13 @@ test("a registration takes four calls, and leaves what WIRE.md says", async (con
 
 test("a repetition publishes again and saves nothing, by the log and by the state", async (context) => {
   const fake = await FakeSidecar.start(context);
-  const deliver = process(context, fake);
-  await deliver(received(ASKED));
-  await deliver(received(ASKED));
+  const processEvent = process(context, fake);
+  await processEvent(received(ASKED));
+  await processEvent(received(ASKED));
   assert.deepEqual(told(fake).slice(4), [`load ${ADDRESS}`, "publish UserCreated"]);
 
   fake.put(ADDRESS, { ...fake.value(ADDRESS), log: {} }); // as if other events of the address had come since
-  await deliver(received(ASKED, new Date()));
+  await processEvent(received(ASKED, new Date()));
 
   assert.deepEqual(told(fake).slice(6), [`load ${ADDRESS}`, "publish UserCreated"]);
   assert.equal(new Set(fake.published.map((event) => event.id)).size, 1);
@@ -69,9 +69,9 @@ test("a repetition publishes again and saves nothing, by the log and by the stat
 
 test("a refusal is published, and nothing is saved", async (context) => {
   const fake = await FakeSidecar.start(context);
-  const deliver = process(context, fake);
-  await deliver(received(ASKED));
-  await deliver(received(TAKEN, new Date("2026-01-15T09:32:00.049Z")));
+  const processEvent = process(context, fake);
+  await processEvent(received(ASKED));
+  await processEvent(received(TAKEN, new Date("2026-01-15T09:32:00.049Z")));
 
   assert.deepEqual(told(fake).slice(4), [`load ${ADDRESS}`, "publish UserCreateRejected"]);
   assert.deepEqual(fake.published.at(-1), example("UserCreateRejected", "email_taken"));
@@ -168,8 +168,8 @@ test("two replicas and many requests for one address: one has it", async (contex
 
 test("within a process the requests for one address do not race", async (context) => {
   const fake = await FakeSidecar.start(context);
-  const deliver = process(context, fake);
-  await Promise.all([deliver(received(ASKED)), deliver(received(TAKEN))]);
+  const processEvent = process(context, fake);
+  await Promise.all([processEvent(received(ASKED)), processEvent(received(TAKEN))]);
 
   assert.equal(told(fake).filter((call) => call === `save ${ADDRESS}`).length, 1);
 });
@@ -185,14 +185,14 @@ test("what is decided a second time is not taken for finished", async (context) 
       outputs: [],
     }),
   };
-  const deliver = process(context, fake, counting);
-  await deliver(received(ASKED));
+  const processEvent = process(context, fake, counting);
+  await processEvent(received(ASKED));
   fake.put("count", { state: 1, log: {} }); // as if another event had come since
   fake.fate = ({ kind, key }) => (kind === "save" && key === "count:1" ? "lost before" : undefined);
-  await assert.rejects(deliver(received(ASKED)), Unavailable);
+  await assert.rejects(processEvent(received(ASKED)), Unavailable);
 
   fake.fate = () => undefined;
-  await deliver(received(ASKED));
+  await processEvent(received(ASKED));
   assert.deepEqual(fake.value("count:1"), {});
   assert.equal(fake.value("count").state, 2);
 });

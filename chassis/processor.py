@@ -1,4 +1,4 @@
-"""The shell: load one record, step it, save it with a log of what is still to do, do it. Safe to kill anywhere.
+"""The event processor: load one record, step it, save it with a log of what is still to do, do it. Safe to kill anywhere.
 
 A record in the store is `{"state": ..., "log": {event id: {"details": {key: ...}, "outputs": [event], ...}}}`.
 The save is the only decision; everything after it can be done again by whoever finds the log.
@@ -32,7 +32,7 @@ FINISHED_MAX = 20_000  # entries remembered as finished (6 MB); a forgotten one 
 
 
 class Sidecar(Protocol):
-    """What the shell needs of a sidecar; each call raises SidecarAway when it could not be made."""
+    """What the event processor needs of a sidecar; each call raises SidecarAway when it could not be made."""
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
@@ -62,7 +62,7 @@ class Step(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Service(Generic[S, E]):
-    """A service as the shell runs it; a detail's type is found by the word before the colon of its key.
+    """A service as the event processor runs it; a detail's type is found by the word before the colon of its key.
 
     `key` is None for an event that belongs to no record: its step only writes details, once, whoever is first.
     `begins` says of an event that its record is most likely not there yet.
@@ -110,7 +110,7 @@ class _Kind(msgspec.Struct):
     type: str
 
 
-class Shell(Generic[S, E]):
+class EventProcessor(Generic[S, E]):
     """Delivers events to one service; one per process."""
 
     def __init__(
@@ -126,7 +126,7 @@ class Shell(Generic[S, E]):
         self._turns = Turns()
         self._repeated = {kind: REPEATED.labels(topic) for topic, kind in service.inputs.items()}
 
-    async def deliver(self, topic: str, body: bytes) -> None:
+    async def process(self, topic: str, body: bytes) -> None:
         """Carry one event through; raise EventFault for a dead letter, WorldFault for a redelivery."""
         received = decode(parse(topic, body), self._service.inputs[topic], self._now())
         key = self._service.key(received.event)

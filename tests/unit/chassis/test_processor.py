@@ -1,4 +1,4 @@
-"""The shell: what it loads, saves and publishes, in which order, and what a death at each call leaves."""
+"""The event processor: what it loads, saves and publishes, in which order, and what a death at each call leaves."""
 
 import asyncio
 import dataclasses
@@ -9,13 +9,13 @@ from typing import Any
 import msgspec
 import pytest
 
-from chassis import deliver as module
 from chassis import memory
-from chassis.deliver import Shell
+from chassis import processor as module
 from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
+from chassis.processor import EventProcessor
 from chassis.record import YOUNG
 from tests.unit.chassis.fakes import FakeSidecar
-from tests.unit.chassis.jars import AT, JARS, coin, event, named, paint, shell
+from tests.unit.chassis.jars import AT, JARS, coin, event, named, paint, processor
 
 CALLS = [
     "load jar:a",
@@ -43,9 +43,9 @@ def put(*names: str, value: int = 5) -> FakeSidecar:
     """Deliver coins one after the other, by one process."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        one = shell(sidecar)
+        one = processor(sidecar)
         for name in names:
-            await one.deliver("CoinPut", coin(name, value))
+            await one.process("CoinPut", coin(name, value))
 
     return play(scenario)
 
@@ -125,8 +125,8 @@ def test_an_id_in_the_log_that_was_finished_just_now_is_not_published_twice() ->
     """A new process finishes the log of a dead one; its redelivered event needs no more."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        await shell(sidecar).deliver("CoinPut", coin("c-1"))
-        await shell(sidecar).deliver("CoinPut", coin("c-1"))
+        await processor(sidecar).process("CoinPut", coin("c-1"))
+        await processor(sidecar).process("CoinPut", coin("c-1"))
 
     sidecar = play(scenario)
 
@@ -148,9 +148,9 @@ def test_an_event_that_changes_nothing_is_not_saved_but_still_announced() -> Non
     """A record that is new to nobody costs no write."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        one = shell(sidecar)
-        await one.deliver("JarPainted", paint("p-1", "red"))
-        await one.deliver("JarPainted", paint("p-2", "red"))
+        one = processor(sidecar)
+        await one.process("JarPainted", paint("p-1", "red"))
+        await one.process("JarPainted", paint("p-2", "red"))
 
     sidecar = play(scenario)
 
@@ -164,8 +164,8 @@ def test_unfinished_entries_are_finished_before_the_next_event_is_decided() -> N
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse[4] = AWAY
         with pytest.raises(WorldFault):
-            await shell(sidecar).deliver("CoinPut", coin("c-1"))
-        await shell(sidecar, "another", AT + YOUNG).deliver("CoinPut", coin("c-2"))
+            await processor(sidecar).process("CoinPut", coin("c-1"))
+        await processor(sidecar, "another", AT + YOUNG).process("CoinPut", coin("c-2"))
 
     sidecar = play(scenario)
 
@@ -175,22 +175,22 @@ def test_unfinished_entries_are_finished_before_the_next_event_is_decided() -> N
 
 
 def by_turns(sidecar: FakeSidecar) -> Callable[..., Awaitable[None]]:
-    """Two processes of the service; `await deliver("one", "c-1")` gives a coin to the first."""
-    shells = {name: shell(sidecar, name) for name in ("one", "two")}
+    """Two processes of the service; `await process("one", "c-1")` gives a coin to the first."""
+    processors = {name: processor(sidecar, name) for name in ("one", "two")}
 
-    async def deliver(process: str, name: str) -> None:
-        await shells[process].deliver("CoinPut", coin(name))
+    async def process(process: str, name: str) -> None:
+        await processors[process].process("CoinPut", coin(name))
 
-    return deliver
+    return process
 
 
 def test_what_another_process_saved_moments_ago_is_left_to_it() -> None:
     """Its detail is written before the step looks for one; its events are not published again, but kept."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        deliver = by_turns(sidecar)
-        await deliver("one", "c-1")
-        await deliver("two", "c-2")
+        process = by_turns(sidecar)
+        await process("one", "c-1")
+        await process("two", "c-2")
 
     sidecar = play(scenario)
 
@@ -206,9 +206,9 @@ def test_what_was_left_is_dropped_by_its_writer() -> None:
     """By turns, so that a log holds what each process saved last."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        deliver = by_turns(sidecar)
+        process = by_turns(sidecar)
         for number in range(6):
-            await deliver(("one", "two")[number % 2], f"c-{number}")
+            await process(("one", "two")[number % 2], f"c-{number}")
 
     sidecar = play(scenario)
 
@@ -221,12 +221,12 @@ def test_what_was_left_is_published_when_its_event_comes_again() -> None:
     """Its writer died between the save and the publishing; another process has saved since."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        deliver = by_turns(sidecar)
+        process = by_turns(sidecar)
         sidecar.refuse[5] = AWAY
         with pytest.raises(WorldFault):
-            await deliver("one", "c-1")
-        await deliver("two", "c-2")
-        await deliver("two", "c-1")
+            await process("one", "c-1")
+        await process("two", "c-2")
+        await process("two", "c-1")
 
     sidecar = play(scenario)
 
@@ -241,9 +241,9 @@ def test_what_was_left_and_has_grown_old_is_finished_by_whoever_comes() -> None:
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse[5] = AWAY
         with pytest.raises(WorldFault):
-            await shell(sidecar, "dead").deliver("CoinPut", coin("c-1"))
-        await shell(sidecar, "one").deliver("CoinPut", coin("c-2"))
-        await shell(sidecar, "two", AT + YOUNG).deliver("CoinPut", coin("c-3"))
+            await processor(sidecar, "dead").process("CoinPut", coin("c-1"))
+        await processor(sidecar, "one").process("CoinPut", coin("c-2"))
+        await processor(sidecar, "two", AT + YOUNG).process("CoinPut", coin("c-3"))
 
     sidecar = play(scenario)
 
@@ -255,11 +255,11 @@ def test_a_record_with_something_left_is_loaded_the_next_time() -> None:
     """Somebody else writes it too: what this process remembers would be wrong, and what was left would be dropped."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        deliver = by_turns(sidecar)
-        await deliver("one", "c-1")
-        await deliver("two", "c-2")
+        process = by_turns(sidecar)
+        await process("one", "c-1")
+        await process("two", "c-2")
         del sidecar.calls[:]
-        await deliver("two", "c-3")
+        await process("two", "c-3")
 
     sidecar = play(scenario)
 
@@ -268,13 +268,13 @@ def test_a_record_with_something_left_is_loaded_the_next_time() -> None:
 
 
 def test_every_entry_of_a_log_is_finished() -> None:
-    """Also those that a shell in another language kept for longer than ours would."""
+    """Also those that a processor in another language kept for longer than ours would."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         entry: dict[str, Any] = {"details": {}, "outputs": [{"id": named("one"), "type": "JarSeen"}]}
         other: dict[str, Any] = {"details": {}, "outputs": [{"id": named("two"), "type": "BellRung"}]}
         sidecar.put("jar:a", msgspec.json.encode({"state": None, "log": {named("x"): entry, named("y"): other}}))
-        await shell(sidecar).deliver("CoinPut", coin("c-1"))
+        await processor(sidecar).process("CoinPut", coin("c-1"))
 
     sidecar = play(scenario)
 
@@ -292,10 +292,10 @@ def test_a_failure_at_any_call_is_the_worlds_and_the_redelivery_completes(
 
     async def scenario(sidecar: FakeSidecar) -> None:
         getattr(sidecar, kind)[number] = AWAY
-        one = shell(sidecar)
+        one = processor(sidecar)
         with pytest.raises(WorldFault):
-            await one.deliver("CoinPut", coin("c-1"))
-        await (shell(sidecar, "another") if is_restarted else one).deliver("CoinPut", coin("c-1"))
+            await one.process("CoinPut", coin("c-1"))
+        await (processor(sidecar, "another") if is_restarted else one).process("CoinPut", coin("c-1"))
 
     sidecar, expected = play(scenario), put("c-1")
 
@@ -306,7 +306,7 @@ def test_a_failure_at_any_call_is_the_worlds_and_the_redelivery_completes(
 
 @pytest.fixture
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A shell that loads each record, as one does whose record was written by another process last."""
+    """A processor that loads each record, as one does whose record was written by another process last."""
     monkeypatch.setattr(memory, "RECORD_BYTES_MAX", 0)
 
 
@@ -315,13 +315,13 @@ def test_an_id_that_is_saved_again_is_not_taken_for_finished() -> None:
     """It was finished once, but its second save has work of its own, which a death leaves to the next event."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        one = shell(sidecar)
-        await one.deliver("JarPainted", paint("p-1", "red"))
-        await one.deliver("JarPainted", paint("p-2", "blue"))
+        one = processor(sidecar)
+        await one.process("JarPainted", paint("p-1", "red"))
+        await one.process("JarPainted", paint("p-2", "blue"))
         sidecar.refuse[len(sidecar.calls) + 3] = AWAY  # load, save, publish
         with pytest.raises(WorldFault):
-            await one.deliver("JarPainted", paint("p-1", "red"))
-        await one.deliver("JarPainted", paint("p-3", "green"))
+            await one.process("JarPainted", paint("p-1", "red"))
+        await one.process("JarPainted", paint("p-3", "green"))
 
     sidecar = play(scenario)
 
@@ -336,7 +336,7 @@ def test_a_conflict_loads_again_and_decides_again() -> None:
         theirs = {"details": {"coin:c-9": {"total": 40}}, "outputs": []}
         record = {"state": {"total": 40, "colour": "none"}, "log": {named("c-9"): theirs}}
         sidecar.before[3] = lambda: sidecar.put("jar:a", msgspec.json.encode(record))
-        await shell(sidecar).deliver("CoinPut", coin("c-1"))
+        await processor(sidecar).process("CoinPut", coin("c-1"))
 
     sidecar = play(scenario)
 
@@ -353,7 +353,7 @@ def test_a_race_that_is_always_lost_is_the_worlds_fault(monkeypatch: pytest.Monk
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse = {number: Conflict("lost") for number in (3, 6, 9)}
         with pytest.raises(WorldFault):
-            await shell(sidecar).deliver("CoinPut", coin("c-1"))
+            await processor(sidecar).process("CoinPut", coin("c-1"))
 
     sidecar = play(scenario)
 
@@ -379,7 +379,7 @@ def test_an_event_that_cannot_be_read_is_its_own_fault(body: bytes) -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         with pytest.raises(EventFault):
-            await shell(sidecar).deliver("CoinPut", body)
+            await processor(sidecar).process("CoinPut", body)
 
     assert [] == play(scenario).calls
 
@@ -396,7 +396,7 @@ def test_a_step_that_fails_is_the_events_fault(topic: str, body: bytes, reason: 
 
     async def scenario(sidecar: FakeSidecar) -> None:
         with pytest.raises(EventFault) as fault:
-            await shell(sidecar).deliver(topic, body)
+            await processor(sidecar).process(topic, body)
         assert reason == fault.value.reason
         assert reason.partition(":")[0] == str(fault.value)  # what a log may say
 
@@ -411,12 +411,12 @@ def test_events_of_one_key_wait_for_each_other_and_other_keys_do_not() -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.gates[1] = asyncio.Event()
-        one = shell(sidecar)
+        one = processor(sidecar)
         async with asyncio.TaskGroup() as group:
-            group.create_task(one.deliver("CoinPut", coin("c-1")))
+            group.create_task(one.process("CoinPut", coin("c-1")))
             await sidecar.held.wait()
-            group.create_task(one.deliver("CoinPut", coin("c-2")))
-            await one.deliver("CoinPut", coin("c-3", jar="b"))
+            group.create_task(one.process("CoinPut", coin("c-2")))
+            await one.process("CoinPut", coin("c-3", jar="b"))
             calls_until_then = list(sidecar.calls)
             sidecar.gates[1].set()
 
@@ -433,8 +433,8 @@ def test_two_processes_lose_no_coin_to_each_other() -> None:
     """Across processes the ETag decides: who loses a race adds to what the winner saved."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        one, other = shell(sidecar), shell(sidecar)
-        await asyncio.gather(one.deliver("CoinPut", coin("c-1")), other.deliver("CoinPut", coin("c-2")))
+        one, other = processor(sidecar), processor(sidecar)
+        await asyncio.gather(one.process("CoinPut", coin("c-1")), other.process("CoinPut", coin("c-2")))
 
     sidecar = play(scenario)
 
@@ -451,10 +451,10 @@ def test_what_is_remembered_as_finished_is_bounded(
     monkeypatch.setattr(module, "FINISHED_MAX", finished_max)
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        one = shell(sidecar)
-        await one.deliver("CoinPut", coin("c-1", jar="a"))
-        await one.deliver("CoinPut", coin("c-2", jar="b"))
-        await one.deliver("CoinPut", coin("c-3", jar="a"))
+        one = processor(sidecar)
+        await one.process("CoinPut", coin("c-1", jar="a"))
+        await one.process("CoinPut", coin("c-2", jar="b"))
+        await one.process("CoinPut", coin("c-3", jar="a"))
 
     sidecar = play(scenario)
 
@@ -476,11 +476,11 @@ def test_a_record_that_somebody_else_saved_since_is_loaded() -> None:
     """The store refuses the save, and the decision is made again on what there is."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        ours, others = shell(sidecar), shell(sidecar)
-        await ours.deliver("CoinPut", coin("c-1"))
-        await others.deliver("CoinPut", coin("c-2"))
+        ours, others = processor(sidecar), processor(sidecar)
+        await ours.process("CoinPut", coin("c-1"))
+        await others.process("CoinPut", coin("c-2"))
         sidecar.calls.clear()
-        await ours.deliver("CoinPut", coin("c-3"))
+        await ours.process("CoinPut", coin("c-3"))
 
     sidecar = play(scenario)
 
@@ -493,11 +493,11 @@ def test_what_would_not_be_saved_is_decided_on_what_is_there() -> None:
     """A repeated coin is answered from what the store has, not from what was remembered."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        one = shell(sidecar)
-        await one.deliver("CoinPut", coin("c-1"))
-        await one.deliver("CoinPut", coin("c-2"))
+        one = processor(sidecar)
+        await one.process("CoinPut", coin("c-1"))
+        await one.process("CoinPut", coin("c-2"))
         sidecar.calls.clear()
-        await one.deliver("CoinPut", coin("c-1"))
+        await one.process("CoinPut", coin("c-1"))
 
     sidecar = play(scenario)
 
@@ -509,10 +509,10 @@ def test_a_step_that_fails_on_what_was_remembered_is_a_dead_letter_only_if_it_fa
     """Somebody else emptied the jar meanwhile."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        one = shell(sidecar)
-        await one.deliver("CoinPut", coin("c-1", 90))
+        one = processor(sidecar)
+        await one.process("CoinPut", coin("c-1", 90))
         sidecar.put("jar:a", msgspec.json.encode({"state": {"total": 0, "colour": "none"}, "log": {}}))
-        await one.deliver("CoinPut", coin("c-2", 20))
+        await one.process("CoinPut", coin("c-2", 20))
 
     assert 20 == play(scenario).read("jar:a")["state"]["total"]
 
@@ -521,11 +521,11 @@ def test_what_was_not_finished_is_not_remembered() -> None:
     """The next event finds the log in the store, and finishes it first."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        one = shell(sidecar)
+        one = processor(sidecar)
         sidecar.refuse[6] = AWAY
         with pytest.raises(WorldFault):
-            await one.deliver("CoinPut", coin("c-1"))
-        await one.deliver("CoinPut", coin("c-2"))
+            await one.process("CoinPut", coin("c-1"))
+        await one.process("CoinPut", coin("c-2"))
 
     sidecar = play(scenario)
 
@@ -537,10 +537,10 @@ def test_an_event_that_begins_its_record_is_saved_at_once_and_loaded_only_on_a_c
     begins = dataclasses.replace(JARS, begins=lambda _: True)
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        await Shell(begins, sidecar, lambda: AT).deliver("CoinPut", coin("c-1"))
+        await EventProcessor(begins, sidecar, lambda: AT).process("CoinPut", coin("c-1"))
         assert ["save jar:a", "insert coin:c-1", "publish CoinKept", "publish BellRung"] == sidecar.calls
         sidecar.calls.clear()
-        await Shell(begins, sidecar, lambda: AT).deliver("CoinPut", coin("c-2"))
+        await EventProcessor(begins, sidecar, lambda: AT).process("CoinPut", coin("c-2"))
 
     sidecar = play(scenario)
 
@@ -554,7 +554,7 @@ def test_when_one_of_two_publishes_fails_the_other_is_over_before_the_event_goes
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse[5] = AWAY
         with pytest.raises(SidecarAway):
-            await shell(sidecar).deliver("CoinPut", coin("c-1"))
+            await processor(sidecar).process("CoinPut", coin("c-1"))
         assert ["publish CoinKept", "publish BellRung"] == sidecar.calls[4:]
         assert ["BellRung"] == [topic for topic, _ in sidecar.published]
 

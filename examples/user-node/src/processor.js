@@ -1,4 +1,4 @@
-/** Deliver: load, finish the log, step, save with a log, do. It may be killed between any two lines (WIRE.md 8). */
+/** Processes an event: load, finish the log, step, save with a log, do. It may be killed between any two lines (WIRE.md 8). */
 
 import { isDeepStrictEqual } from "node:util";
 
@@ -29,12 +29,12 @@ export const ROUNDS_MAX = 50;
  * @param {import("./sidecar.js").Sidecar} sidecar
  * @returns {(event: import("./events.js").Input<any>) => Promise<void>}
  */
-export function deliverTo(service, sidecar) {
+export function eventProcessor(service, sidecar) {
   const finished = new Finished();
   const turns = new Turns();
   return (event) => {
     const key = service.recordKey(event);
-    return turns.take(key, () => deliver(service, sidecar, finished, key, event));
+    return turns.take(key, () => processEvent(service, sidecar, finished, key, event));
   };
 }
 
@@ -45,7 +45,7 @@ export function deliverTo(service, sidecar) {
  * @param {string} key
  * @param {import("./events.js").Input<any>} event
  */
-async function deliver(service, sidecar, finished, key, event) {
+async function processEvent(service, sidecar, finished, key, event) {
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
     const { value, etag } = await sidecar.load(key);
     const record = /** @type {Saved} */ (value ?? { state: null, log: {} });
