@@ -22,7 +22,7 @@ from chassis.errors import SidecarAway
 from chassis.events import CONTENT_TYPE
 from chassis.memory import Memory
 from chassis.processor import EventProcessor, _Kind
-from chassis.record import Entry
+from chassis.record import OutboxEntry
 from chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
 from cli.project import module_of, write_program
 from gateway.commands import Commands
@@ -76,7 +76,7 @@ def called_by_aiohttp() -> None:
 def published_one_by_one() -> None:
     """The events of a step wait for each other."""
 
-    async def publish(self: EventProcessor[Any, Any], entry: Entry) -> None:
+    async def publish(self: EventProcessor[Any, Any], entry: OutboxEntry) -> None:
         for event in entry.outputs:
             await self._sidecar.publish(msgspec.json.decode(event, type=_Kind).type, bytes(event))
 

@@ -1,7 +1,8 @@
-"""The event processor: load one record, step it, save it with a log of what is still to do, do it. Safe to kill anywhere.
+"""The event processor: load one record, step it, save it with an outbox of what is still to do, do it. Safe to kill
+anywhere.
 
-A record in the store is `{"state": ..., "log": {event id: {"details": {key: ...}, "outputs": [event], ...}}}`.
-The save is the only decision; everything after it can be done again by whoever finds the log.
+A record in the store is `{"state": ..., "outbox": {event id: {"secondaries": {key: ...}, "outputs": [event], ...}}}`.
+The save is the only decision; everything after it can be done again by whoever finds the outbox.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import CloudEvent, Received, decode, derived_id, parse, timestamp
 from chassis.memory import Memory
 from chassis.metrics import CONFLICTS, REPEATED
-from chassis.record import Entry, Record, left_to_their_writers
+from chassis.record import OutboxEntry, Record, left_to_their_writers
 from chassis.turns import Turns
 
 S = TypeVar("S")
@@ -49,40 +50,42 @@ class Sidecar(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[S]):
-    """What one event changes: the new state, the detail records to write once, the events to publish.
+    """What one event changes: the new state, the secondary records to write once, the events to publish.
 
-    Details of a step that changes no state and publishes nothing are written without a save: they may depend on the
-    event, not on the state.
+    Secondary records of a step that changes no state and publishes nothing are written without a save: they may
+    depend on the event, not on the state.
     """
 
     state: S | None
-    details: Mapping[str, Any] = field(default_factory=dict)
+    secondaries: Mapping[str, Any] = field(default_factory=dict)
     outputs: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Service(Generic[S, E]):
-    """A service as the event processor runs it; a detail's type is found by the word before the colon of its key.
+    """A service as the event processor runs it; a secondary record's type is found by the word before the colon of
+    its key.
 
-    `key` is None for an event that belongs to no record: its step only writes details, once, whoever is first.
+    `key` is None for an event that belongs to no record: its step only writes secondary records, once, whoever is
+    first.
     `begins` says of an event that its record is most likely not there yet.
     """
 
     name: str
     inputs: Mapping[str, type[E]]
     state: type[S]
-    details: Mapping[str, type[Any]]
+    secondaries: Mapping[str, type[Any]]
     key: Callable[[E], str | None]
     begins: Callable[[E], bool]
-    detail_key: Callable[[E], str | None]
+    secondary_key: Callable[[E], str | None]
     step: Callable[[S | None, Any, Received[E]], Step[S]]
     subject: Callable[[Any], str]
 
 
-def decided(service: Service[S, E], state: S | None, detail: Any, received: Received[E]) -> Step[S]:
+def decided(service: Service[S, E], state: S | None, secondary: Any, received: Received[E]) -> Step[S]:
     """Return what the service decides; raise EventFault if it fails."""
     try:
-        return service.step(state, detail, received)
+        return service.step(state, secondary, received)
     except Exception as error:  # a step does no I/O: it fails by the event's fault or by a bug, never by the world's
         raise EventFault(f"{type(error).__name__} in the step", str(error)) from error
 
@@ -145,25 +148,26 @@ class EventProcessor(Generic[S, E]):
     async def _attempt(self, key: str, received: Received[E]) -> None:
         record, etag = await self._load(key)
         left = self._left(key, record, received)
-        just_done = await self._finish_log(key, record, left)
-        if received.id in record.log:
+        just_done = await self._finish_outbox(key, record, left)
+        if received.id in record.outbox:
             self._repeated[type(received.event)].inc()
             # The redelivery may be all that is left of a publish that the broker lost with our acknowledgement.
             if received.id not in just_done:
-                await self._publish(record.log[received.id])
+                await self._publish(record.outbox[received.id])
             return
 
-        detail = await self._load_detail(received.event)  # after the record, never before
+        secondary = await self._load_secondary(received.event)  # after the record, never before
         state = msgspec.json.decode(record.state, type=self._service.state | None)
-        step = self._step(state, detail, received)
+        step = self._step(state, secondary, received)
         entry = self._entry(step, received)
         if not _is_decision(step, state):
-            # Nothing to decide: an output repeats what is known, a detail is written once by whoever is first.
+            # Nothing to decide: an output repeats what is known, a secondary record is written once by whoever is
+            # first.
             self._repeated[type(received.event)].inc()
             await self._do(entry)
             return
 
-        # Every older entry is finished by now, or left: the log that we save holds this one, and seldom any more.
+        # Every older entry is finished by now, or left: the outbox that we save holds this one, and seldom any more.
         await self._save(key, received, step, {**left, received.id: entry}, etag)
 
     async def _venture(self, key: str, received: Received[E]) -> bool:
@@ -178,13 +182,13 @@ class EventProcessor(Generic[S, E]):
             record, etag = Record(), None
         else:
             return False
-        if received.id in record.log:
+        if received.id in record.outbox:
             return False
-        # Where there is no record nobody has written a detail: the save that is accepted says so afterwards.
-        detail = None if etag is None else await self._load_detail(received.event)
+        # Where there is no record nobody has written a secondary record: the save that is accepted says so afterwards.
+        secondary = None if etag is None else await self._load_secondary(received.event)
         state = msgspec.json.decode(record.state, type=self._service.state | None)
         try:
-            step = self._step(state, detail, received)
+            step = self._step(state, secondary, received)
         except EventFault:
             return False
         if not _is_decision(step, state):
@@ -201,73 +205,74 @@ class EventProcessor(Generic[S, E]):
         return True
 
     async def _save(
-        self, key: str, received: Received[E], step: Step[S], log: dict[str, Entry], etag: str | None
+        self, key: str, received: Received[E], step: Step[S], outbox: dict[str, OutboxEntry], etag: str | None
     ) -> None:
-        """Save the state with its log, finish the event's own entry, and remember what was saved; raise Conflict."""
-        saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state)), log))
+        """Save the state with its outbox, finish the event's own entry, and remember what was saved; raise Conflict."""
+        saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state)), outbox))
         self._finished.pop((key, received.id), None)
         await self._sidecar.save(key, saved, etag)
-        await self._finish(key, received.id, log[received.id])
-        if len(log) == 1:
-            self._memory.keep(key, saved, etag)  # not before: its log is finished, and need not be looked at again
+        await self._finish(key, received.id, outbox[received.id])
+        if len(outbox) == 1:
+            self._memory.keep(key, saved, etag)  # not before: its outbox is finished, and need not be looked at again
 
     async def _load(self, key: str) -> tuple[Record, str | None]:
         value, etag = await self._sidecar.load(key)
         return (Record() if value is None else msgspec.json.decode(value, type=Record)), etag
 
-    async def _load_detail(self, event: E) -> Any:
-        key = self._service.detail_key(event)
+    async def _load_secondary(self, event: E) -> Any:
+        key = self._service.secondary_key(event)
         if key is None:
             return None
         value, _ = await self._sidecar.load(key)
-        return None if value is None else msgspec.json.decode(value, type=self._service.details[key.partition(":")[0]])
+        kind = self._service.secondaries[key.partition(":")[0]]
+        return None if value is None else msgspec.json.decode(value, type=kind)
 
-    def _step(self, state: S | None, detail: Any, received: Received[E]) -> Step[S]:
-        return decided(self._service, state, detail, received)
+    def _step(self, state: S | None, secondary: Any, received: Received[E]) -> Step[S]:
+        return decided(self._service, state, secondary, received)
 
-    def _entry(self, step: Step[S], received: Received[E]) -> Entry:
+    def _entry(self, step: Step[S], received: Received[E]) -> OutboxEntry:
         """What is to do after the save, with the ids that a repetition will give again."""
         outputs = [msgspec.Raw(msgspec.json.encode(each)) for each in announcements(self._service, step, received)]
-        details = {key: msgspec.Raw(msgspec.json.encode(detail)) for key, detail in step.details.items()}
-        return Entry(details, outputs, self._name, timestamp(self._now()))
+        secondaries = {key: msgspec.Raw(msgspec.json.encode(secondary)) for key, secondary in step.secondaries.items()}
+        return OutboxEntry(secondaries, outputs, self._name, timestamp(self._now()))
 
-    def _left(self, key: str, record: Record, received: Received[E]) -> dict[str, Entry]:
+    def _left(self, key: str, record: Record, received: Received[E]) -> dict[str, OutboxEntry]:
         """The entries that are left to the processes that saved them, as they are kept; never that of this event."""
         others = {id_: entry for id_, entry in self._unfinished(key, record).items() if id_ != received.id}
         return left_to_their_writers(others, self._name, self._now())
 
-    def _unfinished(self, key: str, record: Record) -> dict[str, Entry]:
-        return {id_: entry for id_, entry in record.log.items() if (key, id_) not in self._finished}
+    def _unfinished(self, key: str, record: Record) -> dict[str, OutboxEntry]:
+        return {id_: entry for id_, entry in record.outbox.items() if (key, id_) not in self._finished}
 
-    async def _finish_log(self, key: str, record: Record, left: Mapping[str, Entry]) -> set[str]:
+    async def _finish_outbox(self, key: str, record: Record, left: Mapping[str, OutboxEntry]) -> set[str]:
         """Do what any earlier save left undone; return the ids of the entries that were done just now.
 
-        Of those in `left` the details alone, for this step or whoever hears of it may read them.
+        Of those in `left` the secondary records alone, for this step or whoever hears of it may read them.
         """
         done = set()
         for event_id, entry in self._unfinished(key, record).items():
             if event_id in left:
-                await self._write_details(entry)
+                await self._write_secondaries(entry)
                 continue
             await self._finish(key, event_id, entry)
             done.add(event_id)
         return done
 
-    async def _do(self, entry: Entry) -> None:
-        await self._write_details(entry)
+    async def _do(self, entry: OutboxEntry) -> None:
+        await self._write_secondaries(entry)
         await self._publish(entry)
 
-    async def _write_details(self, entry: Entry) -> None:
-        for detail_key, detail in entry.details.items():
-            await self._sidecar.insert(detail_key, bytes(detail))
+    async def _write_secondaries(self, entry: OutboxEntry) -> None:
+        for secondary_key, secondary in entry.secondaries.items():
+            await self._sidecar.insert(secondary_key, bytes(secondary))
 
-    async def _finish(self, key: str, event_id: str, entry: Entry) -> None:
+    async def _finish(self, key: str, event_id: str, entry: OutboxEntry) -> None:
         await self._do(entry)
         self._finished[key, event_id] = None
         if len(self._finished) > FINISHED_MAX:
             self._finished.popitem(last=False)
 
-    async def _publish(self, entry: Entry) -> None:
+    async def _publish(self, entry: OutboxEntry) -> None:
         """Publish all outputs at once; whatever fails, none of them is under way any more when this returns."""
         publishing = [
             self._sidecar.publish(msgspec.json.decode(event, type=_Kind).type, bytes(event)) for event in entry.outputs
@@ -282,4 +287,4 @@ class EventProcessor(Generic[S, E]):
 
 def _is_decision(step: Step[Any], state: Any) -> bool:
     """Whether a step has to be saved before anybody hears of it."""
-    return step.state != state or bool(step.details and step.outputs)
+    return step.state != state or bool(step.secondaries and step.outputs)

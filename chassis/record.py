@@ -1,7 +1,8 @@
-"""What the event processor keeps under one key: the state, and a log of what is still to do for the events that were decided.
+"""What the event processor keeps under one key: the state, and an outbox of what is still to do for the events that
+were decided.
 
 An entry says whose it is. What another process saved moments ago it is most likely publishing right now, and that may
-be left to it: kept in the log by whoever saves next, so that nothing is lost if that process is dead, and dropped by
+be left to it: kept in the outbox by whoever saves next, so that nothing is lost if that process is dead, and dropped by
 its writer, who knows that it is done.
 """
 
@@ -17,36 +18,37 @@ YOUNG = timedelta(seconds=10)  # a writer that lives has published by then, or i
 LEFT_BYTES_MAX = 8 * 2**10  # of what is left to others in one record, as JSON: it grows by this and no more
 
 
-class Entry(msgspec.Struct):
+class OutboxEntry(msgspec.Struct):
     """What one saved event still has to do; `writer` names the process that saved it at `time` (RFC 3339, UTC)."""
 
-    details: dict[str, msgspec.Raw]
+    secondaries: dict[str, msgspec.Raw]
     outputs: list[msgspec.Raw]
     writer: str = ""
     time: str = ""
 
 
 class Record(msgspec.Struct):
-    """The state and the log, saved together."""
+    """The state and the outbox, saved together."""
 
     state: msgspec.Raw = NOTHING
-    log: dict[str, Entry] = {}
+    outbox: dict[str, OutboxEntry] = {}
 
 
-def left_to_their_writers(unfinished: Mapping[str, Entry], reader: str, now: datetime) -> dict[str, Entry]:
-    """What the process `reader` keeps in the log instead of publishing it: others' young entries, without details.
+def left_to_their_writers(unfinished: Mapping[str, OutboxEntry], reader: str, now: datetime) -> dict[str, OutboxEntry]:
+    """What the process `reader` keeps in the outbox instead of publishing it: others' young entries, without
+    secondary records.
 
     Nothing if it is large together, nothing that nobody signed, nothing without outputs.
     """
     left = {
-        event_id: Entry({}, entry.outputs, entry.writer, entry.time)
+        event_id: OutboxEntry({}, entry.outputs, entry.writer, entry.time)
         for event_id, entry in unfinished.items()
         if entry.outputs and entry.writer not in ("", reader) and _is_young(entry, now)
     }
     return left if len(msgspec.json.encode(left)) <= LEFT_BYTES_MAX else {}
 
 
-def _is_young(entry: Entry, now: datetime) -> bool:
+def _is_young(entry: OutboxEntry, now: datetime) -> bool:
     """Clocks differ: what is said to come from the future is as young as it is old."""
     try:
         return abs(now - datetime.fromisoformat(entry.time)) < YOUNG

@@ -1,8 +1,8 @@
 """Spans: a request, an event that is brought, one that is published, a call to the sidecar. Imported only if wanted.
 
 A trace begins at a request, where it is decided whether it is sampled; an event carries the context of whoever
-published it, in its attributes, so that it also survives a record's log, a promise and a dead letter. What carries no
-context is in no trace. No span holds a key, a body or anything that a caller wrote.
+published it, in its attributes, so that it also survives a record's outbox, a promise and a dead letter. What
+carries no context is in no trace. No span holds a key, a body or anything that a caller wrote.
 """
 
 from __future__ import annotations
@@ -137,8 +137,8 @@ class Spans:
     def publish(self, topic: str, event: bytes) -> Iterator[tuple[bytes, str]]:
         """One event on its way out: as it goes, with the context of this very publish, and its `traceparent`.
 
-        What was kept in a log or a promise may be published later, or by another process: its own context says to which
-        trace it belongs. One that carries none goes as it is.
+        What was kept in an outbox or a promise may be published later, or by another process: its own context says
+        to which trace it belongs. One that carries none goes as it is.
         """
         kept = msgspec.json.decode(event, type=_Kept)
         own = context_of(kept.traceparent)
@@ -149,7 +149,7 @@ class Spans:
         links = []
         if handling is not None and handling.get_span_context().trace_id == origin.trace_id:
             own = set_span_in_context(handling, Context())
-        elif handling is not None:  # an older event's log is finished on the way
+        elif handling is not None:  # an older event's outbox is finished on the way
             links = [Link(handling.get_span_context())]
         span = self._tracer.start_span(f"publish {topic}", own, SpanKind.PRODUCER, _about(topic, kept.id), links=links)
         with _until_done(span):

@@ -1,6 +1,7 @@
 """One service of the peer: load its record, decide, save it, publish. `python -m bench.peer.service order`.
 
-There is no log: a record and its details are written at once, and an event that comes again is answered from them.
+There is no outbox: a record and its secondary records are written at once, and an event that comes again is answered
+from them.
 """
 
 from __future__ import annotations
@@ -56,21 +57,21 @@ class Handler:
         key = service.key(received.event)
         if key is None:
             step = decided(service, None, None, received)
-            for name, detail in step.details.items():
-                await self._direct.insert(name, msgspec.json.encode(detail))
+            for name, secondary in step.secondaries.items():
+                await self._direct.insert(name, msgspec.json.encode(secondary))
             return
-        detail_key = service.detail_key(received.event)
+        secondary_key = service.secondary_key(received.event)
         for _ in range(ATTEMPTS_MAX):
-            (value, etag), (known, _) = await self._direct.load_pair(key, detail_key)
+            (value, etag), (known, _) = await self._direct.load_pair(key, secondary_key)
             state = None if value is None else _state(value, service.state)
-            kind = None if known is None else service.details[str(detail_key).partition(":")[0]]
-            detail = None if known is None else msgspec.json.decode(known, type=kind)
-            step = decided(service, state, detail, received)
-            if step.state != state or step.details:
-                details = {name: msgspec.json.encode(each) for name, each in step.details.items()}
+            kind = None if known is None else service.secondaries[str(secondary_key).partition(":")[0]]
+            secondary = None if known is None else msgspec.json.decode(known, type=kind)
+            step = decided(service, state, secondary, received)
+            if step.state != state or step.secondaries:
+                secondaries = {name: msgspec.json.encode(each) for name, each in step.secondaries.items()}
                 saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state))))
                 try:
-                    await self._direct.save_with(key, saved, etag, details)
+                    await self._direct.save_with(key, saved, etag, secondaries)
                 except Conflict:
                     continue
             events = announcements(service, step, received)

@@ -12,8 +12,8 @@ from chassis.errors import Conflict, SidecarAway
 
 CONNECTIONS_MAX = 1_024  # redis-py refuses a call where it would need more; every held request may have one under way
 
-# KEYS: the record, then details. ARGV: the version that was read ("" if none), the data, seconds to live ("" for ever),
-# then one datum a detail. A detail is written once, by whoever is first.
+# KEYS: the record, then secondary records. ARGV: the version that was read ("" if none), the data, seconds to live
+# ("" for ever), then one datum a secondary record. A secondary record is written once, by whoever is first.
 SAVE = """
 local version = redis.call('HGET', KEYS[1], 'version') or ''
 if version ~= ARGV[1] then return 0 end
@@ -43,15 +43,15 @@ class Store:
         return (await self.load_pair(key, None))[0]
 
     async def load_pair(
-        self, key: str, detail: str | None
+        self, key: str, secondary: str | None
     ) -> tuple[tuple[bytes | None, str | None], tuple[bytes | None, str | None]]:
-        """Return a record and a detail as they are at one moment."""
+        """Return a record and a secondary record as they are at one moment."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hmget(self._prefix + key, "data", "version")
-        if detail is not None:
-            pipeline.hmget(self._prefix + detail, "data", "version")
+        if secondary is not None:
+            pipeline.hmget(self._prefix + secondary, "data", "version")
         answers = await self._run(pipeline)
-        return _record(answers[0]), _record(answers[1]) if detail is not None else (None, None)
+        return _record(answers[0]), _record(answers[1]) if secondary is not None else (None, None)
 
     async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the values in the order of their keys."""
@@ -67,11 +67,17 @@ class Store:
         await self.save_with(key, value, etag, {}, ttl_seconds=ttl_seconds)
 
     async def save_with(
-        self, key: str, value: bytes, etag: str | None, details: Mapping[str, bytes], *, ttl_seconds: int | None = None
+        self,
+        key: str,
+        value: bytes,
+        etag: str | None,
+        secondaries: Mapping[str, bytes],
+        *,
+        ttl_seconds: int | None = None,
     ) -> None:
-        """Write a record and its new details at once, or raise Conflict and write none."""
-        keys = [self._prefix + each for each in (key, *details)]
-        arguments = [etag or "", value, "" if ttl_seconds is None else ttl_seconds, *details.values()]
+        """Write a record and its new secondary records at once, or raise Conflict and write none."""
+        keys = [self._prefix + each for each in (key, *secondaries)]
+        arguments = [etag or "", value, "" if ttl_seconds is None else ttl_seconds, *secondaries.values()]
         try:
             saved = await self._save(keys=keys, args=arguments)
         except RedisError as error:

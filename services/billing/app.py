@@ -18,10 +18,10 @@ SERVICE: Service[domain.Account, Input] = Service(
     name="billing",
     inputs=INPUTS,
     state=domain.Account,
-    details={"deposit": domain.Deposit, "payment": domain.Payment},
+    secondaries={"deposit": domain.Deposit, "payment": domain.Payment},
     key=domain.key,
     begins=domain.begins,
-    detail_key=domain.detail_key,
+    secondary_key=domain.secondary_key,
     step=domain.step,
     subject=domain.subject,
 )
@@ -73,7 +73,7 @@ def wire(sidecar: HttpSidecar) -> Wired:
         values = await sidecar.load_many([f"account:{user_id}" for user_id in ids])
         return unfinished(ids, [value is not None and _is_announced(value) for value in values])
 
-    events = [Subscription(INBOX, topic, partial(processor.deliver, topic)) for topic in INPUTS]
+    events = [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in INPUTS]
     return Wired(
         events,
         [

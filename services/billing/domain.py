@@ -55,7 +55,7 @@ class Payment:
     reason: Literal["insufficient_funds", "too_late"] | None = None
 
 
-Detail = Deposit | Payment
+Secondary = Deposit | Payment
 
 
 def key(event: Input) -> str:
@@ -68,7 +68,7 @@ def begins(event: Input) -> bool:
     return isinstance(event, UserCreated)
 
 
-def detail_key(event: Input) -> str | None:
+def secondary_key(event: Input) -> str | None:
     """Where the outcome of this movement of money is kept, if it is one."""
     match event:
         case AccountDepositRequested(deposit_id):
@@ -94,7 +94,7 @@ def subject(output: Output) -> str:
             assert_never(output)
 
 
-def step(state: Account | None, detail: Detail | None, received: Received[Input]) -> Step[Account]:
+def step(state: Account | None, secondary: Secondary | None, received: Received[Input]) -> Step[Account]:
     """Move money, once per deposit and once per order."""
     event = received.event
     account = state or Account(event.user_id, account_id=_named(event.user_id, "account"))
@@ -103,11 +103,11 @@ def step(state: Account | None, detail: Detail | None, received: Received[Input]
             opened = BillingAccountCreated(user_id, account.account_id)
             return Step(replace(account, announced=True), outputs=(opened,))
         case AccountDepositRequested():
-            assert not isinstance(detail, Payment)
-            return _deposit(account, detail, event, received.correlation_id)
+            assert not isinstance(secondary, Payment)
+            return _deposit(account, secondary, event, received.correlation_id)
         case OrderPaymentRequested():
-            assert not isinstance(detail, Deposit)
-            return _pay(account, detail, event, received.at)
+            assert not isinstance(secondary, Deposit)
+            return _pay(account, secondary, event, received.at)
         case _:
             assert_never(event)
 

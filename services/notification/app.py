@@ -21,10 +21,10 @@ SERVICE: Service[domain.Mailbox, Input] = Service(
     name="notification",
     inputs=INPUTS,
     state=domain.Mailbox,
-    details={"order": domain.OrderNote, "notification": domain.Notification, "welcome": domain.Welcome},
+    secondaries={"order": domain.OrderNote, "notification": domain.Notification, "welcome": domain.Welcome},
     key=domain.key,
     begins=domain.begins,
-    detail_key=domain.detail_key,
+    secondary_key=domain.secondary_key,
     step=domain.step,
     subject=domain.about,
 )
@@ -64,7 +64,7 @@ def wire(own: settings.Settings, sidecar: HttpSidecar) -> Wired:
         ids = params["ids"].split(",")
         return unfinished(ids, await flows.orders_ended(sidecar, ids))
 
-    events = [Subscription(INBOX, topic, partial(processor.deliver, topic)) for topic in INPUTS]
+    events = [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in INPUTS]
     mails = Subscription("mailbus", "EmailRequested", mailer.handle)
     return Wired(
         [*events, mails],

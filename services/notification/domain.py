@@ -71,7 +71,7 @@ class Welcome:
     news: tuple[News, ...]
 
 
-Detail = OrderNote | Notification | Welcome
+Secondary = OrderNote | Notification | Welcome
 
 
 def key(event: Input) -> str | None:
@@ -84,7 +84,7 @@ def begins(event: Input) -> bool:
     return isinstance(event, UserCreated)
 
 
-def detail_key(event: Input) -> str | None:
+def secondary_key(event: Input) -> str | None:
     """Where what this event led to is kept, if the step has to know."""
     match event:
         case UserCreated(user_id):
@@ -102,21 +102,21 @@ def about(output: EmailRequested) -> str:
     return output.order_id
 
 
-def step(state: Mailbox | None, detail: Detail | None, received: Received[Input]) -> Step[Mailbox]:
+def step(state: Mailbox | None, secondary: Secondary | None, received: Received[Input]) -> Step[Mailbox]:
     """Learn an address, note an order, or write the mail about a finished one."""
     event = received.event
     mailbox = state or Mailbox(event.user_id)
     match event:
         case UserCreated(_, email, name):
-            assert detail is None or isinstance(detail, Welcome)
-            return _meet(mailbox, detail, Contact(email, name))
+            assert secondary is None or isinstance(secondary, Welcome)
+            return _meet(mailbox, secondary, Contact(email, name))
         case OrderCreated(order_id, user_id, items, amount_cents):
             note = OrderNote(order_id, user_id, items, amount_cents)
             return Step(state, {f"order:{order_id}": note})
         case OrderPaid(order_id, _, items, amount_cents):
-            return _tell(mailbox, detail, news(order_id, items, amount_cents))
+            return _tell(mailbox, secondary, news(order_id, items, amount_cents))
         case OrderNotPaid(order_id, _, items, amount_cents, reason):
-            return _tell(mailbox, detail, news(order_id, items, amount_cents, reason))
+            return _tell(mailbox, secondary, news(order_id, items, amount_cents, reason))
         case _:
             assert_never(event)
 
@@ -127,14 +127,13 @@ def _meet(mailbox: Mailbox, welcome: Welcome | None, contact: Contact) -> Step[M
         told = welcome.news if welcome else ()
         return Step(mailbox, outputs=tuple(_mail(mailbox.user_id, mailbox.contact, each) for each in told))
     told = mailbox.waiting
-    details: dict[str, Detail] = {f"notification:{each.order_id}": _noted(mailbox.user_id, each) for each in told}
-    if told:
-        details[f"welcome:{mailbox.user_id}"] = Welcome(told)
+    secondaries: dict[str, Secondary] = {f"notification:{each.order_id}": _noted(mailbox.user_id, each) for each in told} if told:
+        secondaries[f"welcome:{mailbox.user_id}"] = Welcome(told)
     met = replace(mailbox, contact=contact, waiting=())
-    return Step(met, details, tuple(_mail(mailbox.user_id, contact, each) for each in told))
+    return Step(met, secondaries, tuple(_mail(mailbox.user_id, contact, each) for each in told))
 
 
-def _tell(mailbox: Mailbox, known: Detail | None, told: News) -> Step[Mailbox]:
+def _tell(mailbox: Mailbox, known: Secondary | None, told: News) -> Step[Mailbox]:
     """Write the mail about a finished order, or remember it until the address is known."""
     if mailbox.contact is None:
         if any(each.order_id == told.order_id for each in mailbox.waiting):

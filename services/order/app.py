@@ -34,10 +34,10 @@ def service(pay_within: timedelta) -> Service[domain.Order, Input]:
         name="order",
         inputs=INPUTS,
         state=domain.Order,
-        details={},
+        secondaries={},
         key=domain.key,
         begins=domain.begins,
-        detail_key=lambda _: None,
+        secondary_key=lambda _: None,
         step=partial(domain.step, pay_within=pay_within),
         subject=domain.subject,
     )
@@ -55,7 +55,7 @@ def wire(pay_within: timedelta, sidecar: HttpSidecar) -> Wired:
         order = msgspec.json.decode(record.state, type=OrderView | None)
         return None if order is None else msgspec.json.encode(order)
 
-    events = [Subscription(INBOX, topic, partial(processor.deliver, topic)) for topic in INPUTS]
+    events = [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in INPUTS]
     return Wired(events, [Read("/order/{id}", find_order)])
 
 

@@ -51,7 +51,7 @@ def subject(output: Output) -> str:
     return output.order_id
 
 
-def step(order: Order | None, _detail: None, received: Received[Input], *, pay_within: timedelta) -> Step[Order]:
+def step(order: Order | None, _secondary: None, received: Received[Input], *, pay_within: timedelta) -> Step[Order]:
     """Advance one order by one fact; a repeated fact is answered from state with the same outputs."""
     event = received.event
     match event:

@@ -17,10 +17,10 @@ SERVICE: Service[domain.Registration, Input] = Service(
     name="user",
     inputs=INPUTS,
     state=domain.Registration,
-    details={"user": domain.User},
+    secondaries={"user": domain.User},
     key=domain.key,
     begins=domain.begins,
-    detail_key=domain.detail_key,
+    secondary_key=domain.secondary_key,
     step=domain.step,
     subject=domain.subject,
 )
@@ -33,7 +33,7 @@ def wire(sidecar: HttpSidecar) -> Wired:
     async def find_user(params: Mapping[str, str]) -> bytes | None:
         return (await sidecar.load(f"user:{params['id']}"))[0]
 
-    events = [Subscription(INBOX, topic, partial(processor.deliver, topic)) for topic in INPUTS]
+    events = [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in INPUTS]
     return Wired(events, [Read("/user/{id}", find_user)])
 
 

@@ -36,7 +36,7 @@ def begins(event: Input) -> bool:
     return True
 
 
-def detail_key(event: Input) -> str:
+def secondary_key(event: Input) -> str:
     """Return the key of the record that reads are answered from."""
     return f"user:{event.user_id}"
 
@@ -46,13 +46,13 @@ def subject(output: Output) -> str:
     return output.user_id
 
 
-def step(state: Registration | None, detail: User | None, received: Received[Input]) -> Step[Registration]:
+def step(state: Registration | None, secondary: User | None, received: Received[Input]) -> Step[Registration]:
     """Register the first who asks for an address; tell everybody else why not."""
     match state, received.event:
         case None, UserCreateRequested(user_id, email, name):
             registration = Registration(user_id, email, name, received.correlation_id)
-            details = {} if detail else {f"user:{user_id}": User(user_id, email, name)}
-            return Step(registration, details, (UserCreated(user_id, email, name),))
+            secondaries = {} if secondary else {f"user:{user_id}": User(user_id, email, name)}
+            return Step(registration, secondaries, (UserCreated(user_id, email, name),))
         case Registration(user_id, email, name, command_id), _ if command_id == received.correlation_id:
             return Step(state, outputs=(UserCreated(user_id, email, name),))
         case Registration(user_id), UserCreateRequested(asked_id) if user_id == asked_id:

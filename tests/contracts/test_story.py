@@ -53,16 +53,16 @@ def test_each_service_tells_it_again(name: str) -> None:
     memory = Memory()
     tell(WIRED[name], memory, STORY)
     told = [event["id"] for _, event in memory.published]
-    states = _without_logs(memory)
+    states = _without_outboxes(memory)
     memory.published.clear()
 
     tell(WIRED[name], memory, STORY)
 
-    assert states == _without_logs(memory)
+    assert states == _without_outboxes(memory)
     assert set(told) <= {event["id"] for _, event in memory.published}
 
 
-def _without_logs(memory: Memory) -> dict[str, Any]:
+def _without_outboxes(memory: Memory) -> dict[str, Any]:
     records = {key: msgspec.json.decode(value) for key, value in memory.records.items()}
     return {key: record.get("state", record) for key, record in records.items()}
 

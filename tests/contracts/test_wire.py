@@ -56,7 +56,7 @@ def test_the_worked_example_of_the_ids_is_right() -> None:
 
 def test_the_record_is_the_one_that_is_saved() -> None:
     """Byte for byte, but for the blanks."""
-    (record,) = blocks("json", '"log"')
+    (record,) = blocks("json", '"outbox"')
     memory = Memory()
     tell(WIRED["user"], memory, STORY[:1])
 
@@ -86,16 +86,16 @@ def test_the_subscriptions_are_those_of_the_service() -> None:
 
 @pytest.mark.parametrize("service", WIRED.values(), ids=WIRED)
 def test_the_records_have_the_fields_that_are_told(service: Service[Any, Any]) -> None:
-    """The tables name the fields of each primary record and each detail as the dataclasses do."""
-    primary = {row[0]: row for row in rows("service | primary record (state and log) | state")}
-    details = {
+    """The tables name the fields of each primary record and each secondary record as the dataclasses do."""
+    primary = {row[0]: row for row in rows("service | primary record (state and outbox) | state")}
+    secondaries = {
         row[1].strip("`").partition(":")[0]: _fields(row[2])
-        for row in rows("service | detail record (the bare object) | fields")
+        for row in rows("service | secondary record (the bare object) | fields")
         if row[0] == service.name
     }
 
     assert _names(service.state) == _fields(primary[service.name][2])
-    assert {word: _names(kind) for word, kind in service.details.items()} == details
+    assert {word: _names(kind) for word, kind in service.secondaries.items()} == secondaries
 
 
 def _names(kind: type[Any]) -> list[str]:

@@ -38,14 +38,14 @@ def no_etag(app: Any) -> None:
     HttpSidecar.save = save  # type: ignore[method-assign]  # what this module is for
 
 
-def no_log(app: Any) -> None:
+def no_outbox(app: Any) -> None:
     """What the state leads to is only in memory."""
-    app.EventProcessor = mutants.NoLog
+    app.EventProcessor = mutants.NoOutbox
 
 
-def log_not_finished_first(app: Any) -> None:
+def outbox_not_finished_first(app: Any) -> None:
     """What an earlier save left undone is dropped by the next one."""
-    app.EventProcessor = mutants.LogNotFinishedFirst
+    app.EventProcessor = mutants.OutboxNotFinishedFirst
 
 
 def published_once(app: Any) -> None:
@@ -77,7 +77,7 @@ def no_reconciler(app: Any) -> None:
 
 MUTANTS: dict[str, Callable[[Any], None]] = {
     each.__name__.replace("_", "-"): each
-    for each in (no_etag, no_log, log_not_finished_first, published_once, no_reconciler)
+    for each in (no_etag, no_outbox, outbox_not_finished_first, published_once, no_reconciler)
 }
 
 

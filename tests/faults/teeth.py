@@ -46,8 +46,8 @@ class Tooth:
 
 TEETH: Mapping[str, Tooth] = {
     "ETag": Tooth(("billing",), "no-etag"),
-    "log": Tooth(("billing",), "no-log"),
-    "finishing first": Tooth(("billing",), "log-not-finished-first"),
+    "outbox": Tooth(("billing",), "no-outbox"),
+    "finishing first": Tooth(("billing",), "outbox-not-finished-first"),
     "resiliency policy": Tooth(
         expected="accepted requests are not final",
         killed=(("billing",), ("order",), ("billing-1",)),

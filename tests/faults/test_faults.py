@@ -86,7 +86,7 @@ def rounds(name: str, seed: int) -> tuple[list[Fault], list[Fault]]:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_in_a_storm_each_dies_after_the_store_went_on_and_before_it_stands_still_again(seed: int) -> None:
     """What had piled up is under way then."""
-    freezes, kills = rounds("log", seed)
+    freezes, kills = rounds("outbox", seed)
 
     assert {("freeze", ("postgres",))} == {(fault.kind, fault.targets) for fault in freezes}
     assert {("kill", ("billing",)), ("kill", ("billing-1",))} == {(fault.kind, fault.targets) for fault in kills}

@@ -19,7 +19,7 @@ def problems(world: World, wanted: Scenario) -> list[str]:
         *(f"dead letter: {key}" for store in world.stores.values() for key in store if key.startswith("dead:")),
         *_replies(world),
         *_events(world),
-        *_logs(world),
+        *_outboxes(world),
         *_users(world, wanted),
         *_money(world, wanted),
         *_orders(world, wanted),
@@ -32,7 +32,7 @@ def _state(world: World, app: str, key: str) -> dict[str, Any] | None:
     return None if found is None else msgspec.json.decode(found[0])["state"]
 
 
-def _detail(world: World, app: str, key: str) -> dict[str, Any] | None:
+def _secondary(world: World, app: str, key: str) -> dict[str, Any] | None:
     found = world.stores[app].get(key)
     return None if found is None else msgspec.json.decode(found[0])
 
@@ -56,18 +56,18 @@ def _events(world: World) -> Iterator[str]:
                 yield f"one id, two events: {what} and {known[event['id']]}"
 
 
-def _logs(world: World) -> Iterator[str]:
+def _outboxes(world: World) -> Iterator[str]:
     for app, store in world.stores.items():
         for key, (value, _) in store.items():
-            for event_id, entry in (msgspec.json.decode(value).get("log") or {}).items():
-                for detail in entry["details"]:
-                    if detail not in store:
-                        yield f"{app} {key}: {detail} of {event_id} was never written"
+            for event_id, entry in (msgspec.json.decode(value).get("outbox") or {}).items():
+                for secondary in entry["secondaries"]:
+                    if secondary not in store:
+                        yield f"{app} {key}: {secondary} of {event_id} was never written"
 
 
 def _users(world: World, wanted: Scenario) -> Iterator[str]:
     for user_id in wanted.user_ids:
-        if not _detail(world, "user", f"user:{user_id}"):
+        if not _secondary(world, "user", f"user:{user_id}"):
             yield f"user {user_id} cannot be read"
         accounts = {event["data"]["account_id"] for event in _about(world, "BillingAccountCreated", user_id)}
         if len(accounts) != 1:
@@ -85,7 +85,7 @@ def _money(world: World, wanted: Scenario) -> Iterator[str]:
             if event["data"]["user_id"] == user_id
         }
         paid = {
-            event["subject"]: _detail(world, "billing", f"payment:{event['subject']}")
+            event["subject"]: _secondary(world, "billing", f"payment:{event['subject']}")
             for event in world.published["OrderPaymentCreated"]
             if event["data"]["user_id"] == user_id
         }
@@ -98,7 +98,7 @@ def _money(world: World, wanted: Scenario) -> Iterator[str]:
 def _orders(world: World, wanted: Scenario) -> Iterator[str]:
     for order_id in wanted.order_ids:
         order = _state(world, "order", f"order:{order_id}") or {}
-        payment = _detail(world, "billing", f"payment:{order_id}") or {}
+        payment = _secondary(world, "billing", f"payment:{order_id}") or {}
         ends = {topic for topic in ("OrderPaid", "OrderNotPaid") if _about(world, topic, order_id)}
         said = {topic for topic in ("OrderPaymentCreated", "OrderPaymentFailed") if _about(world, topic, order_id)}
         is_paid = order.get("status") == "paid"
@@ -112,8 +112,8 @@ def _orders(world: World, wanted: Scenario) -> Iterator[str]:
 def _mails(world: World, wanted: Scenario) -> Iterator[str]:
     for order_id in wanted.order_ids:
         message_id = letter(order_id, "a@b.c", "n", news(order_id, (), 0)).message_id
-        noted = _detail(world, "notification", f"notification:{order_id}") or {}
+        noted = _secondary(world, "notification", f"notification:{order_id}") or {}
         if not world.mails[message_id] or not noted.get("sent_at"):
             yield f"order {order_id}: {world.mails[message_id]} mails, noted as {noted}"
-        if not _detail(world, "notification", f"order:{order_id}"):
+        if not _secondary(world, "notification", f"order:{order_id}"):
             yield f"order {order_id} was not saved by notification"

@@ -1,4 +1,6 @@
-"""The event processor with one safeguard taken out: each of these must fail, or the safeguard is not needed or not tested."""
+"""The event processor with one safeguard taken out: each of these must fail, or the safeguard is not needed or not
+tested.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import msgspec
 
 from chassis.events import Received
 from chassis.processor import EventProcessor, Step
-from chassis.record import Entry, Record
+from chassis.record import OutboxEntry, Record
 
 
 class Loading(EventProcessor[Any, Any]):
@@ -19,47 +21,47 @@ class Loading(EventProcessor[Any, Any]):
         return False
 
 
-class NoLog(Loading):
+class NoOutbox(Loading):
     """The state is saved alone: what it leads to is only in memory."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
         record, etag = await self._load(key)
-        detail = await self._load_detail(received.event)
+        secondary = await self._load_secondary(received.event)
         state = msgspec.json.decode(record.state, type=self._service.state | None)
-        step = self._step(state, detail, received)
+        step = self._step(state, secondary, received)
         entry = self._entry(step, received)
-        if step.state != state or step.details:
+        if step.state != state or step.secondaries:
             saved = Record(msgspec.Raw(msgspec.json.encode(step.state)), {})
             await self._sidecar.save(key, msgspec.json.encode(saved), etag)
         await self._finish(key, received.id, entry)
 
 
-class OutputsNotInLog(EventProcessor[Any, Any]):
-    """The log says which details to write, and not which events to publish."""
+class OutputsNotInOutbox(EventProcessor[Any, Any]):
+    """The outbox says which secondary records to write, and not which events to publish."""
 
     async def _load(self, key: str) -> tuple[Record, str | None]:
         record, etag = await super()._load(key)
-        for entry in record.log.values():
+        for entry in record.outbox.values():
             entry.outputs = []
         return record, etag
 
 
-class LogNotFinishedFirst(EventProcessor[Any, Any]):
+class OutboxNotFinishedFirst(EventProcessor[Any, Any]):
     """What an earlier save left undone is left undone, and dropped by the next save."""
 
-    def _left(self, key: str, record: Record, received: Received[Any]) -> dict[str, Entry]:
+    def _left(self, key: str, record: Record, received: Received[Any]) -> dict[str, OutboxEntry]:
         return {}
 
-    async def _finish_log(self, key: str, record: Record, left: Mapping[str, Entry]) -> set[str]:
+    async def _finish_outbox(self, key: str, record: Record, left: Mapping[str, OutboxEntry]) -> set[str]:
         return set()
 
 
-class LeftWithItsDetails(EventProcessor[Any, Any]):
-    """Of what is left to its writer the details are too."""
+class DeferredWithItsSecondaries(EventProcessor[Any, Any]):
+    """Of what is left to its writer the secondary records are too."""
 
-    async def _finish_log(self, key: str, record: Record, left: Mapping[str, Entry]) -> set[str]:
-        others = {event_id: entry for event_id, entry in record.log.items() if event_id not in left}
-        return await super()._finish_log(key, Record(record.state, others), {})
+    async def _finish_outbox(self, key: str, record: Record, left: Mapping[str, OutboxEntry]) -> set[str]:
+        others = {event_id: entry for event_id, entry in record.outbox.items() if event_id not in left}
+        return await super()._finish_outbox(key, Record(record.state, others), {})
 
 
 class PublishBeforeSave(Loading):
@@ -67,40 +69,40 @@ class PublishBeforeSave(Loading):
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
         record, _ = await self._load(key)
-        if received.id not in record.log:
-            detail = await self._load_detail(received.event)
+        if received.id not in record.outbox:
+            secondary = await self._load_secondary(received.event)
             state = msgspec.json.decode(record.state, type=self._service.state | None)
-            await self._publish(self._entry(self._step(state, detail, received), received))
+            await self._publish(self._entry(self._step(state, secondary, received), received))
         await super()._attempt(key, received)
 
 
-class DetailReadFirst(Loading):
-    """The detail is older than the record that it is read for."""
+class SecondaryReadFirst(Loading):
+    """The secondary record is older than the record that it is read for."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
-        early = await self._load_detail(received.event)
+        early = await self._load_secondary(received.event)
         record, etag = await self._load(key)
         left = self._left(key, record, received)
-        just_done = await self._finish_log(key, record, left)
-        if received.id in record.log:
+        just_done = await self._finish_outbox(key, record, left)
+        if received.id in record.outbox:
             if received.id not in just_done:
-                await self._publish(record.log[received.id])
+                await self._publish(record.outbox[received.id])
             return
         state = msgspec.json.decode(record.state, type=self._service.state | None)
         step = self._step(state, early, received)
         entry = self._entry(step, received)
-        if step.state == state and not step.details:
+        if step.state == state and not step.secondaries:
             await self._publish(entry)
             return
         await self._save(key, received, step, {**left, received.id: entry}, etag)
 
 
-class FoundInLogPublishesNothing(Loading):
-    """An event whose id is in the log is taken for done."""
+class FoundInOutboxPublishesNothing(Loading):
+    """An event whose id is in the outbox is taken for done."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
         record, _ = await self._load(key)
-        if received.id in record.log and (key, received.id) in self._finished:
+        if received.id in record.outbox and (key, received.id) in self._finished:
             return
         await super()._attempt(key, received)
 
@@ -108,18 +110,18 @@ class FoundInLogPublishesNothing(Loading):
 class RepeatAnswersNothing(EventProcessor[Any, Any]):
     """An event that changes nothing is not answered."""
 
-    def _step(self, state: Any, detail: Any, received: Received[Any]) -> Step[Any]:
-        step = super()._step(state, detail, received)
-        return Step(step.state) if step.state == state and not step.details else step
+    def _step(self, state: Any, secondary: Any, received: Received[Any]) -> Step[Any]:
+        step = super()._step(state, secondary, received)
+        return Step(step.state) if step.state == state and not step.secondaries else step
 
 
 class UnfinishedRemembered(EventProcessor[Any, Any]):
-    """What was saved is remembered before its log is finished, so that the next save drops it."""
+    """What was saved is remembered before its outbox is finished, so that the next save drops it."""
 
     async def _save(
-        self, key: str, received: Received[Any], step: Step[Any], log: dict[str, Entry], etag: str | None
+        self, key: str, received: Received[Any], step: Step[Any], outbox: dict[str, OutboxEntry], etag: str | None
     ) -> None:
-        saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state)), log))
+        saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state)), outbox))
         await self._sidecar.save(key, saved, etag)
         self._memory.keep(key, saved, etag)
-        await self._finish(key, received.id, log[received.id])
+        await self._finish(key, received.id, outbox[received.id])

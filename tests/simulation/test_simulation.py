@@ -43,13 +43,15 @@ def processor(make_processor: MakeProcessor = EventProcessor, honours_etags: boo
 
 MUTANTS: dict[str, Mutant] = {
     "no ETag": processor(honours_etags=False),
-    "no log": processor(mutants.NoLog),
-    "outputs not in the log": processor(mutants.OutputsNotInLog),
-    "log not finished first": processor(mutants.LogNotFinishedFirst),
-    "what is left to another process is left with its details": processor(mutants.LeftWithItsDetails),
+    "no outbox": processor(mutants.NoOutbox),
+    "outputs not in the outbox": processor(mutants.OutputsNotInOutbox),
+    "outbox not finished first": processor(mutants.OutboxNotFinishedFirst),
+    "what is deferred to another process is deferred with its secondary records": processor(
+        mutants.DeferredWithItsSecondaries
+    ),
     "publish before save": processor(mutants.PublishBeforeSave),
-    "detail read first": processor(mutants.DetailReadFirst),
-    "an id found in the log publishes nothing": processor(mutants.FoundInLogPublishesNothing),
+    "secondary record read first": processor(mutants.SecondaryReadFirst),
+    "an id found in the outbox publishes nothing": processor(mutants.FoundInOutboxPublishesNothing),
     "an unfinished save is remembered": processor(mutants.UnfinishedRemembered),
     "a repeat that answers nothing": processor(mutants.RepeatAnswersNothing),
     "no reconciler": Mutant(heals=False),
@@ -90,7 +92,9 @@ def test_nothing_is_lost_and_nothing_is_done_twice(capsys: pytest.CaptureFixture
 
 
 def test_without_lost_events_the_services_need_no_reconciler() -> None:
-    """Redelivery and the outbox repair all other faults; so each mutant of the event processor below fails by its own fault."""
+    """Redelivery and the outbox repair all other faults; so each mutant of the event processor below fails by its
+    own fault.
+    """
     for seed in range(MUTANT_SEEDS):
         assert [] == found(seed, processor()), f"seed {seed}"
 

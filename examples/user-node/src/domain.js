@@ -44,14 +44,14 @@ export function step(state, event) {
   if (state === null) {
     const user = event.data;
     const registration = { ...user, command_id: event.correlationId };
-    return { state: registration, details: { [userKey(user.user_id)]: user }, outputs: [created(user)] };
+    return { state: registration, secondaries: { [userKey(user.user_id)]: user }, outputs: [created(user)] };
   }
   if (state.command_id === event.correlationId) {
     const { command_id: _, ...user } = state;
-    return { state, details: {}, outputs: [created(user)] };
+    return { state, secondaries: {}, outputs: [created(user)] };
   }
   const reason = state.user_id === event.data.user_id ? "key_reused" : "email_taken";
-  return { state, details: {}, outputs: [rejected(event.data.user_id, reason)] };
+  return { state, secondaries: {}, outputs: [rejected(event.data.user_id, reason)] };
 }
 
 /** @param {User} user */

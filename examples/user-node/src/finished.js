@@ -1,9 +1,9 @@
-/** What this process remembers as finished: log entries whose details are written and whose outputs are published. */
+/** What this process remembers as finished: outbox entries whose secondary records are written and whose outputs are published. */
 
 /** Forgetting costs one more repetition, so a bound is safe; this many are some megabytes. */
 export const FINISHED_MAX = 20_000;
 
-/** A bounded set of log entries; the oldest are forgotten. */
+/** A bounded set of outbox entries; the oldest are forgotten. */
 export class Finished {
   /** @type {Set<string>} in the order in which they were added */
   #entries = new Set();

@@ -1,4 +1,4 @@
-/** Processes an event: load, finish the log, step, save with a log, do. It may be killed between any two lines (WIRE.md 8). */
+/** Processes an event: load, finish the outbox, step, save with an outbox, do. It may be killed between any two lines (WIRE.md 8). */
 
 import { isDeepStrictEqual } from "node:util";
 
@@ -12,10 +12,10 @@ export const ROUNDS_MAX = 50;
 
 /**
  * @template State
- * @typedef {{state: State, details: Record<string, object>, outputs: import("./events.js").Output[]}} Step
+ * @typedef {{state: State, secondaries: Record<string, object>, outputs: import("./events.js").Output[]}} Step
  */
-/** @typedef {{details: Record<string, object>, outputs: import("./events.js").CloudEvent[]}} LogEntry */
-/** @typedef {{state: any, log: Record<string, LogEntry>}} Saved */
+/** @typedef {{secondaries: Record<string, object>, outputs: import("./events.js").CloudEvent[]}} OutboxEntry */
+/** @typedef {{state: any, outbox: Record<string, OutboxEntry>}} Saved */
 /**
  * @typedef {object} Service
  * @property {string} name the app-id
@@ -48,11 +48,11 @@ export function eventProcessor(service, sidecar) {
 async function processEvent(service, sidecar, finished, key, event) {
   for (let round = 0; round < ROUNDS_MAX; round += 1) {
     const { value, etag } = await sidecar.load(key);
-    const record = /** @type {Saved} */ (value ?? { state: null, log: {} });
+    const record = /** @type {Saved} */ (value ?? { state: null, outbox: {} });
 
-    // The log first: when the save below drops it, all that it wanted was done.
+    // The outbox first: when the save below drops it, all that it wanted was done.
     let publishedAgain = false;
-    for (const [id, entry] of Object.entries(record.log)) {
+    for (const [id, entry] of Object.entries(record.outbox)) {
       if (finished.has(key, id)) continue;
       await finish(sidecar, entry);
       finished.add(key, id);
@@ -60,21 +60,21 @@ async function processEvent(service, sidecar, finished, key, event) {
     }
 
     // Decided before: the broker may have lost what was published, and this repetition is all that can repair it.
-    const decided = record.log[event.id];
+    const decided = record.outbox[event.id];
     if (decided !== undefined) {
       if (!publishedAgain) await publishAll(sidecar, decided.outputs);
       return;
     }
 
-    const { state, details, outputs } = decide(service, record.state, event);
-    const entry = { details, outputs: encode(service.name, event, outputs) };
-    if (Object.keys(details).length === 0 && isDeepStrictEqual(state, record.state)) {
+    const { state, secondaries, outputs } = decide(service, record.state, event);
+    const entry = { secondaries, outputs: encode(service.name, event, outputs) };
+    if (Object.keys(secondaries).length === 0 && isDeepStrictEqual(state, record.state)) {
       await publishAll(sidecar, entry.outputs);
       return;
     }
 
     finished.forget(key, event.id);
-    if (await sidecar.save(key, { state, log: { [event.id]: entry } }, etag)) {
+    if (await sidecar.save(key, { state, outbox: { [event.id]: entry } }, etag)) {
       await finish(sidecar, entry);
       finished.add(key, event.id);
       return;
@@ -97,9 +97,9 @@ function decide(service, state, event) {
   }
 }
 
-/** @param {import("./sidecar.js").Sidecar} sidecar @param {LogEntry} entry */
+/** @param {import("./sidecar.js").Sidecar} sidecar @param {OutboxEntry} entry */
 async function finish(sidecar, entry) {
-  for (const [key, detail] of Object.entries(entry.details)) await sidecar.insert(key, detail);
+  for (const [key, secondary] of Object.entries(entry.secondaries)) await sidecar.insert(key, secondary);
   await publishAll(sidecar, entry.outputs);
 }
 

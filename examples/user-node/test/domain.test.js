@@ -10,26 +10,26 @@ import { ASKED, CREATED, example, received } from "./story.js";
 const ADA = step(null, received(ASKED)).state;
 
 test("who asks first has the address", () => {
-  const { state, details, outputs } = step(null, received(ASKED));
+  const { state, secondaries, outputs } = step(null, received(ASKED));
 
   assert.deepEqual(state, { ...ASKED.data, command_id: ASKED.correlationid });
-  assert.deepEqual(details, { [`user:${ASKED.data.user_id}`]: ASKED.data });
+  assert.deepEqual(secondaries, { [`user:${ASKED.data.user_id}`]: ASKED.data });
   assert.deepEqual(encode("user", received(ASKED), outputs), [CREATED]);
 });
 
 test("the same command again gets the same answer, from the state", () => {
   const again = step(ADA, received(ASKED));
 
-  assert.deepEqual(again, { state: ADA, details: {}, outputs: step(null, received(ASKED)).outputs });
+  assert.deepEqual(again, { state: ADA, secondaries: {}, outputs: step(null, received(ASKED)).outputs });
 });
 
 test("the address in other letters is the same address, and it is taken", () => {
   const taken = received(example("UserCreateRequested", "email_taken"), new Date("2026-01-15T09:32:00.049Z"));
 
   assert.equal(recordKey(taken), recordKey(received(ASKED)));
-  const { state, details, outputs } = step(ADA, taken);
+  const { state, secondaries, outputs } = step(ADA, taken);
   assert.equal(state, ADA);
-  assert.deepEqual(details, {});
+  assert.deepEqual(secondaries, {});
   assert.deepEqual(encode("user", taken, outputs), [example("UserCreateRejected", "email_taken")]);
 });
 

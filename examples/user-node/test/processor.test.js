@@ -13,12 +13,12 @@ import { ASKED, CREATED, example, received, wireJson } from "./story.js";
 const SERVICE = { name: "user", recordKey, step };
 const ADDRESS = "email:ada@example.com";
 const TAKEN = example("UserCreateRequested", "email_taken");
-const SAVED = unsigned(wireJson('"log"'));
+const SAVED = unsigned(wireJson('"outbox"'));
 
 /** A record as this service saves it: it signs no entry and leaves none to others, as WIRE.md 7 and 8 allow. @param {any} record */
 function unsigned(record) {
-  const log = Object.entries(record.log).map(([id, { details, outputs }]) => [id, { details, outputs }]);
-  return { ...record, log: Object.fromEntries(log) };
+  const outbox = Object.entries(record.outbox).map(([id, { secondaries, outputs }]) => [id, { secondaries, outputs }]);
+  return { ...record, outbox: Object.fromEntries(outbox) };
 }
 
 /**
@@ -53,14 +53,14 @@ test("a registration takes four calls, and leaves what WIRE.md says", async (con
   ]);
 });
 
-test("a repetition publishes again and saves nothing, by the log and by the state", async (context) => {
+test("a repetition publishes again and saves nothing, by the outbox and by the state", async (context) => {
   const fake = await FakeSidecar.start(context);
   const processEvent = process(context, fake);
   await processEvent(received(ASKED));
   await processEvent(received(ASKED));
   assert.deepEqual(told(fake).slice(4), [`load ${ADDRESS}`, "publish UserCreated"]);
 
-  fake.put(ADDRESS, { ...fake.value(ADDRESS), log: {} }); // as if other events of the address had come since
+  fake.put(ADDRESS, { ...fake.value(ADDRESS), outbox: {} }); // as if other events of the address had come since
   await processEvent(received(ASKED, new Date()));
 
   assert.deepEqual(told(fake).slice(6), [`load ${ADDRESS}`, "publish UserCreated"]);
@@ -77,7 +77,7 @@ test("a refusal is published, and nothing is saved", async (context) => {
   assert.deepEqual(fake.published.at(-1), example("UserCreateRejected", "email_taken"));
 });
 
-test("another process finishes a log before it decides", async (context) => {
+test("another process finishes an outbox before it decides", async (context) => {
   const fake = await FakeSidecar.start(context);
   fake.put(ADDRESS, SAVED); // saved, then killed
   await process(context, fake)(received(TAKEN));
@@ -181,13 +181,13 @@ test("what is decided a second time is not taken for finished", async (context) 
     recordKey: () => "count",
     step: (/** @type {number | null} */ state) => ({
       state: (state ?? 0) + 1,
-      details: { [`count:${state ?? 0}`]: {} },
+      secondaries: { [`count:${state ?? 0}`]: {} },
       outputs: [],
     }),
   };
   const processEvent = process(context, fake, counting);
   await processEvent(received(ASKED));
-  fake.put("count", { state: 1, log: {} }); // as if another event had come since
+  fake.put("count", { state: 1, outbox: {} }); // as if another event had come since
   fake.fate = ({ kind, key }) => (kind === "save" && key === "count:1" ? "lost before" : undefined);
   await assert.rejects(processEvent(received(ASKED)), Unavailable);
 
@@ -201,7 +201,7 @@ test("a race that is lost without end is the world's fault", async (context) => 
   const fake = await FakeSidecar.start(context);
   fake.fate = ({ kind }) => {
     if (kind !== "save") return undefined;
-    fake.put(ADDRESS, { state: null, log: {} }); // another process is always faster
+    fake.put(ADDRESS, { state: null, outbox: {} }); // another process is always faster
     return 409;
   };
   await assert.rejects(process(context, fake)(received(ASKED)), Unavailable);
@@ -210,7 +210,7 @@ test("a race that is lost without end is the world's fault", async (context) => 
   assert.deepEqual(fake.published, []);
 });
 
-test("a detail that is there is never changed", async (context) => {
+test("a secondary record that is there is never changed", async (context) => {
   const fake = await FakeSidecar.start(context);
   const key = `user:${ASKED.data.user_id}`;
   fake.put(key, { ...ASKED.data, name: "older" });

@@ -210,7 +210,7 @@ test("a conflict is no failure of the store", async (context) => {
   const key = recordKey(ASKED);
   fake.fate = (call) => {
     if (call.kind !== "save") return undefined;
-    fake.put(key, { state: null, log: {} }); // another process is always faster
+    fake.put(key, { state: null, outbox: {} }); // another process is always faster
     return 409;
   };
   assert.equal((await post(bytes(ASKED))).status, 500); // fifty lost races

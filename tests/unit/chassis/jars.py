@@ -75,7 +75,7 @@ class Coin:
 Input = CoinPut | JarPainted
 
 
-def step(state: Jar | None, detail: Coin | None, received: Received[Input]) -> Step[Jar]:
+def step(state: Jar | None, secondary: Coin | None, received: Received[Input]) -> Step[Jar]:
     """Add a coin once, or paint."""
     jar = state or Jar()
     match received.event:
@@ -84,8 +84,8 @@ def step(state: Jar | None, detail: Coin | None, received: Received[Input]) -> S
                 raise LookupError("no such paint")  # a bug that is no assertion
             return Step(replace(jar, colour=colour), outputs=(JarSeen(jar_id, colour),))
         case CoinPut(jar_id, coin_id, value):
-            if detail is not None:
-                return Step(state, outputs=(CoinKept(jar_id, detail.total), BellRung(jar_id)))
+            if secondary is not None:
+                return Step(state, outputs=(CoinKept(jar_id, secondary.total), BellRung(jar_id)))
             total = jar.total + value
             assert total < FULL, "the jar is full"
             outputs = CoinKept(jar_id, total), BellRung(jar_id)
@@ -96,10 +96,10 @@ JARS: Service[Jar, Input] = Service(
     name="jars",
     inputs={"CoinPut": CoinPut, "JarPainted": JarPainted},
     state=Jar,
-    details={"coin": Coin},
+    secondaries={"coin": Coin},
     begins=lambda _: False,
     key=lambda event: f"jar:{event.jar_id}",
-    detail_key=lambda event: f"coin:{event.coin_id}" if isinstance(event, CoinPut) else None,
+    secondary_key=lambda event: f"coin:{event.coin_id}" if isinstance(event, CoinPut) else None,
     step=step,
     subject=lambda output: output.jar_id,
 )

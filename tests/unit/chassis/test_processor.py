@@ -58,25 +58,25 @@ def ids(sidecar: FakeSidecar) -> list[str]:
 def decided(sidecar: FakeSidecar) -> tuple[Any, Any]:
     """The state of the jar, and what is to do for each event, whoever saved it."""
     record = sidecar.read("jar:a")
-    return record["state"], {name: (entry["details"], entry["outputs"]) for name, entry in record["log"].items()}
+    return record["state"], {name: (entry["secondaries"], entry["outputs"]) for name, entry in record["outbox"].items()}
 
 
 def test_details_and_events_follow_the_save() -> None:
-    """Nothing is seen by others before the decision is kept; the detail is read after the record."""
+    """Nothing is seen by others before the decision is kept; the secondary record is read after the record."""
     sidecar = put("c-1")
 
     assert sidecar.calls == CALLS
 
 
 def test_the_record_is_saved_with_the_log_of_what_is_still_to_do() -> None:
-    """State, details and outputs are one value: whoever finds it can finish it."""
+    """State, secondary records and outputs are one value: whoever finds it can finish it."""
     sidecar = put("c-1")
 
     saved = sidecar.read("jar:a")
-    entry = saved["log"][named("c-1")]
+    entry = saved["outbox"][named("c-1")]
     assert {"total": 5, "colour": "none"} == saved["state"]
-    assert [named("c-1")] == list(saved["log"])
-    assert {"coin:c-1": {"total": 5}} == entry["details"]
+    assert [named("c-1")] == list(saved["outbox"])
+    assert {"coin:c-1": {"total": 5}} == entry["secondaries"]
     assert [published for _, published in sidecar.published] == entry["outputs"]
 
 
@@ -102,7 +102,7 @@ def test_the_log_holds_the_newest_event_only() -> None:
     """Nothing in a record grows with history."""
     sidecar = put("c-1", "c-2", "c-3")
 
-    assert [named("c-3")] == list(sidecar.read("jar:a")["log"])
+    assert [named("c-3")] == list(sidecar.read("jar:a")["outbox"])
     assert 15 == sidecar.read("jar:a")["state"]["total"]
 
 
@@ -122,7 +122,7 @@ def test_an_id_in_the_log_is_published_again_and_nothing_else() -> None:
 
 
 def test_an_id_in_the_log_that_was_finished_just_now_is_not_published_twice() -> None:
-    """A new process finishes the log of a dead one; its redelivered event needs no more."""
+    """A new process finishes the outbox of a dead one; its redelivered event needs no more."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         await processor(sidecar).process("CoinPut", coin("c-1"))
@@ -159,7 +159,9 @@ def test_an_event_that_changes_nothing_is_not_saved_but_still_announced() -> Non
 
 
 def test_unfinished_entries_are_finished_before_the_next_event_is_decided() -> None:
-    """Another process finds the log of one that is long dead, writes its detail, publishes, and then goes on."""
+    """Another process finds the outbox of one that is long dead, writes its secondary record, publishes, and then
+    goes on.
+    """
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse[4] = AWAY
@@ -178,14 +180,14 @@ def by_turns(sidecar: FakeSidecar) -> Callable[..., Awaitable[None]]:
     """Two processes of the service; `await process("one", "c-1")` gives a coin to the first."""
     processors = {name: processor(sidecar, name) for name in ("one", "two")}
 
-    async def process(process: str, name: str) -> None:
-        await processors[process].process("CoinPut", coin(name))
+    async def process(writer: str, name: str) -> None:
+        await processors[writer].process("CoinPut", coin(name))
 
     return process
 
 
 def test_what_another_process_saved_moments_ago_is_left_to_it() -> None:
-    """Its detail is written before the step looks for one; its events are not published again, but kept."""
+    """Its secondary record is written before the step looks for one; its events are not published again, but kept."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         process = by_turns(sidecar)
@@ -196,14 +198,14 @@ def test_what_another_process_saved_moments_ago_is_left_to_it() -> None:
 
     assert ["load jar:a", "insert coin:c-1", "load coin:c-2", "save jar:a", "insert coin:c-2"] == sidecar.calls[6:11]
     assert 4 == len(set(ids(sidecar))) == len(sidecar.published)
-    log = sidecar.read("jar:a")["log"]
+    outbox = sidecar.read("jar:a")["outbox"]
     assert {named("c-1"): ({}, 2, "one"), named("c-2"): ({"coin:c-2": {"total": 10}}, 2, "two")} == {
-        name: (entry["details"], len(entry["outputs"]), entry["writer"]) for name, entry in log.items()
+        name: (entry["secondaries"], len(entry["outputs"]), entry["writer"]) for name, entry in outbox.items()
     }
 
 
 def test_what_was_left_is_dropped_by_its_writer() -> None:
-    """By turns, so that a log holds what each process saved last."""
+    """By turns, so that an outbox holds what each process saved last."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         process = by_turns(sidecar)
@@ -212,7 +214,7 @@ def test_what_was_left_is_dropped_by_its_writer() -> None:
 
     sidecar = play(scenario)
 
-    assert [named("c-4"), named("c-5")] == list(sidecar.read("jar:a")["log"])
+    assert [named("c-4"), named("c-5")] == list(sidecar.read("jar:a")["outbox"])
     assert 30 == sidecar.read("jar:a")["state"]["total"]
     assert 12 == len(set(ids(sidecar))) == len(sidecar.published)
 
@@ -248,7 +250,7 @@ def test_what_was_left_and_has_grown_old_is_finished_by_whoever_comes() -> None:
     sidecar = play(scenario)
 
     assert {5, 10, 15} == {published["data"]["total"] for kind, published in sidecar.published if kind == "CoinKept"}
-    assert [named("c-3")] == list(sidecar.read("jar:a")["log"])
+    assert [named("c-3")] == list(sidecar.read("jar:a")["outbox"])
 
 
 def test_a_record_with_something_left_is_loaded_the_next_time() -> None:
@@ -264,22 +266,22 @@ def test_a_record_with_something_left_is_loaded_the_next_time() -> None:
     sidecar = play(scenario)
 
     assert "load jar:a" == sidecar.calls[0]
-    assert [named("c-1"), named("c-3")] == list(sidecar.read("jar:a")["log"])
+    assert [named("c-1"), named("c-3")] == list(sidecar.read("jar:a")["outbox"])
 
 
 def test_every_entry_of_a_log_is_finished() -> None:
     """Also those that a processor in another language kept for longer than ours would."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        entry: dict[str, Any] = {"details": {}, "outputs": [{"id": named("one"), "type": "JarSeen"}]}
-        other: dict[str, Any] = {"details": {}, "outputs": [{"id": named("two"), "type": "BellRung"}]}
-        sidecar.put("jar:a", msgspec.json.encode({"state": None, "log": {named("x"): entry, named("y"): other}}))
+        entry: dict[str, Any] = {"secondaries": {}, "outputs": [{"id": named("one"), "type": "JarSeen"}]}
+        other: dict[str, Any] = {"secondaries": {}, "outputs": [{"id": named("two"), "type": "BellRung"}]}
+        sidecar.put("jar:a", msgspec.json.encode({"state": None, "outbox": {named("x"): entry, named("y"): other}}))
         await processor(sidecar).process("CoinPut", coin("c-1"))
 
     sidecar = play(scenario)
 
     assert [named("one"), named("two")] == ids(sidecar)[:2]
-    assert [named("c-1")] == list(sidecar.read("jar:a")["log"])
+    assert [named("c-1")] == list(sidecar.read("jar:a")["outbox"])
 
 
 @pytest.mark.parametrize("kind", ["refuse", "lose"])
@@ -333,8 +335,8 @@ def test_a_conflict_loads_again_and_decides_again() -> None:
     """Somebody else's coin came first: it is finished by us, and both count."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        theirs = {"details": {"coin:c-9": {"total": 40}}, "outputs": []}
-        record = {"state": {"total": 40, "colour": "none"}, "log": {named("c-9"): theirs}}
+        theirs = {"secondaries": {"coin:c-9": {"total": 40}}, "outputs": []}
+        record = {"state": {"total": 40, "colour": "none"}, "outbox": {named("c-9"): theirs}}
         sidecar.before[3] = lambda: sidecar.put("jar:a", msgspec.json.encode(record))
         await processor(sidecar).process("CoinPut", coin("c-1"))
 
@@ -463,7 +465,7 @@ def test_what_is_remembered_as_finished_is_bounded(
 
 
 def test_a_record_that_this_process_saved_last_is_not_loaded_again() -> None:
-    """The detail is read all the same: it was written by nobody since, if the ETag holds."""
+    """The secondary record is read all the same: it was written by nobody since, if the ETag holds."""
     sidecar = put("c-1", "c-2")
 
     assert [*CALLS, "load coin:c-2", "save jar:a", "insert coin:c-2", "publish CoinKept", "publish BellRung"] == (
@@ -511,14 +513,14 @@ def test_a_step_that_fails_on_what_was_remembered_is_a_dead_letter_only_if_it_fa
     async def scenario(sidecar: FakeSidecar) -> None:
         one = processor(sidecar)
         await one.process("CoinPut", coin("c-1", 90))
-        sidecar.put("jar:a", msgspec.json.encode({"state": {"total": 0, "colour": "none"}, "log": {}}))
+        sidecar.put("jar:a", msgspec.json.encode({"state": {"total": 0, "colour": "none"}, "outbox": {}}))
         await one.process("CoinPut", coin("c-2", 20))
 
     assert 20 == play(scenario).read("jar:a")["state"]["total"]
 
 
 def test_what_was_not_finished_is_not_remembered() -> None:
-    """The next event finds the log in the store, and finishes it first."""
+    """The next event finds the outbox in the store, and finishes it first."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         one = processor(sidecar)

@@ -5,19 +5,19 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from chassis.record import LEFT_BYTES_MAX, YOUNG, Entry, Record, left_to_their_writers
+from chassis.record import LEFT_BYTES_MAX, YOUNG, OutboxEntry, Record, left_to_their_writers
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 OUTPUT = msgspec.Raw(b'{"type":"BellRung"}')
 MOMENT = timedelta(milliseconds=1)
 
 
-def entry(writer: str = "another", at: datetime = AT, outputs: int = 1, output: msgspec.Raw = OUTPUT) -> Entry:
+def entry(writer: str = "another", at: datetime = AT, outputs: int = 1, output: msgspec.Raw = OUTPUT) -> OutboxEntry:
     """What some process saved at some time."""
-    return Entry({}, [output] * outputs, writer, at.isoformat().replace("+00:00", "Z"))
+    return OutboxEntry({}, [output] * outputs, writer, at.isoformat().replace("+00:00", "Z"))
 
 
-def is_left(one: Entry) -> bool:
+def is_left(one: OutboxEntry) -> bool:
     """Whether we may leave it."""
     return left_to_their_writers({"id": one}, "we", AT) == {"id": one}
 
@@ -36,13 +36,13 @@ def test_what_another_process_saved_moments_ago_is_left(age: timedelta) -> None:
         entry(writer="we"),
         entry(writer=""),
         entry(outputs=0),
-        Entry({}, [OUTPUT], "another"),
-        Entry({}, [OUTPUT], "another", "yesterday"),
-        Entry({}, [OUTPUT], "another", "2026-01-02T03:04:05"),
+        OutboxEntry({}, [OUTPUT], "another"),
+        OutboxEntry({}, [OUTPUT], "another", "yesterday"),
+        OutboxEntry({}, [OUTPUT], "another", "2026-01-02T03:04:05"),
     ],
     ids=["old", "from the future", "ours", "unsigned", "nothing to publish", "no time", "not a time", "no zone"],
 )
-def test_what_is_not_surely_young_and_anothers_is_not_left(one: Entry) -> None:
+def test_what_is_not_surely_young_and_anothers_is_not_left(one: OutboxEntry) -> None:
     """Whoever loads the record finishes it."""
     assert not is_left(one)
 
@@ -59,13 +59,13 @@ def test_as_much_as_a_record_may_grow_by_is_left_and_no_byte_more() -> None:
 def test_what_is_left_is_kept_without_its_details() -> None:
     """Whoever leaves it writes them."""
     young = entry()
-    young.details = {"coin:c-1": msgspec.Raw(b"{}")}
+    young.secondaries = {"coin:c-1": msgspec.Raw(b"{}")}
 
     assert {"id": entry()} == left_to_their_writers({"id": young}, "we", AT)
 
 
 def test_a_log_without_writers_can_be_read() -> None:
     """As a process of another language writes it, or one of ours before there were writers."""
-    record = msgspec.json.decode(b'{"state":null,"log":{"id":{"details":{},"outputs":[]}}}', type=Record)
+    record = msgspec.json.decode(b'{"state":null,"outbox":{"id":{"secondaries":{},"outputs":[]}}}', type=Record)
 
-    assert ("", "") == (record.log["id"].writer, record.log["id"].time)
+    assert ("", "") == (record.outbox["id"].writer, record.outbox["id"].time)

@@ -325,7 +325,7 @@ def test_one_record_that_could_not_be_read_is_not_taken_for_missing() -> None:
 
 
 def test_an_event_is_published_whole_and_unchanged() -> None:
-    """As a CloudEvent, so that its extensions survive; the bytes are the log's."""
+    """As a CloudEvent, so that its extensions survive; the bytes are the outbox's."""
     event = '{ "id":"1",  "name":"Zoë \\u00e9" }'.encode()
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:

@@ -32,7 +32,7 @@ ACCEPTED = [
     wanted("/account/deposit", str(uuid.UUID(int=3)), {"user_id": USER, "amount_cents": 1}),
 ]
 WHOLE: dict[str, dict[str, Any]] = {
-    "billing": {f"account:{USER}": {"state": {"user_id": USER, "announced": True}, "log": {}}},
+    "billing": {f"account:{USER}": {"state": {"user_id": USER, "announced": True}, "outbox": {}}},
     "notification": {
         f"mailbox:{USER}": {"state": {"user_id": USER, "contact": {"email": "a@example.com", "name": "Ada"}}},
         f"order:{ORDER}": {"order_id": ORDER, "user_id": USER, "items": ITEMS, "amount_cents": 350},

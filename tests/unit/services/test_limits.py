@@ -1,4 +1,4 @@
-"""Every record has a limit: at its documented maximum it stays below 1 MiB, log included; a sidecar takes 4 MiB."""
+"""Every record has a limit: at its documented maximum it stays below 1 MiB, outbox included; a sidecar takes 4 MiB."""
 
 import asyncio
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ def over(store: FakeSidecar) -> dict[str, int]:
 
 @pytest.mark.parametrize("letter", LETTERS.values(), ids=LETTERS)
 def test_the_largest_order_fits(letter: str) -> None:
-    """A thousand items, in the state and once more in the log, when it is placed and when it ends."""
+    """A thousand items, in the state and once more in the outbox, when it is placed and when it ends."""
     order_id = named("order")
     asked = {"order_id": order_id, "user_id": USER_ID, "items": items(letter)}
     failed = {"order_id": order_id, "reason": "insufficient_funds"}
@@ -92,7 +92,7 @@ def test_the_largest_order_fits(letter: str) -> None:
 
 @pytest.mark.parametrize("letter", LETTERS.values(), ids=LETTERS)
 def test_the_mailbox_with_the_most_news_waiting_fits_before_and_after_its_user_comes(letter: str) -> None:
-    """Right after UserCreated its log holds every letter and what had waited."""
+    """Right after UserCreated its outbox holds every letter and what had waited."""
     news = [finished(number, letter) for number in range(WAITING_MAX)]
     mailbox = f"mailbox:{USER_ID}"
 
@@ -101,7 +101,7 @@ def test_the_mailbox_with_the_most_news_waiting_fits_before_and_after_its_user_c
     process(NOTIFICATION, [user_created(letter)], store)
 
     assert WAITING_MAX == len(waiting)
-    assert WAITING_MAX == len(store.published) == len(next(iter(store.read(mailbox)["log"].values()))["outputs"])
+    assert WAITING_MAX == len(store.published) == len(next(iter(store.read(mailbox)["outbox"].values()))["outputs"])
     assert {} == over(store)
 
 
@@ -128,7 +128,7 @@ def test_a_mailbox_lists_the_newest_orders_and_no_more(letter: str) -> None:
 
 @pytest.mark.parametrize("letter", LETTERS.values(), ids=LETTERS)
 def test_an_orders_note_fits(letter: str) -> None:
-    """Its detail stands in the mailbox's log, too."""
+    """Its secondary record stands in the mailbox's outbox, too."""
     order = {"order_id": named("order"), "user_id": USER_ID, "items": items(letter), "amount_cents": CENTS_MAX}
 
     store = process(NOTIFICATION, [user_created(letter), ("OrderCreated", order)])
@@ -153,7 +153,7 @@ def test_an_account_does_not_grow_with_its_movements() -> None:
 
 
 def test_a_registration_fits() -> None:
-    """The longest name and address, in the state, the detail and the event."""
+    """The longest name and address, in the state, the secondary record and the event."""
     letter = LETTERS["four bytes"]
     asked = {"user_id": USER_ID, "email": letter * 250 + "@x.y", "name": letter * 200}
 

@@ -54,7 +54,7 @@ def test_a_deposit_adds_money_and_keeps_its_outcome() -> None:
     step = domain.step(account(100), None, received(AccountDepositRequested(DEPOSIT, USER, 500)))
 
     assert account(600) == step.state
-    assert {f"deposit:{DEPOSIT}": Deposit(DEPOSIT, USER, COMMAND, 500, 600)} == step.details
+    assert {f"deposit:{DEPOSIT}": Deposit(DEPOSIT, USER, COMMAND, 500, 600)} == step.secondaries
     assert (AccountDeposited(DEPOSIT, USER, 500, 600),) == step.outputs
 
 
@@ -63,7 +63,11 @@ def test_a_deposit_told_again_is_answered_as_before_though_the_balance_moved_on(
     known = Deposit(DEPOSIT, USER, COMMAND, 500, 600)
     step = domain.step(account(7), known, received(AccountDepositRequested(DEPOSIT, USER, 500)))
 
-    assert (account(7), {}, (AccountDeposited(DEPOSIT, USER, 500, 600),)) == (step.state, step.details, step.outputs)
+    assert (account(7), {}, (AccountDeposited(DEPOSIT, USER, 500, 600),)) == (
+        step.state,
+        step.secondaries,
+        step.outputs,
+    )
 
 
 def test_another_body_under_the_key_of_a_deposit_is_refused_and_moves_nothing() -> None:
@@ -78,7 +82,7 @@ def test_a_deposit_over_the_limit_is_refused_for_ever() -> None:
     """The refusal is an outcome like any other: told again, it is the same, though there is room by then."""
     asked: Received[Input] = received(AccountDepositRequested(DEPOSIT, USER, 2))
     refused = domain.step(account(CENTS_MAX - 1), None, asked)
-    again = domain.step(account(0), refused.details[f"deposit:{DEPOSIT}"], asked)
+    again = domain.step(account(0), refused.secondaries[f"deposit:{DEPOSIT}"], asked)
 
     assert account(CENTS_MAX - 1) == refused.state
     assert (AccountDepositRejected(DEPOSIT, USER, "balance_limit"),) == refused.outputs == again.outputs
@@ -90,7 +94,7 @@ def test_a_payment_takes_the_money_if_there_is_enough(balance_cents: int) -> Non
     """To the cent."""
     step = domain.step(account(balance_cents), None, received(PAYMENT))
 
-    payment = step.details[f"payment:{ORDER}"]
+    payment = step.secondaries[f"payment:{ORDER}"]
     assert account(balance_cents - 300) == step.state
     assert (None, 300) == (payment.reason, payment.amount_cents)
     assert (OrderPaymentCreated(ORDER, USER, payment.payment_id),) == step.outputs
@@ -105,7 +109,7 @@ def test_a_payment_takes_nothing_if_there_is_too_little(balance_cents: int) -> N
         step.state,
         step.outputs,
     )
-    assert "insufficient_funds" == step.details[f"payment:{ORDER}"].reason
+    assert "insufficient_funds" == step.secondaries[f"payment:{ORDER}"].reason
 
 
 def test_a_payment_requested_too_late_takes_no_money() -> None:
@@ -154,18 +158,18 @@ MOVES: st.SearchStrategy[Input] = st.one_of(
 def test_any_order_and_any_repetition_keeps_every_cent(moves: list[Input]) -> None:
     """Balance = deposits - payments, never negative; every answer about one id is the same answer."""
     state: Account | None = None
-    details: dict[str, Any] = {}
+    secondaries: dict[str, Any] = {}
     answers: dict[str, Any] = {}
     for move in moves:
-        key = domain.detail_key(move)
-        step = domain.step(state, details.get(key or ""), received(move))
+        key = domain.secondary_key(move)
+        step = domain.step(state, secondaries.get(key or ""), received(move))
         state = step.state
-        details |= step.details
+        secondaries |= step.secondaries
         for output in step.outputs:
             assert answers.setdefault(key or "user", output) == output
 
-    deposits = sum(each.amount_cents for each in details.values() if isinstance(each, Deposit) and not each.reason)
-    payments = sum(each.amount_cents for each in details.values() if isinstance(each, Payment) and not each.reason)
+    deposits = sum(each.amount_cents for each in secondaries.values() if isinstance(each, Deposit) and not each.reason)
+    payments = sum(each.amount_cents for each in secondaries.values() if isinstance(each, Payment) and not each.reason)
     balance = state.balance_cents if state else 0
     assert deposits - payments == balance
     assert balance >= 0

@@ -28,7 +28,7 @@ def test_an_address_is_kept() -> None:
 
 
 def test_an_order_is_noted_once_and_moves_no_mailbox() -> None:
-    """The note is a detail, and those are written once: told again it is the same."""
+    """The note is a secondary record, and those are written once: told again it is the same."""
     placed = OrderCreated(ORDER, USER, ITEMS, 900)
     note = OrderNote(ORDER, USER, ITEMS, 900)
 
@@ -55,13 +55,13 @@ def test_news_that_came_before_the_address_waits_for_it() -> None:
     early = domain.step(None, None, received(PAID))
     again = domain.step(early.state, None, received(PAID))
     met = domain.step(again.state, None, received(MET))
-    repeated = domain.step(met.state, met.details[f"welcome:{USER}"], received(MET))
+    repeated = domain.step(met.state, met.secondaries[f"welcome:{USER}"], received(MET))
 
     assert Step(Mailbox(USER, None, (NEWS,), (ORDER,))) == early == again
-    assert {f"notification:{ORDER}": NOTED, f"welcome:{USER}": Welcome((NEWS,))} == met.details
+    assert {f"notification:{ORDER}": NOTED, f"welcome:{USER}": Welcome((NEWS,))} == met.secondaries
     assert Mailbox(USER, ANN, (), (ORDER,)) == met.state == repeated.state
     assert (MAIL,) == met.outputs == repeated.outputs
-    assert {} == repeated.details
+    assert {} == repeated.secondaries
 
 
 def test_one_more_than_may_wait_is_an_assertion() -> None:
@@ -98,19 +98,19 @@ EVENTS: st.SearchStrategy[Input] = st.one_of(
 def test_any_order_and_any_repetition_tells_of_each_finished_order(events: list[Input]) -> None:
     """Once the address is known each has one notification, one message id, and is listed."""
     state: Mailbox | None = None
-    details: dict[str, domain.Detail] = {}
+    secondaries: dict[str, domain.Secondary] = {}
     asked: dict[str, set[str]] = {}
     for event in [*events, MET]:
-        key = domain.detail_key(event)
-        step = domain.step(state, None if key is None else details.get(key), received(event))
+        key = domain.secondary_key(event)
+        step = domain.step(state, None if key is None else secondaries.get(key), received(event))
         state = step.state
-        assert all(details.setdefault(name, detail) == detail for name, detail in step.details.items())
+        assert all(secondaries.setdefault(name, secondary) == secondary for name, secondary in step.secondaries.items())
         for mail in step.outputs:
             asked.setdefault(mail.order_id, set()).add(mail.message_id)
 
     finished = {event.order_id for event in events if isinstance(event, OrderPaid | OrderNotPaid)}
     assert finished == asked.keys()
-    assert finished == {key.partition(":")[2] for key in details if key.startswith("notification:")}
+    assert finished == {key.partition(":")[2] for key in secondaries if key.startswith("notification:")}
     assert all(len(messages) == 1 for messages in asked.values())
     assert state is not None
     assert finished == set(state.recent)

@@ -46,9 +46,9 @@ def test_an_order_has_ended_with_its_note_and_a_mail_that_is_in_hand() -> None:
 def test_a_registration_has_ended_with_the_contact() -> None:
     """A mailbox without one was made by an order's outcome."""
     records = {
-        "mailbox:known": {"state": {"user_id": "known", "contact": {"email": "a@b.c", "name": "Ann"}}, "log": {}},
-        "mailbox:early": {"state": {"user_id": "early", "contact": None}, "log": {}},
-        "mailbox:empty": {"state": None, "log": {}},
+        "mailbox:known": {"state": {"user_id": "known", "contact": {"email": "a@b.c", "name": "Ann"}}, "outbox": {}},
+        "mailbox:early": {"state": {"user_id": "early", "contact": None}, "outbox": {}},
+        "mailbox:empty": {"state": None, "outbox": {}},
     }
     ids = ["known", "early", "empty", "missing"]
 
@@ -59,9 +59,9 @@ def test_a_registration_has_ended_at_billing_once_the_account_is_announced() -> 
     """An account that a deposit opened is not announced yet."""
     account = {"user_id": "u", "account_id": "a", "balance_cents": 0}
     records = {
-        "account:announced": {"state": {**account, "announced": True}, "log": {}},
-        "account:early": {"state": {**account, "announced": False}, "log": {}},
-        "account:empty": {"state": None, "log": {}},
+        "account:announced": {"state": {**account, "announced": True}, "outbox": {}},
+        "account:early": {"state": {**account, "announced": False}, "outbox": {}},
+        "account:empty": {"state": None, "outbox": {}},
     }
     reads: dict[str, Read] = {read.path: read for read in billing.wire(cast(HttpSidecar, stored(records))).reads}
 

@@ -72,16 +72,16 @@ WANTED = st.tuples(
 def test_any_order_and_any_repetition_gives_each_address_to_one(wanted: list[tuple[UserCreateRequested, str]]) -> None:
     """Whoever asks first has it; he is told so each time that he asks, and everybody else is refused each time."""
     records: dict[str, Registration] = {}
-    details: dict[str, User] = {}
+    secondaries: dict[str, User] = {}
     for event, command_id in wanted:
         key = domain.key(event)
         before = records.get(key)
-        step = domain.step(before, details.get(domain.detail_key(event)), received(event, command_id))
+        step = domain.step(before, secondaries.get(domain.secondary_key(event)), received(event, command_id))
         assert step.state is not None
         assert before in (None, step.state)
         records[key] = step.state
-        for name, detail in step.details.items():
-            details.setdefault(name, detail)
+        for name, secondary in step.secondaries.items():
+            secondaries.setdefault(name, secondary)
 
         (answer,) = step.outputs
         has_it = before is None or command_id == before.command_id
