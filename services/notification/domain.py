@@ -127,7 +127,10 @@ def _meet(mailbox: Mailbox, welcome: Welcome | None, contact: Contact) -> Step[M
         told = welcome.news if welcome else ()
         return Step(mailbox, outputs=tuple(_mail(mailbox.user_id, mailbox.contact, each) for each in told))
     told = mailbox.waiting
-    secondaries: dict[str, Secondary] = {f"notification:{each.order_id}": _noted(mailbox.user_id, each) for each in told} if told:
+    secondaries: dict[str, Secondary] = {
+        f"notification:{each.order_id}": _noted(mailbox.user_id, each) for each in told
+    }
+    if told:
         secondaries[f"welcome:{mailbox.user_id}"] = Welcome(told)
     met = replace(mailbox, contact=contact, waiting=())
     return Step(met, secondaries, tuple(_mail(mailbox.user_id, contact, each) for each in told))
