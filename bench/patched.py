@@ -34,13 +34,13 @@ SOCKETS = "BENCH_SOCKETS"  # the folder of the sidecars' sockets, in the app's e
 def every_record_is_loaded() -> None:
     """Nothing is remembered, nothing is ventured (ADR 24)."""
 
-    async def venture(self: EventProcessor[Any, Any], key: str, received: Any) -> bool:
+    async def try_speculative(self: EventProcessor[Any, Any], key: str, received: Any) -> bool:
         return False
 
     def keep(self: Memory, key: str, value: bytes, etag: str | None) -> None:
         """Forget it."""
 
-    EventProcessor._venture = venture  # type: ignore[method-assign]  # what this module is for
+    EventProcessor._try_speculative = try_speculative  # type: ignore[method-assign]  # what this module is for
     Memory.keep = keep  # type: ignore[method-assign]  # what this module is for
 
 

@@ -68,7 +68,7 @@ class Service(Generic[S, E]):
 
     `key` is None for an event that belongs to no record: its step only writes secondary records, once, whoever is
     first.
-    `begins` says of an event that its record is most likely not there yet.
+    `is_creation` says of an event that its record is most likely not there yet.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Service(Generic[S, E]):
     state: type[S]
     secondaries: Mapping[str, type[Any]]
     key: Callable[[E], str | None]
-    begins: Callable[[E], bool]
+    is_creation: Callable[[E], bool]
     secondary_key: Callable[[E], str | None]
     step: Callable[[S | None, Any, Received[E]], Step[S]]
     subject: Callable[[Any], str]
@@ -136,7 +136,7 @@ class EventProcessor(Generic[S, E]):
         if key is None:
             return await self._do(self._entry(self._step(None, None, received), received))
         async with self._turns.alone(key):
-            if await self._venture(key, received):
+            if await self._try_speculative(key, received):
                 return None
             for _ in range(ATTEMPTS_MAX):
                 try:
@@ -170,7 +170,7 @@ class EventProcessor(Generic[S, E]):
         # Every older entry is finished by now, or left: the outbox that we save holds this one, and seldom any more.
         await self._save(key, received, step, {**left, received.id: entry}, etag)
 
-    async def _venture(self, key: str, received: Received[E]) -> bool:
+    async def _try_speculative(self, key: str, received: Received[E]) -> bool:
         """Decide without a load, on what this process saved last, or on there being no record; the ETag is the judge.
 
         False if nothing was done: an assumption may lead to a save that the store accepts, and to nothing else.
@@ -178,7 +178,7 @@ class EventProcessor(Generic[S, E]):
         remembered = self._memory.take(key)
         if remembered is not None:
             record, etag = msgspec.json.decode(remembered.value, type=Record), remembered.etag
-        elif self._service.begins(received.event):
+        elif self._service.is_creation(received.event):
             record, etag = Record(), None
         else:
             return False

@@ -63,7 +63,7 @@ def key(event: Input) -> str:
     return f"account:{event.user_id}"
 
 
-def begins(event: Input) -> bool:
+def is_creation(event: Input) -> bool:
     """Most accounts are opened by their user's registration."""
     return isinstance(event, UserCreated)
 

@@ -79,7 +79,7 @@ def key(event: Input) -> str | None:
     return None if isinstance(event, OrderCreated) else f"mailbox:{event.user_id}"
 
 
-def begins(event: Input) -> bool:
+def is_creation(event: Input) -> bool:
     """Most mailboxes begin with their user's registration."""
     return isinstance(event, UserCreated)
 

@@ -36,7 +36,7 @@ def service(pay_within: timedelta) -> Service[domain.Order, Input]:
         state=domain.Order,
         secondaries={},
         key=domain.key,
-        begins=domain.begins,
+        is_creation=domain.is_creation,
         secondary_key=lambda _: None,
         step=partial(domain.step, pay_within=pay_within),
         subject=domain.subject,

@@ -41,7 +41,7 @@ def key(event: Input) -> str:
     return f"order:{event.order_id}"
 
 
-def begins(event: Input) -> bool:
+def is_creation(event: Input) -> bool:
     """A command makes its order."""
     return isinstance(event, OrderCreateRequested)
 

@@ -31,7 +31,7 @@ def key(event: Input) -> str:
     return "email:" + event.email.casefold().replace("%", "%25").replace("|", "%7C")
 
 
-def begins(event: Input) -> bool:
+def is_creation(event: Input) -> bool:
     """Most addresses are new."""
     return True
 

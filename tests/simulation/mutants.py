@@ -17,7 +17,7 @@ from chassis.record import OutboxEntry, Record
 class Loading(EventProcessor[Any, Any]):
     """Loads each record, so that `_attempt` is all that there is; no safeguard is taken out."""
 
-    async def _venture(self, key: str, received: Received[Any]) -> bool:
+    async def _try_speculative(self, key: str, received: Received[Any]) -> bool:
         return False
 
 

@@ -536,13 +536,13 @@ def test_what_was_not_finished_is_not_remembered() -> None:
 
 def test_an_event_that_begins_its_record_is_saved_at_once_and_loaded_only_on_a_conflict() -> None:
     """Two coins into one new jar: the second one's guess is refused, and changes nothing."""
-    begins = dataclasses.replace(JARS, begins=lambda _: True)
+    is_creation = dataclasses.replace(JARS, is_creation=lambda _: True)
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        await EventProcessor(begins, sidecar, lambda: AT).process("CoinPut", coin("c-1"))
+        await EventProcessor(is_creation, sidecar, lambda: AT).process("CoinPut", coin("c-1"))
         assert ["save jar:a", "insert coin:c-1", "publish CoinKept", "publish BellRung"] == sidecar.calls
         sidecar.calls.clear()
-        await EventProcessor(begins, sidecar, lambda: AT).process("CoinPut", coin("c-2"))
+        await EventProcessor(is_creation, sidecar, lambda: AT).process("CoinPut", coin("c-2"))
 
     sidecar = play(scenario)
 
