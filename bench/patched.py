@@ -20,9 +20,9 @@ from chassis import inbound
 from chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
 from chassis.errors import SidecarAway
 from chassis.events import CONTENT_TYPE
-from chassis.memory import Memory
 from chassis.processor import EventProcessor, _Kind
 from chassis.record import OutboxEntry
+from chassis.record_cache import RecordCache
 from chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
 from cli.project import module_of, write_program
 from gateway.commands import Commands
@@ -37,11 +37,11 @@ def every_record_is_loaded() -> None:
     async def try_speculative(self: EventProcessor[Any, Any], key: str, received: Any) -> bool:
         return False
 
-    def keep(self: Memory, key: str, value: bytes, etag: str | None) -> None:
+    def put(self: RecordCache, key: str, value: bytes, etag: str | None) -> None:
         """Forget it."""
 
     EventProcessor._try_speculative = try_speculative  # type: ignore[method-assign]  # what this module is for
-    Memory.keep = keep  # type: ignore[method-assign]  # what this module is for
+    RecordCache.put = keep  # type: ignore[method-assign]  # what this module is for
 
 
 def called_by_aiohttp() -> None:

@@ -20,9 +20,9 @@ import msgspec
 from chassis import tracing
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import CloudEvent, Received, decode, derived_id, parse, timestamp
-from chassis.memory import Memory
 from chassis.metrics import CONFLICTS, REPEATED
 from chassis.record import OutboxEntry, Record, left_to_their_writers
+from chassis.record_cache import RecordCache
 from chassis.turns import Turns
 
 S = TypeVar("S")
@@ -125,7 +125,7 @@ class EventProcessor(Generic[S, E]):
         self._now = now
         self._name = name or secrets.token_hex(4)
         self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
-        self._memory = Memory()
+        self._record_cache = RecordCache()
         self._turns = Turns()
         self._repeated = {kind: REPEATED.labels(topic) for topic, kind in service.inputs.items()}
 
@@ -175,9 +175,9 @@ class EventProcessor(Generic[S, E]):
 
         False if nothing was done: an assumption may lead to a save that the store accepts, and to nothing else.
         """
-        remembered = self._memory.take(key)
-        if remembered is not None:
-            record, etag = msgspec.json.decode(remembered.value, type=Record), remembered.etag
+        cached = self._record_cache.take(key)
+        if cached is not None:
+            record, etag = msgspec.json.decode(cached.value, type=Record), cached.etag
         elif self._service.is_creation(received.event):
             record, etag = Record(), None
         else:
@@ -198,10 +198,10 @@ class EventProcessor(Generic[S, E]):
         except Conflict:
             CONFLICTS.inc()
             if etag is not None:
-                self._memory.judged(right=False)
+                self._record_cache.note_guess(right=False)
             return False
         if etag is not None:
-            self._memory.judged(right=True)
+            self._record_cache.note_guess(right=True)
         return True
 
     async def _save(
@@ -213,7 +213,9 @@ class EventProcessor(Generic[S, E]):
         await self._sidecar.save(key, saved, etag)
         await self._finish(key, received.id, outbox[received.id])
         if len(outbox) == 1:
-            self._memory.keep(key, saved, etag)  # not before: its outbox is finished, and need not be looked at again
+            self._record_cache.put(
+                key, saved, etag
+            )  # not before: its outbox is finished, and need not be looked at again
 
     async def _load(self, key: str) -> tuple[Record, str | None]:
         value, etag = await self._sidecar.load(key)

@@ -115,7 +115,7 @@ class RepeatAnswersNothing(EventProcessor[Any, Any]):
         return Step(step.state) if step.state == state and not step.secondaries else step
 
 
-class UnfinishedRemembered(EventProcessor[Any, Any]):
+class UnfinishedCached(EventProcessor[Any, Any]):
     """What was saved is remembered before its outbox is finished, so that the next save drops it."""
 
     async def _save(
@@ -123,5 +123,5 @@ class UnfinishedRemembered(EventProcessor[Any, Any]):
     ) -> None:
         saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state)), outbox))
         await self._sidecar.save(key, saved, etag)
-        self._memory.keep(key, saved, etag)
+        self._record_cache.put(key, saved, etag)
         await self._finish(key, received.id, outbox[received.id])

@@ -52,7 +52,7 @@ MUTANTS: dict[str, Mutant] = {
     "publish before save": processor(mutants.PublishBeforeSave),
     "secondary record read first": processor(mutants.SecondaryReadFirst),
     "an id found in the outbox publishes nothing": processor(mutants.FoundInOutboxPublishesNothing),
-    "an unfinished save is remembered": processor(mutants.UnfinishedRemembered),
+    "an unfinished save is cached": processor(mutants.UnfinishedCached),
     "a repeat that answers nothing": processor(mutants.RepeatAnswersNothing),
     "no reconciler": Mutant(heals=False),
     "a request is answered before the journal has it": Mutant(journals=False),

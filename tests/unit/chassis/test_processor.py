@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from chassis import memory
 from chassis import processor as module
+from chassis import record_cache
 from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
 from chassis.processor import EventProcessor
 from chassis.record import YOUNG
@@ -309,7 +309,7 @@ def test_a_failure_at_any_call_is_the_worlds_and_the_redelivery_completes(
 @pytest.fixture
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
     """A processor that loads each record, as one does whose record was written by another process last."""
-    monkeypatch.setattr(memory, "RECORD_BYTES_MAX", 0)
+    monkeypatch.setattr(record_cache, "RECORD_BYTES_MAX", 0)
 
 
 @pytest.mark.usefixtures("forgetful")

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-REMEMBERED_BYTES_MAX = 4 * 2**20  # some thousands of records: those of orders that are under way, of busy accounts
+CACHE_BYTES_MAX = 4 * 2**20  # some thousands of records: those of orders that are under way, of busy accounts
 OVERHEAD_BYTES = 400  # of a key, an ETag, and what holds them
 RECORD_BYTES_MAX = 16 * 2**10  # a larger one is loaded: it would crowd out many
 CREDIT_MAX = 20
@@ -20,30 +20,30 @@ PAUSE_SAVES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
-class Remembered:
+class CachedRecord:
     """A record as this process saved it."""
 
     value: bytes
     etag: str
 
 
-class Memory:
+class RecordCache:
     """The least recently used is forgotten."""
 
     def __init__(self) -> None:
-        self._records: OrderedDict[str, Remembered] = OrderedDict()
+        self._records: OrderedDict[str, CachedRecord] = OrderedDict()
         self._bytes = 0
         self._credit = WRONG_COSTS
         self._pause = 0
 
-    def take(self, key: str) -> Remembered | None:
+    def take(self, key: str) -> CachedRecord | None:
         """Return what is remembered of a key, and forget it: its next save is remembered anew."""
         found = self._records.pop(key, None)
         if found is not None:
             self._bytes -= _size(found)
         return found
 
-    def keep(self, key: str, value: bytes, etag: str | None) -> None:
+    def put(self, key: str, value: bytes, etag: str | None) -> None:
         """Remember what was saved over a record with this ETag (None: there was none)."""
         if self._pause:
             self._pause -= 1
@@ -52,12 +52,12 @@ class Memory:
         if guess is None or len(value) > RECORD_BYTES_MAX:
             return
         self.take(key)
-        self._records[key] = record = Remembered(value, guess)
+        self._records[key] = record = CachedRecord(value, guess)
         self._bytes += _size(record)
-        while self._bytes > REMEMBERED_BYTES_MAX:
+        while self._bytes > CACHE_BYTES_MAX:
             self.take(next(iter(self._records)))
 
-    def judged(self, *, right: bool) -> None:
+    def note_guess(self, *, right: bool) -> None:
         """Learn what the store said of a guess."""
         self._credit = min(self._credit + 1, CREDIT_MAX) if right else self._credit - WRONG_COSTS
         if self._credit < 0:
@@ -66,7 +66,7 @@ class Memory:
             self._credit, self._pause = 0, PAUSE_SAVES
 
 
-def _size(record: Remembered) -> int:
+def _size(record: CachedRecord) -> int:
     return len(record.value) + OVERHEAD_BYTES
 
 
