@@ -20,10 +20,10 @@ import msgspec
 from chassis import tracing
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import CloudEvent, Received, decode, derived_id, parse, timestamp
+from chassis.keyed_locks import KeyedLocks
 from chassis.metrics import CONFLICTS, REPEATED
 from chassis.record import OutboxEntry, Record, left_to_their_writers
 from chassis.record_cache import RecordCache
-from chassis.turns import Turns
 
 S = TypeVar("S")
 E = TypeVar("E")
@@ -126,7 +126,7 @@ class EventProcessor(Generic[S, E]):
         self._name = name or secrets.token_hex(4)
         self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._record_cache = RecordCache()
-        self._turns = Turns()
+        self._locks = KeyedLocks()
         self._repeated = {kind: REPEATED.labels(topic) for topic, kind in service.inputs.items()}
 
     async def process(self, topic: str, body: bytes) -> None:
@@ -135,7 +135,7 @@ class EventProcessor(Generic[S, E]):
         key = self._service.key(received.event)
         if key is None:
             return await self._do(self._entry(self._step(None, None, received), received))
-        async with self._turns.alone(key):
+        async with self._locks.hold(key):
             if await self._try_speculative(key, received):
                 return None
             for _ in range(ATTEMPTS_MAX):

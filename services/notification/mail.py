@@ -23,8 +23,8 @@ from chassis import handled, tracing
 from chassis.dead_letters import DeadLetters
 from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import Received, decode, parse, timestamp
+from chassis.keyed_locks import KeyedLocks
 from chassis.processor import ATTEMPTS_MAX, Sidecar
-from chassis.turns import Turns
 from services.notification.aside import KEPT, LEASE, LOOK_SECONDS, TOPIC, Aside, Held
 from services.notification.domain import Notification
 from services.notification.events import EmailRequested
@@ -98,7 +98,7 @@ class Mailer:
         self._window_seconds = window_seconds
         self._dead_letters = DeadLetters(sidecar, now)
         self._reach = Reach(now)
-        self._turns = Turns()  # a repeated event waits for the first one's sent_at
+        self._locks = KeyedLocks()  # a repeated event waits for the first one's sent_at
         self._at_once = asyncio.Semaphore(CONNECTIONS_MAX)
         self._connections = Connections(server)
         self._flights: dict[str, Flight] = {}
@@ -119,7 +119,7 @@ class Mailer:
         received = self._decode(body)
         key = f"notification:{received.event.order_id}"
         # The turn comes first: while we wait for one, another replica may have sent the mail.
-        async with self._turns.alone(key), self._at_once:
+        async with self._locks.hold(key), self._at_once:
             notification, etag = await self._load(key)
             if notification.sent_at is not None or key in self._unnoted:
                 await self._note_sent(key, self._unnoted.get(key), notification, etag)
@@ -378,7 +378,7 @@ class Mailer:
 
     async def _retry(self, order_id: str) -> None:
         key = f"notification:{order_id}"
-        async with self._turns.alone(key), self._at_once:
+        async with self._locks.hold(key), self._at_once:
             if key in self._flights or not self._has_room() or self._reach.wait:
                 return
             held = await self._aside.claim(order_id)

@@ -5,7 +5,7 @@ import { isDeepStrictEqual } from "node:util";
 import { encode } from "./events.js";
 import { Refused, Unavailable } from "./faults.js";
 import { Finished } from "./finished.js";
-import { Turns } from "./turns.js";
+import { KeyedLocks } from "./keyed-locks.js";
 
 /** A record that loses so many races has company enough: the event comes again. */
 export const ROUNDS_MAX = 50;
@@ -31,10 +31,10 @@ export const ROUNDS_MAX = 50;
  */
 export function eventProcessor(service, sidecar) {
   const finished = new Finished();
-  const turns = new Turns();
+  const locks = new KeyedLocks();
   return (event) => {
     const key = service.recordKey(event);
-    return turns.take(key, () => processEvent(service, sidecar, finished, key, event));
+    return locks.hold(key, () => processEvent(service, sidecar, finished, key, event));
   };
 }
 

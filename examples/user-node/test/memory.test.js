@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { Finished } from "../src/finished.js";
-import { Turns } from "../src/turns.js";
+import { KeyedLocks } from "../src/keyed-locks.js";
 
 /** Something to wait for, and what ends the wait. */
 function gate() {
@@ -15,32 +15,32 @@ function gate() {
 }
 
 test("of one key one works at a time, in order; another key does not wait", async () => {
-  const turns = new Turns();
+  const locks = new KeyedLocks();
   const first = gate();
   /** @type {string[]} */
   const seen = [];
 
-  const a1 = turns.take("a", async () => {
+  const a1 = locks.hold("a", async () => {
     await first.opened;
     seen.push("a1");
   });
-  const a2 = turns.take("a", async () => void seen.push("a2"));
-  await turns.take("b", async () => void seen.push("b"));
+  const a2 = locks.hold("a", async () => void seen.push("a2"));
+  await locks.hold("b", async () => void seen.push("b"));
   first.open();
   await Promise.all([a1, a2]);
 
   assert.deepEqual(seen, ["b", "a1", "a2"]);
-  assert.equal(turns.size, 0);
+  assert.equal(locks.size, 0);
 });
 
 test("a failure is told to who asked, and does not stop who waits", async () => {
-  const turns = new Turns();
-  const failed = turns.take("a", () => Promise.reject(new Error("no")));
-  const next = turns.take("a", async () => "done");
+  const locks = new KeyedLocks();
+  const failed = locks.hold("a", () => Promise.reject(new Error("no")));
+  const next = locks.hold("a", async () => "done");
 
   await assert.rejects(failed, /no/);
   assert.equal(await next, "done");
-  assert.equal(turns.size, 0);
+  assert.equal(locks.size, 0);
 });
 
 test("the oldest of what is finished is forgotten", () => {

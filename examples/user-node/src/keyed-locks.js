@@ -1,7 +1,7 @@
-/** Turns: within this process what concerns one record waits for each other, which saves conflicts. */
+/** KeyedLocks: within this process what concerns one record waits for each other, which saves conflicts. */
 
 /** One queue for each key that somebody works on. */
-export class Turns {
+export class KeyedLocks {
   /** @type {Map<string, Promise<void>>} the end of each queue; empty when nothing is at work */
   #ends = new Map();
 
@@ -12,7 +12,7 @@ export class Turns {
    * @param {() => Promise<T>} work
    * @returns {Promise<T>}
    */
-  async take(key, work) {
+  async hold(key, work) {
     const done = (this.#ends.get(key) ?? Promise.resolve()).then(work);
     const end = done.then(ignore, ignore); // a failure is told to who asked for the work, not to who waits behind it
     this.#ends.set(key, end);
