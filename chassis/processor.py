@@ -22,7 +22,7 @@ from chassis.errors import Conflict, EventFault, WorldFault
 from chassis.events import CloudEvent, Received, decode, derived_id, parse, timestamp
 from chassis.keyed_locks import KeyedLocks
 from chassis.metrics import CONFLICTS, REPEATED
-from chassis.record import OutboxEntry, Record, left_to_their_writers
+from chassis.record import OutboxEntry, Record, deferred_to_their_writers
 from chassis.record_cache import RecordCache
 
 S = TypeVar("S")
@@ -147,8 +147,8 @@ class EventProcessor(Generic[S, E]):
 
     async def _attempt(self, key: str, received: Received[E]) -> None:
         record, etag = await self._load(key)
-        left = self._left(key, record, received)
-        just_done = await self._finish_outbox(key, record, left)
+        deferred = self._deferred(key, record, received)
+        just_done = await self._finish_outbox(key, record, deferred)
         if received.id in record.outbox:
             self._repeated[type(received.event)].inc()
             # The redelivery may be all that is left of a publish that the broker lost with our acknowledgement.
@@ -168,7 +168,7 @@ class EventProcessor(Generic[S, E]):
             return
 
         # Every older entry is finished by now, or left: the outbox that we save holds this one, and seldom any more.
-        await self._save(key, received, step, {**left, received.id: entry}, etag)
+        await self._save(key, received, step, {**deferred, received.id: entry}, etag)
 
     async def _try_speculative(self, key: str, received: Received[E]) -> bool:
         """Decide without a load, on what this process saved last, or on there being no record; the ETag is the judge.
@@ -238,22 +238,24 @@ class EventProcessor(Generic[S, E]):
         secondaries = {key: msgspec.Raw(msgspec.json.encode(secondary)) for key, secondary in step.secondaries.items()}
         return OutboxEntry(secondaries, outputs, self._name, timestamp(self._now()))
 
-    def _left(self, key: str, record: Record, received: Received[E]) -> dict[str, OutboxEntry]:
-        """The entries that are left to the processes that saved them, as they are kept; never that of this event."""
+    def _deferred(self, key: str, record: Record, received: Received[E]) -> dict[str, OutboxEntry]:
+        """The entries that are deferred to the processes that saved them, as they are kept; never that of this
+        event.
+        """
         others = {id_: entry for id_, entry in self._unfinished(key, record).items() if id_ != received.id}
-        return left_to_their_writers(others, self._name, self._now())
+        return deferred_to_their_writers(others, self._name, self._now())
 
     def _unfinished(self, key: str, record: Record) -> dict[str, OutboxEntry]:
         return {id_: entry for id_, entry in record.outbox.items() if (key, id_) not in self._finished}
 
-    async def _finish_outbox(self, key: str, record: Record, left: Mapping[str, OutboxEntry]) -> set[str]:
+    async def _finish_outbox(self, key: str, record: Record, deferred: Mapping[str, OutboxEntry]) -> set[str]:
         """Do what any earlier save left undone; return the ids of the entries that were done just now.
 
-        Of those in `left` the secondary records alone, for this step or whoever hears of it may read them.
+        Of those in `deferred` the secondary records alone, for this step or whoever hears of it may read them.
         """
         done = set()
         for event_id, entry in self._unfinished(key, record).items():
-            if event_id in left:
+            if event_id in deferred:
                 await self._write_secondaries(entry)
                 continue
             await self._finish(key, event_id, entry)

@@ -49,18 +49,18 @@ class OutputsNotInOutbox(EventProcessor[Any, Any]):
 class OutboxNotFinishedFirst(EventProcessor[Any, Any]):
     """What an earlier save left undone is left undone, and dropped by the next save."""
 
-    def _left(self, key: str, record: Record, received: Received[Any]) -> dict[str, OutboxEntry]:
+    def _deferred(self, key: str, record: Record, received: Received[Any]) -> dict[str, OutboxEntry]:
         return {}
 
-    async def _finish_outbox(self, key: str, record: Record, left: Mapping[str, OutboxEntry]) -> set[str]:
+    async def _finish_outbox(self, key: str, record: Record, deferred: Mapping[str, OutboxEntry]) -> set[str]:
         return set()
 
 
 class DeferredWithItsSecondaries(EventProcessor[Any, Any]):
-    """Of what is left to its writer the secondary records are too."""
+    """Of what is deferred to its writer the secondary records are too."""
 
-    async def _finish_outbox(self, key: str, record: Record, left: Mapping[str, OutboxEntry]) -> set[str]:
-        others = {event_id: entry for event_id, entry in record.outbox.items() if event_id not in left}
+    async def _finish_outbox(self, key: str, record: Record, deferred: Mapping[str, OutboxEntry]) -> set[str]:
+        others = {event_id: entry for event_id, entry in record.outbox.items() if event_id not in deferred}
         return await super()._finish_outbox(key, Record(record.state, others), {})
 
 
@@ -82,8 +82,8 @@ class SecondaryReadFirst(Loading):
     async def _attempt(self, key: str, received: Received[Any]) -> None:
         early = await self._load_secondary(received.event)
         record, etag = await self._load(key)
-        left = self._left(key, record, received)
-        just_done = await self._finish_outbox(key, record, left)
+        deferred = self._deferred(key, record, received)
+        just_done = await self._finish_outbox(key, record, deferred)
         if received.id in record.outbox:
             if received.id not in just_done:
                 await self._publish(record.outbox[received.id])
@@ -94,7 +94,7 @@ class SecondaryReadFirst(Loading):
         if step.state == state and not step.secondaries:
             await self._publish(entry)
             return
-        await self._save(key, received, step, {**left, received.id: entry}, etag)
+        await self._save(key, received, step, {**deferred, received.id: entry}, etag)
 
 
 class FoundInOutboxPublishesNothing(Loading):

@@ -13,7 +13,7 @@ from chassis import processor as module
 from chassis import record_cache
 from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
 from chassis.processor import EventProcessor
-from chassis.record import YOUNG
+from chassis.record import FRESH
 from tests.unit.chassis.fakes import FakeSidecar
 from tests.unit.chassis.jars import AT, JARS, coin, event, named, paint, processor
 
@@ -167,7 +167,7 @@ def test_unfinished_entries_are_finished_before_the_next_event_is_decided() -> N
         sidecar.refuse[4] = AWAY
         with pytest.raises(WorldFault):
             await processor(sidecar).process("CoinPut", coin("c-1"))
-        await processor(sidecar, "another", AT + YOUNG).process("CoinPut", coin("c-2"))
+        await processor(sidecar, "another", AT + FRESH).process("CoinPut", coin("c-2"))
 
     sidecar = play(scenario)
 
@@ -245,7 +245,7 @@ def test_what_was_left_and_has_grown_old_is_finished_by_whoever_comes() -> None:
         with pytest.raises(WorldFault):
             await processor(sidecar, "dead").process("CoinPut", coin("c-1"))
         await processor(sidecar, "one").process("CoinPut", coin("c-2"))
-        await processor(sidecar, "two", AT + YOUNG).process("CoinPut", coin("c-3"))
+        await processor(sidecar, "two", AT + FRESH).process("CoinPut", coin("c-3"))
 
     sidecar = play(scenario)
 

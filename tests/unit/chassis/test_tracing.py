@@ -22,7 +22,7 @@ from chassis import handled, tracing
 from chassis.errors import EventFault, SidecarAway, WorldFault
 from chassis.events import CloudEvent
 from chassis.inbound import InboundApp, Subscription
-from chassis.record import YOUNG
+from chassis.record import FRESH
 from chassis.sidecar import HttpSidecar, connect
 from chassis.spans import Spans, context_of
 from cli.project import ROOT
@@ -386,7 +386,7 @@ def test_a_log_that_another_process_finishes_keeps_its_trace(told: Told) -> None
         with pytest.raises(SidecarAway), told.spans.event(handled.event("CoinPut", an_event(traceparent=TRACEPARENT))):
             await processor(sidecar).process("CoinPut", coin("c-1"))
         with told.spans.event(handled.event("CoinPut", an_event(traceparent=other))):
-            await processor(sidecar, "another", AT + YOUNG).process("CoinPut", coin("c-2"))
+            await processor(sidecar, "another", AT + FRESH).process("CoinPut", coin("c-2"))
         return sidecar
 
     published = [event for _, event in asyncio.run(scenario()).published]
