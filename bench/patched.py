@@ -18,7 +18,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
 from chassis import inbound
 from chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
-from chassis.errors import SidecarAway
+from chassis.errors import SidecarUnavailable
 from chassis.events import CONTENT_TYPE
 from chassis.processor import EventProcessor, _Kind
 from chassis.record import OutboxEntry
@@ -107,10 +107,10 @@ def published_in_bulk() -> None:
         while rest:
             batch, rest = rest[:BULK_MAX], rest[BULK_MAX:]
             waiting.setdefault(topic, [])
-            error: SidecarAway | None = None
+            error: SidecarUnavailable | None = None
             try:
                 await bulk(self, topic, [event for event, _ in batch])
-            except SidecarAway as caught:
+            except SidecarUnavailable as caught:
                 error = caught
             for _, done in batch:
                 if not done.done():
@@ -125,7 +125,7 @@ def published_in_bulk() -> None:
         ]
         answer = await self._call("POST", f"/v1.0/publish/bulk/{PUBSUB}/{topic}", msgspec.json.encode(entries))
         if answer.status not in (200, 204):
-            raise SidecarAway(f"bulk publish to {topic}: {answer}")
+            raise SidecarUnavailable(f"bulk publish to {topic}: {answer}")
 
     one, running = HttpSidecar.publish, set[Any]()
     HttpSidecar.publish = publish  # type: ignore[method-assign]  # what this module is for

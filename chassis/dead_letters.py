@@ -13,7 +13,7 @@ from datetime import datetime
 
 import msgspec
 
-from chassis.errors import Conflict, WorldFault
+from chassis.errors import Conflict, TransientError
 from chassis.events import timestamp
 from chassis.metrics import DEAD_LETTERS
 from chassis.pages import Pages
@@ -59,7 +59,9 @@ class DeadLetters:
         self._pages = Pages(sidecar, "dead-index")
 
     async def write(self, topic: str, body: bytes, reason: str, traceparent: str) -> None:
-        """Keep one event, or raise WorldFault; to write the same one again changes nothing while its letter is open."""
+        """Keep one event, or raise TransientError; to write the same one again changes nothing while its letter is
+        open.
+        """
         name = letter_id(topic, body)
         letter = {
             **_kept(body),
@@ -86,4 +88,4 @@ class DeadLetters:
             except Conflict:
                 continue
             return True
-        raise WorldFault(f"{key}: lost {ATTEMPTS_MAX} races in a row")
+        raise TransientError(f"{key}: lost {ATTEMPTS_MAX} races in a row")

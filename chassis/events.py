@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
-from chassis.errors import EventFault
+from chassis.errors import PermanentError
 
 E = TypeVar("E")
 
@@ -71,26 +71,26 @@ def delivered(body: bytes) -> bytes:
 
 
 def parse(topic: str, body: bytes) -> Envelope:
-    """Read the envelope; raise EventFault when it is not a CloudEvent of this topic with UUIDs for ids."""
+    """Read the envelope; raise PermanentError when it is not a CloudEvent of this topic with UUIDs for ids."""
     if len(body) > BODY_BYTES_MAX:
-        raise EventFault(f"the event has {len(body)} bytes, more than {BODY_BYTES_MAX}")
+        raise PermanentError(f"the event has {len(body)} bytes, more than {BODY_BYTES_MAX}")
     try:
         envelope = msgspec.json.decode(body, type=Envelope)
         uuid.UUID(envelope.id)
         uuid.UUID(envelope.correlationid)
     except (ValueError, RecursionError) as error:  # msgspec's errors and bad UTF-8 are ValueErrors too
-        raise EventFault("not a CloudEvent", str(error)) from error
+        raise PermanentError("not a CloudEvent", str(error)) from error
     if envelope.type != topic:
-        raise EventFault(f"another type on topic {topic!r}", envelope.type[:100])
+        raise PermanentError(f"another type on topic {topic!r}", envelope.type[:100])
     return envelope
 
 
 def decode(envelope: Envelope, kind: type[E], at: datetime) -> Received[E]:
-    """Decode the data as `kind`; unknown fields are ignored, a missing or wrong one is the event's fault."""
+    """Decode the data as `kind`; unknown fields are ignored, a missing or wrong one is a permanent error."""
     try:
         event = msgspec.json.decode(envelope.data, type=kind)
     except (ValueError, RecursionError) as error:
-        raise EventFault("malformed data", str(error)) from error
+        raise PermanentError("malformed data", str(error)) from error
     return Received(event=event, id=envelope.id, correlation_id=envelope.correlationid, at=at)
 
 

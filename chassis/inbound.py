@@ -14,7 +14,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from chassis import handled, metrics, tracing
 from chassis.dead_letters import DeadLetters
-from chassis.errors import EventFault, WorldFault
+from chassis.errors import PermanentError, TransientError
 from chassis.events import delivered
 from chassis.handled import Handled
 from chassis.metrics import AGAIN, BUG, DEAD, DONE, OTHER, answered
@@ -58,7 +58,9 @@ class InboundApp(FastAPI):
         self._dead_letters: DeadLetters | None = None
 
     def subscribe(self, subscriptions: Sequence[Subscription], dead_letters: DeadLetters | None) -> None:
-        """Register each topic with the sidecar; an event's fault becomes a dead letter, the world's a redelivery."""
+        """Register each topic with the sidecar; a permanent error becomes a dead letter, a transient one a
+        redelivery.
+        """
         self._dead_letters = dead_letters
         told = DaprApp(self)  # answers /dapr/subscribe
         for subscription in subscriptions:
@@ -165,14 +167,14 @@ class InboundApp(FastAPI):
         try:
             try:
                 await subscription.handle(body)
-            except EventFault as fault:
+            except PermanentError as fault:
                 kept = "dropped" if self._dead_letters is None else "dead letter"
                 log.error("%s from %s: %s", kept, subscription.topic, fault)
                 log.debug("the reason: %s", fault.reason)
                 if self._dead_letters is not None:
                     await self._dead_letters.write(subscription.topic, body, fault.reason, about.traceparent)
                 return DEAD
-        except WorldFault as fault:
+        except TransientError as fault:
             log.warning("%s comes again: %s", subscription.topic, fault)
             return AGAIN
         except Exception:

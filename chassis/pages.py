@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from chassis.errors import Conflict, WorldFault
+from chassis.errors import Conflict, TransientError
 from chassis.processor import ATTEMPTS_MAX, Sidecar
 
 PAGE_IDS_MAX = 100
@@ -34,7 +34,9 @@ class Pages:
         self._seen: dict[str, int] = {}  # the page of each id, when all were last read
 
     async def add(self, wanted: str, *, is_new: bool = True) -> None:
-        """List an id, once; raise Full, or WorldFault. Only one that is new need not be looked for from the start."""
+        """List an id, once; raise Full, or TransientError. Only one that is new need not be looked for from the
+        start.
+        """
         try:
             await self._until_won(lambda: self._add(wanted, self._page if is_new else 0))
         except Full:
@@ -57,7 +59,7 @@ class Pages:
         raise Full(f"{self._name} holds {number * PAGE_IDS_MAX} already")
 
     async def remove(self, unwanted: str) -> None:
-        """List an id no more; raise WorldFault."""
+        """List an id no more; raise TransientError."""
         await self._until_won(lambda: self._remove(unwanted))
 
     async def _until_won(self, change: Callable[[], Awaitable[None]]) -> None:
@@ -68,7 +70,7 @@ class Pages:
             except Conflict:
                 continue
             return
-        raise WorldFault(f"{self._name}: lost {ATTEMPTS_MAX} races in a row")
+        raise TransientError(f"{self._name}: lost {ATTEMPTS_MAX} races in a row")
 
     async def _remove(self, unwanted: str) -> None:
         seen = self._seen.pop(unwanted, None)  # an id never changes its page

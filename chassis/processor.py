@@ -18,7 +18,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import msgspec
 
 from chassis import tracing
-from chassis.errors import Conflict, EventFault, WorldFault
+from chassis.errors import Conflict, PermanentError, TransientError
 from chassis.events import CloudEvent, Received, decode, derived_id, parse, timestamp
 from chassis.keyed_locks import KeyedLocks
 from chassis.metrics import CONFLICTS, REPEATED
@@ -33,7 +33,7 @@ FINISHED_MAX = 20_000  # entries remembered as finished (6 MB); a forgotten one 
 
 
 class Sidecar(Protocol):
-    """What the event processor needs of a sidecar; each call raises SidecarAway when it could not be made."""
+    """What the event processor needs of a sidecar; each call raises SidecarUnavailable when it could not be made."""
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
@@ -83,11 +83,13 @@ class Service(Generic[S, E]):
 
 
 def decided(service: Service[S, E], state: S | None, secondary: Any, received: Received[E]) -> Step[S]:
-    """Return what the service decides; raise EventFault if it fails."""
+    """Return what the service decides; raise PermanentError if it fails."""
     try:
         return service.step(state, secondary, received)
-    except Exception as error:  # a step does no I/O: it fails by the event's fault or by a bug, never by the world's
-        raise EventFault(f"{type(error).__name__} in the step", str(error)) from error
+    except (
+        Exception
+    ) as error:  # a step does no I/O: it fails by a permanent error or by a bug, never by a transient error
+        raise PermanentError(f"{type(error).__name__} in the step", str(error)) from error
 
 
 def announcements(service: Service[S, E], step: Step[S], received: Received[E]) -> list[CloudEvent]:
@@ -130,7 +132,7 @@ class EventProcessor(Generic[S, E]):
         self._repeated = {kind: REPEATED.labels(topic) for topic, kind in service.inputs.items()}
 
     async def process(self, topic: str, body: bytes) -> None:
-        """Carry one event through; raise EventFault for a dead letter, WorldFault for a redelivery."""
+        """Carry one event through; raise PermanentError for a dead letter, TransientError for a redelivery."""
         received = decode(parse(topic, body), self._service.inputs[topic], self._now())
         key = self._service.key(received.event)
         if key is None:
@@ -143,7 +145,7 @@ class EventProcessor(Generic[S, E]):
                     return await self._attempt(key, received)
                 except Conflict:
                     CONFLICTS.inc()
-        raise WorldFault(f"{key}: lost {ATTEMPTS_MAX} races in a row")
+        raise TransientError(f"{key}: lost {ATTEMPTS_MAX} races in a row")
 
     async def _attempt(self, key: str, received: Received[E]) -> None:
         record, etag = await self._load(key)
@@ -189,7 +191,7 @@ class EventProcessor(Generic[S, E]):
         state = msgspec.json.decode(record.state, type=self._service.state | None)
         try:
             step = self._step(state, secondary, received)
-        except EventFault:
+        except PermanentError:
             return False
         if not _is_decision(step, state):
             return False

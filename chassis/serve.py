@@ -20,7 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from chassis import logs
 from chassis.closing import Closing, GracefulServer
 from chassis.dead_letters import DeadLetters
-from chassis.errors import StoreRefused, WorldFault
+from chassis.errors import TransientError, WriteRefused
 from chassis.events import CloudEvent, timestamp
 from chassis.inbound import InboundApp, Subscription
 from chassis.listen import bound
@@ -111,7 +111,7 @@ class Probe:
     async def send_until_back(self, sidecar: HttpSidecar) -> None:
         """Publish, and again each second, until one is back."""
         while not self.is_back:
-            with suppress(WorldFault):  # the sidecar is not up yet: that is what we wait for
+            with suppress(TransientError):  # the sidecar is not up yet: that is what we wait for
                 await sidecar.publish(self.topic, self.event())
             with suppress(TimeoutError):  # not wait_for: in Python 3.11 it may swallow a cancellation
                 async with asyncio.timeout(PROBE_SECONDS):
@@ -186,7 +186,7 @@ def _paused_while_refused(sidecar: HttpSidecar, subscription: Subscription) -> S
 
     def handle(body: bytes) -> Awaitable[None]:
         if sidecar.store.refuses:
-            raise StoreRefused(sidecar.store.trouble)
+            raise WriteRefused(sidecar.store.trouble)
         return subscription.handle(body)
 
     return replace(subscription, handle=handle)
@@ -198,7 +198,7 @@ def reader(read: Read) -> Callable[[Request], Awaitable[Response]]:
     async def answer(request: Request) -> Response:
         try:
             body = await read.find(request.path_params)
-        except WorldFault as fault:
+        except TransientError as fault:
             log.warning("read %s: %s", read.path, fault)
             return Response(status_code=503)
         if body is None:

@@ -12,7 +12,7 @@ import msgspec
 
 from chassis import tracing
 from chassis.connections import Answer, BrokenOff, Connections, NotConnected
-from chassis.errors import Conflict, SidecarAway, StoreRefused, TimedOut, Unreached
+from chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, SidecarUnreachable, WriteRefused
 from chassis.events import CONTENT_TYPE
 from chassis.settings import LOOPBACK
 from chassis.store_health import StoreHealth
@@ -77,7 +77,7 @@ class HttpSidecar:
         The record tells them apart: if it is what it was, no race was lost, and the write was refused (ADR 37).
         """
         if self.store.refuses:  # `watch_store` finds out when that is over
-            raise StoreRefused(f"save of {key}: {self.store.trouble}")
+            raise WriteRefused(f"save of {key}: {self.store.trouble}")
         write: dict[str, Any] = {"key": key, "value": msgspec.Raw(value), "options": FIRST_WRITE}
         if etag is not None:
             write["etag"] = etag
@@ -88,7 +88,7 @@ class HttpSidecar:
         if refusal is not None and await self._takes_writes():  # it failed by chance: a connection may have broken
             refusal = await self._try_save(key, body, etag)
         if refusal is not None:
-            raise StoreRefused(f"save of {key}: {refusal}")
+            raise WriteRefused(f"save of {key}: {refusal}")
 
     async def _try_save(self, key: str, body: bytes, etag: str | None) -> Answer | None:
         """Return None if it was saved, or the answer of a store that refused it; raise Conflict for a lost race."""
@@ -120,7 +120,7 @@ class HttpSidecar:
         path = f"/v1.0/publish/{PUBSUB}/{topic}"
         answer = await self._call("POST", path, event, CONTENT_TYPE, seconds_max, traceparent, self._publishes)
         if answer.status not in (200, 204):
-            raise SidecarAway(f"publish to {topic}: {answer}")
+            raise SidecarUnavailable(f"publish to {topic}: {answer}")
 
     async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:
         """GET a path of another service through both sidecars; its status is the caller's to read."""
@@ -134,7 +134,7 @@ class HttpSidecar:
         """Whether the sidecar itself answers, whatever it says."""
         try:
             await self._call("GET", "/v1.0/healthz", seconds_max=ANSWERS_SECONDS_MAX)
-        except SidecarAway:
+        except SidecarUnavailable:
             return False
         return True
 
@@ -143,9 +143,9 @@ class HttpSidecar:
         try:
             written = await self._call("POST", f"/v1.0/state/{STORE}", PROBE, seconds_max=seconds_max)
             read = await self._call("GET", f"/v1.0/state/{STORE}/{PROBE_KEY}", seconds_max=seconds_max)
-        except SidecarAway as fault:
+        except SidecarUnavailable as fault:
             # At the start the sidecar is not up yet, and asks whether this app is well as soon as it is.
-            if self.store.is_proven or not isinstance(fault, Unreached):
+            if self.store.is_proven or not isinstance(fault, SidecarUnreachable):
                 self.store.failed(is_write=True)
             return False
         if written.status in SAVED:
@@ -179,7 +179,7 @@ class HttpSidecar:
             else:  # the sidecar is told of no trace: the name of its span would be the key
                 with tracing.spans.call(f"{method} state"):
                     answer = await self._call(method, path, body)
-        except SidecarAway:
+        except SidecarUnavailable:
             self.store.failed(is_write=is_write)
             raise
         if answer.status < 300:
@@ -204,15 +204,15 @@ class HttpSidecar:
         try:
             return await way.request(method, path, body, content_type, seconds_max, more)
         except NotConnected as error:
-            raise Unreached(f"{method} {path}: {error}") from error
+            raise SidecarUnreachable(f"{method} {path}: {error}") from error
         except BrokenOff as error:
-            raise SidecarAway(f"{method} {path}: {type(error).__name__} {error}") from error
+            raise SidecarUnavailable(f"{method} {path}: {type(error).__name__} {error}") from error
         except TimeoutError as error:
-            raise TimedOut(f"{method} {path}: no answer within {seconds_max:.3g} s") from error
+            raise SidecarTimeout(f"{method} {path}: no answer within {seconds_max:.3g} s") from error
 
-    def _store_failed(self, why: str) -> SidecarAway:
+    def _store_failed(self, why: str) -> SidecarUnavailable:
         self.store.failed(is_write=False)
-        return SidecarAway(why)
+        return SidecarUnavailable(why)
 
 
 class _BulkEntry(msgspec.Struct):

@@ -9,7 +9,7 @@ import asyncio
 import logging
 
 from chassis import handled
-from chassis.errors import SidecarAway, Unreached
+from chassis.errors import SidecarUnavailable, SidecarUnreachable
 from gateway.calls import REJECTIONS
 from gateway.command import Command
 from gateway.deadline import Deadline
@@ -101,9 +101,9 @@ class Commands:
         self._credit = min(self._credit + REPUBLISH_SHARE, REPUBLISH_CREDIT_MAX)
         try:
             await self._publishing.publish(wanted.topic, wanted.event, seconds_max)
-        except Unreached as fault:
+        except SidecarUnreachable as fault:
             raise unavailable("nothing was sent: the gateway's sidecar is away") from fault
-        except SidecarAway as fault:  # it may have been sent, so the request stays held
+        except SidecarUnavailable as fault:  # it may have been sent, so the request stays held
             log.warning("%s may not have been published: %s", wanted.topic, fault)
 
     async def _publish_again(self, wanted: Command, seconds_max: float) -> None:
@@ -112,7 +112,7 @@ class Commands:
         self._credit -= 1
         try:
             await self._publishing.publish(wanted.topic, wanted.event, seconds_max)
-        except SidecarAway as fault:
+        except SidecarUnavailable as fault:
             log.warning("%s was not published again: %s", wanted.topic, fault)
 
 

@@ -11,7 +11,7 @@ import msgspec
 from fastapi import Request, Response
 
 from chassis.connections import Answer
-from chassis.errors import SidecarAway, WorldFault
+from chassis.errors import SidecarUnavailable, TransientError
 from chassis.sidecar import HttpSidecar
 from gateway.calls import POST_PATHS
 from gateway.deadline import Deadline
@@ -57,7 +57,7 @@ class Gets:
         try:
             async with asyncio.timeout_at(deadline.answer_by):
                 promise = await self.promises.look(path)
-        except (WorldFault, TimeoutError) as fault:
+        except (TransientError, TimeoutError) as fault:
             log.warning("what is promised of %s is not known: %s", path, fault)
             raise unavailable(f"whether {path} is promised is not known now; try again") from fault
         if promise is None:
@@ -84,7 +84,7 @@ class Gets:
     async def _ask(self, app_id: str, path: str, seconds_max: float) -> Answer | None:
         try:
             answer = await self.sidecar.invoke(app_id, path, seconds_max)
-        except SidecarAway as fault:
+        except SidecarUnavailable as fault:
             log.warning("read %s: %s", path, fault)
             return None
         if answer.status not in (200, 404):

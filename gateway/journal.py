@@ -18,7 +18,7 @@ from typing import Protocol
 
 import msgspec
 
-from chassis.errors import Conflict, WorldFault
+from chassis.errors import Conflict, TransientError
 from gateway.problems import unavailable
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ LINGER_RISE, LINGER_FALL = 0.1, 0.5  # a request after a busy time must not wait
 
 
 class Store(Protocol):
-    """What the journal needs of a sidecar; each call raises WorldFault when it could not be made."""
+    """What the journal needs of a sidecar; each call raises TransientError when it could not be made."""
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
@@ -186,17 +186,17 @@ class Journal:
             await asyncio.sleep(self._linger)
             try:
                 await self.flush()
-            except WorldFault as fault:
+            except TransientError as fault:
                 log.warning("accepted commands are not in the store yet: %s", fault)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def flush(self) -> None:
-        """Write one batch with all that has begun; raise WorldFault, and then keep it for the next batch."""
+        """Write one batch with all that has begun; raise TransientError, and then keep it for the next batch."""
         taken, self._new = self._new[:BATCH_FLOWS_MAX], self._new[BATCH_FLOWS_MAX:]
         flows = [flow for flow in taken if not flow.ended]
         try:
             number = await self._insert(flows) if flows else None
-        except WorldFault:
+        except TransientError:
             self._new = flows + self._new
             raise
         if number is not None:
@@ -218,7 +218,7 @@ class Journal:
             except Conflict as conflict:
                 value, _ = await self._store.load(self._key(number))
                 if value is None:
-                    raise WorldFault(str(conflict)) from conflict
+                    raise TransientError(str(conflict)) from conflict
                 self._numbers.next = number + 1
                 continue
             self._numbers.next = number + 1
@@ -240,7 +240,7 @@ class Journal:
             self._numbers.marked = first
 
     async def resume(self) -> list[Flow]:
-        """Load the flows that an earlier process of this name left; raise WorldFault."""
+        """Load the flows that an earlier process of this name left; raise TransientError."""
         found, first, following = await self.read(self._pod_name)
         self._numbers.next, self._numbers.marked = following, first
         flows = []

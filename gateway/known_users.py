@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from chassis.errors import SidecarAway
+from chassis.errors import SidecarUnavailable
 from chassis.sidecar import HttpSidecar
 
 KNOWN_MAX = 100_000  # about 15 MB; the least recently used is forgotten, and asked for again
@@ -30,7 +30,7 @@ class KnownUsers:
         if user_id not in self._known:
             try:
                 answer = await self._sidecar.invoke("user", f"/user/{user_id}", seconds_max)
-            except SidecarAway:
+            except SidecarUnavailable:
                 return True
             if answer.status == 404:
                 return False

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 from fastapi import Request, Response
 
-from chassis.errors import WorldFault
+from chassis.errors import TransientError
 from gateway import bodies
 from gateway.calls import DEPOSIT, ORDER, REGISTER
 from gateway.command import Command, command
@@ -75,7 +75,7 @@ class Posts:
         try:
             async with asyncio.timeout_at(deadline.answer_by):
                 promise = await self.promises.look(f"/user/{user_id}")
-        except (WorldFault, TimeoutError) as fault:
+        except (TransientError, TimeoutError) as fault:
             log.warning("whether user %s is promised is not known: %s", user_id, fault)
             raise unavailable(f"whether user {user_id} is promised is not known now; try again") from fault
         if promise is None or not (promise.pending or promise.is_kept):

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from chassis.errors import Conflict, WorldFault
+from chassis.errors import Conflict, TransientError
 from chassis.processor import ATTEMPTS_MAX
 from gateway.promise_records import Store
 
@@ -55,7 +55,7 @@ class PromiseIndex:
         return list(self._where)
 
     async def ids_of(self, pod_name: str) -> list[str]:
-        """Return the ids that another replica has on its pages, some of them perhaps settled; raise WorldFault."""
+        """Return the ids that another replica has on its pages, some of them perhaps settled; raise TransientError."""
         found: list[str] = []
         for number in range(PAGES_MAX):  # pages are begun one after the other
             value, _ = await self._store.load(_page_key(pod_name, number))
@@ -65,7 +65,7 @@ class PromiseIndex:
         return found
 
     async def add(self, resource: str) -> None:
-        """Return once the store has the id; raise Full, or WorldFault."""
+        """Return once the store has the id; raise Full, or TransientError."""
         page = self._where.get(resource) or self._with_room()
         if resource not in page.ids:
             page.ids[resource] = None
@@ -99,7 +99,7 @@ class PromiseIndex:
                     continue
                 page.written = writing
         if page.written < version:
-            raise WorldFault(f"{page.key}: not written after {ATTEMPTS_MAX} attempts")
+            raise TransientError(f"{page.key}: not written after {ATTEMPTS_MAX} attempts")
 
 
 def _page_key(pod_name: str, number: int) -> str:

@@ -11,7 +11,7 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from chassis.errors import Conflict, WorldFault
+from chassis.errors import Conflict, TransientError
 from chassis.events import timestamp
 from chassis.processor import ATTEMPTS_MAX
 from gateway.command import Command
@@ -25,7 +25,7 @@ COMMANDS_MAX = 2
 
 
 class Store(Protocol):
-    """What promises need of a sidecar; each call raises SidecarAway when it could not be made."""
+    """What promises need of a sidecar; each call raises SidecarUnavailable when it could not be made."""
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
@@ -95,7 +95,9 @@ class PromiseRecords:
         return (await self._load(resource))[0]
 
     async def add(self, command: Command) -> Promised:
-        """Write a command down, or find that it is; returns it with its outcome. Raise TooManyCommands, WorldFault."""
+        """Write a command down, or find that it is; returns it with its outcome. Raise TooManyCommands,
+        TransientError.
+        """
         record: PromiseRecord | None = None  # most are new, so the first attempt is an insert
         etag: str | None = None
         for _ in range(ATTEMPTS_MAX):
@@ -112,7 +114,7 @@ class PromiseRecords:
                 record, etag = await self._load(command.resource)
             else:
                 return added
-        raise WorldFault(f"promise of {command.location}: not written after {ATTEMPTS_MAX} attempts")
+        raise TransientError(f"promise of {command.location}: not written after {ATTEMPTS_MAX} attempts")
 
     async def settle(self, resource: str, outcomes: Mapping[str, Refusal | None]) -> PromiseRecord | None:
         """Write how commands ended (None: as promised) and return the record; an outcome that is there stays."""
@@ -132,7 +134,7 @@ class PromiseRecords:
             except Conflict:
                 continue
             return record
-        raise WorldFault(f"outcome of {resource}: lost {ATTEMPTS_MAX} races in a row")
+        raise TransientError(f"outcome of {resource}: lost {ATTEMPTS_MAX} races in a row")
 
     async def _load(self, resource: str) -> tuple[PromiseRecord | None, str | None]:
         value, etag = await self._store.load(_key(resource))

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
 
-from chassis.errors import WorldFault
+from chassis.errors import TransientError
 from chassis.sidecar import HttpSidecar
 from gateway.command import Command, resource_of
 from gateway.promise_index import Full, PromiseIndex
@@ -94,7 +94,7 @@ class Promises:
         promise.busy += 1
         try:
             made, _ = await asyncio.gather(self._records.add(command), self._index.add(command.resource))
-        except (WorldFault, Full, TooManyCommands) as error:
+        except (TransientError, Full, TooManyCommands) as error:
             raise NotPromised(str(error)) from error
         finally:
             promise.busy -= 1
@@ -157,7 +157,7 @@ class Promises:
             await asyncio.sleep(OTHERS_SECONDS)
             try:
                 settled = await self._adopt_from_others(settled)
-            except WorldFault as fault:
+            except TransientError as fault:
                 log.warning("what other gateways promised is looked after later: %s", fault)
 
     async def _adopt_from_others(self, settled: set[str]) -> set[str]:
@@ -190,7 +190,7 @@ class Promises:
             try:
                 left = await self._index.read()
                 self.resumed = True
-            except WorldFault:  # the sidecar is not up yet
+            except TransientError:  # the sidecar is not up yet
                 await asyncio.sleep(RETRY_SECONDS)
         if left:
             log.info("%d promises of before the restart go on", len(left))
@@ -241,7 +241,7 @@ class Promises:
             elif not written:
                 for command in pending:
                     await self._publish(command.topic, bytes(command.event))
-        except WorldFault as fault:
+        except TransientError as fault:
             promise.attempt = min(promise.attempt, ATTEMPTS_AWAY_MAX)
             log.warning("the promise of %s is looked after again later: %s", resource, fault)
         finally:

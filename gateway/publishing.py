@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from chassis.errors import SidecarAway, TimedOut, Unreached
+from chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarUnreachable
 from chassis.serve import Probe
 from chassis.sidecar import CALL_SECONDS_MAX, HttpSidecar
 
@@ -26,7 +26,7 @@ FAILING = "the broker does not take events"
 SIDECAR = "the gateway's sidecar does not answer"
 
 
-class NotSent(SidecarAway):
+class NotSent(SidecarUnavailable):
     """The event was not sent: publishing is blocked."""
 
 
@@ -47,7 +47,7 @@ class Publishing:
         return self.problem == SIDECAR
 
     async def publish(self, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
-        """Publish one event; raise SidecarAway, or NotSent at once while publishing is blocked."""
+        """Publish one event; raise SidecarUnavailable, or NotSent at once while publishing is blocked."""
         if self._is_blocked:
             raise NotSent(self.problem)
         await self._sidecar.publish(topic, event, seconds_max)
@@ -71,11 +71,11 @@ class Publishing:
             if not trying.done():
                 await self._block()
             await trying
-        except TimedOut:  # after CALL_SECONDS_MAX: it is still blocked
+        except SidecarTimeout:  # after CALL_SECONDS_MAX: it is still blocked
             await self._block()
-        except Unreached:
+        except SidecarUnreachable:
             self._say(SIDECAR, is_blocked=False)
-        except SidecarAway:
+        except SidecarUnavailable:
             self._say(FAILING, is_blocked=False)
         else:
             self._taken_at = asyncio.get_running_loop().time()

@@ -8,7 +8,7 @@ import logging
 from contextlib import suppress
 
 from chassis.closing import Closing
-from chassis.errors import SidecarAway
+from chassis.errors import SidecarUnavailable
 from chassis.serve import Probe
 from chassis.sidecar import HttpSidecar
 from gateway.journal import Journal
@@ -72,7 +72,7 @@ class Readiness:
 
     async def _ask(self, name: str) -> None:
         while name in self._unseen:
-            with suppress(SidecarAway):  # not up yet: that is what we wait for
+            with suppress(SidecarUnavailable):  # not up yet: that is what we wait for
                 if (await self._sidecar.invoke(name, "/readyz", ASK_SECONDS_MAX)).status == 200:
                     self._unseen.discard(name)
                     return

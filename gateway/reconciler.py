@@ -19,7 +19,7 @@ from itertools import count
 
 import msgspec
 
-from chassis.errors import WorldFault
+from chassis.errors import TransientError
 from chassis.sidecar import HttpSidecar
 from gateway.flows import KINDS, FlowKind
 from gateway.journal import KEPT_SECONDS, Flow, Journal
@@ -104,7 +104,7 @@ class Reconciler:
         while not self._journal.resumed:
             try:
                 self.take_up(await self._journal.resume())
-            except WorldFault:  # the sidecar is not up yet
+            except TransientError:  # the sidecar is not up yet
                 await asyncio.sleep(STEP_SECONDS)
         steps = 0
         while True:
@@ -114,7 +114,7 @@ class Reconciler:
                 await self.step()
                 if steps % TIDY_STEPS == 0:
                     await self._journal.tidy()
-            except WorldFault as fault:
+            except TransientError as fault:
                 log.warning("accepted commands are checked later: %s", fault)
             except Exception:  # one flow that cannot be worked on must not keep the others from healing
                 log.exception("a bug in the check of accepted commands")
@@ -137,7 +137,7 @@ class Reconciler:
             for other in others:
                 try:
                     await self._adopt_from(other, seen)
-                except WorldFault as fault:
+                except TransientError as fault:
                     log.warning("what %s accepted is looked after later: %s", other, fault)
 
     async def _adopt_from(self, other: str, seen: dict[str, int]) -> None:
@@ -185,9 +185,9 @@ class Reconciler:
             for app_id in kind.ends_at:
                 answer = await self._sidecar.invoke(app_id, path, ASK_SECONDS_MAX)
                 if answer.status != 200:
-                    raise WorldFault(f"{app_id} does not say what is unfinished: {answer}")
+                    raise TransientError(f"{app_id} does not say what is unfinished: {answer}")
                 unfinished.update(msgspec.json.decode(answer.body, type=_Unfinished).unfinished)
-        except (WorldFault, ValueError) as fault:
+        except (TransientError, ValueError) as fault:
             log.warning("%d accepted commands are checked later: %s", len(flows), fault)
             for flow in flows:
                 self._plan(flow, RETRY_SECONDS)
@@ -216,10 +216,10 @@ class Reconciler:
                 await self._without_owner(kind, flow)
                 return
             if answer.status != 200:
-                raise WorldFault(f"{kind.owner} does not answer: {answer}")
+                raise TransientError(f"{kind.owner} does not answer: {answer}")
             made = kind.command(flow.resource, answer.body)
             await self._publish(made.topic, made.event)
-        except (WorldFault, ValueError) as fault:
+        except (TransientError, ValueError) as fault:
             log.warning("%s %s has not ended; its command is repeated later: %s", kind.name, flow.resource, fault)
             self._plan(flow, RETRY_SECONDS)
             return

@@ -8,7 +8,7 @@ from typing import Literal
 
 import msgspec
 
-from chassis.errors import EventFault
+from chassis.errors import PermanentError
 from chassis.events import parse
 from gateway.calls import DEPOSIT, ORDER, REGISTER
 from gateway.held import Held, Reply
@@ -114,14 +114,14 @@ class Replies:
         self._known_users = known_users
 
     async def handle(self, topic: str, body: bytes) -> None:
-        """Answer whoever waits; a malformed reply is an EventFault, and changes nothing."""
+        """Answer whoever waits; a malformed reply is an PermanentError, and changes nothing."""
         envelope = parse(topic, body)
         reply = Reply(topic, envelope.data)
         if self._held.is_waiting(envelope.correlationid) or self._promises.is_pending(envelope.correlationid):
             try:
                 meant = meaning(reply)
             except ValueError as error:
-                raise EventFault("malformed reply", str(error)) from error
+                raise PermanentError("malformed reply", str(error)) from error
             if not self._held.is_waiting(envelope.correlationid):
                 LATE_REPLIES.inc()
             refusal = Refusal(meant.status, meant.kind, meant.detail) if isinstance(meant, Problem) else None

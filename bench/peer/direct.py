@@ -10,7 +10,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from bench.peer.broker import Broker
 from bench.peer.store import Store
 from chassis.connections import Answer
-from chassis.errors import SidecarAway, TimedOut, Unreached
+from chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarUnreachable
 from chassis.sidecar import CALL_SECONDS_MAX
 from chassis.store_health import StoreHealth
 
@@ -36,14 +36,14 @@ class Direct(Store):
         return True
 
     async def publish(self, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
-        """Hand over an event; returns when the broker has it, or raises TimedOut."""
+        """Hand over an event; returns when the broker has it, or raises SidecarTimeout."""
         try:
             async with asyncio.timeout(seconds_max):
                 await self._broker.publish(topic, event)
         except TimeoutError as error:
-            raise TimedOut(f"publish to {topic}: no answer within {seconds_max:.3g} s") from error
+            raise SidecarTimeout(f"publish to {topic}: no answer within {seconds_max:.3g} s") from error
         except Exception as error:  # FastStream passes on whatever its client library raises
-            raise SidecarAway(f"publish to {topic}: {type(error).__name__} {error}") from error
+            raise SidecarUnavailable(f"publish to {topic}: {type(error).__name__} {error}") from error
 
     async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:
         """GET a path of another service."""
@@ -51,4 +51,4 @@ class Direct(Store):
             async with self._session.get(self._urls[app_id] + path, timeout=ClientTimeout(total=seconds_max)) as answer:
                 return Answer(answer.status, await answer.read())
         except (ClientError, TimeoutError, OSError) as error:
-            raise Unreached(f"GET {path} of {app_id}: {error}") from error
+            raise SidecarUnreachable(f"GET {path} of {app_id}: {error}") from error

@@ -24,7 +24,7 @@ from bench.peer.broker import Broker, connect
 from bench.peer.direct import Direct
 from bench.peer.settings import PeerSettings, read
 from chassis.dead_letters import DeadLetters
-from chassis.errors import Conflict, EventFault, WorldFault
+from chassis.errors import Conflict, PermanentError, TransientError
 from chassis.events import decode, parse
 from chassis.processor import ATTEMPTS_MAX, Service, announcements, decided
 from chassis.record import Record
@@ -51,7 +51,7 @@ class Handler:
         self._direct = direct
 
     async def handle(self, topic: str, body: bytes) -> None:
-        """Carry one event through; raise EventFault or WorldFault."""
+        """Carry one event through; raise PermanentError or TransientError."""
         service = self._service
         received = decode(parse(topic, body), service.inputs[topic], now())
         key = service.key(received.event)
@@ -77,7 +77,7 @@ class Handler:
             events = announcements(service, step, received)
             await asyncio.gather(*(self._direct.publish(each.type, msgspec.json.encode(each)) for each in events))
             return
-        raise WorldFault(f"{key}: lost {ATTEMPTS_MAX} races in a row")
+        raise TransientError(f"{key}: lost {ATTEMPTS_MAX} races in a row")
 
 
 def _state(value: bytes, kind: type[Any]) -> Any:
@@ -88,7 +88,7 @@ async def _carry_or_drop(topic: str, carry: Callable[[bytes], Awaitable[None]], 
     """The peer keeps no dead letters: what cannot be carried through is logged and dropped."""
     try:
         await carry(body)
-    except EventFault as fault:
+    except PermanentError as fault:
         log.error("dropped: %s: %s", topic, fault)
 
 

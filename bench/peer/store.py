@@ -8,7 +8,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from chassis.errors import Conflict, SidecarAway
+from chassis.errors import Conflict, SidecarUnavailable
 
 CONNECTIONS_MAX = 1_024  # redis-py refuses a call where it would need more; every held request may have one under way
 
@@ -81,7 +81,7 @@ class Store:
         try:
             saved = await self._save(keys=keys, args=arguments)
         except RedisError as error:
-            raise SidecarAway(f"redis: {error}") from error
+            raise SidecarUnavailable(f"redis: {error}") from error
         if not saved:
             raise Conflict(key)
 
@@ -97,7 +97,7 @@ class Store:
         try:
             return await pipeline.execute()
         except RedisError as error:
-            raise SidecarAway(f"redis: {error}") from error
+            raise SidecarUnavailable(f"redis: {error}") from error
 
 
 def _record(answer: Sequence[bytes | None]) -> tuple[bytes | None, str | None]:

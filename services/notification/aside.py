@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from chassis.errors import Conflict, WorldFault
+from chassis.errors import Conflict, TransientError
 from chassis.events import timestamp
 from chassis.pages import Full, Pages
 from chassis.processor import Sidecar
@@ -78,7 +78,7 @@ class Aside:
         return (await self._load(order_id))[0]
 
     async def put(self, order_id: str, mail: Mail) -> Held | None:
-        """Keep a mail for later; None if it is in the queue already. Raise WorldFault if it cannot be kept."""
+        """Keep a mail for later; None if it is in the queue already. Raise TransientError if it cannot be kept."""
         self._due.pop(order_id, None)
         is_new = await self._sidecar.insert(_key(order_id), _encoded(mail))
         held = Held(order_id, mail, None)
@@ -100,16 +100,16 @@ class Aside:
         try:
             await self._sidecar.save(_key(held.order_id), _encoded(held.mail), etag)
         except Conflict as conflict:
-            raise WorldFault(f"{conflict}: another process is at it") from conflict
+            raise TransientError(f"{conflict}: another process is at it") from conflict
         return True
 
     async def enlist(self, order_id: str, *, is_new: bool = False) -> None:
-        """Have a mail found by those who look for what is due; raise WorldFault if there is no room."""
+        """Have a mail found by those who look for what is due; raise TransientError if there is no room."""
         async with self._listing:
             try:
                 await self._pages.add(order_id, is_new=is_new)
             except Full as full:
-                raise WorldFault(str(full)) from full
+                raise TransientError(str(full)) from full
 
     async def touch(self, order_id: str) -> None:
         """Have the process that is about to call a mail over find that it was asked for once more."""
@@ -118,7 +118,7 @@ class Aside:
             try:
                 await self._sidecar.save(_key(order_id), _encoded(_with(mail, holder="")), etag)
             except Conflict as conflict:
-                raise WorldFault(f"{conflict}: another process is at it") from conflict
+                raise TransientError(f"{conflict}: another process is at it") from conflict
 
     # --- What is due
 
@@ -159,11 +159,15 @@ class Aside:
         return self._after(mail, outcome)
 
     async def before_dot(self, held: Held) -> None:
-        """Note that the outcome may be unknown from now on; raise Conflict if it is another's mail, or WorldFault."""
+        """Note that the outcome may be unknown from now on; raise Conflict if it is another's mail, or
+        TransientError.
+        """
         await self._save(held, _with(held.mail, due=self._now() + self._lead(dot_sent=True)))
 
     async def renew(self, held: Held) -> None:
-        """Keep a mail for this process while it is tried; raise Conflict if it is no more its own, or WorldFault."""
+        """Keep a mail for this process while it is tried; raise Conflict if it is no more its own, or
+        TransientError.
+        """
         due = self._now() + LEASE
         if held.mail.due < due:
             await self._save(held, _with(held.mail, due=due))
@@ -229,7 +233,7 @@ class Aside:
         return (None if value is None else msgspec.json.decode(value, type=Mail)), etag
 
     async def _save(self, held: Held, mail: Mail) -> None:
-        """Write a mail that is held; raise Conflict if another process has it, or WorldFault.
+        """Write a mail that is held; raise Conflict if another process has it, or TransientError.
 
         A save that failed may have been done: what then bears the name of this holder is still its own.
         """

@@ -21,7 +21,7 @@ class Store(Sidecar, Protocol):
 
 
 async def in_hand(sidecar: Store, order_ids: Sequence[str]) -> set[str]:
-    """Return those whose mail need not be asked for again; raise WorldFault.
+    """Return those whose mail need not be asked for again; raise TransientError.
 
     One bulk read for the notifications, one for the retry queue's entries of those that are not done. An entry counts
     only if the index lists it: a process may have died between the two, and then the mail has to be asked for again.

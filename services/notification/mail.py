@@ -21,7 +21,7 @@ from prometheus_client import Counter, Gauge
 
 from chassis import handled, tracing
 from chassis.dead_letters import DeadLetters
-from chassis.errors import Conflict, EventFault, WorldFault
+from chassis.errors import Conflict, PermanentError, TransientError
 from chassis.events import Received, decode, parse, timestamp
 from chassis.keyed_locks import KeyedLocks
 from chassis.processor import ATTEMPTS_MAX, Sidecar
@@ -115,7 +115,7 @@ class Mailer:
     # --- By event
 
     async def handle(self, body: bytes) -> None:
-        """Carry one EmailRequested through, or put it into the retry queue; raise EventFault or WorldFault."""
+        """Carry one EmailRequested through, or put it into the retry queue; raise PermanentError or TransientError."""
         received = self._decode(body)
         key = f"notification:{received.event.order_id}"
         # The turn comes first: while we wait for one, another replica may have sent the mail.
@@ -188,7 +188,7 @@ class Mailer:
                 return await session.result(mime_message(received.event, self._sender, received.at))
             with tracing.spans.call("send mail") as traceparent:
                 return await session.result(mime_message(received.event, self._sender, received.at, traceparent))
-        except EventFault as fault:
+        except PermanentError as fault:
             return Result("refused", str(fault), fault.reason.removeprefix(f"{fault}: "))
 
     async def _wait(self, flight: Flight) -> None:
@@ -211,7 +211,7 @@ class Mailer:
         elif result.outcome == "refused":
             flight.traceparent = _traceparent()
             await self._give_up(flight, result.reason)
-            raise EventFault(result.what, result.words)
+            raise PermanentError(result.what, result.words)
         else:
             log.info("%s is put into the retry queue: %s", flight.received.event.order_id, result.what)
             await self._queue(flight.received, flight.body, result)
@@ -237,7 +237,7 @@ class Mailer:
     # --- Outside of the event
 
     async def _leave(self, flight: Flight) -> None:
-        """Let the retry queue have the mail, and the session go on without its event; raise WorldFault."""
+        """Let the retry queue have the mail, and the session go on without its event; raise TransientError."""
         if not flight.is_outside:
             if not flight.session.is_answered:
                 self._reach.failed(flight.began)
@@ -247,7 +247,7 @@ class Mailer:
             if flight.held is not None:
                 return
             if flight.task.done():
-                raise WorldFault(f"what became of {order_id} is just being noted")
+                raise TransientError(f"what became of {order_id} is just being noted")
             try:
                 mail = self._aside.new(flight.body, None, flight.session.dot_sent)
                 if await self._note(flight.key, queued_until=timestamp(mail.due)):
@@ -273,7 +273,7 @@ class Mailer:
                 raise Withdrawn("it is not in the retry queue")
             try:
                 await self._aside.before_dot(flight.held)
-            except (Conflict, WorldFault) as error:
+            except (Conflict, TransientError) as error:
                 raise Withdrawn(str(error)) from error
 
     async def _watch(self, flight: Flight) -> None:
@@ -289,7 +289,7 @@ class Mailer:
             while True:
                 try:
                     await self._settle(flight, result, sent_at)
-                except WorldFault as fault:
+                except TransientError as fault:
                     log.warning("what became of %s is noted later: %s", flight.received.event.order_id, fault)
                     await asyncio.sleep(self.again_seconds)
                 else:
@@ -303,13 +303,13 @@ class Mailer:
                 return
             try:
                 await self._aside.renew(flight.held)
-            except (Conflict, WorldFault) as error:
+            except (Conflict, TransientError) as error:
                 lost = isinstance(error, Conflict) or self._now() > flight.held.mail.due - LEASE / 3
                 if lost and not flight.session.dot_sent:
                     flight.task.cancel()
 
     async def _settle(self, flight: Flight, result: Result, sent_at: str | None) -> None:
-        """Note how a session outside ended; raise WorldFault."""
+        """Note how a session outside ended; raise TransientError."""
         held = flight.held
         if sent_at is not None:
             await self._note_sent(flight.key, sent_at)
@@ -348,7 +348,7 @@ class Mailer:
             while True:
                 try:
                     await self.try_those_due()
-                except WorldFault as fault:
+                except TransientError as fault:
                     log.warning("the mail retry queue waits: %s", fault)
                 except Exception:  # whatever is wrong with one of them: the others are tried all the same
                     log.exception("a bug in the work on the mail retry queue")
@@ -373,7 +373,7 @@ class Mailer:
                     errors.append(error)
 
         await asyncio.gather(*(work() for _ in range(CONNECTIONS_MAX)))
-        for error in sorted(errors, key=lambda each: isinstance(each, WorldFault)):  # a bug first: it is to be seen
+        for error in sorted(errors, key=lambda each: isinstance(each, TransientError)):  # a bug first: it is to be seen
             raise error
 
     async def _retry(self, order_id: str) -> None:
@@ -394,7 +394,7 @@ class Mailer:
                     flight = await self._begin_held(held, body)
                     if flight is not None:
                         await asyncio.wait({flight.task}, timeout=self._window_seconds)
-            except EventFault as fault:
+            except PermanentError as fault:
                 log.error("dead letter from %s: %s", TOPIC, fault)
                 await self._dead_letters.write(TOPIC, body, fault.reason, about.traceparent)
                 await self._aside.end(held)
@@ -433,7 +433,7 @@ class Mailer:
     async def _load(self, key: str) -> tuple[Notification, str | None]:
         value, etag = await self._sidecar.load(key)
         if value is None:
-            raise EventFault(f"there is no {key}: nobody asked for this mail")
+            raise PermanentError(f"there is no {key}: nobody asked for this mail")
         return msgspec.json.decode(value, type=Notification), etag
 
     async def _note_sent(
@@ -460,7 +460,7 @@ class Mailer:
                 known = None
             else:
                 return True
-        raise WorldFault(f"{key}: lost {ATTEMPTS_MAX} races in a row")
+        raise TransientError(f"{key}: lost {ATTEMPTS_MAX} races in a row")
 
 
 def _traceparent() -> str:

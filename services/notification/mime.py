@@ -18,7 +18,7 @@ from functools import cache
 from io import BytesIO
 from typing import Any, cast
 
-from chassis.errors import EventFault
+from chassis.errors import PermanentError
 from services.notification.events import EmailRequested
 
 HEADER_CHARACTERS_MAX = 78  # a longer one is folded
@@ -43,7 +43,7 @@ LINES = Lines(linesep="\r\n")
 
 
 def mime_message(mail: EmailRequested, sender: str, at: datetime, traceparent: str = "") -> bytes:
-    """Build the MIME message; a header that will not be built is the event's fault.
+    """Build the MIME message; a header that will not be built is a permanent error.
 
     With the policy that parses no header: the modern one takes three times as long, half of what a whole order costs
     this service. What it is used for here, that a header holds no second one, is checked by hand.
@@ -53,7 +53,7 @@ def mime_message(mail: EmailRequested, sender: str, at: datetime, traceparent: s
     try:
         to, from_ = str(Address(addr_spec=mail.to)), _from(sender)
     except (ValueError, IndexError) as error:  # what the parser of addresses raises
-        raise EventFault("a header of the mail is not valid", str(error)) from error
+        raise PermanentError("a header of the mail is not valid", str(error)) from error
     headers = {
         "From": from_,
         "To": to,
@@ -65,7 +65,7 @@ def mime_message(mail: EmailRequested, sender: str, at: datetime, traceparent: s
     }
     for name, value in headers.items():
         if not value.isascii() or CONTROL.search(value.replace("\n ", " ")):
-            raise EventFault(f"a header of the mail is not valid: {name}")
+            raise PermanentError(f"a header of the mail is not valid: {name}")
         message[name] = value
     message.attach(_part(mail.text, "plain"))
     message.attach(_part(mail.html, "html"))

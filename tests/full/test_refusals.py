@@ -12,7 +12,7 @@ import psycopg
 import pytest
 import valkey
 
-from chassis.errors import Conflict, StoreRefused
+from chassis.errors import Conflict, WriteRefused
 from chassis.sidecar import HttpSidecar, connect
 from cli import daprd
 from cli.environment import plain_environment
@@ -118,7 +118,7 @@ def test_a_refusal_is_told_from_a_lost_race(
         await asyncio.to_thread(refuse, address, tmp_path)
         for key, held in (("person:ada", etag), ("person:bob", None)):
             sidecar.store.written()  # as if it were not known yet
-            with pytest.raises(StoreRefused):
+            with pytest.raises(WriteRefused):
                 await sidecar.save(key, b"2", held)
             assert reason in sidecar.store.trouble
             assert "person" not in sidecar.store.trouble

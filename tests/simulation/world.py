@@ -22,7 +22,7 @@ from typing import Any, cast
 import msgspec
 
 from chassis.connections import Answer
-from chassis.errors import Conflict, EventFault, SidecarAway, StoreRefused, WorldFault
+from chassis.errors import Conflict, PermanentError, SidecarUnavailable, TransientError, WriteRefused
 from chassis.processor import EventProcessor, Service
 from chassis.serve import Read
 from chassis.sidecar import HttpSidecar
@@ -385,9 +385,9 @@ class World:
             else:
                 await replica.processor.process(delivery.topic, delivery.body)
             again = delivery.ack_is_lost
-        except WorldFault:
+        except TransientError:
             pass  # the broker hands it out again
-        except EventFault as fault:
+        except PermanentError as fault:
             self.dead_letters.append(f"{delivery.topic}: {fault.reason}")
             again = False
         finally:
@@ -407,15 +407,15 @@ class World:
         if call.done.done():
             return
         if self._faulty and call.can_fail and self.random.random() < self.faults.refused:
-            call.done.set_exception(SidecarAway("refused"))
+            call.done.set_exception(SidecarUnavailable("refused"))
             return
         try:
             result = call.effect()
-        except (Conflict, WorldFault) as error:
+        except (Conflict, TransientError) as error:
             call.done.set_exception(error)
             return
         if self._faulty and call.can_fail and self.random.random() < self.faults.lost_answer:
-            call.done.set_exception(SidecarAway("the answer was lost"))
+            call.done.set_exception(SidecarUnavailable("the answer was lost"))
         else:
             call.done.set_result(result)
 
@@ -442,7 +442,7 @@ class World:
         refusing, steps = self._refusing
         if app == refusing and self._steps in steps:
             self.writes_refused += 1
-            raise StoreRefused(key)
+            raise WriteRefused(key)
         self._versions += 1
         version = self._versions
         if self._counts_by_key:
@@ -560,12 +560,12 @@ class SimulatedSession(Session):
                 await self.before_dot()
         except Withdrawn as withdrawn:
             return Result("withdrawn", str(withdrawn))
-        except SidecarAway as away:
+        except SidecarUnavailable as away:
             return Result("away", str(away))
         self.dot_sent = True
         try:
             await self._world.call(lambda: self._world.send_mail(self._message_id))
-        except SidecarAway as away:
+        except SidecarUnavailable as away:
             return Result("unknown", str(away))
         return SENT
 
@@ -587,5 +587,5 @@ class SimulatedMailer(Mailer):
 def _ignoring_conflicts(effect: Callable[[], Any]) -> None:
     try:
         effect()
-    except (Conflict, StoreRefused):
+    except (Conflict, WriteRefused):
         return

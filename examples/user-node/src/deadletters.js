@@ -1,7 +1,7 @@
 /** Dead letters: events that will never get better, kept to be looked at, and an index of their ids (WIRE.md 9). */
 
 import { isObject } from "./events.js";
-import { Unavailable } from "./faults.js";
+import { TransientError } from "./errors.js";
 import { asUuid, uuid5 } from "./ids.js";
 
 const NAMESPACE = "5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11";
@@ -36,7 +36,7 @@ export class DeadLetters {
   }
 
   /**
-   * Keeps an event; it throws Unavailable when that cannot be done now. The same event is kept and listed once.
+   * Keeps an event; it throws TransientError when that cannot be done now. The same event is kept and listed once.
    * @param {Refusal} refusal
    * @returns {Promise<string>} the letter's id
    */
@@ -69,7 +69,7 @@ export class DeadLetters {
       const anew = { ...letter, traceparent: letter.traceparent || (value?.traceparent ?? "") };
       if (await this.#sidecar.save(key, anew, etag)) return;
     }
-    throw new Unavailable(`lost ${ROUNDS_MAX} races for a dead letter`);
+    throw new TransientError(`lost ${ROUNDS_MAX} races for a dead letter`);
   }
 
   /** @param {string} id @param {number} page the first that can hold it */
@@ -89,7 +89,7 @@ export class DeadLetters {
         lost += 1;
       }
     }
-    throw new Unavailable(`lost ${ROUNDS_MAX} races for the index of dead letters`);
+    throw new TransientError(`lost ${ROUNDS_MAX} races for the index of dead letters`);
   }
 }
 

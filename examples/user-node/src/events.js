@@ -1,6 +1,6 @@
 /** Events: from the bytes that are delivered to what a step needs, and from its outputs to whole CloudEvents (WIRE.md 4). */
 
-import { Refused } from "./faults.js";
+import { PermanentError } from "./errors.js";
 import { isUuid, uuid5 } from "./ids.js";
 
 /** An event, as delivered, has at most 1 MiB. */
@@ -52,14 +52,14 @@ export function delivered(body) {
  * @returns {Input<Data>}
  */
 export function decode(body, topic, decodeData, at) {
-  if (body.length > EVENT_BYTES_MAX) throw new Refused(`over ${EVENT_BYTES_MAX} bytes`);
+  if (body.length > EVENT_BYTES_MAX) throw new PermanentError(`over ${EVENT_BYTES_MAX} bytes`);
   const event = parse(body);
-  if (!isObject(event)) throw new Refused("not a JSON object");
-  if (event.specversion !== "1.0") throw new Refused("not a CloudEvent 1.0: `specversion`");
-  if (!isUuid(event.id)) throw new Refused("`id` is not a UUID");
-  if (!isUuid(event.correlationid)) throw new Refused("`correlationid` is not a UUID");
-  if (event.type !== topic) throw new Refused("`type` is not the topic");
-  if (!isObject(event.data)) throw new Refused("malformed data: not an object");
+  if (!isObject(event)) throw new PermanentError("not a JSON object");
+  if (event.specversion !== "1.0") throw new PermanentError("not a CloudEvent 1.0: `specversion`");
+  if (!isUuid(event.id)) throw new PermanentError("`id` is not a UUID");
+  if (!isUuid(event.correlationid)) throw new PermanentError("`correlationid` is not a UUID");
+  if (event.type !== topic) throw new PermanentError("`type` is not the topic");
+  if (!isObject(event.data)) throw new PermanentError("malformed data: not an object");
   const trace = traceOf(event.traceparent);
   return { id: event.id, type: topic, correlationId: event.correlationid, trace, at, data: decodeData(event.data) };
 }
@@ -85,12 +85,12 @@ export function parse(body) {
   try {
     text = UTF8.decode(body);
   } catch {
-    throw new Refused("not UTF-8");
+    throw new PermanentError("not UTF-8");
   }
   try {
     return JSON.parse(text);
   } catch {
-    throw new Refused("not JSON"); // the parser's own words would quote the body, and reasons are logged
+    throw new PermanentError("not JSON"); // the parser's own words would quote the body, and reasons are logged
   }
 }
 

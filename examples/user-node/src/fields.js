@@ -1,6 +1,6 @@
 /** The fields of an event's data, checked one by one (WIRE.md 14, common.json). */
 
-import { Refused } from "./faults.js";
+import { PermanentError } from "./errors.js";
 import { isUuid } from "./ids.js";
 
 const CONTROLS = /[\u0000-\u001f\u007f-\u009f]/;
@@ -71,5 +71,5 @@ function checkLength(field, value, least, most) {
 
 /** @param {string} field @param {string} why */
 function refused(field, why) {
-  return new Refused(`malformed data: \`${field}\` ${why}`);
+  return new PermanentError(`malformed data: \`${field}\` ${why}`);
 }

@@ -3,7 +3,7 @@
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { Unavailable } from "./faults.js";
+import { TransientError } from "./errors.js";
 
 const PAUSE_MS = 1_000;
 
@@ -29,7 +29,7 @@ export class Probe {
       try {
         await this.#sidecar.publish(this.#event());
       } catch (error) {
-        if (!(error instanceof Unavailable)) throw error; // the sidecar is not up yet: that is what we wait for
+        if (!(error instanceof TransientError)) throw error; // the sidecar is not up yet: that is what we wait for
       }
       await sleep(PAUSE_MS, undefined, { signal: over }).catch(() => {}); // woken, since it is over
     }

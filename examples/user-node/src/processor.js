@@ -3,7 +3,7 @@
 import { isDeepStrictEqual } from "node:util";
 
 import { encode } from "./events.js";
-import { Refused, Unavailable } from "./faults.js";
+import { PermanentError, TransientError } from "./errors.js";
 import { Finished } from "./finished.js";
 import { KeyedLocks } from "./keyed-locks.js";
 
@@ -24,7 +24,7 @@ export const ROUNDS_MAX = 50;
  */
 
 /**
- * Makes the function that handles one decoded event; it throws Refused or Unavailable.
+ * Makes the function that handles one decoded event; it throws PermanentError or TransientError.
  * @param {Service} service
  * @param {import("./sidecar.js").Sidecar} sidecar
  * @returns {(event: import("./events.js").Input<any>) => Promise<void>}
@@ -80,11 +80,11 @@ async function processEvent(service, sidecar, finished, key, event) {
       return;
     }
   }
-  throw new Unavailable(`lost ${ROUNDS_MAX} races for a record`);
+  throw new TransientError(`lost ${ROUNDS_MAX} races for a record`);
 }
 
 /**
- * A step is pure: what it throws now it would throw each time, so that is the event's fault.
+ * A step is pure: what it throws now it would throw each time, so that is a permanent error.
  * @param {Service} service
  * @param {any} state
  * @param {import("./events.js").Input<any>} event
@@ -93,7 +93,7 @@ function decide(service, state, event) {
   try {
     return service.step(state, event);
   } catch (error) {
-    throw new Refused(`the step failed: ${error}`);
+    throw new PermanentError(`the step failed: ${error}`);
   }
 }
 

@@ -3,7 +3,7 @@
 import http from "node:http";
 
 import { decode, delivered, EVENT_BYTES_MAX } from "./events.js";
-import { Refused, Unavailable } from "./faults.js";
+import { PermanentError, TransientError } from "./errors.js";
 import { isUuid } from "./ids.js";
 import { log } from "./log.js";
 import { tokenGuard } from "./token.js";
@@ -124,7 +124,7 @@ async function read(app, id) {
     const { value } = isUuid(id) ? await app.sidecar.load(app.userKey(id)) : { value: undefined };
     return value === undefined ? { status: 404, body: {} } : { status: 200, body: value };
   } catch (error) {
-    if (error instanceof Unavailable) return { status: 503, body: {} };
+    if (error instanceof TransientError) return { status: 503, body: {} };
     throw error;
   }
 }
@@ -143,14 +143,14 @@ async function consume(app, request, topic) {
     try {
       await app.processEvent(decode(body, topic, app.inputs[topic], at));
     } catch (error) {
-      if (!(error instanceof Refused)) throw error;
+      if (!(error instanceof PermanentError)) throw error;
       const traceparent = String(request.headers.traceparent ?? "");
       const id = await app.deadLetters.keep({ body, topic, reason: error.message, at, traceparent });
       log("warning", "an event became a dead letter", { topic, id, reason: error.message });
     }
     return { status: 200 };
   } catch (error) {
-    if (!(error instanceof Unavailable)) throw error;
+    if (!(error instanceof TransientError)) throw error;
     log("warning", "an event has to come again", { topic, error: error.message });
     return { status: 500 };
   }

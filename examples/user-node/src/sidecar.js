@@ -2,7 +2,7 @@
 
 import http from "node:http";
 
-import { Unavailable } from "./faults.js";
+import { TransientError } from "./errors.js";
 
 /** No call may take longer. */
 export const CALL_MS_MAX = 10_000;
@@ -78,7 +78,7 @@ export class Sidecar {
       if ((await this.load(key)).etag !== etag) return false;
       // It may have failed by chance: if the store takes writes, once more.
       if (isLast || !(await this.storeAnswers(PROBE_AFTER_REFUSAL_MS_MAX)))
-        throw new Unavailable(`the store refused a write: ${refusal}`);
+        throw new TransientError(`the store refused a write: ${refusal}`);
     }
   }
 
@@ -115,7 +115,7 @@ export class Sidecar {
       this.isProven = true;
       return undefined;
     } catch (error) {
-      if (!(error instanceof Unavailable)) throw error;
+      if (!(error instanceof TransientError)) throw error;
       this.storeIsAway = this.#writeFailed = true;
       return "";
     }
@@ -130,7 +130,7 @@ export class Sidecar {
   async insert(key, value) {
     if (await this.save(key, value)) return true;
     const { value: present } = await this.load(key);
-    if (present === undefined) throw new Unavailable("an insert failed");
+    if (present === undefined) throw new TransientError("an insert failed");
     return false;
   }
 
@@ -141,7 +141,7 @@ export class Sidecar {
   async publish(event) {
     const headers = { "content-type": "application/cloudevents+json" };
     const { status } = await this.#call("POST", `${PUBLISH}/${event.type}`, headers, JSON.stringify(event));
-    if (status !== 200 && status !== 204) throw new Unavailable(`the sidecar answered ${status} to a publish`);
+    if (status !== 200 && status !== 204) throw new TransientError(`the sidecar answered ${status} to a publish`);
   }
 
   /** Lets go of the connections. */
@@ -162,7 +162,7 @@ export class Sidecar {
       /** @param {Error} error */
       const fail = (error) => {
         const why = error.name === "AbortError" ? `no answer within ${timeoutMs} ms` : error.message;
-        reject(new Unavailable(`${method} of the sidecar: ${why}`));
+        reject(new TransientError(`${method} of the sidecar: ${why}`));
       };
       const request = http.request({
         ...this.#target,
@@ -190,12 +190,12 @@ export class Sidecar {
 /** @param {Answer} answer @returns {Loaded} */
 function found({ status, headers, body }) {
   if (status === 204) return { value: undefined, etag: undefined };
-  if (status !== 200) throw new Unavailable(`the store answered ${status} to a read`);
+  if (status !== 200) throw new TransientError(`the store answered ${status} to a read`);
   // Without its ETag the next save would be an insert, and would lose for ever.
-  if (typeof headers.etag !== "string") throw new Unavailable("the store gave a value without its ETag");
+  if (typeof headers.etag !== "string") throw new TransientError("the store gave a value without its ETag");
   try {
     return { value: JSON.parse(body.toString("utf8")), etag: headers.etag };
   } catch {
-    throw new Unavailable("the store's value is not JSON");
+    throw new TransientError("the store's value is not JSON");
   }
 }

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { DeadLetters, letterEvent, letterId } from "../src/deadletters.js";
-import { Unavailable } from "../src/faults.js";
+import { TransientError } from "../src/errors.js";
 import { uuid5 } from "../src/ids.js";
 import { Sidecar } from "../src/sidecar.js";
 import { FakeSidecar } from "./fake-sidecar.js";
@@ -111,7 +111,7 @@ test("killed before or after any call, the redelivery lists it once", async (con
     for (let call = 0; call < 3; call += 1) {
       const fake = await FakeSidecar.start(context);
       fake.fate = (_, number) => (number < call ? undefined : number === call ? when : "lost before");
-      await assert.rejects(deadLetters(context, fake).keep(refusal(id(1))), Unavailable);
+      await assert.rejects(deadLetters(context, fake).keep(refusal(id(1))), TransientError);
 
       fake.fate = () => undefined;
       await deadLetters(context, fake).keep(refusal(id(1)));

@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { inputs } from "../src/domain.js";
 import { decode, encode, EVENT_BYTES_MAX } from "../src/events.js";
-import { Refused } from "../src/faults.js";
+import { PermanentError } from "../src/errors.js";
 import { ASKED, bytes, example, received } from "./story.js";
 
 const AT = new Date();
@@ -122,7 +122,7 @@ for (const [what, body, reason] of REFUSED) {
   test(`refused: ${what}`, () => {
     assert.throws(
       () => decoded(body),
-      (error) => error instanceof Refused && reason.test(error.message),
+      (error) => error instanceof PermanentError && reason.test(error.message),
     );
   });
 }

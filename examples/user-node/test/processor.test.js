@@ -5,7 +5,7 @@ import { test } from "node:test";
 
 import { eventProcessor } from "../src/processor.js";
 import { recordKey, step } from "../src/domain.js";
-import { Refused, Unavailable } from "../src/faults.js";
+import { PermanentError, TransientError } from "../src/errors.js";
 import { Sidecar } from "../src/sidecar.js";
 import { FakeSidecar } from "./fake-sidecar.js";
 import { ASKED, CREATED, example, received, wireJson } from "./story.js";
@@ -103,7 +103,7 @@ test("killed before or after any call, the redelivery makes the same of it", asy
       const fake = await FakeSidecar.start(context);
       // Dead from this call on: whatever the process still tries is lost.
       fake.fate = (_, number) => (number < call ? undefined : number === call ? when : "lost before");
-      await assert.rejects(process(context, fake)(received(ASKED)), Unavailable);
+      await assert.rejects(process(context, fake)(received(ASKED)), TransientError);
 
       fake.fate = () => undefined;
       const before = fake.value(ADDRESS);
@@ -189,7 +189,7 @@ test("what is decided a second time is not taken for finished", async (context) 
   await processEvent(received(ASKED));
   fake.put("count", { state: 1, outbox: {} }); // as if another event had come since
   fake.fate = ({ kind, key }) => (kind === "save" && key === "count:1" ? "lost before" : undefined);
-  await assert.rejects(processEvent(received(ASKED)), Unavailable);
+  await assert.rejects(processEvent(received(ASKED)), TransientError);
 
   fake.fate = () => undefined;
   await processEvent(received(ASKED));
@@ -197,14 +197,14 @@ test("what is decided a second time is not taken for finished", async (context) 
   assert.equal(fake.value("count").state, 2);
 });
 
-test("a race that is lost without end is the world's fault", async (context) => {
+test("a race that is lost without end is a transient error", async (context) => {
   const fake = await FakeSidecar.start(context);
   fake.fate = ({ kind }) => {
     if (kind !== "save") return undefined;
     fake.put(ADDRESS, { state: null, outbox: {} }); // another process is always faster
     return 409;
   };
-  await assert.rejects(process(context, fake)(received(ASKED)), Unavailable);
+  await assert.rejects(process(context, fake)(received(ASKED)), TransientError);
 
   assert.equal(fake.calls.length, 150); // load, save, and a look whether it was a race
   assert.deepEqual(fake.published, []);
@@ -220,7 +220,7 @@ test("a secondary record that is there is never changed", async (context) => {
   assert.deepEqual(fake.published, [CREATED]);
 });
 
-test("a step that throws is the event's fault", async (context) => {
+test("a step that throws is a permanent error", async (context) => {
   const fake = await FakeSidecar.start(context);
   const broken = {
     ...SERVICE,
@@ -228,5 +228,5 @@ test("a step that throws is the event's fault", async (context) => {
       throw new TypeError("a bug");
     },
   };
-  await assert.rejects(process(context, fake, broken)(received(ASKED)), (error) => error instanceof Refused);
+  await assert.rejects(process(context, fake, broken)(received(ASKED)), (error) => error instanceof PermanentError);
 });

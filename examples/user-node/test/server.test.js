@@ -136,7 +136,7 @@ test("an event of some MiB is read to its end, and becomes a dead letter", async
   assert.deepEqual(fake.published, []);
 });
 
-test("what is the world's fault comes again", async (context) => {
+test("what is a transient error comes again", async (context) => {
   const { fake, post } = await shop(context);
   for (const kind of ["load", "save", "publish"]) {
     fake.fate = (call) => (call.kind === kind ? 500 : undefined);

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { Unavailable } from "../src/faults.js";
+import { TransientError } from "../src/errors.js";
 import { Sidecar } from "../src/sidecar.js";
 import { FakeSidecar, SIDECAR_TOKEN } from "./fake-sidecar.js";
 
@@ -33,8 +33,8 @@ test("a save or an insert that did not take says so", async (context) => {
   const { fake, sidecar } = await both(context);
   fake.fate = ({ kind }) => (kind === "save" ? 500 : undefined);
 
-  await assert.rejects(sidecar.save("a", {}), Unavailable); // no other process wrote it
-  await assert.rejects(sidecar.insert("a", {}), Unavailable);
+  await assert.rejects(sidecar.save("a", {}), TransientError); // no other process wrote it
+  await assert.rejects(sidecar.insert("a", {}), TransientError);
   assert.equal(sidecar.storeTrouble(), "the store refuses writes: 500");
   await sidecar.load("a");
   assert.notEqual(sidecar.storeRefuses, ""); // a read proves nothing
@@ -43,24 +43,24 @@ test("a save or an insert that did not take says so", async (context) => {
   assert.equal(sidecar.storeTrouble(), "");
 });
 
-test("while nobody listens every call is the world's fault, and the store is away until a state call works", async (context) => {
+test("while nobody listens every call is a transient error, and the store is away until a state call works", async (context) => {
   const { fake, sidecar } = await both(context);
   const gone = new Sidecar({ host: "127.0.0.1", port: 1, token: SIDECAR_TOKEN });
   assert.equal(await gone.save("a", {}), false);
   assert.equal(gone.storeIsAway, true);
-  await assert.rejects(gone.publish({ id: "1", type: "UserCreated" }), Unavailable);
+  await assert.rejects(gone.publish({ id: "1", type: "UserCreated" }), TransientError);
 
   fake.fate = (_, number) => (number === 0 ? "lost before" : undefined);
-  await assert.rejects(sidecar.load("a"), Unavailable);
+  await assert.rejects(sidecar.load("a"), TransientError);
   assert.equal(sidecar.storeIsAway, true);
   assert.equal(await sidecar.save("a", {}), true);
   assert.equal(sidecar.storeIsAway, false);
 });
 
-test("another token is refused by the sidecar, which is the world's fault too", async (context) => {
+test("another token is refused by the sidecar, which is a transient error too", async (context) => {
   const { fake } = await both(context);
   const stranger = new Sidecar({ ...fake.at, token: "other" });
   context.after(() => stranger.close());
 
-  await assert.rejects(stranger.load("a"), Unavailable);
+  await assert.rejects(stranger.load("a"), TransientError);
 });

@@ -11,7 +11,7 @@ import pytest
 
 from chassis import pages
 from chassis.dead_letters import ESCAPE_BYTES_MAX, EVENT_BYTES_MAX, RAW_BYTES_MAX, DeadLetters, letter_id
-from chassis.errors import Conflict, SidecarAway, WorldFault
+from chassis.errors import Conflict, SidecarUnavailable, TransientError
 from tests.unit.chassis.fakes import FakeSidecar
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -144,7 +144,7 @@ def test_an_index_that_is_always_lost_is_the_worlds_fault(monkeypatch: pytest.Mo
     sidecar = FakeSidecar()
     sidecar.refuse = {3: Conflict("lost"), 5: Conflict("lost")}
 
-    with pytest.raises(WorldFault):
+    with pytest.raises(TransientError):
         write(sidecar, body(1))
 
     assert 2 == sidecar.count("save dead-index:0")
@@ -155,9 +155,9 @@ def test_an_index_that_is_always_lost_is_the_worlds_fault(monkeypatch: pytest.Mo
 def test_a_letter_that_could_not_be_written_is_whole_after_the_redelivery(number: int, kind: str) -> None:
     """A sidecar that goes away at any call leaves nothing that the repetition does not complete."""
     sidecar, expected = FakeSidecar(), FakeSidecar()
-    getattr(sidecar, kind)[number] = SidecarAway("away")
+    getattr(sidecar, kind)[number] = SidecarUnavailable("away")
 
-    with pytest.raises(WorldFault):
+    with pytest.raises(TransientError):
         write(sidecar, body(1))
     write(sidecar, body(1))
     write(expected, body(1))

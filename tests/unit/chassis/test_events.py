@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chassis.errors import EventFault
+from chassis.errors import PermanentError
 from chassis.events import BODY_BYTES_MAX, Received, decode, derived_id, parse, timestamp
 
 ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
@@ -74,7 +74,7 @@ def test_the_subject_may_be_missing() -> None:
 )
 def test_what_is_not_a_cloud_event_of_the_topic_is_the_events_fault(body: bytes) -> None:
     """Missing, of another type, no UUID, not JSON, not UTF-8, absurdly deep: never a retry."""
-    with pytest.raises(EventFault):
+    with pytest.raises(PermanentError):
         decode(parse("Lamp", body), Lamp, AT)
 
 
@@ -84,21 +84,21 @@ def test_the_bound_on_a_whole_event_is_exact() -> None:
     largest = body + b" " * (BODY_BYTES_MAX - len(body))
 
     assert ID == parse("Lamp", largest).id
-    with pytest.raises(EventFault, match=str(BODY_BYTES_MAX + 1)):
+    with pytest.raises(PermanentError, match=str(BODY_BYTES_MAX + 1)):
         parse("Lamp", largest + b" ")
 
 
 @pytest.mark.parametrize("data", [{}, {"colour": 7}, {"colour": None}, {"colour": "red", "watts": 1.5}, [], "red"])
 def test_data_of_another_shape_is_the_events_fault(data: Any) -> None:
     """A missing or wrong field is named in the reason; a log does not quote it."""
-    with pytest.raises(EventFault, match=r"^malformed data$") as raised:
+    with pytest.raises(PermanentError, match=r"^malformed data$") as raised:
         decode(parse("Lamp", event(data=data)), Lamp, AT)
     assert raised.value.reason.startswith("malformed data: ")
 
 
 def test_a_type_that_goes_on_and_on_is_cut_in_the_reason() -> None:
     """Reasons are kept and logged."""
-    with pytest.raises(EventFault) as refused:
+    with pytest.raises(PermanentError) as refused:
         parse("Lamp", event(type="x" * 10_000))
 
     assert 10 < len(refused.value.reason) < 200

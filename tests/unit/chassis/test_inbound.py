@@ -9,7 +9,7 @@ import httpx
 import pytest
 from fastapi import Request, Response
 
-from chassis.errors import EventFault, WorldFault
+from chassis.errors import PermanentError, TransientError
 from chassis.inbound import InboundApp, Subscription
 
 
@@ -42,7 +42,9 @@ def raising(error: Exception) -> Callable[[bytes], Awaitable[None]]:
 
 
 @pytest.mark.parametrize(
-    ("error", "expected"), [(EventFault("bad"), 200), (WorldFault("away"), 500), (KeyError("a bug"), 500)], ids=str
+    ("error", "expected"),
+    [(PermanentError("bad"), 200), (TransientError("away"), 500), (KeyError("a bug"), 500)],
+    ids=str,
 )
 def test_an_event_is_done_or_comes_again(error: Exception, expected: int) -> None:
     """Its own fault: never again; the world's or a bug: later."""

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chassis.errors import EventFault, WorldFault
+from chassis.errors import PermanentError, TransientError
 from chassis.inbound import InboundApp, Subscription
 from chassis.listen import bound
 from chassis.scrape import scraped
@@ -90,7 +90,7 @@ def test_requests_are_counted_by_route_and_status() -> None:
 
 @pytest.mark.parametrize(
     ("trouble", "outcome"),
-    [(None, "done"), (EventFault("bad"), "dead_letter"), (WorldFault("away"), "again"), (KeyError("x"), "bug")],
+    [(None, "done"), (PermanentError("bad"), "dead_letter"), (TransientError("away"), "again"), (KeyError("x"), "bug")],
 )
 def test_events_are_counted_by_what_became_of_them(trouble: Exception | None, outcome: str) -> None:
     """One each."""

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from chassis import pages as module
-from chassis.errors import WorldFault
+from chassis.errors import TransientError
 from chassis.pages import Full, Pages
 from tests.unit.chassis.fakes import FakeSidecar
 
@@ -78,5 +78,5 @@ def test_races_that_are_always_lost_are_the_worlds_fault(monkeypatch: pytest.Mon
         pages = Pages(sidecar, "index")
         await (pages.add("two") if change == "add" else pages.remove("one"))
 
-    with pytest.raises(WorldFault, match="lost 2 races"):
+    with pytest.raises(TransientError, match="lost 2 races"):
         asyncio.run(scenario())

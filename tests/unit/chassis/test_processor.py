@@ -11,7 +11,7 @@ import pytest
 
 from chassis import processor as module
 from chassis import record_cache
-from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
+from chassis.errors import Conflict, PermanentError, SidecarUnavailable, TransientError
 from chassis.processor import EventProcessor
 from chassis.record import FRESH
 from tests.unit.chassis.fakes import FakeSidecar
@@ -25,7 +25,7 @@ CALLS = [
     "publish CoinKept",
     "publish BellRung",
 ]
-AWAY = SidecarAway("away")
+AWAY = SidecarUnavailable("away")
 
 
 def play(scenario: Callable[[FakeSidecar], Awaitable[None]]) -> FakeSidecar:
@@ -165,7 +165,7 @@ def test_unfinished_entries_are_finished_before_the_next_event_is_decided() -> N
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse[4] = AWAY
-        with pytest.raises(WorldFault):
+        with pytest.raises(TransientError):
             await processor(sidecar).process("CoinPut", coin("c-1"))
         await processor(sidecar, "another", AT + FRESH).process("CoinPut", coin("c-2"))
 
@@ -225,7 +225,7 @@ def test_what_was_left_is_published_when_its_event_comes_again() -> None:
     async def scenario(sidecar: FakeSidecar) -> None:
         process = by_turns(sidecar)
         sidecar.refuse[5] = AWAY
-        with pytest.raises(WorldFault):
+        with pytest.raises(TransientError):
             await process("one", "c-1")
         await process("two", "c-2")
         await process("two", "c-1")
@@ -242,7 +242,7 @@ def test_what_was_left_and_has_grown_old_is_finished_by_whoever_comes() -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse[5] = AWAY
-        with pytest.raises(WorldFault):
+        with pytest.raises(TransientError):
             await processor(sidecar, "dead").process("CoinPut", coin("c-1"))
         await processor(sidecar, "one").process("CoinPut", coin("c-2"))
         await processor(sidecar, "two", AT + FRESH).process("CoinPut", coin("c-3"))
@@ -295,7 +295,7 @@ def test_a_failure_at_any_call_is_the_worlds_and_the_redelivery_completes(
     async def scenario(sidecar: FakeSidecar) -> None:
         getattr(sidecar, kind)[number] = AWAY
         one = processor(sidecar)
-        with pytest.raises(WorldFault):
+        with pytest.raises(TransientError):
             await one.process("CoinPut", coin("c-1"))
         await (processor(sidecar, "another") if is_restarted else one).process("CoinPut", coin("c-1"))
 
@@ -321,7 +321,7 @@ def test_an_id_that_is_saved_again_is_not_taken_for_finished() -> None:
         await one.process("JarPainted", paint("p-1", "red"))
         await one.process("JarPainted", paint("p-2", "blue"))
         sidecar.refuse[len(sidecar.calls) + 3] = AWAY  # load, save, publish
-        with pytest.raises(WorldFault):
+        with pytest.raises(TransientError):
             await one.process("JarPainted", paint("p-1", "red"))
         await one.process("JarPainted", paint("p-3", "green"))
 
@@ -354,7 +354,7 @@ def test_a_race_that_is_always_lost_is_the_worlds_fault(monkeypatch: pytest.Monk
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse = {number: Conflict("lost") for number in (3, 6, 9)}
-        with pytest.raises(WorldFault):
+        with pytest.raises(TransientError):
             await processor(sidecar).process("CoinPut", coin("c-1"))
 
     sidecar = play(scenario)
@@ -380,7 +380,7 @@ def test_an_event_that_cannot_be_read_is_its_own_fault(body: bytes) -> None:
     """It is refused before the sidecar is asked for anything."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        with pytest.raises(EventFault):
+        with pytest.raises(PermanentError):
             await processor(sidecar).process("CoinPut", body)
 
     assert [] == play(scenario).calls
@@ -397,7 +397,7 @@ def test_a_step_that_fails_is_the_events_fault(topic: str, body: bytes, reason: 
     """A step does no I/O, so no retry would help; its words become the reason, and nothing is written."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        with pytest.raises(EventFault) as fault:
+        with pytest.raises(PermanentError) as fault:
             await processor(sidecar).process(topic, body)
         assert reason == fault.value.reason
         assert reason.partition(":")[0] == str(fault.value)  # what a log may say
@@ -525,7 +525,7 @@ def test_what_was_not_finished_is_not_remembered() -> None:
     async def scenario(sidecar: FakeSidecar) -> None:
         one = processor(sidecar)
         sidecar.refuse[6] = AWAY
-        with pytest.raises(WorldFault):
+        with pytest.raises(TransientError):
             await one.process("CoinPut", coin("c-1"))
         await one.process("CoinPut", coin("c-2"))
 
@@ -555,7 +555,7 @@ def test_when_one_of_two_publishes_fails_the_other_is_over_before_the_event_goes
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse[5] = AWAY
-        with pytest.raises(SidecarAway):
+        with pytest.raises(SidecarUnavailable):
             await processor(sidecar).process("CoinPut", coin("c-1"))
         assert ["publish CoinKept", "publish BellRung"] == sidecar.calls[4:]
         assert ["BellRung"] == [topic for topic, _ in sidecar.published]

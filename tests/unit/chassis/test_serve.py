@@ -14,7 +14,7 @@ from fastapi import FastAPI
 from chassis import serve as module
 from chassis import sidecar as sidecar_module
 from chassis.dead_letters import DeadLetters
-from chassis.errors import EventFault, SidecarAway, WorldFault
+from chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from chassis.inbound import InboundApp, Subscription
 from chassis.serve import Guard, Read, Wired, background, server_config, service_app
 from chassis.settings import Settings
@@ -197,7 +197,7 @@ def test_an_event_that_was_carried_through_is_answered_200() -> None:
     play(scenario)
 
 
-@pytest.mark.parametrize("fault", [WorldFault("away"), SidecarAway("away")])
+@pytest.mark.parametrize("fault", [TransientError("away"), SidecarUnavailable("away")])
 def test_the_worlds_fault_is_answered_500_and_nothing_is_written(fault: Exception) -> None:
     """The event comes again."""
 
@@ -214,7 +214,7 @@ def test_the_events_fault_is_answered_200_with_a_dead_letter() -> None:
     """It is never brought again, and the letter says what, why, and in which trace."""
 
     async def scenario(lamps: Lamps) -> None:
-        lamps.trouble = EventFault("no such lamp")
+        lamps.trouble = PermanentError("no such lamp")
 
         assert 200 == await lamps.bring()
         letter = json.loads(lamps.daprd.state[f"dead:{ID}"][0])
@@ -230,7 +230,7 @@ def test_a_dead_letter_that_cannot_be_written_is_answered_500() -> None:
     """Until it is kept the event stays with the broker."""
 
     async def scenario(lamps: Lamps) -> None:
-        lamps.trouble = EventFault("no such lamp")
+        lamps.trouble = PermanentError("no such lamp")
         await lamps.daprd.published.wait()
         lamps.daprd.answers = [web.Response(status=500), web.Response(status=500)]
 
@@ -246,7 +246,7 @@ def test_an_app_without_dead_letters_answers_200_to_what_it_cannot_read() -> Non
 
     async def scenario() -> int:
         async def take(_body: bytes) -> None:
-            raise EventFault("malformed")
+            raise PermanentError("malformed")
 
         app = InboundApp()
         app.subscribe([Subscription("replies", "Lamp", take)], dead_letters=None)
@@ -344,7 +344,7 @@ def test_an_app_whose_store_refuses_writes_says_so_and_takes_no_event(monkeypatc
     said = "the store refuses writes: ERROR: read-only (SQLSTATE 25006)"
 
     async def scenario(lamps: Lamps) -> None:
-        lamps.trouble = EventFault("no such lamp")
+        lamps.trouble = PermanentError("no such lamp")
         lamps.daprd.refuses_writes = 500
         assert 500 == await lamps.bring()  # its dead letter cannot be written
         lamps.trouble = None

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from chassis import sidecar as module
 from chassis.connections import Answer
-from chassis.errors import Conflict, SidecarAway, StoreRefused, TimedOut, Unreached
+from chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, SidecarUnreachable, WriteRefused
 from chassis.serve import background
 from chassis.sidecar import HttpSidecar, connect
 from tests.unit.chassis.daprd import Daprd, daprd, until
@@ -121,7 +121,7 @@ def test_an_insert_that_fails_and_cannot_be_looked_for_is_the_worlds_fault() -> 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.answers = [web.Response(status=500), web.Response(status=500)]
 
-        with pytest.raises(SidecarAway):
+        with pytest.raises(SidecarUnavailable):
             await sidecar.insert("k", b"1")
         assert sidecar.store.is_away
 
@@ -136,7 +136,7 @@ def test_a_refused_write_is_no_lost_race(call: str, status: int) -> None:
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.refuses_writes = status
 
-        with pytest.raises(StoreRefused, match="25006"):
+        with pytest.raises(WriteRefused, match="25006"):
             await CALLS[call](sidecar)
         assert REFUSES == sidecar.store.trouble
         assert ["save k", "load k", "save health-probe", "load health-probe"] == played.state_calls()
@@ -151,7 +151,7 @@ def test_a_refused_change_of_a_record_is_no_lost_race() -> None:
         await sidecar.save("k", b"1", None)
         played.refuses_writes = 409
 
-        with pytest.raises(StoreRefused):
+        with pytest.raises(WriteRefused):
             await sidecar.save("k", b"2", "1")
         assert (b"1", "1") == await sidecar.load("k")
 
@@ -177,12 +177,12 @@ def test_while_the_store_refuses_no_write_is_sent_but_the_probes() -> None:
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.refuses_writes = 500
-        with pytest.raises(StoreRefused):
+        with pytest.raises(WriteRefused):
             await sidecar.save("k", b"1", None)
         played.calls.clear()
 
         for _ in range(100):
-            with pytest.raises(StoreRefused):
+            with pytest.raises(WriteRefused):
                 await sidecar.save("k", b"1", None)
         assert [] == played.calls
         assert (None, None) == await sidecar.load("k")
@@ -205,7 +205,7 @@ def test_writes_that_are_refused_together_share_one_probe() -> None:
             *(sidecar.save(f"k{number}", b"1", None) for number in range(100)), return_exceptions=True
         )
 
-        assert {StoreRefused} == {type(result) for result in results}
+        assert {WriteRefused} == {type(result) for result in results}
         assert 1 == played.state_calls().count("save health-probe")
 
     play(scenario)
@@ -230,7 +230,7 @@ def test_a_write_that_the_store_never_takes_stops_no_other() -> None:
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.refuses_keys = {"k"}
 
-        with pytest.raises(StoreRefused):
+        with pytest.raises(WriteRefused):
             await sidecar.save("k", b"1", None)
         assert 2 == played.state_calls().count("save k")
         assert sidecar.store.is_well
@@ -244,7 +244,7 @@ def test_after_a_write_without_an_answer_only_a_write_says_that_the_store_is_bac
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.hangs_up = True
-        with pytest.raises(SidecarAway):
+        with pytest.raises(SidecarUnavailable):
             await sidecar.save("k", b"1", None)
         played.hangs_up = False
 
@@ -278,7 +278,7 @@ def test_a_store_that_refuses_is_asked_by_a_write_until_it_takes_one(monkeypatch
         async with background(sidecar.watch_store()):
             await until(lambda: sidecar.store.trouble == "")
             played.refuses_writes = 500
-            with pytest.raises(StoreRefused):
+            with pytest.raises(WriteRefused):
                 await sidecar.save("k", b"1", None)
             await until(lambda: played.state_calls().count("save health-probe") > 4)
             assert REFUSES == sidecar.store.trouble
@@ -317,7 +317,7 @@ def test_one_record_that_could_not_be_read_is_not_taken_for_missing() -> None:
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.answers = [web.json_response([{"key": "a", "data": 1}, {"key": "b", "error": "timeout"}])]
 
-        with pytest.raises(SidecarAway, match="timeout"):
+        with pytest.raises(SidecarUnavailable, match="timeout"):
             await sidecar.load_many(["a", "b"])
         assert sidecar.store.is_away
 
@@ -345,7 +345,7 @@ def test_a_publish_that_was_not_taken_is_the_worlds_fault(status: int) -> None:
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.answers = [web.Response(status=status)]
 
-        with pytest.raises(SidecarAway):
+        with pytest.raises(SidecarUnavailable):
             await sidecar.publish("Lamp", b"{}")
         assert not sidecar.store.is_away
 
@@ -408,7 +408,7 @@ def test_nobody_listening_means_that_nothing_was_handed_over(call: str) -> None:
 
     async def scenario() -> None:
         async with connect(free_port(), "out-token") as sidecar:
-            with pytest.raises(Unreached):
+            with pytest.raises(SidecarUnreachable):
                 await CALLS[call](sidecar)
             assert (call in STATE_CALLS) == sidecar.store.is_away
 
@@ -422,9 +422,9 @@ def test_an_answer_that_never_came_leaves_it_open_whether_the_call_was_made(call
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.hangs_up = True
 
-        with pytest.raises(SidecarAway) as failed:
+        with pytest.raises(SidecarUnavailable) as failed:
             await CALLS[call](sidecar)
-        assert SidecarAway is type(failed.value)
+        assert SidecarUnavailable is type(failed.value)
         assert (call in STATE_CALLS) == sidecar.store.is_away
 
     play(scenario)
@@ -436,9 +436,9 @@ def test_a_call_is_not_waited_for_longer_than_its_time() -> None:
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.is_silent = True
 
-        with pytest.raises(SidecarAway) as failed:
+        with pytest.raises(SidecarUnavailable) as failed:
             await sidecar.invoke("lamps", "/lamp/1", 0.05)
-        assert TimedOut is type(failed.value)
+        assert SidecarTimeout is type(failed.value)
 
     play(scenario)
 
@@ -450,7 +450,7 @@ def test_a_load_that_fails_says_that_the_store_is_away_until_one_succeeds(call: 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.answers = [web.Response(status=500)]
 
-        with pytest.raises(SidecarAway):
+        with pytest.raises(SidecarUnavailable):
             await CALLS[call](sidecar)
         assert sidecar.store.is_away
         await CALLS[call](sidecar)
@@ -465,7 +465,7 @@ def test_the_store_is_asked_whether_it_is_back() -> None:
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.answers = [web.Response(status=500), web.Response(status=500), web.Response(status=500)]
 
-        with pytest.raises(SidecarAway):
+        with pytest.raises(SidecarUnavailable):
             await sidecar.load("k")
         assert (False, True) == (await sidecar.store_answers(), sidecar.store.is_away)
         assert (True, False) == (await sidecar.store_answers(), sidecar.store.is_away)

@@ -8,7 +8,7 @@ import pytest
 
 from chassis.connections import Answer
 from chassis.dead_letters import DeadLetters
-from chassis.errors import StoreRefused
+from chassis.errors import WriteRefused
 from chassis.pages import Pages
 from chassis.processor import EventProcessor
 from chassis.sidecar import HttpSidecar, connect
@@ -37,13 +37,13 @@ LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
 @pytest.mark.parametrize("status", [409, 500])
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_refused_write_is_not_tried_again_and_again(loop: str, status: int) -> None:
-    """One write of the record and one of the probe, whatever the store calls it; then it is the world's fault."""
+    """One write of the record and one of the probe, whatever the store calls it; then it is a transient error."""
 
     async def run() -> Daprd:
         async with daprd() as played, connect(played.port, "out-token") as sidecar:
             played.state["old-index:0"] = b'{"ids": []}', 7
             played.refuses_writes = status
-            with pytest.raises(StoreRefused):
+            with pytest.raises(WriteRefused):
                 await LOOPS[loop](sidecar)
             return played
 

@@ -19,7 +19,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chassis import handled, tracing
-from chassis.errors import EventFault, SidecarAway, WorldFault
+from chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from chassis.events import CloudEvent
 from chassis.inbound import InboundApp, Subscription
 from chassis.record import FRESH
@@ -168,7 +168,7 @@ def test_an_event_in_no_sampled_trace_makes_no_span(told: Told, body: bytes) -> 
 
 
 @pytest.mark.parametrize(
-    ("trouble", "outcome"), [(None, "done"), (EventFault("bad"), "dead_letter"), (WorldFault("away"), "again")]
+    ("trouble", "outcome"), [(None, "done"), (PermanentError("bad"), "dead_letter"), (TransientError("away"), "again")]
 )
 def test_an_event_is_a_span_of_its_publishers_trace(told: Told, trouble: Exception | None, outcome: str) -> None:
     """With its topic, its id, and what became of it."""
@@ -299,11 +299,11 @@ def test_calls_are_children_and_a_key_is_told_to_nobody(told: Told) -> None:
 def test_a_call_that_fails_is_named_and_not_quoted(told: Told) -> None:
     """What an error says may hold anything."""
     about = handled.event("Lamp", an_event(traceparent=TRACEPARENT))
-    with pytest.raises(WorldFault), told.spans.event(about), told.spans.call("send"):
-        raise WorldFault("to ann@example.com")
+    with pytest.raises(TransientError), told.spans.event(about), told.spans.call("send"):
+        raise TransientError("to ann@example.com")
     span = told.one("send")
 
-    assert (False, None, "WorldFault") == (
+    assert (False, None, "TransientError") == (
         span.status.is_ok,
         span.status.description,
         (span.attributes or {})["error.type"],
@@ -382,8 +382,11 @@ def test_a_log_that_another_process_finishes_keeps_its_trace(told: Told) -> None
 
     async def scenario() -> FakeSidecar:
         sidecar = FakeSidecar()
-        sidecar.refuse[4] = SidecarAway("killed")  # what follows the save
-        with pytest.raises(SidecarAway), told.spans.event(handled.event("CoinPut", an_event(traceparent=TRACEPARENT))):
+        sidecar.refuse[4] = SidecarUnavailable("killed")  # what follows the save
+        with (
+            pytest.raises(SidecarUnavailable),
+            told.spans.event(handled.event("CoinPut", an_event(traceparent=TRACEPARENT))),
+        ):
             await processor(sidecar).process("CoinPut", coin("c-1"))
         with told.spans.event(handled.event("CoinPut", an_event(traceparent=other))):
             await processor(sidecar, "another", AT + FRESH).process("CoinPut", coin("c-2"))

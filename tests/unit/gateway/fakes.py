@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from chassis.connections import Answer
-from chassis.errors import Conflict, SidecarAway, StoreRefused, TimedOut
+from chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, WriteRefused
 from chassis.sidecar import HttpSidecar
 from chassis.store_health import StoreHealth
 
@@ -43,7 +43,7 @@ class FakeSidecar(HttpSidecar):
         """Return the value and its ETag, or (None, None)."""
         await self._turn()
         if self.store_is_down:
-            raise SidecarAway("the store is down")
+            raise SidecarUnavailable("the store is down")
         value, version = self.records.get(key, (None, 0))
         return (None, None) if value is None else (value, str(version))
 
@@ -55,10 +55,10 @@ class FakeSidecar(HttpSidecar):
         """Write if the ETag still holds."""
         await self._turn()
         if self.store_is_down:
-            raise SidecarAway("the store is down")
+            raise SidecarUnavailable("the store is down")
         if self.refuses_writes:
             self.store.refused(Answer(500, b'{"message": "read-only"}'))
-            raise StoreRefused(f"save of {key}: read-only")
+            raise WriteRefused(f"save of {key}: read-only")
         self.before_save(key)
         if etag != (str(self.records[key][1]) if key in self.records else None):
             raise Conflict(key)
@@ -70,7 +70,7 @@ class FakeSidecar(HttpSidecar):
         await asyncio.sleep(0)
         if self.store_is_hung:
             await asyncio.sleep(10)
-            raise TimedOut("the store is hung")
+            raise SidecarTimeout("the store is hung")
 
     async def answers(self) -> bool:
         """Answer unless it is hung."""
@@ -89,7 +89,7 @@ class FakeSidecar(HttpSidecar):
         if self.publish_is_blocked:
             self.publishes += 1
             await asyncio.sleep(seconds_max)
-            raise TimedOut("blocked")
+            raise SidecarTimeout("blocked")
         if self.publish_errors:
             raise self.publish_errors.pop(0)
         self.published.append((topic, msgspec.json.decode(event)))
@@ -100,7 +100,7 @@ class FakeSidecar(HttpSidecar):
         self.invoked.append(f"{app_id}{path}")
         if self.invoke_is_hung:
             await asyncio.sleep(seconds_max)
-            raise TimedOut("hung")
+            raise SidecarTimeout("hung")
         return self.answer(app_id, path)
 
 

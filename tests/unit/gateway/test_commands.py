@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from chassis.errors import SidecarAway, Unreached
+from chassis.errors import SidecarUnavailable, SidecarUnreachable
 from chassis.serve import Probe, background, now
 from gateway.command import Command, command
 from gateway.commands import Commands
@@ -126,7 +126,7 @@ def test_nothing_handed_over_is_503_and_no_promise() -> None:
 
     async def scenario() -> None:
         edge, wanted = Edge(), an_order()
-        edge.sidecar.publish_errors = [Unreached("connection refused")]
+        edge.sidecar.publish_errors = [SidecarUnreachable("connection refused")]
 
         with pytest.raises(Problem) as refused:
             await edge.carry(wanted, Deadline(30))
@@ -142,7 +142,7 @@ def test_a_publish_of_unknown_result_stays_held_and_is_tried_again() -> None:
 
     async def scenario() -> None:
         edge, wanted = Edge(), an_order()
-        edge.sidecar.publish_errors = [SidecarAway("timed out")]
+        edge.sidecar.publish_errors = [SidecarUnavailable("timed out")]
         carried = asyncio.create_task(edge.carry(wanted, Deadline(0.1)))
         await edge.sidecar.was_published.wait()
         edge.held.settle(wanted.id, REPLY)

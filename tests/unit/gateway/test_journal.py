@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chassis.errors import WorldFault
+from chassis.errors import TransientError
 from gateway import journal as module
 from gateway.journal import Flow, Journal
 from gateway.problems import Problem
@@ -99,7 +99,7 @@ def test_an_unreachable_store_keeps_the_flows_for_the_next_batch() -> None:
         await journal.resume()
         flow, _ = journal.begin("order", "o-1")
         sidecar.store_is_down = True
-        with pytest.raises(WorldFault):
+        with pytest.raises(TransientError):
             await journal.flush()
         assert not await journal.written(flow, 0.01)
         sidecar.store_is_down = False

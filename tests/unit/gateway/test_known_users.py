@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from chassis.connections import Answer
-from chassis.errors import SidecarAway
+from chassis.errors import SidecarUnavailable
 from gateway import known_users
 from gateway.known_users import KnownUsers
 from tests.unit.gateway.fakes import FakeSidecar
@@ -51,7 +51,7 @@ def test_a_service_that_is_away_stops_no_order() -> None:
     sidecar = FakeSidecar()
 
     def away(_app: str, _path: str) -> Answer:
-        raise SidecarAway("timed out")
+        raise SidecarUnavailable("timed out")
 
     sidecar.answer = away
 

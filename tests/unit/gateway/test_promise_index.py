@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from chassis.errors import SidecarAway
+from chassis.errors import SidecarUnavailable
 from gateway import promise_index as module
 from gateway.promise_index import Full, PromiseIndex
 from tests.unit.gateway.fakes import FakeSidecar
@@ -94,7 +94,7 @@ def test_a_store_that_is_away_is_the_callers_to_tell() -> None:
 
     async def scenario() -> None:
         index = PromiseIndex(sidecar, "gateway-0")
-        with pytest.raises(SidecarAway):
+        with pytest.raises(SidecarUnavailable):
             await index.add("o-1")
         index.discard("o-1")
         sidecar.store_is_down = False

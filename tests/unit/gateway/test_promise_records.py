@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from chassis.errors import SidecarAway, WorldFault
+from chassis.errors import SidecarUnavailable, TransientError
 from gateway.command import Command
 from gateway.promise_records import COMMANDS_MAX, KEPT_SECONDS, PromiseRecords, Refusal, TooManyCommands
 from tests.unit.gateway.fakes import FakeSidecar
@@ -127,7 +127,7 @@ def test_a_store_that_is_away_is_the_worlds_fault() -> None:
     sidecar = FakeSidecar()
     sidecar.store_is_down = True
 
-    with pytest.raises(SidecarAway):
+    with pytest.raises(SidecarUnavailable):
         asyncio.run(records(sidecar).add(COMMAND))
 
 
@@ -138,5 +138,5 @@ def test_a_race_that_is_lost_without_end_is_the_worlds_fault() -> None:
         key, b'{"location":"/order/o-1","changed_at":"2026-01-01T00:00:00Z","commands":[]}'
     )
 
-    with pytest.raises(WorldFault, match="not written"):
+    with pytest.raises(TransientError, match="not written"):
         asyncio.run(records(sidecar).add(COMMAND))

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chassis.errors import SidecarAway
+from chassis.errors import SidecarUnavailable
 from chassis.serve import background
 from gateway import promises as module
 from gateway.command import Command
@@ -52,7 +52,7 @@ def test_the_command_is_published_again_until_it_is_answered() -> None:
     """Also when publishing fails in between; then it is written down as kept and forgotten."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        sidecar.publish_errors = [SidecarAway("away")]
+        sidecar.publish_errors = [SidecarUnavailable("away")]
         async with replica(sidecar) as promises:
             await promises.make(COMMAND)
             await until(lambda: len(sidecar.published) >= 2)
@@ -149,7 +149,7 @@ def test_while_the_broker_is_away_the_pauses_do_not_grow(monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        sidecar.publish_errors = [SidecarAway("away")] * 40
+        sidecar.publish_errors = [SidecarUnavailable("away")] * 40
         async with replica(sidecar) as promises:
             await promises.make(COMMAND)
             async with asyncio.timeout(10):

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from chassis.errors import SidecarAway, Unreached
+from chassis.errors import SidecarUnavailable, SidecarUnreachable
 from chassis.serve import Probe, background
 from gateway import publishing as module
 from gateway.publishing import BROKER, FAILING, SIDECAR, NotSent, Publishing
@@ -53,10 +53,10 @@ def test_publishing_goes_on_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     """As soon as the broker takes the event that is out, or the next one."""
 
     async def scenario(sidecar: FakeSidecar, publishing: Publishing) -> None:
-        sidecar.publish_errors = [SidecarAway("refused")]
+        sidecar.publish_errors = [SidecarUnavailable("refused")]
         await until(lambda: publishing.problem == FAILING)
         await until(lambda: not publishing.problem)
-        sidecar.publish_errors = [Unreached("away")]
+        sidecar.publish_errors = [SidecarUnreachable("away")]
         await until(lambda: publishing.problem == SIDECAR)
         await until(lambda: not publishing.problem)
 

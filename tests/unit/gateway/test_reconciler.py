@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from chassis.connections import Answer
-from chassis.errors import SidecarAway
+from chassis.errors import SidecarUnavailable
 from gateway import metrics
 from gateway import reconciler as module
 from gateway.bodies import OrderBody, RegisterBody
@@ -42,7 +42,7 @@ class Edge:
     def answer(self, app_id: str, path: str) -> Answer:
         """Answer an invocation."""
         if app_id in self.down:
-            raise SidecarAway(app_id)
+            raise SidecarUnavailable(app_id)
         if not path.startswith("/unfinished/"):
             found = self.found.get(path)
             return Answer(404, b"{}") if found is None else Answer(200, msgspec.json.encode(found))

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chassis.dead_letters import DeadLetters
-from chassis.errors import EventFault
+from chassis.errors import PermanentError
 from chassis.events import BODY_BYTES_MAX
 from chassis.fields import CENTS_MAX
 from chassis.pages import PAGE_IDS_MAX
@@ -109,7 +109,7 @@ def test_one_order_more_than_may_wait_is_a_dead_letter() -> None:
     """The limit is kept, not only stated."""
     news = [finished(number, "s") for number in range(WAITING_MAX + 1)]
 
-    with pytest.raises(EventFault) as fault:
+    with pytest.raises(PermanentError) as fault:
         process(NOTIFICATION, news)
     assert str(WAITING_MAX) in fault.value.reason
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 
-from chassis.errors import WorldFault
+from chassis.errors import TransientError
 from chassis.pages import PAGE_IDS_MAX, Pages
 from services.notification.aside import KEPT, PAUSE_MAX
 from services.notification.mail import Mailer
@@ -150,14 +150,14 @@ def test_a_sidecar_that_goes_away_at_any_call_loses_no_mail(number: int, kind: s
     """What was begun is finished by the next look; the mail may be tried twice, and is over in the end."""
 
     async def scenario(post: Post, server: Server, process: Mailer) -> None:
-        getattr(post.store, kind)[len(post.store.calls) + number] = WorldFault("away")
+        getattr(post.store, kind)[len(post.store.calls) + number] = TransientError("away")
         process.again_seconds = 0.01
         server.script.answers = {}
         for _ in range(4):
             post.now += PAUSE_MAX
             try:
                 await process.try_those_due()
-            except WorldFault:
+            except TransientError:
                 continue
         await until(lambda: not process._flights)
         assert 1 == len(server.copies)

@@ -17,7 +17,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
 from chassis import handled, tracing
-from chassis.errors import Conflict, EventFault, SidecarAway, WorldFault
+from chassis.errors import Conflict, PermanentError, SidecarUnavailable, TransientError
 from chassis.events import timestamp
 from chassis.settings import SettingError
 from cli.ports import free_port
@@ -89,7 +89,7 @@ class State:
             self.saves_lost -= 1
             if self.saves_done_in_silence:
                 self.records[key] = value
-            raise SidecarAway("the store does not answer")
+            raise SidecarUnavailable("the store does not answer")
         self.records[key] = value
 
     async def insert(self, key: str, value: bytes) -> bool:
@@ -193,7 +193,7 @@ def test_a_mail_goes_on_with_the_trace_of_its_event(told: Told) -> None:
 def test_mails_are_counted_by_what_the_server_said(to_recipient: str, outcome: str) -> None:
     """One each."""
     counted = Counted()
-    with serving(Server(to_recipient)) as port, suppress(EventFault, WorldFault):
+    with serving(Server(to_recipient)) as port, suppress(PermanentError, TransientError):
         send(port, State(), event())
 
     outcomes = ("sent", "put_off", "refused", "away", "unknown")
@@ -216,7 +216,7 @@ def send_after_lost_notes(state: State, times: int) -> tuple[int, int]:
         mailer = mailer_for(port, state)
         state.saves_lost = times
         for _ in range(times):
-            with pytest.raises(SidecarAway):
+            with pytest.raises(SidecarUnavailable):
                 await mailer.handle(event())
         await mailer.handle(event())
         mailer.close()
@@ -267,7 +267,7 @@ def test_a_lost_race_for_the_note_is_tried_again() -> None:
 def test_a_mail_that_is_refused_for_good_is_a_dead_letter(server: Server) -> None:
     """It will never get better; its notification says that it was given up."""
     state = State()
-    with serving(server) as port, pytest.raises(EventFault, match="refuses the mail"):
+    with serving(server) as port, pytest.raises(PermanentError, match="refuses the mail"):
         send(port, state, event())
 
     assert state.sent_at is None
@@ -302,7 +302,7 @@ def test_a_mail_that_is_refused_for_now_is_put_aside(server: Server) -> None:
 def test_a_header_that_holds_more_than_itself_is_a_dead_letter(change: dict[str, Any]) -> None:
     """Nothing is sent to anybody."""
     server, state = Server(), State()
-    with serving(server) as port, pytest.raises(EventFault):
+    with serving(server) as port, pytest.raises(PermanentError):
         send(port, state, event(**change))
 
     assert [] == server.mails
@@ -313,7 +313,7 @@ def test_a_mail_that_nobody_asked_for_is_a_dead_letter() -> None:
     state = State()
     state.records.clear()
 
-    with pytest.raises(EventFault, match="nobody asked"):
+    with pytest.raises(PermanentError, match="nobody asked"):
         send(1, state, event())
 
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from chassis.errors import EventFault, SidecarAway, WorldFault
+from chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from cli.ports import free_port
 from services.notification import mail
 from services.notification.aside import KEPT, LEASE
@@ -243,7 +243,7 @@ def test_a_dead_letter_is_not_sent_again_but_by_its_replay() -> None:
     async def scenario(post: Post) -> None:
         async with serving(Script(answers={b"RCPT": b"550 no such user"})) as server:
             process = post.process(server.port)
-            with pytest.raises(EventFault):
+            with pytest.raises(PermanentError):
                 await process.handle(requested())
             server.script.answers = {}
             await process.handle(requested())
@@ -319,14 +319,14 @@ def test_a_store_that_goes_away_at_any_call_costs_no_second_copy(number: int, ki
     async def scenario(post: Post) -> None:
         late = asyncio.Event()
         scripts = {"unknown": Script(to_dot=b""), "late": Script(answers_dot=late), "silent": Script(greets=late)}
-        getattr(post.store, kind)[number] = SidecarAway("away")
+        getattr(post.store, kind)[number] = SidecarUnavailable("away")
         async with serving(scripts[ending]) as server:
             process = post.process(server.port)
             process.again_seconds = 0.01
             for _ in range(5):
                 try:
                     await process.handle(requested())
-                except WorldFault:
+                except TransientError:
                     await asyncio.sleep(0.02)
             late.set()
             await until(lambda: not process._flights)
