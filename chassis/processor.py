@@ -86,9 +86,8 @@ def decided(service: Service[S, E], state: S | None, secondary: Any, received: R
     """Return what the service decides; raise PermanentError if it fails."""
     try:
         return service.step(state, secondary, received)
-    except (
-        Exception
-    ) as error:  # a step does no I/O: it fails by a permanent error or by a bug, never by a transient error
+    # A step does no I/O: it fails by a permanent error or by a bug, never by a transient error.
+    except Exception as error:
         raise PermanentError(f"{type(error).__name__} in the step", str(error)) from error
 
 
@@ -215,9 +214,8 @@ class EventProcessor(Generic[S, E]):
         await self._sidecar.save(key, saved, etag)
         await self._finish(key, received.id, outbox[received.id])
         if len(outbox) == 1:
-            self._record_cache.put(
-                key, saved, etag
-            )  # not before: its outbox is finished, and need not be looked at again
+            # Not before: its outbox is finished, and need not be looked at again.
+            self._record_cache.put(key, saved, etag)
 
     async def _load(self, key: str) -> tuple[Record, str | None]:
         value, etag = await self._sidecar.load(key)

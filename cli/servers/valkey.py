@@ -127,7 +127,8 @@ def lengths(address: str, data: Path) -> dict[str, int]:
     """How many events each stream keeps, those that everybody has taken included."""
     del data
     with _connection(address) as client:
-        return {key.decode(): int(client.xlen(key)) for key in client.scan_iter(_type="stream")}  # type: ignore[arg-type]  # typed as if it might be a coroutine
+        # typed as if it might be a coroutine
+        return {key.decode(): int(client.xlen(key)) for key in client.scan_iter(_type="stream")}  # type: ignore[arg-type]
 
 
 def settings(address: str) -> dict[str, str]:

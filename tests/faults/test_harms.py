@@ -111,7 +111,8 @@ def running(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> dict[
         if refusals.no_small_disk() is None:
             stack.enter_context(refusals.small_disk(data))
         processes = Processes(data.parent / "logs")
-        stack.callback(lambda each=server, by=processes: by.stop(each.names, each.stop_seconds))  # type: ignore[misc]  # bound now
+        # bound now
+        stack.callback(lambda each=server, by=processes: by.stop(each.names, each.stop_seconds))  # type: ignore[misc]
         found[kind] = Servers(data, server, processes, server.start(processes, data, Patience()))
     return found
 
