@@ -12,12 +12,12 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import Counter
 from starlette.types import Message, Receive, Scope, Send
 
-from chassis import handled, metrics, tracing
+from chassis import metrics, request_context, tracing
 from chassis.dead_letters import DeadLetters
 from chassis.errors import PermanentError, TransientError
 from chassis.events import delivered
-from chassis.handled import Handled
 from chassis.metrics import AGAIN, BUG, DEAD, DONE, OTHER, answered
+from chassis.request_context import RequestContext
 
 log = logging.getLogger(__name__)
 
@@ -80,32 +80,34 @@ class InboundApp(FastAPI):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        about, path = handled.begin(scope["headers"]), scope["path"]
+        context, path = request_context.start(scope["headers"]), scope["path"]
         try:
             if scope["method"] != "POST":
-                await self._route(about, scope, receive, send)
+                await self._route(context, scope, receive, send)
             elif path.startswith(EVENTS):
-                await self._bring(about, path, receive, send)
+                await self._bring(context, path, receive, send)
             elif (endpoint := self._posts.get(path)) is not None:
-                await self._post(about, endpoint, scope, receive, send)
+                await self._post(context, endpoint, scope, receive, send)
             else:
-                await self._route(about, scope, receive, send)
+                await self._route(context, scope, receive, send)
         finally:
-            about.forget()
+            context.release()
 
-    async def _post(self, about: Handled, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _post(
+        self, context: RequestContext, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send
+    ) -> None:
         scope["app"] = self
         request, path = Request(scope, receive), scope["path"]
         if (spans := tracing.spans) is None:
             response = await self._answer(endpoint, request)
         else:
-            with spans.request(about, "POST", begins=True):
+            with spans.request(context, "POST", begins=True):
                 response = await self._answer(endpoint, request)
-                spans.answered(about, "POST", path, response.status_code)
+                spans.answered(context, "POST", path, response.status_code)
         answered(path, response.status_code)
         await response(scope, receive, send)
 
-    async def _route(self, about: Handled, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _route(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
         """What is asked seldom goes the long way; it is counted by the route that takes it, not by the path."""
         status, spans, method = 500, tracing.spans, scope["method"]
         # HEAD is GET without the content (RFC 9110 section 9.3.2). FastAPI's routes know GET alone.
@@ -117,7 +119,7 @@ class InboundApp(FastAPI):
                 status = message["status"]
                 _allow_head(message)
                 if spans is not None:
-                    spans.answered(about, method, _route_of(routed), status)
+                    spans.answered(context, method, _route_of(routed), status)
             elif method == "HEAD" and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)
@@ -126,7 +128,7 @@ class InboundApp(FastAPI):
             if spans is None:
                 await super().__call__(routed, receive, note)
             else:
-                with spans.request(about, method, begins=False):
+                with spans.request(context, method, begins=False):
                     await super().__call__(routed, receive, note)
         finally:
             answered(_route_of(routed), status)
@@ -141,29 +143,29 @@ class InboundApp(FastAPI):
                     return await handle(request, error)
             raise
 
-    async def _bring(self, about: Handled, path: str, receive: Receive, send: Send) -> None:
+    async def _bring(self, context: RequestContext, path: str, receive: Receive, send: Send) -> None:
         body = await _body(receive)
-        outcome = AGAIN if body is None else await self._take(about, path, body)
+        outcome = AGAIN if body is None else await self._take(context, path, body)
         await send({"type": "http.response.start", "status": STATUS[outcome], "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _take(self, about: Handled, path: str, body: bytes) -> str:
+    async def _take(self, context: RequestContext, path: str, body: bytes) -> str:
         subscription, outcomes = self._subscriptions.get(path, (None, self._nobodys))
         if subscription is None:  # not 404: for the sidecar that would mean that the event may go
             log.error("nobody here takes what came to %s", path[:200])
             outcome = AGAIN
         else:
-            about.topic, about.body = subscription.topic, delivered(body)
+            context.topic, context.body = subscription.topic, delivered(body)
             if (spans := tracing.spans) is None:
-                outcome = await self._outcome(about, subscription, about.body)
+                outcome = await self._outcome(context, subscription, context.body)
             else:
-                with spans.event(about):
-                    outcome = await self._outcome(about, subscription, about.body)
-                    spans.ended(about, outcome)
+                with spans.event(context):
+                    outcome = await self._outcome(context, subscription, context.body)
+                    spans.ended(context, outcome)
         outcomes[outcome].inc()
         return outcome
 
-    async def _outcome(self, about: Handled, subscription: Subscription, body: bytes) -> str:
+    async def _outcome(self, context: RequestContext, subscription: Subscription, body: bytes) -> str:
         try:
             try:
                 await subscription.handle(body)
@@ -172,7 +174,7 @@ class InboundApp(FastAPI):
                 log.error("%s from %s: %s", kept, subscription.topic, fault)
                 log.debug("the reason: %s", fault.reason)
                 if self._dead_letters is not None:
-                    await self._dead_letters.write(subscription.topic, body, fault.reason, about.traceparent)
+                    await self._dead_letters.write(subscription.topic, body, fault.reason, context.traceparent)
                 return DEAD
         except TransientError as fault:
             log.warning("%s comes again: %s", subscription.topic, fault)

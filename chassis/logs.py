@@ -21,7 +21,7 @@ from typing import Literal, TextIO, get_args
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from chassis import handled
+from chassis import request_context
 from chassis.repeats import Repeats
 
 Format = Literal["human", "json"]
@@ -71,13 +71,13 @@ class CollapsingHandler(logging.StreamHandler[TextIO]):
     def emit(self, record: logging.LogRecord) -> None:
         """Write the line, or count it; the caller holds the handler's lock."""
         try:
-            said = record.getMessage()
+            fields = record.getMessage()
         except (TypeError, ValueError, KeyError):
             super().emit(record)  # reports the call that does not fit its own format
             return
         now = self._clock()
         self._report(now)
-        kind = Line(record.name, record.levelno, record.lineno, said[:LINE_CHARACTERS], len(said))
+        kind = Line(record.name, record.levelno, record.lineno, fields[:LINE_CHARACTERS], len(fields))
         if self._repeats.is_shown(kind, now):
             super().emit(record)
         elif self._timer is None:
@@ -137,18 +137,18 @@ def formatter(form: str) -> logging.Formatter:
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
-            _about,
+            _add_context,
         ],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendered],
     )
 
 
-def _about(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+def _add_context(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
     """Add what is being handled while the line is written."""
-    about = handled.now()
-    if about is not None:
-        said = {"topic": about.topic, "event_id": about.event_id, "trace_id": about.trace_id}
-        line.update({name: value for name, value in said.items() if value})
+    context = request_context.current()
+    if context is not None:
+        fields = {"topic": context.topic, "event_id": context.event_id, "trace_id": context.trace_id}
+        line.update({name: value for name, value in fields.items() if value})
     return line
 
 
@@ -166,8 +166,8 @@ def _readable(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
     event = CONTROL.sub(lambda found: ascii(found[0])[1:-1], str(line.pop("event")))
     head = f"{line.pop('timestamp')} {line.pop('level').upper()} {line.pop('logger')} {event}"
     trace = line.pop("exception", None)
-    said = " ".join([head, *(f"{name}={value}" for name, value in line.items())])
-    return said if trace is None else f"{said}\n{trace}"
+    fields = " ".join([head, *(f"{name}={value}" for name, value in line.items())])
+    return fields if trace is None else f"{fields}\n{trace}"
 
 
 def _ended_by(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -31,9 +31,9 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from chassis import handled
-from chassis.handled import TRACEPARENT, Handled
+from chassis import request_context
 from chassis.metrics import DONE
+from chassis.request_context import TRACEPARENT, RequestContext
 
 
 class _Kept(msgspec.Struct):
@@ -65,52 +65,59 @@ class Spans:
     # --- What is handled
 
     @contextmanager
-    def request(self, about: Handled, method: str, *, begins: bool) -> Iterator[None]:
+    def request(self, context: RequestContext, method: str, *, begins: bool) -> Iterator[None]:
         """One request; one that comes in no trace begins one, if it may."""
-        traceparent = about.traceparent
+        traceparent = context.traceparent
         if traceparent or begins:
             parent = context_of(traceparent) if traceparent else Context()
-            with self._handling(about, method, parent, SpanKind.SERVER, {"http.request.method": method}):
+            with self._handling(context, method, parent, SpanKind.SERVER, {"http.request.method": method}):
                 yield
         else:
             yield
 
-    def answered(self, about: Handled, method: str, route: str, status: int) -> None:
+    def answered(self, context: RequestContext, method: str, route: str, status: int) -> None:
         """Say of a request which route took it, as it was registered, and what it was answered."""
-        if about.span is not None:
-            about.span.update_name(f"{method} {route}")
-            about.span.set_attributes({"http.route": route, "http.response.status_code": status})
+        if context.span is not None:
+            context.span.update_name(f"{method} {route}")
+            context.span.set_attributes({"http.route": route, "http.response.status_code": status})
             if status >= 500:
-                _failed(about.span, str(status))
+                _failed(context.span, str(status))
 
     @contextmanager
-    def event(self, about: Handled) -> Iterator[None]:
+    def event(self, context: RequestContext) -> Iterator[None]:
         """One event that was brought."""
-        said = _about(about.topic, about.event_id)
-        with self._handling(about, f"process {about.topic}", context_of(about.traceparent), SpanKind.CONSUMER, said):
+        attributes = _message_attributes(context.topic, context.event_id)
+        with self._handling(
+            context, f"process {context.topic}", context_of(context.traceparent), SpanKind.CONSUMER, attributes
+        ):
             yield
 
-    def ended(self, about: Handled, outcome: str) -> None:
+    def ended(self, context: RequestContext, outcome: str) -> None:
         """Say what became of an event."""
-        if about.span is not None:
-            about.span.set_attribute("sidecart.outcome", outcome)
+        if context.span is not None:
+            context.span.set_attribute("sidecart.outcome", outcome)
             if outcome != DONE:
-                _failed(about.span, outcome)
+                _failed(context.span, outcome)
 
     @contextmanager
     def _handling(
-        self, about: Handled, name: str, parent: Context | None, kind: SpanKind, said: dict[str, AttributeValue]
+        self,
+        context: RequestContext,
+        name: str,
+        parent: Context | None,
+        kind: SpanKind,
+        attributes: dict[str, AttributeValue],
     ) -> Iterator[None]:
         """Nothing without a parent: it is in no trace, or in one that is not sampled."""
-        span = None if parent is None else self._tracer.start_span(name, parent, kind, said)
+        span = None if parent is None else self._tracer.start_span(name, parent, kind, attributes)
         if span is None or not span.is_recording():
             yield
             return
-        about.span = span
-        about.belongs_to(trace.format_trace_id(span.get_span_context().trace_id))
+        context.span = span
+        context.set_trace(trace.format_trace_id(span.get_span_context().trace_id))
         with _until_done(span):
             yield
-        about.span = None
+        context.span = None
 
     # --- What is done for it
 
@@ -151,7 +158,9 @@ class Spans:
             own = set_span_in_context(handling, Context())
         elif handling is not None:  # an older event's outbox is finished on the way
             links = [Link(handling.get_span_context())]
-        span = self._tracer.start_span(f"publish {topic}", own, SpanKind.PRODUCER, _about(topic, kept.id), links=links)
+        span = self._tracer.start_span(
+            f"publish {topic}", own, SpanKind.PRODUCER, _message_attributes(topic, kept.id), links=links
+        )
         with _until_done(span):
             if span.is_recording():
                 traceid, traceparent = _written(span)
@@ -195,8 +204,8 @@ def _failed(span: Span, why: str) -> None:
 
 
 def _handled_span() -> Span | None:
-    about = handled.now()
-    return None if about is None else about.span
+    context = request_context.current()
+    return None if context is None else context.span
 
 
 def _written(span: Span) -> tuple[str, str]:
@@ -205,6 +214,6 @@ def _written(span: Span) -> tuple[str, str]:
     return trace_id, f"00-{trace_id}-{trace.format_span_id(context.span_id)}-01"
 
 
-def _about(topic: str, event_id: str) -> dict[str, AttributeValue]:
-    said: dict[str, AttributeValue] = {"messaging.system": "dapr", "messaging.destination.name": topic}
-    return said | ({"messaging.message.id": event_id} if event_id else {})
+def _message_attributes(topic: str, event_id: str) -> dict[str, AttributeValue]:
+    attributes: dict[str, AttributeValue] = {"messaging.system": "dapr", "messaging.destination.name": topic}
+    return attributes | ({"messaging.message.id": event_id} if event_id else {})

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from chassis.handled import Handled
+from chassis.request_context import RequestContext
 
 if TYPE_CHECKING:
     from chassis.spans import Spans
@@ -33,9 +33,9 @@ def attributes() -> tuple[Attribute, Attribute]:
     return _NONE if spans is None else spans.attributes()
 
 
-def handling(about: Handled) -> AbstractContextManager[None]:
+def handling(context: RequestContext) -> AbstractContextManager[None]:
     """The span of an event that no request has brought, for as long as the block runs."""
-    return nullcontext() if spans is None else spans.event(about)
+    return nullcontext() if spans is None else spans.event(context)
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
-from chassis.handled import version_00
+from chassis.request_context import version_00
 from cli.catalogue import SERVICES
 from cli.errors import LaunchError
 

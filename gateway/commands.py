@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from chassis import handled
+from chassis import request_context
 from chassis.errors import SidecarUnavailable, SidecarUnreachable
 from gateway.calls import REJECTIONS
 from gateway.command import Command
@@ -68,8 +68,8 @@ class Commands:
         return reply
 
     async def _hold(self, wanted: Command, deadline: Deadline) -> Reply | None:
-        if (about := handled.now()) is not None:
-            about.leads_to(wanted.topic, wanted.id)
+        if (context := request_context.current()) is not None:
+            context.set_event(wanted.topic, wanted.id)
         with self._held.hold(wanted.id) as reply, HELD_SECONDS[wanted.topic].time():
             try:
                 async with asyncio.timeout_at(deadline.answer_by):

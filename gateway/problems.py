@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 from fastapi import Response
 
-from chassis import handled
+from chassis import request_context
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -50,8 +50,8 @@ class Problem(Exception):
 
 def trace_id() -> str:
     """The trace of the request that is answered: the caller's, or a new one; the lines of our logs have it too."""
-    about = handled.now()
-    return secrets.token_hex(16) if about is None else about.trace_id
+    context = request_context.current()
+    return secrets.token_hex(16) if context is None else context.trace_id
 
 
 def not_found(what: str) -> Problem:

@@ -19,7 +19,7 @@ from typing import Any, cast
 import msgspec
 from prometheus_client import Counter, Gauge
 
-from chassis import handled, tracing
+from chassis import request_context, tracing
 from chassis.dead_letters import DeadLetters
 from chassis.errors import Conflict, PermanentError, TransientError
 from chassis.events import Received, decode, parse, timestamp
@@ -388,15 +388,15 @@ class Mailer:
                 await self._aside.put_back(held, "withdrawn")
                 return
             body = held.mail.event.encode()
-            about = handled.event(TOPIC, body)
+            context = request_context.start_event(TOPIC, body)
             try:
-                with tracing.handling(about):
+                with tracing.handling(context):
                     flight = await self._begin_held(held, body)
                     if flight is not None:
                         await asyncio.wait({flight.task}, timeout=self._window_seconds)
             except PermanentError as fault:
                 log.error("dead letter from %s: %s", TOPIC, fault)
-                await self._dead_letters.write(TOPIC, body, fault.reason, about.traceparent)
+                await self._dead_letters.write(TOPIC, body, fault.reason, context.traceparent)
                 await self._aside.end(held)
                 return
             if flight is not None and flight.watcher is not None and flight.task.done():
@@ -465,5 +465,5 @@ class Mailer:
 
 def _traceparent() -> str:
     """The trace of what this task is at work on, while that is known."""
-    about = handled.now()
-    return "" if about is None else about.traceparent
+    context = request_context.current()
+    return "" if context is None else context.traceparent

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from chassis import handled, logs
+from chassis import logs, request_context
 from cli.project import ROOT
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
@@ -43,9 +43,9 @@ class Lines:
 @pytest.fixture(autouse=True)
 def nothing_handled() -> Iterator[None]:
     """A test is about nothing unless it says so."""
-    token = handled._current.set(None)
+    token = request_context._current.set(None)
     yield
-    handled._current.reset(token)
+    request_context._current.reset(token)
 
 
 def test_a_line_for_machines_is_one_json_object() -> None:
@@ -70,7 +70,7 @@ def test_a_line_for_people_is_one_line() -> None:
 @pytest.mark.parametrize("form", logs.FORMATS)
 def test_a_line_says_which_event_and_trace_it_is_about(form: str) -> None:
     """Also one that a library writes meanwhile."""
-    handled.event("Lamp", f'{{"id": "e-1", "traceparent": "{TRACEPARENT}"}}'.encode())
+    request_context.start_event("Lamp", f'{{"id": "e-1", "traceparent": "{TRACEPARENT}"}}'.encode())
     lines = Lines(form)
     lines.log.info("on")
 
@@ -82,7 +82,7 @@ def test_a_line_says_which_event_and_trace_it_is_about(form: str) -> None:
 
 def test_nothing_is_said_of_what_there_is_not() -> None:
     """No empty names."""
-    handled.event("", b"{}")
+    request_context.start_event("", b"{}")
     lines = Lines("json")
     lines.log.info("on")
 

@@ -18,7 +18,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chassis import handled, tracing
+from chassis import request_context, tracing
 from chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from chassis.events import CloudEvent
 from chassis.inbound import InboundApp, Subscription
@@ -71,9 +71,9 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Told:
 @pytest.fixture(autouse=True)
 def nothing_handled() -> Iterator[None]:
     """A test is about nothing unless it says so."""
-    token = handled._current.set(None)
+    token = request_context._current.set(None)
     yield
-    handled._current.reset(token)
+    request_context._current.reset(token)
 
 
 def context(span: ReadableSpan) -> tuple[str, str]:
@@ -207,8 +207,8 @@ def published(played: Daprd) -> tuple[dict[str, Any], str | None]:
 
 def test_an_event_that_is_made_carries_what_is_handled(told: Told) -> None:
     """Both attributes, so that a sidecar leaves them as they are."""
-    about = handled.event("Lamp", an_event(traceparent=TRACEPARENT))
-    with told.spans.event(about):
+    context = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
+    with told.spans.event(context):
         traceid, traceparent = tracing.attributes()
 
     assert traceid == TRACE_ID
@@ -220,8 +220,8 @@ def test_what_is_published_for_an_event_is_a_child_of_it(told: Told) -> None:
     """The event goes out with the context of the publish, and is otherwise as it was."""
 
     async def scenario(sidecar: HttpSidecar, played: Daprd) -> None:
-        about = handled.event("Lamp", an_event(traceparent=TRACEPARENT))
-        with told.spans.event(about):
+        context = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
+        with told.spans.event(context):
             await sidecar.publish("Lamp", an_event(traceid=TRACE_ID, traceparent=TRACEPARENT))
         event, header = published(played)
         span = told.one("publish Lamp")
@@ -241,7 +241,7 @@ def test_what_a_log_kept_is_published_in_the_trace_it_was_in(told: Told) -> None
     other = f"00-{TRACE_ID[::-1]}-{SPAN_ID}-01"
 
     async def scenario(sidecar: HttpSidecar, played: Daprd) -> None:
-        with told.spans.event(handled.event("Lamp", an_event(traceparent=other))):
+        with told.spans.event(request_context.start_event("Lamp", an_event(traceparent=other))):
             await sidecar.publish("Lamp", an_event(traceid=TRACE_ID, traceparent=TRACEPARENT))
         span = told.one("publish Lamp")
 
@@ -282,7 +282,7 @@ def test_calls_are_children_and_a_key_is_told_to_nobody(told: Told) -> None:
     """A key may be an address: no span has it, and the sidecar, whose span would, is told of no trace."""
 
     async def scenario(sidecar: HttpSidecar, played: Daprd) -> None:
-        with told.spans.event(handled.event("Lamp", an_event(traceparent=TRACEPARENT))):
+        with told.spans.event(request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))):
             await sidecar.load("email:ann@example.com")
             await sidecar.invoke("user", "/user/1", 1.0)
         loaded, invoked = played.calls
@@ -298,8 +298,8 @@ def test_calls_are_children_and_a_key_is_told_to_nobody(told: Told) -> None:
 
 def test_a_call_that_fails_is_named_and_not_quoted(told: Told) -> None:
     """What an error says may hold anything."""
-    about = handled.event("Lamp", an_event(traceparent=TRACEPARENT))
-    with pytest.raises(TransientError), told.spans.event(about), told.spans.call("send"):
+    context = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
+    with pytest.raises(TransientError), told.spans.event(context), told.spans.call("send"):
         raise TransientError("to ann@example.com")
     span = told.one("send")
 
@@ -385,10 +385,10 @@ def test_a_log_that_another_process_finishes_keeps_its_trace(told: Told) -> None
         sidecar.refuse[4] = SidecarUnavailable("killed")  # what follows the save
         with (
             pytest.raises(SidecarUnavailable),
-            told.spans.event(handled.event("CoinPut", an_event(traceparent=TRACEPARENT))),
+            told.spans.event(request_context.start_event("CoinPut", an_event(traceparent=TRACEPARENT))),
         ):
             await processor(sidecar).process("CoinPut", coin("c-1"))
-        with told.spans.event(handled.event("CoinPut", an_event(traceparent=other))):
+        with told.spans.event(request_context.start_event("CoinPut", an_event(traceparent=other))):
             await processor(sidecar, "another", AT + FRESH).process("CoinPut", coin("c-2"))
         return sidecar
 

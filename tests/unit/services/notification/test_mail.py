@@ -16,7 +16,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from chassis import handled, tracing
+from chassis import request_context, tracing
 from chassis.errors import Conflict, PermanentError, SidecarUnavailable, TransientError
 from chassis.events import timestamp
 from chassis.settings import SettingError
@@ -172,10 +172,12 @@ def test_a_mail_goes_on_with_the_trace_of_its_event(told: Told) -> None:
 
     async def handle(port: int) -> None:
         mailer = mailer_for(port, state)
-        with told.spans.event(handled.event("EmailRequested", json.dumps({"traceparent": traceparent}).encode())):
+        with told.spans.event(
+            request_context.start_event("EmailRequested", json.dumps({"traceparent": traceparent}).encode())
+        ):
             await mailer.handle(event())
         state.records[KEY] = json.dumps(NOTED).encode()
-        handled.begin()
+        request_context.start()
         await mailer.handle(event())
         mailer.close()
 

@@ -41,7 +41,7 @@ class _Attributes(msgspec.Struct):
     traceparent: str = ""
 
 
-class Handled:
+class RequestContext:
     """One request, or one event once `topic` and `body` are set; everything else is found out when it is asked for."""
 
     # Of the class, for one is made for each request, and most are never asked.
@@ -54,11 +54,11 @@ class Handled:
     def __init__(self, headers: Iterable[tuple[bytes, bytes]] = ()) -> None:
         self.headers = headers
 
-    def leads_to(self, topic: str, event_id: str) -> None:
+    def set_event(self, topic: str, event_id: str) -> None:
         """Say which event a request is about."""
         self.topic, self._id = topic, event_id
 
-    def belongs_to(self, trace_id: str) -> None:
+    def set_trace(self, trace_id: str) -> None:
         """Say which trace it is a part of."""
         self._trace_id = trace_id
 
@@ -85,7 +85,7 @@ class Handled:
             self._trace_id = found[1] if found else secrets.token_hex(16)
         return self._trace_id
 
-    def forget(self) -> None:
+    def release(self) -> None:
         """Let go of what is large: a connection that was opened meanwhile keeps this for as long as it lives."""
         self.headers, self.body, self.span = (), b"", None
 
@@ -99,23 +99,23 @@ class Handled:
             return _Attributes()
 
 
-_current: ContextVar[Handled | None] = ContextVar("handled", default=None)
+_current: ContextVar[RequestContext | None] = ContextVar("request_context", default=None)
 
 
-def begin(headers: Iterable[tuple[bytes, bytes]] = ()) -> Handled:
+def start(headers: Iterable[tuple[bytes, bytes]] = ()) -> RequestContext:
     """Note that this task is at work on something from now on."""
-    about = Handled(headers)
-    _current.set(about)
-    return about
+    context = RequestContext(headers)
+    _current.set(context)
+    return context
 
 
-def event(topic: str, body: bytes) -> Handled:
+def start_event(topic: str, body: bytes) -> RequestContext:
     """Note that this task is at work on an event that no request has brought."""
-    about = begin()
-    about.topic, about.body = topic, body
-    return about
+    context = start()
+    context.topic, context.body = topic, body
+    return context
 
 
-def now() -> Handled | None:
+def current() -> RequestContext | None:
     """What this task is at work on, if anything."""
     return _current.get()

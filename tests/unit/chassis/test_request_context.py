@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from chassis import handled
+from chassis import request_context
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"
@@ -13,18 +13,18 @@ OTHER = f"00-{TRACE_ID[::-1]}-{SPAN_ID}-00"
 
 def test_an_event_says_its_id_and_its_trace() -> None:
     """Both are in its body."""
-    about = handled.event("Lamp", f'{{"id": "e-1", "traceparent": "{TRACEPARENT}"}}'.encode())
+    context = request_context.start_event("Lamp", f'{{"id": "e-1", "traceparent": "{TRACEPARENT}"}}'.encode())
 
-    assert ("e-1", TRACEPARENT, TRACE_ID) == (about.event_id, about.traceparent, about.trace_id)
-    assert about is handled.now()
+    assert ("e-1", TRACEPARENT, TRACE_ID) == (context.event_id, context.traceparent, context.trace_id)
+    assert context is request_context.current()
 
 
 def test_the_header_goes_before_the_attribute() -> None:
     """A sidecar that traces tells its own span, the event that of whoever published it."""
-    about = handled.begin([(b"traceparent", TRACEPARENT.encode())])
-    about.body = f'{{"id": "e-1", "traceparent": "{OTHER}"}}'.encode()
+    context = request_context.start([(b"traceparent", TRACEPARENT.encode())])
+    context.body = f'{{"id": "e-1", "traceparent": "{OTHER}"}}'.encode()
 
-    assert TRACEPARENT == about.traceparent
+    assert TRACEPARENT == context.traceparent
 
 
 @pytest.mark.parametrize(
@@ -41,24 +41,24 @@ def test_the_header_goes_before_the_attribute() -> None:
 )
 def test_what_is_not_well_formed_is_not_spoken_of(body: bytes) -> None:
     """Whoever can publish writes these."""
-    about = handled.event("Lamp", body)
+    context = request_context.start_event("Lamp", body)
 
-    assert ("", "") == (about.event_id, about.traceparent)
+    assert ("", "") == (context.event_id, context.traceparent)
 
 
 def test_a_request_without_a_trace_gets_an_id_that_stays() -> None:
     """Its answer and each of its lines say the same; an event without one has none."""
-    request = handled.begin()
+    request = request_context.start()
 
-    assert request.trace_id == request.trace_id != handled.begin().trace_id
+    assert request.trace_id == request.trace_id != request_context.start().trace_id
     assert 32 == len(request.trace_id)
-    assert "" == handled.event("Lamp", b'{"id": "e-1"}').trace_id
+    assert "" == request_context.start_event("Lamp", b'{"id": "e-1"}').trace_id
 
 
 def test_a_request_is_about_the_event_that_it_leads_to() -> None:
     """Known once the command is made."""
-    request = handled.begin()
-    request.leads_to("Lamp", "e-2")
+    request = request_context.start()
+    request.set_event("Lamp", "e-2")
 
     assert ("Lamp", "e-2") == (request.topic, request.event_id)
 
@@ -67,12 +67,12 @@ def test_tasks_beside_each_other_are_about_their_own() -> None:
     """And what a task starts is about the same as it is."""
 
     async def handle(name: str) -> tuple[str, str]:
-        handled.event(name, b"")
+        request_context.start_event(name, b"")
         await asyncio.sleep(0)
 
         async def inner() -> str:
-            about = handled.now()
-            return "" if about is None else about.topic
+            context = request_context.current()
+            return "" if context is None else context.topic
 
         return (await asyncio.gather(inner()))[0], name
 
@@ -84,10 +84,10 @@ def test_tasks_beside_each_other_are_about_their_own() -> None:
 
 def test_what_is_forgotten_holds_no_body() -> None:
     """A connection that was opened meanwhile keeps the context of its first request for as long as it lives."""
-    about = handled.event("Lamp", b"x" * 1_000)
-    about.forget()
+    context = request_context.start_event("Lamp", b"x" * 1_000)
+    context.release()
 
-    assert (b"", ()) == (about.body, about.headers)
+    assert (b"", ()) == (context.body, context.headers)
 
 
 @pytest.mark.parametrize(
@@ -110,12 +110,15 @@ def test_what_is_forgotten_holds_no_body() -> None:
 )
 def test_a_later_version_is_read_by_its_first_four_fields(later: str, version_00: str) -> None:
     """As W3C specifies; what goes on is of version 00."""
-    about = handled.begin([(b"traceparent", later.encode())])
+    context = request_context.start([(b"traceparent", later.encode())])
 
-    assert version_00 == about.traceparent
-    assert not version_00 or TRACE_ID == about.trace_id
+    assert version_00 == context.traceparent
+    assert not version_00 or TRACE_ID == context.trace_id
 
 
 def test_of_two_headers_none_is_believed() -> None:
     """The trace starts anew."""
-    assert "" == handled.begin([(b"traceparent", TRACEPARENT.encode()), (b"traceparent", OTHER.encode())]).traceparent
+    assert (
+        ""
+        == request_context.start([(b"traceparent", TRACEPARENT.encode()), (b"traceparent", OTHER.encode())]).traceparent
+    )
