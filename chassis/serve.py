@@ -55,17 +55,17 @@ class Read:
     find: Callable[[Mapping[str, str]], Awaitable[bytes | None]]
 
 
-class Guard:
+class SidecarAuth:
     """Answers 403 to whoever asks for a guarded path without the app token, before anything else sees the request."""
 
-    def __init__(self, app: ASGIApp, token: str, guarded: Callable[[str], bool]) -> None:
+    def __init__(self, app: ASGIApp, token: str, is_protected: Callable[[str], bool]) -> None:
         self._app = app
         self._token = token.encode()
-        self._guarded = guarded
+        self._is_protected = is_protected
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass on, or refuse."""
-        if scope["type"] == "http" and self._guarded(scope["path"]) and not self._knows(scope):
+        if scope["type"] == "http" and self._is_protected(scope["path"]) and not self._knows(scope):
             refusal = Response("this route is the sidecar's: the dapr-api-token header is missing or wrong\n", 403)
             await refusal(scope, receive, send)
         else:
@@ -76,23 +76,23 @@ class Guard:
         return len(tokens) == 1 and hmac.compare_digest(tokens[0], self._token)
 
 
-class Probe:
+class LoopbackProbe:
     """An event that an app sends to itself: when it comes back, the way through the broker is open both ways."""
 
     def __init__(self, component: str, name: str) -> None:
         self.component = component
         self.topic = f"Probe-{name}"
         self._name = name
-        self._back = asyncio.Event()
+        self._returned = asyncio.Event()
 
     @property
-    def is_back(self) -> bool:
+    def has_returned(self) -> bool:
         """Whether one came back since this process started."""
-        return self._back.is_set()
+        return self._returned.is_set()
 
     async def handle(self, _body: bytes) -> None:
         """Take the event that came back."""
-        self._back.set()
+        self._returned.set()
 
     def event(self) -> bytes:
         """A new event to publish."""
@@ -108,14 +108,14 @@ class Probe:
         )
         return msgspec.json.encode(event)
 
-    async def send_until_back(self, sidecar: HttpSidecar) -> None:
+    async def send_until_returned(self, sidecar: HttpSidecar) -> None:
         """Publish, and again each second, until one is back."""
-        while not self.is_back:
+        while not self.has_returned:
             with suppress(TransientError):  # the sidecar is not up yet: that is what we wait for
                 await sidecar.publish(self.topic, self.event())
             with suppress(TimeoutError):  # not wait_for: in Python 3.11 it may swallow a cancellation
                 async with asyncio.timeout(PROBE_SECONDS):
-                    await self._back.wait()
+                    await self._returned.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +135,7 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
 
     `wire` gets the sidecar when the app starts, and says what there is to serve.
     """
-    probe = Probe(INBOX, name)
+    probe = LoopbackProbe(INBOX, name)
 
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
@@ -150,7 +150,7 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
             async with AsyncExitStack() as works:
                 await works.enter_async_context(traced(name))
                 await works.enter_async_context(background(sidecar.watch_store()))
-                await works.enter_async_context(background(probe.send_until_back(sidecar)))
+                await works.enter_async_context(background(probe.send_until_returned(sidecar)))
                 if wired.beside is not None:
                     await works.enter_async_context(background(wired.beside(dead_letters)))
                 yield
@@ -168,14 +168,14 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
 
     @app.get("/readyz")
     async def readyz() -> Response:
-        missing = [] if probe.is_back else [f"{probe.topic} did not come back yet"]
+        missing = [] if probe.has_returned else [f"{probe.topic} did not come back yet"]
         if trouble := app.state.sidecar.store.trouble:
             missing.append(trouble)
         return Response(
             msgspec.json.encode({"missing": missing}), 503 if missing else 200, media_type="application/json"
         )
 
-    return Guard(app, settings.app_api_token, lambda path: path != "/healthz")
+    return SidecarAuth(app, settings.app_api_token, lambda path: path != "/healthz")
 
 
 def _paused_while_refused(sidecar: HttpSidecar, subscription: Subscription) -> Subscription:

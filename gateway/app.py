@@ -20,7 +20,7 @@ from chassis import settings as common
 from chassis.closing import Closing
 from chassis.events import timestamp
 from chassis.inbound import InboundApp, Subscription
-from chassis.serve import Guard, Probe, run
+from chassis.serve import LoopbackProbe, SidecarAuth, run
 from chassis.sidecar import connect
 from chassis.tracing import traced
 from gateway import asyncapi, bodies, docs, openapi, settings
@@ -47,7 +47,7 @@ def gateway(
     config: common.Settings, pod_name: str, closing: Closing | None = None, drain_seconds: float = 0
 ) -> ASGIApp:
     """Build the app: public routes, and the sidecar's behind the app token."""
-    probe, stop = Probe("replies", pod_name), closing or Closing()
+    probe, stop = LoopbackProbe("replies", pod_name), closing or Closing()
 
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
@@ -60,7 +60,7 @@ def gateway(
                 yield
 
     app = public_app(lifespan)
-    return Guard(app, config.app_api_token, lambda path: path.startswith(SIDECAR_PATHS))
+    return SidecarAuth(app, config.app_api_token, lambda path: path.startswith(SIDECAR_PATHS))
 
 
 def public_app(lifespan: Callable[[InboundApp], AbstractAsyncContextManager[None]]) -> InboundApp:

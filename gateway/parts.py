@@ -10,7 +10,7 @@ from functools import partial
 
 from chassis.closing import Closing
 from chassis.inbound import Handler
-from chassis.serve import Probe, background, now
+from chassis.serve import LoopbackProbe, background, now
 from chassis.sidecar import HttpSidecar
 from gateway.commands import Commands
 from gateway.gets import Gets
@@ -36,7 +36,7 @@ class Parts:
     gets: Gets
     readiness: Readiness
     replies: Replies
-    probe: Probe
+    probe: LoopbackProbe
     held: Held
     promises: Promises
     journal: Journal
@@ -46,7 +46,7 @@ class Parts:
     pod_name: str
 
     @classmethod
-    def of(cls, sidecar: HttpSidecar, pod_name: str, probe: Probe, closing: Closing) -> Parts:
+    def of(cls, sidecar: HttpSidecar, pod_name: str, probe: LoopbackProbe, closing: Closing) -> Parts:
         """Make them for a sidecar."""
         publishing = Publishing(sidecar, probe)
         held, promises = Held(), Promises(sidecar, pod_name, now, publishing.publish)

@@ -12,7 +12,7 @@ import asyncio
 import logging
 
 from chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarUnreachable
-from chassis.serve import Probe
+from chassis.serve import LoopbackProbe
 from chassis.sidecar import CALL_SECONDS_MAX, HttpSidecar
 
 log = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ class NotSent(SidecarUnavailable):
 class Publishing:
     """Publishes events, and knows whether that works."""
 
-    def __init__(self, sidecar: HttpSidecar, probe: Probe) -> None:
+    def __init__(self, sidecar: HttpSidecar, probe: LoopbackProbe) -> None:
         self._sidecar = sidecar
         self._probe = probe
         self._taken_at = float("-inf")

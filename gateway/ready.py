@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from chassis.closing import Closing
 from chassis.errors import SidecarUnavailable
-from chassis.serve import Probe
+from chassis.serve import LoopbackProbe
 from chassis.sidecar import HttpSidecar
 from gateway.journal import Journal
 from gateway.promises import Promises
@@ -28,7 +28,7 @@ class Readiness:
     def __init__(
         self,
         sidecar: HttpSidecar,
-        probe: Probe,
+        probe: LoopbackProbe,
         promises: Promises,
         journal: Journal,
         publishing: Publishing,
@@ -46,7 +46,7 @@ class Readiness:
         """Say it in words; empty when ready. `without_broker` leaves out what is wrong with all gateways alike."""
         publishing = self._publishing
         shared = without_broker and not publishing.is_sidecars
-        probe = [] if self._probe.is_back else [f"{self._probe.topic} did not come back yet"]
+        probe = [] if self._probe.has_returned else [f"{self._probe.topic} did not come back yet"]
         promises = [] if self._promises.resumed else ["the promises of before the restart are not read yet"]
         journal = [] if self._journal.resumed else ["the journal of accepted commands is not read yet"]
         store = [trouble] if (trouble := self._sidecar.store.write_trouble) else []
@@ -64,7 +64,7 @@ class Readiness:
     async def wait(self) -> None:
         """Send the probe and ask the services until nothing is missing."""
         asking = [self._ask(name) for name in SERVICES]
-        await asyncio.gather(self._probe.send_until_back(self._sidecar), *asking)
+        await asyncio.gather(self._probe.send_until_returned(self._sidecar), *asking)
 
     async def watch_store(self) -> None:
         """Find out whether the store takes writes, until cancelled."""

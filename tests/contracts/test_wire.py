@@ -10,7 +10,7 @@ import pytest
 
 from chassis.inbound import RAW
 from chassis.processor import Service
-from chassis.serve import Probe
+from chassis.serve import LoopbackProbe
 from cli.catalogue import TOPICS
 from tests.contracts.told import STORY, WIRED, Memory, tell
 from tests.contracts.validate import CONTRACTS, examples, validate
@@ -78,7 +78,7 @@ def test_the_subscriptions_are_those_of_the_service() -> None:
     """What the User Service answers to its sidecar, probe included."""
     (listed,) = blocks("json", '"pubsubname"')
 
-    expected = [*WIRED["user"].inputs, Probe("inbox", "user").topic]
+    expected = [*WIRED["user"].inputs, LoopbackProbe("inbox", "user").topic]
     assert expected == [each["topic"] for each in json.loads(listed)]
     assert [f"/events/inbox/{topic}" for topic in expected] == [each["route"] for each in json.loads(listed)]
     assert [RAW] * len(expected) == [each["metadata"] for each in json.loads(listed)]

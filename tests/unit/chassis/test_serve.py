@@ -16,7 +16,7 @@ from chassis import sidecar as sidecar_module
 from chassis.dead_letters import DeadLetters
 from chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from chassis.inbound import InboundApp, Subscription
-from chassis.serve import Guard, Read, Wired, background, server_config, service_app
+from chassis.serve import Read, SidecarAuth, Wired, background, server_config, service_app
 from chassis.settings import Settings
 from chassis.sidecar import HttpSidecar, connect
 from chassis.store_health import StoreHealth
@@ -31,7 +31,7 @@ EVENT = json.dumps({"id": ID}).encode()
 class Lamps:
     """A service with one topic and one read, which fails as told, and a client that holds the token."""
 
-    def __init__(self, played: Daprd, app: Guard) -> None:
+    def __init__(self, played: Daprd, app: SidecarAuth) -> None:
         self.daprd = played
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://lamps")
         self.taken: list[bytes] = []
@@ -83,7 +83,7 @@ async def running(played: Daprd) -> AsyncIterator[Lamps]:
         return Wired([Subscription("inbox", "Lamp", lamps.take)], [Read("/lamp/{id}", find)], lamps.shine)
 
     app = service_app("lamps", Settings("127.0.0.1", 1, played.port, "in-token", "out-token"), wire)
-    assert isinstance(app, Guard)
+    assert isinstance(app, SidecarAuth)
     lamps = Lamps(played, app)
     inner = app._app
     assert isinstance(inner, FastAPI)
@@ -166,7 +166,7 @@ def test_the_guard_lets_the_lifespan_through() -> None:
         async def nothing(*_: Any) -> Any:
             raise AssertionError
 
-        await Guard(app, "in-token", lambda _path: True)({"type": "lifespan"}, nothing, nothing)
+        await SidecarAuth(app, "in-token", lambda _path: True)({"type": "lifespan"}, nothing, nothing)
         return seen
 
     assert ["lifespan"] == asyncio.run(scenario())
@@ -306,10 +306,10 @@ def test_no_probe_is_sent_after_one_is_back() -> None:
     """The work ends by itself."""
 
     async def scenario() -> list[str]:
-        probe = module.Probe("inbox", "lamps")
+        probe = module.LoopbackProbe("inbox", "lamps")
         await probe.handle(b"")
         async with daprd() as played, connect(played.port, "out-token") as sidecar:
-            await probe.send_until_back(sidecar)
+            await probe.send_until_returned(sidecar)
             return [call.path for call in played.calls]
 
     assert [] == asyncio.run(scenario())

@@ -13,7 +13,7 @@ import pytest
 from chassis.closing import Closing
 from chassis.connections import Answer
 from chassis.inbound import Subscription
-from chassis.serve import Probe, background
+from chassis.serve import LoopbackProbe, background
 from chassis.settings import Settings
 from gateway import app as module
 from gateway.parts import Parts
@@ -36,7 +36,7 @@ class Gateway:
         self.app = module.gateway(SETTINGS, "gateway-0")
         inner: Any = self.app._app  # type: ignore[attr-defined]  # the guard's inner app, whose state the test fills
         self.closing = Closing()
-        parts = Parts.of(self.sidecar, "gateway-0", Probe("replies", "gateway-0"), self.closing)
+        parts = Parts.of(self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.closing)
         parts.posts.known_users.add(USER)
         inner.state.parts = parts
         self.promises, self.journal, self.reconciler = parts.promises, parts.journal, parts.reconciler

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from chassis.errors import SidecarUnavailable, SidecarUnreachable
-from chassis.serve import Probe, background, now
+from chassis.serve import LoopbackProbe, background, now
 from gateway.command import Command, command
 from gateway.commands import Commands
 from gateway.deadline import ANSWER_SECONDS, Deadline
@@ -38,7 +38,7 @@ class Edge:
         self.held = Held()
         self.promises = Promises(self.sidecar, "gateway-0", now)
         self.promises.resumed = True  # nothing is left of an earlier process
-        self.publishing = Publishing(self.sidecar, Probe("replies", "gateway-0"))
+        self.publishing = Publishing(self.sidecar, LoopbackProbe("replies", "gateway-0"))
         self.journal = Journal(self.sidecar, "gateway-0", now)
         self.journal._read.set()  # nothing is left of an earlier process
         self.reconciler = Reconciler(self.sidecar, self.journal, self.promises, now)

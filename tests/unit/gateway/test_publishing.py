@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from chassis.errors import SidecarUnavailable, SidecarUnreachable
-from chassis.serve import Probe, background
+from chassis.serve import LoopbackProbe, background
 from gateway import publishing as module
 from gateway.publishing import BROKER, FAILING, SIDECAR, NotSent, Publishing
 from tests.unit.gateway.fakes import FakeSidecar, until
@@ -25,7 +25,7 @@ def play(scenario: Callable[[FakeSidecar, Publishing], Awaitable[None]]) -> None
 
     async def run() -> None:
         sidecar = FakeSidecar()
-        publishing = Publishing(sidecar, Probe("replies", "gateway-0"))
+        publishing = Publishing(sidecar, LoopbackProbe("replies", "gateway-0"))
         async with background(publishing.watch()):
             await scenario(sidecar, publishing)
 
