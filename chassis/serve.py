@@ -18,7 +18,6 @@ from fastapi import Request, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from chassis import logs
-from chassis.closing import Closing, GracefulServer
 from chassis.dead_letters import DeadLetters
 from chassis.errors import TransientError, WriteRefused
 from chassis.events import CloudEvent, timestamp
@@ -27,6 +26,7 @@ from chassis.listen import bound
 from chassis.protocol import BoundedHttp
 from chassis.scrape import scraped
 from chassis.settings import Settings
+from chassis.shutdown import GracefulServer, ShutdownSignal
 from chassis.sidecar import HttpSidecar, connect
 from chassis.tracing import traced
 
@@ -119,18 +119,18 @@ class LoopbackProbe:
 
 
 @dataclass(frozen=True, slots=True)
-class Wired:
+class ServiceWiring:
     """What there is to serve: events, reads, and what a service does beside until it is stopped, if anything."""
 
     subscriptions: Sequence[Subscription]
     reads: Sequence[Read] = ()
-    beside: Callable[[DeadLetters], Awaitable[None]] | None = None
+    background_tasks: Callable[[DeadLetters], Awaitable[None]] | None = None
 
 
-Wiring = Callable[[HttpSidecar], Wired]
+WireService = Callable[[HttpSidecar], ServiceWiring]
 
 
-def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
+def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
     """Build the app of one service: its subscriptions, its reads, /healthz and /readyz.
 
     `wire` gets the sidecar when the app starts, and says what there is to serve.
@@ -151,8 +151,8 @@ def service_app(name: str, settings: Settings, wire: Wiring) -> ASGIApp:
                 await works.enter_async_context(traced(name))
                 await works.enter_async_context(background(sidecar.watch_store()))
                 await works.enter_async_context(background(probe.send_until_returned(sidecar)))
-                if wired.beside is not None:
-                    await works.enter_async_context(background(wired.beside(dead_letters)))
+                if wired.background_tasks is not None:
+                    await works.enter_async_context(background(wired.background_tasks(dead_letters)))
                 yield
 
     app = InboundApp(title=name, lifespan=lifespan, openapi_url=None)
@@ -261,17 +261,17 @@ def _collect_less_often() -> None:
     gc.set_threshold(GC_OBJECTS, 20, 50)
 
 
-def run(app: ASGIApp, settings: Settings, closing: Closing | None = None, drain_seconds: float = 0) -> None:
+def run(app: ASGIApp, settings: Settings, shutdown: ShutdownSignal | None = None, drain_seconds: float = 0) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is being answered and return.
 
-    `closing` begins at the signal; new connections are taken for `drain_seconds` more.
+    `shutdown` begins at the signal; new connections are taken for `drain_seconds` more.
     """
     logs.begin(settings.log_format, settings.log_level)
     # Before anything of the app starts: a port in use is one line, and no lifespan has to be undone.
     entrance = bound("APP_PORT", settings.app_host, settings.app_port)
     metrics_port = settings.metrics_port
     metrics = [] if metrics_port is None else bound("METRICS_PORT", settings.metrics_host, metrics_port)
-    server = GracefulServer(server_config(app, settings), closing or Closing(), drain_seconds, scraped(metrics))
+    server = GracefulServer(server_config(app, settings), shutdown or ShutdownSignal(), drain_seconds, scraped(metrics))
     _collect_less_often()
     with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has stopped
         server.run(entrance)

@@ -17,10 +17,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from chassis import settings as common
-from chassis.closing import Closing
 from chassis.events import timestamp
 from chassis.inbound import InboundApp, Subscription
 from chassis.serve import LoopbackProbe, SidecarAuth, run
+from chassis.shutdown import ShutdownSignal
 from chassis.sidecar import connect
 from chassis.tracing import traced
 from gateway import asyncapi, bodies, docs, openapi, settings
@@ -44,10 +44,10 @@ POSTS: dict[str, tuple[Post, type[BaseModel], str]] = {  # route -> handler, wha
 
 
 def gateway(
-    config: common.Settings, pod_name: str, closing: Closing | None = None, drain_seconds: float = 0
+    config: common.Settings, pod_name: str, shutdown: ShutdownSignal | None = None, drain_seconds: float = 0
 ) -> ASGIApp:
     """Build the app: public routes, and the sidecar's behind the app token."""
-    probe, stop = LoopbackProbe("replies", pod_name), closing or Closing()
+    probe, stop = LoopbackProbe("replies", pod_name), shutdown or ShutdownSignal()
 
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
@@ -202,8 +202,8 @@ def _problems(app: FastAPI) -> None:
 
 def main() -> None:
     """Read the settings and serve."""
-    config, own, closing = common.read(), settings.read(os.environ), Closing()
-    run(gateway(config, own.pod_name, closing, own.drain_seconds), config, closing, own.drain_seconds)
+    config, own, shutdown = common.read(), settings.read(os.environ), ShutdownSignal()
+    run(gateway(config, own.pod_name, shutdown, own.drain_seconds), config, shutdown, own.drain_seconds)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from chassis.closing import Closing
 from chassis.inbound import Handler
 from chassis.serve import LoopbackProbe, background, now
+from chassis.shutdown import ShutdownSignal
 from chassis.sidecar import HttpSidecar
 from gateway.commands import Commands
 from gateway.gets import Gets
@@ -42,11 +42,11 @@ class Parts:
     journal: Journal
     reconciler: Reconciler
     publishing: Publishing
-    closing: Closing
+    shutdown: ShutdownSignal
     pod_name: str
 
     @classmethod
-    def of(cls, sidecar: HttpSidecar, pod_name: str, probe: LoopbackProbe, closing: Closing) -> Parts:
+    def of(cls, sidecar: HttpSidecar, pod_name: str, probe: LoopbackProbe, shutdown: ShutdownSignal) -> Parts:
         """Make them for a sidecar."""
         publishing = Publishing(sidecar, probe)
         held, promises = Held(), Promises(sidecar, pod_name, now, publishing.publish)
@@ -60,7 +60,7 @@ class Parts:
         return cls(
             posts=Posts(Commands(publishing, held, promises, journal, reconciler), known_users, promises),
             gets=Gets(sidecar, promises, reconciler),
-            readiness=Readiness(sidecar, probe, promises, journal, publishing, closing),
+            readiness=Readiness(sidecar, probe, promises, journal, publishing, shutdown),
             replies=Replies(held, promises, known_users),
             probe=probe,
             held=held,
@@ -68,7 +68,7 @@ class Parts:
             journal=journal,
             reconciler=reconciler,
             publishing=publishing,
-            closing=closing,
+            shutdown=shutdown,
             pod_name=pod_name,
         )
 
@@ -96,6 +96,6 @@ class Parts:
 
     async def _release(self, seconds: float) -> None:
         """Hold no request longer once the gateway is told to stop: 202 and its promise are an answer too."""
-        await self.closing.wait()
+        await self.shutdown.wait()
         await asyncio.sleep(seconds)
         self.held.release()

@@ -7,9 +7,9 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from chassis.closing import Closing
 from chassis.errors import SidecarUnavailable
 from chassis.serve import LoopbackProbe
+from chassis.shutdown import ShutdownSignal
 from chassis.sidecar import HttpSidecar
 from gateway.journal import Journal
 from gateway.promises import Promises
@@ -32,10 +32,10 @@ class Readiness:
         promises: Promises,
         journal: Journal,
         publishing: Publishing,
-        closing: Closing,
+        shutdown: ShutdownSignal,
     ) -> None:
         self._sidecar = sidecar
-        self._closing = closing
+        self._shutdown = shutdown
         self._promises = promises
         self._journal = journal
         self._publishing = publishing
@@ -50,7 +50,7 @@ class Readiness:
         promises = [] if self._promises.resumed else ["the promises of before the restart are not read yet"]
         journal = [] if self._journal.resumed else ["the journal of accepted commands is not read yet"]
         store = [trouble] if (trouble := self._sidecar.store.write_trouble) else []
-        stopping = ["this gateway is about to stop"] if self._closing.has_begun else []
+        stopping = ["this gateway is about to stop"] if self._shutdown.is_set else []
         return (
             stopping
             + probe

@@ -15,8 +15,8 @@ from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 
-from chassis.closing import Closing
 from chassis.serve import background
+from chassis.shutdown import ShutdownSignal
 from cli.catalogue import SERVICES
 from cli.errors import LaunchError
 from cli.letters import RunningState
@@ -35,7 +35,7 @@ LOOKERS_MAX = 100
 STATIC = Path(__file__).parent / "static"
 
 
-def monitor(settings: Settings, closing: Closing) -> ASGIApp:
+def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
     """Build the app; everything that it holds is in memory, and bounded."""
     broker = BROKERS[settings.broker]
     state = RunningState(settings.ports, settings.dapr_api_token)
@@ -65,7 +65,7 @@ def monitor(settings: Settings, closing: Closing) -> ASGIApp:
     )
 
     async def close() -> None:
-        await closing.wait()
+        await shutdown.wait()
         live.close()
 
     @asynccontextmanager

@@ -12,9 +12,9 @@ from starlette.types import ASGIApp
 from bench.peer.broker import connect
 from bench.peer.direct import Direct
 from bench.peer.settings import PeerSettings, read
-from chassis.closing import Closing
 from chassis.inbound import InboundApp
 from chassis.serve import LoopbackProbe, run
+from chassis.shutdown import ShutdownSignal
 from chassis.sidecar import HttpSidecar
 from gateway.app import public_app
 from gateway.parts import Parts
@@ -30,7 +30,7 @@ def gateway(config: PeerSettings) -> ASGIApp:
         broker = connect(config.broker, config.broker_url)
         async with ClientSession() as session:
             direct = cast(HttpSidecar, Direct(config.redis_url, "gateway", broker, session, config.urls))
-            parts = Parts.of(direct, NAME, LoopbackProbe("replies", NAME), Closing())
+            parts = Parts.of(direct, NAME, LoopbackProbe("replies", NAME), ShutdownSignal())
             app.state.parts = parts
             for topic, handle in parts.topics().items():
                 broker.on(topic, NAME, handle)

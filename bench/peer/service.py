@@ -28,7 +28,7 @@ from chassis.errors import Conflict, PermanentError, TransientError
 from chassis.events import decode, parse
 from chassis.processor import ATTEMPTS_MAX, Service, announcements, decided
 from chassis.record import Record
-from chassis.serve import Wired, background, now, reader, run
+from chassis.serve import ServiceWiring, background, now, reader, run
 from chassis.sidecar import HttpSidecar
 from cli.ports import is_listening
 from services.billing import app as billing
@@ -92,7 +92,7 @@ async def _carry_or_drop(topic: str, carry: Callable[[bytes], Awaitable[None]], 
         log.error("dropped: %s: %s", topic, fault)
 
 
-def _known(name: str) -> tuple[Service[Any, Any], Callable[[HttpSidecar], Wired]]:
+def _known(name: str) -> tuple[Service[Any, Any], Callable[[HttpSidecar], ServiceWiring]]:
     """The service as our own app describes it, and what makes its read routes."""
     match name:
         case "user":
@@ -127,8 +127,8 @@ def app(name: str, config: PeerSettings) -> FastAPI:
             try:
                 async with AsyncExitStack() as works:
                     await works.enter_async_context(background(read_events(broker)))
-                    if wired.beside is not None:
-                        beside = wired.beside(DeadLetters(cast(HttpSidecar, direct), now))
+                    if wired.background_tasks is not None:
+                        beside = wired.background_tasks(DeadLetters(cast(HttpSidecar, direct), now))
                         await works.enter_async_context(background(beside))
                     yield
             finally:

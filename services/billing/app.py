@@ -9,7 +9,7 @@ from chassis import settings
 from chassis.inbound import Subscription
 from chassis.processor import EventProcessor, Service
 from chassis.record import Record
-from chassis.serve import INBOX, Read, Wired, now, run, service_app, unfinished
+from chassis.serve import INBOX, Read, ServiceWiring, now, run, service_app, unfinished
 from chassis.sidecar import HttpSidecar
 from services.billing import domain
 from services.billing.events import INPUTS, Input
@@ -49,7 +49,7 @@ class DepositView(msgspec.Struct, omit_defaults=True):
     reason: str | None = None
 
 
-def wire(sidecar: HttpSidecar) -> Wired:
+def wire(sidecar: HttpSidecar) -> ServiceWiring:
     """Say what this service takes, and what it answers."""
     processor = EventProcessor(SERVICE, sidecar, now)
 
@@ -74,7 +74,7 @@ def wire(sidecar: HttpSidecar) -> Wired:
         return unfinished(ids, [value is not None and _is_announced(value) for value in values])
 
     events = [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in INPUTS]
-    return Wired(
+    return ServiceWiring(
         events,
         [
             Read("/account/{user_id}", find_account),

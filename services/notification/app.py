@@ -10,7 +10,7 @@ from chassis import settings as common
 from chassis.inbound import Subscription
 from chassis.processor import EventProcessor, Service
 from chassis.record import Record
-from chassis.serve import INBOX, Read, Wired, now, run, service_app, unfinished
+from chassis.serve import INBOX, Read, ServiceWiring, now, run, service_app, unfinished
 from chassis.sidecar import HttpSidecar
 from services.notification import domain, flows, settings
 from services.notification.aside import Aside
@@ -39,7 +39,7 @@ class NotificationView(msgspec.Struct):
     sent_at: str | None = None
 
 
-def wire(own: settings.Settings, sidecar: HttpSidecar) -> Wired:
+def wire(own: settings.Settings, sidecar: HttpSidecar) -> ServiceWiring:
     """Say what this service takes, what it answers, and what it does beside."""
     processor = EventProcessor(SERVICE, sidecar, now)
     aside = Aside(sidecar, now, own.first_pause, own.unknown_pause)
@@ -66,14 +66,14 @@ def wire(own: settings.Settings, sidecar: HttpSidecar) -> Wired:
 
     events = [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in INPUTS]
     mails = Subscription("mailbus", "EmailRequested", mailer.handle)
-    return Wired(
+    return ServiceWiring(
         [*events, mails],
         [
             Read("/notification/{user_id}", find_mailbox),
             Read("/unfinished/user/{ids}", find_unfinished_users),
             Read("/unfinished/order/{ids}", find_unfinished_orders),
         ],
-        beside=lambda _dead_letters: mailer.carry(),
+        background_tasks=lambda _dead_letters: mailer.carry(),
     )
 
 

@@ -11,7 +11,7 @@ from chassis import settings as common
 from chassis.inbound import Subscription
 from chassis.processor import EventProcessor, Service
 from chassis.record import Record
-from chassis.serve import INBOX, Read, Wired, now, run, service_app
+from chassis.serve import INBOX, Read, ServiceWiring, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.order import domain, settings
 from services.order.events import INPUTS, Input, Item
@@ -43,7 +43,7 @@ def service(pay_within: timedelta) -> Service[domain.Order, Input]:
     )
 
 
-def wire(pay_within: timedelta, sidecar: HttpSidecar) -> Wired:
+def wire(pay_within: timedelta, sidecar: HttpSidecar) -> ServiceWiring:
     """Say what this service takes, and what it answers."""
     processor = EventProcessor(service(pay_within), sidecar, now)
 
@@ -56,7 +56,7 @@ def wire(pay_within: timedelta, sidecar: HttpSidecar) -> Wired:
         return None if order is None else msgspec.json.encode(order)
 
     events = [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in INPUTS]
-    return Wired(events, [Read("/order/{id}", find_order)])
+    return ServiceWiring(events, [Read("/order/{id}", find_order)])
 
 
 def main() -> None:

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp
 from chassis import settings
 from chassis.inbound import Subscription
 from chassis.processor import EventProcessor, Service
-from chassis.serve import INBOX, Read, Wired, now, run, service_app
+from chassis.serve import INBOX, Read, ServiceWiring, now, run, service_app
 from chassis.sidecar import HttpSidecar
 from services.user import domain
 from services.user.events import INPUTS, Input
@@ -26,7 +26,7 @@ SERVICE: Service[domain.Registration, Input] = Service(
 )
 
 
-def wire(sidecar: HttpSidecar) -> Wired:
+def wire(sidecar: HttpSidecar) -> ServiceWiring:
     """Say what this service takes, and what it answers."""
     processor = EventProcessor(SERVICE, sidecar, now)
 
@@ -34,7 +34,7 @@ def wire(sidecar: HttpSidecar) -> Wired:
         return (await sidecar.load(f"user:{params['id']}"))[0]
 
     events = [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in INPUTS]
-    return Wired(events, [Read("/user/{id}", find_user)])
+    return ServiceWiring(events, [Read("/user/{id}", find_user)])
 
 
 def main() -> None:

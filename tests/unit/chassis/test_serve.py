@@ -16,7 +16,7 @@ from chassis import sidecar as sidecar_module
 from chassis.dead_letters import DeadLetters
 from chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from chassis.inbound import InboundApp, Subscription
-from chassis.serve import Read, SidecarAuth, Wired, background, server_config, service_app
+from chassis.serve import Read, ServiceWiring, SidecarAuth, background, server_config, service_app
 from chassis.settings import Settings
 from chassis.sidecar import HttpSidecar, connect
 from chassis.store_health import StoreHealth
@@ -74,13 +74,13 @@ class Lamps:
 async def running(played: Daprd) -> AsyncIterator[Lamps]:
     """One service beside one played sidecar."""
 
-    def wire(sidecar: HttpSidecar) -> Wired:
+    def wire(sidecar: HttpSidecar) -> ServiceWiring:
         async def find(params: Any) -> bytes | None:
             if params["id"] == "away":
                 await sidecar.load("away")
             return lamps.found if params["id"] == "1" else None
 
-        return Wired([Subscription("inbox", "Lamp", lamps.take)], [Read("/lamp/{id}", find)], lamps.shine)
+        return ServiceWiring([Subscription("inbox", "Lamp", lamps.take)], [Read("/lamp/{id}", find)], lamps.shine)
 
     app = service_app("lamps", Settings("127.0.0.1", 1, played.port, "in-token", "out-token"), wire)
     assert isinstance(app, SidecarAuth)

@@ -10,11 +10,11 @@ from typing import Any
 import httpx
 import pytest
 
-from chassis.closing import Closing
 from chassis.connections import Answer
 from chassis.inbound import Subscription
 from chassis.serve import LoopbackProbe, background
 from chassis.settings import Settings
+from chassis.shutdown import ShutdownSignal
 from gateway import app as module
 from gateway.parts import Parts
 from gateway.publishing import BROKER, SIDECAR
@@ -35,8 +35,8 @@ class Gateway:
         self.sidecar = FakeSidecar()
         self.app = module.gateway(SETTINGS, "gateway-0")
         inner: Any = self.app._app  # type: ignore[attr-defined]  # the guard's inner app, whose state the test fills
-        self.closing = Closing()
-        parts = Parts.of(self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.closing)
+        self.shutdown = ShutdownSignal()
+        parts = Parts.of(self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.shutdown)
         parts.posts.known_users.add(USER)
         inner.state.parts = parts
         self.promises, self.journal, self.reconciler = parts.promises, parts.journal, parts.reconciler

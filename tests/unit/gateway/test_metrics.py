@@ -5,8 +5,8 @@ import asyncio
 import msgspec
 from prometheus_client import REGISTRY
 
-from chassis.closing import Closing
 from chassis.serve import LoopbackProbe, background
+from chassis.shutdown import ShutdownSignal
 from gateway.command import Command, command
 from gateway.deadline import Deadline
 from gateway.held import Reply
@@ -32,7 +32,7 @@ def reply(to: Command) -> bytes:
 def test_a_request_is_held_then_promised_then_answered_late() -> None:
     """And the gauges say how many there are now."""
     sidecar, made, counted = FakeSidecar(), a_deposit(), Counted()
-    parts = Parts.of(sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), Closing())
+    parts = Parts.of(sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal())
     commands = parts.posts.commands
 
     async def scenario() -> list[float | None]:

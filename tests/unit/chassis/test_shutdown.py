@@ -19,15 +19,15 @@ from cli.project import ROOT
 PROGRAM = """
     import asyncio, sys
     from fastapi import FastAPI
-    from chassis.closing import Closing
+    from chassis.shutdown import ShutdownSignal
     from chassis.serve import run
     from chassis.settings import Settings
 
-    app, closing, slow_calls = FastAPI(), Closing(), []
+    app, shutdown, slow_calls = FastAPI(), ShutdownSignal(), []
 
     @app.get("/")
     async def state() -> str:
-        return "closing" if closing.has_begun else "open"
+        return "shutdown" if shutdown.is_set else "open"
 
     @app.get("/slow-calls")
     async def count() -> int:
@@ -36,11 +36,11 @@ PROGRAM = """
     @app.get("/slow")
     async def slow() -> str:
         slow_calls.append(1)
-        await closing.wait()
+        await shutdown.wait()
         await asyncio.sleep(float(sys.argv[3]))
         return "done"
 
-    run(app, Settings("127.0.0.1", int(sys.argv[1]), 1, "token", ""), closing, drain_seconds=float(sys.argv[2]))
+    run(app, Settings("127.0.0.1", int(sys.argv[1]), 1, "token", ""), shutdown, drain_seconds=float(sys.argv[2]))
 """
 SECONDS = 20
 
@@ -82,8 +82,8 @@ def test_new_connections_are_taken_until_others_have_noticed(served: Served) -> 
     """Told to stop, it says so and serves on; then it ends by itself, as by the signal."""
     served.process.send_signal(signal.SIGTERM)
 
-    served.until("/", "closing")
-    assert "closing" == served.get("/")
+    served.until("/", "shutdown")
+    assert "shutdown" == served.get("/")
     assert -signal.SIGTERM == served.process.wait(SECONDS)
 
 
@@ -91,7 +91,7 @@ def test_new_connections_are_taken_until_others_have_noticed(served: Served) -> 
 def test_a_second_signal_waits_for_nobody(served: Served) -> None:
     """Whoever presses Ctrl-C twice means it."""
     served.process.send_signal(signal.SIGINT)
-    served.until("/", "closing")
+    served.until("/", "shutdown")
 
     served.process.send_signal(signal.SIGINT)
     assert 0 == served.process.wait(SECONDS)

@@ -9,24 +9,24 @@ from types import FrameType
 import uvicorn
 
 
-class Closing:
+class ShutdownSignal:
     """Whether this process was told to stop."""
 
     def __init__(self) -> None:
-        self._begun = asyncio.Event()
+        self._event = asyncio.Event()
 
     @property
-    def has_begun(self) -> bool:
+    def is_set(self) -> bool:
         """Whether it was."""
-        return self._begun.is_set()
+        return self._event.is_set()
 
-    def begin(self) -> None:
+    def set(self) -> None:
         """Say so; once is enough."""
-        self._begun.set()
+        self._event.set()
 
     async def wait(self) -> None:
         """Wait until it is."""
-        await self._begun.wait()
+        await self._event.wait()
 
 
 class GracefulServer(uvicorn.Server):
@@ -35,31 +35,31 @@ class GracefulServer(uvicorn.Server):
     def __init__(
         self,
         config: uvicorn.Config,
-        closing: Closing,
+        shutdown: ShutdownSignal,
         drain_seconds: float,
-        beside: AbstractAsyncContextManager[None] | None = None,
+        background_tasks: AbstractAsyncContextManager[None] | None = None,
     ) -> None:
-        """`beside` is open for as long as it serves."""
+        """`background_tasks` is open for as long as it serves."""
         super().__init__(config)
-        self._beside = beside or nullcontext()
-        self._closing = closing
+        self._background_tasks = background_tasks or nullcontext()
+        self._shutdown = shutdown
         self._drain_seconds = drain_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def main_loop(self) -> None:
         """Serve until told to stop."""
         self._loop = asyncio.get_running_loop()
-        async with self._beside:
+        async with self._background_tasks:
             await super().main_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop; a second signal is meant."""
-        if self._loop is None or self._closing.has_begun:
+        if self._loop is None or self._shutdown.is_set:
             super().handle_exit(sig, frame)
         else:
             self._loop.call_soon_threadsafe(self._begin, sig)
 
     def _begin(self, sig: int) -> None:
-        self._closing.begin()
+        self._shutdown.set()
         stop = super().handle_exit
         asyncio.get_running_loop().call_later(self._drain_seconds, stop, sig, None)
