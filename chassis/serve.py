@@ -23,8 +23,8 @@ from chassis.errors import TransientError, WriteRefused
 from chassis.events import CloudEvent, timestamp
 from chassis.inbound import InboundApp, Subscription
 from chassis.listen import bound
+from chassis.metrics_server import serve_metrics
 from chassis.protocol import BoundedHttp
-from chassis.scrape import scraped
 from chassis.settings import Settings
 from chassis.shutdown import GracefulServer, ShutdownSignal
 from chassis.sidecar import HttpSidecar, connect
@@ -271,7 +271,9 @@ def run(app: ASGIApp, settings: Settings, shutdown: ShutdownSignal | None = None
     entrance = bound("APP_PORT", settings.app_host, settings.app_port)
     metrics_port = settings.metrics_port
     metrics = [] if metrics_port is None else bound("METRICS_PORT", settings.metrics_host, metrics_port)
-    server = GracefulServer(server_config(app, settings), shutdown or ShutdownSignal(), drain_seconds, scraped(metrics))
+    server = GracefulServer(
+        server_config(app, settings), shutdown or ShutdownSignal(), drain_seconds, serve_metrics(metrics)
+    )
     _collect_less_often()
     with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has stopped
         server.run(entrance)

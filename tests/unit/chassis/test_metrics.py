@@ -13,7 +13,7 @@ from starlette.responses import Response
 from chassis.errors import PermanentError, TransientError
 from chassis.inbound import InboundApp, Subscription
 from chassis.listen import bound
-from chassis.scrape import scraped
+from chassis.metrics_server import serve_metrics
 from chassis.settings import SettingError
 from cli.ports import free_port
 
@@ -123,7 +123,7 @@ def run(scenario: Callable[[int], Awaitable[None]]) -> None:
 
     async def play() -> None:
         port = free_port()
-        async with scraped(bound("METRICS_PORT", "127.0.0.1", port)):
+        async with serve_metrics(bound("METRICS_PORT", "127.0.0.1", port)):
             await scenario(port)
         with pytest.raises(httpx.ConnectError):
             await get(port, "/metrics")
@@ -157,7 +157,7 @@ def test_a_port_that_is_taken_ends_the_start_by_the_settings_name() -> None:
 
     async def scenario(port: int) -> None:
         with pytest.raises(SettingError, match=r"^setting METRICS_PORT: "):
-            async with scraped(bound("METRICS_PORT", "127.0.0.1", port)):
+            async with serve_metrics(bound("METRICS_PORT", "127.0.0.1", port)):
                 pass
 
     run(scenario)
@@ -167,7 +167,7 @@ def test_without_a_port_nobody_listens() -> None:
     """The default."""
 
     async def scenario() -> None:
-        async with scraped([]):
+        async with serve_metrics([]):
             assert 1 == len(asyncio.all_tasks())
 
     asyncio.run(scenario())

@@ -20,7 +20,7 @@ READING = ("GET", "HEAD")
 
 
 @asynccontextmanager
-async def scraped(listeners: Sequence[socket.socket]) -> AsyncIterator[None]:
+async def serve_metrics(listeners: Sequence[socket.socket]) -> AsyncIterator[None]:
     """Answer at these sockets for as long as the block runs; without one nothing is done."""
     if not listeners:
         yield
