@@ -16,7 +16,7 @@ import msgspec
 from chassis.errors import Conflict, TransientError
 from chassis.events import timestamp
 from chassis.metrics import DEAD_LETTERS
-from chassis.pages import Pages
+from chassis.paged_index import PagedIndex
 from chassis.processor import ATTEMPTS_MAX, Sidecar
 
 EVENT_BYTES_MAX = 960 * 1024  # of an event, written as a JSON string; of a longer one the beginning is kept
@@ -39,7 +39,7 @@ def letter_id(topic: str, body: bytes) -> str:
         return str(uuid.uuid5(NO_ID, f"{topic}{base64.b64encode(body).decode()}"))
 
 
-def _kept(body: bytes) -> dict[str, str]:
+def _event_fields(body: bytes) -> dict[str, str]:
     """The event as text, or in base64 if it is none: whole, if a record takes it."""
     try:
         text = body.decode()
@@ -56,7 +56,7 @@ class DeadLetters:
     def __init__(self, sidecar: Sidecar, now: Callable[[], datetime]) -> None:
         self._sidecar = sidecar
         self._now = now
-        self._pages = Pages(sidecar, "dead-index")
+        self._index = PagedIndex(sidecar, "dead-index")
 
     async def write(self, topic: str, body: bytes, reason: str, traceparent: str) -> None:
         """Keep one event, or raise TransientError; to write the same one again changes nothing while its letter is
@@ -64,7 +64,7 @@ class DeadLetters:
         """
         name = letter_id(topic, body)
         letter = {
-            **_kept(body),
+            **_event_fields(body),
             "topic": topic,
             "reason": reason[:REASON_CHARS_MAX],
             "time": timestamp(self._now()),
@@ -73,7 +73,7 @@ class DeadLetters:
         is_new = await self._sidecar.insert(f"dead:{name}", msgspec.json.encode(letter))
         if is_new or await self._open_again(f"dead:{name}", letter):
             DEAD_LETTERS.labels(topic).inc()
-        await self._pages.add(name, is_new=is_new)  # an old one may be on any page
+        await self._index.add(name, is_new=is_new)  # an old one may be on any page
 
     async def _open_again(self, key: str, letter: dict[str, str]) -> bool:
         """Of a letter that somebody replayed, or discarded, write what is true now; False for one that is open."""
@@ -82,9 +82,9 @@ class DeadLetters:
             known = {} if value is None else msgspec.json.decode(value, type=dict[str, str])
             if value is not None and known.get("status", OPEN) == OPEN:
                 return False
-            anew = {**letter, "traceparent": letter["traceparent"] or known.get("traceparent", "")}
+            reopened = {**letter, "traceparent": letter["traceparent"] or known.get("traceparent", "")}
             try:
-                await self._sidecar.save(key, msgspec.json.encode(anew), etag)
+                await self._sidecar.save(key, msgspec.json.encode(reopened), etag)
             except Conflict:
                 continue
             return True

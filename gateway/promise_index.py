@@ -20,7 +20,7 @@ PAGES_MAX = 80  # as many promises as requests that one gateway holds: each held
 PROMISES_MAX = PAGE_IDS_MAX * PAGES_MAX
 
 
-class Full(Exception):
+class IndexFull(Exception):
     """PROMISES_MAX resources are promised already."""
 
 
@@ -84,7 +84,7 @@ class PromiseIndex:
         for page in self._pages:
             if len(page.ids) < PAGE_IDS_MAX:
                 return page
-        raise Full(f"{PROMISES_MAX} promises are open")
+        raise IndexFull(f"{PROMISES_MAX} promises are open")
 
     async def _write(self, page: _Page, version: int) -> None:
         async with page.turn:

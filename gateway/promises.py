@@ -18,7 +18,7 @@ from itertools import count
 from chassis.errors import TransientError
 from chassis.sidecar import HttpSidecar
 from gateway.command import Command, resource_of
-from gateway.promise_index import Full, PromiseIndex
+from gateway.promise_index import IndexFull, PromiseIndex
 from gateway.promise_records import (
     Promised,
     PromiseRecord,
@@ -94,7 +94,7 @@ class Promises:
         promise.busy += 1
         try:
             made, _ = await asyncio.gather(self._records.add(command), self._index.add(command.resource))
-        except (TransientError, Full, TooManyCommands) as error:
+        except (TransientError, IndexFull, TooManyCommands) as error:
             raise NotPromised(str(error)) from error
         finally:
             promise.busy -= 1

@@ -17,7 +17,7 @@ import msgspec
 
 from chassis.errors import Conflict, TransientError
 from chassis.events import timestamp
-from chassis.pages import Full, Pages
+from chassis.paged_index import IndexFull, PagedIndex
 from chassis.processor import Sidecar
 from services.notification.mail_session import Outcome
 
@@ -69,7 +69,7 @@ class Aside:
         self._first_pause = first_pause
         self._unknown_pause = unknown_pause
         self.look_seconds = min(LOOK_SECONDS, first_pause.total_seconds(), unknown_pause.total_seconds())
-        self._pages = Pages(sidecar, INDEX, PAGES_MAX)
+        self._index = PagedIndex(sidecar, INDEX, PAGES_MAX)
         self._listing = asyncio.Lock()  # what this process lists goes to the same page: no race with itself
         self._due: dict[str, datetime] = {}  # what need not be read before
 
@@ -107,8 +107,8 @@ class Aside:
         """Have a mail found by those who look for what is due; raise TransientError if there is no room."""
         async with self._listing:
             try:
-                await self._pages.add(order_id, is_new=is_new)
-            except Full as full:
+                await self._index.add(order_id, is_new=is_new)
+            except IndexFull as full:
                 raise TransientError(str(full)) from full
 
     async def touch(self, order_id: str) -> None:
@@ -124,7 +124,7 @@ class Aside:
 
     async def due(self) -> list[str]:
         """The mails that may be due: those not looked at yet first, then by their time."""
-        ids = await self._pages.ids()
+        ids = await self._index.ids()
         self._due = {each: self._due[each] for each in ids if each in self._due}
         now = self._now()
         found = [each for each in ids if self._due.get(each, now) <= now]
@@ -222,7 +222,7 @@ class Aside:
     async def _unlist(self, order_id: str) -> None:
         """List a mail that is over no more; it may be asked for again at this very moment."""
         async with self._listing:
-            await self._pages.remove(order_id)
+            await self._index.remove(order_id)
         self._due.pop(order_id, None)
         mail, _ = await self._load(order_id)
         if mail is not None and not mail.over:

@@ -7,7 +7,7 @@ from typing import Protocol
 
 import msgspec
 
-from chassis.pages import Pages
+from chassis.paged_index import PagedIndex
 from chassis.processor import Sidecar
 from services.notification.aside import INDEX, Mail
 from services.notification.domain import Notification
@@ -44,4 +44,4 @@ async def in_hand(sidecar: Store, order_ids: Sequence[str]) -> set[str]:
         for order_id, value in zip(waiting, queued, strict=True)
         if value is not None and not msgspec.json.decode(value, type=Mail).over
     }
-    return done | (open_ & set(await Pages(sidecar, INDEX).ids())) if open_ else done
+    return done | (open_ & set(await PagedIndex(sidecar, INDEX).ids())) if open_ else done

@@ -9,7 +9,7 @@ import pytest
 from chassis.connections import Answer
 from chassis.dead_letters import DeadLetters
 from chassis.errors import WriteRefused
-from chassis.pages import Pages
+from chassis.paged_index import PagedIndex
 from chassis.processor import EventProcessor
 from chassis.sidecar import HttpSidecar, connect
 from chassis.store_health import StoreHealth
@@ -26,8 +26,8 @@ MAIL = Mail("{}", since=AT, due=AT)
 LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
     "an event": lambda sidecar: EventProcessor(JARS, sidecar, lambda: AT).process("CoinPut", coin("c-1")),
     "a dead letter": lambda sidecar: DeadLetters(sidecar, lambda: AT).write("Lamp", b"{}", "why", ""),
-    "an index": lambda sidecar: Pages(sidecar, "index").add("1"),
-    "an index that is there": lambda sidecar: Pages(sidecar, "old-index").add("1"),
+    "an index": lambda sidecar: PagedIndex(sidecar, "index").add("1"),
+    "an index that is there": lambda sidecar: PagedIndex(sidecar, "old-index").add("1"),
     "a promise": lambda sidecar: PromiseRecords(sidecar, lambda: AT).add(WANTED),
     "the page of promises": lambda sidecar: PromiseIndex(sidecar, "gateway-0").add("l-1"),
     "a mail put aside": lambda sidecar: Aside(sidecar, lambda: AT, timedelta(minutes=1)).put("o-1", MAIL),

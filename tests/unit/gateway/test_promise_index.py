@@ -6,7 +6,7 @@ import pytest
 
 from chassis.errors import SidecarUnavailable
 from gateway import promise_index as module
-from gateway.promise_index import Full, PromiseIndex
+from gateway.promise_index import IndexFull, PromiseIndex
 from tests.unit.gateway.fakes import FakeSidecar
 
 KEY = "promises:gateway-0:0"
@@ -80,7 +80,7 @@ def test_pages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         index = PromiseIndex(sidecar, "gateway-0")
         for number in range(4):
             await index.add(f"o-{number}")
-        with pytest.raises(Full):
+        with pytest.raises(IndexFull):
             await index.add("o-4")
         assert 4 == len(await PromiseIndex(sidecar, "gateway-0").read())
 

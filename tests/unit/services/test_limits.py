@@ -13,7 +13,7 @@ from chassis.dead_letters import DeadLetters
 from chassis.errors import PermanentError
 from chassis.events import BODY_BYTES_MAX
 from chassis.fields import CENTS_MAX
-from chassis.pages import PAGE_IDS_MAX
+from chassis.paged_index import PAGE_IDS_MAX
 from chassis.processor import EventProcessor, Service
 from chassis.record import LEFT_BYTES_MAX
 from services.billing.app import SERVICE as BILLING

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from chassis.errors import TransientError
-from chassis.pages import PAGE_IDS_MAX, Pages
+from chassis.paged_index import PAGE_IDS_MAX, PagedIndex
 from services.notification.aside import KEPT, PAUSE_MAX
 from services.notification.mail import Mailer
 from tests.unit.chassis.fakes import FakeSidecar
@@ -172,7 +172,7 @@ def test_an_index_finds_the_room_that_another_process_made() -> None:
 
     async def scenario() -> list[str]:
         store = FakeSidecar()
-        pages, other = Pages(store, "index", 1), Pages(store, "index", 1)
+        pages, other = PagedIndex(store, "index", 1), PagedIndex(store, "index", 1)
         ids = [f"id {number}" for number in range(PAGE_IDS_MAX)]
         for each in ids:
             await pages.add(each)

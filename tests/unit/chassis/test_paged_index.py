@@ -7,7 +7,7 @@ import pytest
 
 from chassis import pages as module
 from chassis.errors import TransientError
-from chassis.pages import Full, Pages
+from chassis.paged_index import IndexFull, PagedIndex
 from tests.unit.chassis.fakes import FakeSidecar
 
 
@@ -16,7 +16,7 @@ def test_what_was_removed_makes_room() -> None:
     sidecar = FakeSidecar()
 
     async def scenario() -> list[str]:
-        pages = Pages(sidecar, "index")
+        pages = PagedIndex(sidecar, "index")
         for number in range(101):
             await pages.add(str(number))
         await pages.remove("3")
@@ -38,11 +38,11 @@ def test_a_full_index_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
-        pages = Pages(sidecar, "index", pages_max=2)
+        pages = PagedIndex(sidecar, "index", pages_max=2)
         for number in range(4):
             await pages.add(str(number))
         await pages.add("3", is_new=False)
-        with pytest.raises(Full):
+        with pytest.raises(IndexFull):
             await pages.add("4")
 
     asyncio.run(scenario())
@@ -55,7 +55,7 @@ def test_a_lost_race_loses_no_id() -> None:
     sidecar = FakeSidecar()
 
     async def scenario() -> list[str]:
-        pages = Pages(sidecar, "index")
+        pages = PagedIndex(sidecar, "index")
         sidecar.before[2] = lambda: sidecar.put("index:0", msgspec.json.encode({"ids": ["theirs"]}))
         await pages.add("ours")
         sidecar.before[len(sidecar.calls) + 2] = lambda: sidecar.put("index:0", b'{"ids": ["theirs", "ours", "more"]}')
@@ -75,7 +75,7 @@ def test_races_that_are_always_lost_are_the_worlds_fault(monkeypatch: pytest.Mon
         sidecar.before[number] = lambda: sidecar.put("index:0", b'{"ids": ["one"]}')
 
     async def scenario() -> None:
-        pages = Pages(sidecar, "index")
+        pages = PagedIndex(sidecar, "index")
         await (pages.add("two") if change == "add" else pages.remove("one"))
 
     with pytest.raises(TransientError, match="lost 2 races"):

@@ -15,7 +15,7 @@ from chassis.processor import ATTEMPTS_MAX, Sidecar
 PAGE_IDS_MAX = 100
 
 
-class Full(Exception):
+class IndexFull(Exception):
     """There is no room for another id."""
 
 
@@ -23,7 +23,7 @@ class _Page(msgspec.Struct):
     ids: list[str] = []
 
 
-class Pages:
+class PagedIndex:
     """One index, which other processes may change too."""
 
     def __init__(self, sidecar: Sidecar, name: str, pages_max: int | None = None) -> None:
@@ -33,34 +33,34 @@ class Pages:
         self._page = 0  # the first page that was not full when we looked
         self._seen: dict[str, int] = {}  # the page of each id, when all were last read
 
-    async def add(self, wanted: str, *, is_new: bool = True) -> None:
+    async def add(self, id_: str, *, is_new: bool = True) -> None:
         """List an id, once; raise Full, or TransientError. Only one that is new need not be looked for from the
         start.
         """
         try:
-            await self._until_won(lambda: self._add(wanted, self._page if is_new else 0))
-        except Full:
+            await self._until_won(lambda: self._add(id_, self._page if is_new else 0))
+        except IndexFull:
             if not is_new or self._page == 0:
                 raise
             self._page = 0  # another process may have made room on an earlier page
-            await self._until_won(lambda: self._add(wanted, 0))
+            await self._until_won(lambda: self._add(id_, 0))
 
-    async def _add(self, wanted: str, number: int) -> None:
+    async def _add(self, id_: str, number: int) -> None:
         while self._pages_max is None or number < self._pages_max:
             page, etag = await self._load(number)
             ids = [] if page is None else page.ids
-            if wanted in ids:
+            if id_ in ids:
                 return
             if len(ids) < PAGE_IDS_MAX:
-                await self._save(number, [*ids, wanted], etag)
+                await self._save(number, [*ids, id_], etag)
                 return
             number += 1
             self._page = max(self._page, number)
-        raise Full(f"{self._name} holds {number * PAGE_IDS_MAX} already")
+        raise IndexFull(f"{self._name} holds {number * PAGE_IDS_MAX} already")
 
-    async def remove(self, unwanted: str) -> None:
+    async def remove(self, id_: str) -> None:
         """List an id no more; raise TransientError."""
-        await self._until_won(lambda: self._remove(unwanted))
+        await self._until_won(lambda: self._remove(id_))
 
     async def _until_won(self, change: Callable[[], Awaitable[None]]) -> None:
         """Look again and change again whenever somebody else was faster."""
@@ -72,22 +72,22 @@ class Pages:
             return
         raise TransientError(f"{self._name}: lost {ATTEMPTS_MAX} races in a row")
 
-    async def _remove(self, unwanted: str) -> None:
-        seen = self._seen.pop(unwanted, None)  # an id never changes its page
-        if seen is not None and await self._remove_from(seen, unwanted):
+    async def _remove(self, id_: str) -> None:
+        seen = self._seen.pop(id_, None)  # an id never changes its page
+        if seen is not None and await self._remove_from(seen, id_):
             return
         number = 0
-        while not await self._remove_from(number, unwanted):
+        while not await self._remove_from(number, id_):
             number += 1
 
-    async def _remove_from(self, number: int, unwanted: str) -> bool:
+    async def _remove_from(self, number: int, id_: str) -> bool:
         """Whether there is no more to look for: the id is off this page, or there is no such page."""
         page, etag = await self._load(number)
         if page is None:
             return True
-        if unwanted not in page.ids:
+        if id_ not in page.ids:
             return False
-        await self._save(number, [each for each in page.ids if each != unwanted], etag)
+        await self._save(number, [each for each in page.ids if each != id_], etag)
         self._page = min(self._page, number)
         return True
 
