@@ -160,17 +160,18 @@ def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
     @app.get("/healthz")
     async def healthz() -> Response:
         sidecar: HttpSidecar = app.state.sidecar
-        if sidecar.store.is_away and not sidecar.store.refuses:  # a sidecar that is up again is answered 200 at once
+        # a sidecar that is up again is answered 200 at once
+        if sidecar.store.is_unreachable and not sidecar.store.write_refusal:
             await sidecar.store_answers(HEALTH_CALL_SECONDS_MAX)
-        if not sidecar.store.is_well:
+        if not sidecar.store.is_healthy:
             return Response(f"{sidecar.store.trouble}\n", 503)
         return Response("alive\n")
 
     @app.get("/readyz")
     async def readyz() -> Response:
         missing = [] if probe.has_returned else [f"{probe.topic} did not come back yet"]
-        if trouble := app.state.sidecar.store.trouble:
-            missing.append(trouble)
+        if problem := app.state.sidecar.store.problem:
+            missing.append(problem)
         return Response(
             msgspec.json.encode({"missing": missing}), 503 if missing else 200, media_type="application/json"
         )
@@ -185,8 +186,8 @@ def _paused_while_refused(sidecar: HttpSidecar, subscription: Subscription) -> S
     """
 
     def handle(body: bytes) -> Awaitable[None]:
-        if sidecar.store.refuses:
-            raise WriteRefused(sidecar.store.trouble)
+        if sidecar.store.write_refusal:
+            raise WriteRefused(sidecar.store.problem)
         return subscription.handle(body)
 
     return replace(subscription, handle=handle)

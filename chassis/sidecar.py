@@ -76,7 +76,7 @@ class HttpSidecar:
         Stores name a conflict in many ways, and a refusal in the same ones (409 for either, or 500 for either).
         The record tells them apart: if it is what it was, no race was lost, and the write was refused (ADR 37).
         """
-        if self.store.refuses:  # `watch_store` finds out when that is over
+        if self.store.write_refusal:  # `watch_store` finds out when that is over
             raise WriteRefused(f"save of {key}: {self.store.trouble}")
         write: dict[str, Any] = {"key": key, "value": msgspec.Raw(value), "options": FIRST_WRITE}
         if etag is not None:
@@ -145,7 +145,7 @@ class HttpSidecar:
             read = await self._call("GET", f"/v1.0/state/{STORE}/{PROBE_KEY}", seconds_max=seconds_max)
         except SidecarUnavailable as fault:
             # At the start the sidecar is not up yet, and asks whether this app is well as soon as it is.
-            if self.store.is_proven or not isinstance(fault, SidecarUnreachable):
+            if self.store.has_written or not isinstance(fault, SidecarUnreachable):
                 self.store.failed(is_write=True)
             return False
         if written.status in SAVED:
@@ -154,23 +154,23 @@ class HttpSidecar:
             self.store.failed(is_write=written.status not in SAVED)
         elif written.status not in SAVED:
             self.store.refused(written)
-        return self.store.is_well
+        return self.store.is_healthy
 
     async def watch_store(self) -> None:
         """Write once at the start, and after a failure until a write works again; until cancelled."""
         pause = START_SECONDS
         while True:
-            await self.store.in_doubt.wait()
+            await self.store.needs_probe.wait()
             while not await self.store_answers():  # noqa: ASYNC110  # a store does not say when it is back
-                await asyncio.sleep(REFUSED_SECONDS if self.store.refuses else pause)
-            self.store.in_doubt.clear()
+                await asyncio.sleep(REFUSED_SECONDS if self.store.write_refusal else pause)
+            self.store.needs_probe.clear()
             pause = AWAY_SECONDS
 
     async def _takes_writes(self) -> bool:
         """Whether the store takes any write; those that were refused at the same time share one answer."""
-        self.store.in_doubt.set()  # if the caller does not wait for the answer, `watch_store` does
+        self.store.needs_probe.set()  # if the caller does not wait for the answer, `watch_store` does
         async with self._probing:
-            return not self.store.refuses and await self.store_answers()
+            return not self.store.write_refusal and await self.store_answers()
 
     async def _state_call(self, method: str, path: str, body: bytes | None = None, *, is_write: bool = False) -> Answer:
         try:

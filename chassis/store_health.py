@@ -21,69 +21,69 @@ class StoreHealth:
     """
 
     def __init__(self) -> None:
-        self.is_away = False
-        self.refuses = ""  # why a write of the probe was refused, in the store's words; empty while writes work
-        self.is_proven = False  # a write worked once
+        self.is_unreachable = False
+        self.write_refusal = ""  # why a write of the probe was refused, in the store's words; empty while writes work
+        self.has_written = False  # a write worked once
         self._write_failed = False
-        self.in_doubt = asyncio.Event()  # the watcher of the store asks it
-        self.in_doubt.set()  # until the first write
+        self.needs_probe = asyncio.Event()  # the watcher of the store asks it
+        self.needs_probe.set()  # until the first write
 
     @property
-    def trouble(self) -> str:
+    def problem(self) -> str:
         """What is wrong, in words; empty when nothing is known to be."""
-        if self.refuses:
+        if self.write_refusal:
             return f"the store refuses writes: {self.refuses}"
-        if self.is_away:
+        if self.is_unreachable:
             return "the store is away"
-        return "" if self.is_proven else "no write to the store worked yet"
+        return "" if self.has_written else "no write to the store worked yet"
 
     @property
-    def write_trouble(self) -> str:
+    def write_problem(self) -> str:
         """What is wrong with writes alone: that the store is away is left out, for each call finds that out anew."""
-        return "" if self.is_proven and not self.refuses else self.trouble
+        return "" if self.has_written and not self.write_refusal else self.problem
 
     @property
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether the app can take events: nothing is known to be wrong."""
-        return not self.is_away and not self.refuses
+        return not self.is_unreachable and not self.write_refusal
 
     def read(self) -> None:
         """Note that a read worked."""
         if not self._write_failed:
-            self.is_away = False
+            self.is_unreachable = False
 
     def written(self) -> None:
         """Note that a write worked."""
-        if self.refuses:
+        if self.write_refusal:
             log.info("the store takes writes again")
-        self.refuses = ""
-        self.is_away = self._write_failed = False
-        self.is_proven = True
+        self.write_refusal = ""
+        self.is_unreachable = self._write_failed = False
+        self.has_written = True
 
     def failed(self, *, is_write: bool) -> None:
         """Note that a call failed or was not answered."""
-        self.is_away = True
+        self.is_unreachable = True
         self._write_failed |= is_write
-        self.in_doubt.set()
+        self.needs_probe.set()
 
     def refused(self, answer: Answer) -> None:
         """Note that the store reads, and refused to write what it always can."""
-        if not self.refuses:
+        if not self.write_refusal:
             log.error("the store refuses writes: %s", answer)
-        self.refuses = _words(answer)
-        self.is_away = self._write_failed = False
-        self.in_doubt.set()
+        self.write_refusal = _reason(answer)
+        self.is_unreachable = self._write_failed = False
+        self.needs_probe.set()
 
 
 class _Error(msgspec.Struct):
     message: str = ""
 
 
-def _words(answer: Answer) -> str:
+def _reason(answer: Answer) -> str:
     """The store's own words, without the sidecar's `failed saving state in state store <name>: ` before them."""
     try:
         message = msgspec.json.decode(answer.body, type=_Error).message
     except msgspec.DecodeError:
         message = ""
-    said = message.partition("failed saving state in state store ")[2].partition(": ")[2] or message
-    return " ".join((said or str(answer)).split())[:REASON_CHARACTERS_MAX]
+    reason = message.partition("failed saving state in state store ")[2].partition(": ")[2] or message
+    return " ".join((reason or str(answer)).split())[:REASON_CHARACTERS_MAX]

@@ -113,7 +113,7 @@ class Promises:
     @property
     def store_refuses(self) -> bool:
         """Whether it is known that no promise can be written at this moment, for the store refuses all writes."""
-        return bool(self._health.refuses)
+        return bool(self._health.write_refusal)
 
     # --- Told by the replies
 

@@ -49,7 +49,7 @@ class Readiness:
         probe = [] if self._probe.has_returned else [f"{self._probe.topic} did not come back yet"]
         promises = [] if self._promises.resumed else ["the promises of before the restart are not read yet"]
         journal = [] if self._journal.resumed else ["the journal of accepted commands is not read yet"]
-        store = [trouble] if (trouble := self._sidecar.store.write_trouble) else []
+        store = [problem] if (problem := self._sidecar.store.write_problem) else []
         stopping = ["this gateway is about to stop"] if self._shutdown.is_set else []
         return (
             stopping

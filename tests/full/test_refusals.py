@@ -120,8 +120,8 @@ def test_a_refusal_is_told_from_a_lost_race(
             sidecar.store.written()  # as if it were not known yet
             with pytest.raises(WriteRefused):
                 await sidecar.save(key, b"2", held)
-            assert reason in sidecar.store.trouble
-            assert "person" not in sidecar.store.trouble
+            assert reason in sidecar.store.problem
+            assert "person" not in sidecar.store.problem
         assert (b"1", etag) == await sidecar.load("person:ada")
 
     async def run() -> None:

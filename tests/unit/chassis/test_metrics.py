@@ -54,13 +54,13 @@ def asked(app: InboundApp, *requests: tuple[str, str]) -> list[int]:
     return asyncio.run(ask())
 
 
-def lamps(trouble: Exception | None = None) -> InboundApp:
+def lamps(problem: Exception | None = None) -> InboundApp:
     """An app with a topic, a post and a read."""
     app = InboundApp()
 
     async def take(_body: bytes) -> None:
-        if trouble is not None:
-            raise trouble
+        if problem is not None:
+            raise problem
 
     async def post(_request: Request) -> Response:
         return Response(status_code=201)
@@ -92,10 +92,10 @@ def test_requests_are_counted_by_route_and_status() -> None:
     ("trouble", "outcome"),
     [(None, "done"), (PermanentError("bad"), "dead_letter"), (TransientError("away"), "again"), (KeyError("x"), "bug")],
 )
-def test_events_are_counted_by_what_became_of_them(trouble: Exception | None, outcome: str) -> None:
+def test_events_are_counted_by_what_became_of_them(problem: Exception | None, outcome: str) -> None:
     """One each."""
     counted = Counted()
-    asked(lamps(trouble), ("POST", "/events/inbox/Lamp"))
+    asked(lamps(problem), ("POST", "/events/inbox/Lamp"))
 
     found = {
         each: counted("sidecart_events_total", topic="Lamp", outcome=each)

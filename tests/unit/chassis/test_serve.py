@@ -35,7 +35,7 @@ class Lamps:
         self.daprd = played
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://lamps")
         self.taken: list[bytes] = []
-        self.trouble: Exception | None = None
+        self.problem: Exception | None = None
         self.found: bytes | None = b'{"n": 1}'
         self.beside: list[str] = []
         self.store = StoreHealth()
@@ -43,8 +43,8 @@ class Lamps:
     async def take(self, body: bytes) -> None:
         """Take one event."""
         self.taken.append(body)
-        if self.trouble is not None:
-            raise self.trouble
+        if self.problem is not None:
+            raise self.problem
 
     async def shine(self, dead_letters: DeadLetters) -> None:
         """Do something beside, until stopped."""
@@ -89,7 +89,7 @@ async def running(played: Daprd) -> AsyncIterator[Lamps]:
     assert isinstance(inner, FastAPI)
     async with inner.router.lifespan_context(inner), lamps.http:
         lamps.store = inner.state.sidecar.store
-        await until(lambda: lamps.store.trouble == "" or bool(played.refuses_writes))
+        await until(lambda: lamps.store.problem == "" or bool(played.refuses_writes))
         yield lamps
 
 
@@ -202,7 +202,7 @@ def test_the_worlds_fault_is_answered_500_and_nothing_is_written(fault: Exceptio
     """The event comes again."""
 
     async def scenario(lamps: Lamps) -> None:
-        lamps.trouble = fault
+        lamps.problem = fault
 
         assert 500 == await lamps.bring()
         assert {} == lamps.daprd.state
@@ -214,7 +214,7 @@ def test_the_events_fault_is_answered_200_with_a_dead_letter() -> None:
     """It is never brought again, and the letter says what, why, and in which trace."""
 
     async def scenario(lamps: Lamps) -> None:
-        lamps.trouble = PermanentError("no such lamp")
+        lamps.problem = PermanentError("no such lamp")
 
         assert 200 == await lamps.bring()
         letter = json.loads(lamps.daprd.state[f"dead:{ID}"][0])
@@ -230,7 +230,7 @@ def test_a_dead_letter_that_cannot_be_written_is_answered_500() -> None:
     """Until it is kept the event stays with the broker."""
 
     async def scenario(lamps: Lamps) -> None:
-        lamps.trouble = PermanentError("no such lamp")
+        lamps.problem = PermanentError("no such lamp")
         await lamps.daprd.published.wait()
         lamps.daprd.answers = [web.Response(status=500), web.Response(status=500)]
 
@@ -326,7 +326,7 @@ def test_an_app_is_ill_while_its_store_is_away(monkeypatch: pytest.MonkeyPatch) 
         ill = await lamps.ask("/healthz")
         ready = await lamps.ask("/readyz", TOKEN)
         lamps.daprd.is_store_away = False
-        await until(lambda: lamps.store.is_well)
+        await until(lambda: lamps.store.is_healthy)
         well = await lamps.ask("/healthz")
         calls = len(lamps.daprd.state_calls())
         still_well = await lamps.ask("/healthz")
@@ -344,10 +344,10 @@ def test_an_app_whose_store_refuses_writes_says_so_and_takes_no_event(monkeypatc
     said = "the store refuses writes: ERROR: read-only (SQLSTATE 25006)"
 
     async def scenario(lamps: Lamps) -> None:
-        lamps.trouble = PermanentError("no such lamp")
+        lamps.problem = PermanentError("no such lamp")
         lamps.daprd.refuses_writes = 500
         assert 500 == await lamps.bring()  # its dead letter cannot be written
-        lamps.trouble = None
+        lamps.problem = None
 
         assert (503, f"{said}\n") == ((ill := await lamps.ask("/healthz")).status_code, ill.text)
         assert said in (await lamps.ask("/readyz", TOKEN)).json()["missing"]
@@ -356,7 +356,7 @@ def test_an_app_whose_store_refuses_writes_says_so_and_takes_no_event(monkeypatc
         assert 200 == await lamps.bring("Probe-lamps"), "the way through the broker is another matter"
         assert 1 == len(lamps.taken)
         lamps.daprd.refuses_writes = 0
-        await until(lambda: lamps.store.is_well)
+        await until(lambda: lamps.store.is_healthy)
         assert (200, 200) == (
             (await lamps.ask("/healthz")).status_code,
             (await lamps.ask("/readyz", TOKEN)).status_code,
@@ -374,7 +374,7 @@ def test_an_app_whose_store_refuses_writes_from_the_start_is_not_ready() -> None
         async with daprd() as played:
             played.refuses_writes = 409
             async with running(played) as lamps:
-                await until(lambda: lamps.store.refuses != "")
+                await until(lambda: lamps.store.write_refusal != "")
                 await lamps.bring("Probe-lamps")
                 answer = await lamps.ask("/readyz", TOKEN)
                 assert (503, ["the store refuses writes: ERROR: read-only (SQLSTATE 25006)"]) == (

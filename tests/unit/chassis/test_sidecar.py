@@ -51,7 +51,7 @@ def test_what_is_not_there_is_none() -> None:
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         assert (None, None) == await sidecar.load("k")
-        assert not sidecar.store.is_away
+        assert not sidecar.store.is_unreachable
 
     play(scenario)
 
@@ -123,7 +123,7 @@ def test_an_insert_that_fails_and_cannot_be_looked_for_is_the_worlds_fault() -> 
 
         with pytest.raises(SidecarUnavailable):
             await sidecar.insert("k", b"1")
-        assert sidecar.store.is_away
+        assert sidecar.store.is_unreachable
 
     play(scenario)
 
@@ -138,7 +138,7 @@ def test_a_refused_write_is_no_lost_race(call: str, status: int) -> None:
 
         with pytest.raises(WriteRefused, match="25006"):
             await CALLS[call](sidecar)
-        assert REFUSES == sidecar.store.trouble
+        assert REFUSES == sidecar.store.problem
         assert ["save k", "load k", "save health-probe", "load health-probe"] == played.state_calls()
 
     play(scenario)
@@ -167,7 +167,7 @@ def test_a_race_that_was_lost_just_before_the_store_refuses_is_a_conflict() -> N
 
         with pytest.raises(Conflict):
             await sidecar.save("k", b"2", "7")
-        assert "" == sidecar.store.refuses
+        assert "" == sidecar.store.write_refusal
 
     play(scenario)
 
@@ -186,11 +186,11 @@ def test_while_the_store_refuses_no_write_is_sent_but_the_probes() -> None:
                 await sidecar.save("k", b"1", None)
         assert [] == played.calls
         assert (None, None) == await sidecar.load("k")
-        assert not sidecar.store.is_well
+        assert not sidecar.store.is_healthy
         assert not await sidecar.store_answers()
         played.refuses_writes = 0
         assert await sidecar.store_answers()
-        assert "" == sidecar.store.trouble
+        assert "" == sidecar.store.problem
         await sidecar.save("k", b"1", None)
 
     play(scenario)
@@ -219,7 +219,7 @@ def test_a_write_that_fails_by_chance_is_made_once_more() -> None:
 
         await sidecar.save("k", b"1", None)
         assert (b"1", "1") == await sidecar.load("k")
-        assert "" == sidecar.store.trouble
+        assert "" == sidecar.store.problem
 
     play(scenario)
 
@@ -233,7 +233,7 @@ def test_a_write_that_the_store_never_takes_stops_no_other() -> None:
         with pytest.raises(WriteRefused):
             await sidecar.save("k", b"1", None)
         assert 2 == played.state_calls().count("save k")
-        assert sidecar.store.is_well
+        assert sidecar.store.is_healthy
         await sidecar.save("other", b"1", None)
 
     play(scenario)
@@ -249,9 +249,9 @@ def test_after_a_write_without_an_answer_only_a_write_says_that_the_store_is_bac
         played.hangs_up = False
 
         await sidecar.load("k")
-        assert sidecar.store.is_away
+        assert sidecar.store.is_unreachable
         await sidecar.save("other", b"1", None)
-        assert not sidecar.store.is_away
+        assert not sidecar.store.is_unreachable
 
     play(scenario)
 
@@ -260,9 +260,9 @@ def test_the_store_is_written_once_at_the_start_and_not_again_while_it_is_well()
     """Until then the app does not know whether it can do its work."""
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        assert "no write to the store worked yet" == sidecar.store.trouble
+        assert "no write to the store worked yet" == sidecar.store.problem
         async with background(sidecar.watch_store()):
-            await until(lambda: sidecar.store.trouble == "")
+            await until(lambda: sidecar.store.problem == "")
             await sidecar.save("k", b"1", None)
             await asyncio.sleep(0.01)
         assert ["save health-probe", "load health-probe", "save k"] == played.state_calls()
@@ -276,14 +276,14 @@ def test_a_store_that_refuses_is_asked_by_a_write_until_it_takes_one(monkeypatch
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         async with background(sidecar.watch_store()):
-            await until(lambda: sidecar.store.trouble == "")
+            await until(lambda: sidecar.store.problem == "")
             played.refuses_writes = 500
             with pytest.raises(WriteRefused):
                 await sidecar.save("k", b"1", None)
             await until(lambda: played.state_calls().count("save health-probe") > 4)
-            assert REFUSES == sidecar.store.trouble
+            assert REFUSES == sidecar.store.problem
             played.refuses_writes = 0
-            await until(lambda: sidecar.store.trouble == "")
+            await until(lambda: sidecar.store.problem == "")
 
     play(scenario)
 
@@ -319,7 +319,7 @@ def test_one_record_that_could_not_be_read_is_not_taken_for_missing() -> None:
 
         with pytest.raises(SidecarUnavailable, match="timeout"):
             await sidecar.load_many(["a", "b"])
-        assert sidecar.store.is_away
+        assert sidecar.store.is_unreachable
 
     play(scenario)
 
@@ -347,7 +347,7 @@ def test_a_publish_that_was_not_taken_is_the_worlds_fault(status: int) -> None:
 
         with pytest.raises(SidecarUnavailable):
             await sidecar.publish("Lamp", b"{}")
-        assert not sidecar.store.is_away
+        assert not sidecar.store.is_unreachable
 
     play(scenario)
 
@@ -410,7 +410,7 @@ def test_nobody_listening_means_that_nothing_was_handed_over(call: str) -> None:
         async with connect(free_port(), "out-token") as sidecar:
             with pytest.raises(SidecarUnreachable):
                 await CALLS[call](sidecar)
-            assert (call in STATE_CALLS) == sidecar.store.is_away
+            assert (call in STATE_CALLS) == sidecar.store.is_unreachable
 
     asyncio.run(scenario())
 
@@ -425,7 +425,7 @@ def test_an_answer_that_never_came_leaves_it_open_whether_the_call_was_made(call
         with pytest.raises(SidecarUnavailable) as failed:
             await CALLS[call](sidecar)
         assert SidecarUnavailable is type(failed.value)
-        assert (call in STATE_CALLS) == sidecar.store.is_away
+        assert (call in STATE_CALLS) == sidecar.store.is_unreachable
 
     play(scenario)
 
@@ -452,9 +452,9 @@ def test_a_load_that_fails_says_that_the_store_is_away_until_one_succeeds(call: 
 
         with pytest.raises(SidecarUnavailable):
             await CALLS[call](sidecar)
-        assert sidecar.store.is_away
+        assert sidecar.store.is_unreachable
         await CALLS[call](sidecar)
-        assert not sidecar.store.is_away
+        assert not sidecar.store.is_unreachable
 
     play(scenario)
 
@@ -467,8 +467,8 @@ def test_the_store_is_asked_whether_it_is_back() -> None:
 
         with pytest.raises(SidecarUnavailable):
             await sidecar.load("k")
-        assert (False, True) == (await sidecar.store_answers(), sidecar.store.is_away)
-        assert (True, False) == (await sidecar.store_answers(), sidecar.store.is_away)
+        assert (False, True) == (await sidecar.store_answers(), sidecar.store.is_unreachable)
+        assert (True, False) == (await sidecar.store_answers(), sidecar.store.is_unreachable)
 
     play(scenario)
 
@@ -479,7 +479,7 @@ def test_a_store_that_says_nothing_is_away() -> None:
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.is_silent = True
 
-        assert (False, True) == (await sidecar.store_answers(0.05), sidecar.store.is_away)
+        assert (False, True) == (await sidecar.store_answers(0.05), sidecar.store.is_unreachable)
 
     play(scenario)
 
@@ -490,8 +490,8 @@ def test_a_sidecar_that_is_not_up_yet_makes_no_app_ill() -> None:
     async def scenario() -> None:
         async with connect(free_port(), "out-token") as sidecar:
             assert not await sidecar.store_answers()
-            assert sidecar.store.is_well
-            assert "no write to the store worked yet" == sidecar.store.trouble
+            assert sidecar.store.is_healthy
+            assert "no write to the store worked yet" == sidecar.store.problem
 
     asyncio.run(scenario())
 

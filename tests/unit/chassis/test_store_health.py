@@ -66,17 +66,17 @@ def test_the_reason_is_the_stores_own_in_one_bounded_line(body: bytes, reason: s
     health = StoreHealth()
     health.refused(Answer(500, body))
 
-    assert f"the store refuses writes: {reason}" == health.trouble
+    assert f"the store refuses writes: {reason}" == health.problem
 
 
 def test_a_store_that_is_away_concerns_the_readiness_of_services_alone() -> None:
     """Behind a proxy all gateways would be gone for a moment's trouble, which each request finds out by itself."""
     health = StoreHealth()
-    before = health.write_trouble
+    before = health.write_problem
     health.written()
     health.failed(is_write=False)
 
     assert "no write to the store worked yet" == before
-    assert ("the store is away", "", False) == (health.trouble, health.write_trouble, health.is_well)
+    assert ("the store is away", "", False) == (health.problem, health.write_problem, health.is_healthy)
     health.read()
-    assert ("", True) == (health.trouble, health.is_well)
+    assert ("", True) == (health.problem, health.is_healthy)

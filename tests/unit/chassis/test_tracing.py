@@ -170,12 +170,12 @@ def test_an_event_in_no_sampled_trace_makes_no_span(told: Told, body: bytes) -> 
 @pytest.mark.parametrize(
     ("trouble", "outcome"), [(None, "done"), (PermanentError("bad"), "dead_letter"), (TransientError("away"), "again")]
 )
-def test_an_event_is_a_span_of_its_publishers_trace(told: Told, trouble: Exception | None, outcome: str) -> None:
+def test_an_event_is_a_span_of_its_publishers_trace(told: Told, problem: Exception | None, outcome: str) -> None:
     """With its topic, its id, and what became of it."""
 
     async def work() -> None:
-        if trouble is not None:
-            raise trouble
+        if problem is not None:
+            raise problem
 
     ask(lamps(work), "POST", "/events/inbox/Lamp", an_event(traceparent=TRACEPARENT))
     span = told.one("process Lamp")
