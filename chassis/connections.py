@@ -152,10 +152,10 @@ class Connections:
             return await self._ask(method, request)
 
     async def _ask(self, method: str, request: bytes) -> Answer:
-        kept = self._kept()
-        if kept is not None:
+        idle = self._idle_connection()
+        if idle is not None:
             try:
-                return await self._ask_on(kept, request)
+                return await self._ask_on(idle, request)
             except BrokenOff:
                 if method not in AGAIN:
                     raise
@@ -172,7 +172,7 @@ class Connections:
             self._idle.append(connection)
         return response
 
-    def _kept(self) -> _Connection | None:
+    def _idle_connection(self) -> _Connection | None:
         now = asyncio.get_running_loop().time()
         while self._idle:
             connection = self._idle.pop()

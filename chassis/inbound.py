@@ -53,7 +53,7 @@ class InboundApp(FastAPI):
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
         self._subscriptions: dict[str, tuple[Subscription, Mapping[str, Counter]]] = {}
-        self._nobodys = metrics.outcomes(OTHER)
+        self._unrouted_outcomes = metrics.outcomes(OTHER)
         self._posts: dict[str, Endpoint] = {}
         self._dead_letters: DeadLetters | None = None
 
@@ -62,10 +62,10 @@ class InboundApp(FastAPI):
         redelivery.
         """
         self._dead_letters = dead_letters
-        told = DaprApp(self)  # answers /dapr/subscribe
+        dapr_app = DaprApp(self)  # answers /dapr/subscribe
         for subscription in subscriptions:
             self._subscriptions[subscription.path] = subscription, metrics.outcomes(subscription.topic)
-            told.subscribe(subscription.component, subscription.topic, RAW)(_never_reached)
+            dapr_app.subscribe(subscription.component, subscription.topic, RAW)(_never_reached)
         for route in self.routes:
             if getattr(route, "path", "").startswith(("/dapr/", EVENTS)):
                 # The sidecar's routes are in no public document. Only API routes have such paths.
@@ -85,7 +85,7 @@ class InboundApp(FastAPI):
             if scope["method"] != "POST":
                 await self._route(context, scope, receive, send)
             elif path.startswith(EVENTS):
-                await self._bring(context, path, receive, send)
+                await self._deliver(context, path, receive, send)
             elif (endpoint := self._posts.get(path)) is not None:
                 await self._post(context, endpoint, scope, receive, send)
             else:
@@ -103,7 +103,7 @@ class InboundApp(FastAPI):
         else:
             with spans.request(context, "POST", begins=True):
                 response = await self._answer(endpoint, request)
-                spans.answered(context, "POST", path, response.status_code)
+                spans.set_response(context, "POST", path, response.status_code)
         answered(path, response.status_code)
         await response(scope, receive, send)
 
@@ -119,7 +119,7 @@ class InboundApp(FastAPI):
                 status = message["status"]
                 _allow_head(message)
                 if spans is not None:
-                    spans.answered(context, method, _route_of(routed), status)
+                    spans.set_response(context, method, _route_of(routed), status)
             elif method == "HEAD" and message["type"] == "http.response.body":
                 message = {**message, "body": b""}
             await send(message)
@@ -143,14 +143,14 @@ class InboundApp(FastAPI):
                     return await handle(request, error)
             raise
 
-    async def _bring(self, context: RequestContext, path: str, receive: Receive, send: Send) -> None:
+    async def _deliver(self, context: RequestContext, path: str, receive: Receive, send: Send) -> None:
         body = await _body(receive)
-        outcome = AGAIN if body is None else await self._take(context, path, body)
+        outcome = AGAIN if body is None else await self._process(context, path, body)
         await send({"type": "http.response.start", "status": STATUS[outcome], "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
 
-    async def _take(self, context: RequestContext, path: str, body: bytes) -> str:
-        subscription, outcomes = self._subscriptions.get(path, (None, self._nobodys))
+    async def _process(self, context: RequestContext, path: str, body: bytes) -> str:
+        subscription, outcomes = self._subscriptions.get(path, (None, self._unrouted_outcomes))
         if subscription is None:  # not 404: for the sidecar that would mean that the event may go
             log.error("nobody here takes what came to %s", path[:200])
             outcome = AGAIN
@@ -161,7 +161,7 @@ class InboundApp(FastAPI):
             else:
                 with spans.event(context):
                     outcome = await self._outcome(context, subscription, context.body)
-                    spans.ended(context, outcome)
+                    spans.set_outcome(context, outcome)
         outcomes[outcome].inc()
         return outcome
 
@@ -170,8 +170,8 @@ class InboundApp(FastAPI):
             try:
                 await subscription.handle(body)
             except PermanentError as fault:
-                kept = "dropped" if self._dead_letters is None else "dead letter"
-                log.error("%s from %s: %s", kept, subscription.topic, fault)
+                ending = "dropped" if self._dead_letters is None else "dead letter"
+                log.error("%s from %s: %s", ending, subscription.topic, fault)
                 log.debug("the reason: %s", fault.reason)
                 if self._dead_letters is not None:
                     await self._dead_letters.write(subscription.topic, body, fault.reason, context.traceparent)

@@ -114,7 +114,7 @@ class CollapsingHandler(logging.StreamHandler[TextIO]):
             self.release()
 
 
-def begin(form: str, level: str) -> None:
+def configure(form: str, level: str) -> None:
     """Write all lines of this process so, from this level on."""
     handler = CollapsingHandler(sys.stderr)
     handler.setFormatter(formatter(form))
@@ -122,7 +122,7 @@ def begin(form: str, level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
-    sys.excepthook = _ended_by
+    sys.excepthook = _log_uncaught
 
 
 def formatter(form: str) -> logging.Formatter:
@@ -170,7 +170,7 @@ def _readable(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
     return fields if trace is None else f"{fields}\n{trace}"
 
 
-def _ended_by(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """The last line of a process that ends by an error is a line like the others."""
     if issubclass(kind, Exception):
         log.critical("the process ends by an error", exc_info=(kind, error, trace))

@@ -267,7 +267,7 @@ def run(app: ASGIApp, settings: Settings, shutdown: ShutdownSignal | None = None
 
     `shutdown` begins at the signal; new connections are taken for `drain_seconds` more.
     """
-    logs.begin(settings.log_format, settings.log_level)
+    logs.configure(settings.log_format, settings.log_level)
     # Before anything of the app starts: a port in use is one line, and no lifespan has to be undone.
     entrance = bound("APP_PORT", settings.app_host, settings.app_port)
     metrics_port = settings.metrics_port

@@ -36,7 +36,7 @@ from chassis.metrics import DONE
 from chassis.request_context import TRACEPARENT, RequestContext
 
 
-class _Kept(msgspec.Struct):
+class _EventAttributes(msgspec.Struct):
     """What is read of an event that is published."""
 
     id: str = ""
@@ -75,7 +75,7 @@ class Spans:
         else:
             yield
 
-    def answered(self, context: RequestContext, method: str, route: str, status: int) -> None:
+    def set_response(self, context: RequestContext, method: str, route: str, status: int) -> None:
         """Say of a request which route took it, as it was registered, and what it was answered."""
         if context.span is not None:
             context.span.update_name(f"{method} {route}")
@@ -92,7 +92,7 @@ class Spans:
         ):
             yield
 
-    def ended(self, context: RequestContext, outcome: str) -> None:
+    def set_outcome(self, context: RequestContext, outcome: str) -> None:
         """Say what became of an event."""
         if context.span is not None:
             context.span.set_attribute("sidecart.outcome", outcome)
@@ -147,8 +147,8 @@ class Spans:
         What was kept in an outbox or a promise may be published later, or by another process: its own context says
         to which trace it belongs. One that carries none goes as it is.
         """
-        kept = msgspec.json.decode(event, type=_Kept)
-        own = context_of(kept.traceparent)
+        published = msgspec.json.decode(event, type=_EventAttributes)
+        own = context_of(published.traceparent)
         if own is None:
             yield event, ""
             return
@@ -159,7 +159,7 @@ class Spans:
         elif handling is not None:  # an older event's outbox is finished on the way
             links = [Link(handling.get_span_context())]
         span = self._tracer.start_span(
-            f"publish {topic}", own, SpanKind.PRODUCER, _message_attributes(topic, kept.id), links=links
+            f"publish {topic}", own, SpanKind.PRODUCER, _message_attributes(topic, published.id), links=links
         )
         with _until_done(span):
             if span.is_recording():

@@ -136,7 +136,7 @@ def test_a_long_line_is_searched_in_time() -> None:
 PROGRAM = """
 import logging, sys, warnings
 from chassis import logs
-logs.begin("json", "warning")
+logs.configure("json", "warning")
 logging.getLogger("uvicorn.error").error("a library")
 logging.getLogger("ours").info("not wanted")
 warnings.warn("old", DeprecationWarning, stacklevel=1)

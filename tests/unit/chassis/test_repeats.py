@@ -52,7 +52,7 @@ def test_memory_is_bounded_and_no_count_is_lost() -> None:
 PROGRAM = """
 import logging, sys, time
 from chassis import logs
-logs.begin("human", "info")
+logs.configure("human", "info")
 log = logging.getLogger("lamps")
 for _ in range(1_000):
     log.error("no lamp at %s", "the door")
