@@ -41,7 +41,7 @@ def every_record_is_loaded() -> None:
         """Forget it."""
 
     EventProcessor._try_speculative = try_speculative  # type: ignore[method-assign]  # what this module is for
-    RecordCache.put = keep  # type: ignore[method-assign]  # what this module is for
+    RecordCache.put = put  # type: ignore[method-assign]  # what this module is for
 
 
 def called_by_aiohttp() -> None:

@@ -164,7 +164,7 @@ def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
         if sidecar.store.is_unreachable and not sidecar.store.write_refusal:
             await sidecar.store_answers(HEALTH_CALL_SECONDS_MAX)
         if not sidecar.store.is_healthy:
-            return Response(f"{sidecar.store.trouble}\n", 503)
+            return Response(f"{sidecar.store.problem}\n", 503)
         return Response("alive\n")
 
     @app.get("/readyz")

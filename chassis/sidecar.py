@@ -77,7 +77,7 @@ class HttpSidecar:
         The record tells them apart: if it is what it was, no race was lost, and the write was refused (ADR 37).
         """
         if self.store.write_refusal:  # `watch_store` finds out when that is over
-            raise WriteRefused(f"save of {key}: {self.store.trouble}")
+            raise WriteRefused(f"save of {key}: {self.store.problem}")
         write: dict[str, Any] = {"key": key, "value": msgspec.Raw(value), "options": FIRST_WRITE}
         if etag is not None:
             write["etag"] = etag

@@ -32,7 +32,7 @@ class StoreHealth:
     def problem(self) -> str:
         """What is wrong, in words; empty when nothing is known to be."""
         if self.write_refusal:
-            return f"the store refuses writes: {self.refuses}"
+            return f"the store refuses writes: {self.write_refusal}"
         if self.is_unreachable:
             return "the store is away"
         return "" if self.has_written else "no write to the store worked yet"

@@ -26,7 +26,7 @@ SERVICE: Service[domain.Mailbox, Input] = Service(
     is_creation=domain.is_creation,
     secondary_key=domain.secondary_key,
     step=domain.step,
-    subject=domain.subject,
+    subject=domain.order_of,
 )
 
 

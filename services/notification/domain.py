@@ -97,7 +97,7 @@ def secondary_key(event: Input) -> str | None:
             assert_never(event)
 
 
-def subject(output: EmailRequested) -> str:
+def order_of(output: EmailRequested) -> str:
     """The order that a mail is about."""
     return output.order_id
 
