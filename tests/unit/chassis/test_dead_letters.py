@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 import msgspec
 import pytest
 
-from chassis import pages
+from chassis import paged_index
 from chassis.dead_letters import ESCAPE_BYTES_MAX, EVENT_BYTES_MAX, RAW_BYTES_MAX, DeadLetters, letter_id
 from chassis.errors import Conflict, SidecarUnavailable, TransientError
 from tests.unit.chassis.fakes import FakeSidecar
@@ -140,7 +140,7 @@ def test_a_conflict_on_the_index_loses_no_id() -> None:
 
 def test_an_index_that_is_always_lost_is_the_worlds_fault(monkeypatch: pytest.MonkeyPatch) -> None:
     """The event comes again, and the letter is found written."""
-    monkeypatch.setattr(pages, "ATTEMPTS_MAX", 2)
+    monkeypatch.setattr(paged_index, "ATTEMPTS_MAX", 2)
     sidecar = FakeSidecar()
     sidecar.refuse = {3: Conflict("lost"), 5: Conflict("lost")}
 

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from chassis import pages as module
+from chassis import paged_index as module
 from chassis.errors import TransientError
 from chassis.paged_index import IndexFull, PagedIndex
 from tests.unit.chassis.fakes import FakeSidecar
@@ -16,13 +16,13 @@ def test_what_was_removed_makes_room() -> None:
     sidecar = FakeSidecar()
 
     async def scenario() -> list[str]:
-        pages = PagedIndex(sidecar, "index")
+        paged_index = PagedIndex(sidecar, "index")
         for number in range(101):
-            await pages.add(str(number))
-        await pages.remove("3")
-        await pages.remove("nobody")
-        await pages.add("new")
-        return await pages.ids()
+            await paged_index.add(str(number))
+        await paged_index.remove("3")
+        await paged_index.remove("nobody")
+        await paged_index.add("new")
+        return await paged_index.ids()
 
     ids = asyncio.run(scenario())
 
@@ -38,12 +38,12 @@ def test_a_full_index_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
-        pages = PagedIndex(sidecar, "index", pages_max=2)
+        paged_index = PagedIndex(sidecar, "index", pages_max=2)
         for number in range(4):
-            await pages.add(str(number))
-        await pages.add("3", is_new=False)
+            await paged_index.add(str(number))
+        await paged_index.add("3", is_new=False)
         with pytest.raises(IndexFull):
-            await pages.add("4")
+            await paged_index.add("4")
 
     asyncio.run(scenario())
 
@@ -55,12 +55,12 @@ def test_a_lost_race_loses_no_id() -> None:
     sidecar = FakeSidecar()
 
     async def scenario() -> list[str]:
-        pages = PagedIndex(sidecar, "index")
+        paged_index = PagedIndex(sidecar, "index")
         sidecar.before[2] = lambda: sidecar.put("index:0", msgspec.json.encode({"ids": ["theirs"]}))
-        await pages.add("ours")
+        await paged_index.add("ours")
         sidecar.before[len(sidecar.calls) + 2] = lambda: sidecar.put("index:0", b'{"ids": ["theirs", "ours", "more"]}')
-        await pages.remove("ours")
-        return await pages.ids()
+        await paged_index.remove("ours")
+        return await paged_index.ids()
 
     assert ["theirs", "more"] == asyncio.run(scenario())
 
@@ -75,8 +75,8 @@ def test_races_that_are_always_lost_are_the_worlds_fault(monkeypatch: pytest.Mon
         sidecar.before[number] = lambda: sidecar.put("index:0", b'{"ids": ["one"]}')
 
     async def scenario() -> None:
-        pages = PagedIndex(sidecar, "index")
-        await (pages.add("two") if change == "add" else pages.remove("one"))
+        paged_index = PagedIndex(sidecar, "index")
+        await (paged_index.add("two") if change == "add" else paged_index.remove("one"))
 
     with pytest.raises(TransientError, match="lost 2 races"):
         asyncio.run(scenario())

@@ -15,7 +15,7 @@ from chassis.events import BODY_BYTES_MAX
 from chassis.fields import CENTS_MAX
 from chassis.paged_index import PAGE_IDS_MAX
 from chassis.processor import EventProcessor, Service
-from chassis.record import LEFT_BYTES_MAX
+from chassis.record import DEFERRED_BYTES_MAX
 from services.billing.app import SERVICE as BILLING
 from services.notification.app import SERVICE as NOTIFICATION
 from services.notification.domain import RECENT_MAX, WAITING_MAX
@@ -71,7 +71,7 @@ def process(described: Service[Any, Any], events: Sequence[Event], sidecar: Fake
 
 def over(store: FakeSidecar) -> dict[str, int]:
     """The records that were ever too long, if other replicas had left something to do in each."""
-    return {key: size for key, size in store.largest.items() if size + LEFT_BYTES_MAX >= RECORD_BYTES_MAX}
+    return {key: size for key, size in store.largest.items() if size + DEFERRED_BYTES_MAX >= RECORD_BYTES_MAX}
 
 
 @pytest.mark.parametrize("letter", LETTERS.values(), ids=LETTERS)
