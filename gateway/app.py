@@ -27,9 +27,9 @@ from gateway import asyncapi, bodies, docs, openapi, settings
 from gateway.calls import DEPOSIT, ORDER, POST_PATHS, REGISTER
 from gateway.gets import OWNERS, Gets
 from gateway.journal import Flow
-from gateway.parts import Parts
 from gateway.posts import Posts
 from gateway.problems import Problem, method_not_allowed, not_found
+from gateway.wiring import Wiring
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +52,11 @@ def gateway(
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
         async with connect(config.dapr_http_port, config.dapr_api_token, config.dapr_host) as sidecar:
-            parts = Parts.of(sidecar, pod_name, probe, stop)
-            app.state.parts = parts
-            topics = [Subscription("replies", topic, handle) for topic, handle in parts.topics().items()]
+            wiring = Wiring.of(sidecar, pod_name, probe, stop)
+            app.state.wiring = wiring
+            topics = [Subscription("replies", topic, handle) for topic, handle in wiring.topics().items()]
             app.subscribe(topics, dead_letters=None)
-            async with traced("gateway"), parts.working(drain_seconds):
+            async with traced("gateway"), wiring.run_background_tasks(drain_seconds):
                 yield
 
     app = public_app(lifespan)
@@ -64,7 +64,7 @@ def gateway(
 
 
 def public_app(lifespan: Callable[[InboundApp], AbstractAsyncContextManager[None]]) -> InboundApp:
-    """Everything that is public; `lifespan` sets `app.state.parts` before it yields."""
+    """Everything that is public; `lifespan` sets `app.state.wiring` before it yields."""
     app = InboundApp(
         title="Sidecart", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
@@ -83,7 +83,7 @@ def public_app(lifespan: Callable[[InboundApp], AbstractAsyncContextManager[None
 
 def _post(app: InboundApp, path: str, handler: Post, body: type[BaseModel], answer: str) -> None:
     async def post(request: Request) -> Response:
-        return await handler(request.app.state.parts.posts, request)
+        return await handler(request.app.state.wiring.posts, request)
 
     app.answer_directly(path, post)
     app.add_api_route(  # for the OpenAPI document
@@ -103,7 +103,7 @@ def _post(app: InboundApp, path: str, handler: Post, body: type[BaseModel], answ
 
 def _get(app: FastAPI, path: str, app_id: str, answer: str) -> None:
     async def get(request: Request) -> Response:
-        gets: Gets = request.app.state.parts.gets
+        gets: Gets = request.app.state.wiring.gets
         return await gets.read(app_id, request)
 
     parameters = [
@@ -142,7 +142,7 @@ def _health(app: FastAPI) -> None:
     async def readyz(request: Request) -> Response:
         """Able to serve."""
         without_broker = "broker" in request.query_params.getlist("exclude")
-        missing = request.app.state.parts.readiness.missing(without_broker=without_broker)
+        missing = request.app.state.wiring.readiness.missing(without_broker=without_broker)
         body: dict[str, Any] = {"missing": missing}
         return Response(msgspec.json.encode(body), 503 if missing else 200, media_type="application/json")
 
@@ -152,13 +152,13 @@ def _reconciling(app: FastAPI) -> None:
 
     @app.get(RECONCILE, include_in_schema=False)
     async def unfinished(request: Request) -> Response:
-        parts: Parts = request.app.state.parts
-        return _flows(parts.journal.flows())
+        wiring: Wiring = request.app.state.wiring
+        return _flows(wiring.journal.flows())
 
     @app.post(RECONCILE, include_in_schema=False)
     async def reconcile(request: Request) -> Response:
-        parts: Parts = request.app.state.parts
-        return _flows(await parts.reconciler.reconcile())
+        wiring: Wiring = request.app.state.wiring
+        return _flows(await wiring.reconciler.reconcile())
 
 
 def _flows(flows: list[Flow]) -> Response:

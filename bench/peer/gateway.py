@@ -17,7 +17,7 @@ from chassis.serve import LoopbackProbe, run
 from chassis.shutdown import ShutdownSignal
 from chassis.sidecar import HttpSidecar
 from gateway.app import public_app
-from gateway.parts import Parts
+from gateway.wiring import Wiring
 
 NAME = "gateway-0"
 
@@ -30,13 +30,13 @@ def gateway(config: PeerSettings) -> ASGIApp:
         broker = connect(config.broker, config.broker_url)
         async with ClientSession() as session:
             direct = cast(HttpSidecar, Direct(config.redis_url, "gateway", broker, session, config.urls))
-            parts = Parts.of(direct, NAME, LoopbackProbe("replies", NAME), ShutdownSignal())
-            app.state.parts = parts
-            for topic, handle in parts.topics().items():
+            wiring = Wiring.of(direct, NAME, LoopbackProbe("replies", NAME), ShutdownSignal())
+            app.state.wiring = wiring
+            for topic, handle in wiring.topics().items():
                 broker.on(topic, NAME, handle)
             await broker.start()
             try:
-                async with parts.working(0):
+                async with wiring.run_background_tasks(0):
                     yield
             finally:
                 await broker.stop()

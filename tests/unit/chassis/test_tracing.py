@@ -207,8 +207,8 @@ def published(played: Daprd) -> tuple[dict[str, Any], str | None]:
 
 def test_an_event_that_is_made_carries_what_is_handled(told: Told) -> None:
     """Both attributes, so that a sidecar leaves them as they are."""
-    context = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
-    with told.spans.event(context):
+    handled = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
+    with told.spans.event(handled):
         traceid, traceparent = tracing.attributes()
 
     assert traceid == TRACE_ID
@@ -220,8 +220,8 @@ def test_what_is_published_for_an_event_is_a_child_of_it(told: Told) -> None:
     """The event goes out with the context of the publish, and is otherwise as it was."""
 
     async def scenario(sidecar: HttpSidecar, played: Daprd) -> None:
-        context = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
-        with told.spans.event(context):
+        handled = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
+        with told.spans.event(handled):
             await sidecar.publish("Lamp", an_event(traceid=TRACE_ID, traceparent=TRACEPARENT))
         event, header = published(played)
         span = told.one("publish Lamp")
@@ -298,8 +298,8 @@ def test_calls_are_children_and_a_key_is_told_to_nobody(told: Told) -> None:
 
 def test_a_call_that_fails_is_named_and_not_quoted(told: Told) -> None:
     """What an error says may hold anything."""
-    context = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
-    with pytest.raises(TransientError), told.spans.event(context), told.spans.call("send"):
+    handled = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
+    with pytest.raises(TransientError), told.spans.event(handled), told.spans.call("send"):
         raise TransientError("to ann@example.com")
     span = told.one("send")
 

@@ -16,8 +16,8 @@ from chassis.serve import LoopbackProbe, background
 from chassis.settings import Settings
 from chassis.shutdown import ShutdownSignal
 from gateway import app as module
-from gateway.parts import Parts
 from gateway.publishing import BROKER, SIDECAR
+from gateway.wiring import Wiring
 from tests.unit.gateway.clock import run_jumping
 from tests.unit.gateway.fakes import FakeSidecar, until
 
@@ -36,12 +36,12 @@ class Gateway:
         self.app = module.gateway(SETTINGS, "gateway-0")
         inner: Any = self.app._app  # type: ignore[attr-defined]  # the guard's inner app, whose state the test fills
         self.shutdown = ShutdownSignal()
-        parts = Parts.of(self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.shutdown)
-        parts.posts.known_users.add(USER)
-        inner.state.parts = parts
-        self.promises, self.journal, self.reconciler = parts.promises, parts.journal, parts.reconciler
-        self.publishing = parts.publishing
-        topics = [Subscription("replies", topic, handle) for topic, handle in parts.topics().items()]
+        wiring = Wiring.of(self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.shutdown)
+        wiring.posts.known_users.add(USER)
+        inner.state.wiring = wiring
+        self.promises, self.journal, self.reconciler = wiring.promises, wiring.journal, wiring.reconciler
+        self.publishing = wiring.publishing
+        topics = [Subscription("replies", topic, handle) for topic, handle in wiring.topics().items()]
         inner.subscribe(topics, dead_letters=None)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://shop")
 

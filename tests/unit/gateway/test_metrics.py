@@ -10,7 +10,7 @@ from chassis.shutdown import ShutdownSignal
 from gateway.command import Command, command
 from gateway.deadline import Deadline
 from gateway.held import Reply
-from gateway.parts import Parts
+from gateway.wiring import Wiring
 from tests.unit.chassis.test_metrics import Counted
 from tests.unit.gateway.fakes import FakeSidecar, until
 
@@ -32,22 +32,22 @@ def reply(to: Command) -> bytes:
 def test_a_request_is_held_then_promised_then_answered_late() -> None:
     """And the gauges say how many there are now."""
     sidecar, made, counted = FakeSidecar(), a_deposit(), Counted()
-    parts = Parts.of(sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal())
-    commands = parts.posts.commands
+    wiring = Wiring.of(sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal())
+    commands = wiring.posts.commands
 
     async def scenario() -> list[float | None]:
         seen = []
-        async with background(parts.promises.carry()):
-            await until(lambda: parts.promises.resumed)
+        async with background(wiring.promises.carry()):
+            await until(lambda: wiring.promises.resumed)
             carried = asyncio.create_task(commands.carry(made, Deadline(5)))
             await sidecar.was_published.wait()
             seen.append(REGISTRY.get_sample_value("sidecart_held_requests"))
-            parts.held.settle(made.id, Reply("AccountDeposited", msgspec.Raw(b"{}")))
+            wiring.held.settle(made.id, Reply("AccountDeposited", msgspec.Raw(b"{}")))
             assert await carried is not None
             assert await commands.carry(made, Deadline(0)) is None
             seen.append(REGISTRY.get_sample_value("sidecart_promises_open"))
-            await parts.replies.handle("AccountDeposited", reply(made))
-            await until(lambda: parts.promises.count == 0)
+            await wiring.replies.handle("AccountDeposited", reply(made))
+            await until(lambda: wiring.promises.count == 0)
             seen.append(REGISTRY.get_sample_value("sidecart_held_requests"))
         return seen
 

@@ -29,7 +29,7 @@ HURRY_SECONDS = 3  # after the word to stop; with the time to write the promises
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class Wiring:
     """The routes' handlers, and what goes on beside them."""
 
     posts: Posts
@@ -46,7 +46,7 @@ class Parts:
     pod_name: str
 
     @classmethod
-    def of(cls, sidecar: HttpSidecar, pod_name: str, probe: LoopbackProbe, shutdown: ShutdownSignal) -> Parts:
+    def of(cls, sidecar: HttpSidecar, pod_name: str, probe: LoopbackProbe, shutdown: ShutdownSignal) -> Wiring:
         """Make them for a sidecar."""
         publishing = Publishing(sidecar, probe)
         held, promises = Held(), Promises(sidecar, pod_name, now, publishing.publish)
@@ -79,7 +79,7 @@ class Parts:
         }
 
     @asynccontextmanager
-    async def working(self, drain_seconds: float) -> AsyncIterator[None]:
+    async def run_background_tasks(self, drain_seconds: float) -> AsyncIterator[None]:
         """Do what goes on beside the routes for as long as the block runs."""
         async with (
             background(self.readiness.watch_store()),
