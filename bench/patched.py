@@ -25,7 +25,7 @@ from chassis.record import OutboxEntry
 from chassis.record_cache import RecordCache
 from chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
 from cli.project import module_of, write_program
-from gateway.commands import Commands
+from gateway.command_dispatcher import CommandDispatcher
 
 BULK_MAX = 64
 SOCKETS = "BENCH_SOCKETS"  # the folder of the sidecars' sockets, in the app's environment
@@ -153,10 +153,10 @@ def called_over_a_unix_socket() -> None:
 def nothing_is_healed() -> None:
     """The gateway keeps no journal and checks nothing (ADR 32)."""
 
-    async def carry(self: Commands, wanted: Any, deadline: Any) -> Any:
+    async def carry(self: CommandDispatcher, wanted: Any, deadline: Any) -> Any:
         return await self._hold(wanted, deadline)
 
-    Commands.carry = carry  # type: ignore[method-assign]  # what this module is for
+    CommandDispatcher.dispatch = carry  # type: ignore[method-assign]  # what this module is for
 
 
 PATCHES: dict[str, Callable[[], None]] = {

@@ -24,22 +24,23 @@ from chassis.shutdown import ShutdownSignal
 from chassis.sidecar import connect
 from chassis.tracing import traced
 from gateway import asyncapi, bodies, docs, openapi, settings
-from gateway.calls import DEPOSIT, ORDER, POST_PATHS, REGISTER
-from gateway.gets import OWNERS, Gets
+from gateway.command_declarations import COMMAND_PATHS, DEPOSIT, ORDER, REGISTER
+from gateway.commands_api import CommandsApi
 from gateway.journal import Flow
-from gateway.posts import Posts
 from gateway.problems import Problem, method_not_allowed, not_found
+from gateway.queries_api import OWNERS, QueriesApi
 from gateway.wiring import Wiring
 
 log = logging.getLogger(__name__)
 
 RECONCILE = "/reconcile"  # by invocation only: `sidecart reconcile`
 SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config", RECONCILE)
-Post = Callable[[Posts, Request], Awaitable[Response]]
-POSTS: dict[str, tuple[Post, type[BaseModel], str]] = {  # route -> handler, what it takes, what its 201 is
-    REGISTER.path: (Posts.register, bodies.RegisterBody, "user"),
-    DEPOSIT.path: (Posts.deposit, bodies.DepositBody, "deposit_made"),
-    ORDER.path: (Posts.order, bodies.OrderBody, "order"),
+CommandHandler = Callable[[CommandsApi, Request], Awaitable[Response]]
+# route -> handler, what it takes, what its 201 is
+COMMAND_ROUTES: dict[str, tuple[CommandHandler, type[BaseModel], str]] = {
+    REGISTER.path: (CommandsApi.register, bodies.RegisterBody, "user"),
+    DEPOSIT.path: (CommandsApi.deposit, bodies.DepositBody, "deposit_made"),
+    ORDER.path: (CommandsApi.order, bodies.OrderBody, "order"),
 }
 
 
@@ -72,18 +73,18 @@ def public_app(lifespan: Callable[[InboundApp], AbstractAsyncContextManager[None
     docs.show(app)
     _problems(app)
     _health(app)
-    for path, (handler, body, answer) in POSTS.items():
-        _post(app, path, handler, body, answer)
+    for path, (handler, body, answer) in COMMAND_ROUTES.items():
+        _add_command(app, path, handler, body, answer)
     for path, (app_id, answer) in OWNERS.items():
-        _get(app, path, app_id, answer)
+        _add_query(app, path, app_id, answer)
     _reconciling(app)
     _events_described(app)
     return app
 
 
-def _post(app: InboundApp, path: str, handler: Post, body: type[BaseModel], answer: str) -> None:
+def _add_command(app: InboundApp, path: str, handler: CommandHandler, body: type[BaseModel], answer: str) -> None:
     async def post(request: Request) -> Response:
-        return await handler(request.app.state.wiring.posts, request)
+        return await handler(request.app.state.wiring.commands_api, request)
 
     app.answer_directly(path, post)
     app.add_api_route(  # for the OpenAPI document
@@ -101,10 +102,10 @@ def _post(app: InboundApp, path: str, handler: Post, body: type[BaseModel], answ
     )
 
 
-def _get(app: FastAPI, path: str, app_id: str, answer: str) -> None:
+def _add_query(app: FastAPI, path: str, app_id: str, answer: str) -> None:
     async def get(request: Request) -> Response:
-        gets: Gets = request.app.state.wiring.gets
-        return await gets.read(app_id, request)
+        queries_api: QueriesApi = request.app.state.wiring.queries_api
+        return await queries_api.read(app_id, request)
 
     parameters = [
         {"in": "path", "name": name, "required": True, "schema": {"type": "string", "format": "uuid"}}
@@ -185,7 +186,7 @@ def _problems(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http(request: Request, raised: HTTPException) -> Response:
         if raised.status_code == 405:
-            return method_not_allowed("POST" if request.url.path in POST_PATHS else "GET, HEAD").response()
+            return method_not_allowed("POST" if request.url.path in COMMAND_PATHS else "GET, HEAD").response()
         if raised.status_code == 404:
             return not_found(request.url.path[:200]).response()
         return Problem(raised.status_code, "http", str(raised.detail)).response()

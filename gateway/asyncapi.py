@@ -10,7 +10,7 @@ from typing import Any
 
 from chassis.events import CONTENT_TYPE
 from gateway import contracts
-from gateway.calls import CALLS
+from gateway.command_declarations import DECLARATIONS
 
 SERVERS = Path(__file__).parents[1] / "components" / "servers"
 """Not beside the components of a broker: a sidecar reads that folder, and warns of each file that is not YAML."""
@@ -105,11 +105,11 @@ def _operations(topic: str, way: dict[str, Any]) -> Iterator[tuple[str, dict[str
 
 def _replies(topic: str) -> Iterator[tuple[str, str]]:
     """The events that may answer a command, and what each is to the caller of the gateway."""
-    for call in CALLS:
-        if call.command == topic:
-            held = f"POST {call.path} is held until its reply comes"
-            yield call.made, f"{held}: this one is its 201."
-            yield call.rejected, f"{held}: this one is the problem that it names."
+    for declaration in DECLARATIONS:
+        if declaration.command == topic:
+            held = f"POST {declaration.path} is held until its reply comes"
+            yield declaration.success, f"{held}: this one is its 201."
+            yield declaration.rejection, f"{held}: this one is the problem that it names."
 
 
 def _on(topic: str) -> dict[str, Any]:

@@ -33,7 +33,7 @@ def resource_of(location: str) -> str:
     return location.rpartition("/")[2]
 
 
-def command(topic: str, resource: str, location: str, body: dict[str, Any], ids: dict[str, str]) -> Command:
+def build_command(topic: str, resource: str, location: str, body: dict[str, Any], ids: dict[str, str]) -> Command:
     """Build the command; its id is made of the resource and the body, its data is both."""
     made = command_id(resource, body)
     traceid, traceparent = tracing.attributes()

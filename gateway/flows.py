@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.calls import ORDER, REGISTER
-from gateway.command import Command, command
+from gateway.command import Command
+from gateway.command_declarations import ORDER, REGISTER
 
 
 class _Status(msgspec.Struct):

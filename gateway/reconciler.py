@@ -74,7 +74,7 @@ class Reconciler:
             self._plan(flow, CHECK_SECONDS)
         return flow, is_new
 
-    def nudge(self, kind: FlowKind, resource: str) -> None:
+    def check_soon(self, kind: FlowKind, resource: str) -> None:
         """A reader saw that the flow has not ended: check it soon, at most once in HURRY_SECONDS."""
         flow = self._journal.get(kind.name, resource)
         if flow is None:

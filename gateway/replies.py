@@ -10,7 +10,7 @@ import msgspec
 
 from chassis.errors import PermanentError
 from chassis.events import parse
-from gateway.calls import DEPOSIT, ORDER, REGISTER
+from gateway.command_declarations import DEPOSIT, ORDER, REGISTER
 from gateway.held import Held, Reply
 from gateway.known_users import KnownUsers
 from gateway.metrics import LATE_REPLIES
@@ -91,12 +91,12 @@ def _refusal(data: msgspec.Raw) -> Problem:
 
 
 MEANINGS: Mapping[str, Callable[[msgspec.Raw], Answer | Problem]] = {
-    REGISTER.made: _user,
-    REGISTER.rejected: _refusal,
-    DEPOSIT.made: _deposit,
-    DEPOSIT.rejected: _refusal,
-    ORDER.made: _order,
-    ORDER.rejected: _refusal,
+    REGISTER.success: _user,
+    REGISTER.rejection: _refusal,
+    DEPOSIT.success: _deposit,
+    DEPOSIT.rejection: _refusal,
+    ORDER.success: _order,
+    ORDER.rejection: _refusal,
 }
 
 
@@ -127,5 +127,5 @@ class Replies:
             refusal = Refusal(meant.status, meant.kind, meant.detail) if isinstance(meant, Problem) else None
             self._promises.settle(envelope.correlationid, refusal)
             self._held.settle(envelope.correlationid, reply)
-        if topic == REGISTER.made and envelope.subject:
+        if topic == REGISTER.success and envelope.subject:
             self._known_users.add(envelope.subject)

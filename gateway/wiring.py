@@ -12,15 +12,15 @@ from chassis.inbound import Handler
 from chassis.serve import LoopbackProbe, background, now
 from chassis.shutdown import ShutdownSignal
 from chassis.sidecar import HttpSidecar
-from gateway.commands import Commands
-from gateway.gets import Gets
+from gateway.command_dispatcher import CommandDispatcher
+from gateway.commands_api import CommandsApi
 from gateway.held import Held
 from gateway.journal import Journal
 from gateway.known_users import KnownUsers
 from gateway.metrics import HELD, PROMISES, STUCK, UNFINISHED
-from gateway.posts import Posts
 from gateway.promises import Promises
 from gateway.publishing import Publishing
+from gateway.queries_api import QueriesApi
 from gateway.ready import Readiness
 from gateway.reconciler import Reconciler
 from gateway.replies import MEANINGS, Replies
@@ -32,8 +32,8 @@ HURRY_SECONDS = 3  # after the word to stop; with the time to write the promises
 class Wiring:
     """The routes' handlers, and what goes on beside them."""
 
-    posts: Posts
-    gets: Gets
+    commands_api: CommandsApi
+    queries_api: QueriesApi
     readiness: Readiness
     replies: Replies
     probe: LoopbackProbe
@@ -58,8 +58,10 @@ class Wiring:
         UNFINISHED.set_function(lambda: journal.count)
         STUCK.set_function(lambda: len(reconciler.stuck()))
         return cls(
-            posts=Posts(Commands(publishing, held, promises, journal, reconciler), known_users, promises),
-            gets=Gets(sidecar, promises, reconciler),
+            commands_api=CommandsApi(
+                CommandDispatcher(publishing, held, promises, journal, reconciler), known_users, promises
+            ),
+            queries_api=QueriesApi(sidecar, promises, reconciler),
             readiness=Readiness(sidecar, probe, promises, journal, publishing, shutdown),
             replies=Replies(held, promises, known_users),
             probe=probe,

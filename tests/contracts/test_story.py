@@ -9,7 +9,6 @@ import pytest
 
 from cli.catalogue import GATEWAY, SERVICES, TOPICS
 from gateway import bodies
-from gateway.command import command
 from gateway.ids import resource_id
 from tests.contracts.told import STORY, WIRED, Memory, tell
 from tests.contracts.validate import (

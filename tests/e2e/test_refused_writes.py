@@ -16,7 +16,7 @@ import valkey
 
 from chassis.events import CONTENT_TYPE
 from cli.shop import Shop
-from gateway.command import command
+from gateway.command import build_command
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 
 WAIT_SECONDS = 3
@@ -112,8 +112,8 @@ def hand_over(shopper: Shopper, user_id: str) -> None:
     registration = {"email": new_address(), "name": "Ann"}
     order = {"user_id": user_id, "items": [TEA]}
     for made in (
-        command("UserCreateRequested", new_id, f"/user/{new_id}", registration, {"user_id": new_id}),
-        command("OrderCreateRequested", order_id, f"/order/{order_id}", order, {"order_id": order_id}),
+        build_command("UserCreateRequested", new_id, f"/user/{new_id}", registration, {"user_id": new_id}),
+        build_command("OrderCreateRequested", order_id, f"/order/{order_id}", order, {"order_id": order_id}),
     ):
         answer = httpx.post(
             f"http://127.0.0.1:{shopper.shop.sidecar_port('gateway')}/v1.0/publish/pubsub/{made.topic}",

@@ -15,7 +15,7 @@ import msgspec
 
 from chassis.sidecar import HttpSidecar
 from cli.project import module_of, write_program
-from gateway.commands import Commands
+from gateway.command_dispatcher import CommandDispatcher
 from gateway.promises import Promises
 from gateway.reconciler import Reconciler
 from tests.simulation import mutants
@@ -58,12 +58,12 @@ def published_once(app: Any) -> None:
         original(self, *arguments)
         self._publish = publish
 
-    async def publish_again(self: Commands, wanted: Any, seconds_max: float) -> None:
+    async def publish_again(self: CommandDispatcher, wanted: Any, seconds_max: float) -> None:
         return None
 
     original = Promises.__init__
     Promises.__init__ = init  # type: ignore[assignment,method-assign]  # what this module is for
-    Commands._publish_again = publish_again  # type: ignore[method-assign]  # what this module is for
+    CommandDispatcher._publish_again = publish_again  # type: ignore[method-assign]  # what this module is for
 
 
 def no_reconciler(app: Any) -> None:

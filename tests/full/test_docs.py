@@ -11,7 +11,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from cli.shop import Options, Shop
 from gateway.app import POSTS
-from gateway.gets import OWNERS
+from gateway.queries_api import OWNERS
 from tests.full.live_page import FLAGS, SECONDS
 
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.command import command
+from gateway.command import build_command
 from tests.simulation.world import Command
 
 
@@ -30,7 +30,7 @@ def scenario(seed: int) -> Scenario:
         return str(uuid.UUID(int=rng.getrandbits(128), version=4))
 
     def want(topic: str, resource: str, ids: dict[str, str], body: dict[str, Any]) -> None:
-        wanted = command(topic, resource, "", body, ids)
+        wanted = build_command(topic, resource, "", body, ids)
         made.append(Command(topic, wanted.id, wanted.event))
 
     def register(user_id: str, email: str, name: str) -> None:

@@ -13,7 +13,7 @@ from chassis.paged_index import PagedIndex
 from chassis.processor import EventProcessor
 from chassis.sidecar import HttpSidecar, connect
 from chassis.store_health import StoreHealth
-from gateway.command import command
+from gateway.command import build_command
 from gateway.promise_index import PromiseIndex
 from gateway.promise_records import PromiseRecords
 from services.notification.aside import Aside, Mail
@@ -21,7 +21,7 @@ from tests.unit.chassis.daprd import Daprd, daprd
 from tests.unit.chassis.jars import AT, JARS, coin
 
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
-WANTED = command("LampWanted", USER, f"/lamp/{USER}", {}, {"lamp_id": USER})
+WANTED = build_command("LampWanted", USER, f"/lamp/{USER}", {}, {"lamp_id": USER})
 MAIL = Mail("{}", since=AT, due=AT)
 LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
     "an event": lambda sidecar: EventProcessor(JARS, sidecar, lambda: AT).process("CoinPut", coin("c-1")),

@@ -37,7 +37,7 @@ class Gateway:
         inner: Any = self.app._app  # type: ignore[attr-defined]  # the guard's inner app, whose state the test fills
         self.shutdown = ShutdownSignal()
         wiring = Wiring.of(self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.shutdown)
-        wiring.posts.known_users.add(USER)
+        wiring.commands_api.known_users.add(USER)
         inner.state.wiring = wiring
         self.promises, self.journal, self.reconciler = wiring.promises, wiring.journal, wiring.reconciler
         self.publishing = wiring.publishing

@@ -8,7 +8,7 @@ import pytest
 from cli.catalogue import TOPICS
 from cli.servers.known import BROKERS
 from gateway import asyncapi
-from gateway.calls import CALLS, Call
+from gateway.command_declarations import DECLARATIONS, CommandDeclaration
 
 DOCUMENT = asyncapi.document("Shop", "7")
 OPERATIONS: dict[str, dict[str, Any]] = DOCUMENT["operations"]
@@ -88,21 +88,21 @@ def test_an_operation_has_the_message_of_its_channel() -> None:
             assert [f"{side['channel']['$ref']}/messages/{topic_of(side)}"] == [one["$ref"] for one in side["messages"]]
 
 
-@pytest.mark.parametrize("call", CALLS, ids=lambda call: call.path)
-def test_a_held_call_is_a_request_with_either_reply(call: Call) -> None:
+@pytest.mark.parametrize("call", DECLARATIONS, ids=lambda declaration: declaration.path)
+def test_a_held_call_is_a_request_with_either_reply(declaration: CommandDeclaration) -> None:
     """To the gateway, which asks, and to the service, which answers."""
-    (service,) = TOPICS[call.command].consumers
-    found = [each for each in OPERATIONS.values() if topic_of(each) == call.command]
+    (service,) = TOPICS[declaration.command].consumers
+    found = [each for each in OPERATIONS.values() if topic_of(each) == declaration.command]
     asked = [(each["tags"][0]["name"], each["action"], topic_of(each["reply"])) for each in found]
 
     sides = (("gateway", "send"), (service, "receive"))
-    assert [(*side, reply) for side in sides for reply in (call.made, call.rejected)] == asked
-    assert all(call.path in each["summary"] for each in found)
+    assert [(*side, reply) for side in sides for reply in (declaration.success, declaration.rejection)] == asked
+    assert all(declaration.path in each["summary"] for each in found)
 
 
 def test_nothing_else_is_a_request() -> None:
     """An event is told, not asked."""
-    commands = {call.command for call in CALLS}
+    commands = {declaration.command for declaration in DECLARATIONS}
 
     assert commands == {topic_of(each) for each in OPERATIONS.values() if "reply" in each}
     assert [] == [name for name, each in OPERATIONS.items() if topic_of(each) in commands and "reply" not in each]

@@ -7,7 +7,7 @@ from prometheus_client import REGISTRY
 
 from chassis.serve import LoopbackProbe, background
 from chassis.shutdown import ShutdownSignal
-from gateway.command import Command, command
+from gateway.command import Command, build_command
 from gateway.deadline import Deadline
 from gateway.held import Reply
 from gateway.wiring import Wiring
@@ -20,7 +20,7 @@ TOPIC = "AccountDepositRequested"
 
 def a_deposit() -> Command:
     """A command to pay in."""
-    return command(TOPIC, USER, f"/account/{USER}/deposit/{USER}", {"amount_cents": 1}, {"deposit_id": USER})
+    return build_command(TOPIC, USER, f"/account/{USER}/deposit/{USER}", {"amount_cents": 1}, {"deposit_id": USER})
 
 
 def reply(to: Command) -> bytes:
@@ -33,18 +33,18 @@ def test_a_request_is_held_then_promised_then_answered_late() -> None:
     """And the gauges say how many there are now."""
     sidecar, made, counted = FakeSidecar(), a_deposit(), Counted()
     wiring = Wiring.of(sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal())
-    commands = wiring.posts.commands
+    dispatcher = wiring.commands_api.dispatcher
 
     async def scenario() -> list[float | None]:
         seen = []
         async with background(wiring.promises.carry()):
             await until(lambda: wiring.promises.resumed)
-            carried = asyncio.create_task(commands.carry(made, Deadline(5)))
+            carried = asyncio.create_task(dispatcher.dispatch(made, Deadline(5)))
             await sidecar.was_published.wait()
             seen.append(REGISTRY.get_sample_value("sidecart_held_requests"))
             wiring.held.settle(made.id, Reply("AccountDeposited", msgspec.Raw(b"{}")))
             assert await carried is not None
-            assert await commands.carry(made, Deadline(0)) is None
+            assert await dispatcher.dispatch(made, Deadline(0)) is None
             seen.append(REGISTRY.get_sample_value("sidecart_promises_open"))
             await wiring.replies.handle("AccountDeposited", reply(made))
             await until(lambda: wiring.promises.count == 0)

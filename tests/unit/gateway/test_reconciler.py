@@ -12,7 +12,7 @@ from chassis.errors import SidecarUnavailable
 from gateway import metrics
 from gateway import reconciler as module
 from gateway.bodies import OrderBody, RegisterBody
-from gateway.command import command
+from gateway.command import build_command
 from gateway.flows import KINDS, ORDER_FLOW, USER
 from gateway.journal import KEPT_SECONDS, Journal
 from gateway.promises import Promises
@@ -91,7 +91,7 @@ def test_the_command_of_a_flow_that_has_not_ended_is_published_again_under_its_o
 
     async def scenario(edge: Edge) -> None:
         body = OrderBody.model_validate(ORDER_BODY).model_dump()
-        wanted = command("OrderCreateRequested", ORDER_ID, f"/order/{ORDER_ID}", body, {"order_id": ORDER_ID})
+        wanted = build_command("OrderCreateRequested", ORDER_ID, f"/order/{ORDER_ID}", body, {"order_id": ORDER_ID})
         edge.unfinished["notification"] = {ORDER_ID}
         edge.reconciler.begin(ORDER_FLOW, ORDER_ID)
         await edge.step()
@@ -115,7 +115,7 @@ def test_a_registration_ends_at_billing_and_at_notification() -> None:
 
     async def scenario(edge: Edge) -> None:
         body = RegisterBody.model_validate({"email": "Ann@example.com", "name": "Ann"}).model_dump()
-        wanted = command("UserCreateRequested", USER_ID, f"/user/{USER_ID}", body, {"user_id": USER_ID})
+        wanted = build_command("UserCreateRequested", USER_ID, f"/user/{USER_ID}", body, {"user_id": USER_ID})
         edge.found[f"/user/{USER_ID}"] = {"user_id": USER_ID, "email": "Ann@example.com", "name": "Ann"}
         for app_id in ("billing", "notification"):
             edge.unfinished = {app_id: {USER_ID}}
@@ -193,14 +193,14 @@ def test_a_reader_of_a_pending_order_hurries_its_check() -> None:
 
     async def scenario(edge: Edge) -> None:
         edge.unfinished["notification"] = {ORDER_ID}
-        edge.reconciler.nudge(ORDER_FLOW, ORDER_ID)
+        edge.reconciler.check_soon(ORDER_FLOW, ORDER_ID)
         await edge.step()
         assert 1 == len(edge.published)
         for _ in range(6):
             await edge.step()
         published = len(edge.published)
         for _ in range(10):
-            edge.reconciler.nudge(ORDER_FLOW, ORDER_ID)
+            edge.reconciler.check_soon(ORDER_FLOW, ORDER_ID)
             await edge.step(0.1)
 
         assert published + 1 == len(edge.published)

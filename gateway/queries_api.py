@@ -13,7 +13,7 @@ from fastapi import Request, Response
 from chassis.connections import Answer
 from chassis.errors import SidecarUnavailable, TransientError
 from chassis.sidecar import HttpSidecar
-from gateway.calls import POST_PATHS
+from gateway.command_declarations import COMMAND_PATHS
 from gateway.deadline import Deadline
 from gateway.flows import KINDS
 from gateway.ids import is_uuid
@@ -35,7 +35,7 @@ KIND_OF_PATH = {f"/{kind.name}": kind for kind in KINDS.values()}
 
 
 @dataclass(frozen=True, slots=True)
-class Gets:
+class QueriesApi:
     """Handlers of the GET routes."""
 
     sidecar: HttpSidecar
@@ -45,14 +45,14 @@ class Gets:
     async def read(self, app_id: str, request: Request) -> Response:
         """Return what the service knows; 202 for what is promised, 404 for what nobody knows, 503 when it is away."""
         path = request.url.path
-        if path in POST_PATHS:
+        if path in COMMAND_PATHS:
             raise method_not_allowed("POST")
         if not all(is_uuid(value) for value in request.path_params.values()):
             raise not_found(f"{path[:200]}: an id is a UUID in lower case")
         deadline = Deadline(READ_SECONDS_MAX)
         answer = await self._ask(app_id, path, READ_SECONDS_MAX)
         if answer is not None and answer.status == 200:
-            self._nudge(path, answer)
+            self._check_soon(path, answer)
             return _found(answer)
         try:
             async with asyncio.timeout_at(deadline.answer_by):
@@ -63,23 +63,23 @@ class Gets:
         if promise is None:
             if answer is not None and answer.status == 404:
                 raise not_found(path)
-            raise _away(app_id)
+            raise _unreachable(app_id)
         if promise.is_kept:
             answer = await self._ask(app_id, path, deadline.left_to_answer)  # it was made after we asked
             if answer is None or answer.status != 200:
-                raise _away(app_id)
+                raise _unreachable(app_id)
             return _found(answer)
         if promise.pending:
             body = msgspec.json.encode({**_ids(path), "status": "accepted"})
             return Response(body, 202, {"Retry-After": "1"}, "application/json")
         raise promise.refusal.problem()
 
-    def _nudge(self, path: str, answer: Answer) -> None:
+    def _check_soon(self, path: str, answer: Answer) -> None:
         """A resource that is read while its flow has not ended is checked soon."""
         kind = KIND_OF_PATH.get(path.rpartition("/")[0])
         with suppress(ValueError):  # not the answer that the contract describes: the reader sees it as it is
             if kind is not None and kind.is_pending(answer.body):
-                self.reconciler.nudge(kind, path.rpartition("/")[2])
+                self.reconciler.check_soon(kind, path.rpartition("/")[2])
 
     async def _ask(self, app_id: str, path: str, seconds_max: float) -> Answer | None:
         try:
@@ -108,5 +108,5 @@ def _found(answer: Answer) -> Response:
     return Response(answer.body, media_type="application/json")
 
 
-def _away(app_id: str) -> Problem:
+def _unreachable(app_id: str) -> Problem:
     return unavailable(f"the {app_id} service does not answer; try again")

@@ -7,8 +7,8 @@ import pytest
 
 from chassis.errors import SidecarUnavailable, SidecarUnreachable
 from chassis.serve import LoopbackProbe, background, now
-from gateway.command import Command, command
-from gateway.commands import Commands
+from gateway.command import Command, build_command
+from gateway.command_dispatcher import CommandDispatcher
 from gateway.deadline import ANSWER_SECONDS, Deadline
 from gateway.held import Held, Reply
 from gateway.ids import command_id
@@ -27,7 +27,7 @@ REPLY = Reply("OrderCreated", msgspec.Raw(b"{}"))
 
 def an_order() -> Command:
     """A command to place an order."""
-    return command("OrderCreateRequested", ORDER, f"/order/{ORDER}", {"user_id": "u-1"}, {"order_id": ORDER})
+    return build_command("OrderCreateRequested", ORDER, f"/order/{ORDER}", {"user_id": "u-1"}, {"order_id": ORDER})
 
 
 class Edge:
@@ -42,12 +42,12 @@ class Edge:
         self.journal = Journal(self.sidecar, "gateway-0", now)
         self.journal._read.set()  # nothing is left of an earlier process
         self.reconciler = Reconciler(self.sidecar, self.journal, self.promises, now)
-        self.commands = Commands(self.publishing, self.held, self.promises, self.journal, self.reconciler)
+        self.dispatcher = CommandDispatcher(self.publishing, self.held, self.promises, self.journal, self.reconciler)
 
     async def carry(self, wanted: Command, deadline: Deadline) -> Reply | None:
         """Carry a command while the journal is being written."""
         async with background(self.journal.write()):
-            return await self.commands.carry(wanted, deadline)
+            return await self.dispatcher.dispatch(wanted, deadline)
 
 
 def test_a_command_is_a_whole_cloudevent_whose_id_comes_from_resource_and_body() -> None:
@@ -99,9 +99,9 @@ def test_publishing_again_is_a_twentieth_of_all_publishes_once_the_credit_is_gon
 
     async def scenario() -> None:
         edge = Edge()
-        edge.commands._credit = 0.0
+        edge.dispatcher._credit = 0.0
         for number in range(20):
-            made = command("OrderCreateRequested", ORDER, f"/order/{number}", {"number": number}, {})
+            made = build_command("OrderCreateRequested", ORDER, f"/order/{number}", {"number": number}, {})
             assert await edge.carry(made, Deadline(0.002)) is None
 
         assert 21 == len(edge.sidecar.published)

@@ -11,9 +11,9 @@ from fastapi import Request, Response
 
 from chassis.errors import TransientError
 from gateway import bodies
-from gateway.calls import DEPOSIT, ORDER, REGISTER
-from gateway.command import Command, command
-from gateway.commands import Commands
+from gateway.command import Command, build_command
+from gateway.command_declarations import DEPOSIT, ORDER, REGISTER
+from gateway.command_dispatcher import CommandDispatcher
 from gateway.deadline import Deadline
 from gateway.idempotency import IdempotencyKey, idempotency_key
 from gateway.ids import resource_id
@@ -29,46 +29,50 @@ RETRY_AFTER_SECONDS = "1"
 
 
 @dataclass(frozen=True, slots=True)
-class Posts:
+class CommandsApi:
     """Handlers of the POST routes."""
 
-    commands: Commands
+    dispatcher: CommandDispatcher
     known_users: KnownUsers
     promises: Promises
 
     async def register(self, request: Request) -> Response:
         """Register a user: 201 when it is a fact, 202 when it is promised, 409 when the address is taken."""
-        key, wanted = _asked(request)
+        key, preferred = _read_headers(request)
         body = await bodies.read(request, bodies.RegisterBody)
-        deadline = Deadline(wanted.wait_seconds)
+        deadline = Deadline(preferred.wait_seconds)
         user_id = resource_id(REGISTER.path, body.email.casefold(), key.key)
-        made = command(REGISTER.command, user_id, f"/user/{user_id}", body.model_dump(), {"user_id": user_id})
-        return await self._carry(key.sent, wanted, deadline, made, {"user_id": user_id})
+        command = build_command(REGISTER.command, user_id, f"/user/{user_id}", body.model_dump(), {"user_id": user_id})
+        return await self._dispatch(key.sent, preferred, deadline, command, {"user_id": user_id})
 
     async def deposit(self, request: Request) -> Response:
         """Pay money in: 201 with the new balance, 202 when it is promised, 404 when there is no such user."""
-        key, wanted = _asked(request)
+        key, preferred = _read_headers(request)
         body = await bodies.read(request, bodies.DepositBody)
-        deadline = Deadline(wanted.wait_seconds)
-        await self._must_exist(body.user_id, deadline)
+        deadline = Deadline(preferred.wait_seconds)
+        await self._require_user(body.user_id, deadline)
         deposit_id = resource_id(DEPOSIT.path, body.user_id, key.key)
         location = f"/account/{body.user_id}/deposit/{deposit_id}"
         ids = {"deposit_id": deposit_id}
-        made = command(DEPOSIT.command, deposit_id, location, body.model_dump(), ids)
-        return await self._carry(key.sent, wanted, deadline, made, {"deposit_id": deposit_id, "user_id": body.user_id})
+        command = build_command(DEPOSIT.command, deposit_id, location, body.model_dump(), ids)
+        return await self._dispatch(
+            key.sent, preferred, deadline, command, {"deposit_id": deposit_id, "user_id": body.user_id}
+        )
 
     async def order(self, request: Request) -> Response:
         """Place an order: 201 with its payment pending, 202 when it is promised, 404 when there is no such user."""
-        key, wanted = _asked(request)
+        key, preferred = _read_headers(request)
         body = await bodies.read(request, bodies.OrderBody)
-        deadline = Deadline(wanted.wait_seconds)
-        await self._must_exist(body.user_id, deadline)
+        deadline = Deadline(preferred.wait_seconds)
+        await self._require_user(body.user_id, deadline)
         order_id = resource_id(ORDER.path, body.user_id, key.key)
         location = f"/order/{order_id}"
-        made = command(ORDER.command, order_id, location, body.model_dump(), {"order_id": order_id})
-        return await self._carry(key.sent, wanted, deadline, made, {"order_id": order_id, "user_id": body.user_id})
+        command = build_command(ORDER.command, order_id, location, body.model_dump(), {"order_id": order_id})
+        return await self._dispatch(
+            key.sent, preferred, deadline, command, {"order_id": order_id, "user_id": body.user_id}
+        )
 
-    async def _must_exist(self, user_id: str, deadline: Deadline) -> None:
+    async def _require_user(self, user_id: str, deadline: Deadline) -> None:
         if await self.known_users.may_exist(user_id, deadline.share(ASK_SECONDS_MAX)):
             return
         # Whoever got a 202 for this user is not told that there is none. Nor does he go on: the address may be taken.
@@ -83,16 +87,16 @@ class Posts:
         if not promise.is_kept:
             raise unavailable(f"user {user_id} is promised and not registered yet; try again")
 
-    async def _carry(
-        self, key: str, wanted: Preference, deadline: Deadline, made: Command, ids: dict[str, str]
+    async def _dispatch(
+        self, key: str, preferred: Preference, deadline: Deadline, command: Command, ids: dict[str, str]
     ) -> Response:
         if self.promises.store_refuses:  # what is sent now could not be promised: /readyz gives the reason
             raise unavailable("nothing was sent: the store refuses writes; try again")
-        headers = {"Location": made.location}
-        if wanted.applied:
-            headers["Preference-Applied"] = wanted.applied
+        headers = {"Location": command.location}
+        if preferred.applied:
+            headers["Preference-Applied"] = preferred.applied
         try:
-            reply = await self.commands.carry(made, deadline)
+            reply = await self.dispatcher.dispatch(command, deadline)
         except NotPromised as fault:
             raise Problem(
                 503,
@@ -109,7 +113,7 @@ class Posts:
         return _json(meant.body, 201, headers)
 
 
-def _asked(request: Request) -> tuple[IdempotencyKey, Preference]:
+def _read_headers(request: Request) -> tuple[IdempotencyKey, Preference]:
     """What the headers of a request ask for."""
     return idempotency_key(request), preference(request.headers.getlist("prefer"))
 

@@ -10,8 +10,8 @@ import logging
 
 from chassis import request_context
 from chassis.errors import SidecarUnavailable, SidecarUnreachable
-from gateway.calls import REJECTIONS
 from gateway.command import Command
+from gateway.command_declarations import REJECTIONS
 from gateway.deadline import Deadline
 from gateway.flows import KIND_OF_TOPIC
 from gateway.held import Held, Reply
@@ -30,7 +30,7 @@ REPUBLISH_SHARE = 0.05  # of all publishes: a stopped service must not double th
 REPUBLISH_CREDIT_MAX = 100.0
 
 
-class Commands:
+class CommandDispatcher:
     """Publishes commands and waits for their replies."""
 
     def __init__(
@@ -43,18 +43,18 @@ class Commands:
         self._reconciler = reconciler
         self._credit = REPUBLISH_CREDIT_MAX
 
-    async def carry(self, wanted: Command, deadline: Deadline) -> Reply | None:
+    async def dispatch(self, command: Command, deadline: Deadline) -> Reply | None:
         """Return the reply, or None when the time is over and the command is promised; raise NotPromised, Problem.
 
         An accepted command that starts a flow is in the journal by then. NotPromised leaves it there: it may have been
         published. Whatever happens, this takes no longer than the deadline allows.
         """
-        kind = KIND_OF_TOPIC.get(wanted.topic)
+        kind = KIND_OF_TOPIC.get(command.topic)
         if kind is None:
-            return await self._hold(wanted, deadline)
-        flow, is_new = self._reconciler.begin(kind, wanted.resource)
+            return await self._hold(command, deadline)
+        flow, is_new = self._reconciler.begin(kind, command.resource)
         try:
-            reply = await self._hold(wanted, deadline)
+            reply = await self._hold(command, deadline)
         except Problem:  # nothing was sent, or it was rejected
             if is_new:
                 self._journal.end(flow)
@@ -67,55 +67,57 @@ class Commands:
             log.warning("%s %s is accepted and not in the journal yet", flow.kind, flow.resource)
         return reply
 
-    async def _hold(self, wanted: Command, deadline: Deadline) -> Reply | None:
+    async def _hold(self, command: Command, deadline: Deadline) -> Reply | None:
         if (context := request_context.current()) is not None:
-            context.set_event(wanted.topic, wanted.id)
-        with self._held.hold(wanted.id) as reply, HELD_SECONDS[wanted.topic].time():
+            context.set_event(command.topic, command.id)
+        with self._held.hold(command.id) as reply, HELD_SECONDS[command.topic].time():
             try:
                 async with asyncio.timeout_at(deadline.answer_by):
-                    return await self._carry(wanted, deadline, reply)
+                    return await self._publish_and_wait(command, deadline, reply)
             except (NotPromised, TimeoutError) as fault:
-                if came := _came(reply):  # while the promise was written
-                    return came
+                if arrived := _arrived(reply):  # while the promise was written
+                    return arrived
                 raise NotPromised(str(fault) or "the store did not answer in time") from fault
 
-    async def _carry(self, wanted: Command, deadline: Deadline, reply: asyncio.Future[Reply | None]) -> Reply | None:
+    async def _publish_and_wait(
+        self, command: Command, deadline: Deadline, reply: asyncio.Future[Reply | None]
+    ) -> Reply | None:
         half = deadline.left / 2
-        await self._publish_first(wanted, max(min(half, PUBLISH_SECONDS_MAX), deadline.share(PUBLISH_SECONDS_MIN)))
+        await self._publish_first(command, max(min(half, PUBLISH_SECONDS_MAX), deadline.share(PUBLISH_SECONDS_MIN)))
         if half:
             await asyncio.wait((reply,), timeout=max(deadline.left - half, 0))
             if not reply.done():
-                await self._publish_again(wanted, min(deadline.left, PUBLISH_SECONDS_MAX))
+                await self._publish_again(command, min(deadline.left, PUBLISH_SECONDS_MAX))
                 await asyncio.wait((reply,), timeout=deadline.left)
-        if came := _came(reply):
-            return came
-        promised = await self._promises.make(wanted)
-        if came := _came(reply):  # while the promise was written
-            return came
+        if arrived := _arrived(reply):
+            return arrived
+        promised = await self._promises.make(command)
+        if arrived := _arrived(reply):  # while the promise was written
+            return arrived
         if promised.refusal is not None:
             raise promised.refusal.problem()
-        PROMISED[wanted.topic].inc()
+        PROMISED[command.topic].inc()
         return None
 
-    async def _publish_first(self, wanted: Command, seconds_max: float) -> None:
+    async def _publish_first(self, command: Command, seconds_max: float) -> None:
         self._credit = min(self._credit + REPUBLISH_SHARE, REPUBLISH_CREDIT_MAX)
         try:
-            await self._publishing.publish(wanted.topic, wanted.event, seconds_max)
+            await self._publishing.publish(command.topic, command.event, seconds_max)
         except SidecarUnreachable as fault:
             raise unavailable("nothing was sent: the gateway's sidecar is away") from fault
         except SidecarUnavailable as fault:  # it may have been sent, so the request stays held
-            log.warning("%s may not have been published: %s", wanted.topic, fault)
+            log.warning("%s may not have been published: %s", command.topic, fault)
 
-    async def _publish_again(self, wanted: Command, seconds_max: float) -> None:
+    async def _publish_again(self, command: Command, seconds_max: float) -> None:
         if self._credit < 1:
             return
         self._credit -= 1
         try:
-            await self._publishing.publish(wanted.topic, wanted.event, seconds_max)
+            await self._publishing.publish(command.topic, command.event, seconds_max)
         except SidecarUnavailable as fault:
-            log.warning("%s was not published again: %s", wanted.topic, fault)
+            log.warning("%s was not published again: %s", command.topic, fault)
 
 
-def _came(reply: asyncio.Future[Reply | None]) -> Reply | None:
+def _arrived(reply: asyncio.Future[Reply | None]) -> Reply | None:
     """The reply, if there is one: it may not be there yet, or never come here, for the gateway is about to stop."""
     return reply.result() if reply.done() else None
