@@ -22,7 +22,7 @@ import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from chassis import request_head
-from chassis.request_head import HEAD_BYTES_MAX, Refusal
+from chassis.request_head import HEAD_BYTES_MAX, Rejection
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +38,8 @@ class BoundedHttp(HttpToolsProtocol):
         "_framing",
         "_has_offer",
         "_is_in_head",
-        "_is_refused",
-        "_refusal",
+        "_is_rejected",
+        "_rejection",
         "_segment_bytes",
         "_unanswered",
     )
@@ -52,12 +52,12 @@ class BoundedHttp(HttpToolsProtocol):
         self._framing: request_head.Headers = []
         self._has_offer = False
         self._unanswered = 0
-        self._is_refused = False
-        self._refusal: bytes | None = None  # to be sent when the requests before it are answered
+        self._is_rejected = False
+        self._rejection: bytes | None = None  # to be sent when the requests before it are answered
 
     def data_received(self, data: bytes) -> None:
         """Parse what came; refuse what is no HTTP, and a head that is still not over when it is too large already."""
-        if self._is_refused:
+        if self._is_rejected:
             return
         self._unset_keepalive_if_required()
         self._segment_bytes = len(data)
@@ -66,12 +66,12 @@ class BoundedHttp(HttpToolsProtocol):
             self._parse(data)
         except httptools.HttpParserError as error:
             cause = error.__context__
-            self._refuse(
-                cause if isinstance(cause, Refusal) else request_head.not_http(f"no HTTP/1.1 request: {error}")
+            self._reject(
+                cause if isinstance(cause, Rejection) else request_head.not_http(f"no HTTP/1.1 request: {error}")
             )
         else:
             if self._bytes > HEAD_BYTES_MAX:
-                self._refuse(_too_large(self._is_in_head))
+                self._reject(_too_large(self._is_in_head))
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; drop a trailer."""
@@ -123,8 +123,8 @@ class BoundedHttp(HttpToolsProtocol):
         """Go on with the next request, or send the refusal that had to wait."""
         self._unanswered -= 1
         super().on_response_complete()
-        if self._refusal is not None and not self._unanswered:
-            self._end(self._refusal)
+        if self._rejection is not None and not self._unanswered:
+            self._end(self._rejection)
 
     def _parse(self, data: bytes) -> None:
         """Feed the parser; a head with an offer is parsed again without it, and then what follows it."""
@@ -145,11 +145,11 @@ class BoundedHttp(HttpToolsProtocol):
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn has it
             self.parser.feed_data(head)
 
-    def _refuse(self, refusal: Refusal) -> None:
+    def _reject(self, rejection: Rejection) -> None:
         """Answer what the parser gave up on, in its turn, and close."""
-        log.warning("a request is refused: %s", refusal)
-        self._is_refused = True
-        words: bytes | None = _rendered(refusal)
+        log.warning("a request is refused: %s", rejection)
+        self._is_rejected = True
+        words: bytes | None = _rendered(rejection)
         if not self._is_in_head and self.cycle.response_started:
             words = None  # the request whose body is broken has its response already
         elif not self._is_in_head:
@@ -160,7 +160,7 @@ class BoundedHttp(HttpToolsProtocol):
                 self.cycle.disconnected = True
                 self.cycle.message_event.set()
         if self._unanswered and words is not None:
-            self._refusal = words
+            self._rejection = words
         else:
             self._end(words)
 
@@ -178,27 +178,27 @@ class BoundedHttp(HttpToolsProtocol):
         self.loop.call_later(LINGER_SECONDS, self.transport.close)
 
 
-def _too_large(is_in_head: bool) -> Refusal:
+def _too_large(is_in_head: bool) -> Rejection:
     if is_in_head:
         return request_head.too_large()
     return request_head.not_http(f"{HEAD_BYTES_MAX} bytes between two pieces of content are too many")
 
 
-def _rendered(refusal: Refusal) -> bytes:
+def _rendered(rejection: Rejection) -> bytes:
     """Render a whole answer: there is no request yet that an app could answer."""
-    title = HTTPStatus(refusal.status).phrase
+    title = HTTPStatus(rejection.status).phrase
     body = msgspec.json.encode(
         {
-            "type": f"urn:sidecart:problem:{refusal.kind}",
+            "type": f"urn:sidecart:problem:{rejection.kind}",
             "title": title,
-            "status": refusal.status,
-            "detail": refusal.detail,
+            "status": rejection.status,
+            "detail": rejection.detail,
             "trace_id": secrets.token_hex(16),
         }
     )
-    allow = "" if refusal.allow is None else f"allow: {refusal.allow}\r\n"
+    allow = "" if rejection.allow is None else f"allow: {rejection.allow}\r\n"
     head = (
-        f"HTTP/1.1 {refusal.status} {title}\r\ncontent-type: application/problem+json\r\n"
+        f"HTTP/1.1 {rejection.status} {title}\r\ncontent-type: application/problem+json\r\n"
         f"content-length: {len(body)}\r\n{allow}connection: close\r\n\r\n"
     )
     return head.encode() + body

@@ -17,7 +17,7 @@ _HOST = re.compile(rb"(?:[\w.~!$&'()*+,;=%-]*|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?", 
 _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^#]*|\?[^#]*)?", re.ASCII | re.IGNORECASE)
 
 
-class Refusal(Exception):
+class Rejection(Exception):
     """A request that no app sees: the server answers it and closes the connection."""
 
     def __init__(self, status: int, kind: str, detail: str, allow: str | None = None) -> None:
@@ -28,19 +28,19 @@ class Refusal(Exception):
         self.allow = allow
 
 
-def not_http(detail: str) -> Refusal:
+def not_http(detail: str) -> Rejection:
     """400: what this server cannot read as one HTTP/1.1 request."""
-    return Refusal(400, "not_http", detail)
+    return Rejection(400, "not_http", detail)
 
 
-def too_large() -> Refusal:
+def too_large() -> Rejection:
     """431: the head has too many bytes or too many headers."""
-    return Refusal(431, "head_too_large", f"a head may have {HEAD_BYTES_MAX} bytes and {HEADERS_MAX} headers")
+    return Rejection(431, "head_too_large", f"a head may have {HEAD_BYTES_MAX} bytes and {HEADERS_MAX} headers")
 
 
-def no_resource(method: str) -> Refusal:
+def no_resource(method: str) -> Rejection:
     """405: the request is for a tunnel, or for the server as a whole."""
-    return Refusal(405, "method_not_allowed", f"{method} has no meaning here; use {METHODS}", METHODS)
+    return Rejection(405, "method_not_allowed", f"{method} has no meaning here; use {METHODS}", METHODS)
 
 
 def check_size(target: bytes, headers: Headers) -> None:

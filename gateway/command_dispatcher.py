@@ -14,11 +14,11 @@ from gateway.command import Command
 from gateway.command_declarations import REJECTIONS
 from gateway.deadline import Deadline
 from gateway.flows import KIND_OF_TOPIC
-from gateway.held import Held, Reply
+from gateway.held_requests import HeldRequests, Reply
 from gateway.journal import Journal
-from gateway.metrics import HELD_SECONDS, PROMISED
+from gateway.metrics import ACCEPTED, HELD_SECONDS
+from gateway.pending_commands import NotRecorded, PendingCommands
 from gateway.problems import Problem, unavailable
-from gateway.promises import NotPromised, Promises
 from gateway.publishing import Publishing
 from gateway.reconciler import Reconciler
 
@@ -34,19 +34,24 @@ class CommandDispatcher:
     """Publishes commands and waits for their replies."""
 
     def __init__(
-        self, publishing: Publishing, held: Held, promises: Promises, journal: Journal, reconciler: Reconciler
+        self,
+        publishing: Publishing,
+        held: HeldRequests,
+        pending_commands: PendingCommands,
+        journal: Journal,
+        reconciler: Reconciler,
     ) -> None:
         self._publishing = publishing
         self._held = held
-        self._promises = promises
+        self._pending_commands = pending_commands
         self._journal = journal
         self._reconciler = reconciler
         self._credit = REPUBLISH_CREDIT_MAX
 
     async def dispatch(self, command: Command, deadline: Deadline) -> Reply | None:
-        """Return the reply, or None when the time is over and the command is promised; raise NotPromised, Problem.
+        """Return the reply, or None when the time is over and the command is promised; raise NotRecorded, Problem.
 
-        An accepted command that starts a flow is in the journal by then. NotPromised leaves it there: it may have been
+        An accepted command that starts a flow is in the journal by then. NotRecorded leaves it there: it may have been
         published. Whatever happens, this takes no longer than the deadline allows.
         """
         kind = KIND_OF_TOPIC.get(command.topic)
@@ -74,10 +79,10 @@ class CommandDispatcher:
             try:
                 async with asyncio.timeout_at(deadline.answer_by):
                     return await self._publish_and_wait(command, deadline, reply)
-            except (NotPromised, TimeoutError) as fault:
+            except (NotRecorded, TimeoutError) as fault:
                 if arrived := _arrived(reply):  # while the promise was written
                     return arrived
-                raise NotPromised(str(fault) or "the store did not answer in time") from fault
+                raise NotRecorded(str(fault) or "the store did not answer in time") from fault
 
     async def _publish_and_wait(
         self, command: Command, deadline: Deadline, reply: asyncio.Future[Reply | None]
@@ -91,12 +96,12 @@ class CommandDispatcher:
                 await asyncio.wait((reply,), timeout=deadline.left)
         if arrived := _arrived(reply):
             return arrived
-        promised = await self._promises.make(command)
+        promised = await self._pending_commands.make(command)
         if arrived := _arrived(reply):  # while the promise was written
             return arrived
-        if promised.refusal is not None:
-            raise promised.refusal.problem()
-        PROMISED[command.topic].inc()
+        if promised.rejection is not None:
+            raise promised.rejection.problem()
+        ACCEPTED[command.topic].inc()
         return None
 
     async def _publish_first(self, command: Command, seconds_max: float) -> None:

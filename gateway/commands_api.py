@@ -18,10 +18,10 @@ from gateway.deadline import Deadline
 from gateway.idempotency import IdempotencyKey, idempotency_key
 from gateway.ids import resource_id
 from gateway.known_users import ASK_SECONDS_MAX, KnownUsers
+from gateway.pending_commands import NotRecorded, PendingCommands
 from gateway.preferences import Preference, preference
 from gateway.problems import Problem, not_found, unavailable
-from gateway.promises import NotPromised, Promises
-from gateway.replies import meaning
+from gateway.replies import to_response
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class CommandsApi:
 
     dispatcher: CommandDispatcher
     known_users: KnownUsers
-    promises: Promises
+    pending_commands: PendingCommands
 
     async def register(self, request: Request) -> Response:
         """Register a user: 201 when it is a fact, 202 when it is promised, 409 when the address is taken."""
@@ -78,26 +78,26 @@ class CommandsApi:
         # Whoever got a 202 for this user is not told that there is none. Nor does he go on: the address may be taken.
         try:
             async with asyncio.timeout_at(deadline.answer_by):
-                promise = await self.promises.look(f"/user/{user_id}")
+                record = await self.pending_commands.look(f"/user/{user_id}")
         except (TransientError, TimeoutError) as fault:
             log.warning("whether user %s is promised is not known: %s", user_id, fault)
             raise unavailable(f"whether user {user_id} is promised is not known now; try again") from fault
-        if promise is None or not (promise.pending or promise.is_kept):
+        if record is None or not (record.pending or record.is_confirmed):
             raise not_found(f"user {user_id}")
-        if not promise.is_kept:
+        if not record.is_confirmed:
             raise unavailable(f"user {user_id} is promised and not registered yet; try again")
 
     async def _dispatch(
         self, key: str, preferred: Preference, deadline: Deadline, command: Command, ids: dict[str, str]
     ) -> Response:
-        if self.promises.store_refuses:  # what is sent now could not be promised: /readyz gives the reason
+        if self.pending_commands.store_refuses:  # what is sent now could not be promised: /readyz gives the reason
             raise unavailable("nothing was sent: the store refuses writes; try again")
         headers = {"Location": command.location}
         if preferred.applied:
             headers["Preference-Applied"] = preferred.applied
         try:
             reply = await self.dispatcher.dispatch(command, deadline)
-        except NotPromised as fault:
+        except NotRecorded as fault:
             raise Problem(
                 503,
                 "outcome-unknown",
@@ -107,10 +107,10 @@ class CommandsApi:
         if reply is None:
             headers["Retry-After"] = RETRY_AFTER_SECONDS
             return _json(msgspec.json.encode({**ids, "status": "accepted"}), 202, headers)
-        meant = meaning(reply)
-        if isinstance(meant, Problem):
-            raise meant
-        return _json(meant.body, 201, headers)
+        response = to_response(reply)
+        if isinstance(response, Problem):
+            raise response
+        return _json(response.body, 201, headers)
 
 
 def _read_headers(request: Request) -> tuple[IdempotencyKey, Preference]:

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 FLOWS_MAX = 100_000  # about 300 bytes each; more accepted commands than that have not ended only when a service is away
 BATCH_FLOWS_MAX = 1_000  # 60 KB
 BATCHES_AT_ONCE = 100  # read in one call after a restart
-KEPT_SECONDS = 7 * 24 * 3600  # how long the store keeps a batch, and this gateway repeats a command
+RETENTION_SECONDS = 7 * 24 * 3600  # how long the store keeps a batch, and this gateway repeats a command
 CARRY_SECONDS = 600.0  # the flows of an older batch move into a new one, so that a restart reads few batches
 RETRY_SECONDS = 1.0  # after the store was unreachable
 LINGER_SHARE = 0.25  # of the time that replies take now: a batch is written by then, and takes all that begin meanwhile
@@ -54,12 +54,12 @@ class Flow:
     kind: str
     resource: str
     at: datetime
-    begun: float = 0.0  # of the event loop's clock
+    started_at: float = 0.0  # of the event loop's clock
     batch: int | None = None
     durable: bool = True  # whether the store has it or will have it
     batched: datetime | None = None  # when it went into that batch
     attempts: int = 0  # how often its command was repeated
-    tried: datetime | None = None  # when it was checked last
+    checked_at: datetime | None = None  # when it was checked last
     due: datetime | None = None  # when it is checked next
     ended: bool = False
 
@@ -158,7 +158,7 @@ class Journal:
     async def written(self, flow: Flow, seconds_max: float) -> bool:
         """Wait until the store has the flow; False if it has not within the time. The writer goes on trying."""
         loop = asyncio.get_running_loop()
-        share = min(LINGER_SHARE * (loop.time() - flow.begun), LINGER_SECONDS_MAX)
+        share = min(LINGER_SHARE * (loop.time() - flow.started_at), LINGER_SECONDS_MAX)
         self._linger += (LINGER_RISE if share > self._linger else LINGER_FALL) * (share - self._linger)
         until = loop.time() + seconds_max
         while flow.batch is None and not flow.ended:
@@ -214,7 +214,9 @@ class Journal:
         while True:
             number = self._numbers.next
             try:
-                await self._store.save(self._key(number), msgspec.json.encode(batch), None, ttl_seconds=KEPT_SECONDS)
+                await self._store.save(
+                    self._key(number), msgspec.json.encode(batch), None, ttl_seconds=RETENTION_SECONDS
+                )
             except Conflict as conflict:
                 value, _ = await self._store.load(self._key(number))
                 if value is None:

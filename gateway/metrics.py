@@ -8,10 +8,10 @@ COMMANDS = ("UserCreateRequested", "AccountDepositRequested", "OrderCreateReques
 SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)  # 30 is the longest wait
 
 _HELD_SECONDS = Histogram("sidecart_held_seconds", "For how long a request was held.", ("command",), buckets=SECONDS)
-_PROMISED = Counter("sidecart_promised", "Requests that were answered 202.", ("command",))
+_ACCEPTED = Counter("sidecart_accepted", "Requests that were answered 202.", ("command",))
 
 HELD_SECONDS = {each: _HELD_SECONDS.labels(each) for each in COMMANDS}
-PROMISED = {each: _PROMISED.labels(each) for each in COMMANDS}
+ACCEPTED = {each: _ACCEPTED.labels(each) for each in COMMANDS}
 LATE_REPLIES = Counter("sidecart_late_replies", "Replies that came when the request had been answered 202.")
 HELD = Gauge("sidecart_held_requests", "Requests that are held now.")
 FLOWS = ("user", "order")
@@ -24,4 +24,4 @@ REPEATED_COMMANDS = {each: _REPEATED.labels(each) for each in FLOWS}
 ABANDONED = {each: _ABANDONED.labels(each) for each in FLOWS}
 UNFINISHED = Gauge("sidecart_unfinished_flows", "Accepted commands whose flow has not ended.")
 STUCK = Gauge("sidecart_stuck_flows", "Accepted commands whose flow had not ended when it was checked.")
-PROMISES = Gauge("sidecart_promises_open", "Promises that this gateway carries now.")
+PENDING_COMMANDS = Gauge("sidecart_pending_commands", "Promises that this gateway carries now.")

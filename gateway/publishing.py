@@ -42,7 +42,7 @@ class Publishing:
         """What does not work, in words; empty when publishing works."""
 
     @property
-    def is_sidecars(self) -> bool:
+    def is_sidecar_problem(self) -> bool:
         """Whether the problem is this gateway's own sidecar, and not the broker that all gateways share."""
         return self.problem == SIDECAR
 
@@ -74,20 +74,20 @@ class Publishing:
         except SidecarTimeout:  # after CALL_SECONDS_MAX: it is still blocked
             await self._block()
         except SidecarUnreachable:
-            self._say(SIDECAR, is_blocked=False)
+            self._set_problem(SIDECAR, is_blocked=False)
         except SidecarUnavailable:
-            self._say(FAILING, is_blocked=False)
+            self._set_problem(FAILING, is_blocked=False)
         else:
             self._taken_at = asyncio.get_running_loop().time()
-            self._say("", is_blocked=False)
+            self._set_problem("", is_blocked=False)
         finally:
             trying.cancel()
 
     async def _block(self) -> None:
-        self._say(self.problem or BROKER, is_blocked=True)  # before the question below, which takes a second
-        self._say(BROKER if await self._sidecar.answers() else SIDECAR, is_blocked=True)
+        self._set_problem(self.problem or BROKER, is_blocked=True)  # before the question below, which takes a second
+        self._set_problem(BROKER if await self._sidecar.answers() else SIDECAR, is_blocked=True)
 
-    def _say(self, problem: str, *, is_blocked: bool) -> None:
+    def _set_problem(self, problem: str, *, is_blocked: bool) -> None:
         if problem != self.problem:
             if problem:
                 log.warning("publishing does not work: %s", problem)

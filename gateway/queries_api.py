@@ -17,8 +17,8 @@ from gateway.command_declarations import COMMAND_PATHS
 from gateway.deadline import Deadline
 from gateway.flows import KINDS
 from gateway.ids import is_uuid
+from gateway.pending_commands import PendingCommands
 from gateway.problems import Problem, method_not_allowed, not_found, unavailable
-from gateway.promises import Promises
 from gateway.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class QueriesApi:
     """Handlers of the GET routes."""
 
     sidecar: HttpSidecar
-    promises: Promises
+    pending_commands: PendingCommands
     reconciler: Reconciler
 
     async def read(self, app_id: str, request: Request) -> Response:
@@ -56,23 +56,23 @@ class QueriesApi:
             return _found(answer)
         try:
             async with asyncio.timeout_at(deadline.answer_by):
-                promise = await self.promises.look(path)
+                record = await self.pending_commands.look(path)
         except (TransientError, TimeoutError) as fault:
             log.warning("what is promised of %s is not known: %s", path, fault)
             raise unavailable(f"whether {path} is promised is not known now; try again") from fault
-        if promise is None:
+        if record is None:
             if answer is not None and answer.status == 404:
                 raise not_found(path)
             raise _unreachable(app_id)
-        if promise.is_kept:
+        if record.is_confirmed:
             answer = await self._ask(app_id, path, deadline.left_to_answer)  # it was made after we asked
             if answer is None or answer.status != 200:
                 raise _unreachable(app_id)
             return _found(answer)
-        if promise.pending:
+        if record.pending:
             body = msgspec.json.encode({**_ids(path), "status": "accepted"})
             return Response(body, 202, {"Retry-After": "1"}, "application/json")
-        raise promise.refusal.problem()
+        raise record.rejection.problem()
 
     def _check_soon(self, path: str, answer: Answer) -> None:
         """A resource that is read while its flow has not ended is checked soon."""

@@ -12,7 +12,7 @@ from chassis.serve import LoopbackProbe
 from chassis.shutdown import ShutdownSignal
 from chassis.sidecar import HttpSidecar
 from gateway.journal import Journal
-from gateway.promises import Promises
+from gateway.pending_commands import PendingCommands
 from gateway.publishing import Publishing
 
 log = logging.getLogger(__name__)
@@ -29,14 +29,14 @@ class Readiness:
         self,
         sidecar: HttpSidecar,
         probe: LoopbackProbe,
-        promises: Promises,
+        pending_commands: PendingCommands,
         journal: Journal,
         publishing: Publishing,
         shutdown: ShutdownSignal,
     ) -> None:
         self._sidecar = sidecar
         self._shutdown = shutdown
-        self._promises = promises
+        self._pending_commands = pending_commands
         self._journal = journal
         self._publishing = publishing
         self._probe = probe
@@ -45,16 +45,18 @@ class Readiness:
     def missing(self, *, without_broker: bool = False) -> list[str]:
         """Say it in words; empty when ready. `without_broker` leaves out what is wrong with all gateways alike."""
         publishing = self._publishing
-        shared = without_broker and not publishing.is_sidecars
+        shared = without_broker and not publishing.is_sidecar_problem
         probe = [] if self._probe.has_returned else [f"{self._probe.topic} did not come back yet"]
-        promises = [] if self._promises.resumed else ["the promises of before the restart are not read yet"]
+        pending_commands = (
+            [] if self._pending_commands.resumed else ["the promises of before the restart are not read yet"]
+        )
         journal = [] if self._journal.resumed else ["the journal of accepted commands is not read yet"]
         store = [problem] if (problem := self._sidecar.store.write_problem) else []
         stopping = ["this gateway is about to stop"] if self._shutdown.is_set else []
         return (
             stopping
             + probe
-            + promises
+            + pending_commands
             + journal
             + store
             + ([publishing.problem] if publishing.problem and not shared else [])

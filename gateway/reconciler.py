@@ -22,10 +22,10 @@ import msgspec
 from chassis.errors import TransientError
 from chassis.sidecar import HttpSidecar
 from gateway.flows import KINDS, FlowKind
-from gateway.journal import KEPT_SECONDS, Flow, Journal
+from gateway.journal import RETENTION_SECONDS, Flow, Journal
 from gateway.metrics import ABANDONED, HEALED, REPEATED_COMMANDS
+from gateway.pending_commands import OTHERS_SECONDS, PendingCommands, Publish, other_replicas
 from gateway.problems import Problem
-from gateway.promises import OTHERS_SECONDS, Promises, Publish, others_of
 
 log = logging.getLogger(__name__)
 
@@ -53,14 +53,14 @@ class Reconciler:
         self,
         sidecar: HttpSidecar,
         journal: Journal,
-        promises: Promises,
+        pending_commands: PendingCommands,
         now: Callable[[], datetime],
         publish: Publish | None = None,
     ) -> None:
         self._sidecar = sidecar
         self._publish = publish or sidecar.publish
         self._journal = journal
-        self._promises = promises
+        self._pending_commands = pending_commands
         self._now = now
         self._queue: list[tuple[datetime, int, Flow]] = []
         self._numbers = count()
@@ -81,8 +81,8 @@ class Reconciler:
             with suppress(Problem):  # full: those that are there come first
                 flow, _ = self._journal.begin(kind.name, resource, durable=False)
                 self._plan(flow, CHECK_SECONDS)
-        elif self._now() - (flow.tried or flow.at) >= timedelta(seconds=HURRY_SECONDS):
-            flow.tried = self._now()
+        elif self._now() - (flow.checked_at or flow.at) >= timedelta(seconds=HURRY_SECONDS):
+            flow.checked_at = self._now()
             self._plan(flow, 0)
 
     def stuck(self) -> list[Flow]:
@@ -103,7 +103,7 @@ class Reconciler:
         """Take up the flows that an earlier process left, then check each when it is due, until cancelled."""
         while not self._journal.resumed:
             try:
-                self.take_up(await self._journal.resume())
+                self.schedule_checks(await self._journal.resume())
             except TransientError:  # the sidecar is not up yet
                 await asyncio.sleep(STEP_SECONDS)
         steps = 0
@@ -119,20 +119,20 @@ class Reconciler:
             except Exception:  # one flow that cannot be worked on must not keep the others from healing
                 log.exception("a bug in the check of accepted commands")
 
-    def take_up(self, flows: Sequence[Flow]) -> None:
+    def schedule_checks(self, flows: Sequence[Flow]) -> None:
         """Check these flows soon."""
         if flows:
             log.info("%d accepted commands of before the restart are checked", len(flows))
         for flow in flows:
             self._plan(flow, 0)
 
-    async def look_after_others(self, pod_name: str) -> None:
+    async def adopt_from_other_replicas(self, pod_name: str) -> None:
         """Check, from now and then, the flows of replicas that are gone, until cancelled; only the first replica does.
 
         A replica that is not gone has its flow checked twice, which does no harm.
         """
         seen: dict[str, int] = {}
-        while others := others_of(pod_name):
+        while others := other_replicas(pod_name):
             await asyncio.sleep(OTHERS_SECONDS)
             for other in others:
                 try:
@@ -193,7 +193,7 @@ class Reconciler:
                 self._plan(flow, RETRY_SECONDS)
             return []
         for flow in flows:
-            flow.tried = self._now()
+            flow.checked_at = self._now()
             if flow.resource not in unfinished:
                 self._journal.end(flow)
                 if flow.attempts:
@@ -203,9 +203,12 @@ class Reconciler:
     async def _repeat(self, flow: Flow) -> None:
         """Publish the command again; what the owner does not know and no pending command will make, is forgotten."""
         kind = KINDS[flow.kind]
-        if self._age(flow) > KEPT_SECONDS:
+        if self._age(flow) > RETENTION_SECONDS:
             log.error(
-                "%s %s has not ended after %d days and is given up", kind.name, flow.resource, KEPT_SECONDS // 86400
+                "%s %s has not ended after %d days and is given up",
+                kind.name,
+                flow.resource,
+                RETENTION_SECONDS // 86400,
             )
             ABANDONED[flow.kind].inc()
             self._journal.end(flow)
@@ -231,8 +234,8 @@ class Reconciler:
     async def _without_owner(self, kind: FlowKind, flow: Flow) -> None:
         """The owner has no such resource: a pending command may still make it, or it was rejected."""
         if self._age(flow) > GONE_SECONDS:
-            record = await self._promises.look(kind.location(flow.resource))
-            if record is None or not (record.pending or record.is_kept):
+            record = await self._pending_commands.look(kind.location(flow.resource))
+            if record is None or not (record.pending or record.is_confirmed):
                 self._journal.end(flow)
                 return
         self._plan(flow, max(CHECK_SECONDS, self._age(flow)))

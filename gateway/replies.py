@@ -11,12 +11,12 @@ import msgspec
 from chassis.errors import PermanentError
 from chassis.events import parse
 from gateway.command_declarations import DEPOSIT, ORDER, REGISTER
-from gateway.held import Held, Reply
+from gateway.held_requests import HeldRequests, Reply
 from gateway.known_users import KnownUsers
 from gateway.metrics import LATE_REPLIES
+from gateway.pending_commands import PendingCommands
+from gateway.pending_records import Rejection
 from gateway.problems import Problem
-from gateway.promise_records import Refusal
-from gateway.promises import Promises
 
 
 class UserCreated(msgspec.Struct, frozen=True):
@@ -80,7 +80,7 @@ def _order(data: msgspec.Raw) -> Answer:
     return Answer(msgspec.json.encode(OrderAnswer(order.order_id, order.user_id, order.items, order.amount_cents)))
 
 
-def _refusal(data: msgspec.Raw) -> Problem:
+def _rejection(data: msgspec.Raw) -> Problem:
     match msgspec.json.decode(data, type=Rejected).reason:
         case "email_taken":
             return Problem(409, "email_taken", "another user has this e-mail address")
@@ -90,42 +90,44 @@ def _refusal(data: msgspec.Raw) -> Problem:
             return Problem(422, "key_reused", "this Idempotency-Key was used with another body; choose a new key")
 
 
-MEANINGS: Mapping[str, Callable[[msgspec.Raw], Answer | Problem]] = {
+RESPONSES: Mapping[str, Callable[[msgspec.Raw], Answer | Problem]] = {
     REGISTER.success: _user,
-    REGISTER.rejection: _refusal,
+    REGISTER.rejection: _rejection,
     DEPOSIT.success: _deposit,
-    DEPOSIT.rejection: _refusal,
+    DEPOSIT.rejection: _rejection,
     ORDER.success: _order,
-    ORDER.rejection: _refusal,
+    ORDER.rejection: _rejection,
 }
 
 
-def meaning(reply: Reply) -> Answer | Problem:
+def to_response(reply: Reply) -> Answer | Problem:
     """Decode a reply."""
-    return MEANINGS[reply.topic](reply.data)
+    return RESPONSES[reply.topic](reply.data)
 
 
 class Replies:
     """Takes reply events; most are for another replica, or for nobody any more, so nothing is decoded early."""
 
-    def __init__(self, held: Held, promises: Promises, known_users: KnownUsers) -> None:
+    def __init__(self, held: HeldRequests, pending_commands: PendingCommands, known_users: KnownUsers) -> None:
         self._held = held
-        self._promises = promises
+        self._pending_commands = pending_commands
         self._known_users = known_users
 
     async def handle(self, topic: str, body: bytes) -> None:
         """Answer whoever waits; a malformed reply is an PermanentError, and changes nothing."""
         envelope = parse(topic, body)
         reply = Reply(topic, envelope.data)
-        if self._held.is_waiting(envelope.correlationid) or self._promises.is_pending(envelope.correlationid):
+        if self._held.is_waiting(envelope.correlationid) or self._pending_commands.is_pending(envelope.correlationid):
             try:
-                meant = meaning(reply)
+                response = to_response(reply)
             except ValueError as error:
                 raise PermanentError("malformed reply", str(error)) from error
             if not self._held.is_waiting(envelope.correlationid):
                 LATE_REPLIES.inc()
-            refusal = Refusal(meant.status, meant.kind, meant.detail) if isinstance(meant, Problem) else None
-            self._promises.settle(envelope.correlationid, refusal)
+            rejection = (
+                Rejection(response.status, response.kind, response.detail) if isinstance(response, Problem) else None
+            )
+            self._pending_commands.settle(envelope.correlationid, rejection)
             self._held.settle(envelope.correlationid, reply)
         if topic == REGISTER.success and envelope.subject:
             self._known_users.add(envelope.subject)

@@ -14,16 +14,16 @@ from chassis.shutdown import ShutdownSignal
 from chassis.sidecar import HttpSidecar
 from gateway.command_dispatcher import CommandDispatcher
 from gateway.commands_api import CommandsApi
-from gateway.held import Held
+from gateway.held_requests import HeldRequests
 from gateway.journal import Journal
 from gateway.known_users import KnownUsers
-from gateway.metrics import HELD, PROMISES, STUCK, UNFINISHED
-from gateway.promises import Promises
+from gateway.metrics import HELD, PENDING_COMMANDS, STUCK, UNFINISHED
+from gateway.pending_commands import PendingCommands
 from gateway.publishing import Publishing
 from gateway.queries_api import QueriesApi
 from gateway.ready import Readiness
 from gateway.reconciler import Reconciler
-from gateway.replies import MEANINGS, Replies
+from gateway.replies import RESPONSES, Replies
 
 HURRY_SECONDS = 3  # after the word to stop; with the time to write the promises well below what the server grants
 
@@ -37,8 +37,8 @@ class Wiring:
     readiness: Readiness
     replies: Replies
     probe: LoopbackProbe
-    held: Held
-    promises: Promises
+    held: HeldRequests
+    pending_commands: PendingCommands
     journal: Journal
     reconciler: Reconciler
     publishing: Publishing
@@ -49,24 +49,26 @@ class Wiring:
     def of(cls, sidecar: HttpSidecar, pod_name: str, probe: LoopbackProbe, shutdown: ShutdownSignal) -> Wiring:
         """Make them for a sidecar."""
         publishing = Publishing(sidecar, probe)
-        held, promises = Held(), Promises(sidecar, pod_name, now, publishing.publish)
+        held, pending_commands = HeldRequests(), PendingCommands(sidecar, pod_name, now, publishing.publish)
         known_users = KnownUsers(sidecar)
         journal = Journal(sidecar, pod_name, now)
-        reconciler = Reconciler(sidecar, journal, promises, now, publishing.publish)
+        reconciler = Reconciler(sidecar, journal, pending_commands, now, publishing.publish)
         HELD.set_function(lambda: held.count)
-        PROMISES.set_function(lambda: promises.count)
+        PENDING_COMMANDS.set_function(lambda: pending_commands.count)
         UNFINISHED.set_function(lambda: journal.count)
         STUCK.set_function(lambda: len(reconciler.stuck()))
         return cls(
             commands_api=CommandsApi(
-                CommandDispatcher(publishing, held, promises, journal, reconciler), known_users, promises
+                CommandDispatcher(publishing, held, pending_commands, journal, reconciler),
+                known_users,
+                pending_commands,
             ),
-            queries_api=QueriesApi(sidecar, promises, reconciler),
-            readiness=Readiness(sidecar, probe, promises, journal, publishing, shutdown),
-            replies=Replies(held, promises, known_users),
+            queries_api=QueriesApi(sidecar, pending_commands, reconciler),
+            readiness=Readiness(sidecar, probe, pending_commands, journal, publishing, shutdown),
+            replies=Replies(held, pending_commands, known_users),
             probe=probe,
             held=held,
-            promises=promises,
+            pending_commands=pending_commands,
             journal=journal,
             reconciler=reconciler,
             publishing=publishing,
@@ -76,7 +78,7 @@ class Wiring:
 
     def topics(self) -> Mapping[str, Handler]:
         """What the gateway reads, and what takes it."""
-        return {topic: partial(self.replies.handle, topic) for topic in MEANINGS} | {
+        return {topic: partial(self.replies.handle, topic) for topic in RESPONSES} | {
             self.probe.topic: self.probe.handle
         }
 
@@ -87,11 +89,11 @@ class Wiring:
             background(self.readiness.watch_store()),
             background(self.readiness.wait()),
             background(self.publishing.watch()),
-            background(self.promises.carry()),
-            background(self.promises.look_after_others()),
+            background(self.pending_commands.carry()),
+            background(self.pending_commands.adopt_from_other_replicas()),
             background(self.journal.write()),
             background(self.reconciler.work()),
-            background(self.reconciler.look_after_others(self.pod_name)),
+            background(self.reconciler.adopt_from_other_replicas(self.pod_name)),
             background(self._release(max(HURRY_SECONDS, drain_seconds))),
         ):
             yield

@@ -16,7 +16,7 @@ import msgspec
 from chassis.sidecar import HttpSidecar
 from cli.project import module_of, write_program
 from gateway.command_dispatcher import CommandDispatcher
-from gateway.promises import Promises
+from gateway.pending_commands import PendingCommands
 from gateway.reconciler import Reconciler
 from tests.simulation import mutants
 
@@ -54,15 +54,15 @@ def published_once(app: Any) -> None:
     async def publish(topic: str, event: bytes) -> None:
         """Say that it was done."""
 
-    def init(self: Promises, *arguments: Any) -> None:
+    def init(self: PendingCommands, *arguments: Any) -> None:
         original(self, *arguments)
         self._publish = publish
 
     async def publish_again(self: CommandDispatcher, wanted: Any, seconds_max: float) -> None:
         return None
 
-    original = Promises.__init__
-    Promises.__init__ = init  # type: ignore[assignment,method-assign]  # what this module is for
+    original = PendingCommands.__init__
+    PendingCommands.__init__ = init  # type: ignore[assignment,method-assign]  # what this module is for
     CommandDispatcher._publish_again = publish_again  # type: ignore[method-assign]  # what this module is for
 
 

@@ -115,7 +115,7 @@ def test_each_query_of_the_dashboard_finds_something(shop: Running, tmp_path: Pa
 
         Patience().until(all_found, SECONDS, lambda: f"nothing found by: {nothing}", 0.5)
         assert 5 == values(url, 'sum(up{job="sidecart"})')[0]
-        assert answers.count(202) == values(url, "sum(sidecart_promised_total)")[0]
+        assert answers.count(202) == values(url, "sum(sidecart_accepted_total)")[0]
         assert wrong == empty(url, wrong)
 
     assert 15 < len(asked)

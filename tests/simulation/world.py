@@ -29,7 +29,7 @@ from chassis.sidecar import HttpSidecar
 from chassis.store_health import StoreHealth
 from gateway.flows import KIND_OF_TOPIC
 from gateway.journal import Flow, Journal
-from gateway.promises import Promises
+from gateway.pending_commands import PendingCommands
 from gateway.reconciler import Reconciler
 from services.billing import app as billing_app
 from services.billing.app import SERVICE as BILLING
@@ -131,14 +131,14 @@ class Gateway:
         sidecar = cast(HttpSidecar, SimulatedSidecar(world, GATEWAY))
         self.journal = Journal(sidecar, "gateway-0", lambda: world.now)
         self.reconciler = Reconciler(
-            sidecar, self.journal, Promises(sidecar, "gateway-0", lambda: world.now), lambda: world.now
+            sidecar, self.journal, PendingCommands(sidecar, "gateway-0", lambda: world.now), lambda: world.now
         )
         self.flows: dict[str, Flow] = {}  # by command id
 
     async def work(self) -> None:
         """Do one round of what the gateway does beside its routes."""
         if not self.journal.resumed:
-            self.reconciler.take_up(await self.journal.resume())
+            self.reconciler.schedule_checks(await self.journal.resume())
         await self.journal.flush()
         await self.reconciler.step()
         await self.journal.tidy()

@@ -14,8 +14,8 @@ from chassis.processor import EventProcessor
 from chassis.sidecar import HttpSidecar, connect
 from chassis.store_health import StoreHealth
 from gateway.command import build_command
-from gateway.promise_index import PromiseIndex
-from gateway.promise_records import PromiseRecords
+from gateway.pending_index import PendingIndex
+from gateway.pending_records import PendingRecords
 from services.notification.aside import Aside, Mail
 from tests.unit.chassis.daprd import Daprd, daprd
 from tests.unit.chassis.jars import AT, JARS, coin
@@ -28,8 +28,8 @@ LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
     "a dead letter": lambda sidecar: DeadLetters(sidecar, lambda: AT).write("Lamp", b"{}", "why", ""),
     "an index": lambda sidecar: PagedIndex(sidecar, "index").add("1"),
     "an index that is there": lambda sidecar: PagedIndex(sidecar, "old-index").add("1"),
-    "a promise": lambda sidecar: PromiseRecords(sidecar, lambda: AT).add(WANTED),
-    "the page of promises": lambda sidecar: PromiseIndex(sidecar, "gateway-0").add("l-1"),
+    "a promise": lambda sidecar: PendingRecords(sidecar, lambda: AT).add(WANTED),
+    "the page of promises": lambda sidecar: PendingIndex(sidecar, "gateway-0").add("l-1"),
     "a mail put aside": lambda sidecar: Aside(sidecar, lambda: AT, timedelta(minutes=1)).put("o-1", MAIL),
 }
 

@@ -39,7 +39,11 @@ class Gateway:
         wiring = Wiring.of(self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.shutdown)
         wiring.commands_api.known_users.add(USER)
         inner.state.wiring = wiring
-        self.promises, self.journal, self.reconciler = wiring.promises, wiring.journal, wiring.reconciler
+        self.pending_commands, self.journal, self.reconciler = (
+            wiring.pending_commands,
+            wiring.journal,
+            wiring.reconciler,
+        )
         self.publishing = wiring.publishing
         topics = [Subscription("replies", topic, handle) for topic, handle in wiring.topics().items()]
         inner.subscribe(topics, dead_letters=None)
@@ -62,11 +66,11 @@ async def running() -> AsyncIterator[Gateway]:
     gateway = Gateway()
     async with (
         gateway.http,
-        background(gateway.promises.carry()),
+        background(gateway.pending_commands.carry()),
         background(gateway.journal.write()),
         background(gateway.reconciler.work()),
     ):
-        await until(lambda: gateway.promises.resumed and gateway.journal.resumed)
+        await until(lambda: gateway.pending_commands.resumed and gateway.journal.resumed)
         yield gateway
 
 

@@ -3,7 +3,7 @@
 from cli.catalogue import GATEWAY, TOPICS
 from gateway.app import COMMAND_ROUTES
 from gateway.command_declarations import DECLARATIONS
-from gateway.replies import MEANINGS
+from gateway.replies import RESPONSES
 
 
 def test_every_held_call_is_a_route() -> None:
@@ -25,7 +25,7 @@ def test_what_answers_a_held_call_is_what_the_gateway_reads() -> None:
     assert (
         read
         == {topic for declaration in DECLARATIONS for topic in (declaration.success, declaration.rejection)}
-        == set(MEANINGS)
+        == set(RESPONSES)
     )
 
 

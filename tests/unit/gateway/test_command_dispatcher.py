@@ -10,12 +10,12 @@ from chassis.serve import LoopbackProbe, background, now
 from gateway.command import Command, build_command
 from gateway.command_dispatcher import CommandDispatcher
 from gateway.deadline import ANSWER_SECONDS, Deadline
-from gateway.held import Held, Reply
+from gateway.held_requests import HeldRequests, Reply
 from gateway.ids import command_id
 from gateway.journal import Journal
+from gateway.pending_commands import NotRecorded, PendingCommands
+from gateway.pending_records import PendingCommand, Rejection
 from gateway.problems import Problem
-from gateway.promise_records import Promised, Refusal
-from gateway.promises import NotPromised, Promises
 from gateway.publishing import Publishing
 from gateway.reconciler import Reconciler
 from tests.unit.gateway.clock import run_jumping
@@ -35,14 +35,16 @@ class Edge:
 
     def __init__(self) -> None:
         self.sidecar = FakeSidecar()
-        self.held = Held()
-        self.promises = Promises(self.sidecar, "gateway-0", now)
-        self.promises.resumed = True  # nothing is left of an earlier process
+        self.held = HeldRequests()
+        self.pending_commands = PendingCommands(self.sidecar, "gateway-0", now)
+        self.pending_commands.resumed = True  # nothing is left of an earlier process
         self.publishing = Publishing(self.sidecar, LoopbackProbe("replies", "gateway-0"))
         self.journal = Journal(self.sidecar, "gateway-0", now)
         self.journal._read.set()  # nothing is left of an earlier process
-        self.reconciler = Reconciler(self.sidecar, self.journal, self.promises, now)
-        self.dispatcher = CommandDispatcher(self.publishing, self.held, self.promises, self.journal, self.reconciler)
+        self.reconciler = Reconciler(self.sidecar, self.journal, self.pending_commands, now)
+        self.dispatcher = CommandDispatcher(
+            self.publishing, self.held, self.pending_commands, self.journal, self.reconciler
+        )
 
     async def carry(self, wanted: Command, deadline: Deadline) -> Reply | None:
         """Carry a command while the journal is being written."""
@@ -77,7 +79,7 @@ def test_the_reply_ends_the_wait() -> None:
 
         assert REPLY == await carried
         assert 1 == len(edge.sidecar.published)
-        assert not edge.promises.is_pending(wanted.id)
+        assert not edge.pending_commands.is_pending(wanted.id)
 
     asyncio.run(scenario())
 
@@ -116,7 +118,7 @@ def test_without_a_wait_the_command_is_promised_at_once() -> None:
         edge, wanted = Edge(), an_order()
 
         assert await edge.carry(wanted, Deadline(0)) is None
-        assert "pending" == edge.sidecar.read(f"promise:{ORDER}")["commands"][0]["outcome"]
+        assert "pending" == edge.sidecar.read(f"pending:{ORDER}")["commands"][0]["outcome"]
 
     asyncio.run(scenario())
 
@@ -131,7 +133,7 @@ def test_nothing_handed_over_is_503_and_no_promise() -> None:
         with pytest.raises(Problem) as refused:
             await edge.carry(wanted, Deadline(30))
         assert (503, "unavailable") == (refused.value.status, refused.value.kind)
-        assert not edge.promises.is_pending(wanted.id)
+        assert not edge.pending_commands.is_pending(wanted.id)
         assert not edge.held.is_waiting(wanted.id)
 
     asyncio.run(scenario())
@@ -158,7 +160,7 @@ def test_what_cannot_be_promised_is_said() -> None:
     async def scenario() -> None:
         edge = Edge()
         edge.sidecar.store_is_down = True
-        with pytest.raises(NotPromised):
+        with pytest.raises(NotRecorded):
             await edge.carry(an_order(), Deadline(0))
 
     asyncio.run(scenario())
@@ -185,10 +187,10 @@ def test_a_command_whose_refusal_is_written_down_is_refused_at_once() -> None:
 
     async def scenario() -> None:
         edge, wanted = Edge(), an_order()
-        refusal = Refusal(422, "key_reused", "reused")
-        promised = Promised(wanted.id, wanted.topic, msgspec.Raw(b"null"), "refused", refusal)
+        rejection = Rejection(422, "key_reused", "reused")
+        promised = PendingCommand(wanted.id, wanted.topic, msgspec.Raw(b"null"), "refused", rejection)
         record = {"location": wanted.location, "changed_at": "2026-01-01T00:00:00Z", "commands": [promised]}
-        edge.sidecar.put(f"promise:{ORDER}", msgspec.json.encode(record))
+        edge.sidecar.put(f"pending:{ORDER}", msgspec.json.encode(record))
 
         with pytest.raises(Problem) as refused:
             await edge.carry(wanted, Deadline(0))
@@ -208,7 +210,7 @@ def test_a_broker_that_blocks_publishing_delays_no_answer(wait_seconds: float) -
 
         assert await edge.carry(wanted, Deadline(wait_seconds)) is None
         assert asyncio.get_running_loop().time() - began < wait_seconds + ANSWER_SECONDS
-        assert "pending" == edge.sidecar.read(f"promise:{ORDER}")["commands"][0]["outcome"]
+        assert "pending" == edge.sidecar.read(f"pending:{ORDER}")["commands"][0]["outcome"]
 
     run_jumping(scenario())
 
@@ -223,7 +225,7 @@ def test_a_store_that_is_hung_delays_no_answer(publish_is_blocked: bool) -> None
         edge.sidecar.publish_is_blocked = publish_is_blocked
         began = asyncio.get_running_loop().time()
 
-        with pytest.raises(NotPromised):
+        with pytest.raises(NotRecorded):
             await edge.carry(an_order(), Deadline(0.1))
         assert asyncio.get_running_loop().time() - began < 0.1 + 1
 

@@ -46,7 +46,7 @@ def test_flows_that_begin_together_share_a_batch_and_a_restart_reads_them() -> N
         await journal.flush()
         assert all([await journal.written(flow, 1) for flow in flows])
         assert ["accepted:gateway-0:0"] == sidecar.saves
-        assert module.KEPT_SECONDS == sidecar.ttl_seconds["accepted:gateway-0:0"]
+        assert module.RETENTION_SECONDS == sidecar.ttl_seconds["accepted:gateway-0:0"]
 
         assert names(flows) == names(await made(sidecar).resume())
         assert [] == await made(sidecar, "gateway-1").resume()
@@ -212,7 +212,7 @@ def test_after_a_busy_time_a_request_that_is_alone_soon_waits_no_longer() -> Non
         async def reply(seconds: float, number: int) -> None:
             flow, _ = journal.begin("order", f"o-{number}")
             await journal.flush()
-            flow.begun = now() - seconds
+            flow.started_at = now() - seconds
             await journal.written(flow, 1)
 
         for number in range(100):

@@ -9,7 +9,7 @@ from chassis.serve import LoopbackProbe, background
 from chassis.shutdown import ShutdownSignal
 from gateway.command import Command, build_command
 from gateway.deadline import Deadline
-from gateway.held import Reply
+from gateway.held_requests import Reply
 from gateway.wiring import Wiring
 from tests.unit.chassis.test_metrics import Counted
 from tests.unit.gateway.fakes import FakeSidecar, until
@@ -37,21 +37,21 @@ def test_a_request_is_held_then_promised_then_answered_late() -> None:
 
     async def scenario() -> list[float | None]:
         seen = []
-        async with background(wiring.promises.carry()):
-            await until(lambda: wiring.promises.resumed)
+        async with background(wiring.pending_commands.carry()):
+            await until(lambda: wiring.pending_commands.resumed)
             carried = asyncio.create_task(dispatcher.dispatch(made, Deadline(5)))
             await sidecar.was_published.wait()
             seen.append(REGISTRY.get_sample_value("sidecart_held_requests"))
             wiring.held.settle(made.id, Reply("AccountDeposited", msgspec.Raw(b"{}")))
             assert await carried is not None
             assert await dispatcher.dispatch(made, Deadline(0)) is None
-            seen.append(REGISTRY.get_sample_value("sidecart_promises_open"))
+            seen.append(REGISTRY.get_sample_value("sidecart_pending_commands"))
             await wiring.replies.handle("AccountDeposited", reply(made))
-            await until(lambda: wiring.promises.count == 0)
+            await until(lambda: wiring.pending_commands.count == 0)
             seen.append(REGISTRY.get_sample_value("sidecart_held_requests"))
         return seen
 
     assert [1, 1, 0] == asyncio.run(scenario())
     assert 2 == counted("sidecart_held_seconds_count", command=TOPIC)
-    assert 1 == counted("sidecart_promised_total", command=TOPIC)
+    assert 1 == counted("sidecart_accepted_total", command=TOPIC)
     assert 1 == counted("sidecart_late_replies_total")

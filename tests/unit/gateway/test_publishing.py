@@ -43,7 +43,7 @@ def test_while_a_publish_does_not_return_nothing_more_is_sent(is_hung: bool, pro
         for _ in range(100):
             with pytest.raises(NotSent):
                 await publishing.publish("Lamp", b"{}")
-        assert is_hung == publishing.is_sidecars
+        assert is_hung == publishing.is_sidecar_problem
         assert 1 == sidecar.publishes
 
     play(scenario)

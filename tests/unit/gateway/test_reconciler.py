@@ -14,8 +14,8 @@ from gateway import reconciler as module
 from gateway.bodies import OrderBody, RegisterBody
 from gateway.command import build_command
 from gateway.flows import KINDS, ORDER_FLOW, USER
-from gateway.journal import KEPT_SECONDS, Journal
-from gateway.promises import Promises
+from gateway.journal import RETENTION_SECONDS, Journal
+from gateway.pending_commands import PendingCommands
 from gateway.reconciler import Reconciler
 from tests.unit.gateway.fakes import FakeSidecar, until
 
@@ -36,8 +36,8 @@ class Edge:
         self.down: set[str] = set()
         self.sidecar.answer = self.answer
         self.journal = Journal(self.sidecar, "gateway-0", lambda: self.now)
-        promises = Promises(self.sidecar, "gateway-0", lambda: self.now)
-        self.reconciler = Reconciler(self.sidecar, self.journal, promises, lambda: self.now)
+        pending_commands = PendingCommands(self.sidecar, "gateway-0", lambda: self.now)
+        self.reconciler = Reconciler(self.sidecar, self.journal, pending_commands, lambda: self.now)
 
     def answer(self, app_id: str, path: str) -> Answer:
         """Answer an invocation."""
@@ -157,10 +157,10 @@ def test_what_the_owner_does_not_know_is_forgotten_after_a_while_unless_a_pendin
         edge.reconciler.begin(ORDER_FLOW, ORDER_ID)
         pending = {"id": USER_ID, "topic": "OrderCreateRequested", "event": {}, "outcome": "pending"}
         record = {"location": f"/order/{ORDER_ID}", "changed_at": "2026-01-01T00:00:00Z", "commands": [pending]}
-        edge.sidecar.put(f"promise:{ORDER_ID}", msgspec.json.encode(record))
+        edge.sidecar.put(f"pending:{ORDER_ID}", msgspec.json.encode(record))
         await edge.step(module.GONE_SECONDS + 1)
         assert 1 == edge.journal.count
-        del edge.sidecar.records[f"promise:{ORDER_ID}"]
+        del edge.sidecar.records[f"pending:{ORDER_ID}"]
         await edge.step(2 * module.GONE_SECONDS)
 
         assert (0, []) == (edge.journal.count, edge.published)
@@ -231,7 +231,7 @@ def test_a_flow_is_given_up_after_a_week() -> None:
         edge.unfinished["notification"] = {ORDER_ID}
         edge.reconciler.begin(ORDER_FLOW, ORDER_ID)
         given_up = metrics.ABANDONED["order"]._value.get()
-        await edge.step(KEPT_SECONDS + 1)
+        await edge.step(RETENTION_SECONDS + 1)
 
         assert (0, []) == (edge.journal.count, edge.published)
         assert given_up + 1 == metrics.ABANDONED["order"]._value.get()
@@ -248,7 +248,7 @@ def test_the_first_replica_checks_what_a_replica_that_is_gone_has_accepted(monke
         gone = Journal(edge.sidecar, "gateway-3", lambda: edge.now)
         gone.begin("order", ORDER_ID)
         await gone.flush()
-        looking = asyncio.create_task(edge.reconciler.look_after_others("gateway-0"))
+        looking = asyncio.create_task(edge.reconciler.adopt_from_other_replicas("gateway-0"))
         await until(lambda: edge.journal.count == 1)
         looking.cancel()
         await edge.step()

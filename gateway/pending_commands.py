@@ -18,12 +18,12 @@ from itertools import count
 from chassis.errors import TransientError
 from chassis.sidecar import HttpSidecar
 from gateway.command import Command, resource_of
-from gateway.promise_index import IndexFull, PromiseIndex
-from gateway.promise_records import (
-    Promised,
-    PromiseRecord,
-    PromiseRecords,
-    Refusal,
+from gateway.pending_index import IndexFull, PendingIndex
+from gateway.pending_records import (
+    PendingCommand,
+    PendingRecord,
+    PendingRecords,
+    Rejection,
     TooManyCommands,
 )
 
@@ -43,23 +43,23 @@ OPEN_MAX = 20_000  # promises that this replica carries, those of other replicas
 Publish = Callable[[str, bytes], Awaitable[None]]
 
 
-class NotPromised(Exception):
+class NotRecorded(Exception):
     """The promise could not be written down; says why."""
 
 
 @dataclass(slots=True)
-class _Open:
+class _Tracked:
     """A promise that is not settled: the commands we know of, the outcomes that are not written yet."""
 
     attempt: int = 0
     due: float = 0.0
-    hurried: float = -ADOPT_SECONDS  # when somebody asked for it, and so it was not left to wait for its turn
+    expedited_at: float = -ADOPT_SECONDS  # when somebody asked for it, and so it was not left to wait for its turn
     busy: int = 0  # who writes or works at this moment
     commands: set[str] = field(default_factory=set)
-    outcomes: dict[str, Refusal | None] = field(default_factory=dict)
+    outcomes: dict[str, Rejection | None] = field(default_factory=dict)
 
 
-class Promises:
+class PendingCommands:
     """The promises that this replica carries."""
 
     def __init__(
@@ -68,10 +68,10 @@ class Promises:
         self._publish = publish or sidecar.publish
         self._health = sidecar.store
         self._now = now
-        self._others = others_of(pod_name)
-        self._records = PromiseRecords(sidecar, now)
-        self._index = PromiseIndex(sidecar, pod_name)
-        self._open: dict[str, _Open] = {}
+        self._others = other_replicas(pod_name)
+        self._records = PendingRecords(sidecar, now)
+        self._index = PendingIndex(sidecar, pod_name)
+        self._open: dict[str, _Tracked] = {}
         self._resource_of: dict[str, str] = {}  # by command id
         self._queue: list[tuple[float, int, str]] = []
         self._numbers = count()  # equally due: first come, first served
@@ -81,27 +81,27 @@ class Promises:
 
     # --- Asked by the routes
 
-    async def make(self, command: Command) -> Promised:
-        """Write the promise down; returns it with its outcome, if it has one already. Raise NotPromised.
+    async def make(self, command: Command) -> PendingCommand:
+        """Write the promise down; returns it with its outcome, if it has one already. Raise NotRecorded.
 
         While it is written, and after it, replies to the command are seen.
         """
         if not self.resumed:
-            raise NotPromised("the promises of before the restart are not read yet")
+            raise NotRecorded("the promises of before the restart are not read yet")
         if len(self._open) >= OPEN_MAX:
-            raise NotPromised(f"{OPEN_MAX} promises are open")
-        promise = self._watch(command.resource, command.id)
-        promise.busy += 1
+            raise NotRecorded(f"{OPEN_MAX} promises are open")
+        tracked = self._track(command.resource, command.id)
+        tracked.busy += 1
         try:
             made, _ = await asyncio.gather(self._records.add(command), self._index.add(command.resource))
         except (TransientError, IndexFull, TooManyCommands) as error:
-            raise NotPromised(str(error)) from error
+            raise NotRecorded(str(error)) from error
         finally:
-            promise.busy -= 1
-            self._replan(command.resource, promise)  # not written? the worker finds out
+            tracked.busy -= 1
+            self._replan(command.resource, tracked)  # not written? the worker finds out
         return made
 
-    async def look(self, location: str) -> PromiseRecord | None:
+    async def look(self, location: str) -> PendingRecord | None:
         """Return what is promised about a location; a promise that nobody seems to carry is carried from now on."""
         resource = resource_of(location)
         record = await self._records.load(resource)
@@ -126,13 +126,13 @@ class Promises:
         """Whether this replica carries this command."""
         return command_id in self._resource_of
 
-    def settle(self, command_id: str, refusal: Refusal | None) -> None:
+    def settle(self, command_id: str, rejection: Rejection | None) -> None:
         """A reply came: the outcome will be written down, soon."""
         resource = self._resource_of.pop(command_id, None)
         if resource is not None:
-            promise = self._open[resource]
-            promise.outcomes[command_id] = refusal
-            self._plan(resource, promise, 0)
+            tracked = self._open[resource]
+            tracked.outcomes[command_id] = rejection
+            self._plan(resource, tracked, 0)
 
     # --- The work
 
@@ -147,7 +147,7 @@ class Promises:
                 task.cancel()
             await asyncio.gather(*self._work, return_exceptions=True)
 
-    async def look_after_others(self) -> None:
+    async def adopt_from_other_replicas(self) -> None:
         """Carry on, from now and then, what replicas that are gone have promised, until cancelled.
 
         Only the first replica does so. One that is not gone has its promise carried twice, which does no harm.
@@ -172,17 +172,17 @@ class Promises:
                 self._adopt(resource, record)
         return settled
 
-    def _adopt(self, resource: str, record: PromiseRecord) -> None:
+    def _adopt(self, resource: str, record: PendingRecord) -> None:
         """Carry a promise that nobody seems to carry; give one that waits its turn now, every ten seconds at most."""
         if not record.pending or self._now() - record.changed_at <= timedelta(seconds=ADOPT_SECONDS):
             return
         now = asyncio.get_running_loop().time()
-        promise = self._open.get(resource)
-        if promise is None and len(self._open) < OPEN_MAX:
-            promise = self._watch(resource)
-        if promise is not None and now - promise.hurried >= ADOPT_SECONDS:
-            promise.hurried = now
-            self._plan(resource, promise, 0)
+        tracked = self._open.get(resource)
+        if tracked is None and len(self._open) < OPEN_MAX:
+            tracked = self._track(resource)
+        if tracked is not None and now - tracked.expedited_at >= ADOPT_SECONDS:
+            tracked.expedited_at = now
+            self._plan(resource, tracked, 0)
 
     async def _resume(self) -> None:
         left: list[str] = []
@@ -195,16 +195,16 @@ class Promises:
         if left:
             log.info("%d promises of before the restart go on", len(left))
         for resource in left:
-            self._plan(resource, self._watch(resource), 0)
+            self._plan(resource, self._track(resource), 0)
 
     async def _work_on_what_is_due(self) -> None:
         now = asyncio.get_running_loop().time()
         while self._queue and self._queue[0][0] <= now and len(self._work) < AT_ONCE_MAX:
             due, _, resource = heapq.heappop(self._queue)
-            promise = self._open.get(resource)
-            if promise is not None and promise.due == due and not promise.busy:
-                promise.busy = 1
-                task = asyncio.create_task(self._work_on(resource, promise))
+            tracked = self._open.get(resource)
+            if tracked is not None and tracked.due == due and not tracked.busy:
+                tracked.busy = 1
+                task = asyncio.create_task(self._work_on(resource, tracked))
                 self._work.add(task)
                 task.add_done_callback(self._done)
         seconds = None
@@ -221,58 +221,58 @@ class Promises:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("a bug in the work on a promise: %r", error)
 
-    async def _work_on(self, resource: str, promise: _Open) -> None:
+    async def _work_on(self, resource: str, tracked: _Tracked) -> None:
         """Write the outcomes that came, or publish the commands that have none; forget a promise that is settled."""
-        written = dict(promise.outcomes)
+        written = dict(tracked.outcomes)
         if not written:
-            promise.attempt += 1
+            tracked.attempt += 1
         try:
             if written:
                 record = await self._records.settle(resource, written)
                 for command_id in written:
-                    del promise.outcomes[command_id]
+                    del tracked.outcomes[command_id]
             else:
                 record = await self._records.load(resource)
             pending = [] if record is None else record.pending
             for command in pending:
-                self._watch(resource, command.id)
-            if not pending and promise.busy == 1:
-                self._forget(resource, promise)
+                self._track(resource, command.id)
+            if not pending and tracked.busy == 1:
+                self._forget(resource, tracked)
             elif not written:
                 for command in pending:
                     await self._publish(command.topic, bytes(command.event))
         except TransientError as fault:
-            promise.attempt = min(promise.attempt, ATTEMPTS_AWAY_MAX)
+            tracked.attempt = min(tracked.attempt, ATTEMPTS_AWAY_MAX)
             log.warning("the promise of %s is looked after again later: %s", resource, fault)
         finally:
-            promise.busy -= 1
-            if self._open.get(resource) is promise:
-                self._replan(resource, promise)
+            tracked.busy -= 1
+            if self._open.get(resource) is tracked:
+                self._replan(resource, tracked)
 
-    def _replan(self, resource: str, promise: _Open) -> None:
-        pause = min(BACKOFF_SECONDS * 2.0**promise.attempt, BACKOFF_SECONDS_MAX)
-        self._plan(resource, promise, RETRY_SECONDS if promise.outcomes else pause)
+    def _replan(self, resource: str, tracked: _Tracked) -> None:
+        pause = min(BACKOFF_SECONDS * 2.0**tracked.attempt, BACKOFF_SECONDS_MAX)
+        self._plan(resource, tracked, RETRY_SECONDS if tracked.outcomes else pause)
 
-    def _watch(self, resource: str, command_id: str | None = None) -> _Open:
-        promise = self._open.setdefault(resource, _Open())
-        if command_id is not None and command_id not in promise.outcomes:
-            promise.commands.add(command_id)
+    def _track(self, resource: str, command_id: str | None = None) -> _Tracked:
+        tracked = self._open.setdefault(resource, _Tracked())
+        if command_id is not None and command_id not in tracked.outcomes:
+            tracked.commands.add(command_id)
             self._resource_of[command_id] = resource
-        return promise
+        return tracked
 
-    def _forget(self, resource: str, promise: _Open) -> None:
+    def _forget(self, resource: str, tracked: _Tracked) -> None:
         del self._open[resource]
-        for command_id in promise.commands:
+        for command_id in tracked.commands:
             self._resource_of.pop(command_id, None)
         self._index.discard(resource)
 
-    def _plan(self, resource: str, promise: _Open, seconds: float) -> None:
-        promise.due = asyncio.get_running_loop().time() + seconds
-        heapq.heappush(self._queue, (promise.due, next(self._numbers), resource))
+    def _plan(self, resource: str, tracked: _Tracked, seconds: float) -> None:
+        tracked.due = asyncio.get_running_loop().time() + seconds
+        heapq.heappush(self._queue, (tracked.due, next(self._numbers), resource))
         self._changed.set()
 
 
-def others_of(pod_name: str) -> list[str]:
+def other_replicas(pod_name: str) -> list[str]:
     """The pod names that the first replica looks after; a later one looks after none."""
     name, dash, number = pod_name.rpartition("-")
     return [f"{name}-{each}" for each in range(1, REPLICAS_MAX)] if dash and number == "0" else []

@@ -10,17 +10,17 @@ import pytest
 
 from chassis.errors import SidecarUnavailable
 from chassis.serve import background
-from gateway import promises as module
+from gateway import pending_commands as module
 from gateway.command import Command
-from gateway.promise_records import Refusal
-from gateway.promises import NotPromised, Promises
+from gateway.pending_commands import NotRecorded, PendingCommands
+from gateway.pending_records import Rejection
 from tests.unit.gateway.fakes import FakeSidecar, until
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 COMMAND = Command("c-1", "OrderCreateRequested", "/order/o-1", b'{"id":"c-1"}')
 OTHER_BODY = Command("c-2", "OrderCreateRequested", "/order/o-1", b'{"id":"c-2"}')
-REFUSAL = Refusal(409, "email_taken", "taken")
-RECORD, PAGE = "promise:o-1", "promises:gateway-0:0"
+REJECTION = Rejection(409, "email_taken", "taken")
+RECORD, PAGE = "pending:o-1", "pending-index:gateway-0:0"
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +33,14 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def replica(sidecar: FakeSidecar, pod_name: str = "gateway-0", minutes: int = 0) -> AsyncIterator[Promises]:
+async def replica(
+    sidecar: FakeSidecar, pod_name: str = "gateway-0", minutes: int = 0
+) -> AsyncIterator[PendingCommands]:
     """One running replica, some minutes after the start."""
-    promises = Promises(sidecar, pod_name, lambda: START + timedelta(minutes=minutes))
-    async with background(promises.carry()):
-        await until(lambda: promises.resumed or sidecar.store_is_down)
-        yield promises
+    pending_commands = PendingCommands(sidecar, pod_name, lambda: START + timedelta(minutes=minutes))
+    async with background(pending_commands.carry()):
+        await until(lambda: pending_commands.resumed or sidecar.store_is_down)
+        yield pending_commands
 
 
 def play(scenario: Callable[[FakeSidecar], Coroutine[Any, Any, None]]) -> FakeSidecar:
@@ -53,12 +55,12 @@ def test_the_command_is_published_again_until_it_is_answered() -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.publish_errors = [SidecarUnavailable("away")]
-        async with replica(sidecar) as promises:
-            await promises.make(COMMAND)
+        async with replica(sidecar) as pending_commands:
+            await pending_commands.make(COMMAND)
             await until(lambda: len(sidecar.published) >= 2)
-            promises.settle("c-1", None)
-            await until(lambda: not promises._open)
-            assert not promises.is_pending("c-1")
+            pending_commands.settle("c-1", None)
+            await until(lambda: not pending_commands._open)
+            assert not pending_commands.is_pending("c-1")
 
     sidecar = play(scenario)
 
@@ -70,8 +72,8 @@ def test_a_promise_is_in_the_store_before_it_is_given() -> None:
     """The record and the page that the next process reads."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        async with replica(sidecar) as promises:
-            await promises.make(COMMAND)
+        async with replica(sidecar) as pending_commands:
+            await pending_commands.make(COMMAND)
             assert "pending" == sidecar.read(RECORD)["commands"][0]["outcome"]
             assert ["o-1"] == sidecar.read(PAGE)["ids"]
 
@@ -83,20 +85,20 @@ def test_the_next_process_goes_on_with_it(lost: str) -> None:
     """It publishes at once, sees the reply and writes the refusal; without a page somebody has to ask first."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        async with replica(sidecar) as promises:
-            await promises.make(COMMAND)
+        async with replica(sidecar) as pending_commands:
+            await pending_commands.make(COMMAND)
         sidecar.published.clear()
         if lost == "the page":
             del sidecar.records[PAGE]
-        async with replica(sidecar, minutes=1) as promises:
+        async with replica(sidecar, minutes=1) as pending_commands:
             if lost == "the page":
-                await promises.look("/order/o-1")
+                await pending_commands.look("/order/o-1")
             await until(lambda: bool(sidecar.published))
-            promises.settle("c-1", REFUSAL)
-            await until(lambda: not promises._open)
-            record = await promises.look("/order/o-1")
+            pending_commands.settle("c-1", REJECTION)
+            await until(lambda: not pending_commands._open)
+            record = await pending_commands.look("/order/o-1")
             assert record is not None
-            assert REFUSAL == record.refusal
+            assert REJECTION == record.rejection
 
     play(scenario)
 
@@ -105,19 +107,19 @@ def test_another_replica_that_is_asked_goes_on_with_it_when_it_is_left_alone() -
     """Not at once: the one that promised it is at work."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        async with replica(sidecar) as promises:
-            await promises.make(COMMAND)
+        async with replica(sidecar) as pending_commands:
+            await pending_commands.make(COMMAND)
         other = FakeSidecar(sidecar.records)
-        async with replica(other, "gateway-1") as promises:
-            record = await promises.look("/order/o-1")
+        async with replica(other, "gateway-1") as pending_commands:
+            record = await pending_commands.look("/order/o-1")
             assert record is not None
             assert ["c-1"] == [each.id for each in record.pending]
-            assert {} == promises._open
-        async with replica(other, "gateway-1", minutes=1) as promises:
-            await promises.look("/order/o-1")
+            assert {} == pending_commands._open
+        async with replica(other, "gateway-1", minutes=1) as pending_commands:
+            await pending_commands.look("/order/o-1")
             await until(lambda: bool(other.published))
-            promises.settle("c-1", None)
-            await until(lambda: not promises._open)
+            pending_commands.settle("c-1", None)
+            await until(lambda: not pending_commands._open)
 
     sidecar = play(scenario)
 
@@ -130,13 +132,13 @@ def test_whoever_asks_need_not_wait_for_its_turn(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        promises = Promises(sidecar, "gateway-1", lambda: START + timedelta(minutes=sidecar.minutes))
-        async with background(promises.carry()):
-            await until(lambda: promises.resumed)
-            await promises.make(COMMAND)
+        pending_commands = PendingCommands(sidecar, "gateway-1", lambda: START + timedelta(minutes=sidecar.minutes))
+        async with background(pending_commands.carry()):
+            await until(lambda: pending_commands.resumed)
+            await pending_commands.make(COMMAND)
             sidecar.minutes = 1
             for _ in range(5):
-                await promises.look("/order/o-1")
+                await pending_commands.look("/order/o-1")
                 await until(lambda: len(sidecar.published) == 1)
                 await asyncio.sleep(0.005)
 
@@ -150,8 +152,8 @@ def test_while_the_broker_is_away_the_pauses_do_not_grow(monkeypatch: pytest.Mon
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.publish_errors = [SidecarUnavailable("away")] * 40
-        async with replica(sidecar) as promises:
-            await promises.make(COMMAND)
+        async with replica(sidecar) as pending_commands:
+            await pending_commands.make(COMMAND)
             async with asyncio.timeout(10):
                 await until(lambda: len(sidecar.published) > 0)
 
@@ -168,10 +170,10 @@ def test_the_first_replica_goes_on_with_what_a_gone_one_promised() -> None:
         async with (
             replica(sidecar, "gateway-2", minutes=1) as second,
             replica(sidecar, "gateway-0", minutes=1) as first,
-            background(second.look_after_others()),
+            background(second.adopt_from_other_replicas()),
         ):
             sidecar.store_is_down = True
-            async with background(first.look_after_others()):
+            async with background(first.adopt_from_other_replicas()):
                 await asyncio.sleep(0.01)  # some looks that find no store
                 sidecar.store_is_down = False
                 await until(lambda: len(sidecar.published) > 0)
@@ -185,7 +187,7 @@ def test_the_first_replica_goes_on_with_what_a_gone_one_promised() -> None:
     sidecar = play(scenario)
 
     assert "kept" == sidecar.read(RECORD)["commands"][0]["outcome"]
-    assert {"ids": ["o-1"]} == sidecar.read("promises:gateway-3:0")  # nobody but its owner writes it
+    assert {"ids": ["o-1"]} == sidecar.read("pending-index:gateway-3:0")  # nobody but its owner writes it
 
 
 def test_a_promise_that_is_a_moment_old_is_left_to_its_replica() -> None:
@@ -206,17 +208,17 @@ def test_a_promise_that_is_a_moment_old_is_left_to_its_replica() -> None:
 )
 def test_only_the_first_replica_looks_after_others(pod_name: str, number: int) -> None:
     """And a name that is no ordinal's looks after nobody."""
-    assert number == len(module.others_of(pod_name))
+    assert number == len(module.other_replicas(pod_name))
 
 
 def test_a_reply_that_comes_while_the_promise_is_written_is_not_lost() -> None:
     """The outcome is written after it."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        async with replica(sidecar) as promises:
-            sidecar.before_save = lambda _key: promises.settle("c-1", None)
-            await promises.make(COMMAND)
-            await until(lambda: not promises._open)
+        async with replica(sidecar) as pending_commands:
+            sidecar.before_save = lambda _key: pending_commands.settle("c-1", None)
+            await pending_commands.make(COMMAND)
+            await until(lambda: not pending_commands._open)
 
     sidecar = play(scenario)
 
@@ -227,15 +229,15 @@ def test_each_command_of_a_resource_has_an_outcome_of_its_own() -> None:
     """key_reused is said of one, and hides nothing of the other."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        async with replica(sidecar) as promises:
-            await promises.make(COMMAND)
-            await promises.make(OTHER_BODY)
-            promises.settle("c-2", Refusal(422, "key_reused", "reused"))
-            await until(lambda: not promises._open["o-1"].outcomes)
-            record = await promises.look("/order/o-1")
+        async with replica(sidecar) as pending_commands:
+            await pending_commands.make(COMMAND)
+            await pending_commands.make(OTHER_BODY)
+            pending_commands.settle("c-2", Rejection(422, "key_reused", "reused"))
+            await until(lambda: not pending_commands._open["o-1"].outcomes)
+            record = await pending_commands.look("/order/o-1")
             assert record is not None
             assert ["c-1"] == [each.id for each in record.pending]
-            assert promises.is_pending("c-1")
+            assert pending_commands.is_pending("c-1")
 
     play(scenario)
 
@@ -244,13 +246,13 @@ def test_an_outcome_is_written_when_the_store_is_back() -> None:
     """Until then it is remembered."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        async with replica(sidecar) as promises:
-            await promises.make(COMMAND)
+        async with replica(sidecar) as pending_commands:
+            await pending_commands.make(COMMAND)
             sidecar.store_is_down = True
-            promises.settle("c-1", REFUSAL)
+            pending_commands.settle("c-1", REJECTION)
             await asyncio.sleep(0.01)
             sidecar.store_is_down = False
-            await until(lambda: not promises._open)
+            await until(lambda: not pending_commands._open)
 
     sidecar = play(scenario)
 
@@ -262,16 +264,16 @@ def test_nothing_is_promised_while_the_store_is_away() -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.store_is_down = True
-        async with replica(sidecar) as promises:
-            with pytest.raises(NotPromised, match="before the restart"):
-                await promises.make(COMMAND)
+        async with replica(sidecar) as pending_commands:
+            with pytest.raises(NotRecorded, match="before the restart"):
+                await pending_commands.make(COMMAND)
             sidecar.store_is_down = False
-            await until(lambda: promises.resumed)
+            await until(lambda: pending_commands.resumed)
             sidecar.store_is_down = True
-            with pytest.raises(NotPromised, match="down"):
-                await promises.make(COMMAND)
+            with pytest.raises(NotRecorded, match="down"):
+                await pending_commands.make(COMMAND)
             sidecar.store_is_down = False
-            await until(lambda: not promises._open)
+            await until(lambda: not pending_commands._open)
 
     sidecar = play(scenario)
 
@@ -283,10 +285,10 @@ def test_open_promises_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "OPEN_MAX", 1)
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        async with replica(sidecar) as promises:
-            await promises.make(COMMAND)
-            with pytest.raises(NotPromised, match="1 promises are open"):
-                await promises.make(Command("c-3", "T", "/order/o-3", b"{}"))
+        async with replica(sidecar) as pending_commands:
+            await pending_commands.make(COMMAND)
+            with pytest.raises(NotRecorded, match="1 promises are open"):
+                await pending_commands.make(Command("c-3", "T", "/order/o-3", b"{}"))
 
     play(scenario)
 
@@ -295,10 +297,10 @@ def test_a_promise_is_known_by_its_whole_location() -> None:
     """Another kind of resource under the same id is another resource."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        async with replica(sidecar) as promises:
-            await promises.make(COMMAND)
-            assert await promises.look("/user/o-1") is None
-            assert await promises.look("/order/o-2") is None
+        async with replica(sidecar) as pending_commands:
+            await pending_commands.make(COMMAND)
+            assert await pending_commands.look("/user/o-1") is None
+            assert await pending_commands.look("/order/o-2") is None
 
     play(scenario)
 
@@ -307,7 +309,7 @@ def test_a_reply_to_nobody_changes_nothing() -> None:
     """Most replies are for others."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        async with replica(sidecar) as promises:
-            promises.settle("c-9", REFUSAL)
+        async with replica(sidecar) as pending_commands:
+            pending_commands.settle("c-9", REJECTION)
 
     assert {} == play(scenario).records

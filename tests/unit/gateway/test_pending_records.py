@@ -8,18 +8,18 @@ import pytest
 
 from chassis.errors import SidecarUnavailable, TransientError
 from gateway.command import Command
-from gateway.promise_records import COMMANDS_MAX, KEPT_SECONDS, PromiseRecords, Refusal, TooManyCommands
+from gateway.pending_records import COMMANDS_MAX, RETENTION_SECONDS, PendingRecords, Rejection, TooManyCommands
 from tests.unit.gateway.fakes import FakeSidecar
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 COMMAND = Command("c-1", "OrderCreateRequested", "/order/o-1", b'{"id":"c-1"}')
 OTHER_BODY = Command("c-2", "OrderCreateRequested", "/order/o-1", b'{"id":"c-2"}')
-REFUSAL = Refusal(409, "email_taken", "taken")
+REJECTION = Rejection(409, "email_taken", "taken")
 
 
-def records(sidecar: FakeSidecar) -> PromiseRecords:
+def records(sidecar: FakeSidecar) -> PendingRecords:
     """Records in a store."""
-    return PromiseRecords(sidecar, lambda: NOW)
+    return PendingRecords(sidecar, lambda: NOW)
 
 
 def test_a_promise_is_written_by_its_resource_for_a_week() -> None:
@@ -34,8 +34,8 @@ def test_a_promise_is_written_by_its_resource_for_a_week() -> None:
         "changed_at": "2026-01-02T03:04:05.000Z",
         "commands": [written | {"refusal": None}],
     }
-    assert expected == sidecar.read("promise:o-1")
-    assert {"promise:o-1": KEPT_SECONDS} == sidecar.ttl_seconds
+    assert expected == sidecar.read("pending:o-1")
+    assert {"pending:o-1": RETENTION_SECONDS} == sidecar.ttl_seconds
     assert "pending" == added.outcome
 
 
@@ -46,7 +46,7 @@ def test_the_same_command_is_written_once() -> None:
     asyncio.run(records(sidecar).add(COMMAND))
     asyncio.run(records(sidecar).add(COMMAND))
 
-    assert ["promise:o-1"] == sidecar.saves
+    assert ["pending:o-1"] == sidecar.saves
 
 
 def test_another_body_is_carried_beside_the_first_one() -> None:
@@ -56,7 +56,7 @@ def test_another_body_is_carried_beside_the_first_one() -> None:
     asyncio.run(records(sidecar).add(COMMAND))
     asyncio.run(records(sidecar).add(OTHER_BODY))
 
-    assert ["c-1", "c-2"] == [each["id"] for each in sidecar.read("promise:o-1")["commands"]]
+    assert ["c-1", "c-2"] == [each["id"] for each in sidecar.read("pending:o-1")["commands"]]
 
 
 def test_the_commands_of_a_resource_are_bounded() -> None:
@@ -71,25 +71,25 @@ def test_the_commands_of_a_resource_are_bounded() -> None:
 
     asyncio.run(scenario())
 
-    assert COMMANDS_MAX == len(sidecar.read("promise:o-1")["commands"])
+    assert COMMANDS_MAX == len(sidecar.read("pending:o-1")["commands"])
 
 
-@pytest.mark.parametrize(("refusal", "outcome"), [(None, "kept"), (REFUSAL, "refused")])
-def test_an_outcome_is_written_once_and_its_event_dropped(refusal: Refusal | None, outcome: str) -> None:
+@pytest.mark.parametrize(("refusal", "outcome"), [(None, "kept"), (REJECTION, "refused")])
+def test_an_outcome_is_written_once_and_its_event_dropped(rejection: Rejection | None, outcome: str) -> None:
     """The first one stays, and pending never overwrites it."""
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
         await records(sidecar).add(COMMAND)
-        await records(sidecar).settle("o-1", {"c-1": refusal})
-        await records(sidecar).settle("o-1", {"c-1": Refusal(422, "key_reused", "later")})
+        await records(sidecar).settle("o-1", {"c-1": rejection})
+        await records(sidecar).settle("o-1", {"c-1": Rejection(422, "key_reused", "later")})
         again = await records(sidecar).add(COMMAND)
-        assert (outcome, refusal) == (again.outcome, again.refusal)
+        assert (outcome, rejection) == (again.outcome, again.rejection)
 
     asyncio.run(scenario())
 
     assert 2 == len(sidecar.saves)
-    assert sidecar.read("promise:o-1")["commands"][0]["event"] is None
+    assert sidecar.read("pending:o-1")["commands"][0]["event"] is None
 
 
 def test_an_outcome_that_meets_another_writer_keeps_both() -> None:
@@ -102,12 +102,12 @@ def test_an_outcome_that_meets_another_writer_keeps_both() -> None:
 
         def somebody_else(_key: str) -> None:
             sidecar.before_save = lambda _key: None
-            record = sidecar.read("promise:o-1")
+            record = sidecar.read("pending:o-1")
             record["commands"][0]["outcome"] = "kept"
-            sidecar.put("promise:o-1", msgspec.json.encode(record))
+            sidecar.put("pending:o-1", msgspec.json.encode(record))
 
         sidecar.before_save = somebody_else
-        record = await records(sidecar).settle("o-1", {"c-2": REFUSAL})
+        record = await records(sidecar).settle("o-1", {"c-2": REJECTION})
         assert record is not None
         assert ["kept", "refused"] == [each.outcome for each in record.commands]
 

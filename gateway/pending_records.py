@@ -1,4 +1,4 @@
-"""What is written down before a 202 is given: `promise:<resource id>` holds the commands and how each of them ended.
+"""What is written down before a 202 is given: `pending:<resource id>` holds the commands and how each of them ended.
 
 Any replica reads and writes it. An outcome is written once, by ETag: `pending` never overwrites it.
 """
@@ -17,7 +17,7 @@ from chassis.processor import ATTEMPTS_MAX
 from gateway.command import Command
 from gateway.problems import Problem
 
-KEPT_SECONDS = 7 * 24 * 3600
+RETENTION_SECONDS = 7 * 24 * 3600
 """How long the store keeps a promise after its last change; one that has no outcome by then is given up."""
 
 COMMANDS_MAX = 2
@@ -34,7 +34,7 @@ class Store(Protocol):
         """Write if the ETag still holds, or with None if the key is free; raise Conflict for a lost race."""
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class Rejection(msgspec.Struct, frozen=True):
     """A problem, as it is written down."""
 
     status: int
@@ -46,59 +46,59 @@ class Refusal(msgspec.Struct, frozen=True):
         return Problem(self.status, self.kind, self.detail)
 
 
-class Promised(msgspec.Struct):
+class PendingCommand(msgspec.Struct):
     """One command: carried until it has an outcome; then its event is not needed any more."""
 
     id: str
     topic: str
     event: msgspec.Raw
-    outcome: Literal["pending", "kept", "refused"] = "pending"
-    refusal: Refusal | None = None
+    outcome: Literal["pending", "confirmed", "rejected"] = "pending"
+    rejection: Rejection | None = None
 
 
-class PromiseRecord(msgspec.Struct):
+class PendingRecord(msgspec.Struct):
     """Everything promised about one resource."""
 
     location: str
     changed_at: datetime
-    commands: list[Promised]
+    commands: list[PendingCommand]
 
     @property
-    def pending(self) -> list[Promised]:
+    def pending(self) -> list[PendingCommand]:
         """The commands that have no outcome yet."""
         return [each for each in self.commands if each.outcome == "pending"]
 
     @property
-    def is_kept(self) -> bool:
+    def is_confirmed(self) -> bool:
         """Whether the resource was made."""
-        return any(each.outcome == "kept" for each in self.commands)
+        return any(each.outcome == "confirmed" for each in self.commands)
 
     @property
-    def refusal(self) -> Refusal:
+    def rejection(self) -> Rejection:
         """Why the first command was refused, if all of them were."""
-        return next(each.refusal for each in self.commands if each.refusal is not None)
+        return next(each.rejection for each in self.commands if each.rejection is not None)
 
 
 class TooManyCommands(Exception):
     """COMMANDS_MAX commands about this resource are written down already."""
 
 
-class PromiseRecords:
+class PendingRecords:
     """Reads and writes promise records."""
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._store = store
         self._now = now
 
-    async def load(self, resource: str) -> PromiseRecord | None:
+    async def load(self, resource: str) -> PendingRecord | None:
         """Return what is promised about a resource, if anything."""
         return (await self._load(resource))[0]
 
-    async def add(self, command: Command) -> Promised:
+    async def add(self, command: Command) -> PendingCommand:
         """Write a command down, or find that it is; returns it with its outcome. Raise TooManyCommands,
         TransientError.
         """
-        record: PromiseRecord | None = None  # most are new, so the first attempt is an insert
+        record: PendingRecord | None = None  # most are new, so the first attempt is an insert
         etag: str | None = None
         for _ in range(ATTEMPTS_MAX):
             known = record.commands if record is not None else []
@@ -107,7 +107,7 @@ class PromiseRecords:
                     return each
             if len(known) >= COMMANDS_MAX:
                 raise TooManyCommands(command.resource)
-            added = Promised(command.id, command.topic, msgspec.Raw(command.event))
+            added = PendingCommand(command.id, command.topic, msgspec.Raw(command.event))
             try:
                 await self._save(command.resource, command.location, [*known, added], etag)
             except Conflict:
@@ -116,7 +116,7 @@ class PromiseRecords:
                 return added
         raise TransientError(f"promise of {command.location}: not written after {ATTEMPTS_MAX} attempts")
 
-    async def settle(self, resource: str, outcomes: Mapping[str, Refusal | None]) -> PromiseRecord | None:
+    async def settle(self, resource: str, outcomes: Mapping[str, Rejection | None]) -> PendingRecord | None:
         """Write how commands ended (None: as promised) and return the record; an outcome that is there stays."""
         for _ in range(ATTEMPTS_MAX):
             record, etag = await self._load(resource)
@@ -124,8 +124,8 @@ class PromiseRecords:
                 return None
             ended = [each for each in record.pending if each.id in outcomes]
             for each in ended:
-                each.refusal = outcomes[each.id]
-                each.outcome = "kept" if each.refusal is None else "refused"
+                each.rejection = outcomes[each.id]
+                each.outcome = "confirmed" if each.rejection is None else "rejected"
                 each.event = msgspec.Raw(b"null")
             if not ended:
                 return record
@@ -136,14 +136,14 @@ class PromiseRecords:
             return record
         raise TransientError(f"outcome of {resource}: lost {ATTEMPTS_MAX} races in a row")
 
-    async def _load(self, resource: str) -> tuple[PromiseRecord | None, str | None]:
+    async def _load(self, resource: str) -> tuple[PendingRecord | None, str | None]:
         value, etag = await self._store.load(_key(resource))
-        return (None if value is None else msgspec.json.decode(value, type=PromiseRecord)), etag
+        return (None if value is None else msgspec.json.decode(value, type=PendingRecord)), etag
 
-    async def _save(self, resource: str, location: str, commands: list[Promised], etag: str | None) -> None:
+    async def _save(self, resource: str, location: str, commands: list[PendingCommand], etag: str | None) -> None:
         record = {"location": location, "changed_at": timestamp(self._now()), "commands": commands}
-        await self._store.save(_key(resource), msgspec.json.encode(record), etag, ttl_seconds=KEPT_SECONDS)
+        await self._store.save(_key(resource), msgspec.json.encode(record), etag, ttl_seconds=RETENTION_SECONDS)
 
 
 def _key(resource: str) -> str:
-    return f"promise:{resource}"
+    return f"pending:{resource}"

@@ -1,7 +1,7 @@
 """The resources that this replica has promised and not settled: bounded pages in the store, read when it starts.
 
-`promises:<pod name>:<n>` holds the ids of up to 250 resources. Only this replica writes them, so what it remembers is
-the truth; an id that stays on a page after its promise was settled costs one look at the next start.
+`pending-index:<pod name>:<n>` holds the ids of up to 250 resources. Only this replica writes them, so what it
+remembers is the truth; an id that stays on a page after its promise was settled costs one look at the next start.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import msgspec
 
 from chassis.errors import Conflict, TransientError
 from chassis.processor import ATTEMPTS_MAX
-from gateway.promise_records import Store
+from gateway.pending_records import Store
 
 PAGE_IDS_MAX = 250  # 10 KB a page: written for each promise, or for all that came while the last one was written
 PAGES_MAX = 80  # as many promises as requests that one gateway holds: each held one may become a promise
-PROMISES_MAX = PAGE_IDS_MAX * PAGES_MAX
+PENDING_COMMANDS_MAX = PAGE_IDS_MAX * PAGES_MAX
 
 
 class IndexFull(Exception):
@@ -37,7 +37,7 @@ class _Page:
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
-class PromiseIndex:
+class PendingIndex:
     """The pages of one replica."""
 
     def __init__(self, store: Store, pod_name: str) -> None:
@@ -84,7 +84,7 @@ class PromiseIndex:
         for page in self._pages:
             if len(page.ids) < PAGE_IDS_MAX:
                 return page
-        raise IndexFull(f"{PROMISES_MAX} promises are open")
+        raise IndexFull(f"{PENDING_COMMANDS_MAX} promises are open")
 
     async def _write(self, page: _Page, version: int) -> None:
         async with page.turn:
@@ -103,4 +103,4 @@ class PromiseIndex:
 
 
 def _page_key(pod_name: str, number: int) -> str:
-    return f"promises:{pod_name}:{number}"
+    return f"pending-index:{pod_name}:{number}"

@@ -6,10 +6,10 @@ import pytest
 
 from chassis.errors import SidecarUnavailable
 from gateway import promise_index as module
-from gateway.promise_index import IndexFull, PromiseIndex
+from gateway.pending_index import IndexFull, PendingIndex
 from tests.unit.gateway.fakes import FakeSidecar
 
-KEY = "promises:gateway-0:0"
+KEY = "pending-index:gateway-0:0"
 
 
 def test_what_was_added_is_read_after_a_restart_in_order() -> None:
@@ -17,11 +17,11 @@ def test_what_was_added_is_read_after_a_restart_in_order() -> None:
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
-        index = PromiseIndex(sidecar, "gateway-0")
+        index = PendingIndex(sidecar, "gateway-0")
         for resource in ("o-2", "o-1", "o-3"):
             await index.add(resource)
-        assert ["o-2", "o-1", "o-3"] == await PromiseIndex(sidecar, "gateway-0").read()
-        assert [] == await PromiseIndex(sidecar, "gateway-1").read()
+        assert ["o-2", "o-1", "o-3"] == await PendingIndex(sidecar, "gateway-0").read()
+        assert [] == await PendingIndex(sidecar, "gateway-1").read()
 
     asyncio.run(scenario())
 
@@ -31,7 +31,7 @@ def test_many_at_once_share_a_write() -> None:
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
-        index = PromiseIndex(sidecar, "gateway-0")
+        index = PendingIndex(sidecar, "gateway-0")
         await asyncio.gather(*(index.add(f"o-{number}") for number in range(50)))
 
     asyncio.run(scenario())
@@ -45,7 +45,7 @@ def test_a_discarded_id_is_gone_with_the_next_write() -> None:
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
-        index = PromiseIndex(sidecar, "gateway-0")
+        index = PendingIndex(sidecar, "gateway-0")
         await index.add("o-1")
         index.discard("o-1")
         index.discard("o-1")
@@ -61,7 +61,7 @@ def test_an_id_that_is_there_costs_no_write() -> None:
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
-        index = PromiseIndex(sidecar, "gateway-0")
+        index = PendingIndex(sidecar, "gateway-0")
         await index.add("o-1")
         await index.add("o-1")
 
@@ -77,12 +77,12 @@ def test_pages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
-        index = PromiseIndex(sidecar, "gateway-0")
+        index = PendingIndex(sidecar, "gateway-0")
         for number in range(4):
             await index.add(f"o-{number}")
         with pytest.raises(IndexFull):
             await index.add("o-4")
-        assert 4 == len(await PromiseIndex(sidecar, "gateway-0").read())
+        assert 4 == len(await PendingIndex(sidecar, "gateway-0").read())
 
     asyncio.run(scenario())
 
@@ -93,7 +93,7 @@ def test_a_store_that_is_away_is_the_callers_to_tell() -> None:
     sidecar.store_is_down = True
 
     async def scenario() -> None:
-        index = PromiseIndex(sidecar, "gateway-0")
+        index = PendingIndex(sidecar, "gateway-0")
         with pytest.raises(SidecarUnavailable):
             await index.add("o-1")
         index.discard("o-1")

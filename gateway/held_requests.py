@@ -22,7 +22,7 @@ class Reply:
     data: msgspec.Raw
 
 
-class Held:
+class HeldRequests:
     """The requests that are held by this process, by the id of the command that each waits for."""
 
     def __init__(self) -> None:
