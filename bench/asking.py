@@ -1,7 +1,7 @@
 """The floor's two apps, but for how events and records travel: POST /ask is held until the other app has answered.
 
 gateway app -> broker -> service app (one read and one write of state) -> broker -> gateway app. Plain ASGI; no
-framework, no validation, no log, no promise.
+framework, no validation, no log, no pending command.
 """
 
 from __future__ import annotations

@@ -153,8 +153,8 @@ def called_over_a_unix_socket() -> None:
 def nothing_is_healed() -> None:
     """The gateway keeps no journal and checks nothing (ADR 32)."""
 
-    async def carry(self: CommandDispatcher, wanted: Any, deadline: Any) -> Any:
-        return await self._hold(wanted, deadline)
+    async def carry(self: CommandDispatcher, command: Any, deadline: Any) -> Any:
+        return await self._hold(command, deadline)
 
     CommandDispatcher.dispatch = carry  # type: ignore[method-assign]  # what this module is for
 

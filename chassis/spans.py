@@ -1,7 +1,7 @@
 """Spans: a request, an event that is brought, one that is published, a call to the sidecar. Imported only if wanted.
 
 A trace begins at a request, where it is decided whether it is sampled; an event carries the context of whoever
-published it, in its attributes, so that it also survives a record's outbox, a promise and a dead letter. What
+published it, in its attributes, so that it also survives a record's outbox, a pending command and a dead letter. What
 carries no context is in no trace. No span holds a key, a body or anything that a caller wrote.
 """
 
@@ -144,8 +144,8 @@ class Spans:
     def publish(self, topic: str, event: bytes) -> Iterator[tuple[bytes, str]]:
         """One event on its way out: as it goes, with the context of this very publish, and its `traceparent`.
 
-        What was kept in an outbox or a promise may be published later, or by another process: its own context says
-        to which trace it belongs. One that carries none goes as it is.
+        What was kept in an outbox or a pending command may be published later, or by another process: its own
+        context says to which trace it belongs. One that carries none goes as it is.
         """
         published = msgspec.json.decode(event, type=_EventAttributes)
         own = context_of(published.traceparent)

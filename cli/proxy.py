@@ -31,8 +31,8 @@ defaults
     maxconn {connections}
     timeout connect 2s
     timeout client 60s
-    # A gateway answers within 31 s (Prefer: wait=30, and a second to write the promise): see gateway/deadline.py. Later
-    # than that it is gone or paused, and only then does the proxy answer for it.
+    # A gateway answers within 31 s (Prefer: wait=30, and a second to write the pending command): see
+    # gateway/deadline.py. Later than that it is gone or paused, and only then does the proxy answer for it.
     timeout server 45s
     timeout queue 5s
     # A request that reached no gateway goes to another one. One that did is not sent twice: its Idempotency-Key, if the

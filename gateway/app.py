@@ -96,7 +96,7 @@ def _add_command(app: InboundApp, path: str, handler: CommandHandler, body: type
         openapi_extra=openapi.takes(body),
         responses={
             201: openapi.answers(answer, "it is a fact"),
-            202: openapi.answers("accepted", "promised; see Location"),
+            202: openapi.answers("accepted", "accepted; see Location"),
             **openapi.problems(400, 404, 409, 413, 415, 422, 503),
         },
     )
@@ -120,7 +120,7 @@ def _add_query(app: FastAPI, path: str, app_id: str, answer: str) -> None:
         openapi_extra={"parameters": parameters},
         responses={
             200: openapi.answers(answer, "as the service knows it"),
-            202: openapi.answers("accepted", "promised, not made yet"),
+            202: openapi.answers("accepted", "accepted, not made yet"),
             **openapi.problems(404, 409, 422, 503),
         },
     )

@@ -1,4 +1,5 @@
-"""Carrying a command through: publish, hold, publish once more at half time, and promise when the time is over.
+"""Carrying a command through: publish, hold, publish once more at half time, and record it as pending when the time
+is over.
 
 A command that starts a flow is in the journal before it is answered (gateway/journal.py).
 """
@@ -49,7 +50,7 @@ class CommandDispatcher:
         self._credit = REPUBLISH_CREDIT_MAX
 
     async def dispatch(self, command: Command, deadline: Deadline) -> Reply | None:
-        """Return the reply, or None when the time is over and the command is promised; raise NotRecorded, Problem.
+        """Return the reply, or None when the time is over and the command is pending; raise NotRecorded, Problem.
 
         An accepted command that starts a flow is in the journal by then. NotRecorded leaves it there: it may have been
         published. Whatever happens, this takes no longer than the deadline allows.
@@ -80,7 +81,7 @@ class CommandDispatcher:
                 async with asyncio.timeout_at(deadline.answer_by):
                     return await self._publish_and_wait(command, deadline, reply)
             except (NotRecorded, TimeoutError) as fault:
-                if arrived := _arrived(reply):  # while the promise was written
+                if arrived := _arrived(reply):  # while the pending command was written
                     return arrived
                 raise NotRecorded(str(fault) or "the store did not answer in time") from fault
 
@@ -96,11 +97,11 @@ class CommandDispatcher:
                 await asyncio.wait((reply,), timeout=deadline.left)
         if arrived := _arrived(reply):
             return arrived
-        promised = await self._pending_commands.make(command)
-        if arrived := _arrived(reply):  # while the promise was written
+        pending = await self._pending_commands.make(command)
+        if arrived := _arrived(reply):  # while the pending command was written
             return arrived
-        if promised.rejection is not None:
-            raise promised.rejection.problem()
+        if pending.rejection is not None:
+            raise pending.rejection.problem()
         ACCEPTED[command.topic].inc()
         return None
 

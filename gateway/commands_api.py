@@ -37,7 +37,7 @@ class CommandsApi:
     pending_commands: PendingCommands
 
     async def register(self, request: Request) -> Response:
-        """Register a user: 201 when it is a fact, 202 when it is promised, 409 when the address is taken."""
+        """Register a user: 201 when it is a fact, 202 when it is pending, 409 when the address is taken."""
         key, preferred = _read_headers(request)
         body = await bodies.read(request, bodies.RegisterBody)
         deadline = Deadline(preferred.wait_seconds)
@@ -46,7 +46,7 @@ class CommandsApi:
         return await self._dispatch(key.sent, preferred, deadline, command, {"user_id": user_id})
 
     async def deposit(self, request: Request) -> Response:
-        """Pay money in: 201 with the new balance, 202 when it is promised, 404 when there is no such user."""
+        """Pay money in: 201 with the new balance, 202 when it is pending, 404 when there is no such user."""
         key, preferred = _read_headers(request)
         body = await bodies.read(request, bodies.DepositBody)
         deadline = Deadline(preferred.wait_seconds)
@@ -60,7 +60,7 @@ class CommandsApi:
         )
 
     async def order(self, request: Request) -> Response:
-        """Place an order: 201 with its payment pending, 202 when it is promised, 404 when there is no such user."""
+        """Place an order: 201 with its payment pending, 202 when it is pending, 404 when there is no such user."""
         key, preferred = _read_headers(request)
         body = await bodies.read(request, bodies.OrderBody)
         deadline = Deadline(preferred.wait_seconds)
@@ -80,17 +80,17 @@ class CommandsApi:
             async with asyncio.timeout_at(deadline.answer_by):
                 record = await self.pending_commands.look(f"/user/{user_id}")
         except (TransientError, TimeoutError) as fault:
-            log.warning("whether user %s is promised is not known: %s", user_id, fault)
-            raise unavailable(f"whether user {user_id} is promised is not known now; try again") from fault
+            log.warning("whether user %s is pending is not known: %s", user_id, fault)
+            raise unavailable(f"whether user {user_id} is pending is not known now; try again") from fault
         if record is None or not (record.pending or record.is_confirmed):
             raise not_found(f"user {user_id}")
         if not record.is_confirmed:
-            raise unavailable(f"user {user_id} is promised and not registered yet; try again")
+            raise unavailable(f"user {user_id} is pending and not registered yet; try again")
 
     async def _dispatch(
         self, key: str, preferred: Preference, deadline: Deadline, command: Command, ids: dict[str, str]
     ) -> Response:
-        if self.pending_commands.store_refuses:  # what is sent now could not be promised: /readyz gives the reason
+        if self.pending_commands.store_refuses:  # what is sent now could not be pending: /readyz gives the reason
             raise unavailable("nothing was sent: the store refuses writes; try again")
         headers = {"Location": command.location}
         if preferred.applied:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from gateway.command import Command
+from gateway.command import Command, build_command
 from gateway.command_declarations import ORDER, REGISTER
 
 
@@ -54,7 +54,7 @@ class FlowKind:
         if missing:
             raise ValueError(f"the answer of {self.owner} lacks {', '.join(missing)}")
         body = {name: known[name] for name in self.fields}
-        return command(self.topic, resource, self.location(resource), body, {self.id_field: resource})
+        return build_command(self.topic, resource, self.location(resource), body, {self.id_field: resource})
 
 
 USER = FlowKind(

@@ -24,4 +24,4 @@ REPEATED_COMMANDS = {each: _REPEATED.labels(each) for each in FLOWS}
 ABANDONED = {each: _ABANDONED.labels(each) for each in FLOWS}
 UNFINISHED = Gauge("sidecart_unfinished_flows", "Accepted commands whose flow has not ended.")
 STUCK = Gauge("sidecart_stuck_flows", "Accepted commands whose flow had not ended when it was checked.")
-PENDING_COMMANDS = Gauge("sidecart_pending_commands", "Promises that this gateway carries now.")
+PENDING_COMMANDS = Gauge("sidecart_pending_commands", "Pending commands that this gateway carries now.")

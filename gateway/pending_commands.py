@@ -1,7 +1,8 @@
-"""Keeping what a 202 promised: each command is published again, with back-off, until its reply is seen.
+"""Keeping what a 202 accepted: each command is published again, with back-off, until its reply is seen.
 
 Written down before the 202 is given, so that a restart goes on with it; a replica that is asked for a resource which
-another one promised goes on with it too. What is in memory is only which promises there are and when each is due.
+another one accepted goes on with it too. What is in memory is only which pending commands there are and when each is
+due.
 """
 
 from __future__ import annotations
@@ -32,24 +33,24 @@ log = logging.getLogger(__name__)
 BACKOFF_SECONDS = 2.0  # before the first repetition, then twice as long each time
 BACKOFF_SECONDS_MAX = 3600.0  # a service that is away for a day finds some 30 copies of a command, not 40,000
 ATTEMPTS_AWAY_MAX = 4  # while the broker or the store is away nothing is published: look every half minute
-AT_ONCE_MAX = 10  # promises worked on at the same time
-ADOPT_SECONDS = 10  # a promise that nobody touched for so long may have lost its replica
-OTHERS_SECONDS = 60.0  # between two looks at what other replicas have promised
+AT_ONCE_MAX = 10  # pending commands worked on at the same time
+ADOPT_SECONDS = 10  # a pending command that nobody touched for so long may have lost its replica
+OTHERS_SECONDS = 60.0  # between two looks at what other replicas have accepted
 REPLICAS_MAX = 10  # gateway-0 to gateway-9
 RETRY_SECONDS = 1.0  # after the store was away
-OPEN_MAX = 20_000  # promises that this replica carries, those of other replicas too; about 1 KB each
+OPEN_MAX = 20_000  # pending commands that this replica carries, those of other replicas too; about 1 KB each
 
 
 Publish = Callable[[str, bytes], Awaitable[None]]
 
 
 class NotRecorded(Exception):
-    """The promise could not be written down; says why."""
+    """The pending command could not be written down; says why."""
 
 
 @dataclass(slots=True)
 class _Tracked:
-    """A promise that is not settled: the commands we know of, the outcomes that are not written yet."""
+    """A pending command that is not settled: the commands we know of, the outcomes that are not written yet."""
 
     attempt: int = 0
     due: float = 0.0
@@ -60,7 +61,7 @@ class _Tracked:
 
 
 class PendingCommands:
-    """The promises that this replica carries."""
+    """The pending commands that this replica carries."""
 
     def __init__(
         self, sidecar: HttpSidecar, pod_name: str, now: Callable[[], datetime], publish: Publish | None = None
@@ -77,19 +78,19 @@ class PendingCommands:
         self._numbers = count()  # equally due: first come, first served
         self._changed = asyncio.Event()
         self._work: set[asyncio.Task[None]] = set()
-        self.resumed = False  # whether the promises of an earlier process are known
+        self.resumed = False  # whether the pending commands of an earlier process are known
 
     # --- Asked by the routes
 
     async def make(self, command: Command) -> PendingCommand:
-        """Write the promise down; returns it with its outcome, if it has one already. Raise NotRecorded.
+        """Write the pending command down; returns it with its outcome, if it has one already. Raise NotRecorded.
 
         While it is written, and after it, replies to the command are seen.
         """
         if not self.resumed:
-            raise NotRecorded("the promises of before the restart are not read yet")
+            raise NotRecorded("the pending commands of before the restart are not read yet")
         if len(self._open) >= OPEN_MAX:
-            raise NotRecorded(f"{OPEN_MAX} promises are open")
+            raise NotRecorded(f"{OPEN_MAX} commands are pending")
         tracked = self._track(command.resource, command.id)
         tracked.busy += 1
         try:
@@ -102,7 +103,9 @@ class PendingCommands:
         return made
 
     async def look(self, location: str) -> PendingRecord | None:
-        """Return what is promised about a location; a promise that nobody seems to carry is carried from now on."""
+        """Return what is pending about a location; a pending command that nobody seems to carry is carried from now
+        on.
+        """
         resource = resource_of(location)
         record = await self._records.load(resource)
         if record is None or record.location != location:
@@ -112,7 +115,9 @@ class PendingCommands:
 
     @property
     def store_refuses(self) -> bool:
-        """Whether it is known that no promise can be written at this moment, for the store refuses all writes."""
+        """Whether it is known that no pending command can be written at this moment, for the store refuses all
+        writes.
+        """
         return bool(self._health.write_refusal)
 
     # --- Told by the replies
@@ -137,7 +142,9 @@ class PendingCommands:
     # --- The work
 
     async def carry(self) -> None:
-        """Take up what an earlier process promised, then work on each promise when it is due, until cancelled."""
+        """Take up what an earlier process accepted, then work on each pending command when it is due, until
+        cancelled.
+        """
         try:
             await self._resume()
             while True:
@@ -148,9 +155,9 @@ class PendingCommands:
             await asyncio.gather(*self._work, return_exceptions=True)
 
     async def adopt_from_other_replicas(self) -> None:
-        """Carry on, from now and then, what replicas that are gone have promised, until cancelled.
+        """Carry on, from now and then, what replicas that are gone have accepted, until cancelled.
 
-        Only the first replica does so. One that is not gone has its promise carried twice, which does no harm.
+        Only the first replica does so. One that is not gone has its pending command carried twice, which does no harm.
         """
         settled: set[str] = set()
         while self._others:
@@ -158,7 +165,7 @@ class PendingCommands:
             try:
                 settled = await self._adopt_from_others(settled)
             except TransientError as fault:
-                log.warning("what other gateways promised is looked after later: %s", fault)
+                log.warning("what other gateways accepted is looked after later: %s", fault)
 
     async def _adopt_from_others(self, settled: set[str]) -> set[str]:
         """Look at what is not known to be settled; return what is."""
@@ -173,7 +180,9 @@ class PendingCommands:
         return settled
 
     def _adopt(self, resource: str, record: PendingRecord) -> None:
-        """Carry a promise that nobody seems to carry; give one that waits its turn now, every ten seconds at most."""
+        """Carry a pending command that nobody seems to carry; give one that waits its turn now, every ten seconds at
+        most.
+        """
         if not record.pending or self._now() - record.changed_at <= timedelta(seconds=ADOPT_SECONDS):
             return
         now = asyncio.get_running_loop().time()
@@ -193,7 +202,7 @@ class PendingCommands:
             except TransientError:  # the sidecar is not up yet
                 await asyncio.sleep(RETRY_SECONDS)
         if left:
-            log.info("%d promises of before the restart go on", len(left))
+            log.info("%d pending commands of before the restart go on", len(left))
         for resource in left:
             self._plan(resource, self._track(resource), 0)
 
@@ -219,10 +228,12 @@ class PendingCommands:
         self._work.discard(task)
         self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a bug in the work on a promise: %r", error)
+            log.error("a bug in the work on a pending command: %r", error)
 
     async def _work_on(self, resource: str, tracked: _Tracked) -> None:
-        """Write the outcomes that came, or publish the commands that have none; forget a promise that is settled."""
+        """Write the outcomes that came, or publish the commands that have none; forget a pending command that is
+        settled.
+        """
         written = dict(tracked.outcomes)
         if not written:
             tracked.attempt += 1
@@ -243,7 +254,7 @@ class PendingCommands:
                     await self._publish(command.topic, bytes(command.event))
         except TransientError as fault:
             tracked.attempt = min(tracked.attempt, ATTEMPTS_AWAY_MAX)
-            log.warning("the promise of %s is looked after again later: %s", resource, fault)
+            log.warning("the pending command of %s is looked after again later: %s", resource, fault)
         finally:
             tracked.busy -= 1
             if self._open.get(resource) is tracked:

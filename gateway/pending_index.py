@@ -1,7 +1,8 @@
-"""The resources that this replica has promised and not settled: bounded pages in the store, read when it starts.
+"""The resources that this replica has accepted and not settled: bounded pages in the store, read when it starts.
 
 `pending-index:<pod name>:<n>` holds the ids of up to 250 resources. Only this replica writes them, so what it
-remembers is the truth; an id that stays on a page after its promise was settled costs one look at the next start.
+remembers is the truth; an id that stays on a page after its pending command was settled costs one look at the next
+start.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ from chassis.errors import Conflict, TransientError
 from chassis.processor import ATTEMPTS_MAX
 from gateway.pending_records import Store
 
-PAGE_IDS_MAX = 250  # 10 KB a page: written for each promise, or for all that came while the last one was written
-PAGES_MAX = 80  # as many promises as requests that one gateway holds: each held one may become a promise
+# 10 KB a page: written for each pending command, or for all that came while the last one was written
+PAGE_IDS_MAX = 250
+# as many pending commands as requests that one gateway holds: each held one may become a pending command
+PAGES_MAX = 80
 PENDING_COMMANDS_MAX = PAGE_IDS_MAX * PAGES_MAX
 
 
 class IndexFull(Exception):
-    """PROMISES_MAX resources are promised already."""
+    """PENDING_COMMANDS_MAX resources are pending already."""
 
 
 class _PageRecord(msgspec.Struct):
@@ -31,7 +34,7 @@ class _PageRecord(msgspec.Struct):
 @dataclass(slots=True)
 class _Page:
     key: str
-    ids: dict[str, None] = field(default_factory=dict)  # in the order of their promises
+    ids: dict[str, None] = field(default_factory=dict)  # in the order of their pending commands
     version: int = 0  # counts changes
     written: int = 0  # the version that the store has
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -84,7 +87,7 @@ class PendingIndex:
         for page in self._pages:
             if len(page.ids) < PAGE_IDS_MAX:
                 return page
-        raise IndexFull(f"{PENDING_COMMANDS_MAX} promises are open")
+        raise IndexFull(f"{PENDING_COMMANDS_MAX} commands are pending")
 
     async def _write(self, page: _Page, version: int) -> None:
         async with page.turn:

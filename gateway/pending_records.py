@@ -18,14 +18,14 @@ from gateway.command import Command
 from gateway.problems import Problem
 
 RETENTION_SECONDS = 7 * 24 * 3600
-"""How long the store keeps a promise after its last change; one that has no outcome by then is given up."""
+"""How long the store keeps a pending command after its last change; one that has no outcome by then is given up."""
 
 COMMANDS_MAX = 2
 """Commands of one Idempotency-Key with different bodies; one may have 464 KiB, a record stays below 1 MiB."""
 
 
 class Store(Protocol):
-    """What promises need of a sidecar; each call raises SidecarUnavailable when it could not be made."""
+    """What pending commands need of a sidecar; each call raises SidecarUnavailable when it could not be made."""
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
@@ -57,7 +57,7 @@ class PendingCommand(msgspec.Struct):
 
 
 class PendingRecord(msgspec.Struct):
-    """Everything promised about one resource."""
+    """Everything accepted about one resource."""
 
     location: str
     changed_at: datetime
@@ -84,14 +84,14 @@ class TooManyCommands(Exception):
 
 
 class PendingRecords:
-    """Reads and writes promise records."""
+    """Reads and writes pending records."""
 
     def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
         self._store = store
         self._now = now
 
     async def load(self, resource: str) -> PendingRecord | None:
-        """Return what is promised about a resource, if anything."""
+        """Return what is pending about a resource, if anything."""
         return (await self._load(resource))[0]
 
     async def add(self, command: Command) -> PendingCommand:
@@ -114,10 +114,10 @@ class PendingRecords:
                 record, etag = await self._load(command.resource)
             else:
                 return added
-        raise TransientError(f"promise of {command.location}: not written after {ATTEMPTS_MAX} attempts")
+        raise TransientError(f"pending command of {command.location}: not written after {ATTEMPTS_MAX} attempts")
 
     async def settle(self, resource: str, outcomes: Mapping[str, Rejection | None]) -> PendingRecord | None:
-        """Write how commands ended (None: as promised) and return the record; an outcome that is there stays."""
+        """Write how commands ended (None: as accepted) and return the record; an outcome that is there stays."""
         for _ in range(ATTEMPTS_MAX):
             record, etag = await self._load(resource)
             if record is None:

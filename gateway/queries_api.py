@@ -1,4 +1,6 @@
-"""Reads: asked of the service that owns the resource, by invocation; a promise answers for what is not there yet."""
+"""Reads: asked of the service that owns the resource, by invocation; a pending command answers for what is not there
+yet.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ from gateway.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
 
-READ_SECONDS_MAX = 2.0  # for the service; what is promised is looked up within a second more
+READ_SECONDS_MAX = 2.0  # for the service; what is pending is looked up within a second more
 OWNERS = {  # route -> app-id of the service that answers it, under the same path, and what its 200 is
     "/user/{id}": ("user", "user"),
     "/account/{id}": ("billing", "account"),
@@ -43,7 +45,7 @@ class QueriesApi:
     reconciler: Reconciler
 
     async def read(self, app_id: str, request: Request) -> Response:
-        """Return what the service knows; 202 for what is promised, 404 for what nobody knows, 503 when it is away."""
+        """Return what the service knows; 202 for what is pending, 404 for what nobody knows, 503 when it is away."""
         path = request.url.path
         if path in COMMAND_PATHS:
             raise method_not_allowed("POST")
@@ -58,8 +60,8 @@ class QueriesApi:
             async with asyncio.timeout_at(deadline.answer_by):
                 record = await self.pending_commands.look(path)
         except (TransientError, TimeoutError) as fault:
-            log.warning("what is promised of %s is not known: %s", path, fault)
-            raise unavailable(f"whether {path} is promised is not known now; try again") from fault
+            log.warning("what is pending of %s is not known: %s", path, fault)
+            raise unavailable(f"whether {path} is pending is not known now; try again") from fault
         if record is None:
             if answer is not None and answer.status == 404:
                 raise not_found(path)

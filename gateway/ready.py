@@ -48,7 +48,7 @@ class Readiness:
         shared = without_broker and not publishing.is_sidecar_problem
         probe = [] if self._probe.has_returned else [f"{self._probe.topic} did not come back yet"]
         pending_commands = (
-            [] if self._pending_commands.resumed else ["the promises of before the restart are not read yet"]
+            [] if self._pending_commands.resumed else ["the pending commands of before the restart are not read yet"]
         )
         journal = [] if self._journal.resumed else ["the journal of accepted commands is not read yet"]
         store = [problem] if (problem := self._sidecar.store.write_problem) else []

@@ -25,7 +25,8 @@ from gateway.ready import Readiness
 from gateway.reconciler import Reconciler
 from gateway.replies import RESPONSES, Replies
 
-HURRY_SECONDS = 3  # after the word to stop; with the time to write the promises well below what the server grants
+# after the word to stop; with the time to write the pending commands well below what the server grants
+HURRY_SECONDS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +100,7 @@ class Wiring:
             yield
 
     async def _release(self, seconds: float) -> None:
-        """Hold no request longer once the gateway is told to stop: 202 and its promise are an answer too."""
+        """Hold no request longer once the gateway is told to stop: 202 and its pending command are an answer too."""
         await self.shutdown.wait()
         await asyncio.sleep(seconds)
         self.held.release()

@@ -1,4 +1,4 @@
-"""The peer's gateway: our routes, checks and promises. `python -m bench.peer.gateway`."""
+"""The peer's gateway: our routes, checks and pending commands. `python -m bench.peer.gateway`."""
 
 from __future__ import annotations
 

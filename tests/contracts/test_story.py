@@ -9,6 +9,7 @@ import pytest
 
 from cli.catalogue import GATEWAY, SERVICES, TOPICS
 from gateway import bodies
+from gateway.command import build_command
 from gateway.ids import resource_id
 from tests.contracts.told import STORY, WIRED, Memory, tell
 from tests.contracts.validate import (
@@ -81,7 +82,7 @@ def test_the_gateway_makes_these_commands(event: dict[str, Any]) -> None:
     given = {name: value for name, value in event["data"].items() if name != own}
     body = BODIES[event["type"]].model_validate(given).model_dump()
 
-    made = command(event["type"], event["subject"], "/", body, {own: event["data"][own]})
+    made = build_command(event["type"], event["subject"], "/", body, {own: event["data"][own]})
 
     assert {**event, "time": ""} == {**msgspec.json.decode(made.event), "time": ""}
 

@@ -1,4 +1,4 @@
-"""A service that is stopped: the promise is a 202, and it is kept when the service is back."""
+"""A service that is stopped: the pending command is a 202, and it is kept when the service is back."""
 
 from collections.abc import Callable
 

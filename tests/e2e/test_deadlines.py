@@ -132,7 +132,7 @@ def test_a_broker_that_blocks_publishing_delays_no_answer(shopper: Shopper, caps
 
 
 def test_a_store_that_is_paused_delays_no_answer(shopper: Shopper) -> None:
-    """201 where no promise is needed; else what happened is not known, and the key says how to repeat it."""
+    """201 where no pending command is needed; else what happened is not known, and the key says how to repeat it."""
     shop, user_id = shopper.shop, shopper.register()["user_id"]
     store = next(name for name in ("postgres", "valkey") if name in shop.processes)
     with paused(shop, store):

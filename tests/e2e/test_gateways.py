@@ -128,7 +128,9 @@ def test_a_gateway_killed_mid_request_is_answered_for_by_another(shopper: Shoppe
 
 
 def test_a_gateway_told_to_stop_answers_what_it_holds(shopper: Shopper) -> None:
-    """SIGTERM with requests held, of which none can be answered: 202, soon, and the promises are kept by the others."""
+    """SIGTERM with requests held, of which none can be answered: 202, soon, and the pending commands are kept by the
+    others.
+    """
     shop = shopper.shop
     user_id = shopper.register()["user_id"]
     for name in replicas_of("order", 2):

@@ -1,4 +1,4 @@
-"""202 is a promise that is written down: it outlives the gateway that gave it."""
+"""202 is a pending command that is written down: it outlives the gateway that gave it."""
 
 from collections import Counter
 
@@ -43,7 +43,7 @@ def test_100_accepted_orders_are_there_after_the_gateway_was_killed(shopper: Sho
     shop.wait_ready("order")
 
 
-def test_a_refusal_outlives_the_gateway_that_promised(shopper: Shopper) -> None:
+def test_a_refusal_outlives_the_gateway_that_accepted(shopper: Shopper) -> None:
     """Whoever asks later gets the problem that the held caller would have got."""
     shop, ann = shopper.shop, shopper.register()
     shop.stop_app("user")

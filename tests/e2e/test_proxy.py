@@ -13,6 +13,7 @@ import pytest
 
 from cli.patience import Patience
 from cli.ports import free_port, is_listening
+from cli.proxy import command
 
 pytestmark = pytest.mark.own_shop
 
@@ -55,7 +56,7 @@ def test_while_no_gateway_is_ready_reads_come_through_and_nothing_is_ordered(
 ) -> None:
     """A store that refuses writes makes all of them not ready at once; each of them reads all the same."""
     port = free_port()
-    running = subprocess.Popen(build_command(tmp_path, port, {"gateway": gateway.server_port}))
+    running = subprocess.Popen(command(tmp_path, port, {"gateway": gateway.server_port}))
     try:
         Patience().until(lambda: is_listening(port), 10, lambda: "the proxy does not listen")
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:

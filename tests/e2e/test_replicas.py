@@ -1,4 +1,4 @@
-"""Two gateways: whichever is asked, the answer is the same, and a promise outlives the one that gave it."""
+"""Two gateways: whichever is asked, the answer is the same, and a pending command outlives the one that gave it."""
 
 import asyncio
 import uuid
@@ -9,7 +9,7 @@ import pytest
 
 from cli.shop import Shop
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
-from tests.e2e.test_promises import until_up
+from tests.e2e.test_pending_commands import until_up
 
 pytestmark = pytest.mark.sidecars
 
@@ -60,7 +60,7 @@ def test_one_key_at_both_gateways_is_one_order(shopper: Shopper, other: httpx.Cl
     assert 5_000 - 2 * TEA_CENTS == shopper.balance(user_id)
 
 
-def test_another_gateway_keeps_what_one_promised_and_did_not_live_to_keep(
+def test_another_gateway_keeps_what_one_accepted_and_did_not_live_to_keep(
     shopper: Shopper, other: httpx.Client
 ) -> None:
     """Asked of the other one: 202 while the service is stopped, then the order; the first stays dead meanwhile."""

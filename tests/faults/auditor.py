@@ -51,7 +51,7 @@ class Audit:
     valid: int = 0
     accepted: int = 0
     created: int = 0
-    promised: int = 0
+    pending: int = 0
     orders: int = 0
     paid: int = 0
     not_paid: int = 0
@@ -184,8 +184,8 @@ class Auditor:
         audit.valid = len(wanted)
         in_time = [each for each in wanted if not each.given_up]
         audit.created = sum(each.status == 201 for each in in_time)
-        audit.promised = sum(each.status == 202 for each in in_time)
-        audit.accepted = audit.created + audit.promised
+        audit.pending = sum(each.status == 202 for each in in_time)
+        audit.accepted = audit.created + audit.pending
         if audit.accepted < ACCEPTED_SHARE_MIN * audit.valid:
             audit.find(f"only {audit.accepted} of {audit.valid} valid requests were accepted")
         unsettled = [

@@ -58,7 +58,7 @@ def published_once(app: Any) -> None:
         original(self, *arguments)
         self._publish = publish
 
-    async def publish_again(self: CommandDispatcher, wanted: Any, seconds_max: float) -> None:
+    async def publish_again(self: CommandDispatcher, command: Any, seconds_max: float) -> None:
         return None
 
     original = PendingCommands.__init__

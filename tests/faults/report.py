@@ -75,7 +75,7 @@ def table(reports: Sequence[Report]) -> str:
             each.faults + sum(each.swallowed.values()),
             audit.valid,
             f"{100 * audit.accepted / max(1, audit.valid):.1f} %",
-            f"{audit.created} / {audit.promised}",
+            f"{audit.created} / {audit.pending}",
             f"{audit.paid} / {audit.not_paid}",
             audit.lost,
             audit.paid_twice,

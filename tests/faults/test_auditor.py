@@ -92,5 +92,5 @@ def test_what_was_given_up_is_not_accepted_in_time_and_has_to_be_answered_at_las
 
     Auditor(cast(Shop, None), ledger, [], lambda: None)._requests(audit, list(ledger.wanted.values()))
 
-    assert (3, 2, 2, 0) == (audit.valid, audit.accepted, audit.created, audit.promised)
+    assert (3, 2, 2, 0) == (audit.valid, audit.accepted, audit.created, audit.pending)
     assert ["only 2 of 3 valid requests were accepted", *found] == [each.partition(":")[0] for each in audit.findings]

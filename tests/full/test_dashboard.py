@@ -72,7 +72,7 @@ def is_ready(url: str) -> bool:
 
 
 def drive(shop: Running) -> list[int]:
-    """Both flows, with an order that can be paid and some that cannot; the last wait for nothing, and may be promised.
+    """Both flows, with an order that can be paid and some that cannot; the last wait for nothing, and may be pending.
 
     Returns what the orders were answered.
     """

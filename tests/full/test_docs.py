@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from cli.shop import Options, Shop
-from gateway.app import POSTS
+from gateway.app import COMMAND_ROUTES
 from gateway.queries_api import OWNERS
 from tests.full.live_page import FLAGS, SECONDS
 
@@ -37,7 +37,7 @@ def test_the_page_shows_every_operation_and_asks_no_other_host(shop: Shop) -> No
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.goto(f"{shop.url}/docs")
         shown = page.locator(".opblock")
-        expect(shown).to_have_count(len(POSTS) + len(OWNERS) + 2, timeout=SECONDS * 1000)
+        expect(shown).to_have_count(len(COMMAND_ROUTES) + len(OWNERS) + 2, timeout=SECONDS * 1000)
         paths = set(page.locator(".opblock-summary-path").evaluate_all("all => all.map(one => one.dataset.path)"))
 
         ready = shown.filter(has=page.locator('[data-path="/readyz"]'))
@@ -47,6 +47,6 @@ def test_the_page_shows_every_operation_and_asks_no_other_host(shop: Shop) -> No
         expect(ready.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
         browser.close()
 
-    assert {*POSTS, *OWNERS, "/healthz", "/readyz"} == paths
+    assert {*COMMAND_ROUTES, *OWNERS, "/healthz", "/readyz"} == paths
     assert {urlsplit(shop.url).netloc} == {urlsplit(url).netloc for url in asked if not url.startswith("data:")}
     assert [] == complaints

@@ -28,8 +28,8 @@ LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
     "a dead letter": lambda sidecar: DeadLetters(sidecar, lambda: AT).write("Lamp", b"{}", "why", ""),
     "an index": lambda sidecar: PagedIndex(sidecar, "index").add("1"),
     "an index that is there": lambda sidecar: PagedIndex(sidecar, "old-index").add("1"),
-    "a promise": lambda sidecar: PendingRecords(sidecar, lambda: AT).add(WANTED),
-    "the page of promises": lambda sidecar: PendingIndex(sidecar, "gateway-0").add("l-1"),
+    "a pending command": lambda sidecar: PendingRecords(sidecar, lambda: AT).add(WANTED),
+    "the page of pending commands": lambda sidecar: PendingIndex(sidecar, "gateway-0").add("l-1"),
     "a mail put aside": lambda sidecar: Aside(sidecar, lambda: AT, timedelta(minutes=1)).put("o-1", MAIL),
 }
 

@@ -254,7 +254,7 @@ def test_what_a_log_kept_is_published_in_the_trace_it_was_in(told: Told) -> None
     with_sidecar(scenario)
 
 
-def test_a_promise_is_published_in_the_trace_of_its_request(told: Told) -> None:
+def test_a_pending_command_is_published_in_the_trace_of_its_request(told: Told) -> None:
     """Later, when nothing is handled."""
 
     async def scenario(sidecar: HttpSidecar, _played: Daprd) -> None:

@@ -15,5 +15,5 @@ def test_the_proxy_waits_longer_than_its_gateways() -> None:
 
 
 def test_a_broker_that_blocks_publishing_takes_no_gateway_out() -> None:
-    """All of them share it, and each still reads and promises."""
+    """All of them share it, and each still reads and accepts."""
     assert "option httpchk GET /readyz?exclude=broker\n" in CONFIGURATION

@@ -160,7 +160,7 @@ def test_a_refusal_is_a_problem_of_its_own_status(topic: str, reason: str, statu
 
 
 def test_when_the_time_is_over_the_answer_is_202_and_get_keeps_saying_so() -> None:
-    """Until the service knows the resource, the promise answers for it."""
+    """Until the service knows the resource, the pending command answers for it."""
 
     async def scenario(gateway: Gateway) -> None:
         answer = await gateway.http.post("/order/create", json=ORDER, headers={"prefer": "respond-async"})
@@ -177,7 +177,7 @@ def test_when_the_time_is_over_the_answer_is_202_and_get_keeps_saying_so() -> No
     run(scenario)
 
 
-def test_a_promise_that_is_refused_answers_get_with_the_refusal() -> None:
+def test_a_pending_command_that_is_refused_answers_get_with_the_refusal() -> None:
     """The same problem that a held caller would have got."""
 
     async def scenario(gateway: Gateway) -> None:
@@ -193,7 +193,7 @@ def test_a_promise_that_is_refused_answers_get_with_the_refusal() -> None:
 
 
 def test_what_was_made_while_we_looked_is_read_again() -> None:
-    """The service did not know it yet, the promise is kept already: never 404."""
+    """The service did not know it yet, the pending command is confirmed already: never 404."""
 
     async def scenario(gateway: Gateway) -> None:
         answer = await gateway.http.post("/order/create", json=ORDER, headers={"prefer": "wait=0"})
@@ -210,7 +210,7 @@ def test_what_was_made_while_we_looked_is_read_again() -> None:
     run(scenario)
 
 
-def test_what_cannot_be_promised_is_503_with_the_key_to_repeat_with() -> None:
+def test_what_cannot_be_accepted_is_503_with_the_key_to_repeat_with() -> None:
     """Also when the caller sent none; the same key then asks for the same resource."""
 
     async def scenario(gateway: Gateway) -> None:
@@ -228,7 +228,7 @@ def test_what_cannot_be_promised_is_503_with_the_key_to_repeat_with() -> None:
     run(scenario)
 
 
-def test_while_the_store_refuses_writes_nothing_is_sent_that_could_not_be_promised() -> None:
+def test_while_the_store_refuses_writes_nothing_is_sent_that_could_not_be_accepted() -> None:
     """The first caller is told that the outcome is open, all others at once; reads go on, and /readyz says why."""
 
     async def scenario(gateway: Gateway) -> None:
@@ -253,7 +253,7 @@ def test_while_the_store_refuses_writes_nothing_is_sent_that_could_not_be_promis
     run(scenario)
 
 
-def test_what_is_promised_is_not_known_while_the_store_is_away() -> None:
+def test_what_is_accepted_is_not_known_while_the_store_is_away() -> None:
     """503, never 404."""
 
     async def scenario(gateway: Gateway) -> None:
@@ -387,13 +387,13 @@ def test_an_unknown_user_is_404_and_no_event() -> None:
     run(scenario)
 
 
-def test_a_user_that_is_promised_is_not_told_that_there_is_none() -> None:
+def test_a_user_that_is_accepted_is_not_told_that_there_is_none() -> None:
     """Whoever got the 202 orders at once, and the User Service does not know him yet: 503 until it is decided."""
 
     async def scenario(gateway: Gateway) -> None:
         body = {"email": "a@example.com", "name": "A"}
-        promised = await gateway.http.post("/user/register", json=body, headers={"prefer": "wait=0"})
-        user_id = promised.json()["user_id"]
+        accepted = await gateway.http.post("/user/register", json=body, headers={"prefer": "wait=0"})
+        user_id = accepted.json()["user_id"]
         order = {"json": ORDER | {"user_id": user_id}, "headers": {"prefer": "wait=0"}}
 
         early = await gateway.http.post("/order/create", **order)  # type: ignore[arg-type]  # both as it takes them
@@ -414,16 +414,16 @@ def test_a_user_that_is_promised_is_not_told_that_there_is_none() -> None:
     run(scenario)
 
 
-def test_a_user_whose_promise_was_refused_is_404() -> None:
+def test_a_user_whose_pending_command_was_refused_is_404() -> None:
     """There is none, and there will be none."""
 
     async def scenario(gateway: Gateway) -> None:
         body = {"email": "a@example.com", "name": "A"}
-        promised = await gateway.http.post("/user/register", json=body, headers={"prefer": "wait=0"})
+        accepted = await gateway.http.post("/user/register", json=body, headers={"prefer": "wait=0"})
         await gateway.reply("UserCreateRejected", {"user_id": USER, "reason": "email_taken"})
-        while (await gateway.http.get(promised.headers["location"])).status_code == 202:
+        while (await gateway.http.get(accepted.headers["location"])).status_code == 202:
             pass  # the refusal is being written down
-        wanted = ORDER | {"user_id": promised.json()["user_id"]}
+        wanted = ORDER | {"user_id": accepted.json()["user_id"]}
 
         assert 404 == (await gateway.http.post("/order/create", json=wanted)).status_code
 
@@ -651,7 +651,7 @@ def test_every_call_is_answered_within_its_wait_and_a_second(path: str, hung: st
 
 
 def test_a_user_is_looked_for_within_the_wait_and_a_second() -> None:
-    """Whether a user is promised is not known while the store is hung."""
+    """Whether a user is pending is not known while the store is hung."""
 
     async def scenario(gateway: Gateway) -> None:
         gateway.sidecar.store_is_hung = True
@@ -666,7 +666,7 @@ def test_a_user_is_looked_for_within_the_wait_and_a_second() -> None:
 
 @pytest.mark.parametrize("invoke_is_hung", [False, True])
 def test_a_read_is_answered_within_three_seconds(invoke_is_hung: bool) -> None:
-    """Two for the service, one for what is promised."""
+    """Two for the service, one for what is pending."""
 
     async def scenario(gateway: Gateway) -> None:
         gateway.sidecar.store_is_hung, gateway.sidecar.invoke_is_hung = True, invoke_is_hung

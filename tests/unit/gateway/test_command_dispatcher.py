@@ -1,4 +1,4 @@
-"""Carrying a command through: publish, wait, publish once more, promise."""
+"""Carrying a command through: publish, wait, publish once more, record as pending."""
 
 import asyncio
 
@@ -69,7 +69,7 @@ def test_a_command_is_a_whole_cloudevent_whose_id_comes_from_resource_and_body()
 
 
 def test_the_reply_ends_the_wait() -> None:
-    """One publish, one reply, no promise."""
+    """One publish, one reply, no pending command."""
 
     async def scenario() -> None:
         edge, wanted = Edge(), an_order()
@@ -111,7 +111,7 @@ def test_publishing_again_is_a_twentieth_of_all_publishes_once_the_credit_is_gon
     asyncio.run(scenario())
 
 
-def test_without_a_wait_the_command_is_promised_at_once() -> None:
+def test_without_a_wait_the_command_is_accepted_at_once() -> None:
     """respond-async is wait=0."""
 
     async def scenario() -> None:
@@ -123,7 +123,7 @@ def test_without_a_wait_the_command_is_promised_at_once() -> None:
     asyncio.run(scenario())
 
 
-def test_nothing_handed_over_is_503_and_no_promise() -> None:
+def test_nothing_handed_over_is_503_and_no_pending_command() -> None:
     """The caller may simply try again."""
 
     async def scenario() -> None:
@@ -154,8 +154,8 @@ def test_a_publish_of_unknown_result_stays_held_and_is_tried_again() -> None:
     asyncio.run(scenario())
 
 
-def test_what_cannot_be_promised_is_said() -> None:
-    """Whoever is not promised anything must not be told that he is."""
+def test_what_cannot_be_accepted_is_said() -> None:
+    """Whoever is not pending anything must not be told that he is."""
 
     async def scenario() -> None:
         edge = Edge()
@@ -167,8 +167,8 @@ def test_what_cannot_be_promised_is_said() -> None:
 
 
 @pytest.mark.parametrize("is_down", [False, True])
-def test_a_reply_that_comes_while_the_promise_is_written_is_the_answer(is_down: bool) -> None:
-    """A fact is better than a promise, also than one that could not be written."""
+def test_a_reply_that_comes_while_the_pending_command_is_written_is_the_answer(is_down: bool) -> None:
+    """A fact is better than a pending command, also than one that could not be written."""
 
     async def scenario() -> None:
         edge, wanted = Edge(), an_order()
@@ -188,8 +188,8 @@ def test_a_command_whose_refusal_is_written_down_is_refused_at_once() -> None:
     async def scenario() -> None:
         edge, wanted = Edge(), an_order()
         rejection = Rejection(422, "key_reused", "reused")
-        promised = PendingCommand(wanted.id, wanted.topic, msgspec.Raw(b"null"), "refused", rejection)
-        record = {"location": wanted.location, "changed_at": "2026-01-01T00:00:00Z", "commands": [promised]}
+        pending = PendingCommand(wanted.id, wanted.topic, msgspec.Raw(b"null"), "rejected", rejection)
+        record = {"location": wanted.location, "changed_at": "2026-01-01T00:00:00Z", "commands": [pending]}
         edge.sidecar.put(f"pending:{ORDER}", msgspec.json.encode(record))
 
         with pytest.raises(Problem) as refused:
@@ -201,7 +201,7 @@ def test_a_command_whose_refusal_is_written_down_is_refused_at_once() -> None:
 
 @pytest.mark.parametrize("wait_seconds", [0, 0.4, 30])
 def test_a_broker_that_blocks_publishing_delays_no_answer(wait_seconds: float) -> None:
-    """Publishing, waiting, publishing again and writing the promise share one budget."""
+    """Publishing, waiting, publishing again and writing the pending command share one budget."""
 
     async def scenario() -> None:
         edge, wanted = Edge(), an_order()
@@ -217,7 +217,7 @@ def test_a_broker_that_blocks_publishing_delays_no_answer(wait_seconds: float) -
 
 @pytest.mark.parametrize("publish_is_blocked", [False, True])
 def test_a_store_that_is_hung_delays_no_answer(publish_is_blocked: bool) -> None:
-    """The caller is told in time that nothing is promised."""
+    """The caller is told in time that nothing is pending."""
 
     async def scenario() -> None:
         edge = Edge()

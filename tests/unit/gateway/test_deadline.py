@@ -6,7 +6,7 @@ from gateway.deadline import ANSWER_SECONDS, Deadline
 
 
 def test_a_step_takes_at_most_half_of_what_is_left() -> None:
-    """So that the promise can be written after any number of steps."""
+    """So that the pending command can be written after any number of steps."""
 
     async def scenario() -> None:
         deadline = Deadline(0)

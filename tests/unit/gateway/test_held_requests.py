@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from gateway import held
+from gateway import held_requests
 from gateway.held_requests import HeldRequests, Reply
 from gateway.problems import Problem
 
@@ -57,7 +57,7 @@ def test_one_of_two_leaving_leaves_the_other_held() -> None:
 
 def test_a_request_too_many_is_refused_with_503_until_one_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
     """The bound counts requests, not commands."""
-    monkeypatch.setattr(held, "HELD_MAX", 2)
+    monkeypatch.setattr(held_requests, "HELD_MAX", 2)
 
     async def scenario() -> None:
         registry = HeldRequests()

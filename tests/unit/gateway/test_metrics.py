@@ -1,4 +1,4 @@
-"""What a gateway counts: how long requests were held, what was promised, what came late."""
+"""What a gateway counts: how long requests were held, what was accepted, what came late."""
 
 import asyncio
 
@@ -29,7 +29,7 @@ def reply(to: Command) -> bytes:
     return msgspec.json.encode({"id": USER, "type": "AccountDeposited", "correlationid": to.id, "data": data})
 
 
-def test_a_request_is_held_then_promised_then_answered_late() -> None:
+def test_a_request_is_held_then_accepted_then_answered_late() -> None:
     """And the gauges say how many there are now."""
     sidecar, made, counted = FakeSidecar(), a_deposit(), Counted()
     wiring = Wiring.of(sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal())

@@ -1,4 +1,4 @@
-"""A promise is kept until its reply is seen: by this process, by the next one, by another replica."""
+"""A pending command is repeated until its reply is seen: by this process, by the next one, by another replica."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -65,10 +65,10 @@ def test_the_command_is_published_again_until_it_is_answered() -> None:
     sidecar = play(scenario)
 
     assert ("OrderCreateRequested", {"id": "c-1"}) == sidecar.published[0]
-    assert "kept" == sidecar.read(RECORD)["commands"][0]["outcome"]
+    assert "confirmed" == sidecar.read(RECORD)["commands"][0]["outcome"]
 
 
-def test_a_promise_is_in_the_store_before_it_is_given() -> None:
+def test_a_pending_command_is_in_the_store_before_it_is_given() -> None:
     """The record and the page that the next process reads."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
@@ -104,7 +104,7 @@ def test_the_next_process_goes_on_with_it(lost: str) -> None:
 
 
 def test_another_replica_that_is_asked_goes_on_with_it_when_it_is_left_alone() -> None:
-    """Not at once: the one that promised it is at work."""
+    """Not at once: the one that accepted it is at work."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
@@ -123,7 +123,7 @@ def test_another_replica_that_is_asked_goes_on_with_it_when_it_is_left_alone() -
 
     sidecar = play(scenario)
 
-    assert "kept" == sidecar.read(RECORD)["commands"][0]["outcome"]
+    assert "confirmed" == sidecar.read(RECORD)["commands"][0]["outcome"]
 
 
 def test_whoever_asks_need_not_wait_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,7 +160,7 @@ def test_while_the_broker_is_away_the_pauses_do_not_grow(monkeypatch: pytest.Mon
     assert "c-1" == play(scenario).published[0][1]["id"]
 
 
-def test_the_first_replica_goes_on_with_what_a_gone_one_promised() -> None:
+def test_the_first_replica_goes_on_with_what_a_gone_one_accepted() -> None:
     """Nobody has to ask; what is settled is looked at once, and a store that is away is waited for."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
@@ -186,11 +186,11 @@ def test_the_first_replica_goes_on_with_what_a_gone_one_promised() -> None:
 
     sidecar = play(scenario)
 
-    assert "kept" == sidecar.read(RECORD)["commands"][0]["outcome"]
+    assert "confirmed" == sidecar.read(RECORD)["commands"][0]["outcome"]
     assert {"ids": ["o-1"]} == sidecar.read("pending-index:gateway-3:0")  # nobody but its owner writes it
 
 
-def test_a_promise_that_is_a_moment_old_is_left_to_its_replica() -> None:
+def test_a_pending_command_that_is_a_moment_old_is_left_to_its_replica() -> None:
     """It is at work on it."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
@@ -211,7 +211,7 @@ def test_only_the_first_replica_looks_after_others(pod_name: str, number: int) -
     assert number == len(module.other_replicas(pod_name))
 
 
-def test_a_reply_that_comes_while_the_promise_is_written_is_not_lost() -> None:
+def test_a_reply_that_comes_while_the_pending_command_is_written_is_not_lost() -> None:
     """The outcome is written after it."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
@@ -222,7 +222,7 @@ def test_a_reply_that_comes_while_the_promise_is_written_is_not_lost() -> None:
 
     sidecar = play(scenario)
 
-    assert "kept" == sidecar.read(RECORD)["commands"][0]["outcome"]
+    assert "confirmed" == sidecar.read(RECORD)["commands"][0]["outcome"]
 
 
 def test_each_command_of_a_resource_has_an_outcome_of_its_own() -> None:
@@ -256,11 +256,11 @@ def test_an_outcome_is_written_when_the_store_is_back() -> None:
 
     sidecar = play(scenario)
 
-    assert "refused" == sidecar.read(RECORD)["commands"][0]["outcome"]
+    assert "rejected" == sidecar.read(RECORD)["commands"][0]["outcome"]
 
 
-def test_nothing_is_promised_while_the_store_is_away() -> None:
-    """Nor before the promises of an earlier process are known."""
+def test_nothing_is_accepted_while_the_store_is_away() -> None:
+    """Nor before the pending commands of an earlier process are known."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.store_is_down = True
@@ -280,20 +280,20 @@ def test_nothing_is_promised_while_the_store_is_away() -> None:
     assert {} == sidecar.records
 
 
-def test_open_promises_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than a replica can carry are not promised."""
+def test_pending_commands_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """More than a replica can carry are not pending."""
     monkeypatch.setattr(module, "OPEN_MAX", 1)
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
             await pending_commands.make(COMMAND)
-            with pytest.raises(NotRecorded, match="1 promises are open"):
+            with pytest.raises(NotRecorded, match="1 commands are pending"):
                 await pending_commands.make(Command("c-3", "T", "/order/o-3", b"{}"))
 
     play(scenario)
 
 
-def test_a_promise_is_known_by_its_whole_location() -> None:
+def test_a_pending_command_is_known_by_its_whole_location() -> None:
     """Another kind of resource under the same id is another resource."""
 
     async def scenario(sidecar: FakeSidecar) -> None:

@@ -1,11 +1,11 @@
-"""The pages of open promises: written before a 202, read after a restart."""
+"""The pages of pending commands: written before a 202, read after a restart."""
 
 import asyncio
 
 import pytest
 
 from chassis.errors import SidecarUnavailable
-from gateway import promise_index as module
+from gateway import pending_index as module
 from gateway.pending_index import IndexFull, PendingIndex
 from tests.unit.gateway.fakes import FakeSidecar
 
@@ -57,7 +57,7 @@ def test_a_discarded_id_is_gone_with_the_next_write() -> None:
 
 
 def test_an_id_that_is_there_costs_no_write() -> None:
-    """The same resource is promised once."""
+    """The same resource is pending once."""
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
@@ -88,7 +88,7 @@ def test_pages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_store_that_is_away_is_the_callers_to_tell() -> None:
-    """Nothing is promised that is not written; the next write takes it along, if it is still wanted."""
+    """Nothing is pending that is not written; the next write takes it along, if it is still wanted."""
     sidecar = FakeSidecar()
     sidecar.store_is_down = True
 

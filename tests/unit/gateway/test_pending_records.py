@@ -1,4 +1,4 @@
-"""What is written down of a promise: once, by ETag, within its limits."""
+"""What is written down of a pending command: once, by ETag, within its limits."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -22,7 +22,7 @@ def records(sidecar: FakeSidecar) -> PendingRecords:
     return PendingRecords(sidecar, lambda: NOW)
 
 
-def test_a_promise_is_written_by_its_resource_for_a_week() -> None:
+def test_a_pending_command_is_written_by_its_resource_for_a_week() -> None:
     """Everything that another replica needs to go on with it."""
     sidecar = FakeSidecar()
 
@@ -40,7 +40,7 @@ def test_a_promise_is_written_by_its_resource_for_a_week() -> None:
 
 
 def test_the_same_command_is_written_once() -> None:
-    """A repeated request finds its promise."""
+    """A repeated request finds its pending command."""
     sidecar = FakeSidecar()
 
     asyncio.run(records(sidecar).add(COMMAND))
@@ -74,7 +74,7 @@ def test_the_commands_of_a_resource_are_bounded() -> None:
     assert COMMANDS_MAX == len(sidecar.read("pending:o-1")["commands"])
 
 
-@pytest.mark.parametrize(("refusal", "outcome"), [(None, "kept"), (REJECTION, "refused")])
+@pytest.mark.parametrize(("refusal", "outcome"), [(None, "confirmed"), (REJECTION, "rejected")])
 def test_an_outcome_is_written_once_and_its_event_dropped(rejection: Rejection | None, outcome: str) -> None:
     """The first one stays, and pending never overwrites it."""
     sidecar = FakeSidecar()
@@ -103,18 +103,18 @@ def test_an_outcome_that_meets_another_writer_keeps_both() -> None:
         def somebody_else(_key: str) -> None:
             sidecar.before_save = lambda _key: None
             record = sidecar.read("pending:o-1")
-            record["commands"][0]["outcome"] = "kept"
+            record["commands"][0]["outcome"] = "confirmed"
             sidecar.put("pending:o-1", msgspec.json.encode(record))
 
         sidecar.before_save = somebody_else
         record = await records(sidecar).settle("o-1", {"c-2": REJECTION})
         assert record is not None
-        assert ["kept", "refused"] == [each.outcome for each in record.commands]
+        assert ["confirmed", "rejected"] == [each.outcome for each in record.commands]
 
     asyncio.run(scenario())
 
 
-def test_an_outcome_of_a_promise_that_is_gone_changes_nothing() -> None:
+def test_an_outcome_of_a_pending_command_that_is_gone_changes_nothing() -> None:
     """The store forgot it."""
     sidecar = FakeSidecar()
 
@@ -123,7 +123,7 @@ def test_an_outcome_of_a_promise_that_is_gone_changes_nothing() -> None:
 
 
 def test_a_store_that_is_away_is_the_worlds_fault() -> None:
-    """Nothing is promised."""
+    """Nothing is pending."""
     sidecar = FakeSidecar()
     sidecar.store_is_down = True
 

@@ -149,7 +149,7 @@ def test_a_service_that_cannot_be_asked_is_asked_again(down: str) -> None:
 
 
 def test_what_the_owner_does_not_know_is_forgotten_after_a_while_unless_a_pending_command_makes_it() -> None:
-    """A rejected command made nothing; a promised one may yet."""
+    """A rejected command made nothing; a accepted one may yet."""
 
     async def scenario(edge: Edge) -> None:
         edge.found.clear()
