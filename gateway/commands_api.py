@@ -90,7 +90,8 @@ class CommandsApi:
     async def _dispatch(
         self, key: str, preferred: Preference, deadline: Deadline, command: Command, ids: dict[str, str]
     ) -> Response:
-        if self.pending_commands.store_refuses:  # what is sent now could not be pending: /readyz gives the reason
+        # what is sent now could not be recorded as pending: /readyz gives the reason
+        if self.pending_commands.store_refuses:
             raise unavailable("nothing was sent: the store refuses writes; try again")
         headers = {"Location": command.location}
         if preferred.applied:
