@@ -1,10 +1,11 @@
-"""The mailbox: whom to write to, and what each finished order's mail is; news may come before the address."""
+"""The mailbox: whom to write to, and what each finished order's mail is; outcomes may come before the address."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
 from chassis.events import Received
 from chassis.processor import Step
+from services.notification.email_templates import OrderOutcome, email, order_outcome, subject
 from services.notification.events import (
     EmailRequested,
     Input,
@@ -14,10 +15,9 @@ from services.notification.events import (
     OrderPaid,
     UserCreated,
 )
-from services.notification.letters import News, letter, news, subject
 
 RECENT_MAX = 100  # finished orders that a mailbox lists, newest first
-WAITING_MAX = 50  # finished orders that wait for their user's address; with their letters below 1 MiB
+WAITING_MAX = 50  # finished orders that wait for their user's address; with their mails below 1 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Mailbox:
 
     user_id: str
     contact: Contact | None = None
-    waiting: tuple[News, ...] = ()
+    waiting: tuple[OrderOutcome, ...] = ()
     recent: tuple[str, ...] = ()
 
 
@@ -50,7 +50,7 @@ class OrderNote:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One order's mail; `sent_at` is set once the mail server took it, `failed_at` once it is a dead letter.
+    """One order's mail; `sent_at` is set once the mail server took it, `failed_at` once it is a dead mail.
 
     `queued_until` says that the mail was put into the retry queue, and when it was first due there.
     """
@@ -66,9 +66,9 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The news that had waited for the address, so that a repeated UserCreated can ask for the same mails."""
+    """The outcomes that had waited for the address, so that a repeated UserCreated can ask for the same mails."""
 
-    news: tuple[News, ...]
+    outcomes: tuple[OrderOutcome, ...]
 
 
 Secondary = OrderNote | Notification | Welcome
@@ -109,56 +109,56 @@ def step(state: Mailbox | None, secondary: Secondary | None, received: Received[
     match event:
         case UserCreated(_, email, name):
             assert secondary is None or isinstance(secondary, Welcome)
-            return _meet(mailbox, secondary, Contact(email, name))
+            return _register_contact(mailbox, secondary, Contact(email, name))
         case OrderCreated(order_id, user_id, items, amount_cents):
             note = OrderNote(order_id, user_id, items, amount_cents)
             return Step(state, {f"order:{order_id}": note})
         case OrderPaid(order_id, _, items, amount_cents):
-            return _tell(mailbox, secondary, news(order_id, items, amount_cents))
+            return _request_mail(mailbox, secondary, order_outcome(order_id, items, amount_cents))
         case OrderNotPaid(order_id, _, items, amount_cents, reason):
-            return _tell(mailbox, secondary, news(order_id, items, amount_cents, reason))
+            return _request_mail(mailbox, secondary, order_outcome(order_id, items, amount_cents, reason))
         case _:
             assert_never(event)
 
 
-def _meet(mailbox: Mailbox, welcome: Welcome | None, contact: Contact) -> Step[Mailbox]:
+def _register_contact(mailbox: Mailbox, welcome: Welcome | None, contact: Contact) -> Step[Mailbox]:
     """Keep the address; write what had waited for it, and write it again when the event is repeated."""
     if mailbox.contact is not None:
-        told = welcome.news if welcome else ()
-        return Step(mailbox, outputs=tuple(_mail(mailbox.user_id, mailbox.contact, each) for each in told))
-    told = mailbox.waiting
+        outcome = welcome.outcomes if welcome else ()
+        return Step(mailbox, outputs=tuple(_mail(mailbox.user_id, mailbox.contact, each) for each in outcome))
+    outcome = mailbox.waiting
     secondaries: dict[str, Secondary] = {
-        f"notification:{each.order_id}": _noted(mailbox.user_id, each) for each in told
+        f"notification:{each.order_id}": _notification(mailbox.user_id, each) for each in outcome
     }
-    if told:
-        secondaries[f"welcome:{mailbox.user_id}"] = Welcome(told)
-    met = replace(mailbox, contact=contact, waiting=())
-    return Step(met, secondaries, tuple(_mail(mailbox.user_id, contact, each) for each in told))
+    if outcome:
+        secondaries[f"welcome:{mailbox.user_id}"] = Welcome(outcome)
+    registered = replace(mailbox, contact=contact, waiting=())
+    return Step(registered, secondaries, tuple(_mail(mailbox.user_id, contact, each) for each in outcome))
 
 
-def _tell(mailbox: Mailbox, known: Secondary | None, told: News) -> Step[Mailbox]:
+def _request_mail(mailbox: Mailbox, known: Secondary | None, outcome: OrderOutcome) -> Step[Mailbox]:
     """Write the mail about a finished order, or remember it until the address is known."""
     if mailbox.contact is None:
-        if any(each.order_id == told.order_id for each in mailbox.waiting):
+        if any(each.order_id == outcome.order_id for each in mailbox.waiting):
             return Step(mailbox)
         assert len(mailbox.waiting) < WAITING_MAX, f"{WAITING_MAX} finished orders wait for their user's address"
-        waiting = (*mailbox.waiting, told)
-        return Step(replace(mailbox, waiting=waiting, recent=_newest(mailbox.recent, told.order_id)))
-    mail = _mail(mailbox.user_id, mailbox.contact, told)
+        waiting = (*mailbox.waiting, outcome)
+        return Step(replace(mailbox, waiting=waiting, recent=_newest(mailbox.recent, outcome.order_id)))
+    mail = _mail(mailbox.user_id, mailbox.contact, outcome)
     if known is not None:
         return Step(mailbox, outputs=(mail,))
-    noted = _noted(mailbox.user_id, told)
-    listed = replace(mailbox, recent=_newest(mailbox.recent, told.order_id))
-    return Step(listed, {f"notification:{told.order_id}": noted}, (mail,))
+    notification = _notification(mailbox.user_id, outcome)
+    listed = replace(mailbox, recent=_newest(mailbox.recent, outcome.order_id))
+    return Step(listed, {f"notification:{outcome.order_id}": notification}, (mail,))
 
 
 def _newest(recent: tuple[str, ...], order_id: str) -> tuple[str, ...]:
     return (order_id, *(each for each in recent if each != order_id))[:RECENT_MAX]
 
 
-def _noted(user_id: str, told: News) -> Notification:
-    return Notification(told.order_id, user_id, told.kind, subject(told))
+def _notification(user_id: str, outcome: OrderOutcome) -> Notification:
+    return Notification(outcome.order_id, user_id, outcome.kind, subject(outcome))
 
 
-def _mail(user_id: str, contact: Contact, told: News) -> EmailRequested:
-    return letter(user_id, contact.email, contact.name, told)
+def _mail(user_id: str, contact: Contact, outcome: OrderOutcome) -> EmailRequested:
+    return email(user_id, contact.email, contact.name, outcome)

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from services.notification.letters import letter, news
+from services.notification.email_templates import email, order_outcome
 from tests.simulation.scenario import Scenario
 from tests.simulation.world import World
 
@@ -111,7 +111,7 @@ def _orders(world: World, wanted: Scenario) -> Iterator[str]:
 
 def _mails(world: World, wanted: Scenario) -> Iterator[str]:
     for order_id in wanted.order_ids:
-        message_id = letter(order_id, "a@b.c", "n", news(order_id, (), 0)).message_id
+        message_id = email(order_id, "a@b.c", "n", order_outcome(order_id, (), 0)).message_id
         noted = _secondary(world, "notification", f"notification:{order_id}") or {}
         if not world.mails[message_id] or not noted.get("sent_at"):
             yield f"order {order_id}: {world.mails[message_id]} mails, noted as {noted}"

@@ -9,16 +9,16 @@ from hypothesis import strategies as st
 from chassis.processor import Step
 from services.notification import domain
 from services.notification.domain import RECENT_MAX, WAITING_MAX, Contact, Mailbox, Notification, OrderNote, Welcome
+from services.notification.email_templates import email, order_outcome
 from services.notification.events import Input, Item, OrderCreated, OrderNotPaid, OrderPaid, UserCreated
-from services.notification.letters import letter, news
 from tests.unit.services.given import ORDER, USER, received
 
 ITEMS = (Item("tea", 2, 450),)
 ANN = Contact("ann@example.com", "Ann")
 MET = UserCreated(USER, "ann@example.com", "Ann")
 PAID = OrderPaid(ORDER, USER, ITEMS, 900)
-NEWS = news(ORDER, ITEMS, 900)
-MAIL = letter(USER, "ann@example.com", "Ann", NEWS)
+OUTCOME = order_outcome(ORDER, ITEMS, 900)
+MAIL = email(USER, "ann@example.com", "Ann", OUTCOME)
 NOTED = Notification(ORDER, USER, "paid", MAIL.subject)
 
 
@@ -57,8 +57,8 @@ def test_news_that_came_before_the_address_waits_for_it() -> None:
     met = domain.step(again.state, None, received(MET))
     repeated = domain.step(met.state, met.secondaries[f"welcome:{USER}"], received(MET))
 
-    assert Step(Mailbox(USER, None, (NEWS,), (ORDER,))) == early == again
-    assert {f"notification:{ORDER}": NOTED, f"welcome:{USER}": Welcome((NEWS,))} == met.secondaries
+    assert Step(Mailbox(USER, None, (OUTCOME,), (ORDER,))) == early == again
+    assert {f"notification:{ORDER}": NOTED, f"welcome:{USER}": Welcome((OUTCOME,))} == met.secondaries
     assert Mailbox(USER, ANN, (), (ORDER,)) == met.state == repeated.state
     assert (MAIL,) == met.outputs == repeated.outputs
     assert {} == repeated.secondaries
@@ -66,7 +66,9 @@ def test_news_that_came_before_the_address_waits_for_it() -> None:
 
 def test_one_more_than_may_wait_is_an_assertion() -> None:
     """A dead letter with that reason, which keeps the event."""
-    waiting = tuple(news(f"{number:08d}-0000-4000-8000-000000000000", ITEMS, 1) for number in range(WAITING_MAX))
+    waiting = tuple(
+        order_outcome(f"{number:08d}-0000-4000-8000-000000000000", ITEMS, 1) for number in range(WAITING_MAX)
+    )
 
     with pytest.raises(AssertionError, match="wait for their user's address"):
         domain.step(Mailbox(USER, None, waiting), None, received(PAID))

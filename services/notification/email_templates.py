@@ -1,4 +1,4 @@
-"""The two letters, good news and bad, as plain text and as HTML. Pure: the same news gives the same letter."""
+"""The two mails, good news and bad, as plain text and as HTML. Pure: the same outcome gives the same mail."""
 
 import html
 import uuid
@@ -8,12 +8,12 @@ from typing import Literal
 
 from services.notification.events import EmailRequested, Item
 
-LINES_MAX = 10  # items written out in a letter; it says how many more there are
+LINES_MAX = 10  # items written out in a mail; it says how many more there are
 
 
 @dataclass(frozen=True, slots=True)
-class News:
-    """What became of an order: as much of it as a letter needs, bounded however many items it has."""
+class OrderOutcome:
+    """What became of an order: as much of it as a mail needs, bounded however many items it has."""
 
     order_id: str
     amount_cents: int
@@ -25,7 +25,7 @@ class News:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The words that differ between the letters."""
+    """The words that differ between the mails."""
 
     subject: str
     headline: str
@@ -41,50 +41,50 @@ WHY = {
 }
 
 
-def news(
+def order_outcome(
     order_id: str,
     items: Sequence[Item],
     amount_cents: int,
     reason: Literal["insufficient_funds", "too_late"] | None = None,
-) -> News:
-    """Keep what a letter needs of a finished order."""
+) -> OrderOutcome:
+    """Keep what a mail needs of a finished order."""
     kept = tuple(items[:LINES_MAX])
-    return News(order_id, amount_cents, kept, len(items) - len(kept), "not_paid" if reason else "paid", reason)
+    return OrderOutcome(order_id, amount_cents, kept, len(items) - len(kept), "not_paid" if reason else "paid", reason)
 
 
-def subject(told: News) -> str:
+def subject(outcome: OrderOutcome) -> str:
     """The subject line; holds nothing that a user wrote."""
-    return _wording(told).subject
+    return _wording(outcome).subject
 
 
-def letter(user_id: str, to: str, name: str, told: News) -> EmailRequested:
-    """Write the letter about one order."""
-    wording = _wording(told)
+def email(user_id: str, to: str, name: str, outcome: OrderOutcome) -> EmailRequested:
+    """Write the mail about one order."""
+    wording = _wording(outcome)
     return EmailRequested(
-        message_id=f"<{uuid.uuid5(uuid.UUID(told.order_id), 'letter')}@sidecart>",
-        order_id=told.order_id,
+        message_id=f"<{uuid.uuid5(uuid.UUID(outcome.order_id), 'email')}@sidecart>",
+        order_id=outcome.order_id,
         user_id=user_id,
         to=to,
         subject=wording.subject,
-        text=_text(name, told, wording),
-        html=_html(name, told, wording),
+        text=_text(name, outcome, wording),
+        html=_html(name, outcome, wording),
     )
 
 
-def _wording(told: News) -> Wording:
-    short = told.order_id[-8:]  # the beginning of an id is its time, and much alike
-    if told.kind == "paid":
+def _wording(outcome: OrderOutcome) -> Wording:
+    short = outcome.order_id[-8:]  # the beginning of an id is its time, and much alike
+    if outcome.kind == "paid":
         return Wording(
             subject=f"Your order {short} is paid",
             headline="Thank you, your order is paid",
-            body=f"We have taken {money(told.amount_cents)} from your account and are getting your order ready.",
+            body=f"We have taken {money(outcome.amount_cents)} from your account and are getting your order ready.",
             advice="You need not do anything. Keep this mail as your receipt.",
             colour="#1a7f4b",
         )
     return Wording(
         subject=f"Your order {short} could not be paid",
         headline="Your order could not be paid",
-        body=f"We could not take {money(told.amount_cents)} because {WHY[told.reason]}. No money was taken.",
+        body=f"We could not take {money(outcome.amount_cents)} because {WHY[outcome.reason]}. No money was taken.",
         advice="Pay money into your account and order again; we would be glad to have you back.",
         colour="#a13a1e",
     )
@@ -95,23 +95,23 @@ def money(cents: int) -> str:
     return f"{cents // 100:,}.{cents % 100:02d}"
 
 
-def _more(told: News) -> str:
-    return f"and {told.more_items} more" if told.more_items else ""
+def _more(outcome: OrderOutcome) -> str:
+    return f"and {outcome.more_items} more" if outcome.more_items else ""
 
 
-def _text(name: str, told: News, wording: Wording) -> str:
-    lines = [f"  {item.quantity} x {item.sku} at {money(item.unit_price_cents)}" for item in told.items]
-    if told.more_items:
-        lines.append(f"  {_more(told)}")
+def _text(name: str, outcome: OrderOutcome, wording: Wording) -> str:
+    lines = [f"  {item.quantity} x {item.sku} at {money(item.unit_price_cents)}" for item in outcome.items]
+    if outcome.more_items:
+        lines.append(f"  {_more(outcome)}")
     return "\n".join(
         [
             f"Hello {name},",
             "",
             wording.body,
             "",
-            f"Order {told.order_id}",
+            f"Order {outcome.order_id}",
             *lines,
-            f"  Total {money(told.amount_cents)}",
+            f"  Total {money(outcome.amount_cents)}",
             "",
             wording.advice,
             "",
@@ -121,21 +121,21 @@ def _text(name: str, told: News, wording: Wording) -> str:
     )
 
 
-def _html(name: str, told: News, wording: Wording) -> str:
+def _html(name: str, outcome: OrderOutcome, wording: Wording) -> str:
     rows = "".join(
         f"<tr><td>{item.quantity} &times; {html.escape(item.sku)}</td>"
         f'<td style="text-align:right">{money(item.unit_price_cents)}</td></tr>'
-        for item in told.items
+        for item in outcome.items
     )
-    if told.more_items:
-        rows += f'<tr><td colspan="2">{_more(told)}</td></tr>'
+    if outcome.more_items:
+        rows += f'<tr><td colspan="2">{_more(outcome)}</td></tr>'
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(wording.subject)}</title></head>"
         '<body style="font-family:sans-serif;max-width:36em;margin:auto">'
         f'<h1 style="color:{wording.colour};font-size:1.3em">{wording.headline}</h1>'
         f"<p>Hello {html.escape(name)},</p><p>{wording.body}</p>"
-        f'<h2 style="font-size:1em">Order {told.order_id}</h2><table style="width:100%">{rows}'
-        f'<tr><th style="text-align:left">Total</th><th style="text-align:right">{money(told.amount_cents)}</th></tr>'
+        f'<h2 style="font-size:1em">Order {outcome.order_id}</h2><table style="width:100%">{rows}'
+        f'<tr><th style="text-align:left">Total</th><th style="text-align:right">{money(outcome.amount_cents)}</th></tr>'
         f"</table><p>{wording.advice}</p><p>The shop</p></body></html>"
     )

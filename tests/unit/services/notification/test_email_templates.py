@@ -1,7 +1,7 @@
 """The letters: good news and bad, with the order in them, and nothing that a user wrote unescaped."""
 
+from services.notification.email_templates import LINES_MAX, email, money, order_outcome
 from services.notification.events import Item
-from services.notification.letters import LINES_MAX, letter, money, news
 from tests.unit.services.given import ORDER, USER
 
 ITEMS = tuple(Item(f"thing {number}", number + 1, 150) for number in range(12))
@@ -9,8 +9,8 @@ ITEMS = tuple(Item(f"thing {number}", number + 1, 150) for number in range(12))
 
 def test_good_news_and_bad_news_are_two_letters() -> None:
     """Each says what happened, with the order and its total, in both forms."""
-    good = letter(USER, "ann@example.com", "Ann", news(ORDER, ITEMS, 123_456))
-    bad = letter(USER, "ann@example.com", "Ann", news(ORDER, ITEMS, 123_456, "too_late"))
+    good = email(USER, "ann@example.com", "Ann", order_outcome(ORDER, ITEMS, 123_456))
+    bad = email(USER, "ann@example.com", "Ann", order_outcome(ORDER, ITEMS, 123_456, "too_late"))
 
     assert ("Your order 000000c1 is paid", "Your order 000000c1 could not be paid") == (good.subject, bad.subject)
     for part in (good.text, good.html, bad.text, bad.html):
@@ -22,7 +22,7 @@ def test_good_news_and_bad_news_are_two_letters() -> None:
 
 def test_a_long_order_is_cut_and_says_so() -> None:
     """Ten items are written out."""
-    mail = letter(USER, "ann@example.com", "Ann", news(ORDER, ITEMS, 1))
+    mail = email(USER, "ann@example.com", "Ann", order_outcome(ORDER, ITEMS, 1))
 
     for part in (mail.text, mail.html):
         assert f"thing {LINES_MAX - 1}" in part
@@ -33,7 +33,7 @@ def test_a_long_order_is_cut_and_says_so() -> None:
 def test_what_users_wrote_is_escaped_in_html() -> None:
     """A name or a sku is no markup."""
     evil = "<script>alert('&')</script>"
-    mail = letter(USER, "ann@example.com", evil, news(ORDER, (Item(evil, 1, 1),), 1))
+    mail = email(USER, "ann@example.com", evil, order_outcome(ORDER, (Item(evil, 1, 1),), 1))
 
     assert "<script>" not in mail.html
     assert 2 == mail.html.count("&lt;script&gt;alert(&#x27;&amp;&#x27;)&lt;/script&gt;")
