@@ -13,9 +13,9 @@ from chassis.record import Record
 from chassis.serve import INBOX, Read, ServiceWiring, now, run, service_app, unfinished
 from chassis.sidecar import HttpSidecar
 from services.notification import domain, flows, settings
-from services.notification.aside import Aside
 from services.notification.events import INPUTS, Input
 from services.notification.mail import Mailer
+from services.notification.mail_retry_queue import MailRetryQueue
 
 SERVICE: Service[domain.Mailbox, Input] = Service(
     name="notification",
@@ -42,8 +42,8 @@ class NotificationView(msgspec.Struct):
 def wire(own: settings.Settings, sidecar: HttpSidecar) -> ServiceWiring:
     """Say what this service takes, what it answers, and what it does beside."""
     processor = EventProcessor(SERVICE, sidecar, now)
-    aside = Aside(sidecar, now, own.first_pause, own.unknown_pause)
-    mailer = Mailer(own.server, own.sender, sidecar, aside, now)
+    retry_queue = MailRetryQueue(sidecar, now, own.first_pause, own.unknown_pause)
+    mailer = Mailer(own.server, own.sender, sidecar, retry_queue, now)
 
     async def find_mailbox(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"mailbox:{params['user_id']}")

@@ -9,8 +9,8 @@ import msgspec
 
 from chassis.paged_index import PagedIndex
 from chassis.processor import Sidecar
-from services.notification.aside import INDEX, Mail
 from services.notification.domain import Notification
+from services.notification.mail_retry_queue import INDEX, Mail
 
 
 class Store(Sidecar, Protocol):
@@ -38,10 +38,10 @@ async def in_hand(sidecar: Store, order_ids: Sequence[str]) -> set[str]:
             waiting.append(order_id)
     if not waiting:
         return done
-    queued = await sidecar.load_many([f"aside:{each}" for each in waiting])
+    queued = await sidecar.load_many([f"mail-retry:{each}" for each in waiting])
     open_ = {
         order_id
         for order_id, value in zip(waiting, queued, strict=True)
-        if value is not None and not msgspec.json.decode(value, type=Mail).over
+        if value is not None and not msgspec.json.decode(value, type=Mail).done
     }
     return done | (open_ & set(await PagedIndex(sidecar, INDEX).ids())) if open_ else done

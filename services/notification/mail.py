@@ -1,8 +1,8 @@
 """Sending mail by SMTP: at least once, each with a Message-ID that repeats.
 
 An event waits for its mail for a short while only. What the server has not taken by then is kept in the mail retry
-queue (aside.py), and its session goes on outside of the event, which is done. So no worker of the sidecar is held, and
-a mail whose outcome is unknown is not sent again before its time, however often it is asked for.
+queue (mail_retry_queue.py), and its session goes on outside of the event, which is done. So no worker of the sidecar
+is held, and a mail whose outcome is unknown is not sent again before its time, however often it is asked for.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from chassis.errors import Conflict, PermanentError, TransientError
 from chassis.events import Received, decode, parse, timestamp
 from chassis.keyed_locks import KeyedLocks
 from chassis.processor import ATTEMPTS_MAX, Sidecar
-from services.notification.aside import KEPT, LEASE, LOOK_SECONDS, TOPIC, Aside, Held
 from services.notification.domain import Notification
 from services.notification.events import EmailRequested
+from services.notification.mail_retry_queue import LEASE, LOOK_SECONDS, RETENTION, TOPIC, ClaimedMail, MailRetryQueue
 from services.notification.mail_server import CONNECTIONS_MAX, Connections, MailServer, Reach
 from services.notification.mail_session import Outcome, Result, Session, Withdrawn
 from services.notification.mime import mime_message
@@ -57,7 +57,7 @@ class Flight:
     task: asyncio.Task[Result]
     began: datetime
     traceparent: str = ""
-    held: Held | None = None
+    claimed: ClaimedMail | None = None
     is_outside: bool = False
     """Whether it goes on without its event; then the event's mail is the retry queue's."""
     is_counted: bool = False
@@ -87,13 +87,13 @@ class Mailer:
         server: MailServer,
         sender: str,
         sidecar: Sidecar,
-        aside: Aside,
+        retry_queue: MailRetryQueue,
         now: Callable[[], datetime],
         window_seconds: float | None = WINDOW_SECONDS,
     ) -> None:
         self._sender = sender
         self._sidecar = sidecar
-        self._aside = aside
+        self._retry_queue = retry_queue
         self._now = now
         self._window_seconds = window_seconds
         self._dead_letters = DeadLetters(sidecar, now)
@@ -147,17 +147,17 @@ class Mailer:
         if noted.failed_at is None and noted.queued_until is None:
             return False
         order_id = received.event.order_id
-        queued = await self._aside.find(order_id)
-        if queued is not None and not queued.over:
-            await self._aside.enlist(order_id)
+        queued = await self._retry_queue.find(order_id)
+        if queued is not None and not queued.done:
+            await self._retry_queue.enlist(order_id)
             if await self._is_replayed(received.id):
-                await self._aside.touch(order_id)
+                await self._retry_queue.touch(order_id)
             return True
         if noted.failed_at is not None:
             return not await self._is_replayed(received.id)
         if queued is None and noted.queued_until is not None:  # a process died before it wrote what it had noted
             due = datetime.fromisoformat(noted.queued_until)
-            await self._aside.put(order_id, msgspec.structs.replace(self._aside.new(body, "away"), due=due))
+            await self._retry_queue.put(order_id, msgspec.structs.replace(self._retry_queue.new(body, "away"), due=due))
             return True
         return False
 
@@ -230,9 +230,9 @@ class Mailer:
 
     async def _queue(self, received: Received[EmailRequested], body: bytes, result: Result) -> None:
         """Keep a mail for later, after a try that ended so."""
-        order_id, mail = received.event.order_id, self._aside.new(body, result.outcome)
+        order_id, mail = received.event.order_id, self._retry_queue.new(body, result.outcome)
         if await self._note(f"notification:{order_id}", queued_until=timestamp(mail.due)):
-            await self._aside.put(order_id, mail)
+            await self._retry_queue.put(order_id, mail)
 
     # --- Outside of the event
 
@@ -244,16 +244,16 @@ class Mailer:
             self._go_outside(flight)
         order_id = flight.received.event.order_id
         async with flight.lock:
-            if flight.held is not None:
+            if flight.claimed is not None:
                 return
             if flight.task.done():
                 raise TransientError(f"what became of {order_id} is just being noted")
             try:
-                mail = self._aside.new(flight.body, None, flight.session.dot_sent)
+                mail = self._retry_queue.new(flight.body, None, flight.session.dot_sent)
                 if await self._note(flight.key, queued_until=timestamp(mail.due)):
-                    flight.held = await self._aside.put(order_id, mail)
+                    flight.claimed = await self._retry_queue.put(order_id, mail)
             finally:
-                if flight.held is None and not flight.session.dot_sent:
+                if flight.claimed is None and not flight.session.dot_sent:
                     flight.task.cancel()
         log.info("%s is in the retry queue while the mail server thinks about it", order_id)
 
@@ -269,10 +269,10 @@ class Mailer:
     async def _before_dot(self, flight: Flight) -> None:
         """Let the mail be sent only while it is this process's, and no other's for as long as it is unknown."""
         async with flight.lock:
-            if flight.held is None:
+            if flight.claimed is None:
                 raise Withdrawn("it is not in the retry queue")
             try:
-                await self._aside.before_dot(flight.held)
+                await self._retry_queue.before_dot(flight.claimed)
             except (Conflict, TransientError) as error:
                 raise Withdrawn(str(error)) from error
 
@@ -299,21 +299,21 @@ class Mailer:
 
     async def _renew(self, flight: Flight) -> None:
         async with flight.lock:
-            if flight.held is None:
+            if flight.claimed is None:
                 return
             try:
-                await self._aside.renew(flight.held)
+                await self._retry_queue.renew(flight.claimed)
             except (Conflict, TransientError) as error:
-                lost = isinstance(error, Conflict) or self._now() > flight.held.mail.due - LEASE / 3
+                lost = isinstance(error, Conflict) or self._now() > flight.claimed.mail.due - LEASE / 3
                 if lost and not flight.session.dot_sent:
                     flight.task.cancel()
 
     async def _settle(self, flight: Flight, result: Result, sent_at: str | None) -> None:
         """Note how a session outside ended; raise TransientError."""
-        held = flight.held
+        claimed = flight.claimed
         if sent_at is not None:
             await self._note_sent(flight.key, sent_at)
-        elif held is None:
+        elif claimed is None:
             # The event comes again: the queue could not take the mail, or has it from another process.
             if result.outcome == "unknown" and not await self._is_queued(flight):
                 await self._queue(flight.received, flight.body, result)
@@ -321,19 +321,19 @@ class Mailer:
         elif result.outcome == "refused":
             log.error("dead letter from %s: %s", TOPIC, result.what)
             await self._give_up(flight, result.reason)
-        elif result.outcome in ("put_off", "unknown", "broken") and self._aside.is_too_old(held.mail):
-            log.error("dead letter from %s: %s, for %s", TOPIC, result.what, KEPT)
-            await self._give_up(flight, f"{result.reason} (for {KEPT})")
+        elif result.outcome in ("put_off", "unknown", "broken") and self._retry_queue.is_too_old(claimed.mail):
+            log.error("dead letter from %s: %s, for %s", TOPIC, result.what, RETENTION)
+            await self._give_up(flight, f"{result.reason} (for {RETENTION})")
         else:
             log.info("%s waits in the retry queue: %s", flight.received.event.order_id, result.what)
-            await self._aside.put_back(held, result.outcome)
+            await self._retry_queue.reschedule(claimed, result.outcome)
             return
-        if held is not None:
-            await self._aside.end(held)
+        if claimed is not None:
+            await self._retry_queue.end(claimed)
 
     async def _is_queued(self, flight: Flight) -> bool:
-        queued = await self._aside.find(flight.received.event.order_id)
-        return queued is not None and not queued.over
+        queued = await self._retry_queue.find(flight.received.event.order_id)
+        return queued is not None and not queued.done
 
     async def _give_up(self, flight: Flight, reason: str) -> None:
         """Write the dead letter first: a process that dies before the mark tries once more, and loses nothing."""
@@ -352,7 +352,9 @@ class Mailer:
                     log.warning("the mail retry queue waits: %s", fault)
                 except Exception:  # whatever is wrong with one of them: the others are tried all the same
                     log.exception("a bug in the work on the mail retry queue")
-                await asyncio.sleep(min(self._reach.wait.total_seconds() or LOOK_SECONDS, self._aside.look_seconds))
+                await asyncio.sleep(
+                    min(self._reach.wait.total_seconds() or LOOK_SECONDS, self._retry_queue.look_seconds)
+                )
         finally:
             if self._watchers:
                 await asyncio.wait(set(self._watchers), timeout=STOP_SECONDS_MAX)
@@ -360,7 +362,7 @@ class Mailer:
 
     async def try_those_due(self) -> None:
         """Try each mail that is due, once; while the server cannot be reached, one of them, to see whether it can."""
-        due = iter(await self._aside.due())
+        due = iter(await self._retry_queue.due())
         errors: list[Exception] = []
 
         async def work() -> None:
@@ -381,41 +383,41 @@ class Mailer:
         async with self._locks.hold(key), self._at_once:
             if key in self._flights or not self._has_room() or self._reach.wait:
                 return
-            held = await self._aside.claim(order_id)
-            if held is None:
+            claimed = await self._retry_queue.claim(order_id)
+            if claimed is None:
                 return
             if not self._reach.may_try():  # another mail has become the probe meanwhile
-                await self._aside.put_back(held, "withdrawn")
+                await self._retry_queue.reschedule(claimed, "withdrawn")
                 return
-            body = held.mail.event.encode()
+            body = claimed.mail.event.encode()
             context = request_context.start_event(TOPIC, body)
             try:
                 with tracing.handling(context):
-                    flight = await self._begin_held(held, body)
+                    flight = await self._begin_held(claimed, body)
                     if flight is not None:
                         await asyncio.wait({flight.task}, timeout=self._window_seconds)
             except PermanentError as fault:
                 log.error("dead letter from %s: %s", TOPIC, fault)
                 await self._dead_letters.write(TOPIC, body, fault.reason, context.traceparent)
-                await self._aside.end(held)
+                await self._retry_queue.end(claimed)
                 return
             if flight is not None and flight.watcher is not None and flight.task.done():
                 await asyncio.wait({flight.watcher}, timeout=self._window_seconds)
 
-    async def _begin_held(self, held: Held, body: bytes) -> Flight | None:
+    async def _begin_held(self, claimed: ClaimedMail, body: bytes) -> Flight | None:
         """Begin a session for a mail that is held, unless there is nothing more to do."""
         received = self._decode(body)
-        key = f"notification:{held.order_id}"
+        key = f"notification:{claimed.order_id}"
         notification, etag = await self._load(key)
         if notification.sent_at is not None or key in self._unnoted:
             await self._note_sent(key, self._unnoted.get(key), notification, etag)
-            await self._aside.end(held)
+            await self._retry_queue.end(claimed)
             return None
         if notification.failed_at is not None and not await self._is_replayed(received.id):
-            await self._aside.end(held)
+            await self._retry_queue.end(claimed)
             return None
         flight = self._begin(received, body)
-        flight.held = held
+        flight.claimed = claimed
         self._go_outside(flight)
         return flight
 

@@ -159,7 +159,7 @@ def test_a_replayed_dead_letter_goes_on_with_its_trace(shopper: Shopper, receive
     assert trace_id == mail["headers"]["traceparent"].split("-")[1]
 
 
-def test_a_mail_that_was_put_aside_is_tried_again_in_its_trace(shopper: Shopper, receiver: Receiver) -> None:
+def test_a_mail_in_the_retry_queue_is_tried_again_in_its_trace(shopper: Shopper, receiver: Receiver) -> None:
     """Each try is a span, and the last one sends it."""
     trace_id = "ef" * 16
     user = shopper.register()

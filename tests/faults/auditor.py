@@ -28,7 +28,8 @@ from tests.faults.unparseable import Planted
 OUTCOMES = ("OrderPaymentCreated", "OrderPaymentFailed")
 ENDS = ("OrderPaid", "OrderNotPaid")
 ACCEPTED_SHARE_MIN = 0.98
-EXPLAINED_SECONDS = 45.0  # a process that dies with a mail holds it for up to 30 s (services/notification/aside.py)
+# a process that dies with a mail holds it for up to 30 s (services/notification/mail_retry_queue.py)
+EXPLAINED_SECONDS = 45.0
 IN_TIME_SECONDS = 5.0  # the first of two mails was taken so shortly before its fault, or after it, or meanwhile
 SECOND_MAILS_PER_FAULT_MAX = 14  # as many events of mails as are out at once
 READ_SECONDS_MAX = 10.0

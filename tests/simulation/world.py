@@ -35,9 +35,9 @@ from services.billing import app as billing_app
 from services.billing.app import SERVICE as BILLING
 from services.notification import app as notification_app
 from services.notification.app import SERVICE as NOTIFICATION
-from services.notification.aside import INDEX, Aside
 from services.notification.events import EmailRequested
 from services.notification.mail import Mailer
+from services.notification.mail_retry_queue import INDEX, MailRetryQueue
 from services.notification.mail_server import Connections, MailServer
 from services.notification.mail_session import SENT, Result, Session, Withdrawn
 from services.notification.settings import Settings as MailSettings
@@ -319,8 +319,8 @@ class World:
             if key.startswith(f"{INDEX}:")
             for order_id in msgspec.json.decode(value)["ids"]
         ]
-        entries = (store.get(f"aside:{order_id}") for order_id in listed)
-        return any(entry is not None and not msgspec.json.decode(entry[0])["over"] for entry in entries)
+        entries = (store.get(f"mail-retry:{order_id}") for order_id in listed)
+        return any(entry is not None and not msgspec.json.decode(entry[0])["done"] for entry in entries)
 
     # --- Callers
 
@@ -576,8 +576,8 @@ class SimulatedMailer(Mailer):
     again_seconds = 0.0
 
     def __init__(self, world: World, sidecar: SimulatedSidecar) -> None:
-        aside = Aside(sidecar, lambda: world.now, timedelta(minutes=1))
-        super().__init__(SERVER, "shop@localhost", sidecar, aside, lambda: world.now, window_seconds=None)
+        retry_queue = MailRetryQueue(sidecar, lambda: world.now, timedelta(minutes=1))
+        super().__init__(SERVER, "shop@localhost", sidecar, retry_queue, lambda: world.now, window_seconds=None)
         self._world = world
 
     def _session(self, mail: EmailRequested) -> Session:

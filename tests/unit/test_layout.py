@@ -34,7 +34,7 @@ PURE = sorted(
     if path.name
     not in (
         "app.py",
-        "aside.py",
+        "mail_retry_queue.py",
         "flows.py",
         "in_hand.py",
         "mail.py",

@@ -16,7 +16,7 @@ from chassis.store_health import StoreHealth
 from gateway.command import build_command
 from gateway.pending_index import PendingIndex
 from gateway.pending_records import PendingRecords
-from services.notification.aside import Aside, Mail
+from services.notification.mail_retry_queue import Mail, MailRetryQueue
 from tests.unit.chassis.daprd import Daprd, daprd
 from tests.unit.chassis.jars import AT, JARS, coin
 
@@ -30,7 +30,9 @@ LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
     "an index that is there": lambda sidecar: PagedIndex(sidecar, "old-index").add("1"),
     "a pending command": lambda sidecar: PendingRecords(sidecar, lambda: AT).add(WANTED),
     "the page of pending commands": lambda sidecar: PendingIndex(sidecar, "gateway-0").add("l-1"),
-    "a mail put aside": lambda sidecar: Aside(sidecar, lambda: AT, timedelta(minutes=1)).put("o-1", MAIL),
+    "a mail in the retry queue": lambda sidecar: MailRetryQueue(sidecar, lambda: AT, timedelta(minutes=1)).put(
+        "o-1", MAIL
+    ),
 }
 
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import msgspec
 
-from services.notification.aside import Aside
 from services.notification.mail import Mailer
+from services.notification.mail_retry_queue import MailRetryQueue
 from services.notification.mail_server import MailServer
 from tests.unit.chassis.fakes import FakeSidecar
 from tests.unit.services.given import COMMAND, EVENT, ORDER, USER
@@ -121,9 +121,9 @@ class Post:
 
     def process(self, port: int, **server: Any) -> Mailer:
         """A process of the Notification Service."""
-        aside = Aside(self.store, lambda: self.now, timedelta(minutes=1), HOUR)
+        retry_queue = MailRetryQueue(self.store, lambda: self.now, timedelta(minutes=1), HOUR)
         where = MailServer("127.0.0.1", port, **{"tls": False, "username": None, "password": None, **server})
-        made = Mailer(where, "shop@localhost", self.store, aside, lambda: self.now, WINDOW_SECONDS)
+        made = Mailer(where, "shop@localhost", self.store, retry_queue, lambda: self.now, WINDOW_SECONDS)
         made._connections._our_name = "localhost"  # to find it out takes as long as the DNS
         self.mailers.append(made)
         return made
@@ -139,7 +139,7 @@ class Post:
 
     def entry(self, order_id: str = ORDER) -> dict[str, Any]:
         """Its entry in the mail retry queue."""
-        return dict(self.store.read(f"aside:{order_id}"))
+        return dict(self.store.read(f"mail-retry:{order_id}"))
 
     @property
     def index(self) -> list[str]:

@@ -8,7 +8,7 @@ from chassis.serve import Read
 from chassis.sidecar import HttpSidecar
 from services.billing import app as billing
 from services.notification import flows
-from services.notification.aside import INDEX
+from services.notification.mail_retry_queue import INDEX
 from tests.unit.gateway.fakes import FakeSidecar
 
 
@@ -24,7 +24,7 @@ def test_an_order_has_ended_with_its_note_and_a_mail_that_is_in_hand() -> None:
     """Sent, given up, or in the retry queue; a mail that is over there and not sent is asked for again."""
     at = "2026-01-01T00:00:00.000Z"
     noted: dict[str, Any] = {"order_id": "o", "user_id": "u", "kind": "paid", "subject": "s"}
-    queued = {"event": "{}", "since": at, "due": at, "over": False}
+    queued = {"event": "{}", "since": at, "due": at, "done": False}
     cases: dict[str, tuple[dict[str, Any], bool]] = {
         "sent": ({"order": {}, "notification": {**noted, "sent_at": at}}, True),
         "given up": ({"order": {}, "notification": {**noted, "failed_at": at}}, True),
@@ -32,8 +32,8 @@ def test_an_order_has_ended_with_its_note_and_a_mail_that_is_in_hand() -> None:
         "noted only": ({"order": {}}, False),
         "not sent": ({"order": {}, "notification": noted}, False),
         "waits": ({"order": {}, "notification": {**noted, "queued_until": at}, "aside": queued}, True),
-        "over": (
-            {"order": {}, "notification": {**noted, "queued_until": at}, "aside": {**queued, "over": True}},
+        "done": (
+            {"order": {}, "notification": {**noted, "queued_until": at}, "aside": {**queued, "done": True}},
             False,
         ),
     }

@@ -22,8 +22,8 @@ from chassis.events import timestamp
 from chassis.settings import SettingError
 from cli.ports import free_port
 from services.notification import mail
-from services.notification.aside import Aside
 from services.notification.mail import Mailer
+from services.notification.mail_retry_queue import MailRetryQueue
 from services.notification.mail_server import OPPORTUNISTIC, REQUIRE, MailServer
 from tests.unit.chassis.test_metrics import Counted
 from tests.unit.chassis.test_tracing import Told, context, written
@@ -135,8 +135,8 @@ def event(**change: Any) -> bytes:
 
 def mailer_for(port: int, state: State) -> Mailer:
     """A mailer that sends to the server at a port."""
-    aside = Aside(state, lambda: NOW, timedelta(minutes=1))
-    return Mailer(MailServer("127.0.0.1", port, False, None, None), "shop@localhost", state, aside, lambda: NOW)
+    retry_queue = MailRetryQueue(state, lambda: NOW, timedelta(minutes=1))
+    return Mailer(MailServer("127.0.0.1", port, False, None, None), "shop@localhost", state, retry_queue, lambda: NOW)
 
 
 def send(port: int, state: State, *bodies: bytes) -> None:
@@ -287,7 +287,7 @@ def test_a_mail_that_is_refused_for_now_is_put_aside(server: Server) -> None:
         send(port, state, event(), event())
 
     assert state.sent_at is None
-    assert event() == json.loads(state.records[f"aside:{ORDER}"])["event"].encode()
+    assert event() == json.loads(state.records[f"mail-retry:{ORDER}"])["event"].encode()
     assert {"ids": [ORDER]} == json.loads(state.records["aside-index:0"])
 
 

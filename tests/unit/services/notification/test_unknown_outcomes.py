@@ -13,8 +13,8 @@ import pytest
 from chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from cli.ports import free_port
 from services.notification import mail
-from services.notification.aside import KEPT, LEASE
 from services.notification.in_hand import in_hand
+from services.notification.mail_retry_queue import LEASE, RETENTION
 from tests.unit.services.given import EVENT, ORDER
 from tests.unit.services.notification.post import HOUR, OTHER, Post, Script, requested, serving, until
 
@@ -98,7 +98,7 @@ def test_a_server_that_drops_after_the_dot_gets_a_copy_an_hour_later_then_two_ho
     assert {8} == {round(each) for each in pauses[3:]}
     assert post.notification()["failed_at"] is not None
     assert "did not say" in post.store.read(f"dead:{EVENT}")["reason"]
-    assert KEPT <= sent[-1] - sent[0] < KEPT + 9 * HOUR
+    assert RETENTION <= sent[-1] - sent[0] < RETENTION + 9 * HOUR
     assert [] == post.index
 
 

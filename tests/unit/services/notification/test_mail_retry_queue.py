@@ -11,8 +11,8 @@ import pytest
 
 from chassis.errors import TransientError
 from chassis.paged_index import PAGE_IDS_MAX, PagedIndex
-from services.notification.aside import KEPT, PAUSE_MAX
 from services.notification.mail import Mailer
+from services.notification.mail_retry_queue import PAUSE_MAX, RETENTION
 from tests.unit.chassis.fakes import FakeSidecar
 from tests.unit.services.given import EVENT, ORDER
 from tests.unit.services.notification.post import BEGIN, OTHER, Post, Script, Server, requested, serving, until
@@ -81,7 +81,7 @@ def test_a_mail_that_is_taken_at_last_is_over() -> None:
         await tries(post, server, process, MINUTE, 1)
         await tries(post, server, post.process(server.port), PAUSE_MAX, 2)
         assert 1 == len(server.copies)
-        assert ([], True, "") == (post.index, post.entry()["over"], post.entry()["event"])
+        assert ([], True, "") == (post.index, post.entry()["done"], post.entry()["event"])
 
     run(scenario)
 
@@ -103,7 +103,7 @@ def test_after_two_days_it_is_one_dead_letter() -> None:
 
     async def scenario(post: Post, server: Server, process: Mailer) -> None:
         found = await tries(post, server, process, timedelta(minutes=30), 2 * 48 + 4)
-        assert KEPT <= found[-1] - BEGIN < KEPT + PAUSE_MAX + MINUTE
+        assert RETENTION <= found[-1] - BEGIN < RETENTION + PAUSE_MAX + MINUTE
 
     post = run(scenario)
     letter = post.store.read(f"dead:{EVENT}")
@@ -131,7 +131,7 @@ def test_a_mail_that_cannot_be_read_holds_up_no_other() -> None:
 
     async def scenario(post: Post, server: Server, process: Mailer) -> None:
         await process.handle(requested(OTHER))
-        post.store.put(f"aside:{ORDER}", b"{}")
+        post.store.put(f"mail-retry:{ORDER}", b"{}")
         server.script.answers = {}
         post.now += MINUTE
         work = asyncio.create_task(process.carry())

@@ -1,6 +1,7 @@
 """The mail retry queue: mails that the server has not taken for certain, each tried again when it is due.
 
-`aside:<order id>` holds one mail, `aside-index:<n>` the order ids of those that are not over. Any replica may try one:
+`retry_queue:<order id>` holds one mail, `retry_queue-index:<n>` the order ids of those that are not over. Any
+replica may try one:
 it moves `due` ahead, by ETag, before it tries, and goes on doing so while it tries. So a mail that waits holds up no
 other and no event, and a process that dies hands its mails on.
 """
@@ -22,8 +23,8 @@ from chassis.processor import Sidecar
 from services.notification.mail_session import Outcome
 
 TOPIC = "EmailRequested"
-INDEX = "aside-index"
-KEPT = timedelta(hours=48)  # then it is a dead letter: what most mail servers do
+INDEX = "mail-retry-index"
+RETENTION = timedelta(hours=48)  # then it is a dead letter: what most mail servers do
 PAUSE_MAX = timedelta(hours=1)
 DOUBLINGS_MAX = 12  # of a second make an hour
 UNKNOWN_DOUBLINGS_MAX = 3  # of an hour make eight
@@ -42,11 +43,11 @@ class Mail(msgspec.Struct, frozen=True):
     attempts: int = 0
     unknown: int = 0
     holder: str = ""
-    over: bool = False
+    done: bool = False
 
 
 @dataclass(slots=True, eq=False)
-class Held:
+class ClaimedMail:
     """A mail that this process may try, for as long as it moves `due` ahead."""
 
     order_id: str
@@ -54,7 +55,7 @@ class Held:
     etag: str | None
 
 
-class Aside:
+class MailRetryQueue:
     """The retry queue, of all replicas."""
 
     def __init__(
@@ -77,28 +78,28 @@ class Aside:
         """Return a mail as it is, over or not."""
         return (await self._load(order_id))[0]
 
-    async def put(self, order_id: str, mail: Mail) -> Held | None:
+    async def put(self, order_id: str, mail: Mail) -> ClaimedMail | None:
         """Keep a mail for later; None if it is in the queue already. Raise TransientError if it cannot be kept."""
         self._due.pop(order_id, None)
         is_new = await self._sidecar.insert(_key(order_id), _encoded(mail))
-        held = Held(order_id, mail, None)
-        is_ours = is_new or await self._begin_again(held)
+        claimed = ClaimedMail(order_id, mail, None)
+        is_ours = is_new or await self._reopen(claimed)
         await self.enlist(order_id, is_new=is_new)
         if not is_ours:
             return None
         try:
-            await self._take_etag(held)
+            await self._take_etag(claimed)
         except Conflict:
             return None
-        return held
+        return claimed
 
-    async def _begin_again(self, held: Held) -> bool:
+    async def _reopen(self, claimed: ClaimedMail) -> bool:
         """What was over is asked for again (its dead letter was replayed); what is not over goes on as it was."""
-        known, etag = await self._load(held.order_id)
-        if known is not None and not known.over:
-            return _encoded(known) == _encoded(held.mail)
+        known, etag = await self._load(claimed.order_id)
+        if known is not None and not known.done:
+            return _encoded(known) == _encoded(claimed.mail)
         try:
-            await self._sidecar.save(_key(held.order_id), _encoded(held.mail), etag)
+            await self._sidecar.save(_key(claimed.order_id), _encoded(claimed.mail), etag)
         except Conflict as conflict:
             raise TransientError(f"{conflict}: another process is at it") from conflict
         return True
@@ -114,7 +115,7 @@ class Aside:
     async def touch(self, order_id: str) -> None:
         """Have the process that is about to call a mail over find that it was asked for once more."""
         mail, etag = await self._load(order_id)
-        if mail is not None and not mail.over:
+        if mail is not None and not mail.done:
             try:
                 await self._sidecar.save(_key(order_id), _encoded(_with(mail, holder="")), etag)
             except Conflict as conflict:
@@ -130,23 +131,23 @@ class Aside:
         found = [each for each in ids if self._due.get(each, now) <= now]
         return sorted(found, key=lambda each: (each in self._due, self._due.get(each, now)))
 
-    async def claim(self, order_id: str) -> Held | None:
+    async def claim(self, order_id: str) -> ClaimedMail | None:
         """Take a mail for one try, if it is due; None if it is not, or another process was faster."""
         mail, etag = await self._load(order_id)
-        if mail is None or mail.over:
+        if mail is None or mail.done:
             await self._unlist(order_id)
             return None
         now = self._now()
         if mail.due > now:
             self._due[order_id] = mail.due
             return None
-        held = Held(order_id, _with(mail, due=now + LEASE, holder=secrets.token_hex(8)), etag)
+        claimed = ClaimedMail(order_id, _with(mail, due=now + LEASE, holder=secrets.token_hex(8)), etag)
         try:
-            await self._sidecar.save(_key(order_id), _encoded(held.mail), etag)
-            await self._take_etag(held)
+            await self._sidecar.save(_key(order_id), _encoded(claimed.mail), etag)
+            await self._take_etag(claimed)
         except Conflict:
             return None
-        return held
+        return claimed
 
     # --- What is held
 
@@ -158,19 +159,19 @@ class Aside:
             return _with(mail, due=now + self._lead(dot_sent), holder=secrets.token_hex(8))
         return self._after(mail, outcome)
 
-    async def before_dot(self, held: Held) -> None:
+    async def before_dot(self, claimed: ClaimedMail) -> None:
         """Note that the outcome may be unknown from now on; raise Conflict if it is another's mail, or
         TransientError.
         """
-        await self._save(held, _with(held.mail, due=self._now() + self._lead(dot_sent=True)))
+        await self._save(claimed, _with(claimed.mail, due=self._now() + self._lead(dot_sent=True)))
 
-    async def renew(self, held: Held) -> None:
+    async def renew(self, claimed: ClaimedMail) -> None:
         """Keep a mail for this process while it is tried; raise Conflict if it is no more its own, or
         TransientError.
         """
         due = self._now() + LEASE
-        if held.mail.due < due:
-            await self._save(held, _with(held.mail, due=due))
+        if claimed.mail.due < due:
+            await self._save(claimed, _with(claimed.mail, due=due))
 
     def _lead(self, dot_sent: bool) -> timedelta:
         """For how long no other process may try: if this process dies after the dot, the outcome is unknown."""
@@ -178,15 +179,15 @@ class Aside:
 
     def is_too_old(self, mail: Mail) -> bool:
         """Whether a mail was tried for long enough."""
-        return self._now() - mail.since >= KEPT
+        return self._now() - mail.since >= RETENTION
 
-    async def put_back(self, held: Held, outcome: Outcome) -> None:
+    async def reschedule(self, claimed: ClaimedMail, outcome: Outcome) -> None:
         """Have a mail tried again, when depends on how the try ended."""
         try:
-            await self._save(held, self._after(held.mail, outcome))
+            await self._save(claimed, self._after(claimed.mail, outcome))
         except Conflict:
             return
-        self._due[held.order_id] = held.mail.due
+        self._due[claimed.order_id] = claimed.mail.due
 
     def _after(self, mail: Mail, outcome: Outcome) -> Mail:
         now = self._now()
@@ -199,23 +200,23 @@ class Aside:
             return _with(mail, due=now + pause, attempts=mail.attempts + 1, holder="")
         return _with(mail, due=now, holder="")
 
-    async def end(self, held: Held) -> None:
+    async def end(self, claimed: ClaimedMail) -> None:
         """The mail is sent, or a dead letter: have it tried no more, unless it was asked for again meanwhile."""
         try:
-            await self._save(held, _with(held.mail, over=True, event="", holder=""))
+            await self._save(claimed, _with(claimed.mail, done=True, event="", holder=""))
         except Conflict:
-            await self._hand_on(held)
+            await self._release(claimed)
             return
-        await self._unlist(held.order_id)
+        await self._unlist(claimed.order_id)
 
-    async def _hand_on(self, held: Held) -> None:
+    async def _release(self, claimed: ClaimedMail) -> None:
         """It was asked for once more: what became of this try is known, so the next one need not wait."""
-        mail, etag = await self._load(held.order_id)
-        if mail is None or mail.over or mail.holder:
+        mail, etag = await self._load(claimed.order_id)
+        if mail is None or mail.done or mail.holder:
             return
-        self._due.pop(held.order_id, None)
+        self._due.pop(claimed.order_id, None)
         try:
-            await self._sidecar.save(_key(held.order_id), _encoded(_with(mail, due=self._now())), etag)
+            await self._sidecar.save(_key(claimed.order_id), _encoded(_with(mail, due=self._now())), etag)
         except Conflict:
             return
 
@@ -225,34 +226,34 @@ class Aside:
             await self._index.remove(order_id)
         self._due.pop(order_id, None)
         mail, _ = await self._load(order_id)
-        if mail is not None and not mail.over:
+        if mail is not None and not mail.done:
             await self.enlist(order_id)
 
     async def _load(self, order_id: str) -> tuple[Mail | None, str | None]:
         value, etag = await self._sidecar.load(_key(order_id))
         return (None if value is None else msgspec.json.decode(value, type=Mail)), etag
 
-    async def _save(self, held: Held, mail: Mail) -> None:
+    async def _save(self, claimed: ClaimedMail, mail: Mail) -> None:
         """Write a mail that is held; raise Conflict if another process has it, or TransientError.
 
         A save that failed may have been done: what then bears the name of this holder is still its own.
         """
         try:
-            await self._sidecar.save(_key(held.order_id), _encoded(mail), held.etag)
+            await self._sidecar.save(_key(claimed.order_id), _encoded(mail), claimed.etag)
         except Conflict:
-            known, etag = await self._load(held.order_id)
-            if known is None or known.over or not held.mail.holder or known.holder != held.mail.holder:
+            known, etag = await self._load(claimed.order_id)
+            if known is None or known.done or not claimed.mail.holder or known.holder != claimed.mail.holder:
                 raise
-            await self._sidecar.save(_key(held.order_id), _encoded(mail), etag)
-        held.mail = mail
-        if not mail.over:
-            await self._take_etag(held)
+            await self._sidecar.save(_key(claimed.order_id), _encoded(mail), etag)
+        claimed.mail = mail
+        if not mail.done:
+            await self._take_etag(claimed)
 
-    async def _take_etag(self, held: Held) -> None:
-        known, etag = await self._load(held.order_id)
-        if known is None or _encoded(known) != _encoded(held.mail):
-            raise Conflict(f"{_key(held.order_id)} is another process's")
-        held.etag = etag
+    async def _take_etag(self, claimed: ClaimedMail) -> None:
+        known, etag = await self._load(claimed.order_id)
+        if known is None or _encoded(known) != _encoded(claimed.mail):
+            raise Conflict(f"{_key(claimed.order_id)} is another process's")
+        claimed.etag = etag
 
 
 def _with(mail: Mail, **change: object) -> Mail:
@@ -260,7 +261,7 @@ def _with(mail: Mail, **change: object) -> Mail:
 
 
 def _key(order_id: str) -> str:
-    return f"aside:{order_id}"
+    return f"mail-retry:{order_id}"
 
 
 def _encoded(mail: Mail) -> bytes:
