@@ -73,7 +73,7 @@ def wire(own: settings.Settings, sidecar: HttpSidecar) -> ServiceWiring:
             Read("/unfinished/user/{ids}", find_unfinished_users),
             Read("/unfinished/order/{ids}", find_unfinished_orders),
         ],
-        background_tasks=lambda _dead_letters: mailer.carry(),
+        background_tasks=lambda _dead_letters: mailer.run(),
     )
 
 

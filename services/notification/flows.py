@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from chassis.record import Record
-from services.notification.in_hand import Store, in_hand
+from services.notification.settled_mails import Store, settled_mails
 
 
 class _Mailbox(msgspec.Struct):
@@ -23,7 +23,7 @@ async def users_ended(store: Store, user_ids: Sequence[str]) -> list[bool]:
 async def orders_ended(store: Store, order_ids: Sequence[str]) -> list[bool]:
     """Whether each order's note is saved and its mail is sent, given up, or in the retry queue."""
     notes = await store.load_many([f"order:{order_id}" for order_id in order_ids])
-    mails = await in_hand(store, order_ids)
+    mails = await settled_mails(store, order_ids)
     return [note is not None and order_id in mails for order_id, note in zip(order_ids, notes, strict=True)]
 
 

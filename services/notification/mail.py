@@ -36,29 +36,29 @@ log = logging.getLogger(__name__)
 
 WINDOW_SECONDS = 2.0  # an event waits so long for its mail; with those before it, below the 20 s until its redelivery
 SESSIONS_MAX = 50  # sessions under way, those without a waiting event included; each of them has a connection
-UNNOTED_MAX = 10_000  # mails that were taken and could not be noted; one that is forgotten is sent once more
-AGAIN_SECONDS = 1.0  # before what became of a mail is noted again, if the store did not answer
+UNRECORDED_MAX = 10_000  # mails that were taken and could not be noted; one that is forgotten is sent once more
+RETRY_SECONDS = 1.0  # before what became of a mail is noted again, if the store did not answer
 STOP_SECONDS_MAX = 5.0  # for sessions that are under way when the process is told to stop
 REPLAYED = ("replaying", "replayed")  # of a dead letter: it was asked for again on purpose
 
 _MAILS = Counter("sidecart_mails", "Tries to send a mail, by how they ended.", ("outcome",))
-MAILS = {outcome: _MAILS.labels(outcome) for outcome in ("sent", "put_off", "refused", "away", "unknown")}
-COUNTED: dict[Outcome, str] = {"broken": "away"}
+MAILS = {outcome: _MAILS.labels(outcome) for outcome in ("sent", "deferred", "refused", "unreachable", "unknown")}
+COUNTED: dict[Outcome, str] = {"broken": "unreachable"}
 UNDER_WAY = Gauge("sidecart_mail_sessions", "SMTP sessions under way, those outside of an event included.")
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
+class DeliveryAttempt:
     """One mail on its way, and the entry of the retry queue that this process holds for it, if any."""
 
     received: Received[EmailRequested]
     body: bytes
     session: Session
     task: asyncio.Task[Result]
-    began: datetime
+    started_at: datetime
     traceparent: str = ""
     claimed: ClaimedMail | None = None
-    is_outside: bool = False
+    is_detached: bool = False
     """Whether it goes on without its event; then the event's mail is the retry queue's."""
     is_counted: bool = False
     watcher: asyncio.Task[None] | None = None
@@ -80,7 +80,7 @@ class Flight:
 class Mailer:
     """Takes EmailRequested: sends the mail unless its notification says that it was sent, then says so there."""
 
-    again_seconds = AGAIN_SECONDS
+    retry_seconds = RETRY_SECONDS
 
     def __init__(
         self,
@@ -99,16 +99,16 @@ class Mailer:
         self._dead_letters = DeadLetters(sidecar, now)
         self._reach = Reach(now)
         self._locks = KeyedLocks()  # a repeated event waits for the first one's sent_at
-        self._at_once = asyncio.Semaphore(CONNECTIONS_MAX)
+        self._session_limit = asyncio.Semaphore(CONNECTIONS_MAX)
         self._connections = Connections(server)
-        self._flights: dict[str, Flight] = {}
+        self._attempts: dict[str, DeliveryAttempt] = {}
         self._watchers: set[asyncio.Task[None]] = set()
-        self._unnoted: OrderedDict[str, str] = OrderedDict()
+        self._unrecorded: OrderedDict[str, str] = OrderedDict()
         """When the mail server took the mail of a notification whose record does not say so yet."""
 
     def close(self) -> None:
         """Leave no connection to the mail server, and no session."""
-        for task in (*self._watchers, *(each.task for each in self._flights.values())):
+        for task in (*self._watchers, *(each.task for each in self._attempts.values())):
             task.cancel()
         self._connections.close()
 
@@ -119,27 +119,27 @@ class Mailer:
         received = self._decode(body)
         key = f"notification:{received.event.order_id}"
         # The turn comes first: while we wait for one, another replica may have sent the mail.
-        async with self._locks.hold(key), self._at_once:
+        async with self._locks.hold(key), self._session_limit:
             notification, etag = await self._load(key)
-            if notification.sent_at is not None or key in self._unnoted:
-                await self._note_sent(key, self._unnoted.get(key), notification, etag)
+            if notification.sent_at is not None or key in self._unrecorded:
+                await self._record_sent(key, self._unrecorded.get(key), notification, etag)
                 return
-            flight = self._flights.get(key)
-            if flight is None:
-                if await self._is_in_hand(received, body, notification):
+            attempt = self._attempts.get(key)
+            if attempt is None:
+                if await self._is_settled(received, body, notification):
                     return
                 if not (self._has_room() and self._reach.may_try()):
                     log.info("%s waits in the retry queue", received.event.order_id)
-                    await self._queue(received, body, Result("away"))
+                    await self._queue(received, body, Result("unreachable"))
                     return
-                flight = self._begin(received, body)
-            await self._wait(flight)
-            if flight.task.done() and not flight.is_outside:
-                await self._conclude(flight, notification, etag)
+                attempt = self._begin(received, body)
+            await self._wait(attempt)
+            if attempt.task.done() and not attempt.is_detached:
+                await self._finish(attempt, notification, etag)
             else:
-                await self._leave(flight)
+                await self._continue_in_background(attempt)
 
-    async def _is_in_hand(self, received: Received[EmailRequested], body: bytes, noted: Notification) -> bool:
+    async def _is_settled(self, received: Received[EmailRequested], body: bytes, noted: Notification) -> bool:
         """Whether the retry queue has the mail, or it was given up: it is not sent because it is asked for again.
 
         But for a dead letter that was replayed.
@@ -157,7 +157,9 @@ class Mailer:
             return not await self._is_replayed(received.id)
         if queued is None and noted.queued_until is not None:  # a process died before it wrote what it had noted
             due = datetime.fromisoformat(noted.queued_until)
-            await self._retry_queue.put(order_id, msgspec.structs.replace(self._retry_queue.new(body, "away"), due=due))
+            await self._retry_queue.put(
+                order_id, msgspec.structs.replace(self._retry_queue.new(body, "unreachable"), due=due)
+            )
             return True
         return False
 
@@ -167,17 +169,17 @@ class Mailer:
         return letter.get("status") in REPLAYED
 
     def _has_room(self) -> bool:
-        return sum(not each.task.done() for each in self._flights.values()) < SESSIONS_MAX
+        return sum(not each.task.done() for each in self._attempts.values()) < SESSIONS_MAX
 
-    def _begin(self, received: Received[EmailRequested], body: bytes) -> Flight:
+    def _begin(self, received: Received[EmailRequested], body: bytes) -> DeliveryAttempt:
         """Begin a session."""
         session = self._session(received.event)
         task = asyncio.create_task(self._run(session, received))
-        flight = Flight(received, body, session, task, self._now())
-        self._flights[flight.key] = flight
+        attempt = DeliveryAttempt(received, body, session, task, self._now())
+        self._attempts[attempt.key] = attempt
         UNDER_WAY.inc()
         task.add_done_callback(lambda _: UNDER_WAY.dec())
-        return flight
+        return attempt
 
     def _session(self, mail: EmailRequested) -> Session:
         return Session(self._connections, self._sender, mail.to)
@@ -191,163 +193,163 @@ class Mailer:
         except PermanentError as fault:
             return Result("refused", str(fault), fault.reason.removeprefix(f"{fault}: "))
 
-    async def _wait(self, flight: Flight) -> None:
+    async def _wait(self, attempt: DeliveryAttempt) -> None:
         """Give the session a short while; one that is stopped with its event is stopped too."""
         try:
-            await asyncio.wait({flight.task}, timeout=self._window_seconds)
+            await asyncio.wait({attempt.task}, timeout=self._window_seconds)
         except asyncio.CancelledError:
-            if not flight.is_outside:
-                flight.task.cancel()
+            if not attempt.is_detached:
+                attempt.task.cancel()
             raise
 
-    async def _conclude(self, flight: Flight, notification: Notification, etag: str | None) -> None:
+    async def _finish(self, attempt: DeliveryAttempt, notification: Notification, etag: str | None) -> None:
         """Do what follows from a session that ended while its event waited."""
-        result, key = flight.result, flight.key
-        self._count(flight, result)
+        result, key = attempt.result, attempt.key
+        self._count(attempt, result)
         if result.outcome != "unknown":  # that one must be remembered until the queue has it
-            self._flights.pop(key, None)
+            self._attempts.pop(key, None)
         if result.outcome == "sent":
-            await self._note_sent(key, self._remember_sent(key), notification, etag)
+            await self._record_sent(key, self._remember_sent(key), notification, etag)
         elif result.outcome == "refused":
-            flight.traceparent = _traceparent()
-            await self._give_up(flight, result.reason)
+            attempt.traceparent = _traceparent()
+            await self._give_up(attempt, result.reason)
             raise PermanentError(result.what, result.words)
         else:
-            log.info("%s is put into the retry queue: %s", flight.received.event.order_id, result.what)
-            await self._queue(flight.received, flight.body, result)
-            self._flights.pop(key, None)
+            log.info("%s is put into the retry queue: %s", attempt.received.event.order_id, result.what)
+            await self._queue(attempt.received, attempt.body, result)
+            self._attempts.pop(key, None)
 
-    def _count(self, flight: Flight, result: Result) -> None:
+    def _count(self, attempt: DeliveryAttempt, result: Result) -> None:
         """Count a try, and learn from it whether the server can be reached."""
-        if flight.is_counted or result.outcome == "withdrawn":
+        if attempt.is_counted or result.outcome == "withdrawn":
             return
-        flight.is_counted = True
+        attempt.is_counted = True
         MAILS[COUNTED.get(result.outcome, result.outcome)].inc()
-        if result.outcome == "away":
-            self._reach.failed(flight.began)
-        elif result.outcome in ("sent", "put_off", "refused"):
+        if result.outcome == "unreachable":
+            self._reach.failed(attempt.started_at)
+        elif result.outcome in ("sent", "deferred", "refused"):
             self._reach.answered()
 
     async def _queue(self, received: Received[EmailRequested], body: bytes, result: Result) -> None:
         """Keep a mail for later, after a try that ended so."""
         order_id, mail = received.event.order_id, self._retry_queue.new(body, result.outcome)
-        if await self._note(f"notification:{order_id}", queued_until=timestamp(mail.due)):
+        if await self._update_notification(f"notification:{order_id}", queued_until=timestamp(mail.due)):
             await self._retry_queue.put(order_id, mail)
 
     # --- Outside of the event
 
-    async def _leave(self, flight: Flight) -> None:
+    async def _continue_in_background(self, attempt: DeliveryAttempt) -> None:
         """Let the retry queue have the mail, and the session go on without its event; raise TransientError."""
-        if not flight.is_outside:
-            if not flight.session.is_answered:
-                self._reach.failed(flight.began)
-            self._go_outside(flight)
-        order_id = flight.received.event.order_id
-        async with flight.lock:
-            if flight.claimed is not None:
+        if not attempt.is_detached:
+            if not attempt.session.is_answered:
+                self._reach.failed(attempt.started_at)
+            self._detach(attempt)
+        order_id = attempt.received.event.order_id
+        async with attempt.lock:
+            if attempt.claimed is not None:
                 return
-            if flight.task.done():
+            if attempt.task.done():
                 raise TransientError(f"what became of {order_id} is just being noted")
             try:
-                mail = self._retry_queue.new(flight.body, None, flight.session.dot_sent)
-                if await self._note(flight.key, queued_until=timestamp(mail.due)):
-                    flight.claimed = await self._retry_queue.put(order_id, mail)
+                mail = self._retry_queue.new(attempt.body, None, attempt.session.dot_sent)
+                if await self._update_notification(attempt.key, queued_until=timestamp(mail.due)):
+                    attempt.claimed = await self._retry_queue.put(order_id, mail)
             finally:
-                if flight.claimed is None and not flight.session.dot_sent:
-                    flight.task.cancel()
+                if attempt.claimed is None and not attempt.session.dot_sent:
+                    attempt.task.cancel()
         log.info("%s is in the retry queue while the mail server thinks about it", order_id)
 
-    def _go_outside(self, flight: Flight) -> None:
-        flight.is_outside = True
-        if not flight.session.dot_sent:
-            flight.session.before_dot = partial(self._before_dot, flight)
-        flight.traceparent = _traceparent()
-        flight.watcher = asyncio.create_task(self._watch(flight))
-        self._watchers.add(flight.watcher)
-        flight.watcher.add_done_callback(self._watchers.discard)
+    def _detach(self, attempt: DeliveryAttempt) -> None:
+        attempt.is_detached = True
+        if not attempt.session.dot_sent:
+            attempt.session.before_dot = partial(self._before_dot, attempt)
+        attempt.traceparent = _traceparent()
+        attempt.watcher = asyncio.create_task(self._watch(attempt))
+        self._watchers.add(attempt.watcher)
+        attempt.watcher.add_done_callback(self._watchers.discard)
 
-    async def _before_dot(self, flight: Flight) -> None:
+    async def _before_dot(self, attempt: DeliveryAttempt) -> None:
         """Let the mail be sent only while it is this process's, and no other's for as long as it is unknown."""
-        async with flight.lock:
-            if flight.claimed is None:
+        async with attempt.lock:
+            if attempt.claimed is None:
                 raise Withdrawn("it is not in the retry queue")
             try:
-                await self._retry_queue.before_dot(flight.claimed)
+                await self._retry_queue.before_dot(attempt.claimed)
             except (Conflict, TransientError) as error:
                 raise Withdrawn(str(error)) from error
 
-    async def _watch(self, flight: Flight) -> None:
+    async def _watch(self, attempt: DeliveryAttempt) -> None:
         """Keep the mail for as long as its session goes on, then do what follows from how that ended."""
-        while not flight.task.done():
-            await asyncio.wait({flight.task}, timeout=LEASE.total_seconds() / 3)
-            if not flight.task.done():
-                await self._renew(flight)
-        result = flight.result
-        self._count(flight, result)
-        sent_at = self._remember_sent(flight.key) if result.outcome == "sent" else None
-        async with flight.lock:
+        while not attempt.task.done():
+            await asyncio.wait({attempt.task}, timeout=LEASE.total_seconds() / 3)
+            if not attempt.task.done():
+                await self._renew(attempt)
+        result = attempt.result
+        self._count(attempt, result)
+        sent_at = self._remember_sent(attempt.key) if result.outcome == "sent" else None
+        async with attempt.lock:
             while True:
                 try:
-                    await self._settle(flight, result, sent_at)
+                    await self._record_result(attempt, result, sent_at)
                 except TransientError as fault:
-                    log.warning("what became of %s is noted later: %s", flight.received.event.order_id, fault)
-                    await asyncio.sleep(self.again_seconds)
+                    log.warning("what became of %s is noted later: %s", attempt.received.event.order_id, fault)
+                    await asyncio.sleep(self.retry_seconds)
                 else:
                     break
-        if self._flights.get(flight.key) is flight:
-            del self._flights[flight.key]
+        if self._attempts.get(attempt.key) is attempt:
+            del self._attempts[attempt.key]
 
-    async def _renew(self, flight: Flight) -> None:
-        async with flight.lock:
-            if flight.claimed is None:
+    async def _renew(self, attempt: DeliveryAttempt) -> None:
+        async with attempt.lock:
+            if attempt.claimed is None:
                 return
             try:
-                await self._retry_queue.renew(flight.claimed)
+                await self._retry_queue.renew(attempt.claimed)
             except (Conflict, TransientError) as error:
-                lost = isinstance(error, Conflict) or self._now() > flight.claimed.mail.due - LEASE / 3
-                if lost and not flight.session.dot_sent:
-                    flight.task.cancel()
+                lost = isinstance(error, Conflict) or self._now() > attempt.claimed.mail.due - LEASE / 3
+                if lost and not attempt.session.dot_sent:
+                    attempt.task.cancel()
 
-    async def _settle(self, flight: Flight, result: Result, sent_at: str | None) -> None:
+    async def _record_result(self, attempt: DeliveryAttempt, result: Result, sent_at: str | None) -> None:
         """Note how a session outside ended; raise TransientError."""
-        claimed = flight.claimed
+        claimed = attempt.claimed
         if sent_at is not None:
-            await self._note_sent(flight.key, sent_at)
+            await self._record_sent(attempt.key, sent_at)
         elif claimed is None:
             # The event comes again: the queue could not take the mail, or has it from another process.
-            if result.outcome == "unknown" and not await self._is_queued(flight):
-                await self._queue(flight.received, flight.body, result)
+            if result.outcome == "unknown" and not await self._is_queued(attempt):
+                await self._queue(attempt.received, attempt.body, result)
             return
         elif result.outcome == "refused":
             log.error("dead letter from %s: %s", TOPIC, result.what)
-            await self._give_up(flight, result.reason)
-        elif result.outcome in ("put_off", "unknown", "broken") and self._retry_queue.is_too_old(claimed.mail):
+            await self._give_up(attempt, result.reason)
+        elif result.outcome in ("deferred", "unknown", "broken") and self._retry_queue.is_too_old(claimed.mail):
             log.error("dead letter from %s: %s, for %s", TOPIC, result.what, RETENTION)
-            await self._give_up(flight, f"{result.reason} (for {RETENTION})")
+            await self._give_up(attempt, f"{result.reason} (for {RETENTION})")
         else:
-            log.info("%s waits in the retry queue: %s", flight.received.event.order_id, result.what)
+            log.info("%s waits in the retry queue: %s", attempt.received.event.order_id, result.what)
             await self._retry_queue.reschedule(claimed, result.outcome)
             return
         if claimed is not None:
             await self._retry_queue.end(claimed)
 
-    async def _is_queued(self, flight: Flight) -> bool:
-        queued = await self._retry_queue.find(flight.received.event.order_id)
+    async def _is_queued(self, attempt: DeliveryAttempt) -> bool:
+        queued = await self._retry_queue.find(attempt.received.event.order_id)
         return queued is not None and not queued.done
 
-    async def _give_up(self, flight: Flight, reason: str) -> None:
+    async def _give_up(self, attempt: DeliveryAttempt, reason: str) -> None:
         """Write the dead letter first: a process that dies before the mark tries once more, and loses nothing."""
-        await self._dead_letters.write(TOPIC, flight.body, reason, flight.traceparent)
-        await self._note(flight.key, failed_at=timestamp(self._now()))
+        await self._dead_letters.write(TOPIC, attempt.body, reason, attempt.traceparent)
+        await self._update_notification(attempt.key, failed_at=timestamp(self._now()))
 
     # --- The retry queue
 
-    async def carry(self) -> None:
+    async def run(self) -> None:
         """Try each mail of the retry queue when it is due, until cancelled."""
         try:
             while True:
                 try:
-                    await self.try_those_due()
+                    await self.retry_due()
                 except TransientError as fault:
                     log.warning("the mail retry queue waits: %s", fault)
                 except Exception:  # whatever is wrong with one of them: the others are tried all the same
@@ -360,7 +362,7 @@ class Mailer:
                 await asyncio.wait(set(self._watchers), timeout=STOP_SECONDS_MAX)
             self.close()
 
-    async def try_those_due(self) -> None:
+    async def retry_due(self) -> None:
         """Try each mail that is due, once; while the server cannot be reached, one of them, to see whether it can."""
         due = iter(await self._retry_queue.due())
         errors: list[Exception] = []
@@ -380,8 +382,8 @@ class Mailer:
 
     async def _retry(self, order_id: str) -> None:
         key = f"notification:{order_id}"
-        async with self._locks.hold(key), self._at_once:
-            if key in self._flights or not self._has_room() or self._reach.wait:
+        async with self._locks.hold(key), self._session_limit:
+            if key in self._attempts or not self._has_room() or self._reach.wait:
                 return
             claimed = await self._retry_queue.claim(order_id)
             if claimed is None:
@@ -393,33 +395,33 @@ class Mailer:
             context = request_context.start_event(TOPIC, body)
             try:
                 with tracing.handling(context):
-                    flight = await self._begin_held(claimed, body)
-                    if flight is not None:
-                        await asyncio.wait({flight.task}, timeout=self._window_seconds)
+                    attempt = await self._begin_claimed(claimed, body)
+                    if attempt is not None:
+                        await asyncio.wait({attempt.task}, timeout=self._window_seconds)
             except PermanentError as fault:
                 log.error("dead letter from %s: %s", TOPIC, fault)
                 await self._dead_letters.write(TOPIC, body, fault.reason, context.traceparent)
                 await self._retry_queue.end(claimed)
                 return
-            if flight is not None and flight.watcher is not None and flight.task.done():
-                await asyncio.wait({flight.watcher}, timeout=self._window_seconds)
+            if attempt is not None and attempt.watcher is not None and attempt.task.done():
+                await asyncio.wait({attempt.watcher}, timeout=self._window_seconds)
 
-    async def _begin_held(self, claimed: ClaimedMail, body: bytes) -> Flight | None:
+    async def _begin_claimed(self, claimed: ClaimedMail, body: bytes) -> DeliveryAttempt | None:
         """Begin a session for a mail that is held, unless there is nothing more to do."""
         received = self._decode(body)
         key = f"notification:{claimed.order_id}"
         notification, etag = await self._load(key)
-        if notification.sent_at is not None or key in self._unnoted:
-            await self._note_sent(key, self._unnoted.get(key), notification, etag)
+        if notification.sent_at is not None or key in self._unrecorded:
+            await self._record_sent(key, self._unrecorded.get(key), notification, etag)
             await self._retry_queue.end(claimed)
             return None
         if notification.failed_at is not None and not await self._is_replayed(received.id):
             await self._retry_queue.end(claimed)
             return None
-        flight = self._begin(received, body)
-        flight.claimed = claimed
-        self._go_outside(flight)
-        return flight
+        attempt = self._begin(received, body)
+        attempt.claimed = claimed
+        self._detach(attempt)
+        return attempt
 
     # --- The notification
 
@@ -427,9 +429,9 @@ class Mailer:
         return decode(parse(TOPIC, body), EmailRequested, self._now())
 
     def _remember_sent(self, key: str) -> str:
-        self._unnoted[key] = sent_at = timestamp(self._now())
-        if len(self._unnoted) > UNNOTED_MAX:
-            self._unnoted.popitem(last=False)
+        self._unrecorded[key] = sent_at = timestamp(self._now())
+        if len(self._unrecorded) > UNRECORDED_MAX:
+            self._unrecorded.popitem(last=False)
         return sent_at
 
     async def _load(self, key: str) -> tuple[Notification, str | None]:
@@ -438,15 +440,15 @@ class Mailer:
             raise PermanentError(f"there is no {key}: nobody asked for this mail")
         return msgspec.json.decode(value, type=Notification), etag
 
-    async def _note_sent(
+    async def _record_sent(
         self, key: str, sent_at: str | None, known: Notification | None = None, etag: str | None = None
     ) -> None:
         """Say in the notification that the mail was sent, if it does not say so."""
         if sent_at is not None:
-            await self._note(key, known, etag, sent_at=sent_at, failed_at=None)
-        self._unnoted.pop(key, None)
+            await self._update_notification(key, known, etag, sent_at=sent_at, failed_at=None)
+        self._unrecorded.pop(key, None)
 
-    async def _note(
+    async def _update_notification(
         self, key: str, known: Notification | None = None, etag: str | None = None, **change: str | None
     ) -> bool:
         """Change a notification by ETag; False if the mail was sent meanwhile."""

@@ -194,8 +194,8 @@ class MailRetryQueue:
         if outcome == "unknown":
             pause = self._unknown_pause * 2.0 ** min(mail.unknown, UNKNOWN_DOUBLINGS_MAX)
             return _with(mail, due=now + pause, unknown=mail.unknown + 1, holder="")
-        if outcome in ("put_off", "broken"):
-            first = self._first_pause if outcome == "put_off" else min(self._first_pause, BROKEN_PAUSE)
+        if outcome in ("deferred", "broken"):
+            first = self._first_pause if outcome == "deferred" else min(self._first_pause, BROKEN_PAUSE)
             pause = min(first * 2.0 ** min(mail.attempts, DOUBLINGS_MAX), PAUSE_MAX)
             return _with(mail, due=now + pause, attempts=mail.attempts + 1, holder="")
         return _with(mail, due=now, holder="")

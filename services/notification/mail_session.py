@@ -27,8 +27,10 @@ BLOCK_BYTES = 64 * 1024  # a transport takes as much before it waits for the net
 OK, SERVICE_CLOSING, START_INPUT = 250, 421, 354
 LEADING_DOT = re.compile(rb"(?m)^\.")
 
-Outcome = Literal["sent", "put_off", "refused", "away", "broken", "unknown", "withdrawn"]
-"""What became of the mail; `away`: nothing was said of it, `broken`: the server was there and went, before the dot."""
+Outcome = Literal["sent", "deferred", "refused", "unreachable", "broken", "unknown", "withdrawn"]
+"""What became of the mail; `unreachable`: nothing was said of it, `broken`: the server was there and went, before
+the dot.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ class Session:
         except Withdrawn as withdrawn:
             return Result("withdrawn", f"the mail is left to another try: {withdrawn}")
         except TlsError as error:
-            return Result("away", str(error))
+            return Result("unreachable", str(error))
         except aiosmtplib.SMTPNotSupported as error:
             return Result("refused", "the mail server cannot take this address", str(error))
         except (aiosmtplib.SMTPRecipientsRefused, aiosmtplib.SMTPResponseException) as error:
@@ -140,16 +142,16 @@ class Session:
         if any(code < 400 for code in _codes(error)):  # no answer that SMTP knows here
             return self._broken(f"an answer that makes no sense: {_said(error)}")
         if not _is_about_the_mail(error):
-            kind: Outcome = "broken" if self.is_answered else "away"
+            kind: Outcome = "broken" if self.is_answered else "unreachable"
             return Result(kind, f"the mail server refuses us for now: {_said(error)}")
         if all(code >= 500 for code in _codes(error)):
             return Result("refused", f"the mail server refuses the mail: {_said(error)}", str(error))
-        return Result("put_off", f"the mail server refuses the mail for now: {_said(error)}", str(error))
+        return Result("deferred", f"the mail server refuses the mail for now: {_said(error)}", str(error))
 
     def _broken(self, what: str) -> Result:
         if self.dot_sent:
             return Result("unknown", f"the mail server has the mail and did not say that it took it: {what}")
-        return Result("broken" if self.is_answered else "away", f"the mail server is away: {what}")
+        return Result("broken" if self.is_answered else "unreachable", f"the mail server is away: {what}")
 
 
 Refused = aiosmtplib.SMTPRecipientsRefused | aiosmtplib.SMTPResponseException

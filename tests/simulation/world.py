@@ -378,7 +378,7 @@ class World:
             assert isinstance(replica, Replica)
             if delivery.topic == CARRY:
                 assert replica.mailer is not None
-                await replica.mailer.try_those_due()
+                await replica.mailer.retry_due()
             elif delivery.topic == "EmailRequested":
                 assert replica.mailer is not None
                 await replica.mailer.handle(delivery.body)
@@ -561,7 +561,7 @@ class SimulatedSession(Session):
         except Withdrawn as withdrawn:
             return Result("withdrawn", str(withdrawn))
         except SidecarUnavailable as away:
-            return Result("away", str(away))
+            return Result("unreachable", str(away))
         self.dot_sent = True
         try:
             await self._world.call(lambda: self._world.send_mail(self._message_id))
@@ -573,7 +573,7 @@ class SimulatedSession(Session):
 class SimulatedMailer(Mailer):
     """The real handler of EmailRequested and of the mail retry queue, with a mail server that is a counter."""
 
-    again_seconds = 0.0
+    retry_seconds = 0.0
 
     def __init__(self, world: World, sidecar: SimulatedSidecar) -> None:
         retry_queue = MailRetryQueue(sidecar, lambda: world.now, timedelta(minutes=1))

@@ -36,7 +36,7 @@ PURE = sorted(
         "app.py",
         "mail_retry_queue.py",
         "flows.py",
-        "in_hand.py",
+        "settled_mails.py",
         "mail.py",
         "mail_server.py",
         "mail_session.py",

@@ -190,7 +190,7 @@ def test_a_mail_goes_on_with_the_trace_of_its_event(told: Told) -> None:
 
 @pytest.mark.parametrize(
     ("to_recipient", "outcome"),
-    [("250 OK", "sent"), ("451 later", "put_off"), ("550 no", "refused"), ("421 bye", "away")],
+    [("250 OK", "sent"), ("451 later", "deferred"), ("550 no", "refused"), ("421 bye", "unreachable")],
 )
 def test_mails_are_counted_by_what_the_server_said(to_recipient: str, outcome: str) -> None:
     """One each."""
@@ -198,7 +198,7 @@ def test_mails_are_counted_by_what_the_server_said(to_recipient: str, outcome: s
     with serving(Server(to_recipient)) as port, suppress(PermanentError, TransientError):
         send(port, State(), event())
 
-    outcomes = ("sent", "put_off", "refused", "away", "unknown")
+    outcomes = ("sent", "deferred", "refused", "unreachable", "unknown")
     assert {outcome} == {each for each in outcomes if counted("sidecart_mails_total", outcome=each) == 1}
 
 
@@ -222,7 +222,7 @@ def send_after_lost_notes(state: State, times: int) -> tuple[int, int]:
                 await mailer.handle(event())
         await mailer.handle(event())
         mailer.close()
-        return len(mailer._unnoted)
+        return len(mailer._unrecorded)
 
     server = Server()
     with serving(server) as port:

@@ -48,7 +48,7 @@ async def tries(post: Post, server: Server, process: Mailer, by: timedelta, time
     for _ in range(times):
         post.now += by
         before = server.commands.count(b"RCPT")
-        await process.try_those_due()
+        await process.retry_due()
         found += [post.now] * (server.commands.count(b"RCPT") - before)
     return found
 
@@ -92,7 +92,7 @@ def test_of_several_replicas_one_tries() -> None:
     async def scenario(post: Post, server: Server, process: Mailer) -> None:
         post.now += MINUTE
         others = [post.process(server.port) for _ in range(3)]
-        await asyncio.gather(*(each.try_those_due() for each in (process, *others)))
+        await asyncio.gather(*(each.retry_due() for each in (process, *others)))
         assert 2 == server.commands.count(b"RCPT")
 
     run(scenario)
@@ -134,7 +134,7 @@ def test_a_mail_that_cannot_be_read_holds_up_no_other() -> None:
         post.store.put(f"mail-retry:{ORDER}", b"{}")
         server.script.answers = {}
         post.now += MINUTE
-        work = asyncio.create_task(process.carry())
+        work = asyncio.create_task(process.run())
         await until(lambda: OTHER not in post.index)
         assert not work.done()
         work.cancel()
@@ -150,16 +150,16 @@ def test_a_sidecar_that_goes_away_at_any_call_loses_no_mail(number: int, kind: s
     """What was begun is finished by the next look; the mail may be tried twice, and is over in the end."""
 
     async def scenario(post: Post, server: Server, process: Mailer) -> None:
-        getattr(post.store, kind)[len(post.store.calls) + number] = TransientError("away")
-        process.again_seconds = 0.01
+        getattr(post.store, kind)[len(post.store.calls) + number] = TransientError("unreachable")
+        process.retry_seconds = 0.01
         server.script.answers = {}
         for _ in range(4):
             post.now += PAUSE_MAX
             try:
-                await process.try_those_due()
+                await process.retry_due()
             except TransientError:
                 continue
-        await until(lambda: not process._flights)
+        await until(lambda: not process._attempts)
         assert 1 == len(server.copies)
         assert [] == post.index
         assert None is not post.notification()["sent_at"]

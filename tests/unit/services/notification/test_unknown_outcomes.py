@@ -13,8 +13,8 @@ import pytest
 from chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from cli.ports import free_port
 from services.notification import mail
-from services.notification.in_hand import in_hand
 from services.notification.mail_retry_queue import LEASE, RETENTION
+from services.notification.settled_mails import settled_mails
 from tests.unit.services.given import EVENT, ORDER
 from tests.unit.services.notification.post import HOUR, OTHER, Post, Script, requested, serving, until
 
@@ -49,7 +49,7 @@ def test_a_server_that_answers_late_gets_one_copy() -> None:
                 await first.handle(requested())
                 await second.handle(requested())
                 post.now += 5 * MINUTE
-                await second.try_those_due()
+                await second.retry_due()
             late.set()
             await until(lambda: post.notification()["sent_at"] is not None)
             await until(lambda: [] == post.index)
@@ -88,7 +88,7 @@ def test_a_server_that_drops_after_the_dot_gets_a_copy_an_hour_later_then_two_ho
                 if len(sent) < len(server.copies):
                     sent.append(post.now)
                 post.now += 5 * MINUTE
-                await process.try_those_due()
+                await process.retry_due()
                 if number % 20 == 0:
                     await process.handle(requested())
 
@@ -119,7 +119,7 @@ def test_a_server_that_goes_before_the_dot_gets_the_mail_soon(answers: dict[byte
             await process.handle(requested(OTHER))
             assert 1 == len(server.copies)
             post.now += timedelta(seconds=5)
-            await process.try_those_due()
+            await process.retry_due()
             assert 2 == len(server.copies)
             assert None is not post.notification()["sent_at"]
             assert [] == post.index
@@ -155,10 +155,10 @@ def test_what_another_process_has_taken_over_is_not_sent() -> None:
             first, second = post.process(server.port), post.process(other.port)
             await first.handle(requested())
             post.now += LEASE
-            await second.try_those_due()
+            await second.retry_due()
             assert None is not post.notification()["sent_at"]
             greets.set()
-            await until(lambda: not first._flights)
+            await until(lambda: not first._attempts)
             assert (0, 1) == (len(server.copies), len(other.copies))
 
     run(scenario)
@@ -176,10 +176,10 @@ def test_a_process_that_dies_with_a_session_hands_its_mail_on(is_late: bool, wai
             await dying.handle(requested())
             dying.close()
             post.now += wait - MINUTE / 10
-            await next_.try_those_due()
+            await next_.retry_due()
             assert [] == other.copies
             post.now += MINUTE
-            await next_.try_those_due()
+            await next_.retry_due()
             assert 1 == len(other.copies)
             never.set()
 
@@ -205,12 +205,12 @@ def test_an_unreachable_server_is_probed_later_and_later_and_all_mails_go_once_i
         begin = post.now
         for _ in range(200):
             post.now += timedelta(seconds=0.5)
-            await process.try_those_due()
+            await process.retry_due()
         assert [0, 1, 3, 7, 15, 31, 61, 91] == [(each - begin).total_seconds() for each in tried]
         async with serving(Script(), port) as server:
             post.now += timedelta(seconds=30)
-            await process.try_those_due()
-            await process.try_those_due()
+            await process.retry_due()
+            await process.retry_due()
             assert 2 == len(server.copies)
             assert [] == post.index
 
@@ -227,11 +227,11 @@ def test_so_many_sessions_are_under_way_at_most(monkeypatch: pytest.MonkeyPatch)
             process = post.process(server.port)
             await process.handle(requested())
             await process.handle(requested(OTHER))
-            await process.try_those_due()
+            await process.retry_due()
             assert (1, 1) == (server.connections, len(server.copies))
             late.set()
-            await until(lambda: post.notification()["sent_at"] is not None and not process._flights)
-            await process.try_those_due()
+            await until(lambda: post.notification()["sent_at"] is not None and not process._attempts)
+            await process.retry_due()
             assert None is not post.notification(OTHER)["sent_at"]
 
     run(scenario)
@@ -247,7 +247,7 @@ def test_a_dead_letter_is_not_sent_again_but_by_its_replay() -> None:
                 await process.handle(requested())
             server.script.answers = {}
             await process.handle(requested())
-            assert ([], {ORDER}) == (server.copies, await in_hand(post.store, [ORDER]))
+            assert ([], {ORDER}) == (server.copies, await settled_mails(post.store, [ORDER]))
             letter = post.store.read(f"dead:{EVENT}")
             post.store.put(f"dead:{EVENT}", msgspec.json.encode(letter | {"status": "discarded"}))
             await process.handle(requested())
@@ -279,10 +279,10 @@ def test_a_replay_while_the_mail_is_given_up_is_not_forgotten() -> None:
 
             process._dead_letters.write = write_and_replay  # type: ignore[method-assign]  # a quick hand
             post.now += MINUTE
-            await process.try_those_due()
+            await process.retry_due()
             assert [ORDER] == post.index
             server.script.answers = {}
-            await process.try_those_due()
+            await process.retry_due()
             assert (1, []) == (len(server.copies), post.index)
 
     run(scenario)
@@ -294,17 +294,17 @@ def test_what_is_in_hand_is_sent_queued_and_listed_or_given_up() -> None:
     async def scenario(post: Post) -> None:
         async with serving(Script(answers={b"RCPT": b"451 later"})) as server:
             process = post.process(server.port)
-            assert set() == await in_hand(post.store, [ORDER, OTHER])
+            assert set() == await settled_mails(post.store, [ORDER, OTHER])
             await process.handle(requested())
-            assert {ORDER} == await in_hand(post.store, [ORDER, OTHER])
+            assert {ORDER} == await settled_mails(post.store, [ORDER, OTHER])
             post.store.put("aside-index:0", b'{"ids":[]}')
-            assert set() == await in_hand(post.store, [ORDER])
+            assert set() == await settled_mails(post.store, [ORDER])
             await process.handle(requested())
-            assert {ORDER} == await in_hand(post.store, [ORDER])
+            assert {ORDER} == await settled_mails(post.store, [ORDER])
             server.script.answers = {}
             post.now += MINUTE
-            await process.try_those_due()
-            assert {ORDER} == await in_hand(post.store, [ORDER, OTHER])
+            await process.retry_due()
+            assert {ORDER} == await settled_mails(post.store, [ORDER, OTHER])
             assert [] == post.index
 
     run(scenario)
@@ -319,22 +319,22 @@ def test_a_store_that_goes_away_at_any_call_costs_no_second_copy(number: int, ki
     async def scenario(post: Post) -> None:
         late = asyncio.Event()
         scripts = {"unknown": Script(to_dot=b""), "late": Script(answers_dot=late), "silent": Script(greets=late)}
-        getattr(post.store, kind)[number] = SidecarUnavailable("away")
+        getattr(post.store, kind)[number] = SidecarUnavailable("unreachable")
         async with serving(scripts[ending]) as server:
             process = post.process(server.port)
-            process.again_seconds = 0.01
+            process.retry_seconds = 0.01
             for _ in range(5):
                 try:
                     await process.handle(requested())
                 except TransientError:
                     await asyncio.sleep(0.02)
             late.set()
-            await until(lambda: not process._flights)
+            await until(lambda: not process._attempts)
             for _ in range(3):
                 post.now += LEASE
-                await process.try_those_due()
+                await process.retry_due()
                 await process.handle(requested())
             assert 1 == len(server.copies)
-            assert {ORDER} == await in_hand(post.store, [ORDER])
+            assert {ORDER} == await settled_mails(post.store, [ORDER])
 
     run(scenario)

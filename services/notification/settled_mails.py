@@ -1,4 +1,4 @@
-"""Which orders' mails are in hand: sent, durably in the mail retry queue, or given up as a dead letter."""
+"""Which orders' mails are settled: sent, durably in the mail retry queue, or given up as a dead letter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Store(Sidecar, Protocol):
         """Return the values in the order of their keys, None for those that are not there."""
 
 
-async def in_hand(sidecar: Store, order_ids: Sequence[str]) -> set[str]:
+async def settled_mails(sidecar: Store, order_ids: Sequence[str]) -> set[str]:
     """Return those whose mail need not be asked for again; raise TransientError.
 
     One bulk read for the notifications, one for the retry queue's entries of those that are not done. An entry counts
