@@ -11,7 +11,7 @@ from cli.catalogue import GATEWAY, SERVICES, TOPICS
 from gateway import bodies
 from gateway.command import build_command
 from gateway.ids import resource_id
-from tests.contracts.told import STORY, WIRED, Memory, tell
+from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
 from tests.contracts.validate import (
     Event,
     aggregate_id,
@@ -38,32 +38,32 @@ def wordless(event: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", SERVICES)
 def test_each_service_tells_the_story(name: str) -> None:
     """Ids, fields, values and times: all that it publishes is what the examples say, in this order."""
-    memory = Memory()
+    store = InMemoryStore()
 
-    expected = tell(WIRED[name], memory, STORY)
+    expected = replay(WIRED[name], store, STORY)
 
     assert expected
-    assert [wordless(event) for event in expected] == [wordless(event) for _, event in memory.published]
-    assert all(topic == event["type"] for topic, event in memory.published)
+    assert [wordless(event) for event in expected] == [wordless(event) for _, event in store.published]
+    assert all(topic == event["type"] for topic, event in store.published)
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_each_service_tells_it_again(name: str) -> None:
     """A repeated story changes no record, and repeats each event that it told, under the same id."""
-    memory = Memory()
-    tell(WIRED[name], memory, STORY)
-    told = [event["id"] for _, event in memory.published]
-    states = _without_outboxes(memory)
-    memory.published.clear()
+    store = InMemoryStore()
+    replay(WIRED[name], store, STORY)
+    told = [event["id"] for _, event in store.published]
+    states = _without_outboxes(store)
+    store.published.clear()
 
-    tell(WIRED[name], memory, STORY)
+    replay(WIRED[name], store, STORY)
 
-    assert states == _without_outboxes(memory)
-    assert set(told) <= {event["id"] for _, event in memory.published}
+    assert states == _without_outboxes(store)
+    assert set(told) <= {event["id"] for _, event in store.published}
 
 
-def _without_outboxes(memory: Memory) -> dict[str, Any]:
-    records = {key: msgspec.json.decode(value) for key, value in memory.records.items()}
+def _without_outboxes(store: InMemoryStore) -> dict[str, Any]:
+    records = {key: msgspec.json.decode(value) for key, value in store.records.items()}
     return {key: record.get("state", record) for key, record in records.items()}
 
 

@@ -12,7 +12,7 @@ from chassis.inbound import RAW
 from chassis.processor import Service
 from chassis.serve import LoopbackProbe
 from cli.catalogue import TOPICS
-from tests.contracts.told import STORY, WIRED, Memory, tell
+from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
 from tests.contracts.validate import CONTRACTS, examples, validate
 
 ROOT = CONTRACTS.parent
@@ -57,12 +57,12 @@ def test_the_worked_example_of_the_ids_is_right() -> None:
 def test_the_record_is_the_one_that_is_saved() -> None:
     """Byte for byte, but for the blanks."""
     (record,) = blocks("json", '"outbox"')
-    memory = Memory()
-    tell(WIRED["user"], memory, STORY[:1])
+    store = InMemoryStore()
+    replay(WIRED["user"], store, STORY[:1])
 
     written = json.dumps(json.loads(record), separators=(",", ":"), ensure_ascii=False).encode()
 
-    assert written == memory.records["email:ada@example.com"]
+    assert written == store.records["email:ada@example.com"]
 
 
 def test_the_event_that_is_published_is_an_example() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli.catalogue import APPS, TOPICS
-from tests.contracts.told import STORY
+from tests.contracts.story_replay import STORY
 
 SECONDS_MAX = 2.0
 GIVEN_UP_SECONDS = 30.0

@@ -15,7 +15,7 @@ from chassis.errors import Conflict, PermanentError, SidecarUnavailable, Transie
 from chassis.processor import EventProcessor
 from chassis.record import FRESH
 from tests.unit.chassis.fakes import FakeSidecar
-from tests.unit.chassis.jars import AT, JARS, coin, event, named, paint, processor
+from tests.unit.chassis.toy_service import AT, JARS, coin, event, named, paint, processor
 
 CALLS = [
     "load jar:a",

@@ -18,7 +18,7 @@ from gateway.pending_index import PendingIndex
 from gateway.pending_records import PendingRecords
 from services.notification.mail_retry_queue import Mail, MailRetryQueue
 from tests.unit.chassis.daprd import Daprd, daprd
-from tests.unit.chassis.jars import AT, JARS, coin
+from tests.unit.chassis.toy_service import AT, JARS, coin
 
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 WANTED = build_command("LampWanted", USER, f"/lamp/{USER}", {}, {"lamp_id": USER})

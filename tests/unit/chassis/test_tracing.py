@@ -28,7 +28,7 @@ from chassis.spans import Spans, context_of
 from cli.project import ROOT
 from tests.unit.chassis.daprd import Daprd, daprd
 from tests.unit.chassis.fakes import FakeSidecar
-from tests.unit.chassis.jars import AT, coin, processor
+from tests.unit.chassis.toy_service import AT, coin, processor
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"
@@ -36,7 +36,7 @@ NOT_SAMPLED = f"00-{TRACE_ID}-{SPAN_ID}-00"
 EVENT_ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 
 
-class Told:
+class RecordedSpans:
     """The spans that ended, by name."""
 
     def __init__(self, sampler: Sampler | None = None) -> None:
@@ -61,9 +61,9 @@ class Told:
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+def recorded(monkeypatch: pytest.MonkeyPatch) -> RecordedSpans:
     """Somebody looks."""
-    made = Told()
+    made = RecordedSpans()
     monkeypatch.setattr(tracing, "spans", made.spans)
     return made
 
@@ -133,26 +133,26 @@ def ask(app: InboundApp, method: str, path: str, body: bytes = b"", **headers: s
     return asyncio.run(send())
 
 
-def test_a_post_begins_a_trace_and_goes_on_with_its_callers(told: Told) -> None:
+def test_a_post_begins_a_trace_and_goes_on_with_its_callers(recorded: RecordedSpans) -> None:
     """Named by its route; the answer's status is on it."""
     app = lamps(nothing)
     ask(app, "POST", "/lamp")
-    span = told.one("POST /lamp")
+    span = recorded.one("POST /lamp")
 
     assert (None, 201) == (parent(span), dict(span.attributes or {})["http.response.status_code"])
     ask(app, "POST", "/lamp", traceparent=TRACEPARENT)
-    _, second = told.of("POST /lamp")
+    _, second = recorded.of("POST /lamp")
     assert (TRACE_ID, SPAN_ID) == (context(second)[0], parent(second))
 
 
-def test_a_read_goes_on_with_a_trace_and_begins_none(told: Told) -> None:
+def test_a_read_goes_on_with_a_trace_and_begins_none(recorded: RecordedSpans) -> None:
     """Health probes are asked all the time."""
     app = lamps(nothing)
     ask(app, "GET", "/lamp/1")
-    assert [] == told.names
+    assert [] == recorded.names
 
     ask(app, "GET", "/lamp/1", traceparent=TRACEPARENT)
-    span = told.one("GET /lamp/{id}")
+    span = recorded.one("GET /lamp/{id}")
     assert (SPAN_ID, 503, False) == (
         parent(span),
         dict(span.attributes or {})["http.response.status_code"],
@@ -161,16 +161,18 @@ def test_a_read_goes_on_with_a_trace_and_begins_none(told: Told) -> None:
 
 
 @pytest.mark.parametrize("body", [an_event(), an_event(traceparent=NOT_SAMPLED), an_event(traceparent="00-x"), b"\xff"])
-def test_an_event_in_no_sampled_trace_makes_no_span(told: Told, body: bytes) -> None:
+def test_an_event_in_no_sampled_trace_makes_no_span(recorded: RecordedSpans, body: bytes) -> None:
     """Whether a trace is sampled is decided where it begins."""
     assert 200 == ask(lamps(nothing), "POST", "/events/inbox/Lamp", body)
-    assert [] == told.names
+    assert [] == recorded.names
 
 
 @pytest.mark.parametrize(
     ("trouble", "outcome"), [(None, "done"), (PermanentError("bad"), "dead_letter"), (TransientError("away"), "again")]
 )
-def test_an_event_is_a_span_of_its_publishers_trace(told: Told, problem: Exception | None, outcome: str) -> None:
+def test_an_event_is_a_span_of_its_publishers_trace(
+    recorded: RecordedSpans, problem: Exception | None, outcome: str
+) -> None:
     """With its topic, its id, and what became of it."""
 
     async def work() -> None:
@@ -178,7 +180,7 @@ def test_an_event_is_a_span_of_its_publishers_trace(told: Told, problem: Excepti
             raise problem
 
     ask(lamps(work), "POST", "/events/inbox/Lamp", an_event(traceparent=TRACEPARENT))
-    span = told.one("process Lamp")
+    span = recorded.one("process Lamp")
 
     assert ((TRACE_ID), SPAN_ID) == (context(span)[0], parent(span))
     said = dict(span.attributes or {})
@@ -205,30 +207,30 @@ def published(played: Daprd) -> tuple[dict[str, Any], str | None]:
     return msgspec.json.decode(call.body), call.traceparent
 
 
-def test_an_event_that_is_made_carries_what_is_handled(told: Told) -> None:
+def test_an_event_that_is_made_carries_what_is_handled(recorded: RecordedSpans) -> None:
     """Both attributes, so that a sidecar leaves them as they are."""
     handled = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
-    with told.spans.event(handled):
+    with recorded.spans.event(handled):
         traceid, traceparent = tracing.attributes()
 
     assert traceid == TRACE_ID
     assert isinstance(traceparent, str)
-    assert context(told.one("process Lamp")) == written(traceparent)
+    assert context(recorded.one("process Lamp")) == written(traceparent)
 
 
-def test_what_is_published_for_an_event_is_a_child_of_it(told: Told) -> None:
+def test_what_is_published_for_an_event_is_a_child_of_it(recorded: RecordedSpans) -> None:
     """The event goes out with the context of the publish, and is otherwise as it was."""
 
     async def scenario(sidecar: HttpSidecar, played: Daprd) -> None:
         handled = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
-        with told.spans.event(handled):
+        with recorded.spans.event(handled):
             await sidecar.publish("Lamp", an_event(traceid=TRACE_ID, traceparent=TRACEPARENT))
         event, header = published(played)
-        span = told.one("publish Lamp")
+        span = recorded.one("publish Lamp")
 
         assert header == event["traceparent"]
         assert context(span) == written(event["traceparent"])
-        assert context(told.one("process Lamp"))[1] == parent(span)
+        assert context(recorded.one("process Lamp"))[1] == parent(span)
         assert msgspec.json.decode(an_event()) == {
             k: v for k, v in event.items() if k not in ("traceid", "traceparent")
         }
@@ -236,17 +238,17 @@ def test_what_is_published_for_an_event_is_a_child_of_it(told: Told) -> None:
     with_sidecar(scenario)
 
 
-def test_what_a_log_kept_is_published_in_the_trace_it_was_in(told: Told) -> None:
+def test_what_a_log_kept_is_published_in_the_trace_it_was_in(recorded: RecordedSpans) -> None:
     """By whoever finds it, for another event: that one is linked to."""
     other = f"00-{TRACE_ID[::-1]}-{SPAN_ID}-01"
 
     async def scenario(sidecar: HttpSidecar, played: Daprd) -> None:
-        with told.spans.event(request_context.start_event("Lamp", an_event(traceparent=other))):
+        with recorded.spans.event(request_context.start_event("Lamp", an_event(traceparent=other))):
             await sidecar.publish("Lamp", an_event(traceid=TRACE_ID, traceparent=TRACEPARENT))
-        span = told.one("publish Lamp")
+        span = recorded.one("publish Lamp")
 
         assert (TRACE_ID, SPAN_ID) == (context(span)[0], parent(span))
-        assert [context(told.one("process Lamp"))] == [
+        assert [context(recorded.one("process Lamp"))] == [
             (f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}") for link in span.links
         ]
         assert TRACE_ID == published(played)[0]["traceid"]
@@ -254,19 +256,19 @@ def test_what_a_log_kept_is_published_in_the_trace_it_was_in(told: Told) -> None
     with_sidecar(scenario)
 
 
-def test_a_pending_command_is_published_in_the_trace_of_its_request(told: Told) -> None:
+def test_a_pending_command_is_published_in_the_trace_of_its_request(recorded: RecordedSpans) -> None:
     """Later, when nothing is handled."""
 
     async def scenario(sidecar: HttpSidecar, _played: Daprd) -> None:
         await sidecar.publish("Lamp", an_event(traceid=TRACE_ID, traceparent=TRACEPARENT))
 
-        assert SPAN_ID == parent(told.one("publish Lamp"))
+        assert SPAN_ID == parent(recorded.one("publish Lamp"))
 
     with_sidecar(scenario)
 
 
 @pytest.mark.parametrize("event", [an_event(), an_event(traceparent=NOT_SAMPLED), an_event(traceparent="x")])
-def test_an_event_in_no_trace_is_published_byte_for_byte(told: Told, event: bytes) -> None:
+def test_an_event_in_no_trace_is_published_byte_for_byte(recorded: RecordedSpans, event: bytes) -> None:
     """Without a header."""
 
     async def scenario(sidecar: HttpSidecar, played: Daprd) -> None:
@@ -278,30 +280,30 @@ def test_an_event_in_no_trace_is_published_byte_for_byte(told: Told, event: byte
     with_sidecar(scenario)
 
 
-def test_calls_are_children_and_a_key_is_told_to_nobody(told: Told) -> None:
+def test_calls_are_children_and_a_key_is_told_to_nobody(recorded: RecordedSpans) -> None:
     """A key may be an address: no span has it, and the sidecar, whose span would, is told of no trace."""
 
     async def scenario(sidecar: HttpSidecar, played: Daprd) -> None:
-        with told.spans.event(request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))):
+        with recorded.spans.event(request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))):
             await sidecar.load("email:ann@example.com")
             await sidecar.invoke("user", "/user/1", 1.0)
         loaded, invoked = played.calls
 
-        assert ["GET state", "invoke user", "process Lamp"] == told.names
+        assert ["GET state", "invoke user", "process Lamp"] == recorded.names
         assert None is loaded.traceparent
-        assert context(told.one("invoke user")) == written(str(invoked.traceparent))
-        assert {context(told.one("process Lamp"))[1]} == {parent(told.one(name)) for name in told.names[:2]}
-        assert {} == dict(told.one("GET state").attributes or {})
+        assert context(recorded.one("invoke user")) == written(str(invoked.traceparent))
+        assert {context(recorded.one("process Lamp"))[1]} == {parent(recorded.one(name)) for name in recorded.names[:2]}
+        assert {} == dict(recorded.one("GET state").attributes or {})
 
     with_sidecar(scenario)
 
 
-def test_a_call_that_fails_is_named_and_not_quoted(told: Told) -> None:
+def test_a_call_that_fails_is_named_and_not_quoted(recorded: RecordedSpans) -> None:
     """What an error says may hold anything."""
     handled = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
-    with pytest.raises(TransientError), told.spans.event(handled), told.spans.call("send"):
+    with pytest.raises(TransientError), recorded.spans.event(handled), recorded.spans.call("send"):
         raise TransientError("to ann@example.com")
-    span = told.one("send")
+    span = recorded.one("send")
 
     assert (False, None, "TransientError") == (
         span.status.is_ok,
@@ -313,7 +315,7 @@ def test_a_call_that_fails_is_named_and_not_quoted(told: Told) -> None:
 
 def test_what_the_sampler_refuses_leaves_no_mark(monkeypatch: pytest.MonkeyPatch) -> None:
     """No span, no attribute."""
-    made = Told(ALWAYS_OFF)
+    made = RecordedSpans(ALWAYS_OFF)
     monkeypatch.setattr(tracing, "spans", made.spans)
     seen: list[Any] = []
 
@@ -376,7 +378,7 @@ def test_the_sdk_is_imported_only_where_traces_go_somewhere(environ: dict[str, s
     assert (f"{expected}\n", 0) == (done.stdout, done.returncode), done.stderr
 
 
-def test_a_log_that_another_process_finishes_keeps_its_trace(told: Told) -> None:
+def test_a_log_that_another_process_finishes_keeps_its_trace(recorded: RecordedSpans) -> None:
     """The writer died before it published: what it had decided is in its trace, though another event is handled."""
     other = f"00-{TRACE_ID[::-1]}-{SPAN_ID}-01"
 
@@ -385,15 +387,15 @@ def test_a_log_that_another_process_finishes_keeps_its_trace(told: Told) -> None
         sidecar.refuse[4] = SidecarUnavailable("killed")  # what follows the save
         with (
             pytest.raises(SidecarUnavailable),
-            told.spans.event(request_context.start_event("CoinPut", an_event(traceparent=TRACEPARENT))),
+            recorded.spans.event(request_context.start_event("CoinPut", an_event(traceparent=TRACEPARENT))),
         ):
             await processor(sidecar).process("CoinPut", coin("c-1"))
-        with told.spans.event(request_context.start_event("CoinPut", an_event(traceparent=other))):
+        with recorded.spans.event(request_context.start_event("CoinPut", an_event(traceparent=other))):
             await processor(sidecar, "another", AT + FRESH).process("CoinPut", coin("c-2"))
         return sidecar
 
     published = [event for _, event in asyncio.run(scenario()).published]
-    first, second = told.of("process CoinPut")
+    first, second = recorded.of("process CoinPut")
 
     assert [context(first), context(first), context(second), context(second)] == [
         written(event["traceparent"]) for event in published

@@ -23,7 +23,7 @@ from services.billing.events import (
     OrderPaymentRequested,
     UserCreated,
 )
-from tests.unit.services.given import ANOTHER, COMMAND, DEPOSIT, NOON, ORDER, USER, received
+from tests.unit.services.sample_events import ANOTHER, COMMAND, DEPOSIT, NOON, ORDER, USER, received
 
 OPENED = domain.step(None, None, received(UserCreated(USER)))
 ACCOUNT_ID = OPENED.state.account_id if OPENED.state else ""

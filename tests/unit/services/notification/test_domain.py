@@ -11,7 +11,7 @@ from services.notification import domain
 from services.notification.domain import RECENT_MAX, WAITING_MAX, Contact, Mailbox, Notification, OrderNote, Welcome
 from services.notification.email_templates import email, order_outcome
 from services.notification.events import Input, Item, OrderCreated, OrderNotPaid, OrderPaid, UserCreated
-from tests.unit.services.given import ORDER, USER, received
+from tests.unit.services.sample_events import ORDER, USER, received
 
 ITEMS = (Item("tea", 2, 450),)
 ANN = Contact("ann@example.com", "Ann")

@@ -2,7 +2,7 @@
 
 from services.notification.email_templates import LINES_MAX, email, money, order_outcome
 from services.notification.events import Item
-from tests.unit.services.given import ORDER, USER
+from tests.unit.services.sample_events import ORDER, USER
 
 ITEMS = tuple(Item(f"thing {number}", number + 1, 150) for number in range(12))
 

@@ -26,8 +26,8 @@ from services.notification.mail import Mailer
 from services.notification.mail_retry_queue import MailRetryQueue
 from services.notification.mail_server import OPPORTUNISTIC, REQUIRE, MailServer
 from tests.unit.chassis.test_metrics import Counted
-from tests.unit.chassis.test_tracing import Told, context, written
-from tests.unit.services.given import COMMAND, EVENT, ORDER, USER
+from tests.unit.chassis.test_tracing import RecordedSpans, context, written
+from tests.unit.services.sample_events import COMMAND, EVENT, ORDER, USER
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 KEY = f"notification:{ORDER}"
@@ -35,9 +35,9 @@ NOTED = {"order_id": ORDER, "user_id": USER, "kind": "paid", "subject": "Good ne
 
 
 @pytest.fixture
-def told(monkeypatch: pytest.MonkeyPatch) -> Told:
+def recorded(monkeypatch: pytest.MonkeyPatch) -> RecordedSpans:
     """Somebody looks at spans."""
-    made = Told()
+    made = RecordedSpans()
     monkeypatch.setattr(tracing, "spans", made.spans)
     return made
 
@@ -165,14 +165,14 @@ def test_a_mail_is_sent_with_both_forms_and_noted() -> None:
     assert "2026-01-01T12:00:00.000Z" == state.sent_at
 
 
-def test_a_mail_goes_on_with_the_trace_of_its_event(told: Told) -> None:
+def test_a_mail_goes_on_with_the_trace_of_its_event(recorded: RecordedSpans) -> None:
     """By a header; without a trace there is none."""
     server, state = Server(), State()
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
     async def handle(port: int) -> None:
         mailer = mailer_for(port, state)
-        with told.spans.event(
+        with recorded.spans.event(
             request_context.start_event("EmailRequested", json.dumps({"traceparent": traceparent}).encode())
         ):
             await mailer.handle(event())
@@ -185,7 +185,7 @@ def test_a_mail_goes_on_with_the_trace_of_its_event(told: Told) -> None:
         asyncio.run(handle(port))
     first, second = (mail["traceparent"] for mail in server.mails)
 
-    assert (context(told.one("send mail")), None) == (written(first), second)
+    assert (context(recorded.one("send mail")), None) == (written(first), second)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,17 @@ from chassis.paged_index import PAGE_IDS_MAX, PagedIndex
 from services.notification.mail import Mailer
 from services.notification.mail_retry_queue import PAUSE_MAX, RETENTION
 from tests.unit.chassis.fakes import FakeSidecar
-from tests.unit.services.given import EVENT, ORDER
-from tests.unit.services.notification.post import BEGIN, OTHER, Post, Script, Server, requested, serving, until
+from tests.unit.services.notification.mail_harness import (
+    BEGIN,
+    OTHER,
+    MailHarness,
+    Script,
+    Server,
+    requested,
+    serving,
+    until,
+)
+from tests.unit.services.sample_events import EVENT, ORDER
 
 MINUTE = timedelta(minutes=1)
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -23,41 +32,41 @@ BODY = msgspec.json.encode(msgspec.json.decode(requested()) | {"traceparent": TR
 LATER = {b"RCPT": b"451 4.7.1 later"}
 
 
-def run(scenario: Callable[[Post, Server, Mailer], Awaitable[None]]) -> Post:
+def run(scenario: Callable[[MailHarness, Server, Mailer], Awaitable[None]]) -> MailHarness:
     """Play it, with a server that says 451 and has just said so for the first time."""
-    post = Post()
+    harness = MailHarness()
 
     async def play() -> None:
         async with serving(Script(answers=dict(LATER))) as server:
-            process = post.process(server.port)
+            process = harness.process(server.port)
             process._window_seconds = 10.0
             await process.handle(BODY)
             try:
-                await scenario(post, server, process)
+                await scenario(harness, server, process)
             finally:
-                post.close()
+                harness.close()
                 await asyncio.sleep(0)
 
     asyncio.run(play())
-    return post
+    return harness
 
 
-async def tries(post: Post, server: Server, process: Mailer, by: timedelta, times: int) -> list[datetime]:
+async def tries(harness: MailHarness, server: Server, process: Mailer, by: timedelta, times: int) -> list[datetime]:
     """Let time pass and look again and again; when a recipient was named."""
     found = []
     for _ in range(times):
-        post.now += by
+        harness.now += by
         before = server.commands.count(b"RCPT")
         await process.retry_due()
-        found += [post.now] * (server.commands.count(b"RCPT") - before)
+        found += [harness.now] * (server.commands.count(b"RCPT") - before)
     return found
 
 
 def test_a_mail_is_tried_later_and_later() -> None:
     """After one minute, then two, four, eight: never all the time."""
 
-    async def scenario(post: Post, server: Server, process: Mailer) -> None:
-        found = await tries(post, server, process, timedelta(seconds=30), 62)
+    async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
+        found = await tries(harness, server, process, timedelta(seconds=30), 62)
         assert [1, 3, 7, 15, 31] == [(each - BEGIN) / MINUTE for each in found]
 
     run(scenario)
@@ -66,8 +75,8 @@ def test_a_mail_is_tried_later_and_later() -> None:
 def test_the_pause_has_an_end() -> None:
     """A day later it is still tried once an hour."""
 
-    async def scenario(post: Post, server: Server, process: Mailer) -> None:
-        found = await tries(post, server, process, timedelta(minutes=10), 6 * 30)
+    async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
+        found = await tries(harness, server, process, timedelta(minutes=10), 6 * 30)
         assert PAUSE_MAX == found[-1] - found[-2]
 
     run(scenario)
@@ -76,12 +85,12 @@ def test_the_pause_has_an_end() -> None:
 def test_a_mail_that_is_taken_at_last_is_over() -> None:
     """It is tried no more, not even by a process that starts later."""
 
-    async def scenario(post: Post, server: Server, process: Mailer) -> None:
+    async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
         server.script.answers = {}
-        await tries(post, server, process, MINUTE, 1)
-        await tries(post, server, post.process(server.port), PAUSE_MAX, 2)
+        await tries(harness, server, process, MINUTE, 1)
+        await tries(harness, server, harness.process(server.port), PAUSE_MAX, 2)
         assert 1 == len(server.copies)
-        assert ([], True, "") == (post.index, post.entry()["done"], post.entry()["event"])
+        assert ([], True, "") == (harness.index, harness.entry()["done"], harness.entry()["event"])
 
     run(scenario)
 
@@ -89,9 +98,9 @@ def test_a_mail_that_is_taken_at_last_is_over() -> None:
 def test_of_several_replicas_one_tries() -> None:
     """The first to move the time of the next try."""
 
-    async def scenario(post: Post, server: Server, process: Mailer) -> None:
-        post.now += MINUTE
-        others = [post.process(server.port) for _ in range(3)]
+    async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
+        harness.now += MINUTE
+        others = [harness.process(server.port) for _ in range(3)]
         await asyncio.gather(*(each.retry_due() for each in (process, *others)))
         assert 2 == server.commands.count(b"RCPT")
 
@@ -101,27 +110,27 @@ def test_of_several_replicas_one_tries() -> None:
 def test_after_two_days_it_is_one_dead_letter() -> None:
     """With the server's last word, and the trace that it came with."""
 
-    async def scenario(post: Post, server: Server, process: Mailer) -> None:
-        found = await tries(post, server, process, timedelta(minutes=30), 2 * 48 + 4)
+    async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
+        found = await tries(harness, server, process, timedelta(minutes=30), 2 * 48 + 4)
         assert RETENTION <= found[-1] - BEGIN < RETENTION + PAUSE_MAX + MINUTE
 
-    post = run(scenario)
-    letter = post.store.read(f"dead:{EVENT}")
+    harness = run(scenario)
+    letter = harness.store.read(f"dead:{EVENT}")
     assert ("EmailRequested", BODY.decode(), TRACE) == (letter["topic"], letter["event"], letter["traceparent"])
     assert "451" in letter["reason"]
     assert "later" in letter["reason"]
-    assert ([EVENT], []) == (post.store.read("dead-index:0")["ids"], post.index)
-    assert None is not post.notification()["failed_at"]
+    assert ([EVENT], []) == (harness.store.read("dead-index:0")["ids"], harness.index)
+    assert None is not harness.notification()["failed_at"]
 
 
 def test_a_mail_that_is_refused_for_good_in_the_end_is_a_dead_letter() -> None:
     """At once."""
 
-    async def scenario(post: Post, server: Server, process: Mailer) -> None:
+    async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
         server.script.answers = {b"RCPT": b"550 no such user"}
-        assert 1 == len(await tries(post, server, process, MINUTE, 5))
-        assert "550" in post.store.read(f"dead:{EVENT}")["reason"]
-        assert [] == post.index
+        assert 1 == len(await tries(harness, server, process, MINUTE, 5))
+        assert "550" in harness.store.read(f"dead:{EVENT}")["reason"]
+        assert [] == harness.index
 
     run(scenario)
 
@@ -129,13 +138,13 @@ def test_a_mail_that_is_refused_for_good_in_the_end_is_a_dead_letter() -> None:
 def test_a_mail_that_cannot_be_read_holds_up_no_other() -> None:
     """A bug is about one of them; the work goes on, for as long as the process lives."""
 
-    async def scenario(post: Post, server: Server, process: Mailer) -> None:
+    async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
         await process.handle(requested(OTHER))
-        post.store.put(f"mail-retry:{ORDER}", b"{}")
+        harness.store.put(f"mail-retry:{ORDER}", b"{}")
         server.script.answers = {}
-        post.now += MINUTE
+        harness.now += MINUTE
         work = asyncio.create_task(process.run())
-        await until(lambda: OTHER not in post.index)
+        await until(lambda: OTHER not in harness.index)
         assert not work.done()
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
@@ -149,20 +158,20 @@ def test_a_mail_that_cannot_be_read_holds_up_no_other() -> None:
 def test_a_sidecar_that_goes_away_at_any_call_loses_no_mail(number: int, kind: str) -> None:
     """What was begun is finished by the next look; the mail may be tried twice, and is over in the end."""
 
-    async def scenario(post: Post, server: Server, process: Mailer) -> None:
-        getattr(post.store, kind)[len(post.store.calls) + number] = TransientError("unreachable")
+    async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
+        getattr(harness.store, kind)[len(harness.store.calls) + number] = TransientError("unreachable")
         process.retry_seconds = 0.01
         server.script.answers = {}
         for _ in range(4):
-            post.now += PAUSE_MAX
+            harness.now += PAUSE_MAX
             try:
                 await process.retry_due()
             except TransientError:
                 continue
         await until(lambda: not process._attempts)
         assert 1 == len(server.copies)
-        assert [] == post.index
-        assert None is not post.notification()["sent_at"]
+        assert [] == harness.index
+        assert None is not harness.notification()["sent_at"]
 
     run(scenario)
 

@@ -13,7 +13,7 @@ import pytest
 from chassis.settings import SettingError
 from services.notification.mail_server import OFF, OPPORTUNISTIC, REQUIRE, MailServer
 from tests.unit.chassis.test_metrics import Counted
-from tests.unit.services.notification.post import Post, Script, Server, requested, serving
+from tests.unit.services.notification.mail_harness import MailHarness, Script, Server, requested, serving
 
 KINDS = ("verified", "unverified", "none", "refused")
 
@@ -36,20 +36,20 @@ def context(certificate: Path) -> ssl.SSLContext:
     return made
 
 
-def sent_to(script: Script, **server: Any) -> tuple[Server, Post]:
+def sent_to(script: Script, **server: Any) -> tuple[Server, MailHarness]:
     """Ask for one mail of a server."""
-    post = Post()
+    harness = MailHarness()
 
     async def scenario() -> Server:
         async with serving(script) as serves:
-            process = post.process(serves.port, **server)
+            process = harness.process(serves.port, **server)
             process._window_seconds = 10.0
             await process.handle(requested())
-            post.close()
+            harness.close()
             await asyncio.sleep(0)
             return serves
 
-    return asyncio.run(scenario()), post
+    return asyncio.run(scenario()), harness
 
 
 def starttls(context: ssl.SSLContext) -> Script:
@@ -63,10 +63,10 @@ def test_a_certificate_of_the_given_authority_is_verified(
 ) -> None:
     """MAIL_CA_FILE names it."""
     counted = Counted()
-    server, post = sent_to(starttls(context), policy=policy, ca_file=str(certificate))
+    server, harness = sent_to(starttls(context), policy=policy, ca_file=str(certificate))
 
     assert (1, 1) == (server.over_tls, len(server.copies))
-    assert None is not post.notification()["sent_at"]
+    assert None is not harness.notification()["sent_at"]
     assert [1, 0, 0, 0] == [counted("sidecart_mail_connections_total", tls=kind) for kind in KINDS]
 
 
@@ -75,9 +75,9 @@ def test_what_cannot_be_verified_is_refused_by_require_and_the_mail_waits(
 ) -> None:
     """With an error that says why and what to do."""
     counted = Counted()
-    server, post = sent_to(starttls(context), policy=REQUIRE)
+    server, harness = sent_to(starttls(context), policy=REQUIRE)
 
-    assert ([], [1]) == (server.copies, [len(post.index)])
+    assert ([], [1]) == (server.copies, [len(harness.index)])
     assert "certificate cannot be verified: self-signed certificate" in caplog.text
     assert "MAIL_CA_FILE" in caplog.text
     assert [0, 0, 0, 1] == [counted("sidecart_mail_connections_total", tls=kind) for kind in KINDS]
@@ -88,10 +88,10 @@ def test_what_cannot_be_verified_is_encrypted_all_the_same_by_opportunistic_and_
 ) -> None:
     """A warning, and a series of its own."""
     counted = Counted()
-    server, post = sent_to(starttls(context), policy=OPPORTUNISTIC)
+    server, harness = sent_to(starttls(context), policy=OPPORTUNISTIC)
 
     assert (1, 1) == (server.over_tls, len(server.copies))
-    assert None is not post.notification()["sent_at"]
+    assert None is not harness.notification()["sent_at"]
     assert "certificate cannot be verified" in caplog.text
     assert [0, 1, 0, 1] == [counted("sidecart_mail_connections_total", tls=kind) for kind in KINDS]
 
@@ -101,9 +101,9 @@ def test_a_server_without_tls_gets_mails_unless_it_is_required(
     policy: str, copies: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Or they wait, and the log says what for."""
-    server, post = sent_to(Script(), policy=policy)
+    server, harness = sent_to(Script(), policy=policy)
 
-    assert (copies, 1 - copies) == (len(server.copies), len(post.index))
+    assert (copies, 1 - copies) == (len(server.copies), len(harness.index))
     assert (policy == REQUIRE) == ("offers no TLS" in caplog.text)
 
 
@@ -117,9 +117,9 @@ def test_off_does_without_what_is_offered(context: ssl.SSLContext) -> None:
 def test_a_password_goes_over_tls_alone() -> None:
     """A server that offers none gets neither password nor mail."""
     script = Script(answers={b"AUTH": b"235 welcome"}, extensions=(b"AUTH PLAIN",))
-    server, post = sent_to(script, policy=OPPORTUNISTIC, username="ann", password="secret")
+    server, harness = sent_to(script, policy=OPPORTUNISTIC, username="ann", password="secret")
 
-    assert ([], 1) == (server.copies, len(post.index))
+    assert ([], 1) == (server.copies, len(harness.index))
     assert b"EHLO" in server.commands
     assert b"AUTH" not in server.commands
 
@@ -129,16 +129,16 @@ def test_tls_from_the_start_is_always_verified(
     trusted: bool, context: ssl.SSLContext, certificate: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """smtps://, whatever the policy."""
-    post = Post()
+    harness = MailHarness()
 
     async def scenario() -> int:
         server = Server(Script())
         listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context)
         port = listening.sockets[0].getsockname()[1]
-        process = post.process(port, tls=True, ca_file=str(certificate) if trusted else None)
+        process = harness.process(port, tls=True, ca_file=str(certificate) if trusted else None)
         process._window_seconds = 10.0
         await process.handle(requested())
-        post.close()
+        harness.close()
         listening.close()
         await asyncio.sleep(0.05)
         return len(server.copies)

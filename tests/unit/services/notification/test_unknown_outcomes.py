@@ -15,44 +15,44 @@ from cli.ports import free_port
 from services.notification import mail
 from services.notification.mail_retry_queue import LEASE, RETENTION
 from services.notification.settled_mails import settled_mails
-from tests.unit.services.given import EVENT, ORDER
-from tests.unit.services.notification.post import HOUR, OTHER, Post, Script, requested, serving, until
+from tests.unit.services.notification.mail_harness import HOUR, OTHER, MailHarness, Script, requested, serving, until
+from tests.unit.services.sample_events import EVENT, ORDER
 
 MINUTE = timedelta(minutes=1)
 
 
-def run(scenario: Callable[[Post], Awaitable[None]]) -> Post:
+def run(scenario: Callable[[MailHarness], Awaitable[None]]) -> MailHarness:
     """Play it, and end what is left."""
-    post = Post()
+    harness = MailHarness()
 
     async def play() -> None:
         try:
-            await scenario(post)
+            await scenario(harness)
         finally:
-            post.close()
+            harness.close()
             await asyncio.sleep(0)
 
     asyncio.run(play())
-    return post
+    return harness
 
 
 def test_a_server_that_answers_late_gets_one_copy() -> None:
     """The event is done long before; it is asked for again and again, here and in another process."""
 
-    async def scenario(post: Post) -> None:
+    async def scenario(harness: MailHarness) -> None:
         late = asyncio.Event()
         async with serving(Script(answers_dot=late)) as server:
-            first, second = post.process(server.port), post.process(server.port)
+            first, second = harness.process(server.port), harness.process(server.port)
             await first.handle(requested())
-            assert HOUR == post.due_in()
+            assert HOUR == harness.due_in()
             for _ in range(5):
                 await first.handle(requested())
                 await second.handle(requested())
-                post.now += 5 * MINUTE
+                harness.now += 5 * MINUTE
                 await second.retry_due()
             late.set()
-            await until(lambda: post.notification()["sent_at"] is not None)
-            await until(lambda: [] == post.index)
+            await until(lambda: harness.notification()["sent_at"] is not None)
+            await until(lambda: [] == harness.index)
             assert 1 == len(server.copies)
 
     run(scenario)
@@ -61,16 +61,16 @@ def test_a_server_that_answers_late_gets_one_copy() -> None:
 def test_others_are_not_delayed_by_a_mail_that_waits_for_its_answer() -> None:
     """It is outside, and another one goes over another connection at once."""
 
-    async def scenario(post: Post) -> None:
+    async def scenario(harness: MailHarness) -> None:
         late = asyncio.Event()
         async with serving(Script(answers_dot=late)) as server:
-            process = post.process(server.port)
+            process = harness.process(server.port)
             await process.handle(requested())
             server.script.answers_dot = None
             await process.handle(requested(OTHER))
-            assert (None, False) == (post.notification()["sent_at"], post.notification(OTHER)["sent_at"] is None)
+            assert (None, False) == (harness.notification()["sent_at"], harness.notification(OTHER)["sent_at"] is None)
             late.set()
-            await until(lambda: post.notification()["sent_at"] is not None)
+            await until(lambda: harness.notification()["sent_at"] is not None)
 
     run(scenario)
 
@@ -80,26 +80,26 @@ def test_a_server_that_drops_after_the_dot_gets_a_copy_an_hour_later_then_two_ho
     """The mail may have been taken: later and later, up to eight hours, and after two days it is a dead letter."""
     sent: list[datetime] = []
 
-    async def scenario(post: Post) -> None:
+    async def scenario(harness: MailHarness) -> None:
         async with serving(Script(to_dot=ending)) as server:
-            process = post.process(server.port)
+            process = harness.process(server.port)
             await process.handle(requested())
             for number in range(12 * 60):
                 if len(sent) < len(server.copies):
-                    sent.append(post.now)
-                post.now += 5 * MINUTE
+                    sent.append(harness.now)
+                harness.now += 5 * MINUTE
                 await process.retry_due()
                 if number % 20 == 0:
                     await process.handle(requested())
 
-    post = run(scenario)
+    harness = run(scenario)
     pauses = [(later - earlier) / HOUR for earlier, later in pairwise(sent)]
     assert [1, 2, 4] == [round(each) for each in pauses[:3]]
     assert {8} == {round(each) for each in pauses[3:]}
-    assert post.notification()["failed_at"] is not None
-    assert "did not say" in post.store.read(f"dead:{EVENT}")["reason"]
+    assert harness.notification()["failed_at"] is not None
+    assert "did not say" in harness.store.read(f"dead:{EVENT}")["reason"]
     assert RETENTION <= sent[-1] - sent[0] < RETENTION + 9 * HOUR
-    assert [] == post.index
+    assert [] == harness.index
 
 
 @pytest.mark.parametrize(
@@ -110,19 +110,19 @@ def test_a_server_that_drops_after_the_dot_gets_a_copy_an_hour_later_then_two_ho
 def test_a_server_that_goes_before_the_dot_gets_the_mail_soon(answers: dict[bytes, bytes]) -> None:
     """It has nothing: seconds later it is tried again, and holds up no other."""
 
-    async def scenario(post: Post) -> None:
+    async def scenario(harness: MailHarness) -> None:
         async with serving(Script(answers=answers)) as server:
-            process = post.process(server.port)
+            process = harness.process(server.port)
             await process.handle(requested())
-            assert timedelta(seconds=5) == post.due_in()
+            assert timedelta(seconds=5) == harness.due_in()
             server.script.answers = {}
             await process.handle(requested(OTHER))
             assert 1 == len(server.copies)
-            post.now += timedelta(seconds=5)
+            harness.now += timedelta(seconds=5)
             await process.retry_due()
             assert 2 == len(server.copies)
-            assert None is not post.notification()["sent_at"]
-            assert [] == post.index
+            assert None is not harness.notification()["sent_at"]
+            assert [] == harness.index
 
     run(scenario)
 
@@ -130,18 +130,18 @@ def test_a_server_that_goes_before_the_dot_gets_the_mail_soon(answers: dict[byte
 def test_a_silent_server_holds_no_event_and_gets_the_mail_when_it_speaks() -> None:
     """As one that is frozen does: its network takes connections. The mail is its process's until then."""
 
-    async def scenario(post: Post) -> None:
+    async def scenario(harness: MailHarness) -> None:
         greets = asyncio.Event()
         async with serving(Script(greets=greets)) as server:
-            first, second = post.process(server.port), post.process(server.port)
+            first, second = harness.process(server.port), harness.process(server.port)
             await first.handle(requested())
-            assert LEASE == post.due_in()
+            assert LEASE == harness.due_in()
             await second.handle(requested())
             assert 1 == server.connections
             greets.set()
-            await until(lambda: [] == post.index)
+            await until(lambda: [] == harness.index)
             assert 1 == len(server.copies)
-            assert None is not post.notification()["sent_at"]
+            assert None is not harness.notification()["sent_at"]
 
     run(scenario)
 
@@ -149,14 +149,14 @@ def test_a_silent_server_holds_no_event_and_gets_the_mail_when_it_speaks() -> No
 def test_what_another_process_has_taken_over_is_not_sent() -> None:
     """The session that was forgotten for longer than its lease finds so before the dot."""
 
-    async def scenario(post: Post) -> None:
+    async def scenario(harness: MailHarness) -> None:
         greets = asyncio.Event()
         async with serving(Script(greets=greets)) as server, serving(Script()) as other:
-            first, second = post.process(server.port), post.process(other.port)
+            first, second = harness.process(server.port), harness.process(other.port)
             await first.handle(requested())
-            post.now += LEASE
+            harness.now += LEASE
             await second.retry_due()
-            assert None is not post.notification()["sent_at"]
+            assert None is not harness.notification()["sent_at"]
             greets.set()
             await until(lambda: not first._attempts)
             assert (0, 1) == (len(server.copies), len(other.copies))
@@ -168,17 +168,17 @@ def test_what_another_process_has_taken_over_is_not_sent() -> None:
 def test_a_process_that_dies_with_a_session_hands_its_mail_on(is_late: bool, wait: timedelta) -> None:
     """Soon if the server cannot have it, else in an hour."""
 
-    async def scenario(post: Post) -> None:
+    async def scenario(harness: MailHarness) -> None:
         never = asyncio.Event()
         script = Script(answers_dot=never) if is_late else Script(greets=never)
         async with serving(script) as server, serving(Script()) as other:
-            dying, next_ = post.process(server.port), post.process(other.port)
+            dying, next_ = harness.process(server.port), harness.process(other.port)
             await dying.handle(requested())
             dying.close()
-            post.now += wait - MINUTE / 10
+            harness.now += wait - MINUTE / 10
             await next_.retry_due()
             assert [] == other.copies
-            post.now += MINUTE
+            harness.now += MINUTE
             await next_.retry_due()
             assert 1 == len(other.copies)
             never.set()
@@ -190,29 +190,29 @@ def test_an_unreachable_server_is_probed_later_and_later_and_all_mails_go_once_i
     """One connection a probe, whatever there is to send; no event waits, and none is lost."""
     port = free_port()
 
-    async def scenario(post: Post) -> None:
-        process = post.process(port)
+    async def scenario(harness: MailHarness) -> None:
+        process = harness.process(port)
         tried = []
         take = process._connections.open
 
         async def noted() -> object:
-            tried.append(post.now)
+            tried.append(harness.now)
             return await take()
 
         process._connections.open = noted  # type: ignore[method-assign,assignment]  # it counts
         for order_id in (ORDER, OTHER):
             await process.handle(requested(order_id))
-        begin = post.now
+        begin = harness.now
         for _ in range(200):
-            post.now += timedelta(seconds=0.5)
+            harness.now += timedelta(seconds=0.5)
             await process.retry_due()
         assert [0, 1, 3, 7, 15, 31, 61, 91] == [(each - begin).total_seconds() for each in tried]
         async with serving(Script(), port) as server:
-            post.now += timedelta(seconds=30)
+            harness.now += timedelta(seconds=30)
             await process.retry_due()
             await process.retry_due()
             assert 2 == len(server.copies)
-            assert [] == post.index
+            assert [] == harness.index
 
     run(scenario)
 
@@ -221,18 +221,18 @@ def test_so_many_sessions_are_under_way_at_most(monkeypatch: pytest.MonkeyPatch)
     """The next mail waits in the queue without one, and goes when there is room."""
     monkeypatch.setattr(mail, "SESSIONS_MAX", 1)
 
-    async def scenario(post: Post) -> None:
+    async def scenario(harness: MailHarness) -> None:
         late = asyncio.Event()
         async with serving(Script(answers_dot=late)) as server:
-            process = post.process(server.port)
+            process = harness.process(server.port)
             await process.handle(requested())
             await process.handle(requested(OTHER))
             await process.retry_due()
             assert (1, 1) == (server.connections, len(server.copies))
             late.set()
-            await until(lambda: post.notification()["sent_at"] is not None and not process._attempts)
+            await until(lambda: harness.notification()["sent_at"] is not None and not process._attempts)
             await process.retry_due()
-            assert None is not post.notification(OTHER)["sent_at"]
+            assert None is not harness.notification(OTHER)["sent_at"]
 
     run(scenario)
 
@@ -240,23 +240,23 @@ def test_so_many_sessions_are_under_way_at_most(monkeypatch: pytest.MonkeyPatch)
 def test_a_dead_letter_is_not_sent_again_but_by_its_replay() -> None:
     """Asked for again, 550 or not: nothing. Its letter replayed: once more, and then it is sent."""
 
-    async def scenario(post: Post) -> None:
+    async def scenario(harness: MailHarness) -> None:
         async with serving(Script(answers={b"RCPT": b"550 no such user"})) as server:
-            process = post.process(server.port)
+            process = harness.process(server.port)
             with pytest.raises(PermanentError):
                 await process.handle(requested())
             server.script.answers = {}
             await process.handle(requested())
-            assert ([], {ORDER}) == (server.copies, await settled_mails(post.store, [ORDER]))
-            letter = post.store.read(f"dead:{EVENT}")
-            post.store.put(f"dead:{EVENT}", msgspec.json.encode(letter | {"status": "discarded"}))
+            assert ([], {ORDER}) == (server.copies, await settled_mails(harness.store, [ORDER]))
+            letter = harness.store.read(f"dead:{EVENT}")
+            harness.store.put(f"dead:{EVENT}", msgspec.json.encode(letter | {"status": "discarded"}))
             await process.handle(requested())
             assert [] == server.copies
-            post.store.put(f"dead:{EVENT}", msgspec.json.encode(letter | {"status": "replayed"}))
+            harness.store.put(f"dead:{EVENT}", msgspec.json.encode(letter | {"status": "replayed"}))
             await process.handle(requested())
             await process.handle(requested())
             assert 1 == len(server.copies)
-            assert None is not post.notification()["sent_at"]
+            assert None is not harness.notification()["sent_at"]
 
     run(scenario)
 
@@ -264,26 +264,26 @@ def test_a_dead_letter_is_not_sent_again_but_by_its_replay() -> None:
 def test_a_replay_while_the_mail_is_given_up_is_not_forgotten() -> None:
     """The letter is there, its end is not noted yet, and it is replayed: tried once more at once."""
 
-    async def scenario(post: Post) -> None:
+    async def scenario(harness: MailHarness) -> None:
         async with serving(Script(answers={b"RCPT": b"451 later"})) as server:
-            process = post.process(server.port)
+            process = harness.process(server.port)
             await process.handle(requested())
             server.script.answers = {b"RCPT": b"550 no such user"}
             write = process._dead_letters.write
 
             async def write_and_replay(topic: str, body: bytes, reason: str, traceparent: str) -> None:
                 await write(topic, body, reason, traceparent)
-                letter = post.store.read(f"dead:{EVENT}")
-                post.store.put(f"dead:{EVENT}", msgspec.json.encode(letter | {"status": "replaying"}))
-                await post.process(server.port).handle(requested())
+                letter = harness.store.read(f"dead:{EVENT}")
+                harness.store.put(f"dead:{EVENT}", msgspec.json.encode(letter | {"status": "replaying"}))
+                await harness.process(server.port).handle(requested())
 
             process._dead_letters.write = write_and_replay  # type: ignore[method-assign]  # a quick hand
-            post.now += MINUTE
+            harness.now += MINUTE
             await process.retry_due()
-            assert [ORDER] == post.index
+            assert [ORDER] == harness.index
             server.script.answers = {}
             await process.retry_due()
-            assert (1, []) == (len(server.copies), post.index)
+            assert (1, []) == (len(server.copies), harness.index)
 
     run(scenario)
 
@@ -291,21 +291,21 @@ def test_a_replay_while_the_mail_is_given_up_is_not_forgotten() -> None:
 def test_what_is_in_hand_is_sent_queued_and_listed_or_given_up() -> None:
     """Nothing else: not what was never asked for, and not what died between its entry and the index."""
 
-    async def scenario(post: Post) -> None:
+    async def scenario(harness: MailHarness) -> None:
         async with serving(Script(answers={b"RCPT": b"451 later"})) as server:
-            process = post.process(server.port)
-            assert set() == await settled_mails(post.store, [ORDER, OTHER])
+            process = harness.process(server.port)
+            assert set() == await settled_mails(harness.store, [ORDER, OTHER])
             await process.handle(requested())
-            assert {ORDER} == await settled_mails(post.store, [ORDER, OTHER])
-            post.store.put("aside-index:0", b'{"ids":[]}')
-            assert set() == await settled_mails(post.store, [ORDER])
+            assert {ORDER} == await settled_mails(harness.store, [ORDER, OTHER])
+            harness.store.put("aside-index:0", b'{"ids":[]}')
+            assert set() == await settled_mails(harness.store, [ORDER])
             await process.handle(requested())
-            assert {ORDER} == await settled_mails(post.store, [ORDER])
+            assert {ORDER} == await settled_mails(harness.store, [ORDER])
             server.script.answers = {}
-            post.now += MINUTE
+            harness.now += MINUTE
             await process.retry_due()
-            assert {ORDER} == await settled_mails(post.store, [ORDER, OTHER])
-            assert [] == post.index
+            assert {ORDER} == await settled_mails(harness.store, [ORDER, OTHER])
+            assert [] == harness.index
 
     run(scenario)
 
@@ -316,12 +316,12 @@ def test_what_is_in_hand_is_sent_queued_and_listed_or_given_up() -> None:
 def test_a_store_that_goes_away_at_any_call_costs_no_second_copy(number: int, kind: str, ending: str) -> None:
     """Its event comes again until it is taken, and meanwhile nothing is sent that may have been."""
 
-    async def scenario(post: Post) -> None:
+    async def scenario(harness: MailHarness) -> None:
         late = asyncio.Event()
         scripts = {"unknown": Script(to_dot=b""), "late": Script(answers_dot=late), "silent": Script(greets=late)}
-        getattr(post.store, kind)[number] = SidecarUnavailable("unreachable")
+        getattr(harness.store, kind)[number] = SidecarUnavailable("unreachable")
         async with serving(scripts[ending]) as server:
-            process = post.process(server.port)
+            process = harness.process(server.port)
             process.retry_seconds = 0.01
             for _ in range(5):
                 try:
@@ -331,10 +331,10 @@ def test_a_store_that_goes_away_at_any_call_costs_no_second_copy(number: int, ki
             late.set()
             await until(lambda: not process._attempts)
             for _ in range(3):
-                post.now += LEASE
+                harness.now += LEASE
                 await process.retry_due()
                 await process.handle(requested())
             assert 1 == len(server.copies)
-            assert {ORDER} == await settled_mails(post.store, [ORDER])
+            assert {ORDER} == await settled_mails(harness.store, [ORDER])
 
     run(scenario)

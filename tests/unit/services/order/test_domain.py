@@ -23,7 +23,7 @@ from services.order.events import (
     OrderPaymentRequested,
     Output,
 )
-from tests.unit.services.given import ANOTHER, COMMAND, NOON, ORDER, USER, received
+from tests.unit.services.sample_events import ANOTHER, COMMAND, NOON, ORDER, USER, received
 
 ITEMS = (Item("tea", 2, 450), Item("cup", 1, 0))
 ASKED = OrderCreateRequested(ORDER, USER, ITEMS)

@@ -8,7 +8,7 @@ from chassis.processor import Step
 from services.user import domain
 from services.user.domain import Registration, User
 from services.user.events import UserCreated, UserCreateRejected, UserCreateRequested
-from tests.unit.services.given import ANOTHER, COMMAND, OTHER, USER, received
+from tests.unit.services.sample_events import ANOTHER, COMMAND, OTHER, USER, received
 
 ASKED = UserCreateRequested(USER, "Ann@example.com", "Ann")
 ANN = Registration(USER, "Ann@example.com", "Ann", COMMAND)

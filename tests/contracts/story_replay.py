@@ -25,7 +25,7 @@ STORY = story()
 WRITER = "8f14e45f"  # the process in the example of a record
 
 
-class Memory:
+class InMemoryStore:
     """A sidecar that keeps everything in memory."""
 
     def __init__(self) -> None:
@@ -52,10 +52,10 @@ class Memory:
         self.published.append((topic, msgspec.json.decode(event)))
 
 
-def tell(service: Service[Any, Any], memory: Memory, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def replay(service: Service[Any, Any], store: InMemoryStore, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Deliver to a service what it consumes of the story, at the time of its answers; return these answers."""
     clock = [datetime.min]
-    processor = EventProcessor(service, memory, lambda: clock[0], WRITER)
+    processor = EventProcessor(service, store, lambda: clock[0], WRITER)
     expected = []
     for event in events:
         if event["type"] in service.inputs:

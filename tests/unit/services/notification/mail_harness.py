@@ -16,7 +16,7 @@ from services.notification.mail import Mailer
 from services.notification.mail_retry_queue import MailRetryQueue
 from services.notification.mail_server import MailServer
 from tests.unit.chassis.fakes import FakeSidecar
-from tests.unit.services.given import COMMAND, EVENT, ORDER, USER
+from tests.unit.services.sample_events import COMMAND, EVENT, ORDER, USER
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -108,7 +108,7 @@ async def serving(script: Script, port: int = 0) -> AsyncIterator[Server]:
         listening.close()
 
 
-class Post:
+class MailHarness:
     """A clock, a store with two notifications, and processes that share both."""
 
     def __init__(self) -> None:
