@@ -136,6 +136,7 @@ def _html(name: str, outcome: OrderOutcome, wording: Wording) -> str:
         f'<h1 style="color:{wording.colour};font-size:1.3em">{wording.headline}</h1>'
         f"<p>Hello {html.escape(name)},</p><p>{wording.body}</p>"
         f'<h2 style="font-size:1em">Order {outcome.order_id}</h2><table style="width:100%">{rows}'
-        f'<tr><th style="text-align:left">Total</th><th style="text-align:right">{money(outcome.amount_cents)}</th></tr>'
+        '<tr><th style="text-align:left">Total</th>'
+        f'<th style="text-align:right">{money(outcome.amount_cents)}</th></tr>'
         f"</table><p>{wording.advice}</p><p>The shop</p></body></html>"
     )

@@ -88,7 +88,7 @@ def test_an_operation_has_the_message_of_its_channel() -> None:
             assert [f"{side['channel']['$ref']}/messages/{topic_of(side)}"] == [one["$ref"] for one in side["messages"]]
 
 
-@pytest.mark.parametrize("call", DECLARATIONS, ids=lambda declaration: declaration.path)
+@pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.path)
 def test_a_held_call_is_a_request_with_either_reply(declaration: CommandDeclaration) -> None:
     """To the gateway, which asks, and to the service, which answers."""
     (service,) = TOPICS[declaration.command].consumers

@@ -74,7 +74,7 @@ def test_the_commands_of_a_resource_are_bounded() -> None:
     assert COMMANDS_MAX == len(sidecar.read("pending:o-1")["commands"])
 
 
-@pytest.mark.parametrize(("refusal", "outcome"), [(None, "confirmed"), (REJECTION, "rejected")])
+@pytest.mark.parametrize(("rejection", "outcome"), [(None, "confirmed"), (REJECTION, "rejected")])
 def test_an_outcome_is_written_once_and_its_event_dropped(rejection: Rejection | None, outcome: str) -> None:
     """The first one stays, and pending never overwrites it."""
     sidecar = FakeSidecar()
