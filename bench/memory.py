@@ -78,7 +78,7 @@ def main() -> int:
         started = time.monotonic()
         users, refused = asyncio.run(place(shop.url, options.orders))
         placed_seconds = time.monotonic() - started
-        shop.patience.until(
+        shop.deadline.until(
             lambda: asyncio.run(finished(shop.url, users, options.orders)),
             FINISH_SECONDS_MAX,
             lambda: f"not all orders were paid and told of within {FINISH_SECONDS_MAX} s",

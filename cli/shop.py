@@ -16,6 +16,7 @@ from cli import daprd as sidecar_program
 from cli import hindrances, monitor, proxy
 from cli import sidecar as sidecars
 from cli.catalogue import GATEWAY, MONITOR_SUBSCRIPTIONS, Subscription
+from cli.deadline import Deadline
 from cli.environment import observed_environment, plain_environment, traced_environment
 from cli.errors import LaunchError
 from cli.fleet import (
@@ -28,7 +29,6 @@ from cli.fleet import (
     sidecar_of,
     subscriptions_of_gone_gateways,
 )
-from cli.patience import Patience
 from cli.ports import free_port, is_free, is_listening, this_or_free_port
 from cli.processes import Processes
 from cli.project import ROOT, App, read_apps, replaced, resource_folders
@@ -84,14 +84,14 @@ class Shop:
     Use it from the main thread: its processes die with the thread that started them.
     """
 
-    def __init__(self, options: Options, report: Report, patience: Patience | None = None) -> None:
+    def __init__(self, options: Options, report: Report, deadline: Deadline | None = None) -> None:
         for kind, name, known in (("broker", options.broker, list(BROKERS)), ("store", options.store, list(STORES))):
             if name not in known:
                 raise LaunchError(f"there is no {kind} {name}: choose one of {', '.join(known)}")
         self.replicas = fleet(options.gateways, options.replicas, options.without)
         self.options = options
         self.report = report
-        self.patience = patience or Patience()
+        self.deadline = deadline or Deadline()
         self.logs = options.folder / "logs"
         self.data = options.folder / "data" / f"{options.broker}-{options.store}"
         self.run_folder = options.folder / "run"
@@ -202,7 +202,7 @@ class Shop:
         self._started = True
         self._choose_ports()
         self._check()
-        self._daprd = sidecar_program.find(self.report, self.patience)
+        self._daprd = sidecar_program.find(self.report, self.deadline)
         self._names = self._resolve_names()
         self._start_servers()
         gone = [*subscriptions_of_gone_gateways(self.options.gateways), *MONITOR_SUBSCRIPTIONS]
@@ -274,12 +274,12 @@ class Shop:
         for name in server.ports:
             self.ports[name] = free_port()
         address = self._launch(server)
-        server.wait(address, self._processes, self.patience)
+        server.wait(address, self._processes, self.deadline)
         return address
 
     def _launch(self, server: Server) -> str:
         ports = [self.ports[name] for name in server.ports]
-        return server.launch(self._processes, self.data, ports, self.patience)
+        return server.launch(self._processes, self.data, ports, self.deadline)
 
     def _wait_for(self, server: Server, address: str) -> None:
         """Wait for a server of somebody else's, which may be starting just now."""
@@ -297,7 +297,7 @@ class Shop:
             _raise_if_for_ever(problem or "")
             return problem is None
 
-        self.patience.until(answers, GIVEN_SECONDS, late, step_seconds=0.5)
+        self.deadline.until(answers, GIVEN_SECONDS, late, step_seconds=0.5)
 
     def start_mail_catcher(self, *more: str) -> None:
         """Start the mail catcher, with more arguments if there are any; does not wait."""
@@ -314,7 +314,7 @@ class Shop:
         try:
             self._start_monitor_sidecar()
             self._start_monitor_app()
-            self.patience.until(
+            self.deadline.until(
                 lambda: not self._processes.is_alive(monitor.NAME) or is_listening(self.ports[monitor.NAME]),
                 monitor.START_SECONDS,
                 lambda: "it does not answer",
@@ -450,9 +450,9 @@ class Shop:
             said = "; ".join(f"{name}: {problem}" for name, problem in waiting.items())
             return f"not ready after {READY_SECONDS} s: {said} (logs in {self.logs})\n{self._ends_of_logs()}"
 
-        self.patience.until(ready, READY_SECONDS, late, step_seconds=0.1)
+        self.deadline.until(ready, READY_SECONDS, late, step_seconds=0.1)
         self._wait_for_subscriptions(self.replicas)
-        self.patience.until(
+        self.deadline.until(
             lambda: (
                 not self._has_mail_catcher
                 or (is_listening(self.ports["mail-http"]) and is_listening(self.ports["mail-smtp"]))
@@ -476,7 +476,7 @@ class Shop:
             said = ", ".join(f"{one.consumer_id} on {one.topic}" for one in wanted)
             return f"not subscribed after {READY_SECONDS} s: {said} (logs in {self.logs})"
 
-        self.patience.until(all_known, READY_SECONDS, late, step_seconds=0.2)
+        self.deadline.until(all_known, READY_SECONDS, late, step_seconds=0.2)
 
     def _ends_of_logs(self) -> str:
         """The last lines of each log that has any: what hinders one app is often in another's log."""
@@ -515,7 +515,7 @@ class Shop:
 
     def wait_ready(self, app_id: str, seconds: float = READY_SECONDS) -> None:
         """Wait until an app that was started again says that it can serve."""
-        self.patience.until(
+        self.deadline.until(
             lambda: self.is_ready(app_id), seconds, lambda: f"{app_id} is not ready after {seconds} s", 0.1
         )
 

@@ -127,19 +127,19 @@ class Tap(Sightings):
         """Wait for the broker to know every subscription, and for an event of our own to come back."""
         shop, broker = self._shop, self._shop.broker
         # A tap that was there before has left its subscriptions: that they are known does not say that ours answers.
-        shop.patience.until(
+        shop.deadline.until(
             lambda: is_listening(shop.sidecar_port(APP_ID)),
             READY_SECONDS,
             lambda: f"the tap's sidecar did not start in {READY_SECONDS} s: see {shop.logs / f'{APP_ID}-sidecar.log'}",
         )
         topics = [Subscription(APP_ID, APP_ID, INBOX, topic) for topic in (*TOPICS, PROBE)]
-        shop.patience.until(
+        shop.deadline.until(
             lambda: not broker.missing(shop.broker_address, topics),
             READY_SECONDS,
             lambda: f"the tap is not subscribed after {READY_SECONDS} s: see {shop.logs / f'{APP_ID}-sidecar.log'}",
         )
         self._publish_probe()
-        shop.patience.until(
+        shop.deadline.until(
             lambda: self._probe_is_back,
             READY_SECONDS,
             lambda: f"the tap's own event did not come back within {READY_SECONDS} s",

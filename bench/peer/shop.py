@@ -11,9 +11,9 @@ from typing import Self
 
 from bench import asking
 from cli.catalogue import APPS, GATEWAY
+from cli.deadline import Deadline
 from cli.environment import plain_environment
 from cli.errors import LaunchError
-from cli.patience import Patience
 from cli.ports import free_port, is_listening
 from cli.processes import Processes
 from cli.project import ROOT
@@ -31,7 +31,7 @@ class PeerShop:
         self.kind = broker
         self._folder = folder
         self._report = report
-        self.patience = Patience()
+        self.deadline = Deadline()
         self.logs = folder / "logs"
         self._processes = Processes(self.logs)
         self._servers: list[Server] = []
@@ -84,9 +84,9 @@ class PeerShop:
         for name, server in {self.kind: BROKERS[self.kind].server, "redis": STORES["redis"]}.items():
             self._report(f"peer: starting {server.names[0]}")
             self._servers.append(server)
-            self.addresses[name] = server.start(self._processes, data, self.patience)
+            self.addresses[name] = server.start(self._processes, data, self.deadline)
         self._processes.start(MAIL_CATCHER, mail_catcher(self.ports, data), env=plain_environment(), cwd=ROOT)
-        self.patience.until(lambda: is_listening(self.ports["mail-smtp"]), READY_SECONDS, lambda: "no mail catcher")
+        self.deadline.until(lambda: is_listening(self.ports["mail-smtp"]), READY_SECONDS, lambda: "no mail catcher")
         started = time.monotonic()
         self._env = {
             "BROKER": self.kind,
@@ -107,7 +107,7 @@ class PeerShop:
             env = self._env | {"APP_PORT": str(self.ports[name])}
             self._run(name, ["-m", "bench.peer.floor", word], env)
         port = self.ports[asking.GATEWAY]
-        self.patience.until(
+        self.deadline.until(
             lambda: get(port, "/ask")[0] == 201, READY_SECONDS, lambda: f"no floor: see {self.logs}", 0.5
         )
         return f"http://127.0.0.1:{port}"
@@ -133,7 +133,7 @@ class PeerShop:
                 raise LaunchError(f"{dead} ended with code {code}: " + "\n".join(self._processes.last_lines(dead)))
             return get(self.ports[name], "/readyz")[0] == 200
 
-        self.patience.until(ready, READY_SECONDS, lambda: f"{name} is not ready: see {self.logs}", 0.1)
+        self.deadline.until(ready, READY_SECONDS, lambda: f"{name} is not ready: see {self.logs}", 0.1)
 
     def _run(self, name: str, words: list[str], env: dict[str, str]) -> None:
         self._processes.start(name, [sys.executable, *words], env={**plain_environment(), **env}, cwd=ROOT)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cli.catalogue import Subscription
+from cli.deadline import Deadline
 from cli.errors import LaunchError
-from cli.patience import Patience
 from cli.ports import free_port
 from cli.processes import Processes
 from cli.servers import postgres, rabbitmq, valkey
@@ -27,7 +27,7 @@ class Server:
     stop_seconds: float
     unavailable: Callable[[], str | None]
     """Why none can be had here, given or started, and what to do; or None."""
-    launch: Callable[[Processes, Path, Sequence[int], Patience], str]
+    launch: Callable[[Processes, Path, Sequence[int], Deadline], str]
     """Start those of its processes that do not run, with the data in a folder; return the address, not ready yet."""
     check: Callable[[str], str | None]
     """Why the server at an address cannot be used, or None."""
@@ -38,13 +38,13 @@ class Server:
     state_bytes: Callable[[str], int] | None = None
     """How much the records of all services take, of a server that is a store."""
 
-    def start(self, processes: Processes, data: Path, patience: Patience) -> str:
+    def start(self, processes: Processes, data: Path, deadline: Deadline) -> str:
         """Start one on free ports, wait until it serves, return its address."""
-        address = self.launch(processes, data, [free_port() for _ in self.ports], patience)
-        self.wait(address, processes, patience)
+        address = self.launch(processes, data, [free_port() for _ in self.ports], deadline)
+        self.wait(address, processes, deadline)
         return address
 
-    def wait(self, address: str, processes: Processes, patience: Patience) -> None:
+    def wait(self, address: str, processes: Processes, deadline: Deadline) -> None:
         """Wait until a server of ours serves; raise LaunchError if it ends or takes too long."""
         name = self.names[0]
         problem: str | None = None
@@ -59,7 +59,7 @@ class Server:
         def late() -> str:
             return f"{name} did not start in {self.start_seconds} s: {problem}; see {processes.log(name)}"
 
-        patience.until(ready, self.start_seconds, late)
+        deadline.until(ready, self.start_seconds, late)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 import psutil
 import psycopg
 
+from cli.deadline import Deadline
 from cli.environment import plain_environment
 from cli.errors import LaunchError
-from cli.patience import Patience
 from cli.processes import Processes
 
 ENV = "POSTGRES_URL"
@@ -52,9 +52,9 @@ def unavailable() -> str | None:
     return None
 
 
-def launch(processes: Processes, data: Path, ports: Sequence[int], patience: Patience) -> str:
+def launch(processes: Processes, data: Path, ports: Sequence[int], deadline: Deadline) -> str:
     """Start a server on a loopback port, with a new database if there is none, and return its URL."""
-    del patience  # it takes no second process that would have to be waited for
+    del deadline  # it takes no second process that would have to be waited for
     problem, programs = unavailable(), _programs()
     if problem is not None or programs is None:
         raise LaunchError(problem or NOT_INSTALLED)

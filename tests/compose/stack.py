@@ -12,7 +12,7 @@ from typing import Any, Self
 import httpx
 import yaml
 
-from cli.patience import Patience
+from cli.deadline import Deadline
 from cli.ports import free_port
 from cli.project import ROOT
 from tests.compose.engine import Engine, EngineError
@@ -34,7 +34,7 @@ class Stack:
     def __init__(self, engine: Engine, broker: str, *, reverse: bool = False) -> None:
         self.engine = engine
         self.services = services(broker)
-        self.patience = Patience()
+        self.deadline = Deadline()
         self._project = f"sidecart-test-{os.getpid()}"
         self._ports = {"PORT": free_port(), "MAIL_PORT": free_port()}
         self._env = {"BROKER": broker, **{name: str(port) for name, port in self._ports.items()}}
@@ -118,7 +118,7 @@ class Stack:
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for something that only looking shows."""
-        self.patience.until(condition, SECONDS_MAX, lambda: f"waited {SECONDS_MAX} s for {what}", 0.2)
+        self.deadline.until(condition, SECONDS_MAX, lambda: f"waited {SECONDS_MAX} s for {what}", 0.2)
 
     def _say_why(self) -> None:
         for name in self.services:

@@ -146,7 +146,7 @@ def play(stack: Stack) -> None:
 
     def passes() -> bool:
         try:
-            Demo(stack.url, stack.mail_url, stack.patience).play()
+            Demo(stack.url, stack.mail_url, stack.deadline).play()
         except DemoFailed as failure:
             print(f"once more: {failure}")
             return False

@@ -95,7 +95,7 @@ class Shopper:
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for something that no event announces."""
-        self.shop.patience.until(condition, SECONDS, lambda: f"waited {SECONDS} s for {what}")
+        self.shop.deadline.until(condition, SECONDS, lambda: f"waited {SECONDS} s for {what}")
 
     def until_prompt(self) -> None:
         """Wait until the shop is as before: a new user is registered, pays in, and has both kinds of orders, promptly.

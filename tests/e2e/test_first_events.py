@@ -61,7 +61,7 @@ def test_the_first_event_of_each_topic_is_prompt(told: tuple[Shop, Tap], outage:
     shop, tap = told
     for app_id in APPS:
         outage.begin(shop, app_id)
-    shop.patience.pause(outage.seconds)
+    shop.deadline.pause(outage.seconds)
     for app_id in APPS:
         outage.end(shop, app_id)
     for app_id in APPS:

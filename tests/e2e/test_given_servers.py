@@ -12,7 +12,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from cli.patience import Patience
+from cli.deadline import Deadline
 from cli.ports import free_port
 from cli.processes import Processes
 from cli.servers.known import BROKERS, STORES
@@ -43,12 +43,12 @@ class MyServer:
 def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Servers of the broker and the store of this run, at addresses of ::1."""
     folder = tmp_path_factory.mktemp("given")
-    processes, patience, found = Processes(folder / "logs"), Patience(), dict[str, str]()
+    processes, deadline, found = Processes(folder / "logs"), Deadline(), dict[str, str]()
     with ExitStack() as stack:
         for server in (BROKERS[broker()].server, STORES[store()]):
             if server.env in found:
                 continue
-            address = server.start(processes, folder / "data", patience)
+            address = server.start(processes, folder / "data", deadline)
             stack.callback(server.sweep, folder / "data")
             stack.callback(processes.stop, list(server.names), server.stop_seconds)
             [port] = re.findall(r"127\.0\.0\.1:(\d+)", address)
@@ -72,7 +72,7 @@ def test_a_shop_runs_on_servers_that_were_given_at_ipv6_addresses(given: dict[st
             with httpx.Client(base_url=shop.url, timeout=SECONDS, trust_env=False) as http:
                 user = http.post("/user/register", json={"email": email, "name": "Ann"}).json()
                 order = http.post("/order/create", json={"user_id": user["user_id"], "items": [TEA]})
-            Patience().until(lambda: bool(server.taken), SECONDS, lambda: "no mail came", 0.1)
+            Deadline().until(lambda: bool(server.taken), SECONDS, lambda: "no mail came", 0.1)
             said, state = shop.log.read_text(), shop.run("./sidecart", "status").stdout
     finally:
         smtp.stop()

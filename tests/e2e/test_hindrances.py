@@ -12,8 +12,8 @@ import psycopg
 import pytest
 import valkey
 
+from cli.deadline import Deadline
 from cli.errors import LaunchError
-from cli.patience import Patience
 from cli.processes import Processes
 from cli.servers.known import BROKERS, STORES
 from cli.shop import Shop
@@ -113,7 +113,7 @@ def test_a_start_that_cannot_succeed_ends_with_the_reason(
     data.mkdir()
     processes = Processes(tmp_path / "logs")
     try:
-        address = server.start(processes, data, Patience())
+        address = server.start(processes, data, Deadline())
         address = spoil(address) or address
         chosen = options(tmp_path / "shop")
         chosen = type(chosen)(

@@ -69,7 +69,7 @@ def instead_of_the_mail_server(shop: Shop, arguments: Sequence[str] | None) -> I
 def start(shop: Shop, *arguments: str) -> None:
     """Start the mail server and wait for it."""
     shop.start_mail_catcher(*arguments)
-    shop.patience.until(lambda: is_listening(shop.ports["mail-http"]), SECONDS, lambda: "no mail catcher", 0.1)
+    shop.deadline.until(lambda: is_listening(shop.ports["mail-http"]), SECONDS, lambda: "no mail catcher", 0.1)
 
 
 def asked(shop: Shop) -> int:
@@ -122,7 +122,7 @@ def test_orders_go_on_and_mails_come_later(
             if arguments is not None:
                 shopper.until(lambda: asked(shopper.shop) > 0, "the first mail to be tried")
             else:
-                shopper.shop.patience.pause(AWAY_SECONDS)
+                shopper.shop.deadline.pause(AWAY_SECONDS)
     shopper.until(lambda: told_of(shopper, user["email"], ids), f"{ORDERS} mails")
 
     with capsys.disabled():

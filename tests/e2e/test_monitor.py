@@ -71,7 +71,7 @@ def is_over(order_id: str, told: list[Told]) -> bool:
 
 def until_forgotten(shop: Shop) -> None:
     """Wait until the broker keeps nothing for the live page, neither a group nor a queue."""
-    shop.patience.until(
+    shop.deadline.until(
         lambda: NAME not in {each.consumer for each in shop.broker.backlog(shop.broker_address, shop.data)},
         SECONDS,
         lambda: "the broker still keeps something for the live page",
@@ -164,7 +164,7 @@ def test_one_that_is_killed_while_somebody_looks_leaves_nothing(watched: Shop, h
         watched.kill(NAME)
     watched.start_again(NAME)
     until_forgotten(watched)
-    watched.patience.until(lambda: is_alive(watched), SECONDS, lambda: "the live page is not back")
+    watched.deadline.until(lambda: is_alive(watched), SECONDS, lambda: "the live page is not back")
     with Looker(watched.monitor_url, last_id) as again:
         told = again.until(lambda told: bool(told), "anything")
 

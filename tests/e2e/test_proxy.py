@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.patience import Patience
+from cli.deadline import Deadline
 from cli.ports import free_port, is_listening
 from cli.proxy import command
 
@@ -58,14 +58,14 @@ def test_while_no_gateway_is_ready_reads_come_through_and_nothing_is_ordered(
     port = free_port()
     running = subprocess.Popen(command(tmp_path, port, {"gateway": gateway.server_port}))
     try:
-        Patience().until(lambda: is_listening(port), 10, lambda: "the proxy does not listen")
+        Deadline().until(lambda: is_listening(port), 10, lambda: "the proxy does not listen")
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False) as http:
-            Patience().until(lambda: http.get("/user/1").status_code == 200, 10, lambda: "no read came through")
+            Deadline().until(lambda: http.get("/user/1").status_code == 200, 10, lambda: "no read came through")
             order, ready = http.post("/order/create"), http.get("/readyz")
             assert (503, "no gateway is ready; try again") == (order.status_code, order.json()["detail"])
             assert 503 == ready.status_code
             monkeypatch.setattr(Gateway, "is_ready", True)
-            Patience().until(lambda: http.post("/order/create").status_code == 201, 10, lambda: "it is not found ready")
+            Deadline().until(lambda: http.post("/order/create").status_code == 201, 10, lambda: "it is not found ready")
     finally:
         running.terminate()
         running.wait(10)

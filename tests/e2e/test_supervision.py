@@ -40,7 +40,7 @@ def supervisor(watched: Shop) -> Supervisor:
 def kill(shop: Shop, name: str) -> None:
     """As the kernel would; nobody is told."""
     psutil.Process(shop.processes[name]).kill()
-    shop.patience.until(lambda: name in shop.dead, SECONDS, lambda: f"{name} does not die")
+    shop.deadline.until(lambda: name in shop.dead, SECONDS, lambda: f"{name} does not die")
 
 
 def until_all_is_well(shop: Shop, supervisor: Supervisor) -> None:
@@ -55,7 +55,7 @@ def until_all_is_well(shop: Shop, supervisor: Supervisor) -> None:
         except OSError:
             return False
 
-    shop.patience.until(well, WELL_SECONDS, lambda: f"not well after {WELL_SECONDS} s: {shop.dead}", 0.1)
+    shop.deadline.until(well, WELL_SECONDS, lambda: f"not well after {WELL_SECONDS} s: {shop.dead}", 0.1)
 
 
 def test_whoever_is_killed_comes_back(watched: Shop, supervisor: Supervisor) -> None:
@@ -97,7 +97,7 @@ def test_a_sidecar_that_stands_still_is_started_again(
                 supervisor.look()
                 return watched.processes[sidecar_of("order")] != frozen
 
-            watched.patience.until(restarted, SECONDS, lambda: "nobody noticed", 0.1)
+            watched.deadline.until(restarted, SECONDS, lambda: "nobody noticed", 0.1)
         finally:
             if psutil.pid_exists(frozen):
                 psutil.Process(frozen).send_signal(signal.SIGCONT)
@@ -116,6 +116,6 @@ def test_a_shop_at_rest_is_left_alone(watched: Shop, supervisor: Supervisor, mon
         backlog = watched.broker.backlog(watched.broker_address, watched.data)
         return not any(each.waiting or each.pending for each in backlog if each.consumer in ours)
 
-    watched.patience.until(at_rest, SECONDS, lambda: "there is something to do")
+    watched.deadline.until(at_rest, SECONDS, lambda: "there is something to do")
 
     assert [] == watched.lost_subscriptions()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection
 
+from cli.deadline import Deadline
 from cli.fleet import served_by
-from cli.patience import Patience
 from cli.shop import Options, Report, Shop
 from tests.faults.network import Network
 from tests.faults.swallow import Swallowed, Swallower
@@ -21,12 +21,12 @@ class ProxiedShop(Shop):
         self,
         options: Options,
         report: Report,
-        patience: Patience | None,
+        deadline: Deadline | None,
         network: Network,
         linked: Collection[str] | Callable[[str], bool],
         swallowed: Swallowed | None = None,
     ) -> None:
-        super().__init__(options, report, patience)
+        super().__init__(options, report, deadline)
         self.network = network
         self._linked = linked if callable(linked) else linked.__contains__
         self._swallowed = swallowed

@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from cli.deadline import Deadline
 from cli.errors import LaunchError
 from cli.fleet import sidecar_of
-from cli.patience import Patience
 from cli.project import ROOT
 from cli.run import say, stopped_by_signals
 from cli.shop import MAIL_CATCHER, Options, Shop
@@ -44,7 +44,7 @@ def everybody(shop: Shop) -> tuple[str, ...]:
     return (*apps, *(server.names[0] for server in shop.servers.values()), MAIL_CATCHER)
 
 
-def run_trial(trial: Trial, folder: Path, report: Callable[[str], None], patience: Patience | None = None) -> Report:
+def run_trial(trial: Trial, folder: Path, report: Callable[[str], None], deadline: Deadline | None = None) -> Report:
     """Run it, and keep its shop's logs in the folder."""
     options = Options(
         trial.broker,
@@ -61,7 +61,7 @@ def run_trial(trial: Trial, folder: Path, report: Callable[[str], None], patienc
         if trial.swallowed_share:
             path = folder / "swallowed.jsonl"
             swallowed = stack.enter_context(closing(Swallowed(trial.seed, trial.swallowed_share, path)))
-        shop = ProxiedShop(options, report, patience, network, trial.linked, swallowed)
+        shop = ProxiedShop(options, report, deadline, network, trial.linked, swallowed)
         if trial.small_disk:
             stack.enter_context(small_disk(shop.data))
         ledger = stack.enter_context(closing(Ledger(folder / "ledger.jsonl")))
@@ -101,7 +101,7 @@ class _Run:
         shop, ledger, injector = self._shop, self._ledger, self._injector
         shop.broker.record(shop.broker_address, [*OUTCOMES, *ENDS])
         self._hurt()
-        shop.patience.until(
+        shop.deadline.until(
             self._ready, READY_SECONDS, lambda: f"not ready {READY_SECONDS} s after the last fault", 0.2
         )
         self._load.settle()
@@ -141,7 +141,7 @@ class _Run:
 
     def _look(self) -> None:
         self._supervisor.look()
-        self._shop.patience.pause(0.0)
+        self._shop.deadline.pause(0.0)
         if time.monotonic() - self._said > PROGRESS_SECONDS:
             self._said = time.monotonic()
             accepted = sum(each.accepted for each in list(self._ledger.wanted.values()))
@@ -168,7 +168,7 @@ def run_teeth(options: argparse.Namespace) -> int:
     """
     from tests.faults.teeth import SEEDS, TEETH, trial
 
-    patience = stopped_by_signals()
+    deadline = stopped_by_signals()
     lines, missed = ["| taken out | seed | found |", "|---|---|---|"], 0
     for name, tooth in TEETH.items():
         if options.tooth not in (None, name):
@@ -179,7 +179,7 @@ def run_teeth(options: argparse.Namespace) -> int:
                 say(f"{'without' if taken_out else 'with'} {name}, seed {seed}")
                 with tempfile.TemporaryDirectory(prefix="sidecart-teeth-") as folder:
                     path = Path(folder)
-                    audit = run_trial(trial(tooth, seed, path, taken_out=taken_out), path, say, patience).audit
+                    audit = run_trial(trial(tooth, seed, path, taken_out=taken_out), path, say, deadline).audit
                 for finding in audit.findings:
                     say(f"  FOUND {finding}")
                 seen = any(tooth.expected in finding for finding in audit.findings)
@@ -197,9 +197,9 @@ def run(options: argparse.Namespace) -> int:
         return show()
     if options.teeth:
         return run_teeth(options)
-    patience = stopped_by_signals()
+    deadline = stopped_by_signals()
     reports = [
-        _run_one(options, kind, seed, patience)
+        _run_one(options, kind, seed, deadline)
         for kind in kinds_of(options.kind, options.broker, options.store)
         for seed in options.seeds or [1]
     ]
@@ -207,7 +207,7 @@ def run(options: argparse.Namespace) -> int:
     return 1 if any(report.audit.findings for report in reports) else 0
 
 
-def _run_one(options: argparse.Namespace, kind: str, seed: int, patience: Patience) -> Report:
+def _run_one(options: argparse.Namespace, kind: str, seed: int, deadline: Deadline) -> Report:
     say(f"{kind} on {options.broker} and {options.store}, seed {seed}")
     trial = trial_of(options.broker, options.store, seed, options.short, kind)
     with tempfile.TemporaryDirectory(prefix="sidecart-faults-") as name:
@@ -215,7 +215,7 @@ def _run_one(options: argparse.Namespace, kind: str, seed: int, patience: Patien
         if options.keep:
             folder = options.keep / f"{kind}-{options.broker}-{options.store}-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
-        report = run_trial(trial, folder, say, patience)
+        report = run_trial(trial, folder, say, deadline)
     path = report.write(REPORTS)
     for finding in report.audit.findings:
         say(f"  FOUND {finding}")

@@ -18,7 +18,7 @@ import psycopg
 import pytest
 import valkey
 
-from cli.patience import Patience
+from cli.deadline import Deadline
 from cli.processes import Processes
 from cli.servers.known import BROKERS, STORES, Server
 from cli.shop import Shop
@@ -113,7 +113,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> dict[
         processes = Processes(data.parent / "logs")
         # bound now
         stack.callback(lambda each=server, by=processes: by.stop(each.names, each.stop_seconds))  # type: ignore[misc]
-        found[kind] = Servers(data, server, processes, server.start(processes, data, Patience()))
+        found[kind] = Servers(data, server, processes, server.start(processes, data, Deadline()))
     return found
 
 
@@ -159,8 +159,8 @@ if BROKER == "redis":  # only Valkey may lose its last second
         assert lost > 0
         broker.started.stop(["valkey"], SECONDS_MAX)
         port = int(broker.broker_address.rpartition(":")[2])
-        broker.server.launch(broker.started, broker.data, [port], Patience())
-        broker.server.wait(broker.broker_address, broker.started, Patience())
+        broker.server.launch(broker.started, broker.data, [port], Deadline())
+        broker.server.wait(broker.broker_address, broker.started, Deadline())
         again = broker.client()
         assert (1, 0) == (again.exists("early"), again.exists("late"))
 

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.patience import Patience
+from cli.deadline import Deadline
 from cli.ports import free_port
 from cli.project import ROOT
 from cli.shop import get
@@ -54,7 +54,7 @@ def running(folder: Path, command: str) -> Iterator[Running]:
     words = [*command.split(), "--port", str(port)]
     with log.open("wb") as output, subprocess.Popen(words, cwd=copy, stdout=output, stderr=output) as launcher:
         try:
-            Patience().until(
+            Deadline().until(
                 lambda: launcher.poll() is not None or "Ctrl-C stops everything" in log.read_text(),
                 READY_SECONDS,
                 log.read_text,

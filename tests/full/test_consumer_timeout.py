@@ -36,14 +36,14 @@ def test_what_is_out_for_too_long_comes_back(tmp_path: Path, monkeypatch: pytest
             supervisor.look()
             return "delivery acknowledgement on channel" in (shop.logs / "rabbitmq.log").read_text(errors="replace")
 
-        shop.patience.until(closed, SECONDS, lambda: f"no channel was closed in {SECONDS} s", 0.2)
+        shop.deadline.until(closed, SECONDS, lambda: f"no channel was closed in {SECONDS} s", 0.2)
         order.send_signal(signal.SIGCONT)
 
         def ended() -> bool:
             supervisor.look()
             return "OrderPaid" in shopper.passed(accepted.json()["order_id"])
 
-        shop.patience.until(ended, SECONDS, lambda: f"the order did not end in {SECONDS} s", 0.2)
+        shop.deadline.until(ended, SECONDS, lambda: f"the order did not end in {SECONDS} s", 0.2)
 
         assert 5_000 - TEA_CENTS == shopper.balance(user["user_id"])
         assert 1 == len(shopper.wait_for_mails(user["email"], 1))

@@ -13,9 +13,9 @@ import pytest
 
 from cli import daprd
 from cli.catalogue import APPS, GATEWAY
+from cli.deadline import Deadline
 from cli.demo import Demo
 from cli.environment import plain_environment
-from cli.patience import Patience
 from cli.ports import free_port, is_listening
 from cli.processes import Processes
 from cli.project import ROOT
@@ -70,12 +70,12 @@ def running(processes: Processes) -> Iterator[Processes]:
 @pytest.mark.parametrize("broker", BROKERS)
 def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> None:
     """With deploy.env sourced, and for RabbitMQ with PostgreSQL one line each swapped."""
-    patience, data = Patience(), folder / "data"
+    deadline, data = Deadline(), folder / "data"
     data.mkdir()
     with running(Processes(folder / "logs")) as processes:
         store = STORES["postgres" if broker == "rabbitmq" else "redis"]
         servers = {each.env: each for each in (BROKERS[broker].server, store)}
-        addresses = {env: server.start(processes, data, patience) for env, server in servers.items()}
+        addresses = {env: server.start(processes, data, deadline) for env, server in servers.items()}
         smtp, web = free_port(), free_port()
         catcher = CATCHER.replace("1025", str(smtp)).replace("8025", str(web)).split()
         processes.start("mail", [sys.executable, *catcher[1:]], env=plain_environment(), cwd=ROOT)
@@ -93,7 +93,7 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
             sourced(f"{SWAP}; {STORE_SWAP};", folder, plain_environment())
         environment = sourced(RUN.removesuffix("dapr run -f ."), folder, plain_environment())
 
-        program = str(daprd.find(print, patience).path)
+        program = str(daprd.find(print, deadline).path)
         started = {each.app_id: each for each in apps(folder / "dapr.yaml", environment, free_port)}
         assert list(APPS) == list(started)
         figures = {app_id: free_port() for app_id in started}
@@ -120,8 +120,8 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
             token = filled["APP_API_TOKEN"]
             return all(get(int(each.env["APP_PORT"]), "/readyz", token)[0] == 200 for each in started.values())
 
-        patience.until(ready, SECONDS, late_start, 0.2)
-        Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{web}", patience).play()
+        deadline.until(ready, SECONDS, late_start, 0.2)
+        Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{web}", deadline).play()
         assert {} == processes.dead()
 
         publish = published_by(int(started[GATEWAY].env["DAPR_HTTP_PORT"]), filled["DAPR_API_TOKEN"])
@@ -129,10 +129,10 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
         for away_seconds in AWAY_SECONDS:
             for app_id in started:
                 processes.kill(app_id)
-            patience.pause(away_seconds)
+            deadline.pause(away_seconds)
             for app_id in started:
                 start_app(app_id)
-            patience.until(all_ready, SECONDS, late_start, 0.1)
+            deadline.until(all_ready, SECONDS, late_start, 0.1)
             assert {} == late(publish, figures)
 
 

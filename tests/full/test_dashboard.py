@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.patience import Patience
+from cli.deadline import Deadline
 from cli.ports import free_port
 from cli.project import ROOT
 from tests.full.project_copy import Running, in_the_readme, running
@@ -55,7 +55,7 @@ def scraping(shop: Running, data: Path) -> Iterator[str]:
     ):
         url = f"http://127.0.0.1:{port}"
         try:
-            Patience().until(lambda: process.poll() is not None or is_ready(url), SECONDS, log.read_text, 0.2)
+            Deadline().until(lambda: process.poll() is not None or is_ready(url), SECONDS, log.read_text, 0.2)
             assert None is process.poll(), log.read_text()
             yield url
         finally:
@@ -98,12 +98,12 @@ def test_each_query_of_the_dashboard_finds_something(shop: Running, tmp_path: Pa
     wrong = [each.replace("sidecart_", "sidecar_", 1) for each in asked if "sidecart_" in each]
     with scraping(shop, tmp_path) as url:
         scraped = 'min(count_over_time(up{job="sidecart"}[5m]))'
-        Patience().until(
+        Deadline().until(
             lambda: values(url, scraped) >= [SCRAPES], SECONDS, lambda: f"{values(url, scraped)} scrapes", 0.5
         )
         answers = drive(shop)
         orders = 'sum(sidecart_requests_total{path="/order/create"})'
-        Patience().until(
+        Deadline().until(
             lambda: values(url, orders) == [len(answers)], SECONDS, lambda: f"{values(url, orders)} orders", 0.5
         )
         nothing: list[str] = asked
@@ -113,7 +113,7 @@ def test_each_query_of_the_dashboard_finds_something(shop: Running, tmp_path: Pa
             nothing = empty(url, nothing)
             return not nothing
 
-        Patience().until(all_found, SECONDS, lambda: f"nothing found by: {nothing}", 0.5)
+        Deadline().until(all_found, SECONDS, lambda: f"nothing found by: {nothing}", 0.5)
         assert 5 == values(url, 'sum(up{job="sidecart"})')[0]
         assert answers.count(202) == values(url, "sum(sidecart_accepted_total)")[0]
         assert wrong == empty(url, wrong)

@@ -9,8 +9,8 @@ from threading import Barrier
 import psycopg
 import pytest
 
+from cli.deadline import Deadline
 from cli.errors import LaunchError
-from cli.patience import Patience
 from cli.processes import Processes
 from cli.servers import postgres
 from cli.servers.known import STORES
@@ -24,7 +24,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a server listens that is ended with the module."""
     store, processes = STORES["postgres"], Processes(tmp_path_factory.mktemp("logs"))
     try:
-        yield store.start(processes, tmp_path_factory.mktemp("data"), Patience())
+        yield store.start(processes, tmp_path_factory.mktemp("data"), Deadline())
     finally:
         processes.stop([postgres.NAME], postgres.STOP_SECONDS)
 

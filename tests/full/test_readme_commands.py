@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from cli.patience import Patience
+from cli.deadline import Deadline
 from tests.e2e.otlp import Receiver
 from tests.full.project_copy import Running, in_the_readme, running
 
@@ -63,7 +63,7 @@ def test_several_gateways_are_one_shop_that_heals_itself(tmp_path: Path) -> None
         opened = [httpx.get(each, trust_env=False) for each in page]
         for name in ("gateway-1", "monitor"):
             psutil.Process(before[name]).kill()
-            Patience().until(partial(is_another, shop, name, before[name]), SECONDS, shop.log.read_text, 0.5)
+            Deadline().until(partial(is_another, shop, name, before[name]), SECONDS, shop.log.read_text, 0.5)
         letters = [
             shop.run(*in_the_readme(command).replace('"no such user"', "nothing").split())
             for command in (

@@ -15,8 +15,8 @@ import valkey
 from chassis.errors import Conflict, WriteRefused
 from chassis.sidecar import HttpSidecar, connect
 from cli import daprd
+from cli.deadline import Deadline
 from cli.environment import plain_environment
-from cli.patience import Patience
 from cli.ports import free_port
 from cli.processes import Processes
 from cli.project import ROOT, read_apps
@@ -51,7 +51,7 @@ def unwritable(address: str, _: Path) -> None:
     (Path(server.config_get("dir")["dir"]) / server.config_get("dbfilename")["dbfilename"]).mkdir()
     server.config_set("save", "1 1")
     server.bgsave()
-    Patience().until(lambda: server.info()["rdb_last_bgsave_status"] == "err", 20, lambda: "the snapshot was written")
+    Deadline().until(lambda: server.info()["rdb_last_bgsave_status"] == "err", 20, lambda: "the snapshot was written")
 
 
 def read_only(address: str, _: Path) -> None:
@@ -59,7 +59,7 @@ def read_only(address: str, _: Path) -> None:
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         connection.execute("SELECT pg_reload_conf()")
-    Patience().until(lambda: _reads_only(address), 20, lambda: "the setting is not in force")
+    Deadline().until(lambda: _reads_only(address), 20, lambda: "the setting is not in force")
 
 
 def _reads_only(address: str) -> bool:
@@ -103,7 +103,7 @@ def test_a_refusal_is_told_from_a_lost_race(
     store: str, refuse: Refuse, reason: str, processes: Processes, tmp_path: Path
 ) -> None:
     """Of a change and of an insert; the reason is the server's, and holds no key."""
-    address = STORES[store].start(processes, tmp_path / "data", Patience())
+    address = STORES[store].start(processes, tmp_path / "data", Deadline())
     port = start_sidecar(processes, store, address)
 
     async def scenario(sidecar: HttpSidecar) -> None:
@@ -134,7 +134,7 @@ def test_a_refusal_is_told_from_a_lost_race(
 def start_sidecar(processes: Processes, store: str, address: str) -> int:
     """Start a sidecar that has this store and nothing else; returns the port of its API."""
     ports = Sidecar("user", free_port(), free_port(), free_port(), None)
-    found = daprd.find(print, Patience())
+    found = daprd.find(print, Deadline())
     words = command(found.path, read_apps()["user"], ports, [ROOT / "components" / "stores" / store], [])
     processes.start("sidecar", words, env={**plain_environment(), STORES[store].env: address}, cwd=ROOT)
     return ports.http_port

@@ -18,8 +18,8 @@ import pytest
 from chassis.connections import Connections
 from chassis.listen import bound
 from chassis.settings import SettingError
+from cli.deadline import Deadline
 from cli.environment import plain_environment
-from cli.patience import Patience
 from cli.ports import free_port
 from cli.project import ROOT
 
@@ -28,7 +28,7 @@ HOSTS = ["127.0.0.1", "::1"]
 
 def soon(condition: Callable[[], bool]) -> bool:
     """Wait until it comes true, also on a busy machine."""
-    Patience().until(condition, 60, lambda: "it did not come true")
+    Deadline().until(condition, 60, lambda: "it did not come true")
     return True
 
 

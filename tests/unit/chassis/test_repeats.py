@@ -7,14 +7,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from chassis.repeats import FIRST, KINDS_MAX, WINDOW_SECONDS, Repeats
-from cli.patience import Patience
+from cli.deadline import Deadline
 from cli.project import ROOT
 from cli.run import SAID_FIRST, SAID_SECONDS, Sayings
 
 
 def soon(condition: Callable[[], bool]) -> bool:
     """Wait until it comes true, also on a busy machine."""
-    Patience().until(condition, 60, lambda: "it did not come true")
+    Deadline().until(condition, 60, lambda: "it did not come true")
     return True
 
 

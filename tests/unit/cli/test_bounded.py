@@ -15,7 +15,7 @@ import httpx
 import psutil
 import pytest
 
-from cli.patience import Patience
+from cli.deadline import Deadline
 from cli.ports import free_port, is_listening
 from cli.servers.bounded import CONNECTIONS_MAX
 
@@ -51,7 +51,7 @@ def catcher(tmp_path: Path) -> Iterator[Catcher]:
     with log.open("wb") as file:
         process = subprocess.Popen([sys.executable, *words], stderr=file)
     try:
-        Patience().until(lambda: is_listening(smtp) and is_listening(http), 60, lambda: "no mail catcher", 0.1)
+        Deadline().until(lambda: is_listening(smtp) and is_listening(http), 60, lambda: "no mail catcher", 0.1)
         yield Catcher(psutil.Process(process.pid), smtp, http, log)
     finally:
         process.terminate()
@@ -79,5 +79,5 @@ def test_the_log_names_no_user(catcher: Catcher) -> None:
     """Neither to whom nor what about; only that there was a mail."""
     catcher.send()
 
-    Patience().until(lambda: b"mail 1: " in catcher.log.read_bytes(), 20, lambda: "no line", 0.05)
+    Deadline().until(lambda: b"mail 1: " in catcher.log.read_bytes(), 20, lambda: "no line", 0.05)
     assert b"ada" not in catcher.log.read_bytes().lower()

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from cli import daprd
+from cli.deadline import Deadline
 from cli.errors import Interrupted, LaunchError
-from cli.patience import Patience
 
 PROGRAM = b"#!/bin/sh\necho 1.18.2\n# nameresolution/sqlite\n"
 ARCHIVE = f"daprd_{daprd._system()}_{daprd._machine()}.tar.gz"
@@ -65,7 +65,7 @@ def test_a_release_is_unpacked(releases: dict[str, bytes], tmp_path: Path) -> No
     """With the published checksum the program comes out of the archive."""
     publish(releases, archive(), hashlib.sha256(archive()).hexdigest())
 
-    program = daprd.download(tmp_path, print, Patience())
+    program = daprd.download(tmp_path, print, Deadline())
 
     assert program.read_bytes() == PROGRAM
 
@@ -75,7 +75,7 @@ def test_a_release_with_another_checksum_is_not_used(releases: dict[str, bytes],
     publish(releases, archive(), "0" * 64)
 
     with pytest.raises(daprd.BadChecksum, match="published is 0000"):
-        daprd.fetch(tmp_path / "daprd", print, Patience())
+        daprd.fetch(tmp_path / "daprd", print, Deadline())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -85,13 +85,13 @@ def test_without_a_release_it_is_built(
     """404 for the checksum leads to the build, and the reason is said."""
     said: list[str] = []
 
-    def build(folder: Path, report: daprd.Report, patience: Patience) -> Path:
+    def build(folder: Path, report: daprd.Report, deadline: Deadline) -> Path:
         (folder / "built").write_bytes(PROGRAM)
         return folder / "built"
 
     monkeypatch.setattr(daprd, "build", build)
 
-    daprd.fetch(tmp_path / "daprd", said.append, Patience())
+    daprd.fetch(tmp_path / "daprd", said.append, Deadline())
 
     assert (tmp_path / "daprd").read_bytes() == PROGRAM
     assert os.access(tmp_path / "daprd", os.X_OK)
@@ -103,7 +103,7 @@ def test_a_page_instead_of_a_checksum_is_no_release(releases: dict[str, bytes], 
     releases[f"/v{daprd.VERSION}/{ARCHIVE}.sha256"] = b"<html>please log in</html>"
 
     with pytest.raises(daprd.NotReleased):
-        daprd.download(tmp_path, print, Patience())
+        daprd.download(tmp_path, print, Deadline())
 
 
 def test_a_machine_without_open_internet_falls_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -112,7 +112,7 @@ def test_a_machine_without_open_internet_falls_back(tmp_path: Path, monkeypatch:
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
     with pytest.raises(daprd.NotReleased, match="refused"):
-        daprd.download(tmp_path, print, Patience())
+        daprd.download(tmp_path, print, Deadline())
 
 
 def test_what_was_fetched_is_kept(releases: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,10 +123,10 @@ def test_what_was_fetched_is_kept(releases: dict[str, bytes], tmp_path: Path, mo
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("DAPRD", raising=False)
 
-    first = daprd.find(lambda text: None, Patience())
+    first = daprd.find(lambda text: None, Deadline())
     releases.clear()
     said: list[str] = []
-    second = daprd.find(said.append, Patience())
+    second = daprd.find(said.append, Deadline())
 
     assert first == second
     assert first.has_sqlite_resolver
@@ -140,19 +140,19 @@ def test_the_given_program_comes_first(tmp_path: Path, monkeypatch: pytest.Monke
     program.chmod(0o755)
     monkeypatch.setenv("DAPRD", str(program))
 
-    found = daprd.find(print, Patience())
+    found = daprd.find(print, Deadline())
 
     assert (program, "$DAPRD", False) == (found.path, found.source, found.has_sqlite_resolver)
     monkeypatch.setenv("DAPRD", str(tmp_path / "nothing"))
     with pytest.raises(LaunchError, match="not a program that can be run"):
-        daprd.find(print, Patience())
+        daprd.find(print, Deadline())
 
 
 def test_two_launchers_do_not_fetch_at_once(tmp_path: Path) -> None:
     """The second waits for the first, says so, and can be stopped while it waits."""
     said: list[str] = []
-    impatient = Patience()
-    with daprd.locked(tmp_path / "lock", print, Patience()):
+    impatient = Deadline()
+    with daprd.locked(tmp_path / "lock", print, Deadline()):
         timer = threading.Timer(0.3, impatient.stop)
         timer.start()
 

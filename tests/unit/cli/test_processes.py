@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from cli.deadline import Deadline
 from cli.environment import plain_environment
 from cli.errors import Interrupted, LaunchError
-from cli.patience import Patience
 from cli.processes import Processes
 from cli.project import ROOT
 
@@ -122,14 +122,14 @@ def test_the_log_of_the_run_before_is_kept_once(tmp_path: Path) -> None:
 
 def test_waiting_ends_when_a_stop_is_asked_for() -> None:
     """A signal handler's stop() breaks off the wait instead of letting it run out."""
-    patience = Patience()
-    patience.stop()
+    deadline = Deadline()
+    deadline.stop()
 
     with pytest.raises(Interrupted):
-        patience.until(lambda: False, 60, lambda: "never")
+        deadline.until(lambda: False, 60, lambda: "never")
 
 
 def test_waiting_has_a_limit() -> None:
     """What does not happen in time is said in one line."""
     with pytest.raises(LaunchError, match="the broker is late"):
-        Patience().until(lambda: False, 0.1, lambda: "the broker is late")
+        Deadline().until(lambda: False, 0.1, lambda: "the broker is late")

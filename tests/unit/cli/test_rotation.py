@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from cli import rotation, watch
-from cli.patience import Patience
+from cli.deadline import Deadline
 from cli.processes import Processes
 from cli.project import ROOT
 from cli.rotation import LOG_BYTES_MAX, Follower, Rotation, last_lines, older, rotate
@@ -30,7 +30,7 @@ time.sleep(60)
 
 def soon(condition: Callable[[], bool]) -> bool:
     """Wait until it comes true, also on a busy machine."""
-    Patience().until(condition, 60, lambda: "it did not come true")
+    Deadline().until(condition, 60, lambda: "it did not come true")
     return True
 
 

@@ -9,7 +9,7 @@ import pytest
 import valkey as client_of
 
 from cli.catalogue import Subscription
-from cli.patience import Patience
+from cli.deadline import Deadline
 from cli.processes import Processes
 from cli.servers import valkey
 from cli.servers.known import STORES
@@ -22,7 +22,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a server listens that is ended with the module."""
     processes = Processes(tmp_path_factory.mktemp("logs"))
     try:
-        yield STORES["redis"].start(processes, tmp_path_factory.mktemp("data"), Patience())
+        yield STORES["redis"].start(processes, tmp_path_factory.mktemp("data"), Deadline())
     finally:
         processes.stop([valkey.NAME], valkey.STOP_SECONDS)
 

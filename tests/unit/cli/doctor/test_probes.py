@@ -12,13 +12,13 @@ import valkey as client_of
 
 from cli.catalogue import Subscription
 from cli.daprd import VERSION
+from cli.deadline import Deadline
 from cli.doctor import probes, running
 from cli.doctor.findings import Place
 from cli.doctor.probes import Answer
 from cli.doctor.resources import Component
 from cli.doctor.yaml_files import read
 from cli.hindrances import Hindrance
-from cli.patience import Patience
 from cli.processes import Processes
 from cli.project import ROOT
 from cli.runfile import RunFile
@@ -108,7 +108,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where a server listens that was started as the launcher does."""
     processes = Processes(tmp_path_factory.mktemp("logs"))
     try:
-        yield STORES["redis"].start(processes, tmp_path_factory.mktemp("data"), Patience())
+        yield STORES["redis"].start(processes, tmp_path_factory.mktemp("data"), Deadline())
     finally:
         processes.stop([valkey.NAME], valkey.STOP_SECONDS)
 

@@ -10,7 +10,7 @@ STEP_SECONDS = 0.05
 """How often a condition is looked at: below what a person notices, and far above what a look costs."""
 
 
-class Patience:
+class Deadline:
     """The one way the launcher waits; `stop` may be called from a signal handler or another thread."""
 
     def __init__(self) -> None:
