@@ -13,10 +13,10 @@ from pathlib import Path
 import aiohttp
 
 from bench.usage import resident_mib
-from cli.catalogue import APPS
 from cli.run import say
 from cli.servers.known import BROKERS
 from cli.shop import Options, Shop
+from cli.topics import APPS
 
 MIB_MAX = 96
 USERS = 100

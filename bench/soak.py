@@ -19,12 +19,12 @@ from pathlib import Path
 import aiohttp
 
 from bench.usage import resident_mib
-from cli.catalogue import APPS
-from cli.fleet import sidecar_of
 from cli.project import ROOT
 from cli.run import say, stopped_by_signals
 from cli.servers.known import STORES
 from cli.shop import Options, Shop
+from cli.topics import APPS
+from cli.topology import sidecar_of
 
 USERS = 200
 DEPOSIT_CENTS = 1_000_000

@@ -19,10 +19,10 @@ from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone, rati
 from bench.patched import SOCKETS, program
 from bench.shopper import Shopper
 from bench.systems import of_shop
-from cli.catalogue import APPS
 from cli.project import ROOT
 from cli.shop import Options, Shop
 from cli.sidecar import Sidecar
+from cli.topics import APPS
 
 Say = Callable[[str], None]
 

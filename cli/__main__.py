@@ -6,9 +6,9 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from cli.catalogue import SERVICES, TOPICS
 from cli.errors import Interrupted, LaunchError
 from cli.servers.known import BROKERS, STORES
+from cli.topics import SERVICES, TOPICS
 
 Command = Callable[[argparse.Namespace], int]
 

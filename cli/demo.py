@@ -18,13 +18,13 @@ from typing import Any
 
 import httpx
 
-from cli.catalogue import APPS, TOPICS
 from cli.deadline import Deadline
 from cli.errors import LaunchError
 from cli.run import say, shop_options, stopped_by_signals
 from cli.settings import MAIL_SERVER
 from cli.shop import Shop
 from cli.tap import Seen, Tap
+from cli.topics import APPS, TOPICS
 
 EVENT_SECONDS_MAX = 10
 CALL_SECONDS_MAX = 40  # longer than the longest wait that a caller may ask for

@@ -17,8 +17,8 @@ from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
 from chassis.request_context import version_00
-from cli.catalogue import SERVICES
 from cli.errors import LaunchError
+from cli.topics import SERVICES
 
 SECONDS_MAX = 10.0
 OPEN = ("open", "replaying")

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from chassis.settings import whole
-from cli.catalogue import MONITOR
 from cli.environment import observed_environment, plain_environment
-from cli.fleet import served_by
+from cli.topics import MONITOR
+from cli.topology import app_for_sidecar
 
 NAME = MONITOR
 COMMAND = (sys.executable, "-m", "monitor")
@@ -44,7 +44,7 @@ def environment(
     told: Mapping[str, str],
 ) -> dict[str, str]:
     """What it is told: where everything is, and the tokens that it asks with."""
-    shop = {name: number for name, number in ports.items() if name in replicas or served_by(name) in replicas}
+    shop = {name: number for name, number in ports.items() if name in replicas or app_for_sidecar(name) in replicas}
     return {
         **plain_environment(),
         **observed_environment(),

@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from cli import runfile
-from cli.catalogue import GATEWAY
 from cli.deadline import Deadline
 from cli.errors import LaunchError
-from cli.fleet import app_of
+from cli.topics import GATEWAY
+from cli.topology import app_of
 
 CALL_SECONDS_MAX = 120.0  # a gateway asks about a thousand flows in some seconds
 LOOK_SECONDS = 0.5

@@ -12,11 +12,11 @@ from chassis.repeats import Repeats
 from cli import runfile
 from cli.deadline import Deadline
 from cli.errors import Interrupted, LaunchError
-from cli.fleet import app_of, metrics_of
 from cli.project import HOME
 from cli.settings import given_servers, given_settings
 from cli.shop import Options, Report, Shop
 from cli.supervisor import Supervisor
+from cli.topology import app_of, metrics_of
 
 WATCH_SECONDS = 0.3
 SAID_FIRST, SAID_SECONDS = 5, 600.0

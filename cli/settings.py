@@ -12,12 +12,12 @@ from typing import Any
 
 from chassis import settings as common
 from chassis.settings import SettingError
-from cli.catalogue import APPS, GATEWAY, MONITOR
 from cli.environment import ENDPOINT
 from cli.errors import LaunchError
 from cli.monitor import grace_seconds
 from cli.servers import postgres, rabbitmq, valkey
 from cli.servers.addresses import check_url, host_and_port
+from cli.topics import APPS, GATEWAY, MONITOR
 from gateway import settings as gateway
 from services.notification import settings as notification
 from services.order import settings as order

@@ -15,20 +15,9 @@ from typing import Self
 from cli import daprd as sidecar_program
 from cli import hindrances, monitor, proxy
 from cli import sidecar as sidecars
-from cli.catalogue import GATEWAY, MONITOR_SUBSCRIPTIONS, Subscription
 from cli.deadline import Deadline
 from cli.environment import observed_environment, plain_environment, traced_environment
 from cli.errors import LaunchError
-from cli.fleet import (
-    app_of,
-    fleet,
-    metrics_of,
-    pod_name_of,
-    readers,
-    served_by,
-    sidecar_of,
-    subscriptions_of_gone_gateways,
-)
 from cli.ports import free_port, is_free, is_listening, this_or_free_port
 from cli.processes import Processes
 from cli.project import ROOT, App, read_apps, replaced, resource_folders
@@ -36,6 +25,17 @@ from cli.servers.addresses import without_password
 from cli.servers.known import BROKERS, STORES, Broker, Server
 from cli.settings import MAIL_SERVER, environment_of
 from cli.sidecar import Sidecar
+from cli.topics import GATEWAY, MONITOR_SUBSCRIPTIONS, Subscription
+from cli.topology import (
+    app_for_sidecar,
+    app_of,
+    metrics_of,
+    pod_name_of,
+    readers,
+    replica_names,
+    sidecar_of,
+    subscriptions_of_gone_gateways,
+)
 
 MAIL_CATCHER = "mail"
 NOT_KNOWN_YET = "1"
@@ -88,7 +88,7 @@ class Shop:
         for kind, name, known in (("broker", options.broker, list(BROKERS)), ("store", options.store, list(STORES))):
             if name not in known:
                 raise LaunchError(f"there is no {kind} {name}: choose one of {', '.join(known)}")
-        self.replicas = fleet(options.gateways, options.replicas, options.without)
+        self.replicas = replica_names(options.gateways, options.replicas, options.without)
         self.options = options
         self.report = report
         self.deadline = deadline or Deadline()
@@ -592,7 +592,7 @@ class Shop:
             self._start_monitor_app()
         elif name == sidecar_of(monitor.NAME):
             self._start_monitor_sidecar()
-        elif (served := served_by(name)) is None:
+        elif (served := app_for_sidecar(name)) is None:
             self.start_app(name)
         else:
             self._start_sidecar(served)
@@ -631,7 +631,7 @@ class Shop:
     def stop(self) -> None:
         """Stop the gateways (nothing new comes in), the sidecars (they finish what they hold), apps, servers."""
         names = set(self.processes)
-        apps = [name for name in names if served_by(name) is None]
+        apps = [name for name in names if app_for_sidecar(name) is None]
         servers = [server for server in self.servers.values() if names & set(server.names)]
         groups: list[tuple[list[str], float]] = [
             ([monitor.NAME], monitor.STOP_SECONDS),

@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from cli.catalogue import Subscription
 from cli.errors import LaunchError
-from cli.fleet import app_of, pod_name_of, served_by, sidecar_of
 from cli.shop import Shop
 from cli.sidecar import SHUTDOWN_SECONDS
+from cli.topics import Subscription
+from cli.topology import app_for_sidecar, app_of, pod_name_of, sidecar_of
 
 PAUSE_SECONDS = 1.0  # before the second start in a row; before the first there is none, then twice as long each time
 PAUSE_SECONDS_MAX = 30.0
@@ -65,7 +65,7 @@ class Supervisor:
                 self._note_end(name, code, now)
         due = [name for name, life in self._lives.items() if life.due is not None and life.due <= now]
         # Servers first: sidecars need them.
-        for name in sorted(due, key=lambda each: (served_by(each) is not None, each)):
+        for name in sorted(due, key=lambda each: (app_for_sidecar(each) is not None, each)):
             self._start(name, now)
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
@@ -92,7 +92,7 @@ class Supervisor:
 
     def _start(self, name: str, now: float) -> None:
         life = self._lives[name]
-        if served_by(name) is not None:
+        if app_for_sidecar(name) is not None:
             problem = self._shop.problem_of_servers()
             if problem is not None:  # not counted: it would only end again
                 life.due = now + PAUSE_SECONDS

@@ -1,4 +1,4 @@
-"""A tap on the broker: a sidecar and consumer of its own that sees every event of the catalogue as it passes."""
+"""A tap on the broker: a sidecar and consumer of its own that sees every event of the topic list as it passes."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from cli.catalogue import INBOX, TOPICS, Subscription
 from cli.ports import free_port, is_listening
 from cli.shop import Shop
+from cli.topics import INBOX, TOPICS, Subscription
 
 APP_ID = "tap"
 PROBE = f"Probe-{APP_ID}"

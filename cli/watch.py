@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 from cli import runfile
-from cli.catalogue import APPS
 from cli.errors import LaunchError
-from cli.fleet import metrics_of
 from cli.project import HOME
 from cli.rotation import Follower, last_lines
 from cli.shop import get
+from cli.topics import APPS
+from cli.topology import metrics_of
 
 LOGS = HOME / "logs"
 LOOPBACK = "127.0.0.1"

@@ -21,7 +21,7 @@ def schemas(folder: str) -> dict[str, Any]:
 
 
 def topics() -> dict[str, Any]:
-    """The catalogue: by topic its publisher, its consumers, and the component that they read it by."""
+    """The topic list: by topic its publisher, its consumers, and the component that they read it by."""
     found: dict[str, Any] = _read("topics.json")
     return found
 

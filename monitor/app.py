@@ -17,10 +17,10 @@ from starlette.types import ASGIApp
 
 from chassis.serve import background
 from chassis.shutdown import ShutdownSignal
-from cli.catalogue import SERVICES
 from cli.errors import LaunchError
 from cli.letters import RunningState
 from cli.servers.known import BROKERS
+from cli.topics import SERVICES
 from monitor import passing
 from monitor.board import Board
 from monitor.gate import Gate

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from cli.catalogue import GATEWAY, TOPICS
+from cli.topics import GATEWAY, TOPICS
 from monitor.event import Event
 from monitor.notes import note
 
@@ -50,7 +50,7 @@ OUTCOMES = {
     "OrderNotPaid": "not paid",
 }
 ORDER = {topic: place for place, topic in enumerate(TOPICS)}
-"""The catalogue is in the order in which one leads to the other: what has the same millisecond is shown in it."""
+"""The topic list is in the order in which one leads to the other: what has the same millisecond is shown in it."""
 RESOURCES = {"registration": "user_id", "deposit": "deposit_id", "order": "order_id"}
 
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import httpx
 
-from cli.catalogue import Subscription
-from cli.fleet import readers, served_by, sidecar_of
 from cli.servers.known import Broker
+from cli.topics import Subscription
+from cli.topology import app_for_sidecar, readers, sidecar_of
 
 LOOK_SECONDS = 2.0
 ANSWER_SECONDS_MAX = 2.0
@@ -31,7 +31,7 @@ class Round:
     """Asks everybody once."""
 
     def __init__(self, ports: Mapping[str, int], app_token: str, dapr_token: str, broker: Broker, address: str) -> None:
-        self._names = [name for name in ports if served_by(name) is None and sidecar_of(name) in ports]
+        self._names = [name for name in ports if app_for_sidecar(name) is None and sidecar_of(name) in ports]
         self._ports = ports
         self._app_token = app_token
         self._dapr_token = dapr_token

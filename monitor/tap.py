@@ -16,7 +16,7 @@ import msgspec
 from dapr.proto import api_service_v1, api_v1, appcallback_v1
 
 from chassis.inbound import RAW
-from cli.catalogue import INBOX
+from cli.topics import INBOX
 from monitor.event import Event
 
 OPEN_SECONDS = 70.0

@@ -11,10 +11,10 @@ from contextlib import AsyncExitStack
 import httpx
 
 from chassis.serve import background
-from cli.catalogue import MONITOR_SUBSCRIPTIONS, TOPICS
 from cli.errors import LaunchError
 from cli.letters import State
 from cli.servers.known import Broker
+from cli.topics import MONITOR_SUBSCRIPTIONS, TOPICS
 from monitor.board import OFF, ON, OPENING, TROUBLE, Board
 from monitor.health import LOOK_SECONDS, Round
 from monitor.letters import Desk, desk

@@ -11,7 +11,7 @@ from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchang
 from faststream.redis import RedisBroker, StreamSub
 
 from bench.peer.store import CONNECTIONS_MAX
-from cli.catalogue import TOPICS
+from cli.topics import TOPICS
 
 Handler = Callable[[bytes], Awaitable[None]]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from chassis import settings
 from chassis.settings import LOOPBACK, Settings
-from cli.catalogue import SERVICES
+from cli.topics import SERVICES
 
 
 @dataclass(frozen=True, slots=True)

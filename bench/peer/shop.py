@@ -10,7 +10,6 @@ from types import TracebackType
 from typing import Self
 
 from bench import asking
-from cli.catalogue import APPS, GATEWAY
 from cli.deadline import Deadline
 from cli.environment import plain_environment
 from cli.errors import LaunchError
@@ -19,6 +18,7 @@ from cli.processes import Processes
 from cli.project import ROOT
 from cli.servers.known import BROKERS, STORES, Server
 from cli.shop import MAIL_CATCHER, get, mail_catcher
+from cli.topics import APPS, GATEWAY
 
 READY_SECONDS = 60
 STOP_SECONDS = 20

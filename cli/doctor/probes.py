@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from cli.catalogue import Subscription
 from cli.daprd import VERSION
 from cli.doctor.findings import Finding, Place, Severity
 from cli.doctor.resources import Component
 from cli.doctor.words import go_true
 from cli.hindrances import Hindrance
+from cli.topics import Subscription
 
 CALL_SECONDS_MAX = 3.0
 EVICTS_NOTHING = "noeviction"

@@ -9,12 +9,12 @@ from cli.doctor import probes
 from cli.doctor.findings import Finding, Place, Severity
 from cli.doctor.resources import Component
 from cli.doctor.targets import own
-from cli.fleet import app_of, readers, served_by, sidecar_of
 from cli.hindrances import Hindrance
 from cli.processes import Processes
 from cli.project import HOME
 from cli.servers import rabbitmq, valkey
 from cli.servers.known import BROKERS, Broker
+from cli.topology import app_for_sidecar, app_of, readers, sidecar_of
 
 LOG_LINES = 200
 
@@ -24,14 +24,14 @@ def shop(found: runfile.RunFile) -> list[Finding]:
     sights = own([found.broker], [found.store])
     ours = [each for sight in sights for each in sight.components]
     token = found.tokens.get("DAPR_API_TOKEN", "")
-    names = sorted(name for name in found.ports if served_by(name) is not None)  # also of one that has ended
+    names = sorted(name for name in found.ports if app_for_sidecar(name) is not None)  # also of one that has ended
     told = [one for name in names for one in sidecar(_url(found, name), token, _told(found, name, ours), name)]
     data = HOME / "data" / f"{found.broker}-{found.store}"
     if port := found.ports.get(valkey.NAME):
         told += redis(valkey.address_on(port))
     if rabbitmq.NAME in found.ports:
         told += _rabbitmq(data)
-    return told + _readers(found, [app for name in names if (app := served_by(name)) is not None])
+    return told + _readers(found, [app for name in names if (app := app_for_sidecar(name)) is not None])
 
 
 def _told(found: runfile.RunFile, name: str, ours: Iterable[Component]) -> list[Component]:

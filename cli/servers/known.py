@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.catalogue import Subscription
 from cli.deadline import Deadline
 from cli.errors import LaunchError
 from cli.ports import free_port
 from cli.processes import Processes
 from cli.servers import postgres, rabbitmq, valkey
 from cli.servers.backlog import Backlog
+from cli.topics import Subscription
 
 
 @dataclass(frozen=True, slots=True)

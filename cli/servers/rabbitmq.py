@@ -14,13 +14,13 @@ import pika
 import pika.exceptions
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 
-from cli.catalogue import Subscription
 from cli.deadline import Deadline
 from cli.environment import plain_environment
 from cli.errors import LaunchError
 from cli.ports import is_listening
 from cli.processes import Processes
 from cli.servers.backlog import Backlog
+from cli.topics import Subscription
 
 # A server that is away is told to whoever asks, in one line; the library would print a page of its own each time.
 logging.getLogger("pika").setLevel(logging.CRITICAL)

@@ -20,9 +20,9 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from cli.catalogue import Subscription
-from cli.fleet import fleet, readers
 from cli.servers import rabbitmq
+from cli.topics import Subscription
+from cli.topology import readers, replica_names
 
 LOOK_SECONDS = 5.0
 LOST_SECONDS = 30.0  # a sidecar takes less to come back to a broker that was away
@@ -106,7 +106,7 @@ def main() -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    watch(os.environ["AMQP_URL"], options.sidecar, os.environ["DAPR_API_TOKEN"], readers(fleet(1, {})), stopped)
+    watch(os.environ["AMQP_URL"], options.sidecar, os.environ["DAPR_API_TOKEN"], readers(replica_names(1, {})), stopped)
 
 
 if __name__ == "__main__":

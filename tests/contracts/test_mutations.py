@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cli.catalogue import TOPICS
+from cli.topics import TOPICS
 from tests.contracts.mutations import mutations
 from tests.contracts.validate import CONTRACTS, examples, is_valid, schema_problems
 

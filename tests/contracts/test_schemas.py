@@ -1,4 +1,4 @@
-"""The schemas are valid, they are those of the catalogue, and every example of each is an event that they allow."""
+"""The schemas are valid, they are those of the topic list, and every example of each is an event that they allow."""
 
 import json
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from cli.catalogue import TOPICS
+from cli.topics import TOPICS
 from tests.contracts.validate import CONTRACTS, canonical, examples, schema_problems, validate
 
 ITEMS = ("order_id", "user_id", "items", "amount_cents")
@@ -55,7 +55,7 @@ def test_each_file_is_a_schema(file: str) -> None:
     assert Draft202012Validator.META_SCHEMA["$id"] == schema["$schema"]
 
 
-def test_the_schemas_are_those_of_the_catalogue() -> None:
+def test_the_schemas_are_those_of_the_topic_list() -> None:
     """Every topic has a schema and examples, and nothing else has any."""
     assert sorted(TOPICS) == sorted(path.name.removesuffix(".json") for path in (CONTRACTS / "schemas").iterdir())
     assert sorted(TOPICS) == sorted(path.name for path in (CONTRACTS / "examples").iterdir())
@@ -63,7 +63,7 @@ def test_the_schemas_are_those_of_the_catalogue() -> None:
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_the_fields_are_those_of_the_catalogue(topic: str) -> None:
+def test_the_fields_are_those_of_the_topic_list(topic: str) -> None:
     """All of them are required, their publisher is the source, and unknown ones are let be."""
     schema = json.loads((CONTRACTS / "schemas" / f"{topic}.json").read_text("utf-8"))["properties"]
 
@@ -109,7 +109,7 @@ def test_limits_are_inclusive() -> None:
 
 
 def test_lengths_and_sums_are_bounded() -> None:
-    """The name, the address, the balance and what is paid in end where the catalogue says."""
+    """The name, the address, the balance and what is paid in end where the topic list says."""
 
     def change(topic: str, **fields: object) -> list[str]:
         event = examples(topic)["typical"]
@@ -129,7 +129,7 @@ def test_two_fields_that_contradict_each_other_are_found() -> None:
     order, created = examples("OrderCreateRequested")["typical"], examples("OrderCreated")["typical"]
     other = examples("OrderCreated")["edges"]
 
-    assert ["type 'Nothing' is not in the catalogue"] == validate({"type": "Nothing"})
+    assert ["type 'Nothing' is not in the topic list"] == validate({"type": "Nothing"})
     assert ["type 'OrderCreated' was published on topic 'OrderPaid'"] == validate(created, "OrderPaid")
     assert [f"subject {other['subject']} is not the order_id"] == validate({**created, "subject": other["subject"]})
     assert ["amount_cents 1 is not the sum of its items"] == validate(

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli.catalogue import GATEWAY, SERVICES, TOPICS
+from cli.topics import GATEWAY, SERVICES, TOPICS
 from gateway import bodies
 from gateway.command import build_command
 from gateway.ids import resource_id
@@ -68,7 +68,7 @@ def _without_outboxes(store: InMemoryStore) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_each_service_consumes_what_the_catalogue_says(name: str) -> None:
+def test_each_service_consumes_what_the_topic_list_says(name: str) -> None:
     """No more and no less; what only the mail sender takes is not the event processor's."""
     consumed = {topic for topic, way in TOPICS.items() if name in way.consumers and way.component == "inbox"}
 

@@ -1,4 +1,4 @@
-"""WIRE.md says what is: its tables, its examples and its arithmetic are held against the code and the catalogue."""
+"""WIRE.md says what is: its tables, its examples and its arithmetic are held against the code and the topic list."""
 
 import json
 import re
@@ -11,7 +11,7 @@ import pytest
 from chassis.inbound import RAW
 from chassis.processor import Service
 from chassis.serve import LoopbackProbe
-from cli.catalogue import TOPICS
+from cli.topics import TOPICS
 from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
 from tests.contracts.validate import CONTRACTS, examples, validate
 
@@ -33,7 +33,7 @@ def rows(heading: str) -> list[list[str]]:
     return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
 
 
-def test_the_topics_are_those_of_the_catalogue() -> None:
+def test_the_topics_are_those_of_the_topic_list() -> None:
     """Who publishes, who consumes, and on which component."""
     told = {
         topic: (publisher, tuple(consumers.split(", ")) if consumers else (), component)

@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from cli.catalogue import GATEWAY, TOPICS
+from cli.topics import GATEWAY, TOPICS
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 OUTPUTS_MAX = 100  # of one event: a mailbox's news that waited for the address
@@ -61,10 +61,10 @@ def http_problems(name: str, body: object) -> list[str]:
 
 
 def validate(event: Event, topic: str | None = None) -> list[str]:
-    """All that is wrong with one event of the catalogue, a line each; `topic` is where it was seen, if known."""
+    """All that is wrong with one event of the topic list, a line each; `topic` is where it was seen, if known."""
     kind = event.get("type")
     if kind not in TOPICS:
-        return [f"type {kind!r} is not in the catalogue"]
+        return [f"type {kind!r} is not in the topic list"]
     if topic is not None and topic != kind:
         return [f"type {kind!r} was published on topic {topic!r}"]
     return schema_problems(kind, event) or list(_broken_rules(event))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from cli.catalogue import APPS, TOPICS
+from cli.topics import APPS, TOPICS
 from tests.contracts.story_replay import STORY
 
 SECONDS_MAX = 2.0

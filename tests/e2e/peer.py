@@ -15,9 +15,9 @@ from faststream.redis import BinaryMessageFormatV1
 
 from bench.peer.broker import connect
 from bench.peer.shop import PeerShop
-from cli.catalogue import TOPICS
 from cli.shop import Shop
 from cli.tap import Sightings, Tap
+from cli.topics import TOPICS
 from tests.e2e.shopper import Shopper
 
 FIELD = b"__data__"  # of a stream's entry, where FastStream has its message

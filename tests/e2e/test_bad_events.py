@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.catalogue import GATEWAY, TOPICS
 from cli.shop import Shop
+from cli.topics import GATEWAY, TOPICS
 from tests.contracts.validate import examples
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 

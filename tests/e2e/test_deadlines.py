@@ -13,10 +13,10 @@ import httpx
 import psutil
 import pytest
 
-from cli.fleet import sidecar_of
 from cli.servers import rabbitmq
 from cli.shop import Shop, get
 from cli.tap import Tap
+from cli.topology import sidecar_of
 from tests.e2e.conftest import broker, options
 from tests.e2e.shopper import Shopper, new_address
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-from cli.catalogue import APPS
-from cli.fleet import metrics_of
 from cli.shop import Shop
 from cli.tap import Tap
+from cli.topics import APPS
+from cli.topology import metrics_of
 from tests.e2e.conftest import options
 from tests.e2e.first_events import LONG_SECONDS, late, tell_story
 

@@ -11,9 +11,9 @@ import pytest
 
 from chassis.request_head import HEAD_BYTES_MAX
 from cli import monitor, proxy
-from cli.catalogue import GATEWAY, SERVICES
-from cli.fleet import metrics_of, replicas_of
 from cli.shop import Shop
+from cli.topics import GATEWAY, SERVICES
+from cli.topology import metrics_of, replicas_of
 from tests.contracts.validate import http_problems
 from tests.e2e.conftest import options
 from tests.e2e.raw import CLOSED, HOST, LAST, OFFERED, READ, REFUSED, Answered, exchange, get

@@ -13,10 +13,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.catalogue import GATEWAY
-from cli.fleet import app_of, readers, replicas_of
 from cli.shop import Shop
 from cli.tap import Tap
+from cli.topics import GATEWAY
+from cli.topology import app_of, readers, replicas_of
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 

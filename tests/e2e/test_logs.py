@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from cli.catalogue import APPS
 from cli.servers.known import STORES
 from cli.shop import MAIL_CATCHER, Shop
 from cli.tap import Tap
+from cli.topics import APPS
 from tests.e2e.conftest import options, store
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
 from tests.e2e.test_bad_events import fresh, publish

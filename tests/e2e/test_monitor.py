@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from cli.catalogue import subscriptions
 from cli.doctor import running
-from cli.fleet import sidecar_of
 from cli.monitor import NAME
 from cli.run import described
 from cli.shop import Shop
+from cli.topics import subscriptions
+from cli.topology import sidecar_of
 from tests.e2e.conftest import options
 from tests.e2e.looker import Looker, Told, steps
 from tests.e2e.shopper import SECONDS, TEA, new_address

@@ -6,8 +6,8 @@ import uuid
 import httpx
 import pytest
 
-from cli.catalogue import TOPICS
 from cli.letters import Filter, RunningState, letters
+from cli.topics import TOPICS
 from tests.e2e.shopper import Shopper
 
 pytestmark = pytest.mark.sidecars

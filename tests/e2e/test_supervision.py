@@ -9,12 +9,12 @@ import psutil
 import pytest
 
 from cli import supervisor as module
-from cli.catalogue import APPS
-from cli.fleet import readers, sidecar_of
 from cli.servers import valkey
 from cli.shop import MAIL_CATCHER, Shop
 from cli.supervisor import Supervisor
 from cli.tap import Tap
+from cli.topics import APPS
+from cli.topology import readers, sidecar_of
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, Shopper
 

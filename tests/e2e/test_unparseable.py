@@ -14,11 +14,11 @@ import pika
 import pytest
 import valkey
 
-from cli.catalogue import APPS, GATEWAY, TOPICS
 from cli.errors import LaunchError
-from cli.fleet import metrics_of
 from cli.letters import Filter, RunningState, letters, replay
 from cli.shop import Shop
+from cli.topics import APPS, GATEWAY, TOPICS
+from cli.topology import metrics_of
 from tests.contracts.validate import examples
 from tests.e2e.shopper import TEA, Shopper, new_address
 

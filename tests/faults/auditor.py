@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 
-from cli.fleet import readers
 from cli.letters import Letter, RunningState, letters
 from cli.shop import Shop
+from cli.topology import readers
 from tests.faults.aftermath import Missing, missing
 from tests.faults.injector import Done
 from tests.faults.ledger import Ledger, Wanted

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from cli.deadline import Deadline
-from cli.fleet import served_by
 from cli.shop import Options, Report, Shop
+from cli.topology import app_for_sidecar
 from tests.faults.network import Network
 from tests.faults.swallow import Swallowed, Swallower
 
@@ -34,7 +34,7 @@ class ProxiedShop(Shop):
     def port_for_others(self, name: str) -> int:
         """The link's port, if there is one."""
         port = self.ports[name]
-        swallowed = self._swallowed if served_by(name) is not None else None
+        swallowed = self._swallowed if app_for_sidecar(name) is not None else None
         if swallowed is None and not self._linked(name):
             return port
         link = self.network.link(name, port)

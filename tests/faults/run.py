@@ -11,11 +11,11 @@ from pathlib import Path
 
 from cli.deadline import Deadline
 from cli.errors import LaunchError
-from cli.fleet import sidecar_of
 from cli.project import ROOT
 from cli.run import say, stopped_by_signals
 from cli.shop import MAIL_CATCHER, Options, Shop
 from cli.supervisor import Supervisor
+from cli.topology import sidecar_of
 from tests.faults.auditor import ENDS, OUTCOMES, Auditor, effects
 from tests.faults.harms import harms
 from tests.faults.injector import Injector

@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import httpx
 
-from cli.catalogue import GATEWAY, SERVICES, TOPICS
-from cli.fleet import sidecar_of
 from cli.letters import Letter
 from cli.shop import Shop
+from cli.topics import GATEWAY, SERVICES, TOPICS
+from cli.topology import sidecar_of
 
 SECONDS_MAX = 5.0
 FORMS = (

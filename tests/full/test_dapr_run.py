@@ -12,7 +12,6 @@ import httpx
 import pytest
 
 from cli import daprd
-from cli.catalogue import APPS, GATEWAY
 from cli.deadline import Deadline
 from cli.demo import Demo
 from cli.environment import plain_environment
@@ -21,6 +20,7 @@ from cli.processes import Processes
 from cli.project import ROOT
 from cli.servers.known import BROKERS, STORES
 from cli.shop import get
+from cli.topics import APPS, GATEWAY
 from tests.e2e.first_events import LONG_SECONDS, late, tell_story
 from tests.full.multi_app_run import apps, sourced
 

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.catalogue import GATEWAY, SERVICES
 from cli.checks import STORE_OF_BROKER
 from cli.reconcile import Gateways
 from cli.servers.known import BROKERS
 from cli.shop import Options, Shop
 from cli.tap import Tap
+from cli.topics import GATEWAY, SERVICES
 from tests.e2e.shopper import Shopper, new_address
 from tests.full.forgetful import program
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from cli import proxy
-from cli.catalogue import GATEWAY
-from cli.fleet import replicas_of
 from cli.shop import Options, Shop
+from cli.topics import GATEWAY
+from cli.topology import replicas_of
 
 CLIENT = Path(__file__).parent / "java" / "Client.java"
 SECONDS_MAX = 120

@@ -14,11 +14,11 @@ import yaml
 from chassis import settings
 from chassis.serve import STOP_SECONDS_MAX
 from cli import daprd, sidecar
-from cli.catalogue import APPS
 from cli.project import ROOT, read_apps, resource_folders
 from cli.servers import rabbitmq
 from cli.servers.known import BROKERS
 from cli.sidecar import Sidecar
+from cli.topics import APPS
 from gateway import asyncapi, contracts
 from services.notification.mail_server import MailServer
 

@@ -9,10 +9,10 @@ import pytest
 import yaml
 
 from cli import sidecar
-from cli.catalogue import APPS
 from cli.project import ROOT, read_apps, resource_folders
 from cli.servers.known import BROKERS
 from cli.sidecar import Sidecar
+from cli.topics import APPS
 from tests.full.multi_app_run import apps, problems
 
 FILE = ROOT / "dapr.yaml"

@@ -9,9 +9,9 @@ import pytest
 import yaml
 
 from cli import monitor
-from cli.catalogue import MONITOR_SUBSCRIPTIONS, SERVICES, TOPICS, subscriptions
 from cli.project import read_apps, resource_folders
 from cli.shop import Options, Shop
+from cli.topics import MONITOR_SUBSCRIPTIONS, SERVICES, TOPICS, subscriptions
 from monitor.settings import read
 
 PORTS = {

@@ -7,12 +7,12 @@ import pytest
 import yaml
 
 from cli.__main__ import main
-from cli.catalogue import APPS
 from cli.errors import LaunchError
-from cli.fleet import app_of, pod_name_of
 from cli.project import ROOT, read_apps, resource_folders
 from cli.servers.known import BROKERS, STORES
 from cli.shop import apps_with
+from cli.topics import APPS
+from cli.topology import app_of, pod_name_of
 
 COMPONENTS = ROOT / "components"
 
@@ -28,7 +28,7 @@ def metadata(component: dict[str, Any]) -> dict[str, Any]:
     return {entry["name"]: entry for entry in component["spec"]["metadata"]}
 
 
-def test_the_run_file_holds_the_apps_of_the_catalogue() -> None:
+def test_the_run_file_holds_the_apps_of_the_topic_list() -> None:
     """The official CLI and the launcher start the same five apps."""
     assert list(APPS) == list(read_apps())
 

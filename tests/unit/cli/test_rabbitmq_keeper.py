@@ -8,11 +8,11 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from cli.catalogue import Subscription
-from cli.fleet import fleet, readers
 from cli.servers.rabbitmq_keeper import ILL_SECONDS, LOST_SECONDS, Keeper, end, is_well
+from cli.topics import Subscription
+from cli.topology import readers, replica_names
 
-ORDER = [one for one in readers(fleet(1, {})) if one.app_id == "order"]
+ORDER = [one for one in readers(replica_names(1, {})) if one.app_id == "order"]
 
 
 def well(app_id: str) -> bool:

@@ -11,12 +11,12 @@ import pytest
 
 from cli import settings
 from cli.__main__ import main
-from cli.catalogue import APPS
 from cli.errors import LaunchError
 from cli.project import ROOT
 from cli.servers.addresses import host_and_port, without_password
 from cli.settings import DECIDED, environment_of, given_servers, given_settings
 from cli.shop import Options, Shop
+from cli.topics import APPS
 
 ROW = re.compile(r"^\| (`[A-Z_`, ]+`)[^|]*\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 OF = {"all": APPS, **{app_id: (app_id,) for app_id in APPS}}

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.catalogue import Subscription
 from cli.errors import LaunchError
-from cli.fleet import readers
 from cli.supervisor import ENDS_MAX, LOOK_SECONDS, LOST_SECONDS, STEADY_SECONDS, Supervisor
+from cli.topics import Subscription
+from cli.topology import readers
 
 
 class FakeShop:

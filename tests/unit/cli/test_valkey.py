@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import valkey as client_of
 
-from cli.catalogue import Subscription
 from cli.deadline import Deadline
 from cli.processes import Processes
 from cli.servers import valkey
 from cli.servers.known import STORES
+from cli.topics import Subscription
 
 ONE = Subscription("order", "order", "inbox", "OrderPaymentCreated")
 

@@ -1,12 +1,12 @@
-"""The AsyncAPI document: the catalogue, the held calls and the schemas are in it, and nothing else is."""
+"""The AsyncAPI document: the topic list, the held calls and the schemas are in it, and nothing else is."""
 
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from cli.catalogue import TOPICS
 from cli.servers.known import BROKERS
+from cli.topics import TOPICS
 from gateway import asyncapi
 from gateway.command_declarations import DECLARATIONS, CommandDeclaration
 
@@ -73,7 +73,7 @@ def test_every_component_is_used() -> None:
     assert set(TOPICS) < set(DOCUMENT["components"]["schemas"])
 
 
-def test_who_sends_and_who_receives_is_what_the_catalogue_says() -> None:
+def test_who_sends_and_who_receives_is_what_the_topic_list_says() -> None:
     """Each topic's publisher, and each of its consumers."""
     sent = {(way.publisher, "send", topic) for topic, way in TOPICS.items()}
     received = {(app_id, "receive", topic) for topic, way in TOPICS.items() for app_id in way.consumers}

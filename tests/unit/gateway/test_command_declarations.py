@@ -1,6 +1,6 @@
-"""The command declarations, held against the catalogue and against what the gateway reads."""
+"""The command declarations, held against the topic list and against what the gateway reads."""
 
-from cli.catalogue import GATEWAY, TOPICS
+from cli.topics import GATEWAY, TOPICS
 from gateway.app import COMMAND_ROUTES
 from gateway.command_declarations import DECLARATIONS
 from gateway.replies import RESPONSES
@@ -12,14 +12,14 @@ def test_every_held_call_is_a_route() -> None:
 
 
 def test_every_command_of_the_gateway_is_a_held_calls() -> None:
-    """What the catalogue has the gateway publish, and nothing else."""
+    """What the topic list has the gateway publish, and nothing else."""
     assert {topic for topic, way in TOPICS.items() if way.publisher == GATEWAY} == {
         declaration.command for declaration in DECLARATIONS
     }
 
 
 def test_what_answers_a_held_call_is_what_the_gateway_reads() -> None:
-    """As the catalogue has it, and with a meaning for each."""
+    """As the topic list has it, and with a meaning for each."""
     read = {topic for topic, way in TOPICS.items() if GATEWAY in way.consumers}
 
     assert (

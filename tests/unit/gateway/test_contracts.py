@@ -1,10 +1,10 @@
-"""What is read of contracts/ for a document: schemas whose references lead into it, the catalogue, the examples."""
+"""What is read of contracts/ for a document: schemas whose references lead into it, the topic list, the examples."""
 
 import json
 
 import pytest
 
-from cli.catalogue import TOPICS
+from cli.topics import TOPICS
 from gateway import contracts
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from cli.catalogue import TOPICS
+from cli.topics import TOPICS
 from monitor import flows as module
 from monitor.event import Event
 from monitor.flows import Call, Flow, Flows
@@ -56,7 +56,7 @@ def names(flow: Flow) -> list[str]:
 
 
 def test_an_order_is_one_flow_from_the_request_to_the_mail() -> None:
-    """Whoever publishes and consumes is the catalogue's; the outcome is the last news."""
+    """Whoever publishes and consumes is the topic list's; the outcome is the last news."""
     flows, mail = Flows(), example("EmailRequested")
     for topic in PAID:
         flows.passed(example(topic), 0)

@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import httpx
 
-from cli.catalogue import Subscription
 from cli.servers.known import BROKERS, Broker
+from cli.topics import Subscription
 from monitor.health import Health, Round
 
 PORTS = {"gateway": 1, "gateway-sidecar": 2, "order-1": 3, "order-1-sidecar": 4}

@@ -10,9 +10,9 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.catalogue import MONITOR_SUBSCRIPTIONS, Subscription
 from cli.ports import free_port
 from cli.servers.known import BROKERS, Broker
+from cli.topics import MONITOR_SUBSCRIPTIONS, Subscription
 from monitor import watch as module
 from monitor.board import Board
 from monitor.lookers import Lookers

@@ -10,7 +10,6 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import valkey as client_of
 
-from cli.catalogue import Subscription
 from cli.daprd import VERSION
 from cli.deadline import Deadline
 from cli.doctor import probes, running
@@ -24,6 +23,7 @@ from cli.project import ROOT
 from cli.runfile import RunFile
 from cli.servers import valkey
 from cli.servers.known import STORES
+from cli.topics import Subscription
 
 PUBSUB = Component(read(ROOT / "components/brokers/redis/pubsub.yaml")[0])
 REPLIES = Component(read(ROOT / "components/brokers/redis/replies.yaml")[0])

@@ -1,7 +1,7 @@
-"""The catalogue: who publishes and who consumes what."""
+"""The topic list: who publishes and who consumes what."""
 
 from chassis.sidecar import PUBSUB
-from cli.catalogue import APPS, GATEWAY, MAILBUS, REPLIES, TOPICS, probe_topic, subscriptions
+from cli.topics import APPS, GATEWAY, MAILBUS, REPLIES, TOPICS, probe_topic, subscriptions
 
 
 def test_every_publisher_and_consumer_is_an_app() -> None:

@@ -58,7 +58,7 @@ def component_of(app_id: str, topic: Topic) -> str:
 
 
 def probe_topic(app_id: str, pod_name: str) -> str:
-    """The topic of an app's own readiness probe; it is outside the catalogue."""
+    """The topic of an app's own readiness probe; it is outside the topic list."""
     return f"Probe-{pod_name if app_id == GATEWAY else app_id}"
 
 

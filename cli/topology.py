@@ -3,8 +3,8 @@
 import re
 from collections.abc import Iterable, Mapping
 
-from cli.catalogue import APPS, GATEWAY, SERVICES, Subscription, subscriptions
 from cli.errors import LaunchError
+from cli.topics import APPS, GATEWAY, SERVICES, Subscription, subscriptions
 
 GATEWAYS_MAX = 10
 REPLICAS_MAX = 10
@@ -34,7 +34,7 @@ def metrics_of(name: str) -> str:
     return f"{name}-metrics"
 
 
-def served_by(name: str) -> str | None:
+def app_for_sidecar(name: str) -> str | None:
     """The replica that a process is the sidecar of, if it is one."""
     return name.removesuffix(_SIDECAR) if name.endswith(_SIDECAR) else None
 
@@ -44,7 +44,7 @@ def replicas_of(app_id: str, number: int) -> list[str]:
     return [app_id, *(f"{app_id}-{each}" for each in range(1, number))]
 
 
-def fleet(gateways: int, replicas: Mapping[str, int], without: frozenset[str] = frozenset()) -> list[str]:
+def replica_names(gateways: int, replicas: Mapping[str, int], without: frozenset[str] = frozenset()) -> list[str]:
     """The names of all replicas; raise LaunchError for a number that is too large, or an app that is none."""
     if unknown := sorted(set(replicas) - set(SERVICES)):
         raise LaunchError(f"there is no service {', '.join(unknown)}: choose from {', '.join(SERVICES)}")

@@ -3,13 +3,13 @@
 import pytest
 
 from cli.errors import LaunchError
-from cli.fleet import fleet, readers, subscriptions_of_gone_gateways
+from cli.topology import readers, replica_names, subscriptions_of_gone_gateways
 
 
 def test_one_of_each_unless_told() -> None:
     """A gateway and four services; those that are left out are not there."""
-    assert ["gateway", "user", "billing", "order", "notification"] == fleet(1, {})
-    assert ["gateway", "gateway-1", "user", "order", "order-1", "notification"] == fleet(
+    assert ["gateway", "user", "billing", "order", "notification"] == replica_names(1, {})
+    assert ["gateway", "gateway-1", "user", "order", "order-1", "notification"] == replica_names(
         2, {"order": 2}, frozenset({"billing"})
     )
 
@@ -27,12 +27,12 @@ def test_one_of_each_unless_told() -> None:
 def test_what_cannot_be_is_said(gateways: int, replicas: dict[str, int], said: str) -> None:
     """In one line, before anything starts."""
     with pytest.raises(LaunchError, match=said):
-        fleet(gateways, replicas)
+        replica_names(gateways, replicas)
 
 
 def test_replicas_of_a_service_share_what_each_gateway_reads_alone() -> None:
     """A queue of two consumers, and two queues of one."""
-    found = {(one.consumer_id, one.topic): number for one, number in readers(fleet(2, {"order": 2})).items()}
+    found = {(one.consumer_id, one.topic): number for one, number in readers(replica_names(2, {"order": 2})).items()}
 
     assert 2 == found["order", "OrderCreateRequested"]
     assert 1 == found["billing", "OrderPaymentRequested"]
