@@ -14,7 +14,7 @@ import aiohttp
 
 from bench.usage import resident_mib
 from cli.run import say
-from cli.servers.known import BROKERS
+from cli.servers.registry import BROKERS
 from cli.shop import Options, Shop
 from cli.topics import APPS
 

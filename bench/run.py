@@ -19,7 +19,7 @@ from bench.systems import ours
 from cli.errors import LaunchError
 from cli.project import ROOT
 from cli.run import say
-from cli.servers.known import BROKERS
+from cli.servers.registry import BROKERS
 
 REPORTS = ROOT / ".sidecart" / "bench"
 QUICK = Plan(rounds=2, alone=40, seconds=4.0, levels=(HELD,), shares=(), floors=False)

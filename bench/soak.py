@@ -21,7 +21,7 @@ import aiohttp
 from bench.usage import resident_mib
 from cli.project import ROOT
 from cli.run import say, stopped_by_signals
-from cli.servers.known import STORES
+from cli.servers.registry import STORES
 from cli.shop import Options, Shop
 from cli.topics import APPS
 from cli.topology import sidecar_of

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cli.errors import Interrupted, LaunchError
-from cli.servers.known import BROKERS, STORES
+from cli.servers.registry import BROKERS, STORES
 from cli.topics import SERVICES, TOPICS
 
 Command = Callable[[argparse.Namespace], int]

@@ -21,7 +21,7 @@ from cli import proxy
 from cli.doctor import command as doctor
 from cli.errors import LaunchError
 from cli.project import ROOT
-from cli.servers.known import BROKERS, STORES
+from cli.servers.registry import BROKERS, STORES
 
 FAST = ("tests/unit", "tests/contracts", "tests/simulation")
 E2E = "tests/e2e"

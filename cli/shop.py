@@ -22,7 +22,7 @@ from cli.ports import free_port, is_free, is_listening, this_or_free_port
 from cli.processes import Processes
 from cli.project import ROOT, App, read_apps, replaced, resource_folders
 from cli.servers.addresses import without_password
-from cli.servers.known import BROKERS, STORES, Broker, Server
+from cli.servers.registry import BROKERS, STORES, Broker, Server
 from cli.settings import MAIL_SERVER, environment_of
 from cli.sidecar import Sidecar
 from cli.topics import GATEWAY, MONITOR_SUBSCRIPTIONS, Subscription
@@ -206,7 +206,7 @@ class Shop:
         self._names = self._resolve_names()
         self._start_servers()
         gone = [*subscriptions_of_gone_gateways(self.options.gateways), *MONITOR_SUBSCRIPTIONS]
-        self.broker.forget(self.broker_address, gone)
+        self.broker.remove(self.broker_address, gone)
         if self._has_mail_catcher:
             self.start_mail_catcher()
         self.report(f"starting {len(self.replicas)} apps and their sidecars")
@@ -610,13 +610,13 @@ class Shop:
         self._processes.stop([monitor.NAME], monitor.STOP_SECONDS)
         self.stop_sidecar(monitor.NAME)
         with suppress(OSError):  # the next start removes it
-            self.broker.forget(self.broker_address, MONITOR_SUBSCRIPTIONS)
+            self.broker.remove(self.broker_address, MONITOR_SUBSCRIPTIONS)
 
     def lost_subscriptions(self) -> list[Subscription]:
         """What nobody reads as it should, of the replicas that say they are well; OSError if the broker is away."""
         well = [name for name in self.replicas if self._problem(name, "/healthz") is None]
         whole = [name for name in well if all(app_of(each) != app_of(name) or each in well for each in self.replicas)]
-        return self.broker.unserved(self.broker_address, readers(whole))
+        return self.broker.unread(self.broker_address, readers(whole))
 
     def silent_sidecars(self) -> list[str]:
         """The replicas whose sidecar runs and does not answer at all, as one that stands still."""

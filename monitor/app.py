@@ -19,7 +19,7 @@ from chassis.serve import background
 from chassis.shutdown import ShutdownSignal
 from cli.errors import LaunchError
 from cli.letters import RunningState
-from cli.servers.known import BROKERS
+from cli.servers.registry import BROKERS
 from cli.topics import SERVICES
 from monitor import passing
 from monitor.board import Board

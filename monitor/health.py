@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from cli.servers.known import Broker
+from cli.servers.registry import Broker
 from cli.topics import Subscription
 from cli.topology import app_for_sidecar, readers, sidecar_of
 
@@ -54,7 +54,7 @@ class Round:
     def _waiting(self) -> dict[Subscription, int] | None:
         wanted = {one: None for each in self._reads.values() for one in each}
         try:
-            return self._broker.waiting(self._address, list(wanted))
+            return self._broker.undelivered(self._address, list(wanted))
         except OSError:
             return None
 

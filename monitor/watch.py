@@ -13,7 +13,7 @@ import httpx
 from chassis.serve import background
 from cli.errors import LaunchError
 from cli.letters import State
-from cli.servers.known import Broker
+from cli.servers.registry import Broker
 from cli.topics import MONITOR_SUBSCRIPTIONS, TOPICS
 from monitor.board import OFF, ON, OPENING, TROUBLE, Board
 from monitor.health import LOOK_SECONDS, Round
@@ -84,7 +84,7 @@ class Watch:
             self._board.tapped(OPENING)
             try:
                 if not begun:
-                    await asyncio.to_thread(self._broker.begin, self._address, MONITOR_SUBSCRIPTIONS)
+                    await asyncio.to_thread(self._broker.skip_backlog, self._address, MONITOR_SUBSCRIPTIONS)
                     begun = True
                 reading = asyncio.create_task(
                     read_all(self._port, self._token, list(TOPICS), self._board.passed, self._opened)
@@ -107,7 +107,7 @@ class Watch:
     async def _forget(self) -> bool:
         """Leave nothing at the broker, for what nobody reads would pile up there; say whether that was done."""
         try:
-            await asyncio.to_thread(self._broker.forget, self._address, MONITOR_SUBSCRIPTIONS)
+            await asyncio.to_thread(self._broker.remove, self._address, MONITOR_SUBSCRIPTIONS)
         except OSError as error:
             log.warning("what the tap left at the broker may still be there: %s", error)
             self._board.tapped(TROUBLE, str(error))

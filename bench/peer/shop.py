@@ -16,7 +16,7 @@ from cli.errors import LaunchError
 from cli.ports import free_port, is_listening
 from cli.processes import Processes
 from cli.project import ROOT
-from cli.servers.known import BROKERS, STORES, Server
+from cli.servers.registry import BROKERS, STORES, Server
 from cli.shop import MAIL_CATCHER, get, mail_catcher
 from cli.topics import APPS, GATEWAY
 

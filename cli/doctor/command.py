@@ -9,7 +9,7 @@ from cli.doctor.findings import Finding, Severity, in_order
 from cli.doctor.rules import judge
 from cli.doctor.sight import Sight
 from cli.errors import LaunchError
-from cli.servers.known import BROKERS, STORES
+from cli.servers.registry import BROKERS, STORES
 
 
 def run(options: argparse.Namespace) -> int:

@@ -13,7 +13,7 @@ from cli.hindrances import Hindrance
 from cli.processes import Processes
 from cli.project import HOME
 from cli.servers import rabbitmq, valkey
-from cli.servers.known import BROKERS, Broker
+from cli.servers.registry import BROKERS, Broker
 from cli.topology import app_for_sidecar, app_of, readers, sidecar_of
 
 LOG_LINES = 200
@@ -71,7 +71,7 @@ def _readers(found: runfile.RunFile, replicas: Sequence[str]) -> list[Finding]:
     if address is None:
         return []
     try:
-        return probes.readers(found.broker, broker.unserved(address, readers(replicas)), _hindrances(replicas))
+        return probes.readers(found.broker, broker.unread(address, readers(replicas)), _hindrances(replicas))
     except OSError as error:
         return [_away(found.broker, error)]
 

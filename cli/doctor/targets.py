@@ -11,7 +11,7 @@ from cli.doctor.starts import Environment, Known, Start
 from cli.doctor.yaml_files import SUFFIXES, Document, read
 from cli.errors import LaunchError
 from cli.project import ROOT, RUN_FILE, resource_folders
-from cli.servers.known import BROKERS, ENVIRONMENT, STORES
+from cli.servers.registry import BROKERS, ENVIRONMENT, STORES
 
 COMPOSE_FILE = ROOT / "tye-or-compose" / "docker-compose.yml"
 LAUNCHED = ("POD_NAME", "APP_API_TOKEN", "DAPR_API_TOKEN", *ENVIRONMENT)

@@ -118,7 +118,7 @@ def missing_subscriptions(address: str, wanted: Sequence[Subscription]) -> list[
         return list(wanted)
 
 
-def unserved(address: str, wanted: Mapping[Subscription, int]) -> list[Subscription]:
+def unread(address: str, wanted: Mapping[Subscription, int]) -> list[Subscription]:
     """Which of these have not as many consumers as there are replicas: one too many takes events and drops them."""
     with _connection(address) as connection:
         return [one for one, replicas in wanted.items() if _consumers(connection, _queue(one)) != replicas]
@@ -154,10 +154,10 @@ def control(data: Path, words: Sequence[str]) -> str:
 
 def lengths(address: str, data: Path) -> dict[str, int]:
     """How many events each queue holds, out or not."""
-    return {f"{each.consumer} on {each.topic}": each.waiting + each.pending for each in backlog(address, data)}
+    return {f"{each.consumer} on {each.topic}": each.undelivered + each.pending for each in backlog(address, data)}
 
 
-def forget(address: str, gone: Sequence[Subscription]) -> int:
+def remove(address: str, gone: Sequence[Subscription]) -> int:
     """Remove the queues of consumers that are gone, with what is in them."""
     with _connection(address) as connection:
         there = [one for one in gone if _exists(connection, _queue(one))]
@@ -168,19 +168,19 @@ def forget(address: str, gone: Sequence[Subscription]) -> int:
         return len(there)
 
 
-def begin(address: str, new: Sequence[Subscription]) -> None:
+def skip_backlog(address: str, new: Sequence[Subscription]) -> None:
     """Have these consumers begin with what is published from now on: a queue is filled from when it is declared."""
-    forget(address, new)
+    remove(address, new)
 
 
-def waiting(address: str, wanted: Sequence[Subscription]) -> dict[Subscription, int]:
+def undelivered(address: str, wanted: Sequence[Subscription]) -> dict[Subscription, int]:
     """How many events each of these has not been given yet; the command line tool would know no more, and is slow."""
     with _connection(address) as connection:
         return {one: _ready(connection, _queue(one)) for one in wanted}
 
 
 def record(address: str, topics: Sequence[str]) -> None:
-    """Keep a copy of every event of these topics from now on, in queues that `passed` reads."""
+    """Keep a copy of every event of these topics from now on, in queues that `recorded` reads."""
     with _connection(address) as connection:
         channel = connection.channel()
         for topic in topics:
@@ -189,7 +189,7 @@ def record(address: str, topics: Sequence[str]) -> None:
             channel.queue_bind(f"{RECORDER}-{topic}", topic)
 
 
-def passed(address: str, topics: Sequence[str]) -> list[tuple[str, bytes]]:
+def recorded(address: str, topics: Sequence[str]) -> list[tuple[str, bytes]]:
     """Every event of these topics since `record`, oldest first; they are kept no longer."""
     found: list[tuple[str, bytes]] = []
     with _connection(address) as connection:

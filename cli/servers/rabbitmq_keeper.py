@@ -83,7 +83,7 @@ def watch(
     keeper, said = Keeper(), ""
     while not stopped.wait(LOOK_SECONDS):
         try:
-            lost: Sequence[Subscription] = rabbitmq.unserved(amqp_url, wanted)
+            lost: Sequence[Subscription] = rabbitmq.unread(amqp_url, wanted)
             now = "the broker answers"
         except OSError as error:
             lost, now = [], f"the broker does not answer: {error}"

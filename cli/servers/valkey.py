@@ -82,7 +82,7 @@ def missing_subscriptions(address: str, wanted: Sequence[Subscription]) -> list[
         return [one for one in wanted if one.consumer_id not in {group.name for group in _groups(client, one.topic)}]
 
 
-def unserved(address: str, wanted: Mapping[Subscription, int]) -> list[Subscription]:
+def unread(address: str, wanted: Mapping[Subscription, int]) -> list[Subscription]:
     """Which of these wait for somebody who does not come; replicas share one consumer, so they are not counted.
 
     One without events is not among them: its sidecar has asked once and waits for the answer, as long as it takes.
@@ -99,7 +99,7 @@ def backlog(address: str, data: Path) -> list[Backlog]:
         return [Backlog(each.name, name, each.lag, each.pending) for name in streams for each in _groups(client, name)]
 
 
-def forget(address: str, gone: Sequence[Subscription]) -> int:
+def remove(address: str, gone: Sequence[Subscription]) -> int:
     """Remove the groups of consumers that are gone."""
     with _connection(address) as client:
         there = [one for one in gone if one.consumer_id in {group.name for group in _groups(client, one.topic)}]
@@ -108,15 +108,15 @@ def forget(address: str, gone: Sequence[Subscription]) -> int:
         return len(there)
 
 
-def begin(address: str, new: Sequence[Subscription]) -> None:
+def skip_backlog(address: str, new: Sequence[Subscription]) -> None:
     """Have these consumers begin with what is published from now on; nobody may read them meanwhile."""
-    forget(address, new)  # with what one that was killed was given and did not acknowledge
+    remove(address, new)  # with what one that was killed was given and did not acknowledge
     with _connection(address) as client:
         for one in new:
             client.xgroup_create(one.topic, one.consumer_id, id="$", mkstream=True)
 
 
-def waiting(address: str, wanted: Sequence[Subscription]) -> dict[Subscription, int]:
+def undelivered(address: str, wanted: Sequence[Subscription]) -> dict[Subscription, int]:
     """How many events each of these has not been given yet."""
     with _connection(address) as client:
         lags = {topic: {each.name: each.lag for each in _groups(client, topic)} for topic in {o.topic for o in wanted}}
@@ -159,7 +159,7 @@ def record(address: str, topics: Sequence[str]) -> None:
     """Nothing to do: a stream keeps what passed."""
 
 
-def passed(address: str, topics: Sequence[str]) -> list[tuple[str, bytes]]:
+def recorded(address: str, topics: Sequence[str]) -> list[tuple[str, bytes]]:
     """Every event that the streams of these topics keep, oldest first."""
     found: list[tuple[str, bytes]] = []
     with _connection(address) as client:

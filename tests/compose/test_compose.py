@@ -13,7 +13,7 @@ import pytest
 from cli.daprd import cache_folder
 from cli.demo import Demo, DemoFailed
 from cli.errors import LaunchError
-from cli.servers.known import BROKERS
+from cli.servers.registry import BROKERS
 from cli.topics import APPS
 from tests.compose import images
 from tests.compose.engine import Engine, EngineError

@@ -12,7 +12,7 @@ import pytest
 
 from bench.peer.shop import PeerShop
 from cli.project import ROOT
-from cli.servers.known import BROKERS, STORES
+from cli.servers.registry import BROKERS, STORES
 from cli.settings import given_servers
 from cli.shop import Options, Shop
 from cli.tap import Tap

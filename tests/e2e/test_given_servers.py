@@ -15,7 +15,7 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from cli.deadline import Deadline
 from cli.ports import free_port
 from cli.processes import Processes
-from cli.servers.known import BROKERS, STORES
+from cli.servers.registry import BROKERS, STORES
 from tests.e2e.conftest import broker, store
 from tests.e2e.shopper import SECONDS, TEA, new_address
 from tests.full.project_copy import running

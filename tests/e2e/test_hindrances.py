@@ -15,7 +15,7 @@ import valkey
 from cli.deadline import Deadline
 from cli.errors import LaunchError
 from cli.processes import Processes
-from cli.servers.known import BROKERS, STORES
+from cli.servers.registry import BROKERS, STORES
 from cli.shop import Shop
 from tests.e2e.conftest import broker, options, store
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from cli.servers.known import STORES
+from cli.servers.registry import STORES
 from cli.shop import MAIL_CATCHER, Shop
 from cli.tap import Tap
 from cli.topics import APPS

@@ -236,7 +236,7 @@ class Auditor:
 
     def _events(self, audit: Audit) -> None:
         """One payment and one end for each order, by what passed the broker; a repetition has the same id."""
-        passed = self._shop.broker.passed(self._shop.broker_address, [*OUTCOMES, *ENDS])
+        passed = self._shop.broker.recorded(self._shop.broker_address, [*OUTCOMES, *ENDS])
         outcomes: dict[str, set[str]] = defaultdict(set)
         ends: dict[str, set[str]] = defaultdict(set)
         for topic, body in passed:

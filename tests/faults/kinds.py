@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from cli.errors import LaunchError
-from cli.servers.known import BROKERS, STORES
+from cli.servers.registry import BROKERS, STORES
 from cli.topics import TOPICS
 from tests.faults.load import Plan
 from tests.faults.proxied import ProxiedShop

@@ -20,7 +20,7 @@ import valkey
 
 from cli.deadline import Deadline
 from cli.processes import Processes
-from cli.servers.known import BROKERS, STORES, Server
+from cli.servers.registry import BROKERS, STORES, Server
 from cli.shop import Shop
 from tests.faults import refusals
 from tests.faults.rollback import roll_back

@@ -18,7 +18,7 @@ from cli.environment import plain_environment
 from cli.ports import free_port, is_listening
 from cli.processes import Processes
 from cli.project import ROOT
-from cli.servers.known import BROKERS, STORES
+from cli.servers.registry import BROKERS, STORES
 from cli.shop import get
 from cli.topics import APPS, GATEWAY
 from tests.e2e.first_events import LONG_SECONDS, late, tell_story

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from cli.project import ROOT
-from cli.servers.known import BROKERS
+from cli.servers.registry import BROKERS
 from cli.shop import Options, Shop
 from cli.tap import Tap
 from tests.e2e.shopper import Shopper

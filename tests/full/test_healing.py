@@ -12,7 +12,7 @@ import pytest
 
 from cli.checks import STORE_OF_BROKER
 from cli.reconcile import Gateways
-from cli.servers.known import BROKERS
+from cli.servers.registry import BROKERS
 from cli.shop import Options, Shop
 from cli.tap import Tap
 from cli.topics import GATEWAY, SERVICES

@@ -13,7 +13,7 @@ from cli.deadline import Deadline
 from cli.errors import LaunchError
 from cli.processes import Processes
 from cli.servers import postgres
-from cli.servers.known import STORES
+from cli.servers.registry import STORES
 
 ROUND = 6
 """How many at the same moment: the apps of a shop and one more."""

@@ -22,7 +22,7 @@ from cli.processes import Processes
 from cli.project import ROOT, read_apps
 from cli.servers import postgres as postgres_server
 from cli.servers import valkey as valkey_server
-from cli.servers.known import STORES
+from cli.servers.registry import STORES
 from cli.sidecar import Sidecar, command
 
 Refuse = Callable[[str, Path], None]

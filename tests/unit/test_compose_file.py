@@ -16,7 +16,7 @@ from chassis.serve import STOP_SECONDS_MAX
 from cli import daprd, sidecar
 from cli.project import ROOT, read_apps, resource_folders
 from cli.servers import rabbitmq
-from cli.servers.known import BROKERS
+from cli.servers.registry import BROKERS
 from cli.sidecar import Sidecar
 from cli.topics import APPS
 from gateway import asyncapi, contracts

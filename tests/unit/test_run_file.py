@@ -10,7 +10,7 @@ import yaml
 
 from cli import sidecar
 from cli.project import ROOT, read_apps, resource_folders
-from cli.servers.known import BROKERS
+from cli.servers.registry import BROKERS
 from cli.sidecar import Sidecar
 from cli.topics import APPS
 from tests.full.multi_app_run import apps, problems

@@ -9,7 +9,7 @@ import yaml
 from cli.__main__ import main
 from cli.errors import LaunchError
 from cli.project import ROOT, read_apps, resource_folders
-from cli.servers.known import BROKERS, STORES
+from cli.servers.registry import BROKERS, STORES
 from cli.shop import apps_with
 from cli.topics import APPS
 from cli.topology import app_of, pod_name_of

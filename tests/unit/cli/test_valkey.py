@@ -11,7 +11,7 @@ import valkey as client_of
 from cli.deadline import Deadline
 from cli.processes import Processes
 from cli.servers import valkey
-from cli.servers.known import STORES
+from cli.servers.registry import STORES
 from cli.topics import Subscription
 
 ONE = Subscription("order", "order", "inbox", "OrderPaymentCreated")
@@ -45,7 +45,7 @@ def ask(client: client_of.Valkey) -> None:
 
 def is_served(address: str) -> bool:
     """Whether its events are read, by what the launcher finds."""
-    return [] == valkey.unserved(address, {ONE: 1})
+    return [] == valkey.unread(address, {ONE: 1})
 
 
 def test_who_asked_long_ago_and_has_had_nothing_to_do_reads(server: client_of.Valkey, address: str) -> None:
@@ -96,33 +96,33 @@ def given(client: client_of.Valkey, group: str) -> list[bytes]:
 def test_who_begins_sees_only_what_comes_after(server: client_of.Valkey, address: str) -> None:
     """A group starts at the beginning otherwise: the whole stream would pass once more."""
     server.xadd(ONE.topic, {"data": "before"})
-    valkey.begin(address, [NEW])
+    valkey.skip_backlog(address, [NEW])
     server.xadd(ONE.topic, {"data": "after"})
 
-    assert 1 == valkey.waiting(address, [NEW])[NEW]
+    assert 1 == valkey.undelivered(address, [NEW])[NEW]
     assert b"after" in given(server, "monitor")
     assert b"before" not in given(server, "monitor")
 
 
 def test_who_begins_again_is_not_given_what_the_killed_one_held(server: client_of.Valkey, address: str) -> None:
     """It was handed out and never acknowledged."""
-    valkey.begin(address, [NEW])
+    valkey.skip_backlog(address, [NEW])
     server.xadd(ONE.topic, {"data": "held"})
     assert b"held" in given(server, "monitor")
-    valkey.begin(address, [NEW])
+    valkey.skip_backlog(address, [NEW])
 
-    assert ([], 0) == (given(server, "monitor"), valkey.waiting(address, [NEW])[NEW])
+    assert ([], 0) == (given(server, "monitor"), valkey.undelivered(address, [NEW])[NEW])
 
 
 def test_who_is_forgotten_leaves_the_others_alone(server: client_of.Valkey, address: str) -> None:
     """Their group stays where it was."""
     server.xadd(ONE.topic, {"data": "{}"})
-    valkey.begin(address, [NEW])
+    valkey.skip_backlog(address, [NEW])
     before: Any = server.xinfo_groups(ONE.topic)
 
-    assert (1, 0) == (valkey.forget(address, [NEW]), valkey.forget(address, [NEW]))
+    assert (1, 0) == (valkey.remove(address, [NEW]), valkey.remove(address, [NEW]))
     assert [each for each in before if each["name"] == b"order"] == server.xinfo_groups(ONE.topic)
-    assert {NEW: 0, ONE: 1} == valkey.waiting(address, [NEW, ONE])
+    assert {NEW: 0, ONE: 1} == valkey.undelivered(address, [NEW, ONE])
 
 
 def test_who_begins_with_a_topic_that_nobody_has_published_to_sees_the_first(
@@ -130,7 +130,7 @@ def test_who_begins_with_a_topic_that_nobody_has_published_to_sees_the_first(
 ) -> None:
     """Its stream is made."""
     server.delete(ONE.topic)
-    valkey.begin(address, [NEW])
+    valkey.skip_backlog(address, [NEW])
     server.xadd(ONE.topic, {"data": "first"})
 
     assert b"first" in given(server, "monitor")

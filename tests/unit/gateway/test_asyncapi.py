@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cli.servers.known import BROKERS
+from cli.servers.registry import BROKERS
 from cli.topics import TOPICS
 from gateway import asyncapi
 from gateway.command_declarations import DECLARATIONS, CommandDeclaration

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import httpx
 
-from cli.servers.known import BROKERS, Broker
+from cli.servers.registry import BROKERS, Broker
 from cli.topics import Subscription
 from monitor.health import Health, Round
 

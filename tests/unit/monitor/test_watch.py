@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from cli.ports import free_port
-from cli.servers.known import BROKERS, Broker
+from cli.servers.registry import BROKERS, Broker
 from cli.topics import MONITOR_SUBSCRIPTIONS, Subscription
 from monitor import watch as module
 from monitor.board import Board

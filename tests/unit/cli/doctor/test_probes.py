@@ -22,7 +22,7 @@ from cli.processes import Processes
 from cli.project import ROOT
 from cli.runfile import RunFile
 from cli.servers import valkey
-from cli.servers.known import STORES
+from cli.servers.registry import STORES
 from cli.topics import Subscription
 
 PUBSUB = Component(read(ROOT / "components/brokers/redis/pubsub.yaml")[0])

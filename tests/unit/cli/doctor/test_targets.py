@@ -12,7 +12,7 @@ from cli.doctor.rules import judge
 from cli.doctor.starts import Environment
 from cli.errors import LaunchError
 from cli.project import ROOT
-from cli.servers.known import BROKERS, STORES
+from cli.servers.registry import BROKERS, STORES
 
 TRAPS = ROOT / "tests" / "doctor" / "traps"
 

@@ -71,19 +71,19 @@ class Broker:
     """The address of one of ours that serves on a port."""
     missing: Callable[[str, Sequence[Subscription]], list[Subscription]]
     """The subscriptions that the broker does not know yet; nothing may be published to them before."""
-    unserved: Callable[[str, Mapping[Subscription, int]], list[Subscription]]
+    unread: Callable[[str, Mapping[Subscription, int]], list[Subscription]]
     """The subscriptions that are not read by as many readers as there should be; raises OSError when it is away."""
     backlog: Callable[[str, Path], list[Backlog]]
     """What is left to do for every consumer that a broker of ours knows, given its address and folder of data."""
-    forget: Callable[[str, Sequence[Subscription]], int]
+    remove: Callable[[str, Sequence[Subscription]], int]
     """Remove what the broker keeps for subscriptions that are no more; returns how many there were."""
-    begin: Callable[[str, Sequence[Subscription]], None]
+    skip_backlog: Callable[[str, Sequence[Subscription]], None]
     """Have consumers that nobody reads yet begin with what is published from now on, whatever was there before."""
-    waiting: Callable[[str, Sequence[Subscription]], dict[Subscription, int]]
+    undelivered: Callable[[str, Sequence[Subscription]], dict[Subscription, int]]
     """How many events were not handed out yet; cheap enough to be asked every few seconds. OSError when it is away."""
     record: Callable[[str, Sequence[str]], None]
     """Have the broker keep every event of these topics from now on."""
-    passed: Callable[[str, Sequence[str]], list[tuple[str, bytes]]]
+    recorded: Callable[[str, Sequence[str]], list[tuple[str, bytes]]]
     """The events that it kept, as topic and body."""
     lengths: Callable[[str, Path], dict[str, int]]
     """How many events each of its streams or queues keeps."""
@@ -129,26 +129,26 @@ BROKERS = {
         _VALKEY,
         valkey.address_on,
         valkey.missing_subscriptions,
-        valkey.unserved,
+        valkey.unread,
         valkey.backlog,
-        valkey.forget,
-        valkey.begin,
-        valkey.waiting,
+        valkey.remove,
+        valkey.skip_backlog,
+        valkey.undelivered,
         valkey.record,
-        valkey.passed,
+        valkey.recorded,
         valkey.lengths,
     ),
     "rabbitmq": Broker(
         _RABBITMQ,
         rabbitmq.address_on,
         rabbitmq.missing_subscriptions,
-        rabbitmq.unserved,
+        rabbitmq.unread,
         rabbitmq.backlog,
-        rabbitmq.forget,
-        rabbitmq.begin,
-        rabbitmq.waiting,
+        rabbitmq.remove,
+        rabbitmq.skip_backlog,
+        rabbitmq.undelivered,
         rabbitmq.record,
-        rabbitmq.passed,
+        rabbitmq.recorded,
         rabbitmq.lengths,
     ),
 }
