@@ -13,7 +13,7 @@ from cli import runfile
 from cli.deadline import Deadline
 from cli.errors import Interrupted, LaunchError
 from cli.project import HOME
-from cli.settings import given_servers, given_settings
+from cli.settings import external_servers, settings_from_environment
 from cli.shop import Options, Report, Shop
 from cli.supervisor import Supervisor
 from cli.topology import app_of, metrics_of
@@ -53,8 +53,8 @@ def shop_options(
         folder=folder,
         without=without,
         replaced=dict(options.replaced),
-        given=given_servers(),
-        settings=given_settings(),
+        external=external_servers(),
+        settings=settings_from_environment(),
         gateways=getattr(options, "gateways", 1),
         replicas=dict(getattr(options, "replicas", ())),
         monitor=getattr(options, "monitor", False),

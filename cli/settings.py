@@ -35,7 +35,7 @@ READ: Mapping[str, tuple[Callable[[Environment], Any], ...]] = {
 }
 """By app what reads its settings."""
 
-DECIDED: Mapping[str, str] = {
+SET_BY_LAUNCHER: Mapping[str, str] = {
     "APP_PORT": "each app has a port of its own; PORT is that of the shop",
     "APP_HOST": "the shop is reached on this machine alone",
     "DAPR_HTTP_PORT": "each sidecar has a port of its own",
@@ -50,7 +50,7 @@ DECIDED: Mapping[str, str] = {
 """Settings of the apps that the launcher sets, each with the reason; given ones are refused."""
 
 
-class _Asked(Mapping[str, str]):
+class _RecordingEnvironment(Mapping[str, str]):
     """An environment that remembers which of its names were asked for."""
 
     def __init__(self, environ: Environment) -> None:
@@ -69,27 +69,27 @@ class _Asked(Mapping[str, str]):
 
 
 def environment_of(
-    app_id: str, decided: Environment, given: Environment, defaults: Environment | None = None
+    app_id: str, decided: Environment, configured: Environment, defaults: Environment | None = None
 ) -> dict[str, str]:
     """What an app is told: what the launcher decides, of the given settings those that the app reads, then defaults.
 
     Raise LaunchError if a setting is missing or wrong.
     """
-    asked = _Asked({**(defaults or {}), **given, **decided})
+    recorder = _RecordingEnvironment({**(defaults or {}), **configured, **decided})
     try:
         for read in READ[app_id]:
-            read(asked)
+            read(recorder)
     except SettingError as error:
         raise LaunchError(f"{app_id}: {error}") from None
-    return {**(defaults or {}), **{name: given[name] for name in asked.names & given.keys()}, **decided}
+    return {**(defaults or {}), **{name: configured[name] for name in recorder.names & configured.keys()}, **decided}
 
 
-def given_settings(environ: Environment = os.environ) -> dict[str, str]:
+def settings_from_environment(environ: Environment = os.environ) -> dict[str, str]:
     """What the environment may say to the apps; raise LaunchError for what the launcher decides, or for what is wrong.
 
     An empty value is none.
     """
-    for name, why in DECIDED.items():
+    for name, why in SET_BY_LAUNCHER.items():
         if environ.get(name):
             raise LaunchError(f"{name} is set in the environment, but the launcher decides it: {why}. Unset it")
     try:
@@ -102,7 +102,7 @@ def given_settings(environ: Environment = os.environ) -> dict[str, str]:
     return {name: value for name, value in environ.items() if value}
 
 
-def given_servers(environ: Environment = os.environ) -> dict[str, str]:
+def external_servers(environ: Environment = os.environ) -> dict[str, str]:
     """The servers that the environment names, by their variables; raise LaunchError for what is no address.
 
     An empty value names none.

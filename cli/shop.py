@@ -40,7 +40,7 @@ from cli.topology import (
 MAIL_CATCHER = "mail"
 NOT_KNOWN_YET = "1"
 """Stands for a port or an address while only the settings are checked, before anything is started."""
-GIVEN_SECONDS = 30
+EXTERNAL_SECONDS = 30
 """How long to wait for a server that was given: it may be starting just now."""
 READY_SECONDS = 180
 """From the start of the apps to the last of them ready; seconds on an idle machine."""
@@ -66,7 +66,7 @@ class Options:
     env: Mapping[str, str] = field(default_factory=dict)
     replaced: Mapping[str, Path] = field(default_factory=dict)
     """By app-id the folder of a program that takes the place of ours; its dapr.yaml says how it is started."""
-    given: Mapping[str, str] = field(default_factory=dict)
+    external: Mapping[str, str] = field(default_factory=dict)
     """By the variable of a server the address of one that runs already."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """What the launcher's environment says to the apps: each is handed what it reads (cli/settings.py)."""
@@ -236,7 +236,7 @@ class Shop:
     def _check(self) -> None:
         """Raise LaunchError for what would stop the start later: a program that is not there, a wrong setting."""
         for env, server in self.servers.items():
-            if not self.options.given.get(env) and (problem := server.unavailable()) is not None:
+            if not self.options.external.get(env) and (problem := server.unavailable()) is not None:
                 raise LaunchError(problem)
         if self._has_proxy and (problem := proxy.unavailable()) is not None:
             raise LaunchError(problem)
@@ -261,14 +261,14 @@ class Shop:
 
     def _start_servers(self) -> None:
         for env, server in self.servers.items():
-            address = self._servers[env] = self._use_or_start(server, self.options.given.get(env))
+            address = self._servers[env] = self._use_or_start(server, self.options.external.get(env))
             server.prepare(address)
         self.broker_address = self._servers[self.broker.server.env]
 
-    def _use_or_start(self, server: Server, given: str | None) -> str:
-        if given:
-            self._wait_for(server, given)
-            return given
+    def _use_or_start(self, server: Server, external: str | None) -> str:
+        if external:
+            self._wait_for(server, external)
+            return external
         self.report(f"starting {server.names[0]}")
         self.data.mkdir(parents=True, exist_ok=True)
         for name in server.ports:
@@ -286,10 +286,10 @@ class Shop:
         problem = server.check(address)
         if problem is not None:
             _raise_if_for_ever(problem)
-            self.report(f"waiting up to {GIVEN_SECONDS} s: {problem}")
+            self.report(f"waiting up to {EXTERNAL_SECONDS} s: {problem}")
 
         def late() -> str:
-            return f"the server that was given cannot be used: {problem}"
+            return f"the external server cannot be used: {problem}"
 
         def answers() -> bool:
             nonlocal problem
@@ -297,7 +297,7 @@ class Shop:
             _raise_if_for_ever(problem or "")
             return problem is None
 
-        self.deadline.until(answers, GIVEN_SECONDS, late, step_seconds=0.5)
+        self.deadline.until(answers, EXTERNAL_SECONDS, late, step_seconds=0.5)
 
     def start_mail_catcher(self, *more: str) -> None:
         """Start the mail catcher, with more arguments if there are any; does not wait."""
@@ -366,8 +366,8 @@ class Shop:
             ),
         }
         defaults = {**({"DRAIN_SECONDS": str(proxy.DRAIN_SECONDS)} if self._has_proxy else {}), **app.env}
-        given = {**self.options.settings, **self.options.env}
-        return {**environment_of(app.app_id, decided, given, defaults), **self.options.env}
+        external = {**self.options.settings, **self.options.env}
+        return {**environment_of(app.app_id, decided, external, defaults), **self.options.env}
 
     def _start_sidecar(self, name: str) -> None:
         self.start_sidecar_for(name, self.port_for_others(name), pod_name=pod_name_of(name))
@@ -572,7 +572,7 @@ class Shop:
     def problem_of_servers(self) -> str | None:
         """Why a sidecar would not live if it were started now, or None: it needs its broker and its store."""
         for env, server in self.servers.items():
-            if not self.options.given.get(env) and not self._processes.is_alive(server.names[0]):
+            if not self.options.external.get(env) and not self._processes.is_alive(server.names[0]):
                 return f"{server.names[0]} is away"
             problem = server.check(self._servers[env])
             if problem is not None:
@@ -653,7 +653,7 @@ def _raise_if_for_ever(problem: str) -> None:
     """Give up a server that answers and refuses: one that is starting does not answer yet."""
     found = hindrances.found_in([problem])
     if found is not None:
-        raise LaunchError(f"the server that was given cannot be used: {problem}\nTo mend it, {found.remedy}.")
+        raise LaunchError(f"the external server cannot be used: {problem}\nTo mend it, {found.remedy}.")
 
 
 def mail_catcher(ports: Mapping[str, int], data: Path) -> list[str]:

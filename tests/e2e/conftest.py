@@ -13,7 +13,7 @@ import pytest
 from bench.peer.shop import PeerShop
 from cli.project import ROOT
 from cli.servers.registry import BROKERS, STORES
-from cli.settings import given_servers
+from cli.settings import external_servers
 from cli.shop import Options, Shop
 from cli.tap import Tap
 from tests.e2e.peer import PeerShopper, PeerTap
@@ -47,7 +47,7 @@ def options(folder: Path) -> Options:
         store(),
         folder=folder,
         replaced=replaced(),
-        given=given_servers(),
+        external=external_servers(),
     )
 
 

@@ -62,7 +62,7 @@ def test_an_unknown_broker_is_said_with_the_known_ones(tmp_path: Path) -> None:
 
 
 def test_a_broker_that_is_not_installed_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line says what to type, and a given server makes it unnecessary."""
+    """The line says what to type, and a external server makes it unnecessary."""
     monkeypatch.setattr(rabbitmq, "SERVER_SCRIPT", tmp_path / "nowhere")
     monkeypatch.delenv("AMQP_URL", raising=False)
 

@@ -14,7 +14,7 @@ from cli.__main__ import main
 from cli.errors import LaunchError
 from cli.project import ROOT
 from cli.servers.addresses import host_and_port, without_password
-from cli.settings import DECIDED, environment_of, given_servers, given_settings
+from cli.settings import SET_BY_LAUNCHER, environment_of, external_servers, settings_from_environment
 from cli.shop import Options, Shop
 from cli.topics import APPS
 
@@ -64,12 +64,12 @@ def test_the_table_is_read() -> None:
 
 def shop_with(folder: Path, environ: Mapping[str, str], monitor: bool = False) -> Shop:
     """A shop of which the ports are chosen and nothing is started."""
-    shop = Shop(Options("redis", folder=folder, settings=given_settings(environ), monitor=monitor), print)
+    shop = Shop(Options("redis", folder=folder, settings=settings_from_environment(environ), monitor=monitor), print)
     shop._choose_ports()
     return shop
 
 
-@pytest.mark.parametrize("name", [each for each in TABLE if each not in DECIDED])
+@pytest.mark.parametrize("name", [each for each in TABLE if each not in SET_BY_LAUNCHER])
 def test_a_setting_of_the_table_reaches_the_apps_that_read_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,7 +84,7 @@ def test_a_setting_of_the_table_reaches_the_apps_that_read_it(
         assert set(TABLE[name]) == {app_id for app_id, env in told.items() if env.get(name) == value}
 
 
-@pytest.mark.parametrize("name", sorted(TABLE.keys() & DECIDED.keys()))
+@pytest.mark.parametrize("name", sorted(TABLE.keys() & SET_BY_LAUNCHER.keys()))
 @pytest.mark.parametrize("command", ["run", "demo"])
 def test_a_setting_that_the_launcher_decides_is_refused_by_name(
     name: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -96,7 +96,8 @@ def test_a_setting_that_the_launcher_decides_is_refused_by_name(
     out, err = capsys.readouterr()
     assert "" == out
     assert (
-        f"sidecart: {name} is set in the environment, but the launcher decides it: {DECIDED[name]}. Unset it\n" == err
+        f"sidecart: {name} is set in the environment, but the launcher decides it: {SET_BY_LAUNCHER[name]}. Unset it\n"
+        == err
     )
 
 
@@ -170,7 +171,7 @@ def test_host_and_port_are_taken_apart(address: str, expected: tuple[str, int]) 
 def test_an_address_that_is_none_is_refused_by_name(name: str, value: str) -> None:
     """With the form that it should have."""
     with pytest.raises(LaunchError, match=rf"^{name}.*in brackets"):
-        given_servers({name: value})
+        external_servers({name: value})
 
 
 def test_a_database_may_be_named_in_the_forms_of_its_own_library() -> None:
@@ -181,19 +182,19 @@ def test_a_database_may_be_named_in_the_forms_of_its_own_library() -> None:
         "postgres://a:1,b:2/shop",
         "postgres://[::1]:5432/x",
     ):
-        assert {"POSTGRES_URL": value} == given_servers({"POSTGRES_URL": value})
+        assert {"POSTGRES_URL": value} == external_servers({"POSTGRES_URL": value})
 
 
 @pytest.mark.parametrize(("name", "value"), [("GOMAXPROCS", "x"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "[::1]:4318")])
 def test_what_sidecars_are_told_is_checked_too(name: str, value: str) -> None:
     """A wrong value would be ignored, or end each of them."""
     with pytest.raises(LaunchError, match=name):
-        given_settings({name: value})
+        settings_from_environment({name: value})
 
 
 def test_an_empty_setting_is_none() -> None:
     """As everywhere."""
-    assert {} == given_settings({"APP_PORT": "", "SMTP_URL": ""})
-    assert {} == given_servers({"REDIS_HOST": ""})
+    assert {} == settings_from_environment({"APP_PORT": "", "SMTP_URL": ""})
+    assert {} == external_servers({"REDIS_HOST": ""})
     assert "amqp://h:1" == without_password("amqp://u:p@h:1")
     assert {"gateway", "user", "billing", "order", "notification", "monitor"} == set(settings.READ)

@@ -46,13 +46,13 @@ def test_a_folder_with_odd_characters_is_no_trouble(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("cores", "given", "expected"), [(2, None, "1"), (16, None, "4"), (16, "3", "3")])
 def test_five_sidecars_do_not_each_take_every_core(
-    monkeypatch: pytest.MonkeyPatch, cores: int, given: str | None, expected: str
+    monkeypatch: pytest.MonkeyPatch, cores: int, external: str | None, expected: str
 ) -> None:
     """A fourth of them, or what the launcher was told."""
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     monkeypatch.delenv("GOMAXPROCS", raising=False)
-    if given:
-        monkeypatch.setenv("GOMAXPROCS", given)
+    if external:
+        monkeypatch.setenv("GOMAXPROCS", external)
 
     assert expected == environment({}, {}, "gateway-0", "gateway-sidecar")["GOMAXPROCS"]
 
