@@ -12,8 +12,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from cli import blocking_errors, monitor, proxy
 from cli import daprd as sidecar_program
-from cli import hindrances, monitor, proxy
 from cli import sidecar as sidecars
 from cli.deadline import Deadline
 from cli.environment import observed_environment, plain_environment, traced_environment
@@ -45,7 +45,7 @@ EXTERNAL_SECONDS = 30
 READY_SECONDS = 180
 """From the start of the apps to the last of them ready; seconds on an idle machine."""
 LOGS_SECONDS = 1.0  # between two looks at what hinders a start
-HINDRANCE_LINES = 200
+BLOCKING_ERROR_LINES = 200
 APP_STOP_SECONDS = 20  # longer than the 15 s in which an app finishes what it is answering
 SIDECAR_ANSWER_SECONDS_MAX = 2.0  # it says how it is within milliseconds
 SIDECAR_STOP_SECONDS = sidecars.SHUTDOWN_SECONDS + 10
@@ -436,7 +436,7 @@ class Shop:
             waiting[proxy.NAME] = "has not answered yet"
 
         def ready() -> bool:
-            self._raise_if_hindered()
+            self._raise_if_blocked()
             for name in list(waiting):
                 path = "/readyz" if whole or app_of(name) != GATEWAY else "/healthz"
                 problem = self._problem(name, path)
@@ -468,7 +468,7 @@ class Shop:
 
         def all_known() -> bool:
             nonlocal wanted
-            self._raise_if_hindered()
+            self._raise_if_blocked()
             wanted = self.broker.missing(self.broker_address, wanted)
             return not wanted
 
@@ -489,7 +489,7 @@ class Shop:
             lines = "\n".join(f"    {line}" for line in self.last_lines(name))
             raise LaunchError(f"{name} ended with code {code} while the shop was starting; its last lines:\n{lines}")
 
-    def _raise_if_hindered(self) -> None:
+    def _raise_if_blocked(self) -> None:
         """Give up what waiting does not mend: a process has ended, or its log names what is wrong on a server."""
         self._raise_if_dead()
         if time.monotonic() - self._logs_read < LOGS_SECONDS:
@@ -499,7 +499,7 @@ class Shop:
         self._logs_read = time.monotonic()
 
     def _raise_if_log_says_why(self, name: str) -> None:
-        found = hindrances.found_in(self._processes.last_lines(name, HINDRANCE_LINES))
+        found = blocking_errors.first_in(self._processes.last_lines(name, BLOCKING_ERROR_LINES))
         if found is not None:
             raise LaunchError(f"{name} will not get ready: {found.reason}\nTo mend it, {found.remedy}.")
 
@@ -651,7 +651,7 @@ class Shop:
 
 def _raise_if_for_ever(problem: str) -> None:
     """Give up a server that answers and refuses: one that is starting does not answer yet."""
-    found = hindrances.found_in([problem])
+    found = blocking_errors.first_in([problem])
     if found is not None:
         raise LaunchError(f"the external server cannot be used: {problem}\nTo mend it, {found.remedy}.")
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
+from cli.blocking_errors import BlockingError
 from cli.daprd import VERSION
 from cli.doctor.findings import Finding, Place, Severity
 from cli.doctor.resources import Component
 from cli.doctor.words import go_true
-from cli.hindrances import Hindrance
 from cli.topics import Subscription
 
 CALL_SECONDS_MAX = 3.0
@@ -134,7 +134,7 @@ def rabbitmq(address: str, consumer_timeout_ms: int | None) -> list[Finding]:
 
 
 def readers(
-    broker: str, wrongly: Sequence[Subscription], hindrances: Mapping[str, Hindrance] = MappingProxyType({})
+    broker: str, wrongly: Sequence[Subscription], blocking_errors: Mapping[str, BlockingError] = MappingProxyType({})
 ) -> list[Finding]:
     """Subscriptions that are not read as they should, by the broker's own count, and what hinders which app's."""
     return [
@@ -142,14 +142,14 @@ def readers(
             "read-wrongly",
             DANGER,
             Place(f"{broker}:{one.topic}"),
-            f"{one.consumer_id} does not read {one.topic} as it should: {_why(one, hindrances)}",
-            hindrances[one.app_id].remedy
-            if one.app_id in hindrances
+            f"{one.consumer_id} does not read {one.topic} as it should: {_why(one, blocking_errors)}",
+            blocking_errors[one.app_id].remedy
+            if one.app_id in blocking_errors
             else f"end the sidecar of {one.app_id}: what it holds is handed out again",
         )
         for one in wrongly
     ]
 
 
-def _why(one: Subscription, hindrances: Mapping[str, Hindrance]) -> str:
-    return hindrances[one.app_id].reason if one.app_id in hindrances else "too few readers or too many"
+def _why(one: Subscription, blocking_errors: Mapping[str, BlockingError]) -> str:
+    return blocking_errors[one.app_id].reason if one.app_id in blocking_errors else "too few readers or too many"

@@ -4,12 +4,12 @@ import os
 from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 
-from cli import hindrances, runfile
+from cli import blocking_errors, runfile
+from cli.blocking_errors import BlockingError
 from cli.doctor import probes
 from cli.doctor.findings import Finding, Place, Severity
 from cli.doctor.resources import Component
 from cli.doctor.targets import own
-from cli.hindrances import Hindrance
 from cli.processes import Processes
 from cli.project import HOME
 from cli.servers import rabbitmq, valkey
@@ -71,15 +71,15 @@ def _readers(found: runfile.RunFile, replicas: Sequence[str]) -> list[Finding]:
     if address is None:
         return []
     try:
-        return probes.readers(found.broker, broker.unread(address, readers(replicas)), _hindrances(replicas))
+        return probes.readers(found.broker, broker.unread(address, readers(replicas)), _blocking_errors(replicas))
     except OSError as error:
         return [_away(found.broker, error)]
 
 
-def _hindrances(replicas: Iterable[str]) -> dict[str, Hindrance]:
+def _blocking_errors(replicas: Iterable[str]) -> dict[str, BlockingError]:
     """By app-id what a server refuses its sidecar for ever, by the sidecar's log."""
     logs = Processes(HOME / "logs")
-    found = {app_of(name): hindrances.found_in(logs.last_lines(sidecar_of(name), LOG_LINES)) for name in replicas}
+    found = {app_of(name): blocking_errors.first_in(logs.last_lines(sidecar_of(name), LOG_LINES)) for name in replicas}
     return {app_id: each for app_id, each in found.items() if each is not None}
 
 

@@ -10,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import valkey as client_of
 
+from cli.blocking_errors import BlockingError
 from cli.daprd import VERSION
 from cli.deadline import Deadline
 from cli.doctor import probes, running
@@ -17,7 +18,6 @@ from cli.doctor.findings import Place
 from cli.doctor.probes import Answer
 from cli.doctor.resources import Component
 from cli.doctor.yaml_files import read
-from cli.hindrances import Hindrance
 from cli.processes import Processes
 from cli.project import ROOT
 from cli.runfile import RunFile
@@ -155,11 +155,11 @@ def test_who_reads_wrongly_is_named() -> None:
 def test_what_hinders_a_reader_is_said_with_it() -> None:
     """The server's words and the remedy, for the app whose sidecar met it."""
     wrongly = [Subscription(app_id, app_id, "inbox", "OrderPaid") for app_id in ("order", "notification")]
-    other, hindered = probes.readers("redis", wrongly, {"notification": Hindrance("WRONGTYPE", "delete the key")})
+    other, blocked = probes.readers("redis", wrongly, {"notification": BlockingError("WRONGTYPE", "delete the key")})
 
     assert "too few readers" in other.what
-    assert hindered.what.endswith("as it should: WRONGTYPE")
-    assert "delete the key" == hindered.fix
+    assert blocked.what.endswith("as it should: WRONGTYPE")
+    assert "delete the key" == blocked.fix
 
 
 def test_each_sidecar_of_the_running_shop_is_asked(monkeypatch: pytest.MonkeyPatch, address: str) -> None:

@@ -19,7 +19,7 @@ WITHOUT_A_LINE = {"folder-empty", "resources-nested-folder", "resources-other-fi
 """They are about a folder, or about a file that has no YAML in it."""
 
 
-def found_in(trap: Path, rules: tuple[Rule, ...] = RULES) -> list[Finding]:
+def first_in(trap: Path, rules: tuple[Rule, ...] = RULES) -> list[Finding]:
     """What the doctor says of a trap by itself."""
     variables = read_env_file(TRAPS.parent / "sidecar.env")
     assert variables
@@ -46,7 +46,7 @@ def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("trap", ALL, ids=lambda path: path.stem)
 def test_a_trap_is_named_on_its_line_and_nothing_else_is(trap: Path) -> None:
     """Whatever else a file says is sound."""
-    found = found_in(trap)
+    found = first_in(trap)
     places = [] if trap.stem in WITHOUT_A_LINE else marked(trap)
 
     assert [trap.stem] == [one.rule for one in found]
@@ -59,8 +59,8 @@ def test_a_trap_is_named_by_its_own_rule_alone(rule: Rule) -> None:
     """Taken out, nobody else finds it."""
     (trap,) = (path for path in ALL if path.stem == rule.id)
 
-    assert found_in(trap)
-    assert [] == found_in(trap, tuple(each for each in RULES if each is not rule))
+    assert first_in(trap)
+    assert [] == first_in(trap, tuple(each for each in RULES if each is not rule))
 
 
 def test_each_rule_has_its_trap() -> None:

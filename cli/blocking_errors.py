@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Hindrance:
+class BlockingError:
     """Why a sidecar will never read or write as it should, in the server's words, and what to do."""
 
     reason: str
@@ -54,20 +54,20 @@ _KINDS = (
 _TOPIC = re.compile(r"(?:to topic|topic/queue|from stream) '?(?P<name>[\w-]+)")
 
 
-def found_in(lines: Iterable[str]) -> Hindrance | None:
+def first_in(lines: Iterable[str]) -> BlockingError | None:
     """The first of these lines that names one, and if there is any the first that says of which topic."""
     found = [each for each in map(_named_in, lines) if each is not None]
     return next((each for each in found if each.topic), found[0] if found else None)
 
 
-def _named_in(line: str) -> Hindrance | None:
+def _named_in(line: str) -> BlockingError | None:
     for pattern, remedy in _KINDS:
         match = pattern.search(line)
         if match is not None:
             reason, topic = match[0].replace('\\"', '"').strip(), _TOPIC.search(line)
             name = topic["name"] if topic is not None else ""
             told = {"name": name or "that has the topic's name", **match.groupdict()}
-            return Hindrance(
+            return BlockingError(
                 reason if not name or name in reason else f"{name}: {reason}", remedy.format_map(told), name
             )
     return None

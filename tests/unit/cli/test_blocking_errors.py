@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli.hindrances import found_in
+from cli.blocking_errors import first_in
 
 QUEUE = (
     'time="2026-11-28T06:40:00Z" level=error msg="rabbitmq pub/sub: prepareSubscription for topic/queue '
@@ -37,7 +37,7 @@ NOT_YET = 'ERROR: relation "state" does not exist (SQLSTATE 42P01)'
 )
 def test_what_a_server_refuses_for_ever_is_named(line: str, reason: str, remedy: str) -> None:
     """In the server's words, with the topic, and with what to do."""
-    found = found_in(["level=info msg=fine", line])
+    found = first_in(["level=info msg=fine", line])
 
     assert found is not None
     assert found.reason.startswith(reason)
@@ -46,7 +46,7 @@ def test_what_a_server_refuses_for_ever_is_named(line: str, reason: str, remedy:
 
 def test_of_several_lines_the_one_that_names_the_topic_is_told() -> None:
     """daprd says it in one of two; without it the reason is told all the same."""
-    first, both = found_in([GROUP]), found_in([GROUP, STREAM])
+    first, both = first_in([GROUP]), first_in([GROUP, STREAM])
 
     assert first is not None
     assert both is not None
@@ -58,4 +58,4 @@ def test_of_several_lines_the_one_that_names_the_topic_is_told() -> None:
 @pytest.mark.parametrize("line", ["", "level=error msg=refused", LATE, NOT_YET])
 def test_what_passes_is_none(line: str) -> None:
     """The same code for an acknowledgement that was late, a table that another sidecar is just making."""
-    assert found_in([line]) is None
+    assert first_in([line]) is None
