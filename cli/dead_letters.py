@@ -1,122 +1,247 @@
-"""`sidecart dead-letters`: list, show, replay and discard the letters of the running shop."""
+"""The dead letters of all services: read them, replay them, discard them, by whatever reaches the services' state.
 
-import argparse
+A letter is open, or somebody deals with it: `replaying` is written before its event is published again and `replayed`
+after, so that a replay that was broken off is seen and can be done once more. A service whose event fails again makes
+its letter open again (chassis/dead_letters.py).
+"""
+
+from __future__ import annotations
+
 import json
-import re
-from collections import Counter
-from collections.abc import Callable
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+from urllib.parse import quote
 
-from cli import runfile
+from chassis.request_context import version_00
 from cli.errors import LaunchError
-from cli.letters import Filter, Letter, Outcome, RunningState, State, discard, letters, only, replay, replayable
+from cli.topics import SERVICES
 
-REASON_WIDTH = 80
-CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # a terminal obeys them, and anybody may send some
-
-
-def list_all(options: argparse.Namespace) -> int:
-    """Print one line for each letter."""
-    count = 0
-    for letter in letters(_running(), _filter(options)):
-        count += 1
-        if options.json:
-            print(json.dumps({name: getattr(letter, name) for name in Letter.__slots__}))
-        else:
-            print(_line(letter))
-    if not options.json:
-        print(_number(count))
-    return 0
+SECONDS_MAX = 10.0
+OPEN = ("open", "replaying")
+REPLACED = "\ufffd"
+"""What stands for bytes that were no UTF-8 in a letter that an earlier version wrote."""
+ADDED = ("topic", "pubsubname", "traceid", "traceparent", "tracestate", "expiration")
+"""What a sidecar adds to each event that it delivers; it adds them anew."""
 
 
-def show(options: argparse.Namespace) -> int:
-    """Print all that is known of one letter."""
-    for letter in only(list(letters(_running(), Filter((options.id,), settled=True))), options.id):
-        for name in ("id", "service", "topic", "time", "status", "reason", "traceparent"):
-            print(_harmless(f"{name:12} {getattr(letter, name)}"))
-        print("event")
-        print(_harmless(_pretty(letter.text)))
-    return 0
+Outcome = Literal["replayed", "failed again", "discarded", "changed meanwhile"]
 
 
-def replay_them(options: argparse.Namespace) -> int:
-    """Publish the events of the letters that are meant again; 1 if any could not be, or has failed again already."""
+class State(Protocol):
+    """How letters are reached; each call raises LaunchError when it could not be made."""
 
-    def check(letter: Letter) -> None:
-        replayable(letter)
+    def load(self, service: str, key: str) -> tuple[Any, str | None]:
+        """What a service keeps under a key, decoded, with its ETag; or None twice."""
 
-    return _each(options, "replay", check, replay)
+    def save(self, service: str, key: str, value: Any, etag: str) -> bool:
+        """Write if the ETag still holds; say whether it did."""
 
-
-def discard_them(options: argparse.Namespace) -> int:
-    """Say of the letters that are meant that nothing is to be done; 1 if any could not be."""
-    return _each(options, "discard", lambda _: None, discard)
-
-
-def _each(
-    options: argparse.Namespace,
-    verb: str,
-    check: Callable[[Letter], None],
-    act: Callable[[State, Letter], Outcome],
-) -> int:
-    wanted = _filter(options)
-    if wanted == Filter() and not options.all:
-        raise LaunchError(f"{verb} which? Give ids, --service, --topic, --reason or --since, or --all")
-    state = _running()
-    found = list(letters(state, wanted))
-    for each in wanted.ids:
-        only([letter for letter in found if letter.id.startswith(each)], each)
-    outcomes: Counter[str] = Counter()
-    for letter in found:
-        try:
-            check(letter)
-            outcome: str = f"would {verb}" if options.dry_run else act(state, letter)
-        except LaunchError as error:
-            print(f"{_line(letter)}\n    {error}")
-            outcome = "failed"
-        else:
-            print(f"{outcome:17}  {_line(letter)}")
-        outcomes[outcome] += 1
-    print(", ".join(f"{count} {outcome}" for outcome, count in outcomes.items()) or f"{_number(0)}: nothing to {verb}")
-    return 1 if set(outcomes) - {"replayed", "discarded", f"would {verb}"} else 0
+    def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
+        """Publish a whole CloudEvent."""
 
 
-def _filter(options: argparse.Namespace) -> Filter:
-    return Filter(
-        tuple(getattr(options, "ids", ())),
-        options.service,
-        options.topic,
-        options.reason,
-        options.since,
-        getattr(options, "settled", False),
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One event that a service could not use, as the service wrote it down (contracts/WIRE.md, section 9)."""
+
+    id: str
+    service: str
+    topic: str
+    reason: str
+    time: str
+    traceparent: str
+    event: str
+    status: str = "open"
+    event_base64: str = ""
+    """The event's bytes, instead of `event`, if they are not UTF-8."""
+
+    @property
+    def text(self) -> str:
+        """The event as a person reads it."""
+        return f"base64: {self.event_base64}" if self.event_base64 else self.event
+
+    @property
+    def key(self) -> str:
+        """Where it is kept."""
+        return f"dead:{self.id}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there is anything to do about it."""
+        return self.status in OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which letters are meant; what is None or empty does not matter."""
+
+    ids: tuple[str, ...] = ()
+    """Beginnings of ids."""
+    service: str | None = None
+    topic: str | None = None
+    reason: str | None = None
+    """A part of the reason, in any case."""
+    since: str | None = None
+    """The beginning of a time, as it is written: 2026-01-15 or 2026-01-15T09:30."""
+    settled: bool = False
+    """Those too that were replayed or discarded."""
+
+    def matches(self, letter: DeadLetter) -> bool:
+        """Whether this letter is meant."""
+        return (
+            (self.settled or letter.is_open)
+            and self.topic in (None, letter.topic)
+            and (self.reason is None or self.reason.casefold() in letter.reason.casefold())
+            and (self.since is None or letter.time >= self.since)
+            and (not self.ids or letter.id.startswith(self.ids))
+        )
+
+
+def find_dead_letters(state: State, selection: Filter = Filter()) -> Iterator[DeadLetter]:
+    """The letters that are meant, service by service, oldest first."""
+    for service in (selection.service,) if selection.service else SERVICES:
+        for letter_id in _ids(state, service):
+            record, _ = state.load(service, f"dead:{letter_id}")
+            if record is not None and selection.matches(letter := _letter(letter_id, service, record)):
+                yield letter
+
+
+def _ids(state: State, service: str) -> Iterator[str]:
+    number = 0
+    while (page := state.load(service, f"dead-index:{number}")[0]) is not None:
+        yield from page["ids"]
+        number += 1
+
+
+def _letter(letter_id: str, service: str, record: Mapping[str, str]) -> DeadLetter:
+    names = ("topic", "reason", "time", "traceparent", "event", "event_base64")
+    return DeadLetter(
+        letter_id, service, **{name: record.get(name, "") for name in names}, status=record.get("status", "open")
     )
 
 
-def _line(letter: Letter) -> str:
-    reason = " ".join(letter.reason.split())
-    cut = reason if len(reason) <= REASON_WIDTH else f"{reason[: REASON_WIDTH - 3]}..."
-    status = "" if letter.status == "open" else f"[{letter.status}] "
-    return _harmless(f"{letter.id}  {letter.time}  {letter.service:12}  {letter.topic:24}  {status}{cut}")
-
-
-def _harmless(text: str) -> str:
-    """The text with its control characters spelled out."""
-    return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
-
-
-def _number(count: int) -> str:
-    return f"{count} dead letter{'' if count == 1 else 's'}"
-
-
-def _pretty(event: str) -> str:
-    """The event as JSON over several lines, or as it came if it is none."""
+def replayable(letter: DeadLetter) -> dict[str, Any]:
+    """The event as it was before a sidecar brought it; raise LaunchError for one that cannot be published."""
+    if letter.event_base64:
+        raise LaunchError(f"{letter.id} of {letter.service} is not UTF-8, so it is no event: it can only be discarded")
     try:
-        return json.dumps(json.loads(event), indent=2, ensure_ascii=False)
+        event = json.loads(letter.event)
     except (ValueError, RecursionError):
-        return event
+        event = None
+    if not isinstance(event, dict) or not isinstance(event.get("id"), str) or not isinstance(event.get("type"), str):
+        raise LaunchError(f"{letter.id} of {letter.service} holds no whole event: it can only be discarded")
+    if REPLACED in letter.event:
+        raise LaunchError(f"{letter.id} of {letter.service} was not UTF-8 and is not whole: it can only be discarded")
+    return {name: value for name, value in event.items() if name not in ADDED} | _trace_of(event, letter)
 
 
-def _running() -> State:
-    shop = runfile.read()
-    if shop is None or not shop.ready:
-        raise LaunchError("no shop is running: start one with make run")
-    return RunningState(shop.ports, shop.tokens["DAPR_API_TOKEN"])
+def _trace_of(event: Mapping[str, Any], letter: DeadLetter) -> dict[str, str]:
+    """The attributes by which the event goes on with the trace it was in: those of whoever published it first.
+
+    Only well-formed ones: anything else in them ends the sidecar of whoever reads the event.
+    """
+    for said in (event.get("traceparent"), letter.traceparent):
+        traceparent = version_00(said) if isinstance(said, str) else ""
+        if traceparent:
+            return {"traceid": traceparent.split("-")[1], "traceparent": traceparent}
+    return {}
+
+
+def replay(state: State, letter: DeadLetter) -> Outcome:
+    """Publish its event again, on its own topic; who has it already answers as to any repetition."""
+    event = json.dumps(replayable(letter)).encode()
+    etag = _mark(state, letter, "replaying", None)
+    if etag is None:
+        return "changed meanwhile"
+    state.publish(letter.service, letter.topic, event, letter.traceparent)
+    # If it has failed already, the service wrote the letter anew and this mark finds another ETag.
+    return "replayed" if _mark(state, letter, "replayed", etag) is not None else "failed again"
+
+
+def discard(state: State, letter: DeadLetter) -> Outcome:
+    """Say that nothing is to be done about it."""
+    return "discarded" if _mark(state, letter, "discarded", None) is not None else "changed meanwhile"
+
+
+def _mark(state: State, letter: DeadLetter, status: str, etag: str | None) -> str | None:
+    """Write the letter's new status; returns the ETag after it, or None if it is not what it was."""
+    record, now = state.load(letter.service, letter.key)
+    if record is None or now is None or (etag is not None and now != etag):
+        return None
+    if etag is None and (record.get("status", "open"), record.get("time", "")) != (letter.status, letter.time):
+        return None
+    marked = {**record, "status": status, "status_time": datetime.now(UTC).isoformat(timespec="seconds")}
+    # Without a time to live: a store may keep that of a letter which is opened again, and then forget an open letter.
+    if not state.save(letter.service, letter.key, marked, now):
+        return None
+    after, etag_after = state.load(letter.service, letter.key)
+    return etag_after if after == marked else None
+
+
+class RunningState:
+    """The state of a running shop's services, each reached through its sidecar (port `<app-id>-sidecar`)."""
+
+    def __init__(self, ports: Mapping[str, int], dapr_api_token: str) -> None:
+        self._ports = ports
+        self._token = dapr_api_token
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def load(self, service: str, key: str) -> tuple[Any, str | None]:
+        """Read one key."""
+        status, body, etag = self._call(service, f"/v1.0/state/statestore/{quote(key, safe='')}")
+        if status not in (200, 204):
+            raise self._unreadable(service, f"{status} {body.decode(errors='replace')[:200]}")
+        return (json.loads(body), etag) if body else (None, None)
+
+    def save(self, service: str, key: str, value: Any, etag: str) -> bool:
+        """Write one key; say whether it was what it was. A conflict and a refusal come in the same forms (ADR 37)."""
+        write = {"key": key, "value": value, "etag": etag, "options": {"concurrency": "first-write"}}
+        status, body, _ = self._call(service, "/v1.0/state/statestore", json.dumps([write]).encode())
+        if status in (200, 201, 204):
+            return True
+        if self.load(service, key)[1] == etag:
+            said = f"{status} {body.decode(errors='replace')[:200]}"
+            raise LaunchError(f"the store of {service} refuses writes ({said}): see ./sidecart status")
+        return False
+
+    def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
+        """Publish as the service itself does."""
+        headers = {"content-type": "application/cloudevents+json"}
+        if traceparent:
+            headers["traceparent"] = traceparent
+        status, body, _ = self._call(service, f"/v1.0/publish/pubsub/{topic}", event, headers)
+        if status not in (200, 204):
+            raise LaunchError(f"the event was not published: {status} {body.decode(errors='replace')[:200]}")
+
+    def _call(
+        self, service: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes, str | None]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._ports[f'{service}-sidecar']}{path}",
+            body,
+            {"content-type": "application/json", "dapr-api-token": self._token, **(headers or {})},
+        )
+        try:
+            with self._opener.open(request, timeout=SECONDS_MAX) as answer:
+                return answer.status, answer.read(), answer.headers.get("ETag")
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read(), None
+        except OSError as error:
+            raise self._unreadable(service, str(error)) from error
+
+    def _unreadable(self, service: str, why: str) -> LaunchError:
+        return LaunchError(f"the dead letters of {service} cannot be reached ({why}): see ./sidecart status")
+
+
+def only(found: Sequence[DeadLetter], selection: str) -> Sequence[DeadLetter]:
+    """The letters of the one id that begins so: several services may have it. Raise LaunchError for none or more."""
+    if not found:
+        raise LaunchError(f"there is no dead letter {selection}: ./sidecart dead-letters list shows all")
+    if len({each.id for each in found}) > 1:
+        raise LaunchError(f"{len(found)} dead letters begin with {selection}: give more of the id")
+    return found

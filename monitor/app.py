@@ -17,8 +17,8 @@ from starlette.types import ASGIApp
 
 from chassis.serve import background
 from chassis.shutdown import ShutdownSignal
+from cli.dead_letters import RunningState
 from cli.errors import LaunchError
-from cli.letters import RunningState
 from cli.servers.registry import BROKERS
 from cli.topics import SERVICES
 from monitor import passing

@@ -6,13 +6,13 @@ import heapq
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from cli.dead_letters import DeadLetter, Filter, Outcome, State, discard, find_dead_letters, replay
 from cli.errors import LaunchError
-from cli.letters import Filter, Letter, Outcome, State, discard, letters, replay
 
 SHOWN_MAX = 50
 EVENT_CHARACTERS_MAX = 2_000
 REASON_CHARACTERS_MAX = 500
-ACTIONS: dict[str, Callable[[State, Letter], Outcome]] = {"replay": replay, "discard": discard}
+ACTIONS: dict[str, Callable[[State, DeadLetter], Outcome]] = {"replay": replay, "discard": discard}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +38,8 @@ class Desk:
 
 def desk(state: State) -> Desk:
     """Read them; raise LaunchError when a service's state cannot be reached."""
-    total, newest = 0, list[Letter]()
-    for letter in letters(state):
+    total, newest = 0, list[DeadLetter]()
+    for letter in find_dead_letters(state):
         total += 1
         newest = heapq.nlargest(SHOWN_MAX, [*newest, letter], key=lambda each: each.time)
     return Desk(total, [_shown(each) for each in newest])
@@ -47,13 +47,13 @@ def desk(state: State) -> Desk:
 
 def act(state: State, service: str, letter_id: str, action: str) -> Outcome:
     """Replay or discard one; raise LaunchError if it is not there, or could not be reached."""
-    for letter in letters(state, Filter((letter_id,), service)):
+    for letter in find_dead_letters(state, Filter((letter_id,), service)):
         if letter.id == letter_id:
             return ACTIONS[action](state, letter)
     raise LaunchError(f"{service} has no open dead letter {letter_id}")
 
 
-def _shown(letter: Letter) -> Shown:
+def _shown(letter: DeadLetter) -> Shown:
     return Shown(
         letter.id,
         letter.service,

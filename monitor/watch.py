@@ -11,8 +11,8 @@ from contextlib import AsyncExitStack
 import httpx
 
 from chassis.serve import background
+from cli.dead_letters import State
 from cli.errors import LaunchError
-from cli.letters import State
 from cli.servers.registry import Broker
 from cli.topics import MONITOR_SUBSCRIPTIONS, TOPICS
 from monitor.board import OFF, ON, OPENING, TROUBLE, Board

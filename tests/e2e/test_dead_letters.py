@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.letters import Filter, Letter, RunningState, discard, letters, replay
+from cli.dead_letters import DeadLetter, Filter, RunningState, discard, find_dead_letters, replay
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 
 pytestmark = pytest.mark.sidecars
@@ -41,11 +41,11 @@ def event(topic: str, data: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def wait_for_letter(shopper: Shopper, letter_id: str, service: str) -> Letter:
+def wait_for_letter(shopper: Shopper, letter_id: str, service: str) -> DeadLetter:
     """The open letter with this id at this service."""
     wanted = Filter((letter_id,), service)
-    shopper.until(lambda: any(letters(state_of(shopper), wanted)), f"a dead letter of {service}")
-    return next(letters(state_of(shopper), wanted))
+    shopper.until(lambda: any(find_dead_letters(state_of(shopper), wanted)), f"a dead letter of {service}")
+    return next(find_dead_letters(state_of(shopper), wanted))
 
 
 def payment_of(order_id: str, user_id: str) -> dict[str, Any]:
@@ -74,7 +74,9 @@ def test_a_replay_carries_the_event_through_once(shopper: Shopper) -> None:
 
     again = replay(state, letter)  # nothing has changed: it fails once more, and says so sooner or later
     shopper.until(
-        lambda: any(each.time > letter.time for each in letters(state, Filter((asked["id"],), "notification"))),
+        lambda: any(
+            each.time > letter.time for each in find_dead_letters(state, Filter((asked["id"],), "notification"))
+        ),
         "the letter to be open again",
     )
     reopened = wait_for_letter(shopper, asked["id"], "notification")
@@ -84,20 +86,22 @@ def test_a_replay_carries_the_event_through_once(shopper: Shopper) -> None:
     halfway = wait_for_letter(shopper, asked["id"], "notification")
     outcomes = [again, replay(state, halfway)]
     shopper.wait_for_mails(user["email"], 1)
-    settled = next(letters(state, Filter((asked["id"],), settled=True)))
+    settled = next(find_dead_letters(state, Filter((asked["id"],), settled=True)))
     replay(state, settled)  # and once more, for somebody is never sure
     shopper.until(lambda: 4 == shopper.passed(order_id).count("EmailRequested"), "the replays to pass")
-    shopper.until(lambda: "replayed" == next(letters(state, Filter((asked["id"],), settled=True))).status, "the mark")
+    shopper.until(
+        lambda: "replayed" == next(find_dead_letters(state, Filter((asked["id"],), settled=True))).status, "the mark"
+    )
 
     assert outcomes[0] in ("replayed", "failed again")
     assert "replayed" == outcomes[1]
     assert "there is no notification" in letter.reason
     assert "replaying" == halfway.status
-    assert [] == list(letters(state, Filter((asked["id"],))))
+    assert [] == list(find_dead_letters(state, Filter((asked["id"],))))
     assert [message_id] == [each["message_id"] for each in shopper.mails(user["email"])]
 
 
-def interrupt(shopper: Shopper, letter: Letter) -> None:
+def interrupt(shopper: Shopper, letter: DeadLetter) -> None:
     """Do the first half of a replay: the mark, and not the publish."""
 
     class BrokenOff(Exception):
@@ -127,7 +131,7 @@ def test_a_discarded_letter_comes_back_only_with_its_event(shopper: Shopper) -> 
     state = state_of(shopper)
 
     discarded = discard(state, letter)
-    gone = list(letters(state, Filter((payment["id"],))))
+    gone = list(find_dead_letters(state, Filter((payment["id"],))))
     shopper.tap.publish("OrderPaymentCreated", json.dumps(payment).encode())
     back = wait_for_letter(shopper, payment["id"], "order")
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from cli.letters import Filter, RunningState, letters, replay
+from cli.dead_letters import Filter, RunningState, find_dead_letters, replay
 from cli.ports import is_listening
 from cli.shop import MAIL_CATCHER, Shop
 from cli.tap import Tap
@@ -130,7 +130,7 @@ def test_orders_go_on_and_mails_come_later(
     notifications = shopper.get(f"/notification/{user['user_id']}")["notifications"]
     assert ORDERS == sum(each["sent_at"] is not None for each in notifications)
     state = RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
-    assert [] == list(letters(state, Filter(service="notification", topic="EmailRequested")))
+    assert [] == list(find_dead_letters(state, Filter(service="notification", topic="EmailRequested")))
 
 
 def test_a_server_that_answers_late_gets_one_copy_of_each(shopper: Shopper) -> None:
@@ -160,10 +160,10 @@ def test_a_mail_that_is_refused_is_one_dead_letter(shopper: Shopper) -> None:
     with instead_of_the_mail_server(shopper.shop, ("--to-recipient", "550 5.1.1 no such user")):
         user, ids, _ = orders(shopper)
         wanted = Filter(service="notification", topic="EmailRequested", reason=user["email"])
-        shopper.until(lambda: len(list(letters(state, wanted))) == len(ids), f"{ORDERS} dead letters")
+        shopper.until(lambda: len(list(find_dead_letters(state, wanted))) == len(ids), f"{ORDERS} dead letters")
         tried = asked(shopper.shop)
 
     assert len(ids) == tried
     assert [] == shopper.mails(user["email"])
-    assert {"replayed"} == {replay(state, each) for each in list(letters(state, wanted))}
+    assert {"replayed"} == {replay(state, each) for each in list(find_dead_letters(state, wanted))}
     shopper.until(lambda: told_of(shopper, user["email"], ids), f"{ORDERS} mails")

@@ -6,7 +6,7 @@ import uuid
 import httpx
 import pytest
 
-from cli.letters import Filter, RunningState, letters
+from cli.dead_letters import Filter, RunningState, find_dead_letters
 from cli.topics import TOPICS
 from tests.e2e.shopper import Shopper
 
@@ -85,7 +85,7 @@ def test_an_event_that_will_never_get_better_is_a_dead_letter(
     assert event["id"] == json.loads(letter["event"])["id"]
     assert event["id"] in shopper.state(app_id, "dead-index:0").json()["ids"]
     state = RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
-    (listed,) = letters(state, Filter((str(event["id"]),)))
+    (listed,) = find_dead_letters(state, Filter((str(event["id"]),)))
     assert (app_id, topic, letter["reason"]) == (listed.service, listed.topic, listed.reason)
     user = shopper.register()
     assert "OrderNotPaid" == shopper.final(shopper.order(user["user_id"]).json()["order_id"])

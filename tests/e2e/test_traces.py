@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from cli.letters import Filter, RunningState, letters, replay
+from cli.dead_letters import Filter, RunningState, find_dead_letters, replay
 from cli.shop import Shop
 from cli.tap import Tap
 from tests.e2e.conftest import options
@@ -143,8 +143,8 @@ def test_a_replayed_dead_letter_goes_on_with_its_trace(shopper: Shopper, receive
         body = {"user_id": user["user_id"], "items": [TEA]}
         shopper.http.post("/order/create", json=body, headers={"traceparent": f"00-{trace_id}-{CALLER}-01"})
         wanted = Filter(service="notification", topic="EmailRequested", reason=user["email"])
-        shopper.until(lambda: len(list(letters(state, wanted))) == 1, "the dead letter")
-    [letter] = letters(state, wanted)
+        shopper.until(lambda: len(list(find_dead_letters(state, wanted))) == 1, "the dead letter")
+    [letter] = find_dead_letters(state, wanted)
     before = settled(receiver, trace_id, *WAY)
 
     assert "replayed" == replay(state, letter)

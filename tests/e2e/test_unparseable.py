@@ -14,8 +14,8 @@ import pika
 import pytest
 import valkey
 
+from cli.dead_letters import Filter, RunningState, find_dead_letters, replay
 from cli.errors import LaunchError
-from cli.letters import Filter, RunningState, letters, replay
 from cli.shop import Shop
 from cli.topics import APPS, GATEWAY, TOPICS
 from cli.topology import metrics_of
@@ -81,7 +81,7 @@ def state_of(shopper: Shopper) -> RunningState:
 
 def ids_of(shopper: Shopper, app_id: str) -> list[str]:
     """The ids of all letters of a service."""
-    return [each.id for each in letters(state_of(shopper), Filter(service=app_id, settled=True))]
+    return [each.id for each in find_dead_letters(state_of(shopper), Filter(service=app_id, settled=True))]
 
 
 def letter_id(topic: str, body: bytes) -> str:
@@ -133,7 +133,7 @@ def test_each_is_one_letter_of_each_service(shopper: Shopper, sent: dict[str, li
         assert len(every) == len(set(every))
         expected = {letter_id(topic, body) for each, topic in READERS if each == app_id for body in sent[topic]}
         assert expected <= set(every)
-    for one in letters(state_of(shopper), Filter(service="order")):
+    for one in find_dead_letters(state_of(shopper), Filter(service="order")):
         if one.id in {letter_id(one.topic, body) for body in sent[one.topic]}:
             with pytest.raises(LaunchError, match="can only be discarded"):
                 replay(state_of(shopper), one)

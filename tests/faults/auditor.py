@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from cli.letters import Letter, RunningState, letters
+from cli.dead_letters import DeadLetter, RunningState, find_dead_letters
 from cli.shop import Shop
 from cli.topology import readers
 from tests.faults.aftermath import Missing, missing
@@ -319,9 +319,9 @@ class Auditor:
     def _dead_letters(self, audit: Audit) -> None:
         """One for each consumer of each message that nothing can parse, and no others."""
         state = RunningState(self._shop.ports, self._shop.tokens["DAPR_API_TOKEN"])
-        self._judge_letters(audit, list(letters(state)))
+        self._judge_letters(audit, list(find_dead_letters(state)))
 
-    def _judge_letters(self, audit: Audit, found: Sequence[Letter]) -> None:
+    def _judge_letters(self, audit: Audit, found: Sequence[DeadLetter]) -> None:
         audit.dead_letters, audit.planted = len(found), len(self._planted)
         awaited = [(service, each) for each in self._planted for service in each.services]
         unexpected = list(found)

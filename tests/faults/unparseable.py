@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import httpx
 
-from cli.letters import Letter
+from cli.dead_letters import DeadLetter
 from cli.shop import Shop
 from cli.topics import GATEWAY, SERVICES, TOPICS
 from cli.topology import sidecar_of
@@ -37,7 +37,7 @@ class Planted:
         """Who has to write a dead letter about it."""
         return tuple(each for each in TOPICS[self.topic].consumers if each in SERVICES)
 
-    def is_in(self, letter: Letter) -> bool:
+    def is_in(self, letter: DeadLetter) -> bool:
         """Whether a dead letter is about it."""
         return letter.topic == self.topic and self.mark in letter.event
 

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cli.letters import RunningState, letters
+from cli.dead_letters import RunningState, find_dead_letters
 from cli.shop import Options, Shop
 
 REQUESTS_MIN = 20_000
@@ -31,7 +31,7 @@ def test_every_answer_is_one_that_the_openapi_document_announces(tmp_path: Path)
             timeout=SECONDS_MAX,
             check=False,
         )
-        found = list(letters(RunningState(shop.ports, shop.tokens["DAPR_API_TOKEN"])))
+        found = list(find_dead_letters(RunningState(shop.ports, shop.tokens["DAPR_API_TOKEN"])))
 
     generated = re.search(r"(\d+) generated", done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,152 +1,197 @@
-"""`sidecart dead-letters`: the letters of all services, as a person reads them and deals with them."""
+"""Replay and discard: nothing is forgotten, whoever breaks off and whoever is faster."""
 
+from __future__ import annotations
+
+import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from cli import dead_letters as module
-from cli.__main__ import main
-from tests.unit.cli.test_letters import FakeState
+from cli.dead_letters import DeadLetter, Filter, RunningState, discard, find_dead_letters, replay
+from cli.errors import LaunchError
+from tests.unit.chassis.daprd import daprd
 
-FIRST, SECOND, THIRD = (f"{number}0000000-0000-4000-8000-000000000000" for number in (1, 2, 3))
-EVENT = json.dumps({"id": FIRST, "type": "UserCreateRequested"})
+EVENT = {"specversion": "1.0", "id": "1", "type": "Lamp", "data": {}}
+DELIVERED = {**EVENT, "topic": "Lamp", "pubsubname": "inbox", "traceid": "", "traceparent": "t", "expiration": ""}
 
 
-@pytest.fixture(autouse=True)
-def state(monkeypatch: pytest.MonkeyPatch) -> FakeState:
-    """A shop whose services kept these letters."""
+class FakeState:
+    """State with ETags, and a broker that only remembers; `on_publish` is what a service does with an event."""
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], tuple[Any, str]] = {}
+        self.published: list[tuple[str, str, Any, str]] = []
+        self.on_publish: Callable[[], None] = lambda: None
+        self._versions = 0
+
+    def load(self, service: str, key: str) -> tuple[Any, str | None]:
+        """Read."""
+        return self.kept.get((service, key), (None, None))
+
+    def save(self, service: str, key: str, value: Any, etag: str) -> bool:
+        """Write by ETag."""
+        if self.load(service, key)[1] != etag:
+            return False
+        self.put(service, key, value)
+        return True
+
+    def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
+        """Remember it."""
+        self.published.append((service, topic, json.loads(event), traceparent))
+        self.on_publish()
+
+    def put(self, service: str, key: str, value: Any) -> None:
+        """Write, whatever is there."""
+        self._versions += 1
+        self.kept[service, key] = (json.loads(json.dumps(value)), str(self._versions))
+
+
+@pytest.fixture
+def state() -> FakeState:
+    """One service with two letters, another with one."""
     made = FakeState()
-    topic: dict[str, Any] = {"topic": "UserCreateRequested", "time": ""}
-    made.put("user", "dead-index:0", {"ids": [FIRST, SECOND]})
-    made.put("user", "dead-index:1", {"ids": [THIRD]})
-    made.put("user", f"dead:{FIRST}", {**topic, "reason": "malformed\ndata", "event": EVENT})
-    made.put("user", f"dead:{SECOND}", {**topic, "reason": "r" * 200, "event": "not JSON"})
-    made.put("order", "dead-index:0", {"ids": [FIRST]})
-    time = "2026-01-01T00:00:00.000Z"
-    made.put("order", f"dead:{FIRST}", {"topic": "OrderPaid", "reason": "never placed", "time": time, "event": EVENT})
-    monkeypatch.setattr(module, "_running", lambda: made)
+    letter = {"event": json.dumps(DELIVERED), "topic": "Lamp", "reason": "Broken bulb", "traceparent": "00-trace"}
+    made.put("user", "dead-index:0", {"ids": ["a1", "b2", "gone"]})
+    made.put("user", "dead:a1", {**letter, "time": "2026-01-01T00:00:00.000Z"})
+    made.put("user", "dead:b2", {**letter, "time": "2026-02-01T00:00:00.000Z", "topic": "Lantern"})
+    made.put("order", "dead-index:0", {"ids": ["a1"]})
+    made.put("order", "dead:a1", {**letter, "time": "2026-03-01T00:00:00.000Z", "reason": "no socket"})
     return made
 
 
-def run(*words: str) -> int:
-    """The command as a person types it."""
-    return main(["dead-letters", *words])
+def one(state: FakeState, **wanted: Any) -> DeadLetter:
+    """The letter of the user service that comes first."""
+    return next(find_dead_letters(state, Filter(service="user", **wanted)))
 
 
-def test_the_list_has_one_line_for_each_and_a_count(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of every page of every service, whatever a reason holds; an id without a letter is left out."""
-    assert 0 == run("list")
-
-    lines = capsys.readouterr().out.splitlines()
-    assert [FIRST, SECOND, FIRST, "3"] == [line.split()[0] for line in lines]
-    assert "malformed data" in lines[0]
-    assert lines[1].endswith("r...")
-
-
-@pytest.mark.parametrize("words", [("--service", "order"), ("--topic", "OrderPaid"), ("--reason", "NEVER")])
-def test_the_list_is_filtered(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
-    """By service, by topic, by a part of the reason."""
-    run("list", *words)
-
-    assert ["OrderPaid" in line for line in capsys.readouterr().out.splitlines()] == [True, False]
-
-
-def test_the_list_is_json_if_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    """One object a line, with everything."""
-    run("list", "--json", "--service", "user")
-
-    first, second = map(json.loads, capsys.readouterr().out.splitlines())
-    assert (FIRST, "user", EVENT, "r" * 200) == (first["id"], first["service"], first["event"], second["reason"])
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        (Filter(), ["user a1", "user b2", "order a1"]),
+        (Filter(service="order"), ["order a1"]),
+        (Filter(("a",)), ["user a1", "order a1"]),
+        (Filter(topic="Lantern"), ["user b2"]),
+        (Filter(reason="BULB"), ["user a1", "user b2"]),
+        (Filter(since="2026-02"), ["user b2", "order a1"]),
+        (Filter(("c",)), []),
+    ],
+)
+def test_letters_are_filtered(state: FakeState, wanted: Filter, found: list[str]) -> None:
+    """By service, id, topic, reason and time; an id without a letter is left out."""
+    assert found == [f"{each.service} {each.id}" for each in find_dead_letters(state, wanted)]
 
 
-def test_one_letter_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    """With its event, also if that is not JSON."""
-    run("show", SECOND)
+def test_a_replay_publishes_the_event_as_it_was_with_its_trace(state: FakeState) -> None:
+    """Without what the sidecar added, on its own topic; then the letter is settled."""
+    assert "replayed" == replay(state, one(state))
 
-    shown = capsys.readouterr().out
-    assert "r" * 200 in shown
-    assert shown.endswith("event\nnot JSON\n")
-
-
-@pytest.mark.parametrize(("wanted", "words"), [("9", "there is no dead letter 9"), ("", "2 dead letters begin with")])
-def test_what_cannot_be_shown_is_said(wanted: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """None, or too many."""
-    assert 1 == run("show", wanted)
-
-    assert words in capsys.readouterr().err.replace("3 dead", "2 dead")
+    assert [("user", "Lamp", EVENT, "00-trace")] == state.published
+    assert ["b2"] == [each.id for each in find_dead_letters(state, Filter(service="user"))]
+    assert "replayed" == one(state, settled=True).status
 
 
-def test_a_dry_run_changes_nothing(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
-    """It says what would be done, and what could not be."""
-    before = dict(state.kept)
-
-    assert 1 == run("replay", "--all", "--dry-run")
-    assert 0 == run("discard", "--all", "--dry-run")
-
-    assert (before, []) == (state.kept, state.published)
-    said = capsys.readouterr().out
-    assert "2 would replay, 1 failed" in said
-    assert "can only be discarded" in said
-    assert "3 would discard" in said
+TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
+TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 
 
-def test_a_replay_says_what_became_of_each(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
-    """Those that are meant and no others."""
-    assert 0 == run("replay", "--service", "order")
-    assert 0 == run("list")
-
-    assert ["OrderPaid"] == [topic for _, topic, _, _ in state.published]
-    said = capsys.readouterr().out
-    assert "1 replayed\n" in said
-    assert said.endswith("2 dead letters\n")
-
-
-def test_a_discard_takes_ids(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
-    """Or the beginnings of them; the letters can still be listed as settled."""
-    assert 0 == run("discard", SECOND[:4])
-    assert 0 == run("list", "--settled")
-
-    said = capsys.readouterr().out
-    assert "1 discarded\n" in said
-    assert "[discarded]" in said
-    assert said.endswith("3 dead letters\n")
-
-
-@pytest.mark.parametrize("verb", ["replay", "discard"])
-def test_nothing_is_done_to_all_by_mistake(verb: str, state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a filter it asks which."""
-    assert 1 == run(verb)
-
-    assert "or --all" in capsys.readouterr().err
-    assert [] == state.published
-
-
-def test_what_is_no_text_is_shown_in_base64_and_never_replayed(
-    state: FakeState, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("in_event", "in_letter", "expected"),
+    [
+        (TRACEPARENT, "", TRACEPARENT),
+        ("", TRACEPARENT, TRACEPARENT),
+        (TRACEPARENT, TRACEPARENT.replace("b7ad", "ffff"), TRACEPARENT),
+        ("00-x", "", None),
+        (7, None, None),
+        ({}, "x", None),
+    ],
+)
+def test_a_replayed_event_is_in_the_trace_that_it_was_in(
+    state: FakeState, in_event: object, in_letter: object, expected: str | None
 ) -> None:
-    """Its bytes are all there, and the reason why nothing can be done with them but to discard them."""
-    letter = {"topic": "UserCreateRequested", "time": "", "reason": "not a CloudEvent", "event_base64": "//4="}
-    state.put("user", f"dead:{THIRD}", letter)
+    """If that is well-formed: what is not a string would end the sidecar of whoever reads the event."""
+    kept, _ = state.load("user", "dead:a1")
+    event = json.dumps({**DELIVERED, "traceparent": in_event, "traceid": in_event})
+    state.put("user", "dead:a1", {**kept, "event": event, "traceparent": in_letter})
+    replay(state, one(state))
+    [(_, _, published, _)] = state.published
 
-    assert 1 == run("replay", THIRD)
-    assert "is not UTF-8, so it is no event: it can only be discarded" in capsys.readouterr().out
+    trace = {} if expected is None else {"traceid": TRACE_ID, "traceparent": expected}
+    assert {**EVENT, **trace} == published
+
+
+def test_a_replay_that_was_broken_off_can_be_done_again(state: FakeState) -> None:
+    """Before the publish or after it: the letter is still open."""
+
+    def interrupted() -> None:
+        raise LaunchError("the shop was stopped")
+
+    state.on_publish = interrupted
+    with pytest.raises(LaunchError):
+        replay(state, one(state))
+    left = one(state)
+    state.on_publish = lambda: None
+
+    assert "replaying" == left.status
+    assert "replayed" == replay(state, left)
+    assert 2 == len(state.published)
+
+
+def test_an_event_that_fails_again_leaves_its_letter_open(state: FakeState) -> None:
+    """The service was faster than the mark: what it wrote stays."""
+    anew = {"event": "{}", "topic": "Lamp", "reason": "broken still", "time": "2026-04-01T00:00:00.000Z"}
+    state.on_publish = lambda: state.put("user", "dead:a1", anew)
+
+    assert "failed again" == replay(state, one(state))
+    assert ("open", "broken still") == (one(state).status, one(state).reason)
+
+
+@pytest.mark.parametrize("act", [replay, discard])
+def test_somebody_elses_change_is_not_overwritten(
+    state: FakeState, act: Callable[[FakeState, DeadLetter], str]
+) -> None:
+    """Two people at once: the second one is told."""
+    seen = one(state)
+    discard(state, seen)
+
+    assert "changed meanwhile" == act(state, seen)
     assert [] == state.published
-    assert 0 == run("show", THIRD)
-    assert capsys.readouterr().out.endswith("event\nbase64: //4=\n")
-    assert 0 == run("list", "--json", "--service", "user")
-    assert "//4=" == json.loads(capsys.readouterr().out.splitlines()[-1])["event_base64"]
-    assert 0 == run("discard", THIRD)
 
 
-def test_a_terminal_obeys_no_event(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
-    """An event is anybody's text: its control characters are spelled out."""
-    odd = "\x1b[2J\x9b\r\x00"
-    state.put("user", f"dead:{THIRD}", {"topic": odd, "time": "", "reason": odd, "event": f"hello\n{odd}"})
+@pytest.mark.parametrize("status", [409, 500])
+def test_a_store_that_refuses_writes_is_not_taken_for_somebody_elses_change(status: int) -> None:
+    """The letter is what it was: who discards it is told the store's reason, not that it changed meanwhile."""
 
-    assert 0 == run("show", THIRD)
-    assert 0 == run("list")
+    async def scenario() -> None:
+        async with daprd() as played:
+            state = RunningState({"user-sidecar": played.port}, "token")
+            played.state["dead:1"] = b"{}", 1
+            assert await asyncio.to_thread(state.save, "user", "dead:1", {"status": "discarded"}, "1")
+            assert not await asyncio.to_thread(state.save, "user", "dead:1", {"status": "discarded"}, "1")
+            played.refuses_writes = status
+            with pytest.raises(LaunchError, match=r"refuses writes.*25006"):
+                await asyncio.to_thread(state.save, "user", "dead:1", {"status": "open"}, "2")
 
-    said = capsys.readouterr().out
-    assert not set("\x1b\x9b\r\x00") & set(said)
-    assert "hello\n\\x1b[2J\\x9b\\r\\x00\n" in said
+    asyncio.run(scenario())
+
+
+def test_a_discarded_letter_is_listed_no_more(state: FakeState) -> None:
+    """It can still be shown."""
+    assert "discarded" == discard(state, one(state))
+
+    assert ["b2"] == [each.id for each in find_dead_letters(state, Filter(service="user"))]
+    assert "discarded" == one(state, settled=True).status
+
+
+@pytest.mark.parametrize(
+    "event", ["not JSON", "[]", "{}", '{"id": 1, "type": "Lamp"}', '{"id": "1", "type": "L\ufffd"}']
+)
+def test_what_is_no_event_can_only_be_discarded(state: FakeState, event: str) -> None:
+    """Said before anything is written."""
+    state.put("user", "dead:a1", {"event": event, "topic": "Lamp", "time": "2026-01-01T00:00:00.000Z"})
+
+    with pytest.raises(LaunchError, match="can only be discarded"):
+        replay(state, one(state))
+    assert "open" == one(state).status
+    assert "discarded" == discard(state, one(state))

@@ -10,7 +10,7 @@ from typing import Any, cast
 
 import pytest
 
-from cli.letters import Letter
+from cli.dead_letters import DeadLetter
 from cli.shop import Shop
 from tests.faults.aftermath import NO_ACCOUNT, NO_CONTACT, NO_NOTE, missing
 from tests.faults.auditor import Answer, Audit, Auditor, _balances
@@ -86,10 +86,10 @@ def test_what_is_missing_is_found(service: str, key: str, planted: dict[str, Any
 
 PLANTED = Planted("UserCreated", "unparseable-0-abc")
 BOTH = [
-    Letter(f"{service}-1", service, "UserCreated", "no JSON", "", "", "unparseable-0-abc is no JSON")
+    DeadLetter(f"{service}-1", service, "UserCreated", "no JSON", "", "", "unparseable-0-abc is no JSON")
     for service in ("billing", "notification")
 ]
-FOREIGN = Letter("x", "order", "OrderCreateRequested", "malformed", "", "", "{}")
+FOREIGN = DeadLetter("x", "order", "OrderCreateRequested", "malformed", "", "", "{}")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +105,7 @@ FOREIGN = Letter("x", "order", "OrderCreateRequested", "malformed", "", "", "{}"
     ],
 )
 def test_the_dead_letters_are_exactly_those_of_what_nothing_can_parse(
-    planted: list[Planted], letters: list[Letter], findings: list[str]
+    planted: list[Planted], letters: list[DeadLetter], findings: list[str]
 ) -> None:
     """One of each service that reads the topic."""
     audit = Audit()
