@@ -205,8 +205,8 @@ def lint(options: argparse.Namespace) -> int:
         print(f"--- {' '.join(command[2:])}", flush=True)
         codes.append(subprocess.run(command, cwd=ROOT, check=False).returncode)
     print("--- doctor", flush=True)
-    told = doctor.project()
-    for each in told:
+    findings = doctor.project()
+    for each in findings:
         print(f"{each.place}: {each.what} [{each.rule}]; fix: {each.fix}")
     files = [ROOT / "sidecart", *(path for name in packages for path in sorted((ROOT / name).rglob("*.py")))]
     found = list(exceptions(files))
@@ -215,7 +215,7 @@ def lint(options: argparse.Namespace) -> int:
     bare = [one for one in found if not one.has_reason]
     for one in bare:
         print(f"{one.path.relative_to(ROOT)}:{one.line}: no reason beside `{one.kind}`")
-    return 1 if any(codes) or told or bare else 0
+    return 1 if any(codes) or findings or bare else 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from cli import runfile
 from cli.doctor import report, running, targets
 from cli.doctor.findings import Finding, Severity, in_order
 from cli.doctor.rules import judge
-from cli.doctor.sight import Sight
+from cli.doctor.sidecar_config import SidecarConfig
 from cli.errors import LaunchError
 from cli.servers.registry import BROKERS, STORES
 
@@ -15,13 +15,13 @@ from cli.servers.registry import BROKERS, STORES
 def run(options: argparse.Namespace) -> int:
     """Print what is found; 1 if events will be lost or something does not start, else 0."""
     try:
-        sights = _sights(options)
-        found = [one for sight in sights for one in judge(sight)]
+        configs = _configs(options)
+        found = [one for config in configs for one in judge(config)]
     except OSError as error:
         raise LaunchError(f"{error.filename} cannot be read: {error.strerror}") from error
-    asked, told = _running(options)
-    findings = in_order(found + told)
-    said = report.as_json(findings) if options.json else report.human(findings, targets.seen(sights), asked)
+    asked, running_findings = _running(options)
+    findings = in_order(found + running_findings)
+    said = report.as_json(findings) if options.json else report.human(findings, targets.inspected(configs), asked)
     for line in said:
         print(line)
     return 1 if any(one.severity is Severity.DANGER for one in findings) else 0
@@ -29,10 +29,10 @@ def run(options: argparse.Namespace) -> int:
 
 def project() -> list[Finding]:
     """What is found in the project's own files, on every broker with every store."""
-    return in_order([one for sight in targets.own() for one in judge(sight)])
+    return in_order([one for config in targets.own() for one in judge(config)])
 
 
-def _sights(options: argparse.Namespace) -> list[Sight]:
+def _configs(options: argparse.Namespace) -> list[SidecarConfig]:
     if not options.paths:
         brokers = list(BROKERS) if options.broker == "all" else [options.broker]
         stores = list(STORES) if options.store == "all" else [options.store]
@@ -43,16 +43,16 @@ def _sights(options: argparse.Namespace) -> list[Sight]:
 
 def _running(options: argparse.Namespace) -> tuple[str, list[Finding]]:
     """What runs and was asked, in words, and what is wrong with it."""
-    told: list[Finding] = []
+    running_findings: list[Finding] = []
     asked = []
     for address in options.sidecars:
-        told += running.sidecar(address, os.environ.get("DAPR_API_TOKEN", ""))
+        running_findings += running.sidecar(address, os.environ.get("DAPR_API_TOKEN", ""))
         asked.append(address)
     for address in options.redis:
-        told += running.redis(address)
+        running_findings += running.redis(address)
         asked.append(address)
     shop = None if options.paths or options.files_only else runfile.read()
     if shop is not None and shop.ready:
-        told += running.shop(shop)
+        running_findings += running.shop(shop)
         asked.append(f"the running shop on {shop.broker} and {shop.store}")
-    return f", {', '.join(asked)} asked" if asked else "", told
+    return f", {', '.join(asked)} asked" if asked else "", running_findings

@@ -38,7 +38,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Hit:
+class Violation:
     """What a rule found: where, what happens, and the fix; a severity of its own if it is not the rule's."""
 
     place: Place

@@ -10,9 +10,9 @@ from typing import Any
 
 from cli.blocking_errors import BlockingError
 from cli.daprd import VERSION
+from cli.doctor.dapr_values import go_true
 from cli.doctor.findings import Finding, Place, Severity
 from cli.doctor.resources import Component
-from cli.doctor.words import go_true
 from cli.topics import Subscription
 
 CALL_SECONDS_MAX = 3.0

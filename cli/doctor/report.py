@@ -4,10 +4,10 @@ import json
 from collections.abc import Sequence
 
 from cli.doctor.findings import Finding, Severity
-from cli.doctor.targets import Seen
+from cli.doctor.targets import Inspected
 
 
-def human(findings: Sequence[Finding], seen: Seen, ran: str) -> list[str]:
+def human(findings: Sequence[Finding], inspected: Inspected, ran: str) -> list[str]:
     """Two lines a finding, and one in the end."""
     lines = []
     for one in findings:
@@ -15,7 +15,7 @@ def human(findings: Sequence[Finding], seen: Seen, ran: str) -> list[str]:
     counts = ", ".join(_counted(sum(one.severity is kind for one in findings), kind) for kind in Severity)
     if lines:
         lines.append("")
-    return [*lines, f"{_counted(seen.files, 'file')} read{ran}: {counts}"]
+    return [*lines, f"{_counted(inspected.files, 'file')} read{ran}: {counts}"]
 
 
 def _counted(number: int, what: str) -> str:

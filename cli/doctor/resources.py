@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
+from cli.doctor.dapr_values import truthy
 from cli.doctor.findings import Place
-from cli.doctor.words import truthy
 from cli.doctor.yaml_files import Document
 
 GROUP = "dapr.io/"

@@ -14,9 +14,9 @@ from cli.doctor import (
     rules_starts,
     rules_subscriptions,
 )
-from cli.doctor.findings import Finding, Hit, Place, Severity
+from cli.doctor.findings import Finding, Place, Severity, Violation
 from cli.doctor.resources import ignored
-from cli.doctor.sight import Sight
+from cli.doctor.sidecar_config import SidecarConfig
 
 DANGER, WARNING, NOTE = Severity
 
@@ -27,7 +27,7 @@ class Rule:
 
     id: str
     severity: Severity
-    find: Callable[[Sight], Iterable[Hit]]
+    find: Callable[[SidecarConfig], Iterable[Violation]]
 
 
 RULES = (
@@ -105,22 +105,22 @@ RULES = (
 )
 
 
-def judge(sight: Sight, rules: Sequence[Rule] = RULES) -> list[Finding]:
+def judge(config: SidecarConfig, rules: Sequence[Rule] = RULES) -> list[Finding]:
     """What the rules find, without what a document asks not to be told."""
-    documents = (*sight.documents, *sight.sources)
+    documents = (*config.documents, *config.sources)
     silenced = {(Place.of(document.file, 0).file, rule) for document in documents for rule in ignored(document)}
     found = [
-        Finding(rule.id, hit.severity or rule.severity, hit.place, hit.what, hit.fix)
+        Finding(rule.id, violation.severity or rule.severity, violation.place, violation.what, violation.fix)
         for rule in rules
-        for hit in rule.find(sight)
+        for violation in rule.find(config)
     ]
-    return [one for one in found if (one.place.file, one.rule) not in silenced] + list(_idle(sight, found))
+    return [one for one in found if (one.place.file, one.rule) not in silenced] + list(_idle(config, found))
 
 
-def _idle(sight: Sight, found: Sequence[Finding]) -> Iterator[Finding]:
+def _idle(config: SidecarConfig, found: Sequence[Finding]) -> Iterator[Finding]:
     """Comments that silence nothing: what they were for is gone, and they would hide what comes."""
     told = {(one.place.file, one.rule) for one in found}
-    for document in (*sight.documents, *sight.sources):
+    for document in (*config.documents, *config.sources):
         for rule, line in ignored(document).items():
             place = Place.of(document.file, line)
             if (place.file, rule) not in told:

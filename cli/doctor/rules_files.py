@@ -4,9 +4,9 @@ import difflib
 from collections.abc import Iterator
 from pathlib import Path
 
-from cli.doctor.findings import Hit, Place, Severity
+from cli.doctor.findings import Place, Severity, Violation
 from cli.doctor.resources import GROUP, KINDS, Resource, is_understood
-from cli.doctor.sight import Sight
+from cli.doctor.sidecar_config import SidecarConfig
 from cli.doctor.yaml_files import SUFFIXES, Document, read
 
 DOCUMENT_BYTES_MAX = 64 * 1024
@@ -15,56 +15,56 @@ DEPTH_MAX = 3
 """How deep below a folder of resources others are looked for."""
 
 
-def not_yaml(sight: Sight) -> Iterator[Hit]:
+def not_yaml(config: SidecarConfig) -> Iterator[Violation]:
     """A file that cannot be parsed: daprd logs a warning and starts without what is in it."""
-    for each in sight.documents:
+    for each in config.documents:
         if each.problem is not None:
             what = f"no YAML ({each.problem}): a sidecar logs a warning and starts without what is in it"
-            yield Hit(Place.of(each.file, each.line), what, "make it YAML again, or give it another suffix")
+            yield Violation(Place.of(each.file, each.line), what, "make it YAML again, or give it another suffix")
 
 
-def too_long(sight: Sight) -> Iterator[Hit]:
+def too_long(config: SidecarConfig) -> Iterator[Violation]:
     """What daprd's scanner cannot hold: `decodeYaml` collects its error for ever (tried: 1.2 GB after 4 s)."""
-    for each in sight.documents:
+    for each in config.documents:
         if each.problem is None and each.bytes >= DOCUMENT_BYTES_MAX and _is_daprs(each):
             what = f"{each.bytes} bytes, of {DOCUMENT_BYTES_MAX}: the sidecar never gets past it, and takes all memory"
-            yield Hit(Place.of(each.file, each.line), what, "take it apart, at lines of `---`")
+            yield Violation(Place.of(each.file, each.line), what, "take it apart, at lines of `---`")
 
 
-def not_loaded(sight: Sight) -> Iterator[Hit]:
+def not_loaded(config: SidecarConfig) -> Iterator[Violation]:
     """A document of Dapr's whose kind or version daprd does not know: it is passed over without a word."""
-    for each in sight.documents:
+    for each in config.documents:
         if each.problem is not None or not _is_daprs(each):
             continue
         kind, version = each.root.text("kind"), each.root.text("apiVersion").removeprefix(GROUP)
         if kind not in KINDS:
             near = difflib.get_close_matches(kind, KINDS, 1, 0.5) or ["Component"]
             what = f"daprd knows no kind `{kind}`: the document is passed over without a word"
-            yield Hit(Place.of(each.file, each.root.line_of("kind")), what, f"kind: {near[0]}")
+            yield Violation(Place.of(each.file, each.root.line_of("kind")), what, f"kind: {near[0]}")
         elif version not in KINDS[kind]:
             what = f"daprd knows no {kind} of version `{version}`: the document is passed over without a word"
-            yield Hit(
+            yield Violation(
                 Place.of(each.file, each.root.line_of("apiVersion")), what, f"apiVersion: {GROUP}{KINDS[kind][-1]}"
             )
 
 
-def resiliency_not_first(sight: Sight) -> Iterator[Hit]:
+def resiliency_not_first(config: SidecarConfig) -> Iterator[Violation]:
     """Of a file, daprd reads the first document only when it looks for resiliency."""
-    for each in sight.documents:
+    for each in config.documents:
         if each.problem is None and each.root.text("kind") == "Resiliency" and each.number > 0:
             what = "it is not the first document of its file, so daprd does not see it: nothing is retried"
-            yield Hit(Place.of(each.file, each.line), what, "put it into a file of its own")
+            yield Violation(Place.of(each.file, each.line), what, "put it into a file of its own")
 
 
-def nested_folder(sight: Sight) -> Iterator[Hit]:
+def nested_folder(config: SidecarConfig) -> Iterator[Violation]:
     """A folder is read one level deep; folders beside one that is read are taken for its alternatives."""
-    read = {folder.resolve() for folder in sight.folders}
+    read = {folder.resolve() for folder in config.folders}
     for folder in sorted(read):
         for inner in _below(folder, DEPTH_MAX):
             if {inner, *_beside(inner)} & read or not _holds_resources(inner):
                 continue
             what = f"{Place.of(folder, 0)} is read one level deep: what is in this folder is not loaded"
-            yield Hit(Place.of(inner, 0), what, f"give this folder, too: --resources-path {Place.of(inner, 0)}")
+            yield Violation(Place.of(inner, 0), what, f"give this folder, too: --resources-path {Place.of(inner, 0)}")
 
 
 def _below(folder: Path, depth: int) -> Iterator[Path]:
@@ -83,67 +83,69 @@ def _holds_resources(folder: Path) -> bool:
     return any(_is_daprs(document) for path in files for document in read(path))
 
 
-def other_file(sight: Sight) -> Iterator[Hit]:
+def other_file(config: SidecarConfig) -> Iterator[Violation]:
     """What is no YAML makes each sidecar warn at each start, twice (pkg/resiliency, pkg/internal/loader/disk)."""
-    for folder in sorted({each.file.parent for each in sight.documents} & set(sight.folders)):
+    for folder in sorted({each.file.parent for each in config.documents} & set(config.folders)):
         for path in sorted(folder.iterdir()):
             if path.is_file() and path.suffix.lower() not in SUFFIXES:
                 what = "it is no YAML: each sidecar that reads this folder warns of it at each start"
-                yield Hit(Place.of(path, 0), what, "move it out of the folder")
+                yield Violation(Place.of(path, 0), what, "move it out of the folder")
 
 
-def path_missing(sight: Sight) -> Iterator[Hit]:
+def path_missing(config: SidecarConfig) -> Iterator[Violation]:
     """A folder or a configuration that a start names and that is not there: daprd ends."""
-    for start in sight.starts:
+    for start in config.starts:
         for path, line in (*start.resources, *start.configs):
             if not path.exists():
                 what = f"{Place.of(path, 0)} is not there: the sidecar ends at its start"
-                yield Hit(Place.of(start.file, line), what, "name a path that is there")
+                yield Violation(Place.of(start.file, line), what, "name a path that is there")
 
 
-def folder_empty(sight: Sight) -> Iterator[Hit]:
+def folder_empty(config: SidecarConfig) -> Iterator[Violation]:
     """A folder without a single YAML file in it."""
-    files = {each.file.resolve().parent for each in sight.documents}
-    for folder in sight.folders:
+    files = {each.file.resolve().parent for each in config.documents}
+    for folder in config.folders:
         if folder.is_dir() and folder.resolve() not in files:
-            yield Hit(
+            yield Violation(
                 Place.of(folder, 0), "there is no YAML in this folder", "name the folder that holds the components"
             )
 
 
-def doctor_comment(sight: Sight) -> Iterator[Hit]:
+def doctor_comment(config: SidecarConfig) -> Iterator[Violation]:
     """A comment that the doctor does not understand would else be believed to do something."""
-    for each in (*sight.documents, *sight.sources):
+    for each in (*config.documents, *config.sources):
         for comment in each.comments:
             if not is_understood(comment.text):
                 what = f"`# doctor: {comment.text}` is none of publish-only, read-only, ignore RULE: the reason"
-                yield Hit(Place.of(each.file, comment.line), what, "# doctor: ignore mdns: one machine, one shop")
+                yield Violation(Place.of(each.file, comment.line), what, "# doctor: ignore mdns: one machine, one shop")
 
 
-def incomplete(sight: Sight) -> Iterator[Hit]:
+def incomplete(config: SidecarConfig) -> Iterator[Violation]:
     """Without a name it is passed over, without a type the sidecar ends; a list that is none hides the component."""
-    for each in sight.components:
+    for each in config.components:
         if not each.name:
-            yield Hit(each.place("metadata"), "it has no name: daprd passes it over without a word", "  name: pubsub")
+            yield Violation(
+                each.place("metadata"), "it has no name: daprd passes it over without a word", "  name: pubsub"
+            )
         if not each.type:
             what = "it has no type: the sidecar ends at its start"
-            yield Hit(each.place("spec"), what, "spec: {type: pubsub.redis, version: v1}")
+            yield Violation(each.place("spec"), what, "spec: {type: pubsub.redis, version: v1}")
         for path, fix in ((("spec", "metadata"), "- {name: ..., value: ...}"), (("scopes",), "- order")):
             tree = each.document.root.at(*path)
             if tree is not None and not isinstance(tree.value, list):
                 what = f"`{path[-1]}` is no list: the sidecar logs a warning and starts without the component"
-                yield Hit(each.place(*path), what, fix)
+                yield Violation(each.place(*path), what, fix)
 
 
-def twice(sight: Sight) -> Iterator[Hit]:
+def twice(config: SidecarConfig) -> Iterator[Violation]:
     """Two components of one name for one app: daprd does not start (pkg/internal/loader/disk)."""
-    seen: list[Resource] = []
-    for each in sight.components:
-        other = next((one for one in seen if each.name and one.name == each.name and _meet(one, each)), None)
+    inspected: list[Resource] = []
+    for each in config.components:
+        other = next((one for one in inspected if each.name and one.name == each.name and _meet(one, each)), None)
         if other is not None:
             what = f"{each.name} is also defined in {other.place()}: the sidecar ends at its start"
-            yield Hit(each.place("metadata", "name"), what, "give it another name, or other scopes")
-        seen.append(each)
+            yield Violation(each.place("metadata", "name"), what, "give it another name, or other scopes")
+        inspected.append(each)
 
 
 def _meet(one: Resource, other: Resource) -> bool:
@@ -154,12 +156,12 @@ def _is_daprs(document: Document) -> bool:
     return document.root.text("apiVersion").startswith(GROUP)
 
 
-def unknown_scope(sight: Sight) -> Iterator[Hit]:
+def unknown_scope(config: SidecarConfig) -> Iterator[Violation]:
     """A scope that names none of the apps that are started."""
-    apps = {start.app_id for start in sight.starts}
-    for each in [*sight.components, *sight.resiliencies, *sight.subscriptions] if apps else []:
+    apps = {start.app_id for start in config.starts}
+    for each in [*config.components, *config.resiliencies, *config.subscriptions] if apps else []:
         for scope in each.document.root.items("scopes"):
             if isinstance(scope.value, str) and scope.value not in apps:
                 near = difflib.get_close_matches(scope.value, sorted(apps), 1, 0.5) or sorted(apps)
                 what = f"no app `{scope.value}` is started there: {each.name} is loaded by nobody in its place"
-                yield Hit(each.on(scope.line), what, f"  - {near[0]}", Severity.WARNING)
+                yield Violation(each.on(scope.line), what, f"  - {near[0]}", Severity.WARNING)

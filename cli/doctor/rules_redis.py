@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from cli.doctor.findings import Hit
+from cli.doctor.dapr_values import duration_ms, number, signed
+from cli.doctor.findings import Violation
 from cli.doctor.resources import Component
-from cli.doctor.sight import Sight
-from cli.doctor.words import duration_ms, number, signed
+from cli.doctor.sidecar_config import SidecarConfig
 
 LENGTH_MIN = 100_000
 """Below it some minutes of outage at hundreds of events a second are enough to trim what nobody has read."""
@@ -20,48 +20,48 @@ RETRY_FIX = (
 )
 
 
-def no_inbound_retry(sight: Sight) -> Iterator[Hit]:
+def no_inbound_retry(config: SidecarConfig) -> Iterator[Violation]:
     """`processMessage` acknowledges what the handler refused (XACK after the error)."""
-    for each in sight.pubsubs("redis"):
-        if each.is_read and sight.retry_of(each) is None and not sight.keeps_dead_letters(each):
+    for each in config.pubsubs("redis"):
+        if each.is_read and config.retry_of(each) is None and not config.keeps_dead_letters(each):
             what = f"no inbound retry for {each.name}: an event that fails once (a 500, a refused connection) is lost"
-            yield Hit(each.place("spec", "type"), what, RETRY_FIX % each.name)
+            yield Violation(each.place("spec", "type"), what, RETRY_FIX % each.name)
 
 
-def stream_unbounded(sight: Sight) -> Iterator[Hit]:
+def stream_unbounded(config: SidecarConfig) -> Iterator[Violation]:
     """XADD without MAXLEN or MINID: acknowledged entries stay in a stream; go-redis leaves out a MAXLEN below 1."""
-    for each in sight.pubsubs("redis"):
+    for each in config.pubsubs("redis"):
         length = signed(each.value("maxLenApprox", "0") or "")
         if each.is_published_to and length is not None and length <= 0 and each.setting("streamTTL") is None:
             what = "streams grow until the server has no memory left: acknowledged entries stay"
-            yield Hit(each.place_of("maxLenApprox"), what, '- {name: maxLenApprox, value: "1000000"}')
+            yield Violation(each.place_of("maxLenApprox"), what, '- {name: maxLenApprox, value: "1000000"}')
 
 
-def stream_ttl_and_maxlen(sight: Sight) -> Iterator[Hit]:
+def stream_ttl_and_maxlen(config: SidecarConfig) -> Iterator[Violation]:
     """go-redis writes MAXLEN if it is set, and MINID else."""
-    for each in sight.pubsubs("redis"):
+    for each in config.pubsubs("redis"):
         ttl = each.setting("streamTTL")
         length = signed(each.value("maxLenApprox", "0") or "")
         if ttl is not None and (length is None or length > 0):
             what = "streamTTL does nothing beside maxLenApprox: only the length trims"
-            yield Hit(each.on(ttl.line), what, "remove one of the two")
+            yield Violation(each.on(ttl.line), what, "remove one of the two")
 
 
-def stream_short(sight: Sight) -> Iterator[Hit]:
+def stream_short(config: SidecarConfig) -> Iterator[Violation]:
     """Trimming does not ask whether an entry was read."""
-    for each in sight.pubsubs("redis"):
+    for each in config.pubsubs("redis"):
         length, ttl = number(each.value("maxLenApprox") or ""), duration_ms(each.value("streamTTL") or "")
         if length is not None and 0 < length < LENGTH_MIN:
             what = f"after {length} newer events an event is trimmed, read or not: an outage of its reader loses it"
-            yield Hit(each.place_of("maxLenApprox"), what, '- {name: maxLenApprox, value: "1000000"}')
+            yield Violation(each.place_of("maxLenApprox"), what, '- {name: maxLenApprox, value: "1000000"}')
         elif not length and ttl is not None and 0 < ttl < TTL_HOURS_MIN * 3_600_000:
             what = f"after {each.value('streamTTL')} an event is trimmed, read or not: a longer outage loses it"
-            yield Hit(each.place_of("streamTTL"), what, "- {name: streamTTL, value: 168h}")
+            yield Violation(each.place_of("streamTTL"), what, "- {name: streamTTL, value: 168h}")
 
 
-def interval_not_milliseconds(sight: Sight) -> Iterator[Hit]:
+def interval_not_milliseconds(config: SidecarConfig) -> Iterator[Violation]:
     """`redeliverInterval` is not decoded (mapstructure "-"), only parsed as a bare number; both take that as ms."""
-    for each in sight.pubsubs("redis"):
+    for each in config.pubsubs("redis"):
         for name, default in (("redeliverInterval", "15 s"), ("processingTimeout", "60 s")):
             value = each.value(name)
             if not each.is_read or not value:
@@ -69,19 +69,19 @@ def interval_not_milliseconds(sight: Sight) -> Iterator[Hit]:
             bare, long = number(value), duration_ms(value)
             if bare is None and long is not None and name == "redeliverInterval":
                 what = f"redeliverInterval takes bare milliseconds: `{value}` is passed over, and it is {default}"
-                yield Hit(each.place_of(name), what, f'- {{name: {name}, value: "{long:.0f}"}}')
+                yield Violation(each.place_of(name), what, f'- {{name: {name}, value: "{long:.0f}"}}')
             elif bare is not None and 0 < bare < MEANT_SECONDS_BELOW:
                 what = f"{name} takes milliseconds: {bare} ms, so what is being handled is handed out again at once"
-                yield Hit(each.place_of(name), what, f'- {{name: {name}, value: "{bare * 1_000}"}}')
+                yield Violation(each.place_of(name), what, f'- {{name: {name}, value: "{bare * 1_000}"}}')
 
 
-def redelivery_off(sight: Sight) -> Iterator[Hit]:
+def redelivery_off(config: SidecarConfig) -> Iterator[Violation]:
     """`reclaimPendingMessagesLoop` returns at once if either is 0."""
-    for each in sight.pubsubs("redis"):
+    for each in config.pubsubs("redis"):
         for name in ("redeliverInterval", "processingTimeout"):
             if each.is_read and duration_ms(each.value(name) or "") == 0:
                 what = "nothing is handed out again: what a sidecar held when it died is never handled"
-                yield Hit(each.place_of(name), what, f'- {{name: {name}, value: "20000"}}')
+                yield Violation(each.place_of(name), what, f'- {{name: {name}, value: "20000"}}')
 
 
 _DURATIONS = ("processingTimeout", "streamTTL", "dialTimeout", "readTimeout", "writeTimeout", "poolTimeout")
@@ -90,16 +90,16 @@ _SIGNED = ("maxLenApprox",)
 """An int64: below 1 it is no limit."""
 
 
-def value_unreadable(sight: Sight) -> Iterator[Hit]:
+def value_unreadable(config: SidecarConfig) -> Iterator[Violation]:
     """Values that the decoder refuses: the sidecar ends at its start (kit 0.18.2, config.Decode)."""
-    for each in sight.pubsubs("redis"):
+    for each in config.pubsubs("redis"):
         for name in (*_DURATIONS, *_NUMBERS, *_SIGNED):
             value = each.value(name)
             parse = duration_ms if name in _DURATIONS else signed if name in _SIGNED else number
             if value and parse(value) is None:
                 kind = "duration (there are no days: 720h)" if name in _DURATIONS else "whole number"
                 what = f"`{value}` is no {kind}: the sidecar ends at its start"
-                yield Hit(each.place_of(name), what, _mended(name, value))
+                yield Violation(each.place_of(name), what, _mended(name, value))
 
 
 def _mended(name: str, value: str) -> str:
@@ -109,14 +109,14 @@ def _mended(name: str, value: str) -> str:
     return f'- {{name: {name}, value: "{20_000 if name in _DURATIONS else 100}"}}'
 
 
-def concurrency_shared(sight: Sight) -> Iterator[Hit]:
+def concurrency_shared(config: SidecarConfig) -> Iterator[Violation]:
     """Ten workers and one queue for all topics of a component, in each sidecar."""
-    for each in sight.pubsubs("redis"):
+    for each in config.pubsubs("redis"):
         if each.is_read and each.setting("concurrency") is None:
             what = "10 workers are shared by all topics: ten events that are refused or slow hold up all others"
-            yield Hit(each.place("spec", "type"), what, '- {name: concurrency, value: "32"}')
+            yield Violation(each.place("spec", "type"), what, '- {name: concurrency, value: "32"}')
 
 
-def retry_ends(sight: Sight, component: Component) -> bool:
+def retry_ends(config: SidecarConfig, component: Component) -> bool:
     """Whether the end of retries is the end of the event: it is acknowledged then."""
-    return component.type == "pubsub.redis" and not sight.keeps_dead_letters(component)
+    return component.type == "pubsub.redis" and not config.keeps_dead_letters(component)

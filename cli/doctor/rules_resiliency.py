@@ -2,58 +2,58 @@
 
 from collections.abc import Iterator
 
-from cli.doctor.findings import Hit
+from cli.doctor.dapr_values import duration_ms, number
+from cli.doctor.findings import Violation
 from cli.doctor.resources import Component, Resource, Retry, targeted
 from cli.doctor.rules_redis import retry_ends
-from cli.doctor.sight import Sight
-from cli.doctor.words import duration_ms, number
+from cli.doctor.sidecar_config import SidecarConfig
 
 FOREVER = "{policy: constant, duration: 1s, maxRetries: -1}"
 
 
-def _retries(sight: Sight) -> Iterator[tuple[Component, Retry]]:
+def _retries(config: SidecarConfig) -> Iterator[tuple[Component, Retry]]:
     """The pub/sub components whose event is lost when its retries end, with their policies."""
-    for each in sight.components:
-        retry = sight.retry_of(each) if each.is_read and retry_ends(sight, each) else None
+    for each in config.components:
+        retry = config.retry_of(each) if each.is_read and retry_ends(config, each) else None
         if retry is not None:
             yield each, retry
 
 
-def exponential_ends(sight: Sight) -> Iterator[Hit]:
+def exponential_ends(config: SidecarConfig) -> Iterator[Violation]:
     """backoff's MaxElapsedTime is 15 minutes, and no key of a Resiliency changes it."""
-    for component, retry in _retries(sight):
+    for component, retry in _retries(config):
         if retry.text("policy").lower() == "exponential":
             what = "an exponential policy ends after 15 minutes, also with maxRetries -1: a longer outage loses the "
             what += f"events of {component.name}"
-            yield Hit(retry.place("policy"), what, f"{retry.name}: {FOREVER}")
+            yield Violation(retry.place("policy"), what, f"{retry.name}: {FOREVER}")
 
 
-def budget_ends(sight: Sight) -> Iterator[Hit]:
+def budget_ends(config: SidecarConfig) -> Iterator[Violation]:
     """After the last try the event is acknowledged."""
-    for component, retry in _retries(sight):
+    for component, retry in _retries(config):
         most = number(retry.text("maxRetries"))
         if most is not None:
             what = f"after {most} more tries an event of {component.name} is acknowledged and lost"
-            yield Hit(retry.place("maxRetries"), what, "maxRetries: -1")
+            yield Violation(retry.place("maxRetries"), what, "maxRetries: -1")
 
 
-def some_left_out(sight: Sight) -> Iterator[Hit]:
+def some_left_out(config: SidecarConfig) -> Iterator[Violation]:
     """A status that `matching` does not name is final: `backoff.Permanent`."""
-    for component, retry in _retries(sight):
+    for component, retry in _retries(config):
         spec = retry.resiliency.document.root.at("spec", "policies", "retries", retry.name, "matching")
         if spec is not None:
             what = f"an answer that `matching` does not name is not tried again: that event of {component.name} is lost"
-            yield Hit(retry.place("matching"), what, "remove `matching` from an inbound policy")
+            yield Violation(retry.place("matching"), what, "remove `matching` from an inbound policy")
 
 
-def circuit_breaker(sight: Sight) -> Iterator[Hit]:
+def circuit_breaker(config: SidecarConfig) -> Iterator[Violation]:
     """An open breaker's error is permanent: it breaks out of the retry."""
-    for each in sight.components:
-        target = targeted(sight.resiliencies, each.name) if retry_ends(sight, each) and each.is_read else None
+    for each in config.components:
+        target = targeted(config.resiliencies, each.name) if retry_ends(config, each) and each.is_read else None
         path = ("spec", "targets", "components", each.name, "inbound", "circuitBreaker")
         if target is not None and target.document.root.text(*path):
             what = f"an open circuit breaker ends the retries: while it is open every event of {each.name} is lost"
-            yield Hit(target.place(*path), what, "remove circuitBreaker from inbound")
+            yield Violation(target.place(*path), what, "remove circuitBreaker from inbound")
 
 
 def _inbound_names(resiliency: Resource) -> Iterator[tuple[str, tuple[str, ...]]]:
@@ -64,37 +64,37 @@ def _inbound_names(resiliency: Resource) -> Iterator[tuple[str, tuple[str, ...]]
                 yield name, ("spec", "targets", "components", component, direction, "retry")
 
 
-def unknown_policy(sight: Sight) -> Iterator[Hit]:
+def unknown_policy(config: SidecarConfig) -> Iterator[Violation]:
     """A name that no policy has is no error: there is just no retry."""
-    known = {name for each in sight.resiliencies for name in each.document.root.entries("spec", "policies", "retries")}
-    for each in sight.resiliencies:
+    known = {name for each in config.resiliencies for name in each.document.root.entries("spec", "policies", "retries")}
+    for each in config.resiliencies:
         for name, path in _inbound_names(each):
             if name not in known:
                 what = f"there is no retry policy `{name}`: nothing is retried, without a word"
-                yield Hit(each.place(*path), what, f"policies.retries.{name}: {FOREVER}")
+                yield Violation(each.place(*path), what, f"policies.retries.{name}: {FOREVER}")
 
 
-def unreadable(sight: Sight) -> Iterator[Hit]:
+def unreadable(config: SidecarConfig) -> Iterator[Violation]:
     """A value that cannot be read makes daprd pass over the rest of the document; it logs an error and goes on."""
-    for each in sight.resiliencies:
+    for each in config.resiliencies:
         for name, tree in each.document.root.entries("spec", "policies", "retries").items():
             path = ("spec", "policies", "retries", name)
             policy = tree.text("policy")
             if policy and policy.lower() not in ("constant", "exponential"):
                 what = f"there is no policy `{policy}`: daprd passes over the document, and nothing is retried"
-                yield Hit(each.place(*path, "policy"), what, "policy: constant")
+                yield Violation(each.place(*path, "policy"), what, "policy: constant")
             for key in ("duration", "maxInterval"):
                 if tree.text(key) and duration_ms(tree.text(key)) is None:
                     what = f"`{tree.text(key)}` is no duration: daprd passes over the document, and nothing is retried"
-                    yield Hit(each.place(*path, key), what, f"{key}: 1s")
+                    yield Violation(each.place(*path, key), what, f"{key}: 1s")
 
 
-def unknown_component(sight: Sight) -> Iterator[Hit]:
+def unknown_component(config: SidecarConfig) -> Iterator[Violation]:
     """A target that is no component: a name that was changed in one place only."""
-    names = {each.name for each in sight.components}
-    for each in sight.resiliencies if names else []:
+    names = {each.name for each in config.components}
+    for each in config.resiliencies if names else []:
         for name in each.document.root.entries("spec", "targets", "components"):
             if name not in names:
                 what = f"there is no component `{name}` here: this target does nothing"
                 fix = f"one of {', '.join(sorted(names))}"
-                yield Hit(each.place("spec", "targets", "components", name), what, fix)
+                yield Violation(each.place("spec", "targets", "components", name), what, fix)

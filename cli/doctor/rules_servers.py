@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from cli.doctor.findings import Hit, Place
-from cli.doctor.sight import Sight
-from cli.doctor.starts import Environment, Known, environment_of, mounts, read_env_file
-from cli.doctor.words import expanded
+from cli.doctor.dapr_values import expanded
+from cli.doctor.findings import Place, Violation
+from cli.doctor.sidecar_config import SidecarConfig
+from cli.doctor.starts import Environment, Knowledge, environment_of, mounts, read_env_file
 from cli.doctor.yaml_files import Document, Tree
 
 _REDIS = re.compile(r"(docker\.io/)?((library/)?redis|valkey/valkey|redis/redis-stack-server)(:|@|$)")
@@ -18,8 +18,8 @@ _ARGUMENTS = {"redis-stack-server": "REDIS_ARGS", "valkey/valkey": "VALKEY_EXTRA
 _APPEND_ONLY = re.compile(r"""appendonly\s+["']?yes""", re.IGNORECASE)
 
 
-def _services(sight: Sight, image: "re.Pattern[str]") -> Iterator[tuple[Document, str, Tree]]:
-    for document in sight.sources:
+def _services(config: SidecarConfig, image: "re.Pattern[str]") -> Iterator[tuple[Document, str, Tree]]:
+    for document in config.sources:
         for name, service in document.root.entries("services").items():
             if image.match(_image(document, service)):
                 yield document, name, service
@@ -47,7 +47,7 @@ def _command(document: Document, service: Tree) -> tuple[str, bool]:
     name = next((name for part, name in _ARGUMENTS.items() if part in _image(document, service)), None)
     environment = _environment(document, service)
     added = None if name is None else environment.variables.get(name)
-    hidden = name is not None and (added == "" or (added is None and environment.known is Known.PART))
+    hidden = name is not None and (added == "" or (added is None and environment.known is Knowledge.PART))
     return f"{expanded(' '.join(words), _variables(document))} {added or ''}", hidden
 
 
@@ -65,43 +65,43 @@ def _mounted(document: Document, service: Tree) -> tuple[str, bool]:
     return text, unread
 
 
-def not_append_only(sight: Sight) -> Iterator[Hit]:
+def not_append_only(config: SidecarConfig) -> Iterator[Violation]:
     """The default is a snapshot now and then."""
-    for document, name, service in _services(sight, _REDIS):
+    for document, name, service in _services(config, _REDIS):
         text, unread = _mounted(document, service)
         command, hidden = _command(document, service)
         if not unread and not hidden and not _APPEND_ONLY.search(f"{command}\n{text}"):
             what = f"{name} writes a snapshot now and then: events and state since the last one are lost when it ends"
             fix = 'command: ["redis-server", "--appendonly", "yes"]'
-            yield Hit(_place(document, service, "command"), what, fix)
+            yield Violation(_place(document, service, "command"), what, fix)
 
 
-def no_hostname(sight: Sight) -> Iterator[Hit]:
+def no_hostname(config: SidecarConfig) -> Iterator[Violation]:
     """RabbitMQ keeps its data under the node's name, which is made of the host's."""
-    for document, name, service in _services(sight, _RABBITMQ):
+    for document, name, service in _services(config, _RABBITMQ):
         environment = _environment(document, service)
         # Said is enough: without a value in the file it is the shell's.
-        is_named = "RABBITMQ_NODENAME" in environment.variables or environment.known is Known.PART
+        is_named = "RABBITMQ_NODENAME" in environment.variables or environment.known is Knowledge.PART
         if not service.text("hostname") and not is_named:
             what = f"{name} is another node when its container is made anew: its queues, with what is in them, are gone"
-            yield Hit(_place(document, service, "image"), what, f"hostname: {name}")
+            yield Violation(_place(document, service, "image"), what, f"hostname: {name}")
 
 
-def no_volume(sight: Sight) -> Iterator[Hit]:
+def no_volume(config: SidecarConfig) -> Iterator[Violation]:
     """What is in the container goes with it."""
     for image, folder in ((_REDIS, "/data"), (_RABBITMQ, "/var/lib/rabbitmq")):
-        for document, name, service in _services(sight, image):
+        for document, name, service in _services(config, image):
             targets = [there for _, there in mounts(document.file, service, {})]
             if not any(Path(folder).is_relative_to(target) for target in targets if target):
                 what = f"{name} keeps its data in the container: `docker compose down` removes it"
-                yield Hit(_place(document, service, "image"), what, f'volumes: ["{name}:{folder}"]')
+                yield Violation(_place(document, service, "image"), what, f'volumes: ["{name}:{folder}"]')
 
 
-def consumer_timeout(sight: Sight) -> Iterator[Hit]:
+def consumer_timeout(config: SidecarConfig) -> Iterator[Violation]:
     """The default is 30 minutes (ADR 22)."""
-    for document, name, service in _services(sight, _RABBITMQ):
+    for document, name, service in _services(config, _RABBITMQ):
         text, unread = _mounted(document, service)
         if not unread and not re.search(r"^\s*consumer_timeout\s*=", text, re.MULTILINE):
             what = f"{name} hands out again after 30 minutes what a sidecar has forgotten"
             fix = "consumer_timeout = 300000 in a file that is mounted below /etc/rabbitmq/conf.d"
-            yield Hit(_place(document, service, "image"), what, fix)
+            yield Violation(_place(document, service, "image"), what, fix)

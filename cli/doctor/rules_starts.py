@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from cli.doctor.findings import Hit
-from cli.doctor.sight import Sight
+from cli.doctor.findings import Violation
+from cli.doctor.sidecar_config import SidecarConfig
 from cli.doctor.starts import Start
 
 INTERVAL_SECONDS = 5
@@ -15,46 +15,46 @@ def _fix(start: Start, run_file: str, flag: str) -> str:
     return f"- {flag}" if start.is_compose else run_file
 
 
-def listens_everywhere(sight: Sight) -> Iterator[Hit]:
+def listens_everywhere(config: SidecarConfig) -> Iterator[Violation]:
     """The default is every interface (pkg/runtime/config.go, DefaultAPIListenAddress)."""
-    for start in sight.starts:
+    for start in config.starts:
         if start.is_reachable:
             what = f"the sidecar of {start.app_id} answers on every interface: whoever reaches it can publish"
             fix = "publish no port of a sidecar" if start.is_compose else "apiListenAddresses: 127.0.0.1"
-            yield Hit(start.place("dapr-listen-addresses"), what, fix)
+            yield Violation(start.place("dapr-listen-addresses"), what, fix)
 
 
-def no_api_token(sight: Sight) -> Iterator[Hit]:
+def no_api_token(config: SidecarConfig) -> Iterator[Violation]:
     """The two tokens: who may call the sidecar, and who the app takes for its sidecar."""
-    for start in sight.starts:
+    for start in config.starts:
         missing = [name for name in ("DAPR_API_TOKEN", "APP_API_TOKEN") if start.environment.lacks(name)]
         if missing:
             what = (
                 f"{' and '.join(missing)} not set for the sidecar of {start.app_id}: any program that reaches a port "
             )
             what += "can publish or forge events"
-            yield Hit(start.place(), what, "DAPR_API_TOKEN=... APP_API_TOKEN=... in the sidecar's environment")
+            yield Violation(start.place(), what, "DAPR_API_TOKEN=... APP_API_TOKEN=... in the sidecar's environment")
 
 
-def health_check_on_redis(sight: Sight) -> Iterator[Hit]:
+def health_check_on_redis(config: SidecarConfig) -> Iterator[Violation]:
     """A cancelled `XREADGROUP ... BLOCK 0` stays at the server (components-contrib 1.18.3, pubsub/redis/redis.go)."""
-    for start in sight.starts:
-        read = [each for each in sight.pubsubs("redis") if each.is_read and each.is_for(start.app_id)]
+    for start in config.starts:
+        read = [each for each in config.pubsubs("redis") if each.is_read and each.is_for(start.app_id)]
         if read and start.is_on("enable-app-health-check"):
             what = f"the sidecar of {start.app_id} ends its subscriptions while its app is ill, and leaves their reads "
             what += "behind: each swallows the next event of its topic, which comes after processingTimeout"
             fix = "remove it: a retry without end offers the events until the app is well"
-            yield Hit(start.place("enable-app-health-check"), what, fix)
+            yield Violation(start.place("enable-app-health-check"), what, fix)
 
 
-def probe_too_slow(sight: Sight) -> Iterator[Hit]:
+def probe_too_slow(config: SidecarConfig) -> Iterator[Violation]:
     """daprd refuses a time-out above the interval (pkg/runtime/config.go)."""
-    for start in sight.starts:
+    for start in config.starts:
         interval_ms = 1_000 * (start.number("app-health-probe-interval", INTERVAL_SECONDS) or INTERVAL_SECONDS)
         timeout_ms = start.number("app-health-probe-timeout", TIMEOUT_MS) or TIMEOUT_MS
         if timeout_ms > interval_ms:
             what = f"a health probe may take {timeout_ms} ms, of {interval_ms} ms: the sidecar ends at its start"
-            yield Hit(
+            yield Violation(
                 start.place("app-health-probe-timeout", "app-health-probe-interval"),
                 what,
                 _fix(start, "appHealthProbeTimeout: 900", f"--app-health-probe-timeout={interval_ms * 9 // 10}"),

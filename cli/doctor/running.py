@@ -21,20 +21,20 @@ LOG_LINES = 200
 
 def shop(found: runfile.RunFile) -> list[Finding]:
     """What is wrong with the shop that runs here: its sidecars, its servers, who reads."""
-    sights = own([found.broker], [found.store])
-    ours = [each for sight in sights for each in sight.components]
+    configs = own([found.broker], [found.store])
+    ours = [each for config in configs for each in config.components]
     token = found.tokens.get("DAPR_API_TOKEN", "")
     names = sorted(name for name in found.ports if app_for_sidecar(name) is not None)  # also of one that has ended
-    told = [one for name in names for one in sidecar(_url(found, name), token, _told(found, name, ours), name)]
+    findings = [one for name in names for one in sidecar(_url(found, name), token, _expected(found, name, ours), name)]
     data = HOME / "data" / f"{found.broker}-{found.store}"
     if port := found.ports.get(valkey.NAME):
-        told += redis(valkey.address_on(port))
+        findings += redis(valkey.address_on(port))
     if rabbitmq.NAME in found.ports:
-        told += _rabbitmq(data)
-    return told + _readers(found, [app for name in names if (app := app_for_sidecar(name)) is not None])
+        findings += _rabbitmq(data)
+    return findings + _readers(found, [app for name in names if (app := app_for_sidecar(name)) is not None])
 
 
-def _told(found: runfile.RunFile, name: str, ours: Iterable[Component]) -> list[Component]:
+def _expected(found: runfile.RunFile, name: str, ours: Iterable[Component]) -> list[Component]:
     """What a sidecar should have loaded: of our components those in the folders that it was told to read."""
     folders = {Path(folder).resolve() for folder in found.resources.get(name, ())}
     by_name = {each.name: each for each in ours if each.document.file.resolve().parent in folders}

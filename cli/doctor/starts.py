@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from cli.doctor.dapr_values import expanded, number
 from cli.doctor.findings import Place
-from cli.doctor.words import expanded, number
 from cli.doctor.yaml_files import Document, Tree
 
 RUN_FILE_FLAGS = {
@@ -27,7 +27,7 @@ RUN_FILE_FLAGS = {
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
-class Known(StrEnum):
+class Knowledge(StrEnum):
     """How well an environment is known."""
 
     WHOLE = "whole"
@@ -43,16 +43,16 @@ class Environment:
     """What is known of a sidecar's environment."""
 
     variables: Mapping[str, str]
-    known: Known = Known.HERE
+    known: Knowledge = Knowledge.HERE
 
     def lacks(self, name: str) -> bool:
         """Whether a variable is unset or empty, as far as is known."""
-        return self.known is not Known.PART and not self.variables.get(name)
+        return self.known is not Knowledge.PART and not self.variables.get(name)
 
     @property
     def is_whole(self) -> bool:
         """Whether what it lacks is not set for sure."""
-        return self.known is Known.WHOLE
+        return self.known is Knowledge.WHOLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,7 +216,7 @@ def environment_of(file: Path, service: Tree, variables: Mapping[str, str]) -> E
     for text in service.texts("environment"):
         name, equals, value = text.partition("=")
         found[name] = expanded(value, dict(variables)) if equals else variables.get(name, "")
-    return Environment(found, Known.WHOLE if whole else Known.PART)
+    return Environment(found, Knowledge.WHOLE if whole else Knowledge.PART)
 
 
 def read_env_file(path: Path) -> dict[str, str] | None:

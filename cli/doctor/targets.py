@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cli.doctor import starts
-from cli.doctor.sight import Sight
-from cli.doctor.starts import Environment, Known, Start
+from cli.doctor.sidecar_config import SidecarConfig
+from cli.doctor.starts import Environment, Knowledge, Start
 from cli.doctor.yaml_files import SUFFIXES, Document, read
 from cli.errors import LaunchError
 from cli.project import ROOT, RUN_FILE, resource_folders
@@ -18,10 +18,10 @@ LAUNCHED = ("POD_NAME", "APP_API_TOKEN", "DAPR_API_TOKEN", *ENVIRONMENT)
 """What the launcher sets for every sidecar (cli/sidecar.py)."""
 
 
-def own(brokers: Sequence[str] = tuple(BROKERS), stores: Sequence[str] = tuple(STORES)) -> list[Sight]:
+def own(brokers: Sequence[str] = tuple(BROKERS), stores: Sequence[str] = tuple(STORES)) -> list[SidecarConfig]:
     """The project's run file and compose file, on each of these brokers with each of these stores."""
-    launched = Environment(dict.fromkeys(LAUNCHED, "set by the launcher"), Known.WHOLE)
-    found: list[Sight] = []
+    launched = Environment(dict.fromkeys(LAUNCHED, "set by the launcher"), Knowledge.WHOLE)
+    found: list[SidecarConfig] = []
     for broker in brokers:
         for store in stores:
             found += of_file(ROOT / RUN_FILE, launched, swap=(broker, store))
@@ -29,7 +29,7 @@ def own(brokers: Sequence[str] = tuple(BROKERS), stores: Sequence[str] = tuple(S
     return found
 
 
-def named(paths: Sequence[Path], environment: Environment) -> list[Sight]:
+def named(paths: Sequence[Path], environment: Environment) -> list[SidecarConfig]:
     """What a person names: run files and compose files are followed, all the rest is one sidecar's, as if each folder
     were given to it by --resources-path.
     """
@@ -38,20 +38,20 @@ def named(paths: Sequence[Path], environment: Environment) -> list[Sight]:
             raise LaunchError(f"{path} is no folder and no file" if path.exists() else f"{path} is not there")
     content = {file: read(file) for path in paths for file in (_files(path) if path.is_dir() else [path])}
     begun = [file for file, documents in content.items() if any(_is_start(each) for each in documents)]
-    found = [sight for file in begun for sight in of_file(file, environment)]
-    followed = {document.file.resolve() for sight in found for document in sight.documents}
+    found = [config for file in begun for config in of_file(file, environment)]
+    followed = {document.file.resolve() for config in found for document in config.documents}
     rest = [file for file in content if file not in begun and file.resolve() not in followed]
     if rest or not found:
-        apart = {folder.resolve() for sight in found for folder in sight.folders} | {file.parent for file in begun}
+        apart = {folder.resolve() for config in found for folder in config.folders} | {file.parent for file in begun}
         folders = tuple(path for path in paths if path.is_dir() and not {path, path.resolve()} & apart)
         documents = tuple(document for file in rest for document in content[file])
-        found.append(Sight(documents, folders, environment=environment))
+        found.append(SidecarConfig(documents, folders, environment=environment))
     return found
 
 
-def each_apart(paths: Sequence[Path], environment: Environment) -> list[Sight]:
+def each_apart(paths: Sequence[Path], environment: Environment) -> list[SidecarConfig]:
     """Every file and every folder in these folders by itself, as if a sidecar read nothing else."""
-    found: list[Sight] = []
+    found: list[SidecarConfig] = []
     for path in paths:
         inner = sorted(path.iterdir()) if path.is_dir() else [path]
         for each in inner:
@@ -62,7 +62,7 @@ def each_apart(paths: Sequence[Path], environment: Environment) -> list[Sight]:
     return found
 
 
-def of_file(file: Path, environment: Environment, swap: tuple[str, str] | None = None) -> list[Sight]:
+def of_file(file: Path, environment: Environment, swap: tuple[str, str] | None = None) -> list[SidecarConfig]:
     """The sidecars that a run file or a compose file starts, those together that are told to read the same."""
     documents = read(file)
     found: list[Start] = []
@@ -78,7 +78,7 @@ def of_file(file: Path, environment: Environment, swap: tuple[str, str] | None =
         resources, configs = (tuple(path for path, _ in paths) for paths in (start.resources, start.configs))
         groups.setdefault((resources, configs), []).append(start)
     return [
-        Sight(
+        SidecarConfig(
             documents=(*_all(resources), *(each for file in configs if file.is_file() for each in read(file))),
             folders=tuple(folder for folder in resources if folder.is_dir()),
             starts=tuple(group),
@@ -108,17 +108,17 @@ def _files(folder: Path) -> list[Path]:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class Inspected:
     """How much was looked at."""
 
     files: int
-    sights: int
+    configs: int
 
 
-def seen(sights: Sequence[Sight]) -> Seen:
+def inspected(configs: Sequence[SidecarConfig]) -> Inspected:
     """Count the files, each once."""
-    files = {document.file.resolve() for sight in sights for document in (*sight.documents, *sight.sources)}
-    return Seen(len(files), len(sights))
+    files = {document.file.resolve() for config in configs for document in (*config.documents, *config.sources)}
+    return Inspected(len(files), len(configs))
 
 
 def environment(env_files: Sequence[Path], process: Mapping[str, str] | None = None) -> Environment:

@@ -56,7 +56,7 @@ def told(folder: Path, *texts: str) -> list[Finding]:
     """What the doctor says of components that are read together."""
     for number, text in enumerate(texts):
         (folder / f"{number}.yaml").write_text(text, encoding="utf-8")
-    return [one for sight in named([folder], Environment({"LIMIT": "1"})) for one in judge(sight)]
+    return [one for config in named([folder], Environment({"LIMIT": "1"})) for one in judge(config)]
 
 
 def severities(found: list[Finding], rule: str) -> list[Severity]:

@@ -45,7 +45,7 @@ def told(folder: Path, *texts: str, environment: dict[str, str] = ADDRESSES) -> 
     """What the doctor says of files with these texts in one folder."""
     for number, text in enumerate(texts):
         (folder / f"{number}.yaml").write_text(text, encoding="utf-8")
-    return in_order([one for sight in named([folder], Environment(environment)) for one in judge(sight)])
+    return in_order([one for config in named([folder], Environment(environment)) for one in judge(config)])
 
 
 def names(findings: list[Finding]) -> list[str]:

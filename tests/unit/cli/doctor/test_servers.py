@@ -27,7 +27,7 @@ def dangers(folder: Path, server: str) -> list[str]:
     """The rules of dangers that a compose file with this server breaks."""
     lines = "".join(f"    {line}\n" for line in server.splitlines())
     (folder / "docker-compose.yml").write_text(COMPOSE + lines, encoding="utf-8")
-    found = [one for sight in named([folder], Environment({})) for one in judge(sight)]
+    found = [one for config in named([folder], Environment({})) for one in judge(config)]
     return [one.rule for one in found if one.severity == "danger"]
 
 

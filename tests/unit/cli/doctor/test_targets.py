@@ -24,21 +24,21 @@ def test_the_project_is_clean() -> None:
 
 def test_the_projects_own_files_are_all_looked_at() -> None:
     """A search of nothing finds nothing wrong."""
-    sights = targets.own()
-    read = {document.file for sight in sights for document in (*sight.documents, *sight.sources)}
+    configs = targets.own()
+    read = {document.file for config in configs for document in (*config.documents, *config.sources)}
     wanted = {*(ROOT / "components").rglob("*.yaml"), ROOT / "dapr.yaml", ROOT / "dapr" / "config.yaml"}
     wanted |= {targets.COMPOSE_FILE, targets.COMPOSE_FILE.with_name("names.yaml")}
 
     assert {file.resolve() for file in wanted} == {file.resolve() for file in read}
     assert set(itertools.product(BROKERS, STORES)) == {
         (broker, store)
-        for sight in sights
+        for config in configs
         for broker, store in itertools.product(BROKERS, STORES)
         if {ROOT / "components/brokers" / broker, ROOT / "components/stores" / store}
-        <= {folder.resolve() for folder in sight.folders}
+        <= {folder.resolve() for folder in config.folders}
     }
     assert {"gateway", "user", "billing", "order", "notification"} == {
-        start.app_id for sight in sights for start in sight.starts
+        start.app_id for config in configs for start in config.starts
     }
 
 
@@ -100,16 +100,18 @@ def test_folders_together_are_what_one_sidecar_reads() -> None:
     env = Environment(dict.fromkeys(targets.LAUNCHED, "x"))
     folders = [ROOT / "components/policies", ROOT / "components/brokers/redis", ROOT / "components/stores/redis"]
 
-    assert [] == [one for sight in targets.named(folders, env) for one in judge(sight)]
-    assert {"redis-no-inbound-retry"} == {one.rule for sight in targets.named(folders[1:], env) for one in judge(sight)}
+    assert [] == [one for config in targets.named(folders, env) for one in judge(config)]
+    assert {"redis-no-inbound-retry"} == {
+        one.rule for config in targets.named(folders[1:], env) for one in judge(config)
+    }
 
 
 def test_a_run_file_in_a_folder_is_followed() -> None:
     """To the folders and configurations that it names."""
-    (sight,) = targets.named([TRAPS / "path-missing"], Environment({}))
+    (config,) = targets.named([TRAPS / "path-missing"], Environment({}))
 
-    assert ["order"] == [start.app_id for start in sight.starts]
-    assert {"statestore", "settings"} == {document.root.text("metadata", "name") for document in sight.documents}
+    assert ["order"] == [start.app_id for start in config.starts]
+    assert {"statestore", "settings"} == {document.root.text("metadata", "name") for document in config.documents}
 
 
 def test_what_is_not_there_is_said() -> None:

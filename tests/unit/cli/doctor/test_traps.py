@@ -23,7 +23,7 @@ def first_in(trap: Path, rules: tuple[Rule, ...] = RULES) -> list[Finding]:
     """What the doctor says of a trap by itself."""
     variables = read_env_file(TRAPS.parent / "sidecar.env")
     assert variables
-    return [one for sight in named([trap], Environment(variables)) for one in judge(sight, rules)]
+    return [one for config in named([trap], Environment(variables)) for one in judge(config, rules)]
 
 
 def marked(trap: Path) -> list[tuple[str, int]]:
@@ -71,6 +71,6 @@ def test_each_rule_has_its_trap() -> None:
 def test_one_command_names_them_all() -> None:
     """`sidecart doctor --each tests/doctor/traps`: each file as if a sidecar read nothing else."""
     variables = read_env_file(TRAPS.parent / "sidecar.env")
-    found = {one.rule for sight in each_apart([TRAPS], Environment(variables or {})) for one in judge(sight)}
+    found = {one.rule for config in each_apart([TRAPS], Environment(variables or {})) for one in judge(config)}
 
     assert {path.stem for path in ALL} == found

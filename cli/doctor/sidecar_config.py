@@ -10,7 +10,7 @@ from cli.doctor.yaml_files import Document
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class SidecarConfig:
     """The documents that are read together, how the sidecars are started, and what is known of their environment."""
 
     documents: tuple[Document, ...]
