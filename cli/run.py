@@ -19,7 +19,7 @@ from cli.supervisor import Supervisor
 from cli.topology import app_of, metrics_of
 
 WATCH_SECONDS = 0.3
-SAID_FIRST, SAID_SECONDS = 5, 600.0
+REPORTED_FIRST, REPORT_SECONDS = 5, 600.0
 """What the supervisor reports more often than this is counted: a process that ends every minute fills no terminal."""
 
 
@@ -101,13 +101,13 @@ def _write_targets(shop: Shop) -> None:
     (HOME / "run" / "metrics.json").write_text(json.dumps(targets, indent=2), encoding="utf-8")
 
 
-class Sayings:
+class ReportThrottle:
     """Prints what the supervisor reports; the same line again and again is counted, and the count is printed."""
 
     def __init__(self, say: Report, clock: Callable[[], float] = time.monotonic) -> None:
         self._say = say
         self._clock = clock
-        self._repeats: Repeats[str] = Repeats(SAID_FIRST, SAID_SECONDS)
+        self._repeats: Repeats[str] = Repeats(REPORTED_FIRST, REPORT_SECONDS)
 
     def __call__(self, text: str) -> None:
         """Print a line, or count it."""
@@ -118,16 +118,16 @@ class Sayings:
     def look(self) -> None:
         """Print the counts whose time has come."""
         for text, times in self._repeats.over(self._clock()):
-            self._say(f"{text} ({times:,} more times within {SAID_SECONDS / 60:.0f} min)")
+            self._say(f"{text} ({times:,} more times within {REPORT_SECONDS / 60:.0f} min)")
 
 
 def _watch(shop: Shop, deadline: Deadline) -> int:
-    sayings = Sayings(say)
-    supervisor = Supervisor(shop, sayings, lambda: described(shop).write())
+    throttle = ReportThrottle(say)
+    supervisor = Supervisor(shop, throttle, lambda: described(shop).write())
     while True:
         try:
             supervisor.look()
-            sayings.look()
+            throttle.look()
             deadline.pause(WATCH_SECONDS)
         except Interrupted:
             say("stopping: gateway, sidecars, services, servers")

@@ -612,13 +612,15 @@ class Shop:
         with suppress(OSError):  # the next start removes it
             self.broker.remove(self.broker_address, MONITOR_SUBSCRIPTIONS)
 
-    def lost_subscriptions(self) -> list[Subscription]:
+    def unread_subscriptions(self) -> list[Subscription]:
         """What nobody reads as it should, of the replicas that say they are well; OSError if the broker is away."""
-        well = [name for name in self.replicas if self._problem(name, "/healthz") is None]
-        whole = [name for name in well if all(app_of(each) != app_of(name) or each in well for each in self.replicas)]
+        healthy = [name for name in self.replicas if self._problem(name, "/healthz") is None]
+        whole = [
+            name for name in healthy if all(app_of(each) != app_of(name) or each in healthy for each in self.replicas)
+        ]
         return self.broker.unread(self.broker_address, readers(whole))
 
-    def silent_sidecars(self) -> list[str]:
+    def unresponsive_sidecars(self) -> list[str]:
         """The replicas whose sidecar runs and does not answer at all, as one that stands still."""
         return [name for name in self.replicas if sidecar_of(name) in self.processes and not self._answers(name)]
 

@@ -21,13 +21,13 @@ PAUSE_SECONDS = 1.0  # before the second start in a row; before the first there 
 PAUSE_SECONDS_MAX = 30.0
 STEADY_SECONDS = 20.0  # what has lived for so long is well again
 ENDS_MAX = 10  # in a row, each within STEADY_SECONDS of its start: it will not get better by itself
-SICK_STOP_SECONDS = SHUTDOWN_SECONDS + 1.0  # it may finish what it still reads, and may not answer at all
+UNRESPONSIVE_STOP_SECONDS = SHUTDOWN_SECONDS + 1.0  # it may finish what it still reads, and may not answer at all
 LOOK_SECONDS = 5.0  # between two looks at the sidecars, and at what the broker is read by
 LOST_SECONDS = 30.0  # for so long nobody reads, or answers: a sidecar comes back sooner to a broker that was away
 
 
 @dataclass(slots=True)
-class _Life:
+class _ProcessState:
     """One process: how often it ended in a row, and when it is started next."""
 
     started: float = 0.0
@@ -50,7 +50,7 @@ class Supervisor:
         self._changed = changed
         self._given_up: set[str] = set()
         self._clock = clock
-        self._lives: dict[str, _Life] = {}
+        self._states: dict[str, _ProcessState] = {}
         self._waiting_for: str | None = None
         self._looked = clock()
         self._lost: dict[Subscription, float] = {}
@@ -61,41 +61,41 @@ class Supervisor:
         """Notice who ended, start whose time has come; raise LaunchError when somebody ended too often."""
         now = self._clock()
         for name, code in self._shop.dead.items():
-            if name not in self._given_up and self._lives.setdefault(name, _Life()).due is None:
+            if name not in self._given_up and self._states.setdefault(name, _ProcessState()).due is None:
                 self._note_end(name, code, now)
-        due = [name for name, life in self._lives.items() if life.due is not None and life.due <= now]
+        due = [name for name, state in self._states.items() if state.due is not None and state.due <= now]
         # Servers first: sidecars need them.
         for name in sorted(due, key=lambda each: (app_for_sidecar(each) is not None, each)):
             self._start(name, now)
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
-            self._look_for_sick_sidecars(now)
+            self._check_sidecars(now)
 
     def _note_end(self, name: str, code: int, now: float) -> None:
-        life = self._lives[name]
-        life.ends = 1 if now - life.started > STEADY_SECONDS else life.ends + 1
-        if life.ends > ENDS_MAX:
-            said = f"{name} ended {life.ends} times in a row, at last with code {code}"
+        state = self._states[name]
+        state.ends = 1 if now - state.started > STEADY_SECONDS else state.ends + 1
+        if state.ends > ENDS_MAX:
+            said = f"{name} ended {state.ends} times in a row, at last with code {code}"
             if given_up := self._shop.give_up(name):
                 for each in given_up:
                     self._given_up.add(each)
-                    self._lives.pop(each, None)
+                    self._states.pop(each, None)
                 self._report(f"{said}: the shop goes on without it (see {self._shop.logs / name}.log)")
                 self._changed()
                 return
             lines = "\n".join(f"    {line}" for line in self._shop.last_lines(name))
             raise LaunchError(f"{said}; its last lines:\n{lines}")
-        pause = 0.0 if life.ends == 1 else min(PAUSE_SECONDS * 2.0 ** (life.ends - 2), PAUSE_SECONDS_MAX)
-        life.due = now + pause
+        pause = 0.0 if state.ends == 1 else min(PAUSE_SECONDS * 2.0 ** (state.ends - 2), PAUSE_SECONDS_MAX)
+        state.due = now + pause
         when = "now" if not pause else f"in {pause:.0f} s"
         self._report(f"{name} ended with code {code}: it is started again {when} (see {self._shop.logs / name}.log)")
 
     def _start(self, name: str, now: float) -> None:
-        life = self._lives[name]
+        state = self._states[name]
         if app_for_sidecar(name) is not None:
             problem = self._shop.problem_of_servers()
             if problem is not None:  # not counted: it would only end again
-                life.due = now + PAUSE_SECONDS
+                state.due = now + PAUSE_SECONDS
                 if self._waiting_for is None:
                     self._report(f"sidecars wait: {problem}")
                 self._waiting_for = problem
@@ -104,32 +104,32 @@ class Supervisor:
                 self._report("sidecars wait no more: broker and store answer")
                 self._waiting_for = None
         self._shop.start_again(name)
-        life.started, life.due = self._clock(), None
+        state.started, state.due = self._clock(), None
         self.restarts += 1
         self._changed()
 
-    def _look_for_sick_sidecars(self, now: float) -> None:
+    def _check_sidecars(self, now: float) -> None:
         try:
-            lost = self._shop.lost_subscriptions()
+            lost = self._shop.unread_subscriptions()
         except OSError:  # the broker is away: nobody can read
             self._lost.clear()
             self._silent.clear()
             return
         self._lost = {one: self._lost.get(one, now) for one in lost}
-        self._silent = {name: self._silent.get(name, now) for name in self._shop.silent_sidecars()}
-        sick = {name: why for name in self._shop.replicas if (why := self._sickness(name, now))}
-        for name, why in sick.items():
+        self._silent = {name: self._silent.get(name, now) for name in self._shop.unresponsive_sidecars()}
+        unresponsive = {name: why for name in self._shop.replicas if (why := self._sidecar_problem(name, now))}
+        for name, why in unresponsive.items():
             self._report(f"{sidecar_of(name)} {why}: it is started again")
-            self._shop.stop_sidecar(name, SICK_STOP_SECONDS)
+            self._shop.stop_sidecar(name, UNRESPONSIVE_STOP_SECONDS)
             self._shop.start_again(sidecar_of(name))
-            self._lives.setdefault(sidecar_of(name), _Life()).started = self._clock()
+            self._states.setdefault(sidecar_of(name), _ProcessState()).started = self._clock()
             self.restarts += 1
-        if sick:
+        if unresponsive:
             self._lost.clear()
             self._silent.clear()
             self._changed()
 
-    def _sickness(self, name: str, now: float) -> str:
+    def _sidecar_problem(self, name: str, now: float) -> str:
         """What has been wrong with a replica's sidecar for too long; empty if nothing."""
         if self._waits(sidecar_of(name)):
             return ""
@@ -140,8 +140,8 @@ class Supervisor:
 
     def _waits(self, name: str) -> bool:
         """Whether a process has ended and is started when its time has come: nobody else may start it."""
-        life = self._lives.get(name)
-        return name in self._shop.dead or (life is not None and life.due is not None)
+        state = self._states.get(name)
+        return name in self._shop.dead or (state is not None and state.due is not None)
 
 
 def _is_of(name: str, one: Subscription) -> bool:

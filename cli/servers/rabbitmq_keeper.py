@@ -26,7 +26,7 @@ from cli.topology import readers, replica_names
 
 LOOK_SECONDS = 5.0
 LOST_SECONDS = 30.0  # a sidecar takes less to come back to a broker that was away
-ILL_SECONDS = 300.0  # an app that is ill gets well by itself, or a new sidecar may help it
+UNHEALTHY_SECONDS = 300.0  # an app that is ill gets well by itself, or a new sidecar may help it
 CALL_SECONDS_MAX = 10.0
 
 
@@ -35,24 +35,24 @@ class Keeper:
 
     def __init__(self) -> None:
         self._since: dict[Subscription, float] = {}
-        self._ill: dict[str, float] = {}
+        self._unhealthy: dict[str, float] = {}
 
-    def to_end(self, lost: Iterable[Subscription], is_well: Callable[[str], bool], now: float) -> list[str]:
+    def to_end(self, lost: Iterable[Subscription], is_healthy: Callable[[str], bool], now: float) -> list[str]:
         """The apps whose sidecars should end: they have read wrongly for too long, and for as long the app was well."""
         self._since = {one: self._since.get(one, now) for one in lost}
         found = []
         for app_id in dict.fromkeys(one.app_id for one in self._since):
             since = min(begin for one, begin in self._since.items() if one.app_id == app_id)
-            if not is_well(app_id):
-                self._ill[app_id] = now
-            well_since = max(since, self._ill.get(app_id, since))
-            if now - well_since >= LOST_SECONDS or now - since >= ILL_SECONDS:
+            if not is_healthy(app_id):
+                self._unhealthy[app_id] = now
+            healthy_since = max(since, self._unhealthy.get(app_id, since))
+            if now - healthy_since >= LOST_SECONDS or now - since >= UNHEALTHY_SECONDS:
                 found.append(app_id)
         self._since = {one: since for one, since in self._since.items() if one.app_id not in found}
         return found
 
 
-def is_well(address: str, app_id: str, token: str) -> bool:
+def is_healthy(address: str, app_id: str, token: str) -> bool:
     """Whether a sidecar says that its own app is well; it answers for the app without asking it while it is not."""
     return _call(f"{address}/v1.0/invoke/{app_id}/method/healthz", "GET", token) is None
 
@@ -78,7 +78,7 @@ def watch(
     """Look every few seconds until told to stop."""
 
     def ask(app_id: str) -> bool:
-        return is_well(sidecar.format(app=app_id), app_id, token)
+        return is_healthy(sidecar.format(app=app_id), app_id, token)
 
     keeper, said = Keeper(), ""
     while not stopped.wait(LOOK_SECONDS):

@@ -113,17 +113,17 @@ def test_a_broker_that_comes_back_is_read_as_before(engine: Engine) -> None:
         print(engine.podman("logs", stack.container("keeper")))
         play(stack)
 
-        assert dict.fromkeys(APPS, True) == {app_id: keeper_says_well(stack, app_id) for app_id in APPS}
+        assert dict.fromkeys(APPS, True) == {app_id: keeper_says_healthy(stack, app_id) for app_id in APPS}
         stack.stop("user")
-        stack.until(lambda: not keeper_says_well(stack, "user"), "the keeper to see that User is ill")
-        assert keeper_says_well(stack, "order")
+        stack.until(lambda: not keeper_says_healthy(stack, "user"), "the keeper to see that User is ill")
+        assert keeper_says_healthy(stack, "order")
     assert {1} == set(before.values())
 
 
-def keeper_says_well(stack: Stack, app_id: str) -> bool:
+def keeper_says_healthy(stack: Stack, app_id: str) -> bool:
     """What the keeper hears, where it runs, when it asks a sidecar for its app."""
-    words = "import os, sys; from cli.servers.rabbitmq_keeper import is_well; "
-    words += "sys.exit(not is_well(f'http://{sys.argv[1]}-dapr:3500', sys.argv[1], os.environ['DAPR_API_TOKEN']))"
+    words = "import os, sys; from cli.servers.rabbitmq_keeper import is_healthy; "
+    words += "sys.exit(not is_healthy(f'http://{sys.argv[1]}-dapr:3500', sys.argv[1], os.environ['DAPR_API_TOKEN']))"
     return stack.engine.succeeds("exec", stack.container("keeper"), "python", "-c", words, app_id)
 
 

@@ -8,19 +8,19 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from cli.servers.rabbitmq_keeper import ILL_SECONDS, LOST_SECONDS, Keeper, end, is_well
+from cli.servers.rabbitmq_keeper import LOST_SECONDS, UNHEALTHY_SECONDS, Keeper, end, is_healthy
 from cli.topics import Subscription
 from cli.topology import readers, replica_names
 
 ORDER = [one for one in readers(replica_names(1, {})) if one.app_id == "order"]
 
 
-def well(app_id: str) -> bool:
+def healthy(app_id: str) -> bool:
     """Say that every app is well."""
     return bool(app_id)
 
 
-def ill(app_id: str) -> bool:
+def unhealthy(app_id: str) -> bool:
     """Say that none is."""
     return not app_id
 
@@ -30,38 +30,38 @@ def test_what_is_read_wrongly_ends_the_sidecar_in_time(lost: list[Subscription])
     """Once; then it has as long again to come back."""
     keeper = Keeper()
 
-    assert [] == keeper.to_end(lost, well, 0)
-    assert [] == keeper.to_end(lost, well, LOST_SECONDS - 1)
-    assert ["order"] == keeper.to_end(lost, well, LOST_SECONDS)
-    assert [] == keeper.to_end(lost, well, LOST_SECONDS + 5)
+    assert [] == keeper.to_end(lost, healthy, 0)
+    assert [] == keeper.to_end(lost, healthy, LOST_SECONDS - 1)
+    assert ["order"] == keeper.to_end(lost, healthy, LOST_SECONDS)
+    assert [] == keeper.to_end(lost, healthy, LOST_SECONDS + 5)
 
 
 def test_who_reads_again_in_between_begins_anew() -> None:
     """A broker that restarts takes a while to be read again."""
     keeper = Keeper()
     for now, lost in ((0.0, ORDER[:1]), (20.0, []), (25.0, ORDER[:1])):
-        assert [] == keeper.to_end(lost, well, now)
+        assert [] == keeper.to_end(lost, healthy, now)
 
-    assert [] == keeper.to_end(ORDER[:1], well, LOST_SECONDS + 5)
+    assert [] == keeper.to_end(ORDER[:1], healthy, LOST_SECONDS + 5)
 
 
 def test_whose_app_is_ill_has_longer() -> None:
     """Its sidecar should not read meanwhile, and has its time once the app is well."""
     keeper = Keeper()
 
-    assert [] == keeper.to_end(ORDER, ill, 0)
-    assert [] == keeper.to_end(ORDER, ill, 100)
-    assert [] == keeper.to_end(ORDER, well, 100 + LOST_SECONDS - 1)
-    assert ["order"] == keeper.to_end(ORDER, well, 100 + LOST_SECONDS)
+    assert [] == keeper.to_end(ORDER, unhealthy, 0)
+    assert [] == keeper.to_end(ORDER, unhealthy, 100)
+    assert [] == keeper.to_end(ORDER, healthy, 100 + LOST_SECONDS - 1)
+    assert ["order"] == keeper.to_end(ORDER, healthy, 100 + LOST_SECONDS)
 
 
 def test_an_app_that_stays_ill_gets_a_new_sidecar() -> None:
     """It may be ill for its sidecar's sake."""
     keeper = Keeper()
 
-    assert [] == keeper.to_end(ORDER, ill, 0)
-    assert [] == keeper.to_end(ORDER, ill, ILL_SECONDS - 1)
-    assert ["order"] == keeper.to_end(ORDER, ill, ILL_SECONDS)
+    assert [] == keeper.to_end(ORDER, unhealthy, 0)
+    assert [] == keeper.to_end(ORDER, unhealthy, UNHEALTHY_SECONDS - 1)
+    assert ["order"] == keeper.to_end(ORDER, unhealthy, UNHEALTHY_SECONDS)
 
 
 class Sidecar(BaseHTTPRequestHandler):
@@ -104,7 +104,7 @@ def test_a_sidecar_is_told_by_its_api(sidecar: str) -> None:
 
 def test_a_sidecar_is_asked_for_its_app(sidecar: str) -> None:
     """Whatever is no plain yes is a no."""
-    assert is_well(sidecar, "user", "token")
-    assert not is_well(sidecar, "order", "token")
-    assert not is_well(sidecar, "user", "guess")
-    assert not is_well("http://127.0.0.1:1", "user", "token")
+    assert is_healthy(sidecar, "user", "token")
+    assert not is_healthy(sidecar, "order", "token")
+    assert not is_healthy(sidecar, "user", "guess")
+    assert not is_healthy("http://127.0.0.1:1", "user", "token")

@@ -54,13 +54,13 @@ class FakeShop:
         self.dead = {each: code for each, code in self.dead.items() if each not in self.spare}
         return sorted(self.spare)
 
-    def lost_subscriptions(self) -> list[Subscription]:
+    def unread_subscriptions(self) -> list[Subscription]:
         """What nobody reads."""
         if isinstance(self.lost, OSError):
             raise self.lost
         return self.lost
 
-    def silent_sidecars(self) -> list[str]:
+    def unresponsive_sidecars(self) -> list[str]:
         """Whose sidecar does not answer."""
         return self.silent
 
