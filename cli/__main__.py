@@ -363,27 +363,27 @@ def _stop(options: argparse.Namespace) -> int:
 
 
 def _list_dead_letters(options: argparse.Namespace) -> int:
-    from cli import dead_letters
+    from cli import dead_letter_commands
 
-    return dead_letters.list_all(options)
+    return dead_letter_commands.list_all(options)
 
 
 def _show_dead_letter(options: argparse.Namespace) -> int:
-    from cli import dead_letters
+    from cli import dead_letter_commands
 
-    return dead_letters.show(options)
+    return dead_letter_commands.show(options)
 
 
 def _replay_dead_letters(options: argparse.Namespace) -> int:
-    from cli import dead_letters
+    from cli import dead_letter_commands
 
-    return dead_letters.replay_them(options)
+    return dead_letter_commands.replay_them(options)
 
 
 def _discard_dead_letters(options: argparse.Namespace) -> int:
-    from cli import dead_letters
+    from cli import dead_letter_commands
 
-    return dead_letters.discard_them(options)
+    return dead_letter_commands.discard_them(options)
 
 
 def _reconcile(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`sidecart dead-find_dead_letters`: list, show, replay and discard the letters of the running shop."""
+"""`sidecart dead-letters`: list, show, replay and discard the letters of the running shop."""
 
 import argparse
 import json

@@ -366,8 +366,8 @@ class Shop:
             ),
         }
         defaults = {**({"DRAIN_SECONDS": str(proxy.DRAIN_SECONDS)} if self._has_proxy else {}), **app.env}
-        external = {**self.options.settings, **self.options.env}
-        return {**environment_of(app.app_id, decided, external, defaults), **self.options.env}
+        configured = {**self.options.settings, **self.options.env}
+        return {**environment_of(app.app_id, decided, configured, defaults), **self.options.env}
 
     def _start_sidecar(self, name: str) -> None:
         self.start_sidecar_for(name, self.port_for_others(name), pod_name=pod_name_of(name))

@@ -9,7 +9,7 @@ class Backlog:
 
     consumer: str
     topic: str
-    waiting: int
+    undelivered: int
     """Not handed out yet."""
     pending: int
     """Handed out and not acknowledged."""

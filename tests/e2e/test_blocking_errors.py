@@ -117,7 +117,7 @@ def test_a_start_that_cannot_succeed_ends_with_the_reason(
         address = spoil(address) or address
         chosen = options(tmp_path / "shop")
         chosen = type(chosen)(
-            chosen.broker, chosen.store, folder=chosen.folder, external={**chosen.given, server.env: address}
+            chosen.broker, chosen.store, folder=chosen.folder, external={**chosen.external, server.env: address}
         )
         began = time.monotonic()
         with pytest.raises(LaunchError) as raised:

@@ -114,7 +114,7 @@ def test_a_shop_at_rest_is_left_alone(watched: Shop, supervisor: Supervisor, mon
 
     def at_rest() -> bool:
         backlog = watched.broker.backlog(watched.broker_address, watched.data)
-        return not any(each.waiting or each.pending for each in backlog if each.consumer in ours)
+        return not any(each.undelivered or each.pending for each in backlog if each.consumer in ours)
 
     watched.deadline.until(at_rest, SECONDS, lambda: "there is something to do")
 

@@ -139,7 +139,7 @@ class Auditor:
     def _counters(self) -> tuple[int, int, int]:
         """What accepted requests have not led to yet, events that are left, mails that were taken."""
         try:
-            backlog = sum(each.waiting + each.pending for each in self._backlog())
+            backlog = sum(each.undelivered + each.pending for each in self._backlog())
             mails = len(self._taken())
         except (OSError, httpx.HTTPError):
             return -1, 1, 0
@@ -298,7 +298,7 @@ class Auditor:
 
     def _left_over(self, audit: Audit) -> None:
         backlog = self._backlog()
-        left = [f"{each.consumer} on {each.topic}" for each in backlog if each.waiting or each.pending]
+        left = [f"{each.consumer} on {each.topic}" for each in backlog if each.undelivered or each.pending]
         if left:
             audit.find("consumers have events left", left)
         known = {(each.consumer, each.topic) for each in backlog}

@@ -9,7 +9,7 @@ from pathlib import Path
 from chassis.repeats import FIRST, KINDS_MAX, WINDOW_SECONDS, Repeats
 from cli.deadline import Deadline
 from cli.project import ROOT
-from cli.run import SAID_FIRST, SAID_SECONDS, Sayings
+from cli.run import REPORT_SECONDS, REPORTED_FIRST, ReportThrottle
 
 
 def soon(condition: Callable[[], bool]) -> bool:
@@ -98,13 +98,13 @@ def test_the_launcher_counts_what_it_repeats() -> None:
     """A process that ends every minute does not fill a terminal, and is not forgotten."""
     said: list[str] = []
     now = 0.0
-    sayings = Sayings(said.append, lambda: now)
+    throttle = ReportThrottle(said.append, lambda: now)
     for _ in range(20):
-        sayings("order ended")
-    assert ["order ended"] * SAID_FIRST == said
+        throttle("order ended")
+    assert ["order ended"] * REPORTED_FIRST == said
 
-    now = SAID_SECONDS
-    sayings.look()
+    now = REPORT_SECONDS
+    throttle.look()
 
-    assert f"order ended ({20 - SAID_FIRST} more times within 10 min)" == said[-1]
+    assert f"order ended ({20 - REPORTED_FIRST} more times within 10 min)" == said[-1]
     assert logging.getLogger("lamps").handlers == []

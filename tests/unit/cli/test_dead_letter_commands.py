@@ -1,13 +1,13 @@
-"""`sidecart dead-find_dead_letters`: the letters of all services, as a person reads them and deals with them."""
+"""`sidecart dead-letters`: the letters of all services, as a person reads them and deals with them."""
 
 import json
 from typing import Any
 
 import pytest
-from tests.unit.cli.test_letters import FakeState
 
-from cli import dead_letters as module
+from cli import dead_letter_commands as module
 from cli.__main__ import main
+from tests.unit.cli.test_dead_letters import FakeState
 
 FIRST, SECOND, THIRD = (f"{number}0000000-0000-4000-8000-000000000000" for number in (1, 2, 3))
 EVENT = json.dumps({"id": FIRST, "type": "UserCreateRequested"})

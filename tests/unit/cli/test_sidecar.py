@@ -44,7 +44,7 @@ def test_a_folder_with_odd_characters_is_no_trouble(tmp_path: Path) -> None:
         assert connection.execute("PRAGMA database_list").fetchone()[2] == str(folder / "names.sqlite")
 
 
-@pytest.mark.parametrize(("cores", "given", "expected"), [(2, None, "1"), (16, None, "4"), (16, "3", "3")])
+@pytest.mark.parametrize(("cores", "external", "expected"), [(2, None, "1"), (16, None, "4"), (16, "3", "3")])
 def test_five_sidecars_do_not_each_take_every_core(
     monkeypatch: pytest.MonkeyPatch, cores: int, external: str | None, expected: str
 ) -> None:

@@ -24,7 +24,7 @@ def broker(waiting: Mapping[str, int] | None) -> Broker:
             raise OSError("away")
         return {one: waiting.get(f"{one.consumer_id} {one.topic}", 0) for one in wanted}
 
-    return replace(BROKERS["redis"], waiting=said)
+    return replace(BROKERS["redis"], undelivered=said)
 
 
 def looked(answers: Mapping[int, tuple[int, str]], waiting: Mapping[str, int] | None) -> list[Health]:

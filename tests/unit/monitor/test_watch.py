@@ -48,8 +48,8 @@ class World:
         """The broker."""
         return replace(
             BROKERS["redis"],
-            begin=lambda _, wanted: self._hear("begin", wanted),
-            forget=lambda _, wanted: self._count(wanted),
+            skip_backlog=lambda _, wanted: self._hear("begin", wanted),
+            remove=lambda _, wanted: self._count(wanted),
         )
 
     def tell(self, kind: str, body: Any) -> None:
