@@ -1,6 +1,6 @@
 """The mail retry queue: mails that the server has not taken for certain, each tried again when it is due.
 
-`retry_queue:<order id>` holds one mail, `retry_queue-index:<n>` the order ids of those that are not over. Any
+`mail-retry:<order id>` holds one mail, `mail-retry-index:<n>` the order ids of those that are not over. Any
 replica may try one:
 it moves `due` ahead, by ETag, before it tries, and goes on doing so while it tries. So a mail that waits holds up no
 other and no event, and a process that dies hands its mails on.
