@@ -22,12 +22,12 @@ from cli.errors import LaunchError
 from cli.servers.registry import BROKERS
 from cli.topics import SERVICES
 from monitor import passing
-from monitor.board import Board
 from monitor.gate import Gate
 from monitor.health import Round
 from monitor.letters import ACTIONS, act
 from monitor.live import Live
 from monitor.mails import Mails
+from monitor.page_state import PageState
 from monitor.settings import Settings
 from monitor.watch import Watch, look_after, read_letters
 
@@ -42,19 +42,19 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
     everybody = Round(settings.ports, settings.app_api_token, settings.dapr_api_token, broker, settings.broker_address)
     dealt_with = asyncio.Event()
     about = {name: getattr(settings, name) for name in ("broker", "store", "gateway_url", "mail_url")}
-    live = Live(lambda: board.snapshot())
-    board = Board(about, live.tell, passing.now_ms)
-    mails = Mails(settings.mail_url, board.mailed)
+    live = Live(lambda: page_state.snapshot())
+    page_state = PageState(about, live.notify, passing.now_ms)
+    mails = Mails(settings.mail_url, page_state.add_mails)
 
     def beside(client: httpx.AsyncClient) -> list[Awaitable[None]]:
         return [
-            look_after(board, everybody, client),
-            read_letters(board, state, dealt_with),
+            look_after(page_state, everybody, client),
+            read_letters(page_state, state, dealt_with),
             *([mails.read_on(client)] if settings.mail_url else []),
         ]
 
     watch = Watch(
-        board,
+        page_state,
         live.lookers,
         broker,
         settings.broker_address,
@@ -106,7 +106,7 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
             Route("/healthz", _healthz),
             Route("/live", look),
             Route("/letters/{service}/{letter_id}/{action}", deal_with, methods=["POST"]),
-            *passing.routes(lambda: app.state.gateway, board.called),
+            *passing.routes(lambda: app.state.gateway, page_state.add_request),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
     )

@@ -150,7 +150,7 @@ class Flows:
         """The flows, oldest first."""
         return list(self._flows.values())
 
-    def passed(self, event: Event, now_ms: float) -> list[Change]:
+    def add_event(self, event: Event, now_ms: float) -> list[Change]:
         """An event passed."""
         known = self._events.get(event.id)
         if known is not None:
@@ -189,10 +189,10 @@ class Flows:
                 self._asked_for[message_id] = flow
                 names.mails.append(message_id)
             early = self._early.pop(message_id, None)
-            changes += self.mailed(early) if early is not None else []
+            changes += self.add_mail(early) if early is not None else []
         return changes
 
-    def called(self, call: Call) -> list[Change]:
+    def add_request(self, call: Call) -> list[Change]:
         """A request was answered; what it made says which flow it began."""
         kind = KINDS[call.path]
         subject = str(call.answer.get(RESOURCES[kind], ""))
@@ -212,7 +212,7 @@ class Flows:
         )
         return [_change(flow, self._add(flow, step)) for step in (question, answer)]
 
-    def mailed(self, mail: Mapping[str, Any]) -> list[Change]:
+    def add_mail(self, mail: Mapping[str, Any]) -> list[Change]:
         """The mail server took a mail; one that nobody asked for yet waits for the event that does."""
         message_id = str(mail.get("message_id", ""))[:MESSAGE_ID_CHARACTERS_MAX]
         flow = self._asked_for.get(message_id)

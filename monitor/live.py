@@ -29,7 +29,7 @@ class Live:
         self._closed = False
         self.lookers = Lookers()
 
-    def tell(self, kind: str, body: Any) -> None:
+    def notify(self, kind: str, body: Any) -> None:
         """Tell everybody."""
         self._ring.add(kind, msgspec.json.encode(body))
         self._wake()

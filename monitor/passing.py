@@ -35,8 +35,8 @@ def gateway_client(url: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, timeout=SECONDS_MAX, trust_env=False)
 
 
-def routes(client: Callable[[], httpx.AsyncClient], called: Callable[[Call], None]) -> list[Route]:
-    """The routes that are passed on, and no others; `called` hears of each POST when it is answered."""
+def routes(client: Callable[[], httpx.AsyncClient], add_request: Callable[[Call], None]) -> list[Route]:
+    """The routes that are passed on, and no others; `add_request` hears of each POST when it is answered."""
 
     async def post(request: Request) -> Response:
         body = await _body(request)
@@ -49,7 +49,7 @@ def routes(client: Callable[[], httpx.AsyncClient], called: Callable[[Call], Non
             answer = await client().post(path, content=body, headers={**headers, "content-type": "application/json"})
         except httpx.HTTPError as error:
             return problem(502, f"the gateway does not answer ({type(error).__name__})")
-        called(
+        add_request(
             Call(
                 path,
                 _object(body),

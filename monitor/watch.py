@@ -15,10 +15,10 @@ from cli.dead_letters import State
 from cli.errors import LaunchError
 from cli.servers.registry import Broker
 from cli.topics import MONITOR_SUBSCRIPTIONS, TOPICS
-from monitor.board import OFF, ON, OPENING, TROUBLE, Board
 from monitor.health import LOOK_SECONDS, Round
 from monitor.letters import Desk, desk
 from monitor.lookers import Lookers
+from monitor.page_state import FAILED, OFF, ON, OPENING, PageState
 from monitor.tap import TapError, read_all
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class Watch:
 
     def __init__(
         self,
-        board: Board,
+        page_state: PageState,
         lookers: Lookers,
         broker: Broker,
         address: str,
@@ -44,7 +44,7 @@ class Watch:
         beside: Callable[[httpx.AsyncClient], list[Awaitable[None]]],
         ended: Callable[[], None],
     ) -> None:
-        self._board = board
+        self._page_state = page_state
         self._lookers = lookers
         self._broker = broker
         self._address = address
@@ -73,7 +73,7 @@ class Watch:
                 await self._tap_until(enough)
         finally:
             enough.cancel()
-            self._board.tapped(OFF)
+            self._page_state.set_tap(OFF)
             self._ended()
             await self._forget()
 
@@ -81,13 +81,13 @@ class Watch:
         """Keep the tap open; what passes while it is broken off waits for it, for the broker knows it already."""
         begun = False
         while not enough.done():
-            self._board.tapped(OPENING)
+            self._page_state.set_tap(OPENING)
             try:
                 if not begun:
                     await asyncio.to_thread(self._broker.skip_backlog, self._address, MONITOR_SUBSCRIPTIONS)
                     begun = True
                 reading = asyncio.create_task(
-                    read_all(self._port, self._token, list(TOPICS), self._board.passed, self._opened)
+                    read_all(self._port, self._token, list(TOPICS), self._page_state.add_event, self._opened)
                 )
                 try:
                     await asyncio.wait([reading, enough], return_when=asyncio.FIRST_COMPLETED)
@@ -98,11 +98,11 @@ class Watch:
                     reading.result()
             except (OSError, TapError) as error:
                 log.warning("the tap: %s (%r)", error, error.__cause__)
-                self._board.tapped(TROUBLE, str(error))
+                self._page_state.set_tap(FAILED, str(error))
                 await asyncio.wait([enough], timeout=AGAIN_SECONDS)
 
     def _opened(self) -> None:
-        self._board.tapped(ON)
+        self._page_state.set_tap(ON)
 
     async def _forget(self) -> bool:
         """Leave nothing at the broker, for what nobody reads would pile up there; say whether that was done."""
@@ -110,24 +110,24 @@ class Watch:
             await asyncio.to_thread(self._broker.remove, self._address, MONITOR_SUBSCRIPTIONS)
         except OSError as error:
             log.warning("what the tap left at the broker may still be there: %s", error)
-            self._board.tapped(TROUBLE, str(error))
+            self._page_state.set_tap(FAILED, str(error))
             return False
         return True
 
 
-async def look_after(board: Board, everybody: Round, client: httpx.AsyncClient) -> None:
+async def look_after(page_state: PageState, everybody: Round, client: httpx.AsyncClient) -> None:
     """Ask how everybody is, again and again."""
     while True:
-        board.looked_after(await everybody.look(client))
+        page_state.set_health(await everybody.look(client))
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def read_letters(board: Board, state: State, changed: asyncio.Event) -> None:
+async def read_letters(page_state: PageState, state: State, changed: asyncio.Event) -> None:
     """Read the dead letters again and again, and at once when one was dealt with here."""
     while True:
         changed.clear()
         started = time.monotonic()
-        board.lettered(await asyncio.to_thread(_desk, state))
+        page_state.set_dead_letters(await asyncio.to_thread(_desk, state))
         pause = max(LETTERS_SECONDS, LETTERS_SHARE * (time.monotonic() - started))
         try:
             async with asyncio.timeout(pause):

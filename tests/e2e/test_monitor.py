@@ -138,7 +138,7 @@ def test_messages_that_are_no_events_hold_up_nothing(watched: Shop, http_of: htt
         second = ordered(http_of, user_id)
         told = looker.until(lambda told: is_over(second, told), "the order after it")
 
-    assert [] == [each.body for each in told if each.kind == "tap" and each.body["state"] == "trouble"]
+    assert [] == [each.body for each in told if each.kind == "tap" and each.body["state"] == "failed"]
     until_forgotten(watched)
 
 
@@ -148,7 +148,7 @@ def test_what_passes_while_the_sidecar_is_away_is_seen_when_it_is_back(watched: 
     with Looker(watched.monitor_url) as looker:
         looker.until_tap("on")
         watched.kill(sidecar_of(NAME))
-        looker.until_tap("trouble")
+        looker.until_tap("failed")
         order_id = ordered(http_of, user_id)
         watched.start_again(sidecar_of(NAME))
         told = looker.until(lambda told: is_over(order_id, told), "what passed meanwhile")

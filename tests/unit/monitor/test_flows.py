@@ -59,10 +59,10 @@ def test_an_order_is_one_flow_from_the_request_to_the_mail() -> None:
     """Whoever publishes and consumes is the topic list's; the outcome is the last news."""
     flows, mail = Flows(), example("EmailRequested")
     for topic in PAID:
-        flows.passed(example(topic), 0)
-    flows.passed(mail, 0)
-    flows.called(order_call(example("OrderCreated")))
-    flows.mailed(mail_for(mail))
+        flows.add_event(example(topic), 0)
+    flows.add_event(mail, 0)
+    flows.add_request(order_call(example("OrderCreated")))
+    flows.add_mail(mail_for(mail))
 
     [flow] = flows.all()
     assert ("order", "paid") == (flow.kind, flow.outcome)
@@ -76,9 +76,9 @@ def test_answer_command_and_reply_meet_in_any_order(order: tuple[int, ...]) -> N
     """The answer may be here before the event that it answers, for they come by different ways."""
     flows = Flows()
     told = [
-        lambda: flows.passed(example("OrderCreateRequested"), 0),
-        lambda: flows.passed(example("OrderCreated"), 0),
-        lambda: flows.called(order_call(example("OrderCreated"))),
+        lambda: flows.add_event(example("OrderCreateRequested"), 0),
+        lambda: flows.add_event(example("OrderCreated"), 0),
+        lambda: flows.add_request(order_call(example("OrderCreated"))),
     ]
     for place in order:
         told[place]()
@@ -91,8 +91,8 @@ def test_a_mail_that_is_faster_than_its_event_waits_for_it() -> None:
     """Mail server and broker are two ways."""
     flows, asked = Flows(), example("EmailRequested")
 
-    assert [] == flows.mailed(mail_for(asked))
-    changes = flows.passed(asked, 0)
+    assert [] == flows.add_mail(mail_for(asked))
+    changes = flows.add_event(asked, 0)
 
     assert ["event", "mail"] == [change.step.kind for change in changes]
     assert 1500 == changes[1].step.at
@@ -101,8 +101,8 @@ def test_a_mail_that_is_faster_than_its_event_waits_for_it() -> None:
 def test_an_event_that_passes_twice_is_one_arrow_that_says_so() -> None:
     """Delivery is at least once; a replayed dead letter passes again, too."""
     flows = Flows()
-    flows.passed(example("OrderCreated"), 0)
-    [again] = flows.passed(example("OrderCreated"), 0)
+    flows.add_event(example("OrderCreated"), 0)
+    [again] = flows.add_event(example("OrderCreated"), 0)
 
     assert (1, 2) == (len(flows.all()[0].steps), again.step.times)
 
@@ -110,7 +110,7 @@ def test_an_event_that_passes_twice_is_one_arrow_that_says_so() -> None:
 def test_a_request_that_is_refused_is_a_flow_of_its_own() -> None:
     """No event tells of it."""
     flows = Flows()
-    flows.called(order_call(example("OrderCreated"), 404))
+    flows.add_request(order_call(example("OrderCreated"), 404))
 
     [flow] = flows.all()
     assert ("refused: 404", "there is no user") == (flow.outcome, flow.steps[1].note)
@@ -119,8 +119,8 @@ def test_a_request_that_is_refused_is_a_flow_of_its_own() -> None:
 def test_people_are_known_by_name_in_what_they_do() -> None:
     """A registration tells the name; the deposit after it has it in its title."""
     flows = Flows()
-    flows.passed(example("UserCreated"), 0)
-    flows.passed(example("AccountDepositRequested", data={"user_id": example("UserCreated").subject}), 0)
+    flows.add_event(example("UserCreated"), 0)
+    flows.add_event(example("AccountDepositRequested", data={"user_id": example("UserCreated").subject}), 0)
 
     assert ["UserCreated, its beginning not seen", "Ada Lovelace pays in"] == [flow.title for flow in flows.all()]
     assert ["Ada Lovelace"] == [person.name for person in flows.people.values()]
@@ -129,8 +129,8 @@ def test_people_are_known_by_name_in_what_they_do() -> None:
 def test_what_was_seen_before_its_command_gets_its_name_from_it() -> None:
     """Topics are read side by side."""
     flows = Flows()
-    flows.passed(example("UserCreated"), 0)
-    flows.passed(example("UserCreateRequested"), 0)
+    flows.add_event(example("UserCreated"), 0)
+    flows.add_event(example("UserCreateRequested"), 0)
 
     assert [("registration", "Ada Lovelace registers")] == [(flow.kind, flow.title) for flow in flows.all()]
 
@@ -139,12 +139,12 @@ def test_the_oldest_flow_makes_room_with_all_that_was_known_of_it(monkeypatch: p
     """A hundred are kept, and nothing of the others."""
     monkeypatch.setattr(module, "FLOWS_MAX", 2)
     flows, mail = Flows(), example("EmailRequested")
-    flows.passed(mail, 0)
+    flows.add_event(mail, 0)
     for number in range(3):
-        flows.passed(example("OrderCreated", id=f"e{number}", correlation_id=f"c{number}", subject=f"s{number}"), 0)
+        flows.add_event(example("OrderCreated", id=f"e{number}", correlation_id=f"c{number}", subject=f"s{number}"), 0)
 
     assert ["s1", "s2"] == [flow.subject for flow in flows.all()]
-    assert [] == flows.mailed(mail_for(mail))
+    assert [] == flows.add_mail(mail_for(mail))
     kept = (flows._by_key, flows._events, flows._asked_for)
     assert [{"c1", "c2", "s1", "s2"}, {"e1", "e2"}, set()] == [set(each) for each in kept]
 
@@ -154,14 +154,14 @@ def test_what_comes_late_of_a_flow_that_made_room_begins_no_new_one(monkeypatch:
     monkeypatch.setattr(module, "FLOWS_MAX", 1)
     monkeypatch.setattr(module, "GONE_MAX", 4)
     flows, late = Flows(), example("OrderPaid")
-    flows.passed(example("OrderCreated"), 0)
+    flows.add_event(example("OrderCreated"), 0)
     for number in range(2):
-        flows.passed(example("OrderCreated", id=f"e{number}", correlation_id=f"c{number}", subject=f"s{number}"), 0)
+        flows.add_event(example("OrderCreated", id=f"e{number}", correlation_id=f"c{number}", subject=f"s{number}"), 0)
 
-    assert [] == flows.passed(late, 0)
+    assert [] == flows.add_event(late, 0)
     assert ["s1"] == [flow.subject for flow in flows.all()]
-    flows.passed(example("OrderCreated", id="e2", correlation_id="c2", subject="s2"), 0)
-    assert 1 == len(flows.passed(late, 0)), "what is remembered of them is bounded"
+    flows.add_event(example("OrderCreated", id="e2", correlation_id="c2", subject="s2"), 0)
+    assert 1 == len(flows.add_event(late, 0)), "what is remembered of them is bounded"
 
 
 def test_a_flow_that_never_ends_keeps_its_newest_steps(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -169,7 +169,7 @@ def test_a_flow_that_never_ends_keeps_its_newest_steps(monkeypatch: pytest.Monke
     monkeypatch.setattr(module, "STEPS_MAX", 3)
     flows = Flows()
     for number in range(5):
-        flows.passed(example("OrderCreated", id=f"e{number}"), 0)
+        flows.add_event(example("OrderCreated", id=f"e{number}"), 0)
 
     assert [3, 4, 5] == [step.number for step in flows.all()[0].steps]
     assert {"e2", "e3", "e4"} == set(flows._events)
@@ -179,7 +179,7 @@ def test_a_flow_that_never_ends_keeps_its_newest_steps(monkeypatch: pytest.Monke
 def test_an_event_without_anything_in_it_is_shown_all_the_same(topic: str) -> None:
     """Services judge events; the page shows what passed."""
     flows = Flows()
-    flows.passed(Event(topic, "", "", "", "no time"), 7)
+    flows.add_event(Event(topic, "", "", "", "no time"), 7)
 
     [flow] = flows.all()
     assert [(topic, 7)] == [(step.name, step.at) for step in flow.steps]
@@ -188,7 +188,7 @@ def test_an_event_without_anything_in_it_is_shown_all_the_same(topic: str) -> No
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/*.json")), ids=lambda path: "/".join(path.parts[-2:]))
 def test_every_example_says_something_short(path: Path) -> None:
     """In words that fit a line, none of them missing."""
-    [change] = Flows().passed(example(path.parent.name, path.stem), 0)
+    [change] = Flows().add_event(example(path.parent.name, path.stem), 0)
 
     assert 0 < len(change.step.note) <= 200
     assert "?" not in change.step.note
@@ -200,7 +200,7 @@ def test_one_flow_does_not_grow_for_ever() -> None:
     first = example("EmailRequested")
     for number in range(1_000):
         said = {"message_id": f"<{number}>" + "x" * 1_000}
-        flows.passed(example("EmailRequested", id=str(number), subject=str(number), data=said), 0)
+        flows.add_event(example("EmailRequested", id=str(number), subject=str(number), data=said), 0)
 
     assert 1 == len(flows.all())
     assert module.KEYS_MAX >= len(flows._by_key)
@@ -214,6 +214,6 @@ def test_the_end_stays_the_end_when_it_is_seen_first(end: str, name: str) -> Non
     flows = Flows()
     created = example("OrderCreated")
     for event in (example(end, name, subject=created.subject, correlation_id=created.correlation_id), created):
-        flows.passed(event, 0)
+        flows.add_event(event, 0)
 
     assert [module.OUTCOMES[end]] == [flow.outcome for flow in flows.all()]

@@ -27,10 +27,10 @@ def test_a_newcomer_gets_all_there_is_and_then_what_happens() -> None:
 
     async def story() -> list[str]:
         live = new()
-        live.tell("step", 1)
+        live.notify("step", 1)
         events = live.look()
         first = await read(events, 2)
-        live.tell("step", 2)
+        live.notify("step", 2)
         return first + await read(events, 1)
 
     assert [
@@ -46,10 +46,10 @@ def test_who_comes_back_gets_what_he_missed_and_no_snapshot() -> None:
     async def story() -> list[str]:
         live = new()
         for number in (1, 2, 3):
-            live.tell("step", number)
+            live.notify("step", number)
         events = live.look("run-1")
         missed = await read(events, 2)
-        live.tell("step", 4)
+        live.notify("step", 4)
         return missed[1:] + await read(events, 2)
 
     assert [2, 3, 4] == [int(frame.split("data: ")[1]) for frame in asyncio.run(story())]
@@ -60,12 +60,12 @@ def test_who_comes_back_after_nobody_looked_gets_everything_anew() -> None:
 
     async def story() -> tuple[list[str], list[str]]:
         live = new()
-        live.tell("step", 1)
+        live.notify("step", 1)
         events = live.look()
         await read(events, 2)
         live.begin_anew()
         left = [frame.decode() async for frame in events]
-        live.tell("tap", "opening")
+        live.notify("tap", "opening")
         return left, await read(live.look("run-1"), 2)
 
     left, anew = asyncio.run(story())
@@ -79,10 +79,10 @@ def test_who_comes_back_too_late_gets_everything_anew() -> None:
     async def story() -> list[str]:
         live = new(size=2)
         for number in (1, 2, 3, 4):
-            live.tell("step", number)
+            live.notify("step", number)
         events = live.look("run-1")
         anew = await read(events, 2)
-        live.tell("step", 5)
+        live.notify("step", 5)
         return anew[1:] + await read(events, 1)
 
     assert ["id: run-4\nevent: snapshot", "id: run-5\nevent: step"] == [
@@ -98,7 +98,7 @@ def test_who_reads_too_slowly_is_let_go() -> None:
         events = live.look()
         await read(events, 2)
         for number in range(5):
-            live.tell("step", number)
+            live.notify("step", number)
         with pytest.raises(StopAsyncIteration):
             await anext(events)
         return live.lookers.count

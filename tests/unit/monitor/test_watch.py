@@ -14,8 +14,8 @@ from cli.ports import free_port
 from cli.servers.registry import BROKERS, Broker
 from cli.topics import MONITOR_SUBSCRIPTIONS, Subscription
 from monitor import watch as module
-from monitor.board import Board
 from monitor.lookers import Lookers
+from monitor.page_state import PageState
 from monitor.watch import Watch
 
 SECONDS = 30
@@ -52,7 +52,7 @@ class World:
             remove=lambda _, wanted: self._count(wanted),
         )
 
-    def tell(self, kind: str, body: Any) -> None:
+    def notify(self, kind: str, body: Any) -> None:
         """What the page hears."""
         if kind == "tap":
             self.states.append(body["state"])
@@ -70,8 +70,10 @@ class World:
 
     def watch(self, lookers: Lookers, grace_seconds: float = 0.0) -> Watch:
         """The watch; its sidecar is away."""
-        board = Board({}, self.tell, lambda: 0.0)
-        return Watch(board, lookers, self.broker(), "here", (free_port(), "token"), grace_seconds, self.works, self.end)
+        page_state = PageState({}, self.notify, lambda: 0.0)
+        return Watch(
+            page_state, lookers, self.broker(), "here", (free_port(), "token"), grace_seconds, self.works, self.end
+        )
 
     def end(self) -> None:
         """A session is over."""
@@ -118,7 +120,7 @@ def test_a_sidecar_that_is_away_is_tried_again_and_what_is_new_stays_where_it_be
         watching = asyncio.create_task(world.watch(lookers).run())
         with lookers.one_more():
             async with asyncio.timeout(SECONDS):
-                while world.states.count("trouble") < 3:  # noqa: ASYNC110 - a list has no event to wait for
+                while world.states.count("failed") < 3:  # noqa: ASYNC110 - a list has no event to wait for
                     await asyncio.sleep(0.01)
         await world.until("forget", "forget")
         watching.cancel()
@@ -126,7 +128,7 @@ def test_a_sidecar_that_is_away_is_tried_again_and_what_is_new_stays_where_it_be
 
     asyncio.run(story())
     assert 1 == world.told.count("begin")
-    assert ["opening", "trouble", "opening", "trouble"] == world.states[:4]
+    assert ["opening", "failed", "opening", "failed"] == world.states[:4]
 
 
 def test_what_could_not_be_forgotten_is_forgotten_later() -> None:

@@ -12,17 +12,17 @@ from monitor.health import Health
 from monitor.letters import Desk
 
 MAILS_SHOWN = 50
-Tell = Callable[[str, Any], None]
+Notify = Callable[[str, Any], None]
 
-OFF, OPENING, ON, TROUBLE = "off", "opening", "on", "trouble"
+OFF, OPENING, ON, FAILED = "off", "opening", "on", "failed"
 
 
-class Board:
+class PageState:
     """The state of the page; each change is told once."""
 
-    def __init__(self, about: Mapping[str, Any], tell: Tell, now_ms: Callable[[], float]) -> None:
+    def __init__(self, about: Mapping[str, Any], notify: Notify, now_ms: Callable[[], float]) -> None:
         self._about = about
-        self._tell = tell
+        self._notify = notify
         self._now_ms = now_ms
         self._flows = Flows()
         self._mails: deque[Mapping[str, Any]] = deque(maxlen=MAILS_SHOWN)
@@ -42,49 +42,49 @@ class Board:
             "tap": self._tap,
         }
 
-    def passed(self, event: Event) -> None:
+    def add_event(self, event: Event) -> None:
         """An event passed the broker."""
         before = self._flows.people.get(str(event.data.get("user_id")))
-        self._told(self._flows.passed(event, self._now_ms()))
-        self._told_of_person(event.data, before)
+        self._notify_changes(self._flows.add_event(event, self._now_ms()))
+        self._notify_person(event.data, before)
 
-    def called(self, call: Call) -> None:
+    def add_request(self, call: Call) -> None:
         """A request went to the gateway through the page, and was answered."""
         before = self._flows.people.get(str(call.answer.get("user_id")))
-        self._told(self._flows.called(call))
-        self._told_of_person(call.answer, before)
+        self._notify_changes(self._flows.add_request(call))
+        self._notify_person(call.answer, before)
 
-    def mailed(self, mails: Sequence[Mapping[str, Any]]) -> None:
+    def add_mails(self, mails: Sequence[Mapping[str, Any]]) -> None:
         """The mail server took these since the last time, oldest first."""
         self._mails.extend(mails)
-        self._tell("mails", mails[-MAILS_SHOWN:])
+        self._notify("mails", mails[-MAILS_SHOWN:])
         for mail in mails:
-            self._told(self._flows.mailed(mail))
+            self._notify_changes(self._flows.add_mail(mail))
 
-    def looked_after(self, health: Sequence[Health]) -> None:
+    def set_health(self, health: Sequence[Health]) -> None:
         """Everybody was asked how he is."""
         if health != self._health:
             self._health = health
-            self._tell("health", health)
+            self._notify("health", health)
 
-    def lettered(self, letters: Desk | str) -> None:
+    def set_dead_letters(self, letters: Desk | str) -> None:
         """The dead letters were read; a text says why they could not be."""
         if letters != self._letters:
             self._letters = letters
-            self._tell("letters", letters)
+            self._notify("letters", letters)
 
-    def tapped(self, state: str, why: str = "") -> None:
+    def set_tap(self, state: str, why: str = "") -> None:
         """What has become of the tap."""
         tap = {"state": state, "why": why}
         if tap != self._tap:
             self._tap = tap
-            self._tell("tap", tap)
+            self._notify("tap", tap)
 
-    def _told(self, changes: Iterable[Change]) -> None:
+    def _notify_changes(self, changes: Iterable[Change]) -> None:
         for change in changes:
-            self._tell("step", change)
+            self._notify("step", change)
 
-    def _told_of_person(self, data: Mapping[str, Any], before: object) -> None:
+    def _notify_person(self, data: Mapping[str, Any], before: object) -> None:
         person = self._flows.people.get(str(data.get("user_id")))
         if person is not None and person != before:
-            self._tell("person", person)
+            self._notify("person", person)
