@@ -22,14 +22,14 @@ from cli.errors import LaunchError
 from cli.servers.registry import BROKERS
 from cli.topics import SERVICES
 from monitor import passing
+from monitor.dead_letters import ACTIONS, act
 from monitor.gate import Gate
 from monitor.health import Round
-from monitor.letters import ACTIONS, act
 from monitor.live import Live
 from monitor.mails import Mails
 from monitor.page_state import PageState
 from monitor.settings import Settings
-from monitor.watch import Watch, look_after, read_letters
+from monitor.watch import Watch, look_after, read_dead_letters
 
 LOOKERS_MAX = 100
 STATIC = Path(__file__).parent / "static"
@@ -49,7 +49,7 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
     def beside(client: httpx.AsyncClient) -> list[Awaitable[None]]:
         return [
             look_after(page_state, everybody, client),
-            read_letters(page_state, state, dealt_with),
+            read_dead_letters(page_state, state, dealt_with),
             *([mails.read_on(client)] if settings.mail_url else []),
         ]
 
@@ -105,7 +105,7 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
             Route("/", _page),
             Route("/healthz", _healthz),
             Route("/live", look),
-            Route("/letters/{service}/{letter_id}/{action}", deal_with, methods=["POST"]),
+            Route("/dead-letters/{service}/{letter_id}/{action}", deal_with, methods=["POST"]),
             *passing.routes(lambda: app.state.gateway, page_state.add_request),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],

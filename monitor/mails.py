@@ -38,9 +38,9 @@ class Mails:
                 continue
             if mails:
                 self._newest = max(mail["id"] for mail in mails)
-                self._took([_shown(mail) for mail in mails])
+                self._took([_view(mail) for mail in mails])
 
 
-def _shown(mail: Mapping[str, Any]) -> Mapping[str, Any]:
+def _view(mail: Mapping[str, Any]) -> Mapping[str, Any]:
     parts = {name: mail.get(name) for name in SHOWN}
     return {name: part[:CHARACTERS_MAX] if isinstance(part, str) else part for name, part in parts.items()}

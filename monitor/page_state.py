@@ -6,10 +6,10 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from monitor.dead_letters import DeadLetterSummary
 from monitor.event import Event
 from monitor.flows import Call, Change, Flows
 from monitor.health import Health
-from monitor.letters import Desk
 
 MAILS_SHOWN = 50
 Notify = Callable[[str, Any], None]
@@ -27,7 +27,7 @@ class PageState:
         self._flows = Flows()
         self._mails: deque[Mapping[str, Any]] = deque(maxlen=MAILS_SHOWN)
         self._health: Sequence[Health] = ()
-        self._letters: Desk | str = Desk(0, [])
+        self._dead_letters: DeadLetterSummary | str = DeadLetterSummary(0, [])
         self._tap: Mapping[str, str] = {"state": OFF, "why": ""}
 
     def snapshot(self) -> Mapping[str, Any]:
@@ -38,7 +38,7 @@ class PageState:
             "people": list(self._flows.people.values()),
             "mails": list(self._mails),
             "health": self._health,
-            "letters": self._letters,
+            "dead_letters": self._dead_letters,
             "tap": self._tap,
         }
 
@@ -67,11 +67,11 @@ class PageState:
             self._health = health
             self._notify("health", health)
 
-    def set_dead_letters(self, letters: Desk | str) -> None:
+    def set_dead_letters(self, dead_letters: DeadLetterSummary | str) -> None:
         """The dead letters were read; a text says why they could not be."""
-        if letters != self._letters:
-            self._letters = letters
-            self._notify("letters", letters)
+        if dead_letters != self._dead_letters:
+            self._dead_letters = dead_letters
+            self._notify("dead_letters", dead_letters)
 
     def set_tap(self, state: str, why: str = "") -> None:
         """What has become of the tap."""

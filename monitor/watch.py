@@ -15,8 +15,8 @@ from cli.dead_letters import State
 from cli.errors import LaunchError
 from cli.servers.registry import Broker
 from cli.topics import MONITOR_SUBSCRIPTIONS, TOPICS
+from monitor.dead_letters import DeadLetterSummary, summarize
 from monitor.health import LOOK_SECONDS, Round
-from monitor.letters import Desk, desk
 from monitor.lookers import Lookers
 from monitor.page_state import FAILED, OFF, ON, OPENING, PageState
 from monitor.tap import TapError, read_all
@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 2.0
 """Before the tap is opened again after it broke off."""
-LETTERS_SECONDS = 5.0
-LETTERS_SHARE = 10
+DEAD_LETTERS_SECONDS = 5.0
+DEAD_LETTERS_SHARE = 10
 """Ten thousand letters take a while to read: the next look comes after ten times as long as the last one took."""
 
 
@@ -122,13 +122,13 @@ async def look_after(page_state: PageState, everybody: Round, client: httpx.Asyn
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def read_letters(page_state: PageState, state: State, changed: asyncio.Event) -> None:
+async def read_dead_letters(page_state: PageState, state: State, changed: asyncio.Event) -> None:
     """Read the dead letters again and again, and at once when one was dealt with here."""
     while True:
         changed.clear()
         started = time.monotonic()
-        page_state.set_dead_letters(await asyncio.to_thread(_desk, state))
-        pause = max(LETTERS_SECONDS, LETTERS_SHARE * (time.monotonic() - started))
+        page_state.set_dead_letters(await asyncio.to_thread(_summary, state))
+        pause = max(DEAD_LETTERS_SECONDS, DEAD_LETTERS_SHARE * (time.monotonic() - started))
         try:
             async with asyncio.timeout(pause):
                 await changed.wait()
@@ -136,8 +136,8 @@ async def read_letters(page_state: PageState, state: State, changed: asyncio.Eve
             continue
 
 
-def _desk(state: State) -> Desk | str:
+def _summary(state: State) -> DeadLetterSummary | str:
     try:
-        return desk(state)
+        return summarize(state)
     except LaunchError as error:
         return str(error)

@@ -1,6 +1,6 @@
 // The connection: server-sent events, which the browser takes up again where they broke off.
 
-const KINDS = ["snapshot", "step", "person", "mails", "health", "letters", "tap"];
+const KINDS = ["snapshot", "step", "person", "mails", "health", "dead_letters", "tap"];
 const AGAIN_MS = 2000; // after the browser itself has given up
 
 /**

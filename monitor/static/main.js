@@ -15,7 +15,7 @@ const VIEWS = {
   people: () => (forms.people(), panels.accounts()),
   mails: panels.mails,
   health: panels.health,
-  letters: panels.letters,
+  dead_letters: panels.deadLetters,
 };
 const TOUCHED = {
   snapshot: Object.keys(VIEWS),
@@ -23,7 +23,7 @@ const TOUCHED = {
   person: ["people"],
   mails: ["mails"],
   health: ["health"],
-  letters: ["letters"],
+  dead_letters: ["dead_letters"],
   tap: ["head"],
 };
 const PAUSE_MS = 100; // between two drawings; the first is at once

@@ -89,13 +89,13 @@ function light(good, text) {
 }
 
 /** What services could not use. */
-export function letters() {
-  if (typeof state.letters === "string") {
-    find("letters", ".scroll").replaceChildren(make("p", { class: "bad" }, state.letters));
+export function deadLetters() {
+  if (typeof state.dead_letters === "string") {
+    find("dead-letters", ".scroll").replaceChildren(make("p", { class: "bad" }, state.dead_letters));
     return;
   }
-  const { total, newest: open } = state.letters;
-  find("letters", ".count").textContent = total ? `(${total})` : "";
+  const { total, newest: open } = state.dead_letters;
+  find("dead-letters", ".count").textContent = total ? `(${total})` : "";
   const rows = open.map((letter) => [
     make("span", {}, letter.topic, make("span", { class: "second" }, `of ${letter.service}`)),
     make(
@@ -113,7 +113,7 @@ export function letters() {
   ]);
   const none = nothing("None: every event could be used.");
   const heads = ["Event", "Reason", "What to do"];
-  find("letters", ".scroll").replaceChildren(rows.length ? table("Dead letters", heads, rows) : none);
+  find("dead-letters", ".scroll").replaceChildren(rows.length ? table("Dead letters", heads, rows) : none);
 }
 
 function day(time) {
@@ -134,9 +134,9 @@ function action(letter, name, title, text) {
 }
 
 async function act(letter, name) {
-  const said = find("letters", ".said");
+  const said = find("dead-letters", ".said");
   said.textContent = `${name}: waiting for the answer`;
-  const answer = await post(`/letters/${letter.service}/${letter.id}/${name}`);
+  const answer = await post(`/dead-letters/${letter.service}/${letter.id}/${name}`);
   said.textContent = answer.ok ? `${letter.topic} of ${letter.service}: ${answer.body.outcome}` : answer.said;
 }
 

@@ -9,7 +9,7 @@ export const state = {
   people: new Map(),
   mails: [],
   health: [],
-  letters: { total: 0, newest: [] },
+  dead_letters: { total: 0, newest: [] },
   tap: { state: "off", why: "" },
 };
 

@@ -250,7 +250,7 @@ def test_a_dead_letter_is_replayed_by_keyboard(live: Live, shop: Shop) -> None:
     expect(live.page.locator("#confirm-yes")).to_be_focused()
     live.page.keyboard.press("Enter")
 
-    expect(live.page.locator("#letters .said")).to_have_text("EmailRequested of notification: replayed")
+    expect(live.page.locator("#dead-letters .said")).to_have_text("EmailRequested of notification: replayed")
     expect(replay).to_have_count(0)
     expect(live.page.locator("#mailbox details", has_text="Late news").filter(has_text=email)).to_have_count(1)
     expect(live.page.locator("#timeline li", has_text="EmailRequested")).to_contain_text("passed 2 times")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from monitor.dead_letters import DeadLetterSummary
 from monitor.flows import Call
 from monitor.health import Health
-from monitor.letters import Desk
 from monitor.page_state import MAILS_SHOWN, ON, PageState
 from tests.unit.monitor.test_flows import example, mail_for
 
@@ -63,12 +63,12 @@ def test_what_is_as_it_was_is_not_told_again() -> None:
     page = Page()
     for _ in range(2):
         page.page_state.set_health([Health("order", "ready", "up", 0)])
-        page.page_state.set_dead_letters(Desk(0, []))
+        page.page_state.set_dead_letters(DeadLetterSummary(0, []))
         page.page_state.set_dead_letters("away")
         page.page_state.set_tap(ON)
 
-    assert ["health", "letters", "tap", "letters", "letters"] == page.kinds
+    assert ["health", "dead_letters", "tap", "dead_letters", "dead_letters"] == page.kinds
     assert ("away", {"state": "on", "why": ""}) == (
-        page.page_state.snapshot()["letters"],
+        page.page_state.snapshot()["dead_letters"],
         page.page_state.snapshot()["tap"],
     )

@@ -16,7 +16,7 @@ ACTIONS: dict[str, Callable[[State, DeadLetter], Outcome]] = {"replay": replay, 
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class DeadLetterView:
     """One open letter."""
 
     id: str
@@ -29,20 +29,20 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class DeadLetterSummary:
     """All open letters: how many, and the newest."""
 
     total: int
-    newest: list[Shown]
+    newest: list[DeadLetterView]
 
 
-def desk(state: State) -> Desk:
+def summarize(state: State) -> DeadLetterSummary:
     """Read them; raise LaunchError when a service's state cannot be reached."""
     total, newest = 0, list[DeadLetter]()
     for letter in find_dead_letters(state):
         total += 1
         newest = heapq.nlargest(SHOWN_MAX, [*newest, letter], key=lambda each: each.time)
-    return Desk(total, [_shown(each) for each in newest])
+    return DeadLetterSummary(total, [_view(each) for each in newest])
 
 
 def act(state: State, service: str, letter_id: str, action: str) -> Outcome:
@@ -53,8 +53,8 @@ def act(state: State, service: str, letter_id: str, action: str) -> Outcome:
     raise LaunchError(f"{service} has no open dead letter {letter_id}")
 
 
-def _shown(letter: DeadLetter) -> Shown:
-    return Shown(
+def _view(letter: DeadLetter) -> DeadLetterView:
+    return DeadLetterView(
         letter.id,
         letter.service,
         letter.topic,

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from cli.errors import LaunchError
-from monitor import letters as module
-from monitor.letters import act, desk
+from monitor import dead_letters as module
+from monitor.dead_letters import act, summarize
 
 
 class Kept:
@@ -51,7 +51,7 @@ def test_the_newest_are_shown_first_and_all_are_counted(monkeypatch: pytest.Monk
         kept.add(service, f"letter-{minute}", minute)
     kept.add("order", "settled", 9, status="discarded")
 
-    found = desk(kept)
+    found = summarize(kept)
 
     assert 4 == found.total
     assert ["letter-3", "letter-2", "letter-1"] == [each.id for each in found.newest]
@@ -62,7 +62,7 @@ def test_a_long_letter_is_cut() -> None:
     kept = Kept()
     kept.add("order", "long", 0, reason="r" * 10_000, event="e" * 10_000)
 
-    [shown] = desk(kept).newest
+    [shown] = summarize(kept).newest
     assert (module.REASON_CHARACTERS_MAX, module.EVENT_CHARACTERS_MAX) == (len(shown.reason), len(shown.event))
 
 
@@ -74,9 +74,9 @@ def test_one_is_replayed_or_discarded_and_then_gone() -> None:
 
     assert "replayed" == act(kept, "order", "one", "replay")
     assert [("order", "OrderPaid")] == kept.published
-    assert ["one-more"] == [each.id for each in desk(kept).newest]
+    assert ["one-more"] == [each.id for each in summarize(kept).newest]
     assert "discarded" == act(kept, "order", "one-more", "discard")
-    assert 0 == desk(kept).total
+    assert 0 == summarize(kept).total
 
 
 @pytest.mark.parametrize(("service", "letter_id"), [("order", "on"), ("order", "other"), ("billing", "one")])
