@@ -24,14 +24,14 @@ from cli.topics import SERVICES
 from monitor import passing
 from monitor.dead_letters import ACTIONS, act
 from monitor.gate import Gate
-from monitor.health import Round
+from monitor.health import HealthPoll
 from monitor.live import Live
 from monitor.mails import Mails
 from monitor.page_state import PageState
 from monitor.settings import Settings
-from monitor.watch import Watch, look_after, read_dead_letters
+from monitor.watch import Watch, poll_health, read_dead_letters
 
-LOOKERS_MAX = 100
+VIEWERS_MAX = 100
 STATIC = Path(__file__).parent / "static"
 
 
@@ -39,29 +39,31 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
     """Build the app; everything that it holds is in memory, and bounded."""
     broker = BROKERS[settings.broker]
     state = RunningState(settings.ports, settings.dapr_api_token)
-    everybody = Round(settings.ports, settings.app_api_token, settings.dapr_api_token, broker, settings.broker_address)
-    dealt_with = asyncio.Event()
+    health_poll = HealthPoll(
+        settings.ports, settings.app_api_token, settings.dapr_api_token, broker, settings.broker_address
+    )
+    dead_letters_changed = asyncio.Event()
     about = {name: getattr(settings, name) for name in ("broker", "store", "gateway_url", "mail_url")}
     live = Live(lambda: page_state.snapshot())
     page_state = PageState(about, live.notify, passing.now_ms)
     mails = Mails(settings.mail_url, page_state.add_mails)
 
-    def beside(client: httpx.AsyncClient) -> list[Awaitable[None]]:
+    def background_tasks(client: httpx.AsyncClient) -> list[Awaitable[None]]:
         return [
-            look_after(page_state, everybody, client),
-            read_dead_letters(page_state, state, dealt_with),
+            poll_health(page_state, health_poll, client),
+            read_dead_letters(page_state, state, dead_letters_changed),
             *([mails.read_on(client)] if settings.mail_url else []),
         ]
 
     watch = Watch(
         page_state,
-        live.lookers,
+        live.viewers,
         broker,
         settings.broker_address,
         (settings.dapr_grpc_port, settings.dapr_api_token),
         settings.grace_seconds,
-        beside,
-        live.begin_anew,
+        background_tasks,
+        live.reset,
     )
 
     async def close() -> None:
@@ -76,17 +78,17 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
             await stack.enter_async_context(background(watch.run()))
             yield
 
-    async def look(request: Request) -> Response:
+    async def stream(request: Request) -> Response:
         """The events; a browser that comes back says where it was."""
-        if live.lookers.count >= LOOKERS_MAX:
-            return PlainTextResponse(f"{LOOKERS_MAX} pages look already\n", 503)
+        if live.viewers.count >= VIEWERS_MAX:
+            return PlainTextResponse(f"{VIEWERS_MAX} pages look already\n", 503)
         last_id = request.headers.get("last-event-id") or request.query_params.get("last", "")
         if request.method == "HEAD":  # it would end with the events, which is never
             return Response(media_type="text/event-stream", headers={"cache-control": "no-store"})
-        events = live.look(last_id)
+        events = live.stream(last_id)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
-    async def deal_with(request: Request) -> Response:
+    async def act_on_dead_letter(request: Request) -> Response:
         """Replay or discard a dead letter."""
         where = request.path_params
         if where["action"] not in ACTIONS or where["service"] not in SERVICES:
@@ -96,7 +98,7 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
         except LaunchError as error:
             return passing.problem(409, str(error))
         finally:
-            dealt_with.set()
+            dead_letters_changed.set()
         return JSONResponse({"outcome": outcome})
 
     app = Starlette(
@@ -104,8 +106,8 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
         routes=[
             Route("/", _page),
             Route("/healthz", _healthz),
-            Route("/live", look),
-            Route("/dead-letters/{service}/{letter_id}/{action}", deal_with, methods=["POST"]),
+            Route("/live", stream),
+            Route("/dead-letters/{service}/{letter_id}/{action}", act_on_dead_letter, methods=["POST"]),
             *passing.routes(lambda: app.state.gateway, page_state.add_request),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],

@@ -27,7 +27,7 @@ class Health:
     waiting: int | None
 
 
-class Round:
+class HealthPoll:
     """Asks everybody once."""
 
     def __init__(self, ports: Mapping[str, int], app_token: str, dapr_token: str, broker: Broker, address: str) -> None:
@@ -39,7 +39,7 @@ class Round:
         self._address = address
         self._reads = {name: list(readers([name])) for name in self._names}
 
-    async def look(self, client: httpx.AsyncClient) -> list[Health]:
+    async def poll(self, client: httpx.AsyncClient) -> list[Health]:
         """What each says."""
         waiting, apps, sidecars = await asyncio.gather(
             asyncio.to_thread(self._waiting),
@@ -59,17 +59,17 @@ class Round:
             return None
 
     async def _app(self, client: httpx.AsyncClient, name: str) -> str:
-        status, text = await _asked(client, self._ports[name], "/readyz", self._app_token)
+        status, text = await _ask(client, self._ports[name], "/readyz", self._app_token)
         if status == 200:
             return "ready"
         return f"not ready: {text[:REASON_CHARACTERS_MAX]}" if status else "no answer"
 
     async def _sidecar(self, client: httpx.AsyncClient, name: str) -> str:
-        status, _ = await _asked(client, self._ports[sidecar_of(name)], "/v1.0/healthz", self._dapr_token)
-        return "up" if status in (200, 204) else f"ill: {status}" if status else "no answer"
+        status, _ = await _ask(client, self._ports[sidecar_of(name)], "/v1.0/healthz", self._dapr_token)
+        return "up" if status in (200, 204) else f"unhealthy: {status}" if status else "no answer"
 
 
-async def _asked(client: httpx.AsyncClient, port: int, path: str, token: str) -> tuple[int, str]:
+async def _ask(client: httpx.AsyncClient, port: int, path: str, token: str) -> tuple[int, str]:
     try:
         url = f"http://127.0.0.1:{port}{path}"
         answer = await client.get(url, headers={"dapr-api-token": token}, timeout=ANSWER_SECONDS_MAX)

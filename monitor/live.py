@@ -9,8 +9,8 @@ from typing import Any
 
 import msgspec
 
-from monitor.lookers import Lookers
 from monitor.ring import Ring
+from monitor.viewers import Viewers
 
 HEARTBEAT_SECONDS = 15.0
 """A comment, so that whatever is between does not take the connection for dead."""
@@ -25,16 +25,16 @@ class Live:
     def __init__(self, snapshot: Callable[[], Any], ring: Ring | None = None) -> None:
         self._snapshot = snapshot
         self._ring = ring or Ring(uuid.uuid4().hex[:8])
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._closed = False
-        self.lookers = Lookers()
+        self.viewers = Viewers()
 
     def notify(self, kind: str, body: Any) -> None:
         """Tell everybody."""
         self._ring.add(kind, msgspec.json.encode(body))
         self._wake()
 
-    def begin_anew(self) -> None:
+    def reset(self) -> None:
         """Whoever comes back from now on gets a snapshot: what happens meanwhile is not seen by anybody."""
         self._ring = Ring(uuid.uuid4().hex[:8])
         self._wake()
@@ -44,12 +44,12 @@ class Live:
         self._closed = True
         self._wake()
 
-    async def look(self, last_id: str = "") -> AsyncIterator[bytes]:
+    async def stream(self, last_id: str = "") -> AsyncIterator[bytes]:
         """What one looker is sent: what he missed, or all there is if that is gone, and then what happens.
 
         One who reads so slowly that the ring has overtaken him is let go; the browser comes back by itself.
         """
-        with self.lookers.one_more():
+        with self.viewers.connected():
             yield f"retry: {RETRY_MS}\n\n".encode()
             ring = self._ring
             number = ring.number_of(last_id)
@@ -57,16 +57,16 @@ class Live:
                 number = ring.newest
                 yield _frame(ring, number, SNAPSHOT, msgspec.json.encode(self._snapshot()))
             while not self._closed and ring is self._ring and (notices := ring.since(number)) is not None:
-                news = self._news  # before anything is awaited: what is told meanwhile sets it
+                changed = self._changed  # before anything is awaited: what is told meanwhile sets it
                 for notice in notices:
                     yield _frame(ring, notice.number, notice.kind, notice.body)
                     number = notice.number
-                if not await _set_within(news, HEARTBEAT_SECONDS):
+                if not await _set_within(changed, HEARTBEAT_SECONDS):
                     yield b": still here\n\n"
 
     def _wake(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+        self._changed.set()
+        self._changed = asyncio.Event()
 
 
 def _frame(ring: Ring, number: int, kind: str, body: bytes) -> bytes:

@@ -16,14 +16,14 @@ from cli.errors import LaunchError
 from cli.servers.registry import Broker
 from cli.topics import MONITOR_SUBSCRIPTIONS, TOPICS
 from monitor.dead_letters import DeadLetterSummary, summarize
-from monitor.health import LOOK_SECONDS, Round
-from monitor.lookers import Lookers
+from monitor.health import LOOK_SECONDS, HealthPoll
 from monitor.page_state import FAILED, OFF, ON, OPENING, PageState
 from monitor.tap import TapError, read_all
+from monitor.viewers import Viewers
 
 log = logging.getLogger(__name__)
 
-AGAIN_SECONDS = 2.0
+REOPEN_SECONDS = 2.0
 """Before the tap is opened again after it broke off."""
 DEAD_LETTERS_SECONDS = 5.0
 DEAD_LETTERS_SHARE = 10
@@ -36,51 +36,51 @@ class Watch:
     def __init__(
         self,
         page_state: PageState,
-        lookers: Lookers,
+        viewers: Viewers,
         broker: Broker,
         address: str,
         tap: tuple[int, str],
         grace_seconds: float,
-        beside: Callable[[httpx.AsyncClient], list[Awaitable[None]]],
+        background_tasks: Callable[[httpx.AsyncClient], list[Awaitable[None]]],
         ended: Callable[[], None],
     ) -> None:
         self._page_state = page_state
-        self._lookers = lookers
+        self._viewers = viewers
         self._broker = broker
         self._address = address
         self._port, self._token = tap
         self._grace_seconds = grace_seconds
-        self._beside = beside
+        self._background_tasks = background_tasks
         self._ended = ended
 
     async def run(self) -> None:
         """One session after the other, for ever."""
         while True:
             # What a killed one has left, or a session that ended while the broker was away.
-            if not await self._forget():
-                await asyncio.sleep(AGAIN_SECONDS)
+            if not await self._unsubscribe():
+                await asyncio.sleep(REOPEN_SECONDS)
                 continue
-            await self._lookers.somebody()
+            await self._viewers.wait_for_first()
             await self._session()
 
     async def _session(self) -> None:
-        enough = asyncio.create_task(self._lookers.nobody_for(self._grace_seconds))
+        idle = asyncio.create_task(self._viewers.wait_until_idle(self._grace_seconds))
         try:
             async with AsyncExitStack() as stack:
                 client = await stack.enter_async_context(httpx.AsyncClient(trust_env=False))
-                for work in self._beside(client):
+                for work in self._background_tasks(client):
                     await stack.enter_async_context(background(work))
-                await self._tap_until(enough)
+                await self._tap_until(idle)
         finally:
-            enough.cancel()
+            idle.cancel()
             self._page_state.set_tap(OFF)
             self._ended()
-            await self._forget()
+            await self._unsubscribe()
 
-    async def _tap_until(self, enough: asyncio.Task[None]) -> None:
+    async def _tap_until(self, idle: asyncio.Task[None]) -> None:
         """Keep the tap open; what passes while it is broken off waits for it, for the broker knows it already."""
         begun = False
-        while not enough.done():
+        while not idle.done():
             self._page_state.set_tap(OPENING)
             try:
                 if not begun:
@@ -90,7 +90,7 @@ class Watch:
                     read_all(self._port, self._token, list(TOPICS), self._page_state.add_event, self._opened)
                 )
                 try:
-                    await asyncio.wait([reading, enough], return_when=asyncio.FIRST_COMPLETED)
+                    await asyncio.wait([reading, idle], return_when=asyncio.FIRST_COMPLETED)
                 finally:
                     reading.cancel()
                     await asyncio.wait([reading])
@@ -99,12 +99,12 @@ class Watch:
             except (OSError, TapError) as error:
                 log.warning("the tap: %s (%r)", error, error.__cause__)
                 self._page_state.set_tap(FAILED, str(error))
-                await asyncio.wait([enough], timeout=AGAIN_SECONDS)
+                await asyncio.wait([idle], timeout=REOPEN_SECONDS)
 
     def _opened(self) -> None:
         self._page_state.set_tap(ON)
 
-    async def _forget(self) -> bool:
+    async def _unsubscribe(self) -> bool:
         """Leave nothing at the broker, for what nobody reads would pile up there; say whether that was done."""
         try:
             await asyncio.to_thread(self._broker.remove, self._address, MONITOR_SUBSCRIPTIONS)
@@ -115,10 +115,10 @@ class Watch:
         return True
 
 
-async def look_after(page_state: PageState, everybody: Round, client: httpx.AsyncClient) -> None:
+async def poll_health(page_state: PageState, health_poll: HealthPoll, client: httpx.AsyncClient) -> None:
     """Ask how everybody is, again and again."""
     while True:
-        page_state.set_health(await everybody.look(client))
+        page_state.set_health(await health_poll.poll(client))
         await asyncio.sleep(LOOK_SECONDS)
 
 

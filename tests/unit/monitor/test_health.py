@@ -10,7 +10,7 @@ import httpx
 
 from cli.servers.registry import BROKERS, Broker
 from cli.topics import Subscription
-from monitor.health import Health, Round
+from monitor.health import Health, HealthPoll
 
 PORTS = {"gateway": 1, "gateway-sidecar": 2, "order-1": 3, "order-1-sidecar": 4}
 WELL = {1: (200, ""), 2: (204, ""), 3: (200, ""), 4: (204, "")}
@@ -39,11 +39,11 @@ def looked(answers: Mapping[int, tuple[int, str]], waiting: Mapping[str, int] | 
         status, text = answers[port]
         return httpx.Response(status, text=text)
 
-    async def look() -> list[Health]:
+    async def poll() -> list[Health]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-            return await Round(PORTS, "app", "dapr", broker(waiting), "here").look(client)
+            return await HealthPoll(PORTS, "app", "dapr", broker(waiting), "here").poll(client)
 
-    found = asyncio.run(look())
+    found = asyncio.run(poll())
     assert {(1, "app"), (3, "app"), (2, "dapr"), (4, "dapr")} == tokens
     return found
 
@@ -61,7 +61,7 @@ def test_who_is_ill_says_why_and_who_is_away_says_nothing() -> None:
 
     gateway, order = looked(answers, {})
     assert ('not ready: {"missing": ["billing"]}', "no answer") == (gateway.app, gateway.sidecar)
-    assert ("no answer", "ill: 500") == (order.app, order.sidecar)
+    assert ("no answer", "unhealthy: 500") == (order.app, order.sidecar)
 
 
 def test_a_broker_that_is_away_leaves_the_number_open() -> None:

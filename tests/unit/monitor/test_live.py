@@ -28,7 +28,7 @@ def test_a_newcomer_gets_all_there_is_and_then_what_happens() -> None:
     async def story() -> list[str]:
         live = new()
         live.notify("step", 1)
-        events = live.look()
+        events = live.stream()
         first = await read(events, 2)
         live.notify("step", 2)
         return first + await read(events, 1)
@@ -47,7 +47,7 @@ def test_who_comes_back_gets_what_he_missed_and_no_snapshot() -> None:
         live = new()
         for number in (1, 2, 3):
             live.notify("step", number)
-        events = live.look("run-1")
+        events = live.stream("run-1")
         missed = await read(events, 2)
         live.notify("step", 4)
         return missed[1:] + await read(events, 2)
@@ -61,12 +61,12 @@ def test_who_comes_back_after_nobody_looked_gets_everything_anew() -> None:
     async def story() -> tuple[list[str], list[str]]:
         live = new()
         live.notify("step", 1)
-        events = live.look()
+        events = live.stream()
         await read(events, 2)
-        live.begin_anew()
+        live.reset()
         left = [frame.decode() async for frame in events]
         live.notify("tap", "opening")
-        return left, await read(live.look("run-1"), 2)
+        return left, await read(live.stream("run-1"), 2)
 
     left, anew = asyncio.run(story())
     assert [] == left
@@ -80,7 +80,7 @@ def test_who_comes_back_too_late_gets_everything_anew() -> None:
         live = new(size=2)
         for number in (1, 2, 3, 4):
             live.notify("step", number)
-        events = live.look("run-1")
+        events = live.stream("run-1")
         anew = await read(events, 2)
         live.notify("step", 5)
         return anew[1:] + await read(events, 1)
@@ -95,13 +95,13 @@ def test_who_reads_too_slowly_is_let_go() -> None:
 
     async def story() -> int:
         live = new(size=2)
-        events = live.look()
+        events = live.stream()
         await read(events, 2)
         for number in range(5):
             live.notify("step", number)
         with pytest.raises(StopAsyncIteration):
             await anext(events)
-        return live.lookers.count
+        return live.viewers.count
 
     assert 0 == asyncio.run(story())
 
@@ -111,7 +111,7 @@ def test_silence_is_broken_by_a_comment(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
 
     async def story() -> list[str]:
-        return await read(new().look(), 4)
+        return await read(new().stream(), 4)
 
     assert [": still here\n\n"] * 2 == asyncio.run(story())[2:]
 
@@ -121,7 +121,7 @@ def test_everybody_is_sent_away_when_the_process_ends() -> None:
 
     async def story() -> bool:
         live = new()
-        events = live.look()
+        events = live.stream()
         await read(events, 2)
         waiting = asyncio.ensure_future(anext(events, None))
         await asyncio.sleep(0)

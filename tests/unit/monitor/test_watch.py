@@ -14,8 +14,8 @@ from cli.ports import free_port
 from cli.servers.registry import BROKERS, Broker
 from cli.topics import MONITOR_SUBSCRIPTIONS, Subscription
 from monitor import watch as module
-from monitor.lookers import Lookers
 from monitor.page_state import PageState
+from monitor.viewers import Viewers
 from monitor.watch import Watch
 
 SECONDS = 30
@@ -29,7 +29,7 @@ class World:
     """So many times it does not answer."""
     told: list[str] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
-    beside: list[str] = field(default_factory=list)
+    background_tasks: list[str] = field(default_factory=list)
     ended: int = 0
     """So many sessions."""
 
@@ -58,21 +58,21 @@ class World:
             self.states.append(body["state"])
 
     async def _work(self) -> None:
-        self.beside.append("begun")
+        self.background_tasks.append("begun")
         try:
             await asyncio.Event().wait()
         finally:
-            self.beside.append("ended")
+            self.background_tasks.append("ended")
 
     def works(self, client: httpx.AsyncClient) -> list[Awaitable[None]]:
         """What is done beside the tap."""
         return [self._work()]
 
-    def watch(self, lookers: Lookers, grace_seconds: float = 0.0) -> Watch:
+    def watch(self, viewers: Viewers, grace_seconds: float = 0.0) -> Watch:
         """The watch; its sidecar is away."""
         page_state = PageState({}, self.notify, lambda: 0.0)
         return Watch(
-            page_state, lookers, self.broker(), "here", (free_port(), "token"), grace_seconds, self.works, self.end
+            page_state, viewers, self.broker(), "here", (free_port(), "token"), grace_seconds, self.works, self.end
         )
 
     def end(self) -> None:
@@ -93,17 +93,17 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_runs_until_somebody_looks_and_nothing_after() -> None:
     """What was left is forgotten at once; then one session, all of which ends."""
-    world, lookers = World(), Lookers()
+    world, viewers = World(), Viewers()
 
     async def story() -> list[list[str]]:
-        watching = asyncio.create_task(world.watch(lookers).run())
+        watching = asyncio.create_task(world.watch(viewers).run())
         await world.until("forget")
-        seen = [list(world.beside)]
-        with lookers.one_more():
+        seen = [list(world.background_tasks)]
+        with viewers.connected():
             await world.until("begin")
-            seen.append(list(world.beside))
+            seen.append(list(world.background_tasks))
         await world.until("begin", "forget", "forget")
-        seen.append(list(world.beside))
+        seen.append(list(world.background_tasks))
         watching.cancel()
         await asyncio.wait([watching])
         return seen
@@ -114,11 +114,11 @@ def test_nothing_runs_until_somebody_looks_and_nothing_after() -> None:
 
 def test_a_sidecar_that_is_away_is_tried_again_and_what_is_new_stays_where_it_began() -> None:
     """The broker is told once: what passes meanwhile waits."""
-    world, lookers = World(), Lookers()
+    world, viewers = World(), Viewers()
 
     async def story() -> None:
-        watching = asyncio.create_task(world.watch(lookers).run())
-        with lookers.one_more():
+        watching = asyncio.create_task(world.watch(viewers).run())
+        with viewers.connected():
             async with asyncio.timeout(SECONDS):
                 while world.states.count("failed") < 3:  # noqa: ASYNC110 - a list has no event to wait for
                     await asyncio.sleep(0.01)
@@ -133,11 +133,11 @@ def test_a_sidecar_that_is_away_is_tried_again_and_what_is_new_stays_where_it_be
 
 def test_what_could_not_be_forgotten_is_forgotten_later() -> None:
     """A broker that is away when the last one leaves would else keep a queue that nobody reads."""
-    world, lookers = World(), Lookers()
+    world, viewers = World(), Viewers()
 
     async def story() -> None:
-        watching = asyncio.create_task(world.watch(lookers).run())
-        with lookers.one_more():
+        watching = asyncio.create_task(world.watch(viewers).run())
+        with viewers.connected():
             await world.until("begin")
             world.away = 3
         await world.until("begin", "forget")
@@ -150,15 +150,15 @@ def test_what_could_not_be_forgotten_is_forgotten_later() -> None:
 
 def test_one_that_is_stopped_forgets() -> None:
     """With somebody still looking: the process ends."""
-    world, lookers = World(), Lookers()
+    world, viewers = World(), Viewers()
 
     async def story() -> None:
-        watching = asyncio.create_task(world.watch(lookers).run())
-        with lookers.one_more():
+        watching = asyncio.create_task(world.watch(viewers).run())
+        with viewers.connected():
             await world.until("begin")
             watching.cancel()
             await asyncio.wait([watching])
 
     asyncio.run(story())
     assert ["begin", "forget"] == world.told[-2:]
-    assert ["begun", "ended"] == world.beside
+    assert ["begun", "ended"] == world.background_tasks

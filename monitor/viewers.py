@@ -7,17 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-class Lookers:
+class Viewers:
     """A count that can be waited for."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._some = asyncio.Event()
-        self._nobody = asyncio.Event()
-        self._nobody.set()
+        self._present = asyncio.Event()
+        self._absent = asyncio.Event()
+        self._absent.set()
 
     @contextmanager
-    def one_more(self) -> Iterator[None]:
+    def connected(self) -> Iterator[None]:
         """Count one for the length of the block."""
         self.count += 1
         self._note()
@@ -27,21 +27,21 @@ class Lookers:
             self.count -= 1
             self._note()
 
-    async def somebody(self) -> None:
+    async def wait_for_first(self) -> None:
         """Wait until somebody looks."""
-        await self._some.wait()
+        await self._present.wait()
 
-    async def nobody_for(self, seconds: float) -> None:
+    async def wait_until_idle(self, seconds: float) -> None:
         """Wait until nobody has looked for so long."""
         while True:
-            await self._nobody.wait()
+            await self._absent.wait()
             try:
                 async with asyncio.timeout(seconds):
-                    await self._some.wait()
+                    await self._present.wait()
             except TimeoutError:
                 return
 
     def _note(self) -> None:
-        here, gone = (self._some, self._nobody) if self.count else (self._nobody, self._some)
+        here, gone = (self._present, self._absent) if self.count else (self._absent, self._present)
         here.set()
         gone.clear()
