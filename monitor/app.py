@@ -21,12 +21,12 @@ from cli.dead_letters import RunningState
 from cli.errors import LaunchError
 from cli.servers.registry import BROKERS
 from cli.topics import SERVICES
-from monitor import passing
+from monitor import gateway_proxy
 from monitor.dead_letters import ACTIONS, act
-from monitor.gate import Gate
 from monitor.health import HealthPoll
 from monitor.live import Live
 from monitor.mails import Mails
+from monitor.origin_check import OriginCheck
 from monitor.page_state import PageState
 from monitor.settings import Settings
 from monitor.watch import Watch, poll_health, read_dead_letters
@@ -45,7 +45,7 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
     dead_letters_changed = asyncio.Event()
     about = {name: getattr(settings, name) for name in ("broker", "store", "gateway_url", "mail_url")}
     live = Live(lambda: page_state.snapshot())
-    page_state = PageState(about, live.notify, passing.now_ms)
+    page_state = PageState(about, live.notify, gateway_proxy.now_ms)
     mails = Mails(settings.mail_url, page_state.add_mails)
 
     def background_tasks(client: httpx.AsyncClient) -> list[Awaitable[None]]:
@@ -73,7 +73,7 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
-            app.state.gateway = await stack.enter_async_context(passing.gateway_client(settings.gateway_url))
+            app.state.gateway = await stack.enter_async_context(gateway_proxy.gateway_client(settings.gateway_url))
             await stack.enter_async_context(background(close()))
             await stack.enter_async_context(background(watch.run()))
             yield
@@ -92,11 +92,11 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
         """Replay or discard a dead letter."""
         where = request.path_params
         if where["action"] not in ACTIONS or where["service"] not in SERVICES:
-            return passing.problem(404, "a dead letter of a service can be replayed or discarded")
+            return gateway_proxy.problem(404, "a dead letter of a service can be replayed or discarded")
         try:
             outcome = await asyncio.to_thread(act, state, where["service"], where["letter_id"], where["action"])
         except LaunchError as error:
-            return passing.problem(409, str(error))
+            return gateway_proxy.problem(409, str(error))
         finally:
             dead_letters_changed.set()
         return JSONResponse({"outcome": outcome})
@@ -108,11 +108,11 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
             Route("/healthz", _healthz),
             Route("/live", stream),
             Route("/dead-letters/{service}/{letter_id}/{action}", act_on_dead_letter, methods=["POST"]),
-            *passing.routes(lambda: app.state.gateway, page_state.add_request),
+            *gateway_proxy.routes(lambda: app.state.gateway, page_state.add_request),
             Mount("/static", StaticFiles(directory=STATIC)),
         ],
     )
-    return Gate(app, settings.port)
+    return OriginCheck(app, settings.port)
 
 
 async def _page(request: Request) -> Response:

@@ -13,7 +13,7 @@ from typing import Any
 
 from cli.topics import GATEWAY, TOPICS
 from monitor.event import Event
-from monitor.notes import note
+from monitor.event_summary import summarize
 
 FLOWS_MAX = 100
 STEPS_MAX = 60
@@ -172,7 +172,7 @@ class Flows:
                 topic.consumers,
                 _milliseconds(event.time) or now_ms,
                 ORDER[event.topic],
-                note(event.topic, event.data),
+                summarize(event.topic, event.data),
             ),
         )
         names = self._names[flow.number]

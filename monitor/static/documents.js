@@ -4,7 +4,7 @@ import { find, make, nothing, table } from "./dom.js";
 import { get } from "./shop.js";
 
 /** Read the document and show it. */
-export async function begin() {
+export async function init() {
   const document_ = await get("/api/asyncapi.json");
   find("events", ".list").replaceChildren(
     ...(document_ ? events(document_) : [nothing("The gateway gave no document: reload the page once it is ready.")]),

@@ -12,7 +12,7 @@ let said = 0;
 let saying;
 
 /** Begin: arrow keys move through the list, and a choice ends the following of the newest. */
-export function begin() {
+export function init() {
   find("flows").addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;

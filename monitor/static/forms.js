@@ -8,7 +8,7 @@ const NAMES = ["Ada Lovelace", "Grace Hopper", "Barbara Liskov", "Radia Perlman"
 let registered = 0;
 
 /** Begin: fill in what can be guessed, and take what is sent. */
-export function begin() {
+export function init() {
   suggest();
   onSubmit("register", async (form) => {
     const answer = await post("/api/user/register", { name: form.get("name"), email: form.get("email") });

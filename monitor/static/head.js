@@ -12,7 +12,7 @@ const TAP = {
 const CONNECTION = {
   lost: "The connection is lost. It is tried again; what passes meanwhile is kept.",
   resumed: "Connected again. Nothing was missed.",
-  anew: "Connected again, after too long: what passed meanwhile was not seen.",
+  reset: "Connected again, after too long: what passed meanwhile was not seen.",
 };
 const THEMES = { "": "as the system", light: "light", dark: "dark" };
 const SHOWN_MS = 6000;

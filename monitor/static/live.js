@@ -5,7 +5,7 @@ const AGAIN_MS = 2000; // after the browser itself has given up
 
 /**
  * Listen for ever. `take(kind, body)` gets each notice; `tell(state)` what has become of the connection: "lost",
- * "resumed" (nothing was missed) or "anew" (too much has passed: everything was sent again).
+ * "resumed" (nothing was missed) or "reset" (too much has passed: everything was sent again).
  */
 export function listen(take, tell) {
   let last = "";
@@ -18,7 +18,7 @@ export function listen(take, tell) {
     for (const kind of KINDS) {
       source.addEventListener(kind, (event) => {
         last = event.lastEventId;
-        if (lost || (begun && kind === "snapshot")) tell(kind === "snapshot" ? "anew" : "resumed");
+        if (lost || (begun && kind === "snapshot")) tell(kind === "snapshot" ? "reset" : "resumed");
         lost = false;
         begun = true;
         take(kind, JSON.parse(event.data));

@@ -49,9 +49,9 @@ function show() {
 }
 
 themes();
-flows.begin();
-forms.begin();
-panels.begin();
-documents.begin();
+flows.init();
+forms.init();
+panels.init();
+documents.init();
 for (const view of Object.values(VIEWS)) view();
 listen(take, connection);

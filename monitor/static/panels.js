@@ -143,7 +143,7 @@ async function act(letter, name) {
 let asked; // what is done if the answer is yes
 
 /** Begin: a dialog that is answered with yes does what was asked about; Escape and Cancel do nothing. */
-export function begin() {
+export function init() {
   find("confirm", "form").addEventListener("submit", (event) => event.submitter?.value === "yes" && asked());
 }
 

@@ -13,7 +13,7 @@ export async function post(path, body) {
     return { status: 0, ok: false, body: {}, said: "The monitor does not answer; is the shop still running?" };
   }
   const read = await answer.json().catch(() => ({}));
-  return { status: answer.status, ok: answer.ok, body: read, said: meaning(answer, read) };
+  return { status: answer.status, ok: answer.ok, body: read, said: describe(answer, read) };
 }
 
 /** GET something; null if it is not there, undefined if nobody can say. */
@@ -27,7 +27,7 @@ export async function get(path) {
   }
 }
 
-function meaning(answer, body) {
+function describe(answer, body) {
   if (answer.status === 201) return "201 Created: it is a fact";
   if (answer.status === 202) return "202 Accepted: not done yet, and promised";
   const wrong = (body.errors ?? []).map((each) => `${each.pointer.slice(1)} ${each.detail}`);

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-NOTE_CHARACTERS_MAX = 200
+SUMMARY_CHARACTERS_MAX = 200
 CENTS_MAX = 10**15
 ITEMS_SHOWN = 3
 
 
-def note(topic: str, data: Mapping[str, Any]) -> str:
+def summarize(topic: str, data: Mapping[str, Any]) -> str:
     """The few words."""
     match topic:
         case "UserCreateRequested" | "UserCreated":
@@ -35,7 +35,7 @@ def note(topic: str, data: Mapping[str, Any]) -> str:
             said = f"to {_text(data, 'to')}: {_text(data, 'subject')}"
         case _:
             said = ""
-    return said[:NOTE_CHARACTERS_MAX]
+    return said[:SUMMARY_CHARACTERS_MAX]
 
 
 def cents(value: Any) -> str:

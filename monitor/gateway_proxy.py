@@ -26,8 +26,8 @@ PREFIX = "/api"
 BODY_BYTES_MAX = 64 * 1024
 SECONDS_MAX = 35.0
 """A gateway holds a request for 30 s at most."""
-PASSED_ON = ("prefer", "idempotency-key")
-PASSED_BACK = ("content-type", "location", "retry-after", "preference-applied", "idempotency-key")
+FORWARDED_HEADERS = ("prefer", "idempotency-key")
+RETURNED_HEADERS = ("content-type", "location", "retry-after", "preference-applied", "idempotency-key")
 
 
 def gateway_client(url: str) -> httpx.AsyncClient:
@@ -43,7 +43,7 @@ def routes(client: Callable[[], httpx.AsyncClient], add_request: Callable[[Call]
         if body is None:
             return problem(413, f"the page sends {BODY_BYTES_MAX} bytes at most")
         path = request.url.path.removeprefix(PREFIX)
-        headers = {name: request.headers[name] for name in PASSED_ON if name in request.headers}
+        headers = {name: request.headers[name] for name in FORWARDED_HEADERS if name in request.headers}
         asked_at = now_ms()
         try:
             answer = await client().post(path, content=body, headers={**headers, "content-type": "application/json"})
@@ -60,11 +60,11 @@ def routes(client: Callable[[], httpx.AsyncClient], add_request: Callable[[Call]
                 now_ms(),
             )
         )
-        return _passed(answer)
+        return _relay(answer)
 
     async def get(request: Request) -> Response:
         try:
-            return _passed(await client().get(request.url.path.removeprefix(PREFIX)))
+            return _relay(await client().get(request.url.path.removeprefix(PREFIX)))
         except httpx.HTTPError as error:
             return problem(502, f"the gateway does not answer ({type(error).__name__})")
 
@@ -92,8 +92,8 @@ async def _body(request: Request) -> bytes | None:
     return body
 
 
-def _passed(answer: httpx.Response) -> Response:
-    headers = {name: answer.headers[name] for name in PASSED_BACK if name in answer.headers}
+def _relay(answer: httpx.Response) -> Response:
+    headers = {name: answer.headers[name] for name in RETURNED_HEADERS if name in answer.headers}
     return Response(answer.content, answer.status_code, headers)
 
 

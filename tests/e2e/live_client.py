@@ -18,7 +18,7 @@ SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Notice:
     """One notice."""
 
     id: str
@@ -26,13 +26,13 @@ class Told:
     body: Any
 
 
-class Looker:
+class LiveClient:
     """A connection to /live; a context manager, and leaving it is going away."""
 
     def __init__(self, url: str, last_id: str = "") -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=SECONDS)
         self._headers = {"last-event-id": last_id} if last_id else {}
-        self._told: list[Told] = []
+        self._notices: list[Notice] = []
         self._news = threading.Condition()
 
     def __enter__(self) -> Self:
@@ -51,31 +51,33 @@ class Looker:
         self._connection.close()
 
     @property
-    def told(self) -> list[Told]:
+    def notices(self) -> list[Notice]:
         """Everything so far."""
         with self._news:
-            return list(self._told)
+            return list(self._notices)
 
     @property
     def last_id(self) -> str:
         """What a browser would come back with."""
-        return self.told[-1].id
+        return self.notices[-1].id
 
-    def until(self, wanted: Callable[[list[Told]], bool], what: str) -> list[Told]:
+    def until(self, wanted: Callable[[list[Notice]], bool], what: str) -> list[Notice]:
         """Wait until what was told so far is as wanted, and return it."""
         end = time.monotonic() + SECONDS
         with self._news:
-            while not wanted(self._told):
+            while not wanted(self._notices):
                 left = end - time.monotonic()
-                assert left > 0, f"not told of {what} within {SECONDS} s: {[(t.kind, t.body) for t in self._told[-3:]]}"
+                assert left > 0, (
+                    f"not told of {what} within {SECONDS} s: {[(t.kind, t.body) for t in self._notices[-3:]]}"
+                )
                 self._news.wait(left)
-            return list(self._told)
+            return list(self._notices)
 
-    def until_tap(self, state: str) -> list[Told]:
+    def until_tap(self, state: str) -> list[Notice]:
         """Wait until the tap is in this state, by what was told last of it."""
 
-        def is_so(told: list[Told]) -> bool:
-            states = [each.body["tap"] if each.kind == "snapshot" else each.body for each in told if _is_tap(each)]
+        def is_so(notices: list[Notice]) -> bool:
+            states = [each.body["tap"] if each.kind == "snapshot" else each.body for each in notices if _is_tap(each)]
             return bool(states) and states[-1]["state"] == state
 
         return self.until(is_so, f"a tap that is {state}")
@@ -89,17 +91,17 @@ class Looker:
                     fields[name] = value
                 elif "event" in fields:
                     with self._news:
-                        self._told.append(Told(fields["id"], fields["event"], json.loads(fields["data"])))
+                        self._notices.append(Notice(fields["id"], fields["event"], json.loads(fields["data"])))
                         self._news.notify_all()
                     fields = {}
 
 
-def _is_tap(told: Told) -> bool:
-    return told.kind in ("snapshot", "tap")
+def _is_tap(notices: Notice) -> bool:
+    return notices.kind in ("snapshot", "tap")
 
 
-def steps(told: list[Told], subject: str) -> list[str]:
+def steps(notices: list[Notice], subject: str) -> list[str]:
     """The names of the steps of the flow about this subject, as they were told one by one."""
     return [
-        each.body["step"]["name"] for each in told if each.kind == "step" and each.body["flow"]["subject"] == subject
+        each.body["step"]["name"] for each in notices if each.kind == "step" and each.body["flow"]["subject"] == subject
     ]

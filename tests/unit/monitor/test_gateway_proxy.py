@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from monitor.flows import Call
-from monitor.passing import BODY_BYTES_MAX, gateway_client, routes
+from monitor.gateway_proxy import BODY_BYTES_MAX, gateway_client, routes
 
 USER = "019bc0fd-89c0-78c9-9e0d-a0c3d985694a"
 

@@ -15,12 +15,12 @@ SECURITY: Mapping[str, str] = {
     "x-content-type-options": "nosniff",
 }
 READING = ("GET", "HEAD")
-OPENED = ("/",)
+LINKABLE = ("/",)
 """What a link on another page may lead to; the rest is for the page: to look is what opens the tap."""
-OURS = "same-origin"  # older browsers do not say it, nor do programs
+SAME_ORIGIN = "same-origin"  # older browsers do not say it, nor do programs
 
 
-class Gate:
+class OriginCheck:
     """Refuses a name that is not ours (a foreign page whose name was made to lead here), and a foreign page's POST."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
@@ -33,20 +33,20 @@ class Gate:
             await self._app(scope, receive, send)
             return
 
-        async def guarded(message: Message) -> None:
+        async def send_secured(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(SECURITY)
             await send(message)
 
         problem = self._problem(scope["method"], scope["path"], Headers(scope=scope))
         app = self._app if problem is None else PlainTextResponse(problem + "\n", 403)
-        await app(scope, receive, guarded)
+        await app(scope, receive, send_secured)
 
     def _problem(self, method: str, path: str, headers: Headers) -> str | None:
         host = headers.get("host", "")
         if host not in self._hosts:
             return "this page has another name: see what the launcher printed"
-        if path not in OPENED and headers.get("sec-fetch-site", OURS) not in (OURS, "none"):
+        if path not in LINKABLE and headers.get("sec-fetch-site", SAME_ORIGIN) not in (SAME_ORIGIN, "none"):
             return "only the page itself may ask for that"
         if method not in READING and headers.get("origin") != f"http://{host}":
             return "only the page itself may do that"

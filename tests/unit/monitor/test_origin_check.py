@@ -8,18 +8,18 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from monitor.gate import Gate
+from monitor.origin_check import OriginCheck
 
 PORT = 8001
-OURS = f"http://127.0.0.1:{PORT}"
+SAME_ORIGIN = f"http://127.0.0.1:{PORT}"
 
 
 def asked(method: str, headers: dict[str, str], path: str = "/") -> httpx.Response:
     """What a caller gets."""
 
     async def call() -> httpx.Response:
-        transport = httpx.ASGITransport(app=Gate(PlainTextResponse("in"), PORT))
-        async with httpx.AsyncClient(transport=transport, base_url=OURS) as client:
+        transport = httpx.ASGITransport(app=OriginCheck(PlainTextResponse("in"), PORT))
+        async with httpx.AsyncClient(transport=transport, base_url=SAME_ORIGIN) as client:
             return await client.request(method, path, headers=headers)
 
     return asyncio.run(call())
