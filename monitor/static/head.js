@@ -7,7 +7,7 @@ const TAP = {
   off: "Not watching",
   opening: "Opening the tap",
   on: "Watching",
-  trouble: "The tap is broken off",
+  failed: "The tap is broken off",
 };
 const CONNECTION = {
   lost: "The connection is lost. It is tried again; what passes meanwhile is kept.",
