@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.load import Call, Load, ask, closed_loop, open_loop, percentile
 from bench.shopper import Shopper
-from bench.systems import OURS, PEER, System, both
+from bench.systems import BASELINE, OURS, System, both
 from bench.usage import cpu_seconds, resident_mib, spent
 
 LEVELS = (1, 8, 64, 512)
@@ -108,8 +108,8 @@ class Result:
     systems: dict[str, Measured]
 
     def ratio(self, value: Callable[[Turn], float]) -> float:
-        """Ours as a multiple of the peer's in the same round: the median of the rounds."""
-        return ratio(self.systems[OURS].turns, self.systems[PEER].turns, value)
+        """Ours as a multiple of the baseline's in the same round: the median of the rounds."""
+        return ratio(self.systems[OURS].turns, self.systems[BASELINE].turns, value)
 
 
 def ratio(turns: Sequence[Turn], others: Sequence[Turn], value: Callable[[Turn], float]) -> float:

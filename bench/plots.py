@@ -10,12 +10,12 @@ import matplotlib
 import matplotlib.pyplot as plt
 
 from bench.measure import Result, completed_per_second, held_per_second, open_at, p
-from bench.systems import OURS, PEER
+from bench.systems import BASELINE, OURS
 
 if TYPE_CHECKING:
     from bench.hops import Hop
 
-COLORS = {OURS: "#0b5fa5", PEER: "#c8641e"}
+COLORS = {OURS: "#0b5fa5", BASELINE: "#c8641e"}
 PERCENTS = (50, 90, 99)
 
 SIDECAR_COLOR = "#9dbfdd"
@@ -34,7 +34,7 @@ def draw(folder: Path, results: Sequence[Result]) -> list[str]:
         _latency(axes[1], result)
         _open(axes[2], result)
         figure.suptitle(
-            f"{result.broker}: sidecart and its peer without sidecars, medians of {result.plan.rounds} rounds"
+            f"{result.broker}: sidecart and its baseline without sidecars, medians of {result.plan.rounds} rounds"
         )
         figure.tight_layout()
         name = f"{result.broker}.svg"

@@ -25,10 +25,10 @@ from bench.measure import (
     rate_at,
     ratio,
 )
-from bench.systems import OURS, PEER
+from bench.systems import BASELINE, OURS
 from cli.daprd import VERSION as DAPRD_VERSION
 
-NAMES = (OURS, PEER)
+NAMES = (OURS, BASELINE)
 ALONE = p(50, lambda turn: turn.alone)
 
 

@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.baseline.shop import BaselineShop
 from bench.pair import Pair
-from bench.peer.shop import PeerShop
 from cli.shop import MAIL_CATCHER, Options, Shop
 
-OURS, PEER = "sidecart", "peer"
+OURS, BASELINE = "sidecart", "baseline"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +35,10 @@ class System:
 def both(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[list[System]]:
     """Start both shops and both floors; end them with the block."""
     with ExitStack() as stack:
-        peer = stack.enter_context(PeerShop(broker, folder / PEER, say))
+        baseline = stack.enter_context(BaselineShop(broker, folder / BASELINE, say))
         shop = stack.enter_context(Shop(Options(broker, folder=folder / OURS), say))
         pair = stack.enter_context(Pair(shop))
-        yield [_ours(shop, pair.processes, pair.url), _peer(peer, peer.start_floor())]
+        yield [_ours(shop, pair.processes, pair.url), _baseline(baseline, baseline.start_floor())]
 
 
 @contextmanager
@@ -65,13 +65,15 @@ def _ours(shop: Shop, floor: Mapping[str, int], floor_url: str) -> System:
     return System(OURS, shop.url, floor_url, log, shop.seconds_to_ready, processes, shop.stop_app, start)
 
 
-def _peer(peer: PeerShop, floor_url: str) -> System:
+def _baseline(baseline: BaselineShop, floor_url: str) -> System:
     def processes() -> Mapping[str, int]:
-        return {name: pid for name, pid in peer.processes.items() if not name.startswith("floor-")}
+        return {name: pid for name, pid in baseline.processes.items() if not name.startswith("floor-")}
 
     def start(name: str) -> None:
-        peer.start_app(name)
-        peer.wait_ready(name)
+        baseline.start_app(name)
+        baseline.wait_ready(name)
 
-    log = peer.logs / f"{MAIL_CATCHER}.log"
-    return System(PEER, peer.url, floor_url, log, peer.seconds_to_ready, processes, peer.stop_app, start)
+    log = baseline.logs / f"{MAIL_CATCHER}.log"
+    return System(
+        BASELINE, baseline.url, floor_url, log, baseline.seconds_to_ready, processes, baseline.stop_app, start
+    )

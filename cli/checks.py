@@ -37,8 +37,8 @@ STORE_OF_BROKER = {"redis": "redis", "rabbitmq": "postgres"}
 FOREIGN = "user=examples/user-node"
 SHARED_SHOP = ("-m", "not own_shop")
 """What a service in another language has to pass: not what starts shops of its own to try gateways and servers."""
-PEER = ("-m", "not own_shop and not sidecars", E2E)
-"""What the shop without sidecars has to pass (bench/peer)."""
+BASELINE = ("-m", "not own_shop and not sidecars", E2E)
+"""What the shop without sidecars has to pass (bench/baseline)."""
 FULL_PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "node", "npm", "chromium", "prometheus", "javac")
 PACKAGES = ("gateway", "services", "chassis", "cli", "monitor", "tests", "bench")
 
@@ -86,7 +86,10 @@ def test_full(options: argparse.Namespace) -> int:
         (store,) = set(STORES) - {STORE_OF_BROKER[broker]}
         env = {"BROKER": broker, "STORE": store, "WITH": FOREIGN}
         foreign.append(Suite(f"e2e with {FOREIGN} on {_said(env)}", [*SHARED_SHOP, E2E], env))
-    without = [Suite(f"e2e of the peer on {broker}", PEER, {"BROKER": broker, "SHOP": "peer"}) for broker in BROKERS]
+    without = [
+        Suite(f"e2e of the baseline on {broker}", BASELINE, {"BROKER": broker, "SHOP": "baseline"})
+        for broker in BROKERS
+    ]
     generated = Suite("generated requests", ["-s", GENERATED], {})
     slow = [generated, Suite("full", ["-s", "--ignore", GENERATED, FULL], {}), CONTAINERS]
     return _report([*_at_once([*foreign, *without]), *_at_once(slow)], list(BROKERS))

@@ -1,7 +1,7 @@
 """One shop and one tap for the whole suite, on the broker that BROKER names; only its YAML folder differs.
 
 STORE names the store in the same way. WITH=user=examples/user-node runs the suite on a shop in which that program takes
-the place of ours. SHOP=peer runs it on the shop without sidecars that ours is measured against (bench/peer).
+the place of ours. SHOP=baseline runs it on the shop without sidecars that ours is measured against (bench/baseline).
 """
 
 import os
@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.peer.shop import PeerShop
+from bench.baseline.shop import BaselineShop
 from cli.project import ROOT
 from cli.servers.registry import BROKERS, STORES
 from cli.settings import external_servers
 from cli.shop import Options, Shop
 from cli.tap import Tap
-from tests.e2e.peer import PeerShopper, PeerTap
+from tests.e2e.baseline import BaselineShopper, BaselineTap
 from tests.e2e.shopper import Shopper
 
 
@@ -51,40 +51,40 @@ def options(folder: Path) -> Options:
     )
 
 
-def is_peer() -> bool:
-    """Whether this run is on the peer."""
-    return os.environ.get("SHOP") == "peer"
+def is_baseline() -> bool:
+    """Whether this run is on the baseline."""
+    return os.environ.get("SHOP") == "baseline"
 
 
 def pytest_report_header() -> str:
     """Say which broker and store this run is on, and whose programs."""
     others = "".join(f", {app_id} from {folder.relative_to(ROOT)}" for app_id, folder in replaced().items())
-    if is_peer():
-        return f"broker: {broker()}, the peer"
+    if is_baseline():
+        return f"broker: {broker()}, the baseline"
     return f"broker: {broker()} (components/brokers/{broker()}), store: {store()}{others}"
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop | PeerShop]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop | BaselineShop]:
     """A running shop; a test that stops a part of it starts it again."""
     folder = tmp_path_factory.mktemp("shop")
-    with PeerShop(broker(), folder, print) if is_peer() else Shop(options(folder), print) as running:
+    with BaselineShop(broker(), folder, print) if is_baseline() else Shop(options(folder), print) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def tap(shop: Shop | PeerShop) -> Iterator[Tap | PeerTap]:
+def tap(shop: Shop | BaselineShop) -> Iterator[Tap | BaselineTap]:
     """Every event that passes the broker."""
-    with PeerTap(shop) if isinstance(shop, PeerShop) else Tap(shop) as running:
+    with BaselineTap(shop) if isinstance(shop, BaselineShop) else Tap(shop) as running:
         yield running
 
 
 @pytest.fixture
-def shopper(shop: Shop | PeerShop, tap: Tap | PeerTap) -> Iterator[Shopper]:
+def shopper(shop: Shop | BaselineShop, tap: Tap | BaselineTap) -> Iterator[Shopper]:
     """Somebody who calls the gateway, and sees the tap and the mails."""
-    if isinstance(shop, PeerShop):
-        assert isinstance(tap, PeerTap)
-        someone: Shopper = PeerShopper(shop, tap)
+    if isinstance(shop, BaselineShop):
+        assert isinstance(tap, BaselineTap)
+        someone: Shopper = BaselineShopper(shop, tap)
     else:
         assert isinstance(tap, Tap)
         someone = Shopper(shop, tap)

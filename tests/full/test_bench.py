@@ -44,7 +44,7 @@ def test_both_systems_and_the_hops_are_measured(tmp_path: Path) -> None:
     written = {path.name for path in tmp_path.iterdir()}
     assert {"systems.md", "systems.json", "redis.svg", "hops.md", "hops.json", "hops.svg"} == written
     (redis,) = json.loads((tmp_path / "systems.json").read_text())["systems"]
-    assert {"sidecart", "peer"} == set(redis["systems"])
+    assert {"sidecart", "baseline"} == set(redis["systems"])
     hops = json.loads((tmp_path / "hops.json").read_text())["hops"]["redis"]
     assert min(hop["milliseconds"] for hop in hops) >= 0
     through = [hop for hop in hops if "publish, broker, deliver" in hop["name"]]

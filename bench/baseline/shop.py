@@ -1,4 +1,4 @@
-"""The peer, running: a broker, Redis, a mail catcher and five apps, on loopback."""
+"""The baseline, running: a broker, Redis, a mail catcher and five apps, on loopback."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ READY_SECONDS = 60
 STOP_SECONDS = 20
 
 
-class PeerShop:
+class BaselineShop:
     """A context manager: entering starts it and waits until it is ready, leaving stops it; for the main thread."""
 
     def __init__(self, broker: str, folder: Path, report: Callable[[str], None]) -> None:
@@ -82,7 +82,7 @@ class PeerShop:
         data = self._folder / "data"
         data.mkdir(parents=True, exist_ok=True)
         for name, server in {self.kind: BROKERS[self.kind].server, "redis": STORES["redis"]}.items():
-            self._report(f"peer: starting {server.names[0]}")
+            self._report(f"baseline: starting {server.names[0]}")
             self._servers.append(server)
             self.addresses[name] = server.start(self._processes, data, self.deadline)
         self._processes.start(MAIL_CATCHER, mail_catcher(self.ports, data), env=plain_environment(), cwd=ROOT)
@@ -105,7 +105,7 @@ class PeerShop:
         for name, word in {asking.GATEWAY: "gateway", asking.SERVICE: "service"}.items():
             self.ports[name] = free_port()
             env = self._env | {"APP_PORT": str(self.ports[name])}
-            self._run(name, ["-m", "bench.peer.floor", word], env)
+            self._run(name, ["-m", "bench.baseline.floor", word], env)
         port = self.ports[asking.GATEWAY]
         self.deadline.until(
             lambda: get(port, "/ask")[0] == 201, READY_SECONDS, lambda: f"no floor: see {self.logs}", 0.5
@@ -114,7 +114,7 @@ class PeerShop:
 
     def start_app(self, name: str) -> None:
         """Start an app; does not wait."""
-        module = ["bench.peer.gateway"] if name == GATEWAY else ["bench.peer.service", name]
+        module = ["bench.baseline.gateway"] if name == GATEWAY else ["bench.baseline.service", name]
         self._run(name, ["-m", *module], self._env | {"APP_PORT": str(self.ports[name])})
 
     def stop_app(self, name: str) -> None:

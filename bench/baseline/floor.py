@@ -1,4 +1,4 @@
-"""The floor without sidecars: FastStream, and redis-py for the records. `python -m bench.peer.floor gateway`."""
+"""The floor without sidecars: FastStream, and redis-py for the records. `python -m bench.baseline.floor gateway`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from bench.asking import READS, Asking, encoded, serve
-from bench.peer.broker import connect
-from bench.peer.store import Store
+from bench.baseline.broker import connect
+from bench.baseline.store import Store
 
 
-class PeerFloor(Asking):
+class BaselineFloor(Asking):
     """Events by FastStream, records in Redis."""
 
     @asynccontextmanager
@@ -44,4 +44,4 @@ class PeerFloor(Asking):
 
 
 if __name__ == "__main__":
-    serve(PeerFloor)
+    serve(BaselineFloor)

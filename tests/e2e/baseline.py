@@ -1,4 +1,6 @@
-"""The suite on the peer (bench/peer), with SHOP=peer: the same shop without sidecars, and what only they have."""
+"""The suite on the baseline (bench/baseline), with SHOP=baseline: the same shop without sidecars, and what only they
+have.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,8 @@ import pika
 import valkey
 from faststream.redis import BinaryMessageFormatV1
 
-from bench.peer.broker import connect
-from bench.peer.shop import PeerShop
+from bench.baseline.broker import connect
+from bench.baseline.shop import BaselineShop
 from cli.shop import Shop
 from cli.tap import Sightings, Tap
 from cli.topics import TOPICS
@@ -24,10 +26,10 @@ FIELD = b"__data__"  # of a stream's entry, where FastStream has its message
 READ_MS = 200
 
 
-class PeerTap(Sightings):
-    """Sees every event that passes the peer's broker; a context manager inside that of its shop."""
+class BaselineTap(Sightings):
+    """Sees every event that passes the baseline's broker; a context manager inside that of its shop."""
 
-    def __init__(self, shop: PeerShop) -> None:
+    def __init__(self, shop: BaselineShop) -> None:
         super().__init__()
         self._shop = shop
         self._ready = threading.Event()
@@ -84,16 +86,16 @@ class PeerTap(Sightings):
                     return
 
 
-class PeerShopper(Shopper):
-    """Somebody who shops at the peer."""
+class BaselineShopper(Shopper):
+    """Somebody who shops at the baseline."""
 
-    def __init__(self, shop: PeerShop, tap: PeerTap) -> None:
+    def __init__(self, shop: BaselineShop, tap: BaselineTap) -> None:
         # What the tests of both shops use, both have.
         super().__init__(cast(Shop, shop), cast(Tap, tap))
-        self._peer = shop
+        self._baseline = shop
 
     def state(self, app_id: str, key: str) -> httpx.Response:
         """Look into a service's state, in Redis."""
-        with valkey.Valkey.from_url(self._peer.redis_url) as client:
+        with valkey.Valkey.from_url(self._baseline.redis_url) as client:
             value: Any = client.hget(f"{app_id}||{key}", "data")  # typed as if it might be a coroutine
         return httpx.Response(204) if value is None else httpx.Response(200, content=value)

@@ -1,4 +1,4 @@
-"""One service of the peer: load its record, decide, save it, publish. `python -m bench.peer.service order`.
+"""One service of the baseline: load its record, decide, save it, publish. `python -m bench.baseline.service order`.
 
 There is no outbox: a record and its secondary records are written at once, and an event that comes again is answered
 from them.
@@ -20,9 +20,9 @@ import msgspec
 from aiohttp import ClientSession
 from fastapi import FastAPI, Response
 
-from bench.peer.broker import Broker, connect
-from bench.peer.direct import Direct
-from bench.peer.settings import PeerSettings, read
+from bench.baseline.broker import Broker, connect
+from bench.baseline.direct import Direct
+from bench.baseline.settings import BaselineSettings, read
 from chassis.dead_letters import DeadLetters
 from chassis.errors import Conflict, PermanentError, TransientError
 from chassis.events import decode, parse
@@ -85,7 +85,7 @@ def _state(value: bytes, kind: type[Any]) -> Any:
 
 
 async def _carry_or_drop(topic: str, carry: Callable[[bytes], Awaitable[None]], body: bytes) -> None:
-    """The peer keeps no dead letters: what cannot be carried through is logged and dropped."""
+    """The baseline keeps no dead letters: what cannot be carried through is logged and dropped."""
     try:
         await carry(body)
     except PermanentError as fault:
@@ -107,7 +107,7 @@ def _known(name: str) -> tuple[Service[Any, Any], Callable[[HttpSidecar], Servic
     raise SystemExit(f"there is no service {name}")
 
 
-def app(name: str, config: PeerSettings) -> FastAPI:
+def app(name: str, config: BaselineSettings) -> FastAPI:
     """The service's app: it reads events while it runs, and answers GETs."""
     service, wire = _known(name)
 

@@ -1,4 +1,4 @@
-"""What an app of the peer is told by its environment."""
+"""What an app of the baseline is told by its environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cli.topics import SERVICES
 
 
 @dataclass(frozen=True, slots=True)
-class PeerSettings:
+class BaselineSettings:
     """Where everything is."""
 
     port: int
@@ -22,13 +22,13 @@ class PeerSettings:
 
     @property
     def served(self) -> Settings:
-        """As our own way of serving wants them; the peer has no sidecar to know of, and no routes to guard."""
+        """As our own way of serving wants them; the baseline has no sidecar to know of, and no routes to guard."""
         return Settings(LOOPBACK, self.port, 0, "", "")
 
 
-def read() -> PeerSettings:
+def read() -> BaselineSettings:
     """Read the settings; raise SettingError for one that is missing."""
-    return PeerSettings(
+    return BaselineSettings(
         port=settings.whole(os.environ, "APP_PORT", 1, 65535),
         broker=settings.text(os.environ, "BROKER"),
         broker_url=settings.text(os.environ, "BROKER_URL"),

@@ -10,7 +10,7 @@ from faststream.middlewares import AckPolicy
 from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchange, RabbitQueue
 from faststream.redis import RedisBroker, StreamSub
 
-from bench.peer.store import CONNECTIONS_MAX
+from bench.baseline.store import CONNECTIONS_MAX
 from cli.topics import TOPICS
 
 Handler = Callable[[bytes], Awaitable[None]]
@@ -22,7 +22,7 @@ ABANDONED_MS = 20_000  # an event that is out for so long is taken over, as by t
 
 
 class Broker(Protocol):
-    """What an app of the peer needs of its broker."""
+    """What an app of the baseline needs of its broker."""
 
     async def start(self) -> None:
         """Connect, declare, and read from now on."""

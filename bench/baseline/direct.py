@@ -7,8 +7,8 @@ from collections.abc import Mapping
 
 from aiohttp import ClientError, ClientSession, ClientTimeout
 
-from bench.peer.broker import Broker
-from bench.peer.store import Store
+from bench.baseline.broker import Broker
+from bench.baseline.store import Store
 from chassis.connections import Answer
 from chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarUnreachable
 from chassis.sidecar import CALL_SECONDS_MAX
@@ -28,7 +28,7 @@ class Direct(Store):
         self._urls = urls
 
     async def watch_store(self) -> None:
-        """Say that the store is well: the peer does not look after it."""
+        """Say that the store is well: the baseline does not look after it."""
         self.store.written()
 
     async def answers(self) -> bool:

@@ -1,4 +1,4 @@
-"""The peer's gateway: our routes, checks and pending commands. `python -m bench.peer.gateway`."""
+"""The baseline's gateway: our routes, checks and pending commands. `python -m bench.baseline.gateway`."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import cast
 from aiohttp import ClientSession
 from starlette.types import ASGIApp
 
-from bench.peer.broker import connect
-from bench.peer.direct import Direct
-from bench.peer.settings import PeerSettings, read
+from bench.baseline.broker import connect
+from bench.baseline.direct import Direct
+from bench.baseline.settings import BaselineSettings, read
 from chassis.inbound import InboundApp
 from chassis.serve import LoopbackProbe, run
 from chassis.shutdown import ShutdownSignal
@@ -22,7 +22,7 @@ from gateway.wiring import Wiring
 NAME = "gateway-0"
 
 
-def gateway(config: PeerSettings) -> ASGIApp:
+def gateway(config: BaselineSettings) -> ASGIApp:
     """Build the app."""
 
     @asynccontextmanager
