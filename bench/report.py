@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
-from bench.crowd import Crowd
+from bench.concurrency import ConcurrencyLevel
 from bench.growth import AT_ONCE, Grown
 from bench.load import Load, percentile
 from bench.measure import (
@@ -142,19 +142,19 @@ def _memory(result: Result) -> str:
     return _table(["resident memory at the end, MiB", *NAMES], rows)
 
 
-def crowds(held: Sequence[Crowd]) -> str:
+def concurrency(held: Sequence[ConcurrencyLevel]) -> str:
     """What a newcomer feels while so many are held."""
     rows = [
         [
-            f"{crowd.held:,}",
-            f"{crowd.statuses[202]:,}",
-            str(crowd.errors),
-            _both(crowd.fresh_before),
-            _both(crowd.fresh),
-            f"{crowd.ratio:.2f} x",
-            f"{crowd.gateway_mib:.0f}",
+            f"{level.held:,}",
+            f"{level.statuses[202]:,}",
+            str(level.errors),
+            _both(level.fresh_before),
+            _both(level.fresh),
+            f"{level.ratio:.2f} x",
+            f"{level.gateway_mib:.0f}",
         ]
-        for crowd in held
+        for level in held
     ]
     before, meanwhile = "fresh request before: p50 / p99, ms", "meanwhile: p50 / p99, ms"
     return _table(["held at once", "202", "errors", before, meanwhile, "ratio of the p50s", "gateway, MiB"], rows)
@@ -164,7 +164,7 @@ def _both(load: Load) -> str:
     return f"{percentile(load.milliseconds, 50):.1f} / {percentile(load.milliseconds, 99):.1f}"
 
 
-def ratios(results: Sequence[Result], held: Sequence[Crowd]) -> str:
+def ratios(results: Sequence[Result], held: Sequence[ConcurrencyLevel]) -> str:
     """One line for each row of what is to be reached."""
     lines = []
     for result in results:
@@ -177,10 +177,10 @@ def ratios(results: Sequence[Result], held: Sequence[Crowd]) -> str:
             ]
         else:
             lines.append(_line("rabbitmq: one held order alone, p50", result.ratio(ALONE), "<=", 1.8, 1.4))
-    for crowd in held[-1:]:
-        lines.append(f"ratio  {crowd.held:,} held: errors: {crowd.errors} (must be 0)")
-        what = f"{crowd.held:,} held: a fresh request, to one with nobody held"
-        lines.append(_line(what, crowd.ratio, "<=", 3.0, 1.5))
+    for level in held[-1:]:
+        lines.append(f"ratio  {level.held:,} held: errors: {level.errors} (must be 0)")
+        what = f"{level.held:,} held: a fresh request, to one with nobody held"
+        lines.append(_line(what, level.ratio, "<=", 3.0, 1.5))
     return "\n".join(lines)
 
 

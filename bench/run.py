@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import growth, hops, monitored, plots, report, tried
-from bench.crowd import CROWDS, Crowd, crowds
+from bench.concurrency import CONCURRENCY_LEVELS, ConcurrencyLevel, concurrency
 from bench.growth import grow
 from bench.measure import HELD, Plan, Result, measure
 from bench.shopper import Shopper
@@ -23,8 +23,8 @@ from cli.servers.registry import BROKERS
 
 REPORTS = ROOT / ".sidecart" / "bench"
 QUICK = Plan(rounds=2, alone=40, seconds=4.0, levels=(HELD,), shares=(), floors=False)
-QUICK_CROWD = (10_000,)
-CROWD_USERS = 200
+QUICK_CONCURRENCY = (10_000,)
+CONCURRENCY_USERS = 200
 NUMBERS = re.compile(r"\[[-+.,\deE\s]+\]")
 
 
@@ -99,17 +99,17 @@ def _systems(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
         yield Found(report.systems(results), results, report.ratios(results, []), fine, drawn)
 
 
-def _crowds(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
-    async def measured(sizes: Sequence[int], folder: Path) -> list[Crowd]:
+def _concurrency(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
+    async def measured(sizes: Sequence[int], folder: Path) -> list[ConcurrencyLevel]:
         with ours("redis", folder, say) as system:
             async with Shopper(system) as shopper:
-                await shopper.register(CROWD_USERS)
-                return await crowds(shopper, sizes, say)
+                await shopper.register(CONCURRENCY_USERS)
+                return await concurrency(shopper, sizes, say)
 
     with tempfile.TemporaryDirectory(prefix="sidecart-bench-") as name:
-        held = asyncio.run(measured(QUICK_CROWD if options.quick else CROWDS, Path(name)))
-    fine = not any(crowd.errors for crowd in held)
-    yield Found(report.crowds(held), held, report.ratios([], held), fine)
+        held = asyncio.run(measured(QUICK_CONCURRENCY if options.quick else CONCURRENCY_LEVELS, Path(name)))
+    fine = not any(level.errors for level in held)
+    yield Found(report.concurrency(held), held, report.ratios([], held), fine)
 
 
 def _growth(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
@@ -147,14 +147,14 @@ def _monitor(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
 
 PARTS: Mapping[str, Callable[[argparse.Namespace, Path], Iterator[Found]]] = {
     "systems": _systems,
-    "crowds": _crowds,
+    "concurrency": _concurrency,
     "hops": _hops,
     "growth": _growth,
     "tried": _tried,
     "monitor": _monitor,
 }
-QUICK_PARTS = ("systems", "crowds")
-REDIS_PARTS = ("crowds", "growth")
+QUICK_PARTS = ("systems", "concurrency")
+REDIS_PARTS = ("concurrency", "growth")
 
 
 def _lines(figures: Any) -> str:

@@ -72,8 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--only",
         action="append",
-        choices=["systems", "crowds", "hops", "growth", "tried", "monitor"],
-        help="this part; several: each (default all; --quick: systems, crowds). crowds and growth are on Redis alone",
+        choices=["systems", "concurrency", "hops", "growth", "tried", "monitor"],
+        help="this part; several: each (default all; --quick: systems, concurrency). concurrency and growth are on Redis alone",
     )
     bench.add_argument("--users", type=int, default=1_000, help="systems: who order, by turns (default %(default)s)")
     bench.add_argument("--rounds", type=int, default=5, help="systems: of both by turns (default %(default)s)")

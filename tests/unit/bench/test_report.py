@@ -3,7 +3,7 @@
 from collections import Counter
 
 from bench import report
-from bench.crowd import Crowd
+from bench.concurrency import ConcurrencyLevel
 from bench.growth import Grown
 from bench.load import Load
 from bench.measure import OWN, Level, Measured, Plan, Result, Turn
@@ -62,9 +62,9 @@ def test_ratios_are_to_the_baseline_in_the_same_round_and_medians_of_the_rounds(
 
 def test_a_crowd_is_told_by_its_errors_and_by_what_a_newcomer_feels() -> None:
     """202 is what all that were held should get."""
-    crowd = Crowd(100, Counter({202: 98, 503: 2}), load(12), load(8))
+    level = ConcurrencyLevel(100, Counter({202: 98, 503: 2}), load(12), load(8))
 
-    *_, errors, fresh = report.ratios([], [Crowd(1), crowd]).splitlines()
+    *_, errors, fresh = report.ratios([], [ConcurrencyLevel(1), level]).splitlines()
 
     assert "ratio  100 held: errors: 2 (must be 0)" == errors
     assert "ratio  100 held: a fresh request, to one with nobody held: 1.50 x" in fresh

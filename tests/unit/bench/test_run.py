@@ -46,8 +46,8 @@ def test_a_broker_that_is_missing_is_said_before_anything_is_measured(
 
 
 def test_parts_of_redis_need_no_other_broker(no_rabbitmq: None) -> None:
-    """Crowds and growth are measured on Redis alone."""
-    run.require("all", ["crowds", "growth"])
+    """Concurrency and growth are measured on Redis alone."""
+    run.require("all", ["concurrency", "growth"])
 
 
 def test_what_was_measured_is_written_though_the_next_broker_fails(

@@ -12,7 +12,7 @@ import psutil
 from bench.load import Load, ask, percentile
 from bench.shopper import Shopper
 
-CROWDS = (1, 100, 1_000, 10_000)
+CONCURRENCY_LEVELS = (1, 100, 1_000, 10_000)
 WAIT_SECONDS = 30
 FRESH = 100
 AT_ONCE = 200  # who come at the same moment
@@ -20,7 +20,7 @@ READY_SECONDS = 60.0
 
 
 @dataclass(slots=True)
-class Crowd:
+class ConcurrencyLevel:
     """So many requests held at once."""
 
     held: int
@@ -30,7 +30,7 @@ class Crowd:
     """Registrations one by one, meanwhile."""
     fresh_before: Load = field(default_factory=Load)
     answered_early: int = 0
-    """Of those that were to be held, when the last newcomer was served: a crowd that was none."""
+    """Of those that were to be held, when the last newcomer was served: a level that was not reached."""
     gateway_mib: float = 0.0
 
     @property
@@ -45,24 +45,24 @@ class Crowd:
         return percentile(self.fresh.milliseconds, 50) / percentile(self.fresh_before.milliseconds, 50)
 
 
-async def crowds(shopper: Shopper, sizes: Sequence[int], say: Callable[[str], None]) -> list[Crowd]:
+async def concurrency(shopper: Shopper, sizes: Sequence[int], say: Callable[[str], None]) -> list[ConcurrencyLevel]:
     """One after the other, each with the Order Service stopped, which goes on with all of them afterwards."""
     found = []
     for size in sizes:
-        crowd = Crowd(size)
+        level = ConcurrencyLevel(size)
         for _ in range(FRESH):
-            await ask(shopper.newcome, crowd.fresh_before)
+            await ask(shopper.newcome, level.fresh_before)
         shopper.system.stop("order")  # by this thread: a process dies with the one that started it
-        await _hold(shopper, crowd)
+        await _hold(shopper, level)
         shopper.system.start("order")
-        await shopper.settle()  # every one of them is carried through, and leaves the next crowd alone
-        before, meanwhile = (percentile(load.milliseconds, 50) for load in (crowd.fresh_before, crowd.fresh))
-        say(f"{size} held: {crowd.errors} errors, a fresh request {before:.1f} -> {meanwhile:.1f} ms")
-        found.append(crowd)
+        await shopper.settle()  # every one of them is carried through, and leaves the next level alone
+        before, meanwhile = (percentile(load.milliseconds, 50) for load in (level.fresh_before, level.fresh))
+        say(f"{size} held: {level.errors} errors, a fresh request {before:.1f} -> {meanwhile:.1f} ms")
+        found.append(level)
     return found
 
 
-async def _hold(shopper: Shopper, crowd: Crowd) -> None:
+async def _hold(shopper: Shopper, level: ConcurrencyLevel) -> None:
     coming = asyncio.Semaphore(AT_ONCE)
     sent, all_sent = 0, asyncio.Event()
 
@@ -70,18 +70,18 @@ async def _hold(shopper: Shopper, crowd: Crowd) -> None:
         nonlocal sent
         sent += 1
         coming.release()
-        if sent == crowd.held:
+        if sent == level.held:
             all_sent.set()
 
     async def one() -> None:
         await coming.acquire()
-        crowd.statuses[await shopper.parked_order(WAIT_SECONDS, was_sent)] += 1
+        level.statuses[await shopper.parked_order(WAIT_SECONDS, was_sent)] += 1
 
     async with asyncio.TaskGroup() as group:
-        for _ in range(crowd.held):
+        for _ in range(level.held):
             group.create_task(one())
         await asyncio.wait_for(all_sent.wait(), READY_SECONDS)
         for _ in range(FRESH):
-            await ask(shopper.newcome, crowd.fresh)
-        crowd.answered_early = crowd.statuses.total()
-        crowd.gateway_mib = psutil.Process(shopper.system.processes()["gateway"]).memory_info().rss / 2**20
+            await ask(shopper.newcome, level.fresh)
+        level.answered_early = level.statuses.total()
+        level.gateway_mib = psutil.Process(shopper.system.processes()["gateway"]).memory_info().rss / 2**20
