@@ -13,7 +13,7 @@ from bench.measure import Result, completed_per_second, held_per_second, open_at
 from bench.systems import BASELINE, OURS
 
 if TYPE_CHECKING:
-    from bench.hops import Hop
+    from bench.latency_breakdown import Segment
 
 COLORS = {OURS: "#0b5fa5", BASELINE: "#c8641e"}
 PERCENTS = (50, 90, 99)
@@ -78,17 +78,17 @@ def _open(axes: matplotlib.axes.Axes, result: Result) -> None:
     axes.legend(frameon=False)
 
 
-def draw_hops(file: Path, found: Mapping[str, Sequence[Hop]]) -> None:
+def draw_latency_breakdown(file: Path, found: Mapping[str, Sequence[Segment]]) -> None:
     """One held order as a waterfall, for each broker; what the sidecars take is light."""
     figure, axes = plt.subplots(len(found), 1, figsize=(9, 3.4 * len(found)), squeeze=False, sharex=True)
-    for axis, (broker, hops) in zip(axes[:, 0], found.items(), strict=True):
+    for axis, (broker, segments) in zip(axes[:, 0], found.items(), strict=True):
         start = 0.0
-        for row, hop in enumerate(hops):
-            own = hop.milliseconds - hop.sidecar_milliseconds
+        for row, segment in enumerate(segments):
+            own = segment.milliseconds - segment.sidecar_milliseconds
             axis.barh(row, own, left=start, color=COLORS[OURS])
-            axis.barh(row, hop.sidecar_milliseconds, left=start + own, color=SIDECAR_COLOR)
-            start += hop.milliseconds
-        axis.set_yticks(range(len(hops)), [f"{hop.name}  {hop.milliseconds:.2f}" for hop in hops])
+            axis.barh(row, segment.sidecar_milliseconds, left=start + own, color=SIDECAR_COLOR)
+            start += segment.milliseconds
+        axis.set_yticks(range(len(segments)), [f"{segment.name}  {segment.milliseconds:.2f}" for segment in segments])
         axis.invert_yaxis()
         axis.set(title=f"{broker}: one held order alone, {start:.1f} ms", xlabel="ms")
     axes[0, 0].barh(0, 0, color=COLORS[OURS], label="apps, broker, store")

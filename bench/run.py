@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import growth, hops, monitored, plots, report, tried
+from bench import growth, latency_breakdown, monitored, plots, report, tried
 from bench.concurrency import CONCURRENCY_LEVELS, ConcurrencyLevel, concurrency
 from bench.growth import grow
 from bench.measure import HELD, Plan, Result, measure
@@ -118,13 +118,15 @@ def _growth(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
     yield Found(report.growth(grown), grown, fine=fine)
 
 
-def _hops(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
-    found: dict[str, list[hops.Hop]] = {}
+def _latency_breakdown(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
+    found: dict[str, list[latency_breakdown.Segment]] = {}
     for broker in _brokers(options):
-        with tempfile.TemporaryDirectory(prefix="sidecart-hops-") as name:
-            found[broker] = hops.measure(broker, Path(name), say, hops.QUICK_ORDERS if options.quick else hops.ORDERS)
-        plots.draw_hops(folder / "hops.svg", found)
-        yield Found(hops.table(found), found, drawn=("hops.svg",))
+        with tempfile.TemporaryDirectory(prefix="sidecart-latency-") as name:
+            found[broker] = latency_breakdown.measure(
+                broker, Path(name), say, latency_breakdown.QUICK_ORDERS if options.quick else latency_breakdown.ORDERS
+            )
+        plots.draw_latency_breakdown(folder / "latency-breakdown.svg", found)
+        yield Found(latency_breakdown.table(found), found, drawn=("latency-breakdown.svg",))
 
 
 def _tried(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
@@ -148,7 +150,7 @@ def _monitor(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
 PARTS: Mapping[str, Callable[[argparse.Namespace, Path], Iterator[Found]]] = {
     "systems": _systems,
     "concurrency": _concurrency,
-    "hops": _hops,
+    "latency-breakdown": _latency_breakdown,
     "growth": _growth,
     "tried": _tried,
     "monitor": _monitor,

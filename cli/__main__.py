@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--only",
         action="append",
-        choices=["systems", "concurrency", "hops", "growth", "tried", "monitor"],
+        choices=["systems", "concurrency", "latency-breakdown", "growth", "tried", "monitor"],
         help="this part; several: each (default all; --quick: systems, concurrency). concurrency and growth are on Redis alone",
     )
     bench.add_argument("--users", type=int, default=1_000, help="systems: who order, by turns (default %(default)s)")

@@ -32,7 +32,7 @@ def test_the_live_page_is_compared_with_none(tmp_path: Path) -> None:
 
 def test_both_systems_and_the_hops_are_measured(tmp_path: Path) -> None:
     """A line `ratio` for each row of what is to be reached on Redis, tables, figures, plots; each order 201."""
-    only = ("--only", "systems", "--only", "hops", "--out", str(tmp_path))
+    only = ("--only", "systems", "--only", "latency-breakdown", "--out", str(tmp_path))
 
     ran = subprocess.run(
         [sys.executable, "-m", "cli", "bench", *SHORT, *only], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS
@@ -42,11 +42,18 @@ def test_both_systems_and_the_hops_are_measured(tmp_path: Path) -> None:
     ratios = re.findall(r"^ratio  (redis: [a-z0-9/ ,]+): (\d+\.\d\d) x ", ran.stdout, re.MULTILINE)
     assert ["alone, p50", "at 64 held", "at 64 held"] == [what[-10:] for what, _ in ratios]
     written = {path.name for path in tmp_path.iterdir()}
-    assert {"systems.md", "systems.json", "redis.svg", "hops.md", "hops.json", "hops.svg"} == written
+    assert {
+        "systems.md",
+        "systems.json",
+        "redis.svg",
+        "latency-breakdown.md",
+        "latency-breakdown.json",
+        "latency-breakdown.svg",
+    } == written
     (redis,) = json.loads((tmp_path / "systems.json").read_text())["systems"]
     assert {"sidecart", "baseline"} == set(redis["systems"])
-    hops = json.loads((tmp_path / "hops.json").read_text())["hops"]["redis"]
-    assert min(hop["milliseconds"] for hop in hops) >= 0
-    through = [hop for hop in hops if "publish, broker, deliver" in hop["name"]]
-    assert 2 == len(through), hops
-    assert all(0 < hop["sidecar_milliseconds"] < hop["milliseconds"] for hop in through), hops
+    segments = json.loads((tmp_path / "latency-breakdown.json").read_text())["latency-breakdown"]["redis"]
+    assert min(segment["milliseconds"] for segment in segments) >= 0
+    through = [segment for segment in segments if "publish, broker, deliver" in segment["name"]]
+    assert 2 == len(through), segments
+    assert all(0 < segment["sidecar_milliseconds"] < segment["milliseconds"] for segment in through), segments

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bench.hops import Hop
-from bench.plots import draw, draw_hops
+from bench.latency_breakdown import Segment
+from bench.plots import draw, draw_latency_breakdown
 from tests.unit.bench.test_report import result
 
 
@@ -18,11 +18,11 @@ def test_a_broker_has_a_plot_that_names_both_systems(tmp_path: Path) -> None:
 
 def test_the_hops_are_drawn_with_their_times(tmp_path: Path) -> None:
     """Each broker has its own, whose title has the whole."""
-    hops = [Hop("order: save", 1.25, 0.5), Hop("gateway to caller", 0.25)]
+    segments = [Segment("order: save", 1.25, 0.5), Segment("gateway to caller", 0.25)]
 
-    draw_hops(tmp_path / "hops.svg", {"redis": hops, "rabbitmq": hops})
+    draw_latency_breakdown(tmp_path / "latency-breakdown.svg", {"redis": segments, "rabbitmq": segments})
 
-    drawn = (tmp_path / "hops.svg").read_text()
+    drawn = (tmp_path / "latency-breakdown.svg").read_text()
     assert "rabbitmq: one held order alone, 1.5 ms" in drawn
     assert "order: save  1.25" in drawn
 

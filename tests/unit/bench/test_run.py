@@ -21,7 +21,9 @@ def no_rabbitmq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AMQP_URL", raising=False)
 
 
-@pytest.mark.parametrize("more", [["--quick"], [], ["--only", "hops"], ["--broker", "rabbitmq", "--only", "systems"]])
+@pytest.mark.parametrize(
+    "more", [["--quick"], [], ["--only", "latency-breakdown"], ["--broker", "rabbitmq", "--only", "systems"]]
+)
 def test_a_broker_that_is_missing_is_said_before_anything_is_measured(
     more: list[str],
     no_rabbitmq: None,
@@ -59,9 +61,9 @@ def test_what_was_measured_is_written_though_the_next_broker_fails(
         yield run.Found("| redis |", {"redis": [1.0]})
         raise LaunchError("the broker died")
 
-    monkeypatch.setattr(run, "PARTS", {**run.PARTS, "hops": part})
+    monkeypatch.setattr(run, "PARTS", {**run.PARTS, "latency-breakdown": part})
     monkeypatch.setattr(run, "require", lambda *_: None)
 
-    assert 1 == main(["bench", "--only", "hops", "--out", str(tmp_path)])
-    assert "| redis |" in (tmp_path / "hops.md").read_text()
-    assert {"redis": [1.0]} == json.loads((tmp_path / "hops.json").read_text())["hops"]
+    assert 1 == main(["bench", "--only", "latency-breakdown", "--out", str(tmp_path)])
+    assert "| redis |" in (tmp_path / "latency-breakdown.md").read_text()
+    assert {"redis": [1.0]} == json.loads((tmp_path / "latency-breakdown.json").read_text())["latency-breakdown"]

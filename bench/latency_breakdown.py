@@ -1,7 +1,7 @@
-"""Where the time of one held order goes: each hop, with the sidecars' share.
+"""Where the time of one held order goes: each segment, with the sidecars' share.
 
-Of a hop that goes through a sidecar, what broker or store take by themselves is measured beside it (bench/bare.py); the
-rest is the sidecar, its clients, and the HTTP between it and the app.
+Of a segment that goes through a sidecar, what broker or store take by themselves is measured beside it
+(bench/bare.py); the rest is the sidecar, its clients, and the HTTP between it and the app.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Hop:
+class Segment:
     """A part of the way, in milliseconds: the median over the orders, and what of it is the sidecars'."""
 
     name: str
@@ -44,55 +44,55 @@ class Hop:
     sidecar_milliseconds: float = 0.0
 
 
-def hops_of(spans: Sequence[Span], sent: int, answered: int) -> dict[str, float]:
+def segments_of(spans: Sequence[Span], sent: int, answered: int) -> dict[str, float]:
     """The parts of one order's way, one after the other, in milliseconds; KeyError if it is not whole."""
     found = {
         f"{span.app} {span.what}": span for span in sorted(spans, key=lambda each: -each.start) if span.start >= sent
     }
     gateway = found["gateway serve:/order/create"]
-    asked = found[f"gateway call:POST:{PUBLISH}OrderCreateRequested"]
+    published = found[f"gateway call:POST:{PUBLISH}OrderCreateRequested"]
     taken = found["order serve:/events/inbox/OrderCreateRequested"]
     saved = found["order call:POST:/v1.0/state/statestore"]
-    told = found[f"order call:POST:{PUBLISH}OrderCreated"]
-    back = found["gateway serve:/events/replies/OrderCreated"]
+    announced = found[f"order call:POST:{PUBLISH}OrderCreated"]
+    replied = found["gateway serve:/events/replies/OrderCreated"]
     points = [
         ("caller to gateway", sent, gateway.start),
-        ("gateway: read, check", gateway.start, asked.start),
-        (COMMAND, asked.start, taken.start),
+        ("gateway: read, check", gateway.start, published.start),
+        (COMMAND, published.start, taken.start),
         ("order: decode, decide", taken.start, saved.start),
         (SAVE, saved.start, saved.end),
-        ("order: log, publish", saved.end, told.start),
-        (EVENT, told.start, back.start),
-        ("gateway: resume, answer", back.start, gateway.end),
+        ("order: outbox, publish", saved.end, announced.start),
+        (EVENT, announced.start, replied.start),
+        ("gateway: resume, answer", replied.start, gateway.end),
         ("gateway to caller", gateway.end, answered),
     ]
     return {name: (end - start) / 1e6 for name, start, end in points}
 
 
-def shares(ways: Sequence[Mapping[str, float]], bare: Mapping[str, float]) -> list[Hop]:
+def shares(ways: Sequence[Mapping[str, float]], bare: Mapping[str, float]) -> list[Segment]:
     """The median of each part; of those through a sidecar, what is over that of broker or store by themselves."""
 
-    def hop(name: str) -> Hop:
+    def segment(name: str) -> Segment:
         median = statistics.median(way[name] for way in ways)
-        return Hop(name, median, max(0.0, median - bare[name]) if name in bare else 0.0)
+        return Segment(name, median, max(0.0, median - bare[name]) if name in bare else 0.0)
 
-    return [hop(name) for name in ways[0]]
+    return [segment(name) for name in ways[0]]
 
 
-def measure(broker: str, folder: Path, say: Callable[[str], None], orders: int = ORDERS) -> list[Hop]:
+def measure(broker: str, folder: Path, say: Callable[[str], None], orders: int = ORDERS) -> list[Segment]:
     """Start a shop whose gateway and Order Service write down their spans, and order so many times, one by one."""
     spans = folder / "spans"
     replaced = {app_id: program(folder / app_id, app_id, spans) for app_id in ("gateway", "order")}
     with Shop(Options(broker, folder=folder, replaced=replaced), say) as shop:
         redis_url = f"redis://{shop.store_address}"
-        hop = bare_hop(broker, redis_url if broker == "redis" else shop.broker_address, orders)
-        bare = {COMMAND: hop, EVENT: hop, SAVE: bare_save(redis_url, orders)}
+        segment = bare_hop(broker, redis_url if broker == "redis" else shop.broker_address, orders)
+        bare = {COMMAND: segment, EVENT: segment, SAVE: bare_save(redis_url, orders)}
         times = asyncio.run(_orders(Shopper(of_shop(shop)), orders))
     every = [Span(app, what, int(start), int(end)) for app, what, start, end in map(str.split, spans.open())]
     ways = []
     for sent, answered in times:
         within = [each for each in every if sent <= each.start <= answered]
-        ways.append(hops_of(within, sent, answered))
+        ways.append(segments_of(within, sent, answered))
     return shares(ways, bare)
 
 
@@ -110,16 +110,16 @@ async def _orders(shopper: Shopper, orders: int) -> list[tuple[int, int]]:
     return times[orders // 5 :]
 
 
-def _sums(hops: Sequence[Hop]) -> tuple[float, float]:
-    return sum(each.milliseconds for each in hops), sum(each.sidecar_milliseconds for each in hops)
+def _sums(segments: Sequence[Segment]) -> tuple[float, float]:
+    return sum(each.milliseconds for each in segments), sum(each.sidecar_milliseconds for each in segments)
 
 
-def table(found: Mapping[str, Sequence[Hop]]) -> str:
+def table(found: Mapping[str, Sequence[Segment]]) -> str:
     """As Markdown."""
     heads = [f"{broker}, ms | of it the sidecars" for broker in found]
-    lines = ["| hop | " + " | ".join(heads) + " |", "|---|" + "---:|---:|" * len(found)]
-    sums = {broker: [*hops, Hop("sum", *_sums(hops))] for broker, hops in found.items()}
+    lines = ["| segment | " + " | ".join(heads) + " |", "|---|" + "---:|---:|" * len(found)]
+    sums = {broker: [*segments, Segment("sum", *_sums(segments))] for broker, segments in found.items()}
     for row in zip(*sums.values(), strict=True):
-        cells = [f"{hop.milliseconds:.2f} | {hop.sidecar_milliseconds:.2f}" for hop in row]
+        cells = [f"{segment.milliseconds:.2f} | {segment.sidecar_milliseconds:.2f}" for segment in row]
         lines.append(f"| {row[0].name} | {' | '.join(cells)} |")
     return "\n".join(lines)

@@ -1,6 +1,6 @@
-"""One order's way, cut into hops that leave nothing out."""
+"""One order's way, cut into segments that leave nothing out."""
 
-from bench.hops import COMMAND, SAVE, Hop, Span, hops_of, shares, table
+from bench.latency_breakdown import COMMAND, SAVE, Segment, Span, segments_of, shares, table
 
 PUBLISH = "call:POST:/v1.0/publish/pubsub/"
 MS = 1_000_000
@@ -16,34 +16,34 @@ WAY = [
 
 def test_the_hops_follow_one_another_and_add_up_to_the_whole() -> None:
     """From the request's being sent to its answer."""
-    hops = hops_of(WAY, sent=0, answered=21 * MS)
+    segments = segments_of(WAY, sent=0, answered=21 * MS)
 
-    assert hops["caller to gateway"] == 1
-    assert hops["order: save"] == 3
-    assert hops["event: publish, broker, deliver"] == 8
-    assert sum(hops.values()) == 21
+    assert segments["caller to gateway"] == 1
+    assert segments["order: save"] == 3
+    assert segments["event: publish, broker, deliver"] == 8
+    assert sum(segments.values()) == 21
 
 
 def test_a_span_from_before_the_request_is_not_its() -> None:
     """The same app did the same for the order before."""
     earlier = Span("order", "call:POST:/v1.0/state/statestore", -9 * MS, -5 * MS)
 
-    assert hops_of([earlier, *WAY], 0, 21 * MS) == hops_of(WAY, 0, 21 * MS)
+    assert segments_of([earlier, *WAY], 0, 21 * MS) == segments_of(WAY, 0, 21 * MS)
 
 
 def test_the_sidecars_share_is_what_is_over_the_brokers_and_the_stores_own_time() -> None:
     """And nothing of what an app does by itself."""
-    way = hops_of(WAY, 0, 21 * MS)
+    way = segments_of(WAY, 0, 21 * MS)
 
-    hops = {hop.name: hop for hop in shares([way], {COMMAND: 1.0, SAVE: 5.0})}
+    segments = {segment.name: segment for segment in shares([way], {COMMAND: 1.0, SAVE: 5.0})}
 
-    assert hops[COMMAND].sidecar_milliseconds == 2
-    assert hops[SAVE].sidecar_milliseconds == 0
-    assert hops["order: decode, decide"].sidecar_milliseconds == 0
+    assert segments[COMMAND].sidecar_milliseconds == 2
+    assert segments[SAVE].sidecar_milliseconds == 0
+    assert segments["order: decode, decide"].sidecar_milliseconds == 0
 
 
 def test_the_table_ends_with_the_sums() -> None:
     """For each broker."""
-    lines = table({"redis": [Hop("a", 1.0, 0.25), Hop("b", 2.0, 0.5)]}).splitlines()
+    lines = table({"redis": [Segment("a", 1.0, 0.25), Segment("b", 2.0, 0.5)]}).splitlines()
 
     assert lines[-1] == "| sum | 3.00 | 0.75 |"
