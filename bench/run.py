@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import growth, latency_breakdown, monitored, plots, report, tried
+from bench import experiments, growth, latency_breakdown, monitored, plots, report
 from bench.concurrency import CONCURRENCY_LEVELS, ConcurrencyLevel, concurrency
 from bench.growth import grow
 from bench.measure import HELD, Plan, Result, measure
@@ -33,7 +33,7 @@ class Found:
     """What a part found, and whether every order was answered 201."""
 
     table: str
-    figures: Any
+    results: Any
     ratios: str = ""
     fine: bool = True
     drawn: tuple[str, ...] = ()
@@ -79,8 +79,8 @@ def require(broker: str, wanted: Sequence[str]) -> None:
 def _write(folder: Path, name: str, found: Found) -> None:
     table = f"{report.machine()}\n\n{found.table}\n\n{found.ratios}\n"
     (folder / f"{name}.md").write_text(table, encoding="utf-8")
-    figures = {"machine": report.machine(), name: _rounded(found.figures)}
-    (folder / f"{name}.json").write_text(_lines(figures), encoding="utf-8")
+    results = {"machine": report.machine(), name: _rounded(found.results)}
+    (folder / f"{name}.json").write_text(_lines(results), encoding="utf-8")
 
 
 def _brokers(options: argparse.Namespace) -> list[str]:
@@ -129,12 +129,12 @@ def _latency_breakdown(options: argparse.Namespace, folder: Path) -> Iterator[Fo
         yield Found(latency_breakdown.table(found), found, drawn=("latency-breakdown.svg",))
 
 
-def _tried(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
+def _experiments(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
     found = {}
     for broker in _brokers(options):
-        found[broker] = tried.try_all(broker, say, rounds=1 if options.quick else tried.ROUNDS)
+        found[broker] = experiments.run_all(broker, say, rounds=1 if options.quick else experiments.ROUNDS)
         fine = all(set(each.statuses) == {201} for some in found.values() for each in some)
-        yield Found("\n\n".join(tried.table(name, some) for name, some in found.items()), found, fine=fine)
+        yield Found("\n\n".join(experiments.table(name, some) for name, some in found.items()), found, fine=fine)
 
 
 def _monitor(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
@@ -152,16 +152,16 @@ PARTS: Mapping[str, Callable[[argparse.Namespace, Path], Iterator[Found]]] = {
     "concurrency": _concurrency,
     "latency-breakdown": _latency_breakdown,
     "growth": _growth,
-    "tried": _tried,
+    "experiments": _experiments,
     "monitor": _monitor,
 }
 QUICK_PARTS = ("systems", "concurrency")
 REDIS_PARTS = ("concurrency", "growth")
 
 
-def _lines(figures: Any) -> str:
+def _lines(results: Any) -> str:
     """As JSON, each list of numbers on one line."""
-    return NUMBERS.sub(lambda found: " ".join(found[0].split()), json.dumps(figures, indent=1)) + "\n"
+    return NUMBERS.sub(lambda found: " ".join(found[0].split()), json.dumps(results, indent=1)) + "\n"
 
 
 def _rounded(value: Any) -> Any:

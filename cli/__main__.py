@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     bench.add_argument(
         "--only",
         action="append",
-        choices=["systems", "concurrency", "latency-breakdown", "growth", "tried", "monitor"],
+        choices=["systems", "concurrency", "latency-breakdown", "growth", "experiments", "monitor"],
         help="this part; several: each (default all; --quick: systems, concurrency). concurrency and growth are on Redis alone",
     )
     bench.add_argument("--users", type=int, default=1_000, help="systems: who order, by turns (default %(default)s)")
@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="tables, figures and plots go there (default .sidecart/bench)",
+        help="tables, results and plots go there (default .sidecart/bench)",
     )
     faults = _add(commands, "faults", _faults, "faults under load, then an audit (make faults)")
     _add_servers(faults)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 
-from bench.tried import components
+from bench.experiments import components
 from cli.shop import Options, Shop
 
 KEPT = 1_000

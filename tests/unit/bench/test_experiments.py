@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from bench.experiments import VARIANTS, Experiment, Variant, components, table
 from bench.measure import Turn
 from bench.patched import PATCHES
-from bench.tried import VARIANTS, Tried, Variant, components, table
 from cli.project import ROOT
 from tests.unit.bench.test_report import turn
 
@@ -44,9 +44,9 @@ def test_a_row_has_both_and_the_median_of_the_rounds_ratios() -> None:
         found = turn(alone, held, completed)
         return Turn(alone=found.alone, levels=found.levels)
 
-    tried = Tried("more", [one(3, 100, 50), one(30, 10, 5)], [one(6, 200, 75), one(60, 20, 7.5)])
+    experiment = Experiment("more", [one(3, 100, 50), one(30, 10, 5)], [one(6, 200, 75), one(60, 20, 7.5)])
 
     assert "| more | 16.50 -> 33.00 (2.00 x) | 55 -> 110 (2.00 x) | 28 -> 41 (1.50 x) | 1.50 -> 1.50 (1.00 x) |" in (
-        table("redis", [tried]).splitlines()
+        table("redis", [experiment]).splitlines()
     )
-    assert {201: 4 * 10 + 330} == tried.statuses
+    assert {201: 4 * 10 + 330} == experiment.statuses

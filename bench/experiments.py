@@ -70,24 +70,24 @@ VARIANTS = (
 
 
 @dataclass(slots=True)
-class Tried:
+class Experiment:
     """Both, over the rounds."""
 
     name: str
     as_it_is: list[Turn] = field(default_factory=list)
-    otherwise: list[Turn] = field(default_factory=list)
+    changed: list[Turn] = field(default_factory=list)
 
     @property
     def statuses(self) -> Counter[int]:
         """Of all answers."""
-        return sum((turn.statuses for turn in (*self.as_it_is, *self.otherwise)), Counter())
+        return sum((turn.statuses for turn in (*self.as_it_is, *self.changed)), Counter())
 
     def ratio(self, value: Callable[[Turn], float]) -> float:
         """The variant as a multiple of the shop as it is: the median of the rounds."""
-        return ratio(self.otherwise, self.as_it_is, value)
+        return ratio(self.changed, self.as_it_is, value)
 
 
-class Otherwise(Shop):
+class Changed(Shop):
     """A shop whose sidecars have another environment and more flags."""
 
     def __init__(self, options: Options, variant: Variant, sockets: Path, say: Say) -> None:
@@ -127,11 +127,11 @@ def components(folder: Path, broker: str, metadata: Mapping[str, str]) -> tuple[
     return folders if all(changed.values()) else ()
 
 
-def try_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, rounds: int = ROUNDS) -> list[Tried]:
+def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, rounds: int = ROUNDS) -> list[Experiment]:
     """Each variant with a shop as it is beside it; one that is none on this broker is left out."""
     found = []
     for variant in variants:
-        with tempfile.TemporaryDirectory(prefix="sidecart-tried-") as name, ExitStack() as stack:
+        with tempfile.TemporaryDirectory(prefix="sidecart-experiments-") as name, ExitStack() as stack:
             folder = Path(name)
             replaced, resources = {}, None
             if variant.patch is not None:
@@ -151,15 +151,15 @@ def try_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
                 resources=resources,
                 env={SOCKETS: str(sockets)},
             )
-            other = stack.enter_context(Otherwise(options, variant, sockets, say))
+            other = stack.enter_context(Changed(options, variant, sockets, say))
             found.append(asyncio.run(by_turns(variant.name, plain, other, rounds)))
         say(line(found[-1]))
     return found
 
 
-async def by_turns(name: str, plain: Shop, other: Shop, rounds: int) -> Tried:
+async def by_turns(name: str, plain: Shop, other: Shop, rounds: int) -> Experiment:
     """Load both, one after the other and in each round the other way round."""
-    tried = Tried(name)
+    experiment = Experiment(name)
     async with AsyncExitStack() as stack:
         shoppers = [await stack.enter_async_context(Shopper(of_shop(shop))) for shop in (plain, other)]
         for shopper in shoppers:
@@ -172,18 +172,18 @@ async def by_turns(name: str, plain: Shop, other: Shop, rounds: int) -> Tried:
             for shopper, turn in pairs if number % 2 else pairs[::-1]:
                 await orders_alone(shopper, turn, ALONE)
                 turn.levels[HELD] = await level_of(shopper, HELD, SECONDS)
-            tried.as_it_is.append(turns[0])
-            tried.otherwise.append(turns[1])
-    return tried
+            experiment.as_it_is.append(turns[0])
+            experiment.changed.append(turns[1])
+    return experiment
 
 
-def line(tried: Tried) -> str:
+def line(experiment: Experiment) -> str:
     """One row of the table."""
 
     def cell(value: Callable[[Turn], float], digits: int) -> str:
-        plain = statistics.median(map(value, tried.as_it_is))
-        other = statistics.median(map(value, tried.otherwise))
-        return f"{plain:.{digits}f} -> {other:.{digits}f} ({tried.ratio(value):.2f} x)"
+        plain = statistics.median(map(value, experiment.as_it_is))
+        other = statistics.median(map(value, experiment.changed))
+        return f"{plain:.{digits}f} -> {other:.{digits}f} ({experiment.ratio(value):.2f} x)"
 
     cells = (
         cell(lambda turn: percentile(turn.alone.milliseconds, 50), 2),
@@ -191,10 +191,10 @@ def line(tried: Tried) -> str:
         cell(lambda turn: turn.levels[HELD].completed_per_second, 0),
         cell(lambda turn: turn.levels[HELD].shop_cpu_ms, 2),
     )
-    return f"| {tried.name} | {' | '.join(cells)} |"
+    return f"| {experiment.name} | {' | '.join(cells)} |"
 
 
-def table(broker: str, found: Sequence[Tried]) -> str:
+def table(broker: str, found: Sequence[Experiment]) -> str:
     """As Markdown: the shop as it is -> the variant."""
     heads = (f"{broker}: as it is -> otherwise", "one held order alone, p50, ms", f"held orders/s, {HELD} held")
     head = " | ".join([*heads, "completed orders/s", "CPU, ms per completed order"])
