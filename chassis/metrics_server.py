@@ -1,4 +1,4 @@
-"""Where Prometheus reads an app's figures: at a port of their own, for they are not public; in the app's loop."""
+"""Where Prometheus reads an app's metrics: at a port of their own, for they are not public; in the app's loop."""
 
 from __future__ import annotations
 

@@ -92,7 +92,7 @@ def described(shop: Shop) -> runfile.RunFile:
 
 
 def _write_targets(shop: Shop) -> None:
-    """Where Prometheus finds the apps' figures: the ports are new ones at each start (docs/grafana/prometheus.yml)."""
+    """Where Prometheus finds the apps' metrics: the ports are new ones at each start (docs/grafana/prometheus.yml)."""
     names = [name for name in shop.replicas if app_of(name) not in shop.options.replaced]  # others may have none
     targets = [
         {"targets": [f"127.0.0.1:{shop.ports[metrics_of(name)]}"], "labels": {"app": app_of(name), "replica": name}}

@@ -30,7 +30,7 @@ def sidecar_of(name: str) -> str:
 
 
 def metrics_of(name: str) -> str:
-    """The name of the port at which a replica's figures are read."""
+    """The name of the port at which a replica's metrics are read."""
     return f"{name}-metrics"
 
 
