@@ -8,7 +8,7 @@ PYTHON ?= python3
 SIDECART = $(PYTHON) ./sidecart
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo bench faults faults-teeth soak test test-full test-compose lint system-deps system-deps-full
+.PHONY: help run demo bench faults faults-mutants soak test test-full test-compose lint system-deps system-deps-full
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,8 +35,8 @@ test-compose: ## the compose file, unchanged, in containers, on each broker
 faults: ## faults under load, then an audit (BROKER=, STORE=, SEED=1, KIND=kills; KIND=all: every kind)
 	@exec $(SIDECART) faults --kind $(KIND) --broker $(BROKER) --store $(STORE) $(addprefix --seed ,$(SEED))
 
-faults-teeth: ## the same with each safeguard taken out in turn: the auditor has to find it
-	@exec $(SIDECART) faults --teeth
+faults-mutants: ## the same with each safeguard taken out in turn: the auditor has to find it
+	@exec $(SIDECART) faults --mutants
 
 soak: ## twenty minutes of orders at a constant rate: memory, streams, records (BROKER=, STORE=)
 	@exec $(SIDECART) soak --broker $(BROKER) --store $(STORE)

@@ -102,10 +102,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     faults.add_argument("--short", action="store_true", help="a minute of kills, not four; 20 s of the others")
     faults.add_argument(
-        "--teeth", action="store_true", help="with each safeguard taken out, and three seeds: found by the auditor?"
+        "--mutants", action="store_true", help="with each safeguard taken out, and three seeds: found by the auditor?"
     )
     faults.add_argument("--show", action="store_true", help="run nothing: the tables of the runs that were written")
-    faults.add_argument("--tooth", type=_tooth, metavar="NAME", help="with --teeth: this one only")
+    faults.add_argument("--mutant", type=_mutant, metavar="NAME", help="with --mutants: this one only")
     faults.add_argument("--keep", type=Path, metavar="FOLDER", help="keep ledger and logs in this folder")
     soak = _add(commands, "soak", _soak, "orders at a constant rate; what memory, streams and records do meanwhile")
     _add_servers(soak)
@@ -252,10 +252,10 @@ def _replicas(text: str) -> tuple[str, int]:
     return name, int(number)
 
 
-def _tooth(text: str) -> str:
-    from tests.faults.teeth import TEETH
+def _mutant(text: str) -> str:
+    from tests.faults.mutants import MUTANTS
 
-    return _one_of(TEETH, text)
+    return _one_of(MUTANTS, text)
 
 
 def _topic(text: str) -> str:
@@ -321,8 +321,8 @@ def _faults(options: argparse.Namespace) -> int:
         if not os.environ["SEED"].isdecimal():
             raise LaunchError(f"SEED={os.environ['SEED']} is not a whole number")
         options.seeds = [int(os.environ["SEED"])]
-    if options.tooth is not None and not options.teeth:
-        raise LaunchError("--tooth says which one of --teeth: give both")
+    if options.mutant is not None and not options.mutants:
+        raise LaunchError("--mutant says which one of --mutants: give both")
     return run.run(options)
 
 

@@ -1,98 +1,86 @@
-"""An app of the shop with one safeguard taken out: `python -m tests.faults.mutants <app-id> <what>`.
+"""Each safeguard taken out, under a load and faults that the whole shop stands: the auditor must find it.
 
-The product has no such switch; it is patched here, before the app starts.
+`sidecart faults --mutants` runs all of them with three seeds each, and the whole shop with the first of these.
 """
 
 from __future__ import annotations
 
-import importlib
-import sys
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-import msgspec
+from cli.project import ROOT
+from tests.faults.kinds import Trial, trial_of
+from tests.faults.load import Plan
+from tests.faults.patches import program
+from tests.faults.schedule import SHORT, storm
 
-from chassis.sidecar import HttpSidecar
-from cli.project import module_of, write_program
-from gateway.command_dispatcher import CommandDispatcher
-from gateway.pending_commands import PendingCommands
-from gateway.reconciler import Reconciler
-from tests.simulation import mutants
-
-
-def no_etag(app: Any) -> None:
-    """Whoever saves last wins."""
-
-    async def save(
-        self: HttpSidecar, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None
-    ) -> None:
-        if etag is None:
-            await original(self, key, value, None, ttl_seconds=ttl_seconds)
-        else:
-            write = {"key": key, "value": msgspec.Raw(value)}
-            answer = await self._state_call("POST", "/v1.0/state/statestore", msgspec.json.encode([write]))
-            assert answer.status in (200, 201, 204), str(answer)
-
-    original = HttpSidecar.save
-    HttpSidecar.save = save  # type: ignore[method-assign]  # what this module is for
+SEEDS = (1, 2, 3)
+COMPONENTS = ROOT / "components"
+STORM_SECONDS = 24.0
+REQUESTS, PER_SECOND, USERS = 1_560, 60.0, 10
+ORDERS, DEPOSITS = 0.7, 0.3  # money for nearly every order: each event moves some
 
 
-def no_outbox(app: Any) -> None:
-    """What the state leads to is only in memory."""
-    app.EventProcessor = mutants.NoOutbox
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """One safeguard, and where its absence hurts."""
+
+    app_ids: tuple[str, ...] = ()
+    """Whose programs are other ones; of none the YAML is."""
+    patch: str = ""
+    expected: str = "balances are wrong"
+    """What the auditor has to find; there may be more."""
+    broker: str = "redis"
+    store: str = "postgres"
+    killed: tuple[tuple[str, ...], ...] = (("billing",), ("billing-1",))
+    times: int = 12
+    frozen: str | None = "postgres"
+    """What stands still for a second before somebody is killed."""
+    stuck: bool = False
+    """Whether it still stands when he is."""
+    folders: tuple[Path, ...] | None = None
+    kind: str | None = None
+    """If set, the short form of this kind of faults is the trial, and nothing is killed."""
 
 
-def outbox_not_finished_first(app: Any) -> None:
-    """What an earlier save left undone is dropped by the next one."""
-    app.EventProcessor = mutants.OutboxNotFinishedFirst
-
-
-def published_once(app: Any) -> None:
-    """The gateway publishes a command, and never again."""
-
-    async def publish(topic: str, event: bytes) -> None:
-        """Say that it was done."""
-
-    def init(self: PendingCommands, *arguments: Any) -> None:
-        original(self, *arguments)
-        self._publish = publish
-
-    async def publish_again(self: CommandDispatcher, command: Any, seconds_max: float) -> None:
-        return None
-
-    original = PendingCommands.__init__
-    PendingCommands.__init__ = init  # type: ignore[assignment,method-assign]  # what this module is for
-    CommandDispatcher._publish_again = publish_again  # type: ignore[method-assign]  # what this module is for
-
-
-def no_reconciler(app: Any) -> None:
-    """The gateway notes what it accepts, and never asks what has become of it."""
-
-    async def step(self: Reconciler) -> None:
-        return None
-
-    Reconciler.step = step  # type: ignore[method-assign]  # what this module is for
-
-
-MUTANTS: dict[str, Callable[[Any], None]] = {
-    each.__name__.replace("_", "-"): each
-    for each in (no_etag, no_outbox, outbox_not_finished_first, published_once, no_reconciler)
+MUTANTS: Mapping[str, Mutant] = {
+    "ETag": Mutant(("billing",), "no-etag"),
+    "outbox": Mutant(("billing",), "no-outbox"),
+    "finishing first": Mutant(("billing",), "outbox-not-finished-first"),
+    "resiliency policy": Mutant(
+        expected="accepted requests are not final",
+        killed=(("billing",), ("order",), ("billing-1",)),
+        frozen=None,
+        folders=(COMPONENTS / "brokers" / "redis", COMPONENTS / "stores" / "postgres"),
+    ),
+    "publishing again at the edge": Mutant(
+        ("gateway",),
+        "published-once",
+        expected="accepted requests are not final",
+        killed=(("gateway-sidecar", "valkey"),),
+        times=3,  # each has to be back before it is killed again
+        frozen="valkey",
+        stuck=True,
+    ),
+    "reconciler": Mutant(("gateway",), "no-reconciler", expected="accepted requests are not final", kind="swallow"),
 }
 
 
-def program(folder: Path, app_id: str, what: str) -> Path:
-    """Write the run file that starts such an app in place of ours, for `Options.replaced`."""
-    return write_program(folder, app_id, [sys.executable, "-m", "tests.faults.mutants", app_id, what])
-
-
-def main() -> None:
-    """Patch, and run the app."""
-    app_id, what = sys.argv[1:]
-    app = importlib.import_module(module_of(app_id))
-    MUTANTS[what](app)
-    app.main()
-
-
-if __name__ == "__main__":
-    main()
+def trial(mutant: Mutant, seed: int, folder: Path, *, taken_out: bool) -> Trial:
+    """The trial without the safeguard, or the same one with it."""
+    replaced = {}
+    if taken_out:
+        replaced = {each: program(folder / f"mutant-{each}", each, mutant.patch) for each in mutant.app_ids}
+    if mutant.kind is not None:
+        return replace(trial_of(mutant.broker, mutant.store, seed, short=True, kind=mutant.kind), replaced=replaced)
+    return Trial(
+        mutant.broker,
+        mutant.store,
+        seed,
+        SHORT,
+        Plan(seed, REQUESTS, PER_SECOND, users=USERS, order_share=ORDERS, deposit_share=DEPOSITS),
+        faults=tuple(storm(seed, mutant.killed, mutant.frozen, mutant.times, STORM_SECONDS, stuck=mutant.stuck)),
+        resources=mutant.folders if taken_out else None,
+        replaced=replaced,
+    )

@@ -161,28 +161,28 @@ def show(folder: Path = REPORTS) -> int:
     return 0
 
 
-def run_teeth(options: argparse.Namespace) -> int:
-    """`sidecart faults --teeth`: 0 if the auditor found, with each seed, what each missing safeguard leads to.
+def run_mutants(options: argparse.Namespace) -> int:
+    """`sidecart faults --mutants`: 0 if the auditor found, with each seed, what each missing safeguard leads to.
 
     And nothing where none is missing, with the first of the seeds.
     """
-    from tests.faults.teeth import SEEDS, TEETH, trial
+    from tests.faults.mutants import MUTANTS, SEEDS, trial
 
     deadline = stopped_by_signals()
     lines, missed = ["| taken out | seed | found |", "|---|---|---|"], 0
-    for name, tooth in TEETH.items():
-        if options.tooth not in (None, name):
+    for name, mutant in MUTANTS.items():
+        if options.mutant not in (None, name):
             continue
         seeds = options.seeds or SEEDS
         for seed in seeds:
             for taken_out in (True, False) if seed == seeds[0] else (True,):  # what it is compared with: once
                 say(f"{'without' if taken_out else 'with'} {name}, seed {seed}")
-                with tempfile.TemporaryDirectory(prefix="sidecart-teeth-") as folder:
+                with tempfile.TemporaryDirectory(prefix="sidecart-mutants-") as folder:
                     path = Path(folder)
-                    audit = run_trial(trial(tooth, seed, path, taken_out=taken_out), path, say, deadline).audit
+                    audit = run_trial(trial(mutant, seed, path, taken_out=taken_out), path, say, deadline).audit
                 for finding in audit.findings:
                     say(f"  FOUND {finding}")
-                seen = any(tooth.expected in finding for finding in audit.findings)
+                seen = any(mutant.expected in finding for finding in audit.findings)
                 missed += not seen if taken_out else bool(audit.findings)
                 found = "; ".join(finding.partition(":")[0] for finding in audit.findings) or "nothing"
                 lines.append(f"| {name if taken_out else f'nothing (the trial of: {name})'} | {seed} | {found} |")
@@ -195,8 +195,8 @@ def run(options: argparse.Namespace) -> int:
     """`sidecart faults`: 0 if the auditor found nothing."""
     if options.show:
         return show()
-    if options.teeth:
-        return run_teeth(options)
+    if options.mutants:
+        return run_mutants(options)
     deadline = stopped_by_signals()
     reports = [
         _run_one(options, kind, seed, deadline)

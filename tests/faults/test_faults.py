@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.kinds import KINDS, SWALLOWED_SHARE, kinds_of, trial_of
+from tests.faults.mutants import MUTANTS, SEEDS, STORM_SECONDS
 from tests.faults.report import table
 from tests.faults.run import run_trial
 from tests.faults.schedule import (
@@ -27,7 +28,6 @@ from tests.faults.schedule import (
     storm,
     unparseable,
 )
-from tests.faults.teeth import SEEDS, STORM_SECONDS, TEETH
 
 SEED = int(os.environ.get("SEED", "1"))
 TARGETS = ("gateway", "gateway-sidecar", "order", "order-sidecar", "valkey", "mail")
@@ -78,8 +78,8 @@ def test_the_same_seed_is_the_same_schedule() -> None:
 
 def rounds(name: str, seed: int) -> tuple[list[Fault], list[Fault]]:
     """What stands still, and who is killed then, in the trial of a safeguard."""
-    tooth = TEETH[name]
-    faults = storm(seed, tooth.killed, tooth.frozen, tooth.times, STORM_SECONDS, stuck=tooth.stuck)
+    mutant = MUTANTS[name]
+    faults = storm(seed, mutant.killed, mutant.frozen, mutant.times, STORM_SECONDS, stuck=mutant.stuck)
     return faults[::2], faults[1::2]
 
 

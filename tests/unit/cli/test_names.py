@@ -10,7 +10,7 @@ from cli import watch
 from cli.__main__ import main
 
 CHOSEN = {
-    "faults --teeth --tooth NONSENSE": "ETag",
+    "faults --mutants --mutant NONSENSE": "ETag",
     "dead-letters list --topic NONSENSE": "EmailRequested",
     "dead-letters replay --topic NONSENSE": "EmailRequested",
     "dead-letters list --service NONSENSE": "billing",
@@ -26,7 +26,7 @@ FOUND = {
     "demo --with NONSENSE=examples/user-node": "billing",
     "run --replicas NONSENSE=2": "billing",
     "logs NONSENSE": "order",
-    "faults --tooth ETag": "--teeth",
+    "faults --mutant ETag": "--mutants",
 }
 """Those that only the command itself can tell; they end with 1."""
 

@@ -1,0 +1,98 @@
+"""An app of the shop with one safeguard taken out: `python -m tests.faults.patches <app-id> <what>`.
+
+The product has no such switch; it is patched here, before the app starts.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from chassis.sidecar import HttpSidecar
+from cli.project import module_of, write_program
+from gateway.command_dispatcher import CommandDispatcher
+from gateway.pending_commands import PendingCommands
+from gateway.reconciler import Reconciler
+from tests.simulation import mutants
+
+
+def no_etag(app: Any) -> None:
+    """Whoever saves last wins."""
+
+    async def save(
+        self: HttpSidecar, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None
+    ) -> None:
+        if etag is None:
+            await original(self, key, value, None, ttl_seconds=ttl_seconds)
+        else:
+            write = {"key": key, "value": msgspec.Raw(value)}
+            answer = await self._state_call("POST", "/v1.0/state/statestore", msgspec.json.encode([write]))
+            assert answer.status in (200, 201, 204), str(answer)
+
+    original = HttpSidecar.save
+    HttpSidecar.save = save  # type: ignore[method-assign]  # what this module is for
+
+
+def no_outbox(app: Any) -> None:
+    """What the state leads to is only in memory."""
+    app.EventProcessor = mutants.NoOutbox
+
+
+def outbox_not_finished_first(app: Any) -> None:
+    """What an earlier save left undone is dropped by the next one."""
+    app.EventProcessor = mutants.OutboxNotFinishedFirst
+
+
+def published_once(app: Any) -> None:
+    """The gateway publishes a command, and never again."""
+
+    async def publish(topic: str, event: bytes) -> None:
+        """Say that it was done."""
+
+    def init(self: PendingCommands, *arguments: Any) -> None:
+        original(self, *arguments)
+        self._publish = publish
+
+    async def publish_again(self: CommandDispatcher, command: Any, seconds_max: float) -> None:
+        return None
+
+    original = PendingCommands.__init__
+    PendingCommands.__init__ = init  # type: ignore[assignment,method-assign]  # what this module is for
+    CommandDispatcher._publish_again = publish_again  # type: ignore[method-assign]  # what this module is for
+
+
+def no_reconciler(app: Any) -> None:
+    """The gateway notes what it accepts, and never asks what has become of it."""
+
+    async def step(self: Reconciler) -> None:
+        return None
+
+    Reconciler.step = step  # type: ignore[method-assign]  # what this module is for
+
+
+PATCHES: dict[str, Callable[[Any], None]] = {
+    each.__name__.replace("_", "-"): each
+    for each in (no_etag, no_outbox, outbox_not_finished_first, published_once, no_reconciler)
+}
+
+
+def program(folder: Path, app_id: str, what: str) -> Path:
+    """Write the run file that starts such an app in place of ours, for `Options.replaced`."""
+    return write_program(folder, app_id, [sys.executable, "-m", "tests.faults.patches", app_id, what])
+
+
+def main() -> None:
+    """Patch, and run the app."""
+    app_id, what = sys.argv[1:]
+    app = importlib.import_module(module_of(app_id))
+    PATCHES[what](app)
+    app.main()
+
+
+if __name__ == "__main__":
+    main()
