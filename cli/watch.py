@@ -35,7 +35,7 @@ def status(options: argparse.Namespace) -> int:
     for (name, pid), state in zip(shop.processes.items(), states, strict=True):
         print(f"{name:24} {pid:8} {shop.ports.get(name, ''):>6}  {state}")
     metrics = [(name, shop.ports[metrics_of(name)]) for name in shop.processes if metrics_of(name) in shop.ports]
-    print(f"\nmetrics (/metrics): {', '.join(f'{name} {LOOPBACK}:{port}' for name, port in figures)}")
+    print(f"\nmetrics (/metrics): {', '.join(f'{name} {LOOPBACK}:{port}' for name, port in metrics)}")
     return 0 if all(state in ("up", "ready") for state in states) else 1
 
 
