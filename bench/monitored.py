@@ -36,40 +36,40 @@ SETTLING_SECONDS = 1.0
 
 
 @dataclass(slots=True)
-class Round:
+class MonitoredRound:
     """The turns of one round."""
 
-    without: list[Level] = field(default_factory=list)
-    beside: list[Level] = field(default_factory=list)
+    without_monitor: list[Level] = field(default_factory=list)
+    with_monitor: list[Level] = field(default_factory=list)
 
     @property
     def ratio(self) -> float:
         """Completed orders a second with a monitor, to without."""
-        return completed(self.beside) / completed(self.without)
+        return completed(self.with_monitor) / completed(self.without_monitor)
 
 
 @dataclass(slots=True)
 class Monitored:
     """On one broker."""
 
-    rounds: list[Round] = field(default_factory=list)
+    rounds: list[MonitoredRound] = field(default_factory=list)
     memory_mib: dict[str, float] = field(default_factory=dict)
     """Of the monitor and its sidecar at the end of the last turn of each."""
 
     @property
-    def without(self) -> list[Level]:
+    def without_monitor(self) -> list[Level]:
         """All turns without a monitor."""
-        return [level for each in self.rounds for level in each.without]
+        return [level for each in self.rounds for level in each.without_monitor]
 
     @property
-    def beside(self) -> list[Level]:
+    def with_monitor(self) -> list[Level]:
         """All turns with one."""
-        return [level for each in self.rounds for level in each.beside]
+        return [level for each in self.rounds for level in each.with_monitor]
 
     @property
     def statuses(self) -> Counter[int]:
         """Of all answers."""
-        return sum((level.held.statuses for level in (*self.without, *self.beside)), Counter())
+        return sum((level.held.statuses for level in (*self.without_monitor, *self.with_monitor)), Counter())
 
     @property
     def ratio(self) -> float:
@@ -97,17 +97,17 @@ async def _rounds(shop: Shop, rounds: int, seconds: float, say: Callable[[str], 
         await shopper.register(USERS)
         await closed_loop(shopper.order, HELD, WARM_SECONDS)
         for number in range(1, rounds + 1):
-            this = Round()
+            this = MonitoredRound()
             for wanted in TURNS if number % 2 else TURNS[::-1]:
                 await asyncio.to_thread(_switch, shop, wanted)
                 await closed_loop(shopper.order, HELD, SETTLING_SECONDS)
                 await shopper.settle()
                 level = await level_of(shopper, HELD, seconds)
-                (this.beside if wanted else this.without).append(level)
+                (this.with_monitor if wanted else this.without_monitor).append(level)
                 if wanted:
                     found.memory_mib = resident_mib({name: shop.processes[name] for name in NAMES})
             found.rounds.append(this)
-            both = f"{completed(this.without):.0f} without and {completed(this.beside):.0f} with"
+            both = f"{completed(this.without_monitor):.0f} without and {completed(this.with_monitor):.0f} with"
             say(f"round {number} of {rounds}: completed orders/s {both}, {this.ratio:.3f} x")
     return found
 
@@ -133,16 +133,19 @@ def table(broker: str, found: Monitored) -> str:
     """As Markdown, round by round."""
     lines = [f"| {broker} | without | with | ratio |", "|---|---:|---:|---:|"]
     for number, one in enumerate(found.rounds, start=1):
-        both = f"{completed(one.without):.0f} | {completed(one.beside):.0f}"
+        both = f"{completed(one.without_monitor):.0f} | {completed(one.with_monitor):.0f}"
         lines.append(f"| round {number}: completed orders/s | {both} | {one.ratio:.3f} |")
     lines.append(f"| median of the rounds | | | {found.ratio:.3f} |")
-    together = completed(found.without), completed(found.beside)
+    together = completed(found.without_monitor), completed(found.with_monitor)
     lines.append(f"| all turns together | {together[0]:.1f} | {together[1]:.1f} | {together[1] / together[0]:.3f} |")
-    whole = [statistics.median(level.shop_cpu_ms for level in levels) for levels in (found.without, found.beside)]
+    whole = [
+        statistics.median(level.shop_cpu_ms for level in levels)
+        for levels in (found.without_monitor, found.with_monitor)
+    ]
     ratio = whole[1] / whole[0]
     lines.append(f"| all processes: CPU, ms per completed order | {whole[0]:.2f} | {whole[1]:.2f} | {ratio:.3f} |")
     for name in NAMES:
-        cpu_ms = statistics.median(level.cpu_ms[name] for level in found.beside)
+        cpu_ms = statistics.median(level.cpu_ms[name] for level in found.with_monitor)
         lines.append(f"| {name}: CPU, ms per completed order | | {cpu_ms:.3f} | |")
         lines.append(f"| {name}: resident memory, MiB | | {found.memory_mib[name]:.0f} | |")
     return "\n".join(lines)

@@ -101,7 +101,7 @@ class InboundApp(FastAPI):
         if (spans := tracing.spans) is None:
             response = await self._answer(endpoint, request)
         else:
-            with spans.request(context, "POST", begins=True):
+            with spans.request(context, "POST", starts_trace=True):
                 response = await self._answer(endpoint, request)
                 spans.set_response(context, "POST", path, response.status_code)
         answered(path, response.status_code)
@@ -128,7 +128,7 @@ class InboundApp(FastAPI):
             if spans is None:
                 await super().__call__(routed, receive, note)
             else:
-                with spans.request(context, method, begins=False):
+                with spans.request(context, method, starts_trace=False):
                     await super().__call__(routed, receive, note)
         finally:
             answered(_route_of(routed), status)

@@ -135,7 +135,7 @@ class BoundedHttp(HttpToolsProtocol):
                 return
             except httptools.HttpParserUpgrade as offer:
                 rest = memoryview(rest)[offer.args[0] :]
-            # Not in the handler above: an error that is raised there has the offer as its context, not the Refusal.
+            # Not in the handler above: an error that is raised there has the offer as its context, not the Rejection.
             head = request_head.without_upgrade(
                 self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
             )

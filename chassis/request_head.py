@@ -44,13 +44,13 @@ def no_resource(method: str) -> Rejection:
 
 
 def check_size(target: bytes, headers: Headers) -> None:
-    """Raise Refusal for a head that is too large."""
+    """Raise Rejection for a head that is too large."""
     if len(target) + sum(len(name) + len(value) for name, value in headers) > HEAD_BYTES_MAX:
         raise too_large()
 
 
 def check(version: str, framing: Headers) -> None:
-    """Raise Refusal for an unknown version, a missing or ambiguous Host, or a body of unknown length."""
+    """Raise Rejection for an unknown version, a missing or ambiguous Host, or a body of unknown length."""
     hosts, codings = 0, 0
     for name, value in framing:
         if name == b"host":

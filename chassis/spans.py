@@ -65,10 +65,10 @@ class Spans:
     # --- What is handled
 
     @contextmanager
-    def request(self, context: RequestContext, method: str, *, begins: bool) -> Iterator[None]:
+    def request(self, context: RequestContext, method: str, *, starts_trace: bool) -> Iterator[None]:
         """One request; one that comes in no trace begins one, if it may."""
         traceparent = context.traceparent
-        if traceparent or begins:
+        if traceparent or starts_trace:
             parent = context_of(traceparent) if traceparent else Context()
             with self._handling(context, method, parent, SpanKind.SERVER, {"http.request.method": method}):
                 yield

@@ -73,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         "--only",
         action="append",
         choices=["systems", "concurrency", "latency-breakdown", "growth", "experiments", "monitor"],
-        help="this part; several: each (default all; --quick: systems, concurrency). concurrency and growth: Redis only",
+        help="this part; several: each (default all; --quick: systems, concurrency). Redis only: concurrency, growth",
     )
     bench.add_argument("--users", type=int, default=1_000, help="systems: who order, by turns (default %(default)s)")
     bench.add_argument("--rounds", type=int, default=5, help="systems: of both by turns (default %(default)s)")

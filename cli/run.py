@@ -62,7 +62,7 @@ def shop_options(
 
 
 def stopped_by_signals() -> Deadline:
-    """A Patience that SIGINT and SIGTERM break off; nothing is interrupted in the middle of a line of code."""
+    """A deadline that SIGINT and SIGTERM break off; nothing is interrupted in the middle of a line of code."""
     deadline = Deadline()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: deadline.stop())

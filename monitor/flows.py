@@ -231,13 +231,13 @@ class Flows:
         return [_change(flow, self._add(flow, step))]
 
     def _flow_of(self, event: Event) -> Flow:
-        begins = event.topic in KINDS
+        starts_flow = event.topic in KINDS
         # A request's answer may be here before the events that it started: it left its mark under what it made.
         flow = self._by_key.get(event.correlation_id) or self._by_key.get(event.subject)
         kind = KINDS.get(event.topic, "other")
         if flow is None:
             flow = self._begin(kind, self._title(kind, event.data, event.topic), event.subject)
-        elif flow.kind == "other" and begins:  # what it started was seen before it
+        elif flow.kind == "other" and starts_flow:  # what it started was seen before it
             flow.kind, flow.title = kind, self._title(kind, event.data, event.topic)
             flow.subject = event.subject
         for key in filter(None, (event.correlation_id, event.subject)):

@@ -128,8 +128,8 @@ def app(name: str, config: BaselineSettings) -> FastAPI:
                 async with AsyncExitStack() as works:
                     await works.enter_async_context(background(read_events(broker)))
                     if wired.background_tasks is not None:
-                        beside = wired.background_tasks(DeadLetters(cast(HttpSidecar, direct), now))
-                        await works.enter_async_context(background(beside))
+                        background_work = wired.background_tasks(DeadLetters(cast(HttpSidecar, direct), now))
+                        await works.enter_async_context(background(background_work))
                     yield
             finally:
                 await broker.stop()

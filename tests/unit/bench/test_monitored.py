@@ -6,7 +6,7 @@ import pytest
 
 from bench.load import Load
 from bench.measure import Level
-from bench.monitored import NAMES, TURNS, Monitored, Round, table, verdict
+from bench.monitored import NAMES, TURNS, Monitored, MonitoredRound, table, verdict
 
 
 def levels(*completed: float) -> list[Level]:
@@ -16,7 +16,7 @@ def levels(*completed: float) -> list[Level]:
 
 def found(*completed: float) -> Monitored:
     """Rounds of so many with a monitor; without it were 90 in one turn and 110 in the other."""
-    rounds = [Round(levels(90, 110), levels(each - 5, each + 5)) for each in completed]
+    rounds = [MonitoredRound(levels(90, 110), levels(each - 5, each + 5)) for each in completed]
     return Monitored(rounds, dict.fromkeys(NAMES, 93.4))
 
 
@@ -49,7 +49,9 @@ def test_the_table_has_each_round_and_what_the_monitor_takes() -> None:
 
 def test_a_machine_that_grows_slower_does_so_for_both() -> None:
     """The turns of each have the same middle, so what changes at a constant rate falls out."""
-    with_it, without = ([place for place, each in enumerate(TURNS) if each is wanted] for wanted in (True, False))
+    with_it, without_monitor = (
+        [place for place, each in enumerate(TURNS) if each is wanted] for wanted in (True, False)
+    )
 
-    assert len(with_it) == len(without)
-    assert sum(with_it) == sum(without)
+    assert len(with_it) == len(without_monitor)
+    assert sum(with_it) == sum(without_monitor)

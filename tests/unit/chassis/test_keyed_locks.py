@@ -1,4 +1,4 @@
-"""Turns: one key, one at a time."""
+"""Keyed locks: one key, one at a time."""
 
 import asyncio
 

@@ -37,7 +37,7 @@ class Lamps:
         self.taken: list[bytes] = []
         self.problem: Exception | None = None
         self.found: bytes | None = b'{"n": 1}'
-        self.beside: list[str] = []
+        self.background_events: list[str] = []
         self.store = StoreHealth()
 
     async def take(self, body: bytes) -> None:
@@ -48,11 +48,11 @@ class Lamps:
 
     async def shine(self, dead_letters: DeadLetters) -> None:
         """Do something beside, until stopped."""
-        self.beside.append(type(dead_letters).__name__)
+        self.background_events.append(type(dead_letters).__name__)
         try:
             await asyncio.Event().wait()
         finally:
-            self.beside.append("stopped")
+            self.background_events.append("stopped")
 
     async def ask(self, path: str, *headers: tuple[str, str]) -> httpx.Response:
         """GET with these headers only."""
@@ -448,6 +448,6 @@ def test_what_a_service_does_beside_ends_with_it() -> None:
     async def scenario() -> list[str]:
         async with daprd() as played, running(played) as lamps:
             await asyncio.sleep(0)
-        return lamps.beside
+        return lamps.background_events
 
     assert ["DeadLetters", "stopped"] == asyncio.run(scenario())

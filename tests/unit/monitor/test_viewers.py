@@ -1,4 +1,4 @@
-"""Lookers: the first and the last one can be waited for."""
+"""Viewers: the first and the last one can be waited for."""
 
 import asyncio
 
