@@ -13,7 +13,7 @@ class PermanentError(Exception):
 
 
 class TransientError(Exception):
-    """The sidecar, or something behind it, is away: the event is answered 500 and comes again."""
+    """The sidecar, or something behind it, is unreachable: the event is answered 500 and comes again."""
 
 
 class SidecarUnavailable(TransientError):

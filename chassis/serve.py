@@ -194,7 +194,7 @@ def _paused_while_refused(sidecar: HttpSidecar, subscription: Subscription) -> S
 
 
 def reader(read: Read) -> Callable[[Request], Awaitable[Response]]:
-    """The route of a read: 404 when there is nothing, 503 when the store is away."""
+    """The route of a read: 404 when there is nothing, 503 when the store is unreachable."""
 
     async def answer(request: Request) -> Response:
         try:

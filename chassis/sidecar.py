@@ -30,7 +30,7 @@ SAVED = (200, 201, 204)
 PROBE_KEY = "health-probe"
 PROBE = msgspec.json.encode([{"key": PROBE_KEY, "value": 1}])  # last-write: it always can be written, and is one record
 PROBE_SECONDS_MAX = 2.0  # each of its two calls; a sidecar may try a refused write several times before it says so
-AWAY_SECONDS = 1.0  # between two probes
+UNREACHABLE_SECONDS = 1.0  # between two probes
 REFUSED_SECONDS = 2.0
 START_SECONDS = 0.2
 
@@ -144,7 +144,7 @@ class HttpSidecar:
             written = await self._call("POST", f"/v1.0/state/{STORE}", PROBE, seconds_max=seconds_max)
             read = await self._call("GET", f"/v1.0/state/{STORE}/{PROBE_KEY}", seconds_max=seconds_max)
         except SidecarUnavailable as fault:
-            # At the start the sidecar is not up yet, and asks whether this app is well as soon as it is.
+            # At the start the sidecar is not up yet, and asks whether this app is healthy as soon as it is.
             if self.store.has_written or not isinstance(fault, SidecarUnreachable):
                 self.store.failed(is_write=True)
             return False
@@ -164,7 +164,7 @@ class HttpSidecar:
             while not await self.store_answers():  # noqa: ASYNC110  # a store does not say when it is back
                 await asyncio.sleep(REFUSED_SECONDS if self.store.write_refusal else pause)
             self.store.needs_probe.clear()
-            pause = AWAY_SECONDS
+            pause = UNREACHABLE_SECONDS
 
     async def _takes_writes(self) -> bool:
         """Whether the store takes any write; those that were refused at the same time share one answer."""

@@ -1,4 +1,4 @@
-"""What the calls of this process say about the store: it works, it is away, or it reads but refuses writes."""
+"""What the calls of this process say about the store: it works, it is unreachable, or it reads but refuses writes."""
 
 from __future__ import annotations
 
@@ -34,12 +34,14 @@ class StoreHealth:
         if self.write_refusal:
             return f"the store refuses writes: {self.write_refusal}"
         if self.is_unreachable:
-            return "the store is away"
+            return "the store is unreachable"
         return "" if self.has_written else "no write to the store worked yet"
 
     @property
     def write_problem(self) -> str:
-        """What is wrong with writes alone: that the store is away is left out, for each call finds that out anew."""
+        """What is wrong with writes alone: that the store is unreachable is left out, for each call finds that out
+        anew.
+        """
         return "" if self.has_written and not self.write_refusal else self.problem
 
     @property

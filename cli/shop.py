@@ -573,7 +573,7 @@ class Shop:
         """Why a sidecar would not live if it were started now, or None: it needs its broker and its store."""
         for env, server in self.servers.items():
             if not self.options.external.get(env) and not self._processes.is_alive(server.names[0]):
-                return f"{server.names[0]} is away"
+                return f"{server.names[0]} is unreachable"
             problem = server.check(self._servers[env])
             if problem is not None:
                 return problem
@@ -613,7 +613,9 @@ class Shop:
             self.broker.remove(self.broker_address, MONITOR_SUBSCRIPTIONS)
 
     def unread_subscriptions(self) -> list[Subscription]:
-        """What nobody reads as it should, of the replicas that say they are well; OSError if the broker is away."""
+        """What nobody reads as it should, of the replicas that say they are healthy; OSError if the broker is
+        unreachable.
+        """
         healthy = [name for name in self.replicas if self._problem(name, "/healthz") is None]
         whole = [
             name for name in healthy if all(app_of(each) != app_of(name) or each in healthy for each in self.replicas)
@@ -621,7 +623,7 @@ class Shop:
         return self.broker.unread(self.broker_address, readers(whole))
 
     def unresponsive_sidecars(self) -> list[str]:
-        """The replicas whose sidecar runs and does not answer at all, as one that stands still."""
+        """The replicas whose sidecar runs and does not answer at all, as one that is paused."""
         return [name for name in self.replicas if sidecar_of(name) in self.processes and not self._answers(name)]
 
     def _answers(self, name: str) -> bool:

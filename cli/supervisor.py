@@ -1,8 +1,8 @@
 """What ends by itself is started again: at once, then after longer and longer pauses, and not for ever.
 
-A sidecar ends if its broker or its store is away when it starts, so it waits for them. One that runs and yet does not
-answer, or does not read everything that it should (its component may lose a consumer when the connection breaks), is
-started again too.
+A sidecar ends if its broker or its store is unreachable when it starts, so it waits for them. One that runs and yet
+does not answer, or does not read everything that it should (its component may lose a consumer when the connection
+breaks), is started again too.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from cli.topology import app_for_sidecar, app_of, pod_name_of, sidecar_of
 
 PAUSE_SECONDS = 1.0  # before the second start in a row; before the first there is none, then twice as long each time
 PAUSE_SECONDS_MAX = 30.0
-STEADY_SECONDS = 20.0  # what has lived for so long is well again
+STEADY_SECONDS = 20.0  # what has lived for so long is healthy again
 ENDS_MAX = 10  # in a row, each within STEADY_SECONDS of its start: it will not get better by itself
 UNRESPONSIVE_STOP_SECONDS = SHUTDOWN_SECONDS + 1.0  # it may finish what it still reads, and may not answer at all
 LOOK_SECONDS = 5.0  # between two looks at the sidecars, and at what the broker is read by
-LOST_SECONDS = 30.0  # for so long nobody reads, or answers: a sidecar comes back sooner to a broker that was away
+# for so long nobody reads, or answers: a sidecar comes back sooner to a broker that was unreachable
+LOST_SECONDS = 30.0
 
 
 @dataclass(slots=True)
@@ -111,7 +112,7 @@ class Supervisor:
     def _check_sidecars(self, now: float) -> None:
         try:
             lost = self._shop.unread_subscriptions()
-        except OSError:  # the broker is away: nobody can read
+        except OSError:  # the broker is unreachable: nobody can read
             self._lost.clear()
             self._silent.clear()
             return

@@ -110,7 +110,7 @@ class CommandDispatcher:
         try:
             await self._publishing.publish(command.topic, command.event, seconds_max)
         except SidecarUnreachable as fault:
-            raise unavailable("nothing was sent: the gateway's sidecar is away") from fault
+            raise unavailable("nothing was sent: the gateway's sidecar is unreachable") from fault
         except SidecarUnavailable as fault:  # it may have been sent, so the request stays held
             log.warning("%s may not have been published: %s", command.topic, fault)
 

@@ -23,7 +23,7 @@ from gateway.problems import unavailable
 
 log = logging.getLogger(__name__)
 
-FLOWS_MAX = 100_000  # about 300 bytes each; more accepted commands than that have not ended only when a service is away
+FLOWS_MAX = 100_000  # about 300 bytes each; more accepted commands than that have not ended only when a service is down
 BATCH_FLOWS_MAX = 1_000  # 60 KB
 BATCHES_AT_ONCE = 100  # read in one call after a restart
 RETENTION_SECONDS = 7 * 24 * 3600  # how long the store keeps a batch, and this gateway repeats a command

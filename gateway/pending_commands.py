@@ -31,13 +31,14 @@ from gateway.pending_records import (
 log = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = 2.0  # before the first repetition, then twice as long each time
-BACKOFF_SECONDS_MAX = 3600.0  # a service that is away for a day finds some 30 copies of a command, not 40,000
-ATTEMPTS_AWAY_MAX = 4  # while the broker or the store is away nothing is published: look every half minute
+BACKOFF_SECONDS_MAX = 3600.0  # a service that is down for a day finds some 30 copies of a command, not 40,000
+# while the broker or the store is unreachable nothing is published: look every half minute
+ATTEMPTS_UNREACHABLE_MAX = 4
 AT_ONCE_MAX = 10  # pending commands worked on at the same time
 ADOPT_SECONDS = 10  # a pending command that nobody touched for so long may have lost its replica
 OTHERS_SECONDS = 60.0  # between two looks at what other replicas have accepted
 REPLICAS_MAX = 10  # gateway-0 to gateway-9
-RETRY_SECONDS = 1.0  # after the store was away
+RETRY_SECONDS = 1.0  # after the store was unreachable
 OPEN_MAX = 20_000  # pending commands that this replica carries, those of other replicas too; about 1 KB each
 
 
@@ -253,7 +254,7 @@ class PendingCommands:
                 for command in pending:
                     await self._publish(command.topic, bytes(command.event))
         except TransientError as fault:
-            tracked.attempt = min(tracked.attempt, ATTEMPTS_AWAY_MAX)
+            tracked.attempt = min(tracked.attempt, ATTEMPTS_UNREACHABLE_MAX)
             log.warning("the pending command of %s is looked after again later: %s", resource, fault)
         finally:
             tracked.busy -= 1

@@ -45,7 +45,7 @@ class QueriesApi:
     reconciler: Reconciler
 
     async def read(self, app_id: str, request: Request) -> Response:
-        """Return what the service knows; 202 for what is pending, 404 for what nobody knows, 503 when it is away."""
+        """Return what the service knows; 202 for what is pending, 404 for what nobody knows, 503 when it is down."""
         path = request.url.path
         if path in COMMAND_PATHS:
             raise method_not_allowed("POST")

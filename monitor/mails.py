@@ -33,7 +33,7 @@ class Mails:
                 query = {"after": self._newest, "wait": WAIT_SECONDS}
                 answer = await client.get(f"{self._url}/mails", params=query, timeout=ANSWER_SECONDS_MAX)
                 mails: list[dict[str, Any]] = answer.raise_for_status().json()
-            except (httpx.HTTPError, ValueError):  # it is away: its mails are kept, and found when it is back
+            except (httpx.HTTPError, ValueError):  # it is unreachable: its mails are kept, and found when it is back
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
             if mails:

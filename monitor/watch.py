@@ -56,7 +56,7 @@ class Watch:
     async def run(self) -> None:
         """One session after the other, for ever."""
         while True:
-            # What a killed one has left, or a session that ended while the broker was away.
+            # What a killed one has left, or a session that ended while the broker was unreachable.
             if not await self._unsubscribe():
                 await asyncio.sleep(REOPEN_SECONDS)
                 continue

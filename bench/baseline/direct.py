@@ -28,7 +28,7 @@ class Direct(Store):
         self._urls = urls
 
     async def watch_store(self) -> None:
-        """Say that the store is well: the baseline does not look after it."""
+        """Say that the store is healthy: the baseline does not look after it."""
         self.store.written()
 
     async def answers(self) -> bool:

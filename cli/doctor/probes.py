@@ -62,8 +62,10 @@ def sidecar(place: Place, token: str, expected: Collection[Component], ask: Ask)
         ]
     found = []
     if health.status >= 300:
-        what = f"it says that it is ill ({health.status}): it neither reads nor publishes"
-        found.append(Finding("sidecar-ill", DANGER, place, what, "see its log: its broker or its store is away"))
+        what = f"it says that it is unhealthy ({health.status}): it neither reads nor publishes"
+        found.append(
+            Finding("sidecar-unhealthy", DANGER, place, what, "see its log: its broker or its store is unreachable")
+        )
     answer = ask("/v1.0/metadata", token)  # health is told to anybody, this is not
     if answer.status == 401:
         what = "it wants another token, and says no more than how it is"
@@ -74,7 +76,10 @@ def sidecar(place: Place, token: str, expected: Collection[Component], ask: Ask)
         metadata = None
     if not isinstance(metadata, dict):
         what = f"its metadata cannot be read ({answer.status})"
-        return [*found, Finding("sidecar-ill", DANGER, place, what, "is it a sidecar, and is this its HTTP port?")]
+        return [
+            *found,
+            Finding("sidecar-unhealthy", DANGER, place, what, "is it a sidecar, and is this its HTTP port?"),
+        ]
     if ask("/v1.0/metadata", "").status == 200:
         what = "it answers without a token: any program that reaches this port can publish and read state"
         found.append(Finding("no-api-token", WARNING, place, what, "DAPR_API_TOKEN=... in its environment"))

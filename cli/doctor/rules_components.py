@@ -106,7 +106,7 @@ def ignore_errors(config: SidecarConfig) -> Iterator[Violation]:
     """A component that may fail: the sidecar then runs without it, and nothing is read."""
     for each in config.components:
         if each.document.root.text("spec", "ignoreErrors") == "true":
-            what = f"if {each.name} cannot start, the sidecar runs without it, and says that it is well"
+            what = f"if {each.name} cannot start, the sidecar runs without it, and says that it is healthy"
             yield Violation(
                 each.place("spec", "ignoreErrors"), what, "  ignoreErrors: false (a sidecar that ends is started again)"
             )
@@ -155,8 +155,6 @@ def slow_retry(config: SidecarConfig) -> Iterator[Violation]:
     """The Redis store waits 2 s, three times, before it says that a command failed (ParseClientFromProperties)."""
     for each in config.components:
         if each.type == "state.redis" and each.setting("redisMinRetryInterval") is None:
-            what = (
-                "a command whose connection broke waits 2 s before each of 3 further tries: reads stand still for 6 s"
-            )
+            what = "a command whose connection broke waits 2 s before each of 3 further tries: reads pause for 6 s"
             fix = "- {name: redisMinRetryInterval, value: 50ms} and - {name: redisMaxRetryInterval, value: 500ms}"
             yield Violation(each.place("spec", "type"), what, fix)

@@ -55,14 +55,14 @@ def redis(address: str) -> list[Finding]:
     try:
         return probes.redis(address, valkey.settings(address))
     except OSError as error:
-        return [_away(address, error)]
+        return [_unreachable(address, error)]
 
 
 def _rabbitmq(data: Path) -> list[Finding]:
     try:
         return probes.rabbitmq(rabbitmq.NAME, rabbitmq.consumer_timeout_ms(data))
     except OSError as error:
-        return [_away(rabbitmq.NAME, error)]
+        return [_unreachable(rabbitmq.NAME, error)]
 
 
 def _readers(found: runfile.RunFile, replicas: Sequence[str]) -> list[Finding]:
@@ -73,7 +73,7 @@ def _readers(found: runfile.RunFile, replicas: Sequence[str]) -> list[Finding]:
     try:
         return probes.readers(found.broker, broker.unread(address, readers(replicas)), _blocking_errors(replicas))
     except OSError as error:
-        return [_away(found.broker, error)]
+        return [_unreachable(found.broker, error)]
 
 
 def _blocking_errors(replicas: Iterable[str]) -> dict[str, BlockingError]:
@@ -89,5 +89,5 @@ def _address(found: runfile.RunFile, broker: Broker) -> str | None:
     return os.environ.get(broker.server.env) if port is None else broker.address_on(port)
 
 
-def _away(address: str, error: OSError) -> Finding:
+def _unreachable(address: str, error: OSError) -> Finding:
     return Finding("server-away", Severity.DANGER, Place(address), str(error), "start it, or see its log")

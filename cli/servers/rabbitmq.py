@@ -22,7 +22,8 @@ from cli.processes import Processes
 from cli.servers.backlog import Backlog
 from cli.topics import Subscription
 
-# A server that is away is told to whoever asks, in one line; the library would print a page of its own each time.
+# A server that is unreachable is told to whoever asks, in one line; the library would print a page of its own each
+# time.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 ENV = "AMQP_URL"

@@ -4,8 +4,8 @@
 
 When its connection to RabbitMQ breaks, a sidecar's component can come back with a consumer too few or too many; what is
 sent to one too many is parked until the sidecar ends (docs/reliability.md). The broker's own count shows it. A sidecar
-that reads wrongly for long enough is told to end, and whoever runs containers starts it again. Of an app that is ill a
-sidecar reads nothing, and should not: each is asked whether its app is well.
+that reads wrongly for long enough is told to end, and whoever runs containers starts it again. Of an app that is
+unhealthy a sidecar reads nothing, and should not: each is asked whether its app is healthy.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from cli.topics import Subscription
 from cli.topology import readers, replica_names
 
 LOOK_SECONDS = 5.0
-LOST_SECONDS = 30.0  # a sidecar takes less to come back to a broker that was away
-UNHEALTHY_SECONDS = 300.0  # an app that is ill gets well by itself, or a new sidecar may help it
+LOST_SECONDS = 30.0  # a sidecar takes less to come back to a broker that was unreachable
+UNHEALTHY_SECONDS = 300.0  # an app that is unhealthy gets healthy by itself, or a new sidecar may help it
 CALL_SECONDS_MAX = 10.0
 
 
 class Keeper:
-    """Remembers since when what is not read as it should, and when an app was seen ill."""
+    """Remembers since when what is not read as it should, and when an app was seen unhealthy."""
 
     def __init__(self) -> None:
         self._since: dict[Subscription, float] = {}
@@ -53,7 +53,7 @@ class Keeper:
 
 
 def is_healthy(address: str, app_id: str, token: str) -> bool:
-    """Whether a sidecar says that its own app is well; it answers for the app without asking it while it is not."""
+    """Whether a sidecar says that its own app is healthy; it answers for the app without asking it while it is not."""
     return _call(f"{address}/v1.0/invoke/{app_id}/method/healthz", "GET", token) is None
 
 

@@ -72,7 +72,9 @@ class Broker:
     missing: Callable[[str, Sequence[Subscription]], list[Subscription]]
     """The subscriptions that the broker does not know yet; nothing may be published to them before."""
     unread: Callable[[str, Mapping[Subscription, int]], list[Subscription]]
-    """The subscriptions that are not read by as many readers as there should be; raises OSError when it is away."""
+    """The subscriptions that are not read by as many readers as there should be; raises OSError when it is
+    unreachable.
+    """
     backlog: Callable[[str, Path], list[Backlog]]
     """What is left to do for every consumer that a broker of ours knows, given its address and folder of data."""
     remove: Callable[[str, Sequence[Subscription]], int]
@@ -80,7 +82,9 @@ class Broker:
     skip_backlog: Callable[[str, Sequence[Subscription]], None]
     """Have consumers that nobody reads yet begin with what is published from now on, whatever was there before."""
     undelivered: Callable[[str, Sequence[Subscription]], dict[Subscription, int]]
-    """How many events were not handed out yet; cheap enough to be asked every few seconds. OSError when it is away."""
+    """How many events were not handed out yet; cheap enough to be asked every few seconds. OSError when it is
+    unreachable.
+    """
     record: Callable[[str, Sequence[str]], None]
     """Have the broker keep every event of these topics from now on."""
     recorded: Callable[[str, Sequence[str]], list[tuple[str, bytes]]]

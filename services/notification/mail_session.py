@@ -151,7 +151,7 @@ class Session:
     def _broken(self, what: str) -> Result:
         if self.dot_sent:
             return Result("unknown", f"the mail server has the mail and did not say that it took it: {what}")
-        return Result("broken" if self.is_answered else "unreachable", f"the mail server is away: {what}")
+        return Result("broken" if self.is_answered else "unreachable", f"the mail server is unreachable: {what}")
 
 
 Refused = aiosmtplib.SMTPRecipientsRefused | aiosmtplib.SMTPResponseException

@@ -56,7 +56,7 @@ def secrets() -> Iterator[None]:
 
 @pytest.mark.parametrize("broker", BROKERS)
 def test_the_file_as_it_stands_carries_both_flows(engine: Engine, broker: str) -> None:
-    """Up, ready, every health check well, the demo passes, every container without root where it can be."""
+    """Up, ready, every health check healthy, the demo passes, every container without root where it can be."""
     with Stack(engine, broker) as stack:
         stack.wait_ready()
         play(stack)
@@ -79,7 +79,9 @@ def test_any_order_of_starts_works(engine: Engine) -> None:
 
 
 def test_what_dies_comes_back_and_the_shop_goes_on(engine: Engine) -> None:
-    """Each kind of container is killed once; a health check fails while the store is away, and is well again."""
+    """Each kind of container is killed once; a health check fails while the store is unreachable, and is healthy
+    again.
+    """
     with Stack(engine, "redis") as stack:
         stack.wait_ready()
         for name in ("order", "order-dapr", "gateway", "gateway-dapr", "redis"):
@@ -91,9 +93,9 @@ def test_what_dies_comes_back_and_the_shop_goes_on(engine: Engine) -> None:
 
         stack.stop("redis")
         stack.until(lambda: ask(stack, "/user/0192f0c1-2a3b-7c4d-8e5f-60718293a4b5") == 503, "a read to fail")
-        stack.until(lambda: not stack.is_healthy("user"), "the User Service to say that it is ill")
+        stack.until(lambda: not stack.is_healthy("user"), "the User Service to say that it is unhealthy")
         stack.start("redis")
-        stack.until(lambda: stack.is_healthy("user"), "the User Service to be well")
+        stack.until(lambda: stack.is_healthy("user"), "the User Service to be healthy")
 
 
 def test_a_broker_that_comes_back_is_read_as_before(engine: Engine) -> None:
@@ -115,7 +117,7 @@ def test_a_broker_that_comes_back_is_read_as_before(engine: Engine) -> None:
 
         assert dict.fromkeys(APPS, True) == {app_id: keeper_says_healthy(stack, app_id) for app_id in APPS}
         stack.stop("user")
-        stack.until(lambda: not keeper_says_healthy(stack, "user"), "the keeper to see that User is ill")
+        stack.until(lambda: not keeper_says_healthy(stack, "user"), "the keeper to see that User is unhealthy")
         assert keeper_says_healthy(stack, "order")
     assert {1} == set(before.values())
 

@@ -1,4 +1,4 @@
-"""After an app was away, however it went and however long, the first event of each of its topics is taken at once."""
+"""After an app was down, however it went and however long, the first event of each of its topics is taken at once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ OUTAGES = (
     Outage("killed and started at once", Shop.kill, 0, Shop.start_app),
     Outage("killed for longer than health probes bear", Shop.kill, LONG_SECONDS, Shop.start_app),
     Outage("stopped for as long", Shop.stop_app, LONG_SECONDS, Shop.start_app),
-    Outage("stands still for as long", send(signal.SIGSTOP), LONG_SECONDS, send(signal.SIGCONT)),
+    Outage("is paused for as long", send(signal.SIGSTOP), LONG_SECONDS, send(signal.SIGCONT)),
 )
 
 

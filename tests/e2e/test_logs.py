@@ -60,7 +60,7 @@ def about(shop: Shop, event_id: str) -> list[dict[str, Any]]:
 
 
 def test_no_line_names_a_user_whatever_fails(shopper: Shopper) -> None:
-    """Refused mails whose refusal quotes the address, malformed events that hold it, a store that is away."""
+    """Refused mails whose refusal quotes the address, malformed events that hold it, a store that is unreachable."""
     shop, address = shopper.shop, f"quill.{uuid.uuid4().hex}@example.com"
     user = shopper.register(NAME, address)
     shopper.deposit(user["user_id"], 3 * TEA_CENTS)
@@ -104,7 +104,7 @@ def wait_for_a_line(shopper: Shopper, event: dict[str, Any]) -> None:
 
 
 def without_the_store(shopper: Shopper, address: str) -> None:
-    """Somebody registers while the store is away: calls fail whose paths and keys hold his address."""
+    """Somebody registers while the store is unreachable: calls fail whose paths and keys hold his address."""
     shop, server = shopper.shop, STORES[store()]
     shop.stop_process(server.names[0])
     try:

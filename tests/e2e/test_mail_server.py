@@ -1,6 +1,7 @@
-"""A mail server that is away, slow, or refuses: orders go on as before, mails come later or end as one dead letter.
+"""A mail server that is unreachable, slow, or refuses: orders go on as before, mails come later or end as one dead
+letter.
 
-MAIL_AWAY_SECONDS says for how long it is away (10 unless told).
+MAIL_UNREACHABLE_SECONDS says for how long it is unreachable (10 unless told).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from cli.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 
-AWAY_SECONDS = float(os.environ.get("MAIL_AWAY_SECONDS", "10"))
+AWAY_SECONDS = float(os.environ.get("MAIL_UNREACHABLE_SECONDS", "10"))
 ORDERS = 40
 SLOW_SECONDS = "30"
 LATE_SECONDS = "7"

@@ -142,7 +142,9 @@ def test_messages_that_are_no_events_hold_up_nothing(watched: Shop, http_of: htt
     until_forgotten(watched)
 
 
-def test_what_passes_while_the_sidecar_is_away_is_seen_when_it_is_back(watched: Shop, http_of: httpx.Client) -> None:
+def test_what_passes_while_the_sidecar_is_unreachable_is_seen_when_it_is_back(
+    watched: Shop, http_of: httpx.Client
+) -> None:
     """The broker knows the tap already, and keeps it for it."""
     user_id = registered(http_of)
     with LiveClient(watched.monitor_url) as live_client:

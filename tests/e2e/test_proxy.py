@@ -19,7 +19,7 @@ pytestmark = pytest.mark.own_shop
 
 
 class Gateway(BaseHTTPRequestHandler):
-    """Answers as a gateway whose store refuses writes, or as one that is well."""
+    """Answers as a gateway whose store refuses writes, or as one that is healthy."""
 
     is_ready = False
 

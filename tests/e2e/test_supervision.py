@@ -1,4 +1,4 @@
-"""Supervision, on real processes: whoever is killed comes back, and a sidecar that is ill is found out."""
+"""Supervision, on real processes: whoever is killed comes back, and a sidecar that is unhealthy is found out."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def until_all_is_healthy(shop: Shop, supervisor: Supervisor) -> None:
         except OSError:
             return False
 
-    shop.deadline.until(healthy, HEALTHY_SECONDS, lambda: f"not well after {HEALTHY_SECONDS} s: {shop.dead}", 0.1)
+    shop.deadline.until(healthy, HEALTHY_SECONDS, lambda: f"not healthy after {HEALTHY_SECONDS} s: {shop.dead}", 0.1)
 
 
 def test_whoever_is_killed_comes_back(watched: Shop, supervisor: Supervisor) -> None:
@@ -78,10 +78,10 @@ def test_whoever_is_killed_comes_back(watched: Shop, supervisor: Supervisor) -> 
         assert order_id in shopper.wait_for_mails(user["email"], 1)[0]["text"]
 
 
-def test_a_sidecar_that_stands_still_is_started_again(
+def test_a_sidecar_that_is_paused_is_started_again(
     watched: Shop, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One that stands still says nothing of it to its broker, which hands it an event; and its app is well."""
+    """One that is paused says nothing of it to its broker, which hands it an event; and its app is healthy."""
     until_all_is_healthy(watched, supervisor)
     monkeypatch.setattr(module, "LOST_SECONDS", 1.0)
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.5)

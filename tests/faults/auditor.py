@@ -39,7 +39,7 @@ OPEN_QUIET_SECONDS = 120.0  # the same while anything is missing: what repairs i
 REST_SECONDS_MAX = 420.0  # longer than RabbitMQ takes to hand out again what a sidecar forgot
 LOOK_SECONDS = 1.0
 EXPLAINS_A_SECOND_MAIL = ("notification", "mail", "valkey", "rabbitmq", "postgres")
-"""Who can die or stand still between a mail server's 250 and the note of it, by the beginning of the name."""
+"""Who can die or be paused between a mail server's 250 and the note of it, by the beginning of the name."""
 
 Look = Callable[[], None]
 

@@ -36,9 +36,9 @@ class Mutant:
     killed: tuple[tuple[str, ...], ...] = (("billing",), ("billing-1",))
     times: int = 12
     frozen: str | None = "postgres"
-    """What stands still for a second before somebody is killed."""
+    """What is paused for a second before somebody is killed."""
     stuck: bool = False
-    """Whether it still stands when he is."""
+    """Whether it is still paused when he is."""
     folders: tuple[Path, ...] | None = None
     kind: str | None = None
     """If set, the short form of this kind of faults is the trial, and nothing is killed."""

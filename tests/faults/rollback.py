@@ -16,7 +16,7 @@ SECONDS = 1.0
 def roll_back(data: Path, send: Callable[[signal.Signals], None]) -> int:
     """Note how long the file is, wait, stop the server, cut the file back, kill it; returns how many bytes it lost.
 
-    It stands still when its file is cut, so that it writes nothing after it and nothing starts it again too soon. A
+    It is paused when its file is cut, so that it writes nothing after it and nothing starts it again too soon. A
     command that is cut in two is left out at the next start (`aof-load-truncated`).
     """
     before = _newest(data)

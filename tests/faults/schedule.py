@@ -101,7 +101,7 @@ def storm(
 ) -> list[Fault]:
     """Kill the same few again and again, so many times; the rounds take turns, and all of one round die at once.
 
-    What they wait for stands still before, if anything does. They die right after it goes on: all that has piled up is
+    What they wait for is paused before, if anything does. They die right after it goes on: all that has piled up is
     then under way at once, so that somebody dies between a save and what it leads to. If `stuck`, they die while it
     still stands: with all that has been said to them and was not done.
     """

@@ -36,7 +36,7 @@ TARGETS = ("gateway", "gateway-sidecar", "order", "order-sidecar", "valkey", "ma
 def test_a_minute_of_faults_loses_nothing_and_does_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever is killed or stands still, every accepted request is carried through exactly once in effect."""
+    """Whatever is killed or is paused, every accepted request is carried through exactly once in effect."""
     trial = trial_of(os.environ.get("BROKER", "redis"), os.environ.get("STORE", "redis"), SEED, short=True)
 
     report = run_trial(trial, tmp_path, print)
@@ -77,14 +77,14 @@ def test_the_same_seed_is_the_same_schedule() -> None:
 
 
 def rounds(name: str, seed: int) -> tuple[list[Fault], list[Fault]]:
-    """What stands still, and who is killed then, in the trial of a safeguard."""
+    """What is paused, and who is killed then, in the trial of a safeguard."""
     mutant = MUTANTS[name]
     faults = storm(seed, mutant.killed, mutant.frozen, mutant.times, STORM_SECONDS, stuck=mutant.stuck)
     return faults[::2], faults[1::2]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_in_a_storm_each_dies_after_the_store_went_on_and_before_it_stands_still_again(seed: int) -> None:
+def test_in_a_storm_each_dies_after_the_store_went_on_and_before_it_is_paused_again(seed: int) -> None:
     """What had piled up is under way then."""
     freezes, kills = rounds("outbox", seed)
 
@@ -95,7 +95,7 @@ def test_in_a_storm_each_dies_after_the_store_went_on_and_before_it_stands_still
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_publishes_dies_together_with_the_broker_that_stands_still(seed: int) -> None:
+def test_what_publishes_dies_together_with_the_broker_that_is_paused(seed: int) -> None:
     """With whatever was said to them meanwhile."""
     freezes, kills = rounds("publishing again at the edge", seed)
 

@@ -59,7 +59,7 @@ class Relay:
                 return
             try:
                 far = socket.create_connection(("127.0.0.1", self._to))
-            except OSError:  # the server is away: so is the way to it
+            except OSError:  # the server is unreachable: so is the way to it
                 near.close()
                 continue
             with self._lock:

@@ -18,7 +18,7 @@ SECONDS = 240
 
 
 def test_what_is_out_for_too_long_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Order Service stands still with an order for longer than the time-out: the channel closes, the order ends."""
+    """The Order Service is paused with an order for longer than the time-out: the channel closes, the order ends."""
     monkeypatch.setattr(rabbitmq, "CONSUMER_TIMEOUT_MS", 5_000)
     with (
         Shop(Options("rabbitmq", folder=tmp_path / "shop"), print) as shop,

@@ -264,7 +264,7 @@ def call_sidecar(shop: Shop, name: str, path: str, body: object) -> None:
     httpx.post(url, content=json.dumps(body), headers=headers, trust_env=False).raise_for_status()
 
 
-def test_a_service_that_is_away_is_shown(live: Live, shop: Shop) -> None:
+def test_a_service_that_is_unreachable_is_shown(live: Live, shop: Shop) -> None:
     """In words and not by its colour alone; what waits for it is counted."""
     row = live.page.locator("#health tr", has_text="billing")
     expect(row).to_contain_text("ready")
@@ -396,7 +396,7 @@ def framed(page: Page, name: str) -> bytes:
     return page.screenshot(full_page=name != "phone")
 
 
-def test_a_page_that_was_away_for_too_long_is_told_so(live: Live, shop: Shop) -> None:
+def test_a_page_that_was_unreachable_for_too_long_is_told_so(live: Live, shop: Shop) -> None:
     """A monitor that was killed remembers nothing: the page says that it missed something, and goes on."""
     shop.kill("monitor")
     expect(live.page.locator("#connection")).to_contain_text("The connection is lost")

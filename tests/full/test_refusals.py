@@ -41,7 +41,7 @@ def out_of_memory(address: str, _: Path) -> None:
 
 
 def replica(address: str, _: Path) -> None:
-    """The server became a replica of one that is away."""
+    """The server became a replica of one that is unreachable."""
     valkey.Valkey.from_url(f"redis://{address}").replicaof("127.0.0.1", "1")
 
 

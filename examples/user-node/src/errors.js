@@ -3,5 +3,5 @@
 /** A permanent error: it will never get better, so it becomes a dead letter. */
 export class PermanentError extends Error {}
 
-/** A transient error: the sidecar, the store or the broker is away; the event comes again. */
+/** A transient error: the sidecar, the store or the broker is unreachable; the event comes again. */
 export class TransientError extends Error {}

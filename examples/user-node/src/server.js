@@ -89,7 +89,7 @@ async function answer(app, request, path) {
 
 /** @param {App} app @returns {Promise<Answer>} */
 async function health(app) {
-  const isIll = app.sidecar.storeIsAway || app.sidecar.storeRefuses !== "";
+  const isIll = app.sidecar.storeIsUnreachable || app.sidecar.writeRefusal !== "";
   return { status: isIll && !(await app.sidecar.storeAnswers()) ? 503 : 200 };
 }
 

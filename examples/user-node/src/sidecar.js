@@ -27,10 +27,10 @@ const PUBLISH = "/v1.0/publish/pubsub";
 
 /** One sidecar, over connections that are kept. */
 export class Sidecar {
-  /** Whether the last state call failed: that is what "the store is away" means. */
-  storeIsAway = false;
+  /** Whether the last state call failed: that is what "the store is unreachable" means. */
+  storeIsUnreachable = false;
   /** Why the store refused the last write, though it reads; empty when it did not. Only a write that works clears it. */
-  storeRefuses = "";
+  writeRefusal = "";
   /** Whether a write worked since the start. */
   isProven = false;
   /** A write was not answered: reads say nothing about that. */
@@ -54,10 +54,10 @@ export class Sidecar {
   async load(key, timeoutMs = CALL_MS_MAX) {
     try {
       const loaded = found(await this.#call("GET", `${STATE}/${encodeURIComponent(key)}`, {}, "", timeoutMs));
-      if (!this.#writeFailed) this.storeIsAway = false;
+      if (!this.#writeFailed) this.storeIsUnreachable = false;
       return loaded;
     } catch (error) {
-      this.storeIsAway = true;
+      this.storeIsUnreachable = true;
       throw error;
     }
   }
@@ -88,15 +88,15 @@ export class Sidecar {
    */
   async storeAnswers(timeoutMs = PROBE_MS_MAX) {
     const refusal = await this.#write([{ key: "health-probe", value: 1 }], timeoutMs);
-    if (refusal) this.storeRefuses = refusal;
+    if (refusal) this.writeRefusal = refusal;
     if (refusal !== "") await this.load("health-probe", timeoutMs).catch(() => {});
-    return !this.storeIsAway && this.storeRefuses === "";
+    return !this.storeIsUnreachable && this.writeRefusal === "";
   }
 
   /** What is wrong with the store, in words; empty when nothing is known to be. */
   storeTrouble() {
-    if (this.storeRefuses) return `the store refuses writes: ${this.storeRefuses}`;
-    if (this.storeIsAway) return "the store is away";
+    if (this.writeRefusal) return `the store refuses writes: ${this.writeRefusal}`;
+    if (this.storeIsUnreachable) return "the store is unreachable";
     return this.isProven ? "" : "no write to the store worked yet";
   }
 
@@ -110,13 +110,13 @@ export class Sidecar {
     try {
       const { status, body } = await this.#call("POST", STATE, headers, JSON.stringify(items), timeoutMs);
       if (status !== 204) return `${status} ${body.toString("utf8", 0, REASON_BYTES_MAX)}`.trim();
-      this.storeIsAway = this.#writeFailed = false;
-      this.storeRefuses = "";
+      this.storeIsUnreachable = this.#writeFailed = false;
+      this.writeRefusal = "";
       this.isProven = true;
       return undefined;
     } catch (error) {
       if (!(error instanceof TransientError)) throw error;
-      this.storeIsAway = this.#writeFailed = true;
+      this.storeIsUnreachable = this.#writeFailed = true;
       return "";
     }
   }

@@ -176,7 +176,7 @@ test("a user is read; who is not there, or is no UUID, is a 404 with {}", async 
   assert.deepEqual([nobody.status, await nobody.json()], [404, {}]);
 });
 
-test("while the store is away reads say 503, and so does /healthz until a write and a read work", async (context) => {
+test("while the store is unreachable reads say 503, and so does /healthz until a write and a read work", async (context) => {
   const { fake, call } = await shop(context);
   const user = `/user/${ASKED.data.user_id}`;
   assert.equal((await call("/healthz")).status, 200);
@@ -196,7 +196,7 @@ test("while the store is away reads say 503, and so does /healthz until a write 
 
 test("/healthz waits 400 ms for a store that is silent", async (context) => {
   const { fake, sidecar, call } = await shop(context);
-  sidecar.storeIsAway = true;
+  sidecar.storeIsUnreachable = true;
   fake.fate = () => "silence";
   const before = performance.now();
 
@@ -215,11 +215,11 @@ test("a conflict is no failure of the store", async (context) => {
   };
   assert.equal((await post(bytes(ASKED))).status, 500); // fifty lost races
 
-  assert.deepEqual([sidecar.storeIsAway, sidecar.storeRefuses], [false, ""]);
+  assert.deepEqual([sidecar.storeIsUnreachable, sidecar.writeRefusal], [false, ""]);
 });
 
 for (const status of [409, 500]) {
-  test(`a store that refuses writes with ${status} makes the app ill at once, and a read does not heal it`, async (context) => {
+  test(`a store that refuses writes with ${status} makes the app unhealthy at once, and a read does not heal it`, async (context) => {
     const { fake, call, post } = await shop(context);
     assert.equal((await call("/readyz")).status, 503); // the first write
     fake.calls.length = 0;

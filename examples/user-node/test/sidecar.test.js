@@ -1,4 +1,4 @@
-/** The sidecar's API, where the other tests do not look: keys of any letters, what is no answer, who is away. */
+/** The sidecar's API, where the other tests do not look: keys of any letters, what is no answer, who is unreachable. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -26,7 +26,7 @@ test("a key of any letters is found again", async (context) => {
     assert.equal(await sidecar.save(key, { late: key }, "1"), false);
     assert.deepEqual(fake.value(key), { again: key });
   }
-  assert.equal(sidecar.storeIsAway, false);
+  assert.equal(sidecar.storeIsUnreachable, false);
 });
 
 test("a save or an insert that did not take says so", async (context) => {
@@ -37,24 +37,24 @@ test("a save or an insert that did not take says so", async (context) => {
   await assert.rejects(sidecar.insert("a", {}), TransientError);
   assert.equal(sidecar.storeTrouble(), "the store refuses writes: 500");
   await sidecar.load("a");
-  assert.notEqual(sidecar.storeRefuses, ""); // a read proves nothing
+  assert.notEqual(sidecar.writeRefusal, ""); // a read proves nothing
   fake.fate = () => undefined;
   assert.equal(await sidecar.storeAnswers(), true);
   assert.equal(sidecar.storeTrouble(), "");
 });
 
-test("while nobody listens every call is a transient error, and the store is away until a state call works", async (context) => {
+test("while nobody listens every call is a transient error, and the store is unreachable until a state call works", async (context) => {
   const { fake, sidecar } = await both(context);
   const gone = new Sidecar({ host: "127.0.0.1", port: 1, token: SIDECAR_TOKEN });
   assert.equal(await gone.save("a", {}), false);
-  assert.equal(gone.storeIsAway, true);
+  assert.equal(gone.storeIsUnreachable, true);
   await assert.rejects(gone.publish({ id: "1", type: "UserCreated" }), TransientError);
 
   fake.fate = (_, number) => (number === 0 ? "lost before" : undefined);
   await assert.rejects(sidecar.load("a"), TransientError);
-  assert.equal(sidecar.storeIsAway, true);
+  assert.equal(sidecar.storeIsUnreachable, true);
   assert.equal(await sidecar.save("a", {}), true);
-  assert.equal(sidecar.storeIsAway, false);
+  assert.equal(sidecar.storeIsUnreachable, false);
 });
 
 test("another token is refused by the sidecar, which is a transient error too", async (context) => {

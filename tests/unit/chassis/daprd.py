@@ -36,7 +36,7 @@ class Daprd:
         self.is_silent = False  # no call is answered
         self.refuses_writes = 0  # the status that every write is answered, which is not made; 0: none
         self.refused_publishes = 0  # so many are answered 500
-        self.is_store_away = False  # no state call works
+        self.is_store_unreachable = False  # no state call works
         self.refuses_keys: set[str] = set()  # these alone cannot be written
         self.hangs_up = False  # the connection is closed instead of an answer
         self.published = asyncio.Event()
@@ -55,7 +55,7 @@ class Daprd:
             request.transport.close()
         if self.answers:
             return self.answers.pop(0)
-        if self.is_store_away and "/state/" in request.raw_path:
+        if self.is_store_unreachable and "/state/" in request.raw_path:
             return web.Response(status=500)
         match request.method, request.raw_path.split("/")[2:]:
             case "GET", ["state", "statestore", key]:

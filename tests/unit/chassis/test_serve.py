@@ -1,4 +1,4 @@
-"""Serving: who may ask, what an event is answered, when an app is ready, and when it is ill."""
+"""Serving: who may ask, what an event is answered, when an app is ready, and when it is unhealthy."""
 
 import asyncio
 import json
@@ -315,24 +315,24 @@ def test_no_probe_is_sent_after_one_is_back() -> None:
     assert [] == asyncio.run(scenario())
 
 
-def test_an_app_is_ill_while_its_store_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the sidecar stops bringing events; it asks the store itself, and is well once that answers."""
+def test_an_app_is_unhealthy_while_its_store_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that the sidecar stops bringing events; it asks the store itself, and is healthy once that answers."""
     monkeypatch.setattr(sidecar_module, "AWAY_SECONDS", 0.001)
 
     async def scenario(lamps: Lamps) -> None:
         await lamps.daprd.published.wait()
-        lamps.daprd.is_store_away = True
+        lamps.daprd.is_store_unreachable = True
         read = await lamps.ask("/lamp/away", TOKEN)
         ill = await lamps.ask("/healthz")
         ready = await lamps.ask("/readyz", TOKEN)
-        lamps.daprd.is_store_away = False
+        lamps.daprd.is_store_unreachable = False
         await until(lambda: lamps.store.is_healthy)
         well = await lamps.ask("/healthz")
         calls = len(lamps.daprd.state_calls())
         still_well = await lamps.ask("/healthz")
 
         assert [503, 503, 200, 200] == [each.status_code for each in (read, ill, well, still_well)]
-        assert "the store is away" in ready.json()["missing"]
+        assert "the store is unreachable" in ready.json()["missing"]
         assert calls == len(lamps.daprd.state_calls()), "a healthy app asks nothing"
 
     play(scenario)

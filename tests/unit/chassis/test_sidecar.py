@@ -116,7 +116,7 @@ def test_an_insert_over_a_record_says_so_and_leaves_it(status: int) -> None:
 
 
 def test_an_insert_that_fails_and_cannot_be_looked_for_is_the_worlds_fault() -> None:
-    """The store is away."""
+    """The store is unreachable."""
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.answers = [web.Response(status=500), web.Response(status=500)]
@@ -225,7 +225,7 @@ def test_a_write_that_fails_by_chance_is_made_once_more() -> None:
 
 
 def test_a_write_that_the_store_never_takes_stops_no_other() -> None:
-    """One record is refused twice, the probe is not: the event of that record comes again, the store is well."""
+    """One record is refused twice, the probe is not: the event of that record comes again, the store is healthy."""
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.refuses_keys = {"k"}
@@ -431,7 +431,7 @@ def test_an_answer_that_never_came_leaves_it_open_whether_the_call_was_made(call
 
 
 def test_a_call_is_not_waited_for_longer_than_its_time() -> None:
-    """A sidecar that says nothing is away."""
+    """A sidecar that says nothing is unreachable."""
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
         played.is_silent = True
@@ -444,7 +444,7 @@ def test_a_call_is_not_waited_for_longer_than_its_time() -> None:
 
 
 @pytest.mark.parametrize("call", ["load", "load_many"])
-def test_a_load_that_fails_says_that_the_store_is_away_until_one_succeeds(call: str) -> None:
+def test_a_load_that_fails_says_that_the_store_is_unreachable_until_one_succeeds(call: str) -> None:
     """The health of the app follows the store's."""
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
@@ -473,7 +473,7 @@ def test_the_store_is_asked_whether_it_is_back() -> None:
     play(scenario)
 
 
-def test_a_store_that_says_nothing_is_away() -> None:
+def test_a_store_that_says_nothing_is_unreachable() -> None:
     """The question has a time-out of its own, for somebody waits for the answer."""
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:

@@ -71,7 +71,7 @@ def test_the_reason_is_the_stores_own_in_one_bounded_line(body: bytes, reason: s
     assert f"the store refuses writes: {reason}" == health.problem
 
 
-def test_a_store_that_is_away_concerns_the_readiness_of_services_alone() -> None:
+def test_a_store_that_is_unreachable_concerns_the_readiness_of_services_alone() -> None:
     """Behind a proxy all gateways would be gone for a moment's trouble, which each request finds out by itself."""
     health = StoreHealth()
     before = health.write_problem
@@ -79,6 +79,6 @@ def test_a_store_that_is_away_concerns_the_readiness_of_services_alone() -> None
     health.failed(is_write=False)
 
     assert "no write to the store worked yet" == before
-    assert ("the store is away", "", False) == (health.problem, health.write_problem, health.is_healthy)
+    assert ("the store is unreachable", "", False) == (health.problem, health.write_problem, health.is_healthy)
     health.read()
     assert ("", True) == (health.problem, health.is_healthy)

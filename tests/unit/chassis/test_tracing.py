@@ -361,7 +361,7 @@ def test_an_event_without_a_trace_is_written_as_ever() -> None:
     ("environ", "expected"), [({}, "off"), ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, "on")]
 )
 def test_the_sdk_is_imported_only_where_traces_go_somewhere(environ: dict[str, str], expected: str) -> None:
-    """Nobody pays for what nobody asked for; and a receiver that is away holds up no stop."""
+    """Nobody pays for what nobody asked for; and a receiver that is unreachable holds up no stop."""
     program = (
         "import asyncio, sys, gateway.app, services.notification.app\n"
         "from chassis import tracing\n"

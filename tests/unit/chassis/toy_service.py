@@ -106,7 +106,7 @@ JARS: Service[Jar, Input] = Service(
 
 
 def processor(sidecar: FakeSidecar, name: str = "a process", at: datetime = AT) -> EventProcessor[Jar, Input]:
-    """One process of the service, at a time that stands still."""
+    """One process of the service, at a time that is paused."""
     return EventProcessor(JARS, sidecar, lambda: at, name)
 
 

@@ -1,4 +1,4 @@
-"""The keeper of containers: who reads wrongly is told to end, who is merely ill is left alone for longer."""
+"""The keeper of containers: who reads wrongly is told to end, who is merely unhealthy is left alone for longer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ORDER = [one for one in readers(replica_names(1, {})) if one.app_id == "order"]
 
 
 def healthy(app_id: str) -> bool:
-    """Say that every app is well."""
+    """Say that every app is healthy."""
     return bool(app_id)
 
 
@@ -45,8 +45,8 @@ def test_who_reads_again_in_between_begins_anew() -> None:
     assert [] == keeper.to_end(ORDER[:1], healthy, LOST_SECONDS + 5)
 
 
-def test_whose_app_is_ill_has_longer() -> None:
-    """Its sidecar should not read meanwhile, and has its time once the app is well."""
+def test_whose_app_is_unhealthy_has_longer() -> None:
+    """Its sidecar should not read meanwhile, and has its time once the app is healthy."""
     keeper = Keeper()
 
     assert [] == keeper.to_end(ORDER, unhealthy, 0)
@@ -56,7 +56,7 @@ def test_whose_app_is_ill_has_longer() -> None:
 
 
 def test_an_app_that_stays_ill_gets_a_new_sidecar() -> None:
-    """It may be ill for its sidecar's sake."""
+    """It may be unhealthy for its sidecar's sake."""
     keeper = Keeper()
 
     assert [] == keeper.to_end(ORDER, unhealthy, 0)

@@ -165,13 +165,15 @@ def test_servers_are_started_before_the_sidecars_that_need_them(watch: Watch) ->
 def test_a_sidecar_waits_for_its_servers_and_it_is_said_once(watch: Watch) -> None:
     """It would only end again; the wait counts as no end."""
     watch.end("order-sidecar")
-    watch.shop.servers_problem = "rabbitmq is away"
+    watch.shop.servers_problem = "rabbitmq is unreachable"
     for _ in range(50):
         assert [] == watch.look(1)
     watch.shop.servers_problem = None
 
     assert ["order-sidecar"] == watch.look(1)
-    assert ["sidecars wait: rabbitmq is away", "sidecars wait no more: broker and store answer"] == watch.said[1:]
+    assert ["sidecars wait: rabbitmq is unreachable", "sidecars wait no more: broker and store answer"] == watch.said[
+        1:
+    ]
 
 
 ORDER_READS = next(one for one in readers(["order"]) if one.topic == "OrderPaymentCreated")
@@ -202,7 +204,7 @@ def test_a_sidecar_that_does_not_answer_is_started_again_in_the_end(watch: Watch
 
 
 def test_who_answers_again_in_time_is_left_alone(watch: Watch) -> None:
-    """It stood still for a while, or was about to start."""
+    """It was paused for a while, or was about to start."""
     for found in (["order-1"], [], ["order-1"]):
         watch.shop.silent = found
         for _ in range(int(LOST_SECONDS / LOOK_SECONDS) - 1):
@@ -214,7 +216,7 @@ def test_who_answers_again_in_time_is_left_alone(watch: Watch) -> None:
 def test_a_sidecar_that_ended_and_waits_is_not_started_past_its_time(watch: Watch) -> None:
     """It reads nothing, of course; it waits for its servers, and is started when they are there."""
     watch.end("gateway-sidecar")
-    watch.shop.servers_problem = "postgres is away"
+    watch.shop.servers_problem = "postgres is unreachable"
     watch.shop.lost = [GATEWAY_READS]
     for _ in range(3 * int(LOST_SECONDS / LOOK_SECONDS)):
         assert [] == watch.look(LOOK_SECONDS)
@@ -234,7 +236,7 @@ def test_a_gateway_reads_alone(watch: Watch) -> None:
 
 
 def test_who_reads_again_in_time_is_left_alone(watch: Watch) -> None:
-    """A look in between at which all was well, or the broker was away, begins the count anew."""
+    """A look in between at which all was well, or the broker was unreachable, begins the count anew."""
     for found in ([ORDER_READS], [], [ORDER_READS], OSError("away"), [ORDER_READS]):
         watch.shop.lost = found
         for _ in range(int(LOST_SECONDS / LOOK_SECONDS) - 1):

@@ -157,7 +157,7 @@ def test_a_slow_link_is_slow_each_way_and_keeps_the_order(link: Link) -> None:
     assert b"firstsecond" == received
 
 
-def test_a_server_that_is_away_is_away_behind_the_link(link: Link) -> None:
+def test_a_server_that_is_unreachable_is_unreachable_behind_the_link(link: Link) -> None:
     """Its clients are reset."""
     link.target = free_port()
     address = ("127.0.0.1", link.port)

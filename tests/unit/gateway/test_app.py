@@ -253,7 +253,7 @@ def test_while_the_store_refuses_writes_nothing_is_sent_that_could_not_be_accept
     run(scenario)
 
 
-def test_what_is_accepted_is_not_known_while_the_store_is_away() -> None:
+def test_what_is_accepted_is_not_known_while_the_store_is_unreachable() -> None:
     """503, never 404."""
 
     async def scenario(gateway: Gateway) -> None:

@@ -46,7 +46,7 @@ def test_a_service_in_trouble_stops_no_order_and_is_not_believed(status: int) ->
     assert 2 == len(sidecar.invoked)
 
 
-def test_a_service_that_is_away_stops_no_order() -> None:
+def test_a_service_that_is_unreachable_stops_no_order() -> None:
     """No answer in time is no refusal."""
     sidecar = FakeSidecar()
 

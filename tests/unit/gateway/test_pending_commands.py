@@ -145,7 +145,7 @@ def test_whoever_asks_need_not_wait_for_its_turn(monkeypatch: pytest.MonkeyPatch
     assert 1 == len(play(scenario).published)
 
 
-def test_while_the_broker_is_away_the_pauses_do_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_while_the_broker_is_unreachable_the_pauses_do_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody got a copy; when the broker is back it is published soon."""
     monkeypatch.setattr(module, "BACKOFF_SECONDS", 0.0001)
     monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
@@ -161,7 +161,7 @@ def test_while_the_broker_is_away_the_pauses_do_not_grow(monkeypatch: pytest.Mon
 
 
 def test_the_first_replica_goes_on_with_what_a_gone_one_accepted() -> None:
-    """Nobody has to ask; what is settled is looked at once, and a store that is away is waited for."""
+    """Nobody has to ask; what is settled is looked at once, and a store that is unreachable is waited for."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar, "gateway-3") as gone:
@@ -259,7 +259,7 @@ def test_an_outcome_is_written_when_the_store_is_back() -> None:
     assert "rejected" == sidecar.read(RECORD)["commands"][0]["outcome"]
 
 
-def test_nothing_is_accepted_while_the_store_is_away() -> None:
+def test_nothing_is_accepted_while_the_store_is_unreachable() -> None:
     """Nor before the pending commands of an earlier process are known."""
 
     async def scenario(sidecar: FakeSidecar) -> None:

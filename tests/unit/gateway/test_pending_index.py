@@ -87,7 +87,7 @@ def test_pages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(scenario())
 
 
-def test_a_store_that_is_away_is_the_callers_to_tell() -> None:
+def test_a_store_that_is_unreachable_is_the_callers_to_tell() -> None:
     """Nothing is pending that is not written; the next write takes it along, if it is still wanted."""
     sidecar = FakeSidecar()
     sidecar.store_is_down = True

@@ -122,7 +122,7 @@ def test_an_outcome_of_a_pending_command_that_is_gone_changes_nothing() -> None:
     assert {} == sidecar.records
 
 
-def test_a_store_that_is_away_is_the_worlds_fault() -> None:
+def test_a_store_that_is_unreachable_is_the_worlds_fault() -> None:
     """Nothing is pending."""
     sidecar = FakeSidecar()
     sidecar.store_is_down = True

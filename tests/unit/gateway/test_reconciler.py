@@ -169,7 +169,7 @@ def test_what_the_owner_does_not_know_is_forgotten_after_a_while_unless_a_pendin
 
 
 def test_no_more_than_so_many_commands_are_repeated_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that was away finds no storm; the others follow."""
+    """A service that was down finds no storm; the others follow."""
     monkeypatch.setattr(module, "REPEATS_MAX", 2)
 
     async def scenario(edge: Edge) -> None:

@@ -118,7 +118,7 @@ def test_a_body_has_a_limit() -> None:
     assert [] == page.gateway.asked
 
 
-def test_a_gateway_that_is_away_is_said() -> None:
+def test_a_gateway_that_is_unreachable_is_said() -> None:
     """In the form of its own errors, and it is no call that was answered."""
     calls: list[Call] = []
 

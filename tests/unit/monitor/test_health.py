@@ -17,7 +17,7 @@ WELL = {1: (200, ""), 2: (204, ""), 3: (200, ""), 4: (204, "")}
 
 
 def broker(waiting: Mapping[str, int] | None) -> Broker:
-    """One that says how many events of a topic wait for each consumer, or is away."""
+    """One that says how many events of a topic wait for each consumer, or is unreachable."""
 
     def said(address: str, wanted: Sequence[Subscription]) -> dict[Subscription, int]:
         if waiting is None:
@@ -55,7 +55,7 @@ def test_everybody_is_well_and_what_waits_is_added_up() -> None:
     assert [Health("gateway", "ready", "up", 1), Health("order-1", "ready", "up", 5)] == looked(WELL, waiting)
 
 
-def test_who_is_ill_says_why_and_who_is_away_says_nothing() -> None:
+def test_who_is_unhealthy_says_why_and_who_is_unreachable_says_nothing() -> None:
     """An app that is not ready names what is missing."""
     answers = {1: (503, '{"missing": ["billing"]}'), 4: (500, "")}
 
@@ -64,6 +64,6 @@ def test_who_is_ill_says_why_and_who_is_away_says_nothing() -> None:
     assert ("no answer", "unhealthy: 500") == (order.app, order.sidecar)
 
 
-def test_a_broker_that_is_away_leaves_the_number_open() -> None:
+def test_a_broker_that_is_unreachable_leaves_the_number_open() -> None:
     """It is not nought."""
     assert [None, None] == [each.waiting for each in looked(WELL, None)]

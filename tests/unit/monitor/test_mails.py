@@ -88,7 +88,7 @@ def test_a_long_mail_is_cut(mailbox: Mailbox, url: str) -> None:
     assert module.CHARACTERS_MAX == len(taken[0]["text"])
 
 
-def test_a_mail_catcher_that_is_away_is_asked_again(
+def test_a_mail_catcher_that_is_unreachable_is_asked_again(
     mailbox: Mailbox, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its mails are kept."""

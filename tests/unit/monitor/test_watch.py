@@ -1,4 +1,4 @@
-"""What runs while somebody looks: a broker that is away, with a real sidecar's port that nobody listens on."""
+"""What runs while somebody looks: a broker that is unreachable, with a real sidecar's port that nobody listens on."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class World:
         return [self._work()]
 
     def watch(self, viewers: Viewers, grace_seconds: float = 0.0) -> Watch:
-        """The watch; its sidecar is away."""
+        """The watch; its sidecar is unreachable."""
         page_state = PageState({}, self.notify, lambda: 0.0)
         return Watch(
             page_state, viewers, self.broker(), "here", (free_port(), "token"), grace_seconds, self.works, self.end
@@ -112,7 +112,7 @@ def test_nothing_runs_until_somebody_looks_and_nothing_after() -> None:
     assert ("off", 1) == (world.states[-1], world.ended)
 
 
-def test_a_sidecar_that_is_away_is_tried_again_and_what_is_new_stays_where_it_began() -> None:
+def test_a_sidecar_that_is_unreachable_is_tried_again_and_what_is_new_stays_where_it_began() -> None:
     """The broker is told once: what passes meanwhile waits."""
     world, viewers = World(), Viewers()
 
@@ -132,7 +132,7 @@ def test_a_sidecar_that_is_away_is_tried_again_and_what_is_new_stays_where_it_be
 
 
 def test_what_could_not_be_forgotten_is_forgotten_later() -> None:
-    """A broker that is away when the last one leaves would else keep a queue that nobody reads."""
+    """A broker that is unreachable when the last one leaves would else keep a queue that nobody reads."""
     world, viewers = World(), Viewers()
 
     async def story() -> None:

@@ -105,7 +105,7 @@ def test_an_empty_folder_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert "[folder-empty]" in text
 
 
-def test_a_sidecar_that_is_away_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sidecar_that_is_unreachable_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """What was asked is in the last line."""
     code, text = said(
         capsys, "components/stores/redis", *ENV, "--sidecar", "http://127.0.0.1:1", "--redis", "127.0.0.1:1"

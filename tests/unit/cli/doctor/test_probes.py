@@ -53,8 +53,8 @@ def test_a_sidecar_that_is_well_is_well() -> None:
     [
         ("sidecar-away", 0, {}),
         ("sidecar-refuses", 204, {"status": 401}),
-        ("sidecar-ill", 500, {}),
-        ("sidecar-ill", 204, {"status": 404}),
+        ("sidecar-unhealthy", 500, {}),
+        ("sidecar-unhealthy", 204, {"status": 404}),
         ("no-api-token", 204, {"token": ""}),
         ("daprd-other-version", 204, {"runtimeVersion": "1.14.0"}),
         ("component-not-loaded", 204, {"components": []}),
@@ -71,7 +71,7 @@ def test_an_answer_that_is_no_metadata_is_told() -> None:
     """Something else listens there."""
     found = probes.sidecar(HERE, "", [], lambda path, token: Answer(200, "<html>"))
 
-    assert ["sidecar-ill"] == [one.rule for one in found]
+    assert ["sidecar-unhealthy"] == [one.rule for one in found]
 
 
 class Stranger(BaseHTTPRequestHandler):
@@ -172,6 +172,6 @@ def test_each_sidecar_of_the_running_shop_is_asked(monkeypatch: pytest.MonkeyPat
     assert "redis:OrderCreateRequested" in [one.place.file for one in found if one.rule == "read-wrongly"]
 
 
-def test_a_server_that_is_away_is_told() -> None:
+def test_a_server_that_is_unreachable_is_told() -> None:
     """And nothing is raised."""
     assert [("server-away", "127.0.0.1:1")] == [(one.rule, one.place.file) for one in running.redis("127.0.0.1:1")]

@@ -1,4 +1,4 @@
-"""Sending mail, to a real SMTP server that takes, refuses, puts off, or is away."""
+"""Sending mail, to a real SMTP server that takes, refuses, puts off, or is unreachable."""
 
 from __future__ import annotations
 
