@@ -70,7 +70,7 @@ class RequestContext:
 
     @property
     def traceparent(self) -> str:
-        """The trace that it came in, if it is healthy-formed, in version 00: the header's, else the event's own."""
+        """The trace that it came in, if it is well-formed, in version 00: the header's, else the event's own."""
         headers = [value.decode("latin-1") for name, value in self.headers if name == b"traceparent"]
         header = headers[0] if len(headers) == 1 else ""  # of several none is to be believed
         return version_00(header) or version_00(self._attributes.traceparent)

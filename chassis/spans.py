@@ -176,7 +176,7 @@ def exporter() -> SpanExporter:
 
 
 def context_of(traceparent: str) -> Context | None:
-    """The context that a header or an attribute names, if it is healthy-formed and sampled."""
+    """The context that a header or an attribute names, if it is well-formed and sampled."""
     found = TRACEPARENT.fullmatch(traceparent)
     if found is None or not int(found[3], 16) & TraceFlags.SAMPLED:
         return None

@@ -41,8 +41,8 @@ def health_check_on_redis(config: SidecarConfig) -> Iterator[Violation]:
     for start in config.starts:
         read = [each for each in config.pubsubs("redis") if each.is_read and each.is_for(start.app_id)]
         if read and start.is_on("enable-app-health-check"):
-            what = f"the sidecar of {start.app_id} ends its subscriptions while its app is unhealthy, and leaves their reads "
-            what += "behind: each swallows the next event of its topic, which comes after processingTimeout"
+            what = f"the sidecar of {start.app_id} ends its subscriptions while its app is unhealthy, and leaves "
+            what += "their reads behind: each swallows the next event of its topic, which comes after processingTimeout"
             fix = "remove it: a retry without end offers the events until the app is healthy"
             yield Violation(start.place("enable-app-health-check"), what, fix)
 

@@ -23,7 +23,7 @@ from cli.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 
-AWAY_SECONDS = float(os.environ.get("MAIL_UNREACHABLE_SECONDS", "10"))
+UNREACHABLE_SECONDS = float(os.environ.get("MAIL_UNREACHABLE_SECONDS", "10"))
 ORDERS = 40
 SLOW_SECONDS = "30"
 LATE_SECONDS = "7"
@@ -123,7 +123,7 @@ def test_orders_go_on_and_mails_come_later(
             if arguments is not None:
                 shopper.until(lambda: asked(shopper.shop) > 0, "the first mail to be tried")
             else:
-                shopper.shop.deadline.pause(AWAY_SECONDS)
+                shopper.shop.deadline.pause(UNREACHABLE_SECONDS)
     shopper.until(lambda: told_of(shopper, user["email"], ids), f"{ORDERS} mails")
 
     with capsys.disabled():

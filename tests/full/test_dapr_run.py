@@ -31,7 +31,7 @@ SWAP = "sed -i 's#brokers/redis#brokers/rabbitmq#' dapr.yaml"
 STORE_SWAP = "sed -i 's#stores/redis#stores/postgres#' dapr.yaml"
 SECONDS = 180
 STOP_SECONDS = 20
-AWAY_SECONDS = (0.0, LONG_SECONDS, 1.0, LONG_SECONDS)
+DOWN_SECONDS = (0.0, LONG_SECONDS, 1.0, LONG_SECONDS)
 """All five apps are killed for so long, and started again as a person would: twenty restarts."""
 
 
@@ -126,10 +126,10 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
 
         publish = published_by(int(started[GATEWAY].env["DAPR_HTTP_PORT"]), filled["DAPR_API_TOKEN"])
         tell_story(publish, figures)
-        for away_seconds in AWAY_SECONDS:
+        for down_seconds in DOWN_SECONDS:
             for app_id in started:
                 processes.kill(app_id)
-            deadline.pause(away_seconds)
+            deadline.pause(down_seconds)
             for app_id in started:
                 start_app(app_id)
             deadline.until(all_ready, SECONDS, late_start, 0.1)

@@ -89,8 +89,8 @@ async function answer(app, request, path) {
 
 /** @param {App} app @returns {Promise<Answer>} */
 async function health(app) {
-  const isIll = app.sidecar.storeIsUnreachable || app.sidecar.writeRefusal !== "";
-  return { status: isIll && !(await app.sidecar.storeAnswers()) ? 503 : 200 };
+  const isUnhealthy = app.sidecar.storeIsUnreachable || app.sidecar.writeRefusal !== "";
+  return { status: isUnhealthy && !(await app.sidecar.storeAnswers()) ? 503 : 200 };
 }
 
 /** @param {App} app */

@@ -138,7 +138,7 @@ def test_a_conflict_on_the_index_loses_no_id() -> None:
     assert {"ids": [numbered(2), numbered(1)]} == sidecar.read("dead-index:0")
 
 
-def test_an_index_that_is_always_lost_is_the_worlds_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_index_that_is_always_lost_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """The event comes again, and the letter is found written."""
     monkeypatch.setattr(paged_index, "ATTEMPTS_MAX", 2)
     sidecar = FakeSidecar()

@@ -72,7 +72,7 @@ def test_the_subject_may_be_missing() -> None:
         event().replace(b'"red"', b"[" * 50_000 + b"]" * 50_000),
     ],
 )
-def test_what_is_not_a_cloud_event_of_the_topic_is_the_events_fault(body: bytes) -> None:
+def test_what_is_not_a_cloud_event_of_the_topic_is_a_permanent_error(body: bytes) -> None:
     """Missing, of another type, no UUID, not JSON, not UTF-8, absurdly deep: never a retry."""
     with pytest.raises(PermanentError):
         decode(parse("Lamp", body), Lamp, AT)
@@ -89,7 +89,7 @@ def test_the_bound_on_a_whole_event_is_exact() -> None:
 
 
 @pytest.mark.parametrize("data", [{}, {"colour": 7}, {"colour": None}, {"colour": "red", "watts": 1.5}, [], "red"])
-def test_data_of_another_shape_is_the_events_fault(data: Any) -> None:
+def test_data_of_another_shape_is_a_permanent_error(data: Any) -> None:
     """A missing or wrong field is named in the reason; a log does not quote it."""
     with pytest.raises(PermanentError, match=r"^malformed data$") as raised:
         decode(parse("Lamp", event(data=data)), Lamp, AT)

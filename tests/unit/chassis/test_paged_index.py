@@ -66,7 +66,7 @@ def test_a_lost_race_loses_no_id() -> None:
 
 
 @pytest.mark.parametrize("change", ["add", "remove"])
-def test_races_that_are_always_lost_are_the_worlds_fault(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
+def test_races_that_are_always_lost_are_a_transient_error(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     """It is tried again from outside."""
     monkeypatch.setattr(module, "ATTEMPTS_MAX", 2)
     sidecar = FakeSidecar()

@@ -25,7 +25,7 @@ CALLS = [
     "publish CoinKept",
     "publish BellRung",
 ]
-AWAY = SidecarUnavailable("away")
+UNREACHABLE = SidecarUnavailable("away")
 
 
 def play(scenario: Callable[[FakeSidecar], Awaitable[None]]) -> FakeSidecar:
@@ -164,7 +164,7 @@ def test_unfinished_entries_are_finished_before_the_next_event_is_decided() -> N
     """
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        sidecar.refuse[4] = AWAY
+        sidecar.refuse[4] = UNREACHABLE
         with pytest.raises(TransientError):
             await processor(sidecar).process("CoinPut", coin("c-1"))
         await processor(sidecar, "another", AT + FRESH).process("CoinPut", coin("c-2"))
@@ -224,7 +224,7 @@ def test_what_was_left_is_published_when_its_event_comes_again() -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         process = by_turns(sidecar)
-        sidecar.refuse[5] = AWAY
+        sidecar.refuse[5] = UNREACHABLE
         with pytest.raises(TransientError):
             await process("one", "c-1")
         await process("two", "c-2")
@@ -241,7 +241,7 @@ def test_what_was_left_and_has_grown_old_is_finished_by_whoever_comes() -> None:
     """Its writer is dead, and its event never came again."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        sidecar.refuse[5] = AWAY
+        sidecar.refuse[5] = UNREACHABLE
         with pytest.raises(TransientError):
             await processor(sidecar, "dead").process("CoinPut", coin("c-1"))
         await processor(sidecar, "one").process("CoinPut", coin("c-2"))
@@ -293,7 +293,7 @@ def test_a_failure_at_any_call_is_the_worlds_and_the_redelivery_completes(
     """Whether or not the call was made, and whether or not the process lived: the coin counts once."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        getattr(sidecar, kind)[number] = AWAY
+        getattr(sidecar, kind)[number] = UNREACHABLE
         one = processor(sidecar)
         with pytest.raises(TransientError):
             await one.process("CoinPut", coin("c-1"))
@@ -320,7 +320,7 @@ def test_an_id_that_is_saved_again_is_not_taken_for_finished() -> None:
         one = processor(sidecar)
         await one.process("JarPainted", paint("p-1", "red"))
         await one.process("JarPainted", paint("p-2", "blue"))
-        sidecar.refuse[len(sidecar.calls) + 3] = AWAY  # load, save, publish
+        sidecar.refuse[len(sidecar.calls) + 3] = UNREACHABLE  # load, save, publish
         with pytest.raises(TransientError):
             await one.process("JarPainted", paint("p-1", "red"))
         await one.process("JarPainted", paint("p-3", "green"))
@@ -348,7 +348,7 @@ def test_a_conflict_loads_again_and_decides_again() -> None:
     assert 45 == sidecar.published[0][1]["data"]["total"]
 
 
-def test_a_race_that_is_always_lost_is_the_worlds_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_race_that_is_always_lost_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """After so many attempts the broker is asked to come again."""
     monkeypatch.setattr(module, "ATTEMPTS_MAX", 3)
 
@@ -393,7 +393,7 @@ def test_an_event_that_cannot_be_read_is_its_own_fault(body: bytes) -> None:
         ("JarPainted", paint("p-1", "plaid"), "LookupError in the step: no such paint"),
     ],
 )
-def test_a_step_that_fails_is_the_events_fault(topic: str, body: bytes, reason: str) -> None:
+def test_a_step_that_fails_is_a_permanent_error(topic: str, body: bytes, reason: str) -> None:
     """A step does no I/O, so no retry would help; its words become the reason, and nothing is written."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
@@ -524,7 +524,7 @@ def test_what_was_not_finished_is_not_remembered() -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         one = processor(sidecar)
-        sidecar.refuse[6] = AWAY
+        sidecar.refuse[6] = UNREACHABLE
         with pytest.raises(TransientError):
             await one.process("CoinPut", coin("c-1"))
         await one.process("CoinPut", coin("c-2"))
@@ -554,7 +554,7 @@ def test_when_one_of_two_publishes_fails_the_other_is_over_before_the_event_goes
     """Nothing of an event is under way any more when the broker hands it out again."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        sidecar.refuse[5] = AWAY
+        sidecar.refuse[5] = UNREACHABLE
         with pytest.raises(SidecarUnavailable):
             await processor(sidecar).process("CoinPut", coin("c-1"))
         assert ["publish CoinKept", "publish BellRung"] == sidecar.calls[4:]

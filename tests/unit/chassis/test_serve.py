@@ -198,7 +198,7 @@ def test_an_event_that_was_carried_through_is_answered_200() -> None:
 
 
 @pytest.mark.parametrize("fault", [TransientError("away"), SidecarUnavailable("away")])
-def test_the_worlds_fault_is_answered_500_and_nothing_is_written(fault: Exception) -> None:
+def test_a_transient_error_is_answered_500_and_nothing_is_written(fault: Exception) -> None:
     """The event comes again."""
 
     async def scenario(lamps: Lamps) -> None:
@@ -210,7 +210,7 @@ def test_the_worlds_fault_is_answered_500_and_nothing_is_written(fault: Exceptio
     play(scenario)
 
 
-def test_the_events_fault_is_answered_200_with_a_dead_letter() -> None:
+def test_a_permanent_error_is_answered_200_with_a_dead_letter() -> None:
     """It is never brought again, and the letter says what, why, and in which trace."""
 
     async def scenario(lamps: Lamps) -> None:

@@ -115,7 +115,7 @@ def test_an_insert_over_a_record_says_so_and_leaves_it(status: int) -> None:
     play(scenario)
 
 
-def test_an_insert_that_fails_and_cannot_be_looked_for_is_the_worlds_fault() -> None:
+def test_an_insert_that_fails_and_cannot_be_looked_for_is_a_transient_error() -> None:
     """The store is unreachable."""
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
@@ -339,7 +339,7 @@ def test_an_event_is_published_whole_and_unchanged() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 500])
-def test_a_publish_that_was_not_taken_is_the_worlds_fault(status: int) -> None:
+def test_a_publish_that_was_not_taken_is_a_transient_error(status: int) -> None:
     """It says nothing about the store."""
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:

@@ -122,7 +122,7 @@ def test_an_outcome_of_a_pending_command_that_is_gone_changes_nothing() -> None:
     assert {} == sidecar.records
 
 
-def test_a_store_that_is_unreachable_is_the_worlds_fault() -> None:
+def test_a_store_that_is_unreachable_is_a_transient_error() -> None:
     """Nothing is pending."""
     sidecar = FakeSidecar()
     sidecar.store_is_down = True
@@ -131,7 +131,7 @@ def test_a_store_that_is_unreachable_is_the_worlds_fault() -> None:
         asyncio.run(records(sidecar).add(COMMAND))
 
 
-def test_a_race_that_is_lost_without_end_is_the_worlds_fault() -> None:
+def test_a_race_that_is_lost_without_end_is_a_transient_error() -> None:
     """Others always write first."""
     sidecar = FakeSidecar()
     sidecar.before_save = lambda key: sidecar.put(
