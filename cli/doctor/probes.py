@@ -58,7 +58,9 @@ def sidecar(place: Place, token: str, expected: Collection[Component], ask: Ask)
     health = ask("/v1.0/healthz", token)
     if health.status == 0:
         return [
-            Finding("sidecar-away", DANGER, place, f"no sidecar answers: {health.body}", "start it, or see its log")
+            Finding(
+                "sidecar-unreachable", DANGER, place, f"no sidecar answers: {health.body}", "start it, or see its log"
+            )
         ]
     found = []
     if health.status >= 300:

@@ -90,4 +90,4 @@ def _address(found: runfile.RunFile, broker: Broker) -> str | None:
 
 
 def _unreachable(address: str, error: OSError) -> Finding:
-    return Finding("server-away", Severity.DANGER, Place(address), str(error), "start it, or see its log")
+    return Finding("server-unreachable", Severity.DANGER, Place(address), str(error), "start it, or see its log")

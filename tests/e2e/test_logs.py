@@ -112,7 +112,9 @@ def without_the_store(shopper: Shopper, address: str) -> None:
             "/user/register", json={"email": address, "name": NAME}, headers={"prefer": "wait=2"}
         )
         assert answer.status_code in (202, 503)
-        shopper.until(lambda: any("away" in str(each) or "500" in str(each) for each in warnings(shop)), "a warning")
+        shopper.until(
+            lambda: any("unreachable" in str(each) or "500" in str(each) for each in warnings(shop)), "a warning"
+        )
     finally:
         shop.start_again(server.names[0])
 

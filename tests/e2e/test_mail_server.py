@@ -106,7 +106,7 @@ def told_of(shopper: Shopper, email: str, ids: list[str]) -> bool:
     ("what", "arguments"),
     [
         ("there", None),
-        ("away", None),
+        ("unreachable", None),
         ("slow", ("--pause-seconds", SLOW_SECONDS)),
         ("greylisting", ("--to-recipient", "451 4.7.1 come back later")),
     ],

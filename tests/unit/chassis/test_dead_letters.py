@@ -155,7 +155,7 @@ def test_an_index_that_is_always_lost_is_a_transient_error(monkeypatch: pytest.M
 def test_a_letter_that_could_not_be_written_is_whole_after_the_redelivery(number: int, kind: str) -> None:
     """A sidecar that goes away at any call leaves nothing that the repetition does not complete."""
     sidecar, expected = FakeSidecar(), FakeSidecar()
-    getattr(sidecar, kind)[number] = SidecarUnavailable("away")
+    getattr(sidecar, kind)[number] = SidecarUnavailable("unreachable")
 
     with pytest.raises(TransientError):
         write(sidecar, body(1))

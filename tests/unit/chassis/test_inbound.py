@@ -43,7 +43,7 @@ def raising(error: Exception) -> Callable[[bytes], Awaitable[None]]:
 
 @pytest.mark.parametrize(
     ("error", "expected"),
-    [(PermanentError("bad"), 200), (TransientError("away"), 500), (KeyError("a bug"), 500)],
+    [(PermanentError("bad"), 200), (TransientError("unreachable"), 500), (KeyError("a bug"), 500)],
     ids=str,
 )
 def test_an_event_is_done_or_comes_again(error: Exception, expected: int) -> None:

@@ -25,7 +25,7 @@ CALLS = [
     "publish CoinKept",
     "publish BellRung",
 ]
-UNREACHABLE = SidecarUnavailable("away")
+UNREACHABLE = SidecarUnavailable("unreachable")
 
 
 def play(scenario: Callable[[FakeSidecar], Awaitable[None]]) -> FakeSidecar:

@@ -76,8 +76,8 @@ async def running(played: Daprd) -> AsyncIterator[Lamps]:
 
     def wire(sidecar: HttpSidecar) -> ServiceWiring:
         async def find(params: Any) -> bytes | None:
-            if params["id"] == "away":
-                await sidecar.load("away")
+            if params["id"] == "unreachable":
+                await sidecar.load("unreachable")
             return lamps.found if params["id"] == "1" else None
 
         return ServiceWiring([Subscription("inbox", "Lamp", lamps.take)], [Read("/lamp/{id}", find)], lamps.shine)
@@ -197,7 +197,7 @@ def test_an_event_that_was_carried_through_is_answered_200() -> None:
     play(scenario)
 
 
-@pytest.mark.parametrize("fault", [TransientError("away"), SidecarUnavailable("away")])
+@pytest.mark.parametrize("fault", [TransientError("unreachable"), SidecarUnavailable("unreachable")])
 def test_a_transient_error_is_answered_500_and_nothing_is_written(fault: Exception) -> None:
     """The event comes again."""
 
@@ -322,16 +322,16 @@ def test_an_app_is_unhealthy_while_its_store_is_unreachable(monkeypatch: pytest.
     async def scenario(lamps: Lamps) -> None:
         await lamps.daprd.published.wait()
         lamps.daprd.is_store_unreachable = True
-        read = await lamps.ask("/lamp/away", TOKEN)
-        ill = await lamps.ask("/healthz")
+        read = await lamps.ask("/lamp/unreachable", TOKEN)
+        unhealthy = await lamps.ask("/healthz")
         ready = await lamps.ask("/readyz", TOKEN)
         lamps.daprd.is_store_unreachable = False
         await until(lambda: lamps.store.is_healthy)
-        well = await lamps.ask("/healthz")
+        healthy = await lamps.ask("/healthz")
         calls = len(lamps.daprd.state_calls())
-        still_well = await lamps.ask("/healthz")
+        still_healthy = await lamps.ask("/healthz")
 
-        assert [503, 503, 200, 200] == [each.status_code for each in (read, ill, well, still_well)]
+        assert [503, 503, 200, 200] == [each.status_code for each in (read, unhealthy, healthy, still_healthy)]
         assert "the store is unreachable" in ready.json()["missing"]
         assert calls == len(lamps.daprd.state_calls()), "a healthy app asks nothing"
 
@@ -349,7 +349,7 @@ def test_an_app_whose_store_refuses_writes_says_so_and_takes_no_event(monkeypatc
         assert 500 == await lamps.bring()  # its dead letter cannot be written
         lamps.problem = None
 
-        assert (503, f"{said}\n") == ((ill := await lamps.ask("/healthz")).status_code, ill.text)
+        assert (503, f"{said}\n") == ((unhealthy := await lamps.ask("/healthz")).status_code, unhealthy.text)
         assert said in (await lamps.ask("/readyz", TOKEN)).json()["missing"]
         assert 200 == (await lamps.ask("/lamp/1", TOKEN)).status_code
         assert [500, 500] == [await lamps.bring(), await lamps.bring()]

@@ -168,7 +168,8 @@ def test_an_event_in_no_sampled_trace_makes_no_span(recorded: RecordedSpans, bod
 
 
 @pytest.mark.parametrize(
-    ("problem", "outcome"), [(None, "done"), (PermanentError("bad"), "dead_letter"), (TransientError("away"), "again")]
+    ("problem", "outcome"),
+    [(None, "done"), (PermanentError("bad"), "dead_letter"), (TransientError("unreachable"), "again")],
 )
 def test_an_event_is_a_span_of_its_publishers_trace(
     recorded: RecordedSpans, problem: Exception | None, outcome: str

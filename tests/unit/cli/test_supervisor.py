@@ -237,7 +237,7 @@ def test_a_gateway_reads_alone(watch: Watch) -> None:
 
 def test_who_reads_again_in_time_is_left_alone(watch: Watch) -> None:
     """A look in between at which all was well, or the broker was unreachable, begins the count anew."""
-    for found in ([ORDER_READS], [], [ORDER_READS], OSError("away"), [ORDER_READS]):
+    for found in ([ORDER_READS], [], [ORDER_READS], OSError("unreachable"), [ORDER_READS]):
         watch.shop.lost = found
         for _ in range(int(LOST_SECONDS / LOOK_SECONDS) - 1):
             watch.look(LOOK_SECONDS)

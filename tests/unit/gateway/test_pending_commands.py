@@ -54,7 +54,7 @@ def test_the_command_is_published_again_until_it_is_answered() -> None:
     """Also when publishing fails in between; then it is written down as kept and forgotten."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        sidecar.publish_errors = [SidecarUnavailable("away")]
+        sidecar.publish_errors = [SidecarUnavailable("unreachable")]
         async with replica(sidecar) as pending_commands:
             await pending_commands.make(COMMAND)
             await until(lambda: len(sidecar.published) >= 2)
@@ -151,7 +151,7 @@ def test_while_the_broker_is_unreachable_the_pauses_do_not_grow(monkeypatch: pyt
     monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        sidecar.publish_errors = [SidecarUnavailable("away")] * 40
+        sidecar.publish_errors = [SidecarUnavailable("unreachable")] * 40
         async with replica(sidecar) as pending_commands:
             await pending_commands.make(COMMAND)
             async with asyncio.timeout(10):

@@ -56,7 +56,7 @@ def test_publishing_goes_on_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
         sidecar.publish_errors = [SidecarUnavailable("refused")]
         await until(lambda: publishing.problem == FAILING)
         await until(lambda: not publishing.problem)
-        sidecar.publish_errors = [SidecarUnreachable("away")]
+        sidecar.publish_errors = [SidecarUnreachable("unreachable")]
         await until(lambda: publishing.problem == SIDECAR)
         await until(lambda: not publishing.problem)
 

@@ -21,7 +21,7 @@ def broker(waiting: Mapping[str, int] | None) -> Broker:
 
     def said(address: str, wanted: Sequence[Subscription]) -> dict[Subscription, int]:
         if waiting is None:
-            raise OSError("away")
+            raise OSError("unreachable")
         return {one: waiting.get(f"{one.consumer_id} {one.topic}", 0) for one in wanted}
 
     return replace(BROKERS["redis"], undelivered=said)
@@ -35,7 +35,7 @@ def looked(answers: Mapping[int, tuple[int, str]], waiting: Mapping[str, int] | 
         port = request.url.port or 0
         tokens.add((port, request.headers.get("dapr-api-token")))
         if port not in answers:
-            raise httpx.ConnectError("away")
+            raise httpx.ConnectError("unreachable")
         status, text = answers[port]
         return httpx.Response(status, text=text)
 

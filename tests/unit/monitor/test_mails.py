@@ -99,7 +99,7 @@ def test_a_mail_catcher_that_is_unreachable_is_asked_again(
     async def away_at_first(request: httpx.Request) -> None:
         asked.append(request)
         if len(asked) < 3:
-            raise httpx.ConnectError("away")
+            raise httpx.ConnectError("unreachable")
 
     async def story() -> None:
         took = asyncio.Event()

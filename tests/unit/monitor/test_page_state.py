@@ -64,11 +64,11 @@ def test_what_is_as_it_was_is_not_told_again() -> None:
     for _ in range(2):
         page.page_state.set_health([Health("order", "ready", "up", 0)])
         page.page_state.set_dead_letters(DeadLetterSummary(0, []))
-        page.page_state.set_dead_letters("away")
+        page.page_state.set_dead_letters("unreachable")
         page.page_state.set_tap(ON)
 
     assert ["health", "dead_letters", "tap", "dead_letters", "dead_letters"] == page.kinds
-    assert ("away", {"state": "on", "why": ""}) == (
+    assert ("unreachable", {"state": "on", "why": ""}) == (
         page.page_state.snapshot()["dead_letters"],
         page.page_state.snapshot()["tap"],
     )

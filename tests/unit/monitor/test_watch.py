@@ -41,7 +41,7 @@ class World:
         assert tuple(wanted) == MONITOR_SUBSCRIPTIONS
         if self.away:
             self.away -= 1
-            raise OSError("away")
+            raise OSError("unreachable")
         self.told.append(what)
 
     def broker(self) -> Broker:

@@ -51,7 +51,7 @@ def test_a_sidecar_that_is_well_is_well() -> None:
 @pytest.mark.parametrize(
     ("rule", "health", "changed"),
     [
-        ("sidecar-away", 0, {}),
+        ("sidecar-unreachable", 0, {}),
         ("sidecar-refuses", 204, {"status": 401}),
         ("sidecar-unhealthy", 500, {}),
         ("sidecar-unhealthy", 204, {"status": 404}),
@@ -168,10 +168,14 @@ def test_each_sidecar_of_the_running_shop_is_asked(monkeypatch: pytest.MonkeyPat
     ports = {"order": 1, "order-sidecar": 1, "valkey": int(address.rpartition(":")[2])}
     found = running.shop(RunFile(launcher=1, broker="redis", store="redis", ready=True, ports=ports))
 
-    assert ["order-sidecar http://127.0.0.1:1"] == [one.place.file for one in found if one.rule == "sidecar-away"]
+    assert ["order-sidecar http://127.0.0.1:1"] == [
+        one.place.file for one in found if one.rule == "sidecar-unreachable"
+    ]
     assert "redis:OrderCreateRequested" in [one.place.file for one in found if one.rule == "read-wrongly"]
 
 
 def test_a_server_that_is_unreachable_is_told() -> None:
     """And nothing is raised."""
-    assert [("server-away", "127.0.0.1:1")] == [(one.rule, one.place.file) for one in running.redis("127.0.0.1:1")]
+    assert [("server-unreachable", "127.0.0.1:1")] == [
+        (one.rule, one.place.file) for one in running.redis("127.0.0.1:1")
+    ]
