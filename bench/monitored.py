@@ -98,13 +98,13 @@ async def _rounds(shop: Shop, rounds: int, seconds: float, say: Callable[[str], 
         await closed_loop(shopper.order, HELD, WARM_SECONDS)
         for number in range(1, rounds + 1):
             this = MonitoredRound()
-            for wanted in TURNS if number % 2 else TURNS[::-1]:
-                await asyncio.to_thread(_switch, shop, wanted)
+            for is_on in TURNS if number % 2 else TURNS[::-1]:
+                await asyncio.to_thread(_switch, shop, is_on)
                 await closed_loop(shopper.order, HELD, SETTLING_SECONDS)
                 await shopper.settle()
                 level = await level_of(shopper, HELD, seconds)
-                (this.with_monitor if wanted else this.without_monitor).append(level)
-                if wanted:
+                (this.with_monitor if is_on else this.without_monitor).append(level)
+                if is_on:
                     found.memory_mib = resident_mib({name: shop.processes[name] for name in NAMES})
             found.rounds.append(this)
             both = f"{completed(this.without_monitor):.0f} without and {completed(this.with_monitor):.0f} with"
@@ -112,10 +112,10 @@ async def _rounds(shop: Shop, rounds: int, seconds: float, say: Callable[[str], 
     return found
 
 
-def _switch(shop: Shop, wanted: bool) -> None:
-    if wanted == (NAME in shop.processes):
+def _switch(shop: Shop, is_on: bool) -> None:
+    if is_on == (NAME in shop.processes):
         return
-    (shop.start_monitor if wanted else shop.stop_monitor)()
+    (shop.start_monitor if is_on else shop.stop_monitor)()
 
 
 def verdict(broker: str, found: Monitored) -> str:

@@ -43,10 +43,10 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print the tables as Markdown, write them and the plots; 1 if an order was not answered 201."""
     folder = options.out or REPORTS
     folder.mkdir(parents=True, exist_ok=True)
-    wanted = options.only or (QUICK_PARTS if options.quick else list(PARTS))
-    require(options.broker, wanted)
+    parts = options.only or (QUICK_PARTS if options.quick else list(PARTS))
+    require(options.broker, parts)
     ratios, written, fine = [], list[str](), True
-    for name in wanted:
+    for name in parts:
         if options.broker not in ("all", "redis") and name in REDIS_PARTS:
             say(f"--- {name}: measured on Redis alone, left out")
             continue
@@ -64,10 +64,10 @@ def run(options: argparse.Namespace) -> int:
     return 0 if fine else 1
 
 
-def require(broker: str, wanted: Sequence[str]) -> None:
+def require(broker: str, parts: Sequence[str]) -> None:
     """Raise LaunchError before anything is measured if a broker that is wanted cannot be had; say how to go without."""
     brokers = list(BROKERS) if broker == "all" else [broker]
-    if all(name in REDIS_PARTS for name in wanted):
+    if all(name in REDIS_PARTS for name in parts):
         brokers = [each for each in brokers if each == "redis"]
     missing = {each: problem for each in brokers if (problem := BROKERS[each].server.unavailable()) is not None}
     if missing:

@@ -125,11 +125,11 @@ def soak_shop(shop: Shop, soak: Soak) -> None:
     try:
         shop.deadline.until(lambda: soak.statuses.total() > 0, 120, lambda: "the first order was never answered")
         started = time.monotonic()
-        wanted = [0.0, 0.5, 1.0]
-        while wanted:
+        due = [0.0, 0.5, 1.0]
+        while due:
             seconds = time.monotonic() - started
-            if seconds >= wanted[0] * soak.minutes * 60:
-                wanted.pop(0)
+            if seconds >= due[0] * soak.minutes * 60:
+                due.pop(0)
                 soak.points.append(_point(shop, soak, seconds))
                 point = soak.points[-1]
                 events, kib = sum(point.lengths.values()), point.state_bytes / 1024

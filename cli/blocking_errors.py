@@ -66,8 +66,8 @@ def _named_in(line: str) -> BlockingError | None:
         if match is not None:
             reason, topic = match[0].replace('\\"', '"').strip(), _TOPIC.search(line)
             name = topic["name"] if topic is not None else ""
-            told = {"name": name or "that has the topic's name", **match.groupdict()}
+            placeholders = {"name": name or "that has the topic's name", **match.groupdict()}
             return BlockingError(
-                reason if not name or name in reason else f"{name}: {reason}", remedy.format_map(told), name
+                reason if not name or name in reason else f"{name}: {reason}", remedy.format_map(placeholders), name
             )
     return None

@@ -144,8 +144,8 @@ def _trace_of(event: Mapping[str, Any], letter: DeadLetter) -> dict[str, str]:
 
     Only well-formed ones: anything else in them ends the sidecar of whoever reads the event.
     """
-    for said in (event.get("traceparent"), letter.traceparent):
-        traceparent = version_00(said) if isinstance(said, str) else ""
+    for candidate in (event.get("traceparent"), letter.traceparent):
+        traceparent = version_00(candidate) if isinstance(candidate, str) else ""
         if traceparent:
             return {"traceid": traceparent.split("-")[1], "traceparent": traceparent}
     return {}
@@ -204,8 +204,8 @@ class RunningState:
         if status in (200, 201, 204):
             return True
         if self.load(service, key)[1] == etag:
-            said = f"{status} {body.decode(errors='replace')[:200]}"
-            raise LaunchError(f"the store of {service} refuses writes ({said}): see ./sidecart status")
+            candidate = f"{status} {body.decode(errors='replace')[:200]}"
+            raise LaunchError(f"the store of {service} refuses writes ({candidate}): see ./sidecart status")
         return False
 
     def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:

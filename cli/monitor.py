@@ -41,7 +41,7 @@ def environment(
     replicas: Sequence[str],
     tokens: Mapping[str, str],
     grpc_port: int,
-    told: Mapping[str, str],
+    values: Mapping[str, str],
 ) -> dict[str, str]:
     """What it is told: where everything is, and the tokens that it asks with."""
     shop = {name: number for name, number in ports.items() if name in replicas or app_for_sidecar(name) in replicas}
@@ -53,5 +53,5 @@ def environment(
         "APP_PORT": str(ports[NAME]),
         "DAPR_GRPC_PORT": str(grpc_port),
         "SHOP_PORTS": json.dumps(shop),
-        **told,
+        **values,
     }

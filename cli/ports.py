@@ -63,11 +63,11 @@ def free_port() -> int:
     raise LaunchError(f"no free port between {LOWEST} and {HIGHEST}: stop what holds them")
 
 
-def this_or_free_port(wanted: int) -> int:
+def this_or_free_port(preferred: int) -> int:
     """The port that is wanted, if it is to be had, else another one."""
-    if wanted not in _handed_out and is_free(wanted) and _claim(wanted):
-        _handed_out.add(wanted)
-        return wanted
+    if preferred not in _handed_out and is_free(preferred) and _claim(preferred):
+        _handed_out.add(preferred)
+        return preferred
     return free_port()
 
 

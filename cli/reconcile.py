@@ -86,10 +86,10 @@ def reconcile(options: argparse.Namespace) -> int:
     for flow in stuck:
         print(flow.line())
     print(f"published the commands of {len(stuck)} again; waiting up to {options.wait:.0f} s", file=sys.stderr)
-    wanted = {flow.id for flow in stuck}
+    ids = {flow.id for flow in stuck}
 
     def left() -> list[Unfinished]:
-        return [flow for flow in gateways.unfinished() if flow.id in wanted]
+        return [flow for flow in gateways.unfinished() if flow.id in ids]
 
     try:
         Deadline().until(lambda: not left(), options.wait, lambda: "time is over", LOOK_SECONDS)

@@ -447,8 +447,8 @@ class Shop:
             return not waiting
 
         def late() -> str:
-            said = "; ".join(f"{name}: {problem}" for name, problem in waiting.items())
-            return f"not ready after {READY_SECONDS} s: {said} (logs in {self.logs})\n{self._ends_of_logs()}"
+            message = "; ".join(f"{name}: {problem}" for name, problem in waiting.items())
+            return f"not ready after {READY_SECONDS} s: {message} (logs in {self.logs})\n{self._ends_of_logs()}"
 
         self.deadline.until(ready, READY_SECONDS, late, step_seconds=0.1)
         self._wait_for_subscriptions(self.replicas)
@@ -473,8 +473,8 @@ class Shop:
             return not wanted
 
         def late() -> str:
-            said = ", ".join(f"{one.consumer_id} on {one.topic}" for one in wanted)
-            return f"not subscribed after {READY_SECONDS} s: {said} (logs in {self.logs})"
+            message = ", ".join(f"{one.consumer_id} on {one.topic}" for one in wanted)
+            return f"not subscribed after {READY_SECONDS} s: {message} (logs in {self.logs})"
 
         self.deadline.until(all_known, READY_SECONDS, late, step_seconds=0.2)
 

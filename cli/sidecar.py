@@ -88,14 +88,14 @@ def environment(tokens: Mapping[str, str], servers: Mapping[str, str], pod_name:
     }
 
 
-def _traced(told: Mapping[str, str], name: str) -> dict[str, str]:
+def _traced(values: Mapping[str, str], name: str) -> dict[str, str]:
     """What a sidecar has to know of where traces go, and its name there: it reads scheme and protocol by themselves."""
-    if not told:
+    if not values:
         return {}
-    address = told[ENDPOINT].rstrip("/")
+    address = values[ENDPOINT].rstrip("/")
     insecure = {"OTEL_EXPORTER_OTLP_INSECURE": "true"} if address.startswith("http://") else {}
     protocol = {"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", **insecure}
-    return {**told, ENDPOINT: address, **protocol, "OTEL_SERVICE_NAME": name}
+    return {**values, ENDPOINT: address, **protocol, "OTEL_SERVICE_NAME": name}
 
 
 def write_name_resolution(config: Path, database: Path) -> None:

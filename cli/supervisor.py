@@ -76,16 +76,16 @@ class Supervisor:
         state = self._states[name]
         state.ends = 1 if now - state.started > STEADY_SECONDS else state.ends + 1
         if state.ends > ENDS_MAX:
-            said = f"{name} ended {state.ends} times in a row, at last with code {code}"
+            message = f"{name} ended {state.ends} times in a row, at last with code {code}"
             if given_up := self._shop.give_up(name):
                 for each in given_up:
                     self._given_up.add(each)
                     self._states.pop(each, None)
-                self._report(f"{said}: the shop goes on without it (see {self._shop.logs / name}.log)")
+                self._report(f"{message}: the shop goes on without it (see {self._shop.logs / name}.log)")
                 self._changed()
                 return
             lines = "\n".join(f"    {line}" for line in self._shop.last_lines(name))
-            raise LaunchError(f"{said}; its last lines:\n{lines}")
+            raise LaunchError(f"{message}; its last lines:\n{lines}")
         pause = 0.0 if state.ends == 1 else min(PAUSE_SECONDS * 2.0 ** (state.ends - 2), PAUSE_SECONDS_MAX)
         state.due = now + pause
         when = "now" if not pause else f"in {pause:.0f} s"

@@ -55,14 +55,14 @@ class Sightings:
             self._show(seen)
             self._arrived.notify_all()
 
-    def wait(self, wanted: Callable[[Seen], bool], seconds: float) -> Seen | None:
+    def wait(self, condition: Callable[[Seen], bool], seconds: float) -> Seen | None:
         """Return the first event that is wanted, as soon as it passed; None when the time is over."""
         end = time.monotonic() + seconds
         looked_at = 0
         with self._arrived:
             while True:
                 for one in self._seen[looked_at:]:
-                    if wanted(one):
+                    if condition(one):
                         return one
                 looked_at = len(self._seen)
                 left = end - time.monotonic()

@@ -25,8 +25,8 @@ class Topic:
 
 
 def _topics() -> dict[str, Topic]:
-    told = json.loads((CONTRACTS / "topics.json").read_text(encoding="utf-8"))
-    return {name: Topic(way["publisher"], tuple(way["consumers"]), way["component"]) for name, way in told.items()}
+    topics = json.loads((CONTRACTS / "topics.json").read_text(encoding="utf-8"))
+    return {name: Topic(way["publisher"], tuple(way["consumers"]), way["component"]) for name, way in topics.items()}
 
 
 TOPICS = _topics()

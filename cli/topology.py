@@ -48,23 +48,23 @@ def replica_names(gateways: int, replicas: Mapping[str, int], without: frozenset
     """The names of all replicas; raise LaunchError for a number that is too large, or an app that is none."""
     if unknown := sorted(set(replicas) - set(SERVICES)):
         raise LaunchError(f"there is no service {', '.join(unknown)}: choose from {', '.join(SERVICES)}")
-    wanted = {GATEWAY: gateways, **{name: replicas.get(name, 1) for name in SERVICES}}
-    for name, number in wanted.items():
+    counts = {GATEWAY: gateways, **{name: replicas.get(name, 1) for name in SERVICES}}
+    for name, number in counts.items():
         most = GATEWAYS_MAX if name == GATEWAY else REPLICAS_MAX
         if not 1 <= number <= most:
             raise LaunchError(f"{number} replicas of {name}: there may be 1 to {most}")
-    return [each for name, number in wanted.items() if name not in without for each in replicas_of(name, number)]
+    return [each for name, number in counts.items() if name not in without for each in replicas_of(name, number)]
 
 
 def readers(names: Iterable[str]) -> dict[Subscription, int]:
     """Every subscription of these replicas, and how many of them share it: a gateway has its own."""
-    wanted: dict[Subscription, int] = {}
+    counts: dict[Subscription, int] = {}
     for name in names:
         app_id = app_of(name)
         for one in subscriptions(pod_name_of(name)):
             if one.app_id == app_id:
-                wanted[one] = wanted.get(one, 0) + 1
-    return wanted
+                counts[one] = counts.get(one, 0) + 1
+    return counts
 
 
 def subscriptions_of_gone_gateways(gateways: int) -> list[Subscription]:

@@ -14,28 +14,28 @@ def summarize(topic: str, data: Mapping[str, Any]) -> str:
     """The few words."""
     match topic:
         case "UserCreateRequested" | "UserCreated":
-            said = f"{_text(data, 'name')}, {_text(data, 'email')}"
+            summary = f"{_text(data, 'name')}, {_text(data, 'email')}"
         case "BillingAccountCreated":
-            said = f"account {short(_text(data, 'account_id'))}"
+            summary = f"account {short(_text(data, 'account_id'))}"
         case "AccountDepositRequested":
-            said = f"{cents(data.get('amount_cents'))} to pay in"
+            summary = f"{cents(data.get('amount_cents'))} to pay in"
         case "AccountDeposited":
-            said = f"{cents(data.get('amount_cents'))} paid in, balance {cents(data.get('balance_cents'))}"
+            summary = f"{cents(data.get('amount_cents'))} paid in, balance {cents(data.get('balance_cents'))}"
         case "OrderCreateRequested" | "OrderCreated" | "OrderPaid":
-            said = items(data.get("items"))
+            summary = items(data.get("items"))
         case "OrderPaymentRequested":
-            said = f"{cents(data.get('amount_cents'))} to take"
+            summary = f"{cents(data.get('amount_cents'))} to take"
         case "OrderPaymentCreated":
-            said = f"payment {short(_text(data, 'payment_id'))}"
+            summary = f"payment {short(_text(data, 'payment_id'))}"
         case "OrderNotPaid" | "OrderPaymentFailed" | "UserCreateRejected" | "OrderCreateRejected":
-            said = _text(data, "reason").replace("_", " ")
+            summary = _text(data, "reason").replace("_", " ")
         case "AccountDepositRejected":
-            said = _text(data, "reason").replace("_", " ")
+            summary = _text(data, "reason").replace("_", " ")
         case "EmailRequested":
-            said = f"to {_text(data, 'to')}: {_text(data, 'subject')}"
+            summary = f"to {_text(data, 'to')}: {_text(data, 'subject')}"
         case _:
-            said = ""
-    return said[:SUMMARY_CHARACTERS_MAX]
+            summary = ""
+    return summary[:SUMMARY_CHARACTERS_MAX]
 
 
 def cents(value: Any) -> str:
@@ -47,9 +47,9 @@ def items(value: Any) -> str:
     """What was ordered, the first few."""
     if not isinstance(value, list):
         return "?"
-    said = [f"{each.get('quantity')} x {each.get('sku')}" for each in value[:ITEMS_SHOWN] if isinstance(each, dict)]
+    summary = [f"{each.get('quantity')} x {each.get('sku')}" for each in value[:ITEMS_SHOWN] if isinstance(each, dict)]
     more = len(value) - ITEMS_SHOWN
-    return ", ".join(said) + (f" and {more} more" if more > 0 else "")
+    return ", ".join(summary) + (f" and {more} more" if more > 0 else "")
 
 
 def short(identity: str) -> str:

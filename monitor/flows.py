@@ -206,9 +206,9 @@ class Flows:
         if call.status >= 400:
             flow.outcome = f"refused: {call.status}"
         question = Step(0, "request", f"POST {call.path}", CLIENT, (GATEWAY,), call.asked_at, -1)
-        said = str(call.answer.get("detail", ""))
+        message = str(call.answer.get("detail", ""))
         answer = Step(
-            0, "answer", f"{call.status} {call.reason}", GATEWAY, (CLIENT,), call.answered_at, len(ORDER), said
+            0, "answer", f"{call.status} {call.reason}", GATEWAY, (CLIENT,), call.answered_at, len(ORDER), message
         )
         return [_change(flow, self._add(flow, step)) for step in (question, answer)]
 
@@ -226,8 +226,8 @@ class Flows:
                 step.times += 1
                 return [_change(flow, step)]
         at = float(mail.get("taken_at", 0.0)) * 1000 // 1
-        said = f"to {mail.get('to')}: {mail.get('subject')}"
-        step = Step(0, MAIL, message_id, "notification", (MAIL,), at, len(ORDER) + 1, said)
+        message = f"to {mail.get('to')}: {mail.get('subject')}"
+        step = Step(0, MAIL, message_id, "notification", (MAIL,), at, len(ORDER) + 1, message)
         return [_change(flow, self._add(flow, step))]
 
     def _flow_of(self, event: Event) -> Flow:

@@ -52,9 +52,9 @@ class HealthPoll:
         ]
 
     def _waiting(self) -> dict[Subscription, int] | None:
-        wanted = {one: None for each in self._reads.values() for one in each}
+        subscriptions = {one: None for each in self._reads.values() for one in each}
         try:
-            return self._broker.undelivered(self._address, list(wanted))
+            return self._broker.undelivered(self._address, list(subscriptions))
         except OSError:
             return None
 

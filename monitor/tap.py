@@ -118,16 +118,16 @@ def _event(topic: str, message: bytes) -> Event | None:
         return None
     data = read.get("data")
 
-    def said(name: str) -> str:
+    def reason(name: str) -> str:
         value = read.get(name)
         return value[:ATTRIBUTE_CHARACTERS_MAX] if isinstance(value, str) else ""
 
     return Event(
         topic,
-        said("id"),
-        said("subject"),
-        said("correlationid"),
-        said("time"),
+        reason("id"),
+        reason("subject"),
+        reason("correlationid"),
+        reason("time"),
         data if isinstance(data, dict) else {},
     )
 

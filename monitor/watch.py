@@ -79,13 +79,13 @@ class Watch:
 
     async def _tap_until(self, idle: asyncio.Task[None]) -> None:
         """Keep the tap open; what passes while it is broken off waits for it, for the broker knows it already."""
-        begun = False
+        backlog_skipped = False
         while not idle.done():
             self._page_state.set_tap(OPENING)
             try:
-                if not begun:
+                if not backlog_skipped:
                     await asyncio.to_thread(self._broker.skip_backlog, self._address, MONITOR_SUBSCRIPTIONS)
-                    begun = True
+                    backlog_skipped = True
                 reading = asyncio.create_task(
                     read_all(self._port, self._token, list(TOPICS), self._page_state.add_event, self._opened)
                 )

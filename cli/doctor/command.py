@@ -19,10 +19,10 @@ def run(options: argparse.Namespace) -> int:
         found = [one for config in configs for one in judge(config)]
     except OSError as error:
         raise LaunchError(f"{error.filename} cannot be read: {error.strerror}") from error
-    asked, running_findings = _running(options)
+    sources, running_findings = _running(options)
     findings = in_order(found + running_findings)
-    said = report.as_json(findings) if options.json else report.human(findings, targets.inspected(configs), asked)
-    for line in said:
+    output = report.as_json(findings) if options.json else report.human(findings, targets.inspected(configs), sources)
+    for line in output:
         print(line)
     return 1 if any(one.severity is Severity.DANGER for one in findings) else 0
 
@@ -44,15 +44,15 @@ def _configs(options: argparse.Namespace) -> list[SidecarConfig]:
 def _running(options: argparse.Namespace) -> tuple[str, list[Finding]]:
     """What runs and was asked, in words, and what is wrong with it."""
     running_findings: list[Finding] = []
-    asked = []
+    sources = []
     for address in options.sidecars:
         running_findings += running.sidecar(address, os.environ.get("DAPR_API_TOKEN", ""))
-        asked.append(address)
+        sources.append(address)
     for address in options.redis:
         running_findings += running.redis(address)
-        asked.append(address)
+        sources.append(address)
     shop = None if options.paths or options.files_only else runfile.read()
     if shop is not None and shop.ready:
         running_findings += running.shop(shop)
-        asked.append(f"the running shop on {shop.broker} and {shop.store}")
-    return f", {', '.join(asked)} asked" if asked else "", running_findings
+        sources.append(f"the running shop on {shop.broker} and {shop.store}")
+    return f", {', '.join(sources)} asked" if sources else "", running_findings

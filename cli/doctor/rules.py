@@ -119,11 +119,11 @@ def judge(config: SidecarConfig, rules: Sequence[Rule] = RULES) -> list[Finding]
 
 def _idle(config: SidecarConfig, found: Sequence[Finding]) -> Iterator[Finding]:
     """Comments that silence nothing: what they were for is gone, and they would hide what comes."""
-    told = {(one.place.file, one.rule) for one in found}
+    reported = {(one.place.file, one.rule) for one in found}
     for document in (*config.documents, *config.sources):
         for rule, line in ignored(document).items():
             place = Place.of(document.file, line)
-            if (place.file, rule) not in told:
+            if (place.file, rule) not in reported:
                 yield Finding(IDLE, Severity.WARNING, place, f"there is no {rule} to ignore", "remove the comment")
 
 

@@ -246,11 +246,11 @@ def _on_host(
 ) -> tuple[tuple[Path, int], ...]:
     found = []
     for flag in flags:
-        wanted = Path(flag.value)
+        mounted = Path(flag.value)
         known = [(here, there) for here, there in mounts(file, service, variables) if here]
         for here, there in sorted(known, key=lambda each: -len(each[1])):
-            if wanted.is_relative_to(there):
-                found.append((Path(here) / wanted.relative_to(there), flag.line))
+            if mounted.is_relative_to(there):
+                found.append((Path(here) / mounted.relative_to(there), flag.line))
                 break
     return tuple(found)
 

@@ -37,12 +37,12 @@ def named(paths: Sequence[Path], environment: Environment) -> list[SidecarConfig
         if not path.is_dir() and not path.is_file():
             raise LaunchError(f"{path} is no folder and no file" if path.exists() else f"{path} is not there")
     content = {file: read(file) for path in paths for file in (_files(path) if path.is_dir() else [path])}
-    begun = [file for file, documents in content.items() if any(_is_start(each) for each in documents)]
-    found = [config for file in begun for config in of_file(file, environment)]
+    starting = [file for file, documents in content.items() if any(_is_start(each) for each in documents)]
+    found = [config for file in starting for config in of_file(file, environment)]
     followed = {document.file.resolve() for config in found for document in config.documents}
-    rest = [file for file in content if file not in begun and file.resolve() not in followed]
+    rest = [file for file in content if file not in starting and file.resolve() not in followed]
     if rest or not found:
-        apart = {folder.resolve() for config in found for folder in config.folders} | {file.parent for file in begun}
+        apart = {folder.resolve() for config in found for folder in config.folders} | {file.parent for file in starting}
         folders = tuple(path for path in paths if path.is_dir() and not {path, path.resolve()} & apart)
         documents = tuple(document for file in rest for document in content[file])
         found.append(SidecarConfig(documents, folders, environment=environment))

@@ -170,11 +170,11 @@ class Mailbox:
 
     def all(self, to: str | None = None) -> list[Mail]:
         """The mails, oldest first; with `to`, only those with that recipient."""
-        wanted = None if to is None else to.casefold()
+        recipient = None if to is None else to.casefold()
         return [
             mail.read()
             for mail in self._all()
-            if wanted is None or wanted in [each.casefold() for each in mail.recipients]
+            if recipient is None or recipient in [each.casefold() for each in mail.recipients]
         ]
 
     def short(self) -> list[dict[str, object]]:

@@ -99,8 +99,8 @@ def check(address: str) -> str | None:
         return f"{ENV}: {_host(address)} refuses the user or the password (ACCESS_REFUSED - login)"
     except pika.exceptions.AMQPConnectionError as error:
         refused = re.search(r"NOT_ALLOWED - [^'\"]*|ACCESS_REFUSED - [^'\"]*", repr(error))
-        said = f"refuses: {refused[0]}" if refused else f"does not answer as an AMQP server ({type(error).__name__})"
-        return f"{ENV}: {_host(address)} {said}"
+        message = f"refuses: {refused[0]}" if refused else f"does not answer as an AMQP server ({type(error).__name__})"
+        return f"{ENV}: {_host(address)} {message}"
     except (pika.exceptions.AMQPError, OSError, ValueError, LookupError) as error:  # the last two: not an AMQP URL
         return f"{ENV}: no AMQP server answers at {_host(address)} ({type(error).__name__})"
     return None
@@ -110,19 +110,19 @@ def _host(address: str) -> str:
     return address.rpartition("@")[2].removeprefix("amqp://")  # without the password
 
 
-def missing_subscriptions(address: str, wanted: Sequence[Subscription]) -> list[Subscription]:
+def missing_subscriptions(address: str, expected: Sequence[Subscription]) -> list[Subscription]:
     """Which of these have no queue with a consumer yet (a queue is bound before it gets its first consumer)."""
     try:
         with _connection(address) as connection:
-            return [one for one in wanted if not _consumers(connection, _queue(one))]
+            return [one for one in expected if not _consumers(connection, _queue(one))]
     except OSError:
-        return list(wanted)
+        return list(expected)
 
 
-def unread(address: str, wanted: Mapping[Subscription, int]) -> list[Subscription]:
+def unread(address: str, expected: Mapping[Subscription, int]) -> list[Subscription]:
     """Which of these have not as many consumers as there are replicas: one too many takes events and drops them."""
     with _connection(address) as connection:
-        return [one for one, replicas in wanted.items() if _consumers(connection, _queue(one)) != replicas]
+        return [one for one, replicas in expected.items() if _consumers(connection, _queue(one)) != replicas]
 
 
 def backlog(address: str, data: Path) -> list[Backlog]:
@@ -135,8 +135,8 @@ def backlog(address: str, data: Path) -> list[Backlog]:
 
 def consumer_timeout_ms(data: Path) -> int | None:
     """How long an event may be out at a server of ours, by its own command line tool; None: for ever."""
-    said = control(data, ("eval", "application:get_env(rabbit, consumer_timeout).")).strip()
-    found = re.fullmatch(r"\{ok,\s*(\d+)\}", said)
+    message = control(data, ("eval", "application:get_env(rabbit, consumer_timeout).")).strip()
+    found = re.fullmatch(r"\{ok,\s*(\d+)\}", message)
     return int(found[1]) if found else None
 
 
@@ -145,12 +145,12 @@ def control(data: Path, words: Sequence[str]) -> str:
     try:
         env = json.loads((data / NAME / CONTROL_ENVIRONMENT).read_text(encoding="utf-8"))
         command = [str(CONTROL_SCRIPT), *words]
-        asked = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired as error:
         raise OSError(f"{NAME} does not say what it holds within {error.timeout:.0f} s") from error
-    if asked.returncode != 0:
-        raise OSError(f"{NAME} does not say what it holds: {(asked.stderr or asked.stdout).strip()[-300:]}")
-    return asked.stdout
+    if result.returncode != 0:
+        raise OSError(f"{NAME} does not say what it holds: {(result.stderr or result.stdout).strip()[-300:]}")
+    return result.stdout
 
 
 def lengths(address: str, data: Path) -> dict[str, int]:
@@ -174,10 +174,10 @@ def skip_backlog(address: str, new: Sequence[Subscription]) -> None:
     remove(address, new)
 
 
-def undelivered(address: str, wanted: Sequence[Subscription]) -> dict[Subscription, int]:
+def undelivered(address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
     """How many events each of these has not been given yet; the command line tool would know no more, and is slow."""
     with _connection(address) as connection:
-        return {one: _ready(connection, _queue(one)) for one in wanted}
+        return {one: _ready(connection, _queue(one)) for one in expected}
 
 
 def record(address: str, topics: Sequence[str]) -> None:

@@ -42,7 +42,7 @@ class Keeper:
         self._since = {one: self._since.get(one, now) for one in lost}
         found = []
         for app_id in dict.fromkeys(one.app_id for one in self._since):
-            since = min(begin for one, begin in self._since.items() if one.app_id == app_id)
+            since = min(started for one, started in self._since.items() if one.app_id == app_id)
             if not is_healthy(app_id):
                 self._unhealthy[app_id] = now
             healthy_since = max(since, self._unhealthy.get(app_id, since))
@@ -73,23 +73,23 @@ def _call(url: str, method: str, token: str) -> str | None:
 
 
 def watch(
-    amqp_url: str, sidecar: str, token: str, wanted: Mapping[Subscription, int], stopped: threading.Event
+    amqp_url: str, sidecar: str, token: str, expected: Mapping[Subscription, int], stopped: threading.Event
 ) -> None:
     """Look every few seconds until told to stop."""
 
     def ask(app_id: str) -> bool:
         return is_healthy(sidecar.format(app=app_id), app_id, token)
 
-    keeper, said = Keeper(), ""
+    keeper, message = Keeper(), ""
     while not stopped.wait(LOOK_SECONDS):
         try:
-            lost: Sequence[Subscription] = rabbitmq.unread(amqp_url, wanted)
+            lost: Sequence[Subscription] = rabbitmq.unread(amqp_url, expected)
             now = "the broker answers"
         except OSError as error:
             lost, now = [], f"the broker does not answer: {error}"
-        if now != said:  # not every five seconds
+        if now != message:  # not every five seconds
             print(now, flush=True)
-            said = now
+            message = now
         for app_id in keeper.to_end(lost, ask, time.monotonic()):
             problem = end(sidecar.format(app=app_id), token)
             print(f"the sidecar of {app_id} does not read as it should: {problem or 'told to end'}", flush=True)

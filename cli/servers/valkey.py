@@ -76,19 +76,19 @@ def check(address: str) -> str | None:
     return None
 
 
-def missing_subscriptions(address: str, wanted: Sequence[Subscription]) -> list[Subscription]:
+def missing_subscriptions(address: str, expected: Sequence[Subscription]) -> list[Subscription]:
     """Which of these have no consumer group on their topic's stream yet."""
     with _client(address) as client:
-        return [one for one in wanted if one.consumer_id not in {group.name for group in _groups(client, one.topic)}]
+        return [one for one in expected if one.consumer_id not in {group.name for group in _groups(client, one.topic)}]
 
 
-def unread(address: str, wanted: Mapping[Subscription, int]) -> list[Subscription]:
+def unread(address: str, expected: Mapping[Subscription, int]) -> list[Subscription]:
     """Which of these wait for somebody who does not come; replicas share one consumer, so they are not counted.
 
     One without events is not among them: its sidecar has asked once and waits for the answer, as long as it takes.
     """
     with _connection(address) as client:
-        return [one for one in wanted if not _is_read(client, one)]
+        return [one for one in expected if not _is_read(client, one)]
 
 
 def backlog(address: str, data: Path) -> list[Backlog]:
@@ -116,11 +116,13 @@ def skip_backlog(address: str, new: Sequence[Subscription]) -> None:
             client.xgroup_create(one.topic, one.consumer_id, id="$", mkstream=True)
 
 
-def undelivered(address: str, wanted: Sequence[Subscription]) -> dict[Subscription, int]:
+def undelivered(address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
     """How many events each of these has not been given yet."""
     with _connection(address) as client:
-        lags = {topic: {each.name: each.lag for each in _groups(client, topic)} for topic in {o.topic for o in wanted}}
-    return {one: lags[one.topic].get(one.consumer_id, 0) for one in wanted}
+        lags = {
+            topic: {each.name: each.lag for each in _groups(client, topic)} for topic in {o.topic for o in expected}
+        }
+    return {one: lags[one.topic].get(one.consumer_id, 0) for one in expected}
 
 
 def lengths(address: str, data: Path) -> dict[str, int]:

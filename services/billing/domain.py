@@ -112,30 +112,32 @@ def step(state: Account | None, secondary: Secondary | None, received: Received[
             assert_never(event)
 
 
-def _deposit(account: Account, known: Deposit | None, asked: AccountDepositRequested, command_id: str) -> Step[Account]:
+def _deposit(
+    account: Account, known: Deposit | None, request: AccountDepositRequested, command_id: str
+) -> Step[Account]:
     if known is not None and known.command_id != command_id:
-        refusal = AccountDepositRejected(asked.deposit_id, asked.user_id, "key_reused")
+        refusal = AccountDepositRejected(request.deposit_id, request.user_id, "key_reused")
         return Step(account, outputs=(refusal,))
     if known is not None:
         return Step(account, outputs=(_announce_deposit(known),))
-    balance_cents = account.balance_cents + asked.amount_cents
-    deposit = Deposit(asked.deposit_id, asked.user_id, command_id, asked.amount_cents, balance_cents)
+    balance_cents = account.balance_cents + request.amount_cents
+    deposit = Deposit(request.deposit_id, request.user_id, command_id, request.amount_cents, balance_cents)
     if balance_cents > CENTS_MAX:
         deposit = replace(deposit, balance_cents=account.balance_cents, reason="balance_limit")
     moved = replace(account, balance_cents=deposit.balance_cents)
     return Step(moved, {f"deposit:{deposit.deposit_id}": deposit}, (_announce_deposit(deposit),))
 
 
-def _pay(account: Account, known: Payment | None, asked: OrderPaymentRequested, at: datetime) -> Step[Account]:
+def _pay(account: Account, known: Payment | None, request: OrderPaymentRequested, at: datetime) -> Step[Account]:
     if known is not None:
         return Step(account, outputs=(_announce_payment(known),))
-    payment = Payment(asked.order_id, asked.user_id, _named(asked.order_id, "payment"), asked.amount_cents)
-    if at > datetime.fromisoformat(asked.pay_before):
+    payment = Payment(request.order_id, request.user_id, _named(request.order_id, "payment"), request.amount_cents)
+    if at > datetime.fromisoformat(request.pay_before):
         payment = replace(payment, reason="too_late")
-    elif account.balance_cents < asked.amount_cents:
+    elif account.balance_cents < request.amount_cents:
         payment = replace(payment, reason="insufficient_funds")
     else:
-        account = replace(account, balance_cents=account.balance_cents - asked.amount_cents)
+        account = replace(account, balance_cents=account.balance_cents - request.amount_cents)
     return Step(account, {f"payment:{payment.order_id}": payment}, (_announce_payment(payment),))
 
 

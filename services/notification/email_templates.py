@@ -48,8 +48,10 @@ def order_outcome(
     reason: Literal["insufficient_funds", "too_late"] | None = None,
 ) -> OrderOutcome:
     """Keep what a mail needs of a finished order."""
-    kept = tuple(items[:LINES_MAX])
-    return OrderOutcome(order_id, amount_cents, kept, len(items) - len(kept), "not_paid" if reason else "paid", reason)
+    shown = tuple(items[:LINES_MAX])
+    return OrderOutcome(
+        order_id, amount_cents, shown, len(items) - len(shown), "not_paid" if reason else "paid", reason
+    )
 
 
 def subject(outcome: OrderOutcome) -> str:

@@ -162,11 +162,11 @@ class Connections:
             if invalid is None:
                 raise
             CONNECTED["refused"].inc()
-            said = f"the mail server's certificate cannot be verified: {invalid.verify_message or invalid}"
+            message = f"the mail server's certificate cannot be verified: {invalid.verify_message or invalid}"
             if self._server.policy == REQUIRE or self._server.tls:
-                log.error("%s; mails wait (MAIL_CA_FILE names the authority, MAIL_TLS the policy)", said)
-                raise TlsError(said) from error
-            log.warning("%s; MAIL_TLS is opportunistic: the connection is encrypted all the same", said)
+                log.error("%s; mails wait (MAIL_CA_FILE names the authority, MAIL_TLS the policy)", message)
+                raise TlsError(message) from error
+            log.warning("%s; MAIL_TLS is opportunistic: the connection is encrypted all the same", message)
             smtp, kind = await self._open(_unverified)
         CONNECTED[kind].inc()
         return smtp
@@ -214,9 +214,9 @@ class Connections:
     def _without_tls(self) -> str:
         if self._server.policy == REQUIRE:
             CONNECTED["refused"].inc()
-            said = "the mail server offers no TLS, which MAIL_TLS=require asks for"
-            log.error("%s; mails wait", said)
-            raise TlsError(said)
+            message = "the mail server offers no TLS, which MAIL_TLS=require asks for"
+            log.error("%s; mails wait", message)
+            raise TlsError(message)
         return "none"
 
 

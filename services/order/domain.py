@@ -66,15 +66,17 @@ def step(order: Order | None, _secondary: None, received: Received[Input], *, pa
 
 
 def _place(
-    order: Order | None, asked: OrderCreateRequested, received: Received[Input], pay_within: timedelta
+    order: Order | None, request: OrderCreateRequested, received: Received[Input], pay_within: timedelta
 ) -> Step[Order]:
     if order is not None and order.command_id != received.correlation_id:
-        return Step(order, outputs=(OrderCreateRejected(asked.order_id, asked.user_id, "key_reused"),))
+        return Step(order, outputs=(OrderCreateRejected(request.order_id, request.user_id, "key_reused"),))
     if order is None:
-        amount_cents = sum(item.quantity * item.unit_price_cents for item in asked.items)
+        amount_cents = sum(item.quantity * item.unit_price_cents for item in request.items)
         assert amount_cents <= CENTS_MAX, f"the order's total of {amount_cents} cents is over the limit"
         pay_before = timestamp(received.at + pay_within)
-        order = Order(asked.order_id, asked.user_id, asked.items, amount_cents, received.correlation_id, pay_before)
+        order = Order(
+            request.order_id, request.user_id, request.items, amount_cents, received.correlation_id, pay_before
+        )
     created = OrderCreated(order.order_id, order.user_id, order.items, order.amount_cents)
     payment = OrderPaymentRequested(order.order_id, order.user_id, order.amount_cents, order.pay_before)
     return Step(order, outputs=(created, payment))

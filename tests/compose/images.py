@@ -41,9 +41,9 @@ CHANGES = {
 """What `podman import` is told of each image, by the first word of its name."""
 
 
-def make(engine: Engine, cache: Path, wanted: set[str], report: Callable[[str], None]) -> None:
+def make(engine: Engine, cache: Path, expected: set[str], report: Callable[[str], None]) -> None:
     """Make the stand-ins that are not there yet; `wanted` are the names in the Dockerfile and the compose file."""
-    for name in sorted(wanted):
+    for name in sorted(expected):
         if name.startswith("daprio/"):
             _import_daprd(engine, name, report)
         else:

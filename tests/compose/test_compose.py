@@ -31,12 +31,12 @@ def engine() -> Iterator[Engine]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         engine = Engine(cache)
         engine.clean()  # of what a run that was killed left
-        wanted = {
+        expected = {
             name
             for broker in BROKERS
             for name in images.wanted_by((FOLDER / "Dockerfile").read_text("utf-8"), services(broker))
         }
-        images.make(engine, cache, wanted, print)
+        images.make(engine, cache, expected, print)
         yield engine
         assert "" == engine.podman("ps", "--all", "--quiet")
         assert "" == engine.podman("volume", "ls", "--quiet")
@@ -133,10 +133,10 @@ def consumers(stack: Stack) -> dict[str, int]:
     """By queue how many read it, as the broker says; empty while it does not."""
     words = ["rabbitmqctl", "-q", "--no-table-headers", "list_queues", "name", "consumers"]
     try:
-        said = stack.engine.podman("exec", stack.container("rabbitmq"), *words)
+        output = stack.engine.podman("exec", stack.container("rabbitmq"), *words)
     except EngineError:
         return {}
-    return {name: int(number) for name, number in (line.split() for line in said.splitlines() if line.strip())}
+    return {name: int(number) for name, number in (line.split() for line in output.splitlines() if line.strip())}
 
 
 def play(stack: Stack) -> None:

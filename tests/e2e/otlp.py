@@ -77,9 +77,9 @@ class Receiver:
                 service = {each.key: each.value.string_value for each in group.resource.attributes}["service.name"]
                 for scope in group.scope_spans:
                     for span in scope.spans:
-                        said = {each.key: _value(each.value) for each in span.attributes}
+                        output = {each.key: _value(each.value) for each in span.attributes}
                         ids = span.trace_id.hex(), span.span_id.hex(), span.parent_span_id.hex()
-                        self._spans[ids[1]] = Span(service, span.name, span.kind, *ids, said)
+                        self._spans[ids[1]] = Span(service, span.name, span.kind, *ids, output)
             self._changed.notify_all()
 
 

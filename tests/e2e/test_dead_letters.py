@@ -43,9 +43,9 @@ def event(topic: str, data: dict[str, Any]) -> dict[str, Any]:
 
 def wait_for_letter(shopper: Shopper, letter_id: str, service: str) -> DeadLetter:
     """The open letter with this id at this service."""
-    wanted = Filter((letter_id,), service)
-    shopper.until(lambda: any(find_dead_letters(state_of(shopper), wanted)), f"a dead letter of {service}")
-    return next(find_dead_letters(state_of(shopper), wanted))
+    selection = Filter((letter_id,), service)
+    shopper.until(lambda: any(find_dead_letters(state_of(shopper), selection)), f"a dead letter of {service}")
+    return next(find_dead_letters(state_of(shopper), selection))
 
 
 def payment_of(order_id: str, user_id: str) -> dict[str, Any]:
@@ -80,8 +80,8 @@ def test_a_replay_carries_the_event_through_once(shopper: Shopper) -> None:
         "the letter to be open again",
     )
     reopened = wait_for_letter(shopper, asked["id"], "notification")
-    kept = {"order_id": order_id, "user_id": user["user_id"], "kind": "paid", "subject": "Late news", "sent_at": None}
-    write_state(shopper, "notification", f"notification:{order_id}", kept)
+    stored = {"order_id": order_id, "user_id": user["user_id"], "kind": "paid", "subject": "Late news", "sent_at": None}
+    write_state(shopper, "notification", f"notification:{order_id}", stored)
     interrupt(shopper, reopened)
     halfway = wait_for_letter(shopper, asked["id"], "notification")
     outcomes = [again, replay(state, halfway)]
@@ -144,9 +144,9 @@ def test_a_letter_keeps_the_trace_over_a_replay(shopper: Shopper) -> None:
     payment = payment_of(str(uuid.uuid4()), str(uuid.uuid4()))
     shopper.tap.publish("OrderPaymentCreated", json.dumps(payment).encode())
     letter = wait_for_letter(shopper, payment["id"], "order")
-    kept, etag = state_of(shopper).load("order", letter.key)
+    stored, etag = state_of(shopper).load("order", letter.key)
     assert etag is not None
-    assert state_of(shopper).save("order", letter.key, {**kept, "traceparent": TRACE}, etag)
+    assert state_of(shopper).save("order", letter.key, {**stored, "traceparent": TRACE}, etag)
 
     replay(state_of(shopper), wait_for_letter(shopper, payment["id"], "order"))
     shopper.until(lambda: 2 == shopper.passed(payment["subject"]).count("OrderPaymentCreated"), "the replay to pass")
@@ -163,7 +163,7 @@ def test_poison_holds_up_nothing_behind_it(shopper: Shopper, poison: int, capsys
     for each in dead:
         shopper.tap.publish("OrderCreateRequested", json.dumps(each).encode())
 
-    async def crowd() -> list[httpx.Response]:
+    async def send_all() -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=shopper.shop.url, timeout=SECONDS, trust_env=False) as http:
             body, headers = {"user_id": user_id, "items": [TEA]}, {"prefer": "wait=30"}
             return await asyncio.gather(
@@ -171,7 +171,7 @@ def test_poison_holds_up_nothing_behind_it(shopper: Shopper, poison: int, capsys
             )
 
     started = time.monotonic()
-    answers = asyncio.run(crowd())
+    answers = asyncio.run(send_all())
     seconds = time.monotonic() - started
     for answer in answers:
         assert "OrderPaid" == shopper.final(answer.json()["order_id"])

@@ -73,14 +73,14 @@ def test_a_shop_runs_on_servers_that_were_given_at_ipv6_addresses(given: dict[st
                 user = http.post("/user/register", json={"email": email, "name": "Ann"}).json()
                 order = http.post("/order/create", json={"user_id": user["user_id"], "items": [TEA]})
             Deadline().until(lambda: bool(server.taken), SECONDS, lambda: "no mail came", 0.1)
-            said, state = shop.log.read_text(), shop.run("./sidecart", "status").stdout
+            output, state = shop.log.read_text(), shop.run("./sidecart", "status").stdout
     finally:
         smtp.stop()
 
     assert 201 == order.status_code
     assert {(SENDER, (email,))} == set(server.taken)
     assert f"mails smtp://[{V6}]:{smtp.port}\n" in state
-    assert f"Its mails are at    smtp://[{V6}]:{smtp.port}\n" in said
+    assert f"Its mails are at    smtp://[{V6}]:{smtp.port}\n" in output
     names = set(re.findall(r"^(\S+) +\d+ ", state, re.MULTILINE))
     assert {"gateway", "notification"} <= names
     assert set() == names & {"mail", *BROKERS[broker()].server.names, *STORES[store()].names}

@@ -34,23 +34,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def crowd_shop(folder: Path) -> Iterator[Shop]:
+def gateways_shop(folder: Path) -> Iterator[Shop]:
     """A shop of its own, with a second Order Service too."""
     with Shop(replace(options(folder), gateways=GATEWAYS, replicas={"order": 2}), print) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def crowd_tap(crowd_shop: Shop) -> Iterator[Tap]:
+def gateways_tap(gateways_shop: Shop) -> Iterator[Tap]:
     """Every event that passes the broker."""
-    with Tap(crowd_shop) as running:
+    with Tap(gateways_shop) as running:
         yield running
 
 
 @pytest.fixture
-def shopper(crowd_shop: Shop, crowd_tap: Tap) -> Iterator[Shopper]:
+def shopper(gateways_shop: Shop, gateways_tap: Tap) -> Iterator[Shopper]:
     """Somebody who knows the one address."""
-    with Shopper(crowd_shop, crowd_tap) as someone:
+    with Shopper(gateways_shop, gateways_tap) as someone:
         yield someone
 
 
@@ -71,11 +71,11 @@ def test_the_one_who_holds_a_request_answers_it(shopper: Shopper) -> None:
     user_id = shopper.register()["user_id"]
     shopper.deposit(user_id, AT_ONCE * TEA_CENTS)
 
-    async def crowd() -> list[httpx.Response]:
+    async def send_all() -> list[httpx.Response]:
         async with client(shopper.shop.url) as http:
             return await asyncio.gather(*(order_at(http, user_id) for _ in range(AT_ONCE)))
 
-    answers = asyncio.run(crowd())
+    answers = asyncio.run(send_all())
 
     assert {201} == {answer.status_code for answer in answers}
     assert AT_ONCE == len({answer.json()["order_id"] for answer in answers})
@@ -141,14 +141,14 @@ def test_a_gateway_told_to_stop_answers_what_it_holds(shopper: Shopper) -> None:
 
     before = asked_for()
 
-    async def crowd() -> list[httpx.Response]:
+    async def send_all() -> list[httpx.Response]:
         async with client(f"http://127.0.0.1:{shop.app_port('gateway-2')}") as http:
             held = [asyncio.create_task(_answered(order_at(http, user_id))) for _ in range(20)]
             await asyncio.to_thread(shopper.until, lambda: asked_for() == before + len(held), "the commands")
             await asyncio.to_thread(shop.stop_app, "gateway-2")
             return await asyncio.gather(*held)
 
-    answers = asyncio.run(crowd())
+    answers = asyncio.run(send_all())
     for name in (*replicas_of("order", 2), "gateway-2"):
         shop.start_app(name)
         shop.wait_ready(name)
@@ -195,9 +195,9 @@ def test_a_rolling_restart_fails_no_request(shopper: Shopper, capsys: pytest.Cap
     assert {"OrderNotPaid"} == {shopper.final(answer.json()["order_id"]) for answer in answers}
 
 
-def test_what_the_broker_kept_for_gateways_that_are_gone_is_removed(crowd_shop: Shop, folder: Path) -> None:
+def test_what_the_broker_kept_for_gateways_that_are_gone_is_removed(gateways_shop: Shop, folder: Path) -> None:
     """Started with one gateway in the same folder: its consumers are there, those of the others are not."""
-    crowd_shop.stop()
+    gateways_shop.stop()
     with Shop(options(folder), print) as fewer:
         consumers = {each.consumer for each in fewer.broker.backlog(fewer.broker_address, fewer.data)}
         expected = {one.consumer_id for one in readers(fewer.replicas)}

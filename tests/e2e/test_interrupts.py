@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.own_shop, pytest.mark.sidecars]
 END_SECONDS = 120
 DELAYS = (0.0, 0.05, 0.1, 0.2, 0.4, 0.8, 1.5, 3.0)
 """Seconds from its own first line: loading, choosing, starting servers, starting apps."""
-COMMANDS = ("run", "demo", "doctor", "bench --quick --only crowds --broker redis")
+COMMANDS = ("run", "demo", "doctor", "bench --quick --only concurrency --broker redis")
 
 
 @pytest.fixture(scope="module")

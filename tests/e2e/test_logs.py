@@ -93,9 +93,9 @@ def test_no_line_names_a_user_whatever_fails(shopper: Shopper) -> None:
     }
     assert set() == found
     assert all(line["level"] != "debug" for each in lines(shop).values() for line in each)
-    said = about(shop, bad["id"])
-    assert {"UserCreateRequested"} == {line["topic"] for line in said}
-    assert {"dead letter from UserCreateRequested"} == {line["event"].split(":")[0] for line in said}
+    output = about(shop, bad["id"])
+    assert {"UserCreateRequested"} == {line["topic"] for line in output}
+    assert {"dead letter from UserCreateRequested"} == {line["event"].split(":")[0] for line in output}
 
 
 def wait_for_a_line(shopper: Shopper, event: dict[str, Any]) -> None:

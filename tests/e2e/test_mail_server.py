@@ -84,12 +84,12 @@ def orders(shopper: Shopper) -> tuple[dict[str, str], list[str], float]:
     shopper.deposit(user["user_id"], ORDERS * TEA_CENTS)
     started = time.monotonic()
 
-    async def crowd() -> list[httpx.Response]:
+    async def send_all() -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=shopper.shop.url, timeout=SECONDS, trust_env=False) as http:
             body = {"user_id": user["user_id"], "items": [TEA]}
             return await asyncio.gather(*(http.post("/order/create", json=body) for _ in range(ORDERS)))
 
-    answers = asyncio.run(crowd())
+    answers = asyncio.run(send_all())
     assert {201} == {answer.status_code for answer in answers}
     ids = [str(answer.json()["order_id"]) for answer in answers]
     assert {"OrderPaid"} == {shopper.final(each) for each in ids}
@@ -160,11 +160,11 @@ def test_a_mail_that_is_refused_is_one_dead_letter(shopper: Shopper) -> None:
     state = RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
     with instead_of_the_mail_server(shopper.shop, ("--to-recipient", "550 5.1.1 no such user")):
         user, ids, _ = orders(shopper)
-        wanted = Filter(service="notification", topic="EmailRequested", reason=user["email"])
-        shopper.until(lambda: len(list(find_dead_letters(state, wanted))) == len(ids), f"{ORDERS} dead letters")
+        selection = Filter(service="notification", topic="EmailRequested", reason=user["email"])
+        shopper.until(lambda: len(list(find_dead_letters(state, selection))) == len(ids), f"{ORDERS} dead letters")
         tried = asked(shopper.shop)
 
     assert len(ids) == tried
     assert [] == shopper.mails(user["email"])
-    assert {"replayed"} == {replay(state, each) for each in list(find_dead_letters(state, wanted))}
+    assert {"replayed"} == {replay(state, each) for each in list(find_dead_letters(state, selection))}
     shopper.until(lambda: told_of(shopper, user["email"], ids), f"{ORDERS} mails")

@@ -32,7 +32,7 @@ def test_each_gateway_answers_what_it_holds(shopper: Shopper, other: httpx.Clien
     """Every reply goes to both; each request is answered 201 by the gateway that it was sent to."""
     user_id = shopper.register()["user_id"]
 
-    async def crowd() -> list[httpx.Response]:
+    async def send_all() -> list[httpx.Response]:
         async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as http:
             urls = [shopper.shop.url, str(other.base_url)] * AT_ONCE
             body, headers = {"user_id": user_id, "items": [TEA]}, {"prefer": "wait=30"}
@@ -40,7 +40,7 @@ def test_each_gateway_answers_what_it_holds(shopper: Shopper, other: httpx.Clien
                 *(http.post(f"{url.rstrip('/')}/order/create", json=body, headers=headers) for url in urls)
             )
 
-    answers = asyncio.run(crowd())
+    answers = asyncio.run(send_all())
 
     assert {201} == {answer.status_code for answer in answers}
     assert 2 * AT_ONCE == len({answer.json()["order_id"] for answer in answers})

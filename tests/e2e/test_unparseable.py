@@ -90,7 +90,7 @@ def letter_id(topic: str, body: bytes) -> str:
     return str(uuid.uuid5(namespace, topic + base64.b64encode(body).decode()))
 
 
-def kept(letter: dict[str, str]) -> bytes:
+def stored(letter: dict[str, str]) -> bytes:
     """The bytes that a letter holds."""
     return base64.b64decode(letter["event_base64"]) if "event_base64" in letter else letter["event"].encode()
 
@@ -127,7 +127,7 @@ def test_each_is_one_letter_of_each_service(shopper: Shopper, sent: dict[str, li
     for app_id, topic in READERS:
         for body in sent[topic]:
             letter = until_kept(shopper, app_id, letter_id(topic, body))
-            assert (topic, body, True) == (letter["topic"], kept(letter), bool(letter["reason"]))
+            assert (topic, body, True) == (letter["topic"], stored(letter), bool(letter["reason"]))
     for app_id in {app_id for app_id, _ in READERS}:
         every = ids_of(shopper, app_id)
         assert len(every) == len(set(every))
@@ -177,7 +177,7 @@ def test_a_message_that_no_sidecar_wrote_is_a_letter_too(shopper: Shopper) -> No
         put_at_the_broker(shopper.shop, topic, body)
 
     for app_id, topic in READERS:
-        assert body == kept(until_kept(shopper, app_id, letter_id(topic, body)))
+        assert body == stored(until_kept(shopper, app_id, letter_id(topic, body)))
     order_promptly(shopper)
 
 
@@ -192,7 +192,7 @@ def test_an_entry_without_data_is_a_letter_of_nothing(shopper: Shopper) -> None:
         put_at_the_broker(shopper.shop, "AccountDepositRequested", b"")
 
     letter = until_kept(shopper, "billing", letter_id("AccountDepositRequested", b""))
-    assert b"" == kept(letter)
+    assert b"" == stored(letter)
 
 
 ODD: list[dict[str, Any]] = [
@@ -256,9 +256,9 @@ def test_the_gateway_logs_and_counts_them_and_answers_who_waits(shopper: Shopper
 def counted(shopper: Shopper, topic: str) -> int:
     """How many events of a topic the gateway could not use."""
     url = f"http://127.0.0.1:{shopper.shop.ports[metrics_of(GATEWAY)]}/metrics"
-    wanted = f'sidecart_events_total{{outcome="dead_letter",topic="{topic}"}}'
+    selection = f'sidecart_events_total{{outcome="dead_letter",topic="{topic}"}}'
     text = httpx.get(url, trust_env=False).raise_for_status().text
-    found = [line for line in text.splitlines() if wanted.replace(",", "") in line.replace(",", "")]
+    found = [line for line in text.splitlines() if selection.replace(",", "") in line.replace(",", "")]
     return int(float(found[0].split()[-1])) if found else 0
 
 
@@ -281,7 +281,7 @@ def test_one_of_many_mib_is_a_letter_of_its_beginning(shopper: Shopper, mib: int
     put_at_the_broker(shopper.shop, "OrderPaid", body)
 
     letter = until_kept(shopper, "notification", letter_id("OrderPaid", body))
-    assert body[: 720 * KIB] == kept(letter)
+    assert body[: 720 * KIB] == stored(letter)
     order_promptly(shopper)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from tests.faults.ledger import Wanted
+from tests.faults.ledger import Intent
 
 NO_ACCOUNT = "registrations without an announced account"
 NO_CONTACT = "registrations without their contact"
@@ -28,14 +28,14 @@ class Missing:
     """What an accepted request should have led to and has not."""
 
     what: str
-    wanted: Wanted
+    intent: Intent
 
 
-def missing(accepted: Iterable[Wanted], records: States) -> Iterator[Missing]:
+def missing(accepted: Iterable[Intent], records: States) -> Iterator[Missing]:
     """Everything that is not there, of requests that were accepted."""
-    wanted = list(accepted)
-    registered = {each.resource: each for each in wanted if each.route == "/user/register"}
-    ordered = {each.resource: each for each in wanted if each.route == "/order/create"}
+    intent = list(accepted)
+    registered = {each.resource: each for each in intent if each.route == "/user/register"}
+    ordered = {each.resource: each for each in intent if each.route == "/order/create"}
     accounts = records.states("billing", [f"account:{user_id}" for user_id in registered])
     mailboxes = records.states("notification", [f"mailbox:{user_id}" for user_id in registered])
     for user_id, each in registered.items():
@@ -49,11 +49,11 @@ def missing(accepted: Iterable[Wanted], records: States) -> Iterator[Missing]:
             yield Missing(NO_NOTE, each)
 
 
-def _contact(registered: Wanted) -> dict[str, object]:
+def _contact(registered: Intent) -> dict[str, object]:
     return {"email": registered.body["email"], "name": registered.body["name"]}
 
 
-def _note(order_id: str, ordered: Wanted) -> dict[str, object]:
+def _note(order_id: str, ordered: Intent) -> dict[str, object]:
     amount = sum(item["quantity"] * item["unit_price_cents"] for item in ordered.body["items"])
     return {
         "order_id": order_id,

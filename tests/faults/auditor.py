@@ -21,7 +21,7 @@ from cli.shop import Shop
 from cli.topology import readers
 from tests.faults.aftermath import Missing, missing
 from tests.faults.injector import Done
-from tests.faults.ledger import Ledger, Wanted
+from tests.faults.ledger import Intent, Ledger
 from tests.faults.records import Records
 from tests.faults.unparseable import Planted
 
@@ -105,9 +105,9 @@ class Auditor:
         """Wait until the shop is at rest, then count."""
         audit = Audit()
         audit.rest_seconds = self._wait_for_rest()
-        wanted = list(self._ledger.wanted.values())
-        self._requests(audit, wanted)
-        found = self._read_all([each for each in wanted if each.location is not None])
+        intent = list(self._ledger.intent.values())
+        self._requests(audit, intent)
+        found = self._read_all([each for each in intent if each.location is not None])
         self._finals(audit, found)
         self._money(audit, found)
         self._events(audit)
@@ -143,7 +143,7 @@ class Auditor:
             mails = len(self._taken())
         except (OSError, httpx.HTTPError):
             return -1, 1, 0
-        accepted = [each for each in self._ledger.wanted.values() if each.accepted]
+        accepted = [each for each in self._ledger.intent.values() if each.accepted]
         for each, answer in self._read_all([each for each in accepted if each.key not in self._final]):
             if _is_final(each, answer):
                 self._final.add(each.key)
@@ -155,9 +155,9 @@ class Auditor:
         return len(accepted) - len(self._final) + max(0, finished - mails) + not_followed, backlog, mails
 
     def _missing(self) -> list[Missing]:
-        asked = [each for each in self._ledger.wanted.values() if each.accepted and each.key not in self._followed]
-        found = list(missing(asked, self._records))
-        self._followed |= {each.key for each in asked} - {each.wanted.key for each in found}
+        queried = [each for each in self._ledger.intent.values() if each.accepted and each.key not in self._followed]
+        found = list(missing(queried, self._records))
+        self._followed |= {each.key for each in queried} - {each.intent.key for each in found}
         return found
 
     def _backlog(self) -> list[Any]:
@@ -171,34 +171,34 @@ class Auditor:
 
     # --- What is read
 
-    def _read_all(self, wanted: Iterable[Wanted]) -> list[tuple[Wanted, Answer]]:
-        asked = list(wanted)
+    def _read_all(self, intent: Iterable[Intent]) -> list[tuple[Intent, Answer]]:
+        queried = list(intent)
         with (
             httpx.Client(base_url=self._shop.url, timeout=READ_SECONDS_MAX, trust_env=False) as http,
             ThreadPoolExecutor(READERS) as pool,
         ):
-            return list(zip(asked, pool.map(lambda each: _get(http, str(each.location)), asked), strict=True))
+            return list(zip(queried, pool.map(lambda each: _get(http, str(each.location)), queried), strict=True))
 
     # --- What is counted
 
-    def _requests(self, audit: Audit, wanted: Sequence[Wanted]) -> None:
-        audit.valid = len(wanted)
-        in_time = [each for each in wanted if not each.given_up]
+    def _requests(self, audit: Audit, intent: Sequence[Intent]) -> None:
+        audit.valid = len(intent)
+        in_time = [each for each in intent if not each.given_up]
         audit.created = sum(each.status == 201 for each in in_time)
         audit.pending = sum(each.status == 202 for each in in_time)
         audit.accepted = audit.created + audit.pending
         if audit.accepted < ACCEPTED_SHARE_MIN * audit.valid:
             audit.find(f"only {audit.accepted} of {audit.valid} valid requests were accepted")
         unsettled = [
-            f"{each.route} {each.status} {each.answer}" for each in wanted if each.given_up and not each.accepted
+            f"{each.route} {each.status} {each.answer}" for each in intent if each.given_up and not each.accepted
         ]
         if unsettled:
             audit.find("requests are not answered, although the shop serves again", unsettled)
-        refused = [f"{each.route} {each.status} {each.answer}" for each in wanted if 400 <= (each.status or 0) < 500]
+        refused = [f"{each.route} {each.status} {each.answer}" for each in intent if 400 <= (each.status or 0) < 500]
         if refused:
             audit.find("valid requests were refused", refused)
 
-    def _finals(self, audit: Audit, found: Sequence[tuple[Wanted, Answer]]) -> None:
+    def _finals(self, audit: Audit, found: Sequence[tuple[Intent, Answer]]) -> None:
         orders = [(each, answer) for each, answer in found if each.route == "/order/create"]
         audit.orders = len(orders)
         audit.paid = sum(answer.body.get("status") == "paid" for _, answer in orders)
@@ -207,8 +207,8 @@ class Auditor:
         audit.lost += len(lost)
         audit.lost_keys = [each.key for each, _ in lost]
         if lost:
-            said = [f"{each.location} ({each.status}) is {a.status} {a.body.get('status', '')}" for each, a in lost]
-            audit.find("accepted requests are not final", said)
+            output = [f"{each.location} ({each.status}) is {a.status} {a.body.get('status', '')}" for each, a in lost]
+            audit.find("accepted requests are not final", output)
         wrong = [
             each.location
             for each, answer in found
@@ -217,7 +217,7 @@ class Auditor:
         if wrong:
             audit.find("resources differ from what was asked for", wrong)
 
-    def _money(self, audit: Audit, found: Sequence[tuple[Wanted, Answer]]) -> None:
+    def _money(self, audit: Audit, found: Sequence[tuple[Intent, Answer]]) -> None:
         """Deposits minus paid orders are the balances, to the cent."""
         expected, pending = _balances(found)
         users = [each.resource for each, answer in found if each.route == "/user/register" and answer.status == 200]
@@ -249,7 +249,7 @@ class Auditor:
             if what == "payments":
                 audit.paid_twice += len(several)
 
-    def _mails(self, audit: Audit, found: Sequence[tuple[Wanted, Answer]]) -> None:
+    def _mails(self, audit: Audit, found: Sequence[tuple[Intent, Answer]]) -> None:
         taken = self._taken()
         audit.mails = len(taken)
         times: dict[str, list[float]] = defaultdict(list)
@@ -302,19 +302,19 @@ class Auditor:
         if left:
             audit.find("consumers have events left", left)
         known = {(each.consumer, each.topic) for each in backlog}
-        wanted = readers(self._shop.replicas)
-        gone = [f"{one.consumer_id} on {one.topic}" for one in wanted if (one.consumer_id, one.topic) not in known]
+        intent = readers(self._shop.replicas)
+        gone = [f"{one.consumer_id} on {one.topic}" for one in intent if (one.consumer_id, one.topic) not in known]
         if gone:
             audit.find("consumers are unknown to the broker", gone)
 
     def _aftermath(self, audit: Audit) -> None:
-        by_what: dict[str, list[Wanted]] = defaultdict(list)
+        by_what: dict[str, list[Intent]] = defaultdict(list)
         for each in self._missing():
-            by_what[each.what].append(each.wanted)
-        for what, wanted in by_what.items():
-            audit.missing[what] = len(wanted)
-            audit.lost += len(wanted)
-            audit.find(what, [each.location for each in wanted])
+            by_what[each.what].append(each.intent)
+        for what, intent in by_what.items():
+            audit.missing[what] = len(intent)
+            audit.lost += len(intent)
+            audit.find(what, [each.location for each in intent])
 
     def _dead_letters(self, audit: Audit) -> None:
         """One for each consumer of each message that nothing can parse, and no others."""
@@ -346,7 +346,7 @@ def message_id(order_id: str) -> str:
     return f"<{uuid.uuid5(uuid.UUID(order_id), 'letter')}@sidecart>"
 
 
-def _balances(found: Sequence[tuple[Wanted, Answer]]) -> tuple[dict[str, int], dict[str, int]]:
+def _balances(found: Sequence[tuple[Intent, Answer]]) -> tuple[dict[str, int], dict[str, int]]:
     """What each user should have, and what may have been taken for orders that hang."""
     expected: dict[str, int] = defaultdict(int)
     pending: dict[str, int] = defaultdict(int)
@@ -363,10 +363,10 @@ def _balances(found: Sequence[tuple[Wanted, Answer]]) -> tuple[dict[str, int], d
     return expected, pending
 
 
-def _is_final(wanted: Wanted, answer: Answer) -> bool:
+def _is_final(intent: Intent, answer: Answer) -> bool:
     if answer.status != 200:
         return False
-    return wanted.route != "/order/create" or answer.body["status"] in ("paid", "not_paid")
+    return intent.route != "/order/create" or answer.body["status"] in ("paid", "not_paid")
 
 
 def _get(http: httpx.Client, path: str) -> Answer:
@@ -398,7 +398,7 @@ def effects(ledger: Ledger, faults: Sequence[Done], audit: Audit) -> dict[str, E
     """By kind of fault and target."""
     answered = sorted(
         (each.asked_at, each.answered_at)
-        for each in ledger.wanted.values()
+        for each in ledger.intent.values()
         if each.status == 201 and each.answered_at is not None
     )
     found: dict[str, Effect] = defaultdict(Effect)
@@ -407,7 +407,7 @@ def effects(ledger: Ledger, faults: Sequence[Done], audit: Audit) -> dict[str, E
         effect.times += 1
         held = [
             each
-            for each in ledger.wanted.values()
+            for each in ledger.intent.values()
             if each.asked_at <= fault.ended and (each.answered_at is None or each.answered_at >= fault.began)
         ]
         effect.orders += sum(each.route == "/order/create" for each in held)

@@ -70,10 +70,10 @@ class Injector:
         """Raise what ended the thread, if anything did, and AssertionError if faults are missing."""
         if self.error is not None:
             raise self.error
-        wanted = count(self._faults)
-        assert len(self.done) + len(self.missed) == wanted, f"{len(self.done)} of {wanted} faults happened"
-        assert not wanted or len(self.done) > wanted / 2, (
-            f"only {len(self.done)} of {wanted}: {self.missed} were missed"
+        intent = count(self._faults)
+        assert len(self.done) + len(self.missed) == intent, f"{len(self.done)} of {intent} faults happened"
+        assert not intent or len(self.done) > intent / 2, (
+            f"only {len(self.done)} of {intent}: {self.missed} were missed"
         )
 
     def _run(self) -> None:

@@ -14,7 +14,7 @@ FINAL = (201, 202)
 
 
 @dataclass(slots=True)
-class Wanted:
+class Intent:
     """One valid request, whatever it takes to have it accepted."""
 
     key: str
@@ -53,35 +53,35 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.wanted: dict[str, Wanted] = {}
+        self.intent: dict[str, Intent] = {}
         self.broken: dict[str, int] = {}
         """Calls that brought no 201 or 202, by what happened."""
         self._file = path.open("a", encoding="utf-8")
         self._lock = threading.Lock()
 
-    def intend(self, key: str, route: str, body: dict[str, Any]) -> Wanted:
+    def intend(self, key: str, route: str, body: dict[str, Any]) -> Intent:
         """Write down what will be asked for."""
-        wanted = Wanted(key, route, body, time.time())
-        self.wanted[key] = wanted
+        intent = Intent(key, route, body, time.time())
+        self.intent[key] = intent
         self._write("wants", key, {"route": route, "body": body})
-        return wanted
+        return intent
 
-    def attempt(self, wanted: Wanted) -> None:
+    def attempt(self, intent: Intent) -> None:
         """Write down that it is asked for, now."""
-        wanted.attempts += 1
-        self._write("asks", wanted.key, {"attempt": wanted.attempts})
+        intent.attempts += 1
+        self._write("asks", intent.key, {"attempt": intent.attempts})
 
-    def answered(self, wanted: Wanted, status: int, headers: Mapping[str, str], body: dict[str, Any]) -> None:
+    def answered(self, intent: Intent, status: int, headers: Mapping[str, str], body: dict[str, Any]) -> None:
         """Write down an answer."""
-        wanted.status, wanted.answered_at, wanted.answer = status, time.time(), body
-        wanted.location = headers.get("location", wanted.location)
-        self._write("answered", wanted.key, {"status": status, "location": wanted.location, "body": body})
-        if not wanted.accepted:
+        intent.status, intent.answered_at, intent.answer = status, time.time(), body
+        intent.location = headers.get("location", intent.location)
+        self._write("answered", intent.key, {"status": status, "location": intent.location, "body": body})
+        if not intent.accepted:
             self._count(str(status))
 
-    def broke(self, wanted: Wanted, error: BaseException) -> None:
+    def broke(self, intent: Intent, error: BaseException) -> None:
         """Write down a call without an answer."""
-        self._write("broke", wanted.key, {"error": repr(error)})
+        self._write("broke", intent.key, {"error": repr(error)})
         self._count(type(error).__name__)
 
     def close(self) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import aiohttp
 
-from tests.faults.ledger import Ledger, Wanted
+from tests.faults.ledger import Intent, Ledger
 
 ATTEMPT_SECONDS_MAX = 12.0  # longer than what is held
 GIVE_UP_SECONDS = 180.0  # after the first attempt of a request
@@ -100,11 +100,11 @@ class Load:
 
         A request without an answer is neither accepted nor refused: its order may be paid all the same.
         """
-        given_up = [each for each in self._ledger.wanted.values() if each.given_up]
+        given_up = [each for each in self._ledger.intent.values() if each.given_up]
         if given_up:
             asyncio.run(self._settle(given_up))
 
-    async def _settle(self, given_up: Sequence[Wanted]) -> None:
+    async def _settle(self, given_up: Sequence[Intent]) -> None:
         async with (
             aiohttp.ClientSession(self._url, connector=aiohttp.TCPConnector(limit=SETTLERS)) as http,
             asyncio.TaskGroup() as tasks,
@@ -144,33 +144,33 @@ class Load:
 
     async def _carry(self, http: aiohttp.ClientSession, route: str, body: dict[str, Any]) -> None:
         key = f"{self._random.getrandbits(128):032x}"
-        wanted = self._ledger.intend(key, route, body)
-        await self._repeat(http, wanted, GIVE_UP_SECONDS)
-        wanted.given_up = not wanted.accepted and not wanted.refused
-        if wanted.accepted and route == "/user/register":
-            self._users.append(wanted.resource)
+        intent = self._ledger.intend(key, route, body)
+        await self._repeat(http, intent, GIVE_UP_SECONDS)
+        intent.given_up = not intent.accepted and not intent.refused
+        if intent.accepted and route == "/user/register":
+            self._users.append(intent.resource)
 
-    async def _repeat(self, http: aiohttp.ClientSession, wanted: Wanted, seconds: float) -> None:
+    async def _repeat(self, http: aiohttp.ClientSession, intent: Intent, seconds: float) -> None:
         """Until it is accepted or refused; the auditor asks why it was refused."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
-            await self._attempt(http, wanted)
-            if wanted.accepted or wanted.refused:
+            await self._attempt(http, intent)
+            if intent.accepted or intent.refused:
                 return
-            pause = PAUSES_SECONDS[min(wanted.attempts, len(PAUSES_SECONDS)) - 1]
+            pause = PAUSES_SECONDS[min(intent.attempts, len(PAUSES_SECONDS)) - 1]
             await asyncio.sleep(pause)
 
-    async def _attempt(self, http: aiohttp.ClientSession, wanted: Wanted) -> None:
-        headers = {"idempotency-key": wanted.key}
+    async def _attempt(self, http: aiohttp.ClientSession, intent: Intent) -> None:
+        headers = {"idempotency-key": intent.key}
         if self._plan.wait is not None:
             headers["prefer"] = self._plan.wait
-        self._ledger.attempt(wanted)
+        self._ledger.attempt(intent)
         try:
             async with (
                 asyncio.timeout(ATTEMPT_SECONDS_MAX),
-                http.post(wanted.route, json=wanted.body, headers=headers) as answer,
+                http.post(intent.route, json=intent.body, headers=headers) as answer,
             ):
-                self._ledger.answered(wanted, answer.status, answer.headers, await answer.json(content_type=None))
+                self._ledger.answered(intent, answer.status, answer.headers, await answer.json(content_type=None))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            wanted.status = None
-            self._ledger.broke(wanted, error)
+            intent.status = None
+            self._ledger.broke(intent, error)

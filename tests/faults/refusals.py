@@ -65,8 +65,8 @@ def _read_only(address: str, value: str) -> None:
 def _configured(address: str, name: str, value: str) -> Undo:
     """Set one of Valkey's settings; the undo sets it back."""
     with _client(address) as client:
-        kept: Any = client.config_get(name)  # typed as if it might be a coroutine
-        before = kept[name]
+        settings: Any = client.config_get(name)  # typed as if it might be a coroutine
+        before = settings[name]
         client.config_set(name, value)
 
     def undo() -> None:

@@ -38,7 +38,7 @@ MAIL_UNKNOWN_SECONDS = (
 )
 
 
-def everybody(shop: Shop) -> tuple[str, ...]:
+def process_names(shop: Shop) -> tuple[str, ...]:
     """Every process that may be hit: apps, sidecars, servers, the mail server."""
     apps = [name for replica in shop.replicas for name in (replica, sidecar_of(replica))]
     return (*apps, *(server.names[0] for server in shop.servers.values()), MAIL_CATCHER)
@@ -93,7 +93,7 @@ class _Run:
     def _faults(self) -> Sequence[Fault]:
         planned = self._trial.faults
         if planned is None:
-            return schedule(self._trial.seed, everybody(self._shop), self._trial.shape)
+            return schedule(self._trial.seed, process_names(self._shop), self._trial.shape)
         return planned(self._shop) if callable(planned) else planned
 
     def whole(self) -> Report:
@@ -144,7 +144,7 @@ class _Run:
         self._shop.deadline.pause(0.0)
         if time.monotonic() - self._said > PROGRESS_SECONDS:
             self._said = time.monotonic()
-            accepted = sum(each.accepted for each in list(self._ledger.wanted.values()))
+            accepted = sum(each.accepted for each in list(self._ledger.intent.values()))
             self._report(f"  {self._load.sent} sent, {accepted} accepted, {len(self._injector.done)} faults")
 
     def _ready(self) -> bool:

@@ -21,10 +21,10 @@ TOO_LATE = KILLED.ended + EXPLAINED_SECONDS + 1.0
 def ledger(tmp_path: Path) -> Ledger:
     """Three orders: answered before the fault, held over it, asked for after it."""
     made = Ledger(tmp_path / "ledger.jsonl")
-    for key, asked, answered in (("before", 90.0, 95.0), ("over", 99.0, 107.0), ("after", 101.0, 103.5)):
-        wanted = made.intend(key, "/order/create", {})
-        made.answered(wanted, 201, {"location": f"/order/{key}"}, {})
-        wanted.asked_at, wanted.answered_at = asked, answered
+    for key, queried, answered in (("before", 90.0, 95.0), ("over", 99.0, 107.0), ("after", 101.0, 103.5)):
+        intent = made.intend(key, "/order/create", {})
+        made.answered(intent, 201, {"location": f"/order/{key}"}, {})
+        intent.asked_at, intent.answered_at = queried, answered
     made.close()
     return made
 
@@ -70,8 +70,8 @@ def test_what_is_wanted_is_on_disk_before_it_is_asked_for(tmp_path: Path) -> Non
     """Also if the caller dies right after."""
     ledger = Ledger(tmp_path / "ledger.jsonl")
     body: dict[str, Any] = {"user_id": "u"}
-    wanted = ledger.intend("key", "/order/create", body)
-    ledger.attempt(wanted)
+    intent = ledger.intend("key", "/order/create", body)
+    ledger.attempt(intent)
 
     lines = ledger.path.read_text().splitlines()
     ledger.close()
@@ -86,11 +86,11 @@ def test_what_was_given_up_is_not_accepted_in_time_and_has_to_be_answered_at_las
     ledger: Ledger, status: int, found: list[str]
 ) -> None:
     """Also if its answer came once the shop served again."""
-    given_up = ledger.wanted["after"]
+    given_up = ledger.intent["after"]
     given_up.given_up, given_up.status = True, status
     audit = Audit()
 
-    Auditor(cast(Shop, None), ledger, [], lambda: None)._requests(audit, list(ledger.wanted.values()))
+    Auditor(cast(Shop, None), ledger, [], lambda: None)._requests(audit, list(ledger.intent.values()))
 
     assert (3, 2, 2, 0) == (audit.valid, audit.accepted, audit.created, audit.pending)
     assert ["only 2 of 3 valid requests were accepted", *found] == [each.partition(":")[0] for each in audit.findings]

@@ -21,7 +21,7 @@ class Door:
 
     def __init__(self) -> None:
         self.opened = False
-        self.asked: Counter[str] = Counter()
+        self.queried: Counter[str] = Counter()
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
@@ -48,7 +48,7 @@ class Door:
 
     async def _answer(self, request: web.Request) -> web.Response:
         key = request.headers["idempotency-key"]
-        self.asked[key] += 1
+        self.queried[key] += 1
         if not self.opened:
             return web.json_response({}, status=503)
         return web.json_response({}, status=201, headers={"location": f"/user/{key}"})
@@ -71,12 +71,12 @@ def test_a_request_that_was_given_up_is_settled_with_its_key(
     sent = Load(door.start(), Plan(seed=1, requests=3, per_second=100.0), ledger)
     sent.start()
     sent.join(lambda: None)
-    assert [True] * 3 == [each.given_up for each in ledger.wanted.values()]
+    assert [True] * 3 == [each.given_up for each in ledger.intent.values()]
 
     door.opened = True
     sent.settle()
 
     ledger.close()
-    assert [(True, 201, f"/user/{key}") for key in door.asked] == [
-        (each.given_up, each.status, each.location) for each in ledger.wanted.values()
+    assert [(True, 201, f"/user/{key}") for key in door.queried] == [
+        (each.given_up, each.status, each.location) for each in ledger.intent.values()
     ]

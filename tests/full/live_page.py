@@ -55,7 +55,7 @@ class Live:
 
         page.on("request", other_host)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        page.on("console", lambda said: self.complaints.append(said.text) if said.type == "error" else None)
+        page.on("console", lambda output: self.complaints.append(output.text) if output.type == "error" else None)
 
     @contextmanager
     def seen_as(self, width: int, height: int, scheme: Scheme = "light") -> Iterator[Page]:

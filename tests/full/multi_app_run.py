@@ -124,8 +124,8 @@ def apps(file: Path, environment: Mapping[str, str], free_port: Callable[[], int
     return [_app(document["common"] | entry, file.parent, environment, free_port) for entry in document["apps"]]
 
 
-def _app(said: dict[str, Any], base: Path, environment: Mapping[str, str], free_port: Callable[[], int]) -> Started:
-    values = DEFAULTS | said
+def _app(output: dict[str, Any], base: Path, environment: Mapping[str, str], free_port: Callable[[], int]) -> Started:
+    values = DEFAULTS | output
     values |= {name: values.get(name) or free_port() for name in FREE_PORTS}
     for name in ("configFilePath", "appDirPath"):
         values[name] = str((base / values[name]).absolute())

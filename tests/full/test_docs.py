@@ -34,7 +34,7 @@ def test_the_page_shows_every_operation_and_asks_no_other_host(shop: Shop) -> No
         page.set_default_timeout(SECONDS * 1000)
         page.on("request", lambda request: asked.append(request.url))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+        page.on("console", lambda output: complaints.append(output.text) if output.type == "error" else None)
         page.goto(f"{shop.url}/docs")
         shown = page.locator(".opblock")
         expect(shown).to_have_count(len(COMMAND_ROUTES) + len(OWNERS) + 2, timeout=SECONDS * 1000)

@@ -49,7 +49,7 @@ async def register(http: httpx.AsyncClient, ledger: Ledger) -> None:
         assert answer.status_code in (202, 503), answer.text
 
 
-async def crowd(shop: Shop) -> Ledger:
+async def send_all(shop: Shop) -> Ledger:
     """Keep so many callers busy until the service was killed so many times, and answer all that was begun."""
     ledger, killed = Ledger(), False
 
@@ -76,7 +76,7 @@ def test_20_kills_lose_nobody_and_register_nobody_twice(tmp_path: Path, broker: 
     """Every registration ends as 201, is there, and was announced under one id; no dead letter."""
     options = Options(broker, folder=tmp_path / "shop", replaced={"user": FOREIGN})
     with Shop(options, print) as shop, Tap(shop) as tap, Shopper(shop, tap) as shopper:
-        ledger = asyncio.run(crowd(shop))
+        ledger = asyncio.run(send_all(shop))
         shop.wait_ready("user")
         users = {key: answer.json() for key, answer in ledger.answers.items()}
         for user in users.values():

@@ -44,4 +44,4 @@ def test_java_registers_users(shop: Shop, name: str) -> None:
     assert 0 == done.returncode, done.stderr
     answers = [line.split(" ", 2) for line in done.stdout.splitlines()]
     assert [("201", "HTTP_1_1")] * len(bodies) == [(status, version) for status, version, _ in answers]
-    assert [body["name"] for body in bodies] == [json.loads(said)["name"] for _, _, said in answers]
+    assert [body["name"] for body in bodies] == [json.loads(output)["name"] for _, _, output in answers]

@@ -236,8 +236,14 @@ def test_a_dead_letter_is_replayed_by_keyboard(live: Live, shop: Shop) -> None:
     call_sidecar(shop, "notification", "publish/pubsub/EmailRequested", event)
     replay = live.page.get_by_role("button", name=f"Replay EmailRequested of notification, {event['id']}")
     replay.wait_for()
-    kept = {"order_id": order_id, "user_id": user_id_of(live), "kind": "paid", "subject": "Late news", "sent_at": None}
-    call_sidecar(shop, "notification", "state/statestore", [{"key": f"notification:{order_id}", "value": kept}])
+    stored = {
+        "order_id": order_id,
+        "user_id": user_id_of(live),
+        "kind": "paid",
+        "subject": "Late news",
+        "sent_at": None,
+    }
+    call_sidecar(shop, "notification", "state/statestore", [{"key": f"notification:{order_id}", "value": stored}])
 
     replay.focus()
     live.page.keyboard.press("Enter")

@@ -18,9 +18,9 @@ SECONDS = 60
 
 def pids(shop: Running) -> dict[str, int]:
     """What `./sidecart status` says, by name; empty unless all of it is up and ready."""
-    said = shop.run("./sidecart", "status")
-    rows = re.findall(r"^(\S+) +(\d+) +\d* +(?:up|ready)$", said.stdout, re.MULTILINE)
-    return {name: int(pid) for name, pid in rows} if said.returncode == 0 else {}
+    output = shop.run("./sidecart", "status")
+    rows = re.findall(r"^(\S+) +(\d+) +\d* +(?:up|ready)$", output.stdout, re.MULTILINE)
+    return {name: int(pid) for name, pid in rows} if output.returncode == 0 else {}
 
 
 def is_another(shop: Running, name: str, before: int) -> bool:
@@ -32,11 +32,11 @@ def test_the_live_page_can_be_left_out(tmp_path: Path) -> None:
     """Nothing of it runs."""
     with running(tmp_path, in_the_readme("./sidecart run --no-monitor")) as shop:
         names = set(pids(shop))
-        said = shop.log.read_text()
+        output = shop.log.read_text()
 
     assert {"gateway", "notification-sidecar"} <= names
     assert set() == {name for name in names if name.startswith("monitor")}
-    assert "live page" not in said
+    assert "live page" not in output
 
 
 def test_traces_go_to_whoever_takes_them(tmp_path: Path) -> None:
@@ -73,10 +73,10 @@ def test_several_gateways_are_one_shop_that_heals_itself(tmp_path: Path) -> None
                 './sidecart dead-letters discard --reason "no such user"',
             )
         ]
-        said = shop.log.read_text()
+        output = shop.log.read_text()
 
     assert [200] == [answer.status_code for answer in opened]
-    assert "monitor ended with code -9: it is started again now" in said
+    assert "monitor ended with code -9: it is started again now" in output
     assert {
         "monitor",
         "monitor-sidecar",
@@ -89,6 +89,6 @@ def test_several_gateways_are_one_shop_that_heals_itself(tmp_path: Path) -> None
         "order-1-sidecar",
     } <= set(before)
     assert 201 == first.status_code
-    assert "gateway-1 ended with code -9: it is started again now" in said
+    assert "gateway-1 ended with code -9: it is started again now" in output
     assert [0, 0, 0, 0] == [each.returncode for each in letters], letters
     assert ["0 dead letters\n"] * 4 == [each.stdout.partition(":")[0].rstrip("\n") + "\n" for each in letters]

@@ -12,7 +12,7 @@ from tests.simulation.scenario import Scenario
 from tests.simulation.world import World
 
 
-def problems(world: World, wanted: Scenario) -> list[str]:
+def problems(world: World, wanted_state: Scenario) -> list[str]:
     """Everything that is not as it must be."""
     return [
         *(f"dead letter: {letter}" for letter in world.dead_letters),
@@ -20,10 +20,10 @@ def problems(world: World, wanted: Scenario) -> list[str]:
         *_replies(world),
         *_events(world),
         *_outboxes(world),
-        *_users(world, wanted),
-        *_money(world, wanted),
-        *_orders(world, wanted),
-        *_mails(world, wanted),
+        *_users(world, wanted_state),
+        *_money(world, wanted_state),
+        *_orders(world, wanted_state),
+        *_mails(world, wanted_state),
     ]
 
 
@@ -65,20 +65,20 @@ def _outboxes(world: World) -> Iterator[str]:
                         yield f"{app} {key}: {secondary} of {event_id} was never written"
 
 
-def _users(world: World, wanted: Scenario) -> Iterator[str]:
-    for user_id in wanted.user_ids:
+def _users(world: World, wanted_state: Scenario) -> Iterator[str]:
+    for user_id in wanted_state.user_ids:
         if not _secondary(world, "user", f"user:{user_id}"):
             yield f"user {user_id} cannot be read"
         accounts = {event["data"]["account_id"] for event in _about(world, "BillingAccountCreated", user_id)}
         if len(accounts) != 1:
             yield f"user {user_id} has the accounts {sorted(accounts)}"
-    winners = [each for each in wanted.clashing_ids if _about(world, "UserCreated", each)]
-    if wanted.clashing_ids and len(winners) != 1:
+    winners = [each for each in wanted_state.clashing_ids if _about(world, "UserCreated", each)]
+    if wanted_state.clashing_ids and len(winners) != 1:
         yield f"one address, and the users {winners}"
 
 
-def _money(world: World, wanted: Scenario) -> Iterator[str]:
-    for user_id in wanted.user_ids:
+def _money(world: World, wanted_state: Scenario) -> Iterator[str]:
+    for user_id in wanted_state.user_ids:
         deposited = {
             event["subject"]: event["data"]["amount_cents"]
             for event in world.published["AccountDeposited"]
@@ -95,22 +95,22 @@ def _money(world: World, wanted: Scenario) -> Iterator[str]:
             yield f"user {user_id} has {balance}: paid in {sum(deposited.values())}, spent {spent}"
 
 
-def _orders(world: World, wanted: Scenario) -> Iterator[str]:
-    for order_id in wanted.order_ids:
+def _orders(world: World, wanted_state: Scenario) -> Iterator[str]:
+    for order_id in wanted_state.order_ids:
         order = _state(world, "order", f"order:{order_id}") or {}
         payment = _secondary(world, "billing", f"payment:{order_id}") or {}
         ends = {topic for topic in ("OrderPaid", "OrderNotPaid") if _about(world, topic, order_id)}
-        said = {topic for topic in ("OrderPaymentCreated", "OrderPaymentFailed") if _about(world, topic, order_id)}
+        output = {topic for topic in ("OrderPaymentCreated", "OrderPaymentFailed") if _about(world, topic, order_id)}
         is_paid = order.get("status") == "paid"
         expected = ({"OrderPaid"}, {"OrderPaymentCreated"}) if is_paid else ({"OrderNotPaid"}, {"OrderPaymentFailed"})
-        if order.get("status") not in ("paid", "not_paid") or (ends, said) != expected:
-            yield f"order {order_id} is {order.get('status')}, but {sorted(said)} and {sorted(ends)}"
+        if order.get("status") not in ("paid", "not_paid") or (ends, output) != expected:
+            yield f"order {order_id} is {order.get('status')}, but {sorted(output)} and {sorted(ends)}"
         if payment.get("amount_cents") != order.get("amount_cents") or bool(payment.get("reason")) == is_paid:
             yield f"order {order_id}: {order} and {payment} do not agree"
 
 
-def _mails(world: World, wanted: Scenario) -> Iterator[str]:
-    for order_id in wanted.order_ids:
+def _mails(world: World, wanted_state: Scenario) -> Iterator[str]:
+    for order_id in wanted_state.order_ids:
         message_id = email(order_id, "a@b.c", "n", order_outcome(order_id, (), 0)).message_id
         noted = _secondary(world, "notification", f"notification:{order_id}") or {}
         if not world.mails[message_id] or not noted.get("sent_at"):

@@ -30,8 +30,8 @@ def scenario(seed: int) -> Scenario:
         return str(uuid.UUID(int=rng.getrandbits(128), version=4))
 
     def want(topic: str, resource: str, ids: dict[str, str], body: dict[str, Any]) -> None:
-        wanted = build_command(topic, resource, "", body, ids)
-        made.append(Command(topic, wanted.id, wanted.event))
+        expected = build_command(topic, resource, "", body, ids)
+        made.append(Command(topic, expected.id, expected.event))
 
     def register(user_id: str, email: str, name: str) -> None:
         want("UserCreateRequested", user_id, {"user_id": user_id}, {"email": email, "name": name})

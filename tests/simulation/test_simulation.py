@@ -62,10 +62,10 @@ MUTANTS: dict[str, Mutant] = {
 def found(seed: int, mutant: Mutant | None = None) -> list[str]:
     """Run one seed; returns what is wrong at the end."""
     changed = mutant or Mutant()
-    wanted = scenario(seed)
+    expected = scenario(seed)
     world = World(
         seed,
-        wanted.commands,
+        expected.commands,
         changed.faults,
         changed.make_processor,
         changed.honours_etags,
@@ -76,7 +76,7 @@ def found(seed: int, mutant: Mutant | None = None) -> list[str]:
         world.run()
     except AssertionError as error:  # it never came to rest
         return [str(error)]
-    return problems(world, wanted)
+    return problems(world, expected)
 
 
 def test_nothing_is_lost_and_nothing_is_done_twice(capsys: pytest.CaptureFixture[str]) -> None:
@@ -103,11 +103,11 @@ def test_a_store_that_refuses_writes_for_a_time_loses_nothing() -> None:
     """It reads meanwhile; the events whose writes it refused come again, and end as if nothing had been."""
     refused = 0
     for seed in range(100):
-        wanted = scenario(seed)
-        world = World(seed, wanted.commands, REFUSALS)
+        expected = scenario(seed)
+        world = World(seed, expected.commands, REFUSALS)
         world.run()
 
-        assert [] == problems(world, wanted), f"seed {seed}"
+        assert [] == problems(world, expected), f"seed {seed}"
         refused += world.writes_refused
     assert refused > 100
 
@@ -115,13 +115,13 @@ def test_a_store_that_refuses_writes_for_a_time_loses_nothing() -> None:
 def test_without_faults_one_replica_sends_exactly_one_mail_an_order() -> None:
     """A second mail is the price of a fault, or of two replicas that finish the same log."""
     for seed in range(100):
-        wanted = scenario(seed)
-        world = World(seed, wanted.commands, CALM, replicas=1)
+        expected = scenario(seed)
+        world = World(seed, expected.commands, CALM, replicas=1)
         world.run()
 
-        assert [] == problems(world, wanted)
+        assert [] == problems(world, expected)
         assert {1} == set(world.mails.values())
-        assert len(wanted.order_ids) == len(world.mails)
+        assert len(expected.order_ids) == len(world.mails)
 
 
 @pytest.mark.parametrize("name", MUTANTS)

@@ -162,7 +162,7 @@ class Command:
     topic: str
     id: str
     body: bytes
-    said: int = 0
+    output: int = 0
     replies: set[str] = field(default_factory=set)
     answered: bool = False
 
@@ -255,7 +255,7 @@ class World:
             if chance() < self.faults.death:
                 self._kill(self.random.choice(self._replicas[self.random.choice(list(SERVICES))]))
                 return True
-        unsaid = [command for command in self.commands if not command.said]
+        unsaid = [command for command in self.commands if not command.output]
         if unsaid and chance() < 0.3:
             self._say(self.random.choice(unsaid))
             return True
@@ -325,8 +325,8 @@ class World:
     # --- Callers
 
     def _say(self, command: Command) -> None:
-        command.said += 1
-        assert command.said < 50, f"{command.topic} {command.id} is never answered"
+        command.output += 1
+        assert command.output < 50, f"{command.topic} {command.id} is never answered"
         self._gateway.accept(command)
         if not (self._faulty and self.random.random() < self.faults.vanish):
             self._spread(command.topic, command.body)

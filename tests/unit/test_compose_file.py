@@ -259,13 +259,15 @@ def test_components_find_what_they_read_from_the_environment(app_id: str, broker
     words = [chosen(value, BROKER=broker) for name, value in flags(SERVICES[SIDECARS[app_id]]["command"]) if value]
     folders = [ROOT / word.lstrip("/") for word in words if word.startswith("/components")]
     components = [yaml.safe_load(file.read_text("utf-8")) for folder in folders for file in folder.glob("*.yaml")]
-    wanted = {each["envRef"] for one in components for each in one["spec"].get("metadata", []) if "envRef" in each}
+    wanted_state = {
+        each["envRef"] for one in components for each in one["spec"].get("metadata", []) if "envRef" in each
+    }
     running = {name for name, service in SERVICES.items() if set(service.get("profiles", [broker])) == {broker}}
-    hosts = {re.sub(r"^\w+://|.*@", "", env[name]).partition(":")[0] for name in wanted}
+    hosts = {re.sub(r"^\w+://|.*@", "", env[name]).partition(":")[0] for name in wanted_state}
 
     assert 3 == len(folders)
     assert "replies" in {one["metadata"]["name"] for one in components}
-    assert wanted
+    assert wanted_state
     assert hosts <= running
 
 

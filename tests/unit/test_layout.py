@@ -184,9 +184,9 @@ def test_the_live_page_names_no_server(path: Path) -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "chassis").rglob("*.py")), ids=name)
 def test_the_chassis_knows_no_word_of_the_shop(path: Path) -> None:
     """No identifier and no string; a docstring may say for whom something is there."""
-    said = {word for text in spoken(tree(path)) if text not in ("items", "popitem") for word in words(text)}
+    output = {word for text in spoken(tree(path)) if text not in ("items", "popitem") for word in words(text)}
 
-    assert set() == said & SHOP_WORDS
+    assert set() == output & SHOP_WORDS
 
 
 @pytest.mark.parametrize("path", PURE, ids=name)
@@ -262,8 +262,8 @@ def test_git_does_not_see_what_documented_commands_leave_behind(tmp_path: Path) 
     """Tokens among it."""
     shutil.copy(ROOT / ".gitignore", tmp_path)
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
-    said = subprocess.run(
+    output = subprocess.run(
         ["git", "check-ignore", *LEFT_BEHIND], cwd=tmp_path, capture_output=True, text=True, check=False
     )
 
-    assert list(LEFT_BEHIND) == said.stdout.splitlines()
+    assert list(LEFT_BEHIND) == output.stdout.splitlines()

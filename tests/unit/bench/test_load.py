@@ -18,21 +18,21 @@ def test_a_percentile_is_a_value_that_was_measured(percent: float, expected: flo
 
 def test_as_many_callers_ask_at_once_as_were_wanted_and_every_answer_counts() -> None:
     """Each asks again as soon as it was answered."""
-    asking = most = asked = 0
+    asking = most = queried = 0
 
     async def call() -> int:
-        nonlocal asking, most, asked
+        nonlocal asking, most, queried
         asking += 1
-        asked += 1
+        queried += 1
         most = max(most, asking)
         await asyncio.sleep(0.001)
         asking -= 1
-        return 201 if asked % 2 else 503
+        return 201 if queried % 2 else 503
 
     load = asyncio.run(closed_loop(call, 7, 0.05))
 
-    assert (7, asked) == (most, load.answers)
-    assert asked == load.statuses[201] + load.statuses[503]
+    assert (7, queried) == (most, load.answers)
+    assert queried == load.statuses[201] + load.statuses[503]
     assert load.statuses[503] > 0
     assert load.seconds >= 0.05
     assert load.per_second == load.answers / load.seconds
@@ -40,12 +40,12 @@ def test_as_many_callers_ask_at_once_as_were_wanted_and_every_answer_counts() ->
 
 def test_an_open_loop_counts_the_time_since_a_request_was_due() -> None:
     """What could not be asked because the caller was held up is late too."""
-    asked = 0
+    queried = 0
 
     async def call() -> int:
-        nonlocal asked
-        asked += 1
-        if asked == 1:
+        nonlocal queried
+        queried += 1
+        if queried == 1:
             time.sleep(0.2)  # noqa: ASYNC251 - holds up the whole loop, as a slow machine would
         return 201
 

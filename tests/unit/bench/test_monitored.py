@@ -28,9 +28,9 @@ def found(*completed: float) -> Monitored:
         ((66, 113, 160), "1.130 x  (must >= 0.97: NOTHING IS SAID"),
     ],
 )
-def test_the_median_is_judged_if_the_rounds_agree(completed: tuple[float, ...], said: str) -> None:
+def test_the_median_is_judged_if_the_rounds_agree(completed: tuple[float, ...], output: str) -> None:
     """On a busy machine the ratio is of something else."""
-    assert said in verdict("redis", found(*completed))
+    assert output in verdict("redis", found(*completed))
 
 
 def test_the_table_has_each_round_and_what_the_monitor_takes() -> None:

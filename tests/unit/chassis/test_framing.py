@@ -57,14 +57,14 @@ class Echo:
         if size is None:
             self.broken += 1
             return
-        said = f"{scope['method']} {scope['path']} {size}"
-        self.seen.append(said)
+        output = f"{scope['method']} {scope['path']} {size}"
+        self.seen.append(output)
         self.headers.append(scope["headers"])
         if scope["path"] == "/held":
             await self.let_go.wait()
-        length = [(b"content-length", b"%d" % len(said))]
+        length = [(b"content-length", b"%d" % len(output))]
         await send({"type": "http.response.start", "status": 200, "headers": length})
-        await send({"type": "http.response.body", "body": said.encode()})
+        await send({"type": "http.response.body", "body": output.encode()})
 
     async def _size(self, receive: Receive) -> int | None:
         size = 0

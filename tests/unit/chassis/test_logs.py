@@ -53,9 +53,9 @@ def test_a_line_for_machines_is_one_json_object() -> None:
     lines = Lines("json")
     lines.log.warning("%s of %d\nlamps", "one", 3)
 
-    said = lines.only
-    assert said.pop("timestamp").endswith("Z")
-    assert {"level": "warning", "logger": "lamps", "event": "one of 3\nlamps"} == said
+    output = lines.only
+    assert output.pop("timestamp").endswith("Z")
+    assert {"level": "warning", "logger": "lamps", "event": "one of 3\nlamps"} == output
 
 
 def test_a_line_for_people_is_one_line() -> None:

@@ -341,7 +341,7 @@ def test_an_app_is_unhealthy_while_its_store_is_unreachable(monkeypatch: pytest.
 def test_an_app_whose_store_refuses_writes_says_so_and_takes_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
     """Reads are answered, and the reason is given; a read that works turns nothing, a write does."""
     monkeypatch.setattr(sidecar_module, "REFUSED_SECONDS", 0.001)
-    said = "the store refuses writes: ERROR: read-only (SQLSTATE 25006)"
+    output = "the store refuses writes: ERROR: read-only (SQLSTATE 25006)"
 
     async def scenario(lamps: Lamps) -> None:
         lamps.problem = PermanentError("no such lamp")
@@ -349,8 +349,8 @@ def test_an_app_whose_store_refuses_writes_says_so_and_takes_no_event(monkeypatc
         assert 500 == await lamps.bring()  # its dead letter cannot be written
         lamps.problem = None
 
-        assert (503, f"{said}\n") == ((unhealthy := await lamps.ask("/healthz")).status_code, unhealthy.text)
-        assert said in (await lamps.ask("/readyz", TOKEN)).json()["missing"]
+        assert (503, f"{output}\n") == ((unhealthy := await lamps.ask("/healthz")).status_code, unhealthy.text)
+        assert output in (await lamps.ask("/readyz", TOKEN)).json()["missing"]
         assert 200 == (await lamps.ask("/lamp/1", TOKEN)).status_code
         assert [500, 500] == [await lamps.bring(), await lamps.bring()]
         assert 200 == await lamps.bring("Probe-lamps"), "the way through the broker is another matter"

@@ -61,11 +61,11 @@ class Served:
         """GET over a new connection."""
         return str(httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=SECONDS, trust_env=False).json())
 
-    def until(self, path: str, said: str) -> None:
+    def until(self, path: str, output: str) -> None:
         """Wait until it says so."""
         end = time.monotonic() + SECONDS
-        while self.get(path) != said:
-            assert time.monotonic() < end, f"{path} never said {said}"
+        while self.get(path) != output:
+            assert time.monotonic() < end, f"{path} never said {output}"
 
 
 @pytest.fixture
@@ -100,12 +100,12 @@ def test_a_second_signal_waits_for_nobody(served: Served) -> None:
 @pytest.mark.parametrize("served", [(0.0, 1.0)], indirect=True)
 def test_what_is_being_answered_is_answered(served: Served) -> None:
     """Also after it takes no new connections any more."""
-    said: list[str] = []
-    caller = threading.Thread(target=lambda: said.append(served.get("/slow")))
+    output: list[str] = []
+    caller = threading.Thread(target=lambda: output.append(served.get("/slow")))
     caller.start()
     served.until("/slow-calls", "1")
     served.process.send_signal(signal.SIGTERM)
     caller.join(SECONDS)
 
-    assert ["done"] == said
+    assert ["done"] == output
     assert -signal.SIGTERM == served.process.wait(SECONDS)

@@ -184,11 +184,11 @@ def test_an_event_is_a_span_of_its_publishers_trace(
     span = recorded.one("process Lamp")
 
     assert ((TRACE_ID), SPAN_ID) == (context(span)[0], parent(span))
-    said = dict(span.attributes or {})
+    output = dict(span.attributes or {})
     assert ("Lamp", EVENT_ID, outcome) == (
-        said["messaging.destination.name"],
-        said["messaging.message.id"],
-        said["sidecart.outcome"],
+        output["messaging.destination.name"],
+        output["messaging.message.id"],
+        output["sidecart.outcome"],
     )
 
 

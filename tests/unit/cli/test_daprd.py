@@ -83,7 +83,7 @@ def test_without_a_release_it_is_built(
     releases: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """404 for the checksum leads to the build, and the reason is said."""
-    said: list[str] = []
+    output: list[str] = []
 
     def build(folder: Path, report: daprd.Report, deadline: Deadline) -> Path:
         (folder / "built").write_bytes(PROGRAM)
@@ -91,11 +91,11 @@ def test_without_a_release_it_is_built(
 
     monkeypatch.setattr(daprd, "build", build)
 
-    daprd.fetch(tmp_path / "daprd", said.append, Deadline())
+    daprd.fetch(tmp_path / "daprd", output.append, Deadline())
 
     assert (tmp_path / "daprd").read_bytes() == PROGRAM
     assert os.access(tmp_path / "daprd", os.X_OK)
-    assert "status 404" in said[0]
+    assert "status 404" in output[0]
 
 
 def test_a_page_instead_of_a_checksum_is_no_release(releases: dict[str, bytes], tmp_path: Path) -> None:
@@ -125,12 +125,12 @@ def test_what_was_fetched_is_kept(releases: dict[str, bytes], tmp_path: Path, mo
 
     first = daprd.find(lambda text: None, Deadline())
     releases.clear()
-    said: list[str] = []
-    second = daprd.find(said.append, Deadline())
+    output: list[str] = []
+    second = daprd.find(output.append, Deadline())
 
     assert first == second
     assert first.has_sqlite_resolver
-    assert said == []
+    assert output == []
 
 
 def test_the_given_program_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,17 +150,17 @@ def test_the_given_program_comes_first(tmp_path: Path, monkeypatch: pytest.Monke
 
 def test_two_launchers_do_not_fetch_at_once(tmp_path: Path) -> None:
     """The second waits for the first, says so, and can be stopped while it waits."""
-    said: list[str] = []
+    output: list[str] = []
     impatient = Deadline()
     with daprd.locked(tmp_path / "lock", print, Deadline()):
         timer = threading.Timer(0.3, impatient.stop)
         timer.start()
 
-        with pytest.raises(Interrupted), daprd.locked(tmp_path / "lock", said.append, impatient):
+        with pytest.raises(Interrupted), daprd.locked(tmp_path / "lock", output.append, impatient):
             pass
 
         timer.join()
-    assert said == ["another launcher is getting daprd: waiting for it"]
+    assert output == ["another launcher is getting daprd: waiting for it"]
 
 
 def test_a_mark_across_two_blocks_is_found(tmp_path: Path) -> None:

@@ -70,25 +70,25 @@ def test_one_letter_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.parametrize(("wanted", "words"), [("9", "there is no dead letter 9"), ("", "2 dead letters begin with")])
-def test_what_cannot_be_shown_is_said(wanted: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_shown_is_said(selection: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     """None, or too many."""
-    assert 1 == run("show", wanted)
+    assert 1 == run("show", selection)
 
     assert words in capsys.readouterr().err.replace("3 dead", "2 dead")
 
 
 def test_a_dry_run_changes_nothing(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
     """It says what would be done, and what could not be."""
-    before = dict(state.kept)
+    before = dict(state.stored)
 
     assert 1 == run("replay", "--all", "--dry-run")
     assert 0 == run("discard", "--all", "--dry-run")
 
-    assert (before, []) == (state.kept, state.published)
-    said = capsys.readouterr().out
-    assert "2 would replay, 1 failed" in said
-    assert "can only be discarded" in said
-    assert "3 would discard" in said
+    assert (before, []) == (state.stored, state.published)
+    output = capsys.readouterr().out
+    assert "2 would replay, 1 failed" in output
+    assert "can only be discarded" in output
+    assert "3 would discard" in output
 
 
 def test_a_replay_says_what_became_of_each(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,9 +97,9 @@ def test_a_replay_says_what_became_of_each(state: FakeState, capsys: pytest.Capt
     assert 0 == run("list")
 
     assert ["OrderPaid"] == [topic for _, topic, _, _ in state.published]
-    said = capsys.readouterr().out
-    assert "1 replayed\n" in said
-    assert said.endswith("2 dead letters\n")
+    output = capsys.readouterr().out
+    assert "1 replayed\n" in output
+    assert output.endswith("2 dead letters\n")
 
 
 def test_a_discard_takes_ids(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
@@ -107,10 +107,10 @@ def test_a_discard_takes_ids(state: FakeState, capsys: pytest.CaptureFixture[str
     assert 0 == run("discard", SECOND[:4])
     assert 0 == run("list", "--settled")
 
-    said = capsys.readouterr().out
-    assert "1 discarded\n" in said
-    assert "[discarded]" in said
-    assert said.endswith("3 dead letters\n")
+    output = capsys.readouterr().out
+    assert "1 discarded\n" in output
+    assert "[discarded]" in output
+    assert output.endswith("3 dead letters\n")
 
 
 @pytest.mark.parametrize("verb", ["replay", "discard"])
@@ -147,6 +147,6 @@ def test_a_terminal_obeys_no_event(state: FakeState, capsys: pytest.CaptureFixtu
     assert 0 == run("show", THIRD)
     assert 0 == run("list")
 
-    said = capsys.readouterr().out
-    assert not set("\x1b\x9b\r\x00") & set(said)
-    assert "hello\n\\x1b[2J\\x9b\\r\\x00\n" in said
+    output = capsys.readouterr().out
+    assert not set("\x1b\x9b\r\x00") & set(output)
+    assert "hello\n\\x1b[2J\\x9b\\r\\x00\n" in output

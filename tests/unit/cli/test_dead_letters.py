@@ -21,14 +21,14 @@ class FakeState:
     """State with ETags, and a broker that only remembers; `on_publish` is what a service does with an event."""
 
     def __init__(self) -> None:
-        self.kept: dict[tuple[str, str], tuple[Any, str]] = {}
+        self.stored: dict[tuple[str, str], tuple[Any, str]] = {}
         self.published: list[tuple[str, str, Any, str]] = []
         self.on_publish: Callable[[], None] = lambda: None
         self._versions = 0
 
     def load(self, service: str, key: str) -> tuple[Any, str | None]:
         """Read."""
-        return self.kept.get((service, key), (None, None))
+        return self.stored.get((service, key), (None, None))
 
     def save(self, service: str, key: str, value: Any, etag: str) -> bool:
         """Write by ETag."""
@@ -45,7 +45,7 @@ class FakeState:
     def put(self, service: str, key: str, value: Any) -> None:
         """Write, whatever is there."""
         self._versions += 1
-        self.kept[service, key] = (json.loads(json.dumps(value)), str(self._versions))
+        self.stored[service, key] = (json.loads(json.dumps(value)), str(self._versions))
 
 
 @pytest.fixture
@@ -61,9 +61,9 @@ def state() -> FakeState:
     return made
 
 
-def one(state: FakeState, **wanted: Any) -> DeadLetter:
+def one(state: FakeState, **selection: Any) -> DeadLetter:
     """The letter of the user service that comes first."""
-    return next(find_dead_letters(state, Filter(service="user", **wanted)))
+    return next(find_dead_letters(state, Filter(service="user", **selection)))
 
 
 @pytest.mark.parametrize(
@@ -78,9 +78,9 @@ def one(state: FakeState, **wanted: Any) -> DeadLetter:
         (Filter(("c",)), []),
     ],
 )
-def test_letters_are_filtered(state: FakeState, wanted: Filter, found: list[str]) -> None:
+def test_letters_are_filtered(state: FakeState, selection: Filter, found: list[str]) -> None:
     """By service, id, topic, reason and time; an id without a letter is left out."""
-    assert found == [f"{each.service} {each.id}" for each in find_dead_letters(state, wanted)]
+    assert found == [f"{each.service} {each.id}" for each in find_dead_letters(state, selection)]
 
 
 def test_a_replay_publishes_the_event_as_it_was_with_its_trace(state: FakeState) -> None:
@@ -111,9 +111,9 @@ def test_a_replayed_event_is_in_the_trace_that_it_was_in(
     state: FakeState, in_event: object, in_letter: object, expected: str | None
 ) -> None:
     """If that is well-formed: what is not a string would end the sidecar of whoever reads the event."""
-    kept, _ = state.load("user", "dead:a1")
+    stored, _ = state.load("user", "dead:a1")
     event = json.dumps({**DELIVERED, "traceparent": in_event, "traceid": in_event})
-    state.put("user", "dead:a1", {**kept, "event": event, "traceparent": in_letter})
+    state.put("user", "dead:a1", {**stored, "event": event, "traceparent": in_letter})
     replay(state, one(state))
     [(_, _, published, _)] = state.published
 

@@ -186,13 +186,13 @@ def test_a_foreign_program_takes_the_place_of_ours(tmp_path: Path) -> None:
     ],
 )
 def test_a_foreign_program_that_is_none_is_said_in_one_line(
-    tmp_path: Path, app_id: str, text: str | None, said: str
+    tmp_path: Path, app_id: str, text: str | None, output: str
 ) -> None:
     """With the file to look at; nothing is started."""
     if text is not None:
         (tmp_path / "dapr.yaml").write_text(text)
 
-    with pytest.raises(LaunchError, match=said) as raised:
+    with pytest.raises(LaunchError, match=output) as raised:
         apps_with({app_id: tmp_path})
 
     assert "\n" not in str(raised.value)

@@ -71,11 +71,11 @@ class Watch:
     def __init__(self) -> None:
         self.now = 1_000.0
         self.shop = FakeShop()
-        self.said: list[str] = []
+        self.output: list[str] = []
         self.changes = 0
         self.supervisor = Supervisor(
             self.shop,  # type: ignore[arg-type]  # what of a shop the supervisor needs
-            self.said.append,
+            self.output.append,
             self._change,
             lambda: self.now,
         )
@@ -107,7 +107,7 @@ def test_who_ends_is_started_again_at_once_and_it_is_said(watch: Watch) -> None:
 
     assert ["order"] == watch.look()
     assert (1, 1) == (watch.changes, watch.supervisor.restarts)
-    assert ["order ended with code -9: it is started again now (see logs/order.log)"] == watch.said
+    assert ["order ended with code -9: it is started again now (see logs/order.log)"] == watch.output
     assert [] == watch.look(60)
 
 
@@ -130,14 +130,14 @@ def test_who_ends_again_and_again_waits_longer_and_longer(watch: Watch) -> None:
 def test_a_shop_goes_on_without_what_it_does_not_need(watch: Watch) -> None:
     """The live page that never lives is left out, which is said, once."""
     watch.shop.spare = {"monitor"}
-    while not any("the shop goes on without it" in line for line in watch.said):
+    while not any("the shop goes on without it" in line for line in watch.output):
         watch.end("monitor")
         watch.look(0.5)
-    before = (list(watch.shop.started), list(watch.said))
+    before = (list(watch.shop.started), list(watch.output))
     watch.look(60)
 
     assert ENDS_MAX == before[0].count("monitor")
-    assert before == (watch.shop.started, watch.said)
+    assert before == (watch.shop.started, watch.output)
 
 
 def test_who_never_lives_is_given_up(watch: Watch) -> None:
@@ -171,7 +171,7 @@ def test_a_sidecar_waits_for_its_servers_and_it_is_said_once(watch: Watch) -> No
     watch.shop.servers_problem = None
 
     assert ["order-sidecar"] == watch.look(1)
-    assert ["sidecars wait: rabbitmq is unreachable", "sidecars wait no more: broker and store answer"] == watch.said[
+    assert ["sidecars wait: rabbitmq is unreachable", "sidecars wait no more: broker and store answer"] == watch.output[
         1:
     ]
 
@@ -188,7 +188,7 @@ def test_a_sidecar_that_does_not_read_is_started_again_in_the_end(watch: Watch) 
 
     assert ["order-sidecar", "order-1-sidecar"] == watch.look(LOOK_SECONDS)
     assert ["order", "order-1"] == watch.shop.stopped
-    assert "order-sidecar does not read OrderPaymentCreated as it should: it is started again" in watch.said
+    assert "order-sidecar does not read OrderPaymentCreated as it should: it is started again" in watch.output
     assert [] == watch.look(LOOK_SECONDS)
 
 
@@ -199,7 +199,7 @@ def test_a_sidecar_that_does_not_answer_is_started_again_in_the_end(watch: Watch
         assert [] == watch.look(LOOK_SECONDS)
 
     assert ["order-1-sidecar"] == watch.look(LOOK_SECONDS)
-    assert ["order-1-sidecar does not answer: it is started again"] == watch.said
+    assert ["order-1-sidecar does not answer: it is started again"] == watch.output
     assert [] == watch.look(LOOK_SECONDS)
 
 

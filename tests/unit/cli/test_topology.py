@@ -24,9 +24,9 @@ def test_one_of_each_unless_told() -> None:
         (1, {"orders": 2}, "there is no service orders"),
     ],
 )
-def test_what_cannot_be_is_said(gateways: int, replicas: dict[str, int], said: str) -> None:
+def test_what_cannot_be_is_said(gateways: int, replicas: dict[str, int], output: str) -> None:
     """In one line, before anything starts."""
-    with pytest.raises(LaunchError, match=said):
+    with pytest.raises(LaunchError, match=output):
         replica_names(gateways, replicas)
 
 

@@ -14,22 +14,22 @@ from cli.dead_letters import DeadLetter
 from cli.shop import Shop
 from tests.faults.aftermath import NO_ACCOUNT, NO_CONTACT, NO_NOTE, missing
 from tests.faults.auditor import Answer, Audit, Auditor, _balances
-from tests.faults.ledger import Ledger, Wanted
+from tests.faults.ledger import Intent, Ledger
 from tests.faults.unparseable import Planted
 
 USER, ORDER = str(uuid.UUID(int=1)), str(uuid.UUID(int=2))
 ITEMS = [{"sku": "tea", "quantity": 2, "unit_price_cents": 150}, {"sku": "cup", "quantity": 1, "unit_price_cents": 50}]
 
 
-def wanted(route: str, resource: str, body: dict[str, Any]) -> Wanted:
+def intent(route: str, resource: str, body: dict[str, Any]) -> Intent:
     """An accepted request."""
-    return Wanted(resource, route, body, time.time(), status=201, location=f"/{route.split('/')[1]}/{resource}")
+    return Intent(resource, route, body, time.time(), status=201, location=f"/{route.split('/')[1]}/{resource}")
 
 
 ACCEPTED = [
-    wanted("/user/register", USER, {"email": "a@example.com", "name": "Ada"}),
-    wanted("/order/create", ORDER, {"user_id": USER, "items": ITEMS}),
-    wanted("/account/deposit", str(uuid.UUID(int=3)), {"user_id": USER, "amount_cents": 1}),
+    intent("/user/register", USER, {"email": "a@example.com", "name": "Ada"}),
+    intent("/order/create", ORDER, {"user_id": USER, "items": ITEMS}),
+    intent("/account/deposit", str(uuid.UUID(int=3)), {"user_id": USER, "amount_cents": 1}),
 ]
 WHOLE: dict[str, dict[str, Any]] = {
     "billing": {f"account:{USER}": {"state": {"user_id": USER, "announced": True}, "outbox": {}}},
@@ -43,12 +43,12 @@ WHOLE: dict[str, dict[str, Any]] = {
 class Kept:
     """Records in memory."""
 
-    def __init__(self, kept: dict[str, dict[str, Any]]) -> None:
-        self.kept = kept
+    def __init__(self, stored: dict[str, dict[str, Any]]) -> None:
+        self.stored = stored
 
     def load(self, service: str, keys: Iterable[str]) -> dict[str, Any]:
         """Those that are there."""
-        return {key: self.kept[service][key] for key in keys if key in self.kept[service]}
+        return {key: self.stored[service][key] for key in keys if key in self.stored[service]}
 
     def states(self, service: str, keys: Iterable[str]) -> dict[str, Any]:
         """The state in each."""
@@ -75,13 +75,13 @@ def test_nothing_is_missing_of_what_was_carried_through() -> None:
 )
 def test_what_is_missing_is_found(service: str, key: str, planted: dict[str, Any] | None, found: str) -> None:
     """And nothing else."""
-    kept = deepcopy(WHOLE)
+    stored = deepcopy(WHOLE)
     if planted is None:
-        del kept[service][key]
+        del stored[service][key]
     else:
-        kept[service][key] = planted
+        stored[service][key] = planted
 
-    assert [found] == [each.what for each in missing(ACCEPTED, Kept(kept))]
+    assert [found] == [each.what for each in missing(ACCEPTED, Kept(stored))]
 
 
 PLANTED = Planted("UserCreated", "unparseable-0-abc")
@@ -118,9 +118,9 @@ def test_money_for_an_order_that_hangs_was_not_taken_twice() -> None:
     """Only what is missing beyond it was."""
     other = str(uuid.UUID(int=4))
     found = [
-        (wanted("/account/deposit", other, {"user_id": USER, "amount_cents": 900}), Answer(200, {"reason": None})),
+        (intent("/account/deposit", other, {"user_id": USER, "amount_cents": 900}), Answer(200, {"reason": None})),
         (ACCEPTED[1], Answer(200, {"status": "payment_pending", "amount_cents": 350})),
-        (wanted("/order/create", other, {"user_id": USER}), Answer(200, {"status": "paid", "amount_cents": 200})),
+        (intent("/order/create", other, {"user_id": USER}), Answer(200, {"status": "paid", "amount_cents": 200})),
     ]
 
     expected, pending = _balances(found)

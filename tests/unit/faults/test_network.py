@@ -46,11 +46,11 @@ def link(echo: int) -> Iterator[Link]:
 def connected(link: Link) -> socket.socket:
     """A connection through the link, over which something went to and fro."""
     connection = socket.create_connection(("127.0.0.1", link.port), SECONDS_MAX)
-    assert asked(connection, b"hello")
+    assert queried(connection, b"hello")
     return connection
 
 
-def asked(connection: socket.socket, data: bytes) -> bool:
+def queried(connection: socket.socket, data: bytes) -> bool:
     """Whether what was sent comes back."""
     connection.sendall(data)
     return connection.recv(4096) == data
@@ -100,7 +100,7 @@ def test_a_lossy_connection_loses_what_is_sent_and_is_then_reset(link: Link) -> 
         assert is_reset(connection)
         assert is_reset(later)
     with connected(link) as after:
-        assert asked(after, b"as before")
+        assert queried(after, b"as before")
 
 
 def test_a_share_of_the_connections_is_hit(link: Link) -> None:
@@ -119,7 +119,7 @@ def test_a_share_of_the_connections_is_hit(link: Link) -> None:
 
 def _is_dead(connection: socket.socket) -> bool:
     try:
-        return not asked(connection, b"alive?")
+        return not queried(connection, b"alive?")
     except OSError:
         return True
 
@@ -137,7 +137,7 @@ def test_a_half_open_connection_is_silent_for_good(link: Link) -> None:
                 with pytest.raises(TimeoutError):
                     connection.recv(4096)
         with connected(link) as after:
-            assert asked(after, b"as before")
+            assert queried(after, b"as before")
 
 
 def test_a_slow_link_is_slow_each_way_and_keeps_the_order(link: Link) -> None:
@@ -145,7 +145,7 @@ def test_a_slow_link_is_slow_each_way_and_keeps_the_order(link: Link) -> None:
     with connected(link) as connection:
         undo = link.slow(0.15)
         began = time.monotonic()
-        assert asked(connection, b"slow")
+        assert queried(connection, b"slow")
         assert 0.3 <= time.monotonic() - began < SECONDS_MAX
         connection.sendall(b"first")
         undo()

@@ -474,11 +474,11 @@ def test_a_read_is_the_owning_services_answer() -> None:
 
 
 @pytest.mark.parametrize(("said", "expected"), [(404, 404), (500, 503), (503, 503)])
-def test_a_service_that_knows_nothing_is_404_and_one_in_trouble_503(said: int, expected: int) -> None:
+def test_a_service_that_knows_nothing_is_404_and_one_in_trouble_503(output: int, expected: int) -> None:
     """Never a 500 of somebody else's making."""
 
     async def scenario(gateway: Gateway) -> None:
-        gateway.sidecar.answer = lambda _app, _path: Answer(said, b"")
+        gateway.sidecar.answer = lambda _app, _path: Answer(output, b"")
         answer = await gateway.http.get(f"/order/{USER}")
 
         assert expected == answer.status_code

@@ -46,10 +46,10 @@ class Edge:
             self.publishing, self.held, self.pending_commands, self.journal, self.reconciler
         )
 
-    async def carry(self, wanted: Command, deadline: Deadline) -> Reply | None:
+    async def carry(self, sent_command: Command, deadline: Deadline) -> Reply | None:
         """Carry a command while the journal is being written."""
         async with background(self.journal.write()):
-            return await self.dispatcher.dispatch(wanted, deadline)
+            return await self.dispatcher.dispatch(sent_command, deadline)
 
 
 def test_a_command_is_a_whole_cloudevent_whose_id_comes_from_resource_and_body() -> None:
@@ -72,14 +72,14 @@ def test_the_reply_ends_the_wait() -> None:
     """One publish, one reply, no pending command."""
 
     async def scenario() -> None:
-        edge, wanted = Edge(), an_order()
-        carried = asyncio.create_task(edge.carry(wanted, Deadline(30)))
+        edge, sent_command = Edge(), an_order()
+        carried = asyncio.create_task(edge.carry(sent_command, Deadline(30)))
         await edge.sidecar.was_published.wait()
-        edge.held.settle(wanted.id, REPLY)
+        edge.held.settle(sent_command.id, REPLY)
 
         assert REPLY == await carried
         assert 1 == len(edge.sidecar.published)
-        assert not edge.pending_commands.is_pending(wanted.id)
+        assert not edge.pending_commands.is_pending(sent_command.id)
 
     asyncio.run(scenario())
 
@@ -88,10 +88,10 @@ def test_at_half_time_the_same_command_is_published_once_more() -> None:
     """The broker may have lost the first one though it said otherwise."""
 
     async def scenario() -> None:
-        edge, wanted = Edge(), an_order()
+        edge, sent_command = Edge(), an_order()
 
-        assert await edge.carry(wanted, Deadline(0.02)) is None
-        assert [wanted.id, wanted.id] == [event["id"] for _, event in edge.sidecar.published]
+        assert await edge.carry(sent_command, Deadline(0.02)) is None
+        assert [sent_command.id, sent_command.id] == [event["id"] for _, event in edge.sidecar.published]
 
     asyncio.run(scenario())
 
@@ -115,9 +115,9 @@ def test_without_a_wait_the_command_is_accepted_at_once() -> None:
     """respond-async is wait=0."""
 
     async def scenario() -> None:
-        edge, wanted = Edge(), an_order()
+        edge, sent_command = Edge(), an_order()
 
-        assert await edge.carry(wanted, Deadline(0)) is None
+        assert await edge.carry(sent_command, Deadline(0)) is None
         assert "pending" == edge.sidecar.read(f"pending:{ORDER}")["commands"][0]["outcome"]
 
     asyncio.run(scenario())
@@ -127,14 +127,14 @@ def test_nothing_handed_over_is_503_and_no_pending_command() -> None:
     """The caller may simply try again."""
 
     async def scenario() -> None:
-        edge, wanted = Edge(), an_order()
+        edge, sent_command = Edge(), an_order()
         edge.sidecar.publish_errors = [SidecarUnreachable("connection refused")]
 
         with pytest.raises(Problem) as refused:
-            await edge.carry(wanted, Deadline(30))
+            await edge.carry(sent_command, Deadline(30))
         assert (503, "unavailable") == (refused.value.status, refused.value.kind)
-        assert not edge.pending_commands.is_pending(wanted.id)
-        assert not edge.held.is_waiting(wanted.id)
+        assert not edge.pending_commands.is_pending(sent_command.id)
+        assert not edge.held.is_waiting(sent_command.id)
 
     asyncio.run(scenario())
 
@@ -143,11 +143,11 @@ def test_a_publish_of_unknown_result_stays_held_and_is_tried_again() -> None:
     """It may have been sent, so its reply may come."""
 
     async def scenario() -> None:
-        edge, wanted = Edge(), an_order()
+        edge, sent_command = Edge(), an_order()
         edge.sidecar.publish_errors = [SidecarUnavailable("timed out")]
-        carried = asyncio.create_task(edge.carry(wanted, Deadline(0.1)))
+        carried = asyncio.create_task(edge.carry(sent_command, Deadline(0.1)))
         await edge.sidecar.was_published.wait()
-        edge.held.settle(wanted.id, REPLY)
+        edge.held.settle(sent_command.id, REPLY)
 
         assert REPLY == await carried
 
@@ -171,11 +171,11 @@ def test_a_reply_that_comes_while_the_pending_command_is_written_is_the_answer(i
     """A fact is better than a pending command, also than one that could not be written."""
 
     async def scenario() -> None:
-        edge, wanted = Edge(), an_order()
+        edge, sent_command = Edge(), an_order()
         edge.sidecar.store_is_down = is_down
-        carried = asyncio.create_task(edge.carry(wanted, Deadline(0)))
+        carried = asyncio.create_task(edge.carry(sent_command, Deadline(0)))
         await edge.sidecar.was_published.wait()
-        edge.held.settle(wanted.id, REPLY)
+        edge.held.settle(sent_command.id, REPLY)
 
         assert REPLY == await carried
 
@@ -186,14 +186,14 @@ def test_a_command_whose_refusal_is_written_down_is_refused_at_once() -> None:
     """A repeated request need not wait for what is known."""
 
     async def scenario() -> None:
-        edge, wanted = Edge(), an_order()
+        edge, sent_command = Edge(), an_order()
         rejection = Rejection(422, "key_reused", "reused")
-        pending = PendingCommand(wanted.id, wanted.topic, msgspec.Raw(b"null"), "rejected", rejection)
-        record = {"location": wanted.location, "changed_at": "2026-01-01T00:00:00Z", "commands": [pending]}
+        pending = PendingCommand(sent_command.id, sent_command.topic, msgspec.Raw(b"null"), "rejected", rejection)
+        record = {"location": sent_command.location, "changed_at": "2026-01-01T00:00:00Z", "commands": [pending]}
         edge.sidecar.put(f"pending:{ORDER}", msgspec.json.encode(record))
 
         with pytest.raises(Problem) as refused:
-            await edge.carry(wanted, Deadline(0))
+            await edge.carry(sent_command, Deadline(0))
         assert (422, "key_reused") == (refused.value.status, refused.value.kind)
 
     asyncio.run(scenario())
@@ -204,11 +204,11 @@ def test_a_broker_that_blocks_publishing_delays_no_answer(wait_seconds: float) -
     """Publishing, waiting, publishing again and writing the pending command share one budget."""
 
     async def scenario() -> None:
-        edge, wanted = Edge(), an_order()
+        edge, sent_command = Edge(), an_order()
         edge.sidecar.publish_is_blocked = True
         began = asyncio.get_running_loop().time()
 
-        assert await edge.carry(wanted, Deadline(wait_seconds)) is None
+        assert await edge.carry(sent_command, Deadline(wait_seconds)) is None
         assert asyncio.get_running_loop().time() - began < wait_seconds + ANSWER_SECONDS
         assert "pending" == edge.sidecar.read(f"pending:{ORDER}")["commands"][0]["outcome"]
 

@@ -28,8 +28,8 @@ class Kept:
 
     def load(self, service: str, key: str) -> tuple[Any, str | None]:
         """What is kept, and how often it was written."""
-        kept = self.records.get((service, key))
-        return kept, None if kept is None else repr(kept)
+        stored = self.records.get((service, key))
+        return stored, None if stored is None else repr(stored)
 
     def save(self, service: str, key: str, value: Any, etag: str) -> bool:
         """Write if nobody else has."""
@@ -46,12 +46,12 @@ class Kept:
 def test_the_newest_are_shown_first_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of every service; those that are settled are not."""
     monkeypatch.setattr(module, "SHOWN_MAX", 3)
-    kept = Kept()
+    stored = Kept()
     for minute, service in enumerate(["order", "billing", "order", "notification"]):
-        kept.add(service, f"letter-{minute}", minute)
-    kept.add("order", "settled", 9, status="discarded")
+        stored.add(service, f"letter-{minute}", minute)
+    stored.add("order", "settled", 9, status="discarded")
 
-    found = summarize(kept)
+    found = summarize(stored)
 
     assert 4 == found.total
     assert ["letter-3", "letter-2", "letter-1"] == [each.id for each in found.newest]
@@ -59,31 +59,31 @@ def test_the_newest_are_shown_first_and_all_are_counted(monkeypatch: pytest.Monk
 
 def test_a_long_letter_is_cut() -> None:
     """The page shows what it is about; the command line has the whole."""
-    kept = Kept()
-    kept.add("order", "long", 0, reason="r" * 10_000, event="e" * 10_000)
+    stored = Kept()
+    stored.add("order", "long", 0, reason="r" * 10_000, event="e" * 10_000)
 
-    [shown] = summarize(kept).newest
+    [shown] = summarize(stored).newest
     assert (module.REASON_CHARACTERS_MAX, module.EVENT_CHARACTERS_MAX) == (len(shown.reason), len(shown.event))
 
 
 def test_one_is_replayed_or_discarded_and_then_gone() -> None:
     """By its whole id: the beginning of one is not enough here."""
-    kept = Kept()
-    kept.add("order", "one", 0)
-    kept.add("order", "one-more", 1)
+    stored = Kept()
+    stored.add("order", "one", 0)
+    stored.add("order", "one-more", 1)
 
-    assert "replayed" == act(kept, "order", "one", "replay")
-    assert [("order", "OrderPaid")] == kept.published
-    assert ["one-more"] == [each.id for each in summarize(kept).newest]
-    assert "discarded" == act(kept, "order", "one-more", "discard")
-    assert 0 == summarize(kept).total
+    assert "replayed" == act(stored, "order", "one", "replay")
+    assert [("order", "OrderPaid")] == stored.published
+    assert ["one-more"] == [each.id for each in summarize(stored).newest]
+    assert "discarded" == act(stored, "order", "one-more", "discard")
+    assert 0 == summarize(stored).total
 
 
 @pytest.mark.parametrize(("service", "letter_id"), [("order", "on"), ("order", "other"), ("billing", "one")])
 def test_one_that_is_not_there_is_said(service: str, letter_id: str) -> None:
     """Somebody else was faster, or the page is old."""
-    kept = Kept()
-    kept.add("order", "one", 0)
+    stored = Kept()
+    stored.add("order", "one", 0)
 
     with pytest.raises(LaunchError, match=f"{service} has no open dead letter {letter_id}"):
-        act(kept, service, letter_id, "replay")
+        act(stored, service, letter_id, "replay")

@@ -8,9 +8,9 @@ from monitor.event_summary import cents
 
 
 @pytest.mark.parametrize(("value", "said"), [(123456, "1,234.56"), (-5, "-0.05"), ("5", "?"), (None, "?")])
-def test_an_amount_is_written_as_people_write_it(value: object, said: str) -> None:
+def test_an_amount_is_written_as_people_write_it(value: object, output: str) -> None:
     """What is none is a question mark."""
-    assert said == cents(value)
+    assert output == cents(value)
 
 
 def test_a_number_that_no_account_holds_is_none() -> None:

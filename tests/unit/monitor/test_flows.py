@@ -46,8 +46,8 @@ def order_call(event: Event, status: int = 201) -> Call:
 
 def mail_for(event: Event) -> dict[str, Any]:
     """The mail that the mail server takes for it."""
-    wanted = ("message_id", "to", "subject")
-    return {name: event.data[name] for name in wanted} | {"taken_at": 1.5}
+    expected = ("message_id", "to", "subject")
+    return {name: event.data[name] for name in expected} | {"taken_at": 1.5}
 
 
 def names(flow: Flow) -> list[str]:
@@ -75,13 +75,13 @@ def test_an_order_is_one_flow_from_the_request_to_the_mail() -> None:
 def test_answer_command_and_reply_meet_in_any_order(order: tuple[int, ...]) -> None:
     """The answer may be here before the event that it answers, for they come by different ways."""
     flows = Flows()
-    told = [
+    notified = [
         lambda: flows.add_event(example("OrderCreateRequested"), 0),
         lambda: flows.add_event(example("OrderCreated"), 0),
         lambda: flows.add_request(order_call(example("OrderCreated"))),
     ]
     for place in order:
-        told[place]()
+        notified[place]()
 
     [flow] = flows.all()
     assert {"OrderCreateRequested", "OrderCreated", "POST /order/create", "201 CREATED"} == set(names(flow))
@@ -199,8 +199,8 @@ def test_one_flow_does_not_grow_for_ever() -> None:
     flows = Flows()
     first = example("EmailRequested")
     for number in range(1_000):
-        said = {"message_id": f"<{number}>" + "x" * 1_000}
-        flows.add_event(example("EmailRequested", id=str(number), subject=str(number), data=said), 0)
+        output = {"message_id": f"<{number}>" + "x" * 1_000}
+        flows.add_event(example("EmailRequested", id=str(number), subject=str(number), data=output), 0)
 
     assert 1 == len(flows.all())
     assert module.KEYS_MAX >= len(flows._by_key)

@@ -19,12 +19,12 @@ WELL = {1: (200, ""), 2: (204, ""), 3: (200, ""), 4: (204, "")}
 def broker(waiting: Mapping[str, int] | None) -> Broker:
     """One that says how many events of a topic wait for each consumer, or is unreachable."""
 
-    def said(address: str, wanted: Sequence[Subscription]) -> dict[Subscription, int]:
+    def output(address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
         if waiting is None:
             raise OSError("unreachable")
-        return {one: waiting.get(f"{one.consumer_id} {one.topic}", 0) for one in wanted}
+        return {one: waiting.get(f"{one.consumer_id} {one.topic}", 0) for one in expected}
 
-    return replace(BROKERS["redis"], undelivered=said)
+    return replace(BROKERS["redis"], undelivered=output)
 
 
 def looked(answers: Mapping[int, tuple[int, str]], waiting: Mapping[str, int] | None) -> list[Health]:

@@ -15,13 +15,15 @@ class Page:
     """A board, and what it told."""
 
     def __init__(self) -> None:
-        self.told: list[tuple[str, Any]] = []
-        self.page_state = PageState({"broker": "any"}, lambda kind, body: self.told.append((kind, body)), lambda: 0.0)
+        self.notified: list[tuple[str, Any]] = []
+        self.page_state = PageState(
+            {"broker": "any"}, lambda kind, body: self.notified.append((kind, body)), lambda: 0.0
+        )
 
     @property
     def kinds(self) -> list[str]:
         """What was told so far."""
-        return [kind for kind, _ in self.told]
+        return [kind for kind, _ in self.notified]
 
 
 def test_an_event_is_told_with_its_flow_and_kept_in_the_snapshot() -> None:
@@ -30,7 +32,7 @@ def test_an_event_is_told_with_its_flow_and_kept_in_the_snapshot() -> None:
     page.page_state.add_event(example("OrderCreateRequested"))
     page.page_state.add_event(example("OrderCreated"))
 
-    change = page.told[-1][1]
+    change = page.notified[-1][1]
     assert (["step", "step"], "OrderCreated", []) == (page.kinds, change.step.name, change.flow.steps)
     assert [2] == [len(flow.steps) for flow in page.page_state.snapshot()["flows"]]
 

@@ -27,29 +27,29 @@ class World:
 
     away: int = 0
     """So many times it does not answer."""
-    told: list[str] = field(default_factory=list)
+    notified: list[str] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     background_tasks: list[str] = field(default_factory=list)
     ended: int = 0
     """So many sessions."""
 
-    def _count(self, wanted: Sequence[Subscription]) -> int:
-        self._hear("forget", wanted)
-        return len(wanted)
+    def _count(self, expected: Sequence[Subscription]) -> int:
+        self._hear("forget", expected)
+        return len(expected)
 
-    def _hear(self, what: str, wanted: Sequence[Subscription]) -> None:
-        assert tuple(wanted) == MONITOR_SUBSCRIPTIONS
+    def _hear(self, what: str, expected: Sequence[Subscription]) -> None:
+        assert tuple(expected) == MONITOR_SUBSCRIPTIONS
         if self.away:
             self.away -= 1
             raise OSError("unreachable")
-        self.told.append(what)
+        self.notified.append(what)
 
     def broker(self) -> Broker:
         """The broker."""
         return replace(
             BROKERS["redis"],
-            skip_backlog=lambda _, wanted: self._hear("begin", wanted),
-            remove=lambda _, wanted: self._count(wanted),
+            skip_backlog=lambda _, expected: self._hear("begin", expected),
+            remove=lambda _, expected: self._count(expected),
         )
 
     def notify(self, kind: str, body: Any) -> None:
@@ -79,10 +79,10 @@ class World:
         """A session is over."""
         self.ended += 1
 
-    async def until(self, *told: str) -> None:
+    async def until(self, *notified: str) -> None:
         """Wait until the broker was told this, last."""
         async with asyncio.timeout(SECONDS):
-            while tuple(self.told[-len(told) :]) != told:  # noqa: ASYNC110 - a list has no event to wait for
+            while tuple(self.notified[-len(notified) :]) != notified:  # noqa: ASYNC110 - a list has no event to wait for
                 await asyncio.sleep(0.01)
 
 
@@ -127,7 +127,7 @@ def test_a_sidecar_that_is_unreachable_is_tried_again_and_what_is_new_stays_wher
         await asyncio.wait([watching])
 
     asyncio.run(story())
-    assert 1 == world.told.count("begin")
+    assert 1 == world.notified.count("begin")
     assert ["opening", "failed", "opening", "failed"] == world.states[:4]
 
 
@@ -160,5 +160,5 @@ def test_one_that_is_stopped_forgets() -> None:
             await asyncio.wait([watching])
 
     asyncio.run(story())
-    assert ["begin", "forget"] == world.told[-2:]
+    assert ["begin", "forget"] == world.notified[-2:]
     assert ["begun", "ended"] == world.background_tasks

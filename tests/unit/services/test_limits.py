@@ -78,10 +78,10 @@ def over(store: FakeSidecar) -> dict[str, int]:
 def test_the_largest_order_fits(letter: str) -> None:
     """A thousand items, in the state and once more in the outbox, when it is placed and when it ends."""
     order_id = named("order")
-    asked = {"order_id": order_id, "user_id": USER_ID, "items": items(letter)}
+    queried = {"order_id": order_id, "user_id": USER_ID, "items": items(letter)}
     failed = {"order_id": order_id, "reason": "insufficient_funds"}
 
-    placed = process(service(timedelta(days=7)), [("OrderCreateRequested", asked), ("OrderPaymentFailed", failed)])
+    placed = process(service(timedelta(days=7)), [("OrderCreateRequested", queried), ("OrderPaymentFailed", failed)])
 
     record = placed.read(f"order:{order_id}")
     assert (1_000, "not_paid") == (len(record["state"]["items"]), record["state"]["status"])
@@ -155,9 +155,9 @@ def test_an_account_does_not_grow_with_its_movements() -> None:
 def test_a_registration_fits() -> None:
     """The longest name and address, in the state, the secondary record and the event."""
     letter = LETTERS["four bytes"]
-    asked = {"user_id": USER_ID, "email": letter * 250 + "@x.y", "name": letter * 200}
+    queried = {"user_id": USER_ID, "email": letter * 250 + "@x.y", "name": letter * 200}
 
-    store = process(USER, [("UserCreateRequested", asked)])
+    store = process(USER, [("UserCreateRequested", queried)])
 
     assert 10_000 > max(store.largest.values())
 

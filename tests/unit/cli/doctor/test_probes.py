@@ -32,7 +32,7 @@ RAW = {"rawPayload": "true"}
 HERE = Place("http://127.0.0.1:3500")
 
 
-def told(health: int, status: int = 200, token: str = "secret", **changed: object) -> list[str]:
+def reported(health: int, status: int = 200, token: str = "secret", **changed: object) -> list[str]:
     """The rules that speak of a sidecar that answers like this to who has the token."""
 
     def ask(path: str, given: str) -> Answer:
@@ -45,7 +45,7 @@ def told(health: int, status: int = 200, token: str = "secret", **changed: objec
 
 def test_a_sidecar_that_is_well_is_well() -> None:
     """`replies` is scoped to the gateway, so the Order Service's has not loaded it."""
-    assert [] == told(204)
+    assert [] == reported(204)
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_a_sidecar_that_is_well_is_well() -> None:
 )
 def test_what_is_wrong_with_a_sidecar_is_named(rule: str, health: int, changed: dict[str, object]) -> None:
     """By one finding."""
-    assert [rule] == told(health, **changed)  # type: ignore[arg-type]  # the keywords differ from case to case
+    assert [rule] == reported(health, **changed)  # type: ignore[arg-type]  # the keywords differ from case to case
 
 
 def test_an_answer_that_is_no_metadata_is_told() -> None:

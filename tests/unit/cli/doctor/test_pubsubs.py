@@ -52,7 +52,7 @@ spec:
 """
 
 
-def told(folder: Path, *texts: str) -> list[Finding]:
+def reported(folder: Path, *texts: str) -> list[Finding]:
     """What the doctor says of components that are read together."""
     for number, text in enumerate(texts):
         (folder / f"{number}.yaml").write_text(text, encoding="utf-8")
@@ -83,7 +83,7 @@ def test_declarations_are_compared_as_the_broker_gets_them(
     tmp_path: Path, name: str, one: str, other: str, expected: list[Severity]
 ) -> None:
     """Switches by what they mean; two kinds of exchange are sound if no topic is on both, and no file shows that."""
-    found = told(tmp_path, PUBLISHER + setting(name, one), READER + setting(name, other))
+    found = reported(tmp_path, PUBLISHER + setting(name, one), READER + setting(name, other))
 
     assert expected == severities(found, "rabbitmq-flags-disagree")
 
@@ -105,13 +105,13 @@ def test_a_queue_is_bounded_by_a_limit_that_is_seen_and_declared(
     tmp_path: Path, component: str, expected: list[Severity]
 ) -> None:
     """A component that only publishes declares no queue; a limit below 1 is left out of the declaration."""
-    assert expected == severities(told(tmp_path, component), "rabbitmq-queue-bounded")
+    assert expected == severities(reported(tmp_path, component), "rabbitmq-queue-bounded")
 
 
 @pytest.mark.parametrize("length", ["-1", "0"])
 def test_a_stream_of_no_length_grows_for_ever(tmp_path: Path, length: str) -> None:
     """`maxLenApprox` is an int64: the sidecar starts with it, and its streams are not trimmed."""
-    (finding,) = told(tmp_path, STREAMS + setting("maxLenApprox", length))
+    (finding,) = reported(tmp_path, STREAMS + setting("maxLenApprox", length))
 
     assert ("redis-stream-unbounded", 10) == (finding.rule, finding.place.line)
 
@@ -120,7 +120,7 @@ def test_a_stream_of_no_length_grows_for_ever(tmp_path: Path, length: str) -> No
 @pytest.mark.parametrize("length", ["-1", "0"])
 def test_a_stream_of_no_length_is_trimmed_by_age(tmp_path: Path, length: str, ttl: str, expected: list[str]) -> None:
     """go-redis writes MINID where MAXLEN is below 1."""
-    found = told(tmp_path, STREAMS + setting("maxLenApprox", length) + setting("streamTTL", ttl))
+    found = reported(tmp_path, STREAMS + setting("maxLenApprox", length) + setting("streamTTL", ttl))
 
     assert expected == [one.rule for one in found]
 
@@ -128,6 +128,6 @@ def test_a_stream_of_no_length_is_trimmed_by_age(tmp_path: Path, length: str, tt
 @pytest.mark.parametrize(("name", "value"), [("maxLenApprox", "1e6"), ("queueDepth", "-1"), ("concurrency", "-1")])
 def test_a_number_that_go_refuses_is_named(tmp_path: Path, name: str, value: str) -> None:
     """A uint has no sign."""
-    found = told(tmp_path, STREAMS + setting(name, value))
+    found = reported(tmp_path, STREAMS + setting(name, value))
 
     assert [Severity.DANGER] == severities(found, "redis-value-unreadable")

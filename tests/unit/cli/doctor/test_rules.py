@@ -41,7 +41,7 @@ spec:
 FOREVER = RESILIENCY.format(name="forever", policy="constant", targets="{inbox: {inbound: {retry: forever}}}")
 
 
-def told(folder: Path, *texts: str, environment: dict[str, str] = ADDRESSES) -> list[Finding]:
+def reported(folder: Path, *texts: str, environment: dict[str, str] = ADDRESSES) -> list[Finding]:
     """What the doctor says of files with these texts in one folder."""
     for number, text in enumerate(texts):
         (folder / f"{number}.yaml").write_text(text, encoding="utf-8")
@@ -55,7 +55,7 @@ def names(findings: list[Finding]) -> list[str]:
 
 def test_a_sound_folder_is_sound(tmp_path: Path) -> None:
     """Nothing to say."""
-    assert [] == told(tmp_path, READER, FOREVER)
+    assert [] == reported(tmp_path, READER, FOREVER)
 
 
 @pytest.mark.parametrize(
@@ -69,14 +69,14 @@ def test_a_sound_folder_is_sound(tmp_path: Path) -> None:
 )
 def test_a_default_policy_will_do(tmp_path: Path, name: str) -> None:
     """For a component that is no target."""
-    assert [] == told(tmp_path, READER, RESILIENCY.format(name=name, policy="constant", targets="{}"))
+    assert [] == reported(tmp_path, READER, RESILIENCY.format(name=name, policy="constant", targets="{}"))
 
 
 def test_a_target_takes_no_default(tmp_path: Path) -> None:
     """One that is there for its outbound calls only has no inbound retry, whatever the defaults are."""
     policy = RESILIENCY.format(name="DefaultRetryPolicy", policy="constant", targets="{inbox: {outbound: {}}}")
 
-    assert ["redis-no-inbound-retry"] == names(told(tmp_path, READER, policy))
+    assert ["redis-no-inbound-retry"] == names(reported(tmp_path, READER, policy))
 
 
 def test_a_dead_letter_topic_keeps_what_is_given_up(tmp_path: Path) -> None:
@@ -84,7 +84,7 @@ def test_a_dead_letter_topic_keeps_what_is_given_up(tmp_path: Path) -> None:
     subscription = "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata: {name: s}\nspec: {pubsubname: inbox, "
     subscription += "topic: t, routes: {default: /t}, deadLetterTopic: dead}\n"
 
-    assert ["dead-letter-topic-keeps-no-reason"] == names(told(tmp_path, READER, subscription))
+    assert ["dead-letter-topic-keeps-no-reason"] == names(reported(tmp_path, READER, subscription))
 
 
 def test_an_exponential_policy_does_no_harm_where_the_broker_keeps_the_event(tmp_path: Path) -> None:
@@ -93,24 +93,24 @@ def test_an_exponential_policy_does_no_harm_where_the_broker_keeps_the_event(tmp
     reader = reader.replace("redisHost, envRef: REDIS_HOST", "connectionString, envRef: AMQP_URL")
     reader += "    - {name: deletedWhenUnused, value: false}\n    - {name: requeueInFailure, value: true}\n"
 
-    assert [] == told(tmp_path, reader, FOREVER.replace("constant", "exponential"))
+    assert [] == reported(tmp_path, reader, FOREVER.replace("constant", "exponential"))
 
 
 def test_names_of_settings_are_compared_without_case(tmp_path: Path) -> None:
     """As daprd's decoder does."""
-    assert [] == told(tmp_path, READER.replace("concurrency", "Concurrency"), FOREVER)
+    assert [] == reported(tmp_path, READER.replace("concurrency", "Concurrency"), FOREVER)
 
 
 def test_what_comes_from_elsewhere_is_not_judged(tmp_path: Path) -> None:
     """A secret's value is not in the file."""
     reader = READER.replace('concurrency, value: "32"', "processingTimeout, secretKeyRef: {name: a, key: b}")
 
-    assert ["redis-concurrency-shared"] == names(told(tmp_path, reader, FOREVER))
+    assert ["redis-concurrency-shared"] == names(reported(tmp_path, reader, FOREVER))
 
 
 def test_a_variable_that_is_not_set_here_may_be_set_where_the_sidecar_runs(tmp_path: Path) -> None:
     """So it is a warning; in a compose file, which says all, it would be a danger."""
-    (finding,) = told(tmp_path, READER, FOREVER, environment={})
+    (finding,) = reported(tmp_path, READER, FOREVER, environment={})
 
     assert ("env-unset", Severity.WARNING) == (finding.rule, finding.severity)
 
@@ -145,7 +145,7 @@ def test_a_compose_file_says_all_unless_a_file_of_it_is_not_here(
     for name, text in (("inbox", READER), ("resiliency", FOREVER), ("config", CONFIGURATION)):
         (tmp_path / "components" / f"{name}.yaml").write_text(text, encoding="utf-8")
 
-    assert expected == [(one.rule, one.severity) for one in told(tmp_path, COMPOSE.replace("{env_file}", env_file))]
+    assert expected == [(one.rule, one.severity) for one in reported(tmp_path, COMPOSE.replace("{env_file}", env_file))]
 
 
 def test_a_rule_is_ignored_with_a_reason(tmp_path: Path) -> None:
@@ -153,8 +153,8 @@ def test_a_rule_is_ignored_with_a_reason(tmp_path: Path) -> None:
     reader = READER.replace('    - {name: concurrency, value: "32"}\n', "")
     silent = "# doctor: ignore redis-concurrency-shared: one topic, and its events are quick\n" + reader
 
-    assert ["redis-concurrency-shared"] == names(told(tmp_path, reader, FOREVER))
-    assert [] == told(tmp_path, silent, FOREVER)
+    assert ["redis-concurrency-shared"] == names(reported(tmp_path, reader, FOREVER))
+    assert [] == reported(tmp_path, silent, FOREVER)
 
 
 def test_a_rule_is_not_ignored_without_a_reason(tmp_path: Path) -> None:
@@ -162,7 +162,7 @@ def test_a_rule_is_not_ignored_without_a_reason(tmp_path: Path) -> None:
     reader = READER.replace('    - {name: concurrency, value: "32"}\n', "")
     silent = "# doctor: ignore redis-concurrency-shared\n" + reader
 
-    assert ["doctor-comment", "redis-concurrency-shared"] == sorted(names(told(tmp_path, silent, FOREVER)))
+    assert ["doctor-comment", "redis-concurrency-shared"] == sorted(names(reported(tmp_path, silent, FOREVER)))
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_rule_is_not_ignored_without_a_reason(tmp_path: Path) -> None:
 )
 def test_shapes_that_nobody_means_raise_nothing(tmp_path: Path, text: str) -> None:
     """Whatever is said of them, it is said as findings."""
-    assert all(one.place.file for one in told(tmp_path, text))
+    assert all(one.place.file for one in reported(tmp_path, text))
 
 
 @pytest.mark.parametrize(
@@ -202,14 +202,14 @@ def test_shapes_that_nobody_means_raise_nothing(tmp_path: Path, text: str) -> No
 )
 def test_a_component_that_is_none_is_named(tmp_path: Path, text: str, rule: str) -> None:
     """One without a spec, one whose settings are no list, one of a version that there is not."""
-    assert rule in names(told(tmp_path, text))
+    assert rule in names(reported(tmp_path, text))
 
 
 def test_other_peoples_yaml_is_left_alone(tmp_path: Path) -> None:
     """A Kubernetes object, a workflow."""
     deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: order}\nspec: {replicas: 1}\n"
 
-    assert [] == told(tmp_path, deployment, "on: push\njobs: {}\n")
+    assert [] == reported(tmp_path, deployment, "on: push\njobs: {}\n")
 
 
 @pytest.mark.parametrize("name", [r"a\0b", r"a\ud800b"], ids=["a NUL", "half a character"])
@@ -225,7 +225,7 @@ def test_other_peoples_yaml_is_left_alone(tmp_path: Path) -> None:
 )
 def test_a_path_that_no_file_can_have_is_missing(tmp_path: Path, text: str, name: str) -> None:
     """It is named so that a terminal can show it."""
-    missing = [one for one in told(tmp_path, text.replace("NAME", name)) if one.rule == "path-missing"]
+    missing = [one for one in reported(tmp_path, text.replace("NAME", name)) if one.rule == "path-missing"]
 
     assert missing
     assert all(name in one.what for one in missing if "config.yaml" not in one.what)
@@ -235,4 +235,4 @@ def test_a_path_that_no_file_can_have_is_missing(tmp_path: Path, text: str, name
 @pytest.mark.parametrize("name", [r"a\0b", r"a\ud800b"], ids=["a NUL", "half a character"])
 def test_a_file_of_variables_that_no_file_can_be_is_not_read(tmp_path: Path, name: str) -> None:
     """What it would set cannot be known."""
-    assert "env-unset" not in names(told(tmp_path, COMPOSE.replace("{env_file}", f'"{name}"')))
+    assert "env-unset" not in names(reported(tmp_path, COMPOSE.replace("{env_file}", f'"{name}"')))

@@ -65,9 +65,9 @@ def test_a_snapshot_now_and_then_is_named(tmp_path: Path, server: str) -> None:
 
 
 @pytest.mark.parametrize("said", ["env_file: secret.env", "environment: [REDIS_ARGS]"])
-def test_arguments_that_cannot_be_seen_are_not_judged(tmp_path: Path, said: str) -> None:
+def test_arguments_that_cannot_be_seen_are_not_judged(tmp_path: Path, output: str) -> None:
     """They are in a file that is not here, or in the shell."""
-    assert [] == dangers(tmp_path, f"image: redis/redis-stack-server\n{said}")
+    assert [] == dangers(tmp_path, f"image: redis/redis-stack-server\n{output}")
 
 
 @pytest.mark.parametrize(
@@ -80,9 +80,9 @@ def test_arguments_that_cannot_be_seen_are_not_judged(tmp_path: Path, said: str)
         "hostname: rabbitmq",
     ],
 )
-def test_a_node_with_a_name_keeps_its_queues(tmp_path: Path, said: str) -> None:
+def test_a_node_with_a_name_keeps_its_queues(tmp_path: Path, output: str) -> None:
     """Whichever way it gets it, and if it may be in a file that is not here."""
-    assert [] == dangers(tmp_path, f"image: rabbitmq:3.13.7\n{said}")
+    assert [] == dangers(tmp_path, f"image: rabbitmq:3.13.7\n{output}")
 
 
 @pytest.mark.parametrize(

@@ -80,9 +80,9 @@ def test_another_body_under_the_key_of_a_deposit_is_refused_and_moves_nothing() 
 
 def test_a_deposit_over_the_limit_is_refused_for_ever() -> None:
     """The refusal is an outcome like any other: told again, it is the same, though there is room by then."""
-    asked: Received[Input] = received(AccountDepositRequested(DEPOSIT, USER, 2))
-    refused = domain.step(account(CENTS_MAX - 1), None, asked)
-    again = domain.step(account(0), refused.secondaries[f"deposit:{DEPOSIT}"], asked)
+    queried: Received[Input] = received(AccountDepositRequested(DEPOSIT, USER, 2))
+    refused = domain.step(account(CENTS_MAX - 1), None, queried)
+    again = domain.step(account(0), refused.secondaries[f"deposit:{DEPOSIT}"], queried)
 
     assert account(CENTS_MAX - 1) == refused.state
     assert (AccountDepositRejected(DEPOSIT, USER, "balance_limit"),) == refused.outputs == again.outputs

@@ -101,18 +101,18 @@ def test_any_order_and_any_repetition_tells_of_each_finished_order(events: list[
     """Once the address is known each has one notification, one message id, and is listed."""
     state: Mailbox | None = None
     secondaries: dict[str, domain.Secondary] = {}
-    asked: dict[str, set[str]] = {}
+    queried: dict[str, set[str]] = {}
     for event in [*events, MET]:
         key = domain.secondary_key(event)
         step = domain.step(state, None if key is None else secondaries.get(key), received(event))
         state = step.state
         assert all(secondaries.setdefault(name, secondary) == secondary for name, secondary in step.secondaries.items())
         for mail in step.outputs:
-            asked.setdefault(mail.order_id, set()).add(mail.message_id)
+            queried.setdefault(mail.order_id, set()).add(mail.message_id)
 
     finished = {event.order_id for event in events if isinstance(event, OrderPaid | OrderNotPaid)}
-    assert finished == asked.keys()
+    assert finished == queried.keys()
     assert finished == {key.partition(":")[2] for key in secondaries if key.startswith("notification:")}
-    assert all(len(messages) == 1 for messages in asked.values())
+    assert all(len(messages) == 1 for messages in queried.values())
     assert state is not None
     assert finished == set(state.recent)

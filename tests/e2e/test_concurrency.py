@@ -16,7 +16,7 @@ LEFT_CENTS = 100
 def test_50_registrations_and_200_orders_at_once(shopper: Shopper) -> None:
     """Each user can pay three of his four orders: three are paid, one is not, whichever, and each is told of."""
 
-    async def crowd() -> tuple[list[httpx.Response], list[httpx.Response], list[httpx.Response]]:
+    async def send_all() -> tuple[list[httpx.Response], list[httpx.Response], list[httpx.Response]]:
         limits = httpx.Limits(max_connections=USERS * ORDERS_EACH)
         async with httpx.AsyncClient(
             base_url=shopper.shop.url, timeout=SECONDS, trust_env=False, limits=limits
@@ -33,7 +33,7 @@ def test_50_registrations_and_200_orders_at_once(shopper: Shopper) -> None:
             orders = await asyncio.gather(*(http.post("/order/create", json=body, headers=prefer) for body in wanted))
             return users, deposits, orders
 
-    users, deposits, orders = asyncio.run(crowd())
+    users, deposits, orders = asyncio.run(send_all())
 
     assert {201: USERS} == Counter(each.status_code for each in users)
     assert {201: USERS} == Counter(each.status_code for each in deposits)
@@ -56,12 +56,12 @@ def test_100_orders_at_once_against_money_for_37(shopper: Shopper) -> None:
     user = shopper.register()
     shopper.deposit(user["user_id"], 37 * TEA_CENTS)
 
-    async def crowd() -> list[httpx.Response]:
+    async def send_all() -> list[httpx.Response]:
         async with httpx.AsyncClient(base_url=shopper.shop.url, timeout=SECONDS, trust_env=False) as http:
             body, prefer = {"user_id": user["user_id"], "items": [TEA]}, {"prefer": "wait=30"}
             return await asyncio.gather(*(http.post("/order/create", json=body, headers=prefer) for _ in range(100)))
 
-    answers = asyncio.run(crowd())
+    answers = asyncio.run(send_all())
 
     assert {201: 100} == Counter(each.status_code for each in answers)
     ends = Counter(shopper.final(each.json()["order_id"]) for each in answers)
