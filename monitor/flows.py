@@ -120,7 +120,7 @@ class Call:
     """A request that went through here, and how it was answered; times are milliseconds of the wall clock."""
 
     path: str
-    wanted: Mapping[str, Any]
+    body: Mapping[str, Any]
     status: int
     reason: str
     answer: Mapping[str, Any]
@@ -198,7 +198,7 @@ class Flows:
         subject = str(call.answer.get(RESOURCES[kind], ""))
         flow = self._by_key.get(subject) if subject else None
         if flow is None:
-            flow = self._begin(kind, self._title(kind, call.wanted, call.path), subject)
+            flow = self._begin(kind, self._title(kind, call.body, call.path), subject)
             if subject:
                 self._find_by(subject, flow)
         if kind == "registration" and call.status == 201:

@@ -21,7 +21,7 @@ def found(*completed: float) -> Monitored:
 
 
 @pytest.mark.parametrize(
-    ("completed", "said"),
+    ("completed", "output"),
     [
         ((98, 99, 103), "0.990 x  (must >= 0.97: within what it must be; the rounds: 0.980, 0.990, 1.030)"),
         ((95, 96, 97), "0.960 x  (must >= 0.97: MISSED;"),

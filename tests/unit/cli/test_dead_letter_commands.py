@@ -69,7 +69,9 @@ def test_one_letter_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown.endswith("event\nnot JSON\n")
 
 
-@pytest.mark.parametrize(("wanted", "words"), [("9", "there is no dead letter 9"), ("", "2 dead letters begin with")])
+@pytest.mark.parametrize(
+    ("selection", "words"), [("9", "there is no dead letter 9"), ("", "2 dead letters begin with")]
+)
 def test_what_cannot_be_shown_is_said(selection: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     """None, or too many."""
     assert 1 == run("show", selection)

@@ -67,7 +67,7 @@ def one(state: FakeState, **selection: Any) -> DeadLetter:
 
 
 @pytest.mark.parametrize(
-    ("wanted", "found"),
+    ("selection", "found"),
     [
         (Filter(), ["user a1", "user b2", "order a1"]),
         (Filter(service="order"), ["order a1"]),

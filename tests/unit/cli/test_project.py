@@ -174,7 +174,7 @@ def test_a_foreign_program_takes_the_place_of_ours(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("app_id", "text", "said"),
+    ("app_id", "text", "output"),
     [
         ("users", FOREIGN, "there is no app users: choose from gateway, user"),
         ("user", None, "cannot be read"),

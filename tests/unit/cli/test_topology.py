@@ -15,7 +15,7 @@ def test_one_of_each_unless_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("gateways", "replicas", "said"),
+    ("gateways", "replicas", "output"),
     [
         (0, {}, "0 replicas of gateway"),
         (11, {}, "11 replicas of gateway: there may be 1 to 10"),

@@ -473,7 +473,7 @@ def test_a_read_is_the_owning_services_answer() -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize(("said", "expected"), [(404, 404), (500, 503), (503, 503)])
+@pytest.mark.parametrize(("output", "expected"), [(404, 404), (500, 503), (503, 503)])
 def test_a_service_that_knows_nothing_is_404_and_one_in_trouble_503(output: int, expected: int) -> None:
     """Never a 500 of somebody else's making."""
 

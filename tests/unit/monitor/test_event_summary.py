@@ -7,7 +7,7 @@ import pytest
 from monitor.event_summary import cents
 
 
-@pytest.mark.parametrize(("value", "said"), [(123456, "1,234.56"), (-5, "-0.05"), ("5", "?"), (None, "?")])
+@pytest.mark.parametrize(("value", "output"), [(123456, "1,234.56"), (-5, "-0.05"), ("5", "?"), (None, "?")])
 def test_an_amount_is_written_as_people_write_it(value: object, output: str) -> None:
     """What is none is a question mark."""
     assert output == cents(value)

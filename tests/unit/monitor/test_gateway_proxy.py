@@ -72,7 +72,7 @@ def test_a_call_goes_on_as_it_is_and_comes_back_as_it_is() -> None:
     assert {"user_id": USER, "got": {"name": "Ada"}} == answer.json()
     assert ([("POST", "/user/register")], ["wait=1"]) == (page.gateway.asked, page.gateway.prefer)
     [call] = page.calls
-    assert ("/user/register", {"name": "Ada"}, 201, "CREATED") == (call.path, call.expected, call.status, call.reason)
+    assert ("/user/register", {"name": "Ada"}, 201, "CREATED") == (call.path, call.body, call.status, call.reason)
     assert call.asked_at <= call.answered_at
 
 
@@ -142,4 +142,4 @@ def test_what_is_no_json_is_the_gateways_to_judge(name: str) -> None:
     page = Page()
 
     assert 400 == page.ask("POST", "/api/user/register", f'{{"name": {name}}}'.encode()).status_code
-    assert [{}] == [call.expected for call in page.calls]
+    assert [{}] == [call.body for call in page.calls]

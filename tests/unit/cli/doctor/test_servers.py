@@ -64,14 +64,14 @@ def test_a_snapshot_now_and_then_is_named(tmp_path: Path, server: str) -> None:
     assert NOT_APPEND_ONLY == dangers(tmp_path, server)
 
 
-@pytest.mark.parametrize("said", ["env_file: secret.env", "environment: [REDIS_ARGS]"])
+@pytest.mark.parametrize("output", ["env_file: secret.env", "environment: [REDIS_ARGS]"])
 def test_arguments_that_cannot_be_seen_are_not_judged(tmp_path: Path, output: str) -> None:
     """They are in a file that is not here, or in the shell."""
     assert [] == dangers(tmp_path, f"image: redis/redis-stack-server\n{output}")
 
 
 @pytest.mark.parametrize(
-    "said",
+    "output",
     [
         'environment: ["RABBITMQ_NODENAME=rabbit@localhost"]',
         "environment: {RABBITMQ_NODENAME: rabbit@localhost}",
