@@ -12,7 +12,7 @@ def test_a_broker_has_a_plot_that_names_both_systems(tmp_path: Path) -> None:
     assert ["redis.svg", "rabbitmq.svg"] == draw(tmp_path, [result(), result("rabbitmq")])
 
     drawn = (tmp_path / "rabbitmq.svg").read_text()
-    for words in ("rabbitmq: sidecart and its peer", "medians of 5 rounds", "baseline, completed", "sidecart, p99"):
+    for words in ("rabbitmq: sidecart and its baseline", "medians of 5 rounds", "baseline, completed", "sidecart, p99"):
         assert words in drawn
 
 
