@@ -33,9 +33,9 @@ class Missing:
 
 def missing(accepted: Iterable[Intent], records: States) -> Iterator[Missing]:
     """Everything that is not there, of requests that were accepted."""
-    intent = list(accepted)
-    registered = {each.resource: each for each in intent if each.route == "/user/register"}
-    ordered = {each.resource: each for each in intent if each.route == "/order/create"}
+    intents = list(accepted)
+    registered = {each.resource: each for each in intents if each.route == "/user/register"}
+    ordered = {each.resource: each for each in intents if each.route == "/order/create"}
     accounts = records.states("billing", [f"account:{user_id}" for user_id in registered])
     mailboxes = records.states("notification", [f"mailbox:{user_id}" for user_id in registered])
     for user_id, each in registered.items():

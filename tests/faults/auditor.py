@@ -105,9 +105,9 @@ class Auditor:
         """Wait until the shop is at rest, then count."""
         audit = Audit()
         audit.rest_seconds = self._wait_for_rest()
-        intent = list(self._ledger.intent.values())
-        self._requests(audit, intent)
-        found = self._read_all([each for each in intent if each.location is not None])
+        intents = list(self._ledger.intents.values())
+        self._requests(audit, intents)
+        found = self._read_all([each for each in intents if each.location is not None])
         self._finals(audit, found)
         self._money(audit, found)
         self._events(audit)
@@ -143,7 +143,7 @@ class Auditor:
             mails = len(self._taken())
         except (OSError, httpx.HTTPError):
             return -1, 1, 0
-        accepted = [each for each in self._ledger.intent.values() if each.accepted]
+        accepted = [each for each in self._ledger.intents.values() if each.accepted]
         for each, answer in self._read_all([each for each in accepted if each.key not in self._final]):
             if _is_final(each, answer):
                 self._final.add(each.key)
@@ -155,7 +155,7 @@ class Auditor:
         return len(accepted) - len(self._final) + max(0, finished - mails) + not_followed, backlog, mails
 
     def _missing(self) -> list[Missing]:
-        queried = [each for each in self._ledger.intent.values() if each.accepted and each.key not in self._followed]
+        queried = [each for each in self._ledger.intents.values() if each.accepted and each.key not in self._followed]
         found = list(missing(queried, self._records))
         self._followed |= {each.key for each in queried} - {each.intent.key for each in found}
         return found
@@ -171,8 +171,8 @@ class Auditor:
 
     # --- What is read
 
-    def _read_all(self, intent: Iterable[Intent]) -> list[tuple[Intent, Answer]]:
-        queried = list(intent)
+    def _read_all(self, intents: Iterable[Intent]) -> list[tuple[Intent, Answer]]:
+        queried = list(intents)
         with (
             httpx.Client(base_url=self._shop.url, timeout=READ_SECONDS_MAX, trust_env=False) as http,
             ThreadPoolExecutor(READERS) as pool,
@@ -181,20 +181,20 @@ class Auditor:
 
     # --- What is counted
 
-    def _requests(self, audit: Audit, intent: Sequence[Intent]) -> None:
-        audit.valid = len(intent)
-        in_time = [each for each in intent if not each.given_up]
+    def _requests(self, audit: Audit, intents: Sequence[Intent]) -> None:
+        audit.valid = len(intents)
+        in_time = [each for each in intents if not each.given_up]
         audit.created = sum(each.status == 201 for each in in_time)
         audit.pending = sum(each.status == 202 for each in in_time)
         audit.accepted = audit.created + audit.pending
         if audit.accepted < ACCEPTED_SHARE_MIN * audit.valid:
             audit.find(f"only {audit.accepted} of {audit.valid} valid requests were accepted")
         unsettled = [
-            f"{each.route} {each.status} {each.answer}" for each in intent if each.given_up and not each.accepted
+            f"{each.route} {each.status} {each.answer}" for each in intents if each.given_up and not each.accepted
         ]
         if unsettled:
             audit.find("requests are not answered, although the shop serves again", unsettled)
-        refused = [f"{each.route} {each.status} {each.answer}" for each in intent if 400 <= (each.status or 0) < 500]
+        refused = [f"{each.route} {each.status} {each.answer}" for each in intents if 400 <= (each.status or 0) < 500]
         if refused:
             audit.find("valid requests were refused", refused)
 
@@ -302,8 +302,8 @@ class Auditor:
         if left:
             audit.find("consumers have events left", left)
         known = {(each.consumer, each.topic) for each in backlog}
-        intent = readers(self._shop.replicas)
-        gone = [f"{one.consumer_id} on {one.topic}" for one in intent if (one.consumer_id, one.topic) not in known]
+        expected = readers(self._shop.replicas)
+        gone = [f"{one.consumer_id} on {one.topic}" for one in expected if (one.consumer_id, one.topic) not in known]
         if gone:
             audit.find("consumers are unknown to the broker", gone)
 
@@ -311,10 +311,10 @@ class Auditor:
         by_what: dict[str, list[Intent]] = defaultdict(list)
         for each in self._missing():
             by_what[each.what].append(each.intent)
-        for what, intent in by_what.items():
-            audit.missing[what] = len(intent)
-            audit.lost += len(intent)
-            audit.find(what, [each.location for each in intent])
+        for what, intents in by_what.items():
+            audit.missing[what] = len(intents)
+            audit.lost += len(intents)
+            audit.find(what, [each.location for each in intents])
 
     def _dead_letters(self, audit: Audit) -> None:
         """One for each consumer of each message that nothing can parse, and no others."""
@@ -398,7 +398,7 @@ def effects(ledger: Ledger, faults: Sequence[Done], audit: Audit) -> dict[str, E
     """By kind of fault and target."""
     answered = sorted(
         (each.asked_at, each.answered_at)
-        for each in ledger.intent.values()
+        for each in ledger.intents.values()
         if each.status == 201 and each.answered_at is not None
     )
     found: dict[str, Effect] = defaultdict(Effect)
@@ -407,7 +407,7 @@ def effects(ledger: Ledger, faults: Sequence[Done], audit: Audit) -> dict[str, E
         effect.times += 1
         held = [
             each
-            for each in ledger.intent.values()
+            for each in ledger.intents.values()
             if each.asked_at <= fault.ended and (each.answered_at is None or each.answered_at >= fault.began)
         ]
         effect.orders += sum(each.route == "/order/create" for each in held)

@@ -70,10 +70,10 @@ class Injector:
         """Raise what ended the thread, if anything did, and AssertionError if faults are missing."""
         if self.error is not None:
             raise self.error
-        intent = count(self._faults)
-        assert len(self.done) + len(self.missed) == intent, f"{len(self.done)} of {intent} faults happened"
-        assert not intent or len(self.done) > intent / 2, (
-            f"only {len(self.done)} of {intent}: {self.missed} were missed"
+        planned = count(self._faults)
+        assert len(self.done) + len(self.missed) == planned, f"{len(self.done)} of {planned} faults happened"
+        assert not planned or len(self.done) > planned / 2, (
+            f"only {len(self.done)} of {planned}: {self.missed} were missed"
         )
 
     def _run(self) -> None:

@@ -53,7 +53,7 @@ class Ledger:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.intent: dict[str, Intent] = {}
+        self.intents: dict[str, Intent] = {}
         self.broken: dict[str, int] = {}
         """Calls that brought no 201 or 202, by what happened."""
         self._file = path.open("a", encoding="utf-8")
@@ -62,7 +62,7 @@ class Ledger:
     def intend(self, key: str, route: str, body: dict[str, Any]) -> Intent:
         """Write down what will be asked for."""
         intent = Intent(key, route, body, time.time())
-        self.intent[key] = intent
+        self.intents[key] = intent
         self._write("wants", key, {"route": route, "body": body})
         return intent
 

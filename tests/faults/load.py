@@ -100,7 +100,7 @@ class Load:
 
         A request without an answer is neither accepted nor refused: its order may be paid all the same.
         """
-        given_up = [each for each in self._ledger.intent.values() if each.given_up]
+        given_up = [each for each in self._ledger.intents.values() if each.given_up]
         if given_up:
             asyncio.run(self._settle(given_up))
 

@@ -24,10 +24,10 @@ class Records:
 
     def load(self, service: str, keys: Iterable[str]) -> dict[str, Any]:
         """What is kept under these keys, those that are free left out; raises httpx.HTTPError if any cannot be read."""
-        intent = list(keys)
+        requested = list(keys)
         found: dict[str, Any] = {}
-        for first in range(0, len(intent), KEYS_AT_ONCE):
-            found |= self._some(service, intent[first : first + KEYS_AT_ONCE])
+        for first in range(0, len(requested), KEYS_AT_ONCE):
+            found |= self._some(service, requested[first : first + KEYS_AT_ONCE])
         return found
 
     def states(self, service: str, keys: Iterable[str]) -> dict[str, Any]:

@@ -144,7 +144,7 @@ class _Run:
         self._shop.deadline.pause(0.0)
         if time.monotonic() - self._said > PROGRESS_SECONDS:
             self._said = time.monotonic()
-            accepted = sum(each.accepted for each in list(self._ledger.intent.values()))
+            accepted = sum(each.accepted for each in list(self._ledger.intents.values()))
             self._report(f"  {self._load.sent} sent, {accepted} accepted, {len(self._injector.done)} faults")
 
     def _ready(self) -> bool:

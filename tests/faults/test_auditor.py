@@ -86,11 +86,11 @@ def test_what_was_given_up_is_not_accepted_in_time_and_has_to_be_answered_at_las
     ledger: Ledger, status: int, found: list[str]
 ) -> None:
     """Also if its answer came once the shop served again."""
-    given_up = ledger.intent["after"]
+    given_up = ledger.intents["after"]
     given_up.given_up, given_up.status = True, status
     audit = Audit()
 
-    Auditor(cast(Shop, None), ledger, [], lambda: None)._requests(audit, list(ledger.intent.values()))
+    Auditor(cast(Shop, None), ledger, [], lambda: None)._requests(audit, list(ledger.intents.values()))
 
     assert (3, 2, 2, 0) == (audit.valid, audit.accepted, audit.created, audit.pending)
     assert ["only 2 of 3 valid requests were accepted", *found] == [each.partition(":")[0] for each in audit.findings]

@@ -71,12 +71,12 @@ def test_a_request_that_was_given_up_is_settled_with_its_key(
     sent = Load(door.start(), Plan(seed=1, requests=3, per_second=100.0), ledger)
     sent.start()
     sent.join(lambda: None)
-    assert [True] * 3 == [each.given_up for each in ledger.intent.values()]
+    assert [True] * 3 == [each.given_up for each in ledger.intents.values()]
 
     door.opened = True
     sent.settle()
 
     ledger.close()
     assert [(True, 201, f"/user/{key}") for key in door.queried] == [
-        (each.given_up, each.status, each.location) for each in ledger.intent.values()
+        (each.given_up, each.status, each.location) for each in ledger.intents.values()
     ]
