@@ -135,15 +135,15 @@ def _cached(report: Report, deadline: Deadline) -> Daprd:
 def locked(path: Path, report: Report, deadline: Deadline) -> Iterator[None]:
     """Hold a lock file: of two launchers at once, one fetches and the other waits for it."""
     with path.open("w") as file:
-        message = False
+        is_reported = False
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
-                if not message:
+                if not is_reported:
                     report("another launcher is getting daprd: waiting for it")
-                    message = True
+                    is_reported = True
                 deadline.pause(0.2)
         yield
 
@@ -207,15 +207,15 @@ def _published_checksum(url: str) -> str:
 
 
 def _download(url: str, file: Path, report: Report) -> None:
-    message = time.monotonic()
+    reported_at = time.monotonic()
     with urllib.request.urlopen(url, timeout=30) as answer, file.open("wb") as output:
         total = int(answer.headers.get("Content-Length") or 0)
         done = 0
         while block := answer.read(1 << 20):
             output.write(block)
             done += len(block)
-            if time.monotonic() - message > PROGRESS_SECONDS:
-                message = time.monotonic()
+            if time.monotonic() - reported_at > PROGRESS_SECONDS:
+                reported_at = time.monotonic()
                 report(f"  {done >> 20} of {total >> 20 or '?'} MB")
 
 
@@ -277,13 +277,13 @@ def build(folder: Path, report: Report, deadline: Deadline) -> Path:
 
 
 def _counting(report: Report) -> Callable[[int], None]:
-    started = message = time.monotonic()
+    started = reported_at = time.monotonic()
 
     def count(lines: int) -> None:
-        nonlocal message
+        nonlocal reported_at
         now = time.monotonic()
-        if now - message > PROGRESS_SECONDS:
-            message = now
+        if now - reported_at > PROGRESS_SECONDS:
+            reported_at = now
             report(f"  building daprd: {lines} of about {GO_PACKAGES} packages, {now - started:.0f} s")
 
     return count

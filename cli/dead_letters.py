@@ -204,8 +204,8 @@ class RunningState:
         if status in (200, 201, 204):
             return True
         if self.load(service, key)[1] == etag:
-            candidate = f"{status} {body.decode(errors='replace')[:200]}"
-            raise LaunchError(f"the store of {service} refuses writes ({candidate}): see ./sidecart status")
+            problem = f"{status} {body.decode(errors='replace')[:200]}"
+            raise LaunchError(f"the store of {service} refuses writes ({problem}): see ./sidecart status")
         return False
 
     def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:

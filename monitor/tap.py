@@ -118,16 +118,16 @@ def _event(topic: str, message: bytes) -> Event | None:
         return None
     data = read.get("data")
 
-    def reason(name: str) -> str:
+    def attribute(name: str) -> str:
         value = read.get(name)
         return value[:ATTRIBUTE_CHARACTERS_MAX] if isinstance(value, str) else ""
 
     return Event(
         topic,
-        reason("id"),
-        reason("subject"),
-        reason("correlationid"),
-        reason("time"),
+        attribute("id"),
+        attribute("subject"),
+        attribute("correlationid"),
+        attribute("time"),
         data if isinstance(data, dict) else {},
     )
 

@@ -155,8 +155,8 @@ def _make(programs: Path, folder: Path) -> None:
         start_new_session=True,
     )
     if made.returncode != 0:
-        message = (made.stderr or made.stdout).strip().splitlines() or ["no reason given"]
-        raise LaunchError(f"the database in {folder} could not be made: {message[-1]}")
+        lines = (made.stderr or made.stdout).strip().splitlines() or ["no reason given"]
+        raise LaunchError(f"the database in {folder} could not be made: {lines[-1]}")
     new.replace(folder / "password")
 
 

@@ -135,8 +135,8 @@ def backlog(address: str, data: Path) -> list[Backlog]:
 
 def consumer_timeout_ms(data: Path) -> int | None:
     """How long an event may be out at a server of ours, by its own command line tool; None: for ever."""
-    message = control(data, ("eval", "application:get_env(rabbit, consumer_timeout).")).strip()
-    found = re.fullmatch(r"\{ok,\s*(\d+)\}", message)
+    output = control(data, ("eval", "application:get_env(rabbit, consumer_timeout).")).strip()
+    found = re.fullmatch(r"\{ok,\s*(\d+)\}", output)
     return int(found[1]) if found else None
 
 

@@ -93,9 +93,9 @@ def test_no_line_names_a_user_whatever_fails(shopper: Shopper) -> None:
     }
     assert set() == found
     assert all(line["level"] != "debug" for each in lines(shop).values() for line in each)
-    output = about(shop, bad["id"])
-    assert {"UserCreateRequested"} == {line["topic"] for line in output}
-    assert {"dead letter from UserCreateRequested"} == {line["event"].split(":")[0] for line in output}
+    lines_of_event = about(shop, bad["id"])
+    assert {"UserCreateRequested"} == {line["topic"] for line in lines_of_event}
+    assert {"dead letter from UserCreateRequested"} == {line["event"].split(":")[0] for line in lines_of_event}
 
 
 def wait_for_a_line(shopper: Shopper, event: dict[str, Any]) -> None:

@@ -207,8 +207,10 @@ class Auditor:
         audit.lost += len(lost)
         audit.lost_keys = [each.key for each, _ in lost]
         if lost:
-            output = [f"{each.location} ({each.status}) is {a.status} {a.body.get('status', '')}" for each, a in lost]
-            audit.find("accepted requests are not final", output)
+            not_final = [
+                f"{each.location} ({each.status}) is {a.status} {a.body.get('status', '')}" for each, a in lost
+            ]
+            audit.find("accepted requests are not final", not_final)
         wrong = [
             each.location
             for each, answer in found
