@@ -43,7 +43,7 @@ def rotate(log: Path, bytes_max: int = LOG_BYTES_MAX) -> bool:
         dropped = size - bytes_max
         file.seek(dropped)
         new = log.with_name(f"{log.name}.new")
-        is_kept = True
+        keeps_older = True
         try:
             with new.open("wb") as copy:
                 copy.write(MARK % dropped)
@@ -52,12 +52,12 @@ def rotate(log: Path, bytes_max: int = LOG_BYTES_MAX) -> bool:
                     copy.write(chunk)
                     left -= len(chunk)
         except OSError:
-            is_kept = False
+            keeps_older = False
             with contextlib.suppress(OSError):
                 new.unlink()
         # First the cut, then the name: a reader that finds the older file anew begins the log at its beginning.
         file.truncate(0)
-    if is_kept:
+    if keeps_older:
         new.replace(older(log))
     return True
 

@@ -326,7 +326,7 @@ class Shop:
         self._processes.start(monitor.NAME, monitor.COMMAND, env=self._monitor_environment(), cwd=ROOT)
 
     def _monitor_environment(self) -> dict[str, str]:
-        told = {
+        monitor_settings = {
             "BROKER": self.options.broker,
             "STORE": self.options.store,
             "BROKER_ADDRESS": self.broker_address or NOT_KNOWN_YET,
@@ -335,7 +335,7 @@ class Shop:
         }
         known = self._sidecars.get(monitor.NAME)
         grpc_port = int(NOT_KNOWN_YET) if known is None else known.grpc_port
-        env = monitor.environment(self.ports, self.replicas, self.tokens, grpc_port, told)
+        env = monitor.environment(self.ports, self.replicas, self.tokens, grpc_port, monitor_settings)
         return {**environment_of(monitor.NAME, env, self.options.settings), **self.options.env}
 
     def _start_monitor_sidecar(self) -> None:
@@ -464,16 +464,16 @@ class Shop:
         self.report(f"ready in {self.seconds_to_ready:.1f} s")
 
     def _wait_for_subscriptions(self, names: Iterable[str]) -> None:
-        wanted = list(readers(names))
+        unsubscribed = list(readers(names))
 
         def all_known() -> bool:
-            nonlocal wanted
+            nonlocal unsubscribed
             self._raise_if_blocked()
-            wanted = self.broker.missing(self.broker_address, wanted)
-            return not wanted
+            unsubscribed = self.broker.missing(self.broker_address, unsubscribed)
+            return not unsubscribed
 
         def late() -> str:
-            message = ", ".join(f"{one.consumer_id} on {one.topic}" for one in wanted)
+            message = ", ".join(f"{one.consumer_id} on {one.topic}" for one in unsubscribed)
             return f"not subscribed after {READY_SECONDS} s: {message} (logs in {self.logs})"
 
         self.deadline.until(all_known, READY_SECONDS, late, step_seconds=0.2)

@@ -58,8 +58,8 @@ def document(title: str, version: str) -> dict[str, Any]:
 def _alone(schema: Any) -> Any:
     """A schema with every `$ref` alone: AsyncAPI reads schemas as draft 07, where nothing counts that stands beside."""
     match schema:
-        case {"$ref": str(reference), **beside} if beside:
-            return {"allOf": [{"$ref": reference}], **_alone(beside)}
+        case {"$ref": str(reference), **siblings} if siblings:
+            return {"allOf": [{"$ref": reference}], **_alone(siblings)}
         case dict():
             return {name: _alone(each) for name, each in schema.items()}
         case list():

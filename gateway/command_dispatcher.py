@@ -58,7 +58,7 @@ class CommandDispatcher:
         kind = KIND_OF_TOPIC.get(command.topic)
         if kind is None:
             return await self._hold(command, deadline)
-        flow, is_new = self._reconciler.begin(kind, command.resource)
+        flow, is_new = self._reconciler.add(kind, command.resource)
         try:
             reply = await self._hold(command, deadline)
         except Problem:  # nothing was sent, or it was rejected

@@ -132,7 +132,7 @@ class Journal:
         """Return the flow if it has not ended."""
         return self._flows.get((kind, resource))
 
-    def begin(self, kind: str, resource: str, *, durable: bool = True) -> tuple[Flow, bool]:
+    def add(self, kind: str, resource: str, *, durable: bool = True) -> tuple[Flow, bool]:
         """Note a flow that begins, or return the one that is noted; says whether it is new. Raise Problem 503 if full.
 
         The store has it once `written` returns. One that is not durable is forgotten by a restart.

@@ -67,9 +67,9 @@ class Reconciler:
 
     # --- Asked by the routes
 
-    def begin(self, kind: FlowKind, resource: str) -> tuple[Flow, bool]:
+    def add(self, kind: FlowKind, resource: str) -> tuple[Flow, bool]:
         """Note a flow that begins; says whether it is new. Raise Problem 503 when too many have not ended."""
-        flow, is_new = self._journal.begin(kind.name, resource)
+        flow, is_new = self._journal.add(kind.name, resource)
         if is_new:
             self._plan(flow, CHECK_SECONDS)
         return flow, is_new
@@ -79,7 +79,7 @@ class Reconciler:
         flow = self._journal.get(kind.name, resource)
         if flow is None:
             with suppress(Problem):  # full: those that are there come first
-                flow, _ = self._journal.begin(kind.name, resource, durable=False)
+                flow, _ = self._journal.add(kind.name, resource, durable=False)
                 self._plan(flow, CHECK_SECONDS)
         elif self._now() - (flow.checked_at or flow.at) >= timedelta(seconds=HURRY_SECONDS):
             flow.checked_at = self._now()
@@ -146,7 +146,7 @@ class Reconciler:
             assert flow.batch is not None
             if flow.batch >= seen.get(other, 0) and self._journal.get(flow.kind, flow.resource) is None:
                 with suppress(Problem):
-                    adopted, _ = self._journal.begin(flow.kind, flow.resource, durable=False)
+                    adopted, _ = self._journal.add(flow.kind, flow.resource, durable=False)
                     adopted.at = flow.at
                     self._plan(adopted, CHECK_SECONDS)
         seen[other] = following

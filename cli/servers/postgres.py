@@ -172,5 +172,5 @@ def _programs() -> Path | None:
 def _can_be_somebody() -> bool:
     if shutil.which("unshare") is None or shutil.which("setpriv") is None:
         return False
-    tried = subprocess.run([*_AS_SOMEBODY, "true"], capture_output=True, check=False, start_new_session=True)
-    return tried.returncode == 0
+    probed = subprocess.run([*_AS_SOMEBODY, "true"], capture_output=True, check=False, start_new_session=True)
+    return probed.returncode == 0

@@ -20,29 +20,29 @@ LONG_SECONDS = 8.0
 Publish = Callable[[str, bytes], object]
 
 
-def tell_story(publish: Publish, figures: Mapping[str, int]) -> None:
+def tell_story(publish: Publish, results: Mapping[str, int]) -> None:
     """Publish the whole story of the contracts, so that each of its events is a repetition later on."""
     for event in STORY:
         publish(event["type"], json.dumps(event).encode())
     end = time.monotonic() + GIVEN_UP_SECONDS
-    while any(not set(_topics_of(app_id)) <= set(taken(figures[app_id])) for app_id in APPS):
-        assert time.monotonic() < end, {app_id: taken(figures[app_id]) for app_id in APPS}
+    while any(not set(_topics_of(app_id)) <= set(taken(results[app_id])) for app_id in APPS):
+        assert time.monotonic() < end, {app_id: taken(results[app_id]) for app_id in APPS}
         time.sleep(0.1)
 
 
-def late(publish: Publish, figures: Mapping[str, int]) -> dict[tuple[str, str], float]:
+def late(publish: Publish, results: Mapping[str, int]) -> dict[tuple[str, str], float]:
     """Publish one event of each topic, one after the other; return whose took longer than it may, and how long.
 
-    `figures` are the ports of the apps' metrics.
+    `results` are the ports of the apps' metrics.
     """
     found = {}
     for topic, way in TOPICS.items():
-        before = {app_id: taken(figures[app_id]).get(topic, 0) for app_id in way.consumers}
+        before = {app_id: taken(results[app_id]).get(topic, 0) for app_id in way.consumers}
         event = next(each for each in STORY if each["type"] == topic)
         publish(topic, json.dumps(event).encode())
         began = time.monotonic()
         while before and time.monotonic() - began < GIVEN_UP_SECONDS:
-            for app_id in [each for each in before if taken(figures[each]).get(topic, 0) > before[each]]:
+            for app_id in [each for each in before if taken(results[each]).get(topic, 0) > before[each]]:
                 del before[app_id]
                 seconds = time.monotonic() - began
                 if seconds > SECONDS_MAX:

@@ -160,7 +160,7 @@ def test_a_payment_that_comes_too_late_takes_nothing(shopper: Shopper) -> None:
     assert 1_000 == shopper.balance(user["user_id"])
 
 
-def test_news_that_comes_before_the_address_is_written_when_it_is_there(shopper: Shopper) -> None:
+def test_outcomes_that_come_before_the_address_are_mailed_when_it_is_there(shopper: Shopper) -> None:
     """OrderPaid, twice, then OrderCreated, then UserCreated: one mail."""
     user_id, order_id, email = str(uuid.uuid4()), str(uuid.uuid4()), new_address()
     order = {"user_id": user_id, "order_id": order_id, "items": [TEA], "amount_cents": TEA_CENTS}

@@ -58,7 +58,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         yield found
 
 
-def test_a_shop_runs_on_servers_that_were_given_at_ipv6_addresses(given: dict[str, str], tmp_path: Path) -> None:
+def test_a_shop_runs_on_external_servers_at_ipv6_addresses(given: dict[str, str], tmp_path: Path) -> None:
     """Orders are paid, and their mails go to the external server, from the given sender; there is no mail catcher."""
     server = MyServer()
     smtp = Controller(server, hostname=V6, port=free_port())

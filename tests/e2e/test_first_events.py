@@ -46,11 +46,11 @@ OUTAGES = (
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, Tap]]:
     """A shop without a supervisor, and to which the story of the contracts was told once."""
     with Shop(options(tmp_path_factory.mktemp("first")), print) as shop, Tap(shop) as tap:
-        tell_story(tap.publish, figures(shop))
+        tell_story(tap.publish, results(shop))
         yield shop, tap
 
 
-def figures(shop: Shop) -> dict[str, int]:
+def results(shop: Shop) -> dict[str, int]:
     """The ports of the apps' metrics."""
     return {app_id: shop.ports[metrics_of(app_id)] for app_id in APPS}
 
@@ -67,4 +67,4 @@ def test_the_first_event_of_each_topic_is_prompt(told: tuple[Shop, Tap], outage:
     for app_id in APPS:
         shop.wait_ready(app_id)
 
-    assert {} == late(tap.publish, figures(shop))
+    assert {} == late(tap.publish, results(shop))

@@ -30,7 +30,7 @@ def test_the_live_page_is_compared_with_none(tmp_path: Path) -> None:
     assert ["monitor", "monitor-sidecar"] == [name for name, mib in memory if int(mib) > 0]
 
 
-def test_both_systems_and_the_hops_are_measured(tmp_path: Path) -> None:
+def test_both_systems_and_the_latency_breakdown_is_measured(tmp_path: Path) -> None:
     """A line `ratio` for each row of what is to be reached on Redis, tables, figures, plots; each order 201."""
     only = ("--only", "systems", "--only", "latency-breakdown", "--out", str(tmp_path))
 

@@ -96,11 +96,11 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
         program = str(daprd.find(print, deadline).path)
         started = {each.app_id: each for each in apps(folder / "dapr.yaml", environment, free_port)}
         assert list(APPS) == list(started)
-        figures = {app_id: free_port() for app_id in started}
+        metrics = {app_id: free_port() for app_id in started}
 
         def start_app(app_id: str) -> None:
             each = started[app_id]
-            env = {**each.env, "METRICS_PORT": str(figures[app_id])}
+            env = {**each.env, "METRICS_PORT": str(metrics[app_id])}
             processes.start(app_id, each.command, env=env, cwd=each.folder)
 
         for app_id, each in started.items():
@@ -125,7 +125,7 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
         assert {} == processes.dead()
 
         publish = published_by(int(started[GATEWAY].env["DAPR_HTTP_PORT"]), filled["DAPR_API_TOKEN"])
-        tell_story(publish, figures)
+        tell_story(publish, metrics)
         for down_seconds in DOWN_SECONDS:
             for app_id in started:
                 processes.kill(app_id)
@@ -133,7 +133,7 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
             for app_id in started:
                 start_app(app_id)
             deadline.until(all_ready, SECONDS, late_start, 0.1)
-            assert {} == late(publish, figures)
+            assert {} == late(publish, metrics)
 
 
 def published_by(port: int, token: str) -> Callable[[str, bytes], None]:

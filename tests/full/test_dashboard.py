@@ -121,7 +121,7 @@ def test_each_query_of_the_dashboard_finds_something(shop: Running, tmp_path: Pa
     assert 15 < len(asked)
 
 
-def test_the_figures_are_on_no_public_port(shop: Running) -> None:
+def test_the_metrics_are_on_no_public_port(shop: Running) -> None:
     """The gateway's own port knows nothing of them; `status` says where they are, and they are there."""
     said = shop.run("./sidecart", "status").stdout
     [line] = [each for each in said.splitlines() if each.startswith("metrics (/metrics): ")]
@@ -130,5 +130,5 @@ def test_the_figures_are_on_no_public_port(shop: Running) -> None:
     assert 404 == httpx.get(f"{shop.url}/metrics", trust_env=False).status_code
     assert {"gateway", "user", "billing", "order", "notification"} == set(places)
     for place in places.values():
-        figures = httpx.get(f"http://{place}/metrics", trust_env=False)
-        assert (200, True) == (figures.status_code, "sidecart_events_total" in figures.text)
+        metrics = httpx.get(f"http://{place}/metrics", trust_env=False)
+        assert (200, True) == (metrics.status_code, "sidecart_events_total" in metrics.text)

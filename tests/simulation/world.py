@@ -147,7 +147,7 @@ class Gateway:
         """Note the command before it is published."""
         kind = KIND_OF_TOPIC.get(command.topic)
         if kind is not None:
-            self.flows[command.id], _ = self.reconciler.begin(kind, command.resource)
+            self.flows[command.id], _ = self.reconciler.add(kind, command.resource)
 
     def has_written(self, command: Command) -> bool:
         """Whether the journal would let the caller be answered."""

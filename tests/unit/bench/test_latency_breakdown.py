@@ -14,7 +14,7 @@ WAY = [
 ]
 
 
-def test_the_hops_follow_one_another_and_add_up_to_the_whole() -> None:
+def test_the_segments_follow_one_another_and_add_up_to_the_whole() -> None:
     """From the request's being sent to its answer."""
     segments = segments_of(WAY, sent=0, answered=21 * MS)
 

@@ -16,7 +16,7 @@ def test_a_broker_has_a_plot_that_names_both_systems(tmp_path: Path) -> None:
         assert words in drawn
 
 
-def test_the_hops_are_drawn_with_their_times(tmp_path: Path) -> None:
+def test_the_segments_are_drawn_with_their_times(tmp_path: Path) -> None:
     """Each broker has its own, whose title has the whole."""
     segments = [Segment("order: save", 1.25, 0.5), Segment("gateway to caller", 0.25)]
 
@@ -27,7 +27,7 @@ def test_the_hops_are_drawn_with_their_times(tmp_path: Path) -> None:
     assert "order: save  1.25" in drawn
 
 
-def test_the_same_figures_make_the_same_file(tmp_path: Path) -> None:
+def test_the_same_results_make_the_same_file(tmp_path: Path) -> None:
     """A new run changes what it found, and nothing else."""
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -60,7 +60,7 @@ def test_ratios_are_to_the_baseline_in_the_same_round_and_medians_of_the_rounds(
     )
 
 
-def test_a_crowd_is_told_by_its_errors_and_by_what_a_newcomer_feels() -> None:
+def test_a_concurrency_level_is_told_by_its_errors_and_by_what_a_newcomer_feels() -> None:
     """202 is what all that were held should get."""
     level = ConcurrencyLevel(100, Counter({202: 98, 503: 2}), load(12), load(8))
 

@@ -142,7 +142,7 @@ async def get(port: int, path: str) -> httpx.Response:
         return await http.get(f"http://127.0.0.1:{port}{path}")
 
 
-def test_the_figures_are_read_at_a_port_of_their_own() -> None:
+def test_the_metrics_are_read_at_a_port_of_their_own() -> None:
     """As Prometheus wants them, and nothing else is there."""
 
     async def scenario(port: int) -> None:

@@ -61,14 +61,14 @@ def decided(sidecar: FakeSidecar) -> tuple[Any, Any]:
     return record["state"], {name: (entry["secondaries"], entry["outputs"]) for name, entry in record["outbox"].items()}
 
 
-def test_details_and_events_follow_the_save() -> None:
+def test_secondary_records_and_events_follow_the_save() -> None:
     """Nothing is seen by others before the decision is kept; the secondary record is read after the record."""
     sidecar = put("c-1")
 
     assert sidecar.calls == CALLS
 
 
-def test_the_record_is_saved_with_the_log_of_what_is_still_to_do() -> None:
+def test_the_record_is_saved_with_the_outbox_of_what_is_still_to_do() -> None:
     """State, secondary records and outputs are one value: whoever finds it can finish it."""
     sidecar = put("c-1")
 
@@ -98,7 +98,7 @@ def test_an_output_is_a_whole_cloud_event() -> None:
     assert ("BellRung", expected) == sidecar.published[1]
 
 
-def test_the_log_holds_the_newest_event_only() -> None:
+def test_the_outbox_holds_the_newest_event_only() -> None:
     """Nothing in a record grows with history."""
     sidecar = put("c-1", "c-2", "c-3")
 
@@ -113,7 +113,7 @@ def test_what_this_process_finished_is_not_done_again_by_the_next_event() -> Non
     assert 6 == len(set(ids(sidecar))) == len(sidecar.published)
 
 
-def test_an_id_in_the_log_is_published_again_and_nothing_else() -> None:
+def test_an_id_in_the_outbox_is_published_again_and_nothing_else() -> None:
     """The redelivery may be all that is left of a publish that the broker lost."""
     sidecar = put("c-1", "c-1")
 
@@ -121,7 +121,7 @@ def test_an_id_in_the_log_is_published_again_and_nothing_else() -> None:
     assert ids(sidecar)[:2] == ids(sidecar)[2:]
 
 
-def test_an_id_in_the_log_that_was_finished_just_now_is_not_published_twice() -> None:
+def test_an_id_in_the_outbox_that_was_finished_just_now_is_not_published_twice() -> None:
     """A new process finishes the outbox of a dead one; its redelivered event needs no more."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
@@ -134,7 +134,7 @@ def test_an_id_in_the_log_that_was_finished_just_now_is_not_published_twice() ->
     assert [*CALLS, *after] == sidecar.calls
 
 
-def test_a_repeat_that_left_the_log_is_answered_from_state_without_a_save() -> None:
+def test_a_repeat_that_left_the_outbox_is_answered_from_state_without_a_save() -> None:
     """The same outputs with the same ids, and the record stays as it is."""
     sidecar = put("c-1", "c-2", "c-1")
 
@@ -269,7 +269,7 @@ def test_a_record_with_something_left_is_loaded_the_next_time() -> None:
     assert [named("c-1"), named("c-3")] == list(sidecar.read("jar:a")["outbox"])
 
 
-def test_every_entry_of_a_log_is_finished() -> None:
+def test_every_entry_of_an_outbox_is_finished() -> None:
     """Also those that a processor in another language kept for longer than ours would."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
@@ -287,7 +287,7 @@ def test_every_entry_of_a_log_is_finished() -> None:
 @pytest.mark.parametrize("kind", ["refuse", "lose"])
 @pytest.mark.parametrize("number", range(1, len(CALLS) + 1))
 @pytest.mark.parametrize("is_restarted", [True, False])
-def test_a_failure_at_any_call_is_the_worlds_and_the_redelivery_completes(
+def test_a_failure_at_any_call_is_transient_and_the_redelivery_completes(
     number: int, kind: str, is_restarted: bool
 ) -> None:
     """Whether or not the call was made, and whether or not the process lived: the coin counts once."""
@@ -507,7 +507,7 @@ def test_what_would_not_be_saved_is_decided_on_what_is_there() -> None:
     assert 10 == sidecar.read("jar:a")["state"]["total"]
 
 
-def test_a_step_that_fails_on_what_was_remembered_is_a_dead_letter_only_if_it_fails_on_what_is_there() -> None:
+def test_a_step_that_fails_on_what_was_cached_is_a_dead_letter_only_if_it_fails_on_what_is_there() -> None:
     """Somebody else emptied the jar meanwhile."""
 
     async def scenario(sidecar: FakeSidecar) -> None:

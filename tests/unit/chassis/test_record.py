@@ -56,7 +56,7 @@ def test_as_much_as_a_record_may_grow_by_is_left_and_no_byte_more() -> None:
     assert not is_deferred(entry(output=more))
 
 
-def test_what_is_left_is_kept_without_its_details() -> None:
+def test_what_is_deferred_is_kept_without_its_secondary_records() -> None:
     """Whoever leaves it writes them."""
     fresh = entry()
     fresh.secondaries = {"coin:c-1": msgspec.Raw(b"{}")}
@@ -64,7 +64,7 @@ def test_what_is_left_is_kept_without_its_details() -> None:
     assert {"id": entry()} == deferred_to_their_writers({"id": fresh}, "we", AT)
 
 
-def test_a_log_without_writers_can_be_read() -> None:
+def test_an_outbox_without_writers_can_be_read() -> None:
     """As a process of another language writes it, or one of ours before there were writers."""
     record = msgspec.json.decode(b'{"state":null,"outbox":{"id":{"secondaries":{},"outputs":[]}}}', type=Record)
 

@@ -28,7 +28,7 @@ def test_what_is_taken_is_forgotten() -> None:
 
 def test_the_oldest_is_forgotten_first_and_a_large_one_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """So many bytes in all, and so many for one."""
-    monkeypatch.setattr(module, "REMEMBERED_BYTES_MAX", 2 * (5 + OVERHEAD_BYTES))
+    monkeypatch.setattr(module, "CACHE_BYTES_MAX", 2 * (5 + OVERHEAD_BYTES))
     monkeypatch.setattr(module, "RECORD_BYTES_MAX", 5)
     record_cache = RecordCache()
     for key in ("a", "b", "c"):

@@ -88,7 +88,7 @@ def test_the_count_comes_when_nothing_more_is_written(tmp_path: Path) -> None:
 
 def test_a_call_that_does_not_fit_its_format_is_reported_as_before() -> None:
     """The line is not lost in the handler."""
-    program = "import logging\nfrom chassis import logs\nlogs.begin('human', 'info')\nlogging.error('%d', 'x')"
+    program = "import logging\nfrom chassis import logs\nlogs.configure('human', 'info')\nlogging.error('%d', 'x')"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert "--- Logging error ---" in done.stderr

@@ -154,7 +154,7 @@ def test_health_is_open() -> None:
     play(scenario)
 
 
-def test_the_guard_lets_the_lifespan_through() -> None:
+def test_the_sidecar_auth_lets_the_lifespan_through() -> None:
     """It looks at requests only."""
 
     async def scenario() -> list[str]:
@@ -317,7 +317,7 @@ def test_no_probe_is_sent_after_one_is_back() -> None:
 
 def test_an_app_is_unhealthy_while_its_store_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that the sidecar stops bringing events; it asks the store itself, and is healthy once that answers."""
-    monkeypatch.setattr(sidecar_module, "AWAY_SECONDS", 0.001)
+    monkeypatch.setattr(sidecar_module, "UNREACHABLE_SECONDS", 0.001)
 
     async def scenario(lamps: Lamps) -> None:
         await lamps.daprd.published.wait()

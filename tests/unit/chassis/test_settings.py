@@ -109,7 +109,7 @@ def test_in_a_url_an_ipv6_address_stands_in_brackets() -> None:
     ]
 
 
-def test_figures_are_read_nowhere_unless_a_port_is_given() -> None:
+def test_metrics_are_read_nowhere_unless_a_port_is_given() -> None:
     """And then on this machine only."""
     read = settings.read({**WHOLE, "METRICS_PORT": "9100"})
 

@@ -256,7 +256,7 @@ def test_after_a_write_without_an_answer_only_a_write_says_that_the_store_is_bac
     play(scenario)
 
 
-def test_the_store_is_written_once_at_the_start_and_not_again_while_it_is_well() -> None:
+def test_the_store_is_written_once_at_the_start_and_not_again_while_it_is_healthy() -> None:
     """Until then the app does not know whether it can do its work."""
 
     async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
@@ -484,7 +484,7 @@ def test_a_store_that_says_nothing_is_unreachable() -> None:
     play(scenario)
 
 
-def test_a_sidecar_that_is_not_up_yet_makes_no_app_ill() -> None:
+def test_a_sidecar_that_is_not_up_yet_makes_no_app_unhealthy() -> None:
     """It asks for the app's health as soon as it is up; a wrong answer then costs a second of the start."""
 
     async def scenario() -> None:

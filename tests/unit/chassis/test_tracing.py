@@ -239,7 +239,7 @@ def test_what_is_published_for_an_event_is_a_child_of_it(recorded: RecordedSpans
     with_sidecar(scenario)
 
 
-def test_what_a_log_kept_is_published_in_the_trace_it_was_in(recorded: RecordedSpans) -> None:
+def test_what_an_outbox_kept_is_published_in_the_trace_it_was_in(recorded: RecordedSpans) -> None:
     """By whoever finds it, for another event: that one is linked to."""
     other = f"00-{TRACE_ID[::-1]}-{SPAN_ID}-01"
 
@@ -379,7 +379,7 @@ def test_the_sdk_is_imported_only_where_traces_go_somewhere(environ: dict[str, s
     assert (f"{expected}\n", 0) == (done.stdout, done.returncode), done.stderr
 
 
-def test_a_log_that_another_process_finishes_keeps_its_trace(recorded: RecordedSpans) -> None:
+def test_an_outbox_that_another_process_finishes_keeps_its_trace(recorded: RecordedSpans) -> None:
     """The writer died before it published: what it had decided is in its trace, though another event is handled."""
     other = f"00-{TRACE_ID[::-1]}-{SPAN_ID}-01"
 

@@ -82,7 +82,7 @@ def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("address", ["amqp://guest:secret@127.0.0.1:1", "not a url"])
-def test_a_given_broker_that_does_not_answer_is_one_line(address: str) -> None:
+def test_an_external_broker_that_does_not_answer_is_one_line(address: str) -> None:
     """The reason names the host and never the password."""
     problem = rabbitmq.check(address)
 

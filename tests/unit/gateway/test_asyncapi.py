@@ -89,7 +89,7 @@ def test_an_operation_has_the_message_of_its_channel() -> None:
 
 
 @pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.path)
-def test_a_held_call_is_a_request_with_either_reply(declaration: CommandDeclaration) -> None:
+def test_a_held_command_is_a_request_with_either_reply(declaration: CommandDeclaration) -> None:
     """To the gateway, which asks, and to the service, which answers."""
     (service,) = TOPICS[declaration.command].consumers
     found = [each for each in OPERATIONS.values() if topic_of(each) == declaration.command]

@@ -6,19 +6,19 @@ from gateway.command_declarations import DECLARATIONS
 from gateway.replies import RESPONSES
 
 
-def test_every_held_call_is_a_route() -> None:
+def test_every_held_command_is_a_route() -> None:
     """And every route that changes something is a held call."""
     assert [declaration.path for declaration in DECLARATIONS] == list(COMMAND_ROUTES)
 
 
-def test_every_command_of_the_gateway_is_a_held_calls() -> None:
+def test_every_command_of_the_gateway_is_a_held_command() -> None:
     """What the topic list has the gateway publish, and nothing else."""
     assert {topic for topic, way in TOPICS.items() if way.publisher == GATEWAY} == {
         declaration.command for declaration in DECLARATIONS
     }
 
 
-def test_what_answers_a_held_call_is_what_the_gateway_reads() -> None:
+def test_what_answers_a_held_command_is_what_the_gateway_reads() -> None:
     """As the topic list has it, and with a meaning for each."""
     read = {topic for topic, way in TOPICS.items() if GATEWAY in way.consumers}
 

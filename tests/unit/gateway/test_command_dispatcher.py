@@ -182,7 +182,7 @@ def test_a_reply_that_comes_while_the_pending_command_is_written_is_the_answer(i
     asyncio.run(scenario())
 
 
-def test_a_command_whose_refusal_is_written_down_is_refused_at_once() -> None:
+def test_a_command_whose_rejection_is_written_down_is_refused_at_once() -> None:
     """A repeated request need not wait for what is known."""
 
     async def scenario() -> None:

@@ -42,7 +42,7 @@ def test_flows_that_begin_together_share_a_batch_and_a_restart_reads_them() -> N
     async def scenario() -> None:
         journal = made(sidecar)
         await journal.resume()
-        flows = [journal.begin("order", f"o-{number}")[0] for number in range(20)]
+        flows = [journal.add("order", f"o-{number}")[0] for number in range(20)]
         await journal.flush()
         assert all([await journal.written(flow, 1) for flow in flows])
         assert ["accepted:gateway-0:0"] == sidecar.saves
@@ -61,10 +61,10 @@ def test_a_flow_that_ended_is_not_written_and_moves_the_mark() -> None:
     async def scenario() -> None:
         journal = made(sidecar)
         await journal.resume()
-        first, second = (journal.begin("order", resource)[0] for resource in ("o-1", "o-2"))
+        first, second = (journal.add("order", resource)[0] for resource in ("o-1", "o-2"))
         journal.end(first)
         await journal.flush()
-        third, _ = journal.begin("user", "u-1")
+        third, _ = journal.add("user", "u-1")
         await journal.flush()
         journal.end(second)
         await journal.tidy()
@@ -82,8 +82,8 @@ def test_a_command_that_is_said_again_is_one_flow() -> None:
 
     async def scenario() -> None:
         journal = made(sidecar)
-        flow, is_new = journal.begin("order", "o-1")
-        again, is_new_again = journal.begin("order", "o-1")
+        flow, is_new = journal.add("order", "o-1")
+        again, is_new_again = journal.add("order", "o-1")
 
         assert (True, False, True) == (is_new, is_new_again, flow is again)
 
@@ -97,7 +97,7 @@ def test_an_unreachable_store_keeps_the_flows_for_the_next_batch() -> None:
     async def scenario() -> None:
         journal = made(sidecar)
         await journal.resume()
-        flow, _ = journal.begin("order", "o-1")
+        flow, _ = journal.add("order", "o-1")
         sidecar.store_is_down = True
         with pytest.raises(TransientError):
             await journal.flush()
@@ -118,7 +118,7 @@ def test_a_number_that_is_taken_is_left_alone() -> None:
         journal = made(sidecar)
         await journal.resume()
         sidecar.put("accepted:gateway-0:0", b'{"flows":[["order","o-0",1767225600]]}')
-        journal.begin("order", "o-1")
+        journal.add("order", "o-1")
         await journal.flush()
 
         assert [("order", "o-0"), ("order", "o-1")] == names(await made(sidecar).resume())
@@ -133,7 +133,7 @@ def test_the_flows_of_an_old_batch_move_into_a_new_one() -> None:
     async def scenario() -> None:
         journal = made(sidecar, clock=clock)
         await journal.resume()
-        journal.begin("order", "stuck")
+        journal.add("order", "stuck")
         await journal.flush()
         clock.now += timedelta(seconds=module.CARRY_SECONDS + 1)
         await journal.tidy()
@@ -154,9 +154,9 @@ def test_a_full_journal_refuses_and_forgets_nothing(monkeypatch: pytest.MonkeyPa
 
     async def scenario() -> None:
         journal = made(FakeSidecar())
-        journal.begin("order", "o-1")
+        journal.add("order", "o-1")
         with pytest.raises(Problem) as refused:
-            journal.begin("order", "o-2")
+            journal.add("order", "o-2")
 
         assert (503, 1) == (refused.value.status, journal.count)
 
@@ -172,7 +172,7 @@ def test_a_large_batch_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
         journal = made(sidecar)
         await journal.resume()
         for number in range(3):
-            journal.begin("order", f"o-{number}")
+            journal.add("order", f"o-{number}")
         await journal.flush()
         await journal.flush()
 
@@ -191,7 +191,7 @@ def test_the_writer_goes_on_after_the_store_was_unreachable(monkeypatch: pytest.
         await journal.resume()
         sidecar.store_is_down = True
         writing = asyncio.create_task(journal.write())
-        flow, _ = journal.begin("order", "o-1")
+        flow, _ = journal.add("order", "o-1")
         assert not await journal.written(flow, 0.01)
         sidecar.store_is_down = False
 
@@ -210,7 +210,7 @@ def test_after_a_busy_time_a_request_that_is_alone_soon_waits_no_longer() -> Non
         now = asyncio.get_running_loop().time
 
         async def reply(seconds: float, number: int) -> None:
-            flow, _ = journal.begin("order", f"o-{number}")
+            flow, _ = journal.add("order", f"o-{number}")
             await journal.flush()
             flow.started_at = now() - seconds
             await journal.written(flow, 1)
@@ -232,10 +232,10 @@ def test_a_flow_that_only_a_reader_had_noted_is_written_once_its_command_is_acce
     async def scenario() -> None:
         journal = made(sidecar)
         await journal.resume()
-        noted, _ = journal.begin("order", "o-1", durable=False)
+        noted, _ = journal.add("order", "o-1", durable=False)
         await journal.flush()
         assert [] == sidecar.saves
-        flow, is_new = journal.begin("order", "o-1")
+        flow, is_new = journal.add("order", "o-1")
         await journal.flush()
 
         assert (noted, False, True) == (flow, is_new, await journal.written(flow, 1))
@@ -251,7 +251,7 @@ def test_nothing_is_written_before_the_number_of_the_next_batch_is_known() -> No
     async def scenario() -> None:
         journal = made(sidecar)
         writing = asyncio.create_task(journal.write())
-        flow, _ = journal.begin("order", "o-1")
+        flow, _ = journal.add("order", "o-1")
         assert not await journal.written(flow, 0.01)
         await journal.resume()
 

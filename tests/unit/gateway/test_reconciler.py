@@ -70,8 +70,8 @@ def test_a_flow_that_has_ended_is_forgotten_and_nothing_is_published() -> None:
     """One question to each service at which its kind ends, for all that are due."""
 
     async def scenario(edge: Edge) -> None:
-        edge.reconciler.begin(USER, USER_ID)
-        edge.reconciler.begin(ORDER_FLOW, ORDER_ID)
+        edge.reconciler.add(USER, USER_ID)
+        edge.reconciler.add(ORDER_FLOW, ORDER_ID)
         await edge.step(module.CHECK_SECONDS - 1)
         assert [] == edge.sidecar.invoked
         await edge.step(1)
@@ -93,7 +93,7 @@ def test_the_command_of_a_flow_that_has_not_ended_is_published_again_under_its_o
         body = OrderBody.model_validate(ORDER_BODY).model_dump()
         wanted = build_command("OrderCreateRequested", ORDER_ID, f"/order/{ORDER_ID}", body, {"order_id": ORDER_ID})
         edge.unfinished["notification"] = {ORDER_ID}
-        edge.reconciler.begin(ORDER_FLOW, ORDER_ID)
+        edge.reconciler.add(ORDER_FLOW, ORDER_ID)
         await edge.step()
         assert [wanted.id] == edge.published
         assert msgspec.json.decode(wanted.event)["data"] == edge.sidecar.published[0][1]["data"]
@@ -119,7 +119,7 @@ def test_a_registration_ends_at_billing_and_at_notification() -> None:
         edge.found[f"/user/{USER_ID}"] = {"user_id": USER_ID, "email": "Ann@example.com", "name": "Ann"}
         for app_id in ("billing", "notification"):
             edge.unfinished = {app_id: {USER_ID}}
-            edge.reconciler.begin(USER, USER_ID)
+            edge.reconciler.add(USER, USER_ID)
             await edge.step()
             assert wanted.id == edge.published.pop()
             edge.sidecar.published.clear()
@@ -137,7 +137,7 @@ def test_a_service_that_cannot_be_asked_is_asked_again(down: str) -> None:
     async def scenario(edge: Edge) -> None:
         edge.unfinished["notification"] = {ORDER_ID}
         edge.down.add(down)
-        edge.reconciler.begin(ORDER_FLOW, ORDER_ID)
+        edge.reconciler.add(ORDER_FLOW, ORDER_ID)
         await edge.step()
         assert (1, []) == (edge.journal.count, edge.published)
         edge.down.clear()
@@ -154,7 +154,7 @@ def test_what_the_owner_does_not_know_is_forgotten_after_a_while_unless_a_pendin
     async def scenario(edge: Edge) -> None:
         edge.found.clear()
         edge.unfinished["notification"] = {ORDER_ID}
-        edge.reconciler.begin(ORDER_FLOW, ORDER_ID)
+        edge.reconciler.add(ORDER_FLOW, ORDER_ID)
         pending = {"id": USER_ID, "topic": "OrderCreateRequested", "event": {}, "outcome": "pending"}
         record = {"location": f"/order/{ORDER_ID}", "changed_at": "2026-01-01T00:00:00Z", "commands": [pending]}
         edge.sidecar.put(f"pending:{ORDER_ID}", msgspec.json.encode(record))
@@ -177,7 +177,7 @@ def test_no_more_than_so_many_commands_are_repeated_in_a_step(monkeypatch: pytes
         edge.found = {f"/order/{each}": ORDER for each in ids}
         edge.unfinished["notification"] = set(ids)
         for each in ids:
-            edge.reconciler.begin(ORDER_FLOW, each)
+            edge.reconciler.add(ORDER_FLOW, each)
         await edge.step()
         assert 2 == len(edge.published)
         await edge.step(module.STEP_SECONDS)
@@ -213,7 +213,7 @@ def test_reconcile_checks_everything_now_and_says_what_is_stuck() -> None:
 
     async def scenario(edge: Edge) -> None:
         edge.unfinished["notification"] = {ORDER_ID}
-        edge.reconciler.begin(ORDER_FLOW, ORDER_ID)
+        edge.reconciler.add(ORDER_FLOW, ORDER_ID)
         assert [] == await edge.reconciler.reconcile()
         edge.now += timedelta(seconds=module.CHECK_SECONDS)
         (flow,) = await edge.reconciler.reconcile()
@@ -229,7 +229,7 @@ def test_a_flow_is_given_up_after_a_week() -> None:
 
     async def scenario(edge: Edge) -> None:
         edge.unfinished["notification"] = {ORDER_ID}
-        edge.reconciler.begin(ORDER_FLOW, ORDER_ID)
+        edge.reconciler.add(ORDER_FLOW, ORDER_ID)
         given_up = metrics.ABANDONED["order"]._value.get()
         await edge.step(RETENTION_SECONDS + 1)
 
@@ -246,7 +246,7 @@ def test_the_first_replica_checks_what_a_replica_that_is_gone_has_accepted(monke
     async def scenario(edge: Edge) -> None:
         edge.unfinished["notification"] = {ORDER_ID}
         gone = Journal(edge.sidecar, "gateway-3", lambda: edge.now)
-        gone.begin("order", ORDER_ID)
+        gone.add("order", ORDER_ID)
         await gone.flush()
         looking = asyncio.create_task(edge.reconciler.adopt_from_other_replicas("gateway-0"))
         await until(lambda: edge.journal.count == 1)

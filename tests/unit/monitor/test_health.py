@@ -48,7 +48,7 @@ def looked(answers: Mapping[int, tuple[int, str]], waiting: Mapping[str, int] | 
     return found
 
 
-def test_everybody_is_well_and_what_waits_is_added_up() -> None:
+def test_everybody_is_healthy_and_what_waits_is_added_up() -> None:
     """A replica of a service reads what its service reads; a gateway what is its own."""
     waiting = {"order OrderPaymentCreated": 2, "order OrderCreateRequested": 3, "gateway-0 UserCreated": 1}
 

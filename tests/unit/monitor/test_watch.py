@@ -88,7 +88,7 @@ class World:
 
 @pytest.fixture(autouse=True)
 def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
+    monkeypatch.setattr(module, "REOPEN_SECONDS", 0.01)
 
 
 def test_nothing_runs_until_somebody_looks_and_nothing_after() -> None:

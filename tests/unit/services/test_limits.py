@@ -91,12 +91,12 @@ def test_the_largest_order_fits(letter: str) -> None:
 
 
 @pytest.mark.parametrize("letter", LETTERS.values(), ids=LETTERS)
-def test_the_mailbox_with_the_most_news_waiting_fits_before_and_after_its_user_comes(letter: str) -> None:
+def test_the_mailbox_with_the_most_outcomes_waiting_fits_before_and_after_its_user_comes(letter: str) -> None:
     """Right after UserCreated its outbox holds every letter and what had waited."""
-    news = [finished(number, letter) for number in range(WAITING_MAX)]
+    outcomes = [finished(number, letter) for number in range(WAITING_MAX)]
     mailbox = f"mailbox:{USER_ID}"
 
-    store = process(NOTIFICATION, news)
+    store = process(NOTIFICATION, outcomes)
     waiting = store.read(mailbox)["state"]["waiting"]
     process(NOTIFICATION, [user_created(letter)], store)
 
@@ -107,19 +107,19 @@ def test_the_mailbox_with_the_most_news_waiting_fits_before_and_after_its_user_c
 
 def test_one_order_more_than_may_wait_is_a_dead_letter() -> None:
     """The limit is kept, not only stated."""
-    news = [finished(number, "s") for number in range(WAITING_MAX + 1)]
+    outcomes = [finished(number, "s") for number in range(WAITING_MAX + 1)]
 
     with pytest.raises(PermanentError) as fault:
-        process(NOTIFICATION, news)
+        process(NOTIFICATION, outcomes)
     assert str(WAITING_MAX) in fault.value.reason
 
 
 @pytest.mark.parametrize("letter", LETTERS.values(), ids=LETTERS)
 def test_a_mailbox_lists_the_newest_orders_and_no_more(letter: str) -> None:
     """It does not grow with the orders that its user ever had."""
-    news = [finished(number, letter) for number in range(RECENT_MAX + 2)]
+    outcomes = [finished(number, letter) for number in range(RECENT_MAX + 2)]
 
-    store = process(NOTIFICATION, [user_created(letter), *news])
+    store = process(NOTIFICATION, [user_created(letter), *outcomes])
 
     recent = store.read(f"mailbox:{USER_ID}")["state"]["recent"]
     assert [named(f"order {number}") for number in range(RECENT_MAX + 1, 1, -1)] == recent

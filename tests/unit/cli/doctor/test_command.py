@@ -25,7 +25,7 @@ def in_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv("POD_NAME", raising=False)
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
+def output_lines(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
     """The exit code and what is printed."""
     code = main(["doctor", *words])
     output = capsys.readouterr()
@@ -34,18 +34,18 @@ def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 
 def test_the_project_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
     """One line, and 0."""
-    assert (0, "16 files read: 0 dangers, 0 warnings, 0 notes\n") == said(capsys)
+    assert (0, "16 files read: 0 dangers, 0 warnings, 0 notes\n") == output_lines(capsys)
 
 
 @pytest.mark.parametrize(("option", "files"), [("--broker=redis", 11), ("--store=postgres", 15)])
 def test_one_broker_or_store_of_the_project(capsys: pytest.CaptureFixture[str], option: str, files: int) -> None:
     """Less is read."""
-    assert (0, f"{files} files read: 0 dangers, 0 warnings, 0 notes\n") == said(capsys, option)
+    assert (0, f"{files} files read: 0 dangers, 0 warnings, 0 notes\n") == output_lines(capsys, option)
 
 
 def test_a_danger_has_file_line_and_fix(capsys: pytest.CaptureFixture[str]) -> None:
     """And 1."""
-    code, text = said(capsys, f"{TRAPS}/rabbitmq-no-confirm.yaml", *ENV)
+    code, text = output_lines(capsys, f"{TRAPS}/rabbitmq-no-confirm.yaml", *ENV)
     first, second, empty, last = text.splitlines()
 
     assert 1 == code
@@ -58,7 +58,7 @@ def test_a_danger_has_file_line_and_fix(capsys: pytest.CaptureFixture[str]) -> N
 @pytest.mark.parametrize("name", ["tracing-on-every-hop", "hot-reload-on"])
 def test_advice_is_no_failure(capsys: pytest.CaptureFixture[str], name: str) -> None:
     """A warning, a note: 0."""
-    code, text = said(capsys, f"{TRAPS}/{name}.yaml")
+    code, text = output_lines(capsys, f"{TRAPS}/{name}.yaml")
 
     assert 0 == code
     assert f"[{name}]" in text
@@ -66,7 +66,7 @@ def test_advice_is_no_failure(capsys: pytest.CaptureFixture[str], name: str) -> 
 
 def test_a_folder_of_traps_is_told_trap_by_trap(capsys: pytest.CaptureFixture[str]) -> None:
     """Each file by itself; as JSON, one object a line."""
-    code, text = said(capsys, "--each", "--json", TRAPS, *ENV)
+    code, text = output_lines(capsys, "--each", "--json", TRAPS, *ENV)
     found = [json.loads(line) for line in text.splitlines()]
     traps = sorted((ROOT / TRAPS).iterdir())
 
@@ -94,12 +94,12 @@ def test_a_folder_of_traps_is_told_trap_by_trap(capsys: pytest.CaptureFixture[st
 )
 def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], words: list[str], expected: str) -> None:
     """And 1."""
-    assert (1, expected) == said(capsys, *words)
+    assert (1, expected) == output_lines(capsys, *words)
 
 
 def test_an_empty_folder_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """It is advice: there may be something in it one day."""
-    code, text = said(capsys, "docs/adr")
+    code, text = output_lines(capsys, "docs/adr")
 
     assert 0 == code
     assert "[folder-empty]" in text
@@ -107,7 +107,7 @@ def test_an_empty_folder_is_told(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_sidecar_that_is_unreachable_is_told(capsys: pytest.CaptureFixture[str]) -> None:
     """What was asked is in the last line."""
-    code, text = said(
+    code, text = output_lines(
         capsys, "components/stores/redis", *ENV, "--sidecar", "http://127.0.0.1:1", "--redis", "127.0.0.1:1"
     )
 
@@ -120,7 +120,7 @@ def test_a_sidecar_that_is_unreachable_is_told(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("words", [["--redis", "nonsense"], ["--sidecar", "nonsense"]])
 def test_an_address_that_is_none_is_no_traceback(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
     """One line, or a finding."""
-    code, text = said(capsys, *words)
+    code, text = output_lines(capsys, *words)
 
     assert 1 == code
     assert "nonsense" in text

@@ -50,7 +50,7 @@ def test_told_again_the_same_mail_is_asked_for_again() -> None:
     assert Step(mailbox, {}, (MAIL,)) == domain.step(mailbox, replace(NOTED, sent_at="x"), received(PAID))
 
 
-def test_news_that_came_before_the_address_waits_for_it() -> None:
+def test_outcomes_that_came_before_the_address_waits_for_it() -> None:
     """It is told once the address is known, and again when that is repeated."""
     early = domain.step(None, None, received(PAID))
     again = domain.step(early.state, None, received(PAID))

@@ -7,7 +7,7 @@ from tests.unit.services.sample_events import ORDER, USER
 ITEMS = tuple(Item(f"thing {number}", number + 1, 150) for number in range(12))
 
 
-def test_good_news_and_bad_news_are_two_letters() -> None:
+def test_good_news_and_bad_news_are_two_mails() -> None:
     """Each says what happened, with the order and its total, in both forms."""
     good = email(USER, "ann@example.com", "Ann", order_outcome(ORDER, ITEMS, 123_456))
     bad = email(USER, "ann@example.com", "Ann", order_outcome(ORDER, ITEMS, 123_456, "too_late"))

@@ -20,7 +20,7 @@ def stored(records: dict[str, Any]) -> FakeSidecar:
     return sidecar
 
 
-def test_an_order_has_ended_with_its_note_and_a_mail_that_is_in_hand() -> None:
+def test_an_order_has_ended_with_its_note_and_a_mail_that_is_settled() -> None:
     """Sent, given up, or in the retry queue; a mail that is over there and not sent is asked for again."""
     at = "2026-01-01T00:00:00.000Z"
     noted: dict[str, Any] = {"order_id": "o", "user_id": "u", "kind": "paid", "subject": "s"}

@@ -248,7 +248,7 @@ def test_a_note_that_was_written_though_nobody_said_so_is_enough() -> None:
 
 def test_only_so_many_unnoted_mails_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
     """One that was forgotten is sent once more: mails are sent at least once."""
-    monkeypatch.setattr(mail, "UNNOTED_MAX", 0)
+    monkeypatch.setattr(mail, "UNRECORDED_MAX", 0)
 
     assert (2, 0) == send_after_lost_notes(State(), 1)
 
@@ -280,7 +280,7 @@ def test_a_mail_that_is_refused_for_good_is_a_dead_letter(server: Server) -> Non
 @pytest.mark.parametrize(
     "server", [Server(to_recipient="451 greylisted"), Server(to_data="452 full")], ids=["recipient", "data"]
 )
-def test_a_mail_that_is_refused_for_now_is_put_aside(server: Server) -> None:
+def test_a_mail_that_is_refused_for_now_is_put_into_the_retry_queue(server: Server) -> None:
     """Its event is done with; it will be tried again, also if the event comes again meanwhile."""
     state = State()
     with serving(server) as port:

@@ -288,7 +288,7 @@ def test_a_replay_while_the_mail_is_given_up_is_not_forgotten() -> None:
     run(scenario)
 
 
-def test_what_is_in_hand_is_sent_queued_and_listed_or_given_up() -> None:
+def test_what_is_settled_is_sent_queued_and_listed_or_given_up() -> None:
     """Nothing else: not what was never asked for, and not what died between its entry and the index."""
 
     async def scenario(harness: MailHarness) -> None:
