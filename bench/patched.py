@@ -32,7 +32,7 @@ SOCKETS = "BENCH_SOCKETS"  # the folder of the sidecars' sockets, in the app's e
 
 
 def every_record_is_loaded() -> None:
-    """Nothing is remembered, nothing is ventured (ADR 24)."""
+    """Nothing is remembered, nothing is saved speculatively (ADR 24)."""
 
     async def try_speculative(self: EventProcessor[Any, Any], key: str, received: Any) -> bool:
         return False

@@ -29,7 +29,7 @@ export async function get(path) {
 
 function describe(answer, body) {
   if (answer.status === 201) return "201 Created: it is a fact";
-  if (answer.status === 202) return "202 Accepted: not done yet, and promised";
+  if (answer.status === 202) return "202 Accepted: not done yet, and pending";
   const wrong = (body.errors ?? []).map((each) => `${each.pointer.slice(1)} ${each.detail}`);
   return `${answer.status} ${body.title ?? answer.statusText}: ${wrong.length ? wrong.join("; ") : (body.detail ?? "")}`;
 }

@@ -1,4 +1,4 @@
-/** The shell: what is saved and published, a death at each call, races, repeats. */
+/** The event processor: what is saved and published, a death at each call, races, repeats. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
