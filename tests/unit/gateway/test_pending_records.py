@@ -32,7 +32,7 @@ def test_a_pending_command_is_written_by_its_resource_for_a_week() -> None:
     expected = {
         "location": "/order/o-1",
         "changed_at": "2026-01-02T03:04:05.000Z",
-        "commands": [written | {"refusal": None}],
+        "commands": [written | {"rejection": None}],
     }
     assert expected == sidecar.read("pending:o-1")
     assert {"pending:o-1": RETENTION_SECONDS} == sidecar.ttl_seconds

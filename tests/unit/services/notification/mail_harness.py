@@ -144,7 +144,7 @@ class MailHarness:
     @property
     def index(self) -> list[str]:
         """What the mail retry queue lists."""
-        return list(self.store.read("aside-index:0")["ids"]) if "aside-index:0" in self.store.records else []
+        return list(self.store.read("mail-retry-index:0")["ids"]) if "mail-retry-index:0" in self.store.records else []
 
     def due_in(self, order_id: str = ORDER) -> timedelta:
         """When a mail is due, from now."""

@@ -31,9 +31,9 @@ def test_an_order_has_ended_with_its_note_and_a_mail_that_is_settled() -> None:
         "no note": ({"notification": {**noted, "sent_at": at}}, False),
         "noted only": ({"order": {}}, False),
         "not sent": ({"order": {}, "notification": noted}, False),
-        "waits": ({"order": {}, "notification": {**noted, "queued_until": at}, "aside": queued}, True),
+        "waits": ({"order": {}, "notification": {**noted, "queued_until": at}, "mail-retry": queued}, True),
         "done": (
-            {"order": {}, "notification": {**noted, "queued_until": at}, "aside": {**queued, "done": True}},
+            {"order": {}, "notification": {**noted, "queued_until": at}, "mail-retry": {**queued, "done": True}},
             False,
         ),
     }

@@ -288,7 +288,7 @@ def test_a_mail_that_is_refused_for_now_is_put_into_the_retry_queue(server: Serv
 
     assert state.sent_at is None
     assert event() == json.loads(state.records[f"mail-retry:{ORDER}"])["event"].encode()
-    assert {"ids": [ORDER]} == json.loads(state.records["aside-index:0"])
+    assert {"ids": [ORDER]} == json.loads(state.records["mail-retry-index:0"])
 
 
 @pytest.mark.parametrize(

@@ -297,7 +297,7 @@ def test_what_is_settled_is_sent_queued_and_listed_or_given_up() -> None:
             assert set() == await settled_mails(harness.store, [ORDER, OTHER])
             await process.handle(requested())
             assert {ORDER} == await settled_mails(harness.store, [ORDER, OTHER])
-            harness.store.put("aside-index:0", b'{"ids":[]}')
+            harness.store.put("mail-retry-index:0", b'{"ids":[]}')
             assert set() == await settled_mails(harness.store, [ORDER])
             await process.handle(requested())
             assert {ORDER} == await settled_mails(harness.store, [ORDER])
