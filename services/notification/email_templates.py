@@ -63,7 +63,7 @@ def email(user_id: str, to: str, name: str, outcome: OrderOutcome) -> EmailReque
     """Write the mail about one order."""
     wording = _wording(outcome)
     return EmailRequested(
-        message_id=f"<{uuid.uuid5(uuid.UUID(outcome.order_id), 'email')}@sidecart>",
+        message_id=f"<{uuid.uuid5(uuid.UUID(outcome.order_id), 'letter')}@sidecart>",
         order_id=outcome.order_id,
         user_id=user_id,
         to=to,
