@@ -97,7 +97,7 @@ class CommandDispatcher:
                 await asyncio.wait((reply,), timeout=deadline.left)
         if arrived := _arrived(reply):
             return arrived
-        pending = await self._pending_commands.make(command)
+        pending = await self._pending_commands.add(command)
         if arrived := _arrived(reply):  # while the pending command was written
             return arrived
         if pending.rejection is not None:

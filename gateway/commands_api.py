@@ -78,7 +78,7 @@ class CommandsApi:
         # Whoever got a 202 for this user is not told that there is none. Nor does he go on: the address may be taken.
         try:
             async with asyncio.timeout_at(deadline.answer_by):
-                record = await self.pending_commands.look(f"/user/{user_id}")
+                record = await self.pending_commands.find(f"/user/{user_id}")
         except (TransientError, TimeoutError) as fault:
             log.warning("whether user %s is pending is not known: %s", user_id, fault)
             raise unavailable(f"whether user {user_id} is pending is not known now; try again") from fault

@@ -83,7 +83,7 @@ class PendingCommands:
 
     # --- Asked by the routes
 
-    async def make(self, command: Command) -> PendingCommand:
+    async def add(self, command: Command) -> PendingCommand:
         """Write the pending command down; returns it with its outcome, if it has one already. Raise NotRecorded.
 
         While it is written, and after it, replies to the command are seen.
@@ -103,7 +103,7 @@ class PendingCommands:
             self._replan(command.resource, tracked)  # not written? the worker finds out
         return made
 
-    async def look(self, location: str) -> PendingRecord | None:
+    async def find(self, location: str) -> PendingRecord | None:
         """Return what is pending about a location; a pending command that nobody seems to carry is carried from now
         on.
         """

@@ -58,7 +58,7 @@ class QueriesApi:
             return _found(answer)
         try:
             async with asyncio.timeout_at(deadline.answer_by):
-                record = await self.pending_commands.look(path)
+                record = await self.pending_commands.find(path)
         except (TransientError, TimeoutError) as fault:
             log.warning("what is pending of %s is not known: %s", path, fault)
             raise unavailable(f"whether {path} is pending is not known now; try again") from fault

@@ -234,7 +234,7 @@ class Reconciler:
     async def _without_owner(self, kind: FlowKind, flow: Flow) -> None:
         """The owner has no such resource: a pending command may still make it, or it was rejected."""
         if self._age(flow) > GONE_SECONDS:
-            record = await self._pending_commands.look(kind.location(flow.resource))
+            record = await self._pending_commands.find(kind.location(flow.resource))
             if record is None or not (record.pending or record.is_confirmed):
                 self._journal.end(flow)
                 return

@@ -56,7 +56,7 @@ def test_the_command_is_published_again_until_it_is_answered() -> None:
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.publish_errors = [SidecarUnavailable("unreachable")]
         async with replica(sidecar) as pending_commands:
-            await pending_commands.make(COMMAND)
+            await pending_commands.add(COMMAND)
             await until(lambda: len(sidecar.published) >= 2)
             pending_commands.settle("c-1", None)
             await until(lambda: not pending_commands._open)
@@ -73,7 +73,7 @@ def test_a_pending_command_is_in_the_store_before_it_is_given() -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
-            await pending_commands.make(COMMAND)
+            await pending_commands.add(COMMAND)
             assert "pending" == sidecar.read(RECORD)["commands"][0]["outcome"]
             assert ["o-1"] == sidecar.read(PAGE)["ids"]
 
@@ -86,17 +86,17 @@ def test_the_next_process_goes_on_with_it(lost: str) -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
-            await pending_commands.make(COMMAND)
+            await pending_commands.add(COMMAND)
         sidecar.published.clear()
         if lost == "the page":
             del sidecar.records[PAGE]
         async with replica(sidecar, minutes=1) as pending_commands:
             if lost == "the page":
-                await pending_commands.look("/order/o-1")
+                await pending_commands.find("/order/o-1")
             await until(lambda: bool(sidecar.published))
             pending_commands.settle("c-1", REJECTION)
             await until(lambda: not pending_commands._open)
-            record = await pending_commands.look("/order/o-1")
+            record = await pending_commands.find("/order/o-1")
             assert record is not None
             assert REJECTION == record.rejection
 
@@ -108,15 +108,15 @@ def test_another_replica_that_is_asked_goes_on_with_it_when_it_is_left_alone() -
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
-            await pending_commands.make(COMMAND)
+            await pending_commands.add(COMMAND)
         other = FakeSidecar(sidecar.records)
         async with replica(other, "gateway-1") as pending_commands:
-            record = await pending_commands.look("/order/o-1")
+            record = await pending_commands.find("/order/o-1")
             assert record is not None
             assert ["c-1"] == [each.id for each in record.pending]
             assert {} == pending_commands._open
         async with replica(other, "gateway-1", minutes=1) as pending_commands:
-            await pending_commands.look("/order/o-1")
+            await pending_commands.find("/order/o-1")
             await until(lambda: bool(other.published))
             pending_commands.settle("c-1", None)
             await until(lambda: not pending_commands._open)
@@ -135,10 +135,10 @@ def test_whoever_asks_need_not_wait_for_its_turn(monkeypatch: pytest.MonkeyPatch
         pending_commands = PendingCommands(sidecar, "gateway-1", lambda: START + timedelta(minutes=sidecar.minutes))
         async with background(pending_commands.carry()):
             await until(lambda: pending_commands.resumed)
-            await pending_commands.make(COMMAND)
+            await pending_commands.add(COMMAND)
             sidecar.minutes = 1
             for _ in range(5):
-                await pending_commands.look("/order/o-1")
+                await pending_commands.find("/order/o-1")
                 await until(lambda: len(sidecar.published) == 1)
                 await asyncio.sleep(0.005)
 
@@ -153,7 +153,7 @@ def test_while_the_broker_is_unreachable_the_pauses_do_not_grow(monkeypatch: pyt
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.publish_errors = [SidecarUnavailable("unreachable")] * 40
         async with replica(sidecar) as pending_commands:
-            await pending_commands.make(COMMAND)
+            await pending_commands.add(COMMAND)
             async with asyncio.timeout(10):
                 await until(lambda: len(sidecar.published) > 0)
 
@@ -217,7 +217,7 @@ def test_a_reply_that_comes_while_the_pending_command_is_written_is_not_lost() -
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
             sidecar.before_save = lambda _key: pending_commands.settle("c-1", None)
-            await pending_commands.make(COMMAND)
+            await pending_commands.add(COMMAND)
             await until(lambda: not pending_commands._open)
 
     sidecar = play(scenario)
@@ -230,11 +230,11 @@ def test_each_command_of_a_resource_has_an_outcome_of_its_own() -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
-            await pending_commands.make(COMMAND)
-            await pending_commands.make(OTHER_BODY)
+            await pending_commands.add(COMMAND)
+            await pending_commands.add(OTHER_BODY)
             pending_commands.settle("c-2", Rejection(422, "key_reused", "reused"))
             await until(lambda: not pending_commands._open["o-1"].outcomes)
-            record = await pending_commands.look("/order/o-1")
+            record = await pending_commands.find("/order/o-1")
             assert record is not None
             assert ["c-1"] == [each.id for each in record.pending]
             assert pending_commands.is_pending("c-1")
@@ -247,7 +247,7 @@ def test_an_outcome_is_written_when_the_store_is_back() -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
-            await pending_commands.make(COMMAND)
+            await pending_commands.add(COMMAND)
             sidecar.store_is_down = True
             pending_commands.settle("c-1", REJECTION)
             await asyncio.sleep(0.01)
@@ -266,12 +266,12 @@ def test_nothing_is_accepted_while_the_store_is_unreachable() -> None:
         sidecar.store_is_down = True
         async with replica(sidecar) as pending_commands:
             with pytest.raises(NotRecorded, match="before the restart"):
-                await pending_commands.make(COMMAND)
+                await pending_commands.add(COMMAND)
             sidecar.store_is_down = False
             await until(lambda: pending_commands.resumed)
             sidecar.store_is_down = True
             with pytest.raises(NotRecorded, match="down"):
-                await pending_commands.make(COMMAND)
+                await pending_commands.add(COMMAND)
             sidecar.store_is_down = False
             await until(lambda: not pending_commands._open)
 
@@ -286,9 +286,9 @@ def test_pending_commands_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
-            await pending_commands.make(COMMAND)
+            await pending_commands.add(COMMAND)
             with pytest.raises(NotRecorded, match="1 commands are pending"):
-                await pending_commands.make(Command("c-3", "T", "/order/o-3", b"{}"))
+                await pending_commands.add(Command("c-3", "T", "/order/o-3", b"{}"))
 
     play(scenario)
 
@@ -298,9 +298,9 @@ def test_a_pending_command_is_known_by_its_whole_location() -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
-            await pending_commands.make(COMMAND)
-            assert await pending_commands.look("/user/o-1") is None
-            assert await pending_commands.look("/order/o-2") is None
+            await pending_commands.add(COMMAND)
+            assert await pending_commands.find("/user/o-1") is None
+            assert await pending_commands.find("/order/o-2") is None
 
     play(scenario)
 
