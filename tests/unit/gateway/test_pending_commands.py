@@ -165,7 +165,7 @@ def test_the_first_replica_goes_on_with_what_a_gone_one_accepted() -> None:
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar, "gateway-3") as gone:
-            await gone.make(COMMAND)
+            await gone.add(COMMAND)
         sidecar.published.clear()
         async with (
             replica(sidecar, "gateway-2", minutes=1) as second,
@@ -195,7 +195,7 @@ def test_a_pending_command_that_is_a_moment_old_is_left_to_its_replica() -> None
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar, "gateway-1") as owner:
-            await owner.make(COMMAND)
+            await owner.add(COMMAND)
         async with replica(sidecar) as first:
             assert set() == await first._adopt_from_others(set())
             assert not first._open
