@@ -129,8 +129,7 @@ def lengths(address: str, data: Path) -> dict[str, int]:
     """How many events each stream keeps, those that everybody has taken included."""
     del data
     with _connection(address) as client:
-        # typed as if it might be a coroutine
-        return {key.decode(): int(client.xlen(key)) for key in client.scan_iter(_type="stream")}  # type: ignore[arg-type]
+        return {key.decode(): int(client.xlen(key)) for key in client.scan_iter(_type="stream")}  # type: ignore[arg-type]  # typed as if it might be a coroutine
 
 
 def settings(address: str) -> dict[str, str]:

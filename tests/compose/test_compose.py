@@ -64,8 +64,7 @@ def test_the_file_as_it_stands_carries_both_flows(engine: Engine, broker: str) -
         checked = [name for name, service in stack.services.items() if "test" in service.get("healthcheck", {})]
         assert {*APPS, "mail", "redis", *({"rabbitmq"} & {broker})} == set(checked)
         for name in checked:
-            # bound now
-            stack.until(lambda name=name: stack.is_healthy(name), f"{name} to be healthy")  # type: ignore[misc]
+            stack.until(lambda name=name: stack.is_healthy(name), f"{name} to be healthy")  # type: ignore[misc]  # bound now
         users = {name: stack.inspect(name)["Config"]["User"] for name in stack.services}
         assert {"10001:10001"} == {users[name] for name in (*APPS, "mail")}
         assert {"65532:65532"} == {users[f"{name}-dapr"] for name in APPS}

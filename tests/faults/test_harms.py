@@ -111,8 +111,7 @@ def running(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> dict[
         if refusals.no_small_disk() is None:
             stack.enter_context(refusals.small_disk(data))
         processes = Processes(data.parent / "logs")
-        # bound now
-        stack.callback(lambda each=server, by=processes: by.stop(each.names, each.stop_seconds))  # type: ignore[misc]
+        stack.callback(lambda each=server, by=processes: by.stop(each.names, each.stop_seconds))  # type: ignore[misc]  # bound now
         found[kind] = Servers(data, server, processes, server.start(processes, data, Deadline()))
     return found
 

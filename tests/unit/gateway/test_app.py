@@ -403,8 +403,7 @@ def test_a_user_that_is_accepted_is_not_told_that_there_is_none() -> None:
         blind = await gateway.http.post("/account/deposit", json=money, headers={"prefer": "wait=0"})
         gateway.sidecar.store_is_down = False
         await gateway.reply("UserCreated", {"user_id": user_id, **body})
-        # see above
-        while (late := await gateway.http.post("/order/create", **order)).status_code == 503:  # type: ignore[arg-type]
+        while (late := await gateway.http.post("/order/create", **order)).status_code == 503:  # type: ignore[arg-type]  # see above
             pass  # the outcome is being written down
 
         assert (503, "1", 503) == (early.status_code, early.headers["retry-after"], blind.status_code)
