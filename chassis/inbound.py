@@ -17,6 +17,7 @@ from chassis.dead_letters import DeadLetters
 from chassis.errors import PermanentError, TransientError
 from chassis.events import delivered
 from chassis.metrics import AGAIN, BUG, DEAD, DONE, OTHER, answered
+from chassis.request_body import RequestBody, whole_body
 from chassis.request_context import RequestContext
 
 log = logging.getLogger(__name__)
@@ -97,7 +98,8 @@ class InboundApp(FastAPI):
         self, context: RequestContext, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send
     ) -> None:
         scope["app"] = self
-        request, path = Request(scope, receive), scope["path"]
+        body = RequestBody(receive)
+        request, path = Request(scope, body), scope["path"]
         if (spans := tracing.spans) is None:
             response = await self._answer(endpoint, request)
         else:
@@ -105,6 +107,8 @@ class InboundApp(FastAPI):
                 response = await self._answer(endpoint, request)
                 spans.set_response(context, "POST", path, response.status_code)
         answered(path, response.status_code)
+        if response.status_code >= 400:
+            await body.drain(scope)
         await response(scope, receive, send)
 
     async def _route(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
@@ -112,12 +116,14 @@ class InboundApp(FastAPI):
         status, spans, method = 500, tracing.spans, scope["method"]
         # HEAD is GET without the content (RFC 9110 section 9.3.2). FastAPI's routes know GET alone.
         routed: Scope = {**scope, "method": "GET"} if method == "HEAD" else scope
+        body = RequestBody(receive)
 
         async def note(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
                 _allow_head(message)
+                await body.drain(scope)
                 if spans is not None:
                     spans.set_response(context, method, _route_of(routed), status)
             elif method == "HEAD" and message["type"] == "http.response.body":
@@ -126,10 +132,10 @@ class InboundApp(FastAPI):
 
         try:
             if spans is None:
-                await super().__call__(routed, receive, note)
+                await super().__call__(routed, body, note)
             else:
                 with spans.request(context, method, starts_trace=False):
-                    await super().__call__(routed, receive, note)
+                    await super().__call__(routed, body, note)
         finally:
             answered(_route_of(routed), status)
 
@@ -144,7 +150,7 @@ class InboundApp(FastAPI):
             raise
 
     async def _deliver(self, context: RequestContext, path: str, receive: Receive, send: Send) -> None:
-        body = await _body(receive)
+        body = await whole_body(receive)
         outcome = AGAIN if body is None else await self._process(context, path, body)
         await send({"type": "http.response.start", "status": STATUS[outcome], "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b""})
@@ -197,18 +203,6 @@ def _allow_head(message: Message) -> None:
 def _route_of(scope: Scope) -> str:
     """The route that a request was for, as it was registered; known once it is routed."""
     return getattr(scope.get("route"), "path", OTHER)
-
-
-async def _body(receive: Receive) -> bytes | None:
-    """The whole body, or None if the sidecar is gone."""
-    parts: list[bytes] = []  # joined once: a message may have a hundred MiB, and adding up copies it again and again
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        parts.append(message.get("body", b""))
-        if not message.get("more_body"):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
 
 
 async def _never_reached() -> Response:

@@ -25,6 +25,7 @@ from chassis.inbound import InboundApp, Subscription
 from chassis.listen import bound
 from chassis.metrics_server import serve_metrics
 from chassis.protocol import BoundedHttp
+from chassis.request_body import RequestBody
 from chassis.settings import Settings
 from chassis.shutdown import GracefulServer, ShutdownSignal
 from chassis.sidecar import HttpSidecar, connect
@@ -67,6 +68,7 @@ class SidecarAuth:
         """Pass on, or refuse."""
         if scope["type"] == "http" and self._is_protected(scope["path"]) and not self._knows(scope):
             refusal = Response("this route is the sidecar's: the dapr-api-token header is missing or wrong\n", 403)
+            await RequestBody(receive).drain(scope)
             await refusal(scope, receive, send)
         else:
             await self._app(scope, receive, send)

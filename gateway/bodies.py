@@ -11,10 +11,10 @@ from email_validator import EmailNotValidError, validate_email
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from chassis.request_body import DRAIN_BYTES_MAX
 from gateway.problems import Problem
 
 BODY_BYTES_MAX = 256 * 1024
-DRAIN_BYTES_MAX = 8 * 1024 * 1024  # read and thrown away, so that the caller can read the 413
 CENTS_MAX = 10**12 - 1
 ERRORS_MAX = 100  # wrong fields named in one answer
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
@@ -129,12 +129,9 @@ async def _bytes(request: Request) -> bytes:
     size, chunks = 0, []
     async for chunk in request.stream():
         size += len(chunk)
-        if size <= BODY_BYTES_MAX:
-            chunks.append(chunk)
-        elif size > DRAIN_BYTES_MAX:
-            break
-    if size > BODY_BYTES_MAX:
-        raise _too_large()
+        if size > BODY_BYTES_MAX:
+            raise _too_large()
+        chunks.append(chunk)
     return b"".join(chunks)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -101,6 +101,16 @@ class Stack:
     def crash(self, service: str) -> None:
         """Kill the first process of a container; nobody asked the engine to."""
         os.kill(self.inspect(service)["State"]["Pid"], signal.SIGKILL)
+
+    def address(self, service: str, network: str) -> str:
+        """The address of a container in one of the file's networks."""
+        networks = self.inspect(service)["NetworkSettings"]["Networks"]
+        return str(networks[f"{self._project}_{network}"]["IPAddress"])
+
+    def run_beside(self, service: str, command: list[str], env: Mapping[str, str]) -> str:
+        """Run a program of this machine in the network of a container; return what it printed."""
+        network = f"--net=/proc/{self.inspect(service)['State']['Pid']}/ns/net"
+        return self.engine.run(["nsenter", network, *command], env)
 
     def is_healthy(self, service: str) -> bool:
         """Run the health check that the file gives the service."""

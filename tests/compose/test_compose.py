@@ -1,9 +1,11 @@
 """The shop in containers: the file as it stands, on each broker, in any order, with whatever dies."""
 
 import fcntl
+import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from cli.topics import APPS
 from tests.compose import images
 from tests.compose.engine import Engine, EngineError
 from tests.compose.stack import FILE, FOLDER, SECONDS_MAX, Stack, services
+from tests.e2e.first_events import LONG_SECONDS
 
 SECRETS = FOLDER / "secrets"
 
@@ -119,6 +122,34 @@ def test_a_broker_that_comes_back_is_read_as_before(engine: Engine) -> None:
         stack.until(lambda: not keeper_says_healthy(stack, "user"), "the keeper to see that User is unhealthy")
         assert keeper_says_healthy(stack, "order")
     assert {1} == set(before.values())
+
+
+def test_the_first_event_of_each_topic_is_prompt(engine: Engine) -> None:
+    """All five apps, killed or stopped, at once or for longer: twenty restarts."""
+    with Stack(engine, "redis") as stack:
+        stack.wait_ready()
+        assert {} == late_events(stack, "--tell-story")
+        for down_seconds in (None, None, 0.0, LONG_SECONDS):
+            before = {name: stack.inspect(name)["State"]["StartedAt"] for name in APPS}
+            for name in APPS:
+                stack.crash(name) if down_seconds is None else stack.stop(name)
+            stack.deadline.pause(down_seconds or 0.0)
+            for name in APPS if down_seconds is not None else ():
+                stack.start(name)
+            for name in APPS:
+                stack.until(lambda: stack.inspect(name)["State"]["StartedAt"] != before[name], f"{name} to come back")  # noqa: B023 - it is called at once
+                stack.until(lambda: stack.is_healthy(name), f"{name} to be healthy")  # noqa: B023 - it is called at once
+            stack.wait_ready()
+            assert {} == late_events(stack)
+
+
+def late_events(stack: Stack, *words: str) -> dict[str, float]:
+    """Which consumers took the first event of a topic late, and by how many seconds."""
+    sidecar = f"http://{stack.address('gateway-dapr', 'mesh')}:3500"
+    program = [sys.executable, "-m", "tests.compose.first_events", "--sidecar", sidecar, "--redis", "127.0.0.1:6379"]
+    tokens = dict(line.split("=", 1) for line in (SECRETS / "tokens.env").read_text("utf-8").split())
+    said = stack.run_beside("redis", [*program, *words], {"DAPR_API_TOKEN": tokens["DAPR_API_TOKEN"]})
+    return dict(json.loads(said))
 
 
 def keeper_says_healthy(stack: Stack, app_id: str) -> bool:

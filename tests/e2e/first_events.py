@@ -1,4 +1,4 @@
-"""How soon the first event of each topic is taken, by the apps' own figures."""
+"""How soon the first event of each topic is taken."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Mapping
 
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from cli.topics import APPS, TOPICS
@@ -18,31 +19,30 @@ LONG_SECONDS = 8.0
 """Five missed health probes, a second apart, and some more: a sidecar that asks its app has ended its subscriptions."""
 
 Publish = Callable[[str, bytes], object]
+Taken = Callable[[str], Mapping[str, float]]
+"""How many events of each topic an app has taken so far."""
 
 
-def tell_story(publish: Publish, results: Mapping[str, int]) -> None:
+def tell_story(publish: Publish, taken: Taken) -> None:
     """Publish the whole story of the contracts, so that each of its events is a repetition later on."""
     for event in STORY:
         publish(event["type"], json.dumps(event).encode())
     end = time.monotonic() + GIVEN_UP_SECONDS
-    while any(not set(_topics_of(app_id)) <= set(taken(results[app_id])) for app_id in APPS):
-        assert time.monotonic() < end, {app_id: taken(results[app_id]) for app_id in APPS}
+    while any(not set(_topics_of(app_id)) <= set(taken(app_id)) for app_id in APPS):
+        assert time.monotonic() < end, {app_id: taken(app_id) for app_id in APPS}
         time.sleep(0.1)
 
 
-def late(publish: Publish, results: Mapping[str, int]) -> dict[tuple[str, str], float]:
-    """Publish one event of each topic, one after the other; return whose took longer than it may, and how long.
-
-    `results` are the ports of the apps' metrics.
-    """
+def late(publish: Publish, taken: Taken) -> dict[tuple[str, str], float]:
+    """Publish one event of each topic, one after the other; return whose took longer than it may, and how long."""
     found = {}
     for topic, way in TOPICS.items():
-        before = {app_id: taken(results[app_id]).get(topic, 0) for app_id in way.consumers}
+        before = {app_id: taken(app_id).get(topic, 0) for app_id in way.consumers}
         event = next(each for each in STORY if each["type"] == topic)
         publish(topic, json.dumps(event).encode())
         began = time.monotonic()
         while before and time.monotonic() - began < GIVEN_UP_SECONDS:
-            for app_id in [each for each in before if taken(results[each]).get(topic, 0) > before[each]]:
+            for app_id in [each for each in before if taken(each).get(topic, 0) > before[each]]:
                 del before[app_id]
                 seconds = time.monotonic() - began
                 if seconds > SECONDS_MAX:
@@ -52,8 +52,23 @@ def late(publish: Publish, results: Mapping[str, int]) -> dict[tuple[str, str], 
     return found
 
 
-def taken(port: int) -> dict[str, float]:
-    """How many events of each topic an app has taken so far."""
+def published_by(sidecar: str, token: str) -> Publish:
+    """How an event is published through the sidecar at a URL."""
+    headers = {"content-type": "application/cloudevents+json", "dapr-api-token": token}
+
+    def publish(topic: str, body: bytes) -> None:
+        url = f"{sidecar}/v1.0/publish/pubsub/{topic}"
+        httpx.post(url, content=body, headers=headers, trust_env=False).raise_for_status()
+
+    return publish
+
+
+def by_metrics(ports: Mapping[str, int]) -> Taken:
+    """As the apps themselves count, each on the port of its metrics."""
+    return lambda app_id: _counted(ports[app_id])
+
+
+def _counted(port: int) -> dict[str, float]:
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     with opener.open(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
         text = answer.read().decode()

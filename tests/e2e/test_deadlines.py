@@ -15,9 +15,11 @@ import pytest
 
 from cli.servers import rabbitmq
 from cli.shop import Shop, get
+from cli.supervisor import Supervisor
 from cli.tap import Tap
 from cli.topology import sidecar_of
 from tests.e2e.conftest import broker, options
+from tests.e2e.healthy import until_healthy
 from tests.e2e.shopper import Shopper, new_address
 
 GATEWAYS = 2
@@ -128,6 +130,7 @@ def test_a_broker_that_blocks_publishing_delays_no_answer(shopper: Shopper, caps
     assert "/account/" in longest.headers["location"]
     assert 200 == read.status_code
     assert '{"missing":[]}' == exempt
+    until_healthy(shop, Supervisor(shop, print))
     shopper.until_prompt()
 
 
@@ -155,11 +158,12 @@ def test_a_store_that_is_paused_delays_no_answer(shopper: Shopper) -> None:
                 "idempotency-key" in answer.headers,
             )
     assert (503, True) == (read.status_code, lasted < READ_SECONDS)
+    until_healthy(shop, Supervisor(shop, print))
     shopper.until_prompt()
 
 
 def test_a_sidecar_that_is_paused_delays_no_answer(shopper: Shopper) -> None:
-    """The gateway says so, the proxy asks the other one, and it serves again by itself."""
+    """The gateway says so, the proxy asks the other one, and it serves again, on RabbitMQ perhaps after a restart."""
     shop, user_id = shopper.shop, shopper.register()["user_id"]
     holder = httpx.Client(base_url=f"http://127.0.0.1:{shop.app_port('gateway-1')}", timeout=60, trust_env=False)
     with holder, paused(shop, sidecar_of("gateway-1")):
@@ -177,6 +181,7 @@ def test_a_sidecar_that_is_paused_delays_no_answer(shopper: Shopper) -> None:
     shop.wait_ready("gateway-1")
 
     assert [201, 201, 201] == others
+    until_healthy(shop, Supervisor(shop, print))
     shopper.until_prompt()
 
 

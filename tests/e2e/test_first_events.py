@@ -1,4 +1,4 @@
-"""After an app was down, however it went and however long, the first event of each of its topics is taken at once."""
+"""After an app was away, however it went and however long, the first event of each of its topics is taken at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from cli.tap import Tap
 from cli.topics import APPS
 from cli.topology import metrics_of
 from tests.e2e.conftest import options
-from tests.e2e.first_events import LONG_SECONDS, late, tell_story
+from tests.e2e.first_events import LONG_SECONDS, Taken, by_metrics, late, tell_story
 
 pytestmark = pytest.mark.own_shop
 
@@ -38,7 +38,7 @@ OUTAGES = (
     Outage("killed and started at once", Shop.kill, 0, Shop.start_app),
     Outage("killed for longer than health probes bear", Shop.kill, LONG_SECONDS, Shop.start_app),
     Outage("stopped for as long", Shop.stop_app, LONG_SECONDS, Shop.start_app),
-    Outage("is paused for as long", send(signal.SIGSTOP), LONG_SECONDS, send(signal.SIGCONT)),
+    Outage("stands still for as long", send(signal.SIGSTOP), LONG_SECONDS, send(signal.SIGCONT)),
 )
 
 
@@ -46,13 +46,13 @@ OUTAGES = (
 def told(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, Tap]]:
     """A shop without a supervisor, and to which the story of the contracts was told once."""
     with Shop(options(tmp_path_factory.mktemp("first")), print) as shop, Tap(shop) as tap:
-        tell_story(tap.publish, results(shop))
+        tell_story(tap.publish, counted(shop))
         yield shop, tap
 
 
-def results(shop: Shop) -> dict[str, int]:
-    """The ports of the apps' metrics."""
-    return {app_id: shop.ports[metrics_of(app_id)] for app_id in APPS}
+def counted(shop: Shop) -> Taken:
+    """What the shop's apps count."""
+    return by_metrics({app_id: shop.ports[metrics_of(app_id)] for app_id in APPS})
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=lambda outage: outage.name)
@@ -67,4 +67,4 @@ def test_the_first_event_of_each_topic_is_prompt(told: tuple[Shop, Tap], outage:
     for app_id in APPS:
         shop.wait_ready(app_id)
 
-    assert {} == late(tap.publish, results(shop))
+    assert {} == late(tap.publish, counted(shop))

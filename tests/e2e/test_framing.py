@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -16,7 +17,7 @@ from cli.topics import GATEWAY, SERVICES
 from cli.topology import metrics_of, replicas_of
 from tests.contracts.validate import http_problems
 from tests.e2e.conftest import options
-from tests.e2e.raw import CLOSED, HOST, LAST, OFFERED, READ, REFUSED, Answered, exchange, get
+from tests.e2e.raw import CLOSED, HOST, LAST, OFFERED, READ, REFUSED, Answered, exchange, get, responses
 from tests.e2e.shopper import SECONDS
 
 GATEWAYS = replicas_of(GATEWAY, 2)
@@ -75,6 +76,37 @@ def test_the_proxy_answers_as_often_as_it_is_asked(framed_shop: Shop) -> None:
         answers = exchange(port, sent + LAST)
         assert len(answers) <= 2, (what, answers)
         assert {each.status for each in answers} <= {400, 404, 405, 415, 422}, (what, answers)
+
+
+@pytest.mark.parametrize("name", [proxy.NAME, GATEWAYS[0]])
+@pytest.mark.parametrize(
+    ("first", "headers", "status"),
+    [
+        ("POST /nowhere", b"", 404),
+        ("POST /order/x", b"", 405),
+        ("POST /order/create", b"content-type: text/plain\r\n", 415),
+        ("POST /order/create", b"prefer: wait=x\r\ncontent-type: application/json\r\nidempotency-key: \r\n", 400),
+        ("POST /events/replies/UserCreated", b"", 403),
+        ("GET /healthz", b"", 200),
+    ],
+    ids=str,
+)
+def test_an_answer_that_needs_no_body_waits_for_it(
+    framed_shop: Shop, name: str, first: str, headers: bytes, status: int
+) -> None:
+    """A slow caller gets it, and the next request's too: a proxy ends a connection that is answered early."""
+    body = b"x" * 40
+    head = first.encode() + b" HTTP/1.1\r\n" + HOST + headers + b"content-length: %d\r\n\r\n" % len(body)
+    with socket.create_connection(("127.0.0.1", framed_shop.ports[name]), SECONDS) as connection:
+        connection.sendall(head + body[:1])
+        connection.settimeout(0.5)
+        with pytest.raises(TimeoutError):  # it is not answered before its body is there
+            connection.recv(1)
+        connection.settimeout(SECONDS)
+        connection.sendall(body[1:] + LAST)
+        received = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert [status, 404] == [each.status for each in responses(received)]
 
 
 def test_a_registration_that_offers_an_upgrade_is_a_registration(framed_shop: Shop) -> None:

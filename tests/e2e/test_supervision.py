@@ -16,10 +16,8 @@ from cli.tap import Tap
 from cli.topics import APPS
 from cli.topology import readers, sidecar_of
 from tests.e2e.conftest import options
+from tests.e2e.healthy import until_healthy
 from tests.e2e.shopper import SECONDS, Shopper
-
-HEALTHY_SECONDS = 240
-"""A broker that was killed may find sidecars that read wrongly, which takes half a minute to be sure of, each time."""
 
 pytestmark = pytest.mark.own_shop
 
@@ -43,21 +41,6 @@ def kill(shop: Shop, name: str) -> None:
     shop.deadline.until(lambda: name in shop.dead, SECONDS, lambda: f"{name} does not die")
 
 
-def until_all_is_healthy(shop: Shop, supervisor: Supervisor) -> None:
-    """Look after the shop until everybody is ready, and reads what he should."""
-
-    def healthy() -> bool:
-        supervisor.look()
-        if shop.dead or not all(shop.is_ready(name) for name in shop.replicas):
-            return False
-        try:
-            return not shop.unread_subscriptions()
-        except OSError:
-            return False
-
-    shop.deadline.until(healthy, HEALTHY_SECONDS, lambda: f"not healthy after {HEALTHY_SECONDS} s: {shop.dead}", 0.1)
-
-
 def test_whoever_is_killed_comes_back(watched: Shop, supervisor: Supervisor) -> None:
     """One after the other: each app, each sidecar, each server, the mail server; then all at once. An order works."""
     apps = [name for app_id in APPS for name in (app_id, sidecar_of(app_id))]
@@ -66,7 +49,7 @@ def test_whoever_is_killed_comes_back(watched: Shop, supervisor: Supervisor) -> 
         before = dict(watched.processes)
         for name in names:
             kill(watched, name)
-        until_all_is_healthy(watched, supervisor)
+        until_healthy(watched, supervisor)
         # A broker that comes back may find sidecars that then do not read as they should: those are started again too.
         assert set(names) <= {name for name, pid in watched.processes.items() if pid != before[name]}
 
@@ -82,7 +65,7 @@ def test_a_sidecar_that_is_paused_is_started_again(
     watched: Shop, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One that is paused says nothing of it to its broker, which hands it an event; and its app is healthy."""
-    until_all_is_healthy(watched, supervisor)
+    until_healthy(watched, supervisor)
     monkeypatch.setattr(module, "LOST_SECONDS", 1.0)
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.5)
     with Tap(watched) as tap, Shopper(watched, tap) as shopper:
@@ -102,12 +85,12 @@ def test_a_sidecar_that_is_paused_is_started_again(
             if psutil.pid_exists(frozen):
                 psutil.Process(frozen).send_signal(signal.SIGCONT)
         assert "OrderNotPaid" == shopper.final(answer.json()["order_id"])
-    until_all_is_healthy(watched, supervisor)
+    until_healthy(watched, supervisor)
 
 
 def test_a_shop_at_rest_is_left_alone(watched: Shop, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody has asked its broker for anything in a while, because nothing has come."""
-    until_all_is_healthy(watched, supervisor)
+    until_healthy(watched, supervisor)
     monkeypatch.setattr(valkey, "IDLE_MS_MAX", 0)
 
     ours = {one.consumer_id for one in readers(watched.replicas)}  # not the taps of the tests before

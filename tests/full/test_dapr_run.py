@@ -4,11 +4,10 @@ import re
 import secrets
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 
 from cli import daprd
@@ -21,7 +20,7 @@ from cli.project import ROOT
 from cli.servers.registry import BROKERS, STORES
 from cli.shop import get
 from cli.topics import APPS, GATEWAY
-from tests.e2e.first_events import LONG_SECONDS, late, tell_story
+from tests.e2e.first_events import LONG_SECONDS, by_metrics, late, published_by, tell_story
 from tests.full.multi_app_run import apps, sourced
 
 DOCUMENT = ROOT / "docs" / "dapr-run.md"
@@ -124,8 +123,9 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
         Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{web}", deadline).play()
         assert {} == processes.dead()
 
-        publish = published_by(int(started[GATEWAY].env["DAPR_HTTP_PORT"]), filled["DAPR_API_TOKEN"])
-        tell_story(publish, metrics)
+        publish = published_by(f"http://127.0.0.1:{started[GATEWAY].env['DAPR_HTTP_PORT']}", filled["DAPR_API_TOKEN"])
+        taken = by_metrics(metrics)
+        tell_story(publish, taken)
         for down_seconds in DOWN_SECONDS:
             for app_id in started:
                 processes.kill(app_id)
@@ -133,15 +133,4 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
             for app_id in started:
                 start_app(app_id)
             deadline.until(all_ready, SECONDS, late_start, 0.1)
-            assert {} == late(publish, metrics)
-
-
-def published_by(port: int, token: str) -> Callable[[str, bytes], None]:
-    """How an event is published through the sidecar on a port."""
-    headers = {"content-type": "application/cloudevents+json", "dapr-api-token": token}
-
-    def publish(topic: str, body: bytes) -> None:
-        url = f"http://127.0.0.1:{port}/v1.0/publish/pubsub/{topic}"
-        httpx.post(url, content=body, headers=headers, trust_env=False).raise_for_status()
-
-    return publish
+            assert {} == late(publish, taken)

@@ -43,6 +43,7 @@ function start(settings) {
   server.listen(settings.port, settings.host, () => {
     log("info", "listening", { host: settings.host, port: settings.port });
     probe.run(stopped.signal);
+    sidecar.watchStore(stopped.signal);
   });
 }
 

@@ -140,6 +140,8 @@ async function consume(app, request, topic) {
   const body = delivered(await readBody(request));
   const at = new Date();
   try {
+    // The sidecar offers it again each second; a write that works ends this (WIRE.md 2).
+    if (app.sidecar.storeRefuses) throw new Unavailable(app.sidecar.storeTrouble());
     try {
       await app.processEvent(decode(body, topic, app.inputs[topic], at));
     } catch (error) {

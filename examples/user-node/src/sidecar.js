@@ -1,6 +1,7 @@
 /** The sidecar's HTTP API: state that is written first-write only, and events (WIRE.md 4 and 6). */
 
 import http from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 
 import { TransientError } from "./errors.js";
 
@@ -18,6 +19,9 @@ const PROBE_AFTER_REFUSAL_MS_MAX = 2_000;
 
 /** Of the store's words on why it refuses writes. */
 const REASON_BYTES_MAX = 200;
+
+/** Between two probes of a store that is unreachable or refuses writes. */
+const WATCH_MS = 2_000;
 
 const STATE = "/v1.0/state/statestore";
 const PUBLISH = "/v1.0/publish/pubsub";
@@ -91,6 +95,14 @@ export class Sidecar {
     if (refusal) this.writeRefusal = refusal;
     if (refusal !== "") await this.load("health-probe", timeoutMs).catch(() => {});
     return !this.storeIsUnreachable && this.writeRefusal === "";
+  }
+
+  /** Probes a store that does not work until it does: the service takes no event meanwhile. @param {AbortSignal} stopped */
+  async watchStore(stopped) {
+    while (!stopped.aborted) {
+      await sleep(WATCH_MS, undefined, { signal: stopped, ref: false }).catch(() => {}); // woken, since it is over
+      if (this.storeIsAway || this.storeRefuses) await this.storeAnswers();
+    }
   }
 
   /** What is wrong with the store, in words; empty when nothing is known to be. */

@@ -84,6 +84,22 @@ test("it starts without its sidecar, and is ready when that is there and a probe
   assert.equal(service.child.exitCode, null);
 });
 
+test("it takes events again by itself once the store takes writes again", async (context) => {
+  const fake = await FakeSidecar.start(context);
+  const port = await freePort();
+  const service = run(context, { ...TOKENS, APP_PORT: String(port), DAPR_HTTP_PORT: String(fake.port) });
+  await service.saying("listening");
+  fake.fate = ({ kind }) => (kind === "save" ? 500 : undefined);
+  assert.equal((await deliver(port, bytes(ASKED))).status, 500);
+
+  const tried = new Promise((resolve) => {
+    fake.fate = ({ kind, key }) => void (kind === "save" && key === "health-probe" && resolve(undefined));
+  });
+  await tried;
+  for (;;) if ((await deliver(port, bytes(ASKED))).status === 200) break;
+  assert.ok(fake.published.some((event) => event.id === CREATED.id));
+});
+
 test("at SIGTERM it finishes what it is answering, takes nothing new, and ends with 0", async (context) => {
   const fake = await FakeSidecar.start(context);
   const port = await freePort();

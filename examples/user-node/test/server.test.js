@@ -137,7 +137,7 @@ test("an event of some MiB is read to its end, and becomes a dead letter", async
 });
 
 test("what is a transient error comes again", async (context) => {
-  const { fake, post } = await shop(context);
+  const { fake, call, post } = await shop(context);
   for (const kind of ["load", "save", "publish"]) {
     fake.fate = (call) => (call.kind === kind ? 500 : undefined);
     const answer = await post(bytes(ASKED));
@@ -147,6 +147,7 @@ test("what is a transient error comes again", async (context) => {
   fake.fate = () => 500;
   assert.equal((await post(Buffer.from("{"))).status, 500);
   fake.fate = () => undefined;
+  assert.equal((await call("/healthz")).status, 200); // delivery goes on once a write worked
   assert.equal((await post(bytes(ASKED))).status, 200);
 });
 
@@ -230,6 +231,9 @@ for (const status of [409, 500]) {
       fake.calls.map(({ kind }) => kind),
       ["load", "save", "load", "save", "load"],
     ); // the record and the probe, not fifty times
+    fake.calls.length = 0;
+    assert.equal((await post(bytes(ASKED))).status, 500);
+    assert.equal(fake.calls.length, 0); // delivery pauses
     assert.equal((await call(`/user/${ASKED.data.user_id}`)).status, 404); // reads go on
     assert.equal((await call("/healthz")).status, 503);
     const { missing } = /** @type {any} */ (await (await call("/readyz")).json());

@@ -1,0 +1,28 @@
+"""Supervision until a shop is healthy again, for tests that broke something.
+
+After a RabbitMQ connection broke, a sidecar may come back with a consumer too few: its subscribers share one channel
+and race for it. The supervisor restarts such a sidecar, under the launcher as here.
+"""
+
+from __future__ import annotations
+
+from cli.shop import Shop
+from cli.supervisor import Supervisor
+
+HEALTHY_SECONDS = 240
+"""The supervisor waits half a minute before it restarts a sidecar that reads wrongly, each time."""
+
+
+def until_healthy(shop: Shop, supervisor: Supervisor) -> None:
+    """Supervise the shop until every replica is ready and reads every topic that it should; raise LaunchError."""
+
+    def healthy() -> bool:
+        supervisor.look()
+        if shop.dead or not all(shop.is_ready(name) for name in shop.replicas):
+            return False
+        try:
+            return not shop.unread_subscriptions()
+        except OSError:
+            return False
+
+    shop.deadline.until(healthy, HEALTHY_SECONDS, lambda: f"not healthy after {HEALTHY_SECONDS} s: {shop.dead}", 0.1)
