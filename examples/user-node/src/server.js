@@ -141,7 +141,7 @@ async function consume(app, request, topic) {
   const at = new Date();
   try {
     // The sidecar offers it again each second; a write that works ends this (WIRE.md 2).
-    if (app.sidecar.storeRefuses) throw new Unavailable(app.sidecar.storeTrouble());
+    if (app.sidecar.writeRefusal) throw new TransientError(app.sidecar.storeTrouble());
     try {
       await app.processEvent(decode(body, topic, app.inputs[topic], at));
     } catch (error) {

@@ -101,7 +101,7 @@ export class Sidecar {
   async watchStore(stopped) {
     while (!stopped.aborted) {
       await sleep(WATCH_MS, undefined, { signal: stopped, ref: false }).catch(() => {}); // woken, since it is over
-      if (this.storeIsAway || this.storeRefuses) await this.storeAnswers();
+      if (this.storeIsUnreachable || this.writeRefusal) await this.storeAnswers();
     }
   }
 

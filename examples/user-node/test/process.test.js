@@ -90,13 +90,13 @@ test("it takes events again by itself once the store takes writes again", async 
   const service = run(context, { ...TOKENS, APP_PORT: String(port), DAPR_HTTP_PORT: String(fake.port) });
   await service.saying("listening");
   fake.fate = ({ kind }) => (kind === "save" ? 500 : undefined);
-  assert.equal((await deliver(port, bytes(ASKED))).status, 500);
+  assert.equal((await processEvent(port, bytes(ASKED))).status, 500);
 
   const tried = new Promise((resolve) => {
     fake.fate = ({ kind, key }) => void (kind === "save" && key === "health-probe" && resolve(undefined));
   });
   await tried;
-  for (;;) if ((await deliver(port, bytes(ASKED))).status === 200) break;
+  for (;;) if ((await processEvent(port, bytes(ASKED))).status === 200) break;
   assert.ok(fake.published.some((event) => event.id === CREATED.id));
 });
 
