@@ -1,1 +1,1 @@
-"""The chassis: the event processor that runs every service, and all that it needs of its sidecar."""
+"""The microservice chassis: the event processor that runs every service, and its sidecar client."""

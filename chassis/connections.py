@@ -1,7 +1,8 @@
-"""Connections to one HTTP server, kept open: a request is written whole, its answer is parsed by httptools.
+"""Persistent HTTP/1.1 connections to one server: the sidecar.
 
-For the sidecar alone, which is near, speaks plain HTTP/1.1 and is asked seventeen times for each order: a general
-client takes three times as long for a call (docs/performance.md, ADR 23).
+A request is written in one piece, and httptools parses the response. The sidecar is local, speaks
+plain HTTP/1.1, and gets seventeen calls per order. A general HTTP client takes three times as long
+per call (docs/performance.md, ADR 23).
 """
 
 from __future__ import annotations
@@ -14,21 +15,24 @@ import httptools
 
 from chassis.settings import in_url
 
-IDLE_SECONDS_MAX = 60.0  # shorter than what the server keeps an idle connection for
-AGAIN = frozenset({"GET"})  # asked once more if the server closed a kept connection before it answered
+IDLE_SECONDS_MAX = 60.0  # shorter than the server's own limit for idle connections
+RETRIED_METHODS = frozenset({"GET"})  # retried once if the server closes an idle connection first
 
 
 class NotConnected(Exception):
-    """No connection could be made: nothing was sent."""
+    """No connection could be opened: nothing was sent."""
 
 
 class BrokenOff(Exception):
-    """The connection ended before the answer was there; whether the request was carried out is not known."""
+    """The connection ended before the response was complete.
+
+    The request may or may not have been carried out.
+    """
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer; of its headers the ETag."""
+    """A complete response with its ETag; other headers are dropped."""
 
     status: int
     body: bytes
@@ -39,7 +43,7 @@ class Answer:
 
 
 class _Connection(asyncio.Protocol):
-    """One connection, with one request at a time."""
+    """One connection, with at most one request at a time."""
 
     def __init__(self) -> None:
         self.idle_since = 0.0
@@ -51,9 +55,9 @@ class _Connection(asyncio.Protocol):
         self._etag: str | None = None
 
     def ask(self, request: bytes) -> asyncio.Future[Answer]:
-        """Write a request; the future is its answer."""
+        """Write a request and return the future of its response."""
         assert self._transport is not None
-        assert self._answer is None, "one at a time"
+        assert self._answer is None, "one request at a time"
         self._answer = asyncio.get_running_loop().create_future()
         self._parser = httptools.HttpResponseParser(self)
         self._body, self._etag = [], None
@@ -61,21 +65,21 @@ class _Connection(asyncio.Protocol):
         return self._answer
 
     def close(self) -> None:
-        """Close it; what comes is not read any more."""
+        """Close the connection; later input is not read."""
         self.is_open = False
         self._answer = None
         if self._transport is not None:
             self._transport.abort()
 
-    # --- What asyncio tells
+    # --- Callbacks of asyncio
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
-        self._transport = cast(asyncio.Transport, transport)  # of uvloop it is one, but for isinstance
+        """Store the transport."""
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's transport is not a subclass
         self.is_open = True
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came; anything that is no answer to what was asked ends the connection."""
+        """Parse input; input that belongs to no request closes the connection."""
         if self._answer is None or self._parser is None:
             self.close()
             return
@@ -85,7 +89,7 @@ class _Connection(asyncio.Protocol):
             self._fail(BrokenOff(f"not HTTP: {error}"))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Whoever waits is told."""
+        """Fail the pending request."""
         self._fail(BrokenOff(str(exc or "the connection was closed")))
 
     def _fail(self, error: BrokenOff) -> None:
@@ -94,23 +98,23 @@ class _Connection(asyncio.Protocol):
         if answer is not None and not answer.done():
             answer.set_exception(error)
 
-    # --- What the parser tells
+    # --- Callbacks of the parser
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep the one header that is of use."""
+        """Store the ETag, the only header in use."""
         if name.lower() == b"etag":
             self._etag = value.decode("latin-1")
 
     def on_body(self, body: bytes) -> None:
-        """Keep a part of the body."""
+        """Store a part of the body."""
         self._body.append(body)
 
     def on_message_complete(self) -> None:
-        """Answer whoever waits."""
+        """Complete the pending request."""
         answer, parser = self._answer, self._parser
         assert answer is not None
         assert parser is not None
-        if parser.get_status_code() < 200:  # 100 Continue and the like: the answer is still to come
+        if parser.get_status_code() < 200:  # 100 Continue and the like: the response follows
             self._body, self._etag = [], None
             return
         self._answer = None
@@ -121,7 +125,10 @@ class _Connection(asyncio.Protocol):
 
 
 class Connections:
-    """As many as are needed at once, up to a limit; the one that was used last is used next."""
+    """A pool of connections, opened on demand up to a limit.
+
+    The most recently used idle connection is used first.
+    """
 
     def __init__(self, host: str, port: int, headers: dict[str, str], connections_max: int) -> None:
         self._host = host
@@ -136,32 +143,32 @@ class Connections:
     async def request(
         self, method: str, path: str, body: bytes | None, content_type: str, seconds: float, more_headers: str = ""
     ) -> Answer:
-        """Ask, and return the whole answer; raise NotConnected, BrokenOff or TimeoutError.
+        """Send a request and return the whole response.
 
-        `path` and `more_headers`, whole lines, are as they go over the wire. A call that is cancelled or late leaves no
-        connection behind.
+        Raise NotConnected, BrokenOff or TimeoutError. `path` and `more_headers` (whole lines) must
+        be encoded for the wire. A call that is canceled or times out closes its connection.
         """
         if not (path.isascii() and path.isprintable() and " " not in path):
-            raise ValueError(f"not a path as it goes over the wire: {path[:200]!r}")
+            raise ValueError(f"not a path that is encoded for the wire: {path[:200]!r}")
         head = f"{method} {path} HTTP/1.1\r\n{self._headers}{more_headers}"
         if body is None:
             request = f"{head}\r\n".encode()
         else:
             request = f"{head}content-type: {content_type}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body
         async with asyncio.timeout(seconds), self._free:
-            return await self._ask(method, request)
+            return await self._send(method, request)
 
-    async def _ask(self, method: str, request: bytes) -> Answer:
+    async def _send(self, method: str, request: bytes) -> Answer:
         idle = self._idle_connection()
         if idle is not None:
             try:
-                return await self._ask_on(idle, request)
+                return await self._send_on(idle, request)
             except BrokenOff:
-                if method not in AGAIN:
+                if method not in RETRIED_METHODS:
                     raise
-        return await self._ask_on(await self._new(), request)
+        return await self._send_on(await self._new(), request)
 
-    async def _ask_on(self, connection: _Connection, request: bytes) -> Answer:
+    async def _send_on(self, connection: _Connection, request: bytes) -> Answer:
         try:
             response = await connection.ask(request)
         except BaseException:
@@ -190,6 +197,6 @@ class Connections:
         return connection
 
     def close(self) -> None:
-        """Close what is kept."""
+        """Close the idle connections."""
         while self._idle:
             self._idle.pop().close()

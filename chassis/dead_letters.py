@@ -1,7 +1,8 @@
-"""Dead letters: an event that will never get better is kept, with its reason, in the service's own state.
+"""Dead letters: events that can never succeed, stored with their reason in the service's own state.
 
-`dead:<event id>` holds one letter; `dead-index:<n>` (n = 0, 1, ...) holds the ids of up to 100 of them, oldest first.
-Whoever replays or discards a letter writes a `status` into it; one that has none is open.
+The key `dead:<event id>` holds one dead letter. `dead-index:<n>` (n = 0, 1, ...) holds the ids of
+up to 100 of them, oldest first. Replaying or discarding a dead letter sets its `status` field; a
+dead letter without a status is open.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from chassis.metrics import DEAD_LETTERS
 from chassis.paged_index import PagedIndex
 from chassis.processor import ATTEMPTS_MAX, Sidecar
 
-EVENT_BYTES_MAX = 960 * 1024  # of an event, written as a JSON string; of a longer one the beginning is kept
-ESCAPE_BYTES_MAX = 6  # of one character in JSON
-RAW_BYTES_MAX = EVENT_BYTES_MAX // 4 * 3  # of an event that is kept in base64; of a longer one the beginning is kept
+EVENT_BYTES_MAX = 960 * 1024  # of an event, encoded as a JSON string; a longer one is truncated
+ESCAPE_BYTES_MAX = 6  # the longest encoding of one character in JSON
+RAW_BYTES_MAX = EVENT_BYTES_MAX // 4 * 3  # of an event stored in base64; a longer one is truncated
 REASON_CHARS_MAX = 1_000
 OPEN = "open"
-NO_ID = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")  # names the letters of events that carry no id
+NO_ID = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")  # UUID namespace for events without an id
 
 
 class _Id(msgspec.Struct):
@@ -32,7 +33,10 @@ class _Id(msgspec.Struct):
 
 
 def letter_id(topic: str, body: bytes) -> str:
-    """The event's own id if it has one, else one made from its bytes, so that a repetition is the same letter."""
+    """Return the event's own id, or an id derived from its bytes if it has none.
+
+    The derived id makes a repeated event the same dead letter.
+    """
     try:
         return str(msgspec.json.decode(body, type=_Id).id)
     except (ValueError, RecursionError):
@@ -40,7 +44,7 @@ def letter_id(topic: str, body: bytes) -> str:
 
 
 def _event_fields(body: bytes) -> dict[str, str]:
-    """The event as text, or in base64 if it is none: whole, if a record takes it."""
+    """Return the event as text, or in base64 if it is not UTF-8; truncated if it is too long."""
     try:
         text = body.decode()
     except UnicodeDecodeError:
@@ -59,8 +63,9 @@ class DeadLetters:
         self._index = PagedIndex(sidecar, "dead-index")
 
     async def write(self, topic: str, body: bytes, reason: str, traceparent: str) -> None:
-        """Keep one event, or raise TransientError; to write the same one again changes nothing while its letter is
-        open.
+        """Store one event as a dead letter; raise TransientError.
+
+        Writing the same event again changes nothing while its dead letter is open.
         """
         name = letter_id(topic, body)
         letter = {
@@ -73,16 +78,19 @@ class DeadLetters:
         is_new = await self._sidecar.insert(f"dead:{name}", msgspec.json.encode(letter))
         if is_new or await self._open_again(f"dead:{name}", letter):
             DEAD_LETTERS.labels(topic).inc()
-        await self._index.add(name, is_new=is_new)  # an old one may be on any page
+        await self._index.add(name, is_new=is_new)  # an existing id may be on any page
 
     async def _open_again(self, key: str, letter: dict[str, str]) -> bool:
-        """Of a letter that somebody replayed, or discarded, write what is true now; False for one that is open."""
+        """Overwrite a replayed or discarded dead letter with `letter`, which opens it again.
+
+        Return False if the stored one is open.
+        """
         for _ in range(ATTEMPTS_MAX):
             value, etag = await self._sidecar.load(key)
-            known = {} if value is None else msgspec.json.decode(value, type=dict[str, str])
-            if value is not None and known.get("status", OPEN) == OPEN:
+            stored = {} if value is None else msgspec.json.decode(value, type=dict[str, str])
+            if value is not None and stored.get("status", OPEN) == OPEN:
                 return False
-            reopened = {**letter, "traceparent": letter["traceparent"] or known.get("traceparent", "")}
+            reopened = {**letter, "traceparent": letter["traceparent"] or stored.get("traceparent", "")}
             try:
                 await self._sidecar.save(key, msgspec.json.encode(reopened), etag)
             except Conflict:

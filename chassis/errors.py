@@ -1,10 +1,15 @@
-"""Whose fault a failure is decides what happens next: the event's (never a retry) or the world's (always one)."""
+"""The exceptions of the chassis, by their consequence.
+
+A permanent error lies in the event, which is never retried. A transient error lies in the
+environment, and its event is always retried.
+"""
 
 
 class PermanentError(Exception):
-    """The event will never get better: it becomes a dead letter, and is answered 200.
+    """The event can never succeed: it becomes a dead letter, and the app answers 200.
 
-    A log may say `what`. `detail`, in somebody else's words, may hold what is in the event: it is for the letter.
+    `what` is safe to log. `detail` quotes a library, and so may contain data of the event; it
+    belongs only in the dead letter.
     """
 
     def __init__(self, what: str, detail: str = "") -> None:
@@ -13,7 +18,10 @@ class PermanentError(Exception):
 
 
 class TransientError(Exception):
-    """The sidecar, or something behind it, is unreachable: the event is answered 500 and comes again."""
+    """The sidecar, or a server behind it, is unavailable.
+
+    The app answers 500, and the event is redelivered.
+    """
 
 
 class SidecarUnavailable(TransientError):
@@ -21,16 +29,16 @@ class SidecarUnavailable(TransientError):
 
 
 class SidecarTimeout(SidecarUnavailable):
-    """The sidecar did not answer in time; whether the call was carried out is not known."""
+    """The sidecar did not answer in time; the call may or may not have been carried out."""
 
 
 class SidecarUnreachable(SidecarUnavailable):
-    """Nothing was handed to the sidecar: no connection could be made."""
+    """No connection to the sidecar could be opened: the call was not sent."""
 
 
 class WriteRefused(SidecarUnavailable):
-    """The store answers and does not take a write, and no other process wrote the record: it is no lost race."""
+    """The store answers but refuses the write, and no other process changed the record."""
 
 
 class Conflict(Exception):
-    """Somebody else saved the record first: load again and decide again."""
+    """Another process saved the record first: load it and decide again."""

@@ -1,4 +1,4 @@
-"""CloudEvents 1.0 as bytes in and bytes out, and the ids that make a repeated event the same event."""
+"""CloudEvents 1.0 as bytes in and bytes out, and ids that identify repeated events."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ from chassis.errors import PermanentError
 E = TypeVar("E")
 
 CONTENT_TYPE = "application/cloudevents+json"
-BODY_BYTES_MAX = 1024 * 1024  # a whole event; the largest of ours (an order of 1,000 items) is a fifth of it
+BODY_BYTES_MAX = 1024 * 1024  # a whole event; the largest order (1,000 items) is a fifth of it
 
 
 class Envelope(msgspec.Struct):
-    """What we read of an incoming CloudEvent; the data stays undecoded until somebody wants it."""
+    """The attributes that the chassis reads of an incoming CloudEvent.
+
+    `data` stays encoded until it is needed.
+    """
 
     id: str
     type: str
@@ -28,13 +31,19 @@ class Envelope(msgspec.Struct):
 
 
 class _Delivery(msgspec.Struct):
-    """What a sidecar makes of a message that it does not look into; the other attributes are its own inventions."""
+    """The body of a raw delivery, which wraps the message.
+
+    The sidecar invents its other attributes.
+    """
 
     data_base64: bytes
 
 
 class CloudEvent(msgspec.Struct, kw_only=True):
-    """What we write: always whole, so that `correlationid` survives the sidecar."""
+    """A CloudEvent that the chassis publishes.
+
+    It is always a complete CloudEvent, so that `correlationid` passes the sidecar unchanged.
+    """
 
     specversion: str = "1.0"
     id: str
@@ -45,13 +54,17 @@ class CloudEvent(msgspec.Struct, kw_only=True):
     time: str
     datacontenttype: str = "application/json"
     data: msgspec.Raw
-    traceid: str | msgspec.UnsetType = msgspec.UNSET  # both, or neither: see chassis/spans.py
+    traceid: str | msgspec.UnsetType = msgspec.UNSET  # both or neither: see chassis/spans.py
     traceparent: str | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass(frozen=True, slots=True)
 class Received(Generic[E]):
-    """One event as a step sees it: the fact, the command that started it all, and when it reached us (UTC)."""
+    """One event as a step receives it.
+
+    It holds the decoded data, the event's id, the id of the initial command, and the time of
+    receipt (UTC).
+    """
 
     event: E
     id: str
@@ -60,9 +73,10 @@ class Received(Generic[E]):
 
 
 def delivered(body: bytes) -> bytes:
-    """Return the message that a sidecar delivers, byte for byte as the broker keeps it: any bytes at all.
+    """Return the message that a sidecar delivers, byte for byte as the broker stores it.
 
-    A body without `data_base64` is the message itself: a sidecar that has parsed it delivers it so.
+    The message may be any bytes. A body without `data_base64` is the message itself: a sidecar that
+    parses messages delivers it so.
     """
     try:
         return msgspec.json.decode(body, type=_Delivery).data_base64
@@ -71,22 +85,28 @@ def delivered(body: bytes) -> bytes:
 
 
 def parse(topic: str, body: bytes) -> Envelope:
-    """Read the envelope; raise PermanentError when it is not a CloudEvent of this topic with UUIDs for ids."""
+    """Parse the envelope of an event.
+
+    Raise PermanentError if it is too large, or is not a CloudEvent of this topic with UUIDs as ids.
+    """
     if len(body) > BODY_BYTES_MAX:
         raise PermanentError(f"the event has {len(body)} bytes, more than {BODY_BYTES_MAX}")
     try:
         envelope = msgspec.json.decode(body, type=Envelope)
         uuid.UUID(envelope.id)
         uuid.UUID(envelope.correlationid)
-    except (ValueError, RecursionError) as error:  # msgspec's errors and bad UTF-8 are ValueErrors too
+    except (ValueError, RecursionError) as error:  # includes msgspec's and Unicode errors
         raise PermanentError("not a CloudEvent", str(error)) from error
     if envelope.type != topic:
-        raise PermanentError(f"another type on topic {topic!r}", envelope.type[:100])
+        raise PermanentError(f"unexpected event type on topic {topic!r}", envelope.type[:100])
     return envelope
 
 
 def decode(envelope: Envelope, kind: type[E], at: datetime) -> Received[E]:
-    """Decode the data as `kind`; unknown fields are ignored, a missing or wrong one is a permanent error."""
+    """Decode the data as `kind`, ignoring unknown fields.
+
+    Raise PermanentError for a missing or wrong field.
+    """
     try:
         event = msgspec.json.decode(envelope.data, type=kind)
     except (ValueError, RecursionError) as error:
@@ -95,10 +115,13 @@ def decode(envelope: Envelope, kind: type[E], at: datetime) -> Received[E]:
 
 
 def derived_id(input_id: str, source: str, kind: str, position: int) -> str:
-    """The id of the output number `position` of the event `input_id`: the same at every repetition."""
+    """Return the id of output number `position` of the event `input_id`.
+
+    It is a UUID of version 5, and the same at every repetition.
+    """
     return str(uuid.uuid5(uuid.UUID(input_id), f"{source}{kind}{position}"))
 
 
 def timestamp(at: datetime) -> str:
-    """RFC 3339 in UTC, milliseconds, ending in Z."""
+    """Format a time as RFC 3339 in UTC with milliseconds, ending in Z."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,17 +1,18 @@
-"""Types of event fields that more than one service reads; the bounds are those of the schemas in contracts/."""
+"""Types of event fields that several services read, with the bounds of contracts/schemas/."""
 
 from typing import Annotated
 
 from msgspec import Meta
 
-CENTS_MAX = 10**12 - 1  # of one total or balance: far below 2^53, what every JSON reader keeps exactly
+# The maximum of a total or a balance: far below 2^53, up to which every JSON parser is exact.
+CENTS_MAX = 10**12 - 1
 
 Uuid = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")]
 Cents = Annotated[int, Meta(ge=0, le=CENTS_MAX)]
 Timestamp = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z\Z", max_length=32)]
 
 CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"
-SPACE = r" \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"  # with what is in CONTROL: Unicode's white space
+SPACE = r" \u00a0\u1680\u2000-\u200a\u202f\u205f\u3000"  # the rest of white space is in CONTROL
 
 LINE = rf"^[^{CONTROL}]*[^{CONTROL}{SPACE}][^{CONTROL}]*\Z"
-"""One line of text that is not blank."""
+"""The pattern of one line of text that is not blank."""

@@ -1,4 +1,7 @@
-"""What an app is asked most, past FastAPI's middleware and routing: the sidecar's events, and posts that are held."""
+"""The fast path of an app: it bypasses FastAPI's middleware and routing.
+
+Events from the sidecar and held POST requests, the most frequent requests, take it.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,10 @@ log = logging.getLogger(__name__)
 
 EVENTS = "/events/"
 RAW = {"rawPayload": "true"}
-"""A subscription's metadata: the sidecar delivers each message unparsed; it never delivers one that it cannot parse.
+"""A subscription's metadata: the sidecar delivers each message without parsing it.
 
-The app is the only parser, and a message that is no event becomes a dead letter (docs/adr/0033-raw-delivery.md).
+A sidecar that parses never delivers a message that it cannot parse. Here the app is the only
+parser, and a message that is not an event becomes a dead letter (docs/adr/0033-raw-delivery.md).
 """
 STATUS = {DONE: 200, DEAD: 200, AGAIN: 500, BUG: 500}
 
@@ -36,7 +40,7 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One topic of one pub/sub component, and what takes its events."""
+    """One topic of one pub/sub component, and the handler of its events."""
 
     component: str
     topic: str
@@ -44,12 +48,15 @@ class Subscription:
 
     @property
     def path(self) -> str:
-        """Where the sidecar brings them: the SDK's own default."""
+        """Return the route that the sidecar delivers to: the SDK's default."""
         return f"{EVENTS}{self.component}/{self.topic}"
 
 
 class InboundApp(FastAPI):
-    """FastAPI, but for events and a few posts: those go to whom they are for as they come (docs/performance.md)."""
+    """A FastAPI app that dispatches events and a few POST routes itself.
+
+    The reason is speed: docs/performance.md.
+    """
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**settings)
@@ -59,8 +66,10 @@ class InboundApp(FastAPI):
         self._dead_letters: DeadLetters | None = None
 
     def subscribe(self, subscriptions: Sequence[Subscription], dead_letters: DeadLetters | None) -> None:
-        """Register each topic with the sidecar; a permanent error becomes a dead letter, a transient one a
-        redelivery.
+        """Register the subscriptions with the sidecar.
+
+        A permanent error becomes a dead letter, a transient one a redelivery. Without
+        `dead_letters` a permanent error is only logged.
         """
         self._dead_letters = dead_letters
         dapr_app = DaprApp(self)  # answers /dapr/subscribe
@@ -69,15 +78,18 @@ class InboundApp(FastAPI):
             dapr_app.subscribe(subscription.component, subscription.topic, RAW)(_never_reached)
         for route in self.routes:
             if getattr(route, "path", "").startswith(("/dapr/", EVENTS)):
-                # The sidecar's routes are in no public document. Only API routes have such paths.
+                # The OpenAPI document omits the sidecar's routes. Only API routes have such paths.
                 route.include_in_schema = False  # type: ignore[attr-defined]  # see above
 
     def answer_directly(self, path: str, endpoint: Endpoint) -> None:
-        """Have a POST of this very path answered by the endpoint, its exceptions by the app's handlers."""
+        """Send POST requests with exactly this path to the endpoint.
+
+        The app's exception handlers handle its exceptions.
+        """
         self._posts[path] = endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Take an event or a post, or pass on; whatever it is, note that it is at work."""
+        """Dispatch an event, a direct POST or any other request, within its own request context."""
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
@@ -112,9 +124,12 @@ class InboundApp(FastAPI):
         await response(scope, receive, send)
 
     async def _route(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
-        """What is asked seldom goes the long way; it is counted by the route that takes it, not by the path."""
+        """Let FastAPI handle the request.
+
+        Metrics count it by the matched route, not by the path.
+        """
         status, spans, method = 500, tracing.spans, scope["method"]
-        # HEAD is GET without the content (RFC 9110 section 9.3.2). FastAPI's routes know GET alone.
+        # HEAD is GET without the content (RFC 9110 section 9.3.2). FastAPI's routes match GET only.
         routed: Scope = {**scope, "method": "GET"} if method == "HEAD" else scope
         body = RequestBody(receive)
 
@@ -157,8 +172,8 @@ class InboundApp(FastAPI):
 
     async def _process(self, context: RequestContext, path: str, body: bytes) -> str:
         subscription, outcomes = self._subscriptions.get(path, (None, self._unrouted_outcomes))
-        if subscription is None:  # not 404: for the sidecar that would mean that the event may go
-            log.error("nobody here takes what came to %s", path[:200])
+        if subscription is None:  # not 404: the sidecar would drop the event
+            log.error("no subscription for %s", path[:200])
             outcome = AGAIN
         else:
             context.topic, context.body = subscription.topic, delivered(body)
@@ -183,16 +198,16 @@ class InboundApp(FastAPI):
                     await self._dead_letters.write(subscription.topic, body, fault.reason, context.traceparent)
                 return DEAD
         except TransientError as fault:
-            log.warning("%s comes again: %s", subscription.topic, fault)
+            log.warning("%s will be redelivered: %s", subscription.topic, fault)
             return AGAIN
         except Exception:
-            log.exception("a bug; the event of %s comes again", subscription.topic)
+            log.exception("unexpected exception; the %s event will be redelivered", subscription.topic)
             return BUG
         return DONE
 
 
 def _allow_head(message: Message) -> None:
-    """Where GET is allowed HEAD is too."""
+    """Add HEAD to the Allow header of a 405 response that allows GET."""
     if message["status"] == 405:
         message["headers"] = [
             (name, b"GET, HEAD" if name == b"allow" and b"GET" in value.split(b", ") else value)
@@ -201,10 +216,10 @@ def _allow_head(message: Message) -> None:
 
 
 def _route_of(scope: Scope) -> str:
-    """The route that a request was for, as it was registered; known once it is routed."""
+    """Return the registered route of a request that was routed, or `OTHER`."""
     return getattr(scope.get("route"), "path", OTHER)
 
 
 async def _never_reached() -> Response:
-    """What the SDK lists as a route: events go another way."""
+    """Fill the SDK's route table; `InboundApp` dispatches events before routing."""
     return Response(status_code=STATUS[AGAIN])

@@ -1,5 +1,7 @@
-"""Locks by key: within one process, whoever works on the same key waits for each other; across processes the ETag
-decides.
+"""Locks by key, within one process.
+
+Tasks that use the same key run one after another. Across processes, the ETag of the record detects
+conflicts.
 """
 
 import asyncio
@@ -15,14 +17,14 @@ class _KeyedLock:
 
 
 class KeyedLocks:
-    """One lock a key, for as long as anybody wants it."""
+    """One lock per key, which exists only while a task holds it or waits for it."""
 
     def __init__(self) -> None:
         self._locks: dict[str, _KeyedLock] = {}
 
     @asynccontextmanager
     async def hold(self, key: str) -> AsyncIterator[None]:
-        """Hold the key alone."""
+        """Hold the lock of this key while the block runs."""
         entry = self._locks.setdefault(key, _KeyedLock())
         entry.waiters += 1
         try:

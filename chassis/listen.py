@@ -1,4 +1,4 @@
-"""Taking the ports of an app before anything of it starts."""
+"""Binds the ports of an app before anything else of it starts."""
 
 from __future__ import annotations
 
@@ -9,27 +9,28 @@ from chassis.settings import SettingError, in_url
 
 
 def bound(setting: str, host: str, port: int) -> list[socket.socket]:
-    """Take a port of every address of a host, without listening yet; raise SettingError if one is not to be had.
+    """Bind a port on every address of a host, without listening; raise SettingError if one fails.
 
-    A caller that comes before the app has started is refused, as by a process that is not there.
+    Until the app listens, connections are refused, as if no process ran.
     """
     where = f"{in_url(host)}:{port}"
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise SettingError(setting, f"{where}: {error.strerror}") from None
-    taken: list[socket.socket] = []
+    listeners: list[socket.socket] = []
     for family, kind, protocol, _, address in dict.fromkeys(found):
         listener = socket.socket(family, kind, protocol)
-        taken.append(listener)
+        listeners.append(listener)
         try:
-            # Two that take a port at the same moment both bind it, and only one may listen: the other one ends then.
+            # With SO_REUSEADDR two processes may bind the port at the same moment. Only one can
+            # listen; the other one then exits.
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if family == socket.AF_INET6 and len(found) > 1:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # its IPv4 address is taken beside it
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 gets its own
             listener.bind(address)
         except OSError as error:
-            for each in taken:
+            for each in listeners:
                 each.close()
             raise SettingError(setting, f"{where}: {os.strerror(error.errno or 0)}") from None
-    return taken
+    return listeners

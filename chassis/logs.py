@@ -1,7 +1,8 @@
-"""Logs: one line for people or one JSON object for machines, each with the event and the trace that it is about.
+"""Logs: one text line or one JSON object per record, with the event and the trace it belongs to.
 
-Whoever logs, also a library, logs by the standard library; structlog writes the lines. At info and above no line holds
-an e-mail address: keys of records, answers of sidecars and what mail servers say may quote one.
+All code, including libraries, logs through the standard library; structlog renders the records. At
+info level and above no line contains an email address, although record keys, sidecar responses and
+mail server replies may quote one.
 """
 
 from __future__ import annotations
@@ -28,20 +29,21 @@ Format = Literal["human", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
 LEVELS = ("debug", "info", "warning", "error")
 
-# Of a local part as the gateway takes it, plain or percent-encoded as in a path; its length keeps the search linear.
+# An email address whose local part the gateway accepts, plain or percent-encoded as in a path. The
+# bound on its length keeps the search linear.
 ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,200}(?:@|%40)[\w.%-]+")
 MASKED = "***"
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # what came from outside makes no line of its own
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # input must not start a new line
 
 LINE_CHARACTERS = 300
-"""Of a message that repeats: its kind, and what the count quotes."""
+"""The leading part of a message that identifies its kind, and that the count quotes."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The kind of a line: the same message from the same place."""
+    """The kind of a line: one message from one place in the code."""
 
     logger: str
     level: int
@@ -51,10 +53,10 @@ class Line:
 
 
 class CollapsingHandler(logging.StreamHandler[TextIO]):
-    """Writes the first lines of each kind, and then one line that counts the others.
+    """Writes the first lines of each kind, then one line that counts the rest.
 
-    The count comes when the window is over, whether or not more lines follow: a timer writes it, which runs only while
-    there is something to count.
+    A timer writes the count when the window ends, even if no further line follows. The timer runs
+    only while there are suppressed lines.
     """
 
     def __init__(
@@ -69,11 +71,11 @@ class CollapsingHandler(logging.StreamHandler[TextIO]):
         self._timer: threading.Timer | None = None
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write the line, or count it; the caller holds the handler's lock."""
+        """Write or count the record; the caller holds the handler's lock."""
         try:
             fields = record.getMessage()
         except (TypeError, ValueError, KeyError):
-            super().emit(record)  # reports the call that does not fit its own format
+            super().emit(record)  # reports the log call whose arguments do not match its format
             return
         now = self._clock()
         self._report(now)
@@ -86,15 +88,15 @@ class CollapsingHandler(logging.StreamHandler[TextIO]):
             self._timer.start()
 
     def close(self) -> None:
-        """Report what was counted; the logging module calls this when the process ends."""
-        with self._guarded():
+        """Write the pending counts; the logging module calls this when the process exits."""
+        with self._locked():
             if self._timer is not None:
                 self._timer.cancel()
             self._report(float("inf"))
         super().close()
 
     def _window_over(self) -> None:
-        with self._guarded():
+        with self._locked():
             self._timer = None
             self._report(self._clock())
 
@@ -102,11 +104,11 @@ class CollapsingHandler(logging.StreamHandler[TextIO]):
         for kind, times in self._repeats.over(now):
             text = f"{kind.beginning} (repeated {times:,} more times within {self._repeats.seconds:.0f} s)"
             record = logging.LogRecord(kind.logger, kind.level, __file__, kind.number, text, None, None)
-            # The count is about many events: in a context of its own it names none.
+            # The count covers many events, so it runs in an empty context and names none.
             contextvars.Context().run(super().emit, record)
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
+    def _locked(self) -> Iterator[None]:
         self.acquire()
         try:
             yield
@@ -115,7 +117,7 @@ class CollapsingHandler(logging.StreamHandler[TextIO]):
 
 
 def configure(form: str, level: str) -> None:
-    """Write all lines of this process so, from this level on."""
+    """Set the format and the lowest level of all log lines of this process."""
     handler = CollapsingHandler(sys.stderr)
     handler.setFormatter(formatter(form))
     root = logging.getLogger()
@@ -126,7 +128,7 @@ def configure(form: str, level: str) -> None:
 
 
 def formatter(form: str) -> logging.Formatter:
-    """What makes lines of records."""
+    """Return a formatter that renders records as text lines or as JSON."""
     rendered: list[Processor] = (
         [structlog.processors.format_exc_info, _masked, structlog.processors.JSONRenderer(ensure_ascii=False)]
         if form == "json"
@@ -144,7 +146,7 @@ def formatter(form: str) -> logging.Formatter:
 
 
 def _add_context(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-    """Add what is being handled while the line is written."""
+    """Add the topic, the event id and the trace id of the current context."""
     context = request_context.current()
     if context is not None:
         fields = {"topic": context.topic, "event_id": context.event_id, "trace_id": context.trace_id}
@@ -153,7 +155,7 @@ def _add_context(_logger: WrappedLogger, _method: str, line: EventDict) -> Event
 
 
 def _masked(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-    """Hide addresses, unless somebody looks for a fault and has asked for all there is."""
+    """Mask email addresses, except at debug level."""
     if line.get("level") != "debug":
         for name, value in line.items():
             if isinstance(value, str) and ("@" in value or "%40" in value):
@@ -162,7 +164,7 @@ def _masked(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
 
 
 def _readable(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
-    """One line, what it is about last; a traceback follows on lines of its own."""
+    """Render one text line with its fields at the end; a traceback follows on its own lines."""
     event = CONTROL.sub(lambda found: ascii(found[0])[1:-1], str(line.pop("event")))
     head = f"{line.pop('timestamp')} {line.pop('level').upper()} {line.pop('logger')} {event}"
     trace = line.pop("exception", None)
@@ -171,8 +173,8 @@ def _readable(_logger: WrappedLogger, _method: str, line: EventDict) -> str:
 
 
 def _log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
-    """The last line of a process that ends by an error is a line like the others."""
+    """Log the exception that ends the process, as one more log record."""
     if issubclass(kind, Exception):
-        log.critical("the process ends by an error", exc_info=(kind, error, trace))
+        log.critical("unhandled exception; the process exits", exc_info=(kind, error, trace))
     else:
         sys.__excepthook__(kind, error, trace)

@@ -1,6 +1,8 @@
-"""What an app counts. Labels are of what was registered at the start, never of what comes in: series are bounded.
+"""The metrics of an app.
 
-Counting goes on whether anybody looks or not; the series of a label is looked up once, where that is done per event.
+Labels come from routes and topics that are registered at startup, never from input, so that the
+number of series is bounded. Counters run whether or not the metrics are scraped. Code that counts
+per event looks up its series once.
 """
 
 from __future__ import annotations
@@ -9,33 +11,33 @@ from collections.abc import Mapping
 
 from prometheus_client import Counter, disable_created_metrics
 
-OTHER = "other"  # a path or topic that nobody has registered
+OTHER = "other"  # a path or topic that is not registered
 DONE, DEAD, AGAIN, BUG = "done", "dead_letter", "again", "bug"
 OUTCOMES = (DONE, DEAD, AGAIN, BUG)
 
-# A second series for each, of no use where a process may start again at any time.
-disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no hint for it
+# `_created` would add a series per counter, with no use where a process may restart at any time.
+disable_created_metrics()  # type: ignore[no-untyped-call]  # the library has no type hint
 
-REQUESTS = Counter("sidecart_requests", "Requests that were answered, by route and status.", ("path", "status"))
-EVENTS = Counter("sidecart_events", "Events that were brought, by what became of them.", ("topic", "outcome"))
+REQUESTS = Counter("sidecart_requests", "Requests answered, by route and status.", ("path", "status"))
+EVENTS = Counter("sidecart_events", "Events delivered to the app, by outcome.", ("topic", "outcome"))
 REPEATED = Counter(
-    "sidecart_repeated_events", "Events that led to nothing new: what was said is said again.", ("topic",)
+    "sidecart_repeated_events", "Events that changed nothing: their outputs are published again.", ("topic",)
 )
-CONFLICTS = Counter("sidecart_conflicts", "Saves that were refused, for somebody else had saved the record first.")
-DEAD_LETTERS = Counter("sidecart_dead_letters", "Dead letters that were written.", ("topic",))
+CONFLICTS = Counter("sidecart_conflicts", "Saves refused because another process had saved the record first.")
+DEAD_LETTERS = Counter("sidecart_dead_letters", "Dead letters written.", ("topic",))
 
 
 class _Requests:
-    """The series of the answers that were given: the routes of an app times the statuses that it gives."""
+    """The series of answered requests: one per route and status."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[str, int], Counter] = {}
+        self._series: dict[tuple[str, int], Counter] = {}
 
     def answered(self, path: str, status: int) -> None:
-        """Count one answer of a route."""
-        series = self._known.get((path, status))
+        """Count one response of a route."""
+        series = self._series.get((path, status))
         if series is None:
-            series = self._known[path, status] = REQUESTS.labels(path, str(status))
+            series = self._series[path, status] = REQUESTS.labels(path, str(status))
         series.inc()
 
 
@@ -43,6 +45,9 @@ answered = _Requests().answered
 
 
 def outcomes(topic: str) -> Mapping[str, Counter]:
-    """The series of a topic by outcome, each of them at 0 from now on."""
+    """Return the series of a topic by outcome.
+
+    Each of them is exported from now on, starting at 0.
+    """
     DEAD_LETTERS.labels(topic)
     return {outcome: EVENTS.labels(topic, outcome) for outcome in OUTCOMES}

@@ -1,4 +1,7 @@
-"""Where Prometheus reads an app's metrics: at a port of their own, for they are not public; in the app's loop."""
+"""Serves the metrics of an app in the app's event loop.
+
+They have their own port, because they are not public.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +19,12 @@ from uvicorn.server import ServerState
 from chassis.protocol import BoundedHttp
 
 PATH = "/metrics"
-READING = ("GET", "HEAD")
+METHODS = ("GET", "HEAD")
 
 
 @asynccontextmanager
 async def serve_metrics(listeners: Sequence[socket.socket]) -> AsyncIterator[None]:
-    """Answer at these sockets for as long as the block runs; without one nothing is done."""
+    """Serve /metrics on these sockets while the block runs; without sockets it does nothing."""
     if not listeners:
         yield
         return
@@ -30,7 +33,7 @@ async def serve_metrics(listeners: Sequence[socket.socket]) -> AsyncIterator[Non
     )
     config.load()
     state = ServerState()
-    # Not a second uvicorn.Server: it would want the signals, and wake up ten times a second.
+    # Not a second uvicorn.Server: it would install signal handlers and wake up ten times a second.
     loop = asyncio.get_running_loop()
     servers = [
         await loop.create_server(lambda: BoundedHttp(config=config, server_state=state, app_state={}), sock=each)
@@ -47,9 +50,9 @@ async def serve_metrics(listeners: Sequence[socket.socket]) -> AsyncIterator[Non
 
 def _only_metrics(metrics: ASGIApp) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        answer = metrics if scope["path"] == PATH else PlainTextResponse("there is /metrics\n", 404)
-        if scope["method"] not in READING:
-            answer = PlainTextResponse("use GET, HEAD here\n", 405, {"allow": "GET, HEAD"})
+        answer = metrics if scope["path"] == PATH else PlainTextResponse("only /metrics is served here\n", 404)
+        if scope["method"] not in METHODS:
+            answer = PlainTextResponse("use GET or HEAD\n", 405, {"allow": "GET, HEAD"})
         await answer(scope, receive, send)
 
     return app

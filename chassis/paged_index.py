@@ -1,6 +1,7 @@
-"""An index of ids in the store: pages of 100, found one after the other, changed by ETag.
+"""An index of ids in the store: numbered pages of up to 100 ids, each updated by ETag.
 
-`<name>:<n>` (n = 0, 1, ...) holds up to 100 ids, oldest first; there is no gap, and a page that was made stays.
+The key `<name>:<n>` (n = 0, 1, ...) holds one page, oldest id first. Page numbers have no gap, and
+a page is never deleted.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ PAGE_IDS_MAX = 100
 
 
 class IndexFull(Exception):
-    """There is no room for another id."""
+    """The index has reached its maximum number of pages, and all of them are full."""
 
 
 class _Page(msgspec.Struct):
@@ -24,26 +25,28 @@ class _Page(msgspec.Struct):
 
 
 class PagedIndex:
-    """One index, which other processes may change too."""
+    """One index, which several processes may change at the same time."""
 
     def __init__(self, sidecar: Sidecar, name: str, pages_max: int | None = None) -> None:
         self._sidecar = sidecar
         self._name = name
         self._pages_max = pages_max
-        self._page = 0  # the first page that was not full when we looked
-        self._seen: dict[str, int] = {}  # the page of each id, when all were last read
+        self._page = 0  # the first page that had room when this process last read it
+        self._seen: dict[str, int] = {}  # the page of each id, as of the last `ids` call
 
     async def add(self, id_: str, *, is_new: bool = True) -> None:
-        """List an id, once; raise Full, or TransientError. Only one that is new need not be looked for from the
-        start.
+        """Add an id unless the index has it; raise IndexFull or TransientError.
+
+        Pass `is_new=False` for an id that may be listed already: the search for it starts at page
+        0.
         """
         try:
-            await self._until_won(lambda: self._add(id_, self._page if is_new else 0))
+            await self._retry_conflicts(lambda: self._add(id_, self._page if is_new else 0))
         except IndexFull:
             if not is_new or self._page == 0:
                 raise
-            self._page = 0  # another process may have made room on an earlier page
-            await self._until_won(lambda: self._add(id_, 0))
+            self._page = 0  # another process may have removed ids from an earlier page
+            await self._retry_conflicts(lambda: self._add(id_, 0))
 
     async def _add(self, id_: str, number: int) -> None:
         while self._pages_max is None or number < self._pages_max:
@@ -56,14 +59,14 @@ class PagedIndex:
                 return
             number += 1
             self._page = max(self._page, number)
-        raise IndexFull(f"{self._name} holds {number * PAGE_IDS_MAX} already")
+        raise IndexFull(f"{self._name} already holds {number * PAGE_IDS_MAX} ids")
 
     async def remove(self, id_: str) -> None:
-        """List an id no more; raise TransientError."""
-        await self._until_won(lambda: self._remove(id_))
+        """Remove an id if the index has it; raise TransientError."""
+        await self._retry_conflicts(lambda: self._remove(id_))
 
-    async def _until_won(self, change: Callable[[], Awaitable[None]]) -> None:
-        """Look again and change again whenever somebody else was faster."""
+    async def _retry_conflicts(self, change: Callable[[], Awaitable[None]]) -> None:
+        """Run `change` until it causes no conflict with another writer; raise TransientError."""
         for _ in range(ATTEMPTS_MAX):
             try:
                 await change()
@@ -73,7 +76,7 @@ class PagedIndex:
         raise TransientError(f"{self._name}: lost {ATTEMPTS_MAX} races in a row")
 
     async def _remove(self, id_: str) -> None:
-        seen = self._seen.pop(id_, None)  # an id never changes its page
+        seen = self._seen.pop(id_, None)  # an id never moves to another page
         if seen is not None and await self._remove_from(seen, id_):
             return
         number = 0
@@ -81,7 +84,7 @@ class PagedIndex:
             number += 1
 
     async def _remove_from(self, number: int, id_: str) -> bool:
-        """Whether there is no more to look for: the id is off this page, or there is no such page."""
+        """Remove the id from one page; return True if it was there, or if no such page exists."""
         page, etag = await self._load(number)
         if page is None:
             return True

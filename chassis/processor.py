@@ -1,8 +1,8 @@
-"""The event processor: load one record, step it, save it with an outbox of what is still to do, do it. Safe to kill
-anywhere.
+"""The event processor: load a record, step it, save it with its outbox, finish the outbox.
 
-A record in the store is `{"state": ..., "outbox": {event id: {"secondaries": {key: ...}, "outputs": [event], ...}}}`.
-The save is the only decision; everything after it can be done again by whoever finds the outbox.
+The process may be killed anywhere in between. A record in the store is `{"state": ..., "outbox":
+{event id: {"secondaries": {key: ...}, "outputs": [event], ...}}}`. The save is the only decision.
+Any process that loads the outbox can repeat everything after the save.
 """
 
 from __future__ import annotations
@@ -28,32 +28,39 @@ from chassis.record_cache import RecordCache
 S = TypeVar("S")
 E = TypeVar("E")
 
-ATTEMPTS_MAX = 50  # lost races in a row on one record before the broker is asked to come again
-FINISHED_MAX = 20_000  # entries remembered as finished (6 MB); a forgotten one is only finished once more
+ATTEMPTS_MAX = 50  # conflicts in a row on one record before the event is left to a redelivery
+FINISHED_MAX = 20_000  # entries remembered as finished (6 MB); a forgotten one is finished again
 
 
 class Sidecar(Protocol):
-    """What the event processor needs of a sidecar; each call raises SidecarUnavailable when it could not be made."""
+    """The sidecar API that the event processor needs.
+
+    Each call raises SidecarUnavailable if it fails.
+    """
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
 
     async def save(self, key: str, value: bytes, etag: str | None) -> None:
-        """Write if the ETag still holds, or with None if the key is free; raise Conflict for a lost race."""
+        """Write if the ETag still matches, or, with None, if the key is free.
+
+        Raise Conflict if another process wrote the record.
+        """
 
     async def insert(self, key: str, value: bytes) -> bool:
-        """Write if the key is free; say whether it was."""
+        """Write if the key is free, and return whether it was."""
 
     async def publish(self, topic: str, event: bytes) -> None:
-        """Hand a whole CloudEvent to the broker."""
+        """Publish a complete CloudEvent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step(Generic[S]):
-    """What one event changes: the new state, the secondary records to write once, the events to publish.
+    """The changes that one event makes.
 
-    Secondary records of a step that changes no state and publishes nothing are written without a save: they may
-    depend on the event, not on the state.
+    It holds the new state, the secondary records to write once, and the events to publish. If a
+    step neither changes the state nor publishes, its secondary records are written without a save.
+    They may then depend on the event, but not on the state.
     """
 
     state: S | None
@@ -63,12 +70,12 @@ class Step(Generic[S]):
 
 @dataclass(frozen=True, slots=True)
 class Service(Generic[S, E]):
-    """A service as the event processor runs it; a secondary record's type is found by the word before the colon of
-    its key.
+    """The definition of a service for the event processor.
 
-    `key` is None for an event that belongs to no record: its step only writes secondary records, once, whoever is
-    first.
-    `is_creation` says of an event that its record is most likely not there yet.
+    The part of a key before its colon selects the type of a secondary record. `key` returns None
+    for an event without a record; the step of such an event only writes secondary records, and the
+    first write wins. `is_creation` returns whether the event's record most likely does not exist
+    yet.
     """
 
     name: str
@@ -83,16 +90,19 @@ class Service(Generic[S, E]):
 
 
 def decided(service: Service[S, E], state: S | None, secondary: Any, received: Received[E]) -> Step[S]:
-    """Return what the service decides; raise PermanentError if it fails."""
+    """Return the service's step for an event; raise PermanentError if the step fails."""
     try:
         return service.step(state, secondary, received)
-    # A step does no I/O: it fails by a permanent error or by a bug, never by a transient error.
+    # A step does no I/O, so it fails by a permanent error or a bug, never by a transient error.
     except Exception as error:
         raise PermanentError(f"{type(error).__name__} in the step", str(error)) from error
 
 
 def announcements(service: Service[S, E], step: Step[S], received: Received[E]) -> list[CloudEvent]:
-    """The outputs of a step as events, the same at every repetition but for the trace, if there is one."""
+    """Return the outputs of a step as events.
+
+    They are the same at every repetition, except for their trace attributes.
+    """
     traceid, traceparent = tracing.attributes()
     return [
         CloudEvent(
@@ -115,12 +125,15 @@ class _Kind(msgspec.Struct):
 
 
 class EventProcessor(Generic[S, E]):
-    """Delivers events to one service; one per process."""
+    """Processes the events of one service; create one per process."""
 
     def __init__(
         self, service: Service[S, E], sidecar: Sidecar, now: Callable[[], datetime], name: str | None = None
     ) -> None:
-        """Give the process a `name` that no other has, and none had before it; a random one unless told."""
+        """Create a processor with a unique `name`, which no process has or had before.
+
+        The default is a random name.
+        """
         self._service = service
         self._sidecar = sidecar
         self._now = now
@@ -131,7 +144,10 @@ class EventProcessor(Generic[S, E]):
         self._repeated = {kind: REPEATED.labels(topic) for topic, kind in service.inputs.items()}
 
     async def process(self, topic: str, body: bytes) -> None:
-        """Carry one event through; raise PermanentError for a dead letter, TransientError for a redelivery."""
+        """Process one event completely.
+
+        Raise PermanentError for a dead letter, TransientError for a redelivery.
+        """
         received = decode(parse(topic, body), self._service.inputs[topic], self._now())
         key = self._service.key(received.event)
         if key is None:
@@ -152,29 +168,33 @@ class EventProcessor(Generic[S, E]):
         just_done = await self._finish_outbox(key, record, deferred)
         if received.id in record.outbox:
             self._repeated[type(received.event)].inc()
-            # The redelivery may be all that is left of a publish that the broker lost with our acknowledgement.
+            # The broker may have lost both the acknowledgment and the published events: publish
+            # again.
             if received.id not in just_done:
                 await self._publish(record.outbox[received.id])
             return
 
-        secondary = await self._load_secondary(received.event)  # after the record, never before
+        secondary = await self._load_secondary(received.event)  # after the record, never before it
         state = msgspec.json.decode(record.state, type=self._service.state | None)
         step = self._step(state, secondary, received)
         entry = self._entry(step, received)
         if not _is_decision(step, state):
-            # Nothing to decide: an output repeats what is known, a secondary record is written once by whoever is
-            # first.
+            # Nothing to decide: outputs repeat the stored state, and the first write of a secondary
+            # record wins.
             self._repeated[type(received.event)].inc()
             await self._do(entry)
             return
 
-        # Every older entry is finished by now, or left: the outbox that we save holds this one, and seldom any more.
+        # Every older entry is finished or deferred by now, so the saved outbox rarely holds more
+        # than this entry.
         await self._save(key, received, step, {**deferred, received.id: entry}, etag)
 
     async def _try_speculative(self, key: str, received: Received[E]) -> bool:
-        """Decide without a load, on what this process saved last, or on there being no record; the ETag is the judge.
+        """Decide without a load; return False if nothing was done.
 
-        False if nothing was done: an assumption may lead to a save that the store accepts, and to nothing else.
+        The decision uses the record that this process saved last, or assumes that there is no
+        record. The ETag of the save verifies the assumption. A wrong assumption has no other
+        effect.
         """
         cached = self._record_cache.take(key)
         if cached is not None:
@@ -185,7 +205,8 @@ class EventProcessor(Generic[S, E]):
             return False
         if received.id in record.outbox:
             return False
-        # Where there is no record nobody has written a secondary record: the save that is accepted says so afterwards.
+        # Without a record there is no secondary record either. The accepted save proves afterwards
+        # that there was no record.
         secondary = None if etag is None else await self._load_secondary(received.event)
         state = msgspec.json.decode(record.state, type=self._service.state | None)
         try:
@@ -208,13 +229,16 @@ class EventProcessor(Generic[S, E]):
     async def _save(
         self, key: str, received: Received[E], step: Step[S], outbox: dict[str, OutboxEntry], etag: str | None
     ) -> None:
-        """Save the state with its outbox, finish the event's own entry, and remember what was saved; raise Conflict."""
+        """Save the state with its outbox, finish the event's own entry, and cache the record.
+
+        Raise Conflict if another process wrote the record.
+        """
         saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state)), outbox))
         self._finished.pop((key, received.id), None)
         await self._sidecar.save(key, saved, etag)
         await self._finish(key, received.id, outbox[received.id])
         if len(outbox) == 1:
-            # Not before: its outbox is finished, and need not be looked at again.
+            # Cache it only now that its outbox is finished and needs no further check.
             self._record_cache.put(key, saved, etag)
 
     async def _load(self, key: str) -> tuple[Record, str | None]:
@@ -233,14 +257,15 @@ class EventProcessor(Generic[S, E]):
         return decided(self._service, state, secondary, received)
 
     def _entry(self, step: Step[S], received: Received[E]) -> OutboxEntry:
-        """What is to do after the save, with the ids that a repetition will give again."""
+        """Return the work that follows the save, with ids that are the same at every repetition."""
         outputs = [msgspec.Raw(msgspec.json.encode(each)) for each in announcements(self._service, step, received)]
         secondaries = {key: msgspec.Raw(msgspec.json.encode(secondary)) for key, secondary in step.secondaries.items()}
         return OutboxEntry(secondaries, outputs, self._name, timestamp(self._now()))
 
     def _deferred(self, key: str, record: Record, received: Received[E]) -> dict[str, OutboxEntry]:
-        """The entries that are deferred to the processes that saved them, as they are kept; never that of this
-        event.
+        """Return the entries that are deferred to their writers, as the outbox stores them.
+
+        The entry of this event is never among them.
         """
         others = {id_: entry for id_, entry in self._unfinished(key, record).items() if id_ != received.id}
         return deferred_to_their_writers(others, self._name, self._now())
@@ -249,9 +274,10 @@ class EventProcessor(Generic[S, E]):
         return {id_: entry for id_, entry in record.outbox.items() if (key, id_) not in self._finished}
 
     async def _finish_outbox(self, key: str, record: Record, deferred: Mapping[str, OutboxEntry]) -> set[str]:
-        """Do what any earlier save left undone; return the ids of the entries that were done just now.
+        """Finish the entries of earlier saves; return the ids of the entries finished now.
 
-        Of those in `deferred` the secondary records alone, for this step or whoever hears of it may read them.
+        Of entries in `deferred` it only writes the secondary records, because this step, or a
+        consumer of its events, may read them.
         """
         done = set()
         for event_id, entry in self._unfinished(key, record).items():
@@ -277,7 +303,10 @@ class EventProcessor(Generic[S, E]):
             self._finished.popitem(last=False)
 
     async def _publish(self, entry: OutboxEntry) -> None:
-        """Publish all outputs at once; whatever fails, none of them is under way any more when this returns."""
+        """Publish all outputs concurrently.
+
+        If one fails, raise its error once none of them is in flight anymore.
+        """
         publishing = [
             self._sidecar.publish(msgspec.json.decode(event, type=_Kind).type, bytes(event)) for event in entry.outputs
         ]
@@ -290,5 +319,5 @@ class EventProcessor(Generic[S, E]):
 
 
 def _is_decision(step: Step[Any], state: Any) -> bool:
-    """Whether a step has to be saved before anybody hears of it."""
+    """Return whether a step must be saved before its effects become visible."""
     return step.state != state or bool(step.secondaries and step.outputs)

@@ -1,9 +1,9 @@
-"""What the event processor keeps under one key: the state, and an outbox of what is still to do for the events that
-were decided.
+"""The record that the event processor stores under one key: the state and its outbox.
 
-An entry says whose it is. What another process saved moments ago it is most likely publishing right now, and that may
-be deferred to it: kept in the outbox by whoever saves next, so that nothing is lost if that process is dead, and
-dropped by its writer, who knows that it is done.
+The outbox holds the unfinished work of events that were decided. Each outbox entry names its
+writer. A fresh entry from another process is probably being published; the processor defers it to
+that process, which publishes it. The next save keeps a deferred entry in the outbox, so that a dead
+writer loses nothing. The writer itself drops the entry, because it knows that the entry is done.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from datetime import datetime, timedelta
 import msgspec
 
 NOTHING = msgspec.Raw(b"null")
-FRESH = timedelta(seconds=10)  # a writer that lives has published by then, or its event comes again
-DEFERRED_BYTES_MAX = 8 * 2**10  # of what is deferred to others in one record, as JSON: it grows by this and no more
+FRESH = timedelta(seconds=10)  # by then a live writer has published, or its event is redelivered
+DEFERRED_BYTES_MAX = 8 * 2**10  # of all deferred entries of a record, as JSON: bounds its growth
 
 
 class OutboxEntry(msgspec.Struct):
-    """What one saved event still has to do; `writer` names the process that saved it at `time` (RFC 3339, UTC)."""
+    """The unfinished work of one event; the process `writer` saved it at `time` (RFC 3339, UTC)."""
 
     secondaries: dict[str, msgspec.Raw]
     outputs: list[msgspec.Raw]
@@ -37,10 +37,11 @@ class Record(msgspec.Struct):
 def deferred_to_their_writers(
     unfinished: Mapping[str, OutboxEntry], reader: str, now: datetime
 ) -> dict[str, OutboxEntry]:
-    """What the process `reader` keeps in the outbox instead of publishing it: others' fresh entries, without
-    secondary records.
+    """Return the entries that the process `reader` keeps in the outbox instead of publishing them.
 
-    Nothing if it is large together, nothing that nobody signed, nothing without outputs.
+    These are fresh entries of other processes that have outputs, without their secondary records.
+    The result is empty if its JSON exceeds `DEFERRED_BYTES_MAX`. An entry without a writer is never
+    deferred.
     """
     deferred = {
         event_id: OutboxEntry({}, entry.outputs, entry.writer, entry.time)
@@ -51,8 +52,11 @@ def deferred_to_their_writers(
 
 
 def _is_fresh(entry: OutboxEntry, now: datetime) -> bool:
-    """Clocks differ: what is said to come from the future is as young as it is old."""
+    """Return whether the entry is fresh.
+
+    Clocks differ between machines, so a time in the future counts like the same time in the past.
+    """
     try:
         return abs(now - datetime.fromisoformat(entry.time)) < FRESH
-    except (ValueError, TypeError):  # no time, or one without its zone: finished as any old one
+    except (ValueError, TypeError):  # no time, or no time zone: treat it as old, and finish it
         return False

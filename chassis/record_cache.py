@@ -1,9 +1,10 @@
-"""The records that this process saved last, each with the ETag that the store has probably given it.
+"""A cache of the records that this process saved last, each with a predicted ETag.
 
-A store does not say which ETag a save led to. Where it counts the writes of each key (1, 2, 3 ...) it can be guessed,
-and whoever saves with a guess is judged by the store: a wrong one is a conflict, never a wrong write, for an ETag that
-grows with each write is that of one write only. A right guess saves one call, a wrong one costs two: where too many are
-wrong (the store numbers transactions; several replicas write one record by turns) none is made for a while.
+A store does not return the ETag of a save. Stores that count the writes of each key (1, 2, 3 ...)
+make it predictable. A wrong prediction causes a conflict, never a wrong write, because such an ETag
+identifies one write. A correct prediction saves one call; a wrong one costs two. The cache pauses
+when too many predictions are wrong, for example because the store numbers transactions, or because
+several replicas write one record in turn.
 """
 
 from __future__ import annotations
@@ -11,24 +12,24 @@ from __future__ import annotations
 from collections import OrderedDict
 from dataclasses import dataclass
 
-CACHE_BYTES_MAX = 4 * 2**20  # some thousands of records: those of orders that are under way, of busy accounts
-OVERHEAD_BYTES = 400  # of a key, an ETag, and what holds them
-RECORD_BYTES_MAX = 16 * 2**10  # a larger one is loaded: it would crowd out many
+CACHE_BYTES_MAX = 4 * 2**20  # a few thousand records: of orders in progress and of busy accounts
+OVERHEAD_BYTES = 400  # of a key, an ETag and the Python objects around them
+RECORD_BYTES_MAX = 16 * 2**10  # a larger one is not cached: it would evict many others
 CREDIT_MAX = 20
-WRONG_COSTS = 3  # a right guess earns 1
+WRONG_COSTS = 3  # credit lost by a wrong prediction; a correct one earns 1
 PAUSE_SAVES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
 class CachedRecord:
-    """A record as this process saved it."""
+    """A record as this process saved it, with its predicted ETag."""
 
     value: bytes
     etag: str
 
 
 class RecordCache:
-    """The least recently used is forgotten."""
+    """A cache of records, limited by size; it evicts the least recently used record first."""
 
     def __init__(self) -> None:
         self._records: OrderedDict[str, CachedRecord] = OrderedDict()
@@ -37,14 +38,14 @@ class RecordCache:
         self._pause = 0
 
     def take(self, key: str) -> CachedRecord | None:
-        """Return what is remembered of a key, and forget it: its next save is remembered anew."""
+        """Remove a record from the cache and return it, or None; the next save puts it back."""
         found = self._records.pop(key, None)
         if found is not None:
             self._bytes -= _size(found)
         return found
 
     def put(self, key: str, value: bytes, etag: str | None) -> None:
-        """Remember what was saved over a record with this ETag (None: there was none)."""
+        """Cache a record that was saved over the ETag `etag` (None: the key was free)."""
         if self._pause:
             self._pause -= 1
             return
@@ -58,7 +59,10 @@ class RecordCache:
             self.take(next(iter(self._records)))
 
     def note_guess(self, *, right: bool) -> None:
-        """Learn what the store said of a guess."""
+        """Record whether the store accepted a predicted ETag.
+
+        Too many wrong predictions clear the cache and pause it for `PAUSE_SAVES` saves.
+        """
         self._credit = min(self._credit + 1, CREDIT_MAX) if right else self._credit - WRONG_COSTS
         if self._credit < 0:
             self._records.clear()

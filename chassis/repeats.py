@@ -1,4 +1,4 @@
-"""Repeated lines: the first few are written, the rest are counted until their window ends."""
+"""Suppression of repeated log lines: after the first few of a window, lines are only counted."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Generic, TypeVar
 Kind = TypeVar("Kind", bound=Hashable)
 
 FIRST = 10
-"""Lines of one kind that are written in each window: enough to see that something repeats, and how fast."""
+"""Lines of one kind written per window: enough to see that something repeats, and how fast."""
 WINDOW_SECONDS = 10.0
 KINDS_MAX = 200
-"""Kinds that are remembered at once; the oldest gives way, and its count is reported."""
+"""Kinds tracked at once; the oldest is dropped first, and its count is reported."""
 
 
 @dataclass(slots=True)
@@ -23,18 +23,21 @@ class _Window:
 
 
 class Repeats(Generic[Kind]):
-    """Decides which lines are written; ask `over` before `is_shown`, so that a count is reported in its place."""
+    """Decides which lines are written.
+
+    Call `over` before `is_shown`, so that the count of an earlier window precedes the next line.
+    """
 
     def __init__(self, first: int = FIRST, seconds: float = WINDOW_SECONDS, kinds_max: int = KINDS_MAX) -> None:
         self._first = first
         self._kinds_max = kinds_max
         self.seconds = seconds
-        # All windows are equally long, so they end in the order in which they began.
+        # All windows have the same length, so they end in the order in which they began.
         self._windows: OrderedDict[Kind, _Window] = OrderedDict()
-        self._given_way: list[tuple[Kind, int]] = []
+        self._dropped: list[tuple[Kind, int]] = []
 
     def is_shown(self, kind: Kind, now: float) -> bool:
-        """Whether a line of this kind is written now; a line that is not is counted."""
+        """Return whether to write a line of this kind now; a suppressed line is counted."""
         window = self._windows.get(kind)
         if window is None:
             if len(self._windows) >= self._kinds_max:
@@ -44,13 +47,13 @@ class Repeats(Generic[Kind]):
         return window.seen <= self._first
 
     def over(self, now: float) -> list[tuple[Kind, int]]:
-        """The kinds whose windows ended, with the number of lines that were not written; each is reported once."""
+        """Return the kinds whose windows ended, each once, with the number of suppressed lines."""
         while self._windows and next(iter(self._windows.values())).ends <= now:
             self._drop_oldest()
-        found, self._given_way = self._given_way, []
+        found, self._dropped = self._dropped, []
         return found
 
     def _drop_oldest(self) -> None:
         kind, window = self._windows.popitem(last=False)
         if window.seen > self._first:
-            self._given_way.append((kind, window.seen - self._first))
+            self._dropped.append((kind, window.seen - self._first))

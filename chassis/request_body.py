@@ -1,8 +1,8 @@
-"""The body of a request: read whole, or to its end before an answer that needs none of it.
+"""The body of a request: read whole, or drained before a response that does not need it.
 
-A server may answer before the body is there. A proxy between it and the caller then ends the caller's connection, since
-it cannot tell whether the rest will be read (HAProxy does), and the reset may take the answer with it. So a refusal
-waits for the end of the body, within limits.
+A server may respond before the body has arrived. A proxy such as HAProxy then resets the caller's
+connection, because it cannot tell whether the server reads the rest. The reset may discard the
+response. An error response therefore waits for the end of the body, within limits.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from contextlib import suppress
 
 from starlette.types import Message, Receive, Scope
 
-DRAIN_BYTES_MAX = 8 * 1024 * 1024  # read and thrown away, so that the caller can read the answer
+DRAIN_BYTES_MAX = 8 * 1024 * 1024  # read and discarded, so that the caller receives the response
 DRAIN_SECONDS_MAX = 5.0
 
 
 class RequestBody:
-    """The `receive` of one request; knows whether the body was read to its end."""
+    """The `receive` callable of one request; it tracks whether the body was read to its end."""
 
     __slots__ = ("_is_at_end", "_receive")
 
@@ -26,14 +26,18 @@ class RequestBody:
         self._is_at_end = False
 
     async def __call__(self) -> Message:
-        """Return the next piece of the body, or that the caller is gone."""
+        """Return the next ASGI message: a part of the body, or a disconnect."""
         message = await self._receive()
         if not message.get("more_body"):
             self._is_at_end = True
         return message
 
     async def drain(self, scope: Scope) -> None:
-        """Read what is left of the body, unless it is too long, too slow, or waits to be asked for (Expect)."""
+        """Read and discard the rest of the body.
+
+        It reads nothing if the body is too long or the caller waits for `100 Continue`. It stops at
+        `DRAIN_SECONDS_MAX` and `DRAIN_BYTES_MAX`.
+        """
         if self._is_at_end or not _may_be_drained(scope):
             return
         size_bytes, has_more = 0, True
@@ -56,8 +60,10 @@ def _may_be_drained(scope: Scope) -> bool:
 
 
 async def whole_body(receive: Receive) -> bytes | None:
-    """Return the whole body, or None if the caller is gone."""
-    parts: list[bytes] = []  # joined once: a message may have a hundred MiB, and adding up copies it again and again
+    """Return the whole body, or None if the caller has disconnected."""
+    # Joined once: a body may have a hundred MiB, and repeated concatenation would copy it each
+    # time.
+    parts: list[bytes] = []
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":

@@ -1,6 +1,7 @@
-"""What a task is at work on: a request or an event. Noted in passing, and read only by whoever writes a line about it.
+"""The request or event that the current task handles.
 
-The ids are in the body, and most bodies are never spoken of: they are looked for when somebody asks.
+The ids of an event are in its body, and most bodies never appear in a log line. The context
+therefore parses the body only when an id is read.
 """
 
 from __future__ import annotations
@@ -20,15 +21,15 @@ TRACEPARENT = re.compile(
     r"(?!ff)(?:00(?=.{53}\Z)|(?!00)[0-9a-f]{2})"
     r"-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?"
 )
-"""W3C Trace Context: trace id, span id, flags (bit 0: sampled). Version 00 ends there; a later one may go on."""
+"""W3C Trace Context: trace id, span id, flags (bit 0: sampled). Later versions may add fields."""
 SAMPLED = 1
-ID = re.compile(r"[\w-]{1,64}", re.ASCII)  # what is spoken of as an event's id: nobody has checked it yet
+ID = re.compile(r"[\w-]{1,64}", re.ASCII)  # an event id that is safe to log before validation
 
 
 def version_00(traceparent: str) -> str:
-    """A traceparent in the version that we write, or nothing if it is malformed.
+    """Return a traceparent in version 00, or an empty string if it is malformed.
 
-    Of a later version the standard lets us use the ids and the sampled flag, and nothing else.
+    Of a later version the standard allows only the ids and the sampled flag to be used.
     """
     found = TRACEPARENT.fullmatch(traceparent)
     if found is None or traceparent.startswith("00"):
@@ -42,12 +43,15 @@ class _Attributes(msgspec.Struct):
 
 
 class RequestContext:
-    """One request, or one event once `topic` and `body` are set; everything else is found out when it is asked for."""
+    """One request, or one event once `topic` and `body` are set.
 
-    # Of the class, for one is made for each request, and most are never asked.
+    All other values are computed when they are read.
+    """
+
+    # Class attributes are defaults: each request creates an instance, and most set none of them.
     topic: str = ""
     body: bytes = b""
-    span: Span | None = None  # of a trace that is sampled
+    span: Span | None = None  # set only in a sampled trace
     _id: str | None = None
     _trace_id: str | None = None
 
@@ -55,29 +59,36 @@ class RequestContext:
         self.headers = headers
 
     def set_event(self, topic: str, event_id: str) -> None:
-        """Say which event a request is about."""
+        """Set the event that a request leads to."""
         self.topic, self._id = topic, event_id
 
     def set_trace(self, trace_id: str) -> None:
-        """Say which trace it is a part of."""
+        """Set the id of the trace."""
         self._trace_id = trace_id
 
     @property
     def event_id(self) -> str:
-        """The event's id, or nothing."""
+        """Return the event's id, or an empty string if it has no well-formed one."""
         found = self._attributes.id if self._id is None else self._id
         return found if ID.fullmatch(found) else ""
 
     @property
     def traceparent(self) -> str:
-        """The trace that it came in, if it is well-formed, in version 00: the header's, else the event's own."""
+        """Return the incoming trace context in version 00, or an empty string.
+
+        The header has priority over the event's attribute; each counts only if it is well-formed.
+        """
         headers = [value.decode("latin-1") for name, value in self.headers if name == b"traceparent"]
-        header = headers[0] if len(headers) == 1 else ""  # of several none is to be believed
+        header = headers[0] if len(headers) == 1 else ""  # several headers are ambiguous
         return version_00(header) or version_00(self._attributes.traceparent)
 
     @property
     def trace_id(self) -> str:
-        """The id of its trace; a request that has none gets one, so that its answer and its lines say the same."""
+        """Return the id of the trace.
+
+        A request without a trace gets a random id, so that its response and its log lines agree. An
+        event without a trace has none: an empty string.
+        """
         if self._trace_id is None:
             found = TRACEPARENT.fullmatch(self.traceparent)
             if found is None and self.body:
@@ -86,7 +97,10 @@ class RequestContext:
         return self._trace_id
 
     def release(self) -> None:
-        """Let go of what is large: a connection that was opened meanwhile keeps this for as long as it lives."""
+        """Drop the large values.
+
+        A connection opened in this context keeps the context alive.
+        """
         self.headers, self.body, self.span = (), b"", None
 
     @property
@@ -95,7 +109,7 @@ class RequestContext:
             return _Attributes()
         try:
             return msgspec.json.decode(self.body, type=_Attributes)
-        except (ValueError, RecursionError):  # it may be anything, and a line about it is written all the same
+        except (ValueError, RecursionError):  # the body may be anything; logging must still work
             return _Attributes()
 
 
@@ -103,19 +117,19 @@ _current: ContextVar[RequestContext | None] = ContextVar("request_context", defa
 
 
 def start(headers: Iterable[tuple[bytes, bytes]] = ()) -> RequestContext:
-    """Note that this task is at work on something from now on."""
+    """Create a context and make it the current one of this task."""
     context = RequestContext(headers)
     _current.set(context)
     return context
 
 
 def start_event(topic: str, body: bytes) -> RequestContext:
-    """Note that this task is at work on an event that no request has brought."""
+    """Create the current context of an event that did not arrive in an HTTP request."""
     context = start()
     context.topic, context.body = topic, body
     return context
 
 
 def current() -> RequestContext | None:
-    """What this task is at work on, if anything."""
+    """Return the context of the current task, or None."""
     return _current.get()

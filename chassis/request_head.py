@@ -1,15 +1,18 @@
-"""Checks of a request head that the parser leaves to the server: RFC 9112 sections 2.3, 3.2, 6.1 and RFC 9110 7.8."""
+"""Checks of a request head that the parser leaves to the server.
+
+See RFC 9112 sections 2.3, 3.2 and 6.1, and RFC 9110 section 7.8.
+"""
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
 
-HEAD_BYTES_MAX = 64 * 1024  # request line and headers together; ours are below 1 KiB, a proxy may add a few
+HEAD_BYTES_MAX = 64 * 1024  # request line and headers; usually below 1 KiB, plus a proxy's
 HEADERS_MAX = 1_000
-METHODS = "GET, HEAD, POST"  # of all apps together: for a request that is for the server and not for a resource
+METHODS = "GET, HEAD, POST"  # of all apps together: the Allow header where there is no resource
 
-FRAMING = frozenset({b"host", b"transfer-encoding"})  # the headers that `check` asks for
+FRAMING = frozenset({b"host", b"transfer-encoding"})  # the headers that `check` reads
 
 Headers = list[tuple[bytes, bytes]]  # names in lower case
 
@@ -18,7 +21,10 @@ _ABSOLUTE = re.compile(rb"https?://([^/?#@]+)(/[^#]*|\?[^#]*)?", re.ASCII | re.I
 
 
 class Rejection(Exception):
-    """A request that no app sees: the server answers it and closes the connection."""
+    """A request that the server answers itself; no app sees it.
+
+    The connection closes after the response.
+    """
 
     def __init__(self, status: int, kind: str, detail: str, allow: str | None = None) -> None:
         super().__init__(detail)
@@ -29,28 +35,31 @@ class Rejection(Exception):
 
 
 def not_http(detail: str) -> Rejection:
-    """400: what this server cannot read as one HTTP/1.1 request."""
+    """Return a 400: the bytes are not one unambiguous HTTP/1.1 request."""
     return Rejection(400, "not_http", detail)
 
 
 def too_large() -> Rejection:
-    """431: the head has too many bytes or too many headers."""
-    return Rejection(431, "head_too_large", f"a head may have {HEAD_BYTES_MAX} bytes and {HEADERS_MAX} headers")
+    """Return a 431: the head has too many bytes or too many headers."""
+    return Rejection(431, "head_too_large", f"a head may have at most {HEAD_BYTES_MAX} bytes and {HEADERS_MAX} headers")
 
 
 def no_resource(method: str) -> Rejection:
-    """405: the request is for a tunnel, or for the server as a whole."""
-    return Rejection(405, "method_not_allowed", f"{method} has no meaning here; use {METHODS}", METHODS)
+    """Return a 405: the request is for a tunnel, or for the server as a whole."""
+    return Rejection(405, "method_not_allowed", f"{method} is not supported; use {METHODS}", METHODS)
 
 
 def check_size(target: bytes, headers: Headers) -> None:
-    """Raise Rejection for a head that is too large."""
+    """Raise Rejection if the target and the headers have too many bytes."""
     if len(target) + sum(len(name) + len(value) for name, value in headers) > HEAD_BYTES_MAX:
         raise too_large()
 
 
 def check(version: str, framing: Headers) -> None:
-    """Raise Rejection for an unknown version, a missing or ambiguous Host, or a body of unknown length."""
+    """Check the version and the `FRAMING` headers; raise Rejection.
+
+    It rejects an unknown version, a missing or ambiguous Host, and a body of unknown length.
+    """
     hosts, codings = 0, 0
     for name, value in framing:
         if name == b"host":
@@ -64,23 +73,27 @@ def check(version: str, framing: Headers) -> None:
     if version == "1.1":
         if hosts != 1:
             raise not_http(f"HTTP/1.1 needs one Host header, this request has {hosts}")
-    elif version != "1.0" or hosts > 1 or codings:  # 1.0 has no transfer codings: RFC 9112 section 6.1
-        raise not_http("this server reads HTTP/1.1, and HTTP/1.0 without a transfer coding")
+    elif version != "1.0" or hosts > 1 or codings:
+        # HTTP/1.0 has no transfer codings: RFC 9112 section 6.1.
+        raise not_http("this server supports HTTP/1.1, and HTTP/1.0 without a transfer coding")
     if codings > 1:
         raise not_http("the body is chunked more than once")
 
 
 def origin_form(target: bytes, method: str, headers: Headers) -> bytes:
-    """Return path and query of a target; an absolute one replaces the Host header, as RFC 9112 section 3.2.2 says."""
+    """Return the path and query of a target.
+
+    An absolute target replaces the Host header (RFC 9112 section 3.2.2).
+    """
     if target.startswith(b"/"):
         if b"#" in target:
-            raise not_http("a request target has no fragment")
+            raise not_http("a request target must not have a fragment")
         return target
     if target == b"*" and method == "OPTIONS":
         raise no_resource("OPTIONS *")
     absolute = _ABSOLUTE.fullmatch(target)
     if absolute is None or not _is_host(absolute[1]):
-        raise not_http("the request target is no path and no http URL")
+        raise not_http("the request target is neither a path nor an http URL")
     place = next((number for number, (name, _) in enumerate(headers) if name == b"host"), None)
     if place is not None:
         headers[place] = (b"host", absolute[1])
@@ -89,7 +102,7 @@ def origin_form(target: bytes, method: str, headers: Headers) -> bytes:
 
 
 def without_upgrade(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:
-    """Render a head again, but without what it offers to upgrade to."""
+    """Render a head again without its Upgrade header."""
     lines = [name + b": " + value for name, value in headers if name != b"upgrade"]
     return b"\r\n".join([method + b" " + target + b" HTTP/" + version.encode(), *lines, b"", b""])
 

@@ -1,4 +1,7 @@
-"""Serving: the sidecar's routes behind a token, subscriptions, readiness by a probe event, health by the store."""
+"""Serves an app: token check, subscriptions, reads, health and readiness.
+
+Readiness needs a probe event that returned through the broker; health follows the store.
+"""
 
 from __future__ import annotations
 
@@ -33,31 +36,38 @@ from chassis.tracing import traced
 
 log = logging.getLogger(__name__)
 
-INBOX = "inbox"  # the component that a service reads by
-PROBE_SECONDS = 1.0  # between two probe events: the first ones may find no queue yet
-# The caller must be the one who closes an idle connection: if the server does, a request just being written to it is
-# lost. daprd keeps idle ones for 90 s (Go's http.DefaultTransport, which its app channel clones), most others less.
+INBOX = "inbox"  # the pub/sub component that a service subscribes on
+PROBE_SECONDS = 1.0  # between two probe events: the first ones may precede the queue
+# The client must close an idle connection first: if the server does, it loses a request that the
+# client is just writing. daprd keeps idle connections for 90 s (Go's http.DefaultTransport, which
+# its app channel clones); most other clients keep them for less.
 KEEP_ALIVE_SECONDS = 120
-HEALTH_CALL_SECONDS_MAX = 0.4  # two of them within the 900 ms that the sidecar waits for /healthz
+HEALTH_CALL_SECONDS_MAX = 0.4  # two of them within the 900 ms limit of /healthz
 GC_OBJECTS = 10_000
-STOP_SECONDS_MAX = 15  # what is being answered at SIGTERM may take so long; longer than a sidecar call
+STOP_SECONDS_MAX = 15  # for requests in progress at SIGTERM; longer than a sidecar call
 
 
 def now() -> datetime:
-    """The one clock of an app."""
+    """Return the current time in UTC; an app has no other clock."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """One GET that a service answers by invocation; `find` gets the path parameters and returns JSON, or None (404)."""
+    """One GET route that a service answers by invocation.
+
+    `find` gets the path parameters and returns JSON, or None for a 404.
+    """
 
     path: str
     find: Callable[[Mapping[str, str]], Awaitable[bytes | None]]
 
 
 class SidecarAuth:
-    """Answers 403 to whoever asks for a guarded path without the app token, before anything else sees the request."""
+    """Middleware that answers 403 to a request for a protected path without the app token.
+
+    It runs before all other code of the app.
+    """
 
     def __init__(self, app: ASGIApp, token: str, is_protected: Callable[[str], bool]) -> None:
         self._app = app
@@ -65,21 +75,24 @@ class SidecarAuth:
         self._is_protected = is_protected
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, or refuse."""
-        if scope["type"] == "http" and self._is_protected(scope["path"]) and not self._knows(scope):
-            refusal = Response("this route is the sidecar's: the dapr-api-token header is missing or wrong\n", 403)
+        """Pass the request on, or answer 403."""
+        if scope["type"] == "http" and self._is_protected(scope["path"]) and not self._has_token(scope):
+            refusal = Response("this route is for the sidecar: the dapr-api-token header is missing or wrong\n", 403)
             await RequestBody(receive).drain(scope)
             await refusal(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 
-    def _knows(self, scope: Scope) -> bool:
+    def _has_token(self, scope: Scope) -> bool:
         tokens = [value for name, value in scope["headers"] if name == b"dapr-api-token"]
         return len(tokens) == 1 and hmac.compare_digest(tokens[0], self._token)
 
 
 class LoopbackProbe:
-    """An event that an app sends to itself: when it comes back, the way through the broker is open both ways."""
+    """An event that an app sends to itself.
+
+    Its return proves that publishing and delivery through the broker both work.
+    """
 
     def __init__(self, component: str, name: str) -> None:
         self.component = component
@@ -89,15 +102,15 @@ class LoopbackProbe:
 
     @property
     def has_returned(self) -> bool:
-        """Whether one came back since this process started."""
+        """Return whether a probe event has returned since this process started."""
         return self._returned.is_set()
 
     async def handle(self, _body: bytes) -> None:
-        """Take the event that came back."""
+        """Accept a returned probe event."""
         self._returned.set()
 
     def event(self) -> bytes:
-        """A new event to publish."""
+        """Return a new probe event, encoded for publishing."""
         probe_id = str(uuid.uuid4())
         event = CloudEvent(
             id=probe_id,
@@ -111,18 +124,21 @@ class LoopbackProbe:
         return msgspec.json.encode(event)
 
     async def send_until_returned(self, sidecar: HttpSidecar) -> None:
-        """Publish, and again each second, until one is back."""
+        """Publish a probe event every `PROBE_SECONDS` until one returns."""
         while not self.has_returned:
-            with suppress(TransientError):  # the sidecar is not up yet: that is what we wait for
+            with suppress(TransientError):  # the sidecar may still be starting
                 await sidecar.publish(self.topic, self.event())
-            with suppress(TimeoutError):  # not wait_for: in Python 3.11 it may swallow a cancellation
+            with suppress(TimeoutError):  # not wait_for: in 3.11 it may swallow a cancellation
                 async with asyncio.timeout(PROBE_SECONDS):
                     await self._returned.wait()
 
 
 @dataclass(frozen=True, slots=True)
 class ServiceWiring:
-    """What there is to serve: events, reads, and what a service does beside until it is stopped, if anything."""
+    """The subscriptions and reads of a service, and its background work, if any.
+
+    Background work runs until the app stops.
+    """
 
     subscriptions: Sequence[Subscription]
     reads: Sequence[Read] = ()
@@ -135,7 +151,7 @@ WireService = Callable[[HttpSidecar], ServiceWiring]
 def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
     """Build the app of one service: its subscriptions, its reads, /healthz and /readyz.
 
-    `wire` gets the sidecar when the app starts, and says what there is to serve.
+    `wire` gets the sidecar at startup and returns the wiring.
     """
     probe = LoopbackProbe(INBOX, name)
 
@@ -145,16 +161,16 @@ def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
             app.state.sidecar = sidecar
             wired, dead_letters = wire(sidecar), DeadLetters(sidecar, now)
             probe_subscription = Subscription(probe.component, probe.topic, probe.handle)
-            taken = [_paused_while_refused(sidecar, each) for each in wired.subscriptions]
-            app.subscribe([*taken, probe_subscription], dead_letters)
+            subscriptions = [_paused_while_refused(sidecar, each) for each in wired.subscriptions]
+            app.subscribe([*subscriptions, probe_subscription], dead_letters)
             for read in wired.reads:
                 app.add_api_route(read.path, reader(read), methods=["GET"])
-            async with AsyncExitStack() as works:
-                await works.enter_async_context(traced(name))
-                await works.enter_async_context(background(sidecar.watch_store()))
-                await works.enter_async_context(background(probe.send_until_returned(sidecar)))
+            async with AsyncExitStack() as stack:
+                await stack.enter_async_context(traced(name))
+                await stack.enter_async_context(background(sidecar.watch_store()))
+                await stack.enter_async_context(background(probe.send_until_returned(sidecar)))
                 if wired.background_tasks is not None:
-                    await works.enter_async_context(background(wired.background_tasks(dead_letters)))
+                    await stack.enter_async_context(background(wired.background_tasks(dead_letters)))
                 yield
 
     app = InboundApp(title=name, lifespan=lifespan, openapi_url=None)
@@ -162,7 +178,7 @@ def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
     @app.get("/healthz")
     async def healthz() -> Response:
         sidecar: HttpSidecar = app.state.sidecar
-        # a sidecar that is up again is answered 200 at once
+        # Probe now, so that a recovered store makes the app healthy without a delay.
         if sidecar.store.is_unreachable and not sidecar.store.write_refusal:
             await sidecar.store_answers(HEALTH_CALL_SECONDS_MAX)
         if not sidecar.store.is_healthy:
@@ -182,9 +198,10 @@ def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
 
 
 def _paused_while_refused(sidecar: HttpSidecar, subscription: Subscription) -> Subscription:
-    """Hand an event back at once while the store refuses writes: the sidecar offers it again a second later.
+    """Wrap a subscription so that it returns each event at once while the store refuses writes.
 
-    Nothing is sent, published or mailed in that time that could not be noted.
+    The sidecar redelivers such an event a second later. In that time the app sends, publishes and
+    mails nothing whose result it could not record.
     """
 
     def handle(body: bytes) -> Awaitable[None]:
@@ -196,7 +213,7 @@ def _paused_while_refused(sidecar: HttpSidecar, subscription: Subscription) -> S
 
 
 def reader(read: Read) -> Callable[[Request], Awaitable[Response]]:
-    """The route of a read: 404 when there is nothing, 503 when the store is unreachable."""
+    """Return the endpoint of a read: 404 if nothing is found, 503 if the store is unreachable."""
 
     async def answer(request: Request) -> Response:
         try:
@@ -212,15 +229,15 @@ def reader(read: Read) -> Callable[[Request], Awaitable[Response]]:
 
 
 def unfinished(ids: Sequence[str], ended: Sequence[bool]) -> bytes:
-    """The answer of `/unfinished/<kind>/<ids>`: the ids of the flows that have not ended at this service."""
+    """Return the body of `/unfinished/<kind>/<ids>`: the ids of this service's unfinished flows."""
     return msgspec.json.encode({"unfinished": [each for each, has in zip(ids, ended, strict=True) if not has]})
 
 
 @asynccontextmanager
 async def background(work: Awaitable[None]) -> AsyncIterator[None]:
-    """Run `work` beside the block and end it with it."""
+    """Run `work` concurrently with the block, and cancel it when the block ends."""
     task = asyncio.ensure_future(work)
-    task.add_done_callback(_report)
+    task.add_done_callback(_log_failure)
     try:
         yield
     finally:
@@ -229,13 +246,13 @@ async def background(work: Awaitable[None]) -> AsyncIterator[None]:
             await task
 
 
-def _report(task: asyncio.Future[None]) -> None:
+def _log_failure(task: asyncio.Future[None]) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        log.error("background work ended: %r", error)
+        log.error("background task failed: %r", error)
 
 
 def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
-    """Return how every app is served."""
+    """Return the uvicorn configuration of every app."""
     return uvicorn.Config(
         app,
         host=settings.app_host,
@@ -245,9 +262,9 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         ws="none",
         lifespan="on",
         access_log=False,
-        proxy_headers=False,  # nothing here asks who the caller is, and no header should make one up
+        proxy_headers=False,  # no code reads the client's address, and no header may forge it
         server_header=False,
-        log_config=None,  # its lines are written like ours
+        log_config=None,  # uvicorn logs through the handlers that `logs.configure` sets
         log_level="warning",
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS_MAX,
@@ -255,9 +272,10 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
 
 
 def _collect_less_often() -> None:
-    """Leave out of every collection what was imported, and collect after so many new objects, not after 700.
+    """Exempt imported objects from garbage collection, and collect every `GC_OBJECTS` objects.
 
-    Each request makes hundreds that are freed without it.
+    The default is every 700, and each request creates hundreds of objects that reference counting
+    frees.
     """
     gc.collect()
     gc.freeze()
@@ -265,20 +283,21 @@ def _collect_less_often() -> None:
 
 
 def run(app: ASGIApp, settings: Settings, shutdown: ShutdownSignal | None = None, drain_seconds: float = 0) -> None:
-    """Serve until SIGTERM or SIGINT, then finish what is being answered and return.
+    """Serve until SIGTERM or SIGINT, then finish the requests in progress and return.
 
-    `shutdown` begins at the signal; new connections are taken for `drain_seconds` more.
+    The signal sets `shutdown`; the server then accepts new connections for `drain_seconds` more.
     """
     logs.configure(settings.log_format, settings.log_level)
-    # Before anything of the app starts: a port in use is one line, and no lifespan has to be undone.
-    entrance = bound("APP_PORT", settings.app_host, settings.app_port)
+    # Bind before the app starts: a port in use then costs one line, and no lifespan has to be
+    # undone.
+    listeners = bound("APP_PORT", settings.app_host, settings.app_port)
     metrics_port = settings.metrics_port
     metrics = [] if metrics_port is None else bound("METRICS_PORT", settings.metrics_host, metrics_port)
     server = GracefulServer(
         server_config(app, settings), shutdown or ShutdownSignal(), drain_seconds, serve_metrics(metrics)
     )
     _collect_less_often()
-    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again once it has stopped
-        server.run(entrance)
+    with suppress(KeyboardInterrupt):  # uvicorn raises the signal again after it has stopped
+        server.run(listeners)
     if not server.started:
-        raise SystemExit(3)  # what uvicorn says of a start that failed
+        raise SystemExit(3)  # uvicorn's exit code for a failed startup

@@ -1,4 +1,4 @@
-"""Settings come from the environment, are read once, and stop the start by name when they are missing or wrong."""
+"""Settings: read once from the environment; a missing or wrong one stops startup with its name."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 
 
 class SettingError(SystemExit):
-    """A setting is missing or wrong; the process ends with one line that names it."""
+    """A setting is missing or wrong; the process exits with one line that names it."""
 
     def __init__(self, name: str, why: str) -> None:
         super().__init__(f"setting {name}: {why}")
 
 
 def text(environ: Mapping[str, str], name: str, default: str | None = None) -> str:
-    """Read a setting that may not be empty."""
+    """Return a setting that must not be empty; raise SettingError."""
     value = environ.get(name) or default
     if not value:
         raise SettingError(name, "is missing (see the table of settings in README.md)")
@@ -30,7 +30,7 @@ def text(environ: Mapping[str, str], name: str, default: str | None = None) -> s
 
 
 def whole(environ: Mapping[str, str], name: str, low: int, high: int, default: int | None = None) -> int:
-    """Read a whole number between `low` and `high`, both included."""
+    """Return a whole number from `low` to `high`, both included; raise SettingError."""
     value = text(environ, name, None if default is None else str(default))
     if not (value.isascii() and value.isdigit() and low <= int(value) <= high):
         raise SettingError(name, f"{value!r} is not a whole number from {low} to {high}")
@@ -38,15 +38,18 @@ def whole(environ: Mapping[str, str], name: str, low: int, high: int, default: i
 
 
 def choice(environ: Mapping[str, str], name: str, known: Sequence[str], default: str) -> str:
-    """Read one of a few words."""
+    """Return a setting that must be one of the `known` words; raise SettingError."""
     value = text(environ, name, default)
     if value not in known:
-        raise SettingError(name, f"{value!r} is none of {', '.join(known)}")
+        raise SettingError(name, f"{value!r} is not one of {', '.join(known)}")
     return value
 
 
 def host(environ: Mapping[str, str], name: str, default: str | None = None) -> str:
-    """Read a host name or an IP address without a port; the brackets of an IPv6 address are taken off."""
+    """Return a host name or an IP address without a port; raise SettingError.
+
+    An IPv6 address loses its brackets.
+    """
     value = text(environ, name, default)
     bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
     try:
@@ -61,13 +64,13 @@ def host(environ: Mapping[str, str], name: str, default: str | None = None) -> s
 
 
 def in_url(host: str) -> str:
-    """Return a host as it stands in a URL and in a Host header: an IPv6 address in brackets."""
+    """Return a host as it appears in a URL and in a Host header: an IPv6 address gets brackets."""
     return f"[{host.partition('%')[0]}]" if ":" in host else host
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What every app needs: where it listens, where its sidecar is, and the two tokens."""
+    """The settings of every app: addresses, tokens, log format and level, and the metrics port."""
 
     app_host: str
     app_port: int
@@ -82,7 +85,7 @@ class Settings:
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read the settings that every app has."""
+    """Read the settings that every app has; raise SettingError."""
     return Settings(
         app_host=host(environ, "APP_HOST", LOOPBACK),
         app_port=whole(environ, "APP_PORT", 1, 65535),

@@ -1,4 +1,4 @@
-"""A graceful stop: the app is told first, serves on until others have noticed, and then takes no more."""
+"""Graceful shutdown: the server keeps serving while it drains, then accepts no more requests."""
 
 from __future__ import annotations
 
@@ -10,27 +10,30 @@ import uvicorn
 
 
 class ShutdownSignal:
-    """Whether this process was told to stop."""
+    """An event that is set once this process starts to shut down."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
     @property
     def is_set(self) -> bool:
-        """Whether it was."""
+        """Return whether shutdown has started."""
         return self._event.is_set()
 
     def set(self) -> None:
-        """Say so; once is enough."""
+        """Mark shutdown as started; further calls change nothing."""
         self._event.set()
 
     async def wait(self) -> None:
-        """Wait until it is."""
+        """Wait until shutdown starts."""
         await self._event.wait()
 
 
 class GracefulServer(uvicorn.Server):
-    """uvicorn, but that a first signal begins a stop, which accepts new connections for a while longer."""
+    """A uvicorn server that drains.
+
+    The first signal starts shutdown but keeps accepting connections for `drain_seconds`.
+    """
 
     def __init__(
         self,
@@ -39,7 +42,7 @@ class GracefulServer(uvicorn.Server):
         drain_seconds: float,
         background_tasks: AbstractAsyncContextManager[None] | None = None,
     ) -> None:
-        """`background_tasks` is open for as long as it serves."""
+        """Create the server; `background_tasks` stays open while it serves."""
         super().__init__(config)
         self._background_tasks = background_tasks or nullcontext()
         self._shutdown = shutdown
@@ -47,19 +50,19 @@ class GracefulServer(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def main_loop(self) -> None:
-        """Serve until told to stop."""
+        """Serve until shutdown."""
         self._loop = asyncio.get_running_loop()
         async with self._background_tasks:
             await super().main_loop()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Begin to stop; a second signal is meant."""
+        """Start draining; a second signal stops the server at once."""
         if self._loop is None or self._shutdown.is_set:
             super().handle_exit(sig, frame)
         else:
-            self._loop.call_soon_threadsafe(self._begin, sig)
+            self._loop.call_soon_threadsafe(self._start_draining, sig)
 
-    def _begin(self, sig: int) -> None:
+    def _start_draining(self, sig: int) -> None:
         self._shutdown.set()
         stop = super().handle_exit
         asyncio.get_running_loop().call_later(self._drain_seconds, stop, sig, None)

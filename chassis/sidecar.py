@@ -1,4 +1,4 @@
-"""The sidecar's HTTP API: state with ETags, publish, invoke."""
+"""A client of the sidecar's HTTP API: state with ETags, publish, invoke."""
 
 from __future__ import annotations
 
@@ -18,30 +18,34 @@ from chassis.settings import LOOPBACK
 from chassis.store_health import StoreHealth
 
 STORE = "statestore"
-PUBSUB = "pubsub"  # everything is published here, and read by way of other components (ADR 12)
-CALL_SECONDS_MAX = 10.0  # one state or publish call; longer than a store's failover pause, shorter than the redelivery
+PUBSUB = "pubsub"  # for publishing only; other components read (ADR 12)
+# One state or publish call: longer than a store's failover pause, shorter than the redelivery time.
+CALL_SECONDS_MAX = 10.0
 CONNECTIONS_MAX = 256
-PUBLISHES_MAX = 256  # connections of their own: a broker that blocks publishing must not block state and reads too
+# Publishes use their own connections: a broker that blocks publishing must not block state and
+# reads.
+PUBLISHES_MAX = 256
 ANSWERS_SECONDS_MAX = 1.0
 BULK_PARALLELISM = 10
 FIRST_WRITE = {"concurrency": "first-write"}
 SAVED = (200, 201, 204)
 
 PROBE_KEY = "health-probe"
-PROBE = msgspec.json.encode([{"key": PROBE_KEY, "value": 1}])  # last-write: it always can be written, and is one record
-PROBE_SECONDS_MAX = 2.0  # each of its two calls; a sidecar may try a refused write several times before it says so
+# Last-write, so that the probe is always a valid write, and always the same record.
+PROBE = msgspec.json.encode([{"key": PROBE_KEY, "value": 1}])
+PROBE_SECONDS_MAX = 2.0  # for each of the two calls; a sidecar may retry a refused write
 UNREACHABLE_SECONDS = 1.0  # between two probes
 REFUSED_SECONDS = 2.0
 START_SECONDS = 0.2
 
 
 class HttpSidecar:
-    """The real sidecar of this process; `connect` makes it."""
+    """The sidecar of this process; `connect` creates it."""
 
     def __init__(self, connections: Connections, publishes: Connections) -> None:
         self._connections = connections
         self._publishes = publishes
-        self.store = StoreHealth()  # /healthz and /readyz say what it says
+        self.store = StoreHealth()  # reported by /healthz and /readyz
         self._probing = asyncio.Lock()
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
@@ -54,7 +58,7 @@ class HttpSidecar:
         return answer.body, answer.etag
 
     async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the values in the order of their keys, None for those that are not there."""
+        """Return the values in the order of their keys, None for each missing key."""
         if not keys:
             return []
         request = msgspec.json.encode({"keys": list(dict.fromkeys(keys)), "parallelism": BULK_PARALLELISM})
@@ -69,14 +73,15 @@ class HttpSidecar:
         return [found.get(key) or None for key in keys]
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
-        """Write if the ETag still holds, or with None if the key is free; raise Conflict if another process wrote it.
+        """Write if the ETag still matches, or, with None, if the key is free.
 
-        With `ttl_seconds` the store forgets the key so long after this write.
+        Raise Conflict if another process wrote the record, WriteRefused if the store refuses the
+        write. With `ttl_seconds` the store deletes the key that many seconds after this write.
 
-        Stores name a conflict in many ways, and a refusal in the same ones (409 for either, or 500 for either).
-        The record tells them apart: if it is what it was, no race was lost, and the write was refused (ADR 37).
+        Stores report conflicts and refusals with the same statuses (409 or 500 for either), so the
+        record itself decides: if it is unchanged, the store refused the write (ADR 37).
         """
-        if self.store.write_refusal:  # `watch_store` finds out when that is over
+        if self.store.write_refusal:  # `watch_store` detects the end of the refusal
             raise WriteRefused(f"save of {key}: {self.store.problem}")
         write: dict[str, Any] = {"key": key, "value": msgspec.Raw(value), "options": FIRST_WRITE}
         if etag is not None:
@@ -85,13 +90,18 @@ class HttpSidecar:
             write["metadata"] = {"ttlInSeconds": str(ttl_seconds)}
         body = msgspec.json.encode([write])
         refusal = await self._try_save(key, body, etag)
-        if refusal is not None and await self._takes_writes():  # it failed by chance: a connection may have broken
+        if refusal is not None and await self._takes_writes():
+            # A transient failure, for example a broken connection between the sidecar and the
+            # store.
             refusal = await self._try_save(key, body, etag)
         if refusal is not None:
             raise WriteRefused(f"save of {key}: {refusal}")
 
     async def _try_save(self, key: str, body: bytes, etag: str | None) -> Answer | None:
-        """Return None if it was saved, or the answer of a store that refused it; raise Conflict for a lost race."""
+        """Return None if the record was saved, or the response of a store that refused it.
+
+        Raise Conflict if another process wrote the record.
+        """
         answer = await self._state_call("POST", f"/v1.0/state/{STORE}", body, is_write=True)
         if answer.status in SAVED:
             return None
@@ -101,7 +111,7 @@ class HttpSidecar:
         return answer
 
     async def insert(self, key: str, value: bytes) -> bool:
-        """Write if the key is free; say whether it was."""
+        """Write if the key is free, and return whether it was."""
         try:
             await self.save(key, value, None)
         except Conflict:
@@ -109,7 +119,7 @@ class HttpSidecar:
         return True
 
     async def publish(self, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
-        """Hand a whole CloudEvent to the broker; returning means that the sidecar says it was taken."""
+        """Publish a complete CloudEvent; it returns once the sidecar confirms the publish."""
         if tracing.spans is None:
             await self._publish(topic, event, seconds_max)
         else:
@@ -123,15 +133,15 @@ class HttpSidecar:
             raise SidecarUnavailable(f"publish to {topic}: {answer}")
 
     async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:
-        """GET a path of another service through both sidecars; its status is the caller's to read."""
-        whole = f"/v1.0/invoke/{app_id}/method{path}"
+        """GET a path of another service through both sidecars; the caller interprets the status."""
+        full_path = f"/v1.0/invoke/{app_id}/method{path}"
         if tracing.spans is None:
-            return await self._call("GET", whole, seconds_max=seconds_max)
+            return await self._call("GET", full_path, seconds_max=seconds_max)
         with tracing.spans.call(f"invoke {app_id}") as traceparent:
-            return await self._call("GET", whole, seconds_max=seconds_max, traceparent=traceparent)
+            return await self._call("GET", full_path, seconds_max=seconds_max, traceparent=traceparent)
 
     async def answers(self) -> bool:
-        """Whether the sidecar itself answers, whatever it says."""
+        """Return whether the sidecar responds at all, with any status."""
         try:
             await self._call("GET", "/v1.0/healthz", seconds_max=ANSWERS_SECONDS_MAX)
         except SidecarUnavailable:
@@ -139,12 +149,16 @@ class HttpSidecar:
         return True
 
     async def store_answers(self, seconds_max: float = PROBE_SECONDS_MAX) -> bool:
-        """Try one write and one read, each for so long."""
+        """Probe the store with one write and one read, and return whether it is healthy.
+
+        Each of the two calls may take `seconds_max`.
+        """
         try:
             written = await self._call("POST", f"/v1.0/state/{STORE}", PROBE, seconds_max=seconds_max)
             read = await self._call("GET", f"/v1.0/state/{STORE}/{PROBE_KEY}", seconds_max=seconds_max)
         except SidecarUnavailable as fault:
-            # At the start the sidecar is not up yet, and asks whether this app is healthy as soon as it is.
+            # At startup the sidecar may not run yet; it checks the health of this app as soon as it
+            # does.
             if self.store.has_written or not isinstance(fault, SidecarUnreachable):
                 self.store.failed(is_write=True)
             return False
@@ -157,18 +171,24 @@ class HttpSidecar:
         return self.store.is_healthy
 
     async def watch_store(self) -> None:
-        """Write once at the start, and after a failure until a write works again; until cancelled."""
+        """Probe the store at startup, and after a failure until a write succeeds.
+
+        It runs until it is canceled.
+        """
         pause = START_SECONDS
         while True:
             await self.store.needs_probe.wait()
-            while not await self.store_answers():  # noqa: ASYNC110  # a store does not say when it is back
+            while not await self.store_answers():  # noqa: ASYNC110  # a store does not announce its recovery
                 await asyncio.sleep(REFUSED_SECONDS if self.store.write_refusal else pause)
             self.store.needs_probe.clear()
             pause = UNREACHABLE_SECONDS
 
     async def _takes_writes(self) -> bool:
-        """Whether the store takes any write; those that were refused at the same time share one answer."""
-        self.store.needs_probe.set()  # if the caller does not wait for the answer, `watch_store` does
+        """Return whether the store accepts the probe write.
+
+        Writes that are refused at the same time share one probe.
+        """
+        self.store.needs_probe.set()  # if the caller is canceled, `watch_store` probes instead
         async with self._probing:
             return not self.store.write_refusal and await self.store_answers()
 
@@ -176,7 +196,7 @@ class HttpSidecar:
         try:
             if tracing.spans is None:
                 answer = await self._call(method, path, body)
-            else:  # the sidecar is told of no trace: the name of its span would be the key
+            else:  # no traceparent for the sidecar: its span name would contain the key
                 with tracing.spans.call(f"{method} state"):
                     answer = await self._call(method, path, body)
         except SidecarUnavailable:
@@ -199,10 +219,10 @@ class HttpSidecar:
         traceparent: str = "",
         connections: Connections | None = None,
     ) -> Answer:
-        more = f"traceparent: {traceparent}\r\n" if traceparent else ""
-        way = connections or self._connections
+        more_headers = f"traceparent: {traceparent}\r\n" if traceparent else ""
+        pool = connections or self._connections
         try:
-            return await way.request(method, path, body, content_type, seconds_max, more)
+            return await pool.request(method, path, body, content_type, seconds_max, more_headers)
         except NotConnected as error:
             raise SidecarUnreachable(f"{method} {path}: {error}") from error
         except BrokenOff as error:
@@ -223,7 +243,7 @@ class _BulkEntry(msgspec.Struct):
 
 @asynccontextmanager
 async def connect(dapr_http_port: int, dapr_api_token: str, dapr_host: str = LOOPBACK) -> AsyncIterator[HttpSidecar]:
-    """The one way of this process to its sidecar; nothing is sent before the first call."""
+    """Create this process's client of its sidecar; it sends nothing before the first call."""
     headers = {"dapr-api-token": dapr_api_token} if dapr_api_token else {}
     connections = Connections(dapr_host, dapr_http_port, headers, CONNECTIONS_MAX)
     publishes = Connections(dapr_host, dapr_http_port, headers, PUBLISHES_MAX)

@@ -1,8 +1,9 @@
-"""Spans: a request, an event that is brought, one that is published, a call to the sidecar. Imported only if wanted.
+"""Spans of requests, delivered events, published events and sidecar calls.
 
-A trace begins at a request, where it is decided whether it is sampled; an event carries the context of whoever
-published it, in its attributes, so that it also survives a record's outbox, a pending command and a dead letter. What
-carries no context is in no trace. No span holds a key, a body or anything that a caller wrote.
+This module is imported only while tracing is on. A trace begins at a request, where the sampling
+decision is made. An event carries the context of its publisher in its attributes; the context
+therefore also survives an outbox, a pending command and a dead letter. An event without a context
+belongs to no trace. No span contains a key, a body or other text from a client.
 """
 
 from __future__ import annotations
@@ -37,14 +38,14 @@ from chassis.request_context import TRACEPARENT, RequestContext
 
 
 class _EventAttributes(msgspec.Struct):
-    """What is read of an event that is published."""
+    """The attributes that are read of an event to publish."""
 
     id: str = ""
     traceparent: str = ""
 
 
 class Spans:
-    """Makes the spans of one process."""
+    """Creates the spans of one process."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider
@@ -52,21 +53,24 @@ class Spans:
 
     @classmethod
     def of(cls, service: str, exporter: SpanExporter) -> Spans:
-        """Spans that go out in batches; the SDK reads the other OTEL_ settings."""
-        # OTEL_SERVICE_NAME is for what has no name of its own.
+        """Return spans that are exported in batches; the SDK reads the other OTEL_ settings."""
+        # The service name overrides OTEL_SERVICE_NAME.
         provider = TracerProvider(resource=Resource.create({SERVICE_NAME: service}), shutdown_on_exit=False)
         provider.add_span_processor(BatchSpanProcessor(exporter))
         return cls(provider)
 
     def end(self) -> None:
-        """Send what is left."""
+        """Export the remaining spans and shut down."""
         self._provider.shutdown()
 
-    # --- What is handled
+    # --- Incoming: requests and events
 
     @contextmanager
     def request(self, context: RequestContext, method: str, *, starts_trace: bool) -> Iterator[None]:
-        """One request; one that comes in no trace begins one, if it may."""
+        """Trace one request.
+
+        A request without an incoming context begins a trace only if `starts_trace` is set.
+        """
         traceparent = context.traceparent
         if traceparent or starts_trace:
             parent = context_of(traceparent) if traceparent else Context()
@@ -76,7 +80,7 @@ class Spans:
             yield
 
     def set_response(self, context: RequestContext, method: str, route: str, status: int) -> None:
-        """Say of a request which route took it, as it was registered, and what it was answered."""
+        """Add the registered route and the status of the response to the span of a request."""
         if context.span is not None:
             context.span.update_name(f"{method} {route}")
             context.span.set_attributes({"http.route": route, "http.response.status_code": status})
@@ -85,7 +89,7 @@ class Spans:
 
     @contextmanager
     def event(self, context: RequestContext) -> Iterator[None]:
-        """One event that was brought."""
+        """Trace the processing of one delivered event."""
         attributes = _message_attributes(context.topic, context.event_id)
         with self._handling(
             context, f"process {context.topic}", context_of(context.traceparent), SpanKind.CONSUMER, attributes
@@ -93,7 +97,7 @@ class Spans:
             yield
 
     def set_outcome(self, context: RequestContext, outcome: str) -> None:
-        """Say what became of an event."""
+        """Add the outcome to the span of an event."""
         if context.span is not None:
             context.span.set_attribute("sidecart.outcome", outcome)
             if outcome != DONE:
@@ -108,7 +112,7 @@ class Spans:
         kind: SpanKind,
         attributes: dict[str, AttributeValue],
     ) -> Iterator[None]:
-        """Nothing without a parent: it is in no trace, or in one that is not sampled."""
+        """Open the span of the context; without a parent, or in an unsampled trace, do nothing."""
         span = None if parent is None else self._tracer.start_span(name, parent, kind, attributes)
         if span is None or not span.is_recording():
             yield
@@ -119,33 +123,38 @@ class Spans:
             yield
         context.span = None
 
-    # --- What is done for it
+    # --- Outgoing: calls and publishes
 
     @contextmanager
     def call(self, name: str) -> Iterator[str]:
-        """One call to somebody else, and its `traceparent`; empty if nothing that is traced is handled."""
+        """Trace one outgoing call, and yield its `traceparent`.
+
+        It is empty unless the current context is traced.
+        """
         parent = _handled_span()
         if parent is None:
             yield ""
             return
         span = self._tracer.start_span(name, set_span_in_context(parent, Context()), SpanKind.CLIENT)
         with _until_done(span):
-            yield _written(span)[1]
+            yield _ids(span)[1]
 
     def attributes(self) -> tuple[str | msgspec.UnsetType, str | msgspec.UnsetType]:
-        """What an event that is made now has to carry: the context of what is handled.
+        """Return `traceid` and `traceparent` of the current context, for an event created now.
 
-        Both attributes: without the first a sidecar overwrites the second (docs/adr/0031-observability.md).
+        Both are needed: without the first, a sidecar overwrites the second
+        (docs/adr/0031-observability.md).
         """
         span = _handled_span()
-        return (msgspec.UNSET, msgspec.UNSET) if span is None else _written(span)
+        return (msgspec.UNSET, msgspec.UNSET) if span is None else _ids(span)
 
     @contextmanager
     def publish(self, topic: str, event: bytes) -> Iterator[tuple[bytes, str]]:
-        """One event on its way out: as it goes, with the context of this very publish, and its `traceparent`.
+        """Trace one publish, and yield the event with its trace context, and its `traceparent`.
 
-        What was kept in an outbox or a pending command may be published later, or by another process: its own
-        context says to which trace it belongs. One that carries none goes as it is.
+        An event of an outbox or a pending command may be published later, or by another process.
+        The event's own context therefore decides its trace. An event without a context is left
+        unchanged.
         """
         published = msgspec.json.decode(event, type=_EventAttributes)
         own = context_of(published.traceparent)
@@ -156,14 +165,14 @@ class Spans:
         links = []
         if handling is not None and handling.get_span_context().trace_id == origin.trace_id:
             own = set_span_in_context(handling, Context())
-        elif handling is not None:  # an older event's outbox is finished on the way
+        elif handling is not None:  # the outbox entry belongs to an older event
             links = [Link(handling.get_span_context())]
         span = self._tracer.start_span(
             f"publish {topic}", own, SpanKind.PRODUCER, _message_attributes(topic, published.id), links=links
         )
         with _until_done(span):
             if span.is_recording():
-                traceid, traceparent = _written(span)
+                traceid, traceparent = _ids(span)
                 whole: dict[str, Any] = msgspec.json.decode(event, type=dict[str, msgspec.Raw])
                 yield msgspec.json.encode({**whole, "traceid": traceid, "traceparent": traceparent}), traceparent
             else:
@@ -171,12 +180,12 @@ class Spans:
 
 
 def exporter() -> SpanExporter:
-    """What sends spans by OTLP over HTTP, to where the standard's settings say."""
+    """Return an exporter for OTLP over HTTP; the OTEL_ settings name its endpoint."""
     return OTLPSpanExporter()
 
 
 def context_of(traceparent: str) -> Context | None:
-    """The context that a header or an attribute names, if it is well-formed and sampled."""
+    """Return the context of a header or an attribute if it is well-formed and sampled, or None."""
     found = TRACEPARENT.fullmatch(traceparent)
     if found is None or not int(found[3], 16) & TraceFlags.SAMPLED:
         return None
@@ -188,7 +197,7 @@ def context_of(traceparent: str) -> Context | None:
 
 @contextmanager
 def _until_done(span: Span) -> Iterator[None]:
-    """End a span with the block; an error that leaves it is named, and not quoted."""
+    """End the span with the block; an exception is recorded by type only, not by message."""
     try:
         yield
     except BaseException as error:
@@ -198,9 +207,9 @@ def _until_done(span: Span) -> Iterator[None]:
         span.end()
 
 
-def _failed(span: Span, why: str) -> None:
+def _failed(span: Span, error_type: str) -> None:
     span.set_status(Status(StatusCode.ERROR))
-    span.set_attribute("error.type", why)
+    span.set_attribute("error.type", error_type)
 
 
 def _handled_span() -> Span | None:
@@ -208,7 +217,7 @@ def _handled_span() -> Span | None:
     return None if context is None else context.span
 
 
-def _written(span: Span) -> tuple[str, str]:
+def _ids(span: Span) -> tuple[str, str]:
     context = span.get_span_context()
     trace_id = trace.format_trace_id(context.trace_id)
     return trace_id, f"00-{trace_id}-{trace.format_span_id(context.span_id)}-01"

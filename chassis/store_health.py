@@ -1,4 +1,4 @@
-"""What the calls of this process say about the store: it works, it is unreachable, or it reads but refuses writes."""
+"""The health of the store, derived from calls: healthy, unreachable, or refusing writes."""
 
 from __future__ import annotations
 
@@ -15,22 +15,23 @@ REASON_CHARACTERS_MAX = 200
 
 
 class StoreHealth:
-    """Is told how each call ended, and says whether the app can do its work.
+    """Records the result of each store call and reports whether the app can work.
 
-    A read that works proves nothing about writes: after a write that failed, only a write that works counts.
+    A successful read proves nothing about writes: after a failed write, only a successful write
+    makes the store healthy again.
     """
 
     def __init__(self) -> None:
         self.is_unreachable = False
-        self.write_refusal = ""  # why a write of the probe was refused, in the store's words; empty while writes work
-        self.has_written = False  # a write worked once
+        self.write_refusal = ""  # the reason of the store; empty while writes work
+        self.has_written = False  # at least one write has succeeded
         self._write_failed = False
-        self.needs_probe = asyncio.Event()  # the watcher of the store asks it
-        self.needs_probe.set()  # until the first write
+        self.needs_probe = asyncio.Event()  # `HttpSidecar.watch_store` waits for it
+        self.needs_probe.set()  # no write has succeeded yet
 
     @property
     def problem(self) -> str:
-        """What is wrong, in words; empty when nothing is known to be."""
+        """Return the current problem as text, or an empty string."""
         if self.write_refusal:
             return f"the store refuses writes: {self.write_refusal}"
         if self.is_unreachable:
@@ -39,37 +40,38 @@ class StoreHealth:
 
     @property
     def write_problem(self) -> str:
-        """What is wrong with writes alone: that the store is unreachable is left out, for each call finds that out
-        anew.
+        """Return the problem with writes alone, or an empty string.
+
+        It leaves out an unreachable store, which each call detects on its own.
         """
         return "" if self.has_written and not self.write_refusal else self.problem
 
     @property
     def is_healthy(self) -> bool:
-        """Whether the app can take events: nothing is known to be wrong."""
+        """Return whether the app can accept events: no problem with the store is known."""
         return not self.is_unreachable and not self.write_refusal
 
     def read(self) -> None:
-        """Note that a read worked."""
+        """Record a successful read."""
         if not self._write_failed:
             self.is_unreachable = False
 
     def written(self) -> None:
-        """Note that a write worked."""
+        """Record a successful write."""
         if self.write_refusal:
-            log.info("the store takes writes again")
+            log.info("the store accepts writes again")
         self.write_refusal = ""
         self.is_unreachable = self._write_failed = False
         self.has_written = True
 
     def failed(self, *, is_write: bool) -> None:
-        """Note that a call failed or was not answered."""
+        """Record a call that failed or got no answer."""
         self.is_unreachable = True
         self._write_failed |= is_write
         self.needs_probe.set()
 
     def refused(self, answer: Answer) -> None:
-        """Note that the store reads, and refused to write what it always can."""
+        """Record that the store answers reads but refused the probe write."""
         if not self.write_refusal:
             log.error("the store refuses writes: %s", answer)
         self.write_refusal = _reason(answer)
@@ -82,7 +84,10 @@ class _Error(msgspec.Struct):
 
 
 def _reason(answer: Answer) -> str:
-    """The store's own words, without the sidecar's `failed saving state in state store <name>: ` before them."""
+    """Return the store's own message, on one line and truncated.
+
+    The sidecar's prefix `failed saving state in state store <name>: ` is removed.
+    """
     try:
         message = msgspec.json.decode(answer.body, type=_Error).message
     except msgspec.DecodeError:

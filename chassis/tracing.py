@@ -1,5 +1,7 @@
-"""Traces, if OTEL_EXPORTER_OTLP_ENDPOINT says where they go. If not there is no tracer, and nothing of OpenTelemetry's
-SDK is imported: whoever could make a span looks at one variable, and goes on.
+"""Traces, exported only if OTEL_EXPORTER_OTLP_ENDPOINT is set.
+
+Without that variable the process has no tracer and does not import the OpenTelemetry SDK. Code that
+could create a span then checks one module variable, `spans`.
 """
 
 from __future__ import annotations
@@ -19,28 +21,31 @@ if TYPE_CHECKING:
     from chassis.spans import Spans
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-FLUSH_SECONDS_MAX = 3.0  # a process that ends waits no longer for whoever takes its spans
+FLUSH_SECONDS_MAX = 3.0  # a process that stops waits this long for its last export of spans
 
 spans: Spans | None = None
-"""What makes them; None: nobody looks."""
+"""The active tracer, or None when tracing is off."""
 
 Attribute = str | msgspec.UnsetType
 _NONE: tuple[Attribute, Attribute] = (msgspec.UNSET, msgspec.UNSET)
 
 
 def attributes() -> tuple[Attribute, Attribute]:
-    """The `traceid` and `traceparent` of an event that is made now; unset, and so not written, unless it is traced."""
+    """Return the `traceid` and `traceparent` attributes of a new event.
+
+    Both are UNSET outside a sampled trace, so that the encoded event does not contain them.
+    """
     return _NONE if spans is None else spans.attributes()
 
 
 def handling(context: RequestContext) -> AbstractContextManager[None]:
-    """The span of an event that no request has brought, for as long as the block runs."""
+    """Return a context manager: the span of an event that did not arrive in an HTTP request."""
     return nullcontext() if spans is None else spans.event(context)
 
 
 @asynccontextmanager
 async def traced(name: str, environ: Mapping[str, str] = os.environ) -> AsyncIterator[None]:
-    """Make spans under this service's name for as long as the block runs, if somebody wants them."""
+    """Export spans under this service name while the block runs, if the endpoint is set."""
     global spans
     if not environ.get(ENDPOINT):
         yield
@@ -56,7 +61,7 @@ async def traced(name: str, environ: Mapping[str, str] = os.environ) -> AsyncIte
 
 
 async def _within(end: Callable[[], None], seconds: float) -> None:
-    """Give it so long, in a thread that keeps no process alive."""
+    """Run `end` for at most `seconds`, in a daemon thread, which cannot keep the process alive."""
     thread = threading.Thread(target=end, name="last-spans", daemon=True)
     thread.start()
     await asyncio.to_thread(thread.join, seconds)
