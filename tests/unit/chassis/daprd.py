@@ -1,4 +1,4 @@
-"""A sidecar's HTTP API on a free port, played as daprd does it: state with ETags, publish, invoke."""
+"""A fake daprd on a free port: state with ETags, publish, invoke."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ REFUSAL = "failed saving state in state store statestore: ERROR: read-only (SQLS
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One request as it came over the wire: its path is not decoded."""
+    """One request as received; its path is not decoded."""
 
     method: str
     path: str
@@ -25,20 +25,20 @@ class Call:
 
 
 class Daprd:
-    """The calls that came, the records that they left, and how the next ones are answered."""
+    """The received calls, the stored records, and the failures of later calls."""
 
     def __init__(self) -> None:
         self.port = 0
         self.calls: list[Call] = []
         self.state: dict[str, tuple[bytes, int]] = {}
         self.conflict_status = 409
-        self.answers: list[web.Response] = []  # taken before anything else is done
-        self.is_silent = False  # no call is answered
-        self.refuses_writes = 0  # the status that every write is answered, which is not made; 0: none
-        self.refused_publishes = 0  # so many are answered 500
-        self.is_store_unreachable = False  # no state call works
-        self.refuses_keys: set[str] = set()  # these alone cannot be written
-        self.hangs_up = False  # the connection is closed instead of an answer
+        self.answers: list[web.Response] = []  # returned first, one per call
+        self.is_silent = False  # calls get no response
+        self.refuses_writes = 0  # the status of every write, which has no effect; 0: writes work
+        self.refused_publishes = 0  # the number of publishes to answer with 500
+        self.is_store_unreachable = False  # every state call fails
+        self.refuses_keys: set[str] = set()  # only writes of these keys fail
+        self.hangs_up = False  # close the connection instead of a response
         self.published = asyncio.Event()
         self._stopped = asyncio.Event()
 
@@ -63,7 +63,7 @@ class Daprd:
             case "POST", ["state", "statestore"]:
                 return self._save(json.loads(body))
             case "POST", ["state", "statestore", "bulk"]:
-                # In no particular order, and with an entry for each missing key.
+                # daprd returns no particular order, and an entry for each missing key.
                 return web.json_response([self._bulk_item(key) for key in reversed(json.loads(body)["keys"])])
             case "POST", ["publish", _, _] if self.refused_publishes:
                 self.refused_publishes -= 1
@@ -85,7 +85,7 @@ class Daprd:
         for item in items:
             if item["key"] in self.refuses_keys:
                 return web.json_response({"errorCode": "ERR_STATE_SAVE", "message": "too long"}, status=500)
-            if item == {"key": "health-probe", "value": 1}:  # always can be written; it is no record of the test's
+            if item == {"key": "health-probe", "value": 1}:  # always valid; not stored
                 continue
             assert {"concurrency": "first-write"} == item["options"]
             _, version = self.state.get(str(item["key"]), (b"", None))
@@ -101,7 +101,7 @@ class Daprd:
         return {"key": key, "data": json.loads(value), "etag": str(version)}
 
     def state_calls(self) -> list[str]:
-        """The reads and writes of single keys that came, in their order."""
+        """Return the loads and saves of single keys, in order."""
         found = []
         for call in self.calls:
             match call.method, call.path.split("/")[2:]:
@@ -112,29 +112,29 @@ class Daprd:
         return found
 
     def stop(self) -> None:
-        """Let go of the calls that were never answered."""
+        """Release the calls that got no response."""
         self._stopped.set()
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    """Wait until it holds, for ten seconds at most."""
+    """Wait until the condition is true, for at most ten seconds."""
     async with asyncio.timeout(10):
-        while not condition():  # noqa: ASYNC110  # nothing announces it
+        while not condition():  # noqa: ASYNC110  # no event announces it
             await asyncio.sleep(0.001)
 
 
 @asynccontextmanager
 async def daprd() -> AsyncIterator[Daprd]:
-    """Play one sidecar on a free port of this machine."""
-    played = Daprd()
+    """Run one fake daprd on a free local port."""
+    fake = Daprd()
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", played.answer)
+    app.router.add_route("*", "/{path:.*}", fake.answer)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        played.port = runner.addresses[0][1]
-        yield played
+        fake.port = runner.addresses[0][1]
+        yield fake
     finally:
-        played.stop()
+        fake.stop()
         await runner.cleanup()

@@ -1,4 +1,4 @@
-"""A store and a broker in memory, with the calls that were made of them and what is to go wrong."""
+"""A store and a broker in memory, which record their calls and can fail on demand."""
 
 import asyncio
 from collections import Counter
@@ -11,18 +11,18 @@ from chassis.errors import Conflict
 
 
 class FakeSidecar:
-    """Keeps records with ETags; each call is written down, and the n-th one (from 1) may fail as told."""
+    """Stores records with ETags and logs each call; call number n (from 1) can be made to fail."""
 
     def __init__(self) -> None:
         self.records: dict[str, tuple[bytes, int]] = {}
         self.published: list[tuple[str, dict[str, Any]]] = []
         self.calls: list[str] = []
-        self.largest: Counter[str] = Counter()  # bytes of the longest value that was ever written under a key
-        self.refuse: dict[int, Exception] = {}  # the call is not made
-        self.lose: dict[int, Exception] = {}  # the call is made, its answer is lost
-        self.before: dict[int, Callable[[], None]] = {}  # somebody else is quicker
-        self.gates: dict[int, asyncio.Event] = {}  # the call waits
-        self.held = asyncio.Event()  # a call waits at a gate
+        self.largest: Counter[str] = Counter()  # bytes of the longest value written under each key
+        self.refuse: dict[int, Exception] = {}  # the call fails without an effect
+        self.lose: dict[int, Exception] = {}  # the call takes effect, and its response is lost
+        self.before: dict[int, Callable[[], None]] = {}  # runs just before the call
+        self.gates: dict[int, asyncio.Event] = {}  # the call waits for this event
+        self.held = asyncio.Event()  # set when a call waits at a gate
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
@@ -32,7 +32,7 @@ class FakeSidecar:
         return (None, None) if value is None else (value, str(version))
 
     async def save(self, key: str, value: bytes, etag: str | None) -> None:
-        """Write if the ETag still holds."""
+        """Write if the ETag still matches; raise Conflict otherwise."""
         number = await self._begin(f"save {key}")
         if etag != (str(self.records[key][1]) if key in self.records else None):
             raise Conflict(key)
@@ -40,7 +40,7 @@ class FakeSidecar:
         self._end(number)
 
     async def insert(self, key: str, value: bytes) -> bool:
-        """Write if the key is free."""
+        """Write if the key is free, and return whether it was."""
         number = await self._begin(f"insert {key}")
         is_free = key not in self.records
         if is_free:
@@ -49,13 +49,13 @@ class FakeSidecar:
         return is_free
 
     async def publish(self, topic: str, event: bytes) -> None:
-        """Keep one event."""
+        """Store one published event."""
         number = await self._begin(f"publish {topic}")
         self.published.append((topic, msgspec.json.decode(event)))
         self._end(number)
 
     def put(self, key: str, value: bytes) -> None:
-        """Write without being asked through a call."""
+        """Write a record without a call."""
         self.records[key] = value, self.records.get(key, (b"", 0))[1] + 1
         self.largest[key] = max(self.largest[key], len(value))
 
@@ -64,11 +64,11 @@ class FakeSidecar:
         return msgspec.json.decode(self.records[key][0])
 
     def count(self, call: str) -> int:
-        """How many calls began with these words."""
+        """Return how many calls start with this text."""
         return sum(each.startswith(call) for each in self.calls)
 
     async def _begin(self, call: str) -> int:
-        await asyncio.sleep(0)  # a real call lets the others run
+        await asyncio.sleep(0)  # a real call lets other tasks run
         self.calls.append(call)
         number = len(self.calls)
         if number in self.gates:

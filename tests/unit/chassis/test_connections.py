@@ -1,6 +1,6 @@
-"""The sidecar's connections: kept, one request at a time on each, and never one that an answer may still come on.
+"""The connection pool: reuse, one request at a time, and no reuse after an incomplete response.
 
-On the loop that the apps run on: its transports are not asyncio's.
+The tests run on uvloop, as the apps do, because its transports differ from asyncio's.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Reaction = Callable[[int, asyncio.StreamWriter], Awaitable[None]]
 
 
 class Server:
-    """Counts connections and requests; `answer` gets the number of the request and where to write."""
+    """Counts connections and requests; `answer` gets the request's number and the writer."""
 
     def __init__(self, answer: Reaction) -> None:
         self.requests: list[bytes] = []
@@ -28,7 +28,7 @@ class Server:
         self._answer = answer
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection."""
+        """Serve one connection."""
         self.connections += 1
         try:
             while True:
@@ -46,7 +46,7 @@ class Server:
 
 @asynccontextmanager
 async def served(answer: Reaction, connections_max: int = 10) -> AsyncIterator[tuple[Server, Connections]]:
-    """A server on a free port, and connections to it."""
+    """Run a server on a free port, with a pool of connections to it."""
     server = Server(answer)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     server.port = listening.sockets[0].getsockname()[1]
@@ -59,7 +59,7 @@ async def served(answer: Reaction, connections_max: int = 10) -> AsyncIterator[t
 
 
 async def ask(connections: Connections, method: str = "GET", seconds: float = 5.0) -> Answer:
-    """One request; a POST has a body."""
+    """Send one request; a POST has a body."""
     body = b"body" if method == "POST" else None
     return await connections.request(method, "/v1.0/x%20y", body, "text/plain", seconds)
 
@@ -69,8 +69,8 @@ async def ok(_number: int, writer: asyncio.StreamWriter) -> None:
     writer.write(OK)
 
 
-def test_a_request_is_written_whole_and_its_connection_is_used_again() -> None:
-    """With the token, and the path as it was given."""
+def test_a_request_is_complete_and_its_connection_is_reused() -> None:
+    """A request has the token and the exact path, and the next one uses the same connection."""
 
     async def scenario() -> None:
         async with served(ok) as (server, connections):
@@ -88,8 +88,8 @@ def test_a_request_is_written_whole_and_its_connection_is_used_again() -> None:
     uvloop.run(scenario())
 
 
-def test_an_answer_may_come_in_pieces_and_in_chunks() -> None:
-    """After a 100, which is none."""
+def test_a_response_may_be_split_and_chunked() -> None:
+    """A chunked response is parsed byte by byte, after a `100 Continue`."""
 
     async def slowly(_number: int, writer: asyncio.StreamWriter) -> None:
         head = b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -104,21 +104,21 @@ def test_an_answer_may_come_in_pieces_and_in_chunks() -> None:
     uvloop.run(scenario())
 
 
-def test_as_many_connections_as_are_asked_at_once_and_no_more_than_the_limit() -> None:
-    """The others wait for one."""
+def test_concurrent_requests_open_connections_up_to_the_limit() -> None:
+    """Requests beyond the limit wait for a free connection."""
 
     async def scenario() -> None:
-        asked, go = asyncio.Event(), asyncio.Event()
+        received, go = asyncio.Event(), asyncio.Event()
 
         async def held(number: int, writer: asyncio.StreamWriter) -> None:
             if number == 3:
-                asked.set()
+                received.set()
             await go.wait()
             writer.write(OK)
 
         async with served(held, connections_max=3) as (server, connections):
             asking = asyncio.gather(*(ask(connections) for _ in range(8)))
-            await asked.wait()
+            await received.wait()
             go.set()
             await asking
             assert (3, 8) == (server.connections, len(server.requests))
@@ -126,8 +126,8 @@ def test_as_many_connections_as_are_asked_at_once_and_no_more_than_the_limit() -
     uvloop.run(scenario())
 
 
-def test_nobody_listening() -> None:
-    """Nothing was sent."""
+def test_a_refused_connection_raises_not_connected() -> None:
+    """A refused connection raises NotConnected."""
 
     async def scenario() -> None:
         async with served(ok) as (server, _):
@@ -138,9 +138,9 @@ def test_nobody_listening() -> None:
     uvloop.run(scenario())
 
 
-@pytest.mark.parametrize(("method", "asked"), [("GET", 3), ("POST", 2)])
-def test_on_a_kept_connection_that_ends_a_get_is_asked_once_more(method: str, asked: int) -> None:
-    """A POST may have been carried out."""
+@pytest.mark.parametrize(("method", "requests"), [("GET", 3), ("POST", 2)])
+def test_only_a_get_is_retried_on_a_new_connection(method: str, requests: int) -> None:
+    """If a reused connection ends, a GET is retried; a POST is not, as it may have taken effect."""
 
     async def scenario() -> None:
         async def second_is_cut(number: int, writer: asyncio.StreamWriter) -> None:
@@ -156,14 +156,14 @@ def test_on_a_kept_connection_that_ends_a_get_is_asked_once_more(method: str, as
             else:
                 with pytest.raises(BrokenOff):
                     await ask(connections, method)
-            assert asked == len(server.requests)
+            assert requests == len(server.requests)
 
     uvloop.run(scenario())
 
 
 @pytest.mark.parametrize("answer", [b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhi", b""])
-def test_what_is_no_whole_answer_is_none(answer: bytes) -> None:
-    """Not HTTP, or the connection ended in the middle of it."""
+def test_an_incomplete_response_raises_broken_off(answer: bytes) -> None:
+    """A response that is not HTTP, or that ends early, raises BrokenOff."""
 
     async def scenario() -> None:
         async def broken(_number: int, writer: asyncio.StreamWriter) -> None:
@@ -178,16 +178,16 @@ def test_what_is_no_whole_answer_is_none(answer: bytes) -> None:
 
 
 @pytest.mark.parametrize("how", ["late", "cancelled"])
-def test_a_late_answer_is_nobody_elses(how: str) -> None:
-    """Its connection is closed with the call."""
+def test_a_late_response_reaches_no_other_request(how: str) -> None:
+    """A call that times out or is canceled closes its connection."""
 
     async def scenario() -> None:
-        asked, given_up = asyncio.Event(), asyncio.Event()
+        received, abandoned = asyncio.Event(), asyncio.Event()
 
         async def first_is_late(number: int, writer: asyncio.StreamWriter) -> None:
             if number == 1:
-                asked.set()
-                await given_up.wait()
+                received.set()
+                await abandoned.wait()
                 writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nlate")
             else:
                 writer.write(OK)
@@ -195,22 +195,22 @@ def test_a_late_answer_is_nobody_elses(how: str) -> None:
         async with served(first_is_late) as (server, connections):
             if how == "late":
                 with pytest.raises(TimeoutError):
-                    await ask(connections, seconds=0.5)  # on a busy machine 0.01 was over before it was asked
-                assert asked.is_set()
+                    await ask(connections, seconds=0.5)  # 0.01 s is too short on a busy machine
+                assert received.is_set()
             else:
                 call = asyncio.create_task(ask(connections))
-                await asked.wait()
+                await received.wait()
                 call.cancel()
                 await asyncio.wait([call])
-            given_up.set()
+            abandoned.set()
             assert b"hi" == (await ask(connections)).body
             assert 2 == server.connections
 
     uvloop.run(scenario())
 
 
-def test_a_connection_that_the_server_ends_is_not_used_again() -> None:
-    """`connection: close`, or an answer that nobody asked for."""
+def test_a_connection_that_the_server_closes_is_not_reused() -> None:
+    """`connection: close` or an unexpected response ends the reuse of a connection."""
 
     async def scenario() -> None:
         async def closing(number: int, writer: asyncio.StreamWriter) -> None:
@@ -228,8 +228,8 @@ def test_a_connection_that_the_server_ends_is_not_used_again() -> None:
 
 
 @pytest.mark.parametrize("path", ["/a b", "/a\r\nx: y", "/ä", "/a\x00"])
-def test_a_path_that_is_not_ready_for_the_wire_is_refused(path: str) -> None:
-    """It could say more than a path."""
+def test_an_unencoded_path_is_rejected(path: str) -> None:
+    """A path with unencoded characters is rejected, because it could inject headers."""
 
     async def scenario() -> None:
         async with served(ok) as (server, connections):
@@ -240,14 +240,14 @@ def test_a_path_that_is_not_ready_for_the_wire_is_refused(path: str) -> None:
     uvloop.run(scenario())
 
 
-def test_a_token_that_is_no_header_is_refused() -> None:
-    """At the start, not at the first call."""
+def test_a_token_that_is_not_a_valid_header_is_rejected() -> None:
+    """An invalid token raises ValueError when the pool is created."""
     with pytest.raises(ValueError, match="header"):
         Connections("127.0.0.1", 1, {"dapr-api-token": "a\r\nx: y"}, 1)
 
 
-def test_a_connection_that_was_idle_for_long_is_not_used() -> None:
-    """The server may be about to close it."""
+def test_a_long_idle_connection_is_not_reused() -> None:
+    """After more than 60 s idle, a connection is replaced, because the server may be closing it."""
 
     async def scenario() -> None:
         async with served(ok) as (server, connections):

@@ -1,4 +1,4 @@
-"""Dead letters: each is kept once, with its reason, and listed once, in pages."""
+"""Dead letters: each event is stored once with its reason, and listed once in the paged index."""
 
 import asyncio
 import base64
@@ -19,17 +19,17 @@ TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
 
 def numbered(number: int) -> str:
-    """The id of one of many events."""
+    """Return the id of event `number`."""
     return str(UUID(int=number))
 
 
 def body(number: int) -> bytes:
-    """One of many events."""
+    """Return the body of event `number`."""
     return msgspec.json.encode({"id": numbered(number), "data": 1})
 
 
 def write(sidecar: FakeSidecar, *bodies: bytes, reason: str = "malformed") -> None:
-    """Write these letters, one after the other, by one process that was just started."""
+    """Write these events as dead letters, one after another, in a new process."""
 
     async def scenario() -> None:
         letters = DeadLetters(sidecar, lambda: AT)
@@ -39,8 +39,8 @@ def write(sidecar: FakeSidecar, *bodies: bytes, reason: str = "malformed") -> No
     asyncio.run(scenario())
 
 
-def test_a_letter_keeps_the_event_and_why_it_is_there() -> None:
-    """All that somebody needs to mend it and to send it again, and its id is listed."""
+def test_a_dead_letter_has_the_event_and_the_reason() -> None:
+    """A dead letter holds the event, topic, reason, time and trace, and its id is listed."""
     sidecar = FakeSidecar()
 
     write(sidecar, body(1))
@@ -56,8 +56,8 @@ def test_a_letter_keeps_the_event_and_why_it_is_there() -> None:
     assert {"ids": [numbered(1)]} == sidecar.read("dead-index:0")
 
 
-def test_the_same_letter_twice_is_one() -> None:
-    """The first one's reason stays, and the index names it once; a restart changes nothing."""
+def test_a_repeated_event_is_one_dead_letter() -> None:
+    """A repeated event keeps the first reason and is listed once, even after a restart."""
     sidecar = FakeSidecar()
 
     write(sidecar, body(1), body(1), reason="first")
@@ -68,8 +68,8 @@ def test_the_same_letter_twice_is_one() -> None:
 
 
 @pytest.mark.parametrize("status", ["replaying", "replayed", "discarded"])
-def test_a_letter_that_was_dealt_with_is_open_again_when_its_event_fails_again(status: str) -> None:
-    """With the new reason, listed once; the trace stays if the new delivery has none."""
+def test_a_closed_dead_letter_is_opened_again_when_its_event_fails_again(status: str) -> None:
+    """The opened letter has the new reason, and the old trace if the new delivery has none."""
     sidecar = FakeSidecar()
     write(sidecar, body(1), reason="first")
     key = f"dead:{numbered(1)}"
@@ -85,15 +85,16 @@ def test_a_letter_that_was_dealt_with_is_open_again_when_its_event_fails_again(s
     assert {"ids": [numbered(1)]} == sidecar.read("dead-index:0")
 
 
-def test_a_letter_that_is_settled_at_the_same_moment_is_not_lost() -> None:
-    """Its mark was written between our look and our write: look again."""
+def test_a_dead_letter_whose_status_changes_concurrently_is_opened_again() -> None:
+    """A status written between the load and the save causes a conflict and another attempt."""
     sidecar = FakeSidecar()
     write(sidecar, body(1))
     key = f"dead:{numbered(1)}"
     replaying = msgspec.json.encode({**sidecar.read(key), "status": "replaying"})
     replayed = msgspec.json.encode({**sidecar.read(key), "status": "replayed"})
     sidecar.put(key, replaying)
-    sidecar.before[len(sidecar.calls) + 3] = lambda: sidecar.put(key, replayed)  # insert, load, save
+    # The calls are insert, load and save.
+    sidecar.before[len(sidecar.calls) + 3] = lambda: sidecar.put(key, replayed)
 
     write(sidecar, body(1), reason="again")
 
@@ -101,7 +102,7 @@ def test_a_letter_that_is_settled_at_the_same_moment_is_not_lost() -> None:
 
 
 def test_a_page_of_the_index_holds_a_hundred() -> None:
-    """The next one begins a new page; a process that starts later finds its place."""
+    """Id 101 starts a new page, and a new process finds the page with room."""
     sidecar = FakeSidecar()
 
     write(sidecar, *(body(number) for number in range(101)))
@@ -112,8 +113,8 @@ def test_a_page_of_the_index_holds_a_hundred() -> None:
     assert 2 == sum(key.startswith("dead-index:") for key in sidecar.records)
 
 
-def test_letters_written_at_once_leave_no_gap_in_the_index() -> None:
-    """Each finds the first page that is not full, also while the others look for it."""
+def test_concurrent_dead_letters_leave_no_gap_in_the_index() -> None:
+    """Concurrent writers find the same first page with room."""
     sidecar = FakeSidecar()
     write(sidecar, *(body(number) for number in range(100)))
 
@@ -128,7 +129,7 @@ def test_letters_written_at_once_leave_no_gap_in_the_index() -> None:
 
 
 def test_a_conflict_on_the_index_loses_no_id() -> None:
-    """Another process listed its letter first; both are there."""
+    """After a conflict on the index page, the ids of both processes are listed."""
     sidecar = FakeSidecar()
     theirs = msgspec.json.encode({"ids": [numbered(2)]})
     sidecar.before[3] = lambda: sidecar.put("dead-index:0", theirs)
@@ -138,8 +139,8 @@ def test_a_conflict_on_the_index_loses_no_id() -> None:
     assert {"ids": [numbered(2), numbered(1)]} == sidecar.read("dead-index:0")
 
 
-def test_an_index_that_is_always_lost_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The event comes again, and the letter is found written."""
+def test_repeated_conflicts_on_the_index_are_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After too many conflicts the event is left to a redelivery."""
     monkeypatch.setattr(paged_index, "ATTEMPTS_MAX", 2)
     sidecar = FakeSidecar()
     sidecar.refuse = {3: Conflict("lost"), 5: Conflict("lost")}
@@ -152,8 +153,8 @@ def test_an_index_that_is_always_lost_is_a_transient_error(monkeypatch: pytest.M
 
 @pytest.mark.parametrize("number", [1, 2, 3])
 @pytest.mark.parametrize("kind", ["refuse", "lose"])
-def test_a_letter_that_could_not_be_written_is_whole_after_the_redelivery(number: int, kind: str) -> None:
-    """A sidecar that goes away at any call leaves nothing that the repetition does not complete."""
+def test_a_redelivery_completes_a_dead_letter_after_a_failure_at_any_call(number: int, kind: str) -> None:
+    """A failure at any call leaves nothing that the redelivery does not complete."""
     sidecar, expected = FakeSidecar(), FakeSidecar()
     getattr(sidecar, kind)[number] = SidecarUnavailable("unreachable")
 
@@ -167,27 +168,27 @@ def test_a_letter_that_could_not_be_written_is_whole_after_the_redelivery(number
 
 @pytest.mark.parametrize("bytes_", [b"", b"{", b"\xff", b"[]", b'{"id": "x"}', b'{"id": 1}', b"[" * 100_000])
 def test_an_event_without_an_id_gets_one_from_its_bytes(bytes_: bytes) -> None:
-    """The same bytes on the same topic are the same letter, in any language."""
+    """The id of an event without an id is a UUID of version 5 over its topic and bytes."""
     namespace = UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")
 
     expected = str(uuid5(namespace, "Lamp" + base64.b64encode(bytes_).decode()))
     assert expected == letter_id("Lamp", bytes_)
 
 
-def test_other_bytes_and_other_topics_are_other_letters() -> None:
-    """Two events without an id never hide each other."""
+def test_other_bytes_or_topics_are_other_dead_letters() -> None:
+    """Two events without an id have different dead letters if their bytes or topics differ."""
     assert 3 == len({letter_id("Lamp", b"1"), letter_id("Lamp", b"2"), letter_id("Lantern", b"1")})
 
 
-def test_the_events_own_id_is_the_letters() -> None:
-    """Written as everybody writes it, so that two spellings are one letter."""
+def test_the_id_of_a_dead_letter_is_that_of_its_event() -> None:
+    """The id is normalized to lower case, so that two spellings are one dead letter."""
     own = uuid.UUID("0192f0c1-2a3b-7c4d-8e5f-60718293a4b5")
 
     assert str(own) == letter_id("Lamp", msgspec.json.encode({"id": str(own).upper()}))
 
 
-def test_of_a_long_event_the_beginning_is_kept() -> None:
-    """No more than a record takes; the reason is cut too."""
+def test_a_long_event_and_a_long_reason_are_truncated() -> None:
+    """An event that is too long for a record is truncated, and so is a long reason."""
     sidecar = FakeSidecar()
     event = "é" * (EVENT_BYTES_MAX // 2)
 
@@ -198,10 +199,10 @@ def test_of_a_long_event_the_beginning_is_kept() -> None:
     assert "r" * 1_000 == letter["reason"]
 
 
-def test_a_long_event_that_fits_is_kept_whole() -> None:
-    """So that it can be looked at, and repeated."""
+def test_the_longest_event_that_fits_is_stored_whole() -> None:
+    """An event of exactly the maximum size is stored whole, so that it can be replayed."""
     sidecar = FakeSidecar()
-    event = "é" * (EVENT_BYTES_MAX // 2 - 1)  # with its quotation marks as long as may be
+    event = "é" * (EVENT_BYTES_MAX // 2 - 1)  # the maximum, with the two quotation marks
 
     write(sidecar, event.encode())
 
@@ -209,8 +210,8 @@ def test_a_long_event_that_fits_is_kept_whole() -> None:
 
 
 @pytest.mark.parametrize("event", [b"a\xffb", b'{"x": "\xed\xa0\x80"}', b"\xff" * (RAW_BYTES_MAX + 1)])
-def test_what_is_not_text_is_kept_in_base64(event: bytes) -> None:
-    """To the byte, as far as a record takes it; a letter is JSON, whatever its event was."""
+def test_an_event_that_is_not_utf_8_is_stored_in_base64(event: bytes) -> None:
+    """Bytes that are not UTF-8 are stored in base64, up to the maximum size."""
     sidecar = FakeSidecar()
 
     write(sidecar, event)

@@ -1,4 +1,4 @@
-"""CloudEvents: what is read, what is refused, and the ids that repeat."""
+"""CloudEvents: accepted and rejected envelopes and data, and derived ids."""
 
 import json
 from dataclasses import dataclass
@@ -11,40 +11,47 @@ from chassis.errors import PermanentError
 from chassis.events import BODY_BYTES_MAX, Received, decode, derived_id, parse, timestamp
 
 ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
-WHY = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b6"
+CORRELATION_ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b6"
 AT = datetime(2026, 1, 2, 3, 4, 5, 678900, UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Lamp:
-    """A fact to decode."""
+    """An event type."""
 
-    colour: str
+    color: str
     watts: int = 5
 
 
 def event(**changes: Any) -> bytes:
-    """The bytes of a lamp's event; a change of None takes the attribute away."""
-    whole = {"id": ID, "type": "Lamp", "correlationid": WHY, "subject": "s", "data": {"colour": "red"}, **changes}
+    """Return an event with these changes; a change to None removes the attribute."""
+    whole = {
+        "id": ID,
+        "type": "Lamp",
+        "correlationid": CORRELATION_ID,
+        "subject": "s",
+        "data": {"color": "red"},
+        **changes,
+    }
     return json.dumps({name: value for name, value in whole.items() if value is not None}).encode()
 
 
 def test_an_event_is_read_with_its_ids_and_time_of_receipt() -> None:
-    """What a step sees of it."""
+    """A decoded event has its data, both ids and the time of receipt."""
     received = decode(parse("Lamp", event()), Lamp, AT)
 
-    assert Received(Lamp("red"), ID, WHY, AT) == received
+    assert Received(Lamp("red"), ID, CORRELATION_ID, AT) == received
 
 
 def test_unknown_attributes_and_fields_are_ignored() -> None:
-    """A sender may add some; the data is not even decoded before somebody wants it."""
-    body = event(topic="Lamp", traceparent="", pubsubname="pubsub", data={"colour": "red", "shade": 7})
+    """Unknown attributes of the envelope and unknown fields of the data are ignored."""
+    body = event(topic="Lamp", traceparent="", pubsubname="pubsub", data={"color": "red", "shade": 7})
 
     assert Lamp("red") == decode(parse("Lamp", body), Lamp, AT).event
 
 
 def test_the_subject_may_be_missing() -> None:
-    """Nobody decides anything by it."""
+    """A missing subject is an empty string."""
     envelope = parse("Lamp", event(subject=None))
 
     assert "" == envelope.subject
@@ -72,14 +79,14 @@ def test_the_subject_may_be_missing() -> None:
         event().replace(b'"red"', b"[" * 50_000 + b"]" * 50_000),
     ],
 )
-def test_what_is_not_a_cloud_event_of_the_topic_is_a_permanent_error(body: bytes) -> None:
-    """Missing, of another type, no UUID, not JSON, not UTF-8, absurdly deep: never a retry."""
+def test_an_invalid_envelope_is_a_permanent_error(body: bytes) -> None:
+    """A missing attribute, wrong type, wrong id, bad JSON or bad UTF-8 is a permanent error."""
     with pytest.raises(PermanentError):
         decode(parse("Lamp", body), Lamp, AT)
 
 
 def test_the_bound_on_a_whole_event_is_exact() -> None:
-    """The last allowed byte is read, one more is refused."""
+    """An event of the maximum size is parsed; one more byte is a permanent error."""
     body = event()
     largest = body + b" " * (BODY_BYTES_MAX - len(body))
 
@@ -88,30 +95,32 @@ def test_the_bound_on_a_whole_event_is_exact() -> None:
         parse("Lamp", largest + b" ")
 
 
-@pytest.mark.parametrize("data", [{}, {"colour": 7}, {"colour": None}, {"colour": "red", "watts": 1.5}, [], "red"])
-def test_data_of_another_shape_is_a_permanent_error(data: Any) -> None:
-    """A missing or wrong field is named in the reason; a log does not quote it."""
+@pytest.mark.parametrize("data", [{}, {"color": 7}, {"color": None}, {"color": "red", "watts": 1.5}, [], "red"])
+def test_invalid_data_is_a_permanent_error(data: Any) -> None:
+    """The reason names the missing or wrong field; the message for logs does not quote it."""
     with pytest.raises(PermanentError, match=r"^malformed data$") as raised:
         decode(parse("Lamp", event(data=data)), Lamp, AT)
     assert raised.value.reason.startswith("malformed data: ")
 
 
-def test_a_type_that_goes_on_and_on_is_cut_in_the_reason() -> None:
-    """Reasons are kept and logged."""
-    with pytest.raises(PermanentError) as refused:
+def test_a_long_type_is_truncated_in_the_reason() -> None:
+    """A long type is truncated, because the reason is stored and logged."""
+    with pytest.raises(PermanentError) as raised:
         parse("Lamp", event(type="x" * 10_000))
 
-    assert 10 < len(refused.value.reason) < 200
+    assert 10 < len(raised.value.reason) < 200
 
 
 def test_a_derived_id_repeats() -> None:
-    """It is a UUID of version 5 over what the wire's rules say, so that any language can make it."""
+    """A derived id is a UUID of version 5 by the rule in WIRE.md, the same in any language."""
     assert "28a85d50-f931-5ca4-a2ba-6996e77348cd" == derived_id(ID, "lamps", "Lit", 0)
 
 
-@pytest.mark.parametrize("other", [(WHY, "s", "K", 0), (ID, "t", "K", 0), (ID, "s", "L", 0), (ID, "s", "K", 1)])
+@pytest.mark.parametrize(
+    "other", [(CORRELATION_ID, "s", "K", 0), (ID, "t", "K", 0), (ID, "s", "L", 0), (ID, "s", "K", 1)]
+)
 def test_a_derived_id_differs_with_each_of_its_parts(other: tuple[str, str, str, int]) -> None:
-    """Two outputs are never taken for one."""
+    """A change of any part changes the derived id."""
     assert derived_id(ID, "s", "K", 0) != derived_id(*other)
 
 
@@ -124,5 +133,5 @@ def test_a_derived_id_differs_with_each_of_its_parts(other: tuple[str, str, str,
     ],
 )
 def test_a_timestamp_is_in_utc_with_milliseconds(at: datetime, expected: str) -> None:
-    """RFC 3339, ending in Z, wherever the clock stands."""
+    """A timestamp is RFC 3339 in UTC, ending in Z, for any time zone."""
     assert expected == timestamp(at)

@@ -1,4 +1,4 @@
-"""One response for each request, and never one for a byte of a body: raw bytes on a real socket."""
+"""Request framing on a real socket: one response per request, and none for bytes of a body."""
 
 from __future__ import annotations
 
@@ -28,27 +28,30 @@ CUT = [
 
 
 class Counting(BoundedHttp):
-    """The protocol of every app, which also says how many bytes have come."""
+    """The protocol of every app, which also counts the received bytes."""
 
     seen = 0
 
     def data_received(self, data: bytes) -> None:
-        """Count, and go on as ever."""
+        """Count the bytes after parsing them."""
         super().data_received(data)
         Counting.seen += len(data)
 
 
 class Echo:
-    """Answers with what it was asked; `/held` waits until it is let go, `/early` does not read its body."""
+    """An app that answers with method, path and body size.
+
+    `/held` waits until it is released; `/early` does not read its body.
+    """
 
     def __init__(self) -> None:
         self.seen: list[str] = []
         self.headers: list[list[tuple[bytes, bytes]]] = []
-        self.let_go = asyncio.Event()
+        self.released = asyncio.Event()
         self.broken = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Be an app."""
+        """Handle one ASGI scope."""
         if scope["type"] == "lifespan":
             for _ in range(2):
                 await send({"type": f"{(await receive())['type']}.complete"})
@@ -61,7 +64,7 @@ class Echo:
         self.seen.append(output)
         self.headers.append(scope["headers"])
         if scope["path"] == "/held":
-            await self.let_go.wait()
+            await self.released.wait()
         length = [(b"content-length", b"%d" % len(output))]
         await send({"type": "http.response.start", "status": 200, "headers": length})
         await send({"type": "http.response.body", "body": output.encode()})
@@ -79,24 +82,25 @@ class Echo:
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[tuple[int, Echo]]:
-    """Serve as every app is served."""
+    """Serve the echo app with the configuration of every app."""
     port, echo = free_port(), Echo()
     config = server_config(echo, Settings("127.0.0.1", port, 1, "a", "b"))
     assert config.http is BoundedHttp
     config.http = Counting
     server = uvicorn.Server(config)
-    task = asyncio.create_task(server._serve())  # serve() would take over the signals of the test run
+    # serve() would replace the test run's signal handlers.
+    task = asyncio.create_task(server._serve())
     try:
         await until(lambda: server.started)
         yield port, echo
     finally:
-        echo.let_go.set()
+        echo.released.set()
         server.should_exit = True
         await task
 
 
 async def ask(port: int, pieces: Sequence[bytes], methods: Sequence[str] = ()) -> list[Answered]:
-    """Send each piece when the one before it was read; returns the responses until the server closes."""
+    """Send each piece once the previous one was read; return all responses until the close."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     try:
         for piece in pieces:
@@ -110,7 +114,7 @@ async def ask(port: int, pieces: Sequence[bytes], methods: Sequence[str] = ()) -
 
 
 def all_of(pieces: Sequence[bytes], methods: Sequence[str] = ()) -> tuple[list[Answered], Echo]:
-    """Serve, ask once, stop."""
+    """Serve, send once and stop; return the responses and the app."""
 
     async def play() -> tuple[list[Answered], Echo]:
         async with asyncio.timeout(SECONDS_MAX), serving() as (port, echo):
@@ -120,18 +124,18 @@ def all_of(pieces: Sequence[bytes], methods: Sequence[str] = ()) -> tuple[list[A
 
 
 def methods_of(seen: Sequence[str]) -> list[str]:
-    """The methods of what an app saw."""
+    """Return the methods of the requests that the app received."""
     return [each.split()[0] for each in seen]
 
 
 def bodies_of(answers: Sequence[Answered], seen: Sequence[str]) -> list[str]:
-    """What the bodies of the answers have to be: HEAD has none."""
+    """Return the expected bodies of the responses; a response to HEAD has none."""
     return ["" if each.startswith("HEAD") else each for each in seen][: len(answers)]
 
 
 @pytest.mark.parametrize(("sent", "seen"), [case[1:] for case in READ], ids=[case[0] for case in READ])
 def test_a_request_is_answered_once_and_the_next_one_after_it(sent: bytes, seen: list[str]) -> None:
-    """As many responses as requests: what follows on the connection is read from where it begins."""
+    """Each request gets one response, and the next request is parsed from its own start."""
     expected = [*seen, "GET /last 0"]
     answers, echo = all_of([sent + LAST], methods_of(seen))
 
@@ -141,8 +145,8 @@ def test_a_request_is_answered_once_and_the_next_one_after_it(sent: bytes, seen:
 
 
 @pytest.mark.parametrize(("sent", "seen"), [case[1:] for case in CLOSED], ids=[case[0] for case in CLOSED])
-def test_what_ends_the_connection_is_answered_and_nothing_after_it(sent: bytes, seen: list[str]) -> None:
-    """The request behind it on the same connection is not carried out."""
+def test_a_request_that_ends_the_connection_is_answered_and_no_later_one(sent: bytes, seen: list[str]) -> None:
+    """A later request on the same connection is not processed."""
     answers, echo = all_of([sent + LAST], methods_of(seen))
 
     assert seen == echo.seen
@@ -150,8 +154,8 @@ def test_what_ends_the_connection_is_answered_and_nothing_after_it(sent: bytes, 
 
 
 @pytest.mark.parametrize("sent", [case[1] for case in REFUSED], ids=[case[0] for case in REFUSED])
-def test_what_has_no_one_meaning_is_refused_and_the_connection_closed(sent: bytes) -> None:
-    """400 once; the app sees neither it nor what follows."""
+def test_an_ambiguous_request_is_rejected_and_the_connection_closed(sent: bytes) -> None:
+    """An ambiguous request gets one 400, and neither it nor a later request reaches the app."""
     answers, echo = all_of([sent + LAST])
 
     assert [] == echo.seen
@@ -164,8 +168,8 @@ def test_what_has_no_one_meaning_is_refused_and_the_connection_closed(sent: byte
     [case[1:] for case in CUT],
     ids=[case[0] for case in CUT],
 )
-def test_segments_change_nothing(sent: bytes, seen: list[str]) -> None:
-    """Cut in two at every byte, and sent byte by byte: the same answers as in one piece."""
+def test_segments_do_not_change_the_responses(sent: bytes, seen: list[str]) -> None:
+    """Requests cut at any byte, or sent byte by byte, get the same responses as in one piece."""
     whole, expected = sent + LAST, [*seen, "GET /last 0"]
 
     async def play() -> None:
@@ -181,8 +185,8 @@ def test_segments_change_nothing(sent: bytes, seen: list[str]) -> None:
 
 
 @pytest.mark.parametrize("sent", [case[1] for case in REFUSED], ids=[case[0] for case in REFUSED])
-def test_a_refusal_does_not_depend_on_segments(sent: bytes) -> None:
-    """Byte by byte: 400, once, and the app carries nothing out."""
+def test_a_rejection_does_not_depend_on_segments(sent: bytes) -> None:
+    """A rejected request sent byte by byte gets one 400 and does not reach the app."""
 
     async def play() -> None:
         async with asyncio.timeout(SECONDS_MAX), serving() as (port, echo):
@@ -192,8 +196,8 @@ def test_a_refusal_does_not_depend_on_segments(sent: bytes) -> None:
     asyncio.run(play())
 
 
-def test_an_offer_to_upgrade_is_not_among_the_headers_and_all_others_are() -> None:
-    """Nothing behind the server can take it up."""
+def test_only_the_upgrade_header_is_removed() -> None:
+    """The app receives all headers but Upgrade, because no server accepts the offer."""
     offer = b"x-before: 1\r\nconnection: upgrade\r\nupgrade: h2c\r\nx-after: \xe9 2\r\n"
     _, echo = all_of([post(offer) + LAST])
 
@@ -203,7 +207,7 @@ def test_an_offer_to_upgrade_is_not_among_the_headers_and_all_others_are() -> No
 
 
 def test_five_thousand_offers_in_one_segment() -> None:
-    """Each is answered: no recursion, and no time that grows with the square of their number."""
+    """5,000 upgrade offers in one segment are all answered, without recursion or quadratic time."""
     offer = get(HOST + b"connection: upgrade\r\nupgrade: h2c\r\n")
     count = 5_000
     answers, echo = all_of([offer * count + LAST])
@@ -212,8 +216,8 @@ def test_five_thousand_offers_in_one_segment() -> None:
 
 
 @pytest.mark.parametrize(("method", "target"), [(b"CONNECT", b"x:80"), (b"OPTIONS", b"*")])
-def test_what_is_for_no_resource_is_405_and_closes(method: bytes, target: bytes) -> None:
-    """No tunnel is opened, and its first bytes are no request."""
+def test_a_request_without_a_resource_is_405_and_closes(method: bytes, target: bytes) -> None:
+    """CONNECT and `OPTIONS *` get a 405, and later bytes are not parsed as a request."""
     answers, echo = all_of([get(method=method, target=target) + INNER])
 
     assert [(405, "GET, HEAD, POST", "close")] == [
@@ -223,15 +227,15 @@ def test_what_is_for_no_resource_is_405_and_closes(method: bytes, target: bytes)
 
 
 @pytest.mark.parametrize("broken", [b"garbage\r\n\r\n", post(b"").replace(b"POST", b"post"), get(b"")])
-def test_a_refusal_waits_for_the_answers_before_it(broken: bytes) -> None:
-    """The first response is the first request's, however long that takes."""
+def test_a_rejection_waits_for_earlier_responses(broken: bytes) -> None:
+    """A rejection is sent after the responses to all earlier requests."""
 
     async def play() -> list[Answered]:
         async with asyncio.timeout(SECONDS_MAX), serving() as (port, echo):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(get(target=b"/held") + get(target=b"/b") + broken)
             await until(lambda: echo.seen == ["GET /held 0"])
-            echo.let_go.set()
+            echo.released.set()
             received = await reader.read()
             writer.close()
             return responses(received)
@@ -241,8 +245,8 @@ def test_a_refusal_waits_for_the_answers_before_it(broken: bytes) -> None:
     ]
 
 
-def test_a_refused_body_of_a_request_that_waits_its_turn() -> None:
-    """The app never sees that request; the one before it is answered first."""
+def test_a_queued_request_with_a_broken_body_is_rejected() -> None:
+    """A queued request with a broken body gets a 400 in its turn, and the app never receives it."""
     bad = chunked(b"", b"abc").replace(b"\r\n3\r\n", b"\r\nzz\r\n")
     answers, echo = all_of([get(target=b"/a") + get(target=b"/b") + bad + LAST])
 
@@ -250,8 +254,8 @@ def test_a_refused_body_of_a_request_that_waits_its_turn() -> None:
     assert [200, 200, 400] == [each.status for each in answers]
 
 
-def test_a_body_that_breaks_is_refused_once() -> None:
-    """The app hears that it will not come, and what it would answer is not sent."""
+def test_a_broken_body_is_rejected_once() -> None:
+    """The app gets a disconnect, and its own response is not sent."""
     bad = chunked(b"", b"abc").replace(b"\r\n0\r\n", b"\r\nzz\r\n")
 
     async def play() -> tuple[list[Answered], int]:
@@ -264,8 +268,8 @@ def test_a_body_that_breaks_is_refused_once() -> None:
     assert ([400], 0) == ([each.status for each in answers], seen)
 
 
-def test_a_body_that_breaks_after_the_answer_has_no_second_one() -> None:
-    """The connection is closed, and that is all."""
+def test_a_body_that_breaks_after_the_response_gets_no_second_one() -> None:
+    """A broken body after the response only closes the connection."""
     bad = chunked(b"", b"abc").replace(b"POST /a", b"POST /early").replace(b"\r\n0\r\n", b"\r\nzz\r\n")
     at = bad.index(b"\r\n\r\n") + 4
 
@@ -284,8 +288,8 @@ def test_a_body_that_breaks_after_the_answer_has_no_second_one() -> None:
 
 
 @pytest.mark.parametrize("offer", [b"", b"connection: upgrade\r\nupgrade: h2c\r\n"], ids=["plain", "with an offer"])
-def test_who_waits_for_100_and_is_answered_at_once_has_no_second_request_read_as_a_body(offer: bytes) -> None:
-    """The connection is closed after such an answer; when the app reads the body, 100 comes first."""
+def test_a_response_before_100_continue_closes_the_connection(offer: bytes) -> None:
+    """A response without `100 Continue` closes the connection; reading the body sends 100 first."""
     head = post(offer + b"expect: 100-continue\r\n", b"abc")
     early = head.replace(b"POST /a", b"POST /early")[: -len(b"abc")]
     answers, echo = all_of([early])
@@ -305,8 +309,8 @@ def test_who_waits_for_100_and_is_answered_at_once_has_no_second_request_read_as
     assert [b"POST /a 3"] == [each.body for each in responses(asyncio.run(play()))]
 
 
-def test_a_trailer_is_no_header() -> None:
-    """What comes after the body cannot add a token, a key or a host."""
+def test_a_trailer_is_not_a_header() -> None:
+    """A trailer cannot add a token, a key or a host."""
     trailers = b"dapr-api-token: stolen\r\nhost: y\r\nidempotency-key: k\r\n"
     _, echo = all_of([chunked(b"", b"abc", trailers=trailers) + LAST])
 
@@ -318,15 +322,15 @@ def test_a_trailer_is_no_header() -> None:
     [b"3;" + b"a" * 700_000, b"0" * 700_000, b"0\r\nx: " + b"a" * 700_000, b"0\r\n" + b"x: y\r\n" * 120_000],
     ids=["an extension", "a size", "a trailer", "trailers"],
 )
-def test_what_is_no_content_is_limited_in_a_body_too(endless: bytes) -> None:
-    """It would be kept, or read, without end."""
+def test_bytes_outside_the_content_of_a_body_are_limited(endless: bytes) -> None:
+    """Endless extensions, sizes and trailers are rejected, because they would fill the memory."""
     answers, echo = all_of([chunked(b"", b"abc").replace(b"\r\n0\r\n\r\n", b"\r\n") + endless])
 
     assert ([400], []) == ([each.status for each in answers], echo.seen)
 
 
 def test_the_host_of_an_absolute_target_counts() -> None:
-    """RFC 9112 section 3.2.2: the Host header beside it is ignored."""
+    """The host of an absolute target replaces the Host header (RFC 9112 section 3.2.2)."""
     _, echo = all_of([get(target=b"http://real:1/a") + LAST])
 
     assert [(b"host", b"real:1")] == echo.headers[0]
@@ -343,13 +347,13 @@ def test_the_host_of_an_absolute_target_counts() -> None:
     ids=["1,000 headers", "1,001", "a second head that is too large", "a large one with an offer"],
 )
 def test_a_head_is_limited_wherever_it_begins(sent: bytes, status: int) -> None:
-    """Also behind another request in one segment."""
+    """A head that is too large gets a 431, also behind another request in the same segment."""
     answers, _ = all_of([sent + LAST])
 
     assert status in [each.status for each in answers[-2:]]
     assert (431 in [each.status for each in answers]) == (status == 431)
 
 
-def test_offers_are_tried() -> None:
-    """The list is not empty by accident."""
+def test_the_list_of_offers_is_not_empty() -> None:
+    """The list of upgrade offers has more than 20 entries."""
     assert 20 < len(OFFERS)

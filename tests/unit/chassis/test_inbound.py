@@ -1,4 +1,4 @@
-"""What goes past the routing: events to their subscriptions, a few posts to their endpoints, the rest to FastAPI."""
+"""Dispatch: events to subscriptions, a few POST routes to endpoints, the rest to FastAPI."""
 
 import asyncio
 import base64
@@ -14,15 +14,15 @@ from chassis.inbound import InboundApp, Subscription
 
 
 class Refused(Exception):
-    """What the app has a handler for."""
+    """An exception with a handler in the app."""
 
 
 class SpecialRefused(Refused):
-    """A kind of it."""
+    """A subclass without a handler."""
 
 
 def ask(app: InboundApp, method: str, path: str, body: bytes = b"") -> httpx.Response:
-    """One request."""
+    """Send one request and return the response."""
 
     async def send() -> httpx.Response:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -33,7 +33,7 @@ def ask(app: InboundApp, method: str, path: str, body: bytes = b"") -> httpx.Res
 
 
 def raising(error: Exception) -> Callable[[bytes], Awaitable[None]]:
-    """A handler that fails."""
+    """Return a handler that raises this error."""
 
     async def handle(_body: bytes) -> None:
         raise error
@@ -46,8 +46,8 @@ def raising(error: Exception) -> Callable[[bytes], Awaitable[None]]:
     [(PermanentError("bad"), 200), (TransientError("unreachable"), 500), (KeyError("a bug"), 500)],
     ids=str,
 )
-def test_an_event_is_done_or_comes_again(error: Exception, expected: int) -> None:
-    """Its own fault: never again; the world's or a bug: later."""
+def test_a_permanent_error_is_acknowledged_and_others_are_redelivered(error: Exception, expected: int) -> None:
+    """A permanent error is answered 200; a transient error or a bug is answered 500."""
     app = InboundApp()
     app.subscribe([Subscription("inbox", "Lamp", raising(error))], dead_letters=None)
 
@@ -55,14 +55,14 @@ def test_an_event_is_done_or_comes_again(error: Exception, expected: int) -> Non
 
 
 def delivery(message: bytes) -> bytes:
-    """What a sidecar makes of a message that it does not look into."""
-    made_up = {"id": "another each time", "type": "com.dapr.event.sent", "data": 7}
-    return json.dumps({"data_base64": base64.b64encode(message).decode(), **made_up}).encode()
+    """Return a message as a sidecar delivers it raw."""
+    invented = {"id": "another each time", "type": "com.dapr.event.sent", "data": 7}
+    return json.dumps({"data_base64": base64.b64encode(message).decode(), **invented}).encode()
 
 
 @pytest.mark.parametrize("message", [b"", b"hello", b"\xff\x00", b'{"id": "x"}', delivery(b"inner")], ids=repr)
-def test_an_event_is_handled_as_the_broker_keeps_it(message: bytes) -> None:
-    """Once it is unwrapped, and only once; the sidecar is told not to look into it."""
+def test_a_raw_message_is_handled_byte_for_byte(message: bytes) -> None:
+    """A raw delivery is unwrapped exactly once, and the subscription asks for raw deliveries."""
     seen: list[bytes] = []
 
     async def handle(body: bytes) -> None:
@@ -77,8 +77,8 @@ def test_an_event_is_handled_as_the_broker_keeps_it(message: bytes) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"hello", b"[]", b'{"data_base64": 7}', b'{"data_base64": "?"}', b"[" * 50_000])
-def test_a_body_without_a_message_in_it_is_the_message(body: bytes) -> None:
-    """A sidecar that parses what it delivers delivers it so."""
+def test_a_body_that_is_not_a_raw_delivery_is_the_message(body: bytes) -> None:
+    """A body without valid `data_base64` is the message: a sidecar that parses delivers it so."""
     seen: list[bytes] = []
 
     async def handle(taken: bytes) -> None:
@@ -91,13 +91,13 @@ def test_a_body_without_a_message_in_it_is_the_message(body: bytes) -> None:
     assert [body] == seen
 
 
-def test_an_event_that_nobody_takes_comes_again() -> None:
-    """A 404 would tell the sidecar that it may go."""
+def test_an_event_without_a_subscription_is_redelivered() -> None:
+    """An event without a subscription is answered 500; after a 404 the sidecar would drop it."""
     assert 500 == ask(InboundApp(), "POST", "/events/inbox/Lamp").status_code
 
 
 def test_a_post_goes_to_its_endpoint_and_its_exceptions_to_the_apps_handlers() -> None:
-    """By the nearest kind; other methods and paths go to FastAPI."""
+    """A direct POST uses the app's exception handler for the nearest base class."""
     app = InboundApp()
 
     async def endpoint(request: Request) -> Response:

@@ -1,12 +1,12 @@
-"""Keyed locks: one key, one at a time."""
+"""Keyed locks: one task per key at a time."""
 
 import asyncio
 
 from chassis.keyed_locks import KeyedLocks
 
 
-def test_who_wants_a_key_that_is_held_waits_for_it() -> None:
-    """The second enters after the first has left."""
+def test_a_task_waits_for_a_key_that_is_held() -> None:
+    """The second task enters after the first one has left."""
 
     async def scenario() -> list[str]:
         locks, waiters, seen = KeyedLocks(), asyncio.Event(), list[str]()
@@ -26,7 +26,7 @@ def test_who_wants_a_key_that_is_held_waits_for_it() -> None:
 
 
 def test_another_key_is_free() -> None:
-    """Holding one key keeps nobody from another."""
+    """Two different keys can be held at the same time."""
 
     async def scenario() -> str:
         locks = KeyedLocks()
@@ -37,7 +37,7 @@ def test_another_key_is_free() -> None:
 
 
 def test_a_key_is_free_again_after_an_error() -> None:
-    """Who fails gives the turn back."""
+    """An exception releases the key."""
 
     async def scenario() -> str:
         locks = KeyedLocks()
@@ -51,8 +51,8 @@ def test_a_key_is_free_again_after_an_error() -> None:
     assert "again" == asyncio.run(scenario())
 
 
-def test_who_gives_up_waiting_holds_up_nobody() -> None:
-    """A cancelled waiter leaves the turn to the one behind it, and neither enters early."""
+def test_a_canceled_waiter_does_not_block_the_next_one() -> None:
+    """A canceled waiter leaves the lock to the next one, which does not enter early."""
 
     async def scenario() -> list[str]:
         locks, seen = KeyedLocks(), list[str]()
@@ -74,8 +74,8 @@ def test_who_gives_up_waiting_holds_up_nobody() -> None:
     assert ["first leaves", "stayer"] == asyncio.run(scenario())
 
 
-def test_nothing_is_kept_of_a_key_that_nobody_wants() -> None:
-    """The memory does not grow with the keys that were ever seen."""
+def test_an_unused_key_takes_no_memory() -> None:
+    """The lock of a key is deleted when no task holds it or waits for it."""
 
     async def scenario() -> int:
         locks = KeyedLocks()

@@ -1,4 +1,4 @@
-"""Ports of an app: taken before anything starts, on IPv4 and IPv6; one in use is one line."""
+"""Ports of an app: bound before anything starts, on IPv4 and IPv6; a port in use costs one line."""
 
 from __future__ import annotations
 
@@ -27,32 +27,32 @@ HOSTS = ["127.0.0.1", "::1"]
 
 
 def soon(condition: Callable[[], bool]) -> bool:
-    """Wait until it comes true, also on a busy machine."""
-    Deadline().until(condition, 60, lambda: "it did not come true")
+    """Wait up to 60 s, for a busy machine, until the condition is true."""
+    Deadline().until(condition, 60, lambda: "the condition never became true")
     return True
 
 
 def environment(**more: str) -> Mapping[str, str]:
-    """What the User Service needs; no sidecar is there, and it does not have to be."""
+    """Return the environment of the User Service, without a sidecar."""
     tokens = {"APP_API_TOKEN": "in", "DAPR_API_TOKEN": "out"}
     ports = {name: str(free_port()) for name in ("APP_PORT", "METRICS_PORT", "DAPR_HTTP_PORT")}
     return {**plain_environment(), **tokens, **ports, **more}
 
 
 def app(env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """The User Service as a process."""
+    """Start the User Service as a process."""
     with log.open("wb") as output:
-        words = [sys.executable, "-m", "services.user.app"]
-        return subprocess.Popen(words, cwd=ROOT, env=dict(env), stdout=output, stderr=output)
+        command = [sys.executable, "-m", "services.user.app"]
+        return subprocess.Popen(command, cwd=ROOT, env=dict(env), stdout=output, stderr=output)
 
 
 @pytest.mark.parametrize("name", ["APP_PORT", "METRICS_PORT"])
 @pytest.mark.parametrize("host", HOSTS)
 def test_a_port_in_use_is_one_line(name: str, host: str, tmp_path: Path) -> None:
-    """With the setting's name and the address; no traceback, and exit code 1."""
+    """A port in use ends the process with code 1 and one line: the setting and the address."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    with socket.create_server((host, free_port()), family=family) as taken:
-        port, log = taken.getsockname()[1], tmp_path / "log"
+    with socket.create_server((host, free_port()), family=family) as listener:
+        port, log = listener.getsockname()[1], tmp_path / "log"
         env = environment(**{name: str(port), "APP_HOST": host, "METRICS_HOST": host})
         code = app(env, log).wait(60)
 
@@ -61,8 +61,8 @@ def test_a_port_in_use_is_one_line(name: str, host: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("host", "url"), [("::1", "[::1]"), ("[::1]", "[::1]"), ("127.0.0.1", "127.0.0.1")])
-def test_an_app_serves_where_it_is_told(host: str, url: str, tmp_path: Path) -> None:
-    """Itself and its metrics, and it ends by SIGTERM without a traceback."""
+def test_an_app_serves_on_its_configured_hosts(host: str, url: str, tmp_path: Path) -> None:
+    """The app and its metrics serve on their hosts, and SIGTERM causes no traceback."""
     env, log = environment(APP_HOST=host, METRICS_HOST=host, DAPR_HOST=host), tmp_path / "log"
     running = app(env, log)
     try:
@@ -72,12 +72,12 @@ def test_an_app_serves_where_it_is_told(host: str, url: str, tmp_path: Path) -> 
         running.terminate()
         code = running.wait(60)
 
-    assert -signal.SIGTERM == code  # uvicorn ends by the signal that it was told to stop with
+    assert -signal.SIGTERM == code  # uvicorn exits by the signal that stopped it
     assert "Traceback" not in log.read_text()
 
 
 def answers(url: str) -> bool:
-    """Whether anything is answered."""
+    """Return whether the URL returns any response."""
     try:
         urllib.request.build_opener(urllib.request.ProxyHandler({})).open(url, timeout=2).close()
     except urllib.error.HTTPError:
@@ -88,41 +88,41 @@ def answers(url: str) -> bool:
 
 
 def test_a_caller_is_refused_until_the_app_listens() -> None:
-    """A port that is only taken accepts nothing: a health check must not wait for an app that loads."""
-    [taken] = bound("APP_PORT", "127.0.0.1", free_port())
-    with taken, pytest.raises(ConnectionRefusedError):
-        socket.create_connection(taken.getsockname(), timeout=2)
+    """A bound port refuses connections, so that a health check does not wait for a loading app."""
+    [listener] = bound("APP_PORT", "127.0.0.1", free_port())
+    with listener, pytest.raises(ConnectionRefusedError):
+        socket.create_connection(listener.getsockname(), timeout=2)
 
 
 def test_a_name_with_two_addresses_is_served_at_both() -> None:
-    """As uvicorn does it by itself: `localhost` is 127.0.0.1, and ::1 where that is in the hosts file."""
+    """A name such as `localhost` is served on all of its addresses."""
     port = free_port()
     found = {each[4][:2] for each in socket.getaddrinfo("localhost", port, type=socket.SOCK_STREAM)}
-    taken = bound("APP_PORT", "localhost", port)
+    listeners = bound("APP_PORT", "localhost", port)
     try:
-        assert found == {each.getsockname()[:2] for each in taken}
+        assert found == {each.getsockname()[:2] for each in listeners}
     finally:
-        for each in taken:
+        for each in listeners:
             each.close()
 
 
-def test_a_host_that_is_unknown_is_one_line() -> None:
-    """By the setting's name."""
+def test_an_unknown_host_names_the_setting() -> None:
+    """An unknown host raises SettingError with the setting's name."""
     with pytest.raises(SettingError, match=r"^setting APP_PORT: no\.such\.host\.invalid:80: "):
         bound("APP_PORT", "no.such.host.invalid", 80)
 
 
 @pytest.mark.parametrize(("host", "named"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
-def test_a_sidecar_is_called_at_either_kind_of_address(host: str, named: str) -> None:
-    """In the Host header an IPv6 address has its brackets, or the port could not be told from it."""
-    asked: list[bytes] = []
+def test_a_sidecar_is_called_over_ipv4_and_ipv6(host: str, host_header: str) -> None:
+    """The Host header has brackets around an IPv6 address, to separate it from the port."""
+    requests: list[bytes] = []
 
     ended = asyncio.Event()
 
     async def sidecar(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        requests.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
-        await reader.read()  # until the caller has what it wants
+        await reader.read()  # until the caller closes the connection
         writer.close()
         ended.set()
 
@@ -139,4 +139,4 @@ def test_a_sidecar_is_called_at_either_kind_of_address(host: str, named: str) ->
 
     status, port = asyncio.run(call())
     assert 204 == status
-    assert f"host: {named}:{port}\r\n".encode() in asked[0]
+    assert f"host: {host_header}:{port}\r\n".encode() in requests[0]

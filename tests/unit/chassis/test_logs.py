@@ -1,4 +1,4 @@
-"""Lines: for people or for machines, ours and those of libraries, with what they are about and without addresses."""
+"""Log lines: text or JSON, with their context, and without email addresses."""
 
 import io
 import json
@@ -19,7 +19,7 @@ TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
 
 
 class Lines:
-    """A logger in one of the forms, and what it wrote."""
+    """A logger with one format, and its output."""
 
     def __init__(self, form: str, level: int = logging.INFO) -> None:
         self._out = io.StringIO()
@@ -30,26 +30,26 @@ class Lines:
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """Return the whole output."""
         return self._out.getvalue()
 
     @property
     def only(self) -> dict[str, Any]:
-        """The one line, as a machine reads it."""
+        """Return the only line, parsed as JSON."""
         [line] = self.text.splitlines()
         return dict(json.loads(line))
 
 
 @pytest.fixture(autouse=True)
-def nothing_handled() -> Iterator[None]:
-    """A test is about nothing unless it says so."""
+def no_context() -> Iterator[None]:
+    """Run the test without a current request context."""
     token = request_context._current.set(None)
     yield
     request_context._current.reset(token)
 
 
-def test_a_line_for_machines_is_one_json_object() -> None:
-    """With time, level, logger and what was said."""
+def test_a_json_line_is_one_object() -> None:
+    """A JSON line has time, level, logger and message."""
     lines = Lines("json")
     lines.log.warning("%s of %d\nlamps", "one", 3)
 
@@ -58,18 +58,18 @@ def test_a_line_for_machines_is_one_json_object() -> None:
     assert {"level": "warning", "logger": "lamps", "event": "one of 3\nlamps"} == output
 
 
-def test_a_line_for_people_is_one_line() -> None:
-    """Whatever came from outside and is quoted in it."""
+def test_a_text_record_is_one_line() -> None:
+    """Control characters in a quoted input are escaped, so that it cannot start a new line."""
     lines = Lines("human")
-    lines.log.error("no lamp %s", "x\n2026-01-01 CRITICAL all is lost")
+    lines.log.error("no lamp %s", "x\n2026-01-01 CRITICAL forged line")
 
     assert 1 == lines.text.count("\n")
     assert "ERROR lamps no lamp x\\n2026" in lines.text
 
 
 @pytest.mark.parametrize("form", logs.FORMATS)
-def test_a_line_says_which_event_and_trace_it_is_about(form: str) -> None:
-    """Also one that a library writes meanwhile."""
+def test_a_line_names_its_event_and_trace(form: str) -> None:
+    """A line names the event and the trace of the current context, in both formats."""
     request_context.start_event("Lamp", f'{{"id": "e-1", "traceparent": "{TRACEPARENT}"}}'.encode())
     lines = Lines(form)
     lines.log.info("on")
@@ -80,8 +80,8 @@ def test_a_line_says_which_event_and_trace_it_is_about(form: str) -> None:
         assert lines.text.endswith(f" on topic=Lamp event_id=e-1 trace_id={TRACE_ID}\n")
 
 
-def test_nothing_is_said_of_what_there_is_not() -> None:
-    """No empty names."""
+def test_empty_context_fields_are_omitted() -> None:
+    """A line has no fields for an empty topic, id or trace."""
     request_context.start_event("", b"{}")
     lines = Lines("json")
     lines.log.info("on")
@@ -100,10 +100,10 @@ def test_nothing_is_said_of_what_there_is_not() -> None:
 )
 @pytest.mark.parametrize("form", logs.FORMATS)
 def test_no_line_at_info_or_above_holds_an_address(form: str, quoted: str) -> None:
-    """Nor does a traceback; what stands around the address stays."""
+    """Addresses in messages and tracebacks are masked; the text around them stays."""
     lines = Lines(form)
     for write in (lines.log.info, lines.log.error):
-        write("said: %s", quoted)
+        write("response: %s", quoted)
     try:
         raise ValueError(quoted)
     except ValueError:
@@ -115,16 +115,16 @@ def test_no_line_at_info_or_above_holds_an_address(form: str, quoted: str) -> No
     assert "Traceback" in lines.text
 
 
-def test_whoever_asks_for_all_gets_all() -> None:
-    """At debug level nothing is hidden."""
+def test_debug_lines_are_not_masked() -> None:
+    """A debug line shows an address."""
     lines = Lines("json", logging.DEBUG)
     lines.log.debug("to ann@example.com")
 
     assert "to ann@example.com" == lines.only["event"]
 
 
-def test_a_long_line_is_searched_in_time() -> None:
-    """A long run without an address beside one that has one: no search that grows with the square."""
+def test_masking_a_long_line_is_fast() -> None:
+    """Masking takes linear time in the length of a line."""
     started = time.process_time()
     lines = Lines("json")
     lines.log.error("%s ann@example.com", "x" * 200_000)
@@ -138,16 +138,16 @@ import logging, sys, warnings
 from chassis import logs
 logs.configure("json", "warning")
 logging.getLogger("uvicorn.error").error("a library")
-logging.getLogger("ours").info("not wanted")
+logging.getLogger("ours").info("below the level")
 warnings.warn("old", DeprecationWarning, stacklevel=1)
 raise KeyError("the end")
 """
 
 
-def test_all_that_a_process_writes_is_such_lines() -> None:
-    """Libraries, warnings and the error that ends it, from the level on that is asked for."""
-    words = [sys.executable, "-W", "always", "-c", PROGRAM]
-    done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+def test_all_output_of_a_process_is_log_lines() -> None:
+    """Libraries, warnings and the final exception are logged in the configured format."""
+    command = [sys.executable, "-W", "always", "-c", PROGRAM]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
 
     assert 1 == done.returncode

@@ -1,4 +1,4 @@
-"""What is counted, under which labels, and where it is read."""
+"""Metrics: the counted events and requests, their labels, and the port that serves them."""
 
 import asyncio
 import uuid
@@ -19,13 +19,13 @@ from cli.ports import free_port
 
 
 class Counted:
-    """What the figures rose by since this was made."""
+    """The increase of each series since this object was created."""
 
     def __init__(self) -> None:
         self._before = self._now()
 
     def __call__(self, name: str, **labels: str) -> float:
-        """By how much one series rose."""
+        """Return the increase of one series."""
         key = (name, tuple(sorted(labels.items())))
         return self._now().get(key, 0.0) - self._before.get(key, 0.0)
 
@@ -39,12 +39,12 @@ class Counted:
 
     @classmethod
     def series(cls) -> int:
-        """How many series of ours there are."""
+        """Return the number of series whose names start with `sidecart_`."""
         return sum(name.startswith("sidecart_") for name, _ in cls._now())
 
 
-def asked(app: InboundApp, *requests: tuple[str, str]) -> list[int]:
-    """The statuses of some requests."""
+def statuses_of(app: InboundApp, *requests: tuple[str, str]) -> list[int]:
+    """Send these requests and return the statuses."""
 
     async def ask() -> list[int]:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -55,7 +55,7 @@ def asked(app: InboundApp, *requests: tuple[str, str]) -> list[int]:
 
 
 def lamps(problem: Exception | None = None) -> InboundApp:
-    """An app with a topic, a post and a read."""
+    """Return an app with a topic, a POST route and a GET route."""
     app = InboundApp()
 
     async def take(_body: bytes) -> None:
@@ -75,9 +75,9 @@ def lamps(problem: Exception | None = None) -> InboundApp:
 
 
 def test_requests_are_counted_by_route_and_status() -> None:
-    """Not by path; what no route takes is "other"."""
+    """Requests are counted by route, not by path; a request without a route counts as `other`."""
     counted = Counted()
-    statuses = asked(
+    statuses = statuses_of(
         lamps(), ("POST", "/lamp"), ("GET", "/lamp/1"), ("GET", "/lamp/2"), ("GET", "/lamp/none"), ("GET", "/x")
     )
 
@@ -97,10 +97,10 @@ def test_requests_are_counted_by_route_and_status() -> None:
         (KeyError("x"), "bug"),
     ],
 )
-def test_events_are_counted_by_what_became_of_them(problem: Exception | None, outcome: str) -> None:
-    """One each."""
+def test_events_are_counted_by_outcome(problem: Exception | None, outcome: str) -> None:
+    """Each event increases exactly one outcome by 1."""
     counted = Counted()
-    asked(lamps(problem), ("POST", "/events/inbox/Lamp"))
+    statuses_of(lamps(problem), ("POST", "/events/inbox/Lamp"))
 
     found = {
         each: counted("sidecart_events_total", topic="Lamp", outcome=each)
@@ -109,22 +109,22 @@ def test_events_are_counted_by_what_became_of_them(problem: Exception | None, ou
     assert {outcome: 1} == {each: number for each, number in found.items() if number}
 
 
-def test_a_thousand_strange_paths_and_topics_make_no_series() -> None:
-    """Whoever can reach a port cannot fill the memory."""
+def test_unknown_paths_and_topics_create_no_series() -> None:
+    """Requests to 1,000 unknown paths and topics create no series, so memory stays bounded."""
     app = lamps()
-    asked(app, ("GET", "/x"), ("POST", "/x"), ("POST", "/events/inbox/x"))
+    statuses_of(app, ("GET", "/x"), ("POST", "/x"), ("POST", "/events/inbox/x"))
     before = Counted.series()
-    strange = [uuid.uuid4().hex for _ in range(1_000)]
-    asked(
+    unknown = [uuid.uuid4().hex for _ in range(1_000)]
+    statuses_of(
         app,
-        *[(method, f"{path}{each}") for each in strange for method, path in (("GET", "/"), ("POST", "/events/inbox/"))],
+        *[(method, f"{path}{each}") for each in unknown for method, path in (("GET", "/"), ("POST", "/events/inbox/"))],
     )
 
     assert before == Counted.series()
 
 
 def run(scenario: Callable[[int], Awaitable[None]]) -> None:
-    """With figures to be read at a port."""
+    """Run a scenario with metrics served on a port."""
 
     async def play() -> None:
         port = free_port()
@@ -142,23 +142,23 @@ async def get(port: int, path: str) -> httpx.Response:
         return await http.get(f"http://127.0.0.1:{port}{path}")
 
 
-def test_the_metrics_are_read_at_a_port_of_their_own() -> None:
-    """As Prometheus wants them, and nothing else is there."""
+def test_metrics_are_served_on_their_own_port() -> None:
+    """The port serves Prometheus text at /metrics and nothing else."""
 
     async def scenario(port: int) -> None:
-        figures, other = await get(port, "/metrics"), await get(port, "/")
+        metrics, other = await get(port, "/metrics"), await get(port, "/")
 
-        assert (200, 404) == (figures.status_code, other.status_code)
-        assert figures.headers["content-type"].startswith("text/plain")
-        assert "# TYPE sidecart_requests_total counter\n" in figures.text
-        assert "process_resident_memory_bytes" in figures.text
-        assert "_created" not in figures.text
+        assert (200, 404) == (metrics.status_code, other.status_code)
+        assert metrics.headers["content-type"].startswith("text/plain")
+        assert "# TYPE sidecart_requests_total counter\n" in metrics.text
+        assert "process_resident_memory_bytes" in metrics.text
+        assert "_created" not in metrics.text
 
     run(scenario)
 
 
-def test_a_port_that_is_taken_ends_the_start_by_the_settings_name() -> None:
-    """Not with figures that nobody can read."""
+def test_a_port_in_use_names_the_setting() -> None:
+    """A metrics port in use raises SettingError with the setting's name."""
 
     async def scenario(port: int) -> None:
         with pytest.raises(SettingError, match=r"^setting METRICS_PORT: "):
@@ -168,8 +168,8 @@ def test_a_port_that_is_taken_ends_the_start_by_the_settings_name() -> None:
     run(scenario)
 
 
-def test_without_a_port_nobody_listens() -> None:
-    """The default."""
+def test_without_a_port_nothing_is_served() -> None:
+    """Without a metrics port no server starts."""
 
     async def scenario() -> None:
         async with serve_metrics([]):

@@ -1,4 +1,4 @@
-"""An index in pages: nothing is listed twice, nothing is lost, and there is an end to it."""
+"""A paged index: no id is listed twice or lost, and its size is limited."""
 
 import asyncio
 
@@ -11,8 +11,8 @@ from chassis.paged_index import IndexFull, PagedIndex
 from tests.unit.chassis.fakes import FakeSidecar
 
 
-def test_what_was_removed_makes_room() -> None:
-    """The next id takes its place; pages stay."""
+def test_a_removed_id_makes_room() -> None:
+    """A new id takes the room of a removed one, and no page is deleted."""
     sidecar = FakeSidecar()
 
     async def scenario() -> list[str]:
@@ -20,7 +20,7 @@ def test_what_was_removed_makes_room() -> None:
         for number in range(101):
             await paged_index.add(str(number))
         await paged_index.remove("3")
-        await paged_index.remove("nobody")
+        await paged_index.remove("unknown")
         await paged_index.add("new")
         return await paged_index.ids()
 
@@ -32,8 +32,8 @@ def test_what_was_removed_makes_room() -> None:
     assert ["100"] == sidecar.read("index:1")["ids"]
 
 
-def test_a_full_index_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many pages and no more."""
+def test_a_full_index_raises(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index with the maximum number of full pages raises IndexFull."""
     monkeypatch.setattr(module, "PAGE_IDS_MAX", 2)
     sidecar = FakeSidecar()
 
@@ -51,7 +51,7 @@ def test_a_full_index_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_lost_race_loses_no_id() -> None:
-    """Somebody else changed the page between our look and our write, of an add and of a remove."""
+    """A page that changes between the load and the save of an add or a remove loses no id."""
     sidecar = FakeSidecar()
 
     async def scenario() -> list[str]:
@@ -67,7 +67,7 @@ def test_a_lost_race_loses_no_id() -> None:
 
 @pytest.mark.parametrize("change", ["add", "remove"])
 def test_races_that_are_always_lost_are_a_transient_error(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
-    """It is tried again from outside."""
+    """Repeated conflicts become a transient error, so that the caller retries later."""
     monkeypatch.setattr(module, "ATTEMPTS_MAX", 2)
     sidecar = FakeSidecar()
     sidecar.put("index:0", b'{"ids": ["one"]}')

@@ -1,4 +1,4 @@
-"""The event processor: what it loads, saves and publishes, in which order, and what a death at each call leaves."""
+"""The event processor: its calls and their order, and the effect of a failure at each call."""
 
 import asyncio
 import dataclasses
@@ -29,7 +29,7 @@ UNREACHABLE = SidecarUnavailable("unreachable")
 
 
 def play(scenario: Callable[[FakeSidecar], Awaitable[None]]) -> FakeSidecar:
-    """Run one scenario on an empty store, and return what it left."""
+    """Run one scenario on an empty store and return the sidecar."""
     sidecar = FakeSidecar()
 
     async def run() -> None:
@@ -40,7 +40,7 @@ def play(scenario: Callable[[FakeSidecar], Awaitable[None]]) -> FakeSidecar:
 
 
 def put(*names: str, value: int = 5) -> FakeSidecar:
-    """Deliver coins one after the other, by one process."""
+    """Process coins one after another, in one process."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         one = processor(sidecar)
@@ -51,37 +51,37 @@ def put(*names: str, value: int = 5) -> FakeSidecar:
 
 
 def ids(sidecar: FakeSidecar) -> list[str]:
-    """The ids of what was published, in order."""
+    """Return the ids of the published events, in order."""
     return [published["id"] for _, published in sidecar.published]
 
 
 def decided(sidecar: FakeSidecar) -> tuple[Any, Any]:
-    """The state of the jar, and what is to do for each event, whoever saved it."""
+    """Return the state of the jar and the outbox, without writers and times."""
     record = sidecar.read("jar:a")
     return record["state"], {name: (entry["secondaries"], entry["outputs"]) for name, entry in record["outbox"].items()}
 
 
 def test_secondary_records_and_events_follow_the_save() -> None:
-    """Nothing is seen by others before the decision is kept; the secondary record is read after the record."""
+    """The save precedes all visible effects; the record is loaded before the secondary record."""
     sidecar = put("c-1")
 
     assert sidecar.calls == CALLS
 
 
-def test_the_record_is_saved_with_the_outbox_of_what_is_still_to_do() -> None:
-    """State, secondary records and outputs are one value: whoever finds it can finish it."""
+def test_the_record_is_saved_with_its_outbox() -> None:
+    """The saved record holds state, secondary records and outputs, so any process can finish."""
     sidecar = put("c-1")
 
     saved = sidecar.read("jar:a")
     entry = saved["outbox"][named("c-1")]
-    assert {"total": 5, "colour": "none"} == saved["state"]
+    assert {"total": 5, "color": "none"} == saved["state"]
     assert [named("c-1")] == list(saved["outbox"])
     assert {"coin:c-1": {"total": 5}} == entry["secondaries"]
     assert [published for _, published in sidecar.published] == entry["outputs"]
 
 
 def test_an_output_is_a_whole_cloud_event() -> None:
-    """Its id is made from the input's, so that a repetition gives it again; the correlation goes on."""
+    """An output has an id derived from its input, and the input's correlation id."""
     sidecar = put("c-1")
 
     expected = {
@@ -99,22 +99,22 @@ def test_an_output_is_a_whole_cloud_event() -> None:
 
 
 def test_the_outbox_holds_the_newest_event_only() -> None:
-    """Nothing in a record grows with history."""
+    """The outbox keeps no finished entries, so that a record does not grow with its history."""
     sidecar = put("c-1", "c-2", "c-3")
 
     assert [named("c-3")] == list(sidecar.read("jar:a")["outbox"])
     assert 15 == sidecar.read("jar:a")["state"]["total"]
 
 
-def test_what_this_process_finished_is_not_done_again_by_the_next_event() -> None:
-    """One coin costs two publishes, however many follow."""
+def test_a_finished_entry_is_not_repeated_by_the_next_event() -> None:
+    """Each coin is published once, however many coins follow."""
     sidecar = put("c-1", "c-2", "c-3")
 
     assert 6 == len(set(ids(sidecar))) == len(sidecar.published)
 
 
 def test_an_id_in_the_outbox_is_published_again_and_nothing_else() -> None:
-    """The redelivery may be all that is left of a publish that the broker lost."""
+    """A redelivered event is published again, because the broker may have lost the publish."""
     sidecar = put("c-1", "c-1")
 
     assert [*CALLS, "load jar:a", "publish CoinKept", "publish BellRung"] == sidecar.calls
@@ -122,7 +122,7 @@ def test_an_id_in_the_outbox_is_published_again_and_nothing_else() -> None:
 
 
 def test_an_id_in_the_outbox_that_was_finished_just_now_is_not_published_twice() -> None:
-    """A new process finishes the outbox of a dead one; its redelivered event needs no more."""
+    """A new process that finishes the entry of a redelivered event publishes it once."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         await processor(sidecar).process("CoinPut", coin("c-1"))
@@ -135,7 +135,7 @@ def test_an_id_in_the_outbox_that_was_finished_just_now_is_not_published_twice()
 
 
 def test_a_repeat_that_left_the_outbox_is_answered_from_state_without_a_save() -> None:
-    """The same outputs with the same ids, and the record stays as it is."""
+    """An older repeated event publishes the same outputs with the same ids, without a save."""
     sidecar = put("c-1", "c-2", "c-1")
 
     assert ids(sidecar)[:2] == ids(sidecar)[4:]
@@ -144,8 +144,8 @@ def test_a_repeat_that_left_the_outbox_is_answered_from_state_without_a_save() -
     assert 10 == sidecar.read("jar:a")["state"]["total"]
 
 
-def test_an_event_that_changes_nothing_is_not_saved_but_still_announced() -> None:
-    """A record that is new to nobody costs no write."""
+def test_an_event_that_changes_nothing_is_published_without_a_save() -> None:
+    """An event that leaves the state unchanged publishes its outputs without a save."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         one = processor(sidecar)
@@ -155,13 +155,11 @@ def test_an_event_that_changes_nothing_is_not_saved_but_still_announced() -> Non
     sidecar = play(scenario)
 
     assert 1 == sidecar.count("save")
-    assert ["red", "red"] == [published["data"]["colour"] for _, published in sidecar.published]
+    assert ["red", "red"] == [published["data"]["color"] for _, published in sidecar.published]
 
 
 def test_unfinished_entries_are_finished_before_the_next_event_is_decided() -> None:
-    """Another process finds the outbox of one that is long dead, writes its secondary record, publishes, and then
-    goes on.
-    """
+    """A process finishes the old outbox of a dead process before it decides its own event."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse[4] = UNREACHABLE
@@ -177,7 +175,10 @@ def test_unfinished_entries_are_finished_before_the_next_event_is_decided() -> N
 
 
 def by_turns(sidecar: FakeSidecar) -> Callable[..., Awaitable[None]]:
-    """Two processes of the service; `await process("one", "c-1")` gives a coin to the first."""
+    """Return a function that processes a coin in one of two processes.
+
+    `await process("one", "c-1")` processes coin `c-1` in process `one`.
+    """
     processors = {name: processor(sidecar, name) for name in ("one", "two")}
 
     async def process(writer: str, name: str) -> None:
@@ -186,8 +187,8 @@ def by_turns(sidecar: FakeSidecar) -> Callable[..., Awaitable[None]]:
     return process
 
 
-def test_what_another_process_saved_moments_ago_is_left_to_it() -> None:
-    """Its secondary record is written before the step looks for one; its events are not published again, but kept."""
+def test_a_fresh_entry_of_another_process_is_deferred_to_it() -> None:
+    """A fresh entry of another process stays in the outbox without its secondary records."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         process = by_turns(sidecar)
@@ -204,8 +205,8 @@ def test_what_another_process_saved_moments_ago_is_left_to_it() -> None:
     }
 
 
-def test_what_was_left_is_dropped_by_its_writer() -> None:
-    """By turns, so that an outbox holds what each process saved last."""
+def test_a_deferred_entry_is_dropped_by_its_writer() -> None:
+    """With two processes in turn, the outbox holds the last entry of each."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         process = by_turns(sidecar)
@@ -219,8 +220,8 @@ def test_what_was_left_is_dropped_by_its_writer() -> None:
     assert 12 == len(set(ids(sidecar))) == len(sidecar.published)
 
 
-def test_what_was_left_is_published_when_its_event_comes_again() -> None:
-    """Its writer died between the save and the publishing; another process has saved since."""
+def test_a_deferred_entry_is_published_when_its_event_is_redelivered() -> None:
+    """A deferred entry whose writer died is published when its event is redelivered."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         process = by_turns(sidecar)
@@ -232,13 +233,13 @@ def test_what_was_left_is_published_when_its_event_comes_again() -> None:
 
     sidecar = play(scenario)
 
-    kept = [published["data"]["total"] for kind, published in sidecar.published if kind == "CoinKept"]
-    assert [10, 5] == kept[-2:]
+    totals = [published["data"]["total"] for kind, published in sidecar.published if kind == "CoinKept"]
+    assert [10, 5] == totals[-2:]
     assert 10 == sidecar.read("jar:a")["state"]["total"]
 
 
-def test_what_was_left_and_has_grown_old_is_finished_by_whoever_comes() -> None:
-    """Its writer is dead, and its event never came again."""
+def test_an_old_deferred_entry_is_finished_by_the_next_process() -> None:
+    """An old deferred entry is finished by the next process, even without a redelivery."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse[5] = UNREACHABLE
@@ -253,8 +254,8 @@ def test_what_was_left_and_has_grown_old_is_finished_by_whoever_comes() -> None:
     assert [named("c-3")] == list(sidecar.read("jar:a")["outbox"])
 
 
-def test_a_record_with_something_left_is_loaded_the_next_time() -> None:
-    """Somebody else writes it too: what this process remembers would be wrong, and what was left would be dropped."""
+def test_a_record_with_a_deferred_entry_is_not_cached() -> None:
+    """A record with a deferred entry is loaded next time, as its other writer may change it."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         process = by_turns(sidecar)
@@ -270,7 +271,7 @@ def test_a_record_with_something_left_is_loaded_the_next_time() -> None:
 
 
 def test_every_entry_of_an_outbox_is_finished() -> None:
-    """Also those that a processor in another language kept for longer than ours would."""
+    """All entries are finished, including entries that another implementation keeps longer."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         entry: dict[str, Any] = {"secondaries": {}, "outputs": [{"id": named("one"), "type": "JarSeen"}]}
@@ -290,7 +291,7 @@ def test_every_entry_of_an_outbox_is_finished() -> None:
 def test_a_failure_at_any_call_is_transient_and_the_redelivery_completes(
     number: int, kind: str, is_restarted: bool
 ) -> None:
-    """Whether or not the call was made, and whether or not the process lived: the coin counts once."""
+    """A failure at any call, with or without an effect, leaves a coin that counts once."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         getattr(sidecar, kind)[number] = UNREACHABLE
@@ -307,14 +308,14 @@ def test_a_failure_at_any_call_is_transient_and_the_redelivery_completes(
 
 
 @pytest.fixture
-def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A processor that loads each record, as one does whose record was written by another process last."""
+def without_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Disable the record cache, so that each record is loaded."""
     monkeypatch.setattr(record_cache, "RECORD_BYTES_MAX", 0)
 
 
-@pytest.mark.usefixtures("forgetful")
+@pytest.mark.usefixtures("without_cache")
 def test_an_id_that_is_saved_again_is_not_taken_for_finished() -> None:
-    """It was finished once, but its second save has work of its own, which a death leaves to the next event."""
+    """An event that is saved a second time gets a new unfinished entry."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         one = processor(sidecar)
@@ -327,29 +328,29 @@ def test_an_id_that_is_saved_again_is_not_taken_for_finished() -> None:
 
     sidecar = play(scenario)
 
-    told = [published["data"]["colour"] for _, published in sidecar.published]
-    assert ["red", "blue", "red", "green"] == told
+    colors = [published["data"]["color"] for _, published in sidecar.published]
+    assert ["red", "blue", "red", "green"] == colors
 
 
 def test_a_conflict_loads_again_and_decides_again() -> None:
-    """Somebody else's coin came first: it is finished by us, and both count."""
+    """After a conflict the processor finishes the other process's entry, and both coins count."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         theirs = {"secondaries": {"coin:c-9": {"total": 40}}, "outputs": []}
-        record = {"state": {"total": 40, "colour": "none"}, "outbox": {named("c-9"): theirs}}
+        record = {"state": {"total": 40, "color": "none"}, "outbox": {named("c-9"): theirs}}
         sidecar.before[3] = lambda: sidecar.put("jar:a", msgspec.json.encode(record))
         await processor(sidecar).process("CoinPut", coin("c-1"))
 
     sidecar = play(scenario)
 
     assert [*CALLS[:3], "load jar:a", "insert coin:c-9", "load coin:c-1", "save jar:a"] == sidecar.calls[:7]
-    assert {"total": 45, "colour": "none"} == sidecar.read("jar:a")["state"]
+    assert {"total": 45, "color": "none"} == sidecar.read("jar:a")["state"]
     assert {"total": 40} == sidecar.read("coin:c-9")
     assert 45 == sidecar.published[0][1]["data"]["total"]
 
 
-def test_a_race_that_is_always_lost_is_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After so many attempts the broker is asked to come again."""
+def test_repeated_conflicts_are_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After `ATTEMPTS_MAX` conflicts the event is left to a redelivery."""
     monkeypatch.setattr(module, "ATTEMPTS_MAX", 3)
 
     async def scenario(sidecar: FakeSidecar) -> None:
@@ -369,15 +370,15 @@ def test_a_race_that_is_always_lost_is_a_transient_error(monkeypatch: pytest.Mon
         b"{",
         b"\xff\xfe",
         b"[" * 100_000,
-        event("JarPainted", "p-1", jar_id="a", colour="red"),
+        event("JarPainted", "p-1", jar_id="a", color="red"),
         event("CoinPut", "c-1", jar_id="a", coin_id="c-1"),
         event("CoinPut", "c-1", jar_id="a", coin_id="c-1", value=0),
         event("CoinPut", "c-1", jar_id="a", coin_id="c-1", value="5"),
     ],
     ids=["empty", "cut", "not UTF-8", "nested", "another type", "missing", "too small", "not a number"],
 )
-def test_an_event_that_cannot_be_read_is_its_own_fault(body: bytes) -> None:
-    """It is refused before the sidecar is asked for anything."""
+def test_a_malformed_event_is_a_permanent_error(body: bytes) -> None:
+    """A malformed event is rejected without a call to the sidecar."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         with pytest.raises(PermanentError):
@@ -394,13 +395,13 @@ def test_an_event_that_cannot_be_read_is_its_own_fault(body: bytes) -> None:
     ],
 )
 def test_a_step_that_fails_is_a_permanent_error(topic: str, body: bytes, reason: str) -> None:
-    """A step does no I/O, so no retry would help; its words become the reason, and nothing is written."""
+    """A failed step writes nothing, and its exception becomes the reason."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         with pytest.raises(PermanentError) as fault:
             await processor(sidecar).process(topic, body)
         assert reason == fault.value.reason
-        assert reason.partition(":")[0] == str(fault.value)  # what a log may say
+        assert reason.partition(":")[0] == str(fault.value)  # safe to log
 
     sidecar = play(scenario)
 
@@ -409,7 +410,7 @@ def test_a_step_that_fails_is_a_permanent_error(topic: str, body: bytes, reason:
 
 
 def test_events_of_one_key_wait_for_each_other_and_other_keys_do_not() -> None:
-    """While one jar's coin waits for the store, the next coin of that jar asks nothing, and another jar's is done."""
+    """Events of one key are processed one at a time; events of other keys are not delayed."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.gates[1] = asyncio.Event()
@@ -431,8 +432,8 @@ def test_events_of_one_key_wait_for_each_other_and_other_keys_do_not() -> None:
     assert 2 == sidecar.count("save jar:a")
 
 
-def test_two_processes_lose_no_coin_to_each_other() -> None:
-    """Across processes the ETag decides: who loses a race adds to what the winner saved."""
+def test_two_concurrent_processes_lose_no_coin() -> None:
+    """The process with the conflict adds its coin to the state that the other one saved."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         one, other = processor(sidecar), processor(sidecar)
@@ -444,12 +445,12 @@ def test_two_processes_lose_no_coin_to_each_other() -> None:
     assert 3 == sidecar.count("save jar:a")
 
 
-@pytest.mark.usefixtures("forgetful")
+@pytest.mark.usefixtures("without_cache")
 @pytest.mark.parametrize(("finished_max", "published"), [(1, 8), (2, 6)])
-def test_what_is_remembered_as_finished_is_bounded(
+def test_the_memory_of_finished_entries_is_bounded(
     monkeypatch: pytest.MonkeyPatch, finished_max: int, published: int
 ) -> None:
-    """The oldest entry is forgotten first; it is only finished once more, with the same ids."""
+    """The oldest finished entry is forgotten first, and then finished again with the same ids."""
     monkeypatch.setattr(module, "FINISHED_MAX", finished_max)
 
     async def scenario(sidecar: FakeSidecar) -> None:
@@ -464,8 +465,8 @@ def test_what_is_remembered_as_finished_is_bounded(
     assert 6 == len(set(ids(sidecar)))
 
 
-def test_a_record_that_this_process_saved_last_is_not_loaded_again() -> None:
-    """The secondary record is read all the same: it was written by nobody since, if the ETag holds."""
+def test_a_cached_record_is_not_loaded_again() -> None:
+    """A cached record saves the load of the record, but not of the secondary record."""
     sidecar = put("c-1", "c-2")
 
     assert [*CALLS, "load coin:c-2", "save jar:a", "insert coin:c-2", "publish CoinKept", "publish BellRung"] == (
@@ -474,8 +475,8 @@ def test_a_record_that_this_process_saved_last_is_not_loaded_again() -> None:
     assert 10 == sidecar.read("jar:a")["state"]["total"]
 
 
-def test_a_record_that_somebody_else_saved_since_is_loaded() -> None:
-    """The store refuses the save, and the decision is made again on what there is."""
+def test_a_cached_record_that_another_process_changed_is_loaded() -> None:
+    """If the store refuses a save over an outdated record, the processor loads and decides again."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         ours, others = processor(sidecar), processor(sidecar)
@@ -491,8 +492,8 @@ def test_a_record_that_somebody_else_saved_since_is_loaded() -> None:
     assert {"c-1", "c-2", "c-3"} == {key.removeprefix("coin:") for key in sidecar.records if key.startswith("coin:")}
 
 
-def test_what_would_not_be_saved_is_decided_on_what_is_there() -> None:
-    """A repeated coin is answered from what the store has, not from what was remembered."""
+def test_a_repeated_event_is_decided_on_the_stored_record() -> None:
+    """A repeated coin is decided on the stored record, not on the cached one."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         one = processor(sidecar)
@@ -507,20 +508,20 @@ def test_what_would_not_be_saved_is_decided_on_what_is_there() -> None:
     assert 10 == sidecar.read("jar:a")["state"]["total"]
 
 
-def test_a_step_that_fails_on_what_was_cached_is_a_dead_letter_only_if_it_fails_on_what_is_there() -> None:
-    """Somebody else emptied the jar meanwhile."""
+def test_a_step_that_fails_on_a_cached_record_is_retried_on_the_stored_one() -> None:
+    """A step that fails on an outdated cached record is repeated on the stored record."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         one = processor(sidecar)
         await one.process("CoinPut", coin("c-1", 90))
-        sidecar.put("jar:a", msgspec.json.encode({"state": {"total": 0, "colour": "none"}, "outbox": {}}))
+        sidecar.put("jar:a", msgspec.json.encode({"state": {"total": 0, "color": "none"}, "outbox": {}}))
         await one.process("CoinPut", coin("c-2", 20))
 
     assert 20 == play(scenario).read("jar:a")["state"]["total"]
 
 
-def test_what_was_not_finished_is_not_remembered() -> None:
-    """The next event finds the outbox in the store, and finishes it first."""
+def test_an_unfinished_record_is_not_cached() -> None:
+    """After a failed publish the next event loads the record and finishes its outbox."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         one = processor(sidecar)
@@ -534,8 +535,8 @@ def test_what_was_not_finished_is_not_remembered() -> None:
     assert ["load jar:a", "insert coin:c-1", "publish CoinKept", "publish BellRung"] == sidecar.calls[6:10]
 
 
-def test_an_event_that_begins_its_record_is_saved_at_once_and_loaded_only_on_a_conflict() -> None:
-    """Two coins into one new jar: the second one's guess is refused, and changes nothing."""
+def test_a_creation_is_saved_without_a_load_unless_it_conflicts() -> None:
+    """A creation is saved without a load; if the record exists, the conflict leads to a load."""
     is_creation = dataclasses.replace(JARS, is_creation=lambda _: True)
 
     async def scenario(sidecar: FakeSidecar) -> None:
@@ -550,8 +551,8 @@ def test_an_event_that_begins_its_record_is_saved_at_once_and_loaded_only_on_a_c
     assert 10 == sidecar.read("jar:a")["state"]["total"]
 
 
-def test_when_one_of_two_publishes_fails_the_other_is_over_before_the_event_goes_back() -> None:
-    """Nothing of an event is under way any more when the broker hands it out again."""
+def test_a_failed_publish_waits_for_the_other_publishes() -> None:
+    """No publish of an event is in flight when its failure is reported."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse[5] = UNREACHABLE

@@ -1,4 +1,4 @@
-"""The head of a request has a limit, and what is no HTTP is answered as a problem: on a real socket."""
+"""Limits of the request head, and problem responses to malformed requests, on a real socket."""
 
 import asyncio
 import json
@@ -38,10 +38,11 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[int]:
-    """Serve as every app is served; gives the port."""
+    """Serve with the configuration of every app; yield the port."""
     port = free_port()
     server = uvicorn.Server(server_config(echo, Settings("127.0.0.1", port, 1, "a", "b")))
-    task = asyncio.create_task(server._serve())  # serve() would take over the signals of the test run
+    # serve() would replace the test run's signal handlers.
+    task = asyncio.create_task(server._serve())
     try:
         await until(lambda: server.started)
         yield port
@@ -63,7 +64,7 @@ async def ask(port: int, sent: bytes) -> tuple[int, bytes]:
 
 
 def answer_to(sent: bytes) -> tuple[int, bytes]:
-    """Serve, ask once, stop."""
+    """Serve, send once and stop; return the status and the body."""
 
     async def play() -> tuple[int, bytes]:
         async with asyncio.timeout(SECONDS_MAX), serving() as port:
@@ -88,8 +89,8 @@ def answer_to(sent: bytes) -> tuple[int, bytes]:
         b"POST / HTTP/1.1\r\n" + HOST + b"transfer-encoding: chunked\r\n\r\nzz\r\n",
     ],
 )
-def test_what_is_no_http_is_a_problem(request_bytes: bytes) -> None:
-    """400, with a type and a trace id like any other problem."""
+def test_malformed_http_is_a_problem(request_bytes: bytes) -> None:
+    """A malformed request gets a 400 with the fields of every problem response."""
     status, body = answer_to(request_bytes)
 
     assert (400, "urn:sidecart:problem:not_http") == (status, json.loads(body)["type"])
@@ -100,21 +101,21 @@ def test_what_is_no_http_is_a_problem(request_bytes: bytes) -> None:
     "sent",
     [
         b"GET / HTTP/1.1\r\n" + HOST + b"x: " + b"a" * HEAD_BYTES_MAX + b"\r\n\r\n",
-        # Not a byte more than it takes: what the server leaves unread would break the connection.
+        # Exactly one byte too many: bytes that the server leaves unread would reset the connection.
         (b"GET / HTTP/1.1\r\n" + HOST + b"x: " + b"a" * HEAD_BYTES_MAX)[: HEAD_BYTES_MAX + 1],
         (b"GET / HTTP/1.1\r\n" + HOST + b"x: y\r\n" * HEAD_BYTES_MAX)[: HEAD_BYTES_MAX + 1],
     ],
     ids=["one header", "a header that never ends", "headers without end"],
 )
 def test_a_head_that_is_too_large_is_431(sent: bytes) -> None:
-    """Also when it never ends: it is not kept until it does."""
+    """A head that is too large gets a 431, even if it never ends."""
     status, body = answer_to(sent)
 
     assert (431, "urn:sidecart:problem:head_too_large") == (status, json.loads(body)["type"])
 
 
 def test_only_the_head_is_counted() -> None:
-    """A body is the app's to limit, also one that comes with its head; the next request counts anew."""
+    """The limit does not count the body, and starts again at the next request."""
 
     async def play() -> list[bytes]:
         large = b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 200000\r\n\r\n" + b"a" * 200_000

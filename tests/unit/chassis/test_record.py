@@ -1,4 +1,4 @@
-"""What may be left to the process that saved it, and what may not."""
+"""Outbox entries: which ones are deferred to their writers."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -13,18 +13,18 @@ MOMENT = timedelta(milliseconds=1)
 
 
 def entry(writer: str = "another", at: datetime = AT, outputs: int = 1, output: msgspec.Raw = OUTPUT) -> OutboxEntry:
-    """What some process saved at some time."""
+    """Return an entry that a process saved at a time."""
     return OutboxEntry({}, [output] * outputs, writer, at.isoformat().replace("+00:00", "Z"))
 
 
 def is_deferred(one: OutboxEntry) -> bool:
-    """Whether we may leave it."""
+    """Return whether another process defers this entry."""
     return deferred_to_their_writers({"id": one}, "we", AT) == {"id": one}
 
 
 @pytest.mark.parametrize("age", [timedelta(0), FRESH - MOMENT, MOMENT - FRESH], ids=str)
-def test_what_another_process_saved_moments_ago_is_left(age: timedelta) -> None:
-    """Also if its clock is a little ahead."""
+def test_a_fresh_entry_of_another_process_is_deferred(age: timedelta) -> None:
+    """A fresh entry is deferred, even if the clock of its writer is slightly ahead."""
     assert is_deferred(entry(at=AT - age))
 
 
@@ -42,13 +42,13 @@ def test_what_another_process_saved_moments_ago_is_left(age: timedelta) -> None:
     ],
     ids=["old", "from the future", "ours", "unsigned", "nothing to publish", "no time", "not a time", "no zone"],
 )
-def test_an_entry_that_is_not_surely_fresh_and_anothers_is_not_deferred(one: OutboxEntry) -> None:
-    """Whoever loads the record finishes it."""
+def test_other_entries_are_not_deferred(one: OutboxEntry) -> None:
+    """An entry that is old, unsigned, empty, own or without a valid time is not deferred."""
     assert not is_deferred(one)
 
 
-def test_as_much_as_a_record_may_grow_by_is_left_and_no_byte_more() -> None:
-    """All of it counts, ids and names too. If it is more none is left: which would be kept is no question."""
+def test_deferred_entries_are_limited_to_the_byte() -> None:
+    """If the JSON of all entries exceeds `DEFERRED_BYTES_MAX`, none is deferred."""
     empty = len(msgspec.json.encode({"id": entry(output=msgspec.Raw(b'""'))}))
     full, more = (msgspec.Raw(b'"' + b"x" * (DEFERRED_BYTES_MAX - empty + extra) + b'"') for extra in (0, 1))
 
@@ -56,8 +56,8 @@ def test_as_much_as_a_record_may_grow_by_is_left_and_no_byte_more() -> None:
     assert not is_deferred(entry(output=more))
 
 
-def test_what_is_deferred_is_kept_without_its_secondary_records() -> None:
-    """Whoever leaves it writes them."""
+def test_a_deferred_entry_has_no_secondary_records() -> None:
+    """A deferred entry has no secondary records, because the deferring process writes them."""
     fresh = entry()
     fresh.secondaries = {"coin:c-1": msgspec.Raw(b"{}")}
 
@@ -65,7 +65,7 @@ def test_what_is_deferred_is_kept_without_its_secondary_records() -> None:
 
 
 def test_an_outbox_without_writers_can_be_read() -> None:
-    """As a process of another language writes it, or one of ours before there were writers."""
+    """An entry without writer and time, from another implementation or an old version, is valid."""
     record = msgspec.json.decode(b'{"state":null,"outbox":{"id":{"secondaries":{},"outputs":[]}}}', type=Record)
 
     assert ("", "") == (record.outbox["id"].writer, record.outbox["id"].time)

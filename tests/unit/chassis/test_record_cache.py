@@ -1,4 +1,4 @@
-"""What a process remembers of its own saves: bounded, and given up where it is wrong too often."""
+"""The record cache: limited in size, and paused after too many wrong predictions."""
 
 import pytest
 
@@ -9,16 +9,16 @@ from chassis.record_cache import CREDIT_MAX, OVERHEAD_BYTES, PAUSE_SAVES, WRONG_
 @pytest.mark.parametrize(
     ("etag", "guess"), [(None, "1"), ("1", "2"), ("999", "1000"), ("abc", None), ("", None), ("²", None)], ids=str
 )
-def test_the_next_etag_is_guessed_where_a_store_counts(etag: str | None, guess: str | None) -> None:
-    """One that is no number has no next one."""
+def test_the_next_etag_is_predicted_if_it_is_a_number(etag: str | None, guess: str | None) -> None:
+    """A record is cached only if its ETag is a decimal number, or if there was no record."""
     record_cache = RecordCache()
     record_cache.put("a", b"value", etag)
 
     assert (None if guess is None else CachedRecord(b"value", guess)) == record_cache.take("a")
 
 
-def test_what_is_taken_is_forgotten() -> None:
-    """Until it is saved again."""
+def test_a_taken_record_leaves_the_cache() -> None:
+    """A taken record is not cached until it is saved again."""
     record_cache = RecordCache()
     record_cache.put("a", b"value", None)
     record_cache.take("a")
@@ -26,8 +26,8 @@ def test_what_is_taken_is_forgotten() -> None:
     assert record_cache.take("a") is None
 
 
-def test_the_oldest_is_forgotten_first_and_a_large_one_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So many bytes in all, and so many for one."""
+def test_the_oldest_record_is_evicted_first_and_a_large_one_is_not_cached(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache limits its total size and the size of one record."""
     monkeypatch.setattr(module, "CACHE_BYTES_MAX", 2 * (5 + OVERHEAD_BYTES))
     monkeypatch.setattr(module, "RECORD_BYTES_MAX", 5)
     record_cache = RecordCache()
@@ -36,12 +36,12 @@ def test_the_oldest_is_forgotten_first_and_a_large_one_is_not_kept(monkeypatch: 
     record_cache.put("b", b"54321", "1")
     record_cache.put("large", b"123456", None)
 
-    kept = [record_cache.take(key) for key in ("a", "b", "c", "large")]
-    assert [None, CachedRecord(b"54321", "2"), CachedRecord(b"12345", "1"), None] == kept
+    cached = [record_cache.take(key) for key in ("a", "b", "c", "large")]
+    assert [None, CachedRecord(b"54321", "2"), CachedRecord(b"12345", "1"), None] == cached
 
 
-def test_what_is_taken_makes_room() -> None:
-    """However often a record is saved and taken, others are still remembered."""
+def test_a_taken_record_makes_room() -> None:
+    """A record that is saved and taken often evicts no others."""
     record_cache = RecordCache()
     record_cache.put("first", b"value", None)
     for number in range(20_000):
@@ -51,8 +51,8 @@ def test_what_is_taken_makes_room() -> None:
     assert record_cache.take("first") is not None
 
 
-def test_where_guesses_are_wrong_none_is_made_for_a_while() -> None:
-    """After a thousand saves one more is tried."""
+def test_wrong_predictions_pause_the_cache() -> None:
+    """After too many wrong predictions the cache ignores the next `PAUSE_SAVES` saves."""
     record_cache = RecordCache()
     for _ in range(2):
         record_cache.note_guess(right=False)
@@ -65,8 +65,8 @@ def test_where_guesses_are_wrong_none_is_made_for_a_while() -> None:
     assert record_cache.take("a") is not None
 
 
-def test_a_few_wrong_guesses_among_many_right_ones_change_nothing() -> None:
-    """Another process may write a record now and then."""
+def test_a_few_wrong_predictions_do_not_pause_the_cache() -> None:
+    """A few wrong predictions after many correct ones do not pause the cache."""
     record_cache = RecordCache()
     for _ in range(CREDIT_MAX + 5):
         record_cache.note_guess(right=True)

@@ -1,4 +1,4 @@
-"""Repeated lines: the first ones are written, the others counted, and the count is always written."""
+"""Repeated lines: the first ones are written, the rest are counted, and each count is written."""
 
 import logging
 import subprocess
@@ -13,13 +13,13 @@ from cli.run import REPORT_SECONDS, REPORTED_FIRST, ReportThrottle
 
 
 def soon(condition: Callable[[], bool]) -> bool:
-    """Wait until it comes true, also on a busy machine."""
-    Deadline().until(condition, 60, lambda: "it did not come true")
+    """Wait up to 60 s, for a busy machine, until the condition is true."""
+    Deadline().until(condition, 60, lambda: "the condition never became true")
     return True
 
 
 def test_the_first_lines_of_a_kind_are_shown_and_the_others_counted() -> None:
-    """The count is reported once, when the window is over."""
+    """The count of suppressed lines is reported once, when the window ends."""
     repeats: Repeats[str] = Repeats(first=2, seconds=10)
 
     assert [True, True, False, False] == [repeats.is_shown("a", 0) for _ in range(4)]
@@ -30,7 +30,7 @@ def test_the_first_lines_of_a_kind_are_shown_and_the_others_counted() -> None:
 
 
 def test_another_kind_is_never_hidden() -> None:
-    """A flood hides nothing but itself."""
+    """Many lines of one kind suppress no line of another kind."""
     repeats: Repeats[str] = Repeats(first=1)
     for _ in range(100):
         repeats.is_shown("flood", 0)
@@ -39,7 +39,7 @@ def test_another_kind_is_never_hidden() -> None:
 
 
 def test_memory_is_bounded_and_no_count_is_lost() -> None:
-    """The oldest kind gives way, and is reported."""
+    """The oldest kind is dropped first, and its count is reported."""
     repeats: Repeats[int] = Repeats(first=1)
     for kind in range(10 * KINDS_MAX):
         repeats.is_shown(kind, 0)
@@ -62,8 +62,8 @@ if "wait" in sys.argv:
 """
 
 
-def test_what_an_app_repeats_is_a_few_lines_and_a_count() -> None:
-    """A process that ends writes the count it has; the line in between is there."""
+def test_repeated_lines_are_a_few_lines_and_a_count() -> None:
+    """A process writes its pending counts when it exits, and other lines are not suppressed."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True)
 
     *first, other, count = [line.split(" ", 1)[1] for line in done.stderr.splitlines()]
@@ -72,8 +72,8 @@ def test_what_an_app_repeats_is_a_few_lines_and_a_count() -> None:
     assert f"ERROR lamps no lamp at the door (repeated {1_000 - FIRST} more times within 10 s)" == count
 
 
-def test_the_count_comes_when_nothing_more_is_written(tmp_path: Path) -> None:
-    """A timer writes it: a flood that has ended is over in the log, too."""
+def test_a_timer_writes_the_count(tmp_path: Path) -> None:
+    """The count is written when the window ends, without a further line."""
     log = tmp_path / "log"
     with log.open("wb") as output:
         running = subprocess.Popen([sys.executable, "-c", PROGRAM, "wait"], cwd=ROOT, stderr=output)
@@ -86,25 +86,25 @@ def test_the_count_comes_when_nothing_more_is_written(tmp_path: Path) -> None:
         running.wait()
 
 
-def test_a_call_that_does_not_fit_its_format_is_reported_as_before() -> None:
-    """The line is not lost in the handler."""
+def test_a_log_call_with_wrong_arguments_is_reported() -> None:
+    """A log call whose arguments do not match its format is reported as in the standard library."""
     program = "import logging\nfrom chassis import logs\nlogs.configure('human', 'info')\nlogging.error('%d', 'x')"
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
 
     assert "--- Logging error ---" in done.stderr
 
 
-def test_the_launcher_counts_what_it_repeats() -> None:
-    """A process that ends every minute does not fill a terminal, and is not forgotten."""
-    said: list[str] = []
+def test_the_launcher_counts_repeated_reports() -> None:
+    """Repeated reports of a crashing process are counted and summarized."""
+    reports: list[str] = []
     now = 0.0
-    throttle = ReportThrottle(said.append, lambda: now)
+    throttle = ReportThrottle(reports.append, lambda: now)
     for _ in range(20):
         throttle("order ended")
-    assert ["order ended"] * REPORTED_FIRST == said
+    assert ["order ended"] * REPORTED_FIRST == reports
 
     now = REPORT_SECONDS
     throttle.look()
 
-    assert f"order ended ({20 - REPORTED_FIRST} more times within 10 min)" == said[-1]
+    assert f"order ended ({20 - REPORTED_FIRST} more times within 10 min)" == reports[-1]
     assert logging.getLogger("lamps").handlers == []

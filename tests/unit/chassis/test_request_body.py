@@ -1,4 +1,4 @@
-"""The body of a request: whole, or read to its end before an answer that needs none of it."""
+"""The body of a request: read whole, or drained before a response that does not need it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from chassis.request_body import DRAIN_BYTES_MAX, RequestBody, whole_body
 
 
 class Caller:
-    """Sends the pieces of a body, then nothing; counts what was read."""
+    """A client that sends the parts of a body, then nothing; it counts the parts that were read."""
 
     def __init__(self, pieces: Sequence[bytes], *, is_gone: bool = False) -> None:
         self._pieces = list(pieces)
@@ -21,7 +21,7 @@ class Caller:
         self.read = 0
 
     async def receive(self) -> Message:
-        """Return the next piece; after the last one of a caller that stays, wait for ever."""
+        """Return the next part; after the last one, a disconnect or nothing."""
         if not self._pieces:
             if self._is_gone:
                 return {"type": "http.disconnect"}
@@ -32,7 +32,7 @@ class Caller:
 
 
 def scope(**headers: str) -> Scope:
-    """A request with these headers."""
+    """Return the scope of a request with these headers."""
     return {"headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]}
 
 
@@ -41,15 +41,15 @@ def scope(**headers: str) -> Scope:
     [
         (scope(content_length="3"), 3),
         (scope(transfer_encoding="chunked"), 3),
-        (scope(), 0),  # it announces none
+        (scope(), 0),  # no body
         (scope(content_length="0"), 0),
         (scope(content_length=str(DRAIN_BYTES_MAX + 1)), 0),
-        (scope(content_length="3", expect="100-continue"), 0),  # the caller waits to be asked for it
+        (scope(content_length="3", expect="100-continue"), 0),  # the client waits for a 100
     ],
     ids=str,
 )
-def test_a_body_is_drained_if_its_end_may_come_soon(headers: Scope, read: int) -> None:
-    """As far as its headers tell."""
+def test_the_headers_decide_whether_a_body_is_drained(headers: Scope, read: int) -> None:
+    """A body is drained unless the headers show none, a long one, or one that waits for a 100."""
     caller = Caller([b"a", b"b", b"c"])
 
     asyncio.run(RequestBody(caller.receive).drain(headers))
@@ -57,8 +57,8 @@ def test_a_body_is_drained_if_its_end_may_come_soon(headers: Scope, read: int) -
     assert read == caller.read
 
 
-def test_a_body_that_was_read_is_not_waited_for() -> None:
-    """`receive` would return no more of it, however long it is waited for."""
+def test_a_body_that_was_read_is_not_drained() -> None:
+    """Draining a body that was read returns at once."""
     caller = Caller([b"a", b"b"])
 
     async def scenario() -> bytes | None:
@@ -70,8 +70,8 @@ def test_a_body_that_was_read_is_not_waited_for() -> None:
     assert b"ab" == asyncio.run(scenario())
 
 
-def test_draining_ends_with_a_caller_that_is_gone() -> None:
-    """Nothing more comes from it."""
+def test_draining_ends_with_a_disconnect() -> None:
+    """Draining ends when the client disconnects."""
     caller = Caller([b"a"], is_gone=True)
 
     asyncio.run(RequestBody(caller.receive).drain(scope(content_length="2")))
@@ -80,7 +80,7 @@ def test_draining_ends_with_a_caller_that_is_gone() -> None:
 
 
 def test_draining_has_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of bytes and of time."""
+    """Draining stops at its limits of bytes and time."""
     monkeypatch.setattr(module, "DRAIN_SECONDS_MAX", 0.01)
     monkeypatch.setattr(module, "DRAIN_BYTES_MAX", 3)
     long, slow = Caller([b"ab"] * 5), Caller([])
@@ -91,6 +91,6 @@ def test_draining_has_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (2, 0) == (long.read, slow.read)
 
 
-def test_a_caller_that_is_gone_has_no_whole_body() -> None:
-    """So its event is not taken for a shorter one."""
+def test_a_disconnected_caller_has_no_whole_body() -> None:
+    """A body that was cut off is None, so that it is not processed as a shorter one."""
     assert asyncio.run(whole_body(Caller([b"a"], is_gone=True).receive)) is None

@@ -1,4 +1,4 @@
-"""What is known of a request or an event while it is handled, and that only what is well-formed is spoken of."""
+"""The context of a request or an event, and that it reports only well-formed ids."""
 
 import asyncio
 
@@ -11,16 +11,16 @@ TRACEPARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"
 OTHER = f"00-{TRACE_ID[::-1]}-{SPAN_ID}-00"
 
 
-def test_an_event_says_its_id_and_its_trace() -> None:
-    """Both are in its body."""
+def test_an_event_has_its_id_and_its_trace() -> None:
+    """The id and the trace of an event come from its body."""
     context = request_context.start_event("Lamp", f'{{"id": "e-1", "traceparent": "{TRACEPARENT}"}}'.encode())
 
     assert ("e-1", TRACEPARENT, TRACE_ID) == (context.event_id, context.traceparent, context.trace_id)
     assert context is request_context.current()
 
 
-def test_the_header_goes_before_the_attribute() -> None:
-    """A sidecar that traces tells its own span, the event that of whoever published it."""
+def test_the_header_has_priority_over_the_attribute() -> None:
+    """The header names the span of a tracing sidecar; the attribute names the publisher's."""
     context = request_context.start([(b"traceparent", TRACEPARENT.encode())])
     context.body = f'{{"id": "e-1", "traceparent": "{OTHER}"}}'.encode()
 
@@ -39,15 +39,15 @@ def test_the_header_goes_before_the_attribute() -> None:
         f'{{"id": "", "traceparent": "{TRACEPARENT} "}}'.encode(),
     ],
 )
-def test_what_is_not_well_formed_is_not_spoken_of(body: bytes) -> None:
-    """Whoever can publish writes these."""
+def test_malformed_ids_are_not_reported(body: bytes) -> None:
+    """Any publisher can send malformed ids; they read as empty strings."""
     context = request_context.start_event("Lamp", body)
 
     assert ("", "") == (context.event_id, context.traceparent)
 
 
-def test_a_request_without_a_trace_gets_an_id_that_stays() -> None:
-    """Its answer and each of its lines say the same; an event without one has none."""
+def test_a_request_without_a_trace_gets_a_stable_id() -> None:
+    """A request without a trace gets one random id for its response and logs; an event has none."""
     request = request_context.start()
 
     assert request.trace_id == request.trace_id != request_context.start().trace_id
@@ -55,16 +55,16 @@ def test_a_request_without_a_trace_gets_an_id_that_stays() -> None:
     assert "" == request_context.start_event("Lamp", b'{"id": "e-1"}').trace_id
 
 
-def test_a_request_is_about_the_event_that_it_leads_to() -> None:
-    """Known once the command is made."""
+def test_a_request_has_the_event_that_it_leads_to() -> None:
+    """A request's context names its event once the command is built."""
     request = request_context.start()
     request.set_event("Lamp", "e-2")
 
     assert ("Lamp", "e-2") == (request.topic, request.event_id)
 
 
-def test_tasks_beside_each_other_are_about_their_own() -> None:
-    """And what a task starts is about the same as it is."""
+def test_concurrent_tasks_have_their_own_contexts() -> None:
+    """Concurrent tasks have separate contexts, and a child task inherits its parent's."""
 
     async def handle(name: str) -> tuple[str, str]:
         request_context.start_event(name, b"")
@@ -82,8 +82,8 @@ def test_tasks_beside_each_other_are_about_their_own() -> None:
     assert all(found == name for found, name in asyncio.run(both()))
 
 
-def test_what_is_forgotten_holds_no_body() -> None:
-    """A connection that was opened meanwhile keeps the context of its first request for as long as it lives."""
+def test_a_released_context_holds_no_body() -> None:
+    """A released context holds neither body nor headers, because a connection may keep it alive."""
     context = request_context.start_event("Lamp", b"x" * 1_000)
     context.release()
 
@@ -109,15 +109,15 @@ def test_what_is_forgotten_holds_no_body() -> None:
     ],
 )
 def test_a_later_version_is_read_by_its_first_four_fields(later: str, version_00: str) -> None:
-    """As W3C specifies; what goes on is of version 00."""
+    """The first four fields of a later version count, as W3C specifies."""
     context = request_context.start([(b"traceparent", later.encode())])
 
     assert version_00 == context.traceparent
     assert not version_00 or TRACE_ID == context.trace_id
 
 
-def test_of_two_headers_none_is_believed() -> None:
-    """The trace starts anew."""
+def test_two_headers_are_ignored() -> None:
+    """Two traceparent headers are ambiguous: the request is in no incoming trace."""
     assert (
         ""
         == request_context.start([(b"traceparent", TRACEPARENT.encode()), (b"traceparent", OTHER.encode())]).traceparent

@@ -1,4 +1,4 @@
-"""Serving: who may ask, what an event is answered, when an app is ready, and when it is unhealthy."""
+"""Serving: the token check, responses to events, readiness and health."""
 
 import asyncio
 import json
@@ -29,10 +29,10 @@ EVENT = json.dumps({"id": ID}).encode()
 
 
 class Lamps:
-    """A service with one topic and one read, which fails as told, and a client that holds the token."""
+    """A service with one topic and one read, its client with the token, and its failures."""
 
-    def __init__(self, played: Daprd, app: SidecarAuth) -> None:
-        self.daprd = played
+    def __init__(self, fake: Daprd, app: SidecarAuth) -> None:
+        self.daprd = fake
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://lamps")
         self.taken: list[bytes] = []
         self.problem: Exception | None = None
@@ -41,13 +41,13 @@ class Lamps:
         self.store = StoreHealth()
 
     async def take(self, body: bytes) -> None:
-        """Take one event."""
+        """Handle one event."""
         self.taken.append(body)
         if self.problem is not None:
             raise self.problem
 
     async def shine(self, dead_letters: DeadLetters) -> None:
-        """Do something beside, until stopped."""
+        """Run as background work until canceled."""
         self.background_events.append(type(dead_letters).__name__)
         try:
             await asyncio.Event().wait()
@@ -55,24 +55,24 @@ class Lamps:
             self.background_events.append("stopped")
 
     async def ask(self, path: str, *headers: tuple[str, str]) -> httpx.Response:
-        """GET with these headers only."""
+        """Send a GET with only these headers."""
         return await self.http.get(path, headers=list(headers))
 
     async def bring(self, topic: str = "Lamp", body: bytes = EVENT) -> int:
-        """Bring one event as the sidecar does, and return the status of the answer, which must be empty."""
+        """Deliver one event as the sidecar does; return the status, and check the empty body."""
         answer = await self.http.post(f"/events/inbox/{topic}", content=body, headers=[TOKEN, ("traceparent", TRACE)])
         assert b"" == answer.content
         return answer.status_code
 
     def probes(self) -> list[dict[str, Any]]:
-        """The probe events that were published."""
+        """Return the published probe events."""
         paths = "/v1.0/publish/pubsub/Probe-lamps"
         return [json.loads(call.body) for call in self.daprd.calls if call.path == paths]
 
 
 @asynccontextmanager
-async def running(played: Daprd) -> AsyncIterator[Lamps]:
-    """One service beside one played sidecar."""
+async def running(fake: Daprd) -> AsyncIterator[Lamps]:
+    """Run one service with a fake daprd."""
 
     def wire(sidecar: HttpSidecar) -> ServiceWiring:
         async def find(params: Any) -> bytes | None:
@@ -82,14 +82,14 @@ async def running(played: Daprd) -> AsyncIterator[Lamps]:
 
         return ServiceWiring([Subscription("inbox", "Lamp", lamps.take)], [Read("/lamp/{id}", find)], lamps.shine)
 
-    app = service_app("lamps", Settings("127.0.0.1", 1, played.port, "in-token", "out-token"), wire)
+    app = service_app("lamps", Settings("127.0.0.1", 1, fake.port, "in-token", "out-token"), wire)
     assert isinstance(app, SidecarAuth)
-    lamps = Lamps(played, app)
+    lamps = Lamps(fake, app)
     inner = app._app
     assert isinstance(inner, FastAPI)
     async with inner.router.lifespan_context(inner), lamps.http:
         lamps.store = inner.state.sidecar.store
-        await until(lambda: lamps.store.problem == "" or bool(played.refuses_writes))
+        await until(lambda: lamps.store.problem == "" or bool(fake.refuses_writes))
         yield lamps
 
 
@@ -97,7 +97,7 @@ def play(scenario: Callable[[Lamps], Awaitable[None]]) -> None:
     """Run one scenario."""
 
     async def run() -> None:
-        async with daprd() as played, running(played) as lamps:
+        async with daprd() as fake, running(fake) as lamps:
             await scenario(lamps)
 
     asyncio.run(run())
@@ -117,11 +117,11 @@ def play(scenario: Callable[[Lamps], Awaitable[None]]) -> None:
         [("dapr-api-token", "wrong"), TOKEN],
         [TOKEN, ("dapr-api-token", "wrong")],
     ],
-    ids=["none", "empty", "wrong", "longer", "not ASCII", "the other", "elsewhere", "twice", "second", "first"],
+    ids=["none", "empty", "wrong", "longer", "not ASCII", "other token", "other header", "twice", "second", "first"],
 )
 @pytest.mark.parametrize("path", ["/events/inbox/Lamp", "/dapr/subscribe", "/lamp/1", "/readyz", "/", "/healthz/"])
-def test_a_stranger_is_refused_on_every_path_but_healthz(path: str, headers: list[tuple[str, str]]) -> None:
-    """Without the one right token nobody reads, and nobody forges an event."""
+def test_every_path_but_healthz_needs_the_token(path: str, headers: list[tuple[str, str]]) -> None:
+    """A request without exactly one correct token is answered 403 and reaches no handler."""
 
     async def scenario(lamps: Lamps) -> None:
         raw = [(name.encode(), value.encode("latin-1")) for name, value in headers]
@@ -133,8 +133,8 @@ def test_a_stranger_is_refused_on_every_path_but_healthz(path: str, headers: lis
     play(scenario)
 
 
-def test_the_token_opens_what_it_guards() -> None:
-    """A read by invocation carries it."""
+def test_a_read_with_the_token_is_answered() -> None:
+    """A read with the correct token returns its JSON."""
 
     async def scenario(lamps: Lamps) -> None:
         answer = await lamps.ask("/lamp/1", TOKEN)
@@ -146,7 +146,7 @@ def test_the_token_opens_what_it_guards() -> None:
 
 
 def test_health_is_open() -> None:
-    """The sidecar's health probe carries no token."""
+    """/healthz needs no token, because a health probe carries none."""
 
     async def scenario(lamps: Lamps) -> None:
         assert 200 == (await lamps.ask("/healthz")).status_code
@@ -155,7 +155,7 @@ def test_health_is_open() -> None:
 
 
 def test_the_sidecar_auth_lets_the_lifespan_through() -> None:
-    """It looks at requests only."""
+    """SidecarAuth passes lifespan messages on, because it checks HTTP requests only."""
 
     async def scenario() -> list[str]:
         seen: list[str] = []
@@ -172,22 +172,22 @@ def test_the_sidecar_auth_lets_the_lifespan_through() -> None:
     assert ["lifespan"] == asyncio.run(scenario())
 
 
-def test_the_sidecar_is_told_which_topics_to_bring_where() -> None:
-    """The service's own, and its probe; no dead-letter topic."""
+def test_the_app_lists_its_subscriptions() -> None:
+    """The app subscribes to the service's topics and its probe, without a dead-letter topic."""
 
     async def scenario(lamps: Lamps) -> None:
-        told = (await lamps.ask("/dapr/subscribe", TOKEN)).json()
+        listed = (await lamps.ask("/dapr/subscribe", TOKEN)).json()
 
-        routes = {each["topic"]: each.get("route") for each in told}
+        routes = {each["topic"]: each.get("route") for each in listed}
         assert {"Lamp": "/events/inbox/Lamp", "Probe-lamps": "/events/inbox/Probe-lamps"} == routes
-        assert {"inbox"} == {each["pubsubname"] for each in told}
-        assert not any(each.get("deadLetterTopic") for each in told)
+        assert {"inbox"} == {each["pubsubname"] for each in listed}
+        assert not any(each.get("deadLetterTopic") for each in listed)
 
     play(scenario)
 
 
-def test_an_event_that_was_carried_through_is_answered_200() -> None:
-    """Its bytes reach the handler as they came."""
+def test_a_handled_event_is_answered_200() -> None:
+    """A handled event is answered 200, and its bytes reach the handler unchanged."""
 
     async def scenario(lamps: Lamps) -> None:
         assert 200 == await lamps.bring(body=b"\xff not JSON")
@@ -199,7 +199,7 @@ def test_an_event_that_was_carried_through_is_answered_200() -> None:
 
 @pytest.mark.parametrize("fault", [TransientError("unreachable"), SidecarUnavailable("unreachable")])
 def test_a_transient_error_is_answered_500_and_nothing_is_written(fault: Exception) -> None:
-    """The event comes again."""
+    """A transient error is answered 500 and writes nothing; the broker redelivers the event."""
 
     async def scenario(lamps: Lamps) -> None:
         lamps.problem = fault
@@ -211,7 +211,7 @@ def test_a_transient_error_is_answered_500_and_nothing_is_written(fault: Excepti
 
 
 def test_a_permanent_error_is_answered_200_with_a_dead_letter() -> None:
-    """It is never brought again, and the letter says what, why, and in which trace."""
+    """A permanent error stores a dead letter with the event, the reason and the trace."""
 
     async def scenario(lamps: Lamps) -> None:
         lamps.problem = PermanentError("no such lamp")
@@ -227,7 +227,7 @@ def test_a_permanent_error_is_answered_200_with_a_dead_letter() -> None:
 
 
 def test_a_dead_letter_that_cannot_be_written_is_answered_500() -> None:
-    """Until it is kept the event stays with the broker."""
+    """The event stays with the broker until its dead letter is stored."""
 
     async def scenario(lamps: Lamps) -> None:
         lamps.problem = PermanentError("no such lamp")
@@ -241,8 +241,8 @@ def test_a_dead_letter_that_cannot_be_written_is_answered_500() -> None:
     play(scenario)
 
 
-def test_an_app_without_dead_letters_answers_200_to_what_it_cannot_read() -> None:
-    """The gateway keeps none: it logs a malformed reply."""
+def test_an_app_without_dead_letters_drops_a_malformed_event() -> None:
+    """An app without dead letters, such as the gateway, logs a malformed event and answers 200."""
 
     async def scenario() -> int:
         async def take(_body: bytes) -> None:
@@ -256,8 +256,8 @@ def test_an_app_without_dead_letters_answers_200_to_what_it_cannot_read() -> Non
     assert 200 == asyncio.run(scenario())
 
 
-def test_the_sidecars_routes_are_in_no_public_document() -> None:
-    """They are not for callers; the app's own are."""
+def test_the_openapi_document_omits_the_sidecars_routes() -> None:
+    """The OpenAPI document contains the app's own routes only."""
 
     async def take(_body: bytes) -> None: ...
 
@@ -268,8 +268,8 @@ def test_the_sidecars_routes_are_in_no_public_document() -> None:
     assert ["/lamp"] == list(app.openapi()["paths"])
 
 
-def test_an_app_is_ready_once_its_own_probe_came_back() -> None:
-    """Then the way through the broker is open both ways."""
+def test_an_app_is_ready_once_its_probe_returned() -> None:
+    """An app is ready once its probe event has returned through the broker."""
 
     async def scenario(lamps: Lamps) -> None:
         before = await lamps.ask("/readyz", TOKEN)
@@ -283,17 +283,17 @@ def test_an_app_is_ready_once_its_own_probe_came_back() -> None:
     play(scenario)
 
 
-def test_the_probe_is_sent_again_until_one_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first ones may find no sidecar and no queue; each has an id of its own and is its own command."""
+def test_the_probe_is_sent_until_one_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app publishes probes, each with its own id, until one returns."""
     monkeypatch.setattr(module, "PROBE_SECONDS", 0.001)
 
     async def run() -> list[dict[str, Any]]:
-        async with daprd() as played:
-            played.refused_publishes = 2
-            async with running(played) as lamps:
-                await played.published.wait()
-                played.published.clear()
-                await played.published.wait()
+        async with daprd() as fake:
+            fake.refused_publishes = 2
+            async with running(fake) as lamps:
+                await fake.published.wait()
+                fake.published.clear()
+                await fake.published.wait()
                 await lamps.bring("Probe-lamps")
                 return lamps.probes()
 
@@ -302,21 +302,21 @@ def test_the_probe_is_sent_again_until_one_is_back(monkeypatch: pytest.MonkeyPat
     assert [probe["id"] for probe in probes] == [probe["correlationid"] for probe in probes]
 
 
-def test_no_probe_is_sent_after_one_is_back() -> None:
-    """The work ends by itself."""
+def test_no_probe_is_sent_after_one_returned() -> None:
+    """Sending ends after a probe has returned."""
 
     async def scenario() -> list[str]:
         probe = module.LoopbackProbe("inbox", "lamps")
         await probe.handle(b"")
-        async with daprd() as played, connect(played.port, "out-token") as sidecar:
+        async with daprd() as fake, connect(fake.port, "out-token") as sidecar:
             await probe.send_until_returned(sidecar)
-            return [call.path for call in played.calls]
+            return [call.path for call in fake.calls]
 
     assert [] == asyncio.run(scenario())
 
 
 def test_an_app_is_unhealthy_while_its_store_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """So that the sidecar stops bringing events; it asks the store itself, and is healthy once that answers."""
+    """An unreachable store makes the app unhealthy until its own probe of the store succeeds."""
     monkeypatch.setattr(sidecar_module, "UNREACHABLE_SECONDS", 0.001)
 
     async def scenario(lamps: Lamps) -> None:
@@ -333,13 +333,16 @@ def test_an_app_is_unhealthy_while_its_store_is_unreachable(monkeypatch: pytest.
 
         assert [503, 503, 200, 200] == [each.status_code for each in (read, unhealthy, healthy, still_healthy)]
         assert "the store is unreachable" in ready.json()["missing"]
-        assert calls == len(lamps.daprd.state_calls()), "a healthy app asks nothing"
+        assert calls == len(lamps.daprd.state_calls()), "a healthy app does not probe"
 
     play(scenario)
 
 
-def test_an_app_whose_store_refuses_writes_says_so_and_takes_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Reads are answered, and the reason is given; a read that works turns nothing, a write does."""
+def test_an_app_whose_store_refuses_writes_accepts_no_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the store refuses writes, the app answers reads, refuses events and reports the reason.
+
+    Only a successful write ends this state.
+    """
     monkeypatch.setattr(sidecar_module, "REFUSED_SECONDS", 0.001)
     output = "the store refuses writes: ERROR: read-only (SQLSTATE 25006)"
 
@@ -353,7 +356,7 @@ def test_an_app_whose_store_refuses_writes_says_so_and_takes_no_event(monkeypatc
         assert output in (await lamps.ask("/readyz", TOKEN)).json()["missing"]
         assert 200 == (await lamps.ask("/lamp/1", TOKEN)).status_code
         assert [500, 500] == [await lamps.bring(), await lamps.bring()]
-        assert 200 == await lamps.bring("Probe-lamps"), "the way through the broker is another matter"
+        assert 200 == await lamps.bring("Probe-lamps"), "probe events do not depend on the store"
         assert 1 == len(lamps.taken)
         lamps.daprd.refuses_writes = 0
         await until(lambda: lamps.store.is_healthy)
@@ -368,12 +371,12 @@ def test_an_app_whose_store_refuses_writes_says_so_and_takes_no_event(monkeypatc
 
 
 def test_an_app_whose_store_refuses_writes_from_the_start_is_not_ready() -> None:
-    """It finds out by itself: no event has to come."""
+    """The app detects at startup, without an event, that its store refuses writes."""
 
     async def run() -> None:
-        async with daprd() as played:
-            played.refuses_writes = 409
-            async with running(played) as lamps:
+        async with daprd() as fake:
+            fake.refuses_writes = 409
+            async with running(fake) as lamps:
                 await until(lambda: lamps.store.write_refusal != "")
                 await lamps.bring("Probe-lamps")
                 answer = await lamps.ask("/readyz", TOKEN)
@@ -385,8 +388,8 @@ def test_an_app_whose_store_refuses_writes_from_the_start_is_not_ready() -> None
     asyncio.run(run())
 
 
-def test_what_is_not_there_is_404_with_a_body() -> None:
-    """An invocation that finds nothing is no failure."""
+def test_a_read_of_a_missing_resource_is_404_with_a_body() -> None:
+    """A read of a missing resource is answered 404 with an empty JSON object."""
 
     async def scenario(lamps: Lamps) -> None:
         answer = await lamps.ask("/lamp/2", TOKEN)
@@ -397,7 +400,7 @@ def test_what_is_not_there_is_404_with_a_body() -> None:
 
 
 def test_background_work_ends_with_its_block() -> None:
-    """It is cancelled, and waited for."""
+    """Background work is canceled and awaited when its block ends."""
 
     async def scenario() -> list[str]:
         seen, started = list[str](), asyncio.Event()
@@ -417,7 +420,7 @@ def test_background_work_ends_with_its_block() -> None:
 
 
 def test_background_work_that_fails_is_logged(caplog: pytest.LogCaptureFixture) -> None:
-    """Nobody waits for it, so nobody else would ever hear of it."""
+    """A failure of background work is logged when it happens."""
 
     async def scenario() -> None:
         failed = asyncio.Event()
@@ -436,17 +439,17 @@ def test_background_work_that_fails_is_logged(caplog: pytest.LogCaptureFixture) 
 
 
 def test_the_sidecar_closes_an_idle_connection_before_the_app_does() -> None:
-    """Go's transport keeps an idle connection for 90 s and may write to it until then."""
+    """The app keeps idle connections longer than Go's transport, which may use one for 90 s."""
     settings = Settings("127.0.0.1", 1, 2, "in-token", "out-token")
 
     assert server_config(FastAPI(), settings).timeout_keep_alive > 90
 
 
-def test_what_a_service_does_beside_ends_with_it() -> None:
-    """It may write dead letters, for nobody delivers what it works on."""
+def test_the_background_work_of_a_service_ends_with_it() -> None:
+    """The background work of a service gets the dead letters and ends with the service."""
 
     async def scenario() -> list[str]:
-        async with daprd() as played, running(played) as lamps:
+        async with daprd() as fake, running(fake) as lamps:
             await asyncio.sleep(0)
         return lamps.background_events
 

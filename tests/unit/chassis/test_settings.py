@@ -1,4 +1,4 @@
-"""Settings: a missing or wrong one stops the start with its name."""
+"""Settings: a missing or wrong one stops startup with its name."""
 
 import pytest
 
@@ -9,14 +9,14 @@ WHOLE = {"APP_PORT": "3001", "DAPR_HTTP_PORT": "3501", "APP_API_TOKEN": "in", "D
 
 
 def test_the_settings_are_read_from_the_environment() -> None:
-    """The app listens on this machine only, unless it is told otherwise."""
+    """By default the app listens on the loopback interface only."""
     expected = Settings("127.0.0.1", 3001, 3501, app_api_token="in", dapr_api_token="out")
 
     assert expected == settings.read(WHOLE)
 
 
-def test_the_app_listens_and_looks_for_its_sidecar_where_it_is_told() -> None:
-    """In containers other addresses are needed than on one machine."""
+def test_the_hosts_of_the_app_and_its_sidecar_can_be_set() -> None:
+    """APP_HOST and DAPR_HOST replace the loopback address, for containers."""
     read = settings.read({**WHOLE, "APP_HOST": "0.0.0.0", "DAPR_HOST": "order-dapr"})
 
     assert ("127.0.0.1", "127.0.0.1") == (settings.read(WHOLE).app_host, settings.read(WHOLE).dapr_host)
@@ -25,8 +25,8 @@ def test_the_app_listens_and_looks_for_its_sidecar_where_it_is_told() -> None:
 
 @pytest.mark.parametrize("name", WHOLE)
 @pytest.mark.parametrize("value", [None, ""])
-def test_a_setting_that_is_missing_or_empty_stops_the_start_by_name(name: str, value: str | None) -> None:
-    """No token has a default: an app that forgot it must not be open to strangers."""
+def test_a_missing_or_empty_setting_stops_startup_by_name(name: str, value: str | None) -> None:
+    """Required settings, including tokens, have no default."""
     environ = {key: text for key, text in WHOLE.items() if key != name}
     if value is not None:
         environ[name] = value
@@ -40,32 +40,32 @@ def test_a_setting_that_is_missing_or_empty_stops_the_start_by_name(name: str, v
 @pytest.mark.parametrize("value", ["0", "65536", "-1", "+1", "1.0", "1_0", " 1", "80x", "\u0663", "\u00b2"])
 @pytest.mark.parametrize("name", ["APP_PORT", "DAPR_HTTP_PORT"])
 def test_a_port_is_a_whole_number_in_plain_digits(name: str, value: str) -> None:
-    """Whatever else Python takes for a number is refused, by the setting's name."""
+    """A port must consist of ASCII digits within its bounds."""
     with pytest.raises(SettingError, match=f"^setting {name}: "):
         settings.read({**WHOLE, name: value})
 
 
 @pytest.mark.parametrize(("value", "expected"), [("1", 1), ("65535", 65535)])
 def test_both_bounds_are_allowed(value: str, expected: int) -> None:
-    """The first and the last port are ports."""
+    """The lowest and the highest port are accepted."""
     assert expected == settings.read({**WHOLE, "APP_PORT": value}).app_port
 
 
 @pytest.mark.parametrize(("environ", "expected"), [({}, 900), ({"SECONDS": ""}, 900), ({"SECONDS": "60"}, 60)])
-def test_a_default_stands_in_for_what_is_missing(environ: dict[str, str], expected: int) -> None:
-    """An empty setting is a missing one."""
+def test_a_default_replaces_a_missing_or_empty_setting(environ: dict[str, str], expected: int) -> None:
+    """The default applies to a missing and to an empty setting."""
     assert expected == settings.whole(environ, "SECONDS", 1, 1_000, default=900)
 
 
-def test_a_default_is_held_to_the_bounds_too() -> None:
-    """A wrong default is found at the first start."""
+def test_a_default_is_checked_against_the_bounds() -> None:
+    """A default outside the bounds raises SettingError."""
     with pytest.raises(SettingError, match="SECONDS"):
         settings.whole({}, "SECONDS", 1, 10, default=900)
 
 
 @pytest.mark.parametrize(("name", "value"), [("LOG_FORMAT", "xml"), ("LOG_LEVEL", "INFO"), ("METRICS_PORT", "0")])
-def test_a_way_to_be_looked_at_that_is_none_stops_the_start_by_name(name: str, value: str) -> None:
-    """Better no start than one whose lines nobody reads."""
+def test_a_wrong_log_or_metrics_setting_stops_startup_by_name(name: str, value: str) -> None:
+    """A wrong log or metrics setting raises SettingError with its name."""
     with pytest.raises(SettingError, match=f"^setting {name}: "):
         settings.read({**WHOLE, name: value})
 
@@ -87,8 +87,8 @@ HOSTS = ("APP_HOST", "DAPR_HOST", "METRICS_HOST")
         ("order_dapr.shop.example", "order_dapr.shop.example"),
     ],
 )
-def test_a_host_is_a_name_or_an_address_of_either_kind(name: str, value: str, expected: str) -> None:
-    """An IPv6 address with or without the brackets that it has in a URL."""
+def test_a_host_is_a_name_or_an_ip_address(name: str, value: str, expected: str) -> None:
+    """A host may be a name, an IPv4 address, or an IPv6 address with or without brackets."""
     assert expected == getattr(settings.read({**WHOLE, name: value}), name.lower())
 
 
@@ -96,21 +96,21 @@ def test_a_host_is_a_name_or_an_address_of_either_kind(name: str, value: str, ex
 @pytest.mark.parametrize(
     "value", ["[::1", "::1]", "[127.0.0.1]", "[::1]:80", "127.0.0.1:80", "http://x", "a b", "::g", "1::2::3", "[]"]
 )
-def test_a_host_that_is_none_stops_the_start_by_name(name: str, value: str) -> None:
-    """Also one with a port: there is a setting for that."""
+def test_a_wrong_host_stops_startup_by_name(name: str, value: str) -> None:
+    """A malformed host, or one with a port, raises SettingError with its name."""
     with pytest.raises(SettingError, match=f"^setting {name}: .* is not a host name"):
         settings.read({**WHOLE, name: value})
 
 
-def test_in_a_url_an_ipv6_address_stands_in_brackets() -> None:
-    """Without its zone, which means something on this machine only."""
+def test_an_ipv6_address_in_a_url_has_brackets() -> None:
+    """An IPv6 address in a URL has brackets and no zone, which is valid on one machine only."""
     assert ["[::1]", "[fe80::1]", "127.0.0.1", "order-dapr"] == [
         settings.in_url(each) for each in ("::1", "fe80::1%eth0", "127.0.0.1", "order-dapr")
     ]
 
 
-def test_metrics_are_read_nowhere_unless_a_port_is_given() -> None:
-    """And then on this machine only."""
+def test_metrics_are_off_without_a_port() -> None:
+    """Metrics are off by default; with METRICS_PORT they are served on the loopback interface."""
     read = settings.read({**WHOLE, "METRICS_PORT": "9100"})
 
     assert (None, 9100, "127.0.0.1") == (settings.read(WHOLE).metrics_port, read.metrics_port, read.metrics_host)

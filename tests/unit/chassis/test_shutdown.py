@@ -1,4 +1,4 @@
-"""A graceful stop, with real processes and real signals."""
+"""Graceful shutdown, with real processes and real signals."""
 
 from __future__ import annotations
 
@@ -46,15 +46,22 @@ SECONDS = 20
 
 
 class Served:
-    """An app in a process of its own."""
+    """An app in its own process."""
 
     def __init__(self, drain_seconds: float, slow_seconds: float) -> None:
         self.port = free_port()
-        words = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(self.port), str(drain_seconds), str(slow_seconds)]
-        self.process = subprocess.Popen(words, cwd=ROOT)
+        command = [
+            sys.executable,
+            "-c",
+            textwrap.dedent(PROGRAM),
+            str(self.port),
+            str(drain_seconds),
+            str(slow_seconds),
+        ]
+        self.process = subprocess.Popen(command, cwd=ROOT)
         end = time.monotonic() + SECONDS
         while not is_listening(self.port):
-            assert time.monotonic() < end, "it does not listen"
+            assert time.monotonic() < end, "the app does not listen"
             time.sleep(0.05)
 
     def get(self, path: str) -> str:
@@ -62,15 +69,15 @@ class Served:
         return str(httpx.get(f"http://127.0.0.1:{self.port}{path}", timeout=SECONDS, trust_env=False).json())
 
     def until(self, path: str, output: str) -> None:
-        """Wait until it says so."""
+        """Wait until the path returns this output."""
         end = time.monotonic() + SECONDS
         while self.get(path) != output:
-            assert time.monotonic() < end, f"{path} never said {output}"
+            assert time.monotonic() < end, f"{path} never returned {output}"
 
 
 @pytest.fixture
 def served(request: pytest.FixtureRequest) -> Iterator[Served]:
-    """The app; how long it drains, and how long its slow answer takes after the signal."""
+    """Run the app with `drain_seconds` and the duration of its slow response after the signal."""
     made = Served(*request.param)
     yield made
     made.process.kill()
@@ -78,8 +85,8 @@ def served(request: pytest.FixtureRequest) -> Iterator[Served]:
 
 
 @pytest.mark.parametrize("served", [(5.0, 0.0)], indirect=True)
-def test_new_connections_are_taken_until_others_have_noticed(served: Served) -> None:
-    """Told to stop, it says so and serves on; then it ends by itself, as by the signal."""
+def test_new_connections_are_accepted_while_draining(served: Served) -> None:
+    """After SIGTERM the app reports shutdown, serves while it drains, and exits by that signal."""
     served.process.send_signal(signal.SIGTERM)
 
     served.until("/", "shutdown")
@@ -88,8 +95,8 @@ def test_new_connections_are_taken_until_others_have_noticed(served: Served) -> 
 
 
 @pytest.mark.parametrize("served", [(30.0, 0.0)], indirect=True)
-def test_a_second_signal_waits_for_nobody(served: Served) -> None:
-    """Whoever presses Ctrl-C twice means it."""
+def test_a_second_signal_stops_at_once(served: Served) -> None:
+    """A second signal, for example a second Ctrl-C, ends the draining."""
     served.process.send_signal(signal.SIGINT)
     served.until("/", "shutdown")
 
@@ -98,8 +105,8 @@ def test_a_second_signal_waits_for_nobody(served: Served) -> None:
 
 
 @pytest.mark.parametrize("served", [(0.0, 1.0)], indirect=True)
-def test_what_is_being_answered_is_answered(served: Served) -> None:
-    """Also after it takes no new connections any more."""
+def test_a_request_in_progress_is_finished(served: Served) -> None:
+    """A request in progress is answered after the app has stopped accepting connections."""
     output: list[str] = []
     caller = threading.Thread(target=lambda: output.append(served.get("/slow")))
     caller.start()

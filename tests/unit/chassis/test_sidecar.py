@@ -1,4 +1,4 @@
-"""The sidecar's HTTP API, against a server that answers as daprd does."""
+"""The sidecar client, against a fake daprd."""
 
 import asyncio
 import socket
@@ -30,26 +30,26 @@ STATE_CALLS = ["load", "load_many", "save", "insert"]
 
 
 def play(scenario: Callable[[Daprd, HttpSidecar], Awaitable[None]], token: str = "out-token") -> None:
-    """Run one scenario against one played sidecar."""
+    """Run one scenario against one fake daprd."""
 
     async def run() -> None:
-        async with daprd() as played, connect(played.port, token) as sidecar:
-            await scenario(played, sidecar)
+        async with daprd() as fake, connect(fake.port, token) as sidecar:
+            await scenario(fake, sidecar)
 
     asyncio.run(run())
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port on which no process listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
 
 
-def test_what_is_not_there_is_none() -> None:
-    """A 204 is an answer, not a failure."""
+def test_a_missing_record_is_none() -> None:
+    """A 204 means a missing record, not a failure."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         assert (None, None) == await sidecar.load("k")
         assert not sidecar.store.is_unreachable
 
@@ -57,9 +57,9 @@ def test_what_is_not_there_is_none() -> None:
 
 
 def test_a_record_comes_with_the_etag_that_saves_it_again() -> None:
-    """The value is kept byte by byte."""
+    """A load returns the exact value, and an ETag for the next save."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         await sidecar.save("k", b'{"n": 1}', None)
         value, etag = await sidecar.load("k")
         await sidecar.save("k", b'{"n": 2}', etag)
@@ -72,11 +72,11 @@ def test_a_record_comes_with_the_etag_that_saves_it_again() -> None:
 
 @pytest.mark.parametrize("status", [400, 409, 500])
 @pytest.mark.parametrize("etag", [None, "7"])
-def test_a_save_over_somebody_elses_is_a_conflict(status: int, etag: str | None) -> None:
-    """Stores name it in many ways; the record stays theirs."""
+def test_a_save_over_another_processs_record_is_a_conflict(status: int, etag: str | None) -> None:
+    """A lost race is a conflict with any status of the store, and leaves the record unchanged."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.conflict_status = status
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.conflict_status = status
         await sidecar.save("k", b"1", None)
 
         with pytest.raises(Conflict):
@@ -87,9 +87,9 @@ def test_a_save_over_somebody_elses_is_a_conflict(status: int, etag: str | None)
 
 
 def test_a_save_is_always_first_write() -> None:
-    """Without it an insert can overwrite a record; an ETag is sent only where there is one."""
+    """Every save is first-write, so that no insert overwrites a record."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         await sidecar.save("k", b"1", None)
         await sidecar.save("k", b"2", "1")
 
@@ -97,17 +97,17 @@ def test_a_save_is_always_first_write() -> None:
         assert [
             [{"key": "k", "value": 1, "options": options}],
             [{"key": "k", "value": 2, "options": options, "etag": "1"}],
-        ] == [msgspec.json.decode(call.body) for call in played.calls]
+        ] == [msgspec.json.decode(call.body) for call in fake.calls]
 
     play(scenario)
 
 
 @pytest.mark.parametrize("status", [409, 500])
-def test_an_insert_over_a_record_says_so_and_leaves_it(status: int) -> None:
-    """Whoever came first stays."""
+def test_an_insert_over_a_record_returns_false(status: int) -> None:
+    """The second insert of a key returns False and leaves the record unchanged."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.conflict_status = status
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.conflict_status = status
 
         assert (True, False) == (await sidecar.insert("k", b"1"), await sidecar.insert("k", b"2"))
         assert (b"1", "1") == await sidecar.load("k")
@@ -115,11 +115,11 @@ def test_an_insert_over_a_record_says_so_and_leaves_it(status: int) -> None:
     play(scenario)
 
 
-def test_an_insert_that_fails_and_cannot_be_looked_for_is_a_transient_error() -> None:
-    """The store is unreachable."""
+def test_an_insert_without_a_store_is_a_transient_error() -> None:
+    """An insert is a transient error if the store answers neither the write nor the read."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.answers = [web.Response(status=500), web.Response(status=500)]
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.answers = [web.Response(status=500), web.Response(status=500)]
 
         with pytest.raises(SidecarUnavailable):
             await sidecar.insert("k", b"1")
@@ -131,25 +131,25 @@ def test_an_insert_that_fails_and_cannot_be_looked_for_is_a_transient_error() ->
 @pytest.mark.parametrize("status", [409, 500])
 @pytest.mark.parametrize("call", ["save", "insert"])
 def test_a_refused_write_is_no_lost_race(call: str, status: int) -> None:
-    """The record is what it was, and the probe is refused too: the store's reason is known from now on."""
+    """If the record is unchanged and the probe is refused too, the store's reason is recorded."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.refuses_writes = status
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.refuses_writes = status
 
         with pytest.raises(WriteRefused, match="25006"):
             await CALLS[call](sidecar)
         assert REFUSES == sidecar.store.problem
-        assert ["save k", "load k", "save health-probe", "load health-probe"] == played.state_calls()
+        assert ["save k", "load k", "save health-probe", "load health-probe"] == fake.state_calls()
 
     play(scenario)
 
 
 def test_a_refused_change_of_a_record_is_no_lost_race() -> None:
-    """With an ETag Redis calls a refusal a mismatch; the record still has that ETag."""
+    """Redis reports a refused write as an ETag mismatch, but the record still has that ETag."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         await sidecar.save("k", b"1", None)
-        played.refuses_writes = 409
+        fake.refuses_writes = 409
 
         with pytest.raises(WriteRefused):
             await sidecar.save("k", b"2", "1")
@@ -159,11 +159,11 @@ def test_a_refused_change_of_a_record_is_no_lost_race() -> None:
 
 
 def test_a_race_that_was_lost_just_before_the_store_refuses_is_a_conflict() -> None:
-    """What is there is not what the save was made for: decide again, and be refused then."""
+    """A changed record is a conflict, even if the store refuses writes as well."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         await sidecar.save("k", b"1", None)
-        played.refuses_writes = 500
+        fake.refuses_writes = 500
 
         with pytest.raises(Conflict):
             await sidecar.save("k", b"2", "7")
@@ -173,22 +173,22 @@ def test_a_race_that_was_lost_just_before_the_store_refuses_is_a_conflict() -> N
 
 
 def test_while_the_store_refuses_no_write_is_sent_but_the_probes() -> None:
-    """And no read turns that: only a write that works."""
+    """While the store refuses writes, only the probe writes, and no read ends this state."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.refuses_writes = 500
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.refuses_writes = 500
         with pytest.raises(WriteRefused):
             await sidecar.save("k", b"1", None)
-        played.calls.clear()
+        fake.calls.clear()
 
         for _ in range(100):
             with pytest.raises(WriteRefused):
                 await sidecar.save("k", b"1", None)
-        assert [] == played.calls
+        assert [] == fake.calls
         assert (None, None) == await sidecar.load("k")
         assert not sidecar.store.is_healthy
         assert not await sidecar.store_answers()
-        played.refuses_writes = 0
+        fake.refuses_writes = 0
         assert await sidecar.store_answers()
         assert "" == sidecar.store.problem
         await sidecar.save("k", b"1", None)
@@ -197,25 +197,25 @@ def test_while_the_store_refuses_no_write_is_sent_but_the_probes() -> None:
 
 
 def test_writes_that_are_refused_together_share_one_probe() -> None:
-    """A hundred events in flight do not ask a hundred times."""
+    """A hundred writes that are refused at the same time cause one probe."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.refuses_writes = 500
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.refuses_writes = 500
         results = await asyncio.gather(
             *(sidecar.save(f"k{number}", b"1", None) for number in range(100)), return_exceptions=True
         )
 
         assert {WriteRefused} == {type(result) for result in results}
-        assert 1 == played.state_calls().count("save health-probe")
+        assert 1 == fake.state_calls().count("save health-probe")
 
     play(scenario)
 
 
-def test_a_write_that_fails_by_chance_is_made_once_more() -> None:
-    """A connection of the store may have broken; the probe works, and so does the second try."""
+def test_a_write_is_retried_once_if_the_probe_succeeds() -> None:
+    """A failed write is retried once if the probe succeeds."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.answers = [web.Response(status=500)]
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.answers = [web.Response(status=500)]
 
         await sidecar.save("k", b"1", None)
         assert (b"1", "1") == await sidecar.load("k")
@@ -224,29 +224,29 @@ def test_a_write_that_fails_by_chance_is_made_once_more() -> None:
     play(scenario)
 
 
-def test_a_write_that_the_store_never_takes_stops_no_other() -> None:
-    """One record is refused twice, the probe is not: the event of that record comes again, the store is healthy."""
+def test_a_write_that_is_always_refused_affects_no_other_write() -> None:
+    """A record that is refused twice while the probe succeeds leaves the store healthy."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.refuses_keys = {"k"}
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.refuses_keys = {"k"}
 
         with pytest.raises(WriteRefused):
             await sidecar.save("k", b"1", None)
-        assert 2 == played.state_calls().count("save k")
+        assert 2 == fake.state_calls().count("save k")
         assert sidecar.store.is_healthy
         await sidecar.save("other", b"1", None)
 
     play(scenario)
 
 
-def test_after_a_write_without_an_answer_only_a_write_says_that_the_store_is_back() -> None:
-    """A store may read, and hold up every write."""
+def test_after_a_write_without_a_response_only_a_write_proves_recovery() -> None:
+    """A store may answer reads while its writes hang."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.hangs_up = True
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.hangs_up = True
         with pytest.raises(SidecarUnavailable):
             await sidecar.save("k", b"1", None)
-        played.hangs_up = False
+        fake.hangs_up = False
 
         await sidecar.load("k")
         assert sidecar.store.is_unreachable
@@ -256,66 +256,66 @@ def test_after_a_write_without_an_answer_only_a_write_says_that_the_store_is_bac
     play(scenario)
 
 
-def test_the_store_is_written_once_at_the_start_and_not_again_while_it_is_healthy() -> None:
-    """Until then the app does not know whether it can do its work."""
+def test_the_store_is_probed_once_at_startup_while_it_is_healthy() -> None:
+    """The first probe proves that writes work; a healthy store is not probed again."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         assert "no write to the store worked yet" == sidecar.store.problem
         async with background(sidecar.watch_store()):
             await until(lambda: sidecar.store.problem == "")
             await sidecar.save("k", b"1", None)
             await asyncio.sleep(0.01)
-        assert ["save health-probe", "load health-probe", "save k"] == played.state_calls()
+        assert ["save health-probe", "load health-probe", "save k"] == fake.state_calls()
 
     play(scenario)
 
 
-def test_a_store_that_refuses_is_asked_by_a_write_until_it_takes_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No caller and no event has to try it."""
+def test_a_store_that_refuses_writes_is_probed_until_one_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The probe detects the recovery without a caller or an event."""
     monkeypatch.setattr(module, "REFUSED_SECONDS", 0.001)
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         async with background(sidecar.watch_store()):
             await until(lambda: sidecar.store.problem == "")
-            played.refuses_writes = 500
+            fake.refuses_writes = 500
             with pytest.raises(WriteRefused):
                 await sidecar.save("k", b"1", None)
-            await until(lambda: played.state_calls().count("save health-probe") > 4)
+            await until(lambda: fake.state_calls().count("save health-probe") > 4)
             assert REFUSES == sidecar.store.problem
-            played.refuses_writes = 0
+            fake.refuses_writes = 0
             await until(lambda: sidecar.store.problem == "")
 
     play(scenario)
 
 
 def test_many_records_come_in_the_order_of_their_keys() -> None:
-    """With None for what is missing, and twice for what was asked for twice."""
+    """A bulk load has None for a missing key, and repeats the value of a repeated key."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         await sidecar.save("a", b"1", None)
         await sidecar.save("b", b"2", None)
 
         assert [b"2", None, b"1", b"2"] == await sidecar.load_many(["b", "c", "a", "b"])
-        assert ["b", "c", "a"] == msgspec.json.decode(played.calls[-1].body)["keys"]
+        assert ["b", "c", "a"] == msgspec.json.decode(fake.calls[-1].body)["keys"]
 
     play(scenario)
 
 
 def test_no_keys_cost_no_call() -> None:
-    """An empty mailbox asks the store nothing."""
+    """A bulk load without keys makes no call."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         assert [] == await sidecar.load_many([])
-        assert [] == played.calls
+        assert [] == fake.calls
 
     play(scenario)
 
 
 def test_one_record_that_could_not_be_read_is_not_taken_for_missing() -> None:
-    """The sidecar answers 200 with an error beside the key."""
+    """A bulk load with an error entry in its 200 response raises SidecarUnavailable."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.answers = [web.json_response([{"key": "a", "data": 1}, {"key": "b", "error": "timeout"}])]
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.answers = [web.json_response([{"key": "a", "data": 1}, {"key": "b", "error": "timeout"}])]
 
         with pytest.raises(SidecarUnavailable, match="timeout"):
             await sidecar.load_many(["a", "b"])
@@ -325,13 +325,13 @@ def test_one_record_that_could_not_be_read_is_not_taken_for_missing() -> None:
 
 
 def test_an_event_is_published_whole_and_unchanged() -> None:
-    """As a CloudEvent, so that its extensions survive; the bytes are the outbox's."""
+    """An event is published byte for byte, as a CloudEvent, so that its extensions survive."""
     event = '{ "id":"1",  "name":"Zoë \\u00e9" }'.encode()
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         await sidecar.publish("Lamp", event)
 
-        call = played.calls[0]
+        call = fake.calls[0]
         assert ("POST", "/v1.0/publish/pubsub/Lamp") == (call.method, call.path)
         assert ("application/cloudevents+json", event) == (call.content_type, call.body)
 
@@ -339,11 +339,11 @@ def test_an_event_is_published_whole_and_unchanged() -> None:
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 500])
-def test_a_publish_that_was_not_taken_is_a_transient_error(status: int) -> None:
-    """It says nothing about the store."""
+def test_a_refused_publish_is_a_transient_error(status: int) -> None:
+    """A refused publish does not affect the health of the store."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.answers = [web.Response(status=status)]
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.answers = [web.Response(status=status)]
 
         with pytest.raises(SidecarUnavailable):
             await sidecar.publish("Lamp", b"{}")
@@ -353,35 +353,35 @@ def test_a_publish_that_was_not_taken_is_a_transient_error(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 404, 503])
-def test_an_invocations_status_is_the_callers_to_read(status: int) -> None:
-    """Whether there is such a thing is an answer, too."""
+def test_an_invocation_returns_any_status(status: int) -> None:
+    """An invocation returns the response with any status."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.answers = [web.Response(status=status, body=b'{"n": 1}')]
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.answers = [web.Response(status=status, body=b'{"n": 1}')]
 
         assert Answer(status, b'{"n": 1}') == await sidecar.invoke("lamps", "/lamp/1", 5)
-        assert ("GET", "/v1.0/invoke/lamps/method/lamp/1") == (played.calls[0].method, played.calls[0].path)
+        assert ("GET", "/v1.0/invoke/lamps/method/lamp/1") == (fake.calls[0].method, fake.calls[0].path)
 
     play(scenario)
 
 
-def test_a_key_is_one_part_of_the_path_whatever_it_holds() -> None:
-    """Slashes, question marks, percent signs and bars are escaped, and found again."""
+def test_a_key_is_one_escaped_segment_of_the_path() -> None:
+    """Slashes, question marks, percent signs and bars in a key are escaped."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         await sidecar.save(KEY, b"1", None)
 
         assert (b"1", "1") == await sidecar.load(KEY)
-        assert PATH == played.calls[-1].path
+        assert PATH == fake.calls[-1].path
 
     play(scenario)
 
 
 @pytest.mark.parametrize("key", ["email:zoë@x.y", "email:%2Fa", "email:a b+c#d"])
 def test_a_key_is_the_same_in_a_save_and_in_a_load(key: str) -> None:
-    """One travels in a body, the other in a path."""
+    """A key in the body of a save matches the key in the path of a load."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         await sidecar.save(key, b"1", None)
 
         assert (b"1", "1") == await sidecar.load(key)
@@ -392,19 +392,19 @@ def test_a_key_is_the_same_in_a_save_and_in_a_load(key: str) -> None:
 @pytest.mark.parametrize(("token", "expected"), [("out-token", "out-token"), ("", None)])
 @pytest.mark.parametrize("call", CALLS)
 def test_every_call_carries_the_sidecars_token(call: str, token: str, expected: str | None) -> None:
-    """The sidecar refuses strangers, too; an empty token is not sent."""
+    """Every call carries the sidecar's token; an empty token is not sent."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         await CALLS[call](sidecar)
 
-        assert [expected] == [each.token for each in played.calls]
+        assert [expected] == [each.token for each in fake.calls]
 
     play(scenario, token)
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_nobody_listening_means_that_nothing_was_handed_over(call: str) -> None:
-    """That is worth knowing: such a call may be made again without a doubt."""
+def test_a_refused_connection_means_that_nothing_was_sent(call: str) -> None:
+    """A refused connection raises SidecarUnreachable, so that the call can be repeated safely."""
 
     async def scenario() -> None:
         async with connect(free_port(), "out-token") as sidecar:
@@ -416,11 +416,11 @@ def test_nobody_listening_means_that_nothing_was_handed_over(call: str) -> None:
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_an_answer_that_never_came_leaves_it_open_whether_the_call_was_made(call: str) -> None:
-    """The connection is lost after the request was sent."""
+def test_a_lost_response_leaves_the_outcome_unknown(call: str) -> None:
+    """A connection that is lost after the request raises SidecarUnavailable itself."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.hangs_up = True
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.hangs_up = True
 
         with pytest.raises(SidecarUnavailable) as failed:
             await CALLS[call](sidecar)
@@ -430,11 +430,11 @@ def test_an_answer_that_never_came_leaves_it_open_whether_the_call_was_made(call
     play(scenario)
 
 
-def test_a_call_is_not_waited_for_longer_than_its_time() -> None:
-    """A sidecar that says nothing is unreachable."""
+def test_a_call_times_out() -> None:
+    """A sidecar that does not respond in time raises SidecarTimeout."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.is_silent = True
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.is_silent = True
 
         with pytest.raises(SidecarUnavailable) as failed:
             await sidecar.invoke("lamps", "/lamp/1", 0.05)
@@ -444,11 +444,11 @@ def test_a_call_is_not_waited_for_longer_than_its_time() -> None:
 
 
 @pytest.mark.parametrize("call", ["load", "load_many"])
-def test_a_load_that_fails_says_that_the_store_is_unreachable_until_one_succeeds(call: str) -> None:
-    """The health of the app follows the store's."""
+def test_a_failed_load_makes_the_store_unreachable_until_one_succeeds(call: str) -> None:
+    """The health of the store follows the results of loads."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.answers = [web.Response(status=500)]
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.answers = [web.Response(status=500)]
 
         with pytest.raises(SidecarUnavailable):
             await CALLS[call](sidecar)
@@ -459,11 +459,11 @@ def test_a_load_that_fails_says_that_the_store_is_unreachable_until_one_succeeds
     play(scenario)
 
 
-def test_the_store_is_asked_whether_it_is_back() -> None:
-    """With one write and one read, which clear what a failed load said."""
+def test_a_probe_detects_that_the_store_recovered() -> None:
+    """A successful write and read make the store healthy after a failed load."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.answers = [web.Response(status=500), web.Response(status=500), web.Response(status=500)]
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.answers = [web.Response(status=500), web.Response(status=500), web.Response(status=500)]
 
         with pytest.raises(SidecarUnavailable):
             await sidecar.load("k")
@@ -473,19 +473,19 @@ def test_the_store_is_asked_whether_it_is_back() -> None:
     play(scenario)
 
 
-def test_a_store_that_says_nothing_is_unreachable() -> None:
-    """The question has a time-out of its own, for somebody waits for the answer."""
+def test_a_store_that_does_not_respond_is_unreachable() -> None:
+    """The probe has its own timeout, because /healthz waits for it."""
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.is_silent = True
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.is_silent = True
 
         assert (False, True) == (await sidecar.store_answers(0.05), sidecar.store.is_unreachable)
 
     play(scenario)
 
 
-def test_a_sidecar_that_is_not_up_yet_makes_no_app_unhealthy() -> None:
-    """It asks for the app's health as soon as it is up; a wrong answer then costs a second of the start."""
+def test_a_sidecar_that_is_not_up_yet_leaves_the_app_healthy() -> None:
+    """An unhealthy app would delay the startup of its sidecar by 1 s."""
 
     async def scenario() -> None:
         async with connect(free_port(), "out-token") as sidecar:
@@ -497,16 +497,16 @@ def test_a_sidecar_that_is_not_up_yet_makes_no_app_unhealthy() -> None:
 
 
 def test_publishes_that_do_not_return_leave_room_for_other_calls(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A broker that blocks publishing blocks neither state nor reads."""
+    """A broker that blocks publishing blocks neither state calls nor reads."""
     monkeypatch.setattr(module, "CONNECTIONS_MAX", 1)
     monkeypatch.setattr(module, "PUBLISHES_MAX", 1, raising=False)
 
-    async def scenario(played: Daprd, sidecar: HttpSidecar) -> None:
-        played.is_silent = True
+    async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
+        fake.is_silent = True
         publishing = asyncio.create_task(sidecar.publish("Lamp", b"{}"))
-        await until(lambda: bool(played.calls))
+        await until(lambda: bool(fake.calls))
         await asyncio.sleep(0)
-        played.is_silent = False
+        fake.is_silent = False
 
         async with asyncio.timeout(5):
             assert (None, None) == await sidecar.load("k")

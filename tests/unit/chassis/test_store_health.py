@@ -1,4 +1,4 @@
-"""What calls say about the store; and each loop that repeats after a lost race, on a store that refuses writes."""
+"""The health of the store, and each retry loop on a store that refuses writes."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -21,14 +21,14 @@ from tests.unit.chassis.daprd import Daprd, daprd
 from tests.unit.chassis.toy_service import AT, JARS, coin
 
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
-WANTED = build_command("LampWanted", USER, f"/lamp/{USER}", {}, {"lamp_id": USER})
+COMMAND = build_command("LampWanted", USER, f"/lamp/{USER}", {}, {"lamp_id": USER})
 MAIL = Mail("{}", since=AT, due=AT)
 LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
     "an event": lambda sidecar: EventProcessor(JARS, sidecar, lambda: AT).process("CoinPut", coin("c-1")),
     "a dead letter": lambda sidecar: DeadLetters(sidecar, lambda: AT).write("Lamp", b"{}", "why", ""),
     "an index": lambda sidecar: PagedIndex(sidecar, "index").add("1"),
-    "an index that is there": lambda sidecar: PagedIndex(sidecar, "old-index").add("1"),
-    "a pending command": lambda sidecar: PendingRecords(sidecar, lambda: AT).add(WANTED),
+    "an existing index": lambda sidecar: PagedIndex(sidecar, "old-index").add("1"),
+    "a pending command": lambda sidecar: PendingRecords(sidecar, lambda: AT).add(COMMAND),
     "the page of pending commands": lambda sidecar: PendingIndex(sidecar, "gateway-0").add("l-1"),
     "a mail in the retry queue": lambda sidecar: MailRetryQueue(sidecar, lambda: AT, timedelta(minutes=1)).put(
         "o-1", MAIL
@@ -38,20 +38,20 @@ LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
 
 @pytest.mark.parametrize("status", [409, 500])
 @pytest.mark.parametrize("loop", LOOPS)
-def test_a_refused_write_is_not_tried_again_and_again(loop: str, status: int) -> None:
-    """One write of the record and one of the probe, whatever the store calls it; then it is a transient error."""
+def test_a_refused_write_is_not_retried_in_a_loop(loop: str, status: int) -> None:
+    """A refused write costs one write of the record and one of the probe, with any status."""
 
     async def run() -> Daprd:
-        async with daprd() as played, connect(played.port, "out-token") as sidecar:
-            played.state["old-index:0"] = b'{"ids": []}', 7
-            played.refuses_writes = status
+        async with daprd() as fake, connect(fake.port, "out-token") as sidecar:
+            fake.state["old-index:0"] = b'{"ids": []}', 7
+            fake.refuses_writes = status
             with pytest.raises(WriteRefused):
                 await LOOPS[loop](sidecar)
-            return played
+            return fake
 
-    played = asyncio.run(run())
+    fake = asyncio.run(run())
 
-    assert 2 == sum(call.startswith("save") for call in played.state_calls()), played.state_calls()
+    assert 2 == sum(call.startswith("save") for call in fake.state_calls()), fake.state_calls()
 
 
 @pytest.mark.parametrize(
@@ -64,15 +64,19 @@ def test_a_refused_write_is_not_tried_again_and_again(loop: str, status: int) ->
     ],
 )
 def test_the_reason_is_the_stores_own_in_one_bounded_line(body: bytes, reason: str) -> None:
-    """People read it where they look for what is wrong."""
+    """The reported reason is the store's own message, on one line of at most 200 characters."""
     health = StoreHealth()
     health.refused(Answer(500, body))
 
     assert f"the store refuses writes: {reason}" == health.problem
 
 
-def test_a_store_that_is_unreachable_concerns_the_readiness_of_services_alone() -> None:
-    """Behind a proxy all gateways would be gone for a moment's trouble, which each request finds out by itself."""
+def test_an_unreachable_store_affects_the_readiness_of_services_only() -> None:
+    """An unreachable store is a problem for services, but not for the readiness of gateways.
+
+    Otherwise a proxy would drop all gateways during a short outage, which each request detects
+    anyway.
+    """
     health = StoreHealth()
     before = health.write_problem
     health.written()

@@ -1,4 +1,4 @@
-"""Spans of one process: what begins one, what is its parent, what it says, and that nothing is done unless wanted."""
+"""Spans of one process: when they begin, their parents and their attributes."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ EVENT_ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 
 
 class RecordedSpans:
-    """The spans that ended, by name."""
+    """The finished spans of a test, by name."""
 
     def __init__(self, sampler: Sampler | None = None) -> None:
         self._exporter = InMemorySpanExporter()
@@ -47,59 +47,59 @@ class RecordedSpans:
 
     @property
     def names(self) -> list[str]:
-        """Of all of them, in the order in which they ended."""
+        """Return the names of all finished spans, in the order in which they ended."""
         return [span.name for span in self._exporter.get_finished_spans()]
 
     def of(self, name: str) -> list[ReadableSpan]:
-        """All of a name."""
+        """Return all finished spans with this name."""
         return [span for span in self._exporter.get_finished_spans() if span.name == name]
 
     def one(self, name: str) -> ReadableSpan:
-        """The only one of a name."""
+        """Return the only finished span with this name."""
         [found] = self.of(name)
         return found
 
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> RecordedSpans:
-    """Somebody looks."""
+    """Turn tracing on and record its spans."""
     made = RecordedSpans()
     monkeypatch.setattr(tracing, "spans", made.spans)
     return made
 
 
 @pytest.fixture(autouse=True)
-def nothing_handled() -> Iterator[None]:
-    """A test is about nothing unless it says so."""
+def no_context() -> Iterator[None]:
+    """Run the test without a current request context."""
     token = request_context._current.set(None)
     yield
     request_context._current.reset(token)
 
 
 def context(span: ReadableSpan) -> tuple[str, str]:
-    """Its trace's id and its own."""
+    """Return the ids of the span's trace and of the span."""
     assert span.context is not None
     return f"{span.context.trace_id:032x}", f"{span.context.span_id:016x}"
 
 
 def parent(span: ReadableSpan) -> str | None:
-    """The id of its parent."""
+    """Return the id of the parent span, or None."""
     return None if span.parent is None else f"{span.parent.span_id:016x}"
 
 
 def written(traceparent: str) -> tuple[str, str]:
-    """The ids in a header or an attribute."""
+    """Return the ids in a traceparent."""
     _, trace_id, span_id, _ = traceparent.split("-")
     return trace_id, span_id
 
 
 def an_event(**more: str) -> bytes:
-    """A whole CloudEvent."""
-    return msgspec.json.encode({"id": EVENT_ID, "type": "Lamp", "data": {"watt": 60, "colour": "<red>"}, **more})
+    """Return a complete CloudEvent."""
+    return msgspec.json.encode({"id": EVENT_ID, "type": "Lamp", "data": {"watt": 60, "color": "<red>"}, **more})
 
 
 def lamps(work: Callable[[], Awaitable[None]]) -> InboundApp:
-    """An app that does something for an event, and for a post."""
+    """Return an app that runs `work` for each event and each POST."""
     app = InboundApp()
 
     async def take(_body: bytes) -> None:
@@ -119,11 +119,11 @@ def lamps(work: Callable[[], Awaitable[None]]) -> InboundApp:
 
 
 async def nothing() -> None:
-    """Do it."""
+    """Do nothing."""
 
 
 def ask(app: InboundApp, method: str, path: str, body: bytes = b"", **headers: str) -> int:
-    """One request."""
+    """Send one request and return the status."""
 
     async def send() -> int:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
@@ -133,8 +133,8 @@ def ask(app: InboundApp, method: str, path: str, body: bytes = b"", **headers: s
     return asyncio.run(send())
 
 
-def test_a_post_begins_a_trace_and_goes_on_with_its_callers(recorded: RecordedSpans) -> None:
-    """Named by its route; the answer's status is on it."""
+def test_a_post_begins_a_trace_or_joins_its_callers(recorded: RecordedSpans) -> None:
+    """A POST begins a trace, or its caller's context becomes its parent."""
     app = lamps(nothing)
     ask(app, "POST", "/lamp")
     span = recorded.one("POST /lamp")
@@ -145,8 +145,8 @@ def test_a_post_begins_a_trace_and_goes_on_with_its_callers(recorded: RecordedSp
     assert (TRACE_ID, SPAN_ID) == (context(second)[0], parent(second))
 
 
-def test_a_read_goes_on_with_a_trace_and_begins_none(recorded: RecordedSpans) -> None:
-    """Health probes are asked all the time."""
+def test_a_read_joins_a_trace_and_begins_none(recorded: RecordedSpans) -> None:
+    """A GET joins a caller's trace, but begins none, because health probes are frequent."""
     app = lamps(nothing)
     ask(app, "GET", "/lamp/1")
     assert [] == recorded.names
@@ -162,7 +162,7 @@ def test_a_read_goes_on_with_a_trace_and_begins_none(recorded: RecordedSpans) ->
 
 @pytest.mark.parametrize("body", [an_event(), an_event(traceparent=NOT_SAMPLED), an_event(traceparent="00-x"), b"\xff"])
 def test_an_event_in_no_sampled_trace_makes_no_span(recorded: RecordedSpans, body: bytes) -> None:
-    """Whether a trace is sampled is decided where it begins."""
+    """An event without a sampled context creates no span."""
     assert 200 == ask(lamps(nothing), "POST", "/events/inbox/Lamp", body)
     assert [] == recorded.names
 
@@ -174,7 +174,7 @@ def test_an_event_in_no_sampled_trace_makes_no_span(recorded: RecordedSpans, bod
 def test_an_event_is_a_span_of_its_publishers_trace(
     recorded: RecordedSpans, problem: Exception | None, outcome: str
 ) -> None:
-    """With its topic, its id, and what became of it."""
+    """An event's span has the publisher's context as parent, and names topic, id and outcome."""
 
     async def work() -> None:
         if problem is not None:
@@ -193,23 +193,23 @@ def test_an_event_is_a_span_of_its_publishers_trace(
 
 
 def with_sidecar(scenario: Callable[[HttpSidecar, Daprd], Awaitable[None]]) -> None:
-    """With a sidecar that is played."""
+    """Run a scenario against a fake daprd."""
 
     async def play() -> None:
-        async with daprd() as played, connect(played.port, "token") as sidecar:
-            await scenario(sidecar, played)
+        async with daprd() as fake, connect(fake.port, "token") as sidecar:
+            await scenario(sidecar, fake)
 
     asyncio.run(play())
 
 
-def published(played: Daprd) -> tuple[dict[str, Any], str | None]:
-    """The one event that was published, and the header of its publish."""
-    [call] = [call for call in played.calls if "/publish/" in call.path]
+def published(fake: Daprd) -> tuple[dict[str, Any], str | None]:
+    """Return the one published event and the traceparent header of its publish."""
+    [call] = [call for call in fake.calls if "/publish/" in call.path]
     return msgspec.json.decode(call.body), call.traceparent
 
 
-def test_an_event_that_is_made_carries_what_is_handled(recorded: RecordedSpans) -> None:
-    """Both attributes, so that a sidecar leaves them as they are."""
+def test_a_new_event_carries_the_current_context(recorded: RecordedSpans) -> None:
+    """A new event gets both attributes, so that a sidecar does not overwrite them."""
     handled = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
     with recorded.spans.event(handled):
         traceid, traceparent = tracing.attributes()
@@ -219,14 +219,14 @@ def test_an_event_that_is_made_carries_what_is_handled(recorded: RecordedSpans) 
     assert context(recorded.one("process Lamp")) == written(traceparent)
 
 
-def test_what_is_published_for_an_event_is_a_child_of_it(recorded: RecordedSpans) -> None:
-    """The event goes out with the context of the publish, and is otherwise as it was."""
+def test_a_publish_is_a_child_of_the_event_that_caused_it(recorded: RecordedSpans) -> None:
+    """The published event carries the context of the publish, and is otherwise unchanged."""
 
-    async def scenario(sidecar: HttpSidecar, played: Daprd) -> None:
+    async def scenario(sidecar: HttpSidecar, fake: Daprd) -> None:
         handled = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
         with recorded.spans.event(handled):
             await sidecar.publish("Lamp", an_event(traceid=TRACE_ID, traceparent=TRACEPARENT))
-        event, header = published(played)
+        event, header = published(fake)
         span = recorded.one("publish Lamp")
 
         assert header == event["traceparent"]
@@ -239,11 +239,11 @@ def test_what_is_published_for_an_event_is_a_child_of_it(recorded: RecordedSpans
     with_sidecar(scenario)
 
 
-def test_what_an_outbox_kept_is_published_in_the_trace_it_was_in(recorded: RecordedSpans) -> None:
-    """By whoever finds it, for another event: that one is linked to."""
+def test_an_event_of_an_outbox_is_published_in_its_own_trace(recorded: RecordedSpans) -> None:
+    """An older event that is published while another is processed only links to the other."""
     other = f"00-{TRACE_ID[::-1]}-{SPAN_ID}-01"
 
-    async def scenario(sidecar: HttpSidecar, played: Daprd) -> None:
+    async def scenario(sidecar: HttpSidecar, fake: Daprd) -> None:
         with recorded.spans.event(request_context.start_event("Lamp", an_event(traceparent=other))):
             await sidecar.publish("Lamp", an_event(traceid=TRACE_ID, traceparent=TRACEPARENT))
         span = recorded.one("publish Lamp")
@@ -252,13 +252,13 @@ def test_what_an_outbox_kept_is_published_in_the_trace_it_was_in(recorded: Recor
         assert [context(recorded.one("process Lamp"))] == [
             (f"{link.context.trace_id:032x}", f"{link.context.span_id:016x}") for link in span.links
         ]
-        assert TRACE_ID == published(played)[0]["traceid"]
+        assert TRACE_ID == published(fake)[0]["traceid"]
 
     with_sidecar(scenario)
 
 
 def test_a_pending_command_is_published_in_the_trace_of_its_request(recorded: RecordedSpans) -> None:
-    """Later, when nothing is handled."""
+    """A publish outside any context stays in the trace of the event."""
 
     async def scenario(sidecar: HttpSidecar, _played: Daprd) -> None:
         await sidecar.publish("Lamp", an_event(traceid=TRACE_ID, traceparent=TRACEPARENT))
@@ -270,25 +270,28 @@ def test_a_pending_command_is_published_in_the_trace_of_its_request(recorded: Re
 
 @pytest.mark.parametrize("event", [an_event(), an_event(traceparent=NOT_SAMPLED), an_event(traceparent="x")])
 def test_an_event_in_no_trace_is_published_byte_for_byte(recorded: RecordedSpans, event: bytes) -> None:
-    """Without a header."""
+    """An event without a sampled context is published unchanged, without a traceparent header."""
 
-    async def scenario(sidecar: HttpSidecar, played: Daprd) -> None:
+    async def scenario(sidecar: HttpSidecar, fake: Daprd) -> None:
         await sidecar.publish("Lamp", event)
 
-        [call] = played.calls
+        [call] = fake.calls
         assert (event, None) == (call.body, call.traceparent)
 
     with_sidecar(scenario)
 
 
-def test_calls_are_children_and_a_key_is_told_to_nobody(recorded: RecordedSpans) -> None:
-    """A key may be an address: no span has it, and the sidecar, whose span would, is told of no trace."""
+def test_calls_are_children_and_no_span_contains_a_key(recorded: RecordedSpans) -> None:
+    """Calls are child spans, and no span contains a key, which may be an email address.
 
-    async def scenario(sidecar: HttpSidecar, played: Daprd) -> None:
+    A state call carries no traceparent, because the sidecar's span would contain the key.
+    """
+
+    async def scenario(sidecar: HttpSidecar, fake: Daprd) -> None:
         with recorded.spans.event(request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))):
             await sidecar.load("email:ann@example.com")
             await sidecar.invoke("user", "/user/1", 1.0)
-        loaded, invoked = played.calls
+        loaded, invoked = fake.calls
 
         assert ["GET state", "invoke user", "process Lamp"] == recorded.names
         assert None is loaded.traceparent
@@ -299,8 +302,8 @@ def test_calls_are_children_and_a_key_is_told_to_nobody(recorded: RecordedSpans)
     with_sidecar(scenario)
 
 
-def test_a_call_that_fails_is_named_and_not_quoted(recorded: RecordedSpans) -> None:
-    """What an error says may hold anything."""
+def test_a_failed_call_is_recorded_by_type_only(recorded: RecordedSpans) -> None:
+    """A failed call's span has the exception's type, not its message, which may hold any data."""
     handled = request_context.start_event("Lamp", an_event(traceparent=TRACEPARENT))
     with pytest.raises(TransientError), recorded.spans.event(handled), recorded.spans.call("send"):
         raise TransientError("to ann@example.com")
@@ -314,8 +317,8 @@ def test_a_call_that_fails_is_named_and_not_quoted(recorded: RecordedSpans) -> N
     assert () == tuple(span.events)
 
 
-def test_what_the_sampler_refuses_leaves_no_mark(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No span, no attribute."""
+def test_an_unsampled_request_leaves_no_trace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An unsampled request creates no span, and its events get no attributes."""
     made = RecordedSpans(ALWAYS_OFF)
     monkeypatch.setattr(tracing, "spans", made.spans)
     seen: list[Any] = []
@@ -331,13 +334,13 @@ def test_what_the_sampler_refuses_leaves_no_mark(monkeypatch: pytest.MonkeyPatch
     "wrong", ["", "x", TRACEPARENT.upper(), f"ff{TRACEPARENT[2:]}", f"{TRACEPARENT}-00", f"{TRACEPARENT}\n"]
 )
 def test_a_context_is_well_formed_or_none(wrong: str) -> None:
-    """Nothing from outside reaches an attribute unchecked."""
+    """A malformed traceparent yields no context, so that unchecked input reaches no attribute."""
     assert None is context_of(wrong)
     assert None is not context_of(TRACEPARENT)
 
 
-def test_an_event_without_a_trace_is_written_as_ever() -> None:
-    """No attribute is added where nobody looks."""
+def test_an_event_without_a_trace_has_no_trace_attributes() -> None:
+    """Without tracing, the encoded event contains no trace attributes."""
     traceid, traceparent = tracing.attributes()
     event = CloudEvent(
         id="1",
@@ -361,8 +364,11 @@ def test_an_event_without_a_trace_is_written_as_ever() -> None:
 @pytest.mark.parametrize(
     ("environ", "expected"), [({}, "off"), ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}, "on")]
 )
-def test_the_sdk_is_imported_only_where_traces_go_somewhere(environ: dict[str, str], expected: str) -> None:
-    """Nobody pays for what nobody asked for; and a receiver that is unreachable holds up no stop."""
+def test_the_sdk_is_imported_only_with_an_endpoint(environ: dict[str, str], expected: str) -> None:
+    """The OpenTelemetry SDK is imported only with an endpoint.
+
+    An unreachable endpoint does not delay the exit of the process.
+    """
     program = (
         "import asyncio, sys, gateway.app, services.notification.app\n"
         "from chassis import tracing\n"
@@ -373,19 +379,19 @@ def test_the_sdk_is_imported_only_where_traces_go_somewhere(environ: dict[str, s
         "        print('on' if on else 'off')\n"
         "asyncio.run(main())"
     )
-    words = [sys.executable, "-c", program]
-    done = subprocess.run(words, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
 
     assert (f"{expected}\n", 0) == (done.stdout, done.returncode), done.stderr
 
 
 def test_an_outbox_that_another_process_finishes_keeps_its_trace(recorded: RecordedSpans) -> None:
-    """The writer died before it published: what it had decided is in its trace, though another event is handled."""
+    """The outputs of a dead writer stay in their trace when another process publishes them."""
     other = f"00-{TRACE_ID[::-1]}-{SPAN_ID}-01"
 
     async def scenario() -> FakeSidecar:
         sidecar = FakeSidecar()
-        sidecar.refuse[4] = SidecarUnavailable("killed")  # what follows the save
+        sidecar.refuse[4] = SidecarUnavailable("killed")  # the first call after the save
         with (
             pytest.raises(SidecarUnavailable),
             recorded.spans.event(request_context.start_event("CoinPut", an_event(traceparent=TRACEPARENT))),

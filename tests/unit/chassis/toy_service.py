@@ -1,4 +1,4 @@
-"""A toy service for the event processor: jars that coins are put into, each coin once."""
+"""A toy service for the event processor: coins are put into jars, and each coin counts once."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ FULL = 100
 
 @dataclass(frozen=True, slots=True)
 class CoinPut:
-    """A coin is put into a jar."""
+    """A coin was put into a jar."""
 
     jar_id: str
     coin_id: str
@@ -28,15 +28,15 @@ class CoinPut:
 
 @dataclass(frozen=True, slots=True)
 class JarPainted:
-    """A jar has a colour now; nothing else remembers it."""
+    """A jar was painted; no secondary record stores this event."""
 
     jar_id: str
-    colour: str
+    color: str
 
 
 @dataclass(frozen=True, slots=True)
 class CoinKept:
-    """A coin is in its jar."""
+    """The jar accepted a coin."""
 
     jar_id: str
     total: int
@@ -44,30 +44,30 @@ class CoinKept:
 
 @dataclass(frozen=True, slots=True)
 class BellRung:
-    """Somebody heard the coin fall."""
+    """The second output of each coin, without further data."""
 
     jar_id: str
 
 
 @dataclass(frozen=True, slots=True)
 class JarSeen:
-    """A jar has its colour."""
+    """The jar has this color."""
 
     jar_id: str
-    colour: str
+    color: str
 
 
 @dataclass(frozen=True, slots=True)
 class Jar:
-    """What is in a jar."""
+    """The state of a jar."""
 
     total: int = 0
-    colour: str = "none"
+    color: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
 class Coin:
-    """What the jar held after this coin."""
+    """The secondary record of a coin: the total of the jar after it."""
 
     total: int
 
@@ -76,13 +76,13 @@ Input = CoinPut | JarPainted
 
 
 def step(state: Jar | None, secondary: Coin | None, received: Received[Input]) -> Step[Jar]:
-    """Add a coin once, or paint."""
+    """Add a coin once, or paint the jar."""
     jar = state or Jar()
     match received.event:
-        case JarPainted(jar_id, colour):
-            if colour == "plaid":
-                raise LookupError("no such paint")  # a bug that is no assertion
-            return Step(replace(jar, colour=colour), outputs=(JarSeen(jar_id, colour),))
+        case JarPainted(jar_id, color):
+            if color == "plaid":
+                raise LookupError("no such paint")  # a bug that is not an AssertionError
+            return Step(replace(jar, color=color), outputs=(JarSeen(jar_id, color),))
         case CoinPut(jar_id, coin_id, value):
             if secondary is not None:
                 return Step(state, outputs=(CoinKept(jar_id, secondary.total), BellRung(jar_id)))
@@ -106,25 +106,25 @@ JARS: Service[Jar, Input] = Service(
 
 
 def processor(sidecar: FakeSidecar, name: str = "a process", at: datetime = AT) -> EventProcessor[Jar, Input]:
-    """One process of the service, at a time that is paused."""
+    """Return the processor of one process, with a clock that shows a fixed time."""
     return EventProcessor(JARS, sidecar, lambda: at, name)
 
 
 def named(word: str) -> str:
-    """An id that can be told from others by its word."""
+    """Return an id that is derived from a word."""
     return str(uuid5(NAMES, word))
 
 
 def event(kind: str, name: str, **data: Any) -> bytes:
-    """The bytes of the event of this name, as a sidecar would bring them."""
+    """Return an event with an id that is derived from `name`, as a sidecar delivers it."""
     return msgspec.json.encode({"id": named(name), "type": kind, "correlationid": named(f"why {name}"), "data": data})
 
 
 def coin(name: str, value: int = 5, jar: str = "a") -> bytes:
-    """One coin into jar `a`."""
+    """Return the event of one coin, by default for jar `a`."""
     return event("CoinPut", name, jar_id=jar, coin_id=name, value=value)
 
 
-def paint(name: str, colour: str) -> bytes:
-    """A colour for jar `a`."""
-    return event("JarPainted", name, jar_id="a", colour=colour)
+def paint(name: str, color: str) -> bytes:
+    """Return the event that paints jar `a`."""
+    return event("JarPainted", name, jar_id="a", color=color)
