@@ -17,7 +17,7 @@ class FakeSidecar:
         self.records: dict[str, tuple[bytes, int]] = {}
         self.published: list[tuple[str, dict[str, Any]]] = []
         self.calls: list[str] = []
-        self.largest: Counter[str] = Counter()  # bytes of the longest value written under each key
+        self.largest: Counter[str] = Counter()  # bytes of the longest value per key
         self.refuse: dict[int, Exception] = {}  # the call fails without an effect
         self.lose: dict[int, Exception] = {}  # the call takes effect, and its response is lost
         self.before: dict[int, Callable[[], None]] = {}  # runs just before the call

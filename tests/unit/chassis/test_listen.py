@@ -112,7 +112,7 @@ def test_an_unknown_host_names_the_setting() -> None:
         bound("APP_PORT", "no.such.host.invalid", 80)
 
 
-@pytest.mark.parametrize(("host", "named"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+@pytest.mark.parametrize(("host", "host_header"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
 def test_a_sidecar_is_called_over_ipv4_and_ipv6(host: str, host_header: str) -> None:
     """The Host header has brackets around an IPv6 address, to separate it from the port."""
     requests: list[bytes] = []

@@ -476,7 +476,7 @@ def test_a_cached_record_is_not_loaded_again() -> None:
 
 
 def test_a_cached_record_that_another_process_changed_is_loaded() -> None:
-    """If the store refuses a save over an outdated record, the processor loads and decides again."""
+    """If the store refuses a save over an outdated record, the record is loaded again."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         ours, others = processor(sidecar), processor(sidecar)
