@@ -193,8 +193,8 @@ class EventProcessor(Generic[S, E]):
         """Decide without a load; return False if nothing was done.
 
         The decision uses the record that this process saved last, or assumes that there is no
-        record. The ETag of the save verifies the assumption. A wrong assumption has no other
-        effect.
+        record. The ETag of the save verifies the assumption: if it is wrong, the store refuses the
+        save, and nothing else happens.
         """
         cached = self._record_cache.take(key)
         if cached is not None:
