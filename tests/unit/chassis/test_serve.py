@@ -34,7 +34,7 @@ class Lamps:
     def __init__(self, fake: Daprd, app: SidecarAuth) -> None:
         self.daprd = fake
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://lamps")
-        self.taken: list[bytes] = []
+        self.handled: list[bytes] = []
         self.problem: Exception | None = None
         self.found: bytes | None = b'{"n": 1}'
         self.background_events: list[str] = []
@@ -42,7 +42,7 @@ class Lamps:
 
     async def take(self, body: bytes) -> None:
         """Handle one event."""
-        self.taken.append(body)
+        self.handled.append(body)
         if self.problem is not None:
             raise self.problem
 
@@ -58,7 +58,7 @@ class Lamps:
         """Send a GET with only these headers."""
         return await self.http.get(path, headers=list(headers))
 
-    async def bring(self, topic: str = "Lamp", body: bytes = EVENT) -> int:
+    async def deliver(self, topic: str = "Lamp", body: bytes = EVENT) -> int:
         """Deliver one event as the sidecar does; return the status, and check the empty body."""
         answer = await self.http.post(f"/events/inbox/{topic}", content=body, headers=[TOKEN, ("traceparent", TRACE)])
         assert b"" == answer.content
@@ -128,7 +128,7 @@ def test_every_path_but_healthz_needs_the_token(path: str, headers: list[tuple[s
         answers = [await lamps.http.request(method, path, headers=raw) for method in ("GET", "POST")]
 
         assert [403, 403] == [answer.status_code for answer in answers]
-        assert [] == lamps.taken
+        assert [] == lamps.handled
 
     play(scenario)
 
@@ -190,8 +190,8 @@ def test_a_handled_event_is_answered_200() -> None:
     """A handled event is answered 200, and its bytes reach the handler unchanged."""
 
     async def scenario(lamps: Lamps) -> None:
-        assert 200 == await lamps.bring(body=b"\xff not JSON")
-        assert [b"\xff not JSON"] == lamps.taken
+        assert 200 == await lamps.deliver(body=b"\xff not JSON")
+        assert [b"\xff not JSON"] == lamps.handled
         assert {} == lamps.daprd.state
 
     play(scenario)
@@ -204,7 +204,7 @@ def test_a_transient_error_is_answered_500_and_nothing_is_written(fault: Excepti
     async def scenario(lamps: Lamps) -> None:
         lamps.problem = fault
 
-        assert 500 == await lamps.bring()
+        assert 500 == await lamps.deliver()
         assert {} == lamps.daprd.state
 
     play(scenario)
@@ -216,7 +216,7 @@ def test_a_permanent_error_is_answered_200_with_a_dead_letter() -> None:
     async def scenario(lamps: Lamps) -> None:
         lamps.problem = PermanentError("no such lamp")
 
-        assert 200 == await lamps.bring()
+        assert 200 == await lamps.deliver()
         letter = json.loads(lamps.daprd.state[f"dead:{ID}"][0])
         del letter["time"]
         expected = {"event": EVENT.decode(), "topic": "Lamp", "reason": "no such lamp", "traceparent": TRACE}
@@ -234,8 +234,8 @@ def test_a_dead_letter_that_cannot_be_written_is_answered_500() -> None:
         await lamps.daprd.published.wait()
         lamps.daprd.answers = [web.Response(status=500), web.Response(status=500)]
 
-        assert 500 == await lamps.bring()
-        assert 200 == await lamps.bring()
+        assert 500 == await lamps.deliver()
+        assert 200 == await lamps.deliver()
         assert f"dead:{ID}" in lamps.daprd.state
 
     play(scenario)
@@ -274,7 +274,7 @@ def test_an_app_is_ready_once_its_probe_returned() -> None:
     async def scenario(lamps: Lamps) -> None:
         before = await lamps.ask("/readyz", TOKEN)
         await lamps.daprd.published.wait()
-        assert 200 == await lamps.bring("Probe-lamps")
+        assert 200 == await lamps.deliver("Probe-lamps")
         after = await lamps.ask("/readyz", TOKEN)
 
         assert (503, {"missing": ["Probe-lamps did not come back yet"]}) == (before.status_code, before.json())
@@ -294,7 +294,7 @@ def test_the_probe_is_sent_until_one_returns(monkeypatch: pytest.MonkeyPatch) ->
                 await fake.published.wait()
                 fake.published.clear()
                 await fake.published.wait()
-                await lamps.bring("Probe-lamps")
+                await lamps.deliver("Probe-lamps")
                 return lamps.probes()
 
     probes = asyncio.run(run())
@@ -349,23 +349,23 @@ def test_an_app_whose_store_refuses_writes_accepts_no_event(monkeypatch: pytest.
     async def scenario(lamps: Lamps) -> None:
         lamps.problem = PermanentError("no such lamp")
         lamps.daprd.refuses_writes = 500
-        assert 500 == await lamps.bring()  # its dead letter cannot be written
+        assert 500 == await lamps.deliver()  # its dead letter cannot be written
         lamps.problem = None
 
         assert (503, f"{output}\n") == ((unhealthy := await lamps.ask("/healthz")).status_code, unhealthy.text)
         assert output in (await lamps.ask("/readyz", TOKEN)).json()["missing"]
         assert 200 == (await lamps.ask("/lamp/1", TOKEN)).status_code
-        assert [500, 500] == [await lamps.bring(), await lamps.bring()]
-        assert 200 == await lamps.bring("Probe-lamps"), "probe events do not depend on the store"
-        assert 1 == len(lamps.taken)
+        assert [500, 500] == [await lamps.deliver(), await lamps.deliver()]
+        assert 200 == await lamps.deliver("Probe-lamps"), "probe events do not depend on the store"
+        assert 1 == len(lamps.handled)
         lamps.daprd.refuses_writes = 0
         await until(lambda: lamps.store.is_healthy)
         assert (200, 200) == (
             (await lamps.ask("/healthz")).status_code,
             (await lamps.ask("/readyz", TOKEN)).status_code,
         )
-        assert 200 == await lamps.bring()
-        assert 2 == len(lamps.taken)
+        assert 200 == await lamps.deliver()
+        assert 2 == len(lamps.handled)
 
     play(scenario)
 
@@ -378,7 +378,7 @@ def test_an_app_whose_store_refuses_writes_from_the_start_is_not_ready() -> None
             fake.refuses_writes = 409
             async with running(fake) as lamps:
                 await until(lambda: lamps.store.write_refusal != "")
-                await lamps.bring("Probe-lamps")
+                await lamps.deliver("Probe-lamps")
                 answer = await lamps.ask("/readyz", TOKEN)
                 assert (503, ["the store refuses writes: ERROR: read-only (SQLSTATE 25006)"]) == (
                     answer.status_code,
