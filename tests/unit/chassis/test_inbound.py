@@ -81,8 +81,8 @@ def test_a_body_that_is_not_a_raw_delivery_is_the_message(body: bytes) -> None:
     """A body without valid `data_base64` is the message: a sidecar that parses delivers it so."""
     seen: list[bytes] = []
 
-    async def handle(taken: bytes) -> None:
-        seen.append(taken)
+    async def handle(message: bytes) -> None:
+        seen.append(message)
 
     app = InboundApp()
     app.subscribe([Subscription("inbox", "Lamp", handle)], dead_letters=None)
