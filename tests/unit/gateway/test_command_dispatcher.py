@@ -40,7 +40,7 @@ class Edge:
         self.pending_commands.resumed = True  # nothing is left of an earlier process
         self.publishing = Publishing(self.sidecar, LoopbackProbe("replies", "gateway-0"))
         self.journal = Journal(self.sidecar, "gateway-0", now)
-        self.journal._read.set()  # nothing is left of an earlier process
+        self.journal._resumed.set()  # nothing is left of an earlier process
         self.reconciler = Reconciler(self.sidecar, self.journal, self.pending_commands, now)
         self.dispatcher = CommandDispatcher(
             self.publishing, self.held, self.pending_commands, self.journal, self.reconciler

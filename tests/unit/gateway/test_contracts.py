@@ -25,7 +25,7 @@ def test_every_reference_leads_to_one_of_them(folder: str) -> None:
     led = {each.split('"')[0] for each in json.dumps(found).split('"$ref": "')[1:]}
 
     assert led
-    assert led <= {f"{contracts.HERE}{name}" for name in found}
+    assert led <= {f"{contracts.SCHEMAS}{name}" for name in found}
 
 
 def test_every_topic_has_its_examples() -> None:

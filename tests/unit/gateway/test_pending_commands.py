@@ -265,7 +265,7 @@ def test_nothing_is_accepted_while_the_store_is_unreachable() -> None:
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.store_is_down = True
         async with replica(sidecar) as pending_commands:
-            with pytest.raises(NotRecorded, match="before the restart"):
+            with pytest.raises(NotRecorded, match="not been reloaded"):
                 await pending_commands.add(COMMAND)
             sidecar.store_is_down = False
             await until(lambda: pending_commands.resumed)
