@@ -128,7 +128,7 @@ def _check_content_length(length: str) -> None:
 
 
 def _too_large() -> Problem:
-    return Problem(413, "too_large", f"the body may have at most {BODY_BYTES_MAX} bytes", headers={"Connection": "close"})
+    return Problem(413, "too_large", f"the body is over {BODY_BYTES_MAX} bytes", headers={"Connection": "close"})
 
 
 async def _bytes(request: Request) -> bytes:

@@ -35,8 +35,7 @@ class HeldRequests:
 
     @contextmanager
     def hold(self, command_id: str) -> Iterator[asyncio.Future[Reply | None]]:
-        """Yield a future of the reply to a command; its result is None once all requests are
-        released.
+        """Yield a future of the reply; its result is None once all requests are released.
 
         Several requests may wait for one command. Raise Problem 503 when too many requests are
         held.

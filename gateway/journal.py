@@ -48,8 +48,7 @@ class Store(Protocol):
         """Return the values in the order of their keys, None for a missing key."""
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
-        """Write if the ETag still matches or, with None, if the key is free; else raise Conflict.
-        """
+        """Write if the ETag matches or, with None, if the key is free; else raise Conflict."""
 
 
 @dataclass(slots=True, eq=False)
@@ -238,8 +237,7 @@ class Journal:
             return number
 
     async def tidy(self) -> None:
-        """Move the flows of an old first batch to a new one, and save where a restart starts to
-        read.
+        """Move the flows of an old first batch to a new one, and save the first number to read.
 
         Raise TransientError.
         """

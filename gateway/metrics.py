@@ -8,7 +8,7 @@ COMMANDS = ("UserCreateRequested", "AccountDepositRequested", "OrderCreateReques
 # Histogram buckets; 30 s is the longest wait.
 SECONDS = (0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
-_HELD_SECONDS = Histogram("sidecart_held_seconds", "Seconds for which a request was held.", ("command",), buckets=SECONDS)
+_HELD_SECONDS = Histogram("sidecart_held_seconds", "Seconds that a request was held.", ("command",), buckets=SECONDS)
 _ACCEPTED = Counter("sidecart_accepted", "Requests answered with 202.", ("command",))
 
 HELD_SECONDS = {each: _HELD_SECONDS.labels(each) for each in COMMANDS}

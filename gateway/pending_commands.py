@@ -1,9 +1,8 @@
-"""Pending commands: the gateway publishes each of them again, with back-off, until its reply
-arrives.
+"""Pending commands: each is published again, with back-off, until its reply arrives.
 
 The gateway records a pending command in the store before it answers 202, so a restart resumes it. A
-replica that receives a read for a resource which another replica accepted resumes its command too.
-Memory holds only which resources have pending commands, and when each is due.
+read makes a replica resume a command that another replica accepted. Memory holds only which
+resources have pending commands, and when each is due.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ class _Tracked:
 
     attempt: int = 0
     due: float = 0.0
-    expedited_at: float = -ADOPT_SECONDS  # last time that a read pending it due at once
+    expedited_at: float = -ADOPT_SECONDS  # last time that a read made it due at once
     busy: int = 0  # number of tasks that work on it now
     commands: set[str] = field(default_factory=set)
     outcomes: dict[str, Rejection | None] = field(default_factory=dict)
@@ -85,10 +84,10 @@ class PendingCommands:
     # --- Called by the routes
 
     async def add(self, command: Command) -> PendingCommand:
-        """Record a command as pending, and return it with its outcome if it has one; raise
-        NotRecorded.
+        """Record a command as pending and return it; raise NotRecorded.
 
-        The gateway sees a reply to the command from the start of this call.
+        The returned command has an outcome if the record has one. From the start of this call the
+        gateway sees a reply to the command.
         """
         if not self.resumed:
             raise NotRecorded("pending commands have not been reloaded yet")
@@ -145,7 +144,9 @@ class PendingCommands:
     # --- Background work
 
     async def carry(self) -> None:
-        """Resume the commands of an earlier process, then process each when due, until cancelled.
+        """Resume the commands of an earlier process, then process each when it is due.
+
+        Run until cancelled.
         """
         try:
             await self._resume()
@@ -157,11 +158,10 @@ class PendingCommands:
             await asyncio.gather(*self._work, return_exceptions=True)
 
     async def adopt_from_other_replicas(self) -> None:
-        """Adopt the pending commands of replicas that are gone, at regular intervals, until
-        cancelled.
+        """Adopt the pending commands of replicas that are gone, at regular intervals.
 
-        Only the first replica does this. If the other replica still runs, both publish its
-        commands, which does no harm.
+        Run until cancelled. Only the first replica does this. If the other replica still runs, both
+        publish its commands, which does no harm.
         """
         settled: set[str] = set()
         while self._others:

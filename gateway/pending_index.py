@@ -61,7 +61,9 @@ class PendingIndex:
         return list(self._page_of)
 
     async def ids_of(self, pod_name: str) -> list[str]:
-        """Return the ids on another replica's pages, including settled ones; raise TransientError.
+        """Return the ids on another replica's pages; raise TransientError.
+
+        Some of them may be settled.
         """
         found: list[str] = []
         for number in range(PAGES_MAX):  # pages are created in order, so a missing one is the end

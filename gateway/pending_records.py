@@ -36,8 +36,7 @@ class Store(Protocol):
         """Return the value and its ETag, or (None, None)."""
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
-        """Write if the ETag still matches or, with None, if the key is free; else raise Conflict.
-        """
+        """Write if the ETag matches or, with None, if the key is free; else raise Conflict."""
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -124,10 +123,9 @@ class PendingRecords:
         raise TransientError(f"pending command of {command.location}: not written after {ATTEMPTS_MAX} attempts")
 
     async def settle(self, resource: str, outcomes: Mapping[str, Rejection | None]) -> PendingRecord | None:
-        """Write the outcomes of commands (None: confirmed) and return the record, or None if it is
-        gone.
+        """Write the outcomes of commands (None: confirmed), and return the record.
 
-        An existing outcome stays.
+        An existing outcome stays. Return None if the store has no record.
         """
         for _ in range(ATTEMPTS_MAX):
             record, etag = await self._load(resource)

@@ -52,7 +52,9 @@ class Problem(Exception):
 
 
 def trace_id() -> str:
-    """Return the trace id of the current request: the caller's or a new one. Log lines have it too.
+    """Return the trace id of the current request: the caller's, or a new one.
+
+    The log lines of the request have the same id.
     """
     context = request_context.current()
     return secrets.token_hex(16) if context is None else context.trace_id

@@ -57,7 +57,9 @@ class Publishing:
         self._published_at = asyncio.get_running_loop().time()
 
     async def watch(self) -> None:
-        """Publish a probe event after PROBE_SECONDS without a successful publish, until cancelled.
+        """Publish a probe event after PROBE_SECONDS without a successful publish.
+
+        Run until cancelled.
         """
         now = asyncio.get_running_loop().time
         while True:

@@ -47,10 +47,10 @@ class QueriesApi:
     reconciler: Reconciler
 
     async def read(self, app_id: str, request: Request) -> Response:
-        """Return the resource, or 202 if it is pending; raise Problem 404, or the command's
-        rejection.
+        """Return the resource, or 202 if it is pending.
 
-        Raise Problem 503 if the service or the store does not answer.
+        Raise the stored rejection of its command, Problem 404 for an unknown resource, or Problem
+        503 if the service or the store does not answer.
         """
         path = request.url.path
         if path in COMMAND_PATHS:

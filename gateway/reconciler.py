@@ -70,8 +70,7 @@ class Reconciler:
     # --- Called by the routes
 
     def add(self, kind: FlowKind, resource: str) -> tuple[Flow, bool]:
-        """Add a flow, and return whether it is new; raise Problem 503 when too many have not ended.
-        """
+        """Add a flow and return whether it is new; raise Problem 503 if the journal is full."""
         flow, is_new = self._journal.add(kind.name, resource)
         if is_new:
             self._plan(flow, CHECK_SECONDS)
@@ -93,8 +92,7 @@ class Reconciler:
         return sorted((flow for flow in self._journal.flows() if flow.attempts), key=lambda flow: flow.at)
 
     async def reconcile(self) -> list[Flow]:
-        """Check all flows older than CHECK_SECONDS now, and repeat the commands of unfinished
-        flows.
+        """Check all flows older than CHECK_SECONDS now, and repeat the commands of unfinished ones.
 
         Return the flows that have not ended.
         """
@@ -209,7 +207,9 @@ class Reconciler:
         return [flow for flow in flows if not flow.ended]
 
     async def _repeat(self, flow: Flow) -> None:
-        """Publish the command again; end a flow that is too old or whose resource will never exist.
+        """Publish the command of a flow again.
+
+        End the flow instead if it is too old, or if its resource will never exist.
         """
         kind = KINDS[flow.kind]
         if self._age(flow) > RETENTION_SECONDS:

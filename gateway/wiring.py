@@ -101,8 +101,7 @@ class Wiring:
             yield
 
     async def _release(self, seconds: float) -> None:
-        """Release held requests after the shutdown signal: each gets a 202 and a pending command.
-        """
+        """Release held requests after the shutdown signal; each is answered 202 as pending."""
         await self.shutdown.wait()
         await asyncio.sleep(seconds)
         self.held.release()
