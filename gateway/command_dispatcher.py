@@ -72,7 +72,7 @@ class CommandDispatcher:
             if is_new:
                 self._journal.end(flow)
         elif not await self._journal.written(flow, deadline.left_to_answer):
-            # The reply is still valid. If this process crashes now, the flow is not checked.
+            # The reply is still valid. If this process crashes now, no process checks the flow.
             log.warning("%s %s is accepted but not in the journal yet", flow.kind, flow.resource)
         return reply
 

@@ -40,7 +40,7 @@ PAGE = """\
 </body>
 </html>
 """
-# A file of its own, because the policy forbids inline scripts. The validator would be another host.
+# A file of its own, because the policy forbids inline scripts. The validator runs on another host.
 START = """\
 SwaggerUIBundle({
   url: "openapi.json",

@@ -198,7 +198,8 @@ class Journal:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def flush(self) -> None:
-        """Write one batch with the new flows; after TransientError they stay for the next batch."""
+        """Write one batch with the new flows; raise TransientError and keep them for the next one.
+        """
         taken, self._new = self._new[:BATCH_FLOWS_MAX], self._new[BATCH_FLOWS_MAX:]
         flows = [flow for flow in taken if not flow.ended]
         try:

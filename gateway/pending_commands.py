@@ -31,7 +31,7 @@ from gateway.pending_records import (
 log = logging.getLogger(__name__)
 
 BACKOFF_SECONDS = 2.0  # before the first repetition; it doubles each time
-BACKOFF_SECONDS_MAX = 3600.0  # after a day a service finds about 30 copies of a command, not 40,000
+BACKOFF_SECONDS_MAX = 3600.0  # a service that was down for a day finds about 30 copies, not 40,000
 # While the broker or the store is unreachable, nothing is published: retry every half minute.
 ATTEMPTS_UNREACHABLE_MAX = 4
 AT_ONCE_MAX = 10  # resources processed at the same time

@@ -1,7 +1,7 @@
 """Publishes events, and detects a broker that blocks publishing.
 
-A broker above its memory or disk limit refuses nothing: the publish does not return. The sidecar
-keeps each such publish, even after its caller is gone. The gateway therefore publishes a probe
+A broker above its memory or disk limit does not refuse a publish: the call does not return. The
+sidecar keeps each such call, even after its caller is gone. The gateway therefore publishes a probe
 event of its own. While that event does not return, the gateway reports it in /readyz and sends no
 more commands: held requests are answered 202, and their pending commands are published later.
 """
