@@ -198,7 +198,9 @@ class Journal:
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def flush(self) -> None:
-        """Write one batch with the new flows; raise TransientError and keep them for the next one.
+        """Write one batch with the new flows.
+
+        Raise TransientError and keep the flows for the next batch.
         """
         taken, self._new = self._new[:BATCH_FLOWS_MAX], self._new[BATCH_FLOWS_MAX:]
         flows = [flow for flow in taken if not flow.ended]

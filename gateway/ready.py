@@ -53,9 +53,7 @@ class Readiness:
         publishing = self._publishing
         shared = without_broker and not publishing.is_sidecar_problem
         probe = [] if self._probe.has_returned else [f"{self._probe.topic} did not come back yet"]
-        pending_commands = (
-            [] if self._pending_commands.resumed else ["pending commands have not been reloaded yet"]
-        )
+        pending_commands = [] if self._pending_commands.resumed else ["pending commands have not been reloaded yet"]
         journal = [] if self._journal.resumed else ["the journal of accepted commands has not been reloaded yet"]
         store = [problem] if (problem := self._sidecar.store.write_problem) else []
         stopping = ["this gateway is shutting down"] if self._shutdown.is_set else []
