@@ -1,1 +1,1 @@
-"""The Gateway: HTTP in, commands out, replies back by subscription, reads by service invocation."""
+"""The gateway: HTTP requests in, commands out, replies by subscription, reads by invocation."""

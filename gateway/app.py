@@ -1,4 +1,4 @@
-"""The Gateway, wired."""
+"""The gateway application: its routes, its error handlers and its entry point."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ from gateway.wiring import Wiring
 
 log = logging.getLogger(__name__)
 
-RECONCILE = "/reconcile"  # by invocation only: `sidecart reconcile`
+RECONCILE = "/reconcile"  # called by `sidecart reconcile`, through service invocation only
 SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config", RECONCILE)
 CommandHandler = Callable[[CommandsApi, Request], Awaitable[Response]]
-# route -> handler, what it takes, what its 201 is
+# Route -> handler, model of the request body, schema name of the 201 response.
 COMMAND_ROUTES: dict[str, tuple[CommandHandler, type[BaseModel], str]] = {
     REGISTER.path: (CommandsApi.register, bodies.RegisterBody, "user"),
     DEPOSIT.path: (CommandsApi.deposit, bodies.DepositBody, "deposit_made"),
@@ -47,7 +47,7 @@ COMMAND_ROUTES: dict[str, tuple[CommandHandler, type[BaseModel], str]] = {
 def gateway(
     config: common.Settings, pod_name: str, shutdown: ShutdownSignal | None = None, drain_seconds: float = 0
 ) -> ASGIApp:
-    """Build the app: public routes, and the sidecar's behind the app token."""
+    """Build the app: public routes, and the sidecar's routes behind the app token."""
     probe, stop = LoopbackProbe("replies", pod_name), shutdown or ShutdownSignal()
 
     @asynccontextmanager
@@ -65,20 +65,20 @@ def gateway(
 
 
 def public_app(lifespan: Callable[[InboundApp], AbstractAsyncContextManager[None]]) -> InboundApp:
-    """Everything that is public; `lifespan` sets `app.state.wiring` before it yields."""
+    """Build the app with its public routes; `lifespan` sets `app.state.wiring` before it yields."""
     app = InboundApp(
         title="Sidecart", version="1", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
     openapi.document(app)
     docs.show(app)
-    _problems(app)
-    _health(app)
+    _add_problem_handlers(app)
+    _add_health_routes(app)
     for path, (handler, body, answer) in COMMAND_ROUTES.items():
         _add_command(app, path, handler, body, answer)
     for path, (app_id, answer) in OWNERS.items():
         _add_query(app, path, app_id, answer)
-    _reconciling(app)
-    _events_described(app)
+    _add_reconcile_routes(app)
+    _add_asyncapi_route(app)
     return app
 
 
@@ -87,16 +87,16 @@ def _add_command(app: InboundApp, path: str, handler: CommandHandler, body: type
         return await handler(request.app.state.wiring.commands_api, request)
 
     app.answer_directly(path, post)
-    app.add_api_route(  # for the OpenAPI document
+    app.add_api_route(  # for the OpenAPI document; `answer_directly` serves the POST
         path,
         post,
         methods=["POST"],
         summary=handler.__doc__,
         status_code=201,
-        openapi_extra=openapi.takes(body),
+        openapi_extra=openapi.request(body),
         responses={
-            201: openapi.answers(answer, "it is a fact"),
-            202: openapi.answers("accepted", "accepted; see Location"),
+            201: openapi.response(answer, "confirmed by an event"),
+            202: openapi.response("accepted", "accepted; the outcome will be at Location"),
             **openapi.problems(400, 404, 409, 413, 415, 422, 503),
         },
     )
@@ -116,40 +116,44 @@ def _add_query(app: FastAPI, path: str, app_id: str, answer: str) -> None:
         path,
         get,
         methods=["GET"],
-        summary=f"Read it from the {app_id} service.",
+        summary=f"Read from the {app_id} service.",
         openapi_extra={"parameters": parameters},
         responses={
-            200: openapi.answers(answer, "as the service knows it"),
-            202: openapi.answers("accepted", "accepted, not made yet"),
+            200: openapi.response(answer, "the resource as the service stores it"),
+            202: openapi.response("accepted", "accepted, not created yet"),
             **openapi.problems(404, 409, 422, 503),
         },
     )
 
 
-def _health(app: FastAPI) -> None:
+def _add_health_routes(app: FastAPI) -> None:
     @app.get("/healthz", response_class=PlainTextResponse)
     async def healthz() -> Response:
-        """Alive."""
+        """Report that the process is alive."""
         return PlainTextResponse("alive\n")
 
     @app.get(
         "/readyz",
         openapi_extra={"parameters": [openapi.EXCLUDE]},
         responses={
-            200: openapi.answers("ready", "nothing is missing"),
-            503: openapi.answers("ready", "says what is missing"),
+            200: openapi.response("ready", "ready; `missing` is empty"),
+            503: openapi.response("ready", "not ready; `missing` lists the reasons"),
         },
     )
     async def readyz(request: Request) -> Response:
-        """Able to serve."""
+        """Report whether the gateway can serve requests."""
         without_broker = "broker" in request.query_params.getlist("exclude")
         missing = request.app.state.wiring.readiness.missing(without_broker=without_broker)
         body: dict[str, Any] = {"missing": missing}
         return Response(msgspec.json.encode(body), 503 if missing else 200, media_type="application/json")
 
 
-def _reconciling(app: FastAPI) -> None:
-    """GET lists the accepted commands whose flows have not ended; POST checks them now and repeats their commands."""
+def _add_reconcile_routes(app: FastAPI) -> None:
+    """Add the routes of `sidecart reconcile`.
+
+    GET lists the accepted commands whose flows have not ended. POST checks them now and repeats
+    their commands.
+    """
 
     @app.get(RECONCILE, include_in_schema=False)
     async def unfinished(request: Request) -> Response:
@@ -163,22 +167,22 @@ def _reconciling(app: FastAPI) -> None:
 
 
 def _flows(flows: list[Flow]) -> Response:
-    shown = [
+    listed = [
         {"kind": flow.kind, "id": flow.resource, "at": timestamp(flow.at), "attempts": flow.attempts}
         for flow in sorted(flows, key=lambda flow: flow.at)
     ]
-    return Response(msgspec.json.encode({"flows": shown}), media_type="application/json")
+    return Response(msgspec.json.encode({"flows": listed}), media_type="application/json")
 
 
-def _events_described(app: FastAPI) -> None:
-    described = asyncapi.served(app.title, app.version)
+def _add_asyncapi_route(app: FastAPI) -> None:
+    document = asyncapi.served(app.title, app.version)
 
-    @app.get("/asyncapi.json", include_in_schema=False)  # as /openapi.json, which is no part of the API either
+    @app.get("/asyncapi.json", include_in_schema=False)  # like /openapi.json: not part of the API
     async def events() -> Response:
-        return Response(described, media_type="application/json")
+        return Response(document, media_type="application/json")
 
 
-def _problems(app: FastAPI) -> None:
+def _add_problem_handlers(app: FastAPI) -> None:
     @app.exception_handler(Problem)
     async def problem(request: Request, raised: Problem) -> Response:
         return raised.response()
@@ -193,12 +197,12 @@ def _problems(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, _raised: ClientDisconnect) -> Response:
-        return Problem(400, "incomplete", "the connection was closed before the body was there").response()
+        return Problem(400, "incomplete", "the client closed the connection before it sent the whole body").response()
 
     @app.exception_handler(Exception)
     async def bug(request: Request, raised: Exception) -> Response:
-        log.error("a bug: %s %s", request.method, request.url.path, exc_info=raised)
-        return Problem(500, "internal", "something is wrong on our side; it was logged").response()
+        log.error("unhandled exception: %s %s", request.method, request.url.path, exc_info=raised)
+        return Problem(500, "internal", "internal error; the gateway logged it").response()
 
 
 def main() -> None:

@@ -1,4 +1,7 @@
-"""The AsyncAPI document: which event goes from whom to whom, of contracts/, the held calls and components/servers."""
+"""The AsyncAPI document: every event with its publisher and its consumers.
+
+The document is generated from contracts/, the command declarations and components/servers/.
+"""
 
 from __future__ import annotations
 
@@ -13,33 +16,37 @@ from gateway import contracts
 from gateway.command_declarations import DECLARATIONS
 
 SERVERS = Path(__file__).parents[1] / "components" / "servers"
-"""Not beside the components of a broker: a sidecar reads that folder, and warns of each file that is not YAML."""
+"""A separate folder: a sidecar reads the folder of the broker's components and warns about each
+file that is not YAML.
+"""
 DESCRIPTION = """\
-The events of the shop. Each is a CloudEvent 1.0 in structured mode, published whole; its `type` is the topic.
+The events of the shop. Each is a CloudEvent 1.0 in structured mode, published as a whole object; its
+`type` is the topic.
 
-Delivery is at least once, in any order: an event may come late, twice, concurrently, or before the one that it follows
-from. Whoever makes an event twice gives it the same `id`, and by that a repetition is known. `correlationid` is the id
-of the command that started it all. A change of an event only adds fields, a break is a new topic; receivers ignore what
-they do not know. An event that a service cannot use is kept by it as a dead letter, with the reason.
+Delivery is at least once and in any order: an event may arrive late, twice, concurrently, or before
+the event that caused it. A publisher that publishes an event again uses the same `id`, so receivers
+detect the repetition. `correlationid` is the id of the command that started the flow. A change to an
+event only adds fields; a breaking change is a new topic. Receivers ignore unknown fields. A service
+stores an event that it cannot process as a dead letter, with the reason.
 
-An app reads and publishes through its sidecar only. What a service has to do is in contracts/WIRE.md.
+An app reads and publishes only through its sidecar. contracts/WIRE.md specifies each service.
 """
 CORRELATION = {
-    "description": "The id of the command that started it all; of a command: its own id. A reply has its command's.",
+    "description": "The id of the command that started the flow. A command has its own id, a reply its command's.",
     "location": "$message.payload#/correlationid",
 }
 
 
 @cache
 def served(title: str, version: str) -> bytes:
-    """The document as it is served, made once."""
+    """Return the document as JSON; it is generated once."""
     return json.dumps(document(title, version), ensure_ascii=False).encode()
 
 
 def document(title: str, version: str) -> dict[str, Any]:
-    """Make the document."""
+    """Generate the document."""
     topics = contracts.topics()
-    schemas = {name: _alone(schema) for name, schema in contracts.schemas("schemas").items()}
+    schemas = {name: _with_lone_refs(schema) for name, schema in contracts.schemas("schemas").items()}
     return {
         "asyncapi": "3.0.0",
         "info": {"title": title, "version": version, "description": DESCRIPTION},
@@ -55,20 +62,23 @@ def document(title: str, version: str) -> dict[str, Any]:
     }
 
 
-def _alone(schema: Any) -> Any:
-    """A schema with every `$ref` alone: AsyncAPI reads schemas as draft 07, where nothing counts that stands beside."""
+def _with_lone_refs(schema: Any) -> Any:
+    """Return a copy of a schema in which every `$ref` stands alone.
+
+    AsyncAPI reads schemas as JSON Schema draft 07, which ignores the siblings of a `$ref`.
+    """
     match schema:
         case {"$ref": str(reference), **siblings} if siblings:
-            return {"allOf": [{"$ref": reference}], **_alone(siblings)}
+            return {"allOf": [{"$ref": reference}], **_with_lone_refs(siblings)}
         case dict():
-            return {name: _alone(each) for name, each in schema.items()}
+            return {name: _with_lone_refs(each) for name, each in schema.items()}
         case list():
-            return [_alone(each) for each in schema]
+            return [_with_lone_refs(each) for each in schema]
     return schema
 
 
 def _servers() -> dict[str, Any]:
-    """The brokers, one file each; which of them is there no app knows."""
+    """Return every broker, one file each; no app knows which broker is in use."""
     return {path.stem: json.loads(path.read_text("utf-8")) for path in sorted(SERVERS.glob("*.json"))}
 
 
@@ -81,37 +91,38 @@ def _message(topic: str, summary: str) -> dict[str, Any]:
         "name": topic,
         "summary": summary,
         "contentType": CONTENT_TYPE,
-        "payload": {"$ref": f"{contracts.HERE}{topic}"},
+        "payload": {"$ref": f"{contracts.SCHEMAS}{topic}"},
         "correlationId": {"$ref": "#/components/correlationIds/command"},
         "examples": [{"name": name, "payload": event} for name, event in contracts.examples(topic).items()],
     }
 
 
 def _operations(topic: str, way: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Who sends it and who receives it; a command once for each of the events that may answer it.
+    """Yield the send operation of the publisher and the receive operation of each consumer.
 
-    An operation has one channel for its reply, and the two replies of a command have a topic each.
+    A command has one operation for each of its replies: an operation has one reply channel, and the
+    two replies of a command have separate topics.
     """
     sides = [(way["publisher"], "send"), *((app_id, "receive") for app_id in way["consumers"])]
     for app_id, action in sides:
-        operation = {"action": action, **_on(topic), "tags": [{"name": app_id}]}
+        operation = {"action": action, **_channel_reference(topic), "tags": [{"name": app_id}]}
         name = f"{app_id}-{action}s-{topic}"
         replies = list(_replies(topic))
         if not replies:
             yield name, operation
         for reply, summary in replies:
-            yield f"{name}-for-{reply}", operation | {"summary": summary, "reply": _on(reply)}
+            yield f"{name}-for-{reply}", operation | {"summary": summary, "reply": _channel_reference(reply)}
 
 
 def _replies(topic: str) -> Iterator[tuple[str, str]]:
-    """The events that may answer a command, and what each is to the caller of the gateway."""
+    """Yield the events that may answer a command, each with its effect on the HTTP response."""
     for declaration in DECLARATIONS:
         if declaration.command == topic:
-            held = f"POST {declaration.path} is held until its reply comes"
-            yield declaration.success, f"{held}: this one is its 201."
-            yield declaration.rejection, f"{held}: this one is the problem that it names."
+            held = f"POST {declaration.path} is held until its reply arrives"
+            yield declaration.success, f"{held}: this event becomes the 201 response."
+            yield declaration.rejection, f"{held}: this event becomes a problem response."
 
 
-def _on(topic: str) -> dict[str, Any]:
+def _channel_reference(topic: str) -> dict[str, Any]:
     channel = f"#/channels/{topic}"
     return {"channel": {"$ref": channel}, "messages": [{"$ref": f"{channel}/messages/{topic}"}]}

@@ -1,4 +1,4 @@
-"""What a caller may send: read within limits, parsed strictly, every wrong field named."""
+"""Request bodies: size limits, strict parsing, and an error for every invalid field."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from gateway.problems import Problem
 
 BODY_BYTES_MAX = 256 * 1024
 CENTS_MAX = 10**12 - 1
-ERRORS_MAX = 100  # wrong fields named in one answer
+ERRORS_MAX = 100  # invalid fields listed in one response
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-PRINTABLE = {"pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}  # for the reader of the OpenAPI document
+PRINTABLE = {"pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}  # for the OpenAPI document
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 B = TypeVar("B", bound=BaseModel)
@@ -26,14 +26,17 @@ B = TypeVar("B", bound=BaseModel)
 
 def _printable(text: str) -> str:
     if CONTROL.search(text):
-        raise ValueError("must not hold line breaks or other control characters")
+        raise ValueError("must not contain line breaks or other control characters")
     if not text.strip():
         raise ValueError("must not be blank")
     return text
 
 
 def _address(text: str) -> str:
-    """Return the address as every mail server takes it: ASCII, an international domain in its xn-- form."""
+    """Return the address in ASCII, with an international domain in its xn-- form.
+
+    Every mail server accepts this form. Raise ValueError for an invalid address.
+    """
     try:
         checked = validate_email(text, check_deliverability=False, allow_smtputf8=False, strict=True)
     except EmailNotValidError as error:
@@ -46,13 +49,13 @@ Id = Annotated[str, Field(pattern=UUID, description="a UUID in lower case")]
 
 
 class Strict(BaseModel):
-    """No coercion, no unknown fields."""
+    """A model that converts no types and rejects unknown fields."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
 class RegisterBody(Strict):
-    """POST /user/register."""
+    """The body of POST /user/register."""
 
     email: Annotated[
         str, Field(min_length=3, max_length=254, json_schema_extra={"format": "email"}), AfterValidator(_address)
@@ -61,14 +64,14 @@ class RegisterBody(Strict):
 
 
 class DepositBody(Strict):
-    """POST /account/deposit."""
+    """The body of POST /account/deposit."""
 
     user_id: Id
     amount_cents: Annotated[int, Field(ge=1, le=CENTS_MAX)]
 
 
 class Item(Strict):
-    """So many of one thing, at a price each."""
+    """One line of an order: a SKU, a quantity and a unit price."""
 
     sku: Annotated[str, Field(min_length=1, max_length=64, json_schema_extra=PRINTABLE), Printable]
     quantity: Annotated[int, Field(ge=1, le=10_000)]
@@ -76,7 +79,7 @@ class Item(Strict):
 
 
 class OrderBody(Strict):
-    """POST /order/create."""
+    """The body of POST /order/create."""
 
     user_id: Id
     items: Annotated[list[Item], Field(min_length=1, max_length=1_000)]
@@ -89,16 +92,16 @@ class OrderBody(Strict):
 
 
 async def read(request: Request, kind: type[B]) -> B:
-    """Read and check the body of one request; raise Problem 400, 413, 415 or 422."""
+    """Read and validate the body of a request; raise Problem 400, 413, 415 or 422."""
     _check_type(request.headers.get("content-type", ""), request.headers.get("content-encoding", "identity"))
-    _check_announced(request.headers.get("content-length", ""))
+    _check_content_length(request.headers.get("content-length", ""))
     body = await _bytes(request)
     try:
-        # pydantic's own parser, which alone can be told to refuse a key that an object has twice: receivers differ in
-        # which of the two they take.
+        # jiter is the parser of pydantic. Called directly, it can reject a key that occurs twice in
+        # an object. Receivers differ in which of the two values they use.
         value: Any = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
     except ValueError as error:
-        raise Problem(400, "not_json", f"the body is not JSON in UTF-8 with unique keys: {error}") from error
+        raise Problem(400, "not_json", f"the body must be JSON in UTF-8 with unique keys: {error}") from error
     try:
         return kind.model_validate(value)
     except ValidationError as error:
@@ -115,14 +118,17 @@ def _check_type(header: str, encoding: str) -> None:
         raise Problem(415, "unsupported_media_type", "send the body without a content-encoding")
 
 
-def _check_announced(length: str) -> None:
-    """Refuse at once what would not even be drained: a caller that asks first (Expect) need not send it."""
+def _check_content_length(length: str) -> None:
+    """Reject a body that is too long to be drained, before reading it.
+
+    A client that sends `Expect: 100-continue` then need not send the body.
+    """
     if length.isascii() and length.isdigit() and int(length[:20]) > DRAIN_BYTES_MAX:
         raise _too_large()
 
 
 def _too_large() -> Problem:
-    return Problem(413, "too_large", f"the body may have {BODY_BYTES_MAX} bytes", headers={"Connection": "close"})
+    return Problem(413, "too_large", f"the body is over {BODY_BYTES_MAX} bytes", headers={"Connection": "close"})
 
 
 async def _bytes(request: Request) -> bytes:
@@ -143,5 +149,8 @@ def _errors(error: ValidationError) -> list[dict[str, str]]:
 
 
 def _escaped(part: int | str) -> str:
-    """One step of a JSON pointer (RFC 6901); an unknown field's name is the caller's, so it is cut."""
+    """Return one token of a JSON pointer (RFC 6901).
+
+    The caller chooses the name of an unknown field, so the name is truncated.
+    """
     return str(part)[:100].replace("~", "~0").replace("/", "~1")

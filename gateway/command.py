@@ -1,4 +1,4 @@
-"""A command: what a request asks of a service, as it goes to the broker."""
+"""Commands: the events by which the gateway requests a change from a service."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from gateway.ids import command_id
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """The event to publish, and where what it makes will be found."""
+    """The event to publish, and the location of the resource that it creates."""
 
     id: str
     topic: str
@@ -24,28 +24,31 @@ class Command:
 
     @property
     def resource(self) -> str:
-        """The id of what it makes."""
+        """The id of the resource that the command creates."""
         return resource_of(self.location)
 
 
 def resource_of(location: str) -> str:
-    """The last id in a location is the resource's."""
+    """Return the id of a resource, which is the last segment of its location."""
     return location.rpartition("/")[2]
 
 
 def build_command(topic: str, resource: str, location: str, body: dict[str, Any], ids: dict[str, str]) -> Command:
-    """Build the command; its id is made of the resource and the body, its data is both."""
-    made = command_id(resource, body)
+    """Build the command that creates a resource.
+
+    The command's id is derived from the resource and the body. Its data is `ids` and the body.
+    """
+    event_id = command_id(resource, body)
     traceid, traceparent = tracing.attributes()
     event = CloudEvent(
-        id=made,
+        id=event_id,
         type=topic,
         source="gateway",
         subject=resource,
-        correlationid=made,
+        correlationid=event_id,
         time=timestamp(now()),
         data=msgspec.Raw(msgspec.json.encode({**ids, **body})),
         traceid=traceid,
         traceparent=traceparent,
     )
-    return Command(made, topic, location, msgspec.json.encode(event))
+    return Command(event_id, topic, location, msgspec.json.encode(event))

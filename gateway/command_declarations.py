@@ -1,4 +1,4 @@
-"""Command declarations: which command each publishes, and which events answer it."""
+"""Command declarations: for each POST route its command and the events that answer it."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CommandDeclaration:
-    """A POST that is held until one of two events comes back."""
+    """A POST route whose request is held until one of two events arrives."""
 
     path: str
     command: str
     success: str
-    """The event that is its 201."""
+    """The event that becomes the 201 response."""
     rejection: str
-    """The event that is its problem."""
+    """The event that becomes a problem response."""
 
 
 REGISTER = CommandDeclaration("/user/register", "UserCreateRequested", "UserCreated", "UserCreateRejected")

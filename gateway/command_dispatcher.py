@@ -1,7 +1,8 @@
-"""Carrying a command through: publish, hold, publish once more at half time, and record it as pending when the time
-is over.
+"""Publishes a command and holds the request until its reply arrives.
 
-A command that starts a flow is in the journal before it is answered (gateway/journal.py).
+At half of the wait the dispatcher publishes the command once more. At the end of the wait it
+records the command as pending. A command that starts a flow is written to the journal before the
+gateway responds (gateway/journal.py).
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from gateway.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
 
-PUBLISH_SECONDS_MAX = 5.0  # well below what a gateway that is told to stop grants to the requests that it holds
-PUBLISH_SECONDS_MIN = 0.25  # for the first publish, also of a request that does not wait; it takes milliseconds
+PUBLISH_SECONDS_MAX = 5.0  # well below the time that a gateway gives its held requests at shutdown
+PUBLISH_SECONDS_MIN = 0.25  # for the first publish, even without a wait; it takes milliseconds
 REPUBLISH_SHARE = 0.05  # of all publishes: a stopped service must not double the load
 REPUBLISH_CREDIT_MAX = 100.0
 
@@ -50,10 +51,12 @@ class CommandDispatcher:
         self._credit = REPUBLISH_CREDIT_MAX
 
     async def dispatch(self, command: Command, deadline: Deadline) -> Reply | None:
-        """Return the reply, or None when the time is over and the command is pending; raise NotRecorded, Problem.
+        """Return the reply, or None if the wait is over and the command is pending.
 
-        An accepted command that starts a flow is in the journal by then. NotRecorded leaves it there: it may have been
-        published. Whatever happens, this takes no longer than the deadline allows.
+        Raise NotRecorded or Problem. Before this returns, the journal has each accepted command
+        that starts a flow, if the store answers in time. After NotRecorded the flow stays in the
+        journal, because the command may have been published. The call never takes longer than the
+        deadline allows.
         """
         kind = KIND_OF_TOPIC.get(command.topic)
         if kind is None:
@@ -61,7 +64,7 @@ class CommandDispatcher:
         flow, is_new = self._reconciler.add(kind, command.resource)
         try:
             reply = await self._hold(command, deadline)
-        except Problem:  # nothing was sent, or it was rejected
+        except Problem:  # the command was not sent, or it was rejected
             if is_new:
                 self._journal.end(flow)
             raise
@@ -69,8 +72,8 @@ class CommandDispatcher:
             if is_new:
                 self._journal.end(flow)
         elif not await self._journal.written(flow, deadline.left_to_answer):
-            # The reply is a fact all the same. What is missing is the memory of it, should this process end right now.
-            log.warning("%s %s is accepted and not in the journal yet", flow.kind, flow.resource)
+            # The reply is still valid. If this process crashes now, no process checks the flow.
+            log.warning("%s %s is accepted but not in the journal yet", flow.kind, flow.resource)
         return reply
 
     async def _hold(self, command: Command, deadline: Deadline) -> Reply | None:
@@ -81,7 +84,7 @@ class CommandDispatcher:
                 async with asyncio.timeout_at(deadline.answer_by):
                     return await self._publish_and_wait(command, deadline, reply)
             except (NotRecorded, TimeoutError) as fault:
-                if arrived := _arrived(reply):  # while the pending command was written
+                if arrived := _arrived(reply):  # during the write of the pending command
                     return arrived
                 raise NotRecorded(str(fault) or "the store did not answer in time") from fault
 
@@ -98,7 +101,7 @@ class CommandDispatcher:
         if arrived := _arrived(reply):
             return arrived
         pending = await self._pending_commands.add(command)
-        if arrived := _arrived(reply):  # while the pending command was written
+        if arrived := _arrived(reply):  # during the write of the pending command
             return arrived
         if pending.rejection is not None:
             raise pending.rejection.problem()
@@ -125,5 +128,8 @@ class CommandDispatcher:
 
 
 def _arrived(reply: asyncio.Future[Reply | None]) -> Reply | None:
-    """The reply, if there is one: it may not be there yet, or never come here, for the gateway is about to stop."""
+    """Return the reply if it has arrived, else None.
+
+    The future resolves to None when the gateway shuts down.
+    """
     return reply.result() if reply.done() else None

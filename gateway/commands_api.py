@@ -1,4 +1,4 @@
-"""The three calls that change something: each is one command, held until its event comes back."""
+"""The POST routes: each publishes one command and is held until its reply arrives."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class CommandsApi:
     pending_commands: PendingCommands
 
     async def register(self, request: Request) -> Response:
-        """Register a user: 201 when it is a fact, 202 when it is pending, 409 when the address is taken."""
+        """Register a user: 201 when created, 202 when pending, 409 when the address is taken."""
         key, preferred = _read_headers(request)
         body = await bodies.read(request, bodies.RegisterBody)
         deadline = Deadline(preferred.wait_seconds)
@@ -46,7 +46,7 @@ class CommandsApi:
         return await self._dispatch(key.sent, preferred, deadline, command, {"user_id": user_id})
 
     async def deposit(self, request: Request) -> Response:
-        """Pay money in: 201 with the new balance, 202 when it is pending, 404 when there is no such user."""
+        """Pay money in: 201 with the new balance, 202 when pending, 404 for an unknown user."""
         key, preferred = _read_headers(request)
         body = await bodies.read(request, bodies.DepositBody)
         deadline = Deadline(preferred.wait_seconds)
@@ -60,7 +60,7 @@ class CommandsApi:
         )
 
     async def order(self, request: Request) -> Response:
-        """Place an order: 201 with its payment pending, 202 when it is pending, 404 when there is no such user."""
+        """Place an order: 201 when created, 202 when pending, 404 for an unknown user."""
         key, preferred = _read_headers(request)
         body = await bodies.read(request, bodies.OrderBody)
         deadline = Deadline(preferred.wait_seconds)
@@ -75,22 +75,23 @@ class CommandsApi:
     async def _require_user(self, user_id: str, deadline: Deadline) -> None:
         if await self.known_users.may_exist(user_id, deadline.share(ASK_SECONDS_MAX)):
             return
-        # Whoever got a 202 for this user is not told that there is none. Nor does he go on: the address may be taken.
+        # A caller with a 202 for this user must not get a 404. The command is not published either,
+        # because the registration may still be rejected: the address may be taken.
         try:
             async with asyncio.timeout_at(deadline.answer_by):
                 record = await self.pending_commands.find(f"/user/{user_id}")
         except (TransientError, TimeoutError) as fault:
-            log.warning("whether user %s is pending is not known: %s", user_id, fault)
-            raise unavailable(f"whether user {user_id} is pending is not known now; try again") from fault
+            log.warning("cannot look up the pending registration of user %s: %s", user_id, fault)
+            raise unavailable(f"cannot tell now whether user {user_id} is pending; try again") from fault
         if record is None or not (record.pending or record.is_confirmed):
             raise not_found(f"user {user_id}")
         if not record.is_confirmed:
-            raise unavailable(f"user {user_id} is pending and not registered yet; try again")
+            raise unavailable(f"user {user_id} is not registered yet, the registration is pending; try again")
 
     async def _dispatch(
         self, key: str, preferred: Preference, deadline: Deadline, command: Command, ids: dict[str, str]
     ) -> Response:
-        # what is sent now could not be recorded as pending: /readyz gives the reason
+        # The command could not be recorded as pending; /readyz reports the reason.
         if self.pending_commands.store_refuses:
             raise unavailable("nothing was sent: the store refuses writes; try again")
         headers = {"Location": command.location}
@@ -115,7 +116,7 @@ class CommandsApi:
 
 
 def _read_headers(request: Request) -> tuple[IdempotencyKey, Preference]:
-    """What the headers of a request ask for."""
+    """Read Idempotency-Key and Prefer."""
     return idempotency_key(request), preference(request.headers.getlist("prefer"))
 
 

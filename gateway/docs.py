@@ -1,4 +1,4 @@
-"""The page that shows the OpenAPI document: Swagger UI from a package, so that it works without another host."""
+"""The documentation page: Swagger UI from an installed package, so it needs no other host."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from fastapi import FastAPI
 from fastapi.responses import FileResponse, HTMLResponse, Response
 
 PATH = "/docs"
-ASSETS = {  # path below the page -> file of the package, media type
+ASSETS = {  # file of the package, served below the page -> media type
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
     "favicon-32x32.png": "image/png",
 }
 HEADERS = {
-    # Swagger UI sets style attributes, and draws its icons from data: URLs in its style sheet.
+    # Swagger UI sets style attributes, and its style sheet has icons as data: URLs.
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -40,7 +40,7 @@ PAGE = """\
 </body>
 </html>
 """
-# The policy allows no script in the page. The validator is another host's.
+# A file of its own, because the policy forbids inline scripts. The validator runs on another host.
 START = """\
 SwaggerUIBundle({
   url: "openapi.json",
@@ -52,7 +52,7 @@ SwaggerUIBundle({
 
 
 def show(app: FastAPI) -> None:
-    """Serve the page and all that it loads."""
+    """Serve the page and its assets."""
     page = PAGE.format(title=app.title)
     folder = _assets()
 
@@ -75,7 +75,7 @@ def _file(app: FastAPI, path: str, file: Path, media_type: str) -> None:
 
 
 def _assets() -> Path:
-    """Where the package keeps the files of Swagger UI; its code is not imported."""
+    """Return the folder of the Swagger UI files, without importing the package."""
     package = find_spec("fastapi_swagger")
     if package is None or package.origin is None:
         raise RuntimeError("the package fastapi-swagger is not installed")

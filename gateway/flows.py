@@ -1,6 +1,7 @@
-"""The flows that commands start: how to tell that one has ended, and how to build its command again.
+"""The flows that commands start: detects whether a flow has ended and rebuilds its command.
 
-A service at which flows end answers `GET /unfinished/<kind>/<ids>` by invocation (WIRE.md, section 12).
+A service at which flows end answers `GET /unfinished/<kind>/<ids>` by invocation (WIRE.md, section
+12).
 """
 
 from __future__ import annotations
@@ -28,27 +29,30 @@ def _is_pending_order(body: bytes) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class FlowKind:
-    """One kind of flow."""
+    """One kind of flow: user registration or order placement."""
 
     name: str
     topic: str
-    """The command that starts the flow; a repetition makes each service on the way repeat its outputs."""
+    """The command that starts the flow; if it is repeated, each service repeats its outputs."""
     owner: str
-    """The app-id of the service that answers `/<name>/<id>` with what the command made."""
+    """The app-id of the service that answers `/<name>/<id>` with the created resource."""
     id_field: str
     fields: tuple[str, ...]
-    """The fields of the owner's answer that are the body of the command."""
+    """The fields of the owner's answer that form the body of the command."""
     ends_at: tuple[str, ...]
     """The app-ids of the services that know whether the flow has ended."""
     is_pending: Callable[[bytes], bool] = _never
-    """Whether the owner's answer shows that the flow has not ended."""
+    """Returns True if the owner's answer shows that the flow has not ended."""
 
     def location(self, resource: str) -> str:
-        """Where the resource is read."""
+        """Return the path of the resource."""
         return f"/{self.name}/{resource}"
 
     def command(self, resource: str, answer: bytes) -> Command:
-        """Build the command again, with the same id, from the owner's answer; raise ValueError if it lacks a field."""
+        """Rebuild the command, with the same id, from the owner's answer.
+
+        Raise ValueError if the answer lacks a field.
+        """
         known = msgspec.json.decode(answer, type=dict)
         missing = [name for name in self.fields if name not in known]
         if missing:
@@ -71,4 +75,4 @@ ORDER_FLOW = FlowKind(
 )
 KINDS: Mapping[str, FlowKind] = {kind.name: kind for kind in (USER, ORDER_FLOW)}
 KIND_OF_TOPIC: Mapping[str, FlowKind] = {kind.topic: kind for kind in KINDS.values()}
-"""A command that is not here starts no flow: its reply is its end."""
+"""A command that is not listed here starts no flow: it ends with its reply."""

@@ -1,4 +1,7 @@
-"""The held request: who waits for which command, and the answer that an event brings."""
+"""Held requests: HTTP requests whose responses wait for the events that answer them.
+
+This is synchronous request-reply over a broker.
+"""
 
 from __future__ import annotations
 
@@ -11,19 +14,19 @@ import msgspec
 
 from gateway.problems import unavailable
 
-HELD_MAX = 20_000  # requests of one gateway that wait at the same time; each costs a few KB
+HELD_MAX = 20_000  # requests that one gateway holds at the same time; each takes a few KB
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An event that answers a command; the data is decoded by whoever waits for it."""
+    """An event that answers a command; the receiver decodes the data."""
 
     topic: str
     data: msgspec.Raw
 
 
 class HeldRequests:
-    """The requests that are held by this process, by the id of the command that each waits for."""
+    """The requests that this process holds, by the id of the command that each waits for."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, set[asyncio.Future[Reply | None]]] = {}
@@ -32,9 +35,10 @@ class HeldRequests:
 
     @contextmanager
     def hold(self, command_id: str) -> Iterator[asyncio.Future[Reply | None]]:
-        """Wait for the reply to a command, or None once all are released; several may wait for the same one.
+        """Yield a future of the reply; its result is None once all requests are released.
 
-        Raise Problem 503 when too many wait.
+        Several requests may wait for one command. Raise Problem 503 when too many requests are
+        held.
         """
         if self._count >= HELD_MAX:
             raise unavailable(f"{HELD_MAX} requests are held already; try again")
@@ -54,21 +58,21 @@ class HeldRequests:
 
     @property
     def count(self) -> int:
-        """How many there are now."""
+        """The number of requests that are held now."""
         return self._count
 
     def is_waiting(self, command_id: str) -> bool:
-        """Whether anybody waits for this command's reply."""
+        """Return whether a request waits for the reply to this command."""
         return command_id in self._waiting
 
     def settle(self, command_id: str, reply: Reply) -> None:
-        """Give the reply to all who wait for it."""
+        """Give the reply to all requests that wait for it."""
         for future in self._waiting.pop(command_id, ()):
             if not future.done():
                 future.set_result(reply)
 
     def release(self) -> None:
-        """Let nobody wait any longer, now and from now on: this process is about to stop."""
+        """End all current and future waits without a reply: this process is shutting down."""
         self._released = True
         for waiting in self._waiting.values():
             for future in waiting:

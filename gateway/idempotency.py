@@ -1,7 +1,7 @@
-"""Idempotency-Key: the caller's name for a request, by which its repetition is known.
+"""Idempotency-Key: the caller's name for a request, which identifies a repetition of it.
 
-The draft of the IETF (draft-ietf-httpapi-idempotency-key-header) makes it a String of RFC 9651, in quotes. Most callers
-send it bare. Both are accepted, and `"abc"` is the same key as `abc`.
+The IETF draft (draft-ietf-httpapi-idempotency-key-header) makes it a String of RFC 9651, in quotes.
+Most callers send it without quotes. The gateway accepts both: `"abc"` and `abc` are the same key.
 """
 
 from __future__ import annotations
@@ -18,36 +18,36 @@ from gateway.problems import Problem
 BARE = r"[\x21\x23-\x7e][\x21-\x7e]{0,254}"
 QUOTED = r'"([\x21\x23-\x5b\x5d-\x7e]|\\["\\]){1,255}"'
 PATTERN = f"^({BARE}|{QUOTED})$"
-"""For the reader of the OpenAPI document."""
+"""For the OpenAPI document."""
 
 KEY = re.compile(r"[\x21-\x7e]{1,255}", re.ASCII)
 
 
 class IdempotencyKey(NamedTuple):
-    """A key, and the header as it was sent: that is what to send again."""
+    """A key, and the header value with which the caller repeats the request."""
 
     key: str
     sent: str
 
 
 def idempotency_key(request: Request) -> IdempotencyKey:
-    """Read the key of a request, or make one; raise Problem 400."""
+    """Return the key of a request, or a generated one; raise Problem 400 if it is malformed."""
     sent = request.headers.getlist("idempotency-key")
     if not sent:
-        made = made_key()
-        return IdempotencyKey(made, made)
+        generated = made_key()
+        return IdempotencyKey(generated, generated)
     key = _unquoted(sent[0]) if sent[0].startswith('"') else sent[0]
     if len(sent) > 1 or not KEY.fullmatch(key):
         raise Problem(
             400,
             "bad_idempotency_key",
-            "Idempotency-Key must be one header of 1 to 255 visible ASCII characters, bare or as a string in quotes",
+            "Idempotency-Key must be one header of 1 to 255 visible ASCII characters, with or without quotes",
         )
     return IdempotencyKey(key, sent[0])
 
 
 def _unquoted(header: str) -> str:
-    """The content of a String of RFC 9651; empty if it is malformed."""
+    """Return the content of a String of RFC 9651; empty if it is malformed."""
     try:
         parsed = http_sf.parse(header.encode("latin-1"), tltype="item")
     except ValueError:

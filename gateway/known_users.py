@@ -1,4 +1,7 @@
-"""The users that are known to exist: a bounded memory of positive answers, for users are never removed."""
+"""A bounded cache of the users that exist.
+
+It holds only positive answers, which stay valid because users are never removed.
+"""
 
 from __future__ import annotations
 
@@ -7,26 +10,29 @@ from collections import OrderedDict
 from chassis.errors import SidecarUnavailable
 from chassis.sidecar import HttpSidecar
 
-KNOWN_MAX = 100_000  # about 15 MB; the least recently used is forgotten, and asked for again
+KNOWN_MAX = 100_000  # about 15 MB; the cache evicts the least recently used entry
 ASK_SECONDS_MAX = 0.5
 
 
 class KnownUsers:
-    """Answers whether a user exists, from memory or from the User Service."""
+    """Answers whether a user exists, from the cache or from the User Service."""
 
     def __init__(self, sidecar: HttpSidecar) -> None:
         self._sidecar = sidecar
         self._known: OrderedDict[str, None] = OrderedDict()
 
     def add(self, user_id: str) -> None:
-        """Remember one."""
+        """Add a user to the cache."""
         self._known[user_id] = None
         self._known.move_to_end(user_id)
         if len(self._known) > KNOWN_MAX:
             self._known.popitem(last=False)
 
     async def may_exist(self, user_id: str, seconds_max: float = ASK_SECONDS_MAX) -> bool:
-        """False only when the User Service says so; when it does not answer in time the order goes on all the same."""
+        """Return False only if the User Service answers 404.
+
+        If the service does not answer in time, return True, so the order is not delayed.
+        """
         if user_id not in self._known:
             try:
                 answer = await self._sidecar.invoke("user", f"/user/{user_id}", seconds_max)

@@ -1,4 +1,8 @@
-"""The OpenAPI document: we read bodies ourselves, so their schemas are put in here, from the models and contracts/."""
+"""The OpenAPI document.
+
+The gateway reads request bodies itself, so FastAPI does not know their schemas. This module adds
+them, from the models and from contracts/.
+"""
 
 from __future__ import annotations
 
@@ -16,23 +20,23 @@ EXCLUDE = {
     "in": "query",
     "name": "exclude",
     "required": False,
-    "description": "`broker`: leave out what is wrong with the broker that all gateways share, as a load balancer does",
+    "description": "`broker`: ignore problems of the broker, which all gateways share; for load balancers",
     "schema": {"type": "string", "examples": ["broker"]},
 }
 
 
 def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    """Describe the error answers of a route."""
+    """Describe the error responses of a route."""
     return {status: {"description": "problem", "content": PROBLEM_CONTENT} for status in statuses}
 
 
-def answers(answer: str, description: str) -> dict[str, Any]:
-    """Describe an answer whose body is described by the file of this name in contracts/http/."""
-    schema = {"$ref": f"#/components/schemas/{answer}"}
+def response(schema_name: str, description: str) -> dict[str, Any]:
+    """Describe a response whose schema is the file of this name in contracts/http/."""
+    schema = {"$ref": f"#/components/schemas/{schema_name}"}
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-def takes(model: type[BaseModel]) -> dict[str, Any]:
+def request(model: type[BaseModel]) -> dict[str, Any]:
     """Describe the request of a POST route: its body, Idempotency-Key and Prefer."""
     schema = {"$ref": f"#/components/schemas/{model.__name__}"}
     header: dict[str, Any] = {"in": "header", "required": False}
@@ -54,22 +58,23 @@ def takes(model: type[BaseModel]) -> dict[str, Any]:
 
 
 def document(app: FastAPI) -> None:
-    """Give the app its document, with the schemas of the bodies among its components."""
+    """Extend the OpenAPI document of the app with the schemas of all bodies."""
     generate = app.openapi
 
     def openapi() -> dict[str, Any]:
         made = generate()
         schemas = made.setdefault("components", {}).setdefault("schemas", {})
-        schemas.update(_answers())
+        schemas.update(_response_schemas())
         for model in MODELS:
             schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
             schema.pop("$defs", None)
             schemas[model.__name__] = schema
         return made
 
-    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way to extend the document
+    # FastAPI documents this way to extend the document.
+    app.openapi = openapi  # type: ignore[method-assign]  # see the comment above
 
 
-def _answers() -> dict[str, Any]:
-    """The schemas of contracts/ that describe answers; events are described elsewhere (asyncapi.py)."""
+def _response_schemas() -> dict[str, Any]:
+    """Return the schemas of the responses; asyncapi.py describes the events."""
     return {name: each for name, each in contracts.schemas("http").items() if name != "envelope"}

@@ -1,8 +1,8 @@
-"""Keeping what a 202 accepted: each command is published again, with back-off, until its reply is seen.
+"""Pending commands: each is published again, with back-off, until its reply arrives.
 
-Written down before the 202 is given, so that a restart goes on with it; a replica that is asked for a resource which
-another one accepted goes on with it too. What is in memory is only which pending commands there are and when each is
-due.
+The gateway records a pending command in the store before it answers 202, so a restart resumes it. A
+read makes a replica resume a command that another replica accepted. Memory holds only which
+resources have pending commands, and when each is due.
 """
 
 from __future__ import annotations
@@ -30,39 +30,39 @@ from gateway.pending_records import (
 
 log = logging.getLogger(__name__)
 
-BACKOFF_SECONDS = 2.0  # before the first repetition, then twice as long each time
-BACKOFF_SECONDS_MAX = 3600.0  # a service that is down for a day finds some 30 copies of a command, not 40,000
-# while the broker or the store is unreachable nothing is published: look every half minute
+BACKOFF_SECONDS = 2.0  # before the first repetition; it doubles each time
+BACKOFF_SECONDS_MAX = 3600.0  # a service that was down for a day finds about 30 copies, not 40,000
+# While the broker or the store is unreachable, nothing is published: retry every half minute.
 ATTEMPTS_UNREACHABLE_MAX = 4
-AT_ONCE_MAX = 10  # pending commands worked on at the same time
-ADOPT_SECONDS = 10  # a pending command that nobody touched for so long may have lost its replica
-OTHERS_SECONDS = 60.0  # between two looks at what other replicas have accepted
+AT_ONCE_MAX = 10  # resources processed at the same time
+ADOPT_SECONDS = 10  # a pending command unchanged for this long may have lost its replica
+OTHERS_SECONDS = 60.0  # between two scans of the pending commands of other replicas
 REPLICAS_MAX = 10  # gateway-0 to gateway-9
 RETRY_SECONDS = 1.0  # after the store was unreachable
-OPEN_MAX = 20_000  # pending commands that this replica carries, those of other replicas too; about 1 KB each
+OPEN_MAX = 20_000  # resources that this replica tracks, adopted ones included; about 1 KB each
 
 
 Publish = Callable[[str, bytes], Awaitable[None]]
 
 
 class NotRecorded(Exception):
-    """The pending command could not be written down; says why."""
+    """The gateway could not record a command as pending; the message gives the reason."""
 
 
 @dataclass(slots=True)
 class _Tracked:
-    """A pending command that is not settled: the commands we know of, the outcomes that are not written yet."""
+    """A resource with pending commands: the known commands, and the outcomes not yet written."""
 
     attempt: int = 0
     due: float = 0.0
-    expedited_at: float = -ADOPT_SECONDS  # when somebody asked for it, and so it was not left to wait for its turn
-    busy: int = 0  # who writes or works at this moment
+    expedited_at: float = -ADOPT_SECONDS  # last time that a read made it due at once
+    busy: int = 0  # number of tasks that work on it now
     commands: set[str] = field(default_factory=set)
     outcomes: dict[str, Rejection | None] = field(default_factory=dict)
 
 
 class PendingCommands:
-    """The pending commands that this replica carries."""
+    """The pending commands of this replica."""
 
     def __init__(
         self, sidecar: HttpSidecar, pod_name: str, now: Callable[[], datetime], publish: Publish | None = None
@@ -76,36 +76,39 @@ class PendingCommands:
         self._open: dict[str, _Tracked] = {}
         self._resource_of: dict[str, str] = {}  # by command id
         self._queue: list[tuple[float, int, str]] = []
-        self._numbers = count()  # equally due: first come, first served
+        self._sequence = count()  # breaks ties in the queue: first in, first out
         self._changed = asyncio.Event()
         self._work: set[asyncio.Task[None]] = set()
-        self.resumed = False  # whether the pending commands of an earlier process are known
+        self.resumed = False  # True once the pending commands of an earlier process are loaded
 
-    # --- Asked by the routes
+    # --- Called by the routes
 
     async def add(self, command: Command) -> PendingCommand:
-        """Write the pending command down; returns it with its outcome, if it has one already. Raise NotRecorded.
+        """Record a command as pending and return it; raise NotRecorded.
 
-        While it is written, and after it, replies to the command are seen.
+        The returned command has an outcome if the record has one. From the start of this call the
+        gateway sees a reply to the command.
         """
         if not self.resumed:
-            raise NotRecorded("the pending commands of before the restart are not read yet")
+            raise NotRecorded("pending commands have not been reloaded yet")
         if len(self._open) >= OPEN_MAX:
             raise NotRecorded(f"{OPEN_MAX} commands are pending")
         tracked = self._track(command.resource, command.id)
         tracked.busy += 1
         try:
-            made, _ = await asyncio.gather(self._records.add(command), self._index.add(command.resource))
+            pending, _ = await asyncio.gather(self._records.add(command), self._index.add(command.resource))
         except (TransientError, IndexFull, TooManyCommands) as error:
             raise NotRecorded(str(error)) from error
         finally:
             tracked.busy -= 1
-            self._replan(command.resource, tracked)  # not written? the worker finds out
-        return made
+            # After a failed write the worker finds no record and forgets the resource.
+            self._replan(command.resource, tracked)
+        return pending
 
     async def find(self, location: str) -> PendingRecord | None:
-        """Return what is pending about a location; a pending command that nobody seems to carry is carried from now
-        on.
+        """Return the record of a location, or None.
+
+        If no replica seems to process its pending commands, this replica adopts them.
         """
         resource = resource_of(location)
         record = await self._records.load(resource)
@@ -116,49 +119,49 @@ class PendingCommands:
 
     @property
     def store_refuses(self) -> bool:
-        """Whether it is known that no pending command can be written at this moment, for the store refuses all
-        writes.
-        """
+        """True while the store is known to refuse all writes, so no command can become pending."""
         return bool(self._health.write_refusal)
 
-    # --- Told by the replies
+    # --- Called by the handler of replies
 
     @property
     def count(self) -> int:
-        """How many there are now."""
+        """The number of resources with pending commands."""
         return len(self._open)
 
     def is_pending(self, command_id: str) -> bool:
-        """Whether this replica carries this command."""
+        """Return whether this replica tracks the command."""
         return command_id in self._resource_of
 
     def settle(self, command_id: str, rejection: Rejection | None) -> None:
-        """A reply came: the outcome will be written down, soon."""
+        """Take the outcome of a command; a background task writes it to the store."""
         resource = self._resource_of.pop(command_id, None)
         if resource is not None:
             tracked = self._open[resource]
             tracked.outcomes[command_id] = rejection
             self._plan(resource, tracked, 0)
 
-    # --- The work
+    # --- Background work
 
     async def carry(self) -> None:
-        """Take up what an earlier process accepted, then work on each pending command when it is due, until
-        cancelled.
+        """Resume the commands of an earlier process, then process each when it is due.
+
+        Run until cancelled.
         """
         try:
             await self._resume()
             while True:
-                await self._work_on_what_is_due()
+                await self._work_on_due()
         finally:
             for task in self._work:
                 task.cancel()
             await asyncio.gather(*self._work, return_exceptions=True)
 
     async def adopt_from_other_replicas(self) -> None:
-        """Carry on, from now and then, what replicas that are gone have accepted, until cancelled.
+        """Adopt the pending commands of replicas that are gone, at regular intervals.
 
-        Only the first replica does so. One that is not gone has its pending command carried twice, which does no harm.
+        Run until cancelled. Only the first replica does this. If the other replica still runs, both
+        publish its commands, which does no harm.
         """
         settled: set[str] = set()
         while self._others:
@@ -166,10 +169,10 @@ class PendingCommands:
             try:
                 settled = await self._adopt_from_others(settled)
             except TransientError as fault:
-                log.warning("what other gateways accepted is looked after later: %s", fault)
+                log.warning("cannot read the pending commands of other gateways; retrying: %s", fault)
 
     async def _adopt_from_others(self, settled: set[str]) -> set[str]:
-        """Look at what is not known to be settled; return what is."""
+        """Scan all resources that are not known to be settled, and return the settled ones."""
         ids = {resource for other in self._others for resource in await self._index.ids_of(other)}
         settled &= ids
         for resource in ids - settled - self._open.keys():
@@ -181,8 +184,9 @@ class PendingCommands:
         return settled
 
     def _adopt(self, resource: str, record: PendingRecord) -> None:
-        """Carry a pending command that nobody seems to carry; give one that waits its turn now, every ten seconds at
-        most.
+        """Track the commands of a record that no replica seems to process.
+
+        If this replica tracks them already, make them due now, at most once in ADOPT_SECONDS.
         """
         if not record.pending or self._now() - record.changed_at <= timedelta(seconds=ADOPT_SECONDS):
             return
@@ -195,19 +199,19 @@ class PendingCommands:
             self._plan(resource, tracked, 0)
 
     async def _resume(self) -> None:
-        left: list[str] = []
+        resources: list[str] = []
         while not self.resumed:
             try:
-                left = await self._index.read()
+                resources = await self._index.read()
                 self.resumed = True
             except TransientError:  # the sidecar is not up yet
                 await asyncio.sleep(RETRY_SECONDS)
-        if left:
-            log.info("%d pending commands of before the restart go on", len(left))
-        for resource in left:
+        if resources:
+            log.info("resuming %d pending commands from before the restart", len(resources))
+        for resource in resources:
             self._plan(resource, self._track(resource), 0)
 
-    async def _work_on_what_is_due(self) -> None:
+    async def _work_on_due(self) -> None:
         now = asyncio.get_running_loop().time()
         while self._queue and self._queue[0][0] <= now and len(self._work) < AT_ONCE_MAX:
             due, _, resource = heapq.heappop(self._queue)
@@ -229,11 +233,12 @@ class PendingCommands:
         self._work.discard(task)
         self._changed.set()
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a bug in the work on a pending command: %r", error)
+            log.error("unexpected error in the processing of a pending command: %r", error)
 
     async def _work_on(self, resource: str, tracked: _Tracked) -> None:
-        """Write the outcomes that came, or publish the commands that have none; forget a pending command that is
-        settled.
+        """Write the outcomes that arrived, or publish the commands without an outcome.
+
+        Forget a resource whose commands are all settled.
         """
         written = dict(tracked.outcomes)
         if not written:
@@ -255,7 +260,7 @@ class PendingCommands:
                     await self._publish(command.topic, bytes(command.event))
         except TransientError as fault:
             tracked.attempt = min(tracked.attempt, ATTEMPTS_UNREACHABLE_MAX)
-            log.warning("the pending command of %s is looked after again later: %s", resource, fault)
+            log.warning("the pending command of %s will be retried: %s", resource, fault)
         finally:
             tracked.busy -= 1
             if self._open.get(resource) is tracked:
@@ -280,11 +285,11 @@ class PendingCommands:
 
     def _plan(self, resource: str, tracked: _Tracked, seconds: float) -> None:
         tracked.due = asyncio.get_running_loop().time() + seconds
-        heapq.heappush(self._queue, (tracked.due, next(self._numbers), resource))
+        heapq.heappush(self._queue, (tracked.due, next(self._sequence), resource))
         self._changed.set()
 
 
 def other_replicas(pod_name: str) -> list[str]:
-    """The pod names that the first replica looks after; a later one looks after none."""
+    """Return the pod names whose commands the first replica adopts; none for any other replica."""
     name, dash, number = pod_name.rpartition("-")
     return [f"{name}-{each}" for each in range(1, REPLICAS_MAX)] if dash and number == "0" else []

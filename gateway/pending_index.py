@@ -1,8 +1,8 @@
-"""The resources that this replica has accepted and not settled: bounded pages in the store, read when it starts.
+"""The index of pending commands: the resources that this replica has accepted and not settled.
 
-`pending-index:<pod name>:<n>` holds the ids of up to 250 resources. Only this replica writes them, so what it
-remembers is the truth; an id that stays on a page after its pending command was settled costs one look at the next
-start.
+`pending-index:<pod name>:<n>` is page n, with the ids of up to 250 resources. The replica reads its
+pages when it starts. Only this replica writes them, so its memory is authoritative. An id that
+stays on a page after its command was settled costs one lookup at the next start.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from chassis.errors import Conflict, TransientError
 from chassis.processor import ATTEMPTS_MAX
 from gateway.pending_records import Store
 
-# 10 KB a page: written for each pending command, or for all that came while the last one was written
+# 10 KB a page. One write stores all pending commands that arrived during the previous write.
 PAGE_IDS_MAX = 250
-# as many pending commands as requests that one gateway holds: each held one may become a pending command
+# Room for as many commands as one gateway holds requests: each may become pending.
 PAGES_MAX = 80
 PENDING_COMMANDS_MAX = PAGE_IDS_MAX * PAGES_MAX
 
 
 class IndexFull(Exception):
-    """PENDING_COMMANDS_MAX resources are pending already."""
+    """The index already has PENDING_COMMANDS_MAX resources."""
 
 
 class _PageRecord(msgspec.Struct):
@@ -34,33 +34,39 @@ class _PageRecord(msgspec.Struct):
 @dataclass(slots=True)
 class _Page:
     key: str
-    ids: dict[str, None] = field(default_factory=dict)  # in the order of their pending commands
-    version: int = 0  # counts changes
-    written: int = 0  # the version that the store has
-    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ids: dict[str, None] = field(default_factory=dict)  # ordered by acceptance
+    version: int = 0  # incremented by each change
+    written: int = 0  # the version in the store
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class PendingIndex:
-    """The pages of one replica."""
+    """The index pages of one replica."""
 
     def __init__(self, store: Store, pod_name: str) -> None:
         self._store = store
         self._pages = [_Page(_page_key(pod_name, number)) for number in range(PAGES_MAX)]
-        self._where: dict[str, _Page] = {}
+        self._page_of: dict[str, _Page] = {}
 
     async def read(self) -> list[str]:
-        """Return the ids that an earlier process of this name left, oldest first; call it once, before any other."""
+        """Return the ids that an earlier process of this pod left, oldest first.
+
+        Call this once, before any other method.
+        """
         for page in self._pages:
             value, _ = await self._store.load(page.key)
             for resource in () if value is None else msgspec.json.decode(value, type=_PageRecord).ids:
                 page.ids[resource] = None
-                self._where[resource] = page
-        return list(self._where)
+                self._page_of[resource] = page
+        return list(self._page_of)
 
     async def ids_of(self, pod_name: str) -> list[str]:
-        """Return the ids that another replica has on its pages, some of them perhaps settled; raise TransientError."""
+        """Return the ids on another replica's pages; raise TransientError.
+
+        Some of them may be settled.
+        """
         found: list[str] = []
-        for number in range(PAGES_MAX):  # pages are begun one after the other
+        for number in range(PAGES_MAX):  # pages are created in order, so a missing one is the end
             value, _ = await self._store.load(_page_key(pod_name, number))
             if value is None:
                 break
@@ -68,17 +74,17 @@ class PendingIndex:
         return found
 
     async def add(self, resource: str) -> None:
-        """Return once the store has the id; raise Full, or TransientError."""
-        page = self._where.get(resource) or self._with_room()
+        """Return once the store has the id; raise IndexFull or TransientError."""
+        page = self._page_of.get(resource) or self._with_room()
         if resource not in page.ids:
             page.ids[resource] = None
             page.version += 1
-            self._where[resource] = page
+            self._page_of[resource] = page
         await self._write(page, page.version)
 
     def discard(self, resource: str) -> None:
-        """Forget an id; the store forgets it when its page is written next."""
-        page = self._where.pop(resource, None)
+        """Remove an id; the next write of its page removes it from the store."""
+        page = self._page_of.pop(resource, None)
         if page is not None:
             del page.ids[resource]
             page.version += 1
@@ -90,10 +96,10 @@ class PendingIndex:
         raise IndexFull(f"{PENDING_COMMANDS_MAX} commands are pending")
 
     async def _write(self, page: _Page, version: int) -> None:
-        async with page.turn:
+        async with page.lock:
             for _ in range(ATTEMPTS_MAX):
                 if page.written >= version:
-                    return  # whoever wrote before us took our id along
+                    return  # the previous writer included this version
                 _, etag = await self._store.load(page.key)
                 writing, ids = page.version, list(page.ids)
                 try:

@@ -1,6 +1,7 @@
-"""What is written down before a 202 is given: `pending:<resource id>` holds the commands and how each of them ended.
+"""Pending records: `pending:<resource id>` holds the commands of a resource and their outcomes.
 
-Any replica reads and writes it. An outcome is written once, by ETag: `pending` never overwrites it.
+The gateway writes a record before it answers 202. Any replica reads and writes it. An outcome is
+written once, by ETag; `pending` never overwrites it.
 """
 
 from __future__ import annotations
@@ -18,36 +19,40 @@ from gateway.command import Command
 from gateway.problems import Problem
 
 RETENTION_SECONDS = 7 * 24 * 3600
-"""How long the store keeps a pending command after its last change; one that has no outcome by then is given up."""
+"""The store keeps a record for this long after its last change; then a command without an outcome
+is abandoned.
+"""
 
 COMMANDS_MAX = 2
-"""Commands of one Idempotency-Key with different bodies; one may have 464 KiB, a record stays below 1 MiB."""
+"""Commands with one Idempotency-Key and different bodies. A command may have 464 KiB, so a record
+stays below 1 MiB.
+"""
 
 
 class Store(Protocol):
-    """What pending commands need of a sidecar; each call raises SidecarUnavailable when it could not be made."""
+    """The calls to the store that records need; each raises SidecarUnavailable if it fails."""
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
-        """Write if the ETag still holds, or with None if the key is free; raise Conflict for a lost race."""
+        """Write if the ETag matches or, with None, if the key is free; else raise Conflict."""
 
 
 class Rejection(msgspec.Struct, frozen=True):
-    """A problem, as it is written down."""
+    """A problem response, in the form that a record stores."""
 
     status: int
     kind: str
     detail: str
 
     def problem(self) -> Problem:
-        """Return the problem that the held caller would have got."""
+        """Return the problem for the HTTP response."""
         return Problem(self.status, self.kind, self.detail)
 
 
 class PendingCommand(msgspec.Struct):
-    """One command: carried until it has an outcome; then its event is not needed any more."""
+    """One accepted command; its event is dropped once it has an outcome."""
 
     id: str
     topic: str
@@ -57,7 +62,7 @@ class PendingCommand(msgspec.Struct):
 
 
 class PendingRecord(msgspec.Struct):
-    """Everything accepted about one resource."""
+    """All accepted commands of one resource."""
 
     location: str
     changed_at: datetime
@@ -65,22 +70,22 @@ class PendingRecord(msgspec.Struct):
 
     @property
     def pending(self) -> list[PendingCommand]:
-        """The commands that have no outcome yet."""
+        """The commands without an outcome."""
         return [each for each in self.commands if each.outcome == "pending"]
 
     @property
     def is_confirmed(self) -> bool:
-        """Whether the resource was made."""
+        """True if one of the commands created the resource."""
         return any(each.outcome == "confirmed" for each in self.commands)
 
     @property
     def rejection(self) -> Rejection:
-        """Why the first command was refused, if all of them were."""
+        """The first rejection; at least one command must be rejected."""
         return next(each.rejection for each in self.commands if each.rejection is not None)
 
 
 class TooManyCommands(Exception):
-    """COMMANDS_MAX commands about this resource are written down already."""
+    """The record already has COMMANDS_MAX commands."""
 
 
 class PendingRecords:
@@ -91,14 +96,15 @@ class PendingRecords:
         self._now = now
 
     async def load(self, resource: str) -> PendingRecord | None:
-        """Return what is pending about a resource, if anything."""
+        """Return the record of a resource, or None."""
         return (await self._load(resource))[0]
 
     async def add(self, command: Command) -> PendingCommand:
-        """Write a command down, or find that it is; returns it with its outcome. Raise TooManyCommands,
-        TransientError.
+        """Add a command to its record, or find it there, and return it with its outcome.
+
+        Raise TooManyCommands or TransientError.
         """
-        record: PendingRecord | None = None  # most are new, so the first attempt is an insert
+        record: PendingRecord | None = None  # most are new: try an insert first
         etag: str | None = None
         for _ in range(ATTEMPTS_MAX):
             known = record.commands if record is not None else []
@@ -117,7 +123,10 @@ class PendingRecords:
         raise TransientError(f"pending command of {command.location}: not written after {ATTEMPTS_MAX} attempts")
 
     async def settle(self, resource: str, outcomes: Mapping[str, Rejection | None]) -> PendingRecord | None:
-        """Write how commands ended (None: as accepted) and return the record; an outcome that is there stays."""
+        """Write the outcomes of commands (None: confirmed), and return the record.
+
+        An existing outcome stays. Return None if the store has no record.
+        """
         for _ in range(ATTEMPTS_MAX):
             record, etag = await self._load(resource)
             if record is None:

@@ -1,4 +1,7 @@
-"""Prefer (RFC 7240): how long the caller wants to be held; what is malformed is ignored, as the RFC asks."""
+"""Prefer (RFC 7240): how long the caller wants its request to be held.
+
+A malformed preference is ignored, as the RFC asks.
+"""
 
 import re
 from collections.abc import Iterable, Iterator
@@ -9,16 +12,16 @@ import http_sf
 
 WAIT_SECONDS = 5.0
 WAIT_SECONDS_MAX = 30
-MEMBERS_MAX = 50  # of all Prefer headers of a request; later ones are ignored
+MEMBERS_MAX = 50  # of all Prefer headers of a request; the others are ignored
 
-# One member of a list: up to a comma that is in no quoted string. A string that does not end takes the rest with it.
+# One member of a list: up to a comma outside quoted strings. An unterminated string takes the rest.
 MEMBER = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.|\\$)*(?:"|$))+')
 BLANKS_AROUND_EQUALS = re.compile(r"^([^\s\"=;]+)[ \t]*=[ \t]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Preference:
-    """How long to hold the request (seconds), and what to say in Preference-Applied."""
+    """How long to hold the request (seconds), and the value of Preference-Applied."""
 
     wait_seconds: float = WAIT_SECONDS
     applied: str | None = None
@@ -28,10 +31,14 @@ DEFAULT = Preference()
 
 
 def preference(headers: Iterable[str]) -> Preference:
-    """Read all Prefer headers. `respond-async, wait=10` means up to 10 s, then 202 (RFC 7240, section 4.3)."""
+    """Read all Prefer headers.
+
+    `respond-async, wait=10` holds the request for up to 10 s, then answers 202 (RFC 7240, section
+    4.3).
+    """
     found: dict[str, object] = {}
     for name, value in _members(headers):
-        found.setdefault(name, value)  # of several with one name the first counts
+        found.setdefault(name, value)  # the first one of each name counts
     is_async, wait = found.get("respond-async") in (True, ""), _seconds(found.get("wait"))
     if wait is None:
         return Preference(0, "respond-async") if is_async else DEFAULT
@@ -39,10 +46,10 @@ def preference(headers: Iterable[str]) -> Preference:
 
 
 def _members(headers: Iterable[str]) -> Iterator[tuple[str, object]]:
-    """The preferences that we know, each with its value: the members of a Dictionary of RFC 9651.
+    """Yield each preference with its value, parsed as a member of an RFC 9651 Dictionary.
 
-    Prefer is older than structured fields. It allows empty members, names in any case and blanks around `=`, and a
-    malformed member does not make its neighbors void, so each is parsed by itself.
+    Prefer is older than structured fields: it allows empty members, names in any case and blanks
+    around `=`. A malformed member does not invalidate the others, so each one is parsed separately.
     """
     for member in islice(MEMBER.finditer(",".join(headers)), MEMBERS_MAX):
         text = BLANKS_AROUND_EQUALS.sub(r"\1=", member[0].strip())
@@ -57,7 +64,7 @@ def _members(headers: Iterable[str]) -> Iterator[tuple[str, object]]:
 
 
 def _seconds(value: object) -> int | None:
-    """The seconds to wait, as a number or a quoted one; None if it is neither."""
+    """Return the seconds to wait, from a number or a quoted number; None for any other value."""
     if isinstance(value, str) and value.isascii() and value.isdigit():
         value = int(value[:9])
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:

@@ -1,4 +1,7 @@
-"""RFC 9457: every error is application/problem+json with a type, a detail that says what to do, and a trace id."""
+"""Problem responses (RFC 9457).
+
+Every error is application/problem+json with a type, a detail that says what to do, and a trace id.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Problem(Exception):
-    """An answer that is an error; raise it from anywhere below a route."""
+    """An error response; raise it anywhere below a route."""
 
     def __init__(
         self,
@@ -35,7 +38,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> Response:
-        """Render it for the request that is answered."""
+        """Render the problem as the response to the current request."""
         body: dict[str, Any] = {
             "type": f"urn:sidecart:problem:{self.kind}",
             "title": HTTPStatus(self.status).phrase,
@@ -49,21 +52,24 @@ class Problem(Exception):
 
 
 def trace_id() -> str:
-    """The trace of the request that is answered: the caller's, or a new one; the lines of our logs have it too."""
+    """Return the trace id of the current request: the caller's, or a new one.
+
+    The log lines of the request have the same id.
+    """
     context = request_context.current()
     return secrets.token_hex(16) if context is None else context.trace_id
 
 
-def not_found(what: str) -> Problem:
-    """404: there is no such thing."""
-    return Problem(404, "not_found", f"there is no {what}")
+def not_found(name: str) -> Problem:
+    """404: the resource or the path does not exist."""
+    return Problem(404, "not_found", f"there is no {name}")
 
 
 def unavailable(detail: str) -> Problem:
-    """503: nothing was done; try again."""
+    """503: the gateway did nothing; the caller may try again."""
     return Problem(503, "unavailable", detail, headers={"Retry-After": "1"})
 
 
 def method_not_allowed(allow: str) -> Problem:
-    """405, with what is allowed."""
+    """405: the detail and the Allow header list the allowed methods."""
     return Problem(405, "method_not_allowed", f"use {allow} here", headers={"Allow": allow})

@@ -1,5 +1,6 @@
-"""Reads: asked of the service that owns the resource, by invocation; a pending command answers for what is not there
-yet.
+"""The GET routes: the gateway reads each resource from its owner, by service invocation.
+
+While a resource does not exist yet, its pending command answers.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from gateway.reconciler import Reconciler
 
 log = logging.getLogger(__name__)
 
-READ_SECONDS_MAX = 2.0  # for the service; what is pending is looked up within a second more
-OWNERS = {  # route -> app-id of the service that answers it, under the same path, and what its 200 is
+READ_SECONDS_MAX = 2.0  # for the service; the lookup of the pending record has one second more
+# Route -> app-id of the service that serves it at the same path, schema name of the 200 response.
+OWNERS = {
     "/user/{id}": ("user", "user"),
     "/account/{id}": ("billing", "account"),
     "/account/{id}/deposit/{deposit_id}": ("billing", "deposit"),
@@ -45,7 +47,11 @@ class QueriesApi:
     reconciler: Reconciler
 
     async def read(self, app_id: str, request: Request) -> Response:
-        """Return what the service knows; 202 for what is pending, 404 for what nobody knows, 503 when it is down."""
+        """Return the resource, or 202 if it is pending.
+
+        Raise the stored rejection of its command, Problem 404 for an unknown resource, or Problem
+        503 if the service or the store does not answer.
+        """
         path = request.url.path
         if path in COMMAND_PATHS:
             raise method_not_allowed("POST")
@@ -60,14 +66,15 @@ class QueriesApi:
             async with asyncio.timeout_at(deadline.answer_by):
                 record = await self.pending_commands.find(path)
         except (TransientError, TimeoutError) as fault:
-            log.warning("what is pending of %s is not known: %s", path, fault)
-            raise unavailable(f"whether {path} is pending is not known now; try again") from fault
+            log.warning("cannot look up the pending command of %s: %s", path, fault)
+            raise unavailable(f"cannot tell now whether {path} is pending; try again") from fault
         if record is None:
             if answer is not None and answer.status == 404:
                 raise not_found(path)
             raise _unreachable(app_id)
         if record.is_confirmed:
-            answer = await self._ask(app_id, path, deadline.left_to_answer)  # it was made after we asked
+            # The service created the resource after the first read.
+            answer = await self._ask(app_id, path, deadline.left_to_answer)
             if answer is None or answer.status != 200:
                 raise _unreachable(app_id)
             return _found(answer)
@@ -77,9 +84,9 @@ class QueriesApi:
         raise record.rejection.problem()
 
     def _check_soon(self, path: str, answer: Answer) -> None:
-        """A resource that is read while its flow has not ended is checked soon."""
+        """Schedule an early check of a flow that has not ended when its resource is read."""
         kind = KIND_OF_PATH.get(path.rpartition("/")[0])
-        with suppress(ValueError):  # not the answer that the contract describes: the reader sees it as it is
+        with suppress(ValueError):  # an answer outside the contract: the caller gets it unchanged
             if kind is not None and kind.is_pending(answer.body):
                 self.reconciler.check_soon(kind, path.rpartition("/")[2])
 
@@ -95,7 +102,7 @@ class QueriesApi:
 
 
 def _ids(path: str) -> dict[str, str]:
-    """The ids in a location, under the names that the 201 gives them."""
+    """Return the ids in a location, under the names that the 201 response uses."""
     match path.split("/")[1:]:
         case ["account", user_id, "deposit", deposit_id]:
             return {"deposit_id": deposit_id, "user_id": user_id}
@@ -103,7 +110,7 @@ def _ids(path: str) -> dict[str, str]:
             return {"order_id": order_id}
         case [_, user_id]:
             return {"user_id": user_id}
-    raise AssertionError(f"no resource is at {path}")
+    raise AssertionError(f"no resource has the path {path}")
 
 
 def _found(answer: Answer) -> Response:

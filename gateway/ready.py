@@ -1,5 +1,8 @@
-"""Readiness: the gateway can serve when its own event came back, each service said once that it is ready, and the store
-takes writes."""
+"""Readiness of the gateway.
+
+The gateway is ready when its probe event has returned, each service was ready once, and the store
+accepts writes.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ PAUSE_SECONDS = 0.3
 
 
 class Readiness:
-    """What is still missing before this gateway can serve."""
+    """The conditions that must hold before this gateway can serve."""
 
     def __init__(
         self,
@@ -40,19 +43,20 @@ class Readiness:
         self._journal = journal
         self._publishing = publishing
         self._probe = probe
-        self._unseen = set(SERVICES)
+        self._not_ready = set(SERVICES)
 
     def missing(self, *, without_broker: bool = False) -> list[str]:
-        """Say it in words; empty when ready. `without_broker` leaves out what is wrong with all gateways alike."""
+        """Return the reasons why the gateway is not ready; empty when it is ready.
+
+        `without_broker` leaves out problems that all gateways share.
+        """
         publishing = self._publishing
         shared = without_broker and not publishing.is_sidecar_problem
         probe = [] if self._probe.has_returned else [f"{self._probe.topic} did not come back yet"]
-        pending_commands = (
-            [] if self._pending_commands.resumed else ["the pending commands of before the restart are not read yet"]
-        )
-        journal = [] if self._journal.resumed else ["the journal of accepted commands is not read yet"]
+        pending_commands = [] if self._pending_commands.resumed else ["pending commands have not been reloaded yet"]
+        journal = [] if self._journal.resumed else ["the journal of accepted commands has not been reloaded yet"]
         store = [problem] if (problem := self._sidecar.store.write_problem) else []
-        stopping = ["this gateway is about to stop"] if self._shutdown.is_set else []
+        stopping = ["this gateway is shutting down"] if self._shutdown.is_set else []
         return (
             stopping
             + probe
@@ -60,22 +64,22 @@ class Readiness:
             + journal
             + store
             + ([publishing.problem] if publishing.problem and not shared else [])
-            + [f"the {name} service is not ready yet" for name in SERVICES if name in self._unseen]
+            + [f"the {name} service is not ready yet" for name in SERVICES if name in self._not_ready]
         )
 
     async def wait(self) -> None:
-        """Send the probe and ask the services until nothing is missing."""
+        """Publish the probe event and ask each service, until all of them have answered."""
         asking = [self._ask(name) for name in SERVICES]
         await asyncio.gather(self._probe.send_until_returned(self._sidecar), *asking)
 
     async def watch_store(self) -> None:
-        """Find out whether the store takes writes, until cancelled."""
+        """Watch whether the store accepts writes, until cancelled."""
         await self._sidecar.watch_store()
 
     async def _ask(self, name: str) -> None:
-        while name in self._unseen:
-            with suppress(SidecarUnavailable):  # not up yet: that is what we wait for
+        while name in self._not_ready:
+            with suppress(SidecarUnavailable):  # the service is still starting
                 if (await self._sidecar.invoke(name, "/readyz", ASK_SECONDS_MAX)).status == 200:
-                    self._unseen.discard(name)
+                    self._not_ready.discard(name)
                     return
             await asyncio.sleep(PAUSE_SECONDS)

@@ -1,9 +1,11 @@
-"""The reconciler: asks whether each accepted command's flow has ended, and repeats the command of one that has not.
+"""The reconciler: checks whether the flow of each accepted command has ended, and repeats commands.
 
-A broker can take an event, say so, and lose it; the event that led to it is acknowledged by then, so no redelivery
-repairs that. Every step answers a repeated event from its records with the same outputs under the same ids. So a
-repeated command heals the flow wherever it broke: each service on the way repeats its outputs, and the one that missed
-an event goes on. What has happened is judged by the services' records, never by what the broker still has.
+A broker can accept an event, confirm it, and lose it. By then the event that led to it is
+acknowledged, so no redelivery repairs the loss. Every step answers a repeated event from its
+records, with the same outputs under the same ids. A repeated command therefore heals the flow
+wherever it broke: each service on the way repeats its outputs, and the service that missed an event
+goes on. The reconciler judges by the services' records, never by the events that the broker still
+has.
 """
 
 from __future__ import annotations
@@ -29,17 +31,17 @@ from gateway.problems import Problem
 
 log = logging.getLogger(__name__)
 
-CHECK_SECONDS = 10.0  # from the request to the first check: a hundred times what a flow takes
-BACKOFF_SECONDS_MAX = 3600.0  # between two checks; they are CHECK_SECONDS apart at first, then twice as long each time
+CHECK_SECONDS = 10.0  # from the request to the first check: a hundred times the duration of a flow
+BACKOFF_SECONDS_MAX = 3600.0  # between two checks; the interval starts at CHECK_SECONDS and doubles
 STEP_SECONDS = 1.0
-RETRY_SECONDS = 5.0  # after a service could not be asked
+RETRY_SECONDS = 5.0  # after a service did not answer
 TIDY_STEPS = 5
-IDS_MAX = 100  # flows in one question: 3.7 KB of path
+IDS_MAX = 100  # flows in one call: 3.7 KB of path
 CHECKS_MAX = 1_000  # flows checked in one step
-REPEATS_MAX = 20  # commands repeated in one step: a service that was down must not find a storm
+REPEATS_MAX = 20  # commands repeated in one step, so a service that was down meets no burst
 ASK_SECONDS_MAX = 2.0
-GONE_SECONDS = 600.0  # what the owner does not know by then, and no pending command will make, was rejected
-HURRY_SECONDS = 10.0  # a reader hurries a check once in this time
+GONE_SECONDS = 600.0  # a resource that by then neither exists nor is pending was rejected
+HURRY_SECONDS = 10.0  # between two early checks of a flow that reads trigger
 
 
 class _Unfinished(msgspec.Struct):
@@ -47,7 +49,7 @@ class _Unfinished(msgspec.Struct):
 
 
 class Reconciler:
-    """Checks the flows of one replica's journal, and repeats commands."""
+    """Checks the flows in one replica's journal and repeats their commands."""
 
     def __init__(
         self,
@@ -63,22 +65,22 @@ class Reconciler:
         self._pending_commands = pending_commands
         self._now = now
         self._queue: list[tuple[datetime, int, Flow]] = []
-        self._numbers = count()
+        self._sequence = count()
 
-    # --- Asked by the routes
+    # --- Called by the routes
 
     def add(self, kind: FlowKind, resource: str) -> tuple[Flow, bool]:
-        """Note a flow that begins; says whether it is new. Raise Problem 503 when too many have not ended."""
+        """Add a flow and return whether it is new; raise Problem 503 if the journal is full."""
         flow, is_new = self._journal.add(kind.name, resource)
         if is_new:
             self._plan(flow, CHECK_SECONDS)
         return flow, is_new
 
     def check_soon(self, kind: FlowKind, resource: str) -> None:
-        """A reader saw that the flow has not ended: check it soon, at most once in HURRY_SECONDS."""
+        """Check a flow soon, because a read found it unfinished; at most once in HURRY_SECONDS."""
         flow = self._journal.get(kind.name, resource)
         if flow is None:
-            with suppress(Problem):  # full: those that are there come first
+            with suppress(Problem):  # the journal is full: known flows have priority
                 flow, _ = self._journal.add(kind.name, resource, durable=False)
                 self._plan(flow, CHECK_SECONDS)
         elif self._now() - (flow.checked_at or flow.at) >= timedelta(seconds=HURRY_SECONDS):
@@ -86,21 +88,24 @@ class Reconciler:
             self._plan(flow, 0)
 
     def stuck(self) -> list[Flow]:
-        """The flows that had not ended when they were checked, oldest first."""
+        """Return the flows that had not ended when they were checked, oldest first."""
         return sorted((flow for flow in self._journal.flows() if flow.attempts), key=lambda flow: flow.at)
 
     async def reconcile(self) -> list[Flow]:
-        """Check all flows older than CHECK_SECONDS now and repeat their commands; returns those that have not ended."""
+        """Check all flows older than CHECK_SECONDS now, and repeat the commands of unfinished ones.
+
+        Return the flows that have not ended.
+        """
         due = [flow for flow in self._journal.flows() if self._age(flow) >= CHECK_SECONDS]
         for start in range(0, len(due), CHECKS_MAX):
             for flow in await self._unfinished(due[start : start + CHECKS_MAX]):
                 await self._repeat(flow)
         return [flow for flow in due if not flow.ended]
 
-    # --- The work
+    # --- Background work
 
     async def work(self) -> None:
-        """Take up the flows that an earlier process left, then check each when it is due, until cancelled."""
+        """Load the flows of an earlier process, then check each when it is due, until cancelled."""
         while not self._journal.resumed:
             try:
                 self.schedule_checks(await self._journal.resume())
@@ -115,21 +120,22 @@ class Reconciler:
                 if steps % TIDY_STEPS == 0:
                     await self._journal.tidy()
             except TransientError as fault:
-                log.warning("accepted commands are checked later: %s", fault)
-            except Exception:  # one flow that cannot be worked on must not keep the others from healing
-                log.exception("a bug in the check of accepted commands")
+                log.warning("the check of accepted commands failed; retrying: %s", fault)
+            except Exception:  # an error in one flow must not stop the repair of the others
+                log.exception("unexpected error in the check of accepted commands")
 
     def schedule_checks(self, flows: Sequence[Flow]) -> None:
-        """Check these flows soon."""
+        """Schedule a check of each flow now."""
         if flows:
-            log.info("%d accepted commands of before the restart are checked", len(flows))
+            log.info("checking %d accepted commands from before the restart", len(flows))
         for flow in flows:
             self._plan(flow, 0)
 
     async def adopt_from_other_replicas(self, pod_name: str) -> None:
-        """Check, from now and then, the flows of replicas that are gone, until cancelled; only the first replica does.
+        """Check the flows of replicas that are gone, at regular intervals, until cancelled.
 
-        A replica that is not gone has its flow checked twice, which does no harm.
+        Only the first replica does this. If the other replica still runs, both check its flows,
+        which does no harm.
         """
         seen: dict[str, int] = {}
         while others := other_replicas(pod_name):
@@ -138,7 +144,7 @@ class Reconciler:
                 try:
                     await self._adopt_from(other, seen)
                 except TransientError as fault:
-                    log.warning("what %s accepted is looked after later: %s", other, fault)
+                    log.warning("cannot read the journal of %s; retrying: %s", other, fault)
 
     async def _adopt_from(self, other: str, seen: dict[str, int]) -> None:
         flows, _, following = await self._journal.read(other)
@@ -168,7 +174,7 @@ class Reconciler:
                 self._plan(flow, STEP_SECONDS)
 
     async def _unfinished(self, flows: Iterable[Flow]) -> list[Flow]:
-        """Ask about flows, forget those that have ended, and return those that have not."""
+        """Ask the services about flows, forget those that have ended, and return the others."""
         of_kind: dict[str, list[Flow]] = defaultdict(list)
         for flow in flows:
             of_kind[flow.kind].append(flow)
@@ -185,10 +191,10 @@ class Reconciler:
             for app_id in kind.ends_at:
                 answer = await self._sidecar.invoke(app_id, path, ASK_SECONDS_MAX)
                 if answer.status != 200:
-                    raise TransientError(f"{app_id} does not say what is unfinished: {answer}")
+                    raise TransientError(f"{app_id} does not list the unfinished flows: {answer}")
                 unfinished.update(msgspec.json.decode(answer.body, type=_Unfinished).unfinished)
         except (TransientError, ValueError) as fault:
-            log.warning("%d accepted commands are checked later: %s", len(flows), fault)
+            log.warning("the check of %d accepted commands failed; retrying: %s", len(flows), fault)
             for flow in flows:
                 self._plan(flow, RETRY_SECONDS)
             return []
@@ -201,11 +207,14 @@ class Reconciler:
         return [flow for flow in flows if not flow.ended]
 
     async def _repeat(self, flow: Flow) -> None:
-        """Publish the command again; what the owner does not know and no pending command will make, is forgotten."""
+        """Publish the command of a flow again.
+
+        End the flow instead if it is too old, or if its resource will never exist.
+        """
         kind = KINDS[flow.kind]
         if self._age(flow) > RETENTION_SECONDS:
             log.error(
-                "%s %s has not ended after %d days and is given up",
+                "%s %s has not ended after %d days and is abandoned",
                 kind.name,
                 flow.resource,
                 RETENTION_SECONDS // 86400,
@@ -216,14 +225,14 @@ class Reconciler:
         try:
             answer = await self._sidecar.invoke(kind.owner, kind.location(flow.resource), ASK_SECONDS_MAX)
             if answer.status == 404:
-                await self._without_owner(kind, flow)
+                await self._handle_missing_resource(kind, flow)
                 return
             if answer.status != 200:
                 raise TransientError(f"{kind.owner} does not answer: {answer}")
-            made = kind.command(flow.resource, answer.body)
-            await self._publish(made.topic, made.event)
+            command = kind.command(flow.resource, answer.body)
+            await self._publish(command.topic, command.event)
         except (TransientError, ValueError) as fault:
-            log.warning("%s %s has not ended; its command is repeated later: %s", kind.name, flow.resource, fault)
+            log.warning("%s %s has not ended; its command will be repeated later: %s", kind.name, flow.resource, fault)
             self._plan(flow, RETRY_SECONDS)
             return
         flow.attempts += 1
@@ -231,8 +240,11 @@ class Reconciler:
         log.warning("%s %s had not ended: its command was published again", kind.name, flow.resource)
         self._plan(flow, min(CHECK_SECONDS * 2.0 ** (flow.attempts - 1), BACKOFF_SECONDS_MAX))
 
-    async def _without_owner(self, kind: FlowKind, flow: Flow) -> None:
-        """The owner has no such resource: a pending command may still make it, or it was rejected."""
+    async def _handle_missing_resource(self, kind: FlowKind, flow: Flow) -> None:
+        """Handle a resource that its owner does not know.
+
+        A pending command may still create it, or the command was rejected.
+        """
         if self._age(flow) > GONE_SECONDS:
             record = await self._pending_commands.find(kind.location(flow.resource))
             if record is None or not (record.pending or record.is_confirmed):
@@ -245,4 +257,4 @@ class Reconciler:
 
     def _plan(self, flow: Flow, seconds: float) -> None:
         flow.due = self._now() + timedelta(seconds=seconds)
-        heapq.heappush(self._queue, (flow.due, next(self._numbers), flow))
+        heapq.heappush(self._queue, (flow.due, next(self._sequence), flow))

@@ -1,4 +1,4 @@
-"""The events that answer commands: what each means to the caller, as an answer or as a problem."""
+"""The events that answer commands, and the HTTP response that each leads to."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from gateway.problems import Problem
 
 
 class UserCreated(msgspec.Struct, frozen=True):
-    """A user is registered."""
+    """A user was registered."""
 
     user_id: str
     email: str
@@ -36,7 +36,7 @@ class AccountDeposited(msgspec.Struct, frozen=True):
 
 
 class OrderCreated(msgspec.Struct, frozen=True):
-    """An order is placed."""
+    """An order was placed."""
 
     order_id: str
     user_id: str
@@ -45,7 +45,7 @@ class OrderCreated(msgspec.Struct, frozen=True):
 
 
 class Rejected(msgspec.Struct, frozen=True):
-    """A command was refused."""
+    """A command was rejected."""
 
     reason: Literal["email_taken", "key_reused", "balance_limit"]
 
@@ -62,7 +62,7 @@ class OrderAnswer(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A 201: its body."""
+    """A 201 response: its body."""
 
     body: bytes
 
@@ -85,7 +85,7 @@ def _rejection(data: msgspec.Raw) -> Problem:
         case "email_taken":
             return Problem(409, "email_taken", "another user has this e-mail address")
         case "balance_limit":
-            return Problem(409, "balance_limit", "the balance would pass the limit of 999999999999 cents")
+            return Problem(409, "balance_limit", "the balance would exceed the limit of 999999999999 cents")
         case "key_reused":
             return Problem(422, "key_reused", "this Idempotency-Key was used with another body; choose a new key")
 
@@ -101,12 +101,16 @@ RESPONSES: Mapping[str, Callable[[msgspec.Raw], Answer | Problem]] = {
 
 
 def to_response(reply: Reply) -> Answer | Problem:
-    """Decode a reply."""
+    """Decode a reply into a 201 response or a problem."""
     return RESPONSES[reply.topic](reply.data)
 
 
 class Replies:
-    """Takes reply events; most are for another replica, or for nobody any more, so nothing is decoded early."""
+    """Handles reply events.
+
+    Most replies are for another replica or for a request that has been answered, so the data is
+    decoded only if this replica needs it.
+    """
 
     def __init__(self, held: HeldRequests, pending_commands: PendingCommands, known_users: KnownUsers) -> None:
         self._held = held
@@ -114,7 +118,10 @@ class Replies:
         self._known_users = known_users
 
     async def handle(self, topic: str, body: bytes) -> None:
-        """Answer whoever waits; a malformed reply is an PermanentError, and changes nothing."""
+        """Settle the held requests and the pending command that wait for this reply.
+
+        Raise PermanentError for a malformed reply, which changes nothing.
+        """
         envelope = parse(topic, body)
         reply = Reply(topic, envelope.data)
         if self._held.is_waiting(envelope.correlationid) or self._pending_commands.is_pending(envelope.correlationid):

@@ -1,4 +1,4 @@
-"""What one gateway process works with, each part given the others it needs."""
+"""The wiring of one gateway process: creates its components and connects them."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ from gateway.ready import Readiness
 from gateway.reconciler import Reconciler
 from gateway.replies import RESPONSES, Replies
 
-# after the word to stop; with the time to write the pending commands well below what the server grants
+# From the shutdown signal to the release of held requests. Together with the write of the pending
+# commands, this is well below the time that the server allows.
 HURRY_SECONDS = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """The routes' handlers, and what goes on beside them."""
+    """The handlers of the routes, and the background tasks."""
 
     commands_api: CommandsApi
     queries_api: QueriesApi
@@ -48,7 +49,7 @@ class Wiring:
 
     @classmethod
     def of(cls, sidecar: HttpSidecar, pod_name: str, probe: LoopbackProbe, shutdown: ShutdownSignal) -> Wiring:
-        """Make them for a sidecar."""
+        """Create all components for a sidecar."""
         publishing = Publishing(sidecar, probe)
         held, pending_commands = HeldRequests(), PendingCommands(sidecar, pod_name, now, publishing.publish)
         known_users = KnownUsers(sidecar)
@@ -78,14 +79,14 @@ class Wiring:
         )
 
     def topics(self) -> Mapping[str, Handler]:
-        """What the gateway reads, and what takes it."""
+        """Return the topics that the gateway subscribes to, each with its handler."""
         return {topic: partial(self.replies.handle, topic) for topic in RESPONSES} | {
             self.probe.topic: self.probe.handle
         }
 
     @asynccontextmanager
     async def run_background_tasks(self, drain_seconds: float) -> AsyncIterator[None]:
-        """Do what goes on beside the routes for as long as the block runs."""
+        """Run the background tasks while the context is open."""
         async with (
             background(self.readiness.watch_store()),
             background(self.readiness.wait()),
@@ -100,7 +101,7 @@ class Wiring:
             yield
 
     async def _release(self, seconds: float) -> None:
-        """Hold no request longer once the gateway is told to stop: 202 and its pending command are an answer too."""
+        """Release held requests after the shutdown signal; each is answered 202 as pending."""
         await self.shutdown.wait()
         await asyncio.sleep(seconds)
         self.held.release()

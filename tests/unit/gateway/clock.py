@@ -1,4 +1,7 @@
-"""A loop whose clock jumps to what is due next: waiting takes no time, and a busy machine changes no measurement."""
+"""An event loop whose clock jumps to the next timer.
+
+Waiting takes no time, and the load of the machine does not change a measurement.
+"""
 
 import asyncio
 import selectors
@@ -7,7 +10,7 @@ from typing import Any
 
 
 class _Selector(selectors.SelectSelector):
-    """Moves the clock instead of waiting."""
+    """Advances the clock instead of waiting."""
 
     loop: "JumpingLoop"
 
@@ -17,7 +20,7 @@ class _Selector(selectors.SelectSelector):
 
 
 class JumpingLoop(asyncio.SelectorEventLoop):
-    """A loop that begins at 0 s."""
+    """A loop whose clock starts at 0 s."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
@@ -26,11 +29,11 @@ class JumpingLoop(asyncio.SelectorEventLoop):
         super().__init__(selector)
 
     def time(self) -> float:
-        """Seconds since the start, all of them waited for."""
+        """Return the sum of all waits, in seconds."""
         return self.seconds
 
 
 def run_jumping(scenario: Coroutine[Any, Any, None]) -> None:
-    """Run one scenario on such a loop."""
+    """Run one scenario on a JumpingLoop."""
     with asyncio.Runner(loop_factory=JumpingLoop) as runner:
         runner.run(scenario)

@@ -1,4 +1,4 @@
-"""A sidecar that remembers what it was asked, for the gateway's units."""
+"""A fake sidecar for the unit tests of the gateway."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,9 +13,10 @@ from chassis.store_health import StoreHealth
 
 
 class FakeSidecar(HttpSidecar):
-    """Publishes into a list and keeps records with ETags; publishes and the store may be made to fail.
+    """Records published events in a list and stores records with ETags.
 
-    Several may share the records, as replicas do.
+    A test can make publishes and store calls fail. Several fakes may share the records, like
+    replicas.
     """
 
     def __init__(self, records: dict[str, tuple[bytes, int]] | None = None) -> None:
@@ -25,7 +26,7 @@ class FakeSidecar(HttpSidecar):
         self.ttl_seconds: dict[str, int | None] = {}
         self.saves: list[str] = []
         self.store_is_down = False
-        self.refuses_writes = False  # it reads all the same
+        self.refuses_writes = False  # reads still work
         self.before_save: Callable[[str], None] = lambda _key: None
         self.published: list[tuple[str, dict[str, object]]] = []
         self.publish_errors: list[Exception] = []
@@ -33,27 +34,27 @@ class FakeSidecar(HttpSidecar):
         self.answer: Callable[[str, str], Answer] = lambda _app_id, _path: Answer(404, b"{}")
         self.was_published = asyncio.Event()
         self.publish_is_blocked = False
-        self.publishes = 0  # begun while it was blocked
+        self.publishes = 0  # started while publishing is blocked
         self.store_is_hung = False
         self.invoke_is_hung = False
         self.is_hung = False
-        self.minutes = 0  # of a clock that a test moves
+        self.minutes = 0  # on a clock that the test controls
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
-        await self._turn()
+        await self._wait_for_store()
         if self.store_is_down:
             raise SidecarUnavailable("the store is down")
         value, version = self.records.get(key, (None, 0))
         return (None, None) if value is None else (value, str(version))
 
     async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the values in the order of their keys, None for those that are not there."""
+        """Return the values in the order of their keys, None for a missing key."""
         return [(await self.load(key))[0] for key in keys]
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
-        """Write if the ETag still holds."""
-        await self._turn()
+        """Write if the ETag still matches; else raise Conflict."""
+        await self._wait_for_store()
         if self.store_is_down:
             raise SidecarUnavailable("the store is down")
         if self.refuses_writes:
@@ -66,18 +67,18 @@ class FakeSidecar(HttpSidecar):
         self.ttl_seconds[key] = ttl_seconds
         self.saves.append(key)
 
-    async def _turn(self) -> None:
+    async def _wait_for_store(self) -> None:
         await asyncio.sleep(0)
         if self.store_is_hung:
             await asyncio.sleep(10)
             raise SidecarTimeout("the store is hung")
 
     async def answers(self) -> bool:
-        """Answer unless it is hung."""
+        """Return False while the sidecar is hung."""
         return not self.is_hung
 
     def put(self, key: str, value: bytes) -> None:
-        """Write without being asked."""
+        """Write a record directly, as another process would."""
         self.records[key] = value, self.records.get(key, (b"", 0))[1] + 1
 
     def read(self, key: str) -> Any:
@@ -85,7 +86,10 @@ class FakeSidecar(HttpSidecar):
         return msgspec.json.decode(self.records[key][0])
 
     async def publish(self, topic: str, event: bytes, seconds_max: float = 10.0) -> None:
-        """Remember one event, or fail as told; while it is blocked, return as late as it may."""
+        """Record one event, or raise the next of `publish_errors`.
+
+        While publishing is blocked, wait for `seconds_max` and time out.
+        """
         if self.publish_is_blocked:
             self.publishes += 1
             await asyncio.sleep(seconds_max)
@@ -96,7 +100,7 @@ class FakeSidecar(HttpSidecar):
         self.was_published.set()
 
     async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:
-        """Answer as told."""
+        """Return the answer that the test set."""
         self.invoked.append(f"{app_id}{path}")
         if self.invoke_is_hung:
             await asyncio.sleep(seconds_max)
@@ -105,9 +109,9 @@ class FakeSidecar(HttpSidecar):
 
 
 async def until(condition: Callable[[], bool], turns: int = 1_000_000) -> None:
-    """Let the others run until it holds, at most so many turns of the loop."""
+    """Run the event loop until the condition holds, for at most `turns` iterations."""
     for _ in range(turns):
         if condition():
             return
         await asyncio.sleep(0)
-    raise AssertionError("it never held")
+    raise AssertionError("the condition never held")

@@ -1,4 +1,4 @@
-"""The gateway over ASGI, with a sidecar that the test plays: what callers and strangers get."""
+"""The gateway over ASGI, with a fake sidecar: the responses to valid and invalid requests."""
 
 import asyncio
 import json
@@ -29,12 +29,13 @@ SETTINGS = Settings("127.0.0.1", 1, 2, "app-token", "dapr-token")
 
 
 class Gateway:
-    """A gateway whose sidecar is played by the test, and an HTTP client of it."""
+    """A gateway with a fake sidecar, and an HTTP client for it."""
 
     def __init__(self) -> None:
         self.sidecar = FakeSidecar()
         self.app = module.gateway(SETTINGS, "gateway-0")
-        inner: Any = self.app._app  # type: ignore[attr-defined]  # the guard's inner app, whose state the test fills
+        # The test sets the state of the app that SidecarAuth wraps.
+        inner: Any = self.app._app  # type: ignore[attr-defined]  # see the comment above
         self.shutdown = ShutdownSignal()
         wiring = Wiring.of(self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.shutdown)
         wiring.commands_api.known_users.add(USER)
@@ -50,7 +51,7 @@ class Gateway:
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://shop")
 
     async def reply(self, topic: str, data: dict[str, object]) -> None:
-        """Answer the newest command, as the sidecar would bring it."""
+        """Deliver a reply to the newest command, as the sidecar does."""
         await self.sidecar.was_published.wait()
         self.sidecar.was_published.clear()
         command_id = self.sidecar.published[-1][1]["correlationid"]
@@ -62,7 +63,7 @@ class Gateway:
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Gateway]:
-    """One gateway."""
+    """Run one gateway with its background tasks."""
     gateway = Gateway()
     async with (
         gateway.http,
@@ -75,14 +76,14 @@ async def running() -> AsyncIterator[Gateway]:
 
 
 def now() -> float:
-    """The seconds of the loop's clock."""
+    """Return the time of the event loop, in seconds."""
     return asyncio.get_running_loop().time()
 
 
 def run(
     scenario: Callable[[Gateway], Awaitable[None]], runner: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
 ) -> None:
-    """Play one scenario."""
+    """Run one scenario."""
 
     async def play() -> None:
         async with running() as gateway:
@@ -126,7 +127,7 @@ def run(
 def test_a_call_is_answered_201_by_its_own_event(
     path: str, body: dict[str, Any], topic: str, data: dict[str, Any], expected: dict[str, Any]
 ) -> None:
-    """The body is the event's, the location the resource's."""
+    """The 201 has the data of the event and the location of the resource."""
 
     async def scenario(gateway: Gateway) -> None:
         answer, _ = await asyncio.gather(gateway.http.post(path, json=body), gateway.reply(topic, data))
@@ -146,8 +147,8 @@ def test_a_call_is_answered_201_by_its_own_event(
         ("AccountDepositRejected", "balance_limit", 409),
     ],
 )
-def test_a_refusal_is_a_problem_of_its_own_status(topic: str, reason: str, status: int) -> None:
-    """The type names the reason."""
+def test_a_rejection_is_a_problem_with_its_own_status(topic: str, reason: str, status: int) -> None:
+    """The problem type names the reason of the rejection."""
 
     async def scenario(gateway: Gateway) -> None:
         call = gateway.http.post("/user/register", json={"email": "a@example.com", "name": "A"})
@@ -159,49 +160,49 @@ def test_a_refusal_is_a_problem_of_its_own_status(topic: str, reason: str, statu
     run(scenario)
 
 
-def test_when_the_time_is_over_the_answer_is_202_and_get_keeps_saying_so() -> None:
-    """Until the service knows the resource, the pending command answers for it."""
+def test_after_the_wait_the_answer_is_202_and_so_is_a_get_of_the_location() -> None:
+    """Until the service knows the resource, its pending command answers a GET with 202."""
 
     async def scenario(gateway: Gateway) -> None:
         answer = await gateway.http.post("/order/create", json=ORDER, headers={"prefer": "respond-async"})
         location = answer.headers["location"]
-        asked = await gateway.http.get(location)
+        read = await gateway.http.get(location)
 
         assert (202, "respond-async", "1") == (
             answer.status_code,
             answer.headers["preference-applied"],
             answer.headers["retry-after"],
         )
-        assert (202, "accepted") == (asked.status_code, asked.json()["status"])
+        assert (202, "accepted") == (read.status_code, read.json()["status"])
 
     run(scenario)
 
 
-def test_a_pending_command_that_is_refused_answers_get_with_the_refusal() -> None:
-    """The same problem that a held caller would have got."""
+def test_a_pending_command_that_is_rejected_answers_get_with_the_rejection() -> None:
+    """A GET returns the same problem that a held request would have returned."""
 
     async def scenario(gateway: Gateway) -> None:
         body = {"email": "a@example.com", "name": "A"}
         answer = await gateway.http.post("/user/register", json=body, headers={"prefer": "wait=0"})
         await gateway.reply("UserCreateRejected", {"user_id": USER, "reason": "email_taken"})
-        while (asked := await gateway.http.get(answer.headers["location"])).status_code == 202:
-            pass  # the refusal is being written down
+        while (read := await gateway.http.get(answer.headers["location"])).status_code == 202:
+            pass  # the gateway is writing the rejection
 
-        assert (409, "urn:sidecart:problem:email_taken") == (asked.status_code, asked.json()["type"])
+        assert (409, "urn:sidecart:problem:email_taken") == (read.status_code, read.json()["type"])
 
     run(scenario)
 
 
-def test_what_was_made_while_we_looked_is_read_again() -> None:
-    """The service did not know it yet, the pending command is confirmed already: never 404."""
+def test_a_resource_that_was_created_during_the_lookup_is_read_again() -> None:
+    """If the service answers 404 but the command is confirmed, the gateway reads once more."""
 
     async def scenario(gateway: Gateway) -> None:
         answer = await gateway.http.post("/order/create", json=ORDER, headers={"prefer": "wait=0"})
         location = answer.headers["location"]
         await gateway.reply("OrderCreated", {"order_id": USER, "user_id": USER, "items": [ITEM], "amount_cents": 900})
-        while (asked := await gateway.http.get(location)).status_code == 202:
-            pass  # the outcome is being written down
-        assert 503 == asked.status_code
+        while (read := await gateway.http.get(location)).status_code == 202:
+            pass  # the gateway is writing the outcome
+        assert 503 == read.status_code
 
         answers = [Answer(404, b"{}"), Answer(200, b"{}")]
         gateway.sidecar.answer = lambda _app_id, _path: answers.pop(0)
@@ -210,8 +211,11 @@ def test_what_was_made_while_we_looked_is_read_again() -> None:
     run(scenario)
 
 
-def test_what_cannot_be_accepted_is_503_with_the_key_to_repeat_with() -> None:
-    """Also when the caller sent none; the same key then asks for the same resource."""
+def test_a_command_that_cannot_be_recorded_is_503_with_a_key_for_repetition() -> None:
+    """The 503 has an Idempotency-Key even if the request had none.
+
+    A repetition with this key asks for the same resource.
+    """
 
     async def scenario(gateway: Gateway) -> None:
         gateway.sidecar.store_is_down = True
@@ -228,14 +232,17 @@ def test_what_cannot_be_accepted_is_503_with_the_key_to_repeat_with() -> None:
     run(scenario)
 
 
-def test_while_the_store_refuses_writes_nothing_is_sent_that_could_not_be_accepted() -> None:
-    """The first caller is told that the outcome is open, all others at once; reads go on, and /readyz says why."""
+def test_while_the_store_refuses_writes_no_command_is_published() -> None:
+    """The first request gets outcome-unknown, later requests get 503 at once.
+
+    Reads still work, and /readyz reports the reason.
+    """
 
     async def scenario(gateway: Gateway) -> None:
         gateway.sidecar.refuses_writes = True
         first = await gateway.http.post("/order/create", json=ORDER, headers={"prefer": "wait=0"})
         sent = len(gateway.sidecar.published)
-        second = await gateway.http.post("/order/create", json=ORDER)  # it would be held for long
+        second = await gateway.http.post("/order/create", json=ORDER)  # it would be held for 5 s
         ready = await gateway.http.get("/readyz")
         read = await gateway.http.get(f"/order/{USER}")
         gateway.sidecar.refuses_writes = False
@@ -253,8 +260,8 @@ def test_while_the_store_refuses_writes_nothing_is_sent_that_could_not_be_accept
     run(scenario)
 
 
-def test_what_is_accepted_is_not_known_while_the_store_is_unreachable() -> None:
-    """503, never 404."""
+def test_a_read_is_503_while_the_pending_record_cannot_be_read() -> None:
+    """While the store is unreachable, an unknown resource is 503, not 404."""
 
     async def scenario(gateway: Gateway) -> None:
         gateway.sidecar.store_is_down = True
@@ -282,7 +289,7 @@ def test_what_is_accepted_is_not_known_while_the_store_is_unreachable() -> None:
     ],
 )
 def test_bad_input_is_a_problem_and_no_event(content: bytes, headers: dict[str, str], status: int) -> None:
-    """Nothing is published for it."""
+    """The gateway publishes no event for an invalid request."""
 
     async def scenario(gateway: Gateway) -> None:
         sent = {"content-type": "application/json"} | headers
@@ -309,8 +316,8 @@ def test_bad_input_is_a_problem_and_no_event(content: bytes, headers: dict[str, 
         ({"items": [ITEM | {"quantity": 10_000, "unit_price_cents": 10**9}]}, [""]),
     ],
 )
-def test_every_wrong_field_is_named(change: dict[str, Any], pointers: list[str]) -> None:
-    """By a JSON pointer."""
+def test_every_invalid_field_is_listed(change: dict[str, Any], pointers: list[str]) -> None:
+    """The problem lists each invalid field by its JSON pointer."""
 
     async def scenario(gateway: Gateway) -> None:
         answer = await gateway.http.post("/order/create", json=ORDER | change)
@@ -322,8 +329,8 @@ def test_every_wrong_field_is_named(change: dict[str, Any], pointers: list[str])
 
 
 @pytest.mark.parametrize("name", ["", "   ", "a\nb", "a\x00b", "x" * 201, "a\u2028b", "a\x85b"])
-def test_a_name_that_could_break_a_header_or_a_letter_is_refused(name: str) -> None:
-    """Control characters and blanks are not names."""
+def test_a_name_that_could_break_a_mail_header_is_refused(name: str) -> None:
+    """A name must not be blank, too long or contain control characters."""
 
     async def scenario(gateway: Gateway) -> None:
         answer = await gateway.http.post("/user/register", json={"email": "a@example.com", "name": name})
@@ -337,8 +344,8 @@ def test_a_name_that_could_break_a_header_or_a_letter_is_refused(name: str) -> N
     "email",
     ["", "a", "a@", "@b", "a@b@c.com", "a b@example.com", f"{'a' * 300}@example.com", "a\r\n@b.com", "zoë@example.com"],
 )
-def test_an_address_that_is_none_is_refused(email: str) -> None:
-    """Nothing is published for it."""
+def test_an_invalid_email_address_is_refused(email: str) -> None:
+    """The gateway publishes no event for an invalid e-mail address."""
 
     async def scenario(gateway: Gateway) -> None:
         answer = await gateway.http.post("/user/register", json={"email": email, "name": "A"})
@@ -360,8 +367,8 @@ def test_an_address_that_is_none_is_refused(email: str) -> None:
         ("a|b%c@Example.COM", "a|b%c@example.com"),
     ],
 )
-def test_an_address_goes_out_in_the_form_that_every_mail_server_takes(written: str, sent: str) -> None:
-    """ASCII: an international domain in its xn-- form."""
+def test_an_email_address_is_published_in_ascii(written: str, sent: str) -> None:
+    """An international domain is published in its xn-- form, which every mail server accepts."""
 
     async def scenario(gateway: Gateway) -> None:
         body = {"email": written, "name": "A"}
@@ -375,20 +382,20 @@ def test_an_address_goes_out_in_the_form_that_every_mail_server_takes(written: s
 
 
 def test_an_unknown_user_is_404_and_no_event() -> None:
-    """Before an order is published the User Service is asked."""
+    """The gateway asks the User Service before it publishes an order."""
 
     async def scenario(gateway: Gateway) -> None:
-        stranger = "00000000-0000-4000-8000-000000000000"
-        answer = await gateway.http.post("/order/create", json=ORDER | {"user_id": stranger})
+        unknown = "00000000-0000-4000-8000-000000000000"
+        answer = await gateway.http.post("/order/create", json=ORDER | {"user_id": unknown})
 
         assert (404, []) == (answer.status_code, gateway.sidecar.published)
-        assert [f"user/user/{stranger}"] == gateway.sidecar.invoked
+        assert [f"user/user/{unknown}"] == gateway.sidecar.invoked
 
     run(scenario)
 
 
-def test_a_user_that_is_accepted_is_not_told_that_there_is_none() -> None:
-    """Whoever got the 202 orders at once, and the User Service does not know him yet: 503 until it is decided."""
+def test_an_order_of_a_pending_user_is_503_until_the_registration_is_decided() -> None:
+    """The User Service may not know the user yet, so a 404 would be wrong."""
 
     async def scenario(gateway: Gateway) -> None:
         body = {"email": "a@example.com", "name": "A"}
@@ -396,35 +403,36 @@ def test_a_user_that_is_accepted_is_not_told_that_there_is_none() -> None:
         user_id = accepted.json()["user_id"]
         order = {"json": ORDER | {"user_id": user_id}, "headers": {"prefer": "wait=0"}}
 
-        early = await gateway.http.post("/order/create", **order)  # type: ignore[arg-type]  # both as it takes them
-        nothing = [topic for topic, _ in gateway.sidecar.published]
+        # mypy cannot match the values of the dict with the keyword arguments.
+        early = await gateway.http.post("/order/create", **order)  # type: ignore[arg-type]  # see above
+        published = [topic for topic, _ in gateway.sidecar.published]
         gateway.sidecar.store_is_down = True
         money = {"user_id": user_id, "amount_cents": 1}
-        blind = await gateway.http.post("/account/deposit", json=money, headers={"prefer": "wait=0"})
+        unknown = await gateway.http.post("/account/deposit", json=money, headers={"prefer": "wait=0"})
         gateway.sidecar.store_is_down = False
         await gateway.reply("UserCreated", {"user_id": user_id, **body})
         while (late := await gateway.http.post("/order/create", **order)).status_code == 503:  # type: ignore[arg-type]  # see above
-            pass  # the outcome is being written down
+            pass  # the gateway is writing the outcome
 
-        assert (503, "1", 503) == (early.status_code, early.headers["retry-after"], blind.status_code)
-        assert {"UserCreateRequested"} == set(nothing)
+        assert (503, "1", 503) == (early.status_code, early.headers["retry-after"], unknown.status_code)
+        assert {"UserCreateRequested"} == set(published)
         assert 202 == late.status_code
 
     run(scenario)
 
 
-def test_a_user_whose_pending_command_was_refused_is_404() -> None:
-    """There is none, and there will be none."""
+def test_an_order_of_a_user_whose_registration_was_rejected_is_404() -> None:
+    """The user does not exist and will not exist."""
 
     async def scenario(gateway: Gateway) -> None:
         body = {"email": "a@example.com", "name": "A"}
         accepted = await gateway.http.post("/user/register", json=body, headers={"prefer": "wait=0"})
         await gateway.reply("UserCreateRejected", {"user_id": USER, "reason": "email_taken"})
         while (await gateway.http.get(accepted.headers["location"])).status_code == 202:
-            pass  # the refusal is being written down
-        wanted = ORDER | {"user_id": accepted.json()["user_id"]}
+            pass  # the gateway is writing the rejection
+        order = ORDER | {"user_id": accepted.json()["user_id"]}
 
-        assert 404 == (await gateway.http.post("/order/create", json=wanted)).status_code
+        assert 404 == (await gateway.http.post("/order/create", json=order)).status_code
 
     run(scenario)
 
@@ -447,8 +455,8 @@ def test_a_user_whose_pending_command_was_refused_is_404() -> None:
         ("GET", "/nowhere", 404, None),
     ],
 )
-def test_a_wrong_method_or_path_is_said_as_such(method: str, path: str, status: int, allow: str | None) -> None:
-    """405 names what is allowed; an id that is no UUID is 404, without asking anybody."""
+def test_a_wrong_method_is_405_and_a_wrong_path_404(method: str, path: str, status: int, allow: str | None) -> None:
+    """405 lists the allowed methods; an id that is no UUID is 404 without a call to a service."""
 
     async def scenario(gateway: Gateway) -> None:
         answer = await gateway.http.request(method, path)
@@ -460,8 +468,8 @@ def test_a_wrong_method_or_path_is_said_as_such(method: str, path: str, status: 
     run(scenario)
 
 
-def test_a_read_is_the_owning_services_answer() -> None:
-    """It goes by invocation, under the same path."""
+def test_a_read_returns_the_answer_of_the_owning_service() -> None:
+    """The gateway invokes the service with the same path."""
 
     async def scenario(gateway: Gateway) -> None:
         gateway.sidecar.answer = lambda app_id, path: Answer(200, json.dumps({"from": app_id + path}).encode())
@@ -473,8 +481,8 @@ def test_a_read_is_the_owning_services_answer() -> None:
 
 
 @pytest.mark.parametrize(("output", "expected"), [(404, 404), (500, 503), (503, 503)])
-def test_a_service_that_knows_nothing_is_404_and_one_in_trouble_503(output: int, expected: int) -> None:
-    """Never a 500 of somebody else's making."""
+def test_an_unknown_resource_is_404_and_a_failing_service_503(output: int, expected: int) -> None:
+    """The gateway never returns the 500 of a service."""
 
     async def scenario(gateway: Gateway) -> None:
         gateway.sidecar.answer = lambda _app, _path: Answer(output, b"")
@@ -491,8 +499,8 @@ def test_a_service_that_knows_nothing_is_404_and_one_in_trouble_503(output: int,
 @pytest.mark.parametrize(
     "headers", [[], [("dapr-api-token", "")], [("dapr-api-token", "wrong")], [("dapr-api-token", "app-token")] * 2]
 )
-def test_the_sidecars_routes_are_403_to_strangers(path: str, headers: list[tuple[str, str]]) -> None:
-    """With no token, a wrong one, or two."""
+def test_the_sidecars_routes_are_403_without_the_token(path: str, headers: list[tuple[str, str]]) -> None:
+    """A missing token, a wrong token and two tokens are 403."""
 
     async def scenario(gateway: Gateway) -> None:
         answers = [await gateway.http.request(method, path, headers=headers) for method in ("GET", "POST")]
@@ -502,8 +510,8 @@ def test_the_sidecars_routes_are_403_to_strangers(path: str, headers: list[tuple
     run(scenario)
 
 
-def test_a_malformed_reply_is_taken_and_answers_nobody() -> None:
-    """It must not come again, and must not end a wait."""
+def test_a_malformed_reply_is_acknowledged_and_ends_no_wait() -> None:
+    """The broker must not redeliver it, and the request stays held."""
 
     async def scenario(gateway: Gateway) -> None:
         call = asyncio.create_task(gateway.http.post("/order/create", json=ORDER, headers={"prefer": "wait=30"}))
@@ -517,8 +525,8 @@ def test_a_malformed_reply_is_taken_and_answers_nobody() -> None:
     run(scenario)
 
 
-def test_readiness_says_what_is_missing() -> None:
-    """In words."""
+def test_readiness_lists_the_reasons() -> None:
+    """The 503 lists each unmet condition in words."""
 
     async def scenario(gateway: Gateway) -> None:
         answer = await gateway.http.get("/readyz")
@@ -531,7 +539,7 @@ def test_readiness_says_what_is_missing() -> None:
 
 
 def test_the_openapi_document_has_the_bodies_and_not_the_sidecars_routes() -> None:
-    """Every reference in it resolves."""
+    """Every reference in the OpenAPI document resolves."""
 
     async def scenario(gateway: Gateway) -> None:
         document = (await gateway.http.get("/openapi.json")).json()
@@ -547,8 +555,8 @@ def test_the_openapi_document_has_the_bodies_and_not_the_sidecars_routes() -> No
     run(scenario)
 
 
-def test_the_asyncapi_document_is_served_beside_it() -> None:
-    """To anybody who asks, of the same title and version; it is no part of the API itself."""
+def test_the_asyncapi_document_is_served_without_a_token() -> None:
+    """It has the title and version of the OpenAPI document, and is not part of the API."""
 
     async def scenario(gateway: Gateway) -> None:
         answer, openapi = await gateway.http.get("/asyncapi.json"), (await gateway.http.get("/openapi.json")).json()
@@ -562,8 +570,8 @@ def test_the_asyncapi_document_is_served_beside_it() -> None:
     run(scenario)
 
 
-def test_the_asyncapi_document_is_only_read() -> None:
-    """As everything that is not one of the three posts."""
+def test_a_post_of_the_asyncapi_document_is_405() -> None:
+    """The document is read-only."""
 
     async def scenario(gateway: Gateway) -> None:
         answer = await gateway.http.post("/asyncapi.json", json={})
@@ -590,7 +598,7 @@ def test_the_asyncapi_document_is_only_read() -> None:
     ],
 )
 def test_head_is_get_without_the_content(path: str) -> None:
-    """The same status and the same headers, the length among them, whatever the answer is."""
+    """HEAD returns the status and the headers of GET, Content-Length included."""
 
     async def scenario(gateway: Gateway) -> None:
         got, head = await gateway.http.get(path), await gateway.http.head(path)
@@ -602,15 +610,15 @@ def test_head_is_get_without_the_content(path: str) -> None:
     run(scenario)
 
 
-def test_the_page_of_the_api_loads_nothing_from_elsewhere() -> None:
-    """All that it names is served here, in the version of the package; its policy forbids the rest."""
+def test_the_api_page_loads_nothing_from_another_host() -> None:
+    """The gateway serves all assets of the page, and the content security policy forbids others."""
 
     async def scenario(gateway: Gateway) -> None:
         page = await gateway.http.get("/docs")
-        named = re.findall(r'(?:src|href)="([^"]+)"', page.text)
-        assets = [await gateway.http.get(f"/{path}") for path in named]
+        paths = re.findall(r'(?:src|href)="([^"]+)"', page.text)
+        assets = [await gateway.http.get(f"/{path}") for path in paths]
 
-        assert 4 == len(named)
+        assert 4 == len(paths)
         assert [200] * 4 == [asset.status_code for asset in assets]
         assert "http" not in page.text
         for answer in (page, *assets):
@@ -625,7 +633,10 @@ def test_the_page_of_the_api_loads_nothing_from_elsewhere() -> None:
 @pytest.mark.parametrize("path", ["/order/create", "/account/deposit", "/user/register"])
 @pytest.mark.parametrize("hung", ["publishing", "the store", "both"])
 def test_every_call_is_answered_within_its_wait_and_a_second(path: str, hung: str) -> None:
-    """Also for a user that the hung User Service would have to know; with a location, and the key to repeat."""
+    """The limit holds for a user that the hung User Service must look up, too.
+
+    Each response has a location; a 503 has the key for a repetition.
+    """
     bodies: dict[str, dict[str, object]] = {
         "/order/create": {**ORDER, "user_id": OTHER},
         "/account/deposit": {"user_id": OTHER, "amount_cents": 1},
@@ -637,9 +648,9 @@ def test_every_call_is_answered_within_its_wait_and_a_second(path: str, hung: st
         gateway.sidecar.store_is_hung = hung != "publishing"
         gateway.sidecar.invoke_is_hung = True
         for prefer, wait_seconds in (("respond-async", 0), ("wait=1", 1), ("respond-async, wait=30", 30)):
-            began = now()
+            started_at = now()
             answer = await gateway.http.post(path, json=bodies[path], headers={"prefer": prefer})
-            assert wait_seconds <= now() - began < wait_seconds + 1
+            assert wait_seconds <= now() - started_at < wait_seconds + 1
             assert (202 if hung == "publishing" else 503) == answer.status_code
             assert answer.headers["location"]
             if hung != "publishing":
@@ -649,29 +660,29 @@ def test_every_call_is_answered_within_its_wait_and_a_second(path: str, hung: st
     run(scenario, run_jumping)
 
 
-def test_a_user_is_looked_for_within_the_wait_and_a_second() -> None:
-    """Whether a user is pending is not known while the store is hung."""
+def test_a_user_is_looked_up_within_the_wait_and_a_second() -> None:
+    """While the store is hung, the lookup of a pending user ends with 503 in time."""
 
     async def scenario(gateway: Gateway) -> None:
         gateway.sidecar.store_is_hung = True
-        began = now()
+        started_at = now()
         answer = await gateway.http.post(
             "/order/create", json=ORDER | {"user_id": OTHER}, headers={"prefer": "respond-async"}
         )
-        assert (503, True) == (answer.status_code, now() - began < 1)
+        assert (503, True) == (answer.status_code, now() - started_at < 1)
 
     run(scenario, run_jumping)
 
 
 @pytest.mark.parametrize("invoke_is_hung", [False, True])
 def test_a_read_is_answered_within_three_seconds(invoke_is_hung: bool) -> None:
-    """Two for the service, one for what is pending."""
+    """The service has two seconds, the lookup of the pending record one."""
 
     async def scenario(gateway: Gateway) -> None:
         gateway.sidecar.store_is_hung, gateway.sidecar.invoke_is_hung = True, invoke_is_hung
-        began = now()
+        started_at = now()
         answer = await gateway.http.get(f"/order/{OTHER}")
-        assert (503, True) == (answer.status_code, now() - began < 3)
+        assert (503, True) == (answer.status_code, now() - started_at < 3)
 
     run(scenario, run_jumping)
 
@@ -684,8 +695,11 @@ def test_a_read_is_answered_within_three_seconds(invoke_is_hung: bool) -> None:
         f'{{"user_id": "{USER}", "items": [{{"sku": "a", "quantity": 1, "unit_price_cents": 1, "quantity": 9}}]}}',
     ],
 )
-def test_a_key_that_an_object_has_twice_is_refused(body: str) -> None:
-    """Receivers differ in which of the two they take; at any level, and however it is escaped."""
+def test_a_duplicate_json_key_is_refused(body: str) -> None:
+    """Receivers differ in which of the two values they use.
+
+    The check covers every level and every escaping.
+    """
 
     async def scenario(gateway: Gateway) -> None:
         answer = await gateway.http.post("/order/create", content=body, headers={"content-type": "application/json"})
@@ -696,13 +710,16 @@ def test_a_key_that_an_object_has_twice_is_refused(body: str) -> None:
     run(scenario)
 
 
-def test_readiness_says_that_the_broker_blocks_publishing() -> None:
-    """Not to the proxy: all gateways share it. A sidecar that does not answer is its own gateway's problem."""
+def test_readiness_reports_that_the_broker_blocks_publishing() -> None:
+    """`exclude=broker`, for the proxy, hides problems of the broker, which all gateways share.
+
+    It does not hide that the gateway's own sidecar does not answer.
+    """
 
     async def scenario(gateway: Gateway) -> None:
         async def missing(query: str) -> list[str]:
             answer = await gateway.http.get(f"/readyz{query}")
-            assert 503 == answer.status_code  # the services were not asked
+            assert 503 == answer.status_code  # no service has answered yet
             return list(answer.json()["missing"])
 
         gateway.publishing.problem = BROKER

@@ -1,4 +1,4 @@
-"""The AsyncAPI document: the topic list, the held calls and the schemas are in it, and nothing else is."""
+"""The AsyncAPI document matches the topic list, the command declarations and the schemas."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -15,7 +15,7 @@ OPERATIONS: dict[str, dict[str, Any]] = DOCUMENT["operations"]
 
 
 def references(value: object) -> Iterator[str]:
-    """Every `$ref` in it."""
+    """Yield every `$ref` in a value."""
     if isinstance(value, dict):
         if "$ref" in value:
             assert ["$ref"] == list(value)
@@ -27,7 +27,7 @@ def references(value: object) -> Iterator[str]:
 
 
 def at(reference: str) -> Any:
-    """What a reference leads to; a KeyError if nothing is there."""
+    """Return the target of a reference; raise KeyError if there is none."""
     found: Any = DOCUMENT
     for step in reference.removeprefix("#/").split("/"):
         found = found[step]
@@ -35,46 +35,46 @@ def at(reference: str) -> Any:
 
 
 def topic_of(operation: dict[str, Any]) -> str:
-    """The topic that an operation is on."""
+    """Return the topic of an operation."""
     address: str = at(operation["channel"]["$ref"])["address"]
     return address
 
 
 def ends() -> set[tuple[str, str, str]]:
-    """Who does what on which topic."""
+    """Return app-id, action and topic of every operation."""
     return {(tag["name"], each["action"], topic_of(each)) for each in OPERATIONS.values() for tag in each["tags"]}
 
 
-def test_it_says_whose_it_is() -> None:
-    """The title and version that it is given."""
+def test_the_document_has_its_title_and_version() -> None:
+    """`document` sets the title and the version that it is called with."""
     assert ("3.0.0", "Shop", "7") == (DOCUMENT["asyncapi"], DOCUMENT["info"]["title"], DOCUMENT["info"]["version"])
 
 
-def test_every_topic_has_a_channel_of_its_name() -> None:
-    """With one message, which is the topic's."""
+def test_every_topic_has_a_channel_of_the_same_name() -> None:
+    """Each channel has one message, which is the topic's."""
     assert {topic: topic for topic in TOPICS} == {name: each["address"] for name, each in DOCUMENT["channels"].items()}
     for topic in TOPICS:
         assert [topic] == [at(each["$ref"])["name"] for each in DOCUMENT["channels"][topic]["messages"].values()]
 
 
-def test_every_reference_leads_somewhere_and_stands_alone() -> None:
-    """Draft 07, which AsyncAPI reads schemas as, ignores what stands beside one."""
+def test_every_reference_resolves_and_has_no_siblings() -> None:
+    """AsyncAPI reads schemas as JSON Schema draft 07, which ignores the siblings of a reference."""
     found = list(references(DOCUMENT))
 
     assert len(found) > len(TOPICS)
     assert all(at(each) for each in found)
 
 
-def test_every_component_is_used() -> None:
-    """A schema or message that nothing refers to would describe nothing."""
-    kept = {f"#/components/{kind}/{name}" for kind, each in DOCUMENT["components"].items() for name in each}
+def test_every_component_is_referenced() -> None:
+    """An unreferenced schema or message would describe nothing."""
+    defined = {f"#/components/{kind}/{name}" for kind, each in DOCUMENT["components"].items() for name in each}
 
-    assert set() == kept - set(references(DOCUMENT))
+    assert set() == defined - set(references(DOCUMENT))
     assert set(TOPICS) < set(DOCUMENT["components"]["schemas"])
 
 
-def test_who_sends_and_who_receives_is_what_the_topic_list_says() -> None:
-    """Each topic's publisher, and each of its consumers."""
+def test_senders_and_receivers_match_the_topic_list() -> None:
+    """Each topic has its publisher and all its consumers, and no others."""
     sent = {(way.publisher, "send", topic) for topic, way in TOPICS.items()}
     received = {(app_id, "receive", topic) for topic, way in TOPICS.items() for app_id in way.consumers}
 
@@ -82,26 +82,26 @@ def test_who_sends_and_who_receives_is_what_the_topic_list_says() -> None:
 
 
 def test_an_operation_has_the_message_of_its_channel() -> None:
-    """So has a reply."""
+    """The same holds for its reply."""
     for each in OPERATIONS.values():
         for side in (each, each.get("reply", each)):
             assert [f"{side['channel']['$ref']}/messages/{topic_of(side)}"] == [one["$ref"] for one in side["messages"]]
 
 
 @pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.path)
-def test_a_held_command_is_a_request_with_either_reply(declaration: CommandDeclaration) -> None:
-    """To the gateway, which asks, and to the service, which answers."""
+def test_a_command_has_an_operation_for_each_reply(declaration: CommandDeclaration) -> None:
+    """The gateway sends and the service receives, once for each of the two replies."""
     (service,) = TOPICS[declaration.command].consumers
     found = [each for each in OPERATIONS.values() if topic_of(each) == declaration.command]
-    asked = [(each["tags"][0]["name"], each["action"], topic_of(each["reply"])) for each in found]
+    operations = [(each["tags"][0]["name"], each["action"], topic_of(each["reply"])) for each in found]
 
     sides = (("gateway", "send"), (service, "receive"))
-    assert [(*side, reply) for side in sides for reply in (declaration.success, declaration.rejection)] == asked
+    assert [(*side, reply) for side in sides for reply in (declaration.success, declaration.rejection)] == operations
     assert all(declaration.path in each["summary"] for each in found)
 
 
-def test_nothing_else_is_a_request() -> None:
-    """An event is told, not asked."""
+def test_no_other_event_has_a_reply() -> None:
+    """Only commands have replies."""
     commands = {declaration.command for declaration in DECLARATIONS}
 
     assert commands == {topic_of(each) for each in OPERATIONS.values() if "reply" in each}
@@ -109,8 +109,8 @@ def test_nothing_else_is_a_request() -> None:
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_every_message_says_where_its_correlation_id_is(topic: str) -> None:
-    """There it is in each of its examples."""
+def test_every_message_has_the_location_of_its_correlation_id(topic: str) -> None:
+    """Each example has a correlation id at that location."""
     message = at(f"#/components/messages/{topic}")
     where = at(message["correlationId"]["$ref"])["location"]
 
@@ -120,7 +120,7 @@ def test_every_message_says_where_its_correlation_id_is(topic: str) -> None:
 
 
 def test_every_broker_is_a_server_without_an_address() -> None:
-    """Host and port are variables; what they default to is this machine."""
+    """Host and port are variables; the default host is localhost."""
     assert set(BROKERS) == set(DOCUMENT["servers"])
     for each in DOCUMENT["servers"].values():
         assert "{host}:{port}" == each["host"]
@@ -128,6 +128,6 @@ def test_every_broker_is_a_server_without_an_address() -> None:
         assert "localhost" == each["variables"]["host"]["default"]
 
 
-def test_it_is_made_once() -> None:
-    """The same bytes, not equal ones."""
+def test_the_document_is_generated_once() -> None:
+    """`served` returns the same bytes object each time."""
     assert asyncapi.served("Shop", "7") is asyncapi.served("Shop", "7")

@@ -1,4 +1,4 @@
-"""The command declarations, held against the topic list and against what the gateway reads."""
+"""The command declarations match the routes, the topic list and the handled replies."""
 
 from cli.topics import GATEWAY, TOPICS
 from gateway.app import COMMAND_ROUTES
@@ -6,31 +6,31 @@ from gateway.command_declarations import DECLARATIONS
 from gateway.replies import RESPONSES
 
 
-def test_every_held_command_is_a_route() -> None:
-    """And every route that changes something is a held call."""
+def test_every_command_declaration_is_a_route() -> None:
+    """Every POST route has a command declaration, and the reverse."""
     assert [declaration.path for declaration in DECLARATIONS] == list(COMMAND_ROUTES)
 
 
-def test_every_command_of_the_gateway_is_a_held_command() -> None:
-    """What the topic list has the gateway publish, and nothing else."""
+def test_every_command_of_the_gateway_is_declared() -> None:
+    """The gateway publishes the declared commands, and nothing else."""
     assert {topic for topic, way in TOPICS.items() if way.publisher == GATEWAY} == {
         declaration.command for declaration in DECLARATIONS
     }
 
 
-def test_what_answers_a_held_command_is_what_the_gateway_reads() -> None:
-    """As the topic list has it, and with a meaning for each."""
-    read = {topic for topic, way in TOPICS.items() if GATEWAY in way.consumers}
+def test_the_gateway_subscribes_to_exactly_the_replies() -> None:
+    """The topic list agrees, and each reply has a response."""
+    consumed = {topic for topic, way in TOPICS.items() if GATEWAY in way.consumers}
 
     assert (
-        read
+        consumed
         == {topic for declaration in DECLARATIONS for topic in (declaration.success, declaration.rejection)}
         == set(RESPONSES)
     )
 
 
-def test_whoever_takes_the_command_answers_it() -> None:
-    """The one consumer of a command publishes both of its replies."""
+def test_the_consumer_of_a_command_answers_it() -> None:
+    """The only consumer of a command publishes both of its replies."""
     for declaration in DECLARATIONS:
         assert (
             TOPICS[declaration.command].consumers

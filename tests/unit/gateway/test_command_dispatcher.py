@@ -1,4 +1,4 @@
-"""Carrying a command through: publish, wait, publish once more, record as pending."""
+"""The dispatch of a command: publish, wait, publish again, record as pending."""
 
 import asyncio
 
@@ -26,39 +26,39 @@ REPLY = Reply("OrderCreated", msgspec.Raw(b"{}"))
 
 
 def an_order() -> Command:
-    """A command to place an order."""
+    """Return a command that places an order."""
     return build_command("OrderCreateRequested", ORDER, f"/order/{ORDER}", {"user_id": "u-1"}, {"order_id": ORDER})
 
 
-class Edge:
-    """The parts of a gateway that carry commands."""
+class Components:
+    """The components of a gateway that process commands."""
 
     def __init__(self) -> None:
         self.sidecar = FakeSidecar()
         self.held = HeldRequests()
         self.pending_commands = PendingCommands(self.sidecar, "gateway-0", now)
-        self.pending_commands.resumed = True  # nothing is left of an earlier process
+        self.pending_commands.resumed = True  # there is no earlier process
         self.publishing = Publishing(self.sidecar, LoopbackProbe("replies", "gateway-0"))
         self.journal = Journal(self.sidecar, "gateway-0", now)
-        self.journal._read.set()  # nothing is left of an earlier process
+        self.journal._resumed.set()  # there is no earlier process
         self.reconciler = Reconciler(self.sidecar, self.journal, self.pending_commands, now)
         self.dispatcher = CommandDispatcher(
             self.publishing, self.held, self.pending_commands, self.journal, self.reconciler
         )
 
-    async def carry(self, sent_command: Command, deadline: Deadline) -> Reply | None:
-        """Carry a command while the journal is being written."""
+    async def dispatch(self, sent_command: Command, deadline: Deadline) -> Reply | None:
+        """Dispatch a command while the journal is being written."""
         async with background(self.journal.write()):
             return await self.dispatcher.dispatch(sent_command, deadline)
 
 
-def test_a_command_is_a_whole_cloudevent_whose_id_comes_from_resource_and_body() -> None:
-    """The id is also the correlation id; the ids are part of the data, not of the canonical body."""
-    made = an_order()
+def test_a_command_is_a_cloudevent_with_an_id_from_resource_and_body() -> None:
+    """The id is also the correlation id; `ids` are in the data but not in the canonical body."""
+    command = an_order()
 
-    event = msgspec.json.decode(made.event)
+    event = msgspec.json.decode(command.event)
     expected_id = command_id(ORDER, {"user_id": "u-1"})
-    assert (expected_id, expected_id, expected_id) == (made.id, event["id"], event["correlationid"])
+    assert (expected_id, expected_id, expected_id) == (command.id, event["id"], event["correlationid"])
     assert ("1.0", "OrderCreateRequested", "gateway", ORDER) == (
         event["specversion"],
         event["type"],
@@ -69,131 +69,131 @@ def test_a_command_is_a_whole_cloudevent_whose_id_comes_from_resource_and_body()
 
 
 def test_the_reply_ends_the_wait() -> None:
-    """One publish, one reply, no pending command."""
+    """One publish and one reply leave no pending command."""
 
     async def scenario() -> None:
-        edge, sent_command = Edge(), an_order()
-        carried = asyncio.create_task(edge.carry(sent_command, Deadline(30)))
-        await edge.sidecar.was_published.wait()
-        edge.held.settle(sent_command.id, REPLY)
+        gateway, sent_command = Components(), an_order()
+        dispatched = asyncio.create_task(gateway.dispatch(sent_command, Deadline(30)))
+        await gateway.sidecar.was_published.wait()
+        gateway.held.settle(sent_command.id, REPLY)
 
-        assert REPLY == await carried
-        assert 1 == len(edge.sidecar.published)
-        assert not edge.pending_commands.is_pending(sent_command.id)
+        assert REPLY == await dispatched
+        assert 1 == len(gateway.sidecar.published)
+        assert not gateway.pending_commands.is_pending(sent_command.id)
 
     asyncio.run(scenario())
 
 
-def test_at_half_time_the_same_command_is_published_once_more() -> None:
-    """The broker may have lost the first one though it said otherwise."""
+def test_the_command_is_published_again_at_half_of_the_wait() -> None:
+    """The broker may lose an event that it has confirmed."""
 
     async def scenario() -> None:
-        edge, sent_command = Edge(), an_order()
+        gateway, sent_command = Components(), an_order()
 
-        assert await edge.carry(sent_command, Deadline(0.02)) is None
-        assert [sent_command.id, sent_command.id] == [event["id"] for _, event in edge.sidecar.published]
+        assert await gateway.dispatch(sent_command, Deadline(0.02)) is None
+        assert [sent_command.id, sent_command.id] == [event["id"] for _, event in gateway.sidecar.published]
 
     asyncio.run(scenario())
 
 
-def test_publishing_again_is_a_twentieth_of_all_publishes_once_the_credit_is_gone() -> None:
+def test_without_credit_a_twentieth_of_all_publishes_are_repetitions() -> None:
     """A stopped service does not double the load."""
 
     async def scenario() -> None:
-        edge = Edge()
-        edge.dispatcher._credit = 0.0
+        gateway = Components()
+        gateway.dispatcher._credit = 0.0
         for number in range(20):
-            made = build_command("OrderCreateRequested", ORDER, f"/order/{number}", {"number": number}, {})
-            assert await edge.carry(made, Deadline(0.002)) is None
+            command = build_command("OrderCreateRequested", ORDER, f"/order/{number}", {"number": number}, {})
+            assert await gateway.dispatch(command, Deadline(0.002)) is None
 
-        assert 21 == len(edge.sidecar.published)
-
-    asyncio.run(scenario())
-
-
-def test_without_a_wait_the_command_is_accepted_at_once() -> None:
-    """respond-async is wait=0."""
-
-    async def scenario() -> None:
-        edge, sent_command = Edge(), an_order()
-
-        assert await edge.carry(sent_command, Deadline(0)) is None
-        assert "pending" == edge.sidecar.read(f"pending:{ORDER}")["commands"][0]["outcome"]
+        assert 21 == len(gateway.sidecar.published)
 
     asyncio.run(scenario())
 
 
-def test_nothing_handed_over_is_503_and_no_pending_command() -> None:
-    """The caller may simply try again."""
+def test_without_a_wait_the_command_is_pending_at_once() -> None:
+    """A wait of 0 s, as for respond-async, records the command as pending."""
 
     async def scenario() -> None:
-        edge, sent_command = Edge(), an_order()
-        edge.sidecar.publish_errors = [SidecarUnreachable("connection refused")]
+        gateway, sent_command = Components(), an_order()
+
+        assert await gateway.dispatch(sent_command, Deadline(0)) is None
+        assert "pending" == gateway.sidecar.read(f"pending:{ORDER}")["commands"][0]["outcome"]
+
+    asyncio.run(scenario())
+
+
+def test_an_unreachable_sidecar_is_503_and_no_pending_command() -> None:
+    """Nothing was sent, so the caller can try again."""
+
+    async def scenario() -> None:
+        gateway, sent_command = Components(), an_order()
+        gateway.sidecar.publish_errors = [SidecarUnreachable("connection refused")]
 
         with pytest.raises(Problem) as refused:
-            await edge.carry(sent_command, Deadline(30))
+            await gateway.dispatch(sent_command, Deadline(30))
         assert (503, "unavailable") == (refused.value.status, refused.value.kind)
-        assert not edge.pending_commands.is_pending(sent_command.id)
-        assert not edge.held.is_waiting(sent_command.id)
+        assert not gateway.pending_commands.is_pending(sent_command.id)
+        assert not gateway.held.is_waiting(sent_command.id)
 
     asyncio.run(scenario())
 
 
-def test_a_publish_of_unknown_result_stays_held_and_is_tried_again() -> None:
-    """It may have been sent, so its reply may come."""
+def test_after_a_publish_of_unknown_outcome_the_request_stays_held() -> None:
+    """The event may have been sent, so its reply may arrive."""
 
     async def scenario() -> None:
-        edge, sent_command = Edge(), an_order()
-        edge.sidecar.publish_errors = [SidecarUnavailable("timed out")]
-        carried = asyncio.create_task(edge.carry(sent_command, Deadline(0.1)))
-        await edge.sidecar.was_published.wait()
-        edge.held.settle(sent_command.id, REPLY)
+        gateway, sent_command = Components(), an_order()
+        gateway.sidecar.publish_errors = [SidecarUnavailable("timed out")]
+        dispatched = asyncio.create_task(gateway.dispatch(sent_command, Deadline(0.1)))
+        await gateway.sidecar.was_published.wait()
+        gateway.held.settle(sent_command.id, REPLY)
 
-        assert REPLY == await carried
+        assert REPLY == await dispatched
 
     asyncio.run(scenario())
 
 
-def test_what_cannot_be_accepted_is_said() -> None:
-    """Whoever is not pending anything must not be told that he is."""
+def test_a_command_that_cannot_be_recorded_raises_not_recorded() -> None:
+    """The caller must not get a 202 for it."""
 
     async def scenario() -> None:
-        edge = Edge()
-        edge.sidecar.store_is_down = True
+        gateway = Components()
+        gateway.sidecar.store_is_down = True
         with pytest.raises(NotRecorded):
-            await edge.carry(an_order(), Deadline(0))
+            await gateway.dispatch(an_order(), Deadline(0))
 
     asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("is_down", [False, True])
-def test_a_reply_that_comes_while_the_pending_command_is_written_is_the_answer(is_down: bool) -> None:
-    """A fact is better than a pending command, also than one that could not be written."""
+def test_a_reply_during_the_write_of_the_pending_command_is_the_answer(is_down: bool) -> None:
+    """The reply wins, even if the write of the pending command fails."""
 
     async def scenario() -> None:
-        edge, sent_command = Edge(), an_order()
-        edge.sidecar.store_is_down = is_down
-        carried = asyncio.create_task(edge.carry(sent_command, Deadline(0)))
-        await edge.sidecar.was_published.wait()
-        edge.held.settle(sent_command.id, REPLY)
+        gateway, sent_command = Components(), an_order()
+        gateway.sidecar.store_is_down = is_down
+        dispatched = asyncio.create_task(gateway.dispatch(sent_command, Deadline(0)))
+        await gateway.sidecar.was_published.wait()
+        gateway.held.settle(sent_command.id, REPLY)
 
-        assert REPLY == await carried
+        assert REPLY == await dispatched
 
     asyncio.run(scenario())
 
 
-def test_a_command_whose_rejection_is_written_down_is_refused_at_once() -> None:
-    """A repeated request need not wait for what is known."""
+def test_a_command_with_a_stored_rejection_is_rejected_at_once() -> None:
+    """A repeated request gets the stored rejection without a wait."""
 
     async def scenario() -> None:
-        edge, sent_command = Edge(), an_order()
+        gateway, sent_command = Components(), an_order()
         rejection = Rejection(422, "key_reused", "reused")
         pending = PendingCommand(sent_command.id, sent_command.topic, msgspec.Raw(b"null"), "rejected", rejection)
         record = {"location": sent_command.location, "changed_at": "2026-01-01T00:00:00Z", "commands": [pending]}
-        edge.sidecar.put(f"pending:{ORDER}", msgspec.json.encode(record))
+        gateway.sidecar.put(f"pending:{ORDER}", msgspec.json.encode(record))
 
         with pytest.raises(Problem) as refused:
-            await edge.carry(sent_command, Deadline(0))
+            await gateway.dispatch(sent_command, Deadline(0))
         assert (422, "key_reused") == (refused.value.status, refused.value.kind)
 
     asyncio.run(scenario())
@@ -201,32 +201,32 @@ def test_a_command_whose_rejection_is_written_down_is_refused_at_once() -> None:
 
 @pytest.mark.parametrize("wait_seconds", [0, 0.4, 30])
 def test_a_broker_that_blocks_publishing_delays_no_answer(wait_seconds: float) -> None:
-    """Publishing, waiting, publishing again and writing the pending command share one budget."""
+    """Publishing, waiting, publishing again and recording share one time budget."""
 
     async def scenario() -> None:
-        edge, sent_command = Edge(), an_order()
-        edge.sidecar.publish_is_blocked = True
-        began = asyncio.get_running_loop().time()
+        gateway, sent_command = Components(), an_order()
+        gateway.sidecar.publish_is_blocked = True
+        started_at = asyncio.get_running_loop().time()
 
-        assert await edge.carry(sent_command, Deadline(wait_seconds)) is None
-        assert asyncio.get_running_loop().time() - began < wait_seconds + ANSWER_SECONDS
-        assert "pending" == edge.sidecar.read(f"pending:{ORDER}")["commands"][0]["outcome"]
+        assert await gateway.dispatch(sent_command, Deadline(wait_seconds)) is None
+        assert asyncio.get_running_loop().time() - started_at < wait_seconds + ANSWER_SECONDS
+        assert "pending" == gateway.sidecar.read(f"pending:{ORDER}")["commands"][0]["outcome"]
 
     run_jumping(scenario())
 
 
 @pytest.mark.parametrize("publish_is_blocked", [False, True])
 def test_a_store_that_is_hung_delays_no_answer(publish_is_blocked: bool) -> None:
-    """The caller is told in time that nothing is pending."""
+    """NotRecorded is raised within the deadline."""
 
     async def scenario() -> None:
-        edge = Edge()
-        edge.sidecar.store_is_hung = True
-        edge.sidecar.publish_is_blocked = publish_is_blocked
-        began = asyncio.get_running_loop().time()
+        gateway = Components()
+        gateway.sidecar.store_is_hung = True
+        gateway.sidecar.publish_is_blocked = publish_is_blocked
+        started_at = asyncio.get_running_loop().time()
 
         with pytest.raises(NotRecorded):
-            await edge.carry(an_order(), Deadline(0.1))
-        assert asyncio.get_running_loop().time() - began < 0.1 + 1
+            await gateway.dispatch(an_order(), Deadline(0.1))
+        assert asyncio.get_running_loop().time() - started_at < 0.1 + 1
 
     run_jumping(scenario())

@@ -1,4 +1,4 @@
-"""What is read of contracts/ for a document: schemas whose references lead into it, the topic list, the examples."""
+"""The gateway reads schemas, the topic list and the examples from contracts/."""
 
 import json
 
@@ -9,8 +9,8 @@ from gateway import contracts
 
 
 @pytest.mark.parametrize("folder", ["schemas", "http"])
-def test_a_folders_schemas_come_with_those_that_they_share(folder: str) -> None:
-    """By the names of their files, and without what a file says of itself."""
+def test_the_schemas_of_a_folder_include_the_shared_ones(folder: str) -> None:
+    """Schemas have the names of their files, and no `$schema`."""
     found = contracts.schemas(folder)
     files = {path.stem for path in (contracts.FOLDER / folder).iterdir()}
 
@@ -19,17 +19,17 @@ def test_a_folders_schemas_come_with_those_that_they_share(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["schemas", "http"])
-def test_every_reference_leads_to_one_of_them(folder: str) -> None:
-    """None leads to a file any more."""
+def test_every_reference_is_within_the_document(folder: str) -> None:
+    """No reference points to a file."""
     found = contracts.schemas(folder)
-    led = {each.split('"')[0] for each in json.dumps(found).split('"$ref": "')[1:]}
+    targets = {each.split('"')[0] for each in json.dumps(found).split('"$ref": "')[1:]}
 
-    assert led
-    assert led <= {f"{contracts.HERE}{name}" for name in found}
+    assert targets
+    assert targets <= {f"{contracts.SCHEMAS}{name}" for name in found}
 
 
-def test_every_topic_has_its_examples() -> None:
-    """Under the names of their files."""
+def test_topics_and_examples_are_read() -> None:
+    """Examples have the names of their files."""
     assert list(TOPICS) == list(contracts.topics())
     assert ["edges", "typical"] == list(contracts.examples("UserCreated"))
     assert "UserCreated" == contracts.examples("UserCreated")["typical"]["type"]

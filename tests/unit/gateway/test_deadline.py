@@ -1,12 +1,12 @@
-"""The deadline of a request: one budget for all its steps."""
+"""All steps of a request share one deadline."""
 
 import asyncio
 
 from gateway.deadline import ANSWER_SECONDS, Deadline
 
 
-def test_a_step_takes_at_most_half_of_what_is_left() -> None:
-    """So that the pending command can be written after any number of steps."""
+def test_a_step_gets_at_most_half_of_the_remaining_time() -> None:
+    """After any number of steps the pending command can still be written."""
 
     async def scenario() -> None:
         deadline = Deadline(0)
@@ -18,8 +18,8 @@ def test_a_step_takes_at_most_half_of_what_is_left() -> None:
     asyncio.run(scenario())
 
 
-def test_time_that_is_over_is_not_negative() -> None:
-    """A step that comes too late gets none."""
+def test_the_remaining_time_is_never_negative() -> None:
+    """After the deadline a step gets 0 s."""
 
     async def scenario() -> None:
         deadline = Deadline(-10)

@@ -1,4 +1,4 @@
-"""The held request: replies find those who wait, and nobody else."""
+"""Held requests: each reply reaches the requests that wait for it, and no others."""
 
 import asyncio
 
@@ -12,13 +12,13 @@ from gateway.problems import Problem
 REPLY = Reply("OrderCreated", msgspec.Raw(b"{}"))
 
 
-def test_all_who_wait_for_a_command_get_its_reply() -> None:
-    """Two requests with the same key are answered by one event."""
+def test_all_requests_that_wait_for_a_command_get_its_reply() -> None:
+    """One event answers two requests with the same key."""
 
     async def scenario() -> None:
-        registry = HeldRequests()
-        with registry.hold("c-1") as first, registry.hold("c-1") as second, registry.hold("c-2") as other:
-            registry.settle("c-1", REPLY)
+        held = HeldRequests()
+        with held.hold("c-1") as first, held.hold("c-1") as second, held.hold("c-2") as other:
+            held.settle("c-1", REPLY)
 
             assert (REPLY, REPLY) == (first.result(), second.result())
             assert not other.done()
@@ -26,62 +26,62 @@ def test_all_who_wait_for_a_command_get_its_reply() -> None:
     asyncio.run(scenario())
 
 
-def test_who_left_is_forgotten_and_a_late_reply_is_ignored() -> None:
-    """Nothing is kept of a request that was answered otherwise."""
+def test_a_finished_request_is_forgotten_and_a_late_reply_ignored() -> None:
+    """Nothing remains of a request that ended without a reply."""
 
     async def scenario() -> None:
-        registry = HeldRequests()
-        with registry.hold("c-1"):
-            assert registry.is_waiting("c-1")
-        registry.settle("c-1", REPLY)
+        held = HeldRequests()
+        with held.hold("c-1"):
+            assert held.is_waiting("c-1")
+        held.settle("c-1", REPLY)
 
-        assert not registry.is_waiting("c-1")
+        assert not held.is_waiting("c-1")
 
     asyncio.run(scenario())
 
 
-def test_one_of_two_leaving_leaves_the_other_held() -> None:
-    """The second one still gets the reply."""
+def test_the_end_of_one_request_leaves_the_other_held() -> None:
+    """The second request still gets the reply."""
 
     async def scenario() -> None:
-        registry = HeldRequests()
-        with registry.hold("c-1") as stays:
-            with registry.hold("c-1"):
+        held = HeldRequests()
+        with held.hold("c-1") as second:
+            with held.hold("c-1"):
                 pass
-            registry.settle("c-1", REPLY)
+            held.settle("c-1", REPLY)
 
-            assert REPLY == stays.result()
+            assert REPLY == second.result()
 
     asyncio.run(scenario())
 
 
-def test_a_request_too_many_is_refused_with_503_until_one_leaves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The bound counts requests, not commands."""
+def test_above_the_limit_a_request_is_503_until_another_one_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit counts requests, not commands."""
     monkeypatch.setattr(held_requests, "HELD_MAX", 2)
 
     async def scenario() -> None:
-        registry = HeldRequests()
-        with registry.hold("c-1"):
-            with registry.hold("c-1"), pytest.raises(Problem) as refused, registry.hold("c-2"):
+        held = HeldRequests()
+        with held.hold("c-1"):
+            with held.hold("c-1"), pytest.raises(Problem) as refused, held.hold("c-2"):
                 pass
 
             assert (503, "1") == (refused.value.status, refused.value.headers["Retry-After"])
-            with registry.hold("c-2"):
+            with held.hold("c-2"):
                 pass
 
     asyncio.run(scenario())
 
 
-def test_released_nobody_waits_any_longer() -> None:
-    """Who waits gets nothing, at once, and so does who comes after; a reply that came before stays."""
+def test_release_ends_current_and_future_waits() -> None:
+    """A reply that arrived before the release stays."""
 
     async def scenario() -> None:
-        registry = HeldRequests()
-        with registry.hold("c-1") as answered, registry.hold("c-2") as waiting:
-            registry.settle("c-1", REPLY)
-            registry.release()
-            with registry.hold("c-3") as late:
-                registry.settle("c-3", REPLY)
+        held = HeldRequests()
+        with held.hold("c-1") as answered, held.hold("c-2") as waiting:
+            held.settle("c-1", REPLY)
+            held.release()
+            with held.hold("c-3") as late:
+                held.settle("c-3", REPLY)
 
                 assert (REPLY, None, None) == (answered.result(), waiting.result(), late.result())
 

@@ -1,4 +1,4 @@
-"""Idempotency-Key: bare as most send it, or in quotes as the draft has it."""
+"""Idempotency-Key without quotes, as most callers send it, or in quotes as in the IETF draft."""
 
 import re
 
@@ -10,7 +10,7 @@ from gateway.problems import Problem
 
 
 def request(*keys: str) -> Request:
-    """A request with these headers."""
+    """Return a request with these headers."""
     headers = [(b"idempotency-key", key.encode("latin-1")) for key in keys]
     return Request({"type": "http", "headers": headers})
 
@@ -27,14 +27,14 @@ def request(*keys: str) -> Request:
     ],
 )
 def test_a_quoted_key_is_the_key_without_its_quotes(sent: str, key: str) -> None:
-    """And what was sent is what is to be sent again."""
+    """`sent` is the header value as received."""
     assert IdempotencyKey(key, sent) == idempotency_key(request(sent))
     assert re.match(PATTERN, sent) or ";" in sent
 
 
 @pytest.mark.parametrize("sent", [("a", "a"), ("",), ("x" * 256,), ("a b",), ('"abc',), ('""',), ('"a"b"',), ('"ü"',)])
 def test_a_malformed_key_is_refused(sent: tuple[str, ...]) -> None:
-    """To ignore it would carry the request out twice."""
+    """If the gateway ignored the key, a repetition would create a second resource."""
     with pytest.raises(Problem) as refused:
         idempotency_key(request(*sent))
 
@@ -43,8 +43,8 @@ def test_a_malformed_key_is_refused(sent: tuple[str, ...]) -> None:
 
 
 def test_a_request_without_a_key_gets_one() -> None:
-    """So that it can be repeated all the same."""
-    made = idempotency_key(request())
+    """The caller can repeat the request with the generated key."""
+    generated = idempotency_key(request())
 
-    assert made.key == made.sent
-    assert made.key.startswith("sidecart-")
+    assert generated.key == generated.sent
+    assert generated.key.startswith("sidecart-")

@@ -1,4 +1,4 @@
-"""Who exists: positive answers are kept, everything else is asked."""
+"""KnownUsers caches positive answers, and asks the User Service for all others."""
 
 import asyncio
 
@@ -12,11 +12,11 @@ from tests.unit.gateway.fakes import FakeSidecar
 
 
 def ask(users: KnownUsers, user_id: str = "u-1") -> bool:
-    """Ask once."""
+    """Ask once whether a user exists."""
     return asyncio.run(users.may_exist(user_id))
 
 
-def test_a_user_that_was_found_is_not_asked_for_again() -> None:
+def test_a_known_user_is_not_looked_up_again() -> None:
     """Users are never removed."""
     sidecar = FakeSidecar()
     sidecar.answer = lambda _app, _path: Answer(200, b"{}")
@@ -26,8 +26,8 @@ def test_a_user_that_was_found_is_not_asked_for_again() -> None:
     assert ["user/user/u-1"] == sidecar.invoked
 
 
-def test_an_unknown_user_is_asked_for_each_time() -> None:
-    """He may be registered the moment after."""
+def test_an_unknown_user_is_looked_up_each_time() -> None:
+    """The user may register at any moment."""
     sidecar = FakeSidecar()
     users = KnownUsers(sidecar)
 
@@ -36,7 +36,7 @@ def test_an_unknown_user_is_asked_for_each_time() -> None:
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_a_service_in_trouble_stops_no_order_and_is_not_believed(status: int) -> None:
+def test_an_error_of_the_service_stops_no_order_and_is_not_cached(status: int) -> None:
     """The order goes on, and the next one asks again."""
     sidecar = FakeSidecar()
     sidecar.answer = lambda _app, _path: Answer(status, b"")
@@ -46,20 +46,20 @@ def test_a_service_in_trouble_stops_no_order_and_is_not_believed(status: int) ->
     assert 2 == len(sidecar.invoked)
 
 
-def test_a_service_that_is_unreachable_stops_no_order() -> None:
-    """No answer in time is no refusal."""
+def test_an_unreachable_service_stops_no_order() -> None:
+    """A missing answer is no rejection."""
     sidecar = FakeSidecar()
 
-    def away(_app: str, _path: str) -> Answer:
+    def unreachable(_app: str, _path: str) -> Answer:
         raise SidecarUnavailable("timed out")
 
-    sidecar.answer = away
+    sidecar.answer = unreachable
 
     assert ask(KnownUsers(sidecar))
 
 
-def test_the_least_recently_seen_user_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The memory is bounded."""
+def test_the_cache_evicts_the_least_recently_used_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The cache is bounded."""
     monkeypatch.setattr(known_users, "KNOWN_MAX", 2)
     sidecar = FakeSidecar()
     users = KnownUsers(sidecar)

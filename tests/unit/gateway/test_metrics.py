@@ -1,4 +1,4 @@
-"""What a gateway counts: how long requests were held, what was accepted, what came late."""
+"""The metrics of a gateway: held requests, accepted commands and late replies."""
 
 import asyncio
 
@@ -19,37 +19,37 @@ TOPIC = "AccountDepositRequested"
 
 
 def a_deposit() -> Command:
-    """A command to pay in."""
+    """Return a command that deposits money."""
     return build_command(TOPIC, USER, f"/account/{USER}/deposit/{USER}", {"amount_cents": 1}, {"deposit_id": USER})
 
 
 def reply(to: Command) -> bytes:
-    """The event that answers it."""
+    """Return the event that answers a command."""
     data = {"deposit_id": USER, "user_id": USER, "balance_cents": 1}
     return msgspec.json.encode({"id": USER, "type": "AccountDeposited", "correlationid": to.id, "data": data})
 
 
-def test_a_request_is_held_then_accepted_then_answered_late() -> None:
-    """And the gauges say how many there are now."""
-    sidecar, made, counted = FakeSidecar(), a_deposit(), Counted()
+def test_held_accepted_and_late_requests_are_counted() -> None:
+    """The gauges have the current numbers of held requests and pending commands."""
+    sidecar, command, counted = FakeSidecar(), a_deposit(), Counted()
     wiring = Wiring.of(sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal())
     dispatcher = wiring.commands_api.dispatcher
 
     async def scenario() -> list[float | None]:
-        seen = []
+        samples = []
         async with background(wiring.pending_commands.carry()):
             await until(lambda: wiring.pending_commands.resumed)
-            carried = asyncio.create_task(dispatcher.dispatch(made, Deadline(5)))
+            dispatched = asyncio.create_task(dispatcher.dispatch(command, Deadline(5)))
             await sidecar.was_published.wait()
-            seen.append(REGISTRY.get_sample_value("sidecart_held_requests"))
-            wiring.held.settle(made.id, Reply("AccountDeposited", msgspec.Raw(b"{}")))
-            assert await carried is not None
-            assert await dispatcher.dispatch(made, Deadline(0)) is None
-            seen.append(REGISTRY.get_sample_value("sidecart_pending_commands"))
-            await wiring.replies.handle("AccountDeposited", reply(made))
+            samples.append(REGISTRY.get_sample_value("sidecart_held_requests"))
+            wiring.held.settle(command.id, Reply("AccountDeposited", msgspec.Raw(b"{}")))
+            assert await dispatched is not None
+            assert await dispatcher.dispatch(command, Deadline(0)) is None
+            samples.append(REGISTRY.get_sample_value("sidecart_pending_commands"))
+            await wiring.replies.handle("AccountDeposited", reply(command))
             await until(lambda: wiring.pending_commands.count == 0)
-            seen.append(REGISTRY.get_sample_value("sidecart_held_requests"))
-        return seen
+            samples.append(REGISTRY.get_sample_value("sidecart_held_requests"))
+        return samples
 
     assert [1, 1, 0] == asyncio.run(scenario())
     assert 2 == counted("sidecart_held_seconds_count", command=TOPIC)

@@ -1,4 +1,7 @@
-"""A pending command is repeated until its reply is seen: by this process, by the next one, by another replica."""
+"""A pending command is repeated until its reply arrives.
+
+This process, its successor or another replica repeats it.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine
@@ -25,7 +28,7 @@ RECORD, PAGE = "pending:o-1", "pending-index:gateway-0:0"
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No second of waiting is needed here."""
+    """Shorten all intervals to milliseconds."""
     monkeypatch.setattr(module, "BACKOFF_SECONDS", 0.001)
     monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 0.002)
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
@@ -36,7 +39,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def replica(
     sidecar: FakeSidecar, pod_name: str = "gateway-0", minutes: int = 0
 ) -> AsyncIterator[PendingCommands]:
-    """One running replica, some minutes after the start."""
+    """Run one replica, `minutes` after START."""
     pending_commands = PendingCommands(sidecar, pod_name, lambda: START + timedelta(minutes=minutes))
     async with background(pending_commands.carry()):
         await until(lambda: pending_commands.resumed or sidecar.store_is_down)
@@ -44,14 +47,17 @@ async def replica(
 
 
 def play(scenario: Callable[[FakeSidecar], Coroutine[Any, Any, None]]) -> FakeSidecar:
-    """Play one scenario."""
+    """Run one scenario, and return its sidecar."""
     sidecar = FakeSidecar()
     asyncio.run(scenario(sidecar))
     return sidecar
 
 
-def test_the_command_is_published_again_until_it_is_answered() -> None:
-    """Also when publishing fails in between; then it is written down as kept and forgotten."""
+def test_a_command_is_published_again_until_its_reply_arrives() -> None:
+    """A failed publish is retried.
+
+    After the reply the command is stored as confirmed and forgotten.
+    """
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.publish_errors = [SidecarUnavailable("unreachable")]
@@ -68,8 +74,8 @@ def test_the_command_is_published_again_until_it_is_answered() -> None:
     assert "confirmed" == sidecar.read(RECORD)["commands"][0]["outcome"]
 
 
-def test_a_pending_command_is_in_the_store_before_it_is_given() -> None:
-    """The record and the page that the next process reads."""
+def test_a_command_is_pending_only_once_the_store_has_it() -> None:
+    """The store has the record, and the index page that the next process reads."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
@@ -81,8 +87,11 @@ def test_a_pending_command_is_in_the_store_before_it_is_given() -> None:
 
 
 @pytest.mark.parametrize("lost", ["nothing", "the page"])
-def test_the_next_process_goes_on_with_it(lost: str) -> None:
-    """It publishes at once, sees the reply and writes the refusal; without a page somebody has to ask first."""
+def test_the_next_process_resumes_a_pending_command(lost: str) -> None:
+    """It publishes at once, receives the reply and writes the rejection.
+
+    Without the index page it resumes the command after a read.
+    """
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
@@ -103,8 +112,8 @@ def test_the_next_process_goes_on_with_it(lost: str) -> None:
     play(scenario)
 
 
-def test_another_replica_that_is_asked_goes_on_with_it_when_it_is_left_alone() -> None:
-    """Not at once: the one that accepted it is at work."""
+def test_a_read_makes_another_replica_adopt_an_old_pending_command() -> None:
+    """A recent command stays with the replica that accepted it."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
@@ -126,8 +135,8 @@ def test_another_replica_that_is_asked_goes_on_with_it_when_it_is_left_alone() -
     assert "confirmed" == sidecar.read(RECORD)["commands"][0]["outcome"]
 
 
-def test_whoever_asks_need_not_wait_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next try would be in an hour; asked for, it is now, but not each time that somebody asks."""
+def test_a_read_makes_a_pending_command_due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next attempt would be in an hour. Several reads cause one attempt."""
     monkeypatch.setattr(module, "BACKOFF_SECONDS", 3600.0)
     monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
 
@@ -145,8 +154,8 @@ def test_whoever_asks_need_not_wait_for_its_turn(monkeypatch: pytest.MonkeyPatch
     assert 1 == len(play(scenario).published)
 
 
-def test_while_the_broker_is_unreachable_the_pauses_do_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody got a copy; when the broker is back it is published soon."""
+def test_while_the_broker_is_unreachable_the_back_off_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No service received a copy, so the command is published soon after the broker returns."""
     monkeypatch.setattr(module, "BACKOFF_SECONDS", 0.0001)
     monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
 
@@ -160,8 +169,11 @@ def test_while_the_broker_is_unreachable_the_pauses_do_not_grow(monkeypatch: pyt
     assert "c-1" == play(scenario).published[0][1]["id"]
 
 
-def test_the_first_replica_goes_on_with_what_a_gone_one_accepted() -> None:
-    """Nobody has to ask; what is settled is looked at once, and a store that is unreachable is waited for."""
+def test_the_first_replica_adopts_the_commands_of_a_replica_that_is_gone() -> None:
+    """This needs no read. A settled resource is loaded once.
+
+    While the store is unreachable, the replica tries again.
+    """
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar, "gateway-3") as gone:
@@ -174,24 +186,24 @@ def test_the_first_replica_goes_on_with_what_a_gone_one_accepted() -> None:
         ):
             sidecar.store_is_down = True
             async with background(first.adopt_from_other_replicas()):
-                await asyncio.sleep(0.01)  # some looks that find no store
+                await asyncio.sleep(0.01)  # several scans fail
                 sidecar.store_is_down = False
                 await until(lambda: len(sidecar.published) > 0)
                 assert not second.is_pending("c-1")
                 first.settle("c-1", None)
                 await until(lambda: not first._open)
                 published = len(sidecar.published)
-                await asyncio.sleep(0.01)  # some looks that find it settled
+                await asyncio.sleep(0.01)  # several scans find it settled
                 assert published == len(sidecar.published)
 
     sidecar = play(scenario)
 
     assert "confirmed" == sidecar.read(RECORD)["commands"][0]["outcome"]
-    assert {"ids": ["o-1"]} == sidecar.read("pending-index:gateway-3:0")  # nobody but its owner writes it
+    assert {"ids": ["o-1"]} == sidecar.read("pending-index:gateway-3:0")  # only its owner writes it
 
 
-def test_a_pending_command_that_is_a_moment_old_is_left_to_its_replica() -> None:
-    """It is at work on it."""
+def test_a_recent_pending_command_is_not_adopted() -> None:
+    """The replica that accepted it is processing it."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar, "gateway-1") as owner:
@@ -206,13 +218,13 @@ def test_a_pending_command_that_is_a_moment_old_is_left_to_its_replica() -> None
 @pytest.mark.parametrize(
     ("pod_name", "number"), [("gateway-0", 9), ("gateway-1", 0), ("gateway-10", 0), ("gateway", 0), ("0", 0)]
 )
-def test_only_the_first_replica_looks_after_others(pod_name: str, number: int) -> None:
-    """And a name that is no ordinal's looks after nobody."""
+def test_only_the_first_replica_adopts_from_others(pod_name: str, number: int) -> None:
+    """A pod name without an ordinal adopts from none."""
     assert number == len(module.other_replicas(pod_name))
 
 
-def test_a_reply_that_comes_while_the_pending_command_is_written_is_not_lost() -> None:
-    """The outcome is written after it."""
+def test_a_reply_during_the_write_of_the_pending_command_is_not_lost() -> None:
+    """The outcome is written after the command."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
@@ -225,8 +237,8 @@ def test_a_reply_that_comes_while_the_pending_command_is_written_is_not_lost() -
     assert "confirmed" == sidecar.read(RECORD)["commands"][0]["outcome"]
 
 
-def test_each_command_of_a_resource_has_an_outcome_of_its_own() -> None:
-    """key_reused is said of one, and hides nothing of the other."""
+def test_each_command_of_a_resource_has_its_own_outcome() -> None:
+    """key_reused for one command leaves the other command pending."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
@@ -242,8 +254,8 @@ def test_each_command_of_a_resource_has_an_outcome_of_its_own() -> None:
     play(scenario)
 
 
-def test_an_outcome_is_written_when_the_store_is_back() -> None:
-    """Until then it is remembered."""
+def test_an_outcome_is_written_once_the_store_is_reachable() -> None:
+    """Until then the outcome stays in memory."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
@@ -260,12 +272,12 @@ def test_an_outcome_is_written_when_the_store_is_back() -> None:
 
 
 def test_nothing_is_accepted_while_the_store_is_unreachable() -> None:
-    """Nor before the pending commands of an earlier process are known."""
+    """The same holds until the pending commands of an earlier process are loaded."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.store_is_down = True
         async with replica(sidecar) as pending_commands:
-            with pytest.raises(NotRecorded, match="before the restart"):
+            with pytest.raises(NotRecorded, match="not been reloaded"):
                 await pending_commands.add(COMMAND)
             sidecar.store_is_down = False
             await until(lambda: pending_commands.resumed)
@@ -281,7 +293,7 @@ def test_nothing_is_accepted_while_the_store_is_unreachable() -> None:
 
 
 def test_pending_commands_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """More than a replica can carry are not pending."""
+    """Above OPEN_MAX no command becomes pending."""
     monkeypatch.setattr(module, "OPEN_MAX", 1)
 
     async def scenario(sidecar: FakeSidecar) -> None:
@@ -293,8 +305,8 @@ def test_pending_commands_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     play(scenario)
 
 
-def test_a_pending_command_is_known_by_its_whole_location() -> None:
-    """Another kind of resource under the same id is another resource."""
+def test_a_pending_command_is_found_by_its_whole_location() -> None:
+    """Another kind of resource with the same id is another resource."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
@@ -305,8 +317,8 @@ def test_a_pending_command_is_known_by_its_whole_location() -> None:
     play(scenario)
 
 
-def test_a_reply_to_nobody_changes_nothing() -> None:
-    """Most replies are for others."""
+def test_a_reply_to_an_unknown_command_changes_nothing() -> None:
+    """Most replies are for other replicas."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:

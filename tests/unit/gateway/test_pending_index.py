@@ -1,4 +1,4 @@
-"""The pages of pending commands: written before a 202, read after a restart."""
+"""The index of pending commands: written before a 202, read after a restart."""
 
 import asyncio
 
@@ -12,8 +12,8 @@ from tests.unit.gateway.fakes import FakeSidecar
 KEY = "pending-index:gateway-0:0"
 
 
-def test_what_was_added_is_read_after_a_restart_in_order() -> None:
-    """By the same pod name; another replica has pages of its own."""
+def test_a_restart_reads_the_ids_in_order() -> None:
+    """Another replica has its own pages."""
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
@@ -26,8 +26,8 @@ def test_what_was_added_is_read_after_a_restart_in_order() -> None:
     asyncio.run(scenario())
 
 
-def test_many_at_once_share_a_write() -> None:
-    """The first one writes; all that came meanwhile go with the next write."""
+def test_concurrent_ids_share_a_write() -> None:
+    """All ids that arrive during a write share the next one."""
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
@@ -40,8 +40,8 @@ def test_many_at_once_share_a_write() -> None:
     assert len(sidecar.saves) <= 2
 
 
-def test_a_discarded_id_is_gone_with_the_next_write() -> None:
-    """And its place is free again."""
+def test_the_next_write_removes_a_discarded_id() -> None:
+    """Its place is free again."""
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
@@ -56,8 +56,8 @@ def test_a_discarded_id_is_gone_with_the_next_write() -> None:
     assert ["o-2"] == sidecar.read(KEY)["ids"]
 
 
-def test_an_id_that_is_there_costs_no_write() -> None:
-    """The same resource is pending once."""
+def test_an_id_that_exists_costs_no_write() -> None:
+    """A resource is in the index once."""
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
@@ -71,7 +71,7 @@ def test_an_id_that_is_there_costs_no_write() -> None:
 
 
 def test_pages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A full page is followed by the next one, the last one by a refusal."""
+    """After the last page is full, `add` raises IndexFull."""
     monkeypatch.setattr(module, "PAGE_IDS_MAX", 2)
     monkeypatch.setattr(module, "PAGES_MAX", 2)
     sidecar = FakeSidecar()
@@ -87,8 +87,8 @@ def test_pages_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     asyncio.run(scenario())
 
 
-def test_a_store_that_is_unreachable_is_the_callers_to_tell() -> None:
-    """Nothing is pending that is not written; the next write takes it along, if it is still wanted."""
+def test_an_unreachable_store_raises_an_error() -> None:
+    """The next write includes the id, unless it was discarded."""
     sidecar = FakeSidecar()
     sidecar.store_is_down = True
 

@@ -1,4 +1,4 @@
-"""What is written down of a pending command: once, by ETag, within its limits."""
+"""Pending records: written once, by ETag, within their limits."""
 
 import asyncio
 from datetime import UTC, datetime
@@ -18,12 +18,12 @@ REJECTION = Rejection(409, "email_taken", "taken")
 
 
 def records(sidecar: FakeSidecar) -> PendingRecords:
-    """Records in a store."""
+    """Return records in this store."""
     return PendingRecords(sidecar, lambda: NOW)
 
 
-def test_a_pending_command_is_written_by_its_resource_for_a_week() -> None:
-    """Everything that another replica needs to go on with it."""
+def test_a_pending_command_is_written_for_a_week() -> None:
+    """The record has everything that another replica needs to resume the command."""
     sidecar = FakeSidecar()
 
     added = asyncio.run(records(sidecar).add(COMMAND))
@@ -49,8 +49,8 @@ def test_the_same_command_is_written_once() -> None:
     assert ["pending:o-1"] == sidecar.saves
 
 
-def test_another_body_is_carried_beside_the_first_one() -> None:
-    """Nobody knows yet which of them its service will see first."""
+def test_a_second_body_is_stored_with_the_first_one() -> None:
+    """Either command may reach the service first."""
     sidecar = FakeSidecar()
 
     asyncio.run(records(sidecar).add(COMMAND))
@@ -60,7 +60,7 @@ def test_another_body_is_carried_beside_the_first_one() -> None:
 
 
 def test_the_commands_of_a_resource_are_bounded() -> None:
-    """One more than fits into a record is refused, and nothing is written."""
+    """Above the limit a command is refused, and nothing is written."""
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
@@ -76,7 +76,7 @@ def test_the_commands_of_a_resource_are_bounded() -> None:
 
 @pytest.mark.parametrize(("rejection", "outcome"), [(None, "confirmed"), (REJECTION, "rejected")])
 def test_an_outcome_is_written_once_and_its_event_dropped(rejection: Rejection | None, outcome: str) -> None:
-    """The first one stays, and pending never overwrites it."""
+    """The first outcome stays; `pending` never overwrites it."""
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
@@ -92,21 +92,21 @@ def test_an_outcome_is_written_once_and_its_event_dropped(rejection: Rejection |
     assert sidecar.read("pending:o-1")["commands"][0]["event"] is None
 
 
-def test_an_outcome_that_meets_another_writer_keeps_both() -> None:
-    """The ETag decides who is first; the second one reads again."""
+def test_concurrent_outcomes_are_both_stored() -> None:
+    """The ETag decides which write is first; the other one loads the record again."""
     sidecar = FakeSidecar()
 
     async def scenario() -> None:
         await records(sidecar).add(COMMAND)
         await records(sidecar).add(OTHER_BODY)
 
-        def somebody_else(_key: str) -> None:
+        def other_writer(_key: str) -> None:
             sidecar.before_save = lambda _key: None
             record = sidecar.read("pending:o-1")
             record["commands"][0]["outcome"] = "confirmed"
             sidecar.put("pending:o-1", msgspec.json.encode(record))
 
-        sidecar.before_save = somebody_else
+        sidecar.before_save = other_writer
         record = await records(sidecar).settle("o-1", {"c-2": REJECTION})
         assert record is not None
         assert ["confirmed", "rejected"] == [each.outcome for each in record.commands]
@@ -114,16 +114,16 @@ def test_an_outcome_that_meets_another_writer_keeps_both() -> None:
     asyncio.run(scenario())
 
 
-def test_an_outcome_of_a_pending_command_that_is_gone_changes_nothing() -> None:
-    """The store forgot it."""
+def test_an_outcome_without_a_record_changes_nothing() -> None:
+    """The store has already expired the record."""
     sidecar = FakeSidecar()
 
     assert asyncio.run(records(sidecar).settle("o-1", {"c-1": None})) is None
     assert {} == sidecar.records
 
 
-def test_a_store_that_is_unreachable_is_a_transient_error() -> None:
-    """Nothing is pending."""
+def test_an_unreachable_store_is_a_transient_error() -> None:
+    """The command is not pending."""
     sidecar = FakeSidecar()
     sidecar.store_is_down = True
 
@@ -131,8 +131,8 @@ def test_a_store_that_is_unreachable_is_a_transient_error() -> None:
         asyncio.run(records(sidecar).add(COMMAND))
 
 
-def test_a_race_that_is_lost_without_end_is_a_transient_error() -> None:
-    """Others always write first."""
+def test_a_race_that_is_always_lost_is_a_transient_error() -> None:
+    """Another process always writes first."""
     sidecar = FakeSidecar()
     sidecar.before_save = lambda key: sidecar.put(
         key, b'{"location":"/order/o-1","changed_at":"2026-01-01T00:00:00Z","commands":[]}'

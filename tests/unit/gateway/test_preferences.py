@@ -1,4 +1,4 @@
-"""Prefer: what is well-formed is applied, what is not is ignored."""
+"""Prefer: well-formed preferences are applied, and malformed ones are ignored."""
 
 import time
 
@@ -48,13 +48,16 @@ from gateway.preferences import Preference, preference
     ],
 )
 def test_prefer_is_read_as_rfc_7240_says(headers: list[str], expected: Preference) -> None:
-    """The wait is capped at 30 s and bounds respond-async; the first of a name counts; a parameter is no member."""
+    """The wait is at most 30 s, and it also limits respond-async.
+
+    The first preference of a name counts. A parameter is no preference.
+    """
     assert expected == preference(headers)
 
 
 def test_a_long_header_takes_no_time() -> None:
-    """A caller may send 64 KiB of anything."""
+    """A caller may send 64 KiB of arbitrary text."""
     for text in ('"\\' * 32_000, '"' * 65_001, "wait=(" * 10_000, "," * 65_000):
-        began = time.monotonic()
+        started_at = time.monotonic()
         assert Preference() == preference([text])
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - started_at < 0.5

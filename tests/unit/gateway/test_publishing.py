@@ -1,4 +1,4 @@
-"""Whether the broker takes events: found out by an event of the gateway's own."""
+"""The gateway detects by a probe event whether the broker accepts events."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,14 +14,14 @@ from tests.unit.gateway.fakes import FakeSidecar, until
 
 @pytest.fixture(autouse=True)
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing takes seconds."""
+    """Shorten all intervals to milliseconds."""
     monkeypatch.setattr(module, "PROBE_SECONDS", 0.01)
     monkeypatch.setattr(module, "BLOCKED_SECONDS", 0.01)
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
 
 
 def play(scenario: Callable[[FakeSidecar, Publishing], Awaitable[None]]) -> None:
-    """Play one scenario."""
+    """Run one scenario."""
 
     async def run() -> None:
         sidecar = FakeSidecar()
@@ -33,8 +33,8 @@ def play(scenario: Callable[[FakeSidecar, Publishing], Awaitable[None]]) -> None
 
 
 @pytest.mark.parametrize(("is_hung", "problem"), [(False, BROKER), (True, SIDECAR)])
-def test_while_a_publish_does_not_return_nothing_more_is_sent(is_hung: bool, problem: str) -> None:
-    """The sidecar would keep each of them; one event of the gateway's own is out at a time."""
+def test_while_publishing_is_blocked_no_command_is_sent(is_hung: bool, problem: str) -> None:
+    """The sidecar would keep each of them. Only one probe event is in flight at a time."""
 
     async def scenario(sidecar: FakeSidecar, publishing: Publishing) -> None:
         sidecar.publish_is_blocked, sidecar.is_hung = True, is_hung
@@ -49,8 +49,8 @@ def test_while_a_publish_does_not_return_nothing_more_is_sent(is_hung: bool, pro
     play(scenario)
 
 
-def test_publishing_goes_on_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As soon as the broker takes the event that is out, or the next one."""
+def test_publishing_resumes_without_intervention(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It resumes as soon as the broker accepts the pending probe event or the next one."""
 
     async def scenario(sidecar: FakeSidecar, publishing: Publishing) -> None:
         sidecar.publish_errors = [SidecarUnavailable("refused")]
@@ -66,8 +66,8 @@ def test_publishing_goes_on_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     play(scenario)
 
 
-def test_while_events_are_taken_no_event_of_its_own_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A busy gateway knows already."""
+def test_while_events_are_accepted_no_probe_is_published(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every successful publish shows that publishing works."""
     monkeypatch.setattr(module, "PROBE_SECONDS", 0.5)
 
     async def scenario(sidecar: FakeSidecar, publishing: Publishing) -> None:

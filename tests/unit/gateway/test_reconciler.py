@@ -1,4 +1,4 @@
-"""The reconciler: asks, forgets what has ended, repeats the command of what has not."""
+"""The reconciler checks flows, forgets the ended ones, and repeats the commands of the others."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -25,8 +25,8 @@ ORDER_BODY = {"user_id": USER_ID, "items": [{"sku": "tea", "quantity": 2, "unit_
 ORDER = {"order_id": ORDER_ID, **ORDER_BODY, "amount_cents": 900, "status": "payment_pending"}
 
 
-class Edge:
-    """A gateway's reconciler, with a clock that moves and services that answer as told."""
+class Components:
+    """The reconciler of a gateway, with a clock and services that the test controls."""
 
     def __init__(self) -> None:
         self.sidecar = FakeSidecar()
@@ -51,215 +51,218 @@ class Edge:
         return Answer(200, msgspec.json.encode({"unfinished": left}))
 
     async def step(self, seconds: float = module.CHECK_SECONDS) -> None:
-        """Let time pass, and work."""
+        """Advance the clock and run one step of the reconciler."""
         self.now += timedelta(seconds=seconds)
         await self.reconciler.step()
 
     @property
     def published(self) -> list[str]:
-        """The ids of the commands that were published."""
+        """The ids of the published commands."""
         return [str(event["id"]) for _, event in self.sidecar.published]
 
 
 def run(scenario: Any) -> None:
-    """Play a scenario at one gateway."""
-    asyncio.run(scenario(Edge()))
+    """Run one scenario."""
+    asyncio.run(scenario(Components()))
 
 
 def test_a_flow_that_has_ended_is_forgotten_and_nothing_is_published() -> None:
-    """One question to each service at which its kind ends, for all that are due."""
+    """One call to each service covers all flows that are due."""
 
-    async def scenario(edge: Edge) -> None:
-        edge.reconciler.add(USER, USER_ID)
-        edge.reconciler.add(ORDER_FLOW, ORDER_ID)
-        await edge.step(module.CHECK_SECONDS - 1)
-        assert [] == edge.sidecar.invoked
-        await edge.step(1)
+    async def scenario(gateway: Components) -> None:
+        gateway.reconciler.add(USER, USER_ID)
+        gateway.reconciler.add(ORDER_FLOW, ORDER_ID)
+        await gateway.step(module.CHECK_SECONDS - 1)
+        assert [] == gateway.sidecar.invoked
+        await gateway.step(1)
 
         assert {
             f"billing/unfinished/user/{USER_ID}",
             f"notification/unfinished/user/{USER_ID}",
             f"notification/unfinished/order/{ORDER_ID}",
-        } == set(edge.sidecar.invoked)
-        assert (0, []) == (edge.journal.count, edge.published)
+        } == set(gateway.sidecar.invoked)
+        assert (0, []) == (gateway.journal.count, gateway.published)
 
     run(scenario)
 
 
-def test_the_command_of_a_flow_that_has_not_ended_is_published_again_under_its_own_id() -> None:
-    """Built from what the owner answers; then with back-off until the flow has ended."""
+def test_the_command_of_an_unfinished_flow_is_published_again_with_its_id() -> None:
+    """The command is rebuilt from the owner's answer.
 
-    async def scenario(edge: Edge) -> None:
+    The reconciler repeats it with back-off until the flow ends.
+    """
+
+    async def scenario(gateway: Components) -> None:
         body = OrderBody.model_validate(ORDER_BODY).model_dump()
-        wanted = build_command("OrderCreateRequested", ORDER_ID, f"/order/{ORDER_ID}", body, {"order_id": ORDER_ID})
-        edge.unfinished["notification"] = {ORDER_ID}
-        edge.reconciler.add(ORDER_FLOW, ORDER_ID)
-        await edge.step()
-        assert [wanted.id] == edge.published
-        assert msgspec.json.decode(wanted.event)["data"] == edge.sidecar.published[0][1]["data"]
-        await edge.step()
-        await edge.step()
-        assert 2 == len(edge.published)  # 10 s after the first, then 20 s
-        await edge.step()
-        assert 3 == len(edge.published)
-        edge.unfinished.clear()
-        await edge.step(40)
+        expected = build_command("OrderCreateRequested", ORDER_ID, f"/order/{ORDER_ID}", body, {"order_id": ORDER_ID})
+        gateway.unfinished["notification"] = {ORDER_ID}
+        gateway.reconciler.add(ORDER_FLOW, ORDER_ID)
+        await gateway.step()
+        assert [expected.id] == gateway.published
+        assert msgspec.json.decode(expected.event)["data"] == gateway.sidecar.published[0][1]["data"]
+        await gateway.step()
+        await gateway.step()
+        assert 2 == len(gateway.published)  # 10 s after the first, then 20 s
+        await gateway.step()
+        assert 3 == len(gateway.published)
+        gateway.unfinished.clear()
+        await gateway.step(40)
 
-        assert (0, 3) == (edge.journal.count, len(edge.published))
+        assert (0, 3) == (gateway.journal.count, len(gateway.published))
 
     run(scenario)
 
 
-def test_a_registration_ends_at_billing_and_at_notification() -> None:
-    """Either of them keeps it open."""
+def test_a_registration_ends_at_billing_and_notification() -> None:
+    """The flow is open while either service reports it as unfinished."""
 
-    async def scenario(edge: Edge) -> None:
+    async def scenario(gateway: Components) -> None:
         body = RegisterBody.model_validate({"email": "Ann@example.com", "name": "Ann"}).model_dump()
-        wanted = build_command("UserCreateRequested", USER_ID, f"/user/{USER_ID}", body, {"user_id": USER_ID})
-        edge.found[f"/user/{USER_ID}"] = {"user_id": USER_ID, "email": "Ann@example.com", "name": "Ann"}
+        expected = build_command("UserCreateRequested", USER_ID, f"/user/{USER_ID}", body, {"user_id": USER_ID})
+        gateway.found[f"/user/{USER_ID}"] = {"user_id": USER_ID, "email": "Ann@example.com", "name": "Ann"}
         for app_id in ("billing", "notification"):
-            edge.unfinished = {app_id: {USER_ID}}
-            edge.reconciler.add(USER, USER_ID)
-            await edge.step()
-            assert wanted.id == edge.published.pop()
-            edge.sidecar.published.clear()
-            edge.unfinished = {}
-            await edge.step()
-            assert 0 == edge.journal.count
+            gateway.unfinished = {app_id: {USER_ID}}
+            gateway.reconciler.add(USER, USER_ID)
+            await gateway.step()
+            assert expected.id == gateway.published.pop()
+            gateway.sidecar.published.clear()
+            gateway.unfinished = {}
+            await gateway.step()
+            assert 0 == gateway.journal.count
 
     run(scenario)
 
 
 @pytest.mark.parametrize("down", ["notification", "order"])
-def test_a_service_that_cannot_be_asked_is_asked_again(down: str) -> None:
-    """Nothing is published on a guess."""
+def test_an_unreachable_service_is_asked_again(down: str) -> None:
+    """Without an answer no command is published."""
 
-    async def scenario(edge: Edge) -> None:
-        edge.unfinished["notification"] = {ORDER_ID}
-        edge.down.add(down)
-        edge.reconciler.add(ORDER_FLOW, ORDER_ID)
-        await edge.step()
-        assert (1, []) == (edge.journal.count, edge.published)
-        edge.down.clear()
-        await edge.step(module.RETRY_SECONDS)
+    async def scenario(gateway: Components) -> None:
+        gateway.unfinished["notification"] = {ORDER_ID}
+        gateway.down.add(down)
+        gateway.reconciler.add(ORDER_FLOW, ORDER_ID)
+        await gateway.step()
+        assert (1, []) == (gateway.journal.count, gateway.published)
+        gateway.down.clear()
+        await gateway.step(module.RETRY_SECONDS)
 
-        assert 1 == len(edge.published)
+        assert 1 == len(gateway.published)
 
     run(scenario)
 
 
-def test_what_the_owner_does_not_know_is_forgotten_after_a_while_unless_a_pending_command_makes_it() -> None:
-    """A rejected command made nothing; a accepted one may yet."""
+def test_a_flow_without_a_resource_is_forgotten_unless_a_command_is_pending() -> None:
+    """A rejected command created nothing; a pending one may still create the resource."""
 
-    async def scenario(edge: Edge) -> None:
-        edge.found.clear()
-        edge.unfinished["notification"] = {ORDER_ID}
-        edge.reconciler.add(ORDER_FLOW, ORDER_ID)
+    async def scenario(gateway: Components) -> None:
+        gateway.found.clear()
+        gateway.unfinished["notification"] = {ORDER_ID}
+        gateway.reconciler.add(ORDER_FLOW, ORDER_ID)
         pending = {"id": USER_ID, "topic": "OrderCreateRequested", "event": {}, "outcome": "pending"}
         record = {"location": f"/order/{ORDER_ID}", "changed_at": "2026-01-01T00:00:00Z", "commands": [pending]}
-        edge.sidecar.put(f"pending:{ORDER_ID}", msgspec.json.encode(record))
-        await edge.step(module.GONE_SECONDS + 1)
-        assert 1 == edge.journal.count
-        del edge.sidecar.records[f"pending:{ORDER_ID}"]
-        await edge.step(2 * module.GONE_SECONDS)
+        gateway.sidecar.put(f"pending:{ORDER_ID}", msgspec.json.encode(record))
+        await gateway.step(module.GONE_SECONDS + 1)
+        assert 1 == gateway.journal.count
+        del gateway.sidecar.records[f"pending:{ORDER_ID}"]
+        await gateway.step(2 * module.GONE_SECONDS)
 
-        assert (0, []) == (edge.journal.count, edge.published)
+        assert (0, []) == (gateway.journal.count, gateway.published)
 
     run(scenario)
 
 
-def test_no_more_than_so_many_commands_are_repeated_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A service that was down finds no storm; the others follow."""
+def test_a_step_repeats_a_limited_number_of_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A service that was down meets no burst; later steps repeat the rest."""
     monkeypatch.setattr(module, "REPEATS_MAX", 2)
 
-    async def scenario(edge: Edge) -> None:
+    async def scenario(gateway: Components) -> None:
         ids = [f"0192f0c1-2a3b-7c4d-8e5f-60718293a4{number:02}" for number in range(10, 15)]
-        edge.found = {f"/order/{each}": ORDER for each in ids}
-        edge.unfinished["notification"] = set(ids)
+        gateway.found = {f"/order/{each}": ORDER for each in ids}
+        gateway.unfinished["notification"] = set(ids)
         for each in ids:
-            edge.reconciler.add(ORDER_FLOW, each)
-        await edge.step()
-        assert 2 == len(edge.published)
-        await edge.step(module.STEP_SECONDS)
-        await edge.step(module.STEP_SECONDS)
+            gateway.reconciler.add(ORDER_FLOW, each)
+        await gateway.step()
+        assert 2 == len(gateway.published)
+        await gateway.step(module.STEP_SECONDS)
+        await gateway.step(module.STEP_SECONDS)
 
-        assert 5 == len(set(edge.published))
+        assert 5 == len(set(gateway.published))
 
     run(scenario)
 
 
-def test_a_reader_of_a_pending_order_hurries_its_check() -> None:
-    """Also of one that this replica has no memory of; once in ten seconds, however often it is read."""
+def test_a_read_of_a_pending_order_triggers_an_early_check() -> None:
+    """The order may be unknown to this replica. Many reads cause one check in ten seconds."""
 
-    async def scenario(edge: Edge) -> None:
-        edge.unfinished["notification"] = {ORDER_ID}
-        edge.reconciler.check_soon(ORDER_FLOW, ORDER_ID)
-        await edge.step()
-        assert 1 == len(edge.published)
+    async def scenario(gateway: Components) -> None:
+        gateway.unfinished["notification"] = {ORDER_ID}
+        gateway.reconciler.check_soon(ORDER_FLOW, ORDER_ID)
+        await gateway.step()
+        assert 1 == len(gateway.published)
         for _ in range(6):
-            await edge.step()
-        published = len(edge.published)
+            await gateway.step()
+        published = len(gateway.published)
         for _ in range(10):
-            edge.reconciler.check_soon(ORDER_FLOW, ORDER_ID)
-            await edge.step(0.1)
+            gateway.reconciler.check_soon(ORDER_FLOW, ORDER_ID)
+            await gateway.step(0.1)
 
-        assert published + 1 == len(edge.published)
-
-    run(scenario)
-
-
-def test_reconcile_checks_everything_now_and_says_what_is_stuck() -> None:
-    """Except for what began just now, which is under way."""
-
-    async def scenario(edge: Edge) -> None:
-        edge.unfinished["notification"] = {ORDER_ID}
-        edge.reconciler.add(ORDER_FLOW, ORDER_ID)
-        assert [] == await edge.reconciler.reconcile()
-        edge.now += timedelta(seconds=module.CHECK_SECONDS)
-        (flow,) = await edge.reconciler.reconcile()
-
-        assert (ORDER_ID, 1) == (flow.resource, len(edge.published))
-        assert [flow] == edge.reconciler.stuck()
+        assert published + 1 == len(gateway.published)
 
     run(scenario)
 
 
-def test_a_flow_is_given_up_after_a_week() -> None:
-    """It is counted and logged; its command is not published for ever."""
+def test_reconcile_checks_all_flows_now_and_returns_the_stuck_ones() -> None:
+    """Flows younger than CHECK_SECONDS are skipped, because they are still under way."""
 
-    async def scenario(edge: Edge) -> None:
-        edge.unfinished["notification"] = {ORDER_ID}
-        edge.reconciler.add(ORDER_FLOW, ORDER_ID)
-        given_up = metrics.ABANDONED["order"]._value.get()
-        await edge.step(RETENTION_SECONDS + 1)
+    async def scenario(gateway: Components) -> None:
+        gateway.unfinished["notification"] = {ORDER_ID}
+        gateway.reconciler.add(ORDER_FLOW, ORDER_ID)
+        assert [] == await gateway.reconciler.reconcile()
+        gateway.now += timedelta(seconds=module.CHECK_SECONDS)
+        (flow,) = await gateway.reconciler.reconcile()
 
-        assert (0, []) == (edge.journal.count, edge.published)
-        assert given_up + 1 == metrics.ABANDONED["order"]._value.get()
+        assert (ORDER_ID, 1) == (flow.resource, len(gateway.published))
+        assert [flow] == gateway.reconciler.stuck()
 
     run(scenario)
 
 
-def test_the_first_replica_checks_what_a_replica_that_is_gone_has_accepted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its journal is in the store; a flow of it is taken up once."""
+def test_a_flow_is_abandoned_after_a_week() -> None:
+    """It is counted and logged, and its command is not published again."""
+
+    async def scenario(gateway: Components) -> None:
+        gateway.unfinished["notification"] = {ORDER_ID}
+        gateway.reconciler.add(ORDER_FLOW, ORDER_ID)
+        abandoned = metrics.ABANDONED["order"]._value.get()
+        await gateway.step(RETENTION_SECONDS + 1)
+
+        assert (0, []) == (gateway.journal.count, gateway.published)
+        assert abandoned + 1 == metrics.ABANDONED["order"]._value.get()
+
+    run(scenario)
+
+
+def test_the_first_replica_checks_the_flows_of_a_replica_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal of the other replica is in the store. Each of its flows is adopted once."""
     monkeypatch.setattr(module, "OTHERS_SECONDS", 0.001)
 
-    async def scenario(edge: Edge) -> None:
-        edge.unfinished["notification"] = {ORDER_ID}
-        gone = Journal(edge.sidecar, "gateway-3", lambda: edge.now)
+    async def scenario(gateway: Components) -> None:
+        gateway.unfinished["notification"] = {ORDER_ID}
+        gone = Journal(gateway.sidecar, "gateway-3", lambda: gateway.now)
         gone.add("order", ORDER_ID)
         await gone.flush()
-        looking = asyncio.create_task(edge.reconciler.adopt_from_other_replicas("gateway-0"))
-        await until(lambda: edge.journal.count == 1)
-        looking.cancel()
-        await edge.step()
+        adopting = asyncio.create_task(gateway.reconciler.adopt_from_other_replicas("gateway-0"))
+        await until(lambda: gateway.journal.count == 1)
+        adopting.cancel()
+        await gateway.step()
 
-        assert 1 == len(edge.published)
+        assert 1 == len(gateway.published)
 
     run(scenario)
 
 
-def test_each_kind_can_build_its_command_from_the_answer_that_the_contract_promises() -> None:
-    """A field that is missing is an error, not another command; each kind is counted."""
+def test_a_command_is_not_rebuilt_from_an_incomplete_answer() -> None:
+    """A missing field is an error, and does not give another command. Each kind has metrics."""
     assert set(metrics.FLOWS) == set(KINDS)
     for kind in KINDS.values():
         with pytest.raises(ValueError, match="lacks"):
