@@ -55,7 +55,7 @@ def environment(
     grpc_port: int,
     values: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return the live page's environment: the ports of all processes, and the tokens for its calls."""
+    """Return the live page's environment: all processes' ports, and the tokens for its calls."""
     shop = {name: number for name, number in ports.items() if name in replicas or app_for_sidecar(name) in replicas}
     return {
         **plain_environment(),

@@ -100,7 +100,7 @@ def _traced(values: Mapping[str, str], name: str) -> dict[str, str]:
 
 
 def write_name_resolution(config: Path, database: Path) -> None:
-    """Create the name database, and a second Configuration that makes sidecars resolve names in it."""
+    """Create the name database, and a second Configuration that makes sidecars use it."""
     with closing(sqlite3.connect(database)) as connection:
         # stored in the file, so that no sidecar has to lock it to set the mode
         connection.execute("PRAGMA journal_mode = WAL")

@@ -209,7 +209,7 @@ def record(address: str, topics: Sequence[str]) -> None:
 
 
 def recorded(address: str, topics: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Return every event of these topics since `record`, oldest first; remove them from the queues."""
+    """Remove and return every event of these topics since `record`, oldest first."""
     found: list[tuple[str, bytes]] = []
     with _connection(address) as connection:
         channel = connection.channel()

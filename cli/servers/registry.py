@@ -31,8 +31,7 @@ class Server:
     unavailable: Callable[[], str | None]
     """Returns why no server is available, external or started, and how to fix that; or None."""
     launch: Callable[[Processes, Path, Sequence[int], Deadline], str]
-    """Starts the missing processes with the data in a folder; returns the address without waiting.
-    """
+    """Starts missing processes with the data in a folder; returns the address without waiting."""
     check: Callable[[str], str | None]
     """Returns why the server at an address cannot be used, or None."""
     sweep: Callable[[Path], None] = lambda data: None
