@@ -29,7 +29,7 @@ ADDED = ("topic", "pubsubname", "traceid", "traceparent", "tracestate", "expirat
 """The attributes that a sidecar adds to each delivered event, and adds again after a replay."""
 
 
-Outcome = Literal["replayed", "failed again", "discarded", "changed meanwhile"]
+Outcome = Literal["replayed", "failed again", "discarded", "conflict"]
 
 
 class State(Protocol):
@@ -168,7 +168,7 @@ def replay(state: State, letter: DeadLetter) -> Outcome:
     event = json.dumps(replayable(letter)).encode()
     etag = _set_status(state, letter, "replaying", None)
     if etag is None:
-        return "changed meanwhile"
+        return "conflict"
     state.publish(letter.service, letter.topic, event, letter.traceparent)
     # If the event has failed again, the service rewrote the dead letter, and this write finds
     # another ETag.
@@ -177,7 +177,7 @@ def replay(state: State, letter: DeadLetter) -> Outcome:
 
 def discard(state: State, letter: DeadLetter) -> Outcome:
     """Mark the dead letter as needing no replay."""
-    return "discarded" if _set_status(state, letter, "discarded", None) is not None else "changed meanwhile"
+    return "discarded" if _set_status(state, letter, "discarded", None) is not None else "conflict"
 
 
 def _set_status(state: State, letter: DeadLetter, status: str, etag: str | None) -> str | None:

@@ -115,7 +115,7 @@ class Demo:
         return user_id
 
     def _deposit(self, user_id: str) -> None:
-        self._title("A deposit, so that there is money to pay with")
+        self._title("A deposit that pays for the first order")
         deposit = self._post("/account/deposit", {"user_id": user_id, "amount_cents": DEPOSIT_CENTS})
         self._expect("balance after the deposit", DEPOSIT_CENTS, deposit["balance_cents"])
         self._expect_events(str(deposit["deposit_id"]), "AccountDepositRequested", "AccountDeposited")
@@ -129,7 +129,7 @@ class Demo:
         return order_id
 
     def _mails(self, paid: str, not_paid: str) -> None:
-        self._title("The mails, as the mail server took them")
+        self._title("The mails at the mail server")
         for order_id, words in ((paid, "is paid"), (not_paid, "could not be paid")):
             mail = self._mail(order_id)
             self._expect(f"recipient of the mail about order {order_id}", self._email, mail["to"])

@@ -58,7 +58,7 @@ class Processes:
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> int:
         """Start a child under a name and return its pid; its output goes to <logs>/<name>.log."""
-        assert not self.is_alive(name), f"{name} is running already"
+        assert not self.is_alive(name), f"{name} is already running"
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.log(name)
         if name not in self.logged and log.exists():

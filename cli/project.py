@@ -61,7 +61,7 @@ def replaced(ours: App, folder: Path) -> App:
     except OSError as error:
         raise LaunchError(f"{file} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, LookupError, TypeError) as error:
-        raise LaunchError(f"{file} is no run file of an app `{ours.app_id}` with a command") from error
+        raise LaunchError(f"{file} is not a run file of an app `{ours.app_id}` with a command") from error
     return replace(
         ours,
         folder=(folder / entry.get("appDirPath", ".")).resolve(),

@@ -334,7 +334,7 @@ class Shop:
                 lambda: "it does not answer",
             )
         except LaunchError as error:
-            self.report(f"the live page: {error}; see {self._processes.log(monitor.NAME)}")
+            self.report(f"the live page did not start: {error}; see {self._processes.log(monitor.NAME)}")
 
     def _start_monitor_app(self) -> None:
         self._processes.start(monitor.NAME, monitor.COMMAND, env=self._monitor_environment(), cwd=ROOT)

@@ -153,7 +153,7 @@ def test_a_concurrent_change_is_not_overwritten(state: FakeState, act: Callable[
     seen = one(state)
     discard(state, seen)
 
-    assert "changed meanwhile" == act(state, seen)
+    assert "conflict" == act(state, seen)
     assert [] == state.published
 
 

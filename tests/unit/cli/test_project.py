@@ -178,11 +178,11 @@ def test_an_external_program_replaces_ours(tmp_path: Path) -> None:
     [
         ("users", EXTERNAL, "there is no app users: choose from gateway, user"),
         ("user", None, "cannot be read"),
-        ("order", EXTERNAL, "no run file of an app `order`"),
-        ("user", "apps: [{appID: user}]", "no run file of an app `user` with a command"),
-        ("user", "apps: 5", "no run file"),
-        ("user", "[", "no run file"),
-        ("user", "", "no run file"),
+        ("order", EXTERNAL, "not a run file of an app `order`"),
+        ("user", "apps: [{appID: user}]", "not a run file of an app `user` with a command"),
+        ("user", "apps: 5", "not a run file"),
+        ("user", "[", "not a run file"),
+        ("user", "", "not a run file"),
     ],
 )
 def test_an_unusable_replacement_is_reported_in_one_line(

@@ -174,7 +174,7 @@ def test_host_and_port_are_split(address: str, expected: tuple[str, int]) -> Non
 )
 def test_a_malformed_address_is_refused_by_name(name: str, value: str) -> None:
     """The error shows the expected form."""
-    with pytest.raises(LaunchError, match=rf"^{name}.*in brackets"):
+    with pytest.raises(LaunchError, match=rf"^{name}.*needs brackets"):
         external_servers({name: value})
 
 
