@@ -1,4 +1,4 @@
-"""The `sidecart` command: one subcommand per thing that a person does with the shop."""
+"""The `sidecart` command and its subcommands."""
 
 import argparse
 import os
@@ -14,7 +14,10 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run a subcommand; what a person has to act on is one line on stderr and exit code 1."""
+    """Run a subcommand.
+
+    For an error that the user can fix, print one line on stderr and return 1.
+    """
     options = _parser().parse_args(arguments)
     command: Command = options.command
     try:
@@ -24,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 1
     except (Interrupted, KeyboardInterrupt):
         return 130
-    except BrokenPipeError:  # `sidecart logs | head`
+    except BrokenPipeError:  # the reader closed the pipe, as in `sidecart logs | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
 
@@ -32,13 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sidecart", description="An event-driven shop on Dapr sidecars.")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    run = _add(commands, "run", _run, "start the shop and keep it until Ctrl-C (make run)")
+    run = _add(commands, "run", _run, "run the shop until Ctrl-C (make run)")
     _add_servers(run)
     run.add_argument(
         "--port", type=_port, default=os.environ.get("PORT", "8000"), help="the gateway's port (PORT; default 8000)"
     )
     run.add_argument(
-        "--gateways", type=int, default=1, metavar="N", help="so many gateways, behind one address (default 1)"
+        "--gateways", type=int, default=1, metavar="N", help="the number of gateways behind one address (default 1)"
     )
     run.add_argument(
         "--replicas",
@@ -46,116 +49,150 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="SERVICE=N",
-        help="so many of a service (order=2; default one of each)",
+        help="the number of replicas of a service (order=2; default one of each)",
     )
-    run.add_argument("--no-monitor", dest="monitor", action="store_false", help="without the live page")
-    demo = _add(commands, "demo", _demo, "start a shop of its own, drive both flows, show every event (make demo)")
+    run.add_argument("--no-monitor", dest="monitor", action="store_false", help="do not start the live page")
+    demo = _add(commands, "demo", _demo, "start a separate shop, run both flows, show every event (make demo)")
     _add_servers(demo)
     demo.add_argument("--without", action="append", default=[], metavar="APP", help="do not start this app")
-    demo.add_argument("--url", help="drive the shop that runs here, and start none (containers: http://127.0.0.1:8000)")
+    demo.add_argument("--url", help="use the running shop at this URL, start none (containers: http://127.0.0.1:8000)")
     demo.add_argument(
-        "--mail-url", default="http://127.0.0.1:8025", help="with --url: its mail catcher (default %(default)s)"
+        "--mail-url",
+        default="http://127.0.0.1:8025",
+        help="with --url: the URL of the mail catcher (default %(default)s)",
     )
-    test = _add(commands, "test", _test, "run all tests, end to end on each broker (make test)")
-    test.add_argument("--broker", choices=[*BROKERS, "all"], default="all", help="end to end on this one only")
-    test.add_argument("--e2e-only", action="store_true", help="leave out unit, contracts and simulation")
+    test = _add(commands, "test", _test, "run all tests, the end-to-end tests on each broker (make test)")
+    test.add_argument(
+        "--broker", choices=[*BROKERS, "all"], default="all", help="run the end-to-end tests on this broker only"
+    )
+    test.add_argument("--e2e-only", action="store_true", help="skip the unit, contract and simulation tests")
     _add(
         commands,
         "test-full",
         _test_full,
-        "what takes minutes: 20,000 generated requests, the Node service, containers, the live page (make test-full)",
+        "run the slow tests: 20,000 generated requests, the Node service, containers, the live page (make test-full)",
     )
-    _add(commands, "test-compose", _test_compose, "the compose file in containers, on each broker (make test-compose)")
-    bench = _add(commands, "bench", _bench, "ours and the same shop without sidecars, by turns in one run (make bench)")
-    bench.add_argument("--broker", choices=[*BROKERS, "all"], default="all", help="on this one only")
-    bench.add_argument("--quick", action="store_true", help="two short rounds: some minutes (make bench QUICK=1)")
+    _add(
+        commands,
+        "test-compose",
+        _test_compose,
+        "test the compose file in containers, on each broker (make test-compose)",
+    )
+    bench = _add(
+        commands,
+        "bench",
+        _bench,
+        "compare the shop with the same shop without sidecars, alternating in one run (make bench)",
+    )
+    bench.add_argument("--broker", choices=[*BROKERS, "all"], default="all", help="run on this broker only")
+    bench.add_argument(
+        "--quick", action="store_true", help="run two short rounds, which take minutes (make bench QUICK=1)"
+    )
     bench.add_argument(
         "--only",
         action="append",
         choices=["systems", "concurrency", "latency-breakdown", "growth", "experiments", "monitor"],
-        help="this part; several: each (default all; --quick: systems, concurrency). Redis only: concurrency, growth",
+        help="run this part; repeatable (default all; --quick: systems, concurrency). Redis only: concurrency, growth",
     )
-    bench.add_argument("--users", type=int, default=1_000, help="systems: who order, by turns (default %(default)s)")
-    bench.add_argument("--rounds", type=int, default=5, help="systems: of both by turns (default %(default)s)")
-    bench.add_argument("--alone", type=int, default=200, help="systems: one by one, a round (default %(default)s)")
-    bench.add_argument("--seconds", type=float, default=5.0, help="systems: each load of a round (default %(default)s)")
+    bench.add_argument(
+        "--users", type=int, default=1_000, help="systems: the number of users who order (default %(default)s)"
+    )
+    bench.add_argument(
+        "--rounds", type=int, default=5, help="systems: rounds that alternate both systems (default %(default)s)"
+    )
+    bench.add_argument(
+        "--alone", type=int, default=200, help="systems: sequential orders per round (default %(default)s)"
+    )
+    bench.add_argument(
+        "--seconds", type=float, default=5.0, help="systems: seconds of each load in a round (default %(default)s)"
+    )
     bench.add_argument(
         "--out",
         type=Path,
         metavar="FOLDER",
-        help="tables, results and plots go there (default .sidecart/bench)",
+        help="write tables, results and plots to this folder (default .sidecart/bench)",
     )
-    faults = _add(commands, "faults", _faults, "faults under load, then an audit (make faults)")
+    faults = _add(commands, "faults", _faults, "inject faults under load, then audit the result (make faults)")
     _add_servers(faults)
     faults.add_argument(
         "--seed",
         dest="seeds",
         type=int,
         action="append",
-        help="which faults, when (SEED; default 1); several: one run each",
+        help="the seed of the fault schedule (SEED; default 1); repeatable: one run each",
     )
     faults.add_argument(
         "--kind",
         default=os.environ.get("KIND", "kills"),
-        help="kills (the default), lossy, swallow, network, rollback, refusals, unparseable, or all, one after the "
-        "other (KIND; docs/reliability.md)",
+        help="kills (the default), lossy, swallow, network, rollback, refusals, unparseable, or all in sequence "
+        "(KIND; docs/reliability.md)",
     )
-    faults.add_argument("--short", action="store_true", help="a minute of kills, not four; 20 s of the others")
     faults.add_argument(
-        "--mutants", action="store_true", help="with each safeguard taken out, and three seeds: found by the auditor?"
+        "--short", action="store_true", help="run one minute of kills instead of four, and 20 s of the other kinds"
     )
-    faults.add_argument("--show", action="store_true", help="run nothing: the tables of the runs that were written")
-    faults.add_argument("--mutant", type=_mutant, metavar="NAME", help="with --mutants: this one only")
-    faults.add_argument("--keep", type=Path, metavar="FOLDER", help="keep ledger and logs in this folder")
-    soak = _add(commands, "soak", _soak, "orders at a constant rate; what memory, streams and records do meanwhile")
+    faults.add_argument(
+        "--mutants",
+        action="store_true",
+        help="remove each safeguard in turn, with three seeds, and check that the auditor finds the damage",
+    )
+    faults.add_argument("--show", action="store_true", help="run nothing; print the tables of the saved runs")
+    faults.add_argument("--mutant", type=_mutant, metavar="NAME", help="with --mutants: run this mutant only")
+    faults.add_argument("--keep", type=Path, metavar="FOLDER", help="save the ledger and the logs in this folder")
+    soak = _add(
+        commands, "soak", _soak, "place orders at a constant rate and measure the growth of memory, streams and records"
+    )
     _add_servers(soak)
-    soak.add_argument("--minutes", type=float, default=20.0, help="for so long (default %(default)s)")
-    soak.add_argument("--per-second", type=float, default=10.0, help="so many orders (default %(default)s)")
+    soak.add_argument("--minutes", type=float, default=20.0, help="the duration in minutes (default %(default)s)")
+    soak.add_argument("--per-second", type=float, default=10.0, help="orders per second (default %(default)s)")
     _add(
         commands,
         "lint",
         _lint,
-        "ruff, mypy --strict, a reason beside each exception, the doctor on our own YAML (make lint)",
+        "run ruff, mypy --strict and the doctor; require a reason beside each lint exception (make lint)",
     )
     doctor = _add(
         commands,
         "doctor",
         _doctor,
-        "what in the YAML, the environment and the running sidecars will lose events, cost speed or not start",
+        "find configuration that can lose events, slow the system down or prevent startup",
     )
     _add_doctor(doctor)
     _add(commands, "status", _status, "show the processes of the running shop")
-    logs = _add(commands, "logs", _logs, "show what the processes print")
-    logs.add_argument("name", nargs="?", help="one process, e.g. order or order-sidecar (default: all)")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on as they print more")
-    logs.add_argument("-n", "--lines", type=int, default=20, help="how many lines of each (default 20)")
+    logs = _add(commands, "logs", _logs, "show the logs of the processes")
+    logs.add_argument("name", nargs="?", help="the process, such as order or order-sidecar (default: all)")
+    logs.add_argument("-f", "--follow", action="store_true", help="keep printing new lines")
+    logs.add_argument("-n", "--lines", type=int, default=20, help="the number of lines per process (default 20)")
     stop = _add(commands, "stop", _stop, "stop the running shop")
-    stop.add_argument("--seconds", type=float, default=90, help="how long to wait for it (default 90)")
-    letters = _add(commands, "dead-letters", _list_dead_letters, "events that a service could not use, with the reason")
+    stop.add_argument("--seconds", type=float, default=90, help="how many seconds to wait for the stop (default 90)")
+    letters = _add(commands, "dead-letters", _list_dead_letters, "manage the events that a service could not process")
     actions = letters.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = _add(actions, "list", _list_dead_letters, "one line for each, of all services")
+    listing = _add(actions, "list", _list_dead_letters, "print one line per dead letter of all services")
     _add_filter(listing)
-    listing.add_argument("--settled", action="store_true", help="those too that were replayed or discarded")
-    listing.add_argument("--json", action="store_true", help="everything, one JSON object a line")
-    showing = _add(actions, "show", _show_dead_letter, "all that is known of one, with the event")
-    showing.add_argument("id", help="its id, or the beginning of it")
+    listing.add_argument("--settled", action="store_true", help="include replayed and discarded dead letters")
+    listing.add_argument("--json", action="store_true", help="print all fields, one JSON object per line")
+    showing = _add(actions, "show", _show_dead_letter, "print all fields of one dead letter, with its event")
+    showing.add_argument("id", help="an id, or the start of one")
     for name, command, text in (
-        ("replay", _replay_dead_letters, "publish their events again, on their own topics"),
-        ("discard", _discard_dead_letters, "list them no more; they can still be shown"),
+        ("replay", _replay_dead_letters, "publish their events again on the original topics"),
+        ("discard", _discard_dead_letters, "remove them from the list; `show` still prints them"),
     ):
         acting = _add(actions, name, command, text)
-        acting.add_argument("ids", nargs="*", metavar="ID", help="an id, or the beginning of it")
+        acting.add_argument("ids", nargs="*", metavar="ID", help="an id, or the start of one")
         _add_filter(acting)
-        acting.add_argument("--all", action="store_true", help="all that are open")
-        acting.add_argument("--dry-run", action="store_true", help="only say which")
+        acting.add_argument("--all", action="store_true", help="select all open dead letters")
+        acting.add_argument("--dry-run", action="store_true", help="only list the selected dead letters")
     reconciling = _add(
-        commands, "reconcile", _reconcile, "list the accepted requests that have not ended, and heal them"
+        commands, "reconcile", _reconcile, "list the unfinished accepted requests and repeat their commands"
     )
-    reconciling.add_argument("--dry-run", action="store_true", help="only list them, those under way too")
+    reconciling.add_argument("--dry-run", action="store_true", help="only list them, including those in progress")
     reconciling.add_argument(
-        "--wait", type=float, default=30.0, metavar="SECONDS", help="how long to wait for them (default %(default)s)"
+        "--wait",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long to wait for the flows to end (default %(default)s)",
     )
-    _add(commands, "reset", _reset, "remove the data and logs of the stopped shop")
+    _add(commands, "reset", _reset, "delete the data and logs of the stopped shop")
     return parser
 
 
@@ -168,34 +205,41 @@ def _add(
 
 
 def _add_filter(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--service", choices=SERVICES, help="of this one only")
-    parser.add_argument("--topic", type=_topic, help="of this topic only")
-    parser.add_argument("--reason", metavar="TEXT", help="whose reason has this in it, in any case")
-    parser.add_argument("--since", metavar="TIME", help="not older: 2026-01-15 or 2026-01-15T09:30 (UTC)")
+    parser.add_argument("--service", choices=SERVICES, help="select this service only")
+    parser.add_argument("--topic", type=_topic, help="select this topic only")
+    parser.add_argument("--reason", metavar="TEXT", help="select reasons that contain this text, ignoring case")
+    parser.add_argument(
+        "--since", metavar="TIME", help="select this time or later: 2026-01-15 or 2026-01-15T09:30 (UTC)"
+    )
 
 
 def _add_doctor(parser: argparse.ArgumentParser) -> None:
-    parser.description = f"Say {parser.description}, with file, line and the fix."
+    parser.description = (
+        "Find configuration in YAML, the environment and running sidecars that can lose events, slow the system down "
+        "or prevent startup. Each finding names file, line and fix."
+    )
     parser.epilog = (
-        "Exit code 1 if there is danger (events are lost, something does not start), 0 if there is only advice. In a "
-        "file, `# doctor: publish-only` or `# doctor: read-only` says how a component is used, and `# doctor: ignore "
-        "RULE: the reason` silences a rule. DAPR_API_TOKEN is used for --sidecar."
+        "The exit code is 1 for a danger (lost events, a failed start), and 0 if there is only advice. In a file, "
+        "`# doctor: publish-only` or `# doctor: read-only` states how a component is used, and `# doctor: ignore "
+        "RULE: the reason` silences a rule. --sidecar sends DAPR_API_TOKEN."
     )
     parser.add_argument(
         "paths",
         nargs="*",
         type=Path,
         metavar="PATH",
-        help="folders and files that one sidecar reads, as by --resources-path; a Multi-App Run file or a compose file "
-        "among them is followed (default: the project's own, on every broker and store, and the shop that runs)",
+        help="folders and files that one sidecar reads, as with --resources-path; the doctor follows Multi-App Run "
+        "files and compose files (default: this project on every broker and store, and the running shop)",
     )
     parser.add_argument(
-        "--each", action="store_true", help="each file and folder in PATH by itself, as if a sidecar read nothing else"
+        "--each",
+        action="store_true",
+        help="check each file and folder in PATH separately, as if a sidecar read nothing else",
     )
     parser.add_argument(
-        "--broker", choices=[*BROKERS, "all"], default="all", help="of the project's own: this one only"
+        "--broker", choices=[*BROKERS, "all"], default="all", help="without PATH: check this broker only"
     )
-    parser.add_argument("--store", choices=[*STORES, "all"], default="all", help="of the project's own: this one only")
+    parser.add_argument("--store", choices=[*STORES, "all"], default="all", help="without PATH: check this store only")
     parser.add_argument(
         "--env-file",
         dest="env_files",
@@ -203,7 +247,7 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="FILE",
-        help="NAME=value lines that the sidecars of PATH will find in their environment, besides this one",
+        help="a file of NAME=value lines to add to the environment of the sidecars in PATH",
     )
     parser.add_argument(
         "--sidecar",
@@ -211,21 +255,27 @@ def _add_doctor(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="URL",
-        help="ask this sidecar, too (http://127.0.0.1:3500)",
+        help="also query this sidecar (http://127.0.0.1:3500)",
     )
     parser.add_argument(
-        "--redis", action="append", default=[], metavar="HOST:PORT", help="ask this server what it keeps, too"
+        "--redis", action="append", default=[], metavar="HOST:PORT", help="also inspect the keys on this server"
     )
-    parser.add_argument("--files-only", action="store_true", help="do not ask the shop that runs")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line for each finding")
+    parser.add_argument("--files-only", action="store_true", help="do not query the running shop")
+    parser.add_argument("--json", action="store_true", help="print each finding as one line of JSON")
 
 
 def _add_servers(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--broker", choices=BROKERS, default=os.environ.get("BROKER", "redis"), help="(BROKER; default redis)"
+        "--broker",
+        choices=BROKERS,
+        default=os.environ.get("BROKER", "redis"),
+        help="the broker (BROKER; default redis)",
     )
     parser.add_argument(
-        "--store", choices=STORES, default=os.environ.get("STORE", "redis"), help="(STORE; default redis)"
+        "--store",
+        choices=STORES,
+        default=os.environ.get("STORE", "redis"),
+        help="the state store (STORE; default redis)",
     )
     parser.add_argument(
         "--with",
@@ -234,7 +284,7 @@ def _add_servers(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="APP=FOLDER",
-        help="run the program in this folder in place of ours; its dapr.yaml says how (user=examples/user-node)",
+        help="replace an app by the program in this folder, as its dapr.yaml defines it (user=examples/user-node)",
     )
 
 
@@ -263,9 +313,9 @@ def _topic(text: str) -> str:
 
 
 def _one_of(known: Iterable[str], text: str) -> str:
-    """The name, if it is known; a wrong one must not look like one that there is nothing of."""
+    """Return a known name, or raise: a typo must not look like a name without results."""
     if text not in known:
-        raise argparse.ArgumentTypeError(f"there is no {text!r}: choose from {', '.join(map(repr, known))}")
+        raise argparse.ArgumentTypeError(f"unknown name {text!r}: choose from {', '.join(map(repr, known))}")
     return text
 
 
@@ -275,7 +325,7 @@ def _port(text: str) -> int:
     return int(text)
 
 
-# Each module is loaded when it is used: `status` needs no test runner.
+# Each module is imported when its command runs: `status` needs no test runner.
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -322,7 +372,7 @@ def _faults(options: argparse.Namespace) -> int:
             raise LaunchError(f"SEED={os.environ['SEED']} is not a whole number")
         options.seeds = [int(os.environ["SEED"])]
     if options.mutant is not None and not options.mutants:
-        raise LaunchError("--mutant says which one of --mutants: give both")
+        raise LaunchError("--mutant selects one of --mutants: pass both")
     return run.run(options)
 
 

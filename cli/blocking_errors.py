@@ -1,6 +1,7 @@
-"""What a sidecar's log says that no waiting mends: something on a server that is not as the components declare it.
+"""Finds errors in a sidecar's log that waiting cannot fix.
 
-A sidecar that meets it neither ends nor says so in its health: it tries again for ever, and its app never gets ready.
+Such an error reports a server object that differs from the component's declaration. The sidecar
+neither ends nor reports itself unhealthy. It retries forever, and its app never becomes ready.
 """
 
 from __future__ import annotations
@@ -12,55 +13,56 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class BlockingError:
-    """Why a sidecar will never read or write as it should, in the server's words, and what to do."""
+    """Why a sidecar can never read or write correctly, in the server's words, and how to fix it."""
 
     reason: str
     remedy: str
     topic: str = ""
 
 
-_NAMED = "(?P<name>[^'\"\\\\]+)"
+_NAME = "(?P<name>[^'\"\\\\]+)"
 _KINDS = (
-    # RabbitMQ. The same code (406) stands for what passes, such as an acknowledgement that came too late.
+    # RabbitMQ. The same code (406) also reports temporary errors, such as a late acknowledgement.
     (
-        re.compile(rf"PRECONDITION_FAILED - inequivalent arg '[^']*' for (?P<kind>queue|exchange) '{_NAMED}'[^\"\\]*"),
-        "delete the {kind} {name} on the server, if nothing in it is needed, or name another virtual host in AMQP_URL",
+        re.compile(rf"PRECONDITION_FAILED - inequivalent arg '[^']*' for (?P<kind>queue|exchange) '{_NAME}'[^\"\\]*"),
+        "delete the {kind} {name} on the server if it may be lost, or set another virtual host in AMQP_URL",
     ),
     (
         re.compile(r"(?:ACCESS_REFUSED|NOT_ALLOWED) - [^\"\\]*"),
-        "name a virtual host in AMQP_URL that is there, and a user with the rights to configure, write and read in it",
+        "set AMQP_URL to an existing virtual host, and to a user with the rights to configure, write and read in it",
     ),
-    # Redis. The reason names no key; one of the lines does.
-    (re.compile(r"WRONGTYPE [^\"\\]*"), "delete the key {name} on the server of REDIS_HOST, or name another server"),
-    (re.compile(r"NOPERM [^\"\\]*"), "give the user at REDIS_HOST the rights to these commands and keys"),
+    # Redis. The reason names no key, but one of the log lines does.
+    (re.compile(r"WRONGTYPE [^\"\\]*"), "delete the key {name} on the server at REDIS_HOST, or set another server"),
+    (re.compile(r"NOPERM [^\"\\]*"), "grant the user at REDIS_HOST the rights to these commands and keys"),
     (
         re.compile(r"(?:NOAUTH|WRONGPASS) [^\"\\]*|Authentication required"),
-        "name a server in REDIS_HOST that asks for no password",
+        "set REDIS_HOST to a server that requires no password",
     ),
     (
         re.compile(r"ERR unknown command[^\"\\]*"),
-        "the server at REDIS_HOST is too old, or keeps the command from its users: take Redis 6.2 or later, or Valkey",
+        "use Redis 6.2 or later, or Valkey: the server at REDIS_HOST is too old, or denies the command",
     ),
     (
         re.compile(r"password authentication failed.*|(?:database|role) .* does not exist"),
-        "name a user, a password and a database of that server in POSTGRES_URL",
+        "set POSTGRES_URL to a user, a password and a database of that server",
     ),
-    # PostgreSQL: no such column, type or operator, or no right to it. That a table is not there yet passes.
+    # PostgreSQL: a missing column, type or operator, or a missing permission. A missing table is
+    # temporary.
     (
         re.compile(r"ERROR: .*?\(SQLSTATE (?:42501|42703|42804|42883|42P10)\)"),
-        "the tables of another program have the names that the component uses: name another database in POSTGRES_URL",
+        "set another database in POSTGRES_URL: tables of another program use the component's table names",
     ),
 )
 _TOPIC = re.compile(r"(?:to topic|topic/queue|from stream) '?(?P<name>[\w-]+)")
 
 
 def first_in(lines: Iterable[str]) -> BlockingError | None:
-    """The first of these lines that names one, and if there is any the first that says of which topic."""
-    found = [each for each in map(_named_in, lines) if each is not None]
+    """Return the first blocking error in these lines, preferring one that names its topic."""
+    found = [each for each in map(_error_in, lines) if each is not None]
     return next((each for each in found if each.topic), found[0] if found else None)
 
 
-def _named_in(line: str) -> BlockingError | None:
+def _error_in(line: str) -> BlockingError | None:
     for pattern, remedy in _KINDS:
         match = pattern.search(line)
         if match is not None:

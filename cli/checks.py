@@ -1,4 +1,4 @@
-"""`sidecart test` and `sidecart lint`: everything that has to hold before a change goes in."""
+"""`sidecart test` and `sidecart lint`: the checks that every change must pass."""
 
 import argparse
 import io
@@ -28,24 +28,31 @@ E2E = "tests/e2e"
 FAULTS = "tests/faults"
 FULL = "tests/full"
 GENERATED = "tests/full/test_schemathesis.py"
-"""The longest of them, and the only one that is busy all the time: it runs beside the others, some of which wait."""
+"""The longest of the full tests, and the only one that is always busy.
+
+It runs in parallel with tests that mostly wait.
+"""
 COMPOSE = "tests/compose"
 PROGRESS_SECONDS = 30.0
-SLOWEST = ("--durations=10", "--durations-min=20")  # seconds; pytest names them in the end
+# seconds; pytest lists the slowest tests at the end
+SLOWEST = ("--durations=10", "--durations-min=20")
 STORE_OF_BROKER = {"redis": "redis", "rabbitmq": "postgres"}
-"""In `make test`; `make test-full` has the other two pairs, with a service in another language."""
+"""The pairs of `make test`.
+
+`make test-full` runs the other two, with a service in another language.
+"""
 FOREIGN = "user=examples/user-node"
 SHARED_SHOP = ("-m", "not own_shop")
-"""What a service in another language has to pass: not what starts shops of its own to try gateways and servers."""
+"""The tests for a service in another language: all that do not start shops of their own."""
 BASELINE = ("-m", "not own_shop and not sidecars", E2E)
-"""What the shop without sidecars has to pass (bench/baseline)."""
+"""The tests for the shop without sidecars (bench/baseline)."""
 FULL_PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "node", "npm", "chromium", "prometheus", "javac")
 PACKAGES = ("gateway", "services", "chassis", "cli", "monitor", "tests", "bench")
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one run of pytest did."""
+    """The result of one pytest run."""
 
     name: str
     code: int
@@ -56,52 +63,55 @@ class Outcome:
 
     @property
     def is_green(self) -> bool:
-        """Whether tests ran, none failed and none was skipped."""
+        """Whether tests ran, and none failed or was skipped."""
         return self.code == 0 and self.failed == 0 and self.skipped == 0 and self.tests > 0
 
 
 def test(options: argparse.Namespace) -> int:
-    """Run the fast tests beside the same end-to-end suite on each broker, then a minute of faults on each.
+    """Run the fast and the end-to-end tests in parallel, then a minute of faults on each broker.
 
-    Returns 0 only if all of it ran and passed.
+    Returns 0 only if all suites ran and passed.
     """
     brokers = list(BROKERS) if options.broker == "all" else [options.broker]
     servers = {broker: {"BROKER": broker, "STORE": STORE_OF_BROKER[broker]} for broker in brokers}
     for broker in brokers:
         _require(broker)
-    waiting = [Suite(f"e2e on {_said(env)}", [E2E], env) for env in servers.values()]
-    if not options.e2e_only:  # those work, and the others mostly wait
+    waiting = [Suite(f"e2e on {_label(env)}", [E2E], env) for env in servers.values()]
+    if not options.e2e_only:  # busy on the CPU, while the end-to-end tests mostly wait
         waiting.insert(0, Suite("unit, contracts, simulation", [path for path in FAST if (ROOT / path).exists()], {}))
-    faults = [Suite(f"faults on {_said(env)}", [FAULTS], env) for env in servers.values()]
-    return _report([*_at_once(waiting), *_at_once(faults)], brokers)
+    faults = [Suite(f"faults on {_label(env)}", [FAULTS], env) for env in servers.values()]
+    return _report([*_in_parallel(waiting), *_in_parallel(faults)], brokers)
 
 
 def test_full(options: argparse.Namespace) -> int:
-    """Run what takes minutes: generated requests, a foreign service, dapr.yaml, containers, a page; 0 as in `test`."""
+    """Run the slow suites; return 0 as `test` does.
+
+    These are generated requests, the Node service, dapr.yaml, containers and the live page.
+    """
     _require_programs()
     for broker in BROKERS:
         _require(broker)
     foreign = []
-    for broker in BROKERS:  # each with the store that `make test` does not give it
+    for broker in BROKERS:  # each broker with the store that `make test` does not pair with it
         (store,) = set(STORES) - {STORE_OF_BROKER[broker]}
         env = {"BROKER": broker, "STORE": store, "WITH": FOREIGN}
-        foreign.append(Suite(f"e2e with {FOREIGN} on {_said(env)}", [*SHARED_SHOP, E2E], env))
+        foreign.append(Suite(f"e2e with {FOREIGN} on {_label(env)}", [*SHARED_SHOP, E2E], env))
     without = [
         Suite(f"e2e of the baseline on {broker}", BASELINE, {"BROKER": broker, "SHOP": "baseline"})
         for broker in BROKERS
     ]
     generated = Suite("generated requests", ["-s", GENERATED], {})
     slow = [generated, Suite("full", ["-s", "--ignore", GENERATED, FULL], {}), CONTAINERS]
-    return _report([*_at_once([*foreign, *without]), *_at_once(slow)], list(BROKERS))
+    return _report([*_in_parallel([*foreign, *without]), *_in_parallel(slow)], list(BROKERS))
 
 
 def test_compose(options: argparse.Namespace) -> int:
-    """Bring the compose file up, unchanged, on each broker; 0 only if all of it ran and passed."""
+    """Run the unchanged compose file on each broker; return 0 only if all tests ran and passed."""
     _require_programs()
     return _report([_pytest(CONTAINERS)], list(BROKERS))
 
 
-def _said(env: Mapping[str, str]) -> str:
+def _label(env: Mapping[str, str]) -> str:
     return f"{env['BROKER']} and {env['STORE']}"
 
 
@@ -129,12 +139,12 @@ def _require(broker: str) -> None:
 def _require_programs() -> None:
     missing = [name for name in FULL_PROGRAMS if shutil.which(name) is None]
     if missing:
-        raise LaunchError(f"{', '.join(missing)}: not installed; `make system-deps-full` does it on Debian and Ubuntu")
+        raise LaunchError(f"{', '.join(missing)}: not installed: run `make system-deps-full` on Debian or Ubuntu")
 
 
 @dataclass(frozen=True, slots=True)
 class Suite:
-    """One run of pytest: what it is called, its arguments, and what it adds to the environment."""
+    """One run of pytest: its name, its arguments, and additions to its environment."""
 
     name: str
     arguments: Sequence[str]
@@ -145,13 +155,13 @@ CONTAINERS = Suite("containers", [COMPOSE], {})
 
 
 def _pytest(suite: Suite) -> Outcome:
-    """Run one; what it prints is seen as it comes."""
+    """Run one suite and show its output live."""
     print(f"\n--- {suite.name}", flush=True)
     return _run(suite, None)
 
 
-def _at_once(suites: Sequence[Suite]) -> list[Outcome]:
-    """Run some beside each other, each with servers of its own; what they print is seen when all have ended."""
+def _in_parallel(suites: Sequence[Suite]) -> list[Outcome]:
+    """Run suites in parallel, each with its own servers; show their output after all have ended."""
     print(f"\n--- {' | '.join(suite.name for suite in suites)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="sidecart-test-") as folder, ThreadPoolExecutor(len(suites)) as pool:
         logs = [Path(folder) / f"{number}.log" for number in range(len(suites))]
@@ -165,7 +175,7 @@ def _at_once(suites: Sequence[Suite]) -> list[Outcome]:
 
 
 def _progress(log: Path) -> str:
-    """How far a run has come, by what it printed."""
+    """Return the progress of a run, from its last output."""
     shares = re.findall(r"\[ *(\d+%)\]", log.read_text(encoding="utf-8", errors="replace")) if log.exists() else []
     return shares[-1] if shares else "0%"
 
@@ -195,7 +205,7 @@ def _counts(report: Path) -> tuple[int, int, int]:
 
 
 def lint(options: argparse.Namespace) -> int:
-    """ruff, mypy --strict, a reason beside every exception from them, and a doctor who has nothing to say."""
+    """Run ruff, mypy --strict and the doctor, and require a reason beside every lint exception."""
     packages = [name for name in PACKAGES if any((ROOT / name).rglob("*.py"))]
     python = [sys.executable, "-m"]
     commands = (
@@ -223,7 +233,7 @@ def lint(options: argparse.Namespace) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LintException:
-    """One comment that switches a check off."""
+    """One comment that disables a check."""
 
     path: Path
     line: int
@@ -238,7 +248,10 @@ REASON_CHARACTERS_MIN = 8
 
 
 def exceptions(paths: Iterable[Path]) -> Iterable[LintException]:
-    """Every comment that switches a check off; its reason is what stands in the comment besides the directives."""
+    """Yield every comment that disables a check.
+
+    Its reason is the rest of the comment without the directives.
+    """
     for path in paths:
         source = path.read_text(encoding="utf-8")
         for token in tokenize.generate_tokens(io.StringIO(source).readline):

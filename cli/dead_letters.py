@@ -1,8 +1,9 @@
-"""The dead letters of all services: read them, replay them, discard them, by whatever reaches the services' state.
+"""Read, replay and discard the dead letters of all services.
 
-A letter is open, or somebody deals with it: `replaying` is written before its event is published again and `replayed`
-after, so that a replay that was broken off is seen and can be done once more. A service whose event fails again makes
-its letter open again (chassis/dead_letters.py).
+`State` abstracts the access to the services' state. A dead letter has a status. A replay writes
+`replaying` before it publishes the event again, and `replayed` afterwards, so an interrupted replay
+is visible and can be repeated. If the event fails again, the service sets its dead letter to `open`
+(chassis/dead_letters.py).
 """
 
 from __future__ import annotations
@@ -23,30 +24,33 @@ from cli.topics import SERVICES
 SECONDS_MAX = 10.0
 OPEN = ("open", "replaying")
 REPLACED = "\ufffd"
-"""What stands for bytes that were no UTF-8 in a letter that an earlier version wrote."""
+"""An earlier version wrote this character in place of invalid UTF-8."""
 ADDED = ("topic", "pubsubname", "traceid", "traceparent", "tracestate", "expiration")
-"""What a sidecar adds to each event that it delivers; it adds them anew."""
+"""The attributes that a sidecar adds to each delivered event, and adds again after a replay."""
 
 
-Outcome = Literal["replayed", "failed again", "discarded", "changed meanwhile"]
+Outcome = Literal["replayed", "failed again", "discarded", "conflict"]
 
 
 class State(Protocol):
-    """How letters are reached; each call raises LaunchError when it could not be made."""
+    """Access to dead letters.
+
+    Each call raises LaunchError if the service's state is unreachable.
+    """
 
     def load(self, service: str, key: str) -> tuple[Any, str | None]:
-        """What a service keeps under a key, decoded, with its ETag; or None twice."""
+        """Return the decoded value of a service's key and its ETag, or None and None."""
 
     def save(self, service: str, key: str, value: Any, etag: str) -> bool:
-        """Write if the ETag still holds; say whether it did."""
+        """Write a value if the ETag is current; return whether it was."""
 
     def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
-        """Publish a whole CloudEvent."""
+        """Publish a complete CloudEvent."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetter:
-    """One event that a service could not use, as the service wrote it down (contracts/WIRE.md, section 9)."""
+    """One event that a service could not process, as recorded (contracts/WIRE.md, section 9)."""
 
     id: str
     service: str
@@ -57,41 +61,41 @@ class DeadLetter:
     event: str
     status: str = "open"
     event_base64: str = ""
-    """The event's bytes, instead of `event`, if they are not UTF-8."""
+    """The event's bytes instead of `event`, if they are not UTF-8."""
 
     @property
     def text(self) -> str:
-        """The event as a person reads it."""
+        """The event in readable form."""
         return f"base64: {self.event_base64}" if self.event_base64 else self.event
 
     @property
     def key(self) -> str:
-        """Where it is kept."""
+        """The state key of this dead letter."""
         return f"dead:{self.id}"
 
     @property
     def is_open(self) -> bool:
-        """Whether there is anything to do about it."""
+        """Whether it still needs a replay or a discard."""
         return self.status in OPEN
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which letters are meant; what is None or empty does not matter."""
+    """Selects dead letters. A field that is None or empty selects all."""
 
     ids: tuple[str, ...] = ()
-    """Beginnings of ids."""
+    """Prefixes of ids."""
     service: str | None = None
     topic: str | None = None
     reason: str | None = None
     """A part of the reason, in any case."""
     since: str | None = None
-    """The beginning of a time, as it is written: 2026-01-15 or 2026-01-15T09:30."""
+    """The earliest time, or a prefix of one: 2026-01-15 or 2026-01-15T09:30."""
     settled: bool = False
-    """Those too that were replayed or discarded."""
+    """Whether to include replayed and discarded dead letters."""
 
     def matches(self, letter: DeadLetter) -> bool:
-        """Whether this letter is meant."""
+        """Whether this filter selects a dead letter."""
         return (
             (self.settled or letter.is_open)
             and self.topic in (None, letter.topic)
@@ -102,7 +106,7 @@ class Filter:
 
 
 def find_dead_letters(state: State, selection: Filter = Filter()) -> Iterator[DeadLetter]:
-    """The letters that are meant, service by service, oldest first."""
+    """Yield the selected dead letters by service, oldest first."""
     for service in (selection.service,) if selection.service else SERVICES:
         for letter_id in _ids(state, service):
             record, _ = state.load(service, f"dead:{letter_id}")
@@ -125,24 +129,29 @@ def _letter(letter_id: str, service: str, record: Mapping[str, str]) -> DeadLett
 
 
 def replayable(letter: DeadLetter) -> dict[str, Any]:
-    """The event as it was before a sidecar brought it; raise LaunchError for one that cannot be published."""
+    """Return the event without the sidecar's attributes.
+
+    Raises LaunchError if the event cannot be published.
+    """
     if letter.event_base64:
-        raise LaunchError(f"{letter.id} of {letter.service} is not UTF-8, so it is no event: it can only be discarded")
+        raise LaunchError(
+            f"{letter.id} of {letter.service} is not UTF-8, so it is not an event: you can only discard it"
+        )
     try:
         event = json.loads(letter.event)
     except (ValueError, RecursionError):
         event = None
     if not isinstance(event, dict) or not isinstance(event.get("id"), str) or not isinstance(event.get("type"), str):
-        raise LaunchError(f"{letter.id} of {letter.service} holds no whole event: it can only be discarded")
+        raise LaunchError(f"{letter.id} of {letter.service} holds no complete event: you can only discard it")
     if REPLACED in letter.event:
-        raise LaunchError(f"{letter.id} of {letter.service} was not UTF-8 and is not whole: it can only be discarded")
+        raise LaunchError(f"{letter.id} of {letter.service} was not UTF-8 and is incomplete: you can only discard it")
     return {name: value for name, value in event.items() if name not in ADDED} | _trace_of(event, letter)
 
 
 def _trace_of(event: Mapping[str, Any], letter: DeadLetter) -> dict[str, str]:
-    """The attributes by which the event goes on with the trace it was in: those of whoever published it first.
+    """Return the attributes that continue the event's trace, preferably its first publisher's.
 
-    Only well-formed ones: anything else in them ends the sidecar of whoever reads the event.
+    Only well-formed values: any other value ends the sidecar of each consumer.
     """
     for candidate in (event.get("traceparent"), letter.traceparent):
         traceparent = version_00(candidate) if isinstance(candidate, str) else ""
@@ -152,30 +161,37 @@ def _trace_of(event: Mapping[str, Any], letter: DeadLetter) -> dict[str, str]:
 
 
 def replay(state: State, letter: DeadLetter) -> Outcome:
-    """Publish its event again, on its own topic; who has it already answers as to any repetition."""
+    """Publish the event again on its own topic.
+
+    A consumer that has processed the event handles it as any repetition.
+    """
     event = json.dumps(replayable(letter)).encode()
-    etag = _mark(state, letter, "replaying", None)
+    etag = _set_status(state, letter, "replaying", None)
     if etag is None:
-        return "changed meanwhile"
+        return "conflict"
     state.publish(letter.service, letter.topic, event, letter.traceparent)
-    # If it has failed already, the service wrote the letter anew and this mark finds another ETag.
-    return "replayed" if _mark(state, letter, "replayed", etag) is not None else "failed again"
+    # If the event has failed again, the service rewrote the dead letter, and this write finds
+    # another ETag.
+    return "replayed" if _set_status(state, letter, "replayed", etag) is not None else "failed again"
 
 
 def discard(state: State, letter: DeadLetter) -> Outcome:
-    """Say that nothing is to be done about it."""
-    return "discarded" if _mark(state, letter, "discarded", None) is not None else "changed meanwhile"
+    """Mark the dead letter as needing no replay."""
+    return "discarded" if _set_status(state, letter, "discarded", None) is not None else "conflict"
 
 
-def _mark(state: State, letter: DeadLetter, status: str, etag: str | None) -> str | None:
-    """Write the letter's new status; returns the ETag after it, or None if it is not what it was."""
+def _set_status(state: State, letter: DeadLetter, status: str, etag: str | None) -> str | None:
+    """Write a new status.
+
+    Return the ETag after the write, or None if the dead letter changed in the meantime.
+    """
     record, now = state.load(letter.service, letter.key)
     if record is None or now is None or (etag is not None and now != etag):
         return None
     if etag is None and (record.get("status", "open"), record.get("time", "")) != (letter.status, letter.time):
         return None
     marked = {**record, "status": status, "status_time": datetime.now(UTC).isoformat(timespec="seconds")}
-    # Without a time to live: a store may keep that of a letter which is opened again, and then forget an open letter.
+    # No time to live: a store may keep that of a reopened dead letter, and then delete an open one.
     if not state.save(letter.service, letter.key, marked, now):
         return None
     after, etag_after = state.load(letter.service, letter.key)
@@ -183,7 +199,10 @@ def _mark(state: State, letter: DeadLetter, status: str, etag: str | None) -> st
 
 
 class RunningState:
-    """The state of a running shop's services, each reached through its sidecar (port `<app-id>-sidecar`)."""
+    """The state of a running shop's services, reached through their sidecars.
+
+    `ports` maps `<app-id>-sidecar` to a sidecar's port.
+    """
 
     def __init__(self, ports: Mapping[str, int], dapr_api_token: str) -> None:
         self._ports = ports
@@ -198,7 +217,11 @@ class RunningState:
         return (json.loads(body), etag) if body else (None, None)
 
     def save(self, service: str, key: str, value: Any, etag: str) -> bool:
-        """Write one key; say whether it was what it was. A conflict and a refusal come in the same forms (ADR 37)."""
+        """Write one key; return whether the ETag was current.
+
+        A conflict and a refused write have the same response, so a second read tells them apart
+        (ADR 37).
+        """
         write = {"key": key, "value": value, "etag": etag, "options": {"concurrency": "first-write"}}
         status, body, _ = self._call(service, "/v1.0/state/statestore", json.dumps([write]).encode())
         if status in (200, 201, 204):
@@ -209,7 +232,7 @@ class RunningState:
         return False
 
     def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
-        """Publish as the service itself does."""
+        """Publish an event as the service itself does."""
         headers = {"content-type": "application/cloudevents+json"}
         if traceparent:
             headers["traceparent"] = traceparent
@@ -235,13 +258,16 @@ class RunningState:
             raise self._unreadable(service, str(error)) from error
 
     def _unreadable(self, service: str, why: str) -> LaunchError:
-        return LaunchError(f"the dead letters of {service} cannot be reached ({why}): see ./sidecart status")
+        return LaunchError(f"the dead letters of {service} are unreachable ({why}): see ./sidecart status")
 
 
 def only(found: Sequence[DeadLetter], selection: str) -> Sequence[DeadLetter]:
-    """The letters of the one id that begins so: several services may have it. Raise LaunchError for none or more."""
+    """Return the dead letters of the one id with this prefix.
+
+    Several services may share an id. Raise LaunchError for no match or several ids.
+    """
     if not found:
         raise LaunchError(f"there is no dead letter {selection}: ./sidecart dead-letters list shows all")
     if len({each.id for each in found}) > 1:
-        raise LaunchError(f"{len(found)} dead letters begin with {selection}: give more of the id")
+        raise LaunchError(f"{len(found)} dead letters begin with {selection}: give more characters of the id")
     return found

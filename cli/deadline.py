@@ -1,4 +1,4 @@
-"""Waiting with a limit, for a condition, broken off at once when somebody asks for a stop."""
+"""Waiting for a condition with a time limit, interrupted at once by a stop request."""
 
 import threading
 import time
@@ -7,27 +7,28 @@ from collections.abc import Callable
 from cli.errors import Interrupted, LaunchError
 
 STEP_SECONDS = 0.05
-"""How often a condition is looked at: below what a person notices, and far above what a look costs."""
+"""The interval between two checks: unnoticeable for a person, and long compared to a check."""
 
 
 class Deadline:
-    """The one way the launcher waits; `stop` may be called from a signal handler or another thread."""
+    """The only way the launcher waits. A signal handler or another thread may call `stop`."""
 
     def __init__(self) -> None:
         self._stopped = threading.Event()
 
     def stop(self) -> None:
-        """Break off whatever is being waited for, now and from now on."""
+        """Interrupt the current wait and all later ones."""
         self._stopped.set()
 
     @property
     def stopped(self) -> bool:
-        """Whether a stop was asked for."""
+        """Whether a stop was requested."""
         return self._stopped.is_set()
 
     def pause(self, seconds: float) -> None:
-        """Sleep, or raise Interrupted as soon as a stop is asked for."""
-        # Short sleeps and not Event.wait: the handler that sets the event runs in this very thread.
+        """Sleep; raise Interrupted as soon as a stop is requested."""
+        # Short sleeps instead of Event.wait, because the signal handler that sets the event runs in
+        # this thread.
         end = time.monotonic() + seconds
         while True:
             if self._stopped.is_set():
@@ -44,7 +45,7 @@ class Deadline:
         failure: Callable[[], str],
         step_seconds: float = STEP_SECONDS,
     ) -> None:
-        """Wait until the condition holds; after so many seconds raise LaunchError with the failure's text."""
+        """Wait until the condition holds; on timeout raise LaunchError with the failure's text."""
         end = time.monotonic() + seconds
         while not condition():
             if time.monotonic() > end:

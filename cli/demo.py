@@ -1,6 +1,7 @@
-"""`sidecart demo`: both flows, every event as it passes, the mails, the final states.
+"""`sidecart demo`: run both flows and print every event, the mails and the final states.
 
-On a shop of its own, or by --url on one that runs; there it sees only what the shop's callers see.
+The demo starts a separate shop, or uses a running one (--url), of which it sees only HTTP responses
+and mails.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from cli.tap import Seen, Tap
 from cli.topics import APPS, TOPICS
 
 EVENT_SECONDS_MAX = 10
-CALL_SECONDS_MAX = 40  # longer than the longest wait that a caller may ask for
+CALL_SECONDS_MAX = 40  # longer than the longest wait that a caller may request
 DEPOSIT_CENTS = 10_000
 NAME = "Ada"
 CHEAP = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
@@ -36,11 +37,14 @@ LEFT_CENTS = DEPOSIT_CENTS - 900
 
 
 class DemoFailed(Exception):
-    """Something differs from what the sequence diagram says; the message is the first difference."""
+    """The shop differs from the sequence diagram; the message is the first difference."""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Start, drive, compare, stop; 0 if everything was as the diagram says, else 1 and the first difference."""
+    """Start the shop, run the flows, compare, stop.
+
+    Return 0 if all matches the diagram, else print the first difference and return 1.
+    """
     without = frozenset(options.without)
     if unknown := without - set(APPS):
         raise LaunchError(f"there is no app {', '.join(sorted(unknown))}: choose from {', '.join(APPS)}")
@@ -72,18 +76,22 @@ def _outcome(play: Callable[[], None]) -> int:
 
 
 class Demo:
-    """One drive through both flows of the shop at `url`, whose mails are listed at `mail_url`."""
+    """One run of both flows on the shop at `url`, with the mail catcher at `mail_url`."""
 
     def __init__(self, url: str, mail_url: str, deadline: Deadline) -> None:
         self._mail_url = mail_url
         self._deadline = deadline
         self._print = threading.Lock()
         self._tap: Tap | None = None
-        self._email = f"ada.{uuid.uuid4().hex[:8]}@example.com"  # another one each time, for the shop may be an old one
+        # unique, because the shop may have data of earlier runs
+        self._email = f"ada.{uuid.uuid4().hex[:8]}@example.com"
         self._http = httpx.Client(base_url=url, timeout=CALL_SECONDS_MAX, trust_env=False)
 
     def play(self, tap: Tap | None = None) -> None:
-        """Drive and compare, the events too if there is a tap; raise DemoFailed with the first difference."""
+        """Run and compare, including the events if there is a tap.
+
+        Raises DemoFailed with the first difference.
+        """
         self._tap = tap
         with self._http:
             user_id = self._register()
@@ -107,7 +115,7 @@ class Demo:
         return user_id
 
     def _deposit(self, user_id: str) -> None:
-        self._title("A deposit, so that there is money to pay with")
+        self._title("A deposit that pays for the first order")
         deposit = self._post("/account/deposit", {"user_id": user_id, "amount_cents": DEPOSIT_CENTS})
         self._expect("balance after the deposit", DEPOSIT_CENTS, deposit["balance_cents"])
         self._expect_events(str(deposit["deposit_id"]), "AccountDepositRequested", "AccountDeposited")
@@ -121,7 +129,7 @@ class Demo:
         return order_id
 
     def _mails(self, paid: str, not_paid: str) -> None:
-        self._title("The mails, as the mail server took them")
+        self._title("The mails at the mail server")
         for order_id, words in ((paid, "is paid"), (not_paid, "could not be paid")):
             mail = self._mail(order_id)
             self._expect(f"recipient of the mail about order {order_id}", self._email, mail["to"])
@@ -142,7 +150,7 @@ class Demo:
         self._wait_for("the notifications to be marked as sent", lambda: self._sent(user_id) == {paid, not_paid})
         self._get(f"/notification/{user_id}")
 
-    # --- What they are made of
+    # --- Building blocks
 
     def _post(self, path: str, body: Mapping[str, Any]) -> dict[str, Any]:
         with self._print:
@@ -204,9 +212,9 @@ class Demo:
             raise DemoFailed(f"{what}: expected {expected!r}, was {actual!r}")
 
     def show(self, seen: Seen) -> None:
-        """Print one event as it passes."""
+        """Print an event that the tap received."""
         topic = TOPICS[seen.topic]
-        readers = ", ".join(topic.consumers) or "whoever asks"
+        readers = ", ".join(topic.consumers) or "no consumer"
         with self._print:
             say(f"{self._clock(seen.at)}  {topic.publisher:>12} --({seen.topic})--> {readers}")
 

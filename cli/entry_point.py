@@ -1,6 +1,7 @@
-"""The first lines of the command, run by ./sidecart: a Ctrl-C at any moment ends it without a traceback.
+"""The entry point of ./sidecart, which a Ctrl-C ends at any moment without a traceback.
 
-./sidecart holds SIGINT back while one Python becomes the other; it is let through here, before anything is loaded.
+./sidecart blocks SIGINT while it replaces one Python process with another. This module unblocks
+SIGINT before it imports anything else.
 """
 
 import os
@@ -12,21 +13,26 @@ INTERRUPTED = 128 + signal.SIGINT
 
 
 def main() -> None:
-    """Load the command and run it; 130 after a Ctrl-C, 143 after a SIGTERM that the command itself does not take."""
-    signal.signal(signal.SIGINT, _end_at_once)  # nothing is started yet
+    """Load and run the command.
+
+    The exit code is 130 after a Ctrl-C, and 143 after a SIGTERM that the command itself does not
+    handle.
+    """
+    signal.signal(signal.SIGINT, _end_at_once)  # no process has started yet
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     from cli.__main__ import main as command
 
     code = INTERRUPTED
     try:
-        signal.signal(signal.SIGTERM, _unwind)  # as a Ctrl-C does: what was started is stopped on the way out
+        # like a Ctrl-C: the unwinding stops the started processes
+        signal.signal(signal.SIGTERM, _unwind)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         code = command()
     except KeyboardInterrupt:
         pass
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, signal.SIG_IGN)  # nothing is left to be interrupted
+            signal.signal(number, signal.SIG_IGN)  # no cleanup is left to interrupt
     sys.exit(code)
 
 

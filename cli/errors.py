@@ -1,9 +1,9 @@
-"""What the launcher can fail with; each is shown to a person as one line that says what to do."""
+"""The errors of the launcher."""
 
 
 class LaunchError(Exception):
-    """Something a person has to act on: the message is the line that is shown."""
+    """An error that the user can fix. The message is one line that says what to do."""
 
 
 class Interrupted(Exception):
-    """Somebody asked for a stop while the launcher was waiting for something."""
+    """A stop was requested while the launcher waited."""

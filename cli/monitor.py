@@ -1,4 +1,7 @@
-"""How the live page (monitor/) is started: a process and a sidecar of its own beside the shop, which needs neither."""
+"""The launcher's settings for the live page (monitor/).
+
+The page is a process with its own sidecar. The shop does not need it.
+"""
 
 import json
 import sys
@@ -13,26 +16,35 @@ from cli.topology import app_for_sidecar
 NAME = MONITOR
 COMMAND = (sys.executable, "-m", "monitor")
 PORT = 8001
-"""Where `sidecart run` opens it, if the port is to be had."""
+"""The port of the live page under `sidecart run`, if it is available."""
 SIDECAR_FLAGS = ("--max-body-size", "512Mi")
-"""What it may send the page in one message: more than any broker keeps, for one that is larger ends its stream."""
+"""The maximum size of a message to the page.
+
+It exceeds any broker's limit, because a larger message ends the page's stream.
+"""
 START_SECONDS = 30.0
 STOP_SECONDS = 40.0
-"""It finishes what it answers (15 s at most), ends its subscriptions (15 s), and removes what they left behind."""
+"""The page finishes responses and ends subscriptions (15 s at most each), then cleans up."""
 
 
 GRACE_SECONDS = 60
-"""How long its tap stays after the last looker: a page that lost its connection comes back and has missed nothing."""
+"""How long the page keeps its subscriptions after the last viewer.
+
+A browser that reconnects within this time misses no event.
+"""
 GRACE_SECONDS_MAX = 600
 
 
 def grace_seconds(environ: Mapping[str, str]) -> int:
-    """The one setting of its own that a person may give."""
+    """Read the live page's only setting."""
     return whole(environ, "GRACE_SECONDS", 0, GRACE_SECONDS_MAX, GRACE_SECONDS)
 
 
 def resources(folders: Sequence[Path]) -> tuple[Path, ...]:
-    """Of the shop's folders the broker's alone: no store, and no policy that offers an event again (ADR 30)."""
+    """Return only the broker's folder (ADR 30).
+
+    The page has no store, and no policy that redelivers an event.
+    """
     return tuple(folder for folder in folders if folder.parent.name == "brokers")
 
 
@@ -43,7 +55,7 @@ def environment(
     grpc_port: int,
     values: Mapping[str, str],
 ) -> dict[str, str]:
-    """What it is told: where everything is, and the tokens that it asks with."""
+    """Return the live page's environment: all processes' ports, and the tokens for its calls."""
     shop = {name: number for name, number in ports.items() if name in replicas or app_for_sidecar(name) in replicas}
     return {
         **plain_environment(),

@@ -1,4 +1,4 @@
-"""Child processes: one log file of bounded size each, a process group each, none of which outlives the launcher."""
+"""Child processes, each with a process group and a bounded log; none outlives the launcher."""
 
 import contextlib
 import ctypes
@@ -14,25 +14,31 @@ from cli.errors import LaunchError
 from cli.rotation import Rotation, last_lines, older
 
 PR_SET_PDEATHSIG = 1
-"""Of Linux's prctl(2): the signal that a process gets when the thread that started it dies."""
+"""Linux's prctl(2) option for the signal that a process receives when its parent thread dies."""
 
 _libc = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
 def _die_with(parent: int) -> Callable[[], None]:
-    """What a child does before its program: ask to be killed when the launcher dies, even of SIGKILL."""
+    """Return a function that a child runs before its program.
+
+    It makes the kernel kill the child when the launcher dies, even of SIGKILL.
+    """
 
     def prepare() -> None:
         if _libc is not None:
             _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-            if os.getppid() != parent:  # it died in between
+            if os.getppid() != parent:  # the launcher died before the call above
                 os._exit(1)
 
     return prepare
 
 
 class Processes:
-    """The children of one shop by name. Start them from the main thread: a child dies with the thread it came from."""
+    """The children of one shop by name.
+
+    Start them from the main thread, because a child dies with the thread that started it.
+    """
 
     def __init__(self, logs: Path) -> None:
         self.logs = logs
@@ -40,7 +46,7 @@ class Processes:
         self._stop_signals: dict[str, signal.Signals] = {}
         self._rotation = Rotation()
         self.logged: set[str] = set()
-        """The names of all that was ever started here."""
+        """The names of all children ever started."""
 
     def start(
         self,
@@ -51,12 +57,12 @@ class Processes:
         cwd: Path,
         stop_signal: signal.Signals = signal.SIGTERM,
     ) -> int:
-        """Start a child under a name and return its pid; what it prints goes to <logs>/<name>.log."""
-        assert not self.is_alive(name), f"{name} is running already"
+        """Start a child under a name and return its pid; its output goes to <logs>/<name>.log."""
+        assert not self.is_alive(name), f"{name} is already running"
         self.logs.mkdir(parents=True, exist_ok=True)
         log = self.log(name)
         if name not in self.logged and log.exists():
-            log.replace(older(log))  # the run before this one is kept, and no more
+            log.replace(older(log))  # only the previous run's log is kept
         self.logged.add(name)
         with log.open("ab") as output:
             try:
@@ -67,7 +73,9 @@ class Processes:
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=subprocess.STDOUT,
-                    start_new_session=True,  # Ctrl-C in a terminal reaches the launcher only, which stops in order
+                    # Ctrl-C in a terminal reaches only the launcher, which stops the children in
+                    # order
+                    start_new_session=True,
                     preexec_fn=_die_with(os.getpid()),
                 )
             except OSError as error:
@@ -82,25 +90,28 @@ class Processes:
         return self.logs / f"{name}.log"
 
     def last_lines(self, name: str, count: int = 15) -> list[str]:
-        """The end of a child's log."""
+        """The last lines of a child's log."""
         return last_lines(self.log(name), count)
 
     def is_alive(self, name: str) -> bool:
-        """Whether the child of that name runs."""
+        """Whether the child with that name runs."""
         return name in self._children and self._children[name].poll() is None
 
     def pids(self) -> dict[str, int]:
-        """The pid of every child that was started and not stopped, whether it still runs or died."""
-        # list(): another thread may look while the shop's own starts or stops somebody.
+        """The pid of every child that was started and not stopped, running or dead."""
+        # list(): another thread may read while the shop's thread starts or stops a child.
         return {name: child.pid for name, child in list(self._children.items())}
 
     def dead(self) -> dict[str, int]:
-        """Children that ended by themselves, with their exit codes."""
+        """The children that ended unexpectedly, with their exit codes."""
         codes = {name: child.poll() for name, child in self._children.items()}
         return {name: code for name, code in codes.items() if code is not None}
 
     def stop(self, names: Sequence[str], seconds: float) -> list[str]:
-        """Ask the children to end, all at once, and kill what is left after so many seconds; return whom it killed."""
+        """Ask all children to end, and kill the remaining ones after the timeout.
+
+        Returns the names of the killed children.
+        """
         children = {name: self._children.pop(name) for name in names if name in self._children}
         for name, child in children.items():
             _signal(child, self._stop_signals[name])
@@ -111,11 +122,11 @@ class Processes:
                 child.wait(max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
                 killed.append(name)
-            # What the child itself started and left behind is in its group.
+            # The child's group includes processes that the child started and left behind.
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-        self._rest()
+        self._end_rotation_if_idle()
         return killed
 
     def kill(self, name: str) -> None:
@@ -124,9 +135,9 @@ class Processes:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
         child.wait()
-        self._rest()
+        self._end_rotation_if_idle()
 
-    def _rest(self) -> None:
+    def _end_rotation_if_idle(self) -> None:
         if not self._children:  # no writer is left
             self._rotation.end()
 

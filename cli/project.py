@@ -1,4 +1,4 @@
-"""Where the project's files are, and what dapr.yaml says about the shop."""
+"""The paths of the project's files, and the apps in dapr.yaml."""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ from cli.errors import LaunchError
 ROOT = Path(__file__).resolve().parent.parent
 RUN_FILE = "dapr.yaml"
 HOME = ROOT / ".sidecart"
-"""Data, logs and run file of the shop that `run` starts."""
+"""The data, logs and run file of the shop that `sidecart run` starts."""
 
 
 @dataclass(frozen=True, slots=True)
 class App:
-    """One app of dapr.yaml: how it is started and what its sidecar is told."""
+    """One app of dapr.yaml: its program, and the settings of its sidecar."""
 
     app_id: str
     folder: Path
@@ -30,7 +30,7 @@ class App:
 
 
 def read_apps(path: Path = ROOT / RUN_FILE) -> dict[str, App]:
-    """Read the Multi-App Run file: `common` under each app's own values, paths relative to the file."""
+    """Read the Multi-App Run file, with `common` as defaults and paths relative to the file."""
     document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {entry["appID"]: _app(document["common"] | entry, path.parent) for entry in document["apps"]}
 
@@ -48,9 +48,9 @@ def _app(entry: dict[str, Any], base: Path) -> App:
 
 
 def replaced(ours: App, folder: Path) -> App:
-    """Our app with another program: the one that a run file in `folder` starts under the same app-id.
+    """Return our app with the program that the run file in `folder` starts under the same app-id.
 
-    What the sidecar is told stays ours. Raises LaunchError if the folder has no such program.
+    The sidecar's settings stay ours. Raises LaunchError if the folder has no such program.
     """
     file = folder / RUN_FILE
     try:
@@ -61,7 +61,7 @@ def replaced(ours: App, folder: Path) -> App:
     except OSError as error:
         raise LaunchError(f"{file} cannot be read: {error.strerror}") from error
     except (yaml.YAMLError, LookupError, TypeError) as error:
-        raise LaunchError(f"{file} is no run file of an app `{ours.app_id}` with a command") from error
+        raise LaunchError(f"{file} is not a run file of an app `{ours.app_id}` with a command") from error
     return replace(
         ours,
         folder=(folder / entry.get("appDirPath", ".")).resolve(),
@@ -71,7 +71,7 @@ def replaced(ours: App, folder: Path) -> App:
 
 
 def write_program(folder: Path, app_id: str, command: Sequence[str]) -> Path:
-    """Write the run file of a program that `replaced` can take in place of ours; returns the folder."""
+    """Write the run file of a program that `replaced` can read; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     run_file = {"version": 1, "apps": [{"appID": app_id, "appDirPath": str(ROOT), "command": list(command)}]}
     (folder / RUN_FILE).write_text(yaml.safe_dump(run_file), encoding="utf-8")
@@ -79,19 +79,20 @@ def write_program(folder: Path, app_id: str, command: Sequence[str]) -> Path:
 
 
 def module_of(app_id: str) -> str:
-    """The module of our program of an app."""
+    """The module of our program for an app."""
     return "gateway.app" if app_id == "gateway" else f"services.{app_id}.app"
 
 
 def _with_this_python(command: list[str]) -> tuple[str, ...]:
-    # dapr.yaml names the environment's python for the official CLI; the launcher already runs in it.
+    # dapr.yaml names the virtual environment's python for the official CLI. The launcher already
+    # runs in that environment.
     if Path(command[0]).name.startswith("python"):
         return (sys.executable, *command[1:])
     return tuple(command)
 
 
 def resource_folders(resources: tuple[Path, ...], broker: str, store: str) -> tuple[Path, ...]:
-    """The folders of dapr.yaml with its broker and its store swapped for these."""
+    """Return the folders of dapr.yaml with the selected broker and store."""
     swap = {"brokers": broker, "stores": store}
     return tuple(
         folder.parent / swap[folder.parent.name] if folder.parent.name in swap else folder for folder in resources

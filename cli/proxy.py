@@ -1,4 +1,4 @@
-"""One address for several gateways: HAProxy in front of them, as our own child."""
+"""HAProxy as a child process, which offers several gateways at one address."""
 
 import json
 import resource
@@ -15,14 +15,15 @@ STOP_SECONDS = 40
 CONNECTIONS_MAX = 45_000
 FILES_OF_ITS_OWN = 200
 DRAIN_SECONDS = 2
-"""A gateway that is told to stop says so in /readyz and serves for so long: four looks of the proxy."""
+"""How long a stopping gateway serves while /readyz reports the stop: four checks of the proxy."""
 
 NOT_INSTALLED = "HAProxy is not installed (several gateways need it): run `make system-deps`"
 
 CONFIGURATION = """\
 global
     maxconn {connections}
-    # A head that is too large for a gateway reaches it and gets its 431; twice as large a head is a 400 of the proxy's.
+    # A head that is too large for a gateway still reaches it and gets its 431. The proxy answers
+    # 400 to a head of twice that size.
     tune.bufsize {head_bytes}
     tune.http.maxhdr {headers}
     hard-stop-after 35s
@@ -31,28 +32,29 @@ defaults
     maxconn {connections}
     timeout connect 2s
     timeout client 60s
-    # A gateway answers within 31 s (Prefer: wait=30, and a second to write the pending command): see
-    # gateway/deadline.py. Later than that it is gone or paused, and only then does the proxy answer for it.
+    # A gateway answers within 31 s (Prefer: wait=30, and a second to write the pending command):
+    # see gateway/deadline.py. After that it has crashed or is paused, and the proxy answers.
     timeout server 45s
     timeout queue 5s
-    # A request that reached no gateway goes to another one. One that did is not sent twice: its Idempotency-Key, if the
-    # caller gave one, makes it safe for him to say it again.
+    # The proxy sends a request that reached no gateway to another one. It never repeats a request
+    # that reached one; an Idempotency-Key makes it safe for the caller to do so.
     retries 3
     retry-on conn-failure
     option redispatch 1
-    # A connection to a gateway carries one request: an idle one might just be closing, and lose the next.
+    # Each connection to a gateway carries one request: an idle connection might be closing and
+    # lose the next one.
     option http-server-close
-    # HTTP/2 with prior knowledge is refused, as a gateway refuses it.
+    # The proxy refuses HTTP/2 with prior knowledge, as a gateway does.
     option disable-h2-upgrade
 frontend shop
     bind 127.0.0.1:{port}
-    # Not among the defaults: HAProxy 2.6.12 ends by SIGSEGV when it writes a format with arguments from there.
-{errors}    # While the store refuses writes no gateway is ready, and each can still read.
+    # Not in defaults: HAProxy 2.6.12 dies of SIGSEGV when it writes a format with arguments there.
+{errors}    # While the store refuses writes, no gateway is ready, but each one can still read.
     use_backend reads if METH_GET !{{ nbsrv(gateways) gt 0 }}
     default_backend gateways
 backend gateways
     balance leastconn
-    # Without the broker: while it blocks publishing, a gateway still reads and answers 202. No other one does better.
+    # Excludes the broker: while it blocks publishing, every gateway still reads and answers 202.
     option httpchk GET /readyz?exclude=broker
     http-check expect status 200
     default-server check inter 500ms fall 2 rise 1 maxconn 20000
@@ -63,15 +65,15 @@ backend gateways
 
 BUFFER_BYTES_SPARE = 8 * 1024
 HEADERS_SPARE = 100
-"""What HAProxy keeps room for beside a head: its own headers, and the reserve for rewriting."""
+"""The space that HAProxy needs besides a request head: its own headers and the rewrite reserve."""
 
-PROBLEMS = {  # status -> type and detail of an answer that no gateway gave
-    400: ("not_http", "this is no HTTP/1.1 request that the proxy can read, or its head is far too large"),
-    408: ("incomplete", "the request was not there in time"),
+PROBLEMS = {  # maps a status to the type and detail of a response by the proxy itself
+    400: ("not_http", "the proxy cannot parse this as an HTTP/1.1 request, or its head is far too large"),
+    408: ("incomplete", "the request did not arrive in time"),
     413: ("too_large", "the request is too large for the proxy"),
-    500: ("internal", "something is wrong in the proxy"),
-    501: ("not_http", "the only transfer coding here is chunked"),
-    502: ("outcome-unknown", "a gateway broke off its answer; repeat the request with its Idempotency-Key"),
+    500: ("internal", "the proxy failed"),
+    501: ("not_http", "the only supported transfer coding is chunked"),
+    502: ("outcome-unknown", "a gateway failed during its response; repeat the request with its Idempotency-Key"),
     503: ("unavailable", "no gateway is ready; try again"),
     504: ("outcome-unknown", "a gateway did not answer in time; repeat the request with its Idempotency-Key"),
 }
@@ -79,11 +81,15 @@ RETRY_AFTER_SECONDS = {503: 1}
 
 
 def _problems() -> Iterator[str]:
-    """Lines that make the proxy's own errors problems like the gateway's (contracts/http/problem.json)."""
+    """Yield lines that turn the proxy's own errors into problem details like the gateway's.
+
+    The schema is contracts/http/problem.json.
+    """
     for status, (kind, detail) in PROBLEMS.items():
         title = HTTPStatus(status).phrase
         problem = {"type": f"urn:sidecart:problem:{kind}", "title": title, "status": status, "detail": detail}
-        # The proxy reads no traceparent; a new trace id is what the gateway gives to a request without one.
+        # The proxy does not read traceparent. Like the gateway, it generates a trace id for a
+        # request without one.
         body = json.dumps({**problem, "trace_id": "%[uuid(),regsub(-,,g)]"}, separators=(",", ":"))
         retry = f" hdr retry-after {RETRY_AFTER_SECONDS[status]}" if status in RETRY_AFTER_SECONDS else ""
         yield (
@@ -93,13 +99,16 @@ def _problems() -> Iterator[str]:
 
 
 def _connections() -> int:
-    """As many as may be open: each takes two files, and the proxy does not start with more than it may have."""
+    """Return the connection limit.
+
+    Each connection takes two files, and HAProxy does not start if the file limit is too low.
+    """
     _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
     return CONNECTIONS_MAX if files == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, (files - FILES_OF_ITS_OWN) // 2)
 
 
 def unavailable() -> str | None:
-    """Say why no proxy can be had here, or None."""
+    """Return why no proxy is available, or None."""
     return None if _program() else NOT_INSTALLED
 
 
@@ -108,7 +117,7 @@ def _program() -> str | None:
 
 
 def command(folder: Path, port: int, gateways: Mapping[str, int]) -> list[str]:
-    """Write the configuration for gateways at these ports, and return the command line."""
+    """Write the configuration for gateways at these ports; return the command line."""
     program = _program()
     if program is None:
         raise LaunchError(NOT_INSTALLED)

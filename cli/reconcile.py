@@ -1,4 +1,4 @@
-"""`sidecart reconcile`: the accepted requests whose flow has not ended, checked now and healed."""
+"""`sidecart reconcile`: check the unfinished accepted requests and repeat their commands."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from cli.errors import LaunchError
 from cli.topics import GATEWAY
 from cli.topology import app_of
 
-CALL_SECONDS_MAX = 120.0  # a gateway asks about a thousand flows in some seconds
+CALL_SECONDS_MAX = 120.0  # a gateway checks about a thousand flows in some seconds
 LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Unfinished:
-    """One accepted request, as a gateway shows it."""
+    """One accepted request, as reported by a gateway."""
 
     kind: str
     id: str
@@ -30,7 +30,7 @@ class Unfinished:
     attempts: int
 
     def line(self) -> str:
-        """Show it to a person."""
+        """Format the request as one line of output."""
         times = "not repeated yet" if self.attempts == 0 else f"repeated {self.attempts} times"
         return f"{self.kind:6} {self.id}  accepted {self.at}  {times}"
 
@@ -43,11 +43,11 @@ class Gateways:
     token: str
 
     def unfinished(self) -> list[Unfinished]:
-        """What none of them has seen to end, oldest first."""
+        """Return the flows that no gateway has seen to end, oldest first."""
         return self._all("GET")
 
     def reconcile(self) -> list[Unfinished]:
-        """Have each of them check its flows and repeat commands; returns those that had not ended."""
+        """Make each gateway check its flows and repeat commands; return the unfinished flows."""
         return self._all("POST")
 
     def _all(self, method: str) -> list[Unfinished]:
@@ -67,7 +67,7 @@ class Gateways:
 
 
 def running() -> Gateways:
-    """The gateways of the running shop."""
+    """Return the gateways of the running shop."""
     shop = runfile.read()
     if shop is None or not shop.ready:
         raise LaunchError("no shop is running: start one with make run")
@@ -76,7 +76,10 @@ def running() -> Gateways:
 
 
 def reconcile(options: argparse.Namespace) -> int:
-    """List what has not ended, heal it unless it is a dry run, and say what is left; 1 if anything is."""
+    """List the unfinished flows, repeat their commands unless this is a dry run, and wait.
+
+    Returns 1 if any flow is still unfinished.
+    """
     gateways = running()
     if options.dry_run:
         return _report(gateways.unfinished(), "unfinished")
@@ -85,14 +88,14 @@ def reconcile(options: argparse.Namespace) -> int:
         return _report(stuck, "stuck")
     for flow in stuck:
         print(flow.line())
-    print(f"published the commands of {len(stuck)} again; waiting up to {options.wait:.0f} s", file=sys.stderr)
+    print(f"repeated the commands of {len(stuck)} flows; waiting up to {options.wait:.0f} s", file=sys.stderr)
     ids = {flow.id for flow in stuck}
 
     def left() -> list[Unfinished]:
         return [flow for flow in gateways.unfinished() if flow.id in ids]
 
     try:
-        Deadline().until(lambda: not left(), options.wait, lambda: "time is over", LOOK_SECONDS)
+        Deadline().until(lambda: not left(), options.wait, lambda: "timed out", LOOK_SECONDS)
     except LaunchError:
         return _report(left(), "still stuck")
     print(f"healed {len(stuck)}")

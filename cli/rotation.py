@@ -1,7 +1,8 @@
-"""Logs of bounded size: one that has grown too large is copied to its `.1` and emptied, while its writer writes on.
+"""Limits the size of logs by copying a large log to its `.1` file and truncating it.
 
-A child writes to a descriptor that the launcher gave it, in append mode, so an emptied file is written from its
-beginning (copytruncate). A pipe would need a reader: a child would block, or die of SIGPIPE, when the launcher is gone.
+A child writes in append mode to a descriptor from the launcher, so it continues at the start of the
+truncated file (copytruncate). A pipe would need a reader: the child would block, or die of SIGPIPE,
+after the launcher's death.
 """
 
 from __future__ import annotations
@@ -14,27 +15,28 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LOG_BYTES_MAX = 5 * 1024 * 1024
-"""Of a log, and as much again of what came before it: minutes of a flood, months of an ordinary shop."""
+"""The limit of a log and of its older file each: minutes of a flood, months of an ordinary shop."""
 LOOK_SECONDS = 1.0
-"""Between two looks. A log may exceed its size by what is written meanwhile."""
+"""The interval between two checks. A log may exceed its limit by the lines of one interval."""
 CHUNK_BYTES = 64 * 1024
 TAIL_BYTES = 256 * 1024
 """How much of a log's end is searched for its last lines."""
 
-MARK = b"[sidecart] this log goes on in the newer file; bytes dropped before this line: %d\n"
-MARKED = re.compile(rb"\[sidecart\] this log goes on in the newer file; bytes dropped before this line: (\d+)\n")
+MARK = b"[sidecart] this log continues in the newer file; bytes dropped before this line: %d\n"
+MARKED = re.compile(rb"\[sidecart\] this log continues in the newer file; bytes dropped before this line: (\d+)\n")
 
 
 def older(log: Path) -> Path:
-    """The file that holds what came before a log."""
+    """Return the path of the older file of a log."""
     return log.with_name(f"{log.name}.1")
 
 
 def rotate(log: Path, bytes_max: int = LOG_BYTES_MAX) -> bool:
-    """Empty a log that is larger than allowed, and keep its last bytes beside it; say whether that was done.
+    """Truncate a log that exceeds the limit; return whether it did.
 
-    What is written between the end of the copy and the cut is lost: a few lines of a flood. If the disk has no room for
-    the copy, the log is emptied without one.
+    The last bytes move to the older file. Lines that arrive between the end of the copy and the
+    truncation are lost: a few lines of a flood. If the disk has no room for the copy, the log is
+    truncated without one.
     """
     with log.open("r+b") as file:
         size = os.fstat(file.fileno()).st_size
@@ -47,7 +49,8 @@ def rotate(log: Path, bytes_max: int = LOG_BYTES_MAX) -> bool:
         try:
             with new.open("wb") as copy:
                 copy.write(MARK % dropped)
-                left = bytes_max + CHUNK_BYTES  # a writer that is faster than the copy does not hold it up
+                # the limit stops the copy of a log that grows faster than the copy
+                left = bytes_max + CHUNK_BYTES
                 while left > 0 and (chunk := file.read(min(CHUNK_BYTES, left))):
                     copy.write(chunk)
                     left -= len(chunk)
@@ -55,7 +58,8 @@ def rotate(log: Path, bytes_max: int = LOG_BYTES_MAX) -> bool:
             keeps_older = False
             with contextlib.suppress(OSError):
                 new.unlink()
-        # First the cut, then the name: a reader that finds the older file anew begins the log at its beginning.
+        # Truncate first, then rename: a reader that sees a new older file starts the log at its
+        # beginning.
         file.truncate(0)
     if keeps_older:
         new.replace(older(log))
@@ -63,7 +67,7 @@ def rotate(log: Path, bytes_max: int = LOG_BYTES_MAX) -> bool:
 
 
 class Rotation:
-    """Keeps logs within their size from a thread of its own; `end` it when their writers have ended."""
+    """Limits logs from a background thread; call `end` when their writers have ended."""
 
     def __init__(self, bytes_max: int = LOG_BYTES_MAX, look_seconds: float = LOOK_SECONDS) -> None:
         self._bytes_max = bytes_max
@@ -73,7 +77,7 @@ class Rotation:
         self._thread: threading.Thread | None = None
 
     def add(self, log: Path) -> None:
-        """Look after this log, too."""
+        """Add a log to check."""
         self._logs.add(log)
         if self._thread is None:
             self._ended.clear()
@@ -81,7 +85,7 @@ class Rotation:
             self._thread.start()
 
     def end(self) -> None:
-        """Look a last time, and no more."""
+        """Check the logs once more and stop the thread."""
         if self._thread is not None:
             self._ended.set()
             self._thread.join()
@@ -92,12 +96,16 @@ class Rotation:
         while not last:
             last = self._ended.wait(self._look_seconds)
             for log in tuple(self._logs):
-                with contextlib.suppress(OSError):  # removed by `reset`; or the disk is full, and the next look may do
+                # `reset` removed the log; or the disk is full, and the next check may succeed
+                with contextlib.suppress(OSError):
                     rotate(log, self._bytes_max)
 
 
 def last_lines(log: Path, count: int) -> list[str]:
-    """The end of a log, and of what came before it in the same run if the log has just been emptied."""
+    """Return the last lines of a log.
+
+    They include the end of the older file if the log was just truncated in the same run.
+    """
     lines = _end(log).splitlines()
     if len(lines) < count and MARKED.match(_beginning(older(log))):
         lines = [line for line in _end(older(log)).splitlines() if not MARKED.match(line + b"\n")] + lines
@@ -123,7 +131,7 @@ def _beginning(file: Path) -> bytes:
 
 @dataclass(slots=True)
 class Follower:
-    """Reads a log on from a position, over rotations and new starts."""
+    """Reads a log from a position, across rotations and restarts."""
 
     log: Path
     position: int = 0
@@ -134,13 +142,14 @@ class Follower:
         self._older = _identity(older(self.log))
 
     def read(self) -> bytes:
-        """What was added since the last time, up to the last whole line."""
+        """Return the bytes added since the last call, up to the last complete line."""
         found = b""
         if (now := _identity(older(self.log))) != self._older:
             found, self._older, self.position = self._rest_of_older(), now, 0
         size = self.log.stat().st_size if self.log.exists() else 0
         if size < self.position:
-            # Emptied, and the older file gets its name in a moment; if it does not, there is none.
+            # The log was truncated, and the older file is about to appear; if it does not, there is
+            # none.
             if not self._was_cut:
                 self._was_cut = True
                 return found
@@ -150,16 +159,16 @@ class Follower:
             with self.log.open("rb") as opened:
                 opened.seek(self.position)
                 content = opened.read()
-            whole = content[: content.rfind(b"\n") + 1]
-            self.position += len(whole)
-            found += whole
+            complete = content[: content.rfind(b"\n") + 1]
+            self.position += len(complete)
+            found += complete
         return found
 
     def _rest_of_older(self) -> bytes:
         try:
             with older(self.log).open("rb") as opened:
                 marked = MARKED.match(opened.readline(len(MARK) + 20))
-                if marked is None:  # the log of the run before, whole
+                if marked is None:  # the complete log of the previous run
                     opened.seek(self.position)
                 else:
                     opened.seek(marked.end() + max(0, self.position - int(marked[1])))

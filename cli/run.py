@@ -1,4 +1,4 @@
-"""`sidecart run`: the shop in the foreground until Ctrl-C or SIGTERM; what ends by itself is started again."""
+"""`sidecart run`: run the shop until Ctrl-C or SIGTERM, and restart crashed processes."""
 
 import argparse
 import json
@@ -20,11 +20,17 @@ from cli.topology import app_of, metrics_of
 
 WATCH_SECONDS = 0.3
 REPORTED_FIRST, REPORT_SECONDS = 5, 600.0
-"""What the supervisor reports more often than this is counted: a process that ends every minute fills no terminal."""
+"""Thresholds for repeated reports: a process that crashes every minute must not flood the terminal.
+
+After REPORTED_FIRST equal lines, the throttle prints a count every REPORT_SECONDS.
+"""
 
 
 def run(options: argparse.Namespace) -> int:
-    """Start, say how to use it, watch, stop; 0 if somebody stopped it, 1 if it could not go on."""
+    """Start the shop, print how to use it, supervise it, stop it.
+
+    Return 0 after a requested stop, and 1 if the shop had to give up.
+    """
     deadline = stopped_by_signals()
     shop = Shop(shop_options(options, HOME, options.port), say, deadline)
     with runfile.held(options.broker, options.store):
@@ -35,17 +41,17 @@ def run(options: argparse.Namespace) -> int:
                 say(_welcome(shop))
                 return _watch(shop, deadline)
         except Interrupted:
-            say("stopped before it was ready")
+            say("stopped before the shop was ready")
             return 0
         finally:
             if shop.started:
-                say("everything is stopped")
+                say("all processes are stopped")
 
 
 def shop_options(
     options: argparse.Namespace, folder: Path, port: int | None, without: frozenset[str] = frozenset()
 ) -> Options:
-    """The options of a shop that the command line and the environment ask for."""
+    """Return the shop options that the command line and the environment select."""
     return Options(
         broker=options.broker,
         store=options.store,
@@ -62,7 +68,10 @@ def shop_options(
 
 
 def stopped_by_signals() -> Deadline:
-    """A deadline that SIGINT and SIGTERM break off; nothing is interrupted in the middle of a line of code."""
+    """Return a deadline that SIGINT, SIGTERM and SIGHUP stop.
+
+    The handlers only set a flag, so no line of code is interrupted.
+    """
     deadline = Deadline()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: deadline.stop())
@@ -70,12 +79,12 @@ def stopped_by_signals() -> Deadline:
 
 
 def say(text: str) -> None:
-    """Print at once, also into a pipe."""
+    """Print a line and flush it, so that it appears at once in a pipe too."""
     print(text, flush=True)
 
 
 def described(shop: Shop) -> runfile.RunFile:
-    """What the other commands have to know of a shop that is ready."""
+    """Return the description of a ready shop that the other commands read."""
     return runfile.RunFile(
         launcher=os.getpid(),
         broker=shop.options.broker,
@@ -92,8 +101,12 @@ def described(shop: Shop) -> runfile.RunFile:
 
 
 def _write_targets(shop: Shop) -> None:
-    """Where Prometheus finds the apps' metrics: the ports are new ones at each start (docs/grafana/prometheus.yml)."""
-    names = [name for name in shop.replicas if app_of(name) not in shop.options.replaced]  # others may have none
+    """Write the addresses of the apps' metrics for Prometheus (docs/grafana/prometheus.yml).
+
+    The ports change at each start.
+    """
+    # a replacement may have no metrics
+    names = [name for name in shop.replicas if app_of(name) not in shop.options.replaced]
     targets = [
         {"targets": [f"127.0.0.1:{shop.ports[metrics_of(name)]}"], "labels": {"app": app_of(name), "replica": name}}
         for name in names
@@ -102,7 +115,7 @@ def _write_targets(shop: Shop) -> None:
 
 
 class ReportThrottle:
-    """Prints what the supervisor reports; the same line again and again is counted, and the count is printed."""
+    """Prints the supervisor's reports; counts repetitions of a line and prints the count."""
 
     def __init__(self, say: Report, clock: Callable[[], float] = time.monotonic) -> None:
         self._say = say
@@ -110,13 +123,13 @@ class ReportThrottle:
         self._repeats: Repeats[str] = Repeats(REPORTED_FIRST, REPORT_SECONDS)
 
     def __call__(self, text: str) -> None:
-        """Print a line, or count it."""
+        """Print or count a line."""
         self.look()
         if self._repeats.is_shown(text, self._clock()):
             self._say(text)
 
     def look(self) -> None:
-        """Print the counts whose time has come."""
+        """Print the counts that are due."""
         for text, times in self._repeats.over(self._clock()):
             self._say(f"{text} ({times:,} more times within {REPORT_SECONDS / 60:.0f} min)")
 
@@ -152,7 +165,7 @@ Ctrl-C stops everything."""
 
 
 def calls(url: str) -> str:
-    """Three calls to paste into bash or zsh: the second and the third use the id that the first one was answered."""
+    """Return three calls for bash or zsh; the second and third use the id in the first response."""
     return f"""\
 USER_ID=$(curl -s {url}/user/register -H 'content-type: application/json' \\
   -d '{{"email": "ann'$RANDOM'@example.com", "name": "Ann"}}' | tee /dev/stderr | grep -o '[0-9a-f-]\\{{36\\}}')
@@ -164,15 +177,15 @@ curl -s {url}/order/create -H 'content-type: application/json' \\
 
 
 def stop(options: argparse.Namespace) -> int:
-    """`sidecart stop`: ask the launcher of the running shop to stop it, and wait until it has."""
+    """`sidecart stop`: ask the running shop's launcher to stop it, and wait until it has."""
     found = runfile.read()
     if found is None:
-        say("no shop runs")
+        say("no shop is running")
         return 0
     os.kill(found.launcher, signal.SIGTERM)
     deadline = Deadline()
     try:
-        deadline.until(lambda: not runfile.is_locked(), options.seconds, lambda: "it still runs")
+        deadline.until(lambda: not runfile.is_locked(), options.seconds, lambda: "it is still running")
     except LaunchError:
         say(f"the launcher (pid {found.launcher}) did not stop within {options.seconds} s: see {HOME / 'logs'}")
         return 1

@@ -1,4 +1,7 @@
-"""What `status`, `logs` and `stop` know of the running shop: a lock that its launcher holds, and a file about it."""
+"""The running shop's lock and description, for `status`, `logs` and `stop`.
+
+The launcher holds the lock, and writes the description to a file.
+"""
 
 import contextlib
 import fcntl
@@ -31,10 +34,13 @@ class RunFile:
     ports: dict[str, int] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
     resources: dict[str, list[str]] = field(default_factory=dict)
-    """By sidecar the folders that it was told to read: that of the live page has neither store nor policy."""
+    """Maps a sidecar to its resource folders. The live page's has neither store nor policy."""
 
     def write(self, folder: Path = FOLDER) -> None:
-        """Replace the file in one step; only its owner may read it, for it holds the shop's tokens."""
+        """Replace the file atomically.
+
+        Only its owner may read it, because it holds the shop's tokens.
+        """
         new = folder / f"{FILE}.new"
         new.touch(mode=0o600)
         new.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
@@ -42,13 +48,14 @@ class RunFile:
 
 
 def read(folder: Path = FOLDER) -> RunFile | None:
-    """The shop that runs now, or None; what a killed launcher left behind does not count."""
+    """Return the running shop, or None. A file that a killed launcher left does not count."""
     if not is_locked(folder):
         return None
     try:
         return RunFile(**json.loads((folder / FILE).read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError):
-        return None  # it has the lock and has not written the file yet, or has just removed it
+        # the launcher has the lock, but has not written the file yet or has just deleted it
+        return None
 
 
 def is_locked(folder: Path = FOLDER) -> bool:
@@ -66,13 +73,18 @@ def is_locked(folder: Path = FOLDER) -> bool:
 
 @contextlib.contextmanager
 def held(broker: str, store: str, folder: Path = FOLDER) -> Iterator[None]:
-    """Be the one launcher of this folder, or raise LaunchError; the lock goes with the process, however it ends."""
+    """Become the only launcher of this folder, or raise LaunchError.
+
+    The lock ends with the process, even on a crash.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise LaunchError("a shop runs already: ./sidecart status shows it, ./sidecart stop stops it") from None
+            raise LaunchError(
+                "a shop is already running: ./sidecart status shows it, ./sidecart stop stops it"
+            ) from None
         RunFile(os.getpid(), broker, store).write(folder)
         try:
             yield

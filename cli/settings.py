@@ -1,7 +1,8 @@
-"""Which settings of the launcher's own environment reach which app, and which ones the launcher decides.
+"""Selects the settings of each app from the launcher's environment.
 
-The source is each app's own `read`: it is run here, on the environment that the app will get, before anything is
-started. What it reads is what the app is handed, and what is wrong stops the start by name.
+The source is each app's own `read` function. The launcher runs it on the app's future environment
+before it starts anything. An app receives the settings that it reads, and a wrong setting stops the
+launcher by name.
 """
 
 from __future__ import annotations
@@ -33,25 +34,28 @@ READ: Mapping[str, tuple[Callable[[Environment], Any], ...]] = {
     "notification": (common.read, notification.read),
     MONITOR: (grace_seconds,),
 }
-"""By app what reads its settings."""
+"""Maps an app to the functions that read its settings."""
 
 SET_BY_LAUNCHER: Mapping[str, str] = {
-    "APP_PORT": "each app has a port of its own; PORT is that of the shop",
-    "APP_HOST": "the shop is reached on this machine alone",
-    "DAPR_HTTP_PORT": "each sidecar has a port of its own",
-    "DAPR_GRPC_PORT": "each sidecar has a port of its own",
-    "DAPR_HOST": "each app has its sidecar on this machine",
-    "APP_API_TOKEN": "tokens are made new at each start",
-    "DAPR_API_TOKEN": "tokens are made new at each start",
-    "POD_NAME": "each gateway has a name of its own",
+    "APP_PORT": "each app has its own port; PORT sets the shop's port",
+    "APP_HOST": "the shop listens on this machine only",
+    "DAPR_HTTP_PORT": "each sidecar has its own port",
+    "DAPR_GRPC_PORT": "each sidecar has its own port",
+    "DAPR_HOST": "each app's sidecar runs on this machine",
+    "APP_API_TOKEN": "the launcher generates new tokens at each start",
+    "DAPR_API_TOKEN": "the launcher generates new tokens at each start",
+    "POD_NAME": "each gateway has its own name",
     "METRICS_PORT": "each app has a free port for its metrics, and `./sidecart status` lists them",
-    "METRICS_HOST": "metrics are read on this machine alone",
+    "METRICS_HOST": "metrics are available on this machine only",
 }
-"""Settings of the apps that the launcher sets, each with the reason; given ones are refused."""
+"""Maps the app settings that only the launcher sets to the reason.
+
+The launcher refuses them in its environment.
+"""
 
 
 class _RecordingEnvironment(Mapping[str, str]):
-    """An environment that remembers which of its names were asked for."""
+    """An environment that records the names that a reader looks up."""
 
     def __init__(self, environ: Environment) -> None:
         self._environ = environ
@@ -71,9 +75,10 @@ class _RecordingEnvironment(Mapping[str, str]):
 def environment_of(
     app_id: str, decided: Environment, configured: Environment, defaults: Environment | None = None
 ) -> dict[str, str]:
-    """What an app is told: what the launcher decides, of the given settings those that the app reads, then defaults.
+    """Return the environment of an app.
 
-    Raise LaunchError if a setting is missing or wrong.
+    The launcher's decisions win over configured settings that the app reads, and those win over
+    defaults. Raises LaunchError for a missing or wrong setting.
     """
     recorder = _RecordingEnvironment({**(defaults or {}), **configured, **decided})
     try:
@@ -85,9 +90,9 @@ def environment_of(
 
 
 def settings_from_environment(environ: Environment = os.environ) -> dict[str, str]:
-    """What the environment may say to the apps; raise LaunchError for what the launcher decides, or for what is wrong.
+    """Return the settings in the environment without empty values.
 
-    An empty value is none.
+    Raises LaunchError for a setting that only the launcher may set, and for a wrong value.
     """
     for name, why in SET_BY_LAUNCHER.items():
         if environ.get(name):
@@ -103,15 +108,16 @@ def settings_from_environment(environ: Environment = os.environ) -> dict[str, st
 
 
 def external_servers(environ: Environment = os.environ) -> dict[str, str]:
-    """The servers that the environment names, by their variables; raise LaunchError for what is no address.
+    """Return the external servers that the environment names, by variable.
 
-    An empty value names none.
+    An empty value names none. Raises LaunchError for an invalid address.
     """
     found = {name: environ[name] for name in (valkey.ENV, rabbitmq.ENV, postgres.ENV) if environ.get(name)}
     if valkey.ENV in found:
         host_and_port(valkey.ENV, found[valkey.ENV])
     if rabbitmq.ENV in found:
         check_url(rabbitmq.ENV, found[rabbitmq.ENV], ("amqp", "amqps"))
-    if "://" in (url := found.get(postgres.ENV, "")) and "," not in url:  # neither `host=...` nor several hosts
+    # neither `host=...` nor several hosts
+    if "://" in (url := found.get(postgres.ENV, "")) and "," not in url:
         check_url(postgres.ENV, url, ("postgres", "postgresql"))
     return found

@@ -1,4 +1,4 @@
-"""The whole shop: servers, mail catcher, sidecars and apps, brought up in order and taken down without a trace."""
+"""The whole shop: starts and stops servers, mail catcher, sidecars and apps in order."""
 
 import secrets
 import sys
@@ -39,15 +39,15 @@ from cli.topology import (
 
 MAIL_CATCHER = "mail"
 NOT_KNOWN_YET = "1"
-"""Stands for a port or an address while only the settings are checked, before anything is started."""
+"""A placeholder for a port or an address while the launcher checks settings before the start."""
 EXTERNAL_SECONDS = 30
-"""How long to wait for a server that was given: it may be starting just now."""
+"""How long to wait for an external server, which may be starting."""
 READY_SECONDS = 180
-"""From the start of the apps to the last of them ready; seconds on an idle machine."""
-LOGS_SECONDS = 1.0  # between two looks at what hinders a start
+"""From the start of the apps until the last one is ready. On an idle machine this takes seconds."""
+LOGS_SECONDS = 1.0  # between two checks of the logs for blocking errors
 BLOCKING_ERROR_LINES = 200
-APP_STOP_SECONDS = 20  # longer than the 15 s in which an app finishes what it is answering
-SIDECAR_ANSWER_SECONDS_MAX = 2.0  # it says how it is within milliseconds
+APP_STOP_SECONDS = 20  # longer than the 15 s in which an app finishes its open requests
+SIDECAR_ANSWER_SECONDS_MAX = 2.0  # a healthy sidecar answers within milliseconds
 SIDECAR_STOP_SECONDS = sidecars.SHUTDOWN_SECONDS + 10
 
 Report = Callable[[str], None]
@@ -55,7 +55,7 @@ Report = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What a shop is made of; what is None is chosen."""
+    """The parts of a shop. The launcher chooses the options that are None."""
 
     broker: str
     store: str = "redis"
@@ -65,29 +65,35 @@ class Options:
     resources: tuple[Path, ...] | None = None
     env: Mapping[str, str] = field(default_factory=dict)
     replaced: Mapping[str, Path] = field(default_factory=dict)
-    """By app-id the folder of a program that takes the place of ours; its dapr.yaml says how it is started."""
+    """Maps an app-id to the folder of a program that replaces ours.
+
+    The folder's dapr.yaml defines how it starts.
+    """
     external: Mapping[str, str] = field(default_factory=dict)
-    """By the variable of a server the address of one that runs already."""
+    """Maps a server's environment variable to the address of an external server."""
     settings: Mapping[str, str] = field(default_factory=dict)
-    """What the launcher's environment says to the apps: each is handed what it reads (cli/settings.py)."""
+    """The launcher's environment.
+
+    Each app receives the settings that it reads (cli/settings.py).
+    """
     gateways: int = 1
-    """More than one are behind a proxy."""
+    """Several gateways run behind a proxy."""
     replicas: Mapping[str, int] = field(default_factory=dict)
-    """By app-id how many there are of a service."""
+    """Maps an app-id to the number of replicas of a service."""
     monitor: bool = False
-    """With the live page."""
+    """Whether to start the live page."""
 
 
 class Shop:
-    """One running shop. A context manager: entering starts it and waits until it is ready, leaving stops it.
+    """One running shop: a context manager that starts it, waits until it is ready, and stops it.
 
-    Use it from the main thread: its processes die with the thread that started them.
+    Use it from the main thread: the processes die with the thread that started them.
     """
 
     def __init__(self, options: Options, report: Report, deadline: Deadline | None = None) -> None:
         for kind, name, known in (("broker", options.broker, list(BROKERS)), ("store", options.store, list(STORES))):
             if name not in known:
-                raise LaunchError(f"there is no {kind} {name}: choose one of {', '.join(known)}")
+                raise LaunchError(f"there is no {kind} {name}: choose from {', '.join(known)}")
         self.replicas = replica_names(options.gateways, options.replicas, options.without)
         self.options = options
         self.report = report
@@ -98,7 +104,7 @@ class Shop:
         self.tokens = {name: secrets.token_urlsafe(24) for name in ("APP_API_TOKEN", "DAPR_API_TOKEN")}
         self.ports: dict[str, int] = {}
         self.resources: dict[str, tuple[Path, ...]] = {}
-        """By sidecar the folders that it was last told to read."""
+        """Maps a sidecar to the resource folders of its last start."""
         self.broker_address = ""
         self._apps = apps_with(options.replaced)
         self._processes = Processes(self.logs)
@@ -108,7 +114,7 @@ class Shop:
         self.seconds_to_ready = 0.0
         self._logs_read = 0.0
 
-    # --- What others ask
+    # --- Queries
 
     @property
     def url(self) -> str:
@@ -117,27 +123,27 @@ class Shop:
 
     @property
     def mail_url(self) -> str:
-        """The mail catcher's address; empty if mails go to a server that was given."""
+        """The mail catcher's address; empty if mails go to an external server."""
         return f"http://127.0.0.1:{self.ports['mail-http']}" if self._has_mail_catcher else ""
 
     @property
     def mails_at(self) -> str:
-        """Where the mails are: the mail catcher's address, or that of the server that was given."""
+        """The address where the mails are: the mail catcher, or the external mail server."""
         return self.mail_url or without_password(self.options.settings[MAIL_SERVER])
 
     @property
     def monitor_url(self) -> str:
-        """The live page's address; empty if there is none."""
+        """The live page's address; empty without a live page."""
         return f"http://127.0.0.1:{self.ports[monitor.NAME]}" if self.options.monitor else ""
 
     @property
     def processes(self) -> dict[str, int]:
-        """The pid of every process of the shop by name; a sidecar's name is its app's with -sidecar."""
+        """Maps each process to its pid. A sidecar's name is its replica's name with -sidecar."""
         return self._processes.pids()
 
     @property
     def dead(self) -> dict[str, int]:
-        """The processes that ended by themselves, with their exit codes."""
+        """Maps each process that ended unexpectedly to its exit code."""
         return self._processes.dead()
 
     @property
@@ -146,7 +152,7 @@ class Shop:
         return bool(self._processes.logged)
 
     def last_lines(self, name: str) -> list[str]:
-        """The end of a process's log."""
+        """The last lines of a process's log."""
         return self._processes.last_lines(name)
 
     def app_port(self, app_id: str) -> int:
@@ -154,17 +160,17 @@ class Shop:
         return self.ports[app_id]
 
     def sidecar_port(self, app_id: str) -> int:
-        """The port of the HTTP API of the app's sidecar."""
+        """The HTTP API port of the app's sidecar."""
         return self.ports[sidecar_of(app_id)]
 
     @property
     def broker(self) -> Broker:
-        """What the launcher knows of the broker that is used."""
+        """The launcher's interface to the selected broker."""
         return BROKERS[self.options.broker]
 
     @property
     def servers(self) -> dict[str, Server]:
-        """The broker and the store, by the variable that says where they are; one if both are the same."""
+        """The broker and the store by address variable; one entry if both are the same server."""
         return {each.env: each for each in (self.broker.server, STORES[self.options.store])}
 
     @property
@@ -196,7 +202,10 @@ class Shop:
         self.stop()
 
     def start(self) -> None:
-        """Bring everything up and wait until it is ready; once is enough, also inside `with`."""
+        """Start everything and wait until the shop is ready.
+
+        A second call does nothing, so `with` may follow.
+        """
         if self._started:
             return
         self._started = True
@@ -221,7 +230,9 @@ class Shop:
     def _choose_ports(self) -> None:
         port = self.options.port
         if port is not None and not is_free(port):
-            raise LaunchError(f"port {port} is in use: stop what listens there, or choose another (make run PORT=8080)")
+            raise LaunchError(
+                f"port {port} is in use: stop the process that uses it, or choose another port (make run PORT=8080)"
+            )
         entrance = proxy.NAME if self._has_proxy else GATEWAY
         self.ports[entrance] = port or free_port()
         mail = ("mail-smtp", "mail-http") if self._has_mail_catcher else ()
@@ -234,7 +245,7 @@ class Shop:
             self.ports[monitor.NAME] = free_port() if chosen else this_or_free_port(monitor.PORT)
 
     def _check(self) -> None:
-        """Raise LaunchError for what would stop the start later: a program that is not there, a wrong setting."""
+        """Raise LaunchError for a missing program or a wrong setting before anything starts."""
         for env, server in self.servers.items():
             if not self.options.external.get(env) and (problem := server.unavailable()) is not None:
                 raise LaunchError(problem)
@@ -248,12 +259,12 @@ class Shop:
     def _resolve_names(self) -> tuple[Path, ...]:
         self.run_folder.mkdir(parents=True, exist_ok=True)
         if not self._daprd.has_sqlite_resolver:
-            self.report(f"{self._daprd.path} finds other sidecars by mDNS only: two shops on one network would mix")
+            self.report(f"{self._daprd.path} resolves names by mDNS only: two shops on one network would mix")
             config = self.run_folder / "names.yaml"
             sidecars.write_mdns(config)
             return (config,)
         database = self.run_folder / "names.sqlite"
-        for old in self.run_folder.glob("names.sqlite*"):  # a stopped shop's addresses
+        for old in self.run_folder.glob("names.sqlite*"):  # addresses of a stopped shop
             old.unlink()
         config = self.run_folder / "names.yaml"
         sidecars.write_name_resolution(config, database)
@@ -282,10 +293,10 @@ class Shop:
         return server.launch(self._processes, self.data, ports, self.deadline)
 
     def _wait_for(self, server: Server, address: str) -> None:
-        """Wait for a server of somebody else's, which may be starting just now."""
+        """Wait for an external server, which may be starting."""
         problem = server.check(address)
         if problem is not None:
-            _raise_if_for_ever(problem)
+            _raise_if_refused(problem)
             self.report(f"waiting up to {EXTERNAL_SECONDS} s: {problem}")
 
         def late() -> str:
@@ -294,13 +305,13 @@ class Shop:
         def answers() -> bool:
             nonlocal problem
             problem = server.check(address)
-            _raise_if_for_ever(problem or "")
+            _raise_if_refused(problem or "")
             return problem is None
 
         self.deadline.until(answers, EXTERNAL_SECONDS, late, step_seconds=0.5)
 
     def start_mail_catcher(self, *more: str) -> None:
-        """Start the mail catcher, with more arguments if there are any; does not wait."""
+        """Start the mail catcher, with additional arguments if any; do not wait for it."""
         words = mail_catcher(self.ports, self.options.folder / "data")
         self._processes.start(MAIL_CATCHER, [*words, *more], env=plain_environment(), cwd=ROOT)
 
@@ -310,7 +321,10 @@ class Shop:
         self._processes.start(proxy.NAME, words, env=plain_environment(), cwd=self.run_folder)
 
     def start_monitor(self) -> None:
-        """Start the live page and wait until it can be opened; one that cannot is said, and is in nobody's way."""
+        """Start the live page and wait until it accepts connections.
+
+        A failure is only reported, because the shop does not need the page.
+        """
         try:
             self._start_monitor_sidecar()
             self._start_monitor_app()
@@ -320,7 +334,7 @@ class Shop:
                 lambda: "it does not answer",
             )
         except LaunchError as error:
-            self.report(f"the live page: {error}; see {self._processes.log(monitor.NAME)}")
+            self.report(f"the live page did not start: {error}; see {self._processes.log(monitor.NAME)}")
 
     def _start_monitor_app(self) -> None:
         self._processes.start(monitor.NAME, monitor.COMMAND, env=self._monitor_environment(), cwd=ROOT)
@@ -343,12 +357,12 @@ class Shop:
         self.start_sidecar_for(monitor.NAME, None, resources=folders)
 
     def start_app(self, name: str) -> None:
-        """Start a replica next to its sidecar; does not wait."""
+        """Start a replica next to its sidecar; do not wait for it."""
         app = self._apps[app_of(name)]
         self._processes.start(name, app.command, env=self.app_environment(name), cwd=app.folder)
 
     def app_environment(self, name: str) -> dict[str, str]:
-        """What a replica is told; raise LaunchError if a setting is missing or wrong."""
+        """Return the environment of a replica. Raise LaunchError for a missing or wrong setting."""
         app = self._apps[app_of(name)]
         decided = {
             **plain_environment(),
@@ -374,7 +388,7 @@ class Shop:
 
     def add_gateway(self, name: str) -> str:
         """Start a further gateway (gateway-1, ...), wait until it is ready, return its address."""
-        assert app_of(name) == GATEWAY, f"{name} is no name of a gateway"
+        assert app_of(name) == GATEWAY, f"{name} is not the name of a gateway"
         for each in (name, metrics_of(name)):
             self.ports.setdefault(each, free_port())
         self.start_pair(name)
@@ -391,7 +405,10 @@ class Shop:
         pod_name: str = f"{GATEWAY}-0",
         env: Mapping[str, str] | None = None,
     ) -> Sidecar:
-        """Start a sidecar for an app of the shop or for a stranger to it (a tap); ports are kept over restarts."""
+        """Start a sidecar for an app of the shop or for an outside consumer such as a tap.
+
+        The ports stay the same over restarts.
+        """
         app = self._apps.get(app_of(app_id), self._apps[GATEWAY])
         known = self._sidecars.get(app_id)
         if known is None or known.app_port != app_port:
@@ -410,15 +427,24 @@ class Shop:
         return known
 
     def sidecar_flags(self, app_id: str) -> Sequence[str]:
-        """What the command line of a sidecar ends with: of an app's nothing, but for a subclass that looks into it."""
+        """Return the last arguments of a sidecar's command line.
+
+        Only the live page needs any; subclasses override this.
+        """
         return monitor.SIDECAR_FLAGS if app_id == monitor.NAME else ()
 
     def port_for_others(self, name: str) -> int:
-        """The port at which an app and its sidecar reach each other: a subclass may put a proxy in front of it."""
+        """Return the port at which an app and its sidecar reach each other.
+
+        A subclass may put a proxy in front of it.
+        """
         return self.ports[name]
 
     def address_for_others(self, env: str) -> str:
-        """The address of a server as sidecars are told it: a subclass may put a proxy in front of it."""
+        """Return the server address that sidecars receive.
+
+        A subclass may put a proxy in front of the server.
+        """
         return self._servers[env]
 
     def _resources(self, app: App) -> tuple[Path, ...]:
@@ -430,7 +456,7 @@ class Shop:
 
     def _wait_until_ready(self) -> None:
         started = time.monotonic()
-        whole = not self.options.without
+        is_complete = not self.options.without
         waiting: dict[str, str] = dict.fromkeys(self.replicas, "has not answered yet")
         if self._has_proxy:
             waiting[proxy.NAME] = "has not answered yet"
@@ -438,7 +464,7 @@ class Shop:
         def ready() -> bool:
             self._raise_if_blocked()
             for name in list(waiting):
-                path = "/readyz" if whole or app_of(name) != GATEWAY else "/healthz"
+                path = "/readyz" if is_complete or app_of(name) != GATEWAY else "/healthz"
                 problem = self._problem(name, path)
                 if problem is None:
                     del waiting[name]
@@ -448,7 +474,7 @@ class Shop:
 
         def late() -> str:
             message = "; ".join(f"{name}: {problem}" for name, problem in waiting.items())
-            return f"not ready after {READY_SECONDS} s: {message} (logs in {self.logs})\n{self._ends_of_logs()}"
+            return f"not ready after {READY_SECONDS} s: {message} (logs in {self.logs})\n{self._log_tails()}"
 
         self.deadline.until(ready, READY_SECONDS, late, step_seconds=0.1)
         self._wait_for_subscriptions(self.replicas)
@@ -478,43 +504,46 @@ class Shop:
 
         self.deadline.until(all_known, READY_SECONDS, late, step_seconds=0.2)
 
-    def _ends_of_logs(self) -> str:
-        """The last lines of each log that has any: what hinders one app is often in another's log."""
-        ends = [(name, self._processes.last_lines(name, 3)) for name in self._processes.logged]
-        return "\n".join(f"    {name}: {line}" for name, lines in ends for line in lines)
+    def _log_tails(self) -> str:
+        """Return the last lines of each log: one app's delay often has its cause in another app."""
+        tails = [(name, self._processes.last_lines(name, 3)) for name in self._processes.logged]
+        return "\n".join(f"    {name}: {line}" for name, lines in tails for line in lines)
 
     def _raise_if_dead(self) -> None:
         for name, code in self.dead.items():
-            self._raise_if_log_says_why(name)
+            self._raise_if_log_names_cause(name)
             lines = "\n".join(f"    {line}" for line in self.last_lines(name))
             raise LaunchError(f"{name} ended with code {code} while the shop was starting; its last lines:\n{lines}")
 
     def _raise_if_blocked(self) -> None:
-        """Give up what waiting does not mend: a process has ended, or its log names what is wrong on a server."""
+        """Raise LaunchError if waiting cannot help.
+
+        That is so if a process has ended, or its log names a blocking error on a server.
+        """
         self._raise_if_dead()
         if time.monotonic() - self._logs_read < LOGS_SECONDS:
             return
         for name in self.processes:
-            self._raise_if_log_says_why(name)
+            self._raise_if_log_names_cause(name)
         self._logs_read = time.monotonic()
 
-    def _raise_if_log_says_why(self, name: str) -> None:
+    def _raise_if_log_names_cause(self, name: str) -> None:
         found = blocking_errors.first_in(self._processes.last_lines(name, BLOCKING_ERROR_LINES))
         if found is not None:
-            raise LaunchError(f"{name} will not get ready: {found.reason}\nTo mend it, {found.remedy}.")
+            raise LaunchError(f"{name} cannot become ready: {found.reason}\nTo fix it, {found.remedy}.")
 
     def _problem(self, app_id: str, path: str) -> str | None:
         status, body = get(self.ports[app_id], path, self.tokens["APP_API_TOKEN"])
         if status == 200:
             return None
-        return f"{path} says {status} {body}" if status else "does not answer"
+        return f"{path} returns {status} {body}" if status else "does not answer"
 
     def is_ready(self, app_id: str) -> bool:
-        """Whether the app says now that it can serve."""
+        """Whether the app reports itself ready."""
         return self._problem(app_id, "/readyz") is None
 
     def wait_ready(self, app_id: str, seconds: float = READY_SECONDS) -> None:
-        """Wait until an app that was started again says that it can serve."""
+        """Wait until a restarted app reports itself ready."""
         self.deadline.until(
             lambda: self.is_ready(app_id), seconds, lambda: f"{app_id} is not ready after {seconds} s", 0.1
         )
@@ -522,15 +551,15 @@ class Shop:
     # --- Stop
 
     def stop_app(self, app_id: str) -> None:
-        """Stop an app; its sidecar stays."""
+        """Stop an app; its sidecar keeps running."""
         self._processes.stop([app_id], APP_STOP_SECONDS)
 
     def stop_sidecar(self, app_id: str, seconds: float = SIDECAR_STOP_SECONDS) -> None:
-        """Stop a sidecar, and kill it if it has not ended by then; its app stays."""
+        """Stop a sidecar, and kill it after the timeout; its app keeps running."""
         self._processes.stop([sidecar_of(app_id)], seconds)
 
     def stop_process(self, name: str) -> None:
-        """Stop a process that is no app's and no sidecar's: a server, the mail catcher, the proxy."""
+        """Stop a server, the mail catcher, or the proxy."""
         server = self.server_of(name)
         self._processes.stop([name], APP_STOP_SECONDS if server is None else server.stop_seconds)
 
@@ -540,15 +569,16 @@ class Shop:
         self.stop_app(app_id)
 
     def start_pair(self, app_id: str) -> None:
-        """Start an app and its sidecar again; does not wait."""
+        """Start an app and its sidecar; do not wait for them."""
         self._start_sidecar(app_id)
         self.start_app(app_id)
 
     def restart_pair(self, name: str) -> None:
-        """Stop a replica and its sidecar, start them again and wait until they serve: one step of a rolling restart.
+        """Restart a replica and its sidecar and wait until both serve, as in a rolling restart.
 
-        A gateway goes before its sidecar, for it needs it to answer what it holds; a service after, for its sidecar
-        brings it events to the last.
+        A gateway stops before its sidecar, because it needs the sidecar to answer its held
+        requests. A service stops after its sidecar, because the sidecar delivers events until it
+        ends.
         """
         if app_of(name) == GATEWAY:
             self.stop_app(name)
@@ -563,14 +593,17 @@ class Shop:
         """Kill a process at once, as a crash would."""
         self._processes.kill(name)
 
-    # --- Ended by itself
+    # --- Restarts
 
     def server_of(self, name: str) -> Server | None:
-        """The server that a process of ours belongs to, if it is one's."""
+        """Return the server that owns a process, or None."""
         return next((each for each in self.servers.values() if name in each.names), None)
 
     def problem_of_servers(self) -> str | None:
-        """Why a sidecar would not live if it were started now, or None: it needs its broker and its store."""
+        """Return why a sidecar would fail if it started now, or None.
+
+        A sidecar needs its broker and its store.
+        """
         for env, server in self.servers.items():
             if not self.options.external.get(env) and not self._processes.is_alive(server.names[0]):
                 return f"{server.names[0]} is unreachable"
@@ -580,7 +613,7 @@ class Shop:
         return None
 
     def start_again(self, name: str) -> None:
-        """Start a process of the shop that ended, whatever it is, as it was; does not wait until it serves."""
+        """Restart any ended process of the shop with the same arguments; do not wait for it."""
         server = self.server_of(name)
         if server is not None:
             self._launch(server)
@@ -598,7 +631,10 @@ class Shop:
             self._start_sidecar(served)
 
     def give_up(self, name: str) -> Sequence[str]:
-        """Do without a process that ends again and again, if the shop can, and say without whom it goes on."""
+        """Stop restarting a process that keeps crashing, if the shop can run without it.
+
+        Returns the names of the abandoned processes, which are empty if the shop needs the process.
+        """
         both = (monitor.NAME, sidecar_of(monitor.NAME))
         if name not in both:
             return ()
@@ -606,15 +642,19 @@ class Shop:
         return both
 
     def stop_monitor(self) -> None:
-        """Stop the live page and its sidecar: alone, either would keep what is read for the page, taken by nobody."""
+        """Stop the live page and its sidecar.
+
+        Either one alone would collect events that no process consumes.
+        """
         self._processes.stop([monitor.NAME], monitor.STOP_SECONDS)
         self.stop_sidecar(monitor.NAME)
-        with suppress(OSError):  # the next start removes it
+        with suppress(OSError):  # the next start removes the subscriptions
             self.broker.remove(self.broker_address, MONITOR_SUBSCRIPTIONS)
 
     def unread_subscriptions(self) -> list[Subscription]:
-        """What nobody reads as it should, of the replicas that say they are healthy; OSError if the broker is
-        unreachable.
+        """Return the subscriptions of healthy replicas that have the wrong number of readers.
+
+        Raises OSError if the broker is unreachable.
         """
         healthy = [name for name in self.replicas if self._problem(name, "/healthz") is None]
         whole = [
@@ -623,17 +663,21 @@ class Shop:
         return self.broker.unread(self.broker_address, readers(whole))
 
     def unresponsive_sidecars(self) -> list[str]:
-        """The replicas whose sidecar runs and does not answer at all, as one that is paused."""
+        """Return the replicas whose sidecar runs but does not answer, such as a paused one."""
         return [name for name in self.replicas if sidecar_of(name) in self.processes and not self._answers(name)]
 
     def _answers(self, name: str) -> bool:
         token = self.tokens["DAPR_API_TOKEN"]
         return get(self.sidecar_port(name), "/v1.0/healthz", token, SIDECAR_ANSWER_SECONDS_MAX)[0] != 0
 
-    # --- Stop all
+    # --- Shutdown
 
     def stop(self) -> None:
-        """Stop the gateways (nothing new comes in), the sidecars (they finish what they hold), apps, servers."""
+        """Stop the gateways, then the sidecars, the apps and the servers.
+
+        Without gateways no new request arrives. The sidecars finish the events in delivery while
+        the apps still run.
+        """
         names = set(self.processes)
         apps = [name for name in names if app_for_sidecar(name) is None]
         servers = [server for server in self.servers.values() if names & set(server.names)]
@@ -653,22 +697,28 @@ class Shop:
         assert not self.processes, f"left running: {', '.join(self.processes)}"
 
 
-def _raise_if_for_ever(problem: str) -> None:
-    """Give up a server that answers and refuses: one that is starting does not answer yet."""
+def _raise_if_refused(problem: str) -> None:
+    """Raise LaunchError if a server answers with a refusal.
+
+    A server that is still starting does not answer.
+    """
     found = blocking_errors.first_in([problem])
     if found is not None:
-        raise LaunchError(f"the external server cannot be used: {problem}\nTo mend it, {found.remedy}.")
+        raise LaunchError(f"the external server cannot be used: {problem}\nTo fix it, {found.remedy}.")
 
 
 def mail_catcher(ports: Mapping[str, int], data: Path) -> list[str]:
-    """The command line of a mail catcher that keeps its mails in a folder, which is made."""
+    """Return the command line of a mail catcher with its journal in a folder, which is created."""
     data.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, "-m", "cli.servers.mailcatcher", "--journal", str(data / "mails.jsonl")]
     return [*words, "--smtp-port", str(ports["mail-smtp"]), "--http-port", str(ports["mail-http"])]
 
 
 def apps_with(replaced_by: Mapping[str, Path]) -> dict[str, App]:
-    """The apps of dapr.yaml, some of them with the program of another folder; raise LaunchError for what is none."""
+    """Return the apps of dapr.yaml, with replacements from other folders.
+
+    Raise LaunchError for an unknown app or an unusable folder.
+    """
     apps = read_apps()
     for app_id, folder in replaced_by.items():
         if app_id not in apps:
@@ -678,7 +728,7 @@ def apps_with(replaced_by: Mapping[str, Path]) -> dict[str, App]:
 
 
 def get(port: int, path: str, token: str = "", timeout_seconds: float = 3.0) -> tuple[int, str]:
-    """GET a path of a local app: status (0: no answer) and the beginning of the body."""
+    """GET a path of a local app; return status (0: no answer) and the body's first 500 bytes."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}", headers={"dapr-api-token": token})
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:

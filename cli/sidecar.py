@@ -1,4 +1,4 @@
-"""The command line and the environment of one sidecar."""
+"""The command line and the environment of a sidecar."""
 
 import os
 import sqlite3
@@ -14,32 +14,33 @@ from cli.environment import ENDPOINT, plain_environment, traced_environment
 from cli.project import ROOT, App
 
 SHUTDOWN_SECONDS = 5
-"""How long a sidecar may finish what it holds when it is stopped; what it does not finish is delivered again."""
+"""How long a stopping sidecar may finish deliveries; the broker redelivers unfinished events."""
 
 CORES_PER_SIDECAR_CORE = 4
-"""A sidecar runs on a fourth of the cores, unless GOMAXPROCS says otherwise.
+"""A sidecar uses a fourth of the cores, unless GOMAXPROCS is set.
 
-With two cores, held orders are a third more a second than with five sidecars that each use both (docs/performance.md).
+On two cores the shop holds a third more orders per second than with five sidecars that each use
+both cores (docs/performance.md).
 """
 
 TRACING = ROOT / "dapr" / "tracing.yaml"
-"""A further Configuration: a sidecar goes on with the traces that it is told of."""
+"""An additional Configuration, with which a sidecar continues incoming traces."""
 
 NAME_SECONDS = 30
 NAME_MARGIN_SECONDS = 15
 NAME_LOCK_SECONDS = 10
-"""A sidecar is found for so long after it last wrote its name, writes it again so long before that ends, and waits so
-long for the others' writes.
+"""A sidecar's name stays valid for NAME_SECONDS after the sidecar wrote it. The sidecar renews it
+NAME_MARGIN_SECONDS before that, and waits up to NAME_LOCK_SECONDS for other writers.
 
-With the defaults (5, 1 and 2) a machine that is busy for a second is enough for reads to fail, and a sidecar that waits
-for longer than 2 s at its start runs on without ever being found (ADR 4). An old name does no harm, for ports are kept
-over restarts.
+With the defaults (5, 1 and 2), reads fail on a machine that is busy for a second, and a sidecar
+that waits longer than 2 s at startup runs on without ever being found (ADR 4). A stale name does no
+harm, because ports stay the same over restarts.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Sidecar:
-    """The ports of one sidecar, and of the app that it serves (None: it only publishes and invokes)."""
+    """The ports of one sidecar and its app; an app_port of None means that there is no app."""
 
     app_id: str
     http_port: int
@@ -76,7 +77,7 @@ def command(daprd: Path, app: App, sidecar: Sidecar, resources: Sequence[Path], 
 
 
 def environment(tokens: Mapping[str, str], servers: Mapping[str, str], pod_name: str, name: str) -> dict[str, str]:
-    """Build the environment: tokens, what components read by envRef, and the address that others reach it at."""
+    """Build the environment: tokens, server addresses, and the sidecar's own address."""
     return {
         "GOMAXPROCS": os.environ.get("GOMAXPROCS") or str(max(1, (os.cpu_count() or 1) // CORES_PER_SIDECAR_CORE)),
         **plain_environment(),
@@ -89,7 +90,7 @@ def environment(tokens: Mapping[str, str], servers: Mapping[str, str], pod_name:
 
 
 def _traced(values: Mapping[str, str], name: str) -> dict[str, str]:
-    """What a sidecar has to know of where traces go, and its name there: it reads scheme and protocol by themselves."""
+    """Return a sidecar's tracing settings; daprd reads scheme and protocol separately."""
     if not values:
         return {}
     address = values[ENDPOINT].rstrip("/")
@@ -99,31 +100,33 @@ def _traced(values: Mapping[str, str], name: str) -> dict[str, str]:
 
 
 def write_name_resolution(config: Path, database: Path) -> None:
-    """Make the database, and a second Configuration that tells a shop's sidecars to find each other by it."""
+    """Create the name database, and a second Configuration that makes sidecars use it."""
     with closing(sqlite3.connect(database)) as connection:
-        connection.execute("PRAGMA journal_mode = WAL")  # is kept in the file: no sidecar has to lock it for that
+        # stored in the file, so that no sidecar has to lock it to set the mode
+        connection.execute("PRAGMA journal_mode = WAL")
     _write(
         config,
         "sqlite",
         {
-            # A lost name is written again: waiting for the disk would only hold up the others.
+            # Sidecars rewrite a lost name, and waiting for the disk would only delay the other
+            # sidecars.
             "connectionString": f"file:{quote(str(database))}?_pragma=synchronous(OFF)",
             "updateInterval": f"{NAME_SECONDS}s",
             "timeout": f"{NAME_MARGIN_SECONDS}s",
             "busyTimeout": f"{NAME_LOCK_SECONDS}s",
-            # Never: the hourly cleanup removes names that are fresh; their sidecars die (ADR 4).
+            # Never: the hourly cleanup removes fresh names, and their sidecars die (ADR 4).
             "cleanupInterval": "0s",
         },
     )
 
 
 def write_mdns(config: Path) -> None:
-    """Write a second Configuration for a sidecar that has no other resolver than the network's."""
+    """Write a second Configuration for a sidecar that supports only the network's resolver."""
     _write(config, "mdns", {})
 
 
 def _write(config: Path, component: str, settings: Mapping[str, str]) -> None:
-    # It goes before that of dapr/config.yaml, which is for `dapr run`.
+    # This Configuration goes before dapr/config.yaml, whose settings are meant for `dapr run`.
     resolution = {"component": component, "version": "v1", "configuration": dict(settings)}
     document = {
         "apiVersion": "dapr.io/v1alpha1",

@@ -1,8 +1,8 @@
-"""What ends by itself is started again: at once, then after longer and longer pauses, and not for ever.
+"""Restarts crashed processes: at once, then after growing pauses, up to a limit.
 
-A sidecar ends if its broker or its store is unreachable when it starts, so it waits for them. One that runs and yet
-does not answer, or does not read everything that it should (its component may lose a consumer when the connection
-breaks), is started again too.
+A sidecar ends at startup if its broker or store is unreachable, so its restart waits for them. The
+supervisor also restarts a sidecar that runs but does not answer, or has lost a subscription: its
+component may lose a consumer when the connection breaks.
 """
 
 from __future__ import annotations
@@ -17,27 +17,33 @@ from cli.sidecar import SHUTDOWN_SECONDS
 from cli.topics import Subscription
 from cli.topology import app_for_sidecar, app_of, pod_name_of, sidecar_of
 
-PAUSE_SECONDS = 1.0  # before the second start in a row; before the first there is none, then twice as long each time
+# before the second restart in a row; the first has no pause, and each later pause doubles
+PAUSE_SECONDS = 1.0
 PAUSE_SECONDS_MAX = 30.0
-STEADY_SECONDS = 20.0  # what has lived for so long is healthy again
-ENDS_MAX = 10  # in a row, each within STEADY_SECONDS of its start: it will not get better by itself
-UNRESPONSIVE_STOP_SECONDS = SHUTDOWN_SECONDS + 1.0  # it may finish what it still reads, and may not answer at all
-LOOK_SECONDS = 5.0  # between two looks at the sidecars, and at what the broker is read by
-# for so long nobody reads, or answers: a sidecar comes back sooner to a broker that was unreachable
+STEADY_SECONDS = 20.0  # a process that has run this long counts as healthy again
+ENDS_MAX = 10  # in a row, each within STEADY_SECONDS of its start: more restarts would not help
+# the sidecar may finish events in delivery, or may not answer at all
+UNRESPONSIVE_STOP_SECONDS = SHUTDOWN_SECONDS + 1.0
+LOOK_SECONDS = 5.0  # between two checks of the sidecars and of the broker's readers
+# How long a sidecar may read nothing or not answer. It reconnects sooner to a broker that was
+# unreachable.
 LOST_SECONDS = 30.0
 
 
 @dataclass(slots=True)
 class _ProcessState:
-    """One process: how often it ended in a row, and when it is started next."""
+    """One process: how often it ended in a row, and when it restarts."""
 
     started: float = 0.0
     ends: int = 0
-    due: float | None = None  # None while it runs
+    due: float | None = None  # None while the process runs
 
 
 class Supervisor:
-    """Keeps the processes of one shop alive; call `look` several times a second, from the shop's own thread."""
+    """Keeps the processes of one shop alive.
+
+    Call `look` several times a second from the shop's thread.
+    """
 
     def __init__(
         self,
@@ -59,7 +65,10 @@ class Supervisor:
         self.restarts = 0
 
     def look(self) -> None:
-        """Notice who ended, start whose time has come; raise LaunchError when somebody ended too often."""
+        """Register ended processes and start those that are due.
+
+        Raises LaunchError if a process ended too often.
+        """
         now = self._clock()
         for name, code in self._shop.dead.items():
             if name not in self._given_up and self._states.setdefault(name, _ProcessState()).due is None:
@@ -76,12 +85,12 @@ class Supervisor:
         state = self._states[name]
         state.ends = 1 if now - state.started > STEADY_SECONDS else state.ends + 1
         if state.ends > ENDS_MAX:
-            message = f"{name} ended {state.ends} times in a row, at last with code {code}"
+            message = f"{name} ended {state.ends} times in a row, last with code {code}"
             if given_up := self._shop.give_up(name):
                 for each in given_up:
                     self._given_up.add(each)
                     self._states.pop(each, None)
-                self._report(f"{message}: the shop goes on without it (see {self._shop.logs / name}.log)")
+                self._report(f"{message}; the shop continues without it (see {self._shop.logs / name}.log)")
                 self._changed()
                 return
             lines = "\n".join(f"    {line}" for line in self._shop.last_lines(name))
@@ -89,20 +98,20 @@ class Supervisor:
         pause = 0.0 if state.ends == 1 else min(PAUSE_SECONDS * 2.0 ** (state.ends - 2), PAUSE_SECONDS_MAX)
         state.due = now + pause
         when = "now" if not pause else f"in {pause:.0f} s"
-        self._report(f"{name} ended with code {code}: it is started again {when} (see {self._shop.logs / name}.log)")
+        self._report(f"{name} ended with code {code}: restarting {when} (see {self._shop.logs / name}.log)")
 
     def _start(self, name: str, now: float) -> None:
         state = self._states[name]
         if app_for_sidecar(name) is not None:
             problem = self._shop.problem_of_servers()
-            if problem is not None:  # not counted: it would only end again
+            if problem is not None:  # not counted: the sidecar would only end again
                 state.due = now + PAUSE_SECONDS
                 if self._waiting_for is None:
-                    self._report(f"sidecars wait: {problem}")
+                    self._report(f"sidecar restarts are waiting: {problem}")
                 self._waiting_for = problem
                 return
             if self._waiting_for is not None:
-                self._report("sidecars wait no more: broker and store answer")
+                self._report("sidecar restarts continue: broker and store answer")
                 self._waiting_for = None
         self._shop.start_again(name)
         state.started, state.due = self._clock(), None
@@ -112,7 +121,7 @@ class Supervisor:
     def _check_sidecars(self, now: float) -> None:
         try:
             lost = self._shop.unread_subscriptions()
-        except OSError:  # the broker is unreachable: nobody can read
+        except OSError:  # the broker is unreachable, so no sidecar can read
             self._lost.clear()
             self._silent.clear()
             return
@@ -120,7 +129,7 @@ class Supervisor:
         self._silent = {name: self._silent.get(name, now) for name in self._shop.unresponsive_sidecars()}
         unresponsive = {name: why for name in self._shop.replicas if (why := self._sidecar_problem(name, now))}
         for name, why in unresponsive.items():
-            self._report(f"{sidecar_of(name)} {why}: it is started again")
+            self._report(f"{sidecar_of(name)} {why}: restarting it")
             self._shop.stop_sidecar(name, UNRESPONSIVE_STOP_SECONDS)
             self._shop.start_again(sidecar_of(name))
             self._states.setdefault(sidecar_of(name), _ProcessState()).started = self._clock()
@@ -131,20 +140,20 @@ class Supervisor:
             self._changed()
 
     def _sidecar_problem(self, name: str, now: float) -> str:
-        """What has been wrong with a replica's sidecar for too long; empty if nothing."""
+        """Return the lasting problem of a replica's sidecar; empty if there is none."""
         if self._waits(sidecar_of(name)):
             return ""
         if now - self._silent.get(name, now) >= LOST_SECONDS:
             return "does not answer"
         late = [one for one, since in self._lost.items() if now - since >= LOST_SECONDS and _is_of(name, one)]
-        return f"does not read {', '.join(sorted(one.topic for one in late))} as it should" if late else ""
+        return f"does not read {', '.join(sorted(one.topic for one in late))} correctly" if late else ""
 
     def _waits(self, name: str) -> bool:
-        """Whether a process has ended and is started when its time has come: nobody else may start it."""
+        """Whether a process has ended and waits for its restart; only `look` may start it then."""
         state = self._states.get(name)
         return name in self._shop.dead or (state is not None and state.due is not None)
 
 
 def _is_of(name: str, one: Subscription) -> bool:
-    """Whether a replica is one of those that should read this."""
+    """Whether a replica should read this subscription."""
     return app_of(name) == one.app_id and one.consumer_id in (app_of(name), pod_name_of(name))

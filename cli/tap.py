@@ -1,4 +1,4 @@
-"""A tap on the broker: a sidecar and consumer of its own that sees every event of the topic list as it passes."""
+"""A tap on the broker: a consumer with its own sidecar that receives every event."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PUBLISH_SECONDS_MAX = 10
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """One event, where it was seen, and when: seconds of the wall clock."""
+    """One received event, its topic, and the time in seconds of the wall clock."""
 
     topic: str
     event: dict[str, Any]
@@ -34,7 +34,7 @@ class Seen:
 
 
 class Sightings:
-    """Every event that was seen so far, and a way to wait for one; `show` is called for each as it is added."""
+    """Collects received events, calls `show` for each, and lets a caller wait for one."""
 
     def __init__(self, show: Callable[[Seen], None] = lambda _seen: None) -> None:
         self._show = show
@@ -43,12 +43,12 @@ class Sightings:
 
     @property
     def seen(self) -> list[Seen]:
-        """Everything that passed so far, in the order in which it came here; duplicates too."""
+        """All events so far in order of arrival, including duplicates."""
         with self._arrived:
             return list(self._seen)
 
     def add(self, topic: str, event: dict[str, Any]) -> None:
-        """Note an event that passes now."""
+        """Record an event that arrives now."""
         seen = Seen(topic, event, time.time())
         with self._arrived:
             self._seen.append(seen)
@@ -56,15 +56,15 @@ class Sightings:
             self._arrived.notify_all()
 
     def wait(self, condition: Callable[[Seen], bool], seconds: float) -> Seen | None:
-        """Return the first event that is wanted, as soon as it passed; None when the time is over."""
+        """Return the first event that meets the condition; None after the timeout."""
         end = time.monotonic() + seconds
-        looked_at = 0
+        examined = 0
         with self._arrived:
             while True:
-                for one in self._seen[looked_at:]:
+                for one in self._seen[examined:]:
                     if condition(one):
                         return one
-                looked_at = len(self._seen)
+                examined = len(self._seen)
                 left = end - time.monotonic()
                 if left <= 0:
                     return None
@@ -72,15 +72,15 @@ class Sightings:
 
 
 class Tap(Sightings):
-    """Sees every event from the moment that it is entered; a context manager inside that of its shop.
+    """Receives every event after it is entered; a context manager inside that of its shop.
 
-    `show` is called for each event as it passes, from a thread of the tap's.
+    The tap calls `show` for each event from a thread of its own.
     """
 
     def __init__(self, shop: Shop, show: Callable[[Seen], None] = lambda _seen: None) -> None:
         super().__init__(show)
         self._shop = shop
-        self._probe_is_back = False
+        self._probe_arrived = False
         self._server: ThreadingHTTPServer | None = None
 
     def __enter__(self) -> Self:
@@ -109,7 +109,7 @@ class Tap(Sightings):
             self._server = None
 
     def publish(self, topic: str, body: bytes, content_type: str = "application/cloudevents+json") -> int:
-        """Publish anything at all through the tap's own sidecar; returns the sidecar's status."""
+        """Publish any body through the tap's own sidecar; return the sidecar's status."""
         url = f"http://127.0.0.1:{self._shop.sidecar_port(APP_ID)}/v1.0/publish/pubsub/{topic}"
         headers = {"content-type": content_type, "dapr-api-token": self._shop.tokens["DAPR_API_TOKEN"]}
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -119,14 +119,15 @@ class Tap(Sightings):
 
     def _take(self, topic: str, event: dict[str, Any]) -> None:
         if topic == PROBE:
-            self._probe_is_back = True
+            self._probe_arrived = True
         else:
             self.add(topic, event)
 
     def _wait_until_subscribed(self) -> None:
-        """Wait for the broker to know every subscription, and for an event of our own to come back."""
+        """Wait until the broker knows every subscription and the tap's probe event arrives."""
         shop, broker = self._shop, self._shop.broker
-        # A tap that was there before has left its subscriptions: that they are known does not say that ours answers.
+        # An earlier tap may have left subscriptions, so known subscriptions do not show that this
+        # tap receives events.
         shop.deadline.until(
             lambda: is_listening(shop.sidecar_port(APP_ID)),
             READY_SECONDS,
@@ -140,9 +141,9 @@ class Tap(Sightings):
         )
         self._publish_probe()
         shop.deadline.until(
-            lambda: self._probe_is_back,
+            lambda: self._probe_arrived,
             READY_SECONDS,
-            lambda: f"the tap's own event did not come back within {READY_SECONDS} s",
+            lambda: f"the tap's probe event did not arrive within {READY_SECONDS} s",
         )
 
     def _publish_probe(self) -> None:
@@ -152,7 +153,7 @@ class Tap(Sightings):
 
 
 class _Server(ThreadingHTTPServer):
-    """The tap's app: what its sidecar calls."""
+    """The tap's app, which its sidecar calls."""
 
     daemon_threads = True
     request_queue_size = 128
@@ -168,14 +169,14 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_GET(self) -> None:
-        """Answer the health check and the question for subscriptions."""
+        """Answer the health check and the request for subscriptions."""
         if self.path == "/dapr/subscribe":
             self._answer(200, _subscriptions([*TOPICS, PROBE]))
         else:
             self._answer(200 if self.path == "/healthz" else 404)
 
     def do_POST(self) -> None:
-        """Take one event."""
+        """Receive one event."""
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
         if self.headers.get("dapr-api-token") != self.server.token:
             self._answer(403)
@@ -193,11 +194,14 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing: the events are what is shown."""
+        """Log nothing: the events are the output."""
 
 
 def _event(delivery: bytes) -> dict[str, Any] | None:
-    """The event as the broker keeps it; None for a message that is none: the services keep it as a dead letter."""
+    """Return the event in the broker's form; None for a message that is not an event.
+
+    The services keep such a message as a dead letter.
+    """
     try:
         event = json.loads(base64.b64decode(json.loads(delivery)["data_base64"]))
     except (ValueError, RecursionError):
@@ -206,7 +210,8 @@ def _event(delivery: bytes) -> dict[str, Any] | None:
 
 
 def _subscriptions(topics: Sequence[str]) -> bytes:
-    raw = {"rawPayload": "true"}  # a message that is no event would otherwise stay here, and hold up the topic
+    # without it, a message that is not an event would stay at the broker and block the topic
+    raw = {"rawPayload": "true"}
     return json.dumps(
         [{"pubsubname": INBOX, "topic": topic, "route": f"/events/{topic}", "metadata": raw} for topic in topics]
     ).encode()

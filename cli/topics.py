@@ -1,4 +1,4 @@
-"""Who is in the shop and which event goes from whom to whom (contracts/topics.json): for launcher, tap and tests."""
+"""The apps of the shop, and the publisher and consumers of each event (contracts/topics.json)."""
 
 import json
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ MAILBUS = "mailbus"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One event's way: the app that publishes it, the apps that consume it, and the component they read it by."""
+    """One event's publisher, its consumers, and the pub/sub component that the consumers read."""
 
     publisher: str
     consumers: tuple[str, ...]
@@ -26,7 +26,9 @@ class Topic:
 
 def _topics() -> dict[str, Topic]:
     topics = json.loads((CONTRACTS / "topics.json").read_text(encoding="utf-8"))
-    return {name: Topic(way["publisher"], tuple(way["consumers"]), way["component"]) for name, way in topics.items()}
+    return {
+        name: Topic(entry["publisher"], tuple(entry["consumers"]), entry["component"]) for name, entry in topics.items()
+    }
 
 
 TOPICS = _topics()
@@ -34,7 +36,7 @@ TOPICS = _topics()
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One topic that one app reads, under the consumer id that the broker knows it by."""
+    """One topic that one app reads, under the app's consumer id at the broker."""
 
     app_id: str
     consumer_id: str
@@ -44,26 +46,32 @@ class Subscription:
 
 MONITOR = "monitor"
 MONITOR_SUBSCRIPTIONS = tuple(Subscription(MONITOR, MONITOR, INBOX, topic) for topic in TOPICS)
-"""What the live page reads while somebody looks at it, and nobody otherwise."""
+"""The live page's subscriptions, which exist only while the page has viewers."""
 
 
 def consumer_id(app_id: str, component: str, pod_name: str) -> str:
-    """The consumer id of an app on a component: a gateway replica has its own, every other app shares its app-id."""
+    """Return the consumer id of an app on a component.
+
+    Each gateway replica has its own; the replicas of a service share the app-id.
+    """
     return pod_name if component == REPLIES else app_id
 
 
 def component_of(app_id: str, topic: Topic) -> str:
-    """The component on which an app reads a topic: the gateway reads what others publish on `replies`."""
+    """Return the component on which an app reads a topic; the gateway reads events on `replies`."""
     return REPLIES if app_id == GATEWAY else topic.component
 
 
 def probe_topic(app_id: str, pod_name: str) -> str:
-    """The topic of an app's own readiness probe; it is outside the topic list."""
+    """Return the topic of an app's readiness probe, which is not in the topic list."""
     return f"Probe-{pod_name if app_id == GATEWAY else app_id}"
 
 
 def subscriptions(pod_name: str, without: frozenset[str] = frozenset()) -> list[Subscription]:
-    """Every subscription of the running apps, probes included; a broker must know them all before the shop is ready."""
+    """Return every subscription of the running apps, including probes.
+
+    A shop is ready only when the broker knows all of them.
+    """
     found = []
     for app_id in APPS:
         if app_id in without:

@@ -1,4 +1,4 @@
-"""Which replicas there are: the first goes by its app-id, a further one has a number (gateway-1, order-1)."""
+"""The names of replicas: the first has its app-id, further ones a number (gateway-1, order-1)."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -20,44 +20,47 @@ def app_of(name: str) -> str:
 
 
 def pod_name_of(name: str) -> str:
-    """What POD_NAME says to a replica: a name of its own, the first one's too."""
+    """The value of a replica's POD_NAME, which is unique and always numbered."""
     return name if _NUMBERED.fullmatch(name) else f"{name}-0"
 
 
 def sidecar_of(name: str) -> str:
-    """The name of the process that is a replica's sidecar."""
+    """The process name of a replica's sidecar."""
     return f"{name}{_SIDECAR}"
 
 
 def metrics_of(name: str) -> str:
-    """The name of the port at which a replica's metrics are read."""
+    """The name of a replica's metrics port."""
     return f"{name}-metrics"
 
 
 def app_for_sidecar(name: str) -> str | None:
-    """The replica that a process is the sidecar of, if it is one."""
+    """The replica that a sidecar process serves; None for another process."""
     return name.removesuffix(_SIDECAR) if name.endswith(_SIDECAR) else None
 
 
 def replicas_of(app_id: str, number: int) -> list[str]:
-    """The names of so many replicas."""
+    """The names of a number of replicas."""
     return [app_id, *(f"{app_id}-{each}" for each in range(1, number))]
 
 
 def replica_names(gateways: int, replicas: Mapping[str, int], without: frozenset[str] = frozenset()) -> list[str]:
-    """The names of all replicas; raise LaunchError for a number that is too large, or an app that is none."""
+    """The names of all replicas; raise LaunchError for too large a number or an unknown service."""
     if unknown := sorted(set(replicas) - set(SERVICES)):
         raise LaunchError(f"there is no service {', '.join(unknown)}: choose from {', '.join(SERVICES)}")
     counts = {GATEWAY: gateways, **{name: replicas.get(name, 1) for name in SERVICES}}
     for name, number in counts.items():
         most = GATEWAYS_MAX if name == GATEWAY else REPLICAS_MAX
         if not 1 <= number <= most:
-            raise LaunchError(f"{number} replicas of {name}: there may be 1 to {most}")
+            raise LaunchError(f"{number} replicas of {name}: choose 1 to {most}")
     return [each for name, number in counts.items() if name not in without for each in replicas_of(name, number)]
 
 
 def readers(names: Iterable[str]) -> dict[Subscription, int]:
-    """Every subscription of these replicas, and how many of them share it: a gateway has its own."""
+    """Maps every subscription of these replicas to its number of readers.
+
+    Each gateway has its own subscriptions.
+    """
     counts: dict[Subscription, int] = {}
     for name in names:
         app_id = app_of(name)
@@ -68,6 +71,6 @@ def readers(names: Iterable[str]) -> dict[Subscription, int]:
 
 
 def subscriptions_of_gone_gateways(gateways: int) -> list[Subscription]:
-    """What the broker may still keep for gateways of an earlier run that had more of them."""
-    gone = replicas_of(GATEWAY, GATEWAYS_MAX)[gateways:]
-    return list(readers(gone))
+    """The subscriptions that the broker may still have for more gateways of an earlier run."""
+    surplus = replicas_of(GATEWAY, GATEWAYS_MAX)[gateways:]
+    return list(readers(surplus))

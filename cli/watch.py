@@ -1,4 +1,4 @@
-"""`sidecart status`, `logs` and `reset`: look at the running shop, and forget what a stopped one kept."""
+"""`sidecart status`, `logs` and `reset`: inspect the running shop, delete a stopped shop's data."""
 
 import argparse
 import os
@@ -20,10 +20,10 @@ FOLLOW_SECONDS = 0.3
 
 
 def status(options: argparse.Namespace) -> int:
-    """A table of the shop's processes; 0 if all is up and ready, 1 if anything is not."""
+    """Print a table of the shop's processes. Return 0 if all are up and ready, else 1."""
     shop = runfile.read()
     if shop is None:
-        print("no shop runs (start one: make run)")
+        print("no shop is running (start one: make run)")
         return 1
     if not shop.ready:
         print(f"a shop on {shop.broker} and {shop.store} is starting (launcher {shop.launcher})")
@@ -51,12 +51,12 @@ def _state(shop: runfile.RunFile, name: str, pid: int) -> str:
 
 
 def logs(options: argparse.Namespace) -> int:
-    """Print the end of one log or of all, and with -f what is added to them."""
+    """Print the end of one log or of all logs, and new lines with -f."""
     files = sorted(LOGS.glob("*.log")) if options.name is None else [LOGS / f"{options.name}.log"]
     files = [file for file in files if file.exists()]
     if not files:
         known = ", ".join(sorted(file.stem for file in LOGS.glob("*.log"))) or "none yet"
-        raise LaunchError(f"no such log in {LOGS}; there are: {known}")
+        raise LaunchError(f"no such log in {LOGS}; available: {known}")
     width = max(len(file.stem) for file in files)
     width = width if len(files) > 1 else 0
     followers = [Follower(file, file.stat().st_size) for file in files]
@@ -78,10 +78,10 @@ def _print_lines(file: Path, lines: list[str], width: int) -> None:
 
 
 def reset(options: argparse.Namespace) -> int:
-    """Remove the data and the logs of the shop that `run` starts; refuses while it runs."""
+    """Delete the data and logs of the shop that `run` starts; refuse while it runs."""
     if runfile.is_locked():
-        raise LaunchError("a shop runs: ./sidecart stop first")
+        raise LaunchError("a shop is running: stop it with ./sidecart stop first")
     for folder in (HOME / "data", HOME / "logs", HOME / "run"):
         shutil.rmtree(folder, ignore_errors=True)
-    print("data and logs are removed")
+    print("data and logs are deleted")
     return 0

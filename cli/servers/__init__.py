@@ -1,1 +1,4 @@
-"""One module per server that the launcher can start: with the doctor's rules the only Python that knows one by name."""
+"""One module per server that the launcher can start.
+
+Outside of the doctor's rules, no other Python names a server.
+"""

@@ -1,4 +1,4 @@
-"""Addresses of servers as they are given in the environment: host:port or a URL, an IPv6 address in brackets."""
+"""Parses server addresses: host:port or a URL, with an IPv6 address in brackets."""
 
 from __future__ import annotations
 
@@ -8,11 +8,14 @@ from urllib.parse import urlsplit
 
 from cli.errors import LaunchError
 
-IN_BRACKETS = "an IPv6 address stands in brackets, as in [::1]"
+IN_BRACKETS = "an IPv6 address needs brackets, as in [::1]"
 
 
 def host_and_port(name: str, address: str) -> tuple[str, int]:
-    """Take host:port apart, without the brackets of an IPv6 address; raise LaunchError if it is something else."""
+    """Split host:port and remove the brackets of an IPv6 address.
+
+    Raises LaunchError for any other form.
+    """
     host, _, port = address.rpartition(":")
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535) or not bare or _wrong(host, bare):
@@ -31,10 +34,10 @@ def _wrong(host: str, bare: str) -> bool:
 
 
 def check_url(name: str, address: str, schemes: Sequence[str]) -> None:
-    """Raise LaunchError, without the password, if an address is no URL of one of these schemes."""
+    """Raise LaunchError, without the password, if an address is not a URL of these schemes."""
     try:
         parts = urlsplit(address)
-        parts.port  # noqa: B018 - reading it is what checks it
+        parts.port  # noqa: B018 - the property validates the port
     except ValueError as error:
         raise LaunchError(f"{name}: {error} ({IN_BRACKETS})") from None
     if parts.scheme not in schemes:
@@ -42,6 +45,6 @@ def check_url(name: str, address: str, schemes: Sequence[str]) -> None:
 
 
 def without_password(url: str) -> str:
-    """A URL that may be shown."""
+    """Remove user and password from a URL, so that it can be shown."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"

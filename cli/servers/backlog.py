@@ -1,15 +1,15 @@
-"""What a broker still has to do, by its own count."""
+"""The undelivered and unacknowledged events of a broker, by its own count."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Backlog:
-    """What a broker still holds for one consumer of one topic; a name that is no consumer's of ours is kept whole."""
+    """One consumer's events of one topic at a broker. An unknown consumer keeps its full name."""
 
     consumer: str
     topic: str
     undelivered: int
-    """Not handed out yet."""
+    """Events not delivered yet."""
     pending: int
-    """Handed out and not acknowledged."""
+    """Events delivered but not acknowledged."""

@@ -1,4 +1,4 @@
-"""Bounds on what strangers may open: so many connections, and the one that was silent the longest makes room."""
+"""SMTP and HTTP servers that close the longest idle connection at their connection limit."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from aiosmtpd.smtp import SMTP
 
 CONNECTIONS_MAX = 100
 SILENT_SECONDS_MAX = 60.0
-FULL = b"421 4.3.2 too many connections, come back later\r\n"
+FULL = b"421 4.3.2 too many connections, try again later\r\n"
 
 
 class BoundedSmtp(SMTP):
-    """An SMTP session that ends when others need its place and it has begun no mail."""
+    """An SMTP session that closes if another client needs its place and it has begun no mail."""
 
     def __init__(self, sessions: dict[BoundedSmtp, float], *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._sessions = sessions
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Begin, if there is room or can be made."""
+        """Accept a connection if a place is free or an idle session can be closed."""
         is_full = len(self._sessions) >= CONNECTIONS_MAX
         idle = [each for each in self._sessions if each.envelope is None or each.envelope.mail_from is None]
         if is_full and not idle:
@@ -41,19 +41,19 @@ class BoundedSmtp(SMTP):
         super().connection_made(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Note that this one is not silent."""
+        """Record the activity of this session."""
         if self in self._sessions:
             self._sessions[self] = time.monotonic()
             super().data_received(data)
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Leave room."""
+        """Free the place of this session."""
         self._sessions.pop(self, None)
         if self.transport is not None:
             super().connection_lost(error)
 
     def make_room(self) -> None:
-        """Say that it is over, and close."""
+        """Tell the client that the server is full, and close the connection."""
         self._sessions.pop(self, None)
         if isinstance(self.transport, asyncio.WriteTransport):
             self.transport.write(FULL)
@@ -61,19 +61,19 @@ class BoundedSmtp(SMTP):
 
 
 class BoundedController(Controller):
-    """An SMTP server of so many sessions at most."""
+    """An SMTP server with at most CONNECTIONS_MAX sessions."""
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._sessions: dict[BoundedSmtp, float] = {}
 
     def factory(self) -> SMTP:
-        """Make a session for a connection that comes in."""
+        """Create the session of an incoming connection."""
         return BoundedSmtp(self._sessions, self.handler, **self.SMTP_kwargs)
 
 
 class BoundedHttpServer(ThreadingHTTPServer):
-    """An HTTP server of so many connections at most, and a thread for each."""
+    """An HTTP server with a thread per connection, and at most CONNECTIONS_MAX connections."""
 
     daemon_threads = True
     request_queue_size = CONNECTIONS_MAX
@@ -81,11 +81,14 @@ class BoundedHttpServer(ThreadingHTTPServer):
     def __init__(self, address: tuple[str, int], handler: type[BaseHTTPRequestHandler]) -> None:
         self._lock = threading.Lock()
         self._silent_since: dict[Any, float | None] = {}
-        """When each connection was last heard of; None while it is answered, or told to go."""
+        """Maps a connection to its last activity; None while the server answers or closes it."""
         super().__init__(address, handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Take a connection, if there is room or can be made; only the thread that accepts calls this."""
+        """Accept a connection if a place is free or an idle one can be closed.
+
+        Only the accepting thread calls this.
+        """
         with self._lock:
             number = len(self._silent_since)
             idle = [(since, each) for each, since in self._silent_since.items() if since is not None]
@@ -103,14 +106,14 @@ class BoundedHttpServer(ThreadingHTTPServer):
             self.shutdown_request(request)
 
     def shutdown_request(self, request: Any) -> None:
-        """Leave room."""
+        """Free the place of this connection."""
         with self._lock:
             self._silent_since.pop(request, None)
         super().shutdown_request(request)
 
     @contextmanager
     def answering(self, request: Any) -> Iterator[None]:
-        """Keep a connection for as long as it is answered."""
+        """Protect a connection from being closed while the server answers it."""
         with self._lock:
             self._silent_since[request] = None
         try:
@@ -122,8 +125,8 @@ class BoundedHttpServer(ThreadingHTTPServer):
 
 
 def _wake(connection: socket.socket) -> None:
-    """End a connection whose thread waits for what it says."""
+    """Close a connection whose thread waits for input."""
     try:
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:  # it has gone by itself
+    except OSError:  # the client has already disconnected
         return

@@ -1,4 +1,4 @@
-"""A mail server for local use: takes every mail, delivers none, and shows them at a URL.
+"""A mail server for local use: it accepts every mail, delivers none, and shows them at a URL.
 
 `python -m cli.servers.mailcatcher --smtp-port 1025 --http-port 8025 --journal mails.jsonl`
 """
@@ -29,18 +29,18 @@ from aiosmtpd.smtp import SMTP, Envelope, Session
 from cli.servers.bounded import SILENT_SECONDS_MAX, BoundedController, BoundedHttpServer
 
 MAILS_MAX = 10_000
-"""The newest so many are kept; of two small mails per order about 100 MB at most."""
+"""How many of the newest mails are kept: about 100 MB at most, with two small mails per order."""
 
 MAIL_BYTES_MAX = 1024 * 1024
 SHOWN_MAX = 200
-"""How many the page lists, and how many are told at once to who asks for what is new."""
+"""How many mails the page lists, and how many one response with new mails contains at most."""
 WAIT_SECONDS_MAX = 60.0
-"""How long a question for what is new is held."""
+"""How long a request for new mails is held at most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mail:
-    """One mail as it was taken; `to` is the envelope's recipients, joined by a comma."""
+    """One parsed mail; `to` joins the envelope's recipients with commas."""
 
     id: int
     sender: str
@@ -55,14 +55,17 @@ class Mail:
     """Seconds of the wall clock."""
 
     def as_json(self) -> dict[str, object]:
-        """The mail with the field names of the HTTP interface."""
+        """Return the mail with the field names of the HTTP interface."""
         fields = asdict(self)
         return {"id": fields.pop("id"), "from": fields.pop("sender"), **fields}
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
-    """One mail as it came; most are never looked at, and reading one costs more than taking it."""
+class StoredMail:
+    """One unparsed mail.
+
+    Most mails are never read, and parsing one costs more than accepting it.
+    """
 
     id: int
     sender: str
@@ -70,15 +73,15 @@ class Taken:
     content: bytes
     taken_at: float
     message_id: str
-    """Read when it came: whoever looks at thousands of them must not hold up the next one."""
+    """Parsed on arrival, so that a client that lists all mails does not delay the next mail."""
 
     def short(self) -> dict[str, object]:
-        """Who and when, and the Message-ID."""
+        """Return id, Message-ID, recipients and time."""
         to = ",".join(self.recipients)
         return {"id": self.id, "message_id": self.message_id, "to": to, "taken_at": self.taken_at}
 
     def read(self) -> Mail:
-        """The mail in its parts."""
+        """Parse the mail."""
         message = BytesParser(policy=policy.default).parsebytes(self.content)
         assert isinstance(message, EmailMessage)
         return Mail(
@@ -95,13 +98,13 @@ class Taken:
         )
 
     def line(self) -> bytes:
-        """As it stands in the journal."""
+        """Return the mail as a line of the journal."""
         fields = {**asdict(self), "content": base64.b64encode(self.content).decode()}
         return json.dumps(fields).encode() + b"\n"
 
     @classmethod
-    def of_line(cls, line: bytes) -> "Taken | None":
-        """Read it back; None for a line that was not written to its end."""
+    def of_line(cls, line: bytes) -> "StoredMail | None":
+        """Parse a line of the journal; return None for an incomplete line."""
         try:
             fields = json.loads(line)
             content, recipients = base64.b64decode(fields.pop("content")), tuple(fields.pop("recipients"))
@@ -111,10 +114,13 @@ class Taken:
 
 
 class Mailbox:
-    """The newest mails, shared by the SMTP and the HTTP side; with a journal they outlive the process."""
+    """The newest mails, shared by the SMTP and HTTP servers.
+
+    With a journal they survive a restart.
+    """
 
     def __init__(self, journal: Path | None = None) -> None:
-        self._mails: deque[Taken] = deque(maxlen=MAILS_MAX)
+        self._mails: deque[StoredMail] = deque(maxlen=MAILS_MAX)
         self._ids = count(1)
         self._lock = threading.Condition()
         self._journal = journal
@@ -122,16 +128,16 @@ class Mailbox:
         self._file: BinaryIO | None = None
         if journal is not None:
             if journal.exists():
-                found = (Taken.of_line(line) for line in journal.read_bytes().splitlines())
+                found = (StoredMail.of_line(line) for line in journal.read_bytes().splitlines())
                 self._mails.extend(mail for mail in found if mail is not None)
                 self._ids = count(max((mail.id for mail in self._mails), default=0) + 1)
             self._write_anew(journal)
 
-    def add(self, envelope: Envelope) -> Taken:
-        """Keep the mail of an SMTP envelope; once it returns, the journal has it."""
+    def add(self, envelope: Envelope) -> StoredMail:
+        """Store the mail of an SMTP envelope; when this returns, the journal contains it."""
         content = envelope.content if isinstance(envelope.content, bytes) else (envelope.content or "").encode()
         with self._lock:
-            mail = Taken(
+            mail = StoredMail(
                 next(self._ids),
                 envelope.mail_from or "",
                 tuple(envelope.rcpt_tos),
@@ -149,27 +155,28 @@ class Mailbox:
         return mail
 
     def _write_anew(self, journal: Path) -> None:
-        """Keep in the journal what is kept here; what was written stays until its successor is whole."""
+        """Rewrite the journal with the current mails; it is replaced atomically."""
         new = journal.with_name(f"{journal.name}.new")
         new.write_bytes(b"".join(mail.line() for mail in self._mails))
         new.replace(journal)
         if self._file is not None:
             self._file.close()
-        self._file = journal.open("ab", buffering=0)  # killing the process loses nothing that was answered
+        # unbuffered: killing the process loses no acknowledged mail
+        self._file = journal.open("ab", buffering=0)
         self._lines = len(self._mails)
 
     def close(self) -> None:
-        """Let go of the journal."""
+        """Close the journal."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
-    def _all(self) -> list[Taken]:
+    def _all(self) -> list[StoredMail]:
         with self._lock:
             return list(self._mails)
 
     def all(self, to: str | None = None) -> list[Mail]:
-        """The mails, oldest first; with `to`, only those with that recipient."""
+        """Return the mails, oldest first; with `to`, only those with that recipient."""
         recipient = None if to is None else to.casefold()
         return [
             mail.read()
@@ -178,27 +185,27 @@ class Mailbox:
         ]
 
     def short(self) -> list[dict[str, object]]:
-        """Of each mail what takes no reading of its body: id, Message-ID, recipients, when it was taken."""
+        """Return id, Message-ID, recipients and time of each mail, without parsing its body."""
         return [mail.short() for mail in self._all()]
 
     def newest(self, number: int) -> tuple[int, list[Mail]]:
-        """How many there are, and the newest few, newest first."""
+        """Return the number of mails, and the newest ones, newest first."""
         mails = self._all()
         return len(mails), [mail.read() for mail in reversed(mails[-number:])]
 
     def after(self, mail_id: int, seconds: float) -> list[Mail]:
-        """The mails that came after that one, the newest few, oldest first; waits for so long until there is one."""
+        """Return the newest mails after this id, oldest first; wait up to `seconds` for one."""
         with self._lock:
             self._lock.wait_for(lambda: bool(self._mails) and self._mails[-1].id > mail_id, seconds)
             found = [mail for mail in self._mails if mail.id > mail_id]
         return [mail.read() for mail in found[-SHOWN_MAX:]]
 
     def one(self, mail_id: str) -> Mail | None:
-        """The mail with that id."""
+        """Return the mail with this id, or None."""
         return next((mail.read() for mail in self._all() if str(mail.id) == mail_id), None)
 
     def clear(self) -> None:
-        """Forget every mail; ids go on."""
+        """Delete every mail; the ids continue."""
         with self._lock:
             self._mails.clear()
             if self._journal is not None:
@@ -211,7 +218,7 @@ def _part(message: EmailMessage, kind: str) -> str:
 
 
 class SmtpSide:
-    """What aiosmtpd calls for each mail."""
+    """The handler that aiosmtpd calls for each mail."""
 
     def __init__(
         self,
@@ -224,31 +231,32 @@ class SmtpSide:
         self._to_recipient = to_recipient
         self._pause_seconds = pause_seconds
         self._late_seconds = late_seconds
-        self.asked = 0
-        """How many recipients there were, taken or not."""
+        self.recipients = 0
+        """The number of recipients so far, accepted or not."""
 
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """Take a recipient, or say what it was told to say."""
-        self.asked += 1
+        """Accept a recipient, or return the configured response."""
+        self.recipients += 1
         await asyncio.sleep(self._pause_seconds)
         envelope.rcpt_tos.append(address)
         return self._to_recipient
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Take the mail, and say so when it was told to."""
+        """Store the mail, and confirm it after the configured delay."""
         mail = self._mailbox.add(envelope)
-        # Neither to whom nor what about: a log is kept and sent around, and both may name a user.
+        # Neither recipient nor subject: logs are stored and shared, and both may name a user.
         print(f"mail {mail.id}: {len(mail.content)} bytes", file=sys.stderr, flush=True)
         await asyncio.sleep(self._late_seconds)
-        return "250 2.0.0 taken"
+        return "250 2.0.0 accepted"
 
 
 def http_side(mailbox: Mailbox, smtp: SmtpSide) -> type[BaseHTTPRequestHandler]:
     """Make the HTTP interface.
 
-    GET /, /asked, /mails[?to=|?short=1|?after=<id>&wait=<seconds>], /mails/<id>, /mails/<id>/html; DELETE /mails.
+    GET /, /recipients, /mails[?to=|?short=1|?after=<id>&wait=<seconds>], /mails/<id>,
+    /mails/<id>/html; DELETE /mails.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -267,8 +275,8 @@ def http_side(mailbox: Mailbox, smtp: SmtpSide) -> type[BaseHTTPRequestHandler]:
             match url.path.strip("/").split("/"):
                 case [""]:
                     self._answer(200, "text/html", _page(*mailbox.newest(SHOWN_MAX)))
-                case ["asked"]:
-                    self._json(200, {"asked": smtp.asked})
+                case ["recipients"]:
+                    self._json(200, {"recipients": smtp.recipients})
                 case ["mails"]:
                     query = parse_qs(url.query)
                     if "short" in query:
@@ -302,29 +310,31 @@ def http_side(mailbox: Mailbox, smtp: SmtpSide) -> type[BaseHTTPRequestHandler]:
             self.send_response(status)
             self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(content)))
-            # A mail is somebody else's text: it is shown, and may load or run nothing.
+            # A mail is untrusted content: the browser shows it, but it may load or run nothing.
             self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
             if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
-                self.send_header("Connection", "close")  # its body is not read, and must not be read as a request
+                # the server does not read the request's body, and must not parse it as the next
+                # request
+                self.send_header("Connection", "close")
                 self.close_connection = True
             self.end_headers()
             if self.command != "HEAD":
                 self.wfile.write(content)
 
         def log_message(self, format: str, *args: object) -> None:
-            """Say nothing: the log is for mails."""
+            """Log nothing: the log is for mails."""
 
     return Handler
 
 
 def answering(handler: BaseHTTPRequestHandler) -> AbstractContextManager[None]:
-    """Keep the connection while the request is answered, if the server would otherwise let others have its place."""
+    """Keep the connection open during the response if the server may close idle connections."""
     server = handler.server
     return server.answering(handler.connection) if isinstance(server, BoundedHttpServer) else nullcontext()
 
 
 def _new(mailbox: Mailbox, query: dict[str, list[str]]) -> list[dict[str, object]]:
-    """What came after a mail; a question that makes no sense is one for everything, now."""
+    """Return the mails after an id. A malformed query returns all mails without waiting."""
     after, wait = (query.get(name, ["0"])[0] for name in ("after", "wait"))
     if not (after.isdecimal() and wait.isdecimal()):
         return [mail.as_json() for mail in mailbox.after(0, 0)]
@@ -347,17 +357,19 @@ def _page(number: int, mails: list[Mail]) -> str:
 
 
 def main() -> None:
-    """Serve SMTP and HTTP until SIGTERM, on the loopback interface unless told otherwise."""
-    parser = argparse.ArgumentParser(description="Takes every mail, delivers none, and shows them at a URL.")
+    """Serve SMTP and HTTP until SIGTERM, on the loopback interface by default."""
+    parser = argparse.ArgumentParser(description="Accept every mail, deliver none, and show them at a URL.")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
     parser.add_argument("--smtp-port", type=int, required=True)
     parser.add_argument("--http-port", type=int, required=True)
-    parser.add_argument("--journal", type=Path, help="keep the mails in this file too, and begin with those in it")
+    parser.add_argument("--journal", type=Path, help="store the mails in this file, and load them at startup")
     parser.add_argument(
-        "--to-recipient", default="250 OK", help="what to answer to each, to see what a shop makes of it"
+        "--to-recipient", default="250 OK", help="the SMTP response to each recipient, to test other responses"
     )
-    parser.add_argument("--pause-seconds", type=float, default=0.0, help="how long to think about each recipient")
-    parser.add_argument("--late-seconds", type=float, default=0.0, help="how long to hold back the last 250 of a mail")
+    parser.add_argument(
+        "--pause-seconds", type=float, default=0.0, help="the delay before the response to each recipient"
+    )
+    parser.add_argument("--late-seconds", type=float, default=0.0, help="the delay before the final 250 of a mail")
     options = parser.parse_args()
     mailbox = Mailbox(options.journal)
     side = SmtpSide(mailbox, options.to_recipient, options.pause_seconds, options.late_seconds)
@@ -374,7 +386,7 @@ def main() -> None:
         smtp.start()
     except OSError as error:
         sys.exit(f"port {options.smtp_port} or {options.http_port} of {options.host} cannot be used: {error.strerror}")
-    # shutdown() waits for serve_forever to return, which this thread is in: so from another one.
+    # shutdown() waits for serve_forever, which runs in this thread, so another thread must call it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: threading.Thread(target=web.shutdown).start())
     web.serve_forever(poll_interval=0.1)

@@ -1,4 +1,7 @@
-"""RabbitMQ: Debian's server as our own child with its data in the shop's folder, or the one that was given."""
+"""RabbitMQ, as a child process with its data in the shop's folder, or as an external server.
+
+The child process is Debian's package.
+"""
 
 import json
 import logging
@@ -22,22 +25,24 @@ from cli.processes import Processes
 from cli.servers.backlog import Backlog
 from cli.topics import Subscription
 
-# A server that is unreachable is told to whoever asks, in one line; the library would print a page of its own each
-# time.
+# Callers report an unreachable server in one line; the library would log a page each time.
 logging.getLogger("pika").setLevel(logging.CRITICAL)
 
 ENV = "AMQP_URL"
 NAME = "rabbitmq"
 PORT_MAPPER = "epmd"
-"""Erlang's port mapper. One of our own: the server would else leave a daemon behind."""
+"""Erlang's port mapper, as a child process: otherwise the server would leave a daemon running."""
 
 SERVER_SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
-"""The package's own script. The wrapper on PATH changes to another user, and hangs without a session."""
+"""The package's own script.
+
+The wrapper on PATH changes to another user, and hangs without a session.
+"""
 
 CONTROL_SCRIPT = SERVER_SCRIPT.with_name("rabbitmqctl")
 RECORDER = "recorder"
 CONTROL_ENVIRONMENT = "control.json"
-"""The environment of a server's processes, kept beside its data for the command line tool."""
+"""The environment of a server's processes, stored with its data for the command-line tool."""
 
 NOT_INSTALLED = f"RabbitMQ is not installed: run `make system-deps`, or set {ENV} to a server's URL"
 
@@ -45,14 +50,17 @@ START_SECONDS = 120
 STOP_SECONDS = 40
 
 CONSUMER_TIMEOUT_MS = 5 * 60 * 1000
-"""An event that is out for longer has been forgotten by its sidecar, or waits for a mail server: the broker closes the
-channel and hands it out again (ADR 22). A sidecar that is told to stop delivering while events are on their way to it
-can keep some that it never looks at again."""
+"""How long an event may stay unacknowledged before the broker redelivers it (ADR 22).
+
+The broker then closes the channel. By that time the sidecar has lost the event, or the event waits
+for a mail server. A sidecar that is told to stop delivering while events are on their way to it can
+hold some that it never processes.
+"""
 
 CONFIGURATION = """\
 listeners.tcp.1 = 127.0.0.1:{port}
 consumer_timeout = {consumer_timeout_ms}
-# A small disk must not stop a development shop; below this the server stops taking events.
+# A small disk must not stop a development shop. Below this limit the server accepts no events.
 disk_free_limit.absolute = 100MB
 log.console = true
 log.console.level = warning
@@ -61,14 +69,14 @@ log.file = false
 
 
 def unavailable() -> str | None:
-    """Say why no server can be had here, or None."""
+    """Return why no server is available, or None."""
     if os.environ.get(ENV) or (SERVER_SCRIPT.exists() and shutil.which("epmd")):
         return None
     return NOT_INSTALLED
 
 
 def launch(processes: Processes, data: Path, ports: Sequence[int], deadline: Deadline) -> str:
-    """Start what does not run of a server and its port mapper on loopback ports, and return the AMQP URL."""
+    """Start the server and its port mapper on loopback ports if they do not run; return the URL."""
     epmd = shutil.which("epmd")
     if epmd is None or not SERVER_SCRIPT.exists():
         raise LaunchError(NOT_INSTALLED)
@@ -87,12 +95,12 @@ def launch(processes: Processes, data: Path, ports: Sequence[int], deadline: Dea
 
 
 def address_on(port: int) -> str:
-    """The address of a server of ours."""
+    """The address of a server that the launcher started."""
     return f"amqp://guest:guest@127.0.0.1:{port}"
 
 
 def check(address: str) -> str | None:
-    """Say why the server at a URL cannot be used, or None."""
+    """Return why the server at a URL cannot be used, or None."""
     try:
         _connect(address).close()
     except pika.exceptions.ProbableAuthenticationError:
@@ -101,7 +109,8 @@ def check(address: str) -> str | None:
         refused = re.search(r"NOT_ALLOWED - [^'\"]*|ACCESS_REFUSED - [^'\"]*", repr(error))
         message = f"refuses: {refused[0]}" if refused else f"does not answer as an AMQP server ({type(error).__name__})"
         return f"{ENV}: {_host(address)} {message}"
-    except (pika.exceptions.AMQPError, OSError, ValueError, LookupError) as error:  # the last two: not an AMQP URL
+    # the last two report an invalid AMQP URL
+    except (pika.exceptions.AMQPError, OSError, ValueError, LookupError) as error:
         return f"{ENV}: no AMQP server answers at {_host(address)} ({type(error).__name__})"
     return None
 
@@ -111,7 +120,10 @@ def _host(address: str) -> str:
 
 
 def missing_subscriptions(address: str, expected: Sequence[Subscription]) -> list[Subscription]:
-    """Which of these have no queue with a consumer yet (a queue is bound before it gets its first consumer)."""
+    """Return the subscriptions whose queue has no consumer yet.
+
+    A queue is bound before it gets its first consumer.
+    """
     try:
         with _connection(address) as connection:
             return [one for one in expected if not _consumers(connection, _queue(one))]
@@ -120,13 +132,16 @@ def missing_subscriptions(address: str, expected: Sequence[Subscription]) -> lis
 
 
 def unread(address: str, expected: Mapping[Subscription, int]) -> list[Subscription]:
-    """Which of these have not as many consumers as there are replicas: one too many takes events and drops them."""
+    """Return the subscriptions with fewer or more consumers than replicas.
+
+    An additional consumer takes events and drops them.
+    """
     with _connection(address) as connection:
         return [one for one, replicas in expected.items() if _consumers(connection, _queue(one)) != replicas]
 
 
 def backlog(address: str, data: Path) -> list[Backlog]:
-    """What is left to do for every queue of a server of ours, by its own command line tool."""
+    """Return the backlog of every queue of a local server, from its command-line tool."""
     del address
     words = ("list_queues", "-q", "--no-table-headers", "name", "messages_ready", "messages_unacknowledged")
     lines = [line.split() for line in control(data, words).splitlines() if line.strip()]
@@ -134,54 +149,57 @@ def backlog(address: str, data: Path) -> list[Backlog]:
 
 
 def consumer_timeout_ms(data: Path) -> int | None:
-    """How long an event may be out at a server of ours, by its own command line tool; None: for ever."""
+    """Return a local server's acknowledgement timeout in ms; None if it has none."""
     output = control(data, ("eval", "application:get_env(rabbit, consumer_timeout).")).strip()
     found = re.fullmatch(r"\{ok,\s*(\d+)\}", output)
     return int(found[1]) if found else None
 
 
 def control(data: Path, words: Sequence[str]) -> str:
-    """What the command line tool of a server of ours prints, given the shop's folder of data; OSError if it cannot."""
+    """Run a local server's command-line tool and return its output; raise OSError on failure."""
     try:
         env = json.loads((data / NAME / CONTROL_ENVIRONMENT).read_text(encoding="utf-8"))
         command = [str(CONTROL_SCRIPT), *words]
         result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired as error:
-        raise OSError(f"{NAME} does not say what it holds within {error.timeout:.0f} s") from error
+        raise OSError(f"{NAME} does not report its queues within {error.timeout:.0f} s") from error
     if result.returncode != 0:
-        raise OSError(f"{NAME} does not say what it holds: {(result.stderr or result.stdout).strip()[-300:]}")
+        raise OSError(f"{NAME} does not report its queues: {(result.stderr or result.stdout).strip()[-300:]}")
     return result.stdout
 
 
 def lengths(address: str, data: Path) -> dict[str, int]:
-    """How many events each queue holds, out or not."""
+    """Return the number of events in each queue, including unacknowledged ones."""
     return {f"{each.consumer} on {each.topic}": each.undelivered + each.pending for each in backlog(address, data)}
 
 
 def remove(address: str, gone: Sequence[Subscription]) -> int:
-    """Remove the queues of consumers that are gone, with what is in them."""
+    """Delete the queues of removed consumers, with their contents."""
     with _connection(address) as connection:
-        there = [one for one in gone if _exists(connection, _queue(one))]
-        for one in there:
+        existing = [one for one in gone if _exists(connection, _queue(one))]
+        for one in existing:
             channel = connection.channel()
             channel.queue_delete(_queue(one))
             channel.close()
-        return len(there)
+        return len(existing)
 
 
 def skip_backlog(address: str, new: Sequence[Subscription]) -> None:
-    """Have these consumers begin with what is published from now on: a queue is filled from when it is declared."""
+    """Make these consumers start with the next event: a queue fills only after it is declared."""
     remove(address, new)
 
 
 def undelivered(address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
-    """How many events each of these has not been given yet; the command line tool would know no more, and is slow."""
+    """Return the number of ready events per subscription.
+
+    The command-line tool knows no more, and is slow.
+    """
     with _connection(address) as connection:
         return {one: _ready(connection, _queue(one)) for one in expected}
 
 
 def record(address: str, topics: Sequence[str]) -> None:
-    """Keep a copy of every event of these topics from now on, in queues that `recorded` reads."""
+    """Copy every future event of these topics to queues that `recorded` reads."""
     with _connection(address) as connection:
         channel = connection.channel()
         for topic in topics:
@@ -191,7 +209,7 @@ def record(address: str, topics: Sequence[str]) -> None:
 
 
 def recorded(address: str, topics: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Every event of these topics since `record`, oldest first; they are kept no longer."""
+    """Remove and return every event of these topics since `record`, oldest first."""
     found: list[tuple[str, bytes]] = []
     with _connection(address) as connection:
         channel = connection.channel()
@@ -209,7 +227,7 @@ def _queue(one: Subscription) -> str:
 
 
 def _consumer_and_topic(queue: str) -> tuple[str, str]:
-    """What a queue's name was made of: a topic holds a hyphen only as a probe's."""
+    """Split a queue's name: a topic contains a hyphen only if it is a probe's topic."""
     consumer, probe, rest = queue.partition("-Probe-")
     if probe:
         return consumer, f"Probe-{rest}"
@@ -235,23 +253,24 @@ def _exists(connection: pika.BlockingConnection, queue: str) -> bool:
 
 
 def _consumers(connection: pika.BlockingConnection, queue: str) -> int | None:
-    """How many consumers a queue has; None if there is no such queue."""
+    """Return the number of a queue's consumers; None if there is no such queue."""
     declared = _declared(connection, queue)
     return None if declared is None else declared.consumer_count
 
 
 def _ready(connection: pika.BlockingConnection, queue: str) -> int:
-    """How many events wait in a queue; none if there is no such queue."""
+    """Return the number of ready events in a queue; 0 if there is no such queue."""
     declared = _declared(connection, queue)
     return 0 if declared is None else declared.message_count
 
 
 def _declared(connection: pika.BlockingConnection, queue: str) -> pika.spec.Queue.DeclareOk | None:
-    """What the broker says of a queue; None if there is no such queue."""
+    """Return the broker's description of a queue; None if there is no such queue."""
     channel = connection.channel()
     try:
         declared = channel.queue_declare(queue, passive=True)
-    except pika.exceptions.ChannelClosedByBroker:  # no such queue; the broker closes the channel to say so
+    # no such queue; the broker reports that by closing the channel
+    except pika.exceptions.ChannelClosedByBroker:
         return None
     channel.close()
     return declared.method
@@ -264,7 +283,8 @@ def _connect(address: str) -> pika.BlockingConnection:
     parameters.blocked_connection_timeout = 4
     try:
         return pika.BlockingConnection(parameters)
-    except AMQPConnectorException as error:  # a server that says nothing; it is no AMQPError
+    # a server that does not respond; this is not an AMQPError
+    except AMQPConnectorException as error:
         raise OSError(str(error)) from error
 
 
@@ -273,14 +293,14 @@ def _environment(folder: Path, port: int, mapper_port: int, distribution_port: i
     configuration.write_text(CONFIGURATION.format(port=port, consumer_timeout_ms=CONSUMER_TIMEOUT_MS), encoding="utf-8")
     plugins = folder / "enabled_plugins"
     plugins.write_text("[].\n", encoding="utf-8")
-    nothing = folder / "rabbitmq-env.conf"
-    nothing.touch()
+    empty_file = folder / "rabbitmq-env.conf"
+    empty_file.touch()
     env = plain_environment() | {
-        "HOME": str(folder / "home"),  # where the Erlang cookie is made
+        "HOME": str(folder / "home"),  # the location of the Erlang cookie
         "ERL_EPMD_PORT": str(mapper_port),
         "ERL_EPMD_ADDRESS": "127.0.0.1",
-        # The same in every run: the data belongs to the node of this name. Several at once do not meet, since each
-        # has a port mapper of its own.
+        # The same in every run, because the data belongs to the node with this name. Concurrent
+        # servers do not conflict, because each has its own port mapper.
         "RABBITMQ_NODENAME": "sidecart@localhost",
         "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
         "RABBITMQ_NODE_PORT": str(port),
@@ -289,9 +309,10 @@ def _environment(folder: Path, port: int, mapper_port: int, distribution_port: i
         "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
         "RABBITMQ_LOG_BASE": str(folder / "log"),
         "RABBITMQ_CONFIG_FILE": str(configuration),
-        "RABBITMQ_CONF_ENV_FILE": str(nothing),  # and not the one in /etc
+        "RABBITMQ_CONF_ENV_FILE": str(empty_file),  # instead of the file in /etc
         "RABBITMQ_ENABLED_PLUGINS_FILE": str(plugins),
-        # The script then becomes the server instead of staying its parent: one process to signal, none left behind.
+        # Makes the script exec the server instead of staying its parent: one process to signal, and
+        # none left running.
         "RUNNING_UNDER_SYSTEMD": "true",
     }
     control = folder / CONTROL_ENVIRONMENT

@@ -1,11 +1,12 @@
-"""Looks after sidecars where no launcher does: in containers, beside RabbitMQ.
+"""Supervises sidecars next to RabbitMQ in containers, where no launcher runs.
 
 `python -m cli.servers.rabbitmq_keeper --sidecar http://{app}-dapr:3500`
 
-When its connection to RabbitMQ breaks, a sidecar's component can come back with a consumer too few or too many; what is
-sent to one too many is parked until the sidecar ends (docs/reliability.md). The broker's own count shows it. A sidecar
-that reads wrongly for long enough is told to end, and whoever runs containers starts it again. Of an app that is
-unhealthy a sidecar reads nothing, and should not: each is asked whether its app is healthy.
+After its connection to RabbitMQ breaks, a sidecar's component can return with too few or too many
+consumers. Events for an additional consumer stay parked until the sidecar ends
+(docs/reliability.md). The broker's consumer count reveals this. The keeper shuts down a sidecar
+whose count stays wrong, and the container engine restarts it. A sidecar correctly reads nothing for
+an unhealthy app, so the keeper first asks each sidecar whether its app is healthy.
 """
 
 from __future__ import annotations
@@ -25,20 +26,24 @@ from cli.topics import Subscription
 from cli.topology import readers, replica_names
 
 LOOK_SECONDS = 5.0
-LOST_SECONDS = 30.0  # a sidecar takes less to come back to a broker that was unreachable
-UNHEALTHY_SECONDS = 300.0  # an app that is unhealthy gets healthy by itself, or a new sidecar may help it
+LOST_SECONDS = 30.0  # a sidecar needs less to reconnect to a broker that was unreachable
+UNHEALTHY_SECONDS = 300.0  # an unhealthy app recovers by itself, or a new sidecar may help it
 CALL_SECONDS_MAX = 10.0
 
 
 class Keeper:
-    """Remembers since when what is not read as it should, and when an app was seen unhealthy."""
+    """Records how long subscriptions have been read incorrectly, and when apps were unhealthy."""
 
     def __init__(self) -> None:
         self._since: dict[Subscription, float] = {}
         self._unhealthy: dict[str, float] = {}
 
     def to_end(self, lost: Iterable[Subscription], is_healthy: Callable[[str], bool], now: float) -> list[str]:
-        """The apps whose sidecars should end: they have read wrongly for too long, and for as long the app was well."""
+        """Return the apps whose sidecars should end.
+
+        They have read incorrectly for LOST_SECONDS while the app was healthy, or for
+        UNHEALTHY_SECONDS in any case.
+        """
         self._since = {one: self._since.get(one, now) for one in lost}
         found = []
         for app_id in dict.fromkeys(one.app_id for one in self._since):
@@ -53,12 +58,15 @@ class Keeper:
 
 
 def is_healthy(address: str, app_id: str, token: str) -> bool:
-    """Whether a sidecar says that its own app is healthy; it answers for the app without asking it while it is not."""
+    """Whether a sidecar reports its own app as healthy.
+
+    For an unhealthy app it answers without calling the app.
+    """
     return _call(f"{address}/v1.0/invoke/{app_id}/method/healthz", "GET", token) is None
 
 
 def end(address: str, token: str) -> str | None:
-    """Ask a sidecar to end; returns why it could not be asked, or None."""
+    """Ask a sidecar to shut down; return why the request failed, or None."""
     return _call(f"{address}/v1.0/shutdown", "POST", token)
 
 
@@ -75,7 +83,7 @@ def _call(url: str, method: str, token: str) -> str | None:
 def watch(
     amqp_url: str, sidecar: str, token: str, expected: Mapping[Subscription, int], stopped: threading.Event
 ) -> None:
-    """Look every few seconds until told to stop."""
+    """Check the consumers every few seconds until stopped."""
 
     def ask(app_id: str) -> bool:
         return is_healthy(sidecar.format(app=app_id), app_id, token)
@@ -87,18 +95,18 @@ def watch(
             now = "the broker answers"
         except OSError as error:
             lost, now = [], f"the broker does not answer: {error}"
-        if now != message:  # not every five seconds
+        if now != message:  # only on a change, not every five seconds
             print(now, flush=True)
             message = now
         for app_id in keeper.to_end(lost, ask, time.monotonic()):
             problem = end(sidecar.format(app=app_id), token)
-            print(f"the sidecar of {app_id} does not read as it should: {problem or 'told to end'}", flush=True)
+            print(f"the sidecar of {app_id} reads incorrectly: {problem or 'shutting it down'}", flush=True)
 
 
 def main() -> None:
-    """Read the settings, watch until SIGTERM."""
-    parser = argparse.ArgumentParser(description="Ends sidecars that do not read from RabbitMQ as they should.")
-    parser.add_argument("--sidecar", required=True, help="where an app's sidecar is, with {app} for its app-id")
+    """Read the settings and supervise until SIGTERM."""
+    parser = argparse.ArgumentParser(description="Shuts down sidecars that read incorrectly from RabbitMQ.")
+    parser.add_argument("--sidecar", required=True, help="the URL of an app's sidecar, with {app} for its app-id")
     options = parser.parse_args()
     missing = [name for name in ("AMQP_URL", "DAPR_API_TOKEN") if not os.environ.get(name)]
     if missing:

@@ -1,4 +1,4 @@
-"""Which servers there are, and what the launcher needs to know about each."""
+"""The servers that the launcher can start, and its interface to each."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,37 +15,40 @@ from cli.topics import Subscription
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """What the launcher needs to know about one kind of server."""
+    """One kind of server: how to start, check and stop it."""
 
     env: str
-    """The variable that components read its address from; if somebody set it, that server is used."""
+    """The variable from which components read its address.
+
+    If the user sets it, the shop uses that server.
+    """
     names: tuple[str, ...]
-    """Its processes, in the order in which they are stopped; the first one is the server."""
+    """Its processes in stop order; the first one is the server."""
     ports: tuple[str, ...]
-    """The names of the ports that it takes; the first one is where it serves."""
+    """The names of its ports; the server listens on the first one."""
     start_seconds: float
     stop_seconds: float
     unavailable: Callable[[], str | None]
-    """Why none can be had here, given or started, and what to do; or None."""
+    """Returns why no server is available, external or started, and how to fix that; or None."""
     launch: Callable[[Processes, Path, Sequence[int], Deadline], str]
-    """Start those of its processes that do not run, with the data in a folder; return the address, not ready yet."""
+    """Starts missing processes with the data in a folder; returns the address without waiting."""
     check: Callable[[str], str | None]
-    """Why the server at an address cannot be used, or None."""
+    """Returns why the server at an address cannot be used, or None."""
     sweep: Callable[[Path], None] = lambda data: None
-    """End what a killed one may have left running, given the folder of its data."""
+    """Kills the remaining processes of a killed server, given its data folder."""
     prepare: Callable[[str], None] = lambda address: None
-    """Make what sidecars that start at once would trip over each other in making, on a server that serves."""
+    """Creates objects on a running server that sidecars would fail to create concurrently."""
     state_bytes: Callable[[str], int] | None = None
-    """How much the records of all services take, of a server that is a store."""
+    """Returns the size of all services' records in bytes, if the server is a store."""
 
     def start(self, processes: Processes, data: Path, deadline: Deadline) -> str:
-        """Start one on free ports, wait until it serves, return its address."""
+        """Start a server on free ports, wait until it serves, and return its address."""
         address = self.launch(processes, data, [free_port() for _ in self.ports], deadline)
         self.wait(address, processes, deadline)
         return address
 
     def wait(self, address: str, processes: Processes, deadline: Deadline) -> None:
-        """Wait until a server of ours serves; raise LaunchError if it ends or takes too long."""
+        """Wait until a started server serves; raise LaunchError if it ends or takes too long."""
         name = self.names[0]
         problem: str | None = None
 
@@ -64,33 +67,38 @@ class Server:
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """What the launcher needs to know of a server that carries events."""
+    """The launcher's interface to a server that carries events."""
 
     server: Server
     address_on: Callable[[int], str]
-    """The address of one of ours that serves on a port."""
+    """Returns the address of a started server on a port."""
     missing: Callable[[str, Sequence[Subscription]], list[Subscription]]
-    """The subscriptions that the broker does not know yet; nothing may be published to them before."""
+    """Returns the subscriptions that the broker does not know yet.
+
+    Events published earlier would be lost.
+    """
     unread: Callable[[str, Mapping[Subscription, int]], list[Subscription]]
-    """The subscriptions that are not read by as many readers as there should be; raises OSError when it is
-    unreachable.
+    """Returns the subscriptions with the wrong number of readers.
+
+    Raises OSError if the broker is unreachable.
     """
     backlog: Callable[[str, Path], list[Backlog]]
-    """What is left to do for every consumer that a broker of ours knows, given its address and folder of data."""
+    """Returns the backlog of every consumer of a started broker, by address and data folder."""
     remove: Callable[[str, Sequence[Subscription]], int]
-    """Remove what the broker keeps for subscriptions that are no more; returns how many there were."""
+    """Deletes the broker's data for removed subscriptions; returns how many it found."""
     skip_backlog: Callable[[str, Sequence[Subscription]], None]
-    """Have consumers that nobody reads yet begin with what is published from now on, whatever was there before."""
+    """Makes consumers without readers start with the next event, regardless of earlier ones."""
     undelivered: Callable[[str, Sequence[Subscription]], dict[Subscription, int]]
-    """How many events were not handed out yet; cheap enough to be asked every few seconds. OSError when it is
-    unreachable.
+    """Returns the number of undelivered events; cheap enough for a call every few seconds.
+
+    Raises OSError if the broker is unreachable.
     """
     record: Callable[[str, Sequence[str]], None]
-    """Have the broker keep every event of these topics from now on."""
+    """Makes the broker record every future event of these topics."""
     recorded: Callable[[str, Sequence[str]], list[tuple[str, bytes]]]
-    """The events that it kept, as topic and body."""
+    """Returns the recorded events as topic and body."""
     lengths: Callable[[str, Path], dict[str, int]]
-    """How many events each of its streams or queues keeps."""
+    """Returns the number of events in each stream or queue."""
 
 
 _VALKEY = Server(
@@ -156,10 +164,10 @@ BROKERS = {
         rabbitmq.lengths,
     ),
 }
-"""By the name of the folder under components/brokers."""
+"""Maps the name of the folder under components/brokers to the broker."""
 
 STORES = {"redis": _VALKEY, "postgres": _POSTGRES}
-"""By the name of the folder under components/stores."""
+"""Maps the name of the folder under components/stores to the server."""
 
 ENVIRONMENT = tuple(dict.fromkeys([*(each.server.env for each in BROKERS.values()), *(s.env for s in STORES.values())]))
-"""The variables by which a server may be given."""
+"""The variables that name external servers."""

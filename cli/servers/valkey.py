@@ -1,4 +1,7 @@
-"""The Redis-compatible server: an embedded Valkey with its data in the shop's folder, or the one that was given."""
+"""The Redis-compatible server: a child process with an embedded Valkey, or an external server.
+
+The child process has its data in the shop's folder.
+"""
 
 import os
 import shutil
@@ -22,15 +25,15 @@ from cli.topics import Subscription
 ENV = "REDIS_HOST"
 NAME = "valkey"
 START_SECONDS = 60
-"""A large append-only file is read back before the server serves."""
+"""The server loads a large append-only file before it serves."""
 STOP_SECONDS = 20
 HISTORY_PAGE = 1_000
 IDLE_MS_MAX = 15_000
-"""Whoever asked for more, or claimed again what failed, within so long reads."""
+"""A consumer that read or reclaimed events within this time counts as reading."""
 
 
 def unavailable() -> str | None:
-    """Say why no server can be had here, or None."""
+    """Return why no server is available, or None."""
     try:
         if not os.environ.get(ENV):
             _binary()
@@ -41,7 +44,7 @@ def unavailable() -> str | None:
 
 def launch(processes: Processes, data: Path, ports: Sequence[int], deadline: Deadline) -> str:
     """Start a server on a loopback port and return its host:port."""
-    del deadline  # it takes no second process that would have to be waited for
+    del deadline  # this server starts no second process to wait for
     folder = data / NAME
     folder.mkdir(parents=True, exist_ok=True)
     command = [
@@ -49,8 +52,9 @@ def launch(processes: Processes, data: Path, ports: Sequence[int], deadline: Dea
         *("--bind", "127.0.0.1"),
         *("--port", str(ports[0])),
         *("--dir", str(folder)),
-        # Every write goes to the append-only file before it is answered, and to the disk once a second: killing the
-        # server loses nothing, a power cut may lose a second (appendfsync always would not, at a fsync per write).
+        # The server appends every write to the file before it answers, and syncs the file once a
+        # second. Killing the server loses nothing; a power cut may lose a second (appendfsync
+        # always avoids that, at the cost of an fsync per write).
         *("--appendonly", "yes"),
         *("--appendfsync", "everysec"),
         *("--save", ""),
@@ -62,12 +66,12 @@ def launch(processes: Processes, data: Path, ports: Sequence[int], deadline: Dea
 
 
 def address_on(port: int) -> str:
-    """The address of a server of ours."""
+    """The address of a server that the launcher started."""
     return f"127.0.0.1:{port}"
 
 
 def check(address: str) -> str | None:
-    """Say why the server at host:port cannot be used, or None."""
+    """Return why the server at host:port cannot be used, or None."""
     try:
         with _client(address) as client:
             client.ping()
@@ -77,22 +81,23 @@ def check(address: str) -> str | None:
 
 
 def missing_subscriptions(address: str, expected: Sequence[Subscription]) -> list[Subscription]:
-    """Which of these have no consumer group on their topic's stream yet."""
+    """Return the subscriptions without a consumer group on their topic's stream."""
     with _client(address) as client:
         return [one for one in expected if one.consumer_id not in {group.name for group in _groups(client, one.topic)}]
 
 
 def unread(address: str, expected: Mapping[Subscription, int]) -> list[Subscription]:
-    """Which of these wait for somebody who does not come; replicas share one consumer, so they are not counted.
+    """Return the subscriptions with waiting events that no consumer reads.
 
-    One without events is not among them: its sidecar has asked once and waits for the answer, as long as it takes.
+    Replicas share one consumer, so they are not counted. A subscription without events is not
+    included: its sidecar's pending read may take as long as it likes.
     """
     with _connection(address) as client:
         return [one for one in expected if not _is_read(client, one)]
 
 
 def backlog(address: str, data: Path) -> list[Backlog]:
-    """What is left to do for every group of every stream."""
+    """Return the backlog of every group of every stream."""
     del data
     with _connection(address) as client:
         streams = [key.decode() for key in client.scan_iter(_type="stream")]
@@ -100,24 +105,24 @@ def backlog(address: str, data: Path) -> list[Backlog]:
 
 
 def remove(address: str, gone: Sequence[Subscription]) -> int:
-    """Remove the groups of consumers that are gone."""
+    """Delete the groups of removed consumers."""
     with _connection(address) as client:
-        there = [one for one in gone if one.consumer_id in {group.name for group in _groups(client, one.topic)}]
-        for one in there:
+        existing = [one for one in gone if one.consumer_id in {group.name for group in _groups(client, one.topic)}]
+        for one in existing:
             client.xgroup_destroy(one.topic, one.consumer_id)
-        return len(there)
+        return len(existing)
 
 
 def skip_backlog(address: str, new: Sequence[Subscription]) -> None:
-    """Have these consumers begin with what is published from now on; nobody may read them meanwhile."""
-    remove(address, new)  # with what one that was killed was given and did not acknowledge
+    """Make these consumers start with the next event; no consumer may read in the meantime."""
+    remove(address, new)  # also deletes the unacknowledged events of a killed consumer
     with _connection(address) as client:
         for one in new:
             client.xgroup_create(one.topic, one.consumer_id, id="$", mkstream=True)
 
 
 def undelivered(address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
-    """How many events each of these has not been given yet."""
+    """Return the number of undelivered events per subscription."""
     with _connection(address) as client:
         lags = {
             topic: {each.name: each.lag for each in _groups(client, topic)} for topic in {o.topic for o in expected}
@@ -126,24 +131,24 @@ def undelivered(address: str, expected: Sequence[Subscription]) -> dict[Subscrip
 
 
 def lengths(address: str, data: Path) -> dict[str, int]:
-    """How many events each stream keeps, those that everybody has taken included."""
+    """Return the number of events in each stream, including events that every group has read."""
     del data
     with _connection(address) as client:
-        return {key.decode(): int(client.xlen(key)) for key in client.scan_iter(_type="stream")}  # type: ignore[arg-type]  # typed as if it might be a coroutine
+        return {key.decode(): int(client.xlen(key)) for key in client.scan_iter(_type="stream")}  # type: ignore[arg-type]  # the stub allows a coroutine
 
 
 def settings(address: str) -> dict[str, str]:
-    """What the server itself says of its configuration; empty where it must not say."""
+    """Return the server's own configuration; empty if the server does not reveal it."""
     with _connection(address) as client:
         try:
-            found: Any = client.config_get("*")  # typed as if it might be a coroutine
-        except valkey.ResponseError:  # a hosted server keeps CONFIG to itself
+            found: Any = client.config_get("*")  # the stub allows a coroutine
+        except valkey.ResponseError:  # a hosted server does not allow CONFIG
             return {}
         return {str(name): str(value) for name, value in found.items()}
 
 
 def state_bytes(address: str) -> int:
-    """How much memory the records take, without the streams."""
+    """Return the memory of the records in bytes, without the streams."""
     total = 0
     with _connection(address) as client:
         keys = list(client.scan_iter(_type="hash", count=HISTORY_PAGE))
@@ -151,23 +156,24 @@ def state_bytes(address: str) -> int:
             pipeline = client.pipeline(transaction=False)
             for key in keys[first : first + HISTORY_PAGE]:
                 pipeline.memory_usage(key)
-            sizes: list[int | None] = pipeline.execute()  # type: ignore[no-untyped-call]  # the library's own
+            sizes: list[int | None] = pipeline.execute()  # type: ignore[no-untyped-call]  # the library has no types here
             total += sum(size or 0 for size in sizes)
     return total
 
 
 def record(address: str, topics: Sequence[str]) -> None:
-    """Nothing to do: a stream keeps what passed."""
+    """Do nothing: a stream keeps past events."""
 
 
 def recorded(address: str, topics: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Every event that the streams of these topics keep, oldest first."""
+    """Return every event in the streams of these topics, oldest first."""
     found: list[tuple[str, bytes]] = []
     with _connection(address) as client:
         for topic in topics:
             last = "-"
             while True:
-                entries: Any = client.xrange(topic, min=last, count=HISTORY_PAGE)  # typed as if it might be a coroutine
+                # the stub allows a coroutine
+                entries: Any = client.xrange(topic, min=last, count=HISTORY_PAGE)
                 found += [(topic, bytes(fields[b"data"])) for _, fields in entries]
                 if len(entries) < HISTORY_PAGE:
                     break
@@ -193,18 +199,19 @@ class _Group:
 
 def _groups(client: valkey.Valkey, stream: str) -> list[_Group]:
     try:
-        groups: Any = client.xinfo_groups(stream)  # typed as if it might be a coroutine
+        groups: Any = client.xinfo_groups(stream)  # the stub allows a coroutine
     except valkey.ResponseError:  # no such stream
         return []
     return [_Group(each["name"].decode(), _lag(client, stream, each), int(each["pending"])) for each in groups]
 
 
 def _lag(client: valkey.Valkey, stream: str, group: Mapping[str, Any]) -> int:
-    """How many events the group has not been given; counted, up to a page, where the server does not know."""
+    """Return a group's number of undelivered events; count up to a page if the server lacks it."""
     if group["lag"] is not None:
         return int(group["lag"])
     after = f"({group['last-delivered-id'].decode()}"
-    entries: Any = client.xrange(stream, min=after, count=HISTORY_PAGE)  # typed as if it might be a coroutine
+    # the stub allows a coroutine
+    entries: Any = client.xrange(stream, min=after, count=HISTORY_PAGE)
     return len(entries)
 
 
@@ -212,10 +219,12 @@ def _is_read(client: valkey.Valkey, one: Subscription) -> bool:
     group = next((each for each in _groups(client, one.topic) if each.name == one.consumer_id), None)
     if group is None:
         return False
-    # Who holds events may have his hands full of ones that are not taken, and asks for no more until they are.
+    # A consumer with pending events may be busy with unacknowledged ones, and then it requests no
+    # more.
     if group.pending or not group.lag:
         return True
-    consumers: Any = client.xinfo_consumers(one.topic, one.consumer_id)  # typed as if it might be a coroutine
+    # the stub allows a coroutine
+    consumers: Any = client.xinfo_consumers(one.topic, one.consumer_id)
     return any(each["idle"] < IDLE_MS_MAX for each in consumers)
 
 
@@ -227,7 +236,8 @@ def _client(address: str) -> valkey.Valkey:
 def _binary() -> Path:
     try:
         return Path(get_binary_path())
-    except Exception as error:  # the package has no server for this platform: any reason of its own
+    # the package has no server for this platform; it raises various types
+    except Exception as error:
         found = shutil.which("valkey-server") or shutil.which("redis-server")
         if found is None:
             raise LaunchError(f"no server for this platform ({error}): start one and set {ENV}=host:port") from None

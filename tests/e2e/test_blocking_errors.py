@@ -84,15 +84,15 @@ CASES: dict[str, list[tuple[Callable[[str], str | None], str, str]]] = {
         (bounded_queue, "inequivalent arg 'x-max-length' for queue 'user-UserCreateRequested'", "delete the queue"),
         (other_exchange, "inequivalent arg 'type' for exchange 'UserCreateRequested'", "delete the exchange"),
         (transient_exchange, "inequivalent arg 'durable' for exchange 'OrderNotPaid'", "delete the exchange"),
-        (no_virtual_host, "vhost nowhere not found", "name a virtual host"),
+        (no_virtual_host, "vhost nowhere not found", "existing virtual host"),
     ],
     "redis": [
         (other_key, "OrderNotPaid: WRONGTYPE", "delete the key OrderNotPaid"),
-        (no_right, "NOPERM", "give the user"),
-        (with_password, "Authentication required", "asks for no password"),
+        (no_right, "NOPERM", "grant the user"),
+        (with_password, "Authentication required", "requires no password"),
     ],
     "postgres": [
-        (other_table, "SQLSTATE 42703", "name another database"),
+        (other_table, "SQLSTATE 42703", "set another database"),
         (no_database, 'database "nowhere" does not exist', "a database of that server"),
     ],
 }

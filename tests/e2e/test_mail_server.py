@@ -75,7 +75,7 @@ def start(shop: Shop, *arguments: str) -> None:
 
 def asked(shop: Shop) -> int:
     """How many recipients the mail server was told of."""
-    return int(httpx.get(f"{shop.mail_url}/asked", trust_env=False).json()["asked"])
+    return int(httpx.get(f"{shop.mail_url}/recipients", trust_env=False).json()["recipients"])
 
 
 def orders(shopper: Shopper) -> tuple[dict[str, str], list[str], float]:

@@ -52,5 +52,5 @@ def test_a_user_who_may_not_make_tables_is_named(address: str) -> None:
         connection.execute("CREATE ROLE guest LOGIN PASSWORD 'guest'")
     guest = "postgres://guest:guest@" + address.rpartition("@")[2]
 
-    with pytest.raises(LaunchError, match="may not make tables"):
+    with pytest.raises(LaunchError, match="may not create tables"):
         postgres.prepare(guest)

@@ -76,7 +76,7 @@ def test_several_gateways_are_one_shop_that_heals_itself(tmp_path: Path) -> None
         output = shop.log.read_text()
 
     assert [200] == [answer.status_code for answer in opened]
-    assert "monitor ended with code -9: it is started again now" in output
+    assert "monitor ended with code -9: restarting now" in output
     assert {
         "monitor",
         "monitor-sidecar",
@@ -89,6 +89,6 @@ def test_several_gateways_are_one_shop_that_heals_itself(tmp_path: Path) -> None
         "order-1-sidecar",
     } <= set(before)
     assert 201 == first.status_code
-    assert "gateway-1 ended with code -9: it is started again now" in output
+    assert "gateway-1 ended with code -9: restarting now" in output
     assert [0, 0, 0, 0] == [each.returncode for each in letters], letters
     assert ["0 dead letters\n"] * 4 == [each.stdout.partition(":")[0].rstrip("\n") + "\n" for each in letters]

@@ -1,4 +1,4 @@
-"""Which lines of a log say that no waiting helps; the lines are daprd's own, of starts that were tried."""
+"""Blocking errors in a sidecar's log; the lines are from real starts of daprd."""
 
 import pytest
 
@@ -35,8 +35,8 @@ NOT_YET = 'ERROR: relation "state" does not exist (SQLSTATE 42P01)'
         (TABLE, 'ERROR: column "value" does not exist (SQLSTATE 42703)', "another database in POSTGRES_URL"),
     ],
 )
-def test_what_a_server_refuses_for_ever_is_named(line: str, reason: str, remedy: str) -> None:
-    """In the server's words, with the topic, and with what to do."""
+def test_a_permanent_refusal_is_found_with_its_remedy(line: str, reason: str, remedy: str) -> None:
+    """The result has the server's reason, with the topic, and the remedy."""
     found = first_in(["level=info msg=fine", line])
 
     assert found is not None
@@ -44,8 +44,8 @@ def test_what_a_server_refuses_for_ever_is_named(line: str, reason: str, remedy:
     assert remedy in found.remedy
 
 
-def test_of_several_lines_the_one_that_names_the_topic_is_told() -> None:
-    """daprd says it in one of two; without it the reason is told all the same."""
+def test_a_line_with_the_topic_is_preferred() -> None:
+    """daprd names the topic in one of two lines; without that line the reason is still found."""
     first, both = first_in([GROUP]), first_in([GROUP, STREAM])
 
     assert first is not None
@@ -56,6 +56,6 @@ def test_of_several_lines_the_one_that_names_the_topic_is_told() -> None:
 
 
 @pytest.mark.parametrize("line", ["", "level=error msg=refused", LATE, NOT_YET])
-def test_what_passes_is_none(line: str) -> None:
-    """The same code for an acknowledgement that was late, a table that another sidecar is just making."""
+def test_a_temporary_error_is_ignored(line: str) -> None:
+    """A late acknowledgement has the same code, and another sidecar may be creating the table."""
     assert first_in([line]) is None

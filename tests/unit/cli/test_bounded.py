@@ -1,4 +1,4 @@
-"""The mail catcher in the hands of a stranger: hundreds of connections that say nothing, and it serves as before."""
+"""The mail catcher keeps serving despite hundreds of silent connections."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAIL = "Subject: for ada@example.com\r\nMessage-ID: <1@here>\r\n\r\nHello Ada"
 
 @dataclass(frozen=True, slots=True)
 class Catcher:
-    """One that runs."""
+    """A running mail catcher."""
 
     process: psutil.Process
     smtp_port: int
@@ -34,18 +34,18 @@ class Catcher:
     log: Path
 
     def send(self) -> None:
-        """Send it a mail."""
+        """Send a mail."""
         with smtplib.SMTP("127.0.0.1", self.smtp_port, timeout=20) as smtp:
             smtp.sendmail("shop@localhost", ["ada@example.com"], MAIL)
 
     def mails(self) -> int:
-        """How many it shows."""
+        """Return the number of mails that the catcher shows."""
         return len(httpx.get(f"http://127.0.0.1:{self.http_port}/mails", timeout=20, trust_env=False).json())
 
 
 @pytest.fixture
 def catcher(tmp_path: Path) -> Iterator[Catcher]:
-    """A process of its own."""
+    """Start a mail catcher as a process."""
     smtp, http, log = free_port(), free_port(), tmp_path / "mail.log"
     words = ["-m", "cli.servers.mailcatcher", "--smtp-port", str(smtp), "--http-port", str(http)]
     with log.open("wb") as file:
@@ -59,8 +59,8 @@ def catcher(tmp_path: Path) -> Iterator[Catcher]:
 
 
 @pytest.mark.parametrize("beginning", [b"", b"GET /mails HT", b"EHLO"], ids=["nothing", "half a GET", "half an EHLO"])
-def test_connections_that_say_nothing_cost_little_and_hold_up_no_mail(catcher: Catcher, beginning: bytes) -> None:
-    """500 at each port: threads and memory are bounded, a mail is taken, and is shown."""
+def test_silent_connections_cost_little_and_delay_no_mail(catcher: Catcher, beginning: bytes) -> None:
+    """Despite 500 connections per port, resources stay bounded, and a mail arrives."""
     with ExitStack() as opened:
         for port in (catcher.smtp_port, catcher.http_port):
             for _ in range(HALF_OPEN):
@@ -68,7 +68,7 @@ def test_connections_that_say_nothing_cost_little_and_hold_up_no_mail(catcher: C
                 try:
                     connection.send(beginning)
                 except OSError:
-                    continue  # it had to make room already
+                    continue  # the server has already closed it
         catcher.send()
         assert 1 == catcher.mails()
         assert catcher.process.num_threads() < CONNECTIONS_MAX + 20
@@ -76,7 +76,7 @@ def test_connections_that_say_nothing_cost_little_and_hold_up_no_mail(catcher: C
 
 
 def test_the_log_names_no_user(catcher: Catcher) -> None:
-    """Neither to whom nor what about; only that there was a mail."""
+    """The log records that a mail arrived, without its recipient and subject."""
     catcher.send()
 
     Deadline().until(lambda: b"mail 1: " in catcher.log.read_bytes(), 20, lambda: "no line", 0.05)

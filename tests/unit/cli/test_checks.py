@@ -1,4 +1,4 @@
-"""Lint exceptions: each one has its reason beside it."""
+"""Every lint exception has a reason beside it."""
 
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from cli.checks import exceptions
     ],
 )
 def test_a_reason_stands_beside_the_directive(tmp_path: Path, line: str, expected: list[tuple[str, bool]]) -> None:
-    """The reason is what is left of the comment without the directive; strings are not comments."""
+    """The reason is the comment without the directive; a string is not a comment."""
     file = tmp_path / "module.py"
     file.write_text(line + "\n")
 

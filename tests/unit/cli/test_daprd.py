@@ -1,4 +1,4 @@
-"""Where daprd comes from: what is there, then the release with its checksum, then the build."""
+"""The launcher finds daprd: an installed program, then the verified release, then a build."""
 
 import hashlib
 import http.server
@@ -31,7 +31,7 @@ def archive() -> bytes:
 
 @pytest.fixture
 def releases(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
-    """A server in the place of the official releases; the test puts its files into the dict."""
+    """A server in place of the official releases; the test puts its files into the dict."""
     files: dict[str, bytes] = {}
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -62,7 +62,7 @@ def publish(files: dict[str, bytes], content: bytes, checksum: str) -> None:
 
 
 def test_a_release_is_unpacked(releases: dict[str, bytes], tmp_path: Path) -> None:
-    """With the published checksum the program comes out of the archive."""
+    """With the published checksum, the program is unpacked from the archive."""
     publish(releases, archive(), hashlib.sha256(archive()).hexdigest())
 
     program = daprd.download(tmp_path, print, Deadline())
@@ -71,18 +71,18 @@ def test_a_release_is_unpacked(releases: dict[str, bytes], tmp_path: Path) -> No
 
 
 def test_a_release_with_another_checksum_is_not_used(releases: dict[str, bytes], tmp_path: Path) -> None:
-    """Neither unpacked nor replaced by a build: somebody should look."""
+    """The archive is neither unpacked nor replaced by a build."""
     publish(releases, archive(), "0" * 64)
 
-    with pytest.raises(daprd.BadChecksum, match="published is 0000"):
+    with pytest.raises(daprd.BadChecksum, match="but 0000"):
         daprd.fetch(tmp_path / "daprd", print, Deadline())
     assert list(tmp_path.iterdir()) == []
 
 
-def test_without_a_release_it_is_built(
+def test_daprd_is_built_without_a_release(
     releases: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """404 for the checksum leads to the build, and the reason is said."""
+    """A 404 for the checksum leads to a build, and the reason is reported."""
     output: list[str] = []
 
     def build(folder: Path, report: daprd.Report, deadline: Deadline) -> Path:
@@ -98,8 +98,8 @@ def test_without_a_release_it_is_built(
     assert "status 404" in output[0]
 
 
-def test_a_page_instead_of_a_checksum_is_no_release(releases: dict[str, bytes], tmp_path: Path) -> None:
-    """What a captive portal answers is not taken for a checksum."""
+def test_a_page_instead_of_a_checksum_is_not_a_release(releases: dict[str, bytes], tmp_path: Path) -> None:
+    """A captive portal's page is not accepted as a checksum."""
     releases[f"/v{daprd.VERSION}/{ARCHIVE}.sha256"] = b"<html>please log in</html>"
 
     with pytest.raises(daprd.NotReleased):
@@ -107,7 +107,7 @@ def test_a_page_instead_of_a_checksum_is_no_release(releases: dict[str, bytes], 
 
 
 def test_a_machine_without_open_internet_falls_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refused connection is no release, at once."""
+    """A refused connection counts as a missing release at once."""
     monkeypatch.setenv(daprd.RELEASES_ENV, "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
@@ -115,8 +115,10 @@ def test_a_machine_without_open_internet_falls_back(tmp_path: Path, monkeypatch:
         daprd.download(tmp_path, print, Deadline())
 
 
-def test_what_was_fetched_is_kept(releases: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second time nothing is asked of anybody."""
+def test_a_fetched_program_is_cached(
+    releases: dict[str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second search makes no request."""
     publish(releases, archive(), hashlib.sha256(archive()).hexdigest())
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -133,8 +135,8 @@ def test_what_was_fetched_is_kept(releases: dict[str, bytes], tmp_path: Path, mo
     assert output == []
 
 
-def test_the_given_program_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """DAPRD wins over everything; one that cannot be run is said in one line."""
+def test_the_configured_program_comes_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DAPRD has precedence; an unusable program is reported in one line."""
     program = tmp_path / "my-daprd"
     program.write_bytes(b"#!/bin/sh\n")
     program.chmod(0o755)
@@ -144,27 +146,27 @@ def test_the_given_program_comes_first(tmp_path: Path, monkeypatch: pytest.Monke
 
     assert (program, "$DAPRD", False) == (found.path, found.source, found.has_sqlite_resolver)
     monkeypatch.setenv("DAPRD", str(tmp_path / "nothing"))
-    with pytest.raises(LaunchError, match="not a program that can be run"):
+    with pytest.raises(LaunchError, match="not an executable program"):
         daprd.find(print, Deadline())
 
 
 def test_two_launchers_do_not_fetch_at_once(tmp_path: Path) -> None:
-    """The second waits for the first, says so, and can be stopped while it waits."""
+    """The second launcher waits for the first, reports it, and can be stopped while it waits."""
     output: list[str] = []
-    impatient = Deadline()
+    stopping_deadline = Deadline()
     with daprd.locked(tmp_path / "lock", print, Deadline()):
-        timer = threading.Timer(0.3, impatient.stop)
+        timer = threading.Timer(0.3, stopping_deadline.stop)
         timer.start()
 
-        with pytest.raises(Interrupted), daprd.locked(tmp_path / "lock", output.append, impatient):
+        with pytest.raises(Interrupted), daprd.locked(tmp_path / "lock", output.append, stopping_deadline):
             pass
 
         timer.join()
-    assert output == ["another launcher is getting daprd: waiting for it"]
+    assert output == ["another launcher is fetching daprd: waiting for it"]
 
 
-def test_a_mark_across_two_blocks_is_found(tmp_path: Path) -> None:
-    """The program is searched in blocks of 4 MiB."""
+def test_a_marker_across_two_blocks_is_found(tmp_path: Path) -> None:
+    """The search reads the program in blocks of 4 MiB and finds a marker across two of them."""
     file = tmp_path / "program"
     file.write_bytes(b"x" * ((1 << 22) - 5) + daprd.SQLITE_RESOLVER)
 

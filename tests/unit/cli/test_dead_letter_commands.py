@@ -1,4 +1,4 @@
-"""`sidecart dead-letters`: the letters of all services, as a person reads them and deals with them."""
+"""`sidecart dead-letters` lists, shows, replays and discards the dead letters of all services."""
 
 import json
 from typing import Any
@@ -15,27 +15,27 @@ EVENT = json.dumps({"id": FIRST, "type": "UserCreateRequested"})
 
 @pytest.fixture(autouse=True)
 def state(monkeypatch: pytest.MonkeyPatch) -> FakeState:
-    """A shop whose services kept these letters."""
-    made = FakeState()
+    """A shop whose services have these dead letters."""
+    fake = FakeState()
     topic: dict[str, Any] = {"topic": "UserCreateRequested", "time": ""}
-    made.put("user", "dead-index:0", {"ids": [FIRST, SECOND]})
-    made.put("user", "dead-index:1", {"ids": [THIRD]})
-    made.put("user", f"dead:{FIRST}", {**topic, "reason": "malformed\ndata", "event": EVENT})
-    made.put("user", f"dead:{SECOND}", {**topic, "reason": "r" * 200, "event": "not JSON"})
-    made.put("order", "dead-index:0", {"ids": [FIRST]})
+    fake.put("user", "dead-index:0", {"ids": [FIRST, SECOND]})
+    fake.put("user", "dead-index:1", {"ids": [THIRD]})
+    fake.put("user", f"dead:{FIRST}", {**topic, "reason": "malformed\ndata", "event": EVENT})
+    fake.put("user", f"dead:{SECOND}", {**topic, "reason": "r" * 200, "event": "not JSON"})
+    fake.put("order", "dead-index:0", {"ids": [FIRST]})
     time = "2026-01-01T00:00:00.000Z"
-    made.put("order", f"dead:{FIRST}", {"topic": "OrderPaid", "reason": "never placed", "time": time, "event": EVENT})
-    monkeypatch.setattr(module, "_running", lambda: made)
-    return made
+    fake.put("order", f"dead:{FIRST}", {"topic": "OrderPaid", "reason": "never placed", "time": time, "event": EVENT})
+    monkeypatch.setattr(module, "_running", lambda: fake)
+    return fake
 
 
 def run(*words: str) -> int:
-    """The command as a person types it."""
+    """Run the command as typed in a shell."""
     return main(["dead-letters", *words])
 
 
 def test_the_list_has_one_line_for_each_and_a_count(capsys: pytest.CaptureFixture[str]) -> None:
-    """Of every page of every service, whatever a reason holds; an id without a letter is left out."""
+    """The list covers all pages of all services, and omits ids without a dead letter."""
     assert 0 == run("list")
 
     lines = capsys.readouterr().out.splitlines()
@@ -46,22 +46,22 @@ def test_the_list_has_one_line_for_each_and_a_count(capsys: pytest.CaptureFixtur
 
 @pytest.mark.parametrize("words", [("--service", "order"), ("--topic", "OrderPaid"), ("--reason", "NEVER")])
 def test_the_list_is_filtered(capsys: pytest.CaptureFixture[str], words: tuple[str, ...]) -> None:
-    """By service, by topic, by a part of the reason."""
+    """The list filters by service, by topic, and by a part of the reason."""
     run("list", *words)
 
     assert ["OrderPaid" in line for line in capsys.readouterr().out.splitlines()] == [True, False]
 
 
-def test_the_list_is_json_if_asked(capsys: pytest.CaptureFixture[str]) -> None:
-    """One object a line, with everything."""
+def test_the_list_is_json_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each line is one JSON object with all fields."""
     run("list", "--json", "--service", "user")
 
     first, second = map(json.loads, capsys.readouterr().out.splitlines())
     assert (FIRST, "user", EVENT, "r" * 200) == (first["id"], first["service"], first["event"], second["reason"])
 
 
-def test_one_letter_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    """With its event, also if that is not JSON."""
+def test_one_dead_letter_is_shown_in_full(capsys: pytest.CaptureFixture[str]) -> None:
+    """The output includes the event, even if it is not JSON."""
     run("show", SECOND)
 
     shown = capsys.readouterr().out
@@ -72,15 +72,15 @@ def test_one_letter_is_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("selection", "words"), [("9", "there is no dead letter 9"), ("", "2 dead letters begin with")]
 )
-def test_what_cannot_be_shown_is_said(selection: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """None, or too many."""
+def test_an_unknown_or_ambiguous_id_is_reported(selection: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """An unknown or ambiguous id is an error."""
     assert 1 == run("show", selection)
 
     assert words in capsys.readouterr().err.replace("3 dead", "2 dead")
 
 
 def test_a_dry_run_changes_nothing(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
-    """It says what would be done, and what could not be."""
+    """It prints what a real run would do, and what would fail."""
     before = dict(state.stored)
 
     assert 1 == run("replay", "--all", "--dry-run")
@@ -89,12 +89,12 @@ def test_a_dry_run_changes_nothing(state: FakeState, capsys: pytest.CaptureFixtu
     assert (before, []) == (state.stored, state.published)
     output = capsys.readouterr().out
     assert "2 would replay, 1 failed" in output
-    assert "can only be discarded" in output
+    assert "you can only discard it" in output
     assert "3 would discard" in output
 
 
-def test_a_replay_says_what_became_of_each(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
-    """Those that are meant and no others."""
+def test_a_replay_reports_each_outcome(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the selected dead letters are replayed."""
     assert 0 == run("replay", "--service", "order")
     assert 0 == run("list")
 
@@ -105,7 +105,7 @@ def test_a_replay_says_what_became_of_each(state: FakeState, capsys: pytest.Capt
 
 
 def test_a_discard_takes_ids(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
-    """Or the beginnings of them; the letters can still be listed as settled."""
+    """A prefix of an id is enough; discarded dead letters remain visible with --settled."""
     assert 0 == run("discard", SECOND[:4])
     assert 0 == run("list", "--settled")
 
@@ -116,23 +116,25 @@ def test_a_discard_takes_ids(state: FakeState, capsys: pytest.CaptureFixture[str
 
 
 @pytest.mark.parametrize("verb", ["replay", "discard"])
-def test_nothing_is_done_to_all_by_mistake(verb: str, state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without a filter it asks which."""
+def test_all_dead_letters_need_an_explicit_option(
+    verb: str, state: FakeState, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without a filter the command asks for a selection."""
     assert 1 == run(verb)
 
     assert "or --all" in capsys.readouterr().err
     assert [] == state.published
 
 
-def test_what_is_no_text_is_shown_in_base64_and_never_replayed(
+def test_a_binary_event_is_shown_in_base64_and_never_replayed(
     state: FakeState, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Its bytes are all there, and the reason why nothing can be done with them but to discard them."""
+    """An event that is not UTF-8 is shown as base64, and can only be discarded."""
     letter = {"topic": "UserCreateRequested", "time": "", "reason": "not a CloudEvent", "event_base64": "//4="}
     state.put("user", f"dead:{THIRD}", letter)
 
     assert 1 == run("replay", THIRD)
-    assert "is not UTF-8, so it is no event: it can only be discarded" in capsys.readouterr().out
+    assert "is not UTF-8, so it is not an event: you can only discard it" in capsys.readouterr().out
     assert [] == state.published
     assert 0 == run("show", THIRD)
     assert capsys.readouterr().out.endswith("event\nbase64: //4=\n")
@@ -141,8 +143,8 @@ def test_what_is_no_text_is_shown_in_base64_and_never_replayed(
     assert 0 == run("discard", THIRD)
 
 
-def test_a_terminal_obeys_no_event(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
-    """An event is anybody's text: its control characters are spelled out."""
+def test_an_event_cannot_control_the_terminal(state: FakeState, capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters in an untrusted event are escaped."""
     odd = "\x1b[2J\x9b\r\x00"
     state.put("user", f"dead:{THIRD}", {"topic": odd, "time": "", "reason": odd, "event": f"hello\n{odd}"})
 

@@ -1,4 +1,4 @@
-"""Replay and discard: nothing is forgotten, whoever breaks off and whoever is faster."""
+"""Replay and discard lose no dead letter, despite interruptions and concurrent changes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DELIVERED = {**EVENT, "topic": "Lamp", "pubsubname": "inbox", "traceid": "", "tr
 
 
 class FakeState:
-    """State with ETags, and a broker that only remembers; `on_publish` is what a service does with an event."""
+    """State with ETags, and a broker that records events and then calls `on_publish`."""
 
     def __init__(self) -> None:
         self.stored: dict[tuple[str, str], tuple[Any, str]] = {}
@@ -27,42 +27,42 @@ class FakeState:
         self._versions = 0
 
     def load(self, service: str, key: str) -> tuple[Any, str | None]:
-        """Read."""
+        """Read a key."""
         return self.stored.get((service, key), (None, None))
 
     def save(self, service: str, key: str, value: Any, etag: str) -> bool:
-        """Write by ETag."""
+        """Write a key if the ETag is current."""
         if self.load(service, key)[1] != etag:
             return False
         self.put(service, key, value)
         return True
 
     def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
-        """Remember it."""
+        """Record the event."""
         self.published.append((service, topic, json.loads(event), traceparent))
         self.on_publish()
 
     def put(self, service: str, key: str, value: Any) -> None:
-        """Write, whatever is there."""
+        """Write a key unconditionally."""
         self._versions += 1
         self.stored[service, key] = (json.loads(json.dumps(value)), str(self._versions))
 
 
 @pytest.fixture
 def state() -> FakeState:
-    """One service with two letters, another with one."""
-    made = FakeState()
+    """One service with two dead letters, and another with one."""
+    fake = FakeState()
     letter = {"event": json.dumps(DELIVERED), "topic": "Lamp", "reason": "Broken bulb", "traceparent": "00-trace"}
-    made.put("user", "dead-index:0", {"ids": ["a1", "b2", "gone"]})
-    made.put("user", "dead:a1", {**letter, "time": "2026-01-01T00:00:00.000Z"})
-    made.put("user", "dead:b2", {**letter, "time": "2026-02-01T00:00:00.000Z", "topic": "Lantern"})
-    made.put("order", "dead-index:0", {"ids": ["a1"]})
-    made.put("order", "dead:a1", {**letter, "time": "2026-03-01T00:00:00.000Z", "reason": "no socket"})
-    return made
+    fake.put("user", "dead-index:0", {"ids": ["a1", "b2", "gone"]})
+    fake.put("user", "dead:a1", {**letter, "time": "2026-01-01T00:00:00.000Z"})
+    fake.put("user", "dead:b2", {**letter, "time": "2026-02-01T00:00:00.000Z", "topic": "Lantern"})
+    fake.put("order", "dead-index:0", {"ids": ["a1"]})
+    fake.put("order", "dead:a1", {**letter, "time": "2026-03-01T00:00:00.000Z", "reason": "no socket"})
+    return fake
 
 
 def one(state: FakeState, **selection: Any) -> DeadLetter:
-    """The letter of the user service that comes first."""
+    """The first dead letter of the user service."""
     return next(find_dead_letters(state, Filter(service="user", **selection)))
 
 
@@ -78,13 +78,13 @@ def one(state: FakeState, **selection: Any) -> DeadLetter:
         (Filter(("c",)), []),
     ],
 )
-def test_letters_are_filtered(state: FakeState, selection: Filter, found: list[str]) -> None:
-    """By service, id, topic, reason and time; an id without a letter is left out."""
+def test_dead_letters_are_filtered(state: FakeState, selection: Filter, found: list[str]) -> None:
+    """The filter covers all fields; an id without a dead letter is omitted."""
     assert found == [f"{each.service} {each.id}" for each in find_dead_letters(state, selection)]
 
 
-def test_a_replay_publishes_the_event_as_it_was_with_its_trace(state: FakeState) -> None:
-    """Without what the sidecar added, on its own topic; then the letter is settled."""
+def test_a_replay_publishes_the_original_event_with_its_trace(state: FakeState) -> None:
+    """The published event has no attributes of the sidecar, and the dead letter is settled."""
     assert "replayed" == replay(state, one(state))
 
     assert [("user", "Lamp", EVENT, "00-trace")] == state.published
@@ -107,10 +107,10 @@ TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
         ({}, "x", None),
     ],
 )
-def test_a_replayed_event_is_in_the_trace_that_it_was_in(
+def test_a_replayed_event_continues_its_trace(
     state: FakeState, in_event: object, in_letter: object, expected: str | None
 ) -> None:
-    """If that is well-formed: what is not a string would end the sidecar of whoever reads the event."""
+    """A malformed trace is dropped, because it would end the consumers' sidecars."""
     stored, _ = state.load("user", "dead:a1")
     event = json.dumps({**DELIVERED, "traceparent": in_event, "traceid": in_event})
     state.put("user", "dead:a1", {**stored, "event": event, "traceparent": in_letter})
@@ -121,8 +121,8 @@ def test_a_replayed_event_is_in_the_trace_that_it_was_in(
     assert {**EVENT, **trace} == published
 
 
-def test_a_replay_that_was_broken_off_can_be_done_again(state: FakeState) -> None:
-    """Before the publish or after it: the letter is still open."""
+def test_an_interrupted_replay_can_be_repeated(state: FakeState) -> None:
+    """After an interruption before or after the publish, the dead letter is still open."""
 
     def interrupted() -> None:
         raise LaunchError("the shop was stopped")
@@ -138,46 +138,44 @@ def test_a_replay_that_was_broken_off_can_be_done_again(state: FakeState) -> Non
     assert 2 == len(state.published)
 
 
-def test_an_event_that_fails_again_leaves_its_letter_open(state: FakeState) -> None:
-    """The service was faster than the mark: what it wrote stays."""
-    anew = {"event": "{}", "topic": "Lamp", "reason": "broken still", "time": "2026-04-01T00:00:00.000Z"}
-    state.on_publish = lambda: state.put("user", "dead:a1", anew)
+def test_an_event_that_fails_again_leaves_its_dead_letter_open(state: FakeState) -> None:
+    """The dead letter that the service wrote during the replay stays."""
+    rewritten = {"event": "{}", "topic": "Lamp", "reason": "still broken", "time": "2026-04-01T00:00:00.000Z"}
+    state.on_publish = lambda: state.put("user", "dead:a1", rewritten)
 
     assert "failed again" == replay(state, one(state))
-    assert ("open", "broken still") == (one(state).status, one(state).reason)
+    assert ("open", "still broken") == (one(state).status, one(state).reason)
 
 
 @pytest.mark.parametrize("act", [replay, discard])
-def test_somebody_elses_change_is_not_overwritten(
-    state: FakeState, act: Callable[[FakeState, DeadLetter], str]
-) -> None:
-    """Two people at once: the second one is told."""
+def test_a_concurrent_change_is_not_overwritten(state: FakeState, act: Callable[[FakeState, DeadLetter], str]) -> None:
+    """Of two concurrent users, the second one learns of the change."""
     seen = one(state)
     discard(state, seen)
 
-    assert "changed meanwhile" == act(state, seen)
+    assert "conflict" == act(state, seen)
     assert [] == state.published
 
 
 @pytest.mark.parametrize("status", [409, 500])
-def test_a_store_that_refuses_writes_is_not_taken_for_somebody_elses_change(status: int) -> None:
-    """The letter is what it was: who discards it is told the store's reason, not that it changed meanwhile."""
+def test_a_refused_write_is_not_reported_as_a_concurrent_change(status: int) -> None:
+    """The dead letter is unchanged, so the error is the store's reason instead of a conflict."""
 
     async def scenario() -> None:
-        async with daprd() as played:
-            state = RunningState({"user-sidecar": played.port}, "token")
-            played.state["dead:1"] = b"{}", 1
+        async with daprd() as fake:
+            state = RunningState({"user-sidecar": fake.port}, "token")
+            fake.state["dead:1"] = b"{}", 1
             assert await asyncio.to_thread(state.save, "user", "dead:1", {"status": "discarded"}, "1")
             assert not await asyncio.to_thread(state.save, "user", "dead:1", {"status": "discarded"}, "1")
-            played.refuses_writes = status
+            fake.refuses_writes = status
             with pytest.raises(LaunchError, match=r"refuses writes.*25006"):
                 await asyncio.to_thread(state.save, "user", "dead:1", {"status": "open"}, "2")
 
     asyncio.run(scenario())
 
 
-def test_a_discarded_letter_is_listed_no_more(state: FakeState) -> None:
-    """It can still be shown."""
+def test_a_discarded_dead_letter_is_no_longer_listed(state: FakeState) -> None:
+    """A discarded dead letter can still be shown."""
     assert "discarded" == discard(state, one(state))
 
     assert ["b2"] == [each.id for each in find_dead_letters(state, Filter(service="user"))]
@@ -187,11 +185,11 @@ def test_a_discarded_letter_is_listed_no_more(state: FakeState) -> None:
 @pytest.mark.parametrize(
     "event", ["not JSON", "[]", "{}", '{"id": 1, "type": "Lamp"}', '{"id": "1", "type": "L\ufffd"}']
 )
-def test_what_is_no_event_can_only_be_discarded(state: FakeState, event: str) -> None:
-    """Said before anything is written."""
+def test_a_malformed_event_can_only_be_discarded(state: FakeState, event: str) -> None:
+    """The error is raised before anything is written."""
     state.put("user", "dead:a1", {"event": event, "topic": "Lamp", "time": "2026-01-01T00:00:00.000Z"})
 
-    with pytest.raises(LaunchError, match="can only be discarded"):
+    with pytest.raises(LaunchError, match="you can only discard it"):
         replay(state, one(state))
     assert "open" == one(state).status
     assert "discarded" == discard(state, one(state))

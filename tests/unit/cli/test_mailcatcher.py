@@ -1,4 +1,4 @@
-"""The mail catcher: keeps the newest mails and shows them."""
+"""The mail catcher stores the newest mails and shows them."""
 
 import threading
 from email.message import EmailMessage
@@ -12,7 +12,7 @@ from cli.servers.mailcatcher import Mailbox, _page
 
 
 def envelope(to: str = "ada@example.com", subject: str = "Paid", text: str = "Good news") -> Envelope:
-    """An envelope as the SMTP side hands it over."""
+    """An envelope as the SMTP server passes it on."""
     message = EmailMessage()
     message["From"], message["To"], message["Subject"] = "shop@localhost", to, subject
     message["Message-ID"] = "<1@sidecart>"
@@ -24,7 +24,7 @@ def envelope(to: str = "ada@example.com", subject: str = "Paid", text: str = "Go
 
 
 def test_a_mail_is_shown_with_both_its_bodies() -> None:
-    """Text, HTML, addresses and the Message-ID are there to be checked."""
+    """A mail has its text, HTML, addresses and Message-ID."""
     mailbox = Mailbox()
 
     mail = mailbox.add(envelope()).read().as_json()
@@ -40,7 +40,7 @@ def test_a_mail_is_shown_with_both_its_bodies() -> None:
 
 
 def test_mails_are_found_by_recipient() -> None:
-    """A recipient is compared case-folded and whole."""
+    """The filter compares complete recipients and ignores case."""
     mailbox = Mailbox()
     mailbox.add(envelope("ada@example.com"))
     mailbox.add(envelope("a@example.com"))
@@ -48,8 +48,8 @@ def test_mails_are_found_by_recipient() -> None:
     assert [1] == [mail.id for mail in mailbox.all("ADA@example.com")]
 
 
-def test_old_mails_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded: the oldest goes."""
+def test_old_mails_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oldest mail is dropped, so memory is bounded."""
     monkeypatch.setattr(mailcatcher, "MAILS_MAX", 2)
     mailbox = Mailbox()
 
@@ -60,15 +60,15 @@ def test_old_mails_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_page_shows_text_and_runs_nothing() -> None:
-    """A mail is somebody else's text."""
+    """A mail is untrusted content, so its markup is escaped."""
     mailbox = Mailbox()
     mailbox.add(envelope(subject="<script>alert(1)</script>"))
 
     assert "<script>" not in _page(*mailbox.newest(10))
 
 
-def test_the_page_lists_the_newest_first_and_no_more() -> None:
-    """Of a long list the end is what one looks for."""
+def test_the_page_lists_only_the_newest_mails_newest_first() -> None:
+    """The page shows only the newest part of a long list."""
     mailbox = Mailbox()
     for _ in range(3):
         mailbox.add(envelope())
@@ -76,8 +76,8 @@ def test_the_page_lists_the_newest_first_and_no_more() -> None:
     assert (3, [3, 2]) == (mailbox.newest(2)[0], [mail.id for mail in mailbox.newest(2)[1]])
 
 
-def test_mails_outlive_the_process_by_its_journal(tmp_path: Path) -> None:
-    """What was answered is there again, whatever was half-written when it was killed; ids go on."""
+def test_mails_survive_a_restart_through_the_journal(tmp_path: Path) -> None:
+    """Acknowledged mails survive a kill, an incomplete last line is ignored, and ids continue."""
     journal = tmp_path / "mails.jsonl"
     mailbox = Mailbox(journal)
     first = mailbox.add(envelope("ada@example.com"))
@@ -95,8 +95,8 @@ def test_mails_outlive_the_process_by_its_journal(tmp_path: Path) -> None:
     assert 3 == len(journal.read_bytes().splitlines())
 
 
-def test_a_journal_keeps_no_more_than_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is written anew when it has grown to twice that, and when the mails are forgotten."""
+def test_the_journal_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal is rewritten at twice the limit of mails, and when all mails are deleted."""
     monkeypatch.setattr(mailcatcher, "MAILS_MAX", 2)
     journal = tmp_path / "mails.jsonl"
     mailbox = Mailbox(journal)
@@ -111,8 +111,8 @@ def test_a_journal_keeps_no_more_than_is_shown(tmp_path: Path, monkeypatch: pyte
     assert b"" == journal.read_bytes()
 
 
-def test_of_many_mails_what_counts_is_said_without_reading_them() -> None:
-    """Who, when, and the Message-ID."""
+def test_the_short_form_needs_no_parsing() -> None:
+    """The short form has id, recipients, time and Message-ID."""
     mailbox = Mailbox()
     mail = mailbox.add(envelope("ada@example.com"))
 
@@ -120,8 +120,8 @@ def test_of_many_mails_what_counts_is_said_without_reading_them() -> None:
     assert [expected] == mailbox.short()
 
 
-def test_who_asks_for_what_is_new_gets_what_came_after() -> None:
-    """Oldest first, and at once if there is any."""
+def test_a_request_for_new_mails_returns_later_ones() -> None:
+    """The response lists newer mails, oldest first, without a wait if there are any."""
     mailbox = Mailbox()
     for subject in ("first", "second", "third"):
         mailbox.add(envelope(subject=subject))
@@ -130,12 +130,12 @@ def test_who_asks_for_what_is_new_gets_what_came_after() -> None:
     assert [] == mailbox.after(3, 0)
 
 
-def test_who_asks_for_what_is_new_waits_for_it() -> None:
-    """The answer is there when the mail is: nobody has to ask again and again."""
+def test_a_request_for_new_mails_waits_for_one() -> None:
+    """A held request returns as soon as a mail arrives, so clients need not poll."""
     mailbox, found = Mailbox(), list[str]()
-    asking = threading.Thread(target=lambda: found.extend(mail.subject for mail in mailbox.after(0, 30)))
-    asking.start()
+    reader = threading.Thread(target=lambda: found.extend(mail.subject for mail in mailbox.after(0, 30)))
+    reader.start()
     mailbox.add(envelope(subject="news"))
-    asking.join(10)
+    reader.join(10)
 
     assert ["news"] == found

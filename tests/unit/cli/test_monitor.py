@@ -1,4 +1,4 @@
-"""What the live page is told by the launcher, read by the live page."""
+"""The launcher's settings for the live page, parsed by the live page."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ PORTS = {
     "monitor-sidecar": 6,
     "mail-smtp": 7,
 }
-TOLD = {"BROKER": "redis", "BROKER_ADDRESS": "here:1", "STORE": "redis", "GATEWAY_URL": "g", "MAIL_URL": "m"}
+SETTINGS = {"BROKER": "redis", "BROKER_ADDRESS": "here:1", "STORE": "redis", "GATEWAY_URL": "g", "MAIL_URL": "m"}
 TOKENS = {"APP_API_TOKEN": "a", "DAPR_API_TOKEN": "d"}
 
 
-def test_it_knows_every_replica_and_its_sidecar() -> None:
-    """And not itself, and no server."""
-    settings = read(monitor.environment(PORTS, ["gateway", "order-1"], TOKENS, 8, TOLD))
+def test_the_page_knows_every_replica_and_its_sidecar() -> None:
+    """The settings include every replica and sidecar, but neither the page itself nor a server."""
+    settings = read(monitor.environment(PORTS, ["gateway", "order-1"], TOKENS, 8, SETTINGS))
 
     assert {name: PORTS[name] for name in list(PORTS)[:4]} == settings.ports
     assert (5, 8, "a", "d") == (
@@ -41,23 +41,23 @@ def test_it_knows_every_replica_and_its_sidecar() -> None:
 
 
 @pytest.mark.parametrize("name", ["APP_PORT", "DAPR_GRPC_PORT", "SHOP_PORTS", "BROKER_ADDRESS", "GATEWAY_URL"])
-def test_what_is_missing_is_named(name: str) -> None:
-    """It does not start."""
-    environment = monitor.environment(PORTS, ["gateway"], TOKENS, 8, TOLD)
+def test_a_missing_setting_is_named(name: str) -> None:
+    """The page exits with the name of the missing setting."""
+    environment = monitor.environment(PORTS, ["gateway"], TOKENS, 8, SETTINGS)
     del environment[name]
 
     with pytest.raises(SystemExit, match=name):
         read(environment)
 
 
-def test_ports_that_are_none_are_named() -> None:
-    """It does not start."""
+def test_malformed_ports_are_named() -> None:
+    """The page exits with the name of the malformed setting."""
     with pytest.raises(SystemExit, match="SHOP_PORTS"):
-        read(monitor.environment(PORTS, ["gateway"], TOKENS, 8, TOLD) | {"SHOP_PORTS": '["no"]'})
+        read(monitor.environment(PORTS, ["gateway"], TOKENS, 8, SETTINGS) | {"SHOP_PORTS": '["no"]'})
 
 
-def test_its_sidecar_has_the_broker_and_no_policy_without_end() -> None:
-    """An event that nobody takes any more would be offered for ever (ADR 30)."""
+def test_the_pages_sidecar_has_the_broker_and_no_unlimited_policy() -> None:
+    """A policy without a limit would redeliver an abandoned event forever (ADR 30)."""
     [folder] = monitor.resources(resource_folders(read_apps()["gateway"].resources, "rabbitmq", "postgres"))
 
     assert ("brokers", "rabbitmq") == (folder.parent.name, folder.name)
@@ -66,10 +66,10 @@ def test_its_sidecar_has_the_broker_and_no_policy_without_end() -> None:
     assert all(policy["maxRetries"] > 0 for each in retries for policy in each.values())
 
 
-def test_it_has_its_own_port_beside_a_shop_with_one_and_any_beside_others(
+def test_the_page_has_its_usual_port_only_with_a_chosen_shop_port(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A shop whose port was chosen has it where it is always found, unless that is the shop's."""
+    """The page uses its usual port if the shop's port was chosen, unless that is the usual port."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("127.0.0.1", 0)) as other:
         usual, chosen = one.getsockname()[1], other.getsockname()[1]
     monkeypatch.setattr(monitor, "PORT", usual)
@@ -83,8 +83,8 @@ def test_it_has_its_own_port_beside_a_shop_with_one_and_any_beside_others(
     assert [False, False, True] == found
 
 
-def test_it_reads_every_topic_as_a_consumer_of_its_own() -> None:
-    """Nobody else's group is touched when it goes."""
+def test_the_page_reads_every_topic_as_a_separate_consumer() -> None:
+    """The page has its own consumer, so its end affects no other consumer group."""
     shop = {one.consumer_id for one in subscriptions("gateway-0")}
 
     assert list(TOPICS) == [one.topic for one in MONITOR_SUBSCRIPTIONS]

@@ -1,4 +1,4 @@
-"""A name that is none is never a success: it is refused with the names that there are."""
+"""Unknown names are refused with a list of the valid ones."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CHOSEN = {
     "run --broker NONSENSE": "redis",
     "demo --store NONSENSE": "postgres",
 }
-"""By command line one of the names that the message holds; argparse ends with 2."""
+"""Maps a command line to a valid name in the error message; argparse exits with 2."""
 FOUND = {
     "demo --without NONSENSE": "billing",
     "demo --with NONSENSE=examples/user-node": "billing",
@@ -28,12 +28,12 @@ FOUND = {
     "logs NONSENSE": "order",
     "faults --mutant ETag": "--mutants",
 }
-"""Those that only the command itself can tell; they end with 1."""
+"""Names that only the command itself can check; it exits with 1."""
 
 
 @pytest.mark.parametrize("line", CHOSEN)
-def test_a_name_that_is_none_ends_with_the_names_there_are(line: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Exit code 2, and one of them in the message."""
+def test_the_parser_refuses_an_unknown_name(line: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The exit code is 2, and the message lists the valid names."""
     with pytest.raises(SystemExit) as exit:
         main(line.split())
 
@@ -42,10 +42,10 @@ def test_a_name_that_is_none_ends_with_the_names_there_are(line: str, capsys: py
 
 
 @pytest.mark.parametrize("line", FOUND)
-def test_a_name_that_a_command_does_not_find_is_said(
+def test_a_command_refuses_an_unknown_name(
     line: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Exit code 1, one line, and what there is."""
+    """The exit code is 1, and the message lists the valid names."""
     (tmp_path / "order.log").touch()
     monkeypatch.setattr(watch, "LOGS", tmp_path)
 
@@ -54,10 +54,10 @@ def test_a_name_that_a_command_does_not_find_is_said(
 
 
 @pytest.mark.parametrize(("name", "line"), [("SEED", "faults"), ("BROKER", "demo"), ("STORE", "demo")])
-def test_a_wrong_name_in_the_environment_is_refused_too(
+def test_an_unknown_name_in_the_environment_is_refused(
     name: str, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """No parser checks it."""
+    """The command checks the name, because no argument parser does."""
     monkeypatch.setenv(name, "NONSENSE")
 
     assert 1 == main([line])

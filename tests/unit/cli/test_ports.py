@@ -1,4 +1,4 @@
-"""Ports: free, loopback, below the ephemeral range, never twice."""
+"""Allocated ports are free, on loopback, below the ephemeral range, and unique."""
 
 import random
 import socket
@@ -12,7 +12,7 @@ from cli.ports import HIGHEST, LOWEST, free_port, is_free, is_listening
 from cli.project import ROOT
 
 
-def test_a_port_is_handed_out_once() -> None:
+def test_a_port_is_allocated_once() -> None:
     """Two callers never get the same port, even if neither has bound it yet."""
     ports = [free_port() for _ in range(200)]
 
@@ -20,7 +20,7 @@ def test_a_port_is_handed_out_once() -> None:
     assert all(LOWEST <= port < HIGHEST for port in ports)
 
 
-def test_a_port_somebody_listens_on_is_not_free() -> None:
+def test_a_port_with_a_listener_is_not_free() -> None:
     """A listener on one interface is enough."""
     with socket.create_server(("127.0.0.1", free_port())) as server:
         port = server.getsockname()[1]
@@ -31,8 +31,8 @@ def test_a_port_somebody_listens_on_is_not_free() -> None:
     assert not is_listening(port)
 
 
-def test_a_port_that_another_launcher_handed_out_is_not_handed_out_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody listens on it yet; it is free again when that launcher has ended."""
+def test_a_port_of_another_launcher_is_not_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No process listens on the port yet; it becomes free when the other launcher ends."""
     seed = random.random()
     code = f"import random; from cli import ports; ports._random = random.Random({seed})"
     code += "; print(ports.free_port(), flush=True); input()"

@@ -1,4 +1,4 @@
-"""PostgreSQL as a child of the launcher: what is not said by starting it."""
+"""PostgreSQL as a child process of the launcher."""
 
 import subprocess
 import sys
@@ -14,8 +14,8 @@ time.sleep(60)
 """
 
 
-def test_what_a_killed_server_left_is_ended(tmp_path: Path) -> None:
-    """By the folder that its processes run in, and their name; another program there is left alone."""
+def test_remaining_processes_of_a_killed_server_are_killed(tmp_path: Path) -> None:
+    """`sweep` kills processes by name and working folder, and spares other programs there."""
     folder = tmp_path / "postgres" / "data"
     folder.mkdir(parents=True)
     sleep = "import time; time.sleep(60)"

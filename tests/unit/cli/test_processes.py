@@ -1,4 +1,4 @@
-"""Child processes: logged, grouped, stopped, and gone when their launcher is."""
+"""Child processes are logged, grouped, stopped, and end with their launcher."""
 
 import os
 import signal
@@ -19,7 +19,7 @@ from cli.project import ROOT
 
 
 def is_running(pid: int) -> bool:
-    """Whether a process runs (one that is dead and not yet waited for does not)."""
+    """Whether a process runs; a zombie does not."""
     stat = Path(f"/proc/{pid}/stat")
     try:
         return stat.read_text().rpartition(")")[2].split()[0] not in ("Z", "X")
@@ -27,8 +27,8 @@ def is_running(pid: int) -> bool:
         return False
 
 
-def soon(condition: Callable[[], bool]) -> bool:
-    """Whether it comes true within ten seconds."""
+def becomes_true(condition: Callable[[], bool]) -> bool:
+    """Whether the condition becomes true within ten seconds."""
     end = time.monotonic() + 10
     while not condition() and time.monotonic() < end:
         time.sleep(0.02)
@@ -41,49 +41,49 @@ def is_over(processes: Processes, name: str) -> bool:
 
 
 def start(processes: Processes, name: str, code: str) -> int:
-    """Start a child that runs a line of Python."""
+    """Start a child that runs Python code."""
     return processes.start(name, [sys.executable, "-c", code], env=plain_environment(), cwd=ROOT)
 
 
-def test_what_a_child_prints_is_in_its_log(tmp_path: Path) -> None:
-    """stdout and stderr of a child end up in one file under its name."""
+def test_a_childs_output_is_in_its_log(tmp_path: Path) -> None:
+    """stdout and stderr of a child go to one file under its name."""
     processes = Processes(tmp_path)
 
     start(processes, "talker", "import sys; print('out'); print('err', file=sys.stderr)")
 
-    assert soon(lambda: processes.dead() == {"talker": 0})
+    assert becomes_true(lambda: processes.dead() == {"talker": 0})
     assert {"out", "err"} == set(processes.last_lines("talker"))
     processes.stop(["talker"], 1)
 
 
 def test_a_child_that_ignores_the_signal_is_killed(tmp_path: Path) -> None:
-    """stop() comes back with the child gone, and says whom it had to kill."""
+    """`stop` returns after the child has ended, and names the killed children."""
     processes = Processes(tmp_path)
     code = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); time.sleep(60)"
     pid = start(processes, "deaf", code)
-    assert soon(lambda: processes.last_lines("deaf") == ["up"])
+    assert becomes_true(lambda: processes.last_lines("deaf") == ["up"])
 
     assert processes.stop(["deaf"], 0.2) == ["deaf"]
     assert not is_running(pid)
     assert processes.pids() == {}
 
 
-def test_what_a_child_left_behind_goes_with_it(tmp_path: Path) -> None:
+def test_grandchildren_end_with_the_child(tmp_path: Path) -> None:
     """A grandchild is in the child's group and is killed with it."""
     processes = Processes(tmp_path)
     code = "import subprocess, time; print(subprocess.Popen(['sleep', '60']).pid, flush=True); time.sleep(60)"
     start(processes, "parent", code)
-    assert soon(lambda: bool(processes.last_lines("parent")))
+    assert becomes_true(lambda: bool(processes.last_lines("parent")))
     grandchild = int(processes.last_lines("parent")[0])
 
     processes.stop(["parent"], 5)
 
-    assert soon(lambda: not is_running(grandchild))
+    assert becomes_true(lambda: not is_running(grandchild))
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells children of their parent's death on Linux only")
 def test_children_die_with_a_killed_launcher(tmp_path: Path) -> None:
-    """Nothing survives a SIGKILL of the launcher."""
+    """No child survives a SIGKILL of the launcher."""
     code = (
         "import sys, time; from pathlib import Path; from cli.processes import Processes;"
         "pid = Processes(Path(sys.argv[1])).start('child', ['sleep', '60'], env={}, cwd=Path('/'));"
@@ -98,30 +98,30 @@ def test_children_die_with_a_killed_launcher(tmp_path: Path) -> None:
         os.kill(launcher.pid, signal.SIGKILL)
         launcher.wait()
 
-    assert soon(lambda: not is_running(child))
+    assert becomes_true(lambda: not is_running(child))
 
 
-def test_a_program_that_is_not_there_is_one_line(tmp_path: Path) -> None:
-    """The name of the child and the reason, no traceback."""
+def test_a_missing_program_is_reported_in_one_line(tmp_path: Path) -> None:
+    """The error has the child's name and the reason, without a traceback."""
     with pytest.raises(LaunchError, match="ghost cannot be started"):
         Processes(tmp_path).start("ghost", ["/nowhere/ghost"], env={}, cwd=tmp_path)
 
 
-def test_the_log_of_the_run_before_is_kept_once(tmp_path: Path) -> None:
-    """A new run starts a new log; a restart within a run goes on in it."""
+def test_only_the_previous_runs_log_is_kept(tmp_path: Path) -> None:
+    """A new run starts a new log; a restart within a run continues it."""
     for line in ("first", "second"):
         processes = Processes(tmp_path)
         for _ in range(2):
             start(processes, "app", f"print({line!r})")
-            assert soon(partial(is_over, processes, "app"))
+            assert becomes_true(partial(is_over, processes, "app"))
             processes.stop(["app"], 1)
 
     assert (tmp_path / "app.log").read_text() == "second\nsecond\n"
     assert (tmp_path / "app.log.1").read_text() == "first\nfirst\n"
 
 
-def test_waiting_ends_when_a_stop_is_asked_for() -> None:
-    """A signal handler's stop() breaks off the wait instead of letting it run out."""
+def test_a_stop_request_ends_the_wait() -> None:
+    """A signal handler's `stop` interrupts the wait."""
     deadline = Deadline()
     deadline.stop()
 
@@ -130,6 +130,6 @@ def test_waiting_ends_when_a_stop_is_asked_for() -> None:
 
 
 def test_waiting_has_a_limit() -> None:
-    """What does not happen in time is said in one line."""
+    """A timeout is reported in one line."""
     with pytest.raises(LaunchError, match="the broker is late"):
         Deadline().until(lambda: False, 0.1, lambda: "the broker is late")

@@ -18,7 +18,7 @@ COMPONENTS = ROOT / "components"
 
 
 def documents(folder: str) -> dict[str, dict[str, Any]]:
-    """The components of a folder by name."""
+    """The components in a folder by name."""
     loaded = [yaml.safe_load(path.read_text()) for path in sorted((COMPONENTS / folder).glob("*.yaml"))]
     return {document["metadata"]["name"]: document for document in loaded if document["kind"] == "Component"}
 
@@ -34,13 +34,13 @@ def test_the_run_file_holds_the_apps_of_the_topic_list() -> None:
 
 
 def test_every_path_in_the_run_file_exists() -> None:
-    """Folders and the configuration are where the run file says."""
+    """The folders and the configuration exist at the run file's paths."""
     for app in read_apps().values():
         assert [] == [path for path in (app.folder, app.config, *app.resources) if not path.exists()]
 
 
 def test_the_ports_of_the_run_file_differ() -> None:
-    """No two apps or sidecars want the same port."""
+    """No two apps or sidecars use the same port."""
     entries = yaml.safe_load((ROOT / "dapr.yaml").read_text())["apps"]
     ports = [entry[key] for entry in entries for key in ("appPort", "daprHTTPPort")]
 
@@ -60,7 +60,7 @@ def test_a_broker_is_swapped_by_one_folder(broker: str) -> None:
 
 @pytest.mark.parametrize("broker", BROKERS)
 def test_every_broker_offers_the_same_components(broker: str) -> None:
-    """The same names with the same scopes: what is scoped differently would be another shop."""
+    """All brokers have the same components and scopes, because other scopes change the shop."""
     found = {name: document.get("scopes") for name, document in documents(f"brokers/{broker}").items()}
 
     assert {"pubsub": None, "inbox": None, "replies": ["gateway"], "mailbus": ["notification"]} == found
@@ -68,19 +68,19 @@ def test_every_broker_offers_the_same_components(broker: str) -> None:
 
 @pytest.mark.parametrize("broker", BROKERS)
 def test_each_gateway_replica_has_its_own_consumer(broker: str) -> None:
-    """Every replica gets every reply, and takes its own group up again after a restart."""
+    """Every replica receives every reply, and resumes its own group after a restart."""
     assert metadata(documents(f"brokers/{broker}")["replies"])["consumerID"]["value"] == "{podName}"
 
 
 @pytest.mark.parametrize(("kind", "servers"), [("brokers", BROKERS), ("stores", STORES)])
-def test_every_folder_has_a_server_that_starts_and_counts_it(kind: str, servers: dict[str, Any]) -> None:
+def test_every_folder_has_a_server(kind: str, servers: dict[str, Any]) -> None:
     """components/<kind>/ and the launcher know the same names."""
     assert set(servers) == {path.name for path in (COMPONENTS / kind).iterdir()}
 
 
 @pytest.mark.parametrize("kind", ["brokers", "stores"])
 def test_every_address_comes_from_the_variable_that_the_launcher_sets(kind: str) -> None:
-    """A component reads its server's address from the sidecar's environment and nowhere else."""
+    """A component reads its server's address only from the sidecar's environment."""
     brokers = {name: broker.server for name, broker in BROKERS.items()}
     for name, server in {"brokers": brokers, "stores": STORES}[kind].items():
         for component in documents(f"{kind}/{name}").values():
@@ -88,8 +88,8 @@ def test_every_address_comes_from_the_variable_that_the_launcher_sets(kind: str)
             assert {server.env} == addresses
 
 
-def test_events_are_offered_without_end() -> None:
-    """Every broker component has an inbound retry that never gives up, unless its broker's folder says otherwise."""
+def test_events_are_redelivered_without_limit() -> None:
+    """Broker components retry deliveries without limit, unless a broker's folder overrides it."""
     policy = yaml.safe_load((COMPONENTS / "policies" / "resiliency.yaml").read_text())["spec"]
     retry = policy["policies"]["retries"]["forever"]
 
@@ -98,8 +98,8 @@ def test_events_are_offered_without_end() -> None:
     assert all(target["inbound"]["retry"] == "forever" for target in policy["targets"]["components"].values())
 
 
-def test_only_a_queue_that_takes_an_event_back_may_have_retries_that_end() -> None:
-    """On Redis the event would be acknowledged and lost; on RabbitMQ it comes again, there or at a replica."""
+def test_only_a_broker_that_requeues_may_limit_retries() -> None:
+    """Redis would acknowledge and lose the event; RabbitMQ redelivers it, there or at a replica."""
     assert {"rabbitmq"} == {path.parent.name for path in (COMPONENTS / "brokers").glob("*/resiliency.yaml")}
     policy = yaml.safe_load((COMPONENTS / "brokers" / "rabbitmq" / "resiliency.yaml").read_text())["spec"]
     (retry,) = policy["policies"]["retries"].values()
@@ -114,13 +114,13 @@ FOLDERS = [COMPONENTS / "policies", *sorted(COMPONENTS.glob("brokers/*")), *sort
 
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
-def test_a_folder_of_resources_holds_yaml_alone(folder: Path) -> None:
-    """A sidecar warns at each start of everything else, of folders too."""
+def test_a_resource_folder_contains_only_yaml(folder: Path) -> None:
+    """A sidecar warns at each start about any other file or folder."""
     assert {".yaml"} == {path.suffix for path in folder.iterdir()}
 
 
-def test_the_folders_of_resources_are_those_that_a_sidecar_reads() -> None:
-    """So that none of them is left out of the test above."""
+def test_the_resource_folders_are_those_that_a_sidecar_reads() -> None:
+    """The test above covers every folder that a sidecar reads."""
     read = {
         folder
         for broker in BROKERS
@@ -132,8 +132,8 @@ def test_the_folders_of_resources_are_those_that_a_sidecar_reads() -> None:
 
 
 @pytest.mark.parametrize("path", sorted(COMPONENTS.rglob("*.yaml")), ids=lambda path: str(path.relative_to(COMPONENTS)))
-def test_a_file_holds_one_document(path: Any) -> None:
-    """A second document is ignored by the sidecar without a word."""
+def test_a_file_contains_one_document(path: Any) -> None:
+    """The sidecar silently ignores a second document."""
     assert len(list(yaml.safe_load_all(path.read_text()))) == 1
 
 
@@ -148,7 +148,7 @@ def test_declarations_on_one_broker_agree() -> None:
     assert len(set(found)) == 1
 
 
-FOREIGN = """\
+EXTERNAL = """\
 version: 1
 apps:
   - appID: other
@@ -161,9 +161,9 @@ apps:
 """
 
 
-def test_a_foreign_program_takes_the_place_of_ours(tmp_path: Path) -> None:
-    """Its own folder, command and environment; what the sidecar is told stays ours, and so do the other apps."""
-    (tmp_path / "dapr.yaml").write_text(FOREIGN)
+def test_an_external_program_replaces_ours(tmp_path: Path) -> None:
+    """The program replaces folder, command and environment, but not the sidecar's settings."""
+    (tmp_path / "dapr.yaml").write_text(EXTERNAL)
 
     apps = apps_with({"user": tmp_path})
 
@@ -176,19 +176,19 @@ def test_a_foreign_program_takes_the_place_of_ours(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("app_id", "text", "output"),
     [
-        ("users", FOREIGN, "there is no app users: choose from gateway, user"),
+        ("users", EXTERNAL, "there is no app users: choose from gateway, user"),
         ("user", None, "cannot be read"),
-        ("order", FOREIGN, "no run file of an app `order`"),
-        ("user", "apps: [{appID: user}]", "no run file of an app `user` with a command"),
-        ("user", "apps: 5", "no run file"),
-        ("user", "[", "no run file"),
-        ("user", "", "no run file"),
+        ("order", EXTERNAL, "not a run file of an app `order`"),
+        ("user", "apps: [{appID: user}]", "not a run file of an app `user` with a command"),
+        ("user", "apps: 5", "not a run file"),
+        ("user", "[", "not a run file"),
+        ("user", "", "not a run file"),
     ],
 )
-def test_a_foreign_program_that_is_none_is_said_in_one_line(
+def test_an_unusable_replacement_is_reported_in_one_line(
     tmp_path: Path, app_id: str, text: str | None, output: str
 ) -> None:
-    """With the file to look at; nothing is started."""
+    """The error names the file, and nothing starts."""
     if text is not None:
         (tmp_path / "dapr.yaml").write_text(text)
 
@@ -199,8 +199,8 @@ def test_a_foreign_program_that_is_none_is_said_in_one_line(
 
 
 @pytest.mark.parametrize("value", ["user", "=folder", "user="])
-def test_what_is_no_replacement_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """With the form that it should have."""
+def test_a_malformed_replacement_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The error shows the expected form."""
     with pytest.raises(SystemExit):
         main(["run", "--with", value])
 
@@ -217,6 +217,6 @@ def test_what_is_no_replacement_is_refused(value: str, capsys: pytest.CaptureFix
         ("order-1", "order", "order-1"),
     ],
 )
-def test_a_further_gateway_goes_by_its_pod_name(process: str, app_id: str, pod_name: str) -> None:
-    """All gateways have one app-id, and each has a consumer group of its own."""
+def test_each_gateway_has_its_own_pod_name(process: str, app_id: str, pod_name: str) -> None:
+    """All gateways share one app-id, and each has its own consumer group."""
     assert (app_id, pod_name) == (app_of(process), pod_name_of(process))

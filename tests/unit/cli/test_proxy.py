@@ -1,4 +1,4 @@
-"""The proxy in front of several gateways: what it waits for, and by what it chooses."""
+"""The proxy in front of several gateways: its timeouts and its health check."""
 
 import re
 
@@ -7,13 +7,13 @@ from gateway.preferences import WAIT_SECONDS_MAX
 
 
 def test_the_proxy_waits_longer_than_its_gateways() -> None:
-    """A gateway answers within the longest wait and a second: its 202 has a location, and a 504 has none."""
+    """A gateway may answer 202 with a location up to a second after the longest wait."""
     found = re.search(r"^    timeout server (\d+)s$", CONFIGURATION, re.MULTILINE)
 
     assert found is not None
     assert WAIT_SECONDS_MAX + 1 < int(found[1])
 
 
-def test_a_broker_that_blocks_publishing_takes_no_gateway_out() -> None:
-    """All of them share it, and each still reads and accepts."""
+def test_a_broker_that_blocks_publishing_removes_no_gateway() -> None:
+    """All gateways share the broker, and each one still reads and accepts requests."""
     assert "option httpchk GET /readyz?exclude=broker\n" in CONFIGURATION

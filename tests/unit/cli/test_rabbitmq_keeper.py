@@ -1,4 +1,4 @@
-"""The keeper of containers: who reads wrongly is told to end, who is merely unhealthy is left alone for longer."""
+"""The keeper shuts down a sidecar that reads incorrectly, and waits longer for an unhealthy app."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ ORDER = [one for one in readers(replica_names(1, {})) if one.app_id == "order"]
 
 
 def healthy(app_id: str) -> bool:
-    """Say that every app is healthy."""
+    """Report every app as healthy."""
     return bool(app_id)
 
 
 def unhealthy(app_id: str) -> bool:
-    """Say that none is."""
+    """Report every app as unhealthy."""
     return not app_id
 
 
 @pytest.mark.parametrize("lost", [ORDER[:1], ORDER], ids=["one topic", "all topics"])
-def test_what_is_read_wrongly_ends_the_sidecar_in_time(lost: list[Subscription]) -> None:
-    """Once; then it has as long again to come back."""
+def test_a_sidecar_that_reads_incorrectly_ends_in_time(lost: list[Subscription]) -> None:
+    """The keeper ends the sidecar once, and then allows it the same time again."""
     keeper = Keeper()
 
     assert [] == keeper.to_end(lost, healthy, 0)
@@ -36,8 +36,8 @@ def test_what_is_read_wrongly_ends_the_sidecar_in_time(lost: list[Subscription])
     assert [] == keeper.to_end(lost, healthy, LOST_SECONDS + 5)
 
 
-def test_who_reads_again_in_between_begins_anew() -> None:
-    """A broker that restarts takes a while to be read again."""
+def test_a_correct_reading_restarts_the_time() -> None:
+    """A correct reading in between restarts the time, because a restarted broker needs a while."""
     keeper = Keeper()
     for now, lost in ((0.0, ORDER[:1]), (20.0, []), (25.0, ORDER[:1])):
         assert [] == keeper.to_end(lost, healthy, now)
@@ -45,8 +45,8 @@ def test_who_reads_again_in_between_begins_anew() -> None:
     assert [] == keeper.to_end(ORDER[:1], healthy, LOST_SECONDS + 5)
 
 
-def test_whose_app_is_unhealthy_has_longer() -> None:
-    """Its sidecar should not read meanwhile, and has its time once the app is healthy."""
+def test_the_sidecar_of_an_unhealthy_app_has_longer() -> None:
+    """An unhealthy app's sidecar should not read, and has its full time once the app is healthy."""
     keeper = Keeper()
 
     assert [] == keeper.to_end(ORDER, unhealthy, 0)
@@ -55,8 +55,8 @@ def test_whose_app_is_unhealthy_has_longer() -> None:
     assert ["order"] == keeper.to_end(ORDER, healthy, 100 + LOST_SECONDS)
 
 
-def test_an_app_that_stays_ill_gets_a_new_sidecar() -> None:
-    """It may be unhealthy for its sidecar's sake."""
+def test_an_app_that_stays_unhealthy_gets_a_new_sidecar() -> None:
+    """The sidecar may be the reason that the app is unhealthy."""
     keeper = Keeper()
 
     assert [] == keeper.to_end(ORDER, unhealthy, 0)
@@ -65,7 +65,7 @@ def test_an_app_that_stays_ill_gets_a_new_sidecar() -> None:
 
 
 class Sidecar(BaseHTTPRequestHandler):
-    """Ends for whoever knows the token; its app is User, and is well."""
+    """Ends for a request with the token; its app is User, which is healthy."""
 
     def do_GET(self) -> None:
         """Answer for the app."""
@@ -74,18 +74,18 @@ class Sidecar(BaseHTTPRequestHandler):
         self.end_headers()
 
     def do_POST(self) -> None:
-        """Answer."""
+        """Answer a shutdown request."""
         allowed = (self.path, self.headers.get("dapr-api-token")) == ("/v1.0/shutdown", "token")
         self.send_response(204 if allowed else 401)
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 @pytest.fixture
 def sidecar() -> Iterator[str]:
-    """One that listens."""
+    """Start a fake sidecar."""
     server = HTTPServer(("127.0.0.1", 0), Sidecar)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
     thread.start()
@@ -95,15 +95,15 @@ def sidecar() -> Iterator[str]:
     server.server_close()
 
 
-def test_a_sidecar_is_told_by_its_api(sidecar: str) -> None:
-    """With the token; what goes wrong is said."""
+def test_a_sidecar_is_shut_down_by_its_api(sidecar: str) -> None:
+    """The request carries the token, and a failure is returned."""
     assert end(sidecar, "token") is None
     assert "401" in str(end(sidecar, "guess"))
     assert "refused" in str(end("http://127.0.0.1:1", "token"))
 
 
-def test_a_sidecar_is_asked_for_its_app(sidecar: str) -> None:
-    """Whatever is no plain yes is a no."""
+def test_a_sidecar_reports_the_health_of_its_app(sidecar: str) -> None:
+    """Every answer except 200 counts as unhealthy."""
     assert is_healthy(sidecar, "user", "token")
     assert not is_healthy(sidecar, "order", "token")
     assert not is_healthy(sidecar, "user", "guess")

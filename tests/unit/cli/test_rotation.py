@@ -1,4 +1,4 @@
-"""Logs of bounded size: whatever a child writes, and whatever becomes of the launcher."""
+"""Logs stay bounded, no matter what a child writes or what happens to the launcher."""
 
 import os
 import signal
@@ -28,34 +28,34 @@ time.sleep(60)
 """
 
 
-def soon(condition: Callable[[], bool]) -> bool:
-    """Wait until it comes true, also on a busy machine."""
+def becomes_true(condition: Callable[[], bool]) -> bool:
+    """Wait until the condition becomes true, even on a busy machine."""
     Deadline().until(condition, 60, lambda: "it did not come true")
     return True
 
 
 def size(folder: Path) -> int:
-    """What the logs of a folder take."""
+    """The total size of the logs in a folder, in bytes."""
     return sum(each.stat().st_size for each in folder.iterdir())
 
 
 def test_a_flood_takes_no_more_than_two_logs(tmp_path: Path) -> None:
-    """Once it is over, at most twice the size is left of it, with its end; the child writes on in an emptied file."""
+    """A flood leaves at most twice the limit, and the child continues in the truncated file."""
     processes = Processes(tmp_path)
     start(processes, "flood", FLOOD)
 
-    assert soon(lambda: "the last of the flood" in processes.last_lines("flood"))
-    assert soon(lambda: (tmp_path / "flood.log").stat().st_size <= LOG_BYTES_MAX)
-    assert soon(lambda: size(tmp_path) <= 2 * LOG_BYTES_MAX + 1024 * 1024)
+    assert becomes_true(lambda: "the last of the flood" in processes.last_lines("flood"))
+    assert becomes_true(lambda: (tmp_path / "flood.log").stat().st_size <= LOG_BYTES_MAX)
+    assert becomes_true(lambda: size(tmp_path) <= 2 * LOG_BYTES_MAX + 1024 * 1024)
     assert b"\0" not in (tmp_path / "flood.log").read_bytes()
     processes.stop(["flood"], 5)
 
 
-def test_the_last_look_is_after_the_last_child(tmp_path: Path) -> None:
-    """What was written until the end is bounded too, and no thread is left."""
+def test_the_last_check_is_after_the_last_child(tmp_path: Path) -> None:
+    """The output up to the end is bounded too, and no thread remains."""
     processes = Processes(tmp_path)
     start(processes, "flood", FLOOD.replace("time.sleep(60)", ""))
-    assert soon(lambda: processes.dead() == {"flood": 0})
+    assert becomes_true(lambda: processes.dead() == {"flood": 0})
 
     processes.stop(["flood"], 5)
 
@@ -65,7 +65,7 @@ def test_the_last_look_is_after_the_last_child(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the kernel tells children of their parent's death on Linux only")
 def test_a_flooding_child_ends_with_a_killed_launcher(tmp_path: Path) -> None:
-    """There is no pipe that it could wait for."""
+    """There is no pipe on which the child could block."""
     code = (
         "import sys, time; from pathlib import Path; from cli.processes import Processes;"
         "words = [sys.executable, '-c', 'while True: print(1)'];"
@@ -78,11 +78,11 @@ def test_a_flooding_child_ends_with_a_killed_launcher(tmp_path: Path) -> None:
         os.kill(launcher.pid, signal.SIGKILL)
         launcher.wait()
 
-    assert soon(lambda: not is_running(child))
+    assert becomes_true(lambda: not is_running(child))
 
 
 def test_a_log_within_its_size_is_left_alone(tmp_path: Path) -> None:
-    """Nothing is copied, nothing is cut."""
+    """Nothing is copied or truncated."""
     log = tmp_path / "app.log"
     log.write_bytes(b"x" * 100)
 
@@ -90,8 +90,8 @@ def test_a_log_within_its_size_is_left_alone(tmp_path: Path) -> None:
     assert [log] == list(tmp_path.iterdir())
 
 
-def test_what_is_dropped_is_said(tmp_path: Path) -> None:
-    """The older file begins with how much is missing before it."""
+def test_the_older_file_records_dropped_bytes(tmp_path: Path) -> None:
+    """The older file begins with the number of bytes that are missing before it."""
     log = tmp_path / "app.log"
     log.write_bytes(b"".join(b"%06d\n" % number for number in range(100)))
 
@@ -102,8 +102,8 @@ def test_what_is_dropped_is_said(tmp_path: Path) -> None:
     assert b"" == log.read_bytes()
 
 
-def test_a_log_is_emptied_also_where_there_is_no_room_for_a_copy(tmp_path: Path) -> None:
-    """A folder stands in the way of the copy, as a full disk would."""
+def test_a_log_is_truncated_without_room_for_a_copy(tmp_path: Path) -> None:
+    """A folder blocks the copy, as a full disk would."""
     log = tmp_path / "app.log"
     log.write_bytes(b"x" * 100)
     (tmp_path / "app.log.new").mkdir()
@@ -113,7 +113,7 @@ def test_a_log_is_emptied_also_where_there_is_no_room_for_a_copy(tmp_path: Path)
 
 
 def test_a_follower_reads_every_line_over_rotations(tmp_path: Path) -> None:
-    """Each line once and in order, whatever moment the log is rotated at."""
+    """The follower reads each line once and in order, whenever the log rotates."""
     log = tmp_path / "app.log"
     log.touch()
     follower, found = Follower(log), b""
@@ -130,8 +130,8 @@ def test_a_follower_reads_every_line_over_rotations(tmp_path: Path) -> None:
     assert [f"{number:06}" for number in range(3_000)] == lines
 
 
-def test_a_follower_reads_on_in_the_log_of_the_next_run(tmp_path: Path) -> None:
-    """A new start moves the log aside; what was written last in the old one is not lost."""
+def test_a_follower_continues_in_the_next_runs_log(tmp_path: Path) -> None:
+    """A new run renames the log, and the last lines of the old one are not lost."""
     log = tmp_path / "app.log"
     log.write_bytes(b"one\n")
     follower = Follower(log, 4)
@@ -144,8 +144,8 @@ def test_a_follower_reads_on_in_the_log_of_the_next_run(tmp_path: Path) -> None:
     assert b"" == follower.read()
 
 
-def test_the_last_lines_reach_over_a_rotation_and_not_into_the_run_before(tmp_path: Path) -> None:
-    """A process that ends just after a rotation still says why."""
+def test_the_last_lines_span_a_rotation_but_not_the_previous_run(tmp_path: Path) -> None:
+    """The log of a process that ends just after a rotation still shows the reason."""
     log = tmp_path / "app.log"
     log.write_bytes(b"one\ntwo\n")
     rotate(log, 4)
@@ -158,10 +158,10 @@ def test_the_last_lines_reach_over_a_rotation_and_not_into_the_run_before(tmp_pa
     assert ["three"] == last_lines(log, 20)
 
 
-def test_logs_follows_over_a_rotation(
+def test_logs_follows_across_a_rotation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """`sidecart logs -f` shows every line, also those that were written just before the log was emptied."""
+    """`sidecart logs -f` shows every line, including lines written just before the truncation."""
     from cli.__main__ import main
 
     log = tmp_path / "order.log"
@@ -187,10 +187,10 @@ def test_logs_follows_over_a_rotation(
     assert ["before", "between", "after"] == capsys.readouterr().out.splitlines()
 
 
-def test_logs_that_are_gone_are_no_trouble(tmp_path: Path) -> None:
-    """`reset` removes them."""
-    looked = Rotation(look_seconds=0.01)
-    looked.add(tmp_path / "gone.log")
-    looked.end()
+def test_deleted_logs_are_ignored(tmp_path: Path) -> None:
+    """`reset` may have deleted the logs."""
+    watched = Rotation(look_seconds=0.01)
+    watched.add(tmp_path / "gone.log")
+    watched.end()
 
     assert rotation.last_lines(tmp_path / "gone.log", 3) == []

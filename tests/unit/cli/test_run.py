@@ -1,4 +1,4 @@
-"""What a person gets told: one line, and nothing started."""
+"""Errors before the start are reported in one line, and nothing starts."""
 
 import socket
 from pathlib import Path
@@ -13,11 +13,11 @@ from cli.servers import rabbitmq
 from cli.shop import Options, Shop
 
 
-def test_a_second_start_says_what_runs(tmp_path: Path) -> None:
-    """One folder has one launcher; the lock goes with it."""
+def test_a_second_start_is_refused(tmp_path: Path) -> None:
+    """One folder has one launcher, and the lock ends with it."""
     with (
         runfile.held("redis", "redis", tmp_path),
-        pytest.raises(LaunchError, match="runs already"),
+        pytest.raises(LaunchError, match="already running"),
         runfile.held("redis", "redis", tmp_path),
     ):
         pass
@@ -27,7 +27,7 @@ def test_a_second_start_says_what_runs(tmp_path: Path) -> None:
     assert not runfile.is_locked(tmp_path)
 
 
-def test_what_a_killed_launcher_left_is_no_shop(tmp_path: Path) -> None:
+def test_a_killed_launchers_file_is_ignored(tmp_path: Path) -> None:
     """A run file counts only while its launcher holds the lock."""
     runfile.RunFile(1, "redis", "redis", ready=True).write(tmp_path)
 
@@ -42,8 +42,8 @@ def test_only_its_owner_reads_the_tokens(tmp_path: Path) -> None:
         assert (tmp_path / runfile.FILE).stat().st_mode & 0o777 == 0o600
 
 
-def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
-    """One line with the port, no process, no folder of data."""
+def test_a_port_in_use_is_reported_before_anything_starts(tmp_path: Path) -> None:
+    """The error names the port; there is no process and no data folder."""
     with socket.create_server(("127.0.0.1", free_port())) as server:
         port = server.getsockname()[1]
         shop = Shop(Options("redis", port=port, folder=tmp_path), print)
@@ -55,14 +55,14 @@ def test_a_port_in_use_is_said_before_anything_starts(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_broker_is_said_with_the_known_ones(tmp_path: Path) -> None:
+def test_an_unknown_broker_is_reported_with_the_known_ones(tmp_path: Path) -> None:
     """BROKER may come from the environment, where no parser checks it."""
-    with pytest.raises(LaunchError, match="choose one of redis, rabbitmq"):
+    with pytest.raises(LaunchError, match="choose from redis, rabbitmq"):
         Shop(Options("carrier-pigeon", folder=tmp_path), print)
 
 
 def test_a_broker_that_is_not_installed_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The line says what to type, and a external server makes it unnecessary."""
+    """The error names the command to run, and an external server makes it unnecessary."""
     monkeypatch.setattr(rabbitmq, "SERVER_SCRIPT", tmp_path / "nowhere")
     monkeypatch.delenv("AMQP_URL", raising=False)
 
@@ -72,8 +72,8 @@ def test_a_broker_that_is_not_installed_names_the_command(tmp_path: Path, monkey
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
-def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """A wrong PORT ends with the reason and exit code 2."""
+def test_a_malformed_port_is_refused(port: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """A malformed PORT ends with the reason and exit code 2."""
     with pytest.raises(SystemExit) as exit:
         main(["run", f"--port={port}"])
 
@@ -82,7 +82,7 @@ def test_a_port_that_is_none_is_refused(port: str, capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("address", ["amqp://guest:secret@127.0.0.1:1", "not a url"])
-def test_an_external_broker_that_does_not_answer_is_one_line(address: str) -> None:
+def test_an_unreachable_external_broker_is_reported_in_one_line(address: str) -> None:
     """The reason names the host and never the password."""
     problem = rabbitmq.check(address)
 

@@ -1,4 +1,4 @@
-"""Every setting in the README's table reaches the apps that read it, or is refused by name before anything starts."""
+"""Every setting in the README's table reaches its apps, or is refused by name."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAMPLES: Mapping[str, str] = {
     "LOG_LEVEL": "debug",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1]:4318",
 }
-"""A value that differs from the default; of those that are not here a number does."""
+"""Values that differ from the default; every other setting takes a number."""
 WRONG = {
     "LOG_FORMAT",
     "LOG_LEVEL",
@@ -41,11 +41,11 @@ WRONG = {
     "PAY_WITHIN_SECONDS",
     "DRAIN_SECONDS",
 }
-"""Settings that not every text is a value of."""
+"""Settings that reject some values."""
 
 
 def table() -> dict[str, tuple[str, ...]]:
-    """The README's table: by setting the apps that read it."""
+    """Read the README's table: maps each setting to the apps that read it."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = ROW.findall(readme[readme.index("| setting | of | default |") :])
     return {name: OF[of.strip()] for names, of, _ in rows for name in re.findall(r"`([A-Z_]+)`", names)} | {
@@ -57,13 +57,13 @@ TABLE = table()
 
 
 def test_the_table_is_read() -> None:
-    """A walk over nothing finds nothing."""
+    """The test reads a nonempty table; an empty one would pass all tests below."""
     assert {"APP_PORT", "SMTP_URL", "MAIL_FROM", "PAY_WITHIN_SECONDS", "OTEL_EXPORTER_OTLP_ENDPOINT"} <= set(TABLE)
     assert 15 <= len(TABLE)
 
 
 def shop_with(folder: Path, environ: Mapping[str, str], monitor: bool = False) -> Shop:
-    """A shop of which the ports are chosen and nothing is started."""
+    """A shop with chosen ports that has started nothing."""
     shop = Shop(Options("redis", folder=folder, settings=settings_from_environment(environ), monitor=monitor), print)
     shop._choose_ports()
     return shop
@@ -73,15 +73,17 @@ def shop_with(folder: Path, environ: Mapping[str, str], monitor: bool = False) -
 def test_a_setting_of_the_table_reaches_the_apps_that_read_it(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Over the launcher's own value and over dapr.yaml's; the other apps are not told."""
+    """The value overrides the launcher's and dapr.yaml's, and other apps do not receive it."""
     value = SAMPLES.get(name, "7")
     monkeypatch.setenv(name, value)
     shop = shop_with(tmp_path, os.environ, monitor=True)
 
-    told = {each: shop.app_environment(each) for each in shop.replicas} | {"monitor": shop._monitor_environment()}
-    assert {value} == {told[app_id].get(name) for app_id in TABLE[name]}
+    environments = {each: shop.app_environment(each) for each in shop.replicas} | {
+        "monitor": shop._monitor_environment()
+    }
+    assert {value} == {environments[app_id].get(name) for app_id in TABLE[name]}
     if name not in ("LOG_FORMAT", "LOG_LEVEL", "OTEL_EXPORTER_OTLP_ENDPOINT"):
-        assert set(TABLE[name]) == {app_id for app_id, env in told.items() if env.get(name) == value}
+        assert set(TABLE[name]) == {app_id for app_id, env in environments.items() if env.get(name) == value}
 
 
 @pytest.mark.parametrize("name", sorted(TABLE.keys() & SET_BY_LAUNCHER.keys()))
@@ -89,7 +91,7 @@ def test_a_setting_of_the_table_reaches_the_apps_that_read_it(
 def test_a_setting_that_the_launcher_decides_is_refused_by_name(
     name: str, command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """One line, exit code 1, and nothing is started."""
+    """The command prints one line, exits with 1, and starts nothing."""
     monkeypatch.setenv(name, "7")
 
     assert 1 == main([command])
@@ -102,8 +104,8 @@ def test_a_setting_that_the_launcher_decides_is_refused_by_name(
 
 
 @pytest.mark.parametrize("name", sorted(WRONG))
-def test_a_wrong_value_stops_the_start_before_anything_is_started(name: str, tmp_path: Path) -> None:
-    """By its name; there is no process and no folder."""
+def test_a_wrong_value_is_refused_before_anything_starts(name: str, tmp_path: Path) -> None:
+    """The error names the setting; there is no process and no folder."""
     shop = Shop(Options("redis", folder=tmp_path, settings={name: "-1"}), print)
 
     with pytest.raises(LaunchError, match=f"setting {name}: "):
@@ -113,26 +115,26 @@ def test_a_wrong_value_stops_the_start_before_anything_is_started(name: str, tmp
     assert [] == list(tmp_path.iterdir())
 
 
-def test_a_setting_of_the_shell_never_replaces_what_the_launcher_says(tmp_path: Path) -> None:
-    """The live page reads BROKER too, and so does the launcher: --broker goes before it."""
+def test_an_environment_setting_never_overrides_the_launcher(tmp_path: Path) -> None:
+    """The live page and the launcher both read BROKER, but --broker has precedence."""
     shop = shop_with(tmp_path, {"BROKER": "rabbitmq", "MAIL_URL": "http://elsewhere"}, monitor=True)
 
-    told = shop._monitor_environment()
-    assert ("redis", shop.mail_url) == (told["BROKER"], told["MAIL_URL"])
+    env = shop._monitor_environment()
+    assert ("redis", shop.mail_url) == (env["BROKER"], env["MAIL_URL"])
     assert {"A": "decided", "LOG_LEVEL": "info"} == environment_of_user(
-        {"A": "decided", "LOG_LEVEL": "info"}, {"A": "given", "LOG_LEVEL": "debug"}
+        {"A": "decided", "LOG_LEVEL": "info"}, {"A": "configured", "LOG_LEVEL": "debug"}
     )
 
 
-def environment_of_user(decided: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
-    """What the User Service is told, without what every app has."""
-    whole = {"APP_PORT": "1", "DAPR_HTTP_PORT": "1", "APP_API_TOKEN": "in", "DAPR_API_TOKEN": "out"}
-    told = environment_of("user", {**whole, **decided}, given)
-    return {name: value for name, value in told.items() if name not in whole}
+def environment_of_user(decided: Mapping[str, str], configured: Mapping[str, str]) -> dict[str, str]:
+    """The User Service's environment without the settings of every app."""
+    required = {"APP_PORT": "1", "DAPR_HTTP_PORT": "1", "APP_API_TOKEN": "in", "DAPR_API_TOKEN": "out"}
+    env = environment_of("user", {**required, **decided}, configured)
+    return {name: value for name, value in env.items() if name not in required}
 
 
 def test_with_a_mail_server_there_is_no_mail_catcher(tmp_path: Path) -> None:
-    """No port, no address to read mails at, and where mails go is shown without the password."""
+    """There is no mail URL, and the mail server is shown without its password."""
     shop = shop_with(tmp_path, {"SMTP_URL": SAMPLES["SMTP_URL"]}, monitor=True)
 
     assert [] == [name for name in shop.ports if name.startswith("mail")]
@@ -140,8 +142,10 @@ def test_with_a_mail_server_there_is_no_mail_catcher(tmp_path: Path) -> None:
     assert "" == shop._monitor_environment()["MAIL_URL"]
 
 
-def test_the_demo_reads_its_own_mails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """It could not pass with another mail server, and says so at once."""
+def test_the_demo_refuses_another_mail_server(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The demo cannot pass with another mail server, and reports that at once."""
     monkeypatch.setenv("SMTP_URL", "smtp://my.server")
 
     assert 1 == main(["demo"])
@@ -152,7 +156,7 @@ def test_the_demo_reads_its_own_mails(monkeypatch: pytest.MonkeyPatch, capsys: p
     ("address", "expected"),
     [("localhost:6379", ("localhost", 6379)), ("[::1]:6379", ("::1", 6379)), ("10.0.0.1:1", ("10.0.0.1", 1))],
 )
-def test_host_and_port_are_taken_apart(address: str, expected: tuple[str, int]) -> None:
+def test_host_and_port_are_split(address: str, expected: tuple[str, int]) -> None:
     """The brackets of an IPv6 address belong to the notation."""
     assert expected == host_and_port("REDIS_HOST", address)
 
@@ -168,14 +172,14 @@ def test_host_and_port_are_taken_apart(address: str, expected: tuple[str, int]) 
         *(("POSTGRES_URL", each) for each in ("postgres://::1:5432/db", "mysql://host/db", "postgres://[::g]/db")),
     ],
 )
-def test_an_address_that_is_none_is_refused_by_name(name: str, value: str) -> None:
-    """With the form that it should have."""
-    with pytest.raises(LaunchError, match=rf"^{name}.*in brackets"):
+def test_a_malformed_address_is_refused_by_name(name: str, value: str) -> None:
+    """The error shows the expected form."""
+    with pytest.raises(LaunchError, match=rf"^{name}.*needs brackets"):
         external_servers({name: value})
 
 
-def test_a_database_may_be_named_in_the_forms_of_its_own_library() -> None:
-    """Words, a socket's folder, several hosts."""
+def test_a_database_may_use_any_form_of_its_library() -> None:
+    """PostgreSQL allows keywords, a socket's folder, and several hosts."""
     for value in (
         "host=db user=x",
         "postgresql:///shop?host=/run",
@@ -186,14 +190,14 @@ def test_a_database_may_be_named_in_the_forms_of_its_own_library() -> None:
 
 
 @pytest.mark.parametrize(("name", "value"), [("GOMAXPROCS", "x"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "[::1]:4318")])
-def test_what_sidecars_are_told_is_checked_too(name: str, value: str) -> None:
-    """A wrong value would be ignored, or end each of them."""
+def test_settings_of_sidecars_are_checked_too(name: str, value: str) -> None:
+    """Sidecars would ignore a wrong value, or exit because of it."""
     with pytest.raises(LaunchError, match=name):
         settings_from_environment({name: value})
 
 
-def test_an_empty_setting_is_none() -> None:
-    """As everywhere."""
+def test_an_empty_setting_is_unset() -> None:
+    """An empty value counts as unset."""
     assert {} == settings_from_environment({"APP_PORT": "", "SMTP_URL": ""})
     assert {} == external_servers({"REDIS_HOST": ""})
     assert "amqp://h:1" == without_password("amqp://u:p@h:1")

@@ -1,4 +1,4 @@
-"""What a sidecar is started with."""
+"""The configuration and environment of a sidecar."""
 
 import sqlite3
 from contextlib import closing
@@ -11,8 +11,8 @@ from cli.environment import observed_environment
 from cli.sidecar import environment, write_mdns, write_name_resolution
 
 
-def test_names_are_kept_in_the_shops_own_file_and_never_cleaned_up(tmp_path: Path) -> None:
-    """The cleanup would remove the names of living sidecars, which end themselves then (ADR 4)."""
+def test_names_are_stored_in_the_shops_own_file_and_never_cleaned_up(tmp_path: Path) -> None:
+    """The cleanup would remove the names of running sidecars, which then exit (ADR 4)."""
     write_name_resolution(tmp_path / "names.yaml", tmp_path / "names.sqlite")
 
     found = yaml.safe_load((tmp_path / "names.yaml").read_text())["spec"]["nameResolution"]
@@ -21,8 +21,8 @@ def test_names_are_kept_in_the_shops_own_file_and_never_cleaned_up(tmp_path: Pat
     assert settings["connectionString"].startswith(f"file:{tmp_path}/names.sqlite?")
 
 
-def test_no_sidecar_has_to_wait_long_for_the_names(tmp_path: Path) -> None:
-    """One that gives up at its start runs on without being found (ADR 4)."""
+def test_no_sidecar_waits_long_for_the_name_database(tmp_path: Path) -> None:
+    """A sidecar that times out at startup runs on without being found (ADR 4)."""
     write_name_resolution(tmp_path / "names.yaml", tmp_path / "names.sqlite")
 
     settings = yaml.safe_load((tmp_path / "names.yaml").read_text())["spec"]["nameResolution"]["configuration"]
@@ -33,8 +33,8 @@ def test_no_sidecar_has_to_wait_long_for_the_names(tmp_path: Path) -> None:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_a_folder_with_odd_characters_is_no_trouble(tmp_path: Path) -> None:
-    """The connection string is a URI."""
+def test_a_folder_may_contain_special_characters(tmp_path: Path) -> None:
+    """The connection string is a URI, so the path is escaped."""
     folder = tmp_path / "a shop? 100%"
     folder.mkdir()
     write_name_resolution(folder / "names.yaml", folder / "names.sqlite")
@@ -48,7 +48,7 @@ def test_a_folder_with_odd_characters_is_no_trouble(tmp_path: Path) -> None:
 def test_five_sidecars_do_not_each_take_every_core(
     monkeypatch: pytest.MonkeyPatch, cores: int, external: str | None, expected: str
 ) -> None:
-    """A fourth of them, or what the launcher was told."""
+    """A sidecar uses a fourth of the cores, or the configured number."""
     monkeypatch.setattr("os.cpu_count", lambda: cores)
     monkeypatch.delenv("GOMAXPROCS", raising=False)
     if external:
@@ -57,15 +57,15 @@ def test_five_sidecars_do_not_each_take_every_core(
     assert expected == environment({}, {}, "gateway-0", "gateway-sidecar")["GOMAXPROCS"]
 
 
-def test_a_sidecar_without_the_resolver_is_told_to_ask_the_network(tmp_path: Path) -> None:
-    """dapr/config.yaml names a resolver that it has not."""
+def test_a_sidecar_without_the_resolver_uses_mdns(tmp_path: Path) -> None:
+    """dapr/config.yaml names a resolver that this sidecar lacks."""
     write_mdns(tmp_path / "names.yaml")
 
     assert "mdns" == yaml.safe_load((tmp_path / "names.yaml").read_text())["spec"]["nameResolution"]["component"]
 
 
-def test_a_sidecar_is_told_of_traces_only_where_they_go_somewhere(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Then under a name of its own, and with what it has to know of the address beside it."""
+def test_a_sidecar_has_trace_settings_only_with_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The settings include a service name and the protocol that matches the address."""
     monkeypatch.delenv("OTEL_EXPORTER_OTLP_ENDPOINT", raising=False)
     monkeypatch.setenv("OTEL_BSP_SCHEDULE_DELAY", "7")
     off = environment({}, {}, "order-0", "order-sidecar")
@@ -82,8 +82,8 @@ def test_a_sidecar_is_told_of_traces_only_where_they_go_somewhere(monkeypatch: p
     } == {name: value for name, value in on.items() if name.startswith("OTEL_")}
 
 
-def test_what_the_shell_says_of_looking_is_handed_on_to_the_apps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """And nothing else of it."""
+def test_log_settings_of_the_environment_reach_the_apps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other variables are not passed on."""
     for name in ("LOG_FORMAT", "LOG_LEVEL", "OTEL_EXPORTER_OTLP_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     assert {} == observed_environment()

@@ -1,4 +1,7 @@
-"""What ends is started again: at once, then later and later, and not for ever; sidecars wait for their servers."""
+"""The supervisor restarts processes: at once, then with growing pauses, up to a limit.
+
+Sidecars wait for their servers.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from cli.topology import readers
 
 
 class FakeShop:
-    """Processes that end when they are told to."""
+    """Fake processes that end on request."""
 
     logs = Path("logs")
     replicas = ("gateway", "order", "order-1")
@@ -29,44 +32,44 @@ class FakeShop:
         self.spare: set[str] = set()
 
     def start_again(self, name: str) -> None:
-        """Start one that does not run."""
-        assert name in self.dead or name.removesuffix("-sidecar") in self.stopped, f"{name} is running already"
+        """Start a process that does not run."""
+        assert name in self.dead or name.removesuffix("-sidecar") in self.stopped, f"{name} is already running"
         self.dead.pop(name, None)
         self.started.append(name)
 
     def stop_sidecar(self, name: str, seconds: float) -> None:
-        """Stop one, soon."""
+        """Stop a sidecar within seconds."""
         assert seconds < STEADY_SECONDS
         self.stopped.append(name)
 
     def problem_of_servers(self) -> str | None:
-        """Whether sidecars could live."""
+        """Return the problem that would prevent sidecars from starting."""
         return self.servers_problem
 
     def last_lines(self, name: str) -> list[str]:
-        """The end of a log."""
-        return [f"{name} says goodbye"]
+        """The last lines of a log."""
+        return [f"{name} prints its last line"]
 
     def give_up(self, name: str) -> Sequence[str]:
-        """Do without all of those, if it is one of them."""
+        """Abandon all spare processes if this is one of them."""
         if name not in self.spare:
             return ()
         self.dead = {each: code for each, code in self.dead.items() if each not in self.spare}
         return sorted(self.spare)
 
     def unread_subscriptions(self) -> list[Subscription]:
-        """What nobody reads."""
+        """Return the unread subscriptions."""
         if isinstance(self.lost, OSError):
             raise self.lost
         return self.lost
 
     def unresponsive_sidecars(self) -> list[str]:
-        """Whose sidecar does not answer."""
+        """Return the replicas whose sidecar does not answer."""
         return self.silent
 
 
 class Watch:
-    """A supervisor of a fake shop, with a clock of its own."""
+    """A supervisor of a fake shop, with a fake clock."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -74,7 +77,7 @@ class Watch:
         self.output: list[str] = []
         self.changes = 0
         self.supervisor = Supervisor(
-            self.shop,  # type: ignore[arg-type]  # what of a shop the supervisor needs
+            self.shop,  # type: ignore[arg-type]  # the supervisor needs only this part of a shop
             self.output.append,
             self._change,
             lambda: self.now,
@@ -84,11 +87,11 @@ class Watch:
         self.changes += 1
 
     def end(self, name: str) -> None:
-        """Let a process end."""
+        """End a process."""
         self.shop.dead[name] = -9
 
     def look(self, seconds: float = 0.0) -> list[str]:
-        """Let time pass, look, and return who was started."""
+        """Advance the clock, run the supervisor, and return the started processes."""
         self.now += seconds
         before = len(self.shop.started)
         self.supervisor.look()
@@ -97,22 +100,22 @@ class Watch:
 
 @pytest.fixture
 def watch() -> Watch:
-    """One that has just begun."""
+    """A supervisor that has just started."""
     return Watch()
 
 
-def test_who_ends_is_started_again_at_once_and_it_is_said(watch: Watch) -> None:
-    """With its exit code and where to read on; whoever keeps the list of processes is told."""
+def test_an_ended_process_restarts_at_once_with_a_report(watch: Watch) -> None:
+    """The report has the exit code and the log's path, and the change callback runs."""
     watch.end("order")
 
     assert ["order"] == watch.look()
     assert (1, 1) == (watch.changes, watch.supervisor.restarts)
-    assert ["order ended with code -9: it is started again now (see logs/order.log)"] == watch.output
+    assert ["order ended with code -9: restarting now (see logs/order.log)"] == watch.output
     assert [] == watch.look(60)
 
 
-def test_who_ends_again_and_again_waits_longer_and_longer(watch: Watch) -> None:
-    """Not at all, then one second, two, four; who has lived for a while begins anew."""
+def test_repeated_ends_lead_to_growing_pauses(watch: Watch) -> None:
+    """The pauses are 0, 1, 2 and 4 s; a process that ran for a while starts over."""
     pauses = []
     for _ in range(4):
         watch.end("order")
@@ -127,10 +130,10 @@ def test_who_ends_again_and_again_waits_longer_and_longer(watch: Watch) -> None:
     assert ["order"] == watch.look()
 
 
-def test_a_shop_goes_on_without_what_it_does_not_need(watch: Watch) -> None:
-    """The live page that never lives is left out, which is said, once."""
+def test_a_shop_continues_without_an_optional_process(watch: Watch) -> None:
+    """A live page that keeps crashing is abandoned, and that is reported once."""
     watch.shop.spare = {"monitor"}
-    while not any("the shop goes on without it" in line for line in watch.output):
+    while not any("the shop continues without it" in line for line in watch.output):
         watch.end("monitor")
         watch.look(0.5)
     before = (list(watch.shop.started), list(watch.output))
@@ -140,30 +143,30 @@ def test_a_shop_goes_on_without_what_it_does_not_need(watch: Watch) -> None:
     assert before == (watch.shop.started, watch.output)
 
 
-def test_who_never_lives_is_given_up(watch: Watch) -> None:
-    """With the end of its log: it will not get better by itself."""
+def test_a_process_that_keeps_crashing_ends_the_shop(watch: Watch) -> None:
+    """The error includes the end of the log, because more restarts would not help."""
 
-    def end_for_ever() -> None:
+    def end_repeatedly() -> None:
         while True:
             watch.end("order")
             watch.look(0.5)
 
-    with pytest.raises(LaunchError, match=f"order ended {ENDS_MAX + 1} times in a row(.|\n)*says goodbye"):
-        end_for_ever()
+    with pytest.raises(LaunchError, match=f"order ended {ENDS_MAX + 1} times in a row(.|\n)*prints its last line"):
+        end_repeatedly()
 
     assert ENDS_MAX == watch.shop.started.count("order")
 
 
 def test_servers_are_started_before_the_sidecars_that_need_them(watch: Watch) -> None:
-    """Everything ended at the same moment."""
+    """Of processes that ended at the same moment, sidecars start last."""
     for name in ("billing-sidecar", "order", "valkey"):
         watch.end(name)
 
     assert ["order", "valkey", "billing-sidecar"] == watch.look()
 
 
-def test_a_sidecar_waits_for_its_servers_and_it_is_said_once(watch: Watch) -> None:
-    """It would only end again; the wait counts as no end."""
+def test_a_sidecar_waits_for_its_servers_with_one_report(watch: Watch) -> None:
+    """The sidecar would only end again; the wait does not count as an end."""
     watch.end("order-sidecar")
     watch.shop.servers_problem = "rabbitmq is unreachable"
     for _ in range(50):
@@ -171,40 +174,41 @@ def test_a_sidecar_waits_for_its_servers_and_it_is_said_once(watch: Watch) -> No
     watch.shop.servers_problem = None
 
     assert ["order-sidecar"] == watch.look(1)
-    assert ["sidecars wait: rabbitmq is unreachable", "sidecars wait no more: broker and store answer"] == watch.output[
-        1:
-    ]
+    assert [
+        "sidecar restarts are waiting: rabbitmq is unreachable",
+        "sidecar restarts continue: broker and store answer",
+    ] == watch.output[1:]
 
 
 ORDER_READS = next(one for one in readers(["order"]) if one.topic == "OrderPaymentCreated")
 GATEWAY_READS = next(one for one in readers(["gateway"]) if one.topic == "OrderCreated")
 
 
-def test_a_sidecar_that_does_not_read_is_started_again_in_the_end(watch: Watch) -> None:
-    """All replicas that share the subscription, for nobody can say which it is; not before it had time to come back."""
+def test_a_sidecar_that_does_not_read_restarts_eventually(watch: Watch) -> None:
+    """All replicas of the subscription restart, because the broker does not name the lost one."""
     watch.shop.lost = [ORDER_READS]
     for _ in range(int(LOST_SECONDS / LOOK_SECONDS)):
         assert [] == watch.look(LOOK_SECONDS)
 
     assert ["order-sidecar", "order-1-sidecar"] == watch.look(LOOK_SECONDS)
     assert ["order", "order-1"] == watch.shop.stopped
-    assert "order-sidecar does not read OrderPaymentCreated as it should: it is started again" in watch.output
+    assert "order-sidecar does not read OrderPaymentCreated correctly: restarting it" in watch.output
     assert [] == watch.look(LOOK_SECONDS)
 
 
-def test_a_sidecar_that_does_not_answer_is_started_again_in_the_end(watch: Watch) -> None:
-    """It alone: which one it is is known."""
+def test_a_sidecar_that_does_not_answer_restarts_eventually(watch: Watch) -> None:
+    """Only this sidecar restarts, because it is known."""
     watch.shop.silent = ["order-1"]
     for _ in range(int(LOST_SECONDS / LOOK_SECONDS)):
         assert [] == watch.look(LOOK_SECONDS)
 
     assert ["order-1-sidecar"] == watch.look(LOOK_SECONDS)
-    assert ["order-1-sidecar does not answer: it is started again"] == watch.output
+    assert ["order-1-sidecar does not answer: restarting it"] == watch.output
     assert [] == watch.look(LOOK_SECONDS)
 
 
-def test_who_answers_again_in_time_is_left_alone(watch: Watch) -> None:
-    """It was paused for a while, or was about to start."""
+def test_a_sidecar_that_answers_again_in_time_is_not_restarted(watch: Watch) -> None:
+    """The sidecar was paused for a while, or was starting."""
     for found in (["order-1"], [], ["order-1"]):
         watch.shop.silent = found
         for _ in range(int(LOST_SECONDS / LOOK_SECONDS) - 1):
@@ -213,8 +217,8 @@ def test_who_answers_again_in_time_is_left_alone(watch: Watch) -> None:
     assert [] == watch.shop.stopped
 
 
-def test_a_sidecar_that_ended_and_waits_is_not_started_past_its_time(watch: Watch) -> None:
-    """It reads nothing, of course; it waits for its servers, and is started when they are there."""
+def test_a_waiting_sidecar_is_not_restarted_by_another_check(watch: Watch) -> None:
+    """It reads nothing because it is down; it starts as soon as its servers are available."""
     watch.end("gateway-sidecar")
     watch.shop.servers_problem = "postgres is unreachable"
     watch.shop.lost = [GATEWAY_READS]
@@ -226,8 +230,8 @@ def test_a_sidecar_that_ended_and_waits_is_not_started_past_its_time(watch: Watc
     assert [] == watch.shop.stopped
 
 
-def test_a_gateway_reads_alone(watch: Watch) -> None:
-    """Its own queue is nobody else's matter."""
+def test_a_lost_gateway_subscription_restarts_one_sidecar(watch: Watch) -> None:
+    """A gateway's queue belongs to no other replica."""
     watch.shop.lost = [GATEWAY_READS]
     for _ in range(int(LOST_SECONDS / LOOK_SECONDS) + 1):
         watch.look(LOOK_SECONDS)
@@ -235,8 +239,8 @@ def test_a_gateway_reads_alone(watch: Watch) -> None:
     assert ["gateway"] == watch.shop.stopped
 
 
-def test_who_reads_again_in_time_is_left_alone(watch: Watch) -> None:
-    """A look in between at which all was well, or the broker was unreachable, begins the count anew."""
+def test_a_sidecar_that_reads_again_in_time_is_not_restarted(watch: Watch) -> None:
+    """A check that finds all subscriptions read, or the broker unreachable, restarts the count."""
     for found in ([ORDER_READS], [], [ORDER_READS], OSError("unreachable"), [ORDER_READS]):
         watch.shop.lost = found
         for _ in range(int(LOST_SECONDS / LOOK_SECONDS) - 1):

@@ -1,4 +1,4 @@
-"""The topic list: who publishes and who consumes what."""
+"""The topic list: the publisher and the consumers of each event."""
 
 from chassis.sidecar import PUBSUB
 from cli.topics import APPS, GATEWAY, MAILBUS, REPLIES, TOPICS, probe_topic, subscriptions
@@ -12,7 +12,7 @@ def test_every_publisher_and_consumer_is_an_app() -> None:
 
 
 def test_the_gateway_reads_replies_under_its_own_name() -> None:
-    """Each gateway replica has a consumer of its own, on the component that is scoped to it."""
+    """Each gateway replica has its own consumer, on the component that is scoped to gateways."""
     gateway = [one for one in subscriptions("gateway-7") if one.app_id == GATEWAY]
 
     assert {("gateway-7", REPLIES)} == {(one.consumer_id, one.component) for one in gateway}
@@ -20,22 +20,22 @@ def test_the_gateway_reads_replies_under_its_own_name() -> None:
 
 
 def test_mail_travels_on_its_own_component() -> None:
-    """Only EmailRequested is on the mail bus, so that slow mail holds up nothing else."""
+    """Only EmailRequested is on the mail bus, so that slow mail delays no other event."""
     assert ["EmailRequested"] == [one.topic for one in subscriptions("gateway-0") if one.component == MAILBUS]
 
 
 def test_every_app_probes_itself() -> None:
-    """Readiness of each app depends on an event of its own."""
+    """The readiness of each app depends on its own probe event."""
     topics = {(one.app_id, one.topic) for one in subscriptions("gateway-0")}
 
     assert {(app, probe_topic(app, "gateway-0")) for app in APPS} <= topics
 
 
-def test_an_app_that_is_left_out_is_not_waited_for() -> None:
-    """Without billing nothing of billing's is expected at the broker."""
+def test_an_excluded_app_is_not_expected() -> None:
+    """Without billing, the launcher expects none of billing's subscriptions at the broker."""
     assert "billing" not in {one.app_id for one in subscriptions("gateway-0", frozenset({"billing"}))}
 
 
-def test_nobody_reads_where_everybody_publishes() -> None:
+def test_no_app_subscribes_on_the_publishing_component() -> None:
     """A sidecar that publishes and subscribes on one connection may lose a consumer (ADR 12)."""
     assert PUBSUB not in {one.component for one in subscriptions("gateway-0")}

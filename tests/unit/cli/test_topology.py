@@ -1,4 +1,4 @@
-"""Which replicas there are, and what they read."""
+"""The replicas of a shop and their subscriptions."""
 
 import pytest
 
@@ -6,8 +6,8 @@ from cli.errors import LaunchError
 from cli.topology import readers, replica_names, subscriptions_of_gone_gateways
 
 
-def test_one_of_each_unless_told() -> None:
-    """A gateway and four services; those that are left out are not there."""
+def test_one_replica_of_each_app_by_default() -> None:
+    """The default is a gateway and four services; excluded apps are missing."""
     assert ["gateway", "user", "billing", "order", "notification"] == replica_names(1, {})
     assert ["gateway", "gateway-1", "user", "order", "order-1", "notification"] == replica_names(
         2, {"order": 2}, frozenset({"billing"})
@@ -18,20 +18,20 @@ def test_one_of_each_unless_told() -> None:
     ("gateways", "replicas", "output"),
     [
         (0, {}, "0 replicas of gateway"),
-        (11, {}, "11 replicas of gateway: there may be 1 to 10"),
+        (11, {}, "11 replicas of gateway: choose 1 to 10"),
         (1, {"order": 0}, "0 replicas of order"),
         (1, {"gateway": 2}, "there is no service gateway: choose from user"),
         (1, {"orders": 2}, "there is no service orders"),
     ],
 )
-def test_what_cannot_be_is_said(gateways: int, replicas: dict[str, int], output: str) -> None:
-    """In one line, before anything starts."""
+def test_an_impossible_topology_is_refused(gateways: int, replicas: dict[str, int], output: str) -> None:
+    """The error is one line, before anything starts."""
     with pytest.raises(LaunchError, match=output):
         replica_names(gateways, replicas)
 
 
-def test_replicas_of_a_service_share_what_each_gateway_reads_alone() -> None:
-    """A queue of two consumers, and two queues of one."""
+def test_service_replicas_share_a_queue_and_gateways_do_not() -> None:
+    """Service replicas share a queue with two consumers; each gateway has its own queue."""
     found = {(one.consumer_id, one.topic): number for one, number in readers(replica_names(2, {"order": 2})).items()}
 
     assert 2 == found["order", "OrderCreateRequested"]
@@ -41,7 +41,7 @@ def test_replicas_of_a_service_share_what_each_gateway_reads_alone() -> None:
 
 
 def test_gateways_of_an_earlier_run_are_gone() -> None:
-    """All those that there could have been, and none of those that there are."""
+    """The result names all possible gateways except the current ones."""
     names = {one.consumer_id for one in subscriptions_of_gone_gateways(3)}
 
     assert {f"gateway-{number}" for number in range(3, 10)} == names

@@ -1,4 +1,4 @@
-"""Who reads, by what the server says of its groups; a real server."""
+"""Reader detection from the consumer groups of a real server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ONE = Subscription("order", "order", "inbox", "OrderPaymentCreated")
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where a server listens that is ended with the module."""
+    """Start a server for the module; return its address."""
     processes = Processes(tmp_path_factory.mktemp("logs"))
     try:
         yield STORES["redis"].start(processes, tmp_path_factory.mktemp("data"), Deadline())
@@ -29,63 +29,63 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 @pytest.fixture
 def server(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[client_of.Valkey]:
-    """Its client; a group that has asked once, which is long ago at once."""
+    """A client of the server, with a group that has read once and counts as idle."""
     monkeypatch.setattr(valkey, "IDLE_MS_MAX", 0)
     with client_of.Valkey.from_url(f"redis://{address}") as client:
         client.flushall()
         client.xgroup_create(ONE.topic, ONE.consumer_id, mkstream=True)
-        ask(client)
+        read_once(client)
         yield client
 
 
-def ask(client: client_of.Valkey) -> None:
-    """As a sidecar does; one that has nothing to wait for."""
+def read_once(client: client_of.Valkey) -> None:
+    """Read as a sidecar does, without waiting for an event."""
     client.xreadgroup(ONE.consumer_id, ONE.consumer_id, {ONE.topic: ">"}, count=1)
 
 
-def is_served(address: str) -> bool:
-    """Whether its events are read, by what the launcher finds."""
+def is_read(address: str) -> bool:
+    """Whether the launcher finds the subscription read."""
     return [] == valkey.unread(address, {ONE: 1})
 
 
-def test_who_asked_long_ago_and_has_had_nothing_to_do_reads(server: client_of.Valkey, address: str) -> None:
-    """A sidecar waits for the answer to its question as long as it takes."""
-    assert is_served(address)
+def test_an_idle_consumer_without_events_counts_as_reading(server: client_of.Valkey, address: str) -> None:
+    """A sidecar's blocking read may take as long as it likes."""
+    assert is_read(address)
 
 
-def test_who_does_not_ask_for_what_waits_does_not_read(
+def test_an_idle_consumer_with_waiting_events_does_not_read(
     server: client_of.Valkey, address: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has had the time; whoever asked a moment ago may be about to take it."""
+    """A consumer that read a moment ago may be about to read again, so it counts as reading."""
     server.xadd(ONE.topic, {"data": "{}"})
 
-    assert not is_served(address)
+    assert not is_read(address)
     monkeypatch.setattr(valkey, "IDLE_MS_MAX", 15_000)
-    assert is_served(address)
+    assert is_read(address)
 
 
-def test_who_holds_an_event_reads(server: client_of.Valkey, address: str) -> None:
-    """Also while more waits: all its workers may wait for a mail server, and then it asks for nothing."""
+def test_a_consumer_with_a_pending_event_counts_as_reading(server: client_of.Valkey, address: str) -> None:
+    """That holds even if more events wait: all its workers may wait for a mail server."""
     for _ in range(2):
         server.xadd(ONE.topic, {"data": "{}"})
-    ask(server)
+    read_once(server)
 
-    assert is_served(address)
+    assert is_read(address)
 
 
-def test_a_group_or_a_stream_that_is_gone_is_not_read(server: client_of.Valkey, address: str) -> None:
-    """Nothing would ever be handed out."""
+def test_a_deleted_group_or_stream_is_not_read(server: client_of.Valkey, address: str) -> None:
+    """Without the group or the stream, no event would be delivered."""
     server.xgroup_destroy(ONE.topic, ONE.consumer_id)
-    assert not is_served(address)
+    assert not is_read(address)
     server.delete(ONE.topic)
-    assert not is_served(address)
+    assert not is_read(address)
 
 
 NEW = Subscription("monitor", "monitor", "inbox", ONE.topic)
 
 
-def given(client: client_of.Valkey, group: str) -> list[bytes]:
-    """What a consumer of a group is given now: new events, and then what it was given before."""
+def delivered(client: client_of.Valkey, group: str) -> list[bytes]:
+    """Read a group's new events, and then its unacknowledged ones."""
     found: list[bytes] = []
     for place in (">", "0"):
         entries: Any = client.xreadgroup(group, group, {ONE.topic: place}, count=10)
@@ -93,29 +93,29 @@ def given(client: client_of.Valkey, group: str) -> list[bytes]:
     return found
 
 
-def test_who_begins_sees_only_what_comes_after(server: client_of.Valkey, address: str) -> None:
-    """A group starts at the beginning otherwise: the whole stream would pass once more."""
+def test_a_new_consumer_receives_only_later_events(server: client_of.Valkey, address: str) -> None:
+    """Without `skip_backlog` a group would start at the beginning of the stream."""
     server.xadd(ONE.topic, {"data": "before"})
     valkey.skip_backlog(address, [NEW])
     server.xadd(ONE.topic, {"data": "after"})
 
     assert 1 == valkey.undelivered(address, [NEW])[NEW]
-    assert b"after" in given(server, "monitor")
-    assert b"before" not in given(server, "monitor")
+    assert b"after" in delivered(server, "monitor")
+    assert b"before" not in delivered(server, "monitor")
 
 
-def test_who_begins_again_is_not_given_what_the_killed_one_held(server: client_of.Valkey, address: str) -> None:
-    """It was handed out and never acknowledged."""
+def test_a_restarted_consumer_does_not_receive_pending_events(server: client_of.Valkey, address: str) -> None:
+    """The killed consumer's unacknowledged event is not delivered again."""
     valkey.skip_backlog(address, [NEW])
     server.xadd(ONE.topic, {"data": "held"})
-    assert b"held" in given(server, "monitor")
+    assert b"held" in delivered(server, "monitor")
     valkey.skip_backlog(address, [NEW])
 
-    assert ([], 0) == (given(server, "monitor"), valkey.undelivered(address, [NEW])[NEW])
+    assert ([], 0) == (delivered(server, "monitor"), valkey.undelivered(address, [NEW])[NEW])
 
 
-def test_who_is_forgotten_leaves_the_others_alone(server: client_of.Valkey, address: str) -> None:
-    """Their group stays where it was."""
+def test_removing_a_consumer_leaves_other_groups_unchanged(server: client_of.Valkey, address: str) -> None:
+    """The position of other groups does not change."""
     server.xadd(ONE.topic, {"data": "{}"})
     valkey.skip_backlog(address, [NEW])
     before: Any = server.xinfo_groups(ONE.topic)
@@ -125,12 +125,12 @@ def test_who_is_forgotten_leaves_the_others_alone(server: client_of.Valkey, addr
     assert {NEW: 0, ONE: 1} == valkey.undelivered(address, [NEW, ONE])
 
 
-def test_who_begins_with_a_topic_that_nobody_has_published_to_sees_the_first(
+def test_a_new_consumer_of_an_unpublished_topic_receives_the_first_event(
     server: client_of.Valkey, address: str
 ) -> None:
-    """Its stream is made."""
+    """`skip_backlog` creates the stream."""
     server.delete(ONE.topic)
     valkey.skip_backlog(address, [NEW])
     server.xadd(ONE.topic, {"data": "first"})
 
-    assert b"first" in given(server, "monitor")
+    assert b"first" in delivered(server, "monitor")
