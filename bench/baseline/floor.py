@@ -11,9 +11,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bench.floor_app import READS, FloorApp, encoded, serve
 from bench.baseline.broker import connect
 from bench.baseline.store import Store
+from bench.floor_app import READS, FloorApp, encoded, serve
 
 
 class BaselineFloor(FloorApp):

@@ -30,7 +30,7 @@ def main() -> None:
         except FileNotFoundError:
             await original(self, topic, event, seconds_max)
 
-    HttpSidecar.publish = publish  # type: ignore[method-assign]  # what this module is for
+    HttpSidecar.publish = publish  # type: ignore[method-assign]  # this module exists to patch
     importlib.import_module(module_of(app_id)).main()
 
 

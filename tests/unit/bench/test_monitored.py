@@ -51,7 +51,9 @@ def test_the_table_has_each_round_and_what_the_monitor_takes() -> None:
 
 def test_a_machine_that_slows_down_affects_both_kinds_of_turns() -> None:
     """Both kinds of turns have the same mean position, so a change at a constant rate cancels out."""
-    with_it, without_monitor = ([place for place, each in enumerate(TURNS) if each is monitored] for monitored in (True, False))
+    with_it, without_monitor = (
+        [place for place, each in enumerate(TURNS) if each is monitored] for monitored in (True, False)
+    )
 
     assert len(with_it) == len(without_monitor)
     assert sum(with_it) == sum(without_monitor)
