@@ -214,7 +214,7 @@ class RabbitWire(Wire):
 
 
 def bare_hop(broker: str, url: str, times: int = TIMES) -> float:
-    """Return the median time in milliseconds from sending an event until a waiting reader has it."""
+    """Return the median milliseconds from sending an event until a waiting reader has it."""
     connect: type[Wire] = RedisWire if broker == "redis" else RabbitWire
     with connect(url) as sender, connect(url) as reader:
         sender.declare()

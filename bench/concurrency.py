@@ -39,7 +39,7 @@ class ConcurrencyLevel:
 
     @property
     def errors(self) -> int:
-        """The number of requests that were neither accepted nor created, or not held long enough."""
+        """The number of requests neither accepted nor created, or not held long enough."""
         lost = self.statuses.total() - self.statuses[201] - self.statuses[202]
         return self.answered_early + lost + self.fresh.statuses.total() - self.fresh.statuses[201]
 

@@ -1,4 +1,4 @@
-"""Experiments for speed: the shop with one change, alternating with the unchanged shop, in one run."""
+"""Experiments for speed: the shop with one change, in turns with the unchanged shop."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def components(folder: Path, broker: str, metadata: Mapping[str, str]) -> tuple[
 
 
 def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, rounds: int = ROUNDS) -> list[Experiment]:
-    """Run each variant next to an unchanged shop; skip variants that do not apply to this broker."""
+    """Run each variant next to an unchanged shop; skip those that do not apply to the broker."""
     found = []
     for variant in variants:
         with tempfile.TemporaryDirectory(prefix="sidecart-experiments-") as name, ExitStack() as stack:

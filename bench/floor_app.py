@@ -1,9 +1,9 @@
-"""The two apps of the floor, without their transport: POST /ask is held until the other app
-answers.
+"""The two apps of the floor, without their transport.
 
-The path is gateway app -> broker -> service app (one read and one write of state) -> broker ->
-gateway app. The apps are plain ASGI: no framework, no validation, no log, no pending command.
-Subclasses add the transport of events and records.
+The floor is the smallest possible held request; its latency is a lower bound for the shop's. A POST
+to /ask is held until the other app answers. The path is gateway app -> broker -> service app (one
+read and one write of state) -> broker -> gateway app. The apps are plain ASGI: no framework, no
+validation, no log, no pending command. Subclasses add the transport of events and records.
 """
 
 from __future__ import annotations

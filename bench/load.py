@@ -59,9 +59,9 @@ async def closed_loop(call: Call, at_once: int, seconds: float) -> Load:
 async def open_loop(call: Call, per_second: float, seconds: float) -> Load:
     """Send requests at a constant rate for this many seconds.
 
-    Each latency counts from the moment that the request was due, so it includes the time that a
-    request waited to be sent because earlier responses were late. A closed loop would leave that
-    out (coordinated omission).
+    Each latency counts from the moment that the request was due. It therefore includes the time
+    that a request waited to be sent while earlier responses were late. A closed loop would leave
+    that time out (coordinated omission).
     """
     load = Load()
     started = time.perf_counter()
@@ -76,6 +76,6 @@ async def open_loop(call: Call, per_second: float, seconds: float) -> Load:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """Return the smallest value that this percentage of the values does not exceed (nearest rank)."""
+    """Return the smallest value that this percentage of values does not exceed (nearest rank)."""
     ranked = sorted(values)
     return ranked[max(0, math.ceil(len(ranked) * percent / 100) - 1)]

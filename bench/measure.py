@@ -22,7 +22,7 @@ HELD = 64  # the level that is compared between the systems
 SHARES = (25, 50, 75)  # percent of saturation
 PAUSE_SECONDS = 0.03
 """The pause before each request that is sent alone, to both systems: after a pause a machine
-answers up to 50 % later.
+answers about 50 % later.
 """
 WARM_SECONDS = 3.0
 OWN = "load generator"
@@ -118,7 +118,7 @@ class Result:
 
 
 def ratio(turns: Sequence[Turn], others: Sequence[Turn], value: Callable[[Turn], float]) -> float:
-    """Return the first as a multiple of the second in the same round: the median over the rounds."""
+    """Return the first as a multiple of the second, round by round: the median of the rounds."""
     return statistics.median(value(turn) / value(other) for turn, other in zip(turns, others, strict=True))
 
 

@@ -1,8 +1,7 @@
 """The cost of the live page without viewers: one shop, its monitor started and stopped in turns.
 
-The measurement uses one shop, because with two shops side by side the second one's monitor would
-run during both kinds of turns, and the CPU time of an idle monitor would not show in the
-difference.
+The measurement uses one shop. With two shops side by side, the second one's monitor would run
+during both kinds of turns. The CPU time of an idle monitor would then not show in the difference.
 """
 
 from __future__ import annotations

@@ -36,7 +36,7 @@ ITEM: Item = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
 
 
 class Mails:
-    """The number of mails that the mail server accepted so far, read from the last line of its log."""
+    """The number of mails that the mail server accepted, read from the last line of its log."""
 
     def __init__(self, log: Path) -> None:
         self._log = log

@@ -1,4 +1,4 @@
-"""CPU time and resident memory of processes, with all their children; of this process without them."""
+"""CPU time and resident memory of processes with their children; of this process alone."""
 
 import os
 from collections.abc import Mapping

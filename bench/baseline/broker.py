@@ -57,7 +57,7 @@ class RedisEvents:
         await self._broker.stop()
 
     def on(self, topic: str, reader: str, handle: Handler) -> None:
-        """Add two subscribers: one for new events, one for events that a dead reader left pending."""
+        """Add two subscribers: one for new events, one for events left pending by a dead reader."""
         new = StreamSub(topic, group=reader, consumer=reader, polling_interval=BLOCK_MS, max_records=WORKERS)
         abandoned = StreamSub(topic, group=reader, consumer=reader, polling_interval=5_000, min_idle_time=ABANDONED_MS)
         for stream, workers in ((new, WORKERS), (abandoned, 1)):

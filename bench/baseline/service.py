@@ -85,7 +85,7 @@ def _state(value: bytes, kind: type[Any]) -> Any:
 
 
 async def _process_or_drop(topic: str, process: Callable[[bytes], Awaitable[None]], body: bytes) -> None:
-    """Process one event; log and drop one that fails permanently: the baseline has no dead letters."""
+    """Process an event; log and drop a permanent failure: the baseline has no dead letters."""
     try:
         await process(body)
     except PermanentError as fault:
@@ -93,7 +93,7 @@ async def _process_or_drop(topic: str, process: Callable[[bytes], Awaitable[None
 
 
 def _service_of(name: str) -> tuple[Service[Any, Any], Callable[[HttpSidecar], ServiceWiring]]:
-    """Return the service as the product's own app describes it, and the factory of its read routes."""
+    """Return the service as the product's app describes it, and the factory of its read routes."""
     match name:
         case "user":
             return user.SERVICE, user.wire
@@ -104,7 +104,7 @@ def _service_of(name: str) -> tuple[Service[Any, Any], Callable[[HttpSidecar], S
             return order.service(within), partial(order.wire, within)
         case "notification":
             return notification.SERVICE, partial(notification.wire, notification_settings.read(os.environ))
-    raise SystemExit(f"there is no service {name}")
+    raise SystemExit(f"unknown service {name}")
 
 
 def app(name: str, config: BaselineSettings) -> FastAPI:

@@ -81,7 +81,7 @@ class Store:
         *,
         ttl_seconds: int | None = None,
     ) -> None:
-        """Write a record and its new secondary records at once, or raise Conflict and write none."""
+        """Write a record and its new secondary records at once; on Conflict write none."""
         keys = [self._prefix + each for each in (key, *secondaries)]
         arguments = [etag or "", value, "" if ttl_seconds is None else ttl_seconds, *secondaries.values()]
         try:

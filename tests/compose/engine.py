@@ -12,7 +12,7 @@ from pathlib import Path
 
 COMMAND_SECONDS_MAX = 600
 NAMES = Path("/run/containers/networks/aardvark-dns")
-"""One file per network; a stale file would assign another network's address twice."""
+"""One file per network; a stale file would give another network's address twice."""
 
 CONTAINERS = """\
 [containers]

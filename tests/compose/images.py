@@ -102,7 +102,7 @@ def _import_root(engine: Engine, name: str, cache: Path, report: Callable[[str],
 
 
 def _root(cache: Path, report: Callable[[str], None]) -> Path:
-    """Return a small Debian root with the contents of all substitutes; the first call creates it."""
+    """Return a Debian root with the contents of all substitutes; the first call creates it."""
     root = cache / f"root-{_key(*PACKAGES, ENTRYPOINT)}"
     if root.exists():
         return root

@@ -1,6 +1,6 @@
 """The unchanged compose file, started on one broker.
 
-The tests run its health checks themselves, because podman does not run them without systemd.
+The tests run its health checks themselves, because the engine here does not run them.
 """
 
 from __future__ import annotations

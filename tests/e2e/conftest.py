@@ -42,7 +42,7 @@ def replaced() -> dict[str, Path]:
 
 
 def options(folder: Path) -> Options:
-    """Return the options of a shop in its own folder, with the external servers of the environment."""
+    """Return the options of a shop in its own folder, with the environment's external servers."""
     return Options(
         broker(),
         store(),

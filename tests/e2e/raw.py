@@ -36,7 +36,7 @@ def get(headers: bytes = HOST, target: bytes = b"/a", version: bytes = b"1.1", m
 
 
 def _offers() -> Iterator[tuple[str, bytes, list[str]]]:
-    """Yield offers to upgrade, to any protocol and with any body: name, bytes, expected requests."""
+    """Yield offers to upgrade, with any protocol and body: name, bytes, expected requests."""
     inner = len(INNER)
     for protocol in PROTOCOLS:
         offer = JAVA + KEY + b"upgrade: " + protocol + b"\r\n"
@@ -105,7 +105,7 @@ REFUSED: list[tuple[str, bytes]] = [  # answered 400, and the connection is clos
         (f"the host {value!r}", get(b"host: " + value + b"\r\n"))
         for value in (b"a b", b"a/b", b"a@b", b"x:y", b"[::1", b"a,b c", b'"x"', b"\xff")
     ),
-    ("no host beside an absolute target", get(b"", target=b"http://x/a")),
+    ("no host with an absolute target", get(b"", target=b"http://x/a")),
     ("a fragment", get(target=b"/a#b")),
     ("a fragment in an absolute target", get(target=b"http://x/a#b")),
     ("user data in an absolute target", get(target=b"http://u:p@x/a")),

@@ -1,4 +1,4 @@
-"""A client of the gateway that also waits for events on the tap and for mails on the mail server."""
+"""A client of the gateway that also waits for events on the tap and for mails."""
 
 from __future__ import annotations
 

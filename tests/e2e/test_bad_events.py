@@ -30,7 +30,7 @@ def fresh(topic: str, **data: Any) -> dict[str, Any]:
 
 
 def malformed(topic: str) -> Iterator[tuple[str, bytes]]:
-    """Yield a description and a body for each defect; every body with a readable id has a new one."""
+    """Yield a description and a body for each defect; each readable id is a new one."""
 
     def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
         event = fresh(topic)

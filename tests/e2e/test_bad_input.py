@@ -228,7 +228,7 @@ def test_two_keys_are_rejected(shopper: Shopper) -> None:
 
 @pytest.mark.parametrize("path", ["/account/deposit", "/order/create"])
 def test_an_unknown_user_is_404(shopper: Shopper, path: str) -> None:
-    """The gateway asks the User Service before it publishes, and returns 404 for an unknown user."""
+    """The gateway asks the User Service before it publishes; an unknown user gets 404."""
     must_be_a_problem(shopper.http.post(path, json=BODIES[path] | {"user_id": str(uuid.uuid4())}), 404, "not_found")
 
 

@@ -65,7 +65,7 @@ def order_at(http: httpx.AsyncClient, user_id: str, **headers: str) -> Awaitable
 
 
 def client(url: str) -> httpx.AsyncClient:
-    """Return a client with a new connection per call, so that the calls spread over the gateways."""
+    """Return a client with a new connection per call, to spread the calls over the gateways."""
     limits = httpx.Limits(max_keepalive_connections=0)
     return httpx.AsyncClient(base_url=url, timeout=SECONDS, trust_env=False, limits=limits)
 
@@ -132,9 +132,7 @@ def test_another_gateway_answers_for_one_killed_mid_request(shopper: Shopper) ->
 
 
 def test_a_stopping_gateway_answers_its_held_requests(shopper: Shopper) -> None:
-    """After SIGTERM, requests that cannot be completed get 202 soon; the other gateways take their
-    pending commands over.
-    """
+    """After SIGTERM, held requests get 202 soon; the other gateways complete their commands."""
     shop = shopper.shop
     user_id = shopper.register()["user_id"]
     for name in replicas_of("order", 2):
@@ -167,7 +165,7 @@ async def _answered(call: Awaitable[httpx.Response]) -> httpx.Response:
 
 
 def test_a_rolling_restart_fails_no_request(shopper: Shopper, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every app and every sidecar restarts under load; each order gets 201 or 202 and is completed."""
+    """Every app and sidecar restarts under load; each order gets 201 or 202 and is completed."""
     shop = shopper.shop
     user_id = shopper.register()["user_id"]
     done = threading.Event()

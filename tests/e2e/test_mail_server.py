@@ -79,7 +79,7 @@ def recipients_tried(shop: Shop) -> int:
 
 
 def orders(shopper: Shopper) -> tuple[dict[str, str], list[str], float]:
-    """Place paid orders concurrently; return the user, the order ids, and paid orders per second."""
+    """Place paid orders concurrently; return user, order ids, and paid orders per second."""
     user = shopper.register()
     shopper.deposit(user["user_id"], ORDERS * TEA_CENTS)
     started = time.monotonic()
@@ -148,8 +148,10 @@ def test_a_late_server_gets_one_copy_of_each_mail(shopper: Shopper) -> None:
 
 
 def test_a_server_that_dies_gets_no_second_copy_of_an_uncertain_mail(shopper: Shopper) -> None:
-    """A mail that failed before its final dot is sent again soon; one that failed after it waits
-    for an hour.
+    """Each mail arrives once.
+
+    A mail that failed before its final dot is sent again soon; one that failed after it is not sent
+    again for an hour.
     """
     with replaced_mail_server(shopper.shop, ("--late-seconds", SLOW_SECONDS)):
         user, ids, _ = orders(shopper)

@@ -7,7 +7,7 @@ from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
 
 
 def test_an_order_that_can_be_paid(shopper: Shopper) -> None:
-    """The 201 comes while the payment is pending; then the order is paid, and a mail confirms it."""
+    """The 201 arrives with the payment pending; then the order is paid, and a mail confirms it."""
     user = shopper.register("Ada")
     user_id = user["user_id"]
     assert 2_000 == shopper.deposit(user_id, 2_000)["balance_cents"]

@@ -54,7 +54,7 @@ def gateway() -> Iterator[ThreadingHTTPServer]:
 def test_without_a_ready_gateway_reads_pass_and_writes_are_rejected(
     gateway: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A store that refuses writes makes all gateways not ready at once, and all of them still read."""
+    """With a store that refuses writes, no gateway is ready, and all of them still read."""
     port = free_port()
     running = subprocess.Popen(command(tmp_path, port, {"gateway": gateway.server_port}))
     try:

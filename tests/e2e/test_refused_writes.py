@@ -158,7 +158,8 @@ def test_callers_get_503_in_time_retries_are_few_and_all_completes_later(shopper
         assert max(seconds for _, seconds in answers) < WAIT_SECONDS + SPARE_SECONDS, answers
         until_it_reports_the_store(shopper, "gateway")
         if not is_broker_too(shop):
-            publish_commands(shopper, other_id)  # an idle service notices the refusal at its first event
+            # An idle service notices the refusal at its first event.
+            publish_commands(shopper, other_id)
             for app_id in ("order", "user"):
                 until_it_reports_the_store(shopper, app_id)
                 assert 503 == health(shop, app_id)

@@ -60,7 +60,7 @@ def test_respond_async_is_accepted_at_once_and_completed(shopper: Shopper) -> No
 
 
 def test_a_stopped_user_service_stops_no_order_and_its_reads_are_503(shopper: Shopper) -> None:
-    """An order of a known user completes; a read of the stopped service gets 503 with Retry-After."""
+    """An order of a known user completes; a read of the service gets 503 with Retry-After."""
     user = shopper.register()
     shopper.deposit(user["user_id"], 5_000)
     shopper.shop.stop_app("user")

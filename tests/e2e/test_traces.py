@@ -55,7 +55,8 @@ def traced_shop(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) ->
     """Start a shop that traces every request."""
     made = Shop(replace(options(tmp_path_factory.mktemp("traced")), env={"MAIL_RETRY_SECONDS": "1"}), print)
     try:
-        with pytest.MonkeyPatch.context() as patch:  # the suite's other shop may start later, and must not trace
+        # The suite's other shop may start later, and must not trace.
+        with pytest.MonkeyPatch.context() as patch:
             patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{receiver.endpoint}/")
             patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
             made.start()

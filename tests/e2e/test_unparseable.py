@@ -181,7 +181,7 @@ def test_many_of_them_stop_no_topic_before_or_after_a_restart(shopper: Shopper) 
 
 @pytest.mark.usefixtures("all_processes_survive")
 def test_a_message_from_outside_the_sidecars_is_a_letter(shopper: Shopper) -> None:
-    """Headers, priority, encoding or metadata that no reader understands do not prevent a letter."""
+    """Unknown headers, priority, encoding or metadata do not prevent a letter."""
     body = f"straight {uuid.uuid4()}".encode()
     for topic in READ:
         put_at_the_broker(shopper.shop, topic, body)
@@ -238,7 +238,7 @@ def test_an_event_with_odd_attributes_is_an_event(shopper: Shopper, odd: dict[st
 
 @pytest.mark.usefixtures("all_processes_survive")
 def test_an_event_with_an_invalid_id_makes_one_letter(shopper: Shopper) -> None:
-    """The sidecar invents a new id at each delivery of such an event; the letter's id ignores it."""
+    """The sidecar invents a new id at each delivery of such an event; the letter ignores it."""
     body = json.dumps({"id": 7, "type": ["x"], "stamp": uuid.uuid4().hex}).encode()
     before = len(ids_of(shopper, "user"))
     for _ in range(3):

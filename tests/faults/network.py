@@ -191,11 +191,11 @@ class Link:
     # --- Faults
 
     def lose(self, share: float) -> Callable[[], None]:
-        """Drop the clients' data on a share of the connections; the undo resets these connections."""
+        """Drop the clients' data on a share of the connections; the undo resets these."""
         return self._network.call(self._lose, share)
 
     def silence(self, share: float) -> Callable[[], None]:
-        """Make a share of the connections half-open for good, and new connections until the undo."""
+        """Make a share of the connections half-open for good, and new ones until the undo."""
         return self._network.call(self._silence, share)
 
     def cut(self, share: float) -> int:

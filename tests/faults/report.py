@@ -91,7 +91,7 @@ def table(reports: Sequence[Report]) -> str:
 
 
 def fault_table(reports: Sequence[Report]) -> str:
-    """Return one row per kind of fault and pair of broker and store, over all seeds, in Markdown."""
+    """Return one Markdown row per kind of fault, broker and store, over all seeds."""
     lines = [
         "| fault | broker, store | times | orders held | recovery p50 / max (s) | second mails | lost |",
         "|---|---|---|---|---|---|---|",

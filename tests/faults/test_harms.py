@@ -52,7 +52,7 @@ class Servers:
         return cast(Shop, self)
 
     def can_write(self) -> bool:
-        """Return whether the server accepts a write; False if it refuses, or blocks for too long."""
+        """Return whether the server accepts a write; False if it refuses or blocks too long."""
         answers: list[bool] = []
         thread = threading.Thread(target=lambda: answers.append(self._writes()), daemon=True)
         thread.start()
@@ -101,7 +101,7 @@ def stack() -> Iterator[ExitStack]:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> dict[str, Servers]:
-    """Start the broker and the store, on a small disk where one is available; return them by kind."""
+    """Start the broker and the store, on a small disk if available; return them by kind."""
     found: dict[str, Servers] = {}
     for kind, server in (("broker", BROKERS[BROKER].server), ("store", STORES[STORE])):
         same = next((each for each in found.values() if each.server is server), None)
@@ -172,7 +172,7 @@ if refusals.no_small_disk() is None:
 
     @pytest.mark.parametrize("kind", ["broker", "store"])
     def test_a_full_disk_has_no_free_block_until_the_undo(running: dict[str, Servers], kind: str) -> None:
-        """After the undo the server accepts writes again, whether it refused, blocked or restarted."""
+        """After the undo the server accepts writes, whether it refused, blocked or restarted."""
         found = running[kind]
         found.wait_for(can=True)
 

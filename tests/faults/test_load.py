@@ -17,7 +17,7 @@ from tests.faults.load import Load, Plan
 
 
 class FakeGateway:
-    """An HTTP server that answers 503 until it is opened, and then 201 with one Location per key."""
+    """An HTTP server that answers 503 until opened, and then 201 with one Location per key."""
 
     def __init__(self) -> None:
         self.opened = False

@@ -53,7 +53,7 @@ class Live:
 
         def other_host(request: Request) -> None:
             if not request.url.startswith(self.url):
-                self.complaints.append(f"asked another host: {request.url}")
+                self.complaints.append(f"requested another host: {request.url}")
 
         page.on("request", other_host)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))

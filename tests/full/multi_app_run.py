@@ -118,9 +118,9 @@ def problems(document: dict[str, Any]) -> list[str]:
 
 
 def _wrong(where: str, part: Mapping[str, Any], known: Mapping[str, type]) -> list[str]:
-    unknown = [f"{where}{name} is not known" for name in part if name not in known]
+    unknown = [f"{where}{name} is unknown" for name in part if name not in known]
     mistyped = [
-        f"{where}{name} is no {known[name].__name__}"
+        f"{where}{name} must be {known[name].__name__}"
         for name, value in part.items()
         if name in known and type(value) is not known[name]
     ]

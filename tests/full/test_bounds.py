@@ -1,4 +1,4 @@
-"""Tests of the streams' maximum length: a stream configured for a thousand events keeps a thousand."""
+"""A test of the streams' maximum length: a stream keeps the configured thousand events."""
 
 from __future__ import annotations
 

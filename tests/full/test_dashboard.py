@@ -47,7 +47,7 @@ def values(url: str, expression: str) -> list[float]:
 
 @contextmanager
 def scraping(shop: Running, data: Path) -> Iterator[str]:
-    """Start Prometheus with the README's command, with its own data folder and port; yield its URL."""
+    """Start Prometheus with the README's command and its own data folder; yield its URL."""
     port, log = free_port(), data / "prometheus.log"
     words = in_the_readme(PROMETHEUS).split()
     own = ["--storage.tsdb.path", str(data / "tsdb"), f"--web.listen-address=127.0.0.1:{port}"]

@@ -41,7 +41,7 @@ class Forgetful:
         return order
 
     def order(self, user_id: str, lost: str) -> str:
-        """Place an order, lose one of its events, and return the order's id once the event is lost."""
+        """Place an order, lose one of its events, and return the order's id after the loss."""
         order = self.lose(lost)
         answer = self.shopper.order(user_id)
         assert answer.status_code in (201, 202), answer.text

@@ -131,7 +131,7 @@ def user_id_of(live: Live) -> str:
 
 
 def ignore(live: Live, what: str) -> None:
-    """Drop expected browser errors: the browser logs each error response and each lost connection."""
+    """Drop expected errors: the browser logs each error response and each lost connection."""
     live.complaints[:] = [each for each in live.complaints if what not in each]
 
 
@@ -176,7 +176,7 @@ def hold(_route: Route) -> None:
 
 
 def test_a_balance_is_shown_only_after_it_was_read(live: Live) -> None:
-    """A new page shows a placeholder until it has read the balance, rather than a missing account."""
+    """A new page shows a placeholder, not a missing account, until it has read the balance."""
     account = live.page.locator("#accounts tr", has_text=registered(live))
     expect(account).to_contain_text("0.00")
     live.page.route("**/api/account/**", hold)

@@ -19,7 +19,7 @@ SECONDS = 60
 
 
 def pids(shop: Running) -> dict[str, int]:
-    """Return the pids in `./sidecart status`, by name; empty unless every process is up and ready."""
+    """Return the pids in `./sidecart status`, by name; empty unless every process is ready."""
     output = shop.run("./sidecart", "status")
     rows = re.findall(r"^(\S+) +(\d+) +\d* +(?:up|ready)$", output.stdout, re.MULTILINE)
     return {name: int(pid) for name, pid in rows} if output.returncode == 0 else {}

@@ -139,7 +139,7 @@ def test_secrets_stay_out_of_the_image_and_of_git() -> None:
 
 @pytest.mark.parametrize("app_id", APPS)
 def test_sidecars_have_the_tested_version(app_id: str) -> None:
-    """The sidecar image is the official one, of the version that the launcher builds or downloads."""
+    """The image is the official one, of the version that the launcher builds or downloads."""
     assert f"daprio/daprd:{daprd.VERSION}" == SERVICES[SIDECARS[app_id]]["image"]
 
 
@@ -324,7 +324,7 @@ def test_every_mounted_file_exists() -> None:
 
 
 def test_the_servers_data_outlives_their_containers() -> None:
-    """Each server has a volume, and RabbitMQ has the consumer timeout of the launcher's own server."""
+    """Each server has a volume, and RabbitMQ has the launcher's consumer timeout."""
     volumes = {name: [each.partition(":")[0] for each in SERVICES[name]["volumes"]] for name in SERVERS}
     configuration = (FOLDER / "rabbitmq.conf").read_text(encoding="utf-8")
 

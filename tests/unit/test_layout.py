@@ -159,7 +159,7 @@ def test_a_service_imports_no_other_service(service: str) -> None:
 
 @pytest.mark.parametrize("folder", ["chassis", "gateway"])
 def test_the_chassis_and_the_gateway_import_no_service(folder: str) -> None:
-    """The chassis imports no other part of the project, and the gateway imports the chassis only."""
+    """The chassis imports no other part of the project, the gateway the chassis only."""
     allowed = {"chassis": ("chassis",), "gateway": ("chassis", "gateway")}[folder]
     taken = {each for path in (ROOT / folder).rglob("*.py") for each in imports(tree(path))}
     ours = {each for each in taken if each.partition(".")[0] in ("gateway", "services", "chassis", "cli", "tests")}
@@ -271,7 +271,7 @@ LEFT_BEHIND = (
 
 
 def test_git_ignores_files_of_documented_commands(tmp_path: Path) -> None:
-    """.gitignore covers every file that a documented command creates, including files with tokens."""
+    """.gitignore covers every file that a documented command creates, also those with tokens."""
     shutil.copy(ROOT / ".gitignore", tmp_path)
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     output = subprocess.run(

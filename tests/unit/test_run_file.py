@@ -56,11 +56,11 @@ def test_the_cli_knows_every_key() -> None:
 @pytest.mark.parametrize(
     ("where", "key", "value", "expected"),
     [
-        ("common", "logLevl", "warn", "common.logLevl is not known"),
-        ("common", "appHealthThreshold", "5", "common.appHealthThreshold is no int"),
-        ("common", "resourcesPaths", "./components", "common.resourcesPaths is no list"),
-        ("apps", "daprHttpPort", 3500, "apps.gateway.daprHttpPort is not known"),
-        ("apps", "command", "python -m gateway.app", "apps.gateway.command is no list"),
+        ("common", "logLevl", "warn", "common.logLevl is unknown"),
+        ("common", "appHealthThreshold", "5", "common.appHealthThreshold must be int"),
+        ("common", "resourcesPaths", "./components", "common.resourcesPaths must be list"),
+        ("apps", "daprHttpPort", 3500, "apps.gateway.daprHttpPort is unknown"),
+        ("apps", "command", "python -m gateway.app", "apps.gateway.command must be list"),
     ],
 )
 def test_an_unknown_or_mistyped_key_is_a_problem(where: str, key: str, value: object, expected: str) -> None:

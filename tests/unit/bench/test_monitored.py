@@ -10,7 +10,7 @@ from bench.monitored import NAMES, TURNS, Monitored, MonitoredRound, table, verd
 
 
 def levels(*completed: float) -> list[Level]:
-    """Return turns with these completed orders a second, each order 0.5 ms of each monitor process."""
+    """Return turns with these orders a second, each order 0.5 ms of each monitor process."""
     return [Level(Load(), each, dict.fromkeys(NAMES, 0.5)) for each in completed]
 
 
@@ -50,7 +50,7 @@ def test_the_table_has_each_round_and_what_the_monitor_takes() -> None:
 
 
 def test_a_machine_that_slows_down_affects_both_kinds_of_turns() -> None:
-    """Both kinds of turns have the same mean position, so a change at a constant rate cancels out."""
+    """Both kinds of turns have the same mean position, so a steady change cancels out."""
     with_it, without_monitor = (
         [place for place, each in enumerate(TURNS) if each is monitored] for monitored in (True, False)
     )

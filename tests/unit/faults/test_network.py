@@ -125,7 +125,7 @@ def _is_dead(connection: socket.socket) -> bool:
 
 
 def test_a_half_open_connection_stays_silent(link: Link) -> None:
-    """During the fault the link accepts new connections and never answers; later connections work."""
+    """During the fault the link accepts connections and never answers; later ones work."""
     with connected(link) as old:
         undo = link.silence(1.0)
         with socket.create_connection(("127.0.0.1", link.port), SECONDS_MAX) as new:

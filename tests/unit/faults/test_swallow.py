@@ -62,7 +62,7 @@ def test_everything_else_passes_unchanged(swallow_all: Swallowed, request_: byte
 
 
 def test_requests_may_be_split_anywhere(swallow_all: Swallowed) -> None:
-    """Splitting the stream into single bytes changes neither the passed requests nor the answers."""
+    """Splitting the stream into bytes changes neither the passed requests nor the answers."""
     swallower = Swallower(swallow_all)
     passed = answers = b""
     for byte in LOAD + PUBLISH + SAVE + PUBLISH:
