@@ -1,7 +1,8 @@
-"""What the broker and the store take by themselves: spoken to over plain sockets, with no sidecar and no framework.
+"""The latency of the broker and the store alone, over plain sockets, without sidecar or framework.
 
-An event goes from one connection to a reader that waits on another, in a thread of its own; a record is written as the
-sidecar's store writes one. Each after a rest, like the orders that are measured. Python adds some 0.1 ms.
+One connection sends an event to a reader that waits on a second connection, in its own thread. A
+record is written with the same commands as the sidecar's state store uses. Each call follows a
+pause, like the measured orders. Python adds about 0.1 ms.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ SAVE = (
 
 
 class Wire(ABC):
-    """One connection."""
+    """One connection to a broker or store."""
 
     def __init__(self, url: str) -> None:
         parts = urlsplit(url)
@@ -54,25 +55,25 @@ class Wire(ABC):
 
     @abstractmethod
     def declare(self) -> None:
-        """Make what events pass through; publish from here."""
+        """Create the queue or stream on the server, and prepare this connection for publishing."""
 
     @abstractmethod
     def consume(self) -> None:
-        """Read from here."""
+        """Prepare this connection for reading."""
 
     @abstractmethod
     def publish(self) -> None:
-        """Send an event, and wait for the broker's answer."""
+        """Send one event and wait for the broker's confirmation."""
 
     @abstractmethod
-    def taken(self) -> None:
+    def receive(self) -> None:
         """Wait for the next event."""
 
     @abstractmethod
-    def done(self) -> None:
-        """Acknowledge it."""
+    def acknowledge(self) -> None:
+        """Acknowledge the event."""
 
-    def _more(self) -> None:
+    def _read_more(self) -> None:
         some = self._socket.recv(65_536)
         if not some:
             raise ConnectionError("the server closed the connection")
@@ -80,36 +81,39 @@ class Wire(ABC):
 
 
 class RedisWire(Wire):
-    """The Redis protocol: a stream with a group, and records."""
+    """The Redis protocol: a stream with a consumer group, and records."""
 
     def call(self, *words: bytes | str | int) -> Any:
-        """Send a command, and return its answer: bytes, None or a list of them; ConnectionError if it is an error."""
+        """Send a command and return its reply: bytes, None or a list of them.
+
+        An error reply raises ConnectionError.
+        """
         self._send(*words)
         return self._answer()
 
     def declare(self) -> None:
-        """Make the group, if it is not there."""
+        """Create the consumer group unless it exists."""
         self._send("XGROUP", "CREATE", NAME, NAME, "$", "MKSTREAM")
         self._line()
 
     def publish(self) -> None:
-        """XADD."""
+        """Append an event to the stream (XADD)."""
         self.call("XADD", NAME, "*", "data", EVENT)
 
     def consume(self) -> None:
-        """Nothing is brought that is not asked for."""
+        """Do nothing: Redis delivers only on request."""
 
-    def taken(self) -> None:
-        """XREADGROUP."""
+    def receive(self) -> None:
+        """Wait for the next event (XREADGROUP)."""
         read = self.call("XREADGROUP", "GROUP", NAME, NAME, "COUNT", 1, "BLOCK", 0, "STREAMS", NAME, ">")
         ((_stream, ((self._number, _fields),)),) = read
 
-    def done(self) -> None:
-        """XACK."""
+    def acknowledge(self) -> None:
+        """Acknowledge the event (XACK)."""
         self.call("XACK", NAME, NAME, self._number)
 
     def save(self, key: str) -> None:
-        """Write a record that is not there yet."""
+        """Create a record that does not exist yet."""
         self.call("EVAL", SAVE, 1, key, EVENT)
 
     def _send(self, *words: bytes | str | int) -> None:
@@ -129,19 +133,21 @@ class RedisWire(Wire):
         if int(rest) < 0:
             return None
         while len(self._read) < int(rest) + 2:
-            self._more()
+            self._read_more()
         value, self._read = self._read[: int(rest)], self._read[int(rest) + 2 :]
         return value
 
     def _line(self) -> bytes:
         while b"\r\n" not in self._read:
-            self._more()
+            self._read_more()
         line, _, self._read = self._read.partition(b"\r\n")
         return line
 
 
 class RabbitWire(Wire):
-    """AMQP 0.9.1: a durable queue behind a fanout exchange, persistent messages, confirms."""
+    """AMQP 0.9.1: a durable queue behind a fanout exchange, persistent messages, publisher
+    confirms.
+    """
 
     def __init__(self, url: str) -> None:
         super().__init__(url)
@@ -156,18 +162,18 @@ class RabbitWire(Wire):
         self._ask(commands.Channel.Open(), commands.Channel.OpenOk)
 
     def declare(self) -> None:
-        """Make the exchange and the queue; confirm what is published from here."""
+        """Declare the exchange and the queue; turn on publisher confirms for this connection."""
         self._ask(commands.Exchange.Declare(exchange=NAME, exchange_type="fanout"), commands.Exchange.DeclareOk)
         self._ask(commands.Queue.Declare(queue=NAME, durable=True), commands.Queue.DeclareOk)
         self._ask(commands.Queue.Bind(queue=NAME, exchange=NAME), commands.Queue.BindOk)
         self._ask(commands.Confirm.Select(), commands.Confirm.SelectOk)
 
     def consume(self) -> None:
-        """Have the queue's messages brought."""
+        """Subscribe to the queue."""
         self._ask(commands.Basic.Consume(queue=NAME), commands.Basic.ConsumeOk)
 
     def publish(self) -> None:
-        """One persistent message, and its confirm."""
+        """Publish one persistent message and wait for its confirm."""
         properties = commands.Basic.Properties(delivery_mode=2)
         parts = (
             commands.Basic.Publish(exchange=NAME),
@@ -177,13 +183,13 @@ class RabbitWire(Wire):
         self._socket.sendall(b"".join(frame.marshal(part, 1) for part in parts))
         self._wait(commands.Basic.Ack)
 
-    def taken(self) -> None:
-        """The next message, whole."""
+    def receive(self) -> None:
+        """Wait for the next message, including its body."""
         self._tag = self._wait(commands.Basic.Deliver).delivery_tag or 0
         self._wait(ContentBody)
 
-    def done(self) -> None:
-        """Ack."""
+    def acknowledge(self) -> None:
+        """Acknowledge the message."""
         self._send(1, commands.Basic.Ack(self._tag))
 
     def _ask(self, request: Frame, answer: type[Frame]) -> None:
@@ -198,7 +204,7 @@ class RabbitWire(Wire):
             try:
                 size, _, part = frame.unmarshal(self._read)
             except UnmarshalingException:
-                self._more()
+                self._read_more()
                 continue
             self._read = self._read[size:]
             if isinstance(part, kind):
@@ -208,7 +214,7 @@ class RabbitWire(Wire):
 
 
 def bare_hop(broker: str, url: str, times: int = TIMES) -> float:
-    """Median milliseconds from the sending of an event until a waiting reader has it."""
+    """Return the median milliseconds from sending an event until a waiting reader has it."""
     connect: type[Wire] = RedisWire if broker == "redis" else RabbitWire
     with connect(url) as sender, connect(url) as reader:
         sender.declare()
@@ -217,9 +223,9 @@ def bare_hop(broker: str, url: str, times: int = TIMES) -> float:
 
         def read() -> None:
             for _ in range(times):
-                reader.taken()
+                reader.receive()
                 taken.put(time.perf_counter())
-                reader.done()
+                reader.acknowledge()
 
         thread = threading.Thread(target=read, daemon=True)
         thread.start()
@@ -234,7 +240,7 @@ def bare_hop(broker: str, url: str, times: int = TIMES) -> float:
 
 
 def bare_save(url: str, times: int = TIMES) -> float:
-    """Median milliseconds of writing a record to Redis."""
+    """Return the median time in milliseconds of writing a record to Redis."""
     found = []
     with RedisWire(url) as wire:
         for _ in range(times):

@@ -1,4 +1,6 @@
-"""Many requests held at once on one gateway: orders while the Order Service is stopped, and what a newcomer feels."""
+"""Many requests held at once on one gateway: orders while the Order Service is stopped, and the
+latency of new requests.
+"""
 
 from __future__ import annotations
 
@@ -15,47 +17,53 @@ from bench.shopper import Shopper
 CONCURRENCY_LEVELS = (1, 100, 1_000, 10_000)
 WAIT_SECONDS = 30
 FRESH = 100
-AT_ONCE = 200  # who come at the same moment
+AT_ONCE = 200  # requests sent concurrently while the level is built up
 READY_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class ConcurrencyLevel:
-    """So many requests held at once."""
+    """The results with this number of requests held at once."""
 
     held: int
     statuses: Counter[int] = field(default_factory=Counter)
-    """Of those that were held; 202 is what all of them should get."""
+    """The statuses of the held requests; each should get 202."""
     fresh: Load = field(default_factory=Load)
-    """Registrations one by one, meanwhile."""
+    """Registrations, one after the other, while the requests are held."""
     fresh_before: Load = field(default_factory=Load)
     answered_early: int = 0
-    """Of those that were to be held, when the last newcomer was served: a level that was not reached."""
+    """Held requests that were already answered when the last registration ended; above 0, the level
+    was not reached.
+    """
     gateway_mib: float = 0.0
 
     @property
     def errors(self) -> int:
-        """How many were neither accepted nor made, or not held for long enough."""
+        """The number of requests neither accepted nor created, or not held long enough."""
         lost = self.statuses.total() - self.statuses[201] - self.statuses[202]
         return self.answered_early + lost + self.fresh.statuses.total() - self.fresh.statuses[201]
 
     @property
     def ratio(self) -> float:
-        """The median time of a fresh request, as a multiple of what it was with nobody held."""
+        """The median time of a fresh request, as a multiple of the median without held requests."""
         return percentile(self.fresh.milliseconds, 50) / percentile(self.fresh_before.milliseconds, 50)
 
 
 async def concurrency(shopper: Shopper, sizes: Sequence[int], say: Callable[[str], None]) -> list[ConcurrencyLevel]:
-    """One after the other, each with the Order Service stopped, which goes on with all of them afterwards."""
+    """Measure the levels one after the other, each with the Order Service stopped.
+
+    After each level, the Order Service restarts and processes all of its orders.
+    """
     found = []
     for size in sizes:
         level = ConcurrencyLevel(size)
         for _ in range(FRESH):
-            await ask(shopper.newcome, level.fresh_before)
-        shopper.system.stop("order")  # by this thread: a process dies with the one that started it
+            await ask(shopper.register_one, level.fresh_before)
+        # in this thread: a child process ends when the thread that started it ends
+        shopper.system.stop("order")
         await _hold(shopper, level)
         shopper.system.start("order")
-        await shopper.settle()  # every one of them is carried through, and leaves the next level alone
+        await shopper.settle()  # all orders complete, so that they do not affect the next level
         before, meanwhile = (percentile(load.milliseconds, 50) for load in (level.fresh_before, level.fresh))
         say(f"{size} held: {level.errors} errors, a fresh request {before:.1f} -> {meanwhile:.1f} ms")
         found.append(level)
@@ -82,6 +90,6 @@ async def _hold(shopper: Shopper, level: ConcurrencyLevel) -> None:
             group.create_task(one())
         await asyncio.wait_for(all_sent.wait(), READY_SECONDS)
         for _ in range(FRESH):
-            await ask(shopper.newcome, level.fresh)
+            await ask(shopper.register_one, level.fresh)
         level.answered_early = level.statuses.total()
         level.gateway_mib = psutil.Process(shopper.system.processes()["gateway"]).memory_info().rss / 2**20

@@ -1,4 +1,4 @@
-"""What was tried for speed: the shop with one thing done another way, by turns with the shop as it is, in one run."""
+"""Experiments for speed: the shop with one change, in turns with the unchanged shop."""
 
 from __future__ import annotations
 
@@ -35,25 +35,25 @@ COMPONENTS = "components"
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One thing that is otherwise."""
+    """One change to the shop."""
 
     name: str
     patch: str | None = None
-    """Of bench.patched, in every app."""
+    """The name of a patch in bench.patched, applied to every app."""
     metadata: Mapping[str, str] = field(default_factory=dict)
-    """Values of the components' metadata."""
+    """Values that replace those of the components' metadata."""
     sidecar_env: Mapping[str, str] = field(default_factory=dict)
     sidecar_flags: tuple[str, ...] = ()
-    """With {folder} for the shop's folder of sockets."""
+    """Extra flags; {folder} stands for the shop's folder of sockets."""
 
 
 VARIANTS = (
-    Variant("nothing (how far two equal shops are apart)"),
+    Variant("no change (difference between two equal shops)"),
     Variant("every record is loaded (without ADR 24)", "every-record-is-loaded"),
     Variant("the sidecar is called by aiohttp (without ADR 23)", "called-by-aiohttp"),
     Variant("accepted requests are not journaled and checked (without ADR 32)", "nothing-is-healed"),
     Variant("the events of a step are published one by one", "published-one-by-one"),
-    Variant("what piles up is published in bulk", "published-in-bulk"),
+    Variant("queued events are published in bulk", "published-in-bulk"),
     Variant("events are parsed by the sidecar (without ADR 33)", "parsed-by-the-sidecar"),
     Variant("queueDepth 10, concurrency 8", metadata={"queueDepth": "10", "concurrency": "8"}),
     Variant("queueDepth 200, concurrency 128", metadata={"queueDepth": "200", "concurrency": "128"}),
@@ -71,7 +71,7 @@ VARIANTS = (
 
 @dataclass(slots=True)
 class Experiment:
-    """Both, over the rounds."""
+    """The turns of the unchanged and of the changed shop, over the rounds."""
 
     name: str
     as_it_is: list[Turn] = field(default_factory=list)
@@ -79,16 +79,16 @@ class Experiment:
 
     @property
     def statuses(self) -> Counter[int]:
-        """Of all answers."""
+        """The statuses of all responses."""
         return sum((turn.statuses for turn in (*self.as_it_is, *self.changed)), Counter())
 
     def ratio(self, value: Callable[[Turn], float]) -> float:
-        """The variant as a multiple of the shop as it is: the median of the rounds."""
+        """The changed shop as a multiple of the unchanged one: the median over the rounds."""
         return ratio(self.changed, self.as_it_is, value)
 
 
 class Changed(Shop):
-    """A shop whose sidecars have another environment and more flags."""
+    """A shop whose sidecars get other environment variables and extra flags."""
 
     def __init__(self, options: Options, variant: Variant, sockets: Path, say: Say) -> None:
         super().__init__(options, say)
@@ -96,7 +96,7 @@ class Changed(Shop):
         self._sidecar_flags = tuple(flag.format(folder=sockets) for flag in variant.sidecar_flags)
 
     def sidecar_flags(self, app_id: str) -> Sequence[str]:
-        """Those of the variant."""
+        """Return the variant's flags."""
         return self._sidecar_flags
 
     def start_sidecar_for(
@@ -108,13 +108,16 @@ class Changed(Shop):
         pod_name: str = "gateway-0",
         env: Mapping[str, str] | None = None,
     ) -> Sidecar:
-        """With the variant's environment."""
-        more = {**self._sidecar_env, **(env or {})}
-        return super().start_sidecar_for(app_id, app_port, resources=resources, pod_name=pod_name, env=more)
+        """Start a sidecar with the variant's environment."""
+        merged_env = {**self._sidecar_env, **(env or {})}
+        return super().start_sidecar_for(app_id, app_port, resources=resources, pod_name=pod_name, env=merged_env)
 
 
 def components(folder: Path, broker: str, metadata: Mapping[str, str]) -> tuple[Path, ...]:
-    """Ours in a copy, with other values where they have these names; none if the broker's have not all of them."""
+    """Copy the component files with other values for these names, and return the folders.
+
+    Return () if the broker's components lack one of the names.
+    """
     shutil.copytree(ROOT / COMPONENTS, folder)
     folders = (folder / "policies", folder / "brokers" / broker, folder / "stores" / "redis")
     changed = dict.fromkeys(metadata, 0)
@@ -128,7 +131,7 @@ def components(folder: Path, broker: str, metadata: Mapping[str, str]) -> tuple[
 
 
 def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, rounds: int = ROUNDS) -> list[Experiment]:
-    """Each variant with a shop as it is beside it; one that is none on this broker is left out."""
+    """Run each variant next to an unchanged shop; skip those that do not apply to the broker."""
     found = []
     for variant in variants:
         with tempfile.TemporaryDirectory(prefix="sidecart-experiments-") as name, ExitStack() as stack:
@@ -139,14 +142,14 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
             if variant.metadata:
                 resources = components(folder / COMPONENTS, broker, variant.metadata)
                 if not resources:
-                    say(f"{variant.name}: nothing of that name on {broker}")
+                    say(f"{variant.name}: does not apply to {broker}")
                     continue
             plain = stack.enter_context(Shop(Options(broker, folder=folder / "plain"), say))
             sockets = folder / "s"
             sockets.mkdir()
             options = Options(
                 broker,
-                folder=folder / "otherwise",
+                folder=folder / "changed",
                 replaced=replaced,
                 resources=resources,
                 env={SOCKETS: str(sockets)},
@@ -158,7 +161,7 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
 
 
 async def by_turns(name: str, plain: Shop, other: Shop, rounds: int) -> Experiment:
-    """Load both, one after the other and in each round the other way round."""
+    """Load both shops alternately; each round reverses the order of the one before."""
     experiment = Experiment(name)
     async with AsyncExitStack() as stack:
         shoppers = [await stack.enter_async_context(Shopper(of_shop(shop))) for shop in (plain, other)]
@@ -178,7 +181,7 @@ async def by_turns(name: str, plain: Shop, other: Shop, rounds: int) -> Experime
 
 
 def line(experiment: Experiment) -> str:
-    """One row of the table."""
+    """Return the experiment's row of the table."""
 
     def cell(value: Callable[[Turn], float], digits: int) -> str:
         plain = statistics.median(map(value, experiment.as_it_is))
@@ -195,7 +198,7 @@ def line(experiment: Experiment) -> str:
 
 
 def table(broker: str, found: Sequence[Experiment]) -> str:
-    """As Markdown: the shop as it is -> the variant."""
-    heads = (f"{broker}: as it is -> otherwise", "one held order alone, p50, ms", f"held orders/s, {HELD} held")
+    """Return a Markdown table with cells of the form unchanged -> changed."""
+    heads = (f"{broker}: unchanged -> changed", "one held order alone, p50, ms", f"held orders/s, {HELD} held")
     head = " | ".join([*heads, "completed orders/s", "CPU, ms per completed order"])
     return "\n".join([f"| {head} |", "|---|---:|---:|---:|---:|", *map(line, found)])

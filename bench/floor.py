@@ -1,4 +1,6 @@
-"""The floor by the shortest way that two sidecars allow. `python -m bench.floor gateway|service`."""
+"""The floor through two sidecars: the shortest path that they allow. `python -m bench.floor
+gateway|service`.
+"""
 
 from __future__ import annotations
 
@@ -10,25 +12,25 @@ from typing import Any
 
 from aiohttp import ClientSession, TCPConnector
 
-from bench.asking import READS, Answer, Asking, encoded, serve
+from bench.floor_app import READS, Answer, FloorApp, encoded, serve
 
 INBOX = "inbox"
 SAVED = {"options": {"concurrency": "first-write"}}
 
 
-class Floor(Asking):
-    """Events and records through a sidecar: one aiohttp session to its HTTP API."""
+class Floor(FloorApp):
+    """Sends events and records through a sidecar, over one aiohttp session to its HTTP API."""
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
-        """Open the session."""
+        """Keep the session open while the block runs."""
         headers = {"dapr-api-token": os.environ["DAPR_API_TOKEN"]}
         base = f"http://127.0.0.1:{os.environ['DAPR_HTTP_PORT']}"
         async with ClientSession(base, connector=TCPConnector(limit=512), headers=headers) as self._session:
             yield
 
     async def keep(self, request_id: str) -> None:
-        """One read and one write of state."""
+        """Read the record once and write it once."""
         key = f"floor:{request_id}"
         async with self._session.get(f"/v1.0/state/statestore/{key}") as answer:
             await answer.read()
@@ -37,13 +39,13 @@ class Floor(Asking):
             answer.raise_for_status()
 
     async def publish(self, topic: str, event: dict[str, Any]) -> None:
-        """Through the sidecar."""
+        """Publish the event through the sidecar."""
         headers = {"content-type": "application/cloudevents+json"}
         async with self._session.post(f"/v1.0/publish/pubsub/{topic}", data=encoded(event), headers=headers) as answer:
             answer.raise_for_status()
 
     async def other(self, method: str, parts: list[str], body: bytes) -> Answer:
-        """What the sidecar asks: subscriptions, and to take an event."""
+        """Answer the sidecar's own requests: the list of subscriptions, and event deliveries."""
         match method, parts:
             case "POST", ["events", _]:
                 await self.take(json.loads(body))

@@ -1,7 +1,8 @@
-"""What one order costs as things grow: its body, the orders of its user, the replicas of a service and of the gateway.
+"""The cost of one order as things grow: its body, its user's orders, the replicas of a service and
+of the gateway.
 
-The cost of an order is its time alone, and the CPU time of all processes for one. It should not grow with the orders
-that a user has or with replicas; a larger body costs what its bytes cost.
+The cost of an order is its latency alone and the CPU time of all processes. It should not grow with
+the user's orders or with replicas; a larger body costs in proportion to its bytes.
 """
 
 from __future__ import annotations
@@ -27,14 +28,14 @@ USERS = 200
 AT_ONCE = 16
 BODY_KB = (1, 10, 100)
 REPLICAS = (1, 2, 3)
-PLACING = 64  # callers that place the orders which a user is to have
-PORTION = 5_000  # orders placed before their mails are waited for
-SKU = "x" * 64  # as long as it may be, so that a large body has no more items than are allowed
+PLACING = 64  # concurrent callers that place the user's orders in advance
+PORTION = 5_000  # orders placed before the next wait for their mails
+SKU = "x" * 64  # the maximum length, so that a large body stays within the maximum number of items
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured at each size."""
+    """The amount of measurement at each size."""
 
     rounds: int
     alone: int
@@ -48,7 +49,7 @@ QUICK = Plan(1, 20, 3.0, (1, 1_000))
 
 @dataclass(slots=True)
 class Grown:
-    """The cost of an order at one size of one thing, over the rounds."""
+    """The cost of an order at one size of one dimension, over the rounds."""
 
     what: str
     size: int
@@ -56,13 +57,13 @@ class Grown:
 
     @property
     def statuses(self) -> Counter[int]:
-        """Of all answers."""
+        """The statuses of all responses."""
         return sum((turn.statuses for turn in self.turns), Counter())
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """What is measured at one size."""
+    """One size of one dimension, with the shopper that measures it."""
 
     size: int
     shopper: Shopper
@@ -70,18 +71,21 @@ class Size:
 
 
 def items_of(kilobytes: int) -> list[Item]:
-    """As many items as make an order's body of about so many thousand bytes."""
+    """Return as many items as make an order's body of about this many thousand bytes."""
     item: Item = {"sku": SKU, "quantity": 2, "unit_price_cents": 450}
     return [item] * max(1, round(kilobytes * 1_000 / len(json.dumps(item) + ", ")))
 
 
 def grow(say: Say, plan: Plan = FULL) -> list[list[Grown]]:
-    """Measure all of it on Redis: for each thing its sizes, the smallest first."""
+    """Measure all dimensions on Redis: a list per dimension, its sizes in ascending order."""
     return asyncio.run(_grow(say, plan))
 
 
 async def _grow(say: Say, plan: Plan) -> list[list[Grown]]:
-    """One thing after the other, the sizes of a thing by turns: the machine is not the same from minute to minute."""
+    """Measure the dimensions one after the other, but the sizes of one in turns.
+
+    The speed of the machine varies from minute to minute; turns spread that over all sizes.
+    """
     found: list[list[Grown]] = []
     plain = Options("redis", folder=Path())
 
@@ -106,10 +110,10 @@ async def _grow(say: Say, plan: Plan) -> list[list[Grown]]:
         sizes = []
         for orders in plan.orders_of_one:
             shopper = await stack.enter_async_context(_shopping(plain, say))
-            await shopper.leave_it_to_one()
+            await shopper.order_as_one_user()
             await _place(shopper, orders, say)
             sizes.append(Size(orders, shopper))
-        await measure("orders that the one user had at the start", sizes)
+        await measure("orders of the only user at the start", sizes)
     return found
 
 
@@ -123,7 +127,7 @@ async def _turn(size: Size, plan: Plan) -> Turn:
 
 @asynccontextmanager
 async def _shopping(options: Options, say: Say) -> AsyncIterator[Shopper]:
-    """A shop with some users that is warm."""
+    """Start a shop, register users and warm it up; yield its shopper."""
     with (
         tempfile.TemporaryDirectory(prefix="sidecart-growth-") as folder,
         Shop(replace(options, folder=Path(folder)), say) as shop,
@@ -140,12 +144,15 @@ async def _warm(shopper: Shopper) -> None:
 
 
 async def _place(shopper: Shopper, orders: int, say: Say) -> None:
-    """So many orders and their mails, a portion at a time: answers come before mails."""
-    for first in range(0, orders, PORTION):
-        left, load = iter(range(min(PORTION, orders - first))), Load()
+    """Place this many orders in portions, and wait for the mails of each portion.
 
-        async def caller(left: Iterator[int] = left, load: Load = load) -> None:
-            for _ in left:
+    Responses arrive earlier than mails, so an unlimited run would build up a backlog.
+    """
+    for first in range(0, orders, PORTION):
+        remaining, load = iter(range(min(PORTION, orders - first))), Load()
+
+        async def caller(remaining: Iterator[int] = remaining, load: Load = load) -> None:
+            for _ in remaining:
                 await ask(shopper.order, load)
 
         async with asyncio.TaskGroup() as group:

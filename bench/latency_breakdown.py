@@ -1,7 +1,7 @@
-"""Where the time of one held order goes: each segment, with the sidecars' share.
+"""The latency of one held order, segment by segment, with the sidecars' share.
 
-Of a segment that goes through a sidecar, what broker or store take by themselves is measured beside it
-(bench/bare.py); the rest is the sidecar, its clients, and the HTTP between it and the app.
+For a segment that passes through a sidecar, bench/bare.py measures the latency of the broker or the
+store alone. The rest is the sidecar, its clients, and the HTTP between sidecar and app.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COMMAND, SAVE, EVENT = "command: publish, broker, deliver", "order: save", "even
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Something that an app did, in nanoseconds of the monotonic clock."""
+    """One action of an app, in nanoseconds of the monotonic clock."""
 
     app: str
     what: str
@@ -37,7 +37,9 @@ class Span:
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A part of the way, in milliseconds: the median over the orders, and what of it is the sidecars'."""
+    """One segment of the path, in milliseconds: the median over the orders, and the sidecars' share
+    of it.
+    """
 
     name: str
     milliseconds: float
@@ -45,7 +47,10 @@ class Segment:
 
 
 def segments_of(spans: Sequence[Span], sent: int, answered: int) -> dict[str, float]:
-    """The parts of one order's way, one after the other, in milliseconds; KeyError if it is not whole."""
+    """Return the segments of one order's path in sequence, in milliseconds.
+
+    A missing span raises KeyError.
+    """
     found = {
         f"{span.app} {span.what}": span for span in sorted(spans, key=lambda each: -each.start) if span.start >= sent
     }
@@ -70,7 +75,10 @@ def segments_of(spans: Sequence[Span], sent: int, answered: int) -> dict[str, fl
 
 
 def shares(ways: Sequence[Mapping[str, float]], bare: Mapping[str, float]) -> list[Segment]:
-    """The median of each part; of those through a sidecar, what is over that of broker or store by themselves."""
+    """Return the median of each segment.
+
+    The sidecars' share of a segment is its excess over the broker's or the store's own latency.
+    """
 
     def segment(name: str) -> Segment:
         median = statistics.median(way[name] for way in ways)
@@ -80,7 +88,9 @@ def shares(ways: Sequence[Mapping[str, float]], bare: Mapping[str, float]) -> li
 
 
 def measure(broker: str, folder: Path, say: Callable[[str], None], orders: int = ORDERS) -> list[Segment]:
-    """Start a shop whose gateway and Order Service write down their spans, and order so many times, one by one."""
+    """Start a shop whose gateway and Order Service record their spans, and place the orders one by
+    one.
+    """
     spans = folder / "spans"
     replaced = {app_id: program(folder / app_id, app_id, spans) for app_id in ("gateway", "order")}
     with Shop(Options(broker, folder=folder, replaced=replaced), say) as shop:
@@ -104,7 +114,7 @@ async def _orders(shopper: Shopper, orders: int) -> list[tuple[int, int]]:
             await asyncio.sleep(PAUSE_SECONDS)
             sent = time.monotonic_ns()
             if await shopper.order() != 201:
-                raise RuntimeError("an order that was to be measured was not answered 201")
+                raise RuntimeError("a measured order was not answered 201")
             times.append((sent, time.monotonic_ns()))
             await shopper.settle()
     return times[orders // 5 :]
@@ -115,8 +125,8 @@ def _sums(segments: Sequence[Segment]) -> tuple[float, float]:
 
 
 def table(found: Mapping[str, Sequence[Segment]]) -> str:
-    """As Markdown."""
-    heads = [f"{broker}, ms | of it the sidecars" for broker in found]
+    """Return the segments of each broker as a Markdown table."""
+    heads = [f"{broker}, ms | of which sidecars" for broker in found]
     lines = ["| segment | " + " | ".join(heads) + " |", "|---|" + "---:|---:|" * len(found)]
     sums = {broker: [*segments, Segment("sum", *_sums(segments))] for broker, segments in found.items()}
     for row in zip(*sums.values(), strict=True):

@@ -1,4 +1,4 @@
-"""Loads: so many callers in a closed loop, or requests at a constant rate whether or not those before are answered."""
+"""Load generators: a closed loop of callers, or an open loop of requests at a constant rate."""
 
 import asyncio
 import math
@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 Call = Callable[[], Awaitable[int]]
-"""Asks once and returns the status of the answer."""
+"""Sends one request and returns the status of the response."""
 
 
 @dataclass(slots=True)
 class Load:
-    """What the callers saw."""
+    """The latencies and statuses that the callers saw."""
 
     milliseconds: list[float] = field(default_factory=list)
     statuses: Counter[int] = field(default_factory=Counter)
@@ -21,17 +21,19 @@ class Load:
 
     @property
     def answers(self) -> int:
-        """How many there were."""
+        """The number of responses."""
         return len(self.milliseconds)
 
     @property
     def per_second(self) -> float:
-        """Answers a second, from the first question to the last answer."""
+        """Responses per second, from the first request to the last response."""
         return self.answers / self.seconds
 
 
 async def ask(call: Call, load: Load, due: float | None = None) -> None:
-    """Ask once and write down how long it took, since it was due if that is known (a time of perf_counter)."""
+    """Send one request and record its latency, counted from `due` (a time of perf_counter) if
+    given.
+    """
     started = time.perf_counter() if due is None else due
     status = await call()
     load.milliseconds.append((time.perf_counter() - started) * 1000)
@@ -39,7 +41,7 @@ async def ask(call: Call, load: Load, due: float | None = None) -> None:
 
 
 async def closed_loop(call: Call, at_once: int, seconds: float) -> Load:
-    """Keep so many callers asking for so long, and wait for the last answers."""
+    """Run this many callers for this many seconds, then wait for the last responses."""
     load = Load()
     started = time.perf_counter()
 
@@ -55,10 +57,11 @@ async def closed_loop(call: Call, at_once: int, seconds: float) -> Load:
 
 
 async def open_loop(call: Call, per_second: float, seconds: float) -> Load:
-    """Ask at a constant rate for so long.
+    """Send requests at a constant rate for this many seconds.
 
-    Each time is counted from the moment that the request was due: when answers are late, what should have been asked
-    meanwhile is late too, and says so (a closed loop would leave it out: coordinated omission).
+    Each latency counts from the moment that the request was due. It therefore includes the time
+    that a request waited to be sent while earlier responses were late. A closed loop would leave
+    that time out (coordinated omission).
     """
     load = Load()
     started = time.perf_counter()
@@ -73,6 +76,6 @@ async def open_loop(call: Call, per_second: float, seconds: float) -> Load:
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest value that so many percent of the values do not exceed (nearest rank)."""
+    """Return the smallest value that this percentage of values does not exceed (nearest rank)."""
     ranked = sorted(values)
     return ranked[max(0, math.ceil(len(ranked) * percent / 100) - 1)]

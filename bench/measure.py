@@ -1,4 +1,4 @@
-"""What is measured on one broker: both systems by turns, in one run, in several rounds."""
+"""The measurement on one broker: both systems in turns, in one run, in several rounds."""
 
 from __future__ import annotations
 
@@ -18,17 +18,19 @@ from bench.systems import BASELINE, OURS, System, both
 from bench.usage import cpu_seconds, resident_mib, spent
 
 LEVELS = (1, 8, 64, 512)
-HELD = 64  # the level that is compared
+HELD = 64  # the level that is compared between the systems
 SHARES = (25, 50, 75)  # percent of saturation
 PAUSE_SECONDS = 0.03
-"""Before each request that is alone, of both systems: a machine that rested answers later, by half."""
+"""The pause before each request that is sent alone, to both systems: after a pause a machine
+answers about 50 % later.
+"""
 WARM_SECONDS = 3.0
 OWN = "load generator"
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured; more gives steadier figures."""
+    """The amount of measurement; more gives steadier results."""
 
     users: int = 1_000
     rounds: int = 5
@@ -41,16 +43,16 @@ class Plan:
 
 @dataclass(slots=True)
 class Level:
-    """So many orders held at once."""
+    """The results with this many orders held at once."""
 
     held: Load
     completed_per_second: float
     cpu_ms: dict[str, float]
-    """CPU time for each completed order, by process."""
+    """CPU time per completed order in milliseconds, by process."""
 
     @property
     def shop_cpu_ms(self) -> float:
-        """Of all processes but the load generator."""
+        """The CPU time of all processes except the load generator."""
         return sum(ms for name, ms in self.cpu_ms.items() if name != OWN)
 
 
@@ -62,15 +64,16 @@ class Turn:
     mail_alone: Load = field(default_factory=Load)
     floor_alone: Load = field(default_factory=Load)
     floor_one: Load = field(default_factory=Load)
-    """One caller, the next request right after the last answer: no rest for anybody."""
+    """One caller that sends the next request right after each response, so that no process rests.
+    """
     floor_held: Load = field(default_factory=Load)
     levels: dict[int, Level] = field(default_factory=dict)
     open: dict[int, tuple[float, Load]] = field(default_factory=dict)
-    """By percent of saturation: the rate in orders a second, and what the callers saw."""
+    """By percent of saturation: the rate in orders a second, and the callers' load."""
 
     @property
     def statuses(self) -> Counter[int]:
-        """How often each was the answer to an order in a closed loop."""
+        """The number of orders in closed loops by response status."""
         return sum((level.held.statuses for level in self.levels.values()), self.alone.statuses)
 
 
@@ -85,16 +88,16 @@ class Measured:
 
     @property
     def answers(self) -> Counter[int]:
-        """How often each status was an order's or the floor's."""
+        """The number of orders and floor requests by response status."""
         floors = (load for turn in self.turns for load in (turn.floor_alone, turn.floor_one, turn.floor_held))
         return sum((load.statuses for load in floors), self.statuses)
 
     def median(self, value: Callable[[Turn], float]) -> float:
-        """The median over the rounds."""
+        """Return the median over the rounds."""
         return statistics.median(map(value, self.turns))
 
     def spread(self, value: Callable[[Turn], float]) -> tuple[float, float]:
-        """The smallest and the largest of the rounds."""
+        """Return the smallest and the largest value of the rounds."""
         values = list(map(value, self.turns))
         return min(values), max(values)
 
@@ -108,47 +111,49 @@ class Result:
     systems: dict[str, Measured]
 
     def ratio(self, value: Callable[[Turn], float]) -> float:
-        """Ours as a multiple of the baseline's in the same round: the median of the rounds."""
+        """Return our value as a multiple of the baseline's in the same round: the median over the
+        rounds.
+        """
         return ratio(self.systems[OURS].turns, self.systems[BASELINE].turns, value)
 
 
 def ratio(turns: Sequence[Turn], others: Sequence[Turn], value: Callable[[Turn], float]) -> float:
-    """The first as a multiple of the other in the same round: the median of the rounds."""
+    """Return the first as a multiple of the second, round by round: the median of the rounds."""
     return statistics.median(value(turn) / value(other) for turn, other in zip(turns, others, strict=True))
 
 
 def p(percent: float, pick: Callable[[Turn], Load]) -> Callable[[Turn], float]:
-    """That percentile of a load, in milliseconds."""
+    """Return a function for this percentile of a load, in milliseconds."""
     return lambda turn: percentile(pick(turn).milliseconds, percent)
 
 
 def held_at(level: int) -> Callable[[Turn], Load]:
-    """What the callers saw with so many orders held."""
+    """Return a function for the load with this many orders held."""
     return lambda turn: turn.levels[level].held
 
 
 def held_per_second(level: int) -> Callable[[Turn], float]:
-    """Held orders a second."""
+    """Return a function for held orders a second."""
     return lambda turn: turn.levels[level].held.per_second
 
 
 def completed_per_second(level: int) -> Callable[[Turn], float]:
-    """Completed orders a second."""
+    """Return a function for completed orders a second."""
     return lambda turn: turn.levels[level].completed_per_second
 
 
 def rate_at(share: int) -> Callable[[Turn], float]:
-    """The rate of the open loop, in orders a second."""
+    """Return a function for the rate of the open loop, in orders a second."""
     return lambda turn: turn.open[share][0]
 
 
 def open_at(share: int) -> Callable[[Turn], Load]:
-    """What the callers of the open loop saw."""
+    """Return a function for the load of the open loop."""
     return lambda turn: turn.open[share][1]
 
 
 def measure(broker: str, folder: Path, plan: Plan, say: Callable[[str], None]) -> Result:
-    """Start both systems, and measure them by turns."""
+    """Start both systems and measure them in turns."""
     with both(broker, folder, say) as systems:
         return asyncio.run(_rounds(broker, systems, plan, say))
 
@@ -171,7 +176,7 @@ async def _rounds(broker: str, systems: Sequence[System], plan: Plan, say: Calla
             await _round(order, turns, rates, plan)
             for name, turn in turns.items():
                 result.systems[name].turns.append(turn)
-            say(f"round {number} of {plan.rounds}: " + "; ".join(_said(name, turn) for name, turn in turns.items()))
+            say(f"round {number} of {plan.rounds}: " + "; ".join(_summary(name, turn) for name, turn in turns.items()))
         for shopper in shoppers:
             measured = result.systems[shopper.system.name]
             measured.resident_mib = resident_mib(_processes(shopper))
@@ -179,7 +184,7 @@ async def _rounds(broker: str, systems: Sequence[System], plan: Plan, say: Calla
     return result
 
 
-def _said(name: str, turn: Turn) -> str:
+def _summary(name: str, turn: Turn) -> str:
     level = turn.levels[HELD]
     return (
         f"{name} {percentile(turn.alone.milliseconds, 50):.1f} ms alone, "
@@ -219,7 +224,9 @@ async def _alone(call: Call, times: int) -> Load:
 
 
 async def orders_alone(shopper: Shopper, turn: Turn, times: int) -> None:
-    """Each order when the one before has its mail: nothing else goes on while it is held."""
+    """Place each order after the mail of the one before, so that nothing else happens while it is
+    held.
+    """
     for _ in range(times):
         await asyncio.sleep(PAUSE_SECONDS)
         started = time.perf_counter()
@@ -229,7 +236,9 @@ async def orders_alone(shopper: Shopper, turn: Turn, times: int) -> None:
 
 
 async def level_of(shopper: Shopper, at_once: int, seconds: float) -> Level:
-    """So many orders held at once for so long, and what each completed one took of the CPU."""
+    """Hold this many orders at once for this many seconds; also measure the CPU time per completed
+    order.
+    """
     before, first, started = cpu_seconds(_processes(shopper)), shopper.orders, time.perf_counter()
     held = await closed_loop(shopper.order, at_once, seconds)
     await shopper.settle()

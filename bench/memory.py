@@ -1,6 +1,7 @@
-"""Resident memory of every process after many orders: `.venv/bin/python -m bench.memory --broker redis`.
+"""Resident memory of every process after many orders: `.venv/bin/python -m bench.memory --broker
+redis`.
 
-Exits 1 if a Python process of the shop holds more than it may.
+The exit code is 1 if a Python process of the shop exceeds its limit.
 """
 
 import argparse
@@ -21,13 +22,15 @@ from cli.topics import APPS
 MIB_MAX = 96
 USERS = 100
 HELD = 64
-NOTIFICATIONS_LISTED = 100  # of each user
+NOTIFICATIONS_LISTED = 100  # per user
 FINISH_SECONDS_MAX = 600
 ITEM = {"sku": "tea", "quantity": 1, "unit_price_cents": 1}
 
 
 async def place(url: str, orders: int) -> tuple[list[str], int]:
-    """Place so many orders, 64 held at a time; returns the users and how many answers were not 201."""
+    """Place this many orders, 64 held at a time; return the users and the number of responses other
+    than 201.
+    """
     refused = 0
     async with aiohttp.ClientSession(url) as http:
 
@@ -54,16 +57,19 @@ async def place(url: str, orders: int) -> tuple[list[str], int]:
 
 
 async def finished(url: str, users: list[str], orders: int) -> bool:
-    """Whether every order was paid (a cent each is gone) and the newest hundred mails of each user were sent."""
-    left = unsent = 0
+    """Return whether every order is paid (each takes one cent) and its mail is sent.
+
+    Only the newest hundred mails of each user are listed, so only these are checked.
+    """
+    unspent_cents = unsent = 0
     async with aiohttp.ClientSession(url) as http:
         for user_id in users:
             async with http.get(f"/account/{user_id}") as answer:
-                left += int((await answer.json())["balance_cents"])
+                unspent_cents += int((await answer.json())["balance_cents"])
             async with http.get(f"/notification/{user_id}") as answer:
                 sent = [each for each in (await answer.json())["notifications"] if each["sent_at"]]
                 unsent += min(orders // USERS, NOTIFICATIONS_LISTED) - len(sent)
-    return left == len(users) * orders - orders and unsent == 0
+    return unspent_cents == len(users) * orders - orders and unsent == 0
 
 
 def main() -> int:
@@ -81,7 +87,7 @@ def main() -> int:
         shop.deadline.until(
             lambda: asyncio.run(finished(shop.url, users, options.orders)),
             FINISH_SECONDS_MAX,
-            lambda: f"not all orders were paid and told of within {FINISH_SECONDS_MAX} s",
+            lambda: f"not all orders were paid and mailed within {FINISH_SECONDS_MAX} s",
             step_seconds=1.0,
         )
         after = resident_mib(shop.processes)

@@ -1,7 +1,7 @@
-"""What the live page costs when nobody looks: one shop, its monitor started and stopped by turns.
+"""The cost of the live page without viewers: one shop, its monitor started and stopped in turns.
 
-One shop and not two beside each other: the monitor of the other one would run in both turns, and what an idle one takes
-of the processor would be seen in neither.
+The measurement uses one shop. With two shops side by side, the second one's monitor would run
+during both kinds of turns. The CPU time of an idle monitor would then not show in the difference.
 """
 
 from __future__ import annotations
@@ -24,15 +24,19 @@ from cli.shop import Options, Shop
 from cli.topology import sidecar_of
 
 MUST = 0.97
-"""Of the completed orders a second without it."""
+"""The minimum ratio of completed orders a second with the monitor to without it."""
 APART_MAX = 1.15
-"""The largest ratio of a round to the smallest: more is the machine's doing, and a median of that says nothing."""
+"""The maximum ratio of the largest round to the smallest. Above it, the machine's noise dominates
+and the median has no meaning.
+"""
 NAMES = (NAME, sidecar_of(NAME))
 TURNS = (False, True, True, False, True, False, False, True)
-"""Whether the monitor runs, turn by turn of a round: a machine that grows slower meanwhile does so for both."""
+"""Whether the monitor runs, by turn of a round. The order is symmetric, so that a machine that
+slows down affects both kinds alike.
+"""
 USERS = 200
 SETTLING_SECONDS = 1.0
-"""Of load before each turn, not counted: a process was started or stopped just before."""
+"""Load before each turn that is not counted, because a process has just started or stopped."""
 
 
 @dataclass(slots=True)
@@ -44,46 +48,46 @@ class MonitoredRound:
 
     @property
     def ratio(self) -> float:
-        """Completed orders a second with a monitor, to without."""
+        """Completed orders a second with the monitor, relative to without it."""
         return completed(self.with_monitor) / completed(self.without_monitor)
 
 
 @dataclass(slots=True)
 class Monitored:
-    """On one broker."""
+    """The results on one broker."""
 
     rounds: list[MonitoredRound] = field(default_factory=list)
     memory_mib: dict[str, float] = field(default_factory=dict)
-    """Of the monitor and its sidecar at the end of the last turn of each."""
+    """Resident memory of the monitor and of its sidecar at the end of their last turn."""
 
     @property
     def without_monitor(self) -> list[Level]:
-        """All turns without a monitor."""
+        """All turns without the monitor."""
         return [level for each in self.rounds for level in each.without_monitor]
 
     @property
     def with_monitor(self) -> list[Level]:
-        """All turns with one."""
+        """All turns with the monitor."""
         return [level for each in self.rounds for level in each.with_monitor]
 
     @property
     def statuses(self) -> Counter[int]:
-        """Of all answers."""
+        """The statuses of all responses."""
         return sum((level.held.statuses for level in (*self.without_monitor, *self.with_monitor)), Counter())
 
     @property
     def ratio(self) -> float:
-        """The median of the rounds."""
+        """The median over the rounds."""
         return statistics.median(each.ratio for each in self.rounds)
 
 
 def completed(levels: Sequence[Level]) -> float:
-    """Orders a second, over turns of one length."""
+    """Return the mean of completed orders a second, over turns of equal length."""
     return statistics.mean(level.completed_per_second for level in levels)
 
 
 def measure(broker: str, say: Callable[[str], None], rounds: int, seconds: float) -> Monitored:
-    """So many rounds, each turn of so many seconds."""
+    """Measure this many rounds, with turns of this many seconds."""
     with (
         tempfile.TemporaryDirectory(prefix="sidecart-monitored-") as name,
         Shop(Options(broker, folder=Path(name), monitor=True), say) as shop,
@@ -119,25 +123,25 @@ def _switch(shop: Shop, is_on: bool) -> None:
 
 
 def verdict(broker: str, found: Monitored) -> str:
-    """The line that says whether it is within what it must be."""
+    """Return the line that compares the ratio with its limit."""
     each = [one.ratio for one in found.rounds]
-    held = "within what it must be" if found.ratio >= MUST else "MISSED"
+    held = "limit met" if found.ratio >= MUST else "MISSED"
     if max(each) > APART_MAX * min(each):
-        held = "NOTHING IS SAID: the rounds are too far apart, measure on a machine that does nothing else"
+        held = "INCONCLUSIVE: the rounds differ too much; measure on an idle machine"
     rounds = ", ".join(f"{one:.3f}" for one in each)
-    what = f"{broker}: completed orders/s with a monitor and nobody looking, to without"
+    what = f"{broker}: completed orders/s with a monitor without viewers, relative to none"
     return f"ratio  {what}: {found.ratio:.3f} x  (must >= {MUST}: {held}; the rounds: {rounds})"
 
 
 def table(broker: str, found: Monitored) -> str:
-    """As Markdown, round by round."""
+    """Return a Markdown table with one row per round."""
     lines = [f"| {broker} | without | with | ratio |", "|---|---:|---:|---:|"]
     for number, one in enumerate(found.rounds, start=1):
         both = f"{completed(one.without_monitor):.0f} | {completed(one.with_monitor):.0f}"
         lines.append(f"| round {number}: completed orders/s | {both} | {one.ratio:.3f} |")
     lines.append(f"| median of the rounds | | | {found.ratio:.3f} |")
-    together = completed(found.without_monitor), completed(found.with_monitor)
-    lines.append(f"| all turns together | {together[0]:.1f} | {together[1]:.1f} | {together[1] / together[0]:.3f} |")
+    combined = completed(found.without_monitor), completed(found.with_monitor)
+    lines.append(f"| all turns together | {combined[0]:.1f} | {combined[1]:.1f} | {combined[1] / combined[0]:.3f} |")
     whole = [
         statistics.median(level.shop_cpu_ms for level in levels)
         for levels in (found.without_monitor, found.with_monitor)

@@ -1,4 +1,7 @@
-"""The floor's two apps and their sidecars, started in a running shop: same broker, same store, same component files."""
+"""The two apps of the floor and their sidecars, started in a running shop.
+
+They use the same broker, store and component files as the shop.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.asking import GATEWAY, SERVICE
+from bench.floor_app import GATEWAY, SERVICE
 from cli.environment import plain_environment
 from cli.ports import free_port
 from cli.processes import Processes
@@ -20,7 +23,7 @@ APPS = {GATEWAY: "gateway", SERVICE: "service"}
 
 
 class Pair:
-    """A context manager inside that of its shop."""
+    """A context manager, used inside that of its shop."""
 
     def __init__(self, shop: Shop) -> None:
         self._shop = shop
@@ -29,12 +32,12 @@ class Pair:
 
     @property
     def url(self) -> str:
-        """The floor's gateway."""
+        """The address of the floor's gateway."""
         return f"http://127.0.0.1:{self.ports[GATEWAY]}"
 
     @property
     def processes(self) -> dict[str, int]:
-        """The pids of the two apps; those of the sidecars are the shop's."""
+        """The pids of the two apps and of their sidecars, which the shop runs."""
         sidecars = {f"{app_id}-sidecar" for app_id in APPS}
         return self._processes.pids() | {n: pid for n, pid in self._shop.processes.items() if n in sidecars}
 
@@ -73,5 +76,5 @@ class Pair:
 
 
 def ask_once(port: int) -> int:
-    """The status of one held request; 0 when it is not answered in time."""
+    """Return the status of one held request; 0 when the response is late."""
     return get(port, "/ask", timeout_seconds=3.0)[0]

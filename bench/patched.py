@@ -1,6 +1,6 @@
-"""An app with one thing done another way, to see what that costs: `python -m bench.patched <app-id> <what>`.
+"""An app with one change, to measure its cost: `python -m bench.patched <app-id> <patch>`.
 
-The product has no such switch; it is patched here, before the app starts.
+The product has no such switches; this module patches the app before it starts.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from cli.project import module_of, write_program
 from gateway.command_dispatcher import CommandDispatcher
 
 BULK_MAX = 64
-SOCKETS = "BENCH_SOCKETS"  # the folder of the sidecars' sockets, in the app's environment
+SOCKETS = "BENCH_SOCKETS"  # environment variable: the folder of the sidecars' sockets
 
 
 def every_record_is_loaded() -> None:
-    """Nothing is remembered, nothing is saved speculatively (ADR 24)."""
+    """Load every record: no record cache, no speculative save (reverts ADR 24)."""
 
     async def try_speculative(self: EventProcessor[Any, Any], key: str, received: Any) -> bool:
         return False
 
     def put(self: RecordCache, key: str, value: bytes, etag: str | None) -> None:
-        """Forget it."""
+        """Drop the record instead of caching it."""
 
-    EventProcessor._try_speculative = try_speculative  # type: ignore[method-assign]  # what this module is for
-    RecordCache.put = put  # type: ignore[method-assign]  # what this module is for
+    EventProcessor._try_speculative = try_speculative  # type: ignore[method-assign]  # this module exists to patch
+    RecordCache.put = put  # type: ignore[method-assign]  # this module exists to patch
 
 
 def called_by_aiohttp() -> None:
-    """The sidecar is called by a general client (ADR 23)."""
+    """Call the sidecar through aiohttp, a general HTTP client (reverts ADR 23)."""
     sessions: dict[Connections, ClientSession] = {}
 
     async def request(
@@ -55,7 +55,7 @@ def called_by_aiohttp() -> None:
         body: bytes | None,
         content_type: str,
         seconds: float,
-        more_headers: str = "",  # nothing is traced here
+        more_headers: str = "",  # tracing is off here
     ) -> Answer:
         session = sessions.get(self)
         if session is None:
@@ -70,21 +70,21 @@ def called_by_aiohttp() -> None:
         except ClientError as error:
             raise BrokenOff(str(error)) from error
 
-    Connections.request = request  # type: ignore[method-assign]  # what this module is for
+    Connections.request = request  # type: ignore[method-assign]  # this module exists to patch
 
 
 def published_one_by_one() -> None:
-    """The events of a step wait for each other."""
+    """Publish the events of a step one after the other."""
 
     async def publish(self: EventProcessor[Any, Any], entry: OutboxEntry) -> None:
         for event in entry.outputs:
             await self._sidecar.publish(msgspec.json.decode(event, type=_Kind).type, bytes(event))
 
-    EventProcessor._publish = publish  # type: ignore[method-assign]  # what this module is for
+    EventProcessor._publish = publish  # type: ignore[method-assign]  # this module exists to patch
 
 
 def published_in_bulk() -> None:
-    """What piles up while a publish to a topic is under way is sent as one bulk publish."""
+    """Collect events of a topic during a running publish, and send them as one bulk publish."""
     waiting: dict[str, list[tuple[bytes, Any]]] = {}
 
     async def publish(self: HttpSidecar, topic: str, event: bytes, seconds_max: float = 10.0) -> None:
@@ -128,16 +128,16 @@ def published_in_bulk() -> None:
             raise SidecarUnavailable(f"bulk publish to {topic}: {answer}")
 
     one, running = HttpSidecar.publish, set[Any]()
-    HttpSidecar.publish = publish  # type: ignore[method-assign]  # what this module is for
+    HttpSidecar.publish = publish  # type: ignore[method-assign]  # this module exists to patch
 
 
 def parsed_by_the_sidecar() -> None:
-    """A delivery is the CloudEvent as the sidecar has read it (ADR 33)."""
+    """Take deliveries as CloudEvents that the sidecar has parsed (reverts ADR 33)."""
     inbound.RAW.clear()
 
 
 def called_over_a_unix_socket() -> None:
-    """The sidecar is called without TCP."""
+    """Call the sidecar over a Unix socket instead of TCP."""
     path = f"{os.environ[SOCKETS]}/dapr-{sys.argv[1]}-http.socket"
 
     async def new(self: Connections) -> _Connection:
@@ -147,16 +147,16 @@ def called_over_a_unix_socket() -> None:
             raise NotConnected(f"{path}: {error}") from error
         return connection
 
-    Connections._new = new  # type: ignore[method-assign]  # what this module is for
+    Connections._new = new  # type: ignore[method-assign]  # this module exists to patch
 
 
 def nothing_is_healed() -> None:
-    """The gateway keeps no journal and checks nothing (ADR 32)."""
+    """Turn off the gateway's journal and its checks (reverts ADR 32)."""
 
-    async def carry(self: CommandDispatcher, command: Any, deadline: Any) -> Any:
+    async def dispatch(self: CommandDispatcher, command: Any, deadline: Any) -> Any:
         return await self._hold(command, deadline)
 
-    CommandDispatcher.dispatch = carry  # type: ignore[method-assign]  # what this module is for
+    CommandDispatcher.dispatch = dispatch  # type: ignore[method-assign]  # this module exists to patch
 
 
 PATCHES: dict[str, Callable[[], None]] = {
@@ -174,12 +174,12 @@ PATCHES: dict[str, Callable[[], None]] = {
 
 
 def program(folder: Path, app_id: str, what: str) -> Path:
-    """Write the run file that starts such an app in place of ours, for `Options.replaced`."""
+    """Write the run file that starts the patched app in place of ours, for `Options.replaced`."""
     return write_program(folder, app_id, [sys.executable, "-m", "bench.patched", app_id, what])
 
 
 def main() -> None:
-    """Patch, and run the app."""
+    """Apply the patch and run the app."""
     app_id, what = sys.argv[1:]
     PATCHES[what]()
     importlib.import_module(module_of(app_id)).main()

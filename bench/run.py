@@ -1,4 +1,4 @@
-"""`sidecart bench`: both systems side by side, and what else is measured; each part writes its own files."""
+"""`sidecart bench`: measures both systems and the other parts; each part writes its own files."""
 
 import argparse
 import asyncio
@@ -30,7 +30,7 @@ NUMBERS = re.compile(r"\[[-+.,\deE\s]+\]")
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What a part found, and whether every order was answered 201."""
+    """The results of one part, and whether every order was answered 201."""
 
     table: str
     results: Any
@@ -40,7 +40,9 @@ class Found:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure, print the tables as Markdown, write them and the plots; 1 if an order was not answered 201."""
+    """Measure, print the tables as Markdown, write tables and plots; return 1 if an order was not
+    answered 201.
+    """
     folder = options.out or REPORTS
     folder.mkdir(parents=True, exist_ok=True)
     parts = options.only or (QUICK_PARTS if options.quick else list(PARTS))
@@ -48,11 +50,11 @@ def run(options: argparse.Namespace) -> int:
     ratios, written, fine = [], list[str](), True
     for name in parts:
         if options.broker not in ("all", "redis") and name in REDIS_PARTS:
-            say(f"--- {name}: measured on Redis alone, left out")
+            say(f"--- {name}: runs on Redis only, skipped")
             continue
         say(f"--- {name}")
         found = Found("", None)
-        for found in PARTS[name](options, folder):  # after each broker, with what was found until then
+        for found in PARTS[name](options, folder):  # one per broker, each with the results so far
             _write(folder, name, found)
         say(f"\n{found.table}\n")
         ratios.append(found.ratios)
@@ -65,7 +67,10 @@ def run(options: argparse.Namespace) -> int:
 
 
 def require(broker: str, parts: Sequence[str]) -> None:
-    """Raise LaunchError before anything is measured if a broker that is wanted cannot be had; say how to go without."""
+    """Raise LaunchError before the measurement if a requested broker is unavailable.
+
+    The message says how to get the broker and how to measure without it.
+    """
     brokers = list(BROKERS) if broker == "all" else [broker]
     if all(name in REDIS_PARTS for name in parts):
         brokers = [each for each in brokers if each == "redis"]
@@ -160,12 +165,12 @@ REDIS_PARTS = ("concurrency", "growth")
 
 
 def _lines(results: Any) -> str:
-    """As JSON, each list of numbers on one line."""
+    """Return the results as JSON, with each list of numbers on one line."""
     return NUMBERS.sub(lambda found: " ".join(found[0].split()), json.dumps(results, indent=1)) + "\n"
 
 
 def _rounded(value: Any) -> Any:
-    """With three digits behind the point, and of long lists the sorted hundredths: what a reader can use."""
+    """Round floats to three decimals, and reduce long lists to their sorted percentiles."""
     match value:
         case object(__dataclass_fields__=fields):
             return {name: _rounded(getattr(value, name)) for name in fields}

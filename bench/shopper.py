@@ -1,4 +1,4 @@
-"""Who loads one system: users who were registered before, ordering by turns."""
+"""The load generator's client of one system: registered users that order in turns."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CALL_SECONDS_MAX = 60.0
 
 
 class Item(TypedDict):
-    """What is ordered."""
+    """One item of an order."""
 
     sku: str
     quantity: int
@@ -36,22 +36,22 @@ ITEM: Item = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
 
 
 class Mails:
-    """How many mails the mail server took so far: the number in the last line of its log."""
+    """The number of mails that the mail server accepted, read from the last line of its log."""
 
     def __init__(self, log: Path) -> None:
         self._log = log
         self._newest = 0
 
     def taken(self) -> int:
-        """The number of the newest mail."""
-        for log in (self._log, older(self._log)):  # the log may just have been rotated
+        """Return the number of the newest mail."""
+        for log in (self._log, older(self._log)):  # the log may have been rotated a moment ago
             if log.exists() and (numbers := _numbers(log)):
                 self._newest = max(self._newest, int(numbers[-1]))
                 break
         return self._newest
 
     async def wait_for(self, number: int) -> None:
-        """Return when so many were taken."""
+        """Return when the mail server has accepted this many mails."""
         async with asyncio.timeout(MAILS_SECONDS_MAX):
             while self.taken() < number:  # noqa: ASYNC110 - a log file has no event to wait for
                 await asyncio.sleep(LOOK_SECONDS)
@@ -74,7 +74,7 @@ class Shopper:
     def __init__(self, system: System) -> None:
         self.system = system
         self.items: Sequence[Item] = [ITEM]
-        """What each order asks for."""
+        """The items of each order."""
         self.orders = 0
         self.statuses: Counter[int] = Counter()
         self._users: list[str] = []
@@ -96,12 +96,12 @@ class Shopper:
         await self._floor.close()
 
     async def register(self, users: int) -> None:
-        """Register so many, each with a deposit."""
+        """Register this many users, each with a deposit."""
         numbers = iter(range(users))
 
         async def register() -> None:
             for _ in numbers:
-                user = await self._post("/user/register", self.newcomer())
+                user = await self._post("/user/register", self.registration_body())
                 await self._post("/account/deposit", {"user_id": user, "amount_cents": DEPOSIT_CENTS})
                 self._users.append(user)
 
@@ -109,13 +109,13 @@ class Shopper:
             for _ in range(AT_ONCE):
                 group.create_task(register())
 
-    async def leave_it_to_one(self) -> None:
-        """Register one more, who alone orders from now on."""
+    async def order_as_one_user(self) -> None:
+        """Register one more user, and order as this user only from now on."""
         await self.register(1)
         self._users = self._users[-1:]
 
-    def newcomer(self) -> dict[str, str]:
-        """The body of a registration of somebody new."""
+    def registration_body(self) -> dict[str, str]:
+        """Return the body of a registration with a new address."""
         self._registered += 1
         return {"email": f"u{self._registered}.{time.time_ns()}@example.com", "name": f"User {self._registered}"}
 
@@ -125,28 +125,31 @@ class Shopper:
             return str((await answer.json())["user_id"])
 
     async def floor(self) -> int:
-        """One request of the floor."""
+        """Send one request to the floor; return the status."""
         async with self._floor.post("/ask") as answer:
             await answer.read()
             return answer.status
 
     async def order(self) -> int:
-        """The next user orders; returns the status of the answer, 0 if none came."""
+        """Place an order as the next user; return the status of the response, 0 if none came."""
         status = await self.parked_order(30, None)
         self.statuses[status] += 1
         return status
 
-    async def newcome(self) -> int:
-        """Somebody new registers."""
-        return await self._asked("/user/register", self.newcomer(), 30)
+    async def register_one(self) -> int:
+        """Register a new user; return the status."""
+        return await self._post_status("/user/register", self.registration_body(), 30)
 
     async def parked_order(self, wait_seconds: int, sent: Callable[[], None] | None) -> int:
-        """The same, held for so long, saying when the request was written; it does not count among `statuses`."""
+        """Place an order that is held for this long, and call `sent` when the request is written.
+
+        It does not count in `statuses`.
+        """
         self.orders += 1
         body = {"user_id": self._users[self.orders % len(self._users)], "items": self.items}
-        return await self._asked("/order/create", body, wait_seconds, sent)
+        return await self._post_status("/order/create", body, wait_seconds, sent)
 
-    async def _asked(
+    async def _post_status(
         self, path: str, body: Mapping[str, object], wait_seconds: int, sent: Callable[[], None] | None = None
     ) -> int:
         headers = {"prefer": f"wait={wait_seconds}"}

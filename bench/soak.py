@@ -1,6 +1,8 @@
-"""A soak: orders at a constant rate for twenty minutes, and what each process, stream and record takes meanwhile.
+"""A soak test: orders at a constant rate for twenty minutes, with memory, streams and records
+sampled.
 
-`sidecart soak`; 1 if an app or a sidecar grew by more than 5 % over the second half, or a request was not answered 201.
+`sidecart soak` returns 1 if a request was not answered 201. It also returns 1 if an app or a
+sidecar grew by more than 5 % over the second half.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ REPORTS = ROOT / ".sidecart" / "soak"
 
 @dataclass(slots=True)
 class Point:
-    """What there was at one moment."""
+    """One sample of streams and records."""
 
     seconds: float
     orders: int
@@ -47,7 +49,7 @@ class Point:
 
 @dataclass(slots=True)
 class Soak:
-    """What was seen."""
+    """The samples and the statuses of one soak test."""
 
     broker: str
     store: str
@@ -59,7 +61,9 @@ class Soak:
 
     @property
     def growth(self) -> dict[str, float]:
-        """By process: by which share its memory was more in the last quarter of the time than in the third."""
+        """By process: the growth of its memory from the third to the last quarter of the time, as a
+        fraction.
+        """
         end = self.memory[-1][0]
         third = [mib for seconds, mib in self.memory if 0.5 * end <= seconds < 0.75 * end]
         fourth = [mib for seconds, mib in self.memory if seconds >= 0.75 * end]
@@ -70,13 +74,15 @@ class Soak:
         return {name: median(fourth, name) / median(third, name) - 1 for name in self.memory[-1][1]}
 
     def bytes_per_order(self, number: int) -> float:
-        """Of the state, since the first point; of the point with this number."""
+        """Return the bytes of state per order between the first point and the point with this
+        index.
+        """
         first, point = self.points[0], self.points[number]
         return (point.state_bytes - first.state_bytes) / max(1, point.orders - first.orders)
 
 
 async def _orders(url: str, soak: Soak, done: threading.Event) -> None:
-    """Ask at the rate, whether or not what was asked before is answered."""
+    """Place orders at the rate, without waiting for earlier responses."""
     async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=1_000)) as http:
 
         async def register(number: int) -> str:
@@ -118,7 +124,7 @@ def _point(shop: Shop, soak: Soak, seconds: float) -> Point:
 
 
 def soak_shop(shop: Shop, soak: Soak) -> None:
-    """Load it and look at it, for as long as is wanted."""
+    """Load the shop and sample it for the configured number of minutes."""
     done = threading.Event()
     load = threading.Thread(target=lambda: asyncio.run(_orders(shop.url, soak, done)), daemon=True)
     load.start()
@@ -142,7 +148,9 @@ def soak_shop(shop: Shop, soak: Soak) -> None:
 
 
 def table(soak: Soak) -> str:
-    """What each process takes at the start, in the middle and at the end, in Markdown; streams and records below."""
+    """Return Markdown: the memory of each process at start, middle and end, then streams and
+    records.
+    """
     third = max(1, len(soak.memory) // 10)
     parts = (soak.memory[:third], soak.memory[len(soak.memory) // 2 :][:third], soak.memory[-third:])
     lines = [
@@ -167,7 +175,7 @@ def table(soak: Soak) -> str:
 
 
 def run(options: argparse.Namespace) -> int:
-    """`sidecart soak`: 0 if memory is flat and every order was answered 201."""
+    """Run `sidecart soak`; return 0 if memory is flat and every order was answered 201."""
     deadline = stopped_by_signals()
     soak = Soak(options.broker, options.store, options.per_second, options.minutes)
     with (

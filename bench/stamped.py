@@ -1,7 +1,8 @@
-"""An app of the shop that writes down when it was asked and when it asked: `python -m bench.stamped <app-id> <file>`.
+"""An app that records when it serves and when it calls its sidecar: `python -m bench.stamped
+<app-id> <file>`.
 
-The product has no such switch; it is patched here, before the app starts. One line a span, in nanoseconds of the
-machine's monotonic clock, which all processes share: app, what, from, to.
+The product has no such switch; this module patches the app before it starts. Each span is one line:
+app, action, start, end, in nanoseconds of the machine's monotonic clock, which all processes share.
 """
 
 from __future__ import annotations
@@ -21,12 +22,12 @@ from cli.project import module_of, write_program
 
 
 def program(folder: Path, app_id: str, spans: Path) -> Path:
-    """Write the run file that starts such an app in place of ours, for `Options.replaced`."""
+    """Write the run file that starts the stamped app in place of ours, for `Options.replaced`."""
     return write_program(folder, app_id, [sys.executable, "-m", "bench.stamped", app_id, str(spans)])
 
 
 def stamp(app_id: str, file: Path) -> None:
-    """Patch what takes requests and what calls the sidecar."""
+    """Patch the functions that serve requests and that call the sidecar."""
     out = file.open("a", buffering=1, encoding="utf-8")
 
     def write(what: str, started: int) -> None:
@@ -46,12 +47,12 @@ def stamp(app_id: str, file: Path) -> None:
         write(f"call:{method}:{path}", started)
         return answer
 
-    InboundApp.__call__ = serve  # type: ignore[method-assign]  # what this module is for
-    HttpSidecar._call = call  # type: ignore[method-assign]  # what this module is for
+    InboundApp.__call__ = serve  # type: ignore[method-assign]  # this module exists to patch
+    HttpSidecar._call = call  # type: ignore[method-assign]  # this module exists to patch
 
 
 def main() -> None:
-    """Patch, and run the app."""
+    """Patch the app and run it."""
     app_id, file = sys.argv[1:]
     stamp(app_id, Path(file))
     importlib.import_module(module_of(app_id)).main()

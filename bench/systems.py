@@ -1,4 +1,4 @@
-"""The two systems that are measured, started beside each other on servers of their own."""
+"""The two systems under measurement, running side by side on their own servers."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OURS, BASELINE = "sidecart", "baseline"
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """One shop that runs, and its floor."""
+    """One running shop, and its floor."""
 
     name: str
     url: str
@@ -24,16 +24,16 @@ class System:
     mail_log: Path
     seconds_to_ready: float
     processes: Callable[[], Mapping[str, int]]
-    """The pids of the shop's processes by name, without the floor's."""
+    """The pids of the shop's processes by name, without those of the floor."""
     stop: Callable[[str], None]
     """Stop one of the shop's apps."""
     start: Callable[[str], None]
-    """Start it again, and wait until it is ready."""
+    """Start the app again, and wait until it is ready."""
 
 
 @contextmanager
 def both(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[list[System]]:
-    """Start both shops and both floors; end them with the block."""
+    """Start both shops and both floors; stop them at the end of the block."""
     with ExitStack() as stack:
         baseline = stack.enter_context(BaselineShop(broker, folder / BASELINE, say))
         shop = stack.enter_context(Shop(Options(broker, folder=folder / OURS), say))
@@ -43,13 +43,13 @@ def both(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[list
 
 @contextmanager
 def ours(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[System]:
-    """Start our shop alone; its floor is not there."""
+    """Start our shop alone, without the floor."""
     with Shop(Options(broker, folder=folder), say) as shop:
         yield of_shop(shop)
 
 
 def of_shop(shop: Shop) -> System:
-    """A shop that runs, without a floor."""
+    """Return a running shop as a system without a floor."""
     return _ours(shop, {}, shop.url)
 
 

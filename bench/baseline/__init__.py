@@ -1,6 +1,6 @@
-"""The baseline: the same shop without sidecars, on FastStream, to measure what the sidecars cost.
+"""The baseline: the same shop without sidecars, on FastStream, to measure the cost of the sidecars.
 
-Its apps speak to the broker and to Redis themselves. What decides (the services' domains), what is checked (bodies,
-events) and what the gateway promises is ours; how events and records get from one process to another is FastStream's
-and redis-py's, as their own users would write it.
+Its apps connect directly to the broker and to Redis. The business rules (the services' domains),
+the validation of bodies and events, and the gateway's guarantees are the product's own code.
+FastStream and redis-py carry events and records, in the way that their own users would write it.
 """

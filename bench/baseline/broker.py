@@ -1,4 +1,7 @@
-"""Events by FastStream: Redis Streams with groups, or RabbitMQ with durable queues; acknowledged after the work."""
+"""Events through FastStream: Redis Streams with groups, or RabbitMQ with durable queues.
+
+Both acknowledge an event after its work is done.
+"""
 
 from __future__ import annotations
 
@@ -15,58 +18,60 @@ from cli.topics import TOPICS
 
 Handler = Callable[[bytes], Awaitable[None]]
 
-WORKERS = 32  # events of a topic at once; the shop's prefetchCount and queueDepth allow as many
+# events of one topic processed concurrently; equal to the shop's prefetchCount and queueDepth
+WORKERS = 32
 BLOCK_MS = 2_000
 STREAM_EVENTS_MAX = 1_000_000
-ABANDONED_MS = 20_000  # an event that is out for so long is taken over, as by the shop's processingTimeout
+# a pending event of this age is claimed by another reader, as with the shop's processingTimeout
+ABANDONED_MS = 20_000
 
 
 class Broker(Protocol):
-    """What an app of the baseline needs of its broker."""
+    """The broker operations that an app of the baseline needs."""
 
     async def start(self) -> None:
-        """Connect, declare, and read from now on."""
+        """Connect, declare the topics, and start reading."""
 
     async def stop(self) -> None:
-        """Finish what is being worked on, and disconnect."""
+        """Finish the events in progress, then disconnect."""
 
     def on(self, topic: str, reader: str, handle: Handler) -> None:
-        """Have each event of a topic handled once for each name of a reader; before the start."""
+        """Handle each event of a topic once per reader name; call it before start()."""
 
     async def publish(self, topic: str, event: bytes) -> None:
-        """Hand over an event; returns when the broker has it."""
+        """Publish an event; return when the broker has it."""
 
 
 class RedisEvents:
-    """A stream a topic, a group a reader."""
+    """One stream per topic, one consumer group per reader."""
 
     def __init__(self, url: str) -> None:
         self._broker = RedisBroker(url, apply_types=False, log_level=logging.DEBUG, max_connections=CONNECTIONS_MAX)
 
     async def start(self) -> None:
-        """Connect, make the groups, read."""
+        """Connect, create the groups, and start reading."""
         await self._broker.start()
 
     async def stop(self) -> None:
-        """Stop reading, and disconnect."""
+        """Stop reading, then disconnect."""
         await self._broker.stop()
 
     def on(self, topic: str, reader: str, handle: Handler) -> None:
-        """One subscriber for what is new, one for what a reader that died has left."""
+        """Add two subscribers: one for new events, one for events left pending by a dead reader."""
         new = StreamSub(topic, group=reader, consumer=reader, polling_interval=BLOCK_MS, max_records=WORKERS)
-        left = StreamSub(topic, group=reader, consumer=reader, polling_interval=5_000, min_idle_time=ABANDONED_MS)
-        for stream, workers in ((new, WORKERS), (left, 1)):
+        abandoned = StreamSub(topic, group=reader, consumer=reader, polling_interval=5_000, min_idle_time=ABANDONED_MS)
+        for stream, workers in ((new, WORKERS), (abandoned, 1)):
             self._broker.subscriber(
-                stream=stream, max_workers=workers, ack_policy=AckPolicy.NACK_ON_ERROR, decoder=_as_it_came
+                stream=stream, max_workers=workers, ack_policy=AckPolicy.NACK_ON_ERROR, decoder=_undecoded
             )(_handler(handle))
 
     async def publish(self, topic: str, event: bytes) -> None:
-        """XADD."""
+        """Append the event to the topic's stream (XADD)."""
         await self._broker.publish(event, stream=topic, maxlen=STREAM_EVENTS_MAX)
 
 
 class RabbitEvents:
-    """A fanout exchange a topic, a queue a reader; all of it durable, publishes confirmed."""
+    """One fanout exchange per topic, one queue per reader; all durable, with publisher confirms."""
 
     def __init__(self, url: str, topics: Iterable[str]) -> None:
         self._topics = topics
@@ -75,25 +80,28 @@ class RabbitEvents:
         self._exchanges: dict[str, RabbitExchange] = {}
 
     async def start(self) -> None:
-        """Connect, declare every topic's exchange (nobody may read it), read."""
+        """Connect, declare every topic's exchange, and start reading.
+
+        A topic without readers needs its exchange too: a publish to a missing exchange fails.
+        """
         await self._broker.connect()
         for topic in self._topics:
             await self._broker.declare_exchange(self._exchange(topic))
         await self._broker.start()
 
     async def stop(self) -> None:
-        """Stop reading, and disconnect."""
+        """Stop reading, then disconnect."""
         await self._broker.stop()
 
     def on(self, topic: str, reader: str, handle: Handler) -> None:
-        """A queue that is bound to the topic's exchange."""
+        """Bind a queue to the topic's exchange and subscribe to it."""
         queue = RabbitQueue(f"{reader}-{topic}", durable=True)
-        self._broker.subscriber(queue, self._exchange(topic), ack_policy=AckPolicy.NACK_ON_ERROR, decoder=_as_it_came)(
+        self._broker.subscriber(queue, self._exchange(topic), ack_policy=AckPolicy.NACK_ON_ERROR, decoder=_undecoded)(
             _handler(handle)
         )
 
     async def publish(self, topic: str, event: bytes) -> None:
-        """Publish, persistent; returns with the broker's confirm."""
+        """Publish a persistent message; return when the broker has confirmed it."""
         await self._broker.publish(event, exchange=self._exchange(topic), persist=True, mandatory=False)
 
     def _exchange(self, topic: str) -> RabbitExchange:
@@ -101,11 +109,11 @@ class RabbitEvents:
 
 
 def connect(kind: str, url: str, topics: Iterable[str] = TOPICS) -> Broker:
-    """The broker of this kind, redis or rabbitmq, for these topics."""
+    """Return a broker of this kind, redis or rabbitmq, for these topics."""
     return RedisEvents(url) if kind == "redis" else RabbitEvents(url, topics)
 
 
-async def _as_it_came(message: Any) -> bytes:
+async def _undecoded(message: Any) -> bytes:
     return bytes(message.body)
 
 

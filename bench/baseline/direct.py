@@ -1,4 +1,6 @@
-"""What our gateway and read routes ask a sidecar for, done without one: events, records, calls to other services."""
+"""The gateway's and the read routes' sidecar operations, without a sidecar: events, records, calls
+to other services.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from chassis.store_health import StoreHealth
 
 
 class Direct(Store):
-    """One process's way to the broker, to its records and to the other services."""
+    """One process's access to the broker, to its records and to the other services."""
 
     def __init__(
         self, redis_url: str, name: str, broker: Broker, session: ClientSession, urls: Mapping[str, str]
@@ -28,25 +30,25 @@ class Direct(Store):
         self._urls = urls
 
     async def watch_store(self) -> None:
-        """Say that the store is healthy: the baseline does not look after it."""
+        """Report the store as healthy: the baseline does not monitor it."""
         self.store.written()
 
     async def answers(self) -> bool:
-        """There is no sidecar that could be silent."""
+        """Return True: there is no sidecar that could be unreachable."""
         return True
 
     async def publish(self, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
-        """Hand over an event; returns when the broker has it, or raises SidecarTimeout."""
+        """Publish an event; return when the broker has it, or raise SidecarTimeout."""
         try:
             async with asyncio.timeout(seconds_max):
                 await self._broker.publish(topic, event)
         except TimeoutError as error:
             raise SidecarTimeout(f"publish to {topic}: no answer within {seconds_max:.3g} s") from error
-        except Exception as error:  # FastStream passes on whatever its client library raises
+        except Exception as error:  # FastStream passes on any exception of its client library
             raise SidecarUnavailable(f"publish to {topic}: {type(error).__name__} {error}") from error
 
     async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:
-        """GET a path of another service."""
+        """Send GET for a path of another service."""
         try:
             async with self._session.get(self._urls[app_id] + path, timeout=ClientTimeout(total=seconds_max)) as answer:
                 return Answer(answer.status, await answer.read())

@@ -1,4 +1,7 @@
-"""The floor without sidecars: FastStream, and redis-py for the records. `python -m bench.baseline.floor gateway`."""
+"""The floor without sidecars: FastStream carries the events, redis-py the records.
+
+Run it with `python -m bench.baseline.floor gateway|service`.
+"""
 
 from __future__ import annotations
 
@@ -8,17 +11,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bench.asking import READS, Asking, encoded, serve
 from bench.baseline.broker import connect
 from bench.baseline.store import Store
+from bench.floor_app import READS, FloorApp, encoded, serve
 
 
-class BaselineFloor(Asking):
-    """Events by FastStream, records in Redis."""
+class BaselineFloor(FloorApp):
+    """Sends events through FastStream and keeps records in Redis."""
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[None]:
-        """Connect to both, and read."""
+        """Connect to the broker and to Redis, then start reading."""
         self._store = Store(os.environ["REDIS_URL"], self.app_id)
         self._broker = connect(os.environ["BROKER"], os.environ["BROKER_URL"], READS.values())
         self._broker.on(READS[self.app_id], self.app_id, self._take)
@@ -33,13 +36,13 @@ class BaselineFloor(Asking):
         await self.take(json.loads(body))
 
     async def keep(self, request_id: str) -> None:
-        """One read and one write, with the version."""
+        """Read the record once and write it once, guarded by its version."""
         key = f"floor:{request_id}"
         _, version = await self._store.load(key)
         await self._store.save(key, encoded({"id": request_id}), version)
 
     async def publish(self, topic: str, event: dict[str, Any]) -> None:
-        """Straight to the broker."""
+        """Publish the event directly to the broker."""
         await self._broker.publish(topic, encoded(event))
 
 

@@ -1,4 +1,7 @@
-"""The baseline's gateway: our routes, checks and pending commands. `python -m bench.baseline.gateway`."""
+"""The baseline's gateway: the product's routes, validation and pending commands.
+
+Run it with `python -m bench.baseline.gateway`.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ NAME = "gateway-0"
 
 
 def gateway(config: BaselineSettings) -> ASGIApp:
-    """Build the app."""
+    """Build the baseline's gateway app."""
 
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:

@@ -1,7 +1,7 @@
-"""One service of the baseline: load its record, decide, save it, publish. `python -m bench.baseline.service order`.
+"""One service of the baseline: load the record, decide, save it, publish.
 
-There is no outbox: a record and its secondary records are written at once, and an event that comes again is answered
-from them.
+Run it with `python -m bench.baseline.service order`. There is no outbox: a record and its secondary
+records are written at once, and a repeated event is answered from them.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ from services.user import app as user
 
 log = logging.getLogger(__name__)
 
-LISTENING_SECONDS = 0.01  # between two looks whether the server listens
+LISTENING_SECONDS = 0.01  # interval between two checks whether the server listens
 
 
 class Handler:
-    """Carries events through one service."""
+    """Processes the events of one service."""
 
     def __init__(self, service: Service[Any, Any], direct: Direct) -> None:
         self._service = service
         self._direct = direct
 
     async def handle(self, topic: str, body: bytes) -> None:
-        """Carry one event through; raise PermanentError or TransientError."""
+        """Process one event; raise PermanentError or TransientError."""
         service = self._service
         received = decode(parse(topic, body), service.inputs[topic], now())
         key = service.key(received.event)
@@ -84,16 +84,16 @@ def _state(value: bytes, kind: type[Any]) -> Any:
     return msgspec.json.decode(msgspec.json.decode(value, type=Record).state, type=kind | None)
 
 
-async def _carry_or_drop(topic: str, carry: Callable[[bytes], Awaitable[None]], body: bytes) -> None:
-    """The baseline keeps no dead letters: what cannot be carried through is logged and dropped."""
+async def _process_or_drop(topic: str, process: Callable[[bytes], Awaitable[None]], body: bytes) -> None:
+    """Process an event; log and drop a permanent failure: the baseline has no dead letters."""
     try:
-        await carry(body)
+        await process(body)
     except PermanentError as fault:
         log.error("dropped: %s: %s", topic, fault)
 
 
-def _known(name: str) -> tuple[Service[Any, Any], Callable[[HttpSidecar], ServiceWiring]]:
-    """The service as our own app describes it, and what makes its read routes."""
+def _service_of(name: str) -> tuple[Service[Any, Any], Callable[[HttpSidecar], ServiceWiring]]:
+    """Return the service as the product's app describes it, and the factory of its read routes."""
     match name:
         case "user":
             return user.SERVICE, user.wire
@@ -104,12 +104,12 @@ def _known(name: str) -> tuple[Service[Any, Any], Callable[[HttpSidecar], Servic
             return order.service(within), partial(order.wire, within)
         case "notification":
             return notification.SERVICE, partial(notification.wire, notification_settings.read(os.environ))
-    raise SystemExit(f"there is no service {name}")
+    raise SystemExit(f"unknown service {name}")
 
 
 def app(name: str, config: BaselineSettings) -> FastAPI:
-    """The service's app: it reads events while it runs, and answers GETs."""
-    service, wire = _known(name)
+    """Build the service's app: it reads events while it runs, and answers GET requests."""
+    service, wire = _service_of(name)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -120,8 +120,8 @@ def app(name: str, config: BaselineSettings) -> FastAPI:
             handler = Handler(service, direct)
             for subscription in wired.subscriptions:
                 topic = subscription.topic
-                carry = partial(handler.handle, topic) if topic in service.inputs else subscription.handle
-                broker.on(topic, name, partial(_carry_or_drop, topic, carry))
+                process = partial(handler.handle, topic) if topic in service.inputs else subscription.handle
+                broker.on(topic, name, partial(_process_or_drop, topic, process))
             for read in wired.reads:
                 app.add_api_route(read.path, reader(read), methods=["GET"])
             try:
@@ -136,8 +136,8 @@ def app(name: str, config: BaselineSettings) -> FastAPI:
                 await direct.close()
 
     async def read_events(broker: Broker) -> None:
-        # Who hears of an order that this app made may ask it for the order at once.
-        while not is_listening(config.port):  # noqa: ASYNC110 - a server that begins to listen sets no event
+        # A client that learns of an order from this app may request that order at once.
+        while not is_listening(config.port):  # noqa: ASYNC110 - a server that starts to listen sets no event
             await asyncio.sleep(LISTENING_SECONDS)
         await broker.start()
         reads.set()

@@ -1,4 +1,4 @@
-"""What an app of the baseline is told by its environment."""
+"""The settings that an app of the baseline reads from its environment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cli.topics import SERVICES
 
 @dataclass(frozen=True, slots=True)
 class BaselineSettings:
-    """Where everything is."""
+    """The addresses of the broker, of Redis and of the other services."""
 
     port: int
     broker: str
@@ -22,12 +22,14 @@ class BaselineSettings:
 
     @property
     def served(self) -> Settings:
-        """As our own way of serving wants them; the baseline has no sidecar to know of, and no routes to guard."""
+        """The same settings for the chassis' server; the baseline has no sidecar and no routes to
+        guard.
+        """
         return Settings(LOOPBACK, self.port, 0, "", "")
 
 
 def read() -> BaselineSettings:
-    """Read the settings; raise SettingError for one that is missing."""
+    """Read the settings; raise SettingError for a missing one."""
     return BaselineSettings(
         port=settings.whole(os.environ, "APP_PORT", 1, 65535),
         broker=settings.text(os.environ, "BROKER"),

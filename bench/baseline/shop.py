@@ -1,4 +1,4 @@
-"""The baseline, running: a broker, Redis, a mail catcher and five apps, on loopback."""
+"""The running baseline: a broker, Redis, a mail catcher and five apps, on loopback."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench import asking
+from bench import floor_app
 from cli.deadline import Deadline
 from cli.environment import plain_environment
 from cli.errors import LaunchError
@@ -25,7 +25,11 @@ STOP_SECONDS = 20
 
 
 class BaselineShop:
-    """A context manager: entering starts it and waits until it is ready, leaving stops it; for the main thread."""
+    """A context manager: entering starts the baseline and waits until it is ready, leaving stops
+    it.
+
+    Use it in the main thread only.
+    """
 
     def __init__(self, broker: str, folder: Path, report: Callable[[str], None]) -> None:
         self.kind = broker
@@ -52,17 +56,17 @@ class BaselineShop:
 
     @property
     def processes(self) -> dict[str, int]:
-        """The pid of every process by name."""
+        """The pid of every process, by name."""
         return self._processes.pids()
 
     @property
     def redis_url(self) -> str:
-        """Where the records are, and with broker redis the streams."""
+        """The Redis of the records; with broker redis also of the streams."""
         return f"redis://{self.addresses['redis']}"
 
     @property
     def broker_url(self) -> str:
-        """Where the events pass."""
+        """The broker's address."""
         return self.redis_url if self.kind == "redis" else self.addresses[self.kind]
 
     def __enter__(self) -> Self:
@@ -101,19 +105,21 @@ class BaselineShop:
         self.seconds_to_ready = time.monotonic() - started
 
     def start_floor(self) -> str:
-        """Start the floor's two apps beside it, wait until they answer, return the gateway's address."""
-        for name, word in {asking.GATEWAY: "gateway", asking.SERVICE: "service"}.items():
+        """Start the two apps of the floor in this shop, wait until they answer, return the
+        gateway's address.
+        """
+        for name, word in {floor_app.GATEWAY: "gateway", floor_app.SERVICE: "service"}.items():
             self.ports[name] = free_port()
             env = self._env | {"APP_PORT": str(self.ports[name])}
             self._run(name, ["-m", "bench.baseline.floor", word], env)
-        port = self.ports[asking.GATEWAY]
+        port = self.ports[floor_app.GATEWAY]
         self.deadline.until(
             lambda: get(port, "/ask")[0] == 201, READY_SECONDS, lambda: f"no floor: see {self.logs}", 0.5
         )
         return f"http://127.0.0.1:{port}"
 
     def start_app(self, name: str) -> None:
-        """Start an app; does not wait."""
+        """Start an app without waiting for it."""
         module = ["bench.baseline.gateway"] if name == GATEWAY else ["bench.baseline.service", name]
         self._run(name, ["-m", *module], self._env | {"APP_PORT": str(self.ports[name])})
 
@@ -126,7 +132,7 @@ class BaselineShop:
         self._processes.kill(name)
 
     def wait_ready(self, name: str) -> None:
-        """Wait until an app says that it can serve; the gateway says so when all can."""
+        """Wait until an app reports ready; the gateway reports ready when all services are."""
 
         def ready() -> bool:
             for dead, code in self._processes.dead().items():
@@ -140,7 +146,7 @@ class BaselineShop:
 
     def _stop(self) -> None:
         self._processes.stop([GATEWAY], STOP_SECONDS)
-        self._processes.stop([*APPS, asking.GATEWAY, asking.SERVICE, MAIL_CATCHER], STOP_SECONDS)
+        self._processes.stop([*APPS, floor_app.GATEWAY, floor_app.SERVICE, MAIL_CATCHER], STOP_SECONDS)
         for server in self._servers:
             for name in server.names:
                 self._processes.stop([name], server.stop_seconds)

@@ -1,4 +1,6 @@
-"""Records in Redis by redis-py, each a hash of data and version, written only over the version that was read."""
+"""Records in Redis through redis-py: hashes of data and version, written with optimistic
+concurrency.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,12 @@ from redis.exceptions import RedisError
 
 from chassis.errors import Conflict, SidecarUnavailable
 
-CONNECTIONS_MAX = 1_024  # redis-py refuses a call where it would need more; every held request may have one under way
+# redis-py rejects a call that needs one more; every held request may have a call in progress
+CONNECTIONS_MAX = 1_024
 
-# KEYS: the record, then secondary records. ARGV: the version that was read ("" if none), the data, seconds to live
-# ("" for ever), then one datum a secondary record. A secondary record is written once, by whoever is first.
+# KEYS: the record, then its secondary records. ARGV: the version that was read ("" for a new
+# record), the data, seconds to live ("" for no expiry), then one value per secondary record. The
+# first writer of a secondary record wins; it is never overwritten.
 SAVE = """
 local version = redis.call('HGET', KEYS[1], 'version') or ''
 if version ~= ARGV[1] then return 0 end
@@ -27,7 +31,7 @@ return 1
 
 
 class Store:
-    """The records of one service: its keys begin with its name."""
+    """The records of one service; their keys begin with its name."""
 
     def __init__(self, url: str, name: str) -> None:
         self._redis: Redis = Redis.from_url(url, max_connections=CONNECTIONS_MAX)
@@ -45,7 +49,7 @@ class Store:
     async def load_pair(
         self, key: str, secondary: str | None
     ) -> tuple[tuple[bytes | None, str | None], tuple[bytes | None, str | None]]:
-        """Return a record and a secondary record as they are at one moment."""
+        """Return a record and a secondary record, read in one round trip."""
         pipeline = self._redis.pipeline(transaction=False)
         pipeline.hmget(self._prefix + key, "data", "version")
         if secondary is not None:
@@ -63,7 +67,9 @@ class Store:
         return list(await self._run(pipeline))
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
-        """Write if the version still holds, or with None if the key is free; raise Conflict otherwise."""
+        """Write if the version still matches, or with None if the key is free; raise Conflict
+        otherwise.
+        """
         await self.save_with(key, value, etag, {}, ttl_seconds=ttl_seconds)
 
     async def save_with(
@@ -75,7 +81,7 @@ class Store:
         *,
         ttl_seconds: int | None = None,
     ) -> None:
-        """Write a record and its new secondary records at once, or raise Conflict and write none."""
+        """Write a record and its new secondary records at once; on Conflict write none."""
         keys = [self._prefix + each for each in (key, *secondaries)]
         arguments = [etag or "", value, "" if ttl_seconds is None else ttl_seconds, *secondaries.values()]
         try:
@@ -86,7 +92,7 @@ class Store:
             raise Conflict(key)
 
     async def insert(self, key: str, value: bytes) -> bool:
-        """Write if the key is free; say whether it was."""
+        """Write if the key is free; return whether it was."""
         try:
             await self.save(key, value, None)
         except Conflict:

@@ -1,4 +1,6 @@
-"""podman, with a configuration, a storage and networks of its own: the machine's own containers are not touched."""
+"""podman with its own configuration, storage and networks, separate from the machine's other
+containers.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ from pathlib import Path
 
 COMMAND_SECONDS_MAX = 600
 NAMES = Path("/run/containers/networks/aardvark-dns")
-"""One file a network; an old one that was left would give another network's address twice."""
+"""One file per network; a stale file would give another network's address twice."""
 
 CONTAINERS = """\
 [containers]
@@ -24,8 +26,9 @@ tmp_dir = "{run}/libpod"
 network_backend = "netavark"
 network_config_dir = "{storage}/networks"
 """
-"""crun is refused the limits that it wants to raise where there is no systemd; netavark resolves names between
-containers."""
+"""crun fails where it cannot raise the limits, as without systemd; netavark resolves names between
+containers.
+"""
 
 STORAGE = """\
 [storage]
@@ -41,11 +44,13 @@ short-name-mode = "disabled"
 
 
 class EngineError(Exception):
-    """A command of the engine failed; holds what it printed."""
+    """A command of the engine failed; the message holds its output."""
 
 
 class Engine:
-    """Everything is in one folder, from run to run: the storage remembers the paths that it was made with."""
+    """An engine in one fixed folder, because the storage remembers the paths that it was created
+    with.
+    """
 
     def __init__(self, folder: Path) -> None:
         storage, run = folder / "storage", folder / "run"
@@ -61,23 +66,25 @@ class Engine:
         }
 
     def podman(self, *words: str) -> str:
-        """Run one command and return what it printed; raise EngineError."""
+        """Run one podman command and return its output; raise EngineError."""
         return self.run(["podman", *words], {})
 
     def clean(self) -> None:
-        """Remove all containers with their volumes, all networks, and the names that their name server was told."""
+        """Remove all containers with their volumes, all networks, and the records of their name
+        server.
+        """
         self.podman("rm", "--all", "--force", "--volumes")
         self.podman("network", "prune", "--force")
         for names in NAMES.glob("sidecart-test-*"):
             names.unlink()
 
     def compose(self, file: Path, project: str, env: Mapping[str, str], *words: str) -> str:
-        """Run one command of podman-compose on a file; the engine builds without the network's images."""
+        """Run one podman-compose command on a file; builds never pull images."""
         command = [sys.executable, "-m", "podman_compose", "-f", str(file), "-p", project]
         return self.run([*command, "--podman-build-args=--pull=never --isolation=chroot", *words], env)
 
     def run(self, command: list[str], env: Mapping[str, str]) -> str:
-        """Run a command in the engine's environment."""
+        """Run a command in the engine's environment; return its output, or raise EngineError."""
         done = subprocess.run(
             command,
             env=self._env | dict(env),
@@ -92,7 +99,7 @@ class Engine:
         return done.stdout
 
     def succeeds(self, *words: str) -> bool:
-        """Whether a command of podman ends well."""
+        """Return whether a podman command succeeds."""
         try:
             self.podman(*words)
         except EngineError:

@@ -1,7 +1,8 @@
-"""How soon the first event of each topic is taken in the containers on Redis; runs in the network of its container.
+"""Measures how soon consumers process the first event of each topic, in containers with Redis.
 
-Prints, as JSON, the consumers that were late and by how many seconds. The apps' metrics are off in the compose file, so
-the consumer groups are asked: an event is taken once its group has read and acknowledged it.
+The program runs in the network of the Redis container. It prints the late consumers and their
+seconds as JSON. Metrics are off in the compose file, so it reads the consumer groups: an event
+counts once its group has read and acknowledged it.
 """
 
 from __future__ import annotations
@@ -15,39 +16,40 @@ import valkey
 
 from cli.topics import APPS
 from cli.topology import readers
-from tests.e2e.first_events import Taken, late, published_by, tell_story
+from tests.e2e.first_events import Processed, late, publish_story, published_by
 
 
-def by_groups(client: valkey.Valkey) -> Taken:
-    """As the consumer groups count what was read and acknowledged."""
-    wanted = {(one.app_id, one.topic): one.consumer_id for one in readers(APPS)}
+def by_groups(client: valkey.Valkey) -> Processed:
+    """Return a counter of the events that the consumer groups have read and acknowledged."""
+    groups_read = {(one.app_id, one.topic): one.consumer_id for one in readers(APPS)}
 
-    def taken(app_id: str) -> dict[str, float]:
+    def processed(app_id: str) -> dict[str, float]:
         found: dict[str, float] = {}
-        for (reader, topic), group in wanted.items():
+        for (reader, topic), group in groups_read.items():
             if reader == app_id:
-                groups: Any = client.xinfo_groups(topic)  # typed as if it might be a coroutine
+                # the client's type hints allow a coroutine
+                groups: Any = client.xinfo_groups(topic)
                 (mine,) = [each for each in groups if each["name"].decode() == group]
                 found[topic] = int(mine["entries-read"] or 0) - int(mine["pending"])
         return {topic: count for topic, count in found.items() if count}
 
-    return taken
+    return processed
 
 
 def main() -> None:
-    """Tell the story of the contracts, if asked for; then one event of each topic."""
+    """Publish the story of the contracts if requested, then one event of each topic."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--sidecar", required=True, help="the URL of a sidecar that publishes")
     parser.add_argument("--redis", required=True, help="host:port")
-    parser.add_argument("--tell-story", action="store_true", help="publish every event once before")
+    parser.add_argument("--publish-story", action="store_true", help="publish every event once before")
     options = parser.parse_args()
     publish = published_by(options.sidecar, os.environ["DAPR_API_TOKEN"])
     host, _, port = options.redis.rpartition(":")
     with valkey.Valkey(host, int(port)) as client:
-        taken = by_groups(client)
-        if options.tell_story:
-            tell_story(publish, taken)
-        print(json.dumps({" ".join(who): seconds for who, seconds in late(publish, taken).items()}))
+        processed = by_groups(client)
+        if options.publish_story:
+            publish_story(publish, processed)
+        print(json.dumps({" ".join(who): seconds for who, seconds in late(publish, processed).items()}))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Stand-ins for the images that cannot be pulled here: Debian's packages, and daprd, under the real images' names."""
+"""Substitutes for images that cannot be pulled here, under the real names: Debian's packages, and
+daprd.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,8 @@ from cli.deadline import Deadline
 from tests.compose.engine import Engine
 
 PACKAGES = ("ca-certificates", "python3", "python3-venv", "rabbitmq-server", "redis-server")
-SERVER_SCRIPTS = "/usr/lib/rabbitmq/bin"  # the package's own; the wrappers on PATH change to another user and hang
+# the package's own scripts; the wrappers on PATH change to another user and hang
+SERVER_SCRIPTS = "/usr/lib/rabbitmq/bin"
 ENTRYPOINT = """\
 #!/bin/sh
 # What the official image's does: the first user comes from the environment.
@@ -38,11 +41,13 @@ CHANGES = {
         "ENV RABBITMQ_LOGS=-",
     ),
 }
-"""What `podman import` is told of each image, by the first word of its name."""
+"""The `podman import` changes of each image, by the first word of its name."""
 
 
 def make(engine: Engine, cache: Path, expected: set[str], report: Callable[[str], None]) -> None:
-    """Make the stand-ins that are not there yet; `wanted` are the names in the Dockerfile and the compose file."""
+    """Create the missing substitutes; `expected` holds the image names in the Dockerfile and the
+    compose file.
+    """
     for name in sorted(expected):
         if name.startswith("daprio/"):
             _import_daprd(engine, name, report)
@@ -50,8 +55,8 @@ def make(engine: Engine, cache: Path, expected: set[str], report: Callable[[str]
             _import_root(engine, name, cache, report)
 
 
-def wanted_by(dockerfile: str, services: dict[str, dict[str, object]]) -> set[str]:
-    """The images that a user's engine would pull."""
+def images_of(dockerfile: str, services: dict[str, dict[str, object]]) -> set[str]:
+    """Return the images that a user's engine would pull."""
     bases = set(re.findall(r"^FROM (\S+)", dockerfile, re.MULTILINE))
     built = {service["image"] for service in services.values() if "build" in service}
     return bases | {str(service["image"]) for service in services.values()} - built
@@ -97,11 +102,11 @@ def _import_root(engine: Engine, name: str, cache: Path, report: Callable[[str],
 
 
 def _root(cache: Path, report: Callable[[str], None]) -> Path:
-    """A small Debian with all that the stand-ins hold, made once."""
+    """Return a Debian root with the contents of all substitutes; the first call creates it."""
     root = cache / f"root-{_key(*PACKAGES, ENTRYPOINT)}"
     if root.exists():
         return root
-    report(f"making a Debian root with {', '.join(PACKAGES)}: a minute, once")
+    report(f"creating a Debian root with {', '.join(PACKAGES)}: a minute, once")
     site, release = _mirror()
     half = cache / "root.half"
     shutil.rmtree(half, ignore_errors=True)
@@ -114,7 +119,7 @@ def _root(cache: Path, report: Callable[[str], None]) -> Path:
     (local / "python").symlink_to("/usr/bin/python3")
     (local / "docker-entrypoint.sh").write_text(ENTRYPOINT, encoding="utf-8")
     (local / "docker-entrypoint.sh").chmod(0o755)
-    # The package registry is reached in the way of this machine: with the certificates that it trusts.
+    # Builds reach the package registry as this machine does, so they need its trusted certificates.
     shutil.copy(CERTIFICATES, half / CERTIFICATES.relative_to("/"))
     (half / "etc" / "pip.conf").write_text(f"[global]\ncert = {CERTIFICATES}\n", encoding="utf-8")
     half.rename(root)
@@ -122,7 +127,7 @@ def _root(cache: Path, report: Callable[[str], None]) -> Path:
 
 
 def _mirror() -> tuple[str, str]:
-    """Where this machine's own packages come from, and its release."""
+    """Return the package source of this machine, and its release."""
     answer = subprocess.run(
         ["apt-get", "indextargets", "--format", "$(SITE) $(CODENAME) $(SUITE)", "Created-By: Packages"],
         capture_output=True,
@@ -130,7 +135,7 @@ def _mirror() -> tuple[str, str]:
         check=True,
     )
     codename = re.search(r"^VERSION_CODENAME=(\w+)$", Path("/etc/os-release").read_text("utf-8"), re.MULTILINE)
-    assert codename is not None, "this machine does not say which release it is"
+    assert codename is not None, "/etc/os-release has no VERSION_CODENAME"
     sites = [line.split()[0] for line in answer.stdout.splitlines() if codename[1] in line.split()[1:]]
     assert sites, f"no package source of {codename[1]} in: {answer.stdout}"
     return sites[0], codename[1]

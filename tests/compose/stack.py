@@ -1,4 +1,7 @@
-"""The compose file, unchanged, brought up on one broker; its health checks are run by hand, for no engine does here."""
+"""The unchanged compose file, started on one broker.
+
+The tests run its health checks themselves, because the engine here does not run them.
+"""
 
 from __future__ import annotations
 
@@ -23,13 +26,13 @@ SECONDS_MAX = 180
 
 
 def services(broker: str) -> dict[str, dict[str, Any]]:
-    """The services that a broker's profile starts, in the order of the file."""
+    """Return the services that a broker's profile starts, in the order of the file."""
     every = yaml.safe_load(FILE.read_text("utf-8"))["services"]
     return {name: each for name, each in every.items() if broker in each.get("profiles", [broker])}
 
 
 class Stack:
-    """One run of the file; a context manager that leaves nothing."""
+    """One run of the compose file; a context manager that removes everything at its end."""
 
     def __init__(self, engine: Engine, broker: str, *, reverse: bool = False) -> None:
         self.engine = engine
@@ -72,18 +75,18 @@ class Stack:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if error is not None:
-            self._say_why()
+            self._print_logs()
         self.down()
 
     def down(self) -> None:
-        """Take everything down, with the data."""
+        """Remove all containers and networks, including the data."""
         self._compose("down", "--volumes", "--timeout", "20")
 
     def _compose(self, *words: str) -> None:
         self.engine.compose(FILE, self._project, self._env, *self._profile, *words)
 
     def container(self, service: str) -> str:
-        """The name of a service's container."""
+        """Return the name of a service's container."""
         return f"{self._project}_{service}_1"
 
     def start(self, service: str) -> None:
@@ -91,33 +94,33 @@ class Stack:
         self.engine.podman("start", self.container(service))
 
     def stop(self, service: str) -> None:
-        """Stop one container, as somebody would on purpose."""
+        """Stop one container on request, so that the engine does not restart it."""
         self.engine.podman("stop", "--time", "20", self.container(service))
 
     def inspect(self, service: str) -> dict[str, Any]:
-        """What the engine knows of a container."""
+        """Return the engine's description of a container."""
         return dict(json.loads(self.engine.podman("inspect", self.container(service)))[0])
 
     def crash(self, service: str) -> None:
-        """Kill the first process of a container; nobody asked the engine to."""
+        """Kill the first process of a container, without a request to the engine."""
         os.kill(self.inspect(service)["State"]["Pid"], signal.SIGKILL)
 
     def address(self, service: str, network: str) -> str:
-        """The address of a container in one of the file's networks."""
+        """Return the address of a container in one of the file's networks."""
         networks = self.inspect(service)["NetworkSettings"]["Networks"]
         return str(networks[f"{self._project}_{network}"]["IPAddress"])
 
-    def run_beside(self, service: str, command: list[str], env: Mapping[str, str]) -> str:
-        """Run a program of this machine in the network of a container; return what it printed."""
+    def run_in_network(self, service: str, command: list[str], env: Mapping[str, str]) -> str:
+        """Run a program of this machine in the network of a container; return its output."""
         network = f"--net=/proc/{self.inspect(service)['State']['Pid']}/ns/net"
         return self.engine.run(["nsenter", network, *command], env)
 
     def is_healthy(self, service: str) -> bool:
-        """Run the health check that the file gives the service."""
+        """Run the service's health check; return whether it passes."""
         return self.engine.succeeds("healthcheck", "run", self.container(service))
 
     def wait_ready(self) -> None:
-        """Wait until the gateway says that everything is there."""
+        """Wait until the gateway is ready."""
         self.until(self._is_ready, "the gateway to be ready")
 
     def _is_ready(self) -> bool:
@@ -127,10 +130,10 @@ class Stack:
             return False
 
     def until(self, condition: Callable[[], bool], what: str) -> None:
-        """Wait for something that only looking shows."""
+        """Wait until a polled condition holds."""
         self.deadline.until(condition, SECONDS_MAX, lambda: f"waited {SECONDS_MAX} s for {what}", 0.2)
 
-    def _say_why(self) -> None:
+    def _print_logs(self) -> None:
         for name in self.services:
             try:
                 log = self.engine.podman("logs", "--tail", "15", self.container(name))

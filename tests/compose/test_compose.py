@@ -1,4 +1,6 @@
-"""The shop in containers: the file as it stands, on each broker, in any order, with whatever dies."""
+"""Tests of the shop in containers: the unchanged compose file on each broker, in any start order,
+with crashes.
+"""
 
 import fcntl
 import json
@@ -27,17 +29,19 @@ SECRETS = FOLDER / "secrets"
 
 @pytest.fixture(scope="module")
 def engine() -> Iterator[Engine]:
-    """An engine of this run's own with all images that the files name; afterwards nothing of it is left."""
+    """Return an engine with all images of the files; the test run leaves no container, volume or
+    network.
+    """
     cache = cache_folder() / "compose"
     cache.mkdir(parents=True, exist_ok=True)
     with (cache / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         engine = Engine(cache)
-        engine.clean()  # of what a run that was killed left
+        engine.clean()  # remove leftovers of a killed run
         expected = {
             name
             for broker in BROKERS
-            for name in images.wanted_by((FOLDER / "Dockerfile").read_text("utf-8"), services(broker))
+            for name in images.images_of((FOLDER / "Dockerfile").read_text("utf-8"), services(broker))
         }
         images.make(engine, cache, expected, print)
         yield engine
@@ -49,7 +53,7 @@ def engine() -> Iterator[Engine]:
 
 @pytest.fixture(autouse=True, scope="module")
 def secrets() -> Iterator[None]:
-    """The secrets, made as the documents say; those that are there already are used and kept."""
+    """Create the secrets with make-secrets; keep existing ones."""
     was_there = SECRETS.exists()
     subprocess.run([FOLDER / "make-secrets"], check=True)
     yield
@@ -58,8 +62,8 @@ def secrets() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("broker", BROKERS)
-def test_the_file_as_it_stands_carries_both_flows(engine: Engine, broker: str) -> None:
-    """Up, ready, every health check healthy, the demo passes, every container without root where it can be."""
+def test_the_unchanged_file_runs_both_flows(engine: Engine, broker: str) -> None:
+    """All health checks pass, the demo passes, and apps and sidecars run without root."""
     with Stack(engine, broker) as stack:
         stack.wait_ready()
         play(stack)
@@ -74,15 +78,18 @@ def test_the_file_as_it_stands_carries_both_flows(engine: Engine, broker: str) -
 
 
 def test_any_order_of_starts_works(engine: Engine) -> None:
-    """The last first: sidecars that find no broker, apps whose sidecars are not there, the gateway at the end."""
+    """The containers start in reverse order: sidecars without broker, apps without sidecars, the
+    gateway last.
+    """
     with Stack(engine, "redis", reverse=True) as stack:
         stack.wait_ready()
         play(stack)
 
 
-def test_what_dies_comes_back_and_the_shop_goes_on(engine: Engine) -> None:
-    """Each kind of container is killed once; a health check fails while the store is unreachable, and is healthy
-    again.
+def test_killed_containers_restart_and_the_shop_continues(engine: Engine) -> None:
+    """Each kind of container restarts after a kill.
+
+    A health check fails while the store is unreachable, and passes again afterwards.
     """
     with Stack(engine, "redis") as stack:
         stack.wait_ready()
@@ -94,14 +101,16 @@ def test_what_dies_comes_back_and_the_shop_goes_on(engine: Engine) -> None:
         play(stack)
 
         stack.stop("redis")
-        stack.until(lambda: ask(stack, "/user/0192f0c1-2a3b-7c4d-8e5f-60718293a4b5") == 503, "a read to fail")
-        stack.until(lambda: not stack.is_healthy("user"), "the User Service to say that it is unhealthy")
+        stack.until(lambda: ask(stack, "/user/0192f0c1-2a3b-7c4d-8e5f-60718293a4b5") == 503, "a failing read")
+        stack.until(lambda: not stack.is_healthy("user"), "the User Service to report unhealthy")
         stack.start("redis")
         stack.until(lambda: stack.is_healthy("user"), "the User Service to be healthy")
 
 
-def test_a_broker_that_comes_back_is_read_as_before(engine: Engine) -> None:
-    """RabbitMQ is killed: who then has a consumer too few or too many is found by the keeper, and starts again."""
+def test_a_restarted_broker_gets_its_consumers_back(engine: Engine) -> None:
+    """After RabbitMQ restarts, the keeper finds sidecars with a wrong number of consumers and
+    restarts them.
+    """
     with Stack(engine, "rabbitmq") as stack:
         stack.wait_ready()
         play(stack)
@@ -125,10 +134,12 @@ def test_a_broker_that_comes_back_is_read_as_before(engine: Engine) -> None:
 
 
 def test_the_first_event_of_each_topic_is_prompt(engine: Engine) -> None:
-    """All five apps, killed or stopped, at once or for longer: twenty restarts."""
+    """All five apps are killed twice, and stopped twice for different times: twenty restarts
+    without a late event.
+    """
     with Stack(engine, "redis") as stack:
         stack.wait_ready()
-        assert {} == late_events(stack, "--tell-story")
+        assert {} == late_events(stack, "--publish-story")
         for down_seconds in (None, None, 0.0, LONG_SECONDS):
             before = {name: stack.inspect(name)["State"]["StartedAt"] for name in APPS}
             for name in APPS:
@@ -144,23 +155,23 @@ def test_the_first_event_of_each_topic_is_prompt(engine: Engine) -> None:
 
 
 def late_events(stack: Stack, *words: str) -> dict[str, float]:
-    """Which consumers took the first event of a topic late, and by how many seconds."""
+    """Return the consumers that processed the first event of a topic late, with their seconds."""
     sidecar = f"http://{stack.address('gateway-dapr', 'mesh')}:3500"
     program = [sys.executable, "-m", "tests.compose.first_events", "--sidecar", sidecar, "--redis", "127.0.0.1:6379"]
     tokens = dict(line.split("=", 1) for line in (SECRETS / "tokens.env").read_text("utf-8").split())
-    said = stack.run_beside("redis", [*program, *words], {"DAPR_API_TOKEN": tokens["DAPR_API_TOKEN"]})
-    return dict(json.loads(said))
+    late = stack.run_in_network("redis", [*program, *words], {"DAPR_API_TOKEN": tokens["DAPR_API_TOKEN"]})
+    return dict(json.loads(late))
 
 
 def keeper_says_healthy(stack: Stack, app_id: str) -> bool:
-    """What the keeper hears, where it runs, when it asks a sidecar for its app."""
+    """Return the keeper's health check of an app, run in the keeper's container."""
     words = "import os, sys; from cli.servers.rabbitmq_keeper import is_healthy; "
     words += "sys.exit(not is_healthy(f'http://{sys.argv[1]}-dapr:3500', sys.argv[1], os.environ['DAPR_API_TOKEN']))"
     return stack.engine.succeeds("exec", stack.container("keeper"), "python", "-c", words, app_id)
 
 
 def consumers(stack: Stack) -> dict[str, int]:
-    """By queue how many read it, as the broker says; empty while it does not."""
+    """Return the number of consumers by queue, or {} while the broker does not answer."""
     words = ["rabbitmqctl", "-q", "--no-table-headers", "list_queues", "name", "consumers"]
     try:
         output = stack.engine.podman("exec", stack.container("rabbitmq"), *words)
@@ -172,15 +183,16 @@ def consumers(stack: Stack) -> dict[str, int]:
 def play(stack: Stack) -> None:
     """Play the demo until it passes.
 
-    A 202 instead of a 201 is no failure of the file: Debian's aardvark-dns (1.4) leaves questions of containers
-    unanswered for seconds after others were started, and whoever asks for the first time waits for that long.
+    A 202 instead of a 201 is not a failure of the file: Debian's aardvark-dns (1.4) leaves name
+    queries of containers unanswered for seconds after other containers started, and the first
+    caller waits for that long.
     """
 
     def passes() -> bool:
         try:
             Demo(stack.url, stack.mail_url, stack.deadline).play()
         except DemoFailed as failure:
-            print(f"once more: {failure}")
+            print(f"retrying: {failure}")
             return False
         return True
 
@@ -188,7 +200,7 @@ def play(stack: Stack) -> None:
 
 
 def ask(stack: Stack, path: str) -> int:
-    """The status of one GET; 0 when nobody answers."""
+    """Return the status of one GET; 0 without a response."""
     try:
         return httpx.get(f"{stack.url}{path}", trust_env=False, timeout=SECONDS_MAX).status_code
     except httpx.TransportError:
@@ -196,7 +208,7 @@ def ask(stack: Stack, path: str) -> int:
 
 
 def takes_orders(stack: Stack) -> bool:
-    """Whether somebody can register right now."""
+    """Return whether a registration succeeds at the moment."""
     body = {"email": f"{os.urandom(8).hex()}@example.com", "name": "Ann"}
     try:
         answer = httpx.post(f"{stack.url}/user/register", json=body, trust_env=False, timeout=SECONDS_MAX)
@@ -205,7 +217,7 @@ def takes_orders(stack: Stack) -> bool:
     return answer.status_code == 201
 
 
-def test_the_file_is_the_one_that_a_user_gets() -> None:
-    """Nothing beside it changes what it says."""
+def test_no_other_file_changes_the_compose_file() -> None:
+    """The folder has neither an override file nor a .env file."""
     assert [] == [path.name for path in FILE.parent.glob("*override*")]
     assert not Path(FILE.parent / ".env").exists()

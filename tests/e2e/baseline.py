@@ -1,5 +1,6 @@
-"""The suite on the baseline (bench/baseline), with SHOP=baseline: the same shop without sidecars, and what only they
-have.
+"""The suite on the baseline (bench/baseline), with SHOP=baseline: the same shop without sidecars.
+
+Tests marked `sidecars` or `own_shop` do not run there.
 """
 
 from __future__ import annotations
@@ -22,12 +23,14 @@ from cli.tap import Sightings, Tap
 from cli.topics import TOPICS
 from tests.e2e.shopper import Shopper
 
-FIELD = b"__data__"  # of a stream's entry, where FastStream has its message
+FIELD = b"__data__"  # the field of a stream entry in which FastStream stores its message
 READ_MS = 200
 
 
 class BaselineTap(Sightings):
-    """Sees every event that passes the baseline's broker; a context manager inside that of its shop."""
+    """Records every event that passes the baseline's broker; a context manager inside that of its
+    shop.
+    """
 
     def __init__(self, shop: BaselineShop) -> None:
         super().__init__()
@@ -49,7 +52,7 @@ class BaselineTap(Sightings):
         self._thread.join()
 
     def publish(self, topic: str, body: bytes) -> int:
-        """Publish as an app would; returns 204 as a sidecar does."""
+        """Publish like an app; return 204, as a sidecar does."""
 
         async def publish() -> None:
             broker = connect(self._shop.kind, self._shop.broker_url)
@@ -65,7 +68,8 @@ class BaselineTap(Sightings):
             last: dict[Any, Any] = dict.fromkeys(TOPICS, "0")
             self._ready.set()
             while not self._stop.is_set():
-                found: Any = client.xread(last, block=READ_MS)  # typed as if it might be a coroutine
+                # the client's type hints allow a coroutine
+                found: Any = client.xread(last, block=READ_MS)
                 for stream, entries in found:
                     last[stream.decode()] = entries[-1][0]
                     for _, fields in entries:
@@ -87,15 +91,16 @@ class BaselineTap(Sightings):
 
 
 class BaselineShopper(Shopper):
-    """Somebody who shops at the baseline."""
+    """A client of the baseline."""
 
     def __init__(self, shop: BaselineShop, tap: BaselineTap) -> None:
-        # What the tests of both shops use, both have.
+        # The tests use only attributes that both shops and both taps have.
         super().__init__(cast(Shop, shop), cast(Tap, tap))
         self._baseline = shop
 
     def state(self, app_id: str, key: str) -> httpx.Response:
-        """Look into a service's state, in Redis."""
+        """Read a record of a service, from Redis."""
         with valkey.Valkey.from_url(self._baseline.redis_url) as client:
-            value: Any = client.hget(f"{app_id}||{key}", "data")  # typed as if it might be a coroutine
+            # the client's type hints allow a coroutine
+            value: Any = client.hget(f"{app_id}||{key}", "data")
         return httpx.Response(204) if value is None else httpx.Response(200, content=value)

@@ -1,7 +1,8 @@
-"""One shop and one tap for the whole suite, on the broker that BROKER names; only its YAML folder differs.
+"""One shop and one tap for the whole suite, on the broker in BROKER; the brokers differ in their
+YAML folder only.
 
-STORE names the store in the same way. WITH=user=examples/user-node runs the suite on a shop in which that program takes
-the place of ours. SHOP=baseline runs it on the shop without sidecars that ours is measured against (bench/baseline).
+STORE selects the store in the same way. WITH=user=examples/user-node replaces our User Service with
+that program. SHOP=baseline runs the suite on the shop without sidecars (bench/baseline).
 """
 
 import os
@@ -21,27 +22,27 @@ from tests.e2e.shopper import Shopper
 
 
 def broker() -> str:
-    """The broker of this run."""
+    """Return the broker of this run."""
     name = os.environ.get("BROKER", "redis")
     assert name in BROKERS, f"BROKER={name}: choose one of {', '.join(BROKERS)}"
     return name
 
 
 def store() -> str:
-    """The store of this run."""
+    """Return the store of this run."""
     name = os.environ.get("STORE", "redis")
     assert name in STORES, f"STORE={name}: choose one of {', '.join(STORES)}"
     return name
 
 
 def replaced() -> dict[str, Path]:
-    """The programs of others in this run, by app-id."""
+    """Return the replaced programs of this run, by app-id."""
     pairs = (pair.partition("=") for pair in os.environ.get("WITH", "").split())
     return {app_id: ROOT / folder for app_id, _, folder in pairs}
 
 
 def options(folder: Path) -> Options:
-    """A shop in a folder of its own; a broker that was given is used."""
+    """Return the options of a shop in its own folder, with the environment's external servers."""
     return Options(
         broker(),
         store(),
@@ -52,12 +53,12 @@ def options(folder: Path) -> Options:
 
 
 def is_baseline() -> bool:
-    """Whether this run is on the baseline."""
+    """Return whether this run is on the baseline."""
     return os.environ.get("SHOP") == "baseline"
 
 
 def pytest_report_header() -> str:
-    """Say which broker and store this run is on, and whose programs."""
+    """Return the header line: broker, store, and replaced programs."""
     others = "".join(f", {app_id} from {folder.relative_to(ROOT)}" for app_id, folder in replaced().items())
     if is_baseline():
         return f"broker: {broker()}, the baseline"
@@ -66,7 +67,7 @@ def pytest_report_header() -> str:
 
 @pytest.fixture(scope="session")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop | BaselineShop]:
-    """A running shop; a test that stops a part of it starts it again."""
+    """Return the running shop; a test that stops a part of it starts that part again."""
     folder = tmp_path_factory.mktemp("shop")
     with BaselineShop(broker(), folder, print) if is_baseline() else Shop(options(folder), print) as running:
         yield running
@@ -74,19 +75,19 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop | BaselineSh
 
 @pytest.fixture(scope="session")
 def tap(shop: Shop | BaselineShop) -> Iterator[Tap | BaselineTap]:
-    """Every event that passes the broker."""
+    """Return the tap, which records every event that passes the broker."""
     with BaselineTap(shop) if isinstance(shop, BaselineShop) else Tap(shop) as running:
         yield running
 
 
 @pytest.fixture
 def shopper(shop: Shop | BaselineShop, tap: Tap | BaselineTap) -> Iterator[Shopper]:
-    """Somebody who calls the gateway, and sees the tap and the mails."""
+    """Return a client of the gateway that also sees the tap and the mails."""
     if isinstance(shop, BaselineShop):
         assert isinstance(tap, BaselineTap)
-        someone: Shopper = BaselineShopper(shop, tap)
+        client: Shopper = BaselineShopper(shop, tap)
     else:
         assert isinstance(tap, Tap)
-        someone = Shopper(shop, tap)
-    with someone:
-        yield someone
+        client = Shopper(shop, tap)
+    with client:
+        yield client

@@ -1,4 +1,4 @@
-"""How soon the first event of each topic is taken."""
+"""Measures how soon consumers process the first event of each topic."""
 
 from __future__ import annotations
 
@@ -16,35 +16,39 @@ from tests.contracts.story_replay import STORY
 SECONDS_MAX = 2.0
 GIVEN_UP_SECONDS = 30.0
 LONG_SECONDS = 8.0
-"""Five missed health probes, a second apart, and some more: a sidecar that asks its app has ended its subscriptions."""
+"""More than five missed health probes, one second apart: a sidecar with app health checks has ended
+its subscriptions.
+"""
 
 Publish = Callable[[str, bytes], object]
-Taken = Callable[[str], Mapping[str, float]]
-"""How many events of each topic an app has taken so far."""
+Processed = Callable[[str], Mapping[str, float]]
+"""The number of events that an app has processed so far, by topic."""
 
 
-def tell_story(publish: Publish, taken: Taken) -> None:
-    """Publish the whole story of the contracts, so that each of its events is a repetition later on."""
+def publish_story(publish: Publish, processed: Processed) -> None:
+    """Publish all events of the contracts' story, so that each later event is a repetition."""
     for event in STORY:
         publish(event["type"], json.dumps(event).encode())
     end = time.monotonic() + GIVEN_UP_SECONDS
-    while any(not set(_topics_of(app_id)) <= set(taken(app_id)) for app_id in APPS):
-        assert time.monotonic() < end, {app_id: taken(app_id) for app_id in APPS}
+    while any(not set(_topics_of(app_id)) <= set(processed(app_id)) for app_id in APPS):
+        assert time.monotonic() < end, {app_id: processed(app_id) for app_id in APPS}
         time.sleep(0.1)
 
 
-def late(publish: Publish, taken: Taken) -> dict[tuple[str, str], float]:
-    """Publish one event of each topic, one after the other; return whose took longer than it may, and how long."""
+def late(publish: Publish, processed: Processed) -> dict[tuple[str, str], float]:
+    """Publish one event of each topic, one after the other; return the late consumers and their
+    seconds.
+    """
     found = {}
     for topic, way in TOPICS.items():
-        before = {app_id: taken(app_id).get(topic, 0) for app_id in way.consumers}
+        before = {app_id: processed(app_id).get(topic, 0) for app_id in way.consumers}
         event = next(each for each in STORY if each["type"] == topic)
         publish(topic, json.dumps(event).encode())
-        began = time.monotonic()
-        while before and time.monotonic() - began < GIVEN_UP_SECONDS:
-            for app_id in [each for each in before if taken(each).get(topic, 0) > before[each]]:
+        started = time.monotonic()
+        while before and time.monotonic() - started < GIVEN_UP_SECONDS:
+            for app_id in [each for each in before if processed(each).get(topic, 0) > before[each]]:
                 del before[app_id]
-                seconds = time.monotonic() - began
+                seconds = time.monotonic() - started
                 if seconds > SECONDS_MAX:
                     found[app_id, topic] = round(seconds, 1)
             time.sleep(0.02)
@@ -53,7 +57,7 @@ def late(publish: Publish, taken: Taken) -> dict[tuple[str, str], float]:
 
 
 def published_by(sidecar: str, token: str) -> Publish:
-    """How an event is published through the sidecar at a URL."""
+    """Return a function that publishes an event through the sidecar at a URL."""
     headers = {"content-type": "application/cloudevents+json", "dapr-api-token": token}
 
     def publish(topic: str, body: bytes) -> None:
@@ -63,8 +67,8 @@ def published_by(sidecar: str, token: str) -> Publish:
     return publish
 
 
-def by_metrics(ports: Mapping[str, int]) -> Taken:
-    """As the apps themselves count, each on the port of its metrics."""
+def by_metrics(ports: Mapping[str, int]) -> Processed:
+    """Return a counter that reads the apps' own metrics, by app-id."""
     return lambda app_id: _counted(ports[app_id])
 
 

@@ -1,7 +1,8 @@
-"""Supervision until a shop is healthy again, for tests that broke something.
+"""Supervision until a shop is healthy again, for tests that break something.
 
-After a RabbitMQ connection broke, a sidecar may come back with a consumer too few: its subscribers share one channel
-and race for it. The supervisor restarts such a sidecar, under the launcher as here.
+After a broken RabbitMQ connection, a sidecar may be one consumer short: its subscribers share one
+channel and race for it. The supervisor restarts such a sidecar, under the launcher as in these
+tests.
 """
 
 from __future__ import annotations
@@ -10,11 +11,14 @@ from cli.shop import Shop
 from cli.supervisor import Supervisor
 
 HEALTHY_SECONDS = 240
-"""The supervisor waits half a minute before it restarts a sidecar that reads wrongly, each time."""
+"""The supervisor waits half a minute before each restart of a sidecar with wrong consumers."""
 
 
 def until_healthy(shop: Shop, supervisor: Supervisor) -> None:
-    """Supervise the shop until every replica is ready and reads every topic that it should; raise LaunchError."""
+    """Supervise the shop until every replica is ready and reads all of its topics.
+
+    Raises LaunchError after HEALTHY_SECONDS.
+    """
 
     def healthy() -> bool:
         supervisor.look()

@@ -1,4 +1,4 @@
-"""Somebody who looks at the live page without a browser: its server-sent events, as they come."""
+"""A viewer of the live page without a browser: a client of its server-sent events."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """One notice."""
+    """One server-sent event."""
 
     id: str
     kind: str
@@ -27,7 +27,7 @@ class Notice:
 
 
 class LiveClient:
-    """A connection to /live; a context manager, and leaving it is going away."""
+    """A connection to /live; a context manager that disconnects at its end."""
 
     def __init__(self, url: str, last_id: str = "") -> None:
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=SECONDS)
@@ -46,35 +46,33 @@ class LiveClient:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._connection.sock is not None:
-            with suppress(OSError):  # the monitor may be gone
+            with suppress(OSError):  # the monitor may have ended
                 self._connection.sock.shutdown(socket.SHUT_RDWR)
         self._connection.close()
 
     @property
     def notices(self) -> list[Notice]:
-        """Everything so far."""
+        """All notices so far."""
         with self._news:
             return list(self._notices)
 
     @property
     def last_id(self) -> str:
-        """What a browser would come back with."""
+        """The id that a browser would send when it reconnects."""
         return self.notices[-1].id
 
-    def until(self, wanted: Callable[[list[Notice]], bool], what: str) -> list[Notice]:
-        """Wait until what was told so far is as wanted, and return it."""
+    def until(self, condition: Callable[[list[Notice]], bool], what: str) -> list[Notice]:
+        """Wait until a condition holds for the notices so far; return them."""
         end = time.monotonic() + SECONDS
         with self._news:
-            while not wanted(self._notices):
-                left = end - time.monotonic()
-                assert left > 0, (
-                    f"not told of {what} within {SECONDS} s: {[(t.kind, t.body) for t in self._notices[-3:]]}"
-                )
-                self._news.wait(left)
+            while not condition(self._notices):
+                remaining = end - time.monotonic()
+                assert remaining > 0, f"no {what} within {SECONDS} s: {[(t.kind, t.body) for t in self._notices[-3:]]}"
+                self._news.wait(remaining)
             return list(self._notices)
 
     def until_tap(self, state: str) -> list[Notice]:
-        """Wait until the tap is in this state, by what was told last of it."""
+        """Wait until the newest notice about the tap has this state."""
 
         def is_so(notices: list[Notice]) -> bool:
             states = [each.body["tap"] if each.kind == "snapshot" else each.body for each in notices if _is_tap(each)]
@@ -84,7 +82,8 @@ class LiveClient:
 
     def _read(self, answer: http.client.HTTPResponse) -> None:
         fields: dict[str, str] = {}
-        with suppress(OSError, http.client.HTTPException, ValueError, AttributeError):  # we have gone, or it has
+        # either side closed the connection
+        with suppress(OSError, http.client.HTTPException, ValueError, AttributeError):
             for raw in answer:
                 name, _, value = raw.decode().rstrip("\n").partition(": ")
                 if name:
@@ -101,7 +100,7 @@ def _is_tap(notices: Notice) -> bool:
 
 
 def steps(notices: list[Notice], subject: str) -> list[str]:
-    """The names of the steps of the flow about this subject, as they were told one by one."""
+    """Return the names of the steps in the flow of this subject, in the order of their notices."""
     return [
         each.body["step"]["name"] for each in notices if each.kind == "step" and each.body["flow"]["subject"] == subject
     ]

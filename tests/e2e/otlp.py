@@ -1,4 +1,6 @@
-"""Somebody who takes spans: OTLP over HTTP with protobuf, as a collector does, and what came as a tree."""
+"""A receiver of spans: OTLP over HTTP with protobuf, like a collector; it can draw a trace as a
+tree.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ PATH = "/v1/traces"
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """One span as it was told."""
+    """One received span."""
 
     service: str
     name: str
@@ -29,7 +31,7 @@ class Span:
 
 
 class Receiver:
-    """Listens on a free port of this machine; a context manager."""
+    """Listens on a free loopback port; a context manager."""
 
     def __init__(self) -> None:
         self._spans: dict[str, Span] = {}
@@ -38,7 +40,7 @@ class Receiver:
 
     @property
     def endpoint(self) -> str:
-        """What OTEL_EXPORTER_OTLP_ENDPOINT says."""
+        """The value for OTEL_EXPORTER_OTLP_ENDPOINT."""
         return f"http://127.0.0.1:{self._server.server_port}"
 
     def __enter__(self) -> Self:
@@ -50,30 +52,30 @@ class Receiver:
         self._server.server_close()
 
     def trace(self, trace_id: str) -> list[Span]:
-        """What was told of a trace so far."""
+        """Return the spans of a trace received so far."""
         with self._changed:
             return [span for span in self._spans.values() if span.trace_id == trace_id]
 
     @property
     def spans(self) -> list[Span]:
-        """All that was told so far."""
+        """All spans received so far."""
         with self._changed:
             return list(self._spans.values())
 
-    def wait(self, trace_id: str, whole: Callable[[list[Span]], bool], seconds: float) -> list[Span]:
-        """Wait until enough of a trace was told; returns what was."""
+    def wait(self, trace_id: str, complete: Callable[[list[Span]], bool], seconds: float) -> list[Span]:
+        """Wait until a trace is complete; return its spans."""
         end = time.monotonic() + seconds
         with self._changed:
-            while not whole(spans := [each for each in self._spans.values() if each.trace_id == trace_id]):
-                left = end - time.monotonic()
-                assert left > 0, f"not whole after {seconds} s:\n{drawn(spans)}"
-                self._changed.wait(left)
+            while not complete(spans := [each for each in self._spans.values() if each.trace_id == trace_id]):
+                remaining = end - time.monotonic()
+                assert remaining > 0, f"incomplete after {seconds} s:\n{as_tree(spans)}"
+                self._changed.wait(remaining)
         return spans
 
     def _take(self, body: bytes) -> None:
-        told = ExportTraceServiceRequest.FromString(body)
+        request = ExportTraceServiceRequest.FromString(body)
         with self._changed:
-            for group in told.resource_spans:
+            for group in request.resource_spans:
                 service = {each.key: each.value.string_value for each in group.resource.attributes}["service.name"]
                 for scope in group.scope_spans:
                     for span in scope.spans:
@@ -87,12 +89,12 @@ def _value(value: Any) -> Any:
     return getattr(value, value.WhichOneof("value"))
 
 
-def drawn(spans: list[Span], parent_id: str = "", depth: int = 0) -> str:
-    """A tree for people; a span whose parent is unknown is drawn at the edge too."""
+def as_tree(spans: list[Span], parent_id: str = "", depth: int = 0) -> str:
+    """Return a tree as text; a span with an unknown parent starts at the left edge."""
     known = {span.span_id for span in spans}
     here = [span for span in spans if (span.parent_id if span.parent_id in known else "") == parent_id]
     return "".join(
-        f"{'  ' * depth}{span.service}: {span.name}\n{drawn(spans, span.span_id, depth + 1)}" for span in here
+        f"{'  ' * depth}{span.service}: {span.name}\n{as_tree(spans, span.span_id, depth + 1)}" for span in here
     )
 
 
@@ -110,7 +112,7 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server
 
     def do_POST(self) -> None:
-        """Take some spans."""
+        """Store the spans of one request."""
         body = self.rfile.read(int(self.headers["content-length"]))
         if self.headers.get("content-encoding") == "gzip":
             body = gzip.decompress(body)
@@ -121,4 +123,4 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Write no log."""

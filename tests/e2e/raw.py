@@ -1,4 +1,6 @@
-"""HTTP as bytes: requests of every framing, what each has to be answered, and a client that sends them as they are."""
+"""HTTP as bytes: requests of every framing, the expected responses, and a client that sends bytes
+unchanged.
+"""
 
 from __future__ import annotations
 
@@ -11,29 +13,30 @@ SECONDS = 30.0
 INNER = b"GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n"
 LAST = b"GET /last HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
 PROTOCOLS = (b"h2c", b"websocket", b"HTTP/2.0", b"TLS/1.0", b"irc, foo/2", b"")
-KEY = b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n"  # without one a proxy refuses
+# a proxy refuses an offer without a key
+KEY = b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n"
 JAVA = b"connection: Upgrade, HTTP2-Settings\r\nhttp2-settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
 
 
 def post(headers: bytes, body: bytes = INNER, target: bytes = b"/a") -> bytes:
-    """A POST whose body is by itself a whole request."""
+    """Return a POST request whose body is itself a complete request."""
     return b"POST " + target + b" HTTP/1.1\r\n" + HOST + headers + b"content-length: %d\r\n\r\n" % len(body) + body
 
 
 def chunked(headers: bytes, *pieces: bytes, trailers: bytes = b"", extension: bytes = b"") -> bytes:
-    """The same in chunks."""
+    """Return a POST request with a chunked body."""
     head = b"POST /a HTTP/1.1\r\n" + HOST + headers + b"transfer-encoding: chunked\r\n\r\n"
     chunks = (b"%x%s\r\n%s\r\n" % (len(piece), extension, piece) for piece in pieces)
     return head + b"".join(chunks) + b"0\r\n" + trailers + b"\r\n"
 
 
 def get(headers: bytes = HOST, target: bytes = b"/a", version: bytes = b"1.1", method: bytes = b"GET") -> bytes:
-    """A request without a body."""
+    """Return a request without a body."""
     return method + b" " + target + b" HTTP/" + version + b"\r\n" + headers + b"\r\n"
 
 
 def _offers() -> Iterator[tuple[str, bytes, list[str]]]:
-    """Offers to upgrade, of any protocol, with any body: what an app has to see of them."""
+    """Yield offers to upgrade, with any protocol and body: name, bytes, expected requests."""
     inner = len(INNER)
     for protocol in PROTOCOLS:
         offer = JAVA + KEY + b"upgrade: " + protocol + b"\r\n"
@@ -52,7 +55,8 @@ def _offers() -> Iterator[tuple[str, bytes, list[str]]]:
 
 OFFERS = list(_offers())
 
-READ: list[tuple[str, bytes, list[str]]] = [  # what, bytes, what the app has to see: method, path, size of the body
+# name, bytes, the requests that the app must see: method, path, size of the body
+READ: list[tuple[str, bytes, list[str]]] = [
     *((f"an upgrade: {name}", sent, seen) for name, sent, seen in OFFERS),
     ("a body that is a request", post(b""), [f"POST /a {len(INNER)}"]),
     ("pipelined", get(target=b"/a") + post(b"") + get(target=b"/b"), ["GET /a 0", f"POST /a {len(INNER)}", "GET /b 0"]),
@@ -69,7 +73,8 @@ READ: list[tuple[str, bytes, list[str]]] = [  # what, bytes, what the app has to
     ("empty lines before a request", b"\r\n\r\n" + get(), ["GET /a 0"]),
 ]
 
-CLOSED: list[tuple[str, bytes, list[str]]] = [  # read, and answered, but the connection ends after it
+# accepted and answered, but the connection ends afterwards
+CLOSED: list[tuple[str, bytes, list[str]]] = [
     ("HTTP/1.0", get(b"", version=b"1.0"), ["GET /a 0"]),
     ("HTTP/1.0 with a host", get(version=b"1.0"), ["GET /a 0"]),
     ("a body in HTTP/1.0", b"POST /a HTTP/1.0\r\ncontent-length: 3\r\n\r\nabc", ["POST /a 3"]),
@@ -78,7 +83,7 @@ CLOSED: list[tuple[str, bytes, list[str]]] = [  # read, and answered, but the co
         post(b"connection: upgrade\r\nupgrade: h2c\r\n").replace(b"1.1", b"1.0", 1),
         [f"POST /a {len(INNER)}"],
     ),
-    ("told to close", get(HOST + b"connection: close\r\n"), ["GET /a 0"]),
+    ("connection: close", get(HOST + b"connection: close\r\n"), ["GET /a 0"]),
 ]
 
 _ABC = b"3\r\nabc\r\n0\r\n\r\n"
@@ -92,7 +97,7 @@ def _sized(*headers: bytes) -> bytes:
     return b"POST /a HTTP/1.1\r\n" + HOST + b"".join(each + b"\r\n" for each in headers) + b"\r\nabcde"
 
 
-REFUSED: list[tuple[str, bytes]] = [  # 400, and the connection is closed
+REFUSED: list[tuple[str, bytes]] = [  # answered 400, and the connection is closed
     ("no host", get(b"")),
     ("two hosts", get(HOST + HOST)),
     ("two hosts that differ", get(HOST + b"host: y\r\n")),
@@ -100,7 +105,7 @@ REFUSED: list[tuple[str, bytes]] = [  # 400, and the connection is closed
         (f"the host {value!r}", get(b"host: " + value + b"\r\n"))
         for value in (b"a b", b"a/b", b"a@b", b"x:y", b"[::1", b"a,b c", b'"x"', b"\xff")
     ),
-    ("no host beside an absolute target", get(b"", target=b"http://x/a")),
+    ("no host with an absolute target", get(b"", target=b"http://x/a")),
     ("a fragment", get(target=b"/a#b")),
     ("a fragment in an absolute target", get(target=b"http://x/a#b")),
     ("user data in an absolute target", get(target=b"http://u:p@x/a")),
@@ -161,7 +166,7 @@ REFUSED: list[tuple[str, bytes]] = [  # 400, and the connection is closed
     ("TLS", b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(32)),
 ]
 OFFERED = b"connection: upgrade\r\nupgrade: h2c\r\n"
-REFUSED += [  # an offer opens no way around a check
+REFUSED += [  # an offer to upgrade bypasses no check
     ("a length and a coding with an offer", _coded(b"content-length: 3", b"transfer-encoding: chunked", OFFERED[:-2])),
     ("two hosts with an offer", get(HOST + HOST + OFFERED)),
     ("an unknown coding with an offer", _coded(b"transfer-encoding: gzip, chunked", OFFERED[:-2])),
@@ -179,7 +184,7 @@ class Answered:
 
 
 def responses(received: bytes, methods: Sequence[str] = ()) -> list[Answered]:
-    """Take apart all that came until the connection was closed; fails if any byte is left over."""
+    """Parse all bytes received until the connection closed; fail if any byte is left over."""
     found: list[Answered] = []
     while received:
         head, separator, rest = received.partition(b"\r\n\r\n")
@@ -206,13 +211,16 @@ def _body(headers: dict[str, str], rest: bytes, is_empty: bool) -> tuple[bytes, 
             body += piece
             if not piece:
                 return body, rest
-    size_bytes = int(headers.get("content-length", len(rest)))  # without one the connection's end ends it
+    # without a length the end of the connection ends the body
+    size_bytes = int(headers.get("content-length", len(rest)))
     assert len(rest) >= size_bytes, rest
     return rest[:size_bytes], rest[size_bytes:]
 
 
 def exchange(port: int, sent: bytes, methods: Sequence[str] = (), pieces: int = 1) -> list[Answered]:
-    """Send the bytes in pieces of such a size (1: all at once) and return all responses until the end."""
+    """Send the bytes in this many pieces (1: all at once); return all responses until the
+    connection ends.
+    """
     step = len(sent) if pieces == 1 else max(1, len(sent) // pieces)
     with socket.create_connection(("127.0.0.1", port), SECONDS) as connection:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -223,5 +231,5 @@ def exchange(port: int, sent: bytes, methods: Sequence[str] = (), pieces: int = 
             while block := connection.recv(65536):
                 received += block
         except ConnectionError:
-            pass  # the server closed it, as it has to after a refusal
+            pass  # the server closes the connection after a refusal
     return responses(received, methods)

@@ -1,4 +1,6 @@
-"""Whatever an event holds, and whenever it comes: a dead letter, or the right thing and nothing twice."""
+"""Tests of malformed, early and late events: each becomes a dead letter, or has its effect exactly
+once.
+"""
 
 import base64
 import copy
@@ -22,56 +24,59 @@ MIB = 1024 * 1024
 
 
 def fresh(topic: str, **data: Any) -> dict[str, Any]:
-    """An example of a topic's event under an id of its own, with some of its data changed."""
+    """Return an example event of a topic with a new id and changed data."""
     event: dict[str, Any] = copy.deepcopy(next(iter(examples(topic).values())))
     return event | {"id": str(uuid.uuid4()), "correlationid": str(uuid.uuid4()), "data": event["data"] | data}
 
 
 def malformed(topic: str) -> Iterator[tuple[str, bytes]]:
-    """What is wrong, and a body that has it; each with an id of its own, if it has one at all."""
+    """Yield a description and a body for each defect; each readable id is a new one."""
 
     def changed(change: Callable[[dict[str, Any]], object]) -> bytes:
         event = fresh(topic)
         change(event)
         return json.dumps(event).encode()
 
-    stamp = uuid.uuid4().hex.encode()  # the letter of a body without an id is named by its bytes
+    # the dead letter of a body without an id is named by its bytes
+    stamp = uuid.uuid4().hex.encode()
     yield "no JSON", b"<event " + stamp
     yield "not UTF-8", b'{"id": "\xff\xfe", "x": "' + stamp + b'"}'
     yield "no object", b'["' + stamp + b'"]'
     yield "nested too deep", b"[" * 50_000 + stamp
     yield "NaN", b'{"id": NaN, "x": "' + stamp + b'"}'
     yield "no id", changed(lambda event: (event.pop("id"), event.update(x=stamp.decode())))
-    yield "an id that is none", changed(lambda event: event.update(id=f"../{stamp.decode()}"))
+    yield "an invalid id", changed(lambda event: event.update(id=f"../{stamp.decode()}"))
     yield "no correlationid", changed(lambda event: event.pop("correlationid"))
-    yield "a correlationid that is none", changed(lambda event: event.update(correlationid=7))
+    yield "an invalid correlationid", changed(lambda event: event.update(correlationid=7))
     yield "another type", changed(lambda event: event.update(type="Probe-tap"))
     yield "no type", changed(lambda event: event.pop("type"))
     yield "no data", changed(lambda event: event.pop("data"))
     yield "data null", changed(lambda event: event.update(data=None))
     yield "data text", changed(lambda event: event.update(data="x"))
     yield "data empty", changed(lambda event: event.update(data={}))
-    yield "data not of this world", changed(lambda event: event.update(data=dict.fromkeys(event["data"], -1)))
+    yield "data out of range", changed(lambda event: event.update(data=dict.fromkeys(event["data"], -1)))
     yield "data true", changed(lambda event: event.update(data=dict.fromkeys(event["data"], True)))
     yield "more than a MiB", changed(lambda event: event.update(data=event["data"] | {"x": "x" * MIB}))
 
 
 def delivery(message: bytes) -> bytes:
-    """What a sidecar makes of a message; its id is another one each time."""
+    """Return the delivery that a sidecar makes of a message; each has a new id."""
     made_up = {"id": str(uuid.uuid4()), "type": "com.dapr.event.sent", "source": "Dapr", "specversion": "1.0"}
     return json.dumps({"data_base64": base64.b64encode(message).decode(), **made_up}).encode()
 
 
 def routes(shop: Shop, app_id: str) -> dict[str, str]:
-    """Where an app wants its events, by topic; asked as its sidecar asks."""
+    """Return an app's event routes by topic, requested in the way of its sidecar."""
     headers = {"dapr-api-token": shop.tokens["APP_API_TOKEN"]}
     answer = httpx.get(f"http://127.0.0.1:{shop.app_port(app_id)}/dapr/subscribe", headers=headers, trust_env=False)
     return {each["topic"]: each["route"] for each in answer.raise_for_status().json()}
 
 
 @pytest.mark.parametrize(("app_id", "topic"), READERS)
-def test_a_malformed_event_is_answered_200_and_is_one_dead_letter(shopper: Shopper, app_id: str, topic: str) -> None:
-    """Brought as the sidecar brings it, twice each: never a retry, one letter, and nothing comes of it."""
+def test_a_malformed_event_gets_200_and_one_dead_letter(shopper: Shopper, app_id: str, topic: str) -> None:
+    """A malformed event is delivered twice: the app answers 200, keeps one dead letter, and
+    publishes nothing.
+    """
     shop = shopper.shop
     url = f"http://127.0.0.1:{shop.app_port(app_id)}{routes(shop, app_id)[topic]}"
     headers = {"dapr-api-token": shop.tokens["APP_API_TOKEN"], "content-type": "application/cloudevents+json"}
@@ -88,13 +93,13 @@ def test_a_malformed_event_is_answered_200_and_is_one_dead_letter(shopper: Shopp
     letters = [shopper.state(app_id, f"dead:{letter_id}").json() for letter_id in new]
     assert {topic} == {letter["topic"] for letter in letters}
     assert all(letter["reason"] for letter in letters)
-    shopper.register()  # what comes after them did pass
+    shopper.register()  # a later event was processed, so the earlier ones were, too
     sent = b"".join(body for _, body in bodies).decode(errors="replace")
     assert [] == [one.event for one in shopper.tap.seen if str(one.event.get("correlationid")) in sent]
 
 
 def all_letters(shopper: Shopper, app_id: str) -> list[str]:
-    """The ids on all pages of an app's index."""
+    """Return the ids on all pages of an app's dead-letter index."""
     ids: list[str] = []
     number = 0
     while (page := shopper.state(app_id, f"dead-index:{number}")).status_code == 200:
@@ -104,8 +109,8 @@ def all_letters(shopper: Shopper, app_id: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("app_id", "topic"), READERS)
-def test_a_malformed_event_from_the_broker_holds_nothing_up(shopper: Shopper, app_id: str, topic: str) -> None:
-    """One dead letter with its reason at each service that reads the topic."""
+def test_a_malformed_event_from_the_broker_is_one_dead_letter(shopper: Shopper, app_id: str, topic: str) -> None:
+    """Each service that reads the topic keeps one dead letter with a reason."""
     event = fresh(topic) | {"data": {"wrong": True}}
 
     publish(shopper, event)
@@ -117,8 +122,8 @@ def test_a_malformed_event_from_the_broker_holds_nothing_up(shopper: Shopper, ap
     assert event["id"] == json.loads(letter["event"])["id"]
 
 
-def test_what_a_service_does_not_know_it_ignores(shopper: Shopper) -> None:
-    """Fields that a later version may add, in the envelope and in the data, change nothing."""
+def test_unknown_fields_are_ignored(shopper: Shopper) -> None:
+    """Unknown fields in the envelope and in the data, as from a later version, have no effect."""
     user_id, email = str(uuid.uuid4()), new_address()
     event = fresh("UserCreateRequested", user_id=user_id, email=email, later={"a": [1]}) | {
         "subject": user_id,
@@ -132,15 +137,20 @@ def test_what_a_service_does_not_know_it_ignores(shopper: Shopper) -> None:
     assert 204 == shopper.state("user", f"dead:{event['id']}").status_code
 
 
-def test_money_that_comes_before_its_user_waits_for_him(shopper: Shopper) -> None:
-    """A deposit and a payment before UserCreated: the account opens with them, and is announced once he is there."""
+def test_money_before_its_user_opens_an_account(shopper: Shopper) -> None:
+    """A deposit and a payment before UserCreated open the account; it is announced after
+    UserCreated.
+    """
     user_id, deposit_id, order_id = (str(uuid.uuid4()) for _ in range(3))
     publish(shopper, fresh("AccountDepositRequested", user_id=user_id, deposit_id=deposit_id, amount_cents=1_000))
     assert 1_000 == shopper.event("AccountDeposited", deposit_id)["data"]["balance_cents"]
     pay_before = "2999-01-01T00:00:00.000Z"
-    asked = fresh("OrderPaymentRequested", user_id=user_id, order_id=order_id, amount_cents=400, pay_before=pay_before)
-    publish(shopper, asked)
-    shopper.event("OrderPaymentCreated", order_id)  # Order never placed it: its dead letter, not Billing's
+    requested = fresh(
+        "OrderPaymentRequested", user_id=user_id, order_id=order_id, amount_cents=400, pay_before=pay_before
+    )
+    publish(shopper, requested)
+    # Order has not placed it, so its dead letter is at Order and not at Billing
+    shopper.event("OrderPaymentCreated", order_id)
 
     assert "BillingAccountCreated" not in shopper.passed(user_id)
     publish(shopper, fresh("UserCreated", user_id=user_id, email=new_address()) | {"subject": user_id})
@@ -148,8 +158,8 @@ def test_money_that_comes_before_its_user_waits_for_him(shopper: Shopper) -> Non
     assert 600 == shopper.balance(user_id)
 
 
-def test_a_payment_that_comes_too_late_takes_nothing(shopper: Shopper) -> None:
-    """After pay_before the answer is a refusal, whatever money is there."""
+def test_a_late_payment_takes_no_money(shopper: Shopper) -> None:
+    """A payment requested after pay_before fails with too_late, and the balance stays."""
     user = shopper.register()
     shopper.deposit(user["user_id"], 1_000)
     order_id = str(uuid.uuid4())
@@ -160,8 +170,8 @@ def test_a_payment_that_comes_too_late_takes_nothing(shopper: Shopper) -> None:
     assert 1_000 == shopper.balance(user["user_id"])
 
 
-def test_outcomes_that_come_before_the_address_are_mailed_when_it_is_there(shopper: Shopper) -> None:
-    """OrderPaid, twice, then OrderCreated, then UserCreated: one mail."""
+def test_outcomes_before_the_address_are_mailed_once_it_arrives(shopper: Shopper) -> None:
+    """OrderPaid twice, then OrderCreated, then UserCreated lead to one mail."""
     user_id, order_id, email = str(uuid.uuid4()), str(uuid.uuid4()), new_address()
     order = {"user_id": user_id, "order_id": order_id, "items": [TEA], "amount_cents": TEA_CENTS}
     paid = fresh("OrderPaid", **order) | {"subject": order_id}
@@ -177,10 +187,10 @@ def test_outcomes_that_come_before_the_address_are_mailed_when_it_is_there(shopp
     assert order_id in mail["text"]
     shopper.until(
         lambda: bool(shopper.state("notification", f"notification:{order_id}").json()["sent_at"]),
-        "the note of the mail",
+        "the record of the sent mail",
     )
     publish(shopper, fresh("OrderPaid", **order) | {"subject": order_id})
-    shopper.until(lambda: shopper.passed(order_id).count("EmailRequested") >= 2, "the mail to be asked for again")
+    shopper.until(lambda: shopper.passed(order_id).count("EmailRequested") >= 2, "the mail to be requested again")
     marker = shopper.register()
     shopper.order(marker["user_id"])
     shopper.wait_for_mails(marker["email"], 1)
@@ -188,5 +198,5 @@ def test_outcomes_that_come_before_the_address_are_mailed_when_it_is_there(shopp
 
 
 def publish(shopper: Shopper, event: dict[str, Any]) -> None:
-    """Publish an event as somebody of the shop would."""
+    """Publish an event in the way of an app."""
     assert 204 == shopper.tap.publish(event["type"], json.dumps(event | {"source": "stranger"}).encode())

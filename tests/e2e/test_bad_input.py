@@ -1,4 +1,6 @@
-"""Whatever a caller sends: a problem that names each thing that is wrong, no event, and never a 5xx."""
+"""Tests of invalid requests: each gets a problem that names every defect, causes no event, and
+never a 5xx.
+"""
 
 import json
 import uuid
@@ -23,7 +25,7 @@ WRONG_EVERYWHERE: tuple[Any, ...] = (None, True, 1.5, [], {}, "")
 
 
 def field_cases() -> Iterator[tuple[str, dict[str, Any], list[str]]]:
-    """A path, a body with something wrong in it, and the pointers that have to be named."""
+    """Yield a path, a body with a defect, and the JSON pointers that the problem must name."""
     for path, body in BODIES.items():
         yield path, {}, [f"/{name}" for name in body]
         yield path, body | {"extra": 1, "x/y~z": 2}, ["/extra", "/x~1y~0z"]
@@ -75,7 +77,8 @@ def field_cases() -> Iterator[tuple[str, dict[str, Any], list[str]]]:
     yield "/order/create", ORDER | {"items": [TEA | {"quantity": 10_000, "unit_price_cents": 10**9}]}, [""]
 
 
-RAW: list[tuple[str, bytes, dict[str, str], int, str]] = [  # what, body, headers, status, type
+# name, body, headers, status, problem type
+RAW: list[tuple[str, bytes, dict[str, str], int, str]] = [
     ("empty", b"", JSON, 400, "not_json"),
     ("half", b'{"email": ', JSON, 400, "not_json"),
     ("two", b"{}{}", JSON, 400, "not_json"),
@@ -100,7 +103,13 @@ RAW: list[tuple[str, bytes, dict[str, str], int, str]] = [  # what, body, header
     ("no type", b"{}", {}, 415, "unsupported_media_type"),
     ("text", b"{}", {"content-type": "text/plain"}, 415, "unsupported_media_type"),
     ("a form", b"a=1", {"content-type": "application/x-www-form-urlencoded"}, 415, "unsupported_media_type"),
-    ("Latin-1, said so", b"{}", {"content-type": "application/json; charset=latin-1"}, 415, "unsupported_media_type"),
+    (
+        "declared as Latin-1",
+        b"{}",
+        {"content-type": "application/json; charset=latin-1"},
+        415,
+        "unsupported_media_type",
+    ),
     ("zipped", b"\x1f\x8b", JSON | {"content-encoding": "gzip"}, 415, "unsupported_media_type"),
     ("a key with a space", b"{}", JSON | {"idempotency-key": "a b"}, 400, "bad_idempotency_key"),
     ("a key of 256", b"{}", JSON | {"idempotency-key": "k" * 256}, 400, "bad_idempotency_key"),
@@ -148,13 +157,16 @@ ELSEWHERE: list[tuple[str, str, int, str | None]] = [  # method, path, status, A
 
 @pytest.fixture(scope="module", autouse=True)
 def no_event(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Nothing of all that is sent here passes the broker, not even later: what is sent after it does."""
+    """No request of this module publishes an event.
+
+    A valid request after all of them marks the end: its event has passed, and no other command has.
+    """
     shop, tap = request.getfixturevalue("shop"), request.getfixturevalue("tap")
     before = len(tap.seen)
     yield
     with Shopper(shop, tap) as shopper:
         marker = shopper.register()["user_id"]
-    # Each topic comes on a way of its own, and the tap may be late: the answer to the command may be seen before it.
+    # Each topic has its own route to the tap, so the tap may see the reply before the command.
     assert tap.wait(lambda seen: (seen.event.get("subject"), seen.event.get("source")) == (marker, "gateway"), 10), (
         "the marker did not pass"
     )
@@ -163,15 +175,15 @@ def no_event(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def must_be_a_problem(answer: httpx.Response, status: int, kind: str) -> None:
-    """Check an answer against the status, the type and the schema of problems."""
+    """Check a response against the status, the type and the schema of problems."""
     assert status == answer.status_code, answer.text
     assert f"urn:sidecart:problem:{kind}" == answer.json()["type"]
     assert "application/problem+json" == answer.headers["content-type"]
     assert [] == http_problems("problem", answer.json())
 
 
-def test_every_wrong_field_is_named_and_nothing_else(shopper: Shopper) -> None:
-    """422 with a JSON pointer to each."""
+def test_exactly_the_wrong_fields_are_named(shopper: Shopper) -> None:
+    """The gateway returns 422 with a JSON pointer to each wrong field, and to no other."""
     cases = list(field_cases())
     for path, body, pointers in cases:
         answer = shopper.http.post(path, json=body)
@@ -185,26 +197,30 @@ def test_every_wrong_field_is_named_and_nothing_else(shopper: Shopper) -> None:
 @pytest.mark.parametrize(
     ("content", "headers", "status", "kind"), [case[1:] for case in RAW], ids=[case[0] for case in RAW]
 )
-def test_what_cannot_be_read_is_refused_before_anything_else(
+def test_an_unreadable_request_is_rejected_first(
     shopper: Shopper, path: str, content: bytes, headers: dict[str, str], status: int, kind: str
 ) -> None:
-    """The refusal can be read, also when the body was far too large."""
+    """The gateway rejects an unreadable request with a problem, even when the body is far too
+    large.
+    """
     must_be_a_problem(shopper.http.post(path, content=content, headers=headers), status, kind)
 
 
 @pytest.mark.parametrize(("method", "path", "status", "allow"), ELSEWHERE, ids=lambda value: str(value)[:40])
-def test_a_wrong_method_or_path_is_said_as_such(
+def test_a_wrong_method_or_path_is_405_or_404(
     shopper: Shopper, method: str, path: str, status: int, allow: str | None
 ) -> None:
-    """405 with what is allowed, 404 for all that is not there; no redirect."""
+    """The gateway returns 405 with Allow for a wrong method and 404 for a wrong path, and never
+    redirects.
+    """
     answer = shopper.http.request(method, f"{shopper.shop.url}{path}")
 
     must_be_a_problem(answer, status, {404: "not_found", 405: "method_not_allowed"}[status])
     assert allow == answer.headers.get("allow")
 
 
-def test_two_keys_are_refused(shopper: Shopper) -> None:
-    """Nobody could say which one counts."""
+def test_two_keys_are_rejected(shopper: Shopper) -> None:
+    """A request with two Idempotency-Keys is ambiguous, so the gateway returns 400."""
     headers = [("content-type", "application/json"), ("idempotency-key", "a"), ("idempotency-key", "b")]
 
     must_be_a_problem(shopper.http.post("/order/create", content=b"{}", headers=headers), 400, "bad_idempotency_key")
@@ -212,16 +228,16 @@ def test_two_keys_are_refused(shopper: Shopper) -> None:
 
 @pytest.mark.parametrize("path", ["/account/deposit", "/order/create"])
 def test_an_unknown_user_is_404(shopper: Shopper, path: str) -> None:
-    """The User Service is asked before anything is published."""
+    """The gateway asks the User Service before it publishes; an unknown user gets 404."""
     must_be_a_problem(shopper.http.post(path, json=BODIES[path] | {"user_id": str(uuid.uuid4())}), 404, "not_found")
 
 
-def test_a_body_that_breaks_off_harms_nobody(shopper: Shopper) -> None:
-    """The connection is gone; the log holds no traceback of it."""
+def test_a_truncated_body_has_no_effect(shopper: Shopper) -> None:
+    """The connection ends in the middle of a body; the gateway serves on and logs no traceback."""
 
     def half() -> Iterator[bytes]:
         yield b'{"email": "ann@exa'
-        raise ConnectionError("the caller goes away")
+        raise ConnectionError("the caller disconnects")
 
     with pytest.raises(ConnectionError):
         shopper.http.post("/user/register", content=half(), headers=JSON)

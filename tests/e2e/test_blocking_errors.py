@@ -1,4 +1,6 @@
-"""A server on which something is not as the components declare it ends a start within seconds, with its own words."""
+"""Tests of servers whose state contradicts the components: the start ends within seconds, with the
+server's error.
+"""
 
 from __future__ import annotations
 
@@ -20,37 +22,39 @@ from cli.shop import Shop
 from tests.e2e.conftest import broker, options, store
 
 SECONDS_MAX = 75.0
-"""Most of it is the start of what is sound, on a busy machine; the launcher waits three minutes for an app."""
+"""Most of it is the start of the healthy processes on a busy machine; the launcher waits three
+minutes for an app.
+"""
 
 pytestmark = pytest.mark.own_shop
 
 
 def bounded_queue(address: str) -> None:
-    """A queue of ours is there with a bound."""
+    """Declare one of our queues with a maximum length."""
     with pika.BlockingConnection(pika.URLParameters(address)) as connection:
         connection.channel().queue_declare("user-UserCreateRequested", durable=True, arguments={"x-max-length": 5})
 
 
 def other_exchange(address: str) -> None:
-    """A topic is an exchange of another type."""
+    """Declare a topic's exchange with another type."""
     with pika.BlockingConnection(pika.URLParameters(address)) as connection:
         connection.channel().exchange_declare("UserCreateRequested", "direct", durable=True)
 
 
 def transient_exchange(address: str) -> None:
-    """A topic is an exchange that does not outlive a restart."""
+    """Declare a topic's exchange as not durable."""
     with pika.BlockingConnection(pika.URLParameters(address)) as connection:
         connection.channel().exchange_declare("OrderNotPaid", "fanout", durable=False)
 
 
 def other_key(address: str) -> None:
-    """A topic's name is a string's key."""
+    """Store a string under a topic's key."""
     with valkey.Valkey.from_url(f"redis://{address}") as client:
         client.set("OrderNotPaid", "x")
 
 
 def other_table(address: str) -> None:
-    """The state table is another program's."""
+    """Create another program's table under the name of the state table."""
     with psycopg.connect(address) as connection:
         connection.execute("CREATE TABLE state (id int PRIMARY KEY, name text)")
         connection.execute("CREATE TABLE dapr_metadata (key text PRIMARY KEY, value text)")
@@ -58,23 +62,23 @@ def other_table(address: str) -> None:
 
 
 def no_virtual_host(address: str) -> str:
-    """The server has no virtual host of that name."""
+    """Return an address with a virtual host that does not exist."""
     return f"{address.rstrip('/')}/nowhere"
 
 
 def no_database(address: str) -> str:
-    """The server has no database of that name."""
+    """Return an address with a database that does not exist."""
     return urlsplit(address)._replace(path="/nowhere").geturl()
 
 
 def no_right(address: str) -> None:
-    """The server keeps a command to itself."""
+    """Forbid a command that the sidecar needs."""
     with valkey.Valkey.from_url(f"redis://{address}") as client:
         client.execute_command("ACL", "SETUSER", "default", "-xgroup")
 
 
 def with_password(address: str) -> None:
-    """The server asks for a password."""
+    """Require a password."""
     with valkey.Valkey.from_url(f"redis://{address}") as client:
         client.config_set("requirepass", "secret")
 
@@ -107,7 +111,7 @@ OF_THIS_RUN = [(kind, *case) for kind, cases in CASES.items() if kind in (broker
 def test_a_start_that_cannot_succeed_ends_with_the_reason(
     tmp_path: Path, kind: str, spoil: Callable[[str], str | None], reason: str, remedy: str
 ) -> None:
-    """The server's words, and the remedy."""
+    """The error contains the server's message and a remedy."""
     server = BROKERS[kind].server if kind in BROKERS else STORES[kind]
     data = tmp_path / "server"
     data.mkdir()
@@ -119,10 +123,10 @@ def test_a_start_that_cannot_succeed_ends_with_the_reason(
         chosen = type(chosen)(
             chosen.broker, chosen.store, folder=chosen.folder, external={**chosen.external, server.env: address}
         )
-        began = time.monotonic()
+        started = time.monotonic()
         with pytest.raises(LaunchError) as raised:
             Shop(chosen, print).__enter__()
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - started
     finally:
         for name in reversed(processes.pids()):
             processes.stop([name], server.stop_seconds)

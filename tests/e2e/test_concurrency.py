@@ -1,4 +1,4 @@
-"""Many at once: every answer is right, and every cent is where it belongs."""
+"""Tests of many concurrent requests: every response is right, and all balances are exact."""
 
 import asyncio
 from collections import Counter
@@ -14,7 +14,7 @@ LEFT_CENTS = 100
 
 
 def test_50_registrations_and_200_orders_at_once(shopper: Shopper) -> None:
-    """Each user can pay three of his four orders: three are paid, one is not, whichever, and each is told of."""
+    """Each user can pay three of four orders: three are paid, one is not, and each gets a mail."""
 
     async def send_all() -> tuple[list[httpx.Response], list[httpx.Response], list[httpx.Response]]:
         limits = httpx.Limits(max_connections=USERS * ORDERS_EACH)
@@ -29,8 +29,10 @@ def test_50_registrations_and_200_orders_at_once(shopper: Shopper) -> None:
             deposits = await asyncio.gather(
                 *(http.post("/account/deposit", json=body, headers=prefer) for body in money)
             )
-            wanted = [{"user_id": each, "items": [TEA]} for each in ids for _ in range(ORDERS_EACH)]
-            orders = await asyncio.gather(*(http.post("/order/create", json=body, headers=prefer) for body in wanted))
+            orders_to_place = [{"user_id": each, "items": [TEA]} for each in ids for _ in range(ORDERS_EACH)]
+            orders = await asyncio.gather(
+                *(http.post("/order/create", json=body, headers=prefer) for body in orders_to_place)
+            )
             return users, deposits, orders
 
     users, deposits, orders = asyncio.run(send_all())
@@ -52,7 +54,7 @@ def test_50_registrations_and_200_orders_at_once(shopper: Shopper) -> None:
 
 
 def test_100_orders_at_once_against_money_for_37(shopper: Shopper) -> None:
-    """Exactly 37 are paid, whichever; the account ends at zero and was never below."""
+    """Exactly 37 orders are paid; the account ends at zero and never goes below."""
     user = shopper.register()
     shopper.deposit(user["user_id"], 37 * TEA_CENTS)
 

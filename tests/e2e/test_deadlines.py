@@ -1,4 +1,6 @@
-"""One deadline per request: whatever hangs, the answer comes within the wait that was asked for and a second."""
+"""Tests of the deadline of each request: whatever hangs, the response comes within the wait plus
+one second.
+"""
 
 from __future__ import annotations
 
@@ -33,23 +35,23 @@ pytestmark = pytest.mark.own_shop
 
 @pytest.fixture(scope="module")
 def two_gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """Two gateways behind the proxy."""
+    """Start a shop with two gateways behind the proxy."""
     with Shop(replace(options(tmp_path_factory.mktemp("deadlines")), gateways=GATEWAYS), print) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def its_tap(two_gateways: Shop) -> Iterator[Tap]:
-    """Every event that passes the broker."""
+def deadlines_tap(two_gateways: Shop) -> Iterator[Tap]:
+    """Return a tap, which records every event that passes the broker."""
     with Tap(two_gateways) as running:
         yield running
 
 
 @pytest.fixture
-def shopper(two_gateways: Shop, its_tap: Tap) -> Iterator[Shopper]:
-    """A client that knows the one address."""
-    with Shopper(two_gateways, its_tap) as someone:
-        yield someone
+def shopper(two_gateways: Shop, deadlines_tap: Tap) -> Iterator[Shopper]:
+    """Return a client of the proxy."""
+    with Shopper(two_gateways, deadlines_tap) as client:
+        yield client
 
 
 def watermark(shop: Shop, share: str) -> None:
@@ -61,7 +63,7 @@ def watermark(shop: Shop, share: str) -> None:
 
 @contextmanager
 def blocked(shop: Shop) -> Iterator[None]:
-    """RabbitMQ above its memory limit."""
+    """Keep RabbitMQ above its memory limit, so that it blocks publishers."""
     watermark(shop, "0.00001")
     try:
         yield
@@ -71,7 +73,7 @@ def blocked(shop: Shop) -> Iterator[None]:
 
 @contextmanager
 def paused(shop: Shop, *names: str) -> Iterator[None]:
-    """Processes, with their children, that are there and do nothing."""
+    """Pause processes and their children with SIGSTOP."""
     parents = [psutil.Process(shop.processes[name]) for name in names]
     found = [one for parent in parents for one in (parent, *parent.children(recursive=True))]
     for one in found:
@@ -84,36 +86,38 @@ def paused(shop: Shop, *names: str) -> Iterator[None]:
 
 
 def all_calls(shopper: Shopper, user_id: str, prefer: str) -> Iterator[tuple[httpx.Response, float]]:
-    """Make each call that waits; the answer, and how long it took."""
+    """Make each call that waits; yield the response and its seconds."""
     calls = {
         "/user/register": {"email": new_address(), "name": "Ann"},
         "/account/deposit": {"user_id": user_id, "amount_cents": 1_000},
         "/order/create": {"user_id": user_id, "items": [{"sku": "tea", "quantity": 1, "unit_price_cents": 0}]},
     }
     for path, body in calls.items():
-        began = time.monotonic()
+        started = time.monotonic()
         answer = shopper.http.post(path, json=body, headers={"prefer": prefer})
-        yield answer, time.monotonic() - began
+        yield answer, time.monotonic() - started
 
 
 def missing(shop: Shop, name: str, query: str = "") -> str:
-    """What a gateway says that it misses."""
+    """Return the missing parts in a gateway's /readyz."""
     return get(shop.app_port(name), f"/readyz{query}")[1]
 
 
 def test_a_broker_that_blocks_publishing_delays_no_answer(shopper: Shopper, capsys: pytest.CaptureFixture[str]) -> None:
-    """202 with a location, before and after the gateways know; /readyz says so; afterwards all of it is carried out."""
+    """Calls get 202 with a location while the broker blocks; /readyz names the reason; all commands
+    complete later.
+    """
     shop, user_id = shopper.shop, shopper.register()["user_id"]
-    told, took = [], []
+    outcomes, printed = [], []
     with blocked(shop):
         for known in (False, True):
             if known:
                 shopper.until(lambda: "blocks publishing" in missing(shop, "gateway"), "the gateway to know")
-                shopper.until(lambda: "blocks publishing" in missing(shop, "gateway-1"), "the other one to know")
+                shopper.until(lambda: "blocks publishing" in missing(shop, "gateway-1"), "the other gateway to know")
             for prefer, seconds in WAITS:
-                for answer, lasted in all_calls(shopper, user_id, prefer):
-                    told.append((prefer, answer.status_code, lasted - seconds < WRITE_SECONDS))
-                    took.append(f"{prefer}: {lasted:.2f} s")
+                for answer, seconds_taken in all_calls(shopper, user_id, prefer):
+                    outcomes.append((prefer, answer.status_code, seconds_taken - seconds < WRITE_SECONDS))
+                    printed.append(f"{prefer}: {seconds_taken:.2f} s")
                     assert answer.headers["location"]
         longest = shopper.http.post(
             "/account/deposit", json={"user_id": user_id, "amount_cents": 1_000}, headers={"prefer": "wait=30"}
@@ -124,8 +128,8 @@ def test_a_broker_that_blocks_publishing_delays_no_answer(shopper: Shopper, caps
     shopper.until(lambda: shopper.balance(user_id) == expected, "the deposits")
 
     with capsys.disabled():
-        print("\nwhile the broker blocked publishing:", ", ".join(took))
-    assert {(prefer, 202, True) for prefer, _ in WAITS} == set(told)
+        print("\nwhile the broker blocked publishing:", ", ".join(printed))
+    assert {(prefer, 202, True) for prefer, _ in WAITS} == set(outcomes)
     assert (202, True) == (longest.status_code, longest.elapsed.total_seconds() < 30 + WRITE_SECONDS)
     assert "/account/" in longest.headers["location"]
     assert 200 == read.status_code
@@ -135,20 +139,20 @@ def test_a_broker_that_blocks_publishing_delays_no_answer(shopper: Shopper, caps
 
 
 def test_a_store_that_is_paused_delays_no_answer(shopper: Shopper) -> None:
-    """201 where no pending command is needed; else what happened is not known, and the key says how to repeat it."""
+    """Calls get 201, 202, or 503 `outcome-unknown` with an Idempotency-Key for the retry."""
     shop, user_id = shopper.shop, shopper.register()["user_id"]
     store = next(name for name in ("postgres", "valkey") if name in shop.processes)
     with paused(shop, store):
-        told = [
-            (answer, lasted - seconds < WRITE_SECONDS)
+        outcomes = [
+            (answer, seconds_taken - seconds < WRITE_SECONDS)
             for prefer, seconds in WAITS
-            for answer, lasted in all_calls(shopper, user_id, prefer)
+            for answer, seconds_taken in all_calls(shopper, user_id, prefer)
         ]
-        read, lasted = timed_read(shopper, "/order/0192f0c1-2a3b-7c4d-8e5f-60718293a4b5")
+        read, seconds_taken = timed_read(shopper, "/order/0192f0c1-2a3b-7c4d-8e5f-60718293a4b5")
     for name in shop.replicas:
         shop.wait_ready(name)
 
-    for answer, is_in_time in told:
+    for answer, is_in_time in outcomes:
         assert is_in_time
         assert answer.status_code in (201, 202, 503), answer.text
         assert answer.headers["location"], answer.text
@@ -157,26 +161,31 @@ def test_a_store_that_is_paused_delays_no_answer(shopper: Shopper) -> None:
                 answer.json()["type"],
                 "idempotency-key" in answer.headers,
             )
-    assert (503, True) == (read.status_code, lasted < READ_SECONDS)
+    assert (503, True) == (read.status_code, seconds_taken < READ_SECONDS)
     until_healthy(shop, Supervisor(shop, print))
     shopper.until_prompt()
 
 
 def test_a_sidecar_that_is_paused_delays_no_answer(shopper: Shopper) -> None:
-    """The gateway says so, the proxy asks the other one, and it serves again, on RabbitMQ perhaps after a restart."""
+    """The gateway reports its paused sidecar, and the proxy uses the other gateway until the
+    sidecar answers again.
+    """
     shop, user_id = shopper.shop, shopper.register()["user_id"]
     holder = httpx.Client(base_url=f"http://127.0.0.1:{shop.app_port('gateway-1')}", timeout=60, trust_env=False)
     with holder, paused(shop, sidecar_of("gateway-1")):
         direct = Shopper(shop, shopper.tap)
         direct.http = holder
         for prefer, seconds in WAITS:
-            for answer, lasted in all_calls(direct, user_id, prefer):
-                assert lasted - seconds < WRITE_SECONDS
+            for answer, seconds_taken in all_calls(direct, user_id, prefer):
+                assert seconds_taken - seconds < WRITE_SECONDS
                 assert (503, True) == (answer.status_code, bool(answer.headers["location"])), answer.text
-        read, lasted = timed_read(direct, f"/user/{user_id}")
-        assert (503, True) == (read.status_code, lasted < READ_SECONDS)
-        shopper.until(lambda: "sidecar does not answer" in missing(shop, "gateway-1", "?exclude=broker"), "its word")
-        time.sleep(2)  # four looks of the proxy
+        read, seconds_taken = timed_read(direct, f"/user/{user_id}")
+        assert (503, True) == (read.status_code, seconds_taken < READ_SECONDS)
+        shopper.until(
+            lambda: "sidecar does not answer" in missing(shop, "gateway-1", "?exclude=broker"),
+            "the report of gateway-1",
+        )
+        time.sleep(2)  # four health checks of the proxy
         others = [answer.status_code for answer, _ in all_calls(shopper, user_id, "wait=5")]
     shop.wait_ready("gateway-1")
 
@@ -185,11 +194,12 @@ def test_a_sidecar_that_is_paused_delays_no_answer(shopper: Shopper) -> None:
     shopper.until_prompt()
 
 
-if broker() != "rabbitmq":  # Redis blocks no publishers: it refuses at once what it has no memory for
+# Redis never blocks publishers: without memory it refuses writes at once
+if broker() != "rabbitmq":
     del test_a_broker_that_blocks_publishing_delays_no_answer
 
 
 def timed_read(shopper: Shopper, path: str) -> tuple[httpx.Response, float]:
-    """Read something; the answer, and how long it took."""
-    began = time.monotonic()
-    return shopper.http.get(path), time.monotonic() - began
+    """Read a path; return the response and its seconds."""
+    started = time.monotonic()
+    return shopper.http.get(path), time.monotonic() - started

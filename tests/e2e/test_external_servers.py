@@ -1,4 +1,6 @@
-"""Servers that the environment names are used, at IPv6 addresses too, and so are the settings: `./sidecart run`."""
+"""Tests of `./sidecart run` with external servers and settings from the environment, at IPv6
+addresses too.
+"""
 
 from __future__ import annotations
 
@@ -28,21 +30,23 @@ SENDER = "me@my.shop"
 
 
 class MyServer:
-    """A mail server that is not the launcher's: what it was given, by envelope."""
+    """A mail server outside the launcher that records sender and recipients of each mail."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[str, tuple[str, ...]]] = []
+        self.accepted: list[tuple[str, tuple[str, ...]]] = []
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Take the mail."""
-        self.taken.append((envelope.mail_from or "", tuple(envelope.rcpt_tos)))
-        return "250 2.0.0 taken"
+        """Accept the mail."""
+        self.accepted.append((envelope.mail_from or "", tuple(envelope.rcpt_tos)))
+        return "250 2.0.0 accepted"
 
 
 @pytest.fixture(scope="module")
-def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Servers of the broker and the store of this run, at addresses of ::1."""
-    folder = tmp_path_factory.mktemp("given")
+def external(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Start the broker and the store of this run; return their addresses at ::1 by environment
+    variable.
+    """
+    folder = tmp_path_factory.mktemp("external")
     processes, deadline, found = Processes(folder / "logs"), Deadline(), dict[str, str]()
     with ExitStack() as stack:
         for server in (BROKERS[broker()].server, STORES[store()]):
@@ -58,13 +62,15 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
         yield found
 
 
-def test_a_shop_runs_on_external_servers_at_ipv6_addresses(given: dict[str, str], tmp_path: Path) -> None:
-    """Orders are paid, and their mails go to the external server, from the given sender; there is no mail catcher."""
+def test_a_shop_runs_on_external_servers_at_ipv6_addresses(external: dict[str, str], tmp_path: Path) -> None:
+    """Orders are paid, and their mails go to the external server from the configured sender,
+    without a mail catcher.
+    """
     server = MyServer()
     smtp = Controller(server, hostname=V6, port=free_port())
     smtp.start()
     mail = {"SMTP_URL": f"smtp://[{V6}]:{smtp.port}", "MAIL_FROM": SENDER, "PAY_WITHIN_SECONDS": "800"}
-    words = " ".join(f"{name}={value}" for name, value in {**given, **mail}.items())
+    words = " ".join(f"{name}={value}" for name, value in {**external, **mail}.items())
     try:
         command = f"env {words} ./sidecart run --no-monitor --broker {broker()} --store {store()}"
         with running(tmp_path, command) as shop:
@@ -72,13 +78,13 @@ def test_a_shop_runs_on_external_servers_at_ipv6_addresses(given: dict[str, str]
             with httpx.Client(base_url=shop.url, timeout=SECONDS, trust_env=False) as http:
                 user = http.post("/user/register", json={"email": email, "name": "Ann"}).json()
                 order = http.post("/order/create", json={"user_id": user["user_id"], "items": [TEA]})
-            Deadline().until(lambda: bool(server.taken), SECONDS, lambda: "no mail came", 0.1)
+            Deadline().until(lambda: bool(server.accepted), SECONDS, lambda: "no mail arrived", 0.1)
             output, state = shop.log.read_text(), shop.run("./sidecart", "status").stdout
     finally:
         smtp.stop()
 
     assert 201 == order.status_code
-    assert {(SENDER, (email,))} == set(server.taken)
+    assert {(SENDER, (email,))} == set(server.accepted)
     assert f"mails smtp://[{V6}]:{smtp.port}\n" in state
     assert f"Its mails are at    smtp://[{V6}]:{smtp.port}\n" in output
     names = set(re.findall(r"^(\S+) +\d+ ", state, re.MULTILINE))

@@ -1,4 +1,6 @@
-"""Raw bytes at every address of a shop, and through the proxy in front of two gateways: one response a request."""
+"""Tests with raw bytes at every address of a shop, and through the proxy: each request gets exactly
+one response.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ from tests.e2e.shopper import SECONDS
 
 GATEWAYS = replicas_of(GATEWAY, 2)
 OURS = (*GATEWAYS, *SERVICES, metrics_of("order"), metrics_of(GATEWAYS[0]), monitor.NAME)
-"""Everything that our server serves."""
+"""The addresses that the chassis' HTTP server serves."""
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 READABLE = (
     *("/healthz", "/readyz", "/openapi.json", "/asyncapi.json", "/docs", "/docs/swagger-ui-bundle.js"),
@@ -35,22 +37,22 @@ pytestmark = pytest.mark.own_shop
 
 @pytest.fixture(scope="module")
 def framed_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A shop with two gateways behind one address, and the live page."""
+    """Start a shop with two gateways behind one address, and with the live page."""
     folder = tmp_path_factory.mktemp("framing")
     with Shop(replace(options(folder), gateways=2, monitor=True), print) as running:
         yield running
 
 
-def must_be_refused(answers: list[Answered]) -> None:
-    """One answer, the server's own, and nothing after it."""
+def must_be_rejected(answers: list[Answered]) -> None:
+    """Check that the only response is the server's own 400, and that the connection closes."""
     assert [400] == [each.status for each in answers]
     assert "close" == answers[0].headers["connection"]
     assert [] == http_problems("problem", json.loads(answers[0].body))
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_address_answers_as_often_as_it_is_asked(framed_shop: Shop, name: str) -> None:
-    """Whatever the app says to it: a body is never a second request, a broken request ends the connection."""
+def test_every_address_gives_one_response_per_request(framed_shop: Shop, name: str) -> None:
+    """A body is never read as a second request, and a malformed request ends the connection."""
     port = framed_shop.ports[name]
     for what, sent, seen in READ:
         answers = exchange(port, sent + LAST, [each.split()[0] for each in seen])
@@ -59,11 +61,13 @@ def test_every_address_answers_as_often_as_it_is_asked(framed_shop: Shop, name: 
     for what, sent, _ in CLOSED:
         assert (what, 1) == (what, len(exchange(port, sent + LAST)))
     for _, sent in REFUSED:
-        must_be_refused(exchange(port, sent + LAST))
+        must_be_rejected(exchange(port, sent + LAST))
 
 
-def test_the_proxy_answers_as_often_as_it_is_asked(framed_shop: Shop) -> None:
-    """What it lets through a gateway reads in the same way, however it is cut; what follows a refusal is no body."""
+def test_the_proxy_gives_one_response_per_request(framed_shop: Shop) -> None:
+    """Proxy and gateway agree on the requests, however the bytes are split; bytes after a rejection
+    are never a body.
+    """
     port = framed_shop.ports[proxy.NAME]
     for what, sent, seen in READ:
         methods = [each.split()[0] for each in seen]
@@ -91,16 +95,18 @@ def test_the_proxy_answers_as_often_as_it_is_asked(framed_shop: Shop) -> None:
     ],
     ids=str,
 )
-def test_an_answer_that_needs_no_body_waits_for_it(
+def test_an_early_answer_waits_for_the_end_of_the_body(
     framed_shop: Shop, name: str, first: str, headers: bytes, status: int
 ) -> None:
-    """A slow caller gets it, and the next request's too: a proxy ends a connection that is answered early."""
+    """A slow caller gets the response and the next one, because a proxy would close a connection
+    answered early.
+    """
     body = b"x" * 40
     head = first.encode() + b" HTTP/1.1\r\n" + HOST + headers + b"content-length: %d\r\n\r\n" % len(body)
     with socket.create_connection(("127.0.0.1", framed_shop.ports[name]), SECONDS) as connection:
         connection.sendall(head + body[:1])
         connection.settimeout(0.5)
-        with pytest.raises(TimeoutError):  # it is not answered before its body is there
+        with pytest.raises(TimeoutError):  # there is no response before the end of the body
             connection.recv(1)
         connection.settimeout(SECONDS)
         connection.sendall(body[1:] + LAST)
@@ -109,8 +115,8 @@ def test_an_answer_that_needs_no_body_waits_for_it(
     assert [status, 404] == [each.status for each in responses(received)]
 
 
-def test_a_registration_that_offers_an_upgrade_is_a_registration(framed_shop: Shop) -> None:
-    """With the proxy and without it, whole and byte by byte: 201."""
+def test_a_registration_with_an_upgrade_offer_succeeds(framed_shop: Shop) -> None:
+    """The registration returns 201 with and without the proxy, whole and byte by byte."""
     for port in (framed_shop.ports[proxy.NAME], framed_shop.ports[GATEWAYS[0]]):
         for pieces in (1, 1_000):
             body = json.dumps({"email": f"ann{port}-{pieces}@example.com", "name": "Ann"}).encode()
@@ -121,8 +127,10 @@ def test_a_registration_that_offers_an_upgrade_is_a_registration(framed_shop: Sh
 
 @pytest.mark.parametrize("name", [proxy.NAME, GATEWAYS[0]])
 @pytest.mark.parametrize("path", READABLE)
-def test_head_is_get_without_the_content(framed_shop: Shop, name: str, path: str) -> None:
-    """The same status and headers, and not a byte behind them: the next response begins there."""
+def test_head_equals_get_without_the_content(framed_shop: Shop, name: str, path: str) -> None:
+    """HEAD has the status and headers of GET and no body, so that the next response follows
+    directly.
+    """
     url = f"http://127.0.0.1:{framed_shop.ports[name]}{path}"
     with httpx.Client(timeout=SECONDS, trust_env=False, headers={"accept-encoding": "identity"}) as http:
         got, head = http.get(url), http.head(url)
@@ -136,7 +144,9 @@ def test_head_is_get_without_the_content(framed_shop: Shop, name: str, path: str
 
 @pytest.mark.parametrize("name", [*OURS[2:], "mail-http"])
 def test_head_works_at_the_other_addresses(framed_shop: Shop, name: str) -> None:
-    """Services, figures, the live page and its events, which never end for GET, and the mails."""
+    """HEAD works at services, metrics, mails, the live page, and its event stream, which never ends
+    for GET.
+    """
     path = {metrics_of("order"): "/metrics", metrics_of(GATEWAYS[0]): "/metrics", monitor.NAME: "/", "mail-http": "/"}
     paths = [path.get(name, "/healthz"), *(["/live"] if name == monitor.NAME else [])]
     headers = {"dapr-api-token": framed_shop.tokens["APP_API_TOKEN"]}
@@ -148,21 +158,21 @@ def test_head_works_at_the_other_addresses(framed_shop: Shop, name: str) -> None
 
 
 def fixed(answer: httpx.Response) -> dict[str, str]:
-    """The headers that do not change by themselves."""
+    """Return the headers that do not vary between responses."""
     return {name: value for name, value in answer.headers.items() if name not in VARY}
 
 
 @pytest.mark.parametrize("kib", [1, 15, 16, 32, 60])
-def test_a_head_within_the_limit_passes_the_proxy_too(framed_shop: Shop, kib: int) -> None:
-    """As large as a gateway itself takes."""
+def test_a_head_within_the_limit_passes_the_proxy(framed_shop: Shop, kib: int) -> None:
+    """The proxy passes every head that a gateway accepts."""
     sent = get(HOST + b"x: " + b"a" * (kib * 1024) + b"\r\n", target=b"/healthz") + LAST
     for name in (proxy.NAME, GATEWAYS[0]):
         assert [200, 404] == [each.status for each in exchange(framed_shop.ports[name], sent)]
 
 
 @pytest.mark.parametrize("size", [HEAD_BYTES_MAX + 1, HEAD_BYTES_MAX + 1024, 100 * 1024])
-def test_a_head_beyond_the_limit_is_431_behind_the_proxy_too(framed_shop: Shop, size: int) -> None:
-    """The gateway says so, in its own form."""
+def test_a_head_beyond_the_limit_is_431_with_and_without_the_proxy(framed_shop: Shop, size: int) -> None:
+    """The gateway rejects the head with its own problem, through the proxy too."""
     sent = get(HOST + b"x: " + b"a" * size + b"\r\n", target=b"/healthz")
     for name in (proxy.NAME, GATEWAYS[0]):
         answer, *_ = exchange(framed_shop.ports[name], sent + LAST)
@@ -170,8 +180,10 @@ def test_a_head_beyond_the_limit_is_431_behind_the_proxy_too(framed_shop: Shop, 
         assert [] == http_problems("problem", json.loads(answer.body))
 
 
-def test_with_no_gateway_the_proxy_answers_a_problem(framed_shop: Shop) -> None:
-    """503 with Retry-After, in the form of the gateway's; and the last test here, for it stops them."""
+def test_without_a_gateway_the_proxy_returns_a_problem(framed_shop: Shop) -> None:
+    """The proxy returns 503 with Retry-After in the gateway's form. This test stops the gateways,
+    so it is the last.
+    """
     for name in GATEWAYS:
         framed_shop.stop_app(name)
     answer = httpx.get(f"{framed_shop.url}/user/{USER}", timeout=SECONDS, trust_env=False)

@@ -1,4 +1,6 @@
-"""Three gateways behind one address: each answers what it holds, one may die or stop, and nobody notices."""
+"""Tests of three gateways behind one address: each answers its held requests, and a kill or stop
+loses none.
+"""
 
 from __future__ import annotations
 
@@ -29,45 +31,47 @@ pytestmark = pytest.mark.own_shop
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the shop of this module keeps its data, also when it is started with fewer gateways."""
+    """Return the data folder of this module's shop, which a later start with fewer gateways uses
+    again.
+    """
     return tmp_path_factory.mktemp("gateways")
 
 
 @pytest.fixture(scope="module")
 def gateways_shop(folder: Path) -> Iterator[Shop]:
-    """A shop of its own, with a second Order Service too."""
+    """Start a shop with three gateways and two Order Services."""
     with Shop(replace(options(folder), gateways=GATEWAYS, replicas={"order": 2}), print) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def gateways_tap(gateways_shop: Shop) -> Iterator[Tap]:
-    """Every event that passes the broker."""
+    """Return a tap, which records every event that passes the broker."""
     with Tap(gateways_shop) as running:
         yield running
 
 
 @pytest.fixture
 def shopper(gateways_shop: Shop, gateways_tap: Tap) -> Iterator[Shopper]:
-    """Somebody who knows the one address."""
-    with Shopper(gateways_shop, gateways_tap) as someone:
-        yield someone
+    """Return a client of the one address."""
+    with Shopper(gateways_shop, gateways_tap) as client:
+        yield client
 
 
 def order_at(http: httpx.AsyncClient, user_id: str, **headers: str) -> Awaitable[httpx.Response]:
-    """Order tea, held for as long as it takes."""
+    """Order tea, held for up to 30 s."""
     body = {"user_id": user_id, "items": [TEA]}
     return http.post("/order/create", json=body, headers={"prefer": "wait=30", **headers})
 
 
 def client(url: str) -> httpx.AsyncClient:
-    """Somebody who opens a connection for each call, so that the calls are spread."""
+    """Return a client with a new connection per call, to spread the calls over the gateways."""
     limits = httpx.Limits(max_keepalive_connections=0)
     return httpx.AsyncClient(base_url=url, timeout=SECONDS, trust_env=False, limits=limits)
 
 
-def test_the_one_who_holds_a_request_answers_it(shopper: Shopper) -> None:
-    """Through one address: all are 201, all are paid, and every gateway held some."""
+def test_the_gateway_that_holds_a_request_answers_it(shopper: Shopper) -> None:
+    """All concurrent orders through the one address are answered 201 and paid."""
     user_id = shopper.register()["user_id"]
     shopper.deposit(user_id, AT_ONCE * TEA_CENTS)
 
@@ -83,8 +87,8 @@ def test_the_one_who_holds_a_request_answers_it(shopper: Shopper) -> None:
     assert 0 == shopper.balance(user_id)
 
 
-def test_a_gateway_killed_mid_request_is_answered_for_by_another(shopper: Shopper) -> None:
-    """The retry with the same key gets the same order, 201, and money is taken once."""
+def test_another_gateway_answers_for_one_killed_mid_request(shopper: Shopper) -> None:
+    """A retry with the same key gets the same order with 201, and money is taken once."""
     shop, key = shopper.shop, uuid.uuid4().hex
     user_id = shopper.register()["user_id"]
     shopper.deposit(user_id, 5_000)
@@ -127,24 +131,22 @@ def test_a_gateway_killed_mid_request_is_answered_for_by_another(shopper: Shoppe
         shop.wait_ready(name)
 
 
-def test_a_gateway_told_to_stop_answers_what_it_holds(shopper: Shopper) -> None:
-    """SIGTERM with requests held, of which none can be answered: 202, soon, and the pending commands are kept by the
-    others.
-    """
+def test_a_stopping_gateway_answers_its_held_requests(shopper: Shopper) -> None:
+    """After SIGTERM, held requests get 202 soon; the other gateways complete their commands."""
     shop = shopper.shop
     user_id = shopper.register()["user_id"]
     for name in replicas_of("order", 2):
         shop.stop_app(name)
 
-    def asked_for() -> int:
+    def commands_seen() -> int:
         return sum(one.topic == "OrderCreateRequested" for one in shopper.tap.seen)
 
-    before = asked_for()
+    before = commands_seen()
 
     async def send_all() -> list[httpx.Response]:
         async with client(f"http://127.0.0.1:{shop.app_port('gateway-2')}") as http:
             held = [asyncio.create_task(_answered(order_at(http, user_id))) for _ in range(20)]
-            await asyncio.to_thread(shopper.until, lambda: asked_for() == before + len(held), "the commands")
+            await asyncio.to_thread(shopper.until, lambda: commands_seen() == before + len(held), "the commands")
             await asyncio.to_thread(shop.stop_app, "gateway-2")
             return await asyncio.gather(*held)
 
@@ -163,18 +165,18 @@ async def _answered(call: Awaitable[httpx.Response]) -> httpx.Response:
 
 
 def test_a_rolling_restart_fails_no_request(shopper: Shopper, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every app and every sidecar, one after the other, under load: each order is 201 or 202 and ends."""
+    """Every app and sidecar restarts under load; each order gets 201 or 202 and is completed."""
     shop = shopper.shop
     user_id = shopper.register()["user_id"]
     done = threading.Event()
 
     async def load() -> list[httpx.Response]:
-        asked: list[asyncio.Task[httpx.Response]] = []
+        requests: list[asyncio.Task[httpx.Response]] = []
         async with client(shop.url) as http:
             while not done.is_set():
-                asked.append(asyncio.create_task(_answered(order_at(http, user_id, prefer="wait=5"))))
+                requests.append(asyncio.create_task(_answered(order_at(http, user_id, prefer="wait=5"))))
                 await asyncio.sleep(1 / PER_SECOND)
-            return await asyncio.gather(*asked)
+            return await asyncio.gather(*requests)
 
     answers: list[httpx.Response] = []
     caller = threading.Thread(target=lambda: answers.extend(asyncio.run(load())))
@@ -195,8 +197,10 @@ def test_a_rolling_restart_fails_no_request(shopper: Shopper, capsys: pytest.Cap
     assert {"OrderNotPaid"} == {shopper.final(answer.json()["order_id"]) for answer in answers}
 
 
-def test_what_the_broker_kept_for_gateways_that_are_gone_is_removed(gateways_shop: Shop, folder: Path) -> None:
-    """Started with one gateway in the same folder: its consumers are there, those of the others are not."""
+def test_the_consumers_of_removed_gateways_are_removed(gateways_shop: Shop, folder: Path) -> None:
+    """After a start with one gateway in the same folder, the broker has the consumers of this
+    gateway only.
+    """
     gateways_shop.stop()
     with Shop(options(folder), print) as fewer:
         consumers = {each.consumer for each in fewer.broker.backlog(fewer.broker_address, fewer.data)}

@@ -1,4 +1,6 @@
-"""The same request again, at once or later, is the same resource; another body is refused."""
+"""Tests of repeated requests: the same request gives the same resource, and another body is
+rejected.
+"""
 
 import asyncio
 import uuid
@@ -11,7 +13,7 @@ CLIENTS = 20
 
 
 def test_one_key_from_20_clients_at_once_is_one_order(shopper: Shopper) -> None:
-    """All get the same 201, and money is taken once."""
+    """All clients get the same 201, and money is taken once."""
     user_id = shopper.register()["user_id"]
     shopper.deposit(user_id, 50_000)
     headers = {"idempotency-key": uuid.uuid4().hex}
@@ -29,7 +31,7 @@ def test_one_key_from_20_clients_at_once_is_one_order(shopper: Shopper) -> None:
     assert 1 == len({answer.text for answer in answers})
     order_id = answers[0].json()["order_id"]
     assert "OrderPaid" == shopper.final(order_id)
-    later = shopper.order(user_id)  # another order, done after all the repetitions of the first
+    later = shopper.order(user_id)  # this order completes after all repetitions of the first one
     assert "OrderPaid" == shopper.final(later.json()["order_id"])
     assert 50_000 - 2 * TEA_CENTS == shopper.balance(user_id)
     assert 1 == len(
@@ -37,8 +39,8 @@ def test_one_key_from_20_clients_at_once_is_one_order(shopper: Shopper) -> None:
     )
 
 
-def test_the_same_key_later_is_answered_as_the_first_time(shopper: Shopper) -> None:
-    """Also when the order has long been paid: the 201 is the first one's."""
+def test_the_same_key_later_gets_the_first_answer(shopper: Shopper) -> None:
+    """A repetition after the payment still gets the 201 of the first request."""
     user_id = shopper.register()["user_id"]
     shopper.deposit(user_id, 50_000)
     key = uuid.uuid4().hex
@@ -56,7 +58,7 @@ def test_the_same_key_later_is_answered_as_the_first_time(shopper: Shopper) -> N
 
 
 def test_another_body_under_the_same_key_is_422_on_every_call(shopper: Shopper) -> None:
-    """And what was made first stays as it is."""
+    """The first resource stays unchanged."""
     user_id = shopper.register()["user_id"]
     headers = {"idempotency-key": uuid.uuid4().hex}
     bodies = {
@@ -72,8 +74,8 @@ def test_another_body_under_the_same_key_is_422_on_every_call(shopper: Shopper) 
     assert 50 == shopper.balance(user_id)
 
 
-def test_a_registration_with_a_key_can_be_repeated_and_not_changed(shopper: Shopper) -> None:
-    """The name is part of the body, the address of the key."""
+def test_a_keyed_registration_can_be_repeated_but_not_changed(shopper: Shopper) -> None:
+    """A repetition with another name is rejected, because the name is part of the body."""
     headers = {"idempotency-key": uuid.uuid4().hex}
     email = f"{uuid.uuid4().hex}@example.com"
     bodies = [{"email": email, "name": name} for name in ("Ann", "Ann", "Anna")]

@@ -1,4 +1,6 @@
-"""What the apps write while both flows run and much goes wrong: JSON, with its event, and nobody's name or address."""
+"""Tests of the apps' logs while both flows run and errors happen: JSON with event ids, without
+names or addresses.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,16 @@ from cli.topics import APPS
 from tests.e2e.conftest import options, store
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
 from tests.e2e.test_bad_events import fresh, publish
-from tests.e2e.test_mail_server import instead_of_the_mail_server
+from tests.e2e.test_mail_server import replaced_mail_server
 
 pytestmark = [pytest.mark.own_shop, pytest.mark.sidecars]
 
-NAME = "Zebedee Quillfeather"  # in no other word that anybody may log
+NAME = "Zebedee Quillfeather"  # a name that is part of no word that may be logged
 
 
 @pytest.fixture(scope="module")
 def logged_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A shop of its own whose lines are for machines."""
+    """Start a shop that logs JSON."""
     made = options(tmp_path_factory.mktemp("logged"))
     with Shop(replace(made, env={"LOG_FORMAT": "json"}), print) as running:
         yield running
@@ -34,33 +36,35 @@ def logged_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 @pytest.fixture(scope="module")
 def logged_tap(logged_shop: Shop) -> Iterator[Tap]:
-    """Every event that passes the broker."""
+    """Return a tap, which records every event that passes the broker."""
     with Tap(logged_shop) as running:
         yield running
 
 
 @pytest.fixture
 def shopper(logged_shop: Shop, logged_tap: Tap) -> Iterator[Shopper]:
-    """Somebody with a name."""
-    with Shopper(logged_shop, logged_tap) as someone:
-        yield someone
+    """Return a client of the shop."""
+    with Shopper(logged_shop, logged_tap) as client:
+        yield client
 
 
 def lines(shop: Shop) -> dict[str, list[dict[str, Any]]]:
-    """What each app wrote so far; a line that is no JSON object fails the test."""
+    """Return the log lines of each app so far; fail on a line that is not a JSON object."""
     return {
         app_id: [dict(json.loads(line)) for line in (shop.logs / f"{app_id}.log").read_text().splitlines()]
         for app_id in APPS
     }
 
 
-def about(shop: Shop, event_id: str) -> list[dict[str, Any]]:
-    """The lines about one event."""
+def lines_about(shop: Shop, event_id: str) -> list[dict[str, Any]]:
+    """Return the log lines about one event."""
     return [line for written in lines(shop).values() for line in written if line.get("event_id") == event_id]
 
 
-def test_no_line_names_a_user_whatever_fails(shopper: Shopper) -> None:
-    """Refused mails whose refusal quotes the address, malformed events that hold it, a store that is unreachable."""
+def test_no_log_line_names_a_user(shopper: Shopper) -> None:
+    """Rejections that quote an address, malformed events with an address, and a failed store leave
+    no address in a log.
+    """
     shop, address = shopper.shop, f"quill.{uuid.uuid4().hex}@example.com"
     user = shopper.register(NAME, address)
     shopper.deposit(user["user_id"], 3 * TEA_CENTS)
@@ -68,9 +72,9 @@ def test_no_line_names_a_user_whatever_fails(shopper: Shopper) -> None:
     assert "OrderPaid" == shopper.final(shopper.order(user["user_id"]).json()["order_id"])
     shopper.wait_for_mails(address, 1)
 
-    # The mail server quotes whom it refuses, as most do.
+    # Like most mail servers, the rejection quotes the recipient.
     for words in (f"550 5.1.1 <{address}> {NAME}: no such user", f"451 4.7.1 <{address}> {NAME}: come back later"):
-        with instead_of_the_mail_server(shop, ("--to-recipient", words)):
+        with replaced_mail_server(shop, ("--to-recipient", words)):
             order_id = shopper.order(user["user_id"]).json()["order_id"]
             wait_for_a_line(shopper, shopper.event("EmailRequested", order_id))
 
@@ -93,18 +97,20 @@ def test_no_line_names_a_user_whatever_fails(shopper: Shopper) -> None:
     }
     assert set() == found
     assert all(line["level"] != "debug" for each in lines(shop).values() for line in each)
-    lines_of_event = about(shop, bad["id"])
+    lines_of_event = lines_about(shop, bad["id"])
     assert {"UserCreateRequested"} == {line["topic"] for line in lines_of_event}
     assert {"dead letter from UserCreateRequested"} == {line["event"].split(":")[0] for line in lines_of_event}
 
 
 def wait_for_a_line(shopper: Shopper, event: dict[str, Any]) -> None:
-    """Wait until somebody wrote about an event."""
-    shopper.until(lambda: bool(about(shopper.shop, event["id"])), f"a line about {event['type']}")
+    """Wait until a log line about an event appears."""
+    shopper.until(lambda: bool(lines_about(shopper.shop, event["id"])), f"a line about {event['type']}")
 
 
 def without_the_store(shopper: Shopper, address: str) -> None:
-    """Somebody registers while the store is unreachable: calls fail whose paths and keys hold his address."""
+    """Register while the store is unreachable, so that calls fail whose paths and keys contain the
+    address.
+    """
     shop, server = shopper.shop, STORES[store()]
     shop.stop_process(server.names[0])
     try:
@@ -120,12 +126,12 @@ def without_the_store(shopper: Shopper, address: str) -> None:
 
 
 def warnings(shop: Shop) -> list[dict[str, Any]]:
-    """All lines that warn."""
+    """Return all warnings and errors."""
     return [line for written in lines(shop).values() for line in written if line["level"] in ("warning", "error")]
 
 
-def test_a_problem_and_the_lines_about_it_say_the_same_trace(shopper: Shopper) -> None:
-    """Whoever quotes a trace id to us is found in the logs."""
+def test_a_problem_and_its_log_lines_have_the_same_trace(shopper: Shopper) -> None:
+    """The trace id in a problem leads to the log lines about the request."""
     shop = shopper.shop
     shop.stop_sidecar("gateway", seconds=1)
     try:

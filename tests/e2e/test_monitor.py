@@ -1,4 +1,6 @@
-"""The live page's events on a real broker: all that passes while somebody looks, nothing left when nobody does."""
+"""Tests of the live page's events on a real broker: viewers see all events, and without viewers
+nothing remains.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ from tests.e2e.test_unparseable import put, put_at_the_broker
 pytestmark = [pytest.mark.own_shop, pytest.mark.sidecars]
 
 GRACE_SECONDS = 10
-"""An order has to pass within it, on a machine that does other things."""
+"""An order has to complete within it, on a machine with other load."""
 UNPAID = {
     "OrderCreateRequested",
     "OrderCreated",
@@ -37,7 +39,7 @@ UNPAID = {
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A shop with a live page that nobody looks at yet."""
+    """Start a shop with a live page that has no viewer yet."""
     made = options(tmp_path_factory.mktemp("watched"))
     with Shop(replace(made, monitor=True, env={"GRACE_SECONDS": str(GRACE_SECONDS)}), print) as running:
         yield running
@@ -45,32 +47,32 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
 
 @pytest.fixture
 def http_of(watched: Shop) -> Iterator[httpx.Client]:
-    """Somebody who calls the gateway, not through the page."""
+    """Return a client of the gateway, independent of the page."""
     with httpx.Client(base_url=watched.url, timeout=SECONDS, trust_env=False) as client:
         yield client
 
 
 def registered(http: httpx.Client) -> str:
-    """A new user's id."""
+    """Register a user; return the id."""
     answer = http.post("/user/register", json={"email": new_address(), "name": "Ann"})
     assert 201 == answer.status_code, answer.text
     return str(answer.json()["user_id"])
 
 
 def ordered(http: httpx.Client, user_id: str) -> str:
-    """The id of an order that cannot be paid."""
+    """Place an order that cannot be paid; return its id."""
     answer = http.post("/order/create", json={"user_id": user_id, "items": [TEA]})
     assert 201 == answer.status_code, answer.text
     return str(answer.json()["order_id"])
 
 
 def is_over(order_id: str, notices: list[Notice]) -> bool:
-    """Whether all of an order was told, its mail too."""
+    """Return whether all steps of an order were shown, including its mail."""
     return len(steps(notices, order_id)) == len(UNPAID) + 1
 
 
 def until_forgotten(shop: Shop) -> None:
-    """Wait until the broker keeps nothing for the live page, neither a group nor a queue."""
+    """Wait until the broker has neither a group nor a queue for the live page."""
     shop.deadline.until(
         lambda: NAME not in {each.consumer for each in shop.broker.backlog(shop.broker_address, shop.data)},
         SECONDS,
@@ -79,23 +81,25 @@ def until_forgotten(shop: Shop) -> None:
     )
 
 
-def test_the_doctor_compares_each_sidecar_with_what_it_was_told_to_read(watched: Shop) -> None:
-    """That of the page reads neither a store nor a policy; one that should have a store and has none is found."""
+def test_the_doctor_compares_each_sidecar_with_its_own_folders(watched: Shop) -> None:
+    """The page's sidecar needs neither store nor policy; a sidecar that lacks its configured store
+    is reported.
+    """
     notices = described(watched)
-    asked = {f"{name} http://127.0.0.1:{watched.ports[name]}" for name in watched.resources}
-    found = [one for one in running.shop(notices) if one.place.file in asked]
+    sidecars = {f"{name} http://127.0.0.1:{watched.ports[name]}" for name in watched.resources}
+    found = [one for one in running.shop(notices) if one.place.file in sidecars]
     notices.resources[sidecar_of(NAME)] = notices.resources[sidecar_of("order")]
-    missed = [(one.rule, one.what) for one in running.shop(notices) if one.place.file in asked]
+    missed = [(one.rule, one.what) for one in running.shop(notices) if one.place.file in sidecars]
 
     assert sidecar_of(NAME) in watched.resources
     assert [] == found
     assert [("component-not-loaded", True)] == [(rule, "statestore" in what) for rule, what in missed]
 
 
-def test_only_what_passes_while_somebody_looks_is_seen_and_nothing_is_left(
-    watched: Shop, http_of: httpx.Client
-) -> None:
-    """What passed before is not replayed; after the last looker no group and no queue is there; the shop's all are."""
+def test_only_events_during_a_view_are_seen_and_nothing_is_left(watched: Shop, http_of: httpx.Client) -> None:
+    """Earlier events are not replayed; after the last viewer leaves, only the shop's own groups and
+    queues remain.
+    """
     user_id = registered(http_of)
     before = ordered(http_of, user_id)
     with LiveClient(watched.monitor_url) as live_client:
@@ -109,8 +113,8 @@ def test_only_what_passes_while_somebody_looks_is_seen_and_nothing_is_left(
     assert [] == watched.broker.missing(watched.broker_address, subscriptions("gateway-0"))
 
 
-def test_who_comes_back_has_missed_nothing_though_nobody_looked(watched: Shop, http_of: httpx.Client) -> None:
-    """The tap outlives the last looker for a while; the ids of what he gets continue his own."""
+def test_a_returning_viewer_has_missed_nothing(watched: Shop, http_of: httpx.Client) -> None:
+    """The tap outlives the last viewer for a while, and the ids continue without a gap."""
     user_id = registered(http_of)
     with LiveClient(watched.monitor_url) as live_client:
         live_client.until_tap("on")
@@ -123,8 +127,10 @@ def test_who_comes_back_has_missed_nothing_though_nobody_looked(watched: Shop, h
     assert list(range(int(live_client.last_id.rpartition("-")[2]) + 1, numbers[-1] + 1)) == numbers
 
 
-def test_messages_that_are_no_events_hold_up_nothing(watched: Shop, http_of: httpx.Client) -> None:
-    """More than its sidecar has out at once, of any size and kind: the tap stays open and sees what comes after."""
+def test_non_events_do_not_stop_the_tap(watched: Shop, http_of: httpx.Client) -> None:
+    """After many messages of any size and kind, more than the sidecar's limit, the tap still sees
+    later events.
+    """
     user_id = registered(http_of)
     with LiveClient(watched.monitor_url) as live_client:
         live_client.until_tap("on")
@@ -142,10 +148,8 @@ def test_messages_that_are_no_events_hold_up_nothing(watched: Shop, http_of: htt
     until_forgotten(watched)
 
 
-def test_what_passes_while_the_sidecar_is_unreachable_is_seen_when_it_is_back(
-    watched: Shop, http_of: httpx.Client
-) -> None:
-    """The broker knows the tap already, and keeps it for it."""
+def test_events_during_an_outage_of_the_sidecar_are_seen_later(watched: Shop, http_of: httpx.Client) -> None:
+    """The broker knows the tap already, and keeps the events for it."""
     user_id = registered(http_of)
     with LiveClient(watched.monitor_url) as live_client:
         live_client.until_tap("on")
@@ -158,8 +162,8 @@ def test_what_passes_while_the_sidecar_is_unreachable_is_seen_when_it_is_back(
     assert UNPAID < set(steps(notices, order_id))
 
 
-def test_one_that_is_killed_while_somebody_looks_leaves_nothing(watched: Shop, http_of: httpx.Client) -> None:
-    """The next one forgets what it finds; and its ids are others, so a page is told to begin anew."""
+def test_a_killed_monitor_leaves_nothing(watched: Shop, http_of: httpx.Client) -> None:
+    """The next monitor removes the leftovers, and its new ids make a page load a new snapshot."""
     with LiveClient(watched.monitor_url) as live_client:
         live_client.until_tap("on")
         last_id = live_client.last_id
@@ -173,8 +177,8 @@ def test_one_that_is_killed_while_somebody_looks_leaves_nothing(watched: Shop, h
     assert "snapshot" == notices[0].kind
 
 
-def test_a_page_of_somebody_else_gets_nothing(watched: Shop) -> None:
-    """Neither the events nor a call."""
+def test_a_foreign_page_is_rejected(watched: Shop) -> None:
+    """The monitor answers 403 to a foreign host and to a foreign origin."""
     netloc = urlsplit(watched.monitor_url).netloc
     answers = []
     for method, path, headers in (
@@ -190,7 +194,7 @@ def test_a_page_of_somebody_else_gets_nothing(watched: Shop) -> None:
 
 
 def is_alive(shop: Shop) -> bool:
-    """Whether the live page can be opened."""
+    """Return whether the live page answers."""
     try:
         return httpx.get(f"{shop.monitor_url}/healthz", trust_env=False).status_code == 200
     except httpx.HTTPError:

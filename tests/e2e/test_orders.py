@@ -1,4 +1,4 @@
-"""The second flow: an order is placed, paid or not, and its user is told."""
+"""Tests of the second flow: an order is placed, paid or not, and its user gets a mail."""
 
 import json
 
@@ -7,7 +7,7 @@ from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
 
 
 def test_an_order_that_can_be_paid(shopper: Shopper) -> None:
-    """201 while the payment is pending, then paid, the money gone, and good news in the mail."""
+    """The 201 arrives with the payment pending; then the order is paid, and a mail confirms it."""
     user = shopper.register("Ada")
     user_id = user["user_id"]
     assert 2_000 == shopper.deposit(user_id, 2_000)["balance_cents"]
@@ -34,7 +34,7 @@ def test_an_order_that_can_be_paid(shopper: Shopper) -> None:
 
 
 def test_an_order_that_cannot_be_paid(shopper: Shopper) -> None:
-    """Not paid, with the reason; the money stays, and bad news is in the mail."""
+    """The order is not paid, with a reason; the balance stays, and a mail explains it."""
     user = shopper.register("Bob")
     user_id = user["user_id"]
     shopper.deposit(user_id, TEA_CENTS - 1)
@@ -54,7 +54,7 @@ def test_an_order_that_cannot_be_paid(shopper: Shopper) -> None:
 
 
 def test_notifications_are_listed_newest_first_with_the_time_they_were_sent(shopper: Shopper) -> None:
-    """`sent_at` is set once the mail server took the mail."""
+    """`sent_at` is set once the mail server has accepted the mail."""
     user = shopper.register()
     orders = []
     for _ in range(2):
@@ -69,24 +69,24 @@ def test_notifications_are_listed_newest_first_with_the_time_they_were_sent(shop
     assert [] == http_problems("notifications", listed)
 
 
-def test_the_order_is_kept_by_notification(shopper: Shopper) -> None:
-    """OrderCreated is saved as it was placed."""
+def test_notification_saves_the_order(shopper: Shopper) -> None:
+    """Notification saves the data of OrderCreated unchanged."""
     user_id = shopper.register()["user_id"]
     order_id = shopper.order(user_id).json()["order_id"]
     shopper.until(lambda: shopper.state("notification", f"order:{order_id}").status_code == 200, "the order's data")
 
-    note = shopper.state("notification", f"order:{order_id}").json()
+    saved = shopper.state("notification", f"order:{order_id}").json()
 
     assert (order_id, user_id, [TEA], TEA_CENTS) == (
-        note["order_id"],
-        note["user_id"],
-        note["items"],
-        note["amount_cents"],
+        saved["order_id"],
+        saved["user_id"],
+        saved["items"],
+        saved["amount_cents"],
     )
 
 
 def test_a_deposit_can_be_read_and_only_under_its_own_account(shopper: Shopper) -> None:
-    """The location is the account's."""
+    """The deposit's location is below its account; another account returns 404."""
     user_id, other_id = shopper.register()["user_id"], shopper.register()["user_id"]
     answer = shopper.http.post("/account/deposit", json={"user_id": user_id, "amount_cents": 70})
     deposit_id = answer.json()["deposit_id"]
@@ -96,8 +96,8 @@ def test_a_deposit_can_be_read_and_only_under_its_own_account(shopper: Shopper) 
     assert 404 == shopper.http.get(f"/account/{other_id}/deposit/{deposit_id}").status_code
 
 
-def test_a_deposit_over_the_limit_of_a_balance_is_refused(shopper: Shopper) -> None:
-    """The balance stays."""
+def test_a_deposit_over_the_limit_of_a_balance_is_rejected(shopper: Shopper) -> None:
+    """The gateway returns 409, and the balance stays."""
     user_id = shopper.register()["user_id"]
     shopper.deposit(user_id, 10**12 - 1)
 
@@ -108,33 +108,34 @@ def test_a_deposit_over_the_limit_of_a_balance_is_refused(shopper: Shopper) -> N
 
 
 def test_an_order_of_an_unknown_user_is_404_and_no_event(shopper: Shopper) -> None:
-    """The User Service is asked before anything is published."""
+    """The gateway asks the User Service before it publishes an event."""
     stranger = "00000000-0000-4000-8000-000000000000"
     before = len(shopper.tap.seen)
 
     answer = shopper.order(stranger)
-    shopper.register()  # what comes after it did pass
+    shopper.register()  # a later event has passed, so an earlier one would have, too
 
     assert 404 == answer.status_code
     assert [] == [one for one in shopper.tap.seen[before:] if one.event["data"].get("user_id") == stranger]
 
 
-def test_events_that_come_again_move_nothing(shopper: Shopper) -> None:
-    """Each event of a paid order is published a second time: one payment, one mail, the same end."""
+def test_repeated_events_have_no_effect(shopper: Shopper) -> None:
+    """Publishing each event of a paid order again causes no second payment, mail or outcome."""
     user = shopper.register()
     shopper.deposit(user["user_id"], 5_000)
     order_id = shopper.order(user["user_id"]).json()["order_id"]
     shopper.wait_for_mails(user["email"], 1)
     shopper.until(
         lambda: bool(shopper.state("notification", f"notification:{order_id}").json()["sent_at"]),
-        "the note of the mail",
+        "the record of the sent mail",
     )
     about = [one for one in shopper.tap.seen if one.event.get("subject") == order_id and one.topic != "EmailRequested"]
     for one in about:
         assert 204 == shopper.tap.publish(one.topic, _as_published(one.event))
     shopper.until(lambda: shopper.passed(order_id).count("EmailRequested") >= 2, "the last of the repeated events")
 
-    after = shopper.order(user["user_id"]).json()["order_id"]  # what comes after them is done, so they are too
+    # it completes after the repeated events, so these are processed
+    after = shopper.order(user["user_id"]).json()["order_id"]
     assert "OrderPaid" == shopper.final(after)
     assert 5_000 - 2 * TEA_CENTS == shopper.balance(user["user_id"])
     mails = shopper.wait_for_mails(user["email"], 2)
@@ -142,6 +143,6 @@ def test_events_that_come_again_move_nothing(shopper: Shopper) -> None:
 
 
 def _as_published(event: dict[str, object]) -> bytes:
-    """The event without what the sidecar added to it."""
+    """Return the event without the attributes that the sidecar adds."""
     added = ("topic", "pubsubname", "traceid", "traceparent", "tracestate", "expiration")
     return json.dumps({name: value for name, value in event.items() if name not in added}).encode()

@@ -1,4 +1,4 @@
-"""202 is a pending command that is written down: it outlives the gateway that gave it."""
+"""Tests of pending commands: a 202 is stored, so it outlives the gateway that gave it."""
 
 from collections import Counter
 
@@ -11,8 +11,8 @@ ORDERS = 100
 
 
 @pytest.mark.parametrize("order_service", ["runs", "is stopped"])
-def test_100_accepted_orders_are_there_after_the_gateway_was_killed(shopper: Shopper, order_service: str) -> None:
-    """Each GET is right all the time: 202 or the order, never 404; in the end all of them are decided."""
+def test_100_accepted_orders_survive_a_kill_of_the_gateway(shopper: Shopper, order_service: str) -> None:
+    """Each GET returns 202 or the order, never 404; in the end all orders are decided."""
     shop, user_id = shopper.shop, shopper.register()["user_id"]
     if order_service == "is stopped":
         shop.stop_app("order")
@@ -43,8 +43,8 @@ def test_100_accepted_orders_are_there_after_the_gateway_was_killed(shopper: Sho
     shop.wait_ready("order")
 
 
-def test_a_refusal_outlives_the_gateway_that_accepted(shopper: Shopper) -> None:
-    """Whoever asks later gets the problem that the held caller would have got."""
+def test_a_rejection_outlives_the_gateway_that_accepted(shopper: Shopper) -> None:
+    """A later read returns the problem that the held caller would have got."""
     shop, ann = shopper.shop, shopper.register()
     shop.stop_app("user")
     body = {"email": ann["email"], "name": "Not Ann"}
@@ -54,7 +54,7 @@ def test_a_refusal_outlives_the_gateway_that_accepted(shopper: Shopper) -> None:
     shop.start_app("user")
     until_up(shopper)
     location = accepted.headers["location"]
-    shopper.until(lambda: shopper.http.get(location).status_code != 202, "the refusal")
+    shopper.until(lambda: shopper.http.get(location).status_code != 202, "the rejection")
 
     refused = shopper.http.get(location)
     assert (202, 409) == (accepted.status_code, refused.status_code)

@@ -1,4 +1,6 @@
-"""What the proxy answers by itself: HAProxy with the launcher's configuration before gateways that fail."""
+"""Tests of the proxy's own responses: HAProxy with the launcher's configuration and failing
+gateways.
+"""
 
 from __future__ import annotations
 
@@ -26,10 +28,12 @@ TIMES = 50
 
 
 class Gateway:
-    """Ready, and then silent or gone: how a gateway may fail a request that has reached it."""
+    """A gateway that reports ready and then fails the requests that reach it."""
 
     def __init__(self, answer: bytes | None) -> None:
-        """`answer` is all that it says to a request; None: it says nothing, and keeps the connection."""
+        """Start listening. `answer` is the whole response to a request; None sends nothing and
+        keeps the connection.
+        """
         self.answer = answer
         self._listener = socket.create_server(("127.0.0.1", 0), backlog=100)
         self.port = int(self._listener.getsockname()[1])
@@ -37,7 +41,7 @@ class Gateway:
         threading.Thread(target=self._serve, daemon=True).start()
 
     def close(self) -> None:
-        """Be gone."""
+        """Stop listening and close all connections."""
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for each in self._kept:
@@ -61,7 +65,9 @@ class Gateway:
 
 @contextmanager
 def proxied(folder: Path, gateways: list[Gateway]) -> Iterator[int]:
-    """The launcher's proxy before these; a gateway may be silent for one second only. Gives its port."""
+    """Start the launcher's proxy with these gateways and a time limit of one second; yield its
+    port.
+    """
     port = free_port()
     words = proxy.command(folder, port, {f"gateway-{number}": each.port for number, each in enumerate(gateways)})
     configuration = folder / "haproxy.cfg"
@@ -80,7 +86,7 @@ def proxied(folder: Path, gateways: list[Gateway]) -> Iterator[int]:
                 assert time.monotonic() < deadline
                 time.sleep(0.02)
             yield port
-            assert process.poll() is None, "the proxy is dead"
+            assert process.poll() is None, "the proxy ended"
         finally:
             process.terminate()
             for each in gateways:
@@ -88,7 +94,7 @@ def proxied(folder: Path, gateways: list[Gateway]) -> Iterator[int]:
 
 
 def must_be_a_problem(answer: httpx.Response, status: int, kind: str) -> None:
-    """Check an answer of the proxy's against the form of the gateway's."""
+    """Check a response of the proxy against the form of the gateway's problems."""
     assert (status, "application/problem+json") == (answer.status_code, answer.headers["content-type"])
     assert f"urn:sidecart:problem:{kind}" == answer.json()["type"]
     assert [] == http_problems("problem", answer.json())
@@ -96,25 +102,25 @@ def must_be_a_problem(answer: httpx.Response, status: int, kind: str) -> None:
 
 
 def ask(port: int) -> httpx.Response:
-    """One request."""
+    """Send one request; return the response."""
     return httpx.get(f"http://127.0.0.1:{port}/order/x", timeout=SECONDS, trust_env=False)
 
 
-def test_a_gateway_that_says_nothing_is_504(tmp_path: Path) -> None:
-    """Whether it carried the request out is not known."""
+def test_a_silent_gateway_is_504(tmp_path: Path) -> None:
+    """The outcome of the request is unknown, because the gateway never answered."""
     with proxied(tmp_path, [Gateway(None)]) as port:
         must_be_a_problem(ask(port), 504, "outcome-unknown")
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200", b"nonsense\r\n\r\n"])
-def test_a_gateway_that_breaks_off_is_502(tmp_path: Path, answer: bytes) -> None:
-    """Whether it carried the request out is not known."""
+def test_a_truncated_response_is_502(tmp_path: Path, answer: bytes) -> None:
+    """The outcome of the request is unknown, because the response was incomplete."""
     with proxied(tmp_path, [Gateway(answer)]) as port:
         must_be_a_problem(ask(port), 502, "outcome-unknown")
 
 
-def test_no_gateway_is_503_each_time(tmp_path: Path) -> None:
-    """With Retry-After, and a trace id of its own; the proxy outlives what it answers."""
+def test_without_a_gateway_every_request_is_503(tmp_path: Path) -> None:
+    """Each 503 has Retry-After and its own trace id, and the proxy keeps running."""
     with proxied(tmp_path, []) as port:
         answers = [ask(port) for _ in range(TIMES)]
         for answer in answers:
@@ -124,8 +130,8 @@ def test_no_gateway_is_503_each_time(tmp_path: Path) -> None:
     assert TIMES == len({answer.json()["trace_id"] for answer in answers})
 
 
-def test_http_2_with_prior_knowledge_is_refused(tmp_path: Path) -> None:
-    """As a gateway refuses it: there is one version of HTTP behind the proxy."""
+def test_http_2_with_prior_knowledge_is_rejected(tmp_path: Path) -> None:
+    """The proxy rejects HTTP/2 like a gateway does; only HTTP/1.1 is used behind it."""
     with proxied(tmp_path, []) as port:
         answer, *_ = exchange(port, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
 
@@ -133,12 +139,14 @@ def test_http_2_with_prior_knowledge_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sent", [b"garbage\r\n\r\n", get(method=b"G(T")])
-def test_what_the_proxy_cannot_read_never_reaches_a_gateway(tmp_path: Path, sent: bytes) -> None:
-    """400, once, and the connection is closed.
+def test_an_unreadable_request_never_reaches_a_gateway(tmp_path: Path, sent: bytes) -> None:
+    """The proxy returns one 400 and closes the connection.
 
-    The text is HAProxy's: up to 3.2 no configuration changes what its parser answers (haproxy/haproxy #3032).
+    The text is HAProxy's: up to 3.2 no configuration changes the response of its parser
+    (haproxy/haproxy #3032).
     """
-    with proxied(tmp_path, [Gateway(b"")]) as port:  # it would be 502 if it reached this one
+    # a request that reached this gateway would be 502
+    with proxied(tmp_path, [Gateway(b"")]) as port:
         answers = exchange(port, sent + LAST)
 
     assert [(400, "close")] == [(each.status, each.headers["connection"]) for each in answers]

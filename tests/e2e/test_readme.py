@@ -1,4 +1,4 @@
-"""The calls that the README tells a newcomer to make, run by a shell as they stand there."""
+"""Tests of the README's calls for new users, run by a shell exactly as written."""
 
 import json
 import re
@@ -17,7 +17,7 @@ SHELLS = [shell for shell in ("bash", "zsh") if shutil.which(shell)]
 
 
 def pasted() -> str:
-    """The block of three calls."""
+    """Return the block of three calls."""
     found = re.search(r"^Three calls, .*?```sh\n(.*?)```", README.read_text("utf-8"), re.MULTILINE | re.DOTALL)
     assert found is not None
     return found[1]
@@ -25,7 +25,7 @@ def pasted() -> str:
 
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_three_calls_of_the_readme_can_be_pasted(shopper: Shopper, shell: str) -> None:
-    """Only the address of the shop is another one: no id has to be filled in."""
+    """The calls run unchanged, except for the shop's address, and need no id to be filled in."""
     script = pasted().replace("localhost:8000", shopper.shop.url)
     done = subprocess.run([shell, "-c", script], capture_output=True, text=True, check=True)
 
@@ -36,12 +36,12 @@ def test_the_three_calls_of_the_readme_can_be_pasted(shopper: Shopper, shell: st
 
 
 def test_the_launcher_prints_the_same_calls() -> None:
-    """One text, with the address that the shop has."""
+    """The launcher prints the README's calls with the shop's own address."""
     assert pasted() == calls("localhost:8000")
 
 
-def test_the_demo_drives_a_shop_that_runs(shopper: Shopper) -> None:
-    """As it would drive the containers: only the addresses are other ones."""
+def test_the_demo_drives_a_running_shop(shopper: Shopper) -> None:
+    """The demo drives a running shop by its addresses, as it does for the containers."""
     assert "./sidecart demo --url http://127.0.0.1:8000" in README.read_text("utf-8")
     words = [sys.executable, "sidecart", "demo", "--url", shopper.shop.url, "--mail-url", shopper.shop.mail_url]
     done = subprocess.run(words, cwd=README.parent, capture_output=True, text=True, check=False)

@@ -1,4 +1,6 @@
-"""A store that reads and refuses writes: callers are told, delivery pauses, and all of it ends by itself."""
+"""Tests of a store that reads but refuses writes: callers get errors in time, delivery pauses, and
+all completes later.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +23,12 @@ from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 
 WAIT_SECONDS = 3
 SPARE_SECONDS = 2.0
-"""On a busy machine, beyond what the caller said."""
+"""The tolerance beyond the caller's wait, on a busy machine."""
 COUNTED_SECONDS = 16
 STATEMENTS_MAX = {"postgres": 60, "redis": 320}
-"""Some writes that come before the refusal is known, and one every two seconds from each of three apps.
+"""Some writes before the refusal is known, and one every two seconds from each of three apps.
 
-A sidecar's Redis client sends a command that was refused for want of replicas four times.
+A sidecar's Redis client sends a command four times when it is refused because of missing replicas.
 """
 ORDERS = 4
 REFUSES = "the store refuses writes"
@@ -36,7 +38,7 @@ pytestmark = pytest.mark.sidecars
 
 @contextmanager
 def refusing(shop: Shop) -> Iterator[None]:
-    """The shop's store takes no write for the time of the block, and answers every read."""
+    """Make the shop's store refuse writes and answer reads during the block."""
     if shop.options.store == "postgres":
         with psycopg.connect(shop.store_address, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
@@ -58,12 +60,12 @@ def refusing(shop: Shop) -> Iterator[None]:
 
 
 def client(shop: Shop) -> valkey.Valkey:
-    """A connection to the Redis that keeps the records."""
+    """Return a connection to the Redis server of the records."""
     return valkey.Valkey.from_url(f"redis://{shop.store_address}")
 
 
 def refused_statements(shop: Shop) -> int:
-    """How many writes of records the server has refused so far."""
+    """Return the number of writes of records that the server has refused so far."""
     if shop.options.store == "postgres":
         with psycopg.connect(shop.store_address, autocommit=True) as connection:
             query = "SELECT xact_rollback FROM pg_stat_database WHERE datname = current_database()"
@@ -75,12 +77,14 @@ def refused_statements(shop: Shop) -> int:
 
 
 def is_broker_too(shop: Shop) -> bool:
-    """Whether the store is the broker's server: then no event comes while it refuses writes."""
+    """Return whether the store is the broker's server; then no event arrives while it refuses
+    writes.
+    """
     return (shop.options.broker, shop.options.store) == ("redis", "redis")
 
 
 def missing(shop: Shop, app_id: str) -> str:
-    """What `/readyz` of an app says is missing, in one line; empty if it is ready."""
+    """Return the missing parts in an app's `/readyz` as one line; empty if the app is ready."""
     headers = {"dapr-api-token": shop.tokens["APP_API_TOKEN"]}
     answer = httpx.get(f"http://127.0.0.1:{shop.ports[app_id]}/readyz", headers=headers, trust_env=False)
     assert (answer.status_code == 200) == (answer.json()["missing"] == [])
@@ -88,16 +92,16 @@ def missing(shop: Shop, app_id: str) -> str:
 
 
 def health(shop: Shop, app_id: str) -> int:
-    """The status of an app's `/healthz`."""
+    """Return the status of an app's `/healthz`."""
     return httpx.get(f"http://127.0.0.1:{shop.ports[app_id]}/healthz", trust_env=False).status_code
 
 
 def placed(shopper: Shopper, user_id: str, key: str) -> tuple[httpx.Response, float]:
-    """Order tea, held for WAIT_SECONDS; the answer, and how long it took."""
-    began = time.monotonic()
+    """Order tea, held for WAIT_SECONDS; return the response and its seconds."""
+    started = time.monotonic()
     headers = {"idempotency-key": key, "prefer": f"wait={WAIT_SECONDS}"}
     answer = shopper.http.post("/order/create", json={"user_id": user_id, "items": [TEA]}, headers=headers)
-    return answer, time.monotonic() - began
+    return answer, time.monotonic() - started
 
 
 def registered(shopper: Shopper, email: str) -> httpx.Response:
@@ -106,8 +110,10 @@ def registered(shopper: Shopper, email: str) -> httpx.Response:
     return shopper.http.post("/user/register", json={"email": email, "name": "Ann"}, headers=headers)
 
 
-def hand_over(shopper: Shopper, user_id: str) -> None:
-    """Publish a command to each of two services as a gateway that knew of nothing would; this one sends none now."""
+def publish_commands(shopper: Shopper, user_id: str) -> None:
+    """Publish a command to each of two services, as a gateway that has not noticed the refusal
+    would.
+    """
     order_id, new_id = str(uuid.uuid4()), str(uuid.uuid4())
     registration = {"email": new_address(), "name": "Ann"}
     order = {"user_id": user_id, "items": [TEA]}
@@ -124,41 +130,45 @@ def hand_over(shopper: Shopper, user_id: str) -> None:
         assert answer.status_code == 204, answer.text
 
 
-def until_it_says_why(shopper: Shopper, app_id: str) -> None:
+def until_it_reports_the_store(shopper: Shopper, app_id: str) -> None:
     """Wait until an app is not ready because of the store."""
-    shopper.until(lambda: REFUSES in missing(shopper.shop, app_id), f"{app_id} to say why it is not ready")
+    shopper.until(lambda: REFUSES in missing(shopper.shop, app_id), f"{app_id} to report the store")
 
 
 def until_placed(shopper: Shopper, user_id: str, key: str) -> str:
-    """Repeat an order with its key until it is placed; returns its id."""
+    """Repeat an order with its key until it is placed; return its id."""
     shopper.until(lambda: placed(shopper, user_id, key)[0].status_code == 201, "an order")
     return str(placed(shopper, user_id, key)[0].json()["order_id"])
 
 
-def test_callers_are_told_in_time_nothing_is_tried_hotly_and_all_ends_by_itself(shopper: Shopper) -> None:
-    """503 within the wait, a reason in /readyz, a handful of statements; then each order is paid once, and mailed."""
+def test_callers_get_503_in_time_retries_are_few_and_all_completes_later(shopper: Shopper) -> None:
+    """Callers get 503 within the wait, and apps send few writes; later each order is paid once and
+    mailed.
+    """
     shop, user, other_id = shopper.shop, shopper.register(), shopper.register()["user_id"]
     user_id, email, late = user["user_id"], user["email"], new_address()
     shopper.deposit(user_id, ORDERS * TEA_CENTS + 1)
     before = refused_statements(shop)
     with refusing(shop), ThreadPoolExecutor(ORDERS + 1) as pool:
-        began = time.monotonic()
+        started = time.monotonic()
         registering = pool.submit(registered, shopper, late)
         answers = list(pool.map(lambda number: placed(shopper, user_id, f"{email}-{number}"), range(ORDERS)))
 
         assert {503} == {registering.result().status_code, *(answer.status_code for answer, _ in answers)}
         assert max(seconds for _, seconds in answers) < WAIT_SECONDS + SPARE_SECONDS, answers
-        until_it_says_why(shopper, "gateway")
+        until_it_reports_the_store(shopper, "gateway")
         if not is_broker_too(shop):
-            hand_over(shopper, other_id)  # a service that is idle finds out by its first event
+            # An idle service notices the refusal at its first event.
+            publish_commands(shopper, other_id)
             for app_id in ("order", "user"):
-                until_it_says_why(shopper, app_id)
+                until_it_reports_the_store(shopper, app_id)
                 assert 503 == health(shop, app_id)
         early, seconds = placed(shopper, user_id, f"{email}-early")
         assert (503, "urn:sidecart:problem:unavailable") == (early.status_code, early.json()["type"])
         assert seconds < WAIT_SECONDS
-        assert ORDERS * TEA_CENTS + 1 == shopper.balance(user_id), "a service that was not refused anything is read"
-        time.sleep(max(0.0, began + COUNTED_SECONDS - time.monotonic()))  # for as long as writes are counted
+        assert ORDERS * TEA_CENTS + 1 == shopper.balance(user_id), "a service without a refused write answers reads"
+        # the full time in which writes are counted
+        time.sleep(max(0.0, started + COUNTED_SECONDS - time.monotonic()))
         refused = refused_statements(shop) - before
 
     print(f"{refused} statements refused in {COUNTED_SECONDS} s")

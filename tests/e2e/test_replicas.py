@@ -1,4 +1,6 @@
-"""Two gateways: whichever is asked, the answer is the same, and a pending command outlives the one that gave it."""
+"""Tests of two gateways: both give the same answers, and a pending command outlives the gateway
+that gave it.
+"""
 
 import asyncio
 import uuid
@@ -19,7 +21,7 @@ AT_ONCE = 40
 
 @pytest.fixture(scope="module")
 def other(shop: Shop) -> Iterator[httpx.Client]:
-    """A client of a second gateway."""
+    """Start a second gateway; return a client of it."""
     url = shop.add_gateway(OTHER)
     try:
         with httpx.Client(base_url=url, timeout=SECONDS, trust_env=False) as http:
@@ -28,8 +30,8 @@ def other(shop: Shop) -> Iterator[httpx.Client]:
         shop.stop_pair(OTHER)
 
 
-def test_each_gateway_answers_what_it_holds(shopper: Shopper, other: httpx.Client) -> None:
-    """Every reply goes to both; each request is answered 201 by the gateway that it was sent to."""
+def test_each_gateway_answers_its_held_requests(shopper: Shopper, other: httpx.Client) -> None:
+    """Every reply goes to both gateways; each request gets 201 from the gateway that holds it."""
     user_id = shopper.register()["user_id"]
 
     async def send_all() -> list[httpx.Response]:
@@ -47,7 +49,7 @@ def test_each_gateway_answers_what_it_holds(shopper: Shopper, other: httpx.Clien
 
 
 def test_one_key_at_both_gateways_is_one_order(shopper: Shopper, other: httpx.Client) -> None:
-    """The same resource and the same answer, at once and later; money is taken once."""
+    """Both gateways return the same resource and the same response, and money is taken once."""
     user_id = shopper.register()["user_id"]
     shopper.deposit(user_id, 5_000)
     body, headers = {"user_id": user_id, "items": [TEA]}, {"idempotency-key": uuid.uuid4().hex}
@@ -56,14 +58,15 @@ def test_one_key_at_both_gateways_is_one_order(shopper: Shopper, other: httpx.Cl
 
     assert {(201, answers[0].text)} == {(answer.status_code, answer.text) for answer in answers}
     assert "OrderPaid" == shopper.final(answers[0].json()["order_id"])
-    assert "OrderPaid" == shopper.final(shopper.order(user_id).json()["order_id"])  # after all the repetitions
+    # it completes after all repetitions
+    assert "OrderPaid" == shopper.final(shopper.order(user_id).json()["order_id"])
     assert 5_000 - 2 * TEA_CENTS == shopper.balance(user_id)
 
 
-def test_another_gateway_keeps_what_one_accepted_and_did_not_live_to_keep(
-    shopper: Shopper, other: httpx.Client
-) -> None:
-    """Asked of the other one: 202 while the service is stopped, then the order; the first stays dead meanwhile."""
+def test_another_gateway_completes_the_command_of_a_killed_one(shopper: Shopper, other: httpx.Client) -> None:
+    """The other gateway returns 202 while the service is stopped, then the order; the first stays
+    dead meanwhile.
+    """
     shop, user_id = shopper.shop, shopper.register()["user_id"]
     shop.stop_app("order")
     accepted = shopper.order(user_id, prefer="respond-async")
@@ -91,8 +94,8 @@ def test_another_gateway_keeps_what_one_accepted_and_did_not_live_to_keep(
     assert shopper.get(location) == other.get(location).json()
 
 
-def test_a_refusal_is_read_at_another_gateway(shopper: Shopper, other: httpx.Client) -> None:
-    """The problem that the held caller would have got, from the one that did not hold him."""
+def test_a_rejection_is_readable_at_another_gateway(shopper: Shopper, other: httpx.Client) -> None:
+    """The other gateway returns the problem that the held caller would have got."""
     ann = shopper.register()
     shopper.shop.stop_app("user")
     accepted = shopper.http.post(
@@ -102,7 +105,7 @@ def test_a_refusal_is_read_at_another_gateway(shopper: Shopper, other: httpx.Cli
     meanwhile = other.get(location)
     shopper.shop.start_app("user")
     shopper.shop.wait_ready("user")
-    shopper.until(lambda: other.get(location).status_code != 202, "the refusal")
+    shopper.until(lambda: other.get(location).status_code != 202, "the rejection")
 
     refused = other.get(location)
     assert (202, 202, 409) == (accepted.status_code, meanwhile.status_code, refused.status_code)

@@ -1,4 +1,6 @@
-"""A service that is stopped: the pending command is a 202, and it is kept when the service is back."""
+"""Tests of a stopped service: the caller gets 202, and the command completes when the service is
+back.
+"""
 
 from collections.abc import Callable
 
@@ -9,15 +11,15 @@ from tests.contracts.validate import http_problems
 from tests.e2e.shopper import TEA_CENTS, Shopper
 
 
-def ways(shop: Shop, part: str) -> tuple[Callable[[str], None], Callable[[str], None]]:
-    """How a part of the Order Service is stopped and started."""
+def stop_and_start(shop: Shop, part: str) -> tuple[Callable[[str], None], Callable[[str], None]]:
+    """Return the functions that stop and start a part of the Order Service."""
     return (shop.stop_app, shop.start_app) if part == "app" else (shop.stop_pair, shop.start_pair)
 
 
 @pytest.mark.parametrize("part", ["app", pytest.param("app and sidecar", marks=pytest.mark.sidecars)])
 def test_a_stopped_order_service_gives_202_and_the_order_completes_when_it_is_back(shopper: Shopper, part: str) -> None:
-    """202 with a location that answers 202 too, then the order, paid, and the mail."""
-    stop, start = ways(shopper.shop, part)
+    """The location answers 202 too; later the order is paid and mailed."""
+    stop, start = stop_and_start(shopper.shop, part)
     user = shopper.register()
     shopper.deposit(user["user_id"], 5_000)
     stop("order")
@@ -43,8 +45,10 @@ def test_a_stopped_order_service_gives_202_and_the_order_completes_when_it_is_ba
     assert order_id in shopper.wait_for_mails(user["email"], 1)[0]["text"]
 
 
-def test_respond_async_is_accepted_at_once_and_carried_through(shopper: Shopper) -> None:
-    """202 without waiting (or 201, if the reply was even faster), then the order."""
+def test_respond_async_is_accepted_at_once_and_completed(shopper: Shopper) -> None:
+    """The caller gets 202 without a wait, or 201 if the reply is even faster; then the order
+    completes.
+    """
     user_id = shopper.register()["user_id"]
 
     answer = shopper.order(user_id, prefer="respond-async")
@@ -55,8 +59,8 @@ def test_respond_async_is_accepted_at_once_and_carried_through(shopper: Shopper)
     assert "not_paid" == shopper.get(answer.headers["location"])["status"]
 
 
-def test_a_stopped_user_service_stops_no_order_and_reads_say_503(shopper: Shopper) -> None:
-    """An order of somebody who was seen goes on; a read that cannot be answered says when to come back."""
+def test_a_stopped_user_service_stops_no_order_and_its_reads_are_503(shopper: Shopper) -> None:
+    """An order of a known user completes; a read of the service gets 503 with Retry-After."""
     user = shopper.register()
     shopper.deposit(user["user_id"], 5_000)
     shopper.shop.stop_app("user")
@@ -73,8 +77,8 @@ def test_a_stopped_user_service_stops_no_order_and_reads_say_503(shopper: Shoppe
     shopper.until(lambda: shopper.http.get(f"/user/{user['user_id']}").status_code == 200, "the user to be readable")
 
 
-def test_mail_that_nobody_takes_waits_and_holds_up_nothing(shopper: Shopper) -> None:
-    """With Notification stopped an order is paid all the same, and told of when it is back."""
+def test_a_stopped_notification_service_delays_mails_only(shopper: Shopper) -> None:
+    """With Notification stopped, an order is paid; its mail is sent when the service is back."""
     user = shopper.register()
     shopper.deposit(user["user_id"], 5_000)
     shopper.shop.stop_app("notification")

@@ -1,4 +1,6 @@
-"""The first start on an empty broker loses nothing, and a stop leaves nothing."""
+"""Tests of the first start on an empty broker, which loses nothing, and of a stop, which leaves
+nothing.
+"""
 
 import asyncio
 from pathlib import Path
@@ -19,7 +21,9 @@ FIRST = 20
 
 
 def test_a_first_start_loses_nothing_and_a_stop_leaves_nothing(tmp_path: Path) -> None:
-    """The first requests of all, sent the moment the shop says that it is ready, end in mails; then all is gone."""
+    """The first requests, sent as soon as the shop is ready, end in mails; after the stop no
+    process or port remains.
+    """
     with Shop(options(tmp_path), print) as shop:
         first = asyncio.run(first_requests(shop))
         pids, ports = dict(shop.processes), dict(shop.ports)
@@ -34,7 +38,7 @@ def test_a_first_start_loses_nothing_and_a_stop_leaves_nothing(tmp_path: Path) -
 
 
 async def first_requests(shop: Shop) -> list[tuple[str, httpx.Response]]:
-    """Register and order, everybody at once."""
+    """Register and order as several users concurrently."""
 
     async def one(http: httpx.AsyncClient) -> tuple[str, httpx.Response]:
         email = new_address()

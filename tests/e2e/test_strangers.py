@@ -1,4 +1,6 @@
-"""Strangers: a forged event moves nothing, and a malformed one ends as a dead letter that holds up nothing."""
+"""Tests of forged and malformed events: forged ones have no effect, malformed ones become dead
+letters.
+"""
 
 import json
 import uuid
@@ -16,13 +18,13 @@ TOKENS: tuple[dict[str, str], ...] = ({}, {"dapr-api-token": ""}, {"dapr-api-tok
 
 
 def forged(topic: str, data: dict[str, object]) -> dict[str, object]:
-    """An event that would be valid if it came from the sidecar."""
+    """Return an event that would be valid if it came from the sidecar."""
     made = str(uuid.uuid4())
     return {"specversion": "1.0", "id": made, "type": topic, "source": "x", "correlationid": made, "data": data}
 
 
-def test_a_forged_event_posted_to_a_port_moves_nothing(shopper: Shopper) -> None:
-    """403 on the gateway and on every service, without the token or with a wrong one; no money appears."""
+def test_a_forged_event_posted_to_a_port_has_no_effect(shopper: Shopper) -> None:
+    """The gateway and every service answer 403 without the right token, and no money appears."""
     user_id = shopper.register()["user_id"]
     shopper.event("BillingAccountCreated", user_id)
     deposit = forged(
@@ -43,8 +45,8 @@ def test_a_forged_event_posted_to_a_port_moves_nothing(shopper: Shopper) -> None
     assert 0 == shopper.balance(user_id)
 
 
-def test_a_forged_reply_answers_nobody(shopper: Shopper) -> None:
-    """Whoever can guess a command's id still cannot end somebody's wait."""
+def test_a_forged_reply_answers_no_request(shopper: Shopper) -> None:
+    """A caller that guesses a command's id cannot answer another caller's request."""
     user_id = shopper.register()["user_id"]
     shopper.shop.stop_app("order")
     try:
@@ -70,10 +72,10 @@ def test_a_forged_reply_answers_nobody(shopper: Shopper) -> None:
         ("notification", "OrderPaid", "not even an object", "malformed data"),
     ],
 )
-def test_an_event_that_will_never_get_better_is_a_dead_letter(
+def test_an_unusable_event_is_a_dead_letter(
     shopper: Shopper, app_id: str, topic: str, data: object, reason: str
 ) -> None:
-    """Kept once with its reason in the state of the service that could not use it; the next event goes on."""
+    """The service keeps the event once with its reason, and processes the next event."""
     event = forged(topic, {}) | {"data": data, "source": "stranger"}
     key = f"dead:{event['id']}"
 

@@ -1,4 +1,6 @@
-"""Supervision, on real processes: whoever is killed comes back, and a sidecar that is unhealthy is found out."""
+"""Tests of supervision on real processes: killed processes restart, and an unhealthy sidecar is
+found.
+"""
 
 from __future__ import annotations
 
@@ -24,25 +26,27 @@ pytestmark = pytest.mark.own_shop
 
 @pytest.fixture(scope="module")
 def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A shop of its own."""
+    """Start a shop for this module."""
     with Shop(options(tmp_path_factory.mktemp("watched")), print) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def supervisor(watched: Shop) -> Supervisor:
-    """Who looks after it."""
+    """Return a supervisor of the shop."""
     return Supervisor(watched, print)
 
 
 def kill(shop: Shop, name: str) -> None:
-    """As the kernel would; nobody is told."""
+    """Kill a process without telling the launcher."""
     psutil.Process(shop.processes[name]).kill()
     shop.deadline.until(lambda: name in shop.dead, SECONDS, lambda: f"{name} does not die")
 
 
-def test_whoever_is_killed_comes_back(watched: Shop, supervisor: Supervisor) -> None:
-    """One after the other: each app, each sidecar, each server, the mail server; then all at once. An order works."""
+def test_killed_processes_restart(watched: Shop, supervisor: Supervisor) -> None:
+    """Each app, sidecar, server and the mail server restarts after a kill, alone and all at once;
+    then an order works.
+    """
     apps = [name for app_id in APPS for name in (app_id, sidecar_of(app_id))]
     servers = [name for server in watched.servers.values() for name in server.names]
     for names in (*([name] for name in (*apps, *servers, MAIL_CATCHER)), [*apps, *servers, MAIL_CATCHER]):
@@ -50,7 +54,8 @@ def test_whoever_is_killed_comes_back(watched: Shop, supervisor: Supervisor) -> 
         for name in names:
             kill(watched, name)
         until_healthy(watched, supervisor)
-        # A broker that comes back may find sidecars that then do not read as they should: those are started again too.
+        # After a restart of the broker, sidecars may lack consumers; the supervisor restarts these,
+        # too.
         assert set(names) <= {name for name, pid in watched.processes.items() if pid != before[name]}
 
     with Tap(watched) as tap, Shopper(watched, tap) as shopper:
@@ -61,10 +66,10 @@ def test_whoever_is_killed_comes_back(watched: Shop, supervisor: Supervisor) -> 
         assert order_id in shopper.wait_for_mails(user["email"], 1)[0]["text"]
 
 
-def test_a_sidecar_that_is_paused_is_started_again(
-    watched: Shop, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One that is paused says nothing of it to its broker, which hands it an event; and its app is healthy."""
+def test_a_paused_sidecar_is_restarted(watched: Shop, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A paused sidecar keeps its connection to the broker, which hands it an event, while its app
+    stays healthy.
+    """
     until_healthy(watched, supervisor)
     monkeypatch.setattr(module, "LOST_SECONDS", 1.0)
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.5)
@@ -80,7 +85,7 @@ def test_a_sidecar_that_is_paused_is_started_again(
                 supervisor.look()
                 return watched.processes[sidecar_of("order")] != frozen
 
-            watched.deadline.until(restarted, SECONDS, lambda: "nobody noticed", 0.1)
+            watched.deadline.until(restarted, SECONDS, lambda: "the supervisor did not restart the sidecar", 0.1)
         finally:
             if psutil.pid_exists(frozen):
                 psutil.Process(frozen).send_signal(signal.SIGCONT)
@@ -88,17 +93,18 @@ def test_a_sidecar_that_is_paused_is_started_again(
     until_healthy(watched, supervisor)
 
 
-def test_a_shop_at_rest_is_left_alone(watched: Shop, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nobody has asked its broker for anything in a while, because nothing has come."""
+def test_an_idle_shop_is_not_restarted(watched: Shop, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without events, the consumers of a healthy shop may be inactive for a long time."""
     until_healthy(watched, supervisor)
     monkeypatch.setattr(valkey, "IDLE_MS_MAX", 0)
 
-    ours = {one.consumer_id for one in readers(watched.replicas)}  # not the taps of the tests before
+    # without the taps of earlier tests
+    ours = {one.consumer_id for one in readers(watched.replicas)}
 
-    def at_rest() -> bool:
+    def is_idle() -> bool:
         backlog = watched.broker.backlog(watched.broker_address, watched.data)
         return not any(each.undelivered or each.pending for each in backlog if each.consumer in ours)
 
-    watched.deadline.until(at_rest, SECONDS, lambda: "there is something to do")
+    watched.deadline.until(is_idle, SECONDS, lambda: "events are still in progress")
 
     assert [] == watched.unread_subscriptions()

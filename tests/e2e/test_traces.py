@@ -1,4 +1,6 @@
-"""One trace from the order to its mail, through sidecars, broker and a dead letter; and no mark where it is off."""
+"""Tests of traces: one trace from an order to its mail, through sidecars, broker and a dead letter;
+none when off.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +14,15 @@ from cli.dead_letters import Filter, RunningState, find_dead_letters, replay
 from cli.shop import Shop
 from cli.tap import Tap
 from tests.e2e.conftest import options
-from tests.e2e.otlp import Receiver, Span, drawn
+from tests.e2e.otlp import Receiver, Span, as_tree
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
-from tests.e2e.test_mail_server import instead_of_the_mail_server
+from tests.e2e.test_mail_server import replaced_mail_server
 
 pytestmark = [pytest.mark.own_shop, pytest.mark.sidecars]
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 CALLER = "b7ad6b7169203331"
-WAY = [  # of a paid order, from the request to the mail: each the parent of the next
+PATH = [  # of a paid order, from the request to the mail; each is the parent of the next
     ("gateway", "POST /order/create"),
     ("gateway", "publish OrderCreateRequested"),
     ("order", "process OrderCreateRequested"),
@@ -34,7 +36,7 @@ WAY = [  # of a paid order, from the request to the mail: each the parent of the
     ("notification", "process EmailRequested"),
     ("notification", "send mail"),
 ]
-BESIDE = [
+SIDE_BRANCH = [
     ("order", "publish OrderCreated"),
     ("gateway", "process OrderCreated"),
     ("notification", "process OrderCreated"),
@@ -43,19 +45,18 @@ BESIDE = [
 
 @pytest.fixture(scope="module")
 def receiver() -> Iterator[Receiver]:
-    """Where the spans go."""
+    """Start a receiver of spans."""
     with Receiver() as running:
         yield running
 
 
 @pytest.fixture(scope="module")
 def traced_shop(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Shop]:
-    """A shop of its own, each request of which is traced."""
+    """Start a shop that traces every request."""
     made = Shop(replace(options(tmp_path_factory.mktemp("traced")), env={"MAIL_RETRY_SECONDS": "1"}), print)
     try:
-        with (
-            pytest.MonkeyPatch.context() as patch
-        ):  # the shop of the whole suite, which may start later, is told nothing
+        # The suite's other shop may start later, and must not trace.
+        with pytest.MonkeyPatch.context() as patch:
             patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", f"{receiver.endpoint}/")
             patch.setenv("OTEL_BSP_SCHEDULE_DELAY", "200")
             made.start()
@@ -66,25 +67,25 @@ def traced_shop(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) ->
 
 @pytest.fixture(scope="module")
 def traced_tap(traced_shop: Shop) -> Iterator[Tap]:
-    """Every event that passes the broker."""
+    """Return a tap, which records every event that passes the broker."""
     with Tap(traced_shop) as running:
         yield running
 
 
 @pytest.fixture
 def shopper(traced_shop: Shop, traced_tap: Tap) -> Iterator[Shopper]:
-    """Somebody who orders."""
-    with Shopper(traced_shop, traced_tap) as someone:
-        yield someone
+    """Return a client of the traced shop."""
+    with Shopper(traced_shop, traced_tap) as client:
+        yield client
 
 
 def ours(spans: list[Span]) -> dict[str, Span]:
-    """The spans of the apps, by id."""
+    """Return the spans of the apps, by id."""
     return {span.span_id: span for span in spans if not span.service.endswith("-sidecar")}
 
 
 def parent_of(span: Span, spans: list[Span]) -> tuple[str, str] | None:
-    """The app's span that a span follows from, past those of sidecars."""
+    """Return the nearest parent span of an app, skipping those of sidecars."""
     by_id = {each.span_id: each for each in spans}
     parent = by_id.get(span.parent_id)
     while parent is not None and parent.service.endswith("-sidecar"):
@@ -92,60 +93,60 @@ def parent_of(span: Span, spans: list[Span]) -> tuple[str, str] | None:
     return None if parent is None else (parent.service, parent.name)
 
 
-def has(spans: list[Span], *wanted: tuple[str, str]) -> bool:
-    """Whether all of them are there."""
-    return set(wanted) <= {(span.service, span.name) for span in spans}
+def has(spans: list[Span], *expected: tuple[str, str]) -> bool:
+    """Return whether all of these spans exist."""
+    return set(expected) <= {(span.service, span.name) for span in spans}
 
 
 def orphans(spans: list[Span]) -> list[Span]:
-    """The spans whose parent is not known, and is not the caller's."""
+    """Return the spans whose parent is neither known nor the caller's."""
     known = {span.span_id for span in spans} | {CALLER}
     return [span for span in spans if span.parent_id not in known]
 
 
-def settled(receiver: Receiver, trace_id: str, *wanted: tuple[str, str]) -> list[Span]:
-    """A trace once all that is wanted is there, and no span waits for its parent to be told."""
-    return receiver.wait(trace_id, lambda spans: has(spans, *wanted) and not orphans(spans), SECONDS)
+def settled(receiver: Receiver, trace_id: str, *expected: tuple[str, str]) -> list[Span]:
+    """Wait for a trace with all of these spans and without orphans; return its spans."""
+    return receiver.wait(trace_id, lambda spans: has(spans, *expected) and not orphans(spans), SECONDS)
 
 
 def test_one_trace_from_the_order_to_its_mail(shopper: Shopper, receiver: Receiver) -> None:
-    """Each step the parent of the next, none without one; the mail carries it on."""
+    """Each step is the parent of the next, and the mail carries the trace on."""
     user = shopper.register()
     shopper.deposit(user["user_id"], TEA_CENTS)
     answer = shopper.order(user["user_id"], traceparent=f"00-{TRACE_ID}-{CALLER}-01")
     assert 201 == answer.status_code
     [mail] = shopper.wait_for_mails(user["email"], 1)
 
-    spans = settled(receiver, TRACE_ID, *WAY, *BESIDE)
-    print(drawn(spans))
+    spans = settled(receiver, TRACE_ID, *PATH, *SIDE_BRANCH)
+    print(as_tree(spans))
     by_name = {(span.service, span.name): span for span in spans}
-    assert CALLER == by_name[WAY[0]].parent_id
-    assert WAY[:-1] == [parent_of(by_name[step], spans) for step in WAY[1:]]
-    assert BESIDE[:1] * 2 == [parent_of(by_name[step], spans) for step in BESIDE[1:]]
+    assert CALLER == by_name[PATH[0]].parent_id
+    assert PATH[:-1] == [parent_of(by_name[step], spans) for step in PATH[1:]]
+    assert SIDE_BRANCH[:1] * 2 == [parent_of(by_name[step], spans) for step in SIDE_BRANCH[1:]]
     once = Counter((span.service, span.name) for span in ours(spans).values() if not span.name.endswith(" state"))
-    assert dict.fromkeys([*WAY, *BESIDE], 1).items() <= once.items()
+    assert dict.fromkeys([*PATH, *SIDE_BRANCH], 1).items() <= once.items()
     assert {"gateway-sidecar", "order-sidecar", "billing-sidecar", "notification-sidecar"} <= {
         span.service for span in spans
     }
     sent = by_name["notification", "send mail"]
     assert f"00-{TRACE_ID}-{sent.span_id}-01" == mail["headers"]["traceparent"]
-    told = " ".join(f"{span.name} {span.attributes}" for span in receiver.spans)
-    assert [] == [secret for secret in (user["email"], user["name"], "%40", "@") if secret in told]
+    text = " ".join(f"{span.name} {span.attributes}" for span in receiver.spans)
+    assert [] == [secret for secret in (user["email"], user["name"], "%40", "@") if secret in text]
 
 
-def test_a_replayed_dead_letter_goes_on_with_its_trace(shopper: Shopper, receiver: Receiver) -> None:
-    """The order whose mail was refused is one trace, to the mail that is sent after the replay."""
+def test_a_replayed_dead_letter_continues_its_trace(shopper: Shopper, receiver: Receiver) -> None:
+    """The order, its rejected mail and the mail after the replay belong to one trace."""
     trace_id = TRACE_ID[::-1]
     state = RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
     user = shopper.register()
     shopper.deposit(user["user_id"], TEA_CENTS)
-    with instead_of_the_mail_server(shopper.shop, ("--to-recipient", "550 5.1.1 no such user")):
+    with replaced_mail_server(shopper.shop, ("--to-recipient", "550 5.1.1 no such user")):
         body = {"user_id": user["user_id"], "items": [TEA]}
         shopper.http.post("/order/create", json=body, headers={"traceparent": f"00-{trace_id}-{CALLER}-01"})
-        wanted = Filter(service="notification", topic="EmailRequested", reason=user["email"])
-        shopper.until(lambda: len(list(find_dead_letters(state, wanted))) == 1, "the dead letter")
-    [letter] = find_dead_letters(state, wanted)
-    before = settled(receiver, trace_id, *WAY)
+        selection = Filter(service="notification", topic="EmailRequested", reason=user["email"])
+        shopper.until(lambda: len(list(find_dead_letters(state, selection))) == 1, "the dead letter")
+    [letter] = find_dead_letters(state, selection)
+    before = settled(receiver, trace_id, *PATH)
 
     assert "replayed" == replay(state, letter)
     [mail] = shopper.wait_for_mails(user["email"], 1)
@@ -159,12 +160,12 @@ def test_a_replayed_dead_letter_goes_on_with_its_trace(shopper: Shopper, receive
     assert trace_id == mail["headers"]["traceparent"].split("-")[1]
 
 
-def test_a_mail_in_the_retry_queue_is_tried_again_in_its_trace(shopper: Shopper, receiver: Receiver) -> None:
-    """Each try is a span, and the last one sends it."""
+def test_a_retried_mail_stays_in_its_trace(shopper: Shopper, receiver: Receiver) -> None:
+    """Each attempt is a span, and the last one sends the mail."""
     trace_id = "ef" * 16
     user = shopper.register()
     shopper.deposit(user["user_id"], TEA_CENTS)
-    with instead_of_the_mail_server(shopper.shop, ("--to-recipient", "451 4.7.1 come back later")):
+    with replaced_mail_server(shopper.shop, ("--to-recipient", "451 4.7.1 come back later")):
         shopper.order(user["user_id"], traceparent=f"00-{trace_id}-{CALLER}-01")
         receiver.wait(trace_id, lambda spans: len(sends(spans)) >= 2, SECONDS)
     [mail] = shopper.wait_for_mails(user["email"], 1)
@@ -179,43 +180,45 @@ def test_a_mail_in_the_retry_queue_is_tried_again_in_its_trace(shopper: Shopper,
 
 
 def sends(spans: list[Span]) -> list[Span]:
-    """The tries to send a mail."""
+    """Return the attempts to send a mail."""
     return [span for span in spans if span.name == "send mail"]
 
 
-def test_a_request_without_a_trace_begins_one(shopper: Shopper, receiver: Receiver) -> None:
-    """Its events say which."""
+def test_a_request_without_a_trace_starts_one(shopper: Shopper, receiver: Receiver) -> None:
+    """The events of the request carry the new trace."""
     user = shopper.register()
     trace_id = shopper.event("UserCreated", user["user_id"])["traceid"]
-    begun, carried = ("gateway", "POST /user/register"), ("billing", "process UserCreated")
-    spans = receiver.wait(trace_id, lambda found: has(found, begun, carried), SECONDS)
+    first, later = ("gateway", "POST /user/register"), ("billing", "process UserCreated")
+    spans = receiver.wait(trace_id, lambda found: has(found, first, later), SECONDS)
 
-    assert [""] == [span.parent_id for span in spans if (span.service, span.name) == begun]
+    assert [""] == [span.parent_id for span in spans if (span.service, span.name) == first]
 
 
-def test_what_its_caller_has_not_sampled_leaves_no_mark(shopper: Shopper, receiver: Receiver) -> None:
-    """None until all of an order that came later was told."""
+def test_an_unsampled_request_leaves_no_span(shopper: Shopper, receiver: Receiver) -> None:
+    """The receiver has no span of the unsampled order after all spans of a later order have
+    arrived.
+    """
     user, trace_ids = shopper.register(), ("ab" * 16, "cd" * 16)
     shopper.deposit(user["user_id"], 2 * TEA_CENTS)
     for trace_id, flags in zip(trace_ids, ("00", "01"), strict=True):
         answer = shopper.order(user["user_id"], traceparent=f"00-{trace_id}-{CALLER}-{flags}")
         assert "OrderPaid" == shopper.final(answer.json()["order_id"])
         shopper.wait_for_mails(user["email"], 1 if flags == "00" else 2)
-    settled(receiver, trace_ids[1], *WAY)
+    settled(receiver, trace_ids[1], *PATH)
 
     assert [] == receiver.trace(trace_ids[0])
 
 
-def test_with_tracing_off_an_event_holds_what_it_always_held(tap: Tap, shop: Shop) -> None:
-    """On the shop of the whole suite, where nobody looks: no trace in any event, no header in any mail."""
-    with Shopper(shop, tap) as someone:
-        user = someone.register()
-        someone.deposit(user["user_id"], TEA_CENTS)
-        order = someone.order(user["user_id"], traceparent=f"00-{TRACE_ID}-{CALLER}-01").json()
-        assert "OrderPaid" == someone.final(order["order_id"])
-        [mail] = someone.wait_for_mails(user["email"], 1)
+def test_without_tracing_events_and_mails_have_no_trace(tap: Tap, shop: Shop) -> None:
+    """In the suite's shop, without tracing, events and mails carry no trace attributes."""
+    with Shopper(shop, tap) as client:
+        user = client.register()
+        client.deposit(user["user_id"], TEA_CENTS)
+        order = client.order(user["user_id"], traceparent=f"00-{TRACE_ID}-{CALLER}-01").json()
+        assert "OrderPaid" == client.final(order["order_id"])
+        [mail] = client.wait_for_mails(user["email"], 1)
         events = [
-            one.event for one in someone.tap.seen if one.event.get("subject") in (user["user_id"], order["order_id"])
+            one.event for one in client.tap.seen if one.event.get("subject") in (user["user_id"], order["order_id"])
         ]
 
     assert events

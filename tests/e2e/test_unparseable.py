@@ -1,4 +1,6 @@
-"""Messages that are no events: each is one dead letter of each service that reads the topic, and delays nothing."""
+"""Tests of messages that are not events: each is one dead letter per reading service, and delays no
+order.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,16 @@ pytestmark = pytest.mark.sidecars
 READERS = [(app_id, topic) for topic, way in TOPICS.items() for app_id in way.consumers if app_id != GATEWAY]
 READ = sorted({topic for _, topic in READERS})
 FLOOD = 40
-"""More than a sidecar has out at the same time (components/brokers)."""
+"""More than a sidecar's limit of concurrent events (components/brokers)."""
 ORDER_SECONDS_MAX = 10.0
-"""A held order behind them; it takes milliseconds, and what is held up takes 20 s and more."""
+"""The limit for an order behind the messages: it takes milliseconds, and 20 s or more if it is
+delayed.
+"""
 KIB = 1024
 
 
 def unparseable(stamp: str) -> list[bytes]:
-    """What is no JSON object, or not quite; a stamp makes most of them messages that were never sent before."""
+    """Return bodies that are not JSON objects, or almost; the stamp makes most of them unique."""
     mark = stamp.encode()
     return [
         b"hello " + mark,
@@ -54,14 +58,16 @@ def unparseable(stamp: str) -> list[bytes]:
 
 
 def put(shop: Shop, topic: str, body: bytes) -> None:
-    """Publish bytes as they are, as anybody who reaches a sidecar can."""
+    """Publish bytes unchanged, as any client of a sidecar can."""
     url = f"http://127.0.0.1:{shop.sidecar_port('user')}/v1.0/publish/pubsub/{topic}?metadata.rawPayload=true"
     headers = {"dapr-api-token": shop.tokens["DAPR_API_TOKEN"], "content-type": "text/plain"}
     httpx.post(url, content=body, headers=headers, trust_env=False).raise_for_status()
 
 
 def put_at_the_broker(shop: Shop, topic: str, body: bytes) -> None:
-    """Put a message where the sidecars read, past all of them, with what no sidecar of ours would write."""
+    """Publish a message directly at the broker, with properties that no sidecar of ours would
+    write.
+    """
     if shop.options.broker == "redis":
         host, _, port = shop.broker_address.rpartition(":")
         with valkey.Valkey(host, int(port)) as client:
@@ -75,28 +81,28 @@ def put_at_the_broker(shop: Shop, topic: str, body: bytes) -> None:
 
 
 def state_of(shopper: Shopper) -> RunningState:
-    """What the command reaches the letters by."""
+    """Return the access to dead letters that the command uses."""
     return RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
 
 
 def ids_of(shopper: Shopper, app_id: str) -> list[str]:
-    """The ids of all letters of a service."""
+    """Return the ids of all letters of a service."""
     return [each.id for each in find_dead_letters(state_of(shopper), Filter(service=app_id, settled=True))]
 
 
 def letter_id(topic: str, body: bytes) -> str:
-    """As WIRE.md says, for what has no id of its own."""
+    """Return the letter id that WIRE.md defines for a message without an id."""
     namespace = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")
     return str(uuid.uuid5(namespace, topic + base64.b64encode(body).decode()))
 
 
 def stored(letter: dict[str, str]) -> bytes:
-    """The bytes that a letter holds."""
+    """Return the bytes that a letter holds."""
     return base64.b64decode(letter["event_base64"]) if "event_base64" in letter else letter["event"].encode()
 
 
-def until_kept(shopper: Shopper, app_id: str, letter: str) -> dict[str, str]:
-    """Wait for a letter."""
+def wait_for_letter(shopper: Shopper, app_id: str, letter: str) -> dict[str, str]:
+    """Wait for a letter; return it."""
     key = f"dead:{letter}"
     shopper.until(lambda: shopper.state(app_id, key).status_code == 200, f"the dead letter {letter} of {app_id}")
     return dict(shopper.state(app_id, key).json())
@@ -104,20 +110,22 @@ def until_kept(shopper: Shopper, app_id: str, letter: str) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def sent() -> dict[str, list[bytes]]:
-    """What `test_each_is_one_letter` publishes, by topic."""
+    """Return the messages of `test_each_is_one_letter_of_each_service`, by topic."""
     return {topic: unparseable(uuid.uuid4().hex) for topic in READ}
 
 
 @pytest.fixture
-def idle(shopper: Shopper) -> Iterator[None]:
-    """No process has ended when it is over."""
+def all_processes_survive(shopper: Shopper) -> Iterator[None]:
+    """Check that no process of the shop has ended during the test."""
     yield
     assert {} == shopper.shop.dead
 
 
-@pytest.mark.usefixtures("idle")
+@pytest.mark.usefixtures("all_processes_survive")
 def test_each_is_one_letter_of_each_service(shopper: Shopper, sent: dict[str, list[bytes]]) -> None:
-    """Whatever the bytes, and though it comes twice: kept to the byte, with a reason, listed once, not replayed."""
+    """Each message, sent twice, is one letter with its exact bytes and a reason; it cannot be
+    replayed.
+    """
     for _ in range(2):
         for topic, bodies in sent.items():
             for body in bodies:
@@ -126,7 +134,7 @@ def test_each_is_one_letter_of_each_service(shopper: Shopper, sent: dict[str, li
 
     for app_id, topic in READERS:
         for body in sent[topic]:
-            letter = until_kept(shopper, app_id, letter_id(topic, body))
+            letter = wait_for_letter(shopper, app_id, letter_id(topic, body))
             assert (topic, body, True) == (letter["topic"], stored(letter), bool(letter["reason"]))
     for app_id in {app_id for app_id, _ in READERS}:
         every = ids_of(shopper, app_id)
@@ -143,25 +151,27 @@ def test_each_is_one_letter_of_each_service(shopper: Shopper, sent: dict[str, li
 
 
 def order_promptly(shopper: Shopper) -> None:
-    """Register, pay in and order: all of it soon."""
+    """Register, deposit and order, all within ORDER_SECONDS_MAX."""
     user_id = shopper.register()["user_id"]
     shopper.deposit(user_id, 10_000)
-    began = time.monotonic()
+    started = time.monotonic()
     answer = shopper.order(user_id)
     assert 201 == answer.status_code, answer.text
     assert "OrderPaid" == shopper.final(answer.json()["order_id"])
-    assert time.monotonic() - began < ORDER_SECONDS_MAX
+    assert time.monotonic() - started < ORDER_SECONDS_MAX
 
 
-@pytest.mark.usefixtures("idle")
-def test_many_of_them_do_not_stop_a_topic_nor_after_a_restart(shopper: Shopper) -> None:
-    """More than are out at once, each another one; and nothing of them is left for the next process."""
+@pytest.mark.usefixtures("all_processes_survive")
+def test_many_of_them_stop_no_topic_before_or_after_a_restart(shopper: Shopper) -> None:
+    """More messages than the sidecar's limit are all kept as letters, and the next process gets
+    none of them.
+    """
     bodies = [f"hello {uuid.uuid4()}".encode() for _ in range(FLOOD)]
     for body in bodies:
         put(shopper.shop, "OrderCreateRequested", body)
     order_promptly(shopper)
     for body in bodies:
-        until_kept(shopper, "order", letter_id("OrderCreateRequested", body))
+        wait_for_letter(shopper, "order", letter_id("OrderCreateRequested", body))
 
     shopper.shop.restart_pair("order")
     shopper.shop.wait_ready("order")
@@ -169,21 +179,21 @@ def test_many_of_them_do_not_stop_a_topic_nor_after_a_restart(shopper: Shopper) 
     assert 1 == ids_of(shopper, "order").count(letter_id("OrderCreateRequested", bodies[0]))
 
 
-@pytest.mark.usefixtures("idle")
-def test_a_message_that_no_sidecar_wrote_is_a_letter_too(shopper: Shopper) -> None:
-    """With headers, a priority, an encoding or metadata that no reader understands."""
+@pytest.mark.usefixtures("all_processes_survive")
+def test_a_message_from_outside_the_sidecars_is_a_letter(shopper: Shopper) -> None:
+    """Unknown headers, priority, encoding or metadata do not prevent a letter."""
     body = f"straight {uuid.uuid4()}".encode()
     for topic in READ:
         put_at_the_broker(shopper.shop, topic, body)
 
     for app_id, topic in READERS:
-        assert body == stored(until_kept(shopper, app_id, letter_id(topic, body)))
+        assert body == stored(wait_for_letter(shopper, app_id, letter_id(topic, body)))
     order_promptly(shopper)
 
 
-@pytest.mark.usefixtures("idle")
-def test_an_entry_without_data_is_a_letter_of_nothing(shopper: Shopper) -> None:
-    """A stream's entry has fields; without the one that is read there is no message, but it is not lost unseen."""
+@pytest.mark.usefixtures("all_processes_survive")
+def test_an_entry_without_data_is_an_empty_letter(shopper: Shopper) -> None:
+    """A stream entry without the field for the data has no message, and still leaves a letter."""
     if shopper.shop.options.broker == "redis":
         host, _, port = shopper.shop.broker_address.rpartition(":")
         with valkey.Valkey(host, int(port)) as client:
@@ -191,7 +201,7 @@ def test_an_entry_without_data_is_a_letter_of_nothing(shopper: Shopper) -> None:
     else:
         put_at_the_broker(shopper.shop, "AccountDepositRequested", b"")
 
-    letter = until_kept(shopper, "billing", letter_id("AccountDepositRequested", b""))
+    letter = wait_for_letter(shopper, "billing", letter_id("AccountDepositRequested", b""))
     assert b"" == stored(letter)
 
 
@@ -205,11 +215,13 @@ ODD: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.usefixtures("idle")
+@pytest.mark.usefixtures("all_processes_survive")
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: ", ".join(odd))
 @pytest.mark.parametrize("is_raw", [True, False], ids=["as it is", "as an event"])
 def test_an_event_with_odd_attributes_is_an_event(shopper: Shopper, odd: dict[str, Any], is_raw: bool) -> None:
-    """What is not read of it is ignored, whatever its type, and so is its age; no sidecar ends by it."""
+    """Attributes that the service does not read are ignored, whatever their type, and no sidecar
+    ends.
+    """
     user_id, email = str(uuid.uuid4()), new_address()
     event = {**next(iter(examples("UserCreateRequested").values())), "source": "stranger", "subject": user_id}
     event |= {"id": str(uuid.uuid4()), "correlationid": str(uuid.uuid4())} | odd
@@ -224,22 +236,22 @@ def test_an_event_with_odd_attributes_is_an_event(shopper: Shopper, odd: dict[st
     shopper.event("BillingAccountCreated", user_id)
 
 
-@pytest.mark.usefixtures("idle")
-def test_an_unread_id_makes_one_letter_and_not_one_for_each_delivery(shopper: Shopper) -> None:
-    """An event whose id or type is no text has none: the id that a sidecar makes up at each delivery is not its own."""
+@pytest.mark.usefixtures("all_processes_survive")
+def test_an_event_with_an_invalid_id_makes_one_letter(shopper: Shopper) -> None:
+    """The sidecar invents a new id at each delivery of such an event; the letter ignores it."""
     body = json.dumps({"id": 7, "type": ["x"], "stamp": uuid.uuid4().hex}).encode()
     before = len(ids_of(shopper, "user"))
     for _ in range(3):
         put(shopper.shop, "UserCreateRequested", body)
-    until_kept(shopper, "user", letter_id("UserCreateRequested", body))
+    wait_for_letter(shopper, "user", letter_id("UserCreateRequested", body))
     order_promptly(shopper)
 
     assert before + 1 == len(ids_of(shopper, "user"))
 
 
-@pytest.mark.usefixtures("idle")
-def test_the_gateway_logs_and_counts_them_and_answers_who_waits(shopper: Shopper) -> None:
-    """It keeps no letters."""
+@pytest.mark.usefixtures("all_processes_survive")
+def test_the_gateway_logs_and_counts_them_and_answers_held_requests(shopper: Shopper) -> None:
+    """The gateway keeps no dead letters: it logs and counts unusable events."""
     mark = uuid.uuid4().hex
     before = counted(shopper, "OrderCreated")
     for body in (f"hello {mark}".encode(), b"\xff" + mark.encode(), b"", b"[]"):
@@ -254,7 +266,7 @@ def test_the_gateway_logs_and_counts_them_and_answers_who_waits(shopper: Shopper
 
 
 def counted(shopper: Shopper, topic: str) -> int:
-    """How many events of a topic the gateway could not use."""
+    """Return the number of a topic's events that the gateway could not use."""
     url = f"http://127.0.0.1:{shopper.shop.ports[metrics_of(GATEWAY)]}/metrics"
     selection = f'sidecart_events_total{{outcome="dead_letter",topic="{topic}"}}'
     text = httpx.get(url, trust_env=False).raise_for_status().text
@@ -262,9 +274,9 @@ def counted(shopper: Shopper, topic: str) -> int:
     return int(float(found[0].split()[-1])) if found else 0
 
 
-@pytest.mark.usefixtures("idle")
-def test_one_on_a_probe_topic_is_none(shopper: Shopper) -> None:
-    """Whatever comes in there says that the way is open."""
+@pytest.mark.usefixtures("all_processes_survive")
+def test_a_message_on_a_probe_topic_is_no_letter(shopper: Shopper) -> None:
+    """Any message on a probe topic shows that delivery works, so it leaves no letter."""
     before = {app_id: ids_of(shopper, app_id) for app_id in APPS if app_id != GATEWAY}
     for name in (*before, "gateway-0"):
         put(shopper.shop, f"Probe-{name}", b"hello")
@@ -274,19 +286,19 @@ def test_one_on_a_probe_topic_is_none(shopper: Shopper) -> None:
 
 
 @pytest.mark.parametrize("mib", [3, 12])
-@pytest.mark.usefixtures("idle")
-def test_one_of_many_mib_is_a_letter_of_its_beginning(shopper: Shopper, mib: int) -> None:
-    """A sidecar's own limit is on what it is given, not on what it reads from the broker."""
+@pytest.mark.usefixtures("all_processes_survive")
+def test_a_letter_keeps_the_beginning_of_a_large_message(shopper: Shopper, mib: int) -> None:
+    """A sidecar limits its requests, and not the messages that it reads from the broker."""
     body = uuid.uuid4().bytes + b"\xff" * (mib * KIB * KIB)
     put_at_the_broker(shopper.shop, "OrderPaid", body)
 
-    letter = until_kept(shopper, "notification", letter_id("OrderPaid", body))
+    letter = wait_for_letter(shopper, "notification", letter_id("OrderPaid", body))
     assert body[: 720 * KIB] == stored(letter)
     order_promptly(shopper)
 
 
-def test_nothing_of_tea_was_lost(shopper: Shopper) -> None:
-    """After all that: an order of something else, in the usual way."""
+def test_a_different_order_still_works(shopper: Shopper) -> None:
+    """After all of these messages, an order of another item completes as usual."""
     user_id = shopper.register()["user_id"]
     answer = shopper.http.post("/order/create", json={"user_id": user_id, "items": [TEA | {"sku": "pot"}]})
 

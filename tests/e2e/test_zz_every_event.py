@@ -1,4 +1,4 @@
-"""Last of all: whatever passed the broker during the whole run was as contracts/ says, and every topic was seen."""
+"""The last test: every event of the whole run matches contracts/, and every topic has occurred."""
 
 import uuid
 
@@ -8,7 +8,9 @@ from tests.e2e.shopper import TEA, Shopper, new_address
 
 
 def test_every_event_of_this_run_is_valid_and_every_topic_was_seen(shopper: Shopper) -> None:
-    """One of each is made here; then everything that the tap saw is checked, strangers' events aside."""
+    """The test makes one event of each topic, then checks all events on the tap, except those of
+    foreign sources.
+    """
     user = shopper.register()
     user_id, headers = user["user_id"], {"idempotency-key": uuid.uuid4().hex}
     shopper.http.post("/user/register", json={"email": user["email"], "name": "Bob"})

@@ -1,4 +1,6 @@
-"""What follows an accepted request in services that its caller does not wait for: accounts, contacts, order notes."""
+"""The results of accepted requests in services that their caller does not wait for: accounts,
+contacts, order data.
+"""
 
 from __future__ import annotations
 
@@ -10,29 +12,29 @@ from tests.faults.ledger import Intent
 
 NO_ACCOUNT = "registrations without an announced account"
 NO_CONTACT = "registrations without their contact"
-NO_NOTE = "orders without their note"
+NO_NOTE = "orders without their notification record"
 
 
 class States(Protocol):
-    """Reads records."""
+    """Reads records of services."""
 
     def load(self, service: str, keys: Iterable[str]) -> dict[str, object]:
-        """What a service keeps under these keys; a key that is free is left out."""
+        """Return a service's records by key, without keys that do not exist."""
 
     def states(self, service: str, keys: Iterable[str]) -> dict[str, dict[str, object]]:
-        """The state within each of these primary records."""
+        """Return the state in each of these primary records."""
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What an accepted request should have led to and has not."""
+    """A result that an accepted request should have, and that does not exist."""
 
     what: str
     intent: Intent
 
 
 def missing(accepted: Iterable[Intent], records: States) -> Iterator[Missing]:
-    """Everything that is not there, of requests that were accepted."""
+    """Yield every missing result of the accepted requests."""
     intents = list(accepted)
     registered = {each.resource: each for each in intents if each.route == "/user/register"}
     ordered = {each.resource: each for each in intents if each.route == "/order/create"}

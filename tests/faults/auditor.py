@@ -1,6 +1,6 @@
-"""The auditor: reads public interfaces and the servers' own counters, and says what is not as it must be.
+"""The auditor: reads public interfaces and the servers' own counters, and reports every violation.
 
-He looks again until nothing changes any more, so that what he finds is what there will ever be.
+The auditor polls until nothing changes any more, so that its findings are final.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from cli.dead_letters import DeadLetter, RunningState, find_dead_letters
 from cli.shop import Shop
 from cli.topology import readers
 from tests.faults.aftermath import Missing, missing
-from tests.faults.injector import Done
+from tests.faults.injector import InjectedFault
 from tests.faults.ledger import Intent, Ledger
 from tests.faults.records import Records
 from tests.faults.unparseable import Planted
@@ -28,25 +28,31 @@ from tests.faults.unparseable import Planted
 OUTCOMES = ("OrderPaymentCreated", "OrderPaymentFailed")
 ENDS = ("OrderPaid", "OrderNotPaid")
 ACCEPTED_SHARE_MIN = 0.98
-# a process that dies with a mail holds it for up to 30 s (services/notification/mail_retry_queue.py)
+# a process that dies with a mail in progress blocks it for up to 30 s
+# (services/notification/mail_retry_queue.py)
 EXPLAINED_SECONDS = 45.0
-IN_TIME_SECONDS = 5.0  # the first of two mails was taken so shortly before its fault, or after it, or meanwhile
-SECOND_MAILS_PER_FAULT_MAX = 14  # as many events of mails as are out at once
+# tolerance between the first of two mails and the fault that explains the second
+IN_TIME_SECONDS = 5.0
+SECOND_MAILS_PER_FAULT_MAX = 14  # the maximum number of mail events in progress at once
 READ_SECONDS_MAX = 10.0
 READERS = 8
-QUIET_SECONDS = 5.0  # no change for so long, with nothing left in the broker: it is at rest
-OPEN_QUIET_SECONDS = 120.0  # the same while anything is missing: what repairs it may be due for its next try
-REST_SECONDS_MAX = 420.0  # longer than RabbitMQ takes to hand out again what a sidecar forgot
+# the shop counts as idle when its broker is empty and nothing changed for this long
+QUIET_SECONDS = 5.0
+# the same while results are missing: the component that repairs them may still retry
+OPEN_QUIET_SECONDS = 120.0
+REST_SECONDS_MAX = 420.0  # longer than RabbitMQ takes to redeliver an event that a sidecar lost
 LOOK_SECONDS = 1.0
 EXPLAINS_A_SECOND_MAIL = ("notification", "mail", "valkey", "rabbitmq", "postgres")
-"""Who can die or be paused between a mail server's 250 and the note of it, by the beginning of the name."""
+"""Processes, by prefix of the name, whose death or pause can come between a mail server's 250 and
+the record of it.
+"""
 
-Look = Callable[[], None]
+Poll = Callable[[], None]
 
 
 @dataclass(slots=True)
 class Audit:
-    """What was counted, and what is wrong; nothing is wrong if `findings` is empty."""
+    """The counts and findings of one audit; an empty `findings` means a correct shop."""
 
     findings: list[str] = field(default_factory=list)
     valid: int = 0
@@ -62,23 +68,23 @@ class Audit:
     duplicate_mails: int = 0
     dead_letters: int = 0
     planted: int = 0
-    """Messages that nothing can parse, which make the only dead letters that there may be."""
+    """Planted messages that cannot be parsed; only these may have dead letters."""
     missing: dict[str, int] = field(default_factory=dict)
-    """What accepted requests have not led to in services that their callers do not wait for."""
+    """Missing results of accepted requests in services that their callers do not wait for."""
     rest_seconds: float = 0.0
     lost_keys: list[str] = field(default_factory=list)
-    """Idempotency-Keys of the requests that are not final."""
+    """Idempotency-Keys of accepted requests without a final result."""
     second_mails_at: list[float] = field(default_factory=list)
 
     def find(self, what: str, some: Sequence[Any] = ()) -> None:
-        """Write down what is wrong, with the first few of those concerned."""
+        """Add a finding, with up to three examples."""
         examples = f": {', '.join(map(str, some[:3]))}{' ...' if len(some) > 3 else ''}" if some else ""
         self.findings.append(f"{len(some)} {what}{examples}" if some else what)
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a GET brought; status 0: nothing."""
+    """The response to a GET; status 0 without a response."""
 
     status: int
     body: dict[str, Any]
@@ -88,21 +94,21 @@ class Auditor:
     """Audits one shop after a load."""
 
     def __init__(
-        self, shop: Shop, ledger: Ledger, faults: Sequence[Done], look: Look, planted: Sequence[Planted] = ()
+        self, shop: Shop, ledger: Ledger, faults: Sequence[InjectedFault], poll: Poll, planted: Sequence[Planted] = ()
     ) -> None:
         self._shop = shop
         self._planted = planted
         self._records = Records(shop)
         self._ledger = ledger
         self._faults = faults
-        self._look = look
+        self._poll = poll
         self._final: set[str] = set()
-        """Keys of the requests that were seen to be final."""
+        """Keys of the requests whose final result was seen."""
         self._followed: set[str] = set()
-        """Keys of the requests that were seen to have led to all that they should."""
+        """Keys of the requests whose results in all services were seen."""
 
     def audit(self) -> Audit:
-        """Wait until the shop is at rest, then count."""
+        """Wait until the shop is idle, then count."""
         audit = Audit()
         audit.rest_seconds = self._wait_for_rest()
         intents = list(self._ledger.intents.values())
@@ -117,27 +123,30 @@ class Auditor:
         self._dead_letters(audit)
         return audit
 
-    # --- At rest
+    # --- Waiting until the shop is idle
 
     def _wait_for_rest(self) -> float:
-        """Until nothing is left in the broker and nothing changes; what does not come to rest is found afterwards."""
+        """Wait until the broker is empty and nothing changes; return the seconds.
+
+        A shop that does not become idle in time is audited as it is.
+        """
         started = quiet_since = time.monotonic()
         before: Any = None
         while time.monotonic() - started < REST_SECONDS_MAX:
             state = self._counters()
-            still_open, left = state[0], state[1]
+            still_open, backlog = state[0], state[1]
             now = time.monotonic()
-            if state != before or left:
+            if state != before or backlog:
                 before, quiet_since = state, now
             elif now - quiet_since >= (OPEN_QUIET_SECONDS if still_open else QUIET_SECONDS):
                 break
             for _ in range(int(LOOK_SECONDS / 0.1)):
-                self._look()
+                self._poll()
                 time.sleep(0.1)
         return time.monotonic() - started
 
     def _counters(self) -> tuple[int, int, int]:
-        """What accepted requests have not led to yet, events that are left, mails that were taken."""
+        """Return the numbers of missing results, of events in the broker and of accepted mails."""
         try:
             backlog = sum(each.undelivered + each.pending for each in self._backlog())
             mails = len(self._taken())
@@ -169,7 +178,7 @@ class Auditor:
         answer = httpx.get(f"{self._shop.mail_url}/mails", params={"short": "1"}, timeout=60, trust_env=False)
         return list(answer.raise_for_status().json())
 
-    # --- What is read
+    # --- Reading
 
     def _read_all(self, intents: Iterable[Intent]) -> list[tuple[Intent, Answer]]:
         queried = list(intents)
@@ -179,7 +188,7 @@ class Auditor:
         ):
             return list(zip(queried, pool.map(lambda each: _get(http, str(each.location)), queried), strict=True))
 
-    # --- What is counted
+    # --- Counting
 
     def _requests(self, audit: Audit, intents: Sequence[Intent]) -> None:
         audit.valid = len(intents)
@@ -217,34 +226,38 @@ class Auditor:
             if answer.status == 200 and any(answer.body.get(name) != value for name, value in each.body.items())
         ]
         if wrong:
-            audit.find("resources differ from what was asked for", wrong)
+            audit.find("resources differ from their requests", wrong)
 
     def _money(self, audit: Audit, found: Sequence[tuple[Intent, Answer]]) -> None:
-        """Deposits minus paid orders are the balances, to the cent."""
+        """Check that deposits minus paid orders equal the balances, to the cent."""
         expected, pending = _balances(found)
         users = [each.resource for each, answer in found if each.route == "/user/register" and answer.status == 200]
-        wrong, less = [], 0
+        wrong, overcharged = [], 0
         with httpx.Client(base_url=self._shop.url, timeout=READ_SECONDS_MAX, trust_env=False) as http:
             for user_id in users:
                 account = _get(http, f"/account/{user_id}")
                 balance = account.body.get("balance_cents")
                 if account.status != 200 or balance != expected[user_id]:
                     wrong.append(f"{user_id} has {balance}, should have {expected[user_id]}")
-                    # What was taken for an order that hangs was taken once: the order is counted as lost.
-                    less += balance is not None and balance < expected[user_id] - pending[user_id]
-        audit.paid_twice += less
+                    # A payment for a pending order is not a double payment: the order counts as
+                    # lost.
+                    overcharged += balance is not None and balance < expected[user_id] - pending[user_id]
+        audit.paid_twice += overcharged
         if wrong:
             audit.find("balances are wrong", wrong)
 
     def _events(self, audit: Audit) -> None:
-        """One payment and one end for each order, by what passed the broker; a repetition has the same id."""
+        """Check that the broker carried one payment and one final event per order.
+
+        A repeated event has the same id, so it counts once.
+        """
         passed = self._shop.broker.recorded(self._shop.broker_address, [*OUTCOMES, *ENDS])
         outcomes: dict[str, set[str]] = defaultdict(set)
         ends: dict[str, set[str]] = defaultdict(set)
         for topic, body in passed:
             event = json.loads(body)
             (outcomes if topic in OUTCOMES else ends)[event["subject"]].add(f"{topic} {event['id']}")
-        for what, by_order in (("payments", outcomes), ("ends", ends)):
+        for what, by_order in (("payments", outcomes), ("final events", ends)):
             several = [order_id for order_id, each in by_order.items() if len(each) > 1]
             if several:
                 audit.find(f"orders have several {what}", several)
@@ -262,17 +275,17 @@ class Auditor:
             for each, answer in found
             if each.route == "/order/create" and answer.body.get("status") in ("paid", "not_paid")
         ]
-        untold = [order_id for order_id in finished if message_id(order_id) not in times]
-        audit.lost += len(untold)
-        if untold:
-            audit.find("finished orders without a mail", untold)
+        unmailed = [order_id for order_id in finished if message_id(order_id) not in times]
+        audit.lost += len(unmailed)
+        if unmailed:
+            audit.find("finished orders without a mail", unmailed)
         unexplained = []
         for name, at in times.items():
             first, *later = sorted(at)
             audit.duplicate_mails += len(later)
             audit.second_mails_at += later
             unexplained += [
-                f"{name} {when - first:.1f} s after the first ({self._around(first, when)})"
+                f"{name} {when - first:.1f} s after the first ({self._faults_near(first, when)})"
                 for when in later
                 if not self._explained(first, when)
             ]
@@ -283,7 +296,7 @@ class Auditor:
             audit.find(f"{audit.duplicate_mails} second mails are more than {explaining} faults explain")
 
     def _explained(self, first: float, second: float) -> bool:
-        """Whether a fault came between a mail and the note that it was sent."""
+        """Return whether a fault came between a mail and the record that it was sent."""
         return any(
             fault.target.startswith(EXPLAINS_A_SECOND_MAIL)
             and fault.began - IN_TIME_SECONDS <= first <= fault.ended + IN_TIME_SECONDS
@@ -291,8 +304,10 @@ class Auditor:
             for fault in self._faults
         )
 
-    def _around(self, first: float, second: float) -> str:
-        """The faults from shortly before the first of two mails to the second, in seconds from the first."""
+    def _faults_near(self, first: float, second: float) -> str:
+        """Return the faults near two mails as text, with times in seconds relative to the first
+        mail.
+        """
         near = [each for each in self._faults if each.ended + EXPLAINED_SECONDS >= first and each.began <= second]
         return ", ".join(
             f"{each.kind} {each.target} {each.began - first:+.1f} to {each.ended - first:+.1f}" for each in near
@@ -300,14 +315,14 @@ class Auditor:
 
     def _left_over(self, audit: Audit) -> None:
         backlog = self._backlog()
-        left = [f"{each.consumer} on {each.topic}" for each in backlog if each.undelivered or each.pending]
-        if left:
-            audit.find("consumers have events left", left)
+        unfinished = [f"{each.consumer} on {each.topic}" for each in backlog if each.undelivered or each.pending]
+        if unfinished:
+            audit.find("consumers have events left", unfinished)
         known = {(each.consumer, each.topic) for each in backlog}
         expected = readers(self._shop.replicas)
-        gone = [f"{one.consumer_id} on {one.topic}" for one in expected if (one.consumer_id, one.topic) not in known]
-        if gone:
-            audit.find("consumers are unknown to the broker", gone)
+        unknown = [f"{one.consumer_id} on {one.topic}" for one in expected if (one.consumer_id, one.topic) not in known]
+        if unknown:
+            audit.find("consumers are unknown to the broker", unknown)
 
     def _aftermath(self, audit: Audit) -> None:
         by_what: dict[str, list[Intent]] = defaultdict(list)
@@ -319,22 +334,24 @@ class Auditor:
             audit.find(what, [each.location for each in intents])
 
     def _dead_letters(self, audit: Audit) -> None:
-        """One for each consumer of each message that nothing can parse, and no others."""
+        """Check that each consumer of each unparseable message has one dead letter, and that there
+        are no others.
+        """
         state = RunningState(self._shop.ports, self._shop.tokens["DAPR_API_TOKEN"])
         self._judge_letters(audit, list(find_dead_letters(state)))
 
     def _judge_letters(self, audit: Audit, found: Sequence[DeadLetter]) -> None:
         audit.dead_letters, audit.planted = len(found), len(self._planted)
-        awaited = [(service, each) for each in self._planted for service in each.services]
+        expected = [(service, each) for each in self._planted for service in each.services]
         unexpected = list(found)
         without, several = [], []
-        for service, each in awaited:
-            its = [letter for letter in found if letter.service == service and each.is_in(letter)]
-            unexpected = [letter for letter in unexpected if letter not in its]
-            if not its and each.is_sure:
+        for service, each in expected:
+            matching = [letter for letter in found if letter.service == service and each.is_in(letter)]
+            unexpected = [letter for letter in unexpected if letter not in matching]
+            if not matching and each.is_sure:
                 without.append(f"{service} {each.topic} {each.mark}")
-            if len(its) > 1:
-                several.append(f"{service} {each.topic} {each.mark}: {len(its)}")
+            if len(matching) > 1:
+                several.append(f"{service} {each.topic} {each.mark}: {len(matching)}")
         if without:
             audit.find("unparseable messages without a dead letter", without)
         if several:
@@ -344,12 +361,14 @@ class Auditor:
 
 
 def message_id(order_id: str) -> str:
-    """The Message-ID of an order's mail (contracts/WIRE.md, section 10)."""
+    """Return the Message-ID of an order's mail (contracts/WIRE.md, section 10)."""
     return f"<{uuid.uuid5(uuid.UUID(order_id), 'letter')}@sidecart>"
 
 
 def _balances(found: Sequence[tuple[Intent, Answer]]) -> tuple[dict[str, int], dict[str, int]]:
-    """What each user should have, and what may have been taken for orders that hang."""
+    """Return by user the expected balance, and the amount of pending orders, which may be taken
+    already.
+    """
     expected: dict[str, int] = defaultdict(int)
     pending: dict[str, int] = defaultdict(int)
     for each, answer in found:
@@ -385,19 +404,19 @@ def _get(http: httpx.Client, path: str) -> Answer:
 
 @dataclass(slots=True)
 class Effect:
-    """What one kind of fault did, all together."""
+    """The combined effect of one kind of fault."""
 
     times: int = 0
     orders: int = 0
-    """That were asked for and not answered when it happened."""
+    """Orders sent and not answered when the fault happened."""
     recovery_seconds: list[float] = field(default_factory=list)
-    """From the end of each until a request that was first sent after it was answered 201."""
+    """Seconds from the end of each fault until a request first sent after it was answered 201."""
     second_mails: int = 0
     lost: int = 0
 
 
-def effects(ledger: Ledger, faults: Sequence[Done], audit: Audit) -> dict[str, Effect]:
-    """By kind of fault and target."""
+def effects(ledger: Ledger, faults: Sequence[InjectedFault], audit: Audit) -> dict[str, Effect]:
+    """Return the effects by kind of fault and target."""
     answered = sorted(
         (each.asked_at, each.answered_at)
         for each in ledger.intents.values()

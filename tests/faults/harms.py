@@ -1,4 +1,4 @@
-"""What can be done to a shop beside killing and freezing its processes, by kind of fault."""
+"""The faults other than killing and freezing processes, by kind."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.faults.unparseable import Planter
 
 
 def harms(shop: ProxiedShop, planter: Planter) -> Mapping[Kind, Harm]:
-    """All of them, for this shop."""
+    """Return the function that injects each kind of fault into this shop."""
     links = shop.network.links
 
     def roll_valkey_back(target: str) -> None:
@@ -34,6 +34,6 @@ def harms(shop: ProxiedShop, planter: Planter) -> Mapping[Kind, Harm]:
 
 
 def _done(harm: Callable[[float], int], share: float) -> Undo | None:
-    """Do what needs no undo."""
+    """Inject a fault that needs no undo."""
     harm(share)
     return None

@@ -1,4 +1,6 @@
-"""Does what the schedule says: SIGKILL and SIGSTOP to real processes, each with all its children, and other harm."""
+"""Injects the scheduled faults: SIGKILL and SIGSTOP to processes and their children, and the other
+kinds.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,15 @@ UNDO_SECONDS_MAX = 60.0
 
 Undo = Callable[[], None]
 Harm = Callable[[str], Undo | None]
-"""Does one kind of harm to a target; its result undoes it when the fault's time is over. OSError: not possible now."""
+"""Injects one kind of fault into a target; the result undoes it.
+
+OSError means that the fault is impossible at the moment.
+"""
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
-    """A fault that happened: from when until when, in seconds of the wall clock."""
+class InjectedFault:
+    """A fault that happened, with start and end in seconds of the wall clock."""
 
     kind: str
     target: str
@@ -33,7 +38,7 @@ class Done:
 
 
 class Injector:
-    """Runs in a thread of its own; the processes are looked up at the moment of the fault."""
+    """Injects the faults in its own thread; it looks processes up at the moment of the fault."""
 
     def __init__(self, shop: Shop, faults: Sequence[Fault], more: Mapping[Kind, Harm] | None = None) -> None:
         self._shop = shop
@@ -42,22 +47,22 @@ class Injector:
         self._thread = threading.Thread(target=self._run, name="injector", daemon=True)
         self._stop = threading.Event()
         self._undos: list[threading.Timer] = []
-        self.done: list[Done] = []
+        self.done: list[InjectedFault] = []
         self.missed: list[str] = []
-        """What was dead already, or could not be reached, when it was to be hit."""
+        """Faults that failed because their target was dead or unreachable."""
         self.error: BaseException | None = None
 
     def start(self) -> None:
-        """Begin to count the time."""
+        """Start the clock of the schedule."""
         self._thread.start()
 
     @property
     def running(self) -> bool:
-        """Whether faults are to come, or any still lasts."""
+        """Return whether faults are pending or still last."""
         return self._thread.is_alive() or any(undo.is_alive() for undo in list(self._undos))
 
     def stop(self) -> None:
-        """No more faults; those that last end at once."""
+        """Cancel pending faults, and end lasting ones at once."""
         self._stop.set()
         self._thread.join()
         for undo in self._undos:
@@ -67,7 +72,7 @@ class Injector:
             undo.join(UNDO_SECONDS_MAX)
 
     def check(self) -> None:
-        """Raise what ended the thread, if anything did, and AssertionError if faults are missing."""
+        """Raise the thread's error, if any, or AssertionError if faults are missing."""
         if self.error is not None:
             raise self.error
         planned = count(self._faults)
@@ -98,7 +103,7 @@ class Injector:
                 self.missed.append(f"{fault.kind} {target}: {error}")
                 continue
             if undo is None:
-                self.done.append(Done(fault.kind, target, began, time.time()))
+                self.done.append(InjectedFault(fault.kind, target, began, time.time()))
             else:
                 lasting.append((target, undo))
         timer = threading.Timer(fault.seconds, partial(self._end, fault.kind, began, lasting))
@@ -112,7 +117,7 @@ class Injector:
                 undo()
             except BaseException as error:
                 self.error = error
-            self.done.append(Done(kind, target, began, time.time()))
+            self.done.append(InjectedFault(kind, target, began, time.time()))
 
     def _kill(self, target: str) -> None:
         send(family(self._shop, target), signal.SIGKILL)
@@ -124,16 +129,16 @@ class Injector:
 
 
 def family(shop: Shop, target: str) -> list[psutil.Process]:
-    """A process and its children; raises ProcessLookupError if it is dead at this moment."""
+    """Return a process and its children; raise ProcessLookupError if it is dead at the moment."""
     pid = shop.processes.get(target)
     with contextlib.suppress(psutil.NoSuchProcess):
         if pid is not None and (found := psutil.Process(pid)).status() != psutil.STATUS_ZOMBIE:
             return [found, *found.children(recursive=True)]
-    raise ProcessLookupError("it is dead")
+    raise ProcessLookupError("the process is dead")
 
 
 def send(processes: Sequence[psutil.Process], number: signal.Signals) -> None:
-    """Send a signal to those that still live."""
+    """Send a signal to the processes that are still alive."""
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.send_signal(number)

@@ -1,4 +1,4 @@
-"""The kinds of faults, each with the load and the shop that it takes."""
+"""The kinds of faults, each with its load and shop."""
 
 from __future__ import annotations
 
@@ -18,29 +18,31 @@ from tests.faults.schedule import FULL, SHORT, Fault, Kind, Shape, lossy, networ
 FULL_REQUESTS, SHORT_REQUESTS = 2_100, 440
 PER_SECOND = 8.5
 CLIENTS, CLIENT_SECONDS, SHORT_CLIENT_SECONDS = 16, 60.0, 20.0
-ORDERS, DEPOSITS = 0.7, 0.25  # money for most orders: an event of theirs that is lost leaves a trace in a balance
+# enough money for most orders, so that a lost event shows in a balance
+ORDERS, DEPOSITS = 0.7, 0.25
 SWALLOWED_SHARE = 0.01
-BILLING_REPLICAS = 2  # so that ETags are what keeps an account right, and not turns within one process
+# several processes, so that ETags protect the account and not the locks of one process
+BILLING_REPLICAS = 2
 
 KINDS: Mapping[str, str] = {
     "kills": "SIGKILL and SIGSTOP to every process",
     "lossy": "connections to the broker lose 0.4 s of what is sent, then are reset, every 1 to 3 s",
-    "swallow": "1 % of all publishes are answered 204 and not carried out",
-    "network": "connections of callers, apps, sidecars and servers are cut, half-open, slow",
+    "swallow": "1 % of all publishes are answered 204 and dropped",
+    "network": "connections of callers, apps, sidecars and servers are cut, left half-open, slowed",
     "rollback": "Redis loses its last second of events, PostgreSQL keeps the state",
     "refusals": "a broker without memory, a read-only store, a full disk",
-    "unparseable": "messages that nothing can parse, on every topic",
+    "unparseable": "unparseable messages on every topic",
 }
-"""By name, what each does."""
+"""The description of each kind, by name."""
 ALL = "all"
-"""Every kind that the broker and the store allow, one after the other."""
+"""All kinds that the broker and the store support, one after the other."""
 
 Planned = Callable[[ProxiedShop], Sequence[Fault]]
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """What is run."""
+    """The configuration of one run."""
 
     broker: str
     store: str
@@ -48,32 +50,32 @@ class Trial:
     shape: Shape
     plan: Plan
     faults: tuple[Fault, ...] | Planned | None = None
-    """What happens; drawn from the seed, and to everybody, if nothing is said."""
+    """The faults; None draws kills and freezes of every process from the seed."""
     kind: str = "kills"
     linked: Callable[[str], bool] = lambda name: False
-    """Which processes are reached through a link of the faulty network."""
+    """Whether a process is reached through a link of the faulty network, by name."""
     swallowed_share: float = 0.0
-    """Of all publishes: answered 204 and not carried out."""
+    """The share of all publishes that are answered 204 and dropped."""
     small_disk: bool = False
-    """Whether the servers' data is on a file system of its own, which can be filled."""
+    """Whether the servers' data is on its own small file system, which can be filled."""
     resources: tuple[Path, ...] | None = None
     replaced: Mapping[str, Path] = field(default_factory=dict)
     replicas: Mapping[str, int] = field(default_factory=lambda: {"billing": BILLING_REPLICAS})
 
 
 ROLLED_BACK = ("redis", "postgres")
-"""The only broker and store of which one keeps what the other one loses."""
+"""The only pair in which the store keeps data that the broker loses."""
 
 
 def kinds_of(name: str, broker: str, store: str) -> list[str]:
-    """The kinds that a name stands for."""
+    """Return the kinds that a name stands for."""
     if name != ALL:
         return [name]
     return [each for each in KINDS if each != "rollback" or (broker, store) == ROLLED_BACK]
 
 
 def trial_of(broker: str, store: str, seed: int, short: bool, kind: str = "kills") -> Trial:
-    """The full form of one kind of faults, or the one of 90 seconds and less."""
+    """Return the full trial of one kind of fault, or the short one of up to 90 seconds."""
     shape = SHORT if short else FULL
     if kind == "kills":
         return Trial(broker, store, seed, shape, Plan(seed, SHORT_REQUESTS if short else FULL_REQUESTS, PER_SECOND))
@@ -95,7 +97,7 @@ def _with_faults(trial: Trial, broker: str, store: str) -> Trial:
         case "rollback":
             if (trial.broker, trial.store) != ROLLED_BACK:
                 raise LaunchError(
-                    "rollback takes BROKER=redis STORE=postgres: a store that keeps what the broker loses"
+                    "rollback takes BROKER=redis STORE=postgres: the store must keep data that the broker loses"
                 )
             return replace(trial, faults=tuple(rollbacks(seed, broker, seconds)))
         case "refusals":
@@ -107,7 +109,7 @@ def _with_faults(trial: Trial, broker: str, store: str) -> Trial:
             topics = [name for name, topic in TOPICS.items() if topic.consumers]
             return replace(trial, faults=tuple(unparseable(seed, topics, seconds)))
         case _:
-            raise LaunchError(f"there is no kind {trial.kind}: choose from {', '.join(KINDS)}")
+            raise LaunchError(f"unknown kind {trial.kind}: choose from {', '.join(KINDS)}")
 
 
 def _on_every_link(seed: int, seconds: float, shop: ProxiedShop) -> Sequence[Fault]:

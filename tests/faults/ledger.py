@@ -1,4 +1,6 @@
-"""The caller's ledger: what he wants is on disk before he asks for it, and every answer after."""
+"""The callers' ledger: every request is on disk before it is sent, and every response after it
+arrives.
+"""
 
 from __future__ import annotations
 
@@ -15,77 +17,80 @@ FINAL = (201, 202)
 
 @dataclass(slots=True)
 class Intent:
-    """One valid request, whatever it takes to have it accepted."""
+    """One valid request, with all of its attempts."""
 
     key: str
     route: str
     body: dict[str, Any]
     asked_at: float
-    """Seconds of the wall clock, of the first attempt."""
+    """The time of the first attempt, in seconds of the wall clock."""
     attempts: int = 0
     status: int | None = None
-    """Of the last answer; None if there was none yet."""
+    """The status of the last response; None without a response."""
     answered_at: float | None = None
     location: str | None = None
     answer: dict[str, Any] = field(default_factory=dict)
     given_up: bool = False
-    """Whether the load ended without an answer to it; it may have had its effect all the same."""
+    """Whether the load ended without a response; the request may have had its effect all the same.
+    """
 
     @property
     def accepted(self) -> bool:
-        """Whether it was answered 201 or 202."""
+        """Return whether the request was answered 201 or 202."""
         return self.status in FINAL
 
     @property
     def refused(self) -> bool:
-        """Whether it was answered 4xx; 429 asks for a later attempt."""
+        """Return whether the request was answered 4xx; 429 asks for a later attempt."""
         return self.status is not None and 400 <= self.status < 500 and self.status != 429
 
     @property
     def resource(self) -> str:
-        """The id of what it makes; only of one that was accepted."""
+        """Return the id of the created resource; only for an accepted request."""
         assert self.location is not None
         return self.location.rpartition("/")[2]
 
 
 class Ledger:
-    """All requests by Idempotency-Key; used from the thread of the load, read when that has ended."""
+    """All requests by Idempotency-Key; the load's thread writes, and others read after the load has
+    ended.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.intents: dict[str, Intent] = {}
         self.broken: dict[str, int] = {}
-        """Calls that brought no 201 or 202, by what happened."""
+        """Calls without 201 or 202, counted by status or error."""
         self._file = path.open("a", encoding="utf-8")
         self._lock = threading.Lock()
 
     def intend(self, key: str, route: str, body: dict[str, Any]) -> Intent:
-        """Write down what will be asked for."""
+        """Record a request that will be sent."""
         intent = Intent(key, route, body, time.time())
         self.intents[key] = intent
-        self._write("wants", key, {"route": route, "body": body})
+        self._write("intent", key, {"route": route, "body": body})
         return intent
 
     def attempt(self, intent: Intent) -> None:
-        """Write down that it is asked for, now."""
+        """Record that the request is being sent now."""
         intent.attempts += 1
-        self._write("asks", intent.key, {"attempt": intent.attempts})
+        self._write("attempt", intent.key, {"attempt": intent.attempts})
 
     def answered(self, intent: Intent, status: int, headers: Mapping[str, str], body: dict[str, Any]) -> None:
-        """Write down an answer."""
+        """Record a response."""
         intent.status, intent.answered_at, intent.answer = status, time.time(), body
         intent.location = headers.get("location", intent.location)
         self._write("answered", intent.key, {"status": status, "location": intent.location, "body": body})
         if not intent.accepted:
             self._count(str(status))
 
-    def broke(self, intent: Intent, error: BaseException) -> None:
-        """Write down a call without an answer."""
-        self._write("broke", intent.key, {"error": repr(error)})
+    def failed(self, intent: Intent, error: BaseException) -> None:
+        """Record a call without a response."""
+        self._write("failed", intent.key, {"error": repr(error)})
         self._count(type(error).__name__)
 
     def close(self) -> None:
-        """No more is written."""
+        """Close the file."""
         self._file.close()
 
     def _count(self, what: str) -> None:

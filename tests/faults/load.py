@@ -1,4 +1,6 @@
-"""The load: valid requests at a constant rate, each repeated with its Idempotency-Key until it is accepted."""
+"""The load: valid requests at a constant rate, each repeated with its Idempotency-Key until it is
+accepted.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,9 @@ import aiohttp
 
 from tests.faults.ledger import Intent, Ledger
 
-ATTEMPT_SECONDS_MAX = 12.0  # longer than what is held
-GIVE_UP_SECONDS = 180.0  # after the first attempt of a request
-SETTLE_SECONDS = 60.0  # for each request that had been given up, once the shop serves again
+ATTEMPT_SECONDS_MAX = 12.0  # longer than the gateway holds a request
+GIVE_UP_SECONDS = 180.0  # counted from the first attempt of a request
+SETTLE_SECONDS = 60.0  # time for each given-up request to settle once the shop serves again
 PAUSES_SECONDS = (0.2, 0.5, 1.0, 2.0)
 USERS_FIRST = 20
 CONNECTIONS_MAX = 500
@@ -25,7 +27,7 @@ SETTLERS = 16
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How many requests, how fast, by how many users; the same seed asks for the same."""
+    """Number, rate and users of the requests; the same seed gives the same requests."""
 
     seed: int
     requests: int
@@ -34,20 +36,22 @@ class Plan:
     order_share: float = 0.80
     deposit_share: float = 0.15
     wait: str | None = None
-    """What `Prefer` says, if anything."""
+    """The value of the `Prefer` header, or None."""
     clients: int | None = None
-    """If set: so many callers, each with one request at a time, for `seconds`, and the two above are not used."""
+    """If set: this many callers send one request at a time for `seconds`, instead of `requests` at
+    `per_second`.
+    """
     seconds: float = 0.0
 
 
 class Load:
-    """Runs in a thread of its own; a context manager, left when every request has ended."""
+    """Sends the load in its own thread."""
 
-    def __init__(self, url: str, plan: Plan, ledger: Ledger, goes_on: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, url: str, plan: Plan, ledger: Ledger, keep_going: Callable[[], bool] = lambda: False) -> None:
         self._url = url
         self._plan = plan
         self._ledger = ledger
-        self._goes_on = goes_on
+        self._keep_going = keep_going
         self._random = random.Random(f"load {plan.seed}")
         self._users: list[str] = []
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
@@ -55,29 +59,29 @@ class Load:
         self.sent = 0
 
     def start(self) -> None:
-        """Begin."""
+        """Start sending."""
         self._thread.start()
 
     @property
     def running(self) -> bool:
-        """Whether requests are still sent or waited for."""
+        """Return whether requests are still being sent or repeated."""
         return self._thread.is_alive()
 
-    def join(self, look: Callable[[], None]) -> None:
-        """Wait until all has ended, looking after things meanwhile."""
+    def join(self, poll: Callable[[], None]) -> None:
+        """Wait until the load has ended, polling meanwhile; raise the thread's error, if any."""
         while self.running:
-            look()
+            poll()
             self._thread.join(0.1)
         if self.error is not None:
             raise self.error
 
     def _run(self) -> None:
         try:
-            asyncio.run(self._ask_for_all())
+            asyncio.run(self._send_all())
         except BaseException as error:
             self.error = error
 
-    async def _ask_for_all(self) -> None:
+    async def _send_all(self) -> None:
         connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
         async with (
             aiohttp.ClientSession(self._url, connector=connector) as http,
@@ -86,19 +90,21 @@ class Load:
             if self._plan.clients is not None:
                 end = time.monotonic() + self._plan.seconds
                 for _ in range(self._plan.clients):
-                    tasks.create_task(self._ask_by_turns(http, end))
+                    tasks.create_task(self._run_caller(http, end))
                 return
             started = time.monotonic()
             for number in range(self._plan.requests):
                 await asyncio.sleep(max(0.0, started + number / self._plan.per_second - time.monotonic()))
                 route, body = self._next(number)
-                tasks.create_task(self._carry(http, route, body))
+                tasks.create_task(self._submit(http, route, body))
                 self.sent += 1
 
     def settle(self) -> None:
-        """Repeat what was given up, with its Idempotency-Key, so that the audit knows whether it had an effect.
+        """Repeat given-up requests with their Idempotency-Keys, so that the audit knows their
+        effect.
 
-        A request without an answer is neither accepted nor refused: its order may be paid all the same.
+        A request without a response is neither accepted nor refused: its order may be paid all the
+        same.
         """
         given_up = [each for each in self._ledger.intents.values() if each.given_up]
         if given_up:
@@ -112,12 +118,15 @@ class Load:
             for each in given_up:
                 tasks.create_task(self._repeat(http, each, SETTLE_SECONDS))
 
-    async def _ask_by_turns(self, http: aiohttp.ClientSession, end: float) -> None:
-        """One caller: the next request once the one before is accepted; faults may come later than planned."""
-        while time.monotonic() < end or self._goes_on():
+    async def _run_caller(self, http: aiohttp.ClientSession, end: float) -> None:
+        """Run one caller: send a request, repeat it until it is accepted, then send the next.
+
+        The caller continues while faults are pending, because these may come later than planned.
+        """
+        while time.monotonic() < end or self._keep_going():
             route, body = self._next(self.sent)
             self.sent += 1
-            await self._carry(http, route, body)
+            await self._submit(http, route, body)
 
     def _next(self, number: int) -> tuple[str, dict[str, Any]]:
         draw = self._random.random()
@@ -142,7 +151,7 @@ class Load:
         name = f"user{number}.{self._random.getrandbits(64):016x}"
         return "/user/register", {"email": f"{name}@example.com", "name": f"User {number}"}
 
-    async def _carry(self, http: aiohttp.ClientSession, route: str, body: dict[str, Any]) -> None:
+    async def _submit(self, http: aiohttp.ClientSession, route: str, body: dict[str, Any]) -> None:
         key = f"{self._random.getrandbits(128):032x}"
         intent = self._ledger.intend(key, route, body)
         await self._repeat(http, intent, GIVE_UP_SECONDS)
@@ -151,7 +160,7 @@ class Load:
             self._users.append(intent.resource)
 
     async def _repeat(self, http: aiohttp.ClientSession, intent: Intent, seconds: float) -> None:
-        """Until it is accepted or refused; the auditor asks why it was refused."""
+        """Repeat a request until it is accepted or refused; the auditor reports refusals."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             await self._attempt(http, intent)
@@ -173,4 +182,4 @@ class Load:
                 self._ledger.answered(intent, answer.status, answer.headers, await answer.json(content_type=None))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             intent.status = None
-            self._ledger.broke(intent, error)
+            self._ledger.failed(intent, error)

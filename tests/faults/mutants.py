@@ -1,6 +1,7 @@
-"""Each safeguard taken out, under a load and faults that the whole shop stands: the auditor must find it.
+"""Mutants: the shop without one safeguard, under a load and faults that the complete shop survives.
 
-`sidecart faults --mutants` runs all of them with three seeds each, and the whole shop with the first of these.
+The auditor must find each missing safeguard. `sidecart faults --mutants` runs each mutant with
+three seeds, and the complete shop with the first of them.
 """
 
 from __future__ import annotations
@@ -19,47 +20,47 @@ SEEDS = (1, 2, 3)
 COMPONENTS = ROOT / "components"
 STORM_SECONDS = 24.0
 REQUESTS, PER_SECOND, USERS = 1_560, 60.0, 10
-ORDERS, DEPOSITS = 0.7, 0.3  # money for nearly every order: each event moves some
+ORDERS, DEPOSITS = 0.7, 0.3  # enough money for nearly every order, so that each event moves money
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One safeguard, and where its absence hurts."""
+    """One removed safeguard, and the trial in which its absence shows."""
 
     app_ids: tuple[str, ...] = ()
-    """Whose programs are other ones; of none the YAML is."""
+    """The apps with a patched program; empty if the mutant changes the YAML only."""
     patch: str = ""
     expected: str = "balances are wrong"
-    """What the auditor has to find; there may be more."""
+    """The finding that the auditor must report; it may report more."""
     broker: str = "redis"
     store: str = "postgres"
     killed: tuple[tuple[str, ...], ...] = (("billing",), ("billing-1",))
     times: int = 12
     frozen: str | None = "postgres"
-    """What is paused for a second before somebody is killed."""
+    """The process that is paused for a second before each kill."""
     stuck: bool = False
-    """Whether it is still paused when he is."""
+    """Whether the kill happens while the process is still paused."""
     folders: tuple[Path, ...] | None = None
     kind: str | None = None
-    """If set, the short form of this kind of faults is the trial, and nothing is killed."""
+    """If set, the trial is the short form of this kind of fault, without kills."""
 
 
 MUTANTS: Mapping[str, Mutant] = {
     "ETag": Mutant(("billing",), "no-etag"),
     "outbox": Mutant(("billing",), "no-outbox"),
-    "finishing first": Mutant(("billing",), "outbox-not-finished-first"),
+    "outbox before next save": Mutant(("billing",), "outbox-not-finished-first"),
     "resiliency policy": Mutant(
         expected="accepted requests are not final",
         killed=(("billing",), ("order",), ("billing-1",)),
         frozen=None,
         folders=(COMPONENTS / "brokers" / "redis", COMPONENTS / "stores" / "postgres"),
     ),
-    "publishing again at the edge": Mutant(
+    "republished commands": Mutant(
         ("gateway",),
         "published-once",
         expected="accepted requests are not final",
         killed=(("gateway-sidecar", "valkey"),),
-        times=3,  # each has to be back before it is killed again
+        times=3,  # each process has to be back before the next kill
         frozen="valkey",
         stuck=True,
     ),
@@ -68,7 +69,7 @@ MUTANTS: Mapping[str, Mutant] = {
 
 
 def trial(mutant: Mutant, seed: int, folder: Path, *, taken_out: bool) -> Trial:
-    """The trial without the safeguard, or the same one with it."""
+    """Return the trial without the safeguard, or the same trial with it."""
     replaced = {}
     if taken_out:
         replaced = {each: program(folder / f"mutant-{each}", each, mutant.patch) for each in mutant.app_ids}

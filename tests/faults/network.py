@@ -1,6 +1,7 @@
-"""A faulty network: TCP proxies in front of the shop's processes, each of which can lose, hold or cut what passes.
+"""A faulty network: TCP proxies in front of the shop's processes that can drop, delay or reset
+connections.
 
-The proxies run on an event loop in a thread of their own; every method may be called from any other thread.
+The proxies run on an event loop in their own thread; any other thread may call every method.
 """
 
 from __future__ import annotations
@@ -20,32 +21,32 @@ from tests.faults.swallow import Swallower
 LOOPBACK = "127.0.0.1"
 CALL_SECONDS_MAX = 10.0
 RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time to linger: closing the socket sends RST."""
+"""SO_LINGER with zero seconds: closing the socket sends RST."""
 
 T = TypeVar("T")
 
 
 class _End(asyncio.Protocol):
-    """One end of a proxied connection: what it receives goes to the other end."""
+    """One end of a proxied connection; received data goes to the other end."""
 
     def __init__(self, pipe: Pipe) -> None:
         self.pipe = pipe
         self.other: _End | None = None
         self.transport: asyncio.Transport | None = None
         self.drops = False
-        """What it receives is thrown away."""
+        """Whether received data is dropped."""
         self.has_ended = False
-        """What was connected to it will send no more."""
+        """Whether the connected process has ended its stream."""
         self._late: deque[bytes] = deque()
         self.swallower: Swallower | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
+        """Store the transport."""
         self.transport = cast(asyncio.Transport, transport)
         self.pipe.made(self)
 
     def data_received(self, data: bytes) -> None:
-        """Pass it on, now or later, or throw it away."""
+        """Pass data on, now or later, or drop it."""
         if self.drops:
             return
         if self.swallower is not None:
@@ -67,7 +68,7 @@ class _End(asyncio.Protocol):
             self.other.transport.write(data)
 
     def eof_received(self) -> bool:
-        """Pass the end on, and keep the other direction open until that has ended, too."""
+        """Pass the end of the stream on; keep the other direction open until its own end."""
         self.has_ended = True
         other = self.other
         if other is None or other.transport is None or other.has_ended or other.transport.is_closing() or self.drops:
@@ -80,12 +81,12 @@ class _End(asyncio.Protocol):
         self.pipe.lost(self, reset=exc is not None)
 
     def pause_writing(self) -> None:
-        """Its peer reads slowly: read no more from the other one."""
+        """Stop reading from the other end while this end's process reads slowly."""
         if self.other is not None and self.other.transport is not None and not self.other.transport.is_closing():
             self.other.transport.pause_reading()
 
     def resume_writing(self) -> None:
-        """Its peer reads on."""
+        """Read from the other end again."""
         if self.other is not None and self.other.transport is not None and not self.other.transport.is_closing():
             self.other.transport.resume_reading()
 
@@ -100,7 +101,7 @@ class Pipe:
         self.is_silent = False
 
     def made(self, end: _End) -> None:
-        """A connection of the client's was accepted, or ours to the target was made."""
+        """Handle a new connection: of a client, or of the proxy to its target."""
         if end is not self.client or end.transport is None:
             return
         self.link.pipes.append(self)
@@ -109,7 +110,7 @@ class Pipe:
             return
         if self.link.swallower_of is not None:
             self.client.swallower = self.link.swallower_of()
-        end.transport.pause_reading()  # until there is somewhere to write to
+        end.transport.pause_reading()  # until the connection to the target exists
         task = asyncio.get_running_loop().create_task(self._connect())
         self.link.tasks.add(task)
         task.add_done_callback(self.link.tasks.discard)
@@ -131,9 +132,11 @@ class Pipe:
             self.client.transport.resume_reading()
 
     def lost(self, end: _End, *, reset: bool) -> None:
-        """One end is closed; so is the other, but for the client's end of a silent connection, which hears nothing.
+        """Close the other end of a closed connection.
 
-        The server is told when the client gives up, or it would keep what the connection holds for ever.
+        The client's end of a silent connection stays open, because the client must not notice. The
+        server's end is closed, because the server would otherwise keep the connection's resources
+        forever.
         """
         other = end.other
         if end is self.client and self in self.link.pipes:
@@ -146,13 +149,13 @@ class Pipe:
             other.transport.close()
 
     def reset(self) -> None:
-        """RST to both."""
+        """Send RST to both ends."""
         for end in (self.client, self.server):
             if end is not None and end.transport is not None:
                 _reset(end.transport)
 
     def silence(self) -> None:
-        """Pass nothing in either direction any more, and close nothing: the half of a connection that never ends."""
+        """Drop all data in both directions and close nothing: a half-open connection."""
         self.is_silent = True
         for end in (self.client, self.server):
             if end is not None:
@@ -169,7 +172,7 @@ def _reset(transport: asyncio.Transport) -> None:
 
 
 class Link:
-    """One TCP proxy: a port of its own in front of a target's port."""
+    """One TCP proxy: its own port in front of a target's port."""
 
     def __init__(self, network: Network, name: str, target: int, seed: int) -> None:
         self._network = network
@@ -188,7 +191,7 @@ class Link:
     # --- Faults
 
     def lose(self, share: float) -> Callable[[], None]:
-        """Throw away what clients send on a share of the connections; the undo resets those."""
+        """Drop the clients' data on a share of the connections; the undo resets these."""
         return self._network.call(self._lose, share)
 
     def silence(self, share: float) -> Callable[[], None]:
@@ -196,11 +199,11 @@ class Link:
         return self._network.call(self._silence, share)
 
     def cut(self, share: float) -> int:
-        """Reset a share of the connections; returns how many."""
+        """Reset a share of the connections; return their number."""
         return self._network.call(self._cut, share)
 
     def slow(self, seconds: float) -> Callable[[], None]:
-        """Pass everything on so much later, each way; the undo ends it."""
+        """Delay data by this many seconds in each direction; the undo ends it."""
         self.delay_seconds = seconds
         return partial(setattr, self, "delay_seconds", 0.0)
 
@@ -231,7 +234,7 @@ def _reset_all(pipes: Sequence[Pipe]) -> None:
 
 
 class Network:
-    """All links of one shop. A context manager: leaving it closes every connection."""
+    """All links of one shop."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -241,7 +244,9 @@ class Network:
         self._thread.start()
 
     def link(self, name: str, target: int) -> Link:
-        """The proxy in front of a port, made at first use; it keeps its own port."""
+        """Return the proxy in front of a port; the first call creates it, and it keeps its own
+        port.
+        """
         if name not in self.links:
             made = Link(self, name, target, self._seed)
             self.links[name] = made
@@ -258,7 +263,7 @@ class Network:
         asyncio.run_coroutine_threadsafe(listen(), self._loop).result(CALL_SECONDS_MAX)
 
     def call(self, what: Callable[..., T], *arguments: Any) -> T:
-        """Run a function on the loop and return what it returns."""
+        """Run a function on the loop and return its result."""
 
         async def run() -> T:
             return what(*arguments)
@@ -266,7 +271,7 @@ class Network:
         return asyncio.run_coroutine_threadsafe(run(), self._loop).result(CALL_SECONDS_MAX)
 
     def close(self) -> None:
-        """Close everything and end the thread."""
+        """Close all connections and end the thread."""
 
         async def end() -> None:
             for link in self.links.values():

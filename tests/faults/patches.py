@@ -1,6 +1,6 @@
-"""An app of the shop with one safeguard taken out: `python -m tests.faults.patches <app-id> <what>`.
+"""An app of the shop without one safeguard: `python -m tests.faults.patches <app-id> <patch>`.
 
-The product has no such switch; it is patched here, before the app starts.
+The product has no such switches; this module patches the app before it starts.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from tests.simulation import mutants
 
 
 def no_etag(app: Any) -> None:
-    """Whoever saves last wins."""
+    """Save without comparing ETags: the last writer wins."""
 
     async def save(
         self: HttpSidecar, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None
@@ -35,24 +35,24 @@ def no_etag(app: Any) -> None:
             assert answer.status in (200, 201, 204), str(answer)
 
     original = HttpSidecar.save
-    HttpSidecar.save = save  # type: ignore[method-assign]  # what this module is for
+    HttpSidecar.save = save  # type: ignore[method-assign]  # this module exists to patch
 
 
 def no_outbox(app: Any) -> None:
-    """What the state leads to is only in memory."""
+    """Keep outputs in memory only, without an outbox."""
     app.EventProcessor = mutants.NoOutbox
 
 
 def outbox_not_finished_first(app: Any) -> None:
-    """What an earlier save left undone is dropped by the next one."""
+    """Let a save drop the outbox of an earlier save."""
     app.EventProcessor = mutants.OutboxNotFinishedFirst
 
 
 def published_once(app: Any) -> None:
-    """The gateway publishes a command, and never again."""
+    """Publish each command once, and never again."""
 
     async def publish(topic: str, event: bytes) -> None:
-        """Say that it was done."""
+        """Pretend that the command was published."""
 
     def init(self: PendingCommands, *arguments: Any) -> None:
         original(self, *arguments)
@@ -62,17 +62,17 @@ def published_once(app: Any) -> None:
         return None
 
     original = PendingCommands.__init__
-    PendingCommands.__init__ = init  # type: ignore[assignment,method-assign]  # what this module is for
-    CommandDispatcher._publish_again = publish_again  # type: ignore[method-assign]  # what this module is for
+    PendingCommands.__init__ = init  # type: ignore[assignment,method-assign]  # this module exists to patch
+    CommandDispatcher._publish_again = publish_again  # type: ignore[method-assign]  # this module exists to patch
 
 
 def no_reconciler(app: Any) -> None:
-    """The gateway notes what it accepts, and never asks what has become of it."""
+    """Write the journal of accepted commands, and never check it."""
 
     async def step(self: Reconciler) -> None:
         return None
 
-    Reconciler.step = step  # type: ignore[method-assign]  # what this module is for
+    Reconciler.step = step  # type: ignore[method-assign]  # this module exists to patch
 
 
 PATCHES: dict[str, Callable[[Any], None]] = {
@@ -82,12 +82,12 @@ PATCHES: dict[str, Callable[[Any], None]] = {
 
 
 def program(folder: Path, app_id: str, what: str) -> Path:
-    """Write the run file that starts such an app in place of ours, for `Options.replaced`."""
+    """Write the run file that starts the patched app in place of ours, for `Options.replaced`."""
     return write_program(folder, app_id, [sys.executable, "-m", "tests.faults.patches", app_id, what])
 
 
 def main() -> None:
-    """Patch, and run the app."""
+    """Patch the app and run it."""
     app_id, what = sys.argv[1:]
     app = importlib.import_module(module_of(app_id))
     PATCHES[what](app)

@@ -15,7 +15,7 @@ ENTRANCE = "entrance"
 
 
 class ProxiedShop(Shop):
-    """Every process whose name is in `linked` is reached through a link of that name."""
+    """Puts a link in front of every process whose name is in `linked`."""
 
     def __init__(
         self,
@@ -32,7 +32,7 @@ class ProxiedShop(Shop):
         self._swallowed = swallowed
 
     def port_for_others(self, name: str) -> int:
-        """The link's port, if there is one."""
+        """Return the port of the link, or of the process without a link."""
         port = self.ports[name]
         swallowed = self._swallowed if app_for_sidecar(name) is not None else None
         if swallowed is None and not self._linked(name):
@@ -43,7 +43,7 @@ class ProxiedShop(Shop):
         return link.port
 
     def address_for_others(self, env: str) -> str:
-        """The address with the link's port, if there is one."""
+        """Return the address with the port of the link, if there is one."""
         address = super().address_for_others(env)
         name = self.servers[env].names[0]
         if not self._linked(name):
@@ -54,7 +54,7 @@ class ProxiedShop(Shop):
 
     @property
     def entrance(self) -> str:
-        """Where callers reach the gateway."""
+        """The address at which callers reach the gateway."""
         if not self._linked(ENTRANCE):
             return self.url
         port = int(self.url.rpartition(":")[2])

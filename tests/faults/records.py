@@ -1,4 +1,4 @@
-"""What the services keep, read through their sidecars: for what no public interface shows."""
+"""Records of the services, read through their sidecars, for data that no public interface shows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ class Records:
         self._shop = shop
 
     def load(self, service: str, keys: Iterable[str]) -> dict[str, Any]:
-        """What is kept under these keys, those that are free left out; raises httpx.HTTPError if any cannot be read."""
+        """Return a service's records by key, without keys that do not exist.
+
+        Raises httpx.HTTPError if a record cannot be read.
+        """
         requested = list(keys)
         found: dict[str, Any] = {}
         for first in range(0, len(requested), KEYS_AT_ONCE):
@@ -31,7 +34,7 @@ class Records:
         return found
 
     def states(self, service: str, keys: Iterable[str]) -> dict[str, Any]:
-        """The state within each of these primary records (contracts/WIRE.md, section 7)."""
+        """Return the state in each of these primary records (contracts/WIRE.md, section 7)."""
         return {key: record["state"] or {} for key, record in self.load(service, keys).items()}
 
     def _some(self, service: str, keys: Sequence[str]) -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Servers that refuse: out of memory, read-only, out of disk. Each harm's result undoes it."""
+"""Faults of servers that refuse writes: out of memory, read-only, out of disk.
+
+Each function returns its undo.
+"""
 
 from __future__ import annotations
 
@@ -21,12 +24,12 @@ from tests.faults.injector import Undo
 
 DISK_BYTES = 2**30
 BALLAST = "ballast"
-NO_ALARM = "0.6"  # the server's own default, of the machine's memory
+NO_ALARM = "0.6"  # RabbitMQ's default, as a share of the machine's memory
 SECONDS_MAX = 20
 
 
 def alarm(shop: Shop, target: str) -> Undo:
-    """The broker has no memory left: RabbitMQ takes nothing from publishers any more, Valkey refuses writes."""
+    """Take the broker's memory away: RabbitMQ blocks publishers, Valkey refuses writes."""
     if target == rabbitmq.NAME:
         rabbitmq.control(shop.data, ("set_vm_memory_high_watermark", "absolute", "1MB"))
         return partial(_end_alarm, shop)
@@ -34,7 +37,7 @@ def alarm(shop: Shop, target: str) -> Undo:
 
 
 def read_only(shop: Shop, target: str) -> Undo:
-    """The store answers reads and refuses writes, as after a failover to a standby."""
+    """Make the store refuse writes and answer reads, as after a failover to a standby."""
     if target == postgres.NAME:
         _read_only(shop.store_address, "on")
         return partial(_read_only, shop.store_address, "off")
@@ -46,7 +49,7 @@ def _end_alarm(shop: Shop) -> None:
 
 
 def _read_only(address: str, value: str) -> None:
-    """Set it; waits for a server that is just being started again."""
+    """Set PostgreSQL's read-only mode, after waiting for a server that is restarting."""
     end = time.monotonic() + SECONDS_MAX
     while (problem := postgres.check(address)) is not None and time.monotonic() < end:
         time.sleep(0.5)
@@ -63,9 +66,9 @@ def _read_only(address: str, value: str) -> None:
 
 
 def _configured(address: str, name: str, value: str) -> Undo:
-    """Set one of Valkey's settings; the undo sets it back."""
+    """Change one of Valkey's settings; the undo restores it."""
     with _client(address) as client:
-        settings: Any = client.config_get(name)  # typed as if it might be a coroutine
+        settings: Any = client.config_get(name)  # the client's type hints allow a coroutine
         before = settings[name]
         client.config_set(name, value)
 
@@ -88,7 +91,7 @@ def _client(address: str) -> Iterator[valkey.Valkey]:
 
 @cache
 def no_small_disk() -> str | None:
-    """Why no small disk can be had here, or None."""
+    """Return the reason why no small disk is available here, or None."""
     try:
         with tempfile.TemporaryDirectory() as name, small_disk(Path(name)):
             return None
@@ -98,7 +101,7 @@ def no_small_disk() -> str | None:
 
 @contextmanager
 def small_disk(folder: Path) -> Iterator[Path]:
-    """A file system of its own on a folder, which is made; raises OSError where that is not allowed."""
+    """Mount a small file system on a new folder; raise OSError where that is not allowed."""
     folder.mkdir(parents=True, exist_ok=True)
     command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "sidecart-faults", str(folder)]
     made = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -111,9 +114,9 @@ def small_disk(folder: Path) -> Iterator[Path]:
 
 
 def fill(folder: Path) -> Undo:
-    """Leave no byte free on the folder's file system; the undo makes room again."""
+    """Fill the folder's file system to the last byte; the undo frees the space."""
     ballast = folder / BALLAST
-    if ballast.exists():  # another server on the same disk: it is full already
+    if ballast.exists():  # another server on the same disk: the disk is full already
         return lambda: None
     with ballast.open("wb", buffering=0) as file:
         step = 2**20

@@ -1,4 +1,4 @@
-"""What came of a run, as a file and as tables."""
+"""The report of a run, as a file and as tables."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.faults.auditor import Audit, Effect
 
 @dataclass(slots=True)
 class Report:
-    """What came of it."""
+    """The results of one run."""
 
     broker: str
     store: str
@@ -30,11 +30,13 @@ class Report:
     kind: str = "kills"
     short: bool = False
     swallowed: dict[str, int] = field(default_factory=dict)
-    """Publishes that were answered and not carried out, by topic."""
+    """Dropped publishes, by topic."""
     machine: str = field(default_factory=lambda: f"{platform.machine()}, Python {platform.python_version()}")
 
     def write(self, folder: Path) -> Path:
-        """As JSON, under a name of its own."""
+        """Write the report as JSON, with a file name per kind, broker, store and seed; return the
+        path.
+        """
         folder.mkdir(parents=True, exist_ok=True)
         form = "-short" if self.short else ""
         path = folder / f"{self.kind}-{self.broker}-{self.store}-{self.seed}{form}.json"
@@ -43,7 +45,7 @@ class Report:
 
     @classmethod
     def read(cls, path: Path) -> Report:
-        """As it was written."""
+        """Read a report that write() has written."""
         fields = json.loads(path.read_text(encoding="utf-8"))
         fields["audit"] = Audit(**fields["audit"])
         fields["effects"] = {name: Effect(**each) for name, each in fields["effects"].items()}
@@ -51,7 +53,7 @@ class Report:
 
 
 def table(reports: Sequence[Report]) -> str:
-    """One line for each run, in Markdown."""
+    """Return one row per run, in Markdown."""
     head = (
         "kind, broker, store, seed",
         "faults",
@@ -89,9 +91,9 @@ def table(reports: Sequence[Report]) -> str:
 
 
 def fault_table(reports: Sequence[Report]) -> str:
-    """One line for each kind of fault on each broker and store, all seeds together, in Markdown."""
+    """Return one Markdown row per kind of fault, broker and store, over all seeds."""
     lines = [
-        "| fault | broker, store | times | orders held then | recovery p50 / max (s) | second mails | lost |",
+        "| fault | broker, store | times | orders held | recovery p50 / max (s) | second mails | lost |",
         "|---|---|---|---|---|---|---|",
     ]
     merged: dict[tuple[str, str], list[Effect]] = defaultdict(list)

@@ -1,4 +1,6 @@
-"""Valkey loses its last second, as in a power cut: it is killed, and its append-only file ends a second earlier."""
+"""Rolls Valkey back by one second, as a power cut does: kills it and truncates its append-only
+file.
+"""
 
 from __future__ import annotations
 
@@ -14,17 +16,20 @@ SECONDS = 1.0
 
 
 def roll_back(data: Path, send: Callable[[signal.Signals], None]) -> int:
-    """Note how long the file is, wait, stop the server, cut the file back, kill it; returns how many bytes it lost.
+    """Note the file's length, wait, pause the server, truncate the file, kill the server; return
+    the lost bytes.
 
-    It is paused when its file is cut, so that it writes nothing after it and nothing starts it again too soon. A
-    command that is cut in two is left out at the next start (`aof-load-truncated`).
+    The server is paused during the truncation, so that it cannot write after it, and so that the
+    launcher does not restart it too soon. At the next start the server ignores a command that is
+    cut in two (`aof-load-truncated`).
     """
     before = _newest(data)
     size = before.stat().st_size
     time.sleep(SECONDS)
     send(signal.SIGSTOP)
     now = _newest(data)
-    if now != before:  # it was written anew meanwhile: the new file began less than a second ago
+    # the server rewrote the file meanwhile: the new file is less than a second old
+    if now != before:
         before, size = now, 0
     lost = before.stat().st_size - size
     os.truncate(before, size)
@@ -33,6 +38,6 @@ def roll_back(data: Path, send: Callable[[signal.Signals], None]) -> int:
 
 
 def _newest(data: Path) -> Path:
-    """The file that the server appends to."""
+    """Return the file that the server appends to."""
     files = (data / valkey.NAME / "appendonlydir").glob("*.incr.aof")
     return max(files, key=lambda file: int(file.name.split(".")[-3]))

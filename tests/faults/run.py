@@ -34,18 +34,22 @@ REPORTS = ROOT / ".sidecart" / "faults"
 PROGRESS_SECONDS = 15.0
 READY_SECONDS = 180
 MAIL_UNKNOWN_SECONDS = (
-    "5"  # not an hour: the auditor waits for minutes, and a second mail that a fault explains is fine
+    # seconds instead of an hour: the auditor waits minutes only, and allows a second mail that a
+    # fault explains
+    "5"
 )
 
 
 def process_names(shop: Shop) -> tuple[str, ...]:
-    """Every process that may be hit: apps, sidecars, servers, the mail server."""
+    """Return the names of all processes that faults may hit: apps, sidecars, servers, the mail
+    server.
+    """
     apps = [name for replica in shop.replicas for name in (replica, sidecar_of(replica))]
     return (*apps, *(server.names[0] for server in shop.servers.values()), MAIL_CATCHER)
 
 
 def run_trial(trial: Trial, folder: Path, report: Callable[[str], None], deadline: Deadline | None = None) -> Report:
-    """Run it, and keep its shop's logs in the folder."""
+    """Run the trial and keep its shop's logs in the folder."""
     options = Options(
         trial.broker,
         trial.store,
@@ -65,11 +69,11 @@ def run_trial(trial: Trial, folder: Path, report: Callable[[str], None], deadlin
         if trial.small_disk:
             stack.enter_context(small_disk(shop.data))
         ledger = stack.enter_context(closing(Ledger(folder / "ledger.jsonl")))
-        return _Run(trial, stack.enter_context(shop), ledger, report, swallowed).whole()
+        return _Run(trial, stack.enter_context(shop), ledger, report, swallowed).execute()
 
 
 class _Run:
-    """One trial of a shop that serves."""
+    """One trial of a running shop."""
 
     def __init__(
         self,
@@ -79,7 +83,7 @@ class _Run:
         report: Callable[[str], None],
         swallowed: Swallowed | None,
     ) -> None:
-        self._started = self._said = time.monotonic()
+        self._started = self._reported = time.monotonic()
         self._trial = trial
         self._shop = shop
         self._ledger = ledger
@@ -96,17 +100,17 @@ class _Run:
             return schedule(self._trial.seed, process_names(self._shop), self._trial.shape)
         return planned(self._shop) if callable(planned) else planned
 
-    def whole(self) -> Report:
-        """The load with the faults, then the audit."""
+    def execute(self) -> Report:
+        """Run the load with the faults, then the audit; return the report."""
         shop, ledger, injector = self._shop, self._ledger, self._injector
         shop.broker.record(shop.broker_address, [*OUTCOMES, *ENDS])
-        self._hurt()
+        self._load_under_faults()
         shop.deadline.until(
             self._ready, READY_SECONDS, lambda: f"not ready {READY_SECONDS} s after the last fault", 0.2
         )
         self._load.settle()
-        self._report("  at rest? then the audit")
-        audit = Auditor(shop, ledger, injector.done, self._look, self._planter.planted).audit()
+        self._report("  waiting until the shop is idle, then auditing")
+        audit = Auditor(shop, ledger, injector.done, self._poll, self._planter.planted).audit()
         return Report(
             broker=self._trial.broker,
             store=self._trial.store,
@@ -122,14 +126,14 @@ class _Run:
             swallowed=self._swallowed.by_topic if self._swallowed is not None else {},
         )
 
-    def _hurt(self) -> None:
-        """Send everything while the faults happen; returns when both have ended."""
+    def _load_under_faults(self) -> None:
+        """Send the load while the faults happen; return when both have ended."""
         self._load.start()
         self._injector.start()
         try:
-            self._load.join(self._look)
+            self._load.join(self._poll)
             while self._injector.running:
-                self._look()
+                self._poll()
                 time.sleep(0.1)
         finally:
             self._injector.stop()
@@ -139,43 +143,45 @@ class _Run:
                 self._swallowed.stop()
         self._injector.check()
 
-    def _look(self) -> None:
+    def _poll(self) -> None:
         self._supervisor.look()
         self._shop.deadline.pause(0.0)
-        if time.monotonic() - self._said > PROGRESS_SECONDS:
-            self._said = time.monotonic()
+        if time.monotonic() - self._reported > PROGRESS_SECONDS:
+            self._reported = time.monotonic()
             accepted = sum(each.accepted for each in list(self._ledger.intents.values()))
             self._report(f"  {self._load.sent} sent, {accepted} accepted, {len(self._injector.done)} faults")
 
     def _ready(self) -> bool:
-        self._look()
+        self._poll()
         return all(self._shop.is_ready(name) for name in self._shop.replicas)
 
 
 def show(folder: Path = REPORTS) -> int:
-    """`sidecart faults --show`: the tables of all runs that were written."""
+    """Run `sidecart faults --show`: print the tables of all written runs."""
     reports = [Report.read(path) for path in sorted(folder.glob("*.json"))]
     if not reports:
-        raise LaunchError(f"no run has been written to {folder} yet: make faults")
+        raise LaunchError(f"no report in {folder} yet: run make faults")
     say(f"{table(reports)}\n\n{fault_table(reports)}")
     return 0
 
 
 def run_mutants(options: argparse.Namespace) -> int:
-    """`sidecart faults --mutants`: 0 if the auditor found, with each seed, what each missing safeguard leads to.
+    """Run `sidecart faults --mutants`.
 
-    And nothing where none is missing, with the first of the seeds.
+    Returns 0 if the auditor finds the expected defect of each mutant with each seed, and nothing in
+    the complete shop with the first seed.
     """
     from tests.faults.mutants import MUTANTS, SEEDS, trial
 
     deadline = stopped_by_signals()
-    lines, missed = ["| taken out | seed | found |", "|---|---|---|"], 0
+    lines, missed = ["| removed safeguard | seed | found |", "|---|---|---|"], 0
     for name, mutant in MUTANTS.items():
         if options.mutant not in (None, name):
             continue
         seeds = options.seeds or SEEDS
         for seed in seeds:
-            for taken_out in (True, False) if seed == seeds[0] else (True,):  # what it is compared with: once
+            # the complete shop runs once, for comparison
+            for taken_out in (True, False) if seed == seeds[0] else (True,):
                 say(f"{'without' if taken_out else 'with'} {name}, seed {seed}")
                 with tempfile.TemporaryDirectory(prefix="sidecart-mutants-") as folder:
                     path = Path(folder)
@@ -187,12 +193,12 @@ def run_mutants(options: argparse.Namespace) -> int:
                 found = "; ".join(finding.partition(":")[0] for finding in audit.findings) or "nothing"
                 lines.append(f"| {name if taken_out else f'nothing (the trial of: {name})'} | {seed} | {found} |")
     say("\n" + "\n".join(lines))
-    say(f"\n{missed} wrong")
+    say(f"\n{missed} unexpected results")
     return 1 if missed else 0
 
 
 def run(options: argparse.Namespace) -> int:
-    """`sidecart faults`: 0 if the auditor found nothing."""
+    """Run `sidecart faults`; return 0 if the auditor found nothing."""
     if options.show:
         return show()
     if options.mutants:

@@ -1,4 +1,4 @@
-"""Which fault happens when: drawn from a seed, each part of the shop at least once."""
+"""The schedule of faults, drawn from a seed; each part of the shop is hit at least once."""
 
 from __future__ import annotations
 
@@ -10,58 +10,59 @@ from typing import Literal
 FREEZE_SECONDS = 21.0  # longer than every time-out of the tests
 SHORT_FREEZE_SECONDS = (1.0, 7.0)
 STORM_FREEZE_SECONDS = 1.0
-STORM_KILL_SECONDS = (0.02, 0.25)  # after the thaw: while what has piled up is worked off
-STORM_STUCK_SECONDS = (0.6, 0.9)  # of the freeze: so long does what is sent meanwhile pile up
+STORM_KILL_SECONDS = (0.02, 0.25)  # after the pause: while the backlog is being processed
+STORM_STUCK_SECONDS = (0.6, 0.9)  # into the pause: while the backlog grows
 FIRST_SECONDS = 6.0
 LAST_SHARE = 0.97
 
 Kind = Literal[
     "kill",
     "freeze",
-    "lossy",  # what clients send is thrown away for a moment, then they are reset
-    "silent",  # half-open: connections on which nothing comes any more, and which do not end
-    "cut",  # reset
+    "lossy",  # clients' data is dropped for a moment, then their connections are reset
+    "silent",  # half-open: the connections carry no data and do not end
+    "cut",  # connections are reset
     "slow",
-    "rollback",  # the last second of what the broker was told is gone
-    "alarm",  # the broker has no memory for more
+    "rollback",  # the broker loses its last second of events
+    "alarm",  # the broker is out of memory
     "read-only",
     "full-disk",
-    "unparseable",  # a message that nothing can parse
+    "unparseable",  # a message that cannot be parsed
 ]
 
 LOSSY_EVERY_SECONDS = (1.0, 3.0)
-LOSSY_SECONDS = 0.4  # so long is what clients send thrown away, before their connections are reset
+LOSSY_SECONDS = 0.4  # duration of the dropping before the connections are reset
 LOSSY_SHARE = 0.4  # of the connections
 SILENT_SHARE = CUT_SHARE = 0.5
-SLOW_SECONDS = 0.3  # each way
+SLOW_SECONDS = 0.3  # in each direction
 NETWORK_SECONDS = (2.0, 6.0)
 NETWORK_EVERY_SECONDS = (1.0, 3.0)
-REFUSAL_EVERY_SECONDS = 14.0  # a quarter to three fifths of that each; the rest is to recover
+# a fault takes a quarter to three fifths of it; the rest is time to recover
+REFUSAL_EVERY_SECONDS = 14.0
 ROLLBACK_EVERY_SECONDS = 12.0
 UNPARSEABLE_EVERY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """What is done to some processes at once, so many seconds after the start."""
+    """One fault on some processes at once, some seconds after the start."""
 
     at: float
     kind: Kind
     targets: tuple[str, ...]
     seconds: float = 0.0
-    """How long it lasts."""
+    """The duration of the fault."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """How much of what, within how long."""
+    """The number of faults of each kind, and the duration of the schedule."""
 
     seconds: float
     kills: int
     freezes: int
     short_freezes: int
     several: int
-    """How often three are killed at once."""
+    """The number of times that three processes are killed at once."""
     everything: tuple[Kind, ...] = ("kill", "freeze")
 
 
@@ -70,11 +71,11 @@ SHORT = Shape(seconds=55, kills=10, freezes=1, short_freezes=3, several=1, every
 
 
 def schedule(seed: int, targets: Sequence[str], shape: Shape) -> list[Fault]:
-    """Draw it; the same seed and targets give the same."""
+    """Draw a schedule; the same seed and targets give the same schedule."""
     rng = random.Random(f"faults {seed}")
 
     def by_turns(number: int) -> list[str]:
-        """Everybody once before anybody twice."""
+        """Draw targets at random, each once before any target twice."""
         drawn: list[str] = []
         while len(drawn) < number:
             drawn += rng.sample(list(targets), len(targets))
@@ -87,7 +88,8 @@ def schedule(seed: int, targets: Sequence[str], shape: Shape) -> list[Fault]:
         *(("kill", tuple(sorted(rng.sample(list(targets), 3))), 0.0) for _ in range(shape.several)),
     ]
     rng.shuffle(planned)
-    for kind in shape.everything:  # well inside, with time to recover after it
+    # in the middle half of the schedule, with time to recover afterwards
+    for kind in shape.everything:
         planned.insert(rng.randrange(len(planned) // 4, 3 * len(planned) // 4), (kind, tuple(targets), FREEZE_SECONDS))
     step = (shape.seconds * LAST_SHARE - FIRST_SECONDS) / len(planned)
     return [
@@ -99,11 +101,12 @@ def schedule(seed: int, targets: Sequence[str], shape: Shape) -> list[Fault]:
 def storm(
     seed: int, killed: Sequence[tuple[str, ...]], frozen: str | None, times: int, seconds: float, *, stuck: bool
 ) -> list[Fault]:
-    """Kill the same few again and again, so many times; the rounds take turns, and all of one round die at once.
+    """Kill the same few processes again and again; the groups take turns, and a group dies at once.
 
-    What they wait for is paused before, if anything does. They die right after it goes on: all that has piled up is
-    then under way at once, so that somebody dies between a save and what it leads to. If `stuck`, they die while it
-    still stands: with all that has been said to them and was not done.
+    With `frozen`, the process that the victims wait for is paused before each kill. Normally the
+    kill follows right after the pause: the whole backlog is then in progress, so that a victim dies
+    between a save and its consequences. With `stuck`, the kill happens during the pause, while
+    requests have arrived and are not processed.
     """
     rng = random.Random(f"storm {seed}")
     faults = []
@@ -120,7 +123,9 @@ def storm(
 
 
 def lossy(seed: int, targets: Sequence[str], seconds: float) -> list[Fault]:
-    """Lose what is sent to these servers for a moment, then reset: again and again, on some connections each time."""
+    """Drop data sent to these servers for a moment, then reset: repeatedly, on a share of the
+    connections.
+    """
     rng = random.Random(f"lossy {seed}")
     faults = []
     at = FIRST_SECONDS / 2
@@ -131,7 +136,9 @@ def lossy(seed: int, targets: Sequence[str], seconds: float) -> list[Fault]:
 
 
 def network(seed: int, targets: Sequence[str], seconds: float) -> list[Fault]:
-    """Cut connections, slow them, leave them half-open: of one target after the other, each once before any twice."""
+    """Cut, slow or half-open the connections of one target after the other, each once before any
+    target twice.
+    """
     rng = random.Random(f"network {seed}")
     kinds: tuple[Kind, ...] = ("cut", "silent", "slow")
     faults: list[Fault] = []
@@ -146,7 +153,10 @@ def network(seed: int, targets: Sequence[str], seconds: float) -> list[Fault]:
 
 
 def refusals(seed: int, kinds: Sequence[tuple[Kind, tuple[str, ...]]], seconds: float) -> list[Fault]:
-    """One kind after the other, in an order that the seed decides: each once before any twice, no two at once."""
+    """Make servers refuse writes, one kind after the other, without overlap.
+
+    The seed decides the order; each kind happens once before any kind twice.
+    """
     rng = random.Random(f"refusals {seed}")
     number = max(len(kinds), int(seconds / REFUSAL_EVERY_SECONDS))
     order: list[tuple[Kind, tuple[str, ...]]] = []
@@ -160,17 +170,17 @@ def refusals(seed: int, kinds: Sequence[tuple[Kind, tuple[str, ...]]], seconds: 
 
 
 def rollbacks(seed: int, target: str, seconds: float) -> list[Fault]:
-    """Take the last second away again and again."""
+    """Roll the target back by one second, repeatedly."""
     return _repeated(seed, "rollback", [target], int(seconds / ROLLBACK_EVERY_SECONDS), seconds)
 
 
 def unparseable(seed: int, topics: Sequence[str], seconds: float) -> list[Fault]:
-    """Put a message that nothing can parse on one topic after the other; on each at least once."""
+    """Plant an unparseable message on one topic after the other, on each at least once."""
     return _repeated(seed, "unparseable", topics, int(seconds / UNPARSEABLE_EVERY_SECONDS), seconds)
 
 
 def _repeated(seed: int, kind: Kind, targets: Sequence[str], number: int, seconds: float) -> list[Fault]:
-    """The same to one target after the other, each once before any twice, and at least once."""
+    """Repeat one kind of fault on one target after the other, each at least once."""
     rng = random.Random(f"{kind} {seed}")
     number = max(len(targets), number)
     order: list[str] = []
@@ -181,5 +191,5 @@ def _repeated(seed: int, kind: Kind, targets: Sequence[str], number: int, second
 
 
 def count(faults: Sequence[Fault]) -> int:
-    """How many faults these are: each process that was hit counts."""
+    """Return the number of faults; each hit process counts."""
     return sum(len(fault.targets) for fault in faults)

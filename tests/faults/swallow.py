@@ -1,6 +1,7 @@
-"""A sidecar that answers 204 to a publish and does not carry it out: what stands between an app and its sidecar.
+"""A proxy between an app and its sidecar that answers 204 to a publish and drops it.
 
-HTTP/1.1 as the apps speak it: one request at a time on a kept connection, bodies with a content-length.
+It reads HTTP/1.1 in the form that the apps send: one request at a time on a kept connection, bodies
+with a content-length.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 class Swallowed:
-    """Which publishes are swallowed: drawn from a seed, written to a file as they are, counted by topic."""
+    """The swallowed publishes: drawn from a seed, written to a file, counted by topic."""
 
     def __init__(self, seed: int, share: float, path: Path) -> None:
         self._random = random.Random(f"swallow {seed}")
@@ -28,11 +29,11 @@ class Swallowed:
         self.by_topic: dict[str, int] = {}
 
     def stop(self) -> None:
-        """From now on everything is carried out."""
+        """Swallow nothing from now on."""
         self._share = 0.0
 
-    def takes(self, topic: str, body: bytes) -> bool:
-        """Whether this publish is swallowed; if it is, it is written down."""
+    def swallows(self, topic: str, body: bytes) -> bool:
+        """Return whether this publish is swallowed, and record it if so."""
         with self._lock:
             self.seen += 1
             if self._random.random() >= self._share:
@@ -44,31 +45,33 @@ class Swallowed:
             return True
 
     def close(self) -> None:
-        """No more is written."""
+        """Close the file."""
         self._file.close()
 
 
 class Swallower:
-    """The requests of one connection: `feed` says what goes on to the sidecar, and what is answered instead."""
+    """The requests of one connection; `feed` separates passed requests from swallowed ones."""
 
     def __init__(self, swallowed: Swallowed) -> None:
         self._swallowed = swallowed
         self._buffer = b""
 
     def feed(self, data: bytes) -> tuple[bytes, bytes]:
-        """Take what the app sent; returns what is passed on, as whole requests, and what the app is told."""
+        """Take data of the app; return the whole requests for the sidecar, and the answers for the
+        app.
+        """
         self._buffer += data
         passed, answers = b"", b""
         while (request := self._whole_request()) is not None:
             head, _, body = request.partition(HEAD_END)
-            if head.startswith(PUBLISH) and self._swallowed.takes(_topic(head), body):
+            if head.startswith(PUBLISH) and self._swallowed.swallows(_topic(head), body):
                 answers += ANSWER
             else:
                 passed += request
         return passed, answers
 
     def _whole_request(self) -> bytes | None:
-        """The next request, taken off the buffer once all of it is there."""
+        """Return the next request and remove it from the buffer, or None until it is complete."""
         end = self._buffer.find(HEAD_END)
         if end < 0:
             return None
@@ -89,5 +92,5 @@ def _length(head: bytes) -> int:
         name, _, value = line.partition(b":")
         if name.strip().lower() == b"content-length":
             return int(value)
-        assert name.strip().lower() != b"transfer-encoding", "a chunked request is not understood"
+        assert name.strip().lower() != b"transfer-encoding", "chunked requests are not supported"
     return 0

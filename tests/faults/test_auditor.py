@@ -1,4 +1,6 @@
-"""What the auditor says of faults: whom each hit, when the shop was itself again, which second mails it explains."""
+"""Tests of the auditor's view of faults: affected requests, recovery times, and second mails that a
+fault explains.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +11,17 @@ import pytest
 
 from cli.shop import Shop
 from tests.faults.auditor import EXPLAINED_SECONDS, Audit, Auditor, effects
-from tests.faults.injector import Done
+from tests.faults.injector import InjectedFault
 from tests.faults.ledger import Ledger
 
-KILLED = Done("kill", "notification", 100.0, 100.0)
-FROZEN = Done("freeze", "postgres", 100.0, 121.0)
+KILLED = InjectedFault("kill", "notification", 100.0, 100.0)
+FROZEN = InjectedFault("freeze", "postgres", 100.0, 121.0)
 TOO_LATE = KILLED.ended + EXPLAINED_SECONDS + 1.0
 
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    """Three orders: answered before the fault, held over it, asked for after it."""
+    """Return a ledger of three orders: answered before the fault, held during it, sent after it."""
     made = Ledger(tmp_path / "ledger.jsonl")
     for key, queried, answered in (("before", 90.0, 95.0), ("over", 99.0, 107.0), ("after", 101.0, 103.5)):
         intent = made.intend(key, "/order/create", {})
@@ -29,8 +31,10 @@ def ledger(tmp_path: Path) -> Ledger:
     return made
 
 
-def test_a_fault_is_over_when_somebody_who_asked_after_it_was_answered(ledger: Ledger) -> None:
-    """And it concerns those who were held when it happened."""
+def test_recovery_ends_with_the_first_answer_to_a_later_request(ledger: Ledger) -> None:
+    """Recovery ends when a request sent after the fault is answered; held requests count as
+    affected.
+    """
     (effect,) = effects(ledger, [KILLED], Audit(lost_keys=["over"], second_mails_at=[110.0, TOO_LATE])).values()
 
     assert (1, 1, 1, 1) == (effect.times, effect.orders, effect.lost, effect.second_mails)
@@ -40,34 +44,36 @@ def test_a_fault_is_over_when_somebody_who_asked_after_it_was_answered(ledger: L
 @pytest.mark.parametrize(
     ("fault", "first", "second", "explained"),
     [
-        (KILLED, 99.0, 104.0, True),  # killed between the mail and the note of it
+        (KILLED, 99.0, 104.0, True),  # killed between the mail and the record of it
         (KILLED, 99.0, TOO_LATE, False),
-        (KILLED, 80.0, 104.0, False),  # the first one was noted long before
-        (FROZEN, 110.0, 125.0, True),  # the note could not be written meanwhile
-        (FROZEN, 130.0, 135.0, False),  # both after it
-        (Done("kill", "user", 100.0, 100.0), 99.0, 104.0, False),  # has nothing to do with mails
+        (KILLED, 80.0, 104.0, False),  # the first mail was recorded long before
+        (FROZEN, 110.0, 125.0, True),  # the record could not be written during the pause
+        (FROZEN, 130.0, 135.0, False),  # both mails came after the fault
+        (InjectedFault("kill", "user", 100.0, 100.0), 99.0, 104.0, False),  # not involved in mails
     ],
 )
 def test_a_second_mail_needs_a_fault_between_it_and_the_first(
-    ledger: Ledger, fault: Done, first: float, second: float, explained: bool
+    ledger: Ledger, fault: InjectedFault, first: float, second: float, explained: bool
 ) -> None:
-    """Of somebody who can die between the mail server's answer and the note of it."""
+    """The fault must hit a process that can die between the mail server's answer and the record of
+    it.
+    """
     auditor = Auditor(cast(Shop, None), ledger, [fault], lambda: None)
 
     assert explained == auditor._explained(first, second)
 
 
-def test_a_second_mail_is_told_with_the_faults_from_shortly_before_the_first_to_it(ledger: Ledger) -> None:
-    """In seconds from the first."""
-    faults = [Done("kill", "user", 50.0, 50.0), KILLED, Done("kill", "order", 150.0, 150.0)]
+def test_a_second_mail_is_reported_with_the_faults_near_it(ledger: Ledger) -> None:
+    """The report lists the faults between the two mails, in seconds relative to the first."""
+    faults = [InjectedFault("kill", "user", 50.0, 50.0), KILLED, InjectedFault("kill", "order", 150.0, 150.0)]
 
-    around = Auditor(cast(Shop, None), ledger, faults, lambda: None)._around(101.0, 140.0)
+    near = Auditor(cast(Shop, None), ledger, faults, lambda: None)._faults_near(101.0, 140.0)
 
-    assert f"{KILLED.kind} {KILLED.target} -1.0 to -1.0" == around
+    assert f"{KILLED.kind} {KILLED.target} -1.0 to -1.0" == near
 
 
-def test_what_is_wanted_is_on_disk_before_it_is_asked_for(tmp_path: Path) -> None:
-    """Also if the caller dies right after."""
+def test_a_request_is_on_disk_before_it_is_sent(tmp_path: Path) -> None:
+    """The ledger has the request even if the caller dies right after sending it."""
     ledger = Ledger(tmp_path / "ledger.jsonl")
     body: dict[str, Any] = {"user_id": "u"}
     intent = ledger.intend("key", "/order/create", body)
@@ -75,17 +81,17 @@ def test_what_is_wanted_is_on_disk_before_it_is_asked_for(tmp_path: Path) -> Non
 
     lines = ledger.path.read_text().splitlines()
     ledger.close()
-    assert ['"wants"', '"asks"'] == [line.split('"what": ')[1].split(",")[0] for line in lines]
+    assert ['"intent"', '"attempt"'] == [line.split('"what": ')[1].split(",")[0] for line in lines]
     assert '"user_id": "u"' in lines[0]
 
 
 @pytest.mark.parametrize(
     ("status", "found"), [(201, []), (503, ["1 requests are not answered, although the shop serves again"])]
 )
-def test_what_was_given_up_is_not_accepted_in_time_and_has_to_be_answered_at_last(
+def test_a_given_up_request_is_not_accepted_in_time_and_must_be_answered_in_the_end(
     ledger: Ledger, status: int, found: list[str]
 ) -> None:
-    """Also if its answer came once the shop served again."""
+    """A given-up request does not count as accepted, even if it is answered later."""
     given_up = ledger.intents["after"]
     given_up.given_up, given_up.status = True, status
     audit = Audit()

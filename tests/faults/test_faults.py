@@ -1,4 +1,6 @@
-"""The form of 90 seconds: a minute of faults on the broker and store that BROKER and STORE name, then the audit."""
+"""The short form of the fault run: a minute of faults on the broker and store in BROKER and STORE,
+then the audit.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,7 @@ TARGETS = ("gateway", "gateway-sidecar", "order", "order-sidecar", "valkey", "ma
 def test_a_minute_of_faults_loses_nothing_and_does_nothing_twice(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Whatever is killed or is paused, every accepted request is carried through exactly once in effect."""
+    """Every accepted request has its effect exactly once, whichever process is killed or paused."""
     trial = trial_of(os.environ.get("BROKER", "redis"), os.environ.get("STORE", "redis"), SEED, short=True)
 
     report = run_trial(trial, tmp_path, print)
@@ -48,10 +50,10 @@ def test_a_minute_of_faults_loses_nothing_and_does_nothing_twice(
     assert report.faults >= 20
 
 
-def test_what_the_broker_loses_and_what_a_sidecar_swallows_is_healed(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Every accepted request is carried through although connections lose publishes and a hundredth is never made."""
+def test_lost_and_swallowed_events_are_healed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every accepted request completes although connections lose publishes and sidecars drop one in
+    a hundred.
+    """
     trial = trial_of(
         os.environ.get("BROKER", "redis"), os.environ.get("STORE", "redis"), SEED, short=True, kind="lossy"
     )
@@ -67,7 +69,7 @@ def test_what_the_broker_loses_and_what_a_sidecar_swallows_is_healed(
 
 
 def test_the_same_seed_is_the_same_schedule() -> None:
-    """So that a run that found something can be repeated."""
+    """The same seed gives the same schedule, so that a failing run can be repeated."""
     assert schedule(7, TARGETS, FULL) == schedule(7, TARGETS, FULL)
     assert schedule(7, TARGETS, FULL) != schedule(8, TARGETS, FULL)
     assert lossy(7, TARGETS, 60.0) == lossy(7, TARGETS, 60.0) != lossy(8, TARGETS, 60.0)
@@ -77,15 +79,15 @@ def test_the_same_seed_is_the_same_schedule() -> None:
 
 
 def rounds(name: str, seed: int) -> tuple[list[Fault], list[Fault]]:
-    """What is paused, and who is killed then, in the trial of a safeguard."""
+    """Return the pauses and the kills in the trial of a mutant."""
     mutant = MUTANTS[name]
     faults = storm(seed, mutant.killed, mutant.frozen, mutant.times, STORM_SECONDS, stuck=mutant.stuck)
     return faults[::2], faults[1::2]
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_in_a_storm_each_dies_after_the_store_went_on_and_before_it_is_paused_again(seed: int) -> None:
-    """What had piled up is under way then."""
+def test_in_a_storm_each_kill_follows_a_pause_and_precedes_the_next(seed: int) -> None:
+    """Each kill happens while the backlog of the pause is in progress."""
     freezes, kills = rounds("outbox", seed)
 
     assert {("freeze", ("postgres",))} == {(fault.kind, fault.targets) for fault in freezes}
@@ -95,9 +97,9 @@ def test_in_a_storm_each_dies_after_the_store_went_on_and_before_it_is_paused_ag
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_what_publishes_dies_together_with_the_broker_that_is_paused(seed: int) -> None:
-    """With whatever was said to them meanwhile."""
-    freezes, kills = rounds("publishing again at the edge", seed)
+def test_the_publishing_sidecar_dies_together_with_the_paused_broker(seed: int) -> None:
+    """Both die with the requests that arrived during the pause."""
+    freezes, kills = rounds("republished commands", seed)
 
     assert {("freeze", ("valkey",))} == {(fault.kind, fault.targets) for fault in freezes}
     assert {("kill", ("gateway-sidecar", "valkey"))} == {(fault.kind, fault.targets) for fault in kills}
@@ -105,8 +107,8 @@ def test_what_publishes_dies_together_with_the_broker_that_is_paused(seed: int) 
 
 
 @pytest.mark.parametrize(("shape", "faults_min"), [(FULL, 40), (SHORT, 15)])
-def test_everybody_is_hit_and_nobody_after_the_end(shape: Shape, faults_min: int) -> None:
-    """Each is killed, in either form; the last fault comes before the load ends."""
+def test_every_target_is_killed_and_no_fault_comes_after_the_end(shape: Shape, faults_min: int) -> None:
+    """Both forms kill every target, and their last fault comes before the load ends."""
     faults = schedule(1, TARGETS, shape)
 
     assert set(TARGETS) == {target for fault in faults if fault.kind == "kill" for target in fault.targets}
@@ -115,8 +117,8 @@ def test_everybody_is_hit_and_nobody_after_the_end(shape: Shape, faults_min: int
 
 
 @pytest.mark.parametrize("seconds", [20.0, 60.0])
-def test_one_refusal_is_over_before_the_next(seconds: float) -> None:
-    """Each kind happens, within the load."""
+def test_refusals_do_not_overlap(seconds: float) -> None:
+    """Each kind of refusal happens within the load, and ends before the next one starts."""
     kinds: list[tuple[Kind, tuple[str, ...]]] = [("alarm", ("b",)), ("read-only", ("s",)), ("full-disk", ("b", "s"))]
     faults = refusals(3, kinds, seconds)
 
@@ -125,13 +127,13 @@ def test_one_refusal_is_over_before_the_next(seconds: float) -> None:
     assert faults[-1].at + faults[-1].seconds < seconds
 
 
-def test_every_topic_gets_a_message_that_nothing_can_parse() -> None:
-    """In the short form, too."""
+def test_every_topic_gets_an_unparseable_message() -> None:
+    """A schedule of five seconds covers every topic, too."""
     assert set(TARGETS) == {name for fault in unparseable(1, TARGETS, 5.0) for name in fault.targets}
 
 
 def test_connections_are_lost_every_one_to_three_seconds() -> None:
-    """For 0.4 s each time, and not before the shop has had its first requests."""
+    """Lossy faults follow each other at intervals of 1 to 3 s."""
     faults = lossy(1, ["rabbitmq"], 60.0)
 
     assert 18 < len(faults) < 60
@@ -140,6 +142,6 @@ def test_connections_are_lost_every_one_to_three_seconds() -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_is_a_trial_where_the_broker_and_the_store_allow_it(kind: str) -> None:
-    """`all` leaves out what they do not allow."""
+    """`all` leaves out the kinds that the broker and the store do not support."""
     assert kind == trial_of("redis", "postgres", 1, short=True, kind=kind).kind
     assert (kind != "rollback") == (kind in kinds_of("all", "rabbitmq", "postgres"))

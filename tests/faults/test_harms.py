@@ -1,4 +1,6 @@
-"""Each harm does to a real server what it says, and its undo ends it; on the servers that BROKER and STORE name."""
+"""Tests of each fault on a real server: its effect and its undo, on the servers in BROKER and
+STORE.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,7 @@ REFUSED_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Servers:
-    """What a harm needs of a shop."""
+    """The parts of a shop that a fault needs."""
 
     data: Path
     server: Server
@@ -41,16 +43,16 @@ class Servers:
 
     @property
     def store_address(self) -> str:
-        """The one server is both."""
+        """The address of the store; the one server serves as broker and store."""
         return self.broker_address
 
     @property
     def shop(self) -> Shop:
-        """As the harms take it."""
+        """The servers in the type that the faults take."""
         return cast(Shop, self)
 
     def can_write(self) -> bool:
-        """Whether the server takes something to keep; False if it refuses, or holds it for too long."""
+        """Return whether the server accepts a write; False if it refuses or blocks too long."""
         answers: list[bool] = []
         thread = threading.Thread(target=lambda: answers.append(self._writes()), daemon=True)
         thread.start()
@@ -79,12 +81,12 @@ class Servers:
             channel.basic_publish("", "written", b"once")
 
     def client(self) -> valkey.Valkey:
-        """To Valkey."""
+        """Return a client of Valkey."""
         host, _, port = self.broker_address.rpartition(":")
         return valkey.Valkey(host=host, port=int(port), socket_timeout=SECONDS_MAX)
 
     def wait_for(self, can: bool) -> None:
-        """Until the server takes something, or takes nothing."""
+        """Wait until the server accepts writes, or refuses them."""
         end = time.monotonic() + SECONDS_MAX
         while self.can_write() != can:
             assert time.monotonic() < end, f"{self.server.names[0]}: writing is not {can} within {SECONDS_MAX} s"
@@ -92,14 +94,14 @@ class Servers:
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[ExitStack]:
-    """Everything is ended with the module."""
+    """End all processes with the module."""
     with ExitStack() as stack:
         yield stack
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> dict[str, Servers]:
-    """The broker and the store, by kind, on a small disk where one can be had."""
+    """Start the broker and the store, on a small disk if available; return them by kind."""
     found: dict[str, Servers] = {}
     for kind, server in (("broker", BROKERS[BROKER].server), ("store", STORES[STORE])):
         same = next((each for each in found.values() if each.server is server), None)
@@ -116,8 +118,8 @@ def running(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> dict[
     return found
 
 
-def test_a_broker_without_memory_takes_nothing_until_it_has_some(running: dict[str, Servers]) -> None:
-    """It refuses, or lets publishers wait."""
+def test_a_broker_without_memory_accepts_nothing_until_it_has_some(running: dict[str, Servers]) -> None:
+    """The broker refuses writes or blocks publishers until the undo."""
     broker = running["broker"]
     broker.wait_for(can=True)
 
@@ -128,23 +130,25 @@ def test_a_broker_without_memory_takes_nothing_until_it_has_some(running: dict[s
     broker.wait_for(can=True)
 
 
-def test_a_read_only_store_refuses_writes_until_it_is_none(running: dict[str, Servers]) -> None:
-    """On connections that are open already, too."""
+def test_a_read_only_store_refuses_writes_until_the_undo(running: dict[str, Servers]) -> None:
+    """The store refuses writes on open connections, too, and still answers reads."""
     store = running["store"]
     store.wait_for(can=True)
 
     undo = refusals.read_only(store.shop, store.server.names[0])
 
     store.wait_for(can=False)
-    assert store.server.check(store.store_address) is None  # it reads
+    assert store.server.check(store.store_address) is None  # reads still work
     undo()
     store.wait_for(can=True)
 
 
-if BROKER == "redis":  # only Valkey may lose its last second
+if BROKER == "redis":  # only Valkey supports the rollback
 
     def test_valkey_forgets_its_last_second_and_nothing_before(running: dict[str, Servers]) -> None:
-        """What is written in the second before it dies is gone at the next start."""
+        """A write in the last second before the kill is missing after the next start; earlier
+        writes remain.
+        """
         broker = running["broker"]
         client = broker.client()
         client.set("early", 1)
@@ -167,8 +171,8 @@ if BROKER == "redis":  # only Valkey may lose its last second
 if refusals.no_small_disk() is None:
 
     @pytest.mark.parametrize("kind", ["broker", "store"])
-    def test_a_full_disk_is_felt_and_is_over_when_there_is_room(running: dict[str, Servers], kind: str) -> None:
-        """By whatever the server does then: refuse, wait, or die and be started again."""
+    def test_a_full_disk_has_no_free_block_until_the_undo(running: dict[str, Servers], kind: str) -> None:
+        """After the undo the server accepts writes, whether it refused, blocked or restarted."""
         found = running[kind]
         found.wait_for(can=True)
 
@@ -181,7 +185,7 @@ if refusals.no_small_disk() is None:
 
 
 def test_signals_of_a_rollback_are_stop_then_kill(tmp_path: Path) -> None:
-    """With the file cut between the two."""
+    """The file is truncated between the two signals."""
     folder = tmp_path / "valkey" / "appendonlydir"
     folder.mkdir(parents=True)
     newest = folder / "appendonly.aof.10.incr.aof"

@@ -1,4 +1,4 @@
-"""Messages that nothing can parse, put on the shop's topics among its events."""
+"""Unparseable messages, published on the shop's topics among its events."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ from cli.topology import sidecar_of
 SECONDS_MAX = 5.0
 FORMS = (
     b"%s is no JSON",
-    b'{"id": "%s", "data": {',  # broken off
-    b"%s \xff\xfe\x00\x80",  # no text at all
-    b'["%s"]',  # JSON, but no object
-    b'{"mark": "%s"}',  # an object, but no CloudEvent
-    b'{"specversion": "1.0", "type": "T", "source": "s", "id": "%s", "traceparent": 7, "traceid": 7}',  # ends a parser
+    b'{"id": "%s", "data": {',  # truncated
+    b"%s \xff\xfe\x00\x80",  # not text
+    b'["%s"]',  # JSON, but not an object
+    b'{"mark": "%s"}',  # an object, but not a CloudEvent
+    # makes a parser fail
+    b'{"specversion": "1.0", "type": "T", "source": "s", "id": "%s", "traceparent": 7, "traceid": 7}',
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Planted:
-    """One such message; the mark is in it."""
+    """One unparseable message; it contains the mark."""
 
     topic: str
     mark: str
     is_sure: bool = True
-    """Whether the sidecar said that it was taken; else there may be dead letters about it or not."""
+    """Whether the sidecar confirmed the message; if not, dead letters about it are optional."""
 
     @property
     def services(self) -> tuple[str, ...]:
-        """Who has to write a dead letter about it."""
+        """The services that must write a dead letter about it."""
         return tuple(each for each in TOPICS[self.topic].consumers if each in SERVICES)
 
     def is_in(self, letter: DeadLetter) -> bool:
-        """Whether a dead letter is about it."""
+        """Return whether a dead letter is about this message."""
         return letter.topic == self.topic and self.mark in letter.event
 
 
 class Planter:
-    """Publishes them, as they are, through the gateway's sidecar."""
+    """Publishes unparseable messages, unchanged, through the gateway's sidecar."""
 
     def __init__(self, shop: Shop, seed: int) -> None:
         self._shop = shop
@@ -51,7 +52,7 @@ class Planter:
         self.planted: list[Planted] = []
 
     def plant(self, topic: str) -> None:
-        """Put one on a topic; raises OSError if the sidecar does not take it."""
+        """Publish one message on a topic; raise OSError if the sidecar does not accept it."""
         number = len(self.planted)
         planted = Planted(topic, f"unparseable-{number}-{self._random.getrandbits(32):08x}")
         body = FORMS[number % len(FORMS)] % planted.mark.encode()
@@ -70,5 +71,5 @@ class Planter:
             answer.raise_for_status()
         except httpx.HTTPError as error:
             self.planted.append(replace(planted, is_sure=False))
-            raise OSError(f"a message for {topic} was not taken: {error!r}") from error
+            raise OSError(f"a message for {topic} was not accepted: {error!r}") from error
         self.planted.append(planted)

@@ -1,7 +1,9 @@
-"""An app of the shop that loses an event when it is told to: `python -m tests.full.forgetful <app-id> <folder>`.
+"""An app of the shop that loses events on request: `python -m tests.full.forgetful <app-id>
+<folder>`.
 
-While the folder has a file that is named like a topic, the next publish of that topic is answered as taken and not
-carried out; the file is gone then. The product has no such switch; it is patched here, before the app starts.
+A file in the folder with the name of a topic makes the app drop its next publish to that topic and
+report success. The app then removes the file. The product has no such switch; this module patches
+the app before it starts.
 """
 
 from __future__ import annotations
@@ -14,13 +16,13 @@ from chassis.sidecar import CALL_SECONDS_MAX, HttpSidecar
 from cli.project import module_of, write_program
 
 
-def program(folder: Path, app_id: str, wanted: Path) -> Path:
-    """Write the run file that starts such an app in place of ours, for `Options.replaced`."""
-    return write_program(folder, app_id, [sys.executable, "-m", "tests.full.forgetful", app_id, str(wanted)])
+def program(folder: Path, app_id: str, lost: Path) -> Path:
+    """Write the run file that starts the patched app in place of ours, for `Options.replaced`."""
+    return write_program(folder, app_id, [sys.executable, "-m", "tests.full.forgetful", app_id, str(lost)])
 
 
 def main() -> None:
-    """Patch, and run the app."""
+    """Patch the app and run it."""
     app_id, folder = sys.argv[1:]
     original = HttpSidecar.publish
 
@@ -30,7 +32,7 @@ def main() -> None:
         except FileNotFoundError:
             await original(self, topic, event, seconds_max)
 
-    HttpSidecar.publish = publish  # type: ignore[method-assign]  # what this module is for
+    HttpSidecar.publish = publish  # type: ignore[method-assign]  # this module exists to patch
     importlib.import_module(module_of(app_id)).main()
 
 

@@ -1,4 +1,6 @@
-"""The live page in a real browser: opened through a relay, with every complaint of the browser's kept."""
+"""The live page in a real browser, opened through a relay that tests can cut; browser errors are
+collected.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ Scheme = Literal["light", "dark"]
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A page that is open, the cable to it, and what went wrong in it."""
+    """An open page, the relay to it, and the browser's errors."""
 
     page: Page
     relay: Relay
@@ -35,23 +37,23 @@ class Live:
     complaints: list[str] = field(default_factory=list)
 
     def arrows(self) -> list[tuple[str, str, str]]:
-        """What is drawn: from, to, label, from top to bottom."""
+        """Return the drawn arrows from top to bottom, as (from, to, label)."""
         found = self.page.locator("#diagram .arrow").evaluate_all(
             "all => all.map(one => [one.dataset.from, one.dataset.to, one.dataset.label])"
         )
         return [(str(one), str(other), str(label)) for one, other, label in found]
 
     def until_arrows(self, count: int) -> list[tuple[str, str, str]]:
-        """Wait until so many are drawn."""
+        """Wait until at least this many arrows are drawn; return them."""
         self.page.wait_for_function("count => document.querySelectorAll('#diagram .arrow').length >= count", arg=count)
         return self.arrows()
 
     def listen(self, page: Page) -> None:
-        """Write down what the browser complains of in this page."""
+        """Collect the errors that the browser reports for this page."""
 
         def other_host(request: Request) -> None:
             if not request.url.startswith(self.url):
-                self.complaints.append(f"asked another host: {request.url}")
+                self.complaints.append(f"requested another host: {request.url}")
 
         page.on("request", other_host)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
@@ -59,7 +61,7 @@ class Live:
 
     @contextmanager
     def seen_as(self, width: int, height: int, scheme: Scheme = "light") -> Iterator[Page]:
-        """The same page once more, as wide as this, in these colours."""
+        """Open the same page again with this size and color scheme."""
         context = self.browser.new_context(
             viewport={"width": width, "height": height}, color_scheme=scheme, reduced_motion="reduce"
         )
@@ -70,9 +72,7 @@ class Live:
             try:
                 page.locator("#health table").wait_for()
             except TimeoutError as error:
-                raise AssertionError(
-                    f"the browser says {self.complaints}, the page:\n{page.inner_text('body')}"
-                ) from error
+                raise AssertionError(f"browser errors: {self.complaints}, page:\n{page.inner_text('body')}") from error
             yield page
         finally:
             context.close()
@@ -80,11 +80,11 @@ class Live:
 
 @contextmanager
 def opened(playwright: Playwright, port: int) -> Iterator[Live]:
-    """Open the page that is served on this port; at the end the browser must have had nothing to complain of."""
+    """Open the page that is served on this port."""
     with Relay(port) as relay:
-        # The page keeps its own name, which it insists on; only the way to it leads through the relay.
-        way = f"--host-resolver-rules=MAP localhost:{port} 127.0.0.1:{relay.port}"
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=[*FLAGS, way])
+        # The page requires its own host name, so only the route to it leads through the relay.
+        route = f"--host-resolver-rules=MAP localhost:{port} 127.0.0.1:{relay.port}"
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=[*FLAGS, route])
         context = browser.new_context(viewport={"width": 1440, "height": 1000})
         page = context.new_page()
         page.set_default_timeout(SECONDS * 1000)

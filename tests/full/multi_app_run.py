@@ -1,6 +1,7 @@
-"""What the Dapr CLI makes of a Multi-App Run file, read in its source (v1.16.5): keys, flags, environments.
+"""The Dapr CLI's interpretation of a Multi-App Run file: keys, flags, environments.
 
-pkg/runfileconfig/run_file_config.go, pkg/runfileconfig/run_file_config_parser.go, pkg/standalone/run.go.
+It follows the CLI's source (v1.16.5): pkg/runfileconfig/run_file_config.go,
+pkg/runfileconfig/run_file_config_parser.go, pkg/standalone/run.go.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ SHARED: dict[str, tuple[type, str | None]] = {
     "appLogDestination": (str, None),
     "schedulerHostAddress": (str, "scheduler-host-address"),
 }
-"""SharedRunConfig: the type of each key, and the sidecar's flag for it. Known in `common` and in each app."""
+"""SharedRunConfig: the type of each key and the sidecar's flag for it; valid in `common` and in
+each app.
+"""
 
 OWN: dict[str, tuple[type, str | None]] = {
     "appID": (str, "app-id"),
@@ -56,7 +59,7 @@ OWN: dict[str, tuple[type, str | None]] = {
     "containerImagePullPolicy": (str, None),
     "createService": (bool, None),
 }
-"""RunConfig, and what an app of a run file has besides."""
+"""RunConfig: the additional keys of an app."""
 
 TOP: dict[str, type] = {"version": int, "common": dict, "apps": list, "name": str}
 DEFAULTS: dict[str, Any] = {
@@ -65,12 +68,13 @@ DEFAULTS: dict[str, Any] = {
     "maxBodySize": "4Mi",
     "readBufferSize": "4Ki",
     "profilePort": -1,
-    # Where the services of a full `dapr init` are; nobody is there after `dapr init --slim`, and nobody is needed.
+    # The addresses of a full `dapr init`. After `dapr init --slim` no process listens there, and
+    # the shop needs none.
     "placementHostAddress": "localhost:50005",
     "schedulerHostAddress": "localhost:50006",
 }
 FREE_PORTS = ("daprGRPCPort", "metricsPort", "daprInternalGRPCPort")
-"""Chosen by the CLI where the file says nothing."""
+"""Ports that the CLI chooses when the file does not set them."""
 
 APP_ENV = {
     "APP_ID": "appID",
@@ -85,7 +89,9 @@ APP_ENV = {
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """One app as the CLI starts it; the sidecar has the CLI's own environment, and none of the file's `env`."""
+    """One app as the CLI starts it. The sidecar gets the CLI's own environment, without the file's
+    `env`.
+    """
 
     app_id: str
     flags: list[str]
@@ -95,7 +101,10 @@ class Started:
 
 
 def problems(document: dict[str, Any]) -> list[str]:
-    """What the CLI would not know, or would read as another type: its YAML reader ignores the one without a word."""
+    """Return the unknown keys, the mistyped values and the missing keys.
+
+    The CLI's YAML reader silently ignores unknown keys.
+    """
     found = _wrong("", document, TOP)
     types = {name: kind for name, (kind, _) in SHARED.items()}
     found += _wrong("common.", document.get("common", {}), types)
@@ -109,9 +118,9 @@ def problems(document: dict[str, Any]) -> list[str]:
 
 
 def _wrong(where: str, part: Mapping[str, Any], known: Mapping[str, type]) -> list[str]:
-    unknown = [f"{where}{name} is not known" for name in part if name not in known]
+    unknown = [f"{where}{name} is unknown" for name in part if name not in known]
     mistyped = [
-        f"{where}{name} is no {known[name].__name__}"
+        f"{where}{name} must be {known[name].__name__}"
         for name, value in part.items()
         if name in known and type(value) is not known[name]
     ]
@@ -119,7 +128,7 @@ def _wrong(where: str, part: Mapping[str, Any], known: Mapping[str, type]) -> li
 
 
 def apps(file: Path, environment: Mapping[str, str], free_port: Callable[[], int]) -> list[Started]:
-    """What `dapr run -f` starts, in the order of the file, when its own environment is this one."""
+    """Return the apps that `dapr run -f` starts with this environment, in the order of the file."""
     document = yaml.safe_load(file.read_text(encoding="utf-8"))
     return [_app(document["common"] | entry, file.parent, environment, free_port) for entry in document["apps"]]
 
@@ -147,7 +156,7 @@ def _app(output: dict[str, Any], base: Path, environment: Mapping[str, str], fre
 
 
 def sourced(command: str, folder: Path, base: Mapping[str, str]) -> dict[str, str]:
-    """The environment after a line of shell, in a folder."""
+    """Return the environment after running a line of shell in a folder."""
     done = subprocess.run(
         ["sh", "-c", f"{command} env -0"], cwd=folder, env=dict(base), capture_output=True, text=True, check=True
     )

@@ -1,4 +1,6 @@
-"""A copy of the project in which the README's commands are run as they stand there: they use its own folder."""
+"""A copy of the project in which tests run the README's commands, because these use the project's
+own folder.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ STOP_SECONDS = 120
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A shop that `./sidecart run` keeps."""
+    """A running shop that `./sidecart run` started."""
 
     folder: Path
     port: int
@@ -31,23 +33,27 @@ class Running:
 
     @property
     def url(self) -> str:
-        """Where the shop is."""
+        """The shop's address."""
         return f"http://127.0.0.1:{self.port}"
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Run a command beside it, in the same folder."""
+        """Run a command in the folder of the running shop."""
         return subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False)
 
 
 def in_the_readme(command: str) -> str:
-    """The command, which has to stand in the README as a line of its own."""
-    assert f"\n{command}\n" in (ROOT / "README.md").read_text("utf-8"), f"README.md does not say {command}"
+    """Return the command after checking that it is a line of its own in the README."""
+    assert f"\n{command}\n" in (ROOT / "README.md").read_text("utf-8"), f"README.md does not contain {command}"
     return command
 
 
 @contextmanager
 def running(folder: Path, command: str) -> Iterator[Running]:
-    """Run a command that starts a shop, on a free port, until it is ready; then Ctrl-C, which it must obey."""
+    """Start a shop with a command on a free port, wait until it is ready, and stop it with Ctrl-C
+    at the end.
+
+    The launcher must end with code 0.
+    """
     copy, port, log = folder / "shop", free_port(), folder / "run.log"
     shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "secrets"))
     (copy / ".venv").symlink_to(sys.prefix)

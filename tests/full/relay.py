@@ -1,4 +1,4 @@
-"""A relay between a browser and a server that can be cut like a cable, and mended."""
+"""A TCP relay between a browser and a server that tests can cut and restore."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CHUNK_BYTES = 64 * 1024
 
 
 class Relay:
-    """Takes connections on a port of its own and passes them on; a context manager."""
+    """Accepts connections on its own port and relays them; a context manager."""
 
     def __init__(self, port: int, host: str = "127.0.0.1") -> None:
         self._to = port
@@ -37,16 +37,17 @@ class Relay:
             pump.join()
 
     def mend(self) -> None:
-        """Take connections again."""
+        """Accept connections again."""
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         self._listener = socket.create_server((self._host, self.port), family=family)
         threading.Thread(target=self._accept, args=(self._listener,), daemon=True).start()
 
     def cut(self) -> None:
-        """Break every connection off, and take none."""
+        """Break every connection, and accept none."""
         if self._listener is not None:
             with suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)  # else the thread would go on accepting
+                # otherwise the thread would keep accepting
+                self._listener.shutdown(socket.SHUT_RDWR)
             self._listener.close()
         with self._lock:
             _end(*self._open)
@@ -59,7 +60,7 @@ class Relay:
                 return
             try:
                 far = socket.create_connection(("127.0.0.1", self._to))
-            except OSError:  # the server is unreachable: so is the way to it
+            except OSError:  # an unreachable server is unreachable through the relay, too
                 near.close()
                 continue
             with self._lock:
@@ -79,7 +80,7 @@ class Relay:
 
 
 def _end(*connections: socket.socket) -> None:
-    """Break them off: whoever reads from one is told that it is over, and closes it."""
+    """Shut connections down, so that their readers end and close them."""
     for each in connections:
         with suppress(OSError):
             each.shutdown(socket.SHUT_RDWR)

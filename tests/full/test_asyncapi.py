@@ -1,4 +1,4 @@
-"""AsyncAPI's own parser (npm's `@asyncapi/parser`) reads the document, and finds what is wrong with a broken one."""
+"""Tests of the AsyncAPI document with AsyncAPI's own parser (npm's `@asyncapi/parser`)."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ from cli.deadline import Deadline
 from gateway import asyncapi
 
 FOLDER = Path(__file__).parent / "asyncapi"
-SECONDS_MAX = 600  # 170 packages, from a registry that may be slow; 15 s where it is not
+SECONDS_MAX = 600  # 170 packages: 15 s from a fast registry, minutes from a slow one
 REQUESTED = "gateway-sends-UserCreateRequested-for-UserCreated"
 
 Document = dict[str, Any]
@@ -24,10 +24,12 @@ Document = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    """The program beside its packages, as the lock file names them; kept under the checksum of what asks for them."""
+    """Install the validator with the locked packages, in a cache folder named by the checksum of
+    its files.
+    """
     files = sorted(path for path in FOLDER.iterdir() if path.is_file())
-    asked = hashlib.sha256(b"\0".join(part for path in files for part in (path.name.encode(), path.read_bytes())))
-    folder = cache_folder() / f"asyncapi-{asked.hexdigest()[:16]}"
+    checksum = hashlib.sha256(b"\0".join(part for path in files for part in (path.name.encode(), path.read_bytes())))
+    folder = cache_folder() / f"asyncapi-{checksum.hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder / "lock", lambda _: None, Deadline()):
         if not (folder / "installed").exists():
@@ -42,45 +44,45 @@ def program() -> Path:
 
 
 def judged(program: Path, document: bytes) -> tuple[int, list[Any]]:
-    """What the program returns, and the warnings and errors that it prints."""
+    """Return the validator's exit code, and the warnings and errors that it prints."""
     done = subprocess.run(["node", str(program)], input=document, capture_output=True, timeout=SECONDS_MAX, check=False)
     assert done.stdout, done.stderr
     return done.returncode, [each for each in json.loads(done.stdout) if each["severity"] in ("error", "warning")]
 
 
-def test_the_document_that_is_served_is_one(program: Path) -> None:
-    """No error and no warning; that there is a later version of AsyncAPI is only said."""
+def test_the_served_document_is_valid(program: Path) -> None:
+    """The parser reports no error and no warning; a newer AsyncAPI version is information only."""
     assert (0, []) == judged(program, asyncapi.served("Sidecart", "1"))
 
 
 def without_a_message(document: Document) -> None:
-    """A channel and what refers to it miss it."""
+    """Remove a message that a channel refers to."""
     del document["components"]["messages"]["UserCreated"]
 
 
 def without_a_schema(document: Document) -> None:
-    """Each amount of money is of no type."""
+    """Remove the type of all amounts of money."""
     del document["components"]["schemas"]["cents"]
 
 
 def without_the_reply(document: Document) -> None:
-    """Whoever asks waits for what never comes."""
+    """Remove the channel of a reply."""
     del document["channels"]["UserCreated"]
 
 
 def with_the_message_of_another_channel(document: Document) -> None:
-    """It is there, but not on this topic."""
+    """Refer to a message of another channel."""
     other = {"$ref": "#/channels/OrderPaid/messages/OrderPaid"}
     document["operations"][REQUESTED]["messages"] = [other]
 
 
-def with_an_action_that_is_none(document: Document) -> None:
-    """As AsyncAPI 2 had it."""
+def with_an_invalid_action(document: Document) -> None:
+    """Use an action of AsyncAPI 2."""
     document["operations"][REQUESTED]["action"] = "publish"
 
 
 def with_a_correlation_id_nowhere(document: Document) -> None:
-    """A location is in the header or the payload of a message."""
+    """Use a correlation id whose location is neither in the header nor in the payload."""
     document["components"]["correlationIds"]["command"]["location"] = "correlationid"
 
 
@@ -91,12 +93,14 @@ def with_a_correlation_id_nowhere(document: Document) -> None:
         (without_a_schema, "invalid-ref", "amount_cents"),
         (without_the_reply, "invalid-ref", f"{REQUESTED}/reply/channel"),
         (with_the_message_of_another_channel, "asyncapi3-operation-messages-from-referred-channel", REQUESTED),
-        (with_an_action_that_is_none, "asyncapi-document-resolved", f"{REQUESTED}/action"),
+        (with_an_invalid_action, "asyncapi-document-resolved", f"{REQUESTED}/action"),
         (with_a_correlation_id_nowhere, "asyncapi-document-resolved", "correlationId/location"),
     ],
 )
-def test_a_broken_document_is_refused(program: Path, breaks: Callable[[Document], None], code: str, where: str) -> None:
-    """The check can fail: each fault is found where it is."""
+def test_a_broken_document_is_rejected(
+    program: Path, breaks: Callable[[Document], None], code: str, where: str
+) -> None:
+    """The validator reports each planted defect at its place."""
     document = deepcopy(json.loads(asyncapi.served("Sidecart", "1")))
     breaks(document)
 
@@ -106,13 +110,13 @@ def test_a_broken_document_is_refused(program: Path, breaks: Callable[[Document]
     assert [] != [each for each in found if each["code"] == code and where in each["path"] + each["message"]]
 
 
-def test_what_is_no_document_is_refused(program: Path) -> None:
-    """Nothing at all has no diagnostics that one could count."""
+def test_a_non_document_is_rejected(program: Path) -> None:
+    """The validator fails on input without diagnostics, too."""
     assert [1, 1] == [judged(program, each)[0] for each in (b"{}", b"null")]
 
 
-def test_the_lock_file_names_no_registry() -> None:
-    """Each package has its checksum, and comes from where npm is told to look."""
+def test_the_lock_file_contains_no_registry() -> None:
+    """Each package has a checksum and no URL, so that npm uses its configured registry."""
     packages = json.loads((FOLDER / "package-lock.json").read_text("utf-8"))["packages"]
     installed = {name: each for name, each in packages.items() if name}
 

@@ -1,4 +1,6 @@
-"""The bench itself, so short that its figures mean nothing: it runs to its end and says what it found."""
+"""Tests of `sidecart bench` in runs too short for meaningful numbers: it completes and writes its
+results.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,10 @@ SECONDS = 400
 SHORT = ("--broker", "redis", "--rounds", "1", "--users", "200", "--alone", "5", "--seconds", "1")
 
 
-def test_the_live_page_is_compared_with_none(tmp_path: Path) -> None:
-    """A line `ratio`, and what its processes take while nobody looks; each order 201."""
+def test_the_live_page_is_compared_with_a_shop_without_it(tmp_path: Path) -> None:
+    """The bench prints a `ratio` line, writes the memory of the monitor's processes, and every
+    order gets 201.
+    """
     only = ("--only", "monitor", "--out", str(tmp_path))
 
     ran = subprocess.run(
@@ -31,7 +35,9 @@ def test_the_live_page_is_compared_with_none(tmp_path: Path) -> None:
 
 
 def test_both_systems_and_the_latency_breakdown_is_measured(tmp_path: Path) -> None:
-    """A line `ratio` for each row of what is to be reached on Redis, tables, figures, plots; each order 201."""
+    """The bench prints a `ratio` line per target on Redis, writes tables, results and plots; every
+    order gets 201.
+    """
     only = ("--only", "systems", "--only", "latency-breakdown", "--out", str(tmp_path))
 
     ran = subprocess.run(

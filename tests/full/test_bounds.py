@@ -1,4 +1,4 @@
-"""Streams have an end: a folder of YAML that keeps a thousand events keeps a thousand, and the shop works on."""
+"""A test of the streams' maximum length: a stream keeps the configured thousand events."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from cli.shop import Options, Shop
 KEPT = 1_000
 ORDERS = 2_500
 AT_ONCE = 32
-NODE_EVENTS = 100  # a stream is trimmed by whole nodes of so many
+NODE_EVENTS = 100  # a stream is trimmed by whole nodes of this many events
 PRUNED = ("OrderCreateRequested", "OrderCreated", "OrderPaymentRequested", "OrderPaymentFailed", "OrderNotPaid")
 
 
 async def place(shop: Shop) -> Counter[int]:
-    """Place the orders, a few at a time."""
+    """Place the orders, AT_ONCE at a time; return the number of responses by status."""
     statuses: Counter[int] = Counter()
     async with httpx.AsyncClient(base_url=shop.url, timeout=60, trust_env=False) as http:
         user = await http.post("/user/register", json={"email": "ann@example.com", "name": "Ann"})
@@ -36,10 +36,10 @@ async def place(shop: Shop) -> Counter[int]:
     return statuses
 
 
-def test_a_stream_keeps_so_many_events_and_no_more(tmp_path: Path) -> None:
-    """Every order is answered, and every topic that had more events was trimmed."""
+def test_a_stream_keeps_the_configured_number_of_events(tmp_path: Path) -> None:
+    """Every order is answered, and every topic with more events than the maximum is trimmed."""
     resources = components(tmp_path / "components", "redis", {"maxLenApprox": str(KEPT)})
-    assert resources, "no component has that name any more"
+    assert resources, "no component has the setting maxLenApprox"
     options = Options("redis", folder=tmp_path / "shop", resources=resources)
     with Shop(options, print) as shop:
         statuses = asyncio.run(place(shop))

@@ -1,4 +1,6 @@
-"""An event that a sidecar holds for too long is handed out again by RabbitMQ, and nothing is done twice."""
+"""RabbitMQ redelivers an event that a sidecar holds for too long, and the order has its effect
+once.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +19,10 @@ from tests.e2e.shopper import TEA_CENTS, Shopper
 SECONDS = 240
 
 
-def test_what_is_out_for_too_long_comes_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The Order Service is paused with an order for longer than the time-out: the channel closes, the order ends."""
+def test_an_event_unacknowledged_for_too_long_is_redelivered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The Order Service is paused with an order beyond the consumer timeout: the channel closes,
+    the order ends.
+    """
     monkeypatch.setattr(rabbitmq, "CONSUMER_TIMEOUT_MS", 5_000)
     with (
         Shop(Options("rabbitmq", folder=tmp_path / "shop"), print) as shop,

@@ -1,4 +1,6 @@
-"""`dapr run -f .`: every app and sidecar of dapr.yaml started the way the official CLI does, on each broker."""
+"""`dapr run -f .`: the test starts every app and sidecar of dapr.yaml in the way of the official
+CLI, on each broker.
+"""
 
 import re
 import secrets
@@ -20,7 +22,7 @@ from cli.project import ROOT
 from cli.servers.registry import BROKERS, STORES
 from cli.shop import get
 from cli.topics import APPS, GATEWAY
-from tests.e2e.first_events import LONG_SECONDS, by_metrics, late, published_by, tell_story
+from tests.e2e.first_events import LONG_SECONDS, by_metrics, late, publish_story, published_by
 from tests.full.multi_app_run import apps, sourced
 
 DOCUMENT = ROOT / "docs" / "dapr-run.md"
@@ -31,11 +33,13 @@ STORE_SWAP = "sed -i 's#stores/redis#stores/postgres#' dapr.yaml"
 SECONDS = 180
 STOP_SECONDS = 20
 DOWN_SECONDS = (0.0, LONG_SECONDS, 1.0, LONG_SECONDS)
-"""All five apps are killed for so long, and started again as a person would: twenty restarts."""
+"""Each restart: all five apps are killed and start again after this many seconds; twenty restarts
+in total.
+"""
 
 
-def test_the_document_says_what_is_run_here() -> None:
-    """The lines that a user types, and nothing else."""
+def test_the_document_has_the_commands_of_these_tests() -> None:
+    """The code blocks of docs/dapr-run.md contain these commands, and no others."""
     commands = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
     lines = {line.split(" #")[0].strip() for block in commands for line in block.splitlines()}
 
@@ -44,13 +48,13 @@ def test_the_document_says_what_is_run_here() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A project folder as a user has it: what may be changed is a copy."""
+    """Create a user's project folder, with copies of the files that the test changes."""
     shutil.copytree(ROOT / "dapr", tmp_path / "dapr", ignore=shutil.ignore_patterns("names.sqlite*"))
     for name in ("components", "gateway", "services", "chassis", "contracts", "cli"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".venv").symlink_to(sys.prefix)
     text = (ROOT / "dapr.yaml").read_text("utf-8")
-    # The only other change: free ports, so that the test runs beside a running shop.
+    # The only other change: free ports, so that the test can run next to a running shop.
     text = re.sub(r"(appPort|daprHTTPPort): \d+", lambda found: f"{found[1]}: {free_port()}", text)
     (tmp_path / "dapr.yaml").write_text(text, encoding="utf-8")
     return tmp_path
@@ -58,7 +62,7 @@ def folder(tmp_path: Path) -> Path:
 
 @contextmanager
 def running(processes: Processes) -> Iterator[Processes]:
-    """Stop everything at the end, the youngest first."""
+    """Stop all processes at the end, the youngest first."""
     try:
         yield processes
     finally:
@@ -67,8 +71,8 @@ def running(processes: Processes) -> Iterator[Processes]:
 
 
 @pytest.mark.parametrize("broker", BROKERS)
-def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> None:
-    """With deploy.env sourced, and for RabbitMQ with PostgreSQL one line each swapped."""
+def test_both_flows_work_with_the_processes_of_the_cli(folder: Path, broker: str) -> None:
+    """The test sources deploy.env, and swaps one line each for RabbitMQ and for PostgreSQL."""
     deadline, data = Deadline(), folder / "data"
     data.mkdir()
     with running(Processes(folder / "logs")) as processes:
@@ -125,7 +129,7 @@ def test_what_the_cli_starts_carries_both_flows(folder: Path, broker: str) -> No
 
         publish = published_by(f"http://127.0.0.1:{started[GATEWAY].env['DAPR_HTTP_PORT']}", filled["DAPR_API_TOKEN"])
         taken = by_metrics(metrics)
-        tell_story(publish, taken)
+        publish_story(publish, taken)
         for down_seconds in DOWN_SECONDS:
             for app_id in started:
                 processes.kill(app_id)

@@ -1,4 +1,6 @@
-"""The Grafana dashboard's queries, run by Prometheus against a shop that runs: each has to find something."""
+"""The Grafana dashboard's queries, run by Prometheus against a running shop: each query returns a
+value.
+"""
 
 from __future__ import annotations
 
@@ -23,21 +25,21 @@ DASHBOARD = ROOT / "docs" / "grafana" / "sidecart.json"
 PROMETHEUS = "prometheus --config.file docs/grafana/prometheus.yml"
 SECONDS = 60
 STOP_SECONDS = 20
-SCRAPES = 3  # a rate needs two of them
+SCRAPES = 3  # rate() needs two of them
 
 
 def expressions(dashboard: dict[str, Any]) -> list[str]:
-    """What its panels ask."""
+    """Return the query of each panel."""
     return [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", ())]
 
 
-def empty(url: str, asked: list[str]) -> list[str]:
-    """Those of the expressions that are answered with nothing, or with no number."""
-    return [each for each in asked if not any(not math.isnan(value) for value in values(url, each))]
+def empty(url: str, expressions: list[str]) -> list[str]:
+    """Return the expressions whose result is empty or not a number."""
+    return [each for each in expressions if not any(not math.isnan(value) for value in values(url, each))]
 
 
 def values(url: str, expression: str) -> list[float]:
-    """What Prometheus answers to one."""
+    """Return the values that Prometheus returns for an expression."""
     answer = httpx.get(f"{url}/api/v1/query", params={"query": expression}, trust_env=False).json()
     assert "success" == answer["status"], f"{expression}: {answer}"
     return [float(found["value"][1]) for found in answer["data"]["result"]]
@@ -45,7 +47,7 @@ def values(url: str, expression: str) -> list[float]:
 
 @contextmanager
 def scraping(shop: Running, data: Path) -> Iterator[str]:
-    """Prometheus as the README starts it, with its own files and its address elsewhere."""
+    """Start Prometheus with the README's command and its own data folder; yield its URL."""
     port, log = free_port(), data / "prometheus.log"
     words = in_the_readme(PROMETHEUS).split()
     own = ["--storage.tsdb.path", str(data / "tsdb"), f"--web.listen-address=127.0.0.1:{port}"]
@@ -64,7 +66,7 @@ def scraping(shop: Running, data: Path) -> Iterator[str]:
 
 
 def is_ready(url: str) -> bool:
-    """Whether it answers."""
+    """Return whether Prometheus reports ready."""
     try:
         return httpx.get(f"{url}/-/ready", trust_env=False).is_success
     except httpx.TransportError:
@@ -72,9 +74,9 @@ def is_ready(url: str) -> bool:
 
 
 def drive(shop: Running) -> list[int]:
-    """Both flows, with an order that can be paid and some that cannot; the last wait for nothing, and may be pending.
+    """Run both flows, and return the statuses of the orders.
 
-    Returns what the orders were answered.
+    One order can be paid and others cannot. The last ones ask for no wait, so they may be pending.
     """
     with httpx.Client(base_url=shop.url, trust_env=False, timeout=SECONDS) as http:
         user = http.post("/user/register", json={"email": "ann@example.com", "name": "Ann"}).json()["user_id"]
@@ -86,16 +88,18 @@ def drive(shop: Running) -> list[int]:
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """A shop as `make run` keeps it."""
+    """Start a shop with `./sidecart run`."""
     assert shutil.which("prometheus"), "prometheus is not installed: make system-deps-full"
     with running(tmp_path_factory.mktemp("scraped"), "./sidecart run") as made:
         yield made
 
 
-def test_each_query_of_the_dashboard_finds_something(shop: Running, tmp_path: Path) -> None:
-    """On the figures of a shop in which orders were placed; and one of a metric that is none finds nothing."""
-    asked = expressions(json.loads(DASHBOARD.read_text("utf-8")))
-    wrong = [each.replace("sidecart_", "sidecar_", 1) for each in asked if "sidecart_" in each]
+def test_each_query_of_the_dashboard_returns_a_value(shop: Running, tmp_path: Path) -> None:
+    """Each query returns a value after some orders; the same queries with a misspelled metric
+    return none.
+    """
+    queries = expressions(json.loads(DASHBOARD.read_text("utf-8")))
+    wrong = [each.replace("sidecart_", "sidecar_", 1) for each in queries if "sidecart_" in each]
     with scraping(shop, tmp_path) as url:
         scraped = 'min(count_over_time(up{job="sidecart"}[5m]))'
         Deadline().until(
@@ -106,25 +110,25 @@ def test_each_query_of_the_dashboard_finds_something(shop: Running, tmp_path: Pa
         Deadline().until(
             lambda: values(url, orders) == [len(answers)], SECONDS, lambda: f"{values(url, orders)} orders", 0.5
         )
-        nothing: list[str] = asked
+        without_value: list[str] = queries
 
         def all_found() -> bool:
-            nonlocal nothing
-            nothing = empty(url, nothing)
-            return not nothing
+            nonlocal without_value
+            without_value = empty(url, without_value)
+            return not without_value
 
-        Deadline().until(all_found, SECONDS, lambda: f"nothing found by: {nothing}", 0.5)
+        Deadline().until(all_found, SECONDS, lambda: f"no value for: {without_value}", 0.5)
         assert 5 == values(url, 'sum(up{job="sidecart"})')[0]
         assert answers.count(202) == values(url, "sum(sidecart_accepted_total)")[0]
         assert wrong == empty(url, wrong)
 
-    assert 15 < len(asked)
+    assert 15 < len(queries)
 
 
 def test_the_metrics_are_on_no_public_port(shop: Running) -> None:
-    """The gateway's own port knows nothing of them; `status` says where they are, and they are there."""
-    said = shop.run("./sidecart", "status").stdout
-    [line] = [each for each in said.splitlines() if each.startswith("metrics (/metrics): ")]
+    """The gateway's public port has no /metrics; the addresses that `status` lists have it."""
+    status = shop.run("./sidecart", "status").stdout
+    [line] = [each for each in status.splitlines() if each.startswith("metrics (/metrics): ")]
     places = dict(each.split() for each in line.partition(": ")[2].split(", "))
 
     assert 404 == httpx.get(f"{shop.url}/metrics", trust_env=False).status_code

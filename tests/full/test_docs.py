@@ -1,4 +1,4 @@
-"""The page of the API in a real browser that can reach nothing but this machine."""
+"""The API documentation page in a real browser that can reach this machine only."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A shop."""
+    """Start a shop."""
     with Shop(Options("redis", folder=tmp_path_factory.mktemp("docs")), print) as running:
         yield running
 
 
-def test_the_page_shows_every_operation_and_asks_no_other_host(shop: Shop) -> None:
-    """A call can be tried from it; the browser complains of nothing."""
-    asked: list[str] = []
+def test_the_page_shows_every_operation_and_requests_no_other_host(shop: Shop) -> None:
+    """The page offers calls to try, and the browser reports no error."""
+    requested: list[str] = []
     complaints: list[str] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=[*FLAGS, OFFLINE])
         page = browser.new_page()
         page.set_default_timeout(SECONDS * 1000)
-        page.on("request", lambda request: asked.append(request.url))
+        page.on("request", lambda request: requested.append(request.url))
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on("console", lambda output: complaints.append(output.text) if output.type == "error" else None)
         page.goto(f"{shop.url}/docs")
@@ -48,5 +48,5 @@ def test_the_page_shows_every_operation_and_asks_no_other_host(shop: Shop) -> No
         browser.close()
 
     assert {*COMMAND_ROUTES, *OWNERS, "/healthz", "/readyz"} == paths
-    assert {urlsplit(shop.url).netloc} == {urlsplit(url).netloc for url in asked if not url.startswith("data:")}
+    assert {urlsplit(shop.url).netloc} == {urlsplit(url).netloc for url in requested if not url.startswith("data:")}
     assert [] == complaints

@@ -1,4 +1,6 @@
-"""A service in another language is killed 20 times under load, and nobody is lost or registered twice."""
+"""A service in another language is killed 20 times under load, and no registration is lost or
+duplicated.
+"""
 
 import asyncio
 import json
@@ -19,27 +21,27 @@ from tests.e2e.shopper import Shopper
 FOREIGN = ROOT / "examples" / "user-node"
 KILLS = 20
 CALLERS = 16
-BETWEEN_KILLS = 25  # answers; so many registrations are in flight or done between two kills
+BETWEEN_KILLS = 25  # responses between two kills; registrations are in progress at every kill
 SECONDS_MAX = 60.0
 
 
 @dataclass(slots=True)
 class Ledger:
-    """What was asked, written before it is sent, and the last answer to each."""
+    """The requests, written before they are sent, and the last response to each."""
 
-    wanted: dict[str, dict[str, str]] = field(default_factory=dict)  # by Idempotency-Key
+    requests: dict[str, dict[str, str]] = field(default_factory=dict)  # by Idempotency-Key
     answers: dict[str, httpx.Response] = field(default_factory=dict)
     statuses: Counter[int] = field(default_factory=Counter)
     answered: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 async def register(http: httpx.AsyncClient, ledger: Ledger) -> None:
-    """Register somebody, repeating the call with its key until it is a 201."""
+    """Register a user; repeat the call with its key until it returns 201."""
     key = uuid.uuid4().hex
-    ledger.wanted[key] = {"email": f"{key}@example.com", "name": f"Nr {key[:4]}"}
+    ledger.requests[key] = {"email": f"{key}@example.com", "name": f"Nr {key[:4]}"}
     while True:
         answer = await http.post(
-            "/user/register", json=ledger.wanted[key], headers={"idempotency-key": key, "prefer": "wait=2"}
+            "/user/register", json=ledger.requests[key], headers={"idempotency-key": key, "prefer": "wait=2"}
         )
         ledger.answers[key] = answer
         ledger.statuses[answer.status_code] += 1
@@ -50,7 +52,9 @@ async def register(http: httpx.AsyncClient, ledger: Ledger) -> None:
 
 
 async def send_all(shop: Shop) -> Ledger:
-    """Keep so many callers busy until the service was killed so many times, and answer all that was begun."""
+    """Keep the callers busy until the service was killed KILLS times, then let all registrations
+    end.
+    """
     ledger, killed = Ledger(), False
 
     async def caller(http: httpx.AsyncClient) -> None:
@@ -72,8 +76,10 @@ async def send_all(shop: Shop) -> Ledger:
 
 
 @pytest.mark.parametrize("broker", BROKERS)
-def test_20_kills_lose_nobody_and_register_nobody_twice(tmp_path: Path, broker: str) -> None:
-    """Every registration ends as 201, is there, and was announced under one id; no dead letter."""
+def test_20_kills_neither_lose_nor_duplicate_a_registration(tmp_path: Path, broker: str) -> None:
+    """Every registration ends with 201, is stored, and is announced under one id, without a dead
+    letter.
+    """
     options = Options(broker, folder=tmp_path / "shop", replaced={"user": FOREIGN})
     with Shop(options, print) as shop, Tap(shop) as tap, Shopper(shop, tap) as shopper:
         ledger = asyncio.run(send_all(shop))
@@ -86,7 +92,7 @@ def test_20_kills_lose_nobody_and_register_nobody_twice(tmp_path: Path, broker: 
         again = shopper.http.post("/user/register", json={"email": users[next(iter(users))]["email"], "name": "Eve"})
 
         assert {201} == {answer.status_code for answer in ledger.answers.values()}
-        assert users == {key: each | {"user_id": users[key]["user_id"]} for key, each in ledger.wanted.items()}
+        assert users == {key: each | {"user_id": users[key]["user_id"]} for key, each in ledger.requests.items()}
         assert {json.dumps(event["data"], sort_keys=True) for event in created} == {
             json.dumps(user, sort_keys=True) for user in users.values()
         }

@@ -1,4 +1,4 @@
-"""The foreign service's own tests, run as its README says."""
+"""The foreign service's own tests, run in the way of its README."""
 
 import subprocess
 from pathlib import Path
@@ -10,8 +10,8 @@ from cli.project import ROOT
 from tests.full.project_copy import in_the_readme, running
 
 
-def test_its_own_tests_pass() -> None:
-    """`npm test` in its folder."""
+def test_its_tests_pass() -> None:
+    """`npm test` passes in its folder."""
     done = subprocess.run(
         ["npm", "test"], cwd=ROOT / "examples" / "user-node", capture_output=True, text=True, check=False
     )
@@ -20,8 +20,8 @@ def test_its_own_tests_pass() -> None:
     assert "# fail 0" in done.stdout
 
 
-def test_the_readmes_command_runs_it_in_place_of_ours(tmp_path: Path) -> None:
-    """Its program runs, ours does not, and the shop works."""
+def test_the_command_of_the_readme_replaces_our_service(tmp_path: Path) -> None:
+    """The foreign program runs instead of our service, and a registration succeeds."""
     with running(tmp_path, in_the_readme("./sidecart run --with user=examples/user-node")) as shop:
         found = [" ".join(each.cmdline()) for each in psutil.Process(shop.launcher.pid).children(recursive=True)]
         body = {"email": "ann@example.com", "name": "Ann"}

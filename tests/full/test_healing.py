@@ -1,4 +1,6 @@
-"""Each event is lost once, after its publish was answered as taken, on each broker: every accepted request ends."""
+"""Each event is lost once after a successful publish, on each broker; every accepted request still
+completes.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,7 @@ NOT_PAID = ("OrderPaymentFailed", "OrderNotPaid", "EmailRequested")
 
 
 class Forgetful:
-    """A shop whose services lose an event when they are told to."""
+    """A shop whose services lose events on request."""
 
     def __init__(self, shop: Shop, shopper: Shopper, folder: Path) -> None:
         self.shop = shop
@@ -33,13 +35,13 @@ class Forgetful:
         self.gateways = Gateways({GATEWAY: shop.app_port(GATEWAY)}, shop.tokens["APP_API_TOKEN"])
 
     def lose(self, topic: str) -> Path:
-        """Lose the next event of this topic; the path is there until it is lost."""
+        """Lose the next event of this topic; the returned path exists until the event is lost."""
         order = self._folder / topic
         order.touch()
         return order
 
     def order(self, user_id: str, lost: str) -> str:
-        """Place an order, lose an event of it, and return its id once the event is lost."""
+        """Place an order, lose one of its events, and return the order's id after the loss."""
         order = self.lose(lost)
         answer = self.shopper.order(user_id)
         assert answer.status_code in (201, 202), answer.text
@@ -47,13 +49,13 @@ class Forgetful:
         return answer.headers["location"].rpartition("/")[2]
 
     def is_mailed(self, user_id: str, order_id: str, kind: str) -> bool:
-        """Whether the customer was told how the order ended."""
+        """Return whether the customer was mailed the order's outcome."""
         answer = self.shopper.http.get(f"/notification/{user_id}")
         found = answer.json()["notifications"] if answer.status_code == 200 else []
         return any(one["order_id"] == order_id and one["kind"] == kind and one["sent_at"] for one in found)
 
     def metric(self, name: str) -> float:
-        """The sum of a metric of the gateway over its labels."""
+        """Return the sum of a gateway metric over its labels."""
         port = self.shop.ports[f"{GATEWAY}-metrics"]
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics") as answer:
             lines = answer.read().decode().splitlines()
@@ -62,7 +64,7 @@ class Forgetful:
 
 @pytest.fixture(scope="module", params=list(BROKERS))
 def forgetful(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forgetful]:
-    """Such a shop on one broker."""
+    """Start a forgetful shop on one broker."""
     folder = tmp_path_factory.mktemp("forgetful")
     lost = folder / "lose"
     lost.mkdir()
@@ -73,8 +75,10 @@ def forgetful(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
         yield Forgetful(shop, shopper, lost)
 
 
-def test_an_order_ends_and_is_mailed_whichever_of_its_events_is_lost(forgetful: Forgetful) -> None:
-    """Paid once, and told once or more; the gateway counts what it healed, and nothing is left to reconcile."""
+def test_an_order_is_completed_and_mailed_whichever_event_is_lost(forgetful: Forgetful) -> None:
+    """Each order is paid once and mailed at least once; the gateway counts its repairs and has no
+    unfinished flow.
+    """
     shopper = forgetful.shopper
     rich, poor = shopper.register()["user_id"], shopper.register()["user_id"]
     shopper.deposit(rich, 100_000)
@@ -90,13 +94,16 @@ def test_an_order_ends_and_is_mailed_whichever_of_its_events_is_lost(forgetful: 
     assert {"not_paid"} == {shopper.get(f"/order/{order_id}")["status"] for order_id in not_paid}
     assert 100_000 - 900 * len(paid) == shopper.balance(rich)
     shopper.until(lambda: not forgetful.gateways.unfinished(), "nothing left to reconcile")
-    healed = len(PAID) + len(NOT_PAID) - 1  # OrderCreated answers the caller: a held request is repeated at half time
+    # OrderCreated answers the caller, so the gateway repeats that command at half of the wait
+    healed = len(PAID) + len(NOT_PAID) - 1
     assert healed <= forgetful.metric("sidecart_healed_flows_total")
     assert 0 == forgetful.metric("sidecart_stuck_flows")
 
 
-def test_an_account_and_a_contact_come_though_the_registration_was_lost(forgetful: Forgetful) -> None:
-    """UserCreated answers the caller too, so the gateway repeats the command; account and contact follow."""
+def test_account_and_contact_exist_although_the_registration_event_was_lost(forgetful: Forgetful) -> None:
+    """The gateway repeats the command because UserCreated answers its caller; account and contact
+    follow.
+    """
     shopper = forgetful.shopper
     lost = forgetful.lose("UserCreated")
     address = new_address()
@@ -108,8 +115,10 @@ def test_an_account_and_a_contact_come_though_the_registration_was_lost(forgetfu
     assert 1 <= len(shopper.wait_for_mails(address, 1))
 
 
-def test_reconcile_heals_a_lost_event_at_once(forgetful: Forgetful) -> None:
-    """Without waiting for the check that is due: what is older than the first check is checked and repeated now."""
+def test_reconcile_heals_a_lost_event_immediately(forgetful: Forgetful) -> None:
+    """`reconcile` checks and repeats unfinished flows now, without waiting for the next periodic
+    check.
+    """
     shopper = forgetful.shopper
     user_id = shopper.register()["user_id"]
     order_id = forgetful.order(user_id, "OrderNotPaid")
@@ -124,8 +133,10 @@ def test_reconcile_heals_a_lost_event_at_once(forgetful: Forgetful) -> None:
     shopper.until(healed, f"the mail of {order_id}")
 
 
-def test_reconcile_is_closed_to_strangers(forgetful: Forgetful) -> None:
-    """It lists ids and makes work: only a caller with the app's token may ask."""
+def test_reconcile_requires_the_app_token(forgetful: Forgetful) -> None:
+    """Without the app's token, GET and POST /reconcile return 403, because they list ids and cause
+    work.
+    """
     for method in ("GET", "POST"):
         answer = forgetful.shopper.http.request(method, "/reconcile")
         assert 403 == answer.status_code, json.dumps(dict(answer.headers))

@@ -1,4 +1,6 @@
-"""Java's own HTTP client as it is out of the box: it offers HTTP/2 with each request, and is answered over HTTP/1.1."""
+"""Java's default HTTP client works: it offers HTTP/2 with each request, and gets responses over
+HTTP/1.1.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +23,16 @@ SECONDS_MAX = 120
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """Two gateways behind one address."""
+    """Start a shop with two gateways behind a proxy."""
     with Shop(Options("redis", folder=tmp_path_factory.mktemp("java"), gateways=2), print) as running:
         yield running
 
 
 @pytest.mark.parametrize("name", [proxy.NAME, replicas_of(GATEWAY, 2)[0]])
 def test_java_registers_users(shop: Shop, name: str) -> None:
-    """Each is 201 with its own name in it, on one connection, with the proxy and without it."""
+    """Each registration returns 201 with its own name, over one connection, with and without the
+    proxy.
+    """
     bodies = [{"email": f"{uuid.uuid4().hex}@example.com", "name": each} for each in ("Ann", "Zoë" * 50, "Ben")]
     done = subprocess.run(
         [

@@ -1,6 +1,6 @@
-"""The live page as a person uses it, in a real browser, on each broker.
+"""The live page in a real browser, used like a person would, on each broker.
 
-SCREENSHOTS=docs/screenshots writes the pictures of the README anew.
+SCREENSHOTS=docs/screenshots writes the README's pictures again.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ DEPOSIT = {
     (BROKER, GATEWAY, "AccountDeposited"),
     (GATEWAY, "User", "201 CREATED"),
 }
-# What every order has, however it ends.
+# The events of every order, whatever its outcome.
 EVENTS = {
     (GATEWAY, BROKER, "OrderCreateRequested"),
     (BROKER, ORDER, "OrderCreateRequested"),
@@ -77,7 +77,7 @@ SERIOUS = ("serious", "critical")
 
 @pytest.fixture(scope="module", params=list(STORE_OF_BROKER))
 def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
-    """A shop with its live page, on each broker."""
+    """Start a shop with its live page, on each broker."""
     broker = str(request.param)
     folder = tmp_path_factory.mktemp(broker)
     with Shop(Options(broker, STORE_OF_BROKER[broker], folder=folder, monitor=True), print) as running:
@@ -86,27 +86,29 @@ def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 
 @pytest.fixture(scope="module")
 def browser_and_page(shop: Shop) -> Iterator[Live]:
-    """The page, open all the time: each test finds what the ones before it left."""
+    """Open the page once for all tests; each test sees the state that earlier tests left."""
     with sync_playwright() as playwright, opened(playwright, shop.ports["monitor"]) as live:
         yield live
 
 
 @pytest.fixture
 def live(browser_and_page: Live) -> Iterator[Live]:
-    """The page; a test in which the browser complains has failed."""
+    """Return the page, and fail the test if the browser reports an error."""
     browser_and_page.complaints.clear()
     yield browser_and_page
     assert [] == browser_and_page.complaints
 
 
 def answer_of(live: Live, form: str) -> Locator:
-    """Where the answer to a form is shown."""
+    """Return the element that shows a form's response."""
     return live.page.locator(f"#{form} output")
 
 
 def registered(live: Live) -> str:
-    """Somebody new, registered by the form and chosen in the others; the address."""
-    email = f"ann.{uuid.uuid4().hex[:8]}@example.com"  # short enough to be read in a picture
+    """Register a user through the form, which selects the user in the other forms; return the
+    address.
+    """
+    email = f"ann.{uuid.uuid4().hex[:8]}@example.com"  # short enough to be readable in a picture
     live.page.get_by_label("E-mail").fill(email)
     live.page.get_by_label("E-mail").press("Enter")
     expect(live.page.locator("#order select option:checked")).to_contain_text(email)
@@ -114,27 +116,29 @@ def registered(live: Live) -> str:
 
 
 def newest_flow(live: Live, title: str) -> None:
-    """Show the newest flow of this title."""
+    """Show the newest flow with this title."""
     live.page.locator("#flows button", has_text=title).first.click()
 
 
 def ended(live: Live, outcome: str) -> None:
-    """Wait until the flow that is shown has ended so."""
+    """Wait until the shown flow has this outcome."""
     expect(live.page.locator("#flow-outcome")).to_contain_text(outcome)
 
 
 def user_id_of(live: Live) -> str:
-    """Who is chosen for orders."""
+    """Return the id of the user that is selected for orders."""
     return live.page.locator("#order select").input_value()
 
 
-def excuse(live: Live, what: str) -> None:
-    """The browser notes each answer that is an error, and each connection that it loses; these were meant."""
+def ignore(live: Live, what: str) -> None:
+    """Drop expected errors: the browser logs each error response and each lost connection."""
     live.complaints[:] = [each for each in live.complaints if what not in each]
 
 
 def test_each_arrow_of_the_diagram_is_drawn_and_both_mails_come(live: Live) -> None:
-    """Register, pay in, an order that can be paid, one that cannot: by the forms, as a person would."""
+    """Registration, deposit, a paid and an unpaid order, all through the forms, draw every
+    documented arrow.
+    """
     email = registered(live)
     arrows = live.until_arrows(len(REGISTRATION))
     assert REGISTRATION == set(arrows)
@@ -168,11 +172,11 @@ def test_each_arrow_of_the_diagram_is_drawn_and_both_mails_come(live: Live) -> N
 
 
 def hold(_route: Route) -> None:
-    """Do not answer."""
+    """Leave the request unanswered."""
 
 
-def test_a_balance_is_not_guessed_before_it_was_read(live: Live) -> None:
-    """A page that was just opened does not know yet, and does not say that there is no account."""
+def test_a_balance_is_shown_only_after_it_was_read(live: Live) -> None:
+    """A new page shows a placeholder, not a missing account, until it has read the balance."""
     account = live.page.locator("#accounts tr", has_text=registered(live))
     expect(account).to_contain_text("0.00")
     live.page.route("**/api/account/**", hold)
@@ -180,12 +184,12 @@ def test_a_balance_is_not_guessed_before_it_was_read(live: Live) -> None:
         live.page.reload()
 
     expect(account).to_contain_text("…")
-    live.page.unroute("**/api/account/**")  # those that are held are let go with it
+    live.page.unroute("**/api/account/**")  # this also releases the held requests
     expect(account).to_contain_text("0.00")
 
 
-def test_what_the_shop_refuses_is_shown_as_what_it_is(live: Live) -> None:
-    """The status, and what is wrong with which field."""
+def test_a_rejected_request_is_shown_with_its_reason(live: Live) -> None:
+    """The page shows the status and the invalid field."""
     live.page.get_by_label("E-mail").fill("nobody")
     live.page.get_by_role("button", name="Register", exact=True).click()
     expect(answer_of(live, "register")).to_contain_text("422 Unprocessable")
@@ -193,11 +197,13 @@ def test_what_the_shop_refuses_is_shown_as_what_it_is(live: Live) -> None:
     newest_flow(live, "registers")
     ended(live, "refused: 422")
     live.page.get_by_label("Show the newest").check()
-    excuse(live, "status of 422")
+    ignore(live, "status of 422")
 
 
-def test_a_connection_that_was_lost_has_missed_nothing(live: Live, shop: Shop) -> None:
-    """It is said at once; what passes meanwhile is there when the connection is back, each arrow of it."""
+def test_a_lost_connection_misses_nothing(live: Live, shop: Shop) -> None:
+    """The page reports the lost connection at once; after it returns, the page shows every event in
+    between.
+    """
     registered(live)
     user_id = user_id_of(live)
     live.relay.cut()
@@ -209,11 +215,13 @@ def test_a_connection_that_was_lost_has_missed_nothing(live: Live, shop: Shop) -
     expect(live.page.locator("#connection")).to_contain_text("Nothing was missed")
     ended(live, f"not paid, order {order['order_id']}")
     assert EVENTS | BAD == set(live.until_arrows(len(EVENTS | BAD)))
-    excuse(live, "ERR_")
+    ignore(live, "ERR_")
 
 
 def test_a_dead_letter_is_replayed_by_keyboard(live: Live, shop: Shop) -> None:
-    """Its reason gone, it is published again: the mail comes, and the letter is off the list."""
+    """After its cause is removed, the event is published again: the mail arrives, and the list is
+    empty.
+    """
     email, order_id = registered(live), str(uuid.uuid4())
     event = {
         "specversion": "1.0",
@@ -263,15 +271,17 @@ def test_a_dead_letter_is_replayed_by_keyboard(live: Live, shop: Shop) -> None:
 
 
 def call_sidecar(shop: Shop, name: str, path: str, body: object) -> None:
-    """POST to a service's own sidecar."""
+    """Send a POST request to a service's own sidecar."""
     kind = "application/cloudevents+json" if path.startswith("publish") else "application/json"
     headers = {"dapr-api-token": shop.tokens["DAPR_API_TOKEN"], "content-type": kind}
     url = f"http://127.0.0.1:{shop.sidecar_port(name)}/v1.0/{path}"
     httpx.post(url, content=json.dumps(body), headers=headers, trust_env=False).raise_for_status()
 
 
-def test_a_service_that_is_unreachable_is_shown(live: Live, shop: Shop) -> None:
-    """In words and not by its colour alone; what waits for it is counted."""
+def test_an_unreachable_service_is_shown(live: Live, shop: Shop) -> None:
+    """The page shows the state in words rather than by color alone, and the waiting order as
+    pending.
+    """
     row = live.page.locator("#health tr", has_text="billing")
     expect(row).to_contain_text("ready")
     registered(live)
@@ -284,12 +294,12 @@ def test_a_service_that_is_unreachable_is_shown(live: Live, shop: Shop) -> None:
     shop.start_again("billing")
     ended(live, "not paid")
     expect(row).to_contain_text("ready")
-    excuse(live, "status of 503")
+    ignore(live, "status of 503")
 
 
 @pytest.fixture(scope="module")
 def letter(shop: Shop) -> None:
-    """A dead letter that stays: the payment of an order that nobody placed."""
+    """Create a dead letter that stays: a payment for an order that does not exist."""
     made = str(uuid.uuid4())
     event = {
         "specversion": "1.0",
@@ -307,7 +317,9 @@ def letter(shop: Shop) -> None:
 @pytest.mark.usefixtures("letter")
 @pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (1440, "dark"), (390, "light"), (320, "dark")])
 def test_axe_finds_nothing_serious(live: Live, width: int, scheme: str) -> None:
-    """With everything on the page filled, and nothing wider than the page."""
+    """axe finds no serious violation with all parts of the page filled, and the page has no
+    horizontal scroll.
+    """
     with live.seen_as(width, 900, "dark" if scheme == "dark" else "light") as page:
         discard = page.get_by_role("button", name="Discard OrderPaymentCreated")
         discard.wait_for()
@@ -323,8 +335,8 @@ def test_axe_finds_nothing_serious(live: Live, width: int, scheme: str) -> None:
     assert 0 == too_wide
 
 
-def test_the_flows_are_walked_through_by_arrow_keys(live: Live) -> None:
-    """One stop for the tab key, however many there are."""
+def test_arrow_keys_move_through_the_flows(live: Live) -> None:
+    """The list of flows is one tab stop, whatever its length."""
     with live.seen_as(1440, 900) as page:
         buttons = page.locator("#flows button")
         buttons.first.focus()
@@ -338,7 +350,7 @@ def test_the_flows_are_walked_through_by_arrow_keys(live: Live) -> None:
 
 
 def test_the_documented_events_are_shown(live: Live) -> None:
-    """Each topic with who sends it and who receives it; a held call leads to its replies."""
+    """Each topic is shown with its publisher and consumers; a command links to its replies."""
     events = live.page.locator("#events details")
     expect(events).to_have_count(len(TOPICS))
     assert list(TOPICS) == events.locator("summary strong").all_inner_texts()
@@ -354,30 +366,30 @@ def test_the_documented_events_are_shown(live: Live) -> None:
 
 
 def tab_stops(page: Page) -> list[str]:
-    """The tab index of each flow in the list."""
+    """Return the tab index of each flow in the list."""
     found = page.locator("#flows button").evaluate_all("all => all.map(one => one.getAttribute('tabindex'))")
     return [str(each) for each in found]
 
 
-def test_everything_is_reached_by_the_tab_key(live: Live) -> None:
-    """From the top to the bottom and out again: nothing holds the focus, and no control is left out."""
+def test_the_tab_key_reaches_every_control(live: Live) -> None:
+    """The tab key passes every control from top to bottom, and no control traps the focus."""
     with live.seen_as(1440, 900) as page:
         controls = "a[href], button:not([tabindex='-1']):not(:disabled), input, select, summary, [tabindex='0']"
-        wanted = page.locator(f":is({controls}):visible").count()
+        controls_count = page.locator(f":is({controls}):visible").count()
         reached = set()
-        for _ in range(wanted + 1):
+        for _ in range(controls_count + 1):
             page.keyboard.press("Tab")
             reached.add(page.evaluate(PLACE))
 
-    assert wanted <= len(reached - {-1})
+    assert controls_count <= len(reached - {-1})
 
 
 PLACE = "[...document.querySelectorAll('body *')].indexOf(document.activeElement)"
 
 
 @pytest.mark.usefixtures("letter")
-def test_the_pictures_of_the_readme(live: Live, shop: Shop) -> None:
-    """What the README shows is drawn from this very page; written only when asked for."""
+def test_the_pictures_of_the_readme_can_be_drawn(live: Live, shop: Shop) -> None:
+    """The README's pictures come from this page; SCREENSHOTS writes them."""
     folder = os.environ.get("SCREENSHOTS")
     for name, width, height, scheme in (
         ("light", 1440, 1080, "light"),
@@ -396,14 +408,14 @@ def test_the_pictures_of_the_readme(live: Live, shop: Shop) -> None:
 
 
 def framed(page: Page, name: str) -> bytes:
-    """The whole of a wide page; of a phone what it shows at once."""
+    """Return a picture of the whole page, or of the visible part on a phone."""
     if name == "phone":
         page.locator("#passes").scroll_into_view_if_needed()
     return page.screenshot(full_page=name != "phone")
 
 
-def test_a_page_that_was_unreachable_for_too_long_is_told_so(live: Live, shop: Shop) -> None:
-    """A monitor that was killed remembers nothing: the page says that it missed something, and goes on."""
+def test_the_page_reports_events_missed_by_a_killed_monitor(live: Live, shop: Shop) -> None:
+    """A restarted monitor has no history: the page reports the gap and continues."""
     shop.kill("monitor")
     expect(live.page.locator("#connection")).to_contain_text("The connection is lost")
     shop.start_again("monitor")
@@ -413,4 +425,4 @@ def test_a_page_that_was_unreachable_for_too_long_is_told_so(live: Live, shop: S
     live.page.get_by_label("Show the newest").check()
     registered(live)
     assert REGISTRATION == set(live.until_arrows(len(REGISTRATION)))
-    excuse(live, "ERR_")
+    ignore(live, "ERR_")

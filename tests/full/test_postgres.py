@@ -1,4 +1,6 @@
-"""What the launcher makes on an empty PostgreSQL before sidecars start; a real server."""
+"""Tests of the launcher's preparation of an empty PostgreSQL before sidecars start, on a real
+server.
+"""
 
 from __future__ import annotations
 
@@ -16,12 +18,12 @@ from cli.servers import postgres
 from cli.servers.registry import STORES
 
 ROUND = 6
-"""How many at the same moment: the apps of a shop and one more."""
+"""Concurrent callers: the apps of a shop and one more."""
 
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where a server listens that is ended with the module."""
+    """Start a server for the module; yield its address."""
     store, processes = STORES["postgres"], Processes(tmp_path_factory.mktemp("logs"))
     try:
         yield store.start(processes, tmp_path_factory.mktemp("data"), Deadline())
@@ -29,8 +31,10 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         processes.stop([postgres.NAME], postgres.STOP_SECONDS)
 
 
-def test_the_table_that_every_sidecar_makes_first_is_made_once(address: str) -> None:
-    """By several at the same moment, as shops on one server; in 50 rounds some of them trip over each other."""
+def test_concurrent_preparations_create_the_table_once(address: str) -> None:
+    """Concurrent preparations, as by several shops on one server, succeed; without care some of 50
+    rounds would fail.
+    """
     at_once = Barrier(ROUND)
 
     def prepare(_: int) -> None:
@@ -44,8 +48,8 @@ def test_the_table_that_every_sidecar_makes_first_is_made_once(address: str) -> 
             connection.execute("INSERT INTO dapr_metadata (key, value) VALUES ('lock', 'lock')")
 
 
-def test_a_user_who_may_not_make_tables_is_named(address: str) -> None:
-    """Before five sidecars fail by it."""
+def test_a_user_without_the_right_to_create_tables_is_reported(address: str) -> None:
+    """The launcher reports the missing right before five sidecars fail because of it."""
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute("DROP TABLE IF EXISTS dapr_metadata")
         connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")

@@ -1,4 +1,6 @@
-"""What the README says of several gateways, supervision and dead letters, run as it stands there."""
+"""The README's commands for several gateways, supervision, traces and dead letters, run exactly as
+written.
+"""
 
 from __future__ import annotations
 
@@ -17,19 +19,19 @@ SECONDS = 60
 
 
 def pids(shop: Running) -> dict[str, int]:
-    """What `./sidecart status` says, by name; empty unless all of it is up and ready."""
+    """Return the pids in `./sidecart status`, by name; empty unless every process is ready."""
     output = shop.run("./sidecart", "status")
     rows = re.findall(r"^(\S+) +(\d+) +\d* +(?:up|ready)$", output.stdout, re.MULTILINE)
     return {name: int(pid) for name, pid in rows} if output.returncode == 0 else {}
 
 
 def is_another(shop: Running, name: str, before: int) -> bool:
-    """Whether a process of that name runs that is not the one before."""
+    """Return whether a process of that name runs with another pid than before."""
     return pids(shop).get(name, before) != before
 
 
-def test_the_live_page_can_be_left_out(tmp_path: Path) -> None:
-    """Nothing of it runs."""
+def test_the_live_page_can_be_turned_off(tmp_path: Path) -> None:
+    """With --no-monitor, neither the monitor nor its sidecar runs."""
     with running(tmp_path, in_the_readme("./sidecart run --no-monitor")) as shop:
         names = set(pids(shop))
         output = shop.log.read_text()
@@ -39,22 +41,26 @@ def test_the_live_page_can_be_left_out(tmp_path: Path) -> None:
     assert "live page" not in output
 
 
-def test_traces_go_to_whoever_takes_them(tmp_path: Path) -> None:
-    """Of the apps and of the sidecars, by one variable; only the port is another one."""
+def test_traces_go_to_the_configured_receiver(tmp_path: Path) -> None:
+    """One variable sends the spans of apps and sidecars to a receiver; the test changes the port
+    only.
+    """
     command = in_the_readme("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 ./sidecart run")
     trace_id = "ab" * 16
-    wanted = {"gateway", "gateway-sidecar", "user", "user-sidecar", "billing-sidecar", "notification"}
+    traced = {"gateway", "gateway-sidecar", "user", "user-sidecar", "billing-sidecar", "notification"}
     with Receiver() as receiver:
-        told = command.replace("http://127.0.0.1:4318", receiver.endpoint)
-        with running(tmp_path, f"env {told}") as shop:
+        changed = command.replace("http://127.0.0.1:4318", receiver.endpoint)
+        with running(tmp_path, f"env {changed}") as shop:
             body = {"email": "ann@example.com", "name": "Ann"}
             headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
             httpx.post(f"{shop.url}/user/register", json=body, headers=headers, trust_env=False)
-            receiver.wait(trace_id, lambda spans: wanted <= {span.service for span in spans}, SECONDS)
+            receiver.wait(trace_id, lambda spans: traced <= {span.service for span in spans}, SECONDS)
 
 
-def test_several_gateways_are_one_shop_that_heals_itself(tmp_path: Path) -> None:
-    """Three gateways and two of a service behind one address; one that is killed is back, and `status` knows it."""
+def test_several_gateways_restart_after_kills(tmp_path: Path) -> None:
+    """Three gateways and two replicas of a service run behind one address; killed processes return
+    in `status`.
+    """
     with running(tmp_path, in_the_readme("./sidecart run --gateways 3 --replicas order=2")) as shop:
         before = pids(shop)
         body = {"email": "ann@example.com", "name": "Ann"}

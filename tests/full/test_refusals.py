@@ -1,4 +1,6 @@
-"""Ways in which a real server refuses writes and reads, as a real sidecar tells it: a refusal, never a lost race."""
+"""Refused writes of real servers behind a real sidecar: each is reported as a refusal, never as a
+lost race.
+"""
 
 from __future__ import annotations
 
@@ -29,24 +31,24 @@ Refuse = Callable[[str, Path], None]
 
 
 def noreplicas(address: str, _: Path) -> None:
-    """Too few replicas."""
+    """Require more replicas than the server has."""
     valkey.Valkey.from_url(f"redis://{address}").config_set("min-replicas-to-write", 1)
 
 
 def out_of_memory(address: str, _: Path) -> None:
-    """No room, and nothing that may be evicted."""
+    """Leave no memory, and allow no eviction."""
     server = valkey.Valkey.from_url(f"redis://{address}")
     server.config_set("maxmemory-policy", "noeviction")
     server.config_set("maxmemory", 1)
 
 
 def replica(address: str, _: Path) -> None:
-    """The server became a replica of one that is unreachable."""
+    """Make the server a replica of an unreachable server."""
     valkey.Valkey.from_url(f"redis://{address}").replicaof("127.0.0.1", "1")
 
 
 def unwritable(address: str, _: Path) -> None:
-    """The disk takes no snapshot: in the snapshot's place is a folder."""
+    """Make snapshots fail, with a folder in place of the snapshot file."""
     server: Any = valkey.Valkey.from_url(f"redis://{address}")
     (Path(server.config_get("dir")["dir"]) / server.config_get("dbfilename")["dbfilename"]).mkdir()
     server.config_set("save", "1 1")
@@ -55,7 +57,7 @@ def unwritable(address: str, _: Path) -> None:
 
 
 def read_only(address: str, _: Path) -> None:
-    """Transactions only read, as on a standby."""
+    """Make transactions read-only, as on a standby."""
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
         connection.execute("SELECT pg_reload_conf()")
@@ -68,7 +70,9 @@ def _reads_only(address: str) -> bool:
 
 
 def not_allowed(address: str, _: Path) -> None:
-    """A trigger stands for what a role may not do, for the role of the tests may do everything."""
+    """Let a trigger raise the error of a missing privilege, because the test's own role has every
+    privilege.
+    """
     with psycopg.connect(address, autocommit=True) as connection:
         connection.execute(
             "CREATE FUNCTION no() RETURNS trigger LANGUAGE plpgsql AS "
@@ -89,7 +93,7 @@ WAYS: list[tuple[str, Refuse, str]] = [
 
 @pytest.fixture
 def processes(tmp_path: Path) -> Iterator[Processes]:
-    """The processes of one test, which end with it."""
+    """Return the processes of one test, and stop them after it."""
     running = Processes(tmp_path / "logs")
     try:
         yield running
@@ -99,17 +103,19 @@ def processes(tmp_path: Path) -> Iterator[Processes]:
 
 
 @pytest.mark.parametrize(("store", "refuse", "reason"), WAYS, ids=[refuse.__name__ for _, refuse, _ in WAYS])
-def test_a_refusal_is_told_from_a_lost_race(
+def test_a_refusal_differs_from_a_lost_race(
     store: str, refuse: Refuse, reason: str, processes: Processes, tmp_path: Path
 ) -> None:
-    """Of a change and of an insert; the reason is the server's, and holds no key."""
+    """Refused updates and inserts raise WriteRefused; the problem is the server's reason, without a
+    key.
+    """
     address = STORES[store].start(processes, tmp_path / "data", Deadline())
     port = start_sidecar(processes, store, address)
 
     async def scenario(sidecar: HttpSidecar) -> None:
-        began = time.monotonic()
-        while not await sidecar.store_answers():  # the sidecar does not say when it is up
-            assert time.monotonic() - began < 60
+        started = time.monotonic()
+        while not await sidecar.store_answers():  # the sidecar does not report when it is up
+            assert time.monotonic() - started < 60
             await asyncio.sleep(0.1)
         await sidecar.save("person:ada", b"1", None)
         _, etag = await sidecar.load("person:ada")
@@ -117,7 +123,7 @@ def test_a_refusal_is_told_from_a_lost_race(
             await sidecar.save("person:ada", b"2", None)
         await asyncio.to_thread(refuse, address, tmp_path)
         for key, held in (("person:ada", etag), ("person:bob", None)):
-            sidecar.store.written()  # as if it were not known yet
+            sidecar.store.written()  # forget the problem of the key before
             with pytest.raises(WriteRefused):
                 await sidecar.save(key, b"2", held)
             assert reason in sidecar.store.problem
@@ -132,7 +138,7 @@ def test_a_refusal_is_told_from_a_lost_race(
 
 
 def start_sidecar(processes: Processes, store: str, address: str) -> int:
-    """Start a sidecar that has this store and nothing else; returns the port of its API."""
+    """Start a sidecar with this store and no other component; return the port of its API."""
     ports = Sidecar("user", free_port(), free_port(), free_port(), None)
     found = daprd.find(print, Deadline())
     words = command(found.path, read_apps()["user"], ports, [ROOT / "components" / "stores" / store], [])

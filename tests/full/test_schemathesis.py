@@ -1,4 +1,6 @@
-"""Twenty thousand requests made from the OpenAPI document: whatever is sent, the answer is one that it announces."""
+"""Twenty thousand requests generated from the OpenAPI document: every response is one that the
+document announces.
+"""
 
 import re
 import subprocess
@@ -9,14 +11,16 @@ from cli.dead_letters import RunningState, find_dead_letters
 from cli.shop import Options, Shop
 
 REQUESTS_MIN = 20_000
-EXAMPLES = 2_900  # of each operation and phase; together they make more than REQUESTS_MIN
+EXAMPLES = 2_900  # per operation and phase; together more than REQUESTS_MIN
 SECONDS_MAX = 1_500
 CHECKS_LEFT_OUT = "positive_data_acceptance"
-"""JSON Schema takes 5.0 for an integer; we do not, for money that was a float once is a mistake waiting to happen."""
+"""JSON Schema accepts 5.0 as an integer; the gateway rejects it, because amounts of money must
+never be floats.
+"""
 
 
 def test_every_answer_is_one_that_the_openapi_document_announces(tmp_path: Path) -> None:
-    """No 5xx, no undocumented status or media type, no body that its schema refuses; no dead letter."""
+    """Without 5xx, undocumented status or media type, body outside its schema, or dead letter."""
     with Shop(Options("redis", folder=tmp_path / "shop"), print) as shop:
         done = subprocess.run(
             [

@@ -1,4 +1,7 @@
-"""The compose file is the shop of dapr.yaml in containers: held to it without any engine."""
+"""Tests of the compose file: it runs the shop of dapr.yaml in containers.
+
+These tests read files only and need no container engine.
+"""
 
 import re
 import shutil
@@ -30,17 +33,22 @@ SERVERS = ("redis", "rabbitmq")
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
 PINNED = re.compile(r"[\w./-]+:\d+\.\d+\.\d+(-[\w.-]+)?")
 ADDRESSES = {"--dapr-listen-addresses", "--dapr-internal-grpc-listen-address", "--app-channel-address"}
-"""The flags that differ: on one machine everything is on loopback, in containers on the networks of the file."""
+"""The flags that may differ: one machine uses loopback addresses, containers use the networks of
+the file.
+"""
 PORTS = {"--dapr-http-port", "--dapr-grpc-port", "--dapr-internal-grpc-port", "--app-port"}
 
 
-def chosen(text: str, **env: str) -> str:
-    """What compose makes of `${NAME:-default}`."""
+def interpolated(text: str, **env: str) -> str:
+    """Replace `${NAME:-default}` in the way that compose does."""
     return re.sub(r"\$\{(\w+):-([^}]*)\}", lambda found: env.get(found[1], found[2]), text)
 
 
 def flags(words: list[str]) -> set[tuple[str, str]]:
-    """Flags with their values, whether written `--name=value` or `--name value`; repeated ones are there repeatedly."""
+    """Return flags with their values, from both `--name=value` and `--name value`.
+
+    A repeated flag appears once per value.
+    """
     found, name = set(), ""
     for word in words:
         if word.startswith("--"):
@@ -55,51 +63,51 @@ def flags(words: list[str]) -> set[tuple[str, str]]:
 
 
 def flag(app_id: str, name: str) -> str:
-    """The value that a sidecar's command gives to a flag."""
+    """Return the value of a flag in a sidecar's command."""
     [value] = [value for each, value in flags(SERVICES[SIDECARS[app_id]]["command"]) if each == name]
     return value
 
 
 def seconds(text: str) -> int:
-    """A duration of the compose file."""
+    """Return a duration of the compose file in seconds."""
     assert text.endswith("s"), text
     return int(text[:-1])
 
 
 def members(network: str) -> set[str]:
-    """The services on a network."""
+    """Return the names of the services on a network."""
     return {name for name, service in SERVICES.items() if network in service["networks"]}
 
 
 @pytest.fixture
 def secrets(tmp_path: Path) -> Path:
-    """A folder in which make-secrets was run."""
+    """Run make-secrets in a temporary folder; return its secrets folder."""
     shutil.copy(FOLDER / "make-secrets", tmp_path)
     subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
     return tmp_path / "secrets"
 
 
 def variables(*files: Path) -> dict[str, str]:
-    """What env files set."""
+    """Return the variables that the env files set."""
     lines = [line for file in files for line in file.read_text(encoding="utf-8").splitlines()]
     return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
 def environment(name: str, folder: Path) -> dict[str, str]:
-    """What a service's process finds in its environment, with the secrets of a folder."""
+    """Return the environment of a service's process, with the secrets of a folder."""
     files = SERVICES[name].get("env_file", [])
     paths = [folder.parent / file for file in ([files] if isinstance(files, str) else files)]
     return variables(*paths) | dict(SERVICES[name].get("environment", {}))
 
 
-def test_the_shop_is_whole() -> None:
-    """Every app, a sidecar for each, the servers, the mail catcher, the keeper, and nothing else."""
+def test_the_file_has_every_process_of_the_shop() -> None:
+    """The services are the apps, one sidecar each, the servers, the mail catcher and the keeper."""
     assert {*APPS, *SIDECARS.values(), *SERVERS, "mail", "keeper"} == set(SERVICES)
 
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_images_are_pinned(name: str) -> None:
-    """What is pulled says its version to the last digit; what is built here starts from such a one."""
+    """Every pulled image names its full version; images built here use pinned base images."""
     built = {service["image"] for service in SERVICES.values() if "build" in service}
     image = SERVICES[name]["image"]
 
@@ -107,7 +115,7 @@ def test_images_are_pinned(name: str) -> None:
 
 
 def test_the_one_image_is_small_pinned_and_without_root() -> None:
-    """Slim bases with their versions, a user by number, and the same image wherever it is built."""
+    """The image uses pinned slim bases and a numeric non-root user, and all services share it."""
     bases = re.findall(r"^FROM (\S+)", DOCKERFILE, re.MULTILINE)
     users = re.findall(r"^USER (\d+)(?::\d+)?$", DOCKERFILE, re.MULTILINE)
     built = [service for service in SERVICES.values() if "build" in service]
@@ -121,7 +129,7 @@ def test_the_one_image_is_small_pinned_and_without_root() -> None:
 
 
 def test_secrets_stay_out_of_the_image_and_of_git() -> None:
-    """The context lets in only what is named; the secrets' folder is ignored."""
+    """.dockerignore is an allow list without the secrets folder, and git ignores the folder."""
     allowed = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
 
     assert "*" == allowed[0]
@@ -130,19 +138,21 @@ def test_secrets_stay_out_of_the_image_and_of_git() -> None:
 
 
 @pytest.mark.parametrize("app_id", APPS)
-def test_sidecars_are_the_version_that_is_tested(app_id: str) -> None:
-    """The official image, of the version that the launcher builds or downloads."""
+def test_sidecars_have_the_tested_version(app_id: str) -> None:
+    """The image is the official one, of the version that the launcher builds or downloads."""
     assert f"daprio/daprd:{daprd.VERSION}" == SERVICES[SIDECARS[app_id]]["image"]
 
 
 @pytest.mark.parametrize("broker", BROKERS)
 @pytest.mark.parametrize("app_id", APPS)
-def test_sidecars_are_told_what_the_launcher_tells_them(app_id: str, broker: str) -> None:
-    """The same flags with the same values, but for addresses and ports; the same components and configuration."""
+def test_sidecars_get_the_launchers_flags(app_id: str, broker: str) -> None:
+    """Sidecars get the launcher's flags, components and configuration; only addresses and ports
+    differ.
+    """
     app = read_apps()[app_id]
     folders = resource_folders(app.resources, broker, "redis")
     expected = flags(sidecar.command(Path("./daprd"), app, Sidecar(app_id, 0, 0, 0, 0), folders, (app.config,)))
-    words = [chosen(word, BROKER=broker) for word in SERVICES[SIDECARS[app_id]]["command"]]
+    words = [interpolated(word, BROKER=broker) for word in SERVICES[SIDECARS[app_id]]["command"]]
     actual = {
         (name, str(ROOT) + value) if name in ("--resources-path", "--config") else (name, value)
         for name, value in flags(words)
@@ -156,8 +166,8 @@ def test_sidecars_are_told_what_the_launcher_tells_them(app_id: str, broker: str
 
 
 @pytest.mark.parametrize("app_id", APPS)
-def test_an_app_and_its_sidecar_find_each_other(app_id: str, secrets: Path) -> None:
-    """By container names and ports that agree; the app takes its settings."""
+def test_an_app_and_its_sidecar_reach_each_other(app_id: str, secrets: Path) -> None:
+    """App and sidecar use each other's container name, agreeing ports and the same tokens."""
     app, own = SERVICES[app_id], SIDECARS[app_id]
     read = settings.read(environment(app_id, secrets))
 
@@ -171,40 +181,42 @@ def test_an_app_and_its_sidecar_find_each_other(app_id: str, secrets: Path) -> N
 
 
 @pytest.mark.parametrize("app_id", APPS)
-def test_what_dapr_yaml_sets_is_set(app_id: str) -> None:
-    """The app's own settings are those of dapr.yaml."""
+def test_an_app_has_the_environment_of_dapr_yaml(app_id: str) -> None:
+    """The environment of an app in the compose file includes the one of dapr.yaml."""
     own = read_apps()[app_id].env
 
     assert dict(own) == {name: SERVICES[app_id]["environment"].get(name) for name in own}
 
 
 def test_the_gateway_and_its_sidecar_have_one_pod_name(secrets: Path) -> None:
-    """The sidecar's consumer group and the app's probe are named by it."""
+    """The name of the sidecar's consumer group and of the app's probe comes from POD_NAME."""
     assert environment("gateway", secrets)["POD_NAME"] == environment("gateway-dapr", secrets)["POD_NAME"]
 
 
 def test_mail_goes_to_the_catcher() -> None:
-    """By the port that it listens on."""
+    """The Notification Service sends to the catcher's SMTP port, without TLS."""
     environment = SERVICES["notification"]["environment"]
     server = MailServer.from_url(environment["SMTP_URL"], environment["MAIL_TLS"])
     command = SERVICES["mail"]["command"]
 
     assert ("mail", command[command.index("--smtp-port") + 1]) == (server.host, str(server.port))
-    assert "off" == server.policy  # the catcher has no certificate, and is on a network of its own
+    assert "off" == server.policy  # the catcher has no certificate, and its network is private
     assert "0.0.0.0" == command[command.index("--host") + 1]
     assert {"notification", "mail"} == members("mail")
 
 
 @pytest.mark.parametrize("app_id", APPS)
-def test_an_app_is_reached_by_its_own_sidecar_only(app_id: str) -> None:
-    """A network of its own with nobody else on it; brokers, stores and other sidecars are on one where no app is."""
+def test_only_its_own_sidecar_reaches_an_app(app_id: str) -> None:
+    """An app shares its private network with its sidecar only; servers and sidecars use a network
+    without apps.
+    """
     assert {app_id, SIDECARS[app_id]} == members(app_id)
     assert {app_id, "mesh"} == set(SERVICES[SIDECARS[app_id]]["networks"])
     assert "mesh" not in SERVICES[app_id]["networks"]
 
 
-def test_nothing_but_the_gateway_and_the_mails_is_published() -> None:
-    """On the loopback interface; every other network has no way out."""
+def test_only_the_gateway_and_the_mail_catcher_publish_ports() -> None:
+    """Both publish their ports on loopback, and every network except theirs is internal."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     open_networks = {name for name, network in COMPOSE["networks"].items() if not network.get("internal")}
 
@@ -215,26 +227,30 @@ def test_nothing_but_the_gateway_and_the_mails_is_published() -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_any_order_of_starting_will_do(name: str) -> None:
-    """Nobody waits for anybody, and who ends is started again."""
+def test_services_start_in_any_order(name: str) -> None:
+    """Services do not wait for each other, and the engine restarts every one that ends."""
     assert "unless-stopped" == SERVICES[name]["restart"]
     assert "depends_on" not in SERVICES[name]
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_health_is_asked_where_there_is_something_to_ask_with(name: str) -> None:
-    """Never in a sidecar, whose image holds one program; everywhere else, without a shell."""
+def test_health_checks_need_no_shell(name: str) -> None:
+    """Every service has a shell-free health check, except the sidecars, whose image holds one
+    program.
+    """
     if name in SIDECARS.values():
         assert "healthcheck" not in SERVICES[name]
-    elif name == "keeper":  # it serves nothing
+    elif name == "keeper":  # the keeper serves nothing
         assert {"disable": True} == SERVICES[name]["healthcheck"]
     else:
         assert "CMD" == SERVICES[name]["healthcheck"]["test"][0]
 
 
 @pytest.mark.parametrize("name", [*APPS, *SIDECARS.values(), "mail", "keeper"])
-def test_what_strangers_reach_can_do_little(name: str) -> None:
-    """Nothing to write on, no capabilities, no way to more rights."""
+def test_exposed_containers_have_minimal_rights(name: str) -> None:
+    """The root file system is read-only, all capabilities are dropped, and no new privileges are
+    allowed.
+    """
     service = SERVICES[name]
 
     assert service["read_only"]
@@ -243,8 +259,8 @@ def test_what_strangers_reach_can_do_little(name: str) -> None:
 
 
 @pytest.mark.parametrize("app_id", APPS)
-def test_everybody_may_finish(app_id: str) -> None:
-    """A stop waits longer than what is being answered or delivered may take."""
+def test_the_grace_period_covers_work_in_progress(app_id: str) -> None:
+    """The stop grace period exceeds the time that the process may take to finish its work."""
     assert seconds(SERVICES[app_id]["stop_grace_period"]) > STOP_SECONDS_MAX
     assert seconds(SERVICES[SIDECARS[app_id]]["stop_grace_period"]) > int(
         flag(app_id, "--dapr-graceful-shutdown-seconds")
@@ -253,10 +269,14 @@ def test_everybody_may_finish(app_id: str) -> None:
 
 @pytest.mark.parametrize("broker", BROKERS)
 @pytest.mark.parametrize("app_id", APPS)
-def test_components_find_what_they_read_from_the_environment(app_id: str, broker: str, secrets: Path) -> None:
-    """Every `envRef` of every file that the sidecar reads is set, and names a server that this broker starts."""
+def test_the_environment_sets_every_variable_of_the_components(app_id: str, broker: str, secrets: Path) -> None:
+    """Every `envRef` of the sidecar's components is set, and names a server that runs with this
+    broker.
+    """
     env = environment(SIDECARS[app_id], secrets)
-    words = [chosen(value, BROKER=broker) for name, value in flags(SERVICES[SIDECARS[app_id]]["command"]) if value]
+    words = [
+        interpolated(value, BROKER=broker) for name, value in flags(SERVICES[SIDECARS[app_id]]["command"]) if value
+    ]
     folders = [ROOT / word.lstrip("/") for word in words if word.startswith("/components")]
     components = [yaml.safe_load(file.read_text("utf-8")) for folder in folders for file in folder.glob("*.yaml")]
     wanted_state = {
@@ -272,10 +292,12 @@ def test_components_find_what_they_read_from_the_environment(app_id: str, broker
 
 
 def test_secrets_are_new_each_time_and_readable_by_their_owner_only(secrets: Path, tmp_path: Path) -> None:
-    """A second run keeps what is there."""
+    """make-secrets keeps existing secrets, creates new random ones, and restricts access to the
+    owner.
+    """
     before = variables(*secrets.iterdir())
     again = subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True, text=True)
-    kept = variables(*secrets.iterdir())
+    unchanged = variables(*secrets.iterdir())
     shutil.rmtree(secrets)
     subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
     after = variables(*secrets.iterdir())
@@ -283,15 +305,17 @@ def test_secrets_are_new_each_time_and_readable_by_their_owner_only(secrets: Pat
 
     assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()}
     assert 0o700 == stat.S_IMODE(secrets.stat().st_mode)
-    assert before == kept
+    assert before == unchanged
     assert "there already" in again.stdout
     assert {"APP_API_TOKEN", "DAPR_API_TOKEN", "AMQP_URL", "RABBITMQ_DEFAULT_PASS"} == changed
     assert before["APP_API_TOKEN"] != before["DAPR_API_TOKEN"]
     assert f"//{before['RABBITMQ_DEFAULT_USER']}:{before['RABBITMQ_DEFAULT_PASS']}@" in before["AMQP_URL"]
 
 
-def test_every_file_that_is_mounted_is_there() -> None:
-    """An engine makes a folder of a file that is missing, without a word."""
+def test_every_mounted_file_exists() -> None:
+    """An engine silently creates a folder in place of a missing file, so every mount source must
+    exist.
+    """
     mounts = [mount for service in SERVICES.values() for mount in service.get("volumes", []) if mount.startswith(".")]
 
     assert mounts
@@ -299,8 +323,8 @@ def test_every_file_that_is_mounted_is_there() -> None:
     assert all(mount.endswith(":ro") for mount in mounts)
 
 
-def test_what_servers_keep_outlives_their_containers() -> None:
-    """A volume each; and an event may be out for as long as with the launcher's own server."""
+def test_the_servers_data_outlives_their_containers() -> None:
+    """Each server has a volume, and RabbitMQ has the launcher's consumer timeout."""
     volumes = {name: [each.partition(":")[0] for each in SERVICES[name]["volumes"]] for name in SERVERS}
     configuration = (FOLDER / "rabbitmq.conf").read_text(encoding="utf-8")
 
@@ -310,8 +334,8 @@ def test_what_servers_keep_outlives_their_containers() -> None:
     assert "hostname" in SERVICES["rabbitmq"]
 
 
-def test_sidecars_find_each_other_by_the_names_of_their_containers() -> None:
-    """What the resolver makes of an app-id is the name of a service of the file."""
+def test_sidecars_resolve_each_other_by_container_name() -> None:
+    """The resolver maps each app-id to a service name of the file."""
     document = yaml.safe_load((FOLDER / "names.yaml").read_text(encoding="utf-8"))
     template = document["spec"]["nameResolution"]["configuration"]["template"]
     found = {app_id: template.replace("{{.ID}}", app_id).partition(":")[0] for app_id in APPS}
@@ -320,8 +344,10 @@ def test_sidecars_find_each_other_by_the_names_of_their_containers() -> None:
     assert 1 == len({flag(app_id, "--dapr-internal-grpc-port") for app_id in APPS})
 
 
-def test_the_image_has_what_the_apps_read() -> None:
-    """Not only their code: the gateway makes its documents of contracts/ and of what describes the brokers."""
+def test_the_image_has_the_files_that_the_apps_read() -> None:
+    """The image includes contracts/ and the broker descriptions, from which the gateway builds its
+    documents.
+    """
     allowed = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     copied = re.findall(r"^COPY (\w+) (\w+)$", DOCKERFILE, re.MULTILINE)
     read = {folder.relative_to(ROOT).parts[0] for folder in (contracts.FOLDER, asyncapi.SERVERS)}
@@ -331,18 +357,20 @@ def test_the_image_has_what_the_apps_read() -> None:
 
 
 def pins(lock: str) -> dict[str, str]:
-    """The packages of a lock file with their versions."""
+    """Return the packages of a lock file with their versions."""
     found = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE)
     return dict(found)
 
 
 def names(requirements: list[str]) -> set[str]:
-    """The packages that requirements ask for."""
+    """Return the package names of a list of requirements."""
     return {re.split(r"[\[<>=~!; ]", requirement, maxsplit=1)[0].lower() for requirement in requirements}
 
 
-def test_the_image_has_what_is_tested_and_no_tools() -> None:
-    """The pins of the small lock are those of the large one; it has what the apps ask for, and no test package."""
+def test_the_image_has_the_tested_packages_and_no_tools() -> None:
+    """The image's lock is a subset of the full lock, covers the apps' requirements, and has no test
+    package.
+    """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     small, large = pins("requirements-apps.lock"), pins("requirements.lock")
     extras = project["optional-dependencies"]
@@ -353,13 +381,13 @@ def test_the_image_has_what_is_tested_and_no_tools() -> None:
     assert set() == set(small) & (names(extras["dev"]) | names(extras["launcher"]) - names(extras["containers"]))
 
 
-def test_what_containers_print_is_bounded() -> None:
-    """Each of them, and the total is the one that the README tells."""
-    kept = {name: service.get("logging") for name, service in SERVICES.items()}
-    assert [] == [name for name, logging in kept.items() if logging is None]
+def test_container_logs_are_bounded() -> None:
+    """Each service limits its log, and the README states the total."""
+    logging_of = {name: service.get("logging") for name, service in SERVICES.items()}
+    assert [] == [name for name, logging in logging_of.items() if logging is None]
 
-    options = {name: logging["options"] for name, logging in kept.items() if logging is not None}
-    assert {"json-file"} == {logging["driver"] for logging in kept.values() if logging is not None}
+    options = {name: logging["options"] for name, logging in logging_of.items() if logging is not None}
+    assert {"json-file"} == {logging["driver"] for logging in logging_of.values() if logging is not None}
     assert [("10m", "2")] * len(SERVICES) == [(each["max-size"], each["max-file"]) for each in options.values()]
     assert (14, "280 MiB for the fourteen") == (len(SERVICES), f"{2 * 10 * len(SERVICES)} MiB for the fourteen")
     assert "280 MiB for the fourteen" in (ROOT / "README.md").read_text(encoding="utf-8")

@@ -1,4 +1,6 @@
-"""The layout is a promise, too: who may name what, who may import whom, what is pure, what the documents call for."""
+"""Tests of the project's layout: names of brokers, imports between parts, purity of domains,
+commands in documents.
+"""
 
 import ast
 import re
@@ -55,17 +57,17 @@ DOCUMENTS = (
 
 
 def name(path: Path) -> str:
-    """A file as the project knows it."""
+    """Return a file's path relative to the project."""
     return str(path.relative_to(ROOT))
 
 
 def tree(path: Path) -> ast.Module:
-    """A module, parsed."""
+    """Return the syntax tree of a module."""
     return ast.parse(path.read_text())
 
 
 def imports(module: ast.Module) -> Iterator[str]:
-    """Every module that is imported, anywhere in the file, with what is taken from it."""
+    """Yield every imported module and name, anywhere in the file."""
     for node in ast.walk(module):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -75,12 +77,12 @@ def imports(module: ast.Module) -> Iterator[str]:
 
 
 def words(text: str) -> set[str]:
-    """The words of an identifier: snake_case and CamelCase taken apart."""
+    """Return the lowercase words of a snake_case or CamelCase identifier."""
     return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", text)}
 
 
 def docstrings(module: ast.Module) -> set[int]:
-    """The nodes that are docstrings."""
+    """Return the ids of the nodes that are docstrings."""
     owners = [node for node in ast.walk(module) if isinstance(node, ast.Module | ast.ClassDef | FUNCTIONS)]
     return {id(node.body[0].value) for node in owners if node.body and isinstance(node.body[0], ast.Expr)}
 
@@ -88,8 +90,8 @@ def docstrings(module: ast.Module) -> set[int]:
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
 
 
-def spoken(module: ast.Module) -> Iterator[str]:
-    """Every identifier and every string that is no docstring."""
+def identifiers_and_strings(module: ast.Module) -> Iterator[str]:
+    """Yield every identifier, and every string that is not a docstring."""
     prose = docstrings(module)
     for node in ast.walk(module):
         match node:
@@ -105,8 +107,8 @@ def spoken(module: ast.Module) -> Iterator[str]:
                 pass
 
 
-def commanded(command: str) -> set[tuple[str, str]]:
-    """What the documents' code blocks and code spans call with this command."""
+def documented_arguments(command: str) -> set[tuple[str, str]]:
+    """Return (document, first argument) for each use of this command in the documents' code."""
     found = set()
     for document in DOCUMENTS:
         text = (ROOT / document).read_text()
@@ -117,7 +119,7 @@ def commanded(command: str) -> set[tuple[str, str]]:
 
 
 def subcommands(capsys: pytest.CaptureFixture[str]) -> set[str]:
-    """What the launcher's own help lists."""
+    """Return the commands that the launcher's help lists."""
     with pytest.raises(SystemExit):
         main(["--help"])
     listed = re.search(r"^commands:\n(.*)", capsys.readouterr().out, re.MULTILINE | re.DOTALL)
@@ -125,8 +127,8 @@ def subcommands(capsys: pytest.CaptureFixture[str]) -> set[str]:
     return set(re.findall(r"^    ([a-z][a-z-]*)\b", listed[1], re.MULTILINE))
 
 
-def test_the_project_is_where_we_look_for_it() -> None:
-    """A search of nothing finds nothing wrong."""
+def test_the_searched_files_exist() -> None:
+    """The other tests of this module would pass on an empty list of files."""
     assert ["billing", "notification", "order", "user"] == SERVICES
     assert {f"services/{service}/domain.py" for service in SERVICES} <= {name(path) for path in PURE}
     assert 30 < len(CODE)
@@ -135,7 +137,7 @@ def test_the_project_is_where_we_look_for_it() -> None:
 
 @pytest.mark.parametrize("folder", NEUTRAL)
 def test_no_broker_and_no_store_is_named(folder: str) -> None:
-    """They are swapped by YAML, in components/, so nothing else may know them; not even a file's name."""
+    """Brokers and stores are swapped by YAML in components/, so no other file may name one."""
     files = [path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts]
     named = [name(path) for path in files if SERVERS.search(name(path) + path.read_text())]
 
@@ -145,7 +147,9 @@ def test_no_broker_and_no_store_is_named(folder: str) -> None:
 
 @pytest.mark.parametrize("service", SERVICES)
 def test_a_service_imports_no_other_service(service: str) -> None:
-    """It can be replaced, in any language: what it shares is data, contracts/, and the chassis."""
+    """A service depends only on itself and on the chassis, so that it can be replaced in any
+    language.
+    """
     taken = {each for path in (ROOT / "services" / service).rglob("*.py") for each in imports(tree(path))}
     ours = {each for each in taken if each.partition(".")[0] in ("gateway", "services", "chassis", "cli", "tests")}
 
@@ -154,8 +158,8 @@ def test_a_service_imports_no_other_service(service: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["chassis", "gateway"])
-def test_nobody_imports_a_service(folder: str) -> None:
-    """The chassis imports nothing of ours, the gateway the chassis only."""
+def test_the_chassis_and_the_gateway_import_no_service(folder: str) -> None:
+    """The chassis imports no other part of the project, the gateway the chassis only."""
     allowed = {"chassis": ("chassis",), "gateway": ("chassis", "gateway")}[folder]
     taken = {each for path in (ROOT / folder).rglob("*.py") for each in imports(tree(path))}
     ours = {each for each in taken if each.partition(".")[0] in ("gateway", "services", "chassis", "cli", "tests")}
@@ -165,8 +169,10 @@ def test_nobody_imports_a_service(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", ["gateway", "services", "chassis", "cli"])
-def test_nobody_needs_the_live_page(folder: str) -> None:
-    """It is beside the shop; the launcher starts it as a process, and knows it by cli/monitor.py alone."""
+def test_the_shop_does_not_import_the_live_page(folder: str) -> None:
+    """The shop runs without the live page; the launcher starts it as a process, through
+    cli/monitor.py only.
+    """
     taken = {each for path in (ROOT / folder).rglob("*.py") for each in imports(tree(path))}
 
     assert taken
@@ -175,23 +181,27 @@ def test_nobody_needs_the_live_page(folder: str) -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "monitor").rglob("*.py")), ids=name)
 def test_the_live_page_names_no_server(path: Path) -> None:
-    """What it needs of the broker it asks of cli/servers/."""
-    found = {text for text in spoken(tree(path)) if SERVERS.search(text)}
+    """The live page reads brokers through cli/servers/ only."""
+    found = {text for text in identifiers_and_strings(tree(path)) if SERVERS.search(text)}
 
     assert set() == found
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "chassis").rglob("*.py")), ids=name)
-def test_the_chassis_knows_no_word_of_the_shop(path: Path) -> None:
-    """No identifier and no string; a docstring may say for whom something is there."""
-    output = {word for text in spoken(tree(path)) if text not in ("items", "popitem") for word in words(text)}
+def test_the_chassis_uses_no_word_of_the_shop(path: Path) -> None:
+    """No identifier and no string of the chassis uses a word of the shop; docstrings may."""
+    output = {
+        word for text in identifiers_and_strings(tree(path)) if text not in ("items", "popitem") for word in words(text)
+    }
 
     assert set() == output & SHOP_WORDS
 
 
 @pytest.mark.parametrize("path", PURE, ids=name)
 def test_a_domain_is_pure(path: Path) -> None:
-    """No I/O, clock, randomness, environment or logger, nor in what the domain is made of beside it."""
+    """A domain has no I/O, clock, randomness, environment or logger; the same holds for its helper
+    modules.
+    """
     module = tree(path)
     called = [node.func for node in ast.walk(module) if isinstance(node, ast.Call)]
     names = {each.attr if isinstance(each, ast.Attribute) else getattr(each, "id", "") for each in called}
@@ -203,16 +213,16 @@ def test_a_domain_is_pure(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", PURE, ids=name)
-def test_a_domain_takes_from_the_chassis_only_what_is_pure(path: Path) -> None:
-    """What a step is, what an event is, and the types of fields."""
+def test_a_domain_imports_only_pure_parts_of_the_chassis(path: Path) -> None:
+    """A domain may import the types of steps, events and fields, which do no I/O."""
     pure = ("chassis.processor.Step", "chassis.events.Received", "chassis.events.timestamp", "chassis.fields.")
 
     assert [] == [each for each in imports(tree(path)) if each.startswith("chassis") and not each.startswith(pure)]
 
 
 @pytest.mark.parametrize("path", CODE, ids=name)
-def test_every_module_class_and_public_function_says_what_it_is(path: Path) -> None:
-    """One sentence at least; what begins with an underscore may speak for itself."""
+def test_every_module_class_and_public_function_has_a_docstring(path: Path) -> None:
+    """Private names, with a leading underscore, need no docstring."""
     module = tree(path)
     classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
     owners: list[ast.Module | ast.ClassDef] = [module, *classes]
@@ -224,42 +234,44 @@ def test_every_module_class_and_public_function_says_what_it_is(path: Path) -> N
     assert [] == [node.name for node in public if node not in private and not ast.get_docstring(node)]
 
 
-def test_each_make_target_that_the_documents_name_is_there() -> None:
-    """A newcomer types what the README says."""
+def test_each_documented_make_target_exists() -> None:
+    """Every make target in the documents exists in the Makefile."""
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = commanded("make")
+    named = documented_arguments("make")
 
     assert {("README.md", "run"), ("README.md", "demo"), ("CONTRIBUTING.md", "system-deps")} <= named
     assert set() == {each for each in named if each[1] not in targets}
 
 
-def test_each_command_that_the_documents_name_is_there(capsys: pytest.CaptureFixture[str]) -> None:
-    """Also those that the README lists without the program's name."""
+def test_each_documented_command_exists(capsys: pytest.CaptureFixture[str]) -> None:
+    """Every launcher command in the documents exists, also in the README's list without the program
+    name.
+    """
     listed = re.search(
         r"`\./sidecart --help` lists the rest: ((?:`[a-z-]+`(?:, )?)+)", (ROOT / "README.md").read_text()
     )
     assert listed is not None
-    named = set(re.findall(r"[a-z-]+", listed[1])) | {command for _, command in commanded(r"\./sidecart")}
+    named = set(re.findall(r"[a-z-]+", listed[1])) | {command for _, command in documented_arguments(r"\./sidecart")}
 
     assert {"status", "reset"} <= named
     assert set() == named - subcommands(capsys)
 
 
 LEFT_BEHIND = (
-    ".dapr/logs/gateway_daprd_20261128.log",  # `dapr run -f .`, in each appDirPath
+    ".dapr/logs/gateway_daprd_20261128.log",  # created by `dapr run -f .` in each appDirPath
     "examples/user-node/.dapr/logs/user_app.log",
     "dapr/names.sqlite",
     "dapr/names.sqlite-wal",
     "deploy.env",
-    "data/wal/00000000",  # `prometheus`, where it is started
+    "data/wal/00000000",  # created by `prometheus` in its working directory
     "tye-or-compose/secrets/tokens.env",
     ".sidecart/run/shop.json",
     "examples/user-node/node_modules/x",
 )
 
 
-def test_git_does_not_see_what_documented_commands_leave_behind(tmp_path: Path) -> None:
-    """Tokens among it."""
+def test_git_ignores_files_of_documented_commands(tmp_path: Path) -> None:
+    """.gitignore covers every file that a documented command creates, also those with tokens."""
     shutil.copy(ROOT / ".gitignore", tmp_path)
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     output = subprocess.run(

@@ -1,4 +1,7 @@
-"""dapr.yaml is a Multi-App Run file: the official CLI knows every key, and says to sidecars what the launcher says."""
+"""Tests of dapr.yaml as a Multi-App Run file.
+
+The official CLI knows every key, and its sidecars get the launcher's flags.
+"""
 
 import copy
 import itertools
@@ -19,22 +22,23 @@ FILE = ROOT / "dapr.yaml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 PORTS = {"--dapr-http-port", "--dapr-grpc-port", "--dapr-internal-grpc-port", "--app-port", "--metrics-port"}
 ONLY_THE_CLI = {
-    "--app-max-concurrency": "-1",  # without limit: daprd's default
+    "--app-max-concurrency": "-1",  # no limit, as daprd's default
     "--max-body-size": "4Mi",  # daprd's default
     "--read-buffer-size": "4Ki",  # daprd's default
-    "--profile-port": "-1",  # of no meaning: profiling is off
-    "--scheduler-host-address": "localhost:50006",  # no jobs, but the CLI insists
+    "--profile-port": "-1",  # no effect: profiling is off
+    "--scheduler-host-address": "localhost:50006",  # required by the CLI; the shop has no jobs
 }
 ONLY_THE_LAUNCHER = {
-    "--dapr-internal-grpc-listen-address": "127.0.0.1",  # no key of the file: the CLI's listens everywhere
-    "--dapr-graceful-shutdown-seconds": "5",  # no key: the CLI's ends by its own clock
-    "--enable-metrics=false": "",  # no key; dapr/config.yaml says so, too
+    # no key in the file: with the CLI, the sidecar listens on every address
+    "--dapr-internal-grpc-listen-address": "127.0.0.1",
+    "--dapr-graceful-shutdown-seconds": "5",  # no key in the file: the CLI uses its own timeout
+    "--enable-metrics=false": "",  # no key in the file; dapr/config.yaml turns metrics off, too
     "--app-channel-address": "127.0.0.1",  # daprd's default
 }
 
 
 def flags(words: list[str]) -> dict[str, list[str]]:
-    """Each flag with its values; paths of a swap and ports are compared elsewhere."""
+    """Return each flag with its values; other tests compare paths and ports."""
     found: dict[str, list[str]] = {}
     for word, following in itertools.zip_longest(words, words[1:], fillvalue="--"):
         if word.startswith("--"):
@@ -43,7 +47,7 @@ def flags(words: list[str]) -> dict[str, list[str]]:
 
 
 def test_the_cli_knows_every_key() -> None:
-    """And reads each as what it is."""
+    """The CLI knows every key of dapr.yaml and reads its value with the right type."""
     assert [] == problems(DOCUMENT)
     assert list(APPS) == [app["appID"] for app in DOCUMENT["apps"]]
     assert 1 == DOCUMENT["version"]
@@ -52,23 +56,23 @@ def test_the_cli_knows_every_key() -> None:
 @pytest.mark.parametrize(
     ("where", "key", "value", "expected"),
     [
-        ("common", "logLevl", "warn", "common.logLevl is not known"),
-        ("common", "appHealthThreshold", "5", "common.appHealthThreshold is no int"),
-        ("common", "resourcesPaths", "./components", "common.resourcesPaths is no list"),
-        ("apps", "daprHttpPort", 3500, "apps.gateway.daprHttpPort is not known"),
-        ("apps", "command", "python -m gateway.app", "apps.gateway.command is no list"),
+        ("common", "logLevl", "warn", "common.logLevl is unknown"),
+        ("common", "appHealthThreshold", "5", "common.appHealthThreshold must be int"),
+        ("common", "resourcesPaths", "./components", "common.resourcesPaths must be list"),
+        ("apps", "daprHttpPort", 3500, "apps.gateway.daprHttpPort is unknown"),
+        ("apps", "command", "python -m gateway.app", "apps.gateway.command must be list"),
     ],
 )
-def test_a_key_that_the_cli_would_pass_over_is_found(where: str, key: str, value: object, expected: str) -> None:
-    """The check can fail."""
+def test_an_unknown_or_mistyped_key_is_a_problem(where: str, key: str, value: object, expected: str) -> None:
+    """problems() reports a key that the CLI would silently ignore, or read as another type."""
     document = copy.deepcopy(DOCUMENT)
     (document["common"] if where == "common" else document["apps"][0])[key] = value
 
     assert [expected] == problems(document)
 
 
-def test_every_path_is_there_and_no_port_is_taken_twice() -> None:
-    """Relative to the file."""
+def test_every_path_exists_and_every_port_is_unique() -> None:
+    """Paths are relative to dapr.yaml."""
     paths = [*DOCUMENT["common"]["resourcesPaths"], DOCUMENT["common"]["configFilePath"]]
     paths += [app["appDirPath"] for app in DOCUMENT["apps"]]
     ports = [app[key] for app in DOCUMENT["apps"] for key in ("appPort", "daprHTTPPort")]
@@ -79,7 +83,9 @@ def test_every_path_is_there_and_no_port_is_taken_twice() -> None:
 
 @pytest.mark.parametrize("broker", BROKERS)
 def test_the_swap_is_one_line(tmp_path: Path, broker: str) -> None:
-    """The line of the broker, changed, gives the folders that the launcher gives."""
+    """Changing the broker's line in dapr.yaml gives the folders that the launcher uses for that
+    broker.
+    """
     lines = FILE.read_text(encoding="utf-8").splitlines()
     [number] = [number for number, line in enumerate(lines) if "- ./components/brokers/redis" in line]
     lines[number] = lines[number].replace("brokers/redis", f"brokers/{broker}")
@@ -92,8 +98,8 @@ def test_the_swap_is_one_line(tmp_path: Path, broker: str) -> None:
 
 
 @pytest.mark.parametrize("app_id", APPS)
-def test_a_sidecar_is_told_the_same_by_the_cli_and_by_the_launcher(app_id: str) -> None:
-    """But for ports, and for what only one of them can say."""
+def test_the_cli_and_the_launcher_give_a_sidecar_the_same_flags(app_id: str) -> None:
+    """The flags agree, except ports and flags that only one of the two can set."""
     [started] = [each for each in apps(FILE, {}, lambda: 1) if each.app_id == app_id]
     app = read_apps()[app_id]
     theirs = flags(started.flags)

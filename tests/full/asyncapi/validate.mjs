@@ -1,4 +1,5 @@
-// Reads an AsyncAPI document from stdin, prints what the parser has against it as JSON; 1 if there is a warning or worse.
+// Reads an AsyncAPI document from stdin and prints the parser's diagnostics as JSON.
+// The exit code is 1 if there is a warning or an error.
 import { text } from "node:stream/consumers";
 import { Parser } from "@asyncapi/parser";
 

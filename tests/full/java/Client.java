@@ -3,7 +3,7 @@ import java.net.http.HttpClient;
 import java.net.http.HttpRequest;
 import java.net.http.HttpResponse;
 
-/** Posts with Java's default client, which offers HTTP/2 with each request; prints one line for each answer. */
+/** Posts with Java's default client, which offers HTTP/2; prints one line per response. */
 public class Client {
     public static void main(String[] words) throws Exception {
         HttpClient client = HttpClient.newHttpClient();

@@ -1,4 +1,4 @@
-"""Variants that do change what they say they change."""
+"""Tests of the bench variants: each makes the change that its name states."""
 
 from collections import defaultdict
 from pathlib import Path
@@ -14,7 +14,9 @@ from tests.unit.bench.test_report import turn
 
 @pytest.mark.parametrize("variant", [each for each in VARIANTS if each.metadata], ids=lambda each: each.name)
 def test_a_variant_of_the_components_changes_each_of_its_values(variant: Variant, tmp_path: Path) -> None:
-    """In a copy; whatever reads or publishes events has them."""
+    """A variant of the components changes each of its values in every component that carries
+    events.
+    """
     broker = "rabbitmq" if "prefetchCount" in variant.metadata else "redis"
     assert components(tmp_path / "components", broker, variant.metadata)
 
@@ -27,18 +29,18 @@ def test_a_variant_of_the_components_changes_each_of_its_values(variant: Variant
     assert {f'value: "{value}"' for value in variant.metadata.values()} == changed["inbox"] == changed["replies"]
 
 
-def test_what_a_broker_has_no_such_value_for_is_no_variant(tmp_path: Path) -> None:
-    """It would be measured against itself."""
+def test_a_variant_without_a_matching_component_value_is_skipped(tmp_path: Path) -> None:
+    """components() returns () when the broker has no setting with that name."""
     assert () == components(tmp_path / "components", "rabbitmq", {"queueDepth": "10", "concurrency": "8"})
 
 
-def test_each_patch_is_tried() -> None:
-    """And none that is not there."""
+def test_each_patch_has_a_variant() -> None:
+    """Every patch belongs to a variant, and every variant's patch exists."""
     assert set(PATCHES) == {each.patch for each in VARIANTS if each.patch is not None}
 
 
-def test_a_row_has_both_and_the_median_of_the_rounds_ratios() -> None:
-    """A round in which the machine was slow counts for both."""
+def test_a_row_has_both_values_and_the_median_ratio_of_the_rounds() -> None:
+    """The ratio is the median of the per-round ratios, so a slow round affects both shops alike."""
 
     def one(alone: float, held: int, completed: float) -> Turn:
         found = turn(alone, held, completed)

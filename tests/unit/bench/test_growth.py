@@ -1,4 +1,4 @@
-"""Bodies of a wanted size."""
+"""Tests of order bodies with a requested size."""
 
 import json
 
@@ -9,8 +9,8 @@ from gateway.bodies import OrderBody
 
 
 @pytest.mark.parametrize("kilobytes", [1, 10, 100])
-def test_a_body_has_the_wanted_size_and_is_allowed(kilobytes: int) -> None:
-    """To the nearest item, by items that an order may have."""
+def test_a_body_has_the_requested_size_and_is_valid(kilobytes: int) -> None:
+    """The body has the requested size to the nearest item, and the gateway accepts it."""
     body = {"user_id": "6fb82b07-609c-505c-8a19-7d4b24b2b381", "items": items_of(kilobytes)}
 
     assert len(json.dumps(body)) == pytest.approx(kilobytes * 1_000, abs=150)

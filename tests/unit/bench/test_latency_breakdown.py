@@ -1,4 +1,4 @@
-"""One order's way, cut into segments that leave nothing out."""
+"""Tests of one order's path, split into contiguous segments."""
 
 from bench.latency_breakdown import COMMAND, SAVE, Segment, Span, segments_of, shares, table
 
@@ -15,7 +15,7 @@ WAY = [
 
 
 def test_the_segments_follow_one_another_and_add_up_to_the_whole() -> None:
-    """From the request's being sent to its answer."""
+    """The segments cover the time from sending the request to its response without gaps."""
     segments = segments_of(WAY, sent=0, answered=21 * MS)
 
     assert segments["caller to gateway"] == 1
@@ -24,15 +24,15 @@ def test_the_segments_follow_one_another_and_add_up_to_the_whole() -> None:
     assert sum(segments.values()) == 21
 
 
-def test_a_span_from_before_the_request_is_not_its() -> None:
-    """The same app did the same for the order before."""
+def test_spans_before_the_request_are_ignored() -> None:
+    """A span of the order before, by the same app, is ignored."""
     earlier = Span("order", "call:POST:/v1.0/state/statestore", -9 * MS, -5 * MS)
 
     assert segments_of([earlier, *WAY], 0, 21 * MS) == segments_of(WAY, 0, 21 * MS)
 
 
-def test_the_sidecars_share_is_what_is_over_the_brokers_and_the_stores_own_time() -> None:
-    """And nothing of what an app does by itself."""
+def test_the_sidecars_share_is_the_excess_over_the_brokers_and_the_stores_own_time() -> None:
+    """A segment inside an app has no sidecar share."""
     way = segments_of(WAY, 0, 21 * MS)
 
     segments = {segment.name: segment for segment in shares([way], {COMMAND: 1.0, SAVE: 5.0})}
@@ -43,7 +43,7 @@ def test_the_sidecars_share_is_what_is_over_the_brokers_and_the_stores_own_time(
 
 
 def test_the_table_ends_with_the_sums() -> None:
-    """For each broker."""
+    """The table of each broker ends with a row of sums."""
     lines = table({"redis": [Segment("a", 1.0, 0.25), Segment("b", 2.0, 0.5)]}).splitlines()
 
     assert lines[-1] == "| sum | 3.00 | 0.75 |"

@@ -1,4 +1,4 @@
-"""What the monitor costs: a verdict only where the rounds agree."""
+"""Tests of the monitor's cost: a verdict requires rounds that agree."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from bench.monitored import NAMES, TURNS, Monitored, MonitoredRound, table, verd
 
 
 def levels(*completed: float) -> list[Level]:
-    """Turns in which so many orders a second were completed, each of them for 0.5 ms of each process of the monitor."""
+    """Return turns with these orders a second, each order 0.5 ms of each monitor process."""
     return [Level(Load(), each, dict.fromkeys(NAMES, 0.5)) for each in completed]
 
 
 def found(*completed: float) -> Monitored:
-    """Rounds of so many with a monitor; without it were 90 in one turn and 110 in the other."""
+    """Return rounds with these orders a second with the monitor; without it, 90 and 110."""
     rounds = [MonitoredRound(levels(90, 110), levels(each - 5, each + 5)) for each in completed]
     return Monitored(rounds, dict.fromkeys(NAMES, 93.4))
 
@@ -23,18 +23,20 @@ def found(*completed: float) -> Monitored:
 @pytest.mark.parametrize(
     ("completed", "output"),
     [
-        ((98, 99, 103), "0.990 x  (must >= 0.97: within what it must be; the rounds: 0.980, 0.990, 1.030)"),
+        ((98, 99, 103), "0.990 x  (must >= 0.97: limit met; the rounds: 0.980, 0.990, 1.030)"),
         ((95, 96, 97), "0.960 x  (must >= 0.97: MISSED;"),
-        ((66, 113, 160), "1.130 x  (must >= 0.97: NOTHING IS SAID"),
+        ((66, 113, 160), "1.130 x  (must >= 0.97: INCONCLUSIVE"),
     ],
 )
 def test_the_median_is_judged_if_the_rounds_agree(completed: tuple[float, ...], output: str) -> None:
-    """On a busy machine the ratio is of something else."""
+    """Rounds that differ too much, as on a busy machine, give no verdict."""
     assert output in verdict("redis", found(*completed))
 
 
 def test_the_table_has_each_round_and_what_the_monitor_takes() -> None:
-    """Without it, with it, the ratio; CPU and memory of both processes."""
+    """The table has a row per round with both rates and their ratio, and CPU and memory of both
+    processes.
+    """
     lines = table("redis", found(90, 110)).splitlines()
 
     assert [
@@ -47,10 +49,10 @@ def test_the_table_has_each_round_and_what_the_monitor_takes() -> None:
     assert "| monitor-sidecar: resident memory, MiB | | 93 | |" in lines
 
 
-def test_a_machine_that_grows_slower_does_so_for_both() -> None:
-    """The turns of each have the same middle, so what changes at a constant rate falls out."""
+def test_a_machine_that_slows_down_affects_both_kinds_of_turns() -> None:
+    """Both kinds of turns have the same mean position, so a steady change cancels out."""
     with_it, without_monitor = (
-        [place for place, each in enumerate(TURNS) if each is wanted] for wanted in (True, False)
+        [place for place, each in enumerate(TURNS) if each is monitored] for monitored in (True, False)
     )
 
     assert len(with_it) == len(without_monitor)

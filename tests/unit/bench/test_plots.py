@@ -1,4 +1,4 @@
-"""The plots: what is drawn says what it is."""
+"""Tests of the plots: titles and labels name the drawn data."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ from tests.unit.bench.test_report import result
 
 
 def test_a_broker_has_a_plot_that_names_both_systems(tmp_path: Path) -> None:
-    """Its words are text, for whoever searches it or has it read out."""
+    """The labels are SVG text, so that they are searchable and accessible to screen readers."""
     assert ["redis.svg", "rabbitmq.svg"] == draw(tmp_path, [result(), result("rabbitmq")])
 
     drawn = (tmp_path / "rabbitmq.svg").read_text()
@@ -17,7 +17,7 @@ def test_a_broker_has_a_plot_that_names_both_systems(tmp_path: Path) -> None:
 
 
 def test_the_segments_are_drawn_with_their_times(tmp_path: Path) -> None:
-    """Each broker has its own, whose title has the whole."""
+    """Each broker has its own axes, with the total in the title."""
     segments = [Segment("order: save", 1.25, 0.5), Segment("gateway to caller", 0.25)]
 
     draw_latency_breakdown(tmp_path / "latency-breakdown.svg", {"redis": segments, "rabbitmq": segments})
@@ -28,7 +28,7 @@ def test_the_segments_are_drawn_with_their_times(tmp_path: Path) -> None:
 
 
 def test_the_same_results_make_the_same_file(tmp_path: Path) -> None:
-    """A new run changes what it found, and nothing else."""
+    """Drawing the same results twice gives identical bytes."""
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
         draw(tmp_path / name, [result()])

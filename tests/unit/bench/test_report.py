@@ -1,4 +1,4 @@
-"""The tables: the right figure in the right row."""
+"""Tests of the tables: each value is in its row."""
 
 from collections import Counter
 
@@ -12,12 +12,12 @@ PLAN = Plan(levels=(64,), shares=(50,))
 
 
 def load(milliseconds: float, answers: int = 10, seconds: float = 1.0) -> Load:
-    """Answers that all took as long."""
+    """Return a load whose responses all took equally long."""
     return Load([milliseconds] * answers, Counter({201: answers}), seconds)
 
 
 def turn(alone: float, held: int, completed: float) -> Turn:
-    """One turn of a system that is so fast."""
+    """Return one turn of a system with these speeds."""
     return Turn(
         alone=load(alone),
         mail_alone=load(20),
@@ -30,62 +30,53 @@ def turn(alone: float, held: int, completed: float) -> Turn:
 
 
 def measured(*turns: Turn) -> Measured:
-    """One system."""
+    """Return the measurement of one system."""
     return Measured(list(turns), {"order": 77.4, OWN: 50.0}, Counter({201: 5, 202: 1}), 2.5)
 
 
 def result(broker: str = "redis") -> Result:
-    """Three rounds, of which the second is odd for both systems."""
+    """Return three rounds, the second of which is slow for both systems."""
     ours = measured(turn(3, 150, 75), turn(30, 15, 7), turn(3, 150, 75))
     baseline = measured(turn(2, 200, 100), turn(20, 20, 10), turn(2, 100, 50))
     return Result(broker, PLAN, {"sidecart": ours, "baseline": baseline})
 
 
 def test_ratios_are_to_the_baseline_in_the_same_round_and_medians_of_the_rounds() -> None:
-    """A round in which the machine was slow counts for both."""
+    """A slow round affects both systems, so the median ratio ignores it."""
     lines = report.ratios([result(), result("rabbitmq")], []).splitlines()
 
-    assert (
-        "ratio  redis: one held order alone, p50: 1.50 x  (must <= 1.7, goal <= 1.3: within what it must be)"
-        == (lines[0])
-    )
-    assert (
-        "ratio  redis: held orders/s at 64 held: 0.75 x  (must >= 0.75, goal >= 1.0: within what it must be)"
-        == (lines[1])
-    )
+    assert "ratio  redis: one held order alone, p50: 1.50 x  (must <= 1.7, goal <= 1.3: limit met)" == (lines[0])
+    assert "ratio  redis: held orders/s at 64 held: 0.75 x  (must >= 0.75, goal >= 1.0: limit met)" == (lines[1])
     assert lines[2].endswith("0.75 x  (must >= 0.8, goal >= 1.0: MISSED)")
-    assert (
-        "ratio  rabbitmq: one held order alone, p50: 1.50 x  (must <= 1.8, goal <= 1.4: within what it must be)"
-        == (lines[3])
-    )
+    assert "ratio  rabbitmq: one held order alone, p50: 1.50 x  (must <= 1.8, goal <= 1.4: limit met)" == (lines[3])
 
 
-def test_a_concurrency_level_is_told_by_its_errors_and_by_what_a_newcomer_feels() -> None:
-    """202 is what all that were held should get."""
+def test_a_concurrency_level_reports_its_errors_and_the_latency_of_fresh_requests() -> None:
+    """Any status other than 202 counts as an error of a held request."""
     level = ConcurrencyLevel(100, Counter({202: 98, 503: 2}), load(12), load(8))
 
     *_, errors, fresh = report.ratios([], [ConcurrencyLevel(1), level]).splitlines()
 
     assert "ratio  100 held: errors: 2 (must be 0)" == errors
-    assert "ratio  100 held: a fresh request, to one with nobody held: 1.50 x" in fresh
-    assert fresh.endswith("goal <= 1.5: the goal is reached)")
+    assert "ratio  100 held: a fresh request, relative to no held requests: 1.50 x" in fresh
+    assert fresh.endswith("goal <= 1.5: goal met)")
 
 
 def test_each_row_has_the_median_the_spread_and_the_ratio() -> None:
-    """For both systems."""
+    """The row shows median, spread and ratio for both systems."""
     text = report.systems([result()])
 
     assert "| held orders, 64 held | 150 (15 - 150) orders/s | 100 (20 - 200) orders/s | 0.75 x |" in text
     assert "| open loop at 50 % of its own saturation: rate | 70 (70 - 70) orders/s |" in text
     assert "| floor, one caller, one after the other: p50 | 1.00 (1.00 - 1.00) ms |" in text
-    assert "| orders answered 201 / otherwise | 5 / 1 | 5 / 1 |" in text
+    assert "| orders answered 201 / other | 5 / 1 | 5 / 1 |" in text
     assert "| order | 1.50 | 1.50 |" in text
-    assert "| all but the load generator | 1.50 | 1.50 |" in text
+    assert "| all except the load generator | 1.50 | 1.50 |" in text
     assert "| order | 77 | 77 |" in text
 
 
-def test_growth_has_a_row_a_size_as_multiples_of_the_smallest_in_the_same_round() -> None:
-    """The cost of an order is what the shop takes, without the load generator; a slow round counts for both."""
+def test_growth_has_a_row_per_size_as_multiples_of_the_smallest_in_the_same_round() -> None:
+    """The cost of an order excludes the load generator; a slow round affects all sizes alike."""
 
     def at(milliseconds: float, completed: float, cpu: float) -> Turn:
         held = Level(load(9), completed, {"order": cpu / 2, "billing": cpu / 2, OWN: 9.0})
@@ -101,7 +92,7 @@ def test_growth_has_a_row_a_size_as_multiples_of_the_smallest_in_the_same_round(
 
 
 def test_answers_of_the_floor_count_with_those_of_the_orders() -> None:
-    """What was not answered 201 is no figure, whoever was asked."""
+    """A response other than 201 from the floor counts as a failure of the run."""
     refused = turn(3, 150, 75)
     refused.floor_held.statuses[500] += 1
 

@@ -1,4 +1,6 @@
-"""`sidecart bench`: what is missing is said before anything is measured, and what was measured is written at once."""
+"""Tests of `sidecart bench`: it reports missing brokers first, and writes results after each
+broker.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from cli.servers import rabbitmq
 
 @pytest.fixture
 def no_rabbitmq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A machine on which it is not installed."""
+    """Make RabbitMQ look uninstalled."""
     monkeypatch.setattr(rabbitmq, "SERVER_SCRIPT", tmp_path / "nowhere")
     monkeypatch.delenv("AMQP_URL", raising=False)
 
@@ -24,38 +26,36 @@ def no_rabbitmq(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "more", [["--quick"], [], ["--only", "latency-breakdown"], ["--broker", "rabbitmq", "--only", "systems"]]
 )
-def test_a_broker_that_is_missing_is_said_before_anything_is_measured(
+def test_a_missing_broker_is_reported_before_any_measurement(
     more: list[str],
     no_rabbitmq: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """With how to get it, and how to do without."""
-    began: list[str] = []
+    """The message says how to install the broker, and how to measure without it."""
+    started: list[str] = []
 
     def part(*_: object) -> Iterator[run.Found]:
-        began.append("part")
+        started.append("part")
         yield run.Found("", None)
 
     monkeypatch.setattr(run, "PARTS", dict.fromkeys(run.PARTS, part))
 
     assert 1 == main(["bench", *more, "--out", str(tmp_path / "out")])
     err = capsys.readouterr().err
-    assert [] == began
+    assert [] == started
     assert "make system-deps" in err
     assert ("--broker redis" in err) == ("--broker" not in more)
 
 
 def test_parts_of_redis_need_no_other_broker(no_rabbitmq: None) -> None:
-    """Concurrency and growth are measured on Redis alone."""
+    """Concurrency and growth run on Redis only, so they start without RabbitMQ."""
     run.require("all", ["concurrency", "growth"])
 
 
-def test_what_was_measured_is_written_though_the_next_broker_fails(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The table and the figures of the first are there."""
+def test_results_are_written_even_if_the_next_broker_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The table and the results of the first broker are on disk."""
 
     def part(*_: object) -> Iterator[run.Found]:
         yield run.Found("| redis |", {"redis": [1.0]})

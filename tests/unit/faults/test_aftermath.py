@@ -1,4 +1,6 @@
-"""What the auditor says of what callers do not wait for: each thing that is planted is found."""
+"""Tests of the auditor's checks in services that the caller does not wait for: each planted defect
+is found.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ ITEMS = [{"sku": "tea", "quantity": 2, "unit_price_cents": 150}, {"sku": "cup", 
 
 
 def intent(route: str, resource: str, body: dict[str, Any]) -> Intent:
-    """An accepted request."""
+    """Return an accepted request."""
     return Intent(resource, route, body, time.time(), status=201, location=f"/{route.split('/')[1]}/{resource}")
 
 
@@ -40,48 +42,50 @@ WHOLE: dict[str, dict[str, Any]] = {
 }
 
 
-class Kept:
+class StoredRecords:
     """Records in memory."""
 
     def __init__(self, stored: dict[str, dict[str, Any]]) -> None:
         self.stored = stored
 
     def load(self, service: str, keys: Iterable[str]) -> dict[str, Any]:
-        """Those that are there."""
+        """Return the records that exist."""
         return {key: self.stored[service][key] for key in keys if key in self.stored[service]}
 
     def states(self, service: str, keys: Iterable[str]) -> dict[str, Any]:
-        """The state in each."""
+        """Return the state of each record."""
         return {key: record["state"] or {} for key, record in self.load(service, keys).items()}
 
 
-def test_nothing_is_missing_of_what_was_carried_through() -> None:
-    """A registration with its account and contact, an order with its note."""
-    assert [] == list(missing(ACCEPTED, Kept(WHOLE)))
+def test_nothing_is_missing_after_complete_processing() -> None:
+    """A registration has its account and contact, an order has its notification record."""
+    assert [] == list(missing(ACCEPTED, StoredRecords(WHOLE)))
 
 
 @pytest.mark.parametrize(
     ("service", "key", "planted", "found"),
     [
         ("billing", f"account:{USER}", None, NO_ACCOUNT),
-        ("billing", f"account:{USER}", {"state": {"announced": False}}, NO_ACCOUNT),  # by a deposit before UserCreated
+        # created by a deposit that arrived before UserCreated
+        ("billing", f"account:{USER}", {"state": {"announced": False}}, NO_ACCOUNT),
         ("notification", f"mailbox:{USER}", None, NO_CONTACT),
-        ("notification", f"mailbox:{USER}", {"state": {"contact": None}}, NO_CONTACT),  # by news before UserCreated
+        # created by an order's outcome that arrived before UserCreated
+        ("notification", f"mailbox:{USER}", {"state": {"contact": None}}, NO_CONTACT),
         ("notification", f"mailbox:{USER}", {"state": {"contact": {"email": "b@x.org", "name": "Ada"}}}, NO_CONTACT),
         ("notification", f"mailbox:{USER}", {"state": None}, NO_CONTACT),
         ("notification", f"order:{ORDER}", None, NO_NOTE),
         ("notification", f"order:{ORDER}", {"order_id": ORDER, "user_id": USER, "items": ITEMS[:1]}, NO_NOTE),
     ],
 )
-def test_what_is_missing_is_found(service: str, key: str, planted: dict[str, Any] | None, found: str) -> None:
-    """And nothing else."""
+def test_a_missing_record_is_found(service: str, key: str, planted: dict[str, Any] | None, found: str) -> None:
+    """missing() reports the planted defect, and no other."""
     stored = deepcopy(WHOLE)
     if planted is None:
         del stored[service][key]
     else:
         stored[service][key] = planted
 
-    assert [found] == [each.what for each in missing(ACCEPTED, Kept(stored))]
+    assert [found] == [each.what for each in missing(ACCEPTED, StoredRecords(stored))]
 
 
 PLANTED = Planted("UserCreated", "unparseable-0-abc")
@@ -104,18 +108,18 @@ FOREIGN = DeadLetter("x", "order", "OrderCreateRequested", "malformed", "", "", 
         ([Planted("UserCreated", "unparseable-0-abc", is_sure=False)], [], []),
     ],
 )
-def test_the_dead_letters_are_exactly_those_of_what_nothing_can_parse(
+def test_the_dead_letters_are_exactly_those_of_unparseable_messages(
     planted: list[Planted], letters: list[DeadLetter], findings: list[str]
 ) -> None:
-    """One of each service that reads the topic."""
+    """Each service that reads the topic has one dead letter per planted message, and no others."""
     audit = Audit()
     Auditor(cast(Shop, None), cast(Ledger, None), [], lambda: None, planted)._judge_letters(audit, letters)
 
     assert findings == [each.partition(":")[0] for each in audit.findings]
 
 
-def test_money_for_an_order_that_hangs_was_not_taken_twice() -> None:
-    """Only what is missing beyond it was."""
+def test_the_payment_of_a_pending_order_is_not_a_double_payment() -> None:
+    """Only money missing beyond the pending orders counts as taken twice."""
     other = str(uuid.UUID(int=4))
     found = [
         (intent("/account/deposit", other, {"user_id": USER, "amount_cents": 900}), Answer(200, {"reason": None})),

@@ -1,4 +1,6 @@
-"""What is swallowed between an app and its sidecar: publishes, whole, at the share that was asked for."""
+"""Tests of publishes swallowed between an app and its sidecar: whole requests, in the requested
+share.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,7 @@ TOKEN = b"dapr-api-token: secret\r\n"
 
 
 def post(path: bytes, body: bytes) -> bytes:
-    """A request as the apps write it."""
+    """Return a request in the form that the apps send."""
     return b"POST %s HTTP/1.1\r\nhost: 127.0.0.1:3500\r\n%scontent-length: %d\r\n\r\n%s" % (
         path,
         TOKEN,
@@ -37,31 +39,31 @@ LOAD = b"GET /v1.0/state/statestore/key HTTP/1.1\r\nhost: 127.0.0.1:3500\r\n\r\n
 
 
 @pytest.fixture
-def all_of_them(tmp_path: Path) -> Iterator[Swallowed]:
-    """Every publish is swallowed."""
+def swallow_all(tmp_path: Path) -> Iterator[Swallowed]:
+    """Swallow every publish."""
     with closing(Swallowed(1, 1.0, tmp_path / "swallowed.jsonl")) as swallowed:
         yield swallowed
 
 
-def test_a_swallowed_publish_is_answered_and_does_not_reach_the_sidecar(all_of_them: Swallowed, tmp_path: Path) -> None:
-    """It is written down, with its topic and event."""
-    passed, answers = Swallower(all_of_them).feed(PUBLISH)
+def test_a_swallowed_publish_is_answered_and_does_not_reach_the_sidecar(swallow_all: Swallowed, tmp_path: Path) -> None:
+    """The record of the swallowed publish has its topic and event."""
+    passed, answers = Swallower(swallow_all).feed(PUBLISH)
 
     assert (b"", ANSWER) == (passed, answers)
-    assert {"UserCreated": 1} == all_of_them.by_topic
+    assert {"UserCreated": 1} == swallow_all.by_topic
     (line,) = (tmp_path / "swallowed.jsonl").read_text().splitlines()
     assert ("UserCreated", EVENT.decode()) == (json.loads(line)["topic"], json.loads(line)["event"])
 
 
 @pytest.mark.parametrize("request_", [SAVE, LOAD])
-def test_everything_else_passes_unchanged(all_of_them: Swallowed, request_: bytes) -> None:
-    """With its token and body."""
-    assert (request_, b"") == Swallower(all_of_them).feed(request_)
+def test_everything_else_passes_unchanged(swallow_all: Swallowed, request_: bytes) -> None:
+    """Other requests pass with their token and body."""
+    assert (request_, b"") == Swallower(swallow_all).feed(request_)
 
 
-def test_requests_may_come_in_any_pieces(all_of_them: Swallowed) -> None:
-    """What passes and what is answered is the same."""
-    swallower = Swallower(all_of_them)
+def test_requests_may_be_split_anywhere(swallow_all: Swallowed) -> None:
+    """Splitting the stream into bytes changes neither the passed requests nor the answers."""
+    swallower = Swallower(swallow_all)
     passed = answers = b""
     for byte in LOAD + PUBLISH + SAVE + PUBLISH:
         more_passed, more_answers = swallower.feed(bytes([byte]))
@@ -70,29 +72,29 @@ def test_requests_may_come_in_any_pieces(all_of_them: Swallowed) -> None:
     assert (LOAD + SAVE, 2 * ANSWER) == (passed, answers)
 
 
-def test_the_share_is_kept_and_the_seed_decides(tmp_path: Path) -> None:
-    """The same seed takes the same ones; after the load nothing is swallowed any more."""
+def test_the_share_holds_and_the_seed_decides(tmp_path: Path) -> None:
+    """The same seed swallows the same publishes; after stop() every publish passes."""
     with (
         closing(Swallowed(1, 0.01, tmp_path / "1")) as one,
         closing(Swallowed(1, 0.01, tmp_path / "2")) as same,
         closing(Swallowed(2, 0.01, tmp_path / "3")) as other,
     ):
-        taken = [[each.takes("T", EVENT) for _ in range(10_000)] for each in (one, same, other)]
+        taken = [[each.swallows("T", EVENT) for _ in range(10_000)] for each in (one, same, other)]
         one.stop()
 
         assert 60 < sum(taken[0]) < 140
         assert taken[0] == taken[1] != taken[2]
-        assert not any(one.takes("T", EVENT) for _ in range(1_000))
+        assert not any(one.swallows("T", EVENT) for _ in range(1_000))
 
 
 class Sidecar(BaseHTTPRequestHandler):
-    """Says which paths reached it."""
+    """Records the paths of the requests that reach it."""
 
     protocol_version = "HTTP/1.1"
     reached: ClassVar[list[str]] = []
 
     def do_POST(self) -> None:
-        """Take it."""
+        """Record the request and answer 200."""
         self.rfile.read(int(self.headers["content-length"]))
         self.reached.append(self.path)
         self.send_response(200)
@@ -100,11 +102,13 @@ class Sidecar(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Say nothing."""
+        """Write no log."""
 
 
-def test_an_app_is_told_204_by_the_link_and_keeps_its_connection(all_of_them: Swallowed) -> None:
-    """Its own client, over one connection: what is swallowed never reaches the sidecar, what comes after does."""
+def test_the_link_answers_204_and_the_app_keeps_its_connection(swallow_all: Swallowed) -> None:
+    """Over one connection, swallowed publishes never reach the sidecar, and the requests between
+    them do.
+    """
     Sidecar.reached.clear()
 
     async def ask(port: int) -> list[int]:
@@ -119,10 +123,10 @@ def test_an_app_is_told_204_by_the_link_and_keeps_its_connection(all_of_them: Sw
     with ThreadingHTTPServer(("127.0.0.1", 0), Sidecar) as server, closing(Network(1)) as network:
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         link = network.link("order-sidecar", server.server_address[1])
-        link.swallower_of = lambda: Swallower(all_of_them)
+        link.swallower_of = lambda: Swallower(swallow_all)
         statuses = asyncio.run(ask(link.port))
         server.shutdown()
 
     assert [204, 200, 204] == statuses
     assert ["/v1.0/state/statestore"] == Sidecar.reached
-    assert {"OrderPaid": 2} == all_of_them.by_topic
+    assert {"OrderPaid": 2} == swallow_all.by_topic

@@ -1,7 +1,9 @@
-"""The floor's two apps, but for how events and records travel: POST /ask is held until the other app has answered.
+"""The two apps of the floor, without their transport.
 
-gateway app -> broker -> service app (one read and one write of state) -> broker -> gateway app. Plain ASGI; no
-framework, no validation, no log, no pending command.
+The floor is the smallest possible held request; its latency is a lower bound for the shop's. A POST
+to /ask is held until the other app answers. The path is gateway app -> broker -> service app (one
+read and one write of state) -> broker -> gateway app. The apps are plain ASGI: no framework, no
+validation, no log, no pending command. Subclasses add the transport of events and records.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ HELD_SECONDS_MAX = 30.0
 Answer = tuple[int, bytes]
 
 
-class Asking(ABC):
-    """One of the two apps."""
+class FloorApp(ABC):
+    """One of the two apps of the floor."""
 
     def __init__(self, app_id: str) -> None:
         self.app_id = app_id
@@ -35,22 +37,22 @@ class Asking(ABC):
 
     @abstractmethod
     def connected(self) -> AbstractAsyncContextManager[None]:
-        """Connect for as long as the block runs."""
+        """Keep the app's connections open while the block runs."""
 
     @abstractmethod
     async def keep(self, request_id: str) -> None:
-        """Read the request's record, and write it."""
+        """Read the request's record, then write it."""
 
     @abstractmethod
     async def publish(self, topic: str, event: dict[str, Any]) -> None:
-        """Hand an event to the broker."""
+        """Publish an event to the broker."""
 
     async def other(self, method: str, parts: list[str], body: bytes) -> Answer:
-        """Answer whatever else is asked."""
+        """Answer a request that this class does not route: (status, body), 404 by default."""
         return 404, b"{}"
 
     async def take(self, event: dict[str, Any]) -> None:
-        """Take an event: answer whoever is held, or do the work."""
+        """Process an event: the gateway answers the held request, the service does its work."""
         request_id = event["data"]["id"]
         if self.app_id == GATEWAY:
             held = self._held.get(request_id)
@@ -117,8 +119,8 @@ class Asking(ABC):
         await self.publish(topic, event)
 
 
-def serve(make: Callable[[str], Asking]) -> None:
-    """Serve the app that the command line names until SIGTERM."""
+def serve(make: Callable[[str], FloorApp]) -> None:
+    """Serve the app named on the command line until SIGTERM."""
     parser = argparse.ArgumentParser()
     parser.add_argument("app", choices=("gateway", "service"))
     app = make(GATEWAY if parser.parse_args().app == "gateway" else SERVICE)
@@ -135,5 +137,5 @@ def serve(make: Callable[[str], Asking]) -> None:
 
 
 def encoded(event: dict[str, Any]) -> bytes:
-    """An event as bytes."""
+    """Return an event as JSON bytes."""
     return json.dumps(event).encode()
