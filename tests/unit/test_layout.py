@@ -236,7 +236,7 @@ def test_each_make_target_that_the_documents_name_is_there() -> None:
 def test_each_command_that_the_documents_name_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     """Also those that the README lists without the program's name."""
     listed = re.search(
-        r"`\./sidecart --help` lists the rest: ((?:`[a-z-]+`(?:, )?)+)", (ROOT / "README.md").read_text()
+        r"`\./sidecart --help` lists the rest: ((?:`[a-z-]+`(?:,\s)?)+)", (ROOT / "README.md").read_text()
     )
     assert listed is not None
     named = set(re.findall(r"[a-z-]+", listed[1])) | {command for _, command in commanded(r"\./sidecart")}
