@@ -248,7 +248,7 @@ def test_each_documented_command_exists(capsys: pytest.CaptureFixture[str]) -> N
     name.
     """
     listed = re.search(
-        r"`\./sidecart --help` lists the rest: ((?:`[a-z-]+`(?:, )?)+)", (ROOT / "README.md").read_text()
+        r"`\./sidecart --help` lists the rest: ((?:`[a-z-]+`(?:,\s)?)+)", (ROOT / "README.md").read_text()
     )
     assert listed is not None
     named = set(re.findall(r"[a-z-]+", listed[1])) | {command for _, command in documented_arguments(r"\./sidecart")}

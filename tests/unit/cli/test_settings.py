@@ -47,7 +47,7 @@ WRONG = {
 def table() -> dict[str, tuple[str, ...]]:
     """Read the README's table: maps each setting to the apps that read it."""
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    rows = ROW.findall(readme[readme.index("| setting | of | default |") :])
+    rows = ROW.findall(readme[readme.index("| setting | read by | default |") :])
     return {name: OF[of.strip()] for names, of, _ in rows for name in re.findall(r"`([A-Z_]+)`", names)} | {
         "GRACE_SECONDS": ("monitor",)  # named below the table
     }
