@@ -116,7 +116,13 @@ class MailHarness:
         self.store = Store()
         self.mailers: list[Mailer] = []
         for order_id in (ORDER, OTHER):
-            notification = {"order_id": order_id, "user_id": USER, "kind": "paid", "subject": "Good news", "sent_at": None}
+            notification = {
+                "order_id": order_id,
+                "user_id": USER,
+                "kind": "paid",
+                "subject": "Good news",
+                "sent_at": None,
+            }
             self.store.put(f"notification:{order_id}", msgspec.json.encode(notification))
 
     def process(self, port: int, **server: Any) -> Mailer:

@@ -69,7 +69,9 @@ COMMANDS = st.tuples(
 
 
 @given(st.lists(COMMANDS, max_size=20))
-def test_any_order_and_any_repetition_gives_each_address_to_one(commands: list[tuple[UserCreateRequested, str]]) -> None:
+def test_any_order_and_any_repetition_gives_each_address_to_one(
+    commands: list[tuple[UserCreateRequested, str]],
+) -> None:
     """The first command owns the address; its repetitions succeed and all others are rejected."""
     records: dict[str, Registration] = {}
     secondaries: dict[str, User] = {}
