@@ -1,9 +1,9 @@
 """Sends mails by SMTP at least once; every copy of a mail has the same Message-ID.
 
 An event waits at most WINDOW_SECONDS for its mail. If the server has not accepted the mail by then,
-the mail enters the retry queue (mail_retry_queue.py), the event is acknowledged, and the SMTP
-session continues in the background. So a slow server blocks no worker of the sidecar. A mail with
-an unknown outcome waits for its due time, even if the event arrives again.
+the mail enters the retry queue (mail_retry_queue.py). The service acknowledges the event, and the
+SMTP session continues in the background. So a slow server blocks no worker of the sidecar. A mail
+with an unknown outcome waits for its due time, even if the event arrives again.
 """
 
 from __future__ import annotations

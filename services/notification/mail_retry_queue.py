@@ -165,7 +165,7 @@ class MailRetryQueue:
     # --- Claimed mails
 
     def new(self, event: bytes, outcome: Outcome | None, dot_sent: bool = False) -> Mail:
-        """Return a new entry, for a mail whose attempt had this outcome; None: it is running."""
+        """Return a new entry; `outcome` is that of the first attempt, or None while it runs."""
         now = self._now()
         mail = Mail(event.decode(), since=now, due=now)
         if outcome is None:

@@ -26,10 +26,10 @@ def validator(draft: type[Validator], topic: str) -> Validator:
 @pytest.mark.parametrize("topic", TOPICS)
 def test_the_document_has_the_examples_of_contracts_and_they_are_valid(topic: str, draft: type[Validator]) -> None:
     """Each example of a topic is in the document and valid by the document's own schema."""
-    told = {each["name"]: each["payload"] for each in DOCUMENT["components"]["messages"][topic]["examples"]}
+    documented = {each["name"]: each["payload"] for each in DOCUMENT["components"]["messages"][topic]["examples"]}
 
-    assert examples(topic) == told
-    assert [] == [error.message for event in told.values() for error in validator(draft, topic).iter_errors(event)]
+    assert examples(topic) == documented
+    assert [] == [error.message for event in documented.values() for error in validator(draft, topic).iter_errors(event)]
 
 
 @pytest.mark.parametrize("draft", DRAFTS, ids=lambda draft: draft.__name__)

@@ -37,7 +37,7 @@ def _secondary(world: World, app: str, key: str) -> dict[str, Any] | None:
     return None if found is None else msgspec.json.decode(found[0])
 
 
-def _about(world: World, topic: str, subject: str) -> list[dict[str, Any]]:
+def _events_of(world: World, topic: str, subject: str) -> list[dict[str, Any]]:
     return [event for event in world.published[topic] if event["subject"] == subject]
 
 
@@ -51,9 +51,9 @@ def _events(world: World) -> Iterator[str]:
     known: dict[str, Any] = {}
     for topic, events in world.published.items():
         for event in events:
-            what = topic, event["subject"], event["correlationid"], event["data"]
-            if known.setdefault(event["id"], what) != what:
-                yield f"one id, two events: {what} and {known[event['id']]}"
+            content = topic, event["subject"], event["correlationid"], event["data"]
+            if known.setdefault(event["id"], content) != content:
+                yield f"one id, two events: {content} and {known[event['id']]}"
 
 
 def _outboxes(world: World) -> Iterator[str]:
@@ -69,10 +69,10 @@ def _users(world: World, scenario: Scenario) -> Iterator[str]:
     for user_id in scenario.user_ids:
         if not _secondary(world, "user", f"user:{user_id}"):
             yield f"user {user_id} cannot be read"
-        accounts = {event["data"]["account_id"] for event in _about(world, "BillingAccountCreated", user_id)}
+        accounts = {event["data"]["account_id"] for event in _events_of(world, "BillingAccountCreated", user_id)}
         if len(accounts) != 1:
             yield f"user {user_id} has the accounts {sorted(accounts)}"
-    winners = [each for each in scenario.clashing_ids if _about(world, "UserCreated", each)]
+    winners = [each for each in scenario.clashing_ids if _events_of(world, "UserCreated", each)]
     if scenario.clashing_ids and len(winners) != 1:
         yield f"one address, and the users {winners}"
 
@@ -99,8 +99,8 @@ def _orders(world: World, scenario: Scenario) -> Iterator[str]:
     for order_id in scenario.order_ids:
         order = _state(world, "order", f"order:{order_id}") or {}
         payment = _secondary(world, "billing", f"payment:{order_id}") or {}
-        ends = {topic for topic in ("OrderPaid", "OrderNotPaid") if _about(world, topic, order_id)}
-        output = {topic for topic in ("OrderPaymentCreated", "OrderPaymentFailed") if _about(world, topic, order_id)}
+        ends = {topic for topic in ("OrderPaid", "OrderNotPaid") if _events_of(world, topic, order_id)}
+        output = {topic for topic in ("OrderPaymentCreated", "OrderPaymentFailed") if _events_of(world, topic, order_id)}
         is_paid = order.get("status") == "paid"
         expected = ({"OrderPaid"}, {"OrderPaymentCreated"}) if is_paid else ({"OrderNotPaid"}, {"OrderPaymentFailed"})
         if order.get("status") not in ("paid", "not_paid") or (ends, output) != expected:
@@ -112,8 +112,8 @@ def _orders(world: World, scenario: Scenario) -> Iterator[str]:
 def _mails(world: World, scenario: Scenario) -> Iterator[str]:
     for order_id in scenario.order_ids:
         message_id = email(order_id, "a@b.c", "n", order_outcome(order_id, (), 0)).message_id
-        noted = _secondary(world, "notification", f"notification:{order_id}") or {}
-        if not world.mails[message_id] or not noted.get("sent_at"):
-            yield f"order {order_id}: {world.mails[message_id]} mails, noted as {noted}"
+        notification = _secondary(world, "notification", f"notification:{order_id}") or {}
+        if not world.mails[message_id] or not notification.get("sent_at"):
+            yield f"order {order_id}: {world.mails[message_id]} mails, notification {notification}"
         if not _secondary(world, "notification", f"order:{order_id}"):
             yield f"order {order_id} was not saved by notification"

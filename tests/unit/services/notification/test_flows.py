@@ -65,8 +65,8 @@ def test_a_registration_has_ended_at_billing_once_the_account_is_announced() -> 
     }
     reads: dict[str, Read] = {read.path: read for read in billing.wire(cast(HttpSidecar, stored(records))).reads}
 
-    async def ask() -> bytes:
+    async def find_unfinished() -> bytes:
         answer = await reads["/unfinished/user/{ids}"].find({"ids": "announced,early,empty,missing"})
         return answer or b""
 
-    assert {"unfinished": ["early", "empty", "missing"]} == json.loads(asyncio.run(ask()))
+    assert {"unfinished": ["early", "empty", "missing"]} == json.loads(asyncio.run(find_unfinished()))
