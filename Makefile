@@ -10,7 +10,7 @@ SIDECART = $(PYTHON) ./sidecart
 .DEFAULT_GOAL := help
 .PHONY: help run demo bench faults faults-mutants soak test test-full test-compose lint system-deps system-deps-full
 
-help: ## show this help help
+help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "More commands: ./sidecart --help"
 

@@ -29,7 +29,9 @@ def test_the_document_has_the_examples_of_contracts_and_they_are_valid(topic: st
     documented = {each["name"]: each["payload"] for each in DOCUMENT["components"]["messages"][topic]["examples"]}
 
     assert examples(topic) == documented
-    assert [] == [error.message for event in documented.values() for error in validator(draft, topic).iter_errors(event)]
+    assert [] == [
+        error.message for event in documented.values() for error in validator(draft, topic).iter_errors(event)
+    ]
 
 
 @pytest.mark.parametrize("draft", DRAFTS, ids=lambda draft: draft.__name__)

@@ -100,7 +100,9 @@ def _orders(world: World, scenario: Scenario) -> Iterator[str]:
         order = _state(world, "order", f"order:{order_id}") or {}
         payment = _secondary(world, "billing", f"payment:{order_id}") or {}
         ends = {topic for topic in ("OrderPaid", "OrderNotPaid") if _events_of(world, topic, order_id)}
-        output = {topic for topic in ("OrderPaymentCreated", "OrderPaymentFailed") if _events_of(world, topic, order_id)}
+        output = {
+            topic for topic in ("OrderPaymentCreated", "OrderPaymentFailed") if _events_of(world, topic, order_id)
+        }
         is_paid = order.get("status") == "paid"
         expected = ({"OrderPaid"}, {"OrderPaymentCreated"}) if is_paid else ({"OrderNotPaid"}, {"OrderPaymentFailed"})
         if order.get("status") not in ("paid", "not_paid") or (ends, output) != expected:

@@ -49,9 +49,7 @@ MUTANTS: dict[str, Mutant] = {
     "no outbox": processor(mutants.NoOutbox),
     "outputs not in the outbox": processor(mutants.OutputsNotInOutbox),
     "outbox not finished first": processor(mutants.OutboxNotFinishedFirst),
-    "secondary records deferred with their entry": processor(
-        mutants.DeferredWithItsSecondaries
-    ),
+    "secondary records deferred with their entry": processor(mutants.DeferredWithItsSecondaries),
     "publish before save": processor(mutants.PublishBeforeSave),
     "secondary record read first": processor(mutants.SecondaryReadFirst),
     "an id found in the outbox publishes nothing": processor(mutants.FoundInOutboxPublishesNothing),
