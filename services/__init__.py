@@ -1,1 +1,1 @@
-"""The four services: each a pure step, wired to the chassis."""
+"""The four services. Each one is a pure step function that the chassis runs."""

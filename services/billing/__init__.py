@@ -1,1 +1,1 @@
-"""The Billing Service: accounts, deposits and payments; it owns the money."""
+"""The Billing Service: accounts, deposits and payments."""

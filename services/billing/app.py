@@ -1,4 +1,4 @@
-"""The Billing Service, wired."""
+"""The wiring of the Billing Service."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -28,7 +28,7 @@ SERVICE: Service[domain.Account, Input] = Service(
 
 
 class AccountView(msgspec.Struct):
-    """An account as readers see it."""
+    """The account in the body of `GET /account/{user_id}`."""
 
     user_id: str
     account_id: str
@@ -40,7 +40,7 @@ class _Announced(msgspec.Struct):
 
 
 class DepositView(msgspec.Struct, omit_defaults=True):
-    """A deposit as readers see it; refused if it has a reason."""
+    """The deposit in the body of a read; `reason` is set when it was refused."""
 
     deposit_id: str
     user_id: str
@@ -50,7 +50,7 @@ class DepositView(msgspec.Struct, omit_defaults=True):
 
 
 def wire(sidecar: HttpSidecar) -> ServiceWiring:
-    """Say what this service takes, and what it answers."""
+    """Return the subscriptions and reads of this service."""
     processor = EventProcessor(SERVICE, sidecar, now)
 
     async def find_account(params: Mapping[str, str]) -> bytes | None:
@@ -90,7 +90,7 @@ def _is_announced(value: bytes) -> bool:
 
 
 def main() -> None:
-    """Read the settings and serve."""
+    """Read the settings and serve until shutdown."""
     config = settings.read()
     run(service_app(SERVICE.name, config, wire), config)
 

@@ -1,4 +1,8 @@
-"""The account: every movement of money is decided once, by its own id, and remembered for ever."""
+"""The account aggregate.
+
+Each deposit and each payment has its own id. The service decides it once and keeps the outcome
+forever.
+"""
 
 import uuid
 from dataclasses import dataclass, replace
@@ -24,7 +28,10 @@ from services.billing.events import (
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user's money; `announced` once UserCreated was seen, for money may arrive before it."""
+    """A user's balance.
+
+    `announced` is True after UserCreated. A deposit can arrive earlier and open the account.
+    """
 
     user_id: str
     account_id: str
@@ -34,7 +41,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class Deposit:
-    """What became of a deposit: refused if `reason` is set, else the balance right after it."""
+    """The outcome of a deposit: the balance after it, or the `reason` for a refusal."""
 
     deposit_id: str
     user_id: str
@@ -46,7 +53,7 @@ class Deposit:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """What became of an order's payment: refused if `reason` is set."""
+    """The outcome of an order's payment; `reason` is set when the service refused it."""
 
     order_id: str
     user_id: str
@@ -59,17 +66,17 @@ Secondary = Deposit | Payment
 
 
 def key(event: Input) -> str:
-    """One record a user: the balance."""
+    """Return the key of the user's account record."""
     return f"account:{event.user_id}"
 
 
 def is_creation(event: Input) -> bool:
-    """Most accounts are opened by their user's registration."""
+    """Return True for UserCreated, the event that opens most accounts."""
     return isinstance(event, UserCreated)
 
 
 def secondary_key(event: Input) -> str | None:
-    """Where the outcome of this movement of money is kept, if it is one."""
+    """Return the key of the deposit's or payment's outcome; None for UserCreated."""
     match event:
         case AccountDepositRequested(deposit_id):
             return f"deposit:{deposit_id}"
@@ -82,7 +89,7 @@ def secondary_key(event: Input) -> str | None:
 
 
 def subject(output: Output) -> str:
-    """The aggregate that the event is about: a user, a deposit, or an order."""
+    """Return the id of the user, deposit or order that the output describes."""
     match output:
         case BillingAccountCreated(user_id):
             return user_id
@@ -95,9 +102,9 @@ def subject(output: Output) -> str:
 
 
 def step(state: Account | None, secondary: Secondary | None, received: Received[Input]) -> Step[Account]:
-    """Move money, once per deposit and once per order."""
+    """Open an account, or take money in or out: once per deposit and once per order."""
     event = received.event
-    account = state or Account(event.user_id, account_id=_named(event.user_id, "account"))
+    account = state or Account(event.user_id, account_id=_derived_id(event.user_id, "account"))
     match event:
         case UserCreated(user_id):
             opened = BillingAccountCreated(user_id, account.account_id)
@@ -131,7 +138,7 @@ def _deposit(
 def _pay(account: Account, known: Payment | None, request: OrderPaymentRequested, at: datetime) -> Step[Account]:
     if known is not None:
         return Step(account, outputs=(_announce_payment(known),))
-    payment = Payment(request.order_id, request.user_id, _named(request.order_id, "payment"), request.amount_cents)
+    payment = Payment(request.order_id, request.user_id, _derived_id(request.order_id, "payment"), request.amount_cents)
     if at > datetime.fromisoformat(request.pay_before):
         payment = replace(payment, reason="too_late")
     elif account.balance_cents < request.amount_cents:
@@ -153,5 +160,5 @@ def _announce_payment(payment: Payment) -> OrderPaymentCreated | OrderPaymentFai
     return OrderPaymentCreated(payment.order_id, payment.user_id, payment.payment_id)
 
 
-def _named(owner_id: str, word: str) -> str:
+def _derived_id(owner_id: str, word: str) -> str:
     return str(uuid.uuid5(uuid.UUID(owner_id), word))

@@ -1,4 +1,4 @@
-"""The events that the Billing Service reads and writes."""
+"""The events that the Billing Service consumes and publishes."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -10,14 +10,14 @@ from chassis.fields import CENTS_MAX, Cents, Timestamp, Uuid
 
 @dataclass(frozen=True, slots=True)
 class UserCreated:
-    """A user is registered and gets an account."""
+    """A user is registered and needs an account."""
 
     user_id: Uuid
 
 
 @dataclass(frozen=True, slots=True)
 class AccountDepositRequested:
-    """Somebody wants to pay money in."""
+    """A command to deposit money into an account."""
 
     deposit_id: Uuid
     user_id: Uuid
@@ -26,7 +26,7 @@ class AccountDepositRequested:
 
 @dataclass(frozen=True, slots=True)
 class OrderPaymentRequested:
-    """An order asks for its money; after `pay_before` it must not be taken any more."""
+    """A command to charge an order; the service refuses it after `pay_before`."""
 
     order_id: Uuid
     user_id: Uuid
@@ -44,7 +44,7 @@ class BillingAccountCreated:
 
 @dataclass(frozen=True, slots=True)
 class AccountDeposited:
-    """Money was paid in; the balance is the one right after it."""
+    """Money was deposited; `balance_cents` is the balance after the deposit."""
 
     deposit_id: str
     user_id: str
@@ -63,7 +63,7 @@ class AccountDepositRejected:
 
 @dataclass(frozen=True, slots=True)
 class OrderPaymentCreated:
-    """The money for an order was taken."""
+    """The account was charged for an order."""
 
     order_id: str
     user_id: str
@@ -72,7 +72,7 @@ class OrderPaymentCreated:
 
 @dataclass(frozen=True, slots=True)
 class OrderPaymentFailed:
-    """The money for an order was not taken, and never will be."""
+    """The account was not charged for an order; this outcome is final."""
 
     order_id: str
     user_id: str

@@ -1,1 +1,1 @@
-"""The Notification Service: what users are told, by e-mail."""
+"""The Notification Service: e-mails to users about their orders."""

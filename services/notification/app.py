@@ -1,4 +1,4 @@
-"""The Notification Service, wired."""
+"""The wiring of the Notification Service."""
 
 import os
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ SERVICE: Service[domain.Mailbox, Input] = Service(
 
 
 class NotificationView(msgspec.Struct):
-    """A mail as readers see it."""
+    """One mail in the body of `GET /notification/{user_id}`."""
 
     order_id: str
     kind: str
@@ -39,11 +39,11 @@ class NotificationView(msgspec.Struct):
     sent_at: str | None = None
 
 
-def wire(own: settings.Settings, sidecar: HttpSidecar) -> ServiceWiring:
-    """Say what this service takes, what it answers, and what it does beside."""
+def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWiring:
+    """Return the subscriptions, reads and background task of this service."""
     processor = EventProcessor(SERVICE, sidecar, now)
-    retry_queue = MailRetryQueue(sidecar, now, own.first_pause, own.unknown_pause)
-    mailer = Mailer(own.server, own.sender, sidecar, retry_queue, now)
+    retry_queue = MailRetryQueue(sidecar, now, mail_settings.first_pause, mail_settings.unknown_pause)
+    mailer = Mailer(mail_settings.server, mail_settings.sender, sidecar, retry_queue, now)
 
     async def find_mailbox(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"mailbox:{params['user_id']}")
@@ -78,7 +78,7 @@ def wire(own: settings.Settings, sidecar: HttpSidecar) -> ServiceWiring:
 
 
 def main() -> None:
-    """Read the settings and serve."""
+    """Read the settings and serve until shutdown."""
     config = common.read()
     run(service_app(SERVICE.name, config, partial(wire, settings.read(os.environ))), config)
 

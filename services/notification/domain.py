@@ -1,4 +1,7 @@
-"""The mailbox: whom to write to, and what each finished order's mail is; outcomes may come before the address."""
+"""The mailbox aggregate: a user's contact, and one mail for each finished order.
+
+The outcome of an order can arrive before the user's address. The mailbox then keeps it.
+"""
 
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
@@ -17,12 +20,12 @@ from services.notification.events import (
 )
 
 RECENT_MAX = 100  # finished orders that a mailbox lists, newest first
-WAITING_MAX = 50  # finished orders that wait for their user's address; with their mails below 1 MiB
+WAITING_MAX = 50  # finished orders without an address; a record with their mails stays below 1 MiB
 
 
 @dataclass(frozen=True, slots=True)
 class Contact:
-    """Whom to write to."""
+    """The recipient of a user's mails."""
 
     email: str
     name: str
@@ -30,7 +33,11 @@ class Contact:
 
 @dataclass(frozen=True, slots=True)
 class Mailbox:
-    """One user's mailbox; `waiting` is what was finished before we knew the address."""
+    """One user's mailbox.
+
+    `waiting` holds the outcomes that arrived before the address. `recent` lists order ids, newest
+    first.
+    """
 
     user_id: str
     contact: Contact | None = None
@@ -40,7 +47,7 @@ class Mailbox:
 
 @dataclass(frozen=True, slots=True)
 class OrderNote:
-    """An order's data as it was placed."""
+    """The data of an order when it was placed."""
 
     order_id: str
     user_id: str
@@ -50,9 +57,10 @@ class OrderNote:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """One order's mail; `sent_at` is set once the mail server took it, `failed_at` once it is a dead mail.
+    """The mail about one order.
 
-    `queued_until` says that the mail was put into the retry queue, and when it was first due there.
+    `sent_at`: the mail server accepted the mail. `failed_at`: the mail is a dead letter.
+    `queued_until`: the mail entered the retry queue, with its first due time there.
     """
 
     order_id: str
@@ -66,7 +74,10 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The outcomes that had waited for the address, so that a repeated UserCreated can ask for the same mails."""
+    """The outcomes that waited for the address.
+
+    A repeated UserCreated uses them to request the same mails again.
+    """
 
     outcomes: tuple[OrderOutcome, ...]
 
@@ -75,22 +86,25 @@ Secondary = OrderNote | Notification | Welcome
 
 
 def key(event: Input) -> str | None:
-    """One record a user; an order's data is nobody's record, only a note."""
+    """Return the key of the user's mailbox.
+
+    Return None for OrderCreated: its step writes a secondary record and changes no mailbox.
+    """
     return None if isinstance(event, OrderCreated) else f"mailbox:{event.user_id}"
 
 
 def is_creation(event: Input) -> bool:
-    """Most mailboxes begin with their user's registration."""
+    """Return True for UserCreated, the event that creates most mailboxes."""
     return isinstance(event, UserCreated)
 
 
 def secondary_key(event: Input) -> str | None:
-    """Where what this event led to is kept, if the step has to know."""
+    """Return the key of the event's secondary record, or None if the step does not read it."""
     match event:
         case UserCreated(user_id):
             return f"welcome:{user_id}"
         case OrderCreated():
-            return None  # the note is written once, whoever asks again
+            return None  # an insert writes the order's data once, so a repetition need not read it
         case OrderPaid(order_id) | OrderNotPaid(order_id):
             return f"notification:{order_id}"
         case _:
@@ -98,12 +112,12 @@ def secondary_key(event: Input) -> str | None:
 
 
 def order_of(output: EmailRequested) -> str:
-    """The order that a mail is about."""
+    """Return the id of the order that the mail describes."""
     return output.order_id
 
 
 def step(state: Mailbox | None, secondary: Secondary | None, received: Received[Input]) -> Step[Mailbox]:
-    """Learn an address, note an order, or write the mail about a finished one."""
+    """Save a contact, save the data of an order, or request the mail about a finished order."""
     event = received.event
     mailbox = state or Mailbox(event.user_id)
     match event:
@@ -122,7 +136,7 @@ def step(state: Mailbox | None, secondary: Secondary | None, received: Received[
 
 
 def _register_contact(mailbox: Mailbox, welcome: Welcome | None, contact: Contact) -> Step[Mailbox]:
-    """Keep the address; write what had waited for it, and write it again when the event is repeated."""
+    """Save the contact and request the waiting mails; a repeated event requests them again."""
     if mailbox.contact is not None:
         outcome = welcome.outcomes if welcome else ()
         return Step(mailbox, outputs=tuple(_mail(mailbox.user_id, mailbox.contact, each) for each in outcome))
@@ -137,7 +151,7 @@ def _register_contact(mailbox: Mailbox, welcome: Welcome | None, contact: Contac
 
 
 def _request_mail(mailbox: Mailbox, known: Secondary | None, outcome: OrderOutcome) -> Step[Mailbox]:
-    """Write the mail about a finished order, or remember it until the address is known."""
+    """Request the mail about a finished order, or keep the outcome until the address arrives."""
     if mailbox.contact is None:
         if any(each.order_id == outcome.order_id for each in mailbox.waiting):
             return Step(mailbox)

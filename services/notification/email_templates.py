@@ -1,4 +1,7 @@
-"""The two mails, good news and bad, as plain text and as HTML. Pure: the same outcome gives the same mail."""
+"""The templates of the two mails, in plain text and HTML: an order is paid, or it is not.
+
+The functions are pure: the same outcome gives the same mail.
+"""
 
 import html
 import uuid
@@ -8,12 +11,12 @@ from typing import Literal
 
 from services.notification.events import EmailRequested, Item
 
-LINES_MAX = 10  # items written out in a mail; it says how many more there are
+LINES_MAX = 10  # items that a mail lists; it counts the others
 
 
 @dataclass(frozen=True, slots=True)
 class OrderOutcome:
-    """What became of an order: as much of it as a mail needs, bounded however many items it has."""
+    """The outcome of an order, with the data for its mail: at most LINES_MAX items."""
 
     order_id: str
     amount_cents: int
@@ -25,16 +28,16 @@ class OrderOutcome:
 
 @dataclass(frozen=True, slots=True)
 class Wording:
-    """The words that differ between the mails."""
+    """The texts and the color that differ between the two mails."""
 
     subject: str
     headline: str
     body: str
     advice: str
-    colour: str
+    color: str
 
 
-WHY = {
+REASONS = {
     None: "",
     "insufficient_funds": "the balance of your account was too low",
     "too_late": "the time for its payment had passed",
@@ -47,7 +50,7 @@ def order_outcome(
     amount_cents: int,
     reason: Literal["insufficient_funds", "too_late"] | None = None,
 ) -> OrderOutcome:
-    """Keep what a mail needs of a finished order."""
+    """Return the outcome of a finished order; without a `reason` the order is paid."""
     shown = tuple(items[:LINES_MAX])
     return OrderOutcome(
         order_id, amount_cents, shown, len(items) - len(shown), "not_paid" if reason else "paid", reason
@@ -55,12 +58,12 @@ def order_outcome(
 
 
 def subject(outcome: OrderOutcome) -> str:
-    """The subject line; holds nothing that a user wrote."""
+    """Return the subject line, which contains no text from a user."""
     return _wording(outcome).subject
 
 
 def email(user_id: str, to: str, name: str, outcome: OrderOutcome) -> EmailRequested:
-    """Write the mail about one order."""
+    """Return the request for the mail about one order."""
     wording = _wording(outcome)
     return EmailRequested(
         message_id=f"<{uuid.uuid5(uuid.UUID(outcome.order_id), 'letter')}@sidecart>",
@@ -74,26 +77,26 @@ def email(user_id: str, to: str, name: str, outcome: OrderOutcome) -> EmailReque
 
 
 def _wording(outcome: OrderOutcome) -> Wording:
-    short = outcome.order_id[-8:]  # the beginning of an id is its time, and much alike
+    short = outcome.order_id[-8:]  # ids start with a timestamp, so their first digits look alike
     if outcome.kind == "paid":
         return Wording(
             subject=f"Your order {short} is paid",
             headline="Thank you, your order is paid",
             body=f"We have taken {money(outcome.amount_cents)} from your account and are getting your order ready.",
             advice="You need not do anything. Keep this mail as your receipt.",
-            colour="#1a7f4b",
+            color="#1a7f4b",
         )
     return Wording(
         subject=f"Your order {short} could not be paid",
         headline="Your order could not be paid",
-        body=f"We could not take {money(outcome.amount_cents)} because {WHY[outcome.reason]}. No money was taken.",
+        body=f"We could not take {money(outcome.amount_cents)} because {REASONS[outcome.reason]}. No money was taken.",
         advice="Pay money into your account and order again; we would be glad to have you back.",
-        colour="#a13a1e",
+        color="#a13a1e",
     )
 
 
 def money(cents: int) -> str:
-    """An amount with two decimals and thousands apart: 1,234.50."""
+    """Format an amount with two decimals and thousands separators: 1,234.50."""
     return f"{cents // 100:,}.{cents % 100:02d}"
 
 
@@ -135,7 +138,7 @@ def _html(name: str, outcome: OrderOutcome, wording: Wording) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         f"<title>{html.escape(wording.subject)}</title></head>"
         '<body style="font-family:sans-serif;max-width:36em;margin:auto">'
-        f'<h1 style="color:{wording.colour};font-size:1.3em">{wording.headline}</h1>'
+        f'<h1 style="color:{wording.color};font-size:1.3em">{wording.headline}</h1>'
         f"<p>Hello {html.escape(name)},</p><p>{wording.body}</p>"
         f'<h2 style="font-size:1em">Order {outcome.order_id}</h2><table style="width:100%">{rows}'
         '<tr><th style="text-align:left">Total</th>'

@@ -1,4 +1,4 @@
-"""The events that the Notification Service reads and writes."""
+"""The events that the Notification Service consumes and publishes."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from chassis.fields import Cents, Uuid
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """So many of one thing, at a price each."""
+    """One line of an order: a product, its quantity and its unit price."""
 
     sku: Annotated[str, Meta(min_length=1, max_length=64)]
     quantity: Annotated[int, Meta(ge=1, le=10_000)]
@@ -22,7 +22,7 @@ Items = Annotated[tuple[Item, ...], Meta(min_length=1, max_length=1_000)]
 
 @dataclass(frozen=True, slots=True)
 class UserCreated:
-    """A user is registered: whom to write to."""
+    """A user is registered, with the address for mails."""
 
     user_id: Uuid
     email: Annotated[str, Meta(min_length=3, max_length=254)]
@@ -41,7 +41,7 @@ class OrderCreated:
 
 @dataclass(frozen=True, slots=True)
 class OrderPaid:
-    """An order is paid: good news."""
+    """An order is paid."""
 
     order_id: Uuid
     user_id: Uuid
@@ -51,7 +51,7 @@ class OrderPaid:
 
 @dataclass(frozen=True, slots=True)
 class OrderNotPaid:
-    """An order could not be paid: bad news."""
+    """An order could not be paid."""
 
     order_id: Uuid
     user_id: Uuid
@@ -62,7 +62,7 @@ class OrderNotPaid:
 
 @dataclass(frozen=True, slots=True)
 class EmailRequested:
-    """A mail, written and addressed; `message_id` is the same whenever it is asked for again."""
+    """A command to send one complete mail; every repetition has the same `message_id`."""
 
     message_id: Annotated[str, Meta(min_length=3, max_length=100)]
     order_id: Uuid

@@ -1,4 +1,7 @@
-"""Whether flows have ended here: a registration with the user's contact, an order with its note and its mail."""
+"""Whether flows have ended at this service.
+
+A registration ends with the saved contact; an order ends with its saved data and its settled mail.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +18,13 @@ class _Mailbox(msgspec.Struct):
 
 
 async def users_ended(store: Store, user_ids: Sequence[str]) -> list[bool]:
-    """Whether each user's contact is saved."""
+    """Return, for each user, whether the contact is saved."""
     values = await store.load_many([f"mailbox:{user_id}" for user_id in user_ids])
     return [value is not None and _has_contact(value) for value in values]
 
 
 async def orders_ended(store: Store, order_ids: Sequence[str]) -> list[bool]:
-    """Whether each order's note is saved and its mail is sent, given up, or in the retry queue."""
+    """Return, for each order, whether its data is saved and its mail is settled."""
     notes = await store.load_many([f"order:{order_id}" for order_id in order_ids])
     mails = await settled_mails(store, order_ids)
     return [note is not None and order_id in mails for order_id, note in zip(order_ids, notes, strict=True)]

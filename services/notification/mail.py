@@ -1,8 +1,9 @@
-"""Sending mail by SMTP: at least once, each with a Message-ID that repeats.
+"""Sends mails by SMTP at least once; every copy of a mail has the same Message-ID.
 
-An event waits for its mail for a short while only. What the server has not taken by then is kept in the mail retry
-queue (mail_retry_queue.py), and its session goes on outside of the event, which is done. So no worker of the sidecar
-is held, and a mail whose outcome is unknown is not sent again before its time, however often it is asked for.
+An event waits at most WINDOW_SECONDS for its mail. If the server has not accepted the mail by then,
+the mail enters the retry queue (mail_retry_queue.py). The service acknowledges the event, and the
+SMTP session continues in the background. So a slow server blocks no worker of the sidecar. A mail
+with an unknown outcome waits for its due time, even if the event arrives again.
 """
 
 from __future__ import annotations
@@ -27,29 +28,32 @@ from chassis.keyed_locks import KeyedLocks
 from chassis.processor import ATTEMPTS_MAX, Sidecar
 from services.notification.domain import Notification
 from services.notification.events import EmailRequested
-from services.notification.mail_retry_queue import LEASE, LOOK_SECONDS, RETENTION, TOPIC, ClaimedMail, MailRetryQueue
-from services.notification.mail_server import CONNECTIONS_MAX, Connections, MailServer, Reach
+from services.notification.mail_retry_queue import LEASE, POLL_SECONDS, RETENTION, TOPIC, ClaimedMail, MailRetryQueue
+from services.notification.mail_server import CONNECTIONS_MAX, Connections, MailServer, Reachability
 from services.notification.mail_session import Outcome, Result, Session, Withdrawn
 from services.notification.mime import mime_message
 
 log = logging.getLogger(__name__)
 
-WINDOW_SECONDS = 2.0  # an event waits so long for its mail; with those before it, below the 20 s until its redelivery
-SESSIONS_MAX = 50  # sessions under way, those without a waiting event included; each of them has a connection
-UNRECORDED_MAX = 10_000  # mails that were taken and could not be noted; one that is forgotten is sent once more
-RETRY_SECONDS = 1.0  # before what became of a mail is noted again, if the store did not answer
-STOP_SECONDS_MAX = 5.0  # for sessions that are under way when the process is told to stop
-REPLAYED = ("replaying", "replayed")  # of a dead letter: it was asked for again on purpose
+# An event waits this long for its mail. Together with the events before it, it stays below the
+# 20 s after which the broker delivers it again.
+WINDOW_SECONDS = 2.0
+SESSIONS_MAX = 50  # active sessions, including those in the background; each has a connection
+# Accepted mails whose `sent_at` is not saved yet. A mail beyond this limit is sent once more.
+UNRECORDED_MAX = 10_000
+RETRY_SECONDS = 1.0  # the pause before the result of a mail is saved again after a store failure
+STOP_SECONDS_MAX = 5.0  # shutdown waits this long for active sessions
+REPLAYED = ("replaying", "replayed")  # the statuses of a dead letter whose mail must be sent again
 
-_MAILS = Counter("sidecart_mails", "Tries to send a mail, by how they ended.", ("outcome",))
+_MAILS = Counter("sidecart_mails", "Attempts to send a mail, by outcome.", ("outcome",))
 MAILS = {outcome: _MAILS.labels(outcome) for outcome in ("sent", "deferred", "refused", "unreachable", "unknown")}
-COUNTED: dict[Outcome, str] = {"broken": "unreachable"}
-UNDER_WAY = Gauge("sidecart_mail_sessions", "SMTP sessions under way, those outside of an event included.")
+OUTCOME_LABELS: dict[Outcome, str] = {"broken": "unreachable"}
+ACTIVE_SESSIONS = Gauge("sidecart_mail_sessions", "Active SMTP sessions, including those in the background.")
 
 
 @dataclass(slots=True, eq=False)
 class DeliveryAttempt:
-    """One mail on its way, and the entry of the retry queue that this process holds for it, if any."""
+    """A session that sends one mail, and the claimed entry of the retry queue, if there is one."""
 
     received: Received[EmailRequested]
     body: bytes
@@ -59,26 +63,26 @@ class DeliveryAttempt:
     traceparent: str = ""
     claimed: ClaimedMail | None = None
     is_detached: bool = False
-    """Whether it goes on without its event; then the event's mail is the retry queue's."""
+    """True once the session runs in the background and the retry queue owns the mail."""
     is_counted: bool = False
     watcher: asyncio.Task[None] | None = None
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def key(self) -> str:
-        """The notification's."""
+        """The key of the notification record."""
         return f"notification:{self.received.event.order_id}"
 
     @property
     def result(self) -> Result:
-        """How it ended; a session that was stopped before the dot has delivered nothing."""
+        """The result of the session; a session cancelled before the dot delivered nothing."""
         if self.task.cancelled():
             return Result("unknown" if self.session.dot_sent else "withdrawn", "the session was stopped")
         return self.task.result()
 
 
 class Mailer:
-    """Takes EmailRequested: sends the mail unless its notification says that it was sent, then says so there."""
+    """Handles EmailRequested: sends the mail once, then sets `sent_at` in the notification."""
 
     retry_seconds = RETRY_SECONDS
 
@@ -97,28 +101,31 @@ class Mailer:
         self._now = now
         self._window_seconds = window_seconds
         self._dead_letters = DeadLetters(sidecar, now)
-        self._reach = Reach(now)
-        self._locks = KeyedLocks()  # a repeated event waits for the first one's sent_at
+        self._reachability = Reachability(now)
+        self._locks = KeyedLocks()  # a repeated event waits until the first one has set `sent_at`
         self._session_limit = asyncio.Semaphore(CONNECTIONS_MAX)
         self._connections = Connections(server)
         self._attempts: dict[str, DeliveryAttempt] = {}
         self._watchers: set[asyncio.Task[None]] = set()
         self._unrecorded: OrderedDict[str, str] = OrderedDict()
-        """When the mail server took the mail of a notification whose record does not say so yet."""
+        """By notification key: when the server accepted a mail whose `sent_at` is not saved yet."""
 
     def close(self) -> None:
-        """Leave no connection to the mail server, and no session."""
+        """Cancel all sessions and close all connections to the mail server."""
         for task in (*self._watchers, *(each.task for each in self._attempts.values())):
             task.cancel()
         self._connections.close()
 
-    # --- By event
+    # --- Handling of an event
 
     async def handle(self, body: bytes) -> None:
-        """Carry one EmailRequested through, or put it into the retry queue; raise PermanentError or TransientError."""
+        """Send the mail of one EmailRequested, or put the mail into the retry queue.
+
+        Raise PermanentError for a dead letter and TransientError for a redelivery.
+        """
         received = self._decode(body)
         key = f"notification:{received.event.order_id}"
-        # The turn comes first: while we wait for one, another replica may have sent the mail.
+        # Load after locking: another replica may send the mail while this one waits for the lock.
         async with self._locks.hold(key), self._session_limit:
             notification, etag = await self._load(key)
             if notification.sent_at is not None or key in self._unrecorded:
@@ -128,7 +135,7 @@ class Mailer:
             if attempt is None:
                 if await self._is_settled(received, body, notification):
                     return
-                if not (self._has_room() and self._reach.may_try()):
+                if not (self._has_room() and self._reachability.may_try()):
                     log.info("%s waits in the retry queue", received.event.order_id)
                     await self._queue(received, body, Result("unreachable"))
                     return
@@ -139,12 +146,13 @@ class Mailer:
             else:
                 await self._continue_in_background(attempt)
 
-    async def _is_settled(self, received: Received[EmailRequested], body: bytes, noted: Notification) -> bool:
-        """Whether the retry queue has the mail, or it was given up: it is not sent because it is asked for again.
+    async def _is_settled(self, received: Received[EmailRequested], body: bytes, notification: Notification) -> bool:
+        """Return whether this event must not send the mail.
 
-        But for a dead letter that was replayed.
+        This is so if the retry queue has the mail, or if the mail is a dead letter. A replay of the
+        dead letter still sends it.
         """
-        if noted.failed_at is None and noted.queued_until is None:
+        if notification.failed_at is None and notification.queued_until is None:
             return False
         order_id = received.event.order_id
         queued = await self._retry_queue.find(order_id)
@@ -153,10 +161,11 @@ class Mailer:
             if await self._is_replayed(received.id):
                 await self._retry_queue.touch(order_id)
             return True
-        if noted.failed_at is not None:
+        if notification.failed_at is not None:
             return not await self._is_replayed(received.id)
-        if queued is None and noted.queued_until is not None:  # a process died before it wrote what it had noted
-            due = datetime.fromisoformat(noted.queued_until)
+        if queued is None and notification.queued_until is not None:
+            # A process died between its writes of `queued_until` and of the entry.
+            due = datetime.fromisoformat(notification.queued_until)
             await self._retry_queue.put(
                 order_id, msgspec.structs.replace(self._retry_queue.new(body, "unreachable"), due=due)
             )
@@ -172,13 +181,13 @@ class Mailer:
         return sum(not each.task.done() for each in self._attempts.values()) < SESSIONS_MAX
 
     def _begin(self, received: Received[EmailRequested], body: bytes) -> DeliveryAttempt:
-        """Begin a session."""
+        """Start a session."""
         session = self._session(received.event)
         task = asyncio.create_task(self._run(session, received))
         attempt = DeliveryAttempt(received, body, session, task, self._now())
         self._attempts[attempt.key] = attempt
-        UNDER_WAY.inc()
-        task.add_done_callback(lambda _: UNDER_WAY.dec())
+        ACTIVE_SESSIONS.inc()
+        task.add_done_callback(lambda _: ACTIVE_SESSIONS.dec())
         return attempt
 
     def _session(self, mail: EmailRequested) -> Session:
@@ -194,7 +203,7 @@ class Mailer:
             return Result("refused", str(fault), fault.reason.removeprefix(f"{fault}: "))
 
     async def _wait(self, attempt: DeliveryAttempt) -> None:
-        """Give the session a short while; one that is stopped with its event is stopped too."""
+        """Wait up to the window for the session; cancel it if its event is cancelled."""
         try:
             await asyncio.wait({attempt.task}, timeout=self._window_seconds)
         except asyncio.CancelledError:
@@ -203,53 +212,53 @@ class Mailer:
             raise
 
     async def _finish(self, attempt: DeliveryAttempt, notification: Notification, etag: str | None) -> None:
-        """Do what follows from a session that ended while its event waited."""
+        """Record the result of a session that ended while its event waited."""
         result, key = attempt.result, attempt.key
         self._count(attempt, result)
-        if result.outcome != "unknown":  # that one must be remembered until the queue has it
+        if result.outcome != "unknown":  # an unknown one stays until the queue has the mail
             self._attempts.pop(key, None)
         if result.outcome == "sent":
             await self._record_sent(key, self._remember_sent(key), notification, etag)
         elif result.outcome == "refused":
             attempt.traceparent = _traceparent()
             await self._give_up(attempt, result.reason)
-            raise PermanentError(result.what, result.words)
+            raise PermanentError(result.summary, result.detail)
         else:
-            log.info("%s is put into the retry queue: %s", attempt.received.event.order_id, result.what)
+            log.info("%s goes into the retry queue: %s", attempt.received.event.order_id, result.summary)
             await self._queue(attempt.received, attempt.body, result)
             self._attempts.pop(key, None)
 
     def _count(self, attempt: DeliveryAttempt, result: Result) -> None:
-        """Count a try, and learn from it whether the server can be reached."""
+        """Count an attempt and update the reachability of the server."""
         if attempt.is_counted or result.outcome == "withdrawn":
             return
         attempt.is_counted = True
-        MAILS[COUNTED.get(result.outcome, result.outcome)].inc()
+        MAILS[OUTCOME_LABELS.get(result.outcome, result.outcome)].inc()
         if result.outcome == "unreachable":
-            self._reach.failed(attempt.started_at)
+            self._reachability.failed(attempt.started_at)
         elif result.outcome in ("sent", "deferred", "refused"):
-            self._reach.answered()
+            self._reachability.answered()
 
     async def _queue(self, received: Received[EmailRequested], body: bytes, result: Result) -> None:
-        """Keep a mail for later, after a try that ended so."""
+        """Put a mail into the retry queue after an attempt with this result."""
         order_id, mail = received.event.order_id, self._retry_queue.new(body, result.outcome)
         if await self._update_notification(f"notification:{order_id}", queued_until=timestamp(mail.due)):
             await self._retry_queue.put(order_id, mail)
 
-    # --- Outside of the event
+    # --- Sessions in the background
 
     async def _continue_in_background(self, attempt: DeliveryAttempt) -> None:
-        """Let the retry queue have the mail, and the session go on without its event; raise TransientError."""
+        """Put the mail into the retry queue and let its session continue; raise TransientError."""
         if not attempt.is_detached:
             if not attempt.session.is_answered:
-                self._reach.failed(attempt.started_at)
+                self._reachability.failed(attempt.started_at)
             self._detach(attempt)
         order_id = attempt.received.event.order_id
         async with attempt.lock:
             if attempt.claimed is not None:
                 return
             if attempt.task.done():
-                raise TransientError(f"what became of {order_id} is just being noted")
+                raise TransientError(f"the result of {order_id} is being saved")
             try:
                 mail = self._retry_queue.new(attempt.body, None, attempt.session.dot_sent)
                 if await self._update_notification(attempt.key, queued_until=timestamp(mail.due)):
@@ -257,7 +266,7 @@ class Mailer:
             finally:
                 if attempt.claimed is None and not attempt.session.dot_sent:
                     attempt.task.cancel()
-        log.info("%s is in the retry queue while the mail server thinks about it", order_id)
+        log.info("%s is in the retry queue; the mail server has not replied yet", order_id)
 
     def _detach(self, attempt: DeliveryAttempt) -> None:
         attempt.is_detached = True
@@ -269,17 +278,17 @@ class Mailer:
         attempt.watcher.add_done_callback(self._watchers.discard)
 
     async def _before_dot(self, attempt: DeliveryAttempt) -> None:
-        """Let the mail be sent only while it is this process's, and no other's for as long as it is unknown."""
+        """Extend the claim on the mail for an unknown outcome; raise Withdrawn without a claim."""
         async with attempt.lock:
             if attempt.claimed is None:
-                raise Withdrawn("it is not in the retry queue")
+                raise Withdrawn("the mail is not in the retry queue")
             try:
                 await self._retry_queue.before_dot(attempt.claimed)
             except (Conflict, TransientError) as error:
                 raise Withdrawn(str(error)) from error
 
     async def _watch(self, attempt: DeliveryAttempt) -> None:
-        """Keep the mail for as long as its session goes on, then do what follows from how that ended."""
+        """Renew the claim on the mail until its session ends, then record the result."""
         while not attempt.task.done():
             await asyncio.wait({attempt.task}, timeout=LEASE.total_seconds() / 3)
             if not attempt.task.done():
@@ -292,7 +301,7 @@ class Mailer:
                 try:
                     await self._record_result(attempt, result, sent_at)
                 except TransientError as fault:
-                    log.warning("what became of %s is noted later: %s", attempt.received.event.order_id, fault)
+                    log.warning("the result of %s is not saved yet: %s", attempt.received.event.order_id, fault)
                     await asyncio.sleep(self.retry_seconds)
                 else:
                     break
@@ -311,23 +320,23 @@ class Mailer:
                     attempt.task.cancel()
 
     async def _record_result(self, attempt: DeliveryAttempt, result: Result, sent_at: str | None) -> None:
-        """Note how a session outside ended; raise TransientError."""
+        """Record the result of a background session; raise TransientError."""
         claimed = attempt.claimed
         if sent_at is not None:
             await self._record_sent(attempt.key, sent_at)
         elif claimed is None:
-            # The event comes again: the queue could not take the mail, or has it from another process.
+            # The queue refused the mail or got it from another process; the event arrives again.
             if result.outcome == "unknown" and not await self._is_queued(attempt):
                 await self._queue(attempt.received, attempt.body, result)
             return
         elif result.outcome == "refused":
-            log.error("dead letter from %s: %s", TOPIC, result.what)
+            log.error("dead letter from %s: %s", TOPIC, result.summary)
             await self._give_up(attempt, result.reason)
         elif result.outcome in ("deferred", "unknown", "broken") and self._retry_queue.is_too_old(claimed.mail):
-            log.error("dead letter from %s: %s, for %s", TOPIC, result.what, RETENTION)
+            log.error("dead letter from %s: %s, for %s", TOPIC, result.summary, RETENTION)
             await self._give_up(attempt, f"{result.reason} (for {RETENTION})")
         else:
-            log.info("%s waits in the retry queue: %s", attempt.received.event.order_id, result.what)
+            log.info("%s waits in the retry queue: %s", attempt.received.event.order_id, result.summary)
             await self._retry_queue.reschedule(claimed, result.outcome)
             return
         if claimed is not None:
@@ -338,24 +347,30 @@ class Mailer:
         return queued is not None and not queued.done
 
     async def _give_up(self, attempt: DeliveryAttempt, reason: str) -> None:
-        """Write the dead letter first: a process that dies before the mark tries once more, and loses nothing."""
+        """Write the dead letter, then `failed_at`.
+
+        A process that dies in between causes one more attempt; it loses no mail.
+        """
         await self._dead_letters.write(TOPIC, attempt.body, reason, attempt.traceparent)
         await self._update_notification(attempt.key, failed_at=timestamp(self._now()))
 
     # --- The retry queue
 
     async def run(self) -> None:
-        """Try each mail of the retry queue when it is due, until cancelled."""
+        """Send each mail of the retry queue when it is due, until cancelled."""
         try:
             while True:
                 try:
                     await self.retry_due()
                 except TransientError as fault:
-                    log.warning("the mail retry queue waits: %s", fault)
-                except Exception:  # whatever is wrong with one of them: the others are tried all the same
-                    log.exception("a bug in the work on the mail retry queue")
+                    log.warning("the mail retry queue pauses: %s", fault)
+                except Exception:  # a bug that concerns one mail must not stop the others
+                    log.exception("a bug in the mail retry queue")
                 await asyncio.sleep(
-                    min(self._reach.wait.total_seconds() or LOOK_SECONDS, self._retry_queue.look_seconds)
+                    min(
+                        self._reachability.until_next_probe.total_seconds() or POLL_SECONDS,
+                        self._retry_queue.poll_seconds,
+                    )
                 )
         finally:
             if self._watchers:
@@ -363,13 +378,13 @@ class Mailer:
             self.close()
 
     async def retry_due(self) -> None:
-        """Try each mail that is due, once; while the server cannot be reached, one of them, to see whether it can."""
+        """Send each due mail once; while the server is unreachable, only one mail probes it."""
         due = iter(await self._retry_queue.due())
         errors: list[Exception] = []
 
         async def work() -> None:
             for order_id in due:
-                if self._reach.is_lost and self._reach.wait:
+                if self._reachability.is_unreachable and self._reachability.until_next_probe:
                     return
                 try:
                     await self._retry(order_id)
@@ -377,18 +392,19 @@ class Mailer:
                     errors.append(error)
 
         await asyncio.gather(*(work() for _ in range(CONNECTIONS_MAX)))
-        for error in sorted(errors, key=lambda each: isinstance(each, TransientError)):  # a bug first: it is to be seen
+        # Raise a bug before a transient error, so that the log shows it.
+        for error in sorted(errors, key=lambda each: isinstance(each, TransientError)):
             raise error
 
     async def _retry(self, order_id: str) -> None:
         key = f"notification:{order_id}"
         async with self._locks.hold(key), self._session_limit:
-            if key in self._attempts or not self._has_room() or self._reach.wait:
+            if key in self._attempts or not self._has_room() or self._reachability.until_next_probe:
                 return
             claimed = await self._retry_queue.claim(order_id)
             if claimed is None:
                 return
-            if not self._reach.may_try():  # another mail has become the probe meanwhile
+            if not self._reachability.may_try():  # another mail became the probe during the claim
                 await self._retry_queue.reschedule(claimed, "withdrawn")
                 return
             body = claimed.mail.event.encode()
@@ -407,7 +423,7 @@ class Mailer:
                 await asyncio.wait({attempt.watcher}, timeout=self._window_seconds)
 
     async def _begin_claimed(self, claimed: ClaimedMail, body: bytes) -> DeliveryAttempt | None:
-        """Begin a session for a mail that is held, unless there is nothing more to do."""
+        """Start a session for a claimed mail; return None if the mail is already settled."""
         received = self._decode(body)
         key = f"notification:{claimed.order_id}"
         notification, etag = await self._load(key)
@@ -437,13 +453,13 @@ class Mailer:
     async def _load(self, key: str) -> tuple[Notification, str | None]:
         value, etag = await self._sidecar.load(key)
         if value is None:
-            raise PermanentError(f"there is no {key}: nobody asked for this mail")
+            raise PermanentError(f"there is no {key}: no finished order requested this mail")
         return msgspec.json.decode(value, type=Notification), etag
 
     async def _record_sent(
         self, key: str, sent_at: str | None, known: Notification | None = None, etag: str | None = None
     ) -> None:
-        """Say in the notification that the mail was sent, if it does not say so."""
+        """Save `sent_at` in the notification unless it is None, and forget the unsaved time."""
         if sent_at is not None:
             await self._update_notification(key, known, etag, sent_at=sent_at, failed_at=None)
         self._unrecorded.pop(key, None)
@@ -451,7 +467,7 @@ class Mailer:
     async def _update_notification(
         self, key: str, known: Notification | None = None, etag: str | None = None, **change: str | None
     ) -> bool:
-        """Change a notification by ETag; False if the mail was sent meanwhile."""
+        """Change a notification by ETag; return False if `sent_at` is already set."""
         for _ in range(ATTEMPTS_MAX):
             if known is None:
                 known, etag = await self._load(key)
@@ -468,6 +484,6 @@ class Mailer:
 
 
 def _traceparent() -> str:
-    """The trace of what this task is at work on, while that is known."""
+    """Return the traceparent of the current request context, or an empty string without one."""
     context = request_context.current()
     return "" if context is None else context.traceparent

@@ -1,9 +1,9 @@
-"""The mail retry queue: mails that the server has not taken for certain, each tried again when it is due.
+"""The mail retry queue: mails that the server has not confirmed, each with a due time.
 
-`mail-retry:<order id>` holds one mail, `mail-retry-index:<n>` the order ids of those that are not over. Any
-replica may try one:
-it moves `due` ahead, by ETag, before it tries, and goes on doing so while it tries. So a mail that waits holds up no
-other and no event, and a process that dies hands its mails on.
+`mail-retry:<order id>` holds one mail. `mail-retry-index:<n>` lists the order ids of the unfinished
+mails. A replica claims a due mail by moving `due` ahead with an ETag, and renews the claim while it
+sends the mail. So a waiting mail blocks no event and no other mail. The mails of a dead process
+become due again.
 """
 
 from __future__ import annotations
@@ -24,18 +24,22 @@ from services.notification.mail_session import Outcome
 
 TOPIC = "EmailRequested"
 INDEX = "mail-retry-index"
-RETENTION = timedelta(hours=48)  # then it is a dead letter: what most mail servers do
+RETENTION = timedelta(hours=48)  # then the mail becomes a dead letter, as on most mail servers
 PAUSE_MAX = timedelta(hours=1)
-DOUBLINGS_MAX = 12  # of a second make an hour
-UNKNOWN_DOUBLINGS_MAX = 3  # of an hour make eight
-LOOK_SECONDS = 5.0
-BROKEN_PAUSE = timedelta(seconds=5)  # after a server that went in the middle of this mail: it may be back soon
-LEASE = timedelta(seconds=30)  # a mail is its process's for so long, and that is renewed while it is tried
-PAGES_MAX = 100  # 10,000 mails; the broker keeps the others, each of which holds one of its workers
+DOUBLINGS_MAX = 12  # from one second to more than an hour
+UNKNOWN_DOUBLINGS_MAX = 3  # from one hour to eight hours
+POLL_SECONDS = 5.0
+BROKEN_PAUSE = timedelta(seconds=5)  # after a lost connection; the server may be back soon
+LEASE = timedelta(seconds=30)  # the duration of a claim; a process renews it while it sends
+PAGES_MAX = 100  # 10,000 mails; the broker keeps the rest, and each of them blocks a sidecar worker
 
 
 class Mail(msgspec.Struct, frozen=True):
-    """One mail of the queue; `attempts` count refusals, `unknown` the tries whose outcome is not known."""
+    """An entry of the queue.
+
+    `attempts` counts temporary refusals and lost connections, `unknown` the attempts with an
+    unknown outcome. `holder` names the claim. `done` is True once the mail is settled.
+    """
 
     event: str
     since: datetime
@@ -48,7 +52,7 @@ class Mail(msgspec.Struct, frozen=True):
 
 @dataclass(slots=True, eq=False)
 class ClaimedMail:
-    """A mail that this process may try, for as long as it moves `due` ahead."""
+    """A mail that this process may send, as long as it keeps `due` in the future."""
 
     order_id: str
     mail: Mail
@@ -56,7 +60,7 @@ class ClaimedMail:
 
 
 class MailRetryQueue:
-    """The retry queue, of all replicas."""
+    """The retry queue, shared by all replicas."""
 
     def __init__(
         self,
@@ -69,17 +73,20 @@ class MailRetryQueue:
         self._now = now
         self._first_pause = first_pause
         self._unknown_pause = unknown_pause
-        self.look_seconds = min(LOOK_SECONDS, first_pause.total_seconds(), unknown_pause.total_seconds())
+        self.poll_seconds = min(POLL_SECONDS, first_pause.total_seconds(), unknown_pause.total_seconds())
         self._index = PagedIndex(sidecar, INDEX, PAGES_MAX)
-        self._listing = asyncio.Lock()  # what this process lists goes to the same page: no race with itself
-        self._due: dict[str, datetime] = {}  # what need not be read before
+        self._listing = asyncio.Lock()  # prevents ETag conflicts of this process with itself
+        self._due: dict[str, datetime] = {}  # known due times; an entry is not loaded before them
 
     async def find(self, order_id: str) -> Mail | None:
-        """Return a mail as it is, over or not."""
+        """Return the entry of an order, finished or not, or None."""
         return (await self._load(order_id))[0]
 
     async def put(self, order_id: str, mail: Mail) -> ClaimedMail | None:
-        """Keep a mail for later; None if it is in the queue already. Raise TransientError if it cannot be kept."""
+        """Add a mail and return the claim on it, or None if another process put it there.
+
+        Raise TransientError if the queue is full or the store is unreachable.
+        """
         self._due.pop(order_id, None)
         is_new = await self._sidecar.insert(_key(order_id), _encoded(mail))
         claimed = ClaimedMail(order_id, mail, None)
@@ -94,18 +101,21 @@ class MailRetryQueue:
         return claimed
 
     async def _reopen(self, claimed: ClaimedMail) -> bool:
-        """What was over is asked for again (its dead letter was replayed); what is not over goes on as it was."""
+        """Overwrite a finished entry, whose dead letter was replayed; return whether it is ours.
+
+        An unfinished entry stays as it is.
+        """
         known, etag = await self._load(claimed.order_id)
         if known is not None and not known.done:
             return _encoded(known) == _encoded(claimed.mail)
         try:
             await self._sidecar.save(_key(claimed.order_id), _encoded(claimed.mail), etag)
         except Conflict as conflict:
-            raise TransientError(f"{conflict}: another process is at it") from conflict
+            raise TransientError(f"{conflict}: another process is writing it") from conflict
         return True
 
     async def enlist(self, order_id: str, *, is_new: bool = False) -> None:
-        """Have a mail found by those who look for what is due; raise TransientError if there is no room."""
+        """Add a mail to the index of unfinished mails; raise TransientError if it is full."""
         async with self._listing:
             try:
                 await self._index.add(order_id, is_new=is_new)
@@ -113,18 +123,21 @@ class MailRetryQueue:
                 raise TransientError(str(full)) from full
 
     async def touch(self, order_id: str) -> None:
-        """Have the process that is about to call a mail over find that it was asked for once more."""
+        """Clear the holder of an unfinished mail, to request one more attempt.
+
+        The process that is about to finish the mail then gets a conflict.
+        """
         mail, etag = await self._load(order_id)
         if mail is not None and not mail.done:
             try:
                 await self._sidecar.save(_key(order_id), _encoded(_with(mail, holder="")), etag)
             except Conflict as conflict:
-                raise TransientError(f"{conflict}: another process is at it") from conflict
+                raise TransientError(f"{conflict}: another process is writing it") from conflict
 
-    # --- What is due
+    # --- Due mails
 
     async def due(self) -> list[str]:
-        """The mails that may be due: those not looked at yet first, then by their time."""
+        """Return the order ids of mails that may be due: unread entries first, then by due time."""
         ids = await self._index.ids()
         self._due = {each: self._due[each] for each in ids if each in self._due}
         now = self._now()
@@ -132,7 +145,7 @@ class MailRetryQueue:
         return sorted(found, key=lambda each: (each in self._due, self._due.get(each, now)))
 
     async def claim(self, order_id: str) -> ClaimedMail | None:
-        """Take a mail for one try, if it is due; None if it is not, or another process was faster."""
+        """Claim a mail for one attempt; None if it is not due or another process claimed it."""
         mail, etag = await self._load(order_id)
         if mail is None or mail.done:
             await self._unlist(order_id)
@@ -149,40 +162,42 @@ class MailRetryQueue:
             return None
         return claimed
 
-    # --- What is held
+    # --- Claimed mails
 
     def new(self, event: bytes, outcome: Outcome | None, dot_sent: bool = False) -> Mail:
-        """A mail as it comes into the queue: after a try that ended so, or with None during one."""
+        """Return a new entry; `outcome` is that of the first attempt, or None while it runs."""
         now = self._now()
         mail = Mail(event.decode(), since=now, due=now)
         if outcome is None:
-            return _with(mail, due=now + self._lead(dot_sent), holder=secrets.token_hex(8))
+            return _with(mail, due=now + self._exclusive_for(dot_sent), holder=secrets.token_hex(8))
         return self._after(mail, outcome)
 
     async def before_dot(self, claimed: ClaimedMail) -> None:
-        """Note that the outcome may be unknown from now on; raise Conflict if it is another's mail, or
-        TransientError.
+        """Extend the claim, because the outcome may be unknown after the dot.
+
+        Raise Conflict if another process claimed the mail, or TransientError.
         """
-        await self._save(claimed, _with(claimed.mail, due=self._now() + self._lead(dot_sent=True)))
+        await self._save(claimed, _with(claimed.mail, due=self._now() + self._exclusive_for(dot_sent=True)))
 
     async def renew(self, claimed: ClaimedMail) -> None:
-        """Keep a mail for this process while it is tried; raise Conflict if it is no more its own, or
-        TransientError.
-        """
+        """Renew the claim; raise Conflict if another process has claimed it, or TransientError."""
         due = self._now() + LEASE
         if claimed.mail.due < due:
             await self._save(claimed, _with(claimed.mail, due=due))
 
-    def _lead(self, dot_sent: bool) -> timedelta:
-        """For how long no other process may try: if this process dies after the dot, the outcome is unknown."""
+    def _exclusive_for(self, dot_sent: bool) -> timedelta:
+        """Return for how long other processes must not send the mail.
+
+        After the dot it is longer: if this process dies then, the outcome is unknown.
+        """
         return max(self._unknown_pause, LEASE) if dot_sent else LEASE
 
     def is_too_old(self, mail: Mail) -> bool:
-        """Whether a mail was tried for long enough."""
+        """Return whether the mail has been in the queue for the whole retention time."""
         return self._now() - mail.since >= RETENTION
 
     async def reschedule(self, claimed: ClaimedMail, outcome: Outcome) -> None:
-        """Have a mail tried again, when depends on how the try ended."""
+        """Release a mail and set its next due time by the outcome of the attempt."""
         try:
             await self._save(claimed, self._after(claimed.mail, outcome))
         except Conflict:
@@ -201,7 +216,7 @@ class MailRetryQueue:
         return _with(mail, due=now, holder="")
 
     async def end(self, claimed: ClaimedMail) -> None:
-        """The mail is sent, or a dead letter: have it tried no more, unless it was asked for again meanwhile."""
+        """Finish a mail that is sent or a dead letter; keep it if it was requested again."""
         try:
             await self._save(claimed, _with(claimed.mail, done=True, event="", holder=""))
         except Conflict:
@@ -210,7 +225,7 @@ class MailRetryQueue:
         await self._unlist(claimed.order_id)
 
     async def _release(self, claimed: ClaimedMail) -> None:
-        """It was asked for once more: what became of this try is known, so the next one need not wait."""
+        """Make a mail due now that was requested again; the outcome of this attempt is known."""
         mail, etag = await self._load(claimed.order_id)
         if mail is None or mail.done or mail.holder:
             return
@@ -221,7 +236,7 @@ class MailRetryQueue:
             return
 
     async def _unlist(self, order_id: str) -> None:
-        """List a mail that is over no more; it may be asked for again at this very moment."""
+        """Remove a finished mail from the index; list it again if it was requested meanwhile."""
         async with self._listing:
             await self._index.remove(order_id)
         self._due.pop(order_id, None)
@@ -234,9 +249,10 @@ class MailRetryQueue:
         return (None if value is None else msgspec.json.decode(value, type=Mail)), etag
 
     async def _save(self, claimed: ClaimedMail, mail: Mail) -> None:
-        """Write a mail that is held; raise Conflict if another process has it, or TransientError.
+        """Save a claimed mail; raise Conflict if another process claimed it, or TransientError.
 
-        A save that failed may have been done: what then bears the name of this holder is still its own.
+        A failed save may have succeeded in the store. If the stored entry names the same holder,
+        the claim still holds.
         """
         try:
             await self._sidecar.save(_key(claimed.order_id), _encoded(mail), claimed.etag)
@@ -252,7 +268,7 @@ class MailRetryQueue:
     async def _take_etag(self, claimed: ClaimedMail) -> None:
         known, etag = await self._load(claimed.order_id)
         if known is None or _encoded(known) != _encoded(claimed.mail):
-            raise Conflict(f"{_key(claimed.order_id)} is another process's")
+            raise Conflict(f"another process claimed {_key(claimed.order_id)}")
         claimed.etag = etag
 
 

@@ -1,4 +1,4 @@
-"""The mail server: where it is, whether it answers, and a few reused connections to it."""
+"""The mail server: its address and TLS policy, its reachability, and a pool of connections."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ from chassis.settings import SettingError, choice
 
 log = logging.getLogger(__name__)
 
-CONNECT_SECONDS_MAX = 300.0  # RFC 5321, section 4.5.3.2: the greeting; the same for EHLO, STARTTLS and AUTH
-CONNECTIONS_MAX = 4  # what most servers allow one client; more than one, for each mail waits for four answers in a row
-PROBE_PAUSE = timedelta(seconds=1)  # after the first failure to reach the server; then twice as long each time
+# The timeout of the greeting in RFC 5321, section 4.5.3.2; also used for EHLO, STARTTLS and AUTH.
+CONNECT_SECONDS_MAX = 300.0
+# Most servers allow one client this many. More than one, because each mail waits for four replies.
+CONNECTIONS_MAX = 4
+# The delay of the first probe after a failed connection; it doubles with each further failure.
+PROBE_PAUSE = timedelta(seconds=1)
 PROBE_PAUSE_MAX = timedelta(seconds=30)
 OFF, OPPORTUNISTIC, REQUIRE = TLS = ("off", "opportunistic", "require")
 
@@ -34,7 +37,10 @@ class TlsError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MailServer:
-    """Where to send mail, from SMTP_URL: smtp://[user:password@]host[:port], smtps:// for TLS from the start."""
+    """The address and TLS policy of the mail server.
+
+    SMTP_URL is `smtp://[user:password@]host[:port]`, or `smtps://...` for implicit TLS.
+    """
 
     host: str
     port: int
@@ -46,7 +52,10 @@ class MailServer:
 
     @classmethod
     def from_url(cls, url: str, policy: str = "", ca_file: str | None = None) -> MailServer:
-        """Read the settings; raise SettingError for one that is wrong. A loopback server may do without TLS."""
+        """Parse the settings, or raise SettingError.
+
+        The default policy is `opportunistic` for smtp:// to a loopback host, else `require`.
+        """
         try:
             parts = urlsplit(url)
             port = parts.port
@@ -55,10 +64,10 @@ class MailServer:
         if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
             raise SettingError("SMTP_URL", "is not smtp://host:port or smtps://host:port")
         tls = parts.scheme == "smtps"
-        usual = OPPORTUNISTIC if not tls and _is_loopback(parts.hostname) else REQUIRE
-        policy = choice({"MAIL_TLS": policy}, "MAIL_TLS", TLS, usual)
+        default = OPPORTUNISTIC if not tls and _is_loopback(parts.hostname) else REQUIRE
+        policy = choice({"MAIL_TLS": policy}, "MAIL_TLS", TLS, default)
         if tls and policy == OFF:
-            raise SettingError("MAIL_TLS", "is off, and SMTP_URL says smtps://")
+            raise SettingError("MAIL_TLS", "is off, but SMTP_URL starts with smtps://")
         username = unquote(parts.username) if parts.username else None
         password = unquote(parts.password) if parts.password else None
         server = cls(parts.hostname, port or (465 if tls else 25), tls, username, password, policy, ca_file or None)
@@ -67,7 +76,7 @@ class MailServer:
         return server
 
     def context(self) -> ssl.SSLContext:
-        """What a certificate is verified with: the system's authorities, or those of the file alone."""
+        """Return a TLS context that trusts the CA file alone, or the system's authorities."""
         try:
             return ssl.create_default_context(cafile=self.ca_file)
         except (OSError, ssl.SSLError) as error:
@@ -81,8 +90,12 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class Reach:
-    """Whether the server can be reached: after a failure, one mail probes it later and later; any answer clears it."""
+class Reachability:
+    """A circuit breaker for the mail server.
+
+    After a failure only one mail at a time probes the server, with exponential backoff. Any reply
+    of the server closes the circuit.
+    """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -90,7 +103,7 @@ class Reach:
         self._failed_at = self._next = now()
 
     def may_try(self) -> bool:
-        """Whether a session may begin now; after failures only one at a time may, the probe."""
+        """Return whether a session may begin now; after a failure only a due probe may."""
         now = self._now()
         if self._failures and now < self._next:
             return False
@@ -98,25 +111,25 @@ class Reach:
         return True
 
     @property
-    def is_lost(self) -> bool:
-        """Whether the last that is known of the server is a failure."""
+    def is_unreachable(self) -> bool:
+        """True if the last session could not reach the server."""
         return self._failures > 0
 
     @property
-    def wait(self) -> timedelta:
-        """How long until the next probe."""
+    def until_next_probe(self) -> timedelta:
+        """The time until the next probe is due; zero while the server is reachable."""
         return max(self._next - self._now(), timedelta()) if self._failures else timedelta()
 
-    def failed(self, began: datetime) -> None:
-        """Note a failure of a session that began then; those that failed together count as one."""
-        if self._failures and began < self._failed_at:
+    def failed(self, started_at: datetime) -> None:
+        """Record that a session could not reach the server; parallel failures count once."""
+        if self._failures and started_at < self._failed_at:
             return
         self._failures += 1
         self._failed_at = self._now()
         self._next = self._failed_at + self._pause
 
     def answered(self) -> None:
-        """Note that the server is there."""
+        """Record that the server replied."""
         self._failures = 0
 
     @property
@@ -125,36 +138,39 @@ class Reach:
 
 
 class Connections:
-    """Reused connections to one mail server, each of them with one mail at a time."""
+    """A pool of connections to one mail server; each connection carries one mail at a time."""
 
     def __init__(self, server: MailServer) -> None:
         self._server = server
         self._idle: list[aiosmtplib.SMTP] = []
         self._context: ssl.SSLContext | None = None
-        self._our_name: str | None = None  # for EHLO; to find it out may take a look into the DNS
+        self._local_hostname: str | None = None  # for EHLO; finding it may need DNS
 
     def take(self) -> aiosmtplib.SMTP | None:
-        """Return an idle connection, the one that was used last, so that few are kept."""
+        """Return the most recently used idle connection, or None.
+
+        This order lets surplus connections time out at the server.
+        """
         while self._idle:
             smtp = self._idle.pop()
             if smtp.is_connected:
                 return smtp
         return None
 
-    def give_back(self, smtp: aiosmtplib.SMTP) -> None:
-        """Keep a connection for the next mail if it is fit for one, else close it."""
+    def release(self, smtp: aiosmtplib.SMTP) -> None:
+        """Return a connection to the pool; close it if it is broken or the pool is full."""
         if smtp.is_connected and len(self._idle) < CONNECTIONS_MAX:
             self._idle.append(smtp)
         else:
             smtp.close()
 
     def close(self) -> None:
-        """Close all that are idle; a later mail opens one again."""
+        """Close all idle connections; a later mail opens a new one."""
         while self._idle:
             self._idle.pop().close()
 
     async def open(self) -> aiosmtplib.SMTP:
-        """Connect, encrypt and log in as the settings say; raise what aiosmtplib raises, or TlsError."""
+        """Connect, encrypt and log in by the settings; raise TlsError or an aiosmtplib error."""
         try:
             smtp, kind = await self._open(self._verified)
         except Exception as error:
@@ -164,16 +180,17 @@ class Connections:
             CONNECTED["refused"].inc()
             message = f"the mail server's certificate cannot be verified: {invalid.verify_message or invalid}"
             if self._server.policy == REQUIRE or self._server.tls:
-                log.error("%s; mails wait (MAIL_CA_FILE names the authority, MAIL_TLS the policy)", message)
+                log.error("%s; mails wait (see the settings MAIL_CA_FILE and MAIL_TLS)", message)
                 raise TlsError(message) from error
-            log.warning("%s; MAIL_TLS is opportunistic: the connection is encrypted all the same", message)
+            log.warning("%s; with MAIL_TLS=opportunistic the connection is encrypted anyway", message)
             smtp, kind = await self._open(_unverified)
         CONNECTED[kind].inc()
         return smtp
 
     async def _verified(self) -> ssl.SSLContext:
         if self._context is None:
-            self._context = await asyncio.to_thread(self._server.context)  # it reads every authority there is
+            # Loading all authorities takes too long for the event loop.
+            self._context = await asyncio.to_thread(self._server.context)
         return self._context
 
     async def _open(self, context: Callable[[], Awaitable[ssl.SSLContext]]) -> tuple[aiosmtplib.SMTP, str]:
@@ -185,15 +202,15 @@ class Connections:
             start_tls=False,
             tls_context=await context() if server.tls else None,
             timeout=CONNECT_SECONDS_MAX,
-            local_hostname=self._our_name,
+            local_hostname=self._local_hostname,
         )
         try:
             await smtp.connect()
-            self._our_name = smtp.local_hostname
+            self._local_hostname = smtp.local_hostname
             kind = await self._encrypt(smtp, context)
             if server.username is not None:
                 if kind == "none" and server.policy != OFF:
-                    raise TlsError("the mail server offers no TLS, and a password goes over TLS alone")
+                    raise TlsError("the mail server offers no TLS; a password is sent over TLS only")
                 await smtp.login(server.username, server.password or "")
         except BaseException:
             smtp.close()
@@ -214,14 +231,14 @@ class Connections:
     def _without_tls(self) -> str:
         if self._server.policy == REQUIRE:
             CONNECTED["refused"].inc()
-            message = "the mail server offers no TLS, which MAIL_TLS=require asks for"
+            message = "the mail server offers no TLS, but MAIL_TLS is require"
             log.error("%s; mails wait", message)
             raise TlsError(message)
         return "none"
 
 
 async def hello(smtp: aiosmtplib.SMTP) -> None:
-    """Say EHLO, or HELO to a server that knows no better."""
+    """Send EHLO, or HELO to a server that does not support EHLO."""
     try:
         await smtp.ehlo()
     except aiosmtplib.SMTPHeloError:
@@ -238,7 +255,7 @@ async def _unverified() -> ssl.SSLContext:
 
 
 def _certificate_error(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
-    """The failed verification that an error comes from, if it does."""
+    """Return the failed certificate verification that caused an error, or None."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return error

@@ -1,4 +1,4 @@
-"""The settings that only this service has."""
+"""The settings of the Notification Service."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from datetime import timedelta
 from chassis import settings
 from services.notification.mail_server import MailServer
 
-MAIL_RETRY_SECONDS = 60  # before a mail that was refused for now is tried again; then twice as long each time
-MAIL_UNKNOWN_SECONDS = 3600  # before a mail whose outcome is unknown is sent again; then twice as long, up to eightfold
+# The delays before the first retry. Each later delay is twice as long.
+MAIL_RETRY_SECONDS = 60  # after a temporary refusal (4xx)
+MAIL_UNKNOWN_SECONDS = 3600  # after an unknown outcome; the delay grows up to eightfold
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where mails go, whom they are from, and when one that was refused for now or may have arrived is tried again."""
+    """The mail server, the sender address, and the first retry delays.
+
+    `first_pause` follows a temporary refusal, `unknown_pause` an unknown outcome.
+    """
 
     server: MailServer
     sender: str
@@ -24,7 +28,10 @@ class Settings:
 
 
 def read(environ: Mapping[str, str]) -> Settings:
-    """Read them; the launcher does so too, before it starts anything, and hands on what is read here."""
+    """Return the settings, or raise SettingError.
+
+    The launcher calls this too, before it starts any process, and passes on the variables it reads.
+    """
     return Settings(
         server=MailServer.from_url(
             settings.text(environ, "SMTP_URL"), environ.get("MAIL_TLS", ""), environ.get("MAIL_CA_FILE", "")

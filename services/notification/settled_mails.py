@@ -1,4 +1,4 @@
-"""Which orders' mails are settled: sent, durably in the mail retry queue, or given up as a dead letter."""
+"""Finds settled mails: sent, durably in the mail retry queue, or given up as a dead letter."""
 
 from __future__ import annotations
 
@@ -14,27 +14,28 @@ from services.notification.mail_retry_queue import INDEX, Mail
 
 
 class Store(Sidecar, Protocol):
-    """A sidecar that reads many records by one call."""
+    """A sidecar that reads many records in one call."""
 
     async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the values in the order of their keys, None for those that are not there."""
+        """Return the values in the order of `keys`, with None for a missing record."""
 
 
 async def settled_mails(sidecar: Store, order_ids: Sequence[str]) -> set[str]:
-    """Return those whose mail need not be asked for again; raise TransientError.
+    """Return the ids of the orders whose mail is settled; raise TransientError.
 
-    One bulk read for the notifications, one for the retry queue's entries of those that are not done. An entry counts
-    only if the index lists it: a process may have died between the two, and then the mail has to be asked for again.
+    One bulk read loads the notifications, a second one the retry queue's entries of unfinished
+    mails. An entry counts only if the index lists it. A process can die between the write of the
+    entry and the write of the index; that mail must be requested again.
     """
-    noted = await sidecar.load_many([f"notification:{each}" for each in order_ids])
+    values = await sidecar.load_many([f"notification:{each}" for each in order_ids])
     done, waiting = set(), []
-    for order_id, value in zip(order_ids, noted, strict=True):
-        known = None if value is None else msgspec.json.decode(value, type=Notification)
-        if known is None:
+    for order_id, value in zip(order_ids, values, strict=True):
+        notification = None if value is None else msgspec.json.decode(value, type=Notification)
+        if notification is None:
             continue
-        if known.sent_at is not None or known.failed_at is not None:
+        if notification.sent_at is not None or notification.failed_at is not None:
             done.add(order_id)
-        elif known.queued_until is not None:
+        elif notification.queued_until is not None:
             waiting.append(order_id)
     if not waiting:
         return done

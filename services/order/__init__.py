@@ -1,1 +1,1 @@
-"""The Order Service: orders and what became of them."""
+"""The Order Service: orders and the outcomes of their payments."""

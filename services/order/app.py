@@ -1,4 +1,4 @@
-"""The Order Service, wired."""
+"""The wiring of the Order Service."""
 
 import os
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from services.order.events import INPUTS, Input, Item
 
 
 class OrderView(msgspec.Struct, omit_defaults=True):
-    """An order as readers see it."""
+    """The order in the body of `GET /order/{id}`."""
 
     order_id: str
     user_id: str
@@ -44,7 +44,7 @@ def service(pay_within: timedelta) -> Service[domain.Order, Input]:
 
 
 def wire(pay_within: timedelta, sidecar: HttpSidecar) -> ServiceWiring:
-    """Say what this service takes, and what it answers."""
+    """Return the subscriptions and reads of this service."""
     processor = EventProcessor(service(pay_within), sidecar, now)
 
     async def find_order(params: Mapping[str, str]) -> bytes | None:
@@ -60,7 +60,7 @@ def wire(pay_within: timedelta, sidecar: HttpSidecar) -> ServiceWiring:
 
 
 def main() -> None:
-    """Read the settings and serve."""
+    """Read the settings and serve until shutdown."""
     config = common.read()
     run(service_app("order", config, partial(wire, settings.read(os.environ).pay_within)), config)
 

@@ -1,4 +1,4 @@
-"""The order: which facts move it, and what we announce."""
+"""The order aggregate: the events that change an order and the events that it publishes."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -24,7 +24,7 @@ from services.order.events import (
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order, the command that made it, and what became of its payment."""
+    """An order, the id of the command that placed it, and the status of its payment."""
 
     order_id: str
     user_id: str
@@ -37,22 +37,22 @@ class Order:
 
 
 def key(event: Input) -> str:
-    """One record an order."""
+    """Return the key of the order's record."""
     return f"order:{event.order_id}"
 
 
 def is_creation(event: Input) -> bool:
-    """A command makes its order."""
+    """Return True for the command that places an order."""
     return isinstance(event, OrderCreateRequested)
 
 
 def subject(output: Output) -> str:
-    """The order that the event is about."""
+    """Return the id of the order that the output describes."""
     return output.order_id
 
 
 def step(order: Order | None, _secondary: None, received: Received[Input], *, pay_within: timedelta) -> Step[Order]:
-    """Advance one order by one fact; a repeated fact is answered from state with the same outputs."""
+    """Advance one order by one event; a repeated event gives the same outputs from the state."""
     event = received.event
     match event:
         case OrderCreateRequested():
@@ -87,8 +87,8 @@ def _settle(
     status: Literal["paid", "not_paid"],
     reason: Literal["insufficient_funds", "too_late"] | None,
 ) -> Step[Order]:
-    assert order is not None, "a payment of an order that was never placed"
-    assert order.status in ("payment_pending", status), f"a payment that ended {order.status} now ends {status}"
+    assert order is not None, "a payment outcome for an order that was never placed"
+    assert order.status in ("payment_pending", status), f"the payment outcome changed from {order.status} to {status}"
     order = replace(order, status=status, reason=reason)
     final = order.order_id, order.user_id, order.items, order.amount_cents
     return Step(order, outputs=(OrderPaid(*final) if reason is None else OrderNotPaid(*final, reason),))

@@ -1,4 +1,4 @@
-"""The events that the Order Service reads and writes."""
+"""The events that the Order Service consumes and publishes."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -10,7 +10,7 @@ from chassis.fields import Uuid
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """So many of one thing, at a price each."""
+    """One line of an order: a product, its quantity and its unit price."""
 
     sku: Annotated[str, Meta(min_length=1, max_length=64)]
     quantity: Annotated[int, Meta(ge=1, le=10_000)]
@@ -22,7 +22,7 @@ Items = Annotated[tuple[Item, ...], Meta(min_length=1, max_length=1_000)]
 
 @dataclass(frozen=True, slots=True)
 class OrderCreateRequested:
-    """Somebody wants to order."""
+    """A command to place an order."""
 
     order_id: Uuid
     user_id: Uuid
@@ -31,14 +31,14 @@ class OrderCreateRequested:
 
 @dataclass(frozen=True, slots=True)
 class OrderPaymentCreated:
-    """The money was taken."""
+    """The account was charged for the order."""
 
     order_id: Uuid
 
 
 @dataclass(frozen=True, slots=True)
 class OrderPaymentFailed:
-    """The money was not taken, and never will be."""
+    """The account was not charged for the order; this outcome is final."""
 
     order_id: Uuid
     reason: Literal["insufficient_funds", "too_late"]
@@ -46,7 +46,7 @@ class OrderPaymentFailed:
 
 @dataclass(frozen=True, slots=True)
 class OrderCreated:
-    """An order is placed; its payment is on the way."""
+    """An order is placed; its payment is pending."""
 
     order_id: str
     user_id: str
@@ -65,7 +65,7 @@ class OrderCreateRejected:
 
 @dataclass(frozen=True, slots=True)
 class OrderPaymentRequested:
-    """The order's money is asked for; it must not be taken after `pay_before`."""
+    """A command to charge an order; Billing refuses it after `pay_before`."""
 
     order_id: str
     user_id: str
@@ -75,7 +75,7 @@ class OrderPaymentRequested:
 
 @dataclass(frozen=True, slots=True)
 class OrderPaid:
-    """The order is paid: its final state."""
+    """The order is paid; this state is final."""
 
     order_id: str
     user_id: str
@@ -85,7 +85,7 @@ class OrderPaid:
 
 @dataclass(frozen=True, slots=True)
 class OrderNotPaid:
-    """The order could not be paid: its final state."""
+    """The order could not be paid; this state is final."""
 
     order_id: str
     user_id: str

@@ -1,4 +1,4 @@
-"""The settings that only this service has."""
+"""The settings of the Order Service."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ PAY_WITHIN_SECONDS_MAX = 7 * 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How long after an order its payment may be taken."""
+    """`pay_within` is the time after placement in which Billing may charge an order."""
 
     pay_within: timedelta
 
 
 def read(environ: Mapping[str, str]) -> Settings:
-    """Read them; the launcher does so too, before it starts anything, and hands on what is read here."""
+    """Return the settings, or raise SettingError.
+
+    The launcher calls this too, before it starts any process, and passes on the variables it reads.
+    """
     seconds = settings.whole(environ, "PAY_WITHIN_SECONDS", 1, PAY_WITHIN_SECONDS_MAX, PAY_WITHIN_SECONDS)
     return Settings(pay_within=timedelta(seconds=seconds))

@@ -1,1 +1,1 @@
-"""The User Service: who is registered, one user an e-mail address."""
+"""The User Service: registered users, one per e-mail address."""

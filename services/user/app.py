@@ -1,4 +1,4 @@
-"""The User Service, wired."""
+"""The wiring of the User Service."""
 
 from collections.abc import Mapping
 from functools import partial
@@ -27,7 +27,7 @@ SERVICE: Service[domain.Registration, Input] = Service(
 
 
 def wire(sidecar: HttpSidecar) -> ServiceWiring:
-    """Say what this service takes, and what it answers."""
+    """Return the subscriptions and reads of this service."""
     processor = EventProcessor(SERVICE, sidecar, now)
 
     async def find_user(params: Mapping[str, str]) -> bytes | None:
@@ -38,7 +38,7 @@ def wire(sidecar: HttpSidecar) -> ServiceWiring:
 
 
 def main() -> None:
-    """Read the settings and serve."""
+    """Read the settings and serve until shutdown."""
     config = settings.read()
     app: ASGIApp = service_app(SERVICE.name, config, wire)
     run(app, config)

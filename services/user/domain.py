@@ -1,4 +1,7 @@
-"""The user: the first command for an e-mail address wins, and a repeated one is answered again."""
+"""The registration aggregate.
+
+The first command for an e-mail address wins. A repeated command gets the same answer again.
+"""
 
 from dataclasses import dataclass
 
@@ -9,7 +12,7 @@ from services.user.events import Input, Output, UserCreated, UserCreateRejected,
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """Who holds an e-mail address, and the command that made it so."""
+    """The user who owns an e-mail address, and the id of the command that registered the user."""
 
     user_id: str
     email: str
@@ -19,7 +22,7 @@ class Registration:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The user, for reads."""
+    """The secondary record that answers `GET /user/{id}`."""
 
     user_id: str
     email: str
@@ -27,27 +30,30 @@ class User:
 
 
 def key(event: Input) -> str:
-    """One record an address, compared case-folded; `|` and `%` are escaped, for a key may not hold `||`."""
+    """Return the record key of an address, case-folded.
+
+    `|` and `%` are percent-encoded because Dapr rejects a key that contains `||`.
+    """
     return "email:" + event.email.casefold().replace("%", "%25").replace("|", "%7C")
 
 
 def is_creation(event: Input) -> bool:
-    """Most addresses are new."""
+    """Return True: the address of most commands has no record yet."""
     return True
 
 
 def secondary_key(event: Input) -> str:
-    """Return the key of the record that reads are answered from."""
+    """Return the key of the record that answers reads."""
     return f"user:{event.user_id}"
 
 
 def subject(output: Output) -> str:
-    """The user that the event is about."""
+    """Return the id of the user that the output describes."""
     return output.user_id
 
 
 def step(state: Registration | None, secondary: User | None, received: Received[Input]) -> Step[Registration]:
-    """Register the first who asks for an address; tell everybody else why not."""
+    """Register the first user of an address; reject every other command with a reason."""
     match state, received.event:
         case None, UserCreateRequested(user_id, email, name):
             registration = Registration(user_id, email, name, received.correlation_id)
@@ -55,7 +61,7 @@ def step(state: Registration | None, secondary: User | None, received: Received[
             return Step(registration, secondaries, (UserCreated(user_id, email, name),))
         case Registration(user_id, email, name, command_id), _ if command_id == received.correlation_id:
             return Step(state, outputs=(UserCreated(user_id, email, name),))
-        case Registration(user_id), UserCreateRequested(asked_id) if user_id == asked_id:
-            return Step(state, outputs=(UserCreateRejected(asked_id, "key_reused"),))
-        case _, UserCreateRequested(asked_id):
-            return Step(state, outputs=(UserCreateRejected(asked_id, "email_taken"),))
+        case Registration(user_id), UserCreateRequested(requested_id) if user_id == requested_id:
+            return Step(state, outputs=(UserCreateRejected(requested_id, "key_reused"),))
+        case _, UserCreateRequested(requested_id):
+            return Step(state, outputs=(UserCreateRejected(requested_id, "email_taken"),))

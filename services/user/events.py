@@ -1,4 +1,4 @@
-"""The events that the User Service reads and writes."""
+"""The events that the User Service consumes and publishes."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -14,7 +14,7 @@ Name = Annotated[str, Meta(min_length=1, max_length=200, pattern=LINE)]
 
 @dataclass(frozen=True, slots=True)
 class UserCreateRequested:
-    """Somebody wants to register."""
+    """A command to register a user."""
 
     user_id: Uuid
     email: Email

@@ -1,12 +1,12 @@
-"""What can be wrong with a field: every way of breaking each field of a JSON value, one at a time."""
+"""Generates broken copies of a JSON value: each field broken in every way, one at a time."""
 
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-FREE_TEXT = {"name", "sku", "subject", "detail", "title", "pointer"}  # any line will do
-FREE_PAGES = {"text", "html"}  # and here any lines
+FREE_TEXT = {"name", "sku", "subject", "detail", "title", "pointer"}  # any single line is valid
+FREE_PAGES = {"text", "html"}  # any lines are valid
 TOO_LONG = "x" * 70_000
 TOO_MANY = 1_001
 WRONG_FORMS = {
@@ -27,7 +27,7 @@ WRONG_FORMS = {
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """One broken copy of a value: which field (indices left out), in which way, and the copy."""
+    """One broken copy of a value, the path of the broken field without indices, and the way."""
 
     field: str
     way: str
@@ -35,7 +35,7 @@ class Mutation:
 
 
 def mutations(value: dict[str, Any]) -> Iterator[Mutation]:
-    """Break each field of the value, nested ones too."""
+    """Yield a copy of the value for each way to break each field, including nested fields."""
     for path in _paths(value, ()):
         field = ".".join(str(step) for step in path if isinstance(step, str))
         if isinstance(path[-1], str):
@@ -46,7 +46,7 @@ def mutations(value: dict[str, Any]) -> Iterator[Mutation]:
 
 
 def _wrong(name: str, old: object) -> Iterator[tuple[str, object]]:
-    """Yield the values that must not stand for `old`, each with the way in which it is wrong."""
+    """Yield each invalid replacement of `old`, with the way in which it is wrong."""
     others: dict[type, object] = {str: "1", int: 1, float: 0.5, bool: True, list: [], dict: {}, type(None): None}
     yield from (("type", other) for kind, other in others.items() if kind is not type(old))
     match old:

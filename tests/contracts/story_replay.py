@@ -1,4 +1,4 @@
-"""Telling the story of the examples to our own services, with a sidecar that is played."""
+"""Replays the example events of contracts/ to the services, with an in-memory sidecar."""
 
 import asyncio
 from collections.abc import Mapping
@@ -22,38 +22,41 @@ WIRED: Mapping[str, Service[Any, Any]] = {
     "notification": NOTIFICATION,
 }
 STORY = story()
-WRITER = "8f14e45f"  # the process in the example of a record
+WRITER = "8f14e45f"  # the writer in WIRE.md's example of a record
 
 
 class InMemoryStore:
-    """A sidecar that keeps everything in memory."""
+    """A sidecar that stores records and published events in memory."""
 
     def __init__(self) -> None:
         self.records: dict[str, bytes] = {}
         self.published: list[tuple[str, dict[str, Any]]] = []
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
-        """The value is its own ETag."""
+        """Return the value, and the value in hex as its ETag."""
         value = self.records.get(key)
         return value, None if value is None else value.hex()
 
     async def save(self, key: str, value: bytes, etag: str | None) -> None:
-        """Write, or refuse when somebody else did."""
+        """Write the value, or raise Conflict if the ETag does not match."""
         if etag != (await self.load(key))[1]:
             raise Conflict(key)
         self.records[key] = value
 
     async def insert(self, key: str, value: bytes) -> bool:
-        """Write what is not there yet."""
+        """Write the value if the key is free; return whether it was."""
         return self.records.setdefault(key, value) is value
 
     async def publish(self, topic: str, event: bytes) -> None:
-        """Remember it."""
+        """Append the event to `published`."""
         self.published.append((topic, msgspec.json.decode(event)))
 
 
 def replay(service: Service[Any, Any], store: InMemoryStore, events: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Deliver to a service what it consumes of the story, at the time of its answers; return these answers."""
+    """Deliver the events that a service consumes, and return the examples that they cause.
+
+    The clock of the service shows the time of the expected outputs.
+    """
     clock = [datetime.min]
     processor = EventProcessor(service, store, lambda: clock[0], WRITER)
     expected = []

@@ -1,4 +1,7 @@
-"""What the schema of a command refuses, the service that takes it refuses too: a stranger may have published it."""
+"""The User Service refuses every command that the schema refuses.
+
+Any program with access to the broker can publish a command.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -19,13 +22,13 @@ ODD_AND_WRONG = ("\u3000", "\u2003 \u00a0", "a\x85b", "a\x9fb", "a\u2029b")
 
 
 def take(event: dict[str, Any]) -> None:
-    """Read an event as the event processor does."""
+    """Decode an event as the event processor does."""
     decode(parse(TOPIC, msgspec.json.encode(event)), INPUTS[TOPIC], AT)
 
 
 @pytest.mark.parametrize("name", examples(TOPIC))
 def test_the_user_service_refuses_every_broken_field(name: str) -> None:
-    """Missing, of another type, of a wrong form or length."""
+    """The service refuses a field that is missing, or has a wrong type, form or length."""
     event = examples(TOPIC)[name]
     take(event)
     let_through = []
@@ -41,7 +44,7 @@ def test_the_user_service_refuses_every_broken_field(name: str) -> None:
 
 @pytest.mark.parametrize("text", [*ODD_BUT_FINE, *ODD_AND_WRONG], ids=ascii)
 def test_schema_and_service_agree_on_odd_names(text: str) -> None:
-    """White space is Unicode's, whatever a regular expression calls so."""
+    """Schema and service use Unicode's definition of whitespace."""
     event = examples(TOPIC)["typical"]
     odd = event | {"data": event["data"] | {"name": text}}
 

@@ -1,4 +1,4 @@
-"""The schemas of the HTTP answers allow their examples and refuse any mutation of them."""
+"""The schemas of the HTTP responses accept their examples and refuse every mutation."""
 
 import json
 from collections import Counter
@@ -20,15 +20,15 @@ ANY_TEXT = {"ready.missing", "problem.title", "problem.detail", "problem.errors.
 
 
 @pytest.mark.parametrize(("name", "body"), EXAMPLES)
-def test_an_example_is_valid_and_nothing_more_is_let_in(name: str, body: dict[str, Any]) -> None:
-    """An answer that tells more than its schema (a record's inner fields) is found."""
+def test_an_example_is_valid_and_an_extra_field_is_found(name: str, body: dict[str, Any]) -> None:
+    """A response with a field outside its schema, such as an internal field of a record, fails."""
     assert [] == http_problems(name, body)
     assert http_problems(name, {**body, "command_id": "x"})
 
 
 @pytest.mark.parametrize(("name", "body"), EXAMPLES)
 def test_a_mutation_of_an_answer_is_refused(name: str, body: dict[str, Any]) -> None:
-    """Each field, missing or wrong, unless it may be missing or any text."""
+    """The schema refuses a missing or wrong field, except optional and free-text fields."""
     refused: Counter[str] = Counter()
     let_through = []
     for mutation in mutations(body):
@@ -43,7 +43,7 @@ def test_a_mutation_of_an_answer_is_refused(name: str, body: dict[str, Any]) -> 
 
 
 def _is_fine(name: str, field: str, way: str, value: Any) -> bool:
-    """Whether a mutation of this field leaves an answer that is allowed."""
+    """Return whether the response is valid after a mutation of this field."""
     if way == "missing":
         return field in OPTIONAL.get(name, ())
     field = f"{name}.{field}"

@@ -1,4 +1,4 @@
-"""The schemas are valid, they are those of the topic list, and every example of each is an event that they allow."""
+"""Each topic has a valid schema, and each schema accepts its examples."""
 
 import json
 from typing import Any
@@ -38,7 +38,7 @@ REASONS = {
 
 
 def names(folder: str) -> list[str]:
-    """The files of a folder of contracts/."""
+    """Return the file names in a folder of contracts/."""
     return sorted(path.name for path in (CONTRACTS / folder).iterdir())
 
 
@@ -47,7 +47,7 @@ FILES = ["common.json", *(f"{folder}/{name}" for folder in ("schemas", "http") f
 
 @pytest.mark.parametrize("file", FILES)
 def test_each_file_is_a_schema(file: str) -> None:
-    """Valid by the metaschema of JSON Schema 2020-12, which it names."""
+    """Each file names the metaschema of JSON Schema 2020-12 and is valid by it."""
     schema = json.loads((CONTRACTS / file).read_text("utf-8"))
 
     Draft202012Validator.check_schema(schema)
@@ -56,7 +56,7 @@ def test_each_file_is_a_schema(file: str) -> None:
 
 
 def test_the_schemas_are_those_of_the_topic_list() -> None:
-    """Every topic has a schema and examples, and nothing else has any."""
+    """Every topic has a schema and examples, and there are no others."""
     assert sorted(TOPICS) == sorted(path.name.removesuffix(".json") for path in (CONTRACTS / "schemas").iterdir())
     assert sorted(TOPICS) == sorted(path.name for path in (CONTRACTS / "examples").iterdir())
     assert sorted(TOPICS) == sorted(FIELDS)
@@ -64,7 +64,7 @@ def test_the_schemas_are_those_of_the_topic_list() -> None:
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_the_fields_are_those_of_the_topic_list(topic: str) -> None:
-    """All of them are required, their publisher is the source, and unknown ones are let be."""
+    """Each field is required, `source` is the publisher, and unknown fields are allowed."""
     schema = json.loads((CONTRACTS / "schemas" / f"{topic}.json").read_text("utf-8"))["properties"]
 
     assert {"const": topic} == schema["type"]
@@ -76,7 +76,7 @@ def test_the_fields_are_those_of_the_topic_list(topic: str) -> None:
 
 @pytest.mark.parametrize("topic", TOPICS)
 def test_each_topic_has_valid_examples(topic: str) -> None:
-    """Two at least, with every reason that there is among them."""
+    """Each topic has two examples or more, and they cover every reason."""
     found = examples(topic)
 
     assert 2 <= len(found)
@@ -85,8 +85,8 @@ def test_each_topic_has_valid_examples(topic: str) -> None:
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_what_is_not_known_is_let_be(topic: str) -> None:
-    """A change of an event only adds fields, and the sidecar adds attributes of its own."""
+def test_unknown_fields_are_allowed(topic: str) -> None:
+    """A schema accepts new fields of later versions and the attributes of the sidecar."""
     event = next(iter(examples(topic).values()))
     added = {"topic": topic, "pubsubname": "pubsub", "traceid": "", "traceparent": "", "tracestate": "", "new": [1]}
 
@@ -94,7 +94,7 @@ def test_what_is_not_known_is_let_be(topic: str) -> None:
 
 
 def test_limits_are_inclusive() -> None:
-    """A thousand items pass, one more does not; so it is with each bound of a field."""
+    """The largest allowed value of each field is valid, and the next value is not."""
     event = examples("OrderCreateRequested")["typical"]
 
     def order(count: int = 1, **fields: object) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def test_limits_are_inclusive() -> None:
 
 
 def test_lengths_and_sums_are_bounded() -> None:
-    """The name, the address, the balance and what is paid in end where the topic list says."""
+    """The name, address, balance and deposit amount have the limits of the topic list."""
 
     def change(topic: str, **fields: object) -> list[str]:
         event = examples(topic)["typical"]
@@ -125,7 +125,7 @@ def test_lengths_and_sums_are_bounded() -> None:
 
 
 def test_two_fields_that_contradict_each_other_are_found() -> None:
-    """What no schema can say, `validate` does: subject, sum, and the ids of commands."""
+    """`validate` checks the rules beyond a schema: subject, sum, and the ids of commands."""
     order, created = examples("OrderCreateRequested")["typical"], examples("OrderCreated")["typical"]
     other = examples("OrderCreated")["edges"]
 
@@ -141,5 +141,5 @@ def test_two_fields_that_contradict_each_other_are_found() -> None:
 
 
 def test_a_canonical_body_is_sorted_tight_and_not_escaped() -> None:
-    """Two writers of any language get the same bytes."""
+    """Programs in all languages get the same bytes from the canonical form."""
     assert '{"a":[{"b":2,"é":"\\"\\\\\\n/"}],"z":0}' == canonical({"z": 0, "a": [{"é": '"\\\n/', "b": 2}]})

@@ -1,4 +1,4 @@
-"""The examples are one story: their ids follow the rule, and our own gateway and services tell the same story."""
+"""The examples form consistent flows, which the gateway and the services reproduce."""
 
 import uuid
 from collections.abc import Mapping
@@ -30,14 +30,14 @@ BODIES: Mapping[str, type[bodies.Strict]] = {
 
 
 def wordless(event: dict[str, Any]) -> dict[str, Any]:
-    """A mail without its wording, which is no contract."""
+    """Return a mail without its texts, which are not part of the contract."""
     words = ("subject", "text", "html") if event["type"] == "EmailRequested" else ()
     return {**event, "data": {name: value for name, value in event["data"].items() if name not in words}}
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_each_service_tells_the_story(name: str) -> None:
-    """Ids, fields, values and times: all that it publishes is what the examples say, in this order."""
+def test_each_service_publishes_its_examples(name: str) -> None:
+    """The published events have the ids, fields, values, times and order of the examples."""
     store = InMemoryStore()
 
     expected = replay(WIRED[name], store, STORY)
@@ -48,18 +48,18 @@ def test_each_service_tells_the_story(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_each_service_tells_it_again(name: str) -> None:
-    """A repeated story changes no record, and repeats each event that it told, under the same id."""
+def test_each_service_repeats_its_events(name: str) -> None:
+    """A second replay changes no state and publishes every event again with the same id."""
     store = InMemoryStore()
     replay(WIRED[name], store, STORY)
-    told = [event["id"] for _, event in store.published]
+    published_ids = [event["id"] for _, event in store.published]
     states = _without_outboxes(store)
     store.published.clear()
 
     replay(WIRED[name], store, STORY)
 
     assert states == _without_outboxes(store)
-    assert set(told) <= {event["id"] for _, event in store.published}
+    assert set(published_ids) <= {event["id"] for _, event in store.published}
 
 
 def _without_outboxes(store: InMemoryStore) -> dict[str, Any]:
@@ -68,8 +68,8 @@ def _without_outboxes(store: InMemoryStore) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", SERVICES)
-def test_each_service_consumes_what_the_topic_list_says(name: str) -> None:
-    """No more and no less; what only the mail sender takes is not the event processor's."""
+def test_each_service_consumes_the_topics_of_the_topic_list(name: str) -> None:
+    """The event processor has exactly the topics of `inbox`; the Mailer consumes EmailRequested."""
     consumed = {topic for topic, way in TOPICS.items() if name in way.consumers and way.component == "inbox"}
 
     assert consumed == set(WIRED[name].inputs)
@@ -77,18 +77,18 @@ def test_each_service_consumes_what_the_topic_list_says(name: str) -> None:
 
 @pytest.mark.parametrize("event", [pytest.param(each, id=each["id"]) for each in STORY if each["source"] == GATEWAY])
 def test_the_gateway_makes_these_commands(event: dict[str, Any]) -> None:
-    """From a body that it accepts."""
-    own = aggregate_id(event["type"])
-    given = {name: value for name, value in event["data"].items() if name != own}
-    body = BODIES[event["type"]].model_validate(given).model_dump()
+    """`build_command` returns each example command for a valid request body."""
+    id_field = aggregate_id(event["type"])
+    fields = {name: value for name, value in event["data"].items() if name != id_field}
+    body = BODIES[event["type"]].model_validate(fields).model_dump()
 
-    made = build_command(event["type"], event["subject"], "/", body, {own: event["data"][own]})
+    made = build_command(event["type"], event["subject"], "/", body, {id_field: event["data"][id_field]})
 
     assert {**event, "time": ""} == {**msgspec.json.decode(made.event), "time": ""}
 
 
 def test_the_resource_of_a_keyed_request_has_a_known_id() -> None:
-    """The same Idempotency-Key leads any replica to the same resource."""
+    """An Idempotency-Key gives the same resource id in every replica."""
     user = examples("UserCreateRequested")["edges"]["data"]
     order = examples("OrderCreateRequested")["edges"]["data"]
 
@@ -98,7 +98,7 @@ def test_the_resource_of_a_keyed_request_has_a_known_id() -> None:
 
 @pytest.mark.parametrize("event", [pytest.param(each, id=each["id"]) for each in STORY])
 def test_each_id_follows_the_rule(event: dict[str, Any]) -> None:
-    """A command's comes of the resource and the body, any other's of the one event that caused it."""
+    """A command's id derives from resource and body, any other id from the event that caused it."""
     position = 1 if event["type"] == "OrderPaymentRequested" else 0
     causes = [each for each in STORY if event["source"] != GATEWAY and is_caused_by(event, each)]
 
@@ -108,8 +108,8 @@ def test_each_id_follows_the_rule(event: dict[str, Any]) -> None:
         assert [derived_id(cause, event, position) for cause in causes] == [event["id"]]
 
 
-def test_names_that_billing_and_notification_give_are_derived_too() -> None:
-    """Account, payment and Message-ID are the same whenever they are made again."""
+def test_account_payment_and_message_ids_are_derived() -> None:
+    """Account ids, payment ids and Message-IDs derive from the user's or order's id."""
 
     def named(owner: str, word: str) -> str:
         return str(uuid.uuid5(uuid.UUID(owner), word))
@@ -123,7 +123,7 @@ def test_names_that_billing_and_notification_give_are_derived_too() -> None:
 
 
 def test_an_event_without_a_cause_is_found() -> None:
-    """Also one whose cause is in another story."""
+    """`unexplained` reports an event whose cause is missing from its flow."""
     orphans: list[Event] = [event for event in STORY if event["type"] != "OrderPaymentCreated"]
 
     assert [] == unexplained(STORY)

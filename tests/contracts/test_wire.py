@@ -1,4 +1,4 @@
-"""WIRE.md says what is: its tables, its examples and its arithmetic are held against the code and the topic list."""
+"""The tables, examples and calculations in WIRE.md match the code and the topic list."""
 
 import json
 import re
@@ -23,28 +23,28 @@ NEUTRAL = ("contracts", "gateway", "services", "chassis", "dapr")
 
 
 def blocks(language: str, holding: str) -> list[str]:
-    """The code blocks of one language that contain a text."""
+    """Return the code blocks of one language that contain a text."""
     return [text for found, text in BLOCKS if found == language and holding in text]
 
 
 def rows(heading: str) -> list[list[str]]:
-    """The rows of the first table that begins with this heading."""
+    """Return the rows of the first table that starts with this heading."""
     lines = WIRE[WIRE.index(f"| {heading} |") :].split("\n\n", 1)[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
 
 
 def test_the_topics_are_those_of_the_topic_list() -> None:
-    """Who publishes, who consumes, and on which component."""
-    told = {
+    """WIRE.md lists the publisher, consumers and component of each topic."""
+    documented = {
         topic: (publisher, tuple(consumers.split(", ")) if consumers else (), component)
         for topic, publisher, consumers, component in rows("topic")
     }
 
-    assert {topic: (way.publisher, way.consumers, way.component) for topic, way in TOPICS.items()} == told
+    assert {topic: (way.publisher, way.consumers, way.component) for topic, way in TOPICS.items()} == documented
 
 
 def test_the_worked_example_of_the_ids_is_right() -> None:
-    """It is Python: run it; and its ids are those of the examples."""
+    """The Python example in WIRE.md runs, and its ids are those of the examples."""
     (code,) = blocks("python", "uuid5")
 
     exec(compile(code, "WIRE.md", "exec"), {})
@@ -55,7 +55,7 @@ def test_the_worked_example_of_the_ids_is_right() -> None:
 
 
 def test_the_record_is_the_one_that_is_saved() -> None:
-    """Byte for byte, but for the blanks."""
+    """The saved record equals the one in WIRE.md byte for byte, apart from whitespace."""
     (record,) = blocks("json", '"outbox"')
     store = InMemoryStore()
     replay(WIRED["user"], store, STORY[:1])
@@ -66,7 +66,7 @@ def test_the_record_is_the_one_that_is_saved() -> None:
 
 
 def test_the_event_that_is_published_is_an_example() -> None:
-    """The whole CloudEvent in the request is UserCreated, typical."""
+    """The CloudEvent in WIRE.md's publish request is the typical UserCreated example."""
     (request,) = blocks("http", "/v1.0/publish/")
     event = json.loads(request.strip().splitlines()[-1])
 
@@ -75,7 +75,7 @@ def test_the_event_that_is_published_is_an_example() -> None:
 
 
 def test_the_subscriptions_are_those_of_the_service() -> None:
-    """What the User Service answers to its sidecar, probe included."""
+    """WIRE.md lists the subscriptions of the User Service, including its loopback probe."""
     (listed,) = blocks("json", '"pubsubname"')
 
     expected = [*WIRED["user"].inputs, LoopbackProbe("inbox", "user").topic]
@@ -85,8 +85,8 @@ def test_the_subscriptions_are_those_of_the_service() -> None:
 
 
 @pytest.mark.parametrize("service", WIRED.values(), ids=WIRED)
-def test_the_records_have_the_fields_that_are_told(service: Service[Any, Any]) -> None:
-    """The tables name the fields of each primary record and each secondary record as the dataclasses do."""
+def test_the_records_have_the_documented_fields(service: Service[Any, Any]) -> None:
+    """The tables list the same fields as the dataclasses of the records."""
     primary = {row[0]: row for row in rows("service | primary record (state and outbox) | state")}
     secondaries = {
         row[1].strip("`").partition(":")[0]: _fields(row[2])
@@ -109,7 +109,7 @@ def _fields(cell: str) -> list[str]:
 
 @pytest.mark.parametrize("folder", NEUTRAL)
 def test_no_broker_or_store_is_named(folder: str) -> None:
-    """They are components: only components/ and what starts them know their names."""
+    """Only components/ and the launcher name a broker or store."""
     named = [
         path.relative_to(ROOT).as_posix()
         for path in sorted((ROOT / folder).rglob("*"))
@@ -123,7 +123,7 @@ def _is_named(path: Path) -> bool:
     return bool(NAMES.search(path.read_bytes()) or NAMES.search(path.name.encode()))
 
 
-def test_every_file_of_http_is_told() -> None:
-    """A schema that the text does not mention would not be found."""
+def test_every_file_of_http_is_documented() -> None:
+    """WIRE.md mentions every schema in contracts/http."""
     for path in (CONTRACTS / "http").iterdir():
         assert f"`{path.stem}`" in WIRE

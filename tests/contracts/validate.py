@@ -1,4 +1,7 @@
-"""Is this event as contracts/ says? By its schema, by what a schema cannot say, and by where its id comes from."""
+"""Validates events against contracts/.
+
+It checks the schema, the rules that no schema can express, and the derivation of the ids.
+"""
 
 import json
 import uuid
@@ -16,7 +19,7 @@ from referencing.jsonschema import DRAFT202012
 from cli.topics import GATEWAY, TOPICS
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
-OUTPUTS_MAX = 100  # of one event: a mailbox's news that waited for the address
+OUTPUTS_MAX = 100  # of one event; UserCreated requests all mails that waited for the address
 
 Event = Mapping[str, Any]
 
@@ -36,32 +39,35 @@ def _is_date_time(value: object) -> bool:
 
 @cache
 def validator(path: Path) -> Draft202012Validator:
-    """The validator of one schema file, with formats checked and references followed to the files beside it."""
+    """Return the validator of a schema file; it checks formats and resolves references."""
     return Draft202012Validator({"$ref": path.as_uri()}, registry=REGISTRY, format_checker=FORMATS)
 
 
 def problems(path: Path, value: object) -> list[str]:
-    """What a schema file has against a value, a line each; empty if nothing."""
+    """Return the violations of a schema file in a value, one line each."""
     return [f"{error.json_path}: {error.message[:300]}" for error in validator(path).iter_errors(value)]
 
 
 def is_valid(path: Path, value: object) -> bool:
-    """Whether a schema file has nothing against a value; faster than asking what."""
+    """Return whether a value is valid; faster than `problems`."""
     return validator(path).is_valid(value)
 
 
 def schema_problems(topic: str, event: object) -> list[str]:
-    """What the schema of a topic has against an event."""
+    """Return the violations of a topic's schema in an event."""
     return problems(CONTRACTS / "schemas" / f"{topic}.json", event)
 
 
 def http_problems(name: str, body: object) -> list[str]:
-    """What the schema of an HTTP answer (a file of contracts/http, without its suffix) has against a body."""
+    """Return the violations in an HTTP body; `name` is a file of contracts/http without suffix."""
     return problems(CONTRACTS / "http" / f"{name}.json", body)
 
 
 def validate(event: Event, topic: str | None = None) -> list[str]:
-    """All that is wrong with one event of the topic list, a line each; `topic` is where it was seen, if known."""
+    """Return all violations in an event, one line each.
+
+    `topic` is the topic on which the event was published, if it is known.
+    """
     kind = event.get("type")
     if kind not in TOPICS:
         return [f"type {kind!r} is not in the topic list"]
@@ -71,7 +77,7 @@ def validate(event: Event, topic: str | None = None) -> list[str]:
 
 
 def _broken_rules(event: Event) -> Iterable[str]:
-    """What a schema cannot say: it compares no two fields."""
+    """Yield violations of the rules that no schema can express, such as those on two fields."""
     data = event["data"]
     if event["subject"] != data[aggregate_id(event["type"])]:
         yield f"subject {event['subject']} is not the {aggregate_id(event['type'])}"
@@ -85,35 +91,35 @@ def _broken_rules(event: Event) -> Iterable[str]:
 
 
 def aggregate_id(topic: str) -> str:
-    """The name of the data field that `subject` repeats."""
+    """Return the name of the data field whose value is also the `subject`."""
     if topic.startswith(("Order", "Email")):
         return "order_id"
     return "deposit_id" if topic.startswith("AccountDeposit") else "user_id"
 
 
 def total(items: Iterable[Mapping[str, Any]]) -> int:
-    """What items cost together, in cents."""
+    """Return the total price of the items, in cents."""
     return sum(item["quantity"] * item["unit_price_cents"] for item in items)
 
 
 def canonical(body: Mapping[str, Any]) -> str:
-    """The one way to write a body: keys sorted, no blanks, nothing escaped that need not be."""
+    """Return the canonical JSON of a body: sorted keys, no whitespace, minimal escaping."""
     return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def command_id(command: Event) -> str:
-    """The id that a command must have: its body is its data without the id of the resource that it makes."""
+    """Return the required id of a command; its body is its data without the resource's id."""
     body = {name: value for name, value in command["data"].items() if name != aggregate_id(command["type"])}
     return str(uuid.uuid5(uuid.UUID(command["subject"]), canonical(body)))
 
 
 def derived_id(cause: Event, event: Event, position: int) -> str:
-    """The id that `event` has if it is output number `position` of `cause`."""
+    """Return the id of `event` as output number `position` of `cause`."""
     return str(uuid.uuid5(uuid.UUID(cause["id"]), f"{event['source']}{event['type']}{position}"))
 
 
 def is_caused_by(event: Event, cause: Event) -> bool:
-    """Whether the id of `event` says that its publisher made it of `cause`, in the same story."""
+    """Return whether the id of `event` derives from `cause`, in the same flow."""
     return (
         event["correlationid"] == cause["correlationid"]
         and event["source"] in TOPICS[cause["type"]].consumers
@@ -122,12 +128,12 @@ def is_caused_by(event: Event, cause: Event) -> bool:
 
 
 def unexplained(events: Iterable[Event]) -> list[str]:
-    """The events, a line each, that are no command and whose id comes from no other of these events."""
+    """Return a line for each event, except commands, whose id derives from no other event."""
     stories: dict[str, list[Event]] = defaultdict(list)
     for event in {event["id"]: event for event in events}.values():
         stories[event["correlationid"]].append(event)
     return [
-        f"{event['type']} {event['id']} comes from no event of its story {correlation_id}"
+        f"{event['type']} {event['id']} derives from no event of its flow {correlation_id}"
         for correlation_id, story in stories.items()
         for event in story
         if event["source"] != GATEWAY and not any(is_caused_by(event, cause) for cause in story)
@@ -135,7 +141,7 @@ def unexplained(events: Iterable[Event]) -> list[str]:
 
 
 def examples(topic: str) -> dict[str, dict[str, Any]]:
-    """The examples of one topic, by their names."""
+    """Return the examples of a topic by name."""
     return {
         path.stem: json.loads(path.read_text("utf-8"))
         for path in sorted((CONTRACTS / "examples" / topic).glob("*.json"))
@@ -143,5 +149,5 @@ def examples(topic: str) -> dict[str, dict[str, Any]]:
 
 
 def story() -> list[dict[str, Any]]:
-    """All examples, in the order in which they happened."""
+    """Return all examples, ordered by time."""
     return sorted((event for topic in TOPICS for event in examples(topic).values()), key=lambda each: str(each["time"]))

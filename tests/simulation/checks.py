@@ -1,4 +1,4 @@
-"""What has to be true of a world at rest, whatever happened on the way."""
+"""The invariants of a simulated world at rest, whatever faults happened before."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from tests.simulation.scenario import Scenario
 from tests.simulation.world import World
 
 
-def problems(world: World, wanted_state: Scenario) -> list[str]:
-    """Everything that is not as it must be."""
+def problems(world: World, scenario: Scenario) -> list[str]:
+    """Return all violations of the invariants, one line each."""
     return [
         *(f"dead letter: {letter}" for letter in world.dead_letters),
         *(f"dead letter: {key}" for store in world.stores.values() for key in store if key.startswith("dead:")),
         *_replies(world),
         *_events(world),
         *_outboxes(world),
-        *_users(world, wanted_state),
-        *_money(world, wanted_state),
-        *_orders(world, wanted_state),
-        *_mails(world, wanted_state),
+        *_users(world, scenario),
+        *_money(world, scenario),
+        *_orders(world, scenario),
+        *_mails(world, scenario),
     ]
 
 
@@ -37,7 +37,7 @@ def _secondary(world: World, app: str, key: str) -> dict[str, Any] | None:
     return None if found is None else msgspec.json.decode(found[0])
 
 
-def _about(world: World, topic: str, subject: str) -> list[dict[str, Any]]:
+def _events_of(world: World, topic: str, subject: str) -> list[dict[str, Any]]:
     return [event for event in world.published[topic] if event["subject"] == subject]
 
 
@@ -51,9 +51,9 @@ def _events(world: World) -> Iterator[str]:
     known: dict[str, Any] = {}
     for topic, events in world.published.items():
         for event in events:
-            what = topic, event["subject"], event["correlationid"], event["data"]
-            if known.setdefault(event["id"], what) != what:
-                yield f"one id, two events: {what} and {known[event['id']]}"
+            content = topic, event["subject"], event["correlationid"], event["data"]
+            if known.setdefault(event["id"], content) != content:
+                yield f"one id, two events: {content} and {known[event['id']]}"
 
 
 def _outboxes(world: World) -> Iterator[str]:
@@ -65,20 +65,20 @@ def _outboxes(world: World) -> Iterator[str]:
                         yield f"{app} {key}: {secondary} of {event_id} was never written"
 
 
-def _users(world: World, wanted_state: Scenario) -> Iterator[str]:
-    for user_id in wanted_state.user_ids:
+def _users(world: World, scenario: Scenario) -> Iterator[str]:
+    for user_id in scenario.user_ids:
         if not _secondary(world, "user", f"user:{user_id}"):
             yield f"user {user_id} cannot be read"
-        accounts = {event["data"]["account_id"] for event in _about(world, "BillingAccountCreated", user_id)}
+        accounts = {event["data"]["account_id"] for event in _events_of(world, "BillingAccountCreated", user_id)}
         if len(accounts) != 1:
             yield f"user {user_id} has the accounts {sorted(accounts)}"
-    winners = [each for each in wanted_state.clashing_ids if _about(world, "UserCreated", each)]
-    if wanted_state.clashing_ids and len(winners) != 1:
+    winners = [each for each in scenario.clashing_ids if _events_of(world, "UserCreated", each)]
+    if scenario.clashing_ids and len(winners) != 1:
         yield f"one address, and the users {winners}"
 
 
-def _money(world: World, wanted_state: Scenario) -> Iterator[str]:
-    for user_id in wanted_state.user_ids:
+def _money(world: World, scenario: Scenario) -> Iterator[str]:
+    for user_id in scenario.user_ids:
         deposited = {
             event["subject"]: event["data"]["amount_cents"]
             for event in world.published["AccountDeposited"]
@@ -95,12 +95,14 @@ def _money(world: World, wanted_state: Scenario) -> Iterator[str]:
             yield f"user {user_id} has {balance}: paid in {sum(deposited.values())}, spent {spent}"
 
 
-def _orders(world: World, wanted_state: Scenario) -> Iterator[str]:
-    for order_id in wanted_state.order_ids:
+def _orders(world: World, scenario: Scenario) -> Iterator[str]:
+    for order_id in scenario.order_ids:
         order = _state(world, "order", f"order:{order_id}") or {}
         payment = _secondary(world, "billing", f"payment:{order_id}") or {}
-        ends = {topic for topic in ("OrderPaid", "OrderNotPaid") if _about(world, topic, order_id)}
-        output = {topic for topic in ("OrderPaymentCreated", "OrderPaymentFailed") if _about(world, topic, order_id)}
+        ends = {topic for topic in ("OrderPaid", "OrderNotPaid") if _events_of(world, topic, order_id)}
+        output = {
+            topic for topic in ("OrderPaymentCreated", "OrderPaymentFailed") if _events_of(world, topic, order_id)
+        }
         is_paid = order.get("status") == "paid"
         expected = ({"OrderPaid"}, {"OrderPaymentCreated"}) if is_paid else ({"OrderNotPaid"}, {"OrderPaymentFailed"})
         if order.get("status") not in ("paid", "not_paid") or (ends, output) != expected:
@@ -109,11 +111,11 @@ def _orders(world: World, wanted_state: Scenario) -> Iterator[str]:
             yield f"order {order_id}: {order} and {payment} do not agree"
 
 
-def _mails(world: World, wanted_state: Scenario) -> Iterator[str]:
-    for order_id in wanted_state.order_ids:
+def _mails(world: World, scenario: Scenario) -> Iterator[str]:
+    for order_id in scenario.order_ids:
         message_id = email(order_id, "a@b.c", "n", order_outcome(order_id, (), 0)).message_id
-        noted = _secondary(world, "notification", f"notification:{order_id}") or {}
-        if not world.mails[message_id] or not noted.get("sent_at"):
-            yield f"order {order_id}: {world.mails[message_id]} mails, noted as {noted}"
+        notification = _secondary(world, "notification", f"notification:{order_id}") or {}
+        if not world.mails[message_id] or not notification.get("sent_at"):
+            yield f"order {order_id}: {world.mails[message_id]} mails, notification {notification}"
         if not _secondary(world, "notification", f"order:{order_id}"):
             yield f"order {order_id} was not saved by notification"

@@ -1,4 +1,6 @@
-"""The event processor with one safeguard taken out: each of these must fail, or the safeguard is not needed or not
+"""Mutants of the event processor, each without one safeguard.
+
+Every mutant must fail the simulation. One that passes shows that its safeguard is not needed or not
 tested.
 """
 
@@ -15,14 +17,17 @@ from chassis.record import OutboxEntry, Record
 
 
 class Loading(EventProcessor[Any, Any]):
-    """Loads each record, so that `_attempt` is all that there is; no safeguard is taken out."""
+    """Always loads the record, so that every event runs through `_attempt`.
+
+    It removes no safeguard; other mutants build on it.
+    """
 
     async def _try_speculative(self, key: str, received: Received[Any]) -> bool:
         return False
 
 
 class NoOutbox(Loading):
-    """The state is saved alone: what it leads to is only in memory."""
+    """Saves the state without an outbox; the outputs exist only in memory."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
         record, etag = await self._load(key)
@@ -37,7 +42,7 @@ class NoOutbox(Loading):
 
 
 class OutputsNotInOutbox(EventProcessor[Any, Any]):
-    """The outbox says which secondary records to write, and not which events to publish."""
+    """Loses the outputs of every outbox entry that it loads; keeps the secondary records."""
 
     async def _load(self, key: str) -> tuple[Record, str | None]:
         record, etag = await super()._load(key)
@@ -47,7 +52,7 @@ class OutputsNotInOutbox(EventProcessor[Any, Any]):
 
 
 class OutboxNotFinishedFirst(EventProcessor[Any, Any]):
-    """What an earlier save left undone is left undone, and dropped by the next save."""
+    """Does not finish the outbox of an earlier save; the next save drops it."""
 
     def _deferred(self, key: str, record: Record, received: Received[Any]) -> dict[str, OutboxEntry]:
         return {}
@@ -57,7 +62,7 @@ class OutboxNotFinishedFirst(EventProcessor[Any, Any]):
 
 
 class DeferredWithItsSecondaries(EventProcessor[Any, Any]):
-    """Of what is deferred to its writer the secondary records are too."""
+    """Defers an entry's secondary records to its writer, together with its outputs."""
 
     async def _finish_outbox(self, key: str, record: Record, deferred: Mapping[str, OutboxEntry]) -> set[str]:
         others = {event_id: entry for event_id, entry in record.outbox.items() if event_id not in deferred}
@@ -65,7 +70,7 @@ class DeferredWithItsSecondaries(EventProcessor[Any, Any]):
 
 
 class PublishBeforeSave(Loading):
-    """Tell first, then decide."""
+    """Publishes the outputs before it saves the state."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
         record, _ = await self._load(key)
@@ -77,7 +82,7 @@ class PublishBeforeSave(Loading):
 
 
 class SecondaryReadFirst(Loading):
-    """The secondary record is older than the record that it is read for."""
+    """Loads the secondary record before the primary record, so it can be stale."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
         early = await self._load_secondary(received.event)
@@ -98,7 +103,7 @@ class SecondaryReadFirst(Loading):
 
 
 class FoundInOutboxPublishesNothing(Loading):
-    """An event whose id is in the outbox is taken for done."""
+    """Treats an event as done when its id is in the outbox."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
         record, _ = await self._load(key)
@@ -108,7 +113,7 @@ class FoundInOutboxPublishesNothing(Loading):
 
 
 class RepeatAnswersNothing(EventProcessor[Any, Any]):
-    """An event that changes nothing is not answered."""
+    """Publishes nothing for an event that changes nothing."""
 
     def _step(self, state: Any, secondary: Any, received: Received[Any]) -> Step[Any]:
         step = super()._step(state, secondary, received)
@@ -116,7 +121,7 @@ class RepeatAnswersNothing(EventProcessor[Any, Any]):
 
 
 class UnfinishedCached(EventProcessor[Any, Any]):
-    """What was saved is remembered before its outbox is finished, so that the next save drops it."""
+    """Caches a saved record before its outbox is finished; the next save drops the outbox."""
 
     async def _save(
         self, key: str, received: Received[Any], step: Step[Any], outbox: dict[str, OutboxEntry], etag: str | None

@@ -1,4 +1,4 @@
-"""What callers want in one seed: few users, much contention, commands that clash and come before their users."""
+"""The commands of one seed: few users, high contention, clashing and early commands."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from tests.simulation.world import Command
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """The commands of one seed, and the users and orders in them."""
+    """The commands of one seed, and the ids of their users and orders."""
 
     commands: list[Command]
     user_ids: list[str]
     order_ids: list[str]
-    clashing_ids: list[str]  # users who want one and the same address
+    clashing_ids: list[str]  # users who register the same address
 
 
 def scenario(seed: int) -> Scenario:
-    """Make it up; the same seed makes the same."""
+    """Generate a scenario; the same seed gives the same scenario."""
     rng = random.Random(f"scenario {seed}")
-    made: list[Command] = []
+    commands: list[Command] = []
 
     def new_id() -> str:
         return str(uuid.UUID(int=rng.getrandbits(128), version=4))
 
-    def want(topic: str, resource: str, ids: dict[str, str], body: dict[str, Any]) -> None:
-        expected = build_command(topic, resource, "", body, ids)
-        made.append(Command(topic, expected.id, expected.event))
+    def add(topic: str, resource: str, ids: dict[str, str], body: dict[str, Any]) -> None:
+        command = build_command(topic, resource, "", body, ids)
+        commands.append(Command(topic, command.id, command.event))
 
     def register(user_id: str, email: str, name: str) -> None:
-        want("UserCreateRequested", user_id, {"user_id": user_id}, {"email": email, "name": name})
+        add("UserCreateRequested", user_id, {"user_id": user_id}, {"email": email, "name": name})
 
     user_ids = [new_id() for _ in range(rng.choice((1, 2)))]
     order_ids: list[str] = []
@@ -46,15 +46,15 @@ def scenario(seed: int) -> Scenario:
             deposit_id = new_id()
             for cents in rng.choice(((1_000,), (1_000,), (1_000, 2_000))):
                 ids = {"deposit_id": deposit_id}
-                want("AccountDepositRequested", deposit_id, ids, {"user_id": user_id, "amount_cents": cents})
+                add("AccountDepositRequested", deposit_id, ids, {"user_id": user_id, "amount_cents": cents})
         for _ in range(rng.choice((1, 2, 3))):
             order_id = new_id()
             order_ids.append(order_id)
             for quantity in rng.choice(((1,), (1,), (1, 2))):
                 item = {"sku": "tea", "quantity": quantity, "unit_price_cents": rng.choice((400, 700))}
                 ids = {"order_id": order_id}
-                want("OrderCreateRequested", order_id, ids, {"user_id": user_id, "items": [item]})
+                add("OrderCreateRequested", order_id, ids, {"user_id": user_id, "items": [item]})
     clashing_ids = [new_id(), new_id()] if rng.random() < 0.3 else []
     for user_id in clashing_ids:
         register(user_id, rng.choice(("both@example.com", "BOTH@example.com")), "Both")
-    return Scenario(made, user_ids, order_ids, clashing_ids)
+    return Scenario(commands, user_ids, order_ids, clashing_ids)

@@ -1,6 +1,6 @@
-"""The whole shop under thousands of schedules of deaths, duplicates, lost events and callers that repeat.
+"""Simulates the shop under thousands of schedules of crashes, duplicates, lost events and repeats.
 
-SEEDS=n runs so many (1,000 unless told); SEED=n runs one alone.
+SEEDS=n sets the number of seeds (default 1,000); SEED=n runs one seed.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from tests.simulation.world import CALM, Faults, MakeProcessor, World
 SEEDS = int(os.environ.get("SEEDS", "1000"))
 MUTANT_SEEDS = 300
 FAULTS = Faults()
-REPAIRED = Faults(lost=0, wiped=0)  # what the services repair by themselves, without the reconciler
+REPAIRED = Faults(lost=0, wiped=0)  # the services repair these without the reconciler
 REFUSALS = Faults(0, 0, 0, 0, 0, 0, 0, steps=400, refusal_steps=200)
 
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """One safeguard taken out."""
+    """A configuration of the world without one safeguard."""
 
     make_processor: MakeProcessor = EventProcessor
     honours_etags: bool = True
@@ -37,7 +37,10 @@ class Mutant:
 
 
 def processor(make_processor: MakeProcessor = EventProcessor, honours_etags: bool = True) -> Mutant:
-    """A safeguard of the services, which have to do without the reconciler: it would repair some of what they lose."""
+    """Return a mutant of the services, without the reconciler.
+
+    The reconciler would repair some of the events that the mutant loses.
+    """
     return Mutant(make_processor, honours_etags, heals=False, faults=REPAIRED)
 
 
@@ -46,9 +49,7 @@ MUTANTS: dict[str, Mutant] = {
     "no outbox": processor(mutants.NoOutbox),
     "outputs not in the outbox": processor(mutants.OutputsNotInOutbox),
     "outbox not finished first": processor(mutants.OutboxNotFinishedFirst),
-    "what is deferred to another process is deferred with its secondary records": processor(
-        mutants.DeferredWithItsSecondaries
-    ),
+    "secondary records deferred with their entry": processor(mutants.DeferredWithItsSecondaries),
     "publish before save": processor(mutants.PublishBeforeSave),
     "secondary record read first": processor(mutants.SecondaryReadFirst),
     "an id found in the outbox publishes nothing": processor(mutants.FoundInOutboxPublishesNothing),
@@ -60,7 +61,7 @@ MUTANTS: dict[str, Mutant] = {
 
 
 def found(seed: int, mutant: Mutant | None = None) -> list[str]:
-    """Run one seed; returns what is wrong at the end."""
+    """Run one seed and return the violations at the end."""
     changed = mutant or Mutant()
     expected = scenario(seed)
     world = World(
@@ -74,13 +75,13 @@ def found(seed: int, mutant: Mutant | None = None) -> list[str]:
     )
     try:
         world.run()
-    except AssertionError as error:  # it never came to rest
+    except AssertionError as error:  # the world did not come to rest
         return [str(error)]
     return problems(world, expected)
 
 
 def test_nothing_is_lost_and_nothing_is_done_twice(capsys: pytest.CaptureFixture[str]) -> None:
-    """In every schedule each command is answered, each cent is in its place, each order ends once and is told of."""
+    """Each command is answered, each balance is right, and each order ends once with its mail."""
     seeds = [int(os.environ["SEED"])] if "SEED" in os.environ else range(SEEDS)
     started = time.monotonic()
 
@@ -92,15 +93,16 @@ def test_nothing_is_lost_and_nothing_is_done_twice(capsys: pytest.CaptureFixture
 
 
 def test_without_lost_events_the_services_need_no_reconciler() -> None:
-    """Redelivery and the outbox repair all other faults; so each mutant of the event processor below fails by its
-    own fault.
+    """Redelivery and the outbox repair all other faults.
+
+    So a mutant of the event processor that fails below fails because of its missing safeguard.
     """
     for seed in range(MUTANT_SEEDS):
         assert [] == found(seed, processor()), f"seed {seed}"
 
 
 def test_a_store_that_refuses_writes_for_a_time_loses_nothing() -> None:
-    """It reads meanwhile; the events whose writes it refused come again, and end as if nothing had been."""
+    """The broker redelivers the events whose writes were refused, and they succeed later."""
     refused = 0
     for seed in range(100):
         expected = scenario(seed)
@@ -113,7 +115,7 @@ def test_a_store_that_refuses_writes_for_a_time_loses_nothing() -> None:
 
 
 def test_without_faults_one_replica_sends_exactly_one_mail_an_order() -> None:
-    """A second mail is the price of a fault, or of two replicas that finish the same log."""
+    """Only a fault, or two replicas that finish the same outbox, cause a second mail."""
     for seed in range(100):
         expected = scenario(seed)
         world = World(seed, expected.commands, CALM, replicas=1)
@@ -126,7 +128,7 @@ def test_without_faults_one_replica_sends_exactly_one_mail_an_order() -> None:
 
 @pytest.mark.parametrize("name", MUTANTS)
 def test_each_safeguard_is_needed(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Without it some of the same schedules end wrong."""
+    """Without the safeguard some schedules violate an invariant."""
     failures: dict[int, Any] = {}
     for seed in range(MUTANT_SEEDS):
         if wrong := found(seed, MUTANTS[name]):
@@ -137,8 +139,8 @@ def test_each_safeguard_is_needed(name: str, capsys: pytest.CaptureFixture[str])
     assert failures
 
 
-def test_the_same_seed_is_the_same_world() -> None:
-    """A failing seed can be run again."""
+def test_the_same_seed_gives_the_same_world() -> None:
+    """A failing seed is reproducible: two runs give the same records, events and mails."""
     worlds = []
     for _ in range(2):
         world = World(7, scenario(7).commands, FAULTS)

@@ -1,10 +1,18 @@
-"""A simulated world for the real services and the gateway's reconciler: a store with ETags, a lossy broker, and death.
+"""Simulates a store with ETags, a lossy broker and process crashes around the real services.
 
-Every call that a service makes waits until the scheduler lets it happen, in an order that a seed decides. A call may
-happen and its answer be lost; a process may die before or after it; a publish may vanish together with the
-acknowledgement of the event whose handling made it, or alone, after a success was answered; the broker may lose all
-that it holds; an event may come twice, late, at any replica. Faults end; then everything is delivered, and the
-reconciler checks what was accepted, until nothing is left to do, and `checks.py` looks at what there is.
+The real reconciler of the gateway runs too. Every call of a service waits for the scheduler, which
+executes the calls in an order that the seed decides. These faults happen:
+
+- A call takes effect and its response is lost, or the call is refused.
+- A process dies before or after a call.
+- A publish vanishes together with the acknowledgement of the event whose handling published it.
+- A publish vanishes alone, after the broker confirmed it.
+- The broker loses all events that it holds.
+- An event arrives twice, late, or at any replica.
+- The store of one service refuses writes for a time.
+
+After the faults the broker delivers all events, and the reconciler checks the accepted commands
+until no work is left. `checks.py` then checks the invariants.
 """
 
 from __future__ import annotations
@@ -60,12 +68,13 @@ for _name, _service in SERVICES.items():
 CONSUMERS["EmailRequested"].append("notification")
 
 GATEWAY = "gateway"
-CHECK_PAUSE = timedelta(seconds=20)  # the clock moves on by this when nothing but a check is left to do
+CHECK_PAUSE = timedelta(seconds=20)  # the clock advances by this when only a check is left
 REPLICAS = 2
-PACES = (0, 0, 0, 1, 30), (0, 0, 0, 0, 1)  # seconds from step to step: much grows old, or hardly anything
+PACES = (0, 0, 0, 1, 30), (0, 0, 0, 0, 1)  # seconds between two steps: fast or slow aging of events
 IN_FLIGHT_MAX = 8
-STEPS_MAX = 20_000  # of one seed; a world that has not come to rest by then never will
-CARRY = "a look into the mail retry queue"  # what a replica does by itself, here when nothing else is left to do
+STEPS_MAX = 20_000  # of one seed; a world that needs more will never come to rest
+# A pseudo topic: one poll of the mail retry queue. It runs only when no other work is left.
+MAIL_RETRY = "mail retry"
 SERVER = MailServer("localhost", 25, tls=False, username=None, password=None)
 
 MAIL_SETTINGS = MailSettings(SERVER, "shop@localhost", timedelta(minutes=1), timedelta(hours=1))
@@ -75,17 +84,17 @@ MakeProcessor = Callable[..., EventProcessor[Any, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """How often each fault happens at one step, while faults last."""
+    """The probability of each fault at one step, while faults last."""
 
     death: float = 0.02
-    lost_answer: float = 0.02  # a call that happened, and says that it did not
-    refused: float = 0.02  # a call that did not happen, and says so
-    vanish: float = 0.04  # a publish that says it was taken and was not
-    lost: float = 0.06  # a publish that says it was taken and was not, after which everything else goes well
-    wiped: float = 0.001  # the broker loses all events that it holds
+    lost_answer: float = 0.02  # a call that takes effect and reports a failure
+    refused: float = 0.02  # a call that fails without effect
+    vanish: float = 0.04  # a publish that is confirmed and lost, with the ack of its cause
+    lost: float = 0.06  # a publish that is confirmed and lost, without another fault
+    wiped: float = 0.001  # the broker loses all events
     duplicate: float = 0.05
-    steps: int = 400  # for so many steps
-    refusal_steps: int = 80  # for so many of them one service's store reads and refuses every write
+    steps: int = 400  # the number of steps with faults
+    refusal_steps: int = 80  # steps in which the store of one service refuses all writes
 
 
 CALM = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -93,7 +102,7 @@ CALM = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 @dataclass(slots=True, eq=False)
 class Delivery:
-    """One event on its way to one app, until it is acknowledged."""
+    """One event for one app, until its acknowledgement."""
 
     app: str
     topic: str
@@ -102,12 +111,12 @@ class Delivery:
     task: asyncio.Task[None] | None = None
     replica: Replica | Gateway | None = None
     work: Callable[[], Awaitable[None]] | None = None
-    """What a gateway does instead of handling an event."""
+    """The background work of the gateway; None for an event."""
 
 
 @dataclass(slots=True, eq=False)
 class Call:
-    """A call that waits for its turn."""
+    """A call that waits for the scheduler."""
 
     effect: Callable[[], Any]
     done: asyncio.Future[Any]
@@ -117,7 +126,7 @@ class Call:
 
 @dataclass(slots=True, eq=False)
 class Replica:
-    """One process of one service: the memory that dies with it."""
+    """One process of one service, with the memory that a crash loses."""
 
     app: str
     processor: EventProcessor[Any, Any]
@@ -125,7 +134,7 @@ class Replica:
 
 
 class Gateway:
-    """The process that accepts commands: its journal and its reconciler, and the memory that dies with it."""
+    """The gateway process: its journal and reconciler, with the memory that a crash loses."""
 
     def __init__(self, world: World) -> None:
         sidecar = cast(HttpSidecar, SimulatedSidecar(world, GATEWAY))
@@ -136,7 +145,7 @@ class Gateway:
         self.flows: dict[str, Flow] = {}  # by command id
 
     async def work(self) -> None:
-        """Do one round of what the gateway does beside its routes."""
+        """Run one round of the gateway's background tasks."""
         if not self.journal.resumed:
             self.reconciler.schedule_checks(await self.journal.resume())
         await self.journal.flush()
@@ -144,31 +153,31 @@ class Gateway:
         await self.journal.tidy()
 
     def accept(self, command: Command) -> None:
-        """Note the command before it is published."""
+        """Add the command to the journal before it is published."""
         kind = KIND_OF_TOPIC.get(command.topic)
         if kind is not None:
             self.flows[command.id], _ = self.reconciler.add(kind, command.resource)
 
     def has_written(self, command: Command) -> bool:
-        """Whether the journal would let the caller be answered."""
+        """Return whether the journal has saved the command; the caller may then get an answer."""
         flow = self.flows.get(command.id)
         return command.topic not in KIND_OF_TOPIC or (flow is not None and (flow.batch is not None or flow.ended))
 
 
 @dataclass(slots=True)
 class Command:
-    """What a caller wants, and says again until the gateway answers."""
+    """The command of a caller, who repeats it until the gateway answers."""
 
     topic: str
     id: str
     body: bytes
-    output: int = 0
+    attempts: int = 0
     replies: set[str] = field(default_factory=set)
     answered: bool = False
 
     @property
     def resource(self) -> str:
-        """The id of what it makes."""
+        """The id of the resource that the command creates."""
         subject: str = msgspec.json.decode(self.body)["subject"]
         return subject
 
@@ -177,7 +186,7 @@ CURRENT: ContextVar[Delivery] = ContextVar("CURRENT")
 
 
 class World:
-    """All of it, for one seed."""
+    """The simulated world of one seed."""
 
     def __init__(
         self,
@@ -199,7 +208,7 @@ class World:
         self.dead_letters: list[str] = []
         self.now = datetime(2026, 1, 1, tzinfo=UTC)
         self.writes_refused = 0
-        refusal = random.Random(f"refusal {seed}")  # of its own: the other faults of a seed stay what they are
+        refusal = random.Random(f"refusal {seed}")  # separate: keeps a seed's other faults the same
         begin = refusal.randrange(max(1, faults.steps - faults.refusal_steps))
         self._refusing = refusal.choice(list(SERVICES)), range(begin, begin + faults.refusal_steps)
         self._make_processor = make_processor
@@ -210,29 +219,30 @@ class World:
         self._in_flight: list[Delivery] = []
         self._calls: list[Call] = []
         self._versions = 0
-        self._counts_by_key = seed % 2 == 0  # as Redis does; PostgreSQL numbers all writes
-        self._repeats = seed // 4 % 2 == 0  # callers repeat what they were answered, or leave all repair to the shop
+        self._counts_by_key = seed % 2 == 0  # like Redis; PostgreSQL numbers all writes
+        # Callers repeat answered commands, or leave all repair to the shop.
+        self._repeats = seed // 4 % 2 == 0
         self._pace = PACES[seed // 2 % 2]
         self._steps = 0
-        self._born = 0
+        self._processes_started = 0
         self._replicas = {name: [self._process(name) for _ in range(replicas)] for name in SERVICES}
         self._gateway = Gateway(self)
 
     # --- The run
 
     def run(self) -> None:
-        """Let it happen until it is at rest."""
+        """Execute steps until the world is at rest."""
         asyncio.run(self._run())
 
     async def _run(self) -> None:
         while self._steps < STEPS_MAX:
             self._steps += 1
-            self._answer()
+            self._answer_callers()
             if not self._step():
-                if self._in_flight:  # tasks that are about to make their next call, or to end
+                if self._in_flight:  # these tasks are about to make their next call or to end
                     await asyncio.sleep(0)
                     continue
-                if not self._ask_again() and not self._check_again():
+                if not self._retry_at_rest() and not self._check_at_rest():
                     return
             await asyncio.sleep(0)
         raise AssertionError(f"not at rest after {STEPS_MAX} steps")
@@ -242,7 +252,7 @@ class World:
         return self._steps < self.faults.steps
 
     def _step(self) -> bool:
-        """Let one thing happen; False when nothing can."""
+        """Execute one step; return False if no step is possible."""
         chance = self.random.random
         if self._faulty:
             self.now += timedelta(seconds=self.random.choice(self._pace))
@@ -255,54 +265,57 @@ class World:
             if chance() < self.faults.death:
                 self._kill(self.random.choice(self._replicas[self.random.choice(list(SERVICES))]))
                 return True
-        unsaid = [command for command in self.commands if not command.output]
-        if unsaid and chance() < 0.3:
-            self._say(self.random.choice(unsaid))
+        unsent = [command for command in self.commands if not command.attempts]
+        if unsent and chance() < 0.3:
+            self._send(self.random.choice(unsent))
             return True
         if self._faulty and self._repeats and self.commands and chance() < 0.02:
-            self._say(self.random.choice(self.commands))
+            self._send(self.random.choice(self.commands))
             return True
-        if self._faulty and chance() < 0.05 and self._work_at_the_gateway():
+        if self._faulty and chance() < 0.05 and self._start_gateway_work():
             return True
         if self._queue and len(self._in_flight) < IN_FLIGHT_MAX and chance() < 0.4:
             self._start(self._queue.pop(self.random.randrange(len(self._queue))))
             return True
         if self._calls:
-            self._happen(self._calls.pop(self.random.randrange(len(self._calls))))
+            self._execute(self._calls.pop(self.random.randrange(len(self._calls))))
             return True
         if self._queue and len(self._in_flight) < IN_FLIGHT_MAX:
             self._start(self._queue.pop(self.random.randrange(len(self._queue))))
             return True
         return False
 
-    def _ask_again(self) -> bool:
-        """At rest: mails that wait are due at last; callers that have no answer say again what they want."""
-        if self._mails_wait():
+    def _retry_at_rest(self) -> bool:
+        """At rest, make queued mails due, or repeat the commands that have no answer."""
+        if self._has_queued_mails():
             self.now += timedelta(hours=1)
-            self._queue.append(Delivery("notification", CARRY, b""))
+            self._queue.append(Delivery("notification", MAIL_RETRY, b""))
             return True
         unanswered = [command for command in self.commands if not command.answered]
         for command in unanswered:
-            self._say(command)
+            self._send(command)
         if unanswered:
-            self._work_at_the_gateway()
+            self._start_gateway_work()
         return bool(unanswered)
 
-    def _answer(self) -> None:
-        """Answer the callers whose reply is there and whose command the journal has; an answer outlives the gateway."""
+    def _answer_callers(self) -> None:
+        """Answer each caller whose reply has arrived and whose command the journal has saved.
+
+        A crash of the gateway does not undo an answer.
+        """
         for command in self.commands:
             if not command.answered and command.replies:
                 command.answered = not self._journals or self._gateway.has_written(command)
 
-    def _check_again(self) -> bool:
-        """At rest, with everything answered: the reconciler checks, until no accepted command is unfinished."""
+    def _check_at_rest(self) -> bool:
+        """At rest, run the reconciler until no accepted command is unfinished."""
         if not self._heals or (self._gateway.journal.resumed and not self._gateway.journal.count):
             return False
         self.now += CHECK_PAUSE
-        return self._work_at_the_gateway()
+        return self._start_gateway_work()
 
-    def _work_at_the_gateway(self) -> bool:
-        """Start a round of the gateway's own work, unless one is under way."""
+    def _start_gateway_work(self) -> bool:
+        """Start a round of the gateway's background work, unless one is running."""
         if any(delivery.app == GATEWAY for delivery in self._in_flight):
             return False
         gateway = self._gateway
@@ -310,8 +323,11 @@ class World:
         self._begin(Delivery(GATEWAY, "", b"", replica=gateway, work=work))
         return True
 
-    def _mails_wait(self) -> bool:
-        """Whether the mail retry queue lists a mail; a process died beside an entry that no page lists."""
+    def _has_queued_mails(self) -> bool:
+        """Return whether the index of the mail retry queue lists an unfinished mail.
+
+        An entry that no page lists belongs to a process that died while adding it.
+        """
         store = self.stores["notification"]
         listed = [
             order_id
@@ -324,24 +340,24 @@ class World:
 
     # --- Callers
 
-    def _say(self, command: Command) -> None:
-        command.output += 1
-        assert command.output < 50, f"{command.topic} {command.id} is never answered"
+    def _send(self, command: Command) -> None:
+        command.attempts += 1
+        assert command.attempts < 50, f"{command.topic} {command.id} is never answered"
         self._gateway.accept(command)
         if not (self._faulty and self.random.random() < self.faults.vanish):
-            self._spread(command.topic, command.body)
+            self._deliver(command.topic, command.body)
 
     # --- Processes
 
     def _process(self, app: str) -> Replica:
         sidecar = SimulatedSidecar(self, app)
-        self._born += 1
-        processor = self._make_processor(SERVICES[app], sidecar, lambda: self.now, f"process {self._born}")
+        self._processes_started += 1
+        processor = self._make_processor(SERVICES[app], sidecar, lambda: self.now, f"process {self._processes_started}")
         mailer = SimulatedMailer(self, sidecar) if app == "notification" else None
         return Replica(app, processor, mailer)
 
     def _kill(self, replica: Replica | Gateway) -> None:
-        """Die: what was under way may have happened or not, all memory is gone, its events are handed out again."""
+        """Crash a process; its pending calls may take effect, and its events are redelivered."""
         for call in [call for call in self._calls if call.delivery.replica is replica]:
             self._calls.remove(call)
             if self.random.random() < 0.5:
@@ -370,13 +386,13 @@ class World:
         CURRENT.set(delivery)
         replica = delivery.replica
         assert replica is not None
-        again = delivery.work is None
+        redeliver = delivery.work is None
         try:
             if delivery.work is not None:
                 await delivery.work()
                 return
             assert isinstance(replica, Replica)
-            if delivery.topic == CARRY:
+            if delivery.topic == MAIL_RETRY:
                 assert replica.mailer is not None
                 await replica.mailer.retry_due()
             elif delivery.topic == "EmailRequested":
@@ -384,26 +400,26 @@ class World:
                 await replica.mailer.handle(delivery.body)
             else:
                 await replica.processor.process(delivery.topic, delivery.body)
-            again = delivery.ack_is_lost
+            redeliver = delivery.ack_is_lost
         except TransientError:
-            pass  # the broker hands it out again
+            pass  # the broker redelivers it
         except PermanentError as fault:
             self.dead_letters.append(f"{delivery.topic}: {fault.reason}")
-            again = False
+            redeliver = False
         finally:
             self._in_flight.remove(delivery)
-            if again:
+            if redeliver:
                 self._queue.append(delivery)
 
     # --- Calls
 
     async def call(self, effect: Callable[[], Any], can_fail: bool = True) -> Any:
-        """Wait until the scheduler lets it happen."""
+        """Wait until the scheduler executes the effect, and return its result."""
         done = asyncio.get_running_loop().create_future()
         self._calls.append(Call(effect, done, CURRENT.get(), can_fail))
         return await done
 
-    def _happen(self, call: Call) -> None:
+    def _execute(self, call: Call) -> None:
         if call.done.done():
             return
         if self._faulty and call.can_fail and self.random.random() < self.faults.refused:
@@ -420,19 +436,19 @@ class World:
             call.done.set_result(result)
 
     def load(self, app: str, key: str) -> tuple[bytes | None, str | None]:
-        """Read from a store."""
+        """Return a value and its ETag from the store of an app."""
         found = self.stores[app].get(key)
         return (None, None) if found is None else (found[0], str(found[1]))
 
     def save(self, app: str, key: str, value: bytes, etag: str | None) -> None:
-        """First write wins."""
+        """Write the value if the ETag matches, else raise Conflict."""
         found = self.stores[app].get(key)
         if self._honours_etags and (None if found is None else str(found[1])) != etag:
             raise Conflict(key)
         self._write(app, key, value)
 
     def insert(self, app: str, key: str, value: bytes) -> bool:
-        """Write if the key is free."""
+        """Write if the key is free; return whether it was."""
         if key in self.stores[app]:
             return False
         self._write(app, key, value)
@@ -450,7 +466,7 @@ class World:
         self.stores[app][key] = (value, version)
 
     def publish(self, topic: str, body: bytes, delivery: Delivery) -> None:
-        """Take an event, or lose it together with the acknowledgement of the one that led to it."""
+        """Publish an event, or lose it, alone or with the acknowledgement of its cause."""
         if self._faulty and self.random.random() < self.faults.vanish:
             delivery.ack_is_lost = True
             return
@@ -465,13 +481,13 @@ class World:
                 and topic.startswith(REPLIES_TO[command.topic])
             ):
                 command.replies.add(topic)
-        self._spread(topic, body)
+        self._deliver(topic, body)
 
     def send_mail(self, message_id: str) -> None:
-        """The mail server takes a mail."""
+        """Count a mail that the mail server accepted."""
         self.mails[message_id] += 1
 
-    def _spread(self, topic: str, body: bytes) -> None:
+    def _deliver(self, topic: str, body: bytes) -> None:
         for app in CONSUMERS[topic]:
             copies = 2 if self._faulty and self.random.random() < self.faults.duplicate else 1
             self._queue.extend(Delivery(app, topic, body) for _ in range(copies))
@@ -486,7 +502,7 @@ REPLIES = {topic for topics in REPLIES_TO.values() for topic in topics}
 
 
 class SimulatedSidecar:
-    """The sidecar of one app, in one world."""
+    """The sidecar of one app in a world."""
 
     def __init__(self, world: World, app: str) -> None:
         self._world = world
@@ -494,19 +510,19 @@ class SimulatedSidecar:
         self.store = StoreHealth()
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
-        """Read."""
+        """Return a value and its ETag."""
         found: tuple[bytes | None, str | None] = await self._world.call(lambda: self._world.load(self._app, key))
         return found
 
     async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Read several at one moment."""
+        """Return several values, read at one step."""
         found: list[bytes | None] = await self._world.call(
             lambda: [self._world.load(self._app, key)[0] for key in keys]
         )
         return found
 
     async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:
-        """Ask a service, whose own calls may fail as any other."""
+        """Invoke a read of a service; the calls of the service can fail too."""
         await self._world.call(lambda: None)
         for read in reads(app_id, SimulatedSidecar(self._world, app_id)):
             pattern = re.sub(r"{(\w+)}", r"(?P<\1>[^/]+)", read.path)
@@ -516,21 +532,21 @@ class SimulatedSidecar:
         raise AssertionError(f"{app_id} has no {path}")
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
-        """Write if no other process did; records outlive the simulated time."""
+        """Write if the ETag matches; `ttl_seconds` has no effect in the simulation."""
         await self._world.call(lambda: self._world.save(self._app, key, value, etag))
 
     async def insert(self, key: str, value: bytes) -> bool:
-        """Write if the key is free."""
+        """Write if the key is free; return whether it was."""
         return bool(await self._world.call(lambda: self._world.insert(self._app, key, value)))
 
     async def publish(self, topic: str, event: bytes) -> None:
-        """Hand an event to the broker."""
+        """Publish an event to the broker."""
         delivery = CURRENT.get()
         await self._world.call(lambda: self._world.publish(topic, event, delivery))
 
 
 def reads(app: str, simulated: SimulatedSidecar) -> Sequence[Read]:
-    """What a service answers by invocation."""
+    """Return the reads that a service serves by invocation."""
     sidecar = cast(HttpSidecar, simulated)
     match app:
         case "user":
@@ -544,7 +560,7 @@ def reads(app: str, simulated: SimulatedSidecar) -> Sequence[Read]:
 
 
 class SimulatedSession(Session):
-    """One mail to a mail server that is a counter: it may be unreachable, or its answer lost after it took the mail."""
+    """A session with a simulated server that can be unreachable or lose its reply."""
 
     def __init__(self, world: World, message_id: str) -> None:
         super().__init__(Connections(SERVER), "shop@localhost", message_id)
@@ -552,7 +568,7 @@ class SimulatedSession(Session):
         self._message_id = message_id
 
     async def result(self, message: bytes) -> Result:
-        """Send it, as the real one does."""
+        """Send the mail with the same phases as the real session."""
         try:
             await self._world.call(lambda: None)
             self.is_answered = True
@@ -560,18 +576,18 @@ class SimulatedSession(Session):
                 await self.before_dot()
         except Withdrawn as withdrawn:
             return Result("withdrawn", str(withdrawn))
-        except SidecarUnavailable as away:
-            return Result("unreachable", str(away))
+        except SidecarUnavailable as error:
+            return Result("unreachable", str(error))
         self.dot_sent = True
         try:
             await self._world.call(lambda: self._world.send_mail(self._message_id))
-        except SidecarUnavailable as away:
-            return Result("unknown", str(away))
+        except SidecarUnavailable as error:
+            return Result("unknown", str(error))
         return SENT
 
 
 class SimulatedMailer(Mailer):
-    """The real handler of EmailRequested and of the mail retry queue, with a mail server that is a counter."""
+    """The real Mailer with a simulated mail server, which only counts mails."""
 
     retry_seconds = 0.0
 

@@ -1,10 +1,14 @@
-/** Unicode full case folding, which JavaScript lacks: how e-mail addresses are compared (WIRE.md 7). */
+/**
+ * Unicode full case folding, which JavaScript lacks. Services compare e-mail addresses with it
+ * (WIRE.md 7).
+ */
 
 /*
- * Folding is, for nearly every code point, the lower case of the upper case of the lower case. The two exceptions are
- * exceptions of the standard too: dotless i stays what it is, and Cherokee folds to its upper case, which is the older.
- * It goes code point by code point, since toLowerCase looks around (the final sigma) and folding does not.
- * test/casefold.test.js compares all of Unicode with another implementation.
+ * For nearly every code point the folding is the lower case of the upper case of the lower case.
+ * The standard has the same two exceptions: dotless i does not change, and Cherokee folds to its
+ * upper case, which is older in Unicode. The code folds each code point separately, because
+ * toLowerCase depends on the context (final sigma) and folding does not.
+ * test/casefold.test.js compares all of Unicode with Python's implementation.
  */
 const DOTLESS_I = "\u0131";
 const CHEROKEE = /\p{Script=Cherokee}/u;
@@ -18,7 +22,7 @@ function foldOne(character) {
 }
 
 /**
- * Folds a text, so that two texts that differ only in case become equal.
+ * Returns the folded text. Two texts that differ only in case have the same folded text.
  * @param {string} text
  */
 export function caseFold(text) {

@@ -1,13 +1,15 @@
-/** Dead letters: events that will never get better, kept to be looked at, and an index of their ids (WIRE.md 9). */
+/**
+ * Stores dead letters, the events that failed permanently, and an index of their ids (WIRE.md 9).
+ */
 
 import { isObject } from "./events.js";
 import { TransientError } from "./errors.js";
 import { asUuid, uuid5 } from "./ids.js";
 
 const NAMESPACE = "5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11";
-const TEXT_BYTES_MAX = 960 * 1024; // as a JSON string: the letter stays below the store's 1 MiB
-const TEXT_LENGTH_CUT = 163_840; // code points: even if each takes six bytes, the text stays below that
-const RAW_BYTES_CUT = 720 * 1024; // of what is kept in base64
+const TEXT_BYTES_MAX = 960 * 1024; // of the JSON string; the record stays below 1 MiB
+const TEXT_LENGTH_CUT = 163_840; // code points; with six bytes each the text stays below the limit
+const RAW_BYTES_CUT = 720 * 1024; // of a body that is stored in base64
 const REASON_LENGTH_MAX = 1_000;
 const PAGE_LENGTH_MAX = 100;
 const ROUNDS_MAX = 50;
@@ -27,7 +29,7 @@ const STRICT = new TextDecoder("utf-8", { ignoreBOM: true, fatal: true });
 /** The dead letters of one service. */
 export class DeadLetters {
   #sidecar;
-  /** So many pages are known to be full: they stay so. */
+  /** The number of leading index pages that are known to be full. */
   #fullPages = 0;
 
   /** @param {import("./sidecar.js").Sidecar} sidecar */
@@ -36,11 +38,11 @@ export class DeadLetters {
   }
 
   /**
-   * Keeps an event; it throws TransientError when that cannot be done now. The same event is kept and listed once.
+   * Stores an event once and lists it once. Throws TransientError if the store fails.
    * @param {Refusal} refusal
    * @returns {Promise<string>} the letter's id
    */
-  async keep({ body, topic, reason, at, traceparent }) {
+  async write({ body, topic, reason, at, traceparent }) {
     const id = letterId(body, topic);
     const fullBefore = this.#fullPages;
     const letter = {
@@ -51,28 +53,28 @@ export class DeadLetters {
       traceparent,
     };
     const isNew = await this.#sidecar.insert(`dead:${id}`, letter);
-    if (!isNew) await this.#openAgain(`dead:${id}`, letter);
-    // What is new cannot be on a page that was full before; what is not may be on any.
+    if (!isNew) await this.#reopen(`dead:${id}`, letter);
+    // A new id cannot be on a page that was full before; an old one may be on any page.
     await this.#list(id, isNew ? fullBefore : 0);
     return id;
   }
 
   /**
-   * Of a letter that somebody replayed, or discarded, write what is true now: its event failed again.
+   * Reopens a replayed or discarded letter whose event failed again. Leaves an open one unchanged.
    * @param {string} key
    * @param {Record<string, string>} letter
    */
-  async #openAgain(key, letter) {
+  async #reopen(key, letter) {
     for (let lost = 0; lost < ROUNDS_MAX; lost += 1) {
       const { value, etag } = await this.#sidecar.load(key);
       if (value && (value.status ?? "open") === "open") return;
-      const anew = { ...letter, traceparent: letter.traceparent || (value?.traceparent ?? "") };
-      if (await this.#sidecar.save(key, anew, etag)) return;
+      const reopened = { ...letter, traceparent: letter.traceparent || (value?.traceparent ?? "") };
+      if (await this.#sidecar.save(key, reopened, etag)) return;
     }
     throw new TransientError(`lost ${ROUNDS_MAX} races for a dead letter`);
   }
 
-  /** @param {string} id @param {number} page the first that can hold it */
+  /** @param {string} id @param {number} page the first page that can contain the id */
   async #list(id, page) {
     for (let lost = 0; lost < ROUNDS_MAX;) {
       const key = `dead-index:${page}`;
@@ -94,7 +96,7 @@ export class DeadLetters {
 }
 
 /**
- * The event's own id if it has one, else an id of its bytes.
+ * Returns the event's own id if it is a UUID, else an id derived from the topic and the bytes.
  * @param {Buffer} body
  * @param {string} topic
  */
@@ -113,7 +115,7 @@ function ownId(body) {
 }
 
 /**
- * The body as text, or in base64 if it is none, cut if it is too long for the store.
+ * Returns the body as text, or in base64 if it is not UTF-8, truncated to the store's limit.
  * @param {Buffer} body
  * @returns {{event: string} | {event_base64: string}}
  */

@@ -1,14 +1,18 @@
-/** The user: who has which e-mail address. Pure: no clock, no input or output (WIRE.md 10). */
+/** The registrations of e-mail addresses. Pure functions: no clock and no I/O (WIRE.md 10). */
 
 import { caseFold } from "./casefold.js";
 import { emailOf, nameOf, uuidOf } from "./fields.js";
 
-/** @typedef {{user_id: string, email: string, name: string}} User what is asked for, announced, and read */
-/** @typedef {User & {command_id: string}} Registration the state of an address: who has it, by which command */
+/**
+ * @typedef {{user_id: string, email: string, name: string}} User the data of commands, events and reads
+ */
+/**
+ * @typedef {User & {command_id: string}} Registration the state of an address: its user and the id of the command
+ */
 /** @typedef {import("./events.js").Input<User>} UserCreateRequested */
 /** @typedef {import("./processor.js").Step<Registration>} Step */
 
-/** The topics that the service consumes, each with what decodes the data. */
+/** The topics that the service consumes, each with the decoder of its data. */
 export const inputs = {
   /** @param {Record<string, unknown>} data @returns {User} */
   UserCreateRequested: (data) => ({
@@ -19,7 +23,7 @@ export const inputs = {
 };
 
 /**
- * The primary record is the address: two requests for one address meet there.
+ * Returns the key of the primary record: the address, so that requests for one address conflict.
  * @param {UserCreateRequested} event
  */
 export function recordKey(event) {
@@ -27,7 +31,7 @@ export function recordKey(event) {
 }
 
 /**
- * The key under which a user is read.
+ * Returns the key of the secondary record that answers reads.
  * @param {string} userId
  */
 export function userKey(userId) {
@@ -35,7 +39,7 @@ export function userKey(userId) {
 }
 
 /**
- * Advances one address by one request; a repeated one is answered from the state with the same output.
+ * Advances one address by one request; a repeated request gets the same output from the state.
  * @param {Registration | null} state
  * @param {UserCreateRequested} event
  * @returns {Step}

@@ -1,7 +1,7 @@
-/** Whose fault it is that an event could not be handled: that alone decides the answer (WIRE.md 9). */
+/** The two kinds of errors. The kind alone decides the response to a delivery (WIRE.md 9). */
 
-/** A permanent error: it will never get better, so it becomes a dead letter. */
+/** The event fails at every attempt, so the service stores it as a dead letter. */
 export class PermanentError extends Error {}
 
-/** A transient error: the sidecar, the store or the broker is unreachable; the event comes again. */
+/** The sidecar, the store or the broker is unreachable; the sidecar delivers the event again. */
 export class TransientError extends Error {}

@@ -1,33 +1,37 @@
-/** Events: from the bytes that are delivered to what a step needs, and from its outputs to whole CloudEvents (WIRE.md 4). */
+/**
+ * Decodes delivered bytes into inputs of a step, and encodes its outputs as CloudEvents (WIRE.md
+ * 4).
+ */
 
 import { PermanentError } from "./errors.js";
 import { isUuid, uuid5 } from "./ids.js";
 
-/** An event, as delivered, has at most 1 MiB. */
+/** The maximum size of a delivered event: 1 MiB. */
 export const EVENT_BYTES_MAX = 1024 * 1024;
 
-// W3C Trace Context. Version 00 ends after the flags; a later version may go on, and ff is none.
+// W3C Trace Context. Version 00 ends after the flags, later versions may be longer, ff is invalid.
 const TRACEPARENT = /^(?:00(?=.{53}$)|(?!00|ff)[0-9a-f]{2})-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/;
 const CUT = /^\{"data_base64":"([A-Za-z0-9+/]+)$/;
 const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
 
 /**
- * What a step gets: the data, decoded, and what the outputs will refer to.
+ * The input of a step: the decoded data, and the values that the outputs refer to.
  * @template Data
  * @typedef {object} Input
  * @property {string} id
  * @property {string} type the topic
  * @property {string} correlationId
- * @property {{traceid?: string, traceparent?: string}} trace what the outputs have to carry, to be in the same trace
- * @property {Date} at when it was received
+ * @property {{traceid?: string, traceparent?: string}} trace for the outputs
+ * @property {Date} at the time of receipt
  * @property {Data} data
  */
 
-/** @typedef {{type: string, subject: string, data: object}} Output what a step says */
-/** @typedef {Record<string, unknown> & {id: string, type: string}} CloudEvent what is published */
+/** @typedef {{type: string, subject: string, data: object}} Output an output of a step */
+/** @typedef {Record<string, unknown> & {id: string, type: string}} CloudEvent a published event */
 
 /**
- * The message of a delivery, byte for byte as the broker keeps it; a body without `data_base64` is the message itself.
+ * Returns the message of a delivery, byte for byte as the broker stores it. A body without
+ * `data_base64` is the message itself.
  * @param {Buffer} body
  * @returns {Buffer}
  */
@@ -36,14 +40,14 @@ export function delivered(body) {
     const delivery = JSON.parse(UTF8.decode(body));
     if (isObject(delivery) && typeof delivery.data_base64 === "string") return Buffer.from(delivery.data_base64, "base64");
   } catch {
-    const cut = CUT.exec(body.toString("latin1")); // so long that its end was not kept
+    const cut = CUT.exec(body.toString("latin1")); // truncated at the read limit
     if (cut !== null && body.length > EVENT_BYTES_MAX) return Buffer.from(cut[1], "base64");
   }
   return body;
 }
 
 /**
- * Decodes an event, or throws what is wrong with it.
+ * Decodes an event, or throws PermanentError with the reason.
  * @template Data
  * @param {Buffer} body
  * @param {string} topic
@@ -65,7 +69,7 @@ export function decode(body, topic, decodeData, at) {
 }
 
 /**
- * The attributes of a sampled trace; anything else in them would end the sidecar of whoever reads the event.
+ * Returns the attributes of a sampled trace. Any other value would crash the subscribers' sidecars.
  * @param {unknown} traceparent
  * @returns {{traceid?: string, traceparent?: string}}
  */
@@ -76,7 +80,7 @@ function traceOf(traceparent) {
 }
 
 /**
- * Reads bytes as JSON in UTF-8, or throws what is wrong with them.
+ * Parses bytes as JSON in UTF-8, or throws PermanentError with the reason.
  * @param {Buffer} body
  * @returns {unknown}
  */
@@ -90,12 +94,13 @@ export function parse(body) {
   try {
     return JSON.parse(text);
   } catch {
-    throw new PermanentError("not JSON"); // the parser's own words would quote the body, and reasons are logged
+    // Reasons are logged, and the parser's message would quote the body.
+    throw new PermanentError("not JSON");
   }
 }
 
 /**
- * Says whether a JSON value is an object.
+ * Returns whether a JSON value is an object.
  * @param {unknown} value
  * @returns {value is Record<string, unknown>}
  */
@@ -104,7 +109,7 @@ export function isObject(value) {
 }
 
 /**
- * Makes whole events of a step's outputs; the same input and outputs make the same ids.
+ * Returns the outputs of a step as CloudEvents; the same input and outputs give the same ids.
  * @param {string} source the app-id
  * @param {Input<unknown>} cause
  * @param {Output[]} outputs

@@ -1,11 +1,11 @@
-/** The fields of an event's data, checked one by one (WIRE.md 14, common.json). */
+/** Validates the fields of an event's data (WIRE.md 14, common.json). */
 
 import { PermanentError } from "./errors.js";
 import { isUuid } from "./ids.js";
 
 const CONTROLS = /[\u0000-\u001f\u007f-\u009f]/;
 const LINE_BREAKS = /[\u2028\u2029]/;
-/** Unicode's White_Space; not \s, which has U+FEFF too: the gateway lets a name of that pass. */
+/** Unicode's White_Space. Not \s, which also matches U+FEFF: the gateway accepts it as a name. */
 const BLANK = /\p{White_Space}/u;
 const NOT_BLANK = /\P{White_Space}/u;
 
@@ -15,7 +15,7 @@ export const EMAIL_LENGTH_MIN = 3;
 export const EMAIL_LENGTH_MAX = 254;
 
 /**
- * A UUID.
+ * Returns a field that is a UUID, or throws PermanentError.
  * @param {Record<string, unknown>} data
  * @param {string} field
  */
@@ -26,7 +26,7 @@ export function uuidOf(data, field) {
 }
 
 /**
- * A name: one line of text, not blank.
+ * Returns a field that is one line of text and not blank, or throws PermanentError.
  * @param {Record<string, unknown>} data
  * @param {string} field
  */
@@ -40,7 +40,7 @@ export function nameOf(data, field) {
 }
 
 /**
- * An e-mail address, as the user wrote it.
+ * Returns a field that is an e-mail address, as the user wrote it, or throws PermanentError.
  * @param {Record<string, unknown>} data
  * @param {string} field
  */
@@ -48,7 +48,7 @@ export function emailOf(data, field) {
   const value = textOf(data, field);
   checkLength(field, value, EMAIL_LENGTH_MIN, EMAIL_LENGTH_MAX);
   if (BLANK.test(value) || CONTROLS.test(value)) throw refused(field, "has blanks or control characters");
-  if (!/^[^@]+@[^@]+$/.test(value)) throw refused(field, "is not something, one @, and something");
+  if (!/^[^@]+@[^@]+$/.test(value)) throw refused(field, "is not of the form local@domain");
   return value;
 }
 
@@ -57,14 +57,14 @@ function textOf(data, field) {
   const value = data[field];
   if (value === undefined) throw refused(field, "is missing");
   if (typeof value !== "string") throw refused(field, "is not a string");
-  // Half a surrogate pair (it comes in as an escape) is no text: it has no UTF-8, so it could not be saved as it is.
-  if (!value.isWellFormed()) throw refused(field, "has half a surrogate pair");
+  // A lone surrogate arrives as an escape. It has no UTF-8 form, so the store could not save it.
+  if (!value.isWellFormed()) throw refused(field, "has a lone surrogate");
   return value;
 }
 
 /** @param {string} field @param {string} value @param {number} least @param {number} most */
 function checkLength(field, value, least, most) {
-  let length = 0; // in code points; a string's own length counts UTF-16 units
+  let length = 0; // in code points; String.length counts UTF-16 units
   for (const _ of value) length += 1;
   if (length < least || length > most) throw refused(field, `has ${length} characters, not ${least} to ${most}`);
 }

@@ -1,28 +1,31 @@
-/** What this process remembers as finished: outbox entries whose secondary records are written and whose outputs are published. */
+/**
+ * Remembers the outbox entries that this process has finished: all records written, all outputs
+ * published.
+ */
 
-/** Forgetting costs one more repetition, so a bound is safe; this many are some megabytes. */
+/** A forgotten entry is only finished again, so a bound is safe. This many take a few megabytes. */
 export const FINISHED_MAX = 20_000;
 
-/** A bounded set of outbox entries; the oldest are forgotten. */
+/** A bounded set of outbox entries that drops the oldest ones. */
 export class Finished {
-  /** @type {Set<string>} in the order in which they were added */
+  /** @type {Set<string>} in order of insertion */
   #entries = new Set();
-  #most;
+  #max;
 
-  /** @param {number} [most] */
-  constructor(most = FINISHED_MAX) {
-    this.#most = most;
+  /** @param {number} [max] */
+  constructor(max = FINISHED_MAX) {
+    this.#max = max;
   }
 
   /** @param {string} key @param {string} eventId */
   has(key, eventId) {
-    return this.#entries.has(eventId + key); // an event's id has one length: no two pairs meet
+    return this.#entries.has(eventId + key); // ids have a fixed length, so two pairs cannot collide
   }
 
   /** @param {string} key @param {string} eventId */
   add(key, eventId) {
     this.#entries.add(eventId + key);
-    if (this.#entries.size > this.#most) {
+    if (this.#entries.size > this.#max) {
       const [oldest] = this.#entries;
       this.#entries.delete(oldest);
     }

@@ -1,4 +1,4 @@
-/** UUIDs: what counts as one, and those that are derived from a name (WIRE.md 5). */
+/** Checks UUIDs and derives UUIDs from names (WIRE.md 5). */
 
 import { createHash } from "node:crypto";
 
@@ -6,7 +6,7 @@ const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 const BARE = /^[0-9a-f]{32}$/;
 
 /**
- * Says whether a value is a UUID in its one form: lower case, with hyphens.
+ * Returns whether a value is a UUID in canonical form: lower case, with hyphens.
  * @param {unknown} value
  * @returns {value is string}
  */
@@ -15,7 +15,7 @@ export function isUuid(value) {
 }
 
 /**
- * Writes a UUID in its one form, if the value is one in some form: upper case, or without hyphens.
+ * Returns the canonical form of a UUID in upper case or without hyphens, else undefined.
  * @param {unknown} value
  */
 export function asUuid(value) {
@@ -26,7 +26,7 @@ export function asUuid(value) {
 }
 
 /**
- * Derives the UUID, version 5, of a name (RFC 9562): the same name gives the same id.
+ * Derives a UUID, version 5, from a name (RFC 9562). The same name gives the same id.
  * @param {string} namespace a UUID
  * @param {string} name
  */

@@ -1,12 +1,12 @@
-/** KeyedLocks: within this process what concerns one record waits for each other, which saves conflicts. */
+/** Serializes the work on each record within this process, which avoids conflicts. */
 
-/** One queue for each key that somebody works on. */
+/** One queue for each key that is in use. */
 export class KeyedLocks {
-  /** @type {Map<string, Promise<void>>} the end of each queue; empty when nothing is at work */
+  /** @type {Map<string, Promise<void>>} the end of each queue; idle keys have none */
   #ends = new Map();
 
   /**
-   * Does the work when all that came before it under this key is over, well or badly.
+   * Runs the work after all earlier work on this key has ended, with or without an error.
    * @template T
    * @param {string} key
    * @param {() => Promise<T>} work
@@ -14,7 +14,7 @@ export class KeyedLocks {
    */
   async hold(key, work) {
     const done = (this.#ends.get(key) ?? Promise.resolve()).then(work);
-    const end = done.then(ignore, ignore); // a failure is told to who asked for the work, not to who waits behind it
+    const end = done.then(ignore, ignore); // only the caller gets the error, not the queue
     this.#ends.set(key, end);
     try {
       return await done;
@@ -23,7 +23,7 @@ export class KeyedLocks {
     }
   }
 
-  /** How many keys somebody works on. */
+  /** The number of keys in use. */
   get size() {
     return this.#ends.size;
   }

@@ -1,12 +1,12 @@
-/** The log: one line of JSON for each thing that somebody should look at; no personal data. */
+/** Writes the log: one line of JSON per event that needs attention, without personal data. */
 
-// Who reads the log may go away; the service stays.
+// The service keeps running when the reader of the log closes the pipe.
 process.stderr.on("error", () => {});
 
-/** Lines of one kind that are written in each window; the others are counted. */
+/** The number of lines of one kind that are written per window; the rest is counted. */
 export const FIRST = 10;
 export const WINDOW_MS = 10_000;
-/** Kinds that are remembered at once; a further one makes the count of the oldest come early. */
+/** The number of open windows; a further kind closes the oldest window early. */
 const KINDS_MAX = 200;
 
 /** @typedef {{level: string, message: string, seen: number, ends: NodeJS.Timeout}} Window */
@@ -18,7 +18,7 @@ process.on("exit", () => {
 });
 
 /**
- * Writes one line, or counts it: the same message for the same reason again and again is a few lines and a count.
+ * Writes a line or counts it. Repetitions of a message and reason give a few lines and a count.
  * @param {"info" | "warning" | "error"} level
  * @param {string} message
  * @param {Record<string, unknown>} [fields]
@@ -36,7 +36,7 @@ export function log(level, message, fields = {}) {
   if (window.seen <= FIRST) write(level, message, fields);
 }
 
-/** Ends a window, and writes how many of its lines were not written. @param {string} kind */
+/** Closes a window and writes the number of its suppressed lines. @param {string} kind */
 function close(kind) {
   const window = windows.get(kind);
   if (window === undefined) return;

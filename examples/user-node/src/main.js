@@ -1,4 +1,4 @@
-/** The User Service: everything is put together here, and nothing is decided. */
+/** The wiring of the User Service. */
 
 import { closeServer, createServer } from "./server.js";
 import { DeadLetters } from "./deadletters.js";
@@ -10,7 +10,7 @@ import { readSettings, SettingsError } from "./settings.js";
 import { Sidecar } from "./sidecar.js";
 
 const NAME = "user";
-const GRACE_MS = 15_000; // after SIGTERM, for what is being answered
+const GRACE_MS = 15_000; // the time for active requests after SIGTERM
 
 /** @param {import("./settings.js").Settings} settings */
 function start(settings) {

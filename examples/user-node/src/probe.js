@@ -1,4 +1,7 @@
-/** The probe: the way through the broker is open when an event of our own comes back (WIRE.md 13). */
+/**
+ * The loopback probe: an event of this service that comes back shows that the broker works (WIRE.md
+ * 13).
+ */
 
 import { randomUUID } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -7,7 +10,7 @@ import { TransientError } from "./errors.js";
 
 const PAUSE_MS = 1_000;
 
-/** Publishes events of its own until one of them comes back. */
+/** Publishes probe events until one of them comes back. */
 export class Probe {
   /** @type {string} */
   topic;
@@ -22,25 +25,28 @@ export class Probe {
     this.#sidecar = sidecar;
   }
 
-  /** Publishes one each second; ends when one came back, or at the signal. @param {AbortSignal} stopped */
+  /**
+   * Publishes one event a second until one comes back or the signal aborts.
+   * @param {AbortSignal} stopped
+   */
   async run(stopped) {
     const over = AbortSignal.any([stopped, this.#cameBack.signal]);
     while (!over.aborted) {
       try {
         await this.#sidecar.publish(this.#event());
       } catch (error) {
-        if (!(error instanceof TransientError)) throw error; // the sidecar is not up yet: that is what we wait for
+        if (!(error instanceof TransientError)) throw error; // the sidecar is not up yet
       }
-      await sleep(PAUSE_MS, undefined, { signal: over }).catch(() => {}); // woken, since it is over
+      await sleep(PAUSE_MS, undefined, { signal: over }).catch(() => {}); // aborted: the loop ends
     }
   }
 
-  /** Notes that something came in on the probe's topic; whatever it is, the way is open. */
+  /** Records an event on the probe's topic; any event shows that the broker works. */
   seen() {
     this.#cameBack.abort();
   }
 
-  /** What is missing before the service is ready, in words. */
+  /** Returns the missing conditions for readiness, one text each. */
   missing() {
     return this.#cameBack.signal.aborted ? [] : [`${this.topic} did not come back yet`];
   }

@@ -1,4 +1,7 @@
-/** Processes an event: load, finish the outbox, step, save with an outbox, do. It may be killed between any two lines (WIRE.md 8). */
+/**
+ * Processes an event: load the record, finish its outbox, step, save with an outbox, publish. The
+ * process may be killed between any two lines (WIRE.md 8).
+ */
 
 import { isDeepStrictEqual } from "node:util";
 
@@ -7,14 +10,16 @@ import { PermanentError, TransientError } from "./errors.js";
 import { Finished } from "./finished.js";
 import { KeyedLocks } from "./keyed-locks.js";
 
-/** A record that loses so many races has company enough: the event comes again. */
+/** After this many lost races on a record the event is redelivered. */
 export const ROUNDS_MAX = 50;
 
 /**
  * @template State
  * @typedef {{state: State, secondaries: Record<string, object>, outputs: import("./events.js").Output[]}} Step
  */
-/** @typedef {{secondaries: Record<string, object>, outputs: import("./events.js").CloudEvent[]}} OutboxEntry */
+/**
+ * @typedef {{secondaries: Record<string, object>, outputs: import("./events.js").CloudEvent[]}} OutboxEntry
+ */
 /** @typedef {{state: any, outbox: Record<string, OutboxEntry>}} Saved */
 /**
  * @typedef {object} Service
@@ -24,7 +29,7 @@ export const ROUNDS_MAX = 50;
  */
 
 /**
- * Makes the function that handles one decoded event; it throws PermanentError or TransientError.
+ * Returns a function that handles one decoded event and throws PermanentError or TransientError.
  * @param {Service} service
  * @param {import("./sidecar.js").Sidecar} sidecar
  * @returns {(event: import("./events.js").Input<any>) => Promise<void>}
@@ -50,7 +55,7 @@ async function processEvent(service, sidecar, finished, key, event) {
     const { value, etag } = await sidecar.load(key);
     const record = /** @type {Saved} */ (value ?? { state: null, outbox: {} });
 
-    // The outbox first: when the save below drops it, all that it wanted was done.
+    // Finish the outbox first, because the save below drops it.
     let publishedAgain = false;
     for (const [id, entry] of Object.entries(record.outbox)) {
       if (finished.has(key, id)) continue;
@@ -59,7 +64,8 @@ async function processEvent(service, sidecar, finished, key, event) {
       publishedAgain ||= id === event.id;
     }
 
-    // Decided before: the broker may have lost what was published, and this repetition is all that can repair it.
+    // The event is decided already. The broker may have lost the outputs, and only this repetition
+    // can publish them again.
     const decided = record.outbox[event.id];
     if (decided !== undefined) {
       if (!publishedAgain) await publishAll(sidecar, decided.outputs);
@@ -84,7 +90,7 @@ async function processEvent(service, sidecar, finished, key, event) {
 }
 
 /**
- * A step is pure: what it throws now it would throw each time, so that is a permanent error.
+ * Runs the step. It is pure and fails the same way at every attempt, so a failure is permanent.
  * @param {Service} service
  * @param {any} state
  * @param {import("./events.js").Input<any>} event
@@ -103,7 +109,10 @@ async function finish(sidecar, entry) {
   await publishAll(sidecar, entry.outputs);
 }
 
-/** @param {import("./sidecar.js").Sidecar} sidecar @param {import("./events.js").CloudEvent[]} events */
+/**
+ * @param {import("./sidecar.js").Sidecar} sidecar
+ * @param {import("./events.js").CloudEvent[]} events
+ */
 async function publishAll(sidecar, events) {
   for (const event of events) await sidecar.publish(event);
 }

@@ -8,11 +8,17 @@ import { isUuid } from "./ids.js";
 import { log } from "./log.js";
 import { tokenGuard } from "./token.js";
 
-/** An idle connection stays for longer than the sidecar's 90 s: a call written to one that is just being closed is lost. */
+/**
+ * Idle connections stay open for longer than the sidecar's 90 s. A call on a closing connection
+ * would be lost.
+ */
 const KEEP_ALIVE_MS = 120_000;
-/** Not below the one above, or it would close what that one keeps. */
+/** Longer than KEEP_ALIVE_MS, because a shorter timeout would close idle connections. */
 const HEADERS_MS_MAX = 130_000;
-/** What is kept of a body: more than the event's limit, since a dead letter's id is made of all of it; in base64. */
+/**
+ * The bytes of a body, in base64, that are read into memory. It exceeds the event's limit, because
+ * the id of a dead letter depends on the whole message.
+ */
 const BODY_BYTES_KEPT = 24 * EVENT_BYTES_MAX;
 
 const COMPONENT = "inbox";
@@ -30,31 +36,31 @@ const COMPONENT = "inbox";
 /** @typedef {{status: number, body?: unknown}} Answer */
 
 /**
- * Makes the server; it does not listen yet.
+ * Returns the server, which does not listen yet.
  * @param {App} app
  */
 export function createServer(app) {
-  const mayCall = tokenGuard(app.token);
+  const isAuthorized = tokenGuard(app.token);
   const limits = { keepAliveTimeout: KEEP_ALIVE_MS, headersTimeout: HEADERS_MS_MAX };
   const server = http.createServer(limits, async (request, response) => {
     const path = (request.url ?? "").split("?", 1)[0];
-    // Bodies are read by who wants them, after this: a stranger's is thrown away as it comes.
+    // Only authorized handlers read the body; Node discards any other body.
     if (path === "/healthz") send(server, response, await health(app));
-    else if (!mayCall(request.headers["dapr-api-token"])) send(server, response, { status: 403 });
+    else if (!isAuthorized(request.headers["dapr-api-token"])) send(server, response, { status: 403 });
     else send(server, response, await answer(app, request, path));
   });
   return server;
 }
 
 /**
- * Stops taking calls, and waits for those that are being answered, for some time at most.
+ * Stops accepting calls and waits up to `graceMs` for the active ones.
  * @param {http.Server} server
  * @param {number} graceMs
  */
 export async function closeServer(server, graceMs) {
   const cut = setTimeout(() => server.closeAllConnections(), graceMs);
   await new Promise((resolve) => {
-    server.close(resolve); // also closes what is idle now; what is busy gets `connection: close` with its answer
+    server.close(resolve); // closes idle connections; active ones get `connection: close`
   });
   clearTimeout(cut);
 }
@@ -72,7 +78,8 @@ async function answer(app, request, path) {
       if (topic === app.probe.topic) return probed(app);
       if (Object.hasOwn(app.inputs, topic)) return await consume(app, request, topic);
     }
-    // A subscription of another version of this service: a 404 would lose the event, a 500 keeps it for who knows it.
+    // The topic belongs to another version of this service. A 404 would lose the event; after a 500
+    // the broker keeps it for a replica that knows the topic.
     if (place === "events") return { status: 500 };
     if (request.method === "GET" && path === "/dapr/subscribe") return { status: 200, body: subscriptions(app) };
     if (request.method === "GET" && path === "/readyz") return await readiness(app);
@@ -105,7 +112,8 @@ function subscriptions(app) {
 
 /** @param {App} app @returns {Promise<Answer>} */
 async function readiness(app) {
-  // Asked until it is 200: at the start this makes the first write. Later /healthz does, and this only says what it found.
+  // The gateway polls this until it is 200, so at the start it makes the first write. Later only
+  // /healthz probes the store, and this reports the result.
   if (!app.sidecar.isProven) await app.sidecar.storeAnswers();
   const trouble = app.sidecar.storeTrouble();
   const missing = [...app.probe.missing(), ...(trouble ? [trouble] : [])];
@@ -130,7 +138,7 @@ async function read(app, id) {
 }
 
 /**
- * Handles one delivery; whose fault a failure is decides the answer.
+ * Handles one delivery; the kind of a failure decides the response.
  * @param {App} app
  * @param {http.IncomingMessage} request
  * @param {string} topic
@@ -140,37 +148,37 @@ async function consume(app, request, topic) {
   const body = delivered(await readBody(request));
   const at = new Date();
   try {
-    // The sidecar offers it again each second; a write that works ends this (WIRE.md 2).
+    // The sidecar retries every second until a write succeeds (WIRE.md 2).
     if (app.sidecar.writeRefusal) throw new TransientError(app.sidecar.storeTrouble());
     try {
       await app.processEvent(decode(body, topic, app.inputs[topic], at));
     } catch (error) {
       if (!(error instanceof PermanentError)) throw error;
       const traceparent = String(request.headers.traceparent ?? "");
-      const id = await app.deadLetters.keep({ body, topic, reason: error.message, at, traceparent });
+      const id = await app.deadLetters.write({ body, topic, reason: error.message, at, traceparent });
       log("warning", "an event became a dead letter", { topic, id, reason: error.message });
     }
     return { status: 200 };
   } catch (error) {
     if (!(error instanceof TransientError)) throw error;
-    log("warning", "an event has to come again", { topic, error: error.message });
+    log("warning", "an event needs a redelivery", { topic, error: error.message });
     return { status: 500 };
   }
 }
 
 /**
- * Reads a body to its end, and keeps what is needed of it.
+ * Reads a body to its end and returns its first BODY_BYTES_KEPT bytes.
  * @param {http.IncomingMessage} request
  */
 async function readBody(request) {
   /** @type {Buffer[]} */
   const parts = [];
-  let kept = 0;
+  let length = 0;
   for await (const part of request) {
-    if (kept < BODY_BYTES_KEPT) parts.push(part);
-    kept += part.length;
+    if (length < BODY_BYTES_KEPT) parts.push(part);
+    length += part.length;
   }
-  return Buffer.concat(parts).subarray(0, BODY_BYTES_KEPT); // what is kept of a message does not depend on its parts
+  return Buffer.concat(parts).subarray(0, BODY_BYTES_KEPT); // the same bytes for any chunking
 }
 
 /**

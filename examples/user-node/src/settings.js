@@ -1,51 +1,58 @@
-/** The settings: environment variables, read once; a missing or wrong one stops the start with its name (WIRE.md 1). */
+/**
+ * Reads the settings from the environment; a missing or wrong one prevents the start (WIRE.md 1).
+ */
 
 import { isIPv6 } from "node:net";
 
-/** Takes off the brackets that an IPv6 address may have. @param {string} host */
+/** Removes the brackets of an IPv6 address. @param {string} host */
 const bare = (host) => host.replace(/^\[(.*)\]$/, "$1");
 
 /** @param {string} value */
 const isHost = (value) => (/[:[\]]/.test(value) ? isIPv6(bare(value)) : /^[\w.-]{1,253}$/.test(value));
 
-/** What is wrong with the environment, one line for each variable. */
+/** The environment is wrong; the message has one line for each variable. */
 export class SettingsError extends Error {}
 
 /**
  * @typedef {object} Settings
- * @property {string} host where the app listens
+ * @property {string} host the address that the app listens on
  * @property {number} port
- * @property {string} sidecarHost where the sidecar's API is
+ * @property {string} sidecarHost the host of the sidecar's API
  * @property {number} sidecarPort
- * @property {string} appToken what the sidecar shows to us
- * @property {string} sidecarToken what we show to the sidecar
+ * @property {string} appToken the token that the sidecar sends
+ * @property {string} sidecarToken the token that the app sends to the sidecar
  */
 
 /**
- * Reads all settings, so that all that is wrong is said at once.
+ * Reads all settings and reports all errors at once.
  * @param {Record<string, string | undefined>} env
  * @returns {Readonly<Settings>}
  */
 export function readSettings(env) {
   /** @type {string[]} */
-  const wrong = [];
+  const errors = [];
 
-  /** @param {string} name @param {{test: (value: string) => boolean}} form @param {string} told @param {string} [otherwise] */
-  const text = (name, form, told, otherwise) => {
-    const value = env[name] || otherwise; // an empty one is a missing one
-    if (value === undefined) wrong.push(`${name} is missing`);
-    else if (!form.test(value)) wrong.push(`${name} must be ${told}`);
+  /**
+   * @param {string} name
+   * @param {{test: (value: string) => boolean}} form
+   * @param {string} expected
+   * @param {string} [fallback]
+   */
+  const text = (name, form, expected, fallback) => {
+    const value = env[name] || fallback; // an empty value counts as missing
+    if (value === undefined) errors.push(`${name} is missing`);
+    else if (!form.test(value)) errors.push(`${name} must be ${expected}`);
     return value ?? "";
   };
   /** @param {string} name */
   const port = (name) => {
     const value = Number(text(name, /^[0-9]{1,5}$/, "a port, 1 to 65535"));
-    if (value > 65535 || (value < 1 && /^0+$/.test(env[name] ?? ""))) wrong.push(`${name} must be a port, 1 to 65535`);
+    if (value > 65535 || (value < 1 && /^0+$/.test(env[name] ?? ""))) errors.push(`${name} must be a port, 1 to 65535`);
     return value;
   };
   /** @param {string} name */
   const host = (name) => bare(text(name, { test: isHost }, "a host name or address, without a port", "127.0.0.1"));
-  /** A token goes into a header as it is. @param {string} name */
+  /** A token must be valid in a header. @param {string} name */
   const token = (name) => text(name, /^[\x21-\x7e]{1,1024}$/, "1 to 1,024 visible ASCII characters");
 
   const settings = Object.freeze({
@@ -56,6 +63,6 @@ export function readSettings(env) {
     appToken: token("APP_API_TOKEN"),
     sidecarToken: token("DAPR_API_TOKEN"),
   });
-  if (wrong.length > 0) throw new SettingsError(wrong.join("\n"));
+  if (errors.length > 0) throw new SettingsError(errors.join("\n"));
   return settings;
 }

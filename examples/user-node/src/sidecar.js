@@ -1,43 +1,47 @@
-/** The sidecar's HTTP API: state that is written first-write only, and events (WIRE.md 4 and 6). */
+/** A client of the sidecar's HTTP API: first-write state and publishing (WIRE.md 4 and 6). */
 
 import http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { TransientError } from "./errors.js";
 
-/** No call may take longer. */
+/** The timeout of a call. */
 export const CALL_MS_MAX = 10_000;
 
-/** Calls beyond that wait for a connection; more than the sidecar delivers at once. */
+/** More than the sidecar's parallel deliveries; further calls wait for a connection. */
 const CONNECTIONS_MAX = 256;
 
-/** What the write and the read of a probe may take each, so that /healthz answers within the sidecar's 900 ms. */
+/** The timeout of a probe's write and of its read, so that /healthz answers within 900 ms. */
 const PROBE_MS_MAX = 400;
 
-/** After a refusal nothing waits for /healthz: the sidecar may try a write several times before it says no. */
+/** The timeout after a refused write, outside of /healthz: the sidecar may retry a write itself. */
 const PROBE_AFTER_REFUSAL_MS_MAX = 2_000;
 
-/** Of the store's words on why it refuses writes. */
+/** The limit for the store's reason of a refused write. */
 const REASON_BYTES_MAX = 200;
 
-/** Between two probes of a store that is unreachable or refuses writes. */
+/** The interval of probes while the store is unreachable or refuses writes. */
 const WATCH_MS = 2_000;
 
 const STATE = "/v1.0/state/statestore";
 const PUBLISH = "/v1.0/publish/pubsub";
 
 /** @typedef {{status: number, headers: http.IncomingHttpHeaders, body: Buffer}} Answer */
-/** @typedef {{value: any, etag: string | undefined}} Loaded both undefined when the key is not there */
+/**
+ * @typedef {{value: any, etag: string | undefined}} Loaded both are undefined if the key does not exist
+ */
 
-/** One sidecar, over connections that are kept. */
+/** A client of one sidecar with persistent connections. */
 export class Sidecar {
-  /** Whether the last state call failed: that is what "the store is unreachable" means. */
+  /** Whether the last state call failed; this defines "the store is unreachable". */
   storeIsUnreachable = false;
-  /** Why the store refused the last write, though it reads; empty when it did not. Only a write that works clears it. */
+  /**
+   * The store's reason for refusing the last write, or empty. Only a successful write clears it.
+   */
   writeRefusal = "";
-  /** Whether a write worked since the start. */
+  /** Whether a write has succeeded since the start. */
   isProven = false;
-  /** A write was not answered: reads say nothing about that. */
+  /** Whether a write got no answer. A successful read does not clear it. */
   #writeFailed = false;
   #agent = new http.Agent({ keepAlive: true, maxSockets: CONNECTIONS_MAX });
   #target;
@@ -50,7 +54,7 @@ export class Sidecar {
   }
 
   /**
-   * Reads one key.
+   * Loads one key.
    * @param {string} key
    * @param {number} [timeoutMs]
    * @returns {Promise<Loaded>}
@@ -67,28 +71,28 @@ export class Sidecar {
   }
 
   /**
-   * Writes one key if nobody wrote it since the load that gave the ETag (without: if it is not there).
+   * Writes a key if its ETag still matches, or, without an ETag, if the key does not exist.
    * @param {string} key
    * @param {object} value
    * @param {string} [etag]
-   * @returns {Promise<boolean>} false: another process wrote it, or it is not known whether it was saved; load again
+   * @returns {Promise<boolean>} false: lost a race, or the result is unknown; load again
    */
   async save(key, value, etag) {
     for (let isLast = false; ; isLast = true) {
       const refusal = await this.#write([{ key, value, options: { concurrency: "first-write" }, etag }]);
       if (refusal === undefined) return true;
       if (refusal === "") return false;
-      // Stores name a lost race and a refusal alike. If the record is what it was, no race was lost.
+      // Stores report a conflict and a refusal alike. An unchanged record means a refusal.
       if ((await this.load(key)).etag !== etag) return false;
-      // It may have failed by chance: if the store takes writes, once more.
+      // The failure may be accidental: retry once if the store accepts writes.
       if (isLast || !(await this.storeAnswers(PROBE_AFTER_REFUSAL_MS_MAX)))
         throw new TransientError(`the store refused a write: ${refusal}`);
     }
   }
 
   /**
-   * Tries one write and one read, as WIRE.md 2 says; the write has no ETag, so it always can be made.
-   * @param {number} [timeoutMs] for each
+   * Probes the store with one write and one read (WIRE.md 2). The write has no ETag: no conflict.
+   * @param {number} [timeoutMs] of each call
    */
   async storeAnswers(timeoutMs = PROBE_MS_MAX) {
     const refusal = await this.#write([{ key: "health-probe", value: 1 }], timeoutMs);
@@ -97,15 +101,19 @@ export class Sidecar {
     return !this.storeIsUnreachable && this.writeRefusal === "";
   }
 
-  /** Probes a store that does not work until it does: the service takes no event meanwhile. @param {AbortSignal} stopped */
+  /**
+   * Probes a failed store until it works; until then the service accepts no event.
+   * @param {AbortSignal} stopped
+   */
   async watchStore(stopped) {
     while (!stopped.aborted) {
-      await sleep(WATCH_MS, undefined, { signal: stopped, ref: false }).catch(() => {}); // woken, since it is over
+      // An abort rejects the sleep and ends the loop.
+      await sleep(WATCH_MS, undefined, { signal: stopped, ref: false }).catch(() => {});
       if (this.storeIsUnreachable || this.writeRefusal) await this.storeAnswers();
     }
   }
 
-  /** What is wrong with the store, in words; empty when nothing is known to be. */
+  /** Returns the problem with the store as text; empty if none is known. */
   storeTrouble() {
     if (this.writeRefusal) return `the store refuses writes: ${this.writeRefusal}`;
     if (this.storeIsUnreachable) return "the store is unreachable";
@@ -115,7 +123,7 @@ export class Sidecar {
   /**
    * @param {object[]} items
    * @param {number} [timeoutMs]
-   * @returns {Promise<string | undefined>} undefined: written; empty: no answer; else what the answer was
+   * @returns {Promise<string | undefined>} undefined: written; empty: no answer; else the answer
    */
   async #write(items, timeoutMs) {
     const headers = { "content-type": "application/json" };
@@ -134,10 +142,10 @@ export class Sidecar {
   }
 
   /**
-   * Writes one key if it is not there.
+   * Writes a key if it does not exist.
    * @param {string} key
    * @param {object} value
-   * @returns {Promise<boolean>} false: it was there already (or this very insert worked, and did not say so)
+   * @returns {Promise<boolean>} false: it exists, possibly by this insert
    */
   async insert(key, value) {
     if (await this.save(key, value)) return true;
@@ -156,7 +164,7 @@ export class Sidecar {
     if (status !== 200 && status !== 204) throw new TransientError(`the sidecar answered ${status} to a publish`);
   }
 
-  /** Lets go of the connections. */
+  /** Closes the connections. */
   close() {
     this.#agent.destroy();
   }
@@ -173,8 +181,8 @@ export class Sidecar {
     return new Promise((resolve, reject) => {
       /** @param {Error} error */
       const fail = (error) => {
-        const why = error.name === "AbortError" ? `no answer within ${timeoutMs} ms` : error.message;
-        reject(new TransientError(`${method} of the sidecar: ${why}`));
+        const cause = error.name === "AbortError" ? `no answer within ${timeoutMs} ms` : error.message;
+        reject(new TransientError(`${method} of the sidecar: ${cause}`));
       };
       const request = http.request({
         ...this.#target,
@@ -203,7 +211,7 @@ export class Sidecar {
 function found({ status, headers, body }) {
   if (status === 204) return { value: undefined, etag: undefined };
   if (status !== 200) throw new TransientError(`the store answered ${status} to a read`);
-  // Without its ETag the next save would be an insert, and would lose for ever.
+  // Without the ETag the next save would be an insert, which always conflicts.
   if (typeof headers.etag !== "string") throw new TransientError("the store gave a value without its ETag");
   try {
     return { value: JSON.parse(body.toString("utf8")), etag: headers.etag };

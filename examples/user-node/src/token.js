@@ -1,15 +1,16 @@
-/** The token that the sidecar shows with every call, compared in constant time (WIRE.md 2). */
+/** Checks the token that the sidecar sends with every call, in constant time (WIRE.md 2). */
 
 import { createHash, timingSafeEqual } from "node:crypto";
 
 /**
- * Makes the function that says whether a header holds the token; digests have one length, so nothing tells the token's.
+ * Returns a function that checks a header's token. It compares digests, which have a fixed length,
+ * so that the time does not reveal the length of the token.
  * @param {string} token
- * @returns {(shown: string | string[] | undefined) => boolean}
+ * @returns {(received: string | string[] | undefined) => boolean}
  */
 export function tokenGuard(token) {
   const expected = digest(token);
-  return (shown) => timingSafeEqual(expected, digest(typeof shown === "string" ? shown : ""));
+  return (received) => timingSafeEqual(expected, digest(typeof received === "string" ? received : ""));
 }
 
 /** @param {string} text */

@@ -1,4 +1,6 @@
-/** Case folding is Unicode's: all of it is compared with Python's `str.casefold`, where there is a Python. */
+/**
+ * Compares case folding with Python's `str.casefold` for all of Unicode, if python3 is installed.
+ */
 
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
@@ -6,20 +8,20 @@ import { test } from "node:test";
 
 import { caseFold } from "../src/casefold.js";
 
-const TELL = `
+const PRINT_FOLDINGS = `
 import json, unicodedata
 characters = [chr(each) for each in range(0x110000) if not 0xD800 <= each < 0xE000]
 known = [each for each in characters if unicodedata.category(each) != "Cn"]
 print(json.dumps([[each, each.casefold()] for each in known]))
 `;
-const python = spawnSync("python3", ["-c", TELL], { encoding: "utf8", maxBuffer: 64 * 1024 * 1024 });
+const python = spawnSync("python3", ["-c", PRINT_FOLDINGS], { encoding: "utf8", maxBuffer: 64 * 1024 * 1024 });
 const skip = python.status === 0 ? false : "no python3 to compare with";
 
-test("what makes folding more than lower case", () => {
+test("folding differs from lower case where Unicode says so", () => {
   for (const [text, folded] of [
     ["Ada@EXAMPLE.com", "ada@example.com"],
     ["STRASSE", caseFold("straße")],
-    ["ΟΔΟΣ", caseFold("οδος")], // a final sigma is a sigma
+    ["ΟΔΟΣ", caseFold("οδος")], // a final sigma folds to a sigma
     ["ẞ", "ss"],
     ["ﬃ", "ffi"],
     ["İ", "i\u0307"],
@@ -27,7 +29,7 @@ test("what makes folding more than lower case", () => {
     ["ꭰ", "Ꭰ"], // Cherokee folds upwards
     ["\u0345", "ι"],
     ["𐐀", "𐐨"],
-    ["𝐀", "𝐀"], // a letter of mathematics has no case
+    ["𝐀", "𝐀"], // mathematical letters have no case
   ]) {
     assert.equal(caseFold(text), caseFold(folded), text);
   }
@@ -36,18 +38,18 @@ test("what makes folding more than lower case", () => {
   assert.equal(caseFold("İ"), "i\u0307");
 });
 
-test("every code point that both Unicode versions know folds as in Python", { skip }, () => {
-  const told = /** @type {[string, string][]} */ (JSON.parse(python.stdout));
+test("every code point in both Unicode versions folds as in Python", { skip }, () => {
+  const pairs = /** @type {[string, string][]} */ (JSON.parse(python.stdout));
   const unassigned = /\p{Cn}/u; // for this Node
-  const wrong = told.filter(([each, folded]) => caseFold(each) !== folded && !unassigned.test(each));
+  const wrong = pairs.filter(([each, folded]) => caseFold(each) !== folded && !unassigned.test(each));
 
   assert.deepEqual(wrong, []);
-  assert.ok(told.length > 200_000 && told.filter(([each, folded]) => each !== folded).length > 1_400);
+  assert.ok(pairs.length > 200_000 && pairs.filter(([each, folded]) => each !== folded).length > 1_400);
 });
 
-test("folding looks at one code point at a time, and twice changes nothing", { skip }, () => {
-  const told = /** @type {[string, string][]} */ (JSON.parse(python.stdout));
-  const changing = told.filter(([each, folded]) => each !== folded && !/\p{Cn}/u.test(each));
+test("folding ignores context and is idempotent", { skip }, () => {
+  const pairs = /** @type {[string, string][]} */ (JSON.parse(python.stdout));
+  const changing = pairs.filter(([each, folded]) => each !== folded && !/\p{Cn}/u.test(each));
   const all = changing.map(([each]) => each).join("");
 
   assert.equal(caseFold(all), changing.map(([, folded]) => folded).join(""));

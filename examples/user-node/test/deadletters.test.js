@@ -1,4 +1,4 @@
-/** Dead letters: under which id, what of the body, and where they are listed. */
+/** The id, the contents and the index of dead letters. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -31,17 +31,17 @@ function deadLetters(context, fake) {
   return new DeadLetters(sidecar);
 }
 
-test("a letter has the fields that WIRE.md shows", async (context) => {
+test("a dead letter has the fields in WIRE.md", async (context) => {
   const fake = await FakeSidecar.start(context);
-  const told = wireJson('"traceparent"');
-  const eventId = JSON.parse(told.event).id;
-  await deadLetters(context, fake).keep({ ...refusal(eventId), reason: told.reason });
+  const expected = wireJson('"traceparent"');
+  const eventId = JSON.parse(expected.event).id;
+  await deadLetters(context, fake).write({ ...refusal(eventId), reason: expected.reason });
 
-  assert.deepEqual(fake.value(`dead:${eventId}`), told);
+  assert.deepEqual(fake.value(`dead:${eventId}`), expected);
   assert.deepEqual(fake.value("dead-index:0"), { ids: [eventId] });
 });
 
-test("an event without an id of its own gets one of its topic and bytes", () => {
+test("the id of an event without a UUID derives from its topic and bytes", () => {
   for (const text of ["{", "[]", "7", '{"id":7}', '{"id":"1"}', `{"id":"{${id(1)}}"}`, `{"id":"${id(1)}"`]) {
     const expected = uuid5("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11", TOPIC + Buffer.from(text).toString("base64"));
     assert.equal(letterId(Buffer.from(text), TOPIC), expected);
@@ -49,12 +49,13 @@ test("an event without an id of its own gets one of its topic and bytes", () => 
   assert.equal(letterId(Buffer.from(`{"id":"${id(1)}"}`), TOPIC), id(1));
   const hex = "abcdefab-1111-4111-8111-111111111111";
   for (const form of [hex, hex.toUpperCase(), hex.replaceAll("-", "")]) {
-    assert.equal(letterId(Buffer.from(`{"id":"${form}","x":"\u00ff"}`, "latin1"), TOPIC), hex); // not UTF-8, but with an id
+    // Not UTF-8, but with a UUID.
+    assert.equal(letterId(Buffer.from(`{"id":"${form}","x":"\u00ff"}`, "latin1"), TOPIC), hex);
   }
   assert.equal(letterId(Buffer.from("{"), TOPIC), "082dbe21-e35c-56c7-8100-2c3ad4cf6fbe");
 });
 
-test("what is not UTF-8 is kept in base64; what is too long for the store is cut", () => {
+test("a body that is not UTF-8 is stored in base64, and a long body is truncated", () => {
   /** @param {Buffer} body */
   const text = (body) => /** @type {{event: string}} */ (letterEvent(body)).event;
   assert.deepEqual(letterEvent(Buffer.from([0x61, 0xff, 0x62])), { event_base64: "Yf9i" });
@@ -66,17 +67,17 @@ test("what is not UTF-8 is kept in base64; what is too long for the store is cut
   assert.equal([...text(Buffer.from("🛒".repeat(256 * KIB)))].length, 163_840);
 });
 
-test("a reason has 1,000 characters at most", async (context) => {
+test("a reason is truncated to 1,000 characters", async (context) => {
   const fake = await FakeSidecar.start(context);
-  await deadLetters(context, fake).keep({ ...refusal(id(1)), reason: "🛒".repeat(1_001) });
+  await deadLetters(context, fake).write({ ...refusal(id(1)), reason: "🛒".repeat(1_001) });
 
   assert.equal(fake.value(`dead:${id(1)}`).reason, "🛒".repeat(1_000));
 });
 
-test("a page holds a hundred, and the next one takes the rest", async (context) => {
+test("a page lists 100 ids and the next page lists the rest", async (context) => {
   const fake = await FakeSidecar.start(context);
   const letters = deadLetters(context, fake);
-  for (let n = 0; n < 205; n += 1) await letters.keep(refusal(id(n)));
+  for (let n = 0; n < 205; n += 1) await letters.write(refusal(id(n)));
 
   assert.deepEqual(
     [0, 1, 2].flatMap((page) => fake.value(`dead-index:${page}`).ids),
@@ -87,53 +88,53 @@ test("a page holds a hundred, and the next one takes the rest", async (context) 
     [100, 100, 5, undefined],
   );
   fake.calls.length = 0;
-  await letters.keep(refusal(id(300)));
+  await letters.write(refusal(id(300)));
   assert.deepEqual(
     fake.calls.map(({ kind, key }) => `${kind} ${key}`),
     [`save dead:${id(300)}`, "load dead-index:2", "save dead-index:2"],
   );
 });
 
-test("what comes again is kept and listed once, whatever page it is on", async (context) => {
+test("a repeated event is stored and listed once, on any page", async (context) => {
   const fake = await FakeSidecar.start(context);
   const letters = deadLetters(context, fake);
-  for (let n = 0; n < 101; n += 1) await letters.keep(refusal(id(n)));
+  for (let n = 0; n < 101; n += 1) await letters.write(refusal(id(n)));
   for (const again of [letters, deadLetters(context, fake)]) {
-    for (const n of [0, 99, 100]) await again.keep({ ...refusal(id(n)), reason: "another" });
+    for (const n of [0, 99, 100]) await again.write({ ...refusal(id(n)), reason: "another" });
   }
 
   assert.deepEqual(fake.value("dead-index:1"), { ids: [id(100)] });
   assert.equal(fake.value(`dead:${id(0)}`).reason, "no data");
 });
 
-test("killed before or after any call, the redelivery lists it once", async (context) => {
+test("after a crash at any call the redelivery lists the event once", async (context) => {
   for (const when of /** @type {const} */ (["lost before", "lost after"])) {
     for (let call = 0; call < 3; call += 1) {
       const fake = await FakeSidecar.start(context);
       fake.fate = (_, number) => (number < call ? undefined : number === call ? when : "lost before");
-      await assert.rejects(deadLetters(context, fake).keep(refusal(id(1))), TransientError);
+      await assert.rejects(deadLetters(context, fake).write(refusal(id(1))), TransientError);
 
       fake.fate = () => undefined;
-      await deadLetters(context, fake).keep(refusal(id(1)));
+      await deadLetters(context, fake).write(refusal(id(1)));
       assert.deepEqual(fake.value("dead-index:0"), { ids: [id(1)] }, `${when} call ${call}`);
       assert.equal(fake.value(`dead:${id(1)}`).topic, TOPIC);
     }
   }
 });
 
-test("many at once, by two replicas: each is listed once", async (context) => {
+test("parallel writes by two replicas list each event once", async (context) => {
   const fake = await FakeSidecar.start(context);
   const replicas = [deadLetters(context, fake), deadLetters(context, fake)];
-  const wanted = Array.from({ length: 30 }, (_, n) => id(n));
-  await Promise.all(wanted.map((each, n) => replicas[n % 2].keep(refusal(each))));
+  const ids = Array.from({ length: 30 }, (_, n) => id(n));
+  await Promise.all(ids.map((each, n) => replicas[n % 2].write(refusal(each))));
 
-  assert.deepEqual(fake.value("dead-index:0").ids.toSorted(), wanted.toSorted());
+  assert.deepEqual(fake.value("dead-index:0").ids.toSorted(), ids.toSorted());
 });
 
-test("a letter that was replayed is open again when its event fails again", async (context) => {
+test("a replayed letter is open again when its event fails again", async (context) => {
   const fake = await FakeSidecar.start(context);
   const letters = deadLetters(context, fake);
-  await letters.keep(refusal(id(1)));
+  await letters.write(refusal(id(1)));
   const key = `dead:${id(1)}`;
   const sidecar = new Sidecar(fake.at);
   context.after(() => sidecar.close());
@@ -141,7 +142,7 @@ test("a letter that was replayed is open again when its event fails again", asyn
     const { etag } = await sidecar.load(key);
     await sidecar.save(key, { ...fake.value(key), status, traceparent: "kept" }, etag);
 
-    await letters.keep({ ...refusal(id(1)), reason: `again after ${status}` });
+    await letters.write({ ...refusal(id(1)), reason: `again after ${status}` });
 
     assert.equal(fake.value(key).status, undefined);
     assert.equal(fake.value(key).reason, `again after ${status}`);

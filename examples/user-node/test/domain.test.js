@@ -1,39 +1,39 @@
-/** The four rows of WIRE.md 10, told with the examples. */
+/** The four rows of WIRE.md 10, with the example events. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { recordKey, step } from "../src/domain.js";
 import { encode } from "../src/events.js";
-import { ASKED, CREATED, example, received } from "./story.js";
+import { REQUEST, CREATED, example, received } from "./story.js";
 
-const ADA = step(null, received(ASKED)).state;
+const ADA = step(null, received(REQUEST)).state;
 
-test("who asks first has the address", () => {
-  const { state, secondaries, outputs } = step(null, received(ASKED));
+test("the first command registers the address", () => {
+  const { state, secondaries, outputs } = step(null, received(REQUEST));
 
-  assert.deepEqual(state, { ...ASKED.data, command_id: ASKED.correlationid });
-  assert.deepEqual(secondaries, { [`user:${ASKED.data.user_id}`]: ASKED.data });
-  assert.deepEqual(encode("user", received(ASKED), outputs), [CREATED]);
+  assert.deepEqual(state, { ...REQUEST.data, command_id: REQUEST.correlationid });
+  assert.deepEqual(secondaries, { [`user:${REQUEST.data.user_id}`]: REQUEST.data });
+  assert.deepEqual(encode("user", received(REQUEST), outputs), [CREATED]);
 });
 
-test("the same command again gets the same answer, from the state", () => {
-  const again = step(ADA, received(ASKED));
+test("a repeated command gets the same answer from the state", () => {
+  const again = step(ADA, received(REQUEST));
 
-  assert.deepEqual(again, { state: ADA, secondaries: {}, outputs: step(null, received(ASKED)).outputs });
+  assert.deepEqual(again, { state: ADA, secondaries: {}, outputs: step(null, received(REQUEST)).outputs });
 });
 
-test("the address in other letters is the same address, and it is taken", () => {
+test("an address that differs in case is the same address and is taken", () => {
   const taken = received(example("UserCreateRequested", "email_taken"), new Date("2026-01-15T09:32:00.049Z"));
 
-  assert.equal(recordKey(taken), recordKey(received(ASKED)));
+  assert.equal(recordKey(taken), recordKey(received(REQUEST)));
   const { state, secondaries, outputs } = step(ADA, taken);
   assert.equal(state, ADA);
   assert.deepEqual(secondaries, {});
   assert.deepEqual(encode("user", taken, outputs), [example("UserCreateRejected", "email_taken")]);
 });
 
-test("the same user_id with another body is a reused key", () => {
+test("the same user_id with another body is rejected with key_reused", () => {
   const first = received(example("UserCreateRequested", "edges"));
   const reused = received(example("UserCreateRequested", "key_reused"), new Date("2026-01-15T09:33:00.056Z"));
 
@@ -41,8 +41,8 @@ test("the same user_id with another body is a reused key", () => {
   assert.deepEqual(encode("user", reused, outputs), [example("UserCreateRejected", "key_reused")]);
 });
 
-test("the key is folded, and holds no bar", () => {
-  const key = (/** @type {string} */ email) => recordKey(received({ ...ASKED, data: { ...ASKED.data, email } }));
+test("the record key is case-folded and contains no vertical bar", () => {
+  const key = (/** @type {string} */ email) => recordKey(received({ ...REQUEST, data: { ...REQUEST.data, email } }));
 
   assert.equal(key("ADA@Example.COM"), "email:ada@example.com");
   assert.equal(key("a||b%7C@X"), "email:a%7C%7Cb%257c@x");

@@ -1,4 +1,4 @@
-/** What is refused, and what is not. */
+/** Decoding of valid and invalid events. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { inputs } from "../src/domain.js";
 import { decode, encode, EVENT_BYTES_MAX } from "../src/events.js";
 import { PermanentError } from "../src/errors.js";
-import { ASKED, bytes, example, received } from "./story.js";
+import { REQUEST, bytes, example, received } from "./story.js";
 
 const AT = new Date();
 
@@ -17,10 +17,10 @@ function decoded(body) {
 
 /** @param {object} change @param {object} [data] */
 function changed(change, data = {}) {
-  return bytes({ ...ASKED, data: { ...ASKED.data, ...data }, ...change });
+  return bytes({ ...REQUEST, data: { ...REQUEST.data, ...data }, ...change });
 }
 
-test("every example is read", () => {
+test("every example is decoded", () => {
   for (const name of ["typical", "edges", "email_taken", "key_reused"]) {
     const event = example("UserCreateRequested", name);
     const { id, correlationid: correlationId, type, data } = event;
@@ -29,13 +29,13 @@ test("every example is read", () => {
   }
 });
 
-test("what is not known is ignored, in the envelope and in the data", () => {
+test("unknown fields of the envelope and the data are ignored", () => {
   const { data } = decoded(changed({ traceid: "1", tracestate: "", extra: [{}] }, { extra: null }));
 
-  assert.deepEqual(data, ASKED.data);
+  assert.deepEqual(data, REQUEST.data);
 });
 
-test("what follows is in the same trace, if it is a sampled one and well-formed", () => {
+test("outputs continue a trace that is sampled and well-formed", () => {
   const [id, span] = ["0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"];
   const outputs = [{ type: "UserCreated", subject: "s", data: {} }];
   /** @param {unknown} traceparent */
@@ -49,50 +49,50 @@ test("what follows is in the same trace, if it is a sampled one and well-formed"
   }
 });
 
-test("lengths are counted in code points, and the limits are allowed", () => {
+test("lengths count code points, and the limits are inclusive", () => {
   const name = "🛒".repeat(200);
   const email = `${"𐐨".repeat(252)}@x`;
 
-  assert.deepEqual(decoded(changed({}, { name, email })).data, { ...ASKED.data, name, email });
-  assert.deepEqual(decoded(changed({}, { email: "a@b", name: "X" })).data, { ...ASKED.data, email: "a@b", name: "X" });
+  assert.deepEqual(decoded(changed({}, { name, email })).data, { ...REQUEST.data, name, email });
+  assert.deepEqual(decoded(changed({}, { email: "a@b", name: "X" })).data, { ...REQUEST.data, email: "a@b", name: "X" });
 });
 
-test("a byte order mark is no blank, as at the gateway: a name of it is read", () => {
+test("a byte order mark is not whitespace, as at the gateway, so it is a valid name", () => {
   assert.equal(decoded(changed({}, { name: "\ufeff" })).data.name, "\ufeff");
 });
 
-test("exactly 1 MiB is read", () => {
-  const event = bytes({ ...ASKED, padding: "" });
-  const full = bytes({ ...ASKED, padding: "x".repeat(EVENT_BYTES_MAX - event.length) });
+test("an event of exactly 1 MiB is decoded", () => {
+  const event = bytes({ ...REQUEST, padding: "" });
+  const full = bytes({ ...REQUEST, padding: "x".repeat(EVENT_BYTES_MAX - event.length) });
 
   assert.equal(full.length, EVENT_BYTES_MAX);
-  assert.equal(decoded(full).id, ASKED.id);
+  assert.equal(decoded(full).id, REQUEST.id);
 });
 
 /** @type {[string, Buffer, RegExp][]} */
 const REFUSED = [
-  ["more than 1 MiB", Buffer.concat([bytes(ASKED), Buffer.alloc(EVENT_BYTES_MAX, " ")]), /over 1048576 bytes/],
-  ["nothing", Buffer.alloc(0), /not JSON/],
-  ["not UTF-8", Buffer.from(JSON.stringify(ASKED).replace("Ada", "\u00ff"), "latin1"), /not UTF-8/],
+  ["more than 1 MiB", Buffer.concat([bytes(REQUEST), Buffer.alloc(EVENT_BYTES_MAX, " ")]), /over 1048576 bytes/],
+  ["an empty body", Buffer.alloc(0), /not JSON/],
+  ["not UTF-8", Buffer.from(JSON.stringify(REQUEST).replace("Ada", "\u00ff"), "latin1"), /not UTF-8/],
   [
     "a surrogate in UTF-8",
     Buffer.concat([Buffer.from('"'), Buffer.from([0xed, 0xa0, 0x80]), Buffer.from('"')]),
     /not UTF-8/,
   ],
-  ["a byte order mark", Buffer.concat([Buffer.from([0xef, 0xbb, 0xbf]), bytes(ASKED)]), /not JSON/],
+  ["a byte order mark", Buffer.concat([Buffer.from([0xef, 0xbb, 0xbf]), bytes(REQUEST)]), /not JSON/],
   ["not JSON", Buffer.from("{"), /not JSON/],
-  ["a number that JSON does not have", Buffer.from(JSON.stringify(ASKED).replace('"1.0"', "NaN")), /not JSON/],
+  ["a number outside JSON", Buffer.from(JSON.stringify(REQUEST).replace('"1.0"', "NaN")), /not JSON/],
   ["a list", Buffer.from("[]"), /not a JSON object/],
   ["null", Buffer.from("null"), /not a JSON object/],
-  ["brackets without end", Buffer.alloc(EVENT_BYTES_MAX, "["), /not JSON/],
+  ["unclosed brackets", Buffer.alloc(EVENT_BYTES_MAX, "["), /not JSON/],
   ["another specversion", changed({ specversion: "0.3" }), /specversion/],
   ["no id", changed({ id: undefined }), /`id`/],
-  ["an id in upper case", changed({ id: ASKED.id.toUpperCase() }), /`id`/],
+  ["an id in upper case", changed({ id: REQUEST.id.toUpperCase() }), /`id`/],
   ["no correlationid", changed({ correlationid: undefined }), /`correlationid`/],
   ["a correlationid that is a number", changed({ correlationid: 7 }), /`correlationid`/],
   ["another type", changed({ type: "UserCreated" }), /`type`/],
   ["no data", changed({ data: undefined }), /malformed data/],
-  ["data in a list", changed({ data: [ASKED.data] }), /malformed data/],
+  ["data in a list", changed({ data: [REQUEST.data] }), /malformed data/],
   ["no user_id", changed({}, { user_id: undefined }), /`user_id` is missing/],
   ["a user_id that is no UUID", changed({}, { user_id: "1" }), /`user_id` is not a UUID/],
   ["no email", changed({}, { email: undefined }), /`email` is missing/],
@@ -102,7 +102,7 @@ const REFUSED = [
   ["an email with nothing before the @", changed({}, { email: "@abc" }), /`email`/],
   ["an email with a blank", changed({}, { email: "a b@c" }), /`email` has blanks/],
   ["an email with a wide blank", changed({}, { email: "a\u3000b@c" }), /`email` has blanks/],
-  ["an email with a control", changed({}, { email: "a\u0085b@c" }), /`email` has blanks/],
+  ["an email with a control character", changed({}, { email: "a\u0085b@c" }), /`email` has blanks/],
   ["an email that is too long", changed({}, { email: `${"a".repeat(253)}@b` }), /`email` has 255 characters/],
   ["an email that is too short", changed({}, { email: "a@" }), /`email` has 2 characters/],
   ["no name", changed({}, { name: undefined }), /`name` is missing/],
@@ -111,15 +111,15 @@ const REFUSED = [
   ["a name of two lines", changed({}, { name: "a\nb" }), /`name` is not one line/],
   ["a name with a line separator", changed({}, { name: "a\u2028b" }), /`name` is not one line/],
   ["a name that is too long", changed({}, { name: "🛒".repeat(201) }), /`name` has 201 characters/],
-  ["a name with half a pair", Buffer.from(JSON.stringify(ASKED).replace("Ada", "\\ud83d")), /surrogate/],
+  ["a name with a lone surrogate", Buffer.from(JSON.stringify(REQUEST).replace("Ada", "\\ud83d")), /surrogate/],
   [
-    "fields that only a prototype has",
-    changed({ data: JSON.parse(`{"__proto__": ${JSON.stringify(ASKED.data)}}`) }),
+    "fields on the prototype only",
+    changed({ data: JSON.parse(`{"__proto__": ${JSON.stringify(REQUEST.data)}}`) }),
     /missing/,
   ],
 ];
-for (const [what, body, reason] of REFUSED) {
-  test(`refused: ${what}`, () => {
+for (const [name, body, reason] of REFUSED) {
+  test(`refused: ${name}`, () => {
     assert.throws(
       () => decoded(body),
       (error) => error instanceof PermanentError && reason.test(error.message),
@@ -127,9 +127,9 @@ for (const [what, body, reason] of REFUSED) {
   });
 }
 
-test("the outputs of one step are counted", () => {
-  const cause = { ...received(ASKED), id: "a5587059-1482-54c8-80fd-84165c5773c0" };
-  const outputs = ["OrderCreated", "OrderPaymentRequested"].map((type) => ({ type, subject: ASKED.id, data: {} }));
+test("the position of an output is part of its id", () => {
+  const cause = { ...received(REQUEST), id: "a5587059-1482-54c8-80fd-84165c5773c0" };
+  const outputs = ["OrderCreated", "OrderPaymentRequested"].map((type) => ({ type, subject: REQUEST.id, data: {} }));
 
   assert.deepEqual(
     encode("order", cause, outputs).map((event) => event.id),
@@ -137,6 +137,6 @@ test("the outputs of one step are counted", () => {
   );
 });
 
-test("the time of receipt has milliseconds and ends in Z", () => {
-  assert.equal(received(ASKED).at.toISOString(), "2026-01-15T09:30:00.007Z");
+test("a time has milliseconds and ends with Z", () => {
+  assert.equal(received(REQUEST).at.toISOString(), "2026-01-15T09:30:00.007Z");
 });

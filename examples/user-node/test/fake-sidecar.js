@@ -1,4 +1,4 @@
-/** A sidecar in memory, over real HTTP: first-write state and publishing, with faults on demand. */
+/** An in-memory sidecar over real HTTP, with first-write state, publishing and injected faults. */
 
 import http from "node:http";
 
@@ -6,11 +6,11 @@ export const SIDECAR_TOKEN = "sidecar-token";
 
 /**
  * @typedef {{kind: "load" | "save" | "publish", key: string}} Call
- * @typedef {"lost before" | "lost after" | "silence" | number | undefined} Fate what becomes of a call: the connection is
- *   cut before or after it took effect, it is never answered, it is answered with a status and not done, or it is done
+ * @typedef {"lost before" | "lost after" | "silence" | number | undefined} Fate the outcome:
+ *   the connection breaks before or after the effect, no answer, an error status, or success
  */
 
-/** Holds what the store would hold, and what was published. */
+/** A sidecar that keeps its state, the published events and the calls in memory. */
 export class FakeSidecar {
   /** @type {Map<string, {value: any, etag: number}>} */
   state = new Map();
@@ -24,7 +24,10 @@ export class FakeSidecar {
   connections = new Set();
   #server = http.createServer((request, response) => this.#handle(request, response));
 
-  /** Starts one; the test that is given stops it. @param {import("node:test").TestContext} test */
+  /**
+   * Starts a sidecar that the test stops at its end.
+   * @param {import("node:test").TestContext} test
+   */
   static async start(test) {
     const sidecar = new FakeSidecar();
     await sidecar.listen(0);
@@ -48,17 +51,17 @@ export class FakeSidecar {
     return /** @type {import("node:net").AddressInfo} */ (this.#server.address()).port;
   }
 
-  /** Where it is, as a Sidecar wants to know it. */
+  /** The arguments of a Sidecar for this server. */
   get at() {
     return { host: "127.0.0.1", port: this.port, token: SIDECAR_TOKEN };
   }
 
-  /** The value of a key. @param {string} key */
+  /** Returns the value of a key. @param {string} key */
   value(key) {
     return this.state.get(key)?.value;
   }
 
-  /** Puts a value there, as another replica would. @param {string} key @param {any} value */
+  /** Writes a value, as another replica would. @param {string} key @param {any} value */
   put(key, value) {
     this.state.set(key, { value, etag: (this.state.get(key)?.etag ?? 0) + 1 });
   }
@@ -85,7 +88,12 @@ export class FakeSidecar {
     response.writeHead(status, headers).end(answer);
   }
 
-  /** @param {http.IncomingMessage} request @param {string} topic @param {string} body @returns {[number, Record<string, string>, string]} */
+  /**
+   * @param {http.IncomingMessage} request
+   * @param {string} topic
+   * @param {string} body
+   * @returns {[number, Record<string, string>, string]}
+   */
   #publish(request, topic, body) {
     const event = JSON.parse(body);
     if (request.headers["content-type"] !== "application/cloudevents+json" || event.type !== topic)
@@ -94,10 +102,14 @@ export class FakeSidecar {
     return [204, {}, ""];
   }
 
-  /** @param {{key: string, value: any, etag?: string, options: {concurrency: string}}} write @returns {[number, Record<string, string>, string]} */
+  /**
+   * @param {{key: string, value: any, etag?: string, options: {concurrency: string}}} write
+   * @returns {[number, Record<string, string>, string]}
+   */
   #save({ key, value, etag, options }) {
     const found = this.state.get(key);
-    if (key === "health-probe" && etag === undefined && options === undefined) return [204, {}, ""]; // it always can be written
+    // Without an ETag a write never conflicts.
+    if (key === "health-probe" && etag === undefined && options === undefined) return [204, {}, ""];
     if (options?.concurrency !== "first-write" || key.includes("||")) return [400, {}, ""];
     if (etag === undefined && found !== undefined) return [500, {}, "a lost insert"];
     if (etag !== undefined && etag !== String(found?.etag)) return [409, {}, ""];
@@ -113,7 +125,7 @@ export class FakeSidecar {
   }
 }
 
-/** The sidecar gives the keys of objects in another order. @param {any} value @returns {any} */
+/** Sorts keys: a real sidecar changes their order. @param {any} value @returns {any} */
 function sorted(value) {
   if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
   const entries = Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1));

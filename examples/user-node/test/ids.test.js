@@ -1,4 +1,4 @@
-/** The ids are those of WIRE.md and of the examples. */
+/** The derived ids match WIRE.md and the example events. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { isUuid, uuid5 } from "../src/ids.js";
 import { example } from "./story.js";
 
-test("the worked examples of WIRE.md come out", () => {
+test("the ids match the worked examples in WIRE.md", () => {
   const command = uuid5("019bc0fd-89c0-78c9-9e0d-a0c3d985694a", '{"email":"ada@example.com","name":"Ada Lovelace"}');
   assert.equal(command, "3c52a065-179e-5127-a8e6-d80fa82f8917");
   const created = uuid5(command, "user" + "UserCreated" + "0");
@@ -18,7 +18,7 @@ test("the worked examples of WIRE.md come out", () => {
   );
 });
 
-test("every answer of the examples has the id that follows from its command", () => {
+test("the id of every example answer derives from its command", () => {
   for (const [topic, name] of [
     ["UserCreated", "typical"],
     ["UserCreated", "edges"],
@@ -30,13 +30,13 @@ test("every answer of the examples has the id that follows from its command", ()
   }
 });
 
-test("a command with every kind of character has the id of its body in UTF-8", () => {
+test("the id of a command derives from its body in UTF-8", () => {
   const { id, data } = example("UserCreateRequested", "edges");
   const { user_id, ...body } = data;
   assert.equal(uuid5(user_id, JSON.stringify(body)), id);
 });
 
-test("a UUID has one form", () => {
+test("only the canonical form is a UUID", () => {
   const uuid = "019bc0fd-89c0-78c9-9e0d-a0c3d985694a";
   assert.ok(isUuid(uuid));
   for (const other of [

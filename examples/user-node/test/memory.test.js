@@ -1,4 +1,4 @@
-/** What lives in memory only: whose turn it is, and what is finished. */
+/** The state in memory: the locks and the set of finished entries. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { Finished } from "../src/finished.js";
 import { KeyedLocks } from "../src/keyed-locks.js";
 
-/** Something to wait for, and what ends the wait. */
+/** Returns a promise and the function that resolves it. */
 function gate() {
   /** @type {(value?: unknown) => void} */
   let open = () => {};
@@ -14,7 +14,7 @@ function gate() {
   return { opened, open };
 }
 
-test("of one key one works at a time, in order; another key does not wait", async () => {
+test("work on one key runs in order, and another key does not wait", async () => {
   const locks = new KeyedLocks();
   const first = gate();
   /** @type {string[]} */
@@ -33,7 +33,7 @@ test("of one key one works at a time, in order; another key does not wait", asyn
   assert.equal(locks.size, 0);
 });
 
-test("a failure is told to who asked, and does not stop who waits", async () => {
+test("a failure reaches its caller and does not stop the queue", async () => {
   const locks = new KeyedLocks();
   const failed = locks.hold("a", () => Promise.reject(new Error("no")));
   const next = locks.hold("a", async () => "done");
@@ -43,7 +43,7 @@ test("a failure is told to who asked, and does not stop who waits", async () => 
   assert.equal(locks.size, 0);
 });
 
-test("the oldest of what is finished is forgotten", () => {
+test("a full set drops the oldest entry", () => {
   const finished = new Finished(2);
   for (const id of ["1", "2", "3"]) finished.add("key", id);
   finished.forget("key", "3");

@@ -1,4 +1,4 @@
-/** The program: how it starts, and how it ends. */
+/** Start and shutdown of the process. */
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
@@ -8,7 +8,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
 import { FakeSidecar, SIDECAR_TOKEN } from "./fake-sidecar.js";
-import { ASKED, bytes, CREATED } from "./story.js";
+import { REQUEST, bytes, CREATED } from "./story.js";
 
 const MAIN = fileURLToPath(new URL("../src/main.js", import.meta.url));
 const TOKENS = { APP_API_TOKEN: "app-token", DAPR_API_TOKEN: SIDECAR_TOKEN };
@@ -30,14 +30,14 @@ function run(context, env) {
   });
   context.after(() => child.kill("SIGKILL"));
   const exited = once(child, "exit");
-  let said = "";
-  child.stderr.setEncoding("utf8").on("data", (text) => (said += text));
-  /** Waits for words in the log. @param {string} words */
-  const saying = async (words) => {
-    while (!said.includes(words))
-      await Promise.race([once(child.stderr, "data"), exited.then(() => assert.fail(said))]);
+  let logText = "";
+  child.stderr.setEncoding("utf8").on("data", (text) => (logText += text));
+  /** Waits for a text in the log. @param {string} words */
+  const logged = async (words) => {
+    while (!logText.includes(words))
+      await Promise.race([once(child.stderr, "data"), exited.then(() => assert.fail(logText))]);
   };
-  return { child, exited, saying, said: () => said };
+  return { child, exited, logged, logText: () => logText };
 }
 
 /** @param {number} port @param {Buffer} body */
@@ -49,65 +49,65 @@ function processEvent(port, body) {
   });
 }
 
-test("a start without settings names them and ends", async (context) => {
-  const { exited, said } = run(context, { ...TOKENS, APP_PORT: "eighty" });
+test("the process names wrong and missing settings and exits", async (context) => {
+  const { exited, logText } = run(context, { ...TOKENS, APP_PORT: "eighty" });
   const [code] = await exited;
 
   assert.equal(code, 1);
-  assert.match(said(), /APP_PORT must be a port/);
-  assert.match(said(), /DAPR_HTTP_PORT is missing/);
+  assert.match(logText(), /APP_PORT must be a port/);
+  assert.match(logText(), /DAPR_HTTP_PORT is missing/);
 });
 
-test("a port that is taken ends the start", async (context) => {
+test("the process exits if its port is in use", async (context) => {
   const { port } = await FakeSidecar.start(context);
-  const { exited, said } = run(context, { ...TOKENS, APP_PORT: String(port), DAPR_HTTP_PORT: "1" });
+  const { exited, logText } = run(context, { ...TOKENS, APP_PORT: String(port), DAPR_HTTP_PORT: "1" });
   const [code] = await exited;
 
   assert.equal(code, 1);
-  assert.match(said(), /APP_PORT: cannot listen/);
+  assert.match(logText(), /APP_PORT: cannot listen/);
 });
 
-test("it starts without its sidecar, and is ready when that is there and a probe came back", async (context) => {
+test("the process starts without its sidecar and handles events once the sidecar is up", async (context) => {
   const [port, sidecarPort] = [await freePort(), await freePort()];
   const service = run(context, { ...TOKENS, APP_PORT: String(port), DAPR_HTTP_PORT: String(sidecarPort) });
-  await service.saying("listening");
+  await service.logged("listening");
   assert.equal((await fetch(`http://127.0.0.1:${port}/healthz`)).status, 200);
-  assert.equal((await processEvent(port, bytes(ASKED))).status, 500);
+  assert.equal((await processEvent(port, bytes(REQUEST))).status, 500);
 
   const fake = new FakeSidecar();
   context.after(() => fake.stop());
   const probed = new Promise((resolve) => (fake.fate = ({ key }) => void (key === "Probe-user" && resolve(undefined))));
   await fake.listen(sidecarPort);
-  await probed; // within a second, since one is published each second
-  assert.equal((await processEvent(port, bytes(ASKED))).status, 200);
+  await probed; // within a second: the service publishes one a second
+  assert.equal((await processEvent(port, bytes(REQUEST))).status, 200);
   assert.ok(fake.published.some((event) => event.id === CREATED.id));
   assert.equal(service.child.exitCode, null);
 });
 
-test("it takes events again by itself once the store takes writes again", async (context) => {
+test("the service accepts events again once the store accepts writes", async (context) => {
   const fake = await FakeSidecar.start(context);
   const port = await freePort();
   const service = run(context, { ...TOKENS, APP_PORT: String(port), DAPR_HTTP_PORT: String(fake.port) });
-  await service.saying("listening");
+  await service.logged("listening");
   fake.fate = ({ kind }) => (kind === "save" ? 500 : undefined);
-  assert.equal((await processEvent(port, bytes(ASKED))).status, 500);
+  assert.equal((await processEvent(port, bytes(REQUEST))).status, 500);
 
-  const tried = new Promise((resolve) => {
+  const probed = new Promise((resolve) => {
     fake.fate = ({ kind, key }) => void (kind === "save" && key === "health-probe" && resolve(undefined));
   });
-  await tried;
-  for (;;) if ((await processEvent(port, bytes(ASKED))).status === 200) break;
+  await probed;
+  for (;;) if ((await processEvent(port, bytes(REQUEST))).status === 200) break;
   assert.ok(fake.published.some((event) => event.id === CREATED.id));
 });
 
-test("at SIGTERM it finishes what it is answering, takes nothing new, and ends with 0", async (context) => {
+test("at SIGTERM the process finishes active requests, accepts no new ones and exits with 0", async (context) => {
   const fake = await FakeSidecar.start(context);
   const port = await freePort();
   const service = run(context, { ...TOKENS, APP_PORT: String(port), DAPR_HTTP_PORT: String(fake.port) });
-  await service.saying("listening");
+  await service.logged("listening");
   /** @type {(value?: undefined) => void} */
-  let goOn = () => {};
-  const held = new Promise((resolve) => (goOn = resolve));
+  let release = () => {};
+  const held = new Promise((resolve) => (release = resolve));
   const reached = new Promise((resolve) => {
     fake.fate = async ({ kind }) => {
       if (kind !== "load") return undefined;
@@ -115,12 +115,12 @@ test("at SIGTERM it finishes what it is answering, takes nothing new, and ends w
       await held;
     };
   });
-  const delivery = processEvent(port, bytes(ASKED));
+  const delivery = processEvent(port, bytes(REQUEST));
   await reached;
   service.child.kill("SIGTERM");
   await refused(port);
 
-  goOn();
+  release();
   const answer = await delivery;
   const [code] = await service.exited;
   assert.equal(answer.status, 200);
@@ -129,18 +129,18 @@ test("at SIGTERM it finishes what it is answering, takes nothing new, and ends w
   assert.ok(fake.published.some((event) => event.id === CREATED.id));
 });
 
-test("a SIGTERM ends it at once when there is nothing to finish, idle connections or not", async (context) => {
+test("an idle process exits at once at SIGTERM, even with open connections", async (context) => {
   const port = await freePort();
   const service = run(context, { ...TOKENS, APP_PORT: String(port), DAPR_HTTP_PORT: String(await freePort()) });
-  await service.saying("listening");
-  assert.equal((await fetch(`http://127.0.0.1:${port}/healthz`)).status, 200); // fetch keeps the connection
+  await service.logged("listening");
+  assert.equal((await fetch(`http://127.0.0.1:${port}/healthz`)).status, 200); // stays open
   service.child.kill("SIGTERM");
   const [code, signal] = await service.exited;
 
   assert.deepEqual([code, signal], [0, null]);
 });
 
-/** Waits until nobody listens at a port. @param {number} port */
+/** Waits until a port refuses connections. @param {number} port */
 async function refused(port) {
   for (;;) {
     const socket = net.connect(port, "127.0.0.1");

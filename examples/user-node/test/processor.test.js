@@ -1,4 +1,6 @@
-/** The event processor: what is saved and published, a death at each call, races, repeats. */
+/**
+ * The event processor: saved records, published events, crashes at each call, races, repetitions.
+ */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -8,21 +10,25 @@ import { recordKey, step } from "../src/domain.js";
 import { PermanentError, TransientError } from "../src/errors.js";
 import { Sidecar } from "../src/sidecar.js";
 import { FakeSidecar } from "./fake-sidecar.js";
-import { ASKED, CREATED, example, received, wireJson } from "./story.js";
+import { REQUEST, CREATED, example, received, wireJson } from "./story.js";
 
 const SERVICE = { name: "user", recordKey, step };
 const ADDRESS = "email:ada@example.com";
 const TAKEN = example("UserCreateRequested", "email_taken");
 const SAVED = unsigned(wireJson('"outbox"'));
 
-/** A record as this service saves it: it signs no entry and leaves none to others, as WIRE.md 7 and 8 allow. @param {any} record */
+/**
+ * Returns a record without writer names in its outbox, as this service saves it. WIRE.md 7 and 8
+ * allow this.
+ * @param {any} record
+ */
 function unsigned(record) {
   const outbox = Object.entries(record.outbox).map(([id, { secondaries, outputs }]) => [id, { secondaries, outputs }]);
   return { ...record, outbox: Object.fromEntries(outbox) };
 }
 
 /**
- * A process of the service: its memory is new.
+ * Returns a new event processor, as a new process of the service has it.
  * @param {import("node:test").TestContext} context
  * @param {FakeSidecar} fake
  * @param {import("../src/processor.js").Service} [service]
@@ -34,113 +40,115 @@ function process(context, fake, service = SERVICE) {
 }
 
 /** @param {FakeSidecar} fake */
-function told(fake) {
+function callNames(fake) {
   return fake.calls.map(({ kind, key }) => `${kind} ${key}`);
 }
 
-test("a registration takes four calls, and leaves what WIRE.md says", async (context) => {
+test("a registration makes four calls and saves the record in WIRE.md", async (context) => {
   const fake = await FakeSidecar.start(context);
-  await process(context, fake)(received(ASKED));
+  await process(context, fake)(received(REQUEST));
 
   assert.equal(JSON.stringify(fake.value(ADDRESS)), JSON.stringify(SAVED));
-  assert.deepEqual(fake.value(`user:${ASKED.data.user_id}`), ASKED.data);
+  assert.deepEqual(fake.value(`user:${REQUEST.data.user_id}`), REQUEST.data);
   assert.deepEqual(fake.published, [CREATED]);
-  assert.deepEqual(told(fake), [
+  assert.deepEqual(callNames(fake), [
     `load ${ADDRESS}`,
     `save ${ADDRESS}`,
-    `save user:${ASKED.data.user_id}`,
+    `save user:${REQUEST.data.user_id}`,
     "publish UserCreated",
   ]);
 });
 
-test("a repetition publishes again and saves nothing, by the outbox and by the state", async (context) => {
+test("a repetition publishes again from the outbox or the state and saves nothing", async (context) => {
   const fake = await FakeSidecar.start(context);
   const processEvent = process(context, fake);
-  await processEvent(received(ASKED));
-  await processEvent(received(ASKED));
-  assert.deepEqual(told(fake).slice(4), [`load ${ADDRESS}`, "publish UserCreated"]);
+  await processEvent(received(REQUEST));
+  await processEvent(received(REQUEST));
+  assert.deepEqual(callNames(fake).slice(4), [`load ${ADDRESS}`, "publish UserCreated"]);
 
-  fake.put(ADDRESS, { ...fake.value(ADDRESS), outbox: {} }); // as if other events of the address had come since
-  await processEvent(received(ASKED, new Date()));
+  // As if other events of the address had arrived in between.
+  fake.put(ADDRESS, { ...fake.value(ADDRESS), outbox: {} });
+  await processEvent(received(REQUEST, new Date()));
 
-  assert.deepEqual(told(fake).slice(6), [`load ${ADDRESS}`, "publish UserCreated"]);
+  assert.deepEqual(callNames(fake).slice(6), [`load ${ADDRESS}`, "publish UserCreated"]);
   assert.equal(new Set(fake.published.map((event) => event.id)).size, 1);
 });
 
-test("a refusal is published, and nothing is saved", async (context) => {
+test("a rejection is published and saves nothing", async (context) => {
   const fake = await FakeSidecar.start(context);
   const processEvent = process(context, fake);
-  await processEvent(received(ASKED));
+  await processEvent(received(REQUEST));
   await processEvent(received(TAKEN, new Date("2026-01-15T09:32:00.049Z")));
 
-  assert.deepEqual(told(fake).slice(4), [`load ${ADDRESS}`, "publish UserCreateRejected"]);
+  assert.deepEqual(callNames(fake).slice(4), [`load ${ADDRESS}`, "publish UserCreateRejected"]);
   assert.deepEqual(fake.published.at(-1), example("UserCreateRejected", "email_taken"));
 });
 
 test("another process finishes an outbox before it decides", async (context) => {
   const fake = await FakeSidecar.start(context);
-  fake.put(ADDRESS, SAVED); // saved, then killed
+  fake.put(ADDRESS, SAVED); // a process died after the save
   await process(context, fake)(received(TAKEN));
 
   assert.deepEqual(
     fake.published.map((event) => event.type),
     ["UserCreated", "UserCreateRejected"],
   );
-  assert.deepEqual(fake.value(`user:${ASKED.data.user_id}`), ASKED.data);
+  assert.deepEqual(fake.value(`user:${REQUEST.data.user_id}`), REQUEST.data);
 });
 
-test("its own entry is published once by the process that finds it unfinished", async (context) => {
+test("a redelivery publishes its own unfinished entry once", async (context) => {
   const fake = await FakeSidecar.start(context);
   fake.put(ADDRESS, SAVED);
-  await process(context, fake)(received(ASKED));
+  await process(context, fake)(received(REQUEST));
 
   assert.deepEqual(fake.published, [CREATED]);
 });
 
-test("killed before or after any call, the redelivery makes the same of it", async (context) => {
+test("after a crash at any call the redelivery gives the same result", async (context) => {
   for (const when of /** @type {const} */ (["lost before", "lost after"])) {
     for (let call = 0; call < 4; call += 1) {
       const fake = await FakeSidecar.start(context);
-      // Dead from this call on: whatever the process still tries is lost.
+      // The process is dead from this call on, so all later calls are lost.
       fake.fate = (_, number) => (number < call ? undefined : number === call ? when : "lost before");
-      await assert.rejects(process(context, fake)(received(ASKED)), TransientError);
+      await assert.rejects(process(context, fake)(received(REQUEST)), TransientError);
 
       fake.fate = () => undefined;
       const before = fake.value(ADDRESS);
-      await process(context, fake)(received(ASKED, new Date("2026-01-15T09:31:00.000Z")));
+      await process(context, fake)(received(REQUEST, new Date("2026-01-15T09:31:00.000Z")));
 
-      const what = `${when} call ${call}`;
-      assert.deepEqual(fake.value(ADDRESS).state, SAVED.state, what);
-      if (before !== undefined) assert.deepEqual(fake.value(ADDRESS), before, what);
-      assert.deepEqual(fake.value(`user:${ASKED.data.user_id}`), ASKED.data, what);
-      assert.deepEqual([...new Set(fake.published.map((event) => event.id))], [CREATED.id], what);
+      const label = `${when} call ${call}`;
+      assert.deepEqual(fake.value(ADDRESS).state, SAVED.state, label);
+      if (before !== undefined) assert.deepEqual(fake.value(ADDRESS), before, label);
+      assert.deepEqual(fake.value(`user:${REQUEST.data.user_id}`), REQUEST.data, label);
+      assert.deepEqual([...new Set(fake.published.map((event) => event.id))], [CREATED.id], label);
     }
   }
 });
 
-test("a save that worked without saying so is found by the load that follows", async (context) => {
+test("a save that succeeded without an answer is found by the next load", async (context) => {
   const fake = await FakeSidecar.start(context);
   fake.fate = (_, number) => (number === 1 ? "lost after" : undefined);
-  await process(context, fake)(received(ASKED));
+  await process(context, fake)(received(REQUEST));
 
   assert.deepEqual(fake.value(ADDRESS), SAVED);
   assert.deepEqual(fake.published, [CREATED]);
 });
 
 for (const fate of /** @type {const} */ (["lost before", 409, 500])) {
-  test(`a save that did not work (${fate}) is decided again`, async (context) => {
+  test(`after a failed save (${fate}) the event is decided again`, async (context) => {
     const fake = await FakeSidecar.start(context);
     fake.fate = (_, number) => (number === 1 ? fate : undefined);
-    await process(context, fake)(received(ASKED));
+    await process(context, fake)(received(REQUEST));
 
     assert.deepEqual(fake.value(ADDRESS), SAVED);
     assert.deepEqual(fake.published, [CREATED]);
   });
 }
 
-test("who loses the race for an address is refused", async (context) => {
+test("the loser of a race for an address is rejected", async (context) => {
   const fake = await FakeSidecar.start(context);
-  fake.fate = (_, number) => void (number === 1 && fake.put(ADDRESS, SAVED)); // another replica, just before our save
+  // Another replica saves just before this one.
+  fake.fate = (_, number) => void (number === 1 && fake.put(ADDRESS, SAVED));
   await process(context, fake)(received(TAKEN));
 
   assert.deepEqual(fake.value(ADDRESS), SAVED);
@@ -150,12 +158,12 @@ test("who loses the race for an address is refused", async (context) => {
   );
 });
 
-test("two replicas and many requests for one address: one has it", async (context) => {
+test("one of many requests at two replicas gets the address", async (context) => {
   const fake = await FakeSidecar.start(context);
   const replicas = [process(context, fake), process(context, fake)];
   const ids = Array.from({ length: 20 }, (_, n) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`);
   const requests = ids.map((id) =>
-    received({ ...ASKED, id, correlationid: id, subject: id, data: { ...ASKED.data, user_id: id } }),
+    received({ ...REQUEST, id, correlationid: id, subject: id, data: { ...REQUEST.data, user_id: id } }),
   );
   await Promise.all(requests.map((request, n) => replicas[n % 2](request)));
 
@@ -169,12 +177,12 @@ test("two replicas and many requests for one address: one has it", async (contex
 test("within a process the requests for one address do not race", async (context) => {
   const fake = await FakeSidecar.start(context);
   const processEvent = process(context, fake);
-  await Promise.all([processEvent(received(ASKED)), processEvent(received(TAKEN))]);
+  await Promise.all([processEvent(received(REQUEST)), processEvent(received(TAKEN))]);
 
-  assert.equal(told(fake).filter((call) => call === `save ${ADDRESS}`).length, 1);
+  assert.equal(callNames(fake).filter((call) => call === `save ${ADDRESS}`).length, 1);
 });
 
-test("what is decided a second time is not taken for finished", async (context) => {
+test("an event that is decided twice is not treated as finished", async (context) => {
   const fake = await FakeSidecar.start(context);
   const counting = {
     name: "user",
@@ -186,35 +194,35 @@ test("what is decided a second time is not taken for finished", async (context) 
     }),
   };
   const processEvent = process(context, fake, counting);
-  await processEvent(received(ASKED));
-  fake.put("count", { state: 1, outbox: {} }); // as if another event had come since
+  await processEvent(received(REQUEST));
+  fake.put("count", { state: 1, outbox: {} }); // as if another event had arrived in between
   fake.fate = ({ kind, key }) => (kind === "save" && key === "count:1" ? "lost before" : undefined);
-  await assert.rejects(processEvent(received(ASKED)), TransientError);
+  await assert.rejects(processEvent(received(REQUEST)), TransientError);
 
   fake.fate = () => undefined;
-  await processEvent(received(ASKED));
+  await processEvent(received(REQUEST));
   assert.deepEqual(fake.value("count:1"), {});
   assert.equal(fake.value("count").state, 2);
 });
 
-test("a race that is lost without end is a transient error", async (context) => {
+test("losing every race is a transient error", async (context) => {
   const fake = await FakeSidecar.start(context);
   fake.fate = ({ kind }) => {
     if (kind !== "save") return undefined;
     fake.put(ADDRESS, { state: null, outbox: {} }); // another process is always faster
     return 409;
   };
-  await assert.rejects(process(context, fake)(received(ASKED)), TransientError);
+  await assert.rejects(process(context, fake)(received(REQUEST)), TransientError);
 
-  assert.equal(fake.calls.length, 150); // load, save, and a look whether it was a race
+  assert.equal(fake.calls.length, 150); // load, save, and a load that tells a race from a refusal
   assert.deepEqual(fake.published, []);
 });
 
-test("a secondary record that is there is never changed", async (context) => {
+test("an existing secondary record never changes", async (context) => {
   const fake = await FakeSidecar.start(context);
-  const key = `user:${ASKED.data.user_id}`;
-  fake.put(key, { ...ASKED.data, name: "older" });
-  await process(context, fake)(received(ASKED));
+  const key = `user:${REQUEST.data.user_id}`;
+  fake.put(key, { ...REQUEST.data, name: "older" });
+  await process(context, fake)(received(REQUEST));
 
   assert.equal(fake.value(key).name, "older");
   assert.deepEqual(fake.published, [CREATED]);
@@ -228,5 +236,5 @@ test("a step that throws is a permanent error", async (context) => {
       throw new TypeError("a bug");
     },
   };
-  await assert.rejects(process(context, fake, broken)(received(ASKED)), (error) => error instanceof PermanentError);
+  await assert.rejects(process(context, fake, broken)(received(REQUEST)), (error) => error instanceof PermanentError);
 });

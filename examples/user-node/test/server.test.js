@@ -1,4 +1,4 @@
-/** The routes, asked over HTTP as the sidecar asks. */
+/** The routes, called over HTTP as the sidecar calls them. */
 
 import assert from "node:assert/strict";
 import http from "node:http";
@@ -11,13 +11,17 @@ import { Probe } from "../src/probe.js";
 import { closeServer, createServer } from "../src/server.js";
 import { Sidecar } from "../src/sidecar.js";
 import { FakeSidecar } from "./fake-sidecar.js";
-import { ASKED, bytes, CREATED, wireJson } from "./story.js";
+import { REQUEST, bytes, CREATED, wireJson } from "./story.js";
 
 const TOKEN = "app-token";
 const EVENTS = "/events/inbox/UserCreateRequested";
 const WITH_TOKEN = { "dapr-api-token": TOKEN };
 
-/** What the sidecar makes of a message. @param {Buffer} message @param {object} [more] */
+/**
+ * Returns the delivery of a message by the sidecar.
+ * @param {Buffer} message
+ * @param {object} [more]
+ */
 function delivery(message, more = { id: "made up", type: "com.dapr.event.sent" }) {
   return Buffer.from(JSON.stringify({ data_base64: message.toString("base64"), ...more }));
 }
@@ -50,21 +54,21 @@ async function shop(context) {
   return { fake, sidecar, probe, server, port, call, post };
 }
 
-test("without the token every path but /healthz answers 403, and a body is not read", async (context) => {
+test("without the token every path except /healthz answers 403, and no body is read", async (context) => {
   const { fake, call } = await shop(context);
   for (const token of [undefined, "", "app-toke", "app-token2", "APP-TOKEN"]) {
     /** @type {Record<string, string>} */
     const headers = token === undefined ? {} : { "dapr-api-token": token };
-    for (const path of ["/dapr/subscribe", "/dapr/config", "/readyz", `/user/${ASKED.data.user_id}`, "/", "/nothing"]) {
+    for (const path of ["/dapr/subscribe", "/dapr/config", "/readyz", `/user/${REQUEST.data.user_id}`, "/", "/nothing"]) {
       assert.equal((await call(path, { headers })).status, 403, path);
     }
-    assert.equal((await call(EVENTS, { method: "POST", headers, body: new Uint8Array(bytes(ASKED)) })).status, 403);
+    assert.equal((await call(EVENTS, { method: "POST", headers, body: new Uint8Array(bytes(REQUEST)) })).status, 403);
     assert.equal((await call("/healthz", { headers })).status, 200);
   }
   assert.deepEqual(fake.calls, []);
 });
 
-test("the subscriptions are those of WIRE.md, and there is no configuration", async (context) => {
+test("the subscriptions are those in WIRE.md, and /dapr/config is a 404", async (context) => {
   const { call } = await shop(context);
   const answer = await call("/dapr/subscribe");
 
@@ -73,9 +77,9 @@ test("the subscriptions are those of WIRE.md, and there is no configuration", as
   assert.equal((await call("/dapr/config")).status, 404);
 });
 
-test("an event is done, and answered with an empty 200", async (context) => {
+test("a handled event is answered with an empty 200", async (context) => {
   const { fake, post } = await shop(context);
-  const answer = await post(bytes(ASKED));
+  const answer = await post(bytes(REQUEST));
 
   assert.equal(answer.status, 200);
   assert.equal(await answer.text(), "");
@@ -83,7 +87,7 @@ test("an event is done, and answered with an empty 200", async (context) => {
   assert.ok(Math.abs(Date.parse(fake.published[0].time) - Date.now()) < 60_000);
 });
 
-test("a bad event becomes a dead letter, with the caller's trace", async (context) => {
+test("an invalid event becomes a dead letter with the caller's trace", async (context) => {
   const { fake, call } = await shop(context);
   const traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
   const { status } = await call(EVENTS, { method: "POST", headers: { ...WITH_TOKEN, traceparent }, body: "{" });
@@ -95,15 +99,15 @@ test("a bad event becomes a dead letter, with the caller's trace", async (contex
   assert.match(time, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
 });
 
-test("an event is delivered raw: the sidecar's own attributes are nothing to it", async (context) => {
+test("the attributes that the sidecar adds to a raw delivery are ignored", async (context) => {
   const { fake, post } = await shop(context);
-  const answer = await post(delivery(bytes(ASKED), { id: "another", type: "x", data: 7, traceparent: 7 }));
+  const answer = await post(delivery(bytes(REQUEST), { id: "another", type: "x", data: 7, traceparent: 7 }));
 
   assert.equal(answer.status, 200);
   assert.equal(fake.published[0].id, CREATED.id);
 });
 
-test("whatever is delivered is one dead letter, with its bytes, however often it comes", async (context) => {
+test("any invalid message is one dead letter with its bytes, however often it arrives", async (context) => {
   const { fake, post } = await shop(context);
   const messages = ["", "hello", "[]", "7", "null", '"text"', "{", '{"id":NaN}', "\u0000", "[".repeat(50_000)];
   const bodies = [...messages.map((each) => Buffer.from(each)), Buffer.from([0xff, 0x00]), Buffer.from([0xff, 0x01])];
@@ -117,7 +121,7 @@ test("whatever is delivered is one dead letter, with its bytes, however often it
   assert.deepEqual([letters[0].event_base64, letters.at(-1).event], [undefined, undefined]);
 });
 
-test("of a message of twenty MiB the beginning is kept, and it is one letter", async (context) => {
+test("a message of 20 MiB is one dead letter with the beginning of the message", async (context) => {
   const { fake, post } = await shop(context);
   const message = Buffer.alloc(20 * 1024 * 1024, "x");
   for (let times = 0; times < 2; times += 1) assert.equal((await post(delivery(message))).status, 200);
@@ -127,61 +131,61 @@ test("of a message of twenty MiB the beginning is kept, and it is one letter", a
   assert.equal(fake.value(`dead:${id}`).event, "x".repeat(163_840));
 });
 
-test("an event of some MiB is read to its end, and becomes a dead letter", async (context) => {
+test("an event of 5 MiB is read to its end and becomes a dead letter", async (context) => {
   const { fake, post } = await shop(context);
-  const answer = await post(bytes({ ...ASKED, padding: "x".repeat(5 * 1024 * 1024) }));
+  const answer = await post(bytes({ ...REQUEST, padding: "x".repeat(5 * 1024 * 1024) }));
 
   assert.equal(answer.status, 200);
-  assert.equal(fake.value(`dead:${ASKED.id}`).reason, "over 1048576 bytes");
+  assert.equal(fake.value(`dead:${REQUEST.id}`).reason, "over 1048576 bytes");
   assert.deepEqual(fake.published, []);
 });
 
-test("what is a transient error comes again", async (context) => {
+test("a transient error is answered with 500", async (context) => {
   const { fake, call, post } = await shop(context);
   for (const kind of ["load", "save", "publish"]) {
     fake.fate = (call) => (call.kind === kind ? 500 : undefined);
-    const answer = await post(bytes(ASKED));
+    const answer = await post(bytes(REQUEST));
     assert.equal(answer.status, 500, kind);
     assert.equal(await answer.text(), "");
   }
   fake.fate = () => 500;
   assert.equal((await post(Buffer.from("{"))).status, 500);
   fake.fate = () => undefined;
-  assert.equal((await call("/healthz")).status, 200); // delivery goes on once a write worked
-  assert.equal((await post(bytes(ASKED))).status, 200);
+  assert.equal((await call("/healthz")).status, 200); // delivery resumes after a successful write
+  assert.equal((await post(bytes(REQUEST))).status, 200);
 });
 
-test("an event of a topic that is not known here stays for who knows it", async (context) => {
+test("an event of an unknown topic is answered with 500, so the broker keeps it", async (context) => {
   const { post } = await shop(context);
 
-  assert.equal((await post(bytes(ASKED), "/events/inbox/UserRenamed")).status, 500);
-  assert.equal((await post(bytes(ASKED), "/events/inbox/constructor")).status, 500);
+  assert.equal((await post(bytes(REQUEST), "/events/inbox/UserRenamed")).status, 500);
+  assert.equal((await post(bytes(REQUEST), "/events/inbox/constructor")).status, 500);
 });
 
-test("a user is read; who is not there, or is no UUID, is a 404 with {}", async (context) => {
+test("a user is read; an unknown id or an invalid UUID is a 404 with {}", async (context) => {
   const { fake, call, post } = await shop(context);
-  await post(bytes(ASKED));
-  const answer = await call(`/user/${ASKED.data.user_id}`);
+  await post(bytes(REQUEST));
+  const answer = await call(`/user/${REQUEST.data.user_id}`);
 
   assert.equal(answer.status, 200);
   assert.equal(answer.headers.get("content-type"), "application/json");
-  assert.deepEqual(await answer.json(), ASKED.data);
+  assert.deepEqual(await answer.json(), REQUEST.data);
   const calls = fake.calls.length;
-  for (const id of ["1", "%", "..%2f", "a%7C%7Cb", `${ASKED.data.user_id}/more`]) {
+  for (const id of ["1", "%", "..%2f", "a%7C%7Cb", `${REQUEST.data.user_id}/more`]) {
     const missing = await call(`/user/${id}`);
     assert.equal(missing.status, 404, id);
     assert.deepEqual(await missing.json(), {});
   }
   assert.equal(fake.calls.length, calls);
-  const nobody = await call("/user/00000000-0000-4000-8000-000000000000");
-  assert.deepEqual([nobody.status, await nobody.json()], [404, {}]);
+  const unknown = await call("/user/00000000-0000-4000-8000-000000000000");
+  assert.deepEqual([unknown.status, await unknown.json()], [404, {}]);
 });
 
-test("while the store is unreachable reads say 503, and so does /healthz until a write and a read work", async (context) => {
+test("with an unreachable store reads and /healthz answer 503 until a write and a read succeed", async (context) => {
   const { fake, call } = await shop(context);
-  const user = `/user/${ASKED.data.user_id}`;
+  const user = `/user/${REQUEST.data.user_id}`;
   assert.equal((await call("/healthz")).status, 200);
-  assert.deepEqual(fake.calls, []); // nobody asked the store yet, so it is not away
+  assert.deepEqual(fake.calls, []); // no call to the store yet, so its state is not unreachable
 
   fake.fate = () => 500;
   assert.equal((await call(user)).status, 503);
@@ -192,10 +196,10 @@ test("while the store is unreachable reads say 503, and so does /healthz until a
   fake.fate = () => undefined;
   assert.equal((await call("/healthz")).status, 200);
   assert.equal((await call("/healthz")).status, 200);
-  assert.equal(fake.calls.length, 7); // back, so no probe is made any more
+  assert.equal(fake.calls.length, 7); // the store works again, so the probes stop
 });
 
-test("/healthz waits 400 ms for a store that is silent", async (context) => {
+test("/healthz waits 400 ms for a silent store", async (context) => {
   const { fake, sidecar, call } = await shop(context);
   sidecar.storeIsUnreachable = true;
   fake.fate = () => "silence";
@@ -203,49 +207,49 @@ test("/healthz waits 400 ms for a store that is silent", async (context) => {
 
   assert.equal((await call("/healthz")).status, 503);
   const tookMs = performance.now() - before;
-  assert.ok(tookMs >= 390 && tookMs < 5_000, String(tookMs)); // not the 10 s of any other call
+  assert.ok(tookMs >= 390 && tookMs < 5_000, String(tookMs)); // not 10 s as for other calls
 });
 
-test("a conflict is no failure of the store", async (context) => {
+test("a conflict does not count as a store failure", async (context) => {
   const { fake, sidecar, post } = await shop(context);
-  const key = recordKey(ASKED);
+  const key = recordKey(REQUEST);
   fake.fate = (call) => {
     if (call.kind !== "save") return undefined;
     fake.put(key, { state: null, outbox: {} }); // another process is always faster
     return 409;
   };
-  assert.equal((await post(bytes(ASKED))).status, 500); // fifty lost races
+  assert.equal((await post(bytes(REQUEST))).status, 500); // fifty lost races
 
   assert.deepEqual([sidecar.storeIsUnreachable, sidecar.writeRefusal], [false, ""]);
 });
 
 for (const status of [409, 500]) {
-  test(`a store that refuses writes with ${status} makes the app unhealthy at once, and a read does not heal it`, async (context) => {
+  test(`a write refused with ${status} makes the app unhealthy until a write succeeds`, async (context) => {
     const { fake, call, post } = await shop(context);
     assert.equal((await call("/readyz")).status, 503); // the first write
     fake.calls.length = 0;
     fake.fate = ({ kind }) => (kind === "save" ? status : undefined);
 
-    assert.equal((await post(bytes(ASKED))).status, 500);
+    assert.equal((await post(bytes(REQUEST))).status, 500);
     assert.deepEqual(
       fake.calls.map(({ kind }) => kind),
       ["load", "save", "load", "save", "load"],
-    ); // the record and the probe, not fifty times
+    ); // the record and the probe, without 50 retries
     fake.calls.length = 0;
-    assert.equal((await post(bytes(ASKED))).status, 500);
+    assert.equal((await post(bytes(REQUEST))).status, 500);
     assert.equal(fake.calls.length, 0); // delivery pauses
-    assert.equal((await call(`/user/${ASKED.data.user_id}`)).status, 404); // reads go on
+    assert.equal((await call(`/user/${REQUEST.data.user_id}`)).status, 404); // reads continue
     assert.equal((await call("/healthz")).status, 503);
     const { missing } = /** @type {any} */ (await (await call("/readyz")).json());
     assert.ok(missing.includes(`the store refuses writes: ${status}`), missing);
 
     fake.fate = () => undefined;
     assert.equal((await call("/healthz")).status, 200);
-    assert.equal((await post(bytes(ASKED))).status, 200);
+    assert.equal((await post(bytes(REQUEST))).status, 200);
   });
 }
 
-test("an app whose store refuses writes from the start is not ready", async (context) => {
+test("the app is not ready while the store refuses writes from the start", async (context) => {
   const { fake, probe, call } = await shop(context);
   probe.seen();
   fake.fate = ({ kind }) => (kind === "save" ? 500 : undefined);
@@ -256,12 +260,13 @@ test("an app whose store refuses writes from the start is not ready", async (con
   assert.equal((await call("/readyz")).status, 200);
 });
 
-test("ready when a probe came back; whatever comes in on its topic counts", async (context) => {
+test("the app is ready once any event arrives on the probe's topic", async (context) => {
   const { fake, probe, call, post } = await shop(context);
   const first = await call("/readyz");
   assert.deepEqual([first.status, await first.json()], [503, { missing: ["Probe-user did not come back yet"] }]);
 
-  fake.fate = (_, number) => (number === 0 ? "lost before" : undefined); // the sidecar is not up yet
+  // The sidecar is not up yet.
+  fake.fate = (_, number) => (number === 0 ? "lost before" : undefined);
   const running = probe.run(new AbortController().signal);
   while (fake.published.length === 0) await new Promise((resolve) => setTimeout(resolve, 10));
   const { id, time, ...event } = fake.published[0];
@@ -281,7 +286,7 @@ test("ready when a probe came back; whatever comes in on its topic counts", asyn
   assert.deepEqual([second.status, await second.json()], [200, { missing: [] }]);
 });
 
-test("an idle connection stays open for longer than the sidecar keeps it", async (context) => {
+test("the server keeps idle connections longer than the sidecar", async (context) => {
   const { server } = await shop(context);
 
   assert.ok(server.keepAliveTimeout > 90_000);
@@ -289,7 +294,7 @@ test("an idle connection stays open for longer than the sidecar keeps it", async
   assert.ok(server.requestTimeout >= server.headersTimeout);
 });
 
-test("calls come over one connection, before and after a 500", async (context) => {
+test("a 500 does not close the connection", async (context) => {
   const { fake, server, port } = await shop(context);
   let connections = 0;
   server.on("connection", () => (connections += 1));
@@ -306,7 +311,7 @@ test("calls come over one connection, before and after a 500", async (context) =
     });
   fake.fate = (_, number) => (number === 0 ? 500 : undefined);
 
-  assert.deepEqual([await post(bytes(ASKED)), await post(bytes(ASKED)), await post(Buffer.from("{"))], [500, 200, 200]);
+  assert.deepEqual([await post(bytes(REQUEST)), await post(bytes(REQUEST)), await post(Buffer.from("{"))], [500, 200, 200]);
   assert.equal(connections, 1);
   assert.equal(fake.connections.size, 1);
 });

@@ -1,4 +1,4 @@
-/** A missing or wrong setting is named. */
+/** The error names each missing or wrong setting. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -7,7 +7,7 @@ import { readSettings, SettingsError } from "../src/settings.js";
 
 const ENV = { APP_PORT: "8001", DAPR_HTTP_PORT: "3501", APP_API_TOKEN: "a", DAPR_API_TOKEN: "b" };
 
-test("four are needed, two have defaults", () => {
+test("four settings are required and two have defaults", () => {
   const expected = { port: 8001, sidecarPort: 3501, appToken: "a", sidecarToken: "b" };
 
   assert.deepEqual(readSettings(ENV), { ...expected, host: "127.0.0.1", sidecarHost: "127.0.0.1" });
@@ -18,7 +18,7 @@ test("four are needed, two have defaults", () => {
   });
 });
 
-test("all that is missing is named at once", () => {
+test("one error names all missing settings", () => {
   assert.throws(
     () => readSettings({}),
     (error) =>
@@ -47,7 +47,7 @@ for (const [name, value] of [
   ["DAPR_HOST", "[127.0.0.1]"],
   ["DAPR_HOST", "::g"],
 ]) {
-  test(`${name}=${JSON.stringify(value)} is wrong, and only that is said`, () => {
+  test(`${name}=${JSON.stringify(value)} is the only reported error`, () => {
     assert.throws(
       () => readSettings({ ...ENV, [name]: value }),
       (error) =>
@@ -56,6 +56,6 @@ for (const [name, value] of [
   });
 }
 
-test("an IPv6 address is taken with its brackets and without", () => {
+test("an IPv6 address is valid with and without brackets", () => {
   for (const APP_HOST of ["::1", "[::1]"]) assert.equal(readSettings({ ...ENV, APP_HOST }).host, "::1");
 });

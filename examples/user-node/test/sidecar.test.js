@@ -1,4 +1,4 @@
-/** The sidecar's API, where the other tests do not look: keys of any letters, what is no answer, who is unreachable. */
+/** The client of the sidecar: special characters in keys, failed calls, an unreachable sidecar. */
 
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -15,7 +15,7 @@ async function both(context) {
   return { fake, sidecar };
 }
 
-test("a key of any letters is found again", async (context) => {
+test("a key with special characters is saved and loaded", async (context) => {
   const { fake, sidecar } = await both(context);
   for (const key of ["email:a/b?c#d%25&e@x", "email:..%7C", "email:Ω🛒 +\"'\\"]) {
     assert.equal(await sidecar.insert(key, { key }), true);
@@ -29,7 +29,7 @@ test("a key of any letters is found again", async (context) => {
   assert.equal(sidecar.storeIsUnreachable, false);
 });
 
-test("a save or an insert that did not take says so", async (context) => {
+test("a refused save or insert is a transient error with the reason", async (context) => {
   const { fake, sidecar } = await both(context);
   fake.fate = ({ kind }) => (kind === "save" ? 500 : undefined);
 
@@ -37,13 +37,13 @@ test("a save or an insert that did not take says so", async (context) => {
   await assert.rejects(sidecar.insert("a", {}), TransientError);
   assert.equal(sidecar.storeTrouble(), "the store refuses writes: 500");
   await sidecar.load("a");
-  assert.notEqual(sidecar.writeRefusal, ""); // a read proves nothing
+  assert.notEqual(sidecar.writeRefusal, ""); // a read does not clear it
   fake.fate = () => undefined;
   assert.equal(await sidecar.storeAnswers(), true);
   assert.equal(sidecar.storeTrouble(), "");
 });
 
-test("while nobody listens every call is a transient error, and the store is unreachable until a state call works", async (context) => {
+test("without a sidecar calls fail, and the store is unreachable until a state call succeeds", async (context) => {
   const { fake, sidecar } = await both(context);
   const gone = new Sidecar({ host: "127.0.0.1", port: 1, token: SIDECAR_TOKEN });
   assert.equal(await gone.save("a", {}), false);
@@ -57,7 +57,7 @@ test("while nobody listens every call is a transient error, and the store is unr
   assert.equal(sidecar.storeIsUnreachable, false);
 });
 
-test("another token is refused by the sidecar, which is a transient error too", async (context) => {
+test("a wrong token is a transient error", async (context) => {
   const { fake } = await both(context);
   const stranger = new Sidecar({ ...fake.at, token: "other" });
   context.after(() => stranger.close());

@@ -1,4 +1,4 @@
-"""What every step is given: an event, received at some time, for some command."""
+"""Sample ids and a builder of received events for the tests of the steps."""
 
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -18,5 +18,5 @@ NOON = datetime(2026, 1, 1, 12, 0, tzinfo=UTC)
 
 
 def received(event: E, command_id: str = COMMAND, at: datetime = NOON) -> Received[E]:
-    """The event as the event processor hands it to a step."""
+    """Return the event as the event processor passes it to a step."""
     return Received(event, EVENT, command_id, at)

@@ -1,4 +1,7 @@
-"""Every record has a limit: at its documented maximum it stays below 1 MiB, outbox included; a sidecar takes 4 MiB."""
+"""At its documented limits every record stays below 1 MiB, including its outbox.
+
+A sidecar accepts 4 MiB.
+"""
 
 import asyncio
 from collections.abc import Sequence
@@ -26,42 +29,42 @@ from tests.unit.chassis.fakes import FakeSidecar
 RECORD_BYTES_MAX = 1024 * 1024
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 USER_ID = str(UUID(int=1))
-# The longest in UTF-8, the longest once HTML has escaped it, and the longest once JSON has.
-LETTERS = {"four bytes": "\U0001f9e6", "escaped in HTML": '"', "escaped in JSON": "\x01"}
+# The longest character in UTF-8, after HTML escaping, and after JSON escaping.
+CHARACTERS = {"four bytes": "\U0001f9e6", "escaped in HTML": '"', "escaped in JSON": "\x01"}
 Event = tuple[str, dict[str, Any]]
 
 
-def named(word: str) -> str:
-    """An id."""
+def uuid_of(word: str) -> str:
+    """Return a UUID for this word."""
     return str(uuid5(UUID(int=0), word))
 
 
-def items(letter: str) -> list[dict[str, Any]]:
-    """As many and as long as an order may have, and no dearer than one may be."""
-    cheap = {"sku": letter * 64, "quantity": 1, "unit_price_cents": 999_999_999}
+def items(character: str) -> list[dict[str, Any]]:
+    """Return the maximum number of items, each with the longest sku, within the maximum total."""
+    cheap = {"sku": character * 64, "quantity": 1, "unit_price_cents": 999_999_999}
     return [cheap] * 1_000
 
 
-def finished(number: int, letter: str) -> Event:
-    """The news of an order that could not be paid: the longest there is."""
-    order_id = named(f"order {number}")
-    order = {"order_id": order_id, "user_id": USER_ID, "items": items(letter), "amount_cents": CENTS_MAX}
+def finished(number: int, character: str) -> Event:
+    """Return the longest OrderNotPaid event."""
+    order_id = uuid_of(f"order {number}")
+    order = {"order_id": order_id, "user_id": USER_ID, "items": items(character), "amount_cents": CENTS_MAX}
     return "OrderNotPaid", {**order, "reason": "insufficient_funds"}
 
 
-def user_created(letter: str) -> Event:
-    """Somebody with the longest name and address."""
-    return "UserCreated", {"user_id": USER_ID, "email": letter * 250 + "@x.y", "name": letter * 200}
+def user_created(character: str) -> Event:
+    """Return a UserCreated event with the longest name and address."""
+    return "UserCreated", {"user_id": USER_ID, "email": character * 250 + "@x.y", "name": character * 200}
 
 
-def process(described: Service[Any, Any], events: Sequence[Event], sidecar: FakeSidecar | None = None) -> FakeSidecar:
-    """Have a service take these events, one after the other, and return the store that it leaves."""
+def process(definition: Service[Any, Any], events: Sequence[Event], sidecar: FakeSidecar | None = None) -> FakeSidecar:
+    """Process the events one by one and return the store."""
     store = sidecar or FakeSidecar()
 
     async def run() -> None:
-        processor = EventProcessor(described, store, lambda: AT)
+        processor = EventProcessor(definition, store, lambda: AT)
         for number, (kind, data) in enumerate(events):
-            id_ = named(f"{kind} {number}")
+            id_ = uuid_of(f"{kind} {number}")
             body = msgspec.json.encode({"id": id_, "type": kind, "correlationid": id_, "data": data})
             await processor.process(kind, body)
 
@@ -69,44 +72,44 @@ def process(described: Service[Any, Any], events: Sequence[Event], sidecar: Fake
     return store
 
 
-def over(store: FakeSidecar) -> dict[str, int]:
-    """The records that were ever too long, if other replicas had left something to do in each."""
+def oversized(store: FakeSidecar) -> dict[str, int]:
+    """Return the records that were too large, with room for other replicas' outbox entries."""
     return {key: size for key, size in store.largest.items() if size + DEFERRED_BYTES_MAX >= RECORD_BYTES_MAX}
 
 
-@pytest.mark.parametrize("letter", LETTERS.values(), ids=LETTERS)
-def test_the_largest_order_fits(letter: str) -> None:
-    """A thousand items, in the state and once more in the outbox, when it is placed and when it ends."""
-    order_id = named("order")
-    queried = {"order_id": order_id, "user_id": USER_ID, "items": items(letter)}
+@pytest.mark.parametrize("character", CHARACTERS.values(), ids=CHARACTERS)
+def test_the_largest_order_fits(character: str) -> None:
+    """The state and the outbox each hold 1,000 items, at placement and at the final state."""
+    order_id = uuid_of("order")
+    command = {"order_id": order_id, "user_id": USER_ID, "items": items(character)}
     failed = {"order_id": order_id, "reason": "insufficient_funds"}
 
-    placed = process(service(timedelta(days=7)), [("OrderCreateRequested", queried), ("OrderPaymentFailed", failed)])
+    placed = process(service(timedelta(days=7)), [("OrderCreateRequested", command), ("OrderPaymentFailed", failed)])
 
     record = placed.read(f"order:{order_id}")
     assert (1_000, "not_paid") == (len(record["state"]["items"]), record["state"]["status"])
     assert 2 * 64 * 1_000 < placed.largest[f"order:{order_id}"]
-    assert {} == over(placed)
+    assert {} == oversized(placed)
     assert BODY_BYTES_MAX > max(len(msgspec.json.encode(event)) for _, event in placed.published)
 
 
-@pytest.mark.parametrize("letter", LETTERS.values(), ids=LETTERS)
-def test_the_mailbox_with_the_most_outcomes_waiting_fits_before_and_after_its_user_comes(letter: str) -> None:
-    """Right after UserCreated its outbox holds every letter and what had waited."""
-    outcomes = [finished(number, letter) for number in range(WAITING_MAX)]
+@pytest.mark.parametrize("character", CHARACTERS.values(), ids=CHARACTERS)
+def test_a_mailbox_with_the_most_waiting_outcomes_fits_before_and_after_user_created(character: str) -> None:
+    """After UserCreated the outbox holds every mail and all outcomes that waited."""
+    outcomes = [finished(number, character) for number in range(WAITING_MAX)]
     mailbox = f"mailbox:{USER_ID}"
 
     store = process(NOTIFICATION, outcomes)
     waiting = store.read(mailbox)["state"]["waiting"]
-    process(NOTIFICATION, [user_created(letter)], store)
+    process(NOTIFICATION, [user_created(character)], store)
 
     assert WAITING_MAX == len(waiting)
     assert WAITING_MAX == len(store.published) == len(next(iter(store.read(mailbox)["outbox"].values()))["outputs"])
-    assert {} == over(store)
+    assert {} == oversized(store)
 
 
 def test_one_order_more_than_may_wait_is_a_dead_letter() -> None:
-    """The limit is kept, not only stated."""
+    """One outcome over WAITING_MAX raises PermanentError, which names the limit."""
     outcomes = [finished(number, "s") for number in range(WAITING_MAX + 1)]
 
     with pytest.raises(PermanentError) as fault:
@@ -114,33 +117,33 @@ def test_one_order_more_than_may_wait_is_a_dead_letter() -> None:
     assert str(WAITING_MAX) in fault.value.reason
 
 
-@pytest.mark.parametrize("letter", LETTERS.values(), ids=LETTERS)
-def test_a_mailbox_lists_the_newest_orders_and_no_more(letter: str) -> None:
-    """It does not grow with the orders that its user ever had."""
-    outcomes = [finished(number, letter) for number in range(RECENT_MAX + 2)]
+@pytest.mark.parametrize("character", CHARACTERS.values(), ids=CHARACTERS)
+def test_a_mailbox_lists_the_newest_orders_and_no_more(character: str) -> None:
+    """`recent` holds the newest RECENT_MAX orders, newest first."""
+    outcomes = [finished(number, character) for number in range(RECENT_MAX + 2)]
 
-    store = process(NOTIFICATION, [user_created(letter), *outcomes])
+    store = process(NOTIFICATION, [user_created(character), *outcomes])
 
     recent = store.read(f"mailbox:{USER_ID}")["state"]["recent"]
-    assert [named(f"order {number}") for number in range(RECENT_MAX + 1, 1, -1)] == recent
-    assert {} == over(store)
+    assert [uuid_of(f"order {number}") for number in range(RECENT_MAX + 1, 1, -1)] == recent
+    assert {} == oversized(store)
 
 
-@pytest.mark.parametrize("letter", LETTERS.values(), ids=LETTERS)
-def test_an_orders_note_fits(letter: str) -> None:
-    """Its secondary record stands in the mailbox's outbox, too."""
-    order = {"order_id": named("order"), "user_id": USER_ID, "items": items(letter), "amount_cents": CENTS_MAX}
+@pytest.mark.parametrize("character", CHARACTERS.values(), ids=CHARACTERS)
+def test_the_saved_data_of_an_order_fits(character: str) -> None:
+    """The secondary record `order:<order_id>` with 1,000 items stays within the limit."""
+    order = {"order_id": uuid_of("order"), "user_id": USER_ID, "items": items(character), "amount_cents": CENTS_MAX}
 
-    store = process(NOTIFICATION, [user_created(letter), ("OrderCreated", order)])
+    store = process(NOTIFICATION, [user_created(character), ("OrderCreated", order)])
 
-    assert 64 * 1_000 < store.largest[f"order:{named('order')}"]
-    assert {} == over(store)
+    assert 64 * 1_000 < store.largest[f"order:{uuid_of('order')}"]
+    assert {} == oversized(store)
 
 
-def test_an_account_does_not_grow_with_its_movements() -> None:
-    """Each is a record of its own."""
+def test_an_account_does_not_grow_with_its_deposits() -> None:
+    """Each deposit has its own record, so 200 deposits leave the account below 2,000 bytes."""
     deposits = [
-        ("AccountDepositRequested", {"deposit_id": named(f"d {number}"), "user_id": USER_ID, "amount_cents": 10**6})
+        ("AccountDepositRequested", {"deposit_id": uuid_of(f"d {number}"), "user_id": USER_ID, "amount_cents": 10**6})
         for number in range(200)
     ]
 
@@ -153,27 +156,27 @@ def test_an_account_does_not_grow_with_its_movements() -> None:
 
 
 def test_a_registration_fits() -> None:
-    """The longest name and address, in the state, the secondary record and the event."""
-    letter = LETTERS["four bytes"]
-    queried = {"user_id": USER_ID, "email": letter * 250 + "@x.y", "name": letter * 200}
+    """The longest name and address fit into the state, the secondary record and the event."""
+    character = CHARACTERS["four bytes"]
+    command = {"user_id": USER_ID, "email": character * 250 + "@x.y", "name": character * 200}
 
-    store = process(USER, [("UserCreateRequested", queried)])
+    store = process(USER, [("UserCreateRequested", command)])
 
     assert 10_000 > max(store.largest.values())
 
 
 @pytest.mark.parametrize("byte", [b"\x00", b"\xff", b'"'], ids=["escaped in JSON", "not UTF-8", "a quotation mark"])
-def test_a_dead_letter_and_a_page_of_their_index_fit(byte: bytes) -> None:
-    """Whatever the event was made of, and however long it was."""
+def test_a_dead_letter_and_a_page_of_the_index_fit(byte: bytes) -> None:
+    """A dead letter of the largest event fits, whatever bytes the event contains."""
     store = FakeSidecar()
 
     async def run() -> None:
         letters = DeadLetters(store, lambda: AT)
         await letters.write("OrderCreated", byte * BODY_BYTES_MAX, "\x00" * 10_000, "00-1-2-01")
         for number in range(PAGE_IDS_MAX):
-            await letters.write("OrderCreated", msgspec.json.encode({"id": named(str(number))}), "short", "")
+            await letters.write("OrderCreated", msgspec.json.encode({"id": uuid_of(str(number))}), "short", "")
 
     asyncio.run(run())
 
     assert PAGE_IDS_MAX == len(store.read("dead-index:0")["ids"])
-    assert {} == over(store)
+    assert {} == oversized(store)

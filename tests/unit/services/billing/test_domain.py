@@ -1,4 +1,4 @@
-"""The account: each movement of money is decided once, whatever the order and however often it is told."""
+"""The account decides each deposit and payment once, in any order and with any repetition."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -31,17 +31,17 @@ PAYMENT = OrderPaymentRequested(ORDER, USER, 300, timestamp(NOON))
 
 
 def account(balance_cents: int = 0, announced: bool = True) -> Account:
-    """An account with so much in it."""
+    """Return an account with this balance."""
     return Account(USER, ACCOUNT_ID, balance_cents, announced)
 
 
 def test_a_user_gets_an_empty_account() -> None:
-    """It is announced."""
+    """UserCreated opens an account with balance 0 and publishes BillingAccountCreated."""
     assert (account(), (BillingAccountCreated(USER, ACCOUNT_ID),)) == (OPENED.state, OPENED.outputs)
 
 
 def test_a_deposit_before_its_user_opens_the_account_and_the_user_announces_it() -> None:
-    """Once, with the money in it."""
+    """An early deposit opens the account; UserCreated announces it with its balance."""
     early = domain.step(None, None, received(AccountDepositRequested(DEPOSIT, USER, 500)))
     then = domain.step(early.state, None, received(UserCreated(USER)))
 
@@ -50,7 +50,7 @@ def test_a_deposit_before_its_user_opens_the_account_and_the_user_announces_it()
 
 
 def test_a_deposit_adds_money_and_keeps_its_outcome() -> None:
-    """The balance in the answer is the one right after it."""
+    """AccountDeposited contains the balance after the deposit."""
     step = domain.step(account(100), None, received(AccountDepositRequested(DEPOSIT, USER, 500)))
 
     assert account(600) == step.state
@@ -58,8 +58,8 @@ def test_a_deposit_adds_money_and_keeps_its_outcome() -> None:
     assert (AccountDeposited(DEPOSIT, USER, 500, 600),) == step.outputs
 
 
-def test_a_deposit_told_again_is_answered_as_before_though_the_balance_moved_on() -> None:
-    """The outcome is remembered for ever."""
+def test_a_repeated_deposit_gets_the_first_answer_after_the_balance_changed() -> None:
+    """The secondary record keeps the balance of the first answer."""
     known = Deposit(DEPOSIT, USER, COMMAND, 500, 600)
     step = domain.step(account(7), known, received(AccountDepositRequested(DEPOSIT, USER, 500)))
 
@@ -71,18 +71,18 @@ def test_a_deposit_told_again_is_answered_as_before_though_the_balance_moved_on(
 
 
 def test_another_body_under_the_key_of_a_deposit_is_refused_and_moves_nothing() -> None:
-    """Only the first body counts."""
+    """A second command with the same deposit_id is rejected and changes no balance."""
     known = Deposit(DEPOSIT, USER, COMMAND, 500, 600)
     step = domain.step(account(600), known, received(AccountDepositRequested(DEPOSIT, USER, 900), ANOTHER))
 
     assert (account(600), (AccountDepositRejected(DEPOSIT, USER, "key_reused"),)) == (step.state, step.outputs)
 
 
-def test_a_deposit_over_the_limit_is_refused_for_ever() -> None:
-    """The refusal is an outcome like any other: told again, it is the same, though there is room by then."""
-    queried: Received[Input] = received(AccountDepositRequested(DEPOSIT, USER, 2))
-    refused = domain.step(account(CENTS_MAX - 1), None, queried)
-    again = domain.step(account(0), refused.secondaries[f"deposit:{DEPOSIT}"], queried)
+def test_a_deposit_over_the_limit_stays_refused() -> None:
+    """A repetition is refused too, although the balance has room for it by then."""
+    command: Received[Input] = received(AccountDepositRequested(DEPOSIT, USER, 2))
+    refused = domain.step(account(CENTS_MAX - 1), None, command)
+    again = domain.step(account(0), refused.secondaries[f"deposit:{DEPOSIT}"], command)
 
     assert account(CENTS_MAX - 1) == refused.state
     assert (AccountDepositRejected(DEPOSIT, USER, "balance_limit"),) == refused.outputs == again.outputs
@@ -91,7 +91,7 @@ def test_a_deposit_over_the_limit_is_refused_for_ever() -> None:
 
 @pytest.mark.parametrize("balance_cents", [300, 301, CENTS_MAX])
 def test_a_payment_takes_the_money_if_there_is_enough(balance_cents: int) -> None:
-    """To the cent."""
+    """A payment takes exactly its amount, also when that is the whole balance."""
     step = domain.step(account(balance_cents), None, received(PAYMENT))
 
     payment = step.secondaries[f"payment:{ORDER}"]
@@ -102,7 +102,7 @@ def test_a_payment_takes_the_money_if_there_is_enough(balance_cents: int) -> Non
 
 @pytest.mark.parametrize("balance_cents", [0, 299])
 def test_a_payment_takes_nothing_if_there_is_too_little(balance_cents: int) -> None:
-    """The refusal is kept."""
+    """The refusal leaves the balance unchanged and is saved as the outcome."""
     step = domain.step(account(balance_cents), None, received(PAYMENT))
 
     assert (account(balance_cents), (OrderPaymentFailed(ORDER, USER, "insufficient_funds"),)) == (
@@ -113,7 +113,7 @@ def test_a_payment_takes_nothing_if_there_is_too_little(balance_cents: int) -> N
 
 
 def test_a_payment_requested_too_late_takes_no_money() -> None:
-    """After pay_before the answer is a refusal, and the balance stays."""
+    """A payment after `pay_before` fails with `too_late` and leaves the balance unchanged."""
     late = NOON + timedelta(milliseconds=1)
     step = domain.step(account(500), None, received(PAYMENT, at=late))
 
@@ -121,8 +121,8 @@ def test_a_payment_requested_too_late_takes_no_money() -> None:
     assert (OrderPaymentFailed(ORDER, USER, "too_late"),) == step.outputs
 
 
-def test_a_payment_decided_is_decided_for_ever() -> None:
-    """Neither money that came later nor the time changes it."""
+def test_the_outcome_of_a_payment_is_final() -> None:
+    """A repetition gets the first outcome, whatever the balance and the time are by then."""
     refused = Payment(ORDER, USER, "p-1", 300, "insufficient_funds")
     taken = Payment(ORDER, USER, "p-1", 300)
     late: Received[Input] = received(PAYMENT, at=NOON + timedelta(days=1))
@@ -137,7 +137,7 @@ def test_a_payment_decided_is_decided_for_ever() -> None:
 
 
 def uuid_of(number: int) -> str:
-    """A UUID for a small number."""
+    """Return a UUID that ends in this number."""
     return f"00000000-0000-4000-8000-{number:012d}"
 
 
@@ -156,7 +156,7 @@ MOVES: st.SearchStrategy[Input] = st.one_of(
 
 @given(st.lists(MOVES, max_size=40))
 def test_any_order_and_any_repetition_keeps_every_cent(moves: list[Input]) -> None:
-    """Balance = deposits - payments, never negative; every answer about one id is the same answer."""
+    """The balance is deposits minus payments and never negative; each id has one answer."""
     state: Account | None = None
     secondaries: dict[str, Any] = {}
     answers: dict[str, Any] = {}
@@ -176,7 +176,7 @@ def test_any_order_and_any_repetition_keeps_every_cent(moves: list[Input]) -> No
 
 
 def test_the_subject_is_the_aggregate_of_the_event() -> None:
-    """A user, a deposit or an order."""
+    """The subject is a user id, a deposit id or an order id."""
     payment = OrderPaymentCreated(ORDER, USER, "p-1")
 
     assert [USER, DEPOSIT, ORDER] == [

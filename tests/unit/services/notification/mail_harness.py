@@ -1,4 +1,4 @@
-"""Mail servers that answer late, drop, or say nothing, over real sockets; and processes of the Notification Service."""
+"""Scripted mail servers on real sockets, and Mailers that share one store and one clock."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ OTHER = ORDER.replace("c1", "c2")
 
 
 class Store(FakeSidecar):
-    """The store, which also reads many records by one call."""
+    """A fake store with bulk reads."""
 
     async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Read them."""
+        """Return the values in the order of `keys`, with None for a missing record."""
         self.calls.append(f"load {len(keys)}")
         return [self.records.get(key, (None, 0))[0] for key in keys]
 
 
 @dataclass(slots=True)
 class Script:
-    """What a mail server does; each event is waited for before it goes on, if there is one."""
+    """The behavior of a mail server; it waits for an asyncio.Event that is set here."""
 
     greets: asyncio.Event | None = None
     answers: dict[bytes, bytes] = field(default_factory=dict)
-    """By the beginning of a command what is said to it; nothing: the connection is dropped."""
+    """The reply to a command, by its first four letters; an empty reply drops the connection."""
     to_dot: bytes = b"250 taken"
     answers_dot: asyncio.Event | None = None
     tls: ssl.SSLContext | None = None
@@ -47,7 +47,7 @@ class Script:
 
 
 class Server:
-    """One mail server on a loopback port; it counts the mails that it got whole, answered or not."""
+    """A mail server on a loopback port; `copies` holds every complete mail that it received."""
 
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -58,7 +58,7 @@ class Server:
         self.over_tls = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Talk to one client."""
+        """Serve one client."""
         self.connections += 1
         try:
             await self._talk(reader, writer)
@@ -98,7 +98,7 @@ class Server:
 
 @asynccontextmanager
 async def serving(script: Script, port: int = 0) -> AsyncIterator[Server]:
-    """Run a mail server."""
+    """Run a mail server on a loopback port; 0 picks a free one."""
     server = Server(script)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", port)
     server.port = listening.sockets[0].getsockname()[1]
@@ -109,50 +109,56 @@ async def serving(script: Script, port: int = 0) -> AsyncIterator[Server]:
 
 
 class MailHarness:
-    """A clock, a store with two notifications, and processes that share both."""
+    """A clock, a store with two notifications, and Mailers that share both."""
 
     def __init__(self) -> None:
         self.now = BEGIN
         self.store = Store()
         self.mailers: list[Mailer] = []
         for order_id in (ORDER, OTHER):
-            noted = {"order_id": order_id, "user_id": USER, "kind": "paid", "subject": "Good news", "sent_at": None}
-            self.store.put(f"notification:{order_id}", msgspec.json.encode(noted))
+            notification = {
+                "order_id": order_id,
+                "user_id": USER,
+                "kind": "paid",
+                "subject": "Good news",
+                "sent_at": None,
+            }
+            self.store.put(f"notification:{order_id}", msgspec.json.encode(notification))
 
     def process(self, port: int, **server: Any) -> Mailer:
-        """A process of the Notification Service."""
+        """Return a new Mailer, as another process of the Notification Service has it."""
         retry_queue = MailRetryQueue(self.store, lambda: self.now, timedelta(minutes=1), HOUR)
-        where = MailServer("127.0.0.1", port, **{"tls": False, "username": None, "password": None, **server})
-        made = Mailer(where, "shop@localhost", self.store, retry_queue, lambda: self.now, WINDOW_SECONDS)
-        made._connections._our_name = "localhost"  # to find it out takes as long as the DNS
+        mail_server = MailServer("127.0.0.1", port, **{"tls": False, "username": None, "password": None, **server})
+        made = Mailer(mail_server, "shop@localhost", self.store, retry_queue, lambda: self.now, WINDOW_SECONDS)
+        made._connections._local_hostname = "localhost"  # finding it takes a slow DNS lookup
         self.mailers.append(made)
         return made
 
     def close(self) -> None:
-        """End them all."""
+        """Close all Mailers."""
         for each in self.mailers:
             each.close()
 
     def notification(self, order_id: str = ORDER) -> dict[str, Any]:
-        """What is noted of an order's mail."""
+        """Return the notification record of an order."""
         return dict(self.store.read(f"notification:{order_id}"))
 
     def entry(self, order_id: str = ORDER) -> dict[str, Any]:
-        """Its entry in the mail retry queue."""
+        """Return the entry of an order in the mail retry queue."""
         return dict(self.store.read(f"mail-retry:{order_id}"))
 
     @property
     def index(self) -> list[str]:
-        """What the mail retry queue lists."""
+        """The order ids in the index of the mail retry queue."""
         return list(self.store.read("mail-retry-index:0")["ids"]) if "mail-retry-index:0" in self.store.records else []
 
     def due_in(self, order_id: str = ORDER) -> timedelta:
-        """When a mail is due, from now."""
+        """Return the time from now until a mail is due."""
         return datetime.fromisoformat(self.entry(order_id)["due"]) - self.now
 
 
 def requested(order_id: str = ORDER, event_id: str = EVENT, **change: Any) -> bytes:
-    """An EmailRequested."""
+    """Return an EmailRequested event."""
     data = {
         "message_id": "<m-1@sidecart>",
         "order_id": order_id,
@@ -166,8 +172,8 @@ def requested(order_id: str = ORDER, event_id: str = EVENT, **change: Any) -> by
     return msgspec.json.encode(event)
 
 
-async def until(true: Callable[[], bool]) -> None:
-    """Let the others run until it is so."""
+async def until(condition: Callable[[], bool]) -> None:
+    """Yield to the event loop until the condition holds; fail after 10 s."""
     async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - what it waits for has no event
+        while not condition():  # noqa: ASYNC110 - the conditions have no event to await
             await asyncio.sleep(0.005)

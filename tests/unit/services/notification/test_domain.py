@@ -1,4 +1,4 @@
-"""The mailbox: news and address may come in any order, and each order is told of."""
+"""The mailbox requests a mail for each finished order, in any order of events."""
 
 from dataclasses import replace
 
@@ -15,20 +15,20 @@ from tests.unit.services.sample_events import ORDER, USER, received
 
 ITEMS = (Item("tea", 2, 450),)
 ANN = Contact("ann@example.com", "Ann")
-MET = UserCreated(USER, "ann@example.com", "Ann")
+USER_CREATED = UserCreated(USER, "ann@example.com", "Ann")
 PAID = OrderPaid(ORDER, USER, ITEMS, 900)
 OUTCOME = order_outcome(ORDER, ITEMS, 900)
 MAIL = email(USER, "ann@example.com", "Ann", OUTCOME)
-NOTED = Notification(ORDER, USER, "paid", MAIL.subject)
+NOTIFICATION = Notification(ORDER, USER, "paid", MAIL.subject)
 
 
-def test_an_address_is_kept() -> None:
-    """Nothing waits for it, so nothing is sent."""
-    assert Step(Mailbox(USER, ANN)) == domain.step(None, None, received(MET))
+def test_the_contact_is_saved() -> None:
+    """UserCreated saves the contact; without waiting outcomes it requests no mail."""
+    assert Step(Mailbox(USER, ANN)) == domain.step(None, None, received(USER_CREATED))
 
 
-def test_an_order_is_noted_once_and_moves_no_mailbox() -> None:
-    """The note is a secondary record, and those are written once: told again it is the same."""
+def test_order_created_saves_the_order_and_changes_no_mailbox() -> None:
+    """OrderCreated gives the same secondary record with and without a mailbox."""
     placed = OrderCreated(ORDER, USER, ITEMS, 900)
     note = OrderNote(ORDER, USER, ITEMS, 900)
 
@@ -36,36 +36,36 @@ def test_an_order_is_noted_once_and_moves_no_mailbox() -> None:
     assert Step(Mailbox(USER, ANN), {f"order:{ORDER}": note}) == domain.step(Mailbox(USER, ANN), None, received(placed))
 
 
-def test_a_finished_order_of_somebody_known_is_told_of() -> None:
-    """The mail is asked for, listed and noted."""
+def test_a_finished_order_requests_a_mail_to_a_known_contact() -> None:
+    """The step lists the order, writes the notification and publishes EmailRequested."""
     step = domain.step(Mailbox(USER, ANN), None, received(PAID))
 
-    assert Step(Mailbox(USER, ANN, recent=(ORDER,)), {f"notification:{ORDER}": NOTED}, (MAIL,)) == step
+    assert Step(Mailbox(USER, ANN, recent=(ORDER,)), {f"notification:{ORDER}": NOTIFICATION}, (MAIL,)) == step
 
 
-def test_told_again_the_same_mail_is_asked_for_again() -> None:
-    """Whether it was sent is for the sender to know."""
+def test_a_repeated_outcome_requests_the_same_mail_again() -> None:
+    """The step requests the mail even if it was sent; the Mailer checks `sent_at`."""
     mailbox = Mailbox(USER, ANN, recent=(ORDER,))
 
-    assert Step(mailbox, {}, (MAIL,)) == domain.step(mailbox, replace(NOTED, sent_at="x"), received(PAID))
+    assert Step(mailbox, {}, (MAIL,)) == domain.step(mailbox, replace(NOTIFICATION, sent_at="x"), received(PAID))
 
 
-def test_outcomes_that_came_before_the_address_waits_for_it() -> None:
-    """It is told once the address is known, and again when that is repeated."""
+def test_outcomes_that_arrive_before_the_address_wait_for_it() -> None:
+    """UserCreated requests the waiting mails, and a repeated UserCreated requests them again."""
     early = domain.step(None, None, received(PAID))
     again = domain.step(early.state, None, received(PAID))
-    met = domain.step(again.state, None, received(MET))
-    repeated = domain.step(met.state, met.secondaries[f"welcome:{USER}"], received(MET))
+    registered = domain.step(again.state, None, received(USER_CREATED))
+    repeated = domain.step(registered.state, registered.secondaries[f"welcome:{USER}"], received(USER_CREATED))
 
     assert Step(Mailbox(USER, None, (OUTCOME,), (ORDER,))) == early == again
-    assert {f"notification:{ORDER}": NOTED, f"welcome:{USER}": Welcome((OUTCOME,))} == met.secondaries
-    assert Mailbox(USER, ANN, (), (ORDER,)) == met.state == repeated.state
-    assert (MAIL,) == met.outputs == repeated.outputs
+    assert {f"notification:{ORDER}": NOTIFICATION, f"welcome:{USER}": Welcome((OUTCOME,))} == registered.secondaries
+    assert Mailbox(USER, ANN, (), (ORDER,)) == registered.state == repeated.state
+    assert (MAIL,) == registered.outputs == repeated.outputs
     assert {} == repeated.secondaries
 
 
-def test_one_more_than_may_wait_is_an_assertion() -> None:
-    """A dead letter with that reason, which keeps the event."""
+def test_one_waiting_outcome_too_many_fails_an_assertion() -> None:
+    """The step raises AssertionError, so the event becomes a dead letter with that reason."""
     waiting = tuple(
         order_outcome(f"{number:08d}-0000-4000-8000-000000000000", ITEMS, 1) for number in range(WAITING_MAX)
     )
@@ -75,7 +75,7 @@ def test_one_more_than_may_wait_is_an_assertion() -> None:
 
 
 def test_the_list_of_orders_is_bounded_newest_first() -> None:
-    """It never grows with history."""
+    """`recent` starts with the newest order and drops the oldest one."""
     recent = tuple(str(number) for number in range(RECENT_MAX))
     step = domain.step(Mailbox(USER, ANN, recent=recent), None, received(PAID))
 
@@ -84,35 +84,35 @@ def test_the_list_of_orders_is_bounded_newest_first() -> None:
 
 
 def order_id(number: int) -> str:
-    """The id of one of a few orders."""
+    """Return the id of order 1, 2, ..."""
     return f"00000000-0000-4000-8000-{number:012d}"
 
 
 IDS = st.integers(1, 4).map(order_id)
 EVENTS: st.SearchStrategy[Input] = st.one_of(
-    st.just(MET),
+    st.just(USER_CREATED),
     st.builds(OrderCreated, IDS, st.just(USER), st.just(ITEMS), st.just(900)),
     st.builds(OrderPaid, IDS, st.just(USER), st.just(ITEMS), st.just(900)),
 )
 
 
 @given(st.lists(EVENTS, max_size=30))
-def test_any_order_and_any_repetition_tells_of_each_finished_order(events: list[Input]) -> None:
-    """Once the address is known each has one notification, one message id, and is listed."""
+def test_any_order_and_any_repetition_requests_a_mail_for_each_finished_order(events: list[Input]) -> None:
+    """With a known address each order has one notification, one Message-ID and one list entry."""
     state: Mailbox | None = None
     secondaries: dict[str, domain.Secondary] = {}
-    queried: dict[str, set[str]] = {}
-    for event in [*events, MET]:
+    message_ids: dict[str, set[str]] = {}
+    for event in [*events, USER_CREATED]:
         key = domain.secondary_key(event)
         step = domain.step(state, None if key is None else secondaries.get(key), received(event))
         state = step.state
         assert all(secondaries.setdefault(name, secondary) == secondary for name, secondary in step.secondaries.items())
         for mail in step.outputs:
-            queried.setdefault(mail.order_id, set()).add(mail.message_id)
+            message_ids.setdefault(mail.order_id, set()).add(mail.message_id)
 
     finished = {event.order_id for event in events if isinstance(event, OrderPaid | OrderNotPaid)}
-    assert finished == queried.keys()
+    assert finished == message_ids.keys()
     assert finished == {key.partition(":")[2] for key in secondaries if key.startswith("notification:")}
-    assert all(len(messages) == 1 for messages in queried.values())
+    assert all(len(messages) == 1 for messages in message_ids.values())
     assert state is not None
     assert finished == set(state.recent)

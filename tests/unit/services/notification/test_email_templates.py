@@ -1,4 +1,4 @@
-"""The letters: good news and bad, with the order in them, and nothing that a user wrote unescaped."""
+"""The mails contain the order, and user input is escaped in HTML."""
 
 from services.notification.email_templates import LINES_MAX, email, money, order_outcome
 from services.notification.events import Item
@@ -7,8 +7,8 @@ from tests.unit.services.sample_events import ORDER, USER
 ITEMS = tuple(Item(f"thing {number}", number + 1, 150) for number in range(12))
 
 
-def test_good_news_and_bad_news_are_two_mails() -> None:
-    """Each says what happened, with the order and its total, in both forms."""
+def test_a_paid_and_an_unpaid_order_have_different_mails() -> None:
+    """Text and HTML name the order, its total and the outcome; both mails share a Message-ID."""
     good = email(USER, "ann@example.com", "Ann", order_outcome(ORDER, ITEMS, 123_456))
     bad = email(USER, "ann@example.com", "Ann", order_outcome(ORDER, ITEMS, 123_456, "too_late"))
 
@@ -20,8 +20,8 @@ def test_good_news_and_bad_news_are_two_mails() -> None:
     assert good.message_id == bad.message_id
 
 
-def test_a_long_order_is_cut_and_says_so() -> None:
-    """Ten items are written out."""
+def test_a_mail_lists_ten_items_and_counts_the_rest() -> None:
+    """A mail about 12 items lists LINES_MAX of them and says "and 2 more"."""
     mail = email(USER, "ann@example.com", "Ann", order_outcome(ORDER, ITEMS, 1))
 
     for part in (mail.text, mail.html):
@@ -30,8 +30,8 @@ def test_a_long_order_is_cut_and_says_so() -> None:
         assert "and 2 more" in part
 
 
-def test_what_users_wrote_is_escaped_in_html() -> None:
-    """A name or a sku is no markup."""
+def test_user_input_is_escaped_in_html() -> None:
+    """Markup in a name or sku is escaped in the HTML and absent from the subject."""
     evil = "<script>alert('&')</script>"
     mail = email(USER, "ann@example.com", evil, order_outcome(ORDER, (Item(evil, 1, 1),), 1))
 
@@ -42,5 +42,5 @@ def test_what_users_wrote_is_escaped_in_html() -> None:
 
 
 def test_money_has_two_decimals() -> None:
-    """Cents are whole."""
+    """Amounts have two decimals and thousands separators."""
     assert ["0.00", "0.05", "1.50", "9,999,999,999.99"] == [money(cents) for cents in (0, 5, 150, 999_999_999_999)]

@@ -13,27 +13,27 @@ from tests.unit.gateway.fakes import FakeSidecar
 
 
 def stored(records: dict[str, Any]) -> FakeSidecar:
-    """A store with these records."""
+    """Return a store with these records."""
     sidecar = FakeSidecar()
     for key, record in records.items():
         sidecar.put(key, json.dumps(record).encode())
     return sidecar
 
 
-def test_an_order_has_ended_with_its_note_and_a_mail_that_is_settled() -> None:
-    """Sent, given up, or in the retry queue; a mail that is over there and not sent is asked for again."""
+def test_an_order_has_ended_with_its_saved_data_and_a_settled_mail() -> None:
+    """A mail is settled if it is sent, given up, or an unfinished entry of the retry queue."""
     at = "2026-01-01T00:00:00.000Z"
-    noted: dict[str, Any] = {"order_id": "o", "user_id": "u", "kind": "paid", "subject": "s"}
+    notification: dict[str, Any] = {"order_id": "o", "user_id": "u", "kind": "paid", "subject": "s"}
     queued = {"event": "{}", "since": at, "due": at, "done": False}
     cases: dict[str, tuple[dict[str, Any], bool]] = {
-        "sent": ({"order": {}, "notification": {**noted, "sent_at": at}}, True),
-        "given up": ({"order": {}, "notification": {**noted, "failed_at": at}}, True),
-        "no note": ({"notification": {**noted, "sent_at": at}}, False),
-        "noted only": ({"order": {}}, False),
-        "not sent": ({"order": {}, "notification": noted}, False),
-        "waits": ({"order": {}, "notification": {**noted, "queued_until": at}, "mail-retry": queued}, True),
+        "sent": ({"order": {}, "notification": {**notification, "sent_at": at}}, True),
+        "given up": ({"order": {}, "notification": {**notification, "failed_at": at}}, True),
+        "no saved data": ({"notification": {**notification, "sent_at": at}}, False),
+        "saved data only": ({"order": {}}, False),
+        "not sent": ({"order": {}, "notification": notification}, False),
+        "waits": ({"order": {}, "notification": {**notification, "queued_until": at}, "mail-retry": queued}, True),
         "done": (
-            {"order": {}, "notification": {**noted, "queued_until": at}, "mail-retry": {**queued, "done": True}},
+            {"order": {}, "notification": {**notification, "queued_until": at}, "mail-retry": {**queued, "done": True}},
             False,
         ),
     }
@@ -44,7 +44,7 @@ def test_an_order_has_ended_with_its_note_and_a_mail_that_is_settled() -> None:
 
 
 def test_a_registration_has_ended_with_the_contact() -> None:
-    """A mailbox without one was made by an order's outcome."""
+    """A mailbox without a contact comes from an early outcome and has not ended."""
     records = {
         "mailbox:known": {"state": {"user_id": "known", "contact": {"email": "a@b.c", "name": "Ann"}}, "outbox": {}},
         "mailbox:early": {"state": {"user_id": "early", "contact": None}, "outbox": {}},
@@ -56,7 +56,7 @@ def test_a_registration_has_ended_with_the_contact() -> None:
 
 
 def test_a_registration_has_ended_at_billing_once_the_account_is_announced() -> None:
-    """An account that a deposit opened is not announced yet."""
+    """An account that a deposit opened has not ended until UserCreated announces it."""
     account = {"user_id": "u", "account_id": "a", "balance_cents": 0}
     records = {
         "account:announced": {"state": {**account, "announced": True}, "outbox": {}},
@@ -65,8 +65,8 @@ def test_a_registration_has_ended_at_billing_once_the_account_is_announced() -> 
     }
     reads: dict[str, Read] = {read.path: read for read in billing.wire(cast(HttpSidecar, stored(records))).reads}
 
-    async def ask() -> bytes:
+    async def find_unfinished() -> bytes:
         answer = await reads["/unfinished/user/{ids}"].find({"ids": "announced,early,empty,missing"})
         return answer or b""
 
-    assert {"unfinished": ["early", "empty", "missing"]} == json.loads(asyncio.run(ask()))
+    assert {"unfinished": ["early", "empty", "missing"]} == json.loads(asyncio.run(find_unfinished()))

@@ -1,4 +1,4 @@
-"""Sending mail, to a real SMTP server that takes, refuses, puts off, or is unreachable."""
+"""The Mailer against a real SMTP server that accepts, refuses, defers, or is unreachable."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ from tests.unit.services.sample_events import COMMAND, EVENT, ORDER, USER
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)
 KEY = f"notification:{ORDER}"
-NOTED = {"order_id": ORDER, "user_id": USER, "kind": "paid", "subject": "Good news", "sent_at": None}
+NOTIFICATION = {"order_id": ORDER, "user_id": USER, "kind": "paid", "subject": "Good news", "sent_at": None}
 
 
 @pytest.fixture
 def recorded(monkeypatch: pytest.MonkeyPatch) -> RecordedSpans:
-    """Somebody looks at spans."""
+    """Record the spans of the test."""
     made = RecordedSpans()
     monkeypatch.setattr(tracing, "spans", made.spans)
     return made
 
 
 class Server:
-    """A mail server that says what it is told to say."""
+    """A mail server with configurable replies to RCPT and DATA."""
 
     def __init__(self, to_recipient: str = "250 OK", to_data: str = "250 OK") -> None:
         self.mails: list[Message] = []
@@ -54,13 +54,13 @@ class Server:
     async def handle_RCPT(
         self, _server: SMTP, _session: Session, envelope: Envelope, address: str, _options: list[str]
     ) -> str:
-        """Take or refuse a recipient."""
+        """Reply to a recipient."""
         await asyncio.sleep(self.pause_seconds)
         envelope.rcpt_tos.append(address)
         return self._to_recipient
 
     async def handle_DATA(self, _server: SMTP, _session: Session, envelope: Envelope) -> str:
-        """Take or refuse a mail."""
+        """Reply to a mail, and keep it if the reply accepts it."""
         if self._to_data.startswith("250"):
             assert isinstance(envelope.content, bytes)
             self.mails.append(message_from_bytes(envelope.content))
@@ -68,26 +68,26 @@ class Server:
 
 
 class State:
-    """One notification's record."""
+    """A store with one notification, whose saves can fail."""
 
     def __init__(self, **change: Any) -> None:
-        self.records: dict[str, bytes] = {KEY: json.dumps(NOTED | change).encode()}
+        self.records: dict[str, bytes] = {KEY: json.dumps(NOTIFICATION | change).encode()}
         self.conflicts = 0
         self.saves_lost = 0
-        self.saves_done_in_silence = False
+        self.lost_saves_succeed = False
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
-        """Read."""
+        """Return the value and a constant ETag."""
         return self.records.get(key), "1"
 
     async def save(self, key: str, value: bytes, _etag: str | None) -> None:
-        """Write, or lose a race as told."""
+        """Write the value, or fail as `conflicts` and `saves_lost` say."""
         if self.conflicts:
             self.conflicts -= 1
             raise Conflict(key)
         if self.saves_lost:
             self.saves_lost -= 1
-            if self.saves_done_in_silence:
+            if self.lost_saves_succeed:
                 self.records[key] = value
             raise SidecarUnavailable("the store does not answer")
         self.records[key] = value
@@ -97,19 +97,19 @@ class State:
         return self.records.setdefault(key, value) is value
 
     async def publish(self, _topic: str, _event: bytes) -> None:
-        """Never asked for."""
+        """Not used by the Mailer."""
         raise NotImplementedError
 
     @property
     def sent_at(self) -> str | None:
-        """What the record says."""
+        """The `sent_at` of the notification."""
         sent_at: str | None = json.loads(self.records[KEY])["sent_at"]
         return sent_at
 
 
 @contextmanager
 def serving(server: Server) -> Iterator[int]:
-    """A real SMTP server on a loopback port."""
+    """Run an SMTP server on a loopback port."""
     controller = Controller(server, hostname="127.0.0.1", port=free_port())
     controller.start()
     try:
@@ -119,7 +119,7 @@ def serving(server: Server) -> Iterator[int]:
 
 
 def event(**change: Any) -> bytes:
-    """An EmailRequested."""
+    """Return an EmailRequested event."""
     data = {
         "message_id": "<m-1@sidecart>",
         "order_id": ORDER,
@@ -134,13 +134,13 @@ def event(**change: Any) -> bytes:
 
 
 def mailer_for(port: int, state: State) -> Mailer:
-    """A mailer that sends to the server at a port."""
+    """Return a Mailer for the server on this port."""
     retry_queue = MailRetryQueue(state, lambda: NOW, timedelta(minutes=1))
     return Mailer(MailServer("127.0.0.1", port, False, None, None), "shop@localhost", state, retry_queue, lambda: NOW)
 
 
 def send(port: int, state: State, *bodies: bytes) -> None:
-    """Handle events one after the other, as one process does."""
+    """Handle events one by one with one Mailer."""
 
     async def handle() -> None:
         mailer = mailer_for(port, state)
@@ -153,8 +153,8 @@ def send(port: int, state: State, *bodies: bytes) -> None:
     asyncio.run(handle())
 
 
-def test_a_mail_is_sent_with_both_forms_and_noted() -> None:
-    """The Message-ID is the event's, so that a second one can be told to be the same."""
+def test_a_mail_is_sent_as_text_and_html_and_sent_at_is_saved() -> None:
+    """The mail has the Message-ID of the event, so recipients can detect a copy."""
     server, state = Server(), State()
     with serving(server) as port:
         send(port, state, event())
@@ -165,8 +165,8 @@ def test_a_mail_is_sent_with_both_forms_and_noted() -> None:
     assert "2026-01-01T12:00:00.000Z" == state.sent_at
 
 
-def test_a_mail_goes_on_with_the_trace_of_its_event(recorded: RecordedSpans) -> None:
-    """By a header; without a trace there is none."""
+def test_a_mail_continues_the_trace_of_its_event(recorded: RecordedSpans) -> None:
+    """A traced mail has a traceparent header; an untraced one has none."""
     server, state = Server(), State()
     traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -176,7 +176,7 @@ def test_a_mail_goes_on_with_the_trace_of_its_event(recorded: RecordedSpans) -> 
             request_context.start_event("EmailRequested", json.dumps({"traceparent": traceparent}).encode())
         ):
             await mailer.handle(event())
-        state.records[KEY] = json.dumps(NOTED).encode()
+        state.records[KEY] = json.dumps(NOTIFICATION).encode()
         request_context.start()
         await mailer.handle(event())
         mailer.close()
@@ -192,8 +192,8 @@ def test_a_mail_goes_on_with_the_trace_of_its_event(recorded: RecordedSpans) -> 
     ("to_recipient", "outcome"),
     [("250 OK", "sent"), ("451 later", "deferred"), ("550 no", "refused"), ("421 bye", "unreachable")],
 )
-def test_mails_are_counted_by_what_the_server_said(to_recipient: str, outcome: str) -> None:
-    """One each."""
+def test_mails_are_counted_by_outcome(to_recipient: str, outcome: str) -> None:
+    """Each reply of the server increments the counter of one outcome."""
     counted = Counted()
     with serving(Server(to_recipient)) as port, suppress(PermanentError, TransientError):
         send(port, State(), event())
@@ -202,8 +202,8 @@ def test_mails_are_counted_by_what_the_server_said(to_recipient: str, outcome: s
     assert {outcome} == {each for each in outcomes if counted("sidecart_mails_total", outcome=each) == 1}
 
 
-def test_what_was_sent_is_not_sent_again() -> None:
-    """The event came twice."""
+def test_a_repeated_event_sends_no_second_mail() -> None:
+    """Two deliveries of one event send one mail."""
     server, state = Server(), State()
     with serving(server) as port:
         send(port, state, event(), event())
@@ -211,8 +211,8 @@ def test_what_was_sent_is_not_sent_again() -> None:
     assert 1 == len(server.mails)
 
 
-def send_after_lost_notes(state: State, times: int) -> tuple[int, int]:
-    """Handle an event whose note is lost so often; returns how many mails came, and how many are remembered then."""
+def send_after_lost_saves(state: State, times: int) -> tuple[int, int]:
+    """Handle an event whose save fails `times` times; return the mails sent and still unrecorded."""
 
     async def handle(port: int) -> int:
         mailer = mailer_for(port, state)
@@ -226,35 +226,35 @@ def send_after_lost_notes(state: State, times: int) -> tuple[int, int]:
 
     server = Server()
     with serving(server) as port:
-        remembered = asyncio.run(handle(port))
-    return len(server.mails), remembered
+        unrecorded = asyncio.run(handle(port))
+    return len(server.mails), unrecorded
 
 
-def test_a_mail_that_could_not_be_noted_is_not_sent_again_by_this_process() -> None:
-    """The store did not answer in time: the event comes again, and then the note is all that is missing."""
+def test_a_process_does_not_resend_a_mail_whose_sent_at_was_not_saved() -> None:
+    """The event arrives again after a store failure; the Mailer then only saves `sent_at`."""
     state = State()
 
-    assert (1, 0) == send_after_lost_notes(state, 2)
+    assert (1, 0) == send_after_lost_saves(state, 2)
     assert timestamp(NOW) == state.sent_at
 
 
-def test_a_note_that_was_written_though_nobody_said_so_is_enough() -> None:
-    """Nothing more is remembered of the mail when its event has come again."""
+def test_a_save_that_succeeded_without_an_answer_is_enough() -> None:
+    """The next delivery finds `sent_at`, and the Mailer forgets the mail."""
     state = State()
-    state.saves_done_in_silence = True
+    state.lost_saves_succeed = True
 
-    assert (1, 0) == send_after_lost_notes(state, 1)
+    assert (1, 0) == send_after_lost_saves(state, 1)
 
 
-def test_only_so_many_unnoted_mails_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One that was forgotten is sent once more: mails are sent at least once."""
+def test_the_number_of_unrecorded_mails_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A forgotten mail is sent once more, because mails are sent at least once."""
     monkeypatch.setattr(mail, "UNRECORDED_MAX", 0)
 
-    assert (2, 0) == send_after_lost_notes(State(), 1)
+    assert (2, 0) == send_after_lost_saves(State(), 1)
 
 
-def test_a_lost_race_for_the_note_is_tried_again() -> None:
-    """The mail is out: it must not be sent again for want of a note."""
+def test_a_conflict_on_sent_at_is_retried() -> None:
+    """The Mailer saves `sent_at` after two conflicts and sends one mail."""
     server, state = Server(), State()
     state.conflicts = 2
     with serving(server) as port:
@@ -266,8 +266,8 @@ def test_a_lost_race_for_the_note_is_tried_again() -> None:
 @pytest.mark.parametrize(
     "server", [Server(to_recipient="550 no such user"), Server(to_data="554 no thanks")], ids=["recipient", "data"]
 )
-def test_a_mail_that_is_refused_for_good_is_a_dead_letter(server: Server) -> None:
-    """It will never get better; its notification says that it was given up."""
+def test_a_permanently_refused_mail_is_a_dead_letter(server: Server) -> None:
+    """A 5xx reply writes a dead letter and sets `failed_at` in the notification."""
     state = State()
     with serving(server) as port, pytest.raises(PermanentError, match="refuses the mail"):
         send(port, state, event())
@@ -280,8 +280,8 @@ def test_a_mail_that_is_refused_for_good_is_a_dead_letter(server: Server) -> Non
 @pytest.mark.parametrize(
     "server", [Server(to_recipient="451 greylisted"), Server(to_data="452 full")], ids=["recipient", "data"]
 )
-def test_a_mail_that_is_refused_for_now_is_put_into_the_retry_queue(server: Server) -> None:
-    """Its event is done with; it will be tried again, also if the event comes again meanwhile."""
+def test_a_temporarily_refused_mail_enters_the_retry_queue(server: Server) -> None:
+    """A 4xx reply queues the mail once, even if its event arrives twice."""
     state = State()
     with serving(server) as port:
         send(port, state, event(), event())
@@ -301,8 +301,8 @@ def test_a_mail_that_is_refused_for_now_is_put_into_the_retry_queue(server: Serv
         {"to": 7},
     ],
 )
-def test_a_header_that_holds_more_than_itself_is_a_dead_letter(change: dict[str, Any]) -> None:
-    """Nothing is sent to anybody."""
+def test_header_injection_is_a_dead_letter(change: dict[str, Any]) -> None:
+    """A header with a line break or a malformed address raises PermanentError and sends nothing."""
     server, state = Server(), State()
     with serving(server) as port, pytest.raises(PermanentError):
         send(port, state, event(**change))
@@ -310,12 +310,12 @@ def test_a_header_that_holds_more_than_itself_is_a_dead_letter(change: dict[str,
     assert [] == server.mails
 
 
-def test_a_mail_that_nobody_asked_for_is_a_dead_letter() -> None:
-    """There is no notification that it belongs to."""
+def test_a_mail_without_a_notification_is_a_dead_letter() -> None:
+    """An EmailRequested without its notification record raises PermanentError."""
     state = State()
     state.records.clear()
 
-    with pytest.raises(PermanentError, match="nobody asked"):
+    with pytest.raises(PermanentError, match="no finished order requested"):
         send(1, state, event())
 
 
@@ -328,13 +328,13 @@ def test_a_mail_that_nobody_asked_for_is_a_dead_letter() -> None:
     ],
 )
 def test_the_server_comes_from_one_url(url: str, expected: MailServer) -> None:
-    """With its port, its credentials and TLS, which only a server on this machine may do without."""
+    """The URL gives the host, port, credentials and TLS policy; loopback makes TLS optional."""
     assert expected == MailServer.from_url(url)
 
 
 @pytest.mark.parametrize("url", ["mail.example.com", "http://x", "smtp://", "smtp://x:port"])
 def test_a_wrong_url_stops_the_start_by_name(url: str) -> None:
-    """It says which setting it is."""
+    """An invalid URL raises a SettingError that names SMTP_URL."""
     with pytest.raises(SettingError, match="SMTP_URL"):
         MailServer.from_url(url)
 
@@ -350,8 +350,8 @@ def test_a_wrong_url_stops_the_start_by_name(url: str) -> None:
     ],
     ids=["plain", "umlauts", "long", "four bytes", "dots"],
 )
-def test_a_mail_arrives_as_it_was_written(subject: str, text: str) -> None:
-    """In lines that every server takes, and read again as what they were."""
+def test_a_mail_arrives_unchanged(subject: str, text: str) -> None:
+    """The subject and both parts survive transport, and no line exceeds SMTP's limit."""
     server, state = Server(), State()
     with serving(server) as port:
         send(port, state, event(subject=subject[:200], text=text, html=f"<p>{text}</p>"))

@@ -1,4 +1,4 @@
-"""Mails that the server refuses for now: tried later and later, by any replica, until sent, refused or too old."""
+"""Temporarily refused mails are retried by any replica until sent, refused or too old."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ LATER = {b"RCPT": b"451 4.7.1 later"}
 
 
 def run(scenario: Callable[[MailHarness, Server, Mailer], Awaitable[None]]) -> MailHarness:
-    """Play it, with a server that says 451 and has just said so for the first time."""
+    """Run a scenario with a server that has just refused a mail with 451."""
     harness = MailHarness()
 
     async def play() -> None:
@@ -51,8 +51,8 @@ def run(scenario: Callable[[MailHarness, Server, Mailer], Awaitable[None]]) -> M
     return harness
 
 
-async def tries(harness: MailHarness, server: Server, process: Mailer, by: timedelta, times: int) -> list[datetime]:
-    """Let time pass and look again and again; when a recipient was named."""
+async def attempts(harness: MailHarness, server: Server, process: Mailer, by: timedelta, times: int) -> list[datetime]:
+    """Advance the clock `times` times and retry; return the time of each RCPT."""
     found = []
     for _ in range(times):
         harness.now += by
@@ -62,41 +62,41 @@ async def tries(harness: MailHarness, server: Server, process: Mailer, by: timed
     return found
 
 
-def test_a_mail_is_tried_later_and_later() -> None:
-    """After one minute, then two, four, eight: never all the time."""
+def test_the_delay_between_attempts_doubles() -> None:
+    """The delays are 1, 2, 4, 8 and 16 minutes."""
 
     async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
-        found = await tries(harness, server, process, timedelta(seconds=30), 62)
+        found = await attempts(harness, server, process, timedelta(seconds=30), 62)
         assert [1, 3, 7, 15, 31] == [(each - BEGIN) / MINUTE for each in found]
 
     run(scenario)
 
 
-def test_the_pause_has_an_end() -> None:
-    """A day later it is still tried once an hour."""
+def test_the_delay_between_attempts_is_bounded() -> None:
+    """After a day the delay is still PAUSE_MAX, one hour."""
 
     async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
-        found = await tries(harness, server, process, timedelta(minutes=10), 6 * 30)
+        found = await attempts(harness, server, process, timedelta(minutes=10), 6 * 30)
         assert PAUSE_MAX == found[-1] - found[-2]
 
     run(scenario)
 
 
-def test_a_mail_that_is_taken_at_last_is_over() -> None:
-    """It is tried no more, not even by a process that starts later."""
+def test_an_accepted_mail_leaves_the_queue() -> None:
+    """No process sends the mail again, not even one that starts later."""
 
     async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
         server.script.answers = {}
-        await tries(harness, server, process, MINUTE, 1)
-        await tries(harness, server, harness.process(server.port), PAUSE_MAX, 2)
+        await attempts(harness, server, process, MINUTE, 1)
+        await attempts(harness, server, harness.process(server.port), PAUSE_MAX, 2)
         assert 1 == len(server.copies)
         assert ([], True, "") == (harness.index, harness.entry()["done"], harness.entry()["event"])
 
     run(scenario)
 
 
-def test_of_several_replicas_one_tries() -> None:
-    """The first to move the time of the next try."""
+def test_one_of_several_replicas_sends_a_due_mail() -> None:
+    """The replica that claims the mail first sends it."""
 
     async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
         harness.now += MINUTE
@@ -107,11 +107,11 @@ def test_of_several_replicas_one_tries() -> None:
     run(scenario)
 
 
-def test_after_two_days_it_is_one_dead_letter() -> None:
-    """With the server's last word, and the trace that it came with."""
+def test_after_two_days_a_deferred_mail_is_one_dead_letter() -> None:
+    """The dead letter holds the last reply of the server and the traceparent of the event."""
 
     async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
-        found = await tries(harness, server, process, timedelta(minutes=30), 2 * 48 + 4)
+        found = await attempts(harness, server, process, timedelta(minutes=30), 2 * 48 + 4)
         assert RETENTION <= found[-1] - BEGIN < RETENTION + PAUSE_MAX + MINUTE
 
     harness = run(scenario)
@@ -123,20 +123,20 @@ def test_after_two_days_it_is_one_dead_letter() -> None:
     assert None is not harness.notification()["failed_at"]
 
 
-def test_a_mail_that_is_refused_for_good_in_the_end_is_a_dead_letter() -> None:
-    """At once."""
+def test_a_queued_mail_that_is_refused_permanently_is_a_dead_letter() -> None:
+    """The first 5xx reply ends the attempts."""
 
     async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
         server.script.answers = {b"RCPT": b"550 no such user"}
-        assert 1 == len(await tries(harness, server, process, MINUTE, 5))
+        assert 1 == len(await attempts(harness, server, process, MINUTE, 5))
         assert "550" in harness.store.read(f"dead:{EVENT}")["reason"]
         assert [] == harness.index
 
     run(scenario)
 
 
-def test_a_mail_that_cannot_be_read_holds_up_no_other() -> None:
-    """A bug is about one of them; the work goes on, for as long as the process lives."""
+def test_an_unreadable_entry_blocks_no_other_mail() -> None:
+    """The queue logs the error, sends the other mail and keeps running."""
 
     async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
         await process.handle(requested(OTHER))
@@ -155,8 +155,8 @@ def test_a_mail_that_cannot_be_read_holds_up_no_other() -> None:
 
 @pytest.mark.parametrize("number", range(1, 14))
 @pytest.mark.parametrize("kind", ["refuse", "lose"])
-def test_a_sidecar_that_goes_away_at_any_call_loses_no_mail(number: int, kind: str) -> None:
-    """What was begun is finished by the next look; the mail may be tried twice, and is over in the end."""
+def test_a_sidecar_failure_at_any_call_loses_no_mail(number: int, kind: str) -> None:
+    """A later poll finishes the interrupted work: one copy, `sent_at` set, an empty index."""
 
     async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
         getattr(harness.store, kind)[len(harness.store.calls) + number] = TransientError("unreachable")
@@ -176,8 +176,8 @@ def test_a_sidecar_that_goes_away_at_any_call_loses_no_mail(number: int, kind: s
     run(scenario)
 
 
-def test_an_index_finds_the_room_that_another_process_made() -> None:
-    """On a page that was full when this process looked: it is not full for ever."""
+def test_an_index_finds_room_that_another_process_freed() -> None:
+    """A page that was full at the last read takes a new id after a removal."""
 
     async def scenario() -> list[str]:
         store = FakeSidecar()
@@ -185,7 +185,7 @@ def test_an_index_finds_the_room_that_another_process_made() -> None:
         ids = [f"id {number}" for number in range(PAGE_IDS_MAX)]
         for each in ids:
             await pages.add(each)
-        pages._page = 1  # what it knows since the last one did not fit
+        pages._page = 1  # the page number that it keeps after a full page
         await other.ids()
         await other.remove(ids[7])
         await pages.add("new")

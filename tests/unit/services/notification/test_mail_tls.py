@@ -1,4 +1,4 @@
-"""MAIL_TLS and MAIL_CA_FILE, with real servers: a certificate that cannot be verified is always reported."""
+"""MAIL_TLS and MAIL_CA_FILE with real servers; every unverified certificate is reported."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KINDS = ("verified", "unverified", "none", "refused")
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A certificate of 127.0.0.1 that no authority has signed, with its key."""
+    """Create a self-signed certificate for 127.0.0.1, and its key."""
     folder = tmp_path_factory.mktemp("tls")
     words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=127.0.0.1"
     more = ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", f"{folder}/key", "-out", f"{folder}/certificate"]
@@ -30,14 +30,14 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def context(certificate: Path) -> ssl.SSLContext:
-    """What the server encrypts with."""
+    """Return the TLS context of the server."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.load_cert_chain(certificate, certificate.with_name("key"))
     return made
 
 
 def sent_to(script: Script, **server: Any) -> tuple[Server, MailHarness]:
-    """Ask for one mail of a server."""
+    """Request one mail from a server with this script."""
     harness = MailHarness()
 
     async def scenario() -> Server:
@@ -53,7 +53,7 @@ def sent_to(script: Script, **server: Any) -> tuple[Server, MailHarness]:
 
 
 def starttls(context: ssl.SSLContext) -> Script:
-    """A server that offers it."""
+    """Return the script of a server that offers STARTTLS."""
     return Script(tls=context, extensions=(b"STARTTLS",))
 
 
@@ -61,7 +61,7 @@ def starttls(context: ssl.SSLContext) -> Script:
 def test_a_certificate_of_the_given_authority_is_verified(
     policy: str, context: ssl.SSLContext, certificate: Path
 ) -> None:
-    """MAIL_CA_FILE names it."""
+    """MAIL_CA_FILE makes the server's certificate trusted."""
     counted = Counted()
     server, harness = sent_to(starttls(context), policy=policy, ca_file=str(certificate))
 
@@ -70,10 +70,10 @@ def test_a_certificate_of_the_given_authority_is_verified(
     assert [1, 0, 0, 0] == [counted("sidecart_mail_connections_total", tls=kind) for kind in KINDS]
 
 
-def test_what_cannot_be_verified_is_refused_by_require_and_the_mail_waits(
+def test_require_refuses_an_unverified_certificate_and_the_mail_waits(
     context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """With an error that says why and what to do."""
+    """The log names the verification error and the setting MAIL_CA_FILE."""
     counted = Counted()
     server, harness = sent_to(starttls(context), policy=REQUIRE)
 
@@ -83,10 +83,10 @@ def test_what_cannot_be_verified_is_refused_by_require_and_the_mail_waits(
     assert [0, 0, 0, 1] == [counted("sidecart_mail_connections_total", tls=kind) for kind in KINDS]
 
 
-def test_what_cannot_be_verified_is_encrypted_all_the_same_by_opportunistic_and_reported(
+def test_opportunistic_encrypts_with_an_unverified_certificate_and_reports_it(
     context: ssl.SSLContext, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A warning, and a series of its own."""
+    """The log has a warning, and the metric counts an unverified connection."""
     counted = Counted()
     server, harness = sent_to(starttls(context), policy=OPPORTUNISTIC)
 
@@ -100,22 +100,22 @@ def test_what_cannot_be_verified_is_encrypted_all_the_same_by_opportunistic_and_
 def test_a_server_without_tls_gets_mails_unless_it_is_required(
     policy: str, copies: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Or they wait, and the log says what for."""
+    """With `require` the mail waits, and the log says why."""
     server, harness = sent_to(Script(), policy=policy)
 
     assert (copies, 1 - copies) == (len(server.copies), len(harness.index))
     assert (policy == REQUIRE) == ("offers no TLS" in caplog.text)
 
 
-def test_off_does_without_what_is_offered(context: ssl.SSLContext) -> None:
-    """As it is told."""
+def test_off_ignores_an_offered_starttls(context: ssl.SSLContext) -> None:
+    """With MAIL_TLS=off the mail goes over an unencrypted connection."""
     server, _ = sent_to(starttls(context), policy=OFF)
 
     assert (0, 1) == (server.over_tls, len(server.copies))
 
 
-def test_a_password_goes_over_tls_alone() -> None:
-    """A server that offers none gets neither password nor mail."""
+def test_a_password_is_sent_over_tls_only() -> None:
+    """A server without TLS gets neither the password nor the mail."""
     script = Script(answers={b"AUTH": b"235 welcome"}, extensions=(b"AUTH PLAIN",))
     server, harness = sent_to(script, policy=OPPORTUNISTIC, username="ann", password="secret")
 
@@ -125,10 +125,10 @@ def test_a_password_goes_over_tls_alone() -> None:
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-def test_tls_from_the_start_is_always_verified(
+def test_implicit_tls_is_always_verified(
     trusted: bool, context: ssl.SSLContext, certificate: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """smtps://, whatever the policy."""
+    """smtps:// refuses an unverified certificate under every policy."""
     harness = MailHarness()
 
     async def scenario() -> int:
@@ -156,6 +156,6 @@ def test_tls_from_the_start_is_always_verified(
     ],
 )
 def test_a_wrong_setting_stops_the_start_by_name(url: str, policy: str, ca_file: str, name: str) -> None:
-    """It says which one."""
+    """The SettingError names the wrong setting."""
     with pytest.raises(SettingError, match=name):
         MailServer.from_url(url, policy, ca_file)

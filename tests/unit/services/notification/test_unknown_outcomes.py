@@ -1,4 +1,4 @@
-"""A mail whose outcome is unknown or that waits: one copy an hour at most, whatever asks for it again."""
+"""A mail with an unknown outcome is sent once an hour at most, however often it is requested."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MINUTE = timedelta(minutes=1)
 
 
 def run(scenario: Callable[[MailHarness], Awaitable[None]]) -> MailHarness:
-    """Play it, and end what is left."""
+    """Run a scenario and close its Mailers."""
     harness = MailHarness()
 
     async def play() -> None:
@@ -36,8 +36,8 @@ def run(scenario: Callable[[MailHarness], Awaitable[None]]) -> MailHarness:
     return harness
 
 
-def test_a_server_that_answers_late_gets_one_copy() -> None:
-    """The event is done long before; it is asked for again and again, here and in another process."""
+def test_a_server_that_replies_late_gets_one_copy() -> None:
+    """Repeated events in two processes send no second copy while the reply is pending."""
 
     async def scenario(harness: MailHarness) -> None:
         late = asyncio.Event()
@@ -58,8 +58,8 @@ def test_a_server_that_answers_late_gets_one_copy() -> None:
     run(scenario)
 
 
-def test_others_are_not_delayed_by_a_mail_that_waits_for_its_answer() -> None:
-    """It is outside, and another one goes over another connection at once."""
+def test_a_mail_that_waits_for_its_reply_delays_no_other() -> None:
+    """The session runs in the background; the next mail uses another connection at once."""
 
     async def scenario(harness: MailHarness) -> None:
         late = asyncio.Event()
@@ -76,8 +76,8 @@ def test_others_are_not_delayed_by_a_mail_that_waits_for_its_answer() -> None:
 
 
 @pytest.mark.parametrize("ending", [b"", b"what?"], ids=["dropped", "nonsense"])
-def test_a_server_that_drops_after_the_dot_gets_a_copy_an_hour_later_then_two_hours_and_four(ending: bytes) -> None:
-    """The mail may have been taken: later and later, up to eight hours, and after two days it is a dead letter."""
+def test_after_an_unknown_outcome_copies_follow_one_two_four_and_eight_hours_later(ending: bytes) -> None:
+    """The delay doubles up to eight hours; after two days the mail is a dead letter."""
     sent: list[datetime] = []
 
     async def scenario(harness: MailHarness) -> None:
@@ -97,7 +97,7 @@ def test_a_server_that_drops_after_the_dot_gets_a_copy_an_hour_later_then_two_ho
     assert [1, 2, 4] == [round(each) for each in pauses[:3]]
     assert {8} == {round(each) for each in pauses[3:]}
     assert harness.notification()["failed_at"] is not None
-    assert "did not say" in harness.store.read(f"dead:{EVENT}")["reason"]
+    assert "did not confirm" in harness.store.read(f"dead:{EVENT}")["reason"]
     assert RETENTION <= sent[-1] - sent[0] < RETENTION + 9 * HOUR
     assert [] == harness.index
 
@@ -107,8 +107,8 @@ def test_a_server_that_drops_after_the_dot_gets_a_copy_an_hour_later_then_two_ho
     [{b"MAIL": b""}, {b"RCPT": b""}, {b"DATA": b""}, {b"RCPT": b"421 bye"}, {b"DATA": b"421 bye"}],
     ids=["mail", "rcpt", "data", "421 to rcpt", "421 to data"],
 )
-def test_a_server_that_goes_before_the_dot_gets_the_mail_soon(answers: dict[bytes, bytes]) -> None:
-    """It has nothing: seconds later it is tried again, and holds up no other."""
+def test_after_a_connection_lost_before_the_dot_the_mail_is_retried_soon(answers: dict[bytes, bytes]) -> None:
+    """The server has no mail, so the retry follows 5 s later and delays no other mail."""
 
     async def scenario(harness: MailHarness) -> None:
         async with serving(Script(answers=answers)) as server:
@@ -127,8 +127,8 @@ def test_a_server_that_goes_before_the_dot_gets_the_mail_soon(answers: dict[byte
     run(scenario)
 
 
-def test_a_silent_server_holds_no_event_and_gets_the_mail_when_it_speaks() -> None:
-    """As one that is frozen does: its network takes connections. The mail is its process's until then."""
+def test_a_silent_server_blocks_no_event_and_gets_the_mail_when_it_greets() -> None:
+    """A frozen server accepts connections; the first process keeps its claim on the mail."""
 
     async def scenario(harness: MailHarness) -> None:
         greets = asyncio.Event()
@@ -146,8 +146,8 @@ def test_a_silent_server_holds_no_event_and_gets_the_mail_when_it_speaks() -> No
     run(scenario)
 
 
-def test_what_another_process_has_taken_over_is_not_sent() -> None:
-    """The session that was forgotten for longer than its lease finds so before the dot."""
+def test_a_session_does_not_send_a_mail_that_another_process_claimed() -> None:
+    """A session whose lease has expired detects the other claim before the dot."""
 
     async def scenario(harness: MailHarness) -> None:
         greets = asyncio.Event()
@@ -164,9 +164,9 @@ def test_what_another_process_has_taken_over_is_not_sent() -> None:
     run(scenario)
 
 
-@pytest.mark.parametrize(("is_late", "wait"), [(False, LEASE), (True, HOUR)], ids=["before the dot", "after it"])
-def test_a_process_that_dies_with_a_session_hands_its_mail_on(is_late: bool, wait: timedelta) -> None:
-    """Soon if the server cannot have it, else in an hour."""
+@pytest.mark.parametrize(("is_late", "wait"), [(False, LEASE), (True, HOUR)], ids=["before the dot", "after the dot"])
+def test_another_process_sends_the_mail_of_a_dead_process(is_late: bool, wait: timedelta) -> None:
+    """The mail is due after the lease if the dot was not sent, else after an hour."""
 
     async def scenario(harness: MailHarness) -> None:
         never = asyncio.Event()
@@ -186,27 +186,27 @@ def test_a_process_that_dies_with_a_session_hands_its_mail_on(is_late: bool, wai
     run(scenario)
 
 
-def test_an_unreachable_server_is_probed_later_and_later_and_all_mails_go_once_it_is_back() -> None:
-    """One connection a probe, whatever there is to send; no event waits, and none is lost."""
+def test_an_unreachable_server_is_probed_with_backoff_and_all_mails_follow() -> None:
+    """Each probe opens one connection; after recovery the queue sends all mails."""
     port = free_port()
 
     async def scenario(harness: MailHarness) -> None:
         process = harness.process(port)
-        tried = []
-        take = process._connections.open
+        probes = []
+        open_connection = process._connections.open
 
-        async def noted() -> object:
-            tried.append(harness.now)
-            return await take()
+        async def count_and_open() -> object:
+            probes.append(harness.now)
+            return await open_connection()
 
-        process._connections.open = noted  # type: ignore[method-assign,assignment]  # it counts
+        process._connections.open = count_and_open  # type: ignore[method-assign,assignment]  # counts the probes
         for order_id in (ORDER, OTHER):
             await process.handle(requested(order_id))
         begin = harness.now
         for _ in range(200):
             harness.now += timedelta(seconds=0.5)
             await process.retry_due()
-        assert [0, 1, 3, 7, 15, 31, 61, 91] == [(each - begin).total_seconds() for each in tried]
+        assert [0, 1, 3, 7, 15, 31, 61, 91] == [(each - begin).total_seconds() for each in probes]
         async with serving(Script(), port) as server:
             harness.now += timedelta(seconds=30)
             await process.retry_due()
@@ -217,8 +217,8 @@ def test_an_unreachable_server_is_probed_later_and_later_and_all_mails_go_once_i
     run(scenario)
 
 
-def test_so_many_sessions_are_under_way_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The next mail waits in the queue without one, and goes when there is room."""
+def test_the_number_of_active_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A mail without a free session waits in the queue and is sent later."""
     monkeypatch.setattr(mail, "SESSIONS_MAX", 1)
 
     async def scenario(harness: MailHarness) -> None:
@@ -237,8 +237,8 @@ def test_so_many_sessions_are_under_way_at_most(monkeypatch: pytest.MonkeyPatch)
     run(scenario)
 
 
-def test_a_dead_letter_is_not_sent_again_but_by_its_replay() -> None:
-    """Asked for again, 550 or not: nothing. Its letter replayed: once more, and then it is sent."""
+def test_only_a_replay_sends_the_mail_of_a_dead_letter() -> None:
+    """A repeated event sends nothing; after a replay the mail is sent once."""
 
     async def scenario(harness: MailHarness) -> None:
         async with serving(Script(answers={b"RCPT": b"550 no such user"})) as server:
@@ -261,8 +261,8 @@ def test_a_dead_letter_is_not_sent_again_but_by_its_replay() -> None:
     run(scenario)
 
 
-def test_a_replay_while_the_mail_is_given_up_is_not_forgotten() -> None:
-    """The letter is there, its end is not noted yet, and it is replayed: tried once more at once."""
+def test_a_replay_during_the_give_up_is_not_lost() -> None:
+    """A replay between the dead letter and `failed_at` causes one more attempt at once."""
 
     async def scenario(harness: MailHarness) -> None:
         async with serving(Script(answers={b"RCPT": b"451 later"})) as server:
@@ -277,7 +277,7 @@ def test_a_replay_while_the_mail_is_given_up_is_not_forgotten() -> None:
                 harness.store.put(f"dead:{EVENT}", msgspec.json.encode(letter | {"status": "replaying"}))
                 await harness.process(server.port).handle(requested())
 
-            process._dead_letters.write = write_and_replay  # type: ignore[method-assign]  # a quick hand
+            process._dead_letters.write = write_and_replay  # type: ignore[method-assign]  # replays within the write
             harness.now += MINUTE
             await process.retry_due()
             assert [ORDER] == harness.index
@@ -288,8 +288,8 @@ def test_a_replay_while_the_mail_is_given_up_is_not_forgotten() -> None:
     run(scenario)
 
 
-def test_what_is_settled_is_sent_queued_and_listed_or_given_up() -> None:
-    """Nothing else: not what was never asked for, and not what died between its entry and the index."""
+def test_a_settled_mail_is_sent_or_queued_and_listed() -> None:
+    """An unrequested mail and an unlisted entry are not settled."""
 
     async def scenario(harness: MailHarness) -> None:
         async with serving(Script(answers={b"RCPT": b"451 later"})) as server:
@@ -313,8 +313,8 @@ def test_what_is_settled_is_sent_queued_and_listed_or_given_up() -> None:
 @pytest.mark.parametrize("number", range(2, 9))
 @pytest.mark.parametrize("kind", ["refuse", "lose"])
 @pytest.mark.parametrize("ending", ["unknown", "late", "silent"])
-def test_a_store_that_goes_away_at_any_call_costs_no_second_copy(number: int, kind: str, ending: str) -> None:
-    """Its event comes again until it is taken, and meanwhile nothing is sent that may have been."""
+def test_a_store_failure_at_any_call_causes_no_second_copy(number: int, kind: str, ending: str) -> None:
+    """The event is redelivered until it succeeds, and the mail is sent once."""
 
     async def scenario(harness: MailHarness) -> None:
         late = asyncio.Event()

@@ -1,4 +1,4 @@
-"""The user: the first command for an address wins."""
+"""The first command for an address registers its user."""
 
 import pytest
 from hypothesis import given
@@ -10,34 +10,34 @@ from services.user.domain import Registration, User
 from services.user.events import UserCreated, UserCreateRejected, UserCreateRequested
 from tests.unit.services.sample_events import ANOTHER, COMMAND, OTHER, USER, received
 
-ASKED = UserCreateRequested(USER, "Ann@example.com", "Ann")
+REQUEST = UserCreateRequested(USER, "Ann@example.com", "Ann")
 ANN = Registration(USER, "Ann@example.com", "Ann", COMMAND)
 CREATED = UserCreated(USER, "Ann@example.com", "Ann")
 
 
-def test_the_first_who_asks_is_registered() -> None:
-    """The record by address, the record for reads, and the fact."""
-    step = domain.step(None, None, received(ASKED))
+def test_the_first_command_registers_the_user() -> None:
+    """The step returns the state, the secondary record for reads, and UserCreated."""
+    step = domain.step(None, None, received(REQUEST))
 
     assert Step(ANN, {f"user:{USER}": User(USER, "Ann@example.com", "Ann")}, (CREATED,)) == step
 
 
 def test_the_same_command_again_is_answered_again_and_changes_nothing() -> None:
-    """From state: also when the redelivery is all that is left."""
-    step = domain.step(ANN, User(USER, "Ann@example.com", "Ann"), received(ASKED))
+    """A repetition publishes UserCreated from the state and writes nothing."""
+    step = domain.step(ANN, User(USER, "Ann@example.com", "Ann"), received(REQUEST))
 
     assert Step(ANN, {}, (CREATED,)) == step
 
 
 def test_another_body_under_the_same_key_is_refused_as_such() -> None:
-    """The user_id comes from the key, so it is the same one."""
+    """The same user_id means the same idempotency key, so the reason is `key_reused`."""
     step = domain.step(ANN, None, received(UserCreateRequested(USER, "ann@example.com", "Anna"), ANOTHER))
 
     assert Step(ANN, {}, (UserCreateRejected(USER, "key_reused"),)) == step
 
 
-def test_somebody_elses_address_is_taken() -> None:
-    """The refusal names who was refused, not who holds it."""
+def test_the_address_of_another_user_is_refused() -> None:
+    """The rejection contains the user_id of the command, not that of the registered user."""
     step = domain.step(ANN, None, received(UserCreateRequested(OTHER, "ANN@example.com", "Bob"), ANOTHER))
 
     assert Step(ANN, {}, (UserCreateRejected(OTHER, "email_taken"),)) == step
@@ -53,11 +53,11 @@ def test_somebody_elses_address_is_taken() -> None:
     ],
 )
 def test_the_key_is_the_folded_address_without_pipes(email: str, expected: str) -> None:
-    """A store's key may not hold `||`, and no two addresses share a key by escaping."""
+    """Escaping removes `||` from the key and gives two addresses two keys."""
     assert expected == domain.key(UserCreateRequested(USER, email, "Ann"))
 
 
-WANTED = st.tuples(
+COMMANDS = st.tuples(
     st.builds(
         UserCreateRequested,
         st.sampled_from([USER, OTHER]),
@@ -68,12 +68,14 @@ WANTED = st.tuples(
 )
 
 
-@given(st.lists(WANTED, max_size=20))
-def test_any_order_and_any_repetition_gives_each_address_to_one(wanted: list[tuple[UserCreateRequested, str]]) -> None:
-    """Whoever asks first has it; he is told so each time that he asks, and everybody else is refused each time."""
+@given(st.lists(COMMANDS, max_size=20))
+def test_any_order_and_any_repetition_gives_each_address_to_one(
+    commands: list[tuple[UserCreateRequested, str]],
+) -> None:
+    """The first command owns the address; its repetitions succeed and all others are rejected."""
     records: dict[str, Registration] = {}
     secondaries: dict[str, User] = {}
-    for event, command_id in wanted:
+    for event, command_id in commands:
         key = domain.key(event)
         before = records.get(key)
         step = domain.step(before, secondaries.get(domain.secondary_key(event)), received(event, command_id))
@@ -84,8 +86,8 @@ def test_any_order_and_any_repetition_gives_each_address_to_one(wanted: list[tup
             secondaries.setdefault(name, secondary)
 
         (answer,) = step.outputs
-        has_it = before is None or command_id == before.command_id
-        assert isinstance(answer, UserCreated) == has_it
+        is_owner = before is None or command_id == before.command_id
+        assert isinstance(answer, UserCreated) == is_owner
         if isinstance(answer, UserCreated):
             assert (step.state.user_id, step.state.email, step.state.name) == (
                 answer.user_id,
