@@ -145,14 +145,14 @@ def test_the_oldest_flow_makes_room_with_all_that_was_known_of_it(monkeypatch: p
 
     assert ["s1", "s2"] == [flow.subject for flow in flows.all()]
     assert [] == flows.add_mail(mail_for(mail))
-    kept = (flows._by_key, flows._events, flows._asked_for)
+    kept = (flows._by_key, flows._events, flows._flow_by_message_id)
     assert [{"c1", "c2", "s1", "s2"}, {"e1", "e2"}, set()] == [set(each) for each in kept]
 
 
 def test_what_comes_late_of_a_flow_that_made_room_begins_no_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """In a busy shop its mail is asked for when a hundred newer orders are there; of them it would take the place."""
     monkeypatch.setattr(module, "FLOWS_MAX", 1)
-    monkeypatch.setattr(module, "GONE_MAX", 4)
+    monkeypatch.setattr(module, "EVICTED_MAX", 4)
     flows, late = Flows(), example("OrderPaid")
     flows.add_event(example("OrderCreated"), 0)
     for number in range(2):
@@ -204,7 +204,7 @@ def test_one_flow_does_not_grow_for_ever() -> None:
 
     assert 1 == len(flows.all())
     assert module.KEYS_MAX >= len(flows._by_key)
-    assert module.KEYS_MAX >= len(flows._asked_for)
+    assert module.KEYS_MAX >= len(flows._flow_by_message_id)
     assert first.correlation_id in flows._by_key
 
 

@@ -73,7 +73,7 @@ def test_a_call_goes_on_as_it_is_and_comes_back_as_it_is() -> None:
     assert ([("POST", "/user/register")], ["wait=1"]) == (page.gateway.asked, page.gateway.prefer)
     [call] = page.calls
     assert ("/user/register", {"name": "Ada"}, 201, "CREATED") == (call.path, call.body, call.status, call.reason)
-    assert call.asked_at <= call.answered_at
+    assert call.requested_at <= call.answered_at
 
 
 @pytest.mark.parametrize(
