@@ -136,9 +136,7 @@ def rabbitmq(address: str, consumer_timeout_ms: int | None) -> list[Finding]:
     """Check how long RabbitMQ waits for an acknowledgment before it redelivers an event."""
     if consumer_timeout_ms is None or consumer_timeout_ms < CONSUMER_TIMEOUT_MS_DEFAULT:
         return []
-    what = (
-        f"RabbitMQ redelivers an event that a sidecar lost track of only after {consumer_timeout_ms // 60_000} minutes"
-    )
+    what = f"RabbitMQ waits {consumer_timeout_ms // 60_000} minutes before it redelivers an event that a sidecar forgot"
     return [Finding("rabbitmq-consumer-timeout", NOTE, Place(address), what, "consumer_timeout = 300000")]
 
 

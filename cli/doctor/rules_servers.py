@@ -102,6 +102,6 @@ def consumer_timeout(config: SidecarConfig) -> Iterator[Violation]:
     for document, name, service in _services(config, _RABBITMQ):
         text, unread = _mounted(document, service)
         if not unread and not re.search(r"^\s*consumer_timeout\s*=", text, re.MULTILINE):
-            what = f"{name} redelivers an event that a sidecar lost track of only after 30 minutes"
+            what = f"{name} waits 30 minutes before it redelivers an event that a sidecar forgot"
             fix = "consumer_timeout = 300000 in a file mounted below /etc/rabbitmq/conf.d"
             yield Violation(_place(document, service, "image"), what, fix)

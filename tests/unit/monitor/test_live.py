@@ -68,9 +68,9 @@ def test_a_viewer_from_an_earlier_session_gets_a_snapshot() -> None:
         live.notify("tap", "opening")
         return left, await read(live.stream("run-1"), 2)
 
-    left, anew = asyncio.run(story())
+    left, reconnected = asyncio.run(story())
     assert [] == left
-    assert "event: snapshot" in anew[1]
+    assert "event: snapshot" in reconnected[1]
 
 
 def test_a_viewer_that_reconnects_too_late_gets_a_snapshot() -> None:
@@ -81,9 +81,9 @@ def test_a_viewer_that_reconnects_too_late_gets_a_snapshot() -> None:
         for number in (1, 2, 3, 4):
             live.notify("step", number)
         events = live.stream("run-1")
-        anew = await read(events, 2)
+        snapshot = await read(events, 2)
         live.notify("step", 5)
-        return anew[1:] + await read(events, 1)
+        return snapshot[1:] + await read(events, 1)
 
     assert ["id: run-4\nevent: snapshot", "id: run-5\nevent: step"] == [
         frame.split("\ndata")[0] for frame in asyncio.run(story())

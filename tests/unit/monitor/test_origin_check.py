@@ -25,7 +25,7 @@ def response_to(method: str, headers: dict[str, str], path: str = "/") -> httpx.
     return asyncio.run(call())
 
 
-def test_the_own_page_is_accepted() -> None:
+def test_the_monitors_own_page_is_accepted() -> None:
     """Both names of this machine are valid."""
     names = (f"127.0.0.1:{PORT}", f"localhost:{PORT}")
 
