@@ -1,1 +1,1 @@
-"""The live page: the shop's events as they pass, for whoever looks; nothing of the shop needs it."""
+"""The live page: shows the shop's events as they are published; the shop does not depend on it."""

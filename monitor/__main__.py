@@ -1,4 +1,4 @@
-"""`python -m monitor`: the live page, until SIGTERM."""
+"""`python -m monitor`: serve the live page until SIGTERM."""
 
 import logging
 
@@ -11,10 +11,10 @@ from monitor.settings import read
 
 
 def main() -> None:
-    """Serve on the loopback interface only: whoever sees the page can do what it can."""
+    """Serve on the loopback interface only, since every visitor can use the page's actions."""
     settings, shutdown = read(), ShutdownSignal()
-    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each of ten questions every two seconds
-    # Its sidecar is called over gRPC, and calls nobody: the other port is not used.
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # it logs each health check, ten every 2 s
+    # The app calls its sidecar over gRPC, and the sidecar calls no app: the HTTP port is not used.
     served = Served(LOOPBACK, settings.port, settings.dapr_grpc_port, settings.app_api_token, settings.dapr_api_token)
     run(monitor(settings, shutdown), served, shutdown)
 

@@ -1,4 +1,4 @@
-"""The monitor, wired: the page, its events, what it asks of the shop, and what is done about a dead letter."""
+"""Wire the monitor: the page, its event stream, the gateway proxy and dead-letter actions."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STATIC = Path(__file__).parent / "static"
 
 
 def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
-    """Build the app; everything that it holds is in memory, and bounded."""
+    """Build the app; all its state is in memory and bounded."""
     broker = BROKERS[settings.broker]
     state = RunningState(settings.ports, settings.dapr_api_token)
     health_poll = HealthPoll(
@@ -79,11 +79,11 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
             yield
 
     async def stream(request: Request) -> Response:
-        """The events; a browser that comes back says where it was."""
+        """Stream the events; a reconnecting browser sends the id of its last event."""
         if live.viewers.count >= VIEWERS_MAX:
-            return PlainTextResponse(f"{VIEWERS_MAX} pages look already\n", 503)
+            return PlainTextResponse(f"{VIEWERS_MAX} pages are already connected\n", 503)
         last_id = request.headers.get("last-event-id") or request.query_params.get("last", "")
-        if request.method == "HEAD":  # it would end with the events, which is never
+        if request.method == "HEAD":  # the event stream never ends
             return Response(media_type="text/event-stream", headers={"cache-control": "no-store"})
         events = live.stream(last_id)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})

@@ -1,4 +1,4 @@
-"""The dead letters, as the page shows them, and what can be done about one."""
+"""The page's view of the dead letters, and the actions on one of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ACTIONS: dict[str, Callable[[State, DeadLetter], Outcome]] = {"replay": replay, 
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterView:
-    """One open letter."""
+    """One open dead letter, as the page shows it."""
 
     id: str
     service: str
@@ -30,14 +30,14 @@ class DeadLetterView:
 
 @dataclass(frozen=True, slots=True)
 class DeadLetterSummary:
-    """All open letters: how many, and the newest."""
+    """The number of open dead letters, and the newest of them."""
 
     total: int
     newest: list[DeadLetterView]
 
 
 def summarize(state: State) -> DeadLetterSummary:
-    """Read them; raise LaunchError when a service's state cannot be reached."""
+    """Read all open dead letters; raise LaunchError if a service's state is unreachable."""
     total, newest = 0, list[DeadLetter]()
     for letter in find_dead_letters(state):
         total += 1
@@ -46,7 +46,7 @@ def summarize(state: State) -> DeadLetterSummary:
 
 
 def act(state: State, service: str, letter_id: str, action: str) -> Outcome:
-    """Replay or discard one; raise LaunchError if it is not there, or could not be reached."""
+    """Replay or discard a dead letter; raise LaunchError if it is missing or unreachable."""
     for letter in find_dead_letters(state, Filter((letter_id,), service)):
         if letter.id == letter_id:
             return ACTIONS[action](state, letter)

@@ -1,4 +1,4 @@
-"""One event, as the tap saw it."""
+"""An event as the tap receives it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What is read of it; nothing was checked, for the services judge it."""
+    """The fields that the page uses; their values are not validated, since services do that."""
 
     topic: str
     id: str

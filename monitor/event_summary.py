@@ -1,4 +1,4 @@
-"""What an event says, in a few words for a person; an event that lacks something is shown all the same."""
+"""Summarize an event in a few words; missing fields become question marks."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ ITEMS_SHOWN = 3
 
 
 def summarize(topic: str, data: Mapping[str, Any]) -> str:
-    """The few words."""
+    """The summary of an event, at most SUMMARY_CHARACTERS_MAX characters."""
     match topic:
         case "UserCreateRequested" | "UserCreated":
             summary = f"{_text(data, 'name')}, {_text(data, 'email')}"
         case "BillingAccountCreated":
             summary = f"account {short(_text(data, 'account_id'))}"
         case "AccountDepositRequested":
-            summary = f"{cents(data.get('amount_cents'))} to pay in"
+            summary = f"deposit of {cents(data.get('amount_cents'))}"
         case "AccountDeposited":
-            summary = f"{cents(data.get('amount_cents'))} paid in, balance {cents(data.get('balance_cents'))}"
+            summary = f"{cents(data.get('amount_cents'))} deposited, balance {cents(data.get('balance_cents'))}"
         case "OrderCreateRequested" | "OrderCreated" | "OrderPaid":
             summary = items(data.get("items"))
         case "OrderPaymentRequested":
-            summary = f"{cents(data.get('amount_cents'))} to take"
+            summary = f"{cents(data.get('amount_cents'))} to charge"
         case "OrderPaymentCreated":
             summary = f"payment {short(_text(data, 'payment_id'))}"
         case "OrderNotPaid" | "OrderPaymentFailed" | "UserCreateRejected" | "OrderCreateRejected":
@@ -39,12 +39,12 @@ def summarize(topic: str, data: Mapping[str, Any]) -> str:
 
 
 def cents(value: Any) -> str:
-    """An amount as people write it."""
+    """Format an amount of cents, such as 1,234.56."""
     return f"{value / 100:,.2f}" if isinstance(value, int) and abs(value) < CENTS_MAX else "?"
 
 
 def items(value: Any) -> str:
-    """What was ordered, the first few."""
+    """List the first ordered items."""
     if not isinstance(value, list):
         return "?"
     summary = [f"{each.get('quantity')} x {each.get('sku')}" for each in value[:ITEMS_SHOWN] if isinstance(each, dict)]
@@ -53,7 +53,7 @@ def items(value: Any) -> str:
 
 
 def short(identity: str) -> str:
-    """The end of an id: of a UUIDv7 the beginning is the time, which neighbours share."""
+    """The last characters of an id; a UUIDv7 begins with the time, which neighbors share."""
     return identity[-8:]
 
 

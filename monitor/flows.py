@@ -1,6 +1,7 @@
-"""What belongs together: a request, the events that it started, its answer and its mails; the last hundred of them.
+"""Group requests, events, responses and mails into flows; keep the last hundred flows.
 
-Pure: what happens is told by events, calls and mails, each with its time; what changed is the answer.
+The module does no I/O: each method takes an event, a request or a mail with its time, and returns
+the changes for the page.
 """
 
 from __future__ import annotations
@@ -17,19 +18,22 @@ from monitor.event_summary import summarize
 
 FLOWS_MAX = 100
 STEPS_MAX = 60
-"""Of one flow; an order has at most fifteen, and what is repeated is counted and not added."""
+"""Steps of one flow; an order has at most 15, and repetitions only increase a counter."""
 PEOPLE_MAX = 100
 MAILS_MAX = 200
-"""Mails that came here before the event that asked for them."""
-GONE_MAX = 10_000
-"""Flows that made room, whose late events begin no new one: a busy shop has a hundred newer ones within a second."""
+"""Mails that arrived before their EmailRequested event."""
+EVICTED_MAX = 10_000
+"""Keys of evicted flows: late events of these flows start no new one.
+
+A busy shop starts a hundred flows within a second, so events do arrive after an eviction.
+"""
 NAME_CHARACTERS_MAX = 254
-"""Of a name or an address, as the gateway allows; whoever publishes may send anything."""
+"""Characters of a name or address: the gateway's limit, since other publishers have none."""
 
 CLIENT = "client"
 MAIL = "mail"
 KEYS_MAX = 10
-"""Of one flow: its correlation id, and what its events are about, which is one thing as a rule."""
+"""Keys of one flow: its correlation id and the subjects of its events, usually one."""
 MESSAGE_ID_CHARACTERS_MAX = 200
 KINDS = {
     "UserCreateRequested": "registration",
@@ -41,22 +45,22 @@ KINDS = {
 }
 OUTCOMES = {
     "UserCreated": "registered",
-    "UserCreateRejected": "refused",
-    "AccountDeposited": "paid in",
-    "AccountDepositRejected": "refused",
+    "UserCreateRejected": "rejected",
+    "AccountDeposited": "deposited",
+    "AccountDepositRejected": "rejected",
     "OrderCreated": "payment pending",
-    "OrderCreateRejected": "refused",
+    "OrderCreateRejected": "rejected",
     "OrderPaid": "paid",
     "OrderNotPaid": "not paid",
 }
 ORDER = {topic: place for place, topic in enumerate(TOPICS)}
-"""The topic list is in the order in which one leads to the other: what has the same millisecond is shown in it."""
+"""Topics in causal order; it sorts steps of the same millisecond."""
 RESOURCES = {"registration": "user_id", "deposit": "deposit_id", "order": "order_id"}
 
 
 @dataclass(slots=True)
 class Step:
-    """One arrow, or one event's arrows: from whom, to whom, when."""
+    """One row of the diagram: a request, an event with its consumers, a response or a mail."""
 
     number: int
     kind: str
@@ -65,42 +69,42 @@ class Step:
     source: str
     targets: tuple[str, ...]
     at: float
-    """Milliseconds of the wall clock, whole: an event's time has no more."""
+    """Wall clock in whole milliseconds, the resolution of event times."""
     rank: float
-    """Which of two of the same millisecond comes first."""
+    """Sorts steps of the same millisecond."""
     note: str = ""
     times: int = 1
-    """How often it passed: an event may be published or delivered again."""
+    """How often it was seen: an event may be published or delivered again."""
 
 
 @dataclass(slots=True)
 class Flow:
-    """One thing that somebody wanted."""
+    """One registration, deposit or order with all its steps."""
 
     number: int
     kind: str
     title: str
-    outcome: str = "under way"
+    outcome: str = "in progress"
     subject: str = ""
     user_id: str = ""
     steps: list[Step] = field(default_factory=list)
 
 
 @dataclass(slots=True)
-class Names:
-    """By what one flow is found, so that whoever adds one or lets the flow go need not look through all of them."""
+class IndexKeys:
+    """The index keys of one flow, so that adding or evicting a flow scans no index."""
 
     keys: list[str] = field(default_factory=list)
-    """Its correlation id, and what a request made."""
+    """The correlation id, and the id of the created resource."""
     events: dict[int, str] = field(default_factory=dict)
-    """The ids of its events, by the number of the step."""
+    """Event ids by step number."""
     mails: list[str] = field(default_factory=list)
-    """The Message-IDs of the mails that it wants sent."""
+    """Message-IDs of the mails that its events request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody who was seen."""
+    """A user from an observed event or response."""
 
     user_id: str
     name: str
@@ -109,7 +113,7 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What a page has to be told: the flow without its other steps, and the step, new or repeated."""
+    """A notice to the page: the flow without its other steps, and its new or repeated step."""
 
     flow: Flow
     step: Step
@@ -117,48 +121,48 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A request that went through here, and how it was answered; times are milliseconds of the wall clock."""
+    """A request through the page, and its response; times are milliseconds of the wall clock."""
 
     path: str
     body: Mapping[str, Any]
     status: int
     reason: str
     answer: Mapping[str, Any]
-    asked_at: float
+    requested_at: float
     answered_at: float
 
 
 class Flows:
-    """The last hundred flows, and who was seen in them."""
+    """The last hundred flows, and the users in them."""
 
     def __init__(self) -> None:
         self._flows: OrderedDict[int, Flow] = OrderedDict()
-        self._names: dict[int, Names] = {}
-        """By the number of the flow."""
+        self._index_keys: dict[int, IndexKeys] = {}
+        """By flow number."""
         self._by_key: dict[str, Flow] = {}
-        """By correlation id, and by what a request made."""
+        """By correlation id and by id of the created resource."""
         self._events: dict[str, tuple[Flow, Step]] = {}
-        self._asked_for: dict[str, Flow] = {}
-        """By Message-ID the flow that wants this mail sent."""
-        self._early: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
-        self._gone: OrderedDict[str, None] = OrderedDict()
-        """By correlation id, and by what a request made."""
+        self._flow_by_message_id: dict[str, Flow] = {}
+        """By Message-ID, the flow that requested the mail."""
+        self._early_mails: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
+        self._evicted: OrderedDict[str, None] = OrderedDict()
+        """By correlation id and by id of the created resource."""
         self._newest = 0
         self.people: OrderedDict[str, Person] = OrderedDict()
 
     def all(self) -> list[Flow]:
-        """The flows, oldest first."""
+        """All flows, oldest first."""
         return list(self._flows.values())
 
     def add_event(self, event: Event, now_ms: float) -> list[Change]:
-        """An event passed."""
+        """Add an event to its flow."""
         known = self._events.get(event.id)
         if known is not None:
             flow, step = known
             step.times += 1
             return [_change(flow, step)]
-        self._meet(event)
-        if event.correlation_id in self._gone:
+        self._remember_person_of(event)
+        if event.correlation_id in self._evicted:
             return []
         flow = self._flow_of(event)
         topic = TOPICS[event.topic]
@@ -175,51 +179,51 @@ class Flows:
                 summarize(event.topic, event.data),
             ),
         )
-        names = self._names[flow.number]
+        index_keys = self._index_keys[flow.number]
         self._events[event.id] = flow, step
-        names.events[step.number] = event.id
+        index_keys.events[step.number] = event.id
         if event.topic in OUTCOMES and all(
             ORDER[each.name] <= ORDER[event.topic] for each in flow.steps if each.name in OUTCOMES
-        ):  # each topic comes on a way of its own: the end may be seen before what led to it
+        ):  # topics arrive independently, so the last event may arrive before an earlier one
             flow.outcome = OUTCOMES[event.topic]
         changes = [_change(flow, step)]
         if event.topic == "EmailRequested":
             message_id = str(event.data.get("message_id", ""))[:MESSAGE_ID_CHARACTERS_MAX]
-            if message_id not in self._asked_for and len(names.mails) < KEYS_MAX:
-                self._asked_for[message_id] = flow
-                names.mails.append(message_id)
-            early = self._early.pop(message_id, None)
+            if message_id not in self._flow_by_message_id and len(index_keys.mails) < KEYS_MAX:
+                self._flow_by_message_id[message_id] = flow
+                index_keys.mails.append(message_id)
+            early = self._early_mails.pop(message_id, None)
             changes += self.add_mail(early) if early is not None else []
         return changes
 
     def add_request(self, call: Call) -> list[Change]:
-        """A request was answered; what it made says which flow it began."""
+        """Add a request and its response; the created resource identifies the flow."""
         kind = KINDS[call.path]
         subject = str(call.answer.get(RESOURCES[kind], ""))
         flow = self._by_key.get(subject) if subject else None
         if flow is None:
             flow = self._begin(kind, self._title(kind, call.body, call.path), subject)
             if subject:
-                self._find_by(subject, flow)
+                self._index(subject, flow)
         if kind == "registration" and call.status == 201:
-            self._meet_person(call.answer)
+            self._remember_person(call.answer)
         if call.status >= 400:
-            flow.outcome = f"refused: {call.status}"
-        question = Step(0, "request", f"POST {call.path}", CLIENT, (GATEWAY,), call.asked_at, -1)
+            flow.outcome = f"rejected: {call.status}"
+        request = Step(0, "request", f"POST {call.path}", CLIENT, (GATEWAY,), call.requested_at, -1)
         message = str(call.answer.get("detail", ""))
         answer = Step(
             0, "answer", f"{call.status} {call.reason}", GATEWAY, (CLIENT,), call.answered_at, len(ORDER), message
         )
-        return [_change(flow, self._add(flow, step)) for step in (question, answer)]
+        return [_change(flow, self._add(flow, step)) for step in (request, answer)]
 
     def add_mail(self, mail: Mapping[str, Any]) -> list[Change]:
-        """The mail server took a mail; one that nobody asked for yet waits for the event that does."""
+        """Add a sent mail; a mail without a request waits for its EmailRequested event."""
         message_id = str(mail.get("message_id", ""))[:MESSAGE_ID_CHARACTERS_MAX]
-        flow = self._asked_for.get(message_id)
+        flow = self._flow_by_message_id.get(message_id)
         if flow is None:
-            self._early[message_id] = mail
-            if len(self._early) > MAILS_MAX:
-                self._early.popitem(last=False)
+            self._early_mails[message_id] = mail
+            if len(self._early_mails) > MAILS_MAX:
+                self._early_mails.popitem(last=False)
             return []
         for step in flow.steps:
             if step.kind == MAIL and step.name == message_id:
@@ -232,23 +236,23 @@ class Flows:
 
     def _flow_of(self, event: Event) -> Flow:
         starts_flow = event.topic in KINDS
-        # A request's answer may be here before the events that it started: it left its mark under what it made.
+        # A response may arrive before its events; the flow is then indexed by the created resource.
         flow = self._by_key.get(event.correlation_id) or self._by_key.get(event.subject)
         kind = KINDS.get(event.topic, "other")
         if flow is None:
             flow = self._begin(kind, self._title(kind, event.data, event.topic), event.subject)
-        elif flow.kind == "other" and starts_flow:  # what it started was seen before it
+        elif flow.kind == "other" and starts_flow:  # a later event of the flow arrived first
             flow.kind, flow.title = kind, self._title(kind, event.data, event.topic)
             flow.subject = event.subject
         for key in filter(None, (event.correlation_id, event.subject)):
-            self._find_by(key, flow)
+            self._index(key, flow)
         user_id = event.data.get("user_id")
         if isinstance(user_id, str):
             flow.user_id = user_id[:NAME_CHARACTERS_MAX]
         return flow
 
-    def _find_by(self, key: str, flow: Flow) -> None:
-        keys = self._names[flow.number].keys
+    def _index(self, key: str, flow: Flow) -> None:
+        keys = self._index_keys[flow.number].keys
         if key not in self._by_key and len(keys) < KEYS_MAX:
             self._by_key[key] = flow
             keys.append(key)
@@ -257,30 +261,30 @@ class Flows:
         self._newest += 1
         flow = Flow(self._newest, kind, title, subject=subject)
         self._flows[flow.number] = flow
-        self._names[flow.number] = Names()
+        self._index_keys[flow.number] = IndexKeys()
         if len(self._flows) > FLOWS_MAX:
-            self._let_go(next(iter(self._flows)))
+            self._evict(next(iter(self._flows)))
         return flow
 
-    def _let_go(self, number: int) -> None:
+    def _evict(self, number: int) -> None:
         del self._flows[number]
-        names = self._names.pop(number)
-        for key in names.keys:
+        index_keys = self._index_keys.pop(number)
+        for key in index_keys.keys:
             del self._by_key[key]
-            self._gone[key] = None
-        while len(self._gone) > GONE_MAX:
-            self._gone.popitem(last=False)
-        for event_id in names.events.values():
+            self._evicted[key] = None
+        while len(self._evicted) > EVICTED_MAX:
+            self._evicted.popitem(last=False)
+        for event_id in index_keys.events.values():
             del self._events[event_id]
-        for message_id in names.mails:
-            del self._asked_for[message_id]
+        for message_id in index_keys.mails:
+            del self._flow_by_message_id[message_id]
 
     def _add(self, flow: Flow, step: Step) -> Step:
         step.number = flow.steps[-1].number + 1 if flow.steps else 1
         flow.steps.append(step)
         if len(flow.steps) > STEPS_MAX:
-            gone = flow.steps.pop(0)
-            event_id = self._names[flow.number].events.pop(gone.number, None)
+            oldest = flow.steps.pop(0)
+            event_id = self._index_keys[flow.number].events.pop(oldest.number, None)
             if event_id is not None:
                 del self._events[event_id]
         return step
@@ -291,17 +295,17 @@ class Flows:
             case "registration":
                 return f"{str(data.get('name', '?'))[:NAME_CHARACTERS_MAX]} registers"
             case "deposit":
-                return f"{person.name if person else 'Somebody'} pays in"
+                return f"{person.name if person else 'A user'} deposits money"
             case "order":
-                return f"{person.name if person else 'Somebody'} orders"
+                return f"{person.name if person else 'A user'} orders"
             case _:
-                return f"{first}, its beginning not seen"
+                return f"{first}, earlier events not seen"
 
-    def _meet(self, event: Event) -> None:
+    def _remember_person_of(self, event: Event) -> None:
         if event.topic in ("UserCreated", "UserCreateRequested"):
-            self._meet_person(event.data)
+            self._remember_person(event.data)
 
-    def _meet_person(self, data: Mapping[str, Any]) -> None:
+    def _remember_person(self, data: Mapping[str, Any]) -> None:
         user_id, name, email = (data.get(each) for each in ("user_id", "name", "email"))
         if isinstance(user_id, str) and isinstance(name, str) and isinstance(email, str):
             self.people[user_id] = Person(*(each[:NAME_CHARACTERS_MAX] for each in (user_id, name, email)))

@@ -1,4 +1,4 @@
-"""What the page asks of the shop goes on to the gateway's public address, as any client's request does."""
+"""Forward the page's requests to the gateway's public address, like any client's request."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ READS = (
 PREFIX = "/api"
 BODY_BYTES_MAX = 64 * 1024
 SECONDS_MAX = 35.0
-"""A gateway holds a request for 30 s at most."""
+"""The gateway holds a request for at most 30 s."""
 FORWARDED_HEADERS = ("prefer", "idempotency-key")
 RETURNED_HEADERS = ("content-type", "location", "retry-after", "preference-applied", "idempotency-key")
 
 
 def gateway_client(url: str) -> httpx.AsyncClient:
-    """A client of the gateway; an environment's proxy is for other hosts."""
+    """An HTTP client of the gateway; it ignores the environment's proxy."""
     return httpx.AsyncClient(base_url=url, timeout=SECONDS_MAX, trust_env=False)
 
 
 def routes(client: Callable[[], httpx.AsyncClient], add_request: Callable[[Call], None]) -> list[Route]:
-    """The routes that are passed on, and no others; `add_request` hears of each POST when it is answered."""
+    """The forwarded routes; `add_request` receives each answered POST."""
 
     async def post(request: Request) -> Response:
         body = await _body(request)
         if body is None:
-            return problem(413, f"the page sends {BODY_BYTES_MAX} bytes at most")
+            return problem(413, f"the page sends at most {BODY_BYTES_MAX} bytes")
         path = request.url.path.removeprefix(PREFIX)
         headers = {name: request.headers[name] for name in FORWARDED_HEADERS if name in request.headers}
-        asked_at = now_ms()
+        requested_at = now_ms()
         try:
             answer = await client().post(path, content=body, headers={**headers, "content-type": "application/json"})
         except httpx.HTTPError as error:
@@ -56,7 +56,7 @@ def routes(client: Callable[[], httpx.AsyncClient], add_request: Callable[[Call]
                 answer.status_code,
                 answer.reason_phrase.upper(),
                 _object(answer.content),
-                asked_at,
+                requested_at,
                 now_ms(),
             )
         )
@@ -73,13 +73,13 @@ def routes(client: Callable[[], httpx.AsyncClient], add_request: Callable[[Call]
 
 
 def problem(status: int, detail: str) -> Response:
-    """An error of the monitor's own, in the form of the gateway's."""
+    """An error of the monitor, in the gateway's format."""
     body = {"type": "about:blank", "title": "The live page", "status": status, "detail": detail}
     return JSONResponse(body, status, media_type="application/problem+json")
 
 
 def now_ms() -> float:
-    """Whole milliseconds of the wall clock, as the events' times."""
+    """The wall clock in whole milliseconds, like event times."""
     return time.time() * 1000 // 1
 
 
@@ -99,7 +99,7 @@ def _relay(answer: httpx.Response) -> Response:
 
 def _object(body: bytes) -> Mapping[str, Any]:
     try:
-        value = msgspec.json.decode(body)  # refuses lone surrogates, which could not be sent on to a page
+        value = msgspec.json.decode(body)  # rejects lone surrogates, which a page could not receive
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}

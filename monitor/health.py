@@ -1,4 +1,4 @@
-"""How every process is, and how much waits for each, looked at while somebody looks."""
+"""Poll the health and the backlog of every process while a viewer is connected."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from cli.servers.registry import Broker
 from cli.topics import Subscription
 from cli.topology import app_for_sidecar, readers, sidecar_of
 
-LOOK_SECONDS = 2.0
+POLL_SECONDS = 2.0
 ANSWER_SECONDS_MAX = 2.0
 REASON_CHARACTERS_MAX = 160
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """One replica, its sidecar, and what waits for it; None if the broker does not say."""
+    """The state of a replica and its sidecar; `waiting` is its backlog, None if unknown."""
 
     name: str
     app: str
@@ -28,7 +28,7 @@ class Health:
 
 
 class HealthPoll:
-    """Asks everybody once."""
+    """Queries every process and the broker once per poll."""
 
     def __init__(self, ports: Mapping[str, int], app_token: str, dapr_token: str, broker: Broker, address: str) -> None:
         self._names = [name for name in ports if app_for_sidecar(name) is None and sidecar_of(name) in ports]
@@ -40,7 +40,7 @@ class HealthPoll:
         self._reads = {name: list(readers([name])) for name in self._names}
 
     async def poll(self, client: httpx.AsyncClient) -> list[Health]:
-        """What each says."""
+        """Return the health of each replica."""
         waiting, apps, sidecars = await asyncio.gather(
             asyncio.to_thread(self._waiting),
             asyncio.gather(*(self._app(client, name) for name in self._names)),

@@ -1,4 +1,4 @@
-"""Server-sent events: everybody who looks reads the same ring, each at a place of his own."""
+"""Server-sent events: all viewers read one ring, each at its own position."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from monitor.ring import Ring
 from monitor.viewers import Viewers
 
 HEARTBEAT_SECONDS = 15.0
-"""A comment, so that whatever is between does not take the connection for dead."""
+"""A comment this often keeps intermediaries from closing an idle connection."""
 RETRY_MS = 1_000
-"""When a browser asks again after it lost the connection."""
+"""How long a browser waits before it reconnects."""
 SNAPSHOT = "snapshot"
 
 
 class Live:
-    """Tells whoever looks what happens; `snapshot` is all that a page has to know at this moment."""
+    """Sends notices to all viewers; `snapshot` returns the page's complete state."""
 
     def __init__(self, snapshot: Callable[[], Any], ring: Ring | None = None) -> None:
         self._snapshot = snapshot
@@ -30,24 +30,24 @@ class Live:
         self.viewers = Viewers()
 
     def notify(self, kind: str, body: Any) -> None:
-        """Tell everybody."""
+        """Send a notice to all viewers."""
         self._ring.add(kind, msgspec.json.encode(body))
         self._wake()
 
     def reset(self) -> None:
-        """Whoever comes back from now on gets a snapshot: what happens meanwhile is not seen by anybody."""
+        """Give reconnecting viewers a snapshot, because events go unseen from now on."""
         self._ring = Ring(uuid.uuid4().hex[:8])
         self._wake()
 
     def close(self) -> None:
-        """Send everybody away: the process is about to end."""
+        """End all streams, because the process is about to exit."""
         self._closed = True
         self._wake()
 
     async def stream(self, last_id: str = "") -> AsyncIterator[bytes]:
-        """What one looker is sent: what he missed, or all there is if that is gone, and then what happens.
+        """Yield a viewer's missed notices, or a snapshot if they are gone, and then new notices.
 
-        One who reads so slowly that the ring has overtaken him is let go; the browser comes back by itself.
+        The stream ends for a viewer so slow that the ring has overtaken it; the browser reconnects.
         """
         with self.viewers.connected():
             yield f"retry: {RETRY_MS}\n\n".encode()
@@ -57,12 +57,12 @@ class Live:
                 number = ring.newest
                 yield _frame(ring, number, SNAPSHOT, msgspec.json.encode(self._snapshot()))
             while not self._closed and ring is self._ring and (notices := ring.since(number)) is not None:
-                changed = self._changed  # before anything is awaited: what is told meanwhile sets it
+                changed = self._changed  # read before the first await, so that no notice is missed
                 for notice in notices:
                     yield _frame(ring, notice.number, notice.kind, notice.body)
                     number = notice.number
                 if not await _set_within(changed, HEARTBEAT_SECONDS):
-                    yield b": still here\n\n"
+                    yield b": heartbeat\n\n"
 
     def _wake(self) -> None:
         self._changed.set()

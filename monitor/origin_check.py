@@ -1,4 +1,4 @@
-"""Who may call: pages of this address only; and what a page of ours may load, which is nothing from elsewhere."""
+"""Accept requests from this page only, and forbid the page to load anything from other hosts."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ SECURITY: Mapping[str, str] = {
 }
 READING = ("GET", "HEAD")
 LINKABLE = ("/",)
-"""What a link on another page may lead to; the rest is for the page: to look is what opens the tap."""
-SAME_ORIGIN = "same-origin"  # older browsers do not say it, nor do programs
+"""Paths that other pages may link to; other paths are the page's own, as viewing opens the tap."""
+SAME_ORIGIN = "same-origin"  # the default: older browsers and programs omit the header
 
 
 class OriginCheck:
-    """Refuses a name that is not ours (a foreign page whose name was made to lead here), and a foreign page's POST."""
+    """Rejects foreign host names (DNS rebinding) and requests from other origins, with 403."""
 
     def __init__(self, app: ASGIApp, port: int) -> None:
         self._app = app
         self._hosts = {f"127.0.0.1:{port}", f"localhost:{port}"}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, or refuse."""
+        """Forward the request, or reject it."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
@@ -45,9 +45,9 @@ class OriginCheck:
     def _problem(self, method: str, path: str, headers: Headers) -> str | None:
         host = headers.get("host", "")
         if host not in self._hosts:
-            return "this page has another name: see what the launcher printed"
+            return "the page has another address: use the one that the launcher printed"
         if path not in LINKABLE and headers.get("sec-fetch-site", SAME_ORIGIN) not in (SAME_ORIGIN, "none"):
-            return "only the page itself may ask for that"
+            return "only the page itself may request this"
         if method not in READING and headers.get("origin") != f"http://{host}":
-            return "only the page itself may do that"
+            return "only the page itself may send this request"
         return None

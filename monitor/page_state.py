@@ -1,4 +1,4 @@
-"""All that the page shows, and who is told when it changes."""
+"""The state that the page shows; it notifies viewers of each change."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OFF, OPENING, ON, FAILED = "off", "opening", "on", "failed"
 
 
 class PageState:
-    """The state of the page; each change is told once."""
+    """The page's state; each change sends one notice."""
 
     def __init__(self, about: Mapping[str, Any], notify: Notify, now_ms: Callable[[], float]) -> None:
         self._about = about
@@ -31,7 +31,7 @@ class PageState:
         self._tap: Mapping[str, str] = {"state": OFF, "why": ""}
 
     def snapshot(self) -> Mapping[str, Any]:
-        """All of it."""
+        """The complete state."""
         return {
             "about": self._about,
             "flows": self._flows.all(),
@@ -43,38 +43,38 @@ class PageState:
         }
 
     def add_event(self, event: Event) -> None:
-        """An event passed the broker."""
+        """Add an event from the broker."""
         before = self._flows.people.get(str(event.data.get("user_id")))
         self._notify_changes(self._flows.add_event(event, self._now_ms()))
         self._notify_person(event.data, before)
 
     def add_request(self, call: Call) -> None:
-        """A request went to the gateway through the page, and was answered."""
+        """Add a request that went through the page to the gateway, with its response."""
         before = self._flows.people.get(str(call.answer.get("user_id")))
         self._notify_changes(self._flows.add_request(call))
         self._notify_person(call.answer, before)
 
     def add_mails(self, mails: Sequence[Mapping[str, Any]]) -> None:
-        """The mail server took these since the last time, oldest first."""
+        """Add mails that the mail server accepted, oldest first."""
         self._mails.extend(mails)
         self._notify("mails", mails[-MAILS_SHOWN:])
         for mail in mails:
             self._notify_changes(self._flows.add_mail(mail))
 
     def set_health(self, health: Sequence[Health]) -> None:
-        """Everybody was asked how he is."""
+        """Store the result of a health poll."""
         if health != self._health:
             self._health = health
             self._notify("health", health)
 
     def set_dead_letters(self, dead_letters: DeadLetterSummary | str) -> None:
-        """The dead letters were read; a text says why they could not be."""
+        """Store the dead letters; a string is the reason why they could not be read."""
         if dead_letters != self._dead_letters:
             self._dead_letters = dead_letters
             self._notify("dead_letters", dead_letters)
 
     def set_tap(self, state: str, why: str = "") -> None:
-        """What has become of the tap."""
+        """Store the state of the tap."""
         tap = {"state": state, "why": why}
         if tap != self._tap:
             self._tap = tap

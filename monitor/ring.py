@@ -1,4 +1,4 @@
-"""The newest notices, numbered: who lost the connection goes on where it broke, or is told that too much has passed."""
+"""A ring of the newest numbered notices: a reconnecting viewer resumes, or learns of a gap."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections import deque
 from dataclasses import dataclass
 
 NOTICES_MAX = 5_000
-"""Some three hundred orders; an order is about sixteen notices of half a kilobyte."""
+"""About 300 orders; an order causes about 16 notices of half a kilobyte."""
 BYTES_MAX = 16 * 1024 * 1024
-"""What all of them may take: a notice of mails is larger."""
+"""The bytes of all notices; a notice of mails is larger than others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Notice:
-    """Something that a page is told, as it is sent."""
+    """One notice to the page, encoded."""
 
     number: int
     kind: str
@@ -21,7 +21,7 @@ class Notice:
 
 
 class Ring:
-    """Notices of one run of the monitor; their ids name the run, for another one counts from the beginning."""
+    """Notices of one run of the monitor; ids contain the run, because numbers restart with it."""
 
     def __init__(self, run: str, size: int = NOTICES_MAX, bytes_max: int = BYTES_MAX) -> None:
         self._run = run
@@ -30,10 +30,10 @@ class Ring:
         self._notices: deque[Notice] = deque()
         self._bytes = 0
         self.newest = 0
-        """The number of the last notice that was added."""
+        """The number of the last notice."""
 
     def add(self, kind: str, body: bytes) -> None:
-        """Keep one more, and forget the oldest if there are too many."""
+        """Add a notice, and drop the oldest ones above the limits."""
         self.newest += 1
         self._notices.append(Notice(self.newest, kind, body))
         self._bytes += len(body)
@@ -41,11 +41,11 @@ class Ring:
             self._bytes -= len(self._notices.popleft().body)
 
     def id_of(self, number: int) -> str:
-        """What the browser sends back as Last-Event-ID."""
+        """The id that a browser sends back as Last-Event-ID."""
         return f"{self._run}-{number}"
 
     def number_of(self, last_id: str) -> int | None:
-        """The number behind an id; None if it is of another run, or what came after it is not all here any more."""
+        """The number in an id; None for another run, or if later notices are gone."""
         run, _, digits = last_id.rpartition("-")
         if run != self._run or not (digits.isascii() and digits.isdigit()):
             return None
@@ -53,7 +53,7 @@ class Ring:
         return number if number <= self.newest and self.since(number) is not None else None
 
     def since(self, number: int) -> list[Notice] | None:
-        """What came after that number, oldest first; None if some of it is gone."""
+        """The notices after that number, oldest first; None if some are gone."""
         missing = self.newest - number
         if missing > len(self._notices):
             return None

@@ -1,4 +1,4 @@
-"""What the launcher tells the monitor: where it serves, and where everything of the shop is."""
+"""The monitor's settings, which the launcher provides: its own ports and the shop's addresses."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cli.monitor import GRACE_SECONDS, grace_seconds
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Read once, at the start."""
+    """Read once, at startup."""
 
     port: int
     dapr_grpc_port: int
@@ -21,17 +21,17 @@ class Settings:
     dapr_api_token: str
     gateway_url: str
     mail_url: str
-    """Of the mail catcher; empty if mails go elsewhere, where they cannot be read."""
+    """Of the mail catcher; empty with another mail server, whose mails cannot be read."""
     broker: str
     broker_address: str
     store: str
     ports: Mapping[str, int]
-    """Of every app and sidecar, by the name of its process."""
+    """The port of every app and sidecar, by process name."""
     grace_seconds: int = GRACE_SECONDS
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Settings:
-    """Read them; a missing or wrong one stops the start with its name."""
+    """Read the settings; raise SettingError with the name of a missing or wrong one."""
     return Settings(
         port=whole(environ, "APP_PORT", 1, 65535),
         dapr_grpc_port=whole(environ, "DAPR_GRPC_PORT", 1, 65535),
@@ -51,4 +51,4 @@ def _ports(value: str) -> dict[str, int]:
     try:
         return {str(name): int(port) for name, port in json.loads(value).items()}
     except (ValueError, AttributeError, TypeError) as error:
-        raise SettingError("SHOP_PORTS", "is no JSON object of ports by name") from error
+        raise SettingError("SHOP_PORTS", "is not a JSON object of ports by name") from error

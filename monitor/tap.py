@@ -1,7 +1,7 @@
-"""The tap: Dapr's streaming subscriptions, which begin and end while their sidecar runs.
+"""The tap: Dapr's streaming subscriptions, which open and close while their sidecar runs.
 
-The generated stub and not the SDK's client: that one blocks on a health check when it is made, and breaks a stream off
-where it should be closed (ADR 30).
+It uses the generated stub instead of the SDK's client. That client blocks on a health check when
+it is created, and it cancels a stream instead of closing it (ADR 30).
 """
 
 from __future__ import annotations
@@ -20,25 +20,26 @@ from cli.topics import INBOX
 from monitor.event import Event
 
 OPEN_SECONDS = 70.0
-"""A sidecar waits for its broker for a minute before it refuses."""
+"""A sidecar waits up to a minute for its broker before it rejects a subscription."""
 CLOSE_SECONDS = 15.0
-"""A sidecar ends the subscriptions one after the other, each in half a second at most."""
-ATTRIBUTE_CHARACTERS_MAX = 200  # ids and times; whoever publishes may send anything
+"""A sidecar ends subscriptions one after the other, each within half a second."""
+ATTRIBUTE_CHARACTERS_MAX = 200  # of ids and times; publishers may send any length
 
 
 Take = Callable[[Event], None]
 
 
 class TapError(Exception):
-    """The tap could not be opened, or broke off; its text says why."""
+    """The tap failed to open, or it ended; the message says why."""
 
 
 async def read_all(port: int, token: str, topics: Sequence[str], take: Take, opened: Callable[[], None]) -> None:
-    """Read all topics through the sidecar at this gRPC port until cancelled; raise TapError if it ends before.
+    """Read all topics through the sidecar at this gRPC port until cancelled.
 
-    When it returns or raises, the sidecar reads none of them any more, if it still runs.
+    Raises TapError if a subscription fails or ends. On return, a running sidecar no longer reads any
+    of the topics.
     """
-    # One message that is too large would end the stream, be delivered again, and end the next one.
+    # With a size limit, a large message would end the stream, be redelivered, and end the next one.
     options = [("grpc.max_receive_message_length", -1)]
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
         stub = api_service_v1.DaprStub(channel)  # type: ignore[no-untyped-call]  # generated without types
@@ -60,7 +61,7 @@ async def read_all(port: int, token: str, topics: Sequence[str], take: Take, ope
 
 
 class _Stream:
-    """One topic."""
+    """The subscription to one topic."""
 
     def __init__(self, stub: Any, token: str, topic: str, take: Take) -> None:
         self._topic = topic
@@ -69,7 +70,7 @@ class _Stream:
         self._reading: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Subscribe, and wait until the sidecar says that it has."""
+        """Subscribe, and wait for the sidecar's confirmation."""
         first = api_v1.SubscribeTopicEventsRequestInitialAlpha1(pubsub_name=INBOX, topic=self._topic, metadata=RAW)
         async with asyncio.timeout(OPEN_SECONDS):
             await self._call.write(api_v1.SubscribeTopicEventsRequestAlpha1(initial_request=first))
@@ -78,26 +79,26 @@ class _Stream:
         self._reading = asyncio.create_task(self._read())
 
     def reading(self) -> asyncio.Task[None]:
-        """What ends when the stream does."""
+        """The task that ends with the stream."""
         assert self._reading is not None, "it is open"
         return self._reading
 
     async def _read(self) -> None:
-        with suppress(grpc.aio.AioRpcError):  # it has ended; who waits for that says so
+        with suppress(grpc.aio.AioRpcError):  # `read_all` reports the end of the stream
             while (message := await self._call.read()) is not grpc.aio.EOF:
                 event = message.event_message
                 read = _event(self._topic, event.data)
                 if read is not None:
                     self._take(read)
-                # While it is being closed events come that cannot be answered any more. It is over when the sidecar
-                # says so, and not before: it still reads from the broker.
+                # Events that arrive during closing cannot be acknowledged. Read on until the
+                # sidecar ends the stream, because it reads from the broker until then.
                 with suppress(asyncio.InvalidStateError):
-                    await self._call.write(_taken(event.id))
+                    await self._call.write(_acknowledgment(event.id))
 
     async def close(self) -> None:
-        """Say that no more answers come, and wait until the sidecar has unsubscribed.
+        """Close the sending side, and wait until the sidecar has unsubscribed.
 
-        Breaking the stream off instead would leave events without an answer, and nobody would know when it is over.
+        Cancelling the stream instead would leave events unacknowledged and hide when it has ended.
         """
         if self._reading is not None:
             with suppress(grpc.aio.AioRpcError, asyncio.InvalidStateError, TimeoutError):
@@ -109,7 +110,7 @@ class _Stream:
 
 
 def _event(topic: str, message: bytes) -> Event | None:
-    """What is read of a message; None for one that is no event: the services keep it as a dead letter."""
+    """Parse a message; None if it is no event, which services store as a dead letter."""
     try:
         read = msgspec.json.decode(message)
     except (ValueError, RecursionError):
@@ -132,7 +133,7 @@ def _event(topic: str, message: bytes) -> Event | None:
     )
 
 
-def _taken(event_id: str) -> Any:
+def _acknowledgment(event_id: str) -> Any:
     status = appcallback_v1.TopicEventResponse(status=appcallback_v1.TopicEventResponse.SUCCESS)
     done = api_v1.SubscribeTopicEventsRequestProcessedAlpha1(id=event_id, status=status)
     return api_v1.SubscribeTopicEventsRequestAlpha1(event_processed=done)

@@ -1,4 +1,4 @@
-"""How many look, and a way to wait for the first and for the last one."""
+"""Count the connected viewers, and wait for the first and for the last one."""
 
 from __future__ import annotations
 
@@ -8,40 +8,40 @@ from contextlib import contextmanager
 
 
 class Viewers:
-    """A count that can be waited for."""
+    """The number of viewers, with ways to wait for its changes."""
 
     def __init__(self) -> None:
         self.count = 0
-        self._present = asyncio.Event()
-        self._absent = asyncio.Event()
-        self._absent.set()
+        self._connected = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
 
     @contextmanager
     def connected(self) -> Iterator[None]:
-        """Count one for the length of the block."""
+        """Count one viewer for the duration of the block."""
         self.count += 1
-        self._note()
+        self._update()
         try:
             yield
         finally:
             self.count -= 1
-            self._note()
+            self._update()
 
     async def wait_for_first(self) -> None:
-        """Wait until somebody looks."""
-        await self._present.wait()
+        """Wait until a viewer is connected."""
+        await self._connected.wait()
 
     async def wait_until_idle(self, seconds: float) -> None:
-        """Wait until nobody has looked for so long."""
+        """Wait until no viewer has been connected for `seconds`."""
         while True:
-            await self._absent.wait()
+            await self._idle.wait()
             try:
                 async with asyncio.timeout(seconds):
-                    await self._present.wait()
+                    await self._connected.wait()
             except TimeoutError:
                 return
 
-    def _note(self) -> None:
-        here, gone = (self._present, self._absent) if self.count else (self._absent, self._present)
-        here.set()
-        gone.clear()
+    def _update(self) -> None:
+        set_now, clear_now = (self._connected, self._idle) if self.count else (self._idle, self._connected)
+        set_now.set()
+        clear_now.clear()

@@ -1,4 +1,4 @@
-"""What runs while somebody looks, and nothing of it when nobody does: the tap, the mails, the health, the letters."""
+"""Run the tap and poll mails, health and dead letters only while viewers are connected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cli.errors import LaunchError
 from cli.servers.registry import Broker
 from cli.topics import MONITOR_SUBSCRIPTIONS, TOPICS
 from monitor.dead_letters import DeadLetterSummary, summarize
-from monitor.health import LOOK_SECONDS, HealthPoll
+from monitor.health import POLL_SECONDS, HealthPoll
 from monitor.page_state import FAILED, OFF, ON, OPENING, PageState
 from monitor.tap import TapError, read_all
 from monitor.viewers import Viewers
@@ -24,14 +24,14 @@ from monitor.viewers import Viewers
 log = logging.getLogger(__name__)
 
 REOPEN_SECONDS = 2.0
-"""Before the tap is opened again after it broke off."""
+"""The pause before the tap is opened again."""
 DEAD_LETTERS_SECONDS = 5.0
 DEAD_LETTERS_SHARE = 10
-"""Ten thousand letters take a while to read: the next look comes after ten times as long as the last one took."""
+"""Reading ten thousand dead letters is slow, so the pause is ten times the last read's duration."""
 
 
 class Watch:
-    """Begins with the first looker, ends some time after the last."""
+    """A session starts with the first viewer and ends some time after the last one."""
 
     def __init__(
         self,
@@ -54,9 +54,9 @@ class Watch:
         self._ended = ended
 
     async def run(self) -> None:
-        """One session after the other, for ever."""
+        """Run one session after the other, forever."""
         while True:
-            # What a killed one has left, or a session that ended while the broker was unreachable.
+            # Remove leftovers of a killed monitor, or of a session that ended without a broker.
             if not await self._unsubscribe():
                 await asyncio.sleep(REOPEN_SECONDS)
                 continue
@@ -78,7 +78,7 @@ class Watch:
             await self._unsubscribe()
 
     async def _tap_until(self, idle: asyncio.Task[None]) -> None:
-        """Keep the tap open; what passes while it is broken off waits for it, for the broker knows it already."""
+        """Keep the tap open; after a failure the broker still holds the events in between."""
         backlog_skipped = False
         while not idle.done():
             self._page_state.set_tap(OPENING)
@@ -97,7 +97,7 @@ class Watch:
                 if not reading.cancelled():
                     reading.result()
             except (OSError, TapError) as error:
-                log.warning("the tap: %s (%r)", error, error.__cause__)
+                log.warning("the tap failed: %s (%r)", error, error.__cause__)
                 self._page_state.set_tap(FAILED, str(error))
                 await asyncio.wait([idle], timeout=REOPEN_SECONDS)
 
@@ -105,25 +105,25 @@ class Watch:
         self._page_state.set_tap(ON)
 
     async def _unsubscribe(self) -> bool:
-        """Leave nothing at the broker, for what nobody reads would pile up there; say whether that was done."""
+        """Remove the tap's groups or queues, which would grow unread; return whether it worked."""
         try:
             await asyncio.to_thread(self._broker.remove, self._address, MONITOR_SUBSCRIPTIONS)
         except OSError as error:
-            log.warning("what the tap left at the broker may still be there: %s", error)
+            log.warning("the tap's groups or queues may still exist at the broker: %s", error)
             self._page_state.set_tap(FAILED, str(error))
             return False
         return True
 
 
 async def poll_health(page_state: PageState, health_poll: HealthPoll, client: httpx.AsyncClient) -> None:
-    """Ask how everybody is, again and again."""
+    """Poll the health of all processes, forever."""
     while True:
         page_state.set_health(await health_poll.poll(client))
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 async def read_dead_letters(page_state: PageState, state: State, changed: asyncio.Event) -> None:
-    """Read the dead letters again and again, and at once when one was dealt with here."""
+    """Read the dead letters periodically, and at once after an action on one of them."""
     while True:
         changed.clear()
         started = time.monotonic()

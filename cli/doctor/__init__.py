@@ -1,1 +1,1 @@
-"""`sidecart doctor`: what Dapr's YAML, its environment and running sidecars say about events that will be lost."""
+"""`sidecart doctor`: finds configuration that can lose events, in files and in running sidecars."""

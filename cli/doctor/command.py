@@ -1,4 +1,4 @@
-"""`sidecart doctor`: read, judge, ask what runs, and say it."""
+"""`sidecart doctor`: read files, apply rules, query running processes, print the findings."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from cli.servers.registry import BROKERS, STORES
 
 
 def run(options: argparse.Namespace) -> int:
-    """Print what is found; 1 if events will be lost or something does not start, else 0."""
+    """Print the findings; return 1 if any finding is a danger, else 0."""
     try:
         configs = _configs(options)
         found = [one for config in configs for one in judge(config)]
@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> int:
 
 
 def project() -> list[Finding]:
-    """What is found in the project's own files, on every broker with every store."""
+    """The findings in the project's own files, for every broker combined with every store."""
     return in_order([one for config in targets.own() for one in judge(config)])
 
 
@@ -42,7 +42,7 @@ def _configs(options: argparse.Namespace) -> list[SidecarConfig]:
 
 
 def _running(options: argparse.Namespace) -> tuple[str, list[Finding]]:
-    """What runs and was asked, in words, and what is wrong with it."""
+    """A phrase that names the queried processes, and the findings about them."""
     running_findings: list[Finding] = []
     sources = []
     for address in options.sidecars:
@@ -55,4 +55,4 @@ def _running(options: argparse.Namespace) -> tuple[str, list[Finding]]:
     if shop is not None and shop.ready:
         running_findings += running.shop(shop)
         sources.append(f"the running shop on {shop.broker} and {shop.store}")
-    return f", {', '.join(sources)} asked" if sources else "", running_findings
+    return f", {', '.join(sources)} queried" if sources else "", running_findings

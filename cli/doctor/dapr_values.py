@@ -1,4 +1,4 @@
-"""Values as Dapr reads them: what counts as true, and how long a duration is."""
+"""Parse booleans, numbers and durations as Dapr parses them."""
 
 import re
 
@@ -8,17 +8,20 @@ _VARIABLE = re.compile(r"\$\{(\w+)(?::?-([^}]*))?\}|\$(\w+)")
 
 
 def truthy(text: str) -> bool:
-    """As kit's `strings.IsTruthy` (dapr/kit 0.18.2)."""
+    """Whether kit's `strings.IsTruthy` (dapr/kit 0.18.2) reads the text as true."""
     return text.strip().lower() in ("y", "yes", "true", "t", "on", "1")
 
 
 def go_true(text: str) -> bool:
-    """As Go's `strconv.ParseBool`."""
+    """Whether Go's `strconv.ParseBool` reads the text as true."""
     return text in ("1", "t", "T", "TRUE", "true", "True")
 
 
 def duration_ms(text: str) -> float | None:
-    """As Go's `time.ParseDuration`, with bare numbers as milliseconds; None for what Go refuses, `30d` for one."""
+    """Parse as Go's `time.ParseDuration` does; a bare number is milliseconds.
+
+    Returns milliseconds, or None for text that Go rejects, such as `30d`.
+    """
     if re.fullmatch(r"[+-]?\d+", text):
         return float(text)
     sign, rest = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
@@ -29,15 +32,15 @@ def duration_ms(text: str) -> float | None:
 
 
 def number(text: str) -> int | None:
-    """A whole number without a sign, or None."""
+    """The text as an unsigned whole number, or None."""
     return int(text) if re.fullmatch(r"\d{1,18}", text) else None
 
 
 def signed(text: str) -> int | None:
-    """A whole number with or without a sign, or None."""
+    """The text as a whole number with an optional sign, or None."""
     return int(text) if re.fullmatch(r"[+-]?\d{1,18}", text) else None
 
 
 def expanded(text: str, env: "dict[str, str]") -> str:
-    """A text of a compose file with its `${NAME:-default}` put in."""
+    """Expand `$NAME`, `${NAME}` and `${NAME:-default}` as Docker Compose does."""
     return _VARIABLE.sub(lambda match: env.get(match[1] or match[3]) or match[2] or "", text)

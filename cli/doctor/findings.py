@@ -1,4 +1,4 @@
-"""What the doctor says: one finding is one trap at one place, what it does and how it is mended."""
+"""The doctor's findings: each names one trap, its place, its effect and the fix."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -6,19 +6,19 @@ from pathlib import Path
 
 
 class Severity(StrEnum):
-    """How bad it is; the order is that of the report."""
+    """The severity of a finding; reports sort by this order."""
 
     DANGER = "danger"
-    """Events are lost, or something does not start."""
+    """Events are lost, or a process does not start."""
     WARNING = "warning"
-    """It costs speed, does harm under conditions, or leaves a door open."""
+    """It slows the system down, does harm under some conditions, or weakens security."""
     NOTE = "note"
-    """Good to know."""
+    """Information; no action is required."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Place:
-    """A line of a file, or the address of something that runs (line 0)."""
+    """A line of a file; for a running process, its address and line 0."""
 
     file: str
     line: int = 0
@@ -28,18 +28,19 @@ class Place:
 
     @classmethod
     def of(cls, path: Path, line: int) -> "Place":
-        """The file as it is seen from the working folder, if it is below it."""
+        """The place of a line; paths below the working folder are relative to it."""
         here = Path.cwd()
         try:
             resolved = path.resolve()
-        except ValueError:  # a NUL or half a character: no file has such a name, and no terminal should get it
+        except ValueError:
+            # No file name has a NUL or a lone surrogate, and terminals must not print one.
             return cls(str(path).replace("\0", "\\0").encode("utf-8", "backslashreplace").decode(), line)
         return cls(str(resolved.relative_to(here) if resolved.is_relative_to(here) else resolved), line)
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """What a rule found: where, what happens, and the fix; a severity of its own if it is not the rule's."""
+    """One place that breaks a rule, the effect and the fix; `severity` overrides the rule's."""
 
     place: Place
     what: str
@@ -49,7 +50,7 @@ class Violation:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A hit with the name of its rule."""
+    """A violation with the name of its rule."""
 
     rule: str
     severity: Severity
@@ -62,7 +63,7 @@ _ORDER = list(Severity)
 
 
 def in_order(findings: "set[Finding] | list[Finding]") -> list[Finding]:
-    """The worst first, then by file and line; the same trap at the same place is told once."""
+    """Sort by severity, then file and line; report each rule once per place."""
     first: dict[tuple[str, Place], Finding] = {}
     for one in sorted(findings, key=lambda each: (_ORDER.index(each.severity), each.place, each.rule, each.what)):
         first.setdefault((one.rule, one.place), one)

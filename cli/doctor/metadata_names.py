@@ -1,7 +1,8 @@
-"""Which settings the components have that the doctor judges.
+"""The metadata names of the component types that the doctor checks.
 
-Read in components-contrib 1.18.3 (the structs that the settings are decoded into, and each metadata.yaml) and dapr
-1.18.2 (what every pub/sub component and every store understands). Names are compared without case, as the decoders do.
+Sources: components-contrib 1.18.3 (the structs that decode the settings, and each metadata.yaml)
+and dapr 1.18.2 (the names that every pub/sub component and every store accepts). The decoders
+ignore case, so the doctor compares names without case.
 """
 
 _PUBSUB = "consumerID publishingScopes subscriptionScopes allowedTopics protectedTopics"
@@ -43,4 +44,4 @@ _SECRET = (
     "secretKey awsSessionToken sessionToken primaryEncryptionKey secondaryEncryptionKey accountKey saslPassword"
 )
 SECRET = frozenset(_SECRET.lower().split())
-"""Settings that hold nothing but a secret, in lower case."""
+"""Settings whose value is always a secret, in lower case."""

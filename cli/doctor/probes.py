@@ -1,4 +1,4 @@
-"""What runs now: sidecars are asked by their own API, the servers of a running shop by theirs."""
+"""Checks of running processes: sidecars through their HTTP API, servers through their own tools."""
 
 import json
 import urllib.error
@@ -24,18 +24,18 @@ DANGER, WARNING, NOTE = Severity
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer of a sidecar; status 0: none."""
+    """A sidecar's HTTP response; status 0 means that no response arrived."""
 
     status: int
     body: str
 
 
 Ask = Callable[[str, str], Answer]
-"""GET a path of a sidecar with a token."""
+"""Sends a GET request: takes a path and an API token, returns the answer."""
 
 
 def asking(address: str) -> Ask:
-    """How a sidecar at an address such as http://127.0.0.1:3500 is asked; never through a proxy."""
+    """A client for the sidecar at an address such as http://127.0.0.1:3500; it ignores proxies."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def ask(path: str, token: str) -> Answer:
@@ -54,7 +54,7 @@ def asking(address: str) -> Ask:
 
 
 def sidecar(place: Place, token: str, expected: Collection[Component], ask: Ask) -> list[Finding]:
-    """What is wrong with a running sidecar; `expected` are the components of the files that it should have read."""
+    """Check a running sidecar; `expected` are the components that its files define."""
     health = ask("/v1.0/healthz", token)
     if health.status == 0:
         return [
@@ -64,26 +64,26 @@ def sidecar(place: Place, token: str, expected: Collection[Component], ask: Ask)
         ]
     found = []
     if health.status >= 300:
-        what = f"it says that it is unhealthy ({health.status}): it neither reads nor publishes"
+        what = f"the sidecar reports that it is unhealthy ({health.status}): it neither reads nor publishes"
         found.append(
             Finding("sidecar-unhealthy", DANGER, place, what, "see its log: its broker or its store is unreachable")
         )
-    answer = ask("/v1.0/metadata", token)  # health is told to anybody, this is not
+    answer = ask("/v1.0/metadata", token)  # healthz needs no token, metadata does
     if answer.status == 401:
-        what = "it wants another token, and says no more than how it is"
+        what = "the sidecar requires another token, so the doctor can read only its health"
         return [*found, Finding("sidecar-refuses", WARNING, place, what, "DAPR_API_TOKEN=... in this environment")]
     try:
         metadata = json.loads(answer.body) if answer.status == 200 else None
     except ValueError:
         metadata = None
     if not isinstance(metadata, dict):
-        what = f"its metadata cannot be read ({answer.status})"
+        what = f"the sidecar's metadata cannot be read ({answer.status})"
         return [
             *found,
             Finding("sidecar-unhealthy", DANGER, place, what, "is it a sidecar, and is this its HTTP port?"),
         ]
     if ask("/v1.0/metadata", "").status == 200:
-        what = "it answers without a token: any program that reaches this port can publish and read state"
+        what = "the sidecar answers without a token: any program that reaches this port can publish and read state"
         found.append(Finding("no-api-token", WARNING, place, what, "DAPR_API_TOKEN=... in its environment"))
     return [*found, *_loaded(place, metadata, expected)]
 
@@ -92,24 +92,24 @@ def _loaded(place: Place, metadata: Mapping[str, Any], expected: Collection[Comp
     found = []
     version = str(metadata.get("runtimeVersion", ""))
     if version and version != VERSION:
-        what = f"it is daprd {version}; these rules were read in the source of {VERSION}"
+        what = f"the sidecar is daprd {version}; the doctor's rules describe {VERSION}"
         found.append(Finding("daprd-other-version", NOTE, place, what, f"daprd {VERSION}"))
     app_id = str(metadata.get("id", ""))
     loaded = {str(each.get("name")) for each in metadata.get("components", [])}
     for each in expected:
         if each.is_for(app_id) and each.name not in loaded:
             what = f"the sidecar of {app_id} has not loaded {each.name} ({each.place()})"
-            fix = "see its log, and whether its --resources-path is that folder"
+            fix = "see its log, and check that its --resources-path names that folder"
             found.append(Finding("component-not-loaded", DANGER, place, what, fix))
     read = {str(each.get("pubsubname")): str(each.get("topic")) for each in metadata.get("subscriptions", [])}
     for each in expected:
         if each.name in read and not each.is_read and each.is_for(app_id):
-            what = f"{app_id} reads {read[each.name]} on {each.name}, of which {each.place()} says `publish-only`"
+            what = f"{app_id} reads {read[each.name]} on {each.name}, which {each.place()} marks `publish-only`"
             found.append(Finding("publish-only-is-read", WARNING, place, what, "subscribe on another component"))
     parsed = [str(each.get("topic")) for each in metadata.get("subscriptions", []) if _parses(each)]
     if parsed:
-        what = f"the sidecar of {app_id} parses {', '.join(parsed)}: a message that is no JSON object never arrives"
-        fix = "subscribe with the metadata rawPayload: true; if the app does so, start its sidecar again"
+        what = f"the sidecar of {app_id} parses {', '.join(parsed)}: a message that is not a JSON object never arrives"
+        fix = "subscribe with the metadata rawPayload: true; if the app already does, restart its sidecar"
         found.append(Finding("unparseable-never-arrives", WARNING, place, what, fix))
     return found
 
@@ -120,41 +120,44 @@ def _parses(subscription: Mapping[str, Any]) -> bool:
 
 
 def redis(address: str, settings: Mapping[str, str]) -> list[Finding]:
-    """What a Redis server's own CONFIG says about what it keeps."""
+    """Check the persistence and eviction settings that a Redis server's CONFIG reports."""
     place, found = Place(address), []
     if settings.get("appendonly", "yes") != "yes":
-        what = "the server writes no append-only file: events and state since the last snapshot are lost when it ends"
+        what = "the server writes no append-only file: when it stops, events and state since the last snapshot are lost"
         found.append(Finding("redis-not-append-only", DANGER, place, what, "appendonly yes"))
     policy = settings.get("maxmemory-policy", EVICTS_NOTHING)
     if settings.get("maxmemory", "0") != "0" and policy != EVICTS_NOTHING:
-        what = f"the server throws keys away when its memory is full ({policy}): state, or a stream with its events"
+        what = f"when its memory is full, the server evicts keys ({policy}): state, or a stream with its events"
         found.append(Finding("redis-evicts", DANGER, place, what, f"maxmemory-policy {EVICTS_NOTHING}"))
     return found
 
 
 def rabbitmq(address: str, consumer_timeout_ms: int | None) -> list[Finding]:
-    """What a RabbitMQ server says about how long an event may be out."""
+    """Check how long RabbitMQ waits for an acknowledgment before it redelivers an event."""
     if consumer_timeout_ms is None or consumer_timeout_ms < CONSUMER_TIMEOUT_MS_DEFAULT:
         return []
-    what = f"what a sidecar has forgotten is handed out again after {consumer_timeout_ms // 60_000} minutes only"
+    what = f"RabbitMQ waits {consumer_timeout_ms // 60_000} minutes before it redelivers an event that a sidecar forgot"
     return [Finding("rabbitmq-consumer-timeout", NOTE, Place(address), what, "consumer_timeout = 300000")]
 
 
 def readers(
-    broker: str, wrongly: Sequence[Subscription], blocking_errors: Mapping[str, BlockingError] = MappingProxyType({})
+    broker: str, misread: Sequence[Subscription], blocking_errors: Mapping[str, BlockingError] = MappingProxyType({})
 ) -> list[Finding]:
-    """Subscriptions that are not read as they should, by the broker's own count, and what hinders which app's."""
+    """Report subscriptions with a wrong number of readers, by the broker's count.
+
+    `blocking_errors` holds, by app-id, the error that stops a sidecar from reading.
+    """
     return [
         Finding(
             "read-wrongly",
             DANGER,
             Place(f"{broker}:{one.topic}"),
-            f"{one.consumer_id} does not read {one.topic} as it should: {_why(one, blocking_errors)}",
+            f"{one.consumer_id} does not read {one.topic} correctly: {_why(one, blocking_errors)}",
             blocking_errors[one.app_id].remedy
             if one.app_id in blocking_errors
-            else f"end the sidecar of {one.app_id}: what it holds is handed out again",
+            else f"stop the sidecar of {one.app_id}: the broker then redelivers the events that it holds",
         )
-        for one in wrongly
+        for one in misread
     ]
 
 

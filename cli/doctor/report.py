@@ -1,4 +1,4 @@
-"""The findings as a person reads them, or one JSON object a line."""
+"""Print findings as text, or as one JSON object a line."""
 
 import json
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ from cli.doctor.targets import Inspected
 
 
 def human(findings: Sequence[Finding], inspected: Inspected, ran: str) -> list[str]:
-    """Two lines a finding, and one in the end."""
+    """Two lines for each finding, then a summary line."""
     lines = []
     for one in findings:
         lines += [f"{one.severity:7} {one.place}: {one.what} [{one.rule}]", f"{'':7} fix: {one.fix.strip()}"]
@@ -23,7 +23,7 @@ def _counted(number: int, what: str) -> str:
 
 
 def as_json(findings: Sequence[Finding]) -> list[str]:
-    """One object a finding."""
+    """One JSON object for each finding."""
     return [
         json.dumps(
             {

@@ -1,4 +1,4 @@
-"""Dapr's own documents: components, resiliency, subscriptions, configurations, with the line of everything in them."""
+"""Dapr components, resiliency, subscriptions and configurations, with their line numbers."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -19,7 +19,7 @@ KINDS = {
     "Subscription": ("v1alpha1", "v2alpha1"),
     "WorkflowAccessPolicy": ("v1alpha1",),
 }
-"""What daprd 1.18.2 loads, and under which version (pkg/apis)."""
+"""The kinds that daprd 1.18.2 loads, and their API versions (pkg/apis)."""
 
 PUBLISH_ONLY = "publish-only"
 READ_ONLY = "read-only"
@@ -28,7 +28,7 @@ _IGNORE = re.compile(r"ignore ([a-z][a-z-]*): (\S.{6,})")
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One entry of a component's metadata; its value is None if it comes from elsewhere (envRef, secretKeyRef)."""
+    """One metadata entry of a component; `value` is None for an envRef or secretKeyRef."""
 
     name: str
     value: str | None
@@ -38,54 +38,54 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """One document of Dapr's."""
+    """One YAML document that defines a Dapr resource."""
 
     document: Document
 
     @property
     def kind(self) -> str:
-        """What it is."""
+        """The resource's kind, such as Component."""
         return self.document.root.text("kind")
 
     @property
     def name(self) -> str:
-        """Its name."""
+        """The resource's name."""
         return self.document.root.text("metadata", "name")
 
     @property
     def scopes(self) -> list[str]:
-        """The app-ids that it is for; none: all."""
+        """The app-ids that load the resource; an empty list means every app."""
         return self.document.root.texts("scopes")
 
     def is_for(self, app_id: str) -> bool:
-        """Whether the sidecar of an app takes it."""
+        """Whether the app's sidecar loads the resource."""
         return not self.scopes or app_id in self.scopes
 
     def place(self, *path: str) -> Place:
-        """Where something of it stands, or the last thing on the way there."""
+        """The place of the value at these keys, or of the deepest key that exists."""
         return Place.of(self.document.file, self.document.root.line_of(*path) if path else self.document.line)
 
     def on(self, line: int) -> Place:
-        """A line of its file."""
+        """The place of a line in the resource's file."""
         return Place.of(self.document.file, line)
 
     def says(self, word: str) -> bool:
-        """Whether a comment for the doctor says so."""
+        """Whether the resource has the comment `# doctor: WORD`."""
         return any(comment.text == word for comment in self.document.comments)
 
 
 @dataclass(frozen=True, slots=True)
 class Component(Resource):
-    """A component with its settings; names are compared without case, as daprd's decoder does."""
+    """A component with its settings; like daprd's decoder, it compares names without case."""
 
     @property
     def type(self) -> str:
-        """Such as pubsub.redis."""
+        """The component type, such as pubsub.redis."""
         return self.document.root.text("spec", "type")
 
     @property
     def settings(self) -> list[Setting]:
-        """What its metadata says, in order."""
+        """The metadata entries, in order."""
         return [
             Setting(entry.text("name"), _value_of(entry.entries()), entry.text("envRef"), entry.line)
             for entry in self.document.root.items("spec", "metadata")
@@ -93,42 +93,42 @@ class Component(Resource):
         ]
 
     def setting(self, name: str) -> Setting | None:
-        """The setting of that name."""
+        """The setting with this name, or None."""
         return next((each for each in self.settings if each.name.lower() == name.lower()), None)
 
     def value(self, name: str, default: str = "") -> str | None:
-        """What a setting says, or what daprd takes without it; None if that can't be seen in the file."""
+        """The setting's value, or daprd's default; None if the file does not contain the value."""
         found = self.setting(name)
         return default if found is None or found.value == "" else found.value
 
     def is_true(self, name: str, default: str = "false") -> bool:
-        """Whether a switch is on for sure."""
+        """Whether the setting is certainly true."""
         value = self.value(name, default)
         return value is not None and truthy(value)
 
     def is_false(self, name: str, default: str = "false") -> bool:
-        """Whether a switch is off for sure."""
+        """Whether the setting is certainly false."""
         value = self.value(name, default)
         return value is not None and not truthy(value)
 
     def place_of(self, name: str) -> Place:
-        """Where a setting stands, or, without it, where the component says its type."""
+        """The place of the setting; without it, the place of the component's type."""
         found = self.setting(name)
         return self.place("spec", "type") if found is None else self.on(found.line)
 
     @property
     def is_read(self) -> bool:
-        """Whether anybody may subscribe on it; a comment `# doctor: publish-only` says that nobody does."""
+        """Whether apps may subscribe on it: true without a comment `# doctor: publish-only`."""
         return not self.says(PUBLISH_ONLY)
 
     @property
     def is_published_to(self) -> bool:
-        """Whether anybody may publish on it; a comment `# doctor: read-only` says that nobody does."""
+        """Whether apps may publish on it: true without a comment `# doctor: read-only`."""
         return not self.says(READ_ONLY)
 
     @property
     def server(self) -> tuple[str, ...]:
-        """Which server it speaks to, as far as the file says: components of one are the same here."""
+        """The server settings in the file; equal tuples mean the same server."""
         names = ("connectionString", "host", "hostname", "redisHost")
         found = [each for each in map(self.setting, names) if each is not None]
         return tuple(f"{each.value or ''}${each.env}" for each in found)
@@ -142,17 +142,17 @@ def _value_of(entry: "Mapping[str, object]") -> str | None:
 
 
 class Retry(NamedTuple):
-    """A retry policy and where it stands."""
+    """A retry policy and the resiliency document that defines it."""
 
     name: str
     resiliency: Resource
 
     def text(self, key: str) -> str:
-        """What it says of something."""
+        """The policy's value for a key, or an empty string."""
         return self.resiliency.document.root.text("spec", "policies", "retries", self.name, key)
 
     def place(self, key: str) -> Place:
-        """Where it says so."""
+        """The place of the key, or of the policy."""
         return self.resiliency.place("spec", "policies", "retries", self.name, key)
 
 
@@ -162,19 +162,22 @@ DEFAULT_RETRIES = (
     "DefaultComponentRetryPolicy",
     "DefaultRetryPolicy",
 )
-"""Which policy a component takes that is no target, the first that is there (pkg/resiliency, dapr 1.18.2)."""
+"""The default policies of a component that is no target; the first that exists applies.
+
+Source: dapr 1.18.2, pkg/resiliency.
+"""
 
 T = TypeVar("T", bound=Resource)
 
 
 def targeted(resiliencies: Iterable[Resource], component: str) -> Resource | None:
-    """The document that has a component as its target; the last one counts."""
+    """The resiliency document that targets the component; the last one applies."""
     found = [each for each in resiliencies if each.document.root.at("spec", "targets", "components", component)]
     return found[-1] if found else None
 
 
 def inbound_retry(resiliencies: Iterable[Resource], component: str) -> Retry | None:
-    """The retry policy for what a pub/sub component brings to the app; one that is a target takes no default."""
+    """The inbound retry policy of a pub/sub component; a target never uses a default policy."""
     known = {
         name: Retry(name, each)
         for each in resiliencies
@@ -188,11 +191,11 @@ def inbound_retry(resiliencies: Iterable[Resource], component: str) -> Retry | N
 
 
 def ignored(document: Document) -> dict[str, int]:
-    """The rules that a document asks not to be told, with the lines of the comments."""
+    """The rules that the document's comments silence, with the comments' lines."""
     found = [(_IGNORE.fullmatch(comment.text), comment.line) for comment in document.comments]
     return {match[1]: line for match, line in found if match is not None}
 
 
 def is_understood(text: str) -> bool:
-    """Whether a comment for the doctor is one of those that there are."""
+    """Whether the doctor recognizes the text of a `# doctor:` comment."""
     return text in (PUBLISH_ONLY, READ_ONLY) or _IGNORE.fullmatch(text) is not None

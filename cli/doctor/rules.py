@@ -1,4 +1,4 @@
-"""Every trap that YAML can show: its name, how bad it is, and the function that finds it."""
+"""The doctor's rules: each has an id, a severity, and a function that finds violations in YAML."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ DANGER, WARNING, NOTE = Severity
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One trap."""
+    """One rule."""
 
     id: str
     severity: Severity
@@ -106,7 +106,7 @@ RULES = (
 
 
 def judge(config: SidecarConfig, rules: Sequence[Rule] = RULES) -> list[Finding]:
-    """What the rules find, without what a document asks not to be told."""
+    """Apply the rules; leave out findings that a document's comments silence."""
     documents = (*config.documents, *config.sources)
     silenced = {(Place.of(document.file, 0).file, rule) for document in documents for rule in ignored(document)}
     found = [
@@ -118,13 +118,15 @@ def judge(config: SidecarConfig, rules: Sequence[Rule] = RULES) -> list[Finding]
 
 
 def _idle(config: SidecarConfig, found: Sequence[Finding]) -> Iterator[Finding]:
-    """Comments that silence nothing: what they were for is gone, and they would hide what comes."""
+    """Report `ignore` comments without a finding: they would hide a later one."""
     reported = {(one.place.file, one.rule) for one in found}
     for document in (*config.documents, *config.sources):
         for rule, line in ignored(document).items():
             place = Place.of(document.file, line)
             if (place.file, rule) not in reported:
-                yield Finding(IDLE, Severity.WARNING, place, f"there is no {rule} to ignore", "remove the comment")
+                yield Finding(
+                    IDLE, Severity.WARNING, place, f"the document has no {rule} to ignore", "remove the comment"
+                )
 
 
 IDLE = "ignore-without-finding"

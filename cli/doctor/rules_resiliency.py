@@ -1,4 +1,7 @@
-"""Retries that end, and policies that are not there: dapr 1.18.2, pkg/resiliency; kit 0.18.2, retry."""
+"""Rules for retries that end and policies that do not exist.
+
+Sources: dapr 1.18.2, pkg/resiliency; kit 0.18.2, retry.
+"""
 
 from collections.abc import Iterator
 
@@ -12,7 +15,7 @@ FOREVER = "{policy: constant, duration: 1s, maxRetries: -1}"
 
 
 def _retries(config: SidecarConfig) -> Iterator[tuple[Component, Retry]]:
-    """The pub/sub components whose event is lost when its retries end, with their policies."""
+    """The pub/sub components that lose an event when its retries end, with their policies."""
     for each in config.components:
         retry = config.retry_of(each) if each.is_read and retry_ends(config, each) else None
         if retry is not None:
@@ -20,44 +23,44 @@ def _retries(config: SidecarConfig) -> Iterator[tuple[Component, Retry]]:
 
 
 def exponential_ends(config: SidecarConfig) -> Iterator[Violation]:
-    """backoff's MaxElapsedTime is 15 minutes, and no key of a Resiliency changes it."""
+    """backoff's MaxElapsedTime is 15 minutes; no key of a Resiliency changes it."""
     for component, retry in _retries(config):
         if retry.text("policy").lower() == "exponential":
-            what = "an exponential policy ends after 15 minutes, also with maxRetries -1: a longer outage loses the "
+            what = "an exponential policy ends after 15 minutes, even with maxRetries -1: a longer outage loses the "
             what += f"events of {component.name}"
             yield Violation(retry.place("policy"), what, f"{retry.name}: {FOREVER}")
 
 
 def budget_ends(config: SidecarConfig) -> Iterator[Violation]:
-    """After the last try the event is acknowledged."""
+    """After the last retry the sidecar acknowledges the event."""
     for component, retry in _retries(config):
         most = number(retry.text("maxRetries"))
         if most is not None:
-            what = f"after {most} more tries an event of {component.name} is acknowledged and lost"
+            what = f"after {most} retries an event of {component.name} is acknowledged and lost"
             yield Violation(retry.place("maxRetries"), what, "maxRetries: -1")
 
 
 def some_left_out(config: SidecarConfig) -> Iterator[Violation]:
-    """A status that `matching` does not name is final: `backoff.Permanent`."""
+    """A status that `matching` does not list is permanent (`backoff.Permanent`)."""
     for component, retry in _retries(config):
         spec = retry.resiliency.document.root.at("spec", "policies", "retries", retry.name, "matching")
         if spec is not None:
-            what = f"an answer that `matching` does not name is not tried again: that event of {component.name} is lost"
+            what = f"a status that `matching` does not list is not retried: that event of {component.name} is lost"
             yield Violation(retry.place("matching"), what, "remove `matching` from an inbound policy")
 
 
 def circuit_breaker(config: SidecarConfig) -> Iterator[Violation]:
-    """An open breaker's error is permanent: it breaks out of the retry."""
+    """The error of an open circuit breaker is permanent and ends the retry."""
     for each in config.components:
         target = targeted(config.resiliencies, each.name) if retry_ends(config, each) and each.is_read else None
         path = ("spec", "targets", "components", each.name, "inbound", "circuitBreaker")
         if target is not None and target.document.root.text(*path):
-            what = f"an open circuit breaker ends the retries: while it is open every event of {each.name} is lost"
+            what = f"an open circuit breaker ends the retries: while it is open, every event of {each.name} is lost"
             yield Violation(target.place(*path), what, "remove circuitBreaker from inbound")
 
 
 def _inbound_names(resiliency: Resource) -> Iterator[tuple[str, tuple[str, ...]]]:
-    """The policies that component targets name, with where they do."""
+    """The retry policies that component targets name, with the keys that name them."""
     for component, tree in resiliency.document.root.entries("spec", "targets", "components").items():
         for direction in ("inbound", "outbound"):
             if name := tree.text(direction, "retry"):
@@ -65,36 +68,36 @@ def _inbound_names(resiliency: Resource) -> Iterator[tuple[str, tuple[str, ...]]
 
 
 def unknown_policy(config: SidecarConfig) -> Iterator[Violation]:
-    """A name that no policy has is no error: there is just no retry."""
+    """daprd accepts the name of a policy that does not exist, and retries nothing."""
     known = {name for each in config.resiliencies for name in each.document.root.entries("spec", "policies", "retries")}
     for each in config.resiliencies:
         for name, path in _inbound_names(each):
             if name not in known:
-                what = f"there is no retry policy `{name}`: nothing is retried, without a word"
+                what = f"the retry policy `{name}` does not exist: daprd retries nothing and reports no error"
                 yield Violation(each.place(*path), what, f"policies.retries.{name}: {FOREVER}")
 
 
 def unreadable(config: SidecarConfig) -> Iterator[Violation]:
-    """A value that cannot be read makes daprd pass over the rest of the document; it logs an error and goes on."""
+    """daprd logs an error at an unreadable value and ignores the rest of the document."""
     for each in config.resiliencies:
         for name, tree in each.document.root.entries("spec", "policies", "retries").items():
             path = ("spec", "policies", "retries", name)
             policy = tree.text("policy")
             if policy and policy.lower() not in ("constant", "exponential"):
-                what = f"there is no policy `{policy}`: daprd passes over the document, and nothing is retried"
+                what = f"the policy `{policy}` does not exist: daprd ignores the document, and nothing is retried"
                 yield Violation(each.place(*path, "policy"), what, "policy: constant")
             for key in ("duration", "maxInterval"):
                 if tree.text(key) and duration_ms(tree.text(key)) is None:
-                    what = f"`{tree.text(key)}` is no duration: daprd passes over the document, and nothing is retried"
+                    what = f"`{tree.text(key)}` is not a duration: daprd ignores the document, and nothing is retried"
                     yield Violation(each.place(*path, key), what, f"{key}: 1s")
 
 
 def unknown_component(config: SidecarConfig) -> Iterator[Violation]:
-    """A target that is no component: a name that was changed in one place only."""
+    """The target names a component that does not exist, as after an incomplete rename."""
     names = {each.name for each in config.components}
     for each in config.resiliencies if names else []:
         for name in each.document.root.entries("spec", "targets", "components"):
             if name not in names:
-                what = f"there is no component `{name}` here: this target does nothing"
+                what = f"no component `{name}` is defined here: this target has no effect"
                 fix = f"one of {', '.join(sorted(names))}"
                 yield Violation(each.place("spec", "targets", "components", name), what, fix)

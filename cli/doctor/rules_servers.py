@@ -1,4 +1,4 @@
-"""The brokers and stores in a compose file: what they keep when they end."""
+"""Rules for brokers and stores in a compose file: persistence and redelivery."""
 
 import re
 from collections.abc import Iterator
@@ -12,9 +12,9 @@ from cli.doctor.yaml_files import Document, Tree
 
 _REDIS = re.compile(r"(docker\.io/)?((library/)?redis|valkey/valkey|redis/redis-stack-server)(:|@|$)")
 _RABBITMQ = re.compile(r"(docker\.io/)?(library/)?rabbitmq(:|@|$)")
-"""The official images; those of others have defaults of their own, which are not known here."""
+"""The official images; other images have other defaults, which the doctor does not know."""
 _ARGUMENTS = {"redis-stack-server": "REDIS_ARGS", "valkey/valkey": "VALKEY_EXTRA_FLAGS"}
-"""The variable that an image's entrypoint adds to the server's command; `redis` has none."""
+"""The variable that an image's entrypoint appends to the server's command; `redis` has none."""
 _APPEND_ONLY = re.compile(r"""appendonly\s+["']?yes""", re.IGNORECASE)
 
 
@@ -42,7 +42,7 @@ def _place(document: Document, service: Tree, *path: str) -> Place:
 
 
 def _command(document: Document, service: Tree) -> tuple[str, bool]:
-    """What a server is started with, as one text, and whether some of it can't be seen."""
+    """The server's command line as one text, and whether part of it is not in the files."""
     words = [text for key in ("entrypoint", "command") for text in (service.text(key), *service.texts(key))]
     name = next((name for part, name in _ARGUMENTS.items() if part in _image(document, service)), None)
     environment = _environment(document, service)
@@ -52,7 +52,7 @@ def _command(document: Document, service: Tree) -> tuple[str, bool]:
 
 
 def _mounted(document: Document, service: Tree) -> tuple[str, bool]:
-    """The configuration files that a server finds, as one text, and whether there are some that can't be read."""
+    """The server's mounted configuration files as one text, and whether one is unreadable."""
     text, unread = "", False
     for here, there in mounts(document.file, service, {}):
         if here and (there.endswith(".conf") or Path(here).is_dir()):
@@ -66,42 +66,42 @@ def _mounted(document: Document, service: Tree) -> tuple[str, bool]:
 
 
 def not_append_only(config: SidecarConfig) -> Iterator[Violation]:
-    """The default is a snapshot now and then."""
+    """By default Redis writes periodic snapshots only."""
     for document, name, service in _services(config, _REDIS):
         text, unread = _mounted(document, service)
         command, hidden = _command(document, service)
         if not unread and not hidden and not _APPEND_ONLY.search(f"{command}\n{text}"):
-            what = f"{name} writes a snapshot now and then: events and state since the last one are lost when it ends"
+            what = f"{name} writes periodic snapshots only: when it stops, events and state since the last one are lost"
             fix = 'command: ["redis-server", "--appendonly", "yes"]'
             yield Violation(_place(document, service, "command"), what, fix)
 
 
 def no_hostname(config: SidecarConfig) -> Iterator[Violation]:
-    """RabbitMQ keeps its data under the node's name, which is made of the host's."""
+    """RabbitMQ stores its data under the node's name, which contains the host name."""
     for document, name, service in _services(config, _RABBITMQ):
         environment = _environment(document, service)
-        # Said is enough: without a value in the file it is the shell's.
+        # A name without a value in the file is enough: the shell sets it.
         is_named = "RABBITMQ_NODENAME" in environment.variables or environment.known is Knowledge.PART
         if not service.text("hostname") and not is_named:
-            what = f"{name} is another node when its container is made anew: its queues, with what is in them, are gone"
+            what = f"a recreated container of {name} is a new node: its queues and the events in them are lost"
             yield Violation(_place(document, service, "image"), what, f"hostname: {name}")
 
 
 def no_volume(config: SidecarConfig) -> Iterator[Violation]:
-    """What is in the container goes with it."""
+    """Data in the container is deleted together with the container."""
     for image, folder in ((_REDIS, "/data"), (_RABBITMQ, "/var/lib/rabbitmq")):
         for document, name, service in _services(config, image):
             targets = [there for _, there in mounts(document.file, service, {})]
             if not any(Path(folder).is_relative_to(target) for target in targets if target):
-                what = f"{name} keeps its data in the container: `docker compose down` removes it"
+                what = f"{name} stores its data in the container: `docker compose down` deletes it"
                 yield Violation(_place(document, service, "image"), what, f'volumes: ["{name}:{folder}"]')
 
 
 def consumer_timeout(config: SidecarConfig) -> Iterator[Violation]:
-    """The default is 30 minutes (ADR 22)."""
+    """`consumer_timeout` is 30 minutes by default (ADR 22)."""
     for document, name, service in _services(config, _RABBITMQ):
         text, unread = _mounted(document, service)
         if not unread and not re.search(r"^\s*consumer_timeout\s*=", text, re.MULTILINE):
-            what = f"{name} hands out again after 30 minutes what a sidecar has forgotten"
-            fix = "consumer_timeout = 300000 in a file that is mounted below /etc/rabbitmq/conf.d"
+            what = f"{name} waits 30 minutes before it redelivers an event that a sidecar forgot"
+            fix = "consumer_timeout = 300000 in a file mounted below /etc/rabbitmq/conf.d"
             yield Violation(_place(document, service, "image"), what, fix)

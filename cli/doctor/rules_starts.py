@@ -1,4 +1,4 @@
-"""How sidecars are started: who can reach them, and when they deliver."""
+"""Rules for how sidecars are started: reachability, tokens and health checks."""
 
 from collections.abc import Iterator
 
@@ -16,16 +16,16 @@ def _fix(start: Start, run_file: str, flag: str) -> str:
 
 
 def listens_everywhere(config: SidecarConfig) -> Iterator[Violation]:
-    """The default is every interface (pkg/runtime/config.go, DefaultAPIListenAddress)."""
+    """daprd listens everywhere by default (pkg/runtime/config.go, DefaultAPIListenAddress)."""
     for start in config.starts:
         if start.is_reachable:
-            what = f"the sidecar of {start.app_id} answers on every interface: whoever reaches it can publish"
+            what = f"the sidecar of {start.app_id} listens on every interface: any host that reaches it can publish"
             fix = "publish no port of a sidecar" if start.is_compose else "apiListenAddresses: 127.0.0.1"
             yield Violation(start.place("dapr-listen-addresses"), what, fix)
 
 
 def no_api_token(config: SidecarConfig) -> Iterator[Violation]:
-    """The two tokens: who may call the sidecar, and who the app takes for its sidecar."""
+    """DAPR_API_TOKEN authenticates the sidecar's callers, APP_API_TOKEN the sidecar to its app."""
     for start in config.starts:
         missing = [name for name in ("DAPR_API_TOKEN", "APP_API_TOKEN") if start.environment.lacks(name)]
         if missing:
@@ -37,23 +37,28 @@ def no_api_token(config: SidecarConfig) -> Iterator[Violation]:
 
 
 def health_check_on_redis(config: SidecarConfig) -> Iterator[Violation]:
-    """A cancelled `XREADGROUP ... BLOCK 0` stays at the server (components-contrib 1.18.3, pubsub/redis/redis.go)."""
+    """A cancelled `XREADGROUP ... BLOCK 0` stays open at the server.
+
+    Source: components-contrib 1.18.3, pubsub/redis/redis.go.
+    """
     for start in config.starts:
         read = [each for each in config.pubsubs("redis") if each.is_read and each.is_for(start.app_id)]
         if read and start.is_on("enable-app-health-check"):
-            what = f"the sidecar of {start.app_id} ends its subscriptions while its app is unhealthy, and leaves "
-            what += "their reads behind: each swallows the next event of its topic, which comes after processingTimeout"
-            fix = "remove it: a retry without end offers the events until the app is healthy"
+            what = f"the sidecar of {start.app_id} ends its subscriptions while its app is unhealthy, but leaves their "
+            what += "reads open: each takes the next event of its topic, redelivered only after processingTimeout"
+            fix = "remove it: an endless retry offers the events until the app is healthy"
             yield Violation(start.place("enable-app-health-check"), what, fix)
 
 
 def probe_too_slow(config: SidecarConfig) -> Iterator[Violation]:
-    """daprd refuses a time-out above the interval (pkg/runtime/config.go)."""
+    """daprd rejects a probe timeout above the probe interval (pkg/runtime/config.go)."""
     for start in config.starts:
         interval_ms = 1_000 * (start.number("app-health-probe-interval", INTERVAL_SECONDS) or INTERVAL_SECONDS)
         timeout_ms = start.number("app-health-probe-timeout", TIMEOUT_MS) or TIMEOUT_MS
         if timeout_ms > interval_ms:
-            what = f"a health probe may take {timeout_ms} ms, of {interval_ms} ms: the sidecar ends at its start"
+            what = (
+                f"the probe timeout, {timeout_ms} ms, exceeds the {interval_ms} ms interval: the sidecar does not start"
+            )
             yield Violation(
                 start.place("app-health-probe-timeout", "app-health-probe-interval"),
                 what,

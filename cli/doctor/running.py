@@ -1,4 +1,4 @@
-"""The running shop and whatever else a person points at: who is asked, and with which token."""
+"""Query the running shop, and the sidecars and servers that the command line names."""
 
 import os
 from collections.abc import Collection, Iterable, Sequence
@@ -20,11 +20,12 @@ LOG_LINES = 200
 
 
 def shop(found: runfile.RunFile) -> list[Finding]:
-    """What is wrong with the shop that runs here: its sidecars, its servers, who reads."""
+    """Check the running shop: its sidecars, its servers and the readers of its topics."""
     configs = own([found.broker], [found.store])
     ours = [each for config in configs for each in config.components]
     token = found.tokens.get("DAPR_API_TOKEN", "")
-    names = sorted(name for name in found.ports if app_for_sidecar(name) is not None)  # also of one that has ended
+    # The ports include those of stopped sidecars, which the doctor must report.
+    names = sorted(name for name in found.ports if app_for_sidecar(name) is not None)
     findings = [one for name in names for one in sidecar(_url(found, name), token, _expected(found, name, ours), name)]
     data = HOME / "data" / f"{found.broker}-{found.store}"
     if port := found.ports.get(valkey.NAME):
@@ -35,7 +36,7 @@ def shop(found: runfile.RunFile) -> list[Finding]:
 
 
 def _expected(found: runfile.RunFile, name: str, ours: Iterable[Component]) -> list[Component]:
-    """What a sidecar should have loaded: of our components those in the folders that it was told to read."""
+    """The project's components in the folders that the sidecar was started with."""
     folders = {Path(folder).resolve() for folder in found.resources.get(name, ())}
     by_name = {each.name: each for each in ours if each.document.file.resolve().parent in folders}
     return list(by_name.values())
@@ -46,12 +47,12 @@ def _url(found: runfile.RunFile, name: str) -> str:
 
 
 def sidecar(address: str, token: str, expected: Collection[Component] = (), name: str = "") -> list[Finding]:
-    """What is wrong with a sidecar at an address, and perhaps with a name."""
+    """Check the sidecar at an address; `name` is its process name, if known."""
     return probes.sidecar(Place(f"{name} {address}".strip()), token, expected, probes.asking(address))
 
 
 def redis(address: str) -> list[Finding]:
-    """What is wrong with a Redis server at host:port."""
+    """Check the Redis server at host:port."""
     try:
         return probes.redis(address, valkey.settings(address))
     except OSError as error:
@@ -77,14 +78,14 @@ def _readers(found: runfile.RunFile, replicas: Sequence[str]) -> list[Finding]:
 
 
 def _blocking_errors(replicas: Iterable[str]) -> dict[str, BlockingError]:
-    """By app-id what a server refuses its sidecar for ever, by the sidecar's log."""
+    """By app-id, the server error in the sidecar's log that keeps it from reading."""
     logs = Processes(HOME / "logs")
     found = {app_of(name): blocking_errors.first_in(logs.last_lines(sidecar_of(name), LOG_LINES)) for name in replicas}
     return {app_id: each for app_id, each in found.items() if each is not None}
 
 
 def _address(found: runfile.RunFile, broker: Broker) -> str | None:
-    """Where the broker is: on a port of the shop's own, or where the environment says."""
+    """The broker's address: a port of the running shop, or else the environment variable."""
     port = found.ports.get(broker.server.names[0])
     return os.environ.get(broker.server.env) if port is None else broker.address_on(port)
 

@@ -1,4 +1,4 @@
-"""How sidecars are started: the apps of a Multi-App Run file, and the daprd containers of a compose file."""
+"""How sidecars start: apps of a Multi-App Run file and daprd containers of a compose file."""
 
 import re
 import shlex
@@ -22,42 +22,45 @@ RUN_FILE_FLAGS = {
     "resourcesPath": "resources-path",
     "resourcesPaths": "resources-path",
 }
-"""The keys of a run file that the doctor judges, and the sidecar's flags for them (dapr/cli 1.16.5, pkg/standalone)."""
+"""The run file's keys that the doctor checks, and their daprd flags.
+
+Source: dapr/cli 1.16.5, pkg/standalone.
+"""
 
 LOOPBACK = ("127.", "localhost", "[::1]", "::1")
 
 
 class Knowledge(StrEnum):
-    """How well an environment is known."""
+    """How completely the doctor knows an environment."""
 
     WHOLE = "whole"
-    """A file says all of it: what is not in it is not set."""
+    """A file defines all of it: other variables are not set."""
     HERE = "here"
-    """It is this process's; a sidecar may be started from another."""
+    """It is the doctor's own; a sidecar may start from another one."""
     PART = "part"
-    """Some of it cannot be read here: what is not seen may be set."""
+    """Part of it cannot be read, so any other variable may be set."""
 
 
 @dataclass(frozen=True, slots=True)
 class Environment:
-    """What is known of a sidecar's environment."""
+    """The known environment of a sidecar."""
 
     variables: Mapping[str, str]
     known: Knowledge = Knowledge.HERE
 
     def lacks(self, name: str) -> bool:
-        """Whether a variable is unset or empty, as far as is known."""
+        """Whether a variable is unset or empty, as far as the doctor knows."""
         return self.known is not Knowledge.PART and not self.variables.get(name)
 
     @property
     def is_whole(self) -> bool:
-        """Whether what it lacks is not set for sure."""
+        """Whether a missing variable is certainly not set."""
         return self.known is Knowledge.WHOLE
 
 
 @dataclass(frozen=True, slots=True)
 class Flag:
-    """What a sidecar is told, and on which line."""
+    """A flag's value and its line."""
 
     value: str
     line: int
@@ -65,7 +68,7 @@ class Flag:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """One sidecar as a file starts it: its flags by daprd's own names, paths as they are on this machine."""
+    """One sidecar as a file starts it: daprd's flag names, and paths on this machine."""
 
     file: Path
     line: int
@@ -75,26 +78,26 @@ class Start:
     resources: tuple[tuple[Path, int], ...]
     configs: tuple[tuple[Path, int], ...]
     is_reachable: bool
-    """Whether others than this machine's programs can reach a port that it listens on everywhere."""
+    """Whether other machines can reach a port that it opens on every interface."""
     is_compose: bool
 
     def flag(self, name: str) -> Flag | None:
-        """The last value of a flag."""
+        """The flag's last value, or None."""
         return self.flags[name][-1] if self.flags.get(name) else None
 
     def is_on(self, name: str) -> bool:
-        """Whether a switch is on."""
+        """Whether a boolean flag is on."""
         found = self.flag(name)
         return found is not None and found.value in ("", "true")
 
     def number(self, name: str, default: int) -> int:
-        """A flag's number."""
+        """The flag as a number, or the default."""
         found = self.flag(name)
         value = None if found is None else number(found.value)
         return default if value is None else value
 
     def place(self, *flags: str) -> Place:
-        """Where the first of these flags is said, or the start itself."""
+        """The place of the first of these flags, or of the start itself."""
         found = next((each for each in map(self.flag, flags) if each is not None), None)
         return Place.of(self.file, self.line if found is None else found.line)
 
@@ -110,7 +113,10 @@ def is_compose_file(root: Tree) -> bool:
 
 
 def of_run_file(document: Document, environment: Environment) -> list[Start]:
-    """The sidecars of a Multi-App Run file: `common` under each app's own values, paths relative to the file."""
+    """The sidecars of a Multi-App Run file; paths are relative to the file.
+
+    Each app's own values override those of `common`.
+    """
     common = document.root.entries("common")
     base = document.file.parent
     found = []
@@ -144,7 +150,7 @@ def of_run_file(document: Document, environment: Environment) -> list[Start]:
 
 
 def of_compose_file(document: Document, variables: Mapping[str, str]) -> list[Start]:
-    """The sidecars of a compose file, with the variables that it is read with."""
+    """The sidecars of a compose file; `variables` expand its `${NAME}` references."""
     known = (read_env_file(document.file.parent / ".env") or {}) | dict(variables)
     services = document.root.entries("services").values()
     return [_container(document.file, service, known) for service in services if _is_daprd(service)]
@@ -182,12 +188,12 @@ def _words(command: Tree | None) -> list[tuple[str, int]]:
         return [(each.value, each.line) for each in command.value if isinstance(each.value, str)]
     try:
         return [(word, command.line) for word in shlex.split(str(command.value))]
-    except ValueError:  # a quotation without its end
+    except ValueError:  # unbalanced quotes
         return [(word, command.line) for word in str(command.value).split()]
 
 
 def _flags(command: Tree | None, variables: dict[str, str]) -> dict[str, tuple[Flag, ...]]:
-    """A command line's flags: `--name=value`, `--name value` or a bare `--name`, with one hyphen, too."""
+    """Parse flags: `--name=value`, `--name value` or `--name`; one hyphen works as well."""
     words = [(expanded(word, variables), line) for word, line in _words(command)]
     found: dict[str, tuple[Flag, ...]] = {}
     for index, (word, line) in enumerate(words):
@@ -201,7 +207,7 @@ def _flags(command: Tree | None, variables: dict[str, str]) -> dict[str, tuple[F
 
 
 def environment_of(file: Path, service: Tree, variables: Mapping[str, str]) -> Environment:
-    """What a container finds in its environment; whole if every file of it could be read."""
+    """A container's environment; it is known as a whole if every env_file could be read."""
     found: dict[str, str] = {}
     whole = True
     env_file = service.at("env_file")
@@ -220,7 +226,7 @@ def environment_of(file: Path, service: Tree, variables: Mapping[str, str]) -> E
 
 
 def read_env_file(path: Path) -> dict[str, str] | None:
-    """The variables of a file of NAME=value lines; None if it cannot be read."""
+    """The variables of a file of NAME=value lines; None if the file is unreadable."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):  # not UTF-8, or a NUL in the path
@@ -230,7 +236,7 @@ def read_env_file(path: Path) -> dict[str, str] | None:
 
 
 def mounts(file: Path, service: Tree, variables: Mapping[str, str]) -> Iterator[tuple[str, str]]:
-    """The folders and files of this machine that a container sees, as (path here, path there); a volume has no path."""
+    """A container's mounts as (path on this machine, path in the container); empty for a volume."""
     for each in service.items("volumes"):
         if isinstance(each.value, str):
             source, _, rest = expanded(each.value, dict(variables)).partition(":")
@@ -256,7 +262,7 @@ def _on_host(
 
 
 def _publishes(service: Tree, flags: Mapping[str, Sequence[Flag]], variables: dict[str, str]) -> bool:
-    """Whether a port of the sidecar's APIs is published on more than the loopback interface."""
+    """Whether the container publishes a sidecar API port beyond the loopback interface."""
     names = {"dapr-http-port": "3500", "dapr-grpc-port": "50001"}
     own = {flags[name][-1].value if flags.get(name) else default for name, default in names.items()}
     for each in service.items("ports"):

@@ -1,4 +1,4 @@
-"""What is looked at: the project's own files, or those that a person names."""
+"""The files to check: the project's own, or those that the command line names."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,11 +15,11 @@ from cli.servers.registry import BROKERS, ENVIRONMENT, STORES
 
 COMPOSE_FILE = ROOT / "tye-or-compose" / "docker-compose.yml"
 LAUNCHED = ("POD_NAME", "APP_API_TOKEN", "DAPR_API_TOKEN", *ENVIRONMENT)
-"""What the launcher sets for every sidecar (cli/sidecar.py)."""
+"""The variables that the launcher sets for every sidecar (cli/sidecar.py)."""
 
 
 def own(brokers: Sequence[str] = tuple(BROKERS), stores: Sequence[str] = tuple(STORES)) -> list[SidecarConfig]:
-    """The project's run file and compose file, on each of these brokers with each of these stores."""
+    """The project's run file and compose file, for each broker combined with each store."""
     launched = Environment(dict.fromkeys(LAUNCHED, "set by the launcher"), Knowledge.WHOLE)
     found: list[SidecarConfig] = []
     for broker in brokers:
@@ -30,12 +30,13 @@ def own(brokers: Sequence[str] = tuple(BROKERS), stores: Sequence[str] = tuple(S
 
 
 def named(paths: Sequence[Path], environment: Environment) -> list[SidecarConfig]:
-    """What a person names: run files and compose files are followed, all the rest is one sidecar's, as if each folder
-    were given to it by --resources-path.
+    """Configurations of the named paths: run files and compose files are followed.
+
+    All other files count as one sidecar's, as if --resources-path named each folder.
     """
     for path in paths:
         if not path.is_dir() and not path.is_file():
-            raise LaunchError(f"{path} is no folder and no file" if path.exists() else f"{path} is not there")
+            raise LaunchError(f"{path} is neither a folder nor a file" if path.exists() else f"{path} does not exist")
     content = {file: read(file) for path in paths for file in (_files(path) if path.is_dir() else [path])}
     starting = [file for file, documents in content.items() if any(_is_start(each) for each in documents)]
     found = [config for file in starting for config in of_file(file, environment)]
@@ -50,7 +51,7 @@ def named(paths: Sequence[Path], environment: Environment) -> list[SidecarConfig
 
 
 def each_apart(paths: Sequence[Path], environment: Environment) -> list[SidecarConfig]:
-    """Every file and every folder in these folders by itself, as if a sidecar read nothing else."""
+    """Configurations of the files and folders in these folders, each read on its own."""
     found: list[SidecarConfig] = []
     for path in paths:
         inner = sorted(path.iterdir()) if path.is_dir() else [path]
@@ -58,12 +59,12 @@ def each_apart(paths: Sequence[Path], environment: Environment) -> list[SidecarC
             if each.is_dir() or each.suffix.lower() in SUFFIXES:
                 found += named([each], environment)
     if not found:
-        raise LaunchError(f"there is no YAML in {', '.join(map(str, paths))}")
+        raise LaunchError(f"{', '.join(map(str, paths))} contains no YAML")
     return found
 
 
 def of_file(file: Path, environment: Environment, swap: tuple[str, str] | None = None) -> list[SidecarConfig]:
-    """The sidecars that a run file or a compose file starts, those together that are told to read the same."""
+    """The sidecars that a run file or compose file starts, grouped by the paths that they read."""
     documents = read(file)
     found: list[Start] = []
     for document in documents:
@@ -103,30 +104,30 @@ def _all(folders: Iterable[Path]) -> list[Document]:
 
 
 def _files(folder: Path) -> list[Path]:
-    """The YAML files of a folder, as daprd takes them: one level deep, by their suffix."""
+    """The YAML files that daprd reads in a folder: one level deep, selected by suffix."""
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES and path.is_file())
 
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """How much was looked at."""
+    """The number of files and sidecar configurations checked."""
 
     files: int
     configs: int
 
 
 def inspected(configs: Sequence[SidecarConfig]) -> Inspected:
-    """Count the files, each once."""
+    """Count the files and the configurations; each file counts once."""
     files = {document.file.resolve() for config in configs for document in (*config.documents, *config.sources)}
     return Inspected(len(files), len(configs))
 
 
 def environment(env_files: Sequence[Path], process: Mapping[str, str] | None = None) -> Environment:
-    """What is set here and in these files of NAME=value lines."""
+    """The process environment, overridden by files of NAME=value lines."""
     found = dict(os.environ if process is None else process)
     for path in env_files:
         lines = starts.read_env_file(path)
         if lines is None:
-            raise LaunchError(f"{path} is no file of NAME=value lines that can be read")
+            raise LaunchError(f"{path} cannot be read as a file of NAME=value lines")
         found |= lines
     return Environment(found)

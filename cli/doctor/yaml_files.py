@@ -1,4 +1,4 @@
-"""YAML with its lines: a file is read as a sidecar reads it, document by document, and every value knows its line."""
+"""Read YAML with line numbers, split into documents as daprd splits it."""
 
 import re
 from collections.abc import Iterator
@@ -11,51 +11,52 @@ from cli.errors import LaunchError
 
 SUFFIXES = (".yaml", ".yml")
 FILE_BYTES_MAX = 1024 * 1024
-"""What is larger was not written by a person; daprd's own scanner gives up at a document of 64 KiB."""
+"""Larger files are not hand-written; daprd's own scanner gives up at a document of 64 KiB."""
 
 _SEPARATOR = re.compile(r"^---.*$", re.MULTILINE)
-"""Where daprd cuts a file into documents (pkg/internal/loader/disk/manifest.go, dapr 1.18.2)."""
+"""daprd splits a file at this separator (dapr 1.18.2, pkg/internal/loader/disk/manifest.go)."""
 _COMMENT = re.compile(r"(?:^|\s)#\s*doctor:\s*(.*?)\s*$")
 _TRUE = ("true", "yes", "on")
 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """A node: a scalar's text, a mapping or a list, and the line (from 1) that it stands on; for a mapping's value that
-    of its key.
+    """A node: a scalar's text, a mapping or a list, with its line number (from 1).
+
+    The line of a mapping's value is the line of its key.
     """
 
     value: "str | dict[str, Tree] | list[Tree] | None"
     line: int
 
     def at(self, *path: str) -> "Tree | None":
-        """What is found by these keys; None if there is nothing, or only null."""
+        """The node at these keys; None if it is missing or null."""
         found: Tree | None = self
         for key in path:
             found = found.value.get(key) if found is not None and isinstance(found.value, dict) else None
         return None if found is None or found.value is None else found
 
     def text(self, *path: str) -> str:
-        """The scalar that is found by these keys, or nothing."""
+        """The scalar at these keys, or an empty string."""
         found = self.at(*path)
         return found.value if found is not None and isinstance(found.value, str) else ""
 
     def entries(self, *path: str) -> "dict[str, Tree]":
-        """The mapping that is found by these keys, or an empty one."""
+        """The mapping at these keys, or an empty one."""
         found = self.at(*path)
         return found.value if found is not None and isinstance(found.value, dict) else {}
 
     def items(self, *path: str) -> "list[Tree]":
-        """The list that is found by these keys, or an empty one."""
+        """The list at these keys, or an empty one."""
         found = self.at(*path)
         return found.value if found is not None and isinstance(found.value, list) else []
 
     def texts(self, *path: str) -> list[str]:
-        """The scalars of the list that is found by these keys."""
+        """The scalars of the list at these keys."""
         return [each.value for each in self.items(*path) if isinstance(each.value, str)]
 
     def line_of(self, *path: str) -> int:
-        """The line of what is found by these keys, or of the last thing on the way there."""
+        """The line of the node at these keys, or of the deepest key that exists."""
         found = self
         for key in path:
             inner = found.value.get(key) if isinstance(found.value, dict) else None
@@ -67,7 +68,7 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment for the doctor: what stands after `# doctor:`."""
+    """A comment for the doctor: the text after `# doctor:`."""
 
     text: str
     line: int
@@ -75,11 +76,11 @@ class Comment:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """One document of a file; `problem` says why it could not be read."""
+    """One document of a file; `problem` says why it could not be read, or is None."""
 
     file: Path
     number: int
-    """From 0."""
+    """The document's index in the file, from 0."""
     line: int
     root: Tree
     comments: tuple[Comment, ...]
@@ -88,7 +89,7 @@ class Document:
 
 
 def read(file: Path) -> list[Document]:
-    """Every document of a file that holds anything; LaunchError if the file itself cannot be read."""
+    """Every non-empty document of a file; raises LaunchError if the file cannot be read."""
     try:
         if file.stat().st_size > FILE_BYTES_MAX:
             return [_bad(file, 1, f"larger than {FILE_BYTES_MAX} bytes")]
@@ -104,10 +105,10 @@ def read(file: Path) -> list[Document]:
 
 
 def _pieces(text: str) -> Iterator[tuple[int, str]]:
-    """The documents with the number of lines before each."""
+    """The documents, each with the number of lines before it."""
     begin = 0
     for match in _SEPARATOR.finditer(text):
-        if match.start() > 0:  # a file may begin with a separator: nothing is before it
+        if match.start() > 0:  # a separator at the start of a file ends no document
             yield text.count("\n", 0, begin), text[begin : match.start()]
             begin = match.end() + 1
     yield text.count("\n", 0, begin), text[begin:]
@@ -130,7 +131,7 @@ def _document(file: Path, number: int, before: int, piece: str) -> Document:
     except yaml.YAMLError as error:
         return _bad(file, before + 1, str(error).splitlines()[0], number)
     except RecursionError:
-        return _bad(file, before + 1, "nested too deeply, or an alias that holds itself", number)
+        return _bad(file, before + 1, "nested too deeply, or an alias that contains itself", number)
     return Document(file, number, root.line, root, comments, bytes=len(piece.encode()))
 
 
@@ -139,7 +140,7 @@ def _bad(file: Path, line: int, problem: str, number: int = 0) -> Document:
 
 
 def _tree(node: yaml.Node, before: int, line: int, known: "dict[tuple[int, int], Tree]") -> Tree:
-    """The node with its lines; what is named twice (an alias) is made once, so that no file grows."""
+    """Convert a node; an aliased node is converted once, so that aliases cannot multiply."""
     key = (id(node), line)
     if key not in known:
         known[key] = Tree(_value(node, before, known), before + line + 1)

@@ -1,4 +1,4 @@
-// What is drawn for each step: the names and the arrows of the sequence diagram of the shop.
+// The arrows of each step, with the names of the shop's sequence diagram.
 
 export const LIFELINES = [
   ["client", "User"],
@@ -12,13 +12,13 @@ export const LIFELINES = [
 ];
 export const NAMES = Object.fromEntries(LIFELINES);
 
-// What a consumer does with an event besides publishing others.
-const DONE = {
+// A consumer's own actions, apart from the events that it publishes.
+const LOCAL_ACTIONS = {
   UserCreated: { notification: "Save user info" },
   OrderCreated: { notification: "Save order info" },
 };
 
-/** The arrows of one step: from, to, label, and whether it was seen or is known from the topic list. */
+/** The arrows of a step; `seen` is false for an arrow that comes from the topic list. */
 export function arrowsOf(step) {
   const base = { step: step.number };
   switch (step.kind) {
@@ -26,10 +26,10 @@ export function arrowsOf(step) {
       return [
         { ...base, from: step.source, to: "broker", label: step.name, seen: true, heads: true },
         ...step.targets.flatMap((target) => {
-          const done = DONE[step.name]?.[target];
+          const action = LOCAL_ACTIONS[step.name]?.[target];
           return [
             { ...base, from: "broker", to: target, label: "", about: step.name, seen: false },
-            ...(done ? [{ ...base, from: target, to: target, label: done, about: step.name, seen: false }] : []),
+            ...(action ? [{ ...base, from: target, to: target, label: action, about: step.name, seen: false }] : []),
           ];
         }),
       ];
@@ -40,14 +40,14 @@ export function arrowsOf(step) {
   }
 }
 
-/** What a step is called in the timeline. */
+/** The step's title in the timeline. */
 export function titleOf(step) {
   return step.kind === "mail" ? "Send email" : step.name;
 }
 
-/** From whom to whom a step goes, for the timeline. */
-export function wayOf(step) {
+/** The step's sender and receivers, for the timeline. */
+export function routeOf(step) {
   const from = NAMES[step.source] ?? step.source;
   const to = step.targets.map((target) => NAMES[target] ?? target);
-  return `${from} to ${to.length ? to.join(", ") : "whoever asks"}`;
+  return `${from} to ${to.length ? to.join(", ") : "no consumer"}`;
 }

@@ -1,4 +1,4 @@
-// The sequence diagram of one flow, as a drawing.
+// Draw the sequence diagram of one flow as SVG.
 
 import { arrowsOf, LIFELINES, NAMES } from "./arrows.js";
 import { draw } from "./dom.js";
@@ -8,10 +8,10 @@ const SEEN_HEIGHT = 36;
 const KNOWN_HEIGHT = 18;
 const SELF_HEIGHT = 30;
 const TIP = 7;
-const NARROW = 860; // pixels: below it names stand upright and the whole is as wide as there is room
+const NARROW = 860; // pixels: below it, names are vertical and the diagram fills the width
 const WIDE = { width: 992, head: 46, character: 7, narrow: false };
 
-/** How wide everything is where there is so much room. */
+/** The layout for a width in pixels. */
 function shape(room) {
   const form = room < NARROW ? { width: Math.max(room, 290), head: 132, character: 6, narrow: true } : { ...WIDE };
   form.gap = form.width / LIFELINES.length;
@@ -19,7 +19,7 @@ function shape(room) {
   return form;
 }
 
-/** Draw it for so much room; steps whose number is in `fresh` move in. */
+/** Draw a flow for a width in pixels; steps whose number is in `fresh` are animated. */
 export function diagram(flow, fresh, room) {
   const form = shape(room);
   const steps = inOrder(flow);
@@ -42,7 +42,7 @@ export function diagram(flow, fresh, room) {
       viewBox: `0 0 ${form.width} ${height}`,
       class: form.narrow ? "narrow" : "wide",
       role: "img",
-      "aria-label": `${flow.title}: ${steps.length} steps; the timeline below says the same in words`,
+      "aria-label": `${flow.title}: ${steps.length} steps; the timeline below lists them as text`,
     },
     ...LIFELINES.map(([key, name]) => lifeline(form, key, name, height)),
     ...parts,
@@ -105,7 +105,7 @@ function label(form, x, y, text, anchor) {
   return draw("text", { x: inside, y, "text-anchor": anchor, class: anchor }, text);
 }
 
-/** Good news, bad news or neither; the words say it too. */
+/** The color of a step: good, bad or plain; its text has the same meaning. */
 export function tone(step) {
   if (/Failed$|NotPaid$|Rejected$/.test(step.name) || /^[45]\d\d /.test(step.name)) return "bad";
   return /^(OrderPaid|OrderPaymentCreated)$/.test(step.name) ? "good" : "plain";

@@ -1,13 +1,13 @@
-// The documented events: the gateway's AsyncAPI document, drawn.
+// Show the documented events of the gateway's AsyncAPI document.
 
 import { find, make, nothing, table } from "./dom.js";
 import { get } from "./shop.js";
 
-/** Read the document and show it. */
+/** Fetch the document and show it. */
 export async function init() {
   const document_ = await get("/api/asyncapi.json");
   find("events", ".list").replaceChildren(
-    ...(document_ ? events(document_) : [nothing("The gateway gave no document: reload the page once it is ready.")]),
+    ...(document_ ? events(document_) : [nothing("The gateway returned no document. Reload the page when it is ready.")]),
   );
 }
 
@@ -26,18 +26,18 @@ function event(document_, topic) {
     { id: `event-${topic}` },
     make("summary", {}, make("strong", {}, topic), make("span", { class: "second" }, `${way(operations)} · ${message.summary}`)),
     ...replies(operations),
-    table(`Fields of ${topic}`, ["Field", "Type", "What it is"], fields(document_, data)),
+    table(`Fields of ${topic}`, ["Field", "Type", "Description"], fields(document_, data)),
     ...(example ? [make("h4", {}, `Example: ${example.name}`), make("pre", { tabindex: 0 }, JSON.stringify(example.payload, null, 2))] : []),
   );
 }
 
-/** Who sends it, and who receives it. */
+/** The publishers and consumers of an event. */
 function way(operations) {
   const who = (action) => [...new Set(operations.filter((each) => each.action === action).map((each) => each.tags[0].name))];
-  return `${who("send").join(", ")} → ${who("receive").join(", ") || "nobody here"}`;
+  return `${who("send").join(", ")} → ${who("receive").join(", ") || "no consumer"}`;
 }
 
-/** The replies of a held call: each operation says for itself what its reply is to the caller. */
+/** The replies to a held request, each with the summary of its operation. */
 function replies(operations) {
   return operations
     .filter((each) => each.reply && each.action === "send")
@@ -56,7 +56,7 @@ function fields(document_, data) {
   });
 }
 
-/** A schema with what it refers to; what stands beside a reference goes before. */
+/** A schema with its references resolved; keys beside a reference override it. */
 function resolved(document_, schema) {
   const parts = [...(schema.allOf ?? []), ...(schema.$ref ? [schema] : [])];
   const referred = parts.map((each) => (each.$ref ? resolved(document_, document_.components.schemas[last(each.$ref)]) : each));

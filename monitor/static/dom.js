@@ -1,19 +1,19 @@
-// Small tools to make and find elements; text is always text, never markup.
+// Create and find elements; text is never parsed as markup.
 
 const SVG = "http://www.w3.org/2000/svg";
 
-/** The element with this id, or the first that matches below it. */
+/** The element with this id, or its first descendant that matches the selector. */
 export function find(id, selector) {
   const element = document.getElementById(id);
   return selector ? element.querySelector(selector) : element;
 }
 
-/** Make an element: attributes (false and undefined are left out), then children or texts. */
+/** Create an element with attributes (except false, null and undefined) and children or texts. */
 export function make(tag, attributes = {}, ...children) {
   return fill(document.createElement(tag), attributes, children);
 }
 
-/** The same for a part of a drawing. */
+/** Create an SVG element, like `make`. */
 export function draw(tag, attributes = {}, ...children) {
   return fill(document.createElementNS(SVG, tag), attributes, children);
 }
@@ -28,7 +28,7 @@ function fill(element, attributes, children) {
   return element;
 }
 
-/** A table with headers; each row is an array of texts or elements, the first of which heads it. */
+/** A table with column headers; each row is an array whose first text or element heads the row. */
 export function table(caption, heads, rows) {
   return make(
     "table",
@@ -45,17 +45,17 @@ export function table(caption, heads, rows) {
   );
 }
 
-/** What is shown where there is nothing. */
+/** The placeholder of an empty list. */
 export function nothing(text) {
   return make("p", { class: "empty" }, text);
 }
 
-/** An amount of cents as people write it. */
+/** Format an amount of cents. */
 export function money(cents) {
   return (cents / 100).toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
 }
 
-/** The time of day of a moment in milliseconds. */
+/** The time of day of a timestamp in milliseconds. */
 export function clock(milliseconds) {
   return new Date(milliseconds).toLocaleTimeString("en-GB");
 }

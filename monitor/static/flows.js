@@ -1,17 +1,17 @@
-// The list of flows, the one that is shown, and what has just happened.
+// The list of flows, the selected flow, and announcements for screen readers.
 
-import { titleOf, wayOf } from "./arrows.js";
+import { routeOf, titleOf } from "./arrows.js";
 import { diagram, tone } from "./diagram.js";
 import { clock, find, make } from "./dom.js";
 import { inOrder, state } from "./state.js";
 
-const SAY_MS = 900; // a screen reader gets no more than one sentence in so long
+const ANNOUNCE_MS = 900; // the shortest time between two announcements
 let shown;
 let fresh = new Set();
-let said = 0;
-let saying;
+let announcedAt = 0;
+let announcing;
 
-/** Begin: arrow keys move through the list, and a choice ends the following of the newest. */
+/** Set up: arrow keys walk the list, and selecting a flow stops following the newest one. */
 export function init() {
   find("flows").addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
@@ -28,21 +28,21 @@ export function init() {
   window.addEventListener("resize", render);
 }
 
-/** Note what a notice was about, so that it moves in and is said. */
+/** Handle a new step: animate it and announce it. */
 export function happened(number, step) {
   const flow = state.flows.get(number);
   if (find("follow").checked && number !== shown && number >= Math.max(...state.flows.keys())) choose(number);
   if (number === shown) fresh.add(step.number);
-  say(`${titleOf(step)}: ${flow.title}${step.note ? `, ${step.note}` : ""}`);
+  announce(`${titleOf(step)}: ${flow.title}${step.note ? `, ${step.note}` : ""}`);
 }
 
-/** Show a flow. */
+/** Select a flow. */
 function choose(number) {
   shown = number;
   fresh = new Set();
 }
 
-/** Show what there is now. */
+/** Show the current state. */
 export function render() {
   if (!state.flows.has(shown) || (find("follow").checked && shown === undefined)) {
     choose(state.flows.size ? Math.max(...state.flows.keys()) : undefined);
@@ -85,8 +85,8 @@ function list() {
 }
 
 function outcome(flow) {
-  if (/^(paid|registered|paid in)$/.test(flow.outcome)) return "good";
-  return /not paid|refused/.test(flow.outcome) ? "bad" : "plain";
+  if (/^(paid|registered|deposited)$/.test(flow.outcome)) return "good";
+  return /not paid|rejected/.test(flow.outcome) ? "bad" : "plain";
 }
 
 function one(flow) {
@@ -108,19 +108,19 @@ function one(flow) {
         { class: tone(step) },
         make("span", { class: "when" }, `+${Math.max(0, step.at - steps[0].at)} ms`),
         make("strong", {}, titleOf(step)),
-        make("span", { class: "way" }, wayOf(step)),
-        make("span", { class: "note" }, step.note + (step.times > 1 ? ` (passed ${step.times} times)` : "")),
+        make("span", { class: "route" }, routeOf(step)),
+        make("span", { class: "note" }, step.note + (step.times > 1 ? ` (seen ${step.times} times)` : "")),
       ),
     ),
   );
 }
 
-/** Say what has just happened, the last of it, not too often. */
-function say(text) {
-  clearTimeout(saying);
-  const wait = Math.max(0, said + SAY_MS - Date.now());
-  saying = setTimeout(() => {
-    said = Date.now();
+/** Announce the latest step to screen readers, at most once per ANNOUNCE_MS. */
+function announce(text) {
+  clearTimeout(announcing);
+  const wait = Math.max(0, announcedAt + ANNOUNCE_MS - Date.now());
+  announcing = setTimeout(() => {
+    announcedAt = Date.now();
     find("news").textContent = text;
   }, wait);
 }

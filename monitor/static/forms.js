@@ -1,4 +1,4 @@
-// The three forms: register, pay in, order.
+// The three forms: register a user, deposit money, place an order.
 
 import { find, make, money } from "./dom.js";
 import { get, post } from "./shop.js";
@@ -7,7 +7,7 @@ import { state } from "./state.js";
 const NAMES = ["Ada Lovelace", "Grace Hopper", "Barbara Liskov", "Radia Perlman", "Edsger Dijkstra", "Tony Hoare"];
 let registered = 0;
 
-/** Begin: fill in what can be guessed, and take what is sent. */
+/** Set up: suggest values, and handle submissions. */
 export function init() {
   suggest();
   onSubmit("register", async (form) => {
@@ -33,14 +33,14 @@ export function init() {
   people();
 }
 
-/** Offer everybody who is known; the one who has just come is chosen. */
+/** Offer all known users; `chosen` is selected. */
 export function people(chosen) {
   for (const id of ["deposit", "order"]) {
     const select = find(id, "select");
     const before = chosen ?? select.value;
     const options = [...state.people.values()].reverse();
     select.replaceChildren(
-      ...(options.length ? [] : [make("option", { value: "" }, "register somebody first")]),
+      ...(options.length ? [] : [make("option", { value: "" }, "register a user first")]),
       ...options.map((each) => make("option", { value: each.user_id }, `${each.name} (${each.email})`)),
     );
     if (state.people.has(before)) select.value = before;
@@ -60,7 +60,7 @@ function suggest() {
   find("register", "[name=email]").value = `${name.split(" ")[0].toLowerCase()}.${unique}@example.com`;
 }
 
-/** "12.34" as cents; what is none goes to the shop as it is, which says what is wrong with it. */
+/** "12.34" as cents; other text is sent unchanged, so that the shop reports the error. */
 function cents(text) {
   const number = Number(String(text).replace(",", "."));
   return Number.isFinite(number) ? Math.round(number * 100) : text;
@@ -76,13 +76,13 @@ function onSubmit(id, act) {
 async function send(id, act) {
   const form = find(id);
   const output = find(id, "output");
-  show(output, "plain", "waiting for the answer");
+  show(output, "plain", "waiting for the response");
   form.setAttribute("aria-busy", "true");
   const answer = await act(new FormData(form));
   form.removeAttribute("aria-busy");
   const balance = answer.body.balance_cents;
-  const more = balance === undefined ? "" : `; the balance is ${money(balance)}`;
-  show(output, answer.status === 201 ? "good" : answer.ok ? "plain" : "bad", answer.said + more);
+  const more = balance === undefined ? "" : `; balance ${money(balance)}`;
+  show(output, answer.status === 201 ? "good" : answer.ok ? "plain" : "bad", answer.message + more);
 }
 
 function show(output, kind, text) {

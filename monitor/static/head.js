@@ -1,4 +1,4 @@
-// The head of the page: what the shop runs on, the tap, the connection, the colours.
+// The page's header: broker and store, the tap, the connection and the color theme.
 
 import { find, make } from "./dom.js";
 import { state } from "./state.js";
@@ -7,18 +7,18 @@ const TAP = {
   off: "Not watching",
   opening: "Opening the tap",
   on: "Watching",
-  failed: "The tap is broken off",
+  failed: "The tap failed",
 };
 const CONNECTION = {
-  lost: "The connection is lost. It is tried again; what passes meanwhile is kept.",
-  resumed: "Connected again. Nothing was missed.",
-  reset: "Connected again, after too long: what passed meanwhile was not seen.",
+  lost: "The connection is lost. The page reconnects; the monitor buffers events meanwhile.",
+  resumed: "Reconnected. Nothing was missed.",
+  reset: "Reconnected too late: the events in between are missing.",
 };
-const THEMES = { "": "as the system", light: "light", dark: "dark" };
+const THEMES = { "": "system", light: "light", dark: "dark" };
 const SHOWN_MS = 6000;
 let hiding;
 
-/** What the shop runs on, and whether events are seen. */
+/** Show broker, store and links, and the state of the tap. */
 export function head() {
   const { broker, store, gateway_url: gateway, mail_url: mails } = state.about;
   if (broker) {
@@ -34,7 +34,7 @@ export function head() {
   tap.textContent = TAP[state.tap.state] + (state.tap.why ? `: ${state.tap.why}` : "");
 }
 
-/** What has become of the connection; good news goes by itself. */
+/** Show the state of the connection; the message of a resumed one disappears after SHOWN_MS. */
 export function connection(now) {
   const banner = find("connection");
   clearTimeout(hiding);
@@ -44,7 +44,7 @@ export function connection(now) {
   if (now === "resumed") hiding = setTimeout(() => (banner.hidden = true), SHOWN_MS);
 }
 
-/** The button that changes the colours: as the system says, light, dark. */
+/** Set up the button that switches the theme: system, light, dark. */
 export function themes() {
   const button = find("theme");
   const set = (theme) => {
@@ -52,8 +52,8 @@ export function themes() {
     button.textContent = `Theme: ${THEMES[theme]}`;
     localStorage.setItem("theme", theme);
   };
-  const kept = localStorage.getItem("theme");
-  set(kept in THEMES ? kept : "");
+  const stored = localStorage.getItem("theme");
+  set(stored in THEMES ? stored : "");
   button.addEventListener("click", () => {
     const names = Object.keys(THEMES);
     set(names[(names.indexOf(document.documentElement.dataset.theme) + 1) % names.length]);

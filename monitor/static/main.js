@@ -1,4 +1,4 @@
-// The page: notices come in, the state changes, what is touched is shown anew, once a frame.
+// The page: notices update the state, and each frame redraws the affected views.
 
 import * as documents from "./documents.js";
 import * as flows from "./flows.js";
@@ -17,7 +17,7 @@ const VIEWS = {
   health: panels.health,
   dead_letters: panels.deadLetters,
 };
-const TOUCHED = {
+const AFFECTED_VIEWS = {
   snapshot: Object.keys(VIEWS),
   step: ["flows"],
   person: ["people"],
@@ -26,7 +26,7 @@ const TOUCHED = {
   dead_letters: ["dead_letters"],
   tap: ["head"],
 };
-const PAUSE_MS = 100; // between two drawings; the first is at once
+const PAUSE_MS = 100; // between two redraws; the first happens at once
 const stale = new Set();
 let drawn = 0;
 
@@ -38,7 +38,7 @@ function take(kind, body) {
   }
   if (kind === "snapshot") panels.readAll();
   if (!stale.size) setTimeout(() => requestAnimationFrame(show), Math.max(0, drawn + PAUSE_MS - performance.now()));
-  for (const view of TOUCHED[kind]) stale.add(view);
+  for (const view of AFFECTED_VIEWS[kind]) stale.add(view);
 }
 
 function show() {

@@ -5,18 +5,19 @@ import { get, post } from "./shop.js";
 import { state } from "./state.js";
 
 const ACCOUNTS_MAX = 20;
-const READ_MS = 250; // several events of one account are one look at it
-const balances = new Map(); // by user: cents, or null if there is no account yet; one that was not read is not here
+const READ_MS = 250; // one read covers several events of an account
+// Balances by user id, in cents; null without an account, missing if not read yet.
+const balances = new Map();
 const due = new Map();
 
-/** Read an account soon. */
+/** Read an account after READ_MS. */
 export function readSoon(userId) {
   if (!userId || due.has(userId)) return;
   due.set(
     userId,
     setTimeout(async () => {
       due.delete(userId);
-      if (!state.people.has(userId)) return; // an event may name anybody
+      if (!state.people.has(userId)) return; // an event may contain any user id
       const account = await get(`/api/account/${userId}`);
       if (account !== undefined) balances.set(userId, account && account.balance_cents);
       accounts();
@@ -24,7 +25,7 @@ export function readSoon(userId) {
   );
 }
 
-/** Read all accounts that are shown. */
+/** Read all accounts in the panel. */
 export function readAll() {
   for (const person of newest()) readSoon(person.user_id);
 }
@@ -33,14 +34,14 @@ function newest() {
   return [...state.people.values()].reverse().slice(0, ACCOUNTS_MAX);
 }
 
-/** The accounts of those who were seen. */
+/** Show the accounts of the known users. */
 export function accounts() {
   const rows = newest().map((each) => [
     make("span", {}, each.name, make("span", { class: "second" }, each.email)),
     make("span", { class: "number" }, balance(balances.get(each.user_id))),
   ]);
-  const none = nothing("Nobody was seen yet: register somebody.");
-  find("accounts", ".scroll").replaceChildren(rows.length ? table("Accounts", ["Who", "Balance"], rows) : none);
+  const none = nothing("No users yet. Register a user.");
+  find("accounts", ".scroll").replaceChildren(rows.length ? table("Accounts", ["User", "Balance"], rows) : none);
 }
 
 function balance(cents) {
@@ -48,12 +49,12 @@ function balance(cents) {
   return cents === null ? "not open yet" : money(cents);
 }
 
-/** The mails, newest first; what is open stays open. */
+/** Show the mails, newest first; open ones stay open. */
 export function mails() {
   const open = new Set([...document.querySelectorAll("#mailbox details[open]")].map((each) => each.dataset.mail));
   find("mailbox", ".count").textContent = state.mails.length ? `(${state.mails.length})` : "";
   find("mailbox", ".list").replaceChildren(
-    ...(state.mails.length ? [] : [nothing("No mail yet: each order ends with one.")]),
+    ...(state.mails.length ? [] : [nothing("No mails yet. Each order ends with one.")]),
     ...[...state.mails].reverse().map((mail) =>
       make(
         "details",
@@ -70,7 +71,7 @@ export function mails() {
   );
 }
 
-/** How everybody is, and how much waits for each. */
+/** Show the health and the backlog of every process. */
 export function health() {
   const rows = state.health.map((each) => [
     each.name,
@@ -80,7 +81,7 @@ export function health() {
   ]);
   const heads = ["Service", "App", "Sidecar", "Waiting"];
   find("health", ".scroll").replaceChildren(
-    rows.length ? table("Health and lag of every service", heads, rows) : nothing("Asking everybody."),
+    rows.length ? table("Health and lag of every service", heads, rows) : nothing("Checking all processes."),
   );
 }
 
@@ -88,7 +89,7 @@ function light(good, text) {
   return make("span", { class: good ? "good light" : "bad light" }, text);
 }
 
-/** What services could not use. */
+/** Show the dead letters: events that a service could not process. */
 export function deadLetters() {
   if (typeof state.dead_letters === "string") {
     find("dead-letters", ".scroll").replaceChildren(make("p", { class: "bad" }, state.dead_letters));
@@ -107,12 +108,12 @@ export function deadLetters() {
     make(
       "span",
       { class: "row" },
-      action(letter, "replay", "Replay", "The event is published again, on its own topic. Who has it already answers as to any repetition."),
-      action(letter, "discard", "Discard", "It is listed no more. It can still be shown on the command line."),
+      action(letter, "replay", "Replay", "The event is published again on its topic. A service that already processed it treats it as a repetition."),
+      action(letter, "discard", "Discard", "The event leaves this list. The command line can still show it."),
     ),
   ]);
-  const none = nothing("None: every event could be used.");
-  const heads = ["Event", "Reason", "What to do"];
+  const none = nothing("No dead letters.");
+  const heads = ["Event", "Reason", "Actions"];
   find("dead-letters", ".scroll").replaceChildren(rows.length ? table("Dead letters", heads, rows) : none);
 }
 
@@ -134,21 +135,21 @@ function action(letter, name, title, text) {
 }
 
 async function act(letter, name) {
-  const said = find("dead-letters", ".said");
-  said.textContent = `${name}: waiting for the answer`;
+  const result = find("dead-letters", ".result");
+  result.textContent = `${name}: waiting for the response`;
   const answer = await post(`/dead-letters/${letter.service}/${letter.id}/${name}`);
-  said.textContent = answer.ok ? `${letter.topic} of ${letter.service}: ${answer.body.outcome}` : answer.said;
+  result.textContent = answer.ok ? `${letter.topic} of ${letter.service}: ${answer.body.outcome}` : answer.message;
 }
 
-let asked; // what is done if the answer is yes
+let onConfirm; // the action of the open dialog
 
-/** Begin: a dialog that is answered with yes does what was asked about; Escape and Cancel do nothing. */
+/** Set up the dialog: its confirm button runs the action; Escape and Cancel close it. */
 export function init() {
-  find("confirm", "form").addEventListener("submit", (event) => event.submitter?.value === "yes" && asked());
+  find("confirm", "form").addEventListener("submit", (event) => event.submitter?.value === "yes" && onConfirm());
 }
 
 function ask(title, text, yes, then) {
-  asked = then;
+  onConfirm = then;
   find("confirm-title").textContent = title;
   find("confirm-text").textContent = text;
   find("confirm-yes").textContent = yes;

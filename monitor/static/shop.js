@@ -1,6 +1,6 @@
-// What the page asks of the shop, by way of the monitor.
+// Requests to the shop, forwarded by the monitor.
 
-/** POST a body; returns the status, what the status means, and the answer. */
+/** Send a POST request; returns the status, the response body and a message for the user. */
 export async function post(path, body) {
   let answer;
   try {
@@ -10,13 +10,13 @@ export async function post(path, body) {
       body: body === undefined ? undefined : JSON.stringify(body),
     });
   } catch {
-    return { status: 0, ok: false, body: {}, said: "The monitor does not answer; is the shop still running?" };
+    return { status: 0, ok: false, body: {}, message: "The monitor does not respond. Is the shop still running?" };
   }
   const read = await answer.json().catch(() => ({}));
-  return { status: answer.status, ok: answer.ok, body: read, said: describe(answer, read) };
+  return { status: answer.status, ok: answer.ok, body: read, message: describe(answer, read) };
 }
 
-/** GET something; null if it is not there, undefined if nobody can say. */
+/** Send a GET request; null for 404, undefined for any other failure. */
 export async function get(path) {
   try {
     const answer = await fetch(path);
@@ -28,8 +28,8 @@ export async function get(path) {
 }
 
 function describe(answer, body) {
-  if (answer.status === 201) return "201 Created: it is a fact";
-  if (answer.status === 202) return "202 Accepted: not done yet, and pending";
+  if (answer.status === 201) return "201 Created";
+  if (answer.status === 202) return "202 Accepted: still pending";
   const wrong = (body.errors ?? []).map((each) => `${each.pointer.slice(1)} ${each.detail}`);
   return `${answer.status} ${body.title ?? answer.statusText}: ${wrong.length ? wrong.join("; ") : (body.detail ?? "")}`;
 }

@@ -1,4 +1,4 @@
-// All that the page knows, and how a notice changes it.
+// The state of the page, and how notices change it.
 
 const FLOWS_MAX = 100;
 const MAILS_MAX = 50;
@@ -13,7 +13,7 @@ export const state = {
   tap: { state: "off", why: "" },
 };
 
-/** Apply a notice; returns the number of the flow that it is about, if it is about one. */
+/** Apply a notice; returns the number of its flow, or undefined without one. */
 export function apply(kind, body) {
   switch (kind) {
     case "snapshot":
@@ -43,7 +43,7 @@ function step(head, one) {
   return head.number;
 }
 
-/** The steps of a flow in the order in which they happened, which is not always the one in which they came here. */
+/** The steps of a flow in the order in which they happened, which may differ from their arrival. */
 export function inOrder(flow) {
   return [...flow.steps].sort((one, other) => one.at - other.at || one.rank - other.rank || one.number - other.number);
 }

@@ -145,13 +145,13 @@ def test_each_arrow_of_the_diagram_is_drawn_and_both_mails_come(live: Live) -> N
 
     live.page.get_by_label("Amount").fill("100")
     live.page.get_by_role("button", name="Deposit", exact=True).click()
-    expect(answer_of(live, "deposit")).to_have_text("201 Created: it is a fact; the balance is 100.00")
-    ended(live, "paid in")
+    expect(answer_of(live, "deposit")).to_have_text("201 Created; balance 100.00")
+    ended(live, "deposited")
     arrows = live.until_arrows(len(DEPOSIT))
     assert DEPOSIT == set(arrows)
 
     live.page.get_by_role("button", name="Order", exact=True).click()
-    expect(answer_of(live, "order")).to_have_text("201 Created: it is a fact")
+    expect(answer_of(live, "order")).to_have_text("201 Created")
     ended(live, "paid, order")
     arrows = live.until_arrows(len(CALL | EVENTS | GOOD))
     assert CALL | EVENTS | GOOD == set(arrows)
@@ -195,7 +195,7 @@ def test_a_rejected_request_is_shown_with_its_reason(live: Live) -> None:
     expect(answer_of(live, "register")).to_contain_text("422 Unprocessable")
     expect(answer_of(live, "register")).to_contain_text("email")
     newest_flow(live, "registers")
-    ended(live, "refused: 422")
+    ended(live, "rejected: 422")
     live.page.get_by_label("Show the newest").check()
     ignore(live, "status of 422")
 
@@ -264,10 +264,10 @@ def test_a_dead_letter_is_replayed_by_keyboard(live: Live, shop: Shop) -> None:
     expect(live.page.locator("#confirm-yes")).to_be_focused()
     live.page.keyboard.press("Enter")
 
-    expect(live.page.locator("#dead-letters .said")).to_have_text("EmailRequested of notification: replayed")
+    expect(live.page.locator("#dead-letters .result")).to_have_text("EmailRequested of notification: replayed")
     expect(replay).to_have_count(0)
     expect(live.page.locator("#mailbox details", has_text="Late news").filter(has_text=email)).to_have_count(1)
-    expect(live.page.locator("#timeline li", has_text="EmailRequested")).to_contain_text("passed 2 times")
+    expect(live.page.locator("#timeline li", has_text="EmailRequested")).to_contain_text("seen 2 times")
 
 
 def call_sidecar(shop: Shop, name: str, path: str, body: object) -> None:
@@ -355,7 +355,7 @@ def test_the_documented_events_are_shown(live: Live) -> None:
     expect(events).to_have_count(len(TOPICS))
     assert list(TOPICS) == events.locator("summary strong").all_inner_texts()
     for topic, way in TOPICS.items():
-        who = f"{way.publisher} → {', '.join(way.consumers) or 'nobody here'}"
+        who = f"{way.publisher} → {', '.join(way.consumers) or 'no consumer'}"
         expect(live.page.locator(f"#event-{topic} summary")).to_contain_text(who)
 
     live.page.locator("#event-OrderCreateRequested summary").click()
@@ -420,7 +420,7 @@ def test_the_page_reports_events_missed_by_a_killed_monitor(live: Live, shop: Sh
     expect(live.page.locator("#connection")).to_contain_text("The connection is lost")
     shop.start_again("monitor")
 
-    expect(live.page.locator("#connection")).to_contain_text("what passed meanwhile was not seen")
+    expect(live.page.locator("#connection")).to_contain_text("the events in between are missing")
     expect(live.page.locator("#tap")).to_have_text("Watching")
     live.page.get_by_label("Show the newest").check()
     registered(live)

@@ -1,4 +1,4 @@
-"""The dead letters on the page: the newest of them, cut; and what can be done about one."""
+"""Dead letters on the page: the list of the newest, and the actions on one of them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from monitor import dead_letters as module
 from monitor.dead_letters import act, summarize
 
 
-class Kept:
-    """What the services keep, in memory."""
+class MemoryState:
+    """The services' state in memory."""
 
     def __init__(self) -> None:
         self.records: dict[tuple[str, str], Any] = {}
         self.published: list[tuple[str, str]] = []
 
     def add(self, service: str, letter_id: str, minute: int, **more: str) -> None:
-        """One more letter, at that minute."""
+        """Add a dead letter with a time at that minute."""
         index = self.records.setdefault((service, "dead-index:0"), {"ids": []})
         index["ids"].append(letter_id)
         event = f'{{"id": "{letter_id}", "type": "OrderPaid"}}'
@@ -27,26 +27,26 @@ class Kept:
         self.records[service, f"dead:{letter_id}"] = made | more
 
     def load(self, service: str, key: str) -> tuple[Any, str | None]:
-        """What is kept, and how often it was written."""
+        """A value and its ETag."""
         stored = self.records.get((service, key))
         return stored, None if stored is None else repr(stored)
 
     def save(self, service: str, key: str, value: Any, etag: str) -> bool:
-        """Write if nobody else has."""
+        """Save the value if the ETag still matches."""
         if etag != self.load(service, key)[1]:
             return False
         self.records[service, key] = value
         return True
 
     def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
-        """Note it."""
+        """Record the publication."""
         self.published.append((service, topic))
 
 
-def test_the_newest_are_shown_first_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Of every service; those that are settled are not."""
+def test_the_newest_come_first_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The list covers all services and omits settled dead letters."""
     monkeypatch.setattr(module, "SHOWN_MAX", 3)
-    stored = Kept()
+    stored = MemoryState()
     for minute, service in enumerate(["order", "billing", "order", "notification"]):
         stored.add(service, f"letter-{minute}", minute)
     stored.add("order", "settled", 9, status="discarded")
@@ -57,18 +57,18 @@ def test_the_newest_are_shown_first_and_all_are_counted(monkeypatch: pytest.Monk
     assert ["letter-3", "letter-2", "letter-1"] == [each.id for each in found.newest]
 
 
-def test_a_long_letter_is_cut() -> None:
-    """The page shows what it is about; the command line has the whole."""
-    stored = Kept()
+def test_a_long_dead_letter_is_truncated() -> None:
+    """The page shows a limited part of the reason and of the event."""
+    stored = MemoryState()
     stored.add("order", "long", 0, reason="r" * 10_000, event="e" * 10_000)
 
     [shown] = summarize(stored).newest
     assert (module.REASON_CHARACTERS_MAX, module.EVENT_CHARACTERS_MAX) == (len(shown.reason), len(shown.event))
 
 
-def test_one_is_replayed_or_discarded_and_then_gone() -> None:
-    """By its whole id: the beginning of one is not enough here."""
-    stored = Kept()
+def test_a_settled_dead_letter_leaves_the_list() -> None:
+    """Replay and discard require the complete id."""
+    stored = MemoryState()
     stored.add("order", "one", 0)
     stored.add("order", "one-more", 1)
 
@@ -80,9 +80,9 @@ def test_one_is_replayed_or_discarded_and_then_gone() -> None:
 
 
 @pytest.mark.parametrize(("service", "letter_id"), [("order", "on"), ("order", "other"), ("billing", "one")])
-def test_one_that_is_not_there_is_said(service: str, letter_id: str) -> None:
-    """Somebody else was faster, or the page is old."""
-    stored = Kept()
+def test_a_missing_dead_letter_is_an_error(service: str, letter_id: str) -> None:
+    """Another user may have settled it, or the page may be outdated."""
+    stored = MemoryState()
     stored.add("order", "one", 0)
 
     with pytest.raises(LaunchError, match=f"{service} has no open dead letter {letter_id}"):

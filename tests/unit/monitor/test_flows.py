@@ -1,4 +1,4 @@
-"""What belongs together, by the events of the contracts' own examples, whatever the order in which they are seen."""
+"""Flows group the example events of contracts/, in any order of arrival."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ PAID = ("OrderCreateRequested", "OrderCreated", "OrderPaymentRequested", "OrderP
 
 
 def example(topic: str, name: str = "typical", **changed: Any) -> Event:
-    """An event as the tap would see it."""
+    """An example event as the tap receives it."""
     event = json.loads((EXAMPLES / topic / f"{name}.json").read_text())
     data = event["data"] | changed.pop("data", {})
     read = {
@@ -32,7 +32,7 @@ def example(topic: str, name: str = "typical", **changed: Any) -> Event:
 
 
 def order_call(event: Event, status: int = 201) -> Call:
-    """The request that began an order, as its answer has just come back."""
+    """The request that created an order, with its response."""
     return Call(
         "/order/create",
         {"user_id": event.data["user_id"]},
@@ -45,18 +45,18 @@ def order_call(event: Event, status: int = 201) -> Call:
 
 
 def mail_for(event: Event) -> dict[str, Any]:
-    """The mail that the mail server takes for it."""
+    """The mail that the mail server accepts for an EmailRequested event."""
     expected = ("message_id", "to", "subject")
     return {name: event.data[name] for name in expected} | {"taken_at": 1.5}
 
 
 def names(flow: Flow) -> list[str]:
-    """What is seen of a flow."""
+    """The names of a flow's steps."""
     return [step.name for step in flow.steps]
 
 
 def test_an_order_is_one_flow_from_the_request_to_the_mail() -> None:
-    """Whoever publishes and consumes is the topic list's; the outcome is the last news."""
+    """Publisher and consumers come from the topic list, the outcome from the last event."""
     flows, mail = Flows(), example("EmailRequested")
     for topic in PAID:
         flows.add_event(example(topic), 0)
@@ -72,34 +72,34 @@ def test_an_order_is_one_flow_from_the_request_to_the_mail() -> None:
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))))
-def test_answer_command_and_reply_meet_in_any_order(order: tuple[int, ...]) -> None:
-    """The answer may be here before the event that it answers, for they come by different ways."""
+def test_response_command_and_reply_meet_in_any_order(order: tuple[int, ...]) -> None:
+    """The response and the events arrive independently."""
     flows = Flows()
-    notified = [
+    additions = [
         lambda: flows.add_event(example("OrderCreateRequested"), 0),
         lambda: flows.add_event(example("OrderCreated"), 0),
         lambda: flows.add_request(order_call(example("OrderCreated"))),
     ]
     for place in order:
-        notified[place]()
+        additions[place]()
 
     [flow] = flows.all()
     assert {"OrderCreateRequested", "OrderCreated", "POST /order/create", "201 CREATED"} == set(names(flow))
 
 
-def test_a_mail_that_is_faster_than_its_event_waits_for_it() -> None:
-    """Mail server and broker are two ways."""
-    flows, asked = Flows(), example("EmailRequested")
+def test_an_early_mail_waits_for_its_event() -> None:
+    """Mails and events arrive independently."""
+    flows, email_requested = Flows(), example("EmailRequested")
 
-    assert [] == flows.add_mail(mail_for(asked))
-    changes = flows.add_event(asked, 0)
+    assert [] == flows.add_mail(mail_for(email_requested))
+    changes = flows.add_event(email_requested, 0)
 
     assert ["event", "mail"] == [change.step.kind for change in changes]
     assert 1500 == changes[1].step.at
 
 
-def test_an_event_that_passes_twice_is_one_arrow_that_says_so() -> None:
-    """Delivery is at least once; a replayed dead letter passes again, too."""
+def test_a_repeated_event_is_one_step_with_a_counter() -> None:
+    """Delivery is at least once, and replays repeat an event, too."""
     flows = Flows()
     flows.add_event(example("OrderCreated"), 0)
     [again] = flows.add_event(example("OrderCreated"), 0)
@@ -107,27 +107,29 @@ def test_an_event_that_passes_twice_is_one_arrow_that_says_so() -> None:
     assert (1, 2) == (len(flows.all()[0].steps), again.step.times)
 
 
-def test_a_request_that_is_refused_is_a_flow_of_its_own() -> None:
-    """No event tells of it."""
+def test_a_rejected_request_is_a_flow_of_its_own() -> None:
+    """No event follows a rejected request."""
     flows = Flows()
     flows.add_request(order_call(example("OrderCreated"), 404))
 
     [flow] = flows.all()
-    assert ("refused: 404", "there is no user") == (flow.outcome, flow.steps[1].note)
+    assert ("rejected: 404", "there is no user") == (flow.outcome, flow.steps[1].note)
 
 
-def test_people_are_known_by_name_in_what_they_do() -> None:
-    """A registration tells the name; the deposit after it has it in its title."""
+def test_titles_contain_the_users_name() -> None:
+    """The name comes from the registration's event."""
     flows = Flows()
     flows.add_event(example("UserCreated"), 0)
     flows.add_event(example("AccountDepositRequested", data={"user_id": example("UserCreated").subject}), 0)
 
-    assert ["UserCreated, its beginning not seen", "Ada Lovelace pays in"] == [flow.title for flow in flows.all()]
+    assert ["UserCreated, earlier events not seen", "Ada Lovelace deposits money"] == [
+        flow.title for flow in flows.all()
+    ]
     assert ["Ada Lovelace"] == [person.name for person in flows.people.values()]
 
 
-def test_what_was_seen_before_its_command_gets_its_name_from_it() -> None:
-    """Topics are read side by side."""
+def test_a_late_command_names_its_flow() -> None:
+    """Topics are read independently, so the reply may arrive before the command."""
     flows = Flows()
     flows.add_event(example("UserCreated"), 0)
     flows.add_event(example("UserCreateRequested"), 0)
@@ -135,8 +137,8 @@ def test_what_was_seen_before_its_command_gets_its_name_from_it() -> None:
     assert [("registration", "Ada Lovelace registers")] == [(flow.kind, flow.title) for flow in flows.all()]
 
 
-def test_the_oldest_flow_makes_room_with_all_that_was_known_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred are kept, and nothing of the others."""
+def test_the_oldest_flow_is_evicted_with_its_index_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only keys of the remaining flows stay in the indexes."""
     monkeypatch.setattr(module, "FLOWS_MAX", 2)
     flows, mail = Flows(), example("EmailRequested")
     flows.add_event(mail, 0)
@@ -145,14 +147,14 @@ def test_the_oldest_flow_makes_room_with_all_that_was_known_of_it(monkeypatch: p
 
     assert ["s1", "s2"] == [flow.subject for flow in flows.all()]
     assert [] == flows.add_mail(mail_for(mail))
-    kept = (flows._by_key, flows._events, flows._asked_for)
-    assert [{"c1", "c2", "s1", "s2"}, {"e1", "e2"}, set()] == [set(each) for each in kept]
+    indexes = (flows._by_key, flows._events, flows._flow_by_message_id)
+    assert [{"c1", "c2", "s1", "s2"}, {"e1", "e2"}, set()] == [set(each) for each in indexes]
 
 
-def test_what_comes_late_of_a_flow_that_made_room_begins_no_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In a busy shop its mail is asked for when a hundred newer orders are there; of them it would take the place."""
+def test_a_late_event_of_an_evicted_flow_starts_no_new_flow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a busy shop a late event would otherwise evict a newer flow."""
     monkeypatch.setattr(module, "FLOWS_MAX", 1)
-    monkeypatch.setattr(module, "GONE_MAX", 4)
+    monkeypatch.setattr(module, "EVICTED_MAX", 4)
     flows, late = Flows(), example("OrderPaid")
     flows.add_event(example("OrderCreated"), 0)
     for number in range(2):
@@ -161,11 +163,11 @@ def test_what_comes_late_of_a_flow_that_made_room_begins_no_new_one(monkeypatch:
     assert [] == flows.add_event(late, 0)
     assert ["s1"] == [flow.subject for flow in flows.all()]
     flows.add_event(example("OrderCreated", id="e2", correlation_id="c2", subject="s2"), 0)
-    assert 1 == len(flows.add_event(late, 0)), "what is remembered of them is bounded"
+    assert 1 == len(flows.add_event(late, 0)), "the keys of evicted flows are bounded"
 
 
-def test_a_flow_that_never_ends_keeps_its_newest_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Somebody may repeat one request for ever."""
+def test_an_endless_flow_keeps_its_newest_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client may repeat one request forever."""
     monkeypatch.setattr(module, "STEPS_MAX", 3)
     flows = Flows()
     for number in range(5):
@@ -176,8 +178,8 @@ def test_a_flow_that_never_ends_keeps_its_newest_steps(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("topic", TOPICS)
-def test_an_event_without_anything_in_it_is_shown_all_the_same(topic: str) -> None:
-    """Services judge events; the page shows what passed."""
+def test_an_empty_event_is_shown(topic: str) -> None:
+    """Services validate events; the page shows every published event."""
     flows = Flows()
     flows.add_event(Event(topic, "", "", "", "no time"), 7)
 
@@ -186,16 +188,16 @@ def test_an_event_without_anything_in_it_is_shown_all_the_same(topic: str) -> No
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/*.json")), ids=lambda path: "/".join(path.parts[-2:]))
-def test_every_example_says_something_short(path: Path) -> None:
-    """In words that fit a line, none of them missing."""
+def test_every_example_has_a_short_summary(path: Path) -> None:
+    """The summary fits one line, and no field is missing."""
     [change] = Flows().add_event(example(path.parent.name, path.stem), 0)
 
     assert 0 < len(change.step.note) <= 200
     assert "?" not in change.step.note
 
 
-def test_one_flow_does_not_grow_for_ever() -> None:
-    """Whoever publishes may give one correlation id to anything: its keys and its mails are bounded as well."""
+def test_the_keys_of_one_flow_are_bounded() -> None:
+    """A publisher may send unlimited events with one correlation id."""
     flows = Flows()
     first = example("EmailRequested")
     for number in range(1_000):
@@ -204,13 +206,13 @@ def test_one_flow_does_not_grow_for_ever() -> None:
 
     assert 1 == len(flows.all())
     assert module.KEYS_MAX >= len(flows._by_key)
-    assert module.KEYS_MAX >= len(flows._asked_for)
+    assert module.KEYS_MAX >= len(flows._flow_by_message_id)
     assert first.correlation_id in flows._by_key
 
 
 @pytest.mark.parametrize(("end", "name"), [("OrderPaid", "typical"), ("OrderNotPaid", "insufficient_funds")])
-def test_the_end_stays_the_end_when_it_is_seen_first(end: str, name: str) -> None:
-    """Each topic comes on a way of its own."""
+def test_an_early_final_event_decides_the_outcome(end: str, name: str) -> None:
+    """Topics arrive independently, so the last event may arrive first."""
     flows = Flows()
     created = example("OrderCreated")
     for event in (example(end, name, subject=created.subject, correlation_id=created.correlation_id), created):

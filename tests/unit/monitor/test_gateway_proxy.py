@@ -1,4 +1,4 @@
-"""What goes on to the gateway: three calls and four reads, and nothing else."""
+"""The gateway proxy forwards three calls and five reads, and no other request."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ USER = "019bc0fd-89c0-78c9-9e0d-a0c3d985694a"
 
 
 class Gateway:
-    """A gateway that says what it was asked."""
+    """A gateway that records its requests."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, str]] = []
+        self.requests: list[tuple[str, str]] = []
         self.prefer: list[str | None] = []
 
     async def answer(self, request: Request) -> Response:
-        """Answer anything."""
-        self.asked.append((request.method, request.url.path))
+        """Respond to any request."""
+        self.requests.append((request.method, request.url.path))
         self.prefer.append(request.headers.get("prefer"))
         if request.method == "GET":
             return JSONResponse({"user_id": USER})
@@ -42,14 +42,14 @@ class Gateway:
 
 
 class Page:
-    """A page that asks, and hears of its calls."""
+    """A page that sends requests and records the resulting calls."""
 
     def __init__(self) -> None:
         self.gateway = Gateway()
         self.calls: list[Call] = []
 
     def ask(self, method: str, path: str, content: bytes = b"{}", headers: Mapping[str, str] = {}) -> httpx.Response:
-        """Ask the monitor."""
+        """Send a request to the monitor."""
         methods = ["GET", "POST", "DELETE"]
         shop = Starlette(routes=[Route("/{path:path}", self.gateway.answer, methods=methods)])
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app=shop), base_url="http://gateway")
@@ -63,29 +63,29 @@ class Page:
         return asyncio.run(call())
 
 
-def test_a_call_goes_on_as_it_is_and_comes_back_as_it_is() -> None:
-    """Body, status, where the resource is; and the flow hears of it."""
+def test_a_call_is_forwarded_unchanged() -> None:
+    """Body, status and Location pass through; cookies do not; the flow receives the call."""
     page = Page()
     answer = page.ask("POST", "/api/user/register", b'{"name": "Ada"}', {"prefer": "wait=1", "cookie": "no"})
 
     assert (201, "/there", None) == (answer.status_code, answer.headers["location"], answer.headers.get("set-cookie"))
     assert {"user_id": USER, "got": {"name": "Ada"}} == answer.json()
-    assert ([("POST", "/user/register")], ["wait=1"]) == (page.gateway.asked, page.gateway.prefer)
+    assert ([("POST", "/user/register")], ["wait=1"]) == (page.gateway.requests, page.gateway.prefer)
     [call] = page.calls
     assert ("/user/register", {"name": "Ada"}, 201, "CREATED") == (call.path, call.body, call.status, call.reason)
-    assert call.asked_at <= call.answered_at
+    assert call.requested_at <= call.answered_at
 
 
 @pytest.mark.parametrize(
     "path",
     [f"/user/{USER}", f"/account/{USER}", f"/order/{USER}", f"/notification/{USER}", "/asyncapi.json"],
 )
-def test_a_read_goes_on(path: str) -> None:
-    """It is no arrow of a flow."""
+def test_a_read_is_forwarded(path: str) -> None:
+    """A read is not part of a flow."""
     page = Page()
 
     assert 200 == page.ask("GET", f"/api{path}").status_code
-    assert ([("GET", path)], []) == (page.gateway.asked, page.calls)
+    assert ([("GET", path)], []) == (page.gateway.requests, page.calls)
 
 
 @pytest.mark.parametrize(
@@ -102,24 +102,24 @@ def test_a_read_goes_on(path: str) -> None:
         ("DELETE", f"/api/user/{USER}", 405),
     ],
 )
-def test_nothing_else_goes_on(method: str, path: str, status: int) -> None:
-    """What the gateway keeps for its sidecar least of all."""
+def test_no_other_request_is_forwarded(method: str, path: str, status: int) -> None:
+    """The gateway's paths for its sidecar stay unreachable."""
     page = Page()
 
     assert status == page.ask(method, path).status_code
-    assert ([], []) == (page.gateway.asked, page.calls)
+    assert ([], []) == (page.gateway.requests, page.calls)
 
 
-def test_a_body_has_a_limit() -> None:
-    """It is held in memory."""
+def test_a_body_has_a_size_limit() -> None:
+    """The monitor holds the body in memory."""
     page = Page()
 
     assert 413 == page.ask("POST", "/api/user/register", b"x" * (BODY_BYTES_MAX + 1)).status_code
-    assert [] == page.gateway.asked
+    assert [] == page.gateway.requests
 
 
-def test_a_gateway_that_is_unreachable_is_said() -> None:
-    """In the form of its own errors, and it is no call that was answered."""
+def test_an_unreachable_gateway_is_a_502() -> None:
+    """The response is a problem document, and no call is recorded."""
     calls: list[Call] = []
 
     async def story() -> httpx.Response:
@@ -136,9 +136,9 @@ def test_a_gateway_that_is_unreachable_is_said() -> None:
     assert [] == calls
 
 
-@pytest.mark.parametrize("name", ['"\\ud800"', "[" * 50_000], ids=["half a character", "nested too deeply"])
-def test_what_is_no_json_is_the_gateways_to_judge(name: str) -> None:
-    """And no page is sent it."""
+@pytest.mark.parametrize("name", ['"\\ud800"', "[" * 50_000], ids=["lone-surrogate", "nested-too-deeply"])
+def test_invalid_json_is_forwarded(name: str) -> None:
+    """The gateway rejects it, and viewers receive an empty body instead."""
     page = Page()
 
     assert 400 == page.ask("POST", "/api/user/register", f'{{"name": {name}}}'.encode()).status_code

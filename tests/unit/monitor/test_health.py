@@ -1,4 +1,4 @@
-"""How everybody is: by what each app, each sidecar and the broker say."""
+"""The health poll: the answers of each app, each sidecar and the broker."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from cli.topics import Subscription
 from monitor.health import Health, HealthPoll
 
 PORTS = {"gateway": 1, "gateway-sidecar": 2, "order-1": 3, "order-1-sidecar": 4}
-WELL = {1: (200, ""), 2: (204, ""), 3: (200, ""), 4: (204, "")}
+HEALTHY = {1: (200, ""), 2: (204, ""), 3: (200, ""), 4: (204, "")}
 
 
 def broker(waiting: Mapping[str, int] | None) -> Broker:
-    """One that says how many events of a topic wait for each consumer, or is unreachable."""
+    """A broker with these backlogs by consumer and topic; None makes it unreachable."""
 
     def output(address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
         if waiting is None:
@@ -27,8 +27,8 @@ def broker(waiting: Mapping[str, int] | None) -> Broker:
     return replace(BROKERS["redis"], undelivered=output)
 
 
-def looked(answers: Mapping[int, tuple[int, str]], waiting: Mapping[str, int] | None) -> list[Health]:
-    """What is found when ports answer so; one that is not there does not."""
+def polled(answers: Mapping[int, tuple[int, str]], waiting: Mapping[str, int] | None) -> list[Health]:
+    """The health poll's result if ports answer like this; other ports are unreachable."""
     tokens: set[tuple[int, str | None]] = set()
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -48,22 +48,22 @@ def looked(answers: Mapping[int, tuple[int, str]], waiting: Mapping[str, int] | 
     return found
 
 
-def test_everybody_is_healthy_and_what_waits_is_added_up() -> None:
-    """A replica of a service reads what its service reads; a gateway what is its own."""
+def test_backlogs_of_a_replica_are_added_up() -> None:
+    """A replica reads its service's subscriptions; a gateway reads its own."""
     waiting = {"order OrderPaymentCreated": 2, "order OrderCreateRequested": 3, "gateway-0 UserCreated": 1}
 
-    assert [Health("gateway", "ready", "up", 1), Health("order-1", "ready", "up", 5)] == looked(WELL, waiting)
+    assert [Health("gateway", "ready", "up", 1), Health("order-1", "ready", "up", 5)] == polled(HEALTHY, waiting)
 
 
-def test_who_is_unhealthy_says_why_and_who_is_unreachable_says_nothing() -> None:
-    """An app that is not ready names what is missing."""
+def test_an_unhealthy_process_has_its_reason() -> None:
+    """An app that is not ready names the missing services; an unreachable one has no answer."""
     answers = {1: (503, '{"missing": ["billing"]}'), 4: (500, "")}
 
-    gateway, order = looked(answers, {})
+    gateway, order = polled(answers, {})
     assert ('not ready: {"missing": ["billing"]}', "no answer") == (gateway.app, gateway.sidecar)
     assert ("no answer", "unhealthy: 500") == (order.app, order.sidecar)
 
 
-def test_a_broker_that_is_unreachable_leaves_the_number_open() -> None:
-    """It is not nought."""
-    assert [None, None] == [each.waiting for each in looked(WELL, None)]
+def test_an_unreachable_broker_makes_backlogs_unknown() -> None:
+    """The backlog is None instead of 0."""
+    assert [None, None] == [each.waiting for each in polled(HEALTHY, None)]

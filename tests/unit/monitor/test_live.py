@@ -1,4 +1,4 @@
-"""Server-sent events: a snapshot first, then what happens; who comes back goes on where he was."""
+"""Server-sent events: a snapshot first, then notices; a reconnecting viewer resumes."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from monitor.ring import Ring
 
 
 def new(size: int = 10) -> Live:
-    """One whose snapshot is always the same."""
+    """A stream with a constant snapshot."""
     return Live(lambda: {"all": True}, Ring("run", size))
 
 
 async def read(events: AsyncIterator[bytes], count: int) -> list[str]:
-    """The next so many frames."""
+    """The next `count` frames."""
     return [(await anext(events)).decode() for _ in range(count)]
 
 
-def test_a_newcomer_gets_all_there_is_and_then_what_happens() -> None:
-    """Each with an id, so that the browser can say where it was."""
+def test_a_new_viewer_gets_a_snapshot_and_then_notices() -> None:
+    """Each frame has an id, which the browser sends when it reconnects."""
 
     async def story() -> list[str]:
         live = new()
@@ -40,8 +40,8 @@ def test_a_newcomer_gets_all_there_is_and_then_what_happens() -> None:
     ] == asyncio.run(story())
 
 
-def test_who_comes_back_gets_what_he_missed_and_no_snapshot() -> None:
-    """Also what is told while he reads it."""
+def test_a_reconnecting_viewer_gets_the_missed_notices() -> None:
+    """It gets no snapshot, and also the notices that arrive while it reads."""
 
     async def story() -> list[str]:
         live = new()
@@ -55,8 +55,8 @@ def test_who_comes_back_gets_what_he_missed_and_no_snapshot() -> None:
     assert [2, 3, 4] == [int(frame.split("data: ")[1]) for frame in asyncio.run(story())]
 
 
-def test_who_comes_back_after_nobody_looked_gets_everything_anew() -> None:
-    """What passed meanwhile was seen by nobody; one who looks just then is let go, and comes back as well."""
+def test_a_viewer_from_an_earlier_session_gets_a_snapshot() -> None:
+    """The tap was closed in between, so a reset ends open streams, and their viewers reconnect."""
 
     async def story() -> tuple[list[str], list[str]]:
         live = new()
@@ -68,30 +68,30 @@ def test_who_comes_back_after_nobody_looked_gets_everything_anew() -> None:
         live.notify("tap", "opening")
         return left, await read(live.stream("run-1"), 2)
 
-    left, anew = asyncio.run(story())
+    left, reconnected = asyncio.run(story())
     assert [] == left
-    assert "event: snapshot" in anew[1]
+    assert "event: snapshot" in reconnected[1]
 
 
-def test_who_comes_back_too_late_gets_everything_anew() -> None:
-    """And goes on from there."""
+def test_a_viewer_that_reconnects_too_late_gets_a_snapshot() -> None:
+    """Notices after the snapshot follow as usual."""
 
     async def story() -> list[str]:
         live = new(size=2)
         for number in (1, 2, 3, 4):
             live.notify("step", number)
         events = live.stream("run-1")
-        anew = await read(events, 2)
+        snapshot = await read(events, 2)
         live.notify("step", 5)
-        return anew[1:] + await read(events, 1)
+        return snapshot[1:] + await read(events, 1)
 
     assert ["id: run-4\nevent: snapshot", "id: run-5\nevent: step"] == [
         frame.split("\ndata")[0] for frame in asyncio.run(story())
     ]
 
 
-def test_who_reads_too_slowly_is_let_go() -> None:
-    """Nothing is kept for him; he comes back with the id of what he read last."""
+def test_the_stream_of_a_slow_viewer_ends() -> None:
+    """The monitor has no queue per viewer; the viewer reconnects with its last id."""
 
     async def story() -> int:
         live = new(size=2)
@@ -106,18 +106,18 @@ def test_who_reads_too_slowly_is_let_go() -> None:
     assert 0 == asyncio.run(story())
 
 
-def test_silence_is_broken_by_a_comment(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else whatever is between might take the connection for dead."""
+def test_an_idle_stream_sends_heartbeats(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without them an intermediary could close the connection."""
     monkeypatch.setattr(module, "HEARTBEAT_SECONDS", 0.01)
 
     async def story() -> list[str]:
         return await read(new().stream(), 4)
 
-    assert [": still here\n\n"] * 2 == asyncio.run(story())[2:]
+    assert [": heartbeat\n\n"] * 2 == asyncio.run(story())[2:]
 
 
-def test_everybody_is_sent_away_when_the_process_ends() -> None:
-    """An open stream would hold up the stop."""
+def test_all_streams_end_when_the_process_stops() -> None:
+    """An open stream would delay the shutdown."""
 
     async def story() -> bool:
         live = new()

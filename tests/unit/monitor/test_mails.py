@@ -1,4 +1,4 @@
-"""The mails: read on from the last one, by the mail catcher's own interface."""
+"""Mails are read through the mail catcher's HTTP API, each one once."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ SECONDS = 30
 
 @pytest.fixture
 def mailbox() -> Mailbox:
-    """An empty one."""
+    """An empty mailbox."""
     return Mailbox()
 
 
 @pytest.fixture
 def url(mailbox: Mailbox) -> Iterator[str]:
-    """Where the mail catcher answers."""
+    """The address of a mail catcher with this mailbox."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), http_side(mailbox, SmtpSide(mailbox)))
     server.daemon_threads = True
     threading.Thread(target=server.serve_forever, args=(0.05,)).start()
@@ -36,32 +36,32 @@ def url(mailbox: Mailbox) -> Iterator[str]:
     server.server_close()
 
 
-async def read(mails: Mails, took: asyncio.Event) -> None:
-    """Read on until something was taken."""
+async def read(mails: Mails, received: asyncio.Event) -> None:
+    """Read until a mail arrives, then cancel."""
     async with httpx.AsyncClient(trust_env=False) as client:
         reading = asyncio.create_task(mails.read_on(client))
         async with asyncio.timeout(SECONDS):
-            await took.wait()
+            await received.wait()
         reading.cancel()
 
 
-def test_each_mail_is_taken_once_whoever_looks_and_stops_looking(mailbox: Mailbox, url: str) -> None:
-    """Those that came while nobody looked are the first ones of the next who does."""
+def test_each_mail_is_read_once_across_sessions(mailbox: Mailbox, url: str) -> None:
+    """The next session starts with the mails that arrived between the sessions."""
     taken: list[Sequence[Mapping[str, Any]]] = []
 
     async def story() -> None:
-        took = asyncio.Event()
+        received = asyncio.Event()
 
         def take(mails: Sequence[Mapping[str, Any]]) -> None:
             taken.append(mails)
-            took.set()
+            received.set()
 
         mails = Mails(url, take)
         for subjects in (["first", "second"], ["third"]):
             for subject in subjects:
                 mailbox.add(envelope(subject=subject))
-            took.clear()
-            await read(mails, took)
+            received.clear()
+            await read(mails, received)
 
     asyncio.run(story())
 
@@ -69,47 +69,47 @@ def test_each_mail_is_taken_once_whoever_looks_and_stops_looking(mailbox: Mailbo
     assert set(module.SHOWN) == set(taken[0][0])
 
 
-def test_a_long_mail_is_cut(mailbox: Mailbox, url: str) -> None:
-    """Each of its parts: the page keeps fifty."""
+def test_a_long_mail_is_truncated(mailbox: Mailbox, url: str) -> None:
+    """Each of its parts is limited, because the page shows up to 50 mails."""
     mailbox.add(envelope(text="long " * 10_000))
     taken: list[Mapping[str, Any]] = []
 
     async def story() -> None:
-        took = asyncio.Event()
+        received = asyncio.Event()
 
         def take(mails: Sequence[Mapping[str, Any]]) -> None:
             taken.extend(mails)
-            took.set()
+            received.set()
 
-        await read(Mails(url, take), took)
+        await read(Mails(url, take), received)
 
     asyncio.run(story())
 
     assert module.CHARACTERS_MAX == len(taken[0]["text"])
 
 
-def test_a_mail_catcher_that_is_unreachable_is_asked_again(
+def test_an_unreachable_mail_catcher_is_queried_again(
     mailbox: Mailbox, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its mails are kept."""
+    """The mail catcher keeps its mails meanwhile."""
     monkeypatch.setattr(module, "PAUSE_SECONDS", 0.01)
     mailbox.add(envelope(subject="kept"))
-    asked: list[httpx.Request] = []
+    requests: list[httpx.Request] = []
 
-    async def away_at_first(request: httpx.Request) -> None:
-        asked.append(request)
-        if len(asked) < 3:
+    async def fail_at_first(request: httpx.Request) -> None:
+        requests.append(request)
+        if len(requests) < 3:
             raise httpx.ConnectError("unreachable")
 
     async def story() -> None:
-        took = asyncio.Event()
-        mails = Mails(url, lambda _: took.set())
-        async with httpx.AsyncClient(trust_env=False, event_hooks={"request": [away_at_first]}) as client:
+        received = asyncio.Event()
+        mails = Mails(url, lambda _: received.set())
+        async with httpx.AsyncClient(trust_env=False, event_hooks={"request": [fail_at_first]}) as client:
             reading = asyncio.create_task(mails.read_on(client))
             async with asyncio.timeout(SECONDS):
-                await took.wait()
+                await received.wait()
             reading.cancel()
 
     asyncio.run(story())
 
-    assert 3 <= len(asked)
+    assert 3 <= len(requests)

@@ -1,4 +1,4 @@
-"""Who may call: pages of this address only."""
+"""The origin check accepts requests from the monitor's own page only."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ PORT = 8001
 SAME_ORIGIN = f"http://127.0.0.1:{PORT}"
 
 
-def asked(method: str, headers: dict[str, str], path: str = "/") -> httpx.Response:
-    """What a caller gets."""
+def response_to(method: str, headers: dict[str, str], path: str = "/") -> httpx.Response:
+    """The response to a request with these headers."""
 
     async def call() -> httpx.Response:
         transport = httpx.ASGITransport(app=OriginCheck(PlainTextResponse("in"), PORT))
@@ -25,42 +25,42 @@ def asked(method: str, headers: dict[str, str], path: str = "/") -> httpx.Respon
     return asyncio.run(call())
 
 
-def test_our_own_page_gets_in() -> None:
-    """By either name of this machine."""
+def test_the_monitors_own_page_is_accepted() -> None:
+    """Both names of this machine are valid."""
     names = (f"127.0.0.1:{PORT}", f"localhost:{PORT}")
 
-    assert [200, 200] == [asked("GET", {"host": name}).status_code for name in names]
-    assert [200, 200] == [asked("POST", {"host": name, "origin": f"http://{name}"}).status_code for name in names]
+    assert [200, 200] == [response_to("GET", {"host": name}).status_code for name in names]
+    assert [200, 200] == [response_to("POST", {"host": name, "origin": f"http://{name}"}).status_code for name in names]
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "null", f"https://127.0.0.1:{PORT}", "http://127.0.0.1:80"])
-def test_a_page_of_somebody_else_changes_nothing(origin: str) -> None:
-    """Its browser says where it is from."""
-    assert 403 == asked("POST", {"origin": origin}).status_code
+def test_a_foreign_page_cannot_post(origin: str) -> None:
+    """Browsers send the Origin header with each POST."""
+    assert 403 == response_to("POST", {"origin": origin}).status_code
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site"])
-def test_a_page_of_somebody_else_opens_no_tap(site: str) -> None:
-    """It may lead here, as any link; to look, or to ask, is for our own page, and for programs."""
-    assert 200 == asked("GET", {"sec-fetch-site": site}, "/").status_code
-    assert 403 == asked("GET", {"sec-fetch-site": site}, "/live").status_code
-    assert 200 == asked("GET", {"sec-fetch-site": "same-origin"}, "/live").status_code
-    assert 200 == asked("GET", {}, "/live").status_code
+def test_a_foreign_page_cannot_open_the_tap(site: str) -> None:
+    """A foreign page may link to the page, but only the page itself and programs may open /live."""
+    assert 200 == response_to("GET", {"sec-fetch-site": site}, "/").status_code
+    assert 403 == response_to("GET", {"sec-fetch-site": site}, "/live").status_code
+    assert 200 == response_to("GET", {"sec-fetch-site": "same-origin"}, "/live").status_code
+    assert 200 == response_to("GET", {}, "/live").status_code
 
 
-def test_who_does_not_say_where_he_is_from_changes_nothing() -> None:
-    """Browsers say it with each POST; others can call the gateway."""
-    assert 403 == asked("POST", {}).status_code
+def test_a_post_without_an_origin_is_rejected() -> None:
+    """Browsers always send it, and programs can call the gateway directly."""
+    assert 403 == response_to("POST", {}).status_code
 
 
 @pytest.mark.parametrize("host", ["evil.example", f"evil.example:{PORT}", "127.0.0.1", ""])
-def test_a_name_that_was_made_to_lead_here_reads_nothing(host: str) -> None:
-    """A foreign page could otherwise read everything, under its own name."""
-    assert 403 == asked("GET", {"host": host}).status_code
+def test_a_foreign_host_name_is_rejected(host: str) -> None:
+    """DNS rebinding would otherwise let a foreign page read everything."""
+    assert 403 == response_to("GET", {"host": host}).status_code
 
 
-def test_a_page_loads_nothing_from_elsewhere() -> None:
-    """Each answer says so, a refusal too."""
-    for answer in (asked("GET", {}), asked("POST", {})):
+def test_responses_forbid_external_resources() -> None:
+    """Rejections have the security headers, too."""
+    for answer in (response_to("GET", {}), response_to("POST", {})):
         assert answer.headers["content-security-policy"].startswith("default-src 'self'")
         assert "nosniff" == answer.headers["x-content-type-options"]

@@ -1,4 +1,4 @@
-"""The board: whoever reads the snapshot and whoever is told of each change know the same in the end."""
+"""The page state: the snapshot equals the sum of all notices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.unit.monitor.test_flows import example, mail_for
 
 
 class Page:
-    """A board, and what it told."""
+    """A page state and its notices."""
 
     def __init__(self) -> None:
         self.notified: list[tuple[str, Any]] = []
@@ -22,12 +22,12 @@ class Page:
 
     @property
     def kinds(self) -> list[str]:
-        """What was told so far."""
+        """The kinds of the notices so far."""
         return [kind for kind, _ in self.notified]
 
 
-def test_an_event_is_told_with_its_flow_and_kept_in_the_snapshot() -> None:
-    """The flow is told without its other steps: whoever looks has them."""
+def test_an_event_sends_its_step_and_enters_the_snapshot() -> None:
+    """The notice omits the flow's other steps, which viewers already have."""
     page = Page()
     page.page_state.add_event(example("OrderCreateRequested"))
     page.page_state.add_event(example("OrderCreated"))
@@ -37,8 +37,8 @@ def test_an_event_is_told_with_its_flow_and_kept_in_the_snapshot() -> None:
     assert [2] == [len(flow.steps) for flow in page.page_state.snapshot()["flows"]]
 
 
-def test_somebody_new_is_told_once() -> None:
-    """By the event or by the answer, whichever is first."""
+def test_a_new_user_is_announced_once() -> None:
+    """Either the event or the response comes first."""
     page, created = Page(), example("UserCreated")
     answer = {name: created.data[name] for name in ("user_id", "name", "email")}
     page.page_state.add_request(Call("/user/register", answer, 201, "CREATED", answer, 0, 1))
@@ -48,20 +48,20 @@ def test_somebody_new_is_told_once() -> None:
     assert ["Ada Lovelace"] == [person.name for person in page.page_state.snapshot()["people"]]
 
 
-def test_mails_are_told_and_the_newest_kept() -> None:
-    """And each is an arrow of the flow that asked for it."""
-    page, asked = Page(), example("EmailRequested")
-    page.page_state.add_event(asked)
+def test_mails_are_announced_and_the_newest_are_kept() -> None:
+    """Each mail is also a step of the flow that requested it."""
+    page, email_requested = Page(), example("EmailRequested")
+    page.page_state.add_event(email_requested)
     page.page_state.add_mails([{"id": number, "message_id": str(number)} for number in range(MAILS_SHOWN)])
-    page.page_state.add_mails([mail_for(asked)])
+    page.page_state.add_mails([mail_for(email_requested)])
 
     assert ["step", "mails", "mails", "step"] == page.kinds
     assert MAILS_SHOWN == len(page.page_state.snapshot()["mails"])
-    assert mail_for(asked) == page.page_state.snapshot()["mails"][-1]
+    assert mail_for(email_requested) == page.page_state.snapshot()["mails"][-1]
 
 
-def test_what_is_as_it_was_is_not_told_again() -> None:
-    """Health, letters and the tap are looked at again and again."""
+def test_an_unchanged_state_sends_no_notice() -> None:
+    """Health, dead letters and the tap are polled repeatedly."""
     page = Page()
     for _ in range(2):
         page.page_state.set_health([Health("order", "ready", "up", 0)])

@@ -1,4 +1,4 @@
-"""The tap against a gRPC server that does what a sidecar does at the end: events, after it was told that it is over."""
+"""The tap against a gRPC server that, like a sidecar, sends events until it ends the stream."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ SECONDS = 10.0
 
 
 class Sidecar(api_service_v1.DaprServicer):
-    """Sends an event, and when it is told to end another one; then it takes its time."""
+    """Sends an event, another one after the half-close, and ends the stream after a delay."""
 
     def __init__(self, *before: bytes) -> None:
         self.before = before
         self.reads = False
-        self.asked: Any = None
+        self.first_request: Any = None
 
     async def SubscribeTopicEventsAlpha1(self, requests: AsyncIterator[Any], _context: Any) -> AsyncIterator[Any]:
         """One subscription."""
-        self.asked = await anext(requests)
+        self.first_request = await anext(requests)
         self.reads = True
         yield api_v1.SubscribeTopicEventsResponseAlpha1(
             initial_response=api_v1.SubscribeTopicEventsResponseInitialAlpha1()
@@ -34,7 +34,7 @@ class Sidecar(api_service_v1.DaprServicer):
         for each in self.before:
             yield _message(each)
         yield _event("first")
-        async for _ in requests:  # its answers; it ends with the half-close
+        async for _ in requests:  # acknowledgments, until the half-close
             pass
         yield _event("late")
         await asyncio.sleep(0.3)
@@ -46,52 +46,52 @@ def _event(name: str) -> Any:
 
 
 def _message(data: bytes) -> Any:
-    """What a sidecar makes of a message that it does not look into: the id and the type are its own."""
+    """A raw message as a sidecar sends it: the sidecar generates the id and the type."""
     message = appcallback_v1.TopicEventRequest(id="made up", topic="OrderPaid", type="made up too", data=data)
     return api_v1.SubscribeTopicEventsResponseAlpha1(event_message=message)
 
 
 async def read_from(sidecar: Sidecar) -> list[Event]:
-    """Read until the first event, and end; what was seen then."""
+    """Read until the first event, then cancel; return all events seen."""
     server = grpc.aio.server()
     api_service_v1.add_DaprServicer_to_server(sidecar, server)  # type: ignore[no-untyped-call]  # generated
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     seen: list[Event] = []
-    came = asyncio.Event()
+    received = asyncio.Event()
 
     def take(event: Event) -> None:
         seen.append(event)
-        came.set()
+        received.set()
 
     reading = asyncio.create_task(read_all(port, "token", ["OrderPaid"], take, lambda: None))
     async with asyncio.timeout(SECONDS):
-        await came.wait()
+        await received.wait()
         reading.cancel()
         await asyncio.wait([reading])
     await server.stop(0)
     return seen
 
 
-def test_when_it_ends_the_sidecar_reads_no_more() -> None:
-    """An event that came late is no reason to leave before that: what is forgotten meanwhile would be made anew."""
+def test_the_tap_ends_only_after_the_sidecar_has_unsubscribed() -> None:
+    """If the tap returned earlier, the sidecar would recreate the removed consumer groups."""
     sidecar = Sidecar()
 
     assert ["first", "late"] == [event.id for event in asyncio.run(read_from(sidecar))]
     assert not sidecar.reads
 
 
-def test_a_message_that_is_no_event_is_passed_over() -> None:
-    """The sidecar is told to bring all there is, and what cannot be read breaks nothing."""
+def test_an_unparseable_message_is_skipped() -> None:
+    """The subscription is raw, so that such a message does not break the stream."""
     unparseable = (b"", b"hello", b"\xff", b"[]", b"null", b'{"cut": ', b"[" * 9_000 + b"]" * 9_000)
     sidecar = Sidecar(*unparseable)
 
     assert ["first", "late"] == [event.id for event in asyncio.run(read_from(sidecar))]
-    assert {"rawPayload": "true"} == dict(sidecar.asked.initial_request.metadata)
+    assert {"rawPayload": "true"} == dict(sidecar.first_request.initial_request.metadata)
 
 
-def test_what_an_event_lacks_is_empty() -> None:
-    """A publisher may send anything."""
+def test_missing_attributes_are_empty() -> None:
+    """A publisher may send any content."""
     seen = asyncio.run(read_from(Sidecar()))
 
     assert ("OrderPaid", "", "", "", {}) == (

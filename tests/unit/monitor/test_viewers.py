@@ -1,12 +1,12 @@
-"""Viewers: the first and the last one can be waited for."""
+"""Viewers: waiting for the first and for the last one."""
 
 import asyncio
 
 from monitor.viewers import Viewers
 
 
-def test_the_last_one_counts_only_when_nobody_comes_back() -> None:
-    """Who comes back within the grace time was never gone."""
+def test_the_last_viewer_counts_after_the_grace_time() -> None:
+    """A viewer that reconnects within the grace time was never gone."""
 
     async def story() -> list[bool]:
         viewers = Viewers()
@@ -24,8 +24,8 @@ def test_the_last_one_counts_only_when_nobody_comes_back() -> None:
     assert [False, False, True] == asyncio.run(story())
 
 
-def test_one_of_two_who_leaves_is_not_the_last() -> None:
-    """They are counted."""
+def test_the_first_of_two_to_leave_is_not_the_last() -> None:
+    """Each viewer is counted."""
     viewers = Viewers()
     with viewers.connected():
         with viewers.connected():

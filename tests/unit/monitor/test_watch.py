@@ -1,4 +1,4 @@
-"""What runs while somebody looks: a broker that is unreachable, with a real sidecar's port that nobody listens on."""
+"""Sessions: the broker is a stub, and the sidecar's port has no listener."""
 
 from __future__ import annotations
 
@@ -22,38 +22,38 @@ SECONDS = 30
 
 
 @dataclass
-class World:
-    """A broker that says what it was told, and may be away; and what the page was told of the tap."""
+class Stub:
+    """A broker that records its calls and may be unreachable, and the tap's states on the page."""
 
-    away: int = 0
-    """So many times it does not answer."""
+    failures: int = 0
+    """The number of calls that fail."""
     notified: list[str] = field(default_factory=list)
     states: list[str] = field(default_factory=list)
     background_tasks: list[str] = field(default_factory=list)
     ended: int = 0
-    """So many sessions."""
+    """The number of ended sessions."""
 
     def _count(self, expected: Sequence[Subscription]) -> int:
-        self._hear("forget", expected)
+        self._record("remove", expected)
         return len(expected)
 
-    def _hear(self, what: str, expected: Sequence[Subscription]) -> None:
+    def _record(self, what: str, expected: Sequence[Subscription]) -> None:
         assert tuple(expected) == MONITOR_SUBSCRIPTIONS
-        if self.away:
-            self.away -= 1
+        if self.failures:
+            self.failures -= 1
             raise OSError("unreachable")
         self.notified.append(what)
 
     def broker(self) -> Broker:
-        """The broker."""
+        """The stub of the broker."""
         return replace(
             BROKERS["redis"],
-            skip_backlog=lambda _, expected: self._hear("begin", expected),
+            skip_backlog=lambda _, expected: self._record("skip backlog", expected),
             remove=lambda _, expected: self._count(expected),
         )
 
     def notify(self, kind: str, body: Any) -> None:
-        """What the page hears."""
+        """Receive a notice to the page."""
         if kind == "tap":
             self.states.append(body["state"])
 
@@ -64,23 +64,23 @@ class World:
         finally:
             self.background_tasks.append("ended")
 
-    def works(self, client: httpx.AsyncClient) -> list[Awaitable[None]]:
-        """What is done beside the tap."""
+    def tasks(self, client: httpx.AsyncClient) -> list[Awaitable[None]]:
+        """The background tasks of a session."""
         return [self._work()]
 
     def watch(self, viewers: Viewers, grace_seconds: float = 0.0) -> Watch:
-        """The watch; its sidecar is unreachable."""
+        """A watch whose sidecar is unreachable."""
         page_state = PageState({}, self.notify, lambda: 0.0)
         return Watch(
-            page_state, viewers, self.broker(), "here", (free_port(), "token"), grace_seconds, self.works, self.end
+            page_state, viewers, self.broker(), "here", (free_port(), "token"), grace_seconds, self.tasks, self.end
         )
 
     def end(self) -> None:
-        """A session is over."""
+        """Count an ended session."""
         self.ended += 1
 
     async def until(self, *notified: str) -> None:
-        """Wait until the broker was told this, last."""
+        """Wait until these are the last calls to the broker."""
         async with asyncio.timeout(SECONDS):
             while tuple(self.notified[-len(notified) :]) != notified:  # noqa: ASYNC110 - a list has no event to wait for
                 await asyncio.sleep(0.01)
@@ -91,74 +91,74 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "REOPEN_SECONDS", 0.01)
 
 
-def test_nothing_runs_until_somebody_looks_and_nothing_after() -> None:
-    """What was left is forgotten at once; then one session, all of which ends."""
-    world, viewers = World(), Viewers()
+def test_a_session_runs_only_while_a_viewer_is_connected() -> None:
+    """Leftovers are removed at startup, and all tasks end with the session."""
+    stub, viewers = Stub(), Viewers()
 
     async def story() -> list[list[str]]:
-        watching = asyncio.create_task(world.watch(viewers).run())
-        await world.until("forget")
-        seen = [list(world.background_tasks)]
+        watching = asyncio.create_task(stub.watch(viewers).run())
+        await stub.until("remove")
+        seen = [list(stub.background_tasks)]
         with viewers.connected():
-            await world.until("begin")
-            seen.append(list(world.background_tasks))
-        await world.until("begin", "forget", "forget")
-        seen.append(list(world.background_tasks))
+            await stub.until("skip backlog")
+            seen.append(list(stub.background_tasks))
+        await stub.until("skip backlog", "remove", "remove")
+        seen.append(list(stub.background_tasks))
         watching.cancel()
         await asyncio.wait([watching])
         return seen
 
     assert [[], ["begun"], ["begun", "ended"]] == asyncio.run(story())
-    assert ("off", 1) == (world.states[-1], world.ended)
+    assert ("off", 1) == (stub.states[-1], stub.ended)
 
 
-def test_a_sidecar_that_is_unreachable_is_tried_again_and_what_is_new_stays_where_it_began() -> None:
-    """The broker is told once: what passes meanwhile waits."""
-    world, viewers = World(), Viewers()
+def test_the_tap_is_opened_again_without_skipping_the_backlog() -> None:
+    """The backlog is skipped once: events published after that wait at the broker."""
+    stub, viewers = Stub(), Viewers()
 
     async def story() -> None:
-        watching = asyncio.create_task(world.watch(viewers).run())
+        watching = asyncio.create_task(stub.watch(viewers).run())
         with viewers.connected():
             async with asyncio.timeout(SECONDS):
-                while world.states.count("failed") < 3:  # noqa: ASYNC110 - a list has no event to wait for
+                while stub.states.count("failed") < 3:  # noqa: ASYNC110 - a list has no event to wait for
                     await asyncio.sleep(0.01)
-        await world.until("forget", "forget")
+        await stub.until("remove", "remove")
         watching.cancel()
         await asyncio.wait([watching])
 
     asyncio.run(story())
-    assert 1 == world.notified.count("begin")
-    assert ["opening", "failed", "opening", "failed"] == world.states[:4]
+    assert 1 == stub.notified.count("skip backlog")
+    assert ["opening", "failed", "opening", "failed"] == stub.states[:4]
 
 
-def test_what_could_not_be_forgotten_is_forgotten_later() -> None:
-    """A broker that is unreachable when the last one leaves would else keep a queue that nobody reads."""
-    world, viewers = World(), Viewers()
+def test_a_failed_removal_is_repeated() -> None:
+    """Otherwise an unreachable broker would keep a queue without a reader."""
+    stub, viewers = Stub(), Viewers()
 
     async def story() -> None:
-        watching = asyncio.create_task(world.watch(viewers).run())
+        watching = asyncio.create_task(stub.watch(viewers).run())
         with viewers.connected():
-            await world.until("begin")
-            world.away = 3
-        await world.until("begin", "forget")
+            await stub.until("skip backlog")
+            stub.failures = 3
+        await stub.until("skip backlog", "remove")
         watching.cancel()
         await asyncio.wait([watching])
 
     asyncio.run(story())
-    assert 0 == world.away
+    assert 0 == stub.failures
 
 
-def test_one_that_is_stopped_forgets() -> None:
-    """With somebody still looking: the process ends."""
-    world, viewers = World(), Viewers()
+def test_a_stopped_watch_removes_its_subscriptions() -> None:
+    """This holds even with a viewer connected."""
+    stub, viewers = Stub(), Viewers()
 
     async def story() -> None:
-        watching = asyncio.create_task(world.watch(viewers).run())
+        watching = asyncio.create_task(stub.watch(viewers).run())
         with viewers.connected():
-            await world.until("begin")
+            await stub.until("skip backlog")
             watching.cancel()
             await asyncio.wait([watching])
 
     asyncio.run(story())
-    assert ["begin", "forget"] == world.notified[-2:]
-    assert ["begun", "ended"] == world.background_tasks
+    assert ["skip backlog", "remove"] == stub.notified[-2:]
+    assert ["begun", "ended"] == stub.background_tasks

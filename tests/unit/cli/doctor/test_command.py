@@ -1,4 +1,4 @@
-"""`sidecart doctor`: what is printed, the exit code, and bad input."""
+"""`sidecart doctor`: its output, its exit codes and bad input."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ ENV = ("--env-file", "tests/doctor/sidecar.env")
 
 @pytest.fixture(autouse=True)
 def in_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Run from the project's folder, with no shop that runs."""
+    """Run from the project's folder, without a running shop."""
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(runfile.read, "__defaults__", (tmp_path,))
     monkeypatch.delenv("POD_NAME", raising=False)
 
 
 def output_lines(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
-    """The exit code and what is printed."""
+    """The exit code, and the text on stdout and stderr."""
     code = main(["doctor", *words])
     output = capsys.readouterr()
     return code, output.out + output.err
 
 
-def test_the_project_is_sound(capsys: pytest.CaptureFixture[str]) -> None:
-    """One line, and 0."""
+def test_the_project_has_no_findings(capsys: pytest.CaptureFixture[str]) -> None:
+    """The doctor prints a summary line only and returns 0."""
     assert (0, "16 files read: 0 dangers, 0 warnings, 0 notes\n") == output_lines(capsys)
 
 
 @pytest.mark.parametrize(("option", "files"), [("--broker=redis", 11), ("--store=postgres", 15)])
-def test_one_broker_or_store_of_the_project(capsys: pytest.CaptureFixture[str], option: str, files: int) -> None:
-    """Less is read."""
+def test_options_limit_the_brokers_and_stores(capsys: pytest.CaptureFixture[str], option: str, files: int) -> None:
+    """With --broker or --store the doctor reads fewer files."""
     assert (0, f"{files} files read: 0 dangers, 0 warnings, 0 notes\n") == output_lines(capsys, option)
 
 
 def test_a_danger_has_file_line_and_fix(capsys: pytest.CaptureFixture[str]) -> None:
-    """And 1."""
+    """The report names file, line, rule and fix, and the exit code is 1."""
     code, text = output_lines(capsys, f"{TRAPS}/rabbitmq-no-confirm.yaml", *ENV)
     first, second, empty, last = text.splitlines()
 
@@ -56,16 +56,16 @@ def test_a_danger_has_file_line_and_fix(capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("name", ["tracing-on-every-hop", "hot-reload-on"])
-def test_advice_is_no_failure(capsys: pytest.CaptureFixture[str], name: str) -> None:
-    """A warning, a note: 0."""
+def test_warnings_and_notes_do_not_fail(capsys: pytest.CaptureFixture[str], name: str) -> None:
+    """The exit code is 0 if no finding is a danger."""
     code, text = output_lines(capsys, f"{TRAPS}/{name}.yaml")
 
     assert 0 == code
     assert f"[{name}]" in text
 
 
-def test_a_folder_of_traps_is_told_trap_by_trap(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each file by itself; as JSON, one object a line."""
+def test_each_reports_every_trap_separately(capsys: pytest.CaptureFixture[str]) -> None:
+    """--each checks every file on its own; --json prints one object a line."""
     code, text = output_lines(capsys, "--each", "--json", TRAPS, *ENV)
     found = [json.loads(line) for line in text.splitlines()]
     traps = sorted((ROOT / TRAPS).iterdir())
@@ -82,31 +82,31 @@ def test_a_folder_of_traps_is_told_trap_by_trap(capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["nowhere"], "sidecart: nowhere is not there\n"),
-        (["components", "nowhere"], "sidecart: nowhere is not there\n"),
-        (["/dev/zero"], "sidecart: /dev/zero is no folder and no file\n"),
+        (["nowhere"], "sidecart: nowhere does not exist\n"),
+        (["components", "nowhere"], "sidecart: nowhere does not exist\n"),
+        (["/dev/zero"], "sidecart: /dev/zero is neither a folder nor a file\n"),
         (
             ["components", "--env-file", "nowhere"],
-            "sidecart: nowhere is no file of NAME=value lines that can be read\n",
+            "sidecart: nowhere cannot be read as a file of NAME=value lines\n",
         ),
-        (["--each", "docs/adr"], "sidecart: there is no YAML in docs/adr\n"),
+        (["--each", "docs/adr"], "sidecart: docs/adr contains no YAML\n"),
     ],
 )
-def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], words: list[str], expected: str) -> None:
-    """And 1."""
+def test_bad_input_prints_one_line(capsys: pytest.CaptureFixture[str], words: list[str], expected: str) -> None:
+    """The exit code is 1."""
     assert (1, expected) == output_lines(capsys, *words)
 
 
-def test_an_empty_folder_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """It is advice: there may be something in it one day."""
+def test_an_empty_folder_is_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder without YAML does not fail the command."""
     code, text = output_lines(capsys, "docs/adr")
 
     assert 0 == code
     assert "[folder-empty]" in text
 
 
-def test_a_sidecar_that_is_unreachable_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """What was asked is in the last line."""
+def test_an_unreachable_sidecar_is_a_danger(capsys: pytest.CaptureFixture[str]) -> None:
+    """The summary line lists the queried addresses."""
     code, text = output_lines(
         capsys, "components/stores/redis", *ENV, "--sidecar", "http://127.0.0.1:1", "--redis", "127.0.0.1:1"
     )
@@ -114,20 +114,20 @@ def test_a_sidecar_that_is_unreachable_is_told(capsys: pytest.CaptureFixture[str
     assert 1 == code
     assert "danger  http://127.0.0.1:1: no sidecar answers" in text
     assert "danger  127.0.0.1:1: " in text
-    assert "1 file read, http://127.0.0.1:1, 127.0.0.1:1 asked: 2 dangers" in text
+    assert "1 file read, http://127.0.0.1:1, 127.0.0.1:1 queried: 2 dangers" in text
 
 
 @pytest.mark.parametrize("words", [["--redis", "nonsense"], ["--sidecar", "nonsense"]])
-def test_an_address_that_is_none_is_no_traceback(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
-    """One line, or a finding."""
+def test_an_invalid_address_raises_nothing(capsys: pytest.CaptureFixture[str], words: list[str]) -> None:
+    """The doctor prints an error or a finding that quotes the address."""
     code, text = output_lines(capsys, *words)
 
     assert 1 == code
     assert "nonsense" in text
 
 
-def test_what_the_readme_says_of_it_is_true(capsys: pytest.CaptureFixture[str]) -> None:
-    """Every command, run as it stands there."""
+def test_the_readme_commands_work(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each doctor command in README.md returns its documented exit code."""
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\./sidecart doctor\b([^#\n]*)", text, re.MULTILINE)
     codes = [main(["doctor", *shlex.split(words)]) for words in commands]

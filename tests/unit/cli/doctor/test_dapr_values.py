@@ -1,4 +1,4 @@
-"""Values as Dapr's decoders read them."""
+"""Values are parsed as Dapr's decoders parse them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from cli.doctor.dapr_values import duration_ms, expanded, number, signed, truthy
 @pytest.mark.parametrize(
     ("text", "expected"), [("true", True), (" Yes ", True), ("1", True), ("ture", False), ("", False)]
 )
-def test_what_counts_as_true(text: str, expected: bool) -> None:
-    """All else is false, without a word."""
+def test_truthy_words(text: str, expected: bool) -> None:
+    """Dapr reads all other words as false and reports no error."""
     assert expected == truthy(text)
 
 
@@ -31,25 +31,25 @@ def test_what_counts_as_true(text: str, expected: bool) -> None:
         ("20x5s", None),
     ],
 )
-def test_a_duration_is_gos(text: str, expected: float | None) -> None:
-    """Bare numbers are milliseconds; there are no days."""
+def test_durations_follow_go(text: str, expected: float | None) -> None:
+    """A bare number is milliseconds; Go has no unit for days."""
     assert expected == duration_ms(text)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("32", 32), ("-1", None), ("1e3", None), ("", None), ("9" * 30, None)])
-def test_a_number_is_whole(text: str, expected: int | None) -> None:
-    """And not below nothing."""
+def test_a_number_is_whole_and_unsigned(text: str, expected: int | None) -> None:
+    """Signs, fractions and exponents give None."""
     assert expected == number(text)
 
 
 @pytest.mark.parametrize(("text", "expected"), [("32", 32), ("-1", -1), ("+1", 1), ("1e3", None), ("", None)])
-def test_a_signed_number_may_be_below_nothing(text: str, expected: int | None) -> None:
-    """As Go's `strconv.ParseInt`."""
+def test_a_signed_number_may_be_negative(text: str, expected: int | None) -> None:
+    """Signs are accepted as in Go's `strconv.ParseInt`."""
     assert expected == signed(text)
 
 
-def test_variables_of_a_compose_file_are_put_in() -> None:
-    """With their defaults; what is not set and has none is empty."""
+def test_compose_variables_are_expanded() -> None:
+    """An unset variable becomes its default, or an empty string without one."""
     text = "/components/${BROKER:-redis}/${STORE-redis}/$KIND${NONE}"
 
     assert "/components/redis/postgres/x" == expanded(text, {"STORE": "postgres", "KIND": "x"})

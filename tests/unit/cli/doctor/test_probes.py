@@ -1,4 +1,4 @@
-"""What runs and is asked: sidecars by what they answer, servers by what they say of themselves."""
+"""Checks of running processes: sidecars, Redis, RabbitMQ and the running shop."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ HERE = Place("http://127.0.0.1:3500")
 
 
 def reported(health: int, status: int = 200, token: str = "secret", **changed: object) -> list[str]:
-    """The rules that speak of a sidecar that answers like this to who has the token."""
+    """The rules that a sidecar with these answers breaks; only requests with the token succeed."""
 
-    def ask(path: str, given: str) -> Answer:
-        if token and given != token:
+    def ask(path: str, sent: str) -> Answer:
+        if token and sent != token:
             return Answer(401, "")
         return Answer(health, "") if path == "/v1.0/healthz" else Answer(status, json.dumps(METADATA | changed))
 
     return [one.rule for one in probes.sidecar(HERE, token, [PUBSUB, REPLIES], ask)]
 
 
-def test_a_sidecar_that_is_well_is_well() -> None:
-    """`replies` is scoped to the gateway, so the Order Service's has not loaded it."""
+def test_a_healthy_sidecar_has_no_findings() -> None:
+    """`replies` is scoped to the gateway, so the Order Service's sidecar need not load it."""
     assert [] == reported(204)
 
 
@@ -62,23 +62,23 @@ def test_a_sidecar_that_is_well_is_well() -> None:
         ("unparseable-never-arrives", 204, {"subscriptions": [{"pubsubname": "inbox", "topic": "t"}]}),
     ],
 )
-def test_what_is_wrong_with_a_sidecar_is_named(rule: str, health: int, changed: dict[str, object]) -> None:
-    """By one finding."""
-    assert [rule] == reported(health, **changed)  # type: ignore[arg-type]  # the keywords differ from case to case
+def test_each_sidecar_problem_has_its_rule(rule: str, health: int, changed: dict[str, object]) -> None:
+    """Each problem produces exactly one finding."""
+    assert [rule] == reported(health, **changed)  # type: ignore[arg-type]  # keywords vary
 
 
-def test_an_answer_that_is_no_metadata_is_told() -> None:
-    """Something else listens there."""
+def test_an_answer_that_is_not_metadata_is_reported() -> None:
+    """Another program may listen on the port."""
     found = probes.sidecar(HERE, "", [], lambda path, token: Answer(200, "<html>"))
 
     assert ["sidecar-unhealthy"] == [one.rule for one in found]
 
 
-class Stranger(BaseHTTPRequestHandler):
-    """Answers everything with the token that it was sent."""
+class Echo(BaseHTTPRequestHandler):
+    """Answers every request with its path and token."""
 
     def do_GET(self) -> None:
-        """Echo."""
+        """Echo the request."""
         body = f"{self.path} {self.headers.get('dapr-api-token', '')}".encode()
         self.send_response(418 if "teapot" in self.path else 200)
         self.send_header("content-length", str(len(body)))
@@ -86,12 +86,12 @@ class Stranger(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Nothing."""
+        """Log nothing."""
 
 
-def test_a_sidecar_is_asked_with_the_token() -> None:
-    """A refusal has a status and a body, too."""
-    with HTTPServer(("127.0.0.1", 0), Stranger) as server:
+def test_requests_carry_the_token() -> None:
+    """The status and body of an error response are returned as well."""
+    with HTTPServer(("127.0.0.1", 0), Echo) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         ask = probes.asking(f"http://127.0.0.1:{server.server_port}/")
@@ -105,7 +105,7 @@ def test_a_sidecar_is_asked_with_the_token() -> None:
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where a server listens that was started as the launcher does."""
+    """The address of a server that the launcher's code started."""
     processes = Processes(tmp_path_factory.mktemp("logs"))
     try:
         yield STORES["redis"].start(processes, tmp_path_factory.mktemp("data"), Deadline())
@@ -113,8 +113,8 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         processes.stop([valkey.NAME], valkey.STOP_SECONDS)
 
 
-def test_our_own_redis_keeps_everything(address: str) -> None:
-    """A real server, by its own CONFIG."""
+def test_the_launchers_redis_has_no_findings(address: str) -> None:
+    """The doctor reads the CONFIG of a real server."""
     assert [] == running.redis(address)
 
 
@@ -125,8 +125,8 @@ def test_our_own_redis_keeps_everything(address: str) -> None:
         ("redis-evicts", {"maxmemory": "100mb", "maxmemory-policy": "allkeys-lru"}),
     ],
 )
-def test_what_a_redis_would_lose_is_named(address: str, rule: str, settings: dict[str, str]) -> None:
-    """A real server that is told otherwise."""
+def test_redis_settings_that_lose_data_are_reported(address: str, rule: str, settings: dict[str, str]) -> None:
+    """The doctor reads the changed CONFIG of a real server."""
     with client_of.Valkey.from_url(f"redis://{address}") as client:
         before = {name: str(client.config_get(name)[name]) for name in settings}
         for name, value in settings.items():
@@ -139,31 +139,31 @@ def test_what_a_redis_would_lose_is_named(address: str, rule: str, settings: dic
 
 
 @pytest.mark.parametrize(("timeout_ms", "expected"), [(None, 0), (300_000, 0), (1_800_000, 1), (180_000_000, 1)])
-def test_how_long_rabbitmq_waits_is_told(timeout_ms: int | None, expected: int) -> None:
-    """From its default on."""
+def test_a_long_rabbitmq_consumer_timeout_is_reported(timeout_ms: int | None, expected: int) -> None:
+    """The note appears from RabbitMQ's default of 30 minutes upward."""
     assert expected == len(probes.rabbitmq("rabbitmq", timeout_ms))
 
 
-def test_who_reads_wrongly_is_named() -> None:
-    """With the topic, and whose sidecar it is."""
+def test_a_misread_topic_is_reported() -> None:
+    """The finding names the topic and the app of the sidecar."""
     (one,) = probes.readers("redis", [Subscription("order", "order", "inbox", "OrderPaid")])
 
     assert ("read-wrongly", "redis:OrderPaid") == (one.rule, one.place.file)
     assert "sidecar of order" in one.fix
 
 
-def test_what_hinders_a_reader_is_said_with_it() -> None:
-    """The server's words and the remedy, for the app whose sidecar met it."""
-    wrongly = [Subscription(app_id, app_id, "inbox", "OrderPaid") for app_id in ("order", "notification")]
-    other, blocked = probes.readers("redis", wrongly, {"notification": BlockingError("WRONGTYPE", "delete the key")})
+def test_a_misread_topic_has_the_servers_error() -> None:
+    """The finding has the server's error and remedy, for the app whose sidecar logged it."""
+    misread = [Subscription(app_id, app_id, "inbox", "OrderPaid") for app_id in ("order", "notification")]
+    other, blocked = probes.readers("redis", misread, {"notification": BlockingError("WRONGTYPE", "delete the key")})
 
     assert "too few readers" in other.what
-    assert blocked.what.endswith("as it should: WRONGTYPE")
+    assert blocked.what.endswith("correctly: WRONGTYPE")
     assert "delete the key" == blocked.fix
 
 
-def test_each_sidecar_of_the_running_shop_is_asked(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
-    """Also one that has ended; and who should read is compared with who does."""
+def test_each_sidecar_of_the_running_shop_is_checked(monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+    """Stopped sidecars are reported, and expected readers are compared with actual ones."""
     monkeypatch.delenv("REDIS_HOST", raising=False)
     ports = {"order": 1, "order-sidecar": 1, "valkey": int(address.rpartition(":")[2])}
     found = running.shop(RunFile(launcher=1, broker="redis", store="redis", ready=True, ports=ports))
@@ -174,8 +174,8 @@ def test_each_sidecar_of_the_running_shop_is_asked(monkeypatch: pytest.MonkeyPat
     assert "redis:OrderCreateRequested" in [one.place.file for one in found if one.rule == "read-wrongly"]
 
 
-def test_a_server_that_is_unreachable_is_told() -> None:
-    """And nothing is raised."""
+def test_an_unreachable_server_is_reported() -> None:
+    """The error becomes a finding."""
     assert [("server-unreachable", "127.0.0.1:1")] == [
         (one.rule, one.place.file) for one in running.redis("127.0.0.1:1")
     ]

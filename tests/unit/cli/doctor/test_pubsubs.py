@@ -1,4 +1,4 @@
-"""Pub/sub components: settings that do no harm, or that no file shows, are not called dangers."""
+"""Pub/sub components: harmless settings, and settings that no file shows, are not dangers."""
 
 from __future__ import annotations
 
@@ -53,19 +53,19 @@ spec:
 
 
 def reported(folder: Path, *texts: str) -> list[Finding]:
-    """What the doctor says of components that are read together."""
+    """The doctor's findings for components that one sidecar loads."""
     for number, text in enumerate(texts):
         (folder / f"{number}.yaml").write_text(text, encoding="utf-8")
     return [one for config in named([folder], Environment({"LIMIT": "1"})) for one in judge(config)]
 
 
 def severities(found: list[Finding], rule: str) -> list[Severity]:
-    """How bad each finding of a rule is."""
+    """The severity of each finding of a rule."""
     return [one.severity for one in found if one.rule == rule]
 
 
 def setting(name: str, value: str) -> str:
-    """One more line of a component's metadata."""
+    """One more metadata entry of a component."""
     return f'    - {{name: {name}, value: "{value}"}}\n'
 
 
@@ -79,10 +79,10 @@ def setting(name: str, value: str) -> str:
         ("exchangeKind", "fanout", "direct", [Severity.WARNING]),
     ],
 )
-def test_declarations_are_compared_as_the_broker_gets_them(
+def test_declarations_are_compared_by_meaning(
     tmp_path: Path, name: str, one: str, other: str, expected: list[Severity]
 ) -> None:
-    """Switches by what they mean; two kinds of exchange are sound if no topic is on both, and no file shows that."""
+    """Booleans are compared by value; two exchange kinds are valid if no topic uses both."""
     found = reported(tmp_path, PUBLISHER + setting(name, one), READER + setting(name, other))
 
     assert expected == severities(found, "rabbitmq-flags-disagree")
@@ -99,18 +99,16 @@ def test_declarations_are_compared_as_the_broker_gets_them(
         (READER + setting("maxLen", "-1"), []),
         (PUBLISHER + setting("maxLen", "1000"), []),
     ],
-    ids=["length", "age", "elsewhere", "empty", "nothing", "below nothing", "of a publisher"],
+    ids=["length", "age", "from-env", "empty", "zero", "negative", "publisher"],
 )
-def test_a_queue_is_bounded_by_a_limit_that_is_seen_and_declared(
-    tmp_path: Path, component: str, expected: list[Severity]
-) -> None:
-    """A component that only publishes declares no queue; a limit below 1 is left out of the declaration."""
+def test_a_visible_queue_limit_is_reported(tmp_path: Path, component: str, expected: list[Severity]) -> None:
+    """A component that only publishes declares no queue; a limit below 1 is not declared."""
     assert expected == severities(reported(tmp_path, component), "rabbitmq-queue-bounded")
 
 
 @pytest.mark.parametrize("length", ["-1", "0"])
-def test_a_stream_of_no_length_grows_for_ever(tmp_path: Path, length: str) -> None:
-    """`maxLenApprox` is an int64: the sidecar starts with it, and its streams are not trimmed."""
+def test_a_stream_without_a_length_grows_forever(tmp_path: Path, length: str) -> None:
+    """`maxLenApprox` is an int64: the sidecar accepts a value below 1 and trims nothing."""
     (finding,) = reported(tmp_path, STREAMS + setting("maxLenApprox", length))
 
     assert ("redis-stream-unbounded", 10) == (finding.rule, finding.place.line)
@@ -118,16 +116,18 @@ def test_a_stream_of_no_length_grows_for_ever(tmp_path: Path, length: str) -> No
 
 @pytest.mark.parametrize(("ttl", "expected"), [("168h", []), ("1h", ["redis-stream-short"])])
 @pytest.mark.parametrize("length", ["-1", "0"])
-def test_a_stream_of_no_length_is_trimmed_by_age(tmp_path: Path, length: str, ttl: str, expected: list[str]) -> None:
-    """go-redis writes MINID where MAXLEN is below 1."""
+def test_a_stream_without_a_length_is_trimmed_by_age(
+    tmp_path: Path, length: str, ttl: str, expected: list[str]
+) -> None:
+    """go-redis sends MINID if MAXLEN is below 1."""
     found = reported(tmp_path, STREAMS + setting("maxLenApprox", length) + setting("streamTTL", ttl))
 
     assert expected == [one.rule for one in found]
 
 
 @pytest.mark.parametrize(("name", "value"), [("maxLenApprox", "1e6"), ("queueDepth", "-1"), ("concurrency", "-1")])
-def test_a_number_that_go_refuses_is_named(tmp_path: Path, name: str, value: str) -> None:
-    """A uint has no sign."""
+def test_a_number_that_go_rejects_is_reported(tmp_path: Path, name: str, value: str) -> None:
+    """A uint accepts no sign, and an int64 no exponent."""
     found = reported(tmp_path, STREAMS + setting(name, value))
 
     assert [Severity.DANGER] == severities(found, "redis-value-unreadable")

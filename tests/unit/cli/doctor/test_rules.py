@@ -1,4 +1,4 @@
-"""What the traps do not show: when a rule must not speak, and how a person tells the doctor to be silent."""
+"""Cases beyond the traps: rules that must not match, and comments that silence a rule."""
 
 from __future__ import annotations
 
@@ -42,19 +42,19 @@ FOREVER = RESILIENCY.format(name="forever", policy="constant", targets="{inbox: 
 
 
 def reported(folder: Path, *texts: str, environment: dict[str, str] = ADDRESSES) -> list[Finding]:
-    """What the doctor says of files with these texts in one folder."""
+    """The doctor's findings for one folder of files with these texts."""
     for number, text in enumerate(texts):
         (folder / f"{number}.yaml").write_text(text, encoding="utf-8")
     return in_order([one for config in named([folder], Environment(environment)) for one in judge(config)])
 
 
 def names(findings: list[Finding]) -> list[str]:
-    """Their rules."""
+    """The rules of the findings."""
     return [one.rule for one in findings]
 
 
-def test_a_sound_folder_is_sound(tmp_path: Path) -> None:
-    """Nothing to say."""
+def test_a_correct_folder_has_no_findings(tmp_path: Path) -> None:
+    """A reader with an endless retry breaks no rule."""
     assert [] == reported(tmp_path, READER, FOREVER)
 
 
@@ -67,28 +67,28 @@ def test_a_sound_folder_is_sound(tmp_path: Path) -> None:
         "DefaultRetryPolicy",
     ],
 )
-def test_a_default_policy_will_do(tmp_path: Path, name: str) -> None:
-    """For a component that is no target."""
+def test_a_default_policy_is_enough(tmp_path: Path, name: str) -> None:
+    """It applies to a component that is not a target."""
     assert [] == reported(tmp_path, READER, RESILIENCY.format(name=name, policy="constant", targets="{}"))
 
 
 def test_a_target_takes_no_default(tmp_path: Path) -> None:
-    """One that is there for its outbound calls only has no inbound retry, whatever the defaults are."""
+    """A component that is a target for outbound calls only has no inbound retry."""
     policy = RESILIENCY.format(name="DefaultRetryPolicy", policy="constant", targets="{inbox: {outbound: {}}}")
 
     assert ["redis-no-inbound-retry"] == names(reported(tmp_path, READER, policy))
 
 
-def test_a_dead_letter_topic_keeps_what_is_given_up(tmp_path: Path) -> None:
-    """Then the end of retries is no loss, and there is only the note."""
+def test_a_dead_letter_topic_keeps_failed_events(tmp_path: Path) -> None:
+    """Events whose retries end are not lost, so the doctor reports only the note."""
     subscription = "apiVersion: dapr.io/v2alpha1\nkind: Subscription\nmetadata: {name: s}\nspec: {pubsubname: inbox, "
     subscription += "topic: t, routes: {default: /t}, deadLetterTopic: dead}\n"
 
     assert ["dead-letter-topic-keeps-no-reason"] == names(reported(tmp_path, READER, subscription))
 
 
-def test_an_exponential_policy_does_no_harm_where_the_broker_keeps_the_event(tmp_path: Path) -> None:
-    """RabbitMQ gets it back."""
+def test_an_exponential_policy_is_harmless_on_rabbitmq(tmp_path: Path) -> None:
+    """RabbitMQ requeues the event when the retries end."""
     reader = READER.replace("pubsub.redis", "pubsub.rabbitmq").replace("concurrency", "prefetchCount")
     reader = reader.replace("redisHost, envRef: REDIS_HOST", "connectionString, envRef: AMQP_URL")
     reader += "    - {name: deletedWhenUnused, value: false}\n    - {name: requeueInFailure, value: true}\n"
@@ -96,20 +96,20 @@ def test_an_exponential_policy_does_no_harm_where_the_broker_keeps_the_event(tmp
     assert [] == reported(tmp_path, reader, FOREVER.replace("constant", "exponential"))
 
 
-def test_names_of_settings_are_compared_without_case(tmp_path: Path) -> None:
-    """As daprd's decoder does."""
+def test_setting_names_are_compared_without_case(tmp_path: Path) -> None:
+    """daprd's decoder ignores case."""
     assert [] == reported(tmp_path, READER.replace("concurrency", "Concurrency"), FOREVER)
 
 
-def test_what_comes_from_elsewhere_is_not_judged(tmp_path: Path) -> None:
-    """A secret's value is not in the file."""
+def test_values_outside_the_file_are_not_judged(tmp_path: Path) -> None:
+    """The file does not contain a secret's value."""
     reader = READER.replace('concurrency, value: "32"', "processingTimeout, secretKeyRef: {name: a, key: b}")
 
     assert ["redis-concurrency-shared"] == names(reported(tmp_path, reader, FOREVER))
 
 
-def test_a_variable_that_is_not_set_here_may_be_set_where_the_sidecar_runs(tmp_path: Path) -> None:
-    """So it is a warning; in a compose file, which says all, it would be a danger."""
+def test_a_variable_that_is_unset_here_is_a_warning(tmp_path: Path) -> None:
+    """The sidecar may run in another environment; a compose file would make it a danger."""
     (finding,) = reported(tmp_path, READER, FOREVER, environment={})
 
     assert ("env-unset", Severity.WARNING) == (finding.rule, finding.severity)
@@ -135,12 +135,12 @@ spec:
 
 
 @pytest.mark.parametrize(
-    ("env_file", "expected"), [("[]", [("env-unset", Severity.DANGER)]), ("[secret.env]", [])], ids=["whole", "in part"]
+    ("env_file", "expected"), [("[]", [("env-unset", Severity.DANGER)]), ("[secret.env]", [])], ids=["whole", "partial"]
 )
-def test_a_compose_file_says_all_unless_a_file_of_it_is_not_here(
+def test_a_compose_file_defines_the_whole_environment_unless_an_env_file_is_missing(
     tmp_path: Path, env_file: str, expected: list[tuple[str, Severity]]
 ) -> None:
-    """What is in a secret's file that is not in the repository cannot be known."""
+    """The contents of an env_file outside the repository are unknown."""
     (tmp_path / "components").mkdir()
     for name, text in (("inbox", READER), ("resiliency", FOREVER), ("config", CONFIGURATION)):
         (tmp_path / "components" / f"{name}.yaml").write_text(text, encoding="utf-8")
@@ -148,8 +148,8 @@ def test_a_compose_file_says_all_unless_a_file_of_it_is_not_here(
     assert expected == [(one.rule, one.severity) for one in reported(tmp_path, COMPOSE.replace("{env_file}", env_file))]
 
 
-def test_a_rule_is_ignored_with_a_reason(tmp_path: Path) -> None:
-    """In that file, and only that rule."""
+def test_a_comment_with_a_reason_silences_a_rule(tmp_path: Path) -> None:
+    """It silences only that rule in that file."""
     reader = READER.replace('    - {name: concurrency, value: "32"}\n', "")
     silent = "# doctor: ignore redis-concurrency-shared: one topic, and its events are quick\n" + reader
 
@@ -157,8 +157,8 @@ def test_a_rule_is_ignored_with_a_reason(tmp_path: Path) -> None:
     assert [] == reported(tmp_path, silent, FOREVER)
 
 
-def test_a_rule_is_not_ignored_without_a_reason(tmp_path: Path) -> None:
-    """The comment is told, and the rule speaks."""
+def test_a_comment_without_a_reason_silences_nothing(tmp_path: Path) -> None:
+    """The doctor reports both the comment and the rule's finding."""
     reader = READER.replace('    - {name: concurrency, value: "32"}\n', "")
     silent = "# doctor: ignore redis-concurrency-shared\n" + reader
 
@@ -183,8 +183,8 @@ def test_a_rule_is_not_ignored_without_a_reason(tmp_path: Path) -> None:
         "[]\n",
     ],
 )
-def test_shapes_that_nobody_means_raise_nothing(tmp_path: Path, text: str) -> None:
-    """Whatever is said of them, it is said as findings."""
+def test_malformed_documents_raise_nothing(tmp_path: Path, text: str) -> None:
+    """The doctor reports problems only as findings."""
     assert all(one.place.file for one in reported(tmp_path, text))
 
 
@@ -200,19 +200,19 @@ def test_shapes_that_nobody_means_raise_nothing(tmp_path: Path, text: str) -> No
         ("apiVersion: dapr.io/v1\nkind: Component\nmetadata: {name: a}\n", "not-loaded"),
     ],
 )
-def test_a_component_that_is_none_is_named(tmp_path: Path, text: str, rule: str) -> None:
-    """One without a spec, one whose settings are no list, one of a version that there is not."""
+def test_a_malformed_component_is_reported(tmp_path: Path, text: str, rule: str) -> None:
+    """The cases: no spec, metadata that is not a list, and an unknown version."""
     assert rule in names(reported(tmp_path, text))
 
 
-def test_other_peoples_yaml_is_left_alone(tmp_path: Path) -> None:
-    """A Kubernetes object, a workflow."""
+def test_yaml_of_other_tools_is_ignored(tmp_path: Path) -> None:
+    """A Kubernetes Deployment and a CI workflow break no rule."""
     deployment = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: order}\nspec: {replicas: 1}\n"
 
     assert [] == reported(tmp_path, deployment, "on: push\njobs: {}\n")
 
 
-@pytest.mark.parametrize("name", [r"a\0b", r"a\ud800b"], ids=["a NUL", "half a character"])
+@pytest.mark.parametrize("name", [r"a\0b", r"a\ud800b"], ids=["nul", "lone-surrogate"])
 @pytest.mark.parametrize(
     "text",
     [
@@ -221,10 +221,10 @@ def test_other_peoples_yaml_is_left_alone(tmp_path: Path) -> None:
         COMPOSE.replace("{env_file}", "[]").replace('"/components"', '"/components/NAME"'),
         COMPOSE.replace("{env_file}", "[]").replace("./components:", "./NAME:"),
     ],
-    ids=["folder", "configuration", "in a mount", "of a mount"],
+    ids=["folder", "configuration", "in-mount", "mount-source"],
 )
-def test_a_path_that_no_file_can_have_is_missing(tmp_path: Path, text: str, name: str) -> None:
-    """It is named so that a terminal can show it."""
+def test_an_impossible_path_is_reported_as_missing(tmp_path: Path, text: str, name: str) -> None:
+    """The finding escapes the path, so a terminal can print it."""
     missing = [one for one in reported(tmp_path, text.replace("NAME", name)) if one.rule == "path-missing"]
 
     assert missing
@@ -232,7 +232,7 @@ def test_a_path_that_no_file_can_have_is_missing(tmp_path: Path, text: str, name
     assert all(one.what.isprintable() for one in missing)
 
 
-@pytest.mark.parametrize("name", [r"a\0b", r"a\ud800b"], ids=["a NUL", "half a character"])
-def test_a_file_of_variables_that_no_file_can_be_is_not_read(tmp_path: Path, name: str) -> None:
-    """What it would set cannot be known."""
+@pytest.mark.parametrize("name", [r"a\0b", r"a\ud800b"], ids=["nul", "lone-surrogate"])
+def test_an_impossible_env_file_makes_the_environment_unknown(tmp_path: Path, name: str) -> None:
+    """The doctor cannot tell which variables it would set."""
     assert "env-unset" not in names(reported(tmp_path, COMPOSE.replace("{env_file}", f'"{name}"')))

@@ -1,4 +1,4 @@
-"""The servers of a compose file: what is sane is left alone, however it is written, and what is not is named."""
+"""Servers of a compose file: safe settings pass in every notation, unsafe ones are reported."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_HOSTNAME = ["rabbitmq-no-hostname"]
 
 
 def dangers(folder: Path, server: str) -> list[str]:
-    """The rules of dangers that a compose file with this server breaks."""
+    """The rules with danger findings for a compose file with this server."""
     lines = "".join(f"    {line}\n" for line in server.splitlines())
     (folder / "docker-compose.yml").write_text(COMPOSE + lines, encoding="utf-8")
     found = [one for config in named([folder], Environment({})) for one in judge(config)]
@@ -44,8 +44,8 @@ def dangers(folder: Path, server: str) -> list[str]:
         "image: redis:7\ncommand: redis-server --appendonly ${APPEND:-yes}",
     ],
 )
-def test_a_file_of_every_write_is_seen_wherever_it_is_asked_for(tmp_path: Path, server: str) -> None:
-    """In the command, the entrypoint, or the variable that the image's entrypoint adds."""
+def test_an_append_only_file_is_recognized_in_every_notation(tmp_path: Path, server: str) -> None:
+    """The command, the entrypoint or a variable of the image can enable it."""
     assert [] == dangers(tmp_path, server)
 
 
@@ -59,14 +59,14 @@ def test_a_file_of_every_write_is_seen_wherever_it_is_asked_for(tmp_path: Path, 
         "image: ${IMAGE:-redis:7}",
     ],
 )
-def test_a_snapshot_now_and_then_is_named(tmp_path: Path, server: str) -> None:
-    """The image `redis` reads no REDIS_ARGS."""
+def test_snapshots_alone_are_reported(tmp_path: Path, server: str) -> None:
+    """The image `redis` ignores REDIS_ARGS."""
     assert NOT_APPEND_ONLY == dangers(tmp_path, server)
 
 
 @pytest.mark.parametrize("output", ["env_file: secret.env", "environment: [REDIS_ARGS]"])
-def test_arguments_that_cannot_be_seen_are_not_judged(tmp_path: Path, output: str) -> None:
-    """They are in a file that is not here, or in the shell."""
+def test_arguments_outside_the_files_are_not_judged(tmp_path: Path, output: str) -> None:
+    """They are in a missing file, or in the shell."""
     assert [] == dangers(tmp_path, f"image: redis/redis-stack-server\n{output}")
 
 
@@ -80,8 +80,8 @@ def test_arguments_that_cannot_be_seen_are_not_judged(tmp_path: Path, output: st
         "hostname: rabbitmq",
     ],
 )
-def test_a_node_with_a_name_keeps_its_queues(tmp_path: Path, output: str) -> None:
-    """Whichever way it gets it, and if it may be in a file that is not here."""
+def test_a_named_node_keeps_its_queues(tmp_path: Path, output: str) -> None:
+    """Every notation of the name counts, and so does an env_file that is missing here."""
     assert [] == dangers(tmp_path, f"image: rabbitmq:3.13.7\n{output}")
 
 
@@ -106,12 +106,12 @@ def test_a_node_with_a_name_keeps_its_queues(tmp_path: Path, output: str) -> Non
     ],
 )
 def test_only_official_images_are_judged(tmp_path: Path, image: str, expected: list[str]) -> None:
-    """What others publish has defaults of its own."""
+    """Other publishers' images have other defaults."""
     assert expected == dangers(tmp_path, f"image: {image}")
 
 
-def test_a_path_with_a_nul_is_no_traceback(tmp_path: Path) -> None:
-    """In what is mounted and in what is read for the environment: it cannot be read, so nothing is said of it."""
+def test_a_path_with_a_nul_raises_nothing(tmp_path: Path) -> None:
+    """A mount and an env_file that cannot be read produce no finding."""
     server = r"image: redis:7" + "\n" + r'volumes: ["./a\0b.conf:/etc/redis.conf", "data:/data"]' + "\n"
 
     assert [] == dangers(tmp_path, server + r'env_file: "a\0b"')

@@ -1,4 +1,4 @@
-"""What is looked at: the project's own files on every broker and store, and whatever a person names."""
+"""The checked files: the project's own for every broker and store, or the command line's."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ TRAPS = ROOT / "tests" / "doctor" / "traps"
 
 
 def test_the_project_is_clean() -> None:
-    """Every broker with every store, by the run file and by the compose file."""
+    """The run file and the compose file have no findings with any broker and store."""
     assert [] == command.project()
 
 
-def test_the_projects_own_files_are_all_looked_at() -> None:
-    """A search of nothing finds nothing wrong."""
+def test_all_of_the_projects_files_are_read() -> None:
+    """Guards against a check that passes because it reads too few files."""
     configs = targets.own()
     read = {document.file for config in configs for document in (*config.documents, *config.sources)}
-    wanted = {*(ROOT / "components").rglob("*.yaml"), ROOT / "dapr.yaml", ROOT / "dapr" / "config.yaml"}
-    wanted |= {targets.COMPOSE_FILE, targets.COMPOSE_FILE.with_name("names.yaml")}
+    expected = {*(ROOT / "components").rglob("*.yaml"), ROOT / "dapr.yaml", ROOT / "dapr" / "config.yaml"}
+    expected |= {targets.COMPOSE_FILE, targets.COMPOSE_FILE.with_name("names.yaml")}
 
-    assert {file.resolve() for file in wanted} == {file.resolve() for file in read}
+    assert {file.resolve() for file in expected} == {file.resolve() for file in read}
     assert set(itertools.product(BROKERS, STORES)) == {
         (broker, store)
         for config in configs
@@ -60,7 +60,7 @@ def test_the_projects_own_files_are_all_looked_at() -> None:
         ),
         ("components/brokers/rabbitmq/replies.yaml", "value: fanout", "value: topic", "rabbitmq-flags-disagree"),
         ("components/brokers/redis/pubsub.yaml", "name: maxLenApprox", "name: maxLength", "redis-stream-unbounded"),
-        ("dapr.yaml", "  apiListenAddresses: 127.0.0.1", "  # nothing", "listens-everywhere"),
+        ("dapr.yaml", "  apiListenAddresses: 127.0.0.1", "  # removed", "listens-everywhere"),
         ("dapr.yaml", "  logLevel: warn", "  enableAppHealthCheck: true", "redis-app-health-check"),
         ("dapr/config.yaml", "cleanupInterval: 0s", "cleanupInterval: 1h", "sqlite-resolver-cleanup"),
         ("tye-or-compose/docker-compose.yml", '"--appendonly", "yes"', '"--appendonly", "no"', "redis-not-append-only"),
@@ -78,10 +78,10 @@ def test_the_projects_own_files_are_all_looked_at() -> None:
         ),
     ],
 )
-def test_a_change_of_our_own_files_is_noticed(
+def test_a_harmful_change_of_the_projects_files_is_reported(
     monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, rule: str
 ) -> None:
-    """The doctor has nothing to say of them because they are sound, and not because it does not look."""
+    """Each change of a file triggers the rule, so the rules do apply to the project's files."""
     changed = (ROOT / file).resolve()
     text = changed.read_text(encoding="utf-8")
     assert old in text
@@ -95,8 +95,8 @@ def test_a_change_of_our_own_files_is_noticed(
     assert rule in {one.rule for one in command.project()}
 
 
-def test_folders_together_are_what_one_sidecar_reads() -> None:
-    """The policies of one are for the components of the other, as with several --resources-path."""
+def test_folders_are_read_together() -> None:
+    """Policies of one folder apply to components of another, as with several --resources-path."""
     env = Environment(dict.fromkeys(targets.LAUNCHED, "x"))
     folders = [ROOT / "components/policies", ROOT / "components/brokers/redis", ROOT / "components/stores/redis"]
 
@@ -107,25 +107,25 @@ def test_folders_together_are_what_one_sidecar_reads() -> None:
 
 
 def test_a_run_file_in_a_folder_is_followed() -> None:
-    """To the folders and configurations that it names."""
+    """The doctor reads the folders and configurations that the run file names."""
     (config,) = targets.named([TRAPS / "path-missing"], Environment({}))
 
     assert ["order"] == [start.app_id for start in config.starts]
     assert {"statestore", "settings"} == {document.root.text("metadata", "name") for document in config.documents}
 
 
-def test_what_is_not_there_is_said() -> None:
-    """By its path."""
-    with pytest.raises(LaunchError, match="nowhere is not there"):
+def test_a_missing_path_is_reported() -> None:
+    """The error names the path."""
+    with pytest.raises(LaunchError, match="nowhere does not exist"):
         targets.named([Path("nowhere")], Environment({}))
-    with pytest.raises(LaunchError, match="no folder and no file"):
+    with pytest.raises(LaunchError, match="neither a folder nor a file"):
         targets.named([Path("/dev/null")], Environment({}))
-    with pytest.raises(LaunchError, match=r"nowhere\.env is no file"):
+    with pytest.raises(LaunchError, match=r"nowhere\.env cannot be read"):
         targets.environment([Path("nowhere.env")])
 
 
-def test_a_file_of_variables_goes_before_the_environment(tmp_path: Path) -> None:
-    """Comments and exports are understood."""
+def test_an_env_file_overrides_the_environment(tmp_path: Path) -> None:
+    """Comments are skipped, and the word `export` is accepted."""
     (tmp_path / "deploy.env").write_text("# a comment\nexport REDIS_HOST='a:1'\nPOD_NAME=\n", encoding="utf-8")
 
     found = targets.environment([tmp_path / "deploy.env"], {"REDIS_HOST": "b:2", "HOME": "/root"})

@@ -1,4 +1,4 @@
-"""One trap a file: the doctor names it, on its line, and nothing else; and would not without the rule."""
+"""Each trap file triggers exactly its own rule, on the marked line."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ TRAPS = ROOT / "tests" / "doctor" / "traps"
 ALL = sorted(TRAPS.iterdir())
 MARK = "here"
 WITHOUT_A_LINE = {"folder-empty", "resources-nested-folder", "resources-other-file"}
-"""They are about a folder, or about a file that has no YAML in it."""
+"""These findings concern a folder, or a file that is not YAML."""
 
 
 def first_in(trap: Path, rules: tuple[Rule, ...] = RULES) -> list[Finding]:
-    """What the doctor says of a trap by itself."""
+    """The doctor's findings for one trap."""
     variables = read_env_file(TRAPS.parent / "sidecar.env")
     assert variables
     return [one for config in named([trap], Environment(variables)) for one in judge(config, rules)]
 
 
 def marked(trap: Path) -> list[tuple[str, int]]:
-    """The lines of a trap's files that end with the mark: where the finding belongs."""
+    """The lines that end with the mark, where the findings belong: file and line number."""
     files = [trap] if trap.is_file() else sorted(path for path in trap.rglob("*") if path.is_file())
     return [
         (str(file.relative_to(ROOT)), number)
@@ -39,13 +39,13 @@ def marked(trap: Path) -> list[tuple[str, int]]:
 
 @pytest.fixture(autouse=True)
 def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Places are told as seen from here."""
+    """Run from the project's folder, so that places are relative to it."""
     monkeypatch.chdir(ROOT)
 
 
 @pytest.mark.parametrize("trap", ALL, ids=lambda path: path.stem)
-def test_a_trap_is_named_on_its_line_and_nothing_else_is(trap: Path) -> None:
-    """Whatever else a file says is sound."""
+def test_a_trap_triggers_its_rule_on_the_marked_line(trap: Path) -> None:
+    """No other rule matches the file."""
     found = first_in(trap)
     places = [] if trap.stem in WITHOUT_A_LINE else marked(trap)
 
@@ -55,21 +55,21 @@ def test_a_trap_is_named_on_its_line_and_nothing_else_is(trap: Path) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.id)
-def test_a_trap_is_named_by_its_own_rule_alone(rule: Rule) -> None:
-    """Taken out, nobody else finds it."""
+def test_only_its_own_rule_finds_a_trap(rule: Rule) -> None:
+    """Without that rule the doctor finds nothing in the trap."""
     (trap,) = (path for path in ALL if path.stem == rule.id)
 
     assert first_in(trap)
     assert [] == first_in(trap, tuple(each for each in RULES if each is not rule))
 
 
-def test_each_rule_has_its_trap() -> None:
-    """And each trap its rule; a comment that ignores nothing is found beside the rules."""
+def test_rules_and_traps_match() -> None:
+    """Each rule has a trap and each trap a rule, apart from the check of idle comments."""
     assert sorted([*(rule.id for rule in RULES), IDLE]) == sorted(path.stem for path in ALL)
 
 
-def test_one_command_names_them_all() -> None:
-    """`sidecart doctor --each tests/doctor/traps`: each file as if a sidecar read nothing else."""
+def test_one_command_finds_all_traps() -> None:
+    """`sidecart doctor --each tests/doctor/traps` checks each file on its own."""
     variables = read_env_file(TRAPS.parent / "sidecar.env")
     found = {one.rule for config in each_apart([TRAPS], Environment(variables or {})) for one in judge(config)}
 

@@ -1,4 +1,4 @@
-"""YAML with its lines, cut into documents as daprd cuts it; what is none is said, and never raised."""
+"""YAML with line numbers, split into documents as daprd splits it; invalid YAML raises nothing."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from cli.errors import LaunchError
 
 
 def documents(folder: Path, text: str | bytes) -> list[Document]:
-    """A file with this text, read."""
+    """The documents of a file with this text."""
     file = folder / "file.yaml"
     file.write_bytes(text.encode() if isinstance(text, str) else text)
     return read(file)
 
 
-def test_a_value_knows_its_line(tmp_path: Path) -> None:
-    """That of its key, and of an entry of a list; what is not there has the line of the last thing on the way."""
+def test_values_have_line_numbers(tmp_path: Path) -> None:
+    """A value has its key's line; a missing one has the line of the deepest key that exists."""
     (document,) = documents(tmp_path, "a:\n  b:\n    - one\n    - {c: true}\n  d: null\n")
 
     assert "true" == document.root.items("a", "b")[1].text("c")
@@ -28,8 +28,8 @@ def test_a_value_knows_its_line(tmp_path: Path) -> None:
     assert document.root.at("a", "d") is None
 
 
-def test_documents_are_counted_and_keep_their_lines(tmp_path: Path) -> None:
-    """Those that hold comments only are none, yet they count: daprd takes the first one for resiliency."""
+def test_documents_have_an_index_and_lines(tmp_path: Path) -> None:
+    """Comment-only documents are skipped but counted: daprd uses the first one for resiliency."""
     found = documents(tmp_path, "# nothing\n---\na: 1\n--- # a remark\nb: 2\n---\n")
 
     assert [(1, 3), (2, 5)] == [(each.number, each.root.line_of(*each.root.entries())) for each in found]
@@ -37,7 +37,7 @@ def test_documents_are_counted_and_keep_their_lines(tmp_path: Path) -> None:
 
 
 def test_one_bad_document_hides_no_other(tmp_path: Path) -> None:
-    """As daprd reads on."""
+    """Like daprd, the reader continues after it."""
     found = documents(tmp_path, "a: 1\n---\nb: [\n---\nc: 3\n")
 
     assert [True, False, True] == [each.problem is None for each in found]
@@ -50,7 +50,7 @@ def test_one_bad_document_hides_no_other(tmp_path: Path) -> None:
         "a: 1\n b: 2\n",
         "\tb: 2\n",
         "{{- if .Values.host }}\na: 1\n",
-        "a: *nobody\n",
+        "a: *missing\n",
         "a: &a [*a]\n",
         "a: \x00\n",
         "a: " + "[" * 5_000,
@@ -59,8 +59,8 @@ def test_one_bad_document_hides_no_other(tmp_path: Path) -> None:
         "a: !!python/object:os.system\n  - [\n",
     ],
 )
-def test_what_is_no_yaml_is_a_problem_with_a_line(tmp_path: Path, text: str | bytes) -> None:
-    """Whatever it is."""
+def test_invalid_yaml_is_a_problem_with_a_line(tmp_path: Path, text: str | bytes) -> None:
+    """The document has a problem and a line number, and nothing is raised."""
     (document,) = documents(tmp_path, text)
 
     assert document.problem
@@ -68,43 +68,43 @@ def test_what_is_no_yaml_is_a_problem_with_a_line(tmp_path: Path, text: str | by
 
 
 @pytest.mark.parametrize("text", ["", "\n", "# a comment\n", "---\n", "---\n# a comment\n"])
-def test_an_empty_file_holds_no_document(tmp_path: Path, text: str) -> None:
-    """Nor does one of comments."""
+def test_an_empty_file_has_no_document(tmp_path: Path, text: str) -> None:
+    """A file of comments only has none either."""
     assert [] == documents(tmp_path, text)
 
 
 @pytest.mark.parametrize("text", ["just words\n", "- a\n- b\n", "1\n"])
-def test_yaml_that_is_no_mapping_is_no_trouble(tmp_path: Path, text: str) -> None:
-    """It has nothing that anybody could ask for."""
+def test_a_document_without_a_mapping_reads_as_empty(tmp_path: Path, text: str) -> None:
+    """Every lookup returns an empty value."""
     (document,) = documents(tmp_path, text)
 
     assert ("", [], {}) == (document.root.text("kind"), document.root.items("a"), document.root.entries("a"))
 
 
-def test_merges_and_aliases_are_followed(tmp_path: Path) -> None:
-    """As compose files use them; what is said itself goes before what is merged."""
+def test_merge_keys_and_aliases_are_resolved(tmp_path: Path) -> None:
+    """A mapping's own keys override merged ones, as in compose files."""
     (document,) = documents(tmp_path, "x: &x {a: 1, b: 2}\ny:\n  <<: *x\n  b: 3\n")
 
     assert {"a": "1", "b": "3"} == {name: each.value for name, each in document.root.entries("y").items()}
 
 
-def test_aliases_of_aliases_do_not_grow(tmp_path: Path) -> None:
-    """A few lines that stand for more than any memory."""
+def test_nested_aliases_do_not_multiply(tmp_path: Path) -> None:
+    """Expanding the aliases of this small file would exceed any memory."""
     lines = ["a0: &a0 [x, x]"] + [f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}, *a{n - 1}]" for n in range(1, 60)]
     (document,) = documents(tmp_path, "\n".join(lines))
 
     assert 3 == len(document.root.items("a59"))
 
 
-def test_comments_for_the_doctor_are_read(tmp_path: Path) -> None:
-    """Alone on a line or behind something, with their lines."""
+def test_doctor_comments_are_read(tmp_path: Path) -> None:
+    """A comment may stand alone or after a value; its line number is stored."""
     (document,) = documents(tmp_path, "# doctor: read-only\na: 1  # doctor: ignore mdns: one machine\n")
 
     assert [("read-only", 1), ("ignore mdns: one machine", 2)] == [(each.text, each.line) for each in document.comments]
 
 
 def test_a_large_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was not written by a person."""
+    """A file above the limit has a problem instead of contents."""
     monkeypatch.setattr(yaml_files, "FILE_BYTES_MAX", 10)
 
     (document,) = documents(tmp_path, "a: 1\nb: 2\nc: 3\n")
@@ -112,7 +112,7 @@ def test_a_large_file_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "larger than 10 bytes" == document.problem
 
 
-def test_a_file_that_cannot_be_read_is_said(tmp_path: Path) -> None:
-    """In one line."""
+def test_an_unreadable_file_raises_a_launch_error(tmp_path: Path) -> None:
+    """The message fits one line."""
     with pytest.raises(LaunchError, match="cannot be read"):
         read(tmp_path / "nowhere.yaml")
