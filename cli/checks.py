@@ -37,6 +37,9 @@ STORE_OF_BROKER = {"redis": "redis", "rabbitmq": "postgres"}
 FOREIGN = "user=examples/user-node"
 SHARED_SHOP = ("-m", "not own_shop")
 """What a service in another language has to pass: not what starts shops of its own to try gateways and servers."""
+OWN_SHOPS = ("-m", "own_shop")
+LONGEST = "rabbitmq"
+"""Tests on it wait longest, so they run as two suites beside each other."""
 PEER = ("-m", "not own_shop and not sidecars", E2E)
 """What the shop without sidecars has to pass (bench/peer)."""
 FULL_PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "node", "npm", "chromium", "prometheus", "javac")
@@ -69,7 +72,13 @@ def test(options: argparse.Namespace) -> int:
     servers = {broker: {"BROKER": broker, "STORE": STORE_OF_BROKER[broker]} for broker in brokers}
     for broker in brokers:
         _require(broker)
-    waiting = [Suite(f"e2e on {_said(env)}", [E2E], env) for env in servers.values()]
+    waiting = []
+    for broker, env in servers.items():
+        if broker == LONGEST:
+            waiting.append(Suite(f"e2e on {_said(env)}", [*SHARED_SHOP, E2E], env))
+            waiting.append(Suite(f"e2e on {_said(env)}, shops of their own", [*OWN_SHOPS, E2E], env))
+        else:
+            waiting.append(Suite(f"e2e on {_said(env)}", [E2E], env))
     if not options.e2e_only:  # those work, and the others mostly wait
         waiting.insert(0, Suite("unit, contracts, simulation", [path for path in FAST if (ROOT / path).exists()], {}))
     faults = [Suite(f"faults on {_said(env)}", [FAULTS], env) for env in servers.values()]
