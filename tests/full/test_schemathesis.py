@@ -9,8 +9,8 @@ from cli.letters import RunningState, letters
 from cli.shop import Options, Shop
 
 REQUESTS_MIN = 20_000
-EXAMPLES = 2_900  # of each operation and phase; together they make more than REQUESTS_MIN
-SECONDS_MAX = 1_500
+EXAMPLES = 2_000  # of each operation; with those of the other phases they make more than REQUESTS_MIN
+SECONDS_MAX = 2_400
 CHECKS_LEFT_OUT = "positive_data_acceptance"
 """JSON Schema takes 5.0 for an integer; we do not, for money that was a float once is a mistake waiting to happen."""
 
