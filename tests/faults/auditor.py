@@ -29,6 +29,7 @@ OUTCOMES = ("OrderPaymentCreated", "OrderPaymentFailed")
 ENDS = ("OrderPaid", "OrderNotPaid")
 ACCEPTED_SHARE_MIN = 0.98
 EXPLAINED_SECONDS = 45.0  # a process that dies with a mail holds it for up to 30 s (services/notification/aside.py)
+RECOVERY_SECONDS = 15.0  # a fault that follows another so soon keeps what the first interrupted from being resumed
 IN_TIME_SECONDS = 5.0  # the first of two mails was taken so shortly before its fault, or after it, or meanwhile
 SECOND_MAILS_PER_FAULT_MAX = 14  # as many events of mails as are out at once
 READ_SECONDS_MAX = 10.0
@@ -280,13 +281,20 @@ class Auditor:
             audit.find(f"{audit.duplicate_mails} second mails are more than {explaining} faults explain")
 
     def _explained(self, first: float, second: float) -> bool:
-        """Whether a fault came between a mail and the note that it was sent."""
-        return any(
-            fault.target.startswith(EXPLAINS_A_SECOND_MAIL)
-            and fault.began - IN_TIME_SECONDS <= first <= fault.ended + IN_TIME_SECONDS
-            and fault.began <= second <= fault.ended + EXPLAINED_SECONDS
-            for fault in self._faults
+        """Whether a fault came between a mail and the note that it was sent, and the faults after it delayed the rest."""
+        faults = sorted(
+            (each for each in self._faults if each.target.startswith(EXPLAINS_A_SECOND_MAIL)),
+            key=lambda each: each.began,
         )
+        for fault in faults:
+            if fault.began - IN_TIME_SECONDS <= first <= fault.ended + IN_TIME_SECONDS and fault.began <= second:
+                until = fault.ended
+                for later in faults:
+                    if fault.began <= later.began <= until + RECOVERY_SECONDS:
+                        until = max(until, later.ended)
+                if second <= until + EXPLAINED_SECONDS:
+                    return True
+        return False
 
     def _around(self, first: float, second: float) -> str:
         """The faults from shortly before the first of two mails to the second, in seconds from the first."""

@@ -57,6 +57,14 @@ def test_a_second_mail_needs_a_fault_between_it_and_the_first(
     assert explained == auditor._explained(first, second)
 
 
+@pytest.mark.parametrize(("began", "explained"), [(110.0, True), (117.0, False)])
+def test_faults_that_follow_soon_delay_a_second_mail(ledger: Ledger, began: float, explained: bool) -> None:
+    """Its process is killed, and before it serves again its sidecar stands still."""
+    faults = [KILLED, Done("freeze", "notification-sidecar", began, began + 20.0)]
+
+    assert explained == Auditor(cast(Shop, None), ledger, faults, lambda: None)._explained(99.0, began + 60.0)
+
+
 def test_a_second_mail_is_told_with_the_faults_from_shortly_before_the_first_to_it(ledger: Ledger) -> None:
     """In seconds from the first."""
     faults = [Done("kill", "user", 50.0, 50.0), KILLED, Done("kill", "order", 150.0, 150.0)]
