@@ -281,7 +281,7 @@ class Auditor:
             audit.find(f"{audit.duplicate_mails} second mails are more than {explaining} faults explain")
 
     def _explained(self, first: float, second: float) -> bool:
-        """Whether a fault came between a mail and the note that it was sent, and the faults after it delayed the rest."""
+        """Whether a fault came between a mail and the note that it was sent, and others delayed what followed."""
         faults = sorted(
             (each for each in self._faults if each.target.startswith(EXPLAINS_A_SECOND_MAIL)),
             key=lambda each: each.began,
