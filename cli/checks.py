@@ -44,6 +44,9 @@ STORE_OF_BROKER = {"redis": "redis", "rabbitmq": "postgres"}
 FOREIGN = "user=examples/user-node"
 SHARED_SHOP = ("-m", "not own_shop")
 """The tests for a service in another language: all that do not start shops of their own."""
+OWN_SHOPS = ("-m", "own_shop")
+LONGEST = "rabbitmq"
+"""Tests on this broker wait longest, so they run as two suites in parallel."""
 BASELINE = ("-m", "not own_shop and not sidecars", E2E)
 """The tests for the shop without sidecars (bench/baseline)."""
 FULL_PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "node", "npm", "chromium", "prometheus", "javac")
@@ -76,7 +79,13 @@ def test(options: argparse.Namespace) -> int:
     servers = {broker: {"BROKER": broker, "STORE": STORE_OF_BROKER[broker]} for broker in brokers}
     for broker in brokers:
         _require(broker)
-    waiting = [Suite(f"e2e on {_label(env)}", [E2E], env) for env in servers.values()]
+    waiting = []
+    for broker, env in servers.items():
+        if broker == LONGEST:
+            waiting.append(Suite(f"e2e on {_label(env)}", [*SHARED_SHOP, E2E], env))
+            waiting.append(Suite(f"e2e on {_label(env)}, own shops", [*OWN_SHOPS, E2E], env))
+        else:
+            waiting.append(Suite(f"e2e on {_label(env)}", [E2E], env))
     if not options.e2e_only:  # busy on the CPU, while the end-to-end tests mostly wait
         waiting.insert(0, Suite("unit, contracts, simulation", [path for path in FAST if (ROOT / path).exists()], {}))
     faults = [Suite(f"faults on {_label(env)}", [FAULTS], env) for env in servers.values()]

@@ -31,6 +31,8 @@ ACCEPTED_SHARE_MIN = 0.98
 # a process that dies with a mail in progress blocks it for up to 30 s
 # (services/notification/mail_retry_queue.py)
 EXPLAINED_SECONDS = 45.0
+# a fault that follows another so soon delays the recovery from the first
+RECOVERY_SECONDS = 15.0
 # tolerance between the first of two mails and the fault that explains the second
 IN_TIME_SECONDS = 5.0
 SECOND_MAILS_PER_FAULT_MAX = 14  # the maximum number of mail events in progress at once
@@ -296,13 +298,21 @@ class Auditor:
             audit.find(f"{audit.duplicate_mails} second mails are more than {explaining} faults explain")
 
     def _explained(self, first: float, second: float) -> bool:
-        """Return whether a fault came between a mail and the record that it was sent."""
-        return any(
-            fault.target.startswith(EXPLAINS_A_SECOND_MAIL)
-            and fault.began - IN_TIME_SECONDS <= first <= fault.ended + IN_TIME_SECONDS
-            and fault.began <= second <= fault.ended + EXPLAINED_SECONDS
-            for fault in self._faults
-        )
+        """Return whether a fault came between a mail and the record that it was sent.
+
+        Faults that follow it in quick succession extend the time for the second mail.
+        """
+        faults = [each for each in self._faults if each.target.startswith(EXPLAINS_A_SECOND_MAIL)]
+        faults.sort(key=lambda each: each.began)
+        for fault in faults:
+            if fault.began - IN_TIME_SECONDS <= first <= fault.ended + IN_TIME_SECONDS and fault.began <= second:
+                until = fault.ended
+                for later in faults:
+                    if fault.began <= later.began <= until + RECOVERY_SECONDS:
+                        until = max(until, later.ended)
+                if second <= until + EXPLAINED_SECONDS:
+                    return True
+        return False
 
     def _faults_near(self, first: float, second: float) -> str:
         """Return the faults near two mails as text, with times in seconds relative to the first

@@ -63,6 +63,14 @@ def test_a_second_mail_needs_a_fault_between_it_and_the_first(
     assert explained == auditor._explained(first, second)
 
 
+@pytest.mark.parametrize(("began", "explained"), [(110.0, True), (117.0, False)])
+def test_faults_in_quick_succession_delay_a_second_mail(ledger: Ledger, began: float, explained: bool) -> None:
+    """A fault explains a second mail for longer if another fault soon follows it."""
+    faults = [KILLED, InjectedFault("freeze", "notification-sidecar", began, began + 20.0)]
+
+    assert explained == Auditor(cast(Shop, None), ledger, faults, lambda: None)._explained(99.0, began + 60.0)
+
+
 def test_a_second_mail_is_reported_with_the_faults_near_it(ledger: Ledger) -> None:
     """The report lists the faults between the two mails, in seconds relative to the first."""
     faults = [InjectedFault("kill", "user", 50.0, 50.0), KILLED, InjectedFault("kill", "order", 150.0, 150.0)]
