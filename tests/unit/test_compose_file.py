@@ -306,7 +306,7 @@ def test_secrets_are_new_each_time_and_readable_by_their_owner_only(secrets: Pat
     assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()}
     assert 0o700 == stat.S_IMODE(secrets.stat().st_mode)
     assert before == unchanged
-    assert "there already" in again.stdout
+    assert "exists already" in again.stdout
     assert {"APP_API_TOKEN", "DAPR_API_TOKEN", "AMQP_URL", "RABBITMQ_DEFAULT_PASS"} == changed
     assert before["APP_API_TOKEN"] != before["DAPR_API_TOKEN"]
     assert f"//{before['RABBITMQ_DEFAULT_USER']}:{before['RABBITMQ_DEFAULT_PASS']}@" in before["AMQP_URL"]

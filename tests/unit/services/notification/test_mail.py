@@ -212,7 +212,7 @@ def test_a_repeated_event_sends_no_second_mail() -> None:
 
 
 def send_after_lost_saves(state: State, times: int) -> tuple[int, int]:
-    """Handle an event whose save fails `times` times; return the mails sent and still unrecorded."""
+    """Handle an event after `times` failed saves; return the mails sent and still unrecorded."""
 
     async def handle(port: int) -> int:
         mailer = mailer_for(port, state)
