@@ -282,10 +282,8 @@ class Auditor:
 
     def _explained(self, first: float, second: float) -> bool:
         """Whether a fault came between a mail and the note that it was sent, and others delayed what followed."""
-        faults = sorted(
-            (each for each in self._faults if each.target.startswith(EXPLAINS_A_SECOND_MAIL)),
-            key=lambda each: each.began,
-        )
+        faults = [each for each in self._faults if each.target.startswith(EXPLAINS_A_SECOND_MAIL)]
+        faults.sort(key=lambda each: each.began)
         for fault in faults:
             if fault.began - IN_TIME_SECONDS <= first <= fault.ended + IN_TIME_SECONDS and fault.began <= second:
                 until = fault.ended
