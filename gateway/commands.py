@@ -77,19 +77,22 @@ class Commands:
             except (NotPromised, TimeoutError) as fault:
                 if came := _came(reply):  # while the promise was written
                     return came
-                raise NotPromised(str(fault) or "the store did not answer in time") from fault
+                raise NotPromised(str(fault) or self._promises.why_late) from fault
 
     async def _carry(self, wanted: Command, deadline: Deadline, reply: asyncio.Future[Reply | None]) -> Reply | None:
         half = deadline.left / 2
-        await self._publish_first(wanted, max(min(half, PUBLISH_SECONDS_MAX), deadline.share(PUBLISH_SECONDS_MIN)))
+        if not self._promises.carries(wanted):
+            await self._publish_first(wanted, max(min(half, PUBLISH_SECONDS_MAX), deadline.share(PUBLISH_SECONDS_MIN)))
         if half:
             await asyncio.wait((reply,), timeout=max(deadline.left - half, 0))
             if not reply.done():
+                # Where replies are late, the store is late too: what follows the wait is too short to begin then.
+                self._promises.start(wanted)
                 await self._publish_again(wanted, min(deadline.left, PUBLISH_SECONDS_MAX))
                 await asyncio.wait((reply,), timeout=deadline.left)
         if came := _came(reply):
             return came
-        promised = await self._promises.make(wanted)
+        promised = await asyncio.shield(self._promises.start(wanted))  # a repeated request finds it, also after a 503
         if came := _came(reply):  # while the promise was written
             return came
         if promised.refusal is not None:

@@ -47,8 +47,8 @@ class PromiseIndex:
 
     async def read(self) -> list[str]:
         """Return the ids that an earlier process of this name left, oldest first; call it once, before any other."""
-        for page in self._pages:
-            value, _ = await self._store.load(page.key)
+        values = await self._store.load_many([page.key for page in self._pages])
+        for page, value in zip(self._pages, values, strict=True):
             for resource in () if value is None else msgspec.json.decode(value, type=_PageRecord).ids:
                 page.ids[resource] = None
                 self._where[resource] = page

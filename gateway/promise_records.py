@@ -5,7 +5,7 @@ Any replica reads and writes it. An outcome is written once, by ETag: `pending` 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -29,6 +29,9 @@ class Store(Protocol):
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
+
+    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values in the order of their keys, None for those that are not there."""
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
         """Write if the ETag still holds, or with None if the key is free; raise Conflict for a lost race."""

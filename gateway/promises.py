@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
 
+import msgspec
+
 from chassis.errors import WorldFault
 from chassis.sidecar import HttpSidecar
 from gateway.command import Command, resource_of
@@ -37,6 +39,7 @@ ADOPT_SECONDS = 10  # a promise that nobody touched for so long may have lost it
 OTHERS_SECONDS = 60.0  # between two looks at what other replicas have promised
 REPLICAS_MAX = 10  # gateway-0 to gateway-9
 RETRY_SECONDS = 1.0  # after the store was away
+NOT_READ = "the promises of before the restart are not read yet"
 OPEN_MAX = 20_000  # promises that this replica carries, those of other replicas too; about 1 KB each
 
 
@@ -53,9 +56,10 @@ class _Open:
 
     attempt: int = 0
     due: float = 0.0
-    hurried: float = -ADOPT_SECONDS  # when somebody asked for it, and so it was not left to wait for its turn
+    hurried: float = -ADOPT_SECONDS  # when it was published out of turn: by its request, or because a caller asked
     busy: int = 0  # who writes or works at this moment
     commands: set[str] = field(default_factory=set)
+    written: set[str] = field(default_factory=set)  # the pending commands that the store is known to have
     outcomes: dict[str, Refusal | None] = field(default_factory=dict)
 
 
@@ -77,29 +81,73 @@ class Promises:
         self._numbers = count()  # equally due: first come, first served
         self._changed = asyncio.Event()
         self._work: set[asyncio.Task[None]] = set()
-        self.resumed = False  # whether the promises of an earlier process are known
+        self._making: dict[str, asyncio.Task[Promised]] = {}  # by command id
+        self._read = asyncio.Event()
+
+    @property
+    def resumed(self) -> bool:
+        """Whether the promises of an earlier process are known."""
+        return self._read.is_set()
+
+    @property
+    def why_late(self) -> str:
+        """Why a promise is not made in time."""
+        return "the store did not answer in time" if self.resumed else NOT_READ
 
     # --- Asked by the routes
+
+    def start(self, command: Command) -> asyncio.Task[Promised]:
+        """Begin to `make` the promise, or join the request that has begun it.
+
+        Shield it: it goes on when the caller stops waiting, so that the repeated request finds it. It ends with `carry`
+        at the latest.
+        """
+        making = self._making.get(command.id)
+        if making is None:
+            making = self._making[command.id] = asyncio.create_task(self.make(command))
+            making.add_done_callback(lambda task: self._made(command.id, task))
+        return making
+
+    def _made(self, command_id: str, task: asyncio.Task[Promised]) -> None:
+        del self._making[command_id]
+        if not task.cancelled():
+            task.exception()  # the requests that wait for it are told
 
     async def make(self, command: Command) -> Promised:
         """Write the promise down; returns it with its outcome, if it has one already. Raise NotPromised.
 
-        While it is written, and after it, replies to the command are seen.
+        While it is written, and after it, replies to the command are seen. Waits until what an earlier process has
+        promised is read.
         """
-        if not self.resumed:
-            raise NotPromised("the promises of before the restart are not read yet")
-        if len(self._open) >= OPEN_MAX:
+        if command.resource not in self._open and len(self._open) >= OPEN_MAX:
             raise NotPromised(f"{OPEN_MAX} promises are open")
         promise = self._watch(command.resource, command.id)
+        if command.id in promise.written:
+            return Promised(command.id, command.topic, msgspec.Raw(command.event))
+        promise.hurried = asyncio.get_running_loop().time()
         promise.busy += 1
         try:
+            await self._read.wait()
             made, _ = await asyncio.gather(self._records.add(command), self._index.add(command.resource))
+            if made.outcome == "pending" and command.id not in promise.outcomes:
+                promise.written.add(command.id)
         except (WorldFault, Full, TooManyCommands) as error:
             raise NotPromised(str(error)) from error
         finally:
             promise.busy -= 1
             self._replan(command.resource, promise)  # not written? the worker finds out
         return made
+
+    def carries(self, command: Command) -> bool:
+        """Whether this replica publishes the command anyway; if it does, and not just now, it does so soon.
+
+        A repeated request need not publish then: on a shop that is slow, each repetition would make it slower.
+        """
+        promise = self._open.get(command.resource)
+        if promise is None or command.id not in promise.commands:
+            return False
+        self._hurry(command.resource, promise)
+        return True
 
     async def look(self, location: str) -> PromiseRecord | None:
         """Return what is promised about a location; a promise that nobody seems to carry is carried from now on."""
@@ -132,6 +180,7 @@ class Promises:
         if resource is not None:
             promise = self._open[resource]
             promise.outcomes[command_id] = refusal
+            promise.written.discard(command_id)
             self._plan(resource, promise, 0)
 
     # --- The work
@@ -143,9 +192,10 @@ class Promises:
             while True:
                 await self._work_on_what_is_due()
         finally:
-            for task in self._work:
+            under_way = (*self._work, *self._making.values())
+            for task in under_way:
                 task.cancel()
-            await asyncio.gather(*self._work, return_exceptions=True)
+            await asyncio.gather(*under_way, return_exceptions=True)
 
     async def look_after_others(self) -> None:
         """Carry on, from now and then, what replicas that are gone have promised, until cancelled.
@@ -176,11 +226,16 @@ class Promises:
         """Carry a promise that nobody seems to carry; give one that waits its turn now, every ten seconds at most."""
         if not record.pending or self._now() - record.changed_at <= timedelta(seconds=ADOPT_SECONDS):
             return
-        now = asyncio.get_running_loop().time()
         promise = self._open.get(resource)
         if promise is None and len(self._open) < OPEN_MAX:
             promise = self._watch(resource)
-        if promise is not None and now - promise.hurried >= ADOPT_SECONDS:
+        if promise is not None:
+            self._hurry(resource, promise)
+
+    def _hurry(self, resource: str, promise: _Open) -> None:
+        """Work on it now; every ADOPT_SECONDS at most."""
+        now = asyncio.get_running_loop().time()
+        if now - promise.hurried >= ADOPT_SECONDS:
             promise.hurried = now
             self._plan(resource, promise, 0)
 
@@ -189,7 +244,7 @@ class Promises:
         while not self.resumed:
             try:
                 left = await self._index.read()
-                self.resumed = True
+                self._read.set()
             except WorldFault:  # the sidecar is not up yet
                 await asyncio.sleep(RETRY_SECONDS)
         if left:
@@ -236,6 +291,7 @@ class Promises:
             pending = [] if record is None else record.pending
             for command in pending:
                 self._watch(resource, command.id)
+            promise.written = {command.id for command in pending} - promise.outcomes.keys()
             if not pending and promise.busy == 1:
                 self._forget(resource, promise)
             elif not written:

@@ -12,7 +12,7 @@ from chassis.errors import SidecarAway
 from chassis.serve import Probe
 from chassis.sidecar import HttpSidecar
 from gateway.journal import Journal
-from gateway.promises import Promises
+from gateway.promises import NOT_READ, Promises
 from gateway.publishing import Publishing
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ class Readiness:
         publishing = self._publishing
         shared = without_broker and not publishing.is_sidecars
         probe = [] if self._probe.is_back else [f"{self._probe.topic} did not come back yet"]
-        promises = [] if self._promises.resumed else ["the promises of before the restart are not read yet"]
+        promises = [] if self._promises.resumed else [NOT_READ]
         journal = [] if self._journal.resumed else ["the journal of accepted commands is not read yet"]
         store = [trouble] if (trouble := self._sidecar.store.write_trouble) else []
         stopping = ["this gateway is about to stop"] if self._closing.has_begun else []

@@ -140,19 +140,20 @@ class Auditor:
         """What accepted requests have not led to yet, events that are left, mails that were taken."""
         try:
             backlog = sum(each.waiting + each.pending for each in self._backlog())
-            mails = len(self._taken())
+            mails = {mail["message_id"] for mail in self._taken()}
         except (OSError, httpx.HTTPError):
             return -1, 1, 0
         accepted = [each for each in self._ledger.wanted.values() if each.accepted]
         for each, answer in self._read_all([each for each in accepted if each.key not in self._final]):
             if _is_final(each, answer):
                 self._final.add(each.key)
-        finished = sum(each.route == "/order/create" for each in accepted if each.key in self._final)
+        finished = [each.resource for each in accepted if each.key in self._final and each.route == "/order/create"]
+        untold = sum(message_id(order_id) not in mails for order_id in finished)
         try:
             not_followed = len(self._missing())
         except httpx.HTTPError:
-            return -1, 1, mails
-        return len(accepted) - len(self._final) + max(0, finished - mails) + not_followed, backlog, mails
+            return -1, 1, len(mails)
+        return len(accepted) - len(self._final) + untold + not_followed, backlog, len(mails)
 
     def _missing(self) -> list[Missing]:
         asked = [each for each in self._ledger.wanted.values() if each.accepted and each.key not in self._followed]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 
 from cli.shop import Shop
-from tests.faults.auditor import EXPLAINED_SECONDS, Audit, Auditor, effects
+from tests.faults.auditor import EXPLAINED_SECONDS, Answer, Audit, Auditor, effects, message_id
 from tests.faults.injector import Done
 from tests.faults.ledger import Ledger
 
@@ -72,6 +73,21 @@ def test_a_second_mail_is_told_with_the_faults_from_shortly_before_the_first_to_
     around = Auditor(cast(Shop, None), ledger, faults, lambda: None)._around(101.0, 140.0)
 
     assert f"{KILLED.kind} {KILLED.target} -1.0 to -1.0" == around
+
+
+def test_a_second_mail_does_not_hide_the_one_that_is_missing(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shop is not at rest before each finished order has its own."""
+    auditor = Auditor(cast(Shop, None), ledger, [], lambda: None)
+    for each in ledger.wanted.values():
+        each.location = f"/order/{uuid.uuid4()}"
+    told = [message_id(each.resource) for each in ledger.wanted.values()]
+    paid = Answer(200, {"status": "paid"})
+    monkeypatch.setattr(auditor, "_backlog", list)
+    monkeypatch.setattr(auditor, "_missing", list)
+    monkeypatch.setattr(auditor, "_read_all", lambda some: [(each, paid) for each in some])
+    monkeypatch.setattr(auditor, "_taken", lambda: [{"message_id": name} for name in [*told[:2], told[0]]])
+
+    assert (1, 0, 2) == auditor._counters()
 
 
 def test_what_is_wanted_is_on_disk_before_it_is_asked_for(tmp_path: Path) -> None:

@@ -35,6 +35,7 @@ class FakeSidecar(HttpSidecar):
         self.publish_is_blocked = False
         self.publishes = 0  # begun while it was blocked
         self.store_is_hung = False
+        self.store_seconds = 0.0  # of each call
         self.invoke_is_hung = False
         self.is_hung = False
         self.minutes = 0  # of a clock that a test moves
@@ -67,7 +68,7 @@ class FakeSidecar(HttpSidecar):
         self.saves.append(key)
 
     async def _turn(self) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.store_seconds)
         if self.store_is_hung:
             await asyncio.sleep(10)
             raise TimedOut("the store is hung")

@@ -37,7 +37,7 @@ class Edge:
         self.sidecar = FakeSidecar()
         self.held = Held()
         self.promises = Promises(self.sidecar, "gateway-0", now)
-        self.promises.resumed = True  # nothing is left of an earlier process
+        self.promises._read.set()  # nothing is left of an earlier process
         self.publishing = Publishing(self.sidecar, Probe("replies", "gateway-0"))
         self.journal = Journal(self.sidecar, "gateway-0", now)
         self.journal._read.set()  # nothing is left of an earlier process
@@ -92,6 +92,38 @@ def test_at_half_time_the_same_command_is_published_once_more() -> None:
         assert [wanted.id, wanted.id] == [event["id"] for _, event in edge.sidecar.published]
 
     asyncio.run(scenario())
+
+
+def test_the_promise_is_begun_at_half_time() -> None:
+    """A store that takes longer than what follows the wait is no reason for a 503."""
+
+    async def scenario() -> None:
+        edge, wanted = Edge(), an_order()
+        edge.sidecar.store_seconds = 0.7
+
+        assert await edge.carry(wanted, Deadline(5)) is None
+        assert "pending" == edge.sidecar.read(f"promise:{ORDER}")["commands"][0]["outcome"]
+
+    run_jumping(scenario())
+
+
+def test_a_promise_that_came_too_late_for_its_request_is_found_by_the_repeated_one() -> None:
+    """The repeated request costs no write, and the command is published by the promise alone."""
+
+    async def scenario() -> None:
+        edge, wanted = Edge(), an_order()
+        edge.sidecar.store_seconds = 0.7
+
+        with pytest.raises(NotPromised, match="in time"):
+            await edge.carry(wanted, Deadline(0))
+        await asyncio.sleep(10)
+        saves = edge.sidecar.saves.count(f"promise:{ORDER}")
+        for _ in range(3):
+            assert await edge.carry(wanted, Deadline(0)) is None
+        assert (1, 1) == (saves, edge.sidecar.saves.count(f"promise:{ORDER}"))
+        assert 1 == len(edge.sidecar.published)
+
+    run_jumping(scenario())
 
 
 def test_publishing_again_is_a_twentieth_of_all_publishes_once_the_credit_is_gone() -> None:

@@ -135,6 +135,7 @@ def test_whoever_asks_need_not_wait_for_its_turn(monkeypatch: pytest.MonkeyPatch
             await until(lambda: promises.resumed)
             await promises.make(COMMAND)
             sidecar.minutes = 1
+            promises._open["o-1"].hurried -= module.ADOPT_SECONDS
             for _ in range(5):
                 await promises.look("/order/o-1")
                 await until(lambda: len(sidecar.published) == 1)
@@ -257,16 +258,92 @@ def test_an_outcome_is_written_when_the_store_is_back() -> None:
     assert "refused" == sidecar.read(RECORD)["commands"][0]["outcome"]
 
 
-def test_nothing_is_promised_while_the_store_is_away() -> None:
-    """Nor before the promises of an earlier process are known."""
+def test_requests_with_one_command_make_one_promise() -> None:
+    """The one that comes while it is written waits for it; the one that comes later is told without a write."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
+            made = [*await asyncio.gather(promises.start(COMMAND), promises.start(COMMAND))]
+            made.append(await promises.start(COMMAND))
+            assert ["pending"] * 3 == [each.outcome for each in made]
+            assert 1 == sidecar.saves.count(RECORD)
+
+    play(scenario)
+
+
+def test_a_promise_that_is_settled_is_read_again() -> None:
+    """What is known to be written is not the outcome."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
+            await promises.make(COMMAND)
+            await promises.make(OTHER_BODY)
+            promises.settle("c-1", REFUSAL)
+            await until(lambda: sidecar.read(RECORD)["commands"][0]["outcome"] == "refused")
+            assert REFUSAL == (await promises.make(COMMAND)).refusal
+
+    play(scenario)
+
+
+def test_a_repeated_request_hurries_what_waits_for_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once in a while; what is not carried here is the request's to publish."""
+    monkeypatch.setattr(module, "BACKOFF_SECONDS", 3600.0)
+    monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
+            assert not promises.carries(COMMAND)
+            await promises.make(COMMAND)
+            assert promises.carries(COMMAND)  # its request has just published it
+            assert not promises.carries(OTHER_BODY)
+            await asyncio.sleep(0.005)
+            assert [] == sidecar.published
+            promises._open["o-1"].hurried -= module.ADOPT_SECONDS
+            for _ in range(5):
+                assert promises.carries(COMMAND)
+                await until(lambda: len(sidecar.published) == 1)
+                await asyncio.sleep(0.005)
+
+    assert 1 == len(play(scenario).published)
+
+
+def test_a_promise_waits_until_those_of_an_earlier_process_are_read() -> None:
+    """Its page would be written without theirs."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
+            await promises.make(COMMAND)
+        sidecar.store_is_down = True
+        async with replica(sidecar) as promises:
+            made = promises.start(Command("c-3", "T", "/order/o-3", b"{}"))
+            await asyncio.sleep(0.01)
+            assert not made.done()
+            assert "before the restart" in promises.why_late
+            sidecar.store_is_down = False
+            await made
+            assert {"o-1", "o-3"} == set(sidecar.read(PAGE)["ids"])
+
+    play(scenario)
+
+
+def test_a_promise_that_is_being_made_ends_with_the_process() -> None:
+    """Nothing goes on behind the back of a process that stops."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.store_is_down = True
         async with replica(sidecar) as promises:
-            with pytest.raises(NotPromised, match="before the restart"):
-                await promises.make(COMMAND)
-            sidecar.store_is_down = False
-            await until(lambda: promises.resumed)
+            made = promises.start(COMMAND)
+            await asyncio.sleep(0)
+        assert made.cancelled()
+
+    play(scenario)
+
+
+def test_nothing_is_promised_while_the_store_is_away() -> None:
+    """The caller is told."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as promises:
             sidecar.store_is_down = True
             with pytest.raises(NotPromised, match="down"):
                 await promises.make(COMMAND)
