@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 PUBLISH_SECONDS_MAX = 5.0  # well below what a gateway that is told to stop grants to the requests that it holds
 PUBLISH_SECONDS_MIN = 0.25  # for the first publish, also of a request that does not wait; it takes milliseconds
 REPUBLISH_SHARE = 0.05  # of all publishes: a stopped service must not double the load
-REPUBLISH_CREDIT_MAX = 100.0
+REPUBLISH_CREDIT_MAX = 20.0
 
 
 class Commands:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import count
+from math import inf
 
 import msgspec
 
@@ -28,6 +29,7 @@ from gateway.promise_records import (
     Refusal,
     TooManyCommands,
 )
+from gateway.repeat_window import RepeatWindow
 
 log = logging.getLogger(__name__)
 
@@ -35,6 +37,8 @@ BACKOFF_SECONDS = 2.0  # before the first repetition, then twice as long each ti
 BACKOFF_SECONDS_MAX = 3600.0  # a service that is away for a day finds some 30 copies of a command, not 40,000
 ATTEMPTS_AWAY_MAX = 4  # while the broker or the store is away nothing is published: look every half minute
 AT_ONCE_MAX = 10  # promises worked on at the same time
+UNANSWERED_MAX = 10  # commands published again whose replies are waited for, each for so long:
+UNANSWERED_SECONDS = 5.0
 ADOPT_SECONDS = 10  # a promise that nobody touched for so long may have lost its replica
 OTHERS_SECONDS = 60.0  # between two looks at what other replicas have promised
 REPLICAS_MAX = 10  # gateway-0 to gateway-9
@@ -78,6 +82,8 @@ class Promises:
         self._open: dict[str, _Open] = {}
         self._resource_of: dict[str, str] = {}  # by command id
         self._queue: list[tuple[float, int, str]] = []
+        self._window = RepeatWindow(UNANSWERED_MAX, UNANSWERED_SECONDS, lambda: asyncio.get_running_loop().time())
+        self._without_room: list[tuple[int, int, str]] = []  # due; published when the window has room, the newest first
         self._numbers = count()  # equally due: first come, first served
         self._changed = asyncio.Event()
         self._work: set[asyncio.Task[None]] = set()
@@ -181,6 +187,7 @@ class Promises:
             promise = self._open[resource]
             promise.outcomes[command_id] = refusal
             promise.written.discard(command_id)
+            self._window.discard(resource)
             self._plan(resource, promise, 0)
 
     # --- The work
@@ -253,22 +260,39 @@ class Promises:
             self._plan(resource, self._watch(resource), 0)
 
     async def _work_on_what_is_due(self) -> None:
+        for _ in range(min(self._window.room, len(self._without_room))):
+            _, _, resource = heapq.heappop(self._without_room)
+            if (waiting := self._open.get(resource)) is not None and waiting.due == inf:
+                self._plan(resource, waiting, 0)
         now = asyncio.get_running_loop().time()
         while self._queue and self._queue[0][0] <= now and len(self._work) < AT_ONCE_MAX:
             due, _, resource = heapq.heappop(self._queue)
             promise = self._open.get(resource)
             if promise is not None and promise.due == due and not promise.busy:
-                promise.busy = 1
-                task = asyncio.create_task(self._work_on(resource, promise))
-                self._work.add(task)
-                task.add_done_callback(self._done)
+                self._begin(resource, promise)
         seconds = None
-        if self._queue and len(self._work) < AT_ONCE_MAX:
-            seconds = max(self._queue[0][0] - now, 0)
+        if len(self._work) < AT_ONCE_MAX:
+            if self._queue:
+                seconds = max(self._queue[0][0] - now, 0)
+            if self._without_room:
+                seconds = min(self._window.room_in, inf if seconds is None else seconds)
         self._changed.clear()
         with suppress(TimeoutError):  # not wait_for: in Python 3.11 it may swallow a cancellation
             async with asyncio.timeout(seconds):
                 await self._changed.wait()
+
+    def _begin(self, resource: str, promise: _Open) -> None:
+        """Begin to work on a promise; without an outcome its command is published, so the window must have room."""
+        if not promise.outcomes:
+            if not self._window.room:
+                promise.due = inf
+                heapq.heappush(self._without_room, (promise.attempt, next(self._numbers), resource))
+                return
+            self._window.add(resource)
+        promise.busy = 1
+        task = asyncio.create_task(self._work_on(resource, promise))
+        self._work.add(task)
+        task.add_done_callback(self._done)
 
     def _done(self, task: asyncio.Task[None]) -> None:
         self._work.discard(task)
@@ -279,6 +303,7 @@ class Promises:
     async def _work_on(self, resource: str, promise: _Open) -> None:
         """Write the outcomes that came, or publish the commands that have none; forget a promise that is settled."""
         written = dict(promise.outcomes)
+        was_published = False
         if not written:
             promise.attempt += 1
         try:
@@ -297,10 +322,13 @@ class Promises:
             elif not written:
                 for command in pending:
                     await self._publish(command.topic, bytes(command.event))
+                    was_published = True
         except WorldFault as fault:
             promise.attempt = min(promise.attempt, ATTEMPTS_AWAY_MAX)
             log.warning("the promise of %s is looked after again later: %s", resource, fault)
         finally:
+            if not was_published:
+                self._window.discard(resource)
             promise.busy -= 1
             if self._open.get(resource) is promise:
                 self._replan(resource, promise)

@@ -14,6 +14,7 @@ from gateway import promises as module
 from gateway.command import Command
 from gateway.promise_records import Refusal
 from gateway.promises import NotPromised, Promises
+from tests.unit.gateway.clock import run_jumping
 from tests.unit.gateway.fakes import FakeSidecar, until
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -142,6 +143,36 @@ def test_whoever_asks_need_not_wait_for_its_turn(monkeypatch: pytest.MonkeyPatch
                 await asyncio.sleep(0.005)
 
     assert 1 == len(play(scenario).published)
+
+
+def test_a_shop_that_answers_nothing_is_sent_few_repetitions() -> None:
+    """At most so many are unanswered at a time; those that had the fewest come first, and what is answered makes room.
+
+    A slow shop would otherwise be sent each command many times.
+    """
+
+    async def scenario() -> None:
+        sidecar = FakeSidecar()
+        async with replica(sidecar) as promises:
+            first = [Command(f"c-{number}", "T", f"/order/o-{number}", b'{"id":"o"}') for number in range(30)]
+            for each in first:
+                await promises.make(each)
+            await asyncio.sleep(module.UNANSWERED_SECONDS / 2)
+            assert module.UNANSWERED_MAX == len(sidecar.published)
+            await asyncio.sleep(module.UNANSWERED_SECONDS)
+            assert 2 * module.UNANSWERED_MAX == len(sidecar.published)
+
+            await promises.make(Command("late", "T", "/order/late", b'{"id":"late"}'))
+            await asyncio.sleep(2 * module.UNANSWERED_SECONDS)
+            assert 1 == sum(event["id"] == "late" for _, event in sidecar.published)
+            assert 4 * module.UNANSWERED_MAX == len(sidecar.published)
+
+            for each in first:
+                promises.settle(each.id, None)
+            await until(lambda: promises.count == 1)
+            assert promises._window.room >= module.UNANSWERED_MAX - 1  # one is repeated to the late one
+
+    run_jumping(scenario())
 
 
 def test_while_the_broker_is_away_the_pauses_do_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -168,9 +168,8 @@ def test_what_the_owner_does_not_know_is_forgotten_after_a_while_unless_a_pendin
     run(scenario)
 
 
-def test_no_more_than_so_many_commands_are_repeated_in_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_more_than_so_many_commands_are_repeated_in_a_step() -> None:
     """A service that was away finds no storm; the others follow."""
-    monkeypatch.setattr(module, "REPEATS_MAX", 2)
 
     async def scenario(edge: Edge) -> None:
         ids = [f"0192f0c1-2a3b-7c4d-8e5f-60718293a4{number:02}" for number in range(10, 15)]
@@ -184,6 +183,22 @@ def test_no_more_than_so_many_commands_are_repeated_in_a_step(monkeypatch: pytes
         await edge.step(module.STEP_SECONDS)
 
         assert 5 == len(set(edge.published))
+
+    run(scenario)
+
+
+def test_where_flows_end_more_commands_are_repeated() -> None:
+    """The shop loses events, but it is not slow."""
+
+    async def scenario(edge: Edge) -> None:
+        ids = [f"0192f0c1-2a3b-7c4d-8e5f-60718293a4{number:02}" for number in range(10, 40)]
+        edge.found = {f"/order/{each}": ORDER for each in ids}
+        edge.unfinished["notification"] = set(ids[15:])
+        for each in ids:
+            edge.reconciler.begin(ORDER_FLOW, each)
+        await edge.step()
+
+        assert module.REPEATS_STEP + 15 * module.REPEATS_SHARE == len(edge.published)
 
     run(scenario)
 
