@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -173,12 +173,19 @@ class Auditor:
     # --- What is read
 
     def _read_all(self, wanted: Iterable[Wanted]) -> list[tuple[Wanted, Answer]]:
+        """Ask for each location; meanwhile look after the shop, also for the word to stop."""
         asked = list(wanted)
         with (
             httpx.Client(base_url=self._shop.url, timeout=READ_SECONDS_MAX, trust_env=False) as http,
             ThreadPoolExecutor(READERS) as pool,
         ):
-            return list(zip(asked, pool.map(lambda each: _get(http, str(each.location)), asked), strict=True))
+            calls = [pool.submit(_get, http, str(each.location)) for each in asked]
+            try:
+                while wait(calls, LOOK_SECONDS / 2).not_done:
+                    self._look()
+            finally:
+                pool.shutdown(cancel_futures=True)
+            return [(each, call.result()) for each, call in zip(asked, calls, strict=True)]
 
     # --- What is counted
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from cli.shop import Shop
+from tests.faults import auditor as module
 from tests.faults.auditor import EXPLAINED_SECONDS, Answer, Audit, Auditor, effects, message_id
 from tests.faults.injector import Done
 from tests.faults.ledger import Ledger
@@ -88,6 +91,31 @@ def test_a_second_mail_does_not_hide_the_one_that_is_missing(ledger: Ledger, mon
     monkeypatch.setattr(auditor, "_taken", lambda: [{"message_id": name} for name in [*told[:2], told[0]]])
 
     assert (1, 0, 2) == auditor._counters()
+
+
+def test_whoever_waits_for_a_shop_that_does_not_answer_can_be_stopped(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not once a thousand locations have been asked for in vain."""
+    asked: list[str] = []
+
+    def ask(_http: object, path: str) -> Answer:
+        asked.append(path)
+        stopped.wait(10)
+        return Answer(0, {})
+
+    def stop() -> None:
+        stopped.set()
+        raise KeyboardInterrupt
+
+    stopped = threading.Event()
+    monkeypatch.setattr(module, "_get", ask)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    auditor = Auditor(cast(Shop, SimpleNamespace(url="http://127.0.0.1:9")), ledger, [], stop)
+
+    with pytest.raises(KeyboardInterrupt):
+        auditor._read_all([*ledger.wanted.values()] * 100)
+    assert len(asked) < 100
 
 
 def test_what_is_wanted_is_on_disk_before_it_is_asked_for(tmp_path: Path) -> None:
