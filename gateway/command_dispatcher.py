@@ -1,8 +1,8 @@
 """Publishes a command and holds the request until its reply arrives.
 
-At half of the wait the dispatcher publishes the command once more. At the end of the wait it
-records the command as pending. A command that starts a flow is written to the journal before the
-gateway responds (gateway/journal.py).
+At half of the wait the dispatcher publishes the command once more, and starts to record it as
+pending. At the end of the wait the record must be complete. A command that starts a flow is written
+to the journal before the gateway responds (gateway/journal.py).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 PUBLISH_SECONDS_MAX = 5.0  # well below the time that a gateway gives its held requests at shutdown
 PUBLISH_SECONDS_MIN = 0.25  # for the first publish, even without a wait; it takes milliseconds
 REPUBLISH_SHARE = 0.05  # of all publishes: a stopped service must not double the load
-REPUBLISH_CREDIT_MAX = 100.0
+REPUBLISH_CREDIT_MAX = 20.0
 
 
 class CommandDispatcher:
@@ -86,21 +86,25 @@ class CommandDispatcher:
             except (NotRecorded, TimeoutError) as fault:
                 if arrived := _arrived(reply):  # during the write of the pending command
                     return arrived
-                raise NotRecorded(str(fault) or "the store did not answer in time") from fault
+                raise NotRecorded(str(fault) or self._pending_commands.late_reason) from fault
 
     async def _publish_and_wait(
         self, command: Command, deadline: Deadline, reply: asyncio.Future[Reply | None]
     ) -> Reply | None:
         half = deadline.left / 2
-        await self._publish_first(command, max(min(half, PUBLISH_SECONDS_MAX), deadline.share(PUBLISH_SECONDS_MIN)))
+        if not self._pending_commands.expedite(command):
+            await self._publish_first(command, max(min(half, PUBLISH_SECONDS_MAX), deadline.share(PUBLISH_SECONDS_MIN)))
         if half:
             await asyncio.wait((reply,), timeout=max(deadline.left - half, 0))
             if not reply.done():
+                # When replies are late, the store is slow too: after the wait, the write would not end in time.
+                self._pending_commands.start_adding(command)
                 await self._publish_again(command, min(deadline.left, PUBLISH_SECONDS_MAX))
                 await asyncio.wait((reply,), timeout=deadline.left)
         if arrived := _arrived(reply):
             return arrived
-        pending = await self._pending_commands.add(command)
+        # The write continues after a 503, so a repeated request finds the pending command.
+        pending = await asyncio.shield(self._pending_commands.start_adding(command))
         if arrived := _arrived(reply):  # during the write of the pending command
             return arrived
         if pending.rejection is not None:

@@ -53,8 +53,8 @@ class PendingIndex:
 
         Call this once, before any other method.
         """
-        for page in self._pages:
-            value, _ = await self._store.load(page.key)
+        values = await self._store.load_many([page.key for page in self._pages])
+        for page, value in zip(self._pages, values, strict=True):
             for resource in () if value is None else msgspec.json.decode(value, type=_PageRecord).ids:
                 page.ids[resource] = None
                 self._page_of[resource] = page

@@ -6,7 +6,7 @@ written once, by ETag; `pending` never overwrites it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Literal, Protocol
 
@@ -34,6 +34,9 @@ class Store(Protocol):
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
+
+    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values in the order of their keys, None for a missing key."""
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
         """Write if the ETag matches or, with None, if the key is free; else raise Conflict."""

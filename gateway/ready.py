@@ -15,7 +15,7 @@ from chassis.serve import LoopbackProbe
 from chassis.shutdown import ShutdownSignal
 from chassis.sidecar import HttpSidecar
 from gateway.journal import Journal
-from gateway.pending_commands import PendingCommands
+from gateway.pending_commands import NOT_RELOADED, PendingCommands
 from gateway.publishing import Publishing
 
 log = logging.getLogger(__name__)
@@ -53,7 +53,7 @@ class Readiness:
         publishing = self._publishing
         shared = without_broker and not publishing.is_sidecar_problem
         probe = [] if self._probe.has_returned else [f"{self._probe.topic} did not come back yet"]
-        pending_commands = [] if self._pending_commands.resumed else ["pending commands have not been reloaded yet"]
+        pending_commands = [] if self._pending_commands.resumed else [NOT_RELOADED]
         journal = [] if self._journal.resumed else ["the journal of accepted commands has not been reloaded yet"]
         store = [problem] if (problem := self._sidecar.store.write_problem) else []
         stopping = ["this gateway is shutting down"] if self._shutdown.is_set else []

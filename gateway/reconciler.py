@@ -38,7 +38,10 @@ RETRY_SECONDS = 5.0  # after a service did not answer
 TIDY_STEPS = 5
 IDS_MAX = 100  # flows in one call: 3.7 KB of path
 CHECKS_MAX = 1_000  # flows checked in one step
-REPEATS_MAX = 5  # commands repeated in one step: each costs as much as a new order, and the shop may just be slow
+# A repeated command costs as much as a new order, and a shop on which few flows end may just be slow.
+REPEATS_STEP = 2.0  # commands that each step may repeat
+REPEATS_SHARE = 0.2  # and for each flow that the step found ended
+REPEATS_MAX = 20.0  # commands in one step, with the unused ones of earlier steps
 ASK_SECONDS_MAX = 2.0
 GONE_SECONDS = 600.0  # a resource that by then neither exists nor is pending was rejected
 HURRY_SECONDS = 10.0  # between two early checks of a flow that reads trigger
@@ -66,6 +69,7 @@ class Reconciler:
         self._now = now
         self._queue: list[tuple[datetime, int, Flow]] = []
         self._sequence = count()
+        self._credit = 0.0  # commands that may be repeated
 
     # --- Called by the routes
 
@@ -165,10 +169,12 @@ class Reconciler:
             at, _, flow = heapq.heappop(self._queue)
             if flow.due == at and not flow.ended:
                 due.append(flow)
-        left = REPEATS_MAX
-        for flow in await self._unfinished(due):
-            if left:
-                left -= 1
+        unfinished = await self._unfinished(due)
+        ended = sum(flow.ended for flow in due)
+        self._credit = min(self._credit + REPEATS_STEP + REPEATS_SHARE * ended, REPEATS_MAX)
+        for flow in unfinished:
+            if self._credit >= 1:
+                self._credit -= 1
                 await self._repeat(flow)
             else:
                 self._plan(flow, STEP_SECONDS)

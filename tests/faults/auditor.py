@@ -10,7 +10,7 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -151,19 +151,20 @@ class Auditor:
         """Return the numbers of missing results, of events in the broker and of accepted mails."""
         try:
             backlog = sum(each.undelivered + each.pending for each in self._backlog())
-            mails = len(self._taken())
+            mails = {mail["message_id"] for mail in self._taken()}
         except (OSError, httpx.HTTPError):
             return -1, 1, 0
         accepted = [each for each in self._ledger.intents.values() if each.accepted]
         for each, answer in self._read_all([each for each in accepted if each.key not in self._final]):
             if _is_final(each, answer):
                 self._final.add(each.key)
-        finished = sum(each.route == "/order/create" for each in accepted if each.key in self._final)
+        finished = [each.resource for each in accepted if each.key in self._final and each.route == "/order/create"]
+        without_mail = sum(message_id(order_id) not in mails for order_id in finished)
         try:
             not_followed = len(self._missing())
         except httpx.HTTPError:
-            return -1, 1, mails
-        return len(accepted) - len(self._final) + max(0, finished - mails) + not_followed, backlog, mails
+            return -1, 1, len(mails)
+        return len(accepted) - len(self._final) + without_mail + not_followed, backlog, len(mails)
 
     def _missing(self) -> list[Missing]:
         queried = [each for each in self._ledger.intents.values() if each.accepted and each.key not in self._followed]
@@ -183,12 +184,19 @@ class Auditor:
     # --- Reading
 
     def _read_all(self, intents: Iterable[Intent]) -> list[tuple[Intent, Answer]]:
+        """Read each location, and poll meanwhile, so the run can stop while the shop does not answer."""
         queried = list(intents)
         with (
             httpx.Client(base_url=self._shop.url, timeout=READ_SECONDS_MAX, trust_env=False) as http,
             ThreadPoolExecutor(READERS) as pool,
         ):
-            return list(zip(queried, pool.map(lambda each: _get(http, str(each.location)), queried), strict=True))
+            calls = [pool.submit(_get, http, str(each.location)) for each in queried]
+            try:
+                while wait(calls, LOOK_SECONDS / 2).not_done:
+                    self._poll()
+            finally:
+                pool.shutdown(cancel_futures=True)
+            return [(each, call.result()) for each, call in zip(queried, calls, strict=True)]
 
     # --- Counting
 

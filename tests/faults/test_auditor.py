@@ -4,13 +4,17 @@ fault explains.
 
 from __future__ import annotations
 
+import threading
+import uuid
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
 from cli.shop import Shop
-from tests.faults.auditor import EXPLAINED_SECONDS, Audit, Auditor, effects
+from tests.faults import auditor as module
+from tests.faults.auditor import EXPLAINED_SECONDS, Answer, Audit, Auditor, effects, message_id
 from tests.faults.injector import InjectedFault
 from tests.faults.ledger import Ledger
 
@@ -78,6 +82,46 @@ def test_a_second_mail_is_reported_with_the_faults_near_it(ledger: Ledger) -> No
     near = Auditor(cast(Shop, None), ledger, faults, lambda: None)._faults_near(101.0, 140.0)
 
     assert f"{KILLED.kind} {KILLED.target} -1.0 to -1.0" == near
+
+
+def test_a_second_mail_does_not_hide_a_missing_one(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shop is not idle until each finished order has its own mail."""
+    auditor = Auditor(cast(Shop, None), ledger, [], lambda: None)
+    for each in ledger.intents.values():
+        each.location = f"/order/{uuid.uuid4()}"
+    sent = [message_id(each.resource) for each in ledger.intents.values()]
+    paid = Answer(200, {"status": "paid"})
+    monkeypatch.setattr(auditor, "_backlog", list)
+    monkeypatch.setattr(auditor, "_missing", list)
+    monkeypatch.setattr(auditor, "_read_all", lambda some: [(each, paid) for each in some])
+    monkeypatch.setattr(auditor, "_taken", lambda: [{"message_id": name} for name in [*sent[:2], sent[0]]])
+
+    assert (1, 0, 2) == auditor._counters()
+
+
+def test_a_stop_interrupts_an_audit_of_a_shop_that_does_not_answer(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The auditor stops before it has queried all locations in vain."""
+    queried: list[str] = []
+
+    def hang(_http: object, path: str) -> Answer:
+        queried.append(path)
+        stopped.wait(10)
+        return Answer(0, {})
+
+    def stop() -> None:
+        stopped.set()
+        raise KeyboardInterrupt
+
+    stopped = threading.Event()
+    monkeypatch.setattr(module, "_get", hang)
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
+    auditor = Auditor(cast(Shop, SimpleNamespace(url="http://127.0.0.1:9")), ledger, [], stop)
+
+    with pytest.raises(KeyboardInterrupt):
+        auditor._read_all([*ledger.intents.values()] * 100)
+    assert len(queried) < 100
 
 
 def test_a_request_is_on_disk_before_it_is_sent(tmp_path: Path) -> None:

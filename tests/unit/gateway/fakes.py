@@ -36,6 +36,7 @@ class FakeSidecar(HttpSidecar):
         self.publish_is_blocked = False
         self.publishes = 0  # started while publishing is blocked
         self.store_is_hung = False
+        self.store_seconds = 0.0  # of each call
         self.invoke_is_hung = False
         self.is_hung = False
         self.minutes = 0  # on a clock that the test controls
@@ -68,7 +69,7 @@ class FakeSidecar(HttpSidecar):
         self.saves.append(key)
 
     async def _wait_for_store(self) -> None:
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.store_seconds)
         if self.store_is_hung:
             await asyncio.sleep(10)
             raise SidecarTimeout("the store is hung")

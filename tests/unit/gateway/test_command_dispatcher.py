@@ -37,7 +37,7 @@ class Components:
         self.sidecar = FakeSidecar()
         self.held = HeldRequests()
         self.pending_commands = PendingCommands(self.sidecar, "gateway-0", now)
-        self.pending_commands.resumed = True  # there is no earlier process
+        self.pending_commands._resumed.set()  # there is no earlier process
         self.publishing = Publishing(self.sidecar, LoopbackProbe("replies", "gateway-0"))
         self.journal = Journal(self.sidecar, "gateway-0", now)
         self.journal._resumed.set()  # there is no earlier process
@@ -94,6 +94,38 @@ def test_the_command_is_published_again_at_half_of_the_wait() -> None:
         assert [sent_command.id, sent_command.id] == [event["id"] for _, event in gateway.sidecar.published]
 
     asyncio.run(scenario())
+
+
+def test_the_write_of_the_pending_command_starts_at_half_of_the_wait() -> None:
+    """A store that takes longer than the time after the wait causes no 503."""
+
+    async def scenario() -> None:
+        gateway, sent_command = Components(), an_order()
+        gateway.sidecar.store_seconds = 0.7
+
+        assert await gateway.dispatch(sent_command, Deadline(5)) is None
+        assert "pending" == gateway.sidecar.read(f"pending:{ORDER}")["commands"][0]["outcome"]
+
+    run_jumping(scenario())
+
+
+def test_a_repeated_request_finds_a_command_that_was_recorded_too_late_for_the_first() -> None:
+    """The repeated request costs no write; only the pending command publishes the command."""
+
+    async def scenario() -> None:
+        gateway, sent_command = Components(), an_order()
+        gateway.sidecar.store_seconds = 0.7
+
+        with pytest.raises(NotRecorded, match="in time"):
+            await gateway.dispatch(sent_command, Deadline(0))
+        await asyncio.sleep(10)
+        saves = gateway.sidecar.saves.count(f"pending:{ORDER}")
+        for _ in range(3):
+            assert await gateway.dispatch(sent_command, Deadline(0)) is None
+        assert (1, 1) == (saves, gateway.sidecar.saves.count(f"pending:{ORDER}"))
+        assert 1 == len(gateway.sidecar.published)
+
+    run_jumping(scenario())
 
 
 def test_without_credit_a_twentieth_of_all_publishes_are_repetitions() -> None:

@@ -17,6 +17,7 @@ from gateway import pending_commands as module
 from gateway.command import Command
 from gateway.pending_commands import NotRecorded, PendingCommands
 from gateway.pending_records import Rejection
+from tests.unit.gateway.clock import run_jumping
 from tests.unit.gateway.fakes import FakeSidecar, until
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -146,12 +147,44 @@ def test_a_read_makes_a_pending_command_due_at_once(monkeypatch: pytest.MonkeyPa
             await until(lambda: pending_commands.resumed)
             await pending_commands.add(COMMAND)
             sidecar.minutes = 1
+            pending_commands._open["o-1"].expedited_at -= module.ADOPT_SECONDS
             for _ in range(5):
                 await pending_commands.find("/order/o-1")
                 await until(lambda: len(sidecar.published) == 1)
                 await asyncio.sleep(0.005)
 
     assert 1 == len(play(scenario).published)
+
+
+def test_a_shop_that_answers_nothing_receives_few_repetitions() -> None:
+    """The number of unanswered repetitions is limited, and an answer makes room for another.
+
+    The commands with the fewest repetitions come first. Without the limit a slow shop would receive
+    each command many times.
+    """
+
+    async def scenario() -> None:
+        sidecar = FakeSidecar()
+        async with replica(sidecar) as pending_commands:
+            first = [Command(f"c-{number}", "T", f"/order/o-{number}", b'{"id":"o"}') for number in range(30)]
+            for each in first:
+                await pending_commands.add(each)
+            await asyncio.sleep(module.UNANSWERED_SECONDS / 2)
+            assert module.UNANSWERED_MAX == len(sidecar.published)
+            await asyncio.sleep(module.UNANSWERED_SECONDS)
+            assert 2 * module.UNANSWERED_MAX == len(sidecar.published)
+
+            await pending_commands.add(Command("late", "T", "/order/late", b'{"id":"late"}'))
+            await asyncio.sleep(2 * module.UNANSWERED_SECONDS)
+            assert 1 == sum(event["id"] == "late" for _, event in sidecar.published)
+            assert 4 * module.UNANSWERED_MAX == len(sidecar.published)
+
+            for each in first:
+                pending_commands.settle(each.id, None)
+            await until(lambda: pending_commands.count == 1)
+            assert pending_commands._window.room >= module.UNANSWERED_MAX - 1  # the late one has no answer
+
+    run_jumping(scenario())
 
 
 def test_while_the_broker_is_unreachable_the_back_off_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,16 +304,93 @@ def test_an_outcome_is_written_once_the_store_is_reachable() -> None:
     assert "rejected" == sidecar.read(RECORD)["commands"][0]["outcome"]
 
 
-def test_nothing_is_accepted_while_the_store_is_unreachable() -> None:
-    """The same holds until the pending commands of an earlier process are loaded."""
+def test_requests_with_one_command_share_one_write() -> None:
+    """A request during the write waits for it; a later one gets the pending command without a write."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as pending_commands:
+            start = pending_commands.start_adding
+            added = [*await asyncio.gather(start(COMMAND), start(COMMAND))]
+            added.append(await start(COMMAND))
+            assert ["pending"] * 3 == [each.outcome for each in added]
+            assert 1 == sidecar.saves.count(RECORD)
+
+    play(scenario)
+
+
+def test_a_settled_command_is_read_again() -> None:
+    """A command in the store is not known to be pending once it has an outcome."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as pending_commands:
+            await pending_commands.add(COMMAND)
+            await pending_commands.add(OTHER_BODY)
+            pending_commands.settle("c-1", REJECTION)
+            await until(lambda: sidecar.read(RECORD)["commands"][0]["outcome"] == "rejected")
+            assert REJECTION == (await pending_commands.add(COMMAND)).rejection
+
+    play(scenario)
+
+
+def test_a_repeated_request_makes_a_pending_command_due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several requests cause one attempt. A request publishes a command that is not tracked itself."""
+    monkeypatch.setattr(module, "BACKOFF_SECONDS", 3600.0)
+    monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as pending_commands:
+            assert not pending_commands.expedite(COMMAND)
+            await pending_commands.add(COMMAND)
+            assert pending_commands.expedite(COMMAND)  # its request has just published it
+            assert not pending_commands.expedite(OTHER_BODY)
+            await asyncio.sleep(0.005)
+            assert [] == sidecar.published
+            pending_commands._open["o-1"].expedited_at -= module.ADOPT_SECONDS
+            for _ in range(5):
+                assert pending_commands.expedite(COMMAND)
+                await until(lambda: len(sidecar.published) == 1)
+                await asyncio.sleep(0.005)
+
+    assert 1 == len(play(scenario).published)
+
+
+def test_a_command_is_recorded_after_those_of_an_earlier_process_are_loaded() -> None:
+    """Otherwise its index page would be written without their ids."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as pending_commands:
+            await pending_commands.add(COMMAND)
+        sidecar.store_is_down = True
+        async with replica(sidecar) as pending_commands:
+            task = pending_commands.start_adding(Command("c-3", "T", "/order/o-3", b"{}"))
+            await asyncio.sleep(0.01)
+            assert not task.done()
+            assert "not been reloaded" in pending_commands.late_reason
+            sidecar.store_is_down = False
+            await task
+            assert {"o-1", "o-3"} == set(sidecar.read(PAGE)["ids"])
+
+    play(scenario)
+
+
+def test_an_unfinished_write_ends_with_the_process() -> None:
+    """No write continues after a shutdown."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.store_is_down = True
         async with replica(sidecar) as pending_commands:
-            with pytest.raises(NotRecorded, match="not been reloaded"):
-                await pending_commands.add(COMMAND)
-            sidecar.store_is_down = False
-            await until(lambda: pending_commands.resumed)
+            task = pending_commands.start_adding(COMMAND)
+            await asyncio.sleep(0)
+        assert task.cancelled()
+
+    play(scenario)
+
+
+def test_nothing_is_accepted_while_the_store_is_unreachable() -> None:
+    """The error gives the reason."""
+
+    async def scenario(sidecar: FakeSidecar) -> None:
+        async with replica(sidecar) as pending_commands:
             sidecar.store_is_down = True
             with pytest.raises(NotRecorded, match="down"):
                 await pending_commands.add(COMMAND)

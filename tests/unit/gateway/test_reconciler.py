@@ -171,9 +171,8 @@ def test_a_flow_without_a_resource_is_forgotten_unless_a_command_is_pending() ->
     run(scenario)
 
 
-def test_a_step_repeats_a_limited_number_of_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_repeats_a_limited_number_of_commands() -> None:
     """A service that was down meets no burst; later steps repeat the rest."""
-    monkeypatch.setattr(module, "REPEATS_MAX", 2)
 
     async def scenario(gateway: Components) -> None:
         ids = [f"0192f0c1-2a3b-7c4d-8e5f-60718293a4{number:02}" for number in range(10, 15)]
@@ -187,6 +186,22 @@ def test_a_step_repeats_a_limited_number_of_commands(monkeypatch: pytest.MonkeyP
         await gateway.step(module.STEP_SECONDS)
 
         assert 5 == len(set(gateway.published))
+
+    run(scenario)
+
+
+def test_more_commands_are_repeated_when_flows_end() -> None:
+    """The shop loses events, but it is not slow."""
+
+    async def scenario(gateway: Components) -> None:
+        ids = [f"0192f0c1-2a3b-7c4d-8e5f-60718293a4{number:02}" for number in range(10, 40)]
+        gateway.found = {f"/order/{each}": ORDER for each in ids}
+        gateway.unfinished["notification"] = set(ids[15:])
+        for each in ids:
+            gateway.reconciler.add(ORDER_FLOW, each)
+        await gateway.step()
+
+        assert module.REPEATS_STEP + 15 * module.REPEATS_SHARE == len(gateway.published)
 
     run(scenario)
 
