@@ -41,7 +41,7 @@ faults-mutants: ## the same with each safeguard taken out in turn: the auditor h
 soak: ## twenty minutes of orders at a constant rate: memory, streams, records (BROKER=, STORE=)
 	@exec $(SIDECART) soak --broker $(BROKER) --store $(STORE)
 
-lint: ## ruff, mypy --strict, a reason beside each exception, the doctor on our own YAML
+lint: ## ruff, mypy --strict, a reason beside each exception, the doctor on our own YAML, the prose rules
 	@exec $(SIDECART) lint
 
 system-deps: ## install the Debian packages that BROKER=rabbitmq, STORE=postgres and GATEWAYS=3 need

@@ -111,11 +111,18 @@ def _parser() -> argparse.ArgumentParser:
     _add_servers(soak)
     soak.add_argument("--minutes", type=float, default=20.0, help="for so long (default %(default)s)")
     soak.add_argument("--per-second", type=float, default=10.0, help="so many orders (default %(default)s)")
-    _add(
+    lint = _add(
         commands,
         "lint",
         _lint,
-        "ruff, mypy --strict, a reason beside each exception, the doctor on our own YAML (make lint)",
+        "ruff, mypy --strict, a reason beside each exception, the doctor on our own YAML, the prose rules (make lint)",
+    )
+    lint.add_argument(
+        "--prose",
+        type=Path,
+        nargs="*",
+        metavar="PATH",
+        help="check only the prose of these files and folders, and list warnings too (default: the whole project)",
     )
     doctor = _add(
         commands,
