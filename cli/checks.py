@@ -196,9 +196,9 @@ def _counts(report: Path) -> tuple[int, int, int]:
 
 
 def lint(options: argparse.Namespace) -> int:
-    """ruff, mypy --strict, a reason beside every exception from them, a doctor who has nothing to say, the prose rules.
+    """Run ruff, mypy --strict, the doctor and the prose rules; each exception needs its reason.
 
-    With --prose only the prose rules run, on the paths that are given, and warnings are listed too.
+    With --prose only the prose rules run, on the given paths, and warnings are listed too.
     """
     if options.prose is not None:
         return _lint_prose(options.prose or [ROOT], with_warnings=True)
@@ -230,7 +230,7 @@ def lint(options: argparse.Namespace) -> int:
 
 
 def _lint_prose(paths: Sequence[Path], with_warnings: bool) -> int:
-    """Print the findings and return 1 if there is an error; a missing Vale is one, and its line says what to do."""
+    """Print the findings and return 1 if there is an error; a missing Vale is an error."""
     try:
         findings = prose.check(paths, _to_stderr, Deadline())
     except LaunchError as error:

@@ -1,4 +1,4 @@
-"""Downloads, verifies, builds and caches the programs that are no Python packages: daprd and Vale."""
+"""Downloads, verifies, builds and caches the programs that PyPI does not have: daprd and Vale."""
 
 import contextlib
 import fcntl
@@ -23,10 +23,13 @@ from cli.deadline import Deadline
 from cli.errors import LaunchError
 
 CONNECT_SECONDS = 4
-"""The limit for the checksum, a file of a few hundred bytes. Without open internet the build starts this soon."""
+"""The limit for the checksum, a file of a few hundred bytes.
+
+Without open internet the build starts this soon.
+"""
 DOWNLOAD_SECONDS = 600
 BUILD_SECONDS = 45 * 60
-"""A cold build of daprd takes 4 minutes on two cores, and several times that on a loaded machine."""
+"""A cold build of daprd takes 4 minutes on two cores, several times that on a loaded machine."""
 PROGRESS_SECONDS = 5
 CHECKSUMS_BYTES_MAX = 10_000
 
@@ -98,7 +101,7 @@ def locked(path: Path, name: str, report: Report, deadline: Deadline) -> Iterato
 
 
 def place(program: Path, title: str, download: Make, build: Make, report: Report, deadline: Deadline) -> None:
-    """Download the program, or build it if there is no release. The final rename is atomic."""
+    """Download the program, or build it if there is no release; the final rename is atomic."""
     with tempfile.TemporaryDirectory(dir=program.parent, prefix="getting-") as temporary:
         folder = Path(temporary)
         try:
@@ -114,7 +117,7 @@ def place(program: Path, title: str, download: Make, build: Make, report: Report
 
 
 def published_checksum(url: str, deadline: Deadline, archive: str = "") -> str:
-    """Read a release's SHA-256 from its checksums file: the first one, or that of the named archive.
+    """Read a SHA-256 from a release's checksums file: the first, or that of the named archive.
 
     Raises NotReleased if the file is unreachable or has no such checksum.
     """
@@ -129,7 +132,9 @@ def published_checksum(url: str, deadline: Deadline, archive: str = "") -> str:
 def download(
     url: str, expected: str, program: Path, title: str, remedy: str, report: Report, deadline: Deadline
 ) -> None:
-    """Download a release archive, compare its SHA-256, and unpack the program of the same name as `program`.
+    """Download a release archive, compare its SHA-256, and unpack the program.
+
+    The archive has the program under the name of the path `program`.
 
     Raises NotReleased if the archive is unreachable, BadChecksum if it has another checksum.
     """
@@ -206,7 +211,7 @@ def run(
     deadline: Deadline,
     progress: Callable[[int], None] = lambda lines: None,
 ) -> str:
-    """Run a build tool and return its stdout; `progress` receives the number of stderr lines so far.
+    """Run a build tool and return its stdout; `progress` receives the count of stderr lines.
 
     Raises LaunchError with the tool's last line and the remedy if it fails. A stop kills the tool.
     """

@@ -1,18 +1,18 @@
-"""`sidecart lint --prose`: checks docs, comments, docstrings and messages with Vale and the rules in styles/.
+"""`sidecart lint --prose`: checks docs, comments, docstrings and messages with Vale.
 
-Vale reads Markdown, and the comments of Python, JavaScript, CSS and Java. This module copies the rest into temporary
-Markdown files, so that one set of rules covers all of it: the `#` comments of YAML and shell, and the messages (string
-literals of two words and more) of the product packages.
+Vale reads Markdown, and the comments of Python, JavaScript, CSS and Java. This module copies the
+rest into temporary Markdown files, so that the rules in styles/ cover it too:
+
+- the `#` comments of YAML and shell;
+- the messages of the product packages: string literals of two words and more.
 """
 
 import ast
-import io
 import json
 import os
 import re
 import subprocess
 import tempfile
-import tokenize
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -81,7 +81,7 @@ def check(paths: Iterable[Path], report: Report, deadline: Deadline) -> list[Fin
 
 
 def listed(paths: Iterable[Path]) -> Iterator[Path]:
-    """The files with prose under the paths: those that git tracks or would track, and each path that is a file."""
+    """Return the files with prose under the paths: each file, and each folder's files in git."""
     for path in paths:
         if path.is_file():
             yield path.resolve()
@@ -104,7 +104,7 @@ def _is_excluded(file: Path) -> bool:
 
 
 def _kind(file: Path) -> str:
-    """`native`, `python` or `hash`: how Vale gets at the prose of a file; empty if it has none."""
+    """Return how Vale reads a file: `native`, `python` or `hash`; empty if it has no prose."""
     if file.suffix in NATIVE:
         return "native"
     if file.name in PYTHON_NAMES:
@@ -158,7 +158,7 @@ def _finding(name: str, alert: dict[str, object], extract: Extract | None) -> Fi
     return Finding(path, line, str(alert["Severity"]), str(alert["Check"]), str(alert["Message"]))
 
 
-# --- What Vale cannot read by itself
+# --- Copies of the prose that Vale cannot read
 
 
 def extracts(file: Path) -> Iterator[Extract]:
@@ -184,7 +184,7 @@ _HASH_COMMENT = re.compile(r"(?:^|\s)#(?!!)(?P<text>.*)$")
 
 
 def hash_comments(text: str) -> str:
-    """The `#` comments of a YAML, TOML or shell file on their own lines; all other lines are empty."""
+    """Return the `#` comments of a file on their own lines; all other lines are empty."""
     found = (_HASH_COMMENT.search(line) for line in text.splitlines())
     return "\n".join(match["text"].lstrip("# ") if match else "" for match in found) + "\n"
 
@@ -194,7 +194,7 @@ _MARKUP = re.compile(r"([`*_<>\[\]\\#|])")
 
 
 def messages(source: str) -> Iterator[tuple[int, str]]:
-    """Each string literal of two words and more that is no docstring, with its line; one line of text each.
+    """Yield each string literal of two words and more but docstrings, with its line, as one line.
 
     A replacement field of an f-string becomes `X`.
     """
@@ -219,10 +219,13 @@ def messages(source: str) -> Iterator[tuple[int, str]]:
 
 
 def long_lines(file: Path) -> Iterator[Finding]:
-    """Lines of prose above WIDTH_MAX columns; a table, a code block and a line without a space may be longer."""
+    """Yield the lines of prose above WIDTH_MAX columns.
+
+    Tables, code blocks and lines without a space may be longer.
+    """
     text = file.read_text(encoding="utf-8")
     if all(len(line) <= WIDTH_MAX for line in text.splitlines()):
-        return  # most files: the tokenizer is slow
+        return  # most files: parsing them takes longer
     if file.suffix == ".md":
         numbered = _markdown_prose(text)
     elif file.suffix == ".py" or file.name in PYTHON_NAMES:
@@ -245,15 +248,14 @@ def _markdown_prose(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _python_prose(text: str) -> Iterator[tuple[int, str]]:
-    lines = text.splitlines()
-    numbers = {
-        token.start[0]
-        for token in tokenize.generate_tokens(io.StringIO(text).readline)
-        if token.type == tokenize.COMMENT and not lines[token.start[0] - 1][: token.start[1]].strip()
-    }
+    prose: set[int] = set()
+    strings: set[int] = set()
     for node in ast.walk(ast.parse(text)):
         match node:
             case ast.Expr(value=ast.Constant(value=str()), lineno=first, end_lineno=int(last)):
-                numbers.update(range(first, last + 1))
-    for number in sorted(numbers):
-        yield number, lines[number - 1]
+                prose.update(range(first, last + 1))
+            case ast.Constant(value=str()) | ast.JoinedStr():
+                strings.update(range(node.lineno, (node.end_lineno or 0) + 1))
+    for number, line in enumerate(text.splitlines(), 1):
+        if number in prose or (number not in strings and line.lstrip().startswith("#")):
+            yield number, line

@@ -1,4 +1,4 @@
-"""Finds Vale, the prose linter: an installed one, the official release, or a build from its Go module."""
+"""Finds Vale, the prose linter: installed, as the official release, or built from its Go module."""
 
 import os
 import shutil
@@ -31,7 +31,7 @@ REMEDY = f"install Vale {VERSION} on PATH, or set VALE to it"
 
 
 def find(report: Report, deadline: Deadline) -> Path:
-    """Return Vale: $VALE, then a `vale` of this version on PATH, then the cache, which is filled first.
+    """Return Vale: $VALE, a `vale` of this version on PATH, or the cache, which is filled first.
 
     Raises LaunchError with the remedy if none of them works.
     """
@@ -62,8 +62,8 @@ def fetch(program: Path, report: Report, deadline: Deadline) -> None:
 def download(folder: Path, report: Report, deadline: Deadline) -> Path:
     """Download the release and verify it against the pinned checksum.
 
-    Raises NotReleased if the release is unreachable or has no archive for this platform, BadChecksum if the archive
-    differs from the pinned one.
+    Raises NotReleased if the release is unreachable or has no archive for this platform.
+    Raises BadChecksum if the archive differs from the pinned one.
     """
     archive_platform = _platform()
     if archive_platform not in CHECKSUMS:

@@ -113,6 +113,7 @@ def test_sentences_of_consecutive_comments_are_joined(tmp_path: Path) -> None:
         ("a.md", "- https://example.org/" + "x" * 100 + "\n", []),
         ("a.py", "# " + "word " * 20 + "\n", [(1, "Width")]),
         ("a.py", '"""Docs.\n\n' + "word " * 20 + 'x\n"""\n', [(3, "Width")]),
+        ("a.py", 'x = """\n# ' + "word " * 20 + 'x\n"""\n', []),
         ("a.py", "x = " + "1 + " * 27 + "1  # short\n", []),
         ("a.yaml", "# " + "word " * 20 + "\n", [(1, "Width")]),
         ("a.js", "// " + "word " * 20 + "\n", [(1, "Width")]),
@@ -128,7 +129,7 @@ def test_prose_is_wrapped(name: str, text: str, expected: list[tuple[int, str]],
 
 
 def test_messages_are_strings_of_two_words() -> None:
-    """Docstrings and single words are left out; the fields of an f-string are `X`; markup is escaped."""
+    """Docstrings and single words are left out; f-string fields are `X`; markup is escaped."""
     source = '"""A module docstring."""\nx = ["one", "two words", f"{x} waits for {y!r:>4} *now*", "a  b"]\n'
 
     assert [(2, "two words"), (2, r"X waits for X \*now\*")] == list(prose.messages(source))
@@ -137,7 +138,7 @@ def test_messages_are_strings_of_two_words() -> None:
 def test_lint_prose_of_one_file_lists_warnings_and_fails_on_errors_only(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The exit code is 1 with an error and 0 with warnings alone; each finding names file and line."""
+    """The exit code is 1 with an error, 0 with warnings alone; a finding names file and line."""
     (tmp_path / "warning.md").write_text(wrapped(words(26)))
     (tmp_path / "error.md").write_text("Nobody waits.\n")
 
@@ -153,7 +154,7 @@ def test_lint_prose_of_one_file_lists_warnings_and_fails_on_errors_only(
 def test_without_vale_the_check_fails_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A missing Vale is not a passed check."""
+    """The check does not pass without Vale."""
 
     def find(*_: object) -> Path:
         raise LaunchError("no compiler: install Vale")

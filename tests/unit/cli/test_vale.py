@@ -74,7 +74,7 @@ def pinned(monkeypatch: pytest.MonkeyPatch) -> str:
 def test_a_pinned_release_is_unpacked_once(
     releases: dict[str, bytes], pinned: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The first call downloads the program; the second finds it in the cache and connects to no server."""
+    """The first call downloads the program; the second uses the cache and no connection."""
     publish(releases, archive(), pinned)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
