@@ -41,7 +41,7 @@ faults-mutants: ## check that the auditor detects the removal of each safeguard
 soak: ## measure memory, streams and records for 20 minutes of orders (BROKER=, STORE=)
 	@exec $(SIDECART) soak --broker $(BROKER) --store $(STORE)
 
-lint: ## run ruff, mypy --strict, the check of lint exceptions, and the doctor
+lint: ## run ruff, mypy --strict, the check of lint exceptions, the doctor and the prose rules
 	@exec $(SIDECART) lint
 
 system-deps: ## install the Debian packages for BROKER=rabbitmq, STORE=postgres and several gateways

@@ -144,11 +144,19 @@ def _parser() -> argparse.ArgumentParser:
     _add_servers(soak)
     soak.add_argument("--minutes", type=float, default=20.0, help="the duration in minutes (default %(default)s)")
     soak.add_argument("--per-second", type=float, default=10.0, help="orders per second (default %(default)s)")
-    _add(
+    lint = _add(
         commands,
         "lint",
         _lint,
-        "run ruff, mypy --strict and the doctor; require a reason beside each lint exception (make lint)",
+        "run ruff, mypy --strict, the doctor and the prose rules; require a reason beside each lint exception "
+        "(make lint)",
+    )
+    lint.add_argument(
+        "--prose",
+        type=Path,
+        nargs="*",
+        metavar="PATH",
+        help="check only the prose of these files and folders, and list warnings too (default: the whole project)",
     )
     doctor = _add(
         commands,

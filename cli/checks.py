@@ -17,7 +17,8 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli import proxy
+from cli import prose, proxy
+from cli.deadline import Deadline
 from cli.doctor import command as doctor
 from cli.errors import LaunchError
 from cli.project import ROOT
@@ -214,7 +215,12 @@ def _counts(report: Path) -> tuple[int, int, int]:
 
 
 def lint(options: argparse.Namespace) -> int:
-    """Run ruff, mypy --strict and the doctor, and require a reason beside every lint exception."""
+    """Run ruff, mypy --strict, the doctor and the prose rules; a lint exception needs a reason.
+
+    With --prose, run only the prose rules, on the given paths, and list warnings too.
+    """
+    if options.prose is not None:
+        return _lint_prose(options.prose or [ROOT], with_warnings=True)
     packages = [name for name in PACKAGES if any((ROOT / name).rglob("*.py"))]
     python = [sys.executable, "-m"]
     commands = (
@@ -237,7 +243,27 @@ def lint(options: argparse.Namespace) -> int:
     bare = [one for one in found if not one.has_reason]
     for one in bare:
         print(f"{one.path.relative_to(ROOT)}:{one.line}: no reason beside `{one.kind}`")
+    print("--- prose", flush=True)
+    codes.append(_lint_prose([ROOT], with_warnings=False))
     return 1 if any(codes) or findings or bare else 0
+
+
+def _lint_prose(paths: Sequence[Path], with_warnings: bool) -> int:
+    """Print the findings and return 1 if there is an error; a missing Vale is an error."""
+    try:
+        findings = prose.check(paths, _to_stderr, Deadline())
+    except LaunchError as error:
+        print(f"prose: {error}")
+        return 1
+    errors = [each for each in findings if each.level == "error"]
+    for each in findings if with_warnings else errors:
+        print(each)
+    print(f"prose: {len(errors)} errors, {len(findings) - len(errors)} warnings")
+    return 1 if errors else 0
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True, slots=True)

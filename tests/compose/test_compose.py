@@ -14,9 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.daprd import cache_folder
 from cli.demo import Demo, DemoFailed
 from cli.errors import LaunchError
+from cli.programs import cache_folder
 from cli.servers.registry import BROKERS
 from cli.topics import APPS
 from tests.compose import images

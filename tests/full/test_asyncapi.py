@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from cli.daprd import cache_folder, locked
 from cli.deadline import Deadline
+from cli.programs import cache_folder, locked
 from gateway import asyncapi
 
 FOLDER = Path(__file__).parent / "asyncapi"
@@ -31,7 +31,7 @@ def program() -> Path:
     checksum = hashlib.sha256(b"\0".join(part for path in files for part in (path.name.encode(), path.read_bytes())))
     folder = cache_folder() / f"asyncapi-{checksum.hexdigest()[:16]}"
     folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / "lock", lambda _: None, Deadline()):
+    with locked(folder / "lock", "the AsyncAPI parser", lambda _: None, Deadline()):
         if not (folder / "installed").exists():
             for path in files:
                 shutil.copy(path, folder)

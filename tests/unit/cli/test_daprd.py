@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from cli import daprd
+from cli import daprd, programs
 from cli.deadline import Deadline
 from cli.errors import Interrupted, LaunchError
 
 PROGRAM = b"#!/bin/sh\necho 1.18.2\n# nameresolution/sqlite\n"
-ARCHIVE = f"daprd_{daprd._system()}_{daprd._machine()}.tar.gz"
+ARCHIVE = f"daprd_{programs.system()}_{programs.machine()}.tar.gz"
 
 
 def archive() -> bytes:
@@ -74,7 +74,7 @@ def test_a_release_with_another_checksum_is_not_used(releases: dict[str, bytes],
     """The archive is neither unpacked nor replaced by a build."""
     publish(releases, archive(), "0" * 64)
 
-    with pytest.raises(daprd.BadChecksum, match="but 0000"):
+    with pytest.raises(programs.BadChecksum, match="but 0000"):
         daprd.fetch(tmp_path / "daprd", print, Deadline())
     assert list(tmp_path.iterdir()) == []
 
@@ -85,7 +85,7 @@ def test_daprd_is_built_without_a_release(
     """A 404 for the checksum leads to a build, and the reason is reported."""
     output: list[str] = []
 
-    def build(folder: Path, report: daprd.Report, deadline: Deadline) -> Path:
+    def build(folder: Path, report: programs.Report, deadline: Deadline) -> Path:
         (folder / "built").write_bytes(PROGRAM)
         return folder / "built"
 
@@ -102,7 +102,7 @@ def test_a_page_instead_of_a_checksum_is_not_a_release(releases: dict[str, bytes
     """A captive portal's page is not accepted as a checksum."""
     releases[f"/v{daprd.VERSION}/{ARCHIVE}.sha256"] = b"<html>please log in</html>"
 
-    with pytest.raises(daprd.NotReleased):
+    with pytest.raises(programs.NotReleased):
         daprd.download(tmp_path, print, Deadline())
 
 
@@ -111,7 +111,7 @@ def test_a_machine_without_open_internet_falls_back(tmp_path: Path, monkeypatch:
     monkeypatch.setenv(daprd.RELEASES_ENV, "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
 
-    with pytest.raises(daprd.NotReleased, match="refused"):
+    with pytest.raises(programs.NotReleased, match="refused"):
         daprd.download(tmp_path, print, Deadline())
 
 
@@ -154,11 +154,11 @@ def test_two_launchers_do_not_fetch_at_once(tmp_path: Path) -> None:
     """The second launcher waits for the first, reports it, and can be stopped while it waits."""
     output: list[str] = []
     stopping_deadline = Deadline()
-    with daprd.locked(tmp_path / "lock", print, Deadline()):
+    with programs.locked(tmp_path / "lock", "daprd", print, Deadline()):
         timer = threading.Timer(0.3, stopping_deadline.stop)
         timer.start()
 
-        with pytest.raises(Interrupted), daprd.locked(tmp_path / "lock", output.append, stopping_deadline):
+        with pytest.raises(Interrupted), programs.locked(tmp_path / "lock", "daprd", output.append, stopping_deadline):
             pass
 
         timer.join()
