@@ -20,10 +20,12 @@ from chassis import inbound
 from chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
 from chassis.errors import SidecarUnavailable
 from chassis.events import CONTENT_TYPE
-from chassis.processor import EventProcessor, _Kind
+from chassis.outbox import Outbox, _Kind
+from chassis.processor import EventProcessor
 from chassis.record import OutboxEntry
 from chassis.record_cache import RecordCache
 from chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
+from chassis.speculation import SpeculativeProcessor
 from cli.project import module_of, write_program
 from gateway.command_dispatcher import CommandDispatcher
 
@@ -34,14 +36,23 @@ SOCKETS = "BENCH_SOCKETS"  # environment variable: the folder of the sidecars' s
 def every_record_is_loaded() -> None:
     """Load every record: no record cache, no speculative save (reverts ADR 24)."""
 
-    async def try_speculative(self: EventProcessor[Any, Any], key: str, received: Any) -> bool:
+    async def try_speculative(self: SpeculativeProcessor[Any, Any], key: str, received: Any) -> bool:
         return False
 
     def put(self: RecordCache, key: str, value: bytes, etag: str | None) -> None:
         """Drop the record instead of caching it."""
 
-    EventProcessor._try_speculative = try_speculative  # type: ignore[method-assign]  # this module exists to patch
+    SpeculativeProcessor._try_speculative = try_speculative  # type: ignore[method-assign]  # this module exists to patch
     RecordCache.put = put  # type: ignore[method-assign]  # this module exists to patch
+
+
+def nothing_is_deferred() -> None:
+    """Publish the unfinished entries of other processes instead of deferring them (reverts ADR 27)."""
+
+    def deferred(self: EventProcessor[Any, Any], key: str, record: Any, received: Any) -> dict[str, OutboxEntry]:
+        return {}
+
+    EventProcessor._deferred = deferred  # type: ignore[method-assign]  # this module exists to patch
 
 
 def called_by_aiohttp() -> None:
@@ -76,11 +87,11 @@ def called_by_aiohttp() -> None:
 def published_one_by_one() -> None:
     """Publish the events of a step one after the other."""
 
-    async def publish(self: EventProcessor[Any, Any], entry: OutboxEntry) -> None:
+    async def publish(self: Outbox[Any, Any], entry: OutboxEntry) -> None:
         for event in entry.outputs:
             await self._sidecar.publish(msgspec.json.decode(event, type=_Kind).type, bytes(event))
 
-    EventProcessor._publish = publish  # type: ignore[method-assign]  # this module exists to patch
+    Outbox.publish = publish  # type: ignore[method-assign]  # this module exists to patch
 
 
 def published_in_bulk() -> None:
@@ -163,6 +174,7 @@ PATCHES: dict[str, Callable[[], None]] = {
     each.__name__.replace("_", "-"): each
     for each in (
         every_record_is_loaded,
+        nothing_is_deferred,
         called_by_aiohttp,
         published_one_by_one,
         published_in_bulk,

@@ -14,11 +14,10 @@ from datetime import datetime
 
 import msgspec
 
-from chassis.errors import Conflict, TransientError
 from chassis.events import timestamp
 from chassis.metrics import DEAD_LETTERS
 from chassis.paged_index import PagedIndex
-from chassis.processor import ATTEMPTS_MAX, Sidecar
+from chassis.store import Store, update
 
 EVENT_BYTES_MAX = 960 * 1024  # of an event, encoded as a JSON string; a longer one is truncated
 ESCAPE_BYTES_MAX = 6  # the longest encoding of one character in JSON
@@ -57,10 +56,10 @@ def _event_fields(body: bytes) -> dict[str, str]:
 class DeadLetters:
     """Writes the dead letters of one service."""
 
-    def __init__(self, sidecar: Sidecar, now: Callable[[], datetime]) -> None:
-        self._sidecar = sidecar
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self._store = store
         self._now = now
-        self._index = PagedIndex(sidecar, "dead-index")
+        self._index = PagedIndex(store, "dead-index")
 
     async def write(self, topic: str, body: bytes, reason: str, traceparent: str) -> None:
         """Store one event as a dead letter; raise TransientError.
@@ -75,7 +74,7 @@ class DeadLetters:
             "time": timestamp(self._now()),
             "traceparent": traceparent,
         }
-        is_new = await self._sidecar.insert(f"dead:{name}", msgspec.json.encode(letter))
+        is_new = await self._store.insert(f"dead:{name}", msgspec.json.encode(letter))
         if is_new or await self._open_again(f"dead:{name}", letter):
             DEAD_LETTERS.labels(topic).inc()
         await self._index.add(name, is_new=is_new)  # an existing id may be on any page
@@ -85,15 +84,12 @@ class DeadLetters:
 
         Return False if the stored one is open.
         """
-        for _ in range(ATTEMPTS_MAX):
-            value, etag = await self._sidecar.load(key)
+
+        def reopen(value: bytes | None) -> tuple[bytes | None, bool]:
             stored = {} if value is None else msgspec.json.decode(value, type=dict[str, str])
             if value is not None and stored.get("status", OPEN) == OPEN:
-                return False
+                return None, False
             reopened = {**letter, "traceparent": letter["traceparent"] or stored.get("traceparent", "")}
-            try:
-                await self._sidecar.save(key, msgspec.json.encode(reopened), etag)
-            except Conflict:
-                continue
-            return True
-        raise TransientError(f"{key}: lost {ATTEMPTS_MAX} races in a row")
+            return msgspec.json.encode(reopened), True
+
+        return await update(self._store, key, reopen)

@@ -6,12 +6,9 @@ a page is never deleted.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 import msgspec
 
-from chassis.errors import Conflict, TransientError
-from chassis.processor import ATTEMPTS_MAX, Sidecar
+from chassis.store import Store, update
 
 PAGE_IDS_MAX = 100
 
@@ -27,8 +24,8 @@ class _Page(msgspec.Struct):
 class PagedIndex:
     """One index, which several processes may change at the same time."""
 
-    def __init__(self, sidecar: Sidecar, name: str, pages_max: int | None = None) -> None:
-        self._sidecar = sidecar
+    def __init__(self, store: Store, name: str, pages_max: int | None = None) -> None:
+        self._store = store
         self._name = name
         self._pages_max = pages_max
         self._page = 0  # the first page that had room when this process last read it
@@ -41,21 +38,22 @@ class PagedIndex:
         0.
         """
         try:
-            await self._retry_conflicts(lambda: self._add(id_, self._page if is_new else 0))
+            await self._add(id_, self._page if is_new else 0)
         except IndexFull:
             if not is_new or self._page == 0:
                 raise
             self._page = 0  # another process may have removed ids from an earlier page
-            await self._retry_conflicts(lambda: self._add(id_, 0))
+            await self._add(id_, 0)
 
     async def _add(self, id_: str, number: int) -> None:
-        while self._pages_max is None or number < self._pages_max:
-            page, etag = await self._load(number)
-            ids = [] if page is None else page.ids
+        def add(value: bytes | None) -> tuple[bytes | None, bool]:
+            ids = _ids(value)
             if id_ in ids:
-                return
-            if len(ids) < PAGE_IDS_MAX:
-                await self._save(number, [*ids, id_], etag)
+                return None, True
+            return (_encoded([*ids, id_]), True) if len(ids) < PAGE_IDS_MAX else (None, False)
+
+        while self._pages_max is None or number < self._pages_max:
+            if await update(self._store, self._key(number), add):
                 return
             number += 1
             self._page = max(self._page, number)
@@ -63,19 +61,6 @@ class PagedIndex:
 
     async def remove(self, id_: str) -> None:
         """Remove an id if the index has it; raise TransientError."""
-        await self._retry_conflicts(lambda: self._remove(id_))
-
-    async def _retry_conflicts(self, change: Callable[[], Awaitable[None]]) -> None:
-        """Run `change` until it causes no conflict with another writer; raise TransientError."""
-        for _ in range(ATTEMPTS_MAX):
-            try:
-                await change()
-            except Conflict:
-                continue
-            return
-        raise TransientError(f"{self._name}: lost {ATTEMPTS_MAX} races in a row")
-
-    async def _remove(self, id_: str) -> None:
         seen = self._seen.pop(id_, None)  # an id never moves to another page
         if seen is not None and await self._remove_from(seen, id_):
             return
@@ -85,28 +70,35 @@ class PagedIndex:
 
     async def _remove_from(self, number: int, id_: str) -> bool:
         """Remove the id from one page; return True if it was there, or if no such page exists."""
-        page, etag = await self._load(number)
-        if page is None:
-            return True
-        if id_ not in page.ids:
-            return False
-        await self._save(number, [each for each in page.ids if each != id_], etag)
-        self._page = min(self._page, number)
-        return True
+
+        def remove(value: bytes | None) -> tuple[bytes | None, bool]:
+            if value is None:
+                return None, True
+            ids = _ids(value)
+            if id_ not in ids:
+                return None, False
+            self._page = min(self._page, number)
+            return _encoded([each for each in ids if each != id_]), True
+
+        return await update(self._store, self._key(number), remove)
 
     async def ids(self) -> list[str]:
         """Return all ids, oldest first."""
         seen: dict[str, int] = {}
         number = 0
-        while (page := (await self._load(number))[0]) is not None:
-            seen |= dict.fromkeys(page.ids, number)
+        while (value := (await self._store.load(self._key(number)))[0]) is not None:
+            seen |= dict.fromkeys(_ids(value), number)
             number += 1
         self._seen = seen
         return list(seen)
 
-    async def _load(self, number: int) -> tuple[_Page | None, str | None]:
-        value, etag = await self._sidecar.load(f"{self._name}:{number}")
-        return (None if value is None else msgspec.json.decode(value, type=_Page)), etag
+    def _key(self, number: int) -> str:
+        return f"{self._name}:{number}"
 
-    async def _save(self, number: int, ids: list[str], etag: str | None) -> None:
-        await self._sidecar.save(f"{self._name}:{number}", msgspec.json.encode(_Page(ids)), etag)
+
+def _ids(value: bytes | None) -> list[str]:
+    return [] if value is None else msgspec.json.decode(value, type=_Page).ids
+
+
+def _encoded(ids: list[str]) -> bytes:
+    return msgspec.json.encode(_Page(ids))

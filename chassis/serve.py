@@ -14,6 +14,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
+from typing import Any
 
 import msgspec
 import uvicorn
@@ -27,11 +29,14 @@ from chassis.events import CloudEvent, timestamp
 from chassis.inbound import InboundApp, Subscription
 from chassis.listen import bound
 from chassis.metrics_server import serve_metrics
+from chassis.processor import EventProcessor
 from chassis.protocol import BoundedHttp
 from chassis.request_body import RequestBody
+from chassis.service import Service
 from chassis.settings import Settings
 from chassis.shutdown import GracefulServer, ShutdownSignal
 from chassis.sidecar import HttpSidecar, connect
+from chassis.speculation import SpeculativeProcessor
 from chassis.tracing import traced
 
 log = logging.getLogger(__name__)
@@ -44,6 +49,7 @@ PROBE_SECONDS = 1.0  # between two probe events: the first ones may precede the 
 KEEP_ALIVE_SECONDS = 120
 HEALTH_CALL_SECONDS_MAX = 0.4  # two of them within the 900 ms limit of /healthz
 GC_OBJECTS = 10_000
+Processor: type[EventProcessor[Any, Any]] = SpeculativeProcessor  # or EventProcessor, with one more load per event
 STOP_SECONDS_MAX = 15  # for requests in progress at SIGTERM; longer than a sidecar call
 
 
@@ -210,6 +216,12 @@ def _paused_while_refused(sidecar: HttpSidecar, subscription: Subscription) -> S
         return subscription.handle(body)
 
     return replace(subscription, handle=handle)
+
+
+def inbox(service: Service[Any, Any], sidecar: HttpSidecar) -> list[Subscription]:
+    """Return the subscriptions to a service's inputs, with one event processor for all of them."""
+    processor = Processor(service, sidecar, now)
+    return [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in service.inputs]
 
 
 def reader(read: Read) -> Callable[[Request], Awaitable[Response]]:

@@ -15,11 +15,11 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
 
 import msgspec
 
 from chassis.errors import Conflict, TransientError
+from chassis.store import Store
 from gateway.problems import unavailable
 
 log = logging.getLogger(__name__)
@@ -36,19 +36,6 @@ RETRY_SECONDS = 1.0  # after the store was unreachable
 LINGER_SHARE = 0.25
 LINGER_SECONDS_MAX = 0.05
 LINGER_RISE, LINGER_FALL = 0.1, 0.5  # the pause falls fast, so it is short soon after a busy period
-
-
-class Store(Protocol):
-    """The calls to the store that the journal needs; each raises TransientError if it fails."""
-
-    async def load(self, key: str) -> tuple[bytes | None, str | None]:
-        """Return the value and its ETag, or (None, None)."""
-
-    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the values in the order of their keys, None for a missing key."""
-
-    async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
-        """Write if the ETag matches or, with None, if the key is free; else raise Conflict."""
 
 
 @dataclass(slots=True, eq=False)

@@ -12,9 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from chassis.errors import Conflict, TransientError
-from chassis.processor import ATTEMPTS_MAX
-from gateway.pending_records import Store
+from chassis.store import Store, update
 
 # 10 KB a page. One write stores all pending commands that arrived during the previous write.
 PAGE_IDS_MAX = 250
@@ -97,18 +95,10 @@ class PendingIndex:
 
     async def _write(self, page: _Page, version: int) -> None:
         async with page.lock:
-            for _ in range(ATTEMPTS_MAX):
-                if page.written >= version:
-                    return  # the previous writer included this version
-                _, etag = await self._store.load(page.key)
-                writing, ids = page.version, list(page.ids)
-                try:
-                    await self._store.save(page.key, msgspec.json.encode(_PageRecord(ids)), etag)
-                except Conflict:
-                    continue
-                page.written = writing
-        if page.written < version:
-            raise TransientError(f"{page.key}: not written after {ATTEMPTS_MAX} attempts")
+            if page.written < version:  # else the previous writer included this version
+                page.written = await update(
+                    self._store, page.key, lambda _: (msgspec.json.encode(_PageRecord(list(page.ids))), page.version)
+                )
 
 
 def _page_key(pod_name: str, number: int) -> str:

@@ -6,15 +6,14 @@ written once, by ETag; `pending` never overwrites it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Literal, Protocol
+from typing import Literal
 
 import msgspec
 
-from chassis.errors import Conflict, TransientError
 from chassis.events import timestamp
-from chassis.processor import ATTEMPTS_MAX
+from chassis.store import ABSENT, Store, update
 from gateway.command import Command
 from gateway.problems import Problem
 
@@ -27,19 +26,6 @@ COMMANDS_MAX = 2
 """Commands with one Idempotency-Key and different bodies. A command may have 464 KiB, so a record
 stays below 1 MiB.
 """
-
-
-class Store(Protocol):
-    """The calls to the store that records need; each raises SidecarUnavailable if it fails."""
-
-    async def load(self, key: str) -> tuple[bytes | None, str | None]:
-        """Return the value and its ETag, or (None, None)."""
-
-    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the values in the order of their keys, None for a missing key."""
-
-    async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
-        """Write if the ETag matches or, with None, if the key is free; else raise Conflict."""
 
 
 class Rejection(msgspec.Struct, frozen=True):
@@ -100,61 +86,50 @@ class PendingRecords:
 
     async def load(self, resource: str) -> PendingRecord | None:
         """Return the record of a resource, or None."""
-        return (await self._load(resource))[0]
+        value, _ = await self._store.load(_key(resource))
+        return None if value is None else msgspec.json.decode(value, type=PendingRecord)
 
     async def add(self, command: Command) -> PendingCommand:
         """Add a command to its record, or find it there, and return it with its outcome.
 
         Raise TooManyCommands or TransientError.
         """
-        record: PendingRecord | None = None  # most are new: try an insert first
-        etag: str | None = None
-        for _ in range(ATTEMPTS_MAX):
-            known = record.commands if record is not None else []
+
+        def add(value: bytes | None) -> tuple[bytes | None, PendingCommand]:
+            known = [] if value is None else msgspec.json.decode(value, type=PendingRecord).commands
             for each in known:
                 if each.id == command.id:
-                    return each
+                    return None, each
             if len(known) >= COMMANDS_MAX:
                 raise TooManyCommands(command.resource)
             added = PendingCommand(command.id, command.topic, msgspec.Raw(command.event))
-            try:
-                await self._save(command.resource, command.location, [*known, added], etag)
-            except Conflict:
-                record, etag = await self._load(command.resource)
-            else:
-                return added
-        raise TransientError(f"pending command of {command.location}: not written after {ATTEMPTS_MAX} attempts")
+            return self._encoded(command.location, [*known, added]), added
+
+        key = _key(command.resource)
+        return await update(self._store, key, add, loaded=ABSENT, ttl_seconds=RETENTION_SECONDS)  # most are new
 
     async def settle(self, resource: str, outcomes: Mapping[str, Rejection | None]) -> PendingRecord | None:
         """Write the outcomes of commands (None: confirmed), and return the record.
 
         An existing outcome stays. Return None if the store has no record.
         """
-        for _ in range(ATTEMPTS_MAX):
-            record, etag = await self._load(resource)
-            if record is None:
-                return None
+
+        def settle(value: bytes | None) -> tuple[bytes | None, PendingRecord | None]:
+            if value is None:
+                return None, None
+            record = msgspec.json.decode(value, type=PendingRecord)
             ended = [each for each in record.pending if each.id in outcomes]
             for each in ended:
                 each.rejection = outcomes[each.id]
                 each.outcome = "confirmed" if each.rejection is None else "rejected"
                 each.event = msgspec.Raw(b"null")
-            if not ended:
-                return record
-            try:
-                await self._save(resource, record.location, record.commands, etag)
-            except Conflict:
-                continue
-            return record
-        raise TransientError(f"outcome of {resource}: lost {ATTEMPTS_MAX} races in a row")
+            return self._encoded(record.location, record.commands) if ended else None, record
 
-    async def _load(self, resource: str) -> tuple[PendingRecord | None, str | None]:
-        value, etag = await self._store.load(_key(resource))
-        return (None if value is None else msgspec.json.decode(value, type=PendingRecord)), etag
+        return await update(self._store, _key(resource), settle, ttl_seconds=RETENTION_SECONDS)
 
-    async def _save(self, resource: str, location: str, commands: list[PendingCommand], etag: str | None) -> None:
+    def _encoded(self, location: str, commands: list[PendingCommand]) -> bytes:
         record = {"location": location, "changed_at": timestamp(self._now()), "commands": commands}
-        await self._store.save(_key(resource), msgspec.json.encode(record), etag, ttl_seconds=RETENTION_SECONDS)
+        return msgspec.json.encode(record)
 
 
 def _key(resource: str) -> str:

@@ -26,10 +26,11 @@ from bench.baseline.settings import BaselineSettings, read
 from chassis.dead_letters import DeadLetters
 from chassis.errors import Conflict, PermanentError, TransientError
 from chassis.events import decode, parse
-from chassis.processor import ATTEMPTS_MAX, Service, announcements, decided
 from chassis.record import Record
 from chassis.serve import ServiceWiring, background, now, reader, run
+from chassis.service import Service
 from chassis.sidecar import HttpSidecar
+from chassis.store import ATTEMPTS_MAX
 from cli.ports import is_listening
 from services.billing import app as billing
 from services.notification import app as notification
@@ -56,7 +57,7 @@ class Handler:
         received = decode(parse(topic, body), service.inputs[topic], now())
         key = service.key(received.event)
         if key is None:
-            step = decided(service, None, None, received)
+            step = service.decide(None, None, received)
             for name, secondary in step.secondaries.items():
                 await self._direct.insert(name, msgspec.json.encode(secondary))
             return
@@ -64,9 +65,9 @@ class Handler:
         for _ in range(ATTEMPTS_MAX):
             (value, etag), (known, _) = await self._direct.load_pair(key, secondary_key)
             state = None if value is None else _state(value, service.state)
-            kind = None if known is None else service.secondaries[str(secondary_key).partition(":")[0]]
+            kind = None if known is None else service.secondary_type(str(secondary_key))
             secondary = None if known is None else msgspec.json.decode(known, type=kind)
-            step = decided(service, state, secondary, received)
+            step = service.decide(state, secondary, received)
             if step.state != state or step.secondaries:
                 secondaries = {name: msgspec.json.encode(each) for name, each in step.secondaries.items()}
                 saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state))))
@@ -74,7 +75,7 @@ class Handler:
                     await self._direct.save_with(key, saved, etag, secondaries)
                 except Conflict:
                     continue
-            events = announcements(service, step, received)
+            events = service.outputs(step, received)
             await asyncio.gather(*(self._direct.publish(each.type, msgspec.json.encode(each)) for each in events))
             return
         raise TransientError(f"{key}: lost {ATTEMPTS_MAX} races in a row")

@@ -1,30 +1,17 @@
 """The wiring of the Billing Service."""
 
 from collections.abc import Mapping
-from functools import partial
 
 import msgspec
 
 from chassis import settings
-from chassis.inbound import Subscription
-from chassis.processor import EventProcessor, Service
 from chassis.record import Record
-from chassis.serve import INBOX, Read, ServiceWiring, now, run, service_app, unfinished
+from chassis.serve import Read, ServiceWiring, inbox, run, service_app, unfinished
+from chassis.service import Service
 from chassis.sidecar import HttpSidecar
-from services.billing import domain
-from services.billing.events import INPUTS, Input
+from services.billing import domain, events
 
-SERVICE: Service[domain.Account, Input] = Service(
-    name="billing",
-    inputs=INPUTS,
-    state=domain.Account,
-    secondaries={"deposit": domain.Deposit, "payment": domain.Payment},
-    key=domain.key,
-    is_creation=domain.is_creation,
-    secondary_key=domain.secondary_key,
-    step=domain.step,
-    subject=domain.subject,
-)
+SERVICE = Service.of(domain, events)
 
 
 class AccountView(msgspec.Struct):
@@ -51,7 +38,6 @@ class DepositView(msgspec.Struct, omit_defaults=True):
 
 def wire(sidecar: HttpSidecar) -> ServiceWiring:
     """Return the subscriptions and reads of this service."""
-    processor = EventProcessor(SERVICE, sidecar, now)
 
     async def find_account(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"account:{params['user_id']}")
@@ -73,9 +59,8 @@ def wire(sidecar: HttpSidecar) -> ServiceWiring:
         values = await sidecar.load_many([f"account:{user_id}" for user_id in ids])
         return unfinished(ids, [value is not None and _is_announced(value) for value in values])
 
-    events = [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in INPUTS]
     return ServiceWiring(
-        events,
+        inbox(SERVICE, sidecar),
         [
             Read("/account/{user_id}", find_account),
             Read("/account/{user_id}/deposit/{id}", find_deposit),

@@ -11,7 +11,7 @@ from typing import Literal, assert_never
 
 from chassis.events import Received
 from chassis.fields import CENTS_MAX
-from chassis.processor import Step
+from chassis.service import Step
 from services.billing.events import (
     AccountDeposited,
     AccountDepositRejected,
@@ -62,7 +62,9 @@ class Payment:
     reason: Literal["insufficient_funds", "too_late"] | None = None
 
 
+State = Account
 Secondary = Deposit | Payment
+SECONDARIES = {"deposit": Deposit, "payment": Payment}
 
 
 def key(event: Input) -> str:

@@ -8,26 +8,15 @@ import msgspec
 
 from chassis import settings as common
 from chassis.inbound import Subscription
-from chassis.processor import EventProcessor, Service
 from chassis.record import Record
-from chassis.serve import INBOX, Read, ServiceWiring, now, run, service_app, unfinished
+from chassis.serve import Read, ServiceWiring, inbox, now, run, service_app, unfinished
+from chassis.service import Service
 from chassis.sidecar import HttpSidecar
-from services.notification import domain, flows, settings
-from services.notification.events import INPUTS, Input
+from services.notification import domain, events, flows, settings
 from services.notification.mail import Mailer
 from services.notification.mail_retry_queue import MailRetryQueue
 
-SERVICE: Service[domain.Mailbox, Input] = Service(
-    name="notification",
-    inputs=INPUTS,
-    state=domain.Mailbox,
-    secondaries={"order": domain.OrderNote, "notification": domain.Notification, "welcome": domain.Welcome},
-    key=domain.key,
-    is_creation=domain.is_creation,
-    secondary_key=domain.secondary_key,
-    step=domain.step,
-    subject=domain.order_of,
-)
+SERVICE = Service.of(domain, events)
 
 
 class NotificationView(msgspec.Struct):
@@ -41,7 +30,6 @@ class NotificationView(msgspec.Struct):
 
 def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWiring:
     """Return the subscriptions, reads and background task of this service."""
-    processor = EventProcessor(SERVICE, sidecar, now)
     retry_queue = MailRetryQueue(sidecar, now, mail_settings.first_pause, mail_settings.unknown_pause)
     mailer = Mailer(mail_settings.server, mail_settings.sender, sidecar, retry_queue, now)
 
@@ -64,10 +52,9 @@ def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWirin
         ids = params["ids"].split(",")
         return unfinished(ids, await flows.orders_ended(sidecar, ids))
 
-    events = [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in INPUTS]
     mails = Subscription("mailbus", "EmailRequested", mailer.handle)
     return ServiceWiring(
-        [*events, mails],
+        [*inbox(SERVICE, sidecar), mails],
         [
             Read("/notification/{user_id}", find_mailbox),
             Read("/unfinished/user/{ids}", find_unfinished_users),

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
 from chassis.events import Received
-from chassis.processor import Step
-from services.notification.email_templates import OrderOutcome, email, order_outcome, subject
+from chassis.service import Step
+from services.notification.email_templates import OrderOutcome, email, order_outcome
+from services.notification.email_templates import subject as mail_subject
 from services.notification.events import (
     EmailRequested,
     Input,
@@ -82,7 +83,9 @@ class Welcome:
     outcomes: tuple[OrderOutcome, ...]
 
 
+State = Mailbox
 Secondary = OrderNote | Notification | Welcome
+SECONDARIES = {"order": OrderNote, "notification": Notification, "welcome": Welcome}
 
 
 def key(event: Input) -> str | None:
@@ -111,7 +114,7 @@ def secondary_key(event: Input) -> str | None:
             assert_never(event)
 
 
-def order_of(output: EmailRequested) -> str:
+def subject(output: EmailRequested) -> str:
     """Return the id of the order that the mail describes."""
     return output.order_id
 
@@ -171,7 +174,7 @@ def _newest(recent: tuple[str, ...], order_id: str) -> tuple[str, ...]:
 
 
 def _notification(user_id: str, outcome: OrderOutcome) -> Notification:
-    return Notification(outcome.order_id, user_id, outcome.kind, subject(outcome))
+    return Notification(outcome.order_id, user_id, outcome.kind, mail_subject(outcome))
 
 
 def _mail(user_id: str, contact: Contact, outcome: OrderOutcome) -> EmailRequested:

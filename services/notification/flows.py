@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import msgspec
 
 from chassis.record import Record
-from services.notification.settled_mails import Store, settled_mails
+from chassis.store import Store
+from services.notification.settled_mails import settled_mails
 
 
 class _Mailbox(msgspec.Struct):

@@ -25,7 +25,8 @@ from chassis.dead_letters import DeadLetters
 from chassis.errors import Conflict, PermanentError, TransientError
 from chassis.events import Received, decode, parse, timestamp
 from chassis.keyed_locks import KeyedLocks
-from chassis.processor import ATTEMPTS_MAX, Sidecar
+from chassis.outbox import Sidecar
+from chassis.store import update
 from services.notification.domain import Notification
 from services.notification.events import EmailRequested
 from services.notification.mail_retry_queue import LEASE, POLL_SECONDS, RETENTION, TOPIC, ClaimedMail, MailRetryQueue
@@ -452,9 +453,7 @@ class Mailer:
 
     async def _load(self, key: str) -> tuple[Notification, str | None]:
         value, etag = await self._sidecar.load(key)
-        if value is None:
-            raise PermanentError(f"there is no {key}: no finished order requested this mail")
-        return msgspec.json.decode(value, type=Notification), etag
+        return _notification(key, value), etag
 
     async def _record_sent(
         self, key: str, sent_at: str | None, known: Notification | None = None, etag: str | None = None
@@ -468,19 +467,21 @@ class Mailer:
         self, key: str, known: Notification | None = None, etag: str | None = None, **change: str | None
     ) -> bool:
         """Change a notification by ETag; return False if `sent_at` is already set."""
-        for _ in range(ATTEMPTS_MAX):
-            if known is None:
-                known, etag = await self._load(key)
-            if known.sent_at is not None:
-                return False
-            try:
-                changed = replace(known, **cast(dict[str, Any], change))
-                await self._sidecar.save(key, msgspec.json.encode(changed), etag)
-            except Conflict:
-                known = None
-            else:
-                return True
-        raise TransientError(f"{key}: lost {ATTEMPTS_MAX} races in a row")
+
+        def apply(value: bytes | None) -> tuple[bytes | None, bool]:
+            stored = _notification(key, value)
+            if stored.sent_at is not None:
+                return None, False
+            return msgspec.json.encode(replace(stored, **cast(dict[str, Any], change))), True
+
+        loaded = None if known is None else (msgspec.json.encode(known), etag)
+        return await update(self._sidecar, key, apply, loaded=loaded)
+
+
+def _notification(key: str, value: bytes | None) -> Notification:
+    if value is None:
+        raise PermanentError(f"there is no {key}: no finished order requested this mail")
+    return msgspec.json.decode(value, type=Notification)
 
 
 def _traceparent() -> str:

@@ -19,7 +19,7 @@ import msgspec
 from chassis.errors import Conflict, TransientError
 from chassis.events import timestamp
 from chassis.paged_index import IndexFull, PagedIndex
-from chassis.processor import Sidecar
+from chassis.store import Store
 from services.notification.mail_session import Outcome
 
 TOPIC = "EmailRequested"
@@ -64,17 +64,17 @@ class MailRetryQueue:
 
     def __init__(
         self,
-        sidecar: Sidecar,
+        store: Store,
         now: Callable[[], datetime],
         first_pause: timedelta,
         unknown_pause: timedelta = timedelta(hours=1),
     ) -> None:
-        self._sidecar = sidecar
+        self._store = store
         self._now = now
         self._first_pause = first_pause
         self._unknown_pause = unknown_pause
         self.poll_seconds = min(POLL_SECONDS, first_pause.total_seconds(), unknown_pause.total_seconds())
-        self._index = PagedIndex(sidecar, INDEX, PAGES_MAX)
+        self._index = PagedIndex(store, INDEX, PAGES_MAX)
         self._listing = asyncio.Lock()  # prevents ETag conflicts of this process with itself
         self._due: dict[str, datetime] = {}  # known due times; an entry is not loaded before them
 
@@ -88,7 +88,7 @@ class MailRetryQueue:
         Raise TransientError if the queue is full or the store is unreachable.
         """
         self._due.pop(order_id, None)
-        is_new = await self._sidecar.insert(_key(order_id), _encoded(mail))
+        is_new = await self._store.insert(_key(order_id), _encoded(mail))
         claimed = ClaimedMail(order_id, mail, None)
         is_ours = is_new or await self._reopen(claimed)
         await self.enlist(order_id, is_new=is_new)
@@ -109,7 +109,7 @@ class MailRetryQueue:
         if known is not None and not known.done:
             return _encoded(known) == _encoded(claimed.mail)
         try:
-            await self._sidecar.save(_key(claimed.order_id), _encoded(claimed.mail), etag)
+            await self._store.save(_key(claimed.order_id), _encoded(claimed.mail), etag)
         except Conflict as conflict:
             raise TransientError(f"{conflict}: another process is writing it") from conflict
         return True
@@ -130,7 +130,7 @@ class MailRetryQueue:
         mail, etag = await self._load(order_id)
         if mail is not None and not mail.done:
             try:
-                await self._sidecar.save(_key(order_id), _encoded(_with(mail, holder="")), etag)
+                await self._store.save(_key(order_id), _encoded(_with(mail, holder="")), etag)
             except Conflict as conflict:
                 raise TransientError(f"{conflict}: another process is writing it") from conflict
 
@@ -156,7 +156,7 @@ class MailRetryQueue:
             return None
         claimed = ClaimedMail(order_id, _with(mail, due=now + LEASE, holder=secrets.token_hex(8)), etag)
         try:
-            await self._sidecar.save(_key(order_id), _encoded(claimed.mail), etag)
+            await self._store.save(_key(order_id), _encoded(claimed.mail), etag)
             await self._take_etag(claimed)
         except Conflict:
             return None
@@ -231,7 +231,7 @@ class MailRetryQueue:
             return
         self._due.pop(claimed.order_id, None)
         try:
-            await self._sidecar.save(_key(claimed.order_id), _encoded(_with(mail, due=self._now())), etag)
+            await self._store.save(_key(claimed.order_id), _encoded(_with(mail, due=self._now())), etag)
         except Conflict:
             return
 
@@ -245,7 +245,7 @@ class MailRetryQueue:
             await self.enlist(order_id)
 
     async def _load(self, order_id: str) -> tuple[Mail | None, str | None]:
-        value, etag = await self._sidecar.load(_key(order_id))
+        value, etag = await self._store.load(_key(order_id))
         return (None if value is None else msgspec.json.decode(value, type=Mail)), etag
 
     async def _save(self, claimed: ClaimedMail, mail: Mail) -> None:
@@ -255,12 +255,12 @@ class MailRetryQueue:
         the claim still holds.
         """
         try:
-            await self._sidecar.save(_key(claimed.order_id), _encoded(mail), claimed.etag)
+            await self._store.save(_key(claimed.order_id), _encoded(mail), claimed.etag)
         except Conflict:
             known, etag = await self._load(claimed.order_id)
             if known is None or known.done or not claimed.mail.holder or known.holder != claimed.mail.holder:
                 raise
-            await self._sidecar.save(_key(claimed.order_id), _encoded(mail), etag)
+            await self._store.save(_key(claimed.order_id), _encoded(mail), etag)
         claimed.mail = mail
         if not mail.done:
             await self._take_etag(claimed)

@@ -3,31 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
 
 import msgspec
 
 from chassis.paged_index import PagedIndex
-from chassis.processor import Sidecar
+from chassis.store import Store
 from services.notification.domain import Notification
 from services.notification.mail_retry_queue import INDEX, Mail
 
 
-class Store(Sidecar, Protocol):
-    """A sidecar that reads many records in one call."""
-
-    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the values in the order of `keys`, with None for a missing record."""
-
-
-async def settled_mails(sidecar: Store, order_ids: Sequence[str]) -> set[str]:
+async def settled_mails(store: Store, order_ids: Sequence[str]) -> set[str]:
     """Return the ids of the orders whose mail is settled; raise TransientError.
 
     One bulk read loads the notifications, a second one the retry queue's entries of unfinished
     mails. An entry counts only if the index lists it. A process can die between the write of the
     entry and the write of the index; that mail must be requested again.
     """
-    values = await sidecar.load_many([f"notification:{each}" for each in order_ids])
+    values = await store.load_many([f"notification:{each}" for each in order_ids])
     done, waiting = set(), []
     for order_id, value in zip(order_ids, values, strict=True):
         notification = None if value is None else msgspec.json.decode(value, type=Notification)
@@ -39,10 +31,10 @@ async def settled_mails(sidecar: Store, order_ids: Sequence[str]) -> set[str]:
             waiting.append(order_id)
     if not waiting:
         return done
-    queued = await sidecar.load_many([f"mail-retry:{each}" for each in waiting])
+    queued = await store.load_many([f"mail-retry:{each}" for each in waiting])
     open_ = {
         order_id
         for order_id, value in zip(waiting, queued, strict=True)
         if value is not None and not msgspec.json.decode(value, type=Mail).done
     }
-    return done | (open_ & set(await PagedIndex(sidecar, INDEX).ids())) if open_ else done
+    return done | (open_ & set(await PagedIndex(store, INDEX).ids())) if open_ else done

@@ -8,13 +8,12 @@ from functools import partial
 import msgspec
 
 from chassis import settings as common
-from chassis.inbound import Subscription
-from chassis.processor import EventProcessor, Service
 from chassis.record import Record
-from chassis.serve import INBOX, Read, ServiceWiring, now, run, service_app
+from chassis.serve import Read, ServiceWiring, inbox, run, service_app
+from chassis.service import Service
 from chassis.sidecar import HttpSidecar
-from services.order import domain, settings
-from services.order.events import INPUTS, Input, Item
+from services.order import domain, events, settings
+from services.order.events import Input, Item
 
 
 class OrderView(msgspec.Struct, omit_defaults=True):
@@ -30,22 +29,11 @@ class OrderView(msgspec.Struct, omit_defaults=True):
 
 def service(pay_within: timedelta) -> Service[domain.Order, Input]:
     """Describe the service to the event processor."""
-    return Service(
-        name="order",
-        inputs=INPUTS,
-        state=domain.Order,
-        secondaries={},
-        key=domain.key,
-        is_creation=domain.is_creation,
-        secondary_key=lambda _: None,
-        step=partial(domain.step, pay_within=pay_within),
-        subject=domain.subject,
-    )
+    return Service.of(domain, events, pay_within=pay_within)
 
 
 def wire(pay_within: timedelta, sidecar: HttpSidecar) -> ServiceWiring:
     """Return the subscriptions and reads of this service."""
-    processor = EventProcessor(service(pay_within), sidecar, now)
 
     async def find_order(params: Mapping[str, str]) -> bytes | None:
         value, _ = await sidecar.load(f"order:{params['id']}")
@@ -55,8 +43,7 @@ def wire(pay_within: timedelta, sidecar: HttpSidecar) -> ServiceWiring:
         order = msgspec.json.decode(record.state, type=OrderView | None)
         return None if order is None else msgspec.json.encode(order)
 
-    events = [Subscription(INBOX, topic, partial(processor.process, topic)) for topic in INPUTS]
-    return ServiceWiring(events, [Read("/order/{id}", find_order)])
+    return ServiceWiring(inbox(service(pay_within), sidecar), [Read("/order/{id}", find_order)])
 
 
 def main() -> None:

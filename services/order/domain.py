@@ -6,7 +6,7 @@ from typing import Literal, assert_never
 
 from chassis.events import Received, timestamp
 from chassis.fields import CENTS_MAX
-from chassis.processor import Step
+from chassis.service import Step
 from services.order.events import (
     Input,
     Item,
@@ -34,6 +34,9 @@ class Order:
     pay_before: str
     status: Literal["payment_pending", "paid", "not_paid"] = "payment_pending"
     reason: Literal["insufficient_funds", "too_late"] | None = None
+
+
+State = Order
 
 
 def key(event: Input) -> str:

@@ -6,7 +6,7 @@ The first command for an e-mail address wins. A repeated command gets the same a
 from dataclasses import dataclass
 
 from chassis.events import Received
-from chassis.processor import Step
+from chassis.service import Step
 from services.user.events import Input, Output, UserCreated, UserCreateRejected, UserCreateRequested
 
 
@@ -27,6 +27,10 @@ class User:
     user_id: str
     email: str
     name: str
+
+
+State = Registration
+SECONDARIES = {"user": User}
 
 
 def key(event: Input) -> str:

@@ -1,14 +1,15 @@
 """Replays the example events of contracts/ to the services, with an in-memory sidecar."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
 
 from chassis.errors import Conflict
-from chassis.processor import EventProcessor, Service
+from chassis.service import Service
+from chassis.speculation import SpeculativeProcessor
 from services.billing.app import SERVICE as BILLING
 from services.notification.app import SERVICE as NOTIFICATION
 from services.order.app import service as order_service
@@ -37,7 +38,11 @@ class InMemoryStore:
         value = self.records.get(key)
         return value, None if value is None else value.hex()
 
-    async def save(self, key: str, value: bytes, etag: str | None) -> None:
+    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values in the order of their keys."""
+        return [self.records.get(key) for key in keys]
+
+    async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
         """Write the value, or raise Conflict if the ETag does not match."""
         if etag != (await self.load(key))[1]:
             raise Conflict(key)
@@ -58,7 +63,7 @@ def replay(service: Service[Any, Any], store: InMemoryStore, events: list[dict[s
     The clock of the service shows the time of the expected outputs.
     """
     clock = [datetime.min]
-    processor = EventProcessor(service, store, lambda: clock[0], WRITER)
+    processor = SpeculativeProcessor(service, store, lambda: clock[0], WRITER)
     expected = []
     for event in events:
         if event["type"] in service.inputs:

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from chassis.inbound import RAW
-from chassis.processor import Service
 from chassis.serve import LoopbackProbe
+from chassis.service import Service
 from cli.topics import TOPICS
 from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
 from tests.contracts.validate import CONTRACTS, examples, validate

@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from chassis import serve
 from chassis.sidecar import HttpSidecar
 from cli.project import module_of, write_program
 from gateway.command_dispatcher import CommandDispatcher
@@ -40,12 +41,12 @@ def no_etag(app: Any) -> None:
 
 def no_outbox(app: Any) -> None:
     """Keep outputs in memory only, without an outbox."""
-    app.EventProcessor = mutants.NoOutbox
+    serve.Processor = mutants.NoOutbox
 
 
 def outbox_not_finished_first(app: Any) -> None:
     """Let a save drop the outbox of an earlier save."""
-    app.EventProcessor = mutants.OutboxNotFinishedFirst
+    serve.Processor = mutants.OutboxNotFinishedFirst
 
 
 def published_once(app: Any) -> None:

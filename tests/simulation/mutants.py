@@ -12,36 +12,28 @@ from typing import Any
 import msgspec
 
 from chassis.events import Received
-from chassis.processor import EventProcessor, Step
+from chassis.processor import EventProcessor
 from chassis.record import OutboxEntry, Record
+from chassis.service import Step
+from chassis.speculation import SpeculativeProcessor
 
 
-class Loading(EventProcessor[Any, Any]):
-    """Always loads the record, so that every event runs through `_attempt`.
-
-    It removes no safeguard; other mutants build on it.
-    """
-
-    async def _try_speculative(self, key: str, received: Received[Any]) -> bool:
-        return False
-
-
-class NoOutbox(Loading):
+class NoOutbox(EventProcessor[Any, Any]):
     """Saves the state without an outbox; the outputs exist only in memory."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
         record, etag = await self._load(key)
         secondary = await self._load_secondary(received.event)
-        state = msgspec.json.decode(record.state, type=self._service.state | None)
-        step = self._step(state, secondary, received)
-        entry = self._entry(step, received)
+        state = self._state(record)
+        step = self._decide(state, secondary, received)
+        entry = self._outbox.entry(step, received)
         if step.state != state or step.secondaries:
             saved = Record(msgspec.Raw(msgspec.json.encode(step.state)), {})
-            await self._sidecar.save(key, msgspec.json.encode(saved), etag)
-        await self._finish(key, received.id, entry)
+            await self._store.save(key, msgspec.json.encode(saved), etag)
+        await self._outbox.finish(key, received.id, entry)
 
 
-class OutputsNotInOutbox(EventProcessor[Any, Any]):
+class OutputsNotInOutbox(SpeculativeProcessor[Any, Any]):
     """Loses the outputs of every outbox entry that it loads; keeps the secondary records."""
 
     async def _load(self, key: str) -> tuple[Record, str | None]:
@@ -51,7 +43,7 @@ class OutputsNotInOutbox(EventProcessor[Any, Any]):
         return record, etag
 
 
-class OutboxNotFinishedFirst(EventProcessor[Any, Any]):
+class OutboxNotFinishedFirst(SpeculativeProcessor[Any, Any]):
     """Does not finish the outbox of an earlier save; the next save drops it."""
 
     def _deferred(self, key: str, record: Record, received: Received[Any]) -> dict[str, OutboxEntry]:
@@ -61,7 +53,7 @@ class OutboxNotFinishedFirst(EventProcessor[Any, Any]):
         return set()
 
 
-class DeferredWithItsSecondaries(EventProcessor[Any, Any]):
+class DeferredWithItsSecondaries(SpeculativeProcessor[Any, Any]):
     """Defers an entry's secondary records to its writer, together with its outputs."""
 
     async def _finish_outbox(self, key: str, record: Record, deferred: Mapping[str, OutboxEntry]) -> set[str]:
@@ -69,19 +61,19 @@ class DeferredWithItsSecondaries(EventProcessor[Any, Any]):
         return await super()._finish_outbox(key, Record(record.state, others), {})
 
 
-class PublishBeforeSave(Loading):
+class PublishBeforeSave(EventProcessor[Any, Any]):
     """Publishes the outputs before it saves the state."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
         record, _ = await self._load(key)
         if received.id not in record.outbox:
             secondary = await self._load_secondary(received.event)
-            state = msgspec.json.decode(record.state, type=self._service.state | None)
-            await self._publish(self._entry(self._step(state, secondary, received), received))
+            state = self._state(record)
+            await self._outbox.publish(self._outbox.entry(self._decide(state, secondary, received), received))
         await super()._attempt(key, received)
 
 
-class SecondaryReadFirst(Loading):
+class SecondaryReadFirst(EventProcessor[Any, Any]):
     """Loads the secondary record before the primary record, so it can be stale."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
@@ -91,42 +83,43 @@ class SecondaryReadFirst(Loading):
         just_done = await self._finish_outbox(key, record, deferred)
         if received.id in record.outbox:
             if received.id not in just_done:
-                await self._publish(record.outbox[received.id])
+                await self._outbox.publish(record.outbox[received.id])
             return
-        state = msgspec.json.decode(record.state, type=self._service.state | None)
-        step = self._step(state, early, received)
-        entry = self._entry(step, received)
+        state = self._state(record)
+        step = self._decide(state, early, received)
+        entry = self._outbox.entry(step, received)
         if step.state == state and not step.secondaries:
-            await self._publish(entry)
+            await self._outbox.publish(entry)
             return
-        await self._save(key, received, step, {**deferred, received.id: entry}, etag)
+        await self._commit(key, received, step, {**deferred, received.id: entry}, etag)
 
 
-class FoundInOutboxPublishesNothing(Loading):
+class FoundInOutboxPublishesNothing(EventProcessor[Any, Any]):
     """Treats an event as done when its id is in the outbox."""
 
     async def _attempt(self, key: str, received: Received[Any]) -> None:
         record, _ = await self._load(key)
-        if received.id in record.outbox and (key, received.id) in self._finished:
+        if received.id in record.outbox and received.id not in self._outbox.unfinished(key, record):
             return
         await super()._attempt(key, received)
 
 
-class RepeatAnswersNothing(EventProcessor[Any, Any]):
+class RepeatAnswersNothing(SpeculativeProcessor[Any, Any]):
     """Publishes nothing for an event that changes nothing."""
 
-    def _step(self, state: Any, secondary: Any, received: Received[Any]) -> Step[Any]:
-        step = super()._step(state, secondary, received)
+    def _decide(self, state: Any, secondary: Any, received: Received[Any]) -> Step[Any]:
+        step = super()._decide(state, secondary, received)
         return Step(step.state) if step.state == state and not step.secondaries else step
 
 
-class UnfinishedCached(EventProcessor[Any, Any]):
+class UnfinishedCached(SpeculativeProcessor[Any, Any]):
     """Caches a saved record before its outbox is finished; the next save drops the outbox."""
 
-    async def _save(
+    async def _commit(
         self, key: str, received: Received[Any], step: Step[Any], outbox: dict[str, OutboxEntry], etag: str | None
-    ) -> None:
+    ) -> bytes:
         saved = msgspec.json.encode(Record(msgspec.Raw(msgspec.json.encode(step.state)), outbox))
-        await self._sidecar.save(key, saved, etag)
+        await self._store.save(key, saved, etag)
         self._record_cache.put(key, saved, etag)
-        await self._finish(key, received.id, outbox[received.id])
+        await self._outbox.finish(key, received.id, outbox[received.id])
+        return saved

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chassis.processor import EventProcessor
+from chassis.speculation import SpeculativeProcessor
 from tests.simulation import mutants
 from tests.simulation.checks import problems
 from tests.simulation.scenario import scenario
@@ -29,14 +29,14 @@ REFUSALS = Faults(0, 0, 0, 0, 0, 0, 0, steps=400, refusal_steps=200)
 class Mutant:
     """A configuration of the world without one safeguard."""
 
-    make_processor: MakeProcessor = EventProcessor
+    make_processor: MakeProcessor = SpeculativeProcessor
     honours_etags: bool = True
     heals: bool = True
     journals: bool = True
     faults: Faults = FAULTS
 
 
-def processor(make_processor: MakeProcessor = EventProcessor, honours_etags: bool = True) -> Mutant:
+def processor(make_processor: MakeProcessor = SpeculativeProcessor, honours_etags: bool = True) -> Mutant:
     """Return a mutant of the services, without the reconciler.
 
     The reconciler would repair some of the events that the mutant loses.

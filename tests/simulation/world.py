@@ -31,9 +31,11 @@ import msgspec
 
 from chassis.connections import Answer
 from chassis.errors import Conflict, PermanentError, SidecarUnavailable, TransientError, WriteRefused
-from chassis.processor import EventProcessor, Service
+from chassis.processor import EventProcessor
 from chassis.serve import Read
+from chassis.service import Service
 from chassis.sidecar import HttpSidecar
+from chassis.speculation import SpeculativeProcessor
 from chassis.store_health import StoreHealth
 from gateway.flows import KIND_OF_TOPIC
 from gateway.journal import Flow, Journal
@@ -193,7 +195,7 @@ class World:
         seed: int,
         commands: list[Command],
         faults: Faults,
-        make_processor: MakeProcessor = EventProcessor,
+        make_processor: MakeProcessor = SpeculativeProcessor,
         honours_etags: bool = True,
         replicas: int = REPLICAS,
         heals: bool = True,

@@ -215,7 +215,7 @@ def test_a_domain_is_pure(path: Path) -> None:
 @pytest.mark.parametrize("path", PURE, ids=name)
 def test_a_domain_imports_only_pure_parts_of_the_chassis(path: Path) -> None:
     """A domain may import the types of steps, events and fields, which do no I/O."""
-    pure = ("chassis.processor.Step", "chassis.events.Received", "chassis.events.timestamp", "chassis.fields.")
+    pure = ("chassis.service.Step", "chassis.events.Received", "chassis.events.timestamp", "chassis.fields.")
 
     assert [] == [each for each in imports(tree(path)) if each.startswith("chassis") and not each.startswith(pure)]
 

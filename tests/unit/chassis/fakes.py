@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -31,7 +31,14 @@ class FakeSidecar:
         self._end(number)
         return (None, None) if value is None else (value, str(version))
 
-    async def save(self, key: str, value: bytes, etag: str | None) -> None:
+    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values in the order of `keys`, with None for an absent key."""
+        number = await self._begin(f"load {len(keys)}")
+        values = [self.records.get(key, (None, 0))[0] for key in keys]
+        self._end(number)
+        return values
+
+    async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
         """Write if the ETag still matches; raise Conflict otherwise."""
         number = await self._begin(f"save {key}")
         if etag != (str(self.records[key][1]) if key in self.records else None):

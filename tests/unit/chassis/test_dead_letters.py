@@ -9,7 +9,7 @@ from uuid import UUID, uuid5
 import msgspec
 import pytest
 
-from chassis import paged_index
+from chassis import store
 from chassis.dead_letters import ESCAPE_BYTES_MAX, EVENT_BYTES_MAX, RAW_BYTES_MAX, DeadLetters, letter_id
 from chassis.errors import Conflict, SidecarUnavailable, TransientError
 from tests.unit.chassis.fakes import FakeSidecar
@@ -141,7 +141,7 @@ def test_a_conflict_on_the_index_loses_no_id() -> None:
 
 def test_repeated_conflicts_on_the_index_are_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """After too many conflicts the event is left to a redelivery."""
-    monkeypatch.setattr(paged_index, "ATTEMPTS_MAX", 2)
+    monkeypatch.setattr(store, "ATTEMPTS_MAX", 2)
     sidecar = FakeSidecar()
     sidecar.refuse = {3: Conflict("lost"), 5: Conflict("lost")}
 

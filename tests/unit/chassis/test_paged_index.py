@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from chassis import paged_index as module
+from chassis import store
 from chassis.errors import TransientError
 from chassis.paged_index import IndexFull, PagedIndex
 from tests.unit.chassis.fakes import FakeSidecar
@@ -68,7 +69,7 @@ def test_a_lost_race_loses_no_id() -> None:
 @pytest.mark.parametrize("change", ["add", "remove"])
 def test_races_that_are_always_lost_are_a_transient_error(monkeypatch: pytest.MonkeyPatch, change: str) -> None:
     """Repeated conflicts become a transient error, so that the caller retries later."""
-    monkeypatch.setattr(module, "ATTEMPTS_MAX", 2)
+    monkeypatch.setattr(store, "ATTEMPTS_MAX", 2)
     sidecar = FakeSidecar()
     sidecar.put("index:0", b'{"ids": ["one"]}')
     for number in (2, 4):

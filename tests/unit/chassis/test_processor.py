@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from chassis import processor as module
-from chassis import record_cache
+from chassis import outbox, record_cache
+from chassis import processor as processor_module
+from chassis.deferral import FRESH
 from chassis.errors import Conflict, PermanentError, SidecarUnavailable, TransientError
-from chassis.processor import EventProcessor
-from chassis.record import FRESH
+from chassis.speculation import SpeculativeProcessor
 from tests.unit.chassis.fakes import FakeSidecar
 from tests.unit.chassis.toy_service import AT, JARS, coin, event, named, paint, processor
 
@@ -351,7 +351,7 @@ def test_a_conflict_loads_again_and_decides_again() -> None:
 
 def test_repeated_conflicts_are_a_transient_error(monkeypatch: pytest.MonkeyPatch) -> None:
     """After `ATTEMPTS_MAX` conflicts the event is left to a redelivery."""
-    monkeypatch.setattr(module, "ATTEMPTS_MAX", 3)
+    monkeypatch.setattr(processor_module, "ATTEMPTS_MAX", 3)
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.refuse = {number: Conflict("lost") for number in (3, 6, 9)}
@@ -451,7 +451,7 @@ def test_the_memory_of_finished_entries_is_bounded(
     monkeypatch: pytest.MonkeyPatch, finished_max: int, published: int
 ) -> None:
     """The oldest finished entry is forgotten first, and then finished again with the same ids."""
-    monkeypatch.setattr(module, "FINISHED_MAX", finished_max)
+    monkeypatch.setattr(outbox, "FINISHED_MAX", finished_max)
 
     async def scenario(sidecar: FakeSidecar) -> None:
         one = processor(sidecar)
@@ -540,10 +540,10 @@ def test_a_creation_is_saved_without_a_load_unless_it_conflicts() -> None:
     is_creation = dataclasses.replace(JARS, is_creation=lambda _: True)
 
     async def scenario(sidecar: FakeSidecar) -> None:
-        await EventProcessor(is_creation, sidecar, lambda: AT).process("CoinPut", coin("c-1"))
+        await SpeculativeProcessor(is_creation, sidecar, lambda: AT).process("CoinPut", coin("c-1"))
         assert ["save jar:a", "insert coin:c-1", "publish CoinKept", "publish BellRung"] == sidecar.calls
         sidecar.calls.clear()
-        await EventProcessor(is_creation, sidecar, lambda: AT).process("CoinPut", coin("c-2"))
+        await SpeculativeProcessor(is_creation, sidecar, lambda: AT).process("CoinPut", coin("c-2"))
 
     sidecar = play(scenario)
 

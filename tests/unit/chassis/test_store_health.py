@@ -10,8 +10,8 @@ from chassis.connections import Answer
 from chassis.dead_letters import DeadLetters
 from chassis.errors import WriteRefused
 from chassis.paged_index import PagedIndex
-from chassis.processor import EventProcessor
 from chassis.sidecar import HttpSidecar, connect
+from chassis.speculation import SpeculativeProcessor
 from chassis.store_health import StoreHealth
 from gateway.command import build_command
 from gateway.pending_index import PendingIndex
@@ -24,7 +24,7 @@ USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 COMMAND = build_command("LampWanted", USER, f"/lamp/{USER}", {}, {"lamp_id": USER})
 MAIL = Mail("{}", since=AT, due=AT)
 LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
-    "an event": lambda sidecar: EventProcessor(JARS, sidecar, lambda: AT).process("CoinPut", coin("c-1")),
+    "an event": lambda sidecar: SpeculativeProcessor(JARS, sidecar, lambda: AT).process("CoinPut", coin("c-1")),
     "a dead letter": lambda sidecar: DeadLetters(sidecar, lambda: AT).write("Lamp", b"{}", "why", ""),
     "an index": lambda sidecar: PagedIndex(sidecar, "index").add("1"),
     "an existing index": lambda sidecar: PagedIndex(sidecar, "old-index").add("1"),

@@ -19,10 +19,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from chassis import request_context, tracing
+from chassis.deferral import FRESH
 from chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from chassis.events import CloudEvent
 from chassis.inbound import InboundApp, Subscription
-from chassis.record import FRESH
 from chassis.sidecar import HttpSidecar, connect
 from chassis.spans import Spans, context_of
 from cli.project import ROOT

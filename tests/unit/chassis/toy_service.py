@@ -9,7 +9,8 @@ import msgspec
 from msgspec import Meta
 
 from chassis.events import Received
-from chassis.processor import EventProcessor, Service, Step
+from chassis.service import Service, Step
+from chassis.speculation import SpeculativeProcessor
 from tests.unit.chassis.fakes import FakeSidecar
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678900, UTC)
@@ -105,9 +106,9 @@ JARS: Service[Jar, Input] = Service(
 )
 
 
-def processor(sidecar: FakeSidecar, name: str = "a process", at: datetime = AT) -> EventProcessor[Jar, Input]:
+def processor(sidecar: FakeSidecar, name: str = "a process", at: datetime = AT) -> SpeculativeProcessor[Jar, Input]:
     """Return the processor of one process, with a clock that shows a fixed time."""
-    return EventProcessor(JARS, sidecar, lambda: at, name)
+    return SpeculativeProcessor(JARS, sidecar, lambda: at, name)
 
 
 def named(word: str) -> str:

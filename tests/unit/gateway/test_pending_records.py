@@ -138,5 +138,5 @@ def test_a_race_that_is_always_lost_is_a_transient_error() -> None:
         key, b'{"location":"/order/o-1","changed_at":"2026-01-01T00:00:00Z","commands":[]}'
     )
 
-    with pytest.raises(TransientError, match="not written"):
+    with pytest.raises(TransientError, match="lost 50 races"):
         asyncio.run(records(sidecar).add(COMMAND))

@@ -13,12 +13,13 @@ import msgspec
 import pytest
 
 from chassis.dead_letters import DeadLetters
+from chassis.deferral import DEFERRED_BYTES_MAX
 from chassis.errors import PermanentError
 from chassis.events import BODY_BYTES_MAX
 from chassis.fields import CENTS_MAX
 from chassis.paged_index import PAGE_IDS_MAX
-from chassis.processor import EventProcessor, Service
-from chassis.record import DEFERRED_BYTES_MAX
+from chassis.service import Service
+from chassis.speculation import SpeculativeProcessor
 from services.billing.app import SERVICE as BILLING
 from services.notification.app import SERVICE as NOTIFICATION
 from services.notification.domain import RECENT_MAX, WAITING_MAX
@@ -62,7 +63,7 @@ def process(definition: Service[Any, Any], events: Sequence[Event], sidecar: Fak
     store = sidecar or FakeSidecar()
 
     async def run() -> None:
-        processor = EventProcessor(definition, store, lambda: AT)
+        processor = SpeculativeProcessor(definition, store, lambda: AT)
         for number, (kind, data) in enumerate(events):
             id_ = uuid_of(f"{kind} {number}")
             body = msgspec.json.encode({"id": id_, "type": kind, "correlationid": id_, "data": data})

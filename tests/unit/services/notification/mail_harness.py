@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,15 +22,6 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
 WINDOW_SECONDS = 0.5
 OTHER = ORDER.replace("c1", "c2")
-
-
-class Store(FakeSidecar):
-    """A fake store with bulk reads."""
-
-    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the values in the order of `keys`, with None for a missing record."""
-        self.calls.append(f"load {len(keys)}")
-        return [self.records.get(key, (None, 0))[0] for key in keys]
 
 
 @dataclass(slots=True)
@@ -113,7 +104,7 @@ class MailHarness:
 
     def __init__(self) -> None:
         self.now = BEGIN
-        self.store = Store()
+        self.store = FakeSidecar()
         self.mailers: list[Mailer] = []
         for order_id in (ORDER, OTHER):
             notification = {

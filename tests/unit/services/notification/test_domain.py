@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.processor import Step
+from chassis.service import Step
 from services.notification import domain
 from services.notification.domain import RECENT_MAX, WAITING_MAX, Contact, Mailbox, Notification, OrderNote, Welcome
 from services.notification.email_templates import email, order_outcome

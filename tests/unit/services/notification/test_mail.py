@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
@@ -80,7 +80,11 @@ class State:
         """Return the value and a constant ETag."""
         return self.records.get(key), "1"
 
-    async def save(self, key: str, value: bytes, _etag: str | None) -> None:
+    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values in the order of `keys`, with None for an absent key."""
+        return [self.records.get(key) for key in keys]
+
+    async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
         """Write the value, or fail as `conflicts` and `saves_lost` say."""
         if self.conflicts:
             self.conflicts -= 1

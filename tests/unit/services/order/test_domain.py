@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.processor import Step
+from chassis.service import Step
 from services.order import domain
 from services.order.domain import Order
 from services.order.events import (

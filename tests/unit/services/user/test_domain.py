@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.processor import Step
+from chassis.service import Step
 from services.user import domain
 from services.user.domain import Registration, User
 from services.user.events import UserCreated, UserCreateRejected, UserCreateRequested

@@ -1,0 +1,56 @@
+"""A service's declaration, read from its modules."""
+
+from types import ModuleType
+from typing import Any
+
+import pytest
+
+from chassis.service import Service, Step
+
+
+def modules(**extra: Any) -> tuple[ModuleType, ModuleType]:
+    """Return the domain and the events of a service named `shelf`."""
+    domain, events = ModuleType("services.shelf.domain"), ModuleType("services.shelf.events")
+    vars(events)["INPUTS"] = {"BookPut": dict}
+    vars(domain).update(
+        State=dict,
+        key=lambda event: "shelf:1",
+        step=lambda state, secondary, received, *, limit=1: Step(state, outputs=(limit,)),
+        subject=lambda output: "1",
+        **extra,
+    )
+    return domain, events
+
+
+def test_the_name_is_that_of_the_package_and_what_is_optional_may_be_absent() -> None:
+    """No secondary records, and no event that creates a record."""
+    service = Service.of(*modules())
+
+    assert ("shelf", {"BookPut": dict}, {}) == (service.name, service.inputs, service.secondaries)
+    assert (False, None) == (service.is_creation({}), service.secondary_key({}))
+    assert (1,) == service.step(None, None, None).outputs  # type: ignore[arg-type]  # this step reads no event
+
+
+def test_settings_are_passed_on_to_each_step() -> None:
+    """The domain has no other way to learn of them."""
+    service = Service.of(*modules(), limit=7)
+
+    assert (7,) == service.step(None, None, None).outputs  # type: ignore[arg-type]  # this step reads no event
+
+
+def test_secondary_records_are_typed_by_the_prefix_of_their_key() -> None:
+    """The domain declares both."""
+    service = Service.of(*modules(SECONDARIES={"book": list}, secondary_key=lambda event: "book:2"))
+
+    assert list is service.secondary_type(str(service.secondary_key({})))
+
+
+@pytest.mark.parametrize("name", ["State", "key", "step", "subject", "INPUTS"])
+def test_a_definition_that_is_missing_is_named(name: str) -> None:
+    """At the start, with the module that lacks it."""
+    domain, events = modules()
+    module = events if name == "INPUTS" else domain
+    delattr(module, name)
+
+    with pytest.raises(TypeError, match=f"the service lacks {module.__name__}.{name}"):
+        Service.of(domain, events)
