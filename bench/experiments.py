@@ -19,10 +19,10 @@ from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone, rati
 from bench.patched import SOCKETS, program
 from bench.shopper import Shopper
 from bench.systems import of_shop
-from cli.project import ROOT
-from cli.shop import Options, Shop
-from cli.sidecar import Sidecar
-from cli.topics import APPS
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.sidecar import Sidecar
+from sidecart.launcher.topics import APPS
 
 Say = Callable[[str], None]
 

@@ -14,10 +14,10 @@ from pathlib import Path
 import aiohttp
 
 from bench.usage import resident_mib
-from cli.run import say
-from cli.servers.registry import BROKERS
-from cli.shop import Options, Shop
-from cli.topics import APPS
+from sidecart.cli.run import say
+from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.topics import APPS
 
 MIB_MAX = 96
 USERS = 100

@@ -19,9 +19,9 @@ from bench.measure import HELD, WARM_SECONDS, Level, level_of
 from bench.shopper import Shopper
 from bench.systems import of_shop
 from bench.usage import resident_mib
-from cli.monitor import NAME
-from cli.shop import Options, Shop
-from cli.topology import sidecar_of
+from sidecart.launcher.monitor import NAME
+from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.topology import sidecar_of
 
 MUST = 0.97
 """The minimum ratio of completed orders a second with the monitor to without it."""

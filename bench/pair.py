@@ -11,11 +11,11 @@ from types import TracebackType
 from typing import Self
 
 from bench.floor_app import GATEWAY, SERVICE
-from cli.environment import plain_environment
-from cli.ports import free_port
-from cli.processes import Processes
-from cli.project import ROOT
-from cli.shop import Shop, get
+from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.ports import free_port
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.shop import Shop, get
 
 READY_SECONDS = 60
 STOP_SECONDS = 20

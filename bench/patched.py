@@ -16,18 +16,18 @@ from typing import Any
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
-from chassis import inbound
-from chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
-from chassis.errors import SidecarUnavailable
-from chassis.events import CONTENT_TYPE
-from chassis.outbox import Outbox, _Kind
-from chassis.processor import EventProcessor
-from chassis.record import OutboxEntry
-from chassis.record_cache import RecordCache
-from chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
-from chassis.speculation import SpeculativeProcessor
-from cli.project import module_of, write_program
 from gateway.command_dispatcher import CommandDispatcher
+from sidecart.chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
+from sidecart.chassis.errors import SidecarUnavailable
+from sidecart.chassis.events import CONTENT_TYPE
+from sidecart.chassis.outbox import Outbox, _Kind
+from sidecart.chassis.processor import EventProcessor
+from sidecart.chassis.record import OutboxEntry
+from sidecart.chassis.record_cache import RecordCache
+from sidecart.chassis.server import inbound
+from sidecart.chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
+from sidecart.chassis.speculation import SpeculativeProcessor
+from sidecart.launcher.project import module_of, write_program
 
 BULK_MAX = 64
 SOCKETS = "BENCH_SOCKETS"  # environment variable: the folder of the sidecars' sockets

@@ -26,7 +26,7 @@ from bench.measure import (
     ratio,
 )
 from bench.systems import BASELINE, OURS
-from cli.daprd import VERSION as DAPRD_VERSION
+from sidecart.launcher.daprd import VERSION as DAPRD_VERSION
 
 NAMES = (OURS, BASELINE)
 ALONE = p(50, lambda turn: turn.alone)

@@ -16,10 +16,10 @@ from bench.growth import grow
 from bench.measure import HELD, Plan, Result, measure
 from bench.shopper import Shopper
 from bench.systems import ours
-from cli.errors import LaunchError
-from cli.project import ROOT
-from cli.run import say
-from cli.servers.registry import BROKERS
+from sidecart.cli.run import say
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.servers.registry import BROKERS
 
 REPORTS = ROOT / ".sidecart" / "bench"
 QUICK = Plan(rounds=2, alone=40, seconds=4.0, levels=(HELD,), shares=(), floors=False)

@@ -15,7 +15,7 @@ from typing import Any, Self, TypedDict
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, TraceConfig, TraceRequestChunkSentParams
 
 from bench.systems import System
-from cli.rotation import older
+from sidecart.launcher.rotation import older
 
 AT_ONCE = 64
 DEPOSIT_CENTS = 10**9

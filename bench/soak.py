@@ -21,12 +21,12 @@ from pathlib import Path
 import aiohttp
 
 from bench.usage import resident_mib
-from cli.project import ROOT
-from cli.run import say, stopped_by_signals
-from cli.servers.registry import STORES
-from cli.shop import Options, Shop
-from cli.topics import APPS
-from cli.topology import sidecar_of
+from sidecart.cli.run import say, stopped_by_signals
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.servers.registry import STORES
+from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.topics import APPS
+from sidecart.launcher.topology import sidecar_of
 
 USERS = 200
 DEPOSIT_CENTS = 1_000_000

@@ -15,10 +15,10 @@ from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
-from chassis.connections import Answer
-from chassis.inbound import InboundApp
-from chassis.sidecar import HttpSidecar
-from cli.project import module_of, write_program
+from sidecart.chassis.connections import Answer
+from sidecart.chassis.server.inbound import InboundApp
+from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.launcher.project import module_of, write_program
 
 
 def program(folder: Path, app_id: str, spans: Path) -> Path:

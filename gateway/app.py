@@ -16,13 +16,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
-from chassis import settings as common
-from chassis.events import timestamp
-from chassis.inbound import InboundApp, Subscription
-from chassis.serve import LoopbackProbe, SidecarAuth, run
-from chassis.shutdown import ShutdownSignal
-from chassis.sidecar import connect
-from chassis.tracing import traced
 from gateway import asyncapi, bodies, docs, openapi, settings
 from gateway.command_declarations import COMMAND_PATHS, DEPOSIT, ORDER, REGISTER
 from gateway.commands_api import CommandsApi
@@ -30,6 +23,13 @@ from gateway.journal import Flow
 from gateway.problems import Problem, method_not_allowed, not_found
 from gateway.queries_api import OWNERS, QueriesApi
 from gateway.wiring import Wiring
+from sidecart.chassis import settings as common
+from sidecart.chassis.events import timestamp
+from sidecart.chassis.server.inbound import InboundApp, Subscription
+from sidecart.chassis.server.serve import LoopbackProbe, SidecarAuth, run
+from sidecart.chassis.server.shutdown import ShutdownSignal
+from sidecart.chassis.sidecar import connect
+from sidecart.chassis.telemetry.tracing import traced
 
 log = logging.getLogger(__name__)
 

@@ -11,9 +11,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from chassis.events import CONTENT_TYPE
 from gateway import contracts
 from gateway.command_declarations import DECLARATIONS
+from sidecart.chassis.events import CONTENT_TYPE
 
 SERVERS = Path(__file__).parents[1] / "components" / "servers"
 """A separate folder: a sidecar reads the folder of the broker's components and warns about each

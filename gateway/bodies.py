@@ -11,8 +11,8 @@ from email_validator import EmailNotValidError, validate_email
 from fastapi import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from chassis.request_body import DRAIN_BYTES_MAX
 from gateway.problems import Problem
+from sidecart.chassis.server.request_body import DRAIN_BYTES_MAX
 
 BODY_BYTES_MAX = 256 * 1024
 CENTS_MAX = 10**12 - 1

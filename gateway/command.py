@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from chassis import tracing
-from chassis.events import CloudEvent, timestamp
-from chassis.serve import now
 from gateway.ids import command_id
+from sidecart.chassis.events import CloudEvent, timestamp
+from sidecart.chassis.server.serve import now
+from sidecart.chassis.telemetry import tracing
 
 
 @dataclass(frozen=True, slots=True)

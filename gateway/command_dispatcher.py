@@ -10,8 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from chassis import request_context
-from chassis.errors import SidecarUnavailable, SidecarUnreachable
 from gateway.command import Command
 from gateway.command_declarations import REJECTIONS
 from gateway.deadline import Deadline
@@ -23,6 +21,8 @@ from gateway.pending_commands import NotRecorded, PendingCommands
 from gateway.problems import Problem, unavailable
 from gateway.publishing import Publishing
 from gateway.reconciler import Reconciler
+from sidecart.chassis import request_context
+from sidecart.chassis.errors import SidecarUnavailable, SidecarUnreachable
 
 log = logging.getLogger(__name__)
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import msgspec
 from fastapi import Request, Response
 
-from chassis.errors import TransientError
 from gateway import bodies
 from gateway.command import Command, build_command
 from gateway.command_declarations import DEPOSIT, ORDER, REGISTER
@@ -22,6 +21,7 @@ from gateway.pending_commands import NotRecorded, PendingCommands
 from gateway.preferences import Preference, preference
 from gateway.problems import Problem, not_found, unavailable
 from gateway.replies import to_response
+from sidecart.chassis.errors import TransientError
 
 log = logging.getLogger(__name__)
 

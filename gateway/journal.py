@@ -18,9 +18,9 @@ from datetime import UTC, datetime, timedelta
 
 import msgspec
 
-from chassis.errors import Conflict, TransientError
-from chassis.store import Store
 from gateway.problems import unavailable
+from sidecart.chassis.errors import Conflict, TransientError
+from sidecart.chassis.store import Store
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from chassis.errors import SidecarUnavailable
-from chassis.sidecar import HttpSidecar
+from sidecart.chassis.errors import SidecarUnavailable
+from sidecart.chassis.sidecar import HttpSidecar
 
 KNOWN_MAX = 100_000  # about 15 MB; the cache evicts the least recently used entry
 ASK_SECONDS_MAX = 0.5

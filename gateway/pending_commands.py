@@ -19,8 +19,6 @@ from math import inf
 
 import msgspec
 
-from chassis.errors import TransientError
-from chassis.sidecar import HttpSidecar
 from gateway.command import Command, resource_of
 from gateway.pending_index import IndexFull, PendingIndex
 from gateway.pending_records import (
@@ -31,6 +29,8 @@ from gateway.pending_records import (
     TooManyCommands,
 )
 from gateway.repeat_window import RepeatWindow
+from sidecart.chassis.errors import TransientError
+from sidecart.chassis.sidecar import HttpSidecar
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from chassis.store import Store, update
+from sidecart.chassis.store import Store, update
 
 # 10 KB a page. One write stores all pending commands that arrived during the previous write.
 PAGE_IDS_MAX = 250

@@ -12,10 +12,10 @@ from typing import Literal
 
 import msgspec
 
-from chassis.events import timestamp
-from chassis.store import ABSENT, Store, update
 from gateway.command import Command
 from gateway.problems import Problem
+from sidecart.chassis.events import timestamp
+from sidecart.chassis.store import ABSENT, Store, update
 
 RETENTION_SECONDS = 7 * 24 * 3600
 """The store keeps a record for this long after its last change; then a command without an outcome

@@ -11,9 +11,9 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarUnreachable
-from chassis.serve import LoopbackProbe
-from chassis.sidecar import CALL_SECONDS_MAX, HttpSidecar
+from sidecart.chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarUnreachable
+from sidecart.chassis.server.serve import LoopbackProbe
+from sidecart.chassis.sidecar import CALL_SECONDS_MAX, HttpSidecar
 
 log = logging.getLogger(__name__)
 

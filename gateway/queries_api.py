@@ -13,9 +13,6 @@ from dataclasses import dataclass
 import msgspec
 from fastapi import Request, Response
 
-from chassis.connections import Answer
-from chassis.errors import SidecarUnavailable, TransientError
-from chassis.sidecar import HttpSidecar
 from gateway.command_declarations import COMMAND_PATHS
 from gateway.deadline import Deadline
 from gateway.flows import KINDS
@@ -23,6 +20,9 @@ from gateway.ids import is_uuid
 from gateway.pending_commands import PendingCommands
 from gateway.problems import Problem, method_not_allowed, not_found, unavailable
 from gateway.reconciler import Reconciler
+from sidecart.chassis.connections import Answer
+from sidecart.chassis.errors import SidecarUnavailable, TransientError
+from sidecart.chassis.sidecar import HttpSidecar
 
 log = logging.getLogger(__name__)
 

@@ -10,13 +10,13 @@ import asyncio
 import logging
 from contextlib import suppress
 
-from chassis.errors import SidecarUnavailable
-from chassis.serve import LoopbackProbe
-from chassis.shutdown import ShutdownSignal
-from chassis.sidecar import HttpSidecar
 from gateway.journal import Journal
 from gateway.pending_commands import NOT_RELOADED, PendingCommands
 from gateway.publishing import Publishing
+from sidecart.chassis.errors import SidecarUnavailable
+from sidecart.chassis.server.serve import LoopbackProbe
+from sidecart.chassis.server.shutdown import ShutdownSignal
+from sidecart.chassis.sidecar import HttpSidecar
 
 log = logging.getLogger(__name__)
 

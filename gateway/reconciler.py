@@ -21,13 +21,13 @@ from itertools import count
 
 import msgspec
 
-from chassis.errors import TransientError
-from chassis.sidecar import HttpSidecar
 from gateway.flows import KINDS, FlowKind
 from gateway.journal import RETENTION_SECONDS, Flow, Journal
 from gateway.metrics import ABANDONED, HEALED, REPEATED_COMMANDS
 from gateway.pending_commands import OTHERS_SECONDS, PendingCommands, Publish, other_replicas
 from gateway.problems import Problem
+from sidecart.chassis.errors import TransientError
+from sidecart.chassis.sidecar import HttpSidecar
 
 log = logging.getLogger(__name__)
 

@@ -8,8 +8,6 @@ from typing import Literal
 
 import msgspec
 
-from chassis.errors import PermanentError
-from chassis.events import parse
 from gateway.command_declarations import DEPOSIT, ORDER, REGISTER
 from gateway.held_requests import HeldRequests, Reply
 from gateway.known_users import KnownUsers
@@ -17,6 +15,8 @@ from gateway.metrics import LATE_REPLIES
 from gateway.pending_commands import PendingCommands
 from gateway.pending_records import Rejection
 from gateway.problems import Problem
+from sidecart.chassis.errors import PermanentError
+from sidecart.chassis.events import parse
 
 
 class UserCreated(msgspec.Struct, frozen=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from chassis import settings
+from sidecart.chassis import settings
 
 DRAIN_SECONDS_MAX = 10
 

@@ -8,10 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from chassis.inbound import Handler
-from chassis.serve import LoopbackProbe, background, now
-from chassis.shutdown import ShutdownSignal
-from chassis.sidecar import HttpSidecar
 from gateway.command_dispatcher import CommandDispatcher
 from gateway.commands_api import CommandsApi
 from gateway.held_requests import HeldRequests
@@ -24,6 +20,10 @@ from gateway.queries_api import QueriesApi
 from gateway.ready import Readiness
 from gateway.reconciler import Reconciler
 from gateway.replies import RESPONSES, Replies
+from sidecart.chassis.server.inbound import Handler
+from sidecart.chassis.server.serve import LoopbackProbe, background, now
+from sidecart.chassis.server.shutdown import ShutdownSignal
+from sidecart.chassis.sidecar import HttpSidecar
 
 # From the shutdown signal to the release of held requests. Together with the write of the pending
 # commands, this is well below the time that the server allows.

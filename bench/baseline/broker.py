@@ -14,7 +14,7 @@ from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchang
 from faststream.redis import RedisBroker, StreamSub
 
 from bench.baseline.store import CONNECTIONS_MAX
-from cli.topics import TOPICS
+from sidecart.launcher.topics import TOPICS
 
 Handler = Callable[[bytes], Awaitable[None]]
 

@@ -11,10 +11,10 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 
 from bench.baseline.broker import Broker
 from bench.baseline.store import Store
-from chassis.connections import Answer
-from chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarUnreachable
-from chassis.sidecar import CALL_SECONDS_MAX
-from chassis.store_health import StoreHealth
+from sidecart.chassis.connections import Answer
+from sidecart.chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarUnreachable
+from sidecart.chassis.sidecar import CALL_SECONDS_MAX
+from sidecart.chassis.store_health import StoreHealth
 
 
 class Direct(Store):

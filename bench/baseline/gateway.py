@@ -15,12 +15,12 @@ from starlette.types import ASGIApp
 from bench.baseline.broker import connect
 from bench.baseline.direct import Direct
 from bench.baseline.settings import BaselineSettings, read
-from chassis.inbound import InboundApp
-from chassis.serve import LoopbackProbe, run
-from chassis.shutdown import ShutdownSignal
-from chassis.sidecar import HttpSidecar
 from gateway.app import public_app
 from gateway.wiring import Wiring
+from sidecart.chassis.server.inbound import InboundApp
+from sidecart.chassis.server.serve import LoopbackProbe, run
+from sidecart.chassis.server.shutdown import ShutdownSignal
+from sidecart.chassis.sidecar import HttpSidecar
 
 NAME = "gateway-0"
 

@@ -23,21 +23,21 @@ from fastapi import FastAPI, Response
 from bench.baseline.broker import Broker, connect
 from bench.baseline.direct import Direct
 from bench.baseline.settings import BaselineSettings, read
-from chassis.dead_letters import DeadLetters
-from chassis.errors import Conflict, PermanentError, TransientError
-from chassis.events import decode, parse
-from chassis.record import Record
-from chassis.serve import ServiceWiring, background, now, reader, run
-from chassis.service import Service
-from chassis.sidecar import HttpSidecar
-from chassis.store import ATTEMPTS_MAX
-from cli.ports import is_listening
 from services.billing import app as billing
 from services.notification import app as notification
 from services.notification import settings as notification_settings
 from services.order import app as order
 from services.order import settings as order_settings
 from services.user import app as user
+from sidecart.chassis.dead_letters import DeadLetters
+from sidecart.chassis.errors import Conflict, PermanentError, TransientError
+from sidecart.chassis.events import decode, parse
+from sidecart.chassis.record import Record
+from sidecart.chassis.server.serve import ServiceWiring, background, now, reader, run
+from sidecart.chassis.service import Service
+from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.store import ATTEMPTS_MAX
+from sidecart.launcher.ports import is_listening
 
 log = logging.getLogger(__name__)
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 
-from chassis import settings
-from chassis.settings import LOOPBACK, Settings
-from cli.topics import SERVICES
+from sidecart.chassis import settings
+from sidecart.chassis.settings import LOOPBACK, Settings
+from sidecart.launcher.topics import SERVICES
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,15 @@ from types import TracebackType
 from typing import Self
 
 from bench import floor_app
-from cli.deadline import Deadline
-from cli.environment import plain_environment
-from cli.errors import LaunchError
-from cli.ports import free_port, is_listening
-from cli.processes import Processes
-from cli.project import ROOT
-from cli.servers.registry import BROKERS, STORES, Server
-from cli.shop import MAIL_CATCHER, get, mail_catcher
-from cli.topics import APPS, GATEWAY
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.ports import free_port, is_listening
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.servers.registry import BROKERS, STORES, Server
+from sidecart.launcher.shop import MAIL_CATCHER, get, mail_catcher
+from sidecart.launcher.topics import APPS, GATEWAY
 
 READY_SECONDS = 60
 STOP_SECONDS = 20

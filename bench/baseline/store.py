@@ -10,7 +10,7 @@ from typing import Any
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from chassis.errors import Conflict, SidecarUnavailable
+from sidecart.chassis.errors import Conflict, SidecarUnavailable
 
 # redis-py rejects a call that needs one more; every held request may have a call in progress
 CONNECTIONS_MAX = 1_024

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 
 import msgspec
 
-from chassis import settings
-from chassis.record import Record
-from chassis.serve import Read, ServiceWiring, inbox, run, service_app, unfinished
-from chassis.service import Service
-from chassis.sidecar import HttpSidecar
 from services.billing import domain, events
+from sidecart.chassis import settings
+from sidecart.chassis.record import Record
+from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, run, service_app, unfinished
+from sidecart.chassis.service import Service
+from sidecart.chassis.sidecar import HttpSidecar
 
 SERVICE = Service.of(domain, events)
 

@@ -9,9 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal, assert_never
 
-from chassis.events import Received
-from chassis.fields import CENTS_MAX
-from chassis.service import Step
 from services.billing.events import (
     AccountDeposited,
     AccountDepositRejected,
@@ -24,6 +21,9 @@ from services.billing.events import (
     Output,
     UserCreated,
 )
+from sidecart.chassis.events import Received
+from sidecart.chassis.fields import CENTS_MAX
+from sidecart.chassis.service import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from chassis.fields import CENTS_MAX, Cents, Timestamp, Uuid
+from sidecart.chassis.fields import CENTS_MAX, Cents, Timestamp, Uuid
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,15 +6,15 @@ from functools import partial
 
 import msgspec
 
-from chassis import settings as common
-from chassis.inbound import Subscription
-from chassis.record import Record
-from chassis.serve import Read, ServiceWiring, inbox, now, run, service_app, unfinished
-from chassis.service import Service
-from chassis.sidecar import HttpSidecar
 from services.notification import domain, events, flows, settings
 from services.notification.mail import Mailer
 from services.notification.mail_retry_queue import MailRetryQueue
+from sidecart.chassis import settings as common
+from sidecart.chassis.record import Record
+from sidecart.chassis.server.inbound import Subscription
+from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, now, run, service_app, unfinished
+from sidecart.chassis.service import Service
+from sidecart.chassis.sidecar import HttpSidecar
 
 SERVICE = Service.of(domain, events)
 

@@ -6,8 +6,6 @@ The outcome of an order can arrive before the user's address. The mailbox then k
 from dataclasses import dataclass, replace
 from typing import Literal, assert_never
 
-from chassis.events import Received
-from chassis.service import Step
 from services.notification.email_templates import OrderOutcome, email, order_outcome
 from services.notification.email_templates import subject as mail_subject
 from services.notification.events import (
@@ -19,6 +17,8 @@ from services.notification.events import (
     OrderPaid,
     UserCreated,
 )
+from sidecart.chassis.events import Received
+from sidecart.chassis.service import Step
 
 RECENT_MAX = 100  # finished orders that a mailbox lists, newest first
 WAITING_MAX = 50  # finished orders without an address; a record with their mails stays below 1 MiB

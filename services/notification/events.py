@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from chassis.fields import Cents, Uuid
+from sidecart.chassis.fields import Cents, Uuid
 
 
 @dataclass(frozen=True, slots=True)

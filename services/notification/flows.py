@@ -9,9 +9,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chassis.record import Record
-from chassis.store import Store
 from services.notification.settled_mails import settled_mails
+from sidecart.chassis.record import Record
+from sidecart.chassis.store import Store
 
 
 class _Mailbox(msgspec.Struct):

@@ -20,19 +20,20 @@ from typing import Any, cast
 import msgspec
 from prometheus_client import Counter, Gauge
 
-from chassis import request_context, tracing
-from chassis.dead_letters import DeadLetters
-from chassis.errors import Conflict, PermanentError, TransientError
-from chassis.events import Received, decode, parse, timestamp
-from chassis.keyed_locks import KeyedLocks
-from chassis.outbox import Sidecar
-from chassis.store import update
 from services.notification.domain import Notification
 from services.notification.events import EmailRequested
 from services.notification.mail_retry_queue import LEASE, POLL_SECONDS, RETENTION, TOPIC, ClaimedMail, MailRetryQueue
 from services.notification.mail_server import CONNECTIONS_MAX, Connections, MailServer, Reachability
 from services.notification.mail_session import Outcome, Result, Session, Withdrawn
 from services.notification.mime import mime_message
+from sidecart.chassis import request_context
+from sidecart.chassis.dead_letters import DeadLetters
+from sidecart.chassis.errors import Conflict, PermanentError, TransientError
+from sidecart.chassis.events import Received, decode, parse, timestamp
+from sidecart.chassis.keyed_locks import KeyedLocks
+from sidecart.chassis.outbox import Sidecar
+from sidecart.chassis.store import update
+from sidecart.chassis.telemetry import tracing
 
 log = logging.getLogger(__name__)
 

@@ -16,11 +16,11 @@ from datetime import datetime, timedelta
 
 import msgspec
 
-from chassis.errors import Conflict, TransientError
-from chassis.events import timestamp
-from chassis.paged_index import IndexFull, PagedIndex
-from chassis.store import Store
 from services.notification.mail_session import Outcome
+from sidecart.chassis.errors import Conflict, TransientError
+from sidecart.chassis.events import timestamp
+from sidecart.chassis.paged_index import IndexFull, PagedIndex
+from sidecart.chassis.store import Store
 
 TOPIC = "EmailRequested"
 INDEX = "mail-retry-index"

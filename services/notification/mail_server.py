@@ -14,7 +14,7 @@ from urllib.parse import unquote, urlsplit
 import aiosmtplib
 from prometheus_client import Counter
 
-from chassis.settings import SettingError, choice
+from sidecart.chassis.settings import SettingError, choice
 
 log = logging.getLogger(__name__)
 

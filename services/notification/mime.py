@@ -18,8 +18,8 @@ from functools import cache
 from io import BytesIO
 from typing import Any, cast
 
-from chassis.errors import PermanentError
 from services.notification.events import EmailRequested
+from sidecart.chassis.errors import PermanentError
 
 HEADER_CHARACTERS_MAX = 78  # longer header lines are folded
 LINE_CHARACTERS_MAX = 900  # a server may refuse lines of 1,000 characters

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from chassis import settings
 from services.notification.mail_server import MailServer
+from sidecart.chassis import settings
 
 # The delays before the first retry. Each later delay is twice as long.
 MAIL_RETRY_SECONDS = 60  # after a temporary refusal (4xx)

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from chassis.paged_index import PagedIndex
-from chassis.store import Store
 from services.notification.domain import Notification
 from services.notification.mail_retry_queue import INDEX, Mail
+from sidecart.chassis.paged_index import PagedIndex
+from sidecart.chassis.store import Store
 
 
 async def settled_mails(store: Store, order_ids: Sequence[str]) -> set[str]:

@@ -7,13 +7,13 @@ from functools import partial
 
 import msgspec
 
-from chassis import settings as common
-from chassis.record import Record
-from chassis.serve import Read, ServiceWiring, inbox, run, service_app
-from chassis.service import Service
-from chassis.sidecar import HttpSidecar
 from services.order import domain, events, settings
 from services.order.events import Input, Item
+from sidecart.chassis import settings as common
+from sidecart.chassis.record import Record
+from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, run, service_app
+from sidecart.chassis.service import Service
+from sidecart.chassis.sidecar import HttpSidecar
 
 
 class OrderView(msgspec.Struct, omit_defaults=True):

@@ -4,9 +4,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal, assert_never
 
-from chassis.events import Received, timestamp
-from chassis.fields import CENTS_MAX
-from chassis.service import Step
 from services.order.events import (
     Input,
     Item,
@@ -20,6 +17,9 @@ from services.order.events import (
     OrderPaymentRequested,
     Output,
 )
+from sidecart.chassis.events import Received, timestamp
+from sidecart.chassis.fields import CENTS_MAX
+from sidecart.chassis.service import Step
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from chassis.fields import Uuid
+from sidecart.chassis.fields import Uuid
 
 
 @dataclass(frozen=True, slots=True)

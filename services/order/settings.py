@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from chassis import settings
+from sidecart.chassis import settings
 
 PAY_WITHIN_SECONDS = 900
 PAY_WITHIN_SECONDS_MAX = 7 * 24 * 3600

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 
 from starlette.types import ASGIApp
 
-from chassis import settings
-from chassis.serve import Read, ServiceWiring, inbox, run, service_app
-from chassis.service import Service
-from chassis.sidecar import HttpSidecar
 from services.user import domain, events
+from sidecart.chassis import settings
+from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, run, service_app
+from sidecart.chassis.service import Service
+from sidecart.chassis.sidecar import HttpSidecar
 
 SERVICE = Service.of(domain, events)
 

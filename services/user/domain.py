@@ -5,9 +5,9 @@ The first command for an e-mail address wins. A repeated command gets the same a
 
 from dataclasses import dataclass
 
-from chassis.events import Received
-from chassis.service import Step
 from services.user.events import Input, Output, UserCreated, UserCreateRejected, UserCreateRequested
+from sidecart.chassis.events import Received
+from sidecart.chassis.service import Step
 
 
 @dataclass(frozen=True, slots=True)

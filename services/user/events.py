@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from chassis.fields import CONTROL, LINE, SPACE, Uuid
+from sidecart.chassis.fields import CONTROL, LINE, SPACE, Uuid
 
 _PART = rf"[^@{CONTROL}{SPACE}\ufeff]+"
 Email = Annotated[str, Meta(min_length=3, max_length=254, pattern=rf"^{_PART}@{_PART}\Z")]

@@ -14,8 +14,8 @@ from typing import Any
 
 import valkey
 
-from cli.topics import APPS
-from cli.topology import readers
+from sidecart.launcher.topics import APPS
+from sidecart.launcher.topology import readers
 from tests.e2e.first_events import Processed, late, publish_story, published_by
 
 

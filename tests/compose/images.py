@@ -13,8 +13,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from cli import daprd
-from cli.deadline import Deadline
+from sidecart.launcher import daprd
+from sidecart.launcher.deadline import Deadline
 from tests.compose.engine import Engine
 
 PACKAGES = ("ca-certificates", "python3", "python3-venv", "rabbitmq-server", "redis-server")

@@ -15,9 +15,9 @@ from typing import Any, Self
 import httpx
 import yaml
 
-from cli.deadline import Deadline
-from cli.ports import free_port
-from cli.project import ROOT
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.ports import free_port
+from sidecart.launcher.project import ROOT
 from tests.compose.engine import Engine, EngineError
 
 FOLDER = ROOT / "tye-or-compose"

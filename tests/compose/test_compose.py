@@ -14,11 +14,11 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.demo import Demo, DemoFailed
-from cli.errors import LaunchError
-from cli.programs import cache_folder
-from cli.servers.registry import BROKERS
-from cli.topics import APPS
+from sidecart.cli.demo import Demo, DemoFailed
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.programs import cache_folder
+from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.topics import APPS
 from tests.compose import images
 from tests.compose.engine import Engine, EngineError
 from tests.compose.stack import FILE, FOLDER, SECONDS_MAX, Stack, services
@@ -165,7 +165,7 @@ def late_events(stack: Stack, *words: str) -> dict[str, float]:
 
 def keeper_says_healthy(stack: Stack, app_id: str) -> bool:
     """Return the keeper's health check of an app, run in the keeper's container."""
-    words = "import os, sys; from cli.servers.rabbitmq_keeper import is_healthy; "
+    words = "import os, sys; from sidecart.launcher.servers.rabbitmq_keeper import is_healthy; "
     words += "sys.exit(not is_healthy(f'http://{sys.argv[1]}-dapr:3500', sys.argv[1], os.environ['DAPR_API_TOKEN']))"
     return stack.engine.succeeds("exec", stack.container("keeper"), "python", "-c", words, app_id)
 

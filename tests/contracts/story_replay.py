@@ -7,13 +7,13 @@ from typing import Any
 
 import msgspec
 
-from chassis.errors import Conflict
-from chassis.service import Service
-from chassis.speculation import SpeculativeProcessor
 from services.billing.app import SERVICE as BILLING
 from services.notification.app import SERVICE as NOTIFICATION
 from services.order.app import service as order_service
 from services.user.app import SERVICE as USER
+from sidecart.chassis.errors import Conflict
+from sidecart.chassis.service import Service
+from sidecart.chassis.speculation import SpeculativeProcessor
 from tests.contracts.validate import is_caused_by, story
 
 WIRED: Mapping[str, Service[Any, Any]] = {

@@ -6,8 +6,8 @@ import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 from jsonschema.protocols import Validator
 
-from cli.topics import TOPICS
 from gateway import asyncapi
+from sidecart.launcher.topics import TOPICS
 from tests.contracts.mutations import mutations
 from tests.contracts.validate import FORMATS, examples
 

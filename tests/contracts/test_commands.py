@@ -9,9 +9,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from chassis.errors import PermanentError
-from chassis.events import decode, parse
 from services.user.events import INPUTS
+from sidecart.chassis.errors import PermanentError
+from sidecart.chassis.events import decode, parse
 from tests.contracts.mutations import mutations
 from tests.contracts.validate import CONTRACTS, examples, is_valid
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from cli.topics import TOPICS
+from sidecart.launcher.topics import TOPICS
 from tests.contracts.mutations import mutations
 from tests.contracts.validate import CONTRACTS, examples, is_valid, schema_problems
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from cli.topics import TOPICS
+from sidecart.launcher.topics import TOPICS
 from tests.contracts.validate import CONTRACTS, canonical, examples, schema_problems, validate
 
 ITEMS = ("order_id", "user_id", "items", "amount_cents")

@@ -7,10 +7,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from cli.topics import GATEWAY, SERVICES, TOPICS
 from gateway import bodies
 from gateway.command import build_command
 from gateway.ids import resource_id
+from sidecart.launcher.topics import GATEWAY, SERVICES, TOPICS
 from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
 from tests.contracts.validate import (
     Event,

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from chassis.inbound import RAW
-from chassis.serve import LoopbackProbe
-from chassis.service import Service
-from cli.topics import TOPICS
+from sidecart.chassis.server.inbound import RAW
+from sidecart.chassis.server.serve import LoopbackProbe
+from sidecart.chassis.service import Service
+from sidecart.launcher.topics import TOPICS
 from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
 from tests.contracts.validate import CONTRACTS, examples, validate
 

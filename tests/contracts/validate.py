@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from cli.topics import GATEWAY, TOPICS
+from sidecart.launcher.topics import GATEWAY, TOPICS
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 OUTPUTS_MAX = 100  # of one event; UserCreated requests all mails that waited for the address

@@ -18,9 +18,9 @@ from faststream.redis import BinaryMessageFormatV1
 
 from bench.baseline.broker import connect
 from bench.baseline.shop import BaselineShop
-from cli.shop import Shop
-from cli.tap import Sightings, Tap
-from cli.topics import TOPICS
+from sidecart.launcher.shop import Shop
+from sidecart.launcher.topics import TOPICS
+from sidecart.testkit.tap import Sightings, Tap
 from tests.e2e.shopper import Shopper
 
 FIELD = b"__data__"  # the field of a stream entry in which FastStream stores its message

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from bench.baseline.shop import BaselineShop
-from cli.project import ROOT
-from cli.servers.registry import BROKERS, STORES
-from cli.settings import external_servers
-from cli.shop import Options, Shop
-from cli.tap import Tap
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.servers.registry import BROKERS, STORES
+from sidecart.launcher.settings import external_servers
+from sidecart.launcher.shop import Options, Shop
+from sidecart.testkit.tap import Tap
 from tests.e2e.baseline import BaselineShopper, BaselineTap
 from tests.e2e.shopper import Shopper
 

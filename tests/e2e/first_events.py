@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from cli.topics import APPS, TOPICS
+from sidecart.launcher.topics import APPS, TOPICS
 from tests.contracts.story_replay import STORY
 
 SECONDS_MAX = 2.0

@@ -9,8 +9,8 @@ from typing import Any, Self
 
 import httpx
 
-from cli.shop import Shop
-from cli.tap import Seen, Tap
+from sidecart.launcher.shop import Shop
+from sidecart.testkit.tap import Seen, Tap
 
 SECONDS = 60
 """The time limit of every wait; each takes milliseconds on an idle machine."""

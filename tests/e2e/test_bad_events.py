@@ -12,8 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.shop import Shop
-from cli.topics import GATEWAY, TOPICS
+from sidecart.launcher.shop import Shop
+from sidecart.launcher.topics import GATEWAY, TOPICS
 from tests.contracts.validate import examples
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 

@@ -14,11 +14,11 @@ import psycopg
 import pytest
 import valkey
 
-from cli.deadline import Deadline
-from cli.errors import LaunchError
-from cli.processes import Processes
-from cli.servers.registry import BROKERS, STORES
-from cli.shop import Shop
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.servers.registry import BROKERS, STORES
+from sidecart.launcher.shop import Shop
 from tests.e2e.conftest import broker, options, store
 
 SECONDS_MAX = 75.0

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.dead_letters import DeadLetter, Filter, RunningState, discard, find_dead_letters, replay
+from sidecart.launcher.dead_letters import DeadLetter, Filter, RunningState, discard, find_dead_letters, replay
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 
 pytestmark = pytest.mark.sidecars

@@ -15,11 +15,11 @@ import httpx
 import psutil
 import pytest
 
-from cli.servers import rabbitmq
-from cli.shop import Shop, get
-from cli.supervisor import Supervisor
-from cli.tap import Tap
-from cli.topology import sidecar_of
+from sidecart.launcher.servers import rabbitmq
+from sidecart.launcher.shop import Shop, get
+from sidecart.launcher.supervisor import Supervisor
+from sidecart.launcher.topology import sidecar_of
+from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import broker, options
 from tests.e2e.healthy import until_healthy
 from tests.e2e.shopper import Shopper, new_address

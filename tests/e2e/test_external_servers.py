@@ -14,10 +14,10 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from cli.deadline import Deadline
-from cli.ports import free_port
-from cli.processes import Processes
-from cli.servers.registry import BROKERS, STORES
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.ports import free_port
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.servers.registry import BROKERS, STORES
 from tests.e2e.conftest import broker, store
 from tests.e2e.shopper import SECONDS, TEA, new_address
 from tests.full.project_copy import running

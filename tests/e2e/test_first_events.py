@@ -11,10 +11,10 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-from cli.shop import Shop
-from cli.tap import Tap
-from cli.topics import APPS
-from cli.topology import metrics_of
+from sidecart.launcher.shop import Shop
+from sidecart.launcher.topics import APPS
+from sidecart.launcher.topology import metrics_of
+from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.first_events import LONG_SECONDS, Processed, by_metrics, late, publish_story
 

@@ -12,11 +12,11 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from chassis.request_head import HEAD_BYTES_MAX
-from cli import monitor, proxy
-from cli.shop import Shop
-from cli.topics import GATEWAY, SERVICES
-from cli.topology import metrics_of, replicas_of
+from sidecart.chassis.server.request_head import HEAD_BYTES_MAX
+from sidecart.launcher import monitor, proxy
+from sidecart.launcher.shop import Shop
+from sidecart.launcher.topics import GATEWAY, SERVICES
+from sidecart.launcher.topology import metrics_of, replicas_of
 from tests.contracts.validate import http_problems
 from tests.e2e.conftest import options
 from tests.e2e.raw import CLOSED, HOST, LAST, OFFERED, READ, REFUSED, Answered, exchange, get, responses

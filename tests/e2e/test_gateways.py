@@ -15,10 +15,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.shop import Shop
-from cli.tap import Tap
-from cli.topics import GATEWAY
-from cli.topology import app_of, readers, replicas_of
+from sidecart.launcher.shop import Shop
+from sidecart.launcher.topics import GATEWAY
+from sidecart.launcher.topology import app_of, readers, replicas_of
+from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cli.ports import free_port
-from cli.project import ROOT
+from sidecart.launcher.ports import free_port
+from sidecart.launcher.project import ROOT
 from tests.e2e.conftest import broker, store
 
 pytestmark = [pytest.mark.own_shop, pytest.mark.sidecars]

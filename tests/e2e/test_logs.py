@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from cli.servers.registry import STORES
-from cli.shop import MAIL_CATCHER, Shop
-from cli.tap import Tap
-from cli.topics import APPS
+from sidecart.launcher.servers.registry import STORES
+from sidecart.launcher.shop import MAIL_CATCHER, Shop
+from sidecart.launcher.topics import APPS
+from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options, store
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
 from tests.e2e.test_bad_events import fresh, publish

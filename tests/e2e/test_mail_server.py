@@ -16,10 +16,10 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from cli.dead_letters import Filter, RunningState, find_dead_letters, replay
-from cli.ports import is_listening
-from cli.shop import MAIL_CATCHER, Shop
-from cli.tap import Tap
+from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters, replay
+from sidecart.launcher.ports import is_listening
+from sidecart.launcher.shop import MAIL_CATCHER, Shop
+from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 

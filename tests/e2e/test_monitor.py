@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from cli.doctor import running
-from cli.monitor import NAME
-from cli.run import described
-from cli.shop import Shop
-from cli.topics import subscriptions
-from cli.topology import sidecar_of
+from sidecart.cli.run import described
+from sidecart.doctor import running
+from sidecart.launcher.monitor import NAME
+from sidecart.launcher.shop import Shop
+from sidecart.launcher.topics import subscriptions
+from sidecart.launcher.topology import sidecar_of
 from tests.e2e.conftest import options
 from tests.e2e.live_client import LiveClient, Notice, steps
 from tests.e2e.shopper import SECONDS, TEA, new_address

@@ -11,9 +11,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.deadline import Deadline
-from cli.ports import free_port, is_listening
-from cli.proxy import command
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.ports import free_port, is_listening
+from sidecart.launcher.proxy import command
 
 pytestmark = pytest.mark.own_shop
 

@@ -16,8 +16,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli import proxy
-from cli.ports import free_port
+from sidecart.launcher import proxy
+from sidecart.launcher.ports import free_port
 from tests.contracts.validate import http_problems
 from tests.e2e.raw import LAST, exchange, get
 from tests.e2e.shopper import SECONDS

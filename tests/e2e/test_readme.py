@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.run import calls
+from sidecart.cli.run import calls
 from tests.e2e.shopper import Shopper
 
 README = Path(__file__).parents[2] / "README.md"

@@ -16,9 +16,9 @@ import psycopg
 import pytest
 import valkey
 
-from chassis.events import CONTENT_TYPE
-from cli.shop import Shop
 from gateway.command import build_command
+from sidecart.chassis.events import CONTENT_TYPE
+from sidecart.launcher.shop import Shop
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 
 WAIT_SECONDS = 3

@@ -9,9 +9,9 @@ import httpx
 import psutil
 import pytest
 
-from cli.ports import is_free
-from cli.shop import Shop
-from cli.tap import Tap
+from sidecart.launcher.ports import is_free
+from sidecart.launcher.shop import Shop
+from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, TEA, Shopper, new_address
 

@@ -8,8 +8,8 @@ import uuid
 import httpx
 import pytest
 
-from cli.dead_letters import Filter, RunningState, find_dead_letters
-from cli.topics import TOPICS
+from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters
+from sidecart.launcher.topics import TOPICS
 from tests.e2e.shopper import Shopper
 
 pytestmark = pytest.mark.sidecars

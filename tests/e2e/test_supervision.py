@@ -10,13 +10,13 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from cli import supervisor as module
-from cli.servers import valkey
-from cli.shop import MAIL_CATCHER, Shop
-from cli.supervisor import Supervisor
-from cli.tap import Tap
-from cli.topics import APPS
-from cli.topology import readers, sidecar_of
+from sidecart.launcher import supervisor as module
+from sidecart.launcher.servers import valkey
+from sidecart.launcher.shop import MAIL_CATCHER, Shop
+from sidecart.launcher.supervisor import Supervisor
+from sidecart.launcher.topics import APPS
+from sidecart.launcher.topology import readers, sidecar_of
+from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.healthy import until_healthy
 from tests.e2e.shopper import SECONDS, Shopper

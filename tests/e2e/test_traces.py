@@ -10,9 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from cli.dead_letters import Filter, RunningState, find_dead_letters, replay
-from cli.shop import Shop
-from cli.tap import Tap
+from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters, replay
+from sidecart.launcher.shop import Shop
+from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.otlp import Receiver, Span, as_tree
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper

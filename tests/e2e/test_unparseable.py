@@ -16,11 +16,11 @@ import pika
 import pytest
 import valkey
 
-from cli.dead_letters import Filter, RunningState, find_dead_letters, replay
-from cli.errors import LaunchError
-from cli.shop import Shop
-from cli.topics import APPS, GATEWAY, TOPICS
-from cli.topology import metrics_of
+from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters, replay
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.shop import Shop
+from sidecart.launcher.topics import APPS, GATEWAY, TOPICS
+from sidecart.launcher.topology import metrics_of
 from tests.contracts.validate import examples
 from tests.e2e.shopper import TEA, Shopper, new_address
 

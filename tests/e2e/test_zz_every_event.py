@@ -2,7 +2,7 @@
 
 import uuid
 
-from cli.topics import APPS, TOPICS
+from sidecart.launcher.topics import APPS, TOPICS
 from tests.contracts.validate import unexplained, validate
 from tests.e2e.shopper import TEA, Shopper, new_address
 

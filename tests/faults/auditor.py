@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 
-from cli.dead_letters import DeadLetter, RunningState, find_dead_letters
-from cli.shop import Shop
-from cli.topology import readers
+from sidecart.launcher.dead_letters import DeadLetter, RunningState, find_dead_letters
+from sidecart.launcher.shop import Shop
+from sidecart.launcher.topology import readers
 from tests.faults.aftermath import Missing, missing
 from tests.faults.injector import InjectedFault
 from tests.faults.ledger import Intent, Ledger

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-from cli.errors import LaunchError
-from cli.servers.registry import BROKERS, STORES
-from cli.topics import TOPICS
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.servers.registry import BROKERS, STORES
+from sidecart.launcher.topics import TOPICS
 from tests.faults.load import Plan
 from tests.faults.proxied import ProxiedShop
 from tests.faults.refusals import no_small_disk

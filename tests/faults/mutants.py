@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cli.project import ROOT
+from sidecart.launcher.project import ROOT
 from tests.faults.kinds import Trial, trial_of
 from tests.faults.load import Plan
 from tests.faults.patches import program

@@ -13,12 +13,12 @@ from typing import Any
 
 import msgspec
 
-from chassis import serve
-from chassis.sidecar import HttpSidecar
-from cli.project import module_of, write_program
 from gateway.command_dispatcher import CommandDispatcher
 from gateway.pending_commands import PendingCommands
 from gateway.reconciler import Reconciler
+from sidecart.chassis.server import serve
+from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.launcher.project import module_of, write_program
 from tests.simulation import mutants
 
 

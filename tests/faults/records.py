@@ -8,8 +8,8 @@ from typing import Any
 
 import httpx
 
-from cli.shop import Shop
-from cli.topology import sidecar_of
+from sidecart.launcher.shop import Shop
+from sidecart.launcher.topology import sidecar_of
 
 KEYS_AT_ONCE = 200
 PARALLELISM = 10

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from cli.servers import valkey
+from sidecart.launcher.servers import valkey
 
 SECONDS = 1.0
 

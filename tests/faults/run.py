@@ -9,13 +9,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from cli.deadline import Deadline
-from cli.errors import LaunchError
-from cli.project import ROOT
-from cli.run import say, stopped_by_signals
-from cli.shop import MAIL_CATCHER, Options, Shop
-from cli.supervisor import Supervisor
-from cli.topology import sidecar_of
+from sidecart.cli.run import say, stopped_by_signals
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.shop import MAIL_CATCHER, Options, Shop
+from sidecart.launcher.supervisor import Supervisor
+from sidecart.launcher.topology import sidecar_of
 from tests.faults.auditor import ENDS, OUTCOMES, Auditor, effects
 from tests.faults.harms import harms
 from tests.faults.injector import Injector

@@ -20,10 +20,10 @@ import psycopg
 import pytest
 import valkey
 
-from cli.deadline import Deadline
-from cli.processes import Processes
-from cli.servers.registry import BROKERS, STORES, Server
-from cli.shop import Shop
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.servers.registry import BROKERS, STORES, Server
+from sidecart.launcher.shop import Shop
 from tests.faults import refusals
 from tests.faults.rollback import roll_back
 

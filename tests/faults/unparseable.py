@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 
 import httpx
 
-from cli.dead_letters import DeadLetter
-from cli.shop import Shop
-from cli.topics import GATEWAY, SERVICES, TOPICS
-from cli.topology import sidecar_of
+from sidecart.launcher.dead_letters import DeadLetter
+from sidecart.launcher.shop import Shop
+from sidecart.launcher.topics import GATEWAY, SERVICES, TOPICS
+from sidecart.launcher.topology import sidecar_of
 
 SECONDS_MAX = 5.0
 FORMS = (

@@ -12,8 +12,8 @@ import importlib
 import sys
 from pathlib import Path
 
-from chassis.sidecar import CALL_SECONDS_MAX, HttpSidecar
-from cli.project import module_of, write_program
+from sidecart.chassis.sidecar import CALL_SECONDS_MAX, HttpSidecar
+from sidecart.launcher.project import module_of, write_program
 
 
 def program(folder: Path, app_id: str, lost: Path) -> Path:

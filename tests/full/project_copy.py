@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.deadline import Deadline
-from cli.ports import free_port
-from cli.project import ROOT
-from cli.shop import get
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.ports import free_port
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.shop import get
 
 READY_SECONDS = 180
 STOP_SECONDS = 120

@@ -8,7 +8,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
-from cli.ports import free_port
+from sidecart.launcher.ports import free_port
 
 CHUNK_BYTES = 64 * 1024
 

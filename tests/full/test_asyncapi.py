@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from cli.deadline import Deadline
-from cli.programs import cache_folder, locked
 from gateway import asyncapi
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.programs import cache_folder, locked
 
 FOLDER = Path(__file__).parent / "asyncapi"
 SECONDS_MAX = 600  # 170 packages: 15 s from a fast registry, minutes from a slow one

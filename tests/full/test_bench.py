@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cli.project import ROOT
+from sidecart.launcher.project import ROOT
 
 SECONDS = 400
 SHORT = ("--broker", "redis", "--rounds", "1", "--users", "200", "--alone", "5", "--seconds", "1")
@@ -23,7 +23,11 @@ def test_the_live_page_is_compared_with_a_shop_without_it(tmp_path: Path) -> Non
     only = ("--only", "monitor", "--out", str(tmp_path))
 
     ran = subprocess.run(
-        [sys.executable, "-m", "cli", "bench", *SHORT, *only], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS
+        [sys.executable, "-m", "sidecart.cli", "bench", *SHORT, *only],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
     )
 
     assert 0 == ran.returncode, ran.stdout[-3_000:] + ran.stderr[-3_000:]
@@ -41,7 +45,11 @@ def test_both_systems_and_the_latency_breakdown_is_measured(tmp_path: Path) -> N
     only = ("--only", "systems", "--only", "latency-breakdown", "--out", str(tmp_path))
 
     ran = subprocess.run(
-        [sys.executable, "-m", "cli", "bench", *SHORT, *only], cwd=ROOT, capture_output=True, text=True, timeout=SECONDS
+        [sys.executable, "-m", "sidecart.cli", "bench", *SHORT, *only],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
     )
 
     assert 0 == ran.returncode, ran.stdout[-3_000:] + ran.stderr[-3_000:]

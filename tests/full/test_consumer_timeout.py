@@ -10,10 +10,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from cli.servers import rabbitmq
-from cli.shop import Options, Shop
-from cli.supervisor import Supervisor
-from cli.tap import Tap
+from sidecart.launcher.servers import rabbitmq
+from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.supervisor import Supervisor
+from sidecart.testkit.tap import Tap
 from tests.e2e.shopper import TEA_CENTS, Shopper
 
 SECONDS = 240

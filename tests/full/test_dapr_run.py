@@ -12,22 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from cli import daprd
-from cli.deadline import Deadline
-from cli.demo import Demo
-from cli.environment import plain_environment
-from cli.ports import free_port, is_listening
-from cli.processes import Processes
-from cli.project import ROOT
-from cli.servers.registry import BROKERS, STORES
-from cli.shop import get
-from cli.topics import APPS, GATEWAY
+from sidecart.cli.demo import Demo
+from sidecart.launcher import daprd
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.ports import free_port, is_listening
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.servers.registry import BROKERS, STORES
+from sidecart.launcher.shop import get
+from sidecart.launcher.topics import APPS, GATEWAY
 from tests.e2e.first_events import LONG_SECONDS, by_metrics, late, publish_story, published_by
 from tests.full.multi_app_run import apps, sourced
 
 DOCUMENT = ROOT / "docs" / "dapr-run.md"
 RUN = "set -a; . ./deploy.env; dapr run -f ."
-CATCHER = ".venv/bin/python -m cli.servers.mailcatcher --smtp-port 1025 --http-port 8025"
+CATCHER = ".venv/bin/python -m sidecart.launcher.servers.mailcatcher --smtp-port 1025 --http-port 8025"
 SWAP = "sed -i 's#brokers/redis#brokers/rabbitmq#' dapr.yaml"
 STORE_SWAP = "sed -i 's#stores/redis#stores/postgres#' dapr.yaml"
 SECONDS = 180

@@ -16,9 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.deadline import Deadline
-from cli.ports import free_port
-from cli.project import ROOT
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.ports import free_port
+from sidecart.launcher.project import ROOT
 from tests.full.project_copy import Running, in_the_readme, running
 
 DASHBOARD = ROOT / "docs" / "grafana" / "sidecart.json"

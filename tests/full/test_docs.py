@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from cli.shop import Options, Shop
 from gateway.app import COMMAND_ROUTES
 from gateway.queries_api import OWNERS
+from sidecart.launcher.shop import Options, Shop
 from tests.full.live_page import FLAGS, SECONDS
 
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"

@@ -12,10 +12,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from cli.project import ROOT
-from cli.servers.registry import BROKERS
-from cli.shop import Options, Shop
-from cli.tap import Tap
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.shop import Options, Shop
+from sidecart.testkit.tap import Tap
 from tests.e2e.shopper import Shopper
 
 FOREIGN = ROOT / "examples" / "user-node"

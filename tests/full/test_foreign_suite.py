@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from cli.project import ROOT
+from sidecart.launcher.project import ROOT
 from tests.full.project_copy import in_the_readme, running
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.checks import STORE_OF_BROKER
-from cli.reconcile import Gateways
-from cli.servers.registry import BROKERS
-from cli.shop import Options, Shop
-from cli.tap import Tap
-from cli.topics import GATEWAY, SERVICES
+from sidecart.cli.checks import STORE_OF_BROKER
+from sidecart.cli.reconcile import Gateways
+from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.topics import GATEWAY, SERVICES
+from sidecart.testkit.tap import Tap
 from tests.e2e.shopper import Shopper, new_address
 from tests.full.forgetful import program
 

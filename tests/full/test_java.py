@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from cli import proxy
-from cli.shop import Options, Shop
-from cli.topics import GATEWAY
-from cli.topology import replicas_of
+from sidecart.launcher import proxy
+from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.topics import GATEWAY
+from sidecart.launcher.topology import replicas_of
 
 CLIENT = Path(__file__).parent / "java" / "Client.java"
 SECONDS_MAX = 120

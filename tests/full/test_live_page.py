@@ -17,9 +17,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
-from cli.checks import STORE_OF_BROKER
-from cli.shop import Options, Shop
-from cli.topics import TOPICS
+from sidecart.cli.checks import STORE_OF_BROKER
+from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.topics import TOPICS
 from tests.e2e.shopper import TEA
 from tests.full.live_page import SECONDS, Live, opened
 

@@ -11,11 +11,11 @@ from threading import Barrier
 import psycopg
 import pytest
 
-from cli.deadline import Deadline
-from cli.errors import LaunchError
-from cli.processes import Processes
-from cli.servers import postgres
-from cli.servers.registry import STORES
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.servers import postgres
+from sidecart.launcher.servers.registry import STORES
 
 ROUND = 6
 """Concurrent callers: the apps of a shop and one more."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import psutil
 
-from cli.deadline import Deadline
+from sidecart.launcher.deadline import Deadline
 from tests.e2e.otlp import Receiver
 from tests.full.project_copy import Running, in_the_readme, running
 

@@ -14,18 +14,18 @@ import psycopg
 import pytest
 import valkey
 
-from chassis.errors import Conflict, WriteRefused
-from chassis.sidecar import HttpSidecar, connect
-from cli import daprd
-from cli.deadline import Deadline
-from cli.environment import plain_environment
-from cli.ports import free_port
-from cli.processes import Processes
-from cli.project import ROOT, read_apps
-from cli.servers import postgres as postgres_server
-from cli.servers import valkey as valkey_server
-from cli.servers.registry import STORES
-from cli.sidecar import Sidecar, command
+from sidecart.chassis.errors import Conflict, WriteRefused
+from sidecart.chassis.sidecar import HttpSidecar, connect
+from sidecart.launcher import daprd
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.ports import free_port
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.project import ROOT, read_apps
+from sidecart.launcher.servers import postgres as postgres_server
+from sidecart.launcher.servers import valkey as valkey_server
+from sidecart.launcher.servers.registry import STORES
+from sidecart.launcher.sidecar import Sidecar, command
 
 Refuse = Callable[[str, Path], None]
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import msgspec
 
-from chassis.events import Received
-from chassis.processor import EventProcessor
-from chassis.record import OutboxEntry, Record
-from chassis.service import Step
-from chassis.speculation import SpeculativeProcessor
+from sidecart.chassis.events import Received
+from sidecart.chassis.processor import EventProcessor
+from sidecart.chassis.record import OutboxEntry, Record
+from sidecart.chassis.service import Step
+from sidecart.chassis.speculation import SpeculativeProcessor
 
 
 class NoOutbox(EventProcessor[Any, Any]):

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from chassis.speculation import SpeculativeProcessor
+from sidecart.chassis.speculation import SpeculativeProcessor
 from tests.simulation import mutants
 from tests.simulation.checks import problems
 from tests.simulation.scenario import scenario

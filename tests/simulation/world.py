@@ -29,14 +29,6 @@ from typing import Any, cast
 
 import msgspec
 
-from chassis.connections import Answer
-from chassis.errors import Conflict, PermanentError, SidecarUnavailable, TransientError, WriteRefused
-from chassis.processor import EventProcessor
-from chassis.serve import Read
-from chassis.service import Service
-from chassis.sidecar import HttpSidecar
-from chassis.speculation import SpeculativeProcessor
-from chassis.store_health import StoreHealth
 from gateway.flows import KIND_OF_TOPIC
 from gateway.journal import Flow, Journal
 from gateway.pending_commands import PendingCommands
@@ -55,6 +47,14 @@ from services.order import app as order_app
 from services.order.app import service as order_service
 from services.user import app as user_app
 from services.user.app import SERVICE as USER
+from sidecart.chassis.connections import Answer
+from sidecart.chassis.errors import Conflict, PermanentError, SidecarUnavailable, TransientError, WriteRefused
+from sidecart.chassis.processor import EventProcessor
+from sidecart.chassis.server.serve import Read
+from sidecart.chassis.service import Service
+from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.speculation import SpeculativeProcessor
+from sidecart.chassis.store_health import StoreHealth
 
 PAY_WITHIN = timedelta(minutes=15)
 SERVICES: dict[str, Service[Any, Any]] = {

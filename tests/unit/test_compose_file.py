@@ -14,16 +14,16 @@ from typing import Any
 import pytest
 import yaml
 
-from chassis import settings
-from chassis.serve import STOP_SECONDS_MAX
-from cli import daprd, sidecar
-from cli.project import ROOT, read_apps, resource_folders
-from cli.servers import rabbitmq
-from cli.servers.registry import BROKERS
-from cli.sidecar import Sidecar
-from cli.topics import APPS
 from gateway import asyncapi, contracts
 from services.notification.mail_server import MailServer
+from sidecart.chassis import settings
+from sidecart.chassis.server.serve import STOP_SECONDS_MAX
+from sidecart.launcher import daprd, sidecar
+from sidecart.launcher.project import ROOT, read_apps, resource_folders
+from sidecart.launcher.servers import rabbitmq
+from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.sidecar import Sidecar
+from sidecart.launcher.topics import APPS
 
 FOLDER = ROOT / "tye-or-compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "docker-compose.yml").read_text(encoding="utf-8"))

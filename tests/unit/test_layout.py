@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.__main__ import main
+from sidecart.cli.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
 NEUTRAL = ("gateway", "services", "chassis", "contracts", "dapr")
@@ -171,7 +171,7 @@ def test_the_chassis_and_the_gateway_import_no_service(folder: str) -> None:
 @pytest.mark.parametrize("folder", ["gateway", "services", "chassis", "cli"])
 def test_the_shop_does_not_import_the_live_page(folder: str) -> None:
     """The shop runs without the live page; the launcher starts it as a process, through
-    cli/monitor.py only.
+    src/sidecart/launcher/monitor.py only.
     """
     taken = {each for path in (ROOT / folder).rglob("*.py") for each in imports(tree(path))}
 
@@ -215,7 +215,12 @@ def test_a_domain_is_pure(path: Path) -> None:
 @pytest.mark.parametrize("path", PURE, ids=name)
 def test_a_domain_imports_only_pure_parts_of_the_chassis(path: Path) -> None:
     """A domain may import the types of steps, events and fields, which do no I/O."""
-    pure = ("chassis.service.Step", "chassis.events.Received", "chassis.events.timestamp", "chassis.fields.")
+    pure = (
+        "sidecart.chassis.service.Step",
+        "sidecart.chassis.events.Received",
+        "sidecart.chassis.events.timestamp",
+        "sidecart.chassis.fields.",
+    )
 
     assert [] == [each for each in imports(tree(path)) if each.startswith("chassis") and not each.startswith(pure)]
 

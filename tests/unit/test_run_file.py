@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from cli import sidecar
-from cli.project import ROOT, read_apps, resource_folders
-from cli.servers.registry import BROKERS
-from cli.sidecar import Sidecar
-from cli.topics import APPS
+from sidecart.launcher import sidecar
+from sidecart.launcher.project import ROOT, read_apps, resource_folders
+from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.sidecar import Sidecar
+from sidecart.launcher.topics import APPS
 from tests.full.multi_app_run import apps, problems
 
 FILE = ROOT / "dapr.yaml"

@@ -8,7 +8,7 @@ import pytest
 from bench.experiments import VARIANTS, Experiment, Variant, components, table
 from bench.measure import Turn
 from bench.patched import PATCHES
-from cli.project import ROOT
+from sidecart.launcher.project import ROOT
 from tests.unit.bench.test_report import turn
 
 

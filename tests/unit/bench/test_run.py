@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from bench import run
-from cli.__main__ import main
-from cli.errors import LaunchError
-from cli.servers import rabbitmq
+from sidecart.cli.__main__ import main
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.servers import rabbitmq
 
 
 @pytest.fixture

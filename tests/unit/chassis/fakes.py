@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from chassis.errors import Conflict
+from sidecart.chassis.errors import Conflict
 
 
 class FakeSidecar:

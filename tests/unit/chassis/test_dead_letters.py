@@ -9,9 +9,9 @@ from uuid import UUID, uuid5
 import msgspec
 import pytest
 
-from chassis import store
-from chassis.dead_letters import ESCAPE_BYTES_MAX, EVENT_BYTES_MAX, RAW_BYTES_MAX, DeadLetters, letter_id
-from chassis.errors import Conflict, SidecarUnavailable, TransientError
+from sidecart.chassis import store
+from sidecart.chassis.dead_letters import ESCAPE_BYTES_MAX, EVENT_BYTES_MAX, RAW_BYTES_MAX, DeadLetters, letter_id
+from sidecart.chassis.errors import Conflict, SidecarUnavailable, TransientError
 from tests.unit.chassis.fakes import FakeSidecar
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from chassis.deferral import DEFERRED_BYTES_MAX, FRESH, deferred_to_their_writers
-from chassis.record import OutboxEntry, Record
+from sidecart.chassis.deferral import DEFERRED_BYTES_MAX, FRESH, deferred_to_their_writers
+from sidecart.chassis.record import OutboxEntry, Record
 
 AT = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 OUTPUT = msgspec.Raw(b'{"type":"BellRung"}')

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from chassis.errors import PermanentError
-from chassis.events import BODY_BYTES_MAX, Received, decode, derived_id, parse, timestamp
+from sidecart.chassis.errors import PermanentError
+from sidecart.chassis.events import BODY_BYTES_MAX, Received, decode, derived_id, parse, timestamp
 
 ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 CORRELATION_ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b6"

@@ -11,11 +11,11 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from chassis.protocol import BoundedHttp
-from chassis.request_head import HEAD_BYTES_MAX, HEADERS_MAX
-from chassis.serve import server_config
-from chassis.settings import Settings
-from cli.ports import free_port
+from sidecart.chassis.server.protocol import BoundedHttp
+from sidecart.chassis.server.request_head import HEAD_BYTES_MAX, HEADERS_MAX
+from sidecart.chassis.server.serve import server_config
+from sidecart.chassis.settings import Settings
+from sidecart.launcher.ports import free_port
 from tests.e2e.raw import CLOSED, HOST, INNER, LAST, OFFERS, READ, REFUSED, Answered, chunked, get, post, responses
 from tests.unit.gateway.fakes import until
 

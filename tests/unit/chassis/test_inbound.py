@@ -9,8 +9,8 @@ import httpx
 import pytest
 from fastapi import Request, Response
 
-from chassis.errors import PermanentError, TransientError
-from chassis.inbound import InboundApp, Subscription
+from sidecart.chassis.errors import PermanentError, TransientError
+from sidecart.chassis.server.inbound import InboundApp, Subscription
 
 
 class Refused(Exception):

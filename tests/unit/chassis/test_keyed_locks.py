@@ -2,7 +2,7 @@
 
 import asyncio
 
-from chassis.keyed_locks import KeyedLocks
+from sidecart.chassis.keyed_locks import KeyedLocks
 
 
 def test_a_task_waits_for_a_key_that_is_held() -> None:

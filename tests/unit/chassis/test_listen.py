@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from chassis.connections import Connections
-from chassis.listen import bound
-from chassis.settings import SettingError
-from cli.deadline import Deadline
-from cli.environment import plain_environment
-from cli.ports import free_port
-from cli.project import ROOT
+from sidecart.chassis.connections import Connections
+from sidecart.chassis.server.listen import bound
+from sidecart.chassis.settings import SettingError
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.ports import free_port
+from sidecart.launcher.project import ROOT
 
 HOSTS = ["127.0.0.1", "::1"]
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from chassis import logs, request_context
-from cli.project import ROOT
+from sidecart.chassis import request_context
+from sidecart.chassis.telemetry import logs
+from sidecart.launcher.project import ROOT
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
@@ -151,5 +152,5 @@ def test_all_output_of_a_process_is_log_lines() -> None:
     lines = [json.loads(line) for line in done.stderr.splitlines()]
 
     assert 1 == done.returncode
-    assert ["uvicorn.error", "py.warnings", "chassis.logs"] == [line["logger"] for line in lines]
+    assert ["uvicorn.error", "py.warnings", "sidecart.chassis.telemetry.logs"] == [line["logger"] for line in lines]
     assert "KeyError: 'the end'" in lines[-1]["exception"]

@@ -10,12 +10,12 @@ from prometheus_client import REGISTRY
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chassis.errors import PermanentError, TransientError
-from chassis.inbound import InboundApp, Subscription
-from chassis.listen import bound
-from chassis.metrics_server import serve_metrics
-from chassis.settings import SettingError
-from cli.ports import free_port
+from sidecart.chassis.errors import PermanentError, TransientError
+from sidecart.chassis.server.inbound import InboundApp, Subscription
+from sidecart.chassis.server.listen import bound
+from sidecart.chassis.settings import SettingError
+from sidecart.chassis.telemetry.metrics_server import serve_metrics
+from sidecart.launcher.ports import free_port
 
 
 class Counted:

@@ -5,10 +5,10 @@ import asyncio
 import msgspec
 import pytest
 
-from chassis import paged_index as module
-from chassis import store
-from chassis.errors import TransientError
-from chassis.paged_index import IndexFull, PagedIndex
+from sidecart.chassis import paged_index as module
+from sidecart.chassis import store
+from sidecart.chassis.errors import TransientError
+from sidecart.chassis.paged_index import IndexFull, PagedIndex
 from tests.unit.chassis.fakes import FakeSidecar
 
 

@@ -9,11 +9,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from chassis import outbox, record_cache
-from chassis import processor as processor_module
-from chassis.deferral import FRESH
-from chassis.errors import Conflict, PermanentError, SidecarUnavailable, TransientError
-from chassis.speculation import SpeculativeProcessor
+from sidecart.chassis import outbox, record_cache
+from sidecart.chassis import processor as processor_module
+from sidecart.chassis.deferral import FRESH
+from sidecart.chassis.errors import Conflict, PermanentError, SidecarUnavailable, TransientError
+from sidecart.chassis.speculation import SpeculativeProcessor
 from tests.unit.chassis.fakes import FakeSidecar
 from tests.unit.chassis.toy_service import AT, JARS, coin, event, named, paint, processor
 

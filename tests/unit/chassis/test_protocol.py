@@ -9,10 +9,10 @@ import pytest
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from chassis.request_head import HEAD_BYTES_MAX
-from chassis.serve import server_config
-from chassis.settings import Settings
-from cli.ports import free_port
+from sidecart.chassis.server.request_head import HEAD_BYTES_MAX
+from sidecart.chassis.server.serve import server_config
+from sidecart.chassis.settings import Settings
+from sidecart.launcher.ports import free_port
 from tests.unit.gateway.fakes import until
 
 HOST = b"host: x\r\n"

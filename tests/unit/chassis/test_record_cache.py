@@ -2,8 +2,15 @@
 
 import pytest
 
-from chassis import record_cache as module
-from chassis.record_cache import CREDIT_MAX, OVERHEAD_BYTES, PAUSE_SAVES, WRONG_COSTS, CachedRecord, RecordCache
+from sidecart.chassis import record_cache as module
+from sidecart.chassis.record_cache import (
+    CREDIT_MAX,
+    OVERHEAD_BYTES,
+    PAUSE_SAVES,
+    WRONG_COSTS,
+    CachedRecord,
+    RecordCache,
+)
 
 
 @pytest.mark.parametrize(

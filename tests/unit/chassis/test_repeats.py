@@ -6,10 +6,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from chassis.repeats import FIRST, KINDS_MAX, WINDOW_SECONDS, Repeats
-from cli.deadline import Deadline
-from cli.project import ROOT
-from cli.run import REPORT_SECONDS, REPORTED_FIRST, ReportThrottle
+from sidecart.chassis.telemetry.repeats import FIRST, KINDS_MAX, WINDOW_SECONDS, Repeats
+from sidecart.cli.run import REPORT_SECONDS, REPORTED_FIRST, ReportThrottle
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.project import ROOT
 
 
 def soon(condition: Callable[[], bool]) -> bool:

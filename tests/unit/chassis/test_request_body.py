@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pytest
 from starlette.types import Message, Scope
 
-from chassis import request_body as module
-from chassis.request_body import DRAIN_BYTES_MAX, RequestBody, whole_body
+from sidecart.chassis.server import request_body as module
+from sidecart.chassis.server.request_body import DRAIN_BYTES_MAX, RequestBody, whole_body
 
 
 class Caller:

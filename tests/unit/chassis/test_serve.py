@@ -11,15 +11,15 @@ import pytest
 from aiohttp import web
 from fastapi import FastAPI
 
-from chassis import serve as module
-from chassis import sidecar as sidecar_module
-from chassis.dead_letters import DeadLetters
-from chassis.errors import PermanentError, SidecarUnavailable, TransientError
-from chassis.inbound import InboundApp, Subscription
-from chassis.serve import Read, ServiceWiring, SidecarAuth, background, server_config, service_app
-from chassis.settings import Settings
-from chassis.sidecar import HttpSidecar, connect
-from chassis.store_health import StoreHealth
+from sidecart.chassis import sidecar as sidecar_module
+from sidecart.chassis.dead_letters import DeadLetters
+from sidecart.chassis.errors import PermanentError, SidecarUnavailable, TransientError
+from sidecart.chassis.server import serve as module
+from sidecart.chassis.server.inbound import InboundApp, Subscription
+from sidecart.chassis.server.serve import Read, ServiceWiring, SidecarAuth, background, server_config, service_app
+from sidecart.chassis.settings import Settings
+from sidecart.chassis.sidecar import HttpSidecar, connect
+from sidecart.chassis.store_health import StoreHealth
 from tests.unit.chassis.daprd import Daprd, daprd, until
 
 ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"

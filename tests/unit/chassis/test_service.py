@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from chassis.service import Service, Step
+from sidecart.chassis.service import Service, Step
 
 
 def modules(**extra: Any) -> tuple[ModuleType, ModuleType]:

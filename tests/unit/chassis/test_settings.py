@@ -2,8 +2,8 @@
 
 import pytest
 
-from chassis import settings
-from chassis.settings import SettingError, Settings
+from sidecart.chassis import settings
+from sidecart.chassis.settings import SettingError, Settings
 
 WHOLE = {"APP_PORT": "3001", "DAPR_HTTP_PORT": "3501", "APP_API_TOKEN": "in", "DAPR_API_TOKEN": "out"}
 

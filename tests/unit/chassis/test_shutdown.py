@@ -13,15 +13,15 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from cli.ports import free_port, is_listening
-from cli.project import ROOT
+from sidecart.launcher.ports import free_port, is_listening
+from sidecart.launcher.project import ROOT
 
 PROGRAM = """
     import asyncio, sys
     from fastapi import FastAPI
-    from chassis.shutdown import ShutdownSignal
-    from chassis.serve import run
-    from chassis.settings import Settings
+    from sidecart.chassis.server.shutdown import ShutdownSignal
+    from sidecart.chassis.server.serve import run
+    from sidecart.chassis.settings import Settings
 
     app, shutdown, slow_calls = FastAPI(), ShutdownSignal(), []
 

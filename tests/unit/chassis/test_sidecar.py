@@ -8,11 +8,11 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from chassis import sidecar as module
-from chassis.connections import Answer
-from chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, SidecarUnreachable, WriteRefused
-from chassis.serve import background
-from chassis.sidecar import HttpSidecar, connect
+from sidecart.chassis import sidecar as module
+from sidecart.chassis.connections import Answer
+from sidecart.chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, SidecarUnreachable, WriteRefused
+from sidecart.chassis.server.serve import background
+from sidecart.chassis.sidecar import HttpSidecar, connect
 from tests.unit.chassis.daprd import Daprd, daprd, until
 
 KEY = "email:a/b?c%|d@x.y"

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from chassis import store as module
-from chassis.errors import TransientError
-from chassis.store import ABSENT, update
+from sidecart.chassis import store as module
+from sidecart.chassis.errors import TransientError
+from sidecart.chassis.store import ABSENT, update
 from tests.unit.chassis.fakes import FakeSidecar
 
 

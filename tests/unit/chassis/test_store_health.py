@@ -6,17 +6,17 @@ from datetime import timedelta
 
 import pytest
 
-from chassis.connections import Answer
-from chassis.dead_letters import DeadLetters
-from chassis.errors import WriteRefused
-from chassis.paged_index import PagedIndex
-from chassis.sidecar import HttpSidecar, connect
-from chassis.speculation import SpeculativeProcessor
-from chassis.store_health import StoreHealth
 from gateway.command import build_command
 from gateway.pending_index import PendingIndex
 from gateway.pending_records import PendingRecords
 from services.notification.mail_retry_queue import Mail, MailRetryQueue
+from sidecart.chassis.connections import Answer
+from sidecart.chassis.dead_letters import DeadLetters
+from sidecart.chassis.errors import WriteRefused
+from sidecart.chassis.paged_index import PagedIndex
+from sidecart.chassis.sidecar import HttpSidecar, connect
+from sidecart.chassis.speculation import SpeculativeProcessor
+from sidecart.chassis.store_health import StoreHealth
 from tests.unit.chassis.daprd import Daprd, daprd
 from tests.unit.chassis.toy_service import AT, JARS, coin
 

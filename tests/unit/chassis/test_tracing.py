@@ -18,14 +18,15 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from starlette.requests import Request
 from starlette.responses import Response
 
-from chassis import request_context, tracing
-from chassis.deferral import FRESH
-from chassis.errors import PermanentError, SidecarUnavailable, TransientError
-from chassis.events import CloudEvent
-from chassis.inbound import InboundApp, Subscription
-from chassis.sidecar import HttpSidecar, connect
-from chassis.spans import Spans, context_of
-from cli.project import ROOT
+from sidecart.chassis import request_context
+from sidecart.chassis.deferral import FRESH
+from sidecart.chassis.errors import PermanentError, SidecarUnavailable, TransientError
+from sidecart.chassis.events import CloudEvent
+from sidecart.chassis.server.inbound import InboundApp, Subscription
+from sidecart.chassis.sidecar import HttpSidecar, connect
+from sidecart.chassis.telemetry import tracing
+from sidecart.chassis.telemetry.spans import Spans, context_of
+from sidecart.launcher.project import ROOT
 from tests.unit.chassis.daprd import Daprd, daprd
 from tests.unit.chassis.fakes import FakeSidecar
 from tests.unit.chassis.toy_service import AT, coin, processor

@@ -8,9 +8,9 @@ from uuid import UUID, uuid5
 import msgspec
 from msgspec import Meta
 
-from chassis.events import Received
-from chassis.service import Service, Step
-from chassis.speculation import SpeculativeProcessor
+from sidecart.chassis.events import Received
+from sidecart.chassis.service import Service, Step
+from sidecart.chassis.speculation import SpeculativeProcessor
 from tests.unit.chassis.fakes import FakeSidecar
 
 AT = datetime(2026, 1, 2, 3, 4, 5, 678900, UTC)

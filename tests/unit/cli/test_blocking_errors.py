@@ -2,7 +2,7 @@
 
 import pytest
 
-from cli.blocking_errors import first_in
+from sidecart.launcher.blocking_errors import first_in
 
 QUEUE = (
     'time="2026-11-28T06:40:00Z" level=error msg="rabbitmq pub/sub: prepareSubscription for topic/queue '

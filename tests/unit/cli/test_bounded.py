@@ -15,9 +15,9 @@ import httpx
 import psutil
 import pytest
 
-from cli.deadline import Deadline
-from cli.ports import free_port, is_listening
-from cli.servers.bounded import CONNECTIONS_MAX
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.ports import free_port, is_listening
+from sidecart.launcher.servers.bounded import CONNECTIONS_MAX
 
 HALF_OPEN = 500
 MEMORY_MAX = 200 * 1024 * 1024
@@ -47,7 +47,7 @@ class Catcher:
 def catcher(tmp_path: Path) -> Iterator[Catcher]:
     """Start a mail catcher as a process."""
     smtp, http, log = free_port(), free_port(), tmp_path / "mail.log"
-    words = ["-m", "cli.servers.mailcatcher", "--smtp-port", str(smtp), "--http-port", str(http)]
+    words = ["-m", "sidecart.launcher.servers.mailcatcher", "--smtp-port", str(smtp), "--http-port", str(http)]
     with log.open("wb") as file:
         process = subprocess.Popen([sys.executable, *words], stderr=file)
     try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.checks import exceptions
+from sidecart.cli.checks import exceptions
 
 
 @pytest.mark.parametrize(

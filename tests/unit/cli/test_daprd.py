@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from cli import daprd, programs
-from cli.deadline import Deadline
-from cli.errors import Interrupted, LaunchError
+from sidecart.launcher import daprd, programs
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.errors import Interrupted, LaunchError
 
 PROGRAM = b"#!/bin/sh\necho 1.18.2\n# nameresolution/sqlite\n"
 ARCHIVE = f"daprd_{programs.system()}_{programs.machine()}.tar.gz"

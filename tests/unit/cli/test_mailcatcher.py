@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from aiosmtpd.smtp import Envelope
 
-from cli.servers import mailcatcher
-from cli.servers.mailcatcher import Mailbox, _page
+from sidecart.launcher.servers import mailcatcher
+from sidecart.launcher.servers.mailcatcher import Mailbox, _page
 
 
 def envelope(to: str = "ada@example.com", subject: str = "Paid", text: str = "Good news") -> Envelope:

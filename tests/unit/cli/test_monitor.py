@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli import monitor
-from cli.project import read_apps, resource_folders
-from cli.shop import Options, Shop
-from cli.topics import MONITOR_SUBSCRIPTIONS, SERVICES, TOPICS, subscriptions
-from monitor.settings import read
+from sidecart.launcher import monitor
+from sidecart.launcher.project import read_apps, resource_folders
+from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.topics import MONITOR_SUBSCRIPTIONS, SERVICES, TOPICS, subscriptions
+from sidecart.monitor.settings import read
 
 PORTS = {
     "gateway": 1,

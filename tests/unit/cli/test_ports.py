@@ -7,9 +7,9 @@ import sys
 
 import pytest
 
-from cli import ports
-from cli.ports import HIGHEST, LOWEST, free_port, is_free, is_listening
-from cli.project import ROOT
+from sidecart.launcher import ports
+from sidecart.launcher.ports import HIGHEST, LOWEST, free_port, is_free, is_listening
+from sidecart.launcher.project import ROOT
 
 
 def test_a_port_is_allocated_once() -> None:

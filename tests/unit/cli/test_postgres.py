@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from cli.servers import postgres
+from sidecart.launcher.servers import postgres
 
 PROGRAM = """
 import ctypes, time

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.deadline import Deadline
-from cli.environment import plain_environment
-from cli.errors import Interrupted, LaunchError
-from cli.processes import Processes
-from cli.project import ROOT
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.errors import Interrupted, LaunchError
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.project import ROOT
 
 
 def is_running(pid: int) -> bool:
@@ -85,7 +85,7 @@ def test_grandchildren_end_with_the_child(tmp_path: Path) -> None:
 def test_children_die_with_a_killed_launcher(tmp_path: Path) -> None:
     """No child survives a SIGKILL of the launcher."""
     code = (
-        "import sys, time; from pathlib import Path; from cli.processes import Processes;"
+        "import sys, time; from pathlib import Path; from sidecart.launcher.processes import Processes;"
         "pid = Processes(Path(sys.argv[1])).start('child', ['sleep', '60'], env={}, cwd=Path('/'));"
         "print(pid, flush=True); time.sleep(60)"
     )

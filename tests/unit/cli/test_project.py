@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 import yaml
 
-from cli.__main__ import main
-from cli.errors import LaunchError
-from cli.project import ROOT, read_apps, resource_folders
-from cli.servers.registry import BROKERS, STORES
-from cli.shop import apps_with
-from cli.topics import APPS
-from cli.topology import app_of, pod_name_of
+from sidecart.cli.__main__ import main
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.project import ROOT, read_apps, resource_folders
+from sidecart.launcher.servers.registry import BROKERS, STORES
+from sidecart.launcher.shop import apps_with
+from sidecart.launcher.topics import APPS
+from sidecart.launcher.topology import app_of, pod_name_of
 
 COMPONENTS = ROOT / "components"
 

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from cli import prose, vale
-from cli.__main__ import main
-from cli.deadline import Deadline
-from cli.errors import LaunchError
-from cli.project import ROOT
+from sidecart.cli import prose, vale
+from sidecart.cli.__main__ import main
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.project import ROOT
 
 SHORT = "The gateway publishes the command."
 

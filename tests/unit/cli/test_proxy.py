@@ -2,8 +2,8 @@
 
 import re
 
-from cli.proxy import CONFIGURATION
 from gateway.preferences import WAIT_SECONDS_MAX
+from sidecart.launcher.proxy import CONFIGURATION
 
 
 def test_the_proxy_waits_longer_than_its_gateways() -> None:

@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from cli.servers.rabbitmq_keeper import LOST_SECONDS, UNHEALTHY_SECONDS, Keeper, end, is_healthy
-from cli.topics import Subscription
-from cli.topology import readers, replica_names
+from sidecart.launcher.servers.rabbitmq_keeper import LOST_SECONDS, UNHEALTHY_SECONDS, Keeper, end, is_healthy
+from sidecart.launcher.topics import Subscription
+from sidecart.launcher.topology import readers, replica_names
 
 ORDER = [one for one in readers(replica_names(1, {})) if one.app_id == "order"]
 

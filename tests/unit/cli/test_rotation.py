@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from cli import rotation, watch
-from cli.deadline import Deadline
-from cli.processes import Processes
-from cli.project import ROOT
-from cli.rotation import LOG_BYTES_MAX, Follower, Rotation, last_lines, older, rotate
+from sidecart.launcher import rotation, watch
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.rotation import LOG_BYTES_MAX, Follower, Rotation, last_lines, older, rotate
 from tests.unit.cli.test_processes import is_running, start
 
 FLOOD_BYTES = 60 * 1024 * 1024
@@ -67,7 +67,7 @@ def test_the_last_check_is_after_the_last_child(tmp_path: Path) -> None:
 def test_a_flooding_child_ends_with_a_killed_launcher(tmp_path: Path) -> None:
     """There is no pipe on which the child could block."""
     code = (
-        "import sys, time; from pathlib import Path; from cli.processes import Processes;"
+        "import sys, time; from pathlib import Path; from sidecart.launcher.processes import Processes;"
         "words = [sys.executable, '-c', 'while True: print(1)'];"
         "print(Processes(Path(sys.argv[1])).start('child', words, env={}, cwd=Path('/')), flush=True); time.sleep(60)"
     )
@@ -162,7 +162,7 @@ def test_logs_follows_across_a_rotation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`sidecart logs -f` shows every line, including lines written just before the truncation."""
-    from cli.__main__ import main
+    from sidecart.cli.__main__ import main
 
     log = tmp_path / "order.log"
     log.write_bytes(b"before\n")
@@ -181,7 +181,7 @@ def test_logs_follows_across_a_rotation(
         except StopIteration:
             raise KeyboardInterrupt from None
 
-    monkeypatch.setattr("cli.watch.time.sleep", instead_of_sleeping)
+    monkeypatch.setattr("sidecart.launcher.watch.time.sleep", instead_of_sleeping)
 
     assert 0 == main(["logs", "order", "-f"])
     assert ["before", "between", "after"] == capsys.readouterr().out.splitlines()

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 
-from cli import runfile
-from cli.__main__ import main
-from cli.errors import LaunchError
-from cli.ports import free_port
-from cli.servers import rabbitmq
-from cli.shop import Options, Shop
+from sidecart.cli.__main__ import main
+from sidecart.launcher import runfile
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.ports import free_port
+from sidecart.launcher.servers import rabbitmq
+from sidecart.launcher.shop import Options, Shop
 
 
 def test_a_second_start_is_refused(tmp_path: Path) -> None:

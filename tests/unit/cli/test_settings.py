@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from cli import settings
-from cli.__main__ import main
-from cli.errors import LaunchError
-from cli.project import ROOT
-from cli.servers.addresses import host_and_port, without_password
-from cli.settings import SET_BY_LAUNCHER, environment_of, external_servers, settings_from_environment
-from cli.shop import Options, Shop
-from cli.topics import APPS
+from sidecart.cli.__main__ import main
+from sidecart.launcher import settings
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.servers.addresses import host_and_port, without_password
+from sidecart.launcher.settings import SET_BY_LAUNCHER, environment_of, external_servers, settings_from_environment
+from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.topics import APPS
 
 ROW = re.compile(r"^\| (`[A-Z_`, ]+`)[^|]*\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
 OF = {"all": APPS, **{app_id: (app_id,) for app_id in APPS}}

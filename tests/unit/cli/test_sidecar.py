@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.environment import observed_environment
-from cli.sidecar import environment, write_mdns, write_name_resolution
+from sidecart.launcher.environment import observed_environment
+from sidecart.launcher.sidecar import environment, write_mdns, write_name_resolution
 
 
 def test_names_are_stored_in_the_shops_own_file_and_never_cleaned_up(tmp_path: Path) -> None:

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.errors import LaunchError
-from cli.supervisor import ENDS_MAX, LOOK_SECONDS, LOST_SECONDS, STEADY_SECONDS, Supervisor
-from cli.topics import Subscription
-from cli.topology import readers
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.supervisor import ENDS_MAX, LOOK_SECONDS, LOST_SECONDS, STEADY_SECONDS, Supervisor
+from sidecart.launcher.topics import Subscription
+from sidecart.launcher.topology import readers
 
 
 class FakeShop:

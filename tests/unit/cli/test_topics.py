@@ -1,7 +1,7 @@
 """The topic list: the publisher and the consumers of each event."""
 
-from chassis.sidecar import PUBSUB
-from cli.topics import APPS, GATEWAY, MAILBUS, REPLIES, TOPICS, probe_topic, subscriptions
+from sidecart.chassis.sidecar import PUBSUB
+from sidecart.launcher.topics import APPS, GATEWAY, MAILBUS, REPLIES, TOPICS, probe_topic, subscriptions
 
 
 def test_every_publisher_and_consumer_is_an_app() -> None:

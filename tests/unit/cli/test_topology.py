@@ -2,8 +2,8 @@
 
 import pytest
 
-from cli.errors import LaunchError
-from cli.topology import readers, replica_names, subscriptions_of_gone_gateways
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.topology import readers, replica_names, subscriptions_of_gone_gateways
 
 
 def test_one_replica_of_each_app_by_default() -> None:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from cli import programs, vale
-from cli.deadline import Deadline
-from cli.errors import LaunchError
+from sidecart.cli import vale
+from sidecart.launcher import programs
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.errors import LaunchError
 
 PROGRAM = f"#!/bin/sh\necho vale version {vale.VERSION}\n".encode()
 ARCHIVE = f"vale_{vale.VERSION}_{vale._platform()}.tar.gz"

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 import valkey as client_of
 
-from cli.deadline import Deadline
-from cli.processes import Processes
-from cli.servers import valkey
-from cli.servers.registry import STORES
-from cli.topics import Subscription
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.servers import valkey
+from sidecart.launcher.servers.registry import STORES
+from sidecart.launcher.topics import Subscription
 
 ONE = Subscription("order", "order", "inbox", "OrderPaymentCreated")
 

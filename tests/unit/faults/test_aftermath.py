@@ -12,8 +12,8 @@ from typing import Any, cast
 
 import pytest
 
-from cli.dead_letters import DeadLetter
-from cli.shop import Shop
+from sidecart.launcher.dead_letters import DeadLetter
+from sidecart.launcher.shop import Shop
 from tests.faults.aftermath import NO_ACCOUNT, NO_CONTACT, NO_NOTE, missing
 from tests.faults.auditor import Answer, Audit, Auditor, _balances
 from tests.faults.ledger import Intent, Ledger

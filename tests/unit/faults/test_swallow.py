@@ -15,7 +15,7 @@ from typing import ClassVar
 
 import pytest
 
-from chassis.connections import Connections
+from sidecart.chassis.connections import Connections
 from tests.faults.network import Network
 from tests.faults.swallow import ANSWER, Swallowed, Swallower
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import msgspec
 
-from chassis.connections import Answer
-from chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, WriteRefused
-from chassis.sidecar import HttpSidecar
-from chassis.store_health import StoreHealth
+from sidecart.chassis.connections import Answer
+from sidecart.chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, WriteRefused
+from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.chassis.store_health import StoreHealth
 
 
 class FakeSidecar(HttpSidecar):

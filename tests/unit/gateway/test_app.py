@@ -10,14 +10,14 @@ from typing import Any
 import httpx
 import pytest
 
-from chassis.connections import Answer
-from chassis.inbound import Subscription
-from chassis.serve import LoopbackProbe, background
-from chassis.settings import Settings
-from chassis.shutdown import ShutdownSignal
 from gateway import app as module
 from gateway.publishing import BROKER, SIDECAR
 from gateway.wiring import Wiring
+from sidecart.chassis.connections import Answer
+from sidecart.chassis.server.inbound import Subscription
+from sidecart.chassis.server.serve import LoopbackProbe, background
+from sidecart.chassis.server.shutdown import ShutdownSignal
+from sidecart.chassis.settings import Settings
 from tests.unit.gateway.clock import run_jumping
 from tests.unit.gateway.fakes import FakeSidecar, until
 

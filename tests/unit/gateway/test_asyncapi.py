@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from cli.servers.registry import BROKERS
-from cli.topics import TOPICS
 from gateway import asyncapi
 from gateway.command_declarations import DECLARATIONS, CommandDeclaration
+from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.topics import TOPICS
 
 DOCUMENT = asyncapi.document("Shop", "7")
 OPERATIONS: dict[str, dict[str, Any]] = DOCUMENT["operations"]

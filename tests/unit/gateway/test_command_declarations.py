@@ -1,9 +1,9 @@
 """The command declarations match the routes, the topic list and the handled replies."""
 
-from cli.topics import GATEWAY, TOPICS
 from gateway.app import COMMAND_ROUTES
 from gateway.command_declarations import DECLARATIONS
 from gateway.replies import RESPONSES
+from sidecart.launcher.topics import GATEWAY, TOPICS
 
 
 def test_every_command_declaration_is_a_route() -> None:

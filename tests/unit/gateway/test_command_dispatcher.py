@@ -5,8 +5,6 @@ import asyncio
 import msgspec
 import pytest
 
-from chassis.errors import SidecarUnavailable, SidecarUnreachable
-from chassis.serve import LoopbackProbe, background, now
 from gateway.command import Command, build_command
 from gateway.command_dispatcher import CommandDispatcher
 from gateway.deadline import ANSWER_SECONDS, Deadline
@@ -18,6 +16,8 @@ from gateway.pending_records import PendingCommand, Rejection
 from gateway.problems import Problem
 from gateway.publishing import Publishing
 from gateway.reconciler import Reconciler
+from sidecart.chassis.errors import SidecarUnavailable, SidecarUnreachable
+from sidecart.chassis.server.serve import LoopbackProbe, background, now
 from tests.unit.gateway.clock import run_jumping
 from tests.unit.gateway.fakes import FakeSidecar
 

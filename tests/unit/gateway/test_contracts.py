@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from cli.topics import TOPICS
 from gateway import contracts
+from sidecart.launcher.topics import TOPICS
 
 
 @pytest.mark.parametrize("folder", ["schemas", "http"])

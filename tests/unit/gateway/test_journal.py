@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from chassis.errors import TransientError
 from gateway import journal as module
 from gateway.journal import Flow, Journal
 from gateway.problems import Problem
+from sidecart.chassis.errors import TransientError
 from tests.unit.gateway.fakes import FakeSidecar
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from chassis.connections import Answer
-from chassis.errors import SidecarUnavailable
 from gateway import known_users
 from gateway.known_users import KnownUsers
+from sidecart.chassis.connections import Answer
+from sidecart.chassis.errors import SidecarUnavailable
 from tests.unit.gateway.fakes import FakeSidecar
 
 

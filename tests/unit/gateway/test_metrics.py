@@ -5,12 +5,12 @@ import asyncio
 import msgspec
 from prometheus_client import REGISTRY
 
-from chassis.serve import LoopbackProbe, background
-from chassis.shutdown import ShutdownSignal
 from gateway.command import Command, build_command
 from gateway.deadline import Deadline
 from gateway.held_requests import Reply
 from gateway.wiring import Wiring
+from sidecart.chassis.server.serve import LoopbackProbe, background
+from sidecart.chassis.server.shutdown import ShutdownSignal
 from tests.unit.chassis.test_metrics import Counted
 from tests.unit.gateway.fakes import FakeSidecar, until
 

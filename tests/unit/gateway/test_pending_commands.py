@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from chassis.errors import SidecarUnavailable
-from chassis.serve import background
 from gateway import pending_commands as module
 from gateway.command import Command
 from gateway.pending_commands import NotRecorded, PendingCommands
 from gateway.pending_records import Rejection
+from sidecart.chassis.errors import SidecarUnavailable
+from sidecart.chassis.server.serve import background
 from tests.unit.gateway.clock import run_jumping
 from tests.unit.gateway.fakes import FakeSidecar, until
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from chassis.errors import SidecarUnavailable
 from gateway import pending_index as module
 from gateway.pending_index import IndexFull, PendingIndex
+from sidecart.chassis.errors import SidecarUnavailable
 from tests.unit.gateway.fakes import FakeSidecar
 
 KEY = "pending-index:gateway-0:0"

@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from chassis.errors import SidecarUnavailable, TransientError
 from gateway.command import Command
 from gateway.pending_records import COMMANDS_MAX, RETENTION_SECONDS, PendingRecords, Rejection, TooManyCommands
+from sidecart.chassis.errors import SidecarUnavailable, TransientError
 from tests.unit.gateway.fakes import FakeSidecar
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

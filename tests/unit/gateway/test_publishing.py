@@ -5,10 +5,10 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from chassis.errors import SidecarUnavailable, SidecarUnreachable
-from chassis.serve import LoopbackProbe, background
 from gateway import publishing as module
 from gateway.publishing import BROKER, FAILING, SIDECAR, NotSent, Publishing
+from sidecart.chassis.errors import SidecarUnavailable, SidecarUnreachable
+from sidecart.chassis.server.serve import LoopbackProbe, background
 from tests.unit.gateway.fakes import FakeSidecar, until
 
 

@@ -7,8 +7,6 @@ from typing import Any
 import msgspec
 import pytest
 
-from chassis.connections import Answer
-from chassis.errors import SidecarUnavailable
 from gateway import metrics
 from gateway import reconciler as module
 from gateway.bodies import OrderBody, RegisterBody
@@ -17,6 +15,8 @@ from gateway.flows import KINDS, ORDER_FLOW, USER
 from gateway.journal import RETENTION_SECONDS, Journal
 from gateway.pending_commands import PendingCommands
 from gateway.reconciler import Reconciler
+from sidecart.chassis.connections import Answer
+from sidecart.chassis.errors import SidecarUnavailable
 from tests.unit.gateway.fakes import FakeSidecar, until
 
 USER_ID = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"

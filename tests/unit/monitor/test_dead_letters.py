@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from cli.errors import LaunchError
-from monitor import dead_letters as module
-from monitor.dead_letters import act, summarize
+from sidecart.launcher.errors import LaunchError
+from sidecart.monitor import dead_letters as module
+from sidecart.monitor.dead_letters import act, summarize
 
 
 class MemoryState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from monitor.event_summary import cents
+from sidecart.monitor.event_summary import cents
 
 
 @pytest.mark.parametrize(("value", "output"), [(123456, "1,234.56"), (-5, "-0.05"), ("5", "?"), (None, "?")])

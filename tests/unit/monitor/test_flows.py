@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from cli.topics import TOPICS
-from monitor import flows as module
-from monitor.event import Event
-from monitor.flows import Call, Flow, Flows
+from sidecart.launcher.topics import TOPICS
+from sidecart.monitor import flows as module
+from sidecart.monitor.event import Event
+from sidecart.monitor.flows import Call, Flow, Flows
 
 EXAMPLES = Path(__file__).parents[3] / "contracts" / "examples"
 PAID = ("OrderCreateRequested", "OrderCreated", "OrderPaymentRequested", "OrderPaymentCreated", "OrderPaid")

@@ -14,8 +14,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from monitor.flows import Call
-from monitor.gateway_proxy import BODY_BYTES_MAX, gateway_client, routes
+from sidecart.monitor.flows import Call
+from sidecart.monitor.gateway_proxy import BODY_BYTES_MAX, gateway_client, routes
 
 USER = "019bc0fd-89c0-78c9-9e0d-a0c3d985694a"
 

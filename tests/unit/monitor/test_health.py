@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import httpx
 
-from cli.servers.registry import BROKERS, Broker
-from cli.topics import Subscription
-from monitor.health import Health, HealthPoll
+from sidecart.launcher.servers.registry import BROKERS, Broker
+from sidecart.launcher.topics import Subscription
+from sidecart.monitor.health import Health, HealthPoll
 
 PORTS = {"gateway": 1, "gateway-sidecar": 2, "order-1": 3, "order-1-sidecar": 4}
 HEALTHY = {1: (200, ""), 2: (204, ""), 3: (200, ""), 4: (204, "")}

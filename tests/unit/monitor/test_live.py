@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from monitor import live as module
-from monitor.live import Live
-from monitor.ring import Ring
+from sidecart.monitor import live as module
+from sidecart.monitor.live import Live
+from sidecart.monitor.ring import Ring
 
 
 def new(size: int = 10) -> Live:

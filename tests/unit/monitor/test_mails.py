@@ -11,9 +11,9 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.servers.mailcatcher import Mailbox, SmtpSide, http_side
-from monitor import mails as module
-from monitor.mails import Mails
+from sidecart.launcher.servers.mailcatcher import Mailbox, SmtpSide, http_side
+from sidecart.monitor import mails as module
+from sidecart.monitor.mails import Mails
 from tests.unit.cli.test_mailcatcher import envelope
 
 SECONDS = 30

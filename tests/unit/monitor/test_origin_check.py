@@ -8,7 +8,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from monitor.origin_check import OriginCheck
+from sidecart.monitor.origin_check import OriginCheck
 
 PORT = 8001
 SAME_ORIGIN = f"http://127.0.0.1:{PORT}"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from monitor.dead_letters import DeadLetterSummary
-from monitor.flows import Call
-from monitor.health import Health
-from monitor.page_state import MAILS_SHOWN, ON, PageState
+from sidecart.monitor.dead_letters import DeadLetterSummary
+from sidecart.monitor.flows import Call
+from sidecart.monitor.health import Health
+from sidecart.monitor.page_state import MAILS_SHOWN, ON, PageState
 from tests.unit.monitor.test_flows import example, mail_for
 
 

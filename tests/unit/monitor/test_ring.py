@@ -1,6 +1,6 @@
 """The ring returns the missed notices, or reports that they are gone."""
 
-from monitor.ring import Ring
+from sidecart.monitor.ring import Ring
 
 
 def ring_of(notices: int, size: int = 3) -> Ring:

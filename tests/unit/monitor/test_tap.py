@@ -10,8 +10,8 @@ from typing import Any
 import grpc
 from dapr.proto import api_service_v1, api_v1, appcallback_v1
 
-from monitor.event import Event
-from monitor.tap import read_all
+from sidecart.monitor.event import Event
+from sidecart.monitor.tap import read_all
 
 SECONDS = 10.0
 

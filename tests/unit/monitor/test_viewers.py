@@ -2,7 +2,7 @@
 
 import asyncio
 
-from monitor.viewers import Viewers
+from sidecart.monitor.viewers import Viewers
 
 
 def test_the_last_viewer_counts_after_the_grace_time() -> None:

@@ -10,13 +10,13 @@ from typing import Any
 import httpx
 import pytest
 
-from cli.ports import free_port
-from cli.servers.registry import BROKERS, Broker
-from cli.topics import MONITOR_SUBSCRIPTIONS, Subscription
-from monitor import watch as module
-from monitor.page_state import PageState
-from monitor.viewers import Viewers
-from monitor.watch import Watch
+from sidecart.launcher.ports import free_port
+from sidecart.launcher.servers.registry import BROKERS, Broker
+from sidecart.launcher.topics import MONITOR_SUBSCRIPTIONS, Subscription
+from sidecart.monitor import watch as module
+from sidecart.monitor.page_state import PageState
+from sidecart.monitor.viewers import Viewers
+from sidecart.monitor.watch import Watch
 
 SECONDS = 30
 

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import TypeVar
 
-from chassis.events import Received
+from sidecart.chassis.events import Received
 
 E = TypeVar("E")
 

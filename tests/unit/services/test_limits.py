@@ -12,19 +12,19 @@ from uuid import UUID, uuid5
 import msgspec
 import pytest
 
-from chassis.dead_letters import DeadLetters
-from chassis.deferral import DEFERRED_BYTES_MAX
-from chassis.errors import PermanentError
-from chassis.events import BODY_BYTES_MAX
-from chassis.fields import CENTS_MAX
-from chassis.paged_index import PAGE_IDS_MAX
-from chassis.service import Service
-from chassis.speculation import SpeculativeProcessor
 from services.billing.app import SERVICE as BILLING
 from services.notification.app import SERVICE as NOTIFICATION
 from services.notification.domain import RECENT_MAX, WAITING_MAX
 from services.order.app import service
 from services.user.app import SERVICE as USER
+from sidecart.chassis.dead_letters import DeadLetters
+from sidecart.chassis.deferral import DEFERRED_BYTES_MAX
+from sidecart.chassis.errors import PermanentError
+from sidecart.chassis.events import BODY_BYTES_MAX
+from sidecart.chassis.fields import CENTS_MAX
+from sidecart.chassis.paged_index import PAGE_IDS_MAX
+from sidecart.chassis.service import Service
+from sidecart.chassis.speculation import SpeculativeProcessor
 from tests.unit.chassis.fakes import FakeSidecar
 
 RECORD_BYTES_MAX = 1024 * 1024

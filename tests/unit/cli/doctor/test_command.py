@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from cli import runfile
-from cli.__main__ import main
-from cli.project import ROOT
+from sidecart.cli.__main__ import main
+from sidecart.launcher import runfile
+from sidecart.launcher.project import ROOT
 
 TRAPS = "tests/doctor/traps"
 ENV = ("--env-file", "tests/doctor/sidecar.env")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from cli.doctor.dapr_values import duration_ms, expanded, number, signed, truthy
+from sidecart.doctor.dapr_values import duration_ms, expanded, number, signed, truthy
 
 
 @pytest.mark.parametrize(

@@ -10,20 +10,20 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 import valkey as client_of
 
-from cli.blocking_errors import BlockingError
-from cli.daprd import VERSION
-from cli.deadline import Deadline
-from cli.doctor import probes, running
-from cli.doctor.findings import Place
-from cli.doctor.probes import Answer
-from cli.doctor.resources import Component
-from cli.doctor.yaml_files import read
-from cli.processes import Processes
-from cli.project import ROOT
-from cli.runfile import RunFile
-from cli.servers import valkey
-from cli.servers.registry import STORES
-from cli.topics import Subscription
+from sidecart.doctor import probes, running
+from sidecart.doctor.findings import Place
+from sidecart.doctor.probes import Answer
+from sidecart.doctor.resources import Component
+from sidecart.doctor.yaml_files import read
+from sidecart.launcher.blocking_errors import BlockingError
+from sidecart.launcher.daprd import VERSION
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.runfile import RunFile
+from sidecart.launcher.servers import valkey
+from sidecart.launcher.servers.registry import STORES
+from sidecart.launcher.topics import Subscription
 
 PUBSUB = Component(read(ROOT / "components/brokers/redis/pubsub.yaml")[0])
 REPLIES = Component(read(ROOT / "components/brokers/redis/replies.yaml")[0])

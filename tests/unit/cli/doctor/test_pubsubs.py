@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.doctor.findings import Finding, Severity
-from cli.doctor.rules import judge
-from cli.doctor.starts import Environment
-from cli.doctor.targets import named
+from sidecart.doctor.findings import Finding, Severity
+from sidecart.doctor.rules import judge
+from sidecart.doctor.starts import Environment
+from sidecart.doctor.targets import named
 
 READER = """\
 # doctor: read-only

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from cli.doctor.findings import Finding, Severity, in_order
-from cli.doctor.rules import judge
-from cli.doctor.starts import Environment
-from cli.doctor.targets import named
+from sidecart.doctor.findings import Finding, Severity, in_order
+from sidecart.doctor.rules import judge
+from sidecart.doctor.starts import Environment
+from sidecart.doctor.targets import named
 
 ADDRESSES = {"REDIS_HOST": "127.0.0.1:6379", "AMQP_URL": "amqp://127.0.0.1"}
 

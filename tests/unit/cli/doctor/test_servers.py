@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.doctor.rules import judge
-from cli.doctor.starts import Environment
-from cli.doctor.targets import named
+from sidecart.doctor.rules import judge
+from sidecart.doctor.starts import Environment
+from sidecart.doctor.targets import named
 
 COMPOSE = """\
 services:

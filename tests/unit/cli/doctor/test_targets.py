@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from cli.doctor import command, targets
-from cli.doctor.rules import judge
-from cli.doctor.starts import Environment
-from cli.errors import LaunchError
-from cli.project import ROOT
-from cli.servers.registry import BROKERS, STORES
+from sidecart.doctor import command, targets
+from sidecart.doctor.rules import judge
+from sidecart.doctor.starts import Environment
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.servers.registry import BROKERS, STORES
 
 TRAPS = ROOT / "tests" / "doctor" / "traps"
 

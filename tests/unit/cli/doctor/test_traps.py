@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from cli.doctor.findings import Finding
-from cli.doctor.rules import IDLE, RULES, Rule, judge
-from cli.doctor.starts import Environment, read_env_file
-from cli.doctor.targets import each_apart, named
-from cli.project import ROOT
+from sidecart.doctor.findings import Finding
+from sidecart.doctor.rules import IDLE, RULES, Rule, judge
+from sidecart.doctor.starts import Environment, read_env_file
+from sidecart.doctor.targets import each_apart, named
+from sidecart.launcher.project import ROOT
 
 TRAPS = ROOT / "tests" / "doctor" / "traps"
 ALL = sorted(TRAPS.iterdir())

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from cli.doctor import yaml_files
-from cli.doctor.yaml_files import Document, read
-from cli.errors import LaunchError
+from sidecart.doctor import yaml_files
+from sidecart.doctor.yaml_files import Document, read
+from sidecart.launcher.errors import LaunchError
 
 
 def documents(folder: Path, text: str | bytes) -> list[Document]:

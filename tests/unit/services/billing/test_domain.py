@@ -8,8 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.events import Received, timestamp
-from chassis.fields import CENTS_MAX
 from services.billing import domain
 from services.billing.domain import Account, Deposit, Payment
 from services.billing.events import (
@@ -23,6 +21,8 @@ from services.billing.events import (
     OrderPaymentRequested,
     UserCreated,
 )
+from sidecart.chassis.events import Received, timestamp
+from sidecart.chassis.fields import CENTS_MAX
 from tests.unit.services.sample_events import ANOTHER, COMMAND, DEPOSIT, NOON, ORDER, USER, received
 
 OPENED = domain.step(None, None, received(UserCreated(USER)))

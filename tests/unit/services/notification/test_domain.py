@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.service import Step
 from services.notification import domain
 from services.notification.domain import RECENT_MAX, WAITING_MAX, Contact, Mailbox, Notification, OrderNote, Welcome
 from services.notification.email_templates import email, order_outcome
 from services.notification.events import Input, Item, OrderCreated, OrderNotPaid, OrderPaid, UserCreated
+from sidecart.chassis.service import Step
 from tests.unit.services.sample_events import ORDER, USER, received
 
 ITEMS = (Item("tea", 2, 450),)

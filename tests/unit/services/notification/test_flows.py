@@ -4,11 +4,11 @@ import asyncio
 import json
 from typing import Any, cast
 
-from chassis.serve import Read
-from chassis.sidecar import HttpSidecar
 from services.billing import app as billing
 from services.notification import flows
 from services.notification.mail_retry_queue import INDEX
+from sidecart.chassis.server.serve import Read
+from sidecart.chassis.sidecar import HttpSidecar
 from tests.unit.gateway.fakes import FakeSidecar
 
 

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 
-from chassis.errors import TransientError
-from chassis.paged_index import PAGE_IDS_MAX, PagedIndex
 from services.notification.mail import Mailer
 from services.notification.mail_retry_queue import PAUSE_MAX, RETENTION
+from sidecart.chassis.errors import TransientError
+from sidecart.chassis.paged_index import PAGE_IDS_MAX, PagedIndex
 from tests.unit.chassis.fakes import FakeSidecar
 from tests.unit.services.notification.mail_harness import (
     BEGIN,

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from chassis.settings import SettingError
 from services.notification.mail_server import OFF, OPPORTUNISTIC, REQUIRE, MailServer
+from sidecart.chassis.settings import SettingError
 from tests.unit.chassis.test_metrics import Counted
 from tests.unit.services.notification.mail_harness import MailHarness, Script, Server, requested, serving
 

@@ -10,11 +10,11 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from chassis.errors import PermanentError, SidecarUnavailable, TransientError
-from cli.ports import free_port
 from services.notification import mail
 from services.notification.mail_retry_queue import LEASE, RETENTION
 from services.notification.settled_mails import settled_mails
+from sidecart.chassis.errors import PermanentError, SidecarUnavailable, TransientError
+from sidecart.launcher.ports import free_port
 from tests.unit.services.notification.mail_harness import HOUR, OTHER, MailHarness, Script, requested, serving, until
 from tests.unit.services.sample_events import EVENT, ORDER
 

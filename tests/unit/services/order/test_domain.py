@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.service import Step
 from services.order import domain
 from services.order.domain import Order
 from services.order.events import (
@@ -23,6 +22,7 @@ from services.order.events import (
     OrderPaymentRequested,
     Output,
 )
+from sidecart.chassis.service import Step
 from tests.unit.services.sample_events import ANOTHER, COMMAND, NOON, ORDER, USER, received
 
 ITEMS = (Item("tea", 2, 450), Item("cup", 1, 0))

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chassis.service import Step
 from services.user import domain
 from services.user.domain import Registration, User
 from services.user.events import UserCreated, UserCreateRejected, UserCreateRequested
+from sidecart.chassis.service import Step
 from tests.unit.services.sample_events import ANOTHER, COMMAND, OTHER, USER, received
 
 REQUEST = UserCreateRequested(USER, "Ann@example.com", "Ann")

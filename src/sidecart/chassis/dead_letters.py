@@ -1,0 +1,95 @@
+"""Dead letters: events that can never succeed, stored with their reason in the service's own state.
+
+The key `dead:<event id>` holds one dead letter. `dead-index:<n>` (n = 0, 1, ...) holds the ids of
+up to 100 of them, oldest first. Replaying or discarding a dead letter sets its `status` field; a
+dead letter without a status is open.
+"""
+
+from __future__ import annotations
+
+import base64
+import uuid
+from collections.abc import Callable
+from datetime import datetime
+
+import msgspec
+
+from sidecart.chassis.events import timestamp
+from sidecart.chassis.paged_index import PagedIndex
+from sidecart.chassis.store import Store, update
+from sidecart.chassis.telemetry.metrics import DEAD_LETTERS
+
+EVENT_BYTES_MAX = 960 * 1024  # of an event, encoded as a JSON string; a longer one is truncated
+ESCAPE_BYTES_MAX = 6  # the longest encoding of one character in JSON
+RAW_BYTES_MAX = EVENT_BYTES_MAX // 4 * 3  # of an event stored in base64; a longer one is truncated
+REASON_CHARS_MAX = 1_000
+OPEN = "open"
+NO_ID = uuid.UUID("5f0c6f8e-62a4-5a36-9c6b-6f1f3d0a2f11")  # UUID namespace for events without an id
+
+
+class _Id(msgspec.Struct):
+    id: uuid.UUID
+
+
+def letter_id(topic: str, body: bytes) -> str:
+    """Return the event's own id, or an id derived from its bytes if it has none.
+
+    The derived id makes a repeated event the same dead letter.
+    """
+    try:
+        return str(msgspec.json.decode(body, type=_Id).id)
+    except (ValueError, RecursionError):
+        return str(uuid.uuid5(NO_ID, f"{topic}{base64.b64encode(body).decode()}"))
+
+
+def _event_fields(body: bytes) -> dict[str, str]:
+    """Return the event as text, or in base64 if it is not UTF-8; truncated if it is too long."""
+    try:
+        text = body.decode()
+    except UnicodeDecodeError:
+        return {"event_base64": base64.b64encode(body[:RAW_BYTES_MAX]).decode()}
+    if len(msgspec.json.encode(text)) > EVENT_BYTES_MAX:
+        text = text[: EVENT_BYTES_MAX // ESCAPE_BYTES_MAX]
+    return {"event": text}
+
+
+class DeadLetters:
+    """Writes the dead letters of one service."""
+
+    def __init__(self, store: Store, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._now = now
+        self._index = PagedIndex(store, "dead-index")
+
+    async def write(self, topic: str, body: bytes, reason: str, traceparent: str) -> None:
+        """Store one event as a dead letter; raise TransientError.
+
+        Writing the same event again changes nothing while its dead letter is open.
+        """
+        name = letter_id(topic, body)
+        letter = {
+            **_event_fields(body),
+            "topic": topic,
+            "reason": reason[:REASON_CHARS_MAX],
+            "time": timestamp(self._now()),
+            "traceparent": traceparent,
+        }
+        is_new = await self._store.insert(f"dead:{name}", msgspec.json.encode(letter))
+        if is_new or await self._open_again(f"dead:{name}", letter):
+            DEAD_LETTERS.labels(topic).inc()
+        await self._index.add(name, is_new=is_new)  # an existing id may be on any page
+
+    async def _open_again(self, key: str, letter: dict[str, str]) -> bool:
+        """Overwrite a replayed or discarded dead letter with `letter`, which opens it again.
+
+        Return False if the stored one is open.
+        """
+
+        def reopen(value: bytes | None) -> tuple[bytes | None, bool]:
+            stored = {} if value is None else msgspec.json.decode(value, type=dict[str, str])
+            if value is not None and stored.get("status", OPEN) == OPEN:
+                return None, False
+            reopened = {**letter, "traceparent": letter["traceparent"] or stored.get("traceparent", "")}
+            return msgspec.json.encode(reopened), True
+
+        return await update(self._store, key, reopen)

@@ -1,0 +1,92 @@
+"""The work that follows a save: secondary records to insert and events to publish.
+
+All of it may be repeated: an insert keeps what is there, and a repeated event has the same id.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import datetime
+from typing import Generic, Protocol, TypeVar
+
+import msgspec
+
+from sidecart.chassis.events import Received, timestamp
+from sidecart.chassis.record import OutboxEntry, Record
+from sidecart.chassis.service import Service, Step
+from sidecart.chassis.store import Store
+
+S = TypeVar("S")
+E = TypeVar("E")
+
+FINISHED_MAX = 20_000  # entries remembered as finished (6 MB); a forgotten one is finished again
+
+
+class Sidecar(Store, Protocol):
+    """The store, and the broker."""
+
+    async def publish(self, topic: str, event: bytes) -> None:
+        """Publish a complete CloudEvent; raise SidecarUnavailable."""
+
+
+class _Kind(msgspec.Struct):
+    type: str
+
+
+class Outbox(Generic[S, E]):
+    """Makes the outbox entries of one process, finishes entries, and remembers which are finished."""
+
+    def __init__(self, service: Service[S, E], sidecar: Sidecar, now: Callable[[], datetime], writer: str) -> None:
+        self.writer = writer
+        self._service = service
+        self._sidecar = sidecar
+        self._now = now
+        self._finished: OrderedDict[tuple[str, str], None] = OrderedDict()
+
+    def entry(self, step: Step[S], received: Received[E]) -> OutboxEntry:
+        """Return the work of a step, with ids that are the same at every repetition."""
+        outputs = [msgspec.Raw(msgspec.json.encode(each)) for each in self._service.outputs(step, received)]
+        secondaries = {key: msgspec.Raw(msgspec.json.encode(secondary)) for key, secondary in step.secondaries.items()}
+        return OutboxEntry(secondaries, outputs, self.writer, timestamp(self._now()))
+
+    def unfinished(self, key: str, record: Record) -> dict[str, OutboxEntry]:
+        """Return the entries of a record that this process does not know to be finished."""
+        return {id_: entry for id_, entry in record.outbox.items() if (key, id_) not in self._finished}
+
+    def reopen(self, key: str, event_id: str) -> None:
+        """Forget that an entry is finished, before a save writes it anew."""
+        self._finished.pop((key, event_id), None)
+
+    async def finish(self, key: str, event_id: str, entry: OutboxEntry) -> None:
+        """Do the work of an entry and remember that it is done."""
+        await self.perform(entry)
+        self._finished[key, event_id] = None
+        if len(self._finished) > FINISHED_MAX:
+            self._finished.popitem(last=False)
+
+    async def perform(self, entry: OutboxEntry) -> None:
+        """Insert the secondary records, then publish: a consumer may read them."""
+        await self.write_secondaries(entry)
+        await self.publish(entry)
+
+    async def write_secondaries(self, entry: OutboxEntry) -> None:
+        """Insert the secondary records; one that exists stays."""
+        for secondary_key, secondary in entry.secondaries.items():
+            await self._sidecar.insert(secondary_key, bytes(secondary))
+
+    async def publish(self, entry: OutboxEntry) -> None:
+        """Publish all outputs concurrently.
+
+        If one fails, raise its error once none of them is in flight anymore.
+        """
+        publishing = [
+            self._sidecar.publish(msgspec.json.decode(event, type=_Kind).type, bytes(event)) for event in entry.outputs
+        ]
+        if len(publishing) == 1:
+            await publishing[0]
+            return
+        for fault in await asyncio.gather(*publishing, return_exceptions=True):
+            if fault is not None:
+                raise fault

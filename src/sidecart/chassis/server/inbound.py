@@ -1,0 +1,226 @@
+"""The fast path of an app: it bypasses FastAPI's middleware and routing.
+
+Events from the sidecar and held POST requests, the most frequent requests, take it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from dapr.ext.fastapi import DaprApp
+from fastapi import FastAPI, Request, Response
+from prometheus_client import Counter
+from starlette.types import Message, Receive, Scope, Send
+
+from sidecart.chassis import request_context
+from sidecart.chassis.dead_letters import DeadLetters
+from sidecart.chassis.errors import PermanentError, TransientError
+from sidecart.chassis.events import delivered
+from sidecart.chassis.request_context import RequestContext
+from sidecart.chassis.server.request_body import RequestBody, whole_body
+from sidecart.chassis.telemetry import metrics, tracing
+from sidecart.chassis.telemetry.metrics import AGAIN, BUG, DEAD, DONE, OTHER, answered
+
+log = logging.getLogger(__name__)
+
+EVENTS = "/events/"
+RAW = {"rawPayload": "true"}
+"""A subscription's metadata: the sidecar delivers each message without parsing it.
+
+A sidecar that parses never delivers a message that it cannot parse. Here the app is the only
+parser, and a message that is not an event becomes a dead letter (docs/adr/0033-raw-delivery.md).
+"""
+STATUS = {DONE: 200, DEAD: 200, AGAIN: 500, BUG: 500}
+
+Handler = Callable[[bytes], Awaitable[None]]
+Endpoint = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """One topic of one pub/sub component, and the handler of its events."""
+
+    component: str
+    topic: str
+    handle: Handler
+
+    @property
+    def path(self) -> str:
+        """Return the route that the sidecar delivers to: the SDK's default."""
+        return f"{EVENTS}{self.component}/{self.topic}"
+
+
+class InboundApp(FastAPI):
+    """A FastAPI app that dispatches events and a few POST routes itself.
+
+    The reason is speed: docs/performance.md.
+    """
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._subscriptions: dict[str, tuple[Subscription, Mapping[str, Counter]]] = {}
+        self._unrouted_outcomes = metrics.outcomes(OTHER)
+        self._posts: dict[str, Endpoint] = {}
+        self._dead_letters: DeadLetters | None = None
+
+    def subscribe(self, subscriptions: Sequence[Subscription], dead_letters: DeadLetters | None) -> None:
+        """Register the subscriptions with the sidecar.
+
+        A permanent error becomes a dead letter, a transient one a redelivery. Without
+        `dead_letters` a permanent error is only logged.
+        """
+        self._dead_letters = dead_letters
+        dapr_app = DaprApp(self)  # answers /dapr/subscribe
+        for subscription in subscriptions:
+            self._subscriptions[subscription.path] = subscription, metrics.outcomes(subscription.topic)
+            dapr_app.subscribe(subscription.component, subscription.topic, RAW)(_never_reached)
+        for route in self.routes:
+            if getattr(route, "path", "").startswith(("/dapr/", EVENTS)):
+                # The OpenAPI document omits the sidecar's routes. Only API routes have such paths.
+                route.include_in_schema = False  # type: ignore[attr-defined]  # see above
+
+    def answer_directly(self, path: str, endpoint: Endpoint) -> None:
+        """Send POST requests with exactly this path to the endpoint.
+
+        The app's exception handlers handle its exceptions.
+        """
+        self._posts[path] = endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Dispatch an event, a direct POST or any other request, within its own request context."""
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        context, path = request_context.start(scope["headers"]), scope["path"]
+        try:
+            if scope["method"] != "POST":
+                await self._route(context, scope, receive, send)
+            elif path.startswith(EVENTS):
+                await self._deliver(context, path, receive, send)
+            elif (endpoint := self._posts.get(path)) is not None:
+                await self._post(context, endpoint, scope, receive, send)
+            else:
+                await self._route(context, scope, receive, send)
+        finally:
+            context.release()
+
+    async def _post(
+        self, context: RequestContext, endpoint: Endpoint, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        scope["app"] = self
+        body = RequestBody(receive)
+        request, path = Request(scope, body), scope["path"]
+        if (spans := tracing.spans) is None:
+            response = await self._answer(endpoint, request)
+        else:
+            with spans.request(context, "POST", starts_trace=True):
+                response = await self._answer(endpoint, request)
+                spans.set_response(context, "POST", path, response.status_code)
+        answered(path, response.status_code)
+        if response.status_code >= 400:
+            await body.drain(scope)
+        await response(scope, receive, send)
+
+    async def _route(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let FastAPI handle the request.
+
+        Metrics count it by the matched route, not by the path.
+        """
+        status, spans, method = 500, tracing.spans, scope["method"]
+        # HEAD is GET without the content (RFC 9110 section 9.3.2). FastAPI's routes match GET only.
+        routed: Scope = {**scope, "method": "GET"} if method == "HEAD" else scope
+        body = RequestBody(receive)
+
+        async def note(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                _allow_head(message)
+                await body.drain(scope)
+                if spans is not None:
+                    spans.set_response(context, method, _route_of(routed), status)
+            elif method == "HEAD" and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
+            await send(message)
+
+        try:
+            if spans is None:
+                await super().__call__(routed, body, note)
+            else:
+                with spans.request(context, method, starts_trace=False):
+                    await super().__call__(routed, body, note)
+        finally:
+            answered(_route_of(routed), status)
+
+    async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
+        try:
+            return await endpoint(request)
+        except Exception as error:
+            for kind in type(error).__mro__:
+                if kind in self.exception_handlers:
+                    handle = cast(Callable[[Request, Exception], Awaitable[Response]], self.exception_handlers[kind])
+                    return await handle(request, error)
+            raise
+
+    async def _deliver(self, context: RequestContext, path: str, receive: Receive, send: Send) -> None:
+        body = await whole_body(receive)
+        outcome = AGAIN if body is None else await self._process(context, path, body)
+        await send({"type": "http.response.start", "status": STATUS[outcome], "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+    async def _process(self, context: RequestContext, path: str, body: bytes) -> str:
+        subscription, outcomes = self._subscriptions.get(path, (None, self._unrouted_outcomes))
+        if subscription is None:  # not 404: the sidecar would drop the event
+            log.error("no subscription for %s", path[:200])
+            outcome = AGAIN
+        else:
+            context.topic, context.body = subscription.topic, delivered(body)
+            if (spans := tracing.spans) is None:
+                outcome = await self._outcome(context, subscription, context.body)
+            else:
+                with spans.event(context):
+                    outcome = await self._outcome(context, subscription, context.body)
+                    spans.set_outcome(context, outcome)
+        outcomes[outcome].inc()
+        return outcome
+
+    async def _outcome(self, context: RequestContext, subscription: Subscription, body: bytes) -> str:
+        try:
+            try:
+                await subscription.handle(body)
+            except PermanentError as fault:
+                ending = "dropped" if self._dead_letters is None else "dead letter"
+                log.error("%s from %s: %s", ending, subscription.topic, fault)
+                log.debug("the reason: %s", fault.reason)
+                if self._dead_letters is not None:
+                    await self._dead_letters.write(subscription.topic, body, fault.reason, context.traceparent)
+                return DEAD
+        except TransientError as fault:
+            log.warning("%s will be redelivered: %s", subscription.topic, fault)
+            return AGAIN
+        except Exception:
+            log.exception("unexpected exception; the %s event will be redelivered", subscription.topic)
+            return BUG
+        return DONE
+
+
+def _allow_head(message: Message) -> None:
+    """Add HEAD to the Allow header of a 405 response that allows GET."""
+    if message["status"] == 405:
+        message["headers"] = [
+            (name, b"GET, HEAD" if name == b"allow" and b"GET" in value.split(b", ") else value)
+            for name, value in message["headers"]
+        ]
+
+
+def _route_of(scope: Scope) -> str:
+    """Return the registered route of a request that was routed, or `OTHER`."""
+    return getattr(scope.get("route"), "path", OTHER)
+
+
+async def _never_reached() -> Response:
+    """Fill the SDK's route table; `InboundApp` dispatches events before routing."""
+    return Response(status_code=STATUS[AGAIN])

@@ -1,0 +1,254 @@
+"""A client of the sidecar's HTTP API: state with ETags, publish, invoke."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+
+import msgspec
+
+from sidecart.chassis.connections import Answer, BrokenOff, Connections, NotConnected
+from sidecart.chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, SidecarUnreachable, WriteRefused
+from sidecart.chassis.events import CONTENT_TYPE
+from sidecart.chassis.settings import LOOPBACK
+from sidecart.chassis.store_health import StoreHealth
+from sidecart.chassis.telemetry import tracing
+
+STORE = "statestore"
+PUBSUB = "pubsub"  # for publishing only; other components read (ADR 12)
+# One state or publish call: longer than a store's failover pause, shorter than the redelivery time.
+CALL_SECONDS_MAX = 10.0
+CONNECTIONS_MAX = 256
+# Publishes use their own connections: a broker that blocks publishing must not block state and
+# reads.
+PUBLISHES_MAX = 256
+ANSWERS_SECONDS_MAX = 1.0
+BULK_PARALLELISM = 10
+FIRST_WRITE = {"concurrency": "first-write"}
+SAVED = (200, 201, 204)
+
+PROBE_KEY = "health-probe"
+# Last-write, so that the probe is always a valid write, and always the same record.
+PROBE = msgspec.json.encode([{"key": PROBE_KEY, "value": 1}])
+PROBE_SECONDS_MAX = 2.0  # for each of the two calls; a sidecar may retry a refused write
+UNREACHABLE_SECONDS = 1.0  # between two probes
+REFUSED_SECONDS = 2.0
+START_SECONDS = 0.2
+
+
+class HttpSidecar:
+    """The sidecar of this process; `connect` creates it."""
+
+    def __init__(self, connections: Connections, publishes: Connections) -> None:
+        self._connections = connections
+        self._publishes = publishes
+        self.store = StoreHealth()  # reported by /healthz and /readyz
+        self._probing = asyncio.Lock()
+
+    async def load(self, key: str) -> tuple[bytes | None, str | None]:
+        """Return the value and its ETag, or (None, None)."""
+        answer = await self._state_call("GET", f"/v1.0/state/{STORE}/{quote(key, safe='')}")
+        if answer.status == 204 or (answer.status == 200 and not answer.body):
+            return None, None
+        if answer.status != 200:
+            raise self._store_failed(f"load of {key}: {answer}")
+        return answer.body, answer.etag
+
+    async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
+        """Return the values in the order of their keys, None for each missing key."""
+        if not keys:
+            return []
+        request = msgspec.json.encode({"keys": list(dict.fromkeys(keys)), "parallelism": BULK_PARALLELISM})
+        answer = await self._state_call("POST", f"/v1.0/state/{STORE}/bulk", request)
+        if answer.status != 200:
+            raise self._store_failed(f"bulk load: {answer}")
+        found: dict[str, bytes] = {}
+        for entry in msgspec.json.decode(answer.body, type=list[_BulkEntry]):
+            if entry.error:
+                raise self._store_failed(f"bulk load of {entry.key}: {entry.error}")
+            found[entry.key] = bytes(entry.data)
+        return [found.get(key) or None for key in keys]
+
+    async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
+        """Write if the ETag still matches, or, with None, if the key is free.
+
+        Raise Conflict if another process wrote the record, WriteRefused if the store refuses the
+        write. With `ttl_seconds` the store deletes the key that many seconds after this write.
+
+        Stores report conflicts and refusals with the same statuses (409 or 500 for either), so the
+        record itself decides: if it is unchanged, the store refused the write (ADR 37).
+        """
+        if self.store.write_refusal:  # `watch_store` detects the end of the refusal
+            raise WriteRefused(f"save of {key}: {self.store.problem}")
+        write: dict[str, Any] = {"key": key, "value": msgspec.Raw(value), "options": FIRST_WRITE}
+        if etag is not None:
+            write["etag"] = etag
+        if ttl_seconds is not None:
+            write["metadata"] = {"ttlInSeconds": str(ttl_seconds)}
+        body = msgspec.json.encode([write])
+        refusal = await self._try_save(key, body, etag)
+        if refusal is not None and await self._takes_writes():
+            # A transient failure, for example a broken connection between the sidecar and the
+            # store.
+            refusal = await self._try_save(key, body, etag)
+        if refusal is not None:
+            raise WriteRefused(f"save of {key}: {refusal}")
+
+    async def _try_save(self, key: str, body: bytes, etag: str | None) -> Answer | None:
+        """Return None if the record was saved, or the response of a store that refused it.
+
+        Raise Conflict if another process wrote the record.
+        """
+        answer = await self._state_call("POST", f"/v1.0/state/{STORE}", body, is_write=True)
+        if answer.status in SAVED:
+            return None
+        present, found = await self.load(key)
+        if found != etag or (etag is None and present is not None):
+            raise Conflict(f"save of {key}: {answer}")
+        return answer
+
+    async def insert(self, key: str, value: bytes) -> bool:
+        """Write if the key is free, and return whether it was."""
+        try:
+            await self.save(key, value, None)
+        except Conflict:
+            return False
+        return True
+
+    async def publish(self, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
+        """Publish a complete CloudEvent; it returns once the sidecar confirms the publish."""
+        if tracing.spans is None:
+            await self._publish(topic, event, seconds_max)
+        else:
+            with tracing.spans.publish(topic, event) as (traced, traceparent):
+                await self._publish(topic, traced, seconds_max, traceparent)
+
+    async def _publish(self, topic: str, event: bytes, seconds_max: float, traceparent: str = "") -> None:
+        path = f"/v1.0/publish/{PUBSUB}/{topic}"
+        answer = await self._call("POST", path, event, CONTENT_TYPE, seconds_max, traceparent, self._publishes)
+        if answer.status not in (200, 204):
+            raise SidecarUnavailable(f"publish to {topic}: {answer}")
+
+    async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:
+        """GET a path of another service through both sidecars; the caller interprets the status."""
+        full_path = f"/v1.0/invoke/{app_id}/method{path}"
+        if tracing.spans is None:
+            return await self._call("GET", full_path, seconds_max=seconds_max)
+        with tracing.spans.call(f"invoke {app_id}") as traceparent:
+            return await self._call("GET", full_path, seconds_max=seconds_max, traceparent=traceparent)
+
+    async def answers(self) -> bool:
+        """Return whether the sidecar responds at all, with any status."""
+        try:
+            await self._call("GET", "/v1.0/healthz", seconds_max=ANSWERS_SECONDS_MAX)
+        except SidecarUnavailable:
+            return False
+        return True
+
+    async def store_answers(self, seconds_max: float = PROBE_SECONDS_MAX) -> bool:
+        """Probe the store with one write and one read, and return whether it is healthy.
+
+        Each of the two calls may take `seconds_max`.
+        """
+        try:
+            written = await self._call("POST", f"/v1.0/state/{STORE}", PROBE, seconds_max=seconds_max)
+            read = await self._call("GET", f"/v1.0/state/{STORE}/{PROBE_KEY}", seconds_max=seconds_max)
+        except SidecarUnavailable as fault:
+            # At startup the sidecar may not run yet; it checks the health of this app as soon as it
+            # does.
+            if self.store.has_written or not isinstance(fault, SidecarUnreachable):
+                self.store.failed(is_write=True)
+            return False
+        if written.status in SAVED:
+            self.store.written()
+        if read.status not in (200, 204):
+            self.store.failed(is_write=written.status not in SAVED)
+        elif written.status not in SAVED:
+            self.store.refused(written)
+        return self.store.is_healthy
+
+    async def watch_store(self) -> None:
+        """Probe the store at startup, and after a failure until a write succeeds.
+
+        It runs until it is canceled.
+        """
+        pause = START_SECONDS
+        while True:
+            await self.store.needs_probe.wait()
+            while not await self.store_answers():  # noqa: ASYNC110  # a store does not announce its recovery
+                await asyncio.sleep(REFUSED_SECONDS if self.store.write_refusal else pause)
+            self.store.needs_probe.clear()
+            pause = UNREACHABLE_SECONDS
+
+    async def _takes_writes(self) -> bool:
+        """Return whether the store accepts the probe write.
+
+        Writes that are refused at the same time share one probe.
+        """
+        self.store.needs_probe.set()  # if the caller is canceled, `watch_store` probes instead
+        async with self._probing:
+            return not self.store.write_refusal and await self.store_answers()
+
+    async def _state_call(self, method: str, path: str, body: bytes | None = None, *, is_write: bool = False) -> Answer:
+        try:
+            if tracing.spans is None:
+                answer = await self._call(method, path, body)
+            else:  # no traceparent for the sidecar: its span name would contain the key
+                with tracing.spans.call(f"{method} state"):
+                    answer = await self._call(method, path, body)
+        except SidecarUnavailable:
+            self.store.failed(is_write=is_write)
+            raise
+        if answer.status < 300:
+            if is_write:
+                self.store.written()
+            else:
+                self.store.read()
+        return answer
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: bytes | None = None,
+        content_type: str = "application/json",
+        seconds_max: float = CALL_SECONDS_MAX,
+        traceparent: str = "",
+        connections: Connections | None = None,
+    ) -> Answer:
+        more_headers = f"traceparent: {traceparent}\r\n" if traceparent else ""
+        pool = connections or self._connections
+        try:
+            return await pool.request(method, path, body, content_type, seconds_max, more_headers)
+        except NotConnected as error:
+            raise SidecarUnreachable(f"{method} {path}: {error}") from error
+        except BrokenOff as error:
+            raise SidecarUnavailable(f"{method} {path}: {type(error).__name__} {error}") from error
+        except TimeoutError as error:
+            raise SidecarTimeout(f"{method} {path}: no answer within {seconds_max:.3g} s") from error
+
+    def _store_failed(self, why: str) -> SidecarUnavailable:
+        self.store.failed(is_write=False)
+        return SidecarUnavailable(why)
+
+
+class _BulkEntry(msgspec.Struct):
+    key: str
+    data: msgspec.Raw = msgspec.Raw(b"")
+    error: str = ""
+
+
+@asynccontextmanager
+async def connect(dapr_http_port: int, dapr_api_token: str, dapr_host: str = LOOPBACK) -> AsyncIterator[HttpSidecar]:
+    """Create this process's client of its sidecar; it sends nothing before the first call."""
+    headers = {"dapr-api-token": dapr_api_token} if dapr_api_token else {}
+    connections = Connections(dapr_host, dapr_http_port, headers, CONNECTIONS_MAX)
+    publishes = Connections(dapr_host, dapr_http_port, headers, PUBLISHES_MAX)
+    try:
+        yield HttpSidecar(connections, publishes)
+    finally:
+        connections.close()
+        publishes.close()

@@ -1,0 +1,299 @@
+"""`sidecart test` and `sidecart lint`: the checks that every change must pass."""
+
+import argparse
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tokenize
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecart.cli import prose
+from sidecart.doctor import command as doctor
+from sidecart.launcher import proxy
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.project import ROOT
+from sidecart.launcher.servers.registry import BROKERS, STORES
+
+FAST = ("tests/unit", "tests/contracts", "tests/simulation")
+E2E = "tests/e2e"
+FAULTS = "tests/faults"
+FULL = "tests/full"
+GENERATED = "tests/full/test_schemathesis.py"
+"""The longest of the full tests, and the only one that is always busy.
+
+It runs in parallel with tests that mostly wait.
+"""
+COMPOSE = "tests/compose"
+PROGRESS_SECONDS = 30.0
+# seconds; pytest lists the slowest tests at the end
+SLOWEST = ("--durations=10", "--durations-min=20")
+STORE_OF_BROKER = {"redis": "redis", "rabbitmq": "postgres"}
+"""The pairs of `make test`.
+
+`make test-full` runs the other two, with a service in another language.
+"""
+FOREIGN = "user=examples/user-node"
+SHARED_SHOP = ("-m", "not own_shop")
+"""The tests for a service in another language: all that do not start shops of their own."""
+OWN_SHOPS = ("-m", "own_shop")
+LONGEST = "rabbitmq"
+"""Tests on this broker wait longest, so they run as two suites in parallel."""
+BASELINE = ("-m", "not own_shop and not sidecars", E2E)
+"""The tests for the shop without sidecars (bench/baseline)."""
+FULL_PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "node", "npm", "chromium", "prometheus", "javac")
+PACKAGES = ("gateway", "services", "chassis", "cli", "monitor", "tests", "bench")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The result of one pytest run."""
+
+    name: str
+    code: int
+    tests: int
+    failed: int
+    skipped: int
+    seconds: float
+
+    @property
+    def is_green(self) -> bool:
+        """Whether tests ran, and none failed or was skipped."""
+        return self.code == 0 and self.failed == 0 and self.skipped == 0 and self.tests > 0
+
+
+def test(options: argparse.Namespace) -> int:
+    """Run the fast and the end-to-end tests in parallel, then a minute of faults on each broker.
+
+    Returns 0 only if all suites ran and passed.
+    """
+    brokers = list(BROKERS) if options.broker == "all" else [options.broker]
+    servers = {broker: {"BROKER": broker, "STORE": STORE_OF_BROKER[broker]} for broker in brokers}
+    for broker in brokers:
+        _require(broker)
+    waiting = []
+    for broker, env in servers.items():
+        if broker == LONGEST:
+            waiting.append(Suite(f"e2e on {_label(env)}", [*SHARED_SHOP, E2E], env))
+            waiting.append(Suite(f"e2e on {_label(env)}, own shops", [*OWN_SHOPS, E2E], env))
+        else:
+            waiting.append(Suite(f"e2e on {_label(env)}", [E2E], env))
+    if not options.e2e_only:  # busy on the CPU, while the end-to-end tests mostly wait
+        waiting.insert(0, Suite("unit, contracts, simulation", [path for path in FAST if (ROOT / path).exists()], {}))
+    faults = [Suite(f"faults on {_label(env)}", [FAULTS], env) for env in servers.values()]
+    return _report([*_in_parallel(waiting), *_in_parallel(faults)], brokers)
+
+
+def test_full(options: argparse.Namespace) -> int:
+    """Run the slow suites; return 0 as `test` does.
+
+    These are generated requests, the Node service, dapr.yaml, containers and the live page.
+    """
+    _require_programs()
+    for broker in BROKERS:
+        _require(broker)
+    foreign = []
+    for broker in BROKERS:  # each broker with the store that `make test` does not pair with it
+        (store,) = set(STORES) - {STORE_OF_BROKER[broker]}
+        env = {"BROKER": broker, "STORE": store, "WITH": FOREIGN}
+        foreign.append(Suite(f"e2e with {FOREIGN} on {_label(env)}", [*SHARED_SHOP, E2E], env))
+    without = [
+        Suite(f"e2e of the baseline on {broker}", BASELINE, {"BROKER": broker, "SHOP": "baseline"})
+        for broker in BROKERS
+    ]
+    generated = Suite("generated requests", ["-s", GENERATED], {})
+    slow = [generated, Suite("full", ["-s", "--ignore", GENERATED, FULL], {}), CONTAINERS]
+    return _report([*_in_parallel([*foreign, *without]), *_in_parallel(slow)], list(BROKERS))
+
+
+def test_compose(options: argparse.Namespace) -> int:
+    """Run the unchanged compose file on each broker; return 0 only if all tests ran and passed."""
+    _require_programs()
+    return _report([_pytest(CONTAINERS)], list(BROKERS))
+
+
+def _label(env: Mapping[str, str]) -> str:
+    return f"{env['BROKER']} and {env['STORE']}"
+
+
+def _report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:
+    print()
+    for outcome in outcomes:
+        note = "" if outcome.skipped == 0 else f", {outcome.skipped} SKIPPED"
+        state = "ok" if outcome.is_green else "FAILED"
+        print(
+            f"{state:6} {outcome.name}: {outcome.tests} tests, {outcome.failed} failed{note}, {outcome.seconds:.0f} s"
+        )
+    print(f"brokers: {', '.join(brokers)}")
+    failed = sum(outcome.failed for outcome in outcomes)
+    print(f"{sum(outcome.tests - outcome.failed - outcome.skipped for outcome in outcomes)} passed, {failed} failed")
+    return 0 if all(outcome.is_green for outcome in outcomes) else 1
+
+
+def _require(broker: str) -> None:
+    for unavailable in (*(each.unavailable for each in (BROKERS[broker].server, *STORES.values())), proxy.unavailable):
+        problem = unavailable()
+        if problem is not None:
+            raise LaunchError(problem)
+
+
+def _require_programs() -> None:
+    missing = [name for name in FULL_PROGRAMS if shutil.which(name) is None]
+    if missing:
+        raise LaunchError(f"{', '.join(missing)}: not installed: run `make system-deps-full` on Debian or Ubuntu")
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """One run of pytest: its name, its arguments, and additions to its environment."""
+
+    name: str
+    arguments: Sequence[str]
+    env: Mapping[str, str]
+
+
+CONTAINERS = Suite("containers", [COMPOSE], {})
+
+
+def _pytest(suite: Suite) -> Outcome:
+    """Run one suite and show its output live."""
+    print(f"\n--- {suite.name}", flush=True)
+    return _run(suite, None)
+
+
+def _in_parallel(suites: Sequence[Suite]) -> list[Outcome]:
+    """Run suites in parallel, each with its own servers; show their output after all have ended."""
+    print(f"\n--- {' | '.join(suite.name for suite in suites)}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="sidecart-test-") as folder, ThreadPoolExecutor(len(suites)) as pool:
+        logs = [Path(folder) / f"{number}.log" for number in range(len(suites))]
+        running = [pool.submit(_run, suite, log) for suite, log in zip(suites, logs, strict=True)]
+        while wait(running, PROGRESS_SECONDS).not_done:
+            print(f"    {' | '.join(_progress(log) for log in logs)}", flush=True)
+        outcomes = [each.result() for each in running]
+        for suite, log in zip(suites, logs, strict=True):
+            print(f"\n--- {suite.name}\n{log.read_text(encoding='utf-8', errors='replace')}", flush=True)
+    return outcomes
+
+
+def _progress(log: Path) -> str:
+    """Return the progress of a run, from its last output."""
+    shares = re.findall(r"\[ *(\d+%)\]", log.read_text(encoding="utf-8", errors="replace")) if log.exists() else []
+    return shares[-1] if shares else "0%"
+
+
+def _run(suite: Suite, log: Path | None) -> Outcome:
+    started = time.monotonic()
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sidecart-test-")))
+        output = None if log is None else stack.enter_context(log.open("wb"))
+        report = folder / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", *SLOWEST, f"--junit-xml={report}", *suite.arguments]
+        env = os.environ | dict(suite.env)
+        code = subprocess.run(command, cwd=ROOT, env=env, stdout=output, stderr=output, check=False).returncode
+        tests, failed, skipped = _counts(report)
+    return Outcome(suite.name, code, tests, failed, skipped, time.monotonic() - started)
+
+
+def _counts(report: Path) -> tuple[int, int, int]:
+    if not report.exists():
+        return 0, 0, 0
+    suites = list(ElementTree.parse(report).getroot().iter("testsuite"))
+
+    def total(*names: str) -> int:
+        return sum(int(suite.get(name, "0")) for suite in suites for name in names)
+
+    return total("tests"), total("failures", "errors"), total("skipped")
+
+
+def lint(options: argparse.Namespace) -> int:
+    """Run ruff, mypy --strict, the doctor and the prose rules; a lint exception needs a reason.
+
+    With --prose, run only the prose rules, on the given paths, and list warnings too.
+    """
+    if options.prose is not None:
+        return _lint_prose(options.prose or [ROOT], with_warnings=True)
+    packages = [name for name in PACKAGES if any((ROOT / name).rglob("*.py"))]
+    python = [sys.executable, "-m"]
+    commands = (
+        [*python, "ruff", "check", "."],
+        [*python, "ruff", "format", "--check", "."],
+        [*python, "mypy", "--strict", *packages],
+    )
+    codes = []
+    for command in commands:
+        print(f"--- {' '.join(command[2:])}", flush=True)
+        codes.append(subprocess.run(command, cwd=ROOT, check=False).returncode)
+    print("--- doctor", flush=True)
+    findings = doctor.project()
+    for each in findings:
+        print(f"{each.place}: {each.what} [{each.rule}]; fix: {each.fix}")
+    files = [ROOT / "sidecart", *(path for name in packages for path in sorted((ROOT / name).rglob("*.py")))]
+    found = list(exceptions(files))
+    for kind in ("type: ignore", "noqa"):
+        print(f"{kind}: {sum(one.kind == kind for one in found)}")
+    bare = [one for one in found if not one.has_reason]
+    for one in bare:
+        print(f"{one.path.relative_to(ROOT)}:{one.line}: no reason beside `{one.kind}`")
+    print("--- prose", flush=True)
+    codes.append(_lint_prose([ROOT], with_warnings=False))
+    return 1 if any(codes) or findings or bare else 0
+
+
+def _lint_prose(paths: Sequence[Path], with_warnings: bool) -> int:
+    """Print the findings and return 1 if there is an error; a missing Vale is an error."""
+    try:
+        findings = prose.check(paths, _to_stderr, Deadline())
+    except LaunchError as error:
+        print(f"prose: {error}")
+        return 1
+    errors = [each for each in findings if each.level == "error"]
+    for each in findings if with_warnings else errors:
+        print(each)
+    print(f"prose: {len(errors)} errors, {len(findings) - len(errors)} warnings")
+    return 1 if errors else 0
+
+
+def _to_stderr(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class LintException:
+    """One comment that disables a check."""
+
+    path: Path
+    line: int
+    kind: str
+    has_reason: bool
+
+
+_DIRECTIVE = re.compile(
+    r"#\s*(type: ignore|(?:ruff: |flake8: )?noqa)(\[[^\]]*\]|:\s*[A-Z]+[0-9]+(?:,\s*[A-Z]+[0-9]+)*)?"
+)
+REASON_CHARACTERS_MIN = 8
+
+
+def exceptions(paths: Iterable[Path]) -> Iterable[LintException]:
+    """Yield every comment that disables a check.
+
+    Its reason is the rest of the comment without the directives.
+    """
+    for path in paths:
+        source = path.read_text(encoding="utf-8")
+        for token in tokenize.generate_tokens(io.StringIO(source).readline):
+            if token.type != tokenize.COMMENT:
+                continue
+            reason = _DIRECTIVE.sub("", token.string).strip("# -:")
+            for match in _DIRECTIVE.finditer(token.string):
+                kind = "noqa" if match[1].endswith("noqa") else match[1]
+                yield LintException(path, token.start[0], kind, len(reason) >= REASON_CHARACTERS_MIN)

@@ -1,0 +1,48 @@
+"""The entry point of ./sidecart, which a Ctrl-C ends at any moment without a traceback.
+
+./sidecart blocks SIGINT while it replaces one Python process with another. This module unblocks
+SIGINT before it imports anything else.
+"""
+
+import os
+import signal
+import sys
+from types import FrameType
+
+INTERRUPTED = 128 + signal.SIGINT
+
+
+def main() -> None:
+    """Load and run the command.
+
+    The exit code is 130 after a Ctrl-C, and 143 after a SIGTERM that the command itself does not
+    handle.
+    """
+    signal.signal(signal.SIGINT, _end_at_once)  # no process has started yet
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    from sidecart.cli.__main__ import main as command
+
+    code = INTERRUPTED
+    try:
+        # like a Ctrl-C: the unwinding stops the started processes
+        signal.signal(signal.SIGTERM, _unwind)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        code = command()
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # no cleanup is left to interrupt
+    sys.exit(code)
+
+
+def _end_at_once(number: int, _frame: FrameType | None) -> None:
+    os._exit(128 + number)
+
+
+def _unwind(number: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + number)
+
+
+if __name__ == "__main__":
+    main()

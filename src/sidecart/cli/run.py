@@ -1,0 +1,193 @@
+"""`sidecart run`: run the shop until Ctrl-C or SIGTERM, and restart crashed processes."""
+
+import argparse
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from sidecart.chassis.telemetry.repeats import Repeats
+from sidecart.launcher import runfile
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.errors import Interrupted, LaunchError
+from sidecart.launcher.project import HOME
+from sidecart.launcher.settings import external_servers, settings_from_environment
+from sidecart.launcher.shop import Options, Report, Shop
+from sidecart.launcher.supervisor import Supervisor
+from sidecart.launcher.topology import app_of, metrics_of
+
+WATCH_SECONDS = 0.3
+REPORTED_FIRST, REPORT_SECONDS = 5, 600.0
+"""Thresholds for repeated reports: a process that crashes every minute must not flood the terminal.
+
+After REPORTED_FIRST equal lines, the throttle prints a count every REPORT_SECONDS.
+"""
+
+
+def run(options: argparse.Namespace) -> int:
+    """Start the shop, print how to use it, supervise it, stop it.
+
+    Return 0 after a requested stop, and 1 if the shop had to give up.
+    """
+    deadline = stopped_by_signals()
+    shop = Shop(shop_options(options, HOME, options.port), say, deadline)
+    with runfile.held(options.broker, options.store):
+        try:
+            with shop:
+                described(shop).write()
+                _write_targets(shop)
+                say(_welcome(shop))
+                return _watch(shop, deadline)
+        except Interrupted:
+            say("stopped before the shop was ready")
+            return 0
+        finally:
+            if shop.started:
+                say("all processes are stopped")
+
+
+def shop_options(
+    options: argparse.Namespace, folder: Path, port: int | None, without: frozenset[str] = frozenset()
+) -> Options:
+    """Return the shop options that the command line and the environment select."""
+    return Options(
+        broker=options.broker,
+        store=options.store,
+        port=port,
+        folder=folder,
+        without=without,
+        replaced=dict(options.replaced),
+        external=external_servers(),
+        settings=settings_from_environment(),
+        gateways=getattr(options, "gateways", 1),
+        replicas=dict(getattr(options, "replicas", ())),
+        monitor=getattr(options, "monitor", False),
+    )
+
+
+def stopped_by_signals() -> Deadline:
+    """Return a deadline that SIGINT, SIGTERM and SIGHUP stop.
+
+    The handlers only set a flag, so no line of code is interrupted.
+    """
+    deadline = Deadline()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: deadline.stop())
+    return deadline
+
+
+def say(text: str) -> None:
+    """Print a line and flush it, so that it appears at once in a pipe too."""
+    print(text, flush=True)
+
+
+def described(shop: Shop) -> runfile.RunFile:
+    """Return the description of a ready shop that the other commands read."""
+    return runfile.RunFile(
+        launcher=os.getpid(),
+        broker=shop.options.broker,
+        store=shop.options.store,
+        ready=True,
+        url=shop.url,
+        mail_url=shop.mails_at,
+        monitor_url=shop.monitor_url,
+        processes=shop.processes,
+        ports=shop.ports,
+        tokens=shop.tokens,
+        resources={name: list(map(str, folders)) for name, folders in shop.resources.items()},
+    )
+
+
+def _write_targets(shop: Shop) -> None:
+    """Write the addresses of the apps' metrics for Prometheus (docs/grafana/prometheus.yml).
+
+    The ports change at each start.
+    """
+    # a replacement may have no metrics
+    names = [name for name in shop.replicas if app_of(name) not in shop.options.replaced]
+    targets = [
+        {"targets": [f"127.0.0.1:{shop.ports[metrics_of(name)]}"], "labels": {"app": app_of(name), "replica": name}}
+        for name in names
+    ]
+    (HOME / "run" / "metrics.json").write_text(json.dumps(targets, indent=2), encoding="utf-8")
+
+
+class ReportThrottle:
+    """Prints the supervisor's reports; counts repetitions of a line and prints the count."""
+
+    def __init__(self, say: Report, clock: Callable[[], float] = time.monotonic) -> None:
+        self._say = say
+        self._clock = clock
+        self._repeats: Repeats[str] = Repeats(REPORTED_FIRST, REPORT_SECONDS)
+
+    def __call__(self, text: str) -> None:
+        """Print or count a line."""
+        self.look()
+        if self._repeats.is_shown(text, self._clock()):
+            self._say(text)
+
+    def look(self) -> None:
+        """Print the counts that are due."""
+        for text, times in self._repeats.over(self._clock()):
+            self._say(f"{text} ({times:,} more times within {REPORT_SECONDS / 60:.0f} min)")
+
+
+def _watch(shop: Shop, deadline: Deadline) -> int:
+    throttle = ReportThrottle(say)
+    supervisor = Supervisor(shop, throttle, lambda: described(shop).write())
+    while True:
+        try:
+            supervisor.look()
+            throttle.look()
+            deadline.pause(WATCH_SECONDS)
+        except Interrupted:
+            say("stopping: gateway, sidecars, services, servers")
+            return 0
+        except LaunchError as error:
+            say(f"{error}\nstopping the rest")
+            return 1
+
+
+def _welcome(shop: Shop) -> str:
+    page = f"The live page is at {shop.monitor_url}\n" if shop.monitor_url else ""
+    return f"""
+The shop is open at {shop.url}  (API: {shop.url}/docs)
+{page}\
+Its mails are at    {shop.mails_at}
+Its logs are in     {shop.logs}
+
+Try it, in another terminal:
+
+{calls(shop.url)}
+Ctrl-C stops everything."""
+
+
+def calls(url: str) -> str:
+    """Return three calls for bash or zsh; the second and third use the id in the first response."""
+    return f"""\
+USER_ID=$(curl -s {url}/user/register -H 'content-type: application/json' \\
+  -d '{{"email": "ann'$RANDOM'@example.com", "name": "Ann"}}' | tee /dev/stderr | grep -o '[0-9a-f-]\\{{36\\}}')
+curl -s {url}/account/deposit -H 'content-type: application/json' \\
+  -d '{{"user_id": "'$USER_ID'", "amount_cents": 10000}}'
+curl -s {url}/order/create -H 'content-type: application/json' \\
+  -d '{{"user_id": "'$USER_ID'", "items": [{{"sku": "tea", "quantity": 2, "unit_price_cents": 450}}]}}'
+"""
+
+
+def stop(options: argparse.Namespace) -> int:
+    """`sidecart stop`: ask the running shop's launcher to stop it, and wait until it has."""
+    found = runfile.read()
+    if found is None:
+        say("no shop is running")
+        return 0
+    os.kill(found.launcher, signal.SIGTERM)
+    deadline = Deadline()
+    try:
+        deadline.until(lambda: not runfile.is_locked(), options.seconds, lambda: "it is still running")
+    except LaunchError:
+        say(f"the launcher (pid {found.launcher}) did not stop within {options.seconds} s: see {HOME / 'logs'}")
+        return 1
+    say("stopped")
+    return 0

@@ -1,0 +1,58 @@
+"""`sidecart doctor`: read files, apply rules, query running processes, print the findings."""
+
+import argparse
+import os
+
+from sidecart.doctor import report, running, targets
+from sidecart.doctor.findings import Finding, Severity, in_order
+from sidecart.doctor.rules import judge
+from sidecart.doctor.sidecar_config import SidecarConfig
+from sidecart.launcher import runfile
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.servers.registry import BROKERS, STORES
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the findings; return 1 if any finding is a danger, else 0."""
+    try:
+        configs = _configs(options)
+        found = [one for config in configs for one in judge(config)]
+    except OSError as error:
+        raise LaunchError(f"{error.filename} cannot be read: {error.strerror}") from error
+    sources, running_findings = _running(options)
+    findings = in_order(found + running_findings)
+    output = report.as_json(findings) if options.json else report.human(findings, targets.inspected(configs), sources)
+    for line in output:
+        print(line)
+    return 1 if any(one.severity is Severity.DANGER for one in findings) else 0
+
+
+def project() -> list[Finding]:
+    """The findings in the project's own files, for every broker combined with every store."""
+    return in_order([one for config in targets.own() for one in judge(config)])
+
+
+def _configs(options: argparse.Namespace) -> list[SidecarConfig]:
+    if not options.paths:
+        brokers = list(BROKERS) if options.broker == "all" else [options.broker]
+        stores = list(STORES) if options.store == "all" else [options.store]
+        return targets.own(brokers, stores)
+    environment = targets.environment(options.env_files)
+    return (targets.each_apart if options.each else targets.named)(options.paths, environment)
+
+
+def _running(options: argparse.Namespace) -> tuple[str, list[Finding]]:
+    """A phrase that names the queried processes, and the findings about them."""
+    running_findings: list[Finding] = []
+    sources = []
+    for address in options.sidecars:
+        running_findings += running.sidecar(address, os.environ.get("DAPR_API_TOKEN", ""))
+        sources.append(address)
+    for address in options.redis:
+        running_findings += running.redis(address)
+        sources.append(address)
+    shop = None if options.paths or options.files_only else runfile.read()
+    if shop is not None and shop.ready:
+        running_findings += running.shop(shop)
+        sources.append(f"the running shop on {shop.broker} and {shop.store}")
+    return f", {', '.join(sources)} queried" if sources else "", running_findings

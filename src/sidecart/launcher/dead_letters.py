@@ -1,0 +1,273 @@
+"""Read, replay and discard the dead letters of all services.
+
+`State` abstracts the access to the services' state. A dead letter has a status. A replay writes
+`replaying` before it publishes the event again, and `replayed` afterwards, so an interrupted replay
+is visible and can be repeated. If the event fails again, the service sets its dead letter to `open`
+(src/sidecart/chassis/dead_letters.py).
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal, Protocol
+from urllib.parse import quote
+
+from sidecart.chassis.request_context import version_00
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.topics import SERVICES
+
+SECONDS_MAX = 10.0
+OPEN = ("open", "replaying")
+REPLACED = "\ufffd"
+"""An earlier version wrote this character in place of invalid UTF-8."""
+ADDED = ("topic", "pubsubname", "traceid", "traceparent", "tracestate", "expiration")
+"""The attributes that a sidecar adds to each delivered event, and adds again after a replay."""
+
+
+Outcome = Literal["replayed", "failed again", "discarded", "conflict"]
+
+
+class State(Protocol):
+    """Access to dead letters.
+
+    Each call raises LaunchError if the service's state is unreachable.
+    """
+
+    def load(self, service: str, key: str) -> tuple[Any, str | None]:
+        """Return the decoded value of a service's key and its ETag, or None and None."""
+
+    def save(self, service: str, key: str, value: Any, etag: str) -> bool:
+        """Write a value if the ETag is current; return whether it was."""
+
+    def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
+        """Publish a complete CloudEvent."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """One event that a service could not process, as recorded (contracts/WIRE.md, section 9)."""
+
+    id: str
+    service: str
+    topic: str
+    reason: str
+    time: str
+    traceparent: str
+    event: str
+    status: str = "open"
+    event_base64: str = ""
+    """The event's bytes instead of `event`, if they are not UTF-8."""
+
+    @property
+    def text(self) -> str:
+        """The event in readable form."""
+        return f"base64: {self.event_base64}" if self.event_base64 else self.event
+
+    @property
+    def key(self) -> str:
+        """The state key of this dead letter."""
+        return f"dead:{self.id}"
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it still needs a replay or a discard."""
+        return self.status in OPEN
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Selects dead letters. A field that is None or empty selects all."""
+
+    ids: tuple[str, ...] = ()
+    """Prefixes of ids."""
+    service: str | None = None
+    topic: str | None = None
+    reason: str | None = None
+    """A part of the reason, in any case."""
+    since: str | None = None
+    """The earliest time, or a prefix of one: 2026-01-15 or 2026-01-15T09:30."""
+    settled: bool = False
+    """Whether to include replayed and discarded dead letters."""
+
+    def matches(self, letter: DeadLetter) -> bool:
+        """Whether this filter selects a dead letter."""
+        return (
+            (self.settled or letter.is_open)
+            and self.topic in (None, letter.topic)
+            and (self.reason is None or self.reason.casefold() in letter.reason.casefold())
+            and (self.since is None or letter.time >= self.since)
+            and (not self.ids or letter.id.startswith(self.ids))
+        )
+
+
+def find_dead_letters(state: State, selection: Filter = Filter()) -> Iterator[DeadLetter]:
+    """Yield the selected dead letters by service, oldest first."""
+    for service in (selection.service,) if selection.service else SERVICES:
+        for letter_id in _ids(state, service):
+            record, _ = state.load(service, f"dead:{letter_id}")
+            if record is not None and selection.matches(letter := _letter(letter_id, service, record)):
+                yield letter
+
+
+def _ids(state: State, service: str) -> Iterator[str]:
+    number = 0
+    while (page := state.load(service, f"dead-index:{number}")[0]) is not None:
+        yield from page["ids"]
+        number += 1
+
+
+def _letter(letter_id: str, service: str, record: Mapping[str, str]) -> DeadLetter:
+    names = ("topic", "reason", "time", "traceparent", "event", "event_base64")
+    return DeadLetter(
+        letter_id, service, **{name: record.get(name, "") for name in names}, status=record.get("status", "open")
+    )
+
+
+def replayable(letter: DeadLetter) -> dict[str, Any]:
+    """Return the event without the sidecar's attributes.
+
+    Raises LaunchError if the event cannot be published.
+    """
+    if letter.event_base64:
+        raise LaunchError(
+            f"{letter.id} of {letter.service} is not UTF-8, so it is not an event: you can only discard it"
+        )
+    try:
+        event = json.loads(letter.event)
+    except (ValueError, RecursionError):
+        event = None
+    if not isinstance(event, dict) or not isinstance(event.get("id"), str) or not isinstance(event.get("type"), str):
+        raise LaunchError(f"{letter.id} of {letter.service} holds no complete event: you can only discard it")
+    if REPLACED in letter.event:
+        raise LaunchError(f"{letter.id} of {letter.service} was not UTF-8 and is incomplete: you can only discard it")
+    return {name: value for name, value in event.items() if name not in ADDED} | _trace_of(event, letter)
+
+
+def _trace_of(event: Mapping[str, Any], letter: DeadLetter) -> dict[str, str]:
+    """Return the attributes that continue the event's trace, preferably its first publisher's.
+
+    Only well-formed values: any other value ends the sidecar of each consumer.
+    """
+    for candidate in (event.get("traceparent"), letter.traceparent):
+        traceparent = version_00(candidate) if isinstance(candidate, str) else ""
+        if traceparent:
+            return {"traceid": traceparent.split("-")[1], "traceparent": traceparent}
+    return {}
+
+
+def replay(state: State, letter: DeadLetter) -> Outcome:
+    """Publish the event again on its own topic.
+
+    A consumer that has processed the event handles it as any repetition.
+    """
+    event = json.dumps(replayable(letter)).encode()
+    etag = _set_status(state, letter, "replaying", None)
+    if etag is None:
+        return "conflict"
+    state.publish(letter.service, letter.topic, event, letter.traceparent)
+    # If the event has failed again, the service rewrote the dead letter, and this write finds
+    # another ETag.
+    return "replayed" if _set_status(state, letter, "replayed", etag) is not None else "failed again"
+
+
+def discard(state: State, letter: DeadLetter) -> Outcome:
+    """Mark the dead letter as needing no replay."""
+    return "discarded" if _set_status(state, letter, "discarded", None) is not None else "conflict"
+
+
+def _set_status(state: State, letter: DeadLetter, status: str, etag: str | None) -> str | None:
+    """Write a new status.
+
+    Return the ETag after the write, or None if the dead letter changed in the meantime.
+    """
+    record, now = state.load(letter.service, letter.key)
+    if record is None or now is None or (etag is not None and now != etag):
+        return None
+    if etag is None and (record.get("status", "open"), record.get("time", "")) != (letter.status, letter.time):
+        return None
+    marked = {**record, "status": status, "status_time": datetime.now(UTC).isoformat(timespec="seconds")}
+    # No time to live: a store may keep that of a reopened dead letter, and then delete an open one.
+    if not state.save(letter.service, letter.key, marked, now):
+        return None
+    after, etag_after = state.load(letter.service, letter.key)
+    return etag_after if after == marked else None
+
+
+class RunningState:
+    """The state of a running shop's services, reached through their sidecars.
+
+    `ports` maps `<app-id>-sidecar` to a sidecar's port.
+    """
+
+    def __init__(self, ports: Mapping[str, int], dapr_api_token: str) -> None:
+        self._ports = ports
+        self._token = dapr_api_token
+        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+    def load(self, service: str, key: str) -> tuple[Any, str | None]:
+        """Read one key."""
+        status, body, etag = self._call(service, f"/v1.0/state/statestore/{quote(key, safe='')}")
+        if status not in (200, 204):
+            raise self._unreadable(service, f"{status} {body.decode(errors='replace')[:200]}")
+        return (json.loads(body), etag) if body else (None, None)
+
+    def save(self, service: str, key: str, value: Any, etag: str) -> bool:
+        """Write one key; return whether the ETag was current.
+
+        A conflict and a refused write have the same response, so a second read tells them apart
+        (ADR 37).
+        """
+        write = {"key": key, "value": value, "etag": etag, "options": {"concurrency": "first-write"}}
+        status, body, _ = self._call(service, "/v1.0/state/statestore", json.dumps([write]).encode())
+        if status in (200, 201, 204):
+            return True
+        if self.load(service, key)[1] == etag:
+            problem = f"{status} {body.decode(errors='replace')[:200]}"
+            raise LaunchError(f"the store of {service} refuses writes ({problem}): see ./sidecart status")
+        return False
+
+    def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
+        """Publish an event as the service itself does."""
+        headers = {"content-type": "application/cloudevents+json"}
+        if traceparent:
+            headers["traceparent"] = traceparent
+        status, body, _ = self._call(service, f"/v1.0/publish/pubsub/{topic}", event, headers)
+        if status not in (200, 204):
+            raise LaunchError(f"the event was not published: {status} {body.decode(errors='replace')[:200]}")
+
+    def _call(
+        self, service: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> tuple[int, bytes, str | None]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self._ports[f'{service}-sidecar']}{path}",
+            body,
+            {"content-type": "application/json", "dapr-api-token": self._token, **(headers or {})},
+        )
+        try:
+            with self._opener.open(request, timeout=SECONDS_MAX) as answer:
+                return answer.status, answer.read(), answer.headers.get("ETag")
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read(), None
+        except OSError as error:
+            raise self._unreadable(service, str(error)) from error
+
+    def _unreadable(self, service: str, why: str) -> LaunchError:
+        return LaunchError(f"the dead letters of {service} are unreachable ({why}): see ./sidecart status")
+
+
+def only(found: Sequence[DeadLetter], selection: str) -> Sequence[DeadLetter]:
+    """Return the dead letters of the one id with this prefix.
+
+    Several services may share an id. Raise LaunchError for no match or several ids.
+    """
+    if not found:
+        raise LaunchError(f"there is no dead letter {selection}: ./sidecart dead-letters list shows all")
+    if len({each.id for each in found}) > 1:
+        raise LaunchError(f"{len(found)} dead letters begin with {selection}: give more characters of the id")
+    return found

@@ -1,0 +1,69 @@
+"""The launcher's settings for the live page (monitor/).
+
+The page is a process with its own sidecar. The shop does not need it.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from sidecart.chassis.settings import whole
+from sidecart.launcher.environment import observed_environment, plain_environment
+from sidecart.launcher.topics import MONITOR
+from sidecart.launcher.topology import app_for_sidecar
+
+NAME = MONITOR
+COMMAND = (sys.executable, "-m", "sidecart.monitor")
+PORT = 8001
+"""The port of the live page under `sidecart run`, if it is available."""
+SIDECAR_FLAGS = ("--max-body-size", "512Mi")
+"""The maximum size of a message to the page.
+
+It exceeds any broker's limit, because a larger message ends the page's stream.
+"""
+START_SECONDS = 30.0
+STOP_SECONDS = 40.0
+"""The page finishes responses and ends subscriptions (15 s at most each), then cleans up."""
+
+
+GRACE_SECONDS = 60
+"""How long the page keeps its subscriptions after the last viewer.
+
+A browser that reconnects within this time misses no event.
+"""
+GRACE_SECONDS_MAX = 600
+
+
+def grace_seconds(environ: Mapping[str, str]) -> int:
+    """Read the live page's only setting."""
+    return whole(environ, "GRACE_SECONDS", 0, GRACE_SECONDS_MAX, GRACE_SECONDS)
+
+
+def resources(folders: Sequence[Path]) -> tuple[Path, ...]:
+    """Return only the broker's folder (ADR 30).
+
+    The page has no store, and no policy that redelivers an event.
+    """
+    return tuple(folder for folder in folders if folder.parent.name == "brokers")
+
+
+def environment(
+    ports: Mapping[str, int],
+    replicas: Sequence[str],
+    tokens: Mapping[str, str],
+    grpc_port: int,
+    values: Mapping[str, str],
+) -> dict[str, str]:
+    """Return the live page's environment: all processes' ports, and the tokens for its calls."""
+    shop = {name: number for name, number in ports.items() if name in replicas or app_for_sidecar(name) in replicas}
+    return {
+        **plain_environment(),
+        **observed_environment(),
+        "PYTHONUNBUFFERED": "1",
+        **tokens,
+        "APP_PORT": str(ports[NAME]),
+        "DAPR_GRPC_PORT": str(grpc_port),
+        "SHOP_PORTS": json.dumps(shop),
+        **values,
+    }

@@ -1,0 +1,135 @@
+"""HAProxy as a child process, which offers several gateways at one address."""
+
+import json
+import resource
+import shutil
+from collections.abc import Iterator, Mapping
+from http import HTTPStatus
+from pathlib import Path
+
+from sidecart.chassis.server.request_head import HEAD_BYTES_MAX, HEADERS_MAX
+from sidecart.launcher.errors import LaunchError
+
+NAME = "proxy"
+STOP_SECONDS = 40
+CONNECTIONS_MAX = 45_000
+FILES_OF_ITS_OWN = 200
+DRAIN_SECONDS = 2
+"""How long a stopping gateway serves while /readyz reports the stop: four checks of the proxy."""
+
+NOT_INSTALLED = "HAProxy is not installed (several gateways need it): run `make system-deps`"
+
+CONFIGURATION = """\
+global
+    maxconn {connections}
+    # A head that is too large for a gateway still reaches it and gets its 431. The proxy answers
+    # 400 to a head of twice that size.
+    tune.bufsize {head_bytes}
+    tune.http.maxhdr {headers}
+    hard-stop-after 35s
+defaults
+    mode http
+    maxconn {connections}
+    timeout connect 2s
+    timeout client 60s
+    # A gateway answers within 31 s (Prefer: wait=30, and a second to write the pending command):
+    # see gateway/deadline.py. After that it has crashed or is paused, and the proxy answers.
+    timeout server 45s
+    timeout queue 5s
+    # The proxy sends a request that reached no gateway to another one. It never repeats a request
+    # that reached one; an Idempotency-Key makes it safe for the caller to do so.
+    retries 3
+    retry-on conn-failure
+    option redispatch 1
+    # Each connection to a gateway carries one request: an idle connection might be closing and
+    # lose the next one.
+    option http-server-close
+    # The proxy refuses HTTP/2 with prior knowledge, as a gateway does.
+    option disable-h2-upgrade
+frontend shop
+    bind 127.0.0.1:{port}
+    # Not in defaults: HAProxy 2.6.12 dies of SIGSEGV when it writes a format with arguments there.
+{errors}    # While the store refuses writes, no gateway is ready, but each one can still read.
+    use_backend reads if METH_GET !{{ nbsrv(gateways) gt 0 }}
+    default_backend gateways
+backend gateways
+    balance leastconn
+    # Excludes the broker: while it blocks publishing, every gateway still reads and answers 202.
+    option httpchk GET /readyz?exclude=broker
+    http-check expect status 200
+    default-server check inter 500ms fall 2 rise 1 maxconn 20000
+{servers}backend reads
+    balance roundrobin
+    default-server check inter 500ms fall 2 rise 1 maxconn 20000
+{servers}"""
+
+BUFFER_BYTES_SPARE = 8 * 1024
+HEADERS_SPARE = 100
+"""The space that HAProxy needs besides a request head: its own headers and the rewrite reserve."""
+
+PROBLEMS = {  # maps a status to the type and detail of a response by the proxy itself
+    400: ("not_http", "the proxy cannot parse this as an HTTP/1.1 request, or its head is far too large"),
+    408: ("incomplete", "the request did not arrive in time"),
+    413: ("too_large", "the request is too large for the proxy"),
+    500: ("internal", "the proxy failed"),
+    501: ("not_http", "the only supported transfer coding is chunked"),
+    502: ("outcome-unknown", "a gateway failed during its response; repeat the request with its Idempotency-Key"),
+    503: ("unavailable", "no gateway is ready; try again"),
+    504: ("outcome-unknown", "a gateway did not answer in time; repeat the request with its Idempotency-Key"),
+}
+RETRY_AFTER_SECONDS = {503: 1}
+
+
+def _problems() -> Iterator[str]:
+    """Yield lines that turn the proxy's own errors into problem details like the gateway's.
+
+    The schema is contracts/http/problem.json.
+    """
+    for status, (kind, detail) in PROBLEMS.items():
+        title = HTTPStatus(status).phrase
+        problem = {"type": f"urn:sidecart:problem:{kind}", "title": title, "status": status, "detail": detail}
+        # The proxy does not read traceparent. Like the gateway, it generates a trace id for a
+        # request without one.
+        body = json.dumps({**problem, "trace_id": "%[uuid(),regsub(-,,g)]"}, separators=(",", ":"))
+        retry = f" hdr retry-after {RETRY_AFTER_SECONDS[status]}" if status in RETRY_AFTER_SECONDS else ""
+        yield (
+            f"    http-error status {status} content-type application/problem+json"
+            f" lf-string '{body}' hdr cache-control no-store{retry}\n"
+        )
+
+
+def _connections() -> int:
+    """Return the connection limit.
+
+    Each connection takes two files, and HAProxy does not start if the file limit is too low.
+    """
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS_MAX if files == resource.RLIM_INFINITY else min(CONNECTIONS_MAX, (files - FILES_OF_ITS_OWN) // 2)
+
+
+def unavailable() -> str | None:
+    """Return why no proxy is available, or None."""
+    return None if _program() else NOT_INSTALLED
+
+
+def _program() -> str | None:
+    return shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
+
+
+def command(folder: Path, port: int, gateways: Mapping[str, int]) -> list[str]:
+    """Write the configuration for gateways at these ports; return the command line."""
+    program = _program()
+    if program is None:
+        raise LaunchError(NOT_INSTALLED)
+    configuration = folder / "haproxy.cfg"
+    servers = "".join(f"    server {name} 127.0.0.1:{at}\n" for name, at in gateways.items())
+    text = CONFIGURATION.format(
+        errors="".join(_problems()),
+        port=port,
+        connections=_connections(),
+        head_bytes=2 * HEAD_BYTES_MAX + BUFFER_BYTES_SPARE,
+        headers=HEADERS_MAX + HEADERS_SPARE,
+        servers=servers,
+    )
+    configuration.write_text(text, encoding="utf-8")
+    return [program, "-db", "-f", str(configuration)]

@@ -1,0 +1,92 @@
+"""The running shop's lock and description, for `status`, `logs` and `stop`.
+
+The launcher holds the lock, and writes the description to a file.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.project import HOME
+
+FOLDER = HOME / "run"
+LOCK = "lock"
+FILE = "shop.json"
+
+
+@dataclass(frozen=True, slots=True)
+class RunFile:
+    """A running shop: its launcher, and once it is ready its processes, ports and addresses."""
+
+    launcher: int
+    broker: str
+    store: str
+    ready: bool = False
+    url: str = ""
+    mail_url: str = ""
+    monitor_url: str = ""
+    processes: dict[str, int] = field(default_factory=dict)
+    ports: dict[str, int] = field(default_factory=dict)
+    tokens: dict[str, str] = field(default_factory=dict)
+    resources: dict[str, list[str]] = field(default_factory=dict)
+    """Maps a sidecar to its resource folders. The live page's has neither store nor policy."""
+
+    def write(self, folder: Path = FOLDER) -> None:
+        """Replace the file atomically.
+
+        Only its owner may read it, because it holds the shop's tokens.
+        """
+        new = folder / f"{FILE}.new"
+        new.touch(mode=0o600)
+        new.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
+        new.replace(folder / FILE)
+
+
+def read(folder: Path = FOLDER) -> RunFile | None:
+    """Return the running shop, or None. A file that a killed launcher left does not count."""
+    if not is_locked(folder):
+        return None
+    try:
+        return RunFile(**json.loads((folder / FILE).read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError):
+        # the launcher has the lock, but has not written the file yet or has just deleted it
+        return None
+
+
+def is_locked(folder: Path = FOLDER) -> bool:
+    """Whether a launcher holds the lock."""
+    path = folder / LOCK
+    if not path.exists():
+        return False
+    with path.open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def held(broker: str, store: str, folder: Path = FOLDER) -> Iterator[None]:
+    """Become the only launcher of this folder, or raise LaunchError.
+
+    The lock ends with the process, even on a crash.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise LaunchError(
+                "a shop is already running: ./sidecart status shows it, ./sidecart stop stops it"
+            ) from None
+        RunFile(os.getpid(), broker, store).write(folder)
+        try:
+            yield
+        finally:
+            (folder / FILE).unlink(missing_ok=True)

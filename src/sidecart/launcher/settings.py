@@ -1,0 +1,123 @@
+"""Selects the settings of each app from the launcher's environment.
+
+The source is each app's own `read` function. The launcher runs it on the app's future environment
+before it starts anything. An app receives the settings that it reads, and a wrong setting stops the
+launcher by name.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from gateway import settings as gateway
+from services.notification import settings as notification
+from services.order import settings as order
+from sidecart.chassis import settings as common
+from sidecart.chassis.settings import SettingError
+from sidecart.launcher.environment import ENDPOINT
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.monitor import grace_seconds
+from sidecart.launcher.servers import postgres, rabbitmq, valkey
+from sidecart.launcher.servers.addresses import check_url, host_and_port
+from sidecart.launcher.topics import APPS, GATEWAY, MONITOR
+
+Environment = Mapping[str, str]
+
+MAIL_SERVER = "SMTP_URL"
+
+READ: Mapping[str, tuple[Callable[[Environment], Any], ...]] = {
+    **dict.fromkeys(APPS, (common.read,)),
+    GATEWAY: (common.read, gateway.read),
+    "order": (common.read, order.read),
+    "notification": (common.read, notification.read),
+    MONITOR: (grace_seconds,),
+}
+"""Maps an app to the functions that read its settings."""
+
+SET_BY_LAUNCHER: Mapping[str, str] = {
+    "APP_PORT": "each app has its own port; PORT sets the shop's port",
+    "APP_HOST": "the shop listens on this machine only",
+    "DAPR_HTTP_PORT": "each sidecar has its own port",
+    "DAPR_GRPC_PORT": "each sidecar has its own port",
+    "DAPR_HOST": "each app's sidecar runs on this machine",
+    "APP_API_TOKEN": "the launcher generates new tokens at each start",
+    "DAPR_API_TOKEN": "the launcher generates new tokens at each start",
+    "POD_NAME": "each gateway has its own name",
+    "METRICS_PORT": "each app has a free port for its metrics, and `./sidecart status` lists them",
+    "METRICS_HOST": "metrics are available on this machine only",
+}
+"""Maps the app settings that only the launcher sets to the reason.
+
+The launcher refuses them in its environment.
+"""
+
+
+class _RecordingEnvironment(Mapping[str, str]):
+    """An environment that records the names that a reader looks up."""
+
+    def __init__(self, environ: Environment) -> None:
+        self._environ = environ
+        self.names: set[str] = set()
+
+    def __getitem__(self, name: str) -> str:
+        self.names.add(name)
+        return self._environ[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._environ)
+
+    def __len__(self) -> int:
+        return len(self._environ)
+
+
+def environment_of(
+    app_id: str, decided: Environment, configured: Environment, defaults: Environment | None = None
+) -> dict[str, str]:
+    """Return the environment of an app.
+
+    The launcher's decisions win over configured settings that the app reads, and those win over
+    defaults. Raises LaunchError for a missing or wrong setting.
+    """
+    recorder = _RecordingEnvironment({**(defaults or {}), **configured, **decided})
+    try:
+        for read in READ[app_id]:
+            read(recorder)
+    except SettingError as error:
+        raise LaunchError(f"{app_id}: {error}") from None
+    return {**(defaults or {}), **{name: configured[name] for name in recorder.names & configured.keys()}, **decided}
+
+
+def settings_from_environment(environ: Environment = os.environ) -> dict[str, str]:
+    """Return the settings in the environment without empty values.
+
+    Raises LaunchError for a setting that only the launcher may set, and for a wrong value.
+    """
+    for name, why in SET_BY_LAUNCHER.items():
+        if environ.get(name):
+            raise LaunchError(f"{name} is set in the environment, but the launcher decides it: {why}. Unset it")
+    try:
+        if environ.get("GOMAXPROCS"):
+            common.whole(environ, "GOMAXPROCS", 1, 1024)
+    except SettingError as error:
+        raise LaunchError(str(error)) from None
+    if environ.get(ENDPOINT):
+        check_url(ENDPOINT, environ[ENDPOINT], ("http", "https"))
+    return {name: value for name, value in environ.items() if value}
+
+
+def external_servers(environ: Environment = os.environ) -> dict[str, str]:
+    """Return the external servers that the environment names, by variable.
+
+    An empty value names none. Raises LaunchError for an invalid address.
+    """
+    found = {name: environ[name] for name in (valkey.ENV, rabbitmq.ENV, postgres.ENV) if environ.get(name)}
+    if valkey.ENV in found:
+        host_and_port(valkey.ENV, found[valkey.ENV])
+    if rabbitmq.ENV in found:
+        check_url(rabbitmq.ENV, found[rabbitmq.ENV], ("amqp", "amqps"))
+    # neither `host=...` nor several hosts
+    if "://" in (url := found.get(postgres.ENV, "")) and "," not in url:
+        check_url(postgres.ENV, url, ("postgres", "postgresql"))
+    return found

@@ -1,0 +1,76 @@
+"""The names of replicas: the first has its app-id, further ones a number (gateway-1, order-1)."""
+
+import re
+from collections.abc import Iterable, Mapping
+
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.topics import APPS, GATEWAY, SERVICES, Subscription, subscriptions
+
+GATEWAYS_MAX = 10
+REPLICAS_MAX = 10
+
+_NUMBERED = re.compile(rf"({'|'.join(APPS)})-\d+")
+_SIDECAR = "-sidecar"
+
+
+def app_of(name: str) -> str:
+    """The app-id of a replica."""
+    numbered = _NUMBERED.fullmatch(name)
+    return numbered[1] if numbered else name
+
+
+def pod_name_of(name: str) -> str:
+    """The value of a replica's POD_NAME, which is unique and always numbered."""
+    return name if _NUMBERED.fullmatch(name) else f"{name}-0"
+
+
+def sidecar_of(name: str) -> str:
+    """The process name of a replica's sidecar."""
+    return f"{name}{_SIDECAR}"
+
+
+def metrics_of(name: str) -> str:
+    """The name of a replica's metrics port."""
+    return f"{name}-metrics"
+
+
+def app_for_sidecar(name: str) -> str | None:
+    """The replica that a sidecar process serves; None for another process."""
+    return name.removesuffix(_SIDECAR) if name.endswith(_SIDECAR) else None
+
+
+def replicas_of(app_id: str, number: int) -> list[str]:
+    """The names of a number of replicas."""
+    return [app_id, *(f"{app_id}-{each}" for each in range(1, number))]
+
+
+def replica_names(gateways: int, replicas: Mapping[str, int], without: frozenset[str] = frozenset()) -> list[str]:
+    """The names of all replicas; raise LaunchError for too large a number or an unknown service."""
+    if unknown := sorted(set(replicas) - set(SERVICES)):
+        raise LaunchError(f"there is no service {', '.join(unknown)}: choose from {', '.join(SERVICES)}")
+    counts = {GATEWAY: gateways, **{name: replicas.get(name, 1) for name in SERVICES}}
+    for name, number in counts.items():
+        most = GATEWAYS_MAX if name == GATEWAY else REPLICAS_MAX
+        if not 1 <= number <= most:
+            raise LaunchError(f"{number} replicas of {name}: choose 1 to {most}")
+    return [each for name, number in counts.items() if name not in without for each in replicas_of(name, number)]
+
+
+def readers(names: Iterable[str]) -> dict[Subscription, int]:
+    """Maps every subscription of these replicas to its number of readers.
+
+    Each gateway has its own subscriptions.
+    """
+    counts: dict[Subscription, int] = {}
+    for name in names:
+        app_id = app_of(name)
+        for one in subscriptions(pod_name_of(name)):
+            if one.app_id == app_id:
+                counts[one] = counts.get(one, 0) + 1
+    return counts
+
+
+def subscriptions_of_gone_gateways(gateways: int) -> list[Subscription]:
+    """The subscriptions that the broker may still have for more gateways of an earlier run."""
+    surplus = replicas_of(GATEWAY, GATEWAYS_MAX)[gateways:]
+    return list(readers(surplus))

@@ -1,0 +1,78 @@
+"""Poll the health and the backlog of every process while a viewer is connected."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import httpx
+
+from sidecart.launcher.servers.registry import Broker
+from sidecart.launcher.topics import Subscription
+from sidecart.launcher.topology import app_for_sidecar, readers, sidecar_of
+
+POLL_SECONDS = 2.0
+ANSWER_SECONDS_MAX = 2.0
+REASON_CHARACTERS_MAX = 160
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The state of a replica and its sidecar; `waiting` is its backlog, None if unknown."""
+
+    name: str
+    app: str
+    sidecar: str
+    waiting: int | None
+
+
+class HealthPoll:
+    """Queries every process and the broker once per poll."""
+
+    def __init__(self, ports: Mapping[str, int], app_token: str, dapr_token: str, broker: Broker, address: str) -> None:
+        self._names = [name for name in ports if app_for_sidecar(name) is None and sidecar_of(name) in ports]
+        self._ports = ports
+        self._app_token = app_token
+        self._dapr_token = dapr_token
+        self._broker = broker
+        self._address = address
+        self._reads = {name: list(readers([name])) for name in self._names}
+
+    async def poll(self, client: httpx.AsyncClient) -> list[Health]:
+        """Return the health of each replica."""
+        waiting, apps, sidecars = await asyncio.gather(
+            asyncio.to_thread(self._waiting),
+            asyncio.gather(*(self._app(client, name) for name in self._names)),
+            asyncio.gather(*(self._sidecar(client, name) for name in self._names)),
+        )
+        return [
+            Health(name, app, sidecar, None if waiting is None else sum(waiting[one] for one in self._reads[name]))
+            for name, app, sidecar in zip(self._names, apps, sidecars, strict=True)
+        ]
+
+    def _waiting(self) -> dict[Subscription, int] | None:
+        subscriptions = {one: None for each in self._reads.values() for one in each}
+        try:
+            return self._broker.undelivered(self._address, list(subscriptions))
+        except OSError:
+            return None
+
+    async def _app(self, client: httpx.AsyncClient, name: str) -> str:
+        status, text = await _ask(client, self._ports[name], "/readyz", self._app_token)
+        if status == 200:
+            return "ready"
+        return f"not ready: {text[:REASON_CHARACTERS_MAX]}" if status else "no answer"
+
+    async def _sidecar(self, client: httpx.AsyncClient, name: str) -> str:
+        status, _ = await _ask(client, self._ports[sidecar_of(name)], "/v1.0/healthz", self._dapr_token)
+        return "up" if status in (200, 204) else f"unhealthy: {status}" if status else "no answer"
+
+
+async def _ask(client: httpx.AsyncClient, port: int, path: str, token: str) -> tuple[int, str]:
+    try:
+        url = f"http://127.0.0.1:{port}{path}"
+        answer = await client.get(url, headers={"dapr-api-token": token}, timeout=ANSWER_SECONDS_MAX)
+    except httpx.HTTPError:
+        return 0, ""
+    return answer.status_code, answer.text.strip()

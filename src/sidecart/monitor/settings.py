@@ -1,0 +1,54 @@
+"""The monitor's settings, which the launcher provides: its own ports and the shop's addresses."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sidecart.chassis.settings import SettingError, text, whole
+from sidecart.launcher.monitor import GRACE_SECONDS, grace_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Read once, at startup."""
+
+    port: int
+    dapr_grpc_port: int
+    app_api_token: str
+    dapr_api_token: str
+    gateway_url: str
+    mail_url: str
+    """Of the mail catcher; empty with another mail server, whose mails cannot be read."""
+    broker: str
+    broker_address: str
+    store: str
+    ports: Mapping[str, int]
+    """The port of every app and sidecar, by process name."""
+    grace_seconds: int = GRACE_SECONDS
+
+
+def read(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the settings; raise SettingError with the name of a missing or wrong one."""
+    return Settings(
+        port=whole(environ, "APP_PORT", 1, 65535),
+        dapr_grpc_port=whole(environ, "DAPR_GRPC_PORT", 1, 65535),
+        app_api_token=text(environ, "APP_API_TOKEN"),
+        dapr_api_token=text(environ, "DAPR_API_TOKEN"),
+        gateway_url=text(environ, "GATEWAY_URL"),
+        mail_url=environ.get("MAIL_URL", ""),
+        broker=text(environ, "BROKER"),
+        broker_address=text(environ, "BROKER_ADDRESS"),
+        store=text(environ, "STORE"),
+        ports=_ports(text(environ, "SHOP_PORTS")),
+        grace_seconds=grace_seconds(environ),
+    )
+
+
+def _ports(value: str) -> dict[str, int]:
+    try:
+        return {str(name): int(port) for name, port in json.loads(value).items()}
+    except (ValueError, AttributeError, TypeError) as error:
+        raise SettingError("SHOP_PORTS", "is not a JSON object of ports by name") from error

@@ -1,0 +1,217 @@
+"""A tap on the broker: a consumer with its own sidecar that receives every event."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+import time
+import urllib.request
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+from sidecart.launcher.ports import free_port, is_listening
+from sidecart.launcher.shop import Shop
+from sidecart.launcher.topics import INBOX, TOPICS, Subscription
+
+APP_ID = "tap"
+PROBE = f"Probe-{APP_ID}"
+READY_SECONDS = 60
+PUBLISH_SECONDS_MAX = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """One received event, its topic, and the time in seconds of the wall clock."""
+
+    topic: str
+    event: dict[str, Any]
+    at: float
+
+
+class Sightings:
+    """Collects received events, calls `show` for each, and lets a caller wait for one."""
+
+    def __init__(self, show: Callable[[Seen], None] = lambda _seen: None) -> None:
+        self._show = show
+        self._seen: list[Seen] = []
+        self._arrived = threading.Condition()
+
+    @property
+    def seen(self) -> list[Seen]:
+        """All events so far in order of arrival, including duplicates."""
+        with self._arrived:
+            return list(self._seen)
+
+    def add(self, topic: str, event: dict[str, Any]) -> None:
+        """Record an event that arrives now."""
+        seen = Seen(topic, event, time.time())
+        with self._arrived:
+            self._seen.append(seen)
+            self._show(seen)
+            self._arrived.notify_all()
+
+    def wait(self, condition: Callable[[Seen], bool], seconds: float) -> Seen | None:
+        """Return the first event that meets the condition; None after the timeout."""
+        end = time.monotonic() + seconds
+        examined = 0
+        with self._arrived:
+            while True:
+                for one in self._seen[examined:]:
+                    if condition(one):
+                        return one
+                examined = len(self._seen)
+                left = end - time.monotonic()
+                if left <= 0:
+                    return None
+                self._arrived.wait(left)
+
+
+class Tap(Sightings):
+    """Receives every event after it is entered; a context manager inside that of its shop.
+
+    The tap calls `show` for each event from a thread of its own.
+    """
+
+    def __init__(self, shop: Shop, show: Callable[[Seen], None] = lambda _seen: None) -> None:
+        super().__init__(show)
+        self._shop = shop
+        self._probe_arrived = False
+        self._server: ThreadingHTTPServer | None = None
+
+    def __enter__(self) -> Self:
+        port = free_port()
+        self._server = _Server(("127.0.0.1", port), self._take, self._shop.tokens["APP_API_TOKEN"])
+        threading.Thread(target=self._server.serve_forever, name="tap", daemon=True).start()
+        try:
+            self._shop.start_sidecar_for(APP_ID, port)
+            self._wait_until_subscribed()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop the sidecar and the consumer."""
+        self._shop.stop_sidecar(APP_ID)
+        if self._server is not None:
+            self._server.shutdown()
+            self._server.server_close()
+            self._server = None
+
+    def publish(self, topic: str, body: bytes, content_type: str = "application/cloudevents+json") -> int:
+        """Publish any body through the tap's own sidecar; return the sidecar's status."""
+        url = f"http://127.0.0.1:{self._shop.sidecar_port(APP_ID)}/v1.0/publish/pubsub/{topic}"
+        headers = {"content-type": content_type, "dapr-api-token": self._shop.tokens["DAPR_API_TOKEN"]}
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        request = urllib.request.Request(url, body, headers)
+        with opener.open(request, timeout=PUBLISH_SECONDS_MAX) as answer:
+            return int(answer.status)
+
+    def _take(self, topic: str, event: dict[str, Any]) -> None:
+        if topic == PROBE:
+            self._probe_arrived = True
+        else:
+            self.add(topic, event)
+
+    def _wait_until_subscribed(self) -> None:
+        """Wait until the broker knows every subscription and the tap's probe event arrives."""
+        shop, broker = self._shop, self._shop.broker
+        # An earlier tap may have left subscriptions, so known subscriptions do not show that this
+        # tap receives events.
+        shop.deadline.until(
+            lambda: is_listening(shop.sidecar_port(APP_ID)),
+            READY_SECONDS,
+            lambda: f"the tap's sidecar did not start in {READY_SECONDS} s: see {shop.logs / f'{APP_ID}-sidecar.log'}",
+        )
+        topics = [Subscription(APP_ID, APP_ID, INBOX, topic) for topic in (*TOPICS, PROBE)]
+        shop.deadline.until(
+            lambda: not broker.missing(shop.broker_address, topics),
+            READY_SECONDS,
+            lambda: f"the tap is not subscribed after {READY_SECONDS} s: see {shop.logs / f'{APP_ID}-sidecar.log'}",
+        )
+        self._publish_probe()
+        shop.deadline.until(
+            lambda: self._probe_arrived,
+            READY_SECONDS,
+            lambda: f"the tap's probe event did not arrive within {READY_SECONDS} s",
+        )
+
+    def _publish_probe(self) -> None:
+        probe_id = str(uuid.uuid4())
+        event = {"specversion": "1.0", "id": probe_id, "type": PROBE, "source": APP_ID, "data": {}}
+        self.publish(PROBE, json.dumps(event).encode())
+
+
+class _Server(ThreadingHTTPServer):
+    """The tap's app, which its sidecar calls."""
+
+    daemon_threads = True
+    request_queue_size = 128
+
+    def __init__(self, address: tuple[str, int], take: Callable[[str, dict[str, Any]], None], token: str) -> None:
+        super().__init__(address, _Handler)
+        self.take = take
+        self.token = token
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server
+
+    def do_GET(self) -> None:
+        """Answer the health check and the request for subscriptions."""
+        if self.path == "/dapr/subscribe":
+            self._answer(200, _subscriptions([*TOPICS, PROBE]))
+        else:
+            self._answer(200 if self.path == "/healthz" else 404)
+
+    def do_POST(self) -> None:
+        """Receive one event."""
+        body = self.rfile.read(int(self.headers.get("content-length", "0")))
+        if self.headers.get("dapr-api-token") != self.server.token:
+            self._answer(403)
+            return
+        event = _event(body)
+        if event is not None:
+            self.server.take(self.path.rsplit("/", 1)[-1], event)
+        self._answer(200)
+
+    def _answer(self, status: int, body: bytes = b"") -> None:
+        self.send_response(status)
+        self.send_header("content-type", "application/json")
+        self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Log nothing: the events are the output."""
+
+
+def _event(delivery: bytes) -> dict[str, Any] | None:
+    """Return the event in the broker's form; None for a message that is not an event.
+
+    The services keep such a message as a dead letter.
+    """
+    try:
+        event = json.loads(base64.b64decode(json.loads(delivery)["data_base64"]))
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
+
+
+def _subscriptions(topics: Sequence[str]) -> bytes:
+    # without it, a message that is not an event would stay at the broker and block the topic
+    raw = {"rawPayload": "true"}
+    return json.dumps(
+        [{"pubsubname": INBOX, "topic": topic, "route": f"/events/{topic}", "metadata": raw} for topic in topics]
+    ).encode()
