@@ -19,7 +19,7 @@ from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone, rati
 from bench.patched import SOCKETS, program
 from bench.shopper import Shopper
 from bench.systems import of_shop
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.shop import Options, Shop
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topics import APPS
@@ -118,7 +118,7 @@ def components(folder: Path, broker: str, metadata: Mapping[str, str]) -> tuple[
 
     Return () if the broker's components lack one of the names.
     """
-    shutil.copytree(ROOT / COMPONENTS, folder)
+    shutil.copytree(root() / COMPONENTS, folder)
     folders = (folder / "policies", folder / "brokers" / broker, folder / "stores" / "redis")
     changed = dict.fromkeys(metadata, 0)
     for file in (each for some in folders for each in some.glob("*.yaml")):

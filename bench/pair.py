@@ -14,7 +14,7 @@ from bench.floor_app import GATEWAY, SERVICE
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.shop import Shop, get
 
 READY_SECONDS = 60
@@ -52,7 +52,7 @@ class Pair:
                     "DAPR_HTTP_PORT": str(sidecar.http_port),
                 }
                 words = [sys.executable, "-m", "bench.floor", word]
-                self._processes.start(app_id, words, env=env, cwd=ROOT)
+                self._processes.start(app_id, words, env=env, cwd=root())
             self._shop.deadline.until(
                 self._answers, READY_SECONDS, lambda: f"the floor is not ready after {READY_SECONDS} s", 0.5
             )

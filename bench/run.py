@@ -18,10 +18,10 @@ from bench.shopper import Shopper
 from bench.systems import ours
 from sidecart.cli.run import say
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS
 
-REPORTS = ROOT / ".sidecart" / "bench"
+REPORTS = root() / ".sidecart" / "bench"
 QUICK = Plan(rounds=2, alone=40, seconds=4.0, levels=(HELD,), shares=(), floors=False)
 QUICK_CONCURRENCY = (10_000,)
 CONCURRENCY_USERS = 200

@@ -22,7 +22,7 @@ import aiohttp
 
 from bench.usage import resident_mib
 from sidecart.cli.run import say, stopped_by_signals
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import STORES
 from sidecart.launcher.shop import Options, Shop
 from sidecart.launcher.topics import APPS
@@ -34,7 +34,7 @@ ITEM = {"sku": "tea", "quantity": 1, "unit_price_cents": 100}
 SAMPLE_SECONDS = 10.0
 GROWTH_MAX = 0.05
 CALL_SECONDS_MAX = 60.0
-REPORTS = ROOT / ".sidecart" / "soak"
+REPORTS = root() / ".sidecart" / "soak"
 
 
 @dataclass(slots=True)
@@ -186,7 +186,7 @@ def run(options: argparse.Namespace) -> int:
     REPORTS.mkdir(parents=True, exist_ok=True)
     path = REPORTS / f"{options.broker}-{options.store}.json"
     path.write_text(json.dumps({"memory": soak.memory, "statuses": dict(soak.statuses)}), encoding="utf-8")
-    say(f"\n{table(soak)}\n\nevery sample is in {path.relative_to(ROOT)}")
+    say(f"\n{table(soak)}\n\nevery sample is in {path.relative_to(root())}")
     ours = {name for app_id in APPS for name in (app_id, sidecar_of(app_id))}
     grown = {name: growth for name, growth in soak.growth.items() if name in ours and growth > GROWTH_MAX}
     if grown:

@@ -14,7 +14,7 @@ from faststream.rabbit import Channel, ExchangeType, RabbitBroker, RabbitExchang
 from faststream.redis import RedisBroker, StreamSub
 
 from bench.baseline.store import CONNECTIONS_MAX
-from sidecart.launcher.topics import TOPICS
+from sidecart.launcher.topics import read_topics
 
 Handler = Callable[[bytes], Awaitable[None]]
 
@@ -108,9 +108,9 @@ class RabbitEvents:
         return self._exchanges.setdefault(topic, RabbitExchange(topic, type=ExchangeType.FANOUT, durable=True))
 
 
-def connect(kind: str, url: str, topics: Iterable[str] = TOPICS) -> Broker:
+def connect(kind: str, url: str, topics: Iterable[str] | None = None) -> Broker:
     """Return a broker of this kind, redis or rabbitmq, for these topics."""
-    return RedisEvents(url) if kind == "redis" else RabbitEvents(url, topics)
+    return RedisEvents(url) if kind == "redis" else RabbitEvents(url, read_topics() if topics is None else topics)
 
 
 async def _undecoded(message: Any) -> bytes:

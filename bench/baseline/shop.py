@@ -15,7 +15,7 @@ from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES, Server
 from sidecart.launcher.shop import MAIL_CATCHER, get, mail_catcher
 from sidecart.launcher.topics import APPS, GATEWAY
@@ -89,7 +89,7 @@ class BaselineShop:
             self._report(f"baseline: starting {server.names[0]}")
             self._servers.append(server)
             self.addresses[name] = server.start(self._processes, data, self.deadline)
-        self._processes.start(MAIL_CATCHER, mail_catcher(self.ports, data), env=plain_environment(), cwd=ROOT)
+        self._processes.start(MAIL_CATCHER, mail_catcher(self.ports, data), env=plain_environment(), cwd=root())
         self.deadline.until(lambda: is_listening(self.ports["mail-smtp"]), READY_SECONDS, lambda: "no mail catcher")
         started = time.monotonic()
         self._env = {
@@ -142,7 +142,7 @@ class BaselineShop:
         self.deadline.until(ready, READY_SECONDS, lambda: f"{name} is not ready: see {self.logs}", 0.1)
 
     def _run(self, name: str, words: list[str], env: dict[str, str]) -> None:
-        self._processes.start(name, [sys.executable, *words], env={**plain_environment(), **env}, cwd=ROOT)
+        self._processes.start(name, [sys.executable, *words], env={**plain_environment(), **env}, cwd=root())
 
     def _stop(self) -> None:
         self._processes.stop([GATEWAY], STOP_SECONDS)

@@ -1,1 +1,1 @@
-"""The toolkit."""
+"""The toolkit that a project of gateway, services and contracts depends on."""

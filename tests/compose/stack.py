@@ -17,10 +17,10 @@ import yaml
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from tests.compose.engine import Engine, EngineError
 
-FOLDER = ROOT / "tye-or-compose"
+FOLDER = root() / "tye-or-compose"
 FILE = FOLDER / "docker-compose.yml"
 SECONDS_MAX = 180
 

@@ -7,7 +7,7 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from jsonschema.protocols import Validator
 
 from gateway import asyncapi
-from sidecart.launcher.topics import TOPICS
+from sidecart.launcher.topics import read_topics
 from tests.contracts.mutations import mutations
 from tests.contracts.validate import FORMATS, examples
 
@@ -23,7 +23,7 @@ def validator(draft: type[Validator], topic: str) -> Validator:
 
 
 @pytest.mark.parametrize("draft", DRAFTS, ids=lambda draft: draft.__name__)
-@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("topic", read_topics())
 def test_the_document_has_the_examples_of_contracts_and_they_are_valid(topic: str, draft: type[Validator]) -> None:
     """Each example of a topic is in the document and valid by the document's own schema."""
     documented = {each["name"]: each["payload"] for each in DOCUMENT["components"]["messages"][topic]["examples"]}
@@ -35,7 +35,7 @@ def test_the_document_has_the_examples_of_contracts_and_they_are_valid(topic: st
 
 
 @pytest.mark.parametrize("draft", DRAFTS, ids=lambda draft: draft.__name__)
-@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("topic", read_topics())
 def test_a_mutation_of_any_field_is_refused(topic: str, draft: type[Validator]) -> None:
     """The schema in the document refuses every mutation, so it lost no field and no bound."""
     event: dict[str, Any] = next(iter(examples(topic).values()))

@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
-from sidecart.launcher.topics import TOPICS
+from sidecart.launcher.topics import read_topics
 from tests.contracts.mutations import mutations
 from tests.contracts.validate import CONTRACTS, examples, is_valid, schema_problems
 
 EXAMPLES = [
-    pytest.param(topic, event, id=f"{topic}-{name}") for topic in TOPICS for name, event in examples(topic).items()
+    pytest.param(topic, event, id=f"{topic}-{name}")
+    for topic in read_topics()
+    for name, event in examples(topic).items()
 ]
 
 

@@ -10,7 +10,7 @@ import pytest
 from gateway import bodies
 from gateway.command import build_command
 from gateway.ids import resource_id
-from sidecart.launcher.topics import GATEWAY, SERVICES, TOPICS
+from sidecart.launcher.topics import GATEWAY, SERVICES, read_topics
 from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
 from tests.contracts.validate import (
     Event,
@@ -70,7 +70,7 @@ def _without_outboxes(store: InMemoryStore) -> dict[str, Any]:
 @pytest.mark.parametrize("name", SERVICES)
 def test_each_service_consumes_the_topics_of_the_topic_list(name: str) -> None:
     """The event processor has exactly the topics of `inbox`; the Mailer consumes EmailRequested."""
-    consumed = {topic for topic, way in TOPICS.items() if name in way.consumers and way.component == "inbox"}
+    consumed = {topic for topic, way in read_topics().items() if name in way.consumers and way.component == "inbox"}
 
     assert consumed == set(WIRED[name].inputs)
 

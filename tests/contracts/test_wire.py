@@ -11,7 +11,7 @@ import pytest
 from sidecart.chassis.server.inbound import RAW
 from sidecart.chassis.server.serve import LoopbackProbe
 from sidecart.chassis.service import Service
-from sidecart.launcher.topics import TOPICS
+from sidecart.launcher.topics import read_topics
 from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
 from tests.contracts.validate import CONTRACTS, examples, validate
 
@@ -40,7 +40,7 @@ def test_the_topics_are_those_of_the_topic_list() -> None:
         for topic, publisher, consumers, component in rows("topic")
     }
 
-    assert {topic: (way.publisher, way.consumers, way.component) for topic, way in TOPICS.items()} == documented
+    assert {topic: (way.publisher, way.consumers, way.component) for topic, way in read_topics().items()} == documented
 
 
 def test_the_worked_example_of_the_ids_is_right() -> None:

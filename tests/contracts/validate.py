@@ -16,7 +16,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
-from sidecart.launcher.topics import GATEWAY, TOPICS
+from sidecart.launcher.topics import GATEWAY, read_topics
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
 OUTPUTS_MAX = 100  # of one event; UserCreated requests all mails that waited for the address
@@ -69,7 +69,7 @@ def validate(event: Event, topic: str | None = None) -> list[str]:
     `topic` is the topic on which the event was published, if it is known.
     """
     kind = event.get("type")
-    if kind not in TOPICS:
+    if kind not in read_topics():
         return [f"type {kind!r} is not in the topic list"]
     if topic is not None and topic != kind:
         return [f"type {kind!r} was published on topic {topic!r}"]
@@ -122,7 +122,7 @@ def is_caused_by(event: Event, cause: Event) -> bool:
     """Return whether the id of `event` derives from `cause`, in the same flow."""
     return (
         event["correlationid"] == cause["correlationid"]
-        and event["source"] in TOPICS[cause["type"]].consumers
+        and event["source"] in read_topics()[cause["type"]].consumers
         and any(event["id"] == derived_id(cause, event, position) for position in range(OUTPUTS_MAX))
     )
 
@@ -150,4 +150,6 @@ def examples(topic: str) -> dict[str, dict[str, Any]]:
 
 def story() -> list[dict[str, Any]]:
     """Return all examples, ordered by time."""
-    return sorted((event for topic in TOPICS for event in examples(topic).values()), key=lambda each: str(each["time"]))
+    return sorted(
+        (event for topic in read_topics() for event in examples(topic).values()), key=lambda each: str(each["time"])
+    )

@@ -19,7 +19,7 @@ from faststream.redis import BinaryMessageFormatV1
 from bench.baseline.broker import connect
 from bench.baseline.shop import BaselineShop
 from sidecart.launcher.shop import Shop
-from sidecart.launcher.topics import TOPICS
+from sidecart.launcher.topics import read_topics
 from sidecart.testkit.tap import Sightings, Tap
 from tests.e2e.shopper import Shopper
 
@@ -65,7 +65,7 @@ class BaselineTap(Sightings):
 
     def _read_streams(self) -> None:
         with valkey.Valkey.from_url(self._shop.redis_url) as client:
-            last: dict[Any, Any] = dict.fromkeys(TOPICS, "0")
+            last: dict[Any, Any] = dict.fromkeys(read_topics(), "0")
             self._ready.set()
             while not self._stop.is_set():
                 # the client's type hints allow a coroutine
@@ -80,7 +80,7 @@ class BaselineTap(Sightings):
         with pika.BlockingConnection(pika.URLParameters(self._shop.broker_url)) as connection:
             channel = connection.channel()
             queue = str(channel.queue_declare("", exclusive=True).method.queue)
-            for topic in TOPICS:
+            for topic in read_topics():
                 channel.queue_bind(queue, topic)
             self._ready.set()
             for method, _, body in channel.consume(queue, auto_ack=True, inactivity_timeout=READ_MS / 1000):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.baseline.shop import BaselineShop
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.settings import external_servers
 from sidecart.launcher.shop import Options, Shop
@@ -38,7 +38,7 @@ def store() -> str:
 def replaced() -> dict[str, Path]:
     """Return the replaced programs of this run, by app-id."""
     pairs = (pair.partition("=") for pair in os.environ.get("WITH", "").split())
-    return {app_id: ROOT / folder for app_id, _, folder in pairs}
+    return {app_id: root() / folder for app_id, _, folder in pairs}
 
 
 def options(folder: Path) -> Options:
@@ -59,7 +59,7 @@ def is_baseline() -> bool:
 
 def pytest_report_header() -> str:
     """Return the header line: broker, store, and replaced programs."""
-    others = "".join(f", {app_id} from {folder.relative_to(ROOT)}" for app_id, folder in replaced().items())
+    others = "".join(f", {app_id} from {folder.relative_to(root())}" for app_id, folder in replaced().items())
     if is_baseline():
         return f"broker: {broker()}, the baseline"
     return f"broker: {broker()} (components/brokers/{broker()}), store: {store()}{others}"

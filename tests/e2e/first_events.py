@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecart.launcher.topics import APPS, TOPICS
+from sidecart.launcher.topics import APPS, read_topics
 from tests.contracts.story_replay import STORY
 
 SECONDS_MAX = 2.0
@@ -40,7 +40,7 @@ def late(publish: Publish, processed: Processed) -> dict[tuple[str, str], float]
     seconds.
     """
     found = {}
-    for topic, way in TOPICS.items():
+    for topic, way in read_topics().items():
         before = {app_id: processed(app_id).get(topic, 0) for app_id in way.consumers}
         event = next(each for each in STORY if each["type"] == topic)
         publish(topic, json.dumps(event).encode())
@@ -85,4 +85,4 @@ def _counted(port: int) -> dict[str, float]:
 
 
 def _topics_of(app_id: str) -> list[str]:
-    return [name for name, topic in TOPICS.items() if app_id in topic.consumers]
+    return [name for name, topic in read_topics().items() if app_id in topic.consumers]

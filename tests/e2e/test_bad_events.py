@@ -13,13 +13,13 @@ import httpx
 import pytest
 
 from sidecart.launcher.shop import Shop
-from sidecart.launcher.topics import GATEWAY, TOPICS
+from sidecart.launcher.topics import GATEWAY, read_topics
 from tests.contracts.validate import examples
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 
 pytestmark = pytest.mark.sidecars
 
-READERS = [(app_id, topic) for topic, way in TOPICS.items() for app_id in way.consumers if app_id != GATEWAY]
+READERS = [(app_id, topic) for topic, way in read_topics().items() for app_id in way.consumers if app_id != GATEWAY]
 MIB = 1024 * 1024
 
 

@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from sidecart.launcher.ports import free_port
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from tests.e2e.conftest import broker, store
 
 pytestmark = [pytest.mark.own_shop, pytest.mark.sidecars]
@@ -33,7 +33,7 @@ COMMANDS = ("run", "demo", "doctor", "bench --quick --only concurrency --broker 
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Copy the project, because `run` keeps its lock and its data in the project's own folder."""
     folder = tmp_path_factory.mktemp("interrupts") / "shop"
-    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "__pycache__", "secrets"))
+    shutil.copytree(root(), folder, ignore=shutil.ignore_patterns(".*", "__pycache__", "secrets"))
     (folder / ".venv").symlink_to(sys.prefix)
     return folder
 

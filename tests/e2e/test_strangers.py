@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters
-from sidecart.launcher.topics import TOPICS
+from sidecart.launcher.topics import read_topics
 from tests.e2e.shopper import Shopper
 
 pytestmark = pytest.mark.sidecars
@@ -33,7 +33,7 @@ def test_a_forged_event_posted_to_a_port_has_no_effect(shopper: Shopper) -> None
     statuses = set()
     for app_id in ("gateway", "user", "billing", "order", "notification"):
         url = f"http://127.0.0.1:{shopper.shop.app_port(app_id)}"
-        for topic in TOPICS:
+        for topic in read_topics():
             for component in ("pubsub", "inbox", "replies", "mailbus"):
                 path = f"{url}/events/{component}/{topic}"
                 statuses |= {

@@ -19,14 +19,14 @@ import valkey
 from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters, replay
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.shop import Shop
-from sidecart.launcher.topics import APPS, GATEWAY, TOPICS
+from sidecart.launcher.topics import APPS, GATEWAY, read_topics
 from sidecart.launcher.topology import metrics_of
 from tests.contracts.validate import examples
 from tests.e2e.shopper import TEA, Shopper, new_address
 
 pytestmark = pytest.mark.sidecars
 
-READERS = [(app_id, topic) for topic, way in TOPICS.items() for app_id in way.consumers if app_id != GATEWAY]
+READERS = [(app_id, topic) for topic, way in read_topics().items() for app_id in way.consumers if app_id != GATEWAY]
 READ = sorted({topic for _, topic in READERS})
 FLOOD = 40
 """More than a sidecar's limit of concurrent events (components/brokers)."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.launcher.topics import TOPICS
+from sidecart.launcher.topics import read_topics
 from tests.faults.load import Plan
 from tests.faults.proxied import ProxiedShop
 from tests.faults.refusals import no_small_disk
@@ -106,7 +106,7 @@ def _with_faults(trial: Trial, broker: str, store: str) -> Trial:
                 kinds.append(("full-disk", tuple(dict.fromkeys((broker, store)))))
             return replace(trial, faults=tuple(refusals(seed, kinds, seconds)), small_disk=no_small_disk() is None)
         case "unparseable":
-            topics = [name for name, topic in TOPICS.items() if topic.consumers]
+            topics = [name for name, topic in read_topics().items() if topic.consumers]
             return replace(trial, faults=tuple(unparseable(seed, topics, seconds)))
         case _:
             raise LaunchError(f"unknown kind {trial.kind}: choose from {', '.join(KINDS)}")

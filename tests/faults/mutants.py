@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from tests.faults.kinds import Trial, trial_of
 from tests.faults.load import Plan
 from tests.faults.patches import program
 from tests.faults.schedule import SHORT, storm
 
 SEEDS = (1, 2, 3)
-COMPONENTS = ROOT / "components"
+COMPONENTS = root() / "components"
 STORM_SECONDS = 24.0
 REQUESTS, PER_SECOND, USERS = 1_560, 60.0, 10
 ORDERS, DEPOSITS = 0.7, 0.3  # enough money for nearly every order, so that each event moves money

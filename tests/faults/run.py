@@ -12,7 +12,7 @@ from pathlib import Path
 from sidecart.cli.run import say, stopped_by_signals
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.shop import MAIL_CATCHER, Options, Shop
 from sidecart.launcher.supervisor import Supervisor
 from sidecart.launcher.topology import sidecar_of
@@ -30,7 +30,7 @@ from tests.faults.schedule import SHORT, Fault, schedule
 from tests.faults.swallow import Swallowed
 from tests.faults.unparseable import Planter
 
-REPORTS = ROOT / ".sidecart" / "faults"
+REPORTS = root() / ".sidecart" / "faults"
 PROGRESS_SECONDS = 15.0
 READY_SECONDS = 180
 MAIL_UNKNOWN_SECONDS = (
@@ -227,5 +227,5 @@ def _run_one(options: argparse.Namespace, kind: str, seed: int, deadline: Deadli
         say(f"  FOUND {finding}")
     if report.swallowed:
         say(f"  swallowed: {', '.join(f'{each} {topic}' for topic, each in sorted(report.swallowed.items()))}")
-    say(f"  written to {path.relative_to(ROOT)}")
+    say(f"  written to {path.relative_to(root())}")
     return report

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.shop import get
 
 READY_SECONDS = 180
@@ -43,7 +43,7 @@ class Running:
 
 def in_the_readme(command: str) -> str:
     """Return the command after checking that it is a line of its own in the README."""
-    assert f"\n{command}\n" in (ROOT / "README.md").read_text("utf-8"), f"README.md does not contain {command}"
+    assert f"\n{command}\n" in (root() / "README.md").read_text("utf-8"), f"README.md does not contain {command}"
     return command
 
 
@@ -55,7 +55,7 @@ def running(folder: Path, command: str) -> Iterator[Running]:
     The launcher must end with code 0.
     """
     copy, port, log = folder / "shop", free_port(), folder / "run.log"
-    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "secrets"))
+    shutil.copytree(root(), copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "secrets"))
     (copy / ".venv").symlink_to(sys.prefix)
     words = [*command.split(), "--port", str(port)]
     with log.open("wb") as output, subprocess.Popen(words, cwd=copy, stdout=output, stderr=output) as launcher:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 
 SECONDS = 400
 SHORT = ("--broker", "redis", "--rounds", "1", "--users", "200", "--alone", "5", "--seconds", "1")
@@ -24,7 +24,7 @@ def test_the_live_page_is_compared_with_a_shop_without_it(tmp_path: Path) -> Non
 
     ran = subprocess.run(
         [sys.executable, "-m", "sidecart.cli", "bench", *SHORT, *only],
-        cwd=ROOT,
+        cwd=root(),
         capture_output=True,
         text=True,
         timeout=SECONDS,
@@ -46,7 +46,7 @@ def test_both_systems_and_the_latency_breakdown_is_measured(tmp_path: Path) -> N
 
     ran = subprocess.run(
         [sys.executable, "-m", "sidecart.cli", "bench", *SHORT, *only],
-        cwd=ROOT,
+        cwd=root(),
         capture_output=True,
         text=True,
         timeout=SECONDS,

@@ -18,18 +18,20 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.shop import get
 from sidecart.launcher.topics import APPS, GATEWAY
 from tests.e2e.first_events import LONG_SECONDS, by_metrics, late, publish_story, published_by
 from tests.full.multi_app_run import apps, sourced
 
-DOCUMENT = ROOT / "docs" / "dapr-run.md"
+DOCUMENT = root() / "docs" / "dapr-run.md"
 RUN = "set -a; . ./deploy.env; dapr run -f ."
 CATCHER = ".venv/bin/python -m sidecart.launcher.servers.mailcatcher --smtp-port 1025 --http-port 8025"
 SWAP = "sed -i 's#brokers/redis#brokers/rabbitmq#' dapr.yaml"
 STORE_SWAP = "sed -i 's#stores/redis#stores/postgres#' dapr.yaml"
+SHELL = {name: value for name, value in plain_environment().items() if name != "PYTHONPATH"}
+"""The user's shell: only the environment's sidecart.pth tells Python where the toolkit is."""
 SECONDS = 180
 STOP_SECONDS = 20
 DOWN_SECONDS = (0.0, LONG_SECONDS, 1.0, LONG_SECONDS)
@@ -49,11 +51,11 @@ def test_the_document_has_the_commands_of_these_tests() -> None:
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """Create a user's project folder, with copies of the files that the test changes."""
-    shutil.copytree(ROOT / "dapr", tmp_path / "dapr", ignore=shutil.ignore_patterns("names.sqlite*"))
-    for name in ("components", "gateway", "services", "chassis", "contracts", "cli"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copytree(root() / "dapr", tmp_path / "dapr", ignore=shutil.ignore_patterns("names.sqlite*"))
+    for name in ("components", "gateway", "services", "src", "contracts"):
+        (tmp_path / name).symlink_to(root() / name)
     (tmp_path / ".venv").symlink_to(sys.prefix)
-    text = (ROOT / "dapr.yaml").read_text("utf-8")
+    text = (root() / "dapr.yaml").read_text("utf-8")
     # The only other change: free ports, so that the test can run next to a running shop.
     text = re.sub(r"(appPort|daprHTTPPort): \d+", lambda found: f"{found[1]}: {free_port()}", text)
     (tmp_path / "dapr.yaml").write_text(text, encoding="utf-8")
@@ -81,20 +83,20 @@ def test_both_flows_work_with_the_processes_of_the_cli(folder: Path, broker: str
         addresses = {env: server.start(processes, data, deadline) for env, server in servers.items()}
         smtp, web = free_port(), free_port()
         catcher = CATCHER.replace("1025", str(smtp)).replace("8025", str(web)).split()
-        processes.start("mail", [sys.executable, *catcher[1:]], env=plain_environment(), cwd=ROOT)
+        processes.start("mail", [sys.executable, *catcher[1:]], env=SHELL, cwd=root())
         filled = {
             **{name: secrets.token_urlsafe(24) for name in ("APP_API_TOKEN", "DAPR_API_TOKEN")},
             "SMTP_URL": f"smtp://127.0.0.1:{smtp}",
             **addresses,
         }
-        example = (ROOT / "deploy.env.example").read_text("utf-8")
+        example = (root() / "deploy.env.example").read_text("utf-8")
         for name, value in filled.items():
             example, number = re.subn(rf"^{name}=.*$", f"{name}='{value}'", example, flags=re.MULTILINE)
             assert 1 == number, f"deploy.env.example has no {name}"
         (folder / "deploy.env").write_text(example, encoding="utf-8")
         if broker == "rabbitmq":
-            sourced(f"{SWAP}; {STORE_SWAP};", folder, plain_environment())
-        environment = sourced(RUN.removesuffix("dapr run -f ."), folder, plain_environment())
+            sourced(f"{SWAP}; {STORE_SWAP};", folder, SHELL)
+        environment = sourced(RUN.removesuffix("dapr run -f ."), folder, SHELL)
 
         program = str(daprd.find(print, deadline).path)
         started = {each.app_id: each for each in apps(folder / "dapr.yaml", environment, free_port)}

@@ -18,10 +18,10 @@ import pytest
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from tests.full.project_copy import Running, in_the_readme, running
 
-DASHBOARD = ROOT / "docs" / "grafana" / "sidecart.json"
+DASHBOARD = root() / "docs" / "grafana" / "sidecart.json"
 PROMETHEUS = "prometheus --config.file docs/grafana/prometheus.yml"
 SECONDS = 60
 STOP_SECONDS = 20

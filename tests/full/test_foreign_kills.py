@@ -12,13 +12,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.shop import Options, Shop
 from sidecart.testkit.tap import Tap
 from tests.e2e.shopper import Shopper
 
-FOREIGN = ROOT / "examples" / "user-node"
+FOREIGN = root() / "examples" / "user-node"
 KILLS = 20
 CALLERS = 16
 BETWEEN_KILLS = 25  # responses between two kills; registrations are in progress at every kill

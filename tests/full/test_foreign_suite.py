@@ -6,14 +6,14 @@ from pathlib import Path
 import httpx
 import psutil
 
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from tests.full.project_copy import in_the_readme, running
 
 
 def test_its_tests_pass() -> None:
     """`npm test` passes in its folder."""
     done = subprocess.run(
-        ["npm", "test"], cwd=ROOT / "examples" / "user-node", capture_output=True, text=True, check=False
+        ["npm", "test"], cwd=root() / "examples" / "user-node", capture_output=True, text=True, check=False
     )
 
     assert 0 == done.returncode, done.stdout[-5000:] + done.stderr[-2000:]

@@ -19,7 +19,7 @@ from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
 from sidecart.cli.checks import STORE_OF_BROKER
 from sidecart.launcher.shop import Options, Shop
-from sidecart.launcher.topics import TOPICS
+from sidecart.launcher.topics import read_topics
 from tests.e2e.shopper import TEA
 from tests.full.live_page import SECONDS, Live, opened
 
@@ -352,9 +352,9 @@ def test_arrow_keys_move_through_the_flows(live: Live) -> None:
 def test_the_documented_events_are_shown(live: Live) -> None:
     """Each topic is shown with its publisher and consumers; a command links to its replies."""
     events = live.page.locator("#events details")
-    expect(events).to_have_count(len(TOPICS))
-    assert list(TOPICS) == events.locator("summary strong").all_inner_texts()
-    for topic, way in TOPICS.items():
+    expect(events).to_have_count(len(read_topics()))
+    assert list(read_topics()) == events.locator("summary strong").all_inner_texts()
+    for topic, way in read_topics().items():
         who = f"{way.publisher} → {', '.join(way.consumers) or 'no consumer'}"
         expect(live.page.locator(f"#event-{topic} summary")).to_contain_text(who)
 

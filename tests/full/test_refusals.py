@@ -21,7 +21,7 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.project import ROOT, read_apps
+from sidecart.launcher.project import read_apps, root
 from sidecart.launcher.servers import postgres as postgres_server
 from sidecart.launcher.servers import valkey as valkey_server
 from sidecart.launcher.servers.registry import STORES
@@ -141,6 +141,6 @@ def start_sidecar(processes: Processes, store: str, address: str) -> int:
     """Start a sidecar with this store and no other component; return the port of its API."""
     ports = Sidecar("user", free_port(), free_port(), free_port(), None)
     found = daprd.find(print, Deadline())
-    words = command(found.path, read_apps()["user"], ports, [ROOT / "components" / "stores" / store], [])
-    processes.start("sidecar", words, env={**plain_environment(), STORES[store].env: address}, cwd=ROOT)
+    words = command(found.path, read_apps()["user"], ports, [root() / "components" / "stores" / store], [])
+    processes.start("sidecar", words, env={**plain_environment(), STORES[store].env: address}, cwd=root())
     return ports.http_port

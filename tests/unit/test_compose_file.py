@@ -19,13 +19,13 @@ from services.notification.mail_server import MailServer
 from sidecart.chassis import settings
 from sidecart.chassis.server.serve import STOP_SECONDS_MAX
 from sidecart.launcher import daprd, sidecar
-from sidecart.launcher.project import ROOT, read_apps, resource_folders
+from sidecart.launcher.project import read_apps, resource_folders, root
 from sidecart.launcher.servers import rabbitmq
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topics import APPS
 
-FOLDER = ROOT / "tye-or-compose"
+FOLDER = root() / "tye-or-compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SIDECARS = {app_id: f"{app_id}-dapr" for app_id in APPS}
@@ -130,11 +130,11 @@ def test_the_one_image_is_small_pinned_and_without_root() -> None:
 
 def test_secrets_stay_out_of_the_image_and_of_git() -> None:
     """.dockerignore is an allow list without the secrets folder, and git ignores the folder."""
-    allowed = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    allowed = (root() / ".dockerignore").read_text(encoding="utf-8").splitlines()
 
     assert "*" == allowed[0]
     assert [] == [line for line in allowed if line.startswith("!") and "tye-or-compose" in line]
-    assert "tye-or-compose/secrets/" in (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
+    assert "tye-or-compose/secrets/" in (root() / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
 @pytest.mark.parametrize("app_id", APPS)
@@ -154,12 +154,12 @@ def test_sidecars_get_the_launchers_flags(app_id: str, broker: str) -> None:
     expected = flags(sidecar.command(Path("./daprd"), app, Sidecar(app_id, 0, 0, 0, 0), folders, (app.config,)))
     words = [interpolated(word, BROKER=broker) for word in SERVICES[SIDECARS[app_id]]["command"]]
     actual = {
-        (name, str(ROOT) + value) if name in ("--resources-path", "--config") else (name, value)
+        (name, str(root()) + value) if name in ("--resources-path", "--config") else (name, value)
         for name, value in flags(words)
     }
     free = ADDRESSES | PORTS
 
-    assert {one for one in expected if one[0] not in free} | {("--config", f"{ROOT}/names.yaml")} == {
+    assert {one for one in expected if one[0] not in free} | {("--config", f"{root()}/names.yaml")} == {
         one for one in actual if one[0] not in free
     }
     assert {name for name, _ in expected} - ADDRESSES == {name for name, _ in actual} - ADDRESSES
@@ -277,7 +277,7 @@ def test_the_environment_sets_every_variable_of_the_components(app_id: str, brok
     words = [
         interpolated(value, BROKER=broker) for name, value in flags(SERVICES[SIDECARS[app_id]]["command"]) if value
     ]
-    folders = [ROOT / word.lstrip("/") for word in words if word.startswith("/components")]
+    folders = [root() / word.lstrip("/") for word in words if word.startswith("/components")]
     components = [yaml.safe_load(file.read_text("utf-8")) for folder in folders for file in folder.glob("*.yaml")]
     wanted_state = {
         each["envRef"] for one in components for each in one["spec"].get("metadata", []) if "envRef" in each
@@ -348,9 +348,9 @@ def test_the_image_has_the_files_that_the_apps_read() -> None:
     """The image includes contracts/ and the broker descriptions, from which the gateway builds its
     documents.
     """
-    allowed = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    allowed = (root() / ".dockerignore").read_text(encoding="utf-8").splitlines()
     copied = re.findall(r"^COPY (\w+) (\w+)$", DOCKERFILE, re.MULTILINE)
-    read = {folder.relative_to(ROOT).parts[0] for folder in (contracts.FOLDER, asyncapi.SERVERS)}
+    read = {folder.relative_to(root()).parts[0] for folder in (contracts.FOLDER, asyncapi.SERVERS)}
 
     assert read <= {target for source, target in copied if source == target}
     assert read <= {line.removeprefix("!") for line in allowed if line.startswith("!")}
@@ -358,7 +358,7 @@ def test_the_image_has_the_files_that_the_apps_read() -> None:
 
 def pins(lock: str) -> dict[str, str]:
     """Return the packages of a lock file with their versions."""
-    found = re.findall(r"^([\w.-]+)==(\S+)", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.findall(r"^([\w.-]+)==(\S+)", (root() / lock).read_text(encoding="utf-8"), re.MULTILINE)
     return dict(found)
 
 
@@ -371,7 +371,7 @@ def test_the_image_has_the_tested_packages_and_no_tools() -> None:
     """The image's lock is a subset of the full lock, covers the apps' requirements, and has no test
     package.
     """
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = tomllib.loads((root() / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     small, large = pins("requirements-apps.lock"), pins("requirements.lock")
     extras = project["optional-dependencies"]
 
@@ -390,4 +390,4 @@ def test_container_logs_are_bounded() -> None:
     assert {"json-file"} == {logging["driver"] for logging in logging_of.values() if logging is not None}
     assert [("10m", "2")] * len(SERVICES) == [(each["max-size"], each["max-file"]) for each in options.values()]
     assert (14, "280 MiB for the fourteen") == (len(SERVICES), f"{2 * 10 * len(SERVICES)} MiB for the fourteen")
-    assert "280 MiB for the fourteen" in (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "280 MiB for the fourteen" in (root() / "README.md").read_text(encoding="utf-8")

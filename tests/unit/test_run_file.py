@@ -12,13 +12,13 @@ import pytest
 import yaml
 
 from sidecart.launcher import sidecar
-from sidecart.launcher.project import ROOT, read_apps, resource_folders
+from sidecart.launcher.project import read_apps, resource_folders, root
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topics import APPS
 from tests.full.multi_app_run import apps, problems
 
-FILE = ROOT / "dapr.yaml"
+FILE = root() / "dapr.yaml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
 PORTS = {"--dapr-http-port", "--dapr-grpc-port", "--dapr-internal-grpc-port", "--app-port", "--metrics-port"}
 ONLY_THE_CLI = {
@@ -77,7 +77,7 @@ def test_every_path_exists_and_every_port_is_unique() -> None:
     paths += [app["appDirPath"] for app in DOCUMENT["apps"]]
     ports = [app[key] for app in DOCUMENT["apps"] for key in ("appPort", "daprHTTPPort")]
 
-    assert [] == [path for path in paths if not (ROOT / path).exists()]
+    assert [] == [path for path in paths if not (root() / path).exists()]
     assert len(ports) == len(set(ports))
 
 
@@ -94,7 +94,7 @@ def test_the_swap_is_one_line(tmp_path: Path, broker: str) -> None:
     ours = resource_folders(read_apps()["order"].resources, broker, "redis")
 
     theirs = [tmp_path / path for path in yaml.safe_load(swapped.read_text())["common"]["resourcesPaths"]]
-    assert [path.relative_to(ROOT) for path in ours] == [path.relative_to(tmp_path) for path in theirs]
+    assert [path.relative_to(root()) for path in ours] == [path.relative_to(tmp_path) for path in theirs]
 
 
 @pytest.mark.parametrize("app_id", APPS)

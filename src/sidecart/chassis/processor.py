@@ -14,7 +14,8 @@ and the process may crash between any two lines. One record per aggregate makes 
   may have lost them together with the acknowledgment, and nothing else would publish them.
 
 Events of one key wait for each other within a process (`KeyedLocks`); the ETag orders processes.
-`src/sidecart/chassis/deferral.py` and `src/sidecart/chassis/speculation.py` make this faster, and it is correct without them.
+`src/sidecart/chassis/deferral.py` and `src/sidecart/chassis/speculation.py` make this faster, and
+it is correct without them.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sidecart.launcher.errors import Interrupted, LaunchError
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.launcher.topics import SERVICES, TOPICS
+from sidecart.launcher.topics import SERVICES, read_topics
 
 Command = Callable[[argparse.Namespace], int]
 
@@ -317,7 +317,7 @@ def _mutant(text: str) -> str:
 
 
 def _topic(text: str) -> str:
-    return _one_of(TOPICS, text)
+    return _one_of(read_topics(), text)
 
 
 def _one_of(known: Iterable[str], text: str) -> str:

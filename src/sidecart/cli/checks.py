@@ -22,7 +22,7 @@ from sidecart.doctor import command as doctor
 from sidecart.launcher import proxy
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
 
 FAST = ("tests/unit", "tests/contracts", "tests/simulation")
@@ -52,7 +52,7 @@ LONGEST = "rabbitmq"
 BASELINE = ("-m", "not own_shop and not sidecars", E2E)
 """The tests for the shop without sidecars (bench/baseline)."""
 FULL_PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "node", "npm", "chromium", "prometheus", "javac")
-PACKAGES = ("gateway", "services", "chassis", "cli", "monitor", "tests", "bench")
+PACKAGES = ("gateway", "services", "src", "tests", "bench")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +89,7 @@ def test(options: argparse.Namespace) -> int:
         else:
             waiting.append(Suite(f"e2e on {_label(env)}", [E2E], env))
     if not options.e2e_only:  # busy on the CPU, while the end-to-end tests mostly wait
-        waiting.insert(0, Suite("unit, contracts, simulation", [path for path in FAST if (ROOT / path).exists()], {}))
+        waiting.insert(0, Suite("unit, contracts, simulation", [path for path in FAST if (root() / path).exists()], {}))
     faults = [Suite(f"faults on {_label(env)}", [FAULTS], env) for env in servers.values()]
     return _report([*_in_parallel(waiting), *_in_parallel(faults)], brokers)
 
@@ -199,7 +199,7 @@ def _run(suite: Suite, log: Path | None) -> Outcome:
         report = folder / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", *SLOWEST, f"--junit-xml={report}", *suite.arguments]
         env = os.environ | dict(suite.env)
-        code = subprocess.run(command, cwd=ROOT, env=env, stdout=output, stderr=output, check=False).returncode
+        code = subprocess.run(command, cwd=root(), env=env, stdout=output, stderr=output, check=False).returncode
         tests, failed, skipped = _counts(report)
     return Outcome(suite.name, code, tests, failed, skipped, time.monotonic() - started)
 
@@ -221,8 +221,8 @@ def lint(options: argparse.Namespace) -> int:
     With --prose, run only the prose rules, on the given paths, and list warnings too.
     """
     if options.prose is not None:
-        return _lint_prose(options.prose or [ROOT], with_warnings=True)
-    packages = [name for name in PACKAGES if any((ROOT / name).rglob("*.py"))]
+        return _lint_prose(options.prose or [root()], with_warnings=True)
+    packages = [name for name in PACKAGES if any((root() / name).rglob("*.py"))]
     python = [sys.executable, "-m"]
     commands = (
         [*python, "ruff", "check", "."],
@@ -232,20 +232,20 @@ def lint(options: argparse.Namespace) -> int:
     codes = []
     for command in commands:
         print(f"--- {' '.join(command[2:])}", flush=True)
-        codes.append(subprocess.run(command, cwd=ROOT, check=False).returncode)
+        codes.append(subprocess.run(command, cwd=root(), check=False).returncode)
     print("--- doctor", flush=True)
     findings = doctor.project()
     for each in findings:
         print(f"{each.place}: {each.what} [{each.rule}]; fix: {each.fix}")
-    files = [ROOT / "sidecart", *(path for name in packages for path in sorted((ROOT / name).rglob("*.py")))]
+    files = [root() / "sidecart", *(path for name in packages for path in sorted((root() / name).rglob("*.py")))]
     found = list(exceptions(files))
     for kind in ("type: ignore", "noqa"):
         print(f"{kind}: {sum(one.kind == kind for one in found)}")
     bare = [one for one in found if not one.has_reason]
     for one in bare:
-        print(f"{one.path.relative_to(ROOT)}:{one.line}: no reason beside `{one.kind}`")
+        print(f"{one.path.relative_to(root())}:{one.line}: no reason beside `{one.kind}`")
     print("--- prose", flush=True)
-    codes.append(_lint_prose([ROOT], with_warnings=False))
+    codes.append(_lint_prose([root()], with_warnings=False))
     return 1 if any(codes) or findings or bare else 0
 
 

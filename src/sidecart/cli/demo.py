@@ -24,7 +24,7 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.settings import MAIL_SERVER
 from sidecart.launcher.shop import Shop
-from sidecart.launcher.topics import APPS, TOPICS
+from sidecart.launcher.topics import APPS, read_topics
 from sidecart.testkit.tap import Seen, Tap
 
 EVENT_SECONDS_MAX = 10
@@ -198,7 +198,9 @@ class Demo:
             def passed(topic: str = topic) -> bool:
                 return any(one.topic == topic and one.event.get("subject") == subject for one in tap.seen)
 
-            self._wait_for(f"{topic} to pass the broker (the {TOPICS[topic].publisher} service publishes it)", passed)
+            self._wait_for(
+                f"{topic} to pass the broker (the {read_topics()[topic].publisher} service publishes it)", passed
+            )
 
     def _wait_for(self, what: str, condition: Callable[[], bool]) -> None:
         late = f"waited {EVENT_SECONDS_MAX} s for {what}"
@@ -213,7 +215,7 @@ class Demo:
 
     def show(self, seen: Seen) -> None:
         """Print an event that the tap received."""
-        topic = TOPICS[seen.topic]
+        topic = read_topics()[seen.topic]
         readers = ", ".join(topic.consumers) or "no consumer"
         with self._print:
             say(f"{self._clock(seen.at)}  {topic.publisher:>12} --({seen.topic})--> {readers}")

@@ -22,9 +22,9 @@ from sidecart.cli import vale
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.programs import Report
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 
-CONFIG = ROOT / ".vale.ini"
+CONFIG = ".vale.ini"
 WIDTH_MAX = 100
 """Columns of a line of prose; code may have 120."""
 
@@ -34,7 +34,7 @@ HASH = frozenset({".yaml", ".yml", ".toml", ".conf", ".env", ".example", ".sh"})
 """A comment in these begins with `#`."""
 PYTHON_NAMES = frozenset({"sidecart"})
 HASH_NAMES = frozenset({"run", "system-deps", "make-secrets", "Makefile", "Dockerfile"})
-MESSAGE_PACKAGES = ("gateway", "services", "chassis", "cli", "monitor")
+MESSAGE_PACKAGES = ("gateway", "services", "src")
 EXCLUDED = ("styles/",)
 """The rules quote the words that they forbid."""
 
@@ -54,7 +54,7 @@ class Finding:
     text: str
 
     def __str__(self) -> str:
-        path = self.path.relative_to(ROOT) if self.path.is_relative_to(ROOT) else self.path
+        path = self.path.relative_to(root()) if self.path.is_relative_to(root()) else self.path
         return f"{path}:{self.line}: {self.level}: {self.text} [{self.rule}]"
 
 
@@ -100,7 +100,7 @@ def listed(paths: Iterable[Path]) -> Iterator[Path]:
 
 
 def _is_excluded(file: Path) -> bool:
-    return file.is_relative_to(ROOT) and file.relative_to(ROOT).as_posix().startswith(EXCLUDED)
+    return file.is_relative_to(root()) and file.relative_to(root()).as_posix().startswith(EXCLUDED)
 
 
 def _kind(file: Path) -> str:
@@ -137,7 +137,7 @@ def _vale(files: Sequence[Path], report: Report, deadline: Deadline) -> list[Fin
 def _alerts(program: Path, names: Sequence[str]) -> dict[str, list[dict[str, object]]]:
     command = [str(program), f"--config={CONFIG}", "--output=JSON", "--no-exit", *names]
     try:
-        answer = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=VALE_SECONDS, check=False)
+        answer = subprocess.run(command, cwd=root(), capture_output=True, text=True, timeout=VALE_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
         raise LaunchError(f"{program} took longer than {VALE_SECONDS} s") from error
     except OSError as error:
@@ -177,7 +177,7 @@ def extracts(file: Path) -> Iterator[Extract]:
 
 
 def _has_messages(file: Path) -> bool:
-    return not file.is_relative_to(ROOT) or file.relative_to(ROOT).parts[0] in MESSAGE_PACKAGES
+    return not file.is_relative_to(root()) or file.relative_to(root()).parts[0] in MESSAGE_PACKAGES
 
 
 _HASH_COMMENT = re.compile(r"(?:^|\s)#(?!!)(?P<text>.*)$")

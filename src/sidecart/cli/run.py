@@ -12,7 +12,7 @@ from sidecart.chassis.telemetry.repeats import Repeats
 from sidecart.launcher import runfile
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import Interrupted, LaunchError
-from sidecart.launcher.project import HOME
+from sidecart.launcher.project import home
 from sidecart.launcher.settings import external_servers, settings_from_environment
 from sidecart.launcher.shop import Options, Report, Shop
 from sidecart.launcher.supervisor import Supervisor
@@ -32,7 +32,7 @@ def run(options: argparse.Namespace) -> int:
     Return 0 after a requested stop, and 1 if the shop had to give up.
     """
     deadline = stopped_by_signals()
-    shop = Shop(shop_options(options, HOME, options.port), say, deadline)
+    shop = Shop(shop_options(options, home(), options.port), say, deadline)
     with runfile.held(options.broker, options.store):
         try:
             with shop:
@@ -111,7 +111,7 @@ def _write_targets(shop: Shop) -> None:
         {"targets": [f"127.0.0.1:{shop.ports[metrics_of(name)]}"], "labels": {"app": app_of(name), "replica": name}}
         for name in names
     ]
-    (HOME / "run" / "metrics.json").write_text(json.dumps(targets, indent=2), encoding="utf-8")
+    (home() / "run" / "metrics.json").write_text(json.dumps(targets, indent=2), encoding="utf-8")
 
 
 class ReportThrottle:
@@ -187,7 +187,7 @@ def stop(options: argparse.Namespace) -> int:
     try:
         deadline.until(lambda: not runfile.is_locked(), options.seconds, lambda: "it is still running")
     except LaunchError:
-        say(f"the launcher (pid {found.launcher}) did not stop within {options.seconds} s: see {HOME / 'logs'}")
+        say(f"the launcher (pid {found.launcher}) did not stop within {options.seconds} s: see {home() / 'logs'}")
         return 1
     say("stopped")
     return 0

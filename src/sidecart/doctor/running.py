@@ -11,7 +11,7 @@ from sidecart.doctor.targets import own
 from sidecart.launcher import blocking_errors, runfile
 from sidecart.launcher.blocking_errors import BlockingError
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.project import HOME
+from sidecart.launcher.project import home
 from sidecart.launcher.servers import rabbitmq, valkey
 from sidecart.launcher.servers.registry import BROKERS, Broker
 from sidecart.launcher.topology import app_for_sidecar, app_of, readers, sidecar_of
@@ -27,7 +27,7 @@ def shop(found: runfile.RunFile) -> list[Finding]:
     # The ports include those of stopped sidecars, which the doctor must report.
     names = sorted(name for name in found.ports if app_for_sidecar(name) is not None)
     findings = [one for name in names for one in sidecar(_url(found, name), token, _expected(found, name, ours), name)]
-    data = HOME / "data" / f"{found.broker}-{found.store}"
+    data = home() / "data" / f"{found.broker}-{found.store}"
     if port := found.ports.get(valkey.NAME):
         findings += redis(valkey.address_on(port))
     if rabbitmq.NAME in found.ports:
@@ -79,7 +79,7 @@ def _readers(found: runfile.RunFile, replicas: Sequence[str]) -> list[Finding]:
 
 def _blocking_errors(replicas: Iterable[str]) -> dict[str, BlockingError]:
     """By app-id, the server error in the sidecar's log that keeps it from reading."""
-    logs = Processes(HOME / "logs")
+    logs = Processes(home() / "logs")
     found = {app_of(name): blocking_errors.first_in(logs.last_lines(sidecar_of(name), LOG_LINES)) for name in replicas}
     return {app_id: each for app_id, each in found.items() if each is not None}
 

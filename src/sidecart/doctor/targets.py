@@ -10,10 +10,10 @@ from sidecart.doctor.sidecar_config import SidecarConfig
 from sidecart.doctor.starts import Environment, Knowledge, Start
 from sidecart.doctor.yaml_files import SUFFIXES, Document, read
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import ROOT, RUN_FILE, resource_folders
+from sidecart.launcher.project import RUN_FILE, resource_folders, root
 from sidecart.launcher.servers.registry import BROKERS, ENVIRONMENT, STORES
 
-COMPOSE_FILE = ROOT / "tye-or-compose" / "docker-compose.yml"
+COMPOSE_FILE = "tye-or-compose/docker-compose.yml"
 LAUNCHED = ("POD_NAME", "APP_API_TOKEN", "DAPR_API_TOKEN", *ENVIRONMENT)
 """The variables that the launcher sets for every sidecar (src/sidecart/launcher/sidecar.py)."""
 
@@ -24,8 +24,8 @@ def own(brokers: Sequence[str] = tuple(BROKERS), stores: Sequence[str] = tuple(S
     found: list[SidecarConfig] = []
     for broker in brokers:
         for store in stores:
-            found += of_file(ROOT / RUN_FILE, launched, swap=(broker, store))
-            found += of_file(COMPOSE_FILE, Environment({"BROKER": broker, "STORE": store}))
+            found += of_file(root() / RUN_FILE, launched, swap=(broker, store))
+            found += of_file(root() / COMPOSE_FILE, Environment({"BROKER": broker, "STORE": store}))
     return found
 
 

@@ -1,1 +1,1 @@
-"""TODO"""
+"""The launcher: the project's apps and topics, their processes, sidecars and servers."""

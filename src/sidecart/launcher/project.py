@@ -1,8 +1,10 @@
-"""The paths of the project's files, and the apps in dapr.yaml."""
+"""The project's folder, and the apps in its dapr.yaml."""
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +12,39 @@ import yaml
 
 from sidecart.launcher.errors import LaunchError
 
-ROOT = Path(__file__).resolve().parent.parent
 RUN_FILE = "dapr.yaml"
-HOME = ROOT / ".sidecart"
-"""The data, logs and run file of the shop that `sidecart run` starts."""
+PROJECT = "SIDECART_PROJECT"
+"""The variable that names the project's folder.
+
+The script `./sidecart` sets it to its own folder.
+"""
+CHECKOUT = Path(__file__).parents[3]
+"""The project whose src/ contains this file, unless the toolkit is an installed package."""
+
+
+@cache
+def root() -> Path:
+    """Return the folder of the project that the commands work on.
+
+    Raises LaunchError if there is none. The toolkit also runs without a project: the doctor checks
+    any folder.
+    """
+    if named := os.environ.get(PROJECT):
+        return Path(named).resolve()
+    return find_root(Path.cwd(), CHECKOUT)
+
+
+def find_root(folder: Path, checkout: Path) -> Path:
+    """Return the nearest folder with a dapr.yaml, from `folder` upward, or else the checkout."""
+    for each in (folder, *folder.parents, checkout):
+        if (each / RUN_FILE).is_file():
+            return each.resolve()
+    raise LaunchError(f"there is no project: neither {folder} nor a folder above it contains {RUN_FILE}")
+
+
+def home() -> Path:
+    """Return the folder of the data, logs and run file of the shop that `sidecart run` starts."""
+    return root() / ".sidecart"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +60,12 @@ class App:
     resources: tuple[Path, ...]
 
 
-def read_apps(path: Path = ROOT / RUN_FILE) -> dict[str, App]:
-    """Read the Multi-App Run file, with `common` as defaults and paths relative to the file."""
+def read_apps(path: Path | None = None) -> dict[str, App]:
+    """Read a Multi-App Run file, with `common` as defaults and paths relative to the file.
+
+    The default is the project's.
+    """
+    path = path or root() / RUN_FILE
     document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return {entry["appID"]: _app(document["common"] | entry, path.parent) for entry in document["apps"]}
 
@@ -73,7 +108,7 @@ def replaced(ours: App, folder: Path) -> App:
 def write_program(folder: Path, app_id: str, command: Sequence[str]) -> Path:
     """Write the run file of a program that `replaced` can read; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
-    run_file = {"version": 1, "apps": [{"appID": app_id, "appDirPath": str(ROOT), "command": list(command)}]}
+    run_file = {"version": 1, "apps": [{"appID": app_id, "appDirPath": str(root()), "command": list(command)}]}
     (folder / RUN_FILE).write_text(yaml.safe_dump(run_file), encoding="utf-8")
     return folder
 

@@ -12,11 +12,15 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import HOME
+from sidecart.launcher.project import home
 
-FOLDER = HOME / "run"
 LOCK = "lock"
 FILE = "shop.json"
+
+
+def run_folder() -> Path:
+    """Return the folder of the lock and the description."""
+    return home() / "run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,19 +40,21 @@ class RunFile:
     resources: dict[str, list[str]] = field(default_factory=dict)
     """Maps a sidecar to its resource folders. The live page's has neither store nor policy."""
 
-    def write(self, folder: Path = FOLDER) -> None:
+    def write(self, folder: Path | None = None) -> None:
         """Replace the file atomically.
 
         Only its owner may read it, because it holds the shop's tokens.
         """
+        folder = folder or run_folder()
         new = folder / f"{FILE}.new"
         new.touch(mode=0o600)
         new.write_text(json.dumps(asdict(self), indent=2), encoding="utf-8")
         new.replace(folder / FILE)
 
 
-def read(folder: Path = FOLDER) -> RunFile | None:
+def read(folder: Path | None = None) -> RunFile | None:
     """Return the running shop, or None. A file that a killed launcher left does not count."""
+    folder = folder or run_folder()
     if not is_locked(folder):
         return None
     try:
@@ -58,9 +64,9 @@ def read(folder: Path = FOLDER) -> RunFile | None:
         return None
 
 
-def is_locked(folder: Path = FOLDER) -> bool:
+def is_locked(folder: Path | None = None) -> bool:
     """Whether a launcher holds the lock."""
-    path = folder / LOCK
+    path = (folder or run_folder()) / LOCK
     if not path.exists():
         return False
     with path.open("a") as file:
@@ -72,11 +78,12 @@ def is_locked(folder: Path = FOLDER) -> bool:
 
 
 @contextlib.contextmanager
-def held(broker: str, store: str, folder: Path = FOLDER) -> Iterator[None]:
+def held(broker: str, store: str, folder: Path | None = None) -> Iterator[None]:
     """Become the only launcher of this folder, or raise LaunchError.
 
     The lock ends with the process, even on a crash.
     """
+    folder = folder or run_folder()
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / LOCK).open("a") as file:
         try:

@@ -20,12 +20,12 @@ from sidecart.launcher.environment import observed_environment, plain_environmen
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.ports import free_port, is_free, is_listening, this_or_free_port
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.project import ROOT, App, read_apps, replaced, resource_folders
+from sidecart.launcher.project import App, read_apps, replaced, resource_folders, root
 from sidecart.launcher.servers.addresses import without_password
 from sidecart.launcher.servers.registry import BROKERS, STORES, Broker, Server
 from sidecart.launcher.settings import MAIL_SERVER, environment_of
 from sidecart.launcher.sidecar import Sidecar
-from sidecart.launcher.topics import GATEWAY, MONITOR_SUBSCRIPTIONS, Subscription
+from sidecart.launcher.topics import GATEWAY, Subscription, monitor_subscriptions
 from sidecart.launcher.topology import (
     app_for_sidecar,
     app_of,
@@ -214,7 +214,7 @@ class Shop:
         self._daprd = sidecar_program.find(self.report, self.deadline)
         self._names = self._resolve_names()
         self._start_servers()
-        gone = [*subscriptions_of_gone_gateways(self.options.gateways), *MONITOR_SUBSCRIPTIONS]
+        gone = [*subscriptions_of_gone_gateways(self.options.gateways), *monitor_subscriptions()]
         self.broker.remove(self.broker_address, gone)
         if self._has_mail_catcher:
             self.start_mail_catcher()
@@ -313,7 +313,7 @@ class Shop:
     def start_mail_catcher(self, *more: str) -> None:
         """Start the mail catcher, with additional arguments if any; do not wait for it."""
         words = mail_catcher(self.ports, self.options.folder / "data")
-        self._processes.start(MAIL_CATCHER, [*words, *more], env=plain_environment(), cwd=ROOT)
+        self._processes.start(MAIL_CATCHER, [*words, *more], env=plain_environment(), cwd=root())
 
     def _start_proxy(self) -> None:
         gateways = {name: self.ports[name] for name in self.replicas if app_of(name) == GATEWAY}
@@ -337,7 +337,7 @@ class Shop:
             self.report(f"the live page did not start: {error}; see {self._processes.log(monitor.NAME)}")
 
     def _start_monitor_app(self) -> None:
-        self._processes.start(monitor.NAME, monitor.COMMAND, env=self._monitor_environment(), cwd=ROOT)
+        self._processes.start(monitor.NAME, monitor.COMMAND, env=self._monitor_environment(), cwd=root())
 
     def _monitor_environment(self) -> dict[str, str]:
         monitor_settings = {
@@ -417,13 +417,13 @@ class Shop:
         name = sidecar_of(app_id)
         self.ports[name] = known.http_port
         folders = self.resources[name] = tuple(resources) if resources is not None else self._resources(app)
-        tracing = (sidecars.TRACING,) if traced_environment() else ()
+        tracing = (root() / sidecars.TRACING,) if traced_environment() else ()
         words = sidecars.command(self._daprd.path, app, known, folders, (app.config, *tracing, *self._names))
         words += self.sidecar_flags(app_id)
         servers = {env: self.address_for_others(env) for env in self._servers}
         environment = sidecars.environment(self.tokens, servers, pod_name, sidecar_of(app_of(app_id)))
         environment |= dict(env or {})
-        self._processes.start(name, words, env=environment, cwd=ROOT)
+        self._processes.start(name, words, env=environment, cwd=root())
         return known
 
     def sidecar_flags(self, app_id: str) -> Sequence[str]:
@@ -649,7 +649,7 @@ class Shop:
         self._processes.stop([monitor.NAME], monitor.STOP_SECONDS)
         self.stop_sidecar(monitor.NAME)
         with suppress(OSError):  # the next start removes the subscriptions
-            self.broker.remove(self.broker_address, MONITOR_SUBSCRIPTIONS)
+            self.broker.remove(self.broker_address, monitor_subscriptions())
 
     def unread_subscriptions(self) -> list[Subscription]:
         """Return the subscriptions of healthy replicas that have the wrong number of readers.

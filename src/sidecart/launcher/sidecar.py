@@ -11,7 +11,7 @@ from urllib.parse import quote
 import yaml
 
 from sidecart.launcher.environment import ENDPOINT, plain_environment, traced_environment
-from sidecart.launcher.project import ROOT, App
+from sidecart.launcher.project import App
 
 SHUTDOWN_SECONDS = 5
 """How long a stopping sidecar may finish deliveries; the broker redelivers unfinished events."""
@@ -23,7 +23,7 @@ On two cores the shop holds a third more orders per second than with five sideca
 both cores (docs/performance.md).
 """
 
-TRACING = ROOT / "dapr" / "tracing.yaml"
+TRACING = "dapr/tracing.yaml"
 """An additional Configuration, with which a sidecar continues incoming traces."""
 
 NAME_SECONDS = 30

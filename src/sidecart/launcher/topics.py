@@ -2,9 +2,11 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from functools import cache
 
-CONTRACTS = Path(__file__).parents[1] / "contracts"
+from sidecart.launcher.project import root
+
+CONTRACTS = "contracts"
 
 GATEWAY = "gateway"
 SERVICES = ("user", "billing", "order", "notification")
@@ -24,14 +26,13 @@ class Topic:
     component: str
 
 
-def _topics() -> dict[str, Topic]:
-    topics = json.loads((CONTRACTS / "topics.json").read_text(encoding="utf-8"))
+@cache
+def read_topics() -> dict[str, Topic]:
+    """Return the topics of the project by name; raise LaunchError without a project."""
+    topics = json.loads((root() / CONTRACTS / "topics.json").read_text(encoding="utf-8"))
     return {
         name: Topic(entry["publisher"], tuple(entry["consumers"]), entry["component"]) for name, entry in topics.items()
     }
-
-
-TOPICS = _topics()
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,11 @@ class Subscription:
 
 
 MONITOR = "monitor"
-MONITOR_SUBSCRIPTIONS = tuple(Subscription(MONITOR, MONITOR, INBOX, topic) for topic in TOPICS)
-"""The live page's subscriptions, which exist only while the page has viewers."""
+
+
+def monitor_subscriptions() -> tuple[Subscription, ...]:
+    """Return the live page's subscriptions, which exist only while the page has viewers."""
+    return tuple(Subscription(MONITOR, MONITOR, INBOX, topic) for topic in read_topics())
 
 
 def consumer_id(app_id: str, component: str, pod_name: str) -> str:
@@ -79,7 +83,7 @@ def subscriptions(pod_name: str, without: frozenset[str] = frozenset()) -> list[
         component = REPLIES if app_id == GATEWAY else INBOX
         consumer = consumer_id(app_id, component, pod_name)
         found.append(Subscription(app_id, consumer, component, probe_topic(app_id, pod_name)))
-        for name, topic in TOPICS.items():
+        for name, topic in read_topics().items():
             if app_id in topic.consumers:
                 component = component_of(app_id, topic)
                 consumer = consumer_id(app_id, component, pod_name)

@@ -8,15 +8,19 @@ from pathlib import Path
 
 from sidecart.launcher import runfile
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import HOME
+from sidecart.launcher.project import home
 from sidecart.launcher.rotation import Follower, last_lines
 from sidecart.launcher.shop import get
 from sidecart.launcher.topics import APPS
 from sidecart.launcher.topology import metrics_of
 
-LOGS = HOME / "logs"
 LOOPBACK = "127.0.0.1"
 FOLLOW_SECONDS = 0.3
+
+
+def log_folder() -> Path:
+    """Return the folder of the logs of the shop that `run` starts."""
+    return home() / "logs"
 
 
 def status(options: argparse.Namespace) -> int:
@@ -52,11 +56,12 @@ def _state(shop: runfile.RunFile, name: str, pid: int) -> str:
 
 def logs(options: argparse.Namespace) -> int:
     """Print the end of one log or of all logs, and new lines with -f."""
-    files = sorted(LOGS.glob("*.log")) if options.name is None else [LOGS / f"{options.name}.log"]
+    folder = log_folder()
+    files = sorted(folder.glob("*.log")) if options.name is None else [folder / f"{options.name}.log"]
     files = [file for file in files if file.exists()]
     if not files:
-        known = ", ".join(sorted(file.stem for file in LOGS.glob("*.log"))) or "none yet"
-        raise LaunchError(f"no such log in {LOGS}; available: {known}")
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.log"))) or "none yet"
+        raise LaunchError(f"no such log in {folder}; available: {known}")
     width = max(len(file.stem) for file in files)
     width = width if len(files) > 1 else 0
     followers = [Follower(file, file.stat().st_size) for file in files]
@@ -81,7 +86,7 @@ def reset(options: argparse.Namespace) -> int:
     """Delete the data and logs of the shop that `run` starts; refuse while it runs."""
     if runfile.is_locked():
         raise LaunchError("a shop is running: stop it with ./sidecart stop first")
-    for folder in (HOME / "data", HOME / "logs", HOME / "run"):
+    for folder in (home() / "data", home() / "logs", home() / "run"):
         shutil.rmtree(folder, ignore_errors=True)
     print("data and logs are deleted")
     return 0

@@ -10,9 +10,10 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sidecart.launcher.topics import GATEWAY, TOPICS
+from sidecart.launcher.topics import GATEWAY, read_topics
 from sidecart.monitor.event import Event
 from sidecart.monitor.event_summary import summarize
 
@@ -53,9 +54,13 @@ OUTCOMES = {
     "OrderPaid": "paid",
     "OrderNotPaid": "not paid",
 }
-ORDER = {topic: place for place, topic in enumerate(TOPICS)}
-"""Topics in causal order; it sorts steps of the same millisecond."""
 RESOURCES = {"registration": "user_id", "deposit": "deposit_id", "order": "order_id"}
+
+
+@cache
+def place_of(topic: str) -> int:
+    """Return a topic's place in the causal order, which sorts steps of the same millisecond."""
+    return list(read_topics()).index(topic)
 
 
 @dataclass(slots=True)
@@ -165,7 +170,7 @@ class Flows:
         if event.correlation_id in self._evicted:
             return []
         flow = self._flow_of(event)
-        topic = TOPICS[event.topic]
+        topic = read_topics()[event.topic]
         step = self._add(
             flow,
             Step(
@@ -175,7 +180,7 @@ class Flows:
                 topic.publisher,
                 topic.consumers,
                 _milliseconds(event.time) or now_ms,
-                ORDER[event.topic],
+                place_of(event.topic),
                 summarize(event.topic, event.data),
             ),
         )
@@ -183,7 +188,7 @@ class Flows:
         self._events[event.id] = flow, step
         index_keys.events[step.number] = event.id
         if event.topic in OUTCOMES and all(
-            ORDER[each.name] <= ORDER[event.topic] for each in flow.steps if each.name in OUTCOMES
+            place_of(each.name) <= place_of(event.topic) for each in flow.steps if each.name in OUTCOMES
         ):  # topics arrive independently, so the last event may arrive before an earlier one
             flow.outcome = OUTCOMES[event.topic]
         changes = [_change(flow, step)]
@@ -212,7 +217,14 @@ class Flows:
         request = Step(0, "request", f"POST {call.path}", CLIENT, (GATEWAY,), call.requested_at, -1)
         message = str(call.answer.get("detail", ""))
         answer = Step(
-            0, "answer", f"{call.status} {call.reason}", GATEWAY, (CLIENT,), call.answered_at, len(ORDER), message
+            0,
+            "answer",
+            f"{call.status} {call.reason}",
+            GATEWAY,
+            (CLIENT,),
+            call.answered_at,
+            len(read_topics()),
+            message,
         )
         return [_change(flow, self._add(flow, step)) for step in (request, answer)]
 
@@ -231,7 +243,7 @@ class Flows:
                 return [_change(flow, step)]
         at = float(mail.get("taken_at", 0.0)) * 1000 // 1
         message = f"to {mail.get('to')}: {mail.get('subject')}"
-        step = Step(0, MAIL, message_id, "notification", (MAIL,), at, len(ORDER) + 1, message)
+        step = Step(0, MAIL, message_id, "notification", (MAIL,), at, len(read_topics()) + 1, message)
         return [_change(flow, self._add(flow, step))]
 
     def _flow_of(self, event: Event) -> Flow:

@@ -14,7 +14,7 @@ from sidecart.chassis.server.serve import background
 from sidecart.launcher.dead_letters import State
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers.registry import Broker
-from sidecart.launcher.topics import MONITOR_SUBSCRIPTIONS, TOPICS
+from sidecart.launcher.topics import monitor_subscriptions, read_topics
 from sidecart.monitor.dead_letters import DeadLetterSummary, summarize
 from sidecart.monitor.health import POLL_SECONDS, HealthPoll
 from sidecart.monitor.page_state import FAILED, OFF, ON, OPENING, PageState
@@ -84,10 +84,10 @@ class Watch:
             self._page_state.set_tap(OPENING)
             try:
                 if not backlog_skipped:
-                    await asyncio.to_thread(self._broker.skip_backlog, self._address, MONITOR_SUBSCRIPTIONS)
+                    await asyncio.to_thread(self._broker.skip_backlog, self._address, monitor_subscriptions())
                     backlog_skipped = True
                 reading = asyncio.create_task(
-                    read_all(self._port, self._token, list(TOPICS), self._page_state.add_event, self._opened)
+                    read_all(self._port, self._token, list(read_topics()), self._page_state.add_event, self._opened)
                 )
                 try:
                     await asyncio.wait([reading, idle], return_when=asyncio.FIRST_COMPLETED)
@@ -107,7 +107,7 @@ class Watch:
     async def _unsubscribe(self) -> bool:
         """Remove the tap's groups or queues, which would grow unread; return whether it worked."""
         try:
-            await asyncio.to_thread(self._broker.remove, self._address, MONITOR_SUBSCRIPTIONS)
+            await asyncio.to_thread(self._broker.remove, self._address, monitor_subscriptions())
         except OSError as error:
             log.warning("the tap's groups or queues may still exist at the broker: %s", error)
             self._page_state.set_tap(FAILED, str(error))

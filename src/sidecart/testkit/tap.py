@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.shop import Shop
-from sidecart.launcher.topics import INBOX, TOPICS, Subscription
+from sidecart.launcher.topics import INBOX, Subscription, read_topics
 
 APP_ID = "tap"
 PROBE = f"Probe-{APP_ID}"
@@ -133,7 +133,7 @@ class Tap(Sightings):
             READY_SECONDS,
             lambda: f"the tap's sidecar did not start in {READY_SECONDS} s: see {shop.logs / f'{APP_ID}-sidecar.log'}",
         )
-        topics = [Subscription(APP_ID, APP_ID, INBOX, topic) for topic in (*TOPICS, PROBE)]
+        topics = [Subscription(APP_ID, APP_ID, INBOX, topic) for topic in (*read_topics(), PROBE)]
         shop.deadline.until(
             lambda: not broker.missing(shop.broker_address, topics),
             READY_SECONDS,
@@ -171,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer the health check and the request for subscriptions."""
         if self.path == "/dapr/subscribe":
-            self._answer(200, _subscriptions([*TOPICS, PROBE]))
+            self._answer(200, _subscriptions([*read_topics(), PROBE]))
         else:
             self._answer(200 if self.path == "/healthz" else 404)
 

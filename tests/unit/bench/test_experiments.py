@@ -8,7 +8,7 @@ import pytest
 from bench.experiments import VARIANTS, Experiment, Variant, components, table
 from bench.measure import Turn
 from bench.patched import PATCHES
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from tests.unit.bench.test_report import turn
 
 
@@ -23,7 +23,7 @@ def test_a_variant_of_the_components_changes_each_of_its_values(variant: Variant
     changed = defaultdict(set)
     for name in ("inbox", "replies"):
         file = Path("components") / "brokers" / broker / f"{name}.yaml"
-        pairs = zip((ROOT / file).read_text().splitlines(), (tmp_path / file).read_text().splitlines(), strict=True)
+        pairs = zip((root() / file).read_text().splitlines(), (tmp_path / file).read_text().splitlines(), strict=True)
         changed[name] = {after.strip() for before, after in pairs if after != before}
 
     assert {f'value: "{value}"' for value in variant.metadata.values()} == changed["inbox"] == changed["replies"]

@@ -21,7 +21,7 @@ from sidecart.chassis.settings import SettingError
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.ports import free_port
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 
 HOSTS = ["127.0.0.1", "::1"]
 
@@ -43,7 +43,7 @@ def app(env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
     """Start the User Service as a process."""
     with log.open("wb") as output:
         command = [sys.executable, "-m", "services.user.app"]
-        return subprocess.Popen(command, cwd=ROOT, env=dict(env), stdout=output, stderr=output)
+        return subprocess.Popen(command, cwd=root(), env=dict(env), stdout=output, stderr=output)
 
 
 @pytest.mark.parametrize("name", ["APP_PORT", "METRICS_PORT"])

@@ -13,7 +13,7 @@ import pytest
 
 from sidecart.chassis import request_context
 from sidecart.chassis.telemetry import logs
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"
 TRACEPARENT = f"00-{TRACE_ID}-b7ad6b7169203331-01"
@@ -136,7 +136,7 @@ def test_masking_a_long_line_is_fast() -> None:
 
 PROGRAM = """
 import logging, sys, warnings
-from chassis import logs
+from sidecart.chassis.telemetry import logs
 logs.configure("json", "warning")
 logging.getLogger("uvicorn.error").error("a library")
 logging.getLogger("ours").info("below the level")
@@ -148,7 +148,7 @@ raise KeyError("the end")
 def test_all_output_of_a_process_is_log_lines() -> None:
     """Libraries, warnings and the final exception are logged in the configured format."""
     command = [sys.executable, "-W", "always", "-c", PROGRAM]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=root(), capture_output=True, text=True, check=False)
     lines = [json.loads(line) for line in done.stderr.splitlines()]
 
     assert 1 == done.returncode

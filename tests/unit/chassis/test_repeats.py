@@ -9,7 +9,7 @@ from pathlib import Path
 from sidecart.chassis.telemetry.repeats import FIRST, KINDS_MAX, WINDOW_SECONDS, Repeats
 from sidecart.cli.run import REPORT_SECONDS, REPORTED_FIRST, ReportThrottle
 from sidecart.launcher.deadline import Deadline
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 
 
 def soon(condition: Callable[[], bool]) -> bool:
@@ -51,7 +51,7 @@ def test_memory_is_bounded_and_no_count_is_lost() -> None:
 
 PROGRAM = """
 import logging, sys, time
-from chassis import logs
+from sidecart.chassis.telemetry import logs
 logs.configure("human", "info")
 log = logging.getLogger("lamps")
 for _ in range(1_000):
@@ -64,7 +64,7 @@ if "wait" in sys.argv:
 
 def test_repeated_lines_are_a_few_lines_and_a_count() -> None:
     """A process writes its pending counts when it exits, and other lines are not suppressed."""
-    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=root(), capture_output=True, text=True, check=True)
 
     *first, other, count = [line.split(" ", 1)[1] for line in done.stderr.splitlines()]
     assert ["ERROR lamps no lamp at the door"] * FIRST == first
@@ -76,7 +76,7 @@ def test_a_timer_writes_the_count(tmp_path: Path) -> None:
     """The count is written when the window ends, without a further line."""
     log = tmp_path / "log"
     with log.open("wb") as output:
-        running = subprocess.Popen([sys.executable, "-c", PROGRAM, "wait"], cwd=ROOT, stderr=output)
+        running = subprocess.Popen([sys.executable, "-c", PROGRAM, "wait"], cwd=root(), stderr=output)
     try:
         assert soon(lambda: "no lamp at all" in log.read_text())
         assert "repeated" not in log.read_text()
@@ -88,8 +88,11 @@ def test_a_timer_writes_the_count(tmp_path: Path) -> None:
 
 def test_a_log_call_with_wrong_arguments_is_reported() -> None:
     """A log call whose arguments do not match its format is reported as in the standard library."""
-    program = "import logging\nfrom chassis import logs\nlogs.configure('human', 'info')\nlogging.error('%d', 'x')"
-    done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    program = (
+        "import logging; from sidecart.chassis.telemetry import logs\n"
+        "logs.configure('human', 'info'); logging.error('%d', 'x')"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=root(), capture_output=True, text=True, check=True)
 
     assert "--- Logging error ---" in done.stderr
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from sidecart.launcher.ports import free_port, is_listening
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 
 PROGRAM = """
     import asyncio, sys
@@ -58,7 +58,7 @@ class Served:
             str(drain_seconds),
             str(slow_seconds),
         ]
-        self.process = subprocess.Popen(command, cwd=ROOT)
+        self.process = subprocess.Popen(command, cwd=root())
         end = time.monotonic() + SECONDS
         while not is_listening(self.port):
             assert time.monotonic() < end, "the app does not listen"

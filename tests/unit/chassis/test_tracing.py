@@ -26,7 +26,8 @@ from sidecart.chassis.server.inbound import InboundApp, Subscription
 from sidecart.chassis.sidecar import HttpSidecar, connect
 from sidecart.chassis.telemetry import tracing
 from sidecart.chassis.telemetry.spans import Spans, context_of
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.project import root
 from tests.unit.chassis.daprd import Daprd, daprd
 from tests.unit.chassis.fakes import FakeSidecar
 from tests.unit.chassis.toy_service import AT, coin, processor
@@ -372,7 +373,7 @@ def test_the_sdk_is_imported_only_with_an_endpoint(environ: dict[str, str], expe
     """
     program = (
         "import asyncio, sys, gateway.app, services.notification.app\n"
-        "from chassis import tracing\n"
+        "from sidecart.chassis.telemetry import tracing\n"
         "async def main():\n"
         "    async with tracing.traced('lamps'):\n"
         "        on = tracing.spans is not None\n"
@@ -381,7 +382,8 @@ def test_the_sdk_is_imported_only_with_an_endpoint(environ: dict[str, str], expe
         "asyncio.run(main())"
     )
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False)
+    env = {**plain_environment(), **environ}
+    done = subprocess.run(command, cwd=root(), env=env, capture_output=True, text=True, timeout=60, check=False)
 
     assert (f"{expected}\n", 0) == (done.stdout, done.returncode), done.stderr
 

@@ -11,7 +11,7 @@ import yaml
 from sidecart.launcher import monitor
 from sidecart.launcher.project import read_apps, resource_folders
 from sidecart.launcher.shop import Options, Shop
-from sidecart.launcher.topics import MONITOR_SUBSCRIPTIONS, SERVICES, TOPICS, subscriptions
+from sidecart.launcher.topics import SERVICES, monitor_subscriptions, read_topics, subscriptions
 from sidecart.monitor.settings import read
 
 PORTS = {
@@ -87,6 +87,6 @@ def test_the_page_reads_every_topic_as_a_separate_consumer() -> None:
     """The page has its own consumer, so its end affects no other consumer group."""
     shop = {one.consumer_id for one in subscriptions("gateway-0")}
 
-    assert list(TOPICS) == [one.topic for one in MONITOR_SUBSCRIPTIONS]
-    assert {"monitor"} == {one.consumer_id for one in MONITOR_SUBSCRIPTIONS}
+    assert list(read_topics()) == [one.topic for one in monitor_subscriptions()]
+    assert {"monitor"} == {one.consumer_id for one in monitor_subscriptions()}
     assert {"gateway-0", *SERVICES} == shop

@@ -47,7 +47,7 @@ def test_a_command_refuses_an_unknown_name(
 ) -> None:
     """The exit code is 1, and the message lists the valid names."""
     (tmp_path / "order.log").touch()
-    monkeypatch.setattr(watch, "LOGS", tmp_path)
+    monkeypatch.setattr(watch, "log_folder", lambda: tmp_path)
 
     assert 1 == main(line.split())
     assert FOUND[line] in capsys.readouterr().err

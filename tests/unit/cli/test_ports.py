@@ -9,7 +9,7 @@ import pytest
 
 from sidecart.launcher import ports
 from sidecart.launcher.ports import HIGHEST, LOWEST, free_port, is_free, is_listening
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 
 
 def test_a_port_is_allocated_once() -> None:
@@ -34,10 +34,10 @@ def test_a_port_with_a_listener_is_not_free() -> None:
 def test_a_port_of_another_launcher_is_not_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
     """No process listens on the port yet; it becomes free when the other launcher ends."""
     seed = random.random()
-    code = f"import random; from cli import ports; ports._random = random.Random({seed})"
+    code = f"import random; from sidecart.launcher import ports; ports._random = random.Random({seed})"
     code += "; print(ports.free_port(), flush=True); input()"
     with subprocess.Popen(
-        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=root()
     ) as other:
         assert other.stdout is not None
         taken = int(other.stdout.readline())

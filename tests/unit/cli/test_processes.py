@@ -15,7 +15,7 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import Interrupted, LaunchError
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 
 
 def is_running(pid: int) -> bool:
@@ -42,7 +42,7 @@ def is_over(processes: Processes, name: str) -> bool:
 
 def start(processes: Processes, name: str, code: str) -> int:
     """Start a child that runs Python code."""
-    return processes.start(name, [sys.executable, "-c", code], env=plain_environment(), cwd=ROOT)
+    return processes.start(name, [sys.executable, "-c", code], env=plain_environment(), cwd=root())
 
 
 def test_a_childs_output_is_in_its_log(tmp_path: Path) -> None:
@@ -89,7 +89,7 @@ def test_children_die_with_a_killed_launcher(tmp_path: Path) -> None:
         "pid = Processes(Path(sys.argv[1])).start('child', ['sleep', '60'], env={}, cwd=Path('/'));"
         "print(pid, flush=True); time.sleep(60)"
     )
-    launcher = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
+    launcher = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=root(), stdout=subprocess.PIPE)
     assert launcher.stdout is not None
     with launcher.stdout:
         child = int(launcher.stdout.readline())

@@ -8,13 +8,13 @@ import yaml
 
 from sidecart.cli.__main__ import main
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import ROOT, read_apps, resource_folders
+from sidecart.launcher.project import find_root, read_apps, resource_folders, root
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.shop import apps_with
 from sidecart.launcher.topics import APPS
 from sidecart.launcher.topology import app_of, pod_name_of
 
-COMPONENTS = ROOT / "components"
+COMPONENTS = root() / "components"
 
 
 def documents(folder: str) -> dict[str, dict[str, Any]]:
@@ -41,7 +41,7 @@ def test_every_path_in_the_run_file_exists() -> None:
 
 def test_the_ports_of_the_run_file_differ() -> None:
     """No two apps or sidecars use the same port."""
-    entries = yaml.safe_load((ROOT / "dapr.yaml").read_text())["apps"]
+    entries = yaml.safe_load((root() / "dapr.yaml").read_text())["apps"]
     ports = [entry[key] for entry in entries for key in ("appPort", "daprHTTPPort")]
 
     assert len(ports) == len(set(ports))
@@ -220,3 +220,46 @@ def test_a_malformed_replacement_is_refused(value: str, capsys: pytest.CaptureFi
 def test_each_gateway_has_its_own_pod_name(process: str, app_id: str, pod_name: str) -> None:
     """All gateways share one app-id, and each has its own consumer group."""
     assert (app_id, pod_name) == (app_of(process), pod_name_of(process))
+
+
+def test_the_project_is_the_nearest_folder_with_a_run_file(tmp_path: Path) -> None:
+    """The search goes from a folder upward, and ends at the checkout that contains the toolkit."""
+    project, checkout = tmp_path / "project", tmp_path / "checkout"
+    inner = project / "services" / "order"
+    inner.mkdir(parents=True)
+    checkout.mkdir()
+    (project / "dapr.yaml").touch()
+
+    assert project == find_root(project, checkout)
+    assert project == find_root(inner, checkout)
+    (checkout / "dapr.yaml").touch()
+    assert checkout == find_root(tmp_path, checkout)
+    assert checkout == find_root(checkout, project)
+
+
+def test_a_command_that_needs_a_project_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An installed toolkit is in no checkout; without a dapr.yaml the command prints one line."""
+    monkeypatch.setattr("sidecart.launcher.project.CHECKOUT", tmp_path)
+    monkeypatch.delenv("SIDECART_PROJECT", raising=False)
+    monkeypatch.chdir(tmp_path)
+    root.cache_clear()
+    try:
+        code = main(["status"])
+    finally:
+        root.cache_clear()
+
+    out, err = capsys.readouterr()
+    assert (1, "") == (code, out)
+    assert f"sidecart: there is no project: neither {tmp_path} nor a folder above it contains dapr.yaml\n" == err
+
+
+def test_the_variable_names_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`./sidecart` works on its own project from any folder, also from one with another dapr.yaml."""
+    monkeypatch.setenv("SIDECART_PROJECT", str(tmp_path))
+    root.cache_clear()
+    try:
+        assert tmp_path.resolve() == root()
+    finally:
+        root.cache_clear()

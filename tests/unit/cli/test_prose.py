@@ -9,7 +9,7 @@ from sidecart.cli import prose, vale
 from sidecart.cli.__main__ import main
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 
 SHORT = "The gateway publishes the command."
 
@@ -161,7 +161,7 @@ def test_without_vale_the_check_fails_with_the_remedy(
 
     monkeypatch.setattr(vale, "find", find)
 
-    assert 1 == main(["lint", "--prose", str(ROOT / "CONTRIBUTING.md")])
+    assert 1 == main(["lint", "--prose", str(root() / "CONTRIBUTING.md")])
     assert "prose: no compiler: install Vale" in capsys.readouterr().out
 
 

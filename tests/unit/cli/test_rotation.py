@@ -13,7 +13,7 @@ import pytest
 from sidecart.launcher import rotation, watch
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.rotation import LOG_BYTES_MAX, Follower, Rotation, last_lines, older, rotate
 from tests.unit.cli.test_processes import is_running, start
 
@@ -71,7 +71,7 @@ def test_a_flooding_child_ends_with_a_killed_launcher(tmp_path: Path) -> None:
         "words = [sys.executable, '-c', 'while True: print(1)'];"
         "print(Processes(Path(sys.argv[1])).start('child', words, env={}, cwd=Path('/')), flush=True); time.sleep(60)"
     )
-    launcher = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE)
+    launcher = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], cwd=root(), stdout=subprocess.PIPE)
     assert launcher.stdout is not None
     with launcher.stdout:
         child = int(launcher.stdout.readline())
@@ -166,7 +166,7 @@ def test_logs_follows_across_a_rotation(
 
     log = tmp_path / "order.log"
     log.write_bytes(b"before\n")
-    monkeypatch.setattr(watch, "LOGS", tmp_path)
+    monkeypatch.setattr(watch, "log_folder", lambda: tmp_path)
     steps: Iterator[Callable[[], object]] = iter(
         [
             partial(log.write_bytes, b"before\nbetween\n"),

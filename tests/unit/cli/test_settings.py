@@ -12,7 +12,7 @@ import pytest
 from sidecart.cli.__main__ import main
 from sidecart.launcher import settings
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.servers.addresses import host_and_port, without_password
 from sidecart.launcher.settings import SET_BY_LAUNCHER, environment_of, external_servers, settings_from_environment
 from sidecart.launcher.shop import Options, Shop
@@ -46,7 +46,7 @@ WRONG = {
 
 def table() -> dict[str, tuple[str, ...]]:
     """Read the README's table: maps each setting to the apps that read it."""
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    readme = (root() / "README.md").read_text(encoding="utf-8")
     rows = ROW.findall(readme[readme.index("| setting | read by | default |") :])
     return {name: OF[of.strip()] for names, of, _ in rows for name in re.findall(r"`([A-Z_]+)`", names)} | {
         "GRACE_SECONDS": ("monitor",)  # named below the table

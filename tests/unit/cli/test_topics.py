@@ -1,12 +1,12 @@
 """The topic list: the publisher and the consumers of each event."""
 
 from sidecart.chassis.sidecar import PUBSUB
-from sidecart.launcher.topics import APPS, GATEWAY, MAILBUS, REPLIES, TOPICS, probe_topic, subscriptions
+from sidecart.launcher.topics import APPS, GATEWAY, MAILBUS, REPLIES, probe_topic, read_topics, subscriptions
 
 
 def test_every_publisher_and_consumer_is_an_app() -> None:
     """A topic names only apps of the shop."""
-    named = {app for topic in TOPICS.values() for app in (topic.publisher, *topic.consumers)}
+    named = {app for topic in read_topics().values() for app in (topic.publisher, *topic.consumers)}
 
     assert set(APPS) == named
 

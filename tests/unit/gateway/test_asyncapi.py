@@ -8,7 +8,7 @@ import pytest
 from gateway import asyncapi
 from gateway.command_declarations import DECLARATIONS, CommandDeclaration
 from sidecart.launcher.servers.registry import BROKERS
-from sidecart.launcher.topics import TOPICS
+from sidecart.launcher.topics import read_topics
 
 DOCUMENT = asyncapi.document("Shop", "7")
 OPERATIONS: dict[str, dict[str, Any]] = DOCUMENT["operations"]
@@ -52,8 +52,10 @@ def test_the_document_has_its_title_and_version() -> None:
 
 def test_every_topic_has_a_channel_of_the_same_name() -> None:
     """Each channel has one message, which is the topic's."""
-    assert {topic: topic for topic in TOPICS} == {name: each["address"] for name, each in DOCUMENT["channels"].items()}
-    for topic in TOPICS:
+    assert {topic: topic for topic in read_topics()} == {
+        name: each["address"] for name, each in DOCUMENT["channels"].items()
+    }
+    for topic in read_topics():
         assert [topic] == [at(each["$ref"])["name"] for each in DOCUMENT["channels"][topic]["messages"].values()]
 
 
@@ -61,7 +63,7 @@ def test_every_reference_resolves_and_has_no_siblings() -> None:
     """AsyncAPI reads schemas as JSON Schema draft 07, which ignores the siblings of a reference."""
     found = list(references(DOCUMENT))
 
-    assert len(found) > len(TOPICS)
+    assert len(found) > len(read_topics())
     assert all(at(each) for each in found)
 
 
@@ -70,13 +72,13 @@ def test_every_component_is_referenced() -> None:
     defined = {f"#/components/{kind}/{name}" for kind, each in DOCUMENT["components"].items() for name in each}
 
     assert set() == defined - set(references(DOCUMENT))
-    assert set(TOPICS) < set(DOCUMENT["components"]["schemas"])
+    assert set(read_topics()) < set(DOCUMENT["components"]["schemas"])
 
 
 def test_senders_and_receivers_match_the_topic_list() -> None:
     """Each topic has its publisher and all its consumers, and no others."""
-    sent = {(way.publisher, "send", topic) for topic, way in TOPICS.items()}
-    received = {(app_id, "receive", topic) for topic, way in TOPICS.items() for app_id in way.consumers}
+    sent = {(way.publisher, "send", topic) for topic, way in read_topics().items()}
+    received = {(app_id, "receive", topic) for topic, way in read_topics().items() for app_id in way.consumers}
 
     assert sent | received == ends()
 
@@ -91,7 +93,7 @@ def test_an_operation_has_the_message_of_its_channel() -> None:
 @pytest.mark.parametrize("declaration", DECLARATIONS, ids=lambda declaration: declaration.path)
 def test_a_command_has_an_operation_for_each_reply(declaration: CommandDeclaration) -> None:
     """The gateway sends and the service receives, once for each of the two replies."""
-    (service,) = TOPICS[declaration.command].consumers
+    (service,) = read_topics()[declaration.command].consumers
     found = [each for each in OPERATIONS.values() if topic_of(each) == declaration.command]
     operations = [(each["tags"][0]["name"], each["action"], topic_of(each["reply"])) for each in found]
 
@@ -108,7 +110,7 @@ def test_no_other_event_has_a_reply() -> None:
     assert [] == [name for name, each in OPERATIONS.items() if topic_of(each) in commands and "reply" not in each]
 
 
-@pytest.mark.parametrize("topic", TOPICS)
+@pytest.mark.parametrize("topic", read_topics())
 def test_every_message_has_the_location_of_its_correlation_id(topic: str) -> None:
     """Each example has a correlation id at that location."""
     message = at(f"#/components/messages/{topic}")

@@ -12,7 +12,7 @@ import pytest
 
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.servers.registry import BROKERS, Broker
-from sidecart.launcher.topics import MONITOR_SUBSCRIPTIONS, Subscription
+from sidecart.launcher.topics import Subscription, monitor_subscriptions
 from sidecart.monitor import watch as module
 from sidecart.monitor.page_state import PageState
 from sidecart.monitor.viewers import Viewers
@@ -38,7 +38,7 @@ class Stub:
         return len(expected)
 
     def _record(self, what: str, expected: Sequence[Subscription]) -> None:
-        assert tuple(expected) == MONITOR_SUBSCRIPTIONS
+        assert tuple(expected) == monitor_subscriptions()
         if self.failures:
             self.failures -= 1
             raise OSError("unreachable")

@@ -1,1 +1,1 @@
-"""TODO"""
+"""The logs, metrics and traces of an app."""

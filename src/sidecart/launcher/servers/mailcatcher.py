@@ -1,6 +1,6 @@
 """A mail server for local use: it accepts every mail, delivers none, and shows them at a URL.
 
-`python -m sidecart.launcher.servers.mailcatcher --smtp-port 1025 --http-port 8025 --journal mails.jsonl`
+`python -m sidecart.launcher.servers.mailcatcher --smtp-port 1025 --http-port 8025 --journal FILE`
 """
 
 import argparse

@@ -11,7 +11,7 @@ import pytest
 
 from sidecart.cli.__main__ import main
 from sidecart.launcher import runfile
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 
 TRAPS = "tests/doctor/traps"
 ENV = ("--env-file", "tests/doctor/sidecar.env")
@@ -20,8 +20,8 @@ ENV = ("--env-file", "tests/doctor/sidecar.env")
 @pytest.fixture(autouse=True)
 def in_the_project(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Run from the project's folder, without a running shop."""
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(runfile.read, "__defaults__", (tmp_path,))
+    monkeypatch.chdir(root())
+    monkeypatch.setattr(runfile, "run_folder", lambda: tmp_path)
     monkeypatch.delenv("POD_NAME", raising=False)
 
 
@@ -68,7 +68,7 @@ def test_each_reports_every_trap_separately(capsys: pytest.CaptureFixture[str]) 
     """--each checks every file on its own; --json prints one object a line."""
     code, text = output_lines(capsys, "--each", "--json", TRAPS, *ENV)
     found = [json.loads(line) for line in text.splitlines()]
-    traps = sorted((ROOT / TRAPS).iterdir())
+    traps = sorted((root() / TRAPS).iterdir())
 
     assert 1 == code
     assert [path.stem for path in traps] == sorted(one["rule"] for one in found)
@@ -128,7 +128,7 @@ def test_an_invalid_address_raises_nothing(capsys: pytest.CaptureFixture[str], w
 
 def test_the_readme_commands_work(capsys: pytest.CaptureFixture[str]) -> None:
     """Each doctor command in README.md returns its documented exit code."""
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    text = (root() / "README.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\./sidecart doctor\b([^#\n]*)", text, re.MULTILINE)
     codes = [main(["doctor", *shlex.split(words)]) for words in commands]
 

@@ -19,14 +19,14 @@ from sidecart.launcher.blocking_errors import BlockingError
 from sidecart.launcher.daprd import VERSION
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.runfile import RunFile
 from sidecart.launcher.servers import valkey
 from sidecart.launcher.servers.registry import STORES
 from sidecart.launcher.topics import Subscription
 
-PUBSUB = Component(read(ROOT / "components/brokers/redis/pubsub.yaml")[0])
-REPLIES = Component(read(ROOT / "components/brokers/redis/replies.yaml")[0])
+PUBSUB = Component(read(root() / "components/brokers/redis/pubsub.yaml")[0])
+REPLIES = Component(read(root() / "components/brokers/redis/replies.yaml")[0])
 METADATA = {"id": "order", "runtimeVersion": VERSION, "components": [{"name": "pubsub"}], "subscriptions": []}
 RAW = {"rawPayload": "true"}
 HERE = Place("http://127.0.0.1:3500")

@@ -11,10 +11,10 @@ from sidecart.doctor import command, targets
 from sidecart.doctor.rules import judge
 from sidecart.doctor.starts import Environment
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
 
-TRAPS = ROOT / "tests" / "doctor" / "traps"
+TRAPS = root() / "tests" / "doctor" / "traps"
 
 
 def test_the_project_is_clean() -> None:
@@ -26,15 +26,15 @@ def test_all_of_the_projects_files_are_read() -> None:
     """Guards against a check that passes because it reads too few files."""
     configs = targets.own()
     read = {document.file for config in configs for document in (*config.documents, *config.sources)}
-    expected = {*(ROOT / "components").rglob("*.yaml"), ROOT / "dapr.yaml", ROOT / "dapr" / "config.yaml"}
-    expected |= {targets.COMPOSE_FILE, targets.COMPOSE_FILE.with_name("names.yaml")}
+    expected = {*(root() / "components").rglob("*.yaml"), root() / "dapr.yaml", root() / "dapr" / "config.yaml"}
+    expected |= {root() / targets.COMPOSE_FILE, root() / "tye-or-compose" / "names.yaml"}
 
     assert {file.resolve() for file in expected} == {file.resolve() for file in read}
     assert set(itertools.product(BROKERS, STORES)) == {
         (broker, store)
         for config in configs
         for broker, store in itertools.product(BROKERS, STORES)
-        if {ROOT / "components/brokers" / broker, ROOT / "components/stores" / store}
+        if {root() / "components/brokers" / broker, root() / "components/stores" / store}
         <= {folder.resolve() for folder in config.folders}
     }
     assert {"gateway", "user", "billing", "order", "notification"} == {
@@ -82,7 +82,7 @@ def test_a_harmful_change_of_the_projects_files_is_reported(
     monkeypatch: pytest.MonkeyPatch, file: str, old: str, new: str, rule: str
 ) -> None:
     """Each change of a file triggers the rule, so the rules do apply to the project's files."""
-    changed = (ROOT / file).resolve()
+    changed = (root() / file).resolve()
     text = changed.read_text(encoding="utf-8")
     assert old in text
     read_bytes = Path.read_bytes
@@ -98,7 +98,7 @@ def test_a_harmful_change_of_the_projects_files_is_reported(
 def test_folders_are_read_together() -> None:
     """Policies of one folder apply to components of another, as with several --resources-path."""
     env = Environment(dict.fromkeys(targets.LAUNCHED, "x"))
-    folders = [ROOT / "components/policies", ROOT / "components/brokers/redis", ROOT / "components/stores/redis"]
+    folders = [root() / "components/policies", root() / "components/brokers/redis", root() / "components/stores/redis"]
 
     assert [] == [one for config in targets.named(folders, env) for one in judge(config)]
     assert {"redis-no-inbound-retry"} == {

@@ -10,9 +10,9 @@ from sidecart.doctor.findings import Finding
 from sidecart.doctor.rules import IDLE, RULES, Rule, judge
 from sidecart.doctor.starts import Environment, read_env_file
 from sidecart.doctor.targets import each_apart, named
-from sidecart.launcher.project import ROOT
+from sidecart.launcher.project import root
 
-TRAPS = ROOT / "tests" / "doctor" / "traps"
+TRAPS = root() / "tests" / "doctor" / "traps"
 ALL = sorted(TRAPS.iterdir())
 MARK = "here"
 WITHOUT_A_LINE = {"folder-empty", "resources-nested-folder", "resources-other-file"}
@@ -30,7 +30,7 @@ def marked(trap: Path) -> list[tuple[str, int]]:
     """The lines that end with the mark, where the findings belong: file and line number."""
     files = [trap] if trap.is_file() else sorted(path for path in trap.rglob("*") if path.is_file())
     return [
-        (str(file.relative_to(ROOT)), number)
+        (str(file.relative_to(root())), number)
         for file in files
         for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
         if line.endswith(MARK)
@@ -40,7 +40,7 @@ def marked(trap: Path) -> list[tuple[str, int]]:
 @pytest.fixture(autouse=True)
 def in_the_project(monkeypatch: pytest.MonkeyPatch) -> None:
     """Run from the project's folder, so that places are relative to it."""
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(root())
 
 
 @pytest.mark.parametrize("trap", ALL, ids=lambda path: path.stem)
