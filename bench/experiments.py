@@ -19,8 +19,8 @@ from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone, rati
 from bench.patched import SOCKETS, program
 from bench.shopper import Shopper
 from bench.systems import of_shop
+from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.project import root
-from sidecart.launcher.shop import Options, Shop
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topics import APPS
 

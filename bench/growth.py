@@ -20,7 +20,7 @@ from bench.load import Load, ask, closed_loop
 from bench.measure import WARM_SECONDS, Turn, level_of, orders_alone
 from bench.shopper import ITEM, Item, Shopper
 from bench.systems import of_shop
-from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.lifecycle.shop import Options, Shop
 
 Say = Callable[[str], None]
 

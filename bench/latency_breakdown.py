@@ -18,7 +18,7 @@ from bench.measure import PAUSE_SECONDS
 from bench.shopper import Shopper
 from bench.stamped import program
 from bench.systems import of_shop
-from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.lifecycle.shop import Options, Shop
 
 ORDERS, QUICK_ORDERS = 300, 50
 PUBLISH = "/v1.0/publish/pubsub/"

@@ -15,8 +15,8 @@ import aiohttp
 
 from bench.usage import resident_mib
 from sidecart.cli.run import say
+from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.servers.registry import BROKERS
-from sidecart.launcher.shop import Options, Shop
 from sidecart.launcher.topics import APPS
 
 MIB_MAX = 96

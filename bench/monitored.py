@@ -19,8 +19,8 @@ from bench.measure import HELD, WARM_SECONDS, Level, level_of
 from bench.shopper import Shopper
 from bench.systems import of_shop
 from bench.usage import resident_mib
+from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.monitor import NAME
-from sidecart.launcher.shop import Options, Shop
 from sidecart.launcher.topology import sidecar_of
 
 MUST = 0.97

@@ -12,10 +12,10 @@ from typing import Self
 
 from bench.floor_app import GATEWAY, SERVICE
 from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.lifecycle.shop import Shop, get
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
-from sidecart.launcher.shop import Shop, get
 
 READY_SECONDS = 60
 STOP_SECONDS = 20

@@ -22,9 +22,9 @@ import aiohttp
 
 from bench.usage import resident_mib
 from sidecart.cli.run import say, stopped_by_signals
+from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import STORES
-from sidecart.launcher.shop import Options, Shop
 from sidecart.launcher.topics import APPS
 from sidecart.launcher.topology import sidecar_of
 

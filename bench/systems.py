@@ -9,7 +9,7 @@ from pathlib import Path
 
 from bench.baseline.shop import BaselineShop
 from bench.pair import Pair
-from sidecart.launcher.shop import MAIL_CATCHER, Options, Shop
+from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, Options, Shop
 
 OURS, BASELINE = "sidecart", "baseline"
 

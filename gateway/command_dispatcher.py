@@ -21,8 +21,8 @@ from gateway.pending_commands import NotRecorded, PendingCommands
 from gateway.problems import Problem, unavailable
 from gateway.publishing import Publishing
 from gateway.reconciler import Reconciler
-from sidecart.chassis import request_context
 from sidecart.chassis.errors import SidecarUnavailable, SidecarUnreachable
+from sidecart.chassis.telemetry import request_context
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 from fastapi import Response
 
-from sidecart.chassis import request_context
+from sidecart.chassis.telemetry import request_context
 
 MEDIA_TYPE = "application/problem+json"
 

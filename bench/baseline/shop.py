@@ -13,11 +13,11 @@ from bench import floor_app
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, get, mail_catcher
 from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES, Server
-from sidecart.launcher.shop import MAIL_CATCHER, get, mail_catcher
 from sidecart.launcher.topics import APPS, GATEWAY
 
 READY_SECONDS = 60

@@ -26,14 +26,13 @@ from services.notification.mail_retry_queue import LEASE, POLL_SECONDS, RETENTIO
 from services.notification.mail_server import CONNECTIONS_MAX, Connections, MailServer, Reachability
 from services.notification.mail_session import Outcome, Result, Session, Withdrawn
 from services.notification.mime import mime_message
-from sidecart.chassis import request_context
 from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import Conflict, PermanentError, TransientError
 from sidecart.chassis.events import Received, decode, parse, timestamp
 from sidecart.chassis.keyed_locks import KeyedLocks
 from sidecart.chassis.outbox import Sidecar
 from sidecart.chassis.store import update
-from sidecart.chassis.telemetry import tracing
+from sidecart.chassis.telemetry import request_context, tracing
 
 log = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from faststream.redis import BinaryMessageFormatV1
 
 from bench.baseline.broker import connect
 from bench.baseline.shop import BaselineShop
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.topics import read_topics
 from sidecart.testkit.tap import Sightings, Tap
 from tests.e2e.shopper import Shopper

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from bench.baseline.shop import BaselineShop
+from sidecart.launcher.lifecycle.settings import external_servers
+from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.launcher.settings import external_servers
-from sidecart.launcher.shop import Options, Shop
 from sidecart.testkit.tap import Tap
 from tests.e2e.baseline import BaselineShopper, BaselineTap
 from tests.e2e.shopper import Shopper

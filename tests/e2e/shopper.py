@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import httpx
 
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.testkit.tap import Seen, Tap
 
 SECONDS = 60

@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.topics import GATEWAY, read_topics
 from tests.contracts.validate import examples
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address

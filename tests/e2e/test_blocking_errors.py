@@ -16,9 +16,9 @@ import valkey
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.launcher.shop import Shop
 from tests.e2e.conftest import broker, options, store
 
 SECONDS_MAX = 75.0

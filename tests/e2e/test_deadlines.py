@@ -15,9 +15,9 @@ import httpx
 import psutil
 import pytest
 
+from sidecart.launcher.lifecycle.shop import Shop, get
+from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.servers import rabbitmq
-from sidecart.launcher.shop import Shop, get
-from sidecart.launcher.supervisor import Supervisor
 from sidecart.launcher.topology import sidecar_of
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import broker, options

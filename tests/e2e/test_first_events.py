@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.topics import APPS
 from sidecart.launcher.topology import metrics_of
 from sidecart.testkit.tap import Tap

@@ -14,7 +14,7 @@ import pytest
 
 from sidecart.chassis.server.request_head import HEAD_BYTES_MAX
 from sidecart.launcher import monitor, proxy
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.topics import GATEWAY, SERVICES
 from sidecart.launcher.topology import metrics_of, replicas_of
 from tests.contracts.validate import http_problems

@@ -15,7 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_of, readers, replicas_of
 from sidecart.testkit.tap import Tap

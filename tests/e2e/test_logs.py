@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
+from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, Shop
 from sidecart.launcher.servers.registry import STORES
-from sidecart.launcher.shop import MAIL_CATCHER, Shop
 from sidecart.launcher.topics import APPS
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options, store

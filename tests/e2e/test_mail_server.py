@@ -17,8 +17,8 @@ import httpx
 import pytest
 
 from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters, replay
+from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, Shop
 from sidecart.launcher.ports import is_listening
-from sidecart.launcher.shop import MAIL_CATCHER, Shop
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper

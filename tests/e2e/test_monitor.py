@@ -14,8 +14,8 @@ import pytest
 
 from sidecart.cli.run import described
 from sidecart.doctor import running
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.monitor import NAME
-from sidecart.launcher.shop import Shop
 from sidecart.launcher.topics import subscriptions
 from sidecart.launcher.topology import sidecar_of
 from tests.e2e.conftest import options

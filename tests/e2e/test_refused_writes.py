@@ -18,7 +18,7 @@ import valkey
 
 from gateway.command import build_command
 from sidecart.chassis.events import CONTENT_TYPE
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 
 WAIT_SECONDS = 3

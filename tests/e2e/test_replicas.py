@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 from tests.e2e.test_pending_commands import until_up
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from tests.contracts.validate import http_problems
 from tests.e2e.shopper import TEA_CENTS, Shopper
 

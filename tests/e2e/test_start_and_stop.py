@@ -9,8 +9,8 @@ import httpx
 import psutil
 import pytest
 
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.ports import is_free
-from sidecart.launcher.shop import Shop
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, TEA, Shopper, new_address

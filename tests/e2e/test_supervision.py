@@ -10,10 +10,10 @@ from collections.abc import Iterator
 import psutil
 import pytest
 
-from sidecart.launcher import supervisor as module
+from sidecart.launcher.lifecycle import supervisor as module
+from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, Shop
+from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.servers import valkey
-from sidecart.launcher.shop import MAIL_CATCHER, Shop
-from sidecart.launcher.supervisor import Supervisor
 from sidecart.launcher.topics import APPS
 from sidecart.launcher.topology import readers, sidecar_of
 from sidecart.testkit.tap import Tap

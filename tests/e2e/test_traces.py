@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters, replay
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.otlp import Receiver, Span, as_tree

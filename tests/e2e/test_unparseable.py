@@ -18,7 +18,7 @@ import valkey
 
 from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters, replay
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.topics import APPS, GATEWAY, read_topics
 from sidecart.launcher.topology import metrics_of
 from tests.contracts.validate import examples

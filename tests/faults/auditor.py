@@ -17,7 +17,7 @@ from typing import Any
 import httpx
 
 from sidecart.launcher.dead_letters import DeadLetter, RunningState, find_dead_letters
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.topology import readers
 from tests.faults.aftermath import Missing, missing
 from tests.faults.injector import InjectedFault

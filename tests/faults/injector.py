@@ -14,7 +14,7 @@ from functools import partial
 
 import psutil
 
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from tests.faults.schedule import Fault, Kind, count
 
 UNDO_SECONDS_MAX = 60.0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 
 from sidecart.launcher.deadline import Deadline
-from sidecart.launcher.shop import Options, Report, Shop
+from sidecart.launcher.lifecycle.shop import Options, Report, Shop
 from sidecart.launcher.topology import app_for_sidecar
 from tests.faults.network import Network
 from tests.faults.swallow import Swallowed, Swallower

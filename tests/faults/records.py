@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.topology import sidecar_of
 
 KEYS_AT_ONCE = 200

@@ -17,9 +17,9 @@ from typing import Any
 import psycopg
 import valkey
 
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.servers import postgres, rabbitmq
 from sidecart.launcher.servers import valkey as valkey_server
-from sidecart.launcher.shop import Shop
 from tests.faults.injector import Undo
 
 DISK_BYTES = 2**30

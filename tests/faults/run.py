@@ -12,9 +12,9 @@ from pathlib import Path
 from sidecart.cli.run import say, stopped_by_signals
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, Options, Shop
+from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.project import root
-from sidecart.launcher.shop import MAIL_CATCHER, Options, Shop
-from sidecart.launcher.supervisor import Supervisor
 from sidecart.launcher.topology import sidecar_of
 from tests.faults.auditor import ENDS, OUTCOMES, Auditor, effects
 from tests.faults.harms import harms

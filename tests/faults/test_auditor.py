@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from tests.faults import auditor as module
 from tests.faults.auditor import EXPLAINED_SECONDS, Answer, Audit, Auditor, effects, message_id
 from tests.faults.injector import InjectedFault

@@ -21,9 +21,9 @@ import pytest
 import valkey
 
 from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers.registry import BROKERS, STORES, Server
-from sidecart.launcher.shop import Shop
 from tests.faults import refusals
 from tests.faults.rollback import roll_back
 

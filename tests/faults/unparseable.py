@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import httpx
 
 from sidecart.launcher.dead_letters import DeadLetter
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.topics import GATEWAY, SERVICES, read_topics
 from sidecart.launcher.topology import sidecar_of
 

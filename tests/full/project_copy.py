@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.lifecycle.shop import get
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
-from sidecart.launcher.shop import get
 
 READY_SECONDS = 180
 STOP_SECONDS = 120

@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx
 
 from bench.experiments import components
-from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.lifecycle.shop import Options, Shop
 
 KEPT = 1_000
 ORDERS = 2_500

@@ -10,9 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
+from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.servers import rabbitmq
-from sidecart.launcher.shop import Options, Shop
-from sidecart.launcher.supervisor import Supervisor
 from sidecart.testkit.tap import Tap
 from tests.e2e.shopper import TEA_CENTS, Shopper
 

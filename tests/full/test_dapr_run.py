@@ -16,11 +16,11 @@ from sidecart.cli.demo import Demo
 from sidecart.launcher import daprd
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.lifecycle.shop import get
 from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.launcher.shop import get
 from sidecart.launcher.topics import APPS, GATEWAY
 from tests.e2e.first_events import LONG_SECONDS, by_metrics, late, publish_story, published_by
 from tests.full.multi_app_run import apps, sourced

@@ -11,7 +11,7 @@ from playwright.sync_api import expect, sync_playwright
 
 from gateway.app import COMMAND_ROUTES
 from gateway.queries_api import OWNERS
-from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.lifecycle.shop import Options, Shop
 from tests.full.live_page import FLAGS, SECONDS
 
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"

@@ -12,9 +12,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS
-from sidecart.launcher.shop import Options, Shop
 from sidecart.testkit.tap import Tap
 from tests.e2e.shopper import Shopper
 

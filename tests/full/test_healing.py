@@ -14,8 +14,8 @@ import pytest
 
 from sidecart.cli.checks import STORE_OF_BROKER
 from sidecart.cli.reconcile import Gateways
+from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.servers.registry import BROKERS
-from sidecart.launcher.shop import Options, Shop
 from sidecart.launcher.topics import GATEWAY, SERVICES
 from sidecart.testkit.tap import Tap
 from tests.e2e.shopper import Shopper, new_address

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sidecart.launcher import proxy
-from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import replicas_of
 

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from sidecart.launcher.dead_letters import RunningState, find_dead_letters
-from sidecart.launcher.shop import Options, Shop
+from sidecart.launcher.lifecycle.shop import Options, Shop
 
 REQUESTS_MIN = 20_000
 EXAMPLES = 2_000  # per operation; together with the other phases more than REQUESTS_MIN

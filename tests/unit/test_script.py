@@ -43,8 +43,9 @@ def toolkit_of(project: Path) -> Path:
 
 
 def test_the_environment_finds_the_toolkit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`.venv/bin/python -m gateway.app`, as in dapr.yaml, imports the toolkit of its project; so does
-    a copy of the project that shares the environment.
+    """`.venv/bin/python -m gateway.app`, as in dapr.yaml, imports the toolkit of its project.
+
+    So does a copy of the project that shares the environment.
     """
     project, copy = project_with(tmp_path / "project"), project_with(tmp_path / "copy")
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", project / ".venv"], check=True)

@@ -403,13 +403,13 @@ def _doctor(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from sidecart.launcher import watch
+    from sidecart.cli import watch
 
     return watch.status(options)
 
 
 def _logs(options: argparse.Namespace) -> int:
-    from sidecart.launcher import watch
+    from sidecart.cli import watch
 
     return watch.logs(options)
 
@@ -451,7 +451,7 @@ def _reconcile(options: argparse.Namespace) -> int:
 
 
 def _reset(options: argparse.Namespace) -> int:
-    from sidecart.launcher import watch
+    from sidecart.cli import watch
 
     return watch.reset(options)
 

@@ -22,8 +22,8 @@ import httpx
 from sidecart.cli.run import say, shop_options, stopped_by_signals
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.settings import MAIL_SERVER
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.settings import MAIL_SERVER
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.topics import APPS, read_topics
 from sidecart.testkit.tap import Seen, Tap
 

@@ -12,10 +12,10 @@ from sidecart.chassis.telemetry.repeats import Repeats
 from sidecart.launcher import runfile
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import Interrupted, LaunchError
+from sidecart.launcher.lifecycle.settings import external_servers, settings_from_environment
+from sidecart.launcher.lifecycle.shop import Options, Report, Shop
+from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.project import home
-from sidecart.launcher.settings import external_servers, settings_from_environment
-from sidecart.launcher.shop import Options, Report, Shop
-from sidecart.launcher.supervisor import Supervisor
 from sidecart.launcher.topology import app_of, metrics_of
 
 WATCH_SECONDS = 0.3

@@ -14,8 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.ports import free_port, is_listening
-from sidecart.launcher.shop import Shop
 from sidecart.launcher.topics import INBOX, Subscription, read_topics
 
 APP_ID = "tap"

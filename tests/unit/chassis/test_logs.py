@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from sidecart.chassis import request_context
-from sidecart.chassis.telemetry import logs
+from sidecart.chassis.telemetry import logs, request_context
 from sidecart.launcher.project import root
 
 TRACE_ID = "0af7651916cd43dd8448eb211c80319c"

@@ -13,8 +13,8 @@ from starlette.responses import Response
 from sidecart.chassis.errors import PermanentError, TransientError
 from sidecart.chassis.server.inbound import InboundApp, Subscription
 from sidecart.chassis.server.listen import bound
+from sidecart.chassis.server.metrics_server import serve_metrics
 from sidecart.chassis.settings import SettingError
-from sidecart.chassis.telemetry.metrics_server import serve_metrics
 from sidecart.launcher.ports import free_port
 
 

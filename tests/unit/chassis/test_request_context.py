@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sidecart.chassis import request_context
+from sidecart.chassis.telemetry import request_context
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 TRACEPARENT = f"00-{TRACE_ID}-{SPAN_ID}-01"

@@ -18,13 +18,12 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, Sampler
 from starlette.requests import Request
 from starlette.responses import Response
 
-from sidecart.chassis import request_context
 from sidecart.chassis.deferral import FRESH
 from sidecart.chassis.errors import PermanentError, SidecarUnavailable, TransientError
 from sidecart.chassis.events import CloudEvent
 from sidecart.chassis.server.inbound import InboundApp, Subscription
 from sidecart.chassis.sidecar import HttpSidecar, connect
-from sidecart.chassis.telemetry import tracing
+from sidecart.chassis.telemetry import request_context, tracing
 from sidecart.chassis.telemetry.spans import Spans, context_of
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.project import root

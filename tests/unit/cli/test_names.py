@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from sidecart.cli import watch
 from sidecart.cli.__main__ import main
-from sidecart.launcher import watch
 
 CHOSEN = {
     "faults --mutants --mutant NONSENSE": "ETag",

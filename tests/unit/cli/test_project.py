@@ -8,9 +8,9 @@ import yaml
 
 from sidecart.cli.__main__ import main
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.shop import apps_with
 from sidecart.launcher.project import find_root, read_apps, resource_folders, root
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.launcher.shop import apps_with
 from sidecart.launcher.topics import APPS
 from sidecart.launcher.topology import app_of, pod_name_of
 
@@ -256,7 +256,7 @@ def test_a_command_that_needs_a_project_says_so(
 
 
 def test_the_variable_names_the_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """`./sidecart` works on its own project from any folder, also from one with another dapr.yaml."""
+    """`./sidecart` works on its own project, also from a folder with another dapr.yaml."""
     monkeypatch.setenv("SIDECART_PROJECT", str(tmp_path))
     root.cache_clear()
     try:

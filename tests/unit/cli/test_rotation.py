@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.launcher import rotation, watch
+from sidecart.cli import watch
+from sidecart.launcher import rotation
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
@@ -181,7 +182,7 @@ def test_logs_follows_across_a_rotation(
         except StopIteration:
             raise KeyboardInterrupt from None
 
-    monkeypatch.setattr("sidecart.launcher.watch.time.sleep", instead_of_sleeping)
+    monkeypatch.setattr("sidecart.cli.watch.time.sleep", instead_of_sleeping)
 
     assert 0 == main(["logs", "order", "-f"])
     assert ["before", "between", "after"] == capsys.readouterr().out.splitlines()

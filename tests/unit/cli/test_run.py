@@ -8,9 +8,9 @@ import pytest
 from sidecart.cli.__main__ import main
 from sidecart.launcher import runfile
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.servers import rabbitmq
-from sidecart.launcher.shop import Options, Shop
 
 
 def test_a_second_start_is_refused(tmp_path: Path) -> None:

@@ -10,12 +10,17 @@ from pathlib import Path
 import pytest
 
 from sidecart.cli.__main__ import main
-from sidecart.launcher import settings
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle import settings
+from sidecart.launcher.lifecycle.settings import (
+    SET_BY_LAUNCHER,
+    environment_of,
+    external_servers,
+    settings_from_environment,
+)
+from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.addresses import host_and_port, without_password
-from sidecart.launcher.settings import SET_BY_LAUNCHER, environment_of, external_servers, settings_from_environment
-from sidecart.launcher.shop import Options, Shop
 from sidecart.launcher.topics import APPS
 
 ROW = re.compile(r"^\| (`[A-Z_`, ]+`)[^|]*\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)

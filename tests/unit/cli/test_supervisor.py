@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.supervisor import ENDS_MAX, LOOK_SECONDS, LOST_SECONDS, STEADY_SECONDS, Supervisor
+from sidecart.launcher.lifecycle.supervisor import ENDS_MAX, LOOK_SECONDS, LOST_SECONDS, STEADY_SECONDS, Supervisor
 from sidecart.launcher.topics import Subscription
 from sidecart.launcher.topology import readers
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from sidecart.launcher.dead_letters import DeadLetter
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from tests.faults.aftermath import NO_ACCOUNT, NO_CONTACT, NO_NOTE, missing
 from tests.faults.auditor import Answer, Audit, Auditor, _balances
 from tests.faults.ledger import Intent, Ledger

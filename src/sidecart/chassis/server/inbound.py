@@ -15,14 +15,13 @@ from fastapi import FastAPI, Request, Response
 from prometheus_client import Counter
 from starlette.types import Message, Receive, Scope, Send
 
-from sidecart.chassis import request_context
 from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import PermanentError, TransientError
 from sidecart.chassis.events import delivered
-from sidecart.chassis.request_context import RequestContext
 from sidecart.chassis.server.request_body import RequestBody, whole_body
-from sidecart.chassis.telemetry import metrics, tracing
+from sidecart.chassis.telemetry import metrics, request_context, tracing
 from sidecart.chassis.telemetry.metrics import AGAIN, BUG, DEAD, DONE, OTHER, answered
+from sidecart.chassis.telemetry.request_context import RequestContext
 
 log = logging.getLogger(__name__)
 

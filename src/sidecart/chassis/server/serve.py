@@ -28,6 +28,7 @@ from sidecart.chassis.events import CloudEvent, timestamp
 from sidecart.chassis.processor import EventProcessor
 from sidecart.chassis.server.inbound import InboundApp, Subscription
 from sidecart.chassis.server.listen import bound
+from sidecart.chassis.server.metrics_server import serve_metrics
 from sidecart.chassis.server.protocol import BoundedHttp
 from sidecart.chassis.server.request_body import RequestBody
 from sidecart.chassis.server.shutdown import GracefulServer, ShutdownSignal
@@ -36,7 +37,6 @@ from sidecart.chassis.settings import Settings
 from sidecart.chassis.sidecar import HttpSidecar, connect
 from sidecart.chassis.speculation import SpeculativeProcessor
 from sidecart.chassis.telemetry import logs
-from sidecart.chassis.telemetry.metrics_server import serve_metrics
 from sidecart.chassis.telemetry.tracing import traced
 
 log = logging.getLogger(__name__)

@@ -22,7 +22,7 @@ from typing import Literal, TextIO, get_args
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from sidecart.chassis import request_context
+from sidecart.chassis.telemetry import request_context
 from sidecart.chassis.telemetry.repeats import Repeats
 
 Format = Literal["human", "json"]

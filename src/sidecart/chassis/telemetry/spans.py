@@ -32,9 +32,9 @@ from opentelemetry.trace import (
 )
 from opentelemetry.util.types import AttributeValue
 
-from sidecart.chassis import request_context
-from sidecart.chassis.request_context import TRACEPARENT, RequestContext
+from sidecart.chassis.telemetry import request_context
 from sidecart.chassis.telemetry.metrics import DONE
+from sidecart.chassis.telemetry.request_context import TRACEPARENT, RequestContext
 
 
 class _EventAttributes(msgspec.Struct):

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from sidecart.chassis.request_context import RequestContext
+from sidecart.chassis.telemetry.request_context import RequestContext
 
 if TYPE_CHECKING:
     from sidecart.chassis.telemetry.spans import Spans

@@ -20,11 +20,10 @@ from services.notification import mail
 from services.notification.mail import Mailer
 from services.notification.mail_retry_queue import MailRetryQueue
 from services.notification.mail_server import OPPORTUNISTIC, REQUIRE, MailServer
-from sidecart.chassis import request_context
 from sidecart.chassis.errors import Conflict, PermanentError, SidecarUnavailable, TransientError
 from sidecart.chassis.events import timestamp
 from sidecart.chassis.settings import SettingError
-from sidecart.chassis.telemetry import tracing
+from sidecart.chassis.telemetry import request_context, tracing
 from sidecart.launcher.ports import free_port
 from tests.unit.chassis.test_metrics import Counted
 from tests.unit.chassis.test_tracing import RecordedSpans, context, written

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.shop import Shop
+from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.sidecar import SHUTDOWN_SECONDS
 from sidecart.launcher.topics import Subscription
 from sidecart.launcher.topology import app_for_sidecar, app_of, pod_name_of, sidecar_of

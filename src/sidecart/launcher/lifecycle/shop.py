@@ -18,12 +18,12 @@ from sidecart.launcher import sidecar as sidecars
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import observed_environment, plain_environment, traced_environment
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.settings import MAIL_SERVER, environment_of
 from sidecart.launcher.ports import free_port, is_free, is_listening, this_or_free_port
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import App, read_apps, replaced, resource_folders, root
 from sidecart.launcher.servers.addresses import without_password
 from sidecart.launcher.servers.registry import BROKERS, STORES, Broker, Server
-from sidecart.launcher.settings import MAIL_SERVER, environment_of
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topics import GATEWAY, Subscription, monitor_subscriptions
 from sidecart.launcher.topology import (
@@ -74,7 +74,7 @@ class Options:
     settings: Mapping[str, str] = field(default_factory=dict)
     """The launcher's environment.
 
-    Each app receives the settings that it reads (src/sidecart/launcher/settings.py).
+    Each app receives the settings that it reads (src/sidecart/launcher/lifecycle/settings.py).
     """
     gateways: int = 1
     """Several gateways run behind a proxy."""

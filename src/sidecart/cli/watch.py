@@ -8,9 +8,9 @@ from pathlib import Path
 
 from sidecart.launcher import runfile
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.shop import get
 from sidecart.launcher.project import home
 from sidecart.launcher.rotation import Follower, last_lines
-from sidecart.launcher.shop import get
 from sidecart.launcher.topics import APPS
 from sidecart.launcher.topology import metrics_of
 

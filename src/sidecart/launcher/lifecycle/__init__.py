@@ -1,0 +1,1 @@
+"""Starts, supervises and stops a whole project: its servers, sidecars, apps and live page."""
