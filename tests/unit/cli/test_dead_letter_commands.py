@@ -7,7 +7,7 @@ import pytest
 
 from sidecart.cli import dead_letter_commands as module
 from sidecart.cli.__main__ import main
-from tests.unit.cli.test_dead_letters import FakeState
+from tests.unit.launcher.test_dead_letters import FakeState
 
 FIRST, SECOND, THIRD = (f"{number}0000000-0000-4000-8000-000000000000" for number in (1, 2, 3))
 EVENT = json.dumps({"id": FIRST, "type": "UserCreateRequested"})

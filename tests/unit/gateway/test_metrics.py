@@ -11,7 +11,7 @@ from gateway.held_requests import Reply
 from gateway.wiring import Wiring
 from sidecart.chassis.server.serve import LoopbackProbe, background
 from sidecart.chassis.server.shutdown import ShutdownSignal
-from tests.unit.chassis.test_metrics import Counted
+from tests.unit.chassis.telemetry.test_metrics import Counted
 from tests.unit.gateway.fakes import FakeSidecar, until
 
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"

@@ -14,7 +14,7 @@ import pytest
 from sidecart.launcher.servers.mailcatcher import Mailbox, SmtpSide, http_side
 from sidecart.monitor import mails as module
 from sidecart.monitor.mails import Mails
-from tests.unit.cli.test_mailcatcher import envelope
+from tests.unit.launcher.servers.test_mailcatcher import envelope
 
 SECONDS = 30
 

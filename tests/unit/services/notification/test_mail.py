@@ -25,8 +25,8 @@ from sidecart.chassis.events import timestamp
 from sidecart.chassis.settings import SettingError
 from sidecart.chassis.telemetry import request_context, tracing
 from sidecart.launcher.ports import free_port
-from tests.unit.chassis.test_metrics import Counted
-from tests.unit.chassis.test_tracing import RecordedSpans, context, written
+from tests.unit.chassis.telemetry.test_metrics import Counted
+from tests.unit.chassis.telemetry.test_tracing import RecordedSpans, context, written
 from tests.unit.services.sample_events import COMMAND, EVENT, ORDER, USER
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=UTC)

@@ -12,7 +12,7 @@ import pytest
 
 from services.notification.mail_server import OFF, OPPORTUNISTIC, REQUIRE, MailServer
 from sidecart.chassis.settings import SettingError
-from tests.unit.chassis.test_metrics import Counted
+from tests.unit.chassis.telemetry.test_metrics import Counted
 from tests.unit.services.notification.mail_harness import MailHarness, Script, Server, requested, serving
 
 KINDS = ("verified", "unverified", "none", "refused")

@@ -16,7 +16,7 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
 from sidecart.launcher.rotation import LOG_BYTES_MAX, Follower, Rotation, last_lines, older, rotate
-from tests.unit.cli.test_processes import is_running, start
+from tests.unit.launcher.test_processes import is_running, start
 
 FLOOD_BYTES = 60 * 1024 * 1024
 FLOOD = f"""
