@@ -36,7 +36,7 @@ class _Kind(msgspec.Struct):
 
 
 class Outbox(Generic[S, E]):
-    """Makes the outbox entries of one process, finishes entries, and remembers which are finished."""
+    """Makes the outbox entries of one process, finishes them, and remembers the finished ones."""
 
     def __init__(self, service: Service[S, E], sidecar: Sidecar, now: Callable[[], datetime], writer: str) -> None:
         self.writer = writer
