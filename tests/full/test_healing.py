@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.cli.checks import STORE_OF_BROKER
 from sidecart.cli.reconcile import Gateways
 from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.servers.registry import BROKERS
@@ -20,6 +19,7 @@ from sidecart.launcher.topics import GATEWAY, SERVICES
 from sidecart.testkit.tap import Tap
 from tests.e2e.shopper import Shopper, new_address
 from tests.full.forgetful import program
+from tests.suites import STORE_OF_BROKER
 
 PAID = ("OrderCreated", "OrderPaymentRequested", "OrderPaymentCreated", "OrderPaid", "EmailRequested")
 NOT_PAID = ("OrderPaymentFailed", "OrderNotPaid", "EmailRequested")

@@ -17,11 +17,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
-from sidecart.cli.checks import STORE_OF_BROKER
 from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.topics import read_topics
 from tests.e2e.shopper import TEA
 from tests.full.live_page import SECONDS, Live, opened
+from tests.suites import STORE_OF_BROKER
 
 GATEWAY, BROKER, USER = "Gateway", "Message Broker", "User Service"
 BILLING, ORDER, NOTIFICATION = "Billing Service", "Order Service", "Notification Service"

@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 
+from sidecart.cli.arguments import topic
 from sidecart.launcher import runfile
 from sidecart.launcher.dead_letters import (
     DeadLetter,
@@ -20,10 +21,51 @@ from sidecart.launcher.dead_letters import (
     replayable,
 )
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.topics import SERVICES
 
 REASON_WIDTH = 80
 # a terminal executes control characters, and any client of the shop can send them
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the actions of `sidecart dead-letters`, each with its arguments."""
+    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
+    listing = _add(actions, "list", list_all, "print one line per dead letter of all services")
+    _add_filter(listing)
+    listing.add_argument("--settled", action="store_true", help="include replayed and discarded dead letters")
+    listing.add_argument("--json", action="store_true", help="print all fields, one JSON object per line")
+    showing = _add(actions, "show", show, "print all fields of one dead letter, with its event")
+    showing.add_argument("id", help="an id, or the start of one")
+    for name, command, text in (
+        ("replay", replay_them, "publish their events again on the original topics"),
+        ("discard", discard_them, "remove them from the list; `show` still prints them"),
+    ):
+        acting = _add(actions, name, command, text)
+        acting.add_argument("ids", nargs="*", metavar="ID", help="an id, or the start of one")
+        _add_filter(acting)
+        acting.add_argument("--all", action="store_true", help="select all open dead letters")
+        acting.add_argument("--dry-run", action="store_true", help="only list the selected dead letters")
+
+
+def _add(
+    actions: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    command: Callable[[argparse.Namespace], int],
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = actions.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=command)
+    return parser
+
+
+def _add_filter(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--service", choices=SERVICES, help="select this service only")
+    parser.add_argument("--topic", type=topic, help="select this topic only")
+    parser.add_argument("--reason", metavar="TEXT", help="select reasons that contain this text, ignoring case")
+    parser.add_argument(
+        "--since", metavar="TIME", help="select this time or later: 2026-01-15 or 2026-01-15T09:30 (UTC)"
+    )
 
 
 def list_all(options: argparse.Namespace) -> int:

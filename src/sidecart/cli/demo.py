@@ -19,6 +19,7 @@ from typing import Any
 
 import httpx
 
+from sidecart.cli.arguments import add_servers
 from sidecart.cli.run import say, shop_options, stopped_by_signals
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
@@ -38,6 +39,21 @@ LEFT_CENTS = DEPOSIT_CENTS - 900
 
 class DemoFailed(Exception):
     """The shop differs from the sequence diagram; the message is the first difference."""
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `sidecart demo`."""
+    add_servers(parser)
+    parser.add_argument("--without", action="append", default=[], metavar="APP", help="do not start this app")
+    parser.add_argument(
+        "--url", help="use the running shop at this URL, start none (containers: http://127.0.0.1:8000)"
+    )
+    parser.add_argument(
+        "--mail-url",
+        default="http://127.0.0.1:8025",
+        help="with --url: the URL of the mail catcher (default %(default)s)",
+    )
+    parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:

@@ -66,6 +66,19 @@ class Gateways:
             raise LaunchError(f"the gateway at port {port} does not answer: {error}") from error
 
 
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `sidecart reconcile`."""
+    parser.add_argument("--dry-run", action="store_true", help="only list them, including those in progress")
+    parser.add_argument(
+        "--wait",
+        type=float,
+        default=30.0,
+        metavar="SECONDS",
+        help="how long to wait for the flows to end (default %(default)s)",
+    )
+    parser.set_defaults(command=reconcile)
+
+
 def running() -> Gateways:
     """Return the gateways of the running shop."""
     shop = runfile.read()

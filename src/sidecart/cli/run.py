@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sidecart.chassis.telemetry.repeats import Repeats
+from sidecart.cli.arguments import add_servers
 from sidecart.launcher import runfile
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import Interrupted, LaunchError
@@ -24,6 +25,40 @@ REPORTED_FIRST, REPORT_SECONDS = 5, 600.0
 
 After REPORTED_FIRST equal lines, the throttle prints a count every REPORT_SECONDS.
 """
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `sidecart run`."""
+    add_servers(parser)
+    parser.add_argument(
+        "--port", type=_port, default=os.environ.get("PORT", "8000"), help="the gateway's port (PORT; default 8000)"
+    )
+    parser.add_argument(
+        "--gateways", type=int, default=1, metavar="N", help="the number of gateways behind one address (default 1)"
+    )
+    parser.add_argument(
+        "--replicas",
+        type=_replicas,
+        action="append",
+        default=[],
+        metavar="SERVICE=N",
+        help="the number of replicas of a service (order=2; default one of each)",
+    )
+    parser.add_argument("--no-monitor", dest="monitor", action="store_false", help="do not start the live page")
+    parser.set_defaults(command=run)
+
+
+def _replicas(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not name or not number.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text} is not SERVICE=NUMBER, as in order=2")
+    return name, int(number)
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"{text} is not a port (1 to 65535)")
+    return int(text)
 
 
 def run(options: argparse.Namespace) -> int:
@@ -174,20 +209,3 @@ curl -s {url}/account/deposit -H 'content-type: application/json' \\
 curl -s {url}/order/create -H 'content-type: application/json' \\
   -d '{{"user_id": "'$USER_ID'", "items": [{{"sku": "tea", "quantity": 2, "unit_price_cents": 450}}]}}'
 """
-
-
-def stop(options: argparse.Namespace) -> int:
-    """`sidecart stop`: ask the running shop's launcher to stop it, and wait until it has."""
-    found = runfile.read()
-    if found is None:
-        say("no shop is running")
-        return 0
-    os.kill(found.launcher, signal.SIGTERM)
-    deadline = Deadline()
-    try:
-        deadline.until(lambda: not runfile.is_locked(), options.seconds, lambda: "it is still running")
-    except LaunchError:
-        say(f"the launcher (pid {found.launcher}) did not stop within {options.seconds} s: see {home() / 'logs'}")
-        return 1
-    say("stopped")
-    return 0

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+from pathlib import Path
 
 from sidecart.doctor import report, running, targets
 from sidecart.doctor.findings import Finding, Severity, in_order
@@ -10,6 +11,59 @@ from sidecart.doctor.sidecar_config import SidecarConfig
 from sidecart.launcher import runfile
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers.registry import BROKERS, STORES
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `sidecart doctor`."""
+    parser.description = (
+        "Find configuration in YAML, the environment and running sidecars that can lose events, slow the system down "
+        "or prevent startup. Each finding names file, line and fix."
+    )
+    parser.epilog = (
+        "The exit code is 1 for a danger (lost events, a failed start), and 0 if there is only advice. In a file, "
+        "`# doctor: publish-only` or `# doctor: read-only` states how a component is used, and `# doctor: ignore "
+        "RULE: the reason` silences a rule. --sidecar sends DAPR_API_TOKEN."
+    )
+    parser.add_argument(
+        "paths",
+        nargs="*",
+        type=Path,
+        metavar="PATH",
+        help="folders and files that one sidecar reads, as with --resources-path; the doctor follows Multi-App Run "
+        "files and compose files (default: this project on every broker and store, and the running shop)",
+    )
+    parser.add_argument(
+        "--each",
+        action="store_true",
+        help="check each file and folder in PATH separately, as if a sidecar read nothing else",
+    )
+    parser.add_argument(
+        "--broker", choices=[*BROKERS, "all"], default="all", help="without PATH: check this broker only"
+    )
+    parser.add_argument("--store", choices=[*STORES, "all"], default="all", help="without PATH: check this store only")
+    parser.add_argument(
+        "--env-file",
+        dest="env_files",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="a file of NAME=value lines to add to the environment of the sidecars in PATH",
+    )
+    parser.add_argument(
+        "--sidecar",
+        dest="sidecars",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="also query this sidecar (http://127.0.0.1:3500)",
+    )
+    parser.add_argument(
+        "--redis", action="append", default=[], metavar="HOST:PORT", help="also inspect the keys on this server"
+    )
+    parser.add_argument("--files-only", action="store_true", help="do not query the running shop")
+    parser.add_argument("--json", action="store_true", help="print each finding as one line of JSON")
+    parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:

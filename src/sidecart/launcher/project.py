@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -114,8 +115,12 @@ def write_program(folder: Path, app_id: str, command: Sequence[str]) -> Path:
 
 
 def module_of(app_id: str) -> str:
-    """The module of our program for an app."""
-    return "gateway.app" if app_id == "gateway" else f"services.{app_id}.app"
+    """Return the module of our program for an app: the word after `-m` in its command.
+
+    It is empty if the program is no Python module.
+    """
+    words = [*read_apps()[app_id].command]
+    return words[words.index("-m") + 1] if "-m" in words[:-1] else ""
 
 
 def _with_this_python(command: list[str]) -> tuple[str, ...]:
@@ -132,3 +137,29 @@ def resource_folders(resources: tuple[Path, ...], broker: str, store: str) -> tu
     return tuple(
         folder.parent / swap[folder.parent.name] if folder.parent.name in swap else folder for folder in resources
     )
+
+
+def make_importable() -> None:
+    """Let Python import the project's packages, if there is a project.
+
+    The script `./sidecart` and `python -m` do this by themselves, an installed `sidecart` does not.
+    """
+    try:
+        folder = str(root())
+    except LaunchError:
+        return
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def load(reference: str, what: str) -> Any:
+    """Import `module:name`, also from the project's folder, and return the named object.
+
+    Raises LaunchError, which says what needs the reference, if that fails.
+    """
+    make_importable()
+    module, _, name = reference.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, SyntaxError, ValueError) as error:
+        raise LaunchError(f"{what} cannot be loaded from `{reference}`: {error}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.cli import watch
+from sidecart.cli import logs
 from sidecart.cli.__main__ import main
 
 CHOSEN = {
@@ -47,7 +47,7 @@ def test_a_command_refuses_an_unknown_name(
 ) -> None:
     """The exit code is 1, and the message lists the valid names."""
     (tmp_path / "order.log").touch()
-    monkeypatch.setattr(watch, "log_folder", lambda: tmp_path)
+    monkeypatch.setattr(logs, "log_folder", lambda: tmp_path)
 
     assert 1 == main(line.split())
     assert FOUND[line] in capsys.readouterr().err

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.cli import watch
+from sidecart.cli import logs
 from sidecart.launcher import rotation
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.processes import Processes
@@ -167,7 +167,7 @@ def test_logs_follows_across_a_rotation(
 
     log = tmp_path / "order.log"
     log.write_bytes(b"before\n")
-    monkeypatch.setattr(watch, "log_folder", lambda: tmp_path)
+    monkeypatch.setattr(logs, "log_folder", lambda: tmp_path)
     steps: Iterator[Callable[[], object]] = iter(
         [
             partial(log.write_bytes, b"before\nbetween\n"),
@@ -182,7 +182,7 @@ def test_logs_follows_across_a_rotation(
         except StopIteration:
             raise KeyboardInterrupt from None
 
-    monkeypatch.setattr("sidecart.cli.watch.time.sleep", instead_of_sleeping)
+    monkeypatch.setattr("sidecart.cli.logs.time.sleep", instead_of_sleeping)
 
     assert 0 == main(["logs", "order", "-f"])
     assert ["before", "between", "after"] == capsys.readouterr().out.splitlines()

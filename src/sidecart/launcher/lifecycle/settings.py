@@ -9,32 +9,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from importlib.util import find_spec
 from typing import Any
 
-from gateway import settings as gateway
-from services.notification import settings as notification
-from services.order import settings as order
 from sidecart.chassis import settings as common
 from sidecart.chassis.settings import SettingError
 from sidecart.launcher.environment import ENDPOINT
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.monitor import grace_seconds
+from sidecart.launcher.project import load, make_importable, module_of
 from sidecart.launcher.servers import postgres, rabbitmq, valkey
 from sidecart.launcher.servers.addresses import check_url, host_and_port
-from sidecart.launcher.topics import APPS, GATEWAY, MONITOR
+from sidecart.launcher.topics import MONITOR
 
 Environment = Mapping[str, str]
 
 MAIL_SERVER = "SMTP_URL"
-
-READ: Mapping[str, tuple[Callable[[Environment], Any], ...]] = {
-    **dict.fromkeys(APPS, (common.read,)),
-    GATEWAY: (common.read, gateway.read),
-    "order": (common.read, order.read),
-    "notification": (common.read, notification.read),
-    MONITOR: (grace_seconds,),
-}
-"""Maps an app to the functions that read its settings."""
 
 SET_BY_LAUNCHER: Mapping[str, str] = {
     "APP_PORT": "each app has its own port; PORT sets the shop's port",
@@ -52,6 +43,30 @@ SET_BY_LAUNCHER: Mapping[str, str] = {
 
 The launcher refuses them in its environment.
 """
+
+
+@cache
+def readers_of(app_id: str) -> tuple[Callable[[Environment], Any], ...]:
+    """Return the functions that read an app's settings.
+
+    Every app reads those of the chassis. An app with further settings has a module `settings`
+    beside its own module, with a function `read`. Of a program that is no module of the project,
+    the launcher knows the settings of the chassis only.
+    """
+    if app_id == MONITOR:
+        return (grace_seconds,)
+    package = module_of(app_id).rpartition(".")[0]
+    if not _has_settings(package):
+        return (common.read,)
+    return (common.read, load(f"{package}.settings:read", f"the settings of {app_id}"))
+
+
+def _has_settings(package: str) -> bool:
+    make_importable()
+    try:
+        return package != "" and find_spec(f"{package}.settings") is not None
+    except ModuleNotFoundError:  # the package itself does not exist
+        return False
 
 
 class _RecordingEnvironment(Mapping[str, str]):
@@ -82,7 +97,7 @@ def environment_of(
     """
     recorder = _RecordingEnvironment({**(defaults or {}), **configured, **decided})
     try:
-        for read in READ[app_id]:
+        for read in readers_of(app_id):
             read(recorder)
     except SettingError as error:
         raise LaunchError(f"{app_id}: {error}") from None

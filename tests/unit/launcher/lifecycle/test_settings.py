@@ -206,4 +206,29 @@ def test_an_empty_setting_is_unset() -> None:
     assert {} == settings_from_environment({"APP_PORT": "", "SMTP_URL": ""})
     assert {} == external_servers({"REDIS_HOST": ""})
     assert "amqp://h:1" == without_password("amqp://u:p@h:1")
-    assert {"gateway", "user", "billing", "order", "notification", "monitor"} == set(settings.READ)
+
+
+def test_the_settings_of_an_app_are_read_by_its_own_module() -> None:
+    """The launcher finds `settings.read` beside the module that dapr.yaml starts."""
+    common = "sidecart.chassis.settings"
+    expected = {
+        "gateway": [common, "gateway.settings"],
+        "user": [common],
+        "billing": [common],
+        "order": [common, "services.order.settings"],
+        "notification": [common, "services.notification.settings"],
+        "monitor": ["sidecart.launcher.monitor"],
+    }
+
+    assert expected == {name: [each.__module__ for each in settings.readers_of(name)] for name in expected}
+    assert {*APPS, "monitor"} == set(expected)
+
+
+def test_a_program_without_modules_has_the_settings_of_the_chassis(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program that the project does not contain as a module reads no settings that we know."""
+    for module in ("", "app", "nowhere.app", "services.nowhere.app"):
+        monkeypatch.setattr(settings, "module_of", lambda _, module=module: module)
+        settings.readers_of.cache_clear()
+
+        assert 1 == len(settings.readers_of("user"))
+    settings.readers_of.cache_clear()

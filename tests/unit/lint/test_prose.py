@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.cli import prose, vale
 from sidecart.cli.__main__ import main
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import root
+from tests.lint import prose, vale
 
 SHORT = "The gateway publishes the command."
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.cli import vale
 from sidecart.launcher import programs
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
+from tests.lint import vale
 
 PROGRAM = f"#!/bin/sh\necho vale version {vale.VERSION}\n".encode()
 ARCHIVE = f"vale_{vale.VERSION}_{vale._platform()}.tar.gz"

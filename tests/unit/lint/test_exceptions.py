@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.cli.checks import exceptions
+from tests.lint.command import exceptions
 
 
 @pytest.mark.parametrize(

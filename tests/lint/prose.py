@@ -19,11 +19,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecart.cli import vale
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.programs import Report
 from sidecart.launcher.project import root
+from tests.lint import vale
 
 CONFIG = ".vale.ini"
 WIDTH_MAX = 100

@@ -1,7 +1,6 @@
-"""`sidecart test` and `sidecart lint`: the checks that every change must pass."""
+"""`sidecart test`, `test-full` and `test-compose`: the suites that every change must pass."""
 
 import argparse
-import io
 import os
 import re
 import shutil
@@ -9,18 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-import tokenize
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecart.cli import prose
-from sidecart.doctor import command as doctor
 from sidecart.launcher import proxy
-from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
@@ -52,7 +47,6 @@ LONGEST = "rabbitmq"
 BASELINE = ("-m", "not own_shop and not sidecars", E2E)
 """The tests for the shop without sidecars (bench/baseline)."""
 FULL_PROGRAMS = ("podman", "buildah", "runc", "debootstrap", "node", "npm", "chromium", "prometheus", "javac")
-PACKAGES = ("gateway", "services", "src", "tests", "bench")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +64,25 @@ class Outcome:
     def is_green(self) -> bool:
         """Whether tests ran, and none failed or was skipped."""
         return self.code == 0 and self.failed == 0 and self.skipped == 0 and self.tests > 0
+
+
+def add_test(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of `sidecart test`."""
+    parser.add_argument(
+        "--broker", choices=[*BROKERS, "all"], default="all", help="run the end-to-end tests on this broker only"
+    )
+    parser.add_argument("--e2e-only", action="store_true", help="skip the unit, contract and simulation tests")
+    parser.set_defaults(command=test)
+
+
+def add_test_full(parser: argparse.ArgumentParser) -> None:
+    """Make this the parser of `sidecart test-full`."""
+    parser.set_defaults(command=test_full)
+
+
+def add_test_compose(parser: argparse.ArgumentParser) -> None:
+    """Make this the parser of `sidecart test-compose`."""
+    parser.set_defaults(command=test_compose)
 
 
 def test(options: argparse.Namespace) -> int:
@@ -213,87 +226,3 @@ def _counts(report: Path) -> tuple[int, int, int]:
         return sum(int(suite.get(name, "0")) for suite in suites for name in names)
 
     return total("tests"), total("failures", "errors"), total("skipped")
-
-
-def lint(options: argparse.Namespace) -> int:
-    """Run ruff, mypy --strict, the doctor and the prose rules; a lint exception needs a reason.
-
-    With --prose, run only the prose rules, on the given paths, and list warnings too.
-    """
-    if options.prose is not None:
-        return _lint_prose(options.prose or [root()], with_warnings=True)
-    packages = [name for name in PACKAGES if any((root() / name).rglob("*.py"))]
-    python = [sys.executable, "-m"]
-    commands = (
-        [*python, "ruff", "check", "."],
-        [*python, "ruff", "format", "--check", "."],
-        [*python, "mypy", "--strict", *packages],
-    )
-    codes = []
-    for command in commands:
-        print(f"--- {' '.join(command[2:])}", flush=True)
-        codes.append(subprocess.run(command, cwd=root(), check=False).returncode)
-    print("--- doctor", flush=True)
-    findings = doctor.project()
-    for each in findings:
-        print(f"{each.place}: {each.what} [{each.rule}]; fix: {each.fix}")
-    files = [root() / "sidecart", *(path for name in packages for path in sorted((root() / name).rglob("*.py")))]
-    found = list(exceptions(files))
-    for kind in ("type: ignore", "noqa"):
-        print(f"{kind}: {sum(one.kind == kind for one in found)}")
-    bare = [one for one in found if not one.has_reason]
-    for one in bare:
-        print(f"{one.path.relative_to(root())}:{one.line}: no reason beside `{one.kind}`")
-    print("--- prose", flush=True)
-    codes.append(_lint_prose([root()], with_warnings=False))
-    return 1 if any(codes) or findings or bare else 0
-
-
-def _lint_prose(paths: Sequence[Path], with_warnings: bool) -> int:
-    """Print the findings and return 1 if there is an error; a missing Vale is an error."""
-    try:
-        findings = prose.check(paths, _to_stderr, Deadline())
-    except LaunchError as error:
-        print(f"prose: {error}")
-        return 1
-    errors = [each for each in findings if each.level == "error"]
-    for each in findings if with_warnings else errors:
-        print(each)
-    print(f"prose: {len(errors)} errors, {len(findings) - len(errors)} warnings")
-    return 1 if errors else 0
-
-
-def _to_stderr(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-@dataclass(frozen=True, slots=True)
-class LintException:
-    """One comment that disables a check."""
-
-    path: Path
-    line: int
-    kind: str
-    has_reason: bool
-
-
-_DIRECTIVE = re.compile(
-    r"#\s*(type: ignore|(?:ruff: |flake8: )?noqa)(\[[^\]]*\]|:\s*[A-Z]+[0-9]+(?:,\s*[A-Z]+[0-9]+)*)?"
-)
-REASON_CHARACTERS_MIN = 8
-
-
-def exceptions(paths: Iterable[Path]) -> Iterable[LintException]:
-    """Yield every comment that disables a check.
-
-    Its reason is the rest of the comment without the directives.
-    """
-    for path in paths:
-        source = path.read_text(encoding="utf-8")
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            if token.type != tokenize.COMMENT:
-                continue
-            reason = _DIRECTIVE.sub("", token.string).strip("# -:")
-            for match in _DIRECTIVE.finditer(token.string):
-                kind = "noqa" if match[1].endswith("noqa") else match[1]
-                yield LintException(path, token.start[0], kind, len(reason) >= REASON_CHARACTERS_MIN)
