@@ -27,7 +27,7 @@ from sidecart.chassis.record_cache import RecordCache
 from sidecart.chassis.server import inbound
 from sidecart.chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
 from sidecart.chassis.speculation import SpeculativeProcessor
-from sidecart.launcher.project import module_of, write_program
+from sidecart.launcher.apps import module_of, write_program
 
 BULK_MAX = 64
 SOCKETS = "BENCH_SOCKETS"  # environment variable: the folder of the sidecars' sockets

@@ -18,7 +18,7 @@ from starlette.types import Receive, Scope, Send
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.server.inbound import InboundApp
 from sidecart.chassis.sidecar import HttpSidecar
-from sidecart.launcher.project import module_of, write_program
+from sidecart.launcher.apps import module_of, write_program
 
 
 def program(folder: Path, app_id: str, spans: Path) -> Path:

@@ -18,7 +18,7 @@ from gateway.pending_commands import PendingCommands
 from gateway.reconciler import Reconciler
 from sidecart.chassis.server import serve
 from sidecart.chassis.sidecar import HttpSidecar
-from sidecart.launcher.project import module_of, write_program
+from sidecart.launcher.apps import module_of, write_program
 from tests.simulation import mutants
 
 

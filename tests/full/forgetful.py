@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from sidecart.chassis.sidecar import CALL_SECONDS_MAX, HttpSidecar
-from sidecart.launcher.project import module_of, write_program
+from sidecart.launcher.apps import module_of, write_program
 
 
 def program(folder: Path, app_id: str, lost: Path) -> Path:

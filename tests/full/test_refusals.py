@@ -17,11 +17,12 @@ import valkey
 from sidecart.chassis.errors import Conflict, WriteRefused
 from sidecart.chassis.sidecar import HttpSidecar, connect
 from sidecart.launcher import daprd
+from sidecart.launcher.apps import read_apps
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.project import read_apps, root
+from sidecart.launcher.project import root
 from sidecart.launcher.servers import postgres as postgres_server
 from sidecart.launcher.servers import valkey as valkey_server
 from sidecart.launcher.servers.registry import STORES

@@ -7,6 +7,7 @@ import re
 import shutil
 import stat
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,9 @@ from services.notification.mail_server import MailServer
 from sidecart.chassis import settings
 from sidecart.chassis.server.serve import STOP_SECONDS_MAX
 from sidecart.launcher import daprd, sidecar
-from sidecart.launcher.project import read_apps, resource_folders, root
+from sidecart.launcher.apps import read_apps, resource_folders
+from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.project import root
 from sidecart.launcher.servers import rabbitmq
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.sidecar import Sidecar
@@ -371,14 +374,47 @@ def test_the_image_has_the_tested_packages_and_no_tools() -> None:
     """The image's lock is a subset of the full lock, covers the apps' requirements, and has no test
     package.
     """
-    project = tomllib.loads((root() / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    document = tomllib.loads((root() / "pyproject.toml").read_text(encoding="utf-8"))
+    project, image = document["project"], names(document["dependency-groups"]["image"])
     small, large = pins("requirements-apps.lock"), pins("requirements.lock")
     extras = project["optional-dependencies"]
+    declared = names(project["dependencies"]) | names(extras["shop"])
 
     assert small
     assert small == {name: large.get(name) for name in small}
-    assert names(project["dependencies"] + extras["containers"]) <= set(small)
-    assert set() == set(small) & (names(extras["dev"]) | names(extras["launcher"]) - names(extras["containers"]))
+    assert names(extras["shop"]) <= image <= declared
+    assert image <= set(small)
+    assert set() == set(small) & (names(extras["dev"]) | declared - image)
+
+
+IMPORTED = """
+import importlib, importlib.metadata, sys
+packages = sys.argv[1].split(",")
+absent = {
+    module
+    for module, names in importlib.metadata.packages_distributions().items()
+    if not {name.lower().replace("_", "-").replace(".", "-") for name in names} & set(packages)
+}
+class Image:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in absent:
+            raise ModuleNotFoundError(f"the image has no package of {name}")
+sys.meta_path.insert(0, Image())
+for name in sys.argv[2:]:
+    importlib.import_module(name)
+assert "yaml" in absent and "fastapi" not in absent
+"""
+
+
+def test_the_programs_of_the_image_need_only_its_packages() -> None:
+    """Each program can be imported without the packages that only the launcher needs."""
+    commands = [service.get("command", []) for service in SERVICES.values()]
+    programs = sorted({words[2] for words in commands if words[:2] == ["python", "-m"]})
+    words = [sys.executable, "-c", IMPORTED, ",".join(pins("requirements-apps.lock")), *programs]
+    done = subprocess.run(words, cwd=root(), env=plain_environment(), capture_output=True, text=True, check=False)
+
+    assert {"gateway.app", "sidecart.launcher.servers.rabbitmq_keeper"} <= set(programs)
+    assert (0, "") == (done.returncode, done.stderr)
 
 
 def test_container_logs_are_bounded() -> None:

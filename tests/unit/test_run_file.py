@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from sidecart.launcher import sidecar
-from sidecart.launcher.project import read_apps, resource_folders, root
+from sidecart.launcher.apps import read_apps, resource_folders
+from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topics import APPS

@@ -9,8 +9,9 @@ from sidecart.doctor import starts
 from sidecart.doctor.sidecar_config import SidecarConfig
 from sidecart.doctor.starts import Environment, Knowledge, Start
 from sidecart.doctor.yaml_files import SUFFIXES, Document, read
+from sidecart.launcher.apps import resource_folders
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import RUN_FILE, resource_folders, root
+from sidecart.launcher.project import RUN_FILE, root
 from sidecart.launcher.servers.registry import BROKERS, ENVIRONMENT, STORES
 
 COMPOSE_FILE = "tye-or-compose/docker-compose.yml"

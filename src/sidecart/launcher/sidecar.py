@@ -10,8 +10,8 @@ from urllib.parse import quote
 
 import yaml
 
+from sidecart.launcher.apps import App
 from sidecart.launcher.environment import ENDPOINT, plain_environment, traced_environment
-from sidecart.launcher.project import App
 
 SHUTDOWN_SECONDS = 5
 """How long a stopping sidecar may finish deliveries; the broker redelivers unfinished events."""

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from sidecart.launcher import monitor
+from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.lifecycle.shop import Options, Shop
-from sidecart.launcher.project import read_apps, resource_folders
 from sidecart.launcher.topics import SERVICES, monitor_subscriptions, read_topics, subscriptions
 from sidecart.monitor.settings import read
 

@@ -15,10 +15,11 @@ from typing import Any
 
 from sidecart.chassis import settings as common
 from sidecart.chassis.settings import SettingError
+from sidecart.launcher.apps import module_of
 from sidecart.launcher.environment import ENDPOINT
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.monitor import grace_seconds
-from sidecart.launcher.project import load, make_importable, module_of
+from sidecart.launcher.project import load, make_importable
 from sidecart.launcher.servers import postgres, rabbitmq, valkey
 from sidecart.launcher.servers.addresses import check_url, host_and_port
 from sidecart.launcher.topics import MONITOR

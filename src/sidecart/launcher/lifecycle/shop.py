@@ -15,13 +15,14 @@ from typing import Self
 from sidecart.launcher import blocking_errors, monitor, proxy
 from sidecart.launcher import daprd as sidecar_program
 from sidecart.launcher import sidecar as sidecars
+from sidecart.launcher.apps import App, read_apps, replaced, resource_folders
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import observed_environment, plain_environment, traced_environment
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.settings import MAIL_SERVER, environment_of
 from sidecart.launcher.ports import free_port, is_free, is_listening, this_or_free_port
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.project import App, read_apps, replaced, resource_folders, root
+from sidecart.launcher.project import root
 from sidecart.launcher.servers.addresses import without_password
 from sidecart.launcher.servers.registry import BROKERS, STORES, Broker, Server
 from sidecart.launcher.sidecar import Sidecar

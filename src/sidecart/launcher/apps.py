@@ -1,0 +1,103 @@
+"""The apps in the project's dapr.yaml."""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.project import RUN_FILE, root
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """One app of dapr.yaml: its program, and the settings of its sidecar."""
+
+    app_id: str
+    folder: Path
+    command: tuple[str, ...]
+    env: Mapping[str, str]
+    log_level: str
+    config: Path
+    resources: tuple[Path, ...]
+
+
+def read_apps(path: Path | None = None) -> dict[str, App]:
+    """Read a Multi-App Run file, with `common` as defaults and paths relative to the file.
+
+    The default is the project's.
+    """
+    path = path or root() / RUN_FILE
+    document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return {entry["appID"]: _app(document["common"] | entry, path.parent) for entry in document["apps"]}
+
+
+def _app(entry: dict[str, Any], base: Path) -> App:
+    return App(
+        app_id=entry["appID"],
+        folder=(base / entry["appDirPath"]).resolve(),
+        command=_with_this_python(entry["command"]),
+        env={name: str(value) for name, value in entry.get("env", {}).items()},
+        log_level=entry["logLevel"],
+        config=(base / entry["configFilePath"]).resolve(),
+        resources=tuple((base / folder).resolve() for folder in entry["resourcesPaths"]),
+    )
+
+
+def replaced(ours: App, folder: Path) -> App:
+    """Return our app with the program that the run file in `folder` starts under the same app-id.
+
+    The sidecar's settings stay ours. Raises LaunchError if the folder has no such program.
+    """
+    file = folder / RUN_FILE
+    try:
+        entries = yaml.safe_load(file.read_text(encoding="utf-8"))["apps"]
+        found = {str(entry["appID"]): entry for entry in entries}
+        entry = found[ours.app_id]
+        command, env = [str(word) for word in entry["command"]], dict(entry.get("env", {}))
+    except OSError as error:
+        raise LaunchError(f"{file} cannot be read: {error.strerror}") from error
+    except (yaml.YAMLError, LookupError, TypeError) as error:
+        raise LaunchError(f"{file} is not a run file of an app `{ours.app_id}` with a command") from error
+    return replace(
+        ours,
+        folder=(folder / entry.get("appDirPath", ".")).resolve(),
+        command=tuple(command),
+        env={name: str(value) for name, value in env.items()},
+    )
+
+
+def write_program(folder: Path, app_id: str, command: Sequence[str]) -> Path:
+    """Write the run file of a program that `replaced` can read; return the folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    run_file = {"version": 1, "apps": [{"appID": app_id, "appDirPath": str(root()), "command": list(command)}]}
+    (folder / RUN_FILE).write_text(yaml.safe_dump(run_file), encoding="utf-8")
+    return folder
+
+
+def module_of(app_id: str) -> str:
+    """Return the module of our program for an app: the word after `-m` in its command.
+
+    It is empty if the program is no Python module.
+    """
+    words = [*read_apps()[app_id].command]
+    return words[words.index("-m") + 1] if "-m" in words[:-1] else ""
+
+
+def _with_this_python(command: list[str]) -> tuple[str, ...]:
+    # dapr.yaml names the virtual environment's python for the official CLI. The launcher already
+    # runs in that environment.
+    if Path(command[0]).name.startswith("python"):
+        return (sys.executable, *command[1:])
+    return tuple(command)
+
+
+def resource_folders(resources: tuple[Path, ...], broker: str, store: str) -> tuple[Path, ...]:
+    """Return the folders of dapr.yaml with the selected broker and store."""
+    swap = {"brokers": broker, "stores": store}
+    return tuple(
+        folder.parent / swap[folder.parent.name] if folder.parent.name in swap else folder for folder in resources
+    )
