@@ -78,7 +78,7 @@ class HttpSidecar:
         Raise Conflict if another process wrote the record, WriteRefused if the store refuses the
         write. With `ttl_seconds` the store deletes the key that many seconds after this write.
 
-        Stores report conflicts and refusals with the same statuses (409 or 500 for either), so the
+        Stores report conflicts and refusals with the same statuses (409 or 500 for either). The
         record itself decides: if it is unchanged, the store refused the write (ADR 37).
         """
         if self.store.write_refusal:  # `watch_store` detects the end of the refusal

@@ -32,8 +32,8 @@ NAME_LOCK_SECONDS = 10
 """A sidecar's name stays valid for NAME_SECONDS after the sidecar wrote it. The sidecar renews it
 NAME_MARGIN_SECONDS before that, and waits up to NAME_LOCK_SECONDS for other writers.
 
-With the defaults (5, 1 and 2), reads fail on a machine that is busy for a second, and a sidecar
-that waits longer than 2 s at startup runs on without ever being found (ADR 4). A stale name does no
+With the defaults (5, 1 and 2), reads fail on a machine that is busy for a second. A sidecar that
+waits longer than 2 s at startup runs on without ever being found (ADR 4). A stale name does no
 harm, because ports stay the same over restarts.
 """
 

@@ -100,7 +100,7 @@ def _message(topic: str, summary: str) -> dict[str, Any]:
 def _operations(topic: str, way: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the send operation of the publisher and the receive operation of each consumer.
 
-    A command has one operation for each of its replies: an operation has one reply channel, and the
+    A command has one operation for each of its replies. An operation has one reply channel, and the
     two replies of a command have separate topics.
     """
     sides = [(way["publisher"], "send"), *((app_id, "receive") for app_id in way["consumers"])]

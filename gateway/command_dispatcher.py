@@ -97,7 +97,8 @@ class CommandDispatcher:
         if half:
             await asyncio.wait((reply,), timeout=max(deadline.left - half, 0))
             if not reply.done():
-                # When replies are late, the store is slow too: after the wait, the write would not end in time.
+                # When replies are late, the store is slow too. The time after the wait is then too
+                # short for the write.
                 self._pending_commands.start_adding(command)
                 await self._publish_again(command, min(deadline.left, PUBLISH_SECONDS_MAX))
                 await asyncio.wait((reply,), timeout=deadline.left)

@@ -3,7 +3,7 @@
 A broker above its memory or disk limit does not refuse a publish: the call does not return. The
 sidecar keeps each such call, even after its caller is gone. The gateway therefore publishes a probe
 event of its own. While that event does not return, the gateway reports it in /readyz and sends no
-more commands: held requests are answered 202, and their pending commands are published later.
+more commands. Held requests are answered 202, and their pending commands are published later.
 """
 
 from __future__ import annotations

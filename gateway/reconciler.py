@@ -3,7 +3,7 @@
 A broker can accept an event, confirm it, and lose it. By then the event that led to it is
 acknowledged, so no redelivery repairs the loss. Every step answers a repeated event from its
 records, with the same outputs under the same ids. A repeated command therefore heals the flow
-wherever it broke: each service on the way repeats its outputs, and the service that missed an event
+wherever it broke. Each service on the way repeats its outputs, and the service that missed an event
 goes on. The reconciler judges by the services' records, never by the events that the broker still
 has.
 """
@@ -38,7 +38,7 @@ RETRY_SECONDS = 5.0  # after a service did not answer
 TIDY_STEPS = 5
 IDS_MAX = 100  # flows in one call: 3.7 KB of path
 CHECKS_MAX = 1_000  # flows checked in one step
-# A repeated command costs as much as a new order, and a shop on which few flows end may just be slow.
+# A repeated command costs as much as a new order. A shop on which few flows end may just be slow.
 REPEATS_STEP = 2.0  # commands that each step may repeat
 REPEATS_SHARE = 0.2  # and for each flow that the step found ended
 REPEATS_MAX = 20.0  # commands in one step, with the unused ones of earlier steps

@@ -36,8 +36,8 @@ class TapError(Exception):
 async def read_all(port: int, token: str, topics: Sequence[str], take: Take, opened: Callable[[], None]) -> None:
     """Read all topics through the sidecar at this gRPC port until cancelled.
 
-    Raises TapError if a subscription fails or ends. On return, a running sidecar no longer reads any
-    of the topics.
+    Raises TapError if a subscription fails or ends. On return, a running sidecar no longer reads
+    any of the topics.
     """
     # With a size limit, a large message would end the stream, be redelivered, and end the next one.
     options = [("grpc.max_receive_message_length", -1)]

@@ -110,10 +110,10 @@ def check(address: str) -> str | None:
 def prepare(address: str) -> None:
     """Create the table that every sidecar creates first; raise LaunchError if that fails.
 
-    When two sidecars create it at the same moment, one gets "type already exists" (42710), which is
-    fatal for daprd: it retries only after a unique violation (23505) (EnsureMetadataTable,
-    common/component/sql/migrations/postgres of components-contrib 1.18.3). daprd's later steps run
-    under a lock in this table.
+    When two sidecars create it at the same moment, one gets "type already exists" (42710). This is
+    fatal for daprd, which retries only after a unique violation (23505). The code is
+    EnsureMetadataTable in common/component/sql/migrations/postgres of components-contrib 1.18.3.
+    daprd's later steps run under a lock in this table.
     """
     with suppress(*CREATED_CONCURRENTLY):
         try:

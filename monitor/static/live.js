@@ -4,9 +4,9 @@ const KINDS = ["snapshot", "step", "person", "mails", "health", "dead_letters", 
 const RECONNECT_MS = 2000; // after the browser itself has stopped reconnecting
 
 /**
- * Listen forever. `take(kind, body)` receives each notice, `report(state)` the state of the
- * connection: "lost", "resumed" (nothing was missed) or "reset" (the ring no longer had the missed
- * notices, so the monitor sent a snapshot).
+ * Listen forever. `take(kind, body)` receives each notice, and `report(state)` the state of the
+ * connection. The state is "lost", "resumed" (nothing was missed) or "reset". After "reset" the
+ * monitor sent a snapshot, because the ring no longer had the missed notices.
  */
 export function listen(take, report) {
   let last = "";

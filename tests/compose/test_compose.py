@@ -183,8 +183,8 @@ def consumers(stack: Stack) -> dict[str, int]:
 def play(stack: Stack) -> None:
     """Play the demo until it passes.
 
-    A 202 instead of a 201 is not a failure of the file: Debian's aardvark-dns (1.4) leaves name
-    queries of containers unanswered for seconds after other containers started, and the first
+    A 202 instead of a 201 is not a failure of the file. Debian's aardvark-dns (1.4) leaves name
+    queries of containers unanswered for seconds after other containers started. The first
     caller waits for that long.
     """
 

@@ -108,7 +108,7 @@ def orphans(spans: list[Span]) -> list[Span]:
 def settled(
     receiver: Receiver, trace_id: str, *expected: tuple[str, str], services: Set[str] = frozenset()
 ) -> list[Span]:
-    """Wait for a trace with all of these spans and services, and without orphans; return its spans."""
+    """Wait for a trace with these spans and services and without orphans; return its spans."""
 
     def is_complete(spans: list[Span]) -> bool:
         return has(spans, *expected) and services <= {span.service for span in spans} and not orphans(spans)

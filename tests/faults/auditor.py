@@ -184,7 +184,7 @@ class Auditor:
     # --- Reading
 
     def _read_all(self, intents: Iterable[Intent]) -> list[tuple[Intent, Answer]]:
-        """Read each location, and poll meanwhile, so the run can stop while the shop does not answer."""
+        """Read each location, and poll meanwhile, so that a stop interrupts the reads."""
         queried = list(intents)
         with (
             httpx.Client(base_url=self._shop.url, timeout=READ_SECONDS_MAX, trust_env=False) as http,

@@ -104,7 +104,7 @@ def storm(
     """Kill the same few processes again and again; the groups take turns, and a group dies at once.
 
     With `frozen`, the process that the victims wait for is paused before each kill. Normally the
-    kill follows right after the pause: the whole backlog is then in progress, so that a victim dies
+    kill follows right after the pause. The whole backlog is then in progress, so that a victim dies
     between a save and its consequences. With `stuck`, the kill happens during the pause, while
     requests have arrived and are not processed.
     """

@@ -4,10 +4,12 @@ import { caseFold } from "./casefold.js";
 import { emailOf, nameOf, uuidOf } from "./fields.js";
 
 /**
- * @typedef {{user_id: string, email: string, name: string}} User the data of commands, events and reads
+ * The data of commands, events and reads.
+ * @typedef {{user_id: string, email: string, name: string}} User
  */
 /**
- * @typedef {User & {command_id: string}} Registration the state of an address: its user and the id of the command
+ * The state of an address: its user and the id of the command.
+ * @typedef {User & {command_id: string}} Registration
  */
 /** @typedef {import("./events.js").Input<User>} UserCreateRequested */
 /** @typedef {import("./processor.js").Step<Registration>} Step */

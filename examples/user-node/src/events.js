@@ -19,10 +19,10 @@ const UTF8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
  * @template Data
  * @typedef {object} Input
  * @property {string} id
- * @property {string} type the topic
+ * @property {string} type The topic.
  * @property {string} correlationId
- * @property {{traceid?: string, traceparent?: string}} trace for the outputs
- * @property {Date} at the time of receipt
+ * @property {{traceid?: string, traceparent?: string}} trace The trace of the outputs.
+ * @property {Date} at The time of receipt.
  * @property {Data} data
  */
 

@@ -15,10 +15,17 @@ export const ROUNDS_MAX = 50;
 
 /**
  * @template State
- * @typedef {{state: State, secondaries: Record<string, object>, outputs: import("./events.js").Output[]}} Step
+ * @typedef {{
+ *   state: State,
+ *   secondaries: Record<string, object>,
+ *   outputs: import("./events.js").Output[],
+ * }} Step
  */
 /**
- * @typedef {{secondaries: Record<string, object>, outputs: import("./events.js").CloudEvent[]}} OutboxEntry
+ * @typedef {{
+ *   secondaries: Record<string, object>,
+ *   outputs: import("./events.js").CloudEvent[],
+ * }} OutboxEntry
  */
 /** @typedef {{state: any, outbox: Record<string, OutboxEntry>}} Saved */
 /**

@@ -15,12 +15,12 @@ export class SettingsError extends Error {}
 
 /**
  * @typedef {object} Settings
- * @property {string} host the address that the app listens on
+ * @property {string} host The address that the app listens on.
  * @property {number} port
- * @property {string} sidecarHost the host of the sidecar's API
+ * @property {string} sidecarHost The host of the sidecar's API.
  * @property {number} sidecarPort
- * @property {string} appToken the token that the sidecar sends
- * @property {string} sidecarToken the token that the app sends to the sidecar
+ * @property {string} appToken The token that the sidecar sends.
+ * @property {string} sidecarToken The token that the app sends to the sidecar.
  */
 
 /**

@@ -28,7 +28,8 @@ const PUBLISH = "/v1.0/publish/pubsub";
 
 /** @typedef {{status: number, headers: http.IncomingHttpHeaders, body: Buffer}} Answer */
 /**
- * @typedef {{value: any, etag: string | undefined}} Loaded both are undefined if the key does not exist
+ * A value and its ETag; both are undefined if the key does not exist.
+ * @typedef {{value: any, etag: string | undefined}} Loaded
  */
 
 /** A client of one sidecar with persistent connections. */

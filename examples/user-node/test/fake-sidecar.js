@@ -6,8 +6,11 @@ export const SIDECAR_TOKEN = "sidecar-token";
 
 /**
  * @typedef {{kind: "load" | "save" | "publish", key: string}} Call
- * @typedef {"lost before" | "lost after" | "silence" | number | undefined} Fate the outcome:
- *   the connection breaks before or after the effect, no answer, an error status, or success
+ */
+/**
+ * The outcome: the connection breaks before or after the effect, no answer, an error status, or
+ * success.
+ * @typedef {"lost before" | "lost after" | "silence" | number | undefined} Fate
  */
 
 /** A sidecar that keeps its state, the published events and the calls in memory. */

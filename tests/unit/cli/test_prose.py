@@ -64,6 +64,7 @@ SOURCES = {
     "e.py": "def f(log):\n    log(f'{{1}} {}')\n",
     "a.js": "const x = 1;\n\n// {}\n",
     "b.js": "/**\n * A function.\n *\n * {}\n */\n",
+    "a.mjs": "const x = 1;\n\n// {}\n",
     "a.css": "a { color: red }\n/* {} */\n".replace("{ color", "{{ color").replace("red }", "red }}"),
     "a.yaml": "a: 1\n\n# {}\n",
     "a.sh": "#!/bin/sh\nset -e\n# {}\n",
@@ -86,6 +87,7 @@ def test_code_is_no_prose(tmp_path: Path) -> None:
     """Names, one-word strings, YAML values and shell commands may contain any word."""
     assert [] == found(tmp_path / "a.py", 'nobody = his = "whoever"\n')
     assert [] == found(tmp_path / "a.js", 'const nobody = "somebody told him";\n')
+    assert [] == found(tmp_path / "a.mjs", 'const nobody = "somebody told him";\n')
     assert [] == found(tmp_path / "a.yaml", "owner: nobody\n")
     assert [] == found(tmp_path / "a.sh", "#!/bin/nobody\nsu nobody\n")
 
@@ -117,6 +119,8 @@ def test_sentences_of_consecutive_comments_are_joined(tmp_path: Path) -> None:
         ("a.py", "x = " + "1 + " * 27 + "1  # short\n", []),
         ("a.yaml", "# " + "word " * 20 + "\n", [(1, "Width")]),
         ("a.js", "// " + "word " * 20 + "\n", [(1, "Width")]),
+        ("a.css", "/* " + "word " * 20 + "*/\n", [(1, "Width")]),
+        ("a.css", "#name { " + "margin: 0; " * 10 + "}\n", []),
     ],
 )
 def test_prose_is_wrapped(name: str, text: str, expected: list[tuple[int, str]], tmp_path: Path) -> None:

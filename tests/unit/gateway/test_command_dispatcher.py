@@ -93,7 +93,7 @@ def test_the_command_is_published_again_at_half_of_the_wait() -> None:
         assert await gateway.dispatch(sent_command, Deadline(0.02)) is None
         assert [sent_command.id, sent_command.id] == [event["id"] for _, event in gateway.sidecar.published]
 
-    asyncio.run(scenario())
+    run_jumping(scenario())
 
 
 def test_the_write_of_the_pending_command_starts_at_half_of_the_wait() -> None:
@@ -140,7 +140,7 @@ def test_without_credit_a_twentieth_of_all_publishes_are_repetitions() -> None:
 
         assert 21 == len(gateway.sidecar.published)
 
-    asyncio.run(scenario())
+    run_jumping(scenario())
 
 
 def test_without_a_wait_the_command_is_pending_at_once() -> None:

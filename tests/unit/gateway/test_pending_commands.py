@@ -305,7 +305,7 @@ def test_an_outcome_is_written_once_the_store_is_reachable() -> None:
 
 
 def test_requests_with_one_command_share_one_write() -> None:
-    """A request during the write waits for it; a later one gets the pending command without a write."""
+    """A request during the write waits for it. A later request needs no write."""
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
@@ -333,7 +333,7 @@ def test_a_settled_command_is_read_again() -> None:
 
 
 def test_a_repeated_request_makes_a_pending_command_due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Several requests cause one attempt. A request publishes a command that is not tracked itself."""
+    """Several requests cause one attempt. A request publishes an untracked command itself."""
     monkeypatch.setattr(module, "BACKOFF_SECONDS", 3600.0)
     monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
 
