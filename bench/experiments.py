@@ -45,11 +45,14 @@ class Variant:
     sidecar_env: Mapping[str, str] = field(default_factory=dict)
     sidecar_flags: tuple[str, ...] = ()
     """Extra flags; {folder} stands for the shop's folder of sockets."""
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    """Replicas of apps, in both shops."""
 
 
 VARIANTS = (
     Variant("no change (difference between two equal shops)"),
     Variant("every record is loaded (without ADR 24)", "every-record-is-loaded"),
+    Variant("no entry is deferred, two Order Services (without ADR 27)", "nothing-is-deferred", replicas={"order": 2}),
     Variant("the sidecar is called by aiohttp (without ADR 23)", "called-by-aiohttp"),
     Variant("accepted requests are not journaled and checked (without ADR 32)", "nothing-is-healed"),
     Variant("the events of a step are published one by one", "published-one-by-one"),
@@ -144,7 +147,8 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
                 if not resources:
                     say(f"{variant.name}: does not apply to {broker}")
                     continue
-            plain = stack.enter_context(Shop(Options(broker, folder=folder / "plain"), say))
+            ours = Options(broker, folder=folder / "plain", replicas=dict(variant.replicas))
+            plain = stack.enter_context(Shop(ours, say))
             sockets = folder / "s"
             sockets.mkdir()
             options = Options(
@@ -153,6 +157,7 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
                 replaced=replaced,
                 resources=resources,
                 env={SOCKETS: str(sockets)},
+                replicas=dict(variant.replicas),
             )
             other = stack.enter_context(Changed(options, variant, sockets, say))
             found.append(asyncio.run(by_turns(variant.name, plain, other, rounds)))
