@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cli import blocking_errors, monitor, proxy
+from cli import blocking_errors, data_version, monitor, proxy
 from cli import daprd as sidecar_program
 from cli import sidecar as sidecars
 from cli.deadline import Deadline
@@ -245,7 +245,7 @@ class Shop:
             self.ports[monitor.NAME] = free_port() if chosen else this_or_free_port(monitor.PORT)
 
     def _check(self) -> None:
-        """Raise LaunchError for a missing program or a wrong setting before anything starts."""
+        """Raise LaunchError for a missing program, a wrong setting or old data before anything starts."""
         for env, server in self.servers.items():
             if not self.options.external.get(env) and (problem := server.unavailable()) is not None:
                 raise LaunchError(problem)
@@ -255,6 +255,7 @@ class Shop:
             self.app_environment(name)
         if self.options.monitor:
             self._monitor_environment()
+        data_version.check(self.data)
 
     def _resolve_names(self) -> tuple[Path, ...]:
         self.run_folder.mkdir(parents=True, exist_ok=True)
