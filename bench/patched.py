@@ -27,7 +27,7 @@ from chassis.record_cache import RecordCache
 from chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
 from chassis.speculation import SpeculativeProcessor
 from cli.project import module_of, write_program
-from gateway.command_dispatcher import CommandDispatcher
+from edge.command_dispatcher import CommandDispatcher
 
 BULK_MAX = 64
 SOCKETS = "BENCH_SOCKETS"  # environment variable: the folder of the sidecars' sockets

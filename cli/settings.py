@@ -19,7 +19,7 @@ from cli.monitor import grace_seconds
 from cli.servers import postgres, rabbitmq, valkey
 from cli.servers.addresses import check_url, host_and_port
 from cli.topics import APPS, GATEWAY, MONITOR
-from gateway import settings as gateway
+from edge import settings as gateway
 from services.notification import settings as notification
 from services.order import settings as order
 

@@ -7,11 +7,12 @@ from jsonschema import Draft7Validator, Draft202012Validator
 from jsonschema.protocols import Validator
 
 from cli.topics import TOPICS
-from gateway import asyncapi
+from edge import asyncapi
+from gateway.app import SHOP
 from tests.contracts.mutations import mutations
 from tests.contracts.validate import FORMATS, examples
 
-DOCUMENT = asyncapi.document("Sidecart", "1")
+DOCUMENT = asyncapi.document(SHOP, "1")
 DRAFTS = (Draft7Validator, Draft202012Validator)
 """AsyncAPI reads schemas as draft 07; the schemas in contracts/ use 2020-12."""
 

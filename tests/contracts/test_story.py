@@ -1,16 +1,15 @@
 """The examples form consistent flows, which the gateway and the services reproduce."""
 
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
 from cli.topics import GATEWAY, SERVICES, TOPICS
-from gateway import bodies
-from gateway.command import build_command
-from gateway.ids import resource_id
+from edge.command import build_command
+from edge.ids import resource_id
+from gateway.commands import COMMANDS
 from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
 from tests.contracts.validate import (
     Event,
@@ -22,11 +21,7 @@ from tests.contracts.validate import (
     unexplained,
 )
 
-BODIES: Mapping[str, type[bodies.Strict]] = {
-    "UserCreateRequested": bodies.RegisterBody,
-    "AccountDepositRequested": bodies.DepositBody,
-    "OrderCreateRequested": bodies.OrderBody,
-}
+BODIES = {command.topic: command.body for command in COMMANDS}
 
 
 def wordless(event: dict[str, Any]) -> dict[str, Any]:

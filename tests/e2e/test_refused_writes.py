@@ -18,7 +18,7 @@ import valkey
 
 from chassis.events import CONTENT_TYPE
 from cli.shop import Shop
-from gateway.command import build_command
+from edge.command import build_command
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 
 WAIT_SECONDS = 3

@@ -16,9 +16,9 @@ import msgspec
 from chassis import serve
 from chassis.sidecar import HttpSidecar
 from cli.project import module_of, write_program
-from gateway.command_dispatcher import CommandDispatcher
-from gateway.pending_commands import PendingCommands
-from gateway.reconciler import Reconciler
+from edge.command_dispatcher import CommandDispatcher
+from edge.pending_commands import PendingCommands
+from edge.reconciler import Reconciler
 from tests.simulation import mutants
 
 

@@ -22,7 +22,7 @@ from cli.servers import rabbitmq
 from cli.servers.registry import BROKERS
 from cli.sidecar import Sidecar
 from cli.topics import APPS
-from gateway import asyncapi, contracts
+from edge import asyncapi
 from services.notification.mail_server import MailServer
 
 FOLDER = ROOT / "tye-or-compose"
@@ -350,7 +350,7 @@ def test_the_image_has_the_files_that_the_apps_read() -> None:
     """
     allowed = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
     copied = re.findall(r"^COPY (\w+) (\w+)$", DOCKERFILE, re.MULTILINE)
-    read = {folder.relative_to(ROOT).parts[0] for folder in (contracts.FOLDER, asyncapi.SERVERS)}
+    read = {folder.relative_to(ROOT).parts[0] for folder in (ROOT / "contracts", ROOT / asyncapi.SERVERS)}
 
     assert read <= {target for source, target in copied if source == target}
     assert read <= {line.removeprefix("!") for line in allowed if line.startswith("!")}

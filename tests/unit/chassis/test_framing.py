@@ -17,7 +17,7 @@ from chassis.serve import server_config
 from chassis.settings import Settings
 from cli.ports import free_port
 from tests.e2e.raw import CLOSED, HOST, INNER, LAST, OFFERS, READ, REFUSED, Answered, chunked, get, post, responses
-from tests.unit.gateway.fakes import until
+from tests.unit.edge.fakes import until
 
 SECONDS_MAX = 60
 CUT = [

@@ -13,7 +13,7 @@ from chassis.request_head import HEAD_BYTES_MAX
 from chassis.serve import server_config
 from chassis.settings import Settings
 from cli.ports import free_port
-from tests.unit.gateway.fakes import until
+from tests.unit.edge.fakes import until
 
 HOST = b"host: x\r\n"
 SECONDS_MAX = 20

@@ -13,9 +13,9 @@ from chassis.paged_index import PagedIndex
 from chassis.sidecar import HttpSidecar, connect
 from chassis.speculation import SpeculativeProcessor
 from chassis.store_health import StoreHealth
-from gateway.command import build_command
-from gateway.pending_index import PendingIndex
-from gateway.pending_records import PendingRecords
+from edge.command import build_command
+from edge.pending_index import PendingIndex
+from edge.pending_records import PendingRecords
 from services.notification.mail_retry_queue import Mail, MailRetryQueue
 from tests.unit.chassis.daprd import Daprd, daprd
 from tests.unit.chassis.toy_service import AT, JARS, coin

@@ -3,7 +3,7 @@
 import re
 
 from cli.proxy import CONFIGURATION
-from gateway.preferences import WAIT_SECONDS_MAX
+from edge.preferences import WAIT_SECONDS_MAX
 
 
 def test_the_proxy_waits_longer_than_its_gateways() -> None:

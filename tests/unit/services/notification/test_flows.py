@@ -9,7 +9,7 @@ from chassis.sidecar import HttpSidecar
 from services.billing import app as billing
 from services.notification import flows
 from services.notification.mail_retry_queue import INDEX
-from tests.unit.gateway.fakes import FakeSidecar
+from tests.unit.edge.fakes import FakeSidecar
 
 
 def stored(records: dict[str, Any]) -> FakeSidecar:
