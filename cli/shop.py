@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from cli import blocking_errors, data_version, monitor, proxy
+from cli import blocking_errors, consistency, data_version, monitor, proxy
 from cli import daprd as sidecar_program
 from cli import sidecar as sidecars
 from cli.deadline import Deadline
@@ -255,6 +255,7 @@ class Shop:
             self.app_environment(name)
         if self.options.monitor:
             self._monitor_environment()
+        consistency.check()
         data_version.check(self.data)
 
     def _resolve_names(self) -> tuple[Path, ...]:

@@ -1,14 +1,16 @@
-"""The apps of the shop, and the publisher and consumers of each event (contracts/topics.json)."""
+"""The apps of dapr.yaml, and the publisher and consumers of each event (contracts/topics.json)."""
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
-CONTRACTS = Path(__file__).parents[1] / "contracts"
+from cli.project import ROOT, read_apps
+
+CONTRACTS = ROOT / "contracts"
 
 GATEWAY = "gateway"
-SERVICES = ("user", "billing", "order", "notification")
-APPS = (GATEWAY, *SERVICES)
+APPS = tuple(read_apps())
+"""The app-ids, in the order of dapr.yaml."""
+SERVICES = tuple(app_id for app_id in APPS if app_id != GATEWAY)
 
 INBOX = "inbox"
 REPLIES = "replies"
