@@ -22,7 +22,7 @@ from bench.systems import of_shop
 from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.project import root
 from sidecart.launcher.sidecar import Sidecar
-from sidecart.launcher.topics import APPS
+from sidecart.launcher.topics import app_ids
 
 Say = Callable[[str], None]
 
@@ -45,11 +45,14 @@ class Variant:
     sidecar_env: Mapping[str, str] = field(default_factory=dict)
     sidecar_flags: tuple[str, ...] = ()
     """Extra flags; {folder} stands for the shop's folder of sockets."""
+    replicas: Mapping[str, int] = field(default_factory=dict)
+    """Replicas of apps, in both shops."""
 
 
 VARIANTS = (
     Variant("no change (difference between two equal shops)"),
     Variant("every record is loaded (without ADR 24)", "every-record-is-loaded"),
+    Variant("no entry is deferred, two Order Services (without ADR 27)", "nothing-is-deferred", replicas={"order": 2}),
     Variant("the sidecar is called by aiohttp (without ADR 23)", "called-by-aiohttp"),
     Variant("accepted requests are not journaled and checked (without ADR 32)", "nothing-is-healed"),
     Variant("the events of a step are published one by one", "published-one-by-one"),
@@ -138,13 +141,14 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
             folder = Path(name)
             replaced, resources = {}, None
             if variant.patch is not None:
-                replaced = {app_id: program(folder / app_id, app_id, variant.patch) for app_id in APPS}
+                replaced = {app_id: program(folder / app_id, app_id, variant.patch) for app_id in app_ids()}
             if variant.metadata:
                 resources = components(folder / COMPONENTS, broker, variant.metadata)
                 if not resources:
                     say(f"{variant.name}: does not apply to {broker}")
                     continue
-            plain = stack.enter_context(Shop(Options(broker, folder=folder / "plain"), say))
+            ours = Options(broker, folder=folder / "plain", replicas=dict(variant.replicas))
+            plain = stack.enter_context(Shop(ours, say))
             sockets = folder / "s"
             sockets.mkdir()
             options = Options(
@@ -153,6 +157,7 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
                 replaced=replaced,
                 resources=resources,
                 env={SOCKETS: str(sockets)},
+                replicas=dict(variant.replicas),
             )
             other = stack.enter_context(Changed(options, variant, sockets, say))
             found.append(asyncio.run(by_turns(variant.name, plain, other, rounds)))

@@ -16,7 +16,6 @@ from typing import Any
 import msgspec
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector
 
-from gateway.command_dispatcher import CommandDispatcher
 from sidecart.chassis.connections import Answer, BrokenOff, Connections, NotConnected, _Connection
 from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.chassis.events import CONTENT_TYPE
@@ -27,6 +26,7 @@ from sidecart.chassis.record_cache import RecordCache
 from sidecart.chassis.server import inbound
 from sidecart.chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
 from sidecart.chassis.speculation import SpeculativeProcessor
+from sidecart.edge.command_dispatcher import CommandDispatcher
 from sidecart.launcher.apps import module_of, write_program
 
 BULK_MAX = 64
@@ -47,7 +47,7 @@ def every_record_is_loaded() -> None:
 
 
 def nothing_is_deferred() -> None:
-    """Publish the unfinished entries of other processes without deferring them (reverts ADR 27)."""
+    """Publish the unfinished entries of other processes instead of deferring them (reverts ADR 27)."""
 
     def deferred(self: EventProcessor[Any, Any], key: str, record: Any, received: Any) -> dict[str, OutboxEntry]:
         return {}

@@ -25,7 +25,7 @@ from sidecart.cli.run import say, stopped_by_signals
 from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import STORES
-from sidecart.launcher.topics import APPS
+from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import sidecar_of
 
 USERS = 200
@@ -187,7 +187,7 @@ def run(options: argparse.Namespace) -> int:
     path = REPORTS / f"{options.broker}-{options.store}.json"
     path.write_text(json.dumps({"memory": soak.memory, "statuses": dict(soak.statuses)}), encoding="utf-8")
     say(f"\n{table(soak)}\n\nevery sample is in {path.relative_to(root())}")
-    ours = {name for app_id in APPS for name in (app_id, sidecar_of(app_id))}
+    ours = {name for app_id in app_ids() for name in (app_id, sidecar_of(app_id))}
     grown = {name: growth for name, growth in soak.growth.items() if name in ours and growth > GROWTH_MAX}
     if grown:
         say(f"grew by more than {100 * GROWTH_MAX:.0f} % over the second half: {', '.join(grown)}")

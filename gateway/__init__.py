@@ -1,1 +1,1 @@
-"""The gateway: HTTP requests in, commands out, replies by subscription, reads by invocation."""
+"""The gateway of the shop: what it declares to the edge."""

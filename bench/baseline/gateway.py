@@ -15,12 +15,13 @@ from starlette.types import ASGIApp
 from bench.baseline.broker import connect
 from bench.baseline.direct import Direct
 from bench.baseline.settings import BaselineSettings, read
-from gateway.app import public_app
-from gateway.wiring import Wiring
+from gateway.app import SHOP
 from sidecart.chassis.server.inbound import InboundApp
 from sidecart.chassis.server.serve import LoopbackProbe, run
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.edge.app import public_app
+from sidecart.edge.wiring import Wiring
 
 NAME = "gateway-0"
 
@@ -33,7 +34,7 @@ def gateway(config: BaselineSettings) -> ASGIApp:
         broker = connect(config.broker, config.broker_url)
         async with ClientSession() as session:
             direct = cast(HttpSidecar, Direct(config.redis_url, "gateway", broker, session, config.urls))
-            wiring = Wiring.of(direct, NAME, LoopbackProbe("replies", NAME), ShutdownSignal())
+            wiring = Wiring.of(SHOP, direct, NAME, LoopbackProbe("replies", NAME), ShutdownSignal())
             app.state.wiring = wiring
             for topic, handle in wiring.topics().items():
                 broker.on(topic, NAME, handle)
@@ -45,7 +46,7 @@ def gateway(config: BaselineSettings) -> ASGIApp:
                 await broker.stop()
                 await cast(Direct, direct).close()
 
-    return public_app(lifespan)
+    return public_app(SHOP, lifespan)
 
 
 def main() -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from sidecart.chassis import settings
 from sidecart.chassis.settings import LOOPBACK, Settings
-from sidecart.launcher.topics import SERVICES
+from sidecart.launcher.topics import service_ids
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,5 +35,5 @@ def read() -> BaselineSettings:
         broker=settings.text(os.environ, "BROKER"),
         broker_url=settings.text(os.environ, "BROKER_URL"),
         redis_url=settings.text(os.environ, "REDIS_URL"),
-        urls={name: settings.text(os.environ, f"{name.upper()}_URL") for name in SERVICES},
+        urls={name: settings.text(os.environ, f"{name.upper()}_URL") for name in service_ids()},
     )

@@ -18,7 +18,7 @@ from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES, Server
-from sidecart.launcher.topics import APPS, GATEWAY
+from sidecart.launcher.topics import GATEWAY, app_ids
 
 READY_SECONDS = 60
 STOP_SECONDS = 20
@@ -41,7 +41,7 @@ class BaselineShop:
         self._servers: list[Server] = []
         self._env: dict[str, str] = {}
         self.addresses: dict[str, str] = {}
-        self.ports = {name: free_port() for name in (*APPS, "mail-smtp", "mail-http")}
+        self.ports = {name: free_port() for name in (*app_ids(), "mail-smtp", "mail-http")}
         self.seconds_to_ready = 0.0
 
     @property
@@ -97,9 +97,9 @@ class BaselineShop:
             "BROKER_URL": self.broker_url,
             "REDIS_URL": self.redis_url,
             "SMTP_URL": f"smtp://127.0.0.1:{self.ports['mail-smtp']}",
-            **{f"{name.upper()}_URL": f"http://127.0.0.1:{self.ports[name]}" for name in APPS if name != GATEWAY},
+            **{f"{name.upper()}_URL": f"http://127.0.0.1:{self.ports[name]}" for name in app_ids() if name != GATEWAY},
         }
-        for name in APPS:
+        for name in app_ids():
             self.start_app(name)
         self.wait_ready(GATEWAY)
         self.seconds_to_ready = time.monotonic() - started
@@ -146,7 +146,7 @@ class BaselineShop:
 
     def _stop(self) -> None:
         self._processes.stop([GATEWAY], STOP_SECONDS)
-        self._processes.stop([*APPS, floor_app.GATEWAY, floor_app.SERVICE, MAIL_CATCHER], STOP_SECONDS)
+        self._processes.stop([*app_ids(), floor_app.GATEWAY, floor_app.SERVICE, MAIL_CATCHER], STOP_SECONDS)
         for server in self._servers:
             for name in server.names:
                 self._processes.stop([name], server.stop_seconds)

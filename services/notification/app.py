@@ -1,7 +1,7 @@
 """The wiring of the Notification Service."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import msgspec
@@ -19,13 +19,27 @@ from sidecart.chassis.sidecar import HttpSidecar
 SERVICE = Service.of(domain, events)
 
 
+ITEMS_BYTES_MAX = 256 * 2**10  # of all items in one list, as JSON; the entries after that show the amount only
+
+
 class NotificationView(msgspec.Struct):
-    """One mail in the body of `GET /notification/{user_id}`."""
+    """One mail in the body of `GET /notification/{user_id}`.
+
+    `amount_cents` and `items` come from the order's note. OrderPaid can overtake OrderCreated; the
+    entry lacks both until then.
+    """
 
     order_id: str
     kind: str
     subject: str
     sent_at: str | None = None
+    amount_cents: int | msgspec.UnsetType = msgspec.UNSET
+    items: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+
+class _Note(msgspec.Struct):
+    amount_cents: int
+    items: msgspec.Raw
 
 
 def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWiring:
@@ -40,9 +54,10 @@ def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWirin
         mailbox = msgspec.json.decode(msgspec.json.decode(value, type=Record).state, type=domain.Mailbox | None)
         if mailbox is None:
             return None
-        found = await sidecar.load_many([f"notification:{order_id}" for order_id in mailbox.recent])
-        notifications = [msgspec.json.decode(each, type=NotificationView) for each in found if each is not None]
-        return msgspec.json.encode({"user_id": mailbox.user_id, "notifications": notifications})
+        keys = [f"{kind}:{order_id}" for kind in ("notification", "order") for order_id in mailbox.recent]
+        found = await sidecar.load_many(keys)
+        listed = _listed(found[: len(mailbox.recent)], found[len(mailbox.recent) :])
+        return msgspec.json.encode({"user_id": mailbox.user_id, "notifications": listed})
 
     async def find_unfinished_users(params: Mapping[str, str]) -> bytes | None:
         ids = params["ids"].split(",")
@@ -62,6 +77,23 @@ def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWirin
         ],
         background_tasks=lambda _dead_letters: mailer.run(),
     )
+
+
+def _listed(notifications: Sequence[bytes | None], notes: Sequence[bytes | None]) -> list[NotificationView]:
+    """Return the notifications that exist, each with the data of its order's note."""
+    listed, left = [], ITEMS_BYTES_MAX
+    for notification, note in zip(notifications, notes, strict=True):
+        if notification is None:
+            continue
+        view = msgspec.json.decode(notification, type=NotificationView)
+        if note is not None:
+            order = msgspec.json.decode(note, type=_Note)
+            view.amount_cents = order.amount_cents
+            left -= len(bytes(order.items))
+            if left >= 0:
+                view.items = order.items
+        listed.append(view)
+    return listed
 
 
 def main() -> None:

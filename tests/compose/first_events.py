@@ -14,14 +14,14 @@ from typing import Any
 
 import valkey
 
-from sidecart.launcher.topics import APPS
+from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import readers
 from tests.e2e.first_events import Processed, late, publish_story, published_by
 
 
 def by_groups(client: valkey.Valkey) -> Processed:
     """Return a counter of the events that the consumer groups have read and acknowledged."""
-    groups_read = {(one.app_id, one.topic): one.consumer_id for one in readers(APPS)}
+    groups_read = {(one.app_id, one.topic): one.consumer_id for one in readers(app_ids())}
 
     def processed(app_id: str) -> dict[str, float]:
         found: dict[str, float] = {}

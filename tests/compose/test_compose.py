@@ -18,7 +18,7 @@ from sidecart.cli.demo import Demo, DemoFailed
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.programs import cache_folder
 from sidecart.launcher.servers.registry import BROKERS
-from sidecart.launcher.topics import APPS
+from sidecart.launcher.topics import app_ids
 from tests.compose import images
 from tests.compose.engine import Engine, EngineError
 from tests.compose.stack import FILE, FOLDER, SECONDS_MAX, Stack, services
@@ -69,12 +69,12 @@ def test_the_unchanged_file_runs_both_flows(engine: Engine, broker: str) -> None
         play(stack)
 
         checked = [name for name, service in stack.services.items() if "test" in service.get("healthcheck", {})]
-        assert {*APPS, "mail", "redis", *({"rabbitmq"} & {broker})} == set(checked)
+        assert {*app_ids(), "mail", "redis", *({"rabbitmq"} & {broker})} == set(checked)
         for name in checked:
             stack.until(lambda name=name: stack.is_healthy(name), f"{name} to be healthy")  # type: ignore[misc]  # bound now
         users = {name: stack.inspect(name)["Config"]["User"] for name in stack.services}
-        assert {"10001:10001"} == {users[name] for name in (*APPS, "mail")}
-        assert {"65532:65532"} == {users[f"{name}-dapr"] for name in APPS}
+        assert {"10001:10001"} == {users[name] for name in (*app_ids(), "mail")}
+        assert {"65532:65532"} == {users[f"{name}-dapr"] for name in app_ids()}
 
 
 def test_any_order_of_starts_works(engine: Engine) -> None:
@@ -126,7 +126,7 @@ def test_a_restarted_broker_gets_its_consumers_back(engine: Engine) -> None:
         print(engine.podman("logs", stack.container("keeper")))
         play(stack)
 
-        assert dict.fromkeys(APPS, True) == {app_id: keeper_says_healthy(stack, app_id) for app_id in APPS}
+        assert dict.fromkeys(app_ids(), True) == {app_id: keeper_says_healthy(stack, app_id) for app_id in app_ids()}
         stack.stop("user")
         stack.until(lambda: not keeper_says_healthy(stack, "user"), "the keeper to see that User is unhealthy")
         assert keeper_says_healthy(stack, "order")
@@ -141,13 +141,13 @@ def test_the_first_event_of_each_topic_is_prompt(engine: Engine) -> None:
         stack.wait_ready()
         assert {} == late_events(stack, "--publish-story")
         for down_seconds in (None, None, 0.0, LONG_SECONDS):
-            before = {name: stack.inspect(name)["State"]["StartedAt"] for name in APPS}
-            for name in APPS:
+            before = {name: stack.inspect(name)["State"]["StartedAt"] for name in app_ids()}
+            for name in app_ids():
                 stack.crash(name) if down_seconds is None else stack.stop(name)
             stack.deadline.pause(down_seconds or 0.0)
-            for name in APPS if down_seconds is not None else ():
+            for name in app_ids() if down_seconds is not None else ():
                 stack.start(name)
-            for name in APPS:
+            for name in app_ids():
                 stack.until(lambda: stack.inspect(name)["State"]["StartedAt"] != before[name], f"{name} to come back")  # noqa: B023 - it is called at once
                 stack.until(lambda: stack.is_healthy(name), f"{name} to be healthy")  # noqa: B023 - it is called at once
             stack.wait_ready()

@@ -6,12 +6,13 @@ import pytest
 from jsonschema import Draft7Validator, Draft202012Validator
 from jsonschema.protocols import Validator
 
-from gateway import asyncapi
+from gateway.app import SHOP
+from sidecart.edge import asyncapi
 from sidecart.launcher.topics import read_topics
 from tests.contracts.mutations import mutations
 from tests.contracts.validate import FORMATS, examples
 
-DOCUMENT = asyncapi.document("Sidecart", "1")
+DOCUMENT = asyncapi.document(SHOP, "1")
 DRAFTS = (Draft7Validator, Draft202012Validator)
 """AsyncAPI reads schemas as draft 07; the schemas in contracts/ use 2020-12."""
 

@@ -14,7 +14,12 @@ EXAMPLES = [
     for path in sorted((CONTRACTS / "http").iterdir())
     for number, body in enumerate(json.loads(path.read_text("utf-8"))["examples"])
 ]
-OPTIONAL = {"deposit": {"reason"}, "problem": {"errors"}, "accepted": {"user_id", "deposit_id", "order_id"}}
+OPTIONAL = {
+    "deposit": {"reason"},
+    "problem": {"errors"},
+    "accepted": {"user_id", "deposit_id", "order_id"},
+    "notifications": {"notifications.amount_cents", "notifications.items"},
+}
 EMPTY_ALLOWED = {"notifications.notifications", "unfinished.unfinished", "ready.missing", "problem.errors.pointer"}
 ANY_TEXT = {"ready.missing", "problem.title", "problem.detail", "problem.errors.detail", "problem.errors.pointer"}
 

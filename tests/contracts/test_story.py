@@ -1,16 +1,15 @@
 """The examples form consistent flows, which the gateway and the services reproduce."""
 
 import uuid
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
-from gateway import bodies
-from gateway.command import build_command
-from gateway.ids import resource_id
-from sidecart.launcher.topics import GATEWAY, SERVICES, read_topics
+from gateway.commands import COMMANDS
+from sidecart.edge.command import build_command
+from sidecart.edge.ids import resource_id
+from sidecart.launcher.topics import GATEWAY, read_topics, service_ids
 from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
 from tests.contracts.validate import (
     Event,
@@ -22,11 +21,7 @@ from tests.contracts.validate import (
     unexplained,
 )
 
-BODIES: Mapping[str, type[bodies.Strict]] = {
-    "UserCreateRequested": bodies.RegisterBody,
-    "AccountDepositRequested": bodies.DepositBody,
-    "OrderCreateRequested": bodies.OrderBody,
-}
+BODIES = {command.topic: command.body for command in COMMANDS}
 
 
 def wordless(event: dict[str, Any]) -> dict[str, Any]:
@@ -35,7 +30,7 @@ def wordless(event: dict[str, Any]) -> dict[str, Any]:
     return {**event, "data": {name: value for name, value in event["data"].items() if name not in words}}
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", service_ids())
 def test_each_service_publishes_its_examples(name: str) -> None:
     """The published events have the ids, fields, values, times and order of the examples."""
     store = InMemoryStore()
@@ -47,7 +42,7 @@ def test_each_service_publishes_its_examples(name: str) -> None:
     assert all(topic == event["type"] for topic, event in store.published)
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", service_ids())
 def test_each_service_repeats_its_events(name: str) -> None:
     """A second replay changes no state and publishes every event again with the same id."""
     store = InMemoryStore()
@@ -67,7 +62,7 @@ def _without_outboxes(store: InMemoryStore) -> dict[str, Any]:
     return {key: record.get("state", record) for key, record in records.items()}
 
 
-@pytest.mark.parametrize("name", SERVICES)
+@pytest.mark.parametrize("name", service_ids())
 def test_each_service_consumes_the_topics_of_the_topic_list(name: str) -> None:
     """The event processor has exactly the topics of `inbox`; the Mailer consumes EmailRequested."""
     consumed = {topic for topic, way in read_topics().items() if name in way.consumers and way.component == "inbox"}

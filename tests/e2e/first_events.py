@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
-from sidecart.launcher.topics import APPS, read_topics
+from sidecart.launcher.topics import app_ids, read_topics
 from tests.contracts.story_replay import STORY
 
 SECONDS_MAX = 2.0
@@ -30,8 +30,8 @@ def publish_story(publish: Publish, processed: Processed) -> None:
     for event in STORY:
         publish(event["type"], json.dumps(event).encode())
     end = time.monotonic() + GIVEN_UP_SECONDS
-    while any(not set(_topics_of(app_id)) <= set(processed(app_id)) for app_id in APPS):
-        assert time.monotonic() < end, {app_id: processed(app_id) for app_id in APPS}
+    while any(not set(_topics_of(app_id)) <= set(processed(app_id)) for app_id in app_ids()):
+        assert time.monotonic() < end, {app_id: processed(app_id) for app_id in app_ids()}
         time.sleep(0.1)
 
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from sidecart.launcher.lifecycle.shop import Shop
-from sidecart.launcher.topics import APPS
+from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import metrics_of
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
@@ -56,7 +56,7 @@ def shop_and_tap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Sho
 
 def counted(shop: Shop) -> Processed:
     """Return a counter of the events that the shop's apps have processed."""
-    return by_metrics({app_id: shop.ports[metrics_of(app_id)] for app_id in APPS})
+    return by_metrics({app_id: shop.ports[metrics_of(app_id)] for app_id in app_ids()})
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=lambda outage: outage.name)
@@ -65,12 +65,12 @@ def test_the_first_event_of_each_topic_is_prompt(shop_and_tap: tuple[Shop, Tap],
     repetition.
     """
     shop, tap = shop_and_tap
-    for app_id in APPS:
+    for app_id in app_ids():
         outage.begin(shop, app_id)
     shop.deadline.pause(outage.seconds)
-    for app_id in APPS:
+    for app_id in app_ids():
         outage.end(shop, app_id)
-    for app_id in APPS:
+    for app_id in app_ids():
         shop.wait_ready(app_id)
 
     assert {} == late(tap.publish, counted(shop))

@@ -15,7 +15,7 @@ import pytest
 from sidecart.chassis.server.request_head import HEAD_BYTES_MAX
 from sidecart.launcher import monitor, proxy
 from sidecart.launcher.lifecycle.shop import Shop
-from sidecart.launcher.topics import GATEWAY, SERVICES
+from sidecart.launcher.topics import GATEWAY, service_ids
 from sidecart.launcher.topology import metrics_of, replicas_of
 from tests.contracts.validate import http_problems
 from tests.e2e.conftest import options
@@ -23,7 +23,7 @@ from tests.e2e.raw import CLOSED, HOST, LAST, OFFERED, READ, REFUSED, Answered, 
 from tests.e2e.shopper import SECONDS
 
 GATEWAYS = replicas_of(GATEWAY, 2)
-OURS = (*GATEWAYS, *SERVICES, metrics_of("order"), metrics_of(GATEWAYS[0]), monitor.NAME)
+OURS = (*GATEWAYS, *service_ids(), metrics_of("order"), metrics_of(GATEWAYS[0]), monitor.NAME)
 """The addresses that the chassis' HTTP server serves."""
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 READABLE = (

@@ -14,7 +14,7 @@ import pytest
 
 from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, Shop
 from sidecart.launcher.servers.registry import STORES
-from sidecart.launcher.topics import APPS
+from sidecart.launcher.topics import app_ids
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options, store
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
@@ -52,7 +52,7 @@ def lines(shop: Shop) -> dict[str, list[dict[str, Any]]]:
     """Return the log lines of each app so far; fail on a line that is not a JSON object."""
     return {
         app_id: [dict(json.loads(line)) for line in (shop.logs / f"{app_id}.log").read_text().splitlines()]
-        for app_id in APPS
+        for app_id in app_ids()
     }
 
 
@@ -88,7 +88,7 @@ def test_no_log_line_names_a_user(shopper: Shopper) -> None:
 
     without_the_store(shopper, f"away.{address}")
 
-    written = {name: (shop.logs / f"{name}.log").read_text() for name in (*APPS, MAIL_CATCHER)}
+    written = {name: (shop.logs / f"{name}.log").read_text() for name in (*app_ids(), MAIL_CATCHER)}
     found = {
         (app_id, secret)
         for app_id, text in written.items()

@@ -61,11 +61,17 @@ def test_notifications_are_listed_newest_first_with_the_time_they_were_sent(shop
         orders.append(shopper.order(user["user_id"]).json()["order_id"])
         shopper.wait_for_mails(user["email"], len(orders))
     path = f"/notification/{user['user_id']}"
-    shopper.until(lambda: all(each["sent_at"] for each in shopper.get(path)["notifications"]), "sent_at")
+    shopper.until(
+        lambda: all(each["sent_at"] and "items" in each for each in shopper.get(path)["notifications"]),
+        "sent_at, items",
+    )
 
     listed = shopper.get(path)
     assert list(reversed(orders)) == [each["order_id"] for each in listed["notifications"]]
     assert {"not_paid"} == {each["kind"] for each in listed["notifications"]}
+    for each in listed["notifications"]:
+        order = shopper.get(f"/order/{each['order_id']}")
+        assert (order["amount_cents"], order["items"]) == (each["amount_cents"], each["items"])
     assert [] == http_problems("notifications", listed)
 
 

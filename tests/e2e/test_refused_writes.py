@@ -16,8 +16,8 @@ import psycopg
 import pytest
 import valkey
 
-from gateway.command import build_command
 from sidecart.chassis.events import CONTENT_TYPE
+from sidecart.edge.command import build_command
 from sidecart.launcher.lifecycle.shop import Shop
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 

@@ -14,7 +14,7 @@ from sidecart.launcher.lifecycle import supervisor as module
 from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, Shop
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.servers import valkey
-from sidecart.launcher.topics import APPS
+from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import readers, sidecar_of
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
@@ -47,7 +47,7 @@ def test_killed_processes_restart(watched: Shop, supervisor: Supervisor) -> None
     """Each app, sidecar, server and the mail server restarts after a kill, alone and all at once;
     then an order works.
     """
-    apps = [name for app_id in APPS for name in (app_id, sidecar_of(app_id))]
+    apps = [name for app_id in app_ids() for name in (app_id, sidecar_of(app_id))]
     servers = [name for server in watched.servers.values() for name in server.names]
     for names in (*([name] for name in (*apps, *servers, MAIL_CATCHER)), [*apps, *servers, MAIL_CATCHER]):
         before = dict(watched.processes)

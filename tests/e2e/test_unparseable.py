@@ -19,7 +19,7 @@ import valkey
 from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters, replay
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.shop import Shop
-from sidecart.launcher.topics import APPS, GATEWAY, read_topics
+from sidecart.launcher.topics import GATEWAY, app_ids, read_topics
 from sidecart.launcher.topology import metrics_of
 from tests.contracts.validate import examples
 from tests.e2e.shopper import TEA, Shopper, new_address
@@ -277,7 +277,7 @@ def counted(shopper: Shopper, topic: str) -> int:
 @pytest.mark.usefixtures("all_processes_survive")
 def test_a_message_on_a_probe_topic_is_no_letter(shopper: Shopper) -> None:
     """Any message on a probe topic shows that delivery works, so it leaves no letter."""
-    before = {app_id: ids_of(shopper, app_id) for app_id in APPS if app_id != GATEWAY}
+    before = {app_id: ids_of(shopper, app_id) for app_id in app_ids() if app_id != GATEWAY}
     for name in (*before, "gateway-0"):
         put(shopper.shop, f"Probe-{name}", b"hello")
     order_promptly(shopper)

@@ -2,7 +2,7 @@
 
 import uuid
 
-from sidecart.launcher.topics import APPS, read_topics
+from sidecart.launcher.topics import app_ids, read_topics
 from tests.contracts.validate import unexplained, validate
 from tests.e2e.shopper import TEA, Shopper, new_address
 
@@ -24,8 +24,8 @@ def test_every_event_of_this_run_is_valid_and_every_topic_was_seen(shopper: Shop
     assert {"OrderPaid", "OrderNotPaid"} >= {shopper.final(order_id) for order_id in orders}
     shopper.wait_for_mails(user["email"], 3)
 
-    strange = {one.event.get("correlationid") for one in shopper.tap.seen if one.event.get("source") not in APPS}
-    seen = [one for one in shopper.tap.seen if one.event.get("source") in APPS]
+    strange = {one.event.get("correlationid") for one in shopper.tap.seen if one.event.get("source") not in app_ids()}
+    seen = [one for one in shopper.tap.seen if one.event.get("source") in app_ids()]
     assert [] == [(one.topic, problem) for one in seen for problem in validate(one.event, one.topic)][:10]
     assert [] == unexplained(one.event for one in seen if one.event["correlationid"] not in strange)[:10]
     assert set(read_topics()) == {one.topic for one in seen}

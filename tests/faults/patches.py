@@ -13,11 +13,11 @@ from typing import Any
 
 import msgspec
 
-from gateway.command_dispatcher import CommandDispatcher
-from gateway.pending_commands import PendingCommands
-from gateway.reconciler import Reconciler
 from sidecart.chassis.server import serve
 from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.edge.command_dispatcher import CommandDispatcher
+from sidecart.edge.pending_commands import PendingCommands
+from sidecart.edge.reconciler import Reconciler
 from sidecart.launcher.apps import module_of, write_program
 from tests.simulation import mutants
 

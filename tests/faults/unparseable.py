@@ -9,7 +9,7 @@ import httpx
 
 from sidecart.launcher.dead_letters import DeadLetter
 from sidecart.launcher.lifecycle.shop import Shop
-from sidecart.launcher.topics import GATEWAY, SERVICES, read_topics
+from sidecart.launcher.topics import GATEWAY, read_topics, service_ids
 from sidecart.launcher.topology import sidecar_of
 
 SECONDS_MAX = 5.0
@@ -36,7 +36,7 @@ class Planted:
     @property
     def services(self) -> tuple[str, ...]:
         """The services that must write a dead letter about it."""
-        return tuple(each for each in read_topics()[self.topic].consumers if each in SERVICES)
+        return tuple(each for each in read_topics()[self.topic].consumers if each in service_ids())
 
     def is_in(self, letter: DeadLetter) -> bool:
         """Return whether a dead letter is about this message."""

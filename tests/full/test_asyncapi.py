@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
-from gateway import asyncapi
+from gateway.app import SHOP
+from sidecart.edge import asyncapi
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.programs import cache_folder, locked
 
+DOCUMENT = json.dumps(asyncapi.document(SHOP, "1"), ensure_ascii=False).encode()
 FOLDER = Path(__file__).parent / "asyncapi"
 SECONDS_MAX = 600  # 170 packages: 15 s from a fast registry, minutes from a slow one
 REQUESTED = "gateway-sends-UserCreateRequested-for-UserCreated"
@@ -52,7 +54,7 @@ def judged(program: Path, document: bytes) -> tuple[int, list[Any]]:
 
 def test_the_served_document_is_valid(program: Path) -> None:
     """The parser reports no error and no warning; a newer AsyncAPI version is information only."""
-    assert (0, []) == judged(program, asyncapi.served("Sidecart", "1"))
+    assert (0, []) == judged(program, DOCUMENT)
 
 
 def without_a_message(document: Document) -> None:
@@ -101,7 +103,7 @@ def test_a_broken_document_is_rejected(
     program: Path, breaks: Callable[[Document], None], code: str, where: str
 ) -> None:
     """The validator reports each planted defect at its place."""
-    document = deepcopy(json.loads(asyncapi.served("Sidecart", "1")))
+    document = deepcopy(json.loads(DOCUMENT))
     breaks(document)
 
     status, found = judged(program, json.dumps(document).encode())

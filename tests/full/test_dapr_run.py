@@ -21,7 +21,7 @@ from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.launcher.topics import APPS, GATEWAY
+from sidecart.launcher.topics import GATEWAY, app_ids
 from tests.e2e.first_events import LONG_SECONDS, by_metrics, late, publish_story, published_by
 from tests.full.multi_app_run import apps, sourced
 
@@ -100,7 +100,7 @@ def test_both_flows_work_with_the_processes_of_the_cli(folder: Path, broker: str
 
         program = str(daprd.find(print, deadline).path)
         started = {each.app_id: each for each in apps(folder / "dapr.yaml", environment, free_port)}
-        assert list(APPS) == list(started)
+        assert list(app_ids()) == list(started)
         metrics = {app_id: free_port() for app_id in started}
 
         def start_app(app_id: str) -> None:

@@ -9,8 +9,8 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from gateway.app import COMMAND_ROUTES
-from gateway.queries_api import OWNERS
+from gateway.commands import COMMANDS
+from gateway.queries import QUERIES
 from sidecart.launcher.lifecycle.shop import Options, Shop
 from tests.full.live_page import FLAGS, SECONDS
 
@@ -37,7 +37,7 @@ def test_the_page_shows_every_operation_and_requests_no_other_host(shop: Shop) -
         page.on("console", lambda output: complaints.append(output.text) if output.type == "error" else None)
         page.goto(f"{shop.url}/docs")
         shown = page.locator(".opblock")
-        expect(shown).to_have_count(len(COMMAND_ROUTES) + len(OWNERS) + 2, timeout=SECONDS * 1000)
+        expect(shown).to_have_count(len(COMMANDS) + len(QUERIES) + 2, timeout=SECONDS * 1000)
         paths = set(page.locator(".opblock-summary-path").evaluate_all("all => all.map(one => one.dataset.path)"))
 
         ready = shown.filter(has=page.locator('[data-path="/readyz"]'))
@@ -47,6 +47,6 @@ def test_the_page_shows_every_operation_and_requests_no_other_host(shop: Shop) -
         expect(ready.locator(".live-responses-table .response-col_status").last).to_contain_text("200")
         browser.close()
 
-    assert {*COMMAND_ROUTES, *OWNERS, "/healthz", "/readyz"} == paths
+    assert {*(each.path for each in (*COMMANDS, *QUERIES)), "/healthz", "/readyz"} == paths
     assert {urlsplit(shop.url).netloc} == {urlsplit(url).netloc for url in requested if not url.startswith("data:")}
     assert [] == complaints

@@ -15,7 +15,7 @@ import pytest
 from sidecart.cli.reconcile import Gateways
 from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.servers.registry import BROKERS
-from sidecart.launcher.topics import GATEWAY, SERVICES
+from sidecart.launcher.topics import GATEWAY, service_ids
 from sidecart.testkit.tap import Tap
 from tests.e2e.shopper import Shopper, new_address
 from tests.full.forgetful import program
@@ -68,7 +68,7 @@ def forgetful(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("forgetful")
     lost = folder / "lose"
     lost.mkdir()
-    programs = {app_id: program(folder / app_id, app_id, lost) for app_id in SERVICES}
+    programs = {app_id: program(folder / app_id, app_id, lost) for app_id in service_ids()}
     broker = request.param
     options = Options(broker, STORE_OF_BROKER[broker], folder=folder / "shop", replaced=programs)
     with Shop(options, print) as shop, Tap(shop) as tap, Shopper(shop, tap) as shopper:

@@ -7,7 +7,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from gateway.command import build_command
+from sidecart.edge.command import build_command
 from tests.simulation.world import Command
 
 

@@ -29,10 +29,7 @@ from typing import Any, cast
 
 import msgspec
 
-from gateway.flows import KIND_OF_TOPIC
-from gateway.journal import Flow, Journal
-from gateway.pending_commands import PendingCommands
-from gateway.reconciler import Reconciler
+from gateway.app import SHOP
 from services.billing import app as billing_app
 from services.billing.app import SERVICE as BILLING
 from services.notification import app as notification_app
@@ -55,6 +52,10 @@ from sidecart.chassis.service import Service
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.chassis.speculation import SpeculativeProcessor
 from sidecart.chassis.store_health import StoreHealth
+from sidecart.edge.flows import Flows
+from sidecart.edge.journal import Flow, Journal
+from sidecart.edge.pending_commands import PendingCommands
+from sidecart.edge.reconciler import Reconciler
 
 PAY_WITHIN = timedelta(minutes=15)
 SERVICES: dict[str, Service[Any, Any]] = {
@@ -142,7 +143,7 @@ class Gateway:
         sidecar = cast(HttpSidecar, SimulatedSidecar(world, GATEWAY))
         self.journal = Journal(sidecar, "gateway-0", lambda: world.now)
         self.reconciler = Reconciler(
-            sidecar, self.journal, PendingCommands(sidecar, "gateway-0", lambda: world.now), lambda: world.now
+            sidecar, self.journal, PendingCommands(sidecar, "gateway-0", lambda: world.now), FLOWS, lambda: world.now
         )
         self.flows: dict[str, Flow] = {}  # by command id
 
@@ -156,14 +157,14 @@ class Gateway:
 
     def accept(self, command: Command) -> None:
         """Add the command to the journal before it is published."""
-        kind = KIND_OF_TOPIC.get(command.topic)
+        kind = FLOWS.by_topic.get(command.topic)
         if kind is not None:
             self.flows[command.id], _ = self.reconciler.add(kind, command.resource)
 
     def has_written(self, command: Command) -> bool:
         """Return whether the journal has saved the command; the caller may then get an answer."""
         flow = self.flows.get(command.id)
-        return command.topic not in KIND_OF_TOPIC or (flow is not None and (flow.batch is not None or flow.ended))
+        return command.topic not in FLOWS.by_topic or (flow is not None and (flow.batch is not None or flow.ended))
 
 
 @dataclass(slots=True)
@@ -184,6 +185,7 @@ class Command:
         return subject
 
 
+FLOWS = Flows(SHOP)
 CURRENT: ContextVar[Delivery] = ContextVar("CURRENT")
 
 

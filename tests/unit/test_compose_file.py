@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway import asyncapi, contracts
 from services.notification.mail_server import MailServer
 from sidecart.chassis import settings
 from sidecart.chassis.server.serve import STOP_SECONDS_MAX
+from sidecart.edge import asyncapi
 from sidecart.launcher import daprd, sidecar
 from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.environment import plain_environment
@@ -26,12 +26,12 @@ from sidecart.launcher.project import root
 from sidecart.launcher.servers import rabbitmq
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.sidecar import Sidecar
-from sidecart.launcher.topics import APPS
+from sidecart.launcher.topics import app_ids
 
 FOLDER = root() / "tye-or-compose"
 COMPOSE: dict[str, Any] = yaml.safe_load((FOLDER / "docker-compose.yml").read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-SIDECARS = {app_id: f"{app_id}-dapr" for app_id in APPS}
+SIDECARS = {app_id: f"{app_id}-dapr" for app_id in app_ids()}
 SERVERS = ("redis", "rabbitmq")
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
 PINNED = re.compile(r"[\w./-]+:\d+\.\d+\.\d+(-[\w.-]+)?")
@@ -105,7 +105,7 @@ def environment(name: str, folder: Path) -> dict[str, str]:
 
 def test_the_file_has_every_process_of_the_shop() -> None:
     """The services are the apps, one sidecar each, the servers, the mail catcher and the keeper."""
-    assert {*APPS, *SIDECARS.values(), *SERVERS, "mail", "keeper"} == set(SERVICES)
+    assert {*app_ids(), *SIDECARS.values(), *SERVERS, "mail", "keeper"} == set(SERVICES)
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -140,14 +140,14 @@ def test_secrets_stay_out_of_the_image_and_of_git() -> None:
     assert "tye-or-compose/secrets/" in (root() / ".gitignore").read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.parametrize("app_id", APPS)
+@pytest.mark.parametrize("app_id", app_ids())
 def test_sidecars_have_the_tested_version(app_id: str) -> None:
     """The image is the official one, of the version that the launcher builds or downloads."""
     assert f"daprio/daprd:{daprd.VERSION}" == SERVICES[SIDECARS[app_id]]["image"]
 
 
 @pytest.mark.parametrize("broker", BROKERS)
-@pytest.mark.parametrize("app_id", APPS)
+@pytest.mark.parametrize("app_id", app_ids())
 def test_sidecars_get_the_launchers_flags(app_id: str, broker: str) -> None:
     """Sidecars get the launcher's flags, components and configuration; only addresses and ports
     differ.
@@ -168,7 +168,7 @@ def test_sidecars_get_the_launchers_flags(app_id: str, broker: str) -> None:
     assert {name for name, _ in expected} - ADDRESSES == {name for name, _ in actual} - ADDRESSES
 
 
-@pytest.mark.parametrize("app_id", APPS)
+@pytest.mark.parametrize("app_id", app_ids())
 def test_an_app_and_its_sidecar_reach_each_other(app_id: str, secrets: Path) -> None:
     """App and sidecar use each other's container name, agreeing ports and the same tokens."""
     app, own = SERVICES[app_id], SIDECARS[app_id]
@@ -183,7 +183,7 @@ def test_an_app_and_its_sidecar_reach_each_other(app_id: str, secrets: Path) -> 
     )
 
 
-@pytest.mark.parametrize("app_id", APPS)
+@pytest.mark.parametrize("app_id", app_ids())
 def test_an_app_has_the_environment_of_dapr_yaml(app_id: str) -> None:
     """The environment of an app in the compose file includes the one of dapr.yaml."""
     own = read_apps()[app_id].env
@@ -208,7 +208,7 @@ def test_mail_goes_to_the_catcher() -> None:
     assert {"notification", "mail"} == members("mail")
 
 
-@pytest.mark.parametrize("app_id", APPS)
+@pytest.mark.parametrize("app_id", app_ids())
 def test_only_its_own_sidecar_reaches_an_app(app_id: str) -> None:
     """An app shares its private network with its sidecar only; servers and sidecars use a network
     without apps.
@@ -249,7 +249,7 @@ def test_health_checks_need_no_shell(name: str) -> None:
         assert "CMD" == SERVICES[name]["healthcheck"]["test"][0]
 
 
-@pytest.mark.parametrize("name", [*APPS, *SIDECARS.values(), "mail", "keeper"])
+@pytest.mark.parametrize("name", [*app_ids(), *SIDECARS.values(), "mail", "keeper"])
 def test_exposed_containers_have_minimal_rights(name: str) -> None:
     """The root file system is read-only, all capabilities are dropped, and no new privileges are
     allowed.
@@ -261,7 +261,7 @@ def test_exposed_containers_have_minimal_rights(name: str) -> None:
     assert ["no-new-privileges:true"] == service["security_opt"]
 
 
-@pytest.mark.parametrize("app_id", APPS)
+@pytest.mark.parametrize("app_id", app_ids())
 def test_the_grace_period_covers_work_in_progress(app_id: str) -> None:
     """The stop grace period exceeds the time that the process may take to finish its work."""
     assert seconds(SERVICES[app_id]["stop_grace_period"]) > STOP_SECONDS_MAX
@@ -271,7 +271,7 @@ def test_the_grace_period_covers_work_in_progress(app_id: str) -> None:
 
 
 @pytest.mark.parametrize("broker", BROKERS)
-@pytest.mark.parametrize("app_id", APPS)
+@pytest.mark.parametrize("app_id", app_ids())
 def test_the_environment_sets_every_variable_of_the_components(app_id: str, broker: str, secrets: Path) -> None:
     """Every `envRef` of the sidecar's components is set, and names a server that runs with this
     broker.
@@ -341,10 +341,10 @@ def test_sidecars_resolve_each_other_by_container_name() -> None:
     """The resolver maps each app-id to a service name of the file."""
     document = yaml.safe_load((FOLDER / "names.yaml").read_text(encoding="utf-8"))
     template = document["spec"]["nameResolution"]["configuration"]["template"]
-    found = {app_id: template.replace("{{.ID}}", app_id).partition(":")[0] for app_id in APPS}
+    found = {app_id: template.replace("{{.ID}}", app_id).partition(":")[0] for app_id in app_ids()}
 
     assert SIDECARS == found
-    assert 1 == len({flag(app_id, "--dapr-internal-grpc-port") for app_id in APPS})
+    assert 1 == len({flag(app_id, "--dapr-internal-grpc-port") for app_id in app_ids()})
 
 
 def test_the_image_has_the_files_that_the_apps_read() -> None:
@@ -353,7 +353,7 @@ def test_the_image_has_the_files_that_the_apps_read() -> None:
     """
     allowed = (root() / ".dockerignore").read_text(encoding="utf-8").splitlines()
     copied = re.findall(r"^COPY (\w+) (\w+)$", DOCKERFILE, re.MULTILINE)
-    read = {folder.relative_to(root()).parts[0] for folder in (contracts.FOLDER, asyncapi.SERVERS)}
+    read = {folder.relative_to(root()).parts[0] for folder in (root() / "contracts", root() / asyncapi.SERVERS)}
 
     assert read <= {target for source, target in copied if source == target}
     assert read <= {line.removeprefix("!") for line in allowed if line.startswith("!")}
@@ -402,7 +402,7 @@ class Image:
 sys.meta_path.insert(0, Image())
 for name in sys.argv[2:]:
     importlib.import_module(name)
-assert "yaml" in absent and "fastapi" not in absent
+assert "psutil" in absent and "fastapi" not in absent
 """
 
 

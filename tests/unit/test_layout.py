@@ -15,7 +15,8 @@ from sidecart.cli.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[2]
 CHASSIS = "src/sidecart/chassis"
-NEUTRAL = ("gateway", "services", CHASSIS, "contracts", "dapr")
+EDGE = "src/sidecart/edge"
+NEUTRAL = ("gateway", "services", CHASSIS, EDGE, "contracts", "dapr")
 OURS = ("gateway", "services", "sidecart", "tests", "bench")
 """The packages of this project; every other import is of a library."""
 SERVERS = re.compile(r"redis|rabbit|valkey|amqp|postgres|kafka", re.IGNORECASE)
@@ -158,10 +159,14 @@ def test_a_service_imports_no_other_service(service: str) -> None:
     assert [] == sorted(each for each in ours if not each.startswith(("sidecart.chassis.", f"services.{service}.")))
 
 
-@pytest.mark.parametrize("folder", [CHASSIS, "gateway"])
-def test_the_chassis_and_the_gateway_import_no_service(folder: str) -> None:
-    """The chassis imports no other part of the project, the gateway the chassis only."""
-    allowed = {CHASSIS: ("sidecart.chassis.",), "gateway": ("sidecart.chassis.", "gateway.")}[folder]
+@pytest.mark.parametrize("folder", [CHASSIS, EDGE, "gateway"])
+def test_the_chassis_the_edge_and_the_gateway_import_no_service(folder: str) -> None:
+    """The chassis imports no other part of the project, the edge the chassis, the gateway the edge."""
+    allowed = {
+        CHASSIS: ("sidecart.chassis.",),
+        EDGE: ("sidecart.chassis.", "sidecart.edge."),
+        "gateway": ("sidecart.edge.", "gateway."),
+    }[folder]
     taken = {each for path in (ROOT / folder).rglob("*.py") for each in imports(tree(path))}
     ours = {each for each in taken if each.partition(".")[0] in OURS}
 
@@ -188,11 +193,17 @@ def test_the_live_page_names_no_server(path: Path) -> None:
     assert set() == found
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / CHASSIS).rglob("*.py")), ids=name)
-def test_the_chassis_uses_no_word_of_the_shop(path: Path) -> None:
-    """No identifier and no string of the chassis uses a word of the shop; docstrings may."""
+TOOLKIT = sorted(path for folder in (CHASSIS, EDGE) for path in (ROOT / folder).rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", TOOLKIT, ids=name)
+def test_the_chassis_and_the_edge_use_no_word_of_the_shop(path: Path) -> None:
+    """No identifier and no string of them uses a word of the shop; docstrings may."""
     output = {
-        word for text in identifiers_and_strings(tree(path)) if text not in ("items", "popitem") for word in words(text)
+        word
+        for text in identifiers_and_strings(tree(path))
+        if text not in ("items", "popitem", "item")
+        for word in words(text)
     }
 
     assert set() == output & SHOP_WORDS

@@ -16,7 +16,7 @@ from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.sidecar import Sidecar
-from sidecart.launcher.topics import APPS
+from sidecart.launcher.topics import app_ids
 from tests.full.multi_app_run import apps, problems
 
 FILE = root() / "dapr.yaml"
@@ -50,7 +50,7 @@ def flags(words: list[str]) -> dict[str, list[str]]:
 def test_the_cli_knows_every_key() -> None:
     """The CLI knows every key of dapr.yaml and reads its value with the right type."""
     assert [] == problems(DOCUMENT)
-    assert list(APPS) == [app["appID"] for app in DOCUMENT["apps"]]
+    assert list(app_ids()) == [app["appID"] for app in DOCUMENT["apps"]]
     assert 1 == DOCUMENT["version"]
 
 
@@ -98,7 +98,7 @@ def test_the_swap_is_one_line(tmp_path: Path, broker: str) -> None:
     assert [path.relative_to(root()) for path in ours] == [path.relative_to(tmp_path) for path in theirs]
 
 
-@pytest.mark.parametrize("app_id", APPS)
+@pytest.mark.parametrize("app_id", app_ids())
 def test_the_cli_and_the_launcher_give_a_sidecar_the_same_flags(app_id: str) -> None:
     """The flags agree, except ports and flags that only one of the two can set."""
     [started] = [each for each in apps(FILE, {}, lambda: 1) if each.app_id == app_id]

@@ -21,7 +21,7 @@ from sidecart.launcher.dead_letters import (
     replayable,
 )
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.topics import SERVICES
+from sidecart.launcher.topics import service_ids
 
 REASON_WIDTH = 80
 # a terminal executes control characters, and any client of the shop can send them
@@ -60,7 +60,7 @@ def _add(
 
 
 def _add_filter(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--service", choices=SERVICES, help="select this service only")
+    parser.add_argument("--service", choices=service_ids(), help="select this service only")
     parser.add_argument("--topic", type=topic, help="select this topic only")
     parser.add_argument("--reason", metavar="TEXT", help="select reasons that contain this text, ignoring case")
     parser.add_argument(

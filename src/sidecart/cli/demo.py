@@ -25,7 +25,7 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.settings import MAIL_SERVER
 from sidecart.launcher.lifecycle.shop import Shop
-from sidecart.launcher.topics import APPS, read_topics
+from sidecart.launcher.topics import app_ids, read_topics
 from sidecart.testkit.tap import Seen, Tap
 
 EVENT_SECONDS_MAX = 10
@@ -62,8 +62,8 @@ def run(options: argparse.Namespace) -> int:
     Return 0 if all matches the diagram, else print the first difference and return 1.
     """
     without = frozenset(options.without)
-    if unknown := without - set(APPS):
-        raise LaunchError(f"there is no app {', '.join(sorted(unknown))}: choose from {', '.join(APPS)}")
+    if unknown := without - set(app_ids()):
+        raise LaunchError(f"there is no app {', '.join(sorted(unknown))}: choose from {', '.join(app_ids())}")
     deadline = stopped_by_signals()
     if options.url is not None:
         return _outcome(lambda: Demo(options.url, options.mail_url, deadline).play())

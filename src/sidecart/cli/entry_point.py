@@ -20,8 +20,12 @@ def main() -> None:
     """
     signal.signal(signal.SIGINT, _end_at_once)  # no process has started yet
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
-    from sidecart.cli.__main__ import main as command
+    from sidecart.launcher.errors import LaunchError
 
+    try:
+        from sidecart.cli.__main__ import main as command
+    except LaunchError as error:  # the topology may be read when a module is loaded
+        sys.exit(f"sidecart: {error}")
     code = INTERRUPTED
     try:
         # like a Ctrl-C: the unwinding stops the started processes

@@ -5,7 +5,7 @@ import os
 
 from sidecart.launcher import runfile
 from sidecart.launcher.lifecycle.shop import get
-from sidecart.launcher.topics import APPS
+from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import metrics_of
 
 LOOPBACK = "127.0.0.1"
@@ -41,7 +41,7 @@ def _state(shop: runfile.RunFile, name: str, pid: int) -> str:
         os.kill(pid, 0)
     except ProcessLookupError:
         return "gone"
-    if name not in APPS:
+    if name not in app_ids():
         return "up"
     code, body = get(shop.ports[name], "/readyz", shop.tokens["APP_API_TOKEN"])
     return "ready" if code == 200 else f"not ready: {code or 'no answer'} {body}".rstrip()

@@ -28,11 +28,18 @@ class App:
 def read_apps(path: Path | None = None) -> dict[str, App]:
     """Read a Multi-App Run file, with `common` as defaults and paths relative to the file.
 
-    The default is the project's.
+    The default is the project's. Raise LaunchError if it cannot be read.
     """
     path = path or root() / RUN_FILE
-    document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-    return {entry["appID"]: _app(document["common"] | entry, path.parent) for entry in document["apps"]}
+    try:
+        document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {entry["appID"]: _app(document["common"] | entry, path.parent) for entry in document["apps"]}
+    except OSError as error:
+        raise LaunchError(f"{path} cannot be read: {error.strerror}") from error
+    except yaml.YAMLError as error:
+        raise LaunchError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
+    except (KeyError, TypeError) as error:
+        raise LaunchError(f"{path} is not a run file: it lacks {error}") from error
 
 
 def _app(entry: dict[str, Any], base: Path) -> App:

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from sidecart.chassis.telemetry.request_context import version_00
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.topics import SERVICES
+from sidecart.launcher.topics import service_ids
 
 SECONDS_MAX = 10.0
 OPEN = ("open", "replaying")
@@ -107,7 +107,7 @@ class Filter:
 
 def find_dead_letters(state: State, selection: Filter = Filter()) -> Iterator[DeadLetter]:
     """Yield the selected dead letters by service, oldest first."""
-    for service in (selection.service,) if selection.service else SERVICES:
+    for service in (selection.service,) if selection.service else service_ids():
         for letter_id in _ids(state, service):
             record, _ = state.load(service, f"dead:{letter_id}")
             if record is not None and selection.matches(letter := _letter(letter_id, service, record)):

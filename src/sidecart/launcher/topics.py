@@ -1,17 +1,15 @@
-"""The apps of the shop, and the publisher and consumers of each event (contracts/topics.json)."""
+"""The apps of dapr.yaml, and the publisher and consumers of each event (contracts/topics.json)."""
 
 import json
 from dataclasses import dataclass
 from functools import cache
 
+from sidecart.launcher.apps import read_apps
 from sidecart.launcher.project import root
 
 CONTRACTS = "contracts"
 
 GATEWAY = "gateway"
-SERVICES = ("user", "billing", "order", "notification")
-APPS = (GATEWAY, *SERVICES)
-
 INBOX = "inbox"
 REPLIES = "replies"
 MAILBUS = "mailbus"
@@ -24,6 +22,18 @@ class Topic:
     publisher: str
     consumers: tuple[str, ...]
     component: str
+
+
+@cache
+def app_ids() -> tuple[str, ...]:
+    """Return the app-ids in the order of dapr.yaml; raise LaunchError without a project."""
+    return tuple(read_apps())
+
+
+@cache
+def service_ids() -> tuple[str, ...]:
+    """Return the app-ids without the gateway's."""
+    return tuple(app_id for app_id in app_ids() if app_id != GATEWAY)
 
 
 @cache
@@ -77,7 +87,7 @@ def subscriptions(pod_name: str, without: frozenset[str] = frozenset()) -> list[
     A shop is ready only when the broker knows all of them.
     """
     found = []
-    for app_id in APPS:
+    for app_id in app_ids():
         if app_id in without:
             continue
         component = REPLIES if app_id == GATEWAY else INBOX

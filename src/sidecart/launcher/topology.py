@@ -2,26 +2,31 @@
 
 import re
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.topics import APPS, GATEWAY, SERVICES, Subscription, subscriptions
+from sidecart.launcher.topics import GATEWAY, Subscription, app_ids, service_ids, subscriptions
 
 GATEWAYS_MAX = 10
 REPLICAS_MAX = 10
 
-_NUMBERED = re.compile(rf"({'|'.join(APPS)})-\d+")
 _SIDECAR = "-sidecar"
+
+
+@cache
+def _numbered() -> re.Pattern[str]:
+    return re.compile(rf"({'|'.join(app_ids())})-\d+")
 
 
 def app_of(name: str) -> str:
     """The app-id of a replica."""
-    numbered = _NUMBERED.fullmatch(name)
+    numbered = _numbered().fullmatch(name)
     return numbered[1] if numbered else name
 
 
 def pod_name_of(name: str) -> str:
     """The value of a replica's POD_NAME, which is unique and always numbered."""
-    return name if _NUMBERED.fullmatch(name) else f"{name}-0"
+    return name if _numbered().fullmatch(name) else f"{name}-0"
 
 
 def sidecar_of(name: str) -> str:
@@ -46,9 +51,9 @@ def replicas_of(app_id: str, number: int) -> list[str]:
 
 def replica_names(gateways: int, replicas: Mapping[str, int], without: frozenset[str] = frozenset()) -> list[str]:
     """The names of all replicas; raise LaunchError for too large a number or an unknown service."""
-    if unknown := sorted(set(replicas) - set(SERVICES)):
-        raise LaunchError(f"there is no service {', '.join(unknown)}: choose from {', '.join(SERVICES)}")
-    counts = {GATEWAY: gateways, **{name: replicas.get(name, 1) for name in SERVICES}}
+    if unknown := sorted(set(replicas) - set(service_ids())):
+        raise LaunchError(f"there is no service {', '.join(unknown)}: choose from {', '.join(service_ids())}")
+    counts = {GATEWAY: gateways, **{name: replicas.get(name, 1) for name in service_ids()}}
     for name, number in counts.items():
         most = GATEWAYS_MAX if name == GATEWAY else REPLICAS_MAX
         if not 1 <= number <= most:

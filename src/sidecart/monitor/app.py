@@ -20,7 +20,7 @@ from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.launcher.dead_letters import RunningState
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers.registry import BROKERS
-from sidecart.launcher.topics import SERVICES
+from sidecart.launcher.topics import service_ids
 from sidecart.monitor import gateway_proxy
 from sidecart.monitor.dead_letters import ACTIONS, act
 from sidecart.monitor.health import HealthPoll
@@ -91,7 +91,7 @@ def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
     async def act_on_dead_letter(request: Request) -> Response:
         """Replay or discard a dead letter."""
         where = request.path_params
-        if where["action"] not in ACTIONS or where["service"] not in SERVICES:
+        if where["action"] not in ACTIONS or where["service"] not in service_ids():
             return gateway_proxy.problem(404, "a dead letter of a service can be replayed or discarded")
         try:
             outcome = await asyncio.to_thread(act, state, where["service"], where["letter_id"], where["action"])

@@ -19,6 +19,7 @@ READS = (
     "/asyncapi.json",
     "/user/{user_id:uuid}",
     "/account/{user_id:uuid}",
+    "/account/{user_id:uuid}/deposit/{deposit_id:uuid}",
     "/order/{order_id:uuid}",
     "/notification/{user_id:uuid}",
 )

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bench.growth import items_of
-from gateway.bodies import OrderBody
+from gateway.commands import OrderBody
 
 
 @pytest.mark.parametrize("kilobytes", [1, 10, 100])

@@ -6,9 +6,6 @@ from datetime import timedelta
 
 import pytest
 
-from gateway.command import build_command
-from gateway.pending_index import PendingIndex
-from gateway.pending_records import PendingRecords
 from services.notification.mail_retry_queue import Mail, MailRetryQueue
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.dead_letters import DeadLetters
@@ -17,6 +14,9 @@ from sidecart.chassis.paged_index import PagedIndex
 from sidecart.chassis.sidecar import HttpSidecar, connect
 from sidecart.chassis.speculation import SpeculativeProcessor
 from sidecart.chassis.store_health import StoreHealth
+from sidecart.edge.command import build_command
+from sidecart.edge.pending_index import PendingIndex
+from sidecart.edge.pending_records import PendingRecords
 from tests.unit.chassis.daprd import Daprd, daprd
 from tests.unit.chassis.toy_service import AT, JARS, coin
 

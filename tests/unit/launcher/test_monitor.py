@@ -11,7 +11,7 @@ import yaml
 from sidecart.launcher import monitor
 from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.lifecycle.shop import Options, Shop
-from sidecart.launcher.topics import SERVICES, monitor_subscriptions, read_topics, subscriptions
+from sidecart.launcher.topics import monitor_subscriptions, read_topics, service_ids, subscriptions
 from sidecart.monitor.settings import read
 
 PORTS = {
@@ -89,4 +89,4 @@ def test_the_page_reads_every_topic_as_a_separate_consumer() -> None:
 
     assert list(read_topics()) == [one.topic for one in monitor_subscriptions()]
     assert {"monitor"} == {one.consumer_id for one in monitor_subscriptions()}
-    assert {"gateway-0", *SERVICES} == shop
+    assert {"gateway-0", *service_ids()} == shop

@@ -12,7 +12,7 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.shop import apps_with
 from sidecart.launcher.project import find_root, root
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.launcher.topics import APPS
+from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import app_of, pod_name_of
 
 COMPONENTS = root() / "components"
@@ -31,7 +31,7 @@ def metadata(component: dict[str, Any]) -> dict[str, Any]:
 
 def test_the_run_file_holds_the_apps_of_the_topic_list() -> None:
     """The official CLI and the launcher start the same five apps."""
-    assert list(APPS) == list(read_apps())
+    assert list(app_ids()) == list(read_apps())
 
 
 def test_every_path_in_the_run_file_exists() -> None:

@@ -2,7 +2,7 @@
 
 import re
 
-from gateway.preferences import WAIT_SECONDS_MAX
+from sidecart.edge.preferences import WAIT_SECONDS_MAX
 from sidecart.launcher.proxy import CONFIGURATION
 
 

@@ -1,14 +1,14 @@
 """The topic list: the publisher and the consumers of each event."""
 
 from sidecart.chassis.sidecar import PUBSUB
-from sidecart.launcher.topics import APPS, GATEWAY, MAILBUS, REPLIES, probe_topic, read_topics, subscriptions
+from sidecart.launcher.topics import GATEWAY, MAILBUS, REPLIES, app_ids, probe_topic, read_topics, subscriptions
 
 
 def test_every_publisher_and_consumer_is_an_app() -> None:
     """A topic names only apps of the shop."""
     named = {app for topic in read_topics().values() for app in (topic.publisher, *topic.consumers)}
 
-    assert set(APPS) == named
+    assert set(app_ids()) == named
 
 
 def test_the_gateway_reads_replies_under_its_own_name() -> None:
@@ -28,7 +28,7 @@ def test_every_app_probes_itself() -> None:
     """The readiness of each app depends on its own probe event."""
     topics = {(one.app_id, one.topic) for one in subscriptions("gateway-0")}
 
-    assert {(app, probe_topic(app, "gateway-0")) for app in APPS} <= topics
+    assert {(app, probe_topic(app, "gateway-0")) for app in app_ids()} <= topics
 
 
 def test_an_excluded_app_is_not_expected() -> None:

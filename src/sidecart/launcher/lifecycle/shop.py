@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sidecart.launcher import blocking_errors, monitor, proxy
+from sidecart.launcher import blocking_errors, consistency, data_version, monitor, proxy
 from sidecart.launcher import daprd as sidecar_program
 from sidecart.launcher import sidecar as sidecars
 from sidecart.launcher.apps import App, read_apps, replaced, resource_folders
@@ -256,6 +256,8 @@ class Shop:
             self.app_environment(name)
         if self.options.monitor:
             self._monitor_environment()
+        consistency.check()
+        data_version.check(self.data)
 
     def _resolve_names(self) -> tuple[Path, ...]:
         self.run_folder.mkdir(parents=True, exist_ok=True)

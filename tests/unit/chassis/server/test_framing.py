@@ -17,7 +17,7 @@ from sidecart.chassis.server.serve import server_config
 from sidecart.chassis.settings import Settings
 from sidecart.launcher.ports import free_port
 from tests.e2e.raw import CLOSED, HOST, INNER, LAST, OFFERS, READ, REFUSED, Answered, chunked, get, post, responses
-from tests.unit.gateway.fakes import until
+from tests.unit.edge.fakes import until
 
 SECONDS_MAX = 60
 CUT = [

@@ -13,7 +13,7 @@ from sidecart.chassis.server.request_head import HEAD_BYTES_MAX
 from sidecart.chassis.server.serve import server_config
 from sidecart.chassis.settings import Settings
 from sidecart.launcher.ports import free_port
-from tests.unit.gateway.fakes import until
+from tests.unit.edge.fakes import until
 
 HOST = b"host: x\r\n"
 SECONDS_MAX = 20

@@ -21,10 +21,10 @@ from sidecart.launcher.lifecycle.settings import (
 from sidecart.launcher.lifecycle.shop import Options, Shop
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.addresses import host_and_port, without_password
-from sidecart.launcher.topics import APPS
+from sidecart.launcher.topics import app_ids
 
 ROW = re.compile(r"^\| (`[A-Z_`, ]+`)[^|]*\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
-OF = {"all": APPS, **{app_id: (app_id,) for app_id in APPS}}
+OF = {"all": app_ids(), **{app_id: (app_id,) for app_id in app_ids()}}
 SAMPLES: Mapping[str, str] = {
     "SMTP_URL": "smtp://ann:secret@[::1]:2525",
     "MAIL_FROM": "me@my.shop",
@@ -221,7 +221,7 @@ def test_the_settings_of_an_app_are_read_by_its_own_module() -> None:
     }
 
     assert expected == {name: [each.__module__ for each in settings.readers_of(name)] for name in expected}
-    assert {*APPS, "monitor"} == set(expected)
+    assert {*app_ids(), "monitor"} == set(expected)
 
 
 def test_a_program_without_modules_has_the_settings_of_the_chassis(monkeypatch: pytest.MonkeyPatch) -> None:

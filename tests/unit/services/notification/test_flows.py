@@ -9,7 +9,7 @@ from services.notification import flows
 from services.notification.mail_retry_queue import INDEX
 from sidecart.chassis.server.serve import Read
 from sidecart.chassis.sidecar import HttpSidecar
-from tests.unit.gateway.fakes import FakeSidecar
+from tests.unit.edge.fakes import FakeSidecar
 
 
 def stored(records: dict[str, Any]) -> FakeSidecar:

@@ -1,0 +1,4 @@
+"""A gateway without an application: held requests, pending commands, idempotency, queries, problems.
+
+An application declares its commands and queries (src/sidecart/edge/declarations.py); everything else is here.
+"""

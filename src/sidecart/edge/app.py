@@ -1,0 +1,208 @@
+"""The gateway application: its routes, its error handlers and its entry point."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Set
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import msgspec
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import PlainTextResponse
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
+
+from sidecart.chassis import settings as common
+from sidecart.chassis.events import timestamp
+from sidecart.chassis.server.inbound import InboundApp, Subscription
+from sidecart.chassis.server.serve import LoopbackProbe, SidecarAuth, run
+from sidecart.chassis.server.shutdown import ShutdownSignal
+from sidecart.chassis.sidecar import connect
+from sidecart.chassis.telemetry.tracing import traced
+from sidecart.edge import asyncapi, docs, openapi, settings
+from sidecart.edge.declarations import Application, CommandDeclaration, QueryDeclaration
+from sidecart.edge.journal import Flow
+from sidecart.edge.problems import Problem, method_not_allowed, not_found
+from sidecart.edge.wiring import Wiring
+
+log = logging.getLogger(__name__)
+
+RECONCILE = "/reconcile"  # called by `sidecart reconcile`, through service invocation only
+SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config", RECONCILE)
+
+
+def gateway(
+    application: Application,
+    config: common.Settings,
+    pod_name: str,
+    shutdown: ShutdownSignal | None = None,
+    drain_seconds: float = 0,
+) -> ASGIApp:
+    """Build the app: public routes, and the sidecar's routes behind the app token."""
+    probe, stop = LoopbackProbe("replies", pod_name), shutdown or ShutdownSignal()
+
+    @asynccontextmanager
+    async def lifespan(app: InboundApp) -> AsyncIterator[None]:
+        async with connect(config.dapr_http_port, config.dapr_api_token, config.dapr_host) as sidecar:
+            wiring = Wiring.of(application, sidecar, pod_name, probe, stop)
+            app.state.wiring = wiring
+            topics = [Subscription("replies", topic, handle) for topic, handle in wiring.topics().items()]
+            app.subscribe(topics, dead_letters=None)
+            async with traced("gateway"), wiring.run_background_tasks(drain_seconds):
+                yield
+
+    app = public_app(application, lifespan)
+    return SidecarAuth(app, config.app_api_token, lambda path: path.startswith(SIDECAR_PATHS))
+
+
+def public_app(
+    application: Application, lifespan: Callable[[InboundApp], AbstractAsyncContextManager[None]]
+) -> InboundApp:
+    """Build the app with its public routes; `lifespan` sets `app.state.wiring` before it yields."""
+    app = InboundApp(
+        title=application.title, version="1", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
+    )
+    openapi.document(app, application)
+    docs.show(app)
+    _add_problem_handlers(app, application.command_paths)
+    _add_health_routes(app)
+    for command in application.commands:
+        _add_command(app, command)
+    for query in application.queries:
+        _add_query(app, query)
+    _add_reconcile_routes(app)
+    _add_asyncapi_route(app, application)
+    return app
+
+
+def _add_command(app: InboundApp, command: CommandDeclaration) -> None:
+    async def post(request: Request) -> Response:
+        wiring: Wiring = request.app.state.wiring
+        return await wiring.commands_api.handle(command, request)
+
+    app.answer_directly(command.path, post)
+    app.add_api_route(  # for the OpenAPI document; `answer_directly` serves the POST
+        command.path,
+        post,
+        methods=["POST"],
+        summary=command.summary,
+        status_code=201,
+        openapi_extra=openapi.request(command.body),
+        responses={
+            201: openapi.response(command.answer_schema, "confirmed by an event"),
+            202: openapi.response("accepted", "accepted; the outcome will be at Location"),
+            **openapi.problems(400, 404, 409, 413, 415, 422, 503),
+        },
+    )
+
+
+def _add_query(app: FastAPI, query: QueryDeclaration) -> None:
+    async def get(request: Request) -> Response:
+        wiring: Wiring = request.app.state.wiring
+        return await wiring.queries_api.read(query.app_id, request)
+
+    parameters = [
+        {"in": "path", "name": name, "required": True, "schema": {"type": "string", "format": "uuid"}}
+        for name in query.parameters
+    ]
+    app.add_api_route(
+        query.path,
+        get,
+        methods=["GET"],
+        summary=f"Read from the {query.app_id} service.",
+        openapi_extra={"parameters": parameters},
+        responses={
+            200: openapi.response(query.schema, "the resource as the service stores it"),
+            202: openapi.response("accepted", "accepted, not created yet"),
+            **openapi.problems(404, 409, 422, 503),
+        },
+    )
+
+
+def _add_health_routes(app: FastAPI) -> None:
+    @app.get("/healthz", response_class=PlainTextResponse)
+    async def healthz() -> Response:
+        """Report that the process is alive."""
+        return PlainTextResponse("alive\n")
+
+    @app.get(
+        "/readyz",
+        openapi_extra={"parameters": [openapi.EXCLUDE]},
+        responses={
+            200: openapi.response("ready", "ready; `missing` is empty"),
+            503: openapi.response("ready", "not ready; `missing` lists the reasons"),
+        },
+    )
+    async def readyz(request: Request) -> Response:
+        """Report whether the gateway can serve requests."""
+        without_broker = "broker" in request.query_params.getlist("exclude")
+        missing = request.app.state.wiring.readiness.missing(without_broker=without_broker)
+        body: dict[str, Any] = {"missing": missing}
+        return Response(msgspec.json.encode(body), 503 if missing else 200, media_type="application/json")
+
+
+def _add_reconcile_routes(app: FastAPI) -> None:
+    """Add the routes of `sidecart reconcile`.
+
+    GET lists the accepted commands whose flows have not ended. POST checks them now and repeats
+    their commands.
+    """
+
+    @app.get(RECONCILE, include_in_schema=False)
+    async def unfinished(request: Request) -> Response:
+        wiring: Wiring = request.app.state.wiring
+        return _flows(wiring.journal.flows())
+
+    @app.post(RECONCILE, include_in_schema=False)
+    async def reconcile(request: Request) -> Response:
+        wiring: Wiring = request.app.state.wiring
+        return _flows(await wiring.reconciler.reconcile())
+
+
+def _flows(flows: list[Flow]) -> Response:
+    listed = [
+        {"kind": flow.kind, "id": flow.resource, "at": timestamp(flow.at), "attempts": flow.attempts}
+        for flow in sorted(flows, key=lambda flow: flow.at)
+    ]
+    return Response(msgspec.json.encode({"flows": listed}), media_type="application/json")
+
+
+def _add_asyncapi_route(app: FastAPI, application: Application) -> None:
+    document = msgspec.json.encode(asyncapi.document(application, app.version))
+
+    @app.get("/asyncapi.json", include_in_schema=False)  # like /openapi.json: not part of the API
+    async def events() -> Response:
+        return Response(document, media_type="application/json")
+
+
+def _add_problem_handlers(app: FastAPI, command_paths: Set[str]) -> None:
+    @app.exception_handler(Problem)
+    async def problem(request: Request, raised: Problem) -> Response:
+        return raised.response()
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, raised: HTTPException) -> Response:
+        if raised.status_code == 405:
+            return method_not_allowed("POST" if request.url.path in command_paths else "GET, HEAD").response()
+        if raised.status_code == 404:
+            return not_found(request.url.path[:200]).response()
+        return Problem(raised.status_code, "http", str(raised.detail)).response()
+
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, _raised: ClientDisconnect) -> Response:
+        return Problem(400, "incomplete", "the client closed the connection before it sent the whole body").response()
+
+    @app.exception_handler(Exception)
+    async def bug(request: Request, raised: Exception) -> Response:
+        log.error("unhandled exception: %s %s", request.method, request.url.path, exc_info=raised)
+        return Problem(500, "internal", "internal error; the gateway logged it").response()
+
+
+def serve(application: Application) -> None:
+    """Read the settings and serve an application's gateway until shutdown."""
+    config, own, shutdown = common.read(), settings.read(os.environ), ShutdownSignal()
+    app = gateway(application, config, own.pod_name, shutdown, own.drain_seconds)
+    run(app, config, shutdown, own.drain_seconds)

@@ -1,0 +1,106 @@
+"""Request bodies: size limits, strict parsing, and an error for every invalid field."""
+
+from __future__ import annotations
+
+import re
+from email.message import Message
+from typing import Annotated, Any, TypeVar
+
+import jiter
+from fastapi import Request
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+
+from sidecart.chassis.server.request_body import DRAIN_BYTES_MAX
+from sidecart.edge.problems import Problem
+
+BODY_BYTES_MAX = 256 * 1024
+ERRORS_MAX = 100  # invalid fields listed in one response
+CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+B = TypeVar("B", bound=BaseModel)
+
+
+def printable(text: str) -> str:
+    """Return the text; raise ValueError if it is blank or has a control character."""
+    if CONTROL.search(text):
+        raise ValueError("must not contain line breaks or other control characters")
+    if not text.strip():
+        raise ValueError("must not be blank")
+    return text
+
+
+PRINTABLE = {"pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}  # for the OpenAPI document
+Printable = AfterValidator(printable)
+Id = Annotated[str, Field(pattern=UUID, description="a UUID in lower case")]
+
+
+class Strict(BaseModel):
+    """A model that converts no types and rejects unknown fields."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+async def read(request: Request, kind: type[B]) -> B:
+    """Read and validate the body of a request; raise Problem 400, 413, 415 or 422."""
+    _check_type(request.headers.get("content-type", ""), request.headers.get("content-encoding", "identity"))
+    _check_content_length(request.headers.get("content-length", ""))
+    body = await _bytes(request)
+    try:
+        # jiter is the parser of pydantic. Called directly, it can reject a key that occurs twice in
+        # an object. Receivers differ in which of the two values they use.
+        value: Any = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
+    except ValueError as error:
+        raise Problem(400, "not_json", f"the body must be JSON in UTF-8 with unique keys: {error}") from error
+    try:
+        return kind.model_validate(value)
+    except ValidationError as error:
+        raise Problem(422, "invalid", "the body is not valid; see errors", errors=_errors(error)) from error
+
+
+def _check_type(header: str, encoding: str) -> None:
+    parsed = Message()
+    parsed["content-type"] = header
+    charset = parsed.get_param("charset", "utf-8")
+    if parsed.get_content_type() != "application/json" or str(charset).lower() not in ("utf-8", "utf8"):
+        raise Problem(415, "unsupported_media_type", "send content-type: application/json, in UTF-8")
+    if encoding.strip().lower() != "identity":
+        raise Problem(415, "unsupported_media_type", "send the body without a content-encoding")
+
+
+def _check_content_length(length: str) -> None:
+    """Reject a body that is too long to be drained, before reading it.
+
+    A client that sends `Expect: 100-continue` then need not send the body.
+    """
+    if length.isascii() and length.isdigit() and int(length[:20]) > DRAIN_BYTES_MAX:
+        raise _too_large()
+
+
+def _too_large() -> Problem:
+    return Problem(413, "too_large", f"the body is over {BODY_BYTES_MAX} bytes", headers={"Connection": "close"})
+
+
+async def _bytes(request: Request) -> bytes:
+    size, chunks = 0, []
+    async for chunk in request.stream():
+        size += len(chunk)
+        if size > BODY_BYTES_MAX:
+            raise _too_large()
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+def _errors(error: ValidationError) -> list[dict[str, str]]:
+    return [
+        {"pointer": "".join(f"/{_escaped(part)}" for part in each["loc"]), "detail": each["msg"]}
+        for each in error.errors(include_url=False, include_input=False, include_context=False)[:ERRORS_MAX]
+    ]
+
+
+def _escaped(part: int | str) -> str:
+    """Return one token of a JSON pointer (RFC 6901).
+
+    The caller chooses the name of an unknown field, so the name is truncated.
+    """
+    return str(part)[:100].replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,139 @@
+"""What an application declares about its HTTP API: commands, queries, and the flows they start.
+
+A new held call is one `CommandDeclaration`; a new read is one `QueryDeclaration`. The routes, the
+OpenAPI and AsyncAPI documents, the subscriptions, readiness and the metrics follow from them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pydantic import BaseModel
+
+PARAMETER = re.compile(r"\{(\w+)\}")
+
+
+def _never(_body: bytes) -> bool:
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class FlowDeclaration:
+    """A flow that goes on after the reply, and is checked until it has ended.
+
+    `owner` is the app-id of the service that has the created resource. Its answer has all fields of
+    the command's body, so the command can be built again. `ends_at` are the app-ids of the services
+    that answer `/unfinished/<name>/<ids>` (WIRE.md, section 12). `is_pending` returns True if the
+    owner's answer shows that the flow has not ended.
+    """
+
+    name: str
+    owner: str
+    ends_at: tuple[str, ...]
+    is_pending: Callable[[bytes], bool] = _never
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandDeclaration:
+    """A POST route: it publishes one command and is held until its reply arrives."""
+
+    path: str
+    summary: str
+    body: type[BaseModel]
+    topic: str
+    """The command's event. Its data is the body, with the id of the resource."""
+    resource: str
+    """The name of the id of the resource that the command creates."""
+    owner: Callable[[Any], str]
+    """Returns the part of the body that an Idempotency-Key belongs to."""
+    location: str
+    """The path of the resource, with names of ids in braces; the last one is `resource`."""
+    requires: str | None = None
+    """A field of the body: the id of a resource that must exist, created by another command."""
+    success: str
+    """The event that becomes the 201 response."""
+    answer: type[msgspec.Struct]
+    """The body of the 201 response, decoded from the data of `success`."""
+    answer_schema: str
+    """The schema of that body in contracts/http/."""
+    rejection: str
+    """The event that becomes a problem response, by the `reason` in its data."""
+    problems: Mapping[str, tuple[int, str]]
+    """Reason -> status and detail."""
+    flow: FlowDeclaration | None = None
+
+    def locate(self, ids: Mapping[str, str]) -> str:
+        """Return the path of the resource with these ids."""
+        return self.location.format_map(ids)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryDeclaration:
+    """A GET route, which a service answers at the same path.
+
+    `schema` is that of the 200 response, in contracts/http/.
+    """
+
+    path: str
+    app_id: str
+    schema: str
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the ids in the path."""
+        return PARAMETER.findall(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """Everything that the edge knows of an application; raise ValueError if it contradicts itself."""
+
+    title: str
+    description: str
+    """What its events are about, for the AsyncAPI document."""
+    folder: Path
+    """The folder that has contracts/ and components/."""
+    commands: tuple[CommandDeclaration, ...]
+    queries: tuple[QueryDeclaration, ...]
+    command_of_reply: Mapping[str, CommandDeclaration] = field(init=False)
+    required: Mapping[str, CommandDeclaration] = field(init=False)
+    """Maps the name of an id that a command requires to the command that creates its resource."""
+    query_of: Mapping[str, QueryDeclaration] = field(init=False)
+    """Maps the location of each command to the query that reads it."""
+
+    def __post_init__(self) -> None:
+        replies = {topic: command for command in self.commands for topic in (command.success, command.rejection)}
+        creators = {command.resource: command for command in self.commands}
+        queries = {query.path: query for query in self.queries}
+        object.__setattr__(self, "command_of_reply", replies)
+        object.__setattr__(self, "query_of", queries)
+        for command in self.commands:
+            if PARAMETER.findall(command.location)[-1:] != [command.resource]:
+                raise ValueError(f"{command.path}: the last id of {command.location} must be {command.resource}")
+            if command.location not in queries:
+                raise ValueError(f"{command.path}: no query reads {command.location}")
+            if command.requires is not None and command.requires not in creators:
+                raise ValueError(f"{command.path} requires {command.requires}, which no command creates")
+        needed = {command.requires for command in self.commands if command.requires is not None}
+        object.__setattr__(self, "required", {name: creators[name] for name in needed})
+
+    @property
+    def services(self) -> list[str]:
+        """The app-ids that the gateway calls, in the order of the queries."""
+        ends = (app_id for each in self.commands if each.flow for app_id in (each.flow.owner, *each.flow.ends_at))
+        return list(dict.fromkeys([*(query.app_id for query in self.queries), *ends]))
+
+    @property
+    def rejections(self) -> frozenset[str]:
+        """The topics of replies that reject a command."""
+        return frozenset(command.rejection for command in self.commands)
+
+    @property
+    def command_paths(self) -> frozenset[str]:
+        """The paths of the POST routes."""
+        return frozenset(command.path for command in self.commands)

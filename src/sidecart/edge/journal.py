@@ -1,0 +1,290 @@
+"""The journal: accepted commands whose flows have not ended, written to the store before the 201.
+
+The gateway inserts batch n as `accepted:<pod name>:<n>` and never changes it. A batch holds the
+flows that began while the previous batch was being written (group commit). `accepted:<pod name>`
+holds the number of the first batch with a flow that has not ended. After a restart the gateway
+reads from that number up to the first number without a batch. An accepted request therefore
+survives a crash of this process, and a broker that loses all its events.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+
+from sidecart.chassis.errors import Conflict, TransientError
+from sidecart.chassis.store import Store
+from sidecart.edge.problems import unavailable
+
+log = logging.getLogger(__name__)
+
+FLOWS_MAX = 100_000  # about 300 bytes each; so many flows are open only while a service is down
+BATCH_FLOWS_MAX = 1_000  # 60 KB
+BATCHES_AT_ONCE = 100  # batches read in one call after a restart
+# The store keeps a batch, and the gateway repeats a command, for this long.
+RETENTION_SECONDS = 7 * 24 * 3600
+CARRY_SECONDS = 600.0  # flows of an older batch move to a new one, so a restart reads few batches
+RETRY_SECONDS = 1.0  # after the store was unreachable
+# The writer pauses before each batch, so more flows share it. The pause is this share of the
+# current reply time, so the store has the batch before the replies arrive.
+LINGER_SHARE = 0.25
+LINGER_SECONDS_MAX = 0.05
+LINGER_RISE, LINGER_FALL = 0.1, 0.5  # the pause falls fast, so it is short soon after a busy period
+
+
+@dataclass(slots=True, eq=False)
+class Flow:
+    """One accepted command: the resource that it creates, and the time of its acceptance (UTC)."""
+
+    kind: str
+    resource: str
+    at: datetime
+    started_at: float = 0.0  # of the event loop's clock
+    batch: int | None = None  # None until the store has the flow
+    durable: bool = True  # whether the store has the flow or will have it
+    batched: datetime | None = None  # time at which that batch was written
+    attempts: int = 0  # number of repetitions of its command
+    checked_at: datetime | None = None  # time of the last check
+    due: datetime | None = None  # time of the next check
+    ended: bool = False
+
+
+class _Batch(msgspec.Struct):
+    flows: list[tuple[str, str, int]]  # kind, resource, Unix time in seconds
+
+
+class _Mark(msgspec.Struct):
+    first: int = 0
+
+
+@dataclass(slots=True)
+class _Batches:
+    """The batches that still hold a flow, in ascending order, because batches are only appended."""
+
+    next: int = 0
+    marked: int = 0
+    flows: dict[int, set[Flow]] = field(default_factory=dict)
+
+    @property
+    def first(self) -> int:
+        return next(iter(self.flows), self.next)
+
+    def put(self, flow: Flow, batch: int, at: datetime) -> None:
+        self.remove(flow)
+        flow.batch, flow.batched = batch, at
+        self.flows.setdefault(batch, set()).add(flow)
+
+    def remove(self, flow: Flow) -> None:
+        if flow.batch is None:
+            return
+        remaining = self.flows.get(flow.batch)
+        if remaining is not None:
+            remaining.discard(flow)
+            if not remaining:
+                del self.flows[flow.batch]
+
+
+class Journal:
+    """The journal of one gateway replica."""
+
+    def __init__(self, store: Store, pod_name: str, now: Callable[[], datetime]) -> None:
+        self._store = store
+        self._pod_name = pod_name
+        self._now = now
+        self._flows: dict[tuple[str, str], Flow] = {}
+        self._new: list[Flow] = []
+        self._batches = _Batches()
+        self._has_new_flows = asyncio.Event()
+        self._flushed = asyncio.Event()
+        self._linger = 0.0
+        self._resumed = asyncio.Event()
+
+    @property
+    def resumed(self) -> bool:
+        """True once the flows of an earlier process have been loaded."""
+        return self._resumed.is_set()
+
+    @property
+    def count(self) -> int:
+        """The number of flows that have not ended."""
+        return len(self._flows)
+
+    def flows(self) -> list[Flow]:
+        """Return all flows that have not ended."""
+        return list(self._flows.values())
+
+    def get(self, kind: str, resource: str) -> Flow | None:
+        """Return the flow, or None if it is unknown or has ended."""
+        return self._flows.get((kind, resource))
+
+    def add(self, kind: str, resource: str, *, durable: bool = True) -> tuple[Flow, bool]:
+        """Add a flow or return the existing one, and whether it is new; raise Problem 503 if full.
+
+        The store has the flow once `written` returns. A restart loses a flow that is not durable.
+        """
+        known = self._flows.get((kind, resource))
+        if known is not None:
+            if durable and not known.durable:
+                self._queue(known)
+            return known, False
+        if len(self._flows) >= FLOWS_MAX:
+            raise unavailable(f"{FLOWS_MAX} accepted requests have not ended yet; try again later")
+        flow = Flow(kind, resource, self._now(), asyncio.get_running_loop().time(), durable=False)
+        self._flows[kind, resource] = flow
+        if durable:
+            self._queue(flow)
+        return flow, True
+
+    def _queue(self, flow: Flow) -> None:
+        flow.durable = True
+        self._new.append(flow)
+        self._has_new_flows.set()
+
+    async def written(self, flow: Flow, seconds_max: float) -> bool:
+        """Wait until the store has the flow; return False if it has not after `seconds_max`.
+
+        The writer keeps trying in either case.
+        """
+        loop = asyncio.get_running_loop()
+        share = min(LINGER_SHARE * (loop.time() - flow.started_at), LINGER_SECONDS_MAX)
+        self._linger += (LINGER_RISE if share > self._linger else LINGER_FALL) * (share - self._linger)
+        until = loop.time() + seconds_max
+        while flow.batch is None and not flow.ended:
+            with suppress(TimeoutError):
+                async with asyncio.timeout_at(until):
+                    await self._flushed.wait()
+            if loop.time() >= until:
+                break
+        return flow.batch is not None
+
+    def end(self, flow: Flow) -> None:
+        """Remove a flow that has ended."""
+        if self._flows.get((flow.kind, flow.resource)) is flow:
+            del self._flows[flow.kind, flow.resource]
+        flow.ended = True
+        self._batches.remove(flow)
+
+    # --- Background work
+
+    async def write(self) -> None:
+        """Write batches until cancelled, once `resume` has found the number of the next one."""
+        await self._resumed.wait()
+        while True:
+            await self._has_new_flows.wait()
+            await asyncio.sleep(self._linger)
+            try:
+                await self.flush()
+            except TransientError as fault:
+                log.warning("accepted commands are not in the store yet; retrying: %s", fault)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def flush(self) -> None:
+        """Write one batch with the new flows.
+
+        Raise TransientError and keep the flows for the next batch.
+        """
+        taken, self._new = self._new[:BATCH_FLOWS_MAX], self._new[BATCH_FLOWS_MAX:]
+        flows = [flow for flow in taken if not flow.ended]
+        try:
+            number = await self._insert(flows) if flows else None
+        except TransientError:
+            self._new = flows + self._new
+            raise
+        if number is not None:
+            for flow in flows:
+                if not flow.ended:
+                    self._batches.put(flow, number, self._now())
+        if not self._new:
+            self._has_new_flows.clear()
+        flushed, self._flushed = self._flushed, asyncio.Event()
+        flushed.set()
+
+    async def _insert(self, flows: Sequence[Flow]) -> int:
+        """Insert a batch under the first free number, and return that number.
+
+        If a response of the store is lost, two batches may hold the same flows.
+        """
+        batch = _Batch([(flow.kind, flow.resource, int(flow.at.timestamp())) for flow in flows])
+        while True:
+            number = self._batches.next
+            try:
+                await self._store.save(
+                    self._key(number), msgspec.json.encode(batch), None, ttl_seconds=RETENTION_SECONDS
+                )
+            except Conflict as conflict:
+                value, _ = await self._store.load(self._key(number))
+                if value is None:
+                    raise TransientError(str(conflict)) from conflict
+                self._batches.next = number + 1
+                continue
+            self._batches.next = number + 1
+            return number
+
+    async def tidy(self) -> None:
+        """Move the flows of an old first batch to a new one, and save the first number to read.
+
+        Raise TransientError.
+        """
+        first, old = self._batches.first, self._now() - timedelta(seconds=CARRY_SECONDS)
+        for flow in self._batches.flows.get(first, ()):
+            if flow.batched is not None and flow.batched < old:
+                flow.batched = None  # the flow is queued for a new batch
+                self._new.append(flow)
+                self._has_new_flows.set()
+        if first == self._batches.marked:
+            return
+        _, etag = await self._store.load(self._mark_key())
+        with suppress(Conflict):  # the next call writes it again
+            await self._store.save(self._mark_key(), msgspec.json.encode(_Mark(first)), etag)
+            self._batches.marked = first
+
+    async def resume(self) -> list[Flow]:
+        """Load the flows that an earlier process of this pod left; raise TransientError."""
+        found, first, following = await self.read(self._pod_name)
+        self._batches.next, self._batches.marked = following, first
+        flows = []
+        for flow in found:
+            if self._flows.setdefault((flow.kind, flow.resource), flow) is flow:
+                flows.append(flow)
+                assert flow.batch is not None
+                self._batches.put(flow, flow.batch, self._now())
+        self._resumed.set()
+        return flows
+
+    async def read(self, pod_name: str) -> tuple[list[Flow], int, int]:
+        """Return a replica's flows, its first batch number, and the number after its last batch.
+
+        The flows include those that have ended since their batch was written.
+        """
+        value, _ = await self._store.load(_mark_key(pod_name))
+        first = number = 0 if value is None else msgspec.json.decode(value, type=_Mark).first
+        flows: list[Flow] = []
+        while True:
+            numbers = range(number, number + BATCHES_AT_ONCE)
+            values = await self._store.load_many([_batch_key(pod_name, each) for each in numbers])
+            for number, value in zip(numbers, values, strict=True):
+                if value is None:
+                    return flows, first, number
+                for kind, resource, at in msgspec.json.decode(value, type=_Batch).flows:
+                    flows.append(Flow(kind, resource, datetime.fromtimestamp(at, UTC), batch=number))
+            number = numbers.stop
+
+    def _key(self, number: int) -> str:
+        return _batch_key(self._pod_name, number)
+
+    def _mark_key(self) -> str:
+        return _mark_key(self._pod_name)
+
+
+def _batch_key(pod_name: str, number: int) -> str:
+    return f"accepted:{pod_name}:{number}"
+
+
+def _mark_key(pod_name: str) -> str:
+    return f"accepted:{pod_name}"

@@ -1,0 +1,78 @@
+"""The OpenAPI document.
+
+The gateway reads request bodies itself, so FastAPI does not know their schemas. This module adds
+them, from the models and from contracts/.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import FastAPI
+from pydantic import BaseModel
+
+from sidecart.edge import idempotency
+from sidecart.edge.contracts import Contracts
+from sidecart.edge.declarations import Application
+
+PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}}
+
+EXCLUDE = {
+    "in": "query",
+    "name": "exclude",
+    "required": False,
+    "description": "`broker`: ignore problems of the broker, which all gateways share; for load balancers",
+    "schema": {"type": "string", "examples": ["broker"]},
+}
+
+
+def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """Describe the error responses of a route."""
+    return {status: {"description": "problem", "content": PROBLEM_CONTENT} for status in statuses}
+
+
+def response(schema_name: str, description: str) -> dict[str, Any]:
+    """Describe a response whose schema is the file of this name in contracts/http/."""
+    schema = {"$ref": f"#/components/schemas/{schema_name}"}
+    return {"description": description, "content": {"application/json": {"schema": schema}}}
+
+
+def request(model: type[BaseModel]) -> dict[str, Any]:
+    """Describe the request of a POST route: its body, Idempotency-Key and Prefer."""
+    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+    header: dict[str, Any] = {"in": "header", "required": False}
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "parameters": [
+            {
+                **header,
+                "name": "Idempotency-Key",
+                "schema": {"type": "string", "pattern": idempotency.PATTERN},
+            },
+            {
+                **header,
+                "name": "Prefer",
+                "schema": {"type": "string", "examples": ["wait=10", "respond-async", "respond-async, wait=10"]},
+            },
+        ],
+    }
+
+
+def document(app: FastAPI, application: Application) -> None:
+    """Extend the OpenAPI document of the app with the schemas of all bodies."""
+    generate = app.openapi
+    template = "#/components/schemas/{model}"
+
+    def openapi() -> dict[str, Any]:
+        made = generate()
+        schemas = made.setdefault("components", {}).setdefault("schemas", {})
+        http = Contracts(application.folder / "contracts").schemas("http")
+        schemas.update({name: each for name, each in http.items() if name != "envelope"})
+        for command in application.commands:
+            schema = command.body.model_json_schema(ref_template=template)
+            schemas.update(schema.pop("$defs", {}))
+            schemas[command.body.__name__] = schema
+        return made
+
+    # FastAPI documents this way to extend the document.
+    app.openapi = openapi  # type: ignore[method-assign]  # see the comment above

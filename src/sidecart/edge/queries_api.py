@@ -1,0 +1,103 @@
+"""The GET routes: the gateway reads each resource from its owner, by service invocation.
+
+While a resource does not exist yet, its pending command answers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Set
+from contextlib import suppress
+from dataclasses import dataclass
+
+import msgspec
+from fastapi import Request, Response
+
+from sidecart.chassis.connections import Answer
+from sidecart.chassis.errors import SidecarUnavailable, TransientError
+from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.edge.deadline import Deadline
+from sidecart.edge.flows import Flows
+from sidecart.edge.ids import is_uuid
+from sidecart.edge.pending_commands import PendingCommands
+from sidecart.edge.problems import Problem, method_not_allowed, not_found, unavailable
+from sidecart.edge.reconciler import Reconciler
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS_MAX = 2.0  # for the service; the lookup of the pending record has one second more
+
+
+@dataclass(frozen=True, slots=True)
+class QueriesApi:
+    """Handlers of the GET routes."""
+
+    sidecar: HttpSidecar
+    pending_commands: PendingCommands
+    reconciler: Reconciler
+    flows: Flows
+    command_paths: Set[str]
+
+    async def read(self, app_id: str, request: Request) -> Response:
+        """Return the resource, or 202 if it is pending.
+
+        Raise the stored rejection of its command, Problem 404 for an unknown resource, or Problem
+        503 if the service or the store does not answer.
+        """
+        path = request.url.path
+        if path in self.command_paths:
+            raise method_not_allowed("POST")
+        if not all(is_uuid(value) for value in request.path_params.values()):
+            raise not_found(f"{path[:200]}: an id is a UUID in lower case")
+        deadline = Deadline(READ_SECONDS_MAX)
+        answer = await self._ask(app_id, path, READ_SECONDS_MAX)
+        if answer is not None and answer.status == 200:
+            self._check_soon(path, answer)
+            return _found(answer)
+        try:
+            async with asyncio.timeout_at(deadline.answer_by):
+                record = await self.pending_commands.find(path)
+        except (TransientError, TimeoutError) as fault:
+            log.warning("cannot look up the pending command of %s: %s", path, fault)
+            raise unavailable(f"cannot tell now whether {path} is pending; try again") from fault
+        if record is None:
+            if answer is not None and answer.status == 404:
+                raise not_found(path)
+            raise _unreachable(app_id)
+        if record.is_confirmed:
+            # The service created the resource after the first read.
+            answer = await self._ask(app_id, path, deadline.left_to_answer)
+            if answer is None or answer.status != 200:
+                raise _unreachable(app_id)
+            return _found(answer)
+        if record.pending:
+            ids = dict(reversed(request.path_params.items()))  # the resource's own id first, as after a POST
+            body = msgspec.json.encode({**ids, "status": "accepted"})
+            return Response(body, 202, {"Retry-After": "1"}, "application/json")
+        raise record.rejection.problem()
+
+    def _check_soon(self, path: str, answer: Answer) -> None:
+        """Schedule an early check of a flow that has not ended when its resource is read."""
+        kind = self.flows.of_path(path)
+        with suppress(ValueError):  # an answer outside the contract: the caller gets it unchanged
+            if kind is not None and kind.is_pending(answer.body):
+                self.reconciler.check_soon(kind, path.rpartition("/")[2])
+
+    async def _ask(self, app_id: str, path: str, seconds_max: float) -> Answer | None:
+        try:
+            answer = await self.sidecar.invoke(app_id, path, seconds_max)
+        except SidecarUnavailable as fault:
+            log.warning("read %s: %s", path, fault)
+            return None
+        if answer.status not in (200, 404):
+            log.warning("read %s: %s", path, answer)
+        return answer
+
+
+def _found(answer: Answer) -> Response:
+    return Response(answer.body, media_type="application/json")
+
+
+def _unreachable(app_id: str) -> Problem:
+    return unavailable(f"the {app_id} service does not answer; try again")

@@ -1,0 +1,116 @@
+"""The wiring of one gateway process: creates its components and connects them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from sidecart.chassis.server.inbound import Handler
+from sidecart.chassis.server.serve import LoopbackProbe, background, now
+from sidecart.chassis.server.shutdown import ShutdownSignal
+from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.edge.command_dispatcher import CommandDispatcher
+from sidecart.edge.commands_api import CommandsApi
+from sidecart.edge.declarations import Application
+from sidecart.edge.flows import Flows
+from sidecart.edge.held_requests import HeldRequests
+from sidecart.edge.journal import Journal
+from sidecart.edge.known_resources import KnownResources
+from sidecart.edge.metrics import HELD, PENDING_COMMANDS, STUCK, UNFINISHED, declare
+from sidecart.edge.pending_commands import PendingCommands
+from sidecart.edge.publishing import Publishing
+from sidecart.edge.queries_api import QueriesApi
+from sidecart.edge.ready import Readiness
+from sidecart.edge.reconciler import Reconciler
+from sidecart.edge.replies import Replies, Responses
+
+# From the shutdown signal to the release of held requests. Together with the write of the pending
+# commands, this is well below the time that the server allows.
+HURRY_SECONDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """The handlers of the routes, and the background tasks."""
+
+    commands_api: CommandsApi
+    queries_api: QueriesApi
+    readiness: Readiness
+    replies: Replies
+    topics_of_replies: Sequence[str]
+    probe: LoopbackProbe
+    held: HeldRequests
+    pending_commands: PendingCommands
+    journal: Journal
+    reconciler: Reconciler
+    publishing: Publishing
+    shutdown: ShutdownSignal
+    pod_name: str
+
+    @classmethod
+    def of(
+        cls,
+        application: Application,
+        sidecar: HttpSidecar,
+        pod_name: str,
+        probe: LoopbackProbe,
+        shutdown: ShutdownSignal,
+    ) -> Wiring:
+        """Create all components of an application's gateway for a sidecar."""
+        publishing = Publishing(sidecar, probe)
+        held, pending_commands = HeldRequests(), PendingCommands(sidecar, pod_name, now, publishing.publish)
+        known, responses, flows = KnownResources(sidecar), Responses(application), Flows(application)
+        journal = Journal(sidecar, pod_name, now)
+        reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, publishing.publish)
+        dispatcher = CommandDispatcher(publishing, held, pending_commands, journal, reconciler, application.rejections)
+        declare((command.topic for command in application.commands), flows.by_name)
+        HELD.set_function(lambda: held.count)
+        PENDING_COMMANDS.set_function(lambda: pending_commands.count)
+        UNFINISHED.set_function(lambda: journal.count)
+        STUCK.set_function(lambda: len(reconciler.stuck()))
+        return cls(
+            commands_api=CommandsApi(application, dispatcher, responses, known, pending_commands),
+            queries_api=QueriesApi(sidecar, pending_commands, reconciler, flows, application.command_paths),
+            readiness=Readiness(sidecar, probe, pending_commands, journal, publishing, shutdown, application.services),
+            replies=Replies(application, responses, held, pending_commands, known),
+            topics_of_replies=responses.topics,
+            probe=probe,
+            held=held,
+            pending_commands=pending_commands,
+            journal=journal,
+            reconciler=reconciler,
+            publishing=publishing,
+            shutdown=shutdown,
+            pod_name=pod_name,
+        )
+
+    def topics(self) -> Mapping[str, Handler]:
+        """Return the topics that the gateway subscribes to, each with its handler."""
+        return {topic: partial(self.replies.handle, topic) for topic in self.topics_of_replies} | {
+            self.probe.topic: self.probe.handle
+        }
+
+    @asynccontextmanager
+    async def run_background_tasks(self, drain_seconds: float) -> AsyncIterator[None]:
+        """Run the background tasks while the context is open."""
+        async with (
+            background(self.readiness.watch_store()),
+            background(self.readiness.wait()),
+            background(self.publishing.watch()),
+            background(self.pending_commands.carry()),
+            background(self.pending_commands.adopt_from_other_replicas()),
+            background(self.journal.write()),
+            background(self.reconciler.work()),
+            background(self.reconciler.adopt_from_other_replicas(self.pod_name)),
+            background(self._release(max(HURRY_SECONDS, drain_seconds))),
+        ):
+            yield
+
+    async def _release(self, seconds: float) -> None:
+        """Release held requests after the shutdown signal; each is answered 202 as pending."""
+        await self.shutdown.wait()
+        await asyncio.sleep(seconds)
+        self.held.release()
