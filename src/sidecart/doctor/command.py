@@ -24,6 +24,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         "`# doctor: publish-only` or `# doctor: read-only` states how a component is used, and `# doctor: ignore "
         "RULE: the reason` silences a rule. --sidecar sends DAPR_API_TOKEN."
     )
+    _add_files(parser)
+    _add_running(parser)
+    parser.add_argument("--json", action="store_true", help="print each finding as one line of JSON")
+    parser.set_defaults(command=run)
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "paths",
         nargs="*",
@@ -50,6 +57,9 @@ def add(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a file of NAME=value lines to add to the environment of the sidecars in PATH",
     )
+
+
+def _add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--sidecar",
         dest="sidecars",
@@ -62,8 +72,6 @@ def add(parser: argparse.ArgumentParser) -> None:
         "--redis", action="append", default=[], metavar="HOST:PORT", help="also inspect the keys on this server"
     )
     parser.add_argument("--files-only", action="store_true", help="do not query the running shop")
-    parser.add_argument("--json", action="store_true", help="print each finding as one line of JSON")
-    parser.set_defaults(command=run)
 
 
 def run(options: argparse.Namespace) -> int:
