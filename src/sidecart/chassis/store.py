@@ -11,7 +11,7 @@ T = TypeVar("T")
 
 ATTEMPTS_MAX = 50  # conflicts in a row on one key
 ABSENT: tuple[None, None] = (None, None)
-"""What `load` returns for an absent key."""
+"""The answer of `load` for an absent key."""
 
 
 class Store(Protocol):

@@ -1,4 +1,4 @@
-"""`update`: one value is changed by ETag, whoever else writes it."""
+"""`update`: one value is changed by its ETag, while other processes write it too."""
 
 import asyncio
 
