@@ -91,7 +91,7 @@ def test_at_half_time_the_same_command_is_published_once_more() -> None:
         assert await edge.carry(wanted, Deadline(0.02)) is None
         assert [wanted.id, wanted.id] == [event["id"] for _, event in edge.sidecar.published]
 
-    asyncio.run(scenario())
+    run_jumping(scenario())
 
 
 def test_the_promise_is_begun_at_half_time() -> None:
@@ -138,7 +138,7 @@ def test_publishing_again_is_a_twentieth_of_all_publishes_once_the_credit_is_gon
 
         assert 21 == len(edge.sidecar.published)
 
-    asyncio.run(scenario())
+    run_jumping(scenario())
 
 
 def test_without_a_wait_the_command_is_promised_at_once() -> None:
