@@ -22,11 +22,11 @@ from sidecart.chassis.events import CONTENT_TYPE
 from sidecart.chassis.outbox import Outbox, _Kind
 from sidecart.chassis.processor import EventProcessor
 from sidecart.chassis.record import OutboxEntry
-from sidecart.chassis.record_cache import RecordCache
+from sidecart.chassis.speculation import RecordCache
 from sidecart.chassis.server import inbound
 from sidecart.chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
 from sidecart.chassis.speculation import SpeculativeProcessor
-from sidecart.edge.command_dispatcher import CommandDispatcher
+from sidecart.edge.held_requests import CommandDispatcher
 from sidecart.launcher.apps import module_of, write_program
 
 BULK_MAX = 64

@@ -25,12 +25,14 @@ class Direct(Store):
     ) -> None:
         super().__init__(redis_url, name)
         self.store = StoreHealth()
+        self.store_probe = self  # the baseline does not monitor its store
+        self.published_at = float("-inf")
         self._broker = broker
         self._session = session
         self._urls = urls
 
-    async def watch_store(self) -> None:
-        """Report the store as healthy: the baseline does not monitor it."""
+    async def watch(self) -> None:
+        """Report the store as healthy."""
         self.store.written()
 
     async def answers(self) -> bool:
@@ -42,6 +44,7 @@ class Direct(Store):
         try:
             async with asyncio.timeout(seconds_max):
                 await self._broker.publish(topic, event)
+                self.published_at = asyncio.get_running_loop().time()
         except TimeoutError as error:
             raise SidecarTimeout(f"publish to {topic}: no answer within {seconds_max:.3g} s") from error
         except Exception as error:  # FastStream passes on any exception of its client library

@@ -17,7 +17,8 @@ from bench.baseline.direct import Direct
 from bench.baseline.settings import BaselineSettings, read
 from gateway.app import SHOP
 from sidecart.chassis.server.inbound import InboundApp
-from sidecart.chassis.server.serve import LoopbackProbe, run
+from sidecart.chassis.server.loopback_probe import LoopbackProbe
+from sidecart.chassis.server.serve import run
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.app import public_app
@@ -35,7 +36,7 @@ def gateway(config: BaselineSettings) -> ASGIApp:
         async with ClientSession() as session:
             direct = cast(HttpSidecar, Direct(config.redis_url, "gateway", broker, session, config.urls))
             wiring = Wiring.of(SHOP, direct, NAME, LoopbackProbe("replies", NAME), ShutdownSignal())
-            app.state.wiring = wiring
+            wiring.attach(app)
             for topic, handle in wiring.topics().items():
                 broker.on(topic, NAME, handle)
             await broker.start()

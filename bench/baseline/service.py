@@ -31,9 +31,9 @@ from services.order import settings as order_settings
 from services.user import app as user
 from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import Conflict, PermanentError, TransientError
-from sidecart.chassis.events import decode, parse
+from sidecart.chassis.events import decode, now, parse
 from sidecart.chassis.record import Record
-from sidecart.chassis.server.serve import ServiceWiring, background, now, reader, run
+from sidecart.chassis.server.serve import ServiceWiring, background, reader, run
 from sidecart.chassis.service import Service
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.chassis.store import ATTEMPTS_MAX

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.commands import COMMANDS
 from sidecart.edge.command import build_command
-from sidecart.edge.ids import resource_id
+from sidecart.edge.command import resource_id
 from sidecart.launcher.topics import GATEWAY, read_topics, service_ids
 from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
 from tests.contracts.validate import (

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sidecart.chassis.server.inbound import RAW
-from sidecart.chassis.server.serve import LoopbackProbe
+from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.service import Service
 from sidecart.launcher.topics import read_topics
 from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay

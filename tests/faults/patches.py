@@ -15,7 +15,7 @@ import msgspec
 
 from sidecart.chassis.server import serve
 from sidecart.chassis.sidecar import HttpSidecar
-from sidecart.edge.command_dispatcher import CommandDispatcher
+from sidecart.edge.held_requests import CommandDispatcher
 from sidecart.edge.pending_commands import PendingCommands
 from sidecart.edge.reconciler import Reconciler
 from sidecart.launcher.apps import module_of, write_program

@@ -115,7 +115,7 @@ def test_a_refusal_differs_from_a_lost_race(
 
     async def scenario(sidecar: HttpSidecar) -> None:
         started = time.monotonic()
-        while not await sidecar.store_answers():  # the sidecar does not report when it is up
+        while not await sidecar.store_probe.answers():  # the sidecar does not report when it is up
             assert time.monotonic() - started < 60
             await asyncio.sleep(0.1)
         await sidecar.save("person:ada", b"1", None)

@@ -54,6 +54,7 @@ from sidecart.chassis.speculation import SpeculativeProcessor
 from sidecart.chassis.store_health import StoreHealth
 from sidecart.edge.flows import Flows
 from sidecart.edge.journal import Flow, Journal
+from sidecart.edge.journal_recovery import resume, tidy
 from sidecart.edge.pending_commands import PendingCommands
 from sidecart.edge.reconciler import Reconciler
 
@@ -150,10 +151,10 @@ class Gateway:
     async def work(self) -> None:
         """Run one round of the gateway's background tasks."""
         if not self.journal.resumed:
-            self.reconciler.schedule_checks(await self.journal.resume())
+            self.reconciler.schedule_checks(await resume(self.journal))
         await self.journal.flush()
         await self.reconciler.step()
-        await self.journal.tidy()
+        await tidy(self.journal)
 
     def accept(self, command: Command) -> None:
         """Add the command to the journal before it is published."""

@@ -122,6 +122,11 @@ def derived_id(input_id: str, source: str, kind: str, position: int) -> str:
     return str(uuid.uuid5(uuid.UUID(input_id), f"{source}{kind}{position}"))
 
 
+def now() -> datetime:
+    """Return the current time in UTC; an app has no other clock."""
+    return datetime.now(UTC)
+
+
 def timestamp(at: datetime) -> str:
     """Format a time as RFC 3339 in UTC with milliseconds, ending in Z."""
     return at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

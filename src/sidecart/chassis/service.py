@@ -98,7 +98,7 @@ class Service(Generic[S, E]):
 
         They are the same at every repetition, except for their trace attributes.
         """
-        traceid, traceparent = tracing.attributes()
+        trace = {} if tracing.spans is None else tracing.spans.attributes()
         return [
             CloudEvent(
                 id=derived_id(received.id, self.name, type(output).__name__, position),
@@ -108,8 +108,7 @@ class Service(Generic[S, E]):
                 correlationid=received.correlation_id,
                 time=timestamp(received.at),
                 data=msgspec.Raw(msgspec.json.encode(output)),
-                traceid=traceid,
-                traceparent=traceparent,
+                **trace,
             )
             for position, output in enumerate(step.outputs)
         ]

@@ -14,7 +14,7 @@ from sidecart.chassis.connections import Answer, BrokenOff, Connections, NotConn
 from sidecart.chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, SidecarUnreachable, WriteRefused
 from sidecart.chassis.events import CONTENT_TYPE
 from sidecart.chassis.settings import LOOPBACK
-from sidecart.chassis.store_health import StoreHealth
+from sidecart.chassis.store_health import SAVED, StoreHealth, StoreProbe
 from sidecart.chassis.telemetry import tracing
 
 STORE = "statestore"
@@ -28,15 +28,7 @@ PUBLISHES_MAX = 256
 ANSWERS_SECONDS_MAX = 1.0
 BULK_PARALLELISM = 10
 FIRST_WRITE = {"concurrency": "first-write"}
-SAVED = (200, 201, 204)
-
-PROBE_KEY = "health-probe"
-# Last-write, so that the probe is always a valid write, and always the same record.
-PROBE = msgspec.json.encode([{"key": PROBE_KEY, "value": 1}])
-PROBE_SECONDS_MAX = 2.0  # for each of the two calls; a sidecar may retry a refused write
-UNREACHABLE_SECONDS = 1.0  # between two probes
-REFUSED_SECONDS = 2.0
-START_SECONDS = 0.2
+STATE = f"/v1.0/state/{STORE}"
 
 
 class HttpSidecar:
@@ -46,11 +38,13 @@ class HttpSidecar:
         self._connections = connections
         self._publishes = publishes
         self.store = StoreHealth()  # reported by /healthz and /readyz
-        self._probing = asyncio.Lock()
+        self.store_probe = StoreProbe(self.store, self._call, STATE)
+        self.published_at = float("-inf")
+        """The time of the event loop at the end of the last successful publish."""
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
-        answer = await self._state_call("GET", f"/v1.0/state/{STORE}/{quote(key, safe='')}")
+        answer = await self._state_call("GET", f"{STATE}/{quote(key, safe='')}")
         if answer.status == 204 or (answer.status == 200 and not answer.body):
             return None, None
         if answer.status != 200:
@@ -62,7 +56,7 @@ class HttpSidecar:
         if not keys:
             return []
         request = msgspec.json.encode({"keys": list(dict.fromkeys(keys)), "parallelism": BULK_PARALLELISM})
-        answer = await self._state_call("POST", f"/v1.0/state/{STORE}/bulk", request)
+        answer = await self._state_call("POST", f"{STATE}/bulk", request)
         if answer.status != 200:
             raise self._store_failed(f"bulk load: {answer}")
         found: dict[str, bytes] = {}
@@ -81,7 +75,7 @@ class HttpSidecar:
         Stores report conflicts and refusals with the same statuses (409 or 500 for either). The
         record itself decides: if it is unchanged, the store refused the write (ADR 37).
         """
-        if self.store.write_refusal:  # `watch_store` detects the end of the refusal
+        if self.store.write_refusal:  # `StoreProbe.watch` detects the end of the refusal
             raise WriteRefused(f"save of {key}: {self.store.problem}")
         write: dict[str, Any] = {"key": key, "value": msgspec.Raw(value), "options": FIRST_WRITE}
         if etag is not None:
@@ -90,7 +84,7 @@ class HttpSidecar:
             write["metadata"] = {"ttlInSeconds": str(ttl_seconds)}
         body = msgspec.json.encode([write])
         refusal = await self._try_save(key, body, etag)
-        if refusal is not None and await self._takes_writes():
+        if refusal is not None and await self.store_probe.takes_writes():
             # A transient failure, for example a broken connection between the sidecar and the
             # store.
             refusal = await self._try_save(key, body, etag)
@@ -102,7 +96,7 @@ class HttpSidecar:
 
         Raise Conflict if another process wrote the record.
         """
-        answer = await self._state_call("POST", f"/v1.0/state/{STORE}", body, is_write=True)
+        answer = await self._state_call("POST", STATE, body, is_write=True)
         if answer.status in SAVED:
             return None
         present, found = await self.load(key)
@@ -131,6 +125,7 @@ class HttpSidecar:
         answer = await self._call("POST", path, event, CONTENT_TYPE, seconds_max, traceparent, self._publishes)
         if answer.status not in (200, 204):
             raise SidecarUnavailable(f"publish to {topic}: {answer}")
+        self.published_at = asyncio.get_running_loop().time()
 
     async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:
         """GET a path of another service through both sidecars; the caller interprets the status."""
@@ -148,50 +143,6 @@ class HttpSidecar:
             return False
         return True
 
-    async def store_answers(self, seconds_max: float = PROBE_SECONDS_MAX) -> bool:
-        """Probe the store with one write and one read, and return whether it is healthy.
-
-        Each of the two calls may take `seconds_max`.
-        """
-        try:
-            written = await self._call("POST", f"/v1.0/state/{STORE}", PROBE, seconds_max=seconds_max)
-            read = await self._call("GET", f"/v1.0/state/{STORE}/{PROBE_KEY}", seconds_max=seconds_max)
-        except SidecarUnavailable as fault:
-            # At startup the sidecar may not run yet; it checks the health of this app as soon as it
-            # does.
-            if self.store.has_written or not isinstance(fault, SidecarUnreachable):
-                self.store.failed(is_write=True)
-            return False
-        if written.status in SAVED:
-            self.store.written()
-        if read.status not in (200, 204):
-            self.store.failed(is_write=written.status not in SAVED)
-        elif written.status not in SAVED:
-            self.store.refused(written)
-        return self.store.is_healthy
-
-    async def watch_store(self) -> None:
-        """Probe the store at startup, and after a failure until a write succeeds.
-
-        It runs until it is canceled.
-        """
-        pause = START_SECONDS
-        while True:
-            await self.store.needs_probe.wait()
-            while not await self.store_answers():  # noqa: ASYNC110  # a store does not announce its recovery
-                await asyncio.sleep(REFUSED_SECONDS if self.store.write_refusal else pause)
-            self.store.needs_probe.clear()
-            pause = UNREACHABLE_SECONDS
-
-    async def _takes_writes(self) -> bool:
-        """Return whether the store accepts the probe write.
-
-        Writes that are refused at the same time share one probe.
-        """
-        self.store.needs_probe.set()  # if the caller is canceled, `watch_store` probes instead
-        async with self._probing:
-            return not self.store.write_refusal and await self.store_answers()
-
     async def _state_call(self, method: str, path: str, body: bytes | None = None, *, is_write: bool = False) -> Answer:
         try:
             if tracing.spans is None:
@@ -202,7 +153,7 @@ class HttpSidecar:
         except SidecarUnavailable:
             self.store.failed(is_write=is_write)
             raise
-        if answer.status < 300:
+        if answer.status < 300 and not self.store.is_certain:
             if is_write:
                 self.store.written()
             else:

@@ -1,17 +1,42 @@
-"""The health of the store, derived from calls: healthy, unreachable, or refusing writes."""
+"""The health of the store, derived from calls and probes: healthy, unreachable, or refusing writes.
+
+While the store is known to be healthy, a successful call changes nothing. The sidecar client then
+skips `read` and `written`.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable
+from typing import Protocol
 
 import msgspec
 
 from sidecart.chassis.connections import Answer
+from sidecart.chassis.errors import SidecarUnavailable, SidecarUnreachable
 
 log = logging.getLogger(__name__)
 
+SAVED = (200, 201, 204)
+"""The statuses of a successful write."""
 REASON_CHARACTERS_MAX = 200
+
+PROBE_KEY = "health-probe"
+# Last-write, so that the probe is always a valid write, and always the same record.
+PROBE = msgspec.json.encode([{"key": PROBE_KEY, "value": 1}])
+PROBE_SECONDS_MAX = 2.0  # for each of the two calls; a sidecar may retry a refused write
+UNREACHABLE_SECONDS = 1.0  # between two probes
+REFUSED_SECONDS = 2.0
+START_SECONDS = 0.2
+
+
+class Call(Protocol):
+    """Calls the sidecar; raises SidecarUnavailable."""
+
+    def __call__(
+        self, method: str, path: str, body: bytes | None = None, *, seconds_max: float
+    ) -> Awaitable[Answer]: ...
 
 
 class StoreHealth:
@@ -25,8 +50,9 @@ class StoreHealth:
         self.is_unreachable = False
         self.write_refusal = ""  # the reason of the store; empty while writes work
         self.has_written = False  # at least one write has succeeded
+        self.is_certain = False  # known to be healthy, reads and writes
         self._write_failed = False
-        self.needs_probe = asyncio.Event()  # `HttpSidecar.watch_store` waits for it
+        self.needs_probe = asyncio.Event()  # `StoreProbe.watch` waits for it
         self.needs_probe.set()  # no write has succeeded yet
 
     @property
@@ -62,11 +88,12 @@ class StoreHealth:
             log.info("the store accepts writes again")
         self.write_refusal = ""
         self.is_unreachable = self._write_failed = False
-        self.has_written = True
+        self.has_written = self.is_certain = True
 
     def failed(self, *, is_write: bool) -> None:
         """Record a call that failed or got no answer."""
         self.is_unreachable = True
+        self.is_certain = False
         self._write_failed |= is_write
         self.needs_probe.set()
 
@@ -75,8 +102,62 @@ class StoreHealth:
         if not self.write_refusal:
             log.error("the store refuses writes: %s", answer)
         self.write_refusal = _reason(answer)
-        self.is_unreachable = self._write_failed = False
+        self.is_unreachable = self._write_failed = self.is_certain = False
         self.needs_probe.set()
+
+
+class StoreProbe:
+    """Probes the store at `state_path`, and records the results in its health."""
+
+    def __init__(self, health: StoreHealth, call: Call, state_path: str) -> None:
+        self._health = health
+        self._call = call
+        self._state_path = state_path
+        self._probing = asyncio.Lock()
+
+    async def answers(self, seconds_max: float = PROBE_SECONDS_MAX) -> bool:
+        """Probe the store with one write and one read, and return whether it is healthy.
+
+        Each of the two calls may take `seconds_max`.
+        """
+        try:
+            written = await self._call("POST", self._state_path, PROBE, seconds_max=seconds_max)
+            read = await self._call("GET", f"{self._state_path}/{PROBE_KEY}", seconds_max=seconds_max)
+        except SidecarUnavailable as fault:
+            # At startup the sidecar may not run yet; it checks the health of this app as soon as it
+            # does.
+            if self._health.has_written or not isinstance(fault, SidecarUnreachable):
+                self._health.failed(is_write=True)
+            return False
+        if written.status in SAVED:
+            self._health.written()
+        if read.status not in (200, 204):
+            self._health.failed(is_write=written.status not in SAVED)
+        elif written.status not in SAVED:
+            self._health.refused(written)
+        return self._health.is_healthy
+
+    async def takes_writes(self) -> bool:
+        """Return whether the store accepts the probe write.
+
+        Writes that are refused at the same time share one probe.
+        """
+        self._health.needs_probe.set()  # if the caller is canceled, `watch` probes instead
+        async with self._probing:
+            return not self._health.write_refusal and await self.answers()
+
+    async def watch(self) -> None:
+        """Probe the store at startup, and after a failure until a write succeeds.
+
+        It runs until it is canceled.
+        """
+        pause = START_SECONDS
+        while True:
+            await self._health.needs_probe.wait()
+            while not await self.answers():  # noqa: ASYNC110  # a store does not announce its recovery
+                await asyncio.sleep(REFUSED_SECONDS if self._health.write_refusal else pause)
+            self._health.needs_probe.clear()
+            pause = UNREACHABLE_SECONDS
 
 
 class _Error(msgspec.Struct):

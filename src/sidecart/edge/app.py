@@ -18,7 +18,9 @@ from starlette.types import ASGIApp
 from sidecart.chassis import settings as common
 from sidecart.chassis.events import timestamp
 from sidecart.chassis.server.inbound import InboundApp, Subscription
-from sidecart.chassis.server.serve import LoopbackProbe, SidecarAuth, run
+from sidecart.chassis.server.inbound import SidecarAuth
+from sidecart.chassis.server.loopback_probe import LoopbackProbe
+from sidecart.chassis.server.serve import run
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import connect
 from sidecart.chassis.telemetry.tracing import traced
@@ -48,14 +50,14 @@ def gateway(
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
         async with connect(config.dapr_http_port, config.dapr_api_token, config.dapr_host) as sidecar:
             wiring = Wiring.of(application, sidecar, pod_name, probe, stop)
-            app.state.wiring = wiring
+            wiring.attach(app)
             topics = [Subscription("replies", topic, handle) for topic, handle in wiring.topics().items()]
             app.subscribe(topics, dead_letters=None)
             async with traced("gateway"), wiring.run_background_tasks(drain_seconds):
                 yield
 
     app = public_app(application, lifespan)
-    return SidecarAuth(app, config.app_api_token, lambda path: path.startswith(SIDECAR_PATHS))
+    return SidecarAuth(app, config.app_api_token, SIDECAR_PATHS)
 
 
 def public_app(
@@ -83,8 +85,7 @@ def _add_command(app: InboundApp, command: CommandDeclaration) -> None:
         wiring: Wiring = request.app.state.wiring
         return await wiring.commands_api.handle(command, request)
 
-    app.answer_directly(command.path, post)
-    app.add_api_route(  # for the OpenAPI document; `answer_directly` serves the POST
+    app.add_api_route(  # for the OpenAPI document; `Wiring.attach` serves the POST
         command.path,
         post,
         methods=["POST"],

@@ -1,16 +1,35 @@
-"""Commands: the events by which the gateway requests a change from a service."""
+"""Commands: the events by which the gateway requests a change from a service.
+
+The gateway derives the ids of the resource and of the command before it publishes the command. A
+repeated request is therefore the same command for the same resource. One deadline limits everything
+that the gateway does for a request.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import json
+import re
+import secrets
+import time
+import uuid
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
 
-from sidecart.chassis.events import CloudEvent, timestamp
-from sidecart.chassis.server.serve import now
+from sidecart.chassis.events import CloudEvent, now, timestamp
 from sidecart.chassis.telemetry import tracing
-from sidecart.edge.ids import command_id
+
+# Namespace of the ids that derive from an Idempotency-Key.
+KEYED = uuid.UUID("8a4f6f0c-43a5-5b61-9d0f-3f4a4b6f7c10")
+
+MADE_KEY = re.compile(r"^sidecart-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$", re.ASCII)
+
+ANSWER_SECONDS = 0.8
+"""The time to write the response after the wait. The documented limit is 1 s; the rest is for the
+network between the gateway and the caller.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +58,7 @@ def build_command(topic: str, resource: str, location: str, body: dict[str, Any]
     The command's id is derived from the resource and the body. Its data is `ids` and the body.
     """
     event_id = command_id(resource, body)
-    traceid, traceparent = tracing.attributes()
+    trace = {} if tracing.spans is None else tracing.spans.attributes()
     event = CloudEvent(
         id=event_id,
         type=topic,
@@ -48,7 +67,74 @@ def build_command(topic: str, resource: str, location: str, body: dict[str, Any]
         correlationid=event_id,
         time=timestamp(now()),
         data=msgspec.Raw(msgspec.json.encode({**ids, **body})),
-        traceid=traceid,
-        traceparent=traceparent,
+        **trace,
     )
     return Command(event_id, topic, location, msgspec.json.encode(event))
+
+
+def uuid7() -> str:
+    """Return a UUID of version 7 (RFC 9562): 48 bits of Unix milliseconds, then random bits."""
+    return str(_version7(time.time_ns() // 1_000_000, secrets.randbits(80)))
+
+
+def _version7(milliseconds: int, bits: int) -> uuid.UUID:
+    value = (milliseconds & (1 << 48) - 1) << 80 | bits & (1 << 80) - 1
+    value = value & ~(0xF << 76) | 0x7 << 76
+    value = value & ~(0x3 << 62) | 0x2 << 62
+    return uuid.UUID(int=value)
+
+
+def made_key() -> str:
+    """Return a new Idempotency-Key for a request without one, so the caller can repeat it."""
+    return f"sidecart-{uuid7()}"
+
+
+def resource_id(route: str, owner: str, key: str) -> str:
+    """Return the id of the resource that a request creates.
+
+    `owner` is the caller's name for itself, which the declaration chooses from the body; its case
+    does not count. The id is a UUID of version 5. If the gateway generated the key, the id is a
+    UUID of version 7 with the key's time, so ids sort by time.
+    """
+    derived = uuid.uuid5(KEYED, f"{route}\n{owner.casefold()}\n{key}")
+    if not (own_key := MADE_KEY.match(key)):
+        return str(derived)
+    return str(_version7(uuid.UUID(own_key.group(1)).int >> 80, derived.int))
+
+
+def command_id(resource: str, body: dict[str, Any]) -> str:
+    """Return the id of a command; another body for the same resource gives another id."""
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return str(uuid.uuid5(uuid.UUID(resource), canonical))
+
+
+class Deadline:
+    """The time at which the wait for an event ends, and the time by which the gateway responds.
+
+    Both are times of the running event loop. The gateway creates one deadline for each request,
+    after it has received the body: the caller counts from there (RFC 7240, section 4.3).
+    """
+
+    __slots__ = ("_now", "answer_by", "end")
+
+    def __init__(self, wait_seconds: float) -> None:
+        self._now = asyncio.get_running_loop().time
+        self.end = self._now() + wait_seconds
+        self.answer_by = self.end + ANSWER_SECONDS
+
+    @property
+    def left(self) -> float:
+        """Seconds until the wait ends; 0 when it has ended."""
+        return max(self.end - self._now(), 0.0)
+
+    @property
+    def left_to_answer(self) -> float:
+        """Seconds until the response is due; 0 when it is late."""
+        return max(self.answer_by - self._now(), 0.0)
+
+    def share(self, seconds_max: float) -> float:
+        """Return the seconds that one step may take: at most half of the remaining time.
+
+        The other half is left for the steps that follow.
+        """
+        return min(seconds_max, self.left_to_answer / 2)

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from dataclasses import dataclass
 
 import msgspec
 from fastapi import Request, Response
 
-from sidecart.chassis.errors import TransientError
+from sidecart.chassis.store_health import StoreHealth
 from sidecart.edge import bodies
-from sidecart.edge.command import Command, build_command
-from sidecart.edge.command_dispatcher import CommandDispatcher
-from sidecart.edge.deadline import Deadline
+from sidecart.edge.command import Command, Deadline, build_command, made_key, resource_id
+from sidecart.edge.held_requests import CommandDispatcher
 from sidecart.edge.declarations import Application, CommandDeclaration
-from sidecart.edge.idempotency import idempotency_key
-from sidecart.edge.ids import resource_id
-from sidecart.edge.known_resources import ASK_SECONDS_MAX, KnownResources
-from sidecart.edge.pending_commands import NotRecorded, PendingCommands
-from sidecart.edge.preferences import Preference, preference
-from sidecart.edge.problems import Problem, not_found, unavailable
+from sidecart.edge.idempotency import IdempotencyKey, idempotency_key
+from sidecart.edge.known_resources import KnownResources
+from sidecart.edge.pending_commands import NotRecorded
+from sidecart.edge.preferences import DEFAULT, Preference, preference
+from sidecart.edge.problems import Problem, unavailable
 from sidecart.edge.replies import Responses
-
-log = logging.getLogger(__name__)
 
 RETRY_AFTER_SECONDS = "1"
 
@@ -36,54 +30,43 @@ class CommandsApi:
     dispatcher: CommandDispatcher
     responses: Responses
     known: KnownResources
-    pending_commands: PendingCommands
+    store: StoreHealth
 
     async def handle(self, declared: CommandDeclaration, request: Request) -> Response:
         """Publish the declared command: 201 with its answer, 202 when pending, or a problem."""
-        key, preferred = idempotency_key(request), preference(request.headers.getlist("prefer"))
+        key, preferred = _headers(request)
         body = await bodies.read(request, declared.body)
         deadline = Deadline(preferred.wait_seconds)
         sent = body.model_dump()
-        resource = resource_id(declared.path, declared.owner(body), key.key)
+        resource = resource_id(declared.path, sent[declared.owner], key.key)
         ids = {declared.resource: resource}
         if declared.requires is not None:
             ids[declared.requires] = sent[declared.requires]
-            await self._require(declared.requires, sent[declared.requires], deadline)
-        location = declared.locate(ids)
+            creator = self.application.required[declared.requires]
+            path = creator.location.format_map(ids)
+            if path not in self.known.paths:
+                await self.known.require(self.application.query_of[creator.location].app_id, path, deadline)
+        location = declared.location.format_map(ids)
         command = build_command(declared.topic, resource, location, sent, {declared.resource: resource})
-        return await self._dispatch(key.sent, preferred, deadline, command, ids)
-
-    async def _require(self, name: str, id_: str, deadline: Deadline) -> None:
-        creator = self.application.required[name]
-        path = creator.locate({name: id_})
-        app_id = self.application.query_of[creator.location].app_id
-        if await self.known.may_exist(app_id, path, deadline.share(ASK_SECONDS_MAX)):
-            return
-        # A caller with a 202 for this resource must not get a 404. The command is not published
-        # either, because the one that creates the resource may still be rejected.
-        what = f"{app_id} {id_}"
-        try:
-            async with asyncio.timeout_at(deadline.answer_by):
-                record = await self.pending_commands.find(path)
-        except (TransientError, TimeoutError) as fault:
-            log.warning("cannot look up the pending command of %s: %s", what, fault)
-            raise unavailable(f"cannot tell now whether {what} is pending; try again") from fault
-        if record is None or not (record.pending or record.is_confirmed):
-            raise not_found(what)
-        if not record.is_confirmed:
-            raise unavailable(f"{what} does not exist yet, its command is pending; try again")
+        return await self._dispatch(declared, key.sent, preferred, deadline, command, ids)
 
     async def _dispatch(
-        self, key: str, preferred: Preference, deadline: Deadline, command: Command, ids: dict[str, str]
+        self,
+        declared: CommandDeclaration,
+        key: str,
+        preferred: Preference,
+        deadline: Deadline,
+        command: Command,
+        ids: dict[str, str],
     ) -> Response:
         # The command could not be recorded as pending; /readyz reports the reason.
-        if self.pending_commands.store_refuses:
+        if self.store.write_refusal:
             raise unavailable("nothing was sent: the store refuses writes; try again")
         headers = {"Location": command.location}
         if preferred.applied:
             headers["Preference-Applied"] = preferred.applied
         try:
-            reply = await self.dispatcher.dispatch(command, deadline)
+            reply = await self.dispatcher.dispatch(command, deadline, declared.flow)
         except NotRecorded as fault:
             raise Problem(
                 503,
@@ -93,12 +76,18 @@ class CommandsApi:
             ) from fault
         if reply is None:
             headers["Retry-After"] = RETRY_AFTER_SECONDS
-            return _json(msgspec.json.encode({**ids, "status": "accepted"}), 202, headers)
+            return Response(msgspec.json.encode({**ids, "status": "accepted"}), 202, headers, "application/json")
         response = self.responses.of(reply)
         if isinstance(response, Problem):
             raise response
-        return _json(response.body, 201, headers)
+        return Response(response.body, 201, headers, "application/json")
 
 
-def _json(body: bytes, status: int, headers: dict[str, str]) -> Response:
-    return Response(body, status, headers, "application/json")
+def _headers(request: Request) -> tuple[IdempotencyKey, Preference]:
+    """Return the key of a request and its preference; most requests have neither header."""
+    if "idempotency-key" in request.headers:
+        key = idempotency_key(request.headers.getlist("idempotency-key"))
+    else:
+        generated = made_key()
+        key = IdempotencyKey(generated, generated)
+    return key, preference(request.headers.getlist("prefer")) if "prefer" in request.headers else DEFAULT

@@ -10,7 +10,6 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import msgspec
 from pydantic import BaseModel
@@ -49,8 +48,8 @@ class CommandDeclaration:
     """The command's event. Its data is the body, with the id of the resource."""
     resource: str
     """The name of the id of the resource that the command creates."""
-    owner: Callable[[Any], str]
-    """Returns the part of the body that an Idempotency-Key belongs to."""
+    owner: str
+    """The field of the body that an Idempotency-Key belongs to; upper and lower case are equal."""
     location: str
     """The path of the resource, with names of ids in braces; the last one is `resource`."""
     requires: str | None = None
@@ -113,6 +112,8 @@ class Application:
         object.__setattr__(self, "command_of_reply", replies)
         object.__setattr__(self, "query_of", queries)
         for command in self.commands:
+            if command.owner not in command.body.model_fields:
+                raise ValueError(f"{command.path}: the body has no field {command.owner}, the owner of its keys")
             if PARAMETER.findall(command.location)[-1:] != [command.resource]:
                 raise ValueError(f"{command.path}: the last id of {command.location} must be {command.resource}")
             if command.location not in queries:

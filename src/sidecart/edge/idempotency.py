@@ -7,12 +7,11 @@ Most callers send it without quotes. The gateway accepts both: `"abc"` and `abc`
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import http_sf
-from fastapi import Request
 
-from sidecart.edge.ids import made_key
 from sidecart.edge.problems import Problem
 
 BARE = r"[\x21\x23-\x7e][\x21-\x7e]{0,254}"
@@ -30,12 +29,8 @@ class IdempotencyKey(NamedTuple):
     sent: str
 
 
-def idempotency_key(request: Request) -> IdempotencyKey:
-    """Return the key of a request, or a generated one; raise Problem 400 if it is malformed."""
-    sent = request.headers.getlist("idempotency-key")
-    if not sent:
-        generated = made_key()
-        return IdempotencyKey(generated, generated)
+def idempotency_key(sent: Sequence[str]) -> IdempotencyKey:
+    """Return the key of a request from its headers; raise Problem 400 if it is malformed."""
     key = _unquoted(sent[0]) if sent[0].startswith('"') else sent[0]
     if len(sent) > 1 or not KEY.fullmatch(key):
         raise Problem(

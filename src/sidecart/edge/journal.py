@@ -1,10 +1,9 @@
 """The journal: accepted commands whose flows have not ended, written to the store before the 201.
 
 The gateway inserts batch n as `accepted:<pod name>:<n>` and never changes it. A batch holds the
-flows that began while the previous batch was being written (group commit). `accepted:<pod name>`
-holds the number of the first batch with a flow that has not ended. After a restart the gateway
-reads from that number up to the first number without a batch. An accepted request therefore
-survives a crash of this process, and a broker that loses all its events.
+flows that began while the previous batch was being written (group commit). After a restart the
+gateway reads them (src/sidecart/edge/journal_recovery.py). An accepted request therefore survives a
+crash of this process, and a broker that loses all its events.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
@@ -26,10 +25,8 @@ log = logging.getLogger(__name__)
 
 FLOWS_MAX = 100_000  # about 300 bytes each; so many flows are open only while a service is down
 BATCH_FLOWS_MAX = 1_000  # 60 KB
-BATCHES_AT_ONCE = 100  # batches read in one call after a restart
 # The store keeps a batch, and the gateway repeats a command, for this long.
 RETENTION_SECONDS = 7 * 24 * 3600
-CARRY_SECONDS = 600.0  # flows of an older batch move to a new one, so a restart reads few batches
 RETRY_SECONDS = 1.0  # after the store was unreachable
 # The writer pauses before each batch, so more flows share it. The pause is this share of the
 # current reply time, so the store has the batch before the replies arrive.
@@ -55,16 +52,14 @@ class Flow:
     ended: bool = False
 
 
-class _Batch(msgspec.Struct):
+class Batch(msgspec.Struct):
+    """The value of one batch in the store."""
+
     flows: list[tuple[str, str, int]]  # kind, resource, Unix time in seconds
 
 
-class _Mark(msgspec.Struct):
-    first: int = 0
-
-
 @dataclass(slots=True)
-class _Batches:
+class Batches:
     """The batches that still hold a flow, in ascending order, because batches are only appended."""
 
     next: int = 0
@@ -73,14 +68,17 @@ class _Batches:
 
     @property
     def first(self) -> int:
+        """The number of the first batch with a flow that has not ended."""
         return next(iter(self.flows), self.next)
 
     def put(self, flow: Flow, batch: int, at: datetime) -> None:
+        """Move a flow into a batch, which was written at this time."""
         self.remove(flow)
         flow.batch, flow.batched = batch, at
         self.flows.setdefault(batch, set()).add(flow)
 
     def remove(self, flow: Flow) -> None:
+        """Remove a flow from its batch."""
         if flow.batch is None:
             return
         remaining = self.flows.get(flow.batch)
@@ -94,12 +92,13 @@ class Journal:
     """The journal of one gateway replica."""
 
     def __init__(self, store: Store, pod_name: str, now: Callable[[], datetime]) -> None:
-        self._store = store
-        self._pod_name = pod_name
-        self._now = now
+        self.store = store
+        self.pod_name = pod_name
+        self.now = now
         self._flows: dict[tuple[str, str], Flow] = {}
+        self._unscheduled: dict[tuple[str, str], Flow] = {}
         self._new: list[Flow] = []
-        self._batches = _Batches()
+        self.batches = Batches()
         self._has_new_flows = asyncio.Event()
         self._flushed = asyncio.Event()
         self._linger = 0.0
@@ -131,17 +130,19 @@ class Journal:
         known = self._flows.get((kind, resource))
         if known is not None:
             if durable and not known.durable:
-                self._queue(known)
+                self.queue(known)
             return known, False
         if len(self._flows) >= FLOWS_MAX:
             raise unavailable(f"{FLOWS_MAX} accepted requests have not ended yet; try again later")
-        flow = Flow(kind, resource, self._now(), asyncio.get_running_loop().time(), durable=False)
+        flow = Flow(kind, resource, self.now(), asyncio.get_running_loop().time(), durable=False)
         self._flows[kind, resource] = flow
+        self._unscheduled[kind, resource] = flow
         if durable:
-            self._queue(flow)
+            self.queue(flow)
         return flow, True
 
-    def _queue(self, flow: Flow) -> None:
+    def queue(self, flow: Flow) -> None:
+        """Queue a flow for the next batch."""
         flow.durable = True
         self._new.append(flow)
         self._has_new_flows.set()
@@ -167,8 +168,31 @@ class Journal:
         """Remove a flow that has ended."""
         if self._flows.get((flow.kind, flow.resource)) is flow:
             del self._flows[flow.kind, flow.resource]
+            self._unscheduled.pop((flow.kind, flow.resource), None)
         flow.ended = True
-        self._batches.remove(flow)
+        self.batches.remove(flow)
+
+    # --- Called by the reconciler and the recovery
+
+    def take_unscheduled(self) -> list[Flow]:
+        """Return the new flows since the last call; the reconciler schedules their first checks."""
+        new, self._unscheduled = list(self._unscheduled.values()), {}
+        return new
+
+    def restore(self, flows: Sequence[Flow], first: int, following: int) -> list[Flow]:
+        """Add the flows that an earlier process of this pod left, and return the unknown ones.
+
+        `first` is the number of its first batch, `following` the number of the next one to write.
+        """
+        self.batches.next, self.batches.marked = following, first
+        new = []
+        for flow in flows:
+            if self._flows.setdefault((flow.kind, flow.resource), flow) is flow:
+                new.append(flow)
+                assert flow.batch is not None
+                self.batches.put(flow, flow.batch, self.now())
+        self._resumed.set()
+        return new
 
     # --- Background work
 
@@ -199,7 +223,7 @@ class Journal:
         if number is not None:
             for flow in flows:
                 if not flow.ended:
-                    self._batches.put(flow, number, self._now())
+                    self.batches.put(flow, number, self.now())
         if not self._new:
             self._has_new_flows.clear()
         flushed, self._flushed = self._flushed, asyncio.Event()
@@ -210,81 +234,23 @@ class Journal:
 
         If a response of the store is lost, two batches may hold the same flows.
         """
-        batch = _Batch([(flow.kind, flow.resource, int(flow.at.timestamp())) for flow in flows])
+        batch = Batch([(flow.kind, flow.resource, int(flow.at.timestamp())) for flow in flows])
         while True:
-            number = self._batches.next
+            number = self.batches.next
             try:
-                await self._store.save(
-                    self._key(number), msgspec.json.encode(batch), None, ttl_seconds=RETENTION_SECONDS
+                await self.store.save(
+                    batch_key(self.pod_name, number), msgspec.json.encode(batch), None, ttl_seconds=RETENTION_SECONDS
                 )
             except Conflict as conflict:
-                value, _ = await self._store.load(self._key(number))
+                value, _ = await self.store.load(batch_key(self.pod_name, number))
                 if value is None:
                     raise TransientError(str(conflict)) from conflict
-                self._batches.next = number + 1
+                self.batches.next = number + 1
                 continue
-            self._batches.next = number + 1
+            self.batches.next = number + 1
             return number
 
-    async def tidy(self) -> None:
-        """Move the flows of an old first batch to a new one, and save the first number to read.
 
-        Raise TransientError.
-        """
-        first, old = self._batches.first, self._now() - timedelta(seconds=CARRY_SECONDS)
-        for flow in self._batches.flows.get(first, ()):
-            if flow.batched is not None and flow.batched < old:
-                flow.batched = None  # the flow is queued for a new batch
-                self._new.append(flow)
-                self._has_new_flows.set()
-        if first == self._batches.marked:
-            return
-        _, etag = await self._store.load(self._mark_key())
-        with suppress(Conflict):  # the next call writes it again
-            await self._store.save(self._mark_key(), msgspec.json.encode(_Mark(first)), etag)
-            self._batches.marked = first
-
-    async def resume(self) -> list[Flow]:
-        """Load the flows that an earlier process of this pod left; raise TransientError."""
-        found, first, following = await self.read(self._pod_name)
-        self._batches.next, self._batches.marked = following, first
-        flows = []
-        for flow in found:
-            if self._flows.setdefault((flow.kind, flow.resource), flow) is flow:
-                flows.append(flow)
-                assert flow.batch is not None
-                self._batches.put(flow, flow.batch, self._now())
-        self._resumed.set()
-        return flows
-
-    async def read(self, pod_name: str) -> tuple[list[Flow], int, int]:
-        """Return a replica's flows, its first batch number, and the number after its last batch.
-
-        The flows include those that have ended since their batch was written.
-        """
-        value, _ = await self._store.load(_mark_key(pod_name))
-        first = number = 0 if value is None else msgspec.json.decode(value, type=_Mark).first
-        flows: list[Flow] = []
-        while True:
-            numbers = range(number, number + BATCHES_AT_ONCE)
-            values = await self._store.load_many([_batch_key(pod_name, each) for each in numbers])
-            for number, value in zip(numbers, values, strict=True):
-                if value is None:
-                    return flows, first, number
-                for kind, resource, at in msgspec.json.decode(value, type=_Batch).flows:
-                    flows.append(Flow(kind, resource, datetime.fromtimestamp(at, UTC), batch=number))
-            number = numbers.stop
-
-    def _key(self, number: int) -> str:
-        return _batch_key(self._pod_name, number)
-
-    def _mark_key(self) -> str:
-        return _mark_key(self._pod_name)
-
-
-def _batch_key(pod_name: str, number: int) -> str:
+def batch_key(pod_name: str, number: int) -> str:
+    """Return the key of one batch of a replica."""
     return f"accepted:{pod_name}:{number}"
-
-
-def _mark_key(pod_name: str) -> str:
-    return f"accepted:{pod_name}"

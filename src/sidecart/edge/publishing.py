@@ -12,7 +12,7 @@ import asyncio
 import logging
 
 from sidecart.chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarUnreachable
-from sidecart.chassis.server.serve import LoopbackProbe
+from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.sidecar import CALL_SECONDS_MAX, HttpSidecar
 
 log = logging.getLogger(__name__)
@@ -36,8 +36,8 @@ class Publishing:
     def __init__(self, sidecar: HttpSidecar, probe: LoopbackProbe) -> None:
         self._sidecar = sidecar
         self._probe = probe
-        self._published_at = float("-inf")
-        self._is_blocked = False
+        self.is_blocked = False
+        """True while a publish does not return; then no command is sent."""
         self.problem = ""
         """The reason why publishing fails; empty while it works."""
 
@@ -51,10 +51,9 @@ class Publishing:
 
         While publishing is blocked, raise NotSent at once.
         """
-        if self._is_blocked:
+        if self.is_blocked:
             raise NotSent(self.problem)
         await self._sidecar.publish(topic, event, seconds_max)
-        self._published_at = asyncio.get_running_loop().time()
 
     async def watch(self) -> None:
         """Publish a probe event after PROBE_SECONDS without a successful publish.
@@ -63,7 +62,7 @@ class Publishing:
         """
         now = asyncio.get_running_loop().time
         while True:
-            seconds = self._published_at + PROBE_SECONDS - now()
+            seconds = self._sidecar.published_at + PROBE_SECONDS - now()
             if self.problem or seconds <= 0:
                 await self._publish_probe()
                 seconds = RETRY_SECONDS if self.problem else PROBE_SECONDS
@@ -84,7 +83,6 @@ class Publishing:
         except SidecarUnavailable:
             self._set_problem(FAILING, is_blocked=False)
         else:
-            self._published_at = asyncio.get_running_loop().time()
             self._set_problem("", is_blocked=False)
         finally:
             publishing.cancel()
@@ -100,4 +98,4 @@ class Publishing:
                 log.warning("publishing fails: %s", problem)
             else:
                 log.info("publishing works again")
-        self.problem, self._is_blocked = problem, is_blocked
+        self.problem, self.is_blocked = problem, is_blocked

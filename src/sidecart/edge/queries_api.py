@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Set
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,9 +18,8 @@ from fastapi import Request, Response
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import SidecarUnavailable, TransientError
 from sidecart.chassis.sidecar import HttpSidecar
-from sidecart.edge.deadline import Deadline
+from sidecart.edge.command import Deadline
 from sidecart.edge.flows import Flows
-from sidecart.edge.ids import is_uuid
 from sidecart.edge.pending_commands import PendingCommands
 from sidecart.edge.problems import Problem, method_not_allowed, not_found, unavailable
 from sidecart.edge.reconciler import Reconciler
@@ -93,6 +93,14 @@ class QueriesApi:
         if answer.status not in (200, 404):
             log.warning("read %s: %s", path, answer)
         return answer
+
+
+def is_uuid(text: str) -> bool:
+    """Return whether a text is a UUID in canonical form: lower case, with hyphens."""
+    try:
+        return str(uuid.UUID(text)) == text
+    except ValueError:
+        return False
 
 
 def _found(answer: Answer) -> Response:

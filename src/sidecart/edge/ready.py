@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from sidecart.chassis.errors import SidecarUnavailable
-from sidecart.chassis.server.serve import LoopbackProbe
+from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.journal import Journal
@@ -76,7 +76,7 @@ class Readiness:
 
     async def watch_store(self) -> None:
         """Watch whether the store accepts writes, until cancelled."""
-        await self._sidecar.watch_store()
+        await self._sidecar.store_probe.watch()
 
     async def _ask(self, name: str) -> None:
         while name in self._not_ready:

@@ -25,8 +25,10 @@ from sidecart.chassis.errors import TransientError
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.flows import FlowKind, Flows
 from sidecart.edge.journal import RETENTION_SECONDS, Flow, Journal
+from sidecart.edge.journal_recovery import resume, tidy
 from sidecart.edge.metrics import ABANDONED, HEALED, REPEATED_COMMANDS
-from sidecart.edge.pending_commands import OTHERS_SECONDS, PendingCommands, Publish, other_replicas
+from sidecart.edge.pending_commands import PendingCommands
+from sidecart.edge.pending_worker import Publish
 from sidecart.edge.problems import Problem
 
 log = logging.getLogger(__name__)
@@ -75,13 +77,6 @@ class Reconciler:
 
     # --- Called by the routes
 
-    def add(self, kind: FlowKind, resource: str) -> tuple[Flow, bool]:
-        """Add a flow and return whether it is new; raise Problem 503 if the journal is full."""
-        flow, is_new = self._journal.add(kind.name, resource)
-        if is_new:
-            self._plan(flow, CHECK_SECONDS)
-        return flow, is_new
-
     def check_soon(self, kind: FlowKind, resource: str) -> None:
         """Check a flow soon, because a read found it unfinished; at most once in HURRY_SECONDS."""
         flow = self._journal.get(kind.name, resource)
@@ -114,7 +109,7 @@ class Reconciler:
         """Load the flows of an earlier process, then check each when it is due, until cancelled."""
         while not self._journal.resumed:
             try:
-                self.schedule_checks(await self._journal.resume())
+                self.schedule_checks(await resume(self._journal))
             except TransientError:  # the sidecar is not up yet
                 await asyncio.sleep(STEP_SECONDS)
         steps = 0
@@ -124,7 +119,7 @@ class Reconciler:
             try:
                 await self.step()
                 if steps % TIDY_STEPS == 0:
-                    await self._journal.tidy()
+                    await tidy(self._journal)
             except TransientError as fault:
                 log.warning("the check of accepted commands failed; retrying: %s", fault)
             except Exception:  # an error in one flow must not stop the repair of the others
@@ -137,34 +132,11 @@ class Reconciler:
         for flow in flows:
             self._plan(flow, 0)
 
-    async def adopt_from_other_replicas(self, pod_name: str) -> None:
-        """Check the flows of replicas that are gone, at regular intervals, until cancelled.
-
-        Only the first replica does this. If the other replica still runs, both check its flows,
-        which does no harm.
-        """
-        seen: dict[str, int] = {}
-        while others := other_replicas(pod_name):
-            await asyncio.sleep(OTHERS_SECONDS)
-            for other in others:
-                try:
-                    await self._adopt_from(other, seen)
-                except TransientError as fault:
-                    log.warning("cannot read the journal of %s; retrying: %s", other, fault)
-
-    async def _adopt_from(self, other: str, seen: dict[str, int]) -> None:
-        flows, _, following = await self._journal.read(other)
-        for flow in flows:
-            assert flow.batch is not None
-            if flow.batch >= seen.get(other, 0) and self._journal.get(flow.kind, flow.resource) is None:
-                with suppress(Problem):
-                    adopted, _ = self._journal.add(flow.kind, flow.resource, durable=False)
-                    adopted.at = flow.at
-                    self._plan(adopted, CHECK_SECONDS)
-        seen[other] = following
-
     async def step(self) -> None:
         """Check the flows that are due, and repeat the commands of those that have not ended."""
+        for flow in self._journal.take_unscheduled():
+            if flow.due is None:
+                self._plan(flow, CHECK_SECONDS - self._age(flow))
         now = self._now()
         due: list[Flow] = []
         while self._queue and self._queue[0][0] <= now and len(due) < CHECKS_MAX:

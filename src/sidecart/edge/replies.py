@@ -80,7 +80,7 @@ class Replies:
         """
         envelope = parse(topic, body)
         reply = Reply(topic, envelope.data)
-        if self._held.is_waiting(envelope.correlationid) or self._pending_commands.is_pending(envelope.correlationid):
+        if self._held.is_waiting(envelope.correlationid) or envelope.correlationid in self._pending_commands.resource_of:
             try:
                 response = self._responses.of(reply)
             except ValueError as error:
@@ -90,8 +90,9 @@ class Replies:
             rejection = (
                 Rejection(response.status, response.kind, response.detail) if isinstance(response, Problem) else None
             )
-            self._pending_commands.settle(envelope.correlationid, rejection)
+            if envelope.correlationid in self._pending_commands.resource_of:
+                self._pending_commands.settle(envelope.correlationid, rejection)
             self._held.settle(envelope.correlationid, reply)
         command = self._creates_required.get(topic)
         if command is not None and envelope.subject:
-            self._known.add(command.locate({command.resource: envelope.subject}))
+            self._known.add(command.location.format(**{command.resource: envelope.subject}))

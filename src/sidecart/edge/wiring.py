@@ -8,19 +8,22 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from sidecart.chassis.server.inbound import Handler
-from sidecart.chassis.server.serve import LoopbackProbe, background, now
+from sidecart.chassis.server.inbound import Handler, InboundApp
+from sidecart.chassis.events import now
+from sidecart.chassis.server.loopback_probe import LoopbackProbe
+from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import HttpSidecar
-from sidecart.edge.command_dispatcher import CommandDispatcher
 from sidecart.edge.commands_api import CommandsApi
 from sidecart.edge.declarations import Application
 from sidecart.edge.flows import Flows
-from sidecart.edge.held_requests import HeldRequests
+from sidecart.edge.held_requests import CommandDispatcher, HeldRequests
 from sidecart.edge.journal import Journal
+from sidecart.edge.journal_recovery import adopt_from_other_replicas
 from sidecart.edge.known_resources import KnownResources
 from sidecart.edge.metrics import HELD, PENDING_COMMANDS, STUCK, UNFINISHED, declare
 from sidecart.edge.pending_commands import PendingCommands
+from sidecart.edge.pending_worker import PendingWorker, other_replicas
 from sidecart.edge.publishing import Publishing
 from sidecart.edge.queries_api import QueriesApi
 from sidecart.edge.ready import Readiness
@@ -44,6 +47,7 @@ class Wiring:
     probe: LoopbackProbe
     held: HeldRequests
     pending_commands: PendingCommands
+    pending_worker: PendingWorker
     journal: Journal
     reconciler: Reconciler
     publishing: Publishing
@@ -61,18 +65,20 @@ class Wiring:
     ) -> Wiring:
         """Create all components of an application's gateway for a sidecar."""
         publishing = Publishing(sidecar, probe)
-        held, pending_commands = HeldRequests(), PendingCommands(sidecar, pod_name, now, publishing.publish)
-        known, responses, flows = KnownResources(sidecar), Responses(application), Flows(application)
+        held, pending_commands = HeldRequests(), PendingCommands(sidecar, pod_name, now)
+        worker = PendingWorker(pending_commands, publishing.publish, pod_name)
+        known = KnownResources(sidecar, pending_commands)
+        responses, flows = Responses(application), Flows(application)
         journal = Journal(sidecar, pod_name, now)
         reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, publishing.publish)
-        dispatcher = CommandDispatcher(publishing, held, pending_commands, journal, reconciler, application.rejections)
+        dispatcher = CommandDispatcher(sidecar, publishing, held, pending_commands, journal, application.rejections)
         declare((command.topic for command in application.commands), flows.by_name)
         HELD.set_function(lambda: held.count)
         PENDING_COMMANDS.set_function(lambda: pending_commands.count)
         UNFINISHED.set_function(lambda: journal.count)
         STUCK.set_function(lambda: len(reconciler.stuck()))
         return cls(
-            commands_api=CommandsApi(application, dispatcher, responses, known, pending_commands),
+            commands_api=CommandsApi(application, dispatcher, responses, known, sidecar.store),
             queries_api=QueriesApi(sidecar, pending_commands, reconciler, flows, application.command_paths),
             readiness=Readiness(sidecar, probe, pending_commands, journal, publishing, shutdown, application.services),
             replies=Replies(application, responses, held, pending_commands, known),
@@ -80,12 +86,19 @@ class Wiring:
             probe=probe,
             held=held,
             pending_commands=pending_commands,
+            pending_worker=worker,
             journal=journal,
             reconciler=reconciler,
             publishing=publishing,
             shutdown=shutdown,
             pod_name=pod_name,
         )
+
+    def attach(self, app: InboundApp) -> None:
+        """Let an app handle its requests with these components."""
+        app.state.wiring = self
+        for command in self.commands_api.application.commands:
+            app.answer_directly(command.path, partial(self.commands_api.handle, command))
 
     def topics(self) -> Mapping[str, Handler]:
         """Return the topics that the gateway subscribes to, each with its handler."""
@@ -100,11 +113,11 @@ class Wiring:
             background(self.readiness.watch_store()),
             background(self.readiness.wait()),
             background(self.publishing.watch()),
-            background(self.pending_commands.carry()),
-            background(self.pending_commands.adopt_from_other_replicas()),
+            background(self.pending_worker.work()),
+            background(self.pending_worker.adopt_from_other_replicas()),
             background(self.journal.write()),
             background(self.reconciler.work()),
-            background(self.reconciler.adopt_from_other_replicas(self.pod_name)),
+            background(adopt_from_other_replicas(self.journal, other_replicas(self.pod_name))),
             background(self._release(max(HURRY_SECONDS, drain_seconds))),
         ):
             yield

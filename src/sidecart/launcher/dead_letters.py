@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 from urllib.parse import quote
 
-from sidecart.chassis.telemetry.request_context import version_00
+from sidecart.chassis.telemetry.traceparent import version_00
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topics import service_ids
 

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from sidecart.chassis import outbox, record_cache
+from sidecart.chassis import outbox, speculation
 from sidecart.chassis import processor as processor_module
 from sidecart.chassis.deferral import FRESH
 from sidecart.chassis.errors import Conflict, PermanentError, SidecarUnavailable, TransientError
@@ -310,7 +310,7 @@ def test_a_failure_at_any_call_is_transient_and_the_redelivery_completes(
 @pytest.fixture
 def without_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     """Disable the record cache, so that each record is loaded."""
-    monkeypatch.setattr(record_cache, "RECORD_BYTES_MAX", 0)
+    monkeypatch.setattr(speculation, "RECORD_BYTES_MAX", 0)
 
 
 @pytest.mark.usefixtures("without_cache")

@@ -9,6 +9,7 @@ import pytest
 from aiohttp import web
 
 from sidecart.chassis import sidecar as module
+from sidecart.chassis import store_health
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, SidecarUnreachable, WriteRefused
 from sidecart.chassis.server.serve import background
@@ -187,9 +188,9 @@ def test_while_the_store_refuses_no_write_is_sent_but_the_probes() -> None:
         assert [] == fake.calls
         assert (None, None) == await sidecar.load("k")
         assert not sidecar.store.is_healthy
-        assert not await sidecar.store_answers()
+        assert not await sidecar.store_probe.answers()
         fake.refuses_writes = 0
-        assert await sidecar.store_answers()
+        assert await sidecar.store_probe.answers()
         assert "" == sidecar.store.problem
         await sidecar.save("k", b"1", None)
 
@@ -261,7 +262,7 @@ def test_the_store_is_probed_once_at_startup_while_it_is_healthy() -> None:
 
     async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         assert "no write to the store worked yet" == sidecar.store.problem
-        async with background(sidecar.watch_store()):
+        async with background(sidecar.store_probe.watch()):
             await until(lambda: sidecar.store.problem == "")
             await sidecar.save("k", b"1", None)
             await asyncio.sleep(0.01)
@@ -272,10 +273,10 @@ def test_the_store_is_probed_once_at_startup_while_it_is_healthy() -> None:
 
 def test_a_store_that_refuses_writes_is_probed_until_one_succeeds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The probe detects the recovery without a caller or an event."""
-    monkeypatch.setattr(module, "REFUSED_SECONDS", 0.001)
+    monkeypatch.setattr(store_health, "REFUSED_SECONDS", 0.001)
 
     async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
-        async with background(sidecar.watch_store()):
+        async with background(sidecar.store_probe.watch()):
             await until(lambda: sidecar.store.problem == "")
             fake.refuses_writes = 500
             with pytest.raises(WriteRefused):
@@ -467,8 +468,8 @@ def test_a_probe_detects_that_the_store_recovered() -> None:
 
         with pytest.raises(SidecarUnavailable):
             await sidecar.load("k")
-        assert (False, True) == (await sidecar.store_answers(), sidecar.store.is_unreachable)
-        assert (True, False) == (await sidecar.store_answers(), sidecar.store.is_unreachable)
+        assert (False, True) == (await sidecar.store_probe.answers(), sidecar.store.is_unreachable)
+        assert (True, False) == (await sidecar.store_probe.answers(), sidecar.store.is_unreachable)
 
     play(scenario)
 
@@ -479,7 +480,7 @@ def test_a_store_that_does_not_respond_is_unreachable() -> None:
     async def scenario(fake: Daprd, sidecar: HttpSidecar) -> None:
         fake.is_silent = True
 
-        assert (False, True) == (await sidecar.store_answers(0.05), sidecar.store.is_unreachable)
+        assert (False, True) == (await sidecar.store_probe.answers(0.05), sidecar.store.is_unreachable)
 
     play(scenario)
 
@@ -489,7 +490,7 @@ def test_a_sidecar_that_is_not_up_yet_leaves_the_app_healthy() -> None:
 
     async def scenario() -> None:
         async with connect(free_port(), "out-token") as sidecar:
-            assert not await sidecar.store_answers()
+            assert not await sidecar.store_probe.answers()
             assert sidecar.store.is_healthy
             assert "no write to the store worked yet" == sidecar.store.problem
 

@@ -21,6 +21,7 @@ class FakeSidecar(HttpSidecar):
 
     def __init__(self, records: dict[str, tuple[bytes, int]] | None = None) -> None:
         self.store = StoreHealth()
+        self.published_at = float("-inf")
         self.store.written()
         self.records = {} if records is None else records
         self.ttl_seconds: dict[str, int | None] = {}
@@ -98,6 +99,7 @@ class FakeSidecar(HttpSidecar):
         if self.publish_errors:
             raise self.publish_errors.pop(0)
         self.published.append((topic, msgspec.json.decode(event)))
+        self.published_at = asyncio.get_running_loop().time()
         self.was_published.set()
 
     async def invoke(self, app_id: str, path: str, seconds_max: float) -> Answer:

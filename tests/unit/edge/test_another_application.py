@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from sidecart.chassis.server.inbound import InboundApp, Subscription
-from sidecart.chassis.server.serve import LoopbackProbe, background
+from sidecart.chassis.server.loopback_probe import LoopbackProbe
+from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.edge.app import public_app
 from sidecart.edge.bodies import Id, Strict
@@ -46,7 +47,7 @@ LIBRARY = Application(
             body=LoanBody,
             topic="LoanRequested",
             resource="loan_id",
-            owner=lambda body: body.reader_id,
+            owner="reader_id",
             location="/loans/{loan_id}",
             success="BookLent",
             answer=Loan,
@@ -75,10 +76,10 @@ def test_a_declared_command_is_held_until_its_reply(
         sidecar = FakeSidecar()
         wiring = Wiring.of(LIBRARY, sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal())
         app = public_app(LIBRARY, lifespan=None)  # type: ignore[arg-type]  # the transport runs no lifespan
-        app.state.wiring = wiring
+        wiring.attach(app)
         subscribe(app, wiring)
         http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://library")
-        async with http, background(wiring.pending_commands.carry()), background(wiring.journal.write()):
+        async with http, background(wiring.pending_worker.work()), background(wiring.journal.write()):
             await until(lambda: wiring.pending_commands.resumed)
             asked = asyncio.create_task(http.post("/loans", json={"reader_id": READER, "title": "Emma"}))
             await sidecar.was_published.wait()

@@ -13,7 +13,8 @@ import pytest
 from gateway.app import SHOP
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.server.inbound import Subscription
-from sidecart.chassis.server.serve import LoopbackProbe, background
+from sidecart.chassis.server.loopback_probe import LoopbackProbe
+from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.settings import Settings
 from sidecart.edge import app as module
@@ -40,7 +41,7 @@ class Gateway:
         self.shutdown = ShutdownSignal()
         wiring = Wiring.of(SHOP, self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.shutdown)
         wiring.commands_api.known.add(f"/user/{USER}")
-        inner.state.wiring = wiring
+        wiring.attach(inner)
         self.pending_commands, self.journal, self.reconciler = (
             wiring.pending_commands,
             wiring.journal,

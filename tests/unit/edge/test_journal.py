@@ -8,6 +8,7 @@ import pytest
 from sidecart.chassis.errors import TransientError
 from sidecart.edge import journal as module
 from sidecart.edge.journal import Flow, Journal
+from sidecart.edge.journal_recovery import CARRY_SECONDS, resume, tidy
 from sidecart.edge.problems import Problem
 from tests.unit.edge.fakes import FakeSidecar
 
@@ -44,15 +45,15 @@ def test_flows_that_begin_together_share_a_batch_and_a_restart_reads_them() -> N
 
     async def scenario() -> None:
         journal = new_journal(sidecar)
-        await journal.resume()
+        await resume(journal)
         flows = [journal.add("order", f"o-{number}")[0] for number in range(20)]
         await journal.flush()
         assert all([await journal.written(flow, 1) for flow in flows])
         assert ["accepted:gateway-0:0"] == sidecar.saves
         assert module.RETENTION_SECONDS == sidecar.ttl_seconds["accepted:gateway-0:0"]
 
-        assert names(flows) == names(await new_journal(sidecar).resume())
-        assert [] == await new_journal(sidecar, "gateway-1").resume()
+        assert names(flows) == names(await resume(new_journal(sidecar)))
+        assert [] == await resume(new_journal(sidecar, "gateway-1"))
 
     asyncio.run(scenario())
 
@@ -63,17 +64,17 @@ def test_an_ended_flow_is_not_written_and_advances_the_first_batch_number() -> N
 
     async def scenario() -> None:
         journal = new_journal(sidecar)
-        await journal.resume()
+        await resume(journal)
         first, second = (journal.add("order", resource)[0] for resource in ("o-1", "o-2"))
         journal.end(first)
         await journal.flush()
         third, _ = journal.add("user", "u-1")
         await journal.flush()
         journal.end(second)
-        await journal.tidy()
+        await tidy(journal)
 
         assert {"first": 1} == sidecar.read("accepted:gateway-0")
-        assert [("user", "u-1")] == names(await new_journal(sidecar).resume())
+        assert [("user", "u-1")] == names(await resume(new_journal(sidecar)))
         assert [third] == journal.flows()
 
     asyncio.run(scenario())
@@ -99,7 +100,7 @@ def test_while_the_store_is_unreachable_the_flows_stay_for_the_next_batch() -> N
 
     async def scenario() -> None:
         journal = new_journal(sidecar)
-        await journal.resume()
+        await resume(journal)
         flow, _ = journal.add("order", "o-1")
         sidecar.store_is_down = True
         with pytest.raises(TransientError):
@@ -119,12 +120,12 @@ def test_a_batch_that_exists_is_not_overwritten() -> None:
 
     async def scenario() -> None:
         journal = new_journal(sidecar)
-        await journal.resume()
+        await resume(journal)
         sidecar.put("accepted:gateway-0:0", b'{"flows":[["order","o-0",1767225600]]}')
         journal.add("order", "o-1")
         await journal.flush()
 
-        assert [("order", "o-0"), ("order", "o-1")] == names(await new_journal(sidecar).resume())
+        assert [("order", "o-0"), ("order", "o-1")] == names(await resume(new_journal(sidecar)))
 
     asyncio.run(scenario())
 
@@ -135,17 +136,17 @@ def test_the_flows_of_an_old_batch_move_to_a_new_one() -> None:
 
     async def scenario() -> None:
         journal = new_journal(sidecar, clock=clock)
-        await journal.resume()
+        await resume(journal)
         journal.add("order", "stuck")
         await journal.flush()
-        clock.now += timedelta(seconds=module.CARRY_SECONDS + 1)
-        await journal.tidy()
+        clock.now += timedelta(seconds=CARRY_SECONDS + 1)
+        await tidy(journal)
         assert "accepted:gateway-0" not in sidecar.records  # not before the new batch exists
         await journal.flush()
-        await journal.tidy()
+        await tidy(journal)
 
         assert {"first": 1} == sidecar.read("accepted:gateway-0")
-        (flow,) = await new_journal(sidecar).resume()
+        (flow,) = await resume(new_journal(sidecar))
         assert ("stuck", START) == (flow.resource, flow.at)
 
     asyncio.run(scenario())
@@ -173,7 +174,7 @@ def test_a_large_batch_is_split(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async def scenario() -> None:
         journal = new_journal(sidecar)
-        await journal.resume()
+        await resume(journal)
         for number in range(3):
             journal.add("order", f"o-{number}")
         await journal.flush()
@@ -191,7 +192,7 @@ def test_the_writer_retries_until_the_store_answers(monkeypatch: pytest.MonkeyPa
 
     async def scenario() -> None:
         journal = new_journal(sidecar)
-        await journal.resume()
+        await resume(journal)
         sidecar.store_is_down = True
         writing = asyncio.create_task(journal.write())
         flow, _ = journal.add("order", "o-1")
@@ -209,7 +210,7 @@ def test_after_a_busy_period_the_pause_before_a_batch_soon_ends() -> None:
 
     async def scenario() -> None:
         journal = new_journal(FakeSidecar())
-        await journal.resume()
+        await resume(journal)
         now = asyncio.get_running_loop().time
 
         async def reply(seconds: float, number: int) -> None:
@@ -234,7 +235,7 @@ def test_a_flow_known_only_from_a_read_is_written_once_its_command_is_accepted()
 
     async def scenario() -> None:
         journal = new_journal(sidecar)
-        await journal.resume()
+        await resume(journal)
         known, _ = journal.add("order", "o-1", durable=False)
         await journal.flush()
         assert [] == sidecar.saves
@@ -256,7 +257,7 @@ def test_nothing_is_written_before_the_number_of_the_next_batch_is_known() -> No
         writing = asyncio.create_task(journal.write())
         flow, _ = journal.add("order", "o-1")
         assert not await journal.written(flow, 0.01)
-        await journal.resume()
+        await resume(journal)
 
         assert await journal.written(flow, 5)
         assert ["accepted:gateway-0:7"] == sidecar.saves

@@ -6,10 +6,11 @@ import msgspec
 from prometheus_client import REGISTRY
 
 from gateway.app import SHOP
-from sidecart.chassis.server.serve import LoopbackProbe, background
+from sidecart.chassis.server.loopback_probe import LoopbackProbe
+from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.edge.command import Command, build_command
-from sidecart.edge.deadline import Deadline
+from sidecart.edge.command import Deadline
 from sidecart.edge.held_requests import Reply
 from sidecart.edge.wiring import Wiring
 from tests.unit.chassis.telemetry.test_metrics import Counted
@@ -38,7 +39,7 @@ def test_held_accepted_and_late_requests_are_counted() -> None:
 
     async def scenario() -> list[float | None]:
         samples = []
-        async with background(wiring.pending_commands.carry()):
+        async with background(wiring.pending_worker.work()):
             await until(lambda: wiring.pending_commands.resumed)
             dispatched = asyncio.create_task(dispatcher.dispatch(command, Deadline(5)))
             await sidecar.was_published.wait()

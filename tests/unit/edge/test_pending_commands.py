@@ -14,9 +14,11 @@ import pytest
 from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.chassis.server.serve import background
 from sidecart.edge import pending_commands as module
+from sidecart.edge import pending_tracking, pending_worker
 from sidecart.edge.command import Command
 from sidecart.edge.pending_commands import NotRecorded, PendingCommands
 from sidecart.edge.pending_records import Rejection
+from sidecart.edge.pending_worker import PendingWorker
 from tests.unit.edge.clock import run_jumping
 from tests.unit.edge.fakes import FakeSidecar, until
 
@@ -30,10 +32,11 @@ RECORD, PAGE = "pending:o-1", "pending-index:gateway-0:0"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Shorten all intervals to milliseconds."""
-    monkeypatch.setattr(module, "BACKOFF_SECONDS", 0.001)
-    monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 0.002)
-    monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
-    monkeypatch.setattr(module, "OTHERS_SECONDS", 0.001)
+    monkeypatch.setattr(pending_tracking, "BACKOFF_SECONDS", 0.001)
+    monkeypatch.setattr(pending_tracking, "BACKOFF_SECONDS_MAX", 0.002)
+    monkeypatch.setattr(pending_tracking, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(pending_worker, "RETRY_SECONDS", 0.001)
+    monkeypatch.setattr(pending_worker, "OTHERS_SECONDS", 0.001)
 
 
 @asynccontextmanager
@@ -42,7 +45,7 @@ async def replica(
 ) -> AsyncIterator[PendingCommands]:
     """Run one replica, `minutes` after START."""
     pending_commands = PendingCommands(sidecar, pod_name, lambda: START + timedelta(minutes=minutes))
-    async with background(pending_commands.carry()):
+    async with background(PendingWorker(pending_commands, sidecar.publish, pod_name).work()):
         await until(lambda: pending_commands.resumed or sidecar.store_is_down)
         yield pending_commands
 
@@ -66,8 +69,8 @@ def test_a_command_is_published_again_until_its_reply_arrives() -> None:
             await pending_commands.add(COMMAND)
             await until(lambda: len(sidecar.published) >= 2)
             pending_commands.settle("c-1", None)
-            await until(lambda: not pending_commands._open)
-            assert not pending_commands.is_pending("c-1")
+            await until(lambda: not pending_commands.tracking.open)
+            assert "c-1" not in pending_commands.resource_of
 
     sidecar = play(scenario)
 
@@ -105,7 +108,7 @@ def test_the_next_process_resumes_a_pending_command(lost: str) -> None:
                 await pending_commands.find("/order/o-1")
             await until(lambda: bool(sidecar.published))
             pending_commands.settle("c-1", REJECTION)
-            await until(lambda: not pending_commands._open)
+            await until(lambda: not pending_commands.tracking.open)
             record = await pending_commands.find("/order/o-1")
             assert record is not None
             assert REJECTION == record.rejection
@@ -124,12 +127,12 @@ def test_a_read_makes_another_replica_adopt_an_old_pending_command() -> None:
             record = await pending_commands.find("/order/o-1")
             assert record is not None
             assert ["c-1"] == [each.id for each in record.pending]
-            assert {} == pending_commands._open
+            assert {} == pending_commands.tracking.open
         async with replica(other, "gateway-1", minutes=1) as pending_commands:
             await pending_commands.find("/order/o-1")
             await until(lambda: bool(other.published))
             pending_commands.settle("c-1", None)
-            await until(lambda: not pending_commands._open)
+            await until(lambda: not pending_commands.tracking.open)
 
     sidecar = play(scenario)
 
@@ -138,16 +141,16 @@ def test_a_read_makes_another_replica_adopt_an_old_pending_command() -> None:
 
 def test_a_read_makes_a_pending_command_due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """The next attempt would be in an hour. Several reads cause one attempt."""
-    monkeypatch.setattr(module, "BACKOFF_SECONDS", 3600.0)
-    monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
+    monkeypatch.setattr(pending_tracking, "BACKOFF_SECONDS", 3600.0)
+    monkeypatch.setattr(pending_tracking, "BACKOFF_SECONDS_MAX", 3600.0)
 
     async def scenario(sidecar: FakeSidecar) -> None:
         pending_commands = PendingCommands(sidecar, "gateway-1", lambda: START + timedelta(minutes=sidecar.minutes))
-        async with background(pending_commands.carry()):
+        async with background(PendingWorker(pending_commands, sidecar.publish, "gateway-1").work()):
             await until(lambda: pending_commands.resumed)
             await pending_commands.add(COMMAND)
             sidecar.minutes = 1
-            pending_commands._open["o-1"].expedited_at -= module.ADOPT_SECONDS
+            pending_commands.tracking.open["o-1"].expedited_at -= pending_tracking.ADOPT_SECONDS
             for _ in range(5):
                 await pending_commands.find("/order/o-1")
                 await until(lambda: len(sidecar.published) == 1)
@@ -182,15 +185,15 @@ def test_a_shop_that_answers_nothing_receives_few_repetitions() -> None:
             for each in first:
                 pending_commands.settle(each.id, None)
             await until(lambda: pending_commands.count == 1)
-            assert pending_commands._window.room >= module.UNANSWERED_MAX - 1  # the late one has no answer
+            assert pending_commands.window.room >= module.UNANSWERED_MAX - 1  # the late one has no answer
 
     run_jumping(scenario())
 
 
 def test_while_the_broker_is_unreachable_the_back_off_does_not_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     """No service received a copy, so the command is published soon after the broker returns."""
-    monkeypatch.setattr(module, "BACKOFF_SECONDS", 0.0001)
-    monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
+    monkeypatch.setattr(pending_tracking, "BACKOFF_SECONDS", 0.0001)
+    monkeypatch.setattr(pending_tracking, "BACKOFF_SECONDS_MAX", 3600.0)
 
     async def scenario(sidecar: FakeSidecar) -> None:
         sidecar.publish_errors = [SidecarUnavailable("unreachable")] * 40
@@ -215,16 +218,17 @@ def test_the_first_replica_adopts_the_commands_of_a_replica_that_is_gone() -> No
         async with (
             replica(sidecar, "gateway-2", minutes=1) as second,
             replica(sidecar, "gateway-0", minutes=1) as first,
-            background(second.adopt_from_other_replicas()),
+            background(PendingWorker(second, sidecar.publish, "gateway-2").adopt_from_other_replicas()),
         ):
             sidecar.store_is_down = True
-            async with background(first.adopt_from_other_replicas()):
+            adopting = PendingWorker(first, sidecar.publish, "gateway-0").adopt_from_other_replicas()
+            async with background(adopting):
                 await asyncio.sleep(0.01)  # several scans fail
                 sidecar.store_is_down = False
                 await until(lambda: len(sidecar.published) > 0)
-                assert not second.is_pending("c-1")
+                assert "c-1" not in second.resource_of
                 first.settle("c-1", None)
-                await until(lambda: not first._open)
+                await until(lambda: not first.tracking.open)
                 published = len(sidecar.published)
                 await asyncio.sleep(0.01)  # several scans find it settled
                 assert published == len(sidecar.published)
@@ -242,8 +246,8 @@ def test_a_recent_pending_command_is_not_adopted() -> None:
         async with replica(sidecar, "gateway-1") as owner:
             await owner.add(COMMAND)
         async with replica(sidecar) as first:
-            assert set() == await first._adopt_from_others(set())
-            assert not first._open
+            assert set() == await PendingWorker(first, sidecar.publish, "gateway-0")._adopt_from_others(set())
+            assert not first.tracking.open
 
     play(scenario)
 
@@ -253,7 +257,7 @@ def test_a_recent_pending_command_is_not_adopted() -> None:
 )
 def test_only_the_first_replica_adopts_from_others(pod_name: str, number: int) -> None:
     """A pod name without an ordinal adopts from none."""
-    assert number == len(module.other_replicas(pod_name))
+    assert number == len(pending_worker.other_replicas(pod_name))
 
 
 def test_a_reply_during_the_write_of_the_pending_command_is_not_lost() -> None:
@@ -263,7 +267,7 @@ def test_a_reply_during_the_write_of_the_pending_command_is_not_lost() -> None:
         async with replica(sidecar) as pending_commands:
             sidecar.before_save = lambda _key: pending_commands.settle("c-1", None)
             await pending_commands.add(COMMAND)
-            await until(lambda: not pending_commands._open)
+            await until(lambda: not pending_commands.tracking.open)
 
     sidecar = play(scenario)
 
@@ -278,11 +282,11 @@ def test_each_command_of_a_resource_has_its_own_outcome() -> None:
             await pending_commands.add(COMMAND)
             await pending_commands.add(OTHER_BODY)
             pending_commands.settle("c-2", Rejection(422, "key_reused", "reused"))
-            await until(lambda: not pending_commands._open["o-1"].outcomes)
+            await until(lambda: not pending_commands.tracking.open["o-1"].outcomes)
             record = await pending_commands.find("/order/o-1")
             assert record is not None
             assert ["c-1"] == [each.id for each in record.pending]
-            assert pending_commands.is_pending("c-1")
+            assert "c-1" in pending_commands.resource_of
 
     play(scenario)
 
@@ -297,7 +301,7 @@ def test_an_outcome_is_written_once_the_store_is_reachable() -> None:
             pending_commands.settle("c-1", REJECTION)
             await asyncio.sleep(0.01)
             sidecar.store_is_down = False
-            await until(lambda: not pending_commands._open)
+            await until(lambda: not pending_commands.tracking.open)
 
     sidecar = play(scenario)
 
@@ -334,8 +338,8 @@ def test_a_settled_command_is_read_again() -> None:
 
 def test_a_repeated_request_makes_a_pending_command_due_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Several requests cause one attempt. A request publishes an untracked command itself."""
-    monkeypatch.setattr(module, "BACKOFF_SECONDS", 3600.0)
-    monkeypatch.setattr(module, "BACKOFF_SECONDS_MAX", 3600.0)
+    monkeypatch.setattr(pending_tracking, "BACKOFF_SECONDS", 3600.0)
+    monkeypatch.setattr(pending_tracking, "BACKOFF_SECONDS_MAX", 3600.0)
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:
@@ -345,7 +349,7 @@ def test_a_repeated_request_makes_a_pending_command_due_at_once(monkeypatch: pyt
             assert not pending_commands.expedite(OTHER_BODY)
             await asyncio.sleep(0.005)
             assert [] == sidecar.published
-            pending_commands._open["o-1"].expedited_at -= module.ADOPT_SECONDS
+            pending_commands.tracking.open["o-1"].expedited_at -= pending_tracking.ADOPT_SECONDS
             for _ in range(5):
                 assert pending_commands.expedite(COMMAND)
                 await until(lambda: len(sidecar.published) == 1)
@@ -395,7 +399,7 @@ def test_nothing_is_accepted_while_the_store_is_unreachable() -> None:
             with pytest.raises(NotRecorded, match="down"):
                 await pending_commands.add(COMMAND)
             sidecar.store_is_down = False
-            await until(lambda: not pending_commands._open)
+            await until(lambda: not pending_commands.tracking.open)
 
     sidecar = play(scenario)
 

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from sidecart.chassis.errors import SidecarUnavailable, SidecarUnreachable
-from sidecart.chassis.server.serve import LoopbackProbe, background
+from sidecart.chassis.server.loopback_probe import LoopbackProbe
+from sidecart.chassis.server.serve import background
 from sidecart.edge import publishing as module
 from sidecart.edge.publishing import BROKER, FAILING, SIDECAR, NotSent, Publishing
 from tests.unit.edge.fakes import FakeSidecar, until

@@ -11,7 +11,7 @@ from gateway.app import SHOP
 from gateway.commands import OrderBody, RegisterBody
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import SidecarUnavailable
-from sidecart.edge import metrics
+from sidecart.edge import journal_recovery, metrics
 from sidecart.edge import reconciler as module
 from sidecart.edge.command import build_command
 from sidecart.edge.flows import Flows
@@ -73,8 +73,8 @@ def test_a_flow_that_has_ended_is_forgotten_and_nothing_is_published() -> None:
     """One call to each service covers all flows that are due."""
 
     async def scenario(gateway: Components) -> None:
-        gateway.reconciler.add(USER, USER_ID)
-        gateway.reconciler.add(ORDER_FLOW, ORDER_ID)
+        gateway.journal.add("user", USER_ID)
+        gateway.journal.add("order", ORDER_ID)
         await gateway.step(module.CHECK_SECONDS - 1)
         assert [] == gateway.sidecar.invoked
         await gateway.step(1)
@@ -99,7 +99,7 @@ def test_the_command_of_an_unfinished_flow_is_published_again_with_its_id() -> N
         body = OrderBody.model_validate(ORDER_BODY).model_dump()
         expected = build_command("OrderCreateRequested", ORDER_ID, f"/order/{ORDER_ID}", body, {"order_id": ORDER_ID})
         gateway.unfinished["notification"] = {ORDER_ID}
-        gateway.reconciler.add(ORDER_FLOW, ORDER_ID)
+        gateway.journal.add("order", ORDER_ID)
         await gateway.step()
         assert [expected.id] == gateway.published
         assert msgspec.json.decode(expected.event)["data"] == gateway.sidecar.published[0][1]["data"]
@@ -125,7 +125,7 @@ def test_a_registration_ends_at_billing_and_notification() -> None:
         gateway.found[f"/user/{USER_ID}"] = {"user_id": USER_ID, "email": "Ann@example.com", "name": "Ann"}
         for app_id in ("billing", "notification"):
             gateway.unfinished = {app_id: {USER_ID}}
-            gateway.reconciler.add(USER, USER_ID)
+            gateway.journal.add("user", USER_ID)
             await gateway.step()
             assert expected.id == gateway.published.pop()
             gateway.sidecar.published.clear()
@@ -143,7 +143,7 @@ def test_an_unreachable_service_is_asked_again(down: str) -> None:
     async def scenario(gateway: Components) -> None:
         gateway.unfinished["notification"] = {ORDER_ID}
         gateway.down.add(down)
-        gateway.reconciler.add(ORDER_FLOW, ORDER_ID)
+        gateway.journal.add("order", ORDER_ID)
         await gateway.step()
         assert (1, []) == (gateway.journal.count, gateway.published)
         gateway.down.clear()
@@ -160,7 +160,7 @@ def test_a_flow_without_a_resource_is_forgotten_unless_a_command_is_pending() ->
     async def scenario(gateway: Components) -> None:
         gateway.found.clear()
         gateway.unfinished["notification"] = {ORDER_ID}
-        gateway.reconciler.add(ORDER_FLOW, ORDER_ID)
+        gateway.journal.add("order", ORDER_ID)
         pending = {"id": USER_ID, "topic": "OrderCreateRequested", "event": {}, "outcome": "pending"}
         record = {"location": f"/order/{ORDER_ID}", "changed_at": "2026-01-01T00:00:00Z", "commands": [pending]}
         gateway.sidecar.put(f"pending:{ORDER_ID}", msgspec.json.encode(record))
@@ -182,7 +182,7 @@ def test_a_step_repeats_a_limited_number_of_commands() -> None:
         gateway.found = {f"/order/{each}": ORDER for each in ids}
         gateway.unfinished["notification"] = set(ids)
         for each in ids:
-            gateway.reconciler.add(ORDER_FLOW, each)
+            gateway.journal.add("order", each)
         await gateway.step()
         assert 2 == len(gateway.published)
         await gateway.step(module.STEP_SECONDS)
@@ -201,7 +201,7 @@ def test_more_commands_are_repeated_when_flows_end() -> None:
         gateway.found = {f"/order/{each}": ORDER for each in ids}
         gateway.unfinished["notification"] = set(ids[15:])
         for each in ids:
-            gateway.reconciler.add(ORDER_FLOW, each)
+            gateway.journal.add("order", each)
         await gateway.step()
 
         assert module.REPEATS_STEP + 15 * module.REPEATS_SHARE == len(gateway.published)
@@ -234,7 +234,7 @@ def test_reconcile_checks_all_flows_now_and_returns_the_stuck_ones() -> None:
 
     async def scenario(gateway: Components) -> None:
         gateway.unfinished["notification"] = {ORDER_ID}
-        gateway.reconciler.add(ORDER_FLOW, ORDER_ID)
+        gateway.journal.add("order", ORDER_ID)
         assert [] == await gateway.reconciler.reconcile()
         gateway.now += timedelta(seconds=module.CHECK_SECONDS)
         (flow,) = await gateway.reconciler.reconcile()
@@ -250,7 +250,7 @@ def test_a_flow_is_abandoned_after_a_week() -> None:
 
     async def scenario(gateway: Components) -> None:
         gateway.unfinished["notification"] = {ORDER_ID}
-        gateway.reconciler.add(ORDER_FLOW, ORDER_ID)
+        gateway.journal.add("order", ORDER_ID)
         abandoned = metrics.ABANDONED.labels("order")._value.get()
         await gateway.step(RETENTION_SECONDS + 1)
 
@@ -262,14 +262,14 @@ def test_a_flow_is_abandoned_after_a_week() -> None:
 
 def test_the_first_replica_checks_the_flows_of_a_replica_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """The journal of the other replica is in the store. Each of its flows is adopted once."""
-    monkeypatch.setattr(module, "OTHERS_SECONDS", 0.001)
+    monkeypatch.setattr(journal_recovery, "OTHERS_SECONDS", 0.001)
 
     async def scenario(gateway: Components) -> None:
         gateway.unfinished["notification"] = {ORDER_ID}
         gone = Journal(gateway.sidecar, "gateway-3", lambda: gateway.now)
         gone.add("order", ORDER_ID)
         await gone.flush()
-        adopting = asyncio.create_task(gateway.reconciler.adopt_from_other_replicas("gateway-0"))
+        adopting = asyncio.create_task(journal_recovery.adopt_from_other_replicas(gateway.journal, ["gateway-3"]))
         await until(lambda: gateway.journal.count == 1)
         adopting.cancel()
         await gateway.step()

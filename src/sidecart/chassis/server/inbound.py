@@ -1,26 +1,29 @@
-"""The fast path of an app: it bypasses FastAPI's middleware and routing.
+"""The entrance of an app: the app token, and a fast path that bypasses FastAPI's routing.
 
 Events from the sidecar and held POST requests, the most frequent requests, take it.
 """
 
 from __future__ import annotations
 
+import hmac
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
 from dapr.ext.fastapi import DaprApp
-from fastapi import FastAPI, Request, Response
+from fastapi import Request, Response
 from prometheus_client import Counter
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from sidecart.chassis.dead_letters import DeadLetters
-from sidecart.chassis.errors import PermanentError, TransientError
+from sidecart.chassis.errors import PermanentError, TransientError, WriteRefused
 from sidecart.chassis.events import delivered
 from sidecart.chassis.server.request_body import RequestBody, whole_body
+from sidecart.chassis.server.routed import RoutedApp
+from sidecart.chassis.store_health import StoreHealth
 from sidecart.chassis.telemetry import metrics, request_context, tracing
-from sidecart.chassis.telemetry.metrics import AGAIN, BUG, DEAD, DONE, OTHER, answered
+from sidecart.chassis.telemetry.metrics import AGAIN, ANSWERED, BUG, DEAD, DONE, OTHER
 from sidecart.chassis.telemetry.request_context import RequestContext
 
 log = logging.getLogger(__name__)
@@ -40,11 +43,17 @@ Endpoint = Callable[[Request], Awaitable[Response]]
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """One topic of one pub/sub component, and the handler of its events."""
+    """One topic of one pub/sub component, and the handler of its events.
+
+    While `store` refuses writes, each event is returned at once, and the sidecar redelivers it a
+    second later. In that time the app sends, publishes and mails nothing whose result it could not
+    record.
+    """
 
     component: str
     topic: str
     handle: Handler
+    store: StoreHealth | None = None
 
     @property
     def path(self) -> str:
@@ -52,8 +61,8 @@ class Subscription:
         return f"{EVENTS}{self.component}/{self.topic}"
 
 
-class InboundApp(FastAPI):
-    """A FastAPI app that dispatches events and a few POST routes itself.
+class InboundApp(RoutedApp):
+    """An app that dispatches events and a few POST routes itself.
 
     The reason is speed: docs/performance.md.
     """
@@ -96,13 +105,13 @@ class InboundApp(FastAPI):
         context, path = request_context.start(scope["headers"]), scope["path"]
         try:
             if scope["method"] != "POST":
-                await self._route(context, scope, receive, send)
+                await self.route_request(context, scope, receive, send)
             elif path.startswith(EVENTS):
                 await self._deliver(context, path, receive, send)
             elif (endpoint := self._posts.get(path)) is not None:
                 await self._post(context, endpoint, scope, receive, send)
             else:
-                await self._route(context, scope, receive, send)
+                await self.route_request(context, scope, receive, send)
         finally:
             context.release()
 
@@ -118,41 +127,10 @@ class InboundApp(FastAPI):
             with spans.request(context, "POST", starts_trace=True):
                 response = await self._answer(endpoint, request)
                 spans.set_response(context, "POST", path, response.status_code)
-        answered(path, response.status_code)
+        ANSWERED[path, response.status_code].inc()
         if response.status_code >= 400:
             await body.drain(scope)
         await response(scope, receive, send)
-
-    async def _route(self, context: RequestContext, scope: Scope, receive: Receive, send: Send) -> None:
-        """Let FastAPI handle the request.
-
-        Metrics count it by the matched route, not by the path.
-        """
-        status, spans, method = 500, tracing.spans, scope["method"]
-        # HEAD is GET without the content (RFC 9110 section 9.3.2). FastAPI's routes match GET only.
-        routed: Scope = {**scope, "method": "GET"} if method == "HEAD" else scope
-        body = RequestBody(receive)
-
-        async def note(message: Message) -> None:
-            nonlocal status
-            if message["type"] == "http.response.start":
-                status = message["status"]
-                _allow_head(message)
-                await body.drain(scope)
-                if spans is not None:
-                    spans.set_response(context, method, _route_of(routed), status)
-            elif method == "HEAD" and message["type"] == "http.response.body":
-                message = {**message, "body": b""}
-            await send(message)
-
-        try:
-            if spans is None:
-                await super().__call__(routed, body, note)
-            else:
-                with spans.request(context, method, starts_trace=False):
-                    await super().__call__(routed, body, note)
-        finally:
-            answered(_route_of(routed), status)
 
     async def _answer(self, endpoint: Endpoint, request: Request) -> Response:
         try:
@@ -189,6 +167,8 @@ class InboundApp(FastAPI):
     async def _outcome(self, context: RequestContext, subscription: Subscription, body: bytes) -> str:
         try:
             try:
+                if subscription.store is not None and subscription.store.write_refusal:
+                    raise WriteRefused(subscription.store.problem)
                 await subscription.handle(body)
             except PermanentError as fault:
                 ending = "dropped" if self._dead_letters is None else "dead letter"
@@ -206,18 +186,34 @@ class InboundApp(FastAPI):
         return DONE
 
 
-def _allow_head(message: Message) -> None:
-    """Add HEAD to the Allow header of a 405 response that allows GET."""
-    if message["status"] == 405:
-        message["headers"] = [
-            (name, b"GET, HEAD" if name == b"allow" and b"GET" in value.split(b", ") else value)
-            for name, value in message["headers"]
-        ]
+class SidecarAuth:
+    """Middleware that answers 403 to a request for a protected path without the app token.
 
+    It runs before all other code of the app.
+    """
 
-def _route_of(scope: Scope) -> str:
-    """Return the registered route of a request that was routed, or `OTHER`."""
-    return getattr(scope.get("route"), "path", OTHER)
+    def __init__(self, app: ASGIApp, token: str, protected: tuple[str, ...] = ("",), public: str = "") -> None:
+        """Protect the paths that begin with one of `protected`, except for the path `public`."""
+        self._app = app
+        self._token = token.encode()
+        self._protected = protected
+        self._public = public
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on, or answer 403."""
+        if scope["type"] == "http" and self._is_protected(scope["path"]) and not self._has_token(scope["headers"]):
+            refusal = Response("this route is for the sidecar: the dapr-api-token header is missing or wrong\n", 403)
+            await RequestBody(receive).drain(scope)
+            await refusal(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    def _is_protected(self, path: str) -> bool:
+        return path.startswith(self._protected) and path != self._public
+
+    def _has_token(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        tokens = [value for name, value in headers if name == b"dapr-api-token"]
+        return len(tokens) == 1 and hmac.compare_digest(tokens[0], self._token)
 
 
 async def _never_reached() -> Response:

@@ -37,6 +37,7 @@ class BoundedHttp(HttpToolsProtocol):
     # including uvicorn's.
     __slots__ = (
         "_bytes",
+        "_checked",
         "_framing",
         "_has_offer",
         "_is_in_head",
@@ -52,6 +53,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._bytes = 0  # since the start of the head, or since the last byte of content
         self._segment_bytes = 0
         self._framing: request_head.Headers = []
+        self._checked: tuple[str, request_head.Headers] | None = None  # of the head before
         self._has_offer = False
         self._unanswered = 0
         self._is_rejected = False
@@ -101,8 +103,11 @@ class BoundedHttp(HttpToolsProtocol):
             request_head.check_size(self.url, self.headers)
         if len(self.headers) > request_head.HEADERS_MAX:
             raise request_head.too_large()
-        request_head.check(self.parser.get_http_version(), self._framing)
-        self._framing.clear()
+        framing = self.parser.get_http_version(), self._framing
+        if framing != self._checked:  # a client repeats these headers on its connection
+            request_head.check(*framing)
+            self._checked = framing
+        self._framing = []
         if not self.url.startswith(b"/") or b"#" in self.url:
             self.url = request_head.origin_form(self.url, self.parser.get_method().decode("ascii"), self.headers)
         super().on_headers_complete()
@@ -147,7 +152,7 @@ class BoundedHttp(HttpToolsProtocol):
                 self.parser.get_method(), self.url, self.parser.get_http_version(), self.headers
             )
             self._has_offer = False
-            self._framing.clear()
+            self._framing = []
             self.parser = httptools.HttpRequestParser(self)
             self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as in uvicorn
             self.parser.feed_data(head)

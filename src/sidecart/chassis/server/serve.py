@@ -7,30 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hmac
 import logging
-import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
 import msgspec
 import uvicorn
 from fastapi import Request, Response
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from sidecart.chassis.dead_letters import DeadLetters
-from sidecart.chassis.errors import TransientError, WriteRefused
-from sidecart.chassis.events import CloudEvent, timestamp
+from sidecart.chassis.errors import TransientError
+from sidecart.chassis.events import now
 from sidecart.chassis.processor import EventProcessor
-from sidecart.chassis.server.inbound import InboundApp, Subscription
+from sidecart.chassis.server.inbound import InboundApp, SidecarAuth, Subscription
 from sidecart.chassis.server.listen import bound
+from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.metrics_server import serve_metrics
 from sidecart.chassis.server.protocol import BoundedHttp
-from sidecart.chassis.server.request_body import RequestBody
 from sidecart.chassis.server.shutdown import GracefulServer, ShutdownSignal
 from sidecart.chassis.service import Service
 from sidecart.chassis.settings import Settings
@@ -41,8 +38,8 @@ from sidecart.chassis.telemetry.tracing import traced
 
 log = logging.getLogger(__name__)
 
+HEALTH = "/healthz"  # the only route without the app token
 INBOX = "inbox"  # the pub/sub component that a service subscribes on
-PROBE_SECONDS = 1.0  # between two probe events: the first ones may precede the queue
 # The client must close an idle connection first: if the server does, it loses a request that the
 # client is just writing. daprd keeps idle connections for 90 s (Go's http.DefaultTransport, which
 # its app channel clones); most other clients keep them for less.
@@ -51,11 +48,6 @@ HEALTH_CALL_SECONDS_MAX = 0.4  # two of them within the 900 ms limit of /healthz
 GC_OBJECTS = 10_000
 Processor: type[EventProcessor[Any, Any]] = SpeculativeProcessor  # or EventProcessor, with one more load per event
 STOP_SECONDS_MAX = 15  # for requests in progress at SIGTERM; longer than a sidecar call
-
-
-def now() -> datetime:
-    """Return the current time in UTC; an app has no other clock."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,76 +59,6 @@ class Read:
 
     path: str
     find: Callable[[Mapping[str, str]], Awaitable[bytes | None]]
-
-
-class SidecarAuth:
-    """Middleware that answers 403 to a request for a protected path without the app token.
-
-    It runs before all other code of the app.
-    """
-
-    def __init__(self, app: ASGIApp, token: str, is_protected: Callable[[str], bool]) -> None:
-        self._app = app
-        self._token = token.encode()
-        self._is_protected = is_protected
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass the request on, or answer 403."""
-        if scope["type"] == "http" and self._is_protected(scope["path"]) and not self._has_token(scope):
-            refusal = Response("this route is for the sidecar: the dapr-api-token header is missing or wrong\n", 403)
-            await RequestBody(receive).drain(scope)
-            await refusal(scope, receive, send)
-        else:
-            await self._app(scope, receive, send)
-
-    def _has_token(self, scope: Scope) -> bool:
-        tokens = [value for name, value in scope["headers"] if name == b"dapr-api-token"]
-        return len(tokens) == 1 and hmac.compare_digest(tokens[0], self._token)
-
-
-class LoopbackProbe:
-    """An event that an app sends to itself.
-
-    Its return proves that publishing and delivery through the broker both work.
-    """
-
-    def __init__(self, component: str, name: str) -> None:
-        self.component = component
-        self.topic = f"Probe-{name}"
-        self._name = name
-        self._returned = asyncio.Event()
-
-    @property
-    def has_returned(self) -> bool:
-        """Return whether a probe event has returned since this process started."""
-        return self._returned.is_set()
-
-    async def handle(self, _body: bytes) -> None:
-        """Accept a returned probe event."""
-        self._returned.set()
-
-    def event(self) -> bytes:
-        """Return a new probe event, encoded for publishing."""
-        probe_id = str(uuid.uuid4())
-        event = CloudEvent(
-            id=probe_id,
-            type=self.topic,
-            source=self._name,
-            subject=self._name,
-            correlationid=probe_id,
-            time=timestamp(now()),
-            data=msgspec.Raw(b"{}"),
-        )
-        return msgspec.json.encode(event)
-
-    async def send_until_returned(self, sidecar: HttpSidecar) -> None:
-        """Publish a probe event every `PROBE_SECONDS` until one returns."""
-        while not self.has_returned:
-            with suppress(TransientError):  # the sidecar may still be starting
-                await sidecar.publish(self.topic, self.event())
-            with suppress(TimeoutError):  # not wait_for: in 3.11 it may swallow a cancellation
-                async with asyncio.timeout(PROBE_SECONDS):
-                    await self._returned.wait()
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +89,13 @@ def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
             app.state.sidecar = sidecar
             wired, dead_letters = wire(sidecar), DeadLetters(sidecar, now)
             probe_subscription = Subscription(probe.component, probe.topic, probe.handle)
-            subscriptions = [_paused_while_refused(sidecar, each) for each in wired.subscriptions]
+            subscriptions = [replace(each, store=sidecar.store) for each in wired.subscriptions]
             app.subscribe([*subscriptions, probe_subscription], dead_letters)
             for read in wired.reads:
                 app.add_api_route(read.path, reader(read), methods=["GET"])
             async with AsyncExitStack() as stack:
                 await stack.enter_async_context(traced(name))
-                await stack.enter_async_context(background(sidecar.watch_store()))
+                await stack.enter_async_context(background(sidecar.store_probe.watch()))
                 await stack.enter_async_context(background(probe.send_until_returned(sidecar)))
                 if wired.background_tasks is not None:
                     await stack.enter_async_context(background(wired.background_tasks(dead_letters)))
@@ -181,12 +103,17 @@ def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
 
     app = InboundApp(title=name, lifespan=lifespan, openapi_url=None)
 
-    @app.get("/healthz")
+    _add_health_routes(app, probe)
+    return SidecarAuth(app, settings.app_api_token, public=HEALTH)
+
+
+def _add_health_routes(app: InboundApp, probe: LoopbackProbe) -> None:
+    @app.get(HEALTH)
     async def healthz() -> Response:
         sidecar: HttpSidecar = app.state.sidecar
         # Probe now, so that a recovered store makes the app healthy without a delay.
         if sidecar.store.is_unreachable and not sidecar.store.write_refusal:
-            await sidecar.store_answers(HEALTH_CALL_SECONDS_MAX)
+            await sidecar.store_probe.answers(HEALTH_CALL_SECONDS_MAX)
         if not sidecar.store.is_healthy:
             return Response(f"{sidecar.store.problem}\n", 503)
         return Response("alive\n")
@@ -199,23 +126,6 @@ def service_app(name: str, settings: Settings, wire: WireService) -> ASGIApp:
         return Response(
             msgspec.json.encode({"missing": missing}), 503 if missing else 200, media_type="application/json"
         )
-
-    return SidecarAuth(app, settings.app_api_token, lambda path: path != "/healthz")
-
-
-def _paused_while_refused(sidecar: HttpSidecar, subscription: Subscription) -> Subscription:
-    """Wrap a subscription so that it returns each event at once while the store refuses writes.
-
-    The sidecar redelivers such an event a second later. In that time the app sends, publishes and
-    mails nothing whose result it could not record.
-    """
-
-    def handle(body: bytes) -> Awaitable[None]:
-        if sidecar.store.write_refusal:
-            raise WriteRefused(sidecar.store.problem)
-        return subscription.handle(body)
-
-    return replace(subscription, handle=handle)
 
 
 def inbox(service: Service[Any, Any], sidecar: HttpSidecar) -> list[Subscription]:

@@ -27,21 +27,16 @@ CONFLICTS = Counter("sidecart_conflicts", "Saves refused because another process
 DEAD_LETTERS = Counter("sidecart_dead_letters", "Dead letters written.", ("topic",))
 
 
-class _Requests:
-    """The series of answered requests: one per route and status."""
+class _Answered(dict[tuple[str, int], Counter]):
+    """The series of answered requests by route and status, each created at its first use."""
 
-    def __init__(self) -> None:
-        self._series: dict[tuple[str, int], Counter] = {}
-
-    def answered(self, path: str, status: int) -> None:
-        """Count one response of a route."""
-        series = self._series.get((path, status))
-        if series is None:
-            series = self._series[path, status] = REQUESTS.labels(path, str(status))
-        series.inc()
+    def __missing__(self, key: tuple[str, int]) -> Counter:
+        path, status = key
+        series = self[key] = REQUESTS.labels(path, str(status))
+        return series
 
 
-answered = _Requests().answered
+ANSWERED = _Answered()
 
 
 def outcomes(topic: str) -> Mapping[str, Counter]:

@@ -34,7 +34,8 @@ from opentelemetry.util.types import AttributeValue
 
 from sidecart.chassis.telemetry import request_context
 from sidecart.chassis.telemetry.metrics import DONE
-from sidecart.chassis.telemetry.request_context import TRACEPARENT, RequestContext
+from sidecart.chassis.telemetry.request_context import RequestContext
+from sidecart.chassis.telemetry.traceparent import TRACEPARENT
 
 
 class _EventAttributes(msgspec.Struct):
@@ -139,14 +140,14 @@ class Spans:
         with _until_done(span):
             yield _ids(span)[1]
 
-    def attributes(self) -> tuple[str | msgspec.UnsetType, str | msgspec.UnsetType]:
-        """Return `traceid` and `traceparent` of the current context, for an event created now.
+    def attributes(self) -> dict[str, str]:
+        """Return `traceid` and `traceparent` for an event created now; empty outside a trace.
 
         Both are needed: without the first, a sidecar overwrites the second
         (docs/adr/0031-observability.md).
         """
         span = _handled_span()
-        return (msgspec.UNSET, msgspec.UNSET) if span is None else _ids(span)
+        return {} if span is None else dict(zip(("traceid", "traceparent"), _ids(span), strict=True))
 
     @contextmanager
     def publish(self, topic: str, event: bytes) -> Iterator[tuple[bytes, str]]:

@@ -13,8 +13,6 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from sidecart.chassis.telemetry.request_context import RequestContext
 
 if TYPE_CHECKING:
@@ -25,17 +23,6 @@ FLUSH_SECONDS_MAX = 3.0  # a process that stops waits this long for its last exp
 
 spans: Spans | None = None
 """The active tracer, or None when tracing is off."""
-
-Attribute = str | msgspec.UnsetType
-_NONE: tuple[Attribute, Attribute] = (msgspec.UNSET, msgspec.UNSET)
-
-
-def attributes() -> tuple[Attribute, Attribute]:
-    """Return the `traceid` and `traceparent` attributes of a new event.
-
-    Both are UNSET outside a sampled trace, so that the encoded event does not contain them.
-    """
-    return _NONE if spans is None else spans.attributes()
 
 
 def handling(context: RequestContext) -> AbstractContextManager[None]:

@@ -11,12 +11,12 @@ import pytest
 from aiohttp import web
 from fastapi import FastAPI
 
-from sidecart.chassis import sidecar as sidecar_module
+from sidecart.chassis import store_health
 from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import PermanentError, SidecarUnavailable, TransientError
-from sidecart.chassis.server import serve as module
-from sidecart.chassis.server.inbound import InboundApp, Subscription
-from sidecart.chassis.server.serve import Read, ServiceWiring, SidecarAuth, background, server_config, service_app
+from sidecart.chassis.server import loopback_probe
+from sidecart.chassis.server.inbound import InboundApp, SidecarAuth, Subscription
+from sidecart.chassis.server.serve import Read, ServiceWiring, background, server_config, service_app
 from sidecart.chassis.settings import Settings
 from sidecart.chassis.sidecar import HttpSidecar, connect
 from sidecart.chassis.store_health import StoreHealth
@@ -166,7 +166,7 @@ def test_the_sidecar_auth_lets_the_lifespan_through() -> None:
         async def nothing(*_: Any) -> Any:
             raise AssertionError
 
-        await SidecarAuth(app, "in-token", lambda _path: True)({"type": "lifespan"}, nothing, nothing)
+        await SidecarAuth(app, "in-token")({"type": "lifespan"}, nothing, nothing)
         return seen
 
     assert ["lifespan"] == asyncio.run(scenario())
@@ -285,7 +285,7 @@ def test_an_app_is_ready_once_its_probe_returned() -> None:
 
 def test_the_probe_is_sent_until_one_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     """The app publishes probes, each with its own id, until one returns."""
-    monkeypatch.setattr(module, "PROBE_SECONDS", 0.001)
+    monkeypatch.setattr(loopback_probe, "PROBE_SECONDS", 0.001)
 
     async def run() -> list[dict[str, Any]]:
         async with daprd() as fake:
@@ -306,7 +306,7 @@ def test_no_probe_is_sent_after_one_returned() -> None:
     """Sending ends after a probe has returned."""
 
     async def scenario() -> list[str]:
-        probe = module.LoopbackProbe("inbox", "lamps")
+        probe = loopback_probe.LoopbackProbe("inbox", "lamps")
         await probe.handle(b"")
         async with daprd() as fake, connect(fake.port, "out-token") as sidecar:
             await probe.send_until_returned(sidecar)
@@ -317,7 +317,7 @@ def test_no_probe_is_sent_after_one_returned() -> None:
 
 def test_an_app_is_unhealthy_while_its_store_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
     """An unreachable store makes the app unhealthy until its own probe of the store succeeds."""
-    monkeypatch.setattr(sidecar_module, "UNREACHABLE_SECONDS", 0.001)
+    monkeypatch.setattr(store_health, "UNREACHABLE_SECONDS", 0.001)
 
     async def scenario(lamps: Lamps) -> None:
         await lamps.daprd.published.wait()
@@ -343,7 +343,7 @@ def test_an_app_whose_store_refuses_writes_accepts_no_event(monkeypatch: pytest.
 
     Only a successful write ends this state.
     """
-    monkeypatch.setattr(sidecar_module, "REFUSED_SECONDS", 0.001)
+    monkeypatch.setattr(store_health, "REFUSED_SECONDS", 0.001)
     output = "the store refuses writes: ERROR: read-only (SQLSTATE 25006)"
 
     async def scenario(lamps: Lamps) -> None:

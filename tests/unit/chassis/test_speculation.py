@@ -2,8 +2,8 @@
 
 import pytest
 
-from sidecart.chassis import record_cache as module
-from sidecart.chassis.record_cache import (
+from sidecart.chassis import speculation as module
+from sidecart.chassis.speculation import (
     CREDIT_MAX,
     OVERHEAD_BYTES,
     PAUSE_SAVES,
