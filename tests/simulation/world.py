@@ -160,7 +160,7 @@ class Gateway:
         """Add the command to the journal before it is published."""
         kind = FLOWS.by_topic.get(command.topic)
         if kind is not None:
-            self.flows[command.id], _ = self.reconciler.add(kind, command.resource)
+            self.flows[command.id], _ = self.journal.add(kind.name, command.resource)
 
     def has_written(self, command: Command) -> bool:
         """Return whether the journal has saved the command; the caller may then get an answer."""

@@ -33,7 +33,7 @@ defaults
     timeout connect 2s
     timeout client 60s
     # A gateway answers within 31 s (Prefer: wait=30, and a second to write the pending command):
-    # see src/sidecart/edge/deadline.py. After that it has crashed or is paused, and the proxy answers.
+    # see src/sidecart/edge/command.py. After that it has crashed or is paused, and the proxy answers.
     timeout server 45s
     timeout queue 5s
     # The proxy sends a request that reached no gateway to another one. It never repeats a request

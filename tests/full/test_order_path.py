@@ -1,0 +1,27 @@
+"""The number of modules that a reader of one order must open, and their lines."""
+
+import pytest
+
+from tests.full.order_path import lines, measure
+
+MAXIMA = {"201": (22, 3_098), "email": (26, 4_043)}
+"""Until the 201 and until the email: modules and their physical lines. They may only shrink.
+
+Before the toolkit was separated from the shop, they were 34 with 4,427 and 41 with 5,776.
+"""
+
+
+@pytest.fixture(scope="module")
+def path() -> dict[str, set[str]]:
+    """Trace several orders once."""
+    return measure(print)
+
+
+@pytest.mark.parametrize("until", MAXIMA)
+def test_the_path_of_an_order_does_not_grow(path: dict[str, set[str]], until: str) -> None:
+    """Code that an ordinary order does not need lies in modules of its own."""
+    files = path[until]
+
+    assert "gateway/commands.py" in files, "the tracer finds the first module of the path"
+    assert (len(files), lines(files)) <= MAXIMA[until], sorted(files)
+    assert lines(files) <= MAXIMA[until][1], sorted(files)
