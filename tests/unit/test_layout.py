@@ -164,7 +164,7 @@ def test_a_service_imports_no_other_service(service: str) -> None:
 
 @pytest.mark.parametrize("folder", [CHASSIS, EDGE, "gateway"])
 def test_the_chassis_the_edge_and_the_gateway_import_no_service(folder: str) -> None:
-    """The chassis imports no other part of the project, the edge the chassis, the gateway the edge."""
+    """The chassis imports no other part, the edge only the chassis, the gateway only the edge."""
     allowed = {
         CHASSIS: ("sidecart.chassis.",),
         EDGE: ("sidecart.chassis.", "sidecart.edge."),

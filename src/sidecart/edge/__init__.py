@@ -1,4 +1,5 @@
-"""A gateway without an application: held requests, pending commands, idempotency, queries, problems.
+"""A gateway without an application: held requests, pending commands, idempotency and queries.
 
-An application declares its commands and queries (src/sidecart/edge/declarations.py); everything else is here.
+An application declares its commands and queries (src/sidecart/edge/declarations.py); everything
+else is here.
 """

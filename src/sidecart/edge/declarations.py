@@ -1,4 +1,4 @@
-"""What an application declares about its HTTP API: commands, queries, and the flows they start.
+"""The declarations of an application's HTTP API: commands, queries, and the flows they start.
 
 A new held call is one `CommandDeclaration`; a new read is one `QueryDeclaration`. The routes, the
 OpenAPI and AsyncAPI documents, the subscriptions, readiness and the metrics follow from them.
@@ -90,11 +90,11 @@ class QueryDeclaration:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """Everything that the edge knows of an application; raise ValueError if it contradicts itself."""
+    """The declarations of one application; raise ValueError if they contradict each other."""
 
     title: str
     description: str
-    """What its events are about, for the AsyncAPI document."""
+    """The subject of its events, for the AsyncAPI document."""
     folder: Path
     """The folder that has contracts/ and components/."""
     commands: tuple[CommandDeclaration, ...]

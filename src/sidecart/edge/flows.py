@@ -64,7 +64,7 @@ class FlowKind:
 
 
 class Flows:
-    """The flows of an application: by their name, by the command's topic, by the resource's path."""
+    """The flows of an application, by their name, the command's topic and the resource's path."""
 
     def __init__(self, application: Application) -> None:
         kinds = [FlowKind(command.flow, command) for command in application.commands if command.flow is not None]

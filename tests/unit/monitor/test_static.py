@@ -1,4 +1,4 @@
-"""What the live page repeats of the topology agrees with its source."""
+"""The live page repeats parts of the topology, which agree with their source."""
 
 import re
 
