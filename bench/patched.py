@@ -22,10 +22,9 @@ from sidecart.chassis.events import CONTENT_TYPE
 from sidecart.chassis.outbox import Outbox, _Kind
 from sidecart.chassis.processor import EventProcessor
 from sidecart.chassis.record import OutboxEntry
-from sidecart.chassis.speculation import RecordCache
 from sidecart.chassis.server import inbound
 from sidecart.chassis.sidecar import CONNECTIONS_MAX, PUBSUB, HttpSidecar
-from sidecart.chassis.speculation import SpeculativeProcessor
+from sidecart.chassis.speculation import RecordCache, SpeculativeProcessor
 from sidecart.edge.held_requests import CommandDispatcher
 from sidecart.launcher.apps import module_of, write_program
 
@@ -164,7 +163,7 @@ def called_over_a_unix_socket() -> None:
 def nothing_is_healed() -> None:
     """Turn off the gateway's journal and its checks (reverts ADR 32)."""
 
-    async def dispatch(self: CommandDispatcher, command: Any, deadline: Any) -> Any:
+    async def dispatch(self: CommandDispatcher, command: Any, deadline: Any, starts: Any = None) -> Any:
         return await self._hold(command, deadline)
 
     CommandDispatcher.dispatch = dispatch  # type: ignore[method-assign]  # this module exists to patch

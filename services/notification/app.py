@@ -10,9 +10,9 @@ from services.notification import domain, events, flows, settings
 from services.notification.mail import Mailer
 from services.notification.mail_retry_queue import MailRetryQueue
 from sidecart.chassis import settings as common
+from sidecart.chassis.events import now
 from sidecart.chassis.record import Record
 from sidecart.chassis.server.inbound import Subscription
-from sidecart.chassis.events import now
 from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, run, service_app, unfinished
 from sidecart.chassis.service import Service
 from sidecart.chassis.sidecar import HttpSidecar

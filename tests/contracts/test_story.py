@@ -7,8 +7,7 @@ import msgspec
 import pytest
 
 from gateway.commands import COMMANDS
-from sidecart.edge.command import build_command
-from sidecart.edge.command import resource_id
+from sidecart.edge.command import build_command, resource_id
 from sidecart.launcher.topics import GATEWAY, read_topics, service_ids
 from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
 from tests.contracts.validate import (

@@ -16,7 +16,7 @@ import msgspec
 from sidecart.chassis.server import serve
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.held_requests import CommandDispatcher
-from sidecart.edge.pending_commands import PendingCommands
+from sidecart.edge.pending_worker import PendingWorker
 from sidecart.edge.reconciler import Reconciler
 from sidecart.launcher.apps import module_of, write_program
 from tests.simulation import mutants
@@ -55,15 +55,15 @@ def published_once(app: Any) -> None:
     async def publish(topic: str, event: bytes) -> None:
         """Pretend that the command was published."""
 
-    def init(self: PendingCommands, *arguments: Any) -> None:
+    def init(self: PendingWorker, *arguments: Any) -> None:
         original(self, *arguments)
         self._publish = publish
 
     async def publish_again(self: CommandDispatcher, command: Any, seconds_max: float) -> None:
         return None
 
-    original = PendingCommands.__init__
-    PendingCommands.__init__ = init  # type: ignore[assignment,method-assign]  # this module exists to patch
+    original = PendingWorker.__init__
+    PendingWorker.__init__ = init  # type: ignore[assignment,method-assign]  # this module exists to patch
     CommandDispatcher._publish_again = publish_again  # type: ignore[method-assign]  # this module exists to patch
 
 

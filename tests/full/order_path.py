@@ -102,14 +102,16 @@ def measure(report: Callable[[str], None]) -> dict[str, set[str]]:
 
     from sidecart.launcher.apps import write_program
     from sidecart.launcher.lifecycle.shop import Options, Shop
-    from sidecart.launcher.topology import app_ids
+    from sidecart.launcher.topics import app_ids
 
     with tempfile.TemporaryDirectory(prefix="order-path-") as name:
         folder = Path(name)
         os.environ[FOLDER] = name
         command = [sys.executable, str(Path(__file__).resolve())]
         programs = {each: write_program(folder / "programs" / each, each, [*command, each]) for each in app_ids()}
-        options = Options("redis", folder=folder / "shop", replaced=programs, env={FOLDER: name, "PYTHONPATH": PYTHONPATH})
+        options = Options(
+            "redis", folder=folder / "shop", replaced=programs, env={FOLDER: name, "PYTHONPATH": PYTHONPATH}
+        )
         with Shop(options, report) as shop, httpx.Client(base_url=shop.url, timeout=30, trust_env=False) as http:
             traced = Traced(folder, {each: shop.processes[each] for each in app_ids()})
 

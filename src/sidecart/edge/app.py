@@ -17,8 +17,7 @@ from starlette.types import ASGIApp
 
 from sidecart.chassis import settings as common
 from sidecart.chassis.events import timestamp
-from sidecart.chassis.server.inbound import InboundApp, Subscription
-from sidecart.chassis.server.inbound import SidecarAuth
+from sidecart.chassis.server.inbound import InboundApp, SidecarAuth, Subscription
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import run
 from sidecart.chassis.server.shutdown import ShutdownSignal

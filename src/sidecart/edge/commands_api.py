@@ -10,8 +10,8 @@ from fastapi import Request, Response
 from sidecart.chassis.store_health import StoreHealth
 from sidecart.edge import bodies
 from sidecart.edge.command import Command, Deadline, build_command, made_key, resource_id
-from sidecart.edge.held_requests import CommandDispatcher
 from sidecart.edge.declarations import Application, CommandDeclaration
+from sidecart.edge.held_requests import CommandDispatcher
 from sidecart.edge.idempotency import IdempotencyKey, idempotency_key
 from sidecart.edge.known_resources import KnownResources
 from sidecart.edge.pending_commands import NotRecorded

@@ -119,13 +119,15 @@ class CommandDispatcher:
         self._rejections = rejections
         self._credit = REPUBLISH_CREDIT_MAX
 
-    async def dispatch(self, command: Command, deadline: Deadline, starts: FlowDeclaration | None = None) -> Reply | None:
+    async def dispatch(
+        self, command: Command, deadline: Deadline, starts: FlowDeclaration | None = None
+    ) -> Reply | None:
         """Return the reply, or None if the wait is over and the command is pending.
 
-        `starts` is the flow that the command starts. Raise NotRecorded or Problem. Before this returns, the journal has each accepted command
-        that starts a flow, if the store answers in time. After NotRecorded the flow stays in the
-        journal, because the command may have been published. The call never takes longer than the
-        deadline allows.
+        `starts` is the flow that the command starts. Raise NotRecorded or Problem. Before this
+        returns, the journal has each accepted command that starts a flow, if the store answers in
+        time. After NotRecorded the flow stays in the journal, because the command may have been
+        published. The call never takes longer than the deadline allows.
         """
         if starts is None:
             return await self._hold(command, deadline)

@@ -80,7 +80,8 @@ class Replies:
         """
         envelope = parse(topic, body)
         reply = Reply(topic, envelope.data)
-        if self._held.is_waiting(envelope.correlationid) or envelope.correlationid in self._pending_commands.resource_of:
+        is_pending = envelope.correlationid in self._pending_commands.resource_of
+        if is_pending or self._held.is_waiting(envelope.correlationid):
             try:
                 response = self._responses.of(reply)
             except ValueError as error:
@@ -90,7 +91,7 @@ class Replies:
             rejection = (
                 Rejection(response.status, response.kind, response.detail) if isinstance(response, Problem) else None
             )
-            if envelope.correlationid in self._pending_commands.resource_of:
+            if is_pending:
                 self._pending_commands.settle(envelope.correlationid, rejection)
             self._held.settle(envelope.correlationid, reply)
         command = self._creates_required.get(topic)

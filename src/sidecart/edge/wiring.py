@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from sidecart.chassis.server.inbound import Handler, InboundApp
 from sidecart.chassis.events import now
+from sidecart.chassis.server.inbound import Handler, InboundApp
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal

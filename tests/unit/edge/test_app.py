@@ -47,7 +47,7 @@ class Gateway:
             wiring.journal,
             wiring.reconciler,
         )
-        self.publishing = wiring.publishing
+        self.publishing, self.pending_worker = wiring.publishing, wiring.pending_worker
         topics = [Subscription("replies", topic, handle) for topic, handle in wiring.topics().items()]
         inner.subscribe(topics, dead_letters=None)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://shop")
@@ -69,7 +69,7 @@ async def running() -> AsyncIterator[Gateway]:
     gateway = Gateway()
     async with (
         gateway.http,
-        background(gateway.pending_commands.carry()),
+        background(gateway.pending_worker.work()),
         background(gateway.journal.write()),
         background(gateway.reconciler.work()),
     ):

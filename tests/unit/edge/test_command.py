@@ -8,6 +8,7 @@ import pytest
 
 from sidecart.edge import command
 from sidecart.edge.command import ANSWER_SECONDS, Deadline
+from sidecart.edge.queries_api import is_uuid
 
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 
@@ -75,9 +76,9 @@ def test_the_command_id_is_the_one_that_wire_md_describes() -> None:
 
 @pytest.mark.parametrize("text", ["", "x", USER.upper(), USER.replace("-", ""), "{" + USER + "}", USER + "0", "🦆"])
 def test_only_the_canonical_form_of_a_uuid_is_an_id(text: str) -> None:
-    """Other spellings of a UUID are not command."""
-    assert not command.is_uuid(text)
-    assert command.is_uuid(USER)
+    """Other spellings of a UUID are not ids."""
+    assert not is_uuid(text)
+    assert is_uuid(USER)
 
 
 def test_a_step_gets_at_most_half_of_the_remaining_time() -> None:

@@ -9,8 +9,7 @@ from gateway.app import SHOP
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
-from sidecart.edge.command import Command, build_command
-from sidecart.edge.command import Deadline
+from sidecart.edge.command import Command, Deadline, build_command
 from sidecart.edge.held_requests import Reply
 from sidecart.edge.wiring import Wiring
 from tests.unit.chassis.telemetry.test_metrics import Counted
