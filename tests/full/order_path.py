@@ -25,6 +25,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 PYTHONPATH = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
 ORDERS = 5
+PRODUCT = ("gateway", "services", "src")
 FOLDER = "ORDER_PATH_FOLDER"
 STEPS_SECONDS = 30.0
 
@@ -79,7 +80,9 @@ class Traced:
         found = {file for text in self._ask(signal.SIGUSR2) for file in json.loads(text)}
         inside = (Path(file) for file in found if not file.startswith("<"))
         return {
-            str(file.relative_to(ROOT)) for file in inside if file.is_relative_to(ROOT) and ".venv" not in file.parts
+            str(file.relative_to(ROOT))
+            for file in inside
+            if file.is_relative_to(ROOT) and file.parts[len(ROOT.parts)] in PRODUCT
         }
 
     def _ask(self, number: signal.Signals) -> list[str]:

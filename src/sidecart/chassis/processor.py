@@ -30,10 +30,11 @@ import msgspec
 from sidecart.chassis.deferral import deferred_to_their_writers
 from sidecart.chassis.errors import Conflict, TransientError
 from sidecart.chassis.events import Received, decode, parse
+from sidecart.chassis.keyed_locks import KeyedLocks
 from sidecart.chassis.outbox import Outbox, Sidecar
 from sidecart.chassis.record import OutboxEntry, Record
 from sidecart.chassis.service import Service, Step
-from sidecart.chassis.store import ATTEMPTS_MAX, KeyedLocks
+from sidecart.chassis.store import ATTEMPTS_MAX
 from sidecart.chassis.telemetry.metrics import CONFLICTS, REPEATED
 
 S = TypeVar("S")

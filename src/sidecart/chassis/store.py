@@ -1,15 +1,8 @@
-"""The store as the toolkit uses it: values with ETags, and changes of one key in sequence.
-
-Within a process, tasks that use the same key run one after another (`KeyedLocks`). Across
-processes, the ETag detects a lost race, and `update` repeats the change.
-"""
+"""The store as the toolkit uses it: values with ETags, and one loop that retries a lost race."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 from sidecart.chassis.errors import Conflict, TransientError
@@ -68,29 +61,3 @@ async def update(
             continue
         return result
     raise TransientError(f"{key}: lost {ATTEMPTS_MAX} races in a row")
-
-
-@dataclass(slots=True)
-class _KeyedLock:
-    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    waiters: int = 0
-
-
-class KeyedLocks:
-    """One lock per key, which exists only while a task holds it or waits for it."""
-
-    def __init__(self) -> None:
-        self._locks: dict[str, _KeyedLock] = {}
-
-    @asynccontextmanager
-    async def hold(self, key: str) -> AsyncIterator[None]:
-        """Hold the lock of this key while the block runs."""
-        entry = self._locks.setdefault(key, _KeyedLock())
-        entry.waiters += 1
-        try:
-            async with entry.lock:
-                yield
-        finally:
-            entry.waiters -= 1
-            if not entry.waiters:
-                del self._locks[key]

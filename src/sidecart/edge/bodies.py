@@ -11,10 +11,9 @@ from fastapi import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from sidecart.chassis.server.request_body import DRAIN_BYTES_MAX
-from sidecart.edge.problems import Problem
+from sidecart.edge.problems import Problem, invalid
 
 BODY_BYTES_MAX = 256 * 1024
-ERRORS_MAX = 100  # invalid fields listed in one response
 CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
@@ -55,7 +54,7 @@ async def read(request: Request, kind: type[B]) -> B:
     try:
         return kind.model_validate(value)
     except ValidationError as error:
-        raise Problem(422, "invalid", "the body is not valid; see errors", errors=_errors(error)) from error
+        raise invalid(error) from error
 
 
 def _check_type(header: str, encoding: str) -> None:
@@ -89,18 +88,3 @@ async def _bytes(request: Request) -> bytes:
             raise _too_large()
         chunks.append(chunk)
     return b"".join(chunks)
-
-
-def _errors(error: ValidationError) -> list[dict[str, str]]:
-    return [
-        {"pointer": "".join(f"/{_escaped(part)}" for part in each["loc"]), "detail": each["msg"]}
-        for each in error.errors(include_url=False, include_input=False, include_context=False)[:ERRORS_MAX]
-    ]
-
-
-def _escaped(part: int | str) -> str:
-    """Return one token of a JSON pointer (RFC 6901).
-
-    The caller chooses the name of an unknown field, so the name is truncated.
-    """
-    return str(part)[:100].replace("~", "~0").replace("/", "~1")

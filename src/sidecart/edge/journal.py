@@ -95,7 +95,8 @@ class Journal:
         self.store = store
         self.pod_name = pod_name
         self.now = now
-        self._flows: dict[tuple[str, str], Flow] = {}
+        self.open: dict[tuple[str, str], Flow] = {}
+        """The flows that have not ended, by kind and resource."""
         self._unscheduled: dict[tuple[str, str], Flow] = {}
         self._new: list[Flow] = []
         self.batches = Batches()
@@ -112,30 +113,30 @@ class Journal:
     @property
     def count(self) -> int:
         """The number of flows that have not ended."""
-        return len(self._flows)
+        return len(self.open)
 
     def flows(self) -> list[Flow]:
         """Return all flows that have not ended."""
-        return list(self._flows.values())
+        return list(self.open.values())
 
     def get(self, kind: str, resource: str) -> Flow | None:
         """Return the flow, or None if it is unknown or has ended."""
-        return self._flows.get((kind, resource))
+        return self.open.get((kind, resource))
 
     def add(self, kind: str, resource: str, *, durable: bool = True) -> tuple[Flow, bool]:
         """Add a flow or return the existing one, and whether it is new; raise Problem 503 if full.
 
         The store has the flow once `written` returns. A restart loses a flow that is not durable.
         """
-        known = self._flows.get((kind, resource))
+        known = self.open.get((kind, resource))
         if known is not None:
             if durable and not known.durable:
                 self.queue(known)
             return known, False
-        if len(self._flows) >= FLOWS_MAX:
+        if len(self.open) >= FLOWS_MAX:
             raise unavailable(f"{FLOWS_MAX} accepted requests have not ended yet; try again later")
         flow = Flow(kind, resource, self.now(), asyncio.get_running_loop().time(), durable=False)
-        self._flows[kind, resource] = flow
+        self.open[kind, resource] = flow
         self._unscheduled[kind, resource] = flow
         if durable:
             self.queue(flow)
@@ -166,8 +167,8 @@ class Journal:
 
     def end(self, flow: Flow) -> None:
         """Remove a flow that has ended."""
-        if self._flows.get((flow.kind, flow.resource)) is flow:
-            del self._flows[flow.kind, flow.resource]
+        if self.open.get((flow.kind, flow.resource)) is flow:
+            del self.open[flow.kind, flow.resource]
             self._unscheduled.pop((flow.kind, flow.resource), None)
         flow.ended = True
         self.batches.remove(flow)
@@ -179,20 +180,9 @@ class Journal:
         new, self._unscheduled = list(self._unscheduled.values()), {}
         return new
 
-    def restore(self, flows: Sequence[Flow], first: int, following: int) -> list[Flow]:
-        """Add the flows that an earlier process of this pod left, and return the unknown ones.
-
-        `first` is the number of its first batch, `following` the number of the next one to write.
-        """
-        self.batches.next, self.batches.marked = following, first
-        new = []
-        for flow in flows:
-            if self._flows.setdefault((flow.kind, flow.resource), flow) is flow:
-                new.append(flow)
-                assert flow.batch is not None
-                self.batches.put(flow, flow.batch, self.now())
+    def set_resumed(self) -> None:
+        """Note that the flows of an earlier process are loaded; the first write follows."""
         self._resumed.set()
-        return new
 
     # --- Background work
 

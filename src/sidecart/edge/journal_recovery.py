@@ -32,8 +32,13 @@ class _Mark(msgspec.Struct):
 
 async def resume(journal: Journal) -> list[Flow]:
     """Load the flows that an earlier process of this pod left; raise TransientError."""
-    flows, first, following = await read(journal.store, journal.pod_name)
-    return journal.restore(flows, first, following)
+    flows, journal.batches.marked, journal.batches.next = await read(journal.store, journal.pod_name)
+    new = [flow for flow in flows if journal.open.setdefault((flow.kind, flow.resource), flow) is flow]
+    for flow in new:
+        assert flow.batch is not None
+        journal.batches.put(flow, flow.batch, journal.now())
+    journal.set_resumed()
+    return new
 
 
 async def tidy(journal: Journal) -> None:

@@ -18,7 +18,7 @@ from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.command import Command, resource_of
 from sidecart.edge.pending_index import IndexFull, PendingIndex
 from sidecart.edge.pending_records import PendingCommand, PendingRecord, PendingRecords, Rejection, TooManyCommands
-from sidecart.edge.pending_tracking import ADOPT_SECONDS, OPEN_MAX, Tracking
+from sidecart.edge.pending_tracking import ADOPT_SECONDS, Tracking
 from sidecart.edge.repeat_window import RepeatWindow
 
 UNANSWERED_MAX = 10  # repeated commands that wait for their replies
@@ -86,7 +86,7 @@ class PendingCommands:
         process are loaded.
         """
         if command.resource not in self.tracking.open and self.tracking.is_full:
-            raise NotRecorded(f"{OPEN_MAX} commands are pending")
+            raise NotRecorded(f"{len(self.tracking.open)} commands are pending")
         tracked = self.tracking.track(command.resource, command.id)
         if command.id in tracked.recorded:
             return PendingCommand(command.id, command.topic, msgspec.Raw(command.event))

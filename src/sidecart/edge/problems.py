@@ -12,10 +12,12 @@ from typing import Any
 
 import msgspec
 from fastapi import Response
+from pydantic import ValidationError
 
 from sidecart.chassis.telemetry import request_context
 
 MEDIA_TYPE = "application/problem+json"
+ERRORS_MAX = 100  # invalid fields listed in one response
 
 
 class Problem(Exception):
@@ -73,3 +75,20 @@ def unavailable(detail: str) -> Problem:
 def method_not_allowed(allow: str) -> Problem:
     """405: the detail and the Allow header list the allowed methods."""
     return Problem(405, "method_not_allowed", f"use {allow} here", headers={"Allow": allow})
+
+
+def invalid(error: ValidationError) -> Problem:
+    """422: a field of the body is invalid; `errors` lists each with its JSON pointer."""
+    errors = [
+        {"pointer": "".join(f"/{_escaped(part)}" for part in each["loc"]), "detail": each["msg"]}
+        for each in error.errors(include_url=False, include_input=False, include_context=False)[:ERRORS_MAX]
+    ]
+    return Problem(422, "invalid", "the body is not valid; see errors", errors=errors)
+
+
+def _escaped(part: int | str) -> str:
+    """Return one token of a JSON pointer (RFC 6901).
+
+    The caller chooses the name of an unknown field, so the name is truncated.
+    """
+    return str(part)[:100].replace("~", "~0").replace("/", "~1")

@@ -408,7 +408,7 @@ def test_nothing_is_accepted_while_the_store_is_unreachable() -> None:
 
 def test_pending_commands_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """Above OPEN_MAX no command becomes pending."""
-    monkeypatch.setattr(module, "OPEN_MAX", 1)
+    monkeypatch.setattr(pending_tracking, "OPEN_MAX", 1)
 
     async def scenario(sidecar: FakeSidecar) -> None:
         async with replica(sidecar) as pending_commands:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from socket import socket
 from types import FrameType
 
 import uvicorn
@@ -45,15 +46,21 @@ class GracefulServer(uvicorn.Server):
         """Create the server; `background_tasks` stays open while it serves."""
         super().__init__(config)
         self._background_tasks = background_tasks or nullcontext()
+        self._open = AsyncExitStack()
         self._shutdown = shutdown
         self._drain_seconds = drain_seconds
         self._loop: asyncio.AbstractEventLoop | None = None
 
-    async def main_loop(self) -> None:
-        """Serve until shutdown."""
+    async def startup(self, sockets: list[socket] | None = None) -> None:
+        """Start to serve."""
+        await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
-        async with self._background_tasks:
-            await super().main_loop()
+        await self._open.enter_async_context(self._background_tasks)
+
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        """Stop to serve."""
+        await self._open.aclose()
+        await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Start draining; a second signal stops the server at once."""
