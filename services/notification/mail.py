@@ -29,8 +29,9 @@ from services.notification.mime import mime_message
 from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import Conflict, PermanentError, TransientError
 from sidecart.chassis.events import Received, decode, parse, timestamp
-from sidecart.chassis.keyed_locks import KeyedLocks, update
+from sidecart.chassis.keyed_locks import KeyedLocks
 from sidecart.chassis.outbox import Sidecar
+from sidecart.chassis.store import update
 from sidecart.chassis.telemetry import request_context, tracing
 
 log = logging.getLogger(__name__)
