@@ -7,8 +7,8 @@ from functools import partial
 import msgspec
 
 from services.notification import domain, events, flows, settings
-from services.notification.mail import Mailer
-from services.notification.mail_retry_queue import MailRetryQueue
+from services.notification.mail.mailer import Mailer
+from services.notification.mail.retry_queue import MailRetryQueue
 from sidecart.chassis import settings as common
 from sidecart.chassis.events import now
 from sidecart.chassis.record import Record

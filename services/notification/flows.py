@@ -9,7 +9,10 @@ from collections.abc import Sequence
 
 import msgspec
 
-from services.notification.settled_mails import settled_mails
+from services.notification.domain import Notification
+from services.notification.mail.retry_queue import INDEX
+from services.notification.mail.retry_schedule import Mail
+from sidecart.chassis.paged_index import PagedIndex
 from sidecart.chassis.record import Record
 from sidecart.chassis.store import Store
 
@@ -29,6 +32,35 @@ async def orders_ended(store: Store, order_ids: Sequence[str]) -> list[bool]:
     notes = await store.load_many([f"order:{order_id}" for order_id in order_ids])
     mails = await settled_mails(store, order_ids)
     return [note is not None and order_id in mails for order_id, note in zip(order_ids, notes, strict=True)]
+
+
+async def settled_mails(store: Store, order_ids: Sequence[str]) -> set[str]:
+    """Return the ids of the orders whose mail is settled; raise TransientError.
+
+    A mail is settled once it is sent, durably in the mail retry queue, or a dead letter. One bulk
+    read loads the notifications, a second one the retry queue's entries of unfinished mails. An
+    entry counts only if the index lists it. A process can die between the write of the entry and
+    the write of the index; that mail must be requested again.
+    """
+    values = await store.load_many([f"notification:{each}" for each in order_ids])
+    done, waiting = set(), []
+    for order_id, value in zip(order_ids, values, strict=True):
+        notification = None if value is None else msgspec.json.decode(value, type=Notification)
+        if notification is None:
+            continue
+        if notification.sent_at is not None or notification.failed_at is not None:
+            done.add(order_id)
+        elif notification.queued_until is not None:
+            waiting.append(order_id)
+    if not waiting:
+        return done
+    queued = await store.load_many([f"mail-retry:{each}" for each in waiting])
+    open_ = {
+        order_id
+        for order_id, value in zip(waiting, queued, strict=True)
+        if value is not None and not msgspec.json.decode(value, type=Mail).done
+    }
+    return done | (open_ & set(await PagedIndex(store, INDEX).ids())) if open_ else done
 
 
 def _has_contact(value: bytes) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
-from services.notification.mail_server import MailServer
+from services.notification.mail.server import MailServer
 from sidecart.chassis import settings
 
 # The delays before the first retry. Each later delay is twice as long.

@@ -29,7 +29,7 @@ OUTCOMES = ("OrderPaymentCreated", "OrderPaymentFailed")
 ENDS = ("OrderPaid", "OrderNotPaid")
 ACCEPTED_SHARE_MIN = 0.98
 # a process that dies with a mail in progress blocks it for up to 30 s
-# (services/notification/mail_retry_queue.py)
+# (services/notification/mail/retry_schedule.py)
 EXPLAINED_SECONDS = 45.0
 # a fault that follows another so soon delays the recovery from the first
 RECOVERY_SECONDS = 15.0

@@ -25,6 +25,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 import msgspec
@@ -35,10 +36,11 @@ from services.billing.app import SERVICE as BILLING
 from services.notification import app as notification_app
 from services.notification.app import SERVICE as NOTIFICATION
 from services.notification.events import EmailRequested
-from services.notification.mail import Mailer
-from services.notification.mail_retry_queue import INDEX, MailRetryQueue
-from services.notification.mail_server import Connections, MailServer
-from services.notification.mail_session import SENT, Result, Session, Withdrawn
+from services.notification.mail.mailer import Mailer
+from services.notification.mail.outcome import SENT, Result, Withdrawn
+from services.notification.mail.retry_queue import INDEX, MailRetryQueue
+from services.notification.mail.server import Connector, MailServer
+from services.notification.mail.session import Connections, Session
 from services.notification.settings import Settings as MailSettings
 from services.order import app as order_app
 from services.order.app import service as order_service
@@ -399,7 +401,7 @@ class World:
             assert isinstance(replica, Replica)
             if delivery.topic == MAIL_RETRY:
                 assert replica.mailer is not None
-                await replica.mailer.retry_due()
+                await replica.mailer.retries.retry_due()
             elif delivery.topic == "EmailRequested":
                 assert replica.mailer is not None
                 await replica.mailer.handle(delivery.body)
@@ -567,10 +569,10 @@ def reads(app: str, simulated: SimulatedSidecar) -> Sequence[Read]:
 class SimulatedSession(Session):
     """A session with a simulated server that can be unreachable or lose its reply."""
 
-    def __init__(self, world: World, message_id: str) -> None:
-        super().__init__(Connections(SERVER), "shop@localhost", message_id)
+    def __init__(self, world: World, mail: EmailRequested) -> None:
+        super().__init__(Connections(Connector(SERVER)), "shop@localhost", mail)
         self._world = world
-        self._message_id = message_id
+        self._message_id = mail.message_id
 
     async def result(self, message: bytes) -> Result:
         """Send the mail with the same phases as the real session."""
@@ -594,15 +596,11 @@ class SimulatedSession(Session):
 class SimulatedMailer(Mailer):
     """The real Mailer with a simulated mail server, which only counts mails."""
 
-    retry_seconds = 0.0
-
     def __init__(self, world: World, sidecar: SimulatedSidecar) -> None:
         retry_queue = MailRetryQueue(sidecar, lambda: world.now, timedelta(minutes=1))
-        super().__init__(SERVER, "shop@localhost", sidecar, retry_queue, lambda: world.now, window_seconds=None)
-        self._world = world
-
-    def _session(self, mail: EmailRequested) -> Session:
-        return SimulatedSession(self._world, mail.message_id)
+        new_session = partial(SimulatedSession, world)
+        super().__init__(SERVER, "shop@localhost", sidecar, retry_queue, lambda: world.now, None, new_session)
+        self.background.retry_seconds = 0.0
 
 
 def _ignoring_conflicts(effect: Callable[[], Any]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import yaml
 
-from services.notification.mail_server import MailServer
+from services.notification.mail.server import MailServer
 from sidecart.chassis import settings
 from sidecart.chassis.server.serve import STOP_SECONDS_MAX
 from sidecart.edge import asyncapi

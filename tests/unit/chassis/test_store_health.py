@@ -6,7 +6,8 @@ from datetime import timedelta
 
 import pytest
 
-from services.notification.mail_retry_queue import Mail, MailRetryQueue
+from services.notification.mail.retry_queue import MailRetryQueue
+from services.notification.mail.retry_schedule import Mail
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import WriteRefused

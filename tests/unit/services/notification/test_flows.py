@@ -2,14 +2,18 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any, cast
 
 from services.billing import app as billing
 from services.notification import flows
-from services.notification.mail_retry_queue import INDEX
+from services.notification.flows import settled_mails
+from services.notification.mail.retry_queue import INDEX
 from sidecart.chassis.server.serve import Read
 from sidecart.chassis.sidecar import HttpSidecar
 from tests.unit.edge.fakes import FakeSidecar
+from tests.unit.services.notification.mail.harness import OTHER, MailHarness, Script, play, requested, serving
+from tests.unit.services.sample_events import ORDER
 
 
 def stored(records: dict[str, Any]) -> FakeSidecar:
@@ -41,6 +45,28 @@ def test_an_order_has_ended_with_its_saved_data_and_a_settled_mail() -> None:
     records[f"{INDEX}:0"] = {"ids": list(cases)}
 
     assert [ended for _, ended in cases.values()] == asyncio.run(flows.orders_ended(stored(records), list(cases)))
+
+
+def test_a_settled_mail_is_sent_or_queued_and_listed() -> None:
+    """An unrequested mail and an unlisted entry are not settled."""
+
+    async def scenario(harness: MailHarness) -> None:
+        async with serving(Script(answers={b"RCPT": b"451 later"})) as server:
+            process = harness.process(server.port)
+            assert set() == await settled_mails(harness.store, [ORDER, OTHER])
+            await process.handle(requested())
+            assert {ORDER} == await settled_mails(harness.store, [ORDER, OTHER])
+            harness.store.put("mail-retry-index:0", b'{"ids":[]}')
+            assert set() == await settled_mails(harness.store, [ORDER])
+            await process.handle(requested())
+            assert {ORDER} == await settled_mails(harness.store, [ORDER])
+            server.script.answers = {}
+            harness.now += timedelta(minutes=1)
+            await process.retries.retry_due()
+            assert {ORDER} == await settled_mails(harness.store, [ORDER, OTHER])
+            assert [] == harness.index
+
+    play(scenario)
 
 
 def test_a_registration_has_ended_with_the_contact() -> None:

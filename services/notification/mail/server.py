@@ -1,4 +1,4 @@
-"""The mail server: its address and TLS policy, its reachability, and a pool of connections."""
+"""The mail server: its address and TLS policy, and how a connection to it is opened."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime, timedelta
 from urllib.parse import unquote, urlsplit
 
 import aiosmtplib
@@ -22,9 +21,6 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS_MAX = 300.0
 # Most servers allow one client this many. More than one, because each mail waits for four replies.
 CONNECTIONS_MAX = 4
-# The delay of the first probe after a failed connection; it doubles with each further failure.
-PROBE_PAUSE = timedelta(seconds=1)
-PROBE_PAUSE_MAX = timedelta(seconds=30)
 OFF, OPPORTUNISTIC, REQUIRE = TLS = ("off", "opportunistic", "require")
 
 _TLS = Counter("sidecart_mail_connections", "Connections to the mail server, by their encryption.", ("tls",))
@@ -90,84 +86,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-class Reachability:
-    """A circuit breaker for the mail server.
-
-    After a failure only one mail at a time probes the server, with exponential backoff. Any reply
-    of the server closes the circuit.
-    """
-
-    def __init__(self, now: Callable[[], datetime]) -> None:
-        self._now = now
-        self._failures = 0
-        self._failed_at = self._next = now()
-
-    def may_try(self) -> bool:
-        """Return whether a session may begin now; after a failure only a due probe may."""
-        now = self._now()
-        if self._failures and now < self._next:
-            return False
-        self._next = now + self._pause
-        return True
-
-    @property
-    def is_unreachable(self) -> bool:
-        """True if the last session could not reach the server."""
-        return self._failures > 0
-
-    @property
-    def until_next_probe(self) -> timedelta:
-        """The time until the next probe is due; zero while the server is reachable."""
-        return max(self._next - self._now(), timedelta()) if self._failures else timedelta()
-
-    def failed(self, started_at: datetime) -> None:
-        """Record that a session could not reach the server; parallel failures count once."""
-        if self._failures and started_at < self._failed_at:
-            return
-        self._failures += 1
-        self._failed_at = self._now()
-        self._next = self._failed_at + self._pause
-
-    def answered(self) -> None:
-        """Record that the server replied."""
-        self._failures = 0
-
-    @property
-    def _pause(self) -> timedelta:
-        return min(PROBE_PAUSE * 2.0 ** min(max(self._failures - 1, 0), 10), PROBE_PAUSE_MAX)
-
-
-class Connections:
-    """A pool of connections to one mail server; each connection carries one mail at a time."""
+class Connector:
+    """Opens connections to one mail server by its TLS policy."""
 
     def __init__(self, server: MailServer) -> None:
         self._server = server
-        self._idle: list[aiosmtplib.SMTP] = []
         self._context: ssl.SSLContext | None = None
         self._local_hostname: str | None = None  # for EHLO; finding it may need DNS
-
-    def take(self) -> aiosmtplib.SMTP | None:
-        """Return the most recently used idle connection, or None.
-
-        This order lets surplus connections time out at the server.
-        """
-        while self._idle:
-            smtp = self._idle.pop()
-            if smtp.is_connected:
-                return smtp
-        return None
-
-    def release(self, smtp: aiosmtplib.SMTP) -> None:
-        """Return a connection to the pool; close it if it is broken or the pool is full."""
-        if smtp.is_connected and len(self._idle) < CONNECTIONS_MAX:
-            self._idle.append(smtp)
-        else:
-            smtp.close()
-
-    def close(self) -> None:
-        """Close all idle connections; a later mail opens a new one."""
-        while self._idle:
-            self._idle.pop().close()
 
     async def open(self) -> aiosmtplib.SMTP:
         """Connect, encrypt and log in by the settings; raise TlsError or an aiosmtplib error."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -12,9 +12,9 @@ from typing import Any
 
 import msgspec
 
-from services.notification.mail import Mailer
-from services.notification.mail_retry_queue import MailRetryQueue
-from services.notification.mail_server import MailServer
+from services.notification.mail.mailer import Mailer
+from services.notification.mail.retry_queue import MailRetryQueue
+from services.notification.mail.server import MailServer
 from tests.unit.chassis.fakes import FakeSidecar
 from tests.unit.services.sample_events import COMMAND, EVENT, ORDER, USER
 
@@ -121,7 +121,7 @@ class MailHarness:
         retry_queue = MailRetryQueue(self.store, lambda: self.now, timedelta(minutes=1), HOUR)
         mail_server = MailServer("127.0.0.1", port, **{"tls": False, "username": None, "password": None, **server})
         made = Mailer(mail_server, "shop@localhost", self.store, retry_queue, lambda: self.now, WINDOW_SECONDS)
-        made._connections._local_hostname = "localhost"  # finding it takes a slow DNS lookup
+        made.connections.connector._local_hostname = "localhost"  # finding it takes a slow DNS lookup
         self.mailers.append(made)
         return made
 
@@ -168,3 +168,18 @@ async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(10):
         while not condition():  # noqa: ASYNC110 - the conditions have no event to await
             await asyncio.sleep(0.005)
+
+
+def play(scenario: Callable[[MailHarness], Awaitable[None]]) -> MailHarness:
+    """Run a scenario and close its Mailers."""
+    harness = MailHarness()
+
+    async def run() -> None:
+        try:
+            await scenario(harness)
+        finally:
+            harness.close()
+            await asyncio.sleep(0)
+
+    asyncio.run(run())
+    return harness

@@ -1,39 +1,29 @@
-"""A mail with an unknown outcome is sent once an hour at most, however often it is requested."""
+"""Sessions that outlast their events, and outcomes that stay unknown: one copy an hour at most."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from itertools import pairwise
 
-import msgspec
 import pytest
 
-from services.notification import mail
-from services.notification.mail_retry_queue import LEASE, RETENTION
-from services.notification.settled_mails import settled_mails
-from sidecart.chassis.errors import PermanentError, SidecarUnavailable, TransientError
-from sidecart.launcher.ports import free_port
-from tests.unit.services.notification.mail_harness import HOUR, OTHER, MailHarness, Script, requested, serving, until
+from services.notification.flows import settled_mails
+from services.notification.mail.retry_schedule import LEASE, RETENTION
+from sidecart.chassis.errors import SidecarUnavailable, TransientError
+from tests.unit.services.notification.mail.harness import (
+    HOUR,
+    OTHER,
+    MailHarness,
+    Script,
+    play,
+    requested,
+    serving,
+    until,
+)
 from tests.unit.services.sample_events import EVENT, ORDER
 
 MINUTE = timedelta(minutes=1)
-
-
-def run(scenario: Callable[[MailHarness], Awaitable[None]]) -> MailHarness:
-    """Run a scenario and close its Mailers."""
-    harness = MailHarness()
-
-    async def play() -> None:
-        try:
-            await scenario(harness)
-        finally:
-            harness.close()
-            await asyncio.sleep(0)
-
-    asyncio.run(play())
-    return harness
 
 
 def test_a_server_that_replies_late_gets_one_copy() -> None:
@@ -49,13 +39,13 @@ def test_a_server_that_replies_late_gets_one_copy() -> None:
                 await first.handle(requested())
                 await second.handle(requested())
                 harness.now += 5 * MINUTE
-                await second.retry_due()
+                await second.retries.retry_due()
             late.set()
             await until(lambda: harness.notification()["sent_at"] is not None)
             await until(lambda: [] == harness.index)
             assert 1 == len(server.copies)
 
-    run(scenario)
+    play(scenario)
 
 
 def test_a_mail_that_waits_for_its_reply_delays_no_other() -> None:
@@ -72,7 +62,7 @@ def test_a_mail_that_waits_for_its_reply_delays_no_other() -> None:
             late.set()
             await until(lambda: harness.notification()["sent_at"] is not None)
 
-    run(scenario)
+    play(scenario)
 
 
 @pytest.mark.parametrize("ending", [b"", b"what?"], ids=["dropped", "nonsense"])
@@ -88,11 +78,11 @@ def test_after_an_unknown_outcome_copies_follow_one_two_four_and_eight_hours_lat
                 if len(sent) < len(server.copies):
                     sent.append(harness.now)
                 harness.now += 5 * MINUTE
-                await process.retry_due()
+                await process.retries.retry_due()
                 if number % 20 == 0:
                     await process.handle(requested())
 
-    harness = run(scenario)
+    harness = play(scenario)
     pauses = [(later - earlier) / HOUR for earlier, later in pairwise(sent)]
     assert [1, 2, 4] == [round(each) for each in pauses[:3]]
     assert {8} == {round(each) for each in pauses[3:]}
@@ -119,12 +109,12 @@ def test_after_a_connection_lost_before_the_dot_the_mail_is_retried_soon(answers
             await process.handle(requested(OTHER))
             assert 1 == len(server.copies)
             harness.now += timedelta(seconds=5)
-            await process.retry_due()
+            await process.retries.retry_due()
             assert 2 == len(server.copies)
             assert None is not harness.notification()["sent_at"]
             assert [] == harness.index
 
-    run(scenario)
+    play(scenario)
 
 
 def test_a_silent_server_blocks_no_event_and_gets_the_mail_when_it_greets() -> None:
@@ -143,7 +133,7 @@ def test_a_silent_server_blocks_no_event_and_gets_the_mail_when_it_greets() -> N
             assert 1 == len(server.copies)
             assert None is not harness.notification()["sent_at"]
 
-    run(scenario)
+    play(scenario)
 
 
 def test_a_session_does_not_send_a_mail_that_another_process_claimed() -> None:
@@ -155,13 +145,13 @@ def test_a_session_does_not_send_a_mail_that_another_process_claimed() -> None:
             first, second = harness.process(server.port), harness.process(other.port)
             await first.handle(requested())
             harness.now += LEASE
-            await second.retry_due()
+            await second.retries.retry_due()
             assert None is not harness.notification()["sent_at"]
             greets.set()
-            await until(lambda: not first._attempts)
+            await until(lambda: not first.delivery.attempts)
             assert (0, 1) == (len(server.copies), len(other.copies))
 
-    run(scenario)
+    play(scenario)
 
 
 @pytest.mark.parametrize(("is_late", "wait"), [(False, LEASE), (True, HOUR)], ids=["before the dot", "after the dot"])
@@ -176,138 +166,14 @@ def test_another_process_sends_the_mail_of_a_dead_process(is_late: bool, wait: t
             await dying.handle(requested())
             dying.close()
             harness.now += wait - MINUTE / 10
-            await next_.retry_due()
+            await next_.retries.retry_due()
             assert [] == other.copies
             harness.now += MINUTE
-            await next_.retry_due()
+            await next_.retries.retry_due()
             assert 1 == len(other.copies)
             never.set()
 
-    run(scenario)
-
-
-def test_an_unreachable_server_is_probed_with_backoff_and_all_mails_follow() -> None:
-    """Each probe opens one connection; after recovery the queue sends all mails."""
-    port = free_port()
-
-    async def scenario(harness: MailHarness) -> None:
-        process = harness.process(port)
-        probes = []
-        open_connection = process._connections.open
-
-        async def count_and_open() -> object:
-            probes.append(harness.now)
-            return await open_connection()
-
-        process._connections.open = count_and_open  # type: ignore[method-assign,assignment]  # counts the probes
-        for order_id in (ORDER, OTHER):
-            await process.handle(requested(order_id))
-        begin = harness.now
-        for _ in range(200):
-            harness.now += timedelta(seconds=0.5)
-            await process.retry_due()
-        assert [0, 1, 3, 7, 15, 31, 61, 91] == [(each - begin).total_seconds() for each in probes]
-        async with serving(Script(), port) as server:
-            harness.now += timedelta(seconds=30)
-            await process.retry_due()
-            await process.retry_due()
-            assert 2 == len(server.copies)
-            assert [] == harness.index
-
-    run(scenario)
-
-
-def test_the_number_of_active_sessions_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A mail without a free session waits in the queue and is sent later."""
-    monkeypatch.setattr(mail, "SESSIONS_MAX", 1)
-
-    async def scenario(harness: MailHarness) -> None:
-        late = asyncio.Event()
-        async with serving(Script(answers_dot=late)) as server:
-            process = harness.process(server.port)
-            await process.handle(requested())
-            await process.handle(requested(OTHER))
-            await process.retry_due()
-            assert (1, 1) == (server.connections, len(server.copies))
-            late.set()
-            await until(lambda: harness.notification()["sent_at"] is not None and not process._attempts)
-            await process.retry_due()
-            assert None is not harness.notification(OTHER)["sent_at"]
-
-    run(scenario)
-
-
-def test_only_a_replay_sends_the_mail_of_a_dead_letter() -> None:
-    """A repeated event sends nothing; after a replay the mail is sent once."""
-
-    async def scenario(harness: MailHarness) -> None:
-        async with serving(Script(answers={b"RCPT": b"550 no such user"})) as server:
-            process = harness.process(server.port)
-            with pytest.raises(PermanentError):
-                await process.handle(requested())
-            server.script.answers = {}
-            await process.handle(requested())
-            assert ([], {ORDER}) == (server.copies, await settled_mails(harness.store, [ORDER]))
-            letter = harness.store.read(f"dead:{EVENT}")
-            harness.store.put(f"dead:{EVENT}", msgspec.json.encode(letter | {"status": "discarded"}))
-            await process.handle(requested())
-            assert [] == server.copies
-            harness.store.put(f"dead:{EVENT}", msgspec.json.encode(letter | {"status": "replayed"}))
-            await process.handle(requested())
-            await process.handle(requested())
-            assert 1 == len(server.copies)
-            assert None is not harness.notification()["sent_at"]
-
-    run(scenario)
-
-
-def test_a_replay_during_the_give_up_is_not_lost() -> None:
-    """A replay between the dead letter and `failed_at` causes one more attempt at once."""
-
-    async def scenario(harness: MailHarness) -> None:
-        async with serving(Script(answers={b"RCPT": b"451 later"})) as server:
-            process = harness.process(server.port)
-            await process.handle(requested())
-            server.script.answers = {b"RCPT": b"550 no such user"}
-            write = process._dead_letters.write
-
-            async def write_and_replay(topic: str, body: bytes, reason: str, traceparent: str) -> None:
-                await write(topic, body, reason, traceparent)
-                letter = harness.store.read(f"dead:{EVENT}")
-                harness.store.put(f"dead:{EVENT}", msgspec.json.encode(letter | {"status": "replaying"}))
-                await harness.process(server.port).handle(requested())
-
-            process._dead_letters.write = write_and_replay  # type: ignore[method-assign]  # replays within the write
-            harness.now += MINUTE
-            await process.retry_due()
-            assert [ORDER] == harness.index
-            server.script.answers = {}
-            await process.retry_due()
-            assert (1, []) == (len(server.copies), harness.index)
-
-    run(scenario)
-
-
-def test_a_settled_mail_is_sent_or_queued_and_listed() -> None:
-    """An unrequested mail and an unlisted entry are not settled."""
-
-    async def scenario(harness: MailHarness) -> None:
-        async with serving(Script(answers={b"RCPT": b"451 later"})) as server:
-            process = harness.process(server.port)
-            assert set() == await settled_mails(harness.store, [ORDER, OTHER])
-            await process.handle(requested())
-            assert {ORDER} == await settled_mails(harness.store, [ORDER, OTHER])
-            harness.store.put("mail-retry-index:0", b'{"ids":[]}')
-            assert set() == await settled_mails(harness.store, [ORDER])
-            await process.handle(requested())
-            assert {ORDER} == await settled_mails(harness.store, [ORDER])
-            server.script.answers = {}
-            harness.now += MINUTE
-            await process.retry_due()
-            assert {ORDER} == await settled_mails(harness.store, [ORDER, OTHER])
-            assert [] == harness.index
-
-    run(scenario)
+    play(scenario)
 
 
 @pytest.mark.parametrize("number", range(2, 9))
@@ -322,19 +188,19 @@ def test_a_store_failure_at_any_call_causes_no_second_copy(number: int, kind: st
         getattr(harness.store, kind)[number] = SidecarUnavailable("unreachable")
         async with serving(scripts[ending]) as server:
             process = harness.process(server.port)
-            process.retry_seconds = 0.01
+            process.background.retry_seconds = 0.01
             for _ in range(5):
                 try:
                     await process.handle(requested())
                 except TransientError:
                     await asyncio.sleep(0.02)
             late.set()
-            await until(lambda: not process._attempts)
+            await until(lambda: not process.delivery.attempts)
             for _ in range(3):
                 harness.now += LEASE
-                await process.retry_due()
+                await process.retries.retry_due()
                 await process.handle(requested())
             assert 1 == len(server.copies)
             assert {ORDER} == await settled_mails(harness.store, [ORDER])
 
-    run(scenario)
+    play(scenario)

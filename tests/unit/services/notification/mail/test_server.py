@@ -1,4 +1,4 @@
-"""MAIL_TLS and MAIL_CA_FILE with real servers; every unverified certificate is reported."""
+"""SMTP_URL, MAIL_TLS and MAIL_CA_FILE; every unverified certificate is reported."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from services.notification.mail_server import OFF, OPPORTUNISTIC, REQUIRE, MailServer
+from services.notification.mail.server import OFF, OPPORTUNISTIC, REQUIRE, MailServer
 from sidecart.chassis.settings import SettingError
 from tests.unit.chassis.telemetry.test_metrics import Counted
-from tests.unit.services.notification.mail_harness import MailHarness, Script, Server, requested, serving
+from tests.unit.services.notification.mail.harness import MailHarness, Script, Server, requested, serving
 
 KINDS = ("verified", "unverified", "none", "refused")
 
@@ -43,7 +43,7 @@ def sent_to(script: Script, **server: Any) -> tuple[Server, MailHarness]:
     async def scenario() -> Server:
         async with serving(script) as serves:
             process = harness.process(serves.port, **server)
-            process._window_seconds = 10.0
+            process.delivery.window_seconds = 10.0
             await process.handle(requested())
             harness.close()
             await asyncio.sleep(0)
@@ -136,7 +136,7 @@ def test_implicit_tls_is_always_verified(
         listening = await asyncio.start_server(server.serve, "127.0.0.1", 0, ssl=context)
         port = listening.sockets[0].getsockname()[1]
         process = harness.process(port, tls=True, ca_file=str(certificate) if trusted else None)
-        process._window_seconds = 10.0
+        process.delivery.window_seconds = 10.0
         await process.handle(requested())
         harness.close()
         listening.close()
@@ -159,3 +159,23 @@ def test_a_wrong_setting_stops_the_start_by_name(url: str, policy: str, ca_file:
     """The SettingError names the wrong setting."""
     with pytest.raises(SettingError, match=name):
         MailServer.from_url(url, policy, ca_file)
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("smtp://mail.example.com", MailServer("mail.example.com", 25, False, None, None, REQUIRE)),
+        ("smtp://127.0.0.1:1025", MailServer("127.0.0.1", 1025, False, None, None, OPPORTUNISTIC)),
+        ("smtps://ann:p%40ss@mail.example.com", MailServer("mail.example.com", 465, True, "ann", "p@ss", REQUIRE)),
+    ],
+)
+def test_the_server_comes_from_one_url(url: str, expected: MailServer) -> None:
+    """The URL gives the host, port, credentials and TLS policy; loopback makes TLS optional."""
+    assert expected == MailServer.from_url(url)
+
+
+@pytest.mark.parametrize("url", ["mail.example.com", "http://x", "smtp://", "smtp://x:port"])
+def test_a_wrong_url_stops_the_start_by_name(url: str) -> None:
+    """An invalid URL raises a SettingError that names SMTP_URL."""
+    with pytest.raises(SettingError, match="SMTP_URL"):
+        MailServer.from_url(url)

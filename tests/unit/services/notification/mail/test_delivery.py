@@ -1,28 +1,30 @@
-"""The Mailer against a real SMTP server that accepts, refuses, defers, or is unreachable."""
+"""The first attempt to send a mail, to a real SMTP server that accepts, refuses or defers it."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from email import message_from_bytes, policy
 from email.message import EmailMessage, Message
 from email.parser import BytesParser
+from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
-from services.notification import mail
-from services.notification.mail import Mailer
-from services.notification.mail_retry_queue import MailRetryQueue
-from services.notification.mail_server import OPPORTUNISTIC, REQUIRE, MailServer
+from services.notification.mail import delivery
+from services.notification.mail.mailer import Mailer
+from services.notification.mail.retry_queue import MailRetryQueue
+from services.notification.mail.server import MailServer
 from sidecart.chassis.errors import Conflict, PermanentError, SidecarUnavailable, TransientError
 from sidecart.chassis.events import timestamp
-from sidecart.chassis.settings import SettingError
 from sidecart.chassis.telemetry import request_context, tracing
 from sidecart.launcher.ports import free_port
 from tests.unit.chassis.telemetry.test_metrics import Counted
@@ -99,10 +101,6 @@ class State:
     async def insert(self, key: str, value: bytes) -> bool:
         """Write if the key is free."""
         return self.records.setdefault(key, value) is value
-
-    async def publish(self, _topic: str, _event: bytes) -> None:
-        """Not used by the Mailer."""
-        raise NotImplementedError
 
     @property
     def sent_at(self) -> str | None:
@@ -206,6 +204,38 @@ def test_mails_are_counted_by_outcome(to_recipient: str, outcome: str) -> None:
     assert {outcome} == {each for each in outcomes if counted("sidecart_mails_total", outcome=each) == 1}
 
 
+def test_an_ordinary_mail_executes_three_modules() -> None:
+    """On an open connection it enters no module of retries, refusals or new connections."""
+    folder = Path(delivery.__file__).parent
+    executed: set[str] = set()
+
+    def trace(frame: FrameType, _event: str, _argument: object) -> None:
+        path = Path(frame.f_code.co_filename)
+        if path.parent == folder:
+            executed.add(path.name)
+
+    async def handle(port: int) -> None:
+        state = State()
+        mailer = mailer_for(port, state)
+        await mailer.handle(event())
+        state.records[KEY] = json.dumps(NOTIFICATION).encode()
+        before = sys.gettrace()
+        sys.settrace(trace)
+        try:
+            await mailer.handle(event())
+        finally:
+            sys.settrace(before)
+            mailer.close()
+        assert state.sent_at is not None
+
+    server = Server()
+    with serving(server) as port:
+        asyncio.run(handle(port))
+
+    assert 2 == len(server.mails)
+    assert {"delivery.py", "mime.py", "session.py"} == executed
+
+
 def test_a_repeated_event_sends_no_second_mail() -> None:
     """Two deliveries of one event send one mail."""
     server, state = Server(), State()
@@ -226,7 +256,7 @@ def send_after_lost_saves(state: State, times: int) -> tuple[int, int]:
                 await mailer.handle(event())
         await mailer.handle(event())
         mailer.close()
-        return len(mailer._unrecorded)
+        return len(mailer.delivery._unrecorded)
 
     server = Server()
     with serving(server) as port:
@@ -252,7 +282,7 @@ def test_a_save_that_succeeded_without_an_answer_is_enough() -> None:
 
 def test_the_number_of_unrecorded_mails_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """A forgotten mail is sent once more, because mails are sent at least once."""
-    monkeypatch.setattr(mail, "UNRECORDED_MAX", 0)
+    monkeypatch.setattr(delivery, "UNRECORDED_MAX", 0)
 
     assert (2, 0) == send_after_lost_saves(State(), 1)
 
@@ -321,26 +351,6 @@ def test_a_mail_without_a_notification_is_a_dead_letter() -> None:
 
     with pytest.raises(PermanentError, match="no finished order requested"):
         send(1, state, event())
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("smtp://mail.example.com", MailServer("mail.example.com", 25, False, None, None, REQUIRE)),
-        ("smtp://127.0.0.1:1025", MailServer("127.0.0.1", 1025, False, None, None, OPPORTUNISTIC)),
-        ("smtps://ann:p%40ss@mail.example.com", MailServer("mail.example.com", 465, True, "ann", "p@ss", REQUIRE)),
-    ],
-)
-def test_the_server_comes_from_one_url(url: str, expected: MailServer) -> None:
-    """The URL gives the host, port, credentials and TLS policy; loopback makes TLS optional."""
-    assert expected == MailServer.from_url(url)
-
-
-@pytest.mark.parametrize("url", ["mail.example.com", "http://x", "smtp://", "smtp://x:port"])
-def test_a_wrong_url_stops_the_start_by_name(url: str) -> None:
-    """An invalid URL raises a SettingError that names SMTP_URL."""
-    with pytest.raises(SettingError, match="SMTP_URL"):
-        MailServer.from_url(url)
 
 
 @pytest.mark.parametrize(

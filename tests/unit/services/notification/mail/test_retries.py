@@ -9,12 +9,12 @@ from datetime import datetime, timedelta
 import msgspec
 import pytest
 
-from services.notification.mail import Mailer
-from services.notification.mail_retry_queue import PAUSE_MAX, RETENTION
+from services.notification.mail.mailer import Mailer
+from services.notification.mail.retry_schedule import PAUSE_MAX, RETENTION
 from sidecart.chassis.errors import TransientError
 from sidecart.chassis.paged_index import PAGE_IDS_MAX, PagedIndex
 from tests.unit.chassis.fakes import FakeSidecar
-from tests.unit.services.notification.mail_harness import (
+from tests.unit.services.notification.mail.harness import (
     BEGIN,
     OTHER,
     MailHarness,
@@ -39,7 +39,7 @@ def run(scenario: Callable[[MailHarness, Server, Mailer], Awaitable[None]]) -> M
     async def play() -> None:
         async with serving(Script(answers=dict(LATER))) as server:
             process = harness.process(server.port)
-            process._window_seconds = 10.0
+            process.delivery.window_seconds = 10.0
             await process.handle(BODY)
             try:
                 await scenario(harness, server, process)
@@ -57,7 +57,7 @@ async def attempts(harness: MailHarness, server: Server, process: Mailer, by: ti
     for _ in range(times):
         harness.now += by
         before = server.commands.count(b"RCPT")
-        await process.retry_due()
+        await process.retries.retry_due()
         found += [harness.now] * (server.commands.count(b"RCPT") - before)
     return found
 
@@ -101,7 +101,7 @@ def test_one_of_several_replicas_sends_a_due_mail() -> None:
     async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
         harness.now += MINUTE
         others = [harness.process(server.port) for _ in range(3)]
-        await asyncio.gather(*(each.retry_due() for each in (process, *others)))
+        await asyncio.gather(*(each.retries.retry_due() for each in (process, *others)))
         assert 2 == server.commands.count(b"RCPT")
 
     run(scenario)
@@ -160,15 +160,15 @@ def test_a_sidecar_failure_at_any_call_loses_no_mail(number: int, kind: str) -> 
 
     async def scenario(harness: MailHarness, server: Server, process: Mailer) -> None:
         getattr(harness.store, kind)[len(harness.store.calls) + number] = TransientError("unreachable")
-        process.retry_seconds = 0.01
+        process.background.retry_seconds = 0.01
         server.script.answers = {}
         for _ in range(4):
             harness.now += PAUSE_MAX
             try:
-                await process.retry_due()
+                await process.retries.retry_due()
             except TransientError:
                 continue
-        await until(lambda: not process._attempts)
+        await until(lambda: not process.delivery.attempts)
         assert 1 == len(server.copies)
         assert [] == harness.index
         assert None is not harness.notification()["sent_at"]

@@ -1,0 +1,1 @@
+"""The mails of the Notification Service: sent by SMTP, at least once."""

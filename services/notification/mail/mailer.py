@@ -1,0 +1,73 @@
+"""The Mailer: the delivery of mails together with everything that an unsent mail needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import partial
+
+from services.notification.domain import Notification
+from services.notification.events import EmailRequested
+from services.notification.mail.background import BackgroundSessions
+from services.notification.mail.delivery import WINDOW_SECONDS, DeliveryAttempt, MailDelivery
+from services.notification.mail.retries import MailRetries
+from services.notification.mail.retry_queue import MailRetryQueue
+from services.notification.mail.server import Connector, MailServer
+from services.notification.mail.session import Connections, Session
+from services.notification.mail.unsent import UnsentMails
+from sidecart.chassis.events import Received
+from sidecart.chassis.store import Store
+
+
+class Mailer:
+    """Handles EmailRequested, and sends the mails of the retry queue.
+
+    The first attempt is `MailDelivery` alone. A mail that the server has not accepted within its
+    window enters the retry queue. The service acknowledges its event, and the SMTP session
+    continues in the background. A mail with an unknown outcome waits for its due time, even if the
+    event arrives again.
+    """
+
+    def __init__(
+        self,
+        server: MailServer,
+        sender: str,
+        store: Store,
+        retry_queue: MailRetryQueue,
+        now: Callable[[], datetime],
+        window_seconds: float | None = WINDOW_SECONDS,
+        new_session: Callable[[EmailRequested], Session] | None = None,
+    ) -> None:
+        self.connections = Connections(Connector(server))
+        new_session = new_session or partial(Session, self.connections, sender)
+        self.delivery = MailDelivery(new_session, sender, store, self, now, window_seconds)
+        self.unsent = UnsentMails(self.delivery, retry_queue, store, now)
+        self.background = BackgroundSessions(self.delivery, self.unsent, retry_queue, now)
+        self.retries = MailRetries(self.delivery, self.unsent, self.background, retry_queue)
+        self.handle = self.delivery.handle
+
+    async def takes(self, received: Received[EmailRequested], body: bytes, notification: Notification) -> bool:
+        """Take a mail before its session begins; return False if this event must send it."""
+        return await self.unsent.takes(received, body, notification)
+
+    async def settle(self, attempt: DeliveryAttempt) -> None:
+        """Record a result other than `sent`, or let the session continue in the background."""
+        if attempt.task.done() and not attempt.is_detached:
+            await self.unsent.finish(attempt)
+        else:
+            await self.background.keep(attempt)
+
+    async def run(self) -> None:
+        """Send the mails of the retry queue until cancelled, then wait for active sessions."""
+        try:
+            await self.retries.run()
+        finally:
+            await self.background.wait()
+            self.close()
+
+    def close(self) -> None:
+        """Cancel all sessions and close all connections to the mail server."""
+        self.background.cancel()
+        for attempt in self.delivery.attempts.values():
+            attempt.task.cancel()
+        self.connections.close()
