@@ -14,7 +14,7 @@ from sidecart.launcher import runfile
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import Interrupted, LaunchError
 from sidecart.launcher.lifecycle.settings import external_servers, settings_from_environment
-from sidecart.launcher.lifecycle.shop import Options, Report, Shop
+from sidecart.launcher.lifecycle.system import Options, Report, System
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.project import home
 from sidecart.launcher.topology import app_of, metrics_of
@@ -67,26 +67,26 @@ def run(options: argparse.Namespace) -> int:
     Return 0 after a requested stop, and 1 if the shop had to give up.
     """
     deadline = stopped_by_signals()
-    shop = Shop(shop_options(options, home(), options.port), say, deadline)
+    system = System(system_options(options, home(), options.port), say, deadline)
     with runfile.held(options.broker, options.store):
         try:
-            with shop:
-                described(shop).write()
-                _write_targets(shop)
-                say(_welcome(shop))
-                return _watch(shop, deadline)
+            with system:
+                system.state.described().write()
+                _write_targets(system)
+                say(_welcome(system))
+                return _watch(system, deadline)
         except Interrupted:
-            say("stopped before the shop was ready")
+            say("stopped before the system was ready")
             return 0
         finally:
-            if shop.started:
+            if system.started:
                 say("all processes are stopped")
 
 
-def shop_options(
+def system_options(
     options: argparse.Namespace, folder: Path, port: int | None, without: frozenset[str] = frozenset()
 ) -> Options:
-    """Return the shop options that the command line and the environment select."""
+    """Return the options of a system that the command line and the environment select."""
     return Options(
         broker=options.broker,
         store=options.store,
@@ -118,32 +118,15 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def described(shop: Shop) -> runfile.RunFile:
-    """Return the description of a ready shop that the other commands read."""
-    return runfile.RunFile(
-        launcher=os.getpid(),
-        broker=shop.options.broker,
-        store=shop.options.store,
-        ready=True,
-        url=shop.url,
-        mail_url=shop.mails_at,
-        monitor_url=shop.monitor_url,
-        processes=shop.processes,
-        ports=shop.ports,
-        tokens=shop.tokens,
-        resources={name: list(map(str, folders)) for name, folders in shop.resources.items()},
-    )
-
-
-def _write_targets(shop: Shop) -> None:
+def _write_targets(system: System) -> None:
     """Write the addresses of the apps' metrics for Prometheus (docs/grafana/prometheus.yml).
 
     The ports change at each start.
     """
     # a replacement may have no metrics
-    names = [name for name in shop.replicas if app_of(name) not in shop.options.replaced]
+    names = [name for name in system.replicas if app_of(name) not in system.options.replaced]
     targets = [
-        {"targets": [f"127.0.0.1:{shop.ports[metrics_of(name)]}"], "labels": {"app": app_of(name), "replica": name}}
+        {"targets": [f"127.0.0.1:{system.ports[metrics_of(name)]}"], "labels": {"app": app_of(name), "replica": name}}
         for name in names
     ]
     (home() / "run" / "metrics.json").write_text(json.dumps(targets, indent=2), encoding="utf-8")
@@ -169,9 +152,9 @@ class ReportThrottle:
             self._say(f"{text} ({times:,} more times within {REPORT_SECONDS / 60:.0f} min)")
 
 
-def _watch(shop: Shop, deadline: Deadline) -> int:
+def _watch(system: System, deadline: Deadline) -> int:
     throttle = ReportThrottle(say)
-    supervisor = Supervisor(shop, throttle, lambda: described(shop).write())
+    supervisor = Supervisor(system, throttle, lambda: system.state.described().write())
     while True:
         try:
             supervisor.look()
@@ -185,17 +168,17 @@ def _watch(shop: Shop, deadline: Deadline) -> int:
             return 1
 
 
-def _welcome(shop: Shop) -> str:
-    page = f"The live page is at {shop.monitor_url}\n" if shop.monitor_url else ""
+def _welcome(system: System) -> str:
+    page = f"The live page is at {system.monitor_url}\n" if system.monitor_url else ""
     return f"""
-The shop is open at {shop.url}  (API: {shop.url}/docs)
+The shop is open at {system.url}  (API: {system.url}/docs)
 {page}\
-Its mails are at    {shop.mails_at}
-Its logs are in     {shop.logs}
+Its mails are at    {system.state.mails_at}
+Its logs are in     {system.logs}
 
 Try it, in another terminal:
 
-{calls(shop.url)}
+{calls(system.url)}
 Ctrl-C stops everything."""
 
 

@@ -4,7 +4,7 @@ import argparse
 import os
 
 from sidecart.launcher import runfile
-from sidecart.launcher.lifecycle.shop import get
+from sidecart.launcher.local_http import get
 from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import metrics_of
 

@@ -77,6 +77,19 @@ def replaced(ours: App, folder: Path) -> App:
     )
 
 
+def apps_with(replaced_by: Mapping[str, Path]) -> dict[str, App]:
+    """Return the apps of dapr.yaml, with replacements from other folders.
+
+    Raise LaunchError for an unknown app or an unusable folder.
+    """
+    apps = read_apps()
+    for app_id, folder in replaced_by.items():
+        if app_id not in apps:
+            raise LaunchError(f"there is no app {app_id}: choose from {', '.join(apps)}")
+        apps[app_id] = replaced(apps[app_id], folder)
+    return apps
+
+
 def write_program(folder: Path, app_id: str, command: Sequence[str]) -> Path:
     """Write the run file of a program that `replaced` can read; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import pytest
 from sidecart.cli.__main__ import main
 from sidecart.launcher import runfile
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.servers import rabbitmq
 
@@ -46,19 +46,19 @@ def test_a_port_in_use_is_reported_before_anything_starts(tmp_path: Path) -> Non
     """The error names the port; there is no process and no data folder."""
     with socket.create_server(("127.0.0.1", free_port())) as server:
         port = server.getsockname()[1]
-        shop = Shop(Options("redis", port=port, folder=tmp_path), print)
+        system = System(Options("redis", port=port, folder=tmp_path), print)
 
         with pytest.raises(LaunchError, match=f"port {port} is in use"):
-            shop.start()
+            system.start()
 
-    assert not shop.started
+    assert not system.started
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_broker_is_reported_with_the_known_ones(tmp_path: Path) -> None:
     """BROKER may come from the environment, where no parser checks it."""
     with pytest.raises(LaunchError, match="choose from redis, rabbitmq"):
-        Shop(Options("carrier-pigeon", folder=tmp_path), print)
+        System(Options("carrier-pigeon", folder=tmp_path), print)
 
 
 def test_a_broker_that_is_not_installed_names_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,8 @@ import pytest
 import yaml
 
 from sidecart.cli.__main__ import main
-from sidecart.launcher.apps import read_apps, resource_folders
+from sidecart.launcher.apps import apps_with, read_apps, resource_folders
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.lifecycle.shop import apps_with
 from sidecart.launcher.project import find_root, root
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.topics import app_ids
