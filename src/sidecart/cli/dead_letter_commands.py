@@ -12,7 +12,6 @@ from sidecart.launcher.dead_letters import (
     DeadLetter,
     Filter,
     Outcome,
-    RunningState,
     State,
     discard,
     find_dead_letters,
@@ -21,6 +20,7 @@ from sidecart.launcher.dead_letters import (
     replayable,
 )
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import service_ids
 
 REASON_WIDTH = 80

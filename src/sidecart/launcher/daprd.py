@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecart.launcher import programs
+from sidecart.launcher import builds, programs
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.programs import PROGRESS_SECONDS, Report
@@ -112,11 +112,11 @@ def download(folder: Path, report: Report, deadline: Deadline) -> Path:
 
 def build(folder: Path, report: Report, deadline: Deadline) -> Path:
     """Build the program from its Go module; the module's go.mod and go.sum pin the dependencies."""
-    go = programs.go(REMEDY, report, deadline)
+    go = builds.go(REMEDY, report, deadline)
     env = dict(os.environ) | {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
     report(f"fetching the Go module github.com/dapr/dapr v{VERSION}")
     fetching = [go, "mod", "download", "-json", f"github.com/dapr/dapr@v{VERSION}"]
-    answer = programs.run(fetching, folder, env, REMEDY, deadline)
+    answer = builds.run(fetching, folder, env, REMEDY, deadline)
     source = folder / "source"
     # A copy, to change one line. Every official release includes the resolver that keeps two shops
     # on one machine apart. The build tag of the stable components, which this build uses, excludes
@@ -133,7 +133,7 @@ def build(folder: Path, report: Report, deadline: Deadline) -> Path:
     flags = f"-s -w -X github.com/dapr/dapr/pkg/buildinfo.version={VERSION}"
     command = [go, "build", "-v", "-trimpath", "-tags", "stablecomponents", "-ldflags", flags]
     command += ["-o", str(program), "./cmd/daprd"]
-    programs.run(command, source, env, REMEDY, deadline, _counting(report))
+    builds.run(command, source, env, REMEDY, deadline, _counting(report))
     return program
 
 

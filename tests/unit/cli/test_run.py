@@ -66,9 +66,9 @@ def test_a_broker_that_is_not_installed_names_the_command(tmp_path: Path, monkey
     monkeypatch.setattr(rabbitmq, "SERVER_SCRIPT", tmp_path / "nowhere")
     monkeypatch.delenv("AMQP_URL", raising=False)
 
-    assert "make system-deps" in str(rabbitmq.unavailable())
+    assert "make system-deps" in str(rabbitmq.RabbitMq().unavailable())
     monkeypatch.setenv("AMQP_URL", "amqp://somewhere")
-    assert rabbitmq.unavailable() is None
+    assert rabbitmq.RabbitMq().unavailable() is None
 
 
 @pytest.mark.parametrize("port", ["0", "65536", "http", "-1"])
@@ -84,7 +84,7 @@ def test_a_malformed_port_is_refused(port: str, capsys: pytest.CaptureFixture[st
 @pytest.mark.parametrize("address", ["amqp://guest:secret@127.0.0.1:1", "not a url"])
 def test_an_unreachable_external_broker_is_reported_in_one_line(address: str) -> None:
     """The reason names the host and never the password."""
-    problem = rabbitmq.check(address)
+    problem = rabbitmq.RabbitMq().check(address)
 
     assert problem is not None
     assert "secret" not in problem

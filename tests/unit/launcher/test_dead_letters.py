@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from sidecart.launcher.dead_letters import DeadLetter, Filter, RunningState, discard, find_dead_letters, replay
+from sidecart.launcher.dead_letters import DeadLetter, Filter, discard, find_dead_letters, replay
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.running_state import RunningState
 from tests.unit.chassis.daprd import daprd
 
 EVENT = {"specversion": "1.0", "id": "1", "type": "Lamp", "data": {}}

@@ -1,5 +1,6 @@
 """dapr.yaml, components/ and the launcher agree with each other."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from sidecart.launcher.apps import apps_with, read_apps, resource_folders
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import find_root, root
 from sidecart.launcher.servers.registry import BROKERS, STORES
+from sidecart.launcher.servers.server import Server
 from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import app_of, pod_name_of
 
@@ -73,7 +75,7 @@ def test_each_gateway_replica_has_its_own_consumer(broker: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "servers"), [("brokers", BROKERS), ("stores", STORES)])
-def test_every_folder_has_a_server(kind: str, servers: dict[str, Any]) -> None:
+def test_every_folder_has_a_server(kind: str, servers: Mapping[str, Server]) -> None:
     """components/<kind>/ and the launcher know the same names."""
     assert set(servers) == {path.name for path in (COMPONENTS / kind).iterdir()}
 
@@ -81,8 +83,8 @@ def test_every_folder_has_a_server(kind: str, servers: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", ["brokers", "stores"])
 def test_every_address_comes_from_the_variable_that_the_launcher_sets(kind: str) -> None:
     """A component reads its server's address only from the sidecar's environment."""
-    brokers = {name: broker.server for name, broker in BROKERS.items()}
-    for name, server in {"brokers": brokers, "stores": STORES}[kind].items():
+    servers: Mapping[str, Server] = {"brokers": BROKERS, "stores": STORES}[kind]
+    for name, server in servers.items():
         for component in documents(f"{kind}/{name}").values():
             addresses = {entry["envRef"] for entry in metadata(component).values() if "envRef" in entry}
             assert {server.env} == addresses

@@ -13,7 +13,8 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.options import Options
 from sidecart.launcher.lifecycle.settings import MAIL_SERVER
 from sidecart.launcher.ports import free_port, is_free, this_or_free_port
-from sidecart.launcher.servers.registry import BROKERS, STORES, Broker, Server
+from sidecart.launcher.servers.registry import BROKERS, STORES
+from sidecart.launcher.servers.server import Broker, Server
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import metrics_of, replica_names
 
@@ -96,7 +97,7 @@ def plan_of(options: Options) -> Plan:
         apps=apps_with(options.replaced),
         replicas=tuple(replica_names(options.gateways, options.replicas, options.without)),
         broker=broker,
-        servers={each.env: each for each in (broker.server, STORES[options.store])},
+        servers={each.env: each for each in (broker, STORES[options.store])},
         tokens={name: secrets.token_urlsafe(24) for name in TOKENS},
     )
 

@@ -8,7 +8,7 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.options import Report
 from sidecart.launcher.lifecycle.state import State
 from sidecart.launcher.ports import free_port
-from sidecart.launcher.servers.registry import Server
+from sidecart.launcher.servers.server import Server
 
 EXTERNAL_SECONDS = 30
 """How long to wait for an external server, which may be starting."""
@@ -34,11 +34,10 @@ class ServerProcesses:
     def _started(self, server: Server) -> str:
         self._report(f"starting {server.names[0]}")
         self._state.plan.data.mkdir(parents=True, exist_ok=True)
+        ports = self._state.ports
         for name in server.ports:
-            self._state.ports[name] = free_port()
-        address = self.launch(server)
-        server.wait(address, self._state.processes, self._deadline)
-        return address
+            ports[name] = free_port()
+        return server.start(self._state.processes, self._state.plan.data, self._deadline, ports)
 
     def launch(self, server: Server) -> str:
         """Start the missing processes of a server; return its address without waiting."""

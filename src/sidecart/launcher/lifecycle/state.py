@@ -52,7 +52,7 @@ class State:
     @property
     def broker_address(self) -> str:
         """The broker's address; empty before the broker runs."""
-        return self.addresses.get(self.plan.broker.server.env, "")
+        return self.addresses.get(self.plan.broker.env, "")
 
     @property
     def store_address(self) -> str:
