@@ -1,4 +1,4 @@
-"""`sidecart run`: run the shop until Ctrl-C or SIGTERM, and restart crashed processes."""
+"""`sidecart run`: run the system until Ctrl-C or SIGTERM, and restart crashed processes."""
 
 import argparse
 import json
@@ -9,16 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sidecart.chassis.telemetry.repeats import Repeats
-from sidecart.cli.arguments import add_servers
+from sidecart.cli import component_folder
+from sidecart.cli.arguments import add_servers, chosen_servers
 from sidecart.launcher import runfile
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import Interrupted, LaunchError
 from sidecart.launcher.lifecycle.settings import external_servers, settings_from_environment
 from sidecart.launcher.lifecycle.system import Options, Report, System
 from sidecart.launcher.lifecycle.supervisor import Supervisor
-from sidecart.launcher.project import home
+from sidecart.launcher.project import declared_text, home
 from sidecart.launcher.topology import app_of, metrics_of
 
+EXAMPLE_CALLS = "example_calls"
+"""The entry of `[tool.sidecart]` in pyproject.toml with calls to try; {url} is the gateway's URL."""
 WATCH_SECONDS = 0.3
 REPORTED_FIRST, REPORT_SECONDS = 5, 600.0
 """Thresholds for repeated reports: a process that crashes every minute must not flood the terminal.
@@ -30,6 +33,7 @@ After REPORTED_FIRST equal lines, the throttle prints a count every REPORT_SECON
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `sidecart run`."""
     add_servers(parser)
+    parser.set_defaults(broker=None, store=None)  # tells a choice from the default
     parser.add_argument(
         "--port", type=_port, default=os.environ.get("PORT", "8000"), help="the gateway's port (PORT; default 8000)"
     )
@@ -42,7 +46,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SERVICE=N",
-        help="the number of replicas of a service (order=2; default one of each)",
+        help="the number of replicas of a service (default one of each)",
+    )
+    parser.add_argument(
+        "--components",
+        type=Path,
+        metavar="FOLDER",
+        help="use the components in this folder, whose servers run already, instead of --broker and --store",
     )
     parser.add_argument("--no-monitor", dest="monitor", action="store_false", help="do not start the live page")
     parser.set_defaults(command=run)
@@ -51,7 +61,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _replicas(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
     if not name or not number.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not SERVICE=NUMBER, as in order=2")
+        raise argparse.ArgumentTypeError(f"{text} is not SERVICE=NUMBER")
     return name, int(number)
 
 
@@ -62,13 +72,15 @@ def _port(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Start the shop, print how to use it, supervise it, stop it.
+    """Start the system, print how to use it, supervise it, stop it.
 
-    Return 0 after a requested stop, and 1 if the shop had to give up.
+    Return 0 after a requested stop, and 1 if the supervisor had to give up.
     """
     deadline = stopped_by_signals()
     system = System(system_options(options, home(), options.port), say, deadline)
-    with runfile.held(options.broker, options.store):
+    if system.options.components is not None:
+        component_folder.check(system, say)
+    with runfile.held(system.state.starting()):
         try:
             with system:
                 system.state.described().write()
@@ -87,9 +99,14 @@ def system_options(
     options: argparse.Namespace, folder: Path, port: int | None, without: frozenset[str] = frozenset()
 ) -> Options:
     """Return the options of a system that the command line and the environment select."""
+    components = getattr(options, "components", None)
+    if components is not None and (options.broker or options.store):
+        raise LaunchError("--components names the servers: leave out --broker and --store")
+    broker, store = chosen_servers(options)
     return Options(
-        broker=options.broker,
-        store=options.store,
+        broker=broker,
+        store=store,
+        components=None if components is None else components.resolve(),
         port=port,
         folder=folder,
         without=without,
@@ -169,26 +186,18 @@ def _watch(system: System, deadline: Deadline) -> int:
 
 
 def _welcome(system: System) -> str:
-    page = f"The live page is at {system.monitor_url}\n" if system.monitor_url else ""
-    return f"""
-The shop is open at {system.url}  (API: {system.url}/docs)
-{page}\
-Its mails are at    {system.state.mails_at}
-Its logs are in     {system.logs}
+    mails, page = system.state.mails_at, system.monitor_url
+    lines = [
+        f"\nThe system is open at {system.url}  (API: {system.url}/docs)",
+        *([f"The live page is at {page}"] if page else []),
+        *([f"Its mails are at    {mails}"] if mails else []),
+        f"Its logs are in     {system.logs}\n",
+    ]
+    if text := example_calls(system.url):
+        lines += ["Try it, in another terminal:\n", text]
+    return "\n".join([*lines, "Ctrl-C stops everything."])
 
-Try it, in another terminal:
 
-{calls(system.url)}
-Ctrl-C stops everything."""
-
-
-def calls(url: str) -> str:
-    """Return three calls for bash or zsh; the second and third use the id in the first response."""
-    return f"""\
-USER_ID=$(curl -s {url}/user/register -H 'content-type: application/json' \\
-  -d '{{"email": "ann'$RANDOM'@example.com", "name": "Ann"}}' | tee /dev/stderr | grep -o '[0-9a-f-]\\{{36\\}}')
-curl -s {url}/account/deposit -H 'content-type: application/json' \\
-  -d '{{"user_id": "'$USER_ID'", "amount_cents": 10000}}'
-curl -s {url}/order/create -H 'content-type: application/json' \\
-  -d '{{"user_id": "'$USER_ID'", "items": [{{"sku": "tea", "quantity": 2, "unit_price_cents": 450}}]}}'
-"""
+def example_calls(url: str) -> str:
+    """Return the calls that the project's file shows to new clients, with this address."""
+    return declared_text(EXAMPLE_CALLS).replace("{url}", url)

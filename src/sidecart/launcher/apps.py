@@ -12,6 +12,10 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import RUN_FILE, root
 
 
+SWAPPED = ("brokers", "stores")
+"""The folders below components/ of which each start selects one subfolder."""
+
+
 @dataclass(frozen=True, slots=True)
 class App:
     """One app of dapr.yaml: its program, and the settings of its sidecar."""
@@ -117,7 +121,15 @@ def _with_this_python(command: list[str]) -> tuple[str, ...]:
 
 def resource_folders(resources: tuple[Path, ...], broker: str, store: str) -> tuple[Path, ...]:
     """Return the folders of dapr.yaml with the selected broker and store."""
-    swap = {"brokers": broker, "stores": store}
+    swap = dict(zip(SWAPPED, (broker, store), strict=True))
     return tuple(
         folder.parent / swap[folder.parent.name] if folder.parent.name in swap else folder for folder in resources
     )
+
+
+def with_components(resources: tuple[Path, ...], folder: Path) -> tuple[Path, ...]:
+    """Return the folders of dapr.yaml with one folder in place of broker and store.
+
+    It is the last one, so that its resiliency policies override those of the project.
+    """
+    return (*(each for each in resources if each.parent.name not in SWAPPED), folder)

@@ -25,7 +25,7 @@ GO_PACKAGES = 2200
 """About how many packages a cold build compiles; only the progress line uses it."""
 
 SQLITE_RESOLVER = b"nameresolution/sqlite"
-"""A binary that contains this can keep the shops on one machine apart (docs/adr)."""
+"""A binary that contains this can keep the systems on one machine apart (docs/adr)."""
 
 REMEDY = f"set DAPRD to a daprd {VERSION}"
 
@@ -40,7 +40,7 @@ class Daprd:
 
 
 def find(report: Report, deadline: Deadline) -> Daprd:
-    """Find or obtain daprd, in the order of section "Where daprd comes from" of the README."""
+    """Find or obtain daprd, as section "Where daprd comes from" of the README says."""
     configured = os.environ.get("DAPRD")
     if configured:
         path = Path(configured)
@@ -118,7 +118,7 @@ def build(folder: Path, report: Report, deadline: Deadline) -> Path:
     fetching = [go, "mod", "download", "-json", f"github.com/dapr/dapr@v{VERSION}"]
     answer = builds.run(fetching, folder, env, REMEDY, deadline)
     source = folder / "source"
-    # A copy, to change one line. Every official release includes the resolver that keeps two shops
+    # A copy, to change one line. Every official release includes the resolver that keeps two systems
     # on one machine apart. The build tag of the stable components, which this build uses, excludes
     # it.
     shutil.copytree(json.loads(answer)["Dir"], source, copy_function=shutil.copyfile)

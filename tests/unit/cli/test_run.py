@@ -13,16 +13,19 @@ from sidecart.launcher.ports import free_port
 from sidecart.launcher.servers import rabbitmq
 
 
+STARTING = runfile.RunFile(1, "redis", "redis")
+
+
 def test_a_second_start_is_refused(tmp_path: Path) -> None:
     """One folder has one launcher, and the lock ends with it."""
     with (
-        runfile.held("redis", "redis", tmp_path),
+        runfile.held(STARTING, tmp_path),
         pytest.raises(LaunchError, match="already running"),
-        runfile.held("redis", "redis", tmp_path),
+        runfile.held(STARTING, tmp_path),
     ):
         pass
 
-    with runfile.held("redis", "redis", tmp_path):
+    with runfile.held(STARTING, tmp_path):
         assert runfile.is_locked(tmp_path)
     assert not runfile.is_locked(tmp_path)
 
@@ -32,13 +35,13 @@ def test_a_killed_launchers_file_is_ignored(tmp_path: Path) -> None:
     runfile.RunFile(1, "redis", "redis", ready=True).write(tmp_path)
 
     assert runfile.read(tmp_path) is None
-    with runfile.held("redis", "redis", tmp_path):
+    with runfile.held(STARTING, tmp_path):
         assert runfile.read(tmp_path) is not None
 
 
 def test_only_its_owner_reads_the_tokens(tmp_path: Path) -> None:
     """The run file holds the shop's tokens."""
-    with runfile.held("redis", "redis", tmp_path):
+    with runfile.held(STARTING, tmp_path):
         assert (tmp_path / runfile.FILE).stat().st_mode & 0o777 == 0o600
 
 

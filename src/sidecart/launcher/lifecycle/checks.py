@@ -19,7 +19,8 @@ def check(state: State, wiring: Wiring) -> None:
         raise LaunchError(problem)
     for name in plan.replicas:
         app_environment(state, wiring, name)
-    if plan.options.monitor:
+    if plan.has_monitor:
         monitor_environment(state)
     consistency.check()
-    data_version.check(plan.data)
+    if plan.broker is not None:
+        data_version.check(plan.data)

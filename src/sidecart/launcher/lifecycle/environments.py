@@ -5,7 +5,7 @@ from __future__ import annotations
 from sidecart.launcher import monitor, proxy
 from sidecart.launcher.environment import observed_environment, plain_environment
 from sidecart.launcher.lifecycle.plan import MAIL_SMTP
-from sidecart.launcher.lifecycle.settings import MAIL_SERVER, environment_of
+from sidecart.launcher.lifecycle.settings import environment_of
 from sidecart.launcher.lifecycle.state import State
 from sidecart.launcher.lifecycle.wiring import Wiring
 from sidecart.launcher.topology import app_of, metrics_of, pod_name_of, sidecar_of
@@ -29,7 +29,7 @@ def app_environment(state: State, wiring: Wiring, name: str) -> dict[str, str]:
         "POD_NAME": pod_name_of(name),
     }
     if plan.has_mail_catcher:
-        decided[MAIL_SERVER] = f"smtp://127.0.0.1:{wiring.port(MAIL_SMTP, ports[MAIL_SMTP])}"
+        decided[plan.mail_setting] = f"smtp://127.0.0.1:{wiring.port(MAIL_SMTP, ports[MAIL_SMTP])}"
     defaults = {**({"DRAIN_SECONDS": str(proxy.DRAIN_SECONDS)} if plan.has_proxy else {}), **app.env}
     configured = {**plan.options.settings, **plan.options.env}
     return {**environment_of(app.app_id, decided, configured, defaults), **plan.options.env}

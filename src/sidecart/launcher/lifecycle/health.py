@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sidecart.launcher.lifecycle.consumers import Consumers
 from sidecart.launcher.lifecycle.readiness import Readiness
 from sidecart.launcher.lifecycle.server_processes import ServerProcesses
 from sidecart.launcher.lifecycle.sidecars import Sidecars
@@ -13,10 +14,18 @@ from sidecart.launcher.topology import app_of, readers, sidecar_of
 class Health:
     """The health of the servers, the sidecars and the subscriptions of one system."""
 
-    def __init__(self, state: State, servers: ServerProcesses, sidecars: Sidecars, readiness: Readiness) -> None:
+    def __init__(
+        self,
+        state: State,
+        servers: ServerProcesses,
+        sidecars: Sidecars,
+        consumers: Consumers,
+        readiness: Readiness,
+    ) -> None:
         self._state = state
         self._servers = servers
         self._sidecars = sidecars
+        self._consumers = consumers
         self._readiness = readiness
 
     def problem_of_servers(self) -> str | None:
@@ -33,7 +42,7 @@ class Health:
         whole = [
             name for name in healthy if all(app_of(each) != app_of(name) or each in healthy for each in plan.replicas)
         ]
-        return plan.broker.unread(self._state.broker_address, readers(whole))
+        return self._consumers.unread(readers(whole))
 
     def unresponsive_sidecars(self) -> list[str]:
         """Return the replicas whose sidecar runs but does not answer, such as a paused one."""

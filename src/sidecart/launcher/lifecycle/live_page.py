@@ -7,6 +7,7 @@ from contextlib import suppress
 from sidecart.launcher import monitor
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.consumers import Consumers
 from sidecart.launcher.lifecycle.environments import monitor_environment
 from sidecart.launcher.lifecycle.options import Report
 from sidecart.launcher.lifecycle.sidecars import Sidecars
@@ -22,9 +23,12 @@ PROCESSES = (monitor.NAME, sidecar_of(monitor.NAME))
 class LivePage:
     """The live page of one system."""
 
-    def __init__(self, state: State, sidecars: Sidecars, report: Report, deadline: Deadline) -> None:
+    def __init__(
+        self, state: State, sidecars: Sidecars, consumers: Consumers, report: Report, deadline: Deadline
+    ) -> None:
         self._state = state
         self._sidecars = sidecars
+        self._consumers = consumers
         self._report = report
         self._deadline = deadline
 
@@ -61,4 +65,4 @@ class LivePage:
         self._state.processes.stop([monitor.NAME], monitor.STOP_SECONDS)
         self._sidecars.stop(monitor.NAME)
         with suppress(OSError):  # the next start removes the subscriptions
-            self._state.plan.broker.remove(self._state.broker_address, monitor_subscriptions())
+            self._consumers.remove(monitor_subscriptions())

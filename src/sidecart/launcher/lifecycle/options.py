@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 Report = Callable[[str], None]
-"""Receives each line that tells the user about the progress."""
+"""Receives each line about the progress."""
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
     """The parts of a system. The launcher chooses the options that are None."""
 
-    broker: str
+    broker: str = "redis"
     store: str = "redis"
     port: int | None = None
     folder: Path = field(kw_only=True)
@@ -26,6 +26,8 @@ class Options:
 
     The folder's dapr.yaml defines how it starts.
     """
+    components: Path | None = None
+    """A folder of components that replaces broker and store; its servers run already."""
     external: Mapping[str, str] = field(default_factory=dict)
     """Maps a server's environment variable to the address of an external server."""
     settings: Mapping[str, str] = field(default_factory=dict)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from sidecart.launcher import blocking_errors, proxy
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.consumers import Consumers
 from sidecart.launcher.lifecycle.plan import MAIL_CATCHER, MAIL_HTTP, MAIL_SMTP
 from sidecart.launcher.lifecycle.state import State
 from sidecart.launcher.local_http import get
@@ -25,8 +26,9 @@ MAIL_SECONDS = 30
 class Readiness:
     """Asks the apps of one system whether they are ready."""
 
-    def __init__(self, state: State, deadline: Deadline) -> None:
+    def __init__(self, state: State, consumers: Consumers, deadline: Deadline) -> None:
         self._state = state
+        self._consumers = consumers
         self._deadline = deadline
         self._logs_read = 0.0
 
@@ -75,13 +77,13 @@ class Readiness:
             self._wait_for_mail_catcher()
 
     def wait_for_subscriptions(self, names: Iterable[str]) -> None:
-        """Wait until the broker knows every subscription of these replicas."""
+        """Wait until every subscription of these replicas exists."""
         plan, missing = self._state.plan, list(readers(names))
 
         def all_known() -> bool:
             nonlocal missing
             self._raise_if_blocked()
-            missing = plan.broker.missing(self._state.broker_address, missing)
+            missing = self._consumers.missing(missing)
             return not missing
 
         def late() -> str:

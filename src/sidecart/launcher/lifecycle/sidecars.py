@@ -67,12 +67,13 @@ class Sidecars:
         words = sidecar.command(self._program, app, known, folders, (app.config, *tracing, *self._configs))
         words += monitor.SIDECAR_FLAGS if app_id == monitor.NAME else ()
         words += self._wiring.sidecar_flags(app_id)
-        environment = sidecar.environment(plan.tokens, self._servers(), pod_name, sidecar_of(app_of(app_id)))
+        servers = {**plan.component_env, **self._addresses()}
+        environment = sidecar.environment(plan.tokens, servers, pod_name, sidecar_of(app_of(app_id)))
         environment |= {**self._wiring.sidecar_env(app_id), **(env or {})}
         state.processes.start(name, words, env=environment, cwd=root())
         return known
 
-    def _servers(self) -> dict[str, str]:
+    def _addresses(self) -> dict[str, str]:
         """The addresses of the servers, as the sidecars reach them."""
         plan, ports = self._state.plan, self._state.ports
         names = {env: server.names[0] for env, server in plan.servers.items()}

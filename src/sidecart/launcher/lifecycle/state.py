@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from sidecart.launcher import monitor
 from sidecart.launcher.lifecycle.plan import MAIL_HTTP, Plan
-from sidecart.launcher.lifecycle.settings import MAIL_SERVER
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.runfile import RunFile
 from sidecart.launcher.servers.addresses import without_password
+from sidecart.launcher.servers.registry import STORES
 from sidecart.launcher.sidecar import Sidecar
 
 
@@ -41,35 +42,43 @@ class State:
 
     @property
     def mails_at(self) -> str:
-        """The address where the mails are: the mail catcher, or the external mail server."""
-        return self.mail_url or without_password(self.plan.options.settings[MAIL_SERVER])
+        """The address where the mails are: the mail catcher, or the external mail server.
+
+        It is empty if the project needs no mail server.
+        """
+        external = self.plan.options.settings.get(self.plan.mail_setting, "")
+        return self.mail_url or (without_password(external) if external else "")
 
     @property
     def monitor_url(self) -> str:
         """The live page's address; empty without a live page."""
-        return self.local_url(monitor.NAME) if self.plan.options.monitor else ""
+        return self.local_url(monitor.NAME) if self.plan.has_monitor else ""
 
     @property
     def broker_address(self) -> str:
         """The broker's address; empty before the broker runs."""
-        return self.addresses.get(self.plan.broker.env, "")
+        return "" if self.plan.broker is None else self.addresses.get(self.plan.broker.env, "")
 
     @property
     def store_address(self) -> str:
         """The address of the store."""
-        return self.addresses[self.plan.store_env]
+        return self.addresses[STORES[self.plan.options.store].env]
 
     def local_url(self, name: str) -> str:
         """The URL of a process on this machine."""
         return f"http://127.0.0.1:{self.ports[name]}"
 
+    def starting(self) -> RunFile:
+        """Return the description of a system that is about to start."""
+        options = self.plan.options
+        if options.components is not None:
+            return RunFile(os.getpid(), "", "", components=str(options.components))
+        return RunFile(os.getpid(), options.broker, options.store)
+
     def described(self) -> RunFile:
         """Return the description of a ready system that the other commands read."""
-        options = self.plan.options
-        return RunFile(
-            launcher=os.getpid(),
-            broker=options.broker,
-            store=options.store,
+        return replace(
+            self.starting(),
             ready=True,
             url=self.url,
             mail_url=self.mails_at,

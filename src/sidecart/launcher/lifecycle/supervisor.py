@@ -12,11 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.consumers import replicas_reading
 from sidecart.launcher.lifecycle.live_page import PROCESSES as SPARE
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.sidecar import SHUTDOWN_SECONDS
 from sidecart.launcher.topics import Subscription
-from sidecart.launcher.topology import app_for_sidecar, app_of, pod_name_of, sidecar_of
+from sidecart.launcher.topology import app_for_sidecar, sidecar_of
 
 # before the second restart in a row; the first has no pause, and each later pause doubles
 PAUSE_SECONDS = 1.0
@@ -151,15 +152,10 @@ class Supervisor:
             return ""
         if now - self._silent.get(name, now) >= LOST_SECONDS:
             return "does not answer"
-        late = [one for one, since in self._lost.items() if now - since >= LOST_SECONDS and _is_of(name, one)]
+        late = [one for one, since in self._lost.items() if now - since >= LOST_SECONDS and replicas_reading([name], one)]
         return f"does not read {', '.join(sorted(one.topic for one in late))} correctly" if late else ""
 
     def _waits(self, name: str) -> bool:
         """Whether a process has ended and waits for its restart; only `look` may start it then."""
         state = self._states.get(name)
         return name in self._system.dead or (state is not None and state.due is not None)
-
-
-def _is_of(name: str, one: Subscription) -> bool:
-    """Whether a replica should read this subscription."""
-    return app_of(name) == one.app_id and one.consumer_id in (app_of(name), pod_name_of(name))

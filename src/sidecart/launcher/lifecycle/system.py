@@ -8,6 +8,7 @@ from typing import Self
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.lifecycle.checks import check
+from sidecart.launcher.lifecycle.consumers import consumers_of
 from sidecart.launcher.lifecycle.health import Health
 from sidecart.launcher.lifecycle.live_page import LivePage
 from sidecart.launcher.lifecycle.options import Options, Report
@@ -19,6 +20,7 @@ from sidecart.launcher.lifecycle.start import Starter
 from sidecart.launcher.lifecycle.state import State
 from sidecart.launcher.lifecycle.stop import APP_SECONDS, stop_all
 from sidecart.launcher.lifecycle.wiring import Wiring
+from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import monitor_subscriptions
 from sidecart.launcher.topology import subscriptions_of_gone_gateways
 
@@ -41,12 +43,13 @@ class System:
         self.state = State(self.plan)
         self._wiring = wiring or Wiring()
         self._servers = ServerProcesses(self.state, report, self.deadline)
-        self._readiness = Readiness(self.state, self.deadline)
+        self._consumers = consumers_of(self.state)
+        self._readiness = Readiness(self.state, self._consumers, self.deadline)
         self.sidecars = Sidecars(self.state, self._wiring)
-        self.page = LivePage(self.state, self.sidecars, report, self.deadline)
+        self.page = LivePage(self.state, self.sidecars, self._consumers, report, self.deadline)
         self.starter = Starter(self.state, self._servers, self.sidecars, self.page, self._wiring)
-        self.health = Health(self.state, self._servers, self.sidecars, self._readiness)
-        self.broker, self.servers, self.tokens = self.plan.broker, self.plan.servers, self.plan.tokens
+        self.health = Health(self.state, self._servers, self.sidecars, self._consumers, self._readiness)
+        self.servers, self.tokens = self.plan.servers, self.plan.tokens
         self.replicas, self.logs, self.data = self.plan.replicas, self.plan.logs, self.plan.data
         self.ports = self.state.ports
         self.seconds_to_ready = 0.0
@@ -66,6 +69,12 @@ class System:
     def monitor_url(self) -> str:
         """The live page's address; empty without a live page."""
         return self.state.monitor_url
+
+    @property
+    def broker(self) -> Broker:
+        """The launcher's interface to the broker, which a folder of components does not have."""
+        assert self.plan.broker is not None, "the launcher does not know the broker of these components"
+        return self.plan.broker
 
     @property
     def broker_address(self) -> str:
@@ -118,14 +127,14 @@ class System:
         self.sidecars.prepare(self.report, self.deadline)
         self._servers.start()
         gone = [*subscriptions_of_gone_gateways(self.options.gateways), *monitor_subscriptions()]
-        self.broker.remove(self.broker_address, gone)
+        self._consumers.remove(gone)
         self.report(f"starting {len(self.replicas)} apps and their sidecars")
         self.starter.start_all()
         started = time.monotonic()
         self._readiness.wait_for_all()
         self.seconds_to_ready = time.monotonic() - started
         self.report(f"ready in {self.seconds_to_ready:.1f} s")
-        if self.options.monitor:
+        if self.plan.has_monitor:
             self.page.start()
 
     def stop(self) -> None:
