@@ -163,4 +163,4 @@ def test_a_component_that_is_missing_is_named_with_the_folder(addresses: dict[st
     )
 
     assert (1, "") == (done.returncode, done.stdout)
-    assert f"{folder}: no component `replies` (pubsub.*), which gateway need" in done.stderr
+    assert f"{folder}: no component `replies` (pubsub.*), used by gateway" in done.stderr

@@ -117,7 +117,7 @@ def _problems(folder: Path, components: Mapping[str, Component], uses: Mapping[s
     for name, use in uses.items():
         component = components.get(name)
         if component is None:
-            yield f"{folder}: no component `{name}` ({use.kind}.*), which {', '.join(use.apps)} need"
+            yield f"{folder}: no component `{name}` ({use.kind}.*), used by {', '.join(use.apps)}"
             continue
         if component.type.partition(".")[0] != use.kind:
             yield f"{component.file}: `{name}` is {component.type}, but the apps need {use.kind}.*"

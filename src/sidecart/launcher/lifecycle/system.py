@@ -44,11 +44,11 @@ class System:
         self._wiring = wiring or Wiring()
         self._servers = ServerProcesses(self.state, report, self.deadline)
         self._consumers = consumers_of(self.state)
-        self._readiness = Readiness(self.state, self._consumers, self.deadline)
+        self.readiness = Readiness(self.state, self._consumers, self.deadline)
         self.sidecars = Sidecars(self.state, self._wiring)
         self.page = LivePage(self.state, self.sidecars, self._consumers, report, self.deadline)
         self.starter = Starter(self.state, self._servers, self.sidecars, self.page, self._wiring)
-        self.health = Health(self.state, self._servers, self.sidecars, self._consumers, self._readiness)
+        self.health = Health(self.state, self._servers, self.sidecars, self._consumers, self.readiness)
         self.servers, self.tokens = self.plan.servers, self.plan.tokens
         self.replicas, self.logs, self.data = self.plan.replicas, self.plan.logs, self.plan.data
         self.ports = self.state.ports
@@ -131,7 +131,7 @@ class System:
         self.report(f"starting {len(self.replicas)} apps and their sidecars")
         self.starter.start_all()
         started = time.monotonic()
-        self._readiness.wait_for_all()
+        self.readiness.wait_for_all()
         self.seconds_to_ready = time.monotonic() - started
         self.report(f"ready in {self.seconds_to_ready:.1f} s")
         if self.plan.has_monitor:
@@ -155,8 +155,8 @@ class System:
 
     def is_ready(self, name: str) -> bool:
         """Whether a replica reports itself ready."""
-        return self._readiness.is_ready(name)
+        return self.readiness.is_ready(name)
 
     def wait_ready(self, name: str, seconds: float = READY_SECONDS) -> None:
         """Wait until a restarted replica reports itself ready."""
-        self._readiness.wait(name, seconds)
+        self.readiness.wait(name, seconds)
