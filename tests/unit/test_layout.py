@@ -428,7 +428,7 @@ LEFT_BEHIND = (
     "deploy.env",
     "data/wal/00000000",  # created by `prometheus` in its working directory
     "tye-or-compose/secrets/tokens.env",
-    ".sidecart/run/shop.json",
+    ".sidecart/run/run.json",
     "examples/user-node/node_modules/x",
 )
 

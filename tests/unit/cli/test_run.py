@@ -1,11 +1,14 @@
 """Errors before the start are reported in one line, and nothing starts."""
 
+import argparse
 import socket
 from pathlib import Path
 
 import pytest
 
+from sidecart.cli import run as module
 from sidecart.cli.__main__ import main
+from sidecart.cli.arguments import chosen_servers
 from sidecart.launcher import runfile
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.system import Options, System
@@ -92,3 +95,20 @@ def test_an_unreachable_external_broker_is_reported_in_one_line(address: str) ->
     assert problem is not None
     assert "secret" not in problem
     assert "\n" not in problem
+
+
+def test_the_calls_to_try_are_the_projects(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The text has braces of its own, so only the address is filled in."""
+    monkeypatch.setattr(module, "declared_text", lambda name: 'curl {url}/x -d \'{"a": {}}\' {url}')
+
+    assert 'curl http://h:1/x -d \'{"a": {}}\' http://h:1' == module.example_calls("http://h:1")
+
+
+def test_a_choice_on_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without either, both are redis."""
+    parser = argparse.ArgumentParser()
+    module.add(parser)
+    monkeypatch.setenv("BROKER", "rabbitmq")
+
+    assert ("rabbitmq", "redis") == chosen_servers(parser.parse_args([]))
+    assert ("redis", "postgres") == chosen_servers(parser.parse_args(["--broker", "redis", "--store", "postgres"]))

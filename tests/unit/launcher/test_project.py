@@ -10,7 +10,7 @@ import yaml
 from sidecart.cli.__main__ import main
 from sidecart.launcher.apps import apps_with, read_apps, resource_folders
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import find_root, root
+from sidecart.launcher.project import declared, find_root, root
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.servers.server import Server
 from sidecart.launcher.topics import app_ids
@@ -265,3 +265,14 @@ def test_the_variable_names_the_project(tmp_path: Path, monkeypatch: pytest.Monk
         assert tmp_path.resolve() == root()
     finally:
         root.cache_clear()
+
+
+def test_a_project_declares_what_only_it_knows(tmp_path: Path) -> None:
+    """The file and the table may be absent; a broken file is named."""
+    assert {} == declared(tmp_path)
+    (tmp_path / "pyproject.toml").write_text("[tool.sidecart]\nmail_server = 'X'\n")
+    assert {"mail_server": "X"} == declared(tmp_path)
+    for text in ("[", "[tool]\nsidecart = 5"):
+        (tmp_path / "pyproject.toml").write_text(text)
+        with pytest.raises(LaunchError, match=r"pyproject\.toml"):
+            declared(tmp_path)
