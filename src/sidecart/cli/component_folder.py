@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sidecart.doctor import targets
-from sidecart.doctor.findings import Severity, in_order
+from sidecart.doctor.findings import Severity
 from sidecart.doctor.rules import judge
 from sidecart.doctor.starts import Environment, Knowledge
 from sidecart.launcher.components import LEFT_OUT, SET_BY_LAUNCHER
@@ -20,8 +20,8 @@ def check(system: System, report: Report) -> None:
     folders = system.plan.resources(system.plan.apps[GATEWAY])
     variables = {**system.plan.component_env, **dict.fromkeys(SET_BY_LAUNCHER, "set by the launcher")}
     environment = Environment(variables, Knowledge.WHOLE)
-    findings = in_order([one for config in targets.named(folders, environment) for one in judge(config)])
-    for one in findings:
+    findings = [one for config in targets.named(folders, environment) for one in judge(config)]
+    for one in sorted(findings, key=lambda each: each.place):
         report(f"{one.severity} {one.place}: {one.what} [{one.rule}]\n    fix: {one.fix.strip()}")
     if any(one.severity is Severity.DANGER for one in findings):
         raise LaunchError(

@@ -87,8 +87,8 @@ def _blocking_errors(replicas: Iterable[str]) -> dict[str, BlockingError]:
 
 def _address(found: runfile.RunFile, broker: Broker) -> str | None:
     """The broker's address: a port of the running shop, or else the environment variable."""
-    port = found.ports.get(broker.server.names[0])
-    return os.environ.get(broker.server.env) if port is None else broker.address_on(port)
+    port = found.ports.get(broker.names[0])
+    return os.environ.get(broker.env) if port is None else broker.address_on(port)
 
 
 def _unreachable(address: str, error: OSError) -> Finding:

@@ -107,7 +107,7 @@ def uses_of(app_ids: Iterable[str]) -> dict[str, Use]:
 
 
 def check(folder: Path, components: Iterable[Component], uses: Mapping[str, Use]) -> None:
-    """Raise LaunchError that names each component which the folder lacks, and its users."""
+    """Raise LaunchError that names each component which the folder lacks, and its apps."""
     found = list(_problems(folder, {each.name: each for each in components}, uses))
     if found:
         raise LaunchError(f"{folder} does not fit the apps:" + "".join(f"\n  {each}" for each in found))

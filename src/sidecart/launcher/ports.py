@@ -1,4 +1,4 @@
-"""Allocates free ports on the loopback interface, each to one launcher of an account at a time."""
+"""Allocates free ports on the loopback interface, each to one launcher of a login at a time."""
 
 import fcntl
 import functools

@@ -101,7 +101,7 @@ def _memory(address: str) -> int:
             pipeline = client.pipeline(transaction=False)
             for key in keys[first : first + PAGE]:
                 pipeline.memory_usage(key)
-            sizes: list[int | None] = pipeline.execute()  # type: ignore[no-untyped-call]  # the library has no types here
+            sizes: list[int | None] = pipeline.execute()
             total += sum(size or 0 for size in sizes)
     return total
 

@@ -101,7 +101,7 @@ class Postgres(Server):
                 if process.name() == NAME and process.cwd() == str(data.resolve() / NAME / "data"):
                     process.kill()
                     process.wait(LEFTOVER_SECONDS)
-            except (psutil.Error, OSError):  # it has ended in the meantime, or another account owns it
+            except (psutil.Error, OSError):  # it has ended in the meantime, or another login owns it
                 continue
 
     def check(self, address: str) -> str | None:

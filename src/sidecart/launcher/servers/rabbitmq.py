@@ -30,7 +30,7 @@ PORT_MAPPER = "epmd"
 SERVER_SCRIPT = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 """The package's own script.
 
-The wrapper on PATH changes to another account, and hangs without a session.
+The wrapper on PATH changes to another login, and hangs without a session.
 """
 
 CONTROL_SCRIPT = SERVER_SCRIPT.with_name("rabbitmqctl")
