@@ -38,7 +38,25 @@ READING = {
 """,
 }
 ADDRESS = {"redis": "redisHost", "rabbitmq": "connectionString", "postgres": "connectionString"}
-STORES = {"redis": ("state.redis", "v1"), "postgres": ("state.postgresql", "v2")}
+STORES = {
+    "redis": (
+        "state.redis",
+        "v1",
+        """\
+    - {name: keyPrefix, value: appid}
+    - {name: redisMinRetryInterval, value: 50ms}
+    - {name: redisMaxRetryInterval, value: 500ms}
+""",
+    ),
+    "postgres": (
+        "state.postgresql",
+        "v2",
+        """\
+    - {name: keyPrefix, value: appid}
+    - {name: maxConns, value: "16"}
+""",
+    ),
+}
 OWN_CONSUMER = '    - {name: consumerID, value: "{podName}"}\n'
 POLICY = """\
 apiVersion: dapr.io/v1alpha1
@@ -70,8 +88,8 @@ def write(folder: Path, broker: str, store: str) -> Path:
     for name, (use, settings) in components.items():
         text = _component(name, f"pubsub.{broker}", "v1", ADDRESS[broker], BROKER) + settings
         (folder / f"{name}.yaml").write_text(f"# doctor: {use}\n{text}", encoding="utf-8")
-    kind, version = STORES[store]
-    text = _component("statestore", kind, version, ADDRESS[store], STORE) + "    - {name: keyPrefix, value: appid}\n"
+    kind, version, settings = STORES[store]
+    text = _component("statestore", kind, version, ADDRESS[store], STORE) + settings
     (folder / "statestore.yaml").write_text(text, encoding="utf-8")
     if broker == "rabbitmq":
         (folder / "policy.yaml").write_text(POLICY, encoding="utf-8")

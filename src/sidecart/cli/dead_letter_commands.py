@@ -1,4 +1,4 @@
-"""`sidecart dead-letters`: list, show, replay and discard the dead letters of the running system."""
+"""`sidecart dead-letters`: list, show, replay, discard dead letters of the running system."""
 
 import argparse
 import json

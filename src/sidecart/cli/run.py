@@ -21,7 +21,7 @@ from sidecart.launcher.project import declared_text, home
 from sidecart.launcher.topology import app_of, metrics_of
 
 EXAMPLE_CALLS = "example_calls"
-"""The entry of `[tool.sidecart]` in pyproject.toml with calls to try; {url} is the gateway's URL."""
+"""The entry of `[tool.sidecart]` in pyproject.toml: calls to try; {url} is the gateway's URL."""
 WATCH_SECONDS = 0.3
 REPORTED_FIRST, REPORT_SECONDS = 5, 600.0
 """Thresholds for repeated reports: a process that crashes every minute must not flood the terminal.

@@ -118,9 +118,9 @@ def build(folder: Path, report: Report, deadline: Deadline) -> Path:
     fetching = [go, "mod", "download", "-json", f"github.com/dapr/dapr@v{VERSION}"]
     answer = builds.run(fetching, folder, env, REMEDY, deadline)
     source = folder / "source"
-    # A copy, to change one line. Every official release includes the resolver that keeps two systems
-    # on one machine apart. The build tag of the stable components, which this build uses, excludes
-    # it.
+    # A copy, to change one line. Every official release includes the resolver that keeps two
+    # systems on one machine apart. The build tag of the stable components, which this build uses,
+    # excludes it.
     shutil.copytree(json.loads(answer)["Dir"], source, copy_function=shutil.copyfile)
     for path in (source, *source.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)

@@ -32,7 +32,7 @@ def test_a_complete_folder_is_accepted(folder: Path) -> None:
 
 
 def test_the_uses_come_from_the_topic_list() -> None:
-    """Every app publishes and has a store; the gateway reads replies, and the services their inbox."""
+    """Every app publishes and has a store; gateways read replies, and services their inbox."""
     uses = uses_of(app_ids())
 
     assert ("state", app_ids()) == (uses["statestore"].kind, uses["statestore"].apps)

@@ -1,4 +1,4 @@
-"""What a start will run: the apps, replicas, servers, folders and tokens, all computed beforehand."""
+"""What a start will run: apps, replicas, servers, folders and tokens, computed beforehand."""
 
 from __future__ import annotations
 

@@ -21,6 +21,9 @@ from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_of, pod_name_of, sidecar_of
 
 ANSWER_SECONDS_MAX = 2.0  # a healthy sidecar answers within milliseconds
+COMPONENTS_SECONDS = 60  # a component may retry its connection for a while
+OUTBOUND_HEALTH = "/v1.0/healthz/outbound"
+"""Healthy as soon as the components are loaded; `/v1.0/healthz` waits for the app, too."""
 STOP_SECONDS = sidecar.SHUTDOWN_SECONDS + 10
 
 
@@ -85,6 +88,18 @@ class Sidecars:
     def stop(self, app_id: str, seconds: float = STOP_SECONDS) -> None:
         """Stop a sidecar, and kill it after the timeout; its app keeps running."""
         self._state.processes.stop([sidecar_of(app_id)], seconds)
+
+    def wait_for_components(self, name: str, deadline: Deadline) -> None:
+        """Wait until a replica's sidecar has loaded its components, or has ended."""
+        process, port = sidecar_of(name), self.port(name)
+
+        def loaded() -> bool:
+            is_alive = self._state.processes.is_alive(process)
+            return not is_alive or get(port, OUTBOUND_HEALTH, timeout_seconds=ANSWER_SECONDS_MAX)[0] in (200, 204)
+
+        log = self._state.processes.log(process)
+        late = f"{process} has not loaded its components after {COMPONENTS_SECONDS} s: see {log}"
+        deadline.until(loaded, COMPONENTS_SECONDS, lambda: late, 0.2)
 
     def port(self, app_id: str) -> int:
         """The HTTP API port of an app's sidecar."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sidecart.launcher import monitor, proxy
+from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.lifecycle.environments import app_environment
 from sidecart.launcher.lifecycle.live_page import LivePage
@@ -21,25 +22,39 @@ from sidecart.launcher.topology import app_for_sidecar, app_of, sidecar_of
 
 
 class Starter:
-    """Starts processes without waiting for them."""
+    """Starts processes without waiting until they are ready."""
 
     def __init__(
-        self, state: State, servers: ServerProcesses, sidecars: Sidecars, page: LivePage, wiring: Wiring
+        self,
+        state: State,
+        servers: ServerProcesses,
+        sidecars: Sidecars,
+        page: LivePage,
+        wiring: Wiring,
+        deadline: Deadline,
     ) -> None:
         self._state = state
+        self._deadline = deadline
         self._servers = servers
         self._sidecars = sidecars
         self._page = page
         self._wiring = wiring
 
     def start_all(self) -> None:
-        """Start everything that needs the servers, except the live page."""
-        if self._state.plan.has_mail_catcher:
+        """Start everything that needs the servers, except the live page.
+
+        On servers that the launcher does not know, the first sidecar creates alone what they lack.
+        Several at once would fail on some stores (see `prepare` of servers/postgres.py).
+        """
+        plan = self._state.plan
+        if plan.has_mail_catcher:
             self.start_mail_catcher()
-        for name in self._state.plan.replicas:
+        for name in plan.replicas:
             self._sidecars.start(name)
             self.start_app(name)
-        if self._state.plan.has_proxy:
+            if plan.broker is None and name == plan.replicas[0]:
+                self._sidecars.wait_for_components(name, self._deadline)
+        if plan.has_proxy:
             self.start_proxy()
 
     def start_app(self, name: str) -> None:

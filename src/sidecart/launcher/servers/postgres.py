@@ -1,4 +1,4 @@
-"""PostgreSQL, as a child process with its data in the launcher's folder, or as an external server."""
+"""PostgreSQL, as a child process with data in the launcher's folder, or as an external server."""
 
 import os
 import secrets
@@ -34,7 +34,7 @@ CREATED_CONCURRENTLY = (psycopg.errors.DuplicateObject, psycopg.errors.Duplicate
 """Raised if another system on an external server creates the table at the same moment."""
 
 NOT_INSTALLED = f"PostgreSQL is not installed: run `make system-deps`, or set {ENV} to a server's URL"
-NOT_AS_ROOT = f"PostgreSQL does not run as root, and this machine has no namespaces (unshare, setpriv): set {ENV} to a server's URL"
+NOT_AS_ROOT = f"PostgreSQL does not run as root, and this machine lacks unshare or setpriv: set {ENV} to a server's URL"
 
 # In a namespace of its own the server does not run as root, and its files still belong to the owner
 # of the launcher. The parent-death signal is lost on the way into a namespace, so setpriv requests
@@ -63,7 +63,7 @@ class Postgres(Server):
         return None
 
     def launch(self, processes: Processes, data: Path, ports: Sequence[int], deadline: Deadline) -> str:
-        """Start a server on a loopback port, with a new database if there is none; return its URL."""
+        """Start a server on a loopback port, and create a missing database; return its URL."""
         del deadline  # this server starts no second process to wait for
         problem, programs = self.unavailable(), _programs()
         if problem is not None or programs is None:

@@ -66,7 +66,7 @@ class RabbitMq(Broker):
         return NOT_INSTALLED
 
     def launch(self, processes: Processes, data: Path, ports: Sequence[int], deadline: Deadline) -> str:
-        """Start the server and its port mapper on loopback ports unless they run; return the URL."""
+        """Start the server and its port mapper on loopback ports if needed; return the URL."""
         epmd = shutil.which("epmd")
         if epmd is None or not SERVER_SCRIPT.exists():
             raise LaunchError(NOT_INSTALLED)

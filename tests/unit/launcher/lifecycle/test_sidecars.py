@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 import yaml
 
 from sidecart.launcher.daprd import Daprd
+from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.lifecycle.options import Options
 from sidecart.launcher.lifecycle.plan import choose_ports, plan_of
 from sidecart.launcher.lifecycle.sidecars import Sidecars, name_resolution
@@ -26,7 +29,15 @@ class Recorded(Processes):
         self.commands: dict[str, list[str]] = {}
         self.environments: dict[str, dict[str, str]] = {}
 
-    def start(self, name, command, *, env, cwd, stop_signal=None) -> int:  # type: ignore[no-untyped-def,override]  # noqa: ANN001 - as the base class
+    def start(
+        self,
+        name: str,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str],
+        cwd: Path,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> int:
         """Record one start."""
         self.commands[name], self.environments[name] = list(command), dict(env)
         return os.getpid()
@@ -93,6 +104,13 @@ def test_components_of_a_folder_get_their_own_variables(tmp_path: Path) -> None:
 
     assert ("b:1", "s:1", None) == (env[component_files.BROKER], env[component_files.STORE], env.get("REDIS_HOST"))
     assert folder == state.resources["order-sidecar"][-1]
+
+
+def test_the_wait_for_components_ends_with_the_sidecar(tmp_path: Path) -> None:
+    """A sidecar that reaches no server ends, and the readiness check then shows its log."""
+    state, _ = started(Options("redis", folder=tmp_path), Wiring())
+
+    Sidecars(state, Wiring()).wait_for_components("order", Deadline())
 
 
 @pytest.mark.parametrize(("has_resolver", "component"), [(True, "sqlite"), (False, "mdns")])

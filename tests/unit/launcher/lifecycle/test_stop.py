@@ -32,7 +32,7 @@ def state(tmp_path: Path) -> State:
 
 
 def test_processes_stop_in_groups(state: State, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Gateways stop first, so that no request arrives; apps outlive the sidecars, and servers all."""
+    """Gateways stop first, so that no request arrives; apps outlive the sidecars."""
     groups: list[set[str]] = []
     stop = Processes.stop
 
