@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sidecart.launcher.lifecycle.wiring import Wiring
 import asyncio
 import os
 import re
@@ -19,7 +20,7 @@ from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone, rati
 from bench.patched import SOCKETS, program
 from bench.shopper import Shopper
 from bench.systems import of_shop
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.project import root
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topics import app_ids
@@ -90,30 +91,20 @@ class Experiment:
         return ratio(self.changed, self.as_it_is, value)
 
 
-class Changed(Shop):
-    """A shop whose sidecars get other environment variables and extra flags."""
+class ChangedSidecars(Wiring):
+    """Gives the sidecars other environment variables and extra flags."""
 
-    def __init__(self, options: Options, variant: Variant, sockets: Path, say: Say) -> None:
-        super().__init__(options, say)
-        self._sidecar_env = variant.sidecar_env
-        self._sidecar_flags = tuple(flag.format(folder=sockets) for flag in variant.sidecar_flags)
+    def __init__(self, variant: Variant, sockets: Path) -> None:
+        self._env = variant.sidecar_env
+        self._flags = tuple(flag.format(folder=sockets) for flag in variant.sidecar_flags)
 
     def sidecar_flags(self, app_id: str) -> Sequence[str]:
         """Return the variant's flags."""
-        return self._sidecar_flags
+        return self._flags
 
-    def start_sidecar_for(
-        self,
-        app_id: str,
-        app_port: int | None,
-        *,
-        resources: Iterable[Path] | None = None,
-        pod_name: str = "gateway-0",
-        env: Mapping[str, str] | None = None,
-    ) -> Sidecar:
-        """Start a sidecar with the variant's environment."""
-        merged_env = {**self._sidecar_env, **(env or {})}
-        return super().start_sidecar_for(app_id, app_port, resources=resources, pod_name=pod_name, env=merged_env)
+    def sidecar_env(self, app_id: str) -> Mapping[str, str]:
+        """Return the variant's environment."""
+        return self._env
 
 
 def components(folder: Path, broker: str, metadata: Mapping[str, str]) -> tuple[Path, ...]:
@@ -148,7 +139,7 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
                     say(f"{variant.name}: does not apply to {broker}")
                     continue
             ours = Options(broker, folder=folder / "plain", replicas=dict(variant.replicas))
-            plain = stack.enter_context(Shop(ours, say))
+            plain = stack.enter_context(System(ours, say))
             sockets = folder / "s"
             sockets.mkdir()
             options = Options(
@@ -159,13 +150,13 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
                 env={SOCKETS: str(sockets)},
                 replicas=dict(variant.replicas),
             )
-            other = stack.enter_context(Changed(options, variant, sockets, say))
+            other = stack.enter_context(System(options, say, wiring=ChangedSidecars(variant, sockets)))
             found.append(asyncio.run(by_turns(variant.name, plain, other, rounds)))
         say(line(found[-1]))
     return found
 
 
-async def by_turns(name: str, plain: Shop, other: Shop, rounds: int) -> Experiment:
+async def by_turns(name: str, plain: System, other: System, rounds: int) -> Experiment:
     """Load both shops alternately; each round reverses the order of the one before."""
     experiment = Experiment(name)
     async with AsyncExitStack() as stack:

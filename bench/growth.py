@@ -20,7 +20,7 @@ from bench.load import Load, ask, closed_loop
 from bench.measure import WARM_SECONDS, Turn, level_of, orders_alone
 from bench.shopper import ITEM, Item, Shopper
 from bench.systems import of_shop
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 
 Say = Callable[[str], None]
 
@@ -130,7 +130,7 @@ async def _shopping(options: Options, say: Say) -> AsyncIterator[Shopper]:
     """Start a shop, register users and warm it up; yield its shopper."""
     with (
         tempfile.TemporaryDirectory(prefix="sidecart-growth-") as folder,
-        Shop(replace(options, folder=Path(folder)), say) as shop,
+        System(replace(options, folder=Path(folder)), say) as shop,
     ):
         async with Shopper(of_shop(shop)) as shopper:
             await shopper.register(USERS)

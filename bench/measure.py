@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bench.load import Call, Load, ask, closed_loop, open_loop, percentile
 from bench.shopper import Shopper
-from bench.systems import BASELINE, OURS, System, both
+from bench.systems import BASELINE, OURS, Contender, both
 from bench.usage import cpu_seconds, resident_mib, spent
 
 LEVELS = (1, 8, 64, 512)
@@ -158,7 +158,7 @@ def measure(broker: str, folder: Path, plan: Plan, say: Callable[[str], None]) -
         return asyncio.run(_rounds(broker, systems, plan, say))
 
 
-async def _rounds(broker: str, systems: Sequence[System], plan: Plan, say: Callable[[str], None]) -> Result:
+async def _rounds(broker: str, systems: Sequence[Contender], plan: Plan, say: Callable[[str], None]) -> Result:
     async with AsyncExitStack() as stack:
         shoppers = [await stack.enter_async_context(Shopper(each)) for each in systems]
         result = Result(broker, plan, {each.name: Measured(seconds_to_ready=each.seconds_to_ready) for each in systems})

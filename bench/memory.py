@@ -15,7 +15,7 @@ import aiohttp
 
 from bench.usage import resident_mib
 from sidecart.cli.run import say
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.topics import app_ids
 
@@ -79,7 +79,7 @@ def main() -> int:
     parser.add_argument("--orders", type=int, default=10_000)
     options = parser.parse_args()
     folder = tempfile.TemporaryDirectory(prefix="sidecart-memory-")
-    with folder, Shop(Options(options.broker, folder=Path(folder.name)), say) as shop:
+    with folder, System(Options(options.broker, folder=Path(folder.name)), say) as shop:
         before = resident_mib(shop.processes)
         started = time.monotonic()
         users, refused = asyncio.run(place(shop.url, options.orders))

@@ -19,7 +19,7 @@ from bench.measure import HELD, WARM_SECONDS, Level, level_of
 from bench.shopper import Shopper
 from bench.systems import of_shop
 from bench.usage import resident_mib
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.monitor import NAME
 from sidecart.launcher.topology import sidecar_of
 
@@ -90,12 +90,12 @@ def measure(broker: str, say: Callable[[str], None], rounds: int, seconds: float
     """Measure this many rounds, with turns of this many seconds."""
     with (
         tempfile.TemporaryDirectory(prefix="sidecart-monitored-") as name,
-        Shop(Options(broker, folder=Path(name), monitor=True), say) as shop,
+        System(Options(broker, folder=Path(name), monitor=True), say) as shop,
     ):
         return asyncio.run(_rounds(shop, rounds, seconds, say))
 
 
-async def _rounds(shop: Shop, rounds: int, seconds: float, say: Callable[[str], None]) -> Monitored:
+async def _rounds(shop: System, rounds: int, seconds: float, say: Callable[[str], None]) -> Monitored:
     found = Monitored()
     async with Shopper(of_shop(shop)) as shopper:
         await shopper.register(USERS)
@@ -116,10 +116,10 @@ async def _rounds(shop: Shop, rounds: int, seconds: float, say: Callable[[str], 
     return found
 
 
-def _switch(shop: Shop, is_on: bool) -> None:
+def _switch(shop: System, is_on: bool) -> None:
     if is_on == (NAME in shop.processes):
         return
-    (shop.start_monitor if is_on else shop.stop_monitor)()
+    (shop.page.start if is_on else shop.page.stop)()
 
 
 def verdict(broker: str, found: Monitored) -> str:

@@ -12,7 +12,8 @@ from typing import Self
 
 from bench.floor_app import GATEWAY, SERVICE
 from sidecart.launcher.environment import plain_environment
-from sidecart.launcher.lifecycle.shop import Shop, get
+from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.local_http import get
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
@@ -25,7 +26,7 @@ APPS = {GATEWAY: "gateway", SERVICE: "service"}
 class Pair:
     """A context manager, used inside that of its shop."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: System) -> None:
         self._shop = shop
         self._processes = Processes(Path(shop.logs))
         self.ports = {app_id: free_port() for app_id in APPS}
@@ -44,7 +45,7 @@ class Pair:
     def __enter__(self) -> Self:
         try:
             for app_id, word in APPS.items():
-                sidecar = self._shop.start_sidecar_for(app_id, self.ports[app_id])
+                sidecar = self._shop.sidecars.start_for(app_id, self.ports[app_id])
                 env = {
                     **plain_environment(),
                     **self._shop.tokens,
@@ -71,7 +72,7 @@ class Pair:
 
     def _stop(self) -> None:
         for app_id in APPS:
-            self._shop.stop_sidecar(app_id)
+            self._shop.sidecars.stop(app_id)
         self._processes.stop(list(APPS), STOP_SECONDS)
 
 

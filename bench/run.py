@@ -74,7 +74,7 @@ def require(broker: str, parts: Sequence[str]) -> None:
     brokers = list(BROKERS) if broker == "all" else [broker]
     if all(name in REDIS_PARTS for name in parts):
         brokers = [each for each in brokers if each == "redis"]
-    missing = {each: problem for each in brokers if (problem := BROKERS[each].server.unavailable()) is not None}
+    missing = {each: problem for each in brokers if (problem := BROKERS[each].unavailable()) is not None}
     if missing:
         rest = [each for each in brokers if each not in missing]
         without = f"; or measure {rest[0]} alone: make bench BENCH='--broker {rest[0]}'" if rest else ""

@@ -14,7 +14,7 @@ from typing import Any, Self, TypedDict
 
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, TraceConfig, TraceRequestChunkSentParams
 
-from bench.systems import System
+from bench.systems import Contender
 from sidecart.launcher.rotation import older
 
 AT_ONCE = 64
@@ -71,7 +71,7 @@ async def _was_sent(_session: ClientSession, context: Any, _chunk: TraceRequestC
 class Shopper:
     """A client of one system; an async context manager."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: Contender) -> None:
         self.system = system
         self.items: Sequence[Item] = [ITEM]
         """The items of each order."""

@@ -7,6 +7,8 @@ sidecar grew by more than 5 % over the second half.
 
 from __future__ import annotations
 
+from sidecart.testkit.contents import state_bytes
+from sidecart.testkit.contents import lengths
 import argparse
 import asyncio
 import json
@@ -22,7 +24,7 @@ import aiohttp
 
 from bench.usage import resident_mib
 from sidecart.cli.run import say, stopped_by_signals
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import STORES
 from sidecart.launcher.topics import app_ids
@@ -116,14 +118,11 @@ async def _orders(url: str, soak: Soak, done: threading.Event) -> None:
                 number += 1
 
 
-def _point(shop: Shop, soak: Soak, seconds: float) -> Point:
-    count = STORES[shop.options.store].state_bytes
-    assert count is not None, "every store counts its records"
-    lengths = shop.broker.lengths(shop.broker_address, shop.data)
-    return Point(seconds, soak.statuses.total(), lengths, count(shop.store_address))
+def _point(shop: System, soak: Soak, seconds: float) -> Point:
+    return Point(seconds, soak.statuses.total(), lengths(shop), state_bytes(shop))
 
 
-def soak_shop(shop: Shop, soak: Soak) -> None:
+def soak_shop(shop: System, soak: Soak) -> None:
     """Load the shop and sample it for the configured number of minutes."""
     done = threading.Event()
     load = threading.Thread(target=lambda: asyncio.run(_orders(shop.url, soak, done)), daemon=True)
@@ -180,7 +179,7 @@ def run(options: argparse.Namespace) -> int:
     soak = Soak(options.broker, options.store, options.per_second, options.minutes)
     with (
         tempfile.TemporaryDirectory(prefix="sidecart-soak-") as folder,
-        Shop(Options(options.broker, options.store, folder=Path(folder)), say, deadline) as shop,
+        System(Options(options.broker, options.store, folder=Path(folder)), say, deadline) as shop,
     ):
         soak_shop(shop, soak)
     REPORTS.mkdir(parents=True, exist_ok=True)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 from bench.baseline.shop import BaselineShop
 from bench.pair import Pair
-from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, Options, Shop
+from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
+from sidecart.launcher.lifecycle.system import Options, System
 
 OURS, BASELINE = "sidecart", "baseline"
 
 
 @dataclass(frozen=True, slots=True)
-class System:
+class Contender:
     """One running shop, and its floor."""
 
     name: str
@@ -32,28 +33,28 @@ class System:
 
 
 @contextmanager
-def both(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[list[System]]:
+def both(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[list[Contender]]:
     """Start both shops and both floors; stop them at the end of the block."""
     with ExitStack() as stack:
         baseline = stack.enter_context(BaselineShop(broker, folder / BASELINE, say))
-        shop = stack.enter_context(Shop(Options(broker, folder=folder / OURS), say))
+        shop = stack.enter_context(System(Options(broker, folder=folder / OURS), say))
         pair = stack.enter_context(Pair(shop))
         yield [_ours(shop, pair.processes, pair.url), _baseline(baseline, baseline.start_floor())]
 
 
 @contextmanager
-def ours(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[System]:
+def ours(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[Contender]:
     """Start our shop alone, without the floor."""
-    with Shop(Options(broker, folder=folder), say) as shop:
+    with System(Options(broker, folder=folder), say) as shop:
         yield of_shop(shop)
 
 
-def of_shop(shop: Shop) -> System:
+def of_shop(shop: System) -> Contender:
     """Return a running shop as a system without a floor."""
     return _ours(shop, {}, shop.url)
 
 
-def _ours(shop: Shop, floor: Mapping[str, int], floor_url: str) -> System:
+def _ours(shop: System, floor: Mapping[str, int], floor_url: str) -> Contender:
     def processes() -> Mapping[str, int]:
         return {name: pid for name, pid in shop.processes.items() if name not in floor}
 
@@ -62,10 +63,10 @@ def _ours(shop: Shop, floor: Mapping[str, int], floor_url: str) -> System:
         shop.wait_ready(app_id)
 
     log = shop.logs / f"{MAIL_CATCHER}.log"
-    return System(OURS, shop.url, floor_url, log, shop.seconds_to_ready, processes, shop.stop_app, start)
+    return Contender(OURS, shop.url, floor_url, log, shop.seconds_to_ready, processes, shop.stop_app, start)
 
 
-def _baseline(baseline: BaselineShop, floor_url: str) -> System:
+def _baseline(baseline: BaselineShop, floor_url: str) -> Contender:
     def processes() -> Mapping[str, int]:
         return {name: pid for name, pid in baseline.processes.items() if not name.startswith("floor-")}
 
@@ -74,6 +75,6 @@ def _baseline(baseline: BaselineShop, floor_url: str) -> System:
         baseline.wait_ready(name)
 
     log = baseline.logs / f"{MAIL_CATCHER}.log"
-    return System(
+    return Contender(
         BASELINE, baseline.url, floor_url, log, baseline.seconds_to_ready, processes, baseline.stop_app, start
     )

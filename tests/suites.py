@@ -154,7 +154,7 @@ def _report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:
 
 
 def _require(broker: str) -> None:
-    for unavailable in (*(each.unavailable for each in (BROKERS[broker].server, *STORES.values())), proxy.unavailable):
+    for unavailable in (*(each.unavailable for each in (BROKERS[broker], *STORES.values())), proxy.unavailable):
         problem = unavailable()
         if problem is not None:
             raise LaunchError(problem)

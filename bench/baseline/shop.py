@@ -13,11 +13,14 @@ from bench import floor_app
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, get, mail_catcher
+from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
+from sidecart.launcher.local_http import get
+from sidecart.launcher.lifecycle.start import mail_catcher
 from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
-from sidecart.launcher.servers.registry import BROKERS, STORES, Server
+from sidecart.launcher.servers.registry import BROKERS, STORES
+from sidecart.launcher.servers.server import Server
 from sidecart.launcher.topics import GATEWAY, app_ids
 
 READY_SECONDS = 60
@@ -85,7 +88,7 @@ class BaselineShop:
     def _start(self) -> None:
         data = self._folder / "data"
         data.mkdir(parents=True, exist_ok=True)
-        for name, server in {self.kind: BROKERS[self.kind].server, "redis": STORES["redis"]}.items():
+        for name, server in {self.kind: BROKERS[self.kind], "redis": STORES["redis"]}.items():
             self._report(f"baseline: starting {server.names[0]}")
             self._servers.append(server)
             self.addresses[name] = server.start(self._processes, data, self.deadline)

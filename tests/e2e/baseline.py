@@ -18,7 +18,7 @@ from faststream.redis import BinaryMessageFormatV1
 
 from bench.baseline.broker import connect
 from bench.baseline.shop import BaselineShop
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topics import read_topics
 from sidecart.testkit.tap import Sightings, Tap
 from tests.e2e.shopper import Shopper
@@ -95,7 +95,7 @@ class BaselineShopper(Shopper):
 
     def __init__(self, shop: BaselineShop, tap: BaselineTap) -> None:
         # The tests use only attributes that both shops and both taps have.
-        super().__init__(cast(Shop, shop), cast(Tap, tap))
+        super().__init__(cast(System, shop), cast(Tap, tap))
         self._baseline = shop
 
     def state(self, app_id: str, key: str) -> httpx.Response:

@@ -13,7 +13,7 @@ import pytest
 
 from bench.baseline.shop import BaselineShop
 from sidecart.launcher.lifecycle.settings import external_servers
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.testkit.tap import Tap
@@ -66,22 +66,22 @@ def pytest_report_header() -> str:
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop | BaselineShop]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System | BaselineShop]:
     """Return the running shop; a test that stops a part of it starts that part again."""
     folder = tmp_path_factory.mktemp("shop")
-    with BaselineShop(broker(), folder, print) if is_baseline() else Shop(options(folder), print) as running:
+    with BaselineShop(broker(), folder, print) if is_baseline() else System(options(folder), print) as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def tap(shop: Shop | BaselineShop) -> Iterator[Tap | BaselineTap]:
+def tap(shop: System | BaselineShop) -> Iterator[Tap | BaselineTap]:
     """Return the tap, which records every event that passes the broker."""
     with BaselineTap(shop) if isinstance(shop, BaselineShop) else Tap(shop) as running:
         yield running
 
 
 @pytest.fixture
-def shopper(shop: Shop | BaselineShop, tap: Tap | BaselineTap) -> Iterator[Shopper]:
+def shopper(shop: System | BaselineShop, tap: Tap | BaselineTap) -> Iterator[Shopper]:
     """Return a client of the gateway that also sees the tap and the mails."""
     if isinstance(shop, BaselineShop):
         assert isinstance(tap, BaselineTap)

@@ -7,14 +7,14 @@ tests.
 
 from __future__ import annotations
 
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 
 HEALTHY_SECONDS = 240
 """The supervisor waits half a minute before each restart of a sidecar with wrong consumers."""
 
 
-def until_healthy(shop: Shop, supervisor: Supervisor) -> None:
+def until_healthy(shop: System, supervisor: Supervisor) -> None:
     """Supervise the shop until every replica is ready and reads all of its topics.
 
     Raises LaunchError after HEALTHY_SECONDS.
@@ -25,7 +25,7 @@ def until_healthy(shop: Shop, supervisor: Supervisor) -> None:
         if shop.dead or not all(shop.is_ready(name) for name in shop.replicas):
             return False
         try:
-            return not shop.unread_subscriptions()
+            return not shop.health.unread_subscriptions()
         except OSError:
             return False
 

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 import httpx
 
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.testkit.tap import Seen, Tap
 
 SECONDS = 60
@@ -25,7 +25,7 @@ TEA_CENTS = 900
 class Shopper:
     """A client of one shop; a context manager."""
 
-    def __init__(self, shop: Shop, tap: Tap) -> None:
+    def __init__(self, shop: System, tap: Tap) -> None:
         self.shop = shop
         self.tap = tap
         self.http = httpx.Client(base_url=shop.url, timeout=SECONDS, trust_env=False)
@@ -121,7 +121,7 @@ class Shopper:
 
     def state(self, app_id: str, key: str) -> httpx.Response:
         """Read a record of a service, through its own sidecar."""
-        url = f"http://127.0.0.1:{self.shop.sidecar_port(app_id)}/v1.0/state/statestore/{key}"
+        url = f"http://127.0.0.1:{self.shop.sidecars.port(app_id)}/v1.0/state/statestore/{key}"
         return httpx.get(url, headers={"dapr-api-token": self.shop.tokens["DAPR_API_TOKEN"]}, trust_env=False)
 
 

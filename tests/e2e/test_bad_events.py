@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topics import GATEWAY, read_topics
 from tests.contracts.validate import examples
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
@@ -65,10 +65,10 @@ def delivery(message: bytes) -> bytes:
     return json.dumps({"data_base64": base64.b64encode(message).decode(), **made_up}).encode()
 
 
-def routes(shop: Shop, app_id: str) -> dict[str, str]:
+def routes(shop: System, app_id: str) -> dict[str, str]:
     """Return an app's event routes by topic, requested in the way of its sidecar."""
     headers = {"dapr-api-token": shop.tokens["APP_API_TOKEN"]}
-    answer = httpx.get(f"http://127.0.0.1:{shop.app_port(app_id)}/dapr/subscribe", headers=headers, trust_env=False)
+    answer = httpx.get(f"http://127.0.0.1:{shop.ports[app_id]}/dapr/subscribe", headers=headers, trust_env=False)
     return {each["topic"]: each["route"] for each in answer.raise_for_status().json()}
 
 
@@ -78,7 +78,7 @@ def test_a_malformed_event_gets_200_and_one_dead_letter(shopper: Shopper, app_id
     publishes nothing.
     """
     shop = shopper.shop
-    url = f"http://127.0.0.1:{shop.app_port(app_id)}{routes(shop, app_id)[topic]}"
+    url = f"http://127.0.0.1:{shop.ports[app_id]}{routes(shop, app_id)[topic]}"
     headers = {"dapr-api-token": shop.tokens["APP_API_TOKEN"], "content-type": "application/cloudevents+json"}
     before = all_letters(shopper, app_id)
     bodies = list(malformed(topic))

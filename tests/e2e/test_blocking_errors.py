@@ -16,7 +16,7 @@ import valkey
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from tests.e2e.conftest import broker, options, store
@@ -112,7 +112,7 @@ def test_a_start_that_cannot_succeed_ends_with_the_reason(
     tmp_path: Path, kind: str, spoil: Callable[[str], str | None], reason: str, remedy: str
 ) -> None:
     """The error contains the server's message and a remedy."""
-    server = BROKERS[kind].server if kind in BROKERS else STORES[kind]
+    server = BROKERS[kind] if kind in BROKERS else STORES[kind]
     data = tmp_path / "server"
     data.mkdir()
     processes = Processes(tmp_path / "logs")
@@ -125,7 +125,7 @@ def test_a_start_that_cannot_succeed_ends_with_the_reason(
         )
         started = time.monotonic()
         with pytest.raises(LaunchError) as raised:
-            Shop(chosen, print).__enter__()
+            System(chosen, print).__enter__()
         seconds = time.monotonic() - started
     finally:
         for name in reversed(processes.pids()):

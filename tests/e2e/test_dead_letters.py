@@ -13,7 +13,8 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecart.launcher.dead_letters import DeadLetter, Filter, RunningState, discard, find_dead_letters, replay
+from sidecart.launcher.dead_letters import DeadLetter, Filter, discard, find_dead_letters, replay
+from sidecart.launcher.running_state import RunningState
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 
 pytestmark = pytest.mark.sidecars
@@ -124,7 +125,7 @@ def interrupt(shopper: Shopper, letter: DeadLetter) -> None:
 
 def write_state(shopper: Shopper, app_id: str, key: str, value: dict[str, Any]) -> None:
     """Write into a service's state, through its own sidecar."""
-    url = f"http://127.0.0.1:{shopper.shop.sidecar_port(app_id)}/v1.0/state/statestore"
+    url = f"http://127.0.0.1:{shopper.shop.sidecars.port(app_id)}/v1.0/state/statestore"
     headers = {"dapr-api-token": shopper.shop.tokens["DAPR_API_TOKEN"]}
     httpx.post(url, json=[{"key": key, "value": value}], headers=headers, trust_env=False).raise_for_status()
 

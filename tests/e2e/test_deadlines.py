@@ -15,7 +15,8 @@ import httpx
 import psutil
 import pytest
 
-from sidecart.launcher.lifecycle.shop import Shop, get
+from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.local_http import get
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.servers import rabbitmq
 from sidecart.launcher.topology import sidecar_of
@@ -34,27 +35,27 @@ pytestmark = pytest.mark.own_shop
 
 
 @pytest.fixture(scope="module")
-def two_gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def two_gateways(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop with two gateways behind the proxy."""
-    with Shop(replace(options(tmp_path_factory.mktemp("deadlines")), gateways=GATEWAYS), print) as running:
+    with System(replace(options(tmp_path_factory.mktemp("deadlines")), gateways=GATEWAYS), print) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def deadlines_tap(two_gateways: Shop) -> Iterator[Tap]:
+def deadlines_tap(two_gateways: System) -> Iterator[Tap]:
     """Return a tap, which records every event that passes the broker."""
     with Tap(two_gateways) as running:
         yield running
 
 
 @pytest.fixture
-def shopper(two_gateways: Shop, deadlines_tap: Tap) -> Iterator[Shopper]:
+def shopper(two_gateways: System, deadlines_tap: Tap) -> Iterator[Shopper]:
     """Return a client of the proxy."""
     with Shopper(two_gateways, deadlines_tap) as client:
         yield client
 
 
-def watermark(shop: Shop, share: str) -> None:
+def watermark(shop: System, share: str) -> None:
     """Set the share of memory above which RabbitMQ blocks publishers."""
     env = json.loads((shop.data / rabbitmq.NAME / rabbitmq.CONTROL_ENVIRONMENT).read_text(encoding="utf-8"))
     command = [str(rabbitmq.CONTROL_SCRIPT), "set_vm_memory_high_watermark", share]
@@ -62,7 +63,7 @@ def watermark(shop: Shop, share: str) -> None:
 
 
 @contextmanager
-def blocked(shop: Shop) -> Iterator[None]:
+def blocked(shop: System) -> Iterator[None]:
     """Keep RabbitMQ above its memory limit, so that it blocks publishers."""
     watermark(shop, "0.00001")
     try:
@@ -72,7 +73,7 @@ def blocked(shop: Shop) -> Iterator[None]:
 
 
 @contextmanager
-def paused(shop: Shop, *names: str) -> Iterator[None]:
+def paused(shop: System, *names: str) -> Iterator[None]:
     """Pause processes and their children with SIGSTOP."""
     parents = [psutil.Process(shop.processes[name]) for name in names]
     found = [one for parent in parents for one in (parent, *parent.children(recursive=True))]
@@ -98,9 +99,9 @@ def all_calls(shopper: Shopper, user_id: str, prefer: str) -> Iterator[tuple[htt
         yield answer, time.monotonic() - started
 
 
-def missing(shop: Shop, name: str, query: str = "") -> str:
+def missing(shop: System, name: str, query: str = "") -> str:
     """Return the missing parts in a gateway's /readyz."""
-    return get(shop.app_port(name), f"/readyz{query}")[1]
+    return get(shop.ports[name], f"/readyz{query}")[1]
 
 
 def test_a_broker_that_blocks_publishing_delays_no_answer(shopper: Shopper, capsys: pytest.CaptureFixture[str]) -> None:
@@ -171,7 +172,7 @@ def test_a_sidecar_that_is_paused_delays_no_answer(shopper: Shopper) -> None:
     sidecar answers again.
     """
     shop, user_id = shopper.shop, shopper.register()["user_id"]
-    holder = httpx.Client(base_url=f"http://127.0.0.1:{shop.app_port('gateway-1')}", timeout=60, trust_env=False)
+    holder = httpx.Client(base_url=f"http://127.0.0.1:{shop.ports['gateway-1']}", timeout=60, trust_env=False)
     with holder, paused(shop, sidecar_of("gateway-1")):
         direct = Shopper(shop, shopper.tap)
         direct.http = holder

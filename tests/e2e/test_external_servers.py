@@ -1,10 +1,12 @@
-"""Tests of `./sidecart run` with external servers and settings from the environment, at IPv6
-addresses too.
+"""Tests of `./sidecart run` on servers that run already: with addresses and settings from the
+environment, at IPv6 addresses too, and with a component folder outside the project.
 """
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -14,13 +16,16 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from sidecart.launcher.components import LEFT_OUT
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.processes import Processes
+from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
+from tests.e2e import component_files
 from tests.e2e.conftest import broker, store
 from tests.e2e.shopper import SECONDS, TEA, new_address
-from tests.full.project_copy import running
+from tests.full.project_copy import Running, running
 from tests.full.relay import Relay
 
 pytestmark = [pytest.mark.own_shop, pytest.mark.sidecars]
@@ -49,7 +54,7 @@ def external(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
     folder = tmp_path_factory.mktemp("external")
     processes, deadline, found = Processes(folder / "logs"), Deadline(), dict[str, str]()
     with ExitStack() as stack:
-        for server in (BROKERS[broker()].server, STORES[store()]):
+        for server in (BROKERS[broker()], STORES[store()]):
             if server.env in found:
                 continue
             address = server.start(processes, folder / "data", deadline)
@@ -62,7 +67,7 @@ def external(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         yield found
 
 
-def test_a_shop_runs_on_external_servers_at_ipv6_addresses(external: dict[str, str], tmp_path: Path) -> None:
+def test_the_project_runs_on_external_servers_at_ipv6_addresses(external: dict[str, str], tmp_path: Path) -> None:
     """Orders are paid, and their mails go to the external server from the configured sender,
     without a mail catcher.
     """
@@ -89,4 +94,73 @@ def test_a_shop_runs_on_external_servers_at_ipv6_addresses(external: dict[str, s
     assert f"Its mails are at    smtp://[{V6}]:{smtp.port}\n" in output
     names = set(re.findall(r"^(\S+) +\d+ ", state, re.MULTILINE))
     assert {"gateway", "notification"} <= names
-    assert set() == names & {"mail", *BROKERS[broker()].server.names, *STORES[store()].names}
+    assert set() == names & {"mail", *BROKERS[broker()].names, *STORES[store()].names}
+
+
+@pytest.fixture(scope="module")
+def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Start a broker and a store of this run; return their addresses by the variables that the
+    component files read.
+    """
+    folder = tmp_path_factory.mktemp("mine")
+    processes, deadline, found = Processes(folder / "logs"), Deadline(), dict[str, str]()
+    with ExitStack() as stack:
+        for server in {BROKERS[broker()].env: BROKERS[broker()], STORES[store()].env: STORES[store()]}.values():
+            found[server.env] = server.start(processes, folder / "data", deadline)
+            stack.callback(server.sweep, folder / "data")
+            stack.callback(processes.stop, list(server.names), server.stop_seconds)
+        yield {
+            component_files.BROKER: found[BROKERS[broker()].env],
+            component_files.STORE: found[STORES[store()].env],
+        }
+
+
+def completed(shop: Running) -> bool:
+    """Register, deposit and order; return whether the order is paid and its mail has arrived."""
+    email = new_address()
+    with httpx.Client(base_url=shop.url, timeout=SECONDS, trust_env=False) as http:
+        user_id = http.post("/user/register", json={"email": email, "name": "Ann"}).json()["user_id"]
+        http.post("/account/deposit", json={"user_id": user_id, "amount_cents": 10_000}).raise_for_status()
+        order = http.post("/order/create", json={"user_id": user_id, "items": [TEA]}).raise_for_status().json()
+        path = f"/order/{order['order_id']}"
+        Deadline().until(lambda: http.get(path).json()["status"] == "paid", SECONDS, lambda: "not paid", 0.1)
+    [mails_at] = re.findall(r"mails (http://\S+)", shop.run("./sidecart", "status").stdout)
+
+    def mailed() -> bool:
+        return bool(httpx.get(f"{mails_at}/mails", params={"to": email}, trust_env=False).json())
+
+    Deadline().until(mailed, SECONDS, lambda: "no mail arrived", 0.1)
+    return True
+
+
+def test_the_project_runs_on_a_component_folder(addresses: dict[str, str], tmp_path: Path) -> None:
+    """The launcher starts no server, names the checks that it leaves out, and an order is completed."""
+    folder = component_files.write(tmp_path / "components", broker(), store())
+    words = " ".join(f"{name}={value}" for name, value in addresses.items())
+    with running(tmp_path, f"env {words} ./sidecart run --components {folder}") as shop:
+        assert completed(shop)
+        output, state = shop.log.read_text(), shop.run("./sidecart", "status")
+
+    assert [] == [each for each in LEFT_OUT if f"not checked: {each}\n" not in output]
+    assert state.stdout.startswith(f"components {folder}, gateway ")
+    assert 0 == state.returncode, state.stdout
+    names = set(re.findall(r"^(\S+) +\d+ ", state.stdout, re.MULTILINE))
+    assert {"gateway", "gateway-sidecar", "notification", "mail"} <= names
+    assert set() == names & {"monitor", *BROKERS[broker()].names, *STORES[store()].names}
+
+
+def test_a_component_that_is_missing_is_named_with_the_folder(addresses: dict[str, str], tmp_path: Path) -> None:
+    """Nothing starts, and one message names the component, its users and the folder."""
+    folder = component_files.write(tmp_path / "components", broker(), store())
+    (folder / "replies.yaml").unlink()
+    done = subprocess.run(
+        ["./sidecart", "run", "--components", folder],
+        cwd=root(),
+        env={**os.environ, **addresses},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert (1, "") == (done.returncode, done.stdout)
+    assert f"{folder}: no component `replies` (pubsub.*), used by gateway" in done.stderr

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import psutil
 import pytest
 
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import metrics_of
 from sidecart.testkit.tap import Tap
@@ -26,41 +26,41 @@ class Outage:
     """The way in which all apps stop, and in which they start again."""
 
     name: str
-    begin: Callable[[Shop, str], None]
+    begin: Callable[[System, str], None]
     seconds: float
-    end: Callable[[Shop, str], None]
+    end: Callable[[System, str], None]
 
 
-def send(number: signal.Signals) -> Callable[[Shop, str], None]:
+def send(number: signal.Signals) -> Callable[[System, str], None]:
     """Return a function that sends a signal to an app."""
     return lambda shop, app_id: psutil.Process(shop.processes[app_id]).send_signal(number)
 
 
 OUTAGES = (
-    Outage("killed and started at once", Shop.kill, 0, Shop.start_app),
-    Outage("killed for longer than health probes allow", Shop.kill, LONG_SECONDS, Shop.start_app),
-    Outage("stopped for as long", Shop.stop_app, LONG_SECONDS, Shop.start_app),
+    Outage("killed and started at once", System.kill, 0, System.start_app),
+    Outage("killed for longer than health probes allow", System.kill, LONG_SECONDS, System.start_app),
+    Outage("stopped for as long", System.stop_app, LONG_SECONDS, System.start_app),
     Outage("paused for as long", send(signal.SIGSTOP), LONG_SECONDS, send(signal.SIGCONT)),
 )
 
 
 @pytest.fixture(scope="module")
-def shop_and_tap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Shop, Tap]]:
+def shop_and_tap(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[System, Tap]]:
     """Start a shop without a supervisor, and publish the contracts' story once; return shop and
     tap.
     """
-    with Shop(options(tmp_path_factory.mktemp("first")), print) as shop, Tap(shop) as tap:
+    with System(options(tmp_path_factory.mktemp("first")), print) as shop, Tap(shop) as tap:
         publish_story(tap.publish, counted(shop))
         yield shop, tap
 
 
-def counted(shop: Shop) -> Processed:
+def counted(shop: System) -> Processed:
     """Return a counter of the events that the shop's apps have processed."""
     return by_metrics({app_id: shop.ports[metrics_of(app_id)] for app_id in app_ids()})
 
 
 @pytest.mark.parametrize("outage", OUTAGES, ids=lambda outage: outage.name)
-def test_the_first_event_of_each_topic_is_prompt(shop_and_tap: tuple[Shop, Tap], outage: Outage) -> None:
+def test_the_first_event_of_each_topic_is_prompt(shop_and_tap: tuple[System, Tap], outage: Outage) -> None:
     """All five apps stop at once, so that four outages are twenty restarts; each event is a
     repetition.
     """

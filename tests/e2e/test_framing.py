@@ -14,7 +14,7 @@ import pytest
 
 from sidecart.chassis.server.request_head import HEAD_BYTES_MAX
 from sidecart.launcher import monitor, proxy
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topics import GATEWAY, service_ids
 from sidecart.launcher.topology import metrics_of, replicas_of
 from tests.contracts.validate import http_problems
@@ -36,10 +36,10 @@ pytestmark = pytest.mark.own_shop
 
 
 @pytest.fixture(scope="module")
-def framed_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def framed_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop with two gateways behind one address, and with the live page."""
     folder = tmp_path_factory.mktemp("framing")
-    with Shop(replace(options(folder), gateways=2, monitor=True), print) as running:
+    with System(replace(options(folder), gateways=2, monitor=True), print) as running:
         yield running
 
 
@@ -51,7 +51,7 @@ def must_be_rejected(answers: list[Answered]) -> None:
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_every_address_gives_one_response_per_request(framed_shop: Shop, name: str) -> None:
+def test_every_address_gives_one_response_per_request(framed_shop: System, name: str) -> None:
     """A body is never read as a second request, and a malformed request ends the connection."""
     port = framed_shop.ports[name]
     for what, sent, seen in READ:
@@ -64,7 +64,7 @@ def test_every_address_gives_one_response_per_request(framed_shop: Shop, name: s
         must_be_rejected(exchange(port, sent + LAST))
 
 
-def test_the_proxy_gives_one_response_per_request(framed_shop: Shop) -> None:
+def test_the_proxy_gives_one_response_per_request(framed_shop: System) -> None:
     """Proxy and gateway agree on the requests, however the bytes are split; bytes after a rejection
     are never a body.
     """
@@ -96,7 +96,7 @@ def test_the_proxy_gives_one_response_per_request(framed_shop: Shop) -> None:
     ids=str,
 )
 def test_an_early_answer_waits_for_the_end_of_the_body(
-    framed_shop: Shop, name: str, first: str, headers: bytes, status: int
+    framed_shop: System, name: str, first: str, headers: bytes, status: int
 ) -> None:
     """A slow caller gets the response and the next one, because a proxy would close a connection
     answered early.
@@ -115,7 +115,7 @@ def test_an_early_answer_waits_for_the_end_of_the_body(
     assert [status, 404] == [each.status for each in responses(received)]
 
 
-def test_a_registration_with_an_upgrade_offer_succeeds(framed_shop: Shop) -> None:
+def test_a_registration_with_an_upgrade_offer_succeeds(framed_shop: System) -> None:
     """The registration returns 201 with and without the proxy, whole and byte by byte."""
     for port in (framed_shop.ports[proxy.NAME], framed_shop.ports[GATEWAYS[0]]):
         for pieces in (1, 1_000):
@@ -127,7 +127,7 @@ def test_a_registration_with_an_upgrade_offer_succeeds(framed_shop: Shop) -> Non
 
 @pytest.mark.parametrize("name", [proxy.NAME, GATEWAYS[0]])
 @pytest.mark.parametrize("path", READABLE)
-def test_head_equals_get_without_the_content(framed_shop: Shop, name: str, path: str) -> None:
+def test_head_equals_get_without_the_content(framed_shop: System, name: str, path: str) -> None:
     """HEAD has the status and headers of GET and no body, so that the next response follows
     directly.
     """
@@ -143,7 +143,7 @@ def test_head_equals_get_without_the_content(framed_shop: Shop, name: str, path:
 
 
 @pytest.mark.parametrize("name", [*OURS[2:], "mail-http"])
-def test_head_works_at_the_other_addresses(framed_shop: Shop, name: str) -> None:
+def test_head_works_at_the_other_addresses(framed_shop: System, name: str) -> None:
     """HEAD works at services, metrics, mails, the live page, and its event stream, which never ends
     for GET.
     """
@@ -163,7 +163,7 @@ def fixed(answer: httpx.Response) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("kib", [1, 15, 16, 32, 60])
-def test_a_head_within_the_limit_passes_the_proxy(framed_shop: Shop, kib: int) -> None:
+def test_a_head_within_the_limit_passes_the_proxy(framed_shop: System, kib: int) -> None:
     """The proxy passes every head that a gateway accepts."""
     sent = get(HOST + b"x: " + b"a" * (kib * 1024) + b"\r\n", target=b"/healthz") + LAST
     for name in (proxy.NAME, GATEWAYS[0]):
@@ -171,7 +171,7 @@ def test_a_head_within_the_limit_passes_the_proxy(framed_shop: Shop, kib: int) -
 
 
 @pytest.mark.parametrize("size", [HEAD_BYTES_MAX + 1, HEAD_BYTES_MAX + 1024, 100 * 1024])
-def test_a_head_beyond_the_limit_is_431_with_and_without_the_proxy(framed_shop: Shop, size: int) -> None:
+def test_a_head_beyond_the_limit_is_431_with_and_without_the_proxy(framed_shop: System, size: int) -> None:
     """The gateway rejects the head with its own problem, through the proxy too."""
     sent = get(HOST + b"x: " + b"a" * size + b"\r\n", target=b"/healthz")
     for name in (proxy.NAME, GATEWAYS[0]):
@@ -180,7 +180,7 @@ def test_a_head_beyond_the_limit_is_431_with_and_without_the_proxy(framed_shop: 
         assert [] == http_problems("problem", json.loads(answer.body))
 
 
-def test_without_a_gateway_the_proxy_returns_a_problem(framed_shop: Shop) -> None:
+def test_without_a_gateway_the_proxy_returns_a_problem(framed_shop: System) -> None:
     """The proxy returns 503 with Retry-After in the gateway's form. This test stops the gateways,
     so it is the last.
     """

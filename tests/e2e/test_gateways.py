@@ -4,6 +4,8 @@ loses none.
 
 from __future__ import annotations
 
+from sidecart.testkit.contents import backlog
+from tests.e2e.replicas import restart_pair
 import asyncio
 import threading
 import uuid
@@ -15,7 +17,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_of, readers, replicas_of
 from sidecart.testkit.tap import Tap
@@ -38,21 +40,21 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def gateways_shop(folder: Path) -> Iterator[Shop]:
+def gateways_shop(folder: Path) -> Iterator[System]:
     """Start a shop with three gateways and two Order Services."""
-    with Shop(replace(options(folder), gateways=GATEWAYS, replicas={"order": 2}), print) as running:
+    with System(replace(options(folder), gateways=GATEWAYS, replicas={"order": 2}), print) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def gateways_tap(gateways_shop: Shop) -> Iterator[Tap]:
+def gateways_tap(gateways_shop: System) -> Iterator[Tap]:
     """Return a tap, which records every event that passes the broker."""
     with Tap(gateways_shop) as running:
         yield running
 
 
 @pytest.fixture
-def shopper(gateways_shop: Shop, gateways_tap: Tap) -> Iterator[Shopper]:
+def shopper(gateways_shop: System, gateways_tap: Tap) -> Iterator[Shopper]:
     """Return a client of the one address."""
     with Shopper(gateways_shop, gateways_tap) as client:
         yield client
@@ -94,7 +96,7 @@ def test_another_gateway_answers_for_one_killed_mid_request(shopper: Shopper) ->
     shopper.deposit(user_id, 5_000)
     for name in replicas_of("order", 2):
         shop.stop_app(name)
-    holder = f"http://127.0.0.1:{shop.app_port('gateway-1')}"
+    holder = f"http://127.0.0.1:{shop.ports['gateway-1']}"
     broken: list[Exception] = []
 
     def hold() -> None:
@@ -144,7 +146,7 @@ def test_a_stopping_gateway_answers_its_held_requests(shopper: Shopper) -> None:
     before = commands_seen()
 
     async def send_all() -> list[httpx.Response]:
-        async with client(f"http://127.0.0.1:{shop.app_port('gateway-2')}") as http:
+        async with client(f"http://127.0.0.1:{shop.ports['gateway-2']}") as http:
             held = [asyncio.create_task(_answered(order_at(http, user_id))) for _ in range(20)]
             await asyncio.to_thread(shopper.until, lambda: commands_seen() == before + len(held), "the commands")
             await asyncio.to_thread(shop.stop_app, "gateway-2")
@@ -183,7 +185,7 @@ def test_a_rolling_restart_fails_no_request(shopper: Shopper, capsys: pytest.Cap
     caller.start()
     try:
         for name in shop.replicas:
-            shop.restart_pair(name)
+            restart_pair(shop, name)
     finally:
         done.set()
         caller.join(SECONDS)
@@ -197,13 +199,13 @@ def test_a_rolling_restart_fails_no_request(shopper: Shopper, capsys: pytest.Cap
     assert {"OrderNotPaid"} == {shopper.final(answer.json()["order_id"]) for answer in answers}
 
 
-def test_the_consumers_of_removed_gateways_are_removed(gateways_shop: Shop, folder: Path) -> None:
+def test_the_consumers_of_removed_gateways_are_removed(gateways_shop: System, folder: Path) -> None:
     """After a start with one gateway in the same folder, the broker has the consumers of this
     gateway only.
     """
     gateways_shop.stop()
-    with Shop(options(folder), print) as fewer:
-        consumers = {each.consumer for each in fewer.broker.backlog(fewer.broker_address, fewer.data)}
+    with System(options(folder), print) as fewer:
+        consumers = {each.consumer for each in backlog(fewer)}
         expected = {one.consumer_id for one in readers(fewer.replicas)}
 
     assert "gateway-0" in consumers

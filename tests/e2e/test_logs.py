@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, Shop
+from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.servers.registry import STORES
 from sidecart.launcher.topics import app_ids
 from sidecart.testkit.tap import Tap
@@ -27,28 +28,28 @@ NAME = "Zebedee Quillfeather"  # a name that is part of no word that may be logg
 
 
 @pytest.fixture(scope="module")
-def logged_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def logged_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop that logs JSON."""
     made = options(tmp_path_factory.mktemp("logged"))
-    with Shop(replace(made, env={"LOG_FORMAT": "json"}), print) as running:
+    with System(replace(made, env={"LOG_FORMAT": "json"}), print) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def logged_tap(logged_shop: Shop) -> Iterator[Tap]:
+def logged_tap(logged_shop: System) -> Iterator[Tap]:
     """Return a tap, which records every event that passes the broker."""
     with Tap(logged_shop) as running:
         yield running
 
 
 @pytest.fixture
-def shopper(logged_shop: Shop, logged_tap: Tap) -> Iterator[Shopper]:
+def shopper(logged_shop: System, logged_tap: Tap) -> Iterator[Shopper]:
     """Return a client of the shop."""
     with Shopper(logged_shop, logged_tap) as client:
         yield client
 
 
-def lines(shop: Shop) -> dict[str, list[dict[str, Any]]]:
+def lines(shop: System) -> dict[str, list[dict[str, Any]]]:
     """Return the log lines of each app so far; fail on a line that is not a JSON object."""
     return {
         app_id: [dict(json.loads(line)) for line in (shop.logs / f"{app_id}.log").read_text().splitlines()]
@@ -56,7 +57,7 @@ def lines(shop: Shop) -> dict[str, list[dict[str, Any]]]:
     }
 
 
-def lines_about(shop: Shop, event_id: str) -> list[dict[str, Any]]:
+def lines_about(shop: System, event_id: str) -> list[dict[str, Any]]:
     """Return the log lines about one event."""
     return [line for written in lines(shop).values() for line in written if line.get("event_id") == event_id]
 
@@ -112,7 +113,7 @@ def without_the_store(shopper: Shopper, address: str) -> None:
     address.
     """
     shop, server = shopper.shop, STORES[store()]
-    shop.stop_process(server.names[0])
+    shop.state.processes.stop([server.names[0]], SECONDS)
     try:
         answer = shopper.http.post(
             "/user/register", json={"email": address, "name": NAME}, headers={"prefer": "wait=2"}
@@ -122,10 +123,10 @@ def without_the_store(shopper: Shopper, address: str) -> None:
             lambda: any("unreachable" in str(each) or "500" in str(each) for each in warnings(shop)), "a warning"
         )
     finally:
-        shop.start_again(server.names[0])
+        shop.starter.start_again(server.names[0])
 
 
-def warnings(shop: Shop) -> list[dict[str, Any]]:
+def warnings(shop: System) -> list[dict[str, Any]]:
     """Return all warnings and errors."""
     return [line for written in lines(shop).values() for line in written if line["level"] in ("warning", "error")]
 
@@ -133,11 +134,11 @@ def warnings(shop: Shop) -> list[dict[str, Any]]:
 def test_a_problem_and_its_log_lines_have_the_same_trace(shopper: Shopper) -> None:
     """The trace id in a problem leads to the log lines about the request."""
     shop = shopper.shop
-    shop.stop_sidecar("gateway", seconds=1)
+    shop.sidecars.stop("gateway", seconds=1)
     try:
         answer = shopper.http.get(f"/order/{uuid.uuid4()}")
     finally:
-        shop._start_sidecar("gateway")
+        shop.sidecars.start("gateway")
     trace_id = answer.json()["trace_id"]
 
     assert 503 == answer.status_code

@@ -16,8 +16,10 @@ from dataclasses import replace
 import httpx
 import pytest
 
-from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters, replay
-from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, Shop
+from sidecart.launcher.dead_letters import Filter, find_dead_letters, replay
+from sidecart.launcher.running_state import RunningState
+from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.ports import is_listening
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
@@ -32,48 +34,48 @@ pytestmark = pytest.mark.own_shop
 
 
 @pytest.fixture(scope="module")
-def post_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def post_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop that retries mails after one second."""
     made = options(tmp_path_factory.mktemp("post"))
-    with Shop(replace(made, env={"MAIL_RETRY_SECONDS": "1"}), print) as running:
+    with System(replace(made, env={"MAIL_RETRY_SECONDS": "1"}), print) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def post_tap(post_shop: Shop) -> Iterator[Tap]:
+def post_tap(post_shop: System) -> Iterator[Tap]:
     """Return a tap, which records every event that passes the broker."""
     with Tap(post_shop) as running:
         yield running
 
 
 @pytest.fixture
-def shopper(post_shop: Shop, post_tap: Tap) -> Iterator[Shopper]:
+def shopper(post_shop: System, post_tap: Tap) -> Iterator[Shopper]:
     """Return a client that also reads the mailbox."""
     with Shopper(post_shop, post_tap) as client:
         yield client
 
 
 @contextmanager
-def replaced_mail_server(shop: Shop, arguments: Sequence[str] | None) -> Iterator[None]:
+def replaced_mail_server(shop: System, arguments: Sequence[str] | None) -> Iterator[None]:
     """Stop the mail server for a while, or replace it with one with these arguments."""
-    shop.stop_process(MAIL_CATCHER)
+    shop.state.processes.stop([MAIL_CATCHER], SECONDS)
     if arguments is not None:
         start(shop, *arguments)
     try:
         yield
     finally:
         if arguments is not None:
-            shop.stop_process(MAIL_CATCHER)
+            shop.state.processes.stop([MAIL_CATCHER], SECONDS)
         start(shop)
 
 
-def start(shop: Shop, *arguments: str) -> None:
+def start(shop: System, *arguments: str) -> None:
     """Start the mail server and wait for it."""
-    shop.start_mail_catcher(*arguments)
+    shop.starter.start_mail_catcher(*arguments)
     shop.deadline.until(lambda: is_listening(shop.ports["mail-http"]), SECONDS, lambda: "no mail catcher", 0.1)
 
 
-def recipients_tried(shop: Shop) -> int:
+def recipients_tried(shop: System) -> int:
     """Return the number of recipients that callers have named to the mail server."""
     return int(httpx.get(f"{shop.mail_url}/recipients", trust_env=False).json()["recipients"])
 

@@ -4,6 +4,7 @@ nothing remains.
 
 from __future__ import annotations
 
+from sidecart.testkit.contents import backlog
 import http.client
 from collections.abc import Iterator
 from dataclasses import replace
@@ -12,9 +13,8 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from sidecart.cli.run import described
 from sidecart.doctor import running
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.monitor import NAME
 from sidecart.launcher.topics import subscriptions
 from sidecart.launcher.topology import sidecar_of
@@ -38,15 +38,15 @@ UNPAID = {
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop with a live page that has no viewer yet."""
     made = options(tmp_path_factory.mktemp("watched"))
-    with Shop(replace(made, monitor=True, env={"GRACE_SECONDS": str(GRACE_SECONDS)}), print) as running:
+    with System(replace(made, monitor=True, env={"GRACE_SECONDS": str(GRACE_SECONDS)}), print) as running:
         yield running
 
 
 @pytest.fixture
-def http_of(watched: Shop) -> Iterator[httpx.Client]:
+def http_of(watched: System) -> Iterator[httpx.Client]:
     """Return a client of the gateway, independent of the page."""
     with httpx.Client(base_url=watched.url, timeout=SECONDS, trust_env=False) as client:
         yield client
@@ -71,32 +71,32 @@ def is_over(order_id: str, notices: list[Notice]) -> bool:
     return len(steps(notices, order_id)) == len(UNPAID) + 1
 
 
-def until_forgotten(shop: Shop) -> None:
+def until_forgotten(shop: System) -> None:
     """Wait until the broker has neither a group nor a queue for the live page."""
     shop.deadline.until(
-        lambda: NAME not in {each.consumer for each in shop.broker.backlog(shop.broker_address, shop.data)},
+        lambda: NAME not in {each.consumer for each in backlog(shop)},
         SECONDS,
         lambda: "the broker still keeps something for the live page",
         step_seconds=0.5,
     )
 
 
-def test_the_doctor_compares_each_sidecar_with_its_own_folders(watched: Shop) -> None:
+def test_the_doctor_compares_each_sidecar_with_its_own_folders(watched: System) -> None:
     """The page's sidecar needs neither store nor policy; a sidecar that lacks its configured store
     is reported.
     """
-    notices = described(watched)
-    sidecars = {f"{name} http://127.0.0.1:{watched.ports[name]}" for name in watched.resources}
+    notices = watched.state.described()
+    sidecars = {f"{name} http://127.0.0.1:{watched.ports[name]}" for name in watched.state.resources}
     found = [one for one in running.shop(notices) if one.place.file in sidecars]
     notices.resources[sidecar_of(NAME)] = notices.resources[sidecar_of("order")]
     missed = [(one.rule, one.what) for one in running.shop(notices) if one.place.file in sidecars]
 
-    assert sidecar_of(NAME) in watched.resources
+    assert sidecar_of(NAME) in watched.state.resources
     assert [] == found
     assert [("component-not-loaded", True)] == [(rule, "statestore" in what) for rule, what in missed]
 
 
-def test_only_events_during_a_view_are_seen_and_nothing_is_left(watched: Shop, http_of: httpx.Client) -> None:
+def test_only_events_during_a_view_are_seen_and_nothing_is_left(watched: System, http_of: httpx.Client) -> None:
     """Earlier events are not replayed; after the last viewer leaves, only the shop's own groups and
     queues remain.
     """
@@ -113,7 +113,7 @@ def test_only_events_during_a_view_are_seen_and_nothing_is_left(watched: Shop, h
     assert [] == watched.broker.missing(watched.broker_address, subscriptions("gateway-0"))
 
 
-def test_a_returning_viewer_has_missed_nothing(watched: Shop, http_of: httpx.Client) -> None:
+def test_a_returning_viewer_has_missed_nothing(watched: System, http_of: httpx.Client) -> None:
     """The tap outlives the last viewer for a while, and the ids continue without a gap."""
     user_id = registered(http_of)
     with LiveClient(watched.monitor_url) as live_client:
@@ -127,7 +127,7 @@ def test_a_returning_viewer_has_missed_nothing(watched: Shop, http_of: httpx.Cli
     assert list(range(int(live_client.last_id.rpartition("-")[2]) + 1, numbers[-1] + 1)) == numbers
 
 
-def test_non_events_do_not_stop_the_tap(watched: Shop, http_of: httpx.Client) -> None:
+def test_non_events_do_not_stop_the_tap(watched: System, http_of: httpx.Client) -> None:
     """After many messages of any size and kind, more than the sidecar's limit, the tap still sees
     later events.
     """
@@ -148,7 +148,7 @@ def test_non_events_do_not_stop_the_tap(watched: Shop, http_of: httpx.Client) ->
     until_forgotten(watched)
 
 
-def test_events_during_an_outage_of_the_sidecar_are_seen_later(watched: Shop, http_of: httpx.Client) -> None:
+def test_events_during_an_outage_of_the_sidecar_are_seen_later(watched: System, http_of: httpx.Client) -> None:
     """The broker knows the tap already, and keeps the events for it."""
     user_id = registered(http_of)
     with LiveClient(watched.monitor_url) as live_client:
@@ -156,19 +156,19 @@ def test_events_during_an_outage_of_the_sidecar_are_seen_later(watched: Shop, ht
         watched.kill(sidecar_of(NAME))
         live_client.until_tap("failed")
         order_id = ordered(http_of, user_id)
-        watched.start_again(sidecar_of(NAME))
+        watched.starter.start_again(sidecar_of(NAME))
         notices = live_client.until(lambda notices: is_over(order_id, notices), "what passed meanwhile")
 
     assert UNPAID < set(steps(notices, order_id))
 
 
-def test_a_killed_monitor_leaves_nothing(watched: Shop, http_of: httpx.Client) -> None:
+def test_a_killed_monitor_leaves_nothing(watched: System, http_of: httpx.Client) -> None:
     """The next monitor removes the leftovers, and its new ids make a page load a new snapshot."""
     with LiveClient(watched.monitor_url) as live_client:
         live_client.until_tap("on")
         last_id = live_client.last_id
         watched.kill(NAME)
-    watched.start_again(NAME)
+    watched.starter.start_again(NAME)
     until_forgotten(watched)
     watched.deadline.until(lambda: is_alive(watched), SECONDS, lambda: "the live page is not back")
     with LiveClient(watched.monitor_url, last_id) as again:
@@ -177,7 +177,7 @@ def test_a_killed_monitor_leaves_nothing(watched: Shop, http_of: httpx.Client) -
     assert "snapshot" == notices[0].kind
 
 
-def test_a_foreign_page_is_rejected(watched: Shop) -> None:
+def test_a_foreign_page_is_rejected(watched: System) -> None:
     """The monitor answers 403 to a foreign host and to a foreign origin."""
     netloc = urlsplit(watched.monitor_url).netloc
     answers = []
@@ -193,7 +193,7 @@ def test_a_foreign_page_is_rejected(watched: Shop) -> None:
     assert [403, 403] == answers
 
 
-def is_alive(shop: Shop) -> bool:
+def is_alive(shop: System) -> bool:
     """Return whether the live page answers."""
     try:
         return httpx.get(f"{shop.monitor_url}/healthz", trust_env=False).status_code == 200

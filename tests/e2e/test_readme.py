@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.cli.run import calls
+from sidecart.cli.run import example_calls
 from tests.e2e.shopper import Shopper
 
 README = Path(__file__).parents[2] / "README.md"
@@ -37,7 +37,7 @@ def test_the_three_calls_of_the_readme_can_be_pasted(shopper: Shopper, shell: st
 
 def test_the_launcher_prints_the_same_calls() -> None:
     """The launcher prints the README's calls with the shop's own address."""
-    assert pasted() == calls("localhost:8000")
+    assert pasted() == example_calls("localhost:8000")
 
 
 def test_the_demo_drives_a_running_shop(shopper: Shopper) -> None:

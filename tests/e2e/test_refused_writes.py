@@ -18,7 +18,7 @@ import valkey
 
 from sidecart.chassis.events import CONTENT_TYPE
 from sidecart.edge.command import build_command
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 
 WAIT_SECONDS = 3
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.sidecars
 
 
 @contextmanager
-def refusing(shop: Shop) -> Iterator[None]:
+def refusing(shop: System) -> Iterator[None]:
     """Make the shop's store refuse writes and answer reads during the block."""
     if shop.options.store == "postgres":
         with psycopg.connect(shop.store_address, autocommit=True) as connection:
@@ -59,12 +59,12 @@ def refusing(shop: Shop) -> Iterator[None]:
             server.config_set("min-replicas-to-write", 0)
 
 
-def client(shop: Shop) -> valkey.Valkey:
+def client(shop: System) -> valkey.Valkey:
     """Return a connection to the Redis server of the records."""
     return valkey.Valkey.from_url(f"redis://{shop.store_address}")
 
 
-def refused_statements(shop: Shop) -> int:
+def refused_statements(shop: System) -> int:
     """Return the number of writes of records that the server has refused so far."""
     if shop.options.store == "postgres":
         with psycopg.connect(shop.store_address, autocommit=True) as connection:
@@ -76,14 +76,14 @@ def refused_statements(shop: Shop) -> int:
         return int(stats.get("cmdstat_eval", {}).get("failed_calls", 0))
 
 
-def is_broker_too(shop: Shop) -> bool:
+def is_broker_too(shop: System) -> bool:
     """Return whether the store is the broker's server; then no event arrives while it refuses
     writes.
     """
     return (shop.options.broker, shop.options.store) == ("redis", "redis")
 
 
-def missing(shop: Shop, app_id: str) -> str:
+def missing(shop: System, app_id: str) -> str:
     """Return the missing parts in an app's `/readyz` as one line; empty if the app is ready."""
     headers = {"dapr-api-token": shop.tokens["APP_API_TOKEN"]}
     answer = httpx.get(f"http://127.0.0.1:{shop.ports[app_id]}/readyz", headers=headers, trust_env=False)
@@ -91,7 +91,7 @@ def missing(shop: Shop, app_id: str) -> str:
     return "; ".join(answer.json()["missing"])
 
 
-def health(shop: Shop, app_id: str) -> int:
+def health(shop: System, app_id: str) -> int:
     """Return the status of an app's `/healthz`."""
     return httpx.get(f"http://127.0.0.1:{shop.ports[app_id]}/healthz", trust_env=False).status_code
 
@@ -122,7 +122,7 @@ def publish_commands(shopper: Shopper, user_id: str) -> None:
         build_command("OrderCreateRequested", order_id, f"/order/{order_id}", order, {"order_id": order_id}),
     ):
         answer = httpx.post(
-            f"http://127.0.0.1:{shopper.shop.sidecar_port('gateway')}/v1.0/publish/pubsub/{made.topic}",
+            f"http://127.0.0.1:{shopper.shop.sidecars.port('gateway')}/v1.0/publish/pubsub/{made.topic}",
             content=made.event,
             headers={"content-type": CONTENT_TYPE, "dapr-api-token": shopper.shop.tokens["DAPR_API_TOKEN"]},
             trust_env=False,

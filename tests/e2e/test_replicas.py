@@ -2,6 +2,8 @@
 that gave it.
 """
 
+from tests.e2e.replicas import stop_pair
+from tests.e2e.replicas import add_gateway
 import asyncio
 import uuid
 from collections.abc import Iterator
@@ -9,7 +11,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 from tests.e2e.test_pending_commands import until_up
 
@@ -20,14 +22,14 @@ AT_ONCE = 40
 
 
 @pytest.fixture(scope="module")
-def other(shop: Shop) -> Iterator[httpx.Client]:
+def other(shop: System) -> Iterator[httpx.Client]:
     """Start a second gateway; return a client of it."""
-    url = shop.add_gateway(OTHER)
+    url = add_gateway(shop, OTHER)
     try:
         with httpx.Client(base_url=url, timeout=SECONDS, trust_env=False) as http:
             yield http
     finally:
-        shop.stop_pair(OTHER)
+        stop_pair(shop, OTHER)
 
 
 def test_each_gateway_answers_its_held_requests(shopper: Shopper, other: httpx.Client) -> None:

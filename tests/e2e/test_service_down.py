@@ -2,18 +2,19 @@
 back.
 """
 
+from functools import partial
 from collections.abc import Callable
 
 import pytest
 
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from tests.contracts.validate import http_problems
 from tests.e2e.shopper import TEA_CENTS, Shopper
 
 
-def stop_and_start(shop: Shop, part: str) -> tuple[Callable[[str], None], Callable[[str], None]]:
+def stop_and_start(shop: System, part: str) -> tuple[Callable[[str], None], Callable[[str], None]]:
     """Return the functions that stop and start a part of the Order Service."""
-    return (shop.stop_app, shop.start_app) if part == "app" else (shop.stop_pair, shop.start_pair)
+    return (shop.stop_app, shop.start_app) if part == "app" else (partial(stop_pair, shop), partial(start_pair, shop))
 
 
 @pytest.mark.parametrize("part", ["app", pytest.param("app and sidecar", marks=pytest.mark.sidecars)])

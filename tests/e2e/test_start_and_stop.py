@@ -9,7 +9,7 @@ import httpx
 import psutil
 import pytest
 
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.ports import is_free
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
@@ -24,7 +24,7 @@ def test_a_first_start_loses_nothing_and_a_stop_leaves_nothing(tmp_path: Path) -
     """The first requests, sent as soon as the shop is ready, end in mails; after the stop no
     process or port remains.
     """
-    with Shop(options(tmp_path), print) as shop:
+    with System(options(tmp_path), print) as shop:
         first = asyncio.run(first_requests(shop))
         pids, ports = dict(shop.processes), dict(shop.ports)
         with Tap(shop) as tap, Shopper(shop, tap) as shopper:
@@ -37,7 +37,7 @@ def test_a_first_start_loses_nothing_and_a_stop_leaves_nothing(tmp_path: Path) -
     assert {} == {name: port for name, port in ports.items() if not is_free(port)}
 
 
-async def first_requests(shop: Shop) -> list[tuple[str, httpx.Response]]:
+async def first_requests(shop: System) -> list[tuple[str, httpx.Response]]:
     """Register and order as several users concurrently."""
 
     async def one(http: httpx.AsyncClient) -> tuple[str, httpx.Response]:

@@ -8,7 +8,8 @@ import uuid
 import httpx
 import pytest
 
-from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters
+from sidecart.launcher.dead_letters import Filter, find_dead_letters
+from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import read_topics
 from tests.e2e.shopper import Shopper
 
@@ -32,7 +33,7 @@ def test_a_forged_event_posted_to_a_port_has_no_effect(shopper: Shopper) -> None
     )
     statuses = set()
     for app_id in ("gateway", "user", "billing", "order", "notification"):
-        url = f"http://127.0.0.1:{shopper.shop.app_port(app_id)}"
+        url = f"http://127.0.0.1:{shopper.shop.ports[app_id]}"
         for topic in read_topics():
             for component in ("pubsub", "inbox", "replies", "mailbus"):
                 path = f"{url}/events/{component}/{topic}"

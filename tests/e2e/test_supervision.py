@@ -4,6 +4,7 @@ found.
 
 from __future__ import annotations
 
+from sidecart.testkit.contents import backlog
 import signal
 from collections.abc import Iterator
 
@@ -11,7 +12,8 @@ import psutil
 import pytest
 
 from sidecart.launcher.lifecycle import supervisor as module
-from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, Shop
+from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.servers import valkey
 from sidecart.launcher.topics import app_ids
@@ -25,25 +27,25 @@ pytestmark = pytest.mark.own_shop
 
 
 @pytest.fixture(scope="module")
-def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop for this module."""
-    with Shop(options(tmp_path_factory.mktemp("watched")), print) as running:
+    with System(options(tmp_path_factory.mktemp("watched")), print) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def supervisor(watched: Shop) -> Supervisor:
+def supervisor(watched: System) -> Supervisor:
     """Return a supervisor of the shop."""
     return Supervisor(watched, print)
 
 
-def kill(shop: Shop, name: str) -> None:
+def kill(shop: System, name: str) -> None:
     """Kill a process without telling the launcher."""
     psutil.Process(shop.processes[name]).kill()
     shop.deadline.until(lambda: name in shop.dead, SECONDS, lambda: f"{name} does not die")
 
 
-def test_killed_processes_restart(watched: Shop, supervisor: Supervisor) -> None:
+def test_killed_processes_restart(watched: System, supervisor: Supervisor) -> None:
     """Each app, sidecar, server and the mail server restarts after a kill, alone and all at once;
     then an order works.
     """
@@ -66,7 +68,7 @@ def test_killed_processes_restart(watched: Shop, supervisor: Supervisor) -> None
         assert order_id in shopper.wait_for_mails(user["email"], 1)[0]["text"]
 
 
-def test_a_paused_sidecar_is_restarted(watched: Shop, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_paused_sidecar_is_restarted(watched: System, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """A paused sidecar keeps its connection to the broker, which hands it an event, while its app
     stays healthy.
     """
@@ -93,7 +95,7 @@ def test_a_paused_sidecar_is_restarted(watched: Shop, supervisor: Supervisor, mo
     until_healthy(watched, supervisor)
 
 
-def test_an_idle_shop_is_not_restarted(watched: Shop, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_shop_is_not_restarted(watched: System, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without events, the consumers of a healthy shop may be inactive for a long time."""
     until_healthy(watched, supervisor)
     monkeypatch.setattr(valkey, "IDLE_MS_MAX", 0)
@@ -102,9 +104,9 @@ def test_an_idle_shop_is_not_restarted(watched: Shop, supervisor: Supervisor, mo
     ours = {one.consumer_id for one in readers(watched.replicas)}
 
     def is_idle() -> bool:
-        backlog = watched.broker.backlog(watched.broker_address, watched.data)
+        backlog = backlog(watched)
         return not any(each.undelivered or each.pending for each in backlog if each.consumer in ours)
 
     watched.deadline.until(is_idle, SECONDS, lambda: "events are still in progress")
 
-    assert [] == watched.unread_subscriptions()
+    assert [] == watched.health.unread_subscriptions()

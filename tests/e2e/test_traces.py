@@ -10,8 +10,9 @@ from dataclasses import replace
 
 import pytest
 
-from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters, replay
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.dead_letters import Filter, find_dead_letters, replay
+from sidecart.launcher.running_state import RunningState
+from sidecart.launcher.lifecycle.system import System
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.otlp import Receiver, Span, as_tree
@@ -52,9 +53,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture(scope="module")
-def traced_shop(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[Shop]:
+def traced_shop(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) -> Iterator[System]:
     """Start a shop that traces every request."""
-    made = Shop(replace(options(tmp_path_factory.mktemp("traced")), env={"MAIL_RETRY_SECONDS": "1"}), print)
+    made = System(replace(options(tmp_path_factory.mktemp("traced")), env={"MAIL_RETRY_SECONDS": "1"}), print)
     try:
         # The suite's other shop may start later, and must not trace.
         with pytest.MonkeyPatch.context() as patch:
@@ -67,14 +68,14 @@ def traced_shop(tmp_path_factory: pytest.TempPathFactory, receiver: Receiver) ->
 
 
 @pytest.fixture(scope="module")
-def traced_tap(traced_shop: Shop) -> Iterator[Tap]:
+def traced_tap(traced_shop: System) -> Iterator[Tap]:
     """Return a tap, which records every event that passes the broker."""
     with Tap(traced_shop) as running:
         yield running
 
 
 @pytest.fixture
-def shopper(traced_shop: Shop, traced_tap: Tap) -> Iterator[Shopper]:
+def shopper(traced_shop: System, traced_tap: Tap) -> Iterator[Shopper]:
     """Return a client of the traced shop."""
     with Shopper(traced_shop, traced_tap) as client:
         yield client
@@ -214,7 +215,7 @@ def test_an_unsampled_request_leaves_no_span(shopper: Shopper, receiver: Receive
     assert [] == receiver.trace(trace_ids[0])
 
 
-def test_without_tracing_events_and_mails_have_no_trace(tap: Tap, shop: Shop) -> None:
+def test_without_tracing_events_and_mails_have_no_trace(tap: Tap, shop: System) -> None:
     """In the suite's shop, without tracing, events and mails carry no trace attributes."""
     with Shopper(shop, tap) as client:
         user = client.register()

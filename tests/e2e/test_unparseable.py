@@ -4,6 +4,7 @@ order.
 
 from __future__ import annotations
 
+from tests.e2e.replicas import restart_pair
 import base64
 import json
 import time
@@ -16,9 +17,10 @@ import pika
 import pytest
 import valkey
 
-from sidecart.launcher.dead_letters import Filter, RunningState, find_dead_letters, replay
+from sidecart.launcher.dead_letters import Filter, find_dead_letters, replay
+from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topics import GATEWAY, app_ids, read_topics
 from sidecart.launcher.topology import metrics_of
 from tests.contracts.validate import examples
@@ -57,14 +59,14 @@ def unparseable(stamp: str) -> list[bytes]:
     ]
 
 
-def put(shop: Shop, topic: str, body: bytes) -> None:
+def put(shop: System, topic: str, body: bytes) -> None:
     """Publish bytes unchanged, as any client of a sidecar can."""
-    url = f"http://127.0.0.1:{shop.sidecar_port('user')}/v1.0/publish/pubsub/{topic}?metadata.rawPayload=true"
+    url = f"http://127.0.0.1:{shop.sidecars.port('user')}/v1.0/publish/pubsub/{topic}?metadata.rawPayload=true"
     headers = {"dapr-api-token": shop.tokens["DAPR_API_TOKEN"], "content-type": "text/plain"}
     httpx.post(url, content=body, headers=headers, trust_env=False).raise_for_status()
 
 
-def put_at_the_broker(shop: Shop, topic: str, body: bytes) -> None:
+def put_at_the_broker(shop: System, topic: str, body: bytes) -> None:
     """Publish a message directly at the broker, with properties that no sidecar of ours would
     write.
     """
@@ -173,7 +175,7 @@ def test_many_of_them_stop_no_topic_before_or_after_a_restart(shopper: Shopper) 
     for body in bodies:
         wait_for_letter(shopper, "order", letter_id("OrderCreateRequested", body))
 
-    shopper.shop.restart_pair("order")
+    restart_pair(shopper.shop, "order")
     shopper.shop.wait_ready("order")
     shopper.until_prompt()
     assert 1 == ids_of(shopper, "order").count(letter_id("OrderCreateRequested", bodies[0]))

@@ -5,6 +5,8 @@ The auditor polls until nothing changes any more, so that its findings are final
 
 from __future__ import annotations
 
+from tests.faults.recordings import recorded
+from sidecart.testkit.contents import backlog
 import json
 import time
 import uuid
@@ -16,8 +18,9 @@ from typing import Any
 
 import httpx
 
-from sidecart.launcher.dead_letters import DeadLetter, RunningState, find_dead_letters
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.dead_letters import DeadLetter, find_dead_letters
+from sidecart.launcher.running_state import RunningState
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topology import readers
 from tests.faults.aftermath import Missing, missing
 from tests.faults.injector import InjectedFault
@@ -96,7 +99,7 @@ class Auditor:
     """Audits one shop after a load."""
 
     def __init__(
-        self, shop: Shop, ledger: Ledger, faults: Sequence[InjectedFault], poll: Poll, planted: Sequence[Planted] = ()
+        self, shop: System, ledger: Ledger, faults: Sequence[InjectedFault], poll: Poll, planted: Sequence[Planted] = ()
     ) -> None:
         self._shop = shop
         self._planted = planted
@@ -174,7 +177,7 @@ class Auditor:
 
     def _backlog(self) -> list[Any]:
         ours = {one.consumer_id for one in readers(self._shop.replicas)}
-        everything = self._shop.broker.backlog(self._shop.broker_address, self._shop.data)
+        everything = backlog(self._shop)
         return [each for each in everything if each.consumer in ours]
 
     def _taken(self) -> list[dict[str, Any]]:
@@ -261,7 +264,7 @@ class Auditor:
 
         A repeated event has the same id, so it counts once.
         """
-        passed = self._shop.broker.recorded(self._shop.broker_address, [*OUTCOMES, *ENDS])
+        passed = recorded(self._shop, [*OUTCOMES, *ENDS])
         outcomes: dict[str, set[str]] = defaultdict(set)
         ends: dict[str, set[str]] = defaultdict(set)
         for topic, body in passed:

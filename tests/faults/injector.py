@@ -14,7 +14,7 @@ from functools import partial
 
 import psutil
 
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from tests.faults.schedule import Fault, Kind, count
 
 UNDO_SECONDS_MAX = 60.0
@@ -40,7 +40,7 @@ class InjectedFault:
 class Injector:
     """Injects the faults in its own thread; it looks processes up at the moment of the fault."""
 
-    def __init__(self, shop: Shop, faults: Sequence[Fault], more: Mapping[Kind, Harm] | None = None) -> None:
+    def __init__(self, shop: System, faults: Sequence[Fault], more: Mapping[Kind, Harm] | None = None) -> None:
         self._shop = shop
         self._faults = faults
         self._harms: dict[Kind, Harm] = {"kill": self._kill, "freeze": self._freeze, **(more or {})}
@@ -128,7 +128,7 @@ class Injector:
         return partial(send, frozen, signal.SIGCONT)
 
 
-def family(shop: Shop, target: str) -> list[psutil.Process]:
+def family(shop: System, target: str) -> list[psutil.Process]:
     """Return a process and its children; raise ProcessLookupError if it is dead at the moment."""
     pid = shop.processes.get(target)
     with contextlib.suppress(psutil.NoSuchProcess):

@@ -82,7 +82,7 @@ def trial_of(broker: str, store: str, seed: int, short: bool, kind: str = "kills
     seconds = SHORT_CLIENT_SECONDS if short else CLIENT_SECONDS
     plan = Plan(seed, 0, 0.0, order_share=ORDERS, deposit_share=DEPOSITS, clients=CLIENTS, seconds=seconds)
     trial = Trial(broker, store, seed, shape, plan, kind=kind)
-    return _with_faults(trial, BROKERS[broker].server.names[0], STORES[store].names[0])
+    return _with_faults(trial, BROKERS[broker].names[0], STORES[store].names[0])
 
 
 def _with_faults(trial: Trial, broker: str, store: str) -> Trial:

@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topology import sidecar_of
 
 KEYS_AT_ONCE = 200
@@ -19,7 +19,7 @@ SECONDS_MAX = 60.0
 class Records:
     """The state of one shop's services."""
 
-    def __init__(self, shop: Shop) -> None:
+    def __init__(self, shop: System) -> None:
         self._shop = shop
 
     def load(self, service: str, keys: Iterable[str]) -> dict[str, Any]:

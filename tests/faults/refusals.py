@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 import valkey
 
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.servers import postgres, rabbitmq
 from sidecart.launcher.servers import valkey as valkey_server
 from tests.faults.injector import Undo
@@ -28,7 +28,7 @@ NO_ALARM = "0.6"  # RabbitMQ's default, as a share of the machine's memory
 SECONDS_MAX = 20
 
 
-def alarm(shop: Shop, target: str) -> Undo:
+def alarm(shop: System, target: str) -> Undo:
     """Take the broker's memory away: RabbitMQ blocks publishers, Valkey refuses writes."""
     if target == rabbitmq.NAME:
         rabbitmq.control(shop.data, ("set_vm_memory_high_watermark", "absolute", "1MB"))
@@ -36,7 +36,7 @@ def alarm(shop: Shop, target: str) -> Undo:
     return _configured(shop.broker_address, "maxmemory", "1")
 
 
-def read_only(shop: Shop, target: str) -> Undo:
+def read_only(shop: System, target: str) -> Undo:
     """Make the store refuse writes and answer reads, as after a failover to a standby."""
     if target == postgres.NAME:
         _read_only(shop.store_address, "on")
@@ -44,14 +44,14 @@ def read_only(shop: Shop, target: str) -> Undo:
     return _configured(shop.store_address, "min-replicas-to-write", "1")
 
 
-def _end_alarm(shop: Shop) -> None:
+def _end_alarm(shop: System) -> None:
     rabbitmq.control(shop.data, ("set_vm_memory_high_watermark", NO_ALARM))
 
 
 def _read_only(address: str, value: str) -> None:
     """Set PostgreSQL's read-only mode, after waiting for a server that is restarting."""
     end = time.monotonic() + SECONDS_MAX
-    while (problem := postgres.check(address)) is not None and time.monotonic() < end:
+    while (problem := postgres.Postgres().check(address)) is not None and time.monotonic() < end:
         time.sleep(0.5)
     if problem is not None:
         raise OSError(problem)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.faults.recordings import record
 import argparse
 import tempfile
 import time
@@ -12,7 +13,8 @@ from pathlib import Path
 from sidecart.cli.run import say, stopped_by_signals
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.lifecycle.shop import MAIL_CATCHER, Options, Shop
+from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.project import root
 from sidecart.launcher.topology import sidecar_of
@@ -40,7 +42,7 @@ MAIL_UNKNOWN_SECONDS = (
 )
 
 
-def process_names(shop: Shop) -> tuple[str, ...]:
+def process_names(shop: System) -> tuple[str, ...]:
     """Return the names of all processes that faults may hit: apps, sidecars, servers, the mail
     server.
     """
@@ -103,7 +105,7 @@ class _Run:
     def execute(self) -> Report:
         """Run the load with the faults, then the audit; return the report."""
         shop, ledger, injector = self._shop, self._ledger, self._injector
-        shop.broker.record(shop.broker_address, [*OUTCOMES, *ENDS])
+        record(shop, [*OUTCOMES, *ENDS])
         self._load_under_faults()
         shop.deadline.until(
             self._ready, READY_SECONDS, lambda: f"not ready {READY_SECONDS} s after the last fault", 0.2

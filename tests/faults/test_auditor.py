@@ -12,7 +12,7 @@ from typing import Any, cast
 
 import pytest
 
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from tests.faults import auditor as module
 from tests.faults.auditor import EXPLAINED_SECONDS, Answer, Audit, Auditor, effects, message_id
 from tests.faults.injector import InjectedFault
@@ -62,7 +62,7 @@ def test_a_second_mail_needs_a_fault_between_it_and_the_first(
     """The fault must hit a process that can die between the mail server's answer and the record of
     it.
     """
-    auditor = Auditor(cast(Shop, None), ledger, [fault], lambda: None)
+    auditor = Auditor(cast(System, None), ledger, [fault], lambda: None)
 
     assert explained == auditor._explained(first, second)
 
@@ -72,21 +72,21 @@ def test_faults_in_quick_succession_delay_a_second_mail(ledger: Ledger, began: f
     """A fault explains a second mail for longer if another fault soon follows it."""
     faults = [KILLED, InjectedFault("freeze", "notification-sidecar", began, began + 20.0)]
 
-    assert explained == Auditor(cast(Shop, None), ledger, faults, lambda: None)._explained(99.0, began + 60.0)
+    assert explained == Auditor(cast(System, None), ledger, faults, lambda: None)._explained(99.0, began + 60.0)
 
 
 def test_a_second_mail_is_reported_with_the_faults_near_it(ledger: Ledger) -> None:
     """The report lists the faults between the two mails, in seconds relative to the first."""
     faults = [InjectedFault("kill", "user", 50.0, 50.0), KILLED, InjectedFault("kill", "order", 150.0, 150.0)]
 
-    near = Auditor(cast(Shop, None), ledger, faults, lambda: None)._faults_near(101.0, 140.0)
+    near = Auditor(cast(System, None), ledger, faults, lambda: None)._faults_near(101.0, 140.0)
 
     assert f"{KILLED.kind} {KILLED.target} -1.0 to -1.0" == near
 
 
 def test_a_second_mail_does_not_hide_a_missing_one(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
     """The shop is not idle until each finished order has its own mail."""
-    auditor = Auditor(cast(Shop, None), ledger, [], lambda: None)
+    auditor = Auditor(cast(System, None), ledger, [], lambda: None)
     for each in ledger.intents.values():
         each.location = f"/order/{uuid.uuid4()}"
     sent = [message_id(each.resource) for each in ledger.intents.values()]
@@ -117,7 +117,7 @@ def test_a_stop_interrupts_an_audit_of_a_shop_that_does_not_answer(
     stopped = threading.Event()
     monkeypatch.setattr(module, "_get", hang)
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.01)
-    auditor = Auditor(cast(Shop, SimpleNamespace(url="http://127.0.0.1:9")), ledger, [], stop)
+    auditor = Auditor(cast(System, SimpleNamespace(url="http://127.0.0.1:9")), ledger, [], stop)
 
     with pytest.raises(KeyboardInterrupt):
         auditor._read_all([*ledger.intents.values()] * 100)
@@ -148,7 +148,7 @@ def test_a_given_up_request_is_not_accepted_in_time_and_must_be_answered_in_the_
     given_up.given_up, given_up.status = True, status
     audit = Audit()
 
-    Auditor(cast(Shop, None), ledger, [], lambda: None)._requests(audit, list(ledger.intents.values()))
+    Auditor(cast(System, None), ledger, [], lambda: None)._requests(audit, list(ledger.intents.values()))
 
     assert (3, 2, 2, 0) == (audit.valid, audit.accepted, audit.created, audit.pending)
     assert ["only 2 of 3 valid requests were accepted", *found] == [each.partition(":")[0] for each in audit.findings]

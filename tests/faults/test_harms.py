@@ -21,9 +21,10 @@ import pytest
 import valkey
 
 from sidecart.launcher.deadline import Deadline
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.servers.registry import BROKERS, STORES, Server
+from sidecart.launcher.servers.registry import BROKERS, STORES
+from sidecart.launcher.servers.server import Server
 from tests.faults import refusals
 from tests.faults.rollback import roll_back
 
@@ -47,9 +48,9 @@ class Servers:
         return self.broker_address
 
     @property
-    def shop(self) -> Shop:
+    def shop(self) -> System:
         """The servers in the type that the faults take."""
-        return cast(Shop, self)
+        return cast(System, self)
 
     def can_write(self) -> bool:
         """Return whether the server accepts a write; False if it refuses or blocks too long."""
@@ -103,7 +104,7 @@ def stack() -> Iterator[ExitStack]:
 def running(tmp_path_factory: pytest.TempPathFactory, stack: ExitStack) -> dict[str, Servers]:
     """Start the broker and the store, on a small disk if available; return them by kind."""
     found: dict[str, Servers] = {}
-    for kind, server in (("broker", BROKERS[BROKER].server), ("store", STORES[STORE])):
+    for kind, server in (("broker", BROKERS[BROKER]), ("store", STORES[STORE])):
         same = next((each for each in found.values() if each.server is server), None)
         if same is not None:
             found[kind] = same
@@ -162,8 +163,7 @@ if BROKER == "redis":  # only Valkey supports the rollback
         assert lost > 0
         broker.started.stop(["valkey"], SECONDS_MAX)
         port = int(broker.broker_address.rpartition(":")[2])
-        broker.server.launch(broker.started, broker.data, [port], Deadline())
-        broker.server.wait(broker.broker_address, broker.started, Deadline())
+        broker.server.start(broker.started, broker.data, Deadline(), {broker.server.ports[0]: port})
         again = broker.client()
         assert (1, 0) == (again.exists("early"), again.exists("late"))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import httpx
 
 from sidecart.launcher.dead_letters import DeadLetter
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topics import GATEWAY, read_topics, service_ids
 from sidecart.launcher.topology import sidecar_of
 
@@ -46,7 +46,7 @@ class Planted:
 class Planter:
     """Publishes unparseable messages, unchanged, through the gateway's sidecar."""
 
-    def __init__(self, shop: Shop, seed: int) -> None:
+    def __init__(self, shop: System, seed: int) -> None:
         self._shop = shop
         self._random = random.Random(f"unparseable {seed}")
         self.planted: list[Planted] = []

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecart.launcher.deadline import Deadline
-from sidecart.launcher.lifecycle.shop import get
+from sidecart.launcher.local_http import get
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
 

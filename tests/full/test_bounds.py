@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sidecart.testkit.contents import lengths
 import asyncio
 from collections import Counter
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import httpx
 
 from bench.experiments import components
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 
 KEPT = 1_000
 ORDERS = 2_500
@@ -18,7 +19,7 @@ NODE_EVENTS = 100  # a stream is trimmed by whole nodes of this many events
 PRUNED = ("OrderCreateRequested", "OrderCreated", "OrderPaymentRequested", "OrderPaymentFailed", "OrderNotPaid")
 
 
-async def place(shop: Shop) -> Counter[int]:
+async def place(shop: System) -> Counter[int]:
     """Place the orders, AT_ONCE at a time; return the number of responses by status."""
     statuses: Counter[int] = Counter()
     async with httpx.AsyncClient(base_url=shop.url, timeout=60, trust_env=False) as http:
@@ -41,9 +42,9 @@ def test_a_stream_keeps_the_configured_number_of_events(tmp_path: Path) -> None:
     resources = components(tmp_path / "components", "redis", {"maxLenApprox": str(KEPT)})
     assert resources, "no component has the setting maxLenApprox"
     options = Options("redis", folder=tmp_path / "shop", resources=resources)
-    with Shop(options, print) as shop:
+    with System(options, print) as shop:
         statuses = asyncio.run(place(shop))
-        lengths = shop.broker.lengths(shop.broker_address, shop.data)
+        lengths = lengths(shop)
 
     assert {201: ORDERS} == statuses
     for topic in PRUNED:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.servers import rabbitmq
 from sidecart.testkit.tap import Tap
@@ -25,7 +25,7 @@ def test_an_event_unacknowledged_for_too_long_is_redelivered(tmp_path: Path, mon
     """
     monkeypatch.setattr(rabbitmq, "CONSUMER_TIMEOUT_MS", 5_000)
     with (
-        Shop(Options("rabbitmq", folder=tmp_path / "shop"), print) as shop,
+        System(Options("rabbitmq", folder=tmp_path / "shop"), print) as shop,
         Tap(shop) as tap,
         Shopper(shop, tap) as shopper,
     ):

@@ -16,7 +16,7 @@ from sidecart.cli.demo import Demo
 from sidecart.launcher import daprd
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
-from sidecart.launcher.lifecycle.shop import get
+from sidecart.launcher.local_http import get
 from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
@@ -79,7 +79,7 @@ def test_both_flows_work_with_the_processes_of_the_cli(folder: Path, broker: str
     data.mkdir()
     with running(Processes(folder / "logs")) as processes:
         store = STORES["postgres" if broker == "rabbitmq" else "redis"]
-        servers = {each.env: each for each in (BROKERS[broker].server, store)}
+        servers = {each.env: each for each in (BROKERS[broker], store)}
         addresses = {env: server.start(processes, data, deadline) for env, server in servers.items()}
         smtp, web = free_port(), free_port()
         catcher = CATCHER.replace("1025", str(smtp)).replace("8025", str(web)).split()

@@ -11,20 +11,20 @@ from playwright.sync_api import expect, sync_playwright
 
 from gateway.commands import COMMANDS
 from gateway.queries import QUERIES
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 from tests.full.live_page import FLAGS, SECONDS
 
 OFFLINE = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop."""
-    with Shop(Options("redis", folder=tmp_path_factory.mktemp("docs")), print) as running:
+    with System(Options("redis", folder=tmp_path_factory.mktemp("docs")), print) as running:
         yield running
 
 
-def test_the_page_shows_every_operation_and_requests_no_other_host(shop: Shop) -> None:
+def test_the_page_shows_every_operation_and_requests_no_other_host(shop: System) -> None:
     """The page offers calls to try, and the browser reports no error."""
     requested: list[str] = []
     complaints: list[str] = []

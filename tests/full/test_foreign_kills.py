@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.testkit.tap import Tap
@@ -51,7 +51,7 @@ async def register(http: httpx.AsyncClient, ledger: Ledger) -> None:
         assert answer.status_code in (202, 503), answer.text
 
 
-async def send_all(shop: Shop) -> Ledger:
+async def send_all(shop: System) -> Ledger:
     """Keep the callers busy until the service was killed KILLS times, then let all registrations
     end.
     """
@@ -81,7 +81,7 @@ def test_20_kills_neither_lose_nor_duplicate_a_registration(tmp_path: Path, brok
     letter.
     """
     options = Options(broker, folder=tmp_path / "shop", replaced={"user": FOREIGN})
-    with Shop(options, print) as shop, Tap(shop) as tap, Shopper(shop, tap) as shopper:
+    with System(options, print) as shop, Tap(shop) as tap, Shopper(shop, tap) as shopper:
         ledger = asyncio.run(send_all(shop))
         shop.wait_ready("user")
         users = {key: answer.json() for key, answer in ledger.answers.items()}

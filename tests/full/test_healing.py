@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sidecart.cli.reconcile import Gateways
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.topics import GATEWAY, service_ids
 from sidecart.testkit.tap import Tap
@@ -28,11 +28,11 @@ NOT_PAID = ("OrderPaymentFailed", "OrderNotPaid", "EmailRequested")
 class Forgetful:
     """A shop whose services lose events on request."""
 
-    def __init__(self, shop: Shop, shopper: Shopper, folder: Path) -> None:
+    def __init__(self, shop: System, shopper: Shopper, folder: Path) -> None:
         self.shop = shop
         self.shopper = shopper
         self._folder = folder
-        self.gateways = Gateways({GATEWAY: shop.app_port(GATEWAY)}, shop.tokens["APP_API_TOKEN"])
+        self.gateways = Gateways({GATEWAY: shop.ports[GATEWAY]}, shop.tokens["APP_API_TOKEN"])
 
     def lose(self, topic: str) -> Path:
         """Lose the next event of this topic; the returned path exists until the event is lost."""
@@ -71,7 +71,7 @@ def forgetful(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     programs = {app_id: program(folder / app_id, app_id, lost) for app_id in service_ids()}
     broker = request.param
     options = Options(broker, STORE_OF_BROKER[broker], folder=folder / "shop", replaced=programs)
-    with Shop(options, print) as shop, Tap(shop) as tap, Shopper(shop, tap) as shopper:
+    with System(options, print) as shop, Tap(shop) as tap, Shopper(shop, tap) as shopper:
         yield Forgetful(shop, shopper, lost)
 
 

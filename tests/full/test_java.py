@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from sidecart.launcher import proxy
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import replicas_of
 
@@ -22,14 +22,14 @@ SECONDS_MAX = 120
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop with two gateways behind a proxy."""
-    with Shop(Options("redis", folder=tmp_path_factory.mktemp("java"), gateways=2), print) as running:
+    with System(Options("redis", folder=tmp_path_factory.mktemp("java"), gateways=2), print) as running:
         yield running
 
 
 @pytest.mark.parametrize("name", [proxy.NAME, replicas_of(GATEWAY, 2)[0]])
-def test_java_registers_users(shop: Shop, name: str) -> None:
+def test_java_registers_users(shop: System, name: str) -> None:
     """Each registration returns 201 with its own name, over one connection, with and without the
     proxy.
     """

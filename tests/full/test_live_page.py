@@ -17,7 +17,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.topics import read_topics
 from tests.e2e.shopper import TEA
 from tests.full.live_page import SECONDS, Live, opened
@@ -76,16 +76,16 @@ SERIOUS = ("serious", "critical")
 
 
 @pytest.fixture(scope="module", params=list(STORE_OF_BROKER))
-def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop with its live page, on each broker."""
     broker = str(request.param)
     folder = tmp_path_factory.mktemp(broker)
-    with Shop(Options(broker, STORE_OF_BROKER[broker], folder=folder, monitor=True), print) as running:
+    with System(Options(broker, STORE_OF_BROKER[broker], folder=folder, monitor=True), print) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def browser_and_page(shop: Shop) -> Iterator[Live]:
+def browser_and_page(shop: System) -> Iterator[Live]:
     """Open the page once for all tests; each test sees the state that earlier tests left."""
     with sync_playwright() as playwright, opened(playwright, shop.ports["monitor"]) as live:
         yield live
@@ -200,7 +200,7 @@ def test_a_rejected_request_is_shown_with_its_reason(live: Live) -> None:
     ignore(live, "status of 422")
 
 
-def test_a_lost_connection_misses_nothing(live: Live, shop: Shop) -> None:
+def test_a_lost_connection_misses_nothing(live: Live, shop: System) -> None:
     """The page reports the lost connection at once; after it returns, the page shows every event in
     between.
     """
@@ -218,7 +218,7 @@ def test_a_lost_connection_misses_nothing(live: Live, shop: Shop) -> None:
     ignore(live, "ERR_")
 
 
-def test_a_dead_letter_is_replayed_by_keyboard(live: Live, shop: Shop) -> None:
+def test_a_dead_letter_is_replayed_by_keyboard(live: Live, shop: System) -> None:
     """After its cause is removed, the event is published again: the mail arrives, and the list is
     empty.
     """
@@ -270,15 +270,15 @@ def test_a_dead_letter_is_replayed_by_keyboard(live: Live, shop: Shop) -> None:
     expect(live.page.locator("#timeline li", has_text="EmailRequested")).to_contain_text("seen 2 times")
 
 
-def call_sidecar(shop: Shop, name: str, path: str, body: object) -> None:
+def call_sidecar(shop: System, name: str, path: str, body: object) -> None:
     """Send a POST request to a service's own sidecar."""
     kind = "application/cloudevents+json" if path.startswith("publish") else "application/json"
     headers = {"dapr-api-token": shop.tokens["DAPR_API_TOKEN"], "content-type": kind}
-    url = f"http://127.0.0.1:{shop.sidecar_port(name)}/v1.0/{path}"
+    url = f"http://127.0.0.1:{shop.sidecars.port(name)}/v1.0/{path}"
     httpx.post(url, content=json.dumps(body), headers=headers, trust_env=False).raise_for_status()
 
 
-def test_an_unreachable_service_is_shown(live: Live, shop: Shop) -> None:
+def test_an_unreachable_service_is_shown(live: Live, shop: System) -> None:
     """The page shows the state in words rather than by color alone, and the waiting order as
     pending.
     """
@@ -291,14 +291,14 @@ def test_an_unreachable_service_is_shown(live: Live, shop: Shop) -> None:
 
     expect(row).to_contain_text("no answer")
     ended(live, "payment pending")
-    shop.start_again("billing")
+    shop.starter.start_again("billing")
     ended(live, "not paid")
     expect(row).to_contain_text("ready")
     ignore(live, "status of 503")
 
 
 @pytest.fixture(scope="module")
-def letter(shop: Shop) -> None:
+def letter(shop: System) -> None:
     """Create a dead letter that stays: a payment for an order that does not exist."""
     made = str(uuid.uuid4())
     event = {
@@ -388,7 +388,7 @@ PLACE = "[...document.querySelectorAll('body *')].indexOf(document.activeElement
 
 
 @pytest.mark.usefixtures("letter")
-def test_the_pictures_of_the_readme_can_be_drawn(live: Live, shop: Shop) -> None:
+def test_the_pictures_of_the_readme_can_be_drawn(live: Live, shop: System) -> None:
     """The README's pictures come from this page; SCREENSHOTS writes them."""
     folder = os.environ.get("SCREENSHOTS")
     for name, width, height, scheme in (
@@ -414,11 +414,11 @@ def framed(page: Page, name: str) -> bytes:
     return page.screenshot(full_page=name != "phone")
 
 
-def test_the_page_reports_events_missed_by_a_killed_monitor(live: Live, shop: Shop) -> None:
+def test_the_page_reports_events_missed_by_a_killed_monitor(live: Live, shop: System) -> None:
     """A restarted monitor has no history: the page reports the gap and continues."""
     shop.kill("monitor")
     expect(live.page.locator("#connection")).to_contain_text("The connection is lost")
-    shop.start_again("monitor")
+    shop.starter.start_again("monitor")
 
     expect(live.page.locator("#connection")).to_contain_text("the events in between are missing")
     expect(live.page.locator("#tap")).to_have_text("Watching")

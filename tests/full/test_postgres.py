@@ -39,7 +39,7 @@ def test_concurrent_preparations_create_the_table_once(address: str) -> None:
 
     def prepare(_: int) -> None:
         at_once.wait()
-        postgres.prepare(address)
+        postgres.Postgres().prepare(address)
 
     with psycopg.connect(address, autocommit=True) as connection, ThreadPoolExecutor(ROUND) as pool:
         for _ in range(50):
@@ -57,4 +57,4 @@ def test_a_user_without_the_right_to_create_tables_is_reported(address: str) -> 
     guest = "postgres://guest:guest@" + address.rpartition("@")[2]
 
     with pytest.raises(LaunchError, match="may not create tables"):
-        postgres.prepare(guest)
+        postgres.Postgres().prepare(guest)

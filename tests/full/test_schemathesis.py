@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sidecart.launcher.dead_letters import RunningState, find_dead_letters
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.dead_letters import find_dead_letters
+from sidecart.launcher.running_state import RunningState
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.project import root
 
 REQUESTS_MIN = 20_000
@@ -23,7 +24,7 @@ never be floats.
 
 def test_every_answer_is_one_that_the_openapi_document_announces(tmp_path: Path) -> None:
     """Without 5xx, undocumented status or media type, body outside its schema, or dead letter."""
-    with Shop(Options("redis", folder=tmp_path / "shop"), print) as shop:
+    with System(Options("redis", folder=tmp_path / "shop"), print) as shop:
         done = subprocess.run(
             [
                 *(str(Path(sys.executable).with_name("schemathesis")), "run", f"{shop.url}/openapi.json"),

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from sidecart.launcher import programs
+from sidecart.launcher import builds, programs
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.programs import NotReleased, Report
@@ -99,9 +99,9 @@ def build(folder: Path, report: Report, deadline: Deadline) -> Path:
     compiler = os.environ.get("CC", "cc")
     if shutil.which(compiler.split()[0]) is None and shutil.which("gcc") is None:
         raise LaunchError(f"the build of Vale needs a C compiler (on Debian: apt-get install gcc); or {REMEDY}")
-    go = programs.go(REMEDY, report, deadline)
+    go = builds.go(REMEDY, report, deadline)
     env = dict(os.environ) | {"CGO_ENABLED": "1", "GOWORK": "off", "GOFLAGS": "", "GOBIN": str(folder)}
     report(f"building {MODULE}@v{VERSION}: some minutes")
     command = [go, "install", "-trimpath", "-ldflags", f"-s -w -X main.version={VERSION}", f"{MODULE}@v{VERSION}"]
-    programs.run(command, folder, env, REMEDY, deadline)
+    builds.run(command, folder, env, REMEDY, deadline)
     return folder / "vale"

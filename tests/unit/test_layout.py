@@ -385,13 +385,6 @@ TOO_LONG = {
     "src/sidecart/chassis/server/serve.py:service_app": 47,
     "src/sidecart/chassis/sidecar.py": 254,
     "src/sidecart/doctor/starts.py": 280,
-    "src/sidecart/launcher/dead_letters.py": 273,
-    "src/sidecart/launcher/lifecycle/shop.py": 744,
-    "src/sidecart/launcher/programs.py": 265,
-    "src/sidecart/launcher/programs.py:run": 41,
-    "src/sidecart/launcher/servers/mailcatcher.py": 399,
-    "src/sidecart/launcher/servers/mailcatcher.py:http_side": 73,
-    "src/sidecart/launcher/servers/rabbitmq.py": 321,
     "src/sidecart/monitor/app.py:monitor": 78,
     "src/sidecart/monitor/flows.py": 337,
     "src/sidecart/monitor/flows.py:add_event": 41,
@@ -430,7 +423,7 @@ LEFT_BEHIND = (
     "deploy.env",
     "data/wal/00000000",  # created by `prometheus` in its working directory
     "tye-or-compose/secrets/tokens.env",
-    ".sidecart/run/shop.json",
+    ".sidecart/run/run.json",
     "examples/user-node/node_modules/x",
 )
 

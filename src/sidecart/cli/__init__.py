@@ -1,1 +1,1 @@
-"""The launcher: starts, watches and stops the shop, and the tools around it."""
+"""The launcher: starts, watches and stops a system, and the tools around it."""

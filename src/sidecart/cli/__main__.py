@@ -19,7 +19,7 @@ NAME_COLUMNS = 14
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand.
 
-    For an error that the user can fix, print one line on stderr and return 1.
+    For an error that the caller can fix, print one line on stderr and return 1.
     """
     words = sys.argv[1:] if arguments is None else arguments
     try:
@@ -42,7 +42,7 @@ def _parsed(words: Sequence[str]) -> argparse.Namespace:
     project = {} if chosen in TOOLKIT else _of_project()
     parser = argparse.ArgumentParser(
         prog="sidecart",
-        description="Runs, watches and checks an event-driven shop on Dapr sidecars.",
+        description="Runs, watches and checks an event-driven system on Dapr sidecars.",
         epilog=_listed(project),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

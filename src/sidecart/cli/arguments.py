@@ -8,19 +8,22 @@ from pathlib import Path
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.topics import read_topics
 
+DEFAULT = "redis"
+"""The broker and the store without a choice."""
+
 
 def add_servers(parser: argparse.ArgumentParser) -> None:
     """Add the choice of broker and store, and the replacement of apps."""
     parser.add_argument(
         "--broker",
         choices=BROKERS,
-        default=os.environ.get("BROKER", "redis"),
+        default=os.environ.get("BROKER", DEFAULT),
         help="the broker (BROKER; default redis)",
     )
     parser.add_argument(
         "--store",
         choices=STORES,
-        default=os.environ.get("STORE", "redis"),
+        default=os.environ.get("STORE", DEFAULT),
         help="the state store (STORE; default redis)",
     )
     parser.add_argument(
@@ -30,14 +33,20 @@ def add_servers(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="APP=FOLDER",
-        help="replace an app by the program in this folder, as its dapr.yaml defines it (user=examples/user-node)",
+        help="replace an app by the program in this folder, as its dapr.yaml defines it",
     )
+
+
+def chosen_servers(options: argparse.Namespace) -> tuple[str, str]:
+    """Return the broker and the store of the command line, or else of the environment."""
+    environ = os.environ
+    return options.broker or environ.get("BROKER") or DEFAULT, options.store or environ.get("STORE") or DEFAULT
 
 
 def _replacement(text: str) -> tuple[str, Path]:
     app_id, _, folder = text.partition("=")
     if not app_id or not folder:
-        raise argparse.ArgumentTypeError(f"{text} is not APP=FOLDER, as in user=examples/user-node")
+        raise argparse.ArgumentTypeError(f"{text} is not APP=FOLDER")
     return app_id, Path(folder)
 
 

@@ -2,23 +2,21 @@
 
 A project's command is an entry of the table `[tool.sidecart.commands]`:
 
-    bench = { add = "bench.command:add_bench", help = "compare the shop to one without sidecars" }
+    bench = { add = "bench.command:add_bench", help = "compare the system to one without sidecars" }
 
 `add` is a function of the project. It gets the command's parser, adds the arguments, and sets the
 default `command` to a function of the parsed options that returns the exit code.
 """
 
 import argparse
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import load
+from sidecart.launcher.project import PROJECT_FILE, declared, load
 
-PROJECT_FILE = "pyproject.toml"
 TABLE = "[tool.sidecart.commands]"
 
 
@@ -36,22 +34,22 @@ class Command:
 
 
 TOOLKIT: Mapping[str, Command] = {
-    "run": Command("sidecart.cli.run:add", "run the shop until Ctrl-C (make run)"),
-    "demo": Command("sidecart.cli.demo:add", "start a separate shop, run both flows, show every event (make demo)"),
+    "run": Command("sidecart.cli.run:add", "run the system until Ctrl-C (make run)"),
+    "demo": Command("sidecart.cli.demo:add", "start a separate system, run both flows, show every event (make demo)"),
     "doctor": Command(
         "sidecart.doctor.command:add",
         "find configuration that can lose events, slow the system down or prevent startup",
     ),
-    "status": Command("sidecart.cli.status:add", "show the processes of the running shop"),
+    "status": Command("sidecart.cli.status:add", "show the processes of the running system"),
     "logs": Command("sidecart.cli.logs:add", "show the logs of the processes"),
-    "stop": Command("sidecart.cli.stop:add", "stop the running shop"),
+    "stop": Command("sidecart.cli.stop:add", "stop the running system"),
     "dead-letters": Command(
         "sidecart.cli.dead_letter_commands:add", "manage the events that a service could not process"
     ),
     "reconcile": Command(
         "sidecart.cli.reconcile:add", "list the unfinished accepted requests and repeat their commands"
     ),
-    "reset": Command("sidecart.cli.reset:add", "delete the data and logs of the stopped shop"),
+    "reset": Command("sidecart.cli.reset:add", "delete the data and logs of the stopped system"),
 }
 
 
@@ -61,15 +59,7 @@ def of_project(folder: Path) -> dict[str, Command]:
     Raises LaunchError, which names the file and the entry, for a wrong declaration.
     """
     file = folder / PROJECT_FILE
-    try:
-        document = tomllib.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise LaunchError(f"{file} cannot be read: {error}") from error
-    found: object = document
-    for key in ("tool", "sidecart", "commands"):
-        found = found.get(key, {}) if isinstance(found, dict) else {}
+    found = declared(folder).get("commands", {})
     if not isinstance(found, dict):
         raise LaunchError(f"{file}: {TABLE} is not a table")
     return {name: _declared(file, name, entry) for name, entry in found.items()}

@@ -1,4 +1,4 @@
-"""`sidecart dead-letters`: list, show, replay and discard the dead letters of the running shop."""
+"""`sidecart dead-letters`: list, show, replay, discard dead letters of the running system."""
 
 import argparse
 import json
@@ -12,7 +12,6 @@ from sidecart.launcher.dead_letters import (
     DeadLetter,
     Filter,
     Outcome,
-    RunningState,
     State,
     discard,
     find_dead_letters,
@@ -21,10 +20,11 @@ from sidecart.launcher.dead_letters import (
     replayable,
 )
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import service_ids
 
 REASON_WIDTH = 80
-# a terminal executes control characters, and any client of the shop can send them
+# a terminal executes control characters, and any client of the system can send them
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -175,7 +175,7 @@ def _pretty(event: str) -> str:
 
 
 def _running() -> State:
-    shop = runfile.read()
-    if shop is None or not shop.ready:
-        raise LaunchError("no shop is running: start one with make run")
-    return RunningState(shop.ports, shop.tokens["DAPR_API_TOKEN"])
+    system = runfile.read()
+    if system is None or not system.ready:
+        raise LaunchError("no system is running: start one with make run")
+    return RunningState(system.ports, system.tokens["DAPR_API_TOKEN"])

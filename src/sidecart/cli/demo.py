@@ -20,11 +20,10 @@ from typing import Any
 import httpx
 
 from sidecart.cli.arguments import add_servers
-from sidecart.cli.run import say, shop_options, stopped_by_signals
+from sidecart.cli.run import say, system_options, stopped_by_signals
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.lifecycle.settings import MAIL_SERVER
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topics import app_ids, read_topics
 from sidecart.testkit.tap import Seen, Tap
 
@@ -67,16 +66,16 @@ def run(options: argparse.Namespace) -> int:
     deadline = stopped_by_signals()
     if options.url is not None:
         return _outcome(lambda: Demo(options.url, options.mail_url, deadline).play())
-    if os.environ.get(MAIL_SERVER):
-        raise LaunchError(f"{MAIL_SERVER} is set, but the demo reads its mails from its own mail catcher: unset it")
+    if os.environ.get("SMTP_URL"):
+        raise LaunchError("SMTP_URL is set, but the demo reads its mails from its own mail catcher: unset it")
     with (
         tempfile.TemporaryDirectory(prefix="sidecart-demo-") as folder,
-        Shop(shop_options(options, Path(folder), None, without), say, deadline) as shop,
+        System(system_options(options, Path(folder), None, without), say, deadline) as shop,
     ):
         return _outcome(lambda: _on(shop))
 
 
-def _on(shop: Shop) -> None:
+def _on(shop: System) -> None:
     demo = Demo(shop.url, shop.mail_url, shop.deadline)
     with Tap(shop, demo.show) as tap:
         demo.play(tap)

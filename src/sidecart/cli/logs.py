@@ -1,4 +1,4 @@
-"""`sidecart logs`: print the logs of the running or the last shop."""
+"""`sidecart logs`: print the logs of the running or the last system."""
 
 import argparse
 import time
@@ -13,14 +13,14 @@ FOLLOW_SECONDS = 0.3
 
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `sidecart logs`."""
-    parser.add_argument("name", nargs="?", help="the process, such as order or order-sidecar (default: all)")
+    parser.add_argument("name", nargs="?", help="the process, such as gateway or gateway-sidecar (default: all)")
     parser.add_argument("-f", "--follow", action="store_true", help="keep printing new lines")
     parser.add_argument("-n", "--lines", type=int, default=20, help="the number of lines per process (default 20)")
     parser.set_defaults(command=logs)
 
 
 def log_folder() -> Path:
-    """Return the folder of the logs of the shop that `run` starts."""
+    """Return the folder of the logs of the system that `run` starts."""
     return home() / "logs"
 
 

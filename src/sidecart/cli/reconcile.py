@@ -37,7 +37,7 @@ class Unfinished:
 
 @dataclass(frozen=True, slots=True)
 class Gateways:
-    """The gateways of a running shop."""
+    """The gateways of a running system."""
 
     ports: Mapping[str, int]
     token: str
@@ -80,12 +80,12 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def running() -> Gateways:
-    """Return the gateways of the running shop."""
-    shop = runfile.read()
-    if shop is None or not shop.ready:
-        raise LaunchError("no shop is running: start one with make run")
-    ports = {name: shop.ports[name] for name in shop.processes if app_of(name) == GATEWAY and name in shop.ports}
-    return Gateways(ports, shop.tokens["APP_API_TOKEN"])
+    """Return the gateways of the running system."""
+    system = runfile.read()
+    if system is None or not system.ready:
+        raise LaunchError("no system is running: start one with make run")
+    ports = {name: system.ports[name] for name in system.processes if app_of(name) == GATEWAY and name in system.ports}
+    return Gateways(ports, system.tokens["APP_API_TOKEN"])
 
 
 def reconcile(options: argparse.Namespace) -> int:

@@ -1,4 +1,4 @@
-"""`sidecart reset`: delete a stopped shop's data."""
+"""`sidecart reset`: delete a stopped system's data."""
 
 import argparse
 import shutil
@@ -14,9 +14,9 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def reset(options: argparse.Namespace) -> int:
-    """Delete the data and logs of the shop that `run` starts; refuse while it runs."""
+    """Delete the data and logs of the system that `run` starts; refuse while it runs."""
     if runfile.is_locked():
-        raise LaunchError("a shop is running: stop it with ./sidecart stop first")
+        raise LaunchError("a system is running: stop it with ./sidecart stop first")
     for folder in (home() / "data", home() / "logs", home() / "run"):
         shutil.rmtree(folder, ignore_errors=True)
     print("data and logs are deleted")

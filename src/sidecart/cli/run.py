@@ -1,4 +1,4 @@
-"""`sidecart run`: run the shop until Ctrl-C or SIGTERM, and restart crashed processes."""
+"""`sidecart run`: run the system until Ctrl-C or SIGTERM, and restart crashed processes."""
 
 import argparse
 import json
@@ -9,16 +9,19 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sidecart.chassis.telemetry.repeats import Repeats
-from sidecart.cli.arguments import add_servers
+from sidecart.cli import component_folder
+from sidecart.cli.arguments import add_servers, chosen_servers
 from sidecart.launcher import runfile
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import Interrupted, LaunchError
 from sidecart.launcher.lifecycle.settings import external_servers, settings_from_environment
-from sidecart.launcher.lifecycle.shop import Options, Report, Shop
+from sidecart.launcher.lifecycle.system import Options, Report, System
 from sidecart.launcher.lifecycle.supervisor import Supervisor
-from sidecart.launcher.project import home
+from sidecart.launcher.project import declared_text, home
 from sidecart.launcher.topology import app_of, metrics_of
 
+EXAMPLE_CALLS = "example_calls"
+"""The entry of `[tool.sidecart]` in pyproject.toml: calls to try; {url} is the gateway's URL."""
 WATCH_SECONDS = 0.3
 REPORTED_FIRST, REPORT_SECONDS = 5, 600.0
 """Thresholds for repeated reports: a process that crashes every minute must not flood the terminal.
@@ -30,6 +33,7 @@ After REPORTED_FIRST equal lines, the throttle prints a count every REPORT_SECON
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `sidecart run`."""
     add_servers(parser)
+    parser.set_defaults(broker=None, store=None)  # tells a choice from the default
     parser.add_argument(
         "--port", type=_port, default=os.environ.get("PORT", "8000"), help="the gateway's port (PORT; default 8000)"
     )
@@ -42,7 +46,13 @@ def add(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="SERVICE=N",
-        help="the number of replicas of a service (order=2; default one of each)",
+        help="the number of replicas of a service (default one of each)",
+    )
+    parser.add_argument(
+        "--components",
+        type=Path,
+        metavar="FOLDER",
+        help="use the components in this folder, whose servers run already, instead of --broker and --store",
     )
     parser.add_argument("--no-monitor", dest="monitor", action="store_false", help="do not start the live page")
     parser.set_defaults(command=run)
@@ -51,7 +61,7 @@ def add(parser: argparse.ArgumentParser) -> None:
 def _replicas(text: str) -> tuple[str, int]:
     name, _, number = text.partition("=")
     if not name or not number.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not SERVICE=NUMBER, as in order=2")
+        raise argparse.ArgumentTypeError(f"{text} is not SERVICE=NUMBER")
     return name, int(number)
 
 
@@ -62,34 +72,41 @@ def _port(text: str) -> int:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Start the shop, print how to use it, supervise it, stop it.
+    """Start the system, print how to use it, supervise it, stop it.
 
-    Return 0 after a requested stop, and 1 if the shop had to give up.
+    Return 0 after a requested stop, and 1 if the supervisor had to give up.
     """
     deadline = stopped_by_signals()
-    shop = Shop(shop_options(options, home(), options.port), say, deadline)
-    with runfile.held(options.broker, options.store):
+    system = System(system_options(options, home(), options.port), say, deadline)
+    if system.options.components is not None:
+        component_folder.check(system, say)
+    with runfile.held(system.state.starting()):
         try:
-            with shop:
-                described(shop).write()
-                _write_targets(shop)
-                say(_welcome(shop))
-                return _watch(shop, deadline)
+            with system:
+                system.state.described().write()
+                _write_targets(system)
+                say(_welcome(system))
+                return _watch(system, deadline)
         except Interrupted:
-            say("stopped before the shop was ready")
+            say("stopped before the system was ready")
             return 0
         finally:
-            if shop.started:
+            if system.started:
                 say("all processes are stopped")
 
 
-def shop_options(
+def system_options(
     options: argparse.Namespace, folder: Path, port: int | None, without: frozenset[str] = frozenset()
 ) -> Options:
-    """Return the shop options that the command line and the environment select."""
+    """Return the options of a system that the command line and the environment select."""
+    components = getattr(options, "components", None)
+    if components is not None and (options.broker or options.store):
+        raise LaunchError("--components names the servers: leave out --broker and --store")
+    broker, store = chosen_servers(options)
     return Options(
-        broker=options.broker,
-        store=options.store,
+        broker=broker,
+        store=store,
+        components=None if components is None else components.resolve(),
         port=port,
         folder=folder,
         without=without,
@@ -118,32 +135,15 @@ def say(text: str) -> None:
     print(text, flush=True)
 
 
-def described(shop: Shop) -> runfile.RunFile:
-    """Return the description of a ready shop that the other commands read."""
-    return runfile.RunFile(
-        launcher=os.getpid(),
-        broker=shop.options.broker,
-        store=shop.options.store,
-        ready=True,
-        url=shop.url,
-        mail_url=shop.mails_at,
-        monitor_url=shop.monitor_url,
-        processes=shop.processes,
-        ports=shop.ports,
-        tokens=shop.tokens,
-        resources={name: list(map(str, folders)) for name, folders in shop.resources.items()},
-    )
-
-
-def _write_targets(shop: Shop) -> None:
+def _write_targets(system: System) -> None:
     """Write the addresses of the apps' metrics for Prometheus (docs/grafana/prometheus.yml).
 
     The ports change at each start.
     """
     # a replacement may have no metrics
-    names = [name for name in shop.replicas if app_of(name) not in shop.options.replaced]
+    names = [name for name in system.replicas if app_of(name) not in system.options.replaced]
     targets = [
-        {"targets": [f"127.0.0.1:{shop.ports[metrics_of(name)]}"], "labels": {"app": app_of(name), "replica": name}}
+        {"targets": [f"127.0.0.1:{system.ports[metrics_of(name)]}"], "labels": {"app": app_of(name), "replica": name}}
         for name in names
     ]
     (home() / "run" / "metrics.json").write_text(json.dumps(targets, indent=2), encoding="utf-8")
@@ -169,9 +169,9 @@ class ReportThrottle:
             self._say(f"{text} ({times:,} more times within {REPORT_SECONDS / 60:.0f} min)")
 
 
-def _watch(shop: Shop, deadline: Deadline) -> int:
+def _watch(system: System, deadline: Deadline) -> int:
     throttle = ReportThrottle(say)
-    supervisor = Supervisor(shop, throttle, lambda: described(shop).write())
+    supervisor = Supervisor(system, throttle, lambda: system.state.described().write())
     while True:
         try:
             supervisor.look()
@@ -185,27 +185,19 @@ def _watch(shop: Shop, deadline: Deadline) -> int:
             return 1
 
 
-def _welcome(shop: Shop) -> str:
-    page = f"The live page is at {shop.monitor_url}\n" if shop.monitor_url else ""
-    return f"""
-The shop is open at {shop.url}  (API: {shop.url}/docs)
-{page}\
-Its mails are at    {shop.mails_at}
-Its logs are in     {shop.logs}
+def _welcome(system: System) -> str:
+    mails, page = system.state.mails_at, system.monitor_url
+    lines = [
+        f"\nThe system is open at {system.url}  (API: {system.url}/docs)",
+        *([f"The live page is at {page}"] if page else []),
+        *([f"Its mails are at    {mails}"] if mails else []),
+        f"Its logs are in     {system.logs}\n",
+    ]
+    if text := example_calls(system.url):
+        lines += ["Try it, in another terminal:\n", text]
+    return "\n".join([*lines, "Ctrl-C stops everything."])
 
-Try it, in another terminal:
 
-{calls(shop.url)}
-Ctrl-C stops everything."""
-
-
-def calls(url: str) -> str:
-    """Return three calls for bash or zsh; the second and third use the id in the first response."""
-    return f"""\
-USER_ID=$(curl -s {url}/user/register -H 'content-type: application/json' \\
-  -d '{{"email": "ann'$RANDOM'@example.com", "name": "Ann"}}' | tee /dev/stderr | grep -o '[0-9a-f-]\\{{36\\}}')
-curl -s {url}/account/deposit -H 'content-type: application/json' \\
-  -d '{{"user_id": "'$USER_ID'", "amount_cents": 10000}}'
-curl -s {url}/order/create -H 'content-type: application/json' \\
-  -d '{{"user_id": "'$USER_ID'", "items": [{{"sku": "tea", "quantity": 2, "unit_price_cents": 450}}]}}'
-"""
+def example_calls(url: str) -> str:
+    """Return the calls that the project's file shows to new clients, with this address."""
+    return declared_text(EXAMPLE_CALLS).replace("{url}", url)

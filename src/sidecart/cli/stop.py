@@ -1,4 +1,4 @@
-"""`sidecart stop`: stop the running shop."""
+"""`sidecart stop`: stop the running system."""
 
 import argparse
 import os
@@ -18,10 +18,10 @@ def add(parser: argparse.ArgumentParser) -> None:
 
 
 def stop(options: argparse.Namespace) -> int:
-    """Ask the running shop's launcher to stop it, and wait until it has."""
+    """Ask the running system's launcher to stop it, and wait until it has."""
     found = runfile.read()
     if found is None:
-        say("no shop is running")
+        say("no system is running")
         return 0
     os.kill(found.launcher, signal.SIGTERM)
     deadline = Deadline()

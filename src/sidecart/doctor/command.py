@@ -116,5 +116,5 @@ def _running(options: argparse.Namespace) -> tuple[str, list[Finding]]:
     shop = None if options.paths or options.files_only else runfile.read()
     if shop is not None and shop.ready:
         running_findings += running.shop(shop)
-        sources.append(f"the running shop on {shop.broker} and {shop.store}")
+        sources.append(f"the running shop on {shop.servers}")
     return f", {', '.join(sources)} queried" if sources else "", running_findings

@@ -13,7 +13,8 @@ from sidecart.launcher.blocking_errors import BlockingError
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import home
 from sidecart.launcher.servers import rabbitmq, valkey
-from sidecart.launcher.servers.registry import BROKERS, Broker
+from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topology import app_for_sidecar, app_of, readers, sidecar_of
 
 LOG_LINES = 200
@@ -21,7 +22,7 @@ LOG_LINES = 200
 
 def shop(found: runfile.RunFile) -> list[Finding]:
     """Check the running shop: its sidecars, its servers and the readers of its topics."""
-    configs = own([found.broker], [found.store])
+    configs = [] if found.components else own([found.broker], [found.store])
     ours = [each for config in configs for each in config.components]
     token = found.tokens.get("DAPR_API_TOKEN", "")
     # The ports include those of stopped sidecars, which the doctor must report.
@@ -29,7 +30,7 @@ def shop(found: runfile.RunFile) -> list[Finding]:
     findings = [one for name in names for one in sidecar(_url(found, name), token, _expected(found, name, ours), name)]
     data = home() / "data" / f"{found.broker}-{found.store}"
     if port := found.ports.get(valkey.NAME):
-        findings += redis(valkey.address_on(port))
+        findings += redis(valkey.Valkey().address_on(port))
     if rabbitmq.NAME in found.ports:
         findings += _rabbitmq(data)
     return findings + _readers(found, [app for name in names if (app := app_for_sidecar(name)) is not None])
@@ -67,9 +68,9 @@ def _rabbitmq(data: Path) -> list[Finding]:
 
 
 def _readers(found: runfile.RunFile, replicas: Sequence[str]) -> list[Finding]:
-    broker = BROKERS[found.broker]
-    address = _address(found, broker)
-    if address is None:
+    broker = BROKERS.get(found.broker)  # there is none if a folder of components names the servers
+    address = None if broker is None else _address(found, broker)
+    if broker is None or address is None:
         return []
     try:
         return probes.readers(found.broker, broker.unread(address, readers(replicas)), _blocking_errors(replicas))
@@ -86,8 +87,8 @@ def _blocking_errors(replicas: Iterable[str]) -> dict[str, BlockingError]:
 
 def _address(found: runfile.RunFile, broker: Broker) -> str | None:
     """The broker's address: a port of the running shop, or else the environment variable."""
-    port = found.ports.get(broker.server.names[0])
-    return os.environ.get(broker.server.env) if port is None else broker.address_on(port)
+    port = found.ports.get(broker.names[0])
+    return os.environ.get(broker.env) if port is None else broker.address_on(port)
 
 
 def _unreachable(address: str, error: OSError) -> Finding:

@@ -12,6 +12,10 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import RUN_FILE, root
 
 
+SWAPPED = ("brokers", "stores")
+"""The folders below components/ of which each start selects one subfolder."""
+
+
 @dataclass(frozen=True, slots=True)
 class App:
     """One app of dapr.yaml: its program, and the settings of its sidecar."""
@@ -77,6 +81,19 @@ def replaced(ours: App, folder: Path) -> App:
     )
 
 
+def apps_with(replaced_by: Mapping[str, Path]) -> dict[str, App]:
+    """Return the apps of dapr.yaml, with replacements from other folders.
+
+    Raise LaunchError for an unknown app or an unusable folder.
+    """
+    apps = read_apps()
+    for app_id, folder in replaced_by.items():
+        if app_id not in apps:
+            raise LaunchError(f"there is no app {app_id}: choose from {', '.join(apps)}")
+        apps[app_id] = replaced(apps[app_id], folder)
+    return apps
+
+
 def write_program(folder: Path, app_id: str, command: Sequence[str]) -> Path:
     """Write the run file of a program that `replaced` can read; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +121,15 @@ def _with_this_python(command: list[str]) -> tuple[str, ...]:
 
 def resource_folders(resources: tuple[Path, ...], broker: str, store: str) -> tuple[Path, ...]:
     """Return the folders of dapr.yaml with the selected broker and store."""
-    swap = {"brokers": broker, "stores": store}
+    swap = dict(zip(SWAPPED, (broker, store), strict=True))
     return tuple(
         folder.parent / swap[folder.parent.name] if folder.parent.name in swap else folder for folder in resources
     )
+
+
+def with_components(resources: tuple[Path, ...], folder: Path) -> tuple[Path, ...]:
+    """Return the folders of dapr.yaml with one folder in place of broker and store.
+
+    It is the last one, so that its resiliency policies override those of the project.
+    """
+    return (*(each for each in resources if each.parent.name not in SWAPPED), folder)

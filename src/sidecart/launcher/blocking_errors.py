@@ -29,11 +29,11 @@ _KINDS = (
     ),
     (
         re.compile(r"(?:ACCESS_REFUSED|NOT_ALLOWED) - [^\"\\]*"),
-        "set AMQP_URL to an existing virtual host, and to a user with the rights to configure, write and read in it",
+        "set AMQP_URL to an existing virtual host, and to a login with the rights to configure, write and read in it",
     ),
     # Redis. The reason names no key, but one of the log lines does.
     (re.compile(r"WRONGTYPE [^\"\\]*"), "delete the key {name} on the server at REDIS_HOST, or set another server"),
-    (re.compile(r"NOPERM [^\"\\]*"), "grant the user at REDIS_HOST the rights to these commands and keys"),
+    (re.compile(r"NOPERM [^\"\\]*"), "grant the login at REDIS_HOST the rights to these commands and keys"),
     (
         re.compile(r"(?:NOAUTH|WRONGPASS) [^\"\\]*|Authentication required"),
         "set REDIS_HOST to a server that requires no password",
@@ -44,7 +44,7 @@ _KINDS = (
     ),
     (
         re.compile(r"password authentication failed.*|(?:database|role) .* does not exist"),
-        "set POSTGRES_URL to a user, a password and a database of that server",
+        "set POSTGRES_URL to a login, a password and a database of that server",
     ),
     # PostgreSQL: a missing column, type or operator, or a missing permission. A missing table is
     # temporary.

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecart.launcher import programs
+from sidecart.launcher import builds, programs
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.programs import PROGRESS_SECONDS, Report
@@ -25,7 +25,7 @@ GO_PACKAGES = 2200
 """About how many packages a cold build compiles; only the progress line uses it."""
 
 SQLITE_RESOLVER = b"nameresolution/sqlite"
-"""A binary that contains this can keep the shops on one machine apart (docs/adr)."""
+"""A binary that contains this can keep the systems on one machine apart (docs/adr)."""
 
 REMEDY = f"set DAPRD to a daprd {VERSION}"
 
@@ -40,7 +40,7 @@ class Daprd:
 
 
 def find(report: Report, deadline: Deadline) -> Daprd:
-    """Find or obtain daprd, in the order of section "Where daprd comes from" of the README."""
+    """Find or obtain daprd, as section "Where daprd comes from" of the README says."""
     configured = os.environ.get("DAPRD")
     if configured:
         path = Path(configured)
@@ -112,15 +112,15 @@ def download(folder: Path, report: Report, deadline: Deadline) -> Path:
 
 def build(folder: Path, report: Report, deadline: Deadline) -> Path:
     """Build the program from its Go module; the module's go.mod and go.sum pin the dependencies."""
-    go = programs.go(REMEDY, report, deadline)
+    go = builds.go(REMEDY, report, deadline)
     env = dict(os.environ) | {"CGO_ENABLED": "0", "GOWORK": "off", "GOFLAGS": ""}
     report(f"fetching the Go module github.com/dapr/dapr v{VERSION}")
     fetching = [go, "mod", "download", "-json", f"github.com/dapr/dapr@v{VERSION}"]
-    answer = programs.run(fetching, folder, env, REMEDY, deadline)
+    answer = builds.run(fetching, folder, env, REMEDY, deadline)
     source = folder / "source"
-    # A copy, to change one line. Every official release includes the resolver that keeps two shops
-    # on one machine apart. The build tag of the stable components, which this build uses, excludes
-    # it.
+    # A copy, to change one line. Every official release includes the resolver that keeps two
+    # systems on one machine apart. The build tag of the stable components, which this build uses,
+    # excludes it.
     shutil.copytree(json.loads(answer)["Dir"], source, copy_function=shutil.copyfile)
     for path in (source, *source.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
@@ -133,7 +133,7 @@ def build(folder: Path, report: Report, deadline: Deadline) -> Path:
     flags = f"-s -w -X github.com/dapr/dapr/pkg/buildinfo.version={VERSION}"
     command = [go, "build", "-v", "-trimpath", "-tags", "stablecomponents", "-ldflags", flags]
     command += ["-o", str(program), "./cmd/daprd"]
-    programs.run(command, source, env, REMEDY, deadline, _counting(report))
+    builds.run(command, source, env, REMEDY, deadline, _counting(report))
     return program
 
 

@@ -1,4 +1,4 @@
-"""The version of the data that a shop leaves on disk: records, events and queues."""
+"""The version of the data that a system leaves on disk: records, events and queues."""
 
 from __future__ import annotations
 

@@ -9,19 +9,15 @@ is visible and can be repeated. If the event fails again, the service sets its d
 from __future__ import annotations
 
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
-from urllib.parse import quote
 
 from sidecart.chassis.telemetry.traceparent import version_00
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topics import service_ids
 
-SECONDS_MAX = 10.0
 OPEN = ("open", "replaying")
 REPLACED = "\ufffd"
 """An earlier version wrote this character in place of invalid UTF-8."""
@@ -196,69 +192,6 @@ def _set_status(state: State, letter: DeadLetter, status: str, etag: str | None)
         return None
     after, etag_after = state.load(letter.service, letter.key)
     return etag_after if after == marked else None
-
-
-class RunningState:
-    """The state of a running shop's services, reached through their sidecars.
-
-    `ports` maps `<app-id>-sidecar` to a sidecar's port.
-    """
-
-    def __init__(self, ports: Mapping[str, int], dapr_api_token: str) -> None:
-        self._ports = ports
-        self._token = dapr_api_token
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def load(self, service: str, key: str) -> tuple[Any, str | None]:
-        """Read one key."""
-        status, body, etag = self._call(service, f"/v1.0/state/statestore/{quote(key, safe='')}")
-        if status not in (200, 204):
-            raise self._unreadable(service, f"{status} {body.decode(errors='replace')[:200]}")
-        return (json.loads(body), etag) if body else (None, None)
-
-    def save(self, service: str, key: str, value: Any, etag: str) -> bool:
-        """Write one key; return whether the ETag was current.
-
-        A conflict and a refused write have the same response, so a second read tells them apart
-        (ADR 37).
-        """
-        write = {"key": key, "value": value, "etag": etag, "options": {"concurrency": "first-write"}}
-        status, body, _ = self._call(service, "/v1.0/state/statestore", json.dumps([write]).encode())
-        if status in (200, 201, 204):
-            return True
-        if self.load(service, key)[1] == etag:
-            problem = f"{status} {body.decode(errors='replace')[:200]}"
-            raise LaunchError(f"the store of {service} refuses writes ({problem}): see ./sidecart status")
-        return False
-
-    def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
-        """Publish an event as the service itself does."""
-        headers = {"content-type": "application/cloudevents+json"}
-        if traceparent:
-            headers["traceparent"] = traceparent
-        status, body, _ = self._call(service, f"/v1.0/publish/pubsub/{topic}", event, headers)
-        if status not in (200, 204):
-            raise LaunchError(f"the event was not published: {status} {body.decode(errors='replace')[:200]}")
-
-    def _call(
-        self, service: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> tuple[int, bytes, str | None]:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{self._ports[f'{service}-sidecar']}{path}",
-            body,
-            {"content-type": "application/json", "dapr-api-token": self._token, **(headers or {})},
-        )
-        try:
-            with self._opener.open(request, timeout=SECONDS_MAX) as answer:
-                return answer.status, answer.read(), answer.headers.get("ETag")
-        except urllib.error.HTTPError as error:
-            with error:
-                return error.code, error.read(), None
-        except OSError as error:
-            raise self._unreadable(service, str(error)) from error
-
-    def _unreadable(self, service: str, why: str) -> LaunchError:
-        return LaunchError(f"the dead letters of {service} are unreachable ({why}): see ./sidecart status")
 
 
 def only(found: Sequence[DeadLetter], selection: str) -> Sequence[DeadLetter]:

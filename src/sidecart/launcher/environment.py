@@ -15,7 +15,7 @@ TOOLKIT = Path(__file__).parents[2]
 def plain_environment() -> dict[str, str]:
     """Return the base of a child's environment.
 
-    It excludes DAPR_* and APP_* variables of the user's shell. In a checkout it names the toolkit's
+    It excludes DAPR_* and APP_* variables of the launcher's shell. In a checkout it names the toolkit's
     folder, so that an app imports the launcher's toolkit.
     """
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
@@ -24,12 +24,12 @@ def plain_environment() -> dict[str, str]:
 
 
 def observed_environment() -> dict[str, str]:
-    """Return the log and trace settings for apps, if the user's shell has any."""
+    """Return the log and trace settings for apps, if the launcher's shell has any."""
     return {name: os.environ[name] for name in LOGGED if os.environ.get(name)} | traced_environment()
 
 
 def traced_environment() -> dict[str, str]:
-    """Return the trace settings, if the user's shell has any."""
+    """Return the trace settings, if the launcher's shell has any."""
     if not os.environ.get(ENDPOINT):
         return {}
     return {name: value for name, value in os.environ.items() if name.startswith(TRACED)}

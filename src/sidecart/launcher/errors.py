@@ -2,7 +2,7 @@
 
 
 class LaunchError(Exception):
-    """An error that the user can fix. The message is one line that says what to do."""
+    """An error that the caller can fix. The message is one line that says what to do."""
 
 
 class Interrupted(Exception):

@@ -1,6 +1,6 @@
-"""The launcher's settings for the live page (monitor/).
+"""The launcher's settings for the live page (src/sidecart/monitor/).
 
-The page is a process with its own sidecar. The shop does not need it.
+The page is a process with its own sidecar. The system does not need it.
 """
 
 import json
@@ -56,7 +56,7 @@ def environment(
     values: Mapping[str, str],
 ) -> dict[str, str]:
     """Return the live page's environment: all processes' ports, and the tokens for its calls."""
-    shop = {name: number for name, number in ports.items() if name in replicas or app_for_sidecar(name) in replicas}
+    known = {name: number for name, number in ports.items() if name in replicas or app_for_sidecar(name) in replicas}
     return {
         **plain_environment(),
         **observed_environment(),
@@ -64,6 +64,6 @@ def environment(
         **tokens,
         "APP_PORT": str(ports[NAME]),
         "DAPR_GRPC_PORT": str(grpc_port),
-        "SHOP_PORTS": json.dumps(shop),
+        "PROCESS_PORTS": json.dumps(known),
         **values,
     }

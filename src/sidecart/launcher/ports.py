@@ -1,4 +1,4 @@
-"""Allocates free ports on the loopback interface, each to one launcher of a user at a time."""
+"""Allocates free ports on the loopback interface, each to one launcher of a login at a time."""
 
 import fcntl
 import functools
@@ -32,7 +32,7 @@ def is_free(port: int) -> bool:
 
 @functools.cache
 def _claims() -> int:
-    """Open the file in which every launcher of this user locks one byte per allocated port.
+    """Open the file in which every launcher of this login locks one byte per allocated port.
 
     A launcher allocates a port before the port's owner listens on it. Until then only the lock
     keeps other launchers from that port. The locks end with their process.

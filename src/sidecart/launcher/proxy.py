@@ -46,7 +46,7 @@ defaults
     option http-server-close
     # The proxy refuses HTTP/2 with prior knowledge, as a gateway does.
     option disable-h2-upgrade
-frontend shop
+frontend entrance
     bind 127.0.0.1:{port}
     # Not in defaults: HAProxy 2.6.12 dies of SIGSEGV when it writes a format with arguments there.
 {errors}    # While the store refuses writes, no gateway is ready, but each one can still read.

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LOG_BYTES_MAX = 5 * 1024 * 1024
-"""The limit of a log and of its older file each: minutes of a flood, months of an ordinary shop."""
+"""The limit of a log and of its older file each: minutes of a flood, months of ordinary use."""
 LOOK_SECONDS = 1.0
 """The interval between two checks. A log may exceed its limit by the lines of one interval."""
 CHUNK_BYTES = 64 * 1024

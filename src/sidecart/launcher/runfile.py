@@ -1,4 +1,4 @@
-"""The running shop's lock and description, for `status`, `logs` and `stop`.
+"""The running system's lock and description, for `status`, `logs` and `stop`.
 
 The launcher holds the lock, and writes the description to a file.
 """
@@ -15,7 +15,7 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import home
 
 LOCK = "lock"
-FILE = "shop.json"
+FILE = "run.json"
 
 
 def run_folder() -> Path:
@@ -25,7 +25,7 @@ def run_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class RunFile:
-    """A running shop: its launcher, and once it is ready its processes, ports and addresses."""
+    """A running system: its launcher, and once it is ready its processes, ports and addresses."""
 
     launcher: int
     broker: str
@@ -37,13 +37,20 @@ class RunFile:
     processes: dict[str, int] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
+    components: str = ""
+    """The folder of components that replaces broker and store."""
     resources: dict[str, list[str]] = field(default_factory=dict)
     """Maps a sidecar to its resource folders. The live page's has neither store nor policy."""
+
+    @property
+    def servers(self) -> str:
+        """The servers in words."""
+        return f"the servers of {self.components}" if self.components else f"{self.broker} and {self.store}"
 
     def write(self, folder: Path | None = None) -> None:
         """Replace the file atomically.
 
-        Only its owner may read it, because it holds the shop's tokens.
+        Only its owner may read it, because it holds the tokens of the sidecars and apps.
         """
         folder = folder or run_folder()
         new = folder / f"{FILE}.new"
@@ -53,7 +60,7 @@ class RunFile:
 
 
 def read(folder: Path | None = None) -> RunFile | None:
-    """Return the running shop, or None. A file that a killed launcher left does not count."""
+    """Return the running system, or None. A file that a killed launcher left does not count."""
     folder = folder or run_folder()
     if not is_locked(folder):
         return None
@@ -78,8 +85,8 @@ def is_locked(folder: Path | None = None) -> bool:
 
 
 @contextlib.contextmanager
-def held(broker: str, store: str, folder: Path | None = None) -> Iterator[None]:
-    """Become the only launcher of this folder, or raise LaunchError.
+def held(starting: RunFile, folder: Path | None = None) -> Iterator[None]:
+    """Become the only launcher of this folder, and describe what it starts, or raise LaunchError.
 
     The lock ends with the process, even on a crash.
     """
@@ -90,9 +97,9 @@ def held(broker: str, store: str, folder: Path | None = None) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise LaunchError(
-                "a shop is already running: ./sidecart status shows it, ./sidecart stop stops it"
+                "a system is already running: ./sidecart status shows it, ./sidecart stop stops it"
             ) from None
-        RunFile(os.getpid(), broker, store).write(folder)
+        starting.write(folder)
         try:
             yield
         finally:

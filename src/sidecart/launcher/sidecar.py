@@ -19,8 +19,8 @@ SHUTDOWN_SECONDS = 5
 CORES_PER_SIDECAR_CORE = 4
 """A sidecar uses a fourth of the cores, unless GOMAXPROCS is set.
 
-On two cores the shop holds a third more orders per second than with five sidecars that each use
-both cores (docs/performance.md).
+On two cores a system of five apps handles a third more requests per second than with five sidecars
+that each use both cores (docs/performance.md).
 """
 
 TRACING = "dapr/tracing.yaml"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from sidecart.launcher.servers.registry import Broker
+from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import Subscription
 from sidecart.launcher.topology import app_for_sidecar, readers, sidecar_of
 

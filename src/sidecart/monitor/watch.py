@@ -13,7 +13,7 @@ import httpx
 from sidecart.chassis.server.serve import background
 from sidecart.launcher.dead_letters import State
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.servers.registry import Broker
+from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import monitor_subscriptions, read_topics
 from sidecart.monitor.dead_letters import DeadLetterSummary, summarize
 from sidecart.monitor.health import POLL_SECONDS, HealthPoll

@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
 
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.topics import INBOX, Subscription, read_topics
 
@@ -77,7 +77,7 @@ class Tap(Sightings):
     The tap calls `show` for each event from a thread of its own.
     """
 
-    def __init__(self, shop: Shop, show: Callable[[Seen], None] = lambda _seen: None) -> None:
+    def __init__(self, shop: System, show: Callable[[Seen], None] = lambda _seen: None) -> None:
         super().__init__(show)
         self._shop = shop
         self._probe_arrived = False
@@ -88,7 +88,7 @@ class Tap(Sightings):
         self._server = _Server(("127.0.0.1", port), self._take, self._shop.tokens["APP_API_TOKEN"])
         threading.Thread(target=self._server.serve_forever, name="tap", daemon=True).start()
         try:
-            self._shop.start_sidecar_for(APP_ID, port)
+            self._shop.sidecars.start_for(APP_ID, port)
             self._wait_until_subscribed()
         except BaseException:
             self.close()
@@ -102,7 +102,7 @@ class Tap(Sightings):
 
     def close(self) -> None:
         """Stop the sidecar and the consumer."""
-        self._shop.stop_sidecar(APP_ID)
+        self._shop.sidecars.stop(APP_ID)
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -110,7 +110,7 @@ class Tap(Sightings):
 
     def publish(self, topic: str, body: bytes, content_type: str = "application/cloudevents+json") -> int:
         """Publish any body through the tap's own sidecar; return the sidecar's status."""
-        url = f"http://127.0.0.1:{self._shop.sidecar_port(APP_ID)}/v1.0/publish/pubsub/{topic}"
+        url = f"http://127.0.0.1:{self._shop.sidecars.port(APP_ID)}/v1.0/publish/pubsub/{topic}"
         headers = {"content-type": content_type, "dapr-api-token": self._shop.tokens["DAPR_API_TOKEN"]}
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         request = urllib.request.Request(url, body, headers)
@@ -129,7 +129,7 @@ class Tap(Sightings):
         # An earlier tap may have left subscriptions, so known subscriptions do not show that this
         # tap receives events.
         shop.deadline.until(
-            lambda: is_listening(shop.sidecar_port(APP_ID)),
+            lambda: is_listening(shop.sidecars.port(APP_ID)),
             READY_SECONDS,
             lambda: f"the tap's sidecar did not start in {READY_SECONDS} s: see {shop.logs / f'{APP_ID}-sidecar.log'}",
         )

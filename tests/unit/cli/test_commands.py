@@ -62,7 +62,7 @@ def test_a_command_of_the_toolkit_reads_no_declaration(project: Path, capsys: py
     (project / "pyproject.toml").write_text("[")
 
     assert 1 == main(["status"])
-    assert "no shop is running (start one: make run)\n" == capsys.readouterr().out
+    assert "no system is running (start one: make run)\n" == capsys.readouterr().out
     assert 1 == main(["greet"])
     assert f"sidecart: {project / 'pyproject.toml'} cannot be read: " in capsys.readouterr().err
 

@@ -13,7 +13,7 @@ from typing import Any, cast
 import pytest
 
 from sidecart.launcher.dead_letters import DeadLetter
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.system import System
 from tests.faults.aftermath import NO_ACCOUNT, NO_CONTACT, NO_NOTE, missing
 from tests.faults.auditor import Answer, Audit, Auditor, _balances
 from tests.faults.ledger import Intent, Ledger
@@ -113,7 +113,7 @@ def test_the_dead_letters_are_exactly_those_of_unparseable_messages(
 ) -> None:
     """Each service that reads the topic has one dead letter per planted message, and no others."""
     audit = Audit()
-    Auditor(cast(Shop, None), cast(Ledger, None), [], lambda: None, planted)._judge_letters(audit, letters)
+    Auditor(cast(System, None), cast(Ledger, None), [], lambda: None, planted)._judge_letters(audit, letters)
 
     assert findings == [each.partition(":")[0] for each in audit.findings]
 

@@ -6,7 +6,7 @@ import pytest
 
 from sidecart.launcher.data_version import FILE, VERSION, check
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.system import Options, System
 
 
 def test_an_empty_folder_gets_this_version_and_is_accepted_again(tmp_path: Path) -> None:
@@ -26,7 +26,7 @@ def test_data_of_another_version_end_the_start_with_the_remedy(tmp_path: Path, w
         (data / FILE).write_text(written)
 
     with pytest.raises(LaunchError, match=rf"data of version {found}, .* reads version {VERSION}: `./sidecart reset`"):
-        Shop(Options("redis", folder=tmp_path), print).start()
+        System(Options("redis", folder=tmp_path), print).start()
 
     assert written == ((data / FILE).read_text() if written is not None else None)
     assert not (tmp_path / "run").exists()

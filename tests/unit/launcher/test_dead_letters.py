@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from sidecart.launcher.dead_letters import DeadLetter, Filter, RunningState, discard, find_dead_letters, replay
+from sidecart.launcher.dead_letters import DeadLetter, Filter, discard, find_dead_letters, replay
 from sidecart.launcher.errors import LaunchError
-from tests.unit.chassis.daprd import daprd
 
 EVENT = {"specversion": "1.0", "id": "1", "type": "Lamp", "data": {}}
 DELIVERED = {**EVENT, "topic": "Lamp", "pubsubname": "inbox", "traceid": "", "traceparent": "t", "expiration": ""}
@@ -155,23 +153,6 @@ def test_a_concurrent_change_is_not_overwritten(state: FakeState, act: Callable[
 
     assert "conflict" == act(state, seen)
     assert [] == state.published
-
-
-@pytest.mark.parametrize("status", [409, 500])
-def test_a_refused_write_is_not_reported_as_a_concurrent_change(status: int) -> None:
-    """The dead letter is unchanged, so the error is the store's reason instead of a conflict."""
-
-    async def scenario() -> None:
-        async with daprd() as fake:
-            state = RunningState({"user-sidecar": fake.port}, "token")
-            fake.state["dead:1"] = b"{}", 1
-            assert await asyncio.to_thread(state.save, "user", "dead:1", {"status": "discarded"}, "1")
-            assert not await asyncio.to_thread(state.save, "user", "dead:1", {"status": "discarded"}, "1")
-            fake.refuses_writes = status
-            with pytest.raises(LaunchError, match=r"refuses writes.*25006"):
-                await asyncio.to_thread(state.save, "user", "dead:1", {"status": "open"}, "2")
-
-    asyncio.run(scenario())
 
 
 def test_a_discarded_dead_letter_is_no_longer_listed(state: FakeState) -> None:

@@ -10,7 +10,8 @@ import yaml
 
 from sidecart.launcher import monitor
 from sidecart.launcher.apps import read_apps, resource_folders
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.options import Options
+from sidecart.launcher.lifecycle.plan import choose_ports, plan_of
 from sidecart.launcher.topics import monitor_subscriptions, read_topics, service_ids, subscriptions
 from sidecart.monitor.settings import read
 
@@ -75,10 +76,9 @@ def test_the_page_has_its_usual_port_only_with_a_chosen_shop_port(
     monkeypatch.setattr(monitor, "PORT", usual)
     found = []
     for port in (usual, None, chosen):
-        shop = Shop(Options("redis", port=port, folder=tmp_path, monitor=True), print)
-        shop._choose_ports()
-        assert shop.ports["gateway"] != shop.ports["monitor"]
-        found.append(shop.ports["monitor"] == usual)
+        ports = choose_ports(plan_of(Options("redis", port=port, folder=tmp_path, monitor=True)))
+        assert ports["gateway"] != ports["monitor"]
+        found.append(ports["monitor"] == usual)
 
     assert [False, False, True] == found
 

@@ -1,5 +1,6 @@
 """dapr.yaml, components/ and the launcher agree with each other."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,11 +8,11 @@ import pytest
 import yaml
 
 from sidecart.cli.__main__ import main
-from sidecart.launcher.apps import read_apps, resource_folders
+from sidecart.launcher.apps import apps_with, read_apps, resource_folders
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.lifecycle.shop import apps_with
-from sidecart.launcher.project import find_root, root
+from sidecart.launcher.project import declared, find_root, root
 from sidecart.launcher.servers.registry import BROKERS, STORES
+from sidecart.launcher.servers.server import Server
 from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import app_of, pod_name_of
 
@@ -74,7 +75,7 @@ def test_each_gateway_replica_has_its_own_consumer(broker: str) -> None:
 
 
 @pytest.mark.parametrize(("kind", "servers"), [("brokers", BROKERS), ("stores", STORES)])
-def test_every_folder_has_a_server(kind: str, servers: dict[str, Any]) -> None:
+def test_every_folder_has_a_server(kind: str, servers: Mapping[str, Server]) -> None:
     """components/<kind>/ and the launcher know the same names."""
     assert set(servers) == {path.name for path in (COMPONENTS / kind).iterdir()}
 
@@ -82,8 +83,8 @@ def test_every_folder_has_a_server(kind: str, servers: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", ["brokers", "stores"])
 def test_every_address_comes_from_the_variable_that_the_launcher_sets(kind: str) -> None:
     """A component reads its server's address only from the sidecar's environment."""
-    brokers = {name: broker.server for name, broker in BROKERS.items()}
-    for name, server in {"brokers": brokers, "stores": STORES}[kind].items():
+    servers: Mapping[str, Server] = {"brokers": BROKERS, "stores": STORES}[kind]
+    for name, server in servers.items():
         for component in documents(f"{kind}/{name}").values():
             addresses = {entry["envRef"] for entry in metadata(component).values() if "envRef" in entry}
             assert {server.env} == addresses
@@ -264,3 +265,14 @@ def test_the_variable_names_the_project(tmp_path: Path, monkeypatch: pytest.Monk
         assert tmp_path.resolve() == root()
     finally:
         root.cache_clear()
+
+
+def test_a_project_declares_what_only_it_knows(tmp_path: Path) -> None:
+    """The file and the table may be absent; a broken file is named."""
+    assert {} == declared(tmp_path)
+    (tmp_path / "pyproject.toml").write_text("[tool.sidecart]\nmail_server = 'X'\n")
+    assert {"mail_server": "X"} == declared(tmp_path)
+    for text in ("[", "[tool]\nsidecart = 5"):
+        (tmp_path / "pyproject.toml").write_text(text)
+        with pytest.raises(LaunchError, match=r"pyproject\.toml"):
+            declared(tmp_path)

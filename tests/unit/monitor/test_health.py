@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from sidecart.launcher.servers.valkey import Valkey
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import httpx
 
-from sidecart.launcher.servers.registry import BROKERS, Broker
+from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import Subscription
 from sidecart.monitor.health import Health, HealthPoll
 
@@ -19,12 +21,13 @@ HEALTHY = {1: (200, ""), 2: (204, ""), 3: (200, ""), 4: (204, "")}
 def broker(waiting: Mapping[str, int] | None) -> Broker:
     """A broker with these backlogs by consumer and topic; None makes it unreachable."""
 
-    def output(address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
-        if waiting is None:
-            raise OSError("unreachable")
-        return {one: waiting.get(f"{one.consumer_id} {one.topic}", 0) for one in expected}
+    class Stub(Valkey):
+        def undelivered(self, address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
+            if waiting is None:
+                raise OSError("unreachable")
+            return {one: waiting.get(f"{one.consumer_id} {one.topic}", 0) for one in expected}
 
-    return replace(BROKERS["redis"], undelivered=output)
+    return Stub()
 
 
 def polled(answers: Mapping[int, tuple[int, str]], waiting: Mapping[str, int] | None) -> list[Health]:

@@ -11,10 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
-from sidecart.launcher.servers.mailcatcher import Mailbox, SmtpSide, http_side
+from sidecart.launcher.servers.mail_http import http_side
+from sidecart.launcher.servers.mail_smtp import SmtpSide
+from sidecart.launcher.servers.mailbox import Mailbox
 from sidecart.monitor import mails as module
 from sidecart.monitor.mails import Mails
-from tests.unit.launcher.servers.test_mailcatcher import envelope
+from tests.unit.launcher.servers.test_mailbox import envelope
 
 SECONDS = 30
 

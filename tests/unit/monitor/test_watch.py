@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sidecart.launcher.servers.valkey import Valkey
 import asyncio
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,8 @@ import httpx
 import pytest
 
 from sidecart.launcher.ports import free_port
-from sidecart.launcher.servers.registry import BROKERS, Broker
+from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import Subscription, monitor_subscriptions
 from sidecart.monitor import watch as module
 from sidecart.monitor.page_state import PageState
@@ -46,11 +48,16 @@ class Stub:
 
     def broker(self) -> Broker:
         """The stub of the broker."""
-        return replace(
-            BROKERS["redis"],
-            skip_backlog=lambda _, expected: self._record("skip backlog", expected),
-            remove=lambda _, expected: self._count(expected),
-        )
+        stub = self
+
+        class Recorded(Valkey):
+            def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
+                stub._record("skip backlog", new)
+
+            def remove(self, address: str, gone: Sequence[Subscription]) -> int:
+                return stub._count(gone)
+
+        return Recorded()
 
     def notify(self, kind: str, body: Any) -> None:
         """Receive a notice to the page."""

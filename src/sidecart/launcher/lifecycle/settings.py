@@ -26,11 +26,9 @@ from sidecart.launcher.topics import MONITOR
 
 Environment = Mapping[str, str]
 
-MAIL_SERVER = "SMTP_URL"
-
 SET_BY_LAUNCHER: Mapping[str, str] = {
-    "APP_PORT": "each app has its own port; PORT sets the shop's port",
-    "APP_HOST": "the shop listens on this machine only",
+    "APP_PORT": "each app has its own port; PORT sets the gateway's port",
+    "APP_HOST": "the system listens on this machine only",
     "DAPR_HTTP_PORT": "each sidecar has its own port",
     "DAPR_GRPC_PORT": "each sidecar has its own port",
     "DAPR_HOST": "each app's sidecar runs on this machine",

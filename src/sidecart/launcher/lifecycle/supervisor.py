@@ -12,10 +12,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.lifecycle.shop import Shop
+from sidecart.launcher.lifecycle.consumers import replicas_reading
+from sidecart.launcher.lifecycle.live_page import PROCESSES as SPARE
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.sidecar import SHUTDOWN_SECONDS
 from sidecart.launcher.topics import Subscription
-from sidecart.launcher.topology import app_for_sidecar, app_of, pod_name_of, sidecar_of
+from sidecart.launcher.topology import app_for_sidecar, sidecar_of
 
 # before the second restart in a row; the first has no pause, and each later pause doubles
 PAUSE_SECONDS = 1.0
@@ -40,19 +42,19 @@ class _ProcessState:
 
 
 class Supervisor:
-    """Keeps the processes of one shop alive.
+    """Keeps the processes of one system alive.
 
-    Call `look` several times a second from the shop's thread.
+    Call `look` several times a second from the thread that started the system.
     """
 
     def __init__(
         self,
-        shop: Shop,
+        system: System,
         report: Callable[[str], None],
         changed: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._shop = shop
+        self._system = system
         self._report = report
         self._changed = changed
         self._given_up: set[str] = set()
@@ -70,7 +72,7 @@ class Supervisor:
         Raises LaunchError if a process ended too often.
         """
         now = self._clock()
-        for name, code in self._shop.dead.items():
+        for name, code in self._system.dead.items():
             if name not in self._given_up and self._states.setdefault(name, _ProcessState()).due is None:
                 self._note_end(name, code, now)
         due = [name for name, state in self._states.items() if state.due is not None and state.due <= now]
@@ -86,24 +88,29 @@ class Supervisor:
         state.ends = 1 if now - state.started > STEADY_SECONDS else state.ends + 1
         if state.ends > ENDS_MAX:
             message = f"{name} ended {state.ends} times in a row, last with code {code}"
-            if given_up := self._shop.give_up(name):
-                for each in given_up:
-                    self._given_up.add(each)
-                    self._states.pop(each, None)
-                self._report(f"{message}; the shop continues without it (see {self._shop.logs / name}.log)")
+            if name in SPARE:
+                self._give_up_page()
+                self._report(f"{message}; the system continues without it (see {self._system.logs / name}.log)")
                 self._changed()
                 return
-            lines = "\n".join(f"    {line}" for line in self._shop.last_lines(name))
+            lines = "\n".join(f"    {line}" for line in self._system.state.processes.last_lines(name))
             raise LaunchError(f"{message}; its last lines:\n{lines}")
         pause = 0.0 if state.ends == 1 else min(PAUSE_SECONDS * 2.0 ** (state.ends - 2), PAUSE_SECONDS_MAX)
         state.due = now + pause
         when = "now" if not pause else f"in {pause:.0f} s"
-        self._report(f"{name} ended with code {code}: restarting {when} (see {self._shop.logs / name}.log)")
+        self._report(f"{name} ended with code {code}: restarting {when} (see {self._system.logs / name}.log)")
+
+    def _give_up_page(self) -> None:
+        """Stop the live page for good: it keeps crashing, and the system can run without it."""
+        self._system.page.stop()
+        for each in SPARE:
+            self._given_up.add(each)
+            self._states.pop(each, None)
 
     def _start(self, name: str, now: float) -> None:
         state = self._states[name]
         if app_for_sidecar(name) is not None:
-            problem = self._shop.problem_of_servers()
+            problem = self._system.health.problem_of_servers()
             if problem is not None:  # not counted: the sidecar would only end again
                 state.due = now + PAUSE_SECONDS
                 if self._waiting_for is None:
@@ -113,25 +120,25 @@ class Supervisor:
             if self._waiting_for is not None:
                 self._report("sidecar restarts continue: broker and store answer")
                 self._waiting_for = None
-        self._shop.start_again(name)
+        self._system.starter.start_again(name)
         state.started, state.due = self._clock(), None
         self.restarts += 1
         self._changed()
 
     def _check_sidecars(self, now: float) -> None:
         try:
-            lost = self._shop.unread_subscriptions()
+            lost = self._system.health.unread_subscriptions()
         except OSError:  # the broker is unreachable, so no sidecar can read
             self._lost.clear()
             self._silent.clear()
             return
         self._lost = {one: self._lost.get(one, now) for one in lost}
-        self._silent = {name: self._silent.get(name, now) for name in self._shop.unresponsive_sidecars()}
-        unresponsive = {name: why for name in self._shop.replicas if (why := self._sidecar_problem(name, now))}
+        self._silent = {name: self._silent.get(name, now) for name in self._system.health.unresponsive_sidecars()}
+        unresponsive = {name: why for name in self._system.replicas if (why := self._sidecar_problem(name, now))}
         for name, why in unresponsive.items():
             self._report(f"{sidecar_of(name)} {why}: restarting it")
-            self._shop.stop_sidecar(name, UNRESPONSIVE_STOP_SECONDS)
-            self._shop.start_again(sidecar_of(name))
+            self._system.sidecars.stop(name, UNRESPONSIVE_STOP_SECONDS)
+            self._system.starter.start_again(sidecar_of(name))
             self._states.setdefault(sidecar_of(name), _ProcessState()).started = self._clock()
             self.restarts += 1
         if unresponsive:
@@ -145,15 +152,10 @@ class Supervisor:
             return ""
         if now - self._silent.get(name, now) >= LOST_SECONDS:
             return "does not answer"
-        late = [one for one, since in self._lost.items() if now - since >= LOST_SECONDS and _is_of(name, one)]
+        late = [one for one, since in self._lost.items() if now - since >= LOST_SECONDS and replicas_reading([name], one)]
         return f"does not read {', '.join(sorted(one.topic for one in late))} correctly" if late else ""
 
     def _waits(self, name: str) -> bool:
         """Whether a process has ended and waits for its restart; only `look` may start it then."""
         state = self._states.get(name)
-        return name in self._shop.dead or (state is not None and state.due is not None)
-
-
-def _is_of(name: str, one: Subscription) -> bool:
-    """Whether a replica should read this subscription."""
-    return app_of(name) == one.app_id and one.consumer_id in (app_of(name), pod_name_of(name))
+        return name in self._system.dead or (state is not None and state.due is not None)

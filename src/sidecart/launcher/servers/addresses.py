@@ -45,6 +45,6 @@ def check_url(name: str, address: str, schemes: Sequence[str]) -> None:
 
 
 def without_password(url: str) -> str:
-    """Remove user and password from a URL, so that it can be shown."""
+    """Remove login and password from a URL, so that it can be shown."""
     scheme, _, rest = url.partition("://")
     return f"{scheme}://{rest.rpartition('@')[2]}"

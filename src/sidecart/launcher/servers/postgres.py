@@ -1,4 +1,4 @@
-"""PostgreSQL, as a child process with its data in the shop's folder, or as an external server."""
+"""PostgreSQL, as a child process with data in the launcher's folder, or as an external server."""
 
 import os
 import secrets
@@ -16,10 +16,11 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.processes import Processes
+from sidecart.launcher.servers.server import Server
 
 ENV = "POSTGRES_URL"
 NAME = "postgres"
-USER = "sidecart"
+LOGIN = "sidecart"
 START_SECONDS = 60
 """After a crash the server replays its write-ahead log before it serves."""
 STOP_SECONDS = 30
@@ -30,104 +31,103 @@ DEBIAN_FOLDER = Path("/usr/lib/postgresql")
 METADATA_TABLE = "CREATE TABLE IF NOT EXISTS dapr_metadata (key text NOT NULL PRIMARY KEY, value text NOT NULL)"
 """As daprd creates it, under its default name."""
 CREATED_CONCURRENTLY = (psycopg.errors.DuplicateObject, psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation)
-"""Raised if another shop on an external server creates the table at the same moment."""
+"""Raised if another system on an external server creates the table at the same moment."""
 
 NOT_INSTALLED = f"PostgreSQL is not installed: run `make system-deps`, or set {ENV} to a server's URL"
-NOT_AS_ROOT = f"PostgreSQL does not run as root, and this machine has no user namespaces: set {ENV} to a server's URL"
+NOT_AS_ROOT = f"PostgreSQL does not run as root, and this machine lacks unshare or setpriv: set {ENV} to a server's URL"
 
-# In a user namespace the server does not run as root, and its files still belong to the launcher's
-# user. The parent-death signal is lost on the way into a namespace, so setpriv requests it again.
-_IN_USER_NAMESPACE = ["unshare", "--user", "--map-user=1000", "--map-group=1000"]
+# In a namespace of its own the server does not run as root, and its files still belong to the owner
+# of the launcher. The parent-death signal is lost on the way into a namespace, so setpriv requests
+# it again.
+_IN_NAMESPACE = ["unshare", "-U", "--map-user=1000", "--map-group=1000"]
 _DIES_WITH_LAUNCHER = ["setpriv", "--pdeathsig", "KILL"]
 
 
-def unavailable() -> str | None:
-    """Return why no server is available, or None."""
-    if os.environ.get(ENV):
+class Postgres(Server):
+    """A store: the sidecars keep the records in a table."""
+
+    env = ENV
+    names = (NAME,)
+    ports = (NAME,)
+    start_seconds = START_SECONDS
+    stop_seconds = STOP_SECONDS
+
+    def unavailable(self) -> str | None:
+        """Return why no server is available, or None."""
+        if os.environ.get(ENV):
+            return None
+        if _programs() is None:
+            return NOT_INSTALLED
+        if os.geteuid() == 0 and not _has_namespaces():
+            return NOT_AS_ROOT
         return None
-    if _programs() is None:
-        return NOT_INSTALLED
-    if os.geteuid() == 0 and not _has_user_namespaces():
-        return NOT_AS_ROOT
-    return None
 
+    def launch(self, processes: Processes, data: Path, ports: Sequence[int], deadline: Deadline) -> str:
+        """Start a server on a loopback port, and create a missing database; return its URL."""
+        del deadline  # this server starts no second process to wait for
+        problem, programs = self.unavailable(), _programs()
+        if problem is not None or programs is None:
+            raise LaunchError(problem or NOT_INSTALLED)
+        folder = data / NAME
+        folder.mkdir(parents=True, exist_ok=True)
+        self.sweep(data)
+        if not (folder / "password").exists():
+            _create(programs, folder)
+        port = ports[0]
+        command = [
+            *(_IN_NAMESPACE + _DIES_WITH_LAUNCHER if os.geteuid() == 0 else []),
+            str(programs / "postgres"),
+            *("-D", str(folder / "data")),
+            *("-p", str(port)),
+            *("-c", "listen_addresses=127.0.0.1"),
+            *("-c", "unix_socket_directories="),
+            *("-c", f"max_connections={CONNECTIONS_MAX}"),
+            *("-c", "log_min_messages=warning"),
+        ]
+        # SIGTERM would wait until every client has left; SIGINT closes their connections and loses
+        # no data.
+        env = plain_environment() | {"LC_ALL": "C"}
+        processes.start(NAME, command, env=env, cwd=folder, stop_signal=signal.SIGINT)
+        return f"postgres://{LOGIN}:{(folder / 'password').read_text()}@127.0.0.1:{port}/postgres?sslmode=disable"
 
-def launch(processes: Processes, data: Path, ports: Sequence[int], deadline: Deadline) -> str:
-    """Start a server on a loopback port, with a new database if there is none; return its URL."""
-    del deadline  # this server starts no second process to wait for
-    problem, programs = unavailable(), _programs()
-    if problem is not None or programs is None:
-        raise LaunchError(problem or NOT_INSTALLED)
-    folder = data / NAME
-    folder.mkdir(parents=True, exist_ok=True)
-    sweep(data)
-    if not (folder / "password").exists():
-        _create(programs, folder)
-    port = ports[0]
-    command = [
-        *(_IN_USER_NAMESPACE + _DIES_WITH_LAUNCHER if os.geteuid() == 0 else []),
-        str(programs / "postgres"),
-        *("-D", str(folder / "data")),
-        *("-p", str(port)),
-        *("-c", "listen_addresses=127.0.0.1"),
-        *("-c", "unix_socket_directories="),
-        *("-c", f"max_connections={CONNECTIONS_MAX}"),
-        *("-c", "log_min_messages=warning"),
-    ]
-    # SIGTERM would wait until every client has left; SIGINT closes their connections and loses no
-    # data.
-    env = plain_environment() | {"LC_ALL": "C"}
-    processes.start(NAME, command, env=env, cwd=folder, stop_signal=signal.SIGINT)
-    return f"postgres://{USER}:{(folder / 'password').read_text()}@127.0.0.1:{port}/postgres?sslmode=disable"
+    def sweep(self, data: Path) -> None:
+        """Kill the remaining processes of a killed server.
 
+        One may wait forever for another that died with a lock. A new server does not start while
+        they run. They all run in their data folder, and no other process does.
+        """
+        for process in psutil.process_iter():
+            try:
+                if process.name() == NAME and process.cwd() == str(data.resolve() / NAME / "data"):
+                    process.kill()
+                    process.wait(LEFTOVER_SECONDS)
+            except (psutil.Error, OSError):  # it has ended in the meantime, or another login owns it
+                continue
 
-def sweep(data: Path) -> None:
-    """Kill the remaining processes of a killed server.
-
-    One may wait forever for another that died with a lock. A new server does not start while they
-    run. They all run in their data folder, and no other process does.
-    """
-    for process in psutil.process_iter():
-        try:
-            if process.name() == NAME and process.cwd() == str(data.resolve() / NAME / "data"):
-                process.kill()
-                process.wait(LEFTOVER_SECONDS)
-        except (psutil.Error, OSError):  # it has ended in the meantime, or belongs to another user
-            continue
-
-
-def check(address: str) -> str | None:
-    """Return why the server at a URL cannot be used, or None."""
-    try:
-        with psycopg.connect(address, connect_timeout=3) as connection:
-            connection.execute("SELECT 1")
-    except psycopg.Error as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return f"{ENV}: {lines[-1]}"
-    return None
-
-
-def prepare(address: str) -> None:
-    """Create the table that every sidecar creates first; raise LaunchError if that fails.
-
-    When two sidecars create it at the same moment, one gets "type already exists" (42710). This is
-    fatal for daprd, which retries only after a unique violation (23505). The code is
-    EnsureMetadataTable in common/component/sql/migrations/postgres of components-contrib 1.18.3.
-    daprd's later steps run under a lock in this table.
-    """
-    with suppress(*CREATED_CONCURRENTLY):
+    def check(self, address: str) -> str | None:
+        """Return why the server at a URL cannot be used, or None."""
         try:
             with psycopg.connect(address, connect_timeout=3) as connection:
-                connection.execute(METADATA_TABLE)
-        except psycopg.errors.InsufficientPrivilege as error:
-            raise LaunchError(f"{ENV}: its user may not create tables: {error}") from error
+                connection.execute("SELECT 1")
+        except psycopg.Error as error:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            return f"{ENV}: {lines[-1]}"
+        return None
 
+    def prepare(self, address: str) -> None:
+        """Create the table that every sidecar creates first; raise LaunchError if that fails.
 
-def state_bytes(address: str) -> int:
-    """Return the disk space of the records in bytes, with their indexes and dead rows."""
-    with psycopg.connect(address, connect_timeout=3) as connection:
-        row = connection.execute("SELECT pg_total_relation_size('state')").fetchone()
-    return int(row[0]) if row else 0
+        When two sidecars create it at the same moment, one gets "type already exists" (42710). This
+        is fatal for daprd, which retries only after a unique violation (23505). The code is
+        EnsureMetadataTable in common/component/sql/migrations/postgres of components-contrib
+        1.18.3. daprd's later steps run under a lock in this table.
+        """
+        with suppress(*CREATED_CONCURRENTLY):
+            try:
+                with psycopg.connect(address, connect_timeout=3) as connection:
+                    connection.execute(METADATA_TABLE)
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise LaunchError(f"{ENV}: its login may not create tables: {error}") from error
 
 
 def _create(programs: Path, folder: Path) -> None:
@@ -141,10 +141,10 @@ def _create(programs: Path, folder: Path) -> None:
     new.touch(mode=0o600)
     new.write_text(password, encoding="utf-8")
     command = [
-        *(_IN_USER_NAMESPACE if os.geteuid() == 0 else []),
+        *(_IN_NAMESPACE if os.geteuid() == 0 else []),
         str(programs / "initdb"),
         *("-D", str(folder / "data")),
-        *("-U", USER),
+        *("-U", LOGIN),
         *("--auth", "scram-sha-256"),
         *("--pwfile", str(new)),
         *("--encoding", "UTF8"),
@@ -176,8 +176,8 @@ def _programs() -> Path | None:
     return max(found, key=lambda folder: int(folder.parent.name), default=None)
 
 
-def _has_user_namespaces() -> bool:
+def _has_namespaces() -> bool:
     if shutil.which("unshare") is None or shutil.which("setpriv") is None:
         return False
-    probed = subprocess.run([*_IN_USER_NAMESPACE, "true"], capture_output=True, check=False, start_new_session=True)
+    probed = subprocess.run([*_IN_NAMESPACE, "true"], capture_output=True, check=False, start_new_session=True)
     return probed.returncode == 0

@@ -21,7 +21,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from sidecart.launcher.servers import rabbitmq
+from sidecart.launcher.servers.rabbitmq import RabbitMq
 from sidecart.launcher.topics import Subscription
 from sidecart.launcher.topology import readers, replica_names
 
@@ -88,10 +88,10 @@ def watch(
     def ask(app_id: str) -> bool:
         return is_healthy(sidecar.format(app=app_id), app_id, token)
 
-    keeper, message = Keeper(), ""
+    keeper, broker, message = Keeper(), RabbitMq(), ""
     while not stopped.wait(LOOK_SECONDS):
         try:
-            lost: Sequence[Subscription] = rabbitmq.unread(amqp_url, expected)
+            lost: Sequence[Subscription] = broker.unread(amqp_url, expected)
             now = "the broker answers"
         except OSError as error:
             lost, now = [], f"the broker does not answer: {error}"

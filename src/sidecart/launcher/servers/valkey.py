@@ -1,6 +1,6 @@
 """The Redis-compatible server: a child process with an embedded Valkey, or an external server.
 
-The child process has its data in the shop's folder.
+The child process has its data in the launcher's folder.
 """
 
 import os
@@ -19,7 +19,7 @@ from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers.addresses import host_and_port
-from sidecart.launcher.servers.backlog import Backlog
+from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import Subscription
 
 ENV = "REDIS_HOST"
@@ -32,109 +32,96 @@ IDLE_MS_MAX = 15_000
 """A consumer that read or reclaimed events within this time counts as reading."""
 
 
-def unavailable() -> str | None:
-    """Return why no server is available, or None."""
-    try:
-        if not os.environ.get(ENV):
-            _binary()
-    except LaunchError as error:
-        return str(error)
-    return None
+class Valkey(Broker):
+    """A broker and a store: streams carry the events, hashes are the records."""
 
+    env = ENV
+    names = (NAME,)
+    ports = (NAME,)
+    start_seconds = START_SECONDS
+    stop_seconds = STOP_SECONDS
 
-def launch(processes: Processes, data: Path, ports: Sequence[int], deadline: Deadline) -> str:
-    """Start a server on a loopback port and return its host:port."""
-    del deadline  # this server starts no second process to wait for
-    folder = data / NAME
-    folder.mkdir(parents=True, exist_ok=True)
-    command = [
-        str(_binary()),
-        *("--bind", "127.0.0.1"),
-        *("--port", str(ports[0])),
-        *("--dir", str(folder)),
-        # The server appends every write to the file before it answers, and syncs the file once a
-        # second. Killing the server loses nothing; a power cut may lose a second (appendfsync
-        # always avoids that, at the cost of an fsync per write).
-        *("--appendonly", "yes"),
-        *("--appendfsync", "everysec"),
-        *("--save", ""),
-        *("--daemonize", "no"),
-        *("--loglevel", "warning"),
-    ]
-    processes.start(NAME, command, env=plain_environment(), cwd=folder)
-    return address_on(ports[0])
+    def unavailable(self) -> str | None:
+        """Return why no server is available, or None."""
+        try:
+            if not os.environ.get(ENV):
+                _binary()
+        except LaunchError as error:
+            return str(error)
+        return None
 
+    def launch(self, processes: Processes, data: Path, ports: Sequence[int], deadline: Deadline) -> str:
+        """Start a server on a loopback port and return its host:port."""
+        del deadline  # this server starts no second process to wait for
+        folder = data / NAME
+        folder.mkdir(parents=True, exist_ok=True)
+        command = [
+            str(_binary()),
+            *("--bind", "127.0.0.1"),
+            *("--port", str(ports[0])),
+            *("--dir", str(folder)),
+            # The server appends every write to the file before it answers, and syncs the file
+            # once a second. Killing the server loses nothing; a power cut may lose a second
+            # (appendfsync always avoids that, at the cost of an fsync per write).
+            *("--appendonly", "yes"),
+            *("--appendfsync", "everysec"),
+            *("--save", ""),
+            *("--daemonize", "no"),
+            *("--loglevel", "warning"),
+        ]
+        processes.start(NAME, command, env=plain_environment(), cwd=folder)
+        return self.address_on(ports[0])
 
-def address_on(port: int) -> str:
-    """The address of a server that the launcher started."""
-    return f"127.0.0.1:{port}"
+    def address_on(self, port: int) -> str:
+        """The address of a server that the launcher started."""
+        return f"127.0.0.1:{port}"
 
+    def check(self, address: str) -> str | None:
+        """Return why the server at host:port cannot be used, or None."""
+        try:
+            with _client(address) as client:
+                client.ping()
+        except valkey.ValkeyError as error:
+            return f"{ENV}={address}: {error}"
+        return None
 
-def check(address: str) -> str | None:
-    """Return why the server at host:port cannot be used, or None."""
-    try:
+    def missing(self, address: str, expected: Sequence[Subscription]) -> list[Subscription]:
+        """Return the subscriptions without a consumer group on their topic's stream."""
         with _client(address) as client:
-            client.ping()
-    except valkey.ValkeyError as error:
-        return f"{ENV}={address}: {error}"
-    return None
+            known = {topic: {group.name for group in _groups(client, topic)} for topic in {o.topic for o in expected}}
+        return [one for one in expected if one.consumer_id not in known[one.topic]]
 
+    def unread(self, address: str, expected: Mapping[Subscription, int]) -> list[Subscription]:
+        """Return the subscriptions with waiting events that no consumer reads.
 
-def missing_subscriptions(address: str, expected: Sequence[Subscription]) -> list[Subscription]:
-    """Return the subscriptions without a consumer group on their topic's stream."""
-    with _client(address) as client:
-        return [one for one in expected if one.consumer_id not in {group.name for group in _groups(client, one.topic)}]
+        Replicas share one consumer, so they are not counted. A subscription without events is not
+        included: its sidecar's pending read may take as long as it likes.
+        """
+        with _connection(address) as client:
+            return [one for one in expected if not _is_read(client, one)]
 
+    def remove(self, address: str, gone: Sequence[Subscription]) -> int:
+        """Delete the groups of removed consumers."""
+        with _connection(address) as client:
+            existing = [one for one in gone if one.consumer_id in {group.name for group in _groups(client, one.topic)}]
+            for one in existing:
+                client.xgroup_destroy(one.topic, one.consumer_id)
+            return len(existing)
 
-def unread(address: str, expected: Mapping[Subscription, int]) -> list[Subscription]:
-    """Return the subscriptions with waiting events that no consumer reads.
+    def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
+        """Make these consumers start with the next event; no consumer may read in the meantime."""
+        self.remove(address, new)  # also deletes the unacknowledged events of a killed consumer
+        with _connection(address) as client:
+            for one in new:
+                client.xgroup_create(one.topic, one.consumer_id, id="$", mkstream=True)
 
-    Replicas share one consumer, so they are not counted. A subscription without events is not
-    included: its sidecar's pending read may take as long as it likes.
-    """
-    with _connection(address) as client:
-        return [one for one in expected if not _is_read(client, one)]
-
-
-def backlog(address: str, data: Path) -> list[Backlog]:
-    """Return the backlog of every group of every stream."""
-    del data
-    with _connection(address) as client:
-        streams = [key.decode() for key in client.scan_iter(_type="stream")]
-        return [Backlog(each.name, name, each.lag, each.pending) for name in streams for each in _groups(client, name)]
-
-
-def remove(address: str, gone: Sequence[Subscription]) -> int:
-    """Delete the groups of removed consumers."""
-    with _connection(address) as client:
-        existing = [one for one in gone if one.consumer_id in {group.name for group in _groups(client, one.topic)}]
-        for one in existing:
-            client.xgroup_destroy(one.topic, one.consumer_id)
-        return len(existing)
-
-
-def skip_backlog(address: str, new: Sequence[Subscription]) -> None:
-    """Make these consumers start with the next event; no consumer may read in the meantime."""
-    remove(address, new)  # also deletes the unacknowledged events of a killed consumer
-    with _connection(address) as client:
-        for one in new:
-            client.xgroup_create(one.topic, one.consumer_id, id="$", mkstream=True)
-
-
-def undelivered(address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
-    """Return the number of undelivered events per subscription."""
-    with _connection(address) as client:
-        lags = {
-            topic: {each.name: each.lag for each in _groups(client, topic)} for topic in {o.topic for o in expected}
-        }
-    return {one: lags[one.topic].get(one.consumer_id, 0) for one in expected}
-
-
-def lengths(address: str, data: Path) -> dict[str, int]:
-    """Return the number of events in each stream, including events that every group has read."""
-    del data
-    with _connection(address) as client:
-        return {key.decode(): int(client.xlen(key)) for key in client.scan_iter(_type="stream")}  # type: ignore[arg-type]  # the stub allows a coroutine
+    def undelivered(self, address: str, expected: Sequence[Subscription]) -> dict[Subscription, int]:
+        """Return the number of undelivered events per subscription."""
+        with _connection(address) as client:
+            lags = {
+                topic: {each.name: each.lag for each in _groups(client, topic)} for topic in {o.topic for o in expected}
+            }
+        return {one: lags[one.topic].get(one.consumer_id, 0) for one in expected}
 
 
 def settings(address: str) -> dict[str, str]:
@@ -145,40 +132,6 @@ def settings(address: str) -> dict[str, str]:
         except valkey.ResponseError:  # a hosted server does not allow CONFIG
             return {}
         return {str(name): str(value) for name, value in found.items()}
-
-
-def state_bytes(address: str) -> int:
-    """Return the memory of the records in bytes, without the streams."""
-    total = 0
-    with _connection(address) as client:
-        keys = list(client.scan_iter(_type="hash", count=HISTORY_PAGE))
-        for first in range(0, len(keys), HISTORY_PAGE):
-            pipeline = client.pipeline(transaction=False)
-            for key in keys[first : first + HISTORY_PAGE]:
-                pipeline.memory_usage(key)
-            sizes: list[int | None] = pipeline.execute()  # type: ignore[no-untyped-call]  # the library has no types here
-            total += sum(size or 0 for size in sizes)
-    return total
-
-
-def record(address: str, topics: Sequence[str]) -> None:
-    """Do nothing: a stream keeps past events."""
-
-
-def recorded(address: str, topics: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Return every event in the streams of these topics, oldest first."""
-    found: list[tuple[str, bytes]] = []
-    with _connection(address) as client:
-        for topic in topics:
-            last = "-"
-            while True:
-                # the stub allows a coroutine
-                entries: Any = client.xrange(topic, min=last, count=HISTORY_PAGE)
-                found += [(topic, bytes(fields[b"data"])) for _, fields in entries]
-                if len(entries) < HISTORY_PAGE:
-                    break
-                last = f"({entries[-1][0].decode()}"
-    return found
 
 
 @contextmanager

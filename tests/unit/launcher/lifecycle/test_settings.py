@@ -12,13 +12,17 @@ import pytest
 from sidecart.cli.__main__ import main
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle import settings
+from sidecart.launcher.lifecycle.environments import app_environment, monitor_environment
+from sidecart.launcher.lifecycle.plan import choose_ports, plan_of
 from sidecart.launcher.lifecycle.settings import (
     SET_BY_LAUNCHER,
     environment_of,
     external_servers,
     settings_from_environment,
 )
-from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.lifecycle.state import State
+from sidecart.launcher.lifecycle.system import Options, System
+from sidecart.launcher.lifecycle.wiring import Wiring
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.addresses import host_and_port, without_password
 from sidecart.launcher.topics import app_ids
@@ -67,11 +71,11 @@ def test_the_table_is_read() -> None:
     assert 15 <= len(TABLE)
 
 
-def shop_with(folder: Path, environ: Mapping[str, str], monitor: bool = False) -> Shop:
-    """A shop with chosen ports that has started nothing."""
-    shop = Shop(Options("redis", folder=folder, settings=settings_from_environment(environ), monitor=monitor), print)
-    shop._choose_ports()
-    return shop
+def state_with(folder: Path, environ: Mapping[str, str], monitor: bool = False) -> State:
+    """A system with chosen ports that has started nothing."""
+    state = State(plan_of(Options("redis", folder=folder, settings=settings_from_environment(environ), monitor=monitor)))
+    state.ports |= choose_ports(state.plan)
+    return state
 
 
 @pytest.mark.parametrize("name", [each for each in TABLE if each not in SET_BY_LAUNCHER])
@@ -81,10 +85,10 @@ def test_a_setting_of_the_table_reaches_the_apps_that_read_it(
     """The value overrides the launcher's and dapr.yaml's, and other apps do not receive it."""
     value = SAMPLES.get(name, "7")
     monkeypatch.setenv(name, value)
-    shop = shop_with(tmp_path, os.environ, monitor=True)
+    state = state_with(tmp_path, os.environ, monitor=True)
 
-    environments = {each: shop.app_environment(each) for each in shop.replicas} | {
-        "monitor": shop._monitor_environment()
+    environments = {each: app_environment(state, Wiring(), each) for each in state.plan.replicas} | {
+        "monitor": monitor_environment(state)
     }
     assert {value} == {environments[app_id].get(name) for app_id in TABLE[name]}
     if name not in ("LOG_FORMAT", "LOG_LEVEL", "OTEL_EXPORTER_OTLP_ENDPOINT"):
@@ -111,21 +115,21 @@ def test_a_setting_that_the_launcher_decides_is_refused_by_name(
 @pytest.mark.parametrize("name", sorted(WRONG))
 def test_a_wrong_value_is_refused_before_anything_starts(name: str, tmp_path: Path) -> None:
     """The error names the setting; there is no process and no folder."""
-    shop = Shop(Options("redis", folder=tmp_path, settings={name: "-1"}), print)
+    system = System(Options("redis", folder=tmp_path, settings={name: "-1"}), print)
 
     with pytest.raises(LaunchError, match=f"setting {name}: "):
-        shop.start()
+        system.start()
 
-    assert not shop.started
+    assert not system.started
     assert [] == list(tmp_path.iterdir())
 
 
 def test_an_environment_setting_never_overrides_the_launcher(tmp_path: Path) -> None:
     """The live page and the launcher both read BROKER, but --broker has precedence."""
-    shop = shop_with(tmp_path, {"BROKER": "rabbitmq", "MAIL_URL": "http://elsewhere"}, monitor=True)
+    state = state_with(tmp_path, {"BROKER": "rabbitmq", "MAIL_URL": "http://elsewhere"}, monitor=True)
 
-    env = shop._monitor_environment()
-    assert ("redis", shop.mail_url) == (env["BROKER"], env["MAIL_URL"])
+    env = monitor_environment(state)
+    assert ("redis", state.mail_url) == (env["BROKER"], env["MAIL_URL"])
     assert {"A": "decided", "LOG_LEVEL": "info"} == environment_of_user(
         {"A": "decided", "LOG_LEVEL": "info"}, {"A": "configured", "LOG_LEVEL": "debug"}
     )
@@ -140,11 +144,11 @@ def environment_of_user(decided: Mapping[str, str], configured: Mapping[str, str
 
 def test_with_a_mail_server_there_is_no_mail_catcher(tmp_path: Path) -> None:
     """There is no mail URL, and the mail server is shown without its password."""
-    shop = shop_with(tmp_path, {"SMTP_URL": SAMPLES["SMTP_URL"]}, monitor=True)
+    state = state_with(tmp_path, {"SMTP_URL": SAMPLES["SMTP_URL"]}, monitor=True)
 
-    assert [] == [name for name in shop.ports if name.startswith("mail")]
-    assert ("", "smtp://[::1]:2525") == (shop.mail_url, shop.mails_at)
-    assert "" == shop._monitor_environment()["MAIL_URL"]
+    assert [] == [name for name in state.ports if name.startswith("mail")]
+    assert ("", "smtp://[::1]:2525") == (state.mail_url, state.mails_at)
+    assert "" == monitor_environment(state)["MAIL_URL"]
 
 
 def test_the_demo_refuses_another_mail_server(

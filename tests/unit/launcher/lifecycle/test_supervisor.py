@@ -5,7 +5,6 @@ Sidecars wait for their servers.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,8 +15,20 @@ from sidecart.launcher.topics import Subscription
 from sidecart.launcher.topology import readers
 
 
-class FakeShop:
-    """Fake processes that end on request."""
+class FakePage:
+    """A fake live page, which ends with its processes."""
+
+    def __init__(self, dead: dict[str, int]) -> None:
+        self._dead = dead
+
+    def stop(self) -> None:
+        """Stop both processes."""
+        for name in ("monitor", "monitor-sidecar"):
+            self._dead.pop(name, None)
+
+
+class FakeSystem:
+    """Fake processes that end on request; the parts of a system that the supervisor needs."""
 
     logs = Path("logs")
     replicas = ("gateway", "order", "order-1")
@@ -29,7 +40,8 @@ class FakeShop:
         self.servers_problem: str | None = None
         self.lost: list[Subscription] | OSError = []
         self.silent: list[str] = []
-        self.spare: set[str] = set()
+        self.state = self.processes = self.health = self.starter = self.sidecars = self
+        self.page = FakePage(self.dead)
 
     def start_again(self, name: str) -> None:
         """Start a process that does not run."""
@@ -37,7 +49,7 @@ class FakeShop:
         self.dead.pop(name, None)
         self.started.append(name)
 
-    def stop_sidecar(self, name: str, seconds: float) -> None:
+    def stop(self, name: str, seconds: float) -> None:
         """Stop a sidecar within seconds."""
         assert seconds < STEADY_SECONDS
         self.stopped.append(name)
@@ -49,13 +61,6 @@ class FakeShop:
     def last_lines(self, name: str) -> list[str]:
         """The last lines of a log."""
         return [f"{name} prints its last line"]
-
-    def give_up(self, name: str) -> Sequence[str]:
-        """Abandon all spare processes if this is one of them."""
-        if name not in self.spare:
-            return ()
-        self.dead = {each: code for each, code in self.dead.items() if each not in self.spare}
-        return sorted(self.spare)
 
     def unread_subscriptions(self) -> list[Subscription]:
         """Return the unread subscriptions."""
@@ -69,15 +74,15 @@ class FakeShop:
 
 
 class Watch:
-    """A supervisor of a fake shop, with a fake clock."""
+    """A supervisor of a fake system, with a fake clock."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
-        self.shop = FakeShop()
+        self.system = FakeSystem()
         self.output: list[str] = []
         self.changes = 0
         self.supervisor = Supervisor(
-            self.shop,  # type: ignore[arg-type]  # the supervisor needs only this part of a shop
+            self.system,  # type: ignore[arg-type]  # the supervisor needs only this part of a system
             self.output.append,
             self._change,
             lambda: self.now,
@@ -88,14 +93,14 @@ class Watch:
 
     def end(self, name: str) -> None:
         """End a process."""
-        self.shop.dead[name] = -9
+        self.system.dead[name] = -9
 
     def look(self, seconds: float = 0.0) -> list[str]:
         """Advance the clock, run the supervisor, and return the started processes."""
         self.now += seconds
-        before = len(self.shop.started)
+        before = len(self.system.started)
         self.supervisor.look()
-        return self.shop.started[before:]
+        return self.system.started[before:]
 
 
 @pytest.fixture
@@ -130,20 +135,19 @@ def test_repeated_ends_lead_to_growing_pauses(watch: Watch) -> None:
     assert ["order"] == watch.look()
 
 
-def test_a_shop_continues_without_an_optional_process(watch: Watch) -> None:
+def test_a_system_continues_without_the_live_page(watch: Watch) -> None:
     """A live page that keeps crashing is abandoned, and that is reported once."""
-    watch.shop.spare = {"monitor"}
-    while not any("the shop continues without it" in line for line in watch.output):
+    while not any("the system continues without it" in line for line in watch.output):
         watch.end("monitor")
         watch.look(0.5)
-    before = (list(watch.shop.started), list(watch.output))
+    before = (list(watch.system.started), list(watch.output))
     watch.look(60)
 
     assert ENDS_MAX == before[0].count("monitor")
-    assert before == (watch.shop.started, watch.output)
+    assert before == (watch.system.started, watch.output)
 
 
-def test_a_process_that_keeps_crashing_ends_the_shop(watch: Watch) -> None:
+def test_a_process_that_keeps_crashing_ends_the_system(watch: Watch) -> None:
     """The error includes the end of the log, because more restarts would not help."""
 
     def end_repeatedly() -> None:
@@ -154,7 +158,7 @@ def test_a_process_that_keeps_crashing_ends_the_shop(watch: Watch) -> None:
     with pytest.raises(LaunchError, match=f"order ended {ENDS_MAX + 1} times in a row(.|\n)*prints its last line"):
         end_repeatedly()
 
-    assert ENDS_MAX == watch.shop.started.count("order")
+    assert ENDS_MAX == watch.system.started.count("order")
 
 
 def test_servers_are_started_before_the_sidecars_that_need_them(watch: Watch) -> None:
@@ -168,10 +172,10 @@ def test_servers_are_started_before_the_sidecars_that_need_them(watch: Watch) ->
 def test_a_sidecar_waits_for_its_servers_with_one_report(watch: Watch) -> None:
     """The sidecar would only end again; the wait does not count as an end."""
     watch.end("order-sidecar")
-    watch.shop.servers_problem = "rabbitmq is unreachable"
+    watch.system.servers_problem = "rabbitmq is unreachable"
     for _ in range(50):
         assert [] == watch.look(1)
-    watch.shop.servers_problem = None
+    watch.system.servers_problem = None
 
     assert ["order-sidecar"] == watch.look(1)
     assert [
@@ -186,19 +190,19 @@ GATEWAY_READS = next(one for one in readers(["gateway"]) if one.topic == "OrderC
 
 def test_a_sidecar_that_does_not_read_restarts_eventually(watch: Watch) -> None:
     """All replicas of the subscription restart, because the broker does not name the lost one."""
-    watch.shop.lost = [ORDER_READS]
+    watch.system.lost = [ORDER_READS]
     for _ in range(int(LOST_SECONDS / LOOK_SECONDS)):
         assert [] == watch.look(LOOK_SECONDS)
 
     assert ["order-sidecar", "order-1-sidecar"] == watch.look(LOOK_SECONDS)
-    assert ["order", "order-1"] == watch.shop.stopped
+    assert ["order", "order-1"] == watch.system.stopped
     assert "order-sidecar does not read OrderPaymentCreated correctly: restarting it" in watch.output
     assert [] == watch.look(LOOK_SECONDS)
 
 
 def test_a_sidecar_that_does_not_answer_restarts_eventually(watch: Watch) -> None:
     """Only this sidecar restarts, because it is known."""
-    watch.shop.silent = ["order-1"]
+    watch.system.silent = ["order-1"]
     for _ in range(int(LOST_SECONDS / LOOK_SECONDS)):
         assert [] == watch.look(LOOK_SECONDS)
 
@@ -210,40 +214,40 @@ def test_a_sidecar_that_does_not_answer_restarts_eventually(watch: Watch) -> Non
 def test_a_sidecar_that_answers_again_in_time_is_not_restarted(watch: Watch) -> None:
     """The sidecar was paused for a while, or was starting."""
     for found in (["order-1"], [], ["order-1"]):
-        watch.shop.silent = found
+        watch.system.silent = found
         for _ in range(int(LOST_SECONDS / LOOK_SECONDS) - 1):
             watch.look(LOOK_SECONDS)
 
-    assert [] == watch.shop.stopped
+    assert [] == watch.system.stopped
 
 
 def test_a_waiting_sidecar_is_not_restarted_by_another_check(watch: Watch) -> None:
     """It reads nothing because it is down; it starts as soon as its servers are available."""
     watch.end("gateway-sidecar")
-    watch.shop.servers_problem = "postgres is unreachable"
-    watch.shop.lost = [GATEWAY_READS]
+    watch.system.servers_problem = "postgres is unreachable"
+    watch.system.lost = [GATEWAY_READS]
     for _ in range(3 * int(LOST_SECONDS / LOOK_SECONDS)):
         assert [] == watch.look(LOOK_SECONDS)
-    watch.shop.servers_problem, watch.shop.lost = None, []
+    watch.system.servers_problem, watch.system.lost = None, []
 
     assert ["gateway-sidecar"] == watch.look(1)
-    assert [] == watch.shop.stopped
+    assert [] == watch.system.stopped
 
 
 def test_a_lost_gateway_subscription_restarts_one_sidecar(watch: Watch) -> None:
     """A gateway's queue belongs to no other replica."""
-    watch.shop.lost = [GATEWAY_READS]
+    watch.system.lost = [GATEWAY_READS]
     for _ in range(int(LOST_SECONDS / LOOK_SECONDS) + 1):
         watch.look(LOOK_SECONDS)
 
-    assert ["gateway"] == watch.shop.stopped
+    assert ["gateway"] == watch.system.stopped
 
 
 def test_a_sidecar_that_reads_again_in_time_is_not_restarted(watch: Watch) -> None:
     """A check that finds all subscriptions read, or the broker unreachable, restarts the count."""
     for found in ([ORDER_READS], [], [ORDER_READS], OSError("unreachable"), [ORDER_READS]):
-        watch.shop.lost = found
+        watch.system.lost = found
         for _ in range(int(LOST_SECONDS / LOOK_SECONDS) - 1):
             watch.look(LOOK_SECONDS)
 
-    assert [] == watch.shop.stopped
+    assert [] == watch.system.stopped

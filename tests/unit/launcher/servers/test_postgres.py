@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sidecart.launcher.servers import postgres
+from sidecart.launcher.servers.postgres import Postgres
 
 PROGRAM = """
 import ctypes, time
@@ -26,7 +26,7 @@ def test_remaining_processes_of_a_killed_server_are_killed(tmp_path: Path) -> No
         assert left.stdout is not None
         left.stdout.readline()
 
-        postgres.sweep(tmp_path)
+        Postgres().sweep(tmp_path)
 
         ended = (left.poll() is not None, other.poll() is not None)
         other.kill()

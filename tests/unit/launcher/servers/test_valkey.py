@@ -11,9 +11,9 @@ import valkey as client_of
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers import valkey
-from sidecart.launcher.servers.registry import STORES
 from sidecart.launcher.topics import Subscription
 
+SERVER = valkey.Valkey()
 ONE = Subscription("order", "order", "inbox", "OrderPaymentCreated")
 
 
@@ -22,7 +22,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Start a server for the module; return its address."""
     processes = Processes(tmp_path_factory.mktemp("logs"))
     try:
-        yield STORES["redis"].start(processes, tmp_path_factory.mktemp("data"), Deadline())
+        yield SERVER.start(processes, tmp_path_factory.mktemp("data"), Deadline())
     finally:
         processes.stop([valkey.NAME], valkey.STOP_SECONDS)
 
@@ -45,7 +45,7 @@ def read_once(client: client_of.Valkey) -> None:
 
 def is_read(address: str) -> bool:
     """Whether the launcher finds the subscription read."""
-    return [] == valkey.unread(address, {ONE: 1})
+    return [] == SERVER.unread(address, {ONE: 1})
 
 
 def test_an_idle_consumer_without_events_counts_as_reading(server: client_of.Valkey, address: str) -> None:
@@ -96,33 +96,33 @@ def delivered(client: client_of.Valkey, group: str) -> list[bytes]:
 def test_a_new_consumer_receives_only_later_events(server: client_of.Valkey, address: str) -> None:
     """Without `skip_backlog` a group would start at the beginning of the stream."""
     server.xadd(ONE.topic, {"data": "before"})
-    valkey.skip_backlog(address, [NEW])
+    SERVER.skip_backlog(address, [NEW])
     server.xadd(ONE.topic, {"data": "after"})
 
-    assert 1 == valkey.undelivered(address, [NEW])[NEW]
+    assert 1 == SERVER.undelivered(address, [NEW])[NEW]
     assert b"after" in delivered(server, "monitor")
     assert b"before" not in delivered(server, "monitor")
 
 
 def test_a_restarted_consumer_does_not_receive_pending_events(server: client_of.Valkey, address: str) -> None:
     """The killed consumer's unacknowledged event is not delivered again."""
-    valkey.skip_backlog(address, [NEW])
+    SERVER.skip_backlog(address, [NEW])
     server.xadd(ONE.topic, {"data": "held"})
     assert b"held" in delivered(server, "monitor")
-    valkey.skip_backlog(address, [NEW])
+    SERVER.skip_backlog(address, [NEW])
 
-    assert ([], 0) == (delivered(server, "monitor"), valkey.undelivered(address, [NEW])[NEW])
+    assert ([], 0) == (delivered(server, "monitor"), SERVER.undelivered(address, [NEW])[NEW])
 
 
 def test_removing_a_consumer_leaves_other_groups_unchanged(server: client_of.Valkey, address: str) -> None:
     """The position of other groups does not change."""
     server.xadd(ONE.topic, {"data": "{}"})
-    valkey.skip_backlog(address, [NEW])
+    SERVER.skip_backlog(address, [NEW])
     before: Any = server.xinfo_groups(ONE.topic)
 
-    assert (1, 0) == (valkey.remove(address, [NEW]), valkey.remove(address, [NEW]))
+    assert (1, 0) == (SERVER.remove(address, [NEW]), SERVER.remove(address, [NEW]))
     assert [each for each in before if each["name"] == b"order"] == server.xinfo_groups(ONE.topic)
-    assert {NEW: 0, ONE: 1} == valkey.undelivered(address, [NEW, ONE])
+    assert {NEW: 0, ONE: 1} == SERVER.undelivered(address, [NEW, ONE])
 
 
 def test_a_new_consumer_of_an_unpublished_topic_receives_the_first_event(
@@ -130,7 +130,7 @@ def test_a_new_consumer_of_an_unpublished_topic_receives_the_first_event(
 ) -> None:
     """`skip_backlog` creates the stream."""
     server.delete(ONE.topic)
-    valkey.skip_backlog(address, [NEW])
+    SERVER.skip_backlog(address, [NEW])
     server.xadd(ONE.topic, {"data": "first"})
 
     assert b"first" in delivered(server, "monitor")

@@ -1,4 +1,4 @@
-"""The mail catcher stores the newest mails and shows them."""
+"""The mail catcher stores the newest mails, also over a restart."""
 
 import threading
 from email.message import EmailMessage
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from aiosmtpd.smtp import Envelope
 
-from sidecart.launcher.servers import mailcatcher
-from sidecart.launcher.servers.mailcatcher import Mailbox, _page
+from sidecart.launcher.servers import mailbox as module
+from sidecart.launcher.servers.mailbox import Mailbox
 
 
 def envelope(to: str = "ada@example.com", subject: str = "Paid", text: str = "Good news") -> Envelope:
@@ -50,21 +50,13 @@ def test_mails_are_found_by_recipient() -> None:
 
 def test_old_mails_are_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     """The oldest mail is dropped, so memory is bounded."""
-    monkeypatch.setattr(mailcatcher, "MAILS_MAX", 2)
+    monkeypatch.setattr(module, "MAILS_MAX", 2)
     mailbox = Mailbox()
 
     for _ in range(3):
         mailbox.add(envelope())
 
     assert [2, 3] == [mail.id for mail in mailbox.all()]
-
-
-def test_the_page_shows_text_and_runs_nothing() -> None:
-    """A mail is untrusted content, so its markup is escaped."""
-    mailbox = Mailbox()
-    mailbox.add(envelope(subject="<script>alert(1)</script>"))
-
-    assert "<script>" not in _page(*mailbox.newest(10))
 
 
 def test_the_page_lists_only_the_newest_mails_newest_first() -> None:
@@ -97,7 +89,7 @@ def test_mails_survive_a_restart_through_the_journal(tmp_path: Path) -> None:
 
 def test_the_journal_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The journal is rewritten at twice the limit of mails, and when all mails are deleted."""
-    monkeypatch.setattr(mailcatcher, "MAILS_MAX", 2)
+    monkeypatch.setattr(module, "MAILS_MAX", 2)
     journal = tmp_path / "mails.jsonl"
     mailbox = Mailbox(journal)
     lengths = []

@@ -1,0 +1,26 @@
+"""Checks before the start: missing programs, wrong settings, contradictions, old data."""
+
+from __future__ import annotations
+
+from sidecart.launcher import consistency, data_version, proxy
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.environments import app_environment, monitor_environment
+from sidecart.launcher.lifecycle.state import State
+from sidecart.launcher.lifecycle.wiring import Wiring
+
+
+def check(state: State, wiring: Wiring) -> None:
+    """Raise LaunchError with the first problem that would prevent the start."""
+    plan = state.plan
+    for env, server in plan.servers.items():
+        if not plan.options.external.get(env) and (problem := server.unavailable()) is not None:
+            raise LaunchError(problem)
+    if plan.has_proxy and (problem := proxy.unavailable()) is not None:
+        raise LaunchError(problem)
+    for name in plan.replicas:
+        app_environment(state, wiring, name)
+    if plan.has_monitor:
+        monitor_environment(state)
+    consistency.check()
+    if plan.broker is not None:
+        data_version.check(plan.data)

@@ -1,0 +1,51 @@
+"""The environments of apps and of the live page."""
+
+from __future__ import annotations
+
+from sidecart.launcher import monitor, proxy
+from sidecart.launcher.environment import observed_environment, plain_environment
+from sidecart.launcher.lifecycle.plan import MAIL_SMTP
+from sidecart.launcher.lifecycle.settings import environment_of
+from sidecart.launcher.lifecycle.state import State
+from sidecart.launcher.lifecycle.wiring import Wiring
+from sidecart.launcher.topology import app_of, metrics_of, pod_name_of, sidecar_of
+
+NOT_KNOWN_YET = "1"
+"""A placeholder for a port or an address while the launcher checks settings before the start."""
+
+
+def app_environment(state: State, wiring: Wiring, name: str) -> dict[str, str]:
+    """Return the environment of a replica. Raise LaunchError for a missing or wrong setting."""
+    plan, ports = state.plan, state.ports
+    app, sidecar = plan.apps[app_of(name)], sidecar_of(name)
+    decided = {
+        **plain_environment(),
+        **observed_environment(),
+        "PYTHONUNBUFFERED": "1",
+        **plan.tokens,
+        "APP_PORT": str(ports[name]),
+        "METRICS_PORT": str(ports[metrics_of(name)]),
+        "DAPR_HTTP_PORT": str(wiring.port(sidecar, ports[sidecar])) if sidecar in ports else NOT_KNOWN_YET,
+        "POD_NAME": pod_name_of(name),
+    }
+    if plan.has_mail_catcher:
+        decided[plan.mail_setting] = f"smtp://127.0.0.1:{wiring.port(MAIL_SMTP, ports[MAIL_SMTP])}"
+    defaults = {**({"DRAIN_SECONDS": str(proxy.DRAIN_SECONDS)} if plan.has_proxy else {}), **app.env}
+    configured = {**plan.options.settings, **plan.options.env}
+    return {**environment_of(app.app_id, decided, configured, defaults), **plan.options.env}
+
+
+def monitor_environment(state: State) -> dict[str, str]:
+    """Return the environment of the live page. Raise LaunchError for a wrong setting."""
+    plan = state.plan
+    settings = {
+        "BROKER": plan.options.broker,
+        "STORE": plan.options.store,
+        "BROKER_ADDRESS": state.broker_address or NOT_KNOWN_YET,
+        "GATEWAY_URL": state.url,
+        "MAIL_URL": state.mail_url,
+    }
+    known = state.sidecars.get(monitor.NAME)
+    grpc_port = int(NOT_KNOWN_YET) if known is None else known.grpc_port
+    env = monitor.environment(state.ports, plan.replicas, plan.tokens, grpc_port, settings)
+    return {**environment_of(monitor.NAME, env, plan.options.settings), **plan.options.env}

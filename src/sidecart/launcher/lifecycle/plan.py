@@ -1,0 +1,153 @@
+"""What a start will run: apps, replicas, servers, folders and tokens, computed beforehand."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sidecart.launcher import components, monitor, proxy
+from sidecart.launcher.apps import App, apps_with, resource_folders, with_components
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.options import Options
+from sidecart.launcher.ports import free_port, is_free, this_or_free_port
+from sidecart.launcher.project import declared_text
+from sidecart.launcher.servers.registry import BROKERS, STORES
+from sidecart.launcher.servers.server import Broker, Server
+from sidecart.launcher.topics import GATEWAY
+from sidecart.launcher.topology import app_of, metrics_of, replica_names
+
+MAIL_CATCHER = "mail"
+MAIL_SMTP, MAIL_HTTP = "mail-smtp", "mail-http"
+MAIL_SERVER = "mail_server"
+"""The entry of `[tool.sidecart]` in pyproject.toml that names the setting of the mail server.
+
+A project without it needs no mail server, so the launcher starts no mail catcher.
+"""
+TOKENS = ("APP_API_TOKEN", "DAPR_API_TOKEN")
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The parts of a system that are known before its start."""
+
+    options: Options
+    apps: Mapping[str, App]
+    replicas: tuple[str, ...]
+    """The names of the apps' processes; several replicas of an app have numbers."""
+    broker: Broker | None
+    """None if a folder of components names the servers."""
+    servers: Mapping[str, Server]
+    """The broker and the store by address variable; one entry if both are the same server."""
+    component_env: Mapping[str, str]
+    """The variables that the components of the options' folder read."""
+    mail_setting: str
+    """The setting by which the project's apps find a mail server; empty if they need none."""
+    tokens: Mapping[str, str]
+
+    @property
+    def logs(self) -> Path:
+        """The folder of the logs."""
+        return self.options.folder / "logs"
+
+    @property
+    def data(self) -> Path:
+        """The folder of the servers' data; unused if the servers run already."""
+        return self.options.folder / "data" / f"{self.options.broker}-{self.options.store}"
+
+    @property
+    def run_folder(self) -> Path:
+        """The folder of the files that belong to one run."""
+        return self.options.folder / "run"
+
+    @property
+    def has_proxy(self) -> bool:
+        """Whether several gateways share one address."""
+        return self.options.gateways > 1
+
+    @property
+    def entrance(self) -> str:
+        """The process at the address that callers use."""
+        return proxy.NAME if self.has_proxy else GATEWAY
+
+    @property
+    def has_mail_catcher(self) -> bool:
+        """Whether mails go to the launcher's own mail server."""
+        return self.mail_setting != "" and not self.options.settings.get(self.mail_setting)
+
+    @property
+    def has_monitor(self) -> bool:
+        """Whether to start the live page, which needs a broker that the launcher knows."""
+        return self.options.monitor and self.broker is not None
+
+    def server_of(self, name: str) -> Server | None:
+        """Return the server that owns a process, or None."""
+        return next((each for each in self.servers.values() if name in each.names), None)
+
+    def resources(self, app: App) -> tuple[Path, ...]:
+        """Return the resource folders of an app's sidecar."""
+        if self.options.resources is not None:
+            return self.options.resources
+        if self.options.components is not None:
+            return with_components(app.resources, self.options.components)
+        return resource_folders(app.resources, self.options.broker, self.options.store)
+
+
+def plan_of(options: Options) -> Plan:
+    """Compute what these options start.
+
+    Raises LaunchError for an unknown broker, store, app or service, and for an unusable replacement,
+    folder of components, or number of replicas.
+    """
+    broker, servers = _servers(options) if options.components is None else (None, {})
+    replicas = tuple(replica_names(options.gateways, options.replicas, options.without))
+    return Plan(
+        options=options,
+        apps=apps_with(options.replaced),
+        replicas=replicas,
+        broker=broker,
+        servers=servers,
+        component_env=_component_env(options, replicas),
+        mail_setting=declared_text(MAIL_SERVER),
+        tokens={name: secrets.token_urlsafe(24) for name in TOKENS},
+    )
+
+
+def _servers(options: Options) -> tuple[Broker, dict[str, Server]]:
+    for kind, name, known in (("broker", options.broker, list(BROKERS)), ("store", options.store, list(STORES))):
+        if name not in known:
+            raise LaunchError(f"there is no {kind} {name}: choose from {', '.join(known)}")
+    broker, store = BROKERS[options.broker], STORES[options.store]
+    return broker, {broker.env: broker, store.env: store}
+
+
+def _component_env(options: Options, replicas: Iterable[str]) -> dict[str, str]:
+    """Check the folder of components, and return the variables that they read."""
+    if options.components is None:
+        return {}
+    found = components.read_components(options.components)
+    components.check(options.components, found, components.uses_of(map(app_of, replicas)))
+    return components.variables_of(found, options.settings)
+
+
+def choose_ports(plan: Plan) -> dict[str, int]:
+    """Choose the ports of all processes that are no servers and no sidecars.
+
+    Raises LaunchError if the port of the options is in use.
+    """
+    port = plan.options.port
+    if port is not None and not is_free(port):
+        raise LaunchError(
+            f"port {port} is in use: stop the process that uses it, or choose another port (make run PORT=8080)"
+        )
+    ports = {plan.entrance: port or free_port()}
+    mail = (MAIL_SMTP, MAIL_HTTP) if plan.has_mail_catcher else ()
+    for name in (*plan.replicas, *map(metrics_of, plan.replicas), *mail):
+        ports.setdefault(name, free_port())
+    if plan.has_mail_catcher:
+        ports[MAIL_CATCHER] = ports[MAIL_HTTP]
+    if plan.has_monitor:
+        has_usual_port = port not in (None, monitor.PORT)
+        ports[monitor.NAME] = this_or_free_port(monitor.PORT) if has_usual_port else free_port()
+    return ports

@@ -1,0 +1,125 @@
+"""Starts and stops the sidecars of one system."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from sidecart.launcher import monitor, sidecar
+from sidecart.launcher import daprd as program
+from sidecart.launcher.daprd import Daprd
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.environment import traced_environment
+from sidecart.launcher.lifecycle.options import Report
+from sidecart.launcher.lifecycle.state import State
+from sidecart.launcher.lifecycle.wiring import Wiring
+from sidecart.launcher.local_http import get
+from sidecart.launcher.ports import free_port
+from sidecart.launcher.project import root
+from sidecart.launcher.sidecar import Sidecar
+from sidecart.launcher.topics import GATEWAY
+from sidecart.launcher.topology import app_of, pod_name_of, sidecar_of
+
+ANSWER_SECONDS_MAX = 2.0  # a healthy sidecar answers within milliseconds
+COMPONENTS_SECONDS = 60  # a component may retry its connection for a while
+OUTBOUND_HEALTH = "/v1.0/healthz/outbound"
+"""Healthy as soon as the components are loaded; `/v1.0/healthz` waits for the app, too."""
+STOP_SECONDS = sidecar.SHUTDOWN_SECONDS + 10
+
+
+class Sidecars:
+    """The sidecars of one system. Their ports stay the same over restarts."""
+
+    def __init__(self, state: State, wiring: Wiring) -> None:
+        self._state = state
+        self._wiring = wiring
+        self._program = Path()
+        self._configs: tuple[Path, ...] = ()
+
+    def prepare(self, report: Report, deadline: Deadline) -> None:
+        """Find or obtain daprd, and create the database of the sidecars' names."""
+        found = program.find(report, deadline)
+        self._program = found.path
+        self._configs = (name_resolution(self._state.plan.run_folder, found, report),)
+
+    def start(self, name: str) -> None:
+        """Start the sidecar of a replica."""
+        port = self._wiring.port(name, self._state.ports[name])
+        self.start_for(name, port, pod_name=pod_name_of(name))
+
+    def start_for(
+        self,
+        app_id: str,
+        app_port: int | None,
+        *,
+        resources: Iterable[Path] | None = None,
+        pod_name: str = f"{GATEWAY}-0",
+        env: Mapping[str, str] | None = None,
+    ) -> Sidecar:
+        """Start a sidecar for an app of the system or for an outside consumer such as a tap."""
+        state, plan = self._state, self._state.plan
+        app = plan.apps.get(app_of(app_id), plan.apps[GATEWAY])
+        known = state.sidecars.get(app_id)
+        if known is None or known.app_port != app_port:
+            known = Sidecar(app_of(app_id), free_port(), free_port(), free_port(), app_port)
+            state.sidecars[app_id] = known
+        name = sidecar_of(app_id)
+        state.ports[name] = known.http_port
+        folders = state.resources[name] = plan.resources(app) if resources is None else tuple(resources)
+        tracing = (root() / sidecar.TRACING,) if traced_environment() else ()
+        words = sidecar.command(self._program, app, known, folders, (app.config, *tracing, *self._configs))
+        words += monitor.SIDECAR_FLAGS if app_id == monitor.NAME else ()
+        words += self._wiring.sidecar_flags(app_id)
+        servers = {**plan.component_env, **self._addresses()}
+        environment = sidecar.environment(plan.tokens, servers, pod_name, sidecar_of(app_of(app_id)))
+        environment |= {**self._wiring.sidecar_env(app_id), **(env or {})}
+        state.processes.start(name, words, env=environment, cwd=root())
+        return known
+
+    def _addresses(self) -> dict[str, str]:
+        """The addresses of the servers, as the sidecars reach them."""
+        plan, ports = self._state.plan, self._state.ports
+        names = {env: server.names[0] for env, server in plan.servers.items()}
+        return {
+            env: self._wiring.address(names[env], address, ports.get(names[env]))
+            for env, address in self._state.addresses.items()
+        }
+
+    def stop(self, app_id: str, seconds: float = STOP_SECONDS) -> None:
+        """Stop a sidecar, and kill it after the timeout; its app keeps running."""
+        self._state.processes.stop([sidecar_of(app_id)], seconds)
+
+    def wait_for_components(self, name: str, deadline: Deadline) -> None:
+        """Wait until a replica's sidecar has loaded its components, or has ended."""
+        process, port = sidecar_of(name), self.port(name)
+
+        def loaded() -> bool:
+            is_alive = self._state.processes.is_alive(process)
+            return not is_alive or get(port, OUTBOUND_HEALTH, timeout_seconds=ANSWER_SECONDS_MAX)[0] in (200, 204)
+
+        log = self._state.processes.log(process)
+        late = f"{process} has not loaded its components after {COMPONENTS_SECONDS} s: see {log}"
+        deadline.until(loaded, COMPONENTS_SECONDS, lambda: late, 0.2)
+
+    def port(self, app_id: str) -> int:
+        """The HTTP API port of an app's sidecar."""
+        return self._state.ports[sidecar_of(app_id)]
+
+    def answers(self, name: str) -> bool:
+        """Whether a replica's sidecar answers, healthy or not."""
+        token = self._state.plan.tokens["DAPR_API_TOKEN"]
+        return get(self.port(name), "/v1.0/healthz", token, ANSWER_SECONDS_MAX)[0] != 0
+
+
+def name_resolution(folder: Path, daprd: Daprd, report: Report) -> Path:
+    """Write the Configuration by which the sidecars of one system find each other."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "names.yaml"
+    if not daprd.has_sqlite_resolver:
+        report(f"{daprd.path} resolves names by mDNS only: two systems on one network would mix")
+        sidecar.write_mdns(config)
+        return config
+    for old in folder.glob("names.sqlite*"):  # addresses of a stopped system
+        old.unlink()
+    sidecar.write_name_resolution(config, folder / "names.sqlite")
+    return config

@@ -1,0 +1,101 @@
+"""Starts the parts of a system, and starts them again after a crash."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from sidecart.launcher import monitor, proxy
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.lifecycle.environments import app_environment
+from sidecart.launcher.lifecycle.live_page import LivePage
+from sidecart.launcher.lifecycle.plan import MAIL_CATCHER, MAIL_HTTP, MAIL_SMTP
+from sidecart.launcher.lifecycle.server_processes import ServerProcesses
+from sidecart.launcher.lifecycle.sidecars import Sidecars
+from sidecart.launcher.lifecycle.state import State
+from sidecart.launcher.lifecycle.wiring import Wiring
+from sidecart.launcher.project import root
+from sidecart.launcher.topics import GATEWAY
+from sidecart.launcher.topology import app_for_sidecar, app_of, sidecar_of
+
+
+class Starter:
+    """Starts processes without waiting until they are ready."""
+
+    def __init__(
+        self,
+        state: State,
+        servers: ServerProcesses,
+        sidecars: Sidecars,
+        page: LivePage,
+        wiring: Wiring,
+        deadline: Deadline,
+    ) -> None:
+        self._state = state
+        self._deadline = deadline
+        self._servers = servers
+        self._sidecars = sidecars
+        self._page = page
+        self._wiring = wiring
+
+    def start_all(self) -> None:
+        """Start everything that needs the servers, except the live page.
+
+        On servers that the launcher does not know, the first sidecar creates alone what they lack.
+        Several at once would fail on some stores (see `prepare` of servers/postgres.py).
+        """
+        plan = self._state.plan
+        if plan.has_mail_catcher:
+            self.start_mail_catcher()
+        for name in plan.replicas:
+            self._sidecars.start(name)
+            self.start_app(name)
+            if plan.broker is None and name == plan.replicas[0]:
+                self._sidecars.wait_for_components(name, self._deadline)
+        if plan.has_proxy:
+            self.start_proxy()
+
+    def start_app(self, name: str) -> None:
+        """Start a replica next to its sidecar."""
+        app = self._state.plan.apps[app_of(name)]
+        env = app_environment(self._state, self._wiring, name)
+        self._state.processes.start(name, app.command, env=env, cwd=app.folder)
+
+    def start_mail_catcher(self, *more: str) -> None:
+        """Start the mail catcher, with additional arguments if any."""
+        words = mail_catcher(self._state.ports, self._state.plan.options.folder / "data")
+        self._state.processes.start(MAIL_CATCHER, [*words, *more], env=plain_environment(), cwd=root())
+
+    def start_proxy(self) -> None:
+        """Start the proxy in front of the gateways."""
+        plan, ports = self._state.plan, self._state.ports
+        gateways = {name: ports[name] for name in plan.replicas if app_of(name) == GATEWAY}
+        words = proxy.command(plan.run_folder, ports[proxy.NAME], gateways)
+        self._state.processes.start(proxy.NAME, words, env=plain_environment(), cwd=plan.run_folder)
+
+    def start_again(self, name: str) -> None:
+        """Restart any ended process of the system with the same arguments."""
+        server = self._state.plan.server_of(name)
+        if server is not None:
+            self._servers.launch(server)
+        elif name == MAIL_CATCHER:
+            self.start_mail_catcher()
+        elif name == proxy.NAME:
+            self.start_proxy()
+        elif name == monitor.NAME:
+            self._page.start_app()
+        elif name == sidecar_of(monitor.NAME):
+            self._page.start_sidecar()
+        elif (served := app_for_sidecar(name)) is None:
+            self.start_app(name)
+        else:
+            self._sidecars.start(served)
+
+
+def mail_catcher(ports: Mapping[str, int], data: Path) -> list[str]:
+    """Return the command line of a mail catcher with its journal in a folder, which is created."""
+    data.mkdir(parents=True, exist_ok=True)
+    words = [sys.executable, "-m", "sidecart.launcher.servers.mailcatcher", "--journal", str(data / "mails.jsonl")]
+    return [*words, "--smtp-port", str(ports[MAIL_SMTP]), "--http-port", str(ports[MAIL_HTTP])]

@@ -1,0 +1,111 @@
+"""What the servers of a running system contain: waiting events, stored events and records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+import valkey
+
+from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.servers import rabbitmq
+from sidecart.launcher.servers import valkey as valkey_server
+from sidecart.launcher.servers.addresses import host_and_port
+
+PAGE = 1_000
+SECONDS_MAX = 20
+QUEUES = ("list_queues", "-q", "--no-table-headers", "name", "messages_ready", "messages_unacknowledged")
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """One consumer's events of one topic at a broker. An unknown consumer keeps its full name."""
+
+    consumer: str
+    topic: str
+    undelivered: int
+    """Events not delivered yet."""
+    pending: int
+    """Events delivered but not acknowledged."""
+
+
+def backlog(system: System) -> list[Backlog]:
+    """Return the backlog of every consumer; raise OSError if the broker is unreachable."""
+    if system.broker.env == rabbitmq.ENV:
+        return _queues(system)
+    return _groups(system.broker_address)
+
+
+def lengths(system: System) -> dict[str, int]:
+    """Return the number of events in each stream, or of each consumer in each queue."""
+    if system.broker.env == rabbitmq.ENV:
+        return {f"{each.consumer} on {each.topic}": each.undelivered + each.pending for each in _queues(system)}
+    with _client(system.broker_address) as client:
+        streams: Any = client.scan_iter(_type="stream")
+        found: dict[str, Any] = {key.decode(): client.xlen(key) for key in streams}
+    return {name: int(length) for name, length in found.items()}
+
+
+def state_bytes(system: System) -> int:
+    """Return the size of all records: in memory, or on disk with indexes and dead rows."""
+    if system.options.store == "redis":
+        return _memory(system.store_address)
+    with psycopg.connect(system.store_address, connect_timeout=3) as connection:
+        row = connection.execute("SELECT pg_total_relation_size('state')").fetchone()
+    return int(row[0]) if row else 0
+
+
+def _queues(system: System) -> list[Backlog]:
+    """The queues of a local RabbitMQ, from its command-line tool."""
+    lines = [line.split() for line in rabbitmq.control(system.data, QUEUES).splitlines() if line.strip()]
+    return [Backlog(*consumer_and_topic(name), int(ready), int(unacked)) for name, ready, unacked in lines]
+
+
+def consumer_and_topic(queue: str) -> tuple[str, str]:
+    """Split a queue's name: a topic contains a hyphen only if it is a probe's topic."""
+    consumer, probe, rest = queue.partition("-Probe-")
+    if probe:
+        return consumer, f"Probe-{rest}"
+    consumer, _, topic = queue.rpartition("-")
+    return consumer, topic
+
+
+def _groups(address: str) -> list[Backlog]:
+    """The consumer groups of all streams."""
+    found = []
+    try:
+        with _client(address) as client:
+            for key in client.scan_iter(_type="stream"):
+                groups: Any = client.xinfo_groups(key)  # the type hints allow a coroutine
+                found += [_backlog(client, key.decode(), group) for group in groups]
+    except valkey.ValkeyError as error:
+        raise OSError(f"{valkey_server.NAME}: {error}") from error
+    return found
+
+
+def _backlog(client: valkey.Valkey, topic: str, group: Any) -> Backlog:
+    lag = group["lag"]
+    if lag is None:  # after a deletion of events the server does not know it
+        waiting: Any = client.xrange(topic, min=f"({group['last-delivered-id'].decode()}", count=PAGE)
+        lag = len(waiting)
+    return Backlog(group["name"].decode(), topic, int(lag), int(group["pending"]))
+
+
+def _memory(address: str) -> int:
+    """The memory of the records in bytes, without the streams."""
+    total = 0
+    with _client(address) as client:
+        keys = list(client.scan_iter(_type="hash", count=PAGE))
+        for first in range(0, len(keys), PAGE):
+            pipeline = client.pipeline(transaction=False)
+            for key in keys[first : first + PAGE]:
+                pipeline.memory_usage(key)
+            sizes: list[int | None] = pipeline.execute()
+            total += sum(size or 0 for size in sizes)
+    return total
+
+
+def _client(address: str) -> valkey.Valkey:
+    host, port = host_and_port(valkey_server.ENV, address)
+    return valkey.Valkey(host=host, port=port, socket_timeout=SECONDS_MAX)
