@@ -1,4 +1,4 @@
-"""The monitor's settings, which the launcher provides: its own ports and the shop's addresses."""
+"""The monitor's settings, which the launcher provides: its own ports, and other addresses."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         broker=text(environ, "BROKER"),
         broker_address=text(environ, "BROKER_ADDRESS"),
         store=text(environ, "STORE"),
-        ports=_ports(text(environ, "SHOP_PORTS")),
+        ports=_ports(text(environ, "PROCESS_PORTS")),
         grace_seconds=grace_seconds(environ),
     )
 
@@ -51,4 +51,4 @@ def _ports(value: str) -> dict[str, int]:
     try:
         return {str(name): int(port) for name, port in json.loads(value).items()}
     except (ValueError, AttributeError, TypeError) as error:
-        raise SettingError("SHOP_PORTS", "is not a JSON object of ports by name") from error
+        raise SettingError("PROCESS_PORTS", "is not a JSON object of ports by name") from error

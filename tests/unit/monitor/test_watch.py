@@ -14,6 +14,7 @@ from sidecart.launcher.ports import free_port
 from sidecart.launcher.servers.registry import BROKERS, Broker
 from sidecart.launcher.topics import Subscription, monitor_subscriptions
 from sidecart.monitor import watch as module
+from sidecart.monitor.description import Description
 from sidecart.monitor.page_state import PageState
 from sidecart.monitor.viewers import Viewers
 from sidecart.monitor.watch import Watch
@@ -70,7 +71,7 @@ class Stub:
 
     def watch(self, viewers: Viewers, grace_seconds: float = 0.0) -> Watch:
         """A watch whose sidecar is unreachable."""
-        page_state = PageState({}, self.notify, lambda: 0.0)
+        page_state = PageState({}, Description(), self.notify, lambda: 0.0)
         return Watch(
             page_state, viewers, self.broker(), "here", (free_port(), "token"), grace_seconds, self.tasks, self.end
         )
