@@ -64,6 +64,6 @@ def environment(
         **tokens,
         "APP_PORT": str(ports[NAME]),
         "DAPR_GRPC_PORT": str(grpc_port),
-        "SHOP_PORTS": json.dumps(shop),
+        "PROCESS_PORTS": json.dumps(shop),
         **values,
     }
