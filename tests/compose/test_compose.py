@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from sidecart.cli.demo import Demo, DemoFailed
+from shop.demo import Demo, DemoFailed
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.programs import cache_folder
 from sidecart.launcher.servers.registry import BROKERS

@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
+from gateway.app import SHOP
 from sidecart.doctor import running
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.monitor import NAME
-from sidecart.launcher.topics import subscriptions
+from sidecart.launcher.topics import app_ids, subscriptions
 from sidecart.launcher.topology import sidecar_of
 from tests.e2e.conftest import options
 from tests.e2e.live_client import LiveClient, Notice, steps
@@ -87,13 +88,23 @@ def test_the_doctor_compares_each_sidecar_with_its_own_folders(watched: System) 
     """
     notices = watched.state.described()
     sidecars = {f"{name} http://127.0.0.1:{watched.ports[name]}" for name in watched.state.resources}
-    found = [one for one in running.shop(notices) if one.place.file in sidecars]
+    found = [one for one in running.system(notices) if one.place.file in sidecars]
     notices.resources[sidecar_of(NAME)] = notices.resources[sidecar_of("order")]
-    missed = [(one.rule, one.what) for one in running.shop(notices) if one.place.file in sidecars]
+    missed = [(one.rule, one.what) for one in running.system(notices) if one.place.file in sidecars]
 
     assert sidecar_of(NAME) in watched.state.resources
     assert [] == found
     assert [("component-not-loaded", True)] == [(rule, "statestore" in what) for rule, what in missed]
+
+
+def test_the_page_derives_from_the_topology(watched: System) -> None:
+    """Its lifelines are the apps of dapr.yaml, its forms the calls of the running gateway."""
+    page = httpx.get(f"{watched.monitor_url}/page", timeout=SECONDS, trust_env=False).json()
+
+    assert set(app_ids()) < {each["key"] for each in page["lifelines"]}
+    assert [command.path for command in SHOP.commands] == [each["path"] for each in page["forms"]]
+    assert [query.path for query in SHOP.queries] == [each["path"] for each in page["queries"]]
+    assert "" == page["problem"]
 
 
 def test_only_events_during_a_view_are_seen_and_nothing_is_left(watched: System, http_of: httpx.Client) -> None:

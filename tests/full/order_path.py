@@ -104,7 +104,7 @@ def measure(report: Callable[[str], None]) -> dict[str, set[str]]:
     import httpx
 
     from sidecart.launcher.apps import write_program
-    from sidecart.launcher.lifecycle.shop import Options, Shop
+    from sidecart.launcher.lifecycle.system import Options, System
     from sidecart.launcher.topics import app_ids
 
     with tempfile.TemporaryDirectory(prefix="order-path-") as name:
@@ -115,7 +115,7 @@ def measure(report: Callable[[str], None]) -> dict[str, set[str]]:
         options = Options(
             "redis", folder=folder / "shop", replaced=programs, env={FOLDER: name, "PYTHONPATH": PYTHONPATH}
         )
-        with Shop(options, report) as shop, httpx.Client(base_url=shop.url, timeout=30, trust_env=False) as http:
+        with System(options, report) as shop, httpx.Client(base_url=shop.url, timeout=30, trust_env=False) as http:
             traced = Traced(folder, {each: shop.processes[each] for each in app_ids()})
 
             def mails() -> int:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.cli.demo import Demo
+from shop.demo import Demo
 from sidecart.launcher import daprd
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment

@@ -17,6 +17,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 
+from gateway.app import SHOP
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.topics import read_topics
 from tests.e2e.shopper import TEA
@@ -111,7 +112,7 @@ def registered(live: Live) -> str:
     email = f"ann.{uuid.uuid4().hex[:8]}@example.com"  # short enough to be readable in a picture
     live.page.get_by_label("E-mail").fill(email)
     live.page.get_by_label("E-mail").press("Enter")
-    expect(live.page.locator("#order select option:checked")).to_contain_text(email)
+    expect(live.page.locator("#order-create select option:checked")).to_contain_text(email)
     return email
 
 
@@ -127,7 +128,7 @@ def ended(live: Live, outcome: str) -> None:
 
 def user_id_of(live: Live) -> str:
     """Return the id of the user that is selected for orders."""
-    return live.page.locator("#order select").input_value()
+    return live.page.locator("#order-create select").input_value()
 
 
 def ignore(live: Live, what: str) -> None:
@@ -145,13 +146,13 @@ def test_each_arrow_of_the_diagram_is_drawn_and_both_mails_come(live: Live) -> N
 
     live.page.get_by_label("Amount").fill("100")
     live.page.get_by_role("button", name="Deposit", exact=True).click()
-    expect(answer_of(live, "deposit")).to_have_text("201 Created; balance 100.00")
+    expect(answer_of(live, "account-deposit")).to_have_text("201 Created; balance 100.00")
     ended(live, "deposited")
     arrows = live.until_arrows(len(DEPOSIT))
     assert DEPOSIT == set(arrows)
 
     live.page.get_by_role("button", name="Order", exact=True).click()
-    expect(answer_of(live, "order")).to_have_text("201 Created")
+    expect(answer_of(live, "order-create")).to_have_text("201 Created")
     ended(live, "paid, order")
     arrows = live.until_arrows(len(CALL | EVENTS | GOOD))
     assert CALL | EVENTS | GOOD == set(arrows)
@@ -168,7 +169,7 @@ def test_each_arrow_of_the_diagram_is_drawn_and_both_mails_come(live: Live) -> N
     mails = live.page.locator("#mailbox details", has_text=email)
     expect(mails.filter(has_text="could not be paid")).to_have_count(1)
     expect(mails).to_have_count(2)
-    expect(live.page.locator("#accounts tr", has_text=email)).to_contain_text("91.00")
+    expect(live.page.locator("#panels tr", has_text=email)).to_contain_text("91.00")
 
 
 def hold(_route: Route) -> None:
@@ -177,7 +178,7 @@ def hold(_route: Route) -> None:
 
 def test_a_balance_is_shown_only_after_it_was_read(live: Live) -> None:
     """A new page shows a placeholder, not a missing account, until it has read the balance."""
-    account = live.page.locator("#accounts tr", has_text=registered(live))
+    account = live.page.locator("#panels tr", has_text=registered(live))
     expect(account).to_contain_text("0.00")
     live.page.route("**/api/account/**", hold)
     with live.page.expect_request("**/api/account/**"):
@@ -188,12 +189,30 @@ def test_a_balance_is_shown_only_after_it_was_read(live: Live) -> None:
     expect(account).to_contain_text("0.00")
 
 
+def test_each_query_of_the_gateway_can_be_read(live: Live) -> None:
+    """The form has a field for each id in the path, and shows the answer."""
+    email = registered(live)
+    form = live.page.locator("#read")
+    form.get_by_label("Path").select_option("/user/{user_id}")
+    form.get_by_label("User").select_option(user_id_of(live))
+    form.get_by_role("button", name="Read").click()
+
+    expect(form.locator("output")).to_have_text("200 OK")
+    expect(form.locator("pre")).to_contain_text(f'"email": "{email}"')
+    assert [query.path for query in SHOP.queries] == form.locator("option", has_text="/").all_inner_texts()
+    form.get_by_label("Path").select_option("/account/{user_id}/deposit/{deposit_id}")
+    form.get_by_label("Deposit").fill(str(uuid.uuid4()))
+    form.get_by_role("button", name="Read").click()
+    expect(form.locator("output")).to_contain_text("404")
+    ignore(live, "status of 404")
+
+
 def test_a_rejected_request_is_shown_with_its_reason(live: Live) -> None:
     """The page shows the status and the invalid field."""
     live.page.get_by_label("E-mail").fill("nobody")
     live.page.get_by_role("button", name="Register", exact=True).click()
-    expect(answer_of(live, "register")).to_contain_text("422 Unprocessable")
-    expect(answer_of(live, "register")).to_contain_text("email")
+    expect(answer_of(live, "user-register")).to_contain_text("422 Unprocessable")
+    expect(answer_of(live, "user-register")).to_contain_text("email")
     newest_flow(live, "registers")
     ended(live, "rejected: 422")
     live.page.get_by_label("Show the newest").check()
@@ -399,7 +418,7 @@ def test_the_pictures_of_the_readme_can_be_drawn(live: Live, shop: System) -> No
         with live.seen_as(width, height, "dark" if scheme == "dark" else "light") as page:
             page.locator("#flows button", has_text=re.compile(r"orders\s*paid")).first.click()
             page.locator("#diagram .arrow").first.wait_for()
-            expect(page.locator("#accounts")).not_to_contain_text("…")
+            expect(page.locator("#panels")).not_to_contain_text("…")
             picture = framed(page, name)
             assert picture.startswith(b"\x89PNG")
             if folder is not None and shop.options.broker == next(iter(STORE_OF_BROKER)):

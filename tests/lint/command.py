@@ -16,7 +16,7 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import root
 from tests.lint import prose
 
-PACKAGES = ("gateway", "services", "src", "tests", "bench")
+PACKAGES = ("gateway", "services", "shop", "src", "tests", "bench")
 
 
 def add(parser: argparse.ArgumentParser) -> None:

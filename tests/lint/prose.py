@@ -38,7 +38,7 @@ SLASH_PREFIXES = ("//", "/*", "*")
 """A line of a comment in JavaScript, CSS and Java begins with one of these."""
 PYTHON_NAMES = frozenset({"sidecart"})
 HASH_NAMES = frozenset({"run", "system-deps", "make-secrets", "Makefile", "Dockerfile"})
-MESSAGE_PACKAGES = ("gateway", "services", "src")
+MESSAGE_PACKAGES = ("gateway", "services", "shop", "src")
 EXCLUDED = (
     "styles/",  # the rules quote the words that they forbid
     "docs/performance/",  # the output of the benchmark

@@ -35,7 +35,6 @@ class Command:
 
 TOOLKIT: Mapping[str, Command] = {
     "run": Command("sidecart.cli.run:add", "run the system until Ctrl-C (make run)"),
-    "demo": Command("sidecart.cli.demo:add", "start a separate system, run both flows, show every event (make demo)"),
     "doctor": Command(
         "sidecart.doctor.command:add",
         "find configuration that can lose events, slow the system down or prevent startup",

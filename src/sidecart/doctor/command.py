@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from sidecart.doctor import report, running, targets
-from sidecart.doctor.findings import Finding, Severity, in_order
+from sidecart.doctor.findings import Finding, Severity, by_severity
 from sidecart.doctor.rules import judge
 from sidecart.doctor.sidecar_config import SidecarConfig
 from sidecart.launcher import runfile
@@ -37,7 +37,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
         type=Path,
         metavar="PATH",
         help="folders and files that one sidecar reads, as with --resources-path; the doctor follows Multi-App Run "
-        "files and compose files (default: this project on every broker and store, and the running shop)",
+        "files and compose files (default: this project on every broker and store, and the running system)",
     )
     parser.add_argument(
         "--each",
@@ -71,7 +71,7 @@ def _add_running(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--redis", action="append", default=[], metavar="HOST:PORT", help="also inspect the keys on this server"
     )
-    parser.add_argument("--files-only", action="store_true", help="do not query the running shop")
+    parser.add_argument("--files-only", action="store_true", help="do not query the running system")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -82,7 +82,7 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         raise LaunchError(f"{error.filename} cannot be read: {error.strerror}") from error
     sources, running_findings = _running(options)
-    findings = in_order(found + running_findings)
+    findings = by_severity(found + running_findings)
     output = report.as_json(findings) if options.json else report.human(findings, targets.inspected(configs), sources)
     for line in output:
         print(line)
@@ -91,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
 
 def project() -> list[Finding]:
     """The findings in the project's own files, for every broker combined with every store."""
-    return in_order([one for config in targets.own() for one in judge(config)])
+    return by_severity([one for config in targets.own() for one in judge(config)])
 
 
 def _configs(options: argparse.Namespace) -> list[SidecarConfig]:
@@ -113,8 +113,8 @@ def _running(options: argparse.Namespace) -> tuple[str, list[Finding]]:
     for address in options.redis:
         running_findings += running.redis(address)
         sources.append(address)
-    shop = None if options.paths or options.files_only else runfile.read()
-    if shop is not None and shop.ready:
-        running_findings += running.shop(shop)
-        sources.append(f"the running shop on {shop.servers}")
+    started = None if options.paths or options.files_only else runfile.read()
+    if started is not None and started.ready:
+        running_findings += running.system(started)
+        sources.append(f"the running system on {started.servers}")
     return f", {', '.join(sources)} queried" if sources else "", running_findings

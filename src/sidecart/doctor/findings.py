@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 class Severity(StrEnum):
-    """The severity of a finding; reports sort by this order."""
+    """The severity of a finding; reports sort by it."""
 
     DANGER = "danger"
     """Events are lost, or a process does not start."""
@@ -16,7 +16,7 @@ class Severity(StrEnum):
     """Information; no action is required."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """A line of a file; for a running process, its address and line 0."""
 
@@ -59,12 +59,16 @@ class Finding:
     fix: str
 
 
-_ORDER = list(Severity)
+_RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 
-def in_order(findings: "set[Finding] | list[Finding]") -> list[Finding]:
+def by_severity(findings: "set[Finding] | list[Finding]") -> list[Finding]:
     """Sort by severity, then file and line; report each rule once per place."""
+
+    def rank(each: Finding) -> tuple[int, str, int, str, str]:
+        return _RANKS[each.severity], each.place.file, each.place.line, each.rule, each.what
+
     first: dict[tuple[str, Place], Finding] = {}
-    for one in sorted(findings, key=lambda each: (_ORDER.index(each.severity), each.place, each.rule, each.what)):
+    for one in sorted(findings, key=rank):
         first.setdefault((one.rule, one.place), one)
     return list(first.values())

@@ -85,7 +85,7 @@ class Component(Resource):
 
     @property
     def settings(self) -> list[Setting]:
-        """The metadata entries, in order."""
+        """The metadata entries, as the file lists them."""
         return [
             Setting(entry.text("name"), _value_of(entry.entries()), entry.text("envRef"), entry.line)
             for entry in self.document.root.items("spec", "metadata")

@@ -123,7 +123,7 @@ def doctor_comment(config: SidecarConfig) -> Iterator[Violation]:
         for comment in each.comments:
             if not is_understood(comment.text):
                 what = f"`# doctor: {comment.text}` is not one of publish-only, read-only, ignore RULE: the reason"
-                yield Violation(Place.of(each.file, comment.line), what, "# doctor: ignore mdns: one machine, one shop")
+                yield Violation(Place.of(each.file, comment.line), what, "# doctor: ignore mdns: one machine")
 
 
 def incomplete(config: SidecarConfig) -> Iterator[Violation]:
@@ -138,7 +138,7 @@ def incomplete(config: SidecarConfig) -> Iterator[Violation]:
         if not each.type:
             what = "it has no type: the sidecar exits at startup"
             yield Violation(each.place("spec"), what, "spec: {type: pubsub.redis, version: v1}")
-        for path, fix in ((("spec", "metadata"), "- {name: ..., value: ...}"), (("scopes",), "- order")):
+        for path, fix in ((("spec", "metadata"), "- {name: ..., value: ...}"), (("scopes",), "- gateway")):
             tree = each.document.root.at(*path)
             if tree is not None and not isinstance(tree.value, list):
                 what = f"`{path[-1]}` is not a list: the sidecar logs a warning and starts without the component"

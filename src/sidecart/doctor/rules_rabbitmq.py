@@ -144,7 +144,7 @@ def concurrency_ignored(config: SidecarConfig) -> Iterator[Violation]:
     """`pubsub.Concurrency` reads `concurrencyMode` and overwrites the decoded `concurrency`."""
     for each in config.pubsubs("rabbitmq"):
         if each.value("concurrency") == "single" and each.setting("concurrencyMode") is None:
-            what = "`concurrency` has no effect (daprd reads concurrencyMode): events run in parallel, out of order"
+            what = "`concurrency` has no effect (daprd reads concurrencyMode): events overtake each other"
             yield Violation(each.place_of("concurrency"), what, _setting("concurrencyMode", "single"))
 
 

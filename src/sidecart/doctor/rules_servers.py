@@ -4,10 +4,11 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from sidecart.doctor.compose_files import environment_of, mounts
 from sidecart.doctor.dapr_values import expanded
 from sidecart.doctor.findings import Place, Violation
 from sidecart.doctor.sidecar_config import SidecarConfig
-from sidecart.doctor.starts import Environment, Knowledge, environment_of, mounts, read_env_file
+from sidecart.doctor.starts import Environment, Knowledge, read_env_file
 from sidecart.doctor.yaml_files import Document, Tree
 
 _REDIS = re.compile(r"(docker\.io/)?((library/)?redis|valkey/valkey|redis/redis-stack-server)(:|@|$)")

@@ -1,4 +1,4 @@
-"""Query the running shop, and the sidecars and servers that the command line names."""
+"""Query the running system, and the sidecars and servers that the command line names."""
 
 import os
 from collections.abc import Collection, Iterable, Sequence
@@ -20,8 +20,8 @@ from sidecart.launcher.topology import app_for_sidecar, app_of, readers, sidecar
 LOG_LINES = 200
 
 
-def shop(found: runfile.RunFile) -> list[Finding]:
-    """Check the running shop: its sidecars, its servers and the readers of its topics."""
+def system(found: runfile.RunFile) -> list[Finding]:
+    """Check the running system: its sidecars, its servers and the readers of its topics."""
     configs = [] if found.components else own([found.broker], [found.store])
     ours = [each for config in configs for each in config.components]
     token = found.tokens.get("DAPR_API_TOKEN", "")
@@ -86,7 +86,7 @@ def _blocking_errors(replicas: Iterable[str]) -> dict[str, BlockingError]:
 
 
 def _address(found: runfile.RunFile, broker: Broker) -> str | None:
-    """The broker's address: a port of the running shop, or else the environment variable."""
+    """The broker's address: a port of the running system, or else the environment variable."""
     port = found.ports.get(broker.names[0])
     return os.environ.get(broker.env) if port is None else broker.address_on(port)
 

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sidecart.doctor import starts
+from sidecart.doctor import compose_files, run_files
 from sidecart.doctor.sidecar_config import SidecarConfig
-from sidecart.doctor.starts import Environment, Knowledge, Start
+from sidecart.doctor.starts import Environment, Knowledge, Start, read_env_file
 from sidecart.doctor.yaml_files import SUFFIXES, Document, read
 from sidecart.launcher.apps import resource_folders
 from sidecart.launcher.errors import LaunchError
@@ -69,10 +69,10 @@ def of_file(file: Path, environment: Environment, swap: tuple[str, str] | None =
     documents = read(file)
     found: list[Start] = []
     for document in documents:
-        if starts.is_run_file(document.root):
-            found += starts.of_run_file(document, environment)
-        elif starts.is_compose_file(document.root):
-            found += starts.of_compose_file(document, environment.variables)
+        if run_files.is_run_file(document.root):
+            found += run_files.of_run_file(document, environment)
+        elif compose_files.is_compose_file(document.root):
+            found += compose_files.of_compose_file(document, environment.variables)
     if swap is not None:
         found = [_swapped(start, *swap) for start in found]
     groups: dict[tuple[tuple[Path, ...], tuple[Path, ...]], list[Start]] = {}
@@ -97,7 +97,7 @@ def _swapped(start: Start, broker: str, store: str) -> Start:
 
 
 def _is_start(document: Document) -> bool:
-    return starts.is_run_file(document.root) or starts.is_compose_file(document.root)
+    return run_files.is_run_file(document.root) or compose_files.is_compose_file(document.root)
 
 
 def _all(folders: Iterable[Path]) -> list[Document]:
@@ -127,7 +127,7 @@ def environment(env_files: Sequence[Path], process: Mapping[str, str] | None = N
     """The process environment, overridden by files of NAME=value lines."""
     found = dict(os.environ if process is None else process)
     for path in env_files:
-        lines = starts.read_env_file(path)
+        lines = read_env_file(path)
         if lines is None:
             raise LaunchError(f"{path} cannot be read as a file of NAME=value lines")
         found |= lines

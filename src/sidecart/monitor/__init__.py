@@ -1,1 +1,1 @@
-"""The live page: shows the shop's events as they are published; the shop does not depend on it."""
+"""The live page: shows events as they are published; no app depends on it."""

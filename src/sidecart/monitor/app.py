@@ -8,6 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import httpx
+import msgspec
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
@@ -20,13 +21,15 @@ from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers.registry import BROKERS
-from sidecart.launcher.topics import service_ids
-from sidecart.monitor import gateway_proxy
+from sidecart.launcher.topics import app_ids, service_ids
 from sidecart.monitor.dead_letters import ACTIONS, act
+from sidecart.monitor.description import Description
+from sidecart.monitor.gateway_proxy import GatewayProxy, gateway_client, now_ms, problem
 from sidecart.monitor.health import HealthPoll
 from sidecart.monitor.live import Live
 from sidecart.monitor.mails import Mails
 from sidecart.monitor.origin_check import OriginCheck
+from sidecart.monitor.page import page
 from sidecart.monitor.page_state import PageState
 from sidecart.monitor.settings import Settings
 from sidecart.monitor.watch import Watch, poll_health, read_dead_letters
@@ -35,89 +38,107 @@ VIEWERS_MAX = 100
 STATIC = Path(__file__).parent / "static"
 
 
-def monitor(settings: Settings, shutdown: ShutdownSignal) -> ASGIApp:
+def monitor(settings: Settings, description: Description, shutdown: ShutdownSignal) -> ASGIApp:
     """Build the app; all its state is in memory and bounded."""
-    broker = BROKERS[settings.broker]
-    state = RunningState(settings.ports, settings.dapr_api_token)
-    health_poll = HealthPoll(
-        settings.ports, settings.app_api_token, settings.dapr_api_token, broker, settings.broker_address
-    )
-    dead_letters_changed = asyncio.Event()
-    about = {name: getattr(settings, name) for name in ("broker", "store", "gateway_url", "mail_url")}
-    live = Live(lambda: page_state.snapshot())
-    page_state = PageState(about, live.notify, gateway_proxy.now_ms)
-    mails = Mails(settings.mail_url, page_state.add_mails)
+    live_page = LivePage(settings, description, shutdown)
+    app = Starlette(lifespan=live_page.lifespan, routes=live_page.routes())
+    return OriginCheck(app, settings.port)
 
-    def background_tasks(client: httpx.AsyncClient) -> list[Awaitable[None]]:
+
+class LivePage:
+    """The parts of the monitor, and the handlers of its routes."""
+
+    def __init__(self, settings: Settings, description: Description, shutdown: ShutdownSignal) -> None:
+        self._settings = settings
+        self._description = description
+        self._shutdown = shutdown
+        self._live = Live(lambda: self._page_state.snapshot())
+        about = {name: getattr(settings, name) for name in ("broker", "store", "gateway_url", "mail_url")}
+        self._page_state = PageState(about, description, self._live.notify, now_ms)
+        self._gateway = GatewayProxy(lambda: gateway_client(settings.gateway_url), self._page_state.add_request)
+        self._state = RunningState(settings.ports, settings.dapr_api_token)
+        self._dead_letters_changed = asyncio.Event()
+        self._mails = Mails(settings.mail_url, self._page_state.add_mails)
+
+    def routes(self) -> list[Route | Mount]:
+        """All routes of the monitor."""
         return [
-            poll_health(page_state, health_poll, client),
-            read_dead_letters(page_state, state, dead_letters_changed),
-            *([mails.read_on(client)] if settings.mail_url else []),
+            Route("/", self._index),
+            Route("/healthz", self._healthz),
+            Route("/page", self._page),
+            Route("/live", self._stream),
+            Route("/dead-letters/{service}/{letter_id}/{action}", self._act_on_dead_letter, methods=["POST"]),
+            self._gateway.route(),
+            Mount("/static", StaticFiles(directory=STATIC)),
         ]
 
-    watch = Watch(
-        page_state,
-        live.viewers,
-        broker,
-        settings.broker_address,
-        (settings.dapr_grpc_port, settings.dapr_api_token),
-        settings.grace_seconds,
-        background_tasks,
-        live.reset,
-    )
-
-    async def close() -> None:
-        await shutdown.wait()
-        live.close()
-
     @asynccontextmanager
-    async def lifespan(app: Starlette) -> AsyncIterator[None]:
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        """Watch while viewers are connected, until shutdown."""
         async with AsyncExitStack() as stack:
-            app.state.gateway = await stack.enter_async_context(gateway_proxy.gateway_client(settings.gateway_url))
-            await stack.enter_async_context(background(close()))
-            await stack.enter_async_context(background(watch.run()))
+            await stack.enter_async_context(self._gateway.connected())
+            await stack.enter_async_context(background(self._close()))
+            await stack.enter_async_context(background(self._watch().run()))
             yield
 
-    async def stream(request: Request) -> Response:
+    def _watch(self) -> Watch:
+        settings = self._settings
+        broker = BROKERS[settings.broker]
+        poll = HealthPoll(
+            settings.ports, settings.app_api_token, settings.dapr_api_token, broker, settings.broker_address
+        )
+
+        def background_tasks(client: httpx.AsyncClient) -> list[Awaitable[None]]:
+            return [
+                poll_health(self._page_state, poll, client),
+                read_dead_letters(self._page_state, self._state, self._dead_letters_changed),
+                *([self._mails.read_on(client)] if settings.mail_url else []),
+            ]
+
+        return Watch(
+            self._page_state,
+            self._live.viewers,
+            broker,
+            settings.broker_address,
+            (settings.dapr_grpc_port, settings.dapr_api_token),
+            settings.grace_seconds,
+            background_tasks,
+            self._live.reset,
+        )
+
+    async def _close(self) -> None:
+        await self._shutdown.wait()
+        self._live.close()
+
+    async def _index(self, _request: Request) -> Response:
+        return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
+
+    async def _healthz(self, _request: Request) -> Response:
+        return PlainTextResponse("alive\n")
+
+    async def _page(self, _request: Request) -> Response:
+        body = msgspec.json.encode(page(app_ids(), self._description, await self._gateway.api()))
+        return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
+
+    async def _stream(self, request: Request) -> Response:
         """Stream the events; a reconnecting browser sends the id of its last event."""
-        if live.viewers.count >= VIEWERS_MAX:
+        if self._live.viewers.count >= VIEWERS_MAX:
             return PlainTextResponse(f"{VIEWERS_MAX} pages are already connected\n", 503)
         last_id = request.headers.get("last-event-id") or request.query_params.get("last", "")
         if request.method == "HEAD":  # the event stream never ends
             return Response(media_type="text/event-stream", headers={"cache-control": "no-store"})
-        events = live.stream(last_id)
+        events = self._live.stream(last_id)
         return StreamingResponse(events, media_type="text/event-stream", headers={"cache-control": "no-store"})
 
-    async def act_on_dead_letter(request: Request) -> Response:
+    async def _act_on_dead_letter(self, request: Request) -> Response:
         """Replay or discard a dead letter."""
         where = request.path_params
         if where["action"] not in ACTIONS or where["service"] not in service_ids():
-            return gateway_proxy.problem(404, "a dead letter of a service can be replayed or discarded")
+            return problem(404, "a dead letter of a service can be replayed or discarded")
         try:
-            outcome = await asyncio.to_thread(act, state, where["service"], where["letter_id"], where["action"])
+            outcome = await asyncio.to_thread(act, self._state, where["service"], where["letter_id"], where["action"])
         except LaunchError as error:
-            return gateway_proxy.problem(409, str(error))
+            return problem(409, str(error))
         finally:
-            dead_letters_changed.set()
+            self._dead_letters_changed.set()
         return JSONResponse({"outcome": outcome})
-
-    app = Starlette(
-        lifespan=lifespan,
-        routes=[
-            Route("/", _page),
-            Route("/healthz", _healthz),
-            Route("/live", stream),
-            Route("/dead-letters/{service}/{letter_id}/{action}", act_on_dead_letter, methods=["POST"]),
-            *gateway_proxy.routes(lambda: app.state.gateway, page_state.add_request),
-            Mount("/static", StaticFiles(directory=STATIC)),
-        ],
-    )
-    return OriginCheck(app, settings.port)
-
-
-async def _page(request: Request) -> Response:
-    return FileResponse(STATIC / "index.html", headers={"cache-control": "no-cache"})
-
-
-async def _healthz(request: Request) -> Response:
-    return PlainTextResponse("alive\n")

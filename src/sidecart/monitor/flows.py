@@ -1,159 +1,40 @@
 """Group requests, events, responses and mails into flows; keep the last hundred flows.
 
 The module does no I/O: each method takes an event, a request or a mail with its time, and returns
-the changes for the page.
+the changes for the page. Publishers and consumers come from the topic list. A command begins a
+flow: the gateway publishes it. The project's description adds titles and outcomes.
 """
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cache
 from typing import Any
 
 from sidecart.launcher.topics import GATEWAY, read_topics
+from sidecart.monitor.description import Description
 from sidecart.monitor.event import Event
-from sidecart.monitor.event_summary import summarize
+from sidecart.monitor.flow import CLIENT, MAIL, OTHER, Call, Change, Flow, Step, change_of
+from sidecart.monitor.flow_index import MESSAGE_ID_CHARACTERS_MAX, FlowIndex
+from sidecart.monitor.resources import CHARACTERS_MAX, Resources
+from sidecart.monitor.topic_texts import TopicTexts
 
 FLOWS_MAX = 100
 STEPS_MAX = 60
-"""Steps of one flow; an order has at most 15, and repetitions only increase a counter."""
-PEOPLE_MAX = 100
-MAILS_MAX = 200
-"""Mails that arrived before their EmailRequested event."""
-EVICTED_MAX = 10_000
-"""Keys of evicted flows: late events of these flows start no new one.
-
-A busy shop starts a hundred flows within a second, so events do arrive after an eviction.
-"""
-NAME_CHARACTERS_MAX = 254
-"""Characters of a name or address: the gateway's limit, since other publishers have none."""
-
-CLIENT = "client"
-MAIL = "mail"
-KEYS_MAX = 10
-"""Keys of one flow: its correlation id and the subjects of its events, usually one."""
-MESSAGE_ID_CHARACTERS_MAX = 200
-KINDS = {
-    "UserCreateRequested": "registration",
-    "AccountDepositRequested": "deposit",
-    "OrderCreateRequested": "order",
-    "/user/register": "registration",
-    "/account/deposit": "deposit",
-    "/order/create": "order",
-}
-OUTCOMES = {
-    "UserCreated": "registered",
-    "UserCreateRejected": "rejected",
-    "AccountDeposited": "deposited",
-    "AccountDepositRejected": "rejected",
-    "OrderCreated": "payment pending",
-    "OrderCreateRejected": "rejected",
-    "OrderPaid": "paid",
-    "OrderNotPaid": "not paid",
-}
-RESOURCES = {"registration": "user_id", "deposit": "deposit_id", "order": "order_id"}
-
-
-@cache
-def place_of(topic: str) -> int:
-    """Return a topic's place in the causal order, which sorts steps of the same millisecond."""
-    return list(read_topics()).index(topic)
-
-
-@dataclass(slots=True)
-class Step:
-    """One row of the diagram: a request, an event with its consumers, a response or a mail."""
-
-    number: int
-    kind: str
-    """request, event, answer or mail."""
-    name: str
-    source: str
-    targets: tuple[str, ...]
-    at: float
-    """Wall clock in whole milliseconds, the resolution of event times."""
-    rank: float
-    """Sorts steps of the same millisecond."""
-    note: str = ""
-    times: int = 1
-    """How often it was seen: an event may be published or delivered again."""
-
-
-@dataclass(slots=True)
-class Flow:
-    """One registration, deposit or order with all its steps."""
-
-    number: int
-    kind: str
-    title: str
-    outcome: str = "in progress"
-    subject: str = ""
-    user_id: str = ""
-    steps: list[Step] = field(default_factory=list)
-
-
-@dataclass(slots=True)
-class IndexKeys:
-    """The index keys of one flow, so that adding or evicting a flow scans no index."""
-
-    keys: list[str] = field(default_factory=list)
-    """The correlation id, and the id of the created resource."""
-    events: dict[int, str] = field(default_factory=dict)
-    """Event ids by step number."""
-    mails: list[str] = field(default_factory=list)
-    """Message-IDs of the mails that its events request."""
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A user from an observed event or response."""
-
-    user_id: str
-    name: str
-    email: str
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """A notice to the page: the flow without its other steps, and its new or repeated step."""
-
-    flow: Flow
-    step: Step
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A request through the page, and its response; times are milliseconds of the wall clock."""
-
-    path: str
-    body: Mapping[str, Any]
-    status: int
-    reason: str
-    answer: Mapping[str, Any]
-    requested_at: float
-    answered_at: float
+"""Steps of one flow, several times those of a usual one; repetitions only increase a counter."""
 
 
 class Flows:
-    """The last hundred flows, and the users in them."""
+    """The last hundred flows."""
 
-    def __init__(self) -> None:
+    def __init__(self, description: Description, resources: Resources) -> None:
+        self._texts = TopicTexts(description, resources)
+        self._mail = description.mail
+        self._shown_ids = {panel.resource for panel in description.panels}
         self._flows: OrderedDict[int, Flow] = OrderedDict()
-        self._index_keys: dict[int, IndexKeys] = {}
-        """By flow number."""
-        self._by_key: dict[str, Flow] = {}
-        """By correlation id and by id of the created resource."""
-        self._events: dict[str, tuple[Flow, Step]] = {}
-        self._flow_by_message_id: dict[str, Flow] = {}
-        """By Message-ID, the flow that requested the mail."""
-        self._early_mails: OrderedDict[str, Mapping[str, Any]] = OrderedDict()
-        self._evicted: OrderedDict[str, None] = OrderedDict()
-        """By correlation id and by id of the created resource."""
+        self.index = FlowIndex()
         self._newest = 0
-        self.people: OrderedDict[str, Person] = OrderedDict()
 
     def all(self) -> list[Flow]:
         """All flows, oldest first."""
@@ -161,61 +42,30 @@ class Flows:
 
     def add_event(self, event: Event, now_ms: float) -> list[Change]:
         """Add an event to its flow."""
-        known = self._events.get(event.id)
+        known = self.index.events.get(event.id)
         if known is not None:
             flow, step = known
             step.times += 1
-            return [_change(flow, step)]
-        self._remember_person_of(event)
-        if event.correlation_id in self._evicted:
+            return [change_of(flow, step)]
+        if self.index.is_evicted(event.correlation_id):
             return []
         flow = self._flow_of(event)
-        topic = read_topics()[event.topic]
-        step = self._add(
-            flow,
-            Step(
-                0,
-                "event",
-                event.topic,
-                topic.publisher,
-                topic.consumers,
-                _milliseconds(event.time) or now_ms,
-                place_of(event.topic),
-                summarize(event.topic, event.data),
-            ),
-        )
-        index_keys = self._index_keys[flow.number]
-        self._events[event.id] = flow, step
-        index_keys.events[step.number] = event.id
-        if event.topic in OUTCOMES and all(
-            place_of(each.name) <= place_of(event.topic) for each in flow.steps if each.name in OUTCOMES
-        ):  # topics arrive independently, so the last event may arrive before an earlier one
-            flow.outcome = OUTCOMES[event.topic]
-        changes = [_change(flow, step)]
-        if event.topic == "EmailRequested":
-            message_id = str(event.data.get("message_id", ""))[:MESSAGE_ID_CHARACTERS_MAX]
-            if message_id not in self._flow_by_message_id and len(index_keys.mails) < KEYS_MAX:
-                self._flow_by_message_id[message_id] = flow
-                index_keys.mails.append(message_id)
-            early = self._early_mails.pop(message_id, None)
-            changes += self.add_mail(early) if early is not None else []
-        return changes
+        step = self._add(flow, self._step_of(event, now_ms))
+        self.index.add_event(event.id, flow, step)
+        self._update_outcome(flow, event.topic)
+        return [change_of(flow, step), *self._expect_mail(flow, event)]
 
     def add_request(self, call: Call) -> list[Change]:
         """Add a request and its response; the created resource identifies the flow."""
-        kind = KINDS[call.path]
-        subject = str(call.answer.get(RESOURCES[kind], ""))
-        flow = self._by_key.get(subject) if subject else None
+        flow = self.index.by_key.get(call.resource) if call.resource else None
         if flow is None:
-            flow = self._begin(kind, self._title(kind, call.body, call.path), subject)
-            if subject:
-                self._index(subject, flow)
-        if kind == "registration" and call.status == 201:
-            self._remember_person(call.answer)
-        if call.status >= 400:
-            flow.outcome = f"rejected: {call.status}"
+            kind, title = self._texts.request(call.path, call.body)
+            flow = self._begin(kind, title, call.resource)
+            self.index.add_key(call.resource, flow)
+        is_bad = call.status >= 400
+        if is_bad:
+            flow.outcome, flow.tone = f"rejected: {call.status}", "bad"
         request = Step(0, "request", f"POST {call.path}", CLIENT, (GATEWAY,), call.requested_at, -1)
-        message = str(call.answer.get("detail", ""))
         answer = Step(
             0,
             "answer",
@@ -224,110 +74,92 @@ class Flows:
             (CLIENT,),
             call.answered_at,
             len(read_topics()),
-            message,
+            str(call.answer.get("detail", "")),
+            "bad" if is_bad else "plain",
         )
-        return [_change(flow, self._add(flow, step)) for step in (request, answer)]
+        return [change_of(flow, self._add(flow, step)) for step in (request, answer)]
 
     def add_mail(self, mail: Mapping[str, Any]) -> list[Change]:
-        """Add a sent mail; a mail without a request waits for its EmailRequested event."""
+        """Add a sent mail; a mail without a flow waits for the event that requests it."""
+        if self._mail is None:
+            return []
         message_id = str(mail.get("message_id", ""))[:MESSAGE_ID_CHARACTERS_MAX]
-        flow = self._flow_by_message_id.get(message_id)
+        flow = self.index.by_message_id.get(message_id)
         if flow is None:
-            self._early_mails[message_id] = mail
-            if len(self._early_mails) > MAILS_MAX:
-                self._early_mails.popitem(last=False)
+            self.index.keep_mail(message_id, mail)
             return []
         for step in flow.steps:
             if step.kind == MAIL and step.name == message_id:
                 step.times += 1
-                return [_change(flow, step)]
+                return [change_of(flow, step)]
+        topic = read_topics()[self._mail.topic]
+        sender = next(iter(topic.consumers), topic.publisher)
         at = float(mail.get("taken_at", 0.0)) * 1000 // 1
-        message = f"to {mail.get('to')}: {mail.get('subject')}"
-        step = Step(0, MAIL, message_id, "notification", (MAIL,), at, len(read_topics()) + 1, message)
-        return [_change(flow, self._add(flow, step))]
+        note = f"to {mail.get('to')}: {mail.get('subject')}"
+        step = Step(0, MAIL, message_id, sender, (MAIL,), at, len(read_topics()) + 1, note)
+        return [change_of(flow, self._add(flow, step))]
+
+    def _step_of(self, event: Event, now_ms: float) -> Step:
+        topic = read_topics()[event.topic]
+        return Step(
+            0,
+            "event",
+            event.topic,
+            topic.publisher,
+            topic.consumers,
+            _milliseconds(event.time) or now_ms,
+            self._texts.place_of(event.topic),
+            self._texts.summary(event.topic, event.data),
+            self._texts.tone(event.topic),
+        )
+
+    def _update_outcome(self, flow: Flow, topic: str) -> None:
+        outcome = self._texts.outcome(topic)
+        if outcome is None:
+            return
+        place = self._texts.place_of
+        # Topics arrive independently, so the last event may arrive before an earlier one.
+        others = (step.name for step in flow.steps if step.kind == "event")
+        if all(place(other) <= place(topic) for other in others if self._texts.outcome(other) is not None):
+            flow.outcome, flow.tone = outcome.text, outcome.tone
+
+    def _expect_mail(self, flow: Flow, event: Event) -> list[Change]:
+        if self._mail is None or event.topic != self._mail.topic:
+            return []
+        early = self.index.expect_mail(str(event.data.get(self._mail.message_id, "")), flow)
+        return [] if early is None else self.add_mail(early)
 
     def _flow_of(self, event: Event) -> Flow:
-        starts_flow = event.topic in KINDS
         # A response may arrive before its events; the flow is then indexed by the created resource.
-        flow = self._by_key.get(event.correlation_id) or self._by_key.get(event.subject)
-        kind = KINDS.get(event.topic, "other")
+        flow = self.index.by_key.get(event.correlation_id) or self.index.by_key.get(event.subject)
+        kind, title = self._texts.command(event.topic, event.data)
         if flow is None:
-            flow = self._begin(kind, self._title(kind, event.data, event.topic), event.subject)
-        elif flow.kind == "other" and starts_flow:  # a later event of the flow arrived first
-            flow.kind, flow.title = kind, self._title(kind, event.data, event.topic)
-            flow.subject = event.subject
-        for key in filter(None, (event.correlation_id, event.subject)):
-            self._index(key, flow)
-        user_id = event.data.get("user_id")
-        if isinstance(user_id, str):
-            flow.user_id = user_id[:NAME_CHARACTERS_MAX]
+            flow = self._begin(kind, title, event.subject)
+        elif flow.kind == OTHER and kind != OTHER:  # a later event of the flow arrived first
+            flow.kind, flow.title, flow.subject = kind, title, event.subject
+        for key in (event.correlation_id, event.subject):
+            self.index.add_key(key, flow)
+        for name in self._shown_ids:
+            if isinstance(value := event.data.get(name), str):
+                flow.ids[name] = value[:CHARACTERS_MAX]
         return flow
-
-    def _index(self, key: str, flow: Flow) -> None:
-        keys = self._index_keys[flow.number].keys
-        if key not in self._by_key and len(keys) < KEYS_MAX:
-            self._by_key[key] = flow
-            keys.append(key)
 
     def _begin(self, kind: str, title: str, subject: str) -> Flow:
         self._newest += 1
         flow = Flow(self._newest, kind, title, subject=subject)
         self._flows[flow.number] = flow
-        self._index_keys[flow.number] = IndexKeys()
+        self.index.begin(flow)
         if len(self._flows) > FLOWS_MAX:
-            self._evict(next(iter(self._flows)))
+            number, _ = self._flows.popitem(last=False)
+            self.index.evict(number)
         return flow
-
-    def _evict(self, number: int) -> None:
-        del self._flows[number]
-        index_keys = self._index_keys.pop(number)
-        for key in index_keys.keys:
-            del self._by_key[key]
-            self._evicted[key] = None
-        while len(self._evicted) > EVICTED_MAX:
-            self._evicted.popitem(last=False)
-        for event_id in index_keys.events.values():
-            del self._events[event_id]
-        for message_id in index_keys.mails:
-            del self._flow_by_message_id[message_id]
 
     def _add(self, flow: Flow, step: Step) -> Step:
         step.number = flow.steps[-1].number + 1 if flow.steps else 1
         flow.steps.append(step)
         if len(flow.steps) > STEPS_MAX:
-            oldest = flow.steps.pop(0)
-            event_id = self._index_keys[flow.number].events.pop(oldest.number, None)
-            if event_id is not None:
-                del self._events[event_id]
+            self.index.drop_step(flow, flow.steps.pop(0))
         return step
-
-    def _title(self, kind: str, data: Mapping[str, Any], first: str) -> str:
-        person = self.people.get(str(data.get("user_id", "")))
-        match kind:
-            case "registration":
-                return f"{str(data.get('name', '?'))[:NAME_CHARACTERS_MAX]} registers"
-            case "deposit":
-                return f"{person.name if person else 'A user'} deposits money"
-            case "order":
-                return f"{person.name if person else 'A user'} orders"
-            case _:
-                return f"{first}, earlier events not seen"
-
-    def _remember_person_of(self, event: Event) -> None:
-        if event.topic in ("UserCreated", "UserCreateRequested"):
-            self._remember_person(event.data)
-
-    def _remember_person(self, data: Mapping[str, Any]) -> None:
-        user_id, name, email = (data.get(each) for each in ("user_id", "name", "email"))
-        if isinstance(user_id, str) and isinstance(name, str) and isinstance(email, str):
-            self.people[user_id] = Person(*(each[:NAME_CHARACTERS_MAX] for each in (user_id, name, email)))
-            if len(self.people) > PEOPLE_MAX:
-                self.people.popitem(last=False)
-
-
-def _change(flow: Flow, step: Step) -> Change:
-    head = Flow(flow.number, flow.kind, flow.title, flow.outcome, flow.subject, flow.user_id)
-    return Change(head, step)
 
 
 def _milliseconds(time: str) -> float | None:

@@ -1,9 +1,13 @@
-"""Forward the page's requests to the gateway's public address, like any client's request."""
+"""Forward the page's requests to the gateway's public address, like any client's request.
+
+The proxy forwards the commands and queries of the gateway's OpenAPI document, and no other request.
+"""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx
@@ -12,21 +16,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sidecart.monitor.flows import Call
+from sidecart.monitor.flow import Call
+from sidecart.monitor.gateway_api import OPENAPI, GatewayApi, parse
 
-POSTS = ("/user/register", "/account/deposit", "/order/create")
-READS = (
-    "/asyncapi.json",
-    "/user/{user_id:uuid}",
-    "/account/{user_id:uuid}",
-    "/account/{user_id:uuid}/deposit/{deposit_id:uuid}",
-    "/order/{order_id:uuid}",
-    "/notification/{user_id:uuid}",
-)
 PREFIX = "/api"
 BODY_BYTES_MAX = 64 * 1024
 SECONDS_MAX = 35.0
 """The gateway holds a request for at most 30 s."""
+DOCUMENT_SECONDS_MAX = 3.0
+"""For the OpenAPI document, because the page shows no form before."""
 FORWARDED_HEADERS = ("prefer", "idempotency-key")
 RETURNED_HEADERS = ("content-type", "location", "retry-after", "preference-applied", "idempotency-key")
 
@@ -36,41 +34,78 @@ def gateway_client(url: str) -> httpx.AsyncClient:
     return httpx.AsyncClient(base_url=url, timeout=SECONDS_MAX, trust_env=False)
 
 
-def routes(client: Callable[[], httpx.AsyncClient], add_request: Callable[[Call], None]) -> list[Route]:
-    """The forwarded routes; `add_request` receives each answered POST."""
+class GatewayProxy:
+    """The gateway as the page sees it; `add_request` receives each answered POST."""
 
-    async def post(request: Request) -> Response:
+    def __init__(self, connect: Callable[[], httpx.AsyncClient], add_request: Callable[[Call], None]) -> None:
+        self._connect = connect
+        self._add_request = add_request
+        self._client: httpx.AsyncClient | None = None
+        self._api: GatewayApi | None = None
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[None]:
+        """Keep connections to the gateway open for the duration of the block."""
+        async with self._connect() as self._client:
+            yield
+
+    def route(self) -> Route:
+        """Return the route of all forwarded requests."""
+        return Route(PREFIX + "/{path:path}", self._forward, methods=["GET", "POST"])
+
+    async def api(self) -> GatewayApi | None:
+        """Read the gateway's calls again; without an answer, return those of the last time."""
+        try:
+            answer = await self._gateway.get(OPENAPI, timeout=DOCUMENT_SECONDS_MAX)
+            self._api = parse(msgspec.json.decode(answer.raise_for_status().content))
+        except (httpx.HTTPError, ValueError):
+            return self._api
+        return self._api
+
+    @property
+    def _gateway(self) -> httpx.AsyncClient:
+        assert self._client is not None, "it is connected"
+        return self._client
+
+    async def _forward(self, request: Request) -> Response:
+        path = request.url.path.removeprefix(PREFIX)
+        api = self._api or await self.api()
+        if api is None:
+            return problem(502, "the gateway does not answer with its OpenAPI document")
+        methods = api.methods(path)
+        if not methods:
+            return problem(404, "the page forwards the documented calls of the gateway only")
+        method = "GET" if request.method == "HEAD" else request.method
+        if method not in methods:
+            return problem(405, f"the gateway documents {' and '.join(methods)} at this path")
+        try:
+            return await (self._post(path, request) if method == "POST" else self._get(path))
+        except httpx.HTTPError as error:
+            return problem(502, f"the gateway does not answer ({type(error).__name__})")
+
+    async def _get(self, path: str) -> Response:
+        return _relay(await self._gateway.get(path))
+
+    async def _post(self, path: str, request: Request) -> Response:
         body = await _body(request)
         if body is None:
             return problem(413, f"the page sends at most {BODY_BYTES_MAX} bytes")
-        path = request.url.path.removeprefix(PREFIX)
         headers = {name: request.headers[name] for name in FORWARDED_HEADERS if name in request.headers}
         requested_at = now_ms()
-        try:
-            answer = await client().post(path, content=body, headers={**headers, "content-type": "application/json"})
-        except httpx.HTTPError as error:
-            return problem(502, f"the gateway does not answer ({type(error).__name__})")
-        add_request(
+        answer = await self._gateway.post(path, content=body, headers={**headers, "content-type": "application/json"})
+        self._add_request(
             Call(
                 path,
                 _object(body),
                 answer.status_code,
                 answer.reason_phrase.upper(),
                 _object(answer.content),
+                answer.headers.get("location", ""),
                 requested_at,
                 now_ms(),
             )
         )
         return _relay(answer)
-
-    async def get(request: Request) -> Response:
-        try:
-            return _relay(await client().get(request.url.path.removeprefix(PREFIX)))
-        except httpx.HTTPError as error:
-            return problem(502, f"the gateway does not answer ({type(error).__name__})")
-
-    posts = [Route(PREFIX + path, post, methods=["POST"]) for path in POSTS]
-    return posts + [Route(PREFIX + path, get, methods=["GET"]) for path in READS]
 
 
 def problem(status: int, detail: str) -> Response:

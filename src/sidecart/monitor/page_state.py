@@ -7,11 +7,15 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from sidecart.monitor.dead_letters import DeadLetterSummary
+from sidecart.monitor.description import Description
 from sidecart.monitor.event import Event
-from sidecart.monitor.flows import Call, Change, Flows
+from sidecart.monitor.flow import Call, Change
+from sidecart.monitor.flows import Flows
 from sidecart.monitor.health import Health
+from sidecart.monitor.resources import Resource, Resources
 
 MAILS_SHOWN = 50
+CREATED = 201
 Notify = Callable[[str, Any], None]
 
 OFF, OPENING, ON, FAILED = "off", "opening", "on", "failed"
@@ -20,11 +24,14 @@ OFF, OPENING, ON, FAILED = "off", "opening", "on", "failed"
 class PageState:
     """The page's state; each change sends one notice."""
 
-    def __init__(self, about: Mapping[str, Any], notify: Notify, now_ms: Callable[[], float]) -> None:
+    def __init__(
+        self, about: Mapping[str, Any], description: Description, notify: Notify, now_ms: Callable[[], float]
+    ) -> None:
         self._about = about
         self._notify = notify
         self._now_ms = now_ms
-        self._flows = Flows()
+        self._resources = Resources(description)
+        self._flows = Flows(description, self._resources)
         self._mails: deque[Mapping[str, Any]] = deque(maxlen=MAILS_SHOWN)
         self._health: Sequence[Health] = ()
         self._dead_letters: DeadLetterSummary | str = DeadLetterSummary(0, [])
@@ -35,7 +42,7 @@ class PageState:
         return {
             "about": self._about,
             "flows": self._flows.all(),
-            "people": list(self._flows.people.values()),
+            "resources": self._resources.all(),
             "mails": list(self._mails),
             "health": self._health,
             "dead_letters": self._dead_letters,
@@ -44,15 +51,14 @@ class PageState:
 
     def add_event(self, event: Event) -> None:
         """Add an event from the broker."""
-        before = self._flows.people.get(str(event.data.get("user_id")))
+        self._notify_resource(self._resources.of_event(event))
         self._notify_changes(self._flows.add_event(event, self._now_ms()))
-        self._notify_person(event.data, before)
 
     def add_request(self, call: Call) -> None:
         """Add a request that went through the page to the gateway, with its response."""
-        before = self._flows.people.get(str(call.answer.get("user_id")))
+        if call.status == CREATED:
+            self._notify_resource(self._resources.of_answer(call.resource, call.answer))
         self._notify_changes(self._flows.add_request(call))
-        self._notify_person(call.answer, before)
 
     def add_mails(self, mails: Sequence[Mapping[str, Any]]) -> None:
         """Add mails that the mail server accepted, oldest first."""
@@ -84,7 +90,6 @@ class PageState:
         for change in changes:
             self._notify("step", change)
 
-    def _notify_person(self, data: Mapping[str, Any], before: object) -> None:
-        person = self._flows.people.get(str(data.get("user_id")))
-        if person is not None and person != before:
-            self._notify("person", person)
+    def _notify_resource(self, resource: Resource | None) -> None:
+        if resource is not None:
+            self._notify("resource", resource)

@@ -6,7 +6,7 @@ from collections import deque
 from dataclasses import dataclass
 
 NOTICES_MAX = 5_000
-"""About 300 orders; an order causes about 16 notices of half a kilobyte."""
+"""About 300 flows; a flow of five apps causes about 16 notices of half a kilobyte."""
 BYTES_MAX = 16 * 1024 * 1024
 """The bytes of all notices; a notice of mails is larger than others."""
 

@@ -1,4 +1,4 @@
-"""The monitor's settings, which the launcher provides: its own ports and the shop's addresses."""
+"""The monitor's settings, which the launcher provides: its own ports, and other addresses."""
 
 from __future__ import annotations
 

@@ -166,7 +166,7 @@ def test_each_sidecar_of_the_running_shop_is_checked(monkeypatch: pytest.MonkeyP
     """Stopped sidecars are reported, and expected readers are compared with actual ones."""
     monkeypatch.delenv("REDIS_HOST", raising=False)
     ports = {"order": 1, "order-sidecar": 1, "valkey": int(address.rpartition(":")[2])}
-    found = running.shop(RunFile(launcher=1, broker="redis", store="redis", ready=True, ports=ports))
+    found = running.system(RunFile(launcher=1, broker="redis", store="redis", ready=True, ports=ports))
 
     assert ["order-sidecar http://127.0.0.1:1"] == [
         one.place.file for one in found if one.rule == "sidecar-unreachable"

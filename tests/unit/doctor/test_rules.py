@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.doctor.findings import Finding, Severity, in_order
+from sidecart.doctor.findings import Finding, Severity, by_severity
 from sidecart.doctor.rules import judge
 from sidecart.doctor.starts import Environment
 from sidecart.doctor.targets import named
@@ -45,7 +45,7 @@ def reported(folder: Path, *texts: str, environment: dict[str, str] = ADDRESSES)
     """The doctor's findings for one folder of files with these texts."""
     for number, text in enumerate(texts):
         (folder / f"{number}.yaml").write_text(text, encoding="utf-8")
-    return in_order([one for config in named([folder], Environment(environment)) for one in judge(config)])
+    return by_severity([one for config in named([folder], Environment(environment)) for one in judge(config)])
 
 
 def names(findings: list[Finding]) -> list[str]:

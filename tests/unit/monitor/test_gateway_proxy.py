@@ -1,4 +1,4 @@
-"""The gateway proxy forwards three calls and five reads, and no other request."""
+"""The gateway proxy forwards the documented calls of the gateway, and no other request."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from sidecart.monitor.flows import Call
-from sidecart.monitor.gateway_proxy import BODY_BYTES_MAX, gateway_client, routes
+from sidecart.monitor.flow import Call
+from sidecart.monitor.gateway_proxy import BODY_BYTES_MAX, GatewayProxy, gateway_client
+from tests.unit.monitor.test_gateway_api import shop_document
 
 USER = "019bc0fd-89c0-78c9-9e0d-a0c3d985694a"
 
@@ -24,11 +25,14 @@ class Gateway:
     """A gateway that records its requests."""
 
     def __init__(self) -> None:
+        self.document: object = shop_document()
         self.requests: list[tuple[str, str]] = []
         self.prefer: list[str | None] = []
 
     async def answer(self, request: Request) -> Response:
-        """Respond to any request."""
+        """Respond to any request; the request for its document is not recorded."""
+        if request.url.path == "/openapi.json":
+            return JSONResponse(self.document)
         self.requests.append((request.method, request.url.path))
         self.prefer.append(request.headers.get("prefer"))
         if request.method == "GET":
@@ -53,11 +57,11 @@ class Page:
         methods = ["GET", "POST", "DELETE"]
         shop = Starlette(routes=[Route("/{path:path}", self.gateway.answer, methods=methods)])
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app=shop), base_url="http://gateway")
-        monitor = Starlette(routes=[*routes(lambda: client, self.calls.append)])
+        proxy = GatewayProxy(lambda: client, self.calls.append)
 
         async def call() -> httpx.Response:
-            transport = httpx.ASGITransport(app=monitor)
-            async with client, httpx.AsyncClient(transport=transport, base_url="http://page") as browser:
+            transport = httpx.ASGITransport(app=Starlette(routes=[proxy.route()]))
+            async with proxy.connected(), httpx.AsyncClient(transport=transport, base_url="http://page") as browser:
                 return await browser.request(method, path, content=content, headers=headers)
 
         return asyncio.run(call())
@@ -73,6 +77,7 @@ def test_a_call_is_forwarded_unchanged() -> None:
     assert ([("POST", "/user/register")], ["wait=1"]) == (page.gateway.requests, page.gateway.prefer)
     [call] = page.calls
     assert ("/user/register", {"name": "Ada"}, 201, "CREATED") == (call.path, call.body, call.status, call.reason)
+    assert "there" == call.resource
     assert call.requested_at <= call.answered_at
 
 
@@ -122,12 +127,13 @@ def test_an_unreachable_gateway_is_a_502() -> None:
     """The response is a problem document, and no call is recorded."""
     calls: list[Call] = []
 
+    proxy = GatewayProxy(lambda: gateway_client("http://127.0.0.1:9"), calls.append)
+
     async def story() -> httpx.Response:
-        async with gateway_client("http://127.0.0.1:9") as client:
-            monitor = Starlette(routes=[*routes(lambda: client, calls.append)])
-            transport = httpx.ASGITransport(app=monitor)
-            async with httpx.AsyncClient(transport=transport, base_url="http://page") as browser:
-                return await browser.post("/api/order/create", json={})
+        transport = httpx.ASGITransport(app=Starlette(routes=[proxy.route()]))
+        async with proxy.connected(), httpx.AsyncClient(transport=transport, base_url="http://page") as browser:
+            assert await proxy.api() is None
+            return await browser.post("/api/order/create", json={})
 
     answer = asyncio.run(story())
     body: dict[str, Any] = answer.json()
@@ -143,3 +149,27 @@ def test_invalid_json_is_forwarded(name: str) -> None:
 
     assert 400 == page.ask("POST", "/api/user/register", f'{{"name": {name}}}'.encode()).status_code
     assert [{}] == [call.body for call in page.calls]
+
+
+def test_a_new_call_is_forwarded_once_the_page_is_loaded_again() -> None:
+    """Loading the page reads the gateway's document again; a failure keeps the former calls."""
+    gateway, calls = Gateway(), list[Call]()
+    app = Starlette(routes=[Route("/{path:path}", gateway.answer, methods=["GET", "POST"])])
+    client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://gateway")
+    proxy = GatewayProxy(lambda: client, calls.append)
+    command = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
+
+    async def story() -> list[int]:
+        transport = httpx.ASGITransport(app=Starlette(routes=[proxy.route()]))
+        async with proxy.connected(), httpx.AsyncClient(transport=transport, base_url="http://page") as browser:
+            statuses = [(await browser.post("/api/gift/give", json={})).status_code]
+            gateway.document = {"paths": {"/gift/give": {"post": command}}}
+            await proxy.api()
+            statuses.append((await browser.post("/api/gift/give", json={})).status_code)
+            gateway.document = {"no": "document"}
+            await proxy.api()
+            statuses.append((await browser.post("/api/gift/give", json={})).status_code)
+            return statuses
+
+    assert [404, 201, 201] == asyncio.run(story())
+    assert ["/gift/give"] * 2 == [call.path for call in calls]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from sidecart.monitor.dead_letters import DeadLetterSummary
-from sidecart.monitor.flows import Call
+from sidecart.monitor.flow import Call
 from sidecart.monitor.health import Health
 from sidecart.monitor.page_state import MAILS_SHOWN, ON, PageState
+from tests.unit.monitor.described import DESCRIPTION
 from tests.unit.monitor.test_flows import example, mail_for
 
 
@@ -17,7 +18,7 @@ class Page:
     def __init__(self) -> None:
         self.notified: list[tuple[str, Any]] = []
         self.page_state = PageState(
-            {"broker": "any"}, lambda kind, body: self.notified.append((kind, body)), lambda: 0.0
+            {"broker": "any"}, DESCRIPTION, lambda kind, body: self.notified.append((kind, body)), lambda: 0.0
         )
 
     @property
@@ -33,19 +34,28 @@ def test_an_event_sends_its_step_and_enters_the_snapshot() -> None:
     page.page_state.add_event(example("OrderCreated"))
 
     change = page.notified[-1][1]
-    assert (["step", "step"], "OrderCreated", []) == (page.kinds, change.step.name, change.flow.steps)
+    assert (["resource", "step", "step"], "OrderCreated", []) == (page.kinds, change.step.name, change.flow.steps)
     assert [2] == [len(flow.steps) for flow in page.page_state.snapshot()["flows"]]
 
 
-def test_a_new_user_is_announced_once() -> None:
+def test_a_new_resource_is_announced_once() -> None:
     """Either the event or the response comes first."""
     page, created = Page(), example("UserCreated")
     answer = {name: created.data[name] for name in ("user_id", "name", "email")}
-    page.page_state.add_request(Call("/user/register", answer, 201, "CREATED", answer, 0, 1))
+    call = Call("/user/register", answer, 201, "CREATED", answer, f"/user/{created.subject}", 0, 1)
+    page.page_state.add_request(call)
     page.page_state.add_event(created)
 
-    assert 1 == page.kinds.count("person")
-    assert ["Ada Lovelace"] == [person.name for person in page.page_state.snapshot()["people"]]
+    assert 1 == page.kinds.count("resource")
+    assert ["Ada Lovelace"] == [each.label for each in page.page_state.snapshot()["resources"]]
+
+
+def test_a_pending_resource_is_not_announced() -> None:
+    """A response of 202 only has its id."""
+    page = Page()
+    page.page_state.add_request(Call("/user/register", {}, 202, "ACCEPTED", {"user_id": "u1"}, "/user/u1", 0, 1))
+
+    assert ["step", "step"] == page.kinds
 
 
 def test_mails_are_announced_and_the_newest_are_kept() -> None:
@@ -55,7 +65,7 @@ def test_mails_are_announced_and_the_newest_are_kept() -> None:
     page.page_state.add_mails([{"id": number, "message_id": str(number)} for number in range(MAILS_SHOWN)])
     page.page_state.add_mails([mail_for(email_requested)])
 
-    assert ["step", "mails", "mails", "step"] == page.kinds
+    assert ["resource", "step", "mails", "mails", "step"] == page.kinds
     assert MAILS_SHOWN == len(page.page_state.snapshot()["mails"])
     assert mail_for(email_requested) == page.page_state.snapshot()["mails"][-1]
 

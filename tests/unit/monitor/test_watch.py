@@ -16,6 +16,7 @@ from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import Subscription, monitor_subscriptions
 from sidecart.monitor import watch as module
+from sidecart.monitor.description import Description
 from sidecart.monitor.page_state import PageState
 from sidecart.monitor.viewers import Viewers
 from sidecart.monitor.watch import Watch
@@ -77,7 +78,7 @@ class Stub:
 
     def watch(self, viewers: Viewers, grace_seconds: float = 0.0) -> Watch:
         """A watch whose sidecar is unreachable."""
-        page_state = PageState({}, self.notify, lambda: 0.0)
+        page_state = PageState({}, Description(), self.notify, lambda: 0.0)
         return Watch(
             page_state, viewers, self.broker(), "here", (free_port(), "token"), grace_seconds, self.tasks, self.end
         )

@@ -1,22 +1,9 @@
-// The arrows of each step, with the names of the shop's sequence diagram.
+// The arrows of each step, between the lifelines of the topology.
 
-export const LIFELINES = [
-  ["client", "User"],
-  ["gateway", "Gateway"],
-  ["broker", "Message Broker"],
-  ["user", "User Service"],
-  ["billing", "Billing Service"],
-  ["order", "Order Service"],
-  ["notification", "Notification Service"],
-  ["mail", "Mail"],
-];
+import { page } from "./page.js";
+
+export const LIFELINES = page.lifelines.map((each) => [each.key, each.title]);
 export const NAMES = Object.fromEntries(LIFELINES);
-
-// A consumer's own actions, apart from the events that it publishes.
-const LOCAL_ACTIONS = {
-  UserCreated: { notification: "Save user info" },
-  OrderCreated: { notification: "Save order info" },
-};
 
 /** The arrows of a step; `seen` is false for an arrow that comes from the topic list. */
 export function arrowsOf(step) {
@@ -26,23 +13,21 @@ export function arrowsOf(step) {
       return [
         { ...base, from: step.source, to: "broker", label: step.name, seen: true, heads: true },
         ...step.targets.flatMap((target) => {
-          const action = LOCAL_ACTIONS[step.name]?.[target];
+          const action = page.actions[step.name]?.[target]; // the consumer's own, apart from events
           return [
             { ...base, from: "broker", to: target, label: "", about: step.name, seen: false },
             ...(action ? [{ ...base, from: target, to: target, label: action, about: step.name, seen: false }] : []),
           ];
         }),
       ];
-    case "mail":
-      return [{ ...base, from: step.source, to: "mail", label: "Send email", seen: true, heads: true }];
     default:
-      return [{ ...base, from: step.source, to: step.targets[0], label: step.name, seen: true, heads: true }];
+      return [{ ...base, from: step.source, to: step.targets[0], label: titleOf(step), seen: true, heads: true }];
   }
 }
 
 /** The step's title in the timeline. */
 export function titleOf(step) {
-  return step.kind === "mail" ? "Send email" : step.name;
+  return step.kind === "mail" ? page.mail.label : step.name;
 }
 
 /** The step's sender and receivers, for the timeline. */

@@ -2,7 +2,7 @@
 
 import { arrowsOf, LIFELINES, NAMES } from "./arrows.js";
 import { draw } from "./dom.js";
-import { inOrder } from "./state.js";
+import { byTime } from "./state.js";
 
 const SEEN_HEIGHT = 36;
 const KNOWN_HEIGHT = 18;
@@ -22,7 +22,7 @@ function shape(room) {
 /** Draw a flow for a width in pixels; steps whose number is in `fresh` are animated. */
 export function diagram(flow, fresh, room) {
   const form = shape(room);
-  const steps = inOrder(flow);
+  const steps = byTime(flow);
   const began = steps[0]?.at ?? 0;
   const parts = [];
   let y = form.head + 4;
@@ -51,7 +51,7 @@ export function diagram(flow, fresh, room) {
 
 function lifeline(form, key, name, height) {
   const x = form.x[key];
-  const half = form.narrow ? Math.min(13, form.gap / 2 - 2) : 56;
+  const half = form.narrow ? Math.min(13, form.gap / 2 - 2) : Math.min(56, form.gap / 2 - 4);
   const words = name.split(" ");
   return draw(
     "g",
@@ -68,7 +68,7 @@ function lifeline(form, key, name, height) {
 
 function arrowAt(form, arrow, y, step, began) {
   const attributes = {
-    class: `arrow ${arrow.seen ? "seen" : "known"} ${step.kind} ${tone(step)}`,
+    class: `arrow ${arrow.seen ? "seen" : "known"} ${step.kind} ${step.tone}`,
     "data-from": NAMES[arrow.from],
     "data-to": NAMES[arrow.to],
     "data-label": arrow.label || arrow.about,
@@ -103,10 +103,4 @@ function label(form, x, y, text, anchor) {
   const half = (text.length * form.character) / 2 + 2;
   const inside = anchor === "middle" ? Math.min(Math.max(x, half), form.width - half) : x;
   return draw("text", { x: inside, y, "text-anchor": anchor, class: anchor }, text);
-}
-
-/** The color of a step: good, bad or plain; its text has the same meaning. */
-export function tone(step) {
-  if (/Failed$|NotPaid$|Rejected$/.test(step.name) || /^[45]\d\d /.test(step.name)) return "bad";
-  return /^(OrderPaid|OrderPaymentCreated)$/.test(step.name) ? "good" : "plain";
 }

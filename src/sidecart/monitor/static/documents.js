@@ -1,7 +1,7 @@
 // Show the documented events of the gateway's AsyncAPI document.
 
 import { find, make, nothing, table } from "./dom.js";
-import { get } from "./shop.js";
+import { get } from "./gateway.js";
 
 /** Fetch the document and show it. */
 export async function init() {

@@ -50,9 +50,9 @@ export function nothing(text) {
   return make("p", { class: "empty" }, text);
 }
 
-/** Format an amount of cents. */
-export function money(cents) {
-  return (cents / 100).toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+/** Format an integer with decimals: 1234 with two is 12.34. */
+export function scaled(number, decimals) {
+  return (number / 10 ** decimals).toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
 }
 
 /** The time of day of a timestamp in milliseconds. */

@@ -1,9 +1,10 @@
 // The list of flows, the selected flow, and announcements for screen readers.
 
 import { routeOf, titleOf } from "./arrows.js";
-import { diagram, tone } from "./diagram.js";
+import { diagram } from "./diagram.js";
 import { clock, find, make } from "./dom.js";
-import { inOrder, state } from "./state.js";
+import { page } from "./page.js";
+import { byTime, state } from "./state.js";
 
 const ANNOUNCE_MS = 900; // the shortest time between two announcements
 let shown;
@@ -13,6 +14,7 @@ let announcing;
 
 /** Set up: arrow keys walk the list, and selecting a flow stops following the newest one. */
 export function init() {
+  find("flow-outcome").textContent = page.none;
   find("flows").addEventListener("keydown", (event) => {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (!step) return;
@@ -74,19 +76,14 @@ function list() {
               render();
             },
           },
-          make("span", { class: "when" }, flow.steps.length ? clock(inOrder(flow)[0].at) : ""),
+          make("span", { class: "when" }, flow.steps.length ? clock(byTime(flow)[0].at) : ""),
           make("span", { class: "title" }, flow.title),
-          make("span", { class: `outcome ${outcome(flow)}` }, flow.outcome),
+          make("span", { class: `outcome ${flow.tone}` }, flow.outcome),
         ),
       ),
     ),
   );
   if (focused) find("flows").querySelector(`[data-flow="${focused}"]`)?.focus({ preventScroll: true });
-}
-
-function outcome(flow) {
-  if (/^(paid|registered|deposited)$/.test(flow.outcome)) return "good";
-  return /not paid|rejected/.test(flow.outcome) ? "bad" : "plain";
 }
 
 function one(flow) {
@@ -96,16 +93,16 @@ function one(flow) {
     find("timeline").replaceChildren();
     return;
   }
-  const steps = inOrder(flow);
+  const steps = byTime(flow);
   find("flow-title").textContent = flow.title;
-  find("flow-outcome").className = `outcome ${outcome(flow)}`;
+  find("flow-outcome").className = `outcome ${flow.tone}`;
   find("flow-outcome").textContent = flow.outcome + (flow.subject ? `, ${flow.kind} ${flow.subject}` : "");
   find("diagram").replaceChildren(diagram(flow, fresh, find("flow").clientWidth));
   find("timeline").replaceChildren(
     ...steps.map((step) =>
       make(
         "li",
-        { class: tone(step) },
+        { class: step.tone },
         make("span", { class: "when" }, `+${Math.max(0, step.at - steps[0].at)} ms`),
         make("strong", {}, titleOf(step)),
         make("span", { class: "route" }, routeOf(step)),

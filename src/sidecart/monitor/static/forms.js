@@ -1,88 +1,116 @@
-// The three forms: register a user, deposit money, place an order.
+// A form for each command of the gateway, and one that reads resources.
 
-import { find, make, money } from "./dom.js";
-import { get, post } from "./shop.js";
-import { state } from "./state.js";
+import { find, make, scaled } from "./dom.js";
+import { get, post, read } from "./gateway.js";
+import { bodyOf, choose, inputs, offer, suggest } from "./inputs.js";
+import { page } from "./page.js";
 
-const NAMES = ["Ada Lovelace", "Grace Hopper", "Barbara Liskov", "Radia Perlman", "Edsger Dijkstra", "Tony Hoare"];
-let registered = 0;
+const DONE = new Set([200, 201]);
 
-/** Set up: suggest values, and handle submissions. */
+/** Set up: generate the forms, suggest values, and handle submissions. */
 export function init() {
-  suggest();
-  onSubmit("register", async (form) => {
-    const answer = await post("/api/user/register", { name: form.get("name"), email: form.get("email") });
-    if (answer.ok) {
-      registered += 1;
-      state.people.set(answer.body.user_id, { name: form.get("name"), email: form.get("email"), ...answer.body });
-      people(answer.body.user_id);
-      suggest();
-    }
-    return answer;
-  });
-  onSubmit("deposit", (form) =>
-    post("/api/account/deposit", { user_id: form.get("user_id"), amount_cents: cents(form.get("amount")) }),
-  );
-  onSubmit("order", (form) => order(form, cents(form.get("price"))));
-  find("unpayable").addEventListener("click", () =>
-    send("order", async (form) => {
-      const account = await get(`/api/account/${form.get("user_id")}`);
-      return order(form, (account?.balance_cents ?? 0) + 100);
-    }),
-  );
-  people();
+  const section = find("try");
+  section.append(...page.forms.map(command));
+  if (page.queries.length) section.append(reader());
+  if (page.problem) section.append(make("p", { class: "bad" }, page.problem));
+  offer();
 }
 
-/** Offer all known users; `chosen` is selected. */
-export function people(chosen) {
-  for (const id of ["deposit", "order"]) {
-    const select = find(id, "select");
-    const before = chosen ?? select.value;
-    const options = [...state.people.values()].reverse();
-    select.replaceChildren(
-      ...(options.length ? [] : [make("option", { value: "" }, "register a user first")]),
-      ...options.map((each) => make("option", { value: each.user_id }, `${each.name} (${each.email})`)),
+function command(described) {
+  const form = make(
+    "form",
+    { id: described.id, novalidate: true, onsubmit: (event) => submitted(event, () => send(form, described)) },
+    make("h3", {}, described.title),
+    ...inputs(described.fields),
+    buttons(described),
+    make("output"),
+  );
+  suggest(form, described.fields);
+  return form;
+
+  function buttons({ button, actions }) {
+    if (!actions.length) return make("button", {}, button);
+    const others = actions.map((action) =>
+      make("button", { type: "button", class: "quiet", onclick: () => send(form, described, action) }, action.button),
     );
-    if (state.people.has(before)) select.value = before;
-    for (const button of find(id).querySelectorAll("button")) button.disabled = !options.length;
+    return make("div", { class: "row" }, make("button", {}, button), ...others);
   }
 }
 
-function order(form, price) {
-  const item = { sku: form.get("sku"), quantity: Number(form.get("quantity")), unit_price_cents: price };
-  return post("/api/order/create", { user_id: form.get("user_id"), items: [item] });
-}
-
-function suggest() {
-  const name = NAMES[(registered + state.people.size) % NAMES.length];
-  const unique = Math.random().toString(36).slice(2, 8);
-  find("register", "[name=name]").value = name;
-  find("register", "[name=email]").value = `${name.split(" ")[0].toLowerCase()}.${unique}@example.com`;
-}
-
-/** "12.34" as cents; other text is sent unchanged, so that the shop reports the error. */
-function cents(text) {
-  const number = Number(String(text).replace(",", "."));
-  return Number.isFinite(number) ? Math.round(number * 100) : text;
-}
-
-function onSubmit(id, act) {
-  find(id).addEventListener("submit", (event) => {
-    event.preventDefault();
-    send(id, act);
+/** Send a form; an action first reads the value of one field from the gateway. */
+async function send(form, described, action) {
+  await answered(form, async () => {
+    const set = action ? { [action.field]: await valueFor(form, action) } : {};
+    const answer = await post(`/api${described.path}`, bodyOf(form, described.fields, set));
+    if (answer.ok) {
+      choose(answer);
+      suggest(form, described.fields, true);
+      offer();
+    }
+    const shown = described.shows && answer.body[described.shows.field];
+    const more = shown === undefined || shown === null ? "" : `; ${described.shows.label} ${scaled(shown, described.shows.decimals)}`;
+    return { ...answer, message: answer.message + more };
   });
 }
 
-async function send(id, act) {
-  const form = find(id);
-  const output = find(id, "output");
+async function valueFor(form, action) {
+  const found = await get(`/api${filled(action.read, form)}`);
+  return (found?.[action.value] ?? 0) + action.plus;
+}
+
+/** The form that reads a resource by the path of a query. */
+function reader() {
+  const fields = make("div", { class: "row" });
+  const output = make("pre", { tabindex: 0, hidden: true });
+  const paths = make("select", { name: "path", onchange: () => show() }, ...page.queries.map(option));
+  const form = make(
+    "form",
+    { id: "read", novalidate: true, onsubmit: (event) => submitted(event, () => answered(form, ask)) },
+    make("h3", {}, "Read a resource"),
+    make("label", {}, "Path ", paths),
+    fields,
+    make("button", {}, "Read"),
+    make("output"),
+    output,
+  );
+  show();
+  return form;
+
+  function show() {
+    fields.replaceChildren(...inputs(page.queries[paths.selectedIndex].fields));
+    offer();
+  }
+
+  async function ask() {
+    const answer = await read(`/api${filled(page.queries[paths.selectedIndex].path, form)}`);
+    output.hidden = false;
+    output.textContent = JSON.stringify(answer.body, null, 2);
+    return answer;
+  }
+}
+
+function option({ path }) {
+  return make("option", {}, path);
+}
+
+/** A path whose parameters are the values of the form's fields. */
+function filled(path, form) {
+  return path.replace(/\{(\w+)\}/g, (_, name) => encodeURIComponent(form.elements[name].value));
+}
+
+function submitted(event, act) {
+  event.preventDefault();
+  act();
+}
+
+/** Run an action of a form, and show the message of its answer. */
+async function answered(form, act) {
+  const output = form.querySelector("output");
   show(output, "plain", "waiting for the response");
   form.setAttribute("aria-busy", "true");
-  const answer = await act(new FormData(form));
+  const answer = await act();
   form.removeAttribute("aria-busy");
-  const balance = answer.body.balance_cents;
-  const more = balance === undefined ? "" : `; balance ${money(balance)}`;
-  show(output, answer.status === 201 ? "good" : answer.ok ? "plain" : "bad", answer.message + more);
+  show(output, DONE.has(answer.status) ? "good" : answer.ok ? "plain" : "bad", answer.message);
 }
 
 function show(output, kind, text) {

@@ -4,15 +4,15 @@ import * as documents from "./documents.js";
 import * as flows from "./flows.js";
 import * as forms from "./forms.js";
 import { connection, head, themes } from "./head.js";
+import { offer } from "./inputs.js";
 import { listen } from "./live.js";
 import * as panels from "./panels.js";
 import { apply, state } from "./state.js";
 
-const MOVES_MONEY = new Set(["BillingAccountCreated", "AccountDeposited", "OrderPaymentCreated"]);
 const VIEWS = {
   head,
   flows: flows.render,
-  people: () => (forms.people(), panels.accounts()),
+  resources: () => (offer(), panels.values()),
   mails: panels.mails,
   health: panels.health,
   dead_letters: panels.deadLetters,
@@ -20,7 +20,7 @@ const VIEWS = {
 const AFFECTED_VIEWS = {
   snapshot: Object.keys(VIEWS),
   step: ["flows"],
-  person: ["people"],
+  resource: ["resources"],
   mails: ["mails"],
   health: ["health"],
   dead_letters: ["dead_letters"],
@@ -34,7 +34,7 @@ function take(kind, body) {
   const number = apply(kind, body);
   if (number !== undefined) {
     flows.happened(number, body.step);
-    if (MOVES_MONEY.has(body.step.name)) panels.readSoon(state.flows.get(number).user_id);
+    panels.refresh(body.step.name, state.flows.get(number));
   }
   if (kind === "snapshot") panels.readAll();
   if (!stale.size) setTimeout(() => requestAnimationFrame(show), Math.max(0, drawn + PAUSE_MS - performance.now()));

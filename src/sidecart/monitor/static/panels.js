@@ -1,60 +1,86 @@
-// Accounts, mails, health and dead letters.
+// Values of known resources, mails, health and dead letters.
 
-import { clock, find, make, money, nothing, table } from "./dom.js";
-import { get, post } from "./shop.js";
+import { clock, find, make, nothing, scaled, table } from "./dom.js";
+import { get, post } from "./gateway.js";
+import { page } from "./page.js";
 import { state } from "./state.js";
 
-const ACCOUNTS_MAX = 20;
-const READ_MS = 250; // one read covers several events of an account
-// Balances by user id, in cents; null without an account, missing if not read yet.
-const balances = new Map();
-const due = new Map();
+const ROWS_MAX = 20;
+const READ_MS = 250; // one read covers several events of a resource
+// The answers by panel and id; null for a missing resource, no entry if not read yet.
+const answers = page.panels.map(() => new Map());
+const due = page.panels.map(() => new Map());
 
-/** Read an account after READ_MS. */
-export function readSoon(userId) {
-  if (!userId || due.has(userId)) return;
-  due.set(
-    userId,
+/** Read the values again that an event of this flow has changed. */
+export function refresh(topic, flow) {
+  page.panels.forEach((panel, place) => {
+    if (panel.refreshed_by.includes(topic)) readSoon(place, flow.ids[panel.resource]);
+  });
+}
+
+/** Read the value of a resource after READ_MS. */
+function readSoon(place, id) {
+  if (!id || due[place].has(id)) return;
+  const panel = page.panels[place];
+  due[place].set(
+    id,
     setTimeout(async () => {
-      due.delete(userId);
-      if (!state.people.has(userId)) return; // an event may contain any user id
-      const account = await get(`/api/account/${userId}`);
-      if (account !== undefined) balances.set(userId, account && account.balance_cents);
-      accounts();
+      due[place].delete(id);
+      if (!known(panel).has(id)) return; // an event may contain any id
+      const answer = await get(`/api${panel.read.replace(`{${panel.resource}}`, encodeURIComponent(id))}`);
+      if (answer !== undefined) answers[place].set(id, answer);
+      values();
     }, READ_MS),
   );
 }
 
-/** Read all accounts in the panel. */
+/** Read all values in the panels. */
 export function readAll() {
-  for (const person of newest()) readSoon(person.user_id);
+  page.panels.forEach((panel, place) => newest(panel).forEach((each) => readSoon(place, each.id)));
 }
 
-function newest() {
-  return [...state.people.values()].reverse().slice(0, ACCOUNTS_MAX);
+function known(panel) {
+  return state.resources.get(panel.resource) ?? new Map();
 }
 
-/** Show the accounts of the known users. */
-export function accounts() {
-  const rows = newest().map((each) => [
-    make("span", {}, each.name, make("span", { class: "second" }, each.email)),
-    make("span", { class: "number" }, balance(balances.get(each.user_id))),
-  ]);
-  const none = nothing("No users yet. Register a user.");
-  find("accounts", ".scroll").replaceChildren(rows.length ? table("Accounts", ["User", "Balance"], rows) : none);
+function newest(panel) {
+  return [...known(panel).values()].reverse().slice(0, ROWS_MAX);
 }
 
-function balance(cents) {
-  if (cents === undefined) return "…";
-  return cents === null ? "not open yet" : money(cents);
+/** Show the known resources of each panel with their values. */
+export function values() {
+  page.panels.forEach((panel, place) => {
+    const rows = newest(panel).map((each) => [
+      make("span", {}, each.label, each.detail ? make("span", { class: "second" }, each.detail) : null),
+      make("span", { class: "number" }, shown(panel, answers[place].get(each.id))),
+    ]);
+    const heads = [page.resources[panel.resource].title, panel.shows.label];
+    find(`panel-${place}`, ".scroll").replaceChildren(rows.length ? table(panel.title, heads, rows) : nothing(panel.none));
+  });
+}
+
+function shown(panel, answer) {
+  if (answer === undefined) return "…";
+  return answer === null ? panel.missing : scaled(answer[panel.shows.field], panel.shows.decimals);
+}
+
+function section(panel, place) {
+  const id = `panel-${place}-title`;
+  return make(
+    "section",
+    { id: `panel-${place}`, "aria-labelledby": id },
+    make("h2", { id }, panel.title),
+    make("div", { class: "scroll", role: "group", "aria-labelledby": id, tabindex: 0 }),
+  );
 }
 
 /** Show the mails, newest first; open ones stay open. */
 export function mails() {
   const open = new Set([...document.querySelectorAll("#mailbox details[open]")].map((each) => each.dataset.mail));
+  find("mailbox").hidden = !page.mail && !state.mails.length;
   find("mailbox", ".count").textContent = state.mails.length ? `(${state.mails.length})` : "";
   find("mailbox", ".list").replaceChildren(
-    ...(state.mails.length ? [] : [nothing("No mails yet. Each order ends with one.")]),
+    ...(state.mails.length ? [] : [nothing(page.mail?.none ?? "")]),
     ...[...state.mails].reverse().map((mail) =>
       make(
         "details",
@@ -143,8 +169,10 @@ async function act(letter, name) {
 
 let onConfirm; // the action of the open dialog
 
-/** Set up the dialog: its confirm button runs the action; Escape and Cancel close it. */
+/** Set up the panels and the dialog: its confirm button acts; Escape and Cancel close it. */
 export function init() {
+  find("panels").append(...page.panels.map(section));
+  find("panels").hidden = !page.panels.length;
   find("confirm", "form").addEventListener("submit", (event) => event.submitter?.value === "yes" && onConfirm());
 }
 

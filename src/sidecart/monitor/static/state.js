@@ -6,7 +6,7 @@ const MAILS_MAX = 50;
 export const state = {
   about: {},
   flows: new Map(),
-  people: new Map(),
+  resources: new Map(), // by the name of their id, then by id
   mails: [],
   health: [],
   dead_letters: { total: 0, newest: [] },
@@ -19,12 +19,13 @@ export function apply(kind, body) {
     case "snapshot":
       Object.assign(state, body);
       state.flows = new Map(body.flows.map((flow) => [flow.number, flow]));
-      state.people = new Map(body.people.map((person) => [person.user_id, person]));
+      state.resources = new Map();
+      for (const each of body.resources) resource(each);
       return undefined;
     case "step":
       return step(body.flow, body.step);
-    case "person":
-      state.people.set(body.user_id, body);
+    case "resource":
+      resource(body);
       return undefined;
     case "mails":
       state.mails = [...state.mails, ...body].slice(-MAILS_MAX);
@@ -35,6 +36,11 @@ export function apply(kind, body) {
   }
 }
 
+function resource(one) {
+  if (!state.resources.has(one.kind)) state.resources.set(one.kind, new Map());
+  state.resources.get(one.kind).set(one.id, one);
+}
+
 function step(head, one) {
   const known = state.flows.get(head.number);
   const steps = (known ? known.steps : []).filter((each) => each.number !== one.number);
@@ -43,7 +49,7 @@ function step(head, one) {
   return head.number;
 }
 
-/** The steps of a flow in the order in which they happened, which may differ from their arrival. */
-export function inOrder(flow) {
+/** The steps of a flow as they happened, which may differ from how they arrived. */
+export function byTime(flow) {
   return [...flow.steps].sort((one, other) => one.at - other.at || one.rank - other.rank || one.number - other.number);
 }

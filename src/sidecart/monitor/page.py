@@ -1,0 +1,73 @@
+"""The description of the page for the browser: lifelines, panels and forms."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sidecart.launcher.topics import GATEWAY
+from sidecart.monitor.description import Description
+from sidecart.monitor.flow import BROKER, CLIENT, MAIL
+from sidecart.monitor.forms import Form, Query, forms, queries
+from sidecart.monitor.gateway_api import GatewayApi
+
+TITLES = {GATEWAY: "Gateway", BROKER: "Message Broker"}
+
+
+@dataclass(frozen=True, slots=True)
+class Lifeline:
+    """One column of the diagram."""
+
+    key: str
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """All that the browser needs besides the state."""
+
+    lifelines: list[Lifeline]
+    actions: Mapping[str, Mapping[str, str]]
+    """The consumers' own actions, by topic and app-id."""
+    mail: Mapping[str, str] | None
+    """The label of a mail's arrow, and the text without mails."""
+    none: str
+    """The text without a flow."""
+    resources: Mapping[str, Mapping[str, str]]
+    """Title and the text of an empty selection, by the id's name."""
+    panels: list[Any]
+    forms: list[Form]
+    queries: list[Query]
+    problem: str
+    """Why there are no forms, empty if there are."""
+
+
+def lifelines(app_ids: Iterable[str], description: Description) -> list[Lifeline]:
+    """Return the columns: the caller, the gateway, the broker, the apps of dapr.yaml, the mails."""
+    services = [each for each in app_ids if each != GATEWAY]
+    titles = {CLIENT: description.client, **{each: _title(each) for each in services}, **TITLES, **description.titles}
+    found = [Lifeline(key, titles[key]) for key in (CLIENT, GATEWAY, BROKER, *services)]
+    mail = description.mail
+    return found if mail is None else [*found, Lifeline(MAIL, mail.lifeline)]
+
+
+def page(app_ids: Iterable[str], description: Description, api: GatewayApi | None) -> Page:
+    """Return the page; without the gateway's calls it has no forms, and says so."""
+    known, mail = api or GatewayApi(), description.mail
+    return Page(
+        lifelines=lifelines(app_ids, description),
+        actions={topic: event.actions for topic, event in description.events.items() if event.actions},
+        mail=None if mail is None else {"label": mail.label, "none": mail.none},
+        none=description.none,
+        resources={kind: {"title": each.title, "none": each.none} for kind, each in description.resources.items()},
+        panels=description.panels,
+        forms=forms(known, description),
+        queries=queries(known, description),
+        problem="" if api else "The gateway returned no OpenAPI document. Reload the page when it is ready.",
+    )
+
+
+def _title(app_id: str) -> str:
+    """Return the title of a service, such as `Loan Desk Service` for loan-desk."""
+    return " ".join(word.capitalize() for word in [*app_id.replace("_", "-").split("-"), "service"])
