@@ -24,8 +24,8 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.lifecycle.shop import Shop
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers.registry import BROKERS, STORES, Server
-from tests.faults import refusals
-from tests.faults.rollback import roll_back
+from sidecart.testkit.faults import refusals
+from sidecart.testkit.faults.rollback import roll_back
 
 BROKER, STORE = os.environ.get("BROKER", "redis"), os.environ.get("STORE", "redis")
 SECONDS_MAX = 30.0

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHASSIS = "src/sidecart/chassis"
 EDGE = "src/sidecart/edge"
 NEUTRAL = ("gateway", "services", CHASSIS, EDGE, "contracts", "dapr")
-OURS = ("gateway", "services", "sidecart", "tests", "bench")
+OURS = ("gateway", "services", "shop", "sidecart", "tests", "bench")
 """The packages of this project; every other import is of a library."""
 SERVERS = re.compile(r"redis|rabbit|valkey|amqp|postgres|kafka", re.IGNORECASE)
 SERVICES = sorted(path.parent.name for path in ROOT.glob("services/*/app.py"))
@@ -286,6 +286,8 @@ LAYERS = (
     {"sidecart.launcher.servers"},
     {"sidecart.launcher.lifecycle"},
     {"sidecart.doctor", "sidecart.monitor", "sidecart.testkit"},
+    {"sidecart.testkit.simulation"},
+    {"sidecart.testkit.faults"},
     {"sidecart.cli"},
 )
 """The packages of the toolkit, from the lowest layer to the highest.
@@ -345,7 +347,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 @pytest.mark.parametrize("folder", ["src", "gateway", "services"])
 def test_the_product_imports_neither_tests_nor_benchmarks(folder: str) -> None:
     """Tests and benchmarks lie around the product; the toolkit does not import the shop either."""
-    foreign = {"tests", "bench", *(["gateway", "services"] if folder == "src" else [])}
+    foreign = {"tests", "bench", "shop", *(["gateway", "services"] if folder == "src" else [])}
     taken = {(name(path), each) for path in (ROOT / folder).rglob("*.py") for each in imports(tree(path))}
 
     assert taken
