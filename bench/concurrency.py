@@ -20,7 +20,7 @@ FRESH = 100
 AT_ONCE = 200  # requests sent concurrently while the level is built up
 READY_SECONDS = 60.0
 ANSWERING = "order"
-"""The only app that answers the held requests; the level needs it stopped, and all others running."""
+"""The only app that answers the held requests: a level needs it stopped, and the others running."""
 
 
 @dataclass(slots=True)

@@ -47,7 +47,7 @@ def every_record_is_loaded() -> None:
 
 
 def nothing_is_deferred() -> None:
-    """Publish the unfinished entries of other processes instead of deferring them (reverts ADR 27)."""
+    """Publish unfinished entries of other processes instead of deferring them (reverts ADR 27)."""
 
     def deferred(self: EventProcessor[Any, Any], key: str, record: Any, received: Any) -> dict[str, OutboxEntry]:
         return {}

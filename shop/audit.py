@@ -1,7 +1,7 @@
 """The shop's bookkeeping for the auditor: orders, balances, payments and emails.
 
-A service that the bookkeeping does not name is covered by the facts that hold for any project: its
-events are processed, and none of them becomes a dead letter.
+The facts that hold for any project cover a service that the bookkeeping does not name. Its events
+are processed, and none of them becomes a dead letter.
 """
 
 from __future__ import annotations

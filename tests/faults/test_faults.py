@@ -89,7 +89,6 @@ def test_each_kind_is_a_trial_where_the_broker_and_the_store_allow_it(kind: str)
     assert (kind != "rollback") == (kind in kinds_of("all", "rabbitmq", "postgres"))
 
 
-
 def test_the_replicas_and_the_patched_apps_exist() -> None:
     """The trials name apps of dapr.yaml only; an app that they do not name runs once, unpatched."""
     patched = {app_id for mutant in MUTANTS.values() for app_id in mutant.app_ids}

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 from shop.audit import ShopBookkeeping
-from sidecart.testkit.faults.load import Plan
+from sidecart.testkit.faults.load import Plan, Requests
 from sidecart.testkit.faults.schedule import FULL, SHORT
 from sidecart.testkit.faults.trial import Trial, with_faults
 from tests.faults.requests import ShopRequests
@@ -26,6 +27,7 @@ SETTINGS = {
 
 def trial_of(broker: str, store: str, seed: int, short: bool, kind: str = "kills") -> Trial:
     """Return the full trial of one kind of fault, or the short one of up to 90 seconds."""
+    requests: Callable[[], Requests]
     if kind == "kills":
         plan, requests = Plan(seed, SHORT_REQUESTS if short else FULL_REQUESTS, PER_SECOND), ShopRequests
     else:

@@ -57,9 +57,7 @@ def _orders(world: World, scenario: Scenario) -> Iterator[str]:
         order = state(world, "order", f"order:{order_id}") or {}
         payment = secondary(world, "billing", f"payment:{order_id}") or {}
         ends = {topic for topic in ("OrderPaid", "OrderNotPaid") if events_of(world, topic, order_id)}
-        output = {
-            topic for topic in ("OrderPaymentCreated", "OrderPaymentFailed") if events_of(world, topic, order_id)
-        }
+        output = {topic for topic in ("OrderPaymentCreated", "OrderPaymentFailed") if events_of(world, topic, order_id)}
         is_paid = order.get("status") == "paid"
         expected = ({"OrderPaid"}, {"OrderPaymentCreated"}) if is_paid else ({"OrderNotPaid"}, {"OrderPaymentFailed"})
         if order.get("status") not in ("paid", "not_paid") or (ends, output) != expected:

@@ -7,7 +7,7 @@ from functools import partial
 
 from services.order import app as order
 from sidecart.testkit.programs import Program
-from sidecart.testkit.simulation.project import Project, SimulatedApp, by_convention
+from sidecart.testkit.simulation.project import Project, by_convention
 from sidecart.testkit.simulation.seeds import Simulation
 from tests.simulation.checks import problems
 from tests.simulation.mails import NOTIFICATION

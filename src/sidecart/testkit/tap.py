@@ -131,7 +131,9 @@ class Tap(Sightings):
         system.deadline.until(
             lambda: is_listening(system.sidecar_port(APP_ID)),
             READY_SECONDS,
-            lambda: f"the tap's sidecar did not start in {READY_SECONDS} s: see {system.logs / f'{APP_ID}-sidecar.log'}",
+            lambda: (
+                f"the tap's sidecar did not start in {READY_SECONDS} s: see {system.logs / f'{APP_ID}-sidecar.log'}"
+            ),
         )
         topics = [Subscription(APP_ID, APP_ID, INBOX, topic) for topic in (*read_topics(), PROBE)]
         system.deadline.until(

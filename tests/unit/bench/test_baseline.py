@@ -12,9 +12,7 @@ from sidecart.launcher.topics import INBOX, read_topics, service_ids
 def test_the_baseline_has_every_service(app_id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A service without `SERVICE` and `wire(sidecar)` fails here, with the missing line."""
     monkeypatch.setenv("SMTP_URL", "smtp://127.0.0.1:25")
-    consumed = {
-        name for name, topic in read_topics().items() if app_id in topic.consumers and topic.component == INBOX
-    }
+    consumed = {name for name, topic in read_topics().items() if app_id in topic.consumers and topic.component == INBOX}
 
     service = program_of(app_id).service
 

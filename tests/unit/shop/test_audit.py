@@ -57,9 +57,7 @@ def test_the_payment_of_a_pending_order_is_not_a_double_payment() -> None:
         ([], ["no event was recorded, although orders were paid"], 0),
     ],
 )
-def test_an_order_has_one_payment_and_one_end(
-    passed: list[tuple[str, bytes]], findings: list[str], twice: int
-) -> None:
+def test_an_order_has_one_payment_and_one_end(passed: list[tuple[str, bytes]], findings: list[str], twice: int) -> None:
     """Two events with different ids are two payments; a repeated event is one."""
     audit = Audit(counts={"paid": 1, PAID_TWICE: 0})
 

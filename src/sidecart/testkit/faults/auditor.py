@@ -1,9 +1,13 @@
 """The auditor: reads public interfaces and the servers' own counters, and reports every violation.
 
-It waits until nothing changes any more, so that its findings are final. The facts that it checks
-hold for any project: every accepted request is final and as requested, no consumer has events left,
-no event became a dead letter, and a fault explains each repeated side effect. The project's
-bookkeeping checks the rest.
+It waits until nothing changes any more, so that its findings are final. It checks facts that hold
+for any project:
+
+- Every accepted request is final, and its resource is as requested.
+- No consumer has events left, and no event became a dead letter.
+- A fault explains each repeated side effect.
+
+The project's bookkeeping checks the rest.
 """
 
 from __future__ import annotations
@@ -97,7 +101,7 @@ class Auditor:
 
 
 def judge_requests(audit: Audit, intents: Sequence[Intent]) -> None:
-    """Check that nearly all requests were accepted in time, all in the end, and none was refused."""
+    """Check that nearly all requests were accepted in time, all in the end, and none refused."""
     audit.valid = len(intents)
     in_time = [each for each in intents if not each.given_up]
     audit.created = sum(each.status == 201 for each in in_time)

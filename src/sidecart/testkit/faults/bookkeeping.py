@@ -1,4 +1,4 @@
-"""What a project tells the auditor about its own requests and their results."""
+"""The project's part of an audit: facts about its own requests and their results."""
 
 from __future__ import annotations
 

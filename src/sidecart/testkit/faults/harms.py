@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 
-from tests.faults import refusals
+from sidecart.testkit.faults import refusals
 from sidecart.testkit.faults.injector import Harm, Undo, family, send
 from sidecart.testkit.faults.proxied import ProxiedSystem
 from sidecart.testkit.faults.rollback import roll_back

@@ -233,5 +233,6 @@ class Link:
 
 
 def reset_all(pipes: Sequence[Pipe]) -> None:
+    """Send RST to both ends of each connection."""
     for pipe in pipes:
         pipe.reset()

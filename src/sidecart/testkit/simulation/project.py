@@ -26,7 +26,7 @@ from sidecart.testkit.simulation.stores import Records
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What one simulated process can reach: its sidecar, the schedule, and servers outside."""
+    """The reach of one simulated process: its sidecar, the schedule, and servers outside."""
 
     sidecar: SimulatedSidecar
     schedule: Schedule

@@ -35,6 +35,7 @@ class Faults:
     refusal_steps: int = 80  # steps in which the store of one service refuses all writes
 
 
+ALL = Faults()
 CALM = Faults(0, 0, 0, 0, 0, 0, 0, 0, 0)
 
 

@@ -1,4 +1,4 @@
-"""The simulated stores: one for each app, with ETags, and with a time in which one refuses writes."""
+"""The simulated stores: one for each app, with ETags. For a time one of them refuses writes."""
 
 from __future__ import annotations
 

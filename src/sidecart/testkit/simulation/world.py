@@ -31,7 +31,7 @@ from sidecart.testkit.simulation.broker import Broker, Command
 from sidecart.testkit.simulation.gateway import Gateway
 from sidecart.testkit.simulation.processes import TIMER, MakeProcessor, Processes
 from sidecart.testkit.simulation.project import Project
-from sidecart.testkit.simulation.schedule import Delivery, Faults, Schedule
+from sidecart.testkit.simulation.schedule import ALL, Delivery, Faults, Schedule
 from sidecart.testkit.simulation.sidecar import SimulatedSidecar
 from sidecart.testkit.simulation.stores import Stores
 
@@ -45,7 +45,7 @@ STEPS_MAX = 20_000  # of one seed; a world that needs more will never come to re
 class Setup:
     """The faults of a world, and its safeguards, each of which can be left out."""
 
-    faults: Faults = Faults()
+    faults: Faults = ALL
     make_processor: MakeProcessor = SpeculativeProcessor
     honours_etags: bool = True
     heals: bool = True

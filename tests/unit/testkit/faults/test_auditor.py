@@ -1,4 +1,4 @@
-"""Tests of the auditor's facts about any project: each planted defect is found, and nothing else."""
+"""Tests of the auditor's facts about any project: it finds each planted defect, and no other."""
 
 from __future__ import annotations
 

@@ -94,9 +94,9 @@ def test_a_request_that_was_given_up_is_settled_with_its_key(
     sent.settle()
 
     ledger.close()
-    assert [(True, 201, f"/lamp/{key}") for key in gateway.requests] == [
-        (each.given_up, each.status, each.location) for each in ledger.intents.values()
-    ]
+    assert {key: (True, 201, f"/lamp/{key}") for key in gateway.requests} == {
+        key: (each.given_up, each.status, each.location) for key, each in ledger.intents.items()
+    }
 
 
 def test_the_same_seed_gives_the_same_requests(gateway: FakeGateway, tmp_path: Path) -> None:

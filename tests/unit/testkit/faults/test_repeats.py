@@ -42,7 +42,7 @@ def test_faults_in_quick_succession_delay_a_second_side_effect(began: float, exp
 
 
 def test_a_repeat_is_reported_with_the_faults_near_it() -> None:
-    """The report lists the faults between the two side effects, in seconds relative to the first."""
+    """The report lists the faults between two side effects, in seconds relative to the first."""
     faults = [InjectedFault("kill", "switch", 50.0, 50.0), KILLED, InjectedFault("kill", "lamp", 150.0, 150.0)]
 
     near = Repeats(RULES, faults).near(101.0, 140.0)

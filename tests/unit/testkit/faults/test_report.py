@@ -53,6 +53,7 @@ def test_the_table_has_a_column_for_each_count_of_the_project() -> None:
 
 def test_the_effects_of_a_fault_are_merged_over_the_seeds() -> None:
     """One row has the sums of all runs on a broker and a store."""
-    assert "| kill lamp | redis, postgres | 4 | 6 | 1.0 / 1.5 | 2 | 0 |" == (
-        fault_table([REPORT, REPORT]).splitlines()[-1]
+    assert (
+        "| kill lamp | redis, postgres | 4 | 6 | 1.0 / 1.5 | 2 | 0 |"
+        == (fault_table([REPORT, REPORT]).splitlines()[-1])
     )

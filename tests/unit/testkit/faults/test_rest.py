@@ -1,4 +1,4 @@
-"""Tests of the wait for rest: a system is not at rest while a result or a side effect is missing."""
+"""Tests of the wait for rest: it lasts while a result or a side effect is missing."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -59,7 +61,7 @@ def test_a_dead_letter_is_found(world: World) -> None:
 
 def test_a_secondary_record_that_was_never_written_is_found(world: World) -> None:
     """An entry of an outbox names its secondary records."""
-    record = {"state": {}, "outbox": {"e-1": {"secondaries": {"coin:x": {}}}}}
+    record: dict[str, Any] = {"state": {}, "outbox": {"e-1": {"secondaries": {"coin:x": {}}}}}
     world.stores["jars"]["jar:b"] = (msgspec.json.encode(record), 1)
 
     assert ["jars jar:b: coin:x of e-1 was never written"] == list(problems(world))

@@ -72,5 +72,5 @@ def test_background_work_needs_a_part_of_its_own() -> None:
     async def work() -> None:
         """Do nothing."""
 
-    with pytest.raises(LaunchError, match="the simulation of jars needs `Parts.on_timer`"):
+    with pytest.raises(LaunchError, match=r"the simulation of jars needs `Parts\.on_timer`"):
         parts_of(ServiceWiring([], background_tasks=lambda _dead_letters: work()))
