@@ -88,5 +88,7 @@ class Rest:
     def backlog(self) -> list[Any]:
         """Return the backlog of each consumer of this system; raise OSError without the broker."""
         ours = {one.consumer_id for one in readers(self._system.replicas)}
-        everything = self._system.broker.backlog(self._system.broker_address, self._system.data)
-        return [each for each in everything if each.consumer in ours]
+        return [each for each in self._everything() if each.consumer in ours]
+
+    def _everything(self) -> list[Any]:
+        return list(self._system.broker.backlog(self._system.broker_address, self._system.data))

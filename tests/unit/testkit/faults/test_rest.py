@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import pytest
 
 from sidecart.launcher.lifecycle.shop import Shop
-from sidecart.launcher.servers.backlog import Backlog
 from sidecart.testkit.faults.bookkeeping import Missing, SideEffect
 from sidecart.testkit.faults.ledger import Intent, Ledger
 from sidecart.testkit.faults.reader import Answer, Reader
@@ -42,10 +41,20 @@ class DimLamps(LampBooks):
         return [] if self.is_bright else [Missing("a dim lamp", each) for each in accepted]
 
 
-def system(*backlog: Backlog) -> Shop:
-    """Return a system with one gateway, and this backlog at its broker."""
-    broker = SimpleNamespace(backlog=lambda address, data: list(backlog))
-    return cast(Shop, SimpleNamespace(replicas=["gateway"], broker=broker, broker_address="", data=Path()))
+def waiting(consumer: str, undelivered: int, pending: int) -> Any:
+    """Return the backlog of one consumer."""
+    return SimpleNamespace(consumer=consumer, topic="LampLit", undelivered=undelivered, pending=pending)
+
+
+class OneGateway(Rest):
+    """A system with one gateway, and this backlog at its broker."""
+
+    def __init__(self, ledger: Ledger, books: LampBooks, reader: Reader, *everything: Any) -> None:
+        super().__init__(cast(Shop, SimpleNamespace(replicas=["gateway"])), ledger, books, reader, lambda: None)
+        self._found = list(everything)
+
+    def _everything(self) -> list[Any]:
+        return self._found
 
 
 @pytest.fixture
@@ -59,7 +68,7 @@ def test_a_repeated_side_effect_does_not_hide_a_missing_one(ledger: Ledger) -> N
     names = [f"blink of {each}" for each in ledger.intents]
     books = LampBooks([SideEffect(name, 0.0) for name in (*names[:2], names[0])])
 
-    counters = Rest(system(), ledger, books, LitLamps(), lambda: None).counters()
+    counters = OneGateway(ledger, books, LitLamps()).counters()
 
     assert (1, 0, 2) == counters
 
@@ -67,7 +76,7 @@ def test_a_repeated_side_effect_does_not_hide_a_missing_one(ledger: Ledger) -> N
 def test_a_final_request_is_not_read_again(ledger: Ledger) -> None:
     """A request with all results is read once; one that lacks a result is followed."""
     books, reader = DimLamps([SideEffect(f"blink of {each}", 0.0) for each in ledger.intents]), LitLamps()
-    rest = Rest(system(), ledger, books, reader, lambda: None)
+    rest = OneGateway(ledger, books, reader)
 
     before = [rest.counters()[0] for _ in range(2)]
     books.is_bright = True
@@ -78,7 +87,7 @@ def test_a_final_request_is_not_read_again(ledger: Ledger) -> None:
 
 def test_only_the_consumers_of_this_system_have_a_backlog(ledger: Ledger) -> None:
     """Another project may use the same broker."""
-    ours, foreign = Backlog("gateway-0", "LampLit", 2, 1), Backlog("stranger", "LampLit", 5, 5)
-    rest = Rest(system(ours, foreign), ledger, LampBooks(), LitLamps(), lambda: None)
+    ours, foreign = waiting("gateway-0", 2, 1), waiting("stranger", 5, 5)
+    rest = OneGateway(ledger, LampBooks(), LitLamps(), ours, foreign)
 
     assert ([ours], 3) == (rest.backlog(), rest.counters()[1])
