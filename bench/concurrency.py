@@ -19,6 +19,8 @@ WAIT_SECONDS = 30
 FRESH = 100
 AT_ONCE = 200  # requests sent concurrently while the level is built up
 READY_SECONDS = 60.0
+ANSWERING = "order"
+"""The only app that answers the held requests: a level needs it stopped, and the others running."""
 
 
 @dataclass(slots=True)
@@ -60,9 +62,9 @@ async def concurrency(shopper: Shopper, sizes: Sequence[int], say: Callable[[str
         for _ in range(FRESH):
             await ask(shopper.register_one, level.fresh_before)
         # in this thread: a child process ends when the thread that started it ends
-        shopper.system.stop("order")
+        shopper.system.stop(ANSWERING)
         await _hold(shopper, level)
-        shopper.system.start("order")
+        shopper.system.start(ANSWERING)
         await shopper.settle()  # all orders complete, so that they do not affect the next level
         before, meanwhile = (percentile(load.milliseconds, 50) for load in (level.fresh_before, level.fresh))
         say(f"{size} held: {level.errors} errors, a fresh request {before:.1f} -> {meanwhile:.1f} ms")

@@ -21,6 +21,8 @@ from bench.systems import of_shop
 from sidecart.launcher.lifecycle.system import Options, System
 
 ORDERS, QUICK_ORDERS = 300, 50
+ON_THE_WAY = ("gateway", "order")
+"""The apps whose spans are recorded: the 201 of a held order waits for no other app."""
 PUBLISH = "/v1.0/publish/pubsub/"
 COMMAND, SAVE, EVENT = "command: publish, broker, deliver", "order: save", "event: publish, broker, deliver"
 
@@ -92,7 +94,7 @@ def measure(broker: str, folder: Path, say: Callable[[str], None], orders: int =
     one.
     """
     spans = folder / "spans"
-    replaced = {app_id: program(folder / app_id, app_id, spans) for app_id in ("gateway", "order")}
+    replaced = {app_id: program(folder / app_id, app_id, spans) for app_id in ON_THE_WAY}
     with System(Options(broker, folder=folder, replaced=replaced), say) as shop:
         redis_url = f"redis://{shop.store_address}"
         segment = bare_hop(broker, redis_url if broker == "redis" else shop.broker_address, orders)

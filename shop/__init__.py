@@ -1,1 +1,1 @@
-"""The parts of the shop beside its services: the demo, and its words on the live page."""
+"""The shop's part of the tools around it: the demo, the live page's words, the bookkeeping."""

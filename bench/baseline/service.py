@@ -10,7 +10,7 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from functools import partial
@@ -23,21 +23,20 @@ from fastapi import FastAPI, Response
 from bench.baseline.broker import Broker, connect
 from bench.baseline.direct import Direct
 from bench.baseline.settings import BaselineSettings, read
-from services.billing import app as billing
 from services.notification import app as notification
 from services.notification import settings as notification_settings
 from services.order import app as order
 from services.order import settings as order_settings
-from services.user import app as user
 from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import Conflict, PermanentError, TransientError
 from sidecart.chassis.events import decode, now, parse
 from sidecart.chassis.record import Record
-from sidecart.chassis.server.serve import ServiceWiring, background, reader, run
+from sidecart.chassis.server.serve import background, reader, run
 from sidecart.chassis.service import Service
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.chassis.store import ATTEMPTS_MAX
 from sidecart.launcher.ports import is_listening
+from sidecart.testkit.programs import Program, read_program
 
 log = logging.getLogger(__name__)
 
@@ -93,31 +92,37 @@ async def _process_or_drop(topic: str, process: Callable[[bytes], Awaitable[None
         log.error("dropped: %s: %s", topic, fault)
 
 
-def _service_of(name: str) -> tuple[Service[Any, Any], Callable[[HttpSidecar], ServiceWiring]]:
+def _order() -> Program:
+    within = timedelta(seconds=order_settings.PAY_WITHIN_SECONDS)
+    return Program(order.service(within), partial(order.wire, within))
+
+
+def _notification() -> Program:
+    return Program(notification.SERVICE, partial(notification.wire, notification_settings.read(os.environ)))
+
+
+WITH_SETTINGS: Mapping[str, Callable[[], Program]] = {"order": _order, "notification": _notification}
+"""The services whose wiring needs settings; every other service needs no line here."""
+
+
+def program_of(name: str) -> Program:
     """Return the service as the product's app describes it, and the factory of its read routes."""
-    match name:
-        case "user":
-            return user.SERVICE, user.wire
-        case "billing":
-            return billing.SERVICE, billing.wire
-        case "order":
-            within = timedelta(seconds=order_settings.PAY_WITHIN_SECONDS)
-            return order.service(within), partial(order.wire, within)
-        case "notification":
-            return notification.SERVICE, partial(notification.wire, notification_settings.read(os.environ))
-    raise SystemExit(f"unknown service {name}")
+    if name in WITH_SETTINGS:
+        return WITH_SETTINGS[name]()
+    return read_program(name, "bench/baseline/service.py: WITH_SETTINGS")
 
 
 def app(name: str, config: BaselineSettings) -> FastAPI:
     """Build the service's app: it reads events while it runs, and answers GET requests."""
-    service, wire = _service_of(name)
+    program = program_of(name)
+    service = program.service
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         broker = connect(config.broker, config.broker_url)
         async with ClientSession() as session:
             direct = Direct(config.redis_url, name, broker, session, config.urls)
-            wired = wire(cast(HttpSidecar, direct))
+            wired = program.wire(cast(HttpSidecar, direct))
             handler = Handler(service, direct)
             for subscription in wired.subscriptions:
                 topic = subscription.topic

@@ -17,10 +17,10 @@ import httpx
 import pytest
 
 from sidecart.launcher.dead_letters import Filter, find_dead_letters, replay
-from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.ports import is_listening
+from sidecart.launcher.running_state import RunningState
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper

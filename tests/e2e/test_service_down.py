@@ -2,8 +2,8 @@
 back.
 """
 
-from functools import partial
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 

@@ -25,8 +25,8 @@ from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.servers.server import Server
-from tests.faults import refusals
-from tests.faults.rollback import roll_back
+from sidecart.testkit.faults import refusals
+from sidecart.testkit.faults.rollback import roll_back
 
 BROKER, STORE = os.environ.get("BROKER", "redis"), os.environ.get("STORE", "redis")
 SECONDS_MAX = 30.0

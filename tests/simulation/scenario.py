@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sidecart.edge.command import build_command
-from tests.simulation.world import Command
+from sidecart.testkit.simulation.broker import Command
 
 
 @dataclass(frozen=True, slots=True)

@@ -284,6 +284,8 @@ LAYERS = (
     {"sidecart.launcher.servers"},
     {"sidecart.launcher.lifecycle"},
     {"sidecart.doctor", "sidecart.monitor", "sidecart.testkit"},
+    {"sidecart.testkit.simulation"},
+    {"sidecart.testkit.faults"},
     {"sidecart.cli"},
 )
 """The packages of the toolkit, from the lowest layer to the highest.

@@ -18,8 +18,8 @@ from starlette.types import ASGIApp
 
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
-from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.topics import app_ids, service_ids
 from sidecart.monitor.dead_letters import ACTIONS, act

@@ -43,7 +43,7 @@ class Sightings:
 
     @property
     def seen(self) -> list[Seen]:
-        """All events so far in order of arrival, including duplicates."""
+        """All events so far in the sequence of arrival, including duplicates."""
         with self._arrived:
             return list(self._seen)
 
@@ -72,23 +72,23 @@ class Sightings:
 
 
 class Tap(Sightings):
-    """Receives every event after it is entered; a context manager inside that of its shop.
+    """Receives every event after it is entered; a context manager inside that of its system.
 
     The tap calls `show` for each event from a thread of its own.
     """
 
-    def __init__(self, shop: System, show: Callable[[Seen], None] = lambda _seen: None) -> None:
+    def __init__(self, system: System, show: Callable[[Seen], None] = lambda _seen: None) -> None:
         super().__init__(show)
-        self._shop = shop
+        self._system = system
         self._probe_arrived = False
         self._server: ThreadingHTTPServer | None = None
 
     def __enter__(self) -> Self:
         port = free_port()
-        self._server = _Server(("127.0.0.1", port), self._take, self._shop.tokens["APP_API_TOKEN"])
+        self._server = _Server(("127.0.0.1", port), self._take, self._system.tokens["APP_API_TOKEN"])
         threading.Thread(target=self._server.serve_forever, name="tap", daemon=True).start()
         try:
-            self._shop.sidecars.start_for(APP_ID, port)
+            self._system.sidecars.start_for(APP_ID, port)
             self._wait_until_subscribed()
         except BaseException:
             self.close()
@@ -102,7 +102,7 @@ class Tap(Sightings):
 
     def close(self) -> None:
         """Stop the sidecar and the consumer."""
-        self._shop.sidecars.stop(APP_ID)
+        self._system.sidecars.stop(APP_ID)
         if self._server is not None:
             self._server.shutdown()
             self._server.server_close()
@@ -110,8 +110,8 @@ class Tap(Sightings):
 
     def publish(self, topic: str, body: bytes, content_type: str = "application/cloudevents+json") -> int:
         """Publish any body through the tap's own sidecar; return the sidecar's status."""
-        url = f"http://127.0.0.1:{self._shop.sidecars.port(APP_ID)}/v1.0/publish/pubsub/{topic}"
-        headers = {"content-type": content_type, "dapr-api-token": self._shop.tokens["DAPR_API_TOKEN"]}
+        url = f"http://127.0.0.1:{self._system.sidecars.port(APP_ID)}/v1.0/publish/pubsub/{topic}"
+        headers = {"content-type": content_type, "dapr-api-token": self._system.tokens["DAPR_API_TOKEN"]}
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         request = urllib.request.Request(url, body, headers)
         with opener.open(request, timeout=PUBLISH_SECONDS_MAX) as answer:
@@ -125,22 +125,24 @@ class Tap(Sightings):
 
     def _wait_until_subscribed(self) -> None:
         """Wait until the broker knows every subscription and the tap's probe event arrives."""
-        shop, broker = self._shop, self._shop.broker
+        system, broker = self._system, self._system.broker
         # An earlier tap may have left subscriptions, so known subscriptions do not show that this
         # tap receives events.
-        shop.deadline.until(
-            lambda: is_listening(shop.sidecars.port(APP_ID)),
+        system.deadline.until(
+            lambda: is_listening(system.sidecars.port(APP_ID)),
             READY_SECONDS,
-            lambda: f"the tap's sidecar did not start in {READY_SECONDS} s: see {shop.logs / f'{APP_ID}-sidecar.log'}",
+            lambda: (
+                f"the tap's sidecar did not start in {READY_SECONDS} s: see {system.logs / f'{APP_ID}-sidecar.log'}"
+            ),
         )
         topics = [Subscription(APP_ID, APP_ID, INBOX, topic) for topic in (*read_topics(), PROBE)]
-        shop.deadline.until(
-            lambda: not broker.missing(shop.broker_address, topics),
+        system.deadline.until(
+            lambda: not broker.missing(system.broker_address, topics),
             READY_SECONDS,
-            lambda: f"the tap is not subscribed after {READY_SECONDS} s: see {shop.logs / f'{APP_ID}-sidecar.log'}",
+            lambda: f"the tap is not subscribed after {READY_SECONDS} s: see {system.logs / f'{APP_ID}-sidecar.log'}",
         )
         self._publish_probe()
-        shop.deadline.until(
+        system.deadline.until(
             lambda: self._probe_arrived,
             READY_SECONDS,
             lambda: f"the tap's probe event did not arrive within {READY_SECONDS} s",

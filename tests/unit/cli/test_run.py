@@ -15,7 +15,6 @@ from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.servers import rabbitmq
 
-
 STARTING = runfile.RunFile(1, "redis", "redis")
 
 

@@ -1,0 +1,47 @@
+"""The simulated gateway: the real journal and reconciler, with the memory that a crash loses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import cast
+
+from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.edge.flows import Flows
+from sidecart.edge.journal import Flow, Journal
+from sidecart.edge.pending_commands import PendingCommands
+from sidecart.edge.reconciler import Reconciler
+from sidecart.testkit.simulation.broker import Command
+from sidecart.testkit.simulation.sidecar import SimulatedSidecar
+
+NAME = "gateway-0"
+
+
+class Gateway:
+    """The gateway process."""
+
+    def __init__(self, simulated: SimulatedSidecar, flows: Flows, clock: Callable[[], datetime]) -> None:
+        sidecar = cast(HttpSidecar, simulated)
+        self.journal = Journal(sidecar, NAME, clock)
+        self.reconciler = Reconciler(sidecar, self.journal, PendingCommands(sidecar, NAME, clock), flows, clock)
+        self._kinds = flows.by_topic
+        self._flows: dict[str, Flow] = {}  # by command id
+
+    async def work(self) -> None:
+        """Run one round of the gateway's background tasks."""
+        if not self.journal.resumed:
+            self.reconciler.schedule_checks(await self.journal.resume())
+        await self.journal.flush()
+        await self.reconciler.step()
+        await self.journal.tidy()
+
+    def accept(self, command: Command) -> None:
+        """Add the command to the journal before it is published."""
+        kind = self._kinds.get(command.topic)
+        if kind is not None:
+            self._flows[command.id], _ = self.reconciler.add(kind, command.resource)
+
+    def has_written(self, command: Command) -> bool:
+        """Return whether the journal has saved the command; the caller may then get an answer."""
+        flow = self._flows.get(command.id)
+        return command.topic not in self._kinds or (flow is not None and (flow.batch is not None or flow.ended))

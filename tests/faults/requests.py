@@ -1,0 +1,50 @@
+"""The requests of the load: users register, deposit money and place orders."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from shop.audit import DEPOSIT, ORDER, REGISTRATION
+from sidecart.testkit.faults.ledger import Intent
+
+
+@dataclass(slots=True)
+class ShopRequests:
+    """A source of requests: the first ones are registrations, then the shares decide."""
+
+    users: int = 20
+    order_share: float = 0.80
+    deposit_share: float = 0.15
+    user_ids: list[str] = field(default_factory=list)
+
+    def next(self, number: int, chance: random.Random) -> tuple[str, dict[str, Any]]:
+        """Return the route and the body of the next request."""
+        draw = chance.random()
+        if number < self.users or not self.user_ids:
+            return _registration(number, chance)
+        user_id = chance.choice(self.user_ids)
+        if draw < self.order_share:
+            items = [
+                {
+                    "sku": chance.choice(("tea", "book", "cup")),
+                    "quantity": chance.randint(1, 4),
+                    "unit_price_cents": chance.randint(50, 500),
+                }
+                for _ in range(chance.randint(1, 3))
+            ]
+            return ORDER, {"user_id": user_id, "items": items}
+        if draw < self.order_share + self.deposit_share:
+            return DEPOSIT, {"user_id": user_id, "amount_cents": chance.randint(1_000, 9_000)}
+        return _registration(number, chance)
+
+    def accepted(self, intent: Intent) -> None:
+        """Let a registered user send later requests."""
+        if intent.route == REGISTRATION:
+            self.user_ids.append(intent.resource)
+
+
+def _registration(number: int, chance: random.Random) -> tuple[str, dict[str, Any]]:
+    name = f"user{number}.{chance.getrandbits(64):016x}"
+    return REGISTRATION, {"email": f"{name}@example.com", "name": f"User {number}"}
