@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sidecart.launcher.lifecycle.wiring import Wiring
 import asyncio
 import os
 import re
@@ -10,7 +9,7 @@ import shutil
 import statistics
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +20,8 @@ from bench.patched import SOCKETS, program
 from bench.shopper import Shopper
 from bench.systems import of_shop
 from sidecart.launcher.lifecycle.system import Options, System
+from sidecart.launcher.lifecycle.wiring import Wiring
 from sidecart.launcher.project import root
-from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topics import app_ids
 
 Say = Callable[[str], None]

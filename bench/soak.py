@@ -7,8 +7,6 @@ sidecar grew by more than 5 % over the second half.
 
 from __future__ import annotations
 
-from sidecart.testkit.contents import state_bytes
-from sidecart.testkit.contents import lengths
 import argparse
 import asyncio
 import json
@@ -26,9 +24,9 @@ from bench.usage import resident_mib
 from sidecart.cli.run import say, stopped_by_signals
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.project import root
-from sidecart.launcher.servers.registry import STORES
 from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import sidecar_of
+from sidecart.testkit.contents import lengths, state_bytes
 
 USERS = 200
 DEPOSIT_CENTS = 1_000_000

@@ -14,8 +14,8 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
-from sidecart.launcher.local_http import get
 from sidecart.launcher.lifecycle.start import mail_catcher
+from sidecart.launcher.local_http import get
 from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root

@@ -7,8 +7,8 @@ tests.
 
 from __future__ import annotations
 
-from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.lifecycle.supervisor import Supervisor
+from sidecart.launcher.lifecycle.system import System
 
 HEALTHY_SECONDS = 240
 """The supervisor waits half a minute before each restart of a sidecar with wrong consumers."""

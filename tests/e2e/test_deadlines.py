@@ -15,9 +15,9 @@ import httpx
 import psutil
 import pytest
 
+from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.local_http import get
-from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.servers import rabbitmq
 from sidecart.launcher.topology import sidecar_of
 from sidecart.testkit.tap import Tap

@@ -4,8 +4,6 @@ loses none.
 
 from __future__ import annotations
 
-from sidecart.testkit.contents import backlog
-from tests.e2e.replicas import restart_pair
 import asyncio
 import threading
 import uuid
@@ -20,8 +18,10 @@ import pytest
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_of, readers, replicas_of
+from sidecart.testkit.contents import backlog
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
+from tests.e2e.replicas import restart_pair
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 
 GATEWAYS = 3

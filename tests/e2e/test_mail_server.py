@@ -17,10 +17,10 @@ import httpx
 import pytest
 
 from sidecart.launcher.dead_letters import Filter, find_dead_letters, replay
-from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.ports import is_listening
+from sidecart.launcher.running_state import RunningState
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
@@ -58,14 +58,14 @@ def shopper(post_shop: System, post_tap: Tap) -> Iterator[Shopper]:
 @contextmanager
 def replaced_mail_server(shop: System, arguments: Sequence[str] | None) -> Iterator[None]:
     """Stop the mail server for a while, or replace it with one with these arguments."""
-    shop.state.processes.stop([MAIL_CATCHER], SECONDS)
+    shop.state.processes.stop([MAIL_CATCHER], 40)
     if arguments is not None:
         start(shop, *arguments)
     try:
         yield
     finally:
         if arguments is not None:
-            shop.state.processes.stop([MAIL_CATCHER], SECONDS)
+            shop.state.processes.stop([MAIL_CATCHER], 40)
         start(shop)
 
 

@@ -4,7 +4,6 @@ nothing remains.
 
 from __future__ import annotations
 
-from sidecart.testkit.contents import backlog
 import http.client
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,6 +17,7 @@ from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.monitor import NAME
 from sidecart.launcher.topics import subscriptions
 from sidecart.launcher.topology import sidecar_of
+from sidecart.testkit.contents import backlog
 from tests.e2e.conftest import options
 from tests.e2e.live_client import LiveClient, Notice, steps
 from tests.e2e.shopper import SECONDS, TEA, new_address

@@ -2,8 +2,6 @@
 that gave it.
 """
 
-from tests.e2e.replicas import stop_pair
-from tests.e2e.replicas import add_gateway
 import asyncio
 import uuid
 from collections.abc import Iterator
@@ -12,6 +10,7 @@ import httpx
 import pytest
 
 from sidecart.launcher.lifecycle.system import System
+from tests.e2e.replicas import add_gateway, stop_pair
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 from tests.e2e.test_pending_commands import until_up
 

@@ -4,7 +4,6 @@ found.
 
 from __future__ import annotations
 
-from sidecart.testkit.contents import backlog
 import signal
 from collections.abc import Iterator
 
@@ -13,11 +12,12 @@ import pytest
 
 from sidecart.launcher.lifecycle import supervisor as module
 from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
-from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.lifecycle.supervisor import Supervisor
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.servers import valkey
 from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import readers, sidecar_of
+from sidecart.testkit.contents import backlog
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.healthy import until_healthy
@@ -68,7 +68,9 @@ def test_killed_processes_restart(watched: System, supervisor: Supervisor) -> No
         assert order_id in shopper.wait_for_mails(user["email"], 1)[0]["text"]
 
 
-def test_a_paused_sidecar_is_restarted(watched: System, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_paused_sidecar_is_restarted(
+    watched: System, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A paused sidecar keeps its connection to the broker, which hands it an event, while its app
     stays healthy.
     """
@@ -95,7 +97,9 @@ def test_a_paused_sidecar_is_restarted(watched: System, supervisor: Supervisor, 
     until_healthy(watched, supervisor)
 
 
-def test_an_idle_shop_is_not_restarted(watched: System, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_idle_shop_is_not_restarted(
+    watched: System, supervisor: Supervisor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Without events, the consumers of a healthy shop may be inactive for a long time."""
     until_healthy(watched, supervisor)
     monkeypatch.setattr(valkey, "IDLE_MS_MAX", 0)
@@ -104,8 +108,8 @@ def test_an_idle_shop_is_not_restarted(watched: System, supervisor: Supervisor, 
     ours = {one.consumer_id for one in readers(watched.replicas)}
 
     def is_idle() -> bool:
-        backlog = backlog(watched)
-        return not any(each.undelivered or each.pending for each in backlog if each.consumer in ours)
+        waiting = backlog(watched)
+        return not any(each.undelivered or each.pending for each in waiting if each.consumer in ours)
 
     watched.deadline.until(is_idle, SECONDS, lambda: "events are still in progress")
 

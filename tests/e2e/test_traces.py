@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 
 from sidecart.launcher.dead_letters import Filter, find_dead_letters, replay
-from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.running_state import RunningState
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.otlp import Receiver, Span, as_tree

@@ -4,7 +4,6 @@ order.
 
 from __future__ import annotations
 
-from tests.e2e.replicas import restart_pair
 import base64
 import json
 import time
@@ -18,12 +17,13 @@ import pytest
 import valkey
 
 from sidecart.launcher.dead_letters import Filter, find_dead_letters, replay
-from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import GATEWAY, app_ids, read_topics
 from sidecart.launcher.topology import metrics_of
 from tests.contracts.validate import examples
+from tests.e2e.replicas import restart_pair
 from tests.e2e.shopper import TEA, Shopper, new_address
 
 pytestmark = pytest.mark.sidecars

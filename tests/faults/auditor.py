@@ -5,8 +5,6 @@ The auditor polls until nothing changes any more, so that its findings are final
 
 from __future__ import annotations
 
-from tests.faults.recordings import recorded
-from sidecart.testkit.contents import backlog
 import json
 import time
 import uuid
@@ -19,12 +17,14 @@ from typing import Any
 import httpx
 
 from sidecart.launcher.dead_letters import DeadLetter, find_dead_letters
-from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topology import readers
+from sidecart.testkit.contents import backlog
 from tests.faults.aftermath import Missing, missing
 from tests.faults.injector import InjectedFault
 from tests.faults.ledger import Intent, Ledger
+from tests.faults.recordings import recorded
 from tests.faults.records import Records
 from tests.faults.unparseable import Planted
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from sidecart.launcher.lifecycle.wiring import Wiring
 from collections.abc import Callable, Collection
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.lifecycle.system import Options, Report, System
+from sidecart.launcher.lifecycle.wiring import Wiring
 from sidecart.launcher.topology import app_for_sidecar
 from tests.faults.network import Network
 from tests.faults.swallow import Swallowed, Swallower

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from tests.faults.recordings import record
 import argparse
 import tempfile
 import time
@@ -14,8 +13,8 @@ from sidecart.cli.run import say, stopped_by_signals
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
-from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.lifecycle.supervisor import Supervisor
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.project import root
 from sidecart.launcher.topology import sidecar_of
 from tests.faults.auditor import ENDS, OUTCOMES, Auditor, effects
@@ -26,6 +25,7 @@ from tests.faults.ledger import Ledger
 from tests.faults.load import Load
 from tests.faults.network import Network
 from tests.faults.proxied import ProxiedShop
+from tests.faults.recordings import record
 from tests.faults.refusals import small_disk
 from tests.faults.report import Report, fault_table, table
 from tests.faults.schedule import SHORT, Fault, schedule

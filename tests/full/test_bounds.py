@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sidecart.testkit.contents import lengths
 import asyncio
 from collections import Counter
 from pathlib import Path
@@ -11,6 +10,7 @@ import httpx
 
 from bench.experiments import components
 from sidecart.launcher.lifecycle.system import Options, System
+from sidecart.testkit.contents import lengths
 
 KEPT = 1_000
 ORDERS = 2_500
@@ -44,8 +44,8 @@ def test_a_stream_keeps_the_configured_number_of_events(tmp_path: Path) -> None:
     options = Options("redis", folder=tmp_path / "shop", resources=resources)
     with System(options, print) as shop:
         statuses = asyncio.run(place(shop))
-        lengths = lengths(shop)
+        found = lengths(shop)
 
     assert {201: ORDERS} == statuses
     for topic in PRUNED:
-        assert KEPT <= lengths[topic] <= KEPT + NODE_EVENTS
+        assert KEPT <= found[topic] <= KEPT + NODE_EVENTS

@@ -10,8 +10,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.lifecycle.supervisor import Supervisor
+from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.servers import rabbitmq
 from sidecart.testkit.tap import Tap
 from tests.e2e.shopper import TEA_CENTS, Shopper

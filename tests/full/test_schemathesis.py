@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 from sidecart.launcher.dead_letters import find_dead_letters
-from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.lifecycle.system import Options, System
+from sidecart.launcher.running_state import RunningState
 
 REQUESTS_MIN = 20_000
 EXAMPLES = 2_300  # per operation; together with the other phases more than REQUESTS_MIN

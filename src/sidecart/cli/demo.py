@@ -20,7 +20,7 @@ from typing import Any
 import httpx
 
 from sidecart.cli.arguments import add_servers
-from sidecart.cli.run import say, system_options, stopped_by_signals
+from sidecart.cli.run import say, stopped_by_signals, system_options
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.system import System

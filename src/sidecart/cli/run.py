@@ -15,8 +15,8 @@ from sidecart.launcher import runfile
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import Interrupted, LaunchError
 from sidecart.launcher.lifecycle.settings import external_servers, settings_from_environment
-from sidecart.launcher.lifecycle.system import Options, Report, System
 from sidecart.launcher.lifecycle.supervisor import Supervisor
+from sidecart.launcher.lifecycle.system import Options, Report, System
 from sidecart.launcher.project import declared_text, home
 from sidecart.launcher.topology import app_of, metrics_of
 

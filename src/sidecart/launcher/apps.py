@@ -11,7 +11,6 @@ import yaml
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import RUN_FILE, root
 
-
 SWAPPED = ("brokers", "stores")
 """The folders below components/ of which each start selects one subfolder."""
 

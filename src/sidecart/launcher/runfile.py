@@ -6,7 +6,6 @@ The launcher holds the lock, and writes the description to a file.
 import contextlib
 import fcntl
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path

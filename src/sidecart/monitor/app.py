@@ -17,8 +17,8 @@ from starlette.types import ASGIApp
 
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
-from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.topics import service_ids
 from sidecart.monitor import gateway_proxy

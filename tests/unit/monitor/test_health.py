@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from sidecart.launcher.servers.valkey import Valkey
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 import httpx
 
-from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.servers.server import Broker
+from sidecart.launcher.servers.valkey import Valkey
 from sidecart.launcher.topics import Subscription
 from sidecart.monitor.health import Health, HealthPoll
 

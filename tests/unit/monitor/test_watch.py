@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from sidecart.launcher.servers.valkey import Valkey
 import asyncio
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 import pytest
 
 from sidecart.launcher.ports import free_port
-from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.servers.server import Broker
+from sidecart.launcher.servers.valkey import Valkey
 from sidecart.launcher.topics import Subscription, monitor_subscriptions
 from sidecart.monitor import watch as module
 from sidecart.monitor.page_state import PageState

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from sidecart.launcher import monitor, sidecar
 from sidecart.launcher import daprd as program
+from sidecart.launcher import monitor, sidecar
 from sidecart.launcher.daprd import Daprd
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import traced_environment
