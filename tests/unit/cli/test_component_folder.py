@@ -23,7 +23,7 @@ def system_on(folder: Path) -> System:
     return System(Options(folder=folder.parent, components=folder, settings=SETTINGS), print)
 
 
-@pytest.mark.parametrize(("broker", "store"), itertools.product(BROKERS, STORES))
+@pytest.mark.parametrize(("broker", "store"), list(itertools.product(BROKERS, STORES)))
 def test_a_good_folder_has_no_findings_and_each_left_out_check_is_named(
     broker: str, store: str, tmp_path: Path
 ) -> None:
