@@ -113,7 +113,7 @@ def without_the_store(shopper: Shopper, address: str) -> None:
     address.
     """
     shop, server = shopper.shop, STORES[store()]
-    shop.state.processes.stop([server.names[0]], SECONDS)
+    shop.state.processes.stop([server.names[0]], 40)
     try:
         answer = shopper.http.post(
             "/user/register", json={"email": address, "name": NAME}, headers={"prefer": "wait=2"}

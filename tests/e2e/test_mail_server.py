@@ -58,14 +58,14 @@ def shopper(post_shop: System, post_tap: Tap) -> Iterator[Shopper]:
 @contextmanager
 def replaced_mail_server(shop: System, arguments: Sequence[str] | None) -> Iterator[None]:
     """Stop the mail server for a while, or replace it with one with these arguments."""
-    shop.state.processes.stop([MAIL_CATCHER], SECONDS)
+    shop.state.processes.stop([MAIL_CATCHER], 40)
     if arguments is not None:
         start(shop, *arguments)
     try:
         yield
     finally:
         if arguments is not None:
-            shop.state.processes.stop([MAIL_CATCHER], SECONDS)
+            shop.state.processes.stop([MAIL_CATCHER], 40)
         start(shop)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from sidecart.launcher.lifecycle.system import System
 from tests.contracts.validate import http_problems
+from tests.e2e.replicas import start_pair, stop_pair
 from tests.e2e.shopper import TEA_CENTS, Shopper
 
 

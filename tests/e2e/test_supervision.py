@@ -108,7 +108,7 @@ def test_an_idle_shop_is_not_restarted(
     ours = {one.consumer_id for one in readers(watched.replicas)}
 
     def is_idle() -> bool:
-        backlog = backlog(watched)
+        waiting = backlog(watched)
         return not any(each.undelivered or each.pending for each in waiting if each.consumer in ours)
 
     watched.deadline.until(is_idle, SECONDS, lambda: "events are still in progress")

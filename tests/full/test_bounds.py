@@ -44,7 +44,7 @@ def test_a_stream_keeps_the_configured_number_of_events(tmp_path: Path) -> None:
     options = Options("redis", folder=tmp_path / "shop", resources=resources)
     with System(options, print) as shop:
         statuses = asyncio.run(place(shop))
-        lengths = lengths(shop)
+        found = lengths(shop)
 
     assert {201: ORDERS} == statuses
     for topic in PRUNED:

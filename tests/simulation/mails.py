@@ -7,13 +7,14 @@ from datetime import timedelta
 from functools import partial
 
 import msgspec
-from services.notification.mail_retry_queue import INDEX, MailRetryQueue
-from services.notification.mail_server import Connections, MailServer
-from services.notification.mail_session import SENT, Result, Session, Withdrawn
 
 from services.notification import app
 from services.notification.events import EmailRequested
-from services.notification.mail import Mailer
+from services.notification.mail.mailer import Mailer
+from services.notification.mail.outcome import SENT, Result, Withdrawn
+from services.notification.mail.retry_queue import INDEX, MailRetryQueue
+from services.notification.mail.server import Connector, MailServer
+from services.notification.mail.session import Connections, Session
 from services.notification.settings import Settings
 from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.testkit.programs import Program
@@ -29,11 +30,11 @@ SETTINGS = Settings(SERVER, SENDER, timedelta(minutes=1), timedelta(hours=1))
 class SimulatedSession(Session):
     """A session with a simulated server that can be unreachable or lose its reply."""
 
-    def __init__(self, schedule: Schedule, taken: Counter[str], message_id: str) -> None:
-        super().__init__(Connections(SERVER), SENDER, message_id)
+    def __init__(self, schedule: Schedule, taken: Counter[str], mail: EmailRequested) -> None:
+        super().__init__(Connections(Connector(SERVER)), SENDER, mail)
         self._schedule = schedule
         self._taken = taken
-        self._message_id = message_id
+        self._message_id = mail.message_id
 
     async def result(self, message: bytes) -> Result:
         """Send the mail with the same phases as the real session."""
@@ -57,21 +58,17 @@ class SimulatedSession(Session):
 class SimulatedMailer(Mailer):
     """The real Mailer with a simulated mail server, which only counts mails."""
 
-    retry_seconds = 0.0
-
     def __init__(self, around: Surroundings) -> None:
         clock = around.schedule.clock
         retry_queue = MailRetryQueue(around.sidecar, clock, timedelta(minutes=1))
-        super().__init__(SERVER, SENDER, around.sidecar, retry_queue, clock, window_seconds=None)
-        self._around = around
-
-    def _session(self, mail: EmailRequested) -> Session:
-        return SimulatedSession(self._around.schedule, self._around.side_effects, mail.message_id)
+        new_session = partial(SimulatedSession, around.schedule, around.side_effects)
+        super().__init__(SERVER, SENDER, around.sidecar, retry_queue, clock, None, new_session)
+        self.background.retry_seconds = 0.0
 
 
 def _parts(around: Surroundings) -> Parts:
     mailer = SimulatedMailer(around)
-    return Parts({"EmailRequested": mailer.handle}, mailer.retry_due, mailer.close)
+    return Parts({"EmailRequested": mailer.handle}, mailer.retries.retry_due, mailer.close)
 
 
 def _has_queued_mails(records: Records) -> bool:

@@ -36,7 +36,9 @@ def status(options: argparse.Namespace) -> int:
 
 
 def _summary(system: runfile.RunFile) -> str:
-    servers = f"components {system.components}" if system.components else f"broker {system.broker}, store {system.store}"
+    servers = (
+        f"components {system.components}" if system.components else f"broker {system.broker}, store {system.store}"
+    )
     mails = f", mails {system.mail_url}" if system.mail_url else ""
     page = f", live page {system.monitor_url}" if system.monitor_url else ""
     return f"{servers}, gateway {system.url}{mails}{page}"

@@ -23,7 +23,7 @@ def system_on(folder: Path) -> System:
     return System(Options(folder=folder.parent, components=folder, settings=SETTINGS), print)
 
 
-@pytest.mark.parametrize(("broker", "store"), itertools.product(BROKERS, STORES))
+@pytest.mark.parametrize(("broker", "store"), list(itertools.product(BROKERS, STORES)))
 def test_a_good_folder_has_no_findings_and_each_left_out_check_is_named(
     broker: str, store: str, tmp_path: Path
 ) -> None:
@@ -38,7 +38,7 @@ def test_a_danger_stops_the_start_and_a_comment_silences_it(tmp_path: Path) -> N
     """The finding names the file, the rule and the fix."""
     folder = component_files.write(tmp_path / "mine", "redis", "redis")
     file, lines = folder / "pubsub.yaml", list[str]()
-    text = file.read_text().replace("    - {name: maxLenApprox, value: \"100000\"}\n", "")
+    text = file.read_text().replace('    - {name: maxLenApprox, value: "100000"}\n', "")
     file.write_text(text)
 
     with pytest.raises(LaunchError, match=f"{folder} can lose events"):

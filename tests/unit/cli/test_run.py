@@ -98,9 +98,9 @@ def test_an_unreachable_external_broker_is_reported_in_one_line(address: str) ->
 
 def test_the_calls_to_try_are_the_projects(monkeypatch: pytest.MonkeyPatch) -> None:
     """The text has braces of its own, so only the address is filled in."""
-    monkeypatch.setattr(module, "declared_text", lambda name: 'curl {url}/x -d \'{"a": {}}\' {url}')
+    monkeypatch.setattr(module, "declared_text", lambda name: "curl {url}/x -d '{\"a\": {}}' {url}")
 
-    assert 'curl http://h:1/x -d \'{"a": {}}\' http://h:1' == module.example_calls("http://h:1")
+    assert "curl http://h:1/x -d '{\"a\": {}}' http://h:1" == module.example_calls("http://h:1")
 
 
 def test_a_choice_on_the_command_line_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

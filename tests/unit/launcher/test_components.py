@@ -47,7 +47,9 @@ def test_a_missing_component_is_named_with_the_folder_and_its_users(folder: Path
     """The message names all of them at once."""
     (folder / f"{name}.yaml").unlink()
 
-    with pytest.raises(LaunchError, match=rf"{folder} does not fit the apps:\n  {folder}: no component `{name}` .*used by"):
+    with pytest.raises(
+        LaunchError, match=rf"{folder} does not fit the apps:\n  {folder}: no component `{name}` .*used by"
+    ):
         checked(folder)
 
 
@@ -65,7 +67,7 @@ def test_a_scope_without_a_user_is_named(folder: Path) -> None:
     with (folder / "mailbus.yaml").open("a") as file:
         file.write("scopes: [gateway]\n")
 
-    with pytest.raises(LaunchError, match="mailbus.yaml: the scopes of `mailbus` lack notification"):
+    with pytest.raises(LaunchError, match=r"mailbus\.yaml: the scopes of `mailbus` lack notification"):
         checked(folder)
 
 

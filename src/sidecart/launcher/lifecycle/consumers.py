@@ -33,7 +33,9 @@ class Consumers(Protocol):
 
 def replicas_reading(names: Iterable[str], one: Subscription) -> list[str]:
     """Return the replicas among these names that read a subscription."""
-    return [name for name in names if app_of(name) == one.app_id and one.consumer_id in (app_of(name), pod_name_of(name))]
+    return [
+        name for name in names if app_of(name) == one.app_id and one.consumer_id in (app_of(name), pod_name_of(name))
+    ]
 
 
 def consumers_of(state: State) -> Consumers:

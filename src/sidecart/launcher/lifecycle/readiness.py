@@ -45,7 +45,9 @@ class Readiness:
 
     def wait(self, name: str, seconds: float = READY_SECONDS) -> None:
         """Wait until a restarted replica reports itself ready."""
-        self._deadline.until(lambda: self.is_ready(name), seconds, lambda: f"{name} is not ready after {seconds} s", 0.1)
+        self._deadline.until(
+            lambda: self.is_ready(name), seconds, lambda: f"{name} is not ready after {seconds} s", 0.1
+        )
 
     def wait_for_all(self) -> None:
         """Wait until every replica is ready and subscribed, and the mail catcher listens.

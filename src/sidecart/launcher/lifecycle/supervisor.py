@@ -152,7 +152,9 @@ class Supervisor:
             return ""
         if now - self._silent.get(name, now) >= LOST_SECONDS:
             return "does not answer"
-        late = [one for one, since in self._lost.items() if now - since >= LOST_SECONDS and replicas_reading([name], one)]
+        late = [
+            one for one, since in self._lost.items() if now - since >= LOST_SECONDS and replicas_reading([name], one)
+        ]
         return f"does not read {', '.join(sorted(one.topic for one in late))} correctly" if late else ""
 
     def _waits(self, name: str) -> bool:

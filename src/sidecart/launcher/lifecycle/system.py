@@ -47,9 +47,7 @@ class System:
         self.readiness = Readiness(self.state, self._consumers, self.deadline)
         self.sidecars = Sidecars(self.state, self._wiring)
         self.page = LivePage(self.state, self.sidecars, self._consumers, report, self.deadline)
-        self.starter = Starter(
-            self.state, self._servers, self.sidecars, self.page, self._wiring, self.deadline
-        )
+        self.starter = Starter(self.state, self._servers, self.sidecars, self.page, self._wiring, self.deadline)
         self.health = Health(self.state, self._servers, self.sidecars, self._consumers, self.readiness)
         self.servers, self.tokens = self.plan.servers, self.plan.tokens
         self.replicas, self.logs, self.data = self.plan.replicas, self.plan.logs, self.plan.data

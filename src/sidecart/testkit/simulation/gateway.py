@@ -9,6 +9,7 @@ from typing import cast
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.flows import Flows
 from sidecart.edge.journal import Flow, Journal
+from sidecart.edge.journal_recovery import resume, tidy
 from sidecart.edge.pending_commands import PendingCommands
 from sidecart.edge.reconciler import Reconciler
 from sidecart.testkit.simulation.broker import Command
@@ -30,16 +31,16 @@ class Gateway:
     async def work(self) -> None:
         """Run one round of the gateway's background tasks."""
         if not self.journal.resumed:
-            self.reconciler.schedule_checks(await self.journal.resume())
+            self.reconciler.schedule_checks(await resume(self.journal))
         await self.journal.flush()
         await self.reconciler.step()
-        await self.journal.tidy()
+        await tidy(self.journal)
 
     def accept(self, command: Command) -> None:
         """Add the command to the journal before it is published."""
         kind = self._kinds.get(command.topic)
         if kind is not None:
-            self._flows[command.id], _ = self.reconciler.add(kind, command.resource)
+            self._flows[command.id], _ = self.journal.add(kind.name, command.resource)
 
     def has_written(self, command: Command) -> bool:
         """Return whether the journal has saved the command; the caller may then get an answer."""

@@ -31,9 +31,7 @@ def state(tmp_path: Path) -> State:
 @pytest.fixture
 def reported(state: State, monkeypatch: pytest.MonkeyPatch) -> dict[int, list[Subscription]]:
     """The subscriptions that the sidecar at each port reports; at first all of them."""
-    found = {
-        state.ports[sidecar_of(name)]: list(readers([name])) for name in state.plan.replicas
-    }
+    found = {state.ports[sidecar_of(name)]: list(readers([name])) for name in state.plan.replicas}
 
     def answer(port: int, path: str, token: str, bytes_max: int) -> tuple[int, str]:
         assert ("/v1.0/metadata", state.plan.tokens["DAPR_API_TOKEN"]) == (path, token)
@@ -73,7 +71,9 @@ def test_an_unreachable_sidecar_has_no_subscriptions(state: State, reported: dic
     assert expected == ReportedConsumers(state).missing(list(readers(state.plan.replicas)))
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"subscriptions": null}', '{"subscriptions": [{}]}', '{"subscriptions": 5}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"subscriptions": null}', '{"subscriptions": [{}]}', '{"subscriptions": 5}']
+)
 def test_a_malformed_report_has_no_subscriptions(text: str) -> None:
     """An old or broken sidecar ends the wait by its timeout, with the missing names."""
     assert set() == subscriptions_in(text)

@@ -100,9 +100,7 @@ def test_a_blocking_error_in_a_log_ends_the_wait_with_the_remedy(state: State) -
     assert "To fix it, delete the key OrderPaid" in output
 
 
-def test_the_timeout_names_each_app_and_why(
-    state: State, port: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_timeout_names_each_app_and_why(state: State, port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """An app that is ready is not named."""
     monkeypatch.setattr(module, "READY_SECONDS", 0)
     state.ports["user"] = port

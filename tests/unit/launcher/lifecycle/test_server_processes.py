@@ -95,7 +95,7 @@ def test_an_external_server_that_refuses_ends_the_start_at_once(tmp_path: Path) 
     """A wrong password does not become right."""
     server = Fake("NOAUTH Authentication required")
 
-    with pytest.raises(LaunchError, match="cannot be used: NOAUTH(.|\n)*To fix it, "):
+    with pytest.raises(LaunchError, match=r"cannot be used: NOAUTH(.|\n)*To fix it, "):
         ServerProcesses(state_with(server, tmp_path, {"FAKE_URL": "there"}), print, Deadline()).start()
 
 

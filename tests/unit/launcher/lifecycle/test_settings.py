@@ -73,7 +73,9 @@ def test_the_table_is_read() -> None:
 
 def state_with(folder: Path, environ: Mapping[str, str], monitor: bool = False) -> State:
     """A system with chosen ports that has started nothing."""
-    state = State(plan_of(Options("redis", folder=folder, settings=settings_from_environment(environ), monitor=monitor)))
+    state = State(
+        plan_of(Options("redis", folder=folder, settings=settings_from_environment(environ), monitor=monitor))
+    )
     state.ports |= choose_ports(state.plan)
     return state
 
