@@ -22,7 +22,7 @@ from services.billing.events import (
     UserCreated,
 )
 from sidecart.chassis.events import Received
-from sidecart.chassis.fields import CENTS_MAX
+from sidecart.chassis.fields import NATURAL_MAX
 from sidecart.chassis.service import Step
 
 
@@ -131,7 +131,7 @@ def _deposit(
         return Step(account, outputs=(_announce_deposit(known),))
     balance_cents = account.balance_cents + request.amount_cents
     deposit = Deposit(request.deposit_id, request.user_id, command_id, request.amount_cents, balance_cents)
-    if balance_cents > CENTS_MAX:
+    if balance_cents > NATURAL_MAX:
         deposit = replace(deposit, balance_cents=account.balance_cents, reason="balance_limit")
     moved = replace(account, balance_cents=deposit.balance_cents)
     return Step(moved, {f"deposit:{deposit.deposit_id}": deposit}, (_announce_deposit(deposit),))

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from sidecart.chassis.fields import CENTS_MAX, Cents, Timestamp, Uuid
+from sidecart.chassis.fields import NATURAL_MAX, Natural, Timestamp, Uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class AccountDepositRequested:
 
     deposit_id: Uuid
     user_id: Uuid
-    amount_cents: Annotated[int, Meta(ge=1, le=CENTS_MAX)]
+    amount_cents: Annotated[int, Meta(ge=1, le=NATURAL_MAX)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class OrderPaymentRequested:
 
     order_id: Uuid
     user_id: Uuid
-    amount_cents: Cents
+    amount_cents: Natural
     pay_before: Timestamp
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from sidecart.chassis.fields import Cents, Uuid
+from sidecart.chassis.fields import Natural, Uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class OrderCreated:
     order_id: Uuid
     user_id: Uuid
     items: Items
-    amount_cents: Cents
+    amount_cents: Natural
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class OrderPaid:
     order_id: Uuid
     user_id: Uuid
     items: Items
-    amount_cents: Cents
+    amount_cents: Natural
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class OrderNotPaid:
     order_id: Uuid
     user_id: Uuid
     items: Items
-    amount_cents: Cents
+    amount_cents: Natural
     reason: Literal["insufficient_funds", "too_late"]
 
 

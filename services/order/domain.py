@@ -18,7 +18,7 @@ from services.order.events import (
     Output,
 )
 from sidecart.chassis.events import Received, timestamp
-from sidecart.chassis.fields import CENTS_MAX
+from sidecart.chassis.fields import NATURAL_MAX
 from sidecart.chassis.service import Step
 
 
@@ -75,7 +75,7 @@ def _place(
         return Step(order, outputs=(OrderCreateRejected(request.order_id, request.user_id, "key_reused"),))
     if order is None:
         amount_cents = sum(item.quantity * item.unit_price_cents for item in request.items)
-        assert amount_cents <= CENTS_MAX, f"the order's total of {amount_cents} cents is over the limit"
+        assert amount_cents <= NATURAL_MAX, f"the order's total of {amount_cents} cents is over the limit"
         pay_before = timestamp(received.at + pay_within)
         order = Order(
             request.order_id, request.user_id, request.items, amount_cents, received.correlation_id, pay_before

@@ -24,14 +24,6 @@ OURS = ("gateway", "services", "shop", "sidecart", "tests", "bench")
 """The packages of this project; every other import is of a library."""
 SERVERS = re.compile(r"redis|rabbit|valkey|amqp|postgres|kafka", re.IGNORECASE)
 SERVICES = sorted(path.parent.name for path in ROOT.glob("services/*/app.py"))
-SHOP_WORDS = frozenset(
-    re.findall(
-        r"\w+",
-        "user users customer order orders item items sku cart price quantity billing account accounts balance "
-        "payment payments pay deposit deposits invoice mail mails email mailbox smtp letterbox notification "
-        "notifications shop welcome contact",
-    )
-)
 IMPURE_MODULES = {"asyncio", "random", "secrets", "os", "logging", "time", "socket", "subprocess", "pathlib", "io"}
 IMPURE_CALLS = {"now", "utcnow", "today", "uuid1", "uuid4", "open", "print", "input"}
 CODE = sorted(path for folder in ("gateway", "services", "shop", "src") for path in (ROOT / folder).rglob("*.py"))
@@ -76,11 +68,6 @@ def pure_modules() -> Iterator[Path]:
 
 
 PURE = sorted(pure_modules())
-
-
-def words(text: str) -> set[str]:
-    """Return the lowercase words of a snake_case or CamelCase identifier."""
-    return {word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", text)}
 
 
 def docstrings(module: ast.Module) -> set[int]:
@@ -192,22 +179,6 @@ def test_the_live_page_names_no_server(path: Path) -> None:
     found = {text for text in identifiers_and_strings(tree(path)) if SERVERS.search(text)}
 
     assert set() == found
-
-
-TOOLKIT = sorted(path for folder in (CHASSIS, EDGE) for path in (ROOT / folder).rglob("*.py"))
-
-
-@pytest.mark.parametrize("path", TOOLKIT, ids=name)
-def test_the_chassis_and_the_edge_use_no_word_of_the_shop(path: Path) -> None:
-    """No identifier and no string of them uses a word of the shop; docstrings may."""
-    output = {
-        word
-        for text in identifiers_and_strings(tree(path))
-        if text not in ("items", "popitem", "item")
-        for word in words(text)
-    }
-
-    assert set() == output & SHOP_WORDS
 
 
 @pytest.mark.parametrize("path", PURE, ids=name)

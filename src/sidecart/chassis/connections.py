@@ -1,7 +1,7 @@
 """Persistent HTTP/1.1 connections to one server: the sidecar.
 
 A request is written in one piece, and httptools parses the response. The sidecar is local, speaks
-plain HTTP/1.1, and gets seventeen calls per order. A general HTTP client takes three times as long
+plain HTTP/1.1, and gets a few calls per event. A general HTTP client takes three times as long
 per call (docs/performance.md, ADR 23).
 """
 

@@ -14,7 +14,7 @@ from sidecart.chassis.errors import PermanentError
 E = TypeVar("E")
 
 CONTENT_TYPE = "application/cloudevents+json"
-BODY_BYTES_MAX = 1024 * 1024  # a whole event; the largest order (1,000 items) is a fifth of it
+BODY_BYTES_MAX = 1024 * 1024  # a whole event
 
 
 class Envelope(msgspec.Struct):

@@ -4,11 +4,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-# The maximum of a total or a balance: far below 2^53, up to which every JSON parser is exact.
-CENTS_MAX = 10**12 - 1
+# Far below 2^53, up to which every JSON parser is exact.
+NATURAL_MAX = 10**12 - 1
 
 Uuid = Annotated[str, Meta(pattern=r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\Z")]
-Cents = Annotated[int, Meta(ge=0, le=CENTS_MAX)]
+Natural = Annotated[int, Meta(ge=0, le=NATURAL_MAX)]
 Timestamp = Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z\Z", max_length=32)]
 
 CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029"

@@ -1,6 +1,6 @@
 """The event processor: load a record, step it, save it with its outbox, finish the outbox.
 
-Theory of operation (WIRE.md, section 8). A broker delivers an event at least once, in any order,
+Theory of operation (WIRE.md, section 8). A broker delivers an event at least once, in any sequence,
 and the process may crash between any two lines. One record per aggregate makes this safe:
 
     {"state": ..., "outbox": {event id: {"secondaries": {key: ...}, "outputs": [event], ...}}}
@@ -13,7 +13,7 @@ and the process may crash between any two lines. One record per aggregate makes 
 - **A repeated event gives the same outputs again**, from the outbox or from the state. The broker
   may have lost them together with the acknowledgment, and nothing else would publish them.
 
-Events of one key wait for each other within a process (`KeyedLocks`); the ETag orders processes.
+Events of one key wait for each other within a process (`KeyedLocks`); the ETag does the same for processes.
 `src/sidecart/chassis/deferral.py` and `src/sidecart/chassis/speculation.py` make this faster, and
 it is correct without them.
 """

@@ -52,7 +52,7 @@ class HttpSidecar:
         return answer.body, answer.etag
 
     async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the values in the order of their keys, None for each missing key."""
+        """Return one value for each key, None for a missing one."""
         if not keys:
             return []
         request = msgspec.json.encode({"keys": list(dict.fromkeys(keys)), "parallelism": BULK_PARALLELISM})

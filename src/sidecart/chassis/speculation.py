@@ -32,7 +32,7 @@ from sidecart.chassis.telemetry.metrics import CONFLICTS
 S = TypeVar("S")
 E = TypeVar("E")
 
-CACHE_BYTES_MAX = 4 * 2**20  # a few thousand records: of orders in progress and of busy accounts
+CACHE_BYTES_MAX = 4 * 2**20  # a few thousand records: those that are busy now
 OVERHEAD_BYTES = 400  # of a key, an ETag and the Python objects around them
 RECORD_BYTES_MAX = 16 * 2**10  # a larger one is not cached: it would evict many others
 CREDIT_MAX = 20

@@ -21,7 +21,7 @@ class Store(Protocol):
         """Return the value and its ETag, or (None, None)."""
 
     async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the values in the order of their keys, None for an absent key."""
+        """Return one value for each key, None for an absent one."""
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:
         """Write if the ETag still matches, or, with None, if the key is free.

@@ -125,7 +125,7 @@ class Application:
 
     @property
     def services(self) -> list[str]:
-        """The app-ids that the gateway calls, in the order of the queries."""
+        """The app-ids that the gateway calls; those of the queries come first."""
         ends = (app_id for each in self.commands if each.flow for app_id in (each.flow.owner, *each.flow.ends_at))
         return list(dict.fromkeys([*(query.app_id for query in self.queries), *ends]))
 

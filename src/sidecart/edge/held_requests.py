@@ -162,7 +162,7 @@ class CommandDispatcher:
         self, command: Command, deadline: Deadline, reply: asyncio.Future[Reply | None]
     ) -> Reply | None:
         half = deadline.left / 2
-        # A repeated request need not publish a pending command: it would make a slow shop slower.
+        # A repeated request need not publish a pending command: it would make a slow system slower.
         if command.id not in self._pending_commands.resource_of or not self._pending_commands.expedite(command):
             await self._publish_first(command, max(min(half, PUBLISH_SECONDS_MAX), deadline.share(PUBLISH_SECONDS_MIN)))
         if half:

@@ -60,7 +60,7 @@ class Batch(msgspec.Struct):
 
 @dataclass(slots=True)
 class Batches:
-    """The batches that still hold a flow, in ascending order, because batches are only appended."""
+    """The batches that still hold a flow, ascending, because batches are only appended."""
 
     next: int = 0
     marked: int = 0

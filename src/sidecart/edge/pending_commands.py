@@ -109,7 +109,7 @@ class PendingCommands:
         """Return whether this replica tracks the command; if it does, make the command due now.
 
         A tracked command becomes due at most once in ADOPT_SECONDS. A repeated request need not
-        publish it: each repetition would make a slow shop slower.
+        publish it: each repetition would make a slow system slower.
         """
         tracked = self.tracking.open.get(command.resource)
         if tracked is None or command.id not in tracked.commands:

@@ -64,7 +64,7 @@ class PendingIndex:
         Some of them may be settled.
         """
         found: list[str] = []
-        for number in range(PAGES_MAX):  # pages are created in order, so a missing one is the end
+        for number in range(PAGES_MAX):  # pages are created one by one, so a missing one is the end
             value, _ = await self._store.load(_page_key(pod_name, number))
             if value is None:
                 break

@@ -40,7 +40,7 @@ RETRY_SECONDS = 5.0  # after a service did not answer
 TIDY_STEPS = 5
 IDS_MAX = 100  # flows in one call: 3.7 KB of path
 CHECKS_MAX = 1_000  # flows checked in one step
-# A repeated command costs as much as a new one. A shop on which few flows end may just be slow.
+# A repeated command costs as much as a new one. A system in which few flows end may just be slow.
 REPEATS_STEP = 2.0  # commands that each step may repeat
 REPEATS_SHARE = 0.2  # and for each flow that the step found ended
 REPEATS_MAX = 20.0  # commands in one step, with the unused ones of earlier steps

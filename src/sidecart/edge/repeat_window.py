@@ -1,8 +1,8 @@
-"""Limits how many repeated commands may be unanswered, so repetitions do not slow down a slow shop.
+"""Limits how many repeated commands may be unanswered, so that a slow system gets no slower.
 
 A repeated command costs as much work as a new one. Answers pace the repetitions, as the window of
-TCP does. A healthy shop answers within milliseconds, so hundreds of commands are repeated in a
-second. A shop that answers nothing receives at most one window of them at a time.
+TCP does. A healthy system answers within milliseconds, so hundreds of commands are repeated in a
+second. A system that answers nothing receives at most one window of them at a time.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.deferral import DEFERRED_BYTES_MAX
 from sidecart.chassis.errors import PermanentError
 from sidecart.chassis.events import BODY_BYTES_MAX
-from sidecart.chassis.fields import CENTS_MAX
+from sidecart.chassis.fields import NATURAL_MAX
 from sidecart.chassis.paged_index import PAGE_IDS_MAX
 from sidecart.chassis.service import Service
 from sidecart.chassis.speculation import SpeculativeProcessor
@@ -49,7 +49,7 @@ def items(character: str) -> list[dict[str, Any]]:
 def finished(number: int, character: str) -> Event:
     """Return the longest OrderNotPaid event."""
     order_id = uuid_of(f"order {number}")
-    order = {"order_id": order_id, "user_id": USER_ID, "items": items(character), "amount_cents": CENTS_MAX}
+    order = {"order_id": order_id, "user_id": USER_ID, "items": items(character), "amount_cents": NATURAL_MAX}
     return "OrderNotPaid", {**order, "reason": "insufficient_funds"}
 
 
@@ -133,7 +133,7 @@ def test_a_mailbox_lists_the_newest_orders_and_no_more(character: str) -> None:
 @pytest.mark.parametrize("character", CHARACTERS.values(), ids=CHARACTERS)
 def test_the_saved_data_of_an_order_fits(character: str) -> None:
     """The secondary record `order:<order_id>` with 1,000 items stays within the limit."""
-    order = {"order_id": uuid_of("order"), "user_id": USER_ID, "items": items(character), "amount_cents": CENTS_MAX}
+    order = {"order_id": uuid_of("order"), "user_id": USER_ID, "items": items(character), "amount_cents": NATURAL_MAX}
 
     store = process(NOTIFICATION, [user_created(character), ("OrderCreated", order)])
 

@@ -1,7 +1,7 @@
 """Logs: one text line or one JSON object per record, with the event and the trace it belongs to.
 
 All code, including libraries, logs through the standard library; structlog renders the records. At
-info level and above no line contains an email address, although record keys, sidecar responses and
+info level and above no line contains a mail address, although record keys, sidecar responses and
 mail server replies may quote one.
 """
 
@@ -29,7 +29,7 @@ Format = Literal["human", "json"]
 FORMATS: tuple[str, ...] = get_args(Format)
 LEVELS = ("debug", "info", "warning", "error")
 
-# An email address whose local part the gateway accepts, plain or percent-encoded as in a path. The
+# A mail address whose local part the gateway accepts, plain or percent-encoded as in a path. The
 # bound on its length keeps the search linear.
 ADDRESS = re.compile(r"[\w.!#$%&'*+/=?^`{|}~-]{1,200}(?:@|%40)[\w.%-]+")
 MASKED = "***"
@@ -155,7 +155,7 @@ def _add_context(_logger: WrappedLogger, _method: str, line: EventDict) -> Event
 
 
 def _masked(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-    """Mask email addresses, except at debug level."""
+    """Mask mail addresses, except at debug level."""
     if line.get("level") != "debug":
         for name, value in line.items():
             if isinstance(value, str) and ("@" in value or "%40" in value):

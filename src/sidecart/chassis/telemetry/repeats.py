@@ -32,7 +32,7 @@ class Repeats(Generic[Kind]):
         self._first = first
         self._kinds_max = kinds_max
         self.seconds = seconds
-        # All windows have the same length, so they end in the order in which they began.
+        # All windows have the same length, so the first to begin is the first to end.
         self._windows: OrderedDict[Kind, _Window] = OrderedDict()
         self._dropped: list[tuple[Kind, int]] = []
 

@@ -22,7 +22,7 @@ from services.billing.events import (
     UserCreated,
 )
 from sidecart.chassis.events import Received, timestamp
-from sidecart.chassis.fields import CENTS_MAX
+from sidecart.chassis.fields import NATURAL_MAX
 from tests.unit.services.sample_events import ANOTHER, COMMAND, DEPOSIT, NOON, ORDER, USER, received
 
 OPENED = domain.step(None, None, received(UserCreated(USER)))
@@ -81,15 +81,15 @@ def test_another_body_under_the_key_of_a_deposit_is_refused_and_moves_nothing() 
 def test_a_deposit_over_the_limit_stays_refused() -> None:
     """A repetition is refused too, although the balance has room for it by then."""
     command: Received[Input] = received(AccountDepositRequested(DEPOSIT, USER, 2))
-    refused = domain.step(account(CENTS_MAX - 1), None, command)
+    refused = domain.step(account(NATURAL_MAX - 1), None, command)
     again = domain.step(account(0), refused.secondaries[f"deposit:{DEPOSIT}"], command)
 
-    assert account(CENTS_MAX - 1) == refused.state
+    assert account(NATURAL_MAX - 1) == refused.state
     assert (AccountDepositRejected(DEPOSIT, USER, "balance_limit"),) == refused.outputs == again.outputs
     assert account(0) == again.state
 
 
-@pytest.mark.parametrize("balance_cents", [300, 301, CENTS_MAX])
+@pytest.mark.parametrize("balance_cents", [300, 301, NATURAL_MAX])
 def test_a_payment_takes_the_money_if_there_is_enough(balance_cents: int) -> None:
     """A payment takes exactly its amount, also when that is the whole balance."""
     step = domain.step(account(balance_cents), None, received(PAYMENT))
