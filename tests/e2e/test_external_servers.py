@@ -134,7 +134,7 @@ def completed(shop: Running) -> bool:
 
 
 def test_the_project_runs_on_a_component_folder(addresses: dict[str, str], tmp_path: Path) -> None:
-    """The launcher starts no server, names the checks that it leaves out, and an order is completed."""
+    """The launcher starts no server and prints the skipped checks; an order is completed."""
     folder = component_files.write(tmp_path / "components", broker(), store())
     words = " ".join(f"{name}={value}" for name, value in addresses.items())
     with running(tmp_path, f"env {words} ./sidecart run --components {folder}") as shop:

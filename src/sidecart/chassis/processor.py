@@ -13,9 +13,9 @@ and the process may crash between any two lines. One record per aggregate makes 
 - **A repeated event gives the same outputs again**, from the outbox or from the state. The broker
   may have lost them together with the acknowledgment, and nothing else would publish them.
 
-Events of one key wait for each other within a process (`KeyedLocks`); the ETag does the same for processes.
-`src/sidecart/chassis/deferral.py` and `src/sidecart/chassis/speculation.py` make this faster, and
-it is correct without them.
+Within a process, events of one key wait for each other (`KeyedLocks`); the ETag detects races of
+processes. `src/sidecart/chassis/deferral.py` and `src/sidecart/chassis/speculation.py` make this
+faster, and it is correct without them.
 """
 
 from __future__ import annotations

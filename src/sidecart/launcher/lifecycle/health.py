@@ -1,4 +1,4 @@
-"""What the supervisor asks about a running system."""
+"""The questions of the supervisor about a running system."""
 
 from __future__ import annotations
 
