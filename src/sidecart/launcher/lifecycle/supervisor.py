@@ -72,7 +72,7 @@ class Supervisor:
         Raises LaunchError if a process ended too often.
         """
         now = self._clock()
-        for name, code in self._system.dead.items():
+        for name, code in list(self._system.dead.items()):
             if name not in self._given_up and self._states.setdefault(name, _ProcessState()).due is None:
                 self._note_end(name, code, now)
         due = [name for name, state in self._states.items() if state.due is not None and state.due <= now]
