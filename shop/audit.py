@@ -30,7 +30,7 @@ SECOND_MAILS = RepeatRules(
     name="mail",
     explained_by=("notification", "mail", "valkey", "rabbitmq", "postgres"),
     # a process that dies with a mail in progress blocks it for up to 30 s
-    # (services/notification/mail_retry_queue.py)
+    # (services/notification/mail/retry_schedule.py)
     explained_seconds=45.0,
     per_fault_max=14,  # the maximum number of mail events in progress at once
 )

@@ -22,7 +22,7 @@ def test_an_unreachable_server_is_probed_with_backoff_and_all_mails_follow() -> 
             probes.append(harness.now)
             return await open_connection()
 
-        process.connections.connector.open = count_and_open  # type: ignore[method-assign,assignment]  # counts
+        process.connections.connector.open = count_and_open  # type: ignore[method-assign,assignment]  # see above
         for order_id in (ORDER, OTHER):
             await process.handle(requested(order_id))
         begin = harness.now
