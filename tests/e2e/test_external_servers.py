@@ -1,5 +1,7 @@
-"""Tests of `./sidecart run` on servers that run already: with addresses and settings from the
-environment, at IPv6 addresses too, and with a component folder outside the project.
+"""Tests of `./sidecart run` on servers that run already.
+
+Their addresses come from the environment, at IPv6 too, or from a component folder outside the
+project.
 """
 
 from __future__ import annotations
@@ -134,7 +136,7 @@ def completed(shop: Running) -> bool:
 
 
 def test_the_project_runs_on_a_component_folder(addresses: dict[str, str], tmp_path: Path) -> None:
-    """The launcher starts no server, names the checks that it leaves out, and an order is completed."""
+    """The launcher starts no server, names the checks that it leaves out; an order completes."""
     folder = component_files.write(tmp_path / "components", broker(), store())
     words = " ".join(f"{name}={value}" for name, value in addresses.items())
     with running(tmp_path, f"env {words} ./sidecart run --components {folder}") as shop:

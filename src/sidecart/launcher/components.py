@@ -31,7 +31,7 @@ LEFT_OUT = (
     "whether a failed sidecar must wait for its servers: after ten ends in a row the system stops",
     "the live page, which counts events at the broker: it is not started",
 )
-"""What the launcher does on managed servers only, one line each."""
+"""The checks that the launcher makes on managed servers only, one line each."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ FILE = "version"
 
 
 def check(data: Path) -> None:
-    """Write the version into an empty data folder; raise LaunchError for data of another version."""
+    """Write the version into an empty folder; raise LaunchError for data of another version."""
     file = data / FILE
     found = file.read_text(encoding="utf-8").strip() if file.exists() else ""
     if found == VERSION:

@@ -15,8 +15,8 @@ TOOLKIT = Path(__file__).parents[2]
 def plain_environment() -> dict[str, str]:
     """Return the base of a child's environment.
 
-    It excludes DAPR_* and APP_* variables of the launcher's shell. In a checkout it names the toolkit's
-    folder, so that an app imports the launcher's toolkit.
+    It excludes DAPR_* and APP_* variables of the launcher's shell. In a checkout it names the
+    toolkit's folder, so that an app imports the launcher's toolkit.
     """
     inherited = {name: os.environ[name] for name in INHERITED if name in os.environ}
     is_installed = TOOLKIT == Path(sysconfig.get_path("purelib"))

@@ -1,4 +1,4 @@
-"""What the servers of a running system contain: waiting events, stored events and records."""
+"""The contents of the servers of a running system: waiting and stored events, and records."""
 
 from __future__ import annotations
 

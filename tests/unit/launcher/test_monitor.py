@@ -41,7 +41,7 @@ def test_the_page_knows_every_replica_and_its_sidecar() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["APP_PORT", "DAPR_GRPC_PORT", "SHOP_PORTS", "BROKER_ADDRESS", "GATEWAY_URL"])
+@pytest.mark.parametrize("name", ["APP_PORT", "DAPR_GRPC_PORT", "PROCESS_PORTS", "BROKER_ADDRESS", "GATEWAY_URL"])
 def test_a_missing_setting_is_named(name: str) -> None:
     """The page exits with the name of the missing setting."""
     environment = monitor.environment(PORTS, ["gateway"], TOKENS, 8, SETTINGS)
@@ -53,8 +53,8 @@ def test_a_missing_setting_is_named(name: str) -> None:
 
 def test_malformed_ports_are_named() -> None:
     """The page exits with the name of the malformed setting."""
-    with pytest.raises(SystemExit, match="SHOP_PORTS"):
-        read(monitor.environment(PORTS, ["gateway"], TOKENS, 8, SETTINGS) | {"SHOP_PORTS": '["no"]'})
+    with pytest.raises(SystemExit, match="PROCESS_PORTS"):
+        read(monitor.environment(PORTS, ["gateway"], TOKENS, 8, SETTINGS) | {"PROCESS_PORTS": '["no"]'})
 
 
 def test_the_pages_sidecar_has_the_broker_and_no_unlimited_policy() -> None:

@@ -1,4 +1,4 @@
-"""What the supervisor asks about a running system."""
+"""Answers the supervisor's questions about a running system."""
 
 from __future__ import annotations
 

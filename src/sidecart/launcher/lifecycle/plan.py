@@ -1,4 +1,4 @@
-"""What a start will run: apps, replicas, servers, folders and tokens, computed beforehand."""
+"""The plan of a start: apps, replicas, servers, folders and tokens, computed beforehand."""
 
 from __future__ import annotations
 
@@ -97,8 +97,8 @@ class Plan:
 def plan_of(options: Options) -> Plan:
     """Compute what these options start.
 
-    Raises LaunchError for an unknown broker, store, app or service, and for an unusable replacement,
-    folder of components, or number of replicas.
+    Raises LaunchError for an unknown broker, store, app or service. The same holds for an unusable
+    replacement, folder of components, or number of replicas.
     """
     broker, servers = _servers(options) if options.components is None else (None, {})
     replicas = tuple(replica_names(options.gateways, options.replicas, options.without))

@@ -1,4 +1,4 @@
-"""What runs: the processes of a system, with their ports and addresses."""
+"""The running processes of a system, with their ports and addresses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a start will run is computed from the options alone."""
+"""The plan of a start is computed from the options alone."""
 
 from __future__ import annotations
 

@@ -218,7 +218,7 @@ def test_the_settings_of_an_app_are_read_by_its_own_module() -> None:
     """The launcher finds `settings.read` beside the module that dapr.yaml starts."""
     common = "sidecart.chassis.settings"
     expected = {
-        "gateway": [common, "gateway.settings"],
+        "gateway": [common, "sidecart.edge.settings"],
         "user": [common],
         "billing": [common],
         "order": [common, "services.order.settings"],
