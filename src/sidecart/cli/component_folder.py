@@ -21,7 +21,7 @@ def check(system: System, report: Report) -> None:
     variables = {**system.plan.component_env, **dict.fromkeys(SET_BY_LAUNCHER, "set by the launcher")}
     environment = Environment(variables, Knowledge.WHOLE)
     findings = [one for config in targets.named(folders, environment) for one in judge(config)]
-    for one in sorted(findings, key=lambda each: each.place):
+    for one in sorted(findings, key=lambda each: (each.place.file, each.place.line)):
         report(f"{one.severity} {one.place}: {one.what} [{one.rule}]\n    fix: {one.fix.strip()}")
     if any(one.severity is Severity.DANGER for one in findings):
         raise LaunchError(
