@@ -41,20 +41,20 @@ def row(*cells: str) -> str:
     return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
 
 
-def differences(section: int, expected: Iterable[str], documented: Iterable[str]) -> list[str]:
-    """Return the file and the line of each difference between a section and its source."""
+def compare(section: int, expected: Iterable[str], documented: Iterable[str]) -> None:
+    """Assert that a section has what its source has; name the file and each different line."""
     wanted, found = list(expected), list(documented)
     where = f"contracts/WIRE.md, section {section}:"
-    lacking = [f"{where} no line {each}" for each in wanted if each not in found]
-    surplus = [f"{where} no source has {each}" for each in found if each not in wanted]
-    return lacking + surplus
+    different = [f"{where} no line {each}" for each in wanted if each not in found]
+    different += [f"{where} no source has {each}" for each in found if each not in wanted]
+    assert [] == different, "\n".join(different)
 
 
 def test_the_app_ids_are_those_of_the_run_file() -> None:
     """WIRE.md names each app of dapr.yaml."""
     [sentence] = re.findall(r"The app-ids are (`.*?`)\.", WIRE, re.DOTALL)
 
-    assert [] == differences(1, app_ids(), re.findall(r"`(.*?)`", sentence))
+    compare(1, app_ids(), re.findall(r"`(.*?)`", sentence))
 
 
 def test_the_topics_are_those_of_the_topic_list() -> None:
@@ -63,7 +63,7 @@ def test_the_topics_are_those_of_the_topic_list() -> None:
         row(topic, way.publisher, ", ".join(way.consumers), way.component) for topic, way in read_topics().items()
     ]
 
-    assert [] == differences(3, expected, [row(*cells) for cells in rows("topic")])
+    compare(3, expected, [row(*cells) for cells in rows("topic")])
 
 
 def test_each_service_has_its_steps() -> None:
@@ -71,13 +71,10 @@ def test_each_service_has_its_steps() -> None:
     steps = WIRE[WIRE.index("\n## 10. ") : WIRE.index("\n## 11. ")]
     parts = {part.partition("**")[0]: part for part in steps.split("\n**")[1:]}
 
-    assert [] == differences(10, WIRED, parts)
-    outputs = {
-        name: {topic for topic, way in read_topics().items() if way.publisher == name} | set(service.inputs)
-        for name, service in WIRED.items()
-    }
-    named = {name: {topic for topic in topics if topic in parts[name]} for name, topics in outputs.items()}
-    assert [] == [each for name in WIRED for each in differences(10, sorted(outputs[name]), sorted(named[name]))]
+    compare(10, WIRED, parts)
+    for name, service in WIRED.items():
+        topics = {*service.inputs, *(topic for topic, way in read_topics().items() if way.publisher == name)}
+        compare(10, topics, [topic for topic in topics if topic in parts[name]])
 
 
 def test_the_reads_are_the_calls_of_the_gateway() -> None:
@@ -94,8 +91,8 @@ def test_the_reads_are_the_calls_of_the_gateway() -> None:
     ]
     ends = [row(service, without_names(path)) for service, path, _ in rows("service | path | a flow")]
 
-    assert [] == differences(12, queries, reads)
-    assert [] == differences(12, flows, ends)
+    compare(12, queries, reads)
+    compare(12, flows, ends)
 
 
 def test_the_worked_example_of_the_ids_is_right() -> None:
@@ -152,7 +149,7 @@ def test_the_records_have_the_documented_fields() -> None:
         for name, key, cell in rows("service | secondary record (the bare object) | fields")
     ]
 
-    assert [] == differences(
+    compare(
         7,
         primary,
         [
@@ -160,7 +157,7 @@ def test_the_records_have_the_documented_fields() -> None:
             for name, _, cell in rows("service | primary record (state and outbox) | state")
         ],
     )
-    assert [] == differences(7, secondary, documented)
+    compare(7, secondary, documented)
 
 
 def _names(kind: type[Any]) -> list[str]:
