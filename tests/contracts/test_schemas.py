@@ -10,6 +10,7 @@ from sidecart.launcher.topics import read_topics
 from tests.contracts.published import fields_of, reasons_of
 from tests.contracts.validate import CONTRACTS, canonical, examples, schema_problems, validate
 
+
 def names(folder: str) -> list[str]:
     """Return the file names in a folder of contracts/."""
     return sorted(path.name for path in (CONTRACTS / folder).iterdir())

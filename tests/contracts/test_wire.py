@@ -87,7 +87,8 @@ def test_the_reads_are_the_calls_of_the_gateway() -> None:
         for app_id in each.flow.ends_at
     ]
     reads = [
-        row(service, without_names(path), body.partition(":")[0]) for service, path, body in rows("service | path | body")
+        row(service, without_names(path), body.partition(":")[0])
+        for service, path, body in rows("service | path | body")
     ]
     ends = [row(service, without_names(path)) for service, path, _ in rows("service | path | a flow")]
 

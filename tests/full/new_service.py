@@ -52,9 +52,7 @@ def edits() -> list[Edit]:
 
 def new_files() -> list[str]:
     """Return the paths of the new files, relative to the project."""
-    return sorted(
-        str(path.relative_to(EXAMPLE / "files")) for path in (EXAMPLE / "files").rglob("*") if path.is_file()
-    )
+    return sorted(str(path.relative_to(EXAMPLE / "files")) for path in (EXAMPLE / "files").rglob("*") if path.is_file())
 
 
 def extended_copy(folder: Path) -> Path:

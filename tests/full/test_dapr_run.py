@@ -174,7 +174,7 @@ def test_the_official_cli_runs_the_project(folder: Path, broker: str) -> None:
     installed.symlink_to(daprd.find(print, deadline).path)
     with running(Processes(folder / "logs")) as processes:
         prepared = prepare(folder, broker, processes, deadline)
-        started = apps(folder / "dapr.yaml", prepared.environment, lambda: 0)
+        started = apps(folder / "dapr.yaml", prepared.environment, lambda: 1)
         port = int(next(each.env["APP_PORT"] for each in started if each.app_id == GATEWAY))
         shell = SHELL | {
             "PATH": os.pathsep.join([str(cli.parent), SHELL["PATH"]]),

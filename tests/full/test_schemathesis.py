@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sidecart.launcher.dead_letters import RunningState, find_dead_letters
 from sidecart.launcher.lifecycle.shop import Options, Shop
+from sidecart.launcher.project import root
 
 REQUESTS_MIN = 20_000
 EXAMPLES = 2_300  # per operation; together with the other phases more than REQUESTS_MIN
@@ -31,7 +32,7 @@ def test_every_answer_is_one_that_the_openapi_document_announces(tmp_path: Path)
                 *("--header", "Prefer: wait=30", "--seed", "1", "--continue-on-failure", "--no-color"),
             ],
             cwd=tmp_path,
-            env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.full.schemathesis_hooks", "PYTHONPATH": str(ROOT)},
+            env={**os.environ, "SCHEMATHESIS_HOOKS": "tests.full.schemathesis_hooks", "PYTHONPATH": str(root())},
             capture_output=True,
             text=True,
             timeout=SECONDS_MAX,

@@ -212,7 +212,7 @@ def test_the_settings_of_an_app_are_read_by_its_own_module() -> None:
     """The launcher finds `settings.read` beside the module that dapr.yaml starts."""
     common = "sidecart.chassis.settings"
     expected = {name: [common] for name in app_ids()} | {
-        "gateway": [common, "gateway.settings"],
+        "gateway": [common, "sidecart.edge.settings"],
         "order": [common, "services.order.settings"],
         "notification": [common, "services.notification.settings"],
         "monitor": ["sidecart.launcher.monitor"],

@@ -11,7 +11,6 @@ from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, run, servi
 from sidecart.chassis.service import Service
 from sidecart.chassis.sidecar import HttpSidecar
 
-
 SERVICE = Service.of(domain, events)
 
 

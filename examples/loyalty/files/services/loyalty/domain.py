@@ -6,8 +6,6 @@ from services.loyalty.events import Input, Output, PointsEarned
 from sidecart.chassis.events import Received
 from sidecart.chassis.service import Step
 
-
-
 CENTS_PER_POINT = 100
 POINTS_MAX = 10**15 - 1
 """The largest total: below 2^53, up to which every JSON parser is exact."""

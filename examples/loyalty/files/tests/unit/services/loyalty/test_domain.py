@@ -8,8 +8,6 @@ from sidecart.chassis.fields import CENTS_MAX
 from tests.unit.services.sample_events import ORDER, USER, received
 
 
-
-
 def paid(amount_cents: int) -> Received[Input]:
     """Return the event of an order with this total."""
     return received(OrderPaid(ORDER, USER, amount_cents))
