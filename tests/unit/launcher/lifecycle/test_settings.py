@@ -217,10 +217,8 @@ def test_an_empty_setting_is_unset() -> None:
 def test_the_settings_of_an_app_are_read_by_its_own_module() -> None:
     """The launcher finds `settings.read` beside the module that dapr.yaml starts."""
     common = "sidecart.chassis.settings"
-    expected = {
+    expected = {name: [common] for name in app_ids()} | {
         "gateway": [common, "sidecart.edge.settings"],
-        "user": [common],
-        "billing": [common],
         "order": [common, "services.order.settings"],
         "notification": [common, "services.notification.settings"],
         "monitor": ["sidecart.launcher.monitor"],
