@@ -92,7 +92,7 @@ CASES: dict[str, list[tuple[Callable[[str], str | None], str, str]]] = {
     ],
     "redis": [
         (other_key, "OrderNotPaid: WRONGTYPE", "delete the key OrderNotPaid"),
-        (no_right, "NOPERM", "grant the user"),
+        (no_right, "NOPERM", "grant the login"),
         (with_password, "Authentication required", "requires no password"),
     ],
     "postgres": [

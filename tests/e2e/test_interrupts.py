@@ -49,7 +49,7 @@ def handles_signals(pid: int) -> bool:
     masks = [int(mask, 16) for mask in re.findall(r"^Sig(?:Blk|Cgt):\s+([0-9a-f]+)$", status, re.MULTILINE)]
     words = Path(f"/proc/{pid}/cmdline").read_bytes()
     # the process is the launcher by now
-    return bool(masks and masks[0] & (1 << (signal.SIGINT - 1))) or b"\0cli" in words
+    return bool(masks and masks[0] & (1 << (signal.SIGINT - 1))) or b"\0sidecart.cli" in words
 
 
 def of_session(session: int) -> list[psutil.Process]:
