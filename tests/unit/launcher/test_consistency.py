@@ -1,4 +1,4 @@
-"""The project's topology has one answer; a source that contradicts another is named with its line."""
+"""The sources of the topology agree; an error names the file and the contradicting line."""
 
 from __future__ import annotations
 
