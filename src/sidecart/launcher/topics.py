@@ -12,7 +12,6 @@ CONTRACTS = "contracts"
 GATEWAY = "gateway"
 INBOX = "inbox"
 REPLIES = "replies"
-MAILBUS = "mailbus"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +25,7 @@ class Topic:
 
 @cache
 def app_ids() -> tuple[str, ...]:
-    """Return the app-ids in the order of dapr.yaml; raise LaunchError without a project."""
+    """Return the app-ids in the sequence of dapr.yaml; raise LaunchError without a project."""
     return tuple(read_apps())
 
 
@@ -84,7 +83,7 @@ def probe_topic(app_id: str, pod_name: str) -> str:
 def subscriptions(pod_name: str, without: frozenset[str] = frozenset()) -> list[Subscription]:
     """Return every subscription of the running apps, including probes.
 
-    A shop is ready only when the broker knows all of them.
+    The system is ready only when the broker knows all of them.
     """
     found = []
     for app_id in app_ids():

@@ -1,4 +1,4 @@
-"""The names of replicas: the first has its app-id, further ones a number (gateway-1, order-1)."""
+"""The names of replicas: the first has its app-id, further ones a number (gateway-1, gateway-2)."""
 
 import re
 from collections.abc import Iterable, Mapping
