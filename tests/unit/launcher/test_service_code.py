@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecart.launcher.apps import App, read_apps
-from sidecart.launcher.service_code import module_run_by, read_services, without_names
+from sidecart.launcher.service_code import ServiceCode, module_run_by, read_services, without_names
 
 APPS = read_apps()
 EVENTS = """
@@ -36,14 +36,14 @@ def wishes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> App:
 
 def test_the_events_and_the_reads_of_a_service_are_found(wishes: App) -> None:
     """A union of one class counts, and so does a call of `Read` through its module."""
-    found = read_services({"wishes": wishes})["wishes"]
-
-    assert ("wishes", frozenset({"UserCreated"}), frozenset({"WishNoted"})) == (
-        found.folder,
-        found.inputs,
-        found.outputs,
+    expected = ServiceCode(
+        folder="wishes",
+        inputs=frozenset({"UserCreated"}),
+        outputs=frozenset({"WishNoted"}),
+        reads=frozenset({"/wishes/{id}", "/wishes"}),
     )
-    assert frozenset({"/wishes/{id}", "/wishes"}) == found.reads
+
+    assert {"wishes": expected} == read_services({"wishes": wishes})
 
 
 def test_a_computed_path_leaves_the_reads_unknown(wishes: App, tmp_path: Path) -> None:
