@@ -1,1 +1,1 @@
-"""The four services. Each one is a pure step function that the chassis runs."""
+"""The services. Each one is a pure step function that the chassis runs."""

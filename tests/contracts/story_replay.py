@@ -3,25 +3,29 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from importlib import import_module
 from typing import Any
 
 import msgspec
 
-from services.billing.app import SERVICE as BILLING
-from services.notification.app import SERVICE as NOTIFICATION
-from services.order.app import service as order_service
-from services.user.app import SERVICE as USER
 from sidecart.chassis.errors import Conflict
 from sidecart.chassis.service import Service
 from sidecart.chassis.speculation import SpeculativeProcessor
+from sidecart.launcher.apps import module_of
+from sidecart.launcher.topics import service_ids
 from tests.contracts.validate import is_caused_by, story
 
-WIRED: Mapping[str, Service[Any, Any]] = {
-    "user": USER,
-    "billing": BILLING,
-    "order": order_service(timedelta(seconds=900)),
-    "notification": NOTIFICATION,
-}
+PAY_WITHIN = timedelta(seconds=900)
+
+
+def service_of(app_id: str) -> Service[Any, Any]:
+    """Return the declaration of a service: `SERVICE`, or `service(...)` if it has settings."""
+    app = import_module(module_of(app_id))
+    found: Service[Any, Any] = app.SERVICE if hasattr(app, "SERVICE") else app.service(PAY_WITHIN)
+    return found
+
+
+WIRED: Mapping[str, Service[Any, Any]] = {app_id: service_of(app_id) for app_id in service_ids()}
 STORY = story()
 WRITER = "8f14e45f"  # the writer in WIRE.md's example of a record
 

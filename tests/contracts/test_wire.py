@@ -2,16 +2,18 @@
 
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateway.app import SHOP
 from sidecart.chassis.server.inbound import RAW
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
-from sidecart.chassis.service import Service
-from sidecart.launcher.topics import read_topics
+from sidecart.launcher.service_code import without_names
+from sidecart.launcher.topics import app_ids, read_topics
 from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
 from tests.contracts.validate import CONTRACTS, examples, validate
 
@@ -19,7 +21,8 @@ ROOT = CONTRACTS.parent
 WIRE = (CONTRACTS / "WIRE.md").read_text("utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", WIRE, re.DOTALL | re.MULTILINE)
 NAMES = re.compile(rb"redis|rabbit|valkey|amqp|postgres", re.IGNORECASE)
-NEUTRAL = ("contracts", "gateway", "services", "chassis", "dapr")
+NEUTRAL = ("contracts", "gateway", "services", "src/sidecart/chassis", "dapr")
+COMMANDS, QUERIES = SHOP.commands, SHOP.queries
 
 
 def blocks(language: str, holding: str) -> list[str]:
@@ -28,19 +31,69 @@ def blocks(language: str, holding: str) -> list[str]:
 
 
 def rows(heading: str) -> list[list[str]]:
-    """Return the rows of the first table that starts with this heading."""
-    lines = WIRE[WIRE.index(f"| {heading} |") :].split("\n\n", 1)[0].splitlines()[2:]
+    """Return the rows of the first table whose heading starts with these words."""
+    lines = WIRE[WIRE.index(f"| {heading}") :].split("\n\n", 1)[0].splitlines()[2:]
     return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+
+
+def row(*cells: str) -> str:
+    """Return a row of a table as WIRE.md writes it."""
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
+
+
+def compare(section: int, expected: Iterable[str], documented: Iterable[str]) -> None:
+    """Assert that a section has what its source has; name the file and each different line."""
+    wanted, found = list(expected), list(documented)
+    where = f"contracts/WIRE.md, section {section}:"
+    different = [f"{where} no line {each}" for each in wanted if each not in found]
+    different += [f"{where} no source has {each}" for each in found if each not in wanted]
+    assert [] == different, "\n".join(different)
+
+
+def test_the_app_ids_are_those_of_the_run_file() -> None:
+    """WIRE.md names each app of dapr.yaml."""
+    [sentence] = re.findall(r"The app-ids are (`.*?`)\.", WIRE, re.DOTALL)
+
+    compare(1, app_ids(), re.findall(r"`(.*?)`", sentence))
 
 
 def test_the_topics_are_those_of_the_topic_list() -> None:
     """WIRE.md lists the publisher, consumers and component of each topic."""
-    documented = {
-        topic: (publisher, tuple(consumers.split(", ")) if consumers else (), component)
-        for topic, publisher, consumers, component in rows("topic")
-    }
+    expected = [
+        row(topic, way.publisher, ", ".join(way.consumers), way.component) for topic, way in read_topics().items()
+    ]
 
-    assert {topic: (way.publisher, way.consumers, way.component) for topic, way in read_topics().items()} == documented
+    compare(3, expected, [row(*cells) for cells in rows("topic")])
+
+
+def test_each_service_has_its_steps() -> None:
+    """Section 10 has a paragraph for each service, which names each of its events."""
+    steps = WIRE[WIRE.index("\n## 10. ") : WIRE.index("\n## 11. ")]
+    parts = {part.partition("**")[0]: part for part in steps.split("\n**")[1:]}
+
+    compare(10, WIRED, parts)
+    for name, service in WIRED.items():
+        topics = {*service.inputs, *(topic for topic, way in read_topics().items() if way.publisher == name)}
+        compare(10, topics, [topic for topic in topics if topic in parts[name]])
+
+
+def test_the_reads_are_the_calls_of_the_gateway() -> None:
+    """Section 12 lists each query of the gateway, and each flow at each service where it ends."""
+    queries = [row(each.app_id, f"`{without_names(each.path)}`", f"`{each.schema}`") for each in QUERIES]
+    flows = [
+        row(app_id, f"`/unfinished/{each.flow.name}/{{}}`")
+        for each in COMMANDS
+        if each.flow is not None
+        for app_id in each.flow.ends_at
+    ]
+    reads = [
+        row(service, without_names(path), body.partition(":")[0])
+        for service, path, body in rows("service | path | body")
+    ]
+    ends = [row(service, without_names(path)) for service, path, _ in rows("service | path | a flow")]
+
+    compare(12, queries, reads)
+    compare(12, flows, ends)
 
 
 def test_the_worked_example_of_the_ids_is_right() -> None:
@@ -84,18 +137,28 @@ def test_the_subscriptions_are_those_of_the_service() -> None:
     assert [RAW] * len(expected) == [each["metadata"] for each in json.loads(listed)]
 
 
-@pytest.mark.parametrize("service", WIRED.values(), ids=WIRED)
-def test_the_records_have_the_documented_fields(service: Service[Any, Any]) -> None:
+def test_the_records_have_the_documented_fields() -> None:
     """The tables list the same fields as the dataclasses of the records."""
-    primary = {row[0]: row for row in rows("service | primary record (state and outbox) | state")}
-    secondaries = {
-        row[1].strip("`").partition(":")[0]: _fields(row[2])
-        for row in rows("service | secondary record (the bare object) | fields")
-        if row[0] == service.name
-    }
+    primary = [row(name, ", ".join(_names(service.state))) for name, service in WIRED.items()]
+    secondary = [
+        row(name, word, ", ".join(_names(kind)))
+        for name, service in WIRED.items()
+        for word, kind in service.secondaries.items()
+    ]
+    documented = [
+        row(name, key.strip("`").partition(":")[0], ", ".join(_fields(cell)))
+        for name, key, cell in rows("service | secondary record (the bare object) | fields")
+    ]
 
-    assert _names(service.state) == _fields(primary[service.name][2])
-    assert {word: _names(kind) for word, kind in service.secondaries.items()} == secondaries
+    compare(
+        7,
+        primary,
+        [
+            row(name, ", ".join(_fields(cell)))
+            for name, _, cell in rows("service | primary record (state and outbox) | state")
+        ],
+    )
+    compare(7, secondary, documented)
 
 
 def _names(kind: type[Any]) -> list[str]:

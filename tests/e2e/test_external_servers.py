@@ -1,5 +1,7 @@
-"""Tests of `./sidecart run` on servers that run already: with addresses and settings from the
-environment, at IPv6 addresses too, and with a component folder outside the project.
+"""Tests of `./sidecart run` on servers that run already.
+
+Their addresses come from the environment, at IPv6 too, or from a component folder outside the
+project.
 """
 
 from __future__ import annotations

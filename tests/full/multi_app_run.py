@@ -1,11 +1,13 @@
 """The Dapr CLI's interpretation of a Multi-App Run file: keys, flags, environments.
 
 It follows the CLI's source (v1.16.5): pkg/runfileconfig/run_file_config.go,
-pkg/runfileconfig/run_file_config_parser.go, pkg/standalone/run.go.
+pkg/runfileconfig/run_file_config_parser.go, pkg/standalone/run.go. test_dapr_run.py compares it
+with the processes of the CLI.
 """
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -153,6 +155,15 @@ def _app(output: dict[str, Any], base: Path, environment: Mapping[str, str], fre
     env = {name: str(values.get(key, "")) for name, key in APP_ENV.items()}
     env |= {name: str(value) for name, value in values.get("env", {}).items()}
     return Started(values["appID"], flags, values["command"], Path(values["appDirPath"]), {**environment, **env})
+
+
+def flags(words: list[str]) -> dict[str, list[str]]:
+    """Return each flag of a command with its values."""
+    found: dict[str, list[str]] = {}
+    for word, following in itertools.zip_longest(words, words[1:], fillvalue="--"):
+        if word.startswith("--"):
+            found.setdefault(word, []).append("" if following.startswith("--") else following)
+    return found
 
 
 def sourced(command: str, folder: Path, base: Mapping[str, str]) -> dict[str, str]:

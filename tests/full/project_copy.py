@@ -48,14 +48,15 @@ def in_the_readme(command: str) -> str:
 
 
 @contextmanager
-def running(folder: Path, command: str) -> Iterator[Running]:
+def running(folder: Path, command: str, project: Path | None = None) -> Iterator[Running]:
     """Start a shop with a command on a free port, wait until it is ready, and stop it with Ctrl-C
     at the end.
 
-    The launcher must end with code 0.
+    The shop runs in a copy of the project, which is this one by default. The launcher must end with
+    code 0.
     """
     copy, port, log = folder / "shop", free_port(), folder / "run.log"
-    shutil.copytree(root(), copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "secrets"))
+    shutil.copytree(project or root(), copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "secrets"))
     (copy / ".venv").symlink_to(sys.prefix)
     words = [*command.split(), "--port", str(port)]
     with log.open("wb") as output, subprocess.Popen(words, cwd=copy, stdout=output, stderr=output) as launcher:

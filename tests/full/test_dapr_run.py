@@ -1,15 +1,21 @@
-"""`dapr run -f .`: the test starts every app and sidecar of dapr.yaml in the way of the official
-CLI, on each broker.
+"""`dapr run -f .`: the official CLI runs the project, on each broker.
+
+The CLI does not restart an app. So another test starts the same processes itself, in the way of the
+CLI, and restarts the apps.
 """
 
+import os
 import re
 import secrets
 import shutil
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 
 from shop.demo import Demo
@@ -23,7 +29,8 @@ from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.topics import GATEWAY, app_ids
 from tests.e2e.first_events import LONG_SECONDS, by_metrics, late, publish_story, published_by
-from tests.full.multi_app_run import apps, sourced
+from tests.full import dapr_cli
+from tests.full.multi_app_run import APP_ENV, FREE_PORTS, OWN, Started, apps, flags, sourced
 
 DOCUMENT = root() / "docs" / "dapr-run.md"
 RUN = "set -a; . ./deploy.env; dapr run -f ."
@@ -35,9 +42,7 @@ SHELL = {name: value for name, value in plain_environment().items() if name != "
 SECONDS = 180
 STOP_SECONDS = 20
 DOWN_SECONDS = (0.0, LONG_SECONDS, 1.0, LONG_SECONDS)
-"""Each restart: all five apps are killed and start again after this many seconds; twenty restarts
-in total.
-"""
+"""Each restart: all apps are killed and start again after this many seconds."""
 
 
 def test_the_document_has_the_commands_of_these_tests() -> None:
@@ -46,6 +51,13 @@ def test_the_document_has_the_commands_of_these_tests() -> None:
     lines = {line.split(" #")[0].strip() for block in commands for line in block.splitlines()}
 
     assert {"cp deploy.env.example deploy.env", RUN, CATCHER, SWAP, STORE_SWAP} == lines
+
+
+def test_the_cli_is_built_with_the_modules_of_our_daprd() -> None:
+    """The versions in go.mod follow the version of daprd."""
+    requirements = (dapr_cli.REQUIREMENTS / "go.mod").read_text("utf-8")
+
+    assert f"github.com/dapr/dapr => github.com/dapr/dapr v{daprd.VERSION}\n" in requirements
 
 
 @pytest.fixture
@@ -72,64 +84,146 @@ def running(processes: Processes) -> Iterator[Processes]:
             processes.stop([name], STOP_SECONDS)
 
 
-@pytest.mark.parametrize("broker", BROKERS)
-def test_both_flows_work_with_the_processes_of_the_cli(folder: Path, broker: str) -> None:
-    """The test sources deploy.env, and swaps one line each for RabbitMQ and for PostgreSQL."""
-    deadline, data = Deadline(), folder / "data"
-    data.mkdir()
-    with running(Processes(folder / "logs")) as processes:
-        store = STORES["postgres" if broker == "rabbitmq" else "redis"]
-        servers = {each.env: each for each in (BROKERS[broker], store)}
-        addresses = {env: server.start(processes, data, deadline) for env, server in servers.items()}
-        smtp, web = free_port(), free_port()
-        catcher = CATCHER.replace("1025", str(smtp)).replace("8025", str(web)).split()
-        processes.start("mail", [sys.executable, *catcher[1:]], env=SHELL, cwd=root())
-        filled = {
-            **{name: secrets.token_urlsafe(24) for name in ("APP_API_TOKEN", "DAPR_API_TOKEN")},
-            "SMTP_URL": f"smtp://127.0.0.1:{smtp}",
-            **addresses,
-        }
-        example = (root() / "deploy.env.example").read_text("utf-8")
-        for name, value in filled.items():
-            example, number = re.subn(rf"^{name}=.*$", f"{name}='{value}'", example, flags=re.MULTILINE)
-            assert 1 == number, f"deploy.env.example has no {name}"
-        (folder / "deploy.env").write_text(example, encoding="utf-8")
-        if broker == "rabbitmq":
-            sourced(f"{SWAP}; {STORE_SWAP};", folder, SHELL)
-        environment = sourced(RUN.removesuffix("dapr run -f ."), folder, SHELL)
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A project folder with deploy.env, and the servers that it names."""
 
+    folder: Path
+    environment: Mapping[str, str]
+    """The user's shell after reading deploy.env."""
+    web: int
+    """The port of the mail catcher's page."""
+
+
+def prepare(folder: Path, broker: str, processes: Processes, deadline: Deadline) -> Prepared:
+    """Start the servers and fill in deploy.env; swap one line each for RabbitMQ and PostgreSQL."""
+    data = folder / "data"
+    data.mkdir()
+    store = STORES["postgres" if broker == "rabbitmq" else "redis"]
+    servers = {each.env: each for each in (BROKERS[broker], store)}
+    addresses = {env: server.start(processes, data, deadline) for env, server in servers.items()}
+    smtp, web = free_port(), free_port()
+    catcher = CATCHER.replace("1025", str(smtp)).replace("8025", str(web)).split()
+    processes.start("mail", [sys.executable, *catcher[1:]], env=SHELL, cwd=root())
+    filled = {
+        **{name: secrets.token_urlsafe(24) for name in ("APP_API_TOKEN", "DAPR_API_TOKEN")},
+        "SMTP_URL": f"smtp://127.0.0.1:{smtp}",
+        **addresses,
+    }
+    example = (root() / "deploy.env.example").read_text("utf-8")
+    for name, value in filled.items():
+        example, number = re.subn(rf"^{name}=.*$", f"{name}='{value}'", example, flags=re.MULTILINE)
+        assert 1 == number, f"deploy.env.example has no {name}"
+    (folder / "deploy.env").write_text(example, encoding="utf-8")
+    if broker == "rabbitmq":
+        sourced(f"{SWAP}; {STORE_SWAP};", folder, SHELL)
+    return Prepared(folder, sourced(RUN.removesuffix("dapr run -f ."), folder, SHELL), web)
+
+
+def wait_ready(prepared: Prepared, processes: Processes, port: int, deadline: Deadline) -> None:
+    """Wait until the gateway at this port and the mail catcher answer; no process may end."""
+
+    def late() -> str:
+        ends = [f"{name}: {line}" for name in processes.logged for line in processes.last_lines(name, 3)]
+        return "\n".join([f"not ready after {SECONDS} s: {get(port, '/readyz')}", *ends])
+
+    def ready() -> bool:
+        assert {} == processes.dead(), late()
+        return get(port, "/readyz")[0] == 200 and is_listening(prepared.web)
+
+    deadline.until(ready, SECONDS, late, 0.2)
+
+
+def is_alive(process: psutil.Process) -> bool:
+    """Return whether a process runs; one that waits for its parent has ended."""
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def same(started: Started, of_the_cli: list[psutil.Process]) -> None:
+    """Compare one app and its sidecar with the CLI's, except for ports that the CLI chooses."""
+    free = {f"--{OWN[name][1]}" for name in FREE_PORTS}
+    sidecars = [flags(each.cmdline()[1:]) for each in of_the_cli if each.name() == "daprd"]
+    [theirs] = [each for each in sidecars if each["--app-id"] == [started.app_id]]
+    [app] = [each for each in of_the_cli if each.cmdline()[1:] == started.command[1:]]
+    chosen = {name for name, key in APP_ENV.items() if key in FREE_PORTS}
+    env = {name: value for name, value in started.env.items() if SHELL.get(name) != value and name not in chosen}
+    env.pop("PWD", None)  # set by the shell
+
+    ours = flags(started.flags)
+    assert {name: values for name, values in ours.items() if name not in free} == {
+        name: values for name, values in theirs.items() if name not in free
+    }
+    assert ours.keys() == theirs.keys()
+    assert str(started.folder.resolve()) == app.cwd()
+    assert env == {name: value for name, value in app.environ().items() if name in env}
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_the_official_cli_runs_the_project(folder: Path, broker: str) -> None:
+    """`dapr run -f .` starts all apps, the demo passes, and Ctrl-C leaves no process.
+
+    It starts them with the flags and the environment of `multi_app_run`.
+    """
+    deadline = Deadline()
+    cli = dapr_cli.find(print, deadline)
+    installed = folder / "runtime" / ".dapr" / "bin" / "daprd"
+    installed.parent.mkdir(parents=True)
+    installed.symlink_to(daprd.find(print, deadline).path)
+    with running(Processes(folder / "logs")) as processes:
+        prepared = prepare(folder, broker, processes, deadline)
+        started = apps(folder / "dapr.yaml", prepared.environment, lambda: 1)
+        port = int(next(each.env["APP_PORT"] for each in started if each.app_id == GATEWAY))
+        shell = SHELL | {
+            "PATH": os.pathsep.join([str(cli.parent), SHELL["PATH"]]),
+            "DAPR_RUNTIME_PATH": str(folder / "runtime"),
+        }
+        # `exec`: Ctrl-C in a terminal reaches the CLI itself
+        command = RUN.replace("dapr run", "exec dapr run")
+        pid = processes.start("dapr", ["sh", "-c", command], env=shell, cwd=folder, stop_signal=signal.SIGINT)
+        wait_ready(prepared, processes, port, deadline)
+        Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{prepared.web}", deadline).play()
+        children = psutil.Process(pid).children(recursive=True)
+        for each in started:
+            same(each, children)
+
+        os.kill(pid, signal.SIGINT)
+        deadline.until(lambda: processes.dead() == {"dapr": 0}, STOP_SECONDS, lambda: str(processes.dead()))
+        deadline.until(lambda: not any(map(is_alive, children)), STOP_SECONDS, lambda: str(children))
+
+
+@pytest.mark.parametrize("broker", BROKERS)
+def test_both_flows_and_restarts_work_with_the_processes_of_the_cli(folder: Path, broker: str) -> None:
+    """The same processes, whose apps are killed and start again, lose no event."""
+    deadline = Deadline()
+    with running(Processes(folder / "logs")) as processes:
+        prepared = prepare(folder, broker, processes, deadline)
         program = str(daprd.find(print, deadline).path)
-        started = {each.app_id: each for each in apps(folder / "dapr.yaml", environment, free_port)}
+        started = {each.app_id: each for each in apps(folder / "dapr.yaml", prepared.environment, free_port)}
         assert list(app_ids()) == list(started)
         metrics = {app_id: free_port() for app_id in started}
+        token = prepared.environment["APP_API_TOKEN"]
 
         def start_app(app_id: str) -> None:
             each = started[app_id]
             env = {**each.env, "METRICS_PORT": str(metrics[app_id])}
             processes.start(app_id, each.command, env=env, cwd=each.folder)
 
-        for app_id, each in started.items():
-            processes.start(f"{app_id}-sidecar", [program, *each.flags], env=environment, cwd=each.folder)
-            start_app(app_id)
-        port = int(started[GATEWAY].env["APP_PORT"])
-
-        def late_start() -> str:
-            ends = [f"{name}: {line}" for name in processes.logged for line in processes.last_lines(name, 3)]
-            return "\n".join([f"not ready after {SECONDS} s: {get(port, '/readyz')}", *ends])
-
-        def ready() -> bool:
-            assert {} == processes.dead()
-            return get(port, "/readyz")[0] == 200 and is_listening(web)
-
         def all_ready() -> bool:
-            token = filled["APP_API_TOKEN"]
             return all(get(int(each.env["APP_PORT"]), "/readyz", token)[0] == 200 for each in started.values())
 
-        deadline.until(ready, SECONDS, late_start, 0.2)
-        Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{web}", deadline).play()
+        for app_id, each in started.items():
+            processes.start(f"{app_id}-sidecar", [program, *each.flags], env=prepared.environment, cwd=each.folder)
+            start_app(app_id)
+        port = int(started[GATEWAY].env["APP_PORT"])
+        wait_ready(prepared, processes, port, deadline)
+        Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{prepared.web}", deadline).play()
         assert {} == processes.dead()
 
-        publish = published_by(f"http://127.0.0.1:{started[GATEWAY].env['DAPR_HTTP_PORT']}", filled["DAPR_API_TOKEN"])
+        sidecar = f"http://127.0.0.1:{started[GATEWAY].env['DAPR_HTTP_PORT']}"
+        publish = published_by(sidecar, prepared.environment["DAPR_API_TOKEN"])
         taken = by_metrics(metrics)
         publish_story(publish, taken)
         for down_seconds in DOWN_SECONDS:
@@ -138,5 +232,5 @@ def test_both_flows_work_with_the_processes_of_the_cli(folder: Path, broker: str
             deadline.pause(down_seconds)
             for app_id in started:
                 start_app(app_id)
-            deadline.until(all_ready, SECONDS, late_start, 0.1)
+            deadline.until(all_ready, SECONDS, lambda: "an app is not ready after its restart", 0.1)
             assert {} == late(publish, taken)

@@ -4,7 +4,7 @@ import pytest
 
 from tests.full.order_path import lines, measure
 
-MAXIMA = {"201": (21, 3_049), "email": (27, 3_897)}
+MAXIMA = {"201": (20, 3_035), "email": (26, 3_883)}
 """Until the 201 and until the email: modules and their physical lines. They may only shrink.
 
 Before the toolkit was separated from the shop, they were 34 with 4,427 and 41 with 5,776.

@@ -4,7 +4,7 @@ The official CLI knows every key, and its sidecars get the launcher's flags.
 """
 
 import copy
-import itertools
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,8 @@ from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.sidecar import Sidecar
-from sidecart.launcher.topics import app_ids
-from tests.full.multi_app_run import apps, problems
+from sidecart.launcher.topics import app_ids, service_ids
+from tests.full.multi_app_run import apps, flags, problems
 
 FILE = root() / "dapr.yaml"
 DOCUMENT: dict[str, Any] = yaml.safe_load(FILE.read_text(encoding="utf-8"))
@@ -36,15 +36,6 @@ ONLY_THE_LAUNCHER = {
     "--enable-metrics=false": "",  # no key in the file; dapr/config.yaml turns metrics off, too
     "--app-channel-address": "127.0.0.1",  # daprd's default
 }
-
-
-def flags(words: list[str]) -> dict[str, list[str]]:
-    """Return each flag with its values; other tests compare paths and ports."""
-    found: dict[str, list[str]] = {}
-    for word, following in itertools.zip_longest(words, words[1:], fillvalue="--"):
-        if word.startswith("--"):
-            found.setdefault(word, []).append("" if following.startswith("--") else following)
-    return found
 
 
 def test_the_cli_knows_every_key() -> None:
@@ -113,3 +104,12 @@ def test_the_cli_and_the_launcher_give_a_sidecar_the_same_flags(app_id: str) -> 
     assert {name: [value] for name, value in ONLY_THE_CLI.items()} == {name: theirs.pop(name) for name in only_theirs}
     assert {name: [value] for name, value in ONLY_THE_LAUNCHER.items()} == {name: ours.pop(name) for name in only_ours}
     assert ours == theirs
+
+
+def test_the_readme_lists_the_services() -> None:
+    """The first paragraph of the README names each service of dapr.yaml."""
+    [listed] = re.findall(r"A gateway and its services \((.*?)\)", (root() / "README.md").read_text("utf-8"), re.DOTALL)
+    named = re.findall(r"`(\w+)`", listed)
+
+    assert [] == [f"README.md: the list of services lacks {name}" for name in service_ids() if name not in named]
+    assert [] == [f"dapr.yaml: no app {name}, which README.md lists" for name in named if name not in service_ids()]

@@ -54,6 +54,8 @@ PHRASES = {
     "balance leastconn": "a setting of HAProxy",
     "balance roundrobin": "a setting of HAProxy",
     "ORDER BY": "a clause of SQL",
+    "entry point": "the start of a program",
+    "entry_point": "the start of a program",
     "--map-user": "an option of unshare",
 }
 """Names of other projects that contain a word of the shop; each has its reason."""

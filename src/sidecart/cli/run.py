@@ -33,6 +33,11 @@ After REPORTED_FIRST equal lines, the throttle prints a count every REPORT_SECON
 def add(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of `sidecart run`."""
     add_servers(parser)
+    parser.epilog = (
+        "The folder of --components has the components that the apps use, with their scopes and secrets. Its own "
+        "resiliency policies override the project's for the components that they name. The project's other policies "
+        "and the subscriptions of the apps stay (docs/component-folder.md)."
+    )
     parser.set_defaults(broker=None, store=None)  # tells a choice from the default
     parser.add_argument(
         "--port", type=_port, default=os.environ.get("PORT", "8000"), help="the gateway's port (PORT; default 8000)"

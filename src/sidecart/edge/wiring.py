@@ -14,7 +14,7 @@ from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import HttpSidecar
-from sidecart.edge.commands_api import CommandsApi
+from sidecart.edge.commands_api import CommandsApi, Replies, Responses
 from sidecart.edge.declarations import Application
 from sidecart.edge.flows import Flows
 from sidecart.edge.held_requests import CommandDispatcher, HeldRequests
@@ -28,7 +28,6 @@ from sidecart.edge.publishing import Publishing
 from sidecart.edge.queries_api import QueriesApi
 from sidecart.edge.ready import Readiness
 from sidecart.edge.reconciler import Reconciler
-from sidecart.edge.replies import Replies, Responses
 
 # From the shutdown signal to the release of held requests. Together with the write of the pending
 # commands, this is well below the time that the server allows.

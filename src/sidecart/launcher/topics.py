@@ -12,7 +12,6 @@ CONTRACTS = "contracts"
 GATEWAY = "gateway"
 INBOX = "inbox"
 REPLIES = "replies"
-MAILBUS = "mailbus"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,15 @@
 import pytest
 
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import readers, replica_names, subscriptions_of_gone_gateways
 
 
 def test_one_replica_of_each_app_by_default() -> None:
-    """The default is a gateway and four services; excluded apps are missing."""
-    assert ["gateway", "user", "billing", "order", "notification"] == replica_names(1, {})
-    assert ["gateway", "gateway-1", "user", "order", "order-1", "notification"] == replica_names(
+    """The default is each app of dapr.yaml; excluded apps are missing."""
+    assert list(app_ids()) == replica_names(1, {})
+    more = {"gateway": ["gateway", "gateway-1"], "order": ["order", "order-1"], "billing": []}
+    assert [name for app_id in app_ids() for name in more.get(app_id, [app_id])] == replica_names(
         2, {"order": 2}, frozenset({"billing"})
     )
 

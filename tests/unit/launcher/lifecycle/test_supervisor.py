@@ -18,13 +18,13 @@ from sidecart.launcher.topology import readers
 class FakePage:
     """A fake live page, which ends with its processes."""
 
-    def __init__(self, dead: dict[str, int]) -> None:
-        self._dead = dead
+    def __init__(self, ended: dict[str, int]) -> None:
+        self._ended = ended
 
     def stop(self) -> None:
         """Stop both processes."""
         for name in ("monitor", "monitor-sidecar"):
-            self._dead.pop(name, None)
+            self._ended.pop(name, None)
 
 
 class FakeSystem:
@@ -34,19 +34,24 @@ class FakeSystem:
     replicas = ("gateway", "order", "order-1")
 
     def __init__(self) -> None:
-        self.dead: dict[str, int] = {}
+        self.ended: dict[str, int] = {}
         self.started: list[str] = []
         self.stopped: list[str] = []
         self.servers_problem: str | None = None
         self.lost: list[Subscription] | OSError = []
         self.silent: list[str] = []
         self.state = self.processes = self.health = self.starter = self.sidecars = self
-        self.page = FakePage(self.dead)
+        self.page = FakePage(self.ended)
+
+    @property
+    def dead(self) -> dict[str, int]:
+        """The ended processes with their exit codes."""
+        return dict(self.ended)
 
     def start_again(self, name: str) -> None:
         """Start a process that does not run."""
         assert name in self.dead or name.removesuffix("-sidecar") in self.stopped, f"{name} is already running"
-        self.dead.pop(name, None)
+        self.ended.pop(name, None)
         self.started.append(name)
 
     def stop(self, name: str, seconds: float) -> None:
@@ -93,7 +98,7 @@ class Watch:
 
     def end(self, name: str) -> None:
         """End a process."""
-        self.system.dead[name] = -9
+        self.system.ended[name] = -9
 
     def look(self, seconds: float = 0.0) -> list[str]:
         """Advance the clock, run the supervisor, and return the started processes."""

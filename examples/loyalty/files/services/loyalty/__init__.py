@@ -1,0 +1,1 @@
+"""The Loyalty Service: points for paid orders."""
