@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from sidecart.chassis.fields import Cents, Uuid
+from sidecart.chassis.fields import Natural, Uuid
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,7 +11,7 @@ class OrderPaid:
 
     order_id: Uuid
     user_id: Uuid
-    amount_cents: Cents
+    amount_cents: Natural
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from services.loyalty import domain
 from services.loyalty.domain import POINTS_MAX, Earned, Points
 from services.loyalty.events import Input, OrderPaid, PointsEarned
 from sidecart.chassis.events import Received
-from sidecart.chassis.fields import CENTS_MAX
+from sidecart.chassis.fields import NATURAL_MAX
 from tests.unit.services.sample_events import ORDER, USER, received
 
 
@@ -40,6 +40,6 @@ def test_a_free_order_earns_no_points() -> None:
 
 def test_the_total_has_a_limit() -> None:
     """A larger number would lose digits in some JSON parsers."""
-    step = domain.step(Points(USER, POINTS_MAX - 1), None, paid(CENTS_MAX))
+    step = domain.step(Points(USER, POINTS_MAX - 1), None, paid(NATURAL_MAX))
 
     assert Points(USER, POINTS_MAX) == step.state
