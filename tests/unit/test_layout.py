@@ -118,7 +118,7 @@ def subcommands(capsys: pytest.CaptureFixture[str]) -> set[str]:
 
 def test_the_searched_files_exist() -> None:
     """The other tests of this module would pass on an empty list of files."""
-    assert ["billing", "notification", "order", "user"] == SERVICES
+    assert {"billing", "notification", "order", "user"} <= set(SERVICES)
     assert {f"services/{service}/domain.py" for service in SERVICES} <= {name(path) for path in PURE}
     assert "services/notification/email_templates.py" in {name(path) for path in PURE}
     assert 30 < len(CODE)
