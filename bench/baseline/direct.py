@@ -12,7 +12,7 @@ from aiohttp import ClientError, ClientSession, ClientTimeout
 from bench.baseline.broker import Broker
 from bench.baseline.store import Store
 from sidecart.chassis.connections import Answer
-from sidecart.chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarUnreachable
+from sidecart.chassis.errors import NotSent, SidecarTimeout, SidecarUnavailable, SidecarUnreachable
 from sidecart.chassis.sidecar import CALL_SECONDS_MAX
 from sidecart.chassis.store_health import StoreHealth
 
@@ -27,6 +27,7 @@ class Direct(Store):
         self.store = StoreHealth()
         self.store_probe = self  # the baseline does not monitor its store
         self.published_at = float("-inf")
+        self.publish_block = ""  # as in HttpSidecar: the reason why nothing is sent
         self._broker = broker
         self._session = session
         self._urls = urls
@@ -40,6 +41,12 @@ class Direct(Store):
         return True
 
     async def publish(self, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
+        """Publish an event, or raise NotSent while publishing is blocked."""
+        if self.publish_block:
+            raise NotSent(self.publish_block)
+        await self.try_publish(topic, event, seconds_max)
+
+    async def try_publish(self, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
         """Publish an event; return when the broker has it, or raise SidecarTimeout."""
         try:
             async with asyncio.timeout(seconds_max):

@@ -36,6 +36,10 @@ class SidecarUnreachable(SidecarUnavailable):
     """No connection to the sidecar could be opened: the call was not sent."""
 
 
+class NotSent(SidecarUnavailable):
+    """The event was not sent, because publishing is blocked."""
+
+
 class WriteRefused(SidecarUnavailable):
     """The store answers but refuses the write, and no other process changed the record."""
 

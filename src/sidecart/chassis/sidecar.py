@@ -11,7 +11,14 @@ from urllib.parse import quote
 import msgspec
 
 from sidecart.chassis.connections import Answer, BrokenOff, Connections, NotConnected
-from sidecart.chassis.errors import Conflict, SidecarTimeout, SidecarUnavailable, SidecarUnreachable, WriteRefused
+from sidecart.chassis.errors import (
+    Conflict,
+    NotSent,
+    SidecarTimeout,
+    SidecarUnavailable,
+    SidecarUnreachable,
+    WriteRefused,
+)
 from sidecart.chassis.events import CONTENT_TYPE
 from sidecart.chassis.settings import LOOPBACK
 from sidecart.chassis.store_health import SAVED, StoreHealth, StoreProbe
@@ -41,6 +48,8 @@ class HttpSidecar:
         self.store_probe = StoreProbe(self.store, self._call, STATE)
         self.published_at = float("-inf")
         """The time of the event loop at the end of the last successful publish."""
+        self.publish_block = ""
+        """The reason why `publish` sends nothing; empty while it sends. Its owner watches the broker."""
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
@@ -113,7 +122,16 @@ class HttpSidecar:
         return True
 
     async def publish(self, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
-        """Publish a complete CloudEvent; it returns once the sidecar confirms the publish."""
+        """Publish a complete CloudEvent; it returns once the sidecar confirms the publish.
+
+        While publishing is blocked, raise NotSent at once.
+        """
+        if self.publish_block:
+            raise NotSent(self.publish_block)
+        await self.try_publish(topic, event, seconds_max)
+
+    async def try_publish(self, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
+        """Publish an event even while publishing is blocked."""
         if tracing.spans is None:
             await self._publish(topic, event, seconds_max)
         else:

@@ -66,10 +66,6 @@ class CommandDeclaration:
     """Reason -> status and detail."""
     flow: FlowDeclaration | None = None
 
-    def locate(self, ids: Mapping[str, str]) -> str:
-        """Return the path of the resource with these ids."""
-        return self.location.format_map(ids)
-
 
 @dataclass(frozen=True, slots=True)
 class QueryDeclaration:

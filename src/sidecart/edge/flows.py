@@ -46,7 +46,7 @@ class FlowKind:
 
     def location(self, resource: str) -> str:
         """Return the path of the resource."""
-        return self.started_by.locate({self.started_by.resource: resource})
+        return self.started_by.location.format_map({self.started_by.resource: resource})
 
     def command(self, resource: str, answer: bytes) -> Command:
         """Rebuild the command, with the same id, from the owner's answer.

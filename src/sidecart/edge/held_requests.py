@@ -25,7 +25,6 @@ from sidecart.edge.journal import Journal
 from sidecart.edge.metrics import ACCEPTED, HELD_SECONDS
 from sidecart.edge.pending_commands import NotRecorded, PendingCommands
 from sidecart.edge.problems import Problem, unavailable
-from sidecart.edge.publishing import NotSent, Publishing
 
 log = logging.getLogger(__name__)
 
@@ -105,14 +104,12 @@ class CommandDispatcher:
     def __init__(
         self,
         sidecar: HttpSidecar,
-        publishing: Publishing,
         held: HeldRequests,
         pending_commands: PendingCommands,
         journal: Journal,
         rejections: Set[str],
     ) -> None:
         self._sidecar = sidecar
-        self._publishing = publishing
         self._held = held
         self._pending_commands = pending_commands
         self._journal = journal
@@ -187,7 +184,7 @@ class CommandDispatcher:
     async def _publish_first(self, command: Command, seconds_max: float) -> None:
         self._credit = min(self._credit + REPUBLISH_SHARE, REPUBLISH_CREDIT_MAX)
         try:
-            await self._publish(command, seconds_max)
+            await self._sidecar.publish(command.topic, command.event, seconds_max)
         except SidecarUnreachable as fault:
             raise unavailable("nothing was sent: the gateway's sidecar is unreachable") from fault
         except SidecarUnavailable as fault:  # it may have been sent, so the request stays held
@@ -198,14 +195,9 @@ class CommandDispatcher:
             return
         self._credit -= 1
         try:
-            await self._publish(command, seconds_max)
+            await self._sidecar.publish(command.topic, command.event, seconds_max)
         except SidecarUnavailable as fault:
             log.warning("%s was not published again: %s", command.topic, fault)
-
-    async def _publish(self, command: Command, seconds_max: float) -> None:
-        if self._publishing.is_blocked:
-            raise NotSent(self._publishing.problem)
-        await self._sidecar.publish(command.topic, command.event, seconds_max)
 
 
 def _arrived(reply: asyncio.Future[Reply | None]) -> Reply | None:

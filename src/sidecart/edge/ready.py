@@ -17,7 +17,7 @@ from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import HttpSidecar
 from sidecart.edge.journal import Journal
 from sidecart.edge.pending_commands import NOT_RELOADED, PendingCommands
-from sidecart.edge.publishing import Publishing
+from sidecart.edge.publish_watch import PublishWatch
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ class Readiness:
         probe: LoopbackProbe,
         pending_commands: PendingCommands,
         journal: Journal,
-        publishing: Publishing,
+        publish_watch: PublishWatch,
         shutdown: ShutdownSignal,
         services: Sequence[str],
     ) -> None:
@@ -42,7 +42,7 @@ class Readiness:
         self._shutdown = shutdown
         self._pending_commands = pending_commands
         self._journal = journal
-        self._publishing = publishing
+        self._publish_watch = publish_watch
         self._probe = probe
         self._services = services
         self._not_ready = set(services)
@@ -52,7 +52,7 @@ class Readiness:
 
         `without_broker` leaves out problems that all gateways share.
         """
-        publishing = self._publishing
+        publishing = self._publish_watch
         shared = without_broker and not publishing.is_sidecar_problem
         probe = [] if self._probe.has_returned else [f"{self._probe.topic} did not come back yet"]
         pending_commands = [] if self._pending_commands.resumed else [NOT_RELOADED]

@@ -24,7 +24,7 @@ from sidecart.edge.known_resources import KnownResources
 from sidecart.edge.metrics import HELD, PENDING_COMMANDS, STUCK, UNFINISHED, declare
 from sidecart.edge.pending_commands import PendingCommands
 from sidecart.edge.pending_worker import PendingWorker, other_replicas
-from sidecart.edge.publishing import Publishing
+from sidecart.edge.publish_watch import PublishWatch
 from sidecart.edge.queries_api import QueriesApi
 from sidecart.edge.ready import Readiness
 from sidecart.edge.reconciler import Reconciler
@@ -49,7 +49,7 @@ class Wiring:
     pending_worker: PendingWorker
     journal: Journal
     reconciler: Reconciler
-    publishing: Publishing
+    publish_watch: PublishWatch
     shutdown: ShutdownSignal
     pod_name: str
 
@@ -63,14 +63,14 @@ class Wiring:
         shutdown: ShutdownSignal,
     ) -> Wiring:
         """Create all components of an application's gateway for a sidecar."""
-        publishing = Publishing(sidecar, probe)
+        publish_watch = PublishWatch(sidecar, probe)
         held, pending_commands = HeldRequests(), PendingCommands(sidecar, pod_name, now)
-        worker = PendingWorker(pending_commands, publishing.publish, pod_name)
+        worker = PendingWorker(pending_commands, sidecar.publish, pod_name)
         known = KnownResources(sidecar, pending_commands)
         responses, flows = Responses(application), Flows(application)
         journal = Journal(sidecar, pod_name, now)
-        reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, publishing.publish)
-        dispatcher = CommandDispatcher(sidecar, publishing, held, pending_commands, journal, application.rejections)
+        reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, sidecar.publish)
+        dispatcher = CommandDispatcher(sidecar, held, pending_commands, journal, application.rejections)
         declare((command.topic for command in application.commands), flows.by_name)
         HELD.set_function(lambda: held.count)
         PENDING_COMMANDS.set_function(lambda: pending_commands.count)
@@ -79,7 +79,9 @@ class Wiring:
         return cls(
             commands_api=CommandsApi(application, dispatcher, responses, known, sidecar.store),
             queries_api=QueriesApi(sidecar, pending_commands, reconciler, flows, application.command_paths),
-            readiness=Readiness(sidecar, probe, pending_commands, journal, publishing, shutdown, application.services),
+            readiness=Readiness(
+                sidecar, probe, pending_commands, journal, publish_watch, shutdown, application.services
+            ),
             replies=Replies(application, responses, held, pending_commands, known),
             topics_of_replies=responses.topics,
             probe=probe,
@@ -88,7 +90,7 @@ class Wiring:
             pending_worker=worker,
             journal=journal,
             reconciler=reconciler,
-            publishing=publishing,
+            publish_watch=publish_watch,
             shutdown=shutdown,
             pod_name=pod_name,
         )
@@ -111,7 +113,7 @@ class Wiring:
         async with (
             background(self.readiness.watch_store()),
             background(self.readiness.wait()),
-            background(self.publishing.watch()),
+            background(self.publish_watch.run()),
             background(self.pending_worker.work()),
             background(self.pending_worker.adopt_from_other_replicas()),
             background(self.journal.write()),

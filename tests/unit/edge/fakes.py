@@ -22,6 +22,7 @@ class FakeSidecar(HttpSidecar):
     def __init__(self, records: dict[str, tuple[bytes, int]] | None = None) -> None:
         self.store = StoreHealth()
         self.published_at = float("-inf")
+        self.publish_block = ""
         self.store.written()
         self.records = {} if records is None else records
         self.ttl_seconds: dict[str, int | None] = {}
@@ -87,7 +88,7 @@ class FakeSidecar(HttpSidecar):
         """Return a record, decoded."""
         return msgspec.json.decode(self.records[key][0])
 
-    async def publish(self, topic: str, event: bytes, seconds_max: float = 10.0) -> None:
+    async def try_publish(self, topic: str, event: bytes, seconds_max: float = 10.0) -> None:
         """Record one event, or raise the next of `publish_errors`.
 
         While publishing is blocked, wait for `seconds_max` and time out.

@@ -18,7 +18,7 @@ from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.settings import Settings
 from sidecart.edge import app as module
-from sidecart.edge.publishing import BROKER, SIDECAR
+from sidecart.edge.publish_watch import BROKER, SIDECAR
 from sidecart.edge.wiring import Wiring
 from tests.unit.edge.clock import run_jumping
 from tests.unit.edge.fakes import FakeSidecar, until
@@ -47,7 +47,7 @@ class Gateway:
             wiring.journal,
             wiring.reconciler,
         )
-        self.publishing, self.pending_worker = wiring.publishing, wiring.pending_worker
+        self.publish_watch, self.pending_worker = wiring.publish_watch, wiring.pending_worker
         topics = [Subscription("replies", topic, handle) for topic, handle in wiring.topics().items()]
         inner.subscribe(topics, dead_letters=None)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://shop")
@@ -724,10 +724,10 @@ def test_readiness_reports_that_the_broker_blocks_publishing() -> None:
             assert 503 == answer.status_code  # no service has answered yet
             return list(answer.json()["missing"])
 
-        gateway.publishing.problem = BROKER
+        gateway.publish_watch.problem = BROKER
         assert BROKER in await missing("")
         assert BROKER not in await missing("?exclude=broker")
-        gateway.publishing.problem = SIDECAR
+        gateway.publish_watch.problem = SIDECAR
         assert SIDECAR in await missing("?exclude=broker")
 
     run(scenario)

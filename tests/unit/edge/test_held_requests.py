@@ -12,7 +12,6 @@ from gateway.app import SHOP
 from gateway.commands import ORDER as ORDER_COMMAND
 from sidecart.chassis.errors import SidecarUnavailable, SidecarUnreachable
 from sidecart.chassis.events import now
-from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
 from sidecart.edge import held_requests
 from sidecart.edge.command import ANSWER_SECONDS, Command, Deadline, build_command, command_id
@@ -21,7 +20,6 @@ from sidecart.edge.journal import Journal
 from sidecart.edge.pending_commands import NotRecorded, PendingCommands
 from sidecart.edge.pending_records import PendingCommand, Rejection
 from sidecart.edge.problems import Problem
-from sidecart.edge.publishing import Publishing
 from tests.unit.edge.clock import run_jumping
 from tests.unit.edge.fakes import FakeSidecar
 
@@ -119,11 +117,10 @@ class Components:
         self.held = HeldRequests()
         self.pending_commands = PendingCommands(self.sidecar, "gateway-0", now)
         self.pending_commands._resumed.set()  # there is no earlier process
-        self.publishing = Publishing(self.sidecar, LoopbackProbe("replies", "gateway-0"))
         self.journal = Journal(self.sidecar, "gateway-0", now)
         self.journal._resumed.set()  # there is no earlier process
         self.dispatcher = CommandDispatcher(
-            self.sidecar, self.publishing, self.held, self.pending_commands, self.journal, SHOP.rejections
+            self.sidecar, self.held, self.pending_commands, self.journal, SHOP.rejections
         )
 
     async def dispatch(self, sent_command: Command, deadline: Deadline) -> Reply | None:

@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from sidecart.chassis.errors import SidecarUnavailable, SidecarUnreachable
+from sidecart.chassis.errors import NotSent, SidecarUnavailable, SidecarUnreachable
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
-from sidecart.edge import publishing as module
-from sidecart.edge.publishing import BROKER, FAILING, SIDECAR, NotSent, Publishing
+from sidecart.edge import publish_watch as module
+from sidecart.edge.publish_watch import BROKER, FAILING, SIDECAR, PublishWatch
 from tests.unit.edge.fakes import FakeSidecar, until
 
 
@@ -21,14 +21,14 @@ def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "RETRY_SECONDS", 0.001)
 
 
-def play(scenario: Callable[[FakeSidecar, Publishing], Awaitable[None]]) -> None:
+def play(scenario: Callable[[FakeSidecar, PublishWatch], Awaitable[None]]) -> None:
     """Run one scenario."""
 
     async def run() -> None:
         sidecar = FakeSidecar()
-        publishing = Publishing(sidecar, LoopbackProbe("replies", "gateway-0"))
-        async with background(publishing.watch()):
-            await scenario(sidecar, publishing)
+        watch = PublishWatch(sidecar, LoopbackProbe("replies", "gateway-0"))
+        async with background(watch.run()):
+            await scenario(sidecar, watch)
 
     asyncio.run(run())
 
@@ -37,14 +37,14 @@ def play(scenario: Callable[[FakeSidecar, Publishing], Awaitable[None]]) -> None
 def test_while_publishing_is_blocked_no_command_is_sent(is_hung: bool, problem: str) -> None:
     """The sidecar would keep each of them. Only one probe event is in flight at a time."""
 
-    async def scenario(sidecar: FakeSidecar, publishing: Publishing) -> None:
+    async def scenario(sidecar: FakeSidecar, watch: PublishWatch) -> None:
         sidecar.publish_is_blocked, sidecar.is_hung = True, is_hung
-        await until(lambda: publishing.problem == problem)
+        await until(lambda: watch.problem == problem)
 
         for _ in range(100):
             with pytest.raises(NotSent):
-                await publishing.publish("Lamp", b"{}")
-        assert is_hung == publishing.is_sidecar_problem
+                await sidecar.publish("Lamp", b"{}")
+        assert is_hung == watch.is_sidecar_problem
         assert 1 == sidecar.publishes
 
     play(scenario)
@@ -53,15 +53,15 @@ def test_while_publishing_is_blocked_no_command_is_sent(is_hung: bool, problem: 
 def test_publishing_resumes_without_intervention(monkeypatch: pytest.MonkeyPatch) -> None:
     """It resumes as soon as the broker accepts the pending probe event or the next one."""
 
-    async def scenario(sidecar: FakeSidecar, publishing: Publishing) -> None:
+    async def scenario(sidecar: FakeSidecar, watch: PublishWatch) -> None:
         sidecar.publish_errors = [SidecarUnavailable("refused")]
-        await until(lambda: publishing.problem == FAILING)
-        await until(lambda: not publishing.problem)
+        await until(lambda: watch.problem == FAILING)
+        await until(lambda: not watch.problem)
         sidecar.publish_errors = [SidecarUnreachable("unreachable")]
-        await until(lambda: publishing.problem == SIDECAR)
-        await until(lambda: not publishing.problem)
+        await until(lambda: watch.problem == SIDECAR)
+        await until(lambda: not watch.problem)
 
-        await publishing.publish("Lamp", b"{}")
+        await sidecar.publish("Lamp", b"{}")
         assert ("Lamp", {}) in sidecar.published
 
     play(scenario)
@@ -71,10 +71,10 @@ def test_while_events_are_accepted_no_probe_is_published(monkeypatch: pytest.Mon
     """Every successful publish shows that publishing works."""
     monkeypatch.setattr(module, "PROBE_SECONDS", 0.5)
 
-    async def scenario(sidecar: FakeSidecar, publishing: Publishing) -> None:
+    async def scenario(sidecar: FakeSidecar, watch: PublishWatch) -> None:
         await until(lambda: len(sidecar.published) == 1)
         for _ in range(20):
-            await publishing.publish("Lamp", b"{}")
+            await sidecar.publish("Lamp", b"{}")
             await asyncio.sleep(0.05)
         assert ["Lamp"] * 20 == [topic for topic, _ in sidecar.published[1:]]
 

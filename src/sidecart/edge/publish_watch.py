@@ -1,4 +1,4 @@
-"""Publishes events, and detects a broker that blocks publishing.
+"""Detects a broker that blocks publishing.
 
 A broker above its memory or disk limit does not refuse a publish: the call does not return. The
 sidecar keeps each such call, even after its caller is gone. The gateway therefore publishes a probe
@@ -13,7 +13,7 @@ import logging
 
 from sidecart.chassis.errors import SidecarTimeout, SidecarUnavailable, SidecarUnreachable
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
-from sidecart.chassis.sidecar import CALL_SECONDS_MAX, HttpSidecar
+from sidecart.chassis.sidecar import HttpSidecar
 
 log = logging.getLogger(__name__)
 
@@ -26,18 +26,12 @@ FAILING = "the broker does not accept events"
 SIDECAR = "the gateway's sidecar does not answer"
 
 
-class NotSent(SidecarUnavailable):
-    """The event was not sent, because publishing is blocked."""
-
-
-class Publishing:
-    """Publishes events and tracks whether that works."""
+class PublishWatch:
+    """Tracks whether publishing works; while it is blocked, the sidecar's client sends no event."""
 
     def __init__(self, sidecar: HttpSidecar, probe: LoopbackProbe) -> None:
         self._sidecar = sidecar
         self._probe = probe
-        self.is_blocked = False
-        """True while a publish does not return; then no command is sent."""
         self.problem = ""
         """The reason why publishing fails; empty while it works."""
 
@@ -46,16 +40,7 @@ class Publishing:
         """True if the gateway's own sidecar fails, and not the broker that all gateways share."""
         return self.problem == SIDECAR
 
-    async def publish(self, topic: str, event: bytes, seconds_max: float = CALL_SECONDS_MAX) -> None:
-        """Publish one event; raise SidecarUnavailable.
-
-        While publishing is blocked, raise NotSent at once.
-        """
-        if self.is_blocked:
-            raise NotSent(self.problem)
-        await self._sidecar.publish(topic, event, seconds_max)
-
-    async def watch(self) -> None:
+    async def run(self) -> None:
         """Publish a probe event after PROBE_SECONDS without a successful publish.
 
         Run until cancelled.
@@ -70,7 +55,7 @@ class Publishing:
 
     async def _publish_probe(self) -> None:
         """Publish one probe event; until it returns, publishing is blocked."""
-        publishing = asyncio.ensure_future(self._sidecar.publish(self._probe.topic, self._probe.event()))
+        publishing = asyncio.ensure_future(self._sidecar.try_publish(self._probe.topic, self._probe.event()))
         try:
             await asyncio.wait((publishing,), timeout=BLOCKED_SECONDS)
             if not publishing.done():
@@ -98,4 +83,4 @@ class Publishing:
                 log.warning("publishing fails: %s", problem)
             else:
                 log.info("publishing works again")
-        self.problem, self.is_blocked = problem, is_blocked
+        self.problem, self._sidecar.publish_block = problem, problem if is_blocked else ""
