@@ -49,7 +49,7 @@ class HttpSidecar:
         self.published_at = float("-inf")
         """The time of the event loop at the end of the last successful publish."""
         self.publish_block = ""
-        """The reason why `publish` sends nothing; empty while it sends. Its owner watches the broker."""
+        """The reason why `publish` sends nothing; empty while it sends."""
 
     async def load(self, key: str) -> tuple[bytes | None, str | None]:
         """Return the value and its ETag, or (None, None)."""
