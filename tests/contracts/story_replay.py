@@ -20,7 +20,10 @@ PAY_WITHIN = timedelta(seconds=900)
 
 def service_of(app_id: str) -> Service[Any, Any]:
     """Return the declaration of a service: `SERVICE`, or `service(...)` if it has settings."""
-    app = import_module(module_of(app_id))
+    module = module_of(app_id)
+    assert module, f"dapr.yaml: the app {app_id} runs no Python module: its command lacks `-m`"
+    app = import_module(module)
+    assert hasattr(app, "SERVICE") or hasattr(app, "service"), f"{module} lacks SERVICE, its declaration"
     found: Service[Any, Any] = app.SERVICE if hasattr(app, "SERVICE") else app.service(PAY_WITHIN)
     return found
 

@@ -57,7 +57,7 @@ def test_each_topic_has_valid_examples(topic: str) -> None:
     """Each topic has two examples or more, and they cover every reason of the publisher's code."""
     found = examples(topic)
 
-    assert 2 <= len(found)
+    assert 2 <= len(found), f"contracts/examples/{topic}: {len(found)} examples; a topic needs two or more"
     assert {} == {name: wrong for name, event in found.items() if (wrong := validate(event, topic))}
     assert reasons_of(topic) == {event["data"].get("reason") for event in found.values()}
 
@@ -65,7 +65,9 @@ def test_each_topic_has_valid_examples(topic: str) -> None:
 @pytest.mark.parametrize("topic", read_topics())
 def test_unknown_fields_are_allowed(topic: str) -> None:
     """A schema accepts new fields of later versions and the attributes of the sidecar."""
-    event = next(iter(examples(topic).values()))
+    found = examples(topic)
+    assert found, f"contracts/examples/{topic}: no examples"
+    event = next(iter(found.values()))
     added = {"topic": topic, "pubsubname": "pubsub", "traceid": "", "traceparent": "", "tracestate": "", "new": [1]}
 
     assert [] == schema_problems(topic, {**event, **added, "data": {**event["data"], "new": {"x": None}}})

@@ -36,6 +36,13 @@ def test_each_service_publishes_its_examples(name: str) -> None:
 
     expected = replay(WIRED[name], store, STORY)
 
+    published = {event["id"]: event for _, event in store.published}
+    without_example = [
+        f"contracts/examples/{event['type']}: no example has the id {event['id']}, which {name} publishes"
+        for event in published.values()
+        if event["id"] not in {each["id"] for each in expected}
+    ]
+    assert [] == without_example, "\n".join(without_example)
     assert expected
     assert [wordless(event) for event in expected] == [wordless(event) for _, event in store.published]
     assert all(topic == event["type"] for topic, event in store.published)
@@ -95,11 +102,18 @@ def test_each_id_follows_the_rule(event: dict[str, Any]) -> None:
     """A command's id derives from resource and body, any other id from the event that caused it."""
     position = 1 if event["type"] == "OrderPaymentRequested" else 0
     causes = [each for each in STORY if event["source"] != GATEWAY and is_caused_by(event, each)]
+    possible = [
+        derived_id(each, event, position)
+        for each in STORY
+        if each["correlationid"] == event["correlationid"] and event["source"] in read_topics()[each["type"]].consumers
+    ]
 
     if event["source"] == GATEWAY:
         assert command_id(event) == event["id"] == event["correlationid"]
     else:
-        assert [derived_id(cause, event, position) for cause in causes] == [event["id"]]
+        assert [derived_id(cause, event, position) for cause in causes] == [event["id"]], (
+            f"contracts/examples/{event['type']}: {event['id']} must be one of {possible} (WIRE.md, section 5)"
+        )
 
 
 def test_account_payment_and_message_ids_are_derived() -> None:

@@ -33,7 +33,12 @@ def blocks(language: str, holding: str) -> list[str]:
 def rows(heading: str) -> list[list[str]]:
     """Return the rows of the first table whose heading starts with these words."""
     lines = WIRE[WIRE.index(f"| {heading}") :].split("\n\n", 1)[0].splitlines()[2:]
-    return [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+    found = [[cell.strip() for cell in line.strip().strip("|").split("|")] for line in lines]
+    columns = len(found[0])
+    assert [] == [row(*cells) for cells in found if len(cells) != columns], (
+        f"contracts/WIRE.md, the table `{heading}`: each line needs {columns} cells"
+    )
+    return found
 
 
 def row(*cells: str) -> str:
@@ -74,7 +79,8 @@ def test_each_service_has_its_steps() -> None:
     compare(10, WIRED, parts)
     for name, service in WIRED.items():
         topics = {*service.inputs, *(topic for topic, way in read_topics().items() if way.publisher == name)}
-        compare(10, topics, [topic for topic in topics if topic in parts[name]])
+        expected = {each: f"{name}: {each}" for each in sorted(topics)}
+        compare(10, expected.values(), [text for each, text in expected.items() if each in parts[name]])
 
 
 def test_the_reads_are_the_calls_of_the_gateway() -> None:
@@ -139,7 +145,7 @@ def test_the_subscriptions_are_those_of_the_service() -> None:
 
 def test_the_records_have_the_documented_fields() -> None:
     """The tables list the same fields as the dataclasses of the records."""
-    primary = [row(name, ", ".join(_names(service.state))) for name, service in WIRED.items()]
+    primary = [row(name, "`<key>`", ", ".join(_names(service.state))) for name, service in WIRED.items()]
     secondary = [
         row(name, word, ", ".join(_names(kind)))
         for name, service in WIRED.items()
@@ -154,7 +160,7 @@ def test_the_records_have_the_documented_fields() -> None:
         7,
         primary,
         [
-            row(name, ", ".join(_fields(cell)))
+            row(name, "`<key>`", ", ".join(_fields(cell)))
             for name, _, cell in rows("service | primary record (state and outbox) | state")
         ],
     )
@@ -188,5 +194,5 @@ def _is_named(path: Path) -> bool:
 
 def test_every_file_of_http_is_documented() -> None:
     """WIRE.md mentions every schema in contracts/http."""
-    for path in (CONTRACTS / "http").iterdir():
-        assert f"`{path.stem}`" in WIRE
+    for path in sorted((CONTRACTS / "http").iterdir()):
+        assert f"`{path.stem}`" in WIRE, f"contracts/WIRE.md: no mention of `{path.stem}` (contracts/http/{path.name})"

@@ -1,5 +1,6 @@
 """A new service touches at most eight existing files, and each missing line is reported by name."""
 
+import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from sidecart.launcher.deadline import Deadline
 from tests.full import project_copy
-from tests.full.new_service import START, Edit, edits, extended_copy, new_files, python, replace, report
+from tests.full.new_service import EXAMPLE, START, Edit, edits, extended_copy, new_files, python, replace, report
 
 FILES_MAX = 8
 STATIC = ("tests/contracts", "tests/unit")
@@ -56,6 +57,14 @@ def test_the_extended_project_passes_the_static_suites(extended: Path) -> None:
     assert (0, "") == (started.returncode, started.stdout)
     assert [0, 0] == [each.returncode for each in linted], [each.stdout for each in linted]
     assert 0 == tested.returncode, tested.stdout[-4_000:]
+
+
+def test_the_command_of_the_example_passes(extended: Path) -> None:
+    """The README of the example has one command, for the tests that compare the documents."""
+    [command] = re.findall(r"^ +\.venv/bin/python (.+)$", (EXAMPLE / "README.md").read_text("utf-8"), re.MULTILINE)
+    done = python(extended, *command.split())
+
+    assert 0 == done.returncode, done.stdout[-4_000:]
 
 
 @pytest.mark.parametrize("edit", edits(), ids=lambda edit: edit.message.partition(" (")[0])

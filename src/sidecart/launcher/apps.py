@@ -4,10 +4,12 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import yaml
 
+from sidecart.launcher.documents import convert, read_yaml, shown
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import RUN_FILE, root
 
@@ -34,26 +36,49 @@ def read_apps(path: Path | None = None) -> dict[str, App]:
     The default is the project's. Raise LaunchError if it cannot be read.
     """
     path = path or root() / RUN_FILE
-    try:
-        document: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
-        return {entry["appID"]: _app(document["common"] | entry, path.parent) for entry in document["apps"]}
-    except OSError as error:
-        raise LaunchError(f"{path} cannot be read: {error.strerror}") from error
-    except yaml.YAMLError as error:
-        raise LaunchError(f"{path} is not YAML: {' '.join(str(error).split())}") from error
-    except (KeyError, TypeError) as error:
-        raise LaunchError(f"{path} is not a run file: it lacks {error}") from error
+    document = convert(read_yaml(path), _RunFile, str(shown(path)))
+    apps: dict[str, App] = {}
+    taken: dict[int, str] = {}
+    for number, listed in enumerate(document.apps, start=1):
+        place = f"{shown(path)}: app {listed.get('appID') or number}"
+        entry = convert(document.common | listed, _Entry, place)
+        if entry.app_id in apps:
+            raise LaunchError(f"{place} occurs twice")
+        for key, port in (("appPort", entry.app_port), ("daprHTTPPort", entry.dapr_http_port)):
+            if port in taken:
+                raise LaunchError(f"{place}: the {key} {port} is also a port of {taken[port]}")
+            taken[port] = entry.app_id
+        apps[entry.app_id] = _app(entry, path.parent)
+    return apps
 
 
-def _app(entry: dict[str, Any], base: Path) -> App:
+class _RunFile(msgspec.Struct):
+    common: dict[str, Any]
+    apps: list[dict[str, Any]]
+
+
+class _Entry(msgspec.Struct, rename="camel", kw_only=True):
+    app_id: str = msgspec.field(name="appID")
+    app_dir_path: str
+    app_port: int
+    """Of `dapr run`, as the next one; the launcher takes free ports."""
+    dapr_http_port: int = msgspec.field(name="daprHTTPPort")
+    command: Annotated[list[str], msgspec.Meta(min_length=1)]
+    log_level: str
+    config_file_path: str
+    resources_paths: list[str]
+    env: dict[str, str | int | float | bool] = {}
+
+
+def _app(entry: _Entry, base: Path) -> App:
     return App(
-        app_id=entry["appID"],
-        folder=(base / entry["appDirPath"]).resolve(),
-        command=_with_this_python(entry["command"]),
-        env={name: str(value) for name, value in entry.get("env", {}).items()},
-        log_level=entry["logLevel"],
-        config=(base / entry["configFilePath"]).resolve(),
-        resources=tuple((base / folder).resolve() for folder in entry["resourcesPaths"]),
+        app_id=entry.app_id,
+        folder=(base / entry.app_dir_path).resolve(),
+        command=_with_this_python(entry.command),
+        env={name: str(value) for name, value in entry.env.items()},
+        log_level=entry.log_level,
+        config=(base / entry.config_file_path).resolve(),
+        resources=tuple((base / folder).resolve() for folder in entry.resources_paths),
     )
 
 

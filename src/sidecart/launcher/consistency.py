@@ -8,19 +8,18 @@ module returns a line that names the file to change and the name that the file l
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from importlib import import_module
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from sidecart.edge.declarations import Application
 from sidecart.launcher.apps import App, read_apps
+from sidecart.launcher.components import read_components
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import make_importable, root
-from sidecart.launcher.service_code import ServiceCode, exists, module_run_by, read_services, without_names
-from sidecart.launcher.topics import CONTRACTS, GATEWAY, INBOX, Topic, read_topics
+from sidecart.launcher.service_code import ServiceCode, exists, imported, module_run_by, read_services, without_names
+from sidecart.launcher.topics import CONTRACTS, GATEWAY, INBOX, TOPIC_LIST, Topic, read_topics
 
 RUN_FILE = "dapr.yaml"
-TOPIC_LIST = f"{CONTRACTS}/topics.json"
 COMMANDS = f"{GATEWAY}/commands.py"
 QUERIES = f"{GATEWAY}/queries.py"
 OF_THE_EDGE = frozenset({"accepted", "problem", "ready", "unfinished"})
@@ -32,7 +31,11 @@ def check() -> None:
     make_importable()
     apps = read_apps()
     services = read_services(apps)
-    found = list(contradictions(apps, read_topics(), application_of(apps), services, root() / CONTRACTS))
+    found = [
+        *contradictions(apps, read_topics(), application_of(apps), services, root() / CONTRACTS),
+        *unknown_components(read_topics(), components_of(apps)),
+        *unlisted_services(apps, root()),
+    ]
     if found:
         raise LaunchError("the project contradicts itself:" + "".join(f"\n  {each}" for each in found))
 
@@ -40,13 +43,39 @@ def check() -> None:
 def application_of(apps: Mapping[str, App]) -> Application:
     """Return the declarations of the gateway's program; raise LaunchError if it has none."""
     module = module_run_by(apps[GATEWAY]) if GATEWAY in apps else None
-    found = vars(import_module(module)).values() if module is not None else ()
+    found = vars(imported(module)).values() if module is not None else ()
     for value in found:
         if isinstance(value, Application):
             return value
     raise LaunchError(
         f"{RUN_FILE}: the app {GATEWAY} must run a module that declares a sidecart.edge.declarations.Application"
     )
+
+
+def components_of(apps: Mapping[str, App]) -> dict[str, list[Path]]:
+    """Return the files of each component that the apps of dapr.yaml load, by name."""
+    found: dict[str, list[Path]] = {}
+    for folder in dict.fromkeys(folder for app in apps.values() for folder in app.resources):
+        for component in read_components(folder):
+            found.setdefault(component.name, []).append(component.file)
+    return found
+
+
+def unknown_components(topics: Mapping[str, Topic], components: Collection[str]) -> Iterator[str]:
+    """Each topic is read on a component that exists."""
+    for name, topic in topics.items():
+        if topic.component not in components:
+            yield f"{TOPIC_LIST}: {name} has the component {topic.component}, which no file of components/ defines"
+
+
+def unlisted_services(apps: Mapping[str, App], folder: Path) -> Iterator[str]:
+    """Each service beside those of dapr.yaml is one of its apps."""
+    run = {module for app in apps.values() if (module := module_run_by(app)) is not None}
+    for above in sorted({"/".join(module.split(".")[:-2]) for module in run} - {""}):
+        for file in sorted((folder / above).glob("*/app.py")):
+            path = file.relative_to(folder).with_suffix("")
+            if ".".join(path.parts) not in run:
+                yield f"{RUN_FILE}: no app runs {path}.py"
 
 
 def contradictions(
@@ -130,10 +159,9 @@ def _of_events(app_id: str, code: ServiceCode, topics: Mapping[str, Topic]) -> I
     for topic in sorted(code.inputs - consumed):
         yield f"{TOPIC_LIST}: {topic} lacks the consumer {app_id}, whose INPUTS has it ({events})"
     published = {name for name, topic in topics.items() if topic.publisher == app_id}
-    outputs = published if code.outputs is None else code.outputs
-    for topic in sorted(published - outputs):
+    for topic in sorted(published - code.outputs):
         yield f"{events}: Output lacks {topic}, which {app_id} publishes ({TOPIC_LIST})"
-    for topic in sorted(outputs - published):
+    for topic in sorted(code.outputs - published):
         yield f"{TOPIC_LIST}: no topic {topic} with the publisher {app_id}, whose Output has it ({events})"
 
 

@@ -12,9 +12,11 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 from typing import get_args
 
 from sidecart.launcher.apps import App
+from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topics import GATEWAY
 
 
@@ -25,8 +27,8 @@ class ServiceCode:
     folder: str
     inputs: frozenset[str]
     """The topics in `INPUTS`."""
-    outputs: frozenset[str] | None
-    """The topics in the union `Output`; None if the module does not define it."""
+    outputs: frozenset[str]
+    """The topics in the union `Output`; empty if the module does not define it."""
     reads: frozenset[str] | None
     """The paths of `Read`; None if the module computes one of them."""
 
@@ -38,11 +40,11 @@ def read_services(apps: Mapping[str, App]) -> dict[str, ServiceCode]:
         module = module_run_by(app) or ""
         package = module.rpartition(".")[0]
         if app_id != GATEWAY and package and exists(f"{package}.events"):
-            events = import_module(f"{package}.events")
+            events = imported(f"{package}.events")
             found[app_id] = ServiceCode(
                 folder=package.replace(".", "/"),
                 inputs=frozenset(getattr(events, "INPUTS", ())),
-                outputs=_names(events.Output) if hasattr(events, "Output") else None,
+                outputs=_names(events.Output) if hasattr(events, "Output") else frozenset(),
                 reads=_reads(module),
             )
     return found
@@ -52,6 +54,18 @@ def module_run_by(app: App) -> str | None:
     """Return the Python module that an app runs, if it runs one."""
     command = list(app.command)
     return command[command.index("-m") + 1] if "-m" in command[:-1] else None
+
+
+def imported(module: str) -> ModuleType:
+    """Import a module of the project; raise LaunchError with the error that it raises."""
+    try:
+        return import_module(module)
+    except Exception as error:
+        raise LaunchError(f"{_file(module)} cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _file(module: str) -> str:
+    return f"{module.replace('.', '/')}.py"
 
 
 def exists(module: str) -> bool:
@@ -80,8 +94,12 @@ def _reads(module: str) -> frozenset[str] | None:
     spec = find_spec(module) if exists(module) else None
     if spec is None or spec.origin is None:
         return None
+    try:
+        tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    except SyntaxError as error:
+        raise LaunchError(f"{_file(module)}, line {error.lineno}: {error.msg}") from error
     paths = set()
-    for node in ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8"))):
+    for node in ast.walk(tree):
         if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "Read":
             match node.args:
                 case [ast.Constant(value=str(path)), *_]:

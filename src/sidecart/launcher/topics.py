@@ -1,13 +1,17 @@
 """The apps of dapr.yaml, and the publisher and consumers of each event (contracts/topics.json)."""
 
-import json
 from dataclasses import dataclass
 from functools import cache
 
+import msgspec
+
 from sidecart.launcher.apps import read_apps
+from sidecart.launcher.documents import convert, read_json
+from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import root
 
 CONTRACTS = "contracts"
+TOPIC_LIST = f"{CONTRACTS}/topics.json"
 
 GATEWAY = "gateway"
 INBOX = "inbox"
@@ -37,11 +41,24 @@ def service_ids() -> tuple[str, ...]:
 
 @cache
 def read_topics() -> dict[str, Topic]:
-    """Return the topics of the project by name; raise LaunchError without a project."""
-    topics = json.loads((root() / CONTRACTS / "topics.json").read_text(encoding="utf-8"))
-    return {
-        name: Topic(entry["publisher"], tuple(entry["consumers"]), entry["component"]) for name, entry in topics.items()
-    }
+    """Return the topics of the project by name; raise LaunchError if the list cannot be read."""
+    topics = convert(read_json(root() / TOPIC_LIST), dict[str, object], TOPIC_LIST)
+    return {name: _topic(name, entry) for name, entry in topics.items()}
+
+
+class _Entry(msgspec.Struct, forbid_unknown_fields=True):
+    publisher: str
+    consumers: tuple[str, ...]
+    component: str
+
+
+def _topic(name: str, entry: object) -> Topic:
+    where = f"{TOPIC_LIST}: {name}"
+    read = convert(entry, _Entry, where)
+    for consumer in read.consumers:
+        if read.consumers.count(consumer) > 1:
+            raise LaunchError(f"{where} has the consumer {consumer} twice")
+    return Topic(read.publisher, read.consumers, read.component)
 
 
 @dataclass(frozen=True, slots=True)

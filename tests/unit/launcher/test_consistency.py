@@ -12,7 +12,14 @@ import pytest
 from sidecart.edge.declarations import Application, QueryDeclaration
 from sidecart.launcher import consistency
 from sidecart.launcher.apps import App, read_apps
-from sidecart.launcher.consistency import application_of, check, contradictions
+from sidecart.launcher.consistency import (
+    application_of,
+    check,
+    components_of,
+    contradictions,
+    unknown_components,
+    unlisted_services,
+)
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import root
 from sidecart.launcher.service_code import ServiceCode, read_services
@@ -235,9 +242,34 @@ def test_the_start_fails_with_all_of_them(monkeypatch: pytest.MonkeyPatch) -> No
     assert 4 == len(str(raised.value).splitlines())
 
 
+def test_a_component_that_no_file_defines_is_named() -> None:
+    """A topic on an unknown component would reach no consumer."""
+    known = components_of(APPS)
+
+    assert {"pubsub", "inbox", "replies", "mailbus", "statestore"} == set(known)
+    assert [] == list(unknown_components(read_topics(), known))
+    assert ["contracts/topics.json: WishNoted has the component inbx, which no file of components/ defines"] == list(
+        unknown_components({"WishNoted": Topic("user", (), "inbx")}, known)
+    )
+
+
+def test_a_service_that_no_app_runs_is_named(tmp_path: Path) -> None:
+    """Its code would exist, and nothing would start it."""
+    for name in ("wishes", "user"):
+        (tmp_path / "services" / name).mkdir(parents=True)
+        (tmp_path / "services" / name / "app.py").touch()
+
+    assert ["dapr.yaml: no app runs services/wishes/app.py"] == list(unlisted_services(APPS, tmp_path))
+    assert [] == list(unlisted_services(APPS, root()))
+
+
 def test_a_run_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     """Also one that is no run file."""
-    for text, problem in ((None, "cannot be read"), ("a: [", "is not YAML"), ("version: 1", "lacks 'apps'")):
+    for text, problem in (
+        (None, "cannot be read"),
+        ("a: [", "is not YAML"),
+        ("version: 1", "lacks the field `common`"),
+    ):
         file = tmp_path / "dapr.yaml"
         if text is not None:
             file.write_text(text)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sidecart.launcher.apps import App, read_apps
+from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.service_code import ServiceCode, module_run_by, read_services, without_names
 
 APPS = read_apps()
@@ -65,3 +66,26 @@ def test_an_app_in_another_language_declares_nothing_here() -> None:
 def test_the_names_of_parameters_do_not_count() -> None:
     """The gateway names an id for its callers, the service for itself."""
     assert without_names("/account/{user_id}/deposit/{deposit_id}") == without_names("/account/{u}/deposit/{id}")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "expected"),
+    [
+        ("events", "import nothing_of_this_name", "wishes/events.py cannot be imported: ModuleNotFoundError"),
+        ("events", "def", "wishes/events.py cannot be imported: SyntaxError"),
+        ("app", "a = 1\ndef", "wishes/app.py, line 2"),
+    ],
+)
+def test_code_that_cannot_be_read_is_named(wishes: App, tmp_path: Path, name: str, text: str, expected: str) -> None:
+    """With the error, without a traceback."""
+    (tmp_path / "wishes" / f"{name}.py").write_text(text)
+
+    with pytest.raises(LaunchError, match=expected):
+        read_services({"wishes": wishes})
+
+
+def test_a_service_without_outputs_publishes_nothing(wishes: App, tmp_path: Path) -> None:
+    """The topic list then contradicts it if it has the service as a publisher."""
+    (tmp_path / "wishes" / "events.py").write_text("INPUTS = {}")
+
+    assert frozenset() == read_services({"wishes": wishes})["wishes"].outputs
