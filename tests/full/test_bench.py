@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sidecart.launcher.project import root
 
-SECONDS = 400
+HANG_SECONDS = 1_200  # ends a bench that hangs; on a busy machine one takes several minutes
 SHORT = ("--broker", "redis", "--rounds", "1", "--users", "200", "--alone", "5", "--seconds", "1")
 
 
@@ -27,7 +27,7 @@ def test_the_live_page_is_compared_with_a_shop_without_it(tmp_path: Path) -> Non
         cwd=root(),
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=HANG_SECONDS,
     )
 
     assert 0 == ran.returncode, ran.stdout[-3_000:] + ran.stderr[-3_000:]
@@ -49,7 +49,7 @@ def test_both_systems_and_the_latency_breakdown_is_measured(tmp_path: Path) -> N
         cwd=root(),
         capture_output=True,
         text=True,
-        timeout=SECONDS,
+        timeout=HANG_SECONDS,
     )
 
     assert 0 == ran.returncode, ran.stdout[-3_000:] + ran.stderr[-3_000:]

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.cli.commands import TOOLKIT
+from sidecart.cli.commands import TOOLKIT, of_project
 from sidecart.launcher.project import root
 
 INSTALL_SECONDS = 600
@@ -85,6 +85,8 @@ def test_in_a_project_the_installed_program_works_on_it(program: Path, tmp_path:
     listed = run(program, tmp_path / "services", "--help")
     checked = run(program, tmp_path / "services", "doctor", "--files-only")
 
-    assert "commands of this project:\n    test " in listed.stdout
+    _, _, own = listed.stdout.partition("commands of this project:")
+    assert [] == [name for name in of_project(root()) if f"\n    {name} " not in own]
+    assert {"demo", "test"} <= set(of_project(root()))
     assert (0, "") == (checked.returncode, checked.stderr)
     assert "0 dangers, 0 warnings" in checked.stdout
