@@ -64,7 +64,7 @@ class Batches:
 
     next: int = 0
     marked: int = 0
-    flows: dict[int, set[Flow]] = field(default_factory=dict)
+    flows: dict[int, dict[Flow, None]] = field(default_factory=dict)  # sets with a sequence
 
     @property
     def first(self) -> int:
@@ -75,7 +75,7 @@ class Batches:
         """Move a flow into a batch, which was written at this time."""
         self.remove(flow)
         flow.batch, flow.batched = batch, at
-        self.flows.setdefault(batch, set()).add(flow)
+        self.flows.setdefault(batch, {})[flow] = None
 
     def remove(self, flow: Flow) -> None:
         """Remove a flow from its batch."""
@@ -83,7 +83,7 @@ class Batches:
             return
         remaining = self.flows.get(flow.batch)
         if remaining is not None:
-            remaining.discard(flow)
+            remaining.pop(flow, None)
             if not remaining:
                 del self.flows[flow.batch]
 

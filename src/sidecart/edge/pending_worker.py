@@ -71,7 +71,7 @@ class PendingWorker:
         """Scan all resources that are not known to be settled, and return the settled ones."""
         ids = {resource for other in self._others for resource in await self._pending.index.ids_of(other)}
         settled &= ids
-        for resource in ids - settled - self._tracking.open.keys():
+        for resource in sorted(ids - settled - self._tracking.open.keys()):
             record = await self._pending.records.load(resource)
             if record is None or not record.pending:
                 settled.add(resource)

@@ -7,7 +7,7 @@ import pytest
 
 from sidecart.chassis.errors import TransientError
 from sidecart.edge import journal as module
-from sidecart.edge.journal import Flow, Journal
+from sidecart.edge.journal import Batches, Flow, Journal
 from sidecart.edge.journal_recovery import CARRY_SECONDS, resume, tidy
 from sidecart.edge.problems import Problem
 from tests.unit.edge.fakes import FakeSidecar
@@ -150,6 +150,16 @@ def test_the_flows_of_an_old_batch_move_to_a_new_one() -> None:
         assert ("stuck", START) == (flow.resource, flow.at)
 
     asyncio.run(scenario())
+
+
+def test_the_flows_of_a_batch_keep_their_sequence() -> None:
+    """A run of the simulation depends on its seed alone."""
+    batches = Batches()
+    flows = [Flow("order", str(number), START) for number in range(100)]
+    for flow in flows:
+        batches.put(flow, 0, START)
+
+    assert flows == list(batches.flows[0])
 
 
 def test_a_full_journal_rejects_new_flows_and_keeps_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
