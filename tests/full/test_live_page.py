@@ -116,6 +116,14 @@ def registered(live: Live) -> str:
     return email
 
 
+def deposited(live: Live) -> None:
+    """Deposit 100.00 through the form, for the user that is selected."""
+    live.page.get_by_label("Amount").fill("100")
+    live.page.get_by_role("button", name="Deposit", exact=True).click()
+    expect(answer_of(live, "account-deposit")).to_have_text("201 Created; balance 100.00")
+    ended(live, "deposited")
+
+
 def newest_flow(live: Live, title: str) -> None:
     """Show the newest flow with this title."""
     live.page.locator("#flows button", has_text=title).first.click()
@@ -144,10 +152,7 @@ def test_each_arrow_of_the_diagram_is_drawn_and_both_mails_come(live: Live) -> N
     arrows = live.until_arrows(len(REGISTRATION))
     assert REGISTRATION == set(arrows)
 
-    live.page.get_by_label("Amount").fill("100")
-    live.page.get_by_role("button", name="Deposit", exact=True).click()
-    expect(answer_of(live, "account-deposit")).to_have_text("201 Created; balance 100.00")
-    ended(live, "deposited")
+    deposited(live)
     arrows = live.until_arrows(len(DEPOSIT))
     assert DEPOSIT == set(arrows)
 
@@ -410,6 +415,10 @@ PLACE = "[...document.querySelectorAll('body *')].indexOf(document.activeElement
 def test_the_pictures_of_the_readme_can_be_drawn(live: Live, shop: System) -> None:
     """The README's pictures come from this page; SCREENSHOTS writes them."""
     folder = os.environ.get("SCREENSHOTS")
+    registered(live)
+    deposited(live)
+    live.page.get_by_role("button", name="Order", exact=True).click()
+    ended(live, "paid, order")
     for name, width, height, scheme in (
         ("light", 1440, 1080, "light"),
         ("dark", 1440, 1080, "dark"),
