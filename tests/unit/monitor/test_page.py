@@ -34,7 +34,7 @@ def with_bonus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None
     for name in (CONTRACTS, "shop"):
         shutil.copytree(root() / name, tmp_path / name, ignore=shutil.ignore_patterns("*.py", "__pycache__"))
     run_file = yaml.safe_load((tmp_path / RUN_FILE).read_text())
-    run_file["apps"].append(run_file["apps"][1] | {"appID": "bonus"})
+    run_file["apps"].append(run_file["apps"][1] | {"appID": "bonus", "appPort": 8010, "daprHTTPPort": 3510})
     (tmp_path / RUN_FILE).write_text(yaml.safe_dump(run_file))
     file = tmp_path / CONTRACTS / "topics.json"
     known = json.loads(file.read_text())
