@@ -21,7 +21,7 @@ from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from tests.e2e.conftest import broker, options, store
 
-SECONDS_MAX = 180.0  # ends a start that hangs; it takes 15 s, and a minute on a busy machine
+SECONDS_MAX = 150.0
 """Most of it is the start of the healthy processes on a busy machine; the launcher waits three
 minutes for an app.
 """
