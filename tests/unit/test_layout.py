@@ -254,7 +254,7 @@ LAYERS = (
     {"sidecart.launcher"},
     {"sidecart.launcher.servers"},
     {"sidecart.launcher.lifecycle"},
-    {"sidecart.doctor", "sidecart.monitor", "sidecart.testkit"},
+    {"sidecart.contracts", "sidecart.doctor", "sidecart.monitor", "sidecart.testkit"},
     {"sidecart.testkit.simulation"},
     {"sidecart.testkit.faults"},
     {"sidecart.cli"},

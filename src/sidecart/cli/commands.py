@@ -48,6 +48,8 @@ TOOLKIT: Mapping[str, Command] = {
     "reconcile": Command(
         "sidecart.cli.reconcile:add", "list the unfinished accepted requests and repeat their commands"
     ),
+    "examples": Command("sidecart.cli.examples:add", "write the example events by running the services"),
+    "contracts": Command("sidecart.cli.contracts:add", "compare the contracts with the newest release, and release them"),
     "reset": Command("sidecart.cli.reset:add", "delete the data and logs of the stopped system"),
 }
 

@@ -1,0 +1,159 @@
+"""Runs the scenario of contracts/scenario.json: commands, and every event that follows from them.
+
+The gateway's declarations build each command. The services process it and its consequences, one
+event at a time, on stores in memory and with a clock of the scenario. The run therefore gives the
+same bytes each time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from pydantic import ValidationError
+
+from sidecart.chassis.errors import PermanentError
+from sidecart.chassis.events import timestamp
+from sidecart.chassis.processor import EventProcessor
+from sidecart.chassis.service import Service
+from sidecart.contracts.memory_sidecar import Event, MemorySidecar
+from sidecart.edge.command import build_command, resource_id
+from sidecart.edge.declarations import Application, CommandDeclaration
+from sidecart.launcher.documents import convert, read_json
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.topics import CONTRACTS, GATEWAY, Topic
+
+SCENARIO = f"{CONTRACTS}/scenario.json"
+START = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
+HOP = timedelta(milliseconds=7)
+"""The time from the publication of an event to its processing."""
+PAUSE = timedelta(minutes=1)
+"""The time between two flows."""
+WRITER = "8f14e45f"
+"""The writer in the outbox entries of the scenario's records."""
+
+
+class Flow(msgspec.Struct, forbid_unknown_fields=True):
+    """One command of the scenario.
+
+    `name` becomes the name of the example of each event that follows from it. The id of the
+    resource is `resource`, or derives from the Idempotency-Key `key`. `delays` maps a topic to the
+    seconds by which its consumers process the event late.
+    """
+
+    name: str
+    topic: str
+    body: dict[str, Any]
+    resource: str = ""
+    key: str = ""
+    delays: dict[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """One event of the scenario, and the name of its example."""
+
+    name: str
+    event: Event
+
+    @property
+    def file(self) -> str:
+        """The path of the example within contracts/."""
+        return f"examples/{self.event['type']}/{self.name}.json"
+
+
+@dataclass(slots=True)
+class Run:
+    """The result of a scenario: its examples in sequence, and the sidecar of each service."""
+
+    examples: list[Example] = field(default_factory=list)
+    sidecars: dict[str, MemorySidecar] = field(default_factory=dict)
+
+
+def read_flows(folder: Path) -> list[Flow]:
+    """Return the scenario of the project in `folder`; raise LaunchError, which names the entry."""
+    entries = convert(read_json(folder / SCENARIO), list[object], SCENARIO)
+    flows = [convert(entry, Flow, f"{SCENARIO}, entry {number}") for number, entry in enumerate(entries, 1)]
+    for flow in flows:
+        if bool(flow.resource) == bool(flow.key):
+            raise LaunchError(f"{SCENARIO}: {flow.topic} {flow.name} needs `resource` or `key`, and not both")
+    return flows
+
+
+def run(
+    flows: Sequence[Flow],
+    application: Application,
+    topics: Mapping[str, Topic],
+    services: Mapping[str, Service[Any, Any]],
+) -> Run:
+    """Run the flows one after the other; raise LaunchError for one that fails."""
+    return _Scenario(application, topics, services).run(flows)
+
+
+class _Scenario:
+    def __init__(
+        self, application: Application, topics: Mapping[str, Topic], services: Mapping[str, Service[Any, Any]]
+    ) -> None:
+        self._commands = {command.topic: command for command in application.commands}
+        self._topics = topics
+        self._services = services
+        self._clock = START
+        self._run = Run(sidecars={name: MemorySidecar() for name in services})
+        self._processors = {
+            name: EventProcessor(service, self._run.sidecars[name], lambda: self._clock, WRITER)
+            for name, service in services.items()
+        }
+        self._files: set[str] = set()
+
+    def run(self, flows: Sequence[Flow]) -> Run:
+        for flow in flows:
+            waiting = deque([self._command(flow)])
+            while waiting:
+                event = waiting.popleft()
+                self._keep(Example(flow.name, event))
+                for consumer in self._topics[event["type"]].consumers:
+                    if consumer != GATEWAY and event["type"] in self._services[consumer].inputs:
+                        waiting.extend(self._process(flow, consumer, event))
+            self._clock += PAUSE
+        return self._run
+
+    def _command(self, flow: Flow) -> Event:
+        if flow.topic not in self._commands:
+            raise LaunchError(f"{SCENARIO}: no command of the gateway publishes {flow.topic}")
+        declared = self._commands[flow.topic]
+        body = _body(flow, declared)
+        resource = flow.resource or resource_id(declared.path, body[declared.owner], flow.key)
+        made = build_command(flow.topic, resource, "/", body, {declared.resource: resource})
+        event: Event = msgspec.json.decode(made.event)
+        return event | {"time": timestamp(self._clock)}
+
+    def _process(self, flow: Flow, consumer: str, event: Event) -> list[Event]:
+        """Let a service process an event, and return the events that it publishes."""
+        self._clock += HOP + timedelta(seconds=flow.delays.get(event["type"], 0))
+        sidecar = self._run.sidecars[consumer]
+        before = len(sidecar.published)
+        try:
+            asyncio.run(self._processors[consumer].process(event["type"], msgspec.json.encode(event)))
+        except PermanentError as error:
+            raise LaunchError(f"{SCENARIO}: {flow.name}: {consumer} cannot process {event['type']}: {error}") from error
+        return [published for _, published in sidecar.published[before:]]
+
+    def _keep(self, example: Example) -> None:
+        if example.file in self._files:
+            raise LaunchError(f"{SCENARIO}: two events would be {CONTRACTS}/{example.file}: rename a flow")
+        self._files.add(example.file)
+        self._run.examples.append(example)
+
+
+def _body(flow: Flow, declared: CommandDeclaration) -> dict[str, Any]:
+    """Return the body as the gateway sends it; raise LaunchError if the gateway would reject it."""
+    try:
+        return declared.body.model_validate(flow.body).model_dump(exclude_none=True)
+    except ValidationError as error:
+        raise LaunchError(f"{SCENARIO}: {flow.topic} {flow.name} has an invalid body: {error}") from error
