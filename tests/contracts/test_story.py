@@ -7,9 +7,10 @@ import msgspec
 import pytest
 
 from gateway.commands import COMMANDS
+from sidecart.contracts.memory_sidecar import MemorySidecar
 from sidecart.edge.command import build_command, resource_id
 from sidecart.launcher.topics import GATEWAY, read_topics, service_ids
-from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
+from tests.contracts.story_replay import STORY, WIRED, replay
 from tests.contracts.validate import (
     Event,
     aggregate_id,
@@ -32,7 +33,7 @@ def wordless(event: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("name", service_ids())
 def test_each_service_publishes_its_examples(name: str) -> None:
     """The published events have the ids, fields, values, times and order of the examples."""
-    store = InMemoryStore()
+    store = MemorySidecar()
 
     expected = replay(WIRED[name], store, STORY)
 
@@ -51,7 +52,7 @@ def test_each_service_publishes_its_examples(name: str) -> None:
 @pytest.mark.parametrize("name", service_ids())
 def test_each_service_repeats_its_events(name: str) -> None:
     """A second replay changes no state and publishes every event again with the same id."""
-    store = InMemoryStore()
+    store = MemorySidecar()
     replay(WIRED[name], store, STORY)
     published_ids = [event["id"] for _, event in store.published]
     states = _without_outboxes(store)
@@ -63,7 +64,7 @@ def test_each_service_repeats_its_events(name: str) -> None:
     assert set(published_ids) <= {event["id"] for _, event in store.published}
 
 
-def _without_outboxes(store: InMemoryStore) -> dict[str, Any]:
+def _without_outboxes(store: MemorySidecar) -> dict[str, Any]:
     records = {key: msgspec.json.decode(value) for key, value in store.records.items()}
     return {key: record.get("state", record) for key, record in records.items()}
 
@@ -81,7 +82,7 @@ def test_the_gateway_makes_these_commands(event: dict[str, Any]) -> None:
     """`build_command` returns each example command for a valid request body."""
     id_field = aggregate_id(event["type"])
     fields = {name: value for name, value in event["data"].items() if name != id_field}
-    body = BODIES[event["type"]].model_validate(fields).model_dump()
+    body = BODIES[event["type"]].model_validate(fields).model_dump(exclude_none=True)
 
     made = build_command(event["type"], event["subject"], "/", body, {id_field: event["data"][id_field]})
 

@@ -1,4 +1,4 @@
-"""`sidecart lint`: ruff, mypy, the doctor, reasons of lint exceptions, and the prose rules."""
+"""`sidecart lint`: ruff, mypy, the doctor, reasons of lint exceptions, the contracts, the prose."""
 
 import argparse
 import io
@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecart.cli import contracts
 from sidecart.doctor import command as doctor
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
@@ -60,6 +61,8 @@ def lint(options: argparse.Namespace) -> int:
     bare = [one for one in found if not one.has_reason]
     for one in bare:
         print(f"{one.path.relative_to(root())}:{one.line}: no reason beside `{one.kind}`")
+    print("--- contracts", flush=True)
+    codes.append(contracts.check(options))
     print("--- prose", flush=True)
     codes.append(_lint_prose([root()], with_warnings=False))
     return 1 if any(codes) or findings or bare else 0
