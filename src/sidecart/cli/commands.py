@@ -55,6 +55,9 @@ TOOLKIT: Mapping[str, CommandReference] = {
         "sidecart.cli.contracts:command", "compare the contracts with the newest release, and release them"
     ),
     "reset": CommandReference("sidecart.cli.reset:command", "delete the data and logs of the stopped system"),
+    "completion": CommandReference(
+        "sidecart.cli.completion:command", "print the script that completes commands and options in your shell"
+    ),
 }
 
 

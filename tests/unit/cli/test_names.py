@@ -20,6 +20,7 @@ CHOSEN = {
     "run --broker NONSENSE": "redis",
     "demo --store NONSENSE": "postgres",
     "statsu": "status",
+    "completion NONSENSE": "bash",
 }
 """Maps a command line to a valid name in the error message; the exit code is 2."""
 FOUND = {
