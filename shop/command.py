@@ -31,8 +31,12 @@ from sidecart.testkit.tap import Tap
     shell_complete=lambda _context, _param, incomplete: completions(app_ids, incomplete),
     help="do not start this app; repeatable",
 )
-@click.option("--url", help="use the running shop at this URL, start none (containers: http://127.0.0.1:8000)")
-@click.option("--mail-url", default="http://127.0.0.1:8025", help="with --url: the URL of the mail catcher")
+@click.option(
+    "--url", metavar="URL", help="use the running shop at this URL, start none (containers: http://127.0.0.1:8000)"
+)
+@click.option(
+    "--mail-url", metavar="URL", default="http://127.0.0.1:8025", help="with --url: the URL of the mail catcher"
+)
 def command(
     broker: str,
     store: str,
