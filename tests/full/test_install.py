@@ -41,8 +41,8 @@ def test_the_help_lists_the_commands_of_the_toolkit(program: Path, tmp_path: Pat
     done = run(program, tmp_path, "--help")
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert all(f"\n    {name}" in done.stdout for name in TOOLKIT)
-    assert "commands of this project" not in done.stdout
+    assert all(f"\n  {name} " in done.stdout for name in TOOLKIT)
+    assert "Commands of this project" not in done.stdout
 
 
 def test_the_doctor_checks_any_folder(program: Path, tmp_path: Path) -> None:
@@ -85,8 +85,8 @@ def test_in_a_project_the_installed_program_works_on_it(program: Path, tmp_path:
     listed = run(program, tmp_path / "services", "--help")
     checked = run(program, tmp_path / "services", "doctor", "--files-only")
 
-    _, _, own = listed.stdout.partition("commands of this project:")
-    assert [] == [name for name in of_project(root()) if f"\n    {name} " not in own]
+    _, _, own = listed.stdout.partition("Commands of this project:")
+    assert [] == [name for name in of_project(root()) if f"\n  {name} " not in own]
     assert {"demo", "test"} <= set(of_project(root()))
     assert (0, "") == (checked.returncode, checked.stderr)
     assert "0 dangers, 0 warnings" in checked.stdout

@@ -1,39 +1,66 @@
 """`sidecart contracts`: compare the contracts with the newest release, and release them."""
 
-import argparse
+import json
+from collections.abc import Iterator
+
+import click
 
 from sidecart.contracts import examples, releases
+from sidecart.contracts.compatibility import Change
 from sidecart.launcher.project import root
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the actions of `sidecart contracts`."""
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    text = "list the changes since the newest release; exit with 1 if one is breaking"
-    checking = actions.add_parser("check", help=text, description=text)
-    checking.set_defaults(command=check)
-    text = "write the contracts, events and records of this version to contracts/released/VERSION"
-    releasing = actions.add_parser("release", help=text, description=text)
-    releasing.add_argument("version", metavar="VERSION", help="the version, such as 1.2.0")
-    releasing.set_defaults(command=release)
+@click.group("contracts")
+def command() -> None:
+    """Compare the contracts with the newest release, and release them."""
 
 
-def check(options: argparse.Namespace) -> int:
+@command.command("check")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="print each change as one JSON object with `kind` (breaking, compatible or undated), `place`, `what` and "
+    "`reason`",
+)
+def check_command(as_json: bool) -> int:
+    """List the changes since the newest release.
+
+    The exit code is 1 if a change is breaking, or if an optional field does not say since when it
+    exists.
+    """
+    return check(as_json=as_json)
+
+
+@command.command("release")
+@click.argument("version", metavar="VERSION", help="the version, such as 1.2.0")
+def release_command(version: str) -> int:
+    """Write the contracts, events and records to contracts/released/VERSION."""
+    target = releases.release(root(), version, examples.run_scenario(root()))
+    print(f"wrote {target.relative_to(root())}")
+    return 0
+
+
+def check(*, as_json: bool = False) -> int:
     """Print the changes since the newest release; return 1 if one is breaking or undated."""
-    known = releases.versions(root())
     found, undated = releases.changes(root()), list(releases.undated(root()))
-    for line in [*found, *undated]:
+    for line in _as_json(found, undated) if as_json else [*found, *undated]:
         print(line)
     breaking = sum(change.is_breaking for change in found)
-    since = f"since {known[-1]}" if known else "(there is no release yet)"
-    print(f"contracts: {breaking} breaking and {len(found) - breaking} compatible changes {since}")
-    if breaking:
-        print("a breaking change needs a new topic: docs/how-to/change-an-event.md")
+    if not as_json:
+        known = releases.versions(root())
+        since = f"since {known[-1]}" if known else "(there is no release yet)"
+        print(f"contracts: {breaking} breaking and {len(found) - breaking} compatible changes {since}")
+        if breaking:
+            print("a breaking change needs a new topic: docs/how-to/change-an-event.md")
     return 1 if breaking or undated else 0
 
 
-def release(options: argparse.Namespace) -> int:
-    """Write the contracts of a version."""
-    target = releases.release(root(), options.version, examples.run_scenario(root()))
-    print(f"wrote {target.relative_to(root())}")
-    return 0
+def _as_json(changes: list[Change], undated: list[str]) -> Iterator[str]:
+    for change in changes:
+        kind = "breaking" if change.is_breaking else "compatible"
+        reason = change.breaks or change.note
+        yield json.dumps({"kind": kind, "place": change.place, "what": change.what, "reason": reason})
+    for line in undated:
+        place, _, what = line.partition(" is ")
+        yield json.dumps({"kind": "undated", "place": place, "what": f"is {what}", "reason": ""})

@@ -1,25 +1,21 @@
 """`sidecart examples`: write the example events by running the services."""
 
-import argparse
+import click
 
 from sidecart.contracts import examples
 from sidecart.launcher.project import root
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `sidecart examples`."""
-    parser.add_argument("--check", action="store_true", help="change no file; exit with 1 if one would change")
-    parser.epilog = (
-        "The services process the commands of contracts/scenario.json, in memory and without sidecars. Each event "
-        "becomes a file of contracts/examples."
-    )
-    parser.set_defaults(command=write_examples)
-
-
-def write_examples(options: argparse.Namespace) -> int:
-    """Write contracts/examples, or with --check list the files that differ and return 1."""
+@click.command(
+    "examples",
+    epilog="The services process the commands of contracts/scenario.json, in memory and without sidecars. Each event "
+    "becomes a file of contracts/examples.",
+)
+@click.option("--check", is_flag=True, help="change no file; exit with 1 if one would change")
+def command(check: bool) -> int:
+    """Write the example events by running the services."""
     made = examples.run_scenario(root())
-    if options.check:
+    if check:
         found = list(examples.differences(root(), made))
         for line in found:
             print(line)
