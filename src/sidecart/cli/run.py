@@ -60,6 +60,7 @@ def add(parser: argparse.ArgumentParser) -> None:
         help="use the components in this folder, whose servers run already, instead of --broker and --store",
     )
     parser.add_argument("--no-monitor", dest="monitor", action="store_false", help="do not start the live page")
+    parser.add_argument("--reload", action="store_true", help="restart an app when its code changes (make dev)")
     parser.set_defaults(command=run)
 
 
@@ -91,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
                 system.state.described().write()
                 _write_targets(system)
                 say(_welcome(system))
-                return _watch(system, deadline)
+                return _watch(system, deadline, options.reload)
         except Interrupted:
             say("stopped before the system was ready")
             return 0
@@ -174,13 +175,18 @@ class ReportThrottle:
             self._say(f"{text} ({times:,} more times within {REPORT_SECONDS / 60:.0f} min)")
 
 
-def _watch(system: System, deadline: Deadline) -> int:
+def _watch(system: System, deadline: Deadline, reload: bool) -> int:
     throttle = ReportThrottle(say)
     supervisor = Supervisor(system, throttle, lambda: system.state.described().write())
+    looks = [supervisor.look, throttle.look]
+    if reload:
+        from sidecart.launcher.lifecycle.reload import reloader  # other starts need no file watcher
+
+        looks.append(reloader(system, supervisor, say).look)
     while True:
         try:
-            supervisor.look()
-            throttle.look()
+            for look in looks:
+                look()
             deadline.pause(WATCH_SECONDS)
         except Interrupted:
             say("stopping: gateway, sidecars, services, servers")
