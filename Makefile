@@ -8,7 +8,7 @@ PYTHON ?= python3
 SIDECART = $(PYTHON) ./sidecart
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo bench faults faults-mutants soak test test-full test-compose lint system-deps system-deps-full
+.PHONY: help run dev demo bench faults faults-mutants soak test test-fast test-full test-compose lint system-deps system-deps-full
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ help: ## show this help
 
 run: ## run the shop until Ctrl-C (BROKER=redis|rabbitmq, STORE=redis|postgres, PORT=8000)
 	@exec $(SIDECART) run --broker $(BROKER) --store $(STORE) --port $(PORT)
+
+dev: ## run the shop, and restart an app when its code changes (BROKER=, STORE=, PORT=)
+	@exec $(SIDECART) run --reload --broker $(BROKER) --store $(STORE) --port $(PORT)
 
 demo: ## run both flows and print every event (BROKER=, STORE=, WITHOUT=an app to leave out)
 	@exec $(SIDECART) demo --broker $(BROKER) --store $(STORE) $(addprefix --without ,$(WITHOUT))
@@ -25,6 +28,9 @@ bench: ## compare the shop with and without sidecars: an hour or more (QUICK=1: 
 
 test: ## run all tests, the end-to-end ones on each broker
 	@exec $(SIDECART) test
+
+test-fast: ## run the tests without sidecars in about a minute; it prints what it does not cover
+	@exec $(SIDECART) test-fast
 
 test-full: ## run the slow tests (20,000 requests, Node, dapr.yaml, containers, live page)
 	@exec $(SIDECART) test-full

@@ -1,4 +1,4 @@
-"""`sidecart test`, `test-full` and `test-compose`: the suites that every change must pass."""
+"""`sidecart test`, `test-full`, `test-compose` and `test-fast`: the suites of the tests."""
 
 import os
 import re
@@ -31,6 +31,12 @@ GENERATED = "tests/full/test_schemathesis.py"
 It runs in parallel with tests that mostly wait.
 """
 COMPOSE = "tests/compose"
+SHORT_SIMULATION = "tests/simulation/test_simulation.py::test_nothing_is_lost_and_nothing_is_done_twice"
+# PYTHONHASHSEED: each worker of pytest-xdist collects the tests, and all must find one sequence
+QUICK_ENV = {"SEEDS": "50", "PYTHONHASHSEED": "0"}
+QUICK = ("-n", "logical", "--maxprocesses=8", "--dist=worksteal", "tests/unit", "tests/contracts", SHORT_SIMULATION)
+"""The arguments of `make test-fast`; more workers would start longer than they work."""
+NOT_COVERED = "sidecars, brokers, stores, faults, containers, the live page in a browser"
 PROGRESS_SECONDS = 30.0
 # seconds; pytest lists the slowest tests at the end
 SLOWEST = ("--durations=10", "--durations-min=20")
@@ -131,6 +137,17 @@ def test_compose() -> int:
     return _report([_pytest(CONTAINERS)], list(BROKERS))
 
 
+@click.command("test-fast")
+def test_fast() -> int:
+    """Run the tests that start no sidecar, on all cores.
+
+    The exit code is 1 if a test failed or was skipped.
+    """
+    code = _report([_pytest(Suite("unit, contracts, short simulation", QUICK, QUICK_ENV))], [])
+    print(f"not covered: {NOT_COVERED}: `make test`, `make test-full`")
+    return code
+
+
 def _label(env: Mapping[str, str]) -> str:
     return f"{env['BROKER']} and {env['STORE']}"
 
@@ -143,7 +160,8 @@ def _report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:
         print(
             f"{state:6} {outcome.name}: {outcome.tests} tests, {outcome.failed} failed{note}, {outcome.seconds:.0f} s"
         )
-    print(f"brokers: {', '.join(brokers)}")
+    if brokers:
+        print(f"brokers: {', '.join(brokers)}")
     failed = sum(outcome.failed for outcome in outcomes)
     print(f"{sum(outcome.tests - outcome.failed - outcome.skipped for outcome in outcomes)} passed, {failed} failed")
     return 0 if all(outcome.is_green for outcome in outcomes) else 1

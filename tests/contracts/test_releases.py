@@ -56,22 +56,35 @@ def test_events_of_today_are_valid_for_released_readers(version: str) -> None:
 def test_a_service_goes_on_from_the_records_of_a_release(version: str, name: str) -> None:
     """After each write of the released version, this version takes over and gets every event again.
 
-    It publishes what the released version published, with the same ids and the same fields.
+    It publishes what the released version published, with the same ids and the same fields. A topic
+    that is retired since then is left out.
     """
     saves = releases.read_records(root(), version, name)
-    expected = {event["id"]: event for event in EVENTS[version] if event["source"] == name}
+    made = [event for event in EVENTS[version] if event["source"] == name]
+    kept = [event for event in made if event["type"] in read_topics()]
+    # The outputs after a retired one move up, and ids contain the position (WIRE.md, section 5).
+    identity = _id if len(kept) == len(made) else _fact
+    expected = {identity(event): event for event in kept}
     records: dict[str, bytes] = {}
     assert expected
 
     for key, value in [("", b""), *saves]:
         if key:
             records[key] = value
-        published = _deliver(name, MemorySidecar(records), EVENTS[version])
+        published = {identity(event): event for event in _deliver(name, MemorySidecar(records), EVENTS[version])}
         assert {} == _lacking(expected, published), f"from the records of {version} after the write of {key}"
 
 
-def _deliver(name: str, sidecar: MemorySidecar, events: list[Event]) -> dict[str, Event]:
-    """Deliver the events that a service consumes; return what it publishes, by id."""
+def _id(event: Event) -> str:
+    return str(event["id"])
+
+
+def _fact(event: Event) -> str:
+    return f"{event['type']} of {event['subject']} in the flow {event['correlationid']}"
+
+
+def _deliver(name: str, sidecar: MemorySidecar, events: list[Event]) -> list[Event]:
+    """Deliver the events that a service consumes; return what it publishes."""
     service = WIRED[name]
     clock = [datetime.min]
     processor = SpeculativeProcessor(service, sidecar, lambda: clock[0], "00000000")
@@ -80,7 +93,7 @@ def _deliver(name: str, sidecar: MemorySidecar, events: list[Event]) -> dict[str
             answers = [each for each in events if _is_answer(each, name, event)]
             clock[0] = datetime.fromisoformat((answers or [event])[0]["time"])
             asyncio.run(processor.process(event["type"], msgspec.json.encode(event)))
-    return {event["id"]: event for _, event in sidecar.published}
+    return [event for _, event in sidecar.published]
 
 
 def _is_answer(event: Event, name: str, cause: Event) -> bool:
@@ -90,7 +103,7 @@ def _is_answer(event: Event, name: str, cause: Event) -> bool:
 def _lacking(expected: Mapping[str, Event], published: Mapping[str, Event]) -> dict[str, Any]:
     """Return each expected event that was not published with all of its fields."""
     return {
-        id_: event
-        for id_, event in expected.items()
-        if id_ not in published or any(published[id_]["data"].get(name) != old for name, old in event["data"].items())
+        key: event
+        for key, event in expected.items()
+        if key not in published or any(published[key]["data"].get(name) != old for name, old in event["data"].items())
     }

@@ -18,7 +18,7 @@ from sidecart.launcher.project import root
 from sidecart.launcher.topics import CONTRACTS, read_topics, service_ids
 
 TOOLKIT = root() / "src" / "sidecart"
-SUFFIXES = {".py", ".js", ".html", ".css", ".svg", ".toml", ".yaml", ".json", ".txt", ".md"}
+SUFFIXES = {".py", ".typed", ".js", ".html", ".css", ".svg", ".toml", ".yaml", ".json", ".txt", ".md"}
 ALWAYS = ("order", "shop")
 WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 """A word of prose, and a part of a snake_case or CamelCase identifier."""

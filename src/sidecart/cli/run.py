@@ -63,6 +63,7 @@ After REPORTED_FIRST equal lines, the throttle prints a count every REPORT_SECON
     help="use the components in this folder, whose servers run already, instead of --broker and --store",
 )
 @click.option("--no-monitor", is_flag=True, help="do not start the live page")
+@click.option("--reload", is_flag=True, help="restart an app when its code changes (make dev)")
 @click.pass_context
 def command(
     context: click.Context,
@@ -74,6 +75,7 @@ def command(
     replicas: tuple[tuple[str, int], ...],
     components: Path | None,
     no_monitor: bool,
+    reload: bool,
 ) -> int:
     """Run the system until Ctrl-C, and restart crashed processes.
 
@@ -96,11 +98,12 @@ def command(
             gateways=gateways,
             replicas=dict(replicas),
             monitor=not no_monitor,
-        )
+        ),
+        reload,
     )
 
 
-def run(options: Options) -> int:
+def run(options: Options, reload: bool) -> int:
     """Start the system, print how to use it, supervise it, stop it.
 
     Return 0 after a requested stop, and 1 if the supervisor had to give up.
@@ -115,7 +118,7 @@ def run(options: Options) -> int:
                 system.state.described().write()
                 _write_targets(system)
                 say(_welcome(system))
-                return _watch(system, deadline)
+                return _watch(system, deadline, reload)
         except Interrupted:
             say("stopped before the system was ready")
             return 0
@@ -174,13 +177,18 @@ class ReportThrottle:
             self._say(f"{text} ({times:,} more times within {REPORT_SECONDS / 60:.0f} min)")
 
 
-def _watch(system: System, deadline: Deadline) -> int:
+def _watch(system: System, deadline: Deadline, reload: bool) -> int:
     throttle = ReportThrottle(say)
     supervisor = Supervisor(system, throttle, lambda: system.state.described().write())
+    looks = [supervisor.look, throttle.look]
+    if reload:
+        from sidecart.launcher.lifecycle.reload import reloader  # other starts need no file watcher
+
+        looks.append(reloader(system, supervisor, say).look)
     while True:
         try:
-            supervisor.look()
-            throttle.look()
+            for look in looks:
+                look()
             deadline.pause(WATCH_SECONDS)
         except Interrupted:
             say("stopping: gateway, sidecars, services, servers")
