@@ -41,9 +41,10 @@ class Running:
         return subprocess.run(words, cwd=self.folder, capture_output=True, text=True, check=False)
 
 
-def in_the_readme(command: str) -> str:
-    """Return the command after checking that it is a line of its own in the README."""
-    assert f"\n{command}\n" in (root() / "README.md").read_text("utf-8"), f"README.md does not contain {command}"
+def documented(command: str) -> str:
+    """Return the command after checking that it is a line of its own in a how-to guide."""
+    guides = sorted((root() / "docs" / "how-to").glob("*.md"))
+    assert any(f"\n{command}\n" in guide.read_text("utf-8") for guide in guides), f"docs/how-to lacks {command}"
     return command
 
 

@@ -32,7 +32,7 @@ from tests.e2e.first_events import LONG_SECONDS, by_metrics, late, publish_story
 from tests.full import dapr_cli
 from tests.full.multi_app_run import APP_ENV, FREE_PORTS, OWN, Started, apps, flags, sourced
 
-DOCUMENT = root() / "docs" / "dapr-run.md"
+DOCUMENT = root() / "docs" / "how-to" / "dapr-run.md"
 RUN = "set -a; . ./deploy.env; dapr run -f ."
 CATCHER = ".venv/bin/python -m sidecart.launcher.servers.mailcatcher --smtp-port 1025 --http-port 8025"
 SWAP = "sed -i 's#brokers/redis#brokers/rabbitmq#' dapr.yaml"
@@ -46,7 +46,7 @@ DOWN_SECONDS = (0.0, LONG_SECONDS, 1.0, LONG_SECONDS)
 
 
 def test_the_document_has_the_commands_of_these_tests() -> None:
-    """The code blocks of docs/dapr-run.md contain these commands, and no others."""
+    """The code blocks of docs/how-to/dapr-run.md contain these commands, and no others."""
     commands = re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text("utf-8"), re.DOTALL)
     lines = {line.split(" #")[0].strip() for block in commands for line in block.splitlines()}
 

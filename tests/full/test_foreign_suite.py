@@ -7,7 +7,7 @@ import httpx
 import psutil
 
 from sidecart.launcher.project import root
-from tests.full.project_copy import in_the_readme, running
+from tests.full.project_copy import documented, running
 
 
 def test_its_tests_pass() -> None:
@@ -22,7 +22,7 @@ def test_its_tests_pass() -> None:
 
 def test_the_command_of_the_readme_replaces_our_service(tmp_path: Path) -> None:
     """The foreign program runs instead of our service, and a registration succeeds."""
-    with running(tmp_path, in_the_readme("./sidecart run --with user=examples/user-node")) as shop:
+    with running(tmp_path, documented("./sidecart run --with user=examples/user-node")) as shop:
         found = [" ".join(each.cmdline()) for each in psutil.Process(shop.launcher.pid).children(recursive=True)]
         body = {"email": "ann@example.com", "name": "Ann"}
         answer = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False)

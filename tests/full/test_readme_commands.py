@@ -13,7 +13,7 @@ import psutil
 
 from sidecart.launcher.deadline import Deadline
 from tests.e2e.otlp import Receiver
-from tests.full.project_copy import Running, in_the_readme, running
+from tests.full.project_copy import Running, documented, running
 
 SECONDS = 60
 
@@ -32,7 +32,7 @@ def is_another(shop: Running, name: str, before: int) -> bool:
 
 def test_the_live_page_can_be_turned_off(tmp_path: Path) -> None:
     """With --no-monitor, neither the monitor nor its sidecar runs."""
-    with running(tmp_path, in_the_readme("./sidecart run --no-monitor")) as shop:
+    with running(tmp_path, documented("./sidecart run --no-monitor")) as shop:
         names = set(pids(shop))
         output = shop.log.read_text()
 
@@ -45,7 +45,7 @@ def test_traces_go_to_the_configured_receiver(tmp_path: Path) -> None:
     """One variable sends the spans of apps and sidecars to a receiver; the test changes the port
     only.
     """
-    command = in_the_readme("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 ./sidecart run")
+    command = documented("OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 ./sidecart run")
     trace_id = "ab" * 16
     traced = {"gateway", "gateway-sidecar", "user", "user-sidecar", "billing-sidecar", "notification"}
     with Receiver() as receiver:
@@ -61,7 +61,7 @@ def test_several_gateways_restart_after_kills(tmp_path: Path) -> None:
     """Three gateways and two replicas of a service run behind one address; killed processes return
     in `status`.
     """
-    with running(tmp_path, in_the_readme("./sidecart run --gateways 3 --replicas order=2")) as shop:
+    with running(tmp_path, documented("./sidecart run --gateways 3 --replicas order=2")) as shop:
         before = pids(shop)
         body = {"email": "ann@example.com", "name": "Ann"}
         first = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False)
@@ -71,7 +71,7 @@ def test_several_gateways_restart_after_kills(tmp_path: Path) -> None:
             psutil.Process(before[name]).kill()
             Deadline().until(partial(is_another, shop, name, before[name]), SECONDS, shop.log.read_text, 0.5)
         letters = [
-            shop.run(*in_the_readme(command).replace('"no such user"', "nothing").split())
+            shop.run(*documented(command).replace('"no such user"', "nothing").split())
             for command in (
                 "./sidecart dead-letters list",
                 "./sidecart dead-letters replay --topic EmailRequested --dry-run",

@@ -1,4 +1,4 @@
-"""Every setting in the README's table reaches its apps, or is refused by name."""
+"""Every setting in the table of docs/reference/settings.md reaches its apps, or is refused by name."""
 
 from __future__ import annotations
 
@@ -54,9 +54,9 @@ WRONG = {
 
 
 def table() -> dict[str, tuple[str, ...]]:
-    """Read the README's table: maps each setting to the apps that read it."""
-    readme = (root() / "README.md").read_text(encoding="utf-8")
-    rows = ROW.findall(readme[readme.index("| setting | read by | default |") :])
+    """Read the table of the settings: maps each setting to the apps that read it."""
+    page = (root() / "docs/reference/settings.md").read_text(encoding="utf-8")
+    rows = ROW.findall(page[page.index("| setting | read by | default |") :])
     return {name: OF[of.strip()] for names, of, _ in rows for name in re.findall(r"`([A-Z_]+)`", names)} | {
         "GRACE_SECONDS": ("monitor",)  # named below the table
     }
