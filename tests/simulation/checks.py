@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from services.notification.email_templates import email, order_outcome
+from sidecart.chassis.currency import Currency
 from sidecart.testkit.simulation.checks import events_of, secondary, state
 from sidecart.testkit.simulation.world import World
 from tests.simulation.scenario import Scenario
@@ -68,7 +69,7 @@ def _orders(world: World, scenario: Scenario) -> Iterator[str]:
 
 def _mails(world: World, scenario: Scenario) -> Iterator[str]:
     for order_id in scenario.order_ids:
-        message_id = email(order_id, "a@b.c", "n", order_outcome(order_id, (), 0)).message_id
+        message_id = email(order_id, "a@b.c", "n", order_outcome(order_id, (), 0), Currency()).message_id
         notification = secondary(world, "notification", f"notification:{order_id}") or {}
         if not world.side_effects[message_id] or not notification.get("sent_at"):
             yield f"order {order_id}: {world.side_effects[message_id]} mails, notification {notification}"
