@@ -1,8 +1,8 @@
 """Runs the scenario of contracts/scenario.json: commands, and every event that follows from them.
 
 The gateway's declarations build each command. The services process it and its consequences, one
-event at a time, on stores in memory and with a clock of the scenario. The run therefore gives the
-same bytes each time.
+event at a time, on stores in memory. The time of an event follows from that of its cause, so the
+run gives the same bytes each time, and a further consumer changes no event of the others.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ START = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
 HOP = timedelta(milliseconds=7)
 """The time from the publication of an event to its processing."""
 PAUSE = timedelta(minutes=1)
-"""The time between two flows."""
+"""The time between the commands of two flows."""
 WRITER = "8f14e45f"
 """The writer in the outbox entries of the scenario's records."""
 
@@ -112,18 +112,17 @@ class _Scenario:
         self._files: set[str] = set()
 
     def run(self, flows: Sequence[Flow]) -> Run:
-        for flow in flows:
-            waiting = deque([self._command(flow)])
+        for number, flow in enumerate(flows):
+            waiting = deque([self._command(flow, START + number * PAUSE)])
             while waiting:
                 event = waiting.popleft()
                 self._keep(Example(flow.name, event))
                 for consumer in self._topics[event["type"]].consumers:
                     if consumer != GATEWAY and event["type"] in self._services[consumer].inputs:
                         waiting.extend(self._process(flow, consumer, event))
-            self._clock += PAUSE
         return self._run
 
-    def _command(self, flow: Flow) -> Event:
+    def _command(self, flow: Flow, at: datetime) -> Event:
         if flow.topic not in self._commands:
             raise LaunchError(f"{SCENARIO}: no command of the gateway publishes {flow.topic}")
         declared = self._commands[flow.topic]
@@ -131,11 +130,12 @@ class _Scenario:
         resource = flow.resource or resource_id(declared.path, body[declared.owner], flow.key)
         made = build_command(flow.topic, resource, "/", body, {declared.resource: resource})
         event: Event = msgspec.json.decode(made.event)
-        return event | {"time": timestamp(self._clock)}
+        return event | {"time": timestamp(at)}
 
     def _process(self, flow: Flow, consumer: str, event: Event) -> list[Event]:
         """Let a service process an event, and return the events that it publishes."""
-        self._clock += HOP + timedelta(seconds=flow.delays.get(event["type"], 0))
+        delay = timedelta(seconds=flow.delays.get(event["type"], 0))
+        self._clock = datetime.fromisoformat(event["time"]) + HOP + delay
         sidecar = self._run.sidecars[consumer]
         before = len(sidecar.published)
         try:
