@@ -11,7 +11,7 @@ DOCS = Path(__file__).parent
 ROOT = DOCS.parent
 
 project = "Sidecart"
-copyright = "The Sidecart developers"  # noqa: A001 - Sphinx reads this name
+copyright = "The Sidecart developers"
 version = release = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["version"]
 
 extensions = ["myst_parser", "sphinx_copybutton"]

@@ -141,7 +141,7 @@ def step(
             assert_never(event)
 
 
-def _register_contact(mailbox: Mailbox, welcome: Welcome | None, contact: Contact) -> Step[Mailbox]:
+def _register_contact(mailbox: Mailbox, welcome: Welcome | None, contact: Contact, currency: Currency) -> Step[Mailbox]:
     """Save the contact and request the waiting mails; a repeated event requests them again."""
     if mailbox.contact is not None:
         outcome = welcome.outcomes if welcome else ()

@@ -84,9 +84,7 @@ class Call:
 
     def _pattern(self) -> str:
         lines = _trimmed(self.expected).splitlines(keepends=True)
-        return "".join(
-            ANY_LINES if line == "...\n" else re.escape(line).replace(ANY_TEXT, ".*") for line in lines
-        )
+        return "".join(ANY_LINES if line == "...\n" else re.escape(line).replace(ANY_TEXT, ".*") for line in lines)
 
 
 Step = Change | NewFile | Call

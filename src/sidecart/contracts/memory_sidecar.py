@@ -15,7 +15,7 @@ Event = dict[str, Any]
 class MemorySidecar:
     """A sidecar of one app that stores records and published events in memory."""
 
-    def __init__(self, records: Mapping[str, bytes] = {}) -> None:  # noqa: B006 - it is copied, never changed
+    def __init__(self, records: Mapping[str, bytes] = {}) -> None:
         self.records: dict[str, bytes] = dict(records)
         self.saves: list[tuple[str, bytes]] = []
         """Every write of a record, in sequence."""

@@ -96,7 +96,9 @@ def changes(folder: Path) -> list[Change]:
     retired_file = folder / RETIRED
     retired = convert(read_json(retired_file), dict[str, str], RETIRED) if retired_file.exists() else {}
     listed = list(
-        topic_changes(read_json(old / "topics.json"), read_json(new / "topics.json"), retired, f"{CONTRACTS}/topics.json")
+        topic_changes(
+            read_json(old / "topics.json"), read_json(new / "topics.json"), retired, f"{CONTRACTS}/topics.json"
+        )
     )
     for kind in KINDS:
         before, after = read_schemas(old, kind), read_schemas(new, kind)

@@ -117,7 +117,9 @@ class LivePage:
         return PlainTextResponse("alive\n")
 
     async def _page(self, _request: Request) -> Response:
-        body = msgspec.json.encode(page(app_ids(), self._description, await self._gateway.api(), self._settings.currency))
+        body = msgspec.json.encode(
+            page(app_ids(), self._description, await self._gateway.api(), self._settings.currency)
+        )
         return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
     async def _stream(self, request: Request) -> Response:

@@ -54,7 +54,8 @@ def fields_of(template: str) -> list[str]:
 def render(template: str, data: Mapping[str, Any], currency: Currency = DEFAULT) -> str:
     """Fill a template; a missing or unsuitable value becomes a question mark."""
     return "".join(
-        text + ("" if field is None else _value(data.get(field), format_, currency)) for text, field, format_ in parsed(template)
+        text + ("" if field is None else _value(data.get(field), format_, currency))
+        for text, field, format_ in parsed(template)
     )
 
 

@@ -23,5 +23,5 @@ def test_the_decimals_are_those_of_the_currency(environ: dict[str, str], currenc
 @pytest.mark.parametrize("code", ["eur", "EURO", "€", "XYZ"])
 def test_a_wrong_code_is_named(code: str) -> None:
     """The error has the setting and an example."""
-    with pytest.raises(SettingError, match="CURRENCY.*is not the code of a currency in ISO 4217, such as EUR"):
+    with pytest.raises(SettingError, match=r"CURRENCY.*is not the code of a currency in ISO 4217, such as EUR"):
         read({"CURRENCY": code})

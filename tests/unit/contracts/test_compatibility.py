@@ -16,7 +16,11 @@ SCHEMA: Schema = {
         "id": {"type": "string", "minLength": 3, "maxLength": 9, "pattern": "^[a-z]+$", "format": "uuid"},
         "amount": {"type": "integer", "minimum": 1, "maximum": 10},
         "reason": {"type": "string", "enum": ["late", "poor"]},
-        "items": {"type": "array", "minItems": 1, "items": {"type": "object", "properties": {"sku": {"type": "string"}}}},
+        "items": {
+            "type": "array",
+            "minItems": 1,
+            "items": {"type": "object", "properties": {"sku": {"type": "string"}}},
+        },
         "note": {"type": "string", "x-since": "0.2.0"},
         "topic": {"const": "Sold"},
     },

@@ -24,7 +24,7 @@ def made() -> Run:
     return Run([Example("typical", dict(EVENT))], {"book": sidecar})
 
 
-@pytest.fixture()
+@pytest.fixture
 def project(tmp_path: Path) -> Path:
     """Return a project with one topic."""
     for folder in ("schemas", "http", "examples/Sold"):
@@ -65,7 +65,7 @@ def test_a_release_never_changes(project: Path) -> None:
 
     with pytest.raises(LaunchError, match=r"contracts/released/0\.2\.0 exists: a release never changes"):
         releases.release(project, "0.2.0", made())
-    with pytest.raises(LaunchError, match="next is not a version of the form 1.2.3"):
+    with pytest.raises(LaunchError, match=r"next is not a version of the form 1\.2\.3"):
         releases.release(project, "next", made())
 
 
@@ -73,7 +73,7 @@ def test_a_release_with_stale_examples_is_refused(project: Path) -> None:
     """Nothing is written."""
     write(project, "examples/Sold/typical.json", {**EVENT, "data": {"id": "b"}})
 
-    with pytest.raises(LaunchError, match="contracts/examples/Sold/typical.json differs"):
+    with pytest.raises(LaunchError, match=r"contracts/examples/Sold/typical\.json differs"):
         releases.release(project, "0.2.0", made())
 
     assert not (project / "contracts/released").exists()

@@ -149,7 +149,7 @@ def test_a_flow_that_fails_is_named(wrong: Flow, text: str) -> None:
 
 def test_two_flows_of_one_name_are_an_error() -> None:
     """They would overwrite each other's examples."""
-    with pytest.raises(LaunchError, match="two events would be contracts/examples/CandleRequested/typical.json"):
+    with pytest.raises(LaunchError, match=r"two events would be contracts/examples/CandleRequested/typical\.json"):
         made(flow(), flow())
 
 

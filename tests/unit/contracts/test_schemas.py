@@ -11,7 +11,10 @@ from sidecart.launcher.errors import LaunchError
 SHARED = {
     "text": {"type": "string", "minLength": 1, "maxLength": 9},
     "short": {"$ref": "#/$defs/text", "maxLength": 3},
-    "envelope": {"required": ["id", "data"], "properties": {"id": {"$ref": "#/$defs/text"}, "data": {"type": "object"}}},
+    "envelope": {
+        "required": ["id", "data"],
+        "properties": {"id": {"$ref": "#/$defs/text"}, "data": {"type": "object"}},
+    },
 }
 
 
