@@ -201,6 +201,7 @@ def test_a_domain_imports_only_pure_parts_of_the_chassis(path: Path) -> None:
         "sidecart.chassis.service.Step",
         "sidecart.chassis.events.Received",
         "sidecart.chassis.events.timestamp",
+        "sidecart.chassis.currency.Currency",
         "sidecart.chassis.fields.",
     )
 

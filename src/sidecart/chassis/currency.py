@@ -1,4 +1,4 @@
-"""The currency of a system: money is a whole number of its minor units, such as cents."""
+"""The currency of a system: money is a whole number of its minor units."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from sidecart.contracts.schemas import ANNOTATIONS, Schema
 LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
 FORMS = ("pattern", "format", "not", "multipleOf", "uniqueItems", "const", "anyOf", "oneOf", "allOf")
-"""Keywords whose values have no order: any change of them may reject what was accepted."""
+"""Keywords whose values are not wider or narrower: any change may reject what was accepted."""
 STRUCTURE = ("properties", "required", "items", "enum", "type", "additionalProperties")
 CONSUMERS_FIRST = "update the consumers first"
 OLD_EVENTS = "events of the released version, in the broker and in outboxes, become invalid"

@@ -27,7 +27,7 @@ class MemorySidecar:
         return value, None if value is None else value.hex()
 
     async def load_many(self, keys: Sequence[str]) -> list[bytes | None]:
-        """Return the values in the order of their keys."""
+        """Return the values in the sequence of their keys."""
         return [self.records.get(key) for key in keys]
 
     async def save(self, key: str, value: bytes, etag: str | None, *, ttl_seconds: int | None = None) -> None:

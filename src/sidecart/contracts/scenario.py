@@ -141,7 +141,9 @@ class _Scenario:
         try:
             asyncio.run(self._processors[consumer].process(event["type"], msgspec.json.encode(event)))
         except PermanentError as error:
-            raise LaunchError(f"{SCENARIO}: {flow.name}: {consumer} cannot process {event['type']}: {error}") from error
+            raise LaunchError(
+                f"{SCENARIO}: {flow.name}: {consumer} cannot process {event['type']}: {error.reason}"
+            ) from error
         return [published for _, published in sidecar.published[before:]]
 
     def _keep(self, example: Example) -> None:
