@@ -136,4 +136,6 @@ def test_an_event_without_a_cause_is_found() -> None:
     orphans: list[Event] = [event for event in STORY if event["type"] != "OrderPaymentCreated"]
 
     assert [] == unexplained(STORY)
-    assert ["OrderPaid"] * 3 == [line.split()[0] for line in unexplained(orphans)]
+    paid = [event["type"] for event in STORY if event["type"] == "OrderPaid"]
+    assert paid
+    assert paid == [line.split()[0] for line in unexplained(orphans)]

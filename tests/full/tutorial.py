@@ -5,6 +5,7 @@ A code block belongs to the line of text above it:
     In `path`:        a ```diff block; its lines begin with " ", "-" or "+", and `@@` separates parts
     Create `path`:    a block with the whole new file
     (any text)        a ```console block: `$ command` lines, each with the output that follows
+    (any text)        a ```sh block: a command that keeps running in a terminal of its own
 
 In an output, a line `...` stands for any lines, and `...` within a line for any text.
 """
@@ -87,7 +88,14 @@ class Call:
         return "".join(ANY_LINES if line == "...\n" else re.escape(line).replace(ANY_TEXT, ".*") for line in lines)
 
 
-Step = Change | NewFile | Call
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A command that keeps running while the later calls are made."""
+
+    command: str
+
+
+Step = Change | NewFile | Call | Server
 
 
 def read_steps(tutorial: Path) -> list[Step]:
@@ -101,6 +109,8 @@ def _steps(block: re.Match[str], before: str) -> Iterator[Step]:
     place = PLACE.search(before)
     if language == "console":
         yield from _calls(content)
+    elif language == "sh":
+        yield Server(content.strip())
     elif place is None:
         raise AssertionError(f"no line `In ...:` or `Create ...:` above this block:\n{content}")
     elif place[1] == "In":
@@ -112,7 +122,7 @@ def _steps(block: re.Match[str], before: str) -> Iterator[Step]:
 
 def _part(text: str) -> tuple[str, str]:
     """Return the old and the new text of one part of a diff."""
-    lines = [line if line.strip() else f" {line}" for line in text.splitlines(keepends=True)]
+    lines = [line if line.strip() else " \n" for line in text.splitlines(keepends=True)]
     assert all(line[0] in " -+" for line in lines), text
     old = "".join(line[1:] for line in lines if line[0] in " -")
     assert old, f"a part of a diff needs a line of the old file:\n{text}"

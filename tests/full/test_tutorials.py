@@ -1,0 +1,56 @@
+"""Each tutorial is walked in a copy of the project: its edits apply, and its commands print what it
+says.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.project import root
+from tests.full.new_service import NOT_COPIED
+from tests.full.project_copy import running
+from tests.full.tutorial import Call, Change, NewFile, Server, read_steps
+
+TUTORIALS = sorted((root() / "docs" / "tutorials").glob("*.md"))
+FILES_MAX = {"first-change": 12}
+"""The existing and new files that a user changes by hand."""
+ADDRESS = "localhost:8000"
+
+
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+def test_the_steps_of_a_tutorial_work(tutorial: Path, tmp_path: Path) -> None:
+    """Every output is the documented one, so each failing test leads to the next step."""
+    copy = tmp_path / "walked"
+    shutil.copytree(root(), copy, ignore=NOT_COPIED)
+    (copy / ".venv").symlink_to(sys.prefix)
+    environment = plain_environment() | {"PYTHONPATH": f"{copy / 'src'}:{copy}", "SIDECART_PROJECT": str(copy)}
+    address, calls = ADDRESS, 0
+    with ExitStack() as stack:
+        for step in read_steps(tutorial):
+            match step:
+                case Change() | NewFile():
+                    step.apply(copy)
+                case Server():
+                    shop = stack.enter_context(running(tmp_path, step.command, copy))
+                    address = f"localhost:{shop.port}"
+                case Call():
+                    calls += 1
+                    call = replace(step, command=step.command.replace(ADDRESS, address))
+                    assert "" == call.differs(call.run(copy, **environment))
+    assert calls
+
+
+@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+def test_a_tutorial_changes_few_files(tutorial: Path) -> None:
+    """A change that needs more files would be hard to make."""
+    changed = {step.file for step in read_steps(tutorial) if isinstance(step, Change | NewFile)}
+
+    assert changed
+    assert len(changed) <= FILES_MAX.get(tutorial.stem, len(changed)), sorted(changed)
