@@ -8,7 +8,9 @@ PYTHON ?= python3
 SIDECART = $(PYTHON) ./sidecart
 
 .DEFAULT_GOAL := help
-.PHONY: help run dev demo bench faults faults-mutants soak test test-fast test-full test-compose lint system-deps system-deps-full
+DOCS_PORT ?= 8008
+
+.PHONY: help run dev demo bench faults faults-mutants soak test test-fast test-full test-compose lint system-deps system-deps-full docs
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,6 +48,9 @@ faults-mutants: ## check that the auditor detects the removal of each safeguard
 
 soak: ## measure memory, streams and records for 20 minutes of orders (BROKER=, STORE=)
 	@exec $(SIDECART) soak --broker $(BROKER) --store $(STORE)
+
+docs: ## build the documentation as a site, without a warning, and serve it (DOCS_PORT=8008)
+	@exec $(SIDECART) docs --port $(DOCS_PORT)
 
 lint: ## run ruff, mypy --strict, the check of lint exceptions, the doctor and the prose rules
 	@exec $(SIDECART) lint
