@@ -33,10 +33,20 @@ It runs in parallel with tests that mostly wait.
 COMPOSE = "tests/compose"
 SHORT_SIMULATION = "tests/simulation/test_simulation.py::test_nothing_is_lost_and_nothing_is_done_twice"
 # PYTHONHASHSEED: each worker of pytest-xdist collects the tests, and all must find one sequence
-QUICK_ENV = {"SEEDS": "50", "PYTHONHASHSEED": "0"}
-QUICK = ("-n", "logical", "--maxprocesses=8", "--dist=worksteal", "tests/unit", "tests/contracts", SHORT_SIMULATION)
+QUICK_ENV = {"SEEDS": "20", "PYTHONHASHSEED": "0"}
+SLOW_UNITS = ("bench", "chassis/server", "chassis/telemetry", "doctor", "launcher/servers", "lint")
+"""The folders of tests/unit that start servers and processes, or check the tools of a developer."""
+MAIL = "services/notification/mail"
+QUICK = (
+    *("-n", "logical", "--maxprocesses=8", "--dist=worksteal"),
+    *(f"--ignore=tests/unit/{folder}" for folder in (*SLOW_UNITS, MAIL)),
+    *("tests/unit", "tests/contracts", SHORT_SIMULATION),
+)
 """The arguments of `make test-fast`; more workers would start longer than they work."""
-NOT_COVERED = "sidecars, brokers, stores, faults, containers, the live page in a browser"
+NOT_COVERED = (
+    "sidecars, brokers, stores, faults, containers, the live page in a browser, "
+    f"and in tests/unit: {', '.join((*SLOW_UNITS, MAIL))}"
+)
 PROGRESS_SECONDS = 30.0
 # seconds; pytest lists the slowest tests at the end
 SLOWEST = ("--durations=10", "--durations-min=20")
