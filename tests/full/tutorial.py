@@ -2,7 +2,7 @@
 
 A code block belongs to the line of text above it:
 
-    In `path`:        a ```diff block; its lines begin with " ", "-" or "+", and `@@` separates parts
+    In `path`:        a ```diff block; a line begins with " ", "-" or "+", and `@@` separates parts
     Create `path`:    a block with the whole new file
     (any text)        a ```console block: `$ command` lines, each with the output that follows
     (any text)        a ```sh block: a command that keeps running in a terminal of its own

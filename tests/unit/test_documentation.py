@@ -17,7 +17,7 @@ README_LINES_MAX = 100
 
 
 def commands(page: Path) -> list[str]:
-    """Return the commands of a page's `sh` blocks, without comments and with continued lines joined.
+    """Return the commands of a page's `sh` blocks, without comments, with continued lines joined.
 
     The tutorials are walked as a whole (tests/full/test_tutorials.py).
     """

@@ -1,4 +1,4 @@
-"""`.ci/release-notes` refuses a tag that does not fit the project, and prints the notes of a fit."""
+"""`.ci/release-notes` refuses a tag that does not fit the project, and prints the notes of another."""
 
 from __future__ import annotations
 

@@ -139,7 +139,7 @@ def _shown(bound: Any) -> str:
 def topic_changes(
     old: Mapping[str, Any], new: Mapping[str, Any], retired: Mapping[str, str], place: str
 ) -> Iterator[Change]:
-    """Yield the changes between two topic lists; `retired` has the reason for each removed topic."""
+    """Yield the changes between two topic lists; `retired` has the reasons for removed topics."""
     for name in old.keys() - new.keys():
         what = "the topic was removed or renamed"
         if name in retired:

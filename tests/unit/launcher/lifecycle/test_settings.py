@@ -1,4 +1,4 @@
-"""Every setting in the table of docs/reference/settings.md reaches its apps, or is refused by name."""
+"""Every setting in docs/reference/settings.md reaches its apps, or is refused by name."""
 
 from __future__ import annotations
 
