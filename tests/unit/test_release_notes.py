@@ -1,4 +1,4 @@
-"""`.ci/release-notes` refuses a tag that does not fit the project, and prints the notes of another."""
+"""`.ci/release-notes` refuses a tag that does not fit, and prints the notes of one that fits."""
 
 from __future__ import annotations
 
