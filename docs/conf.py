@@ -26,7 +26,7 @@ myst_enable_extensions = ["attrs_inline"]
 html_theme = "furo"
 html_title = f"Sidecart {release}"
 html_copy_source = False
-html_theme_options = {"top_of_page_buttons": []}
+html_theme_options: dict[str, object] = {"top_of_page_buttons": []}
 copybutton_prompt_text = "$ "
 copybutton_only_copy_prompt_lines = True
 

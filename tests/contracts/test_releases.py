@@ -13,7 +13,7 @@ from sidecart.contracts import releases
 from sidecart.contracts.memory_sidecar import Event, MemorySidecar
 from sidecart.launcher.project import root
 from sidecart.launcher.topics import read_topics, service_ids
-from tests.contracts.story_replay import WIRED
+from tests.contracts.story_replay import WIRED, wordless
 from tests.contracts.validate import CONTRACTS, is_caused_by, problems, schema_problems, story
 
 VERSIONS = releases.versions(root())
@@ -61,8 +61,8 @@ def test_events_of_today_are_valid_for_released_readers(version: str) -> None:
 def test_a_service_goes_on_from_the_records_of_a_release(version: str, name: str) -> None:
     """After each write of the released version, this version takes over and gets every event again.
 
-    It publishes what the released version published, with the same ids and the same fields. A topic
-    that is retired since then is left out.
+    It publishes what the released version published, with the same ids and the same fields. The
+    texts of an email may differ, and a topic that is retired since then is left out.
     """
     saves = releases.read_records(root(), version, name)
     made = [event for event in EVENTS[version] if event["source"] == name]
@@ -110,5 +110,6 @@ def _lacking(expected: Mapping[str, Event], published: Mapping[str, Event]) -> d
     return {
         key: event
         for key, event in expected.items()
-        if key not in published or any(published[key]["data"].get(name) != old for name, old in event["data"].items())
+        if key not in published
+        or any(published[key]["data"].get(name) != old for name, old in wordless(event)["data"].items())
     }

@@ -10,7 +10,7 @@ from gateway.commands import COMMANDS
 from sidecart.contracts.memory_sidecar import MemorySidecar
 from sidecart.edge.command import build_command, resource_id
 from sidecart.launcher.topics import GATEWAY, read_topics, service_ids
-from tests.contracts.story_replay import STORY, WIRED, replay
+from tests.contracts.story_replay import STORY, WIRED, replay, wordless
 from tests.contracts.validate import (
     Event,
     aggregate_id,
@@ -22,12 +22,6 @@ from tests.contracts.validate import (
 )
 
 BODIES = {command.topic: command.body for command in COMMANDS}
-
-
-def wordless(event: dict[str, Any]) -> dict[str, Any]:
-    """Return a mail without its texts, which are not part of the contract."""
-    words = ("subject", "text", "html") if event["type"] == "EmailRequested" else ()
-    return {**event, "data": {name: value for name, value in event["data"].items() if name not in words}}
 
 
 @pytest.mark.parametrize("name", service_ids())
