@@ -171,11 +171,11 @@ class InboundApp(RoutedApp):
                     raise WriteRefused(subscription.store.problem)
                 await subscription.handle(body)
             except PermanentError as fault:
-                ending = "dropped" if self._dead_letters is None else "dead letter"
-                log.error("%s from %s: %s", ending, subscription.topic, fault)
                 log.debug("the reason: %s", fault.reason)
                 if self._dead_letters is not None:
                     await self._dead_letters.write(subscription.topic, body, fault.reason, context.traceparent)
+                ending = "dropped" if self._dead_letters is None else "dead letter"
+                log.error("%s from %s: %s", ending, subscription.topic, fault)
                 return DEAD
         except TransientError as fault:
             log.warning("%s will be redelivered: %s", subscription.topic, fault)

@@ -226,8 +226,8 @@ def test_a_permanent_error_is_answered_200_with_a_dead_letter() -> None:
     play(scenario)
 
 
-def test_a_dead_letter_that_cannot_be_written_is_answered_500() -> None:
-    """The event stays with the broker until its dead letter is stored."""
+def test_a_dead_letter_that_cannot_be_written_is_answered_500(caplog: pytest.LogCaptureFixture) -> None:
+    """The event stays with the broker until its dead letter is stored; only then is it logged."""
 
     async def scenario(lamps: Lamps) -> None:
         lamps.problem = PermanentError("no such lamp")
@@ -235,8 +235,11 @@ def test_a_dead_letter_that_cannot_be_written_is_answered_500() -> None:
         lamps.daprd.answers = [web.Response(status=500), web.Response(status=500)]
 
         assert 500 == await lamps.deliver()
+        assert "Lamp will be redelivered" in caplog.text
+        assert "dead letter from Lamp" not in caplog.text
         assert 200 == await lamps.deliver()
         assert f"dead:{ID}" in lamps.daprd.state
+        assert "dead letter from Lamp" in caplog.text
 
     play(scenario)
 
