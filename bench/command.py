@@ -1,4 +1,4 @@
-"""The command lines of `sidecart bench` and `sidecart soak`.
+"""The command lines of `sidecart bench`, `sidecart soak` and `sidecart memory`.
 
 The measurements are imported when a command runs, because the plots need a second to load.
 """
@@ -66,3 +66,16 @@ def soak(broker: str, store: str, minutes: float, per_second: float) -> int:
     from bench import soak
 
     return soak.run(soak.Soak(broker, store, per_second, minutes))
+
+
+@click.command("memory")
+@broker_option
+@click.option("--orders", type=click.IntRange(1), default=10_000, metavar="N", help="the number of orders")
+def memory(broker: str, orders: int) -> int:
+    """Place orders and print the resident memory of each process.
+
+    The exit code is 1 if a Python process exceeds its limit, or if a response was not 201.
+    """
+    from bench import memory
+
+    return memory.run(broker, orders)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.project import root
+from tests.full.project_copy import copied, shell_environment
 from tests.full.tutorial import Change, NewFile, read_steps
 
 TUTORIAL = root() / "docs" / "tutorials" / "new-service.md"
-NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv*", ".sidecart", ".*_cache", ".hypothesis", "__pycache__", "node_modules", "secrets", "names.sqlite*"
-)
 START = "start"
 CHECK = "from sidecart.launcher.consistency import check; check()"
 REPORTED = {
@@ -96,8 +91,7 @@ def new_files() -> dict[str, str]:
 
 def extended_copy(folder: Path) -> Path:
     """Copy the project to a folder that does not exist, and add the service."""
-    shutil.copytree(root(), folder, ignore=NOT_COPIED)
-    (folder / ".venv").symlink_to(sys.prefix)
+    copied(folder)
     for name, text in new_files().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text, "utf-8")
@@ -117,14 +111,10 @@ def replace(folder: Path, file: str, old: str, new: str) -> None:
 
 def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run Python in the copy, which finds the copy's own packages first."""
-    env = plain_environment() | {
-        "PYTHONPATH": os.pathsep.join([str(folder / "src"), str(folder)]),
-        "SIDECART_PROJECT": str(folder),
-    }
     return subprocess.run(
         [sys.executable, *words],
         cwd=folder,
-        env=env,
+        env=shell_environment(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -20,7 +20,8 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
 from sidecart.launcher.topics import app_ids
-from tests.full.project_copy import Running, documented, running
+from tests.full.documentation import documented
+from tests.full.project_copy import Running, running
 
 DASHBOARD = root() / "docs" / "grafana" / "sidecart.json"
 PROMETHEUS = "prometheus --config.file docs/grafana/prometheus.yml"

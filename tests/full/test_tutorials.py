@@ -4,18 +4,14 @@ says.
 
 from __future__ import annotations
 
-import shutil
-import sys
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.project import root
-from tests.full.new_service import NOT_COPIED
-from tests.full.project_copy import running
+from tests.full.project_copy import copied, running, shell_environment
 from tests.full.tutorial import Call, Change, NewFile, Server, read_steps
 
 TUTORIALS = sorted((root() / "docs" / "tutorials").glob("*.md"))
@@ -27,10 +23,7 @@ ADDRESS = "localhost:8000"
 @pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
 def test_the_steps_of_a_tutorial_work(tutorial: Path, tmp_path: Path) -> None:
     """Every output is the documented one, so each failing test leads to the next step."""
-    copy = tmp_path / "walked"
-    shutil.copytree(root(), copy, ignore=NOT_COPIED)
-    (copy / ".venv").symlink_to(sys.prefix)
-    environment = plain_environment() | {"PYTHONPATH": f"{copy / 'src'}:{copy}", "SIDECART_PROJECT": str(copy)}
+    copy = copied(tmp_path / "walked")
     address, calls = ADDRESS, 0
     with ExitStack() as stack:
         for step in read_steps(tutorial):
@@ -43,7 +36,7 @@ def test_the_steps_of_a_tutorial_work(tutorial: Path, tmp_path: Path) -> None:
                 case Call():
                     calls += 1
                     call = replace(step, command=step.command.replace(ADDRESS, address))
-                    assert "" == call.differs(call.run(copy, **environment))
+                    assert "" == call.differs(call.run(copy, **shell_environment(copy)))
     assert calls
 
 

@@ -1,11 +1,15 @@
 """The documentation: its site builds, its diagrams are current, and the README is short."""
 
 import hashlib
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from docs.command import build
+from sidecart.cli.group import group
 from sidecart.launcher.project import root
 
 DOCS = root() / "docs"
@@ -29,3 +33,41 @@ def test_a_diagram_is_drawn_from_its_source(source: Path) -> None:
     expected = hashlib.sha256(source.read_bytes()).hexdigest()
 
     assert expected in source.with_suffix(".svg").read_text("utf-8").splitlines()[0], f"draw {source} again"
+
+
+def mentioned() -> Iterator[tuple[str, str]]:
+    """Yield each page with each command in its running text: `make ...` or `./sidecart ...`."""
+    pages = [root() / "README.md", root() / "CONTRIBUTING.md", *DOCS.rglob("*.md")]
+    for page in pages:
+        if page.parent.name != "adr":
+            for found in re.finditer(r"`(make|\./sidecart) ([a-z][^`]*)`", page.read_text("utf-8")):
+                yield str(page.relative_to(root())), f"{found[1]} {' '.join(found[2].split())}"
+
+
+def unknown_word(command: str) -> str | None:
+    """Return the first word of a command that its parser does not know; None if it knows all."""
+    program, *words = command.split()
+    if program == "make":
+        targets = re.findall(r"^([a-z-]+):", (root() / "Makefile").read_text("utf-8"), re.MULTILINE)
+        return None if words[0] in targets else words[0]
+    here: click.Command = group
+    for word in words:
+        if word.startswith("-"):
+            if not any(word.partition("=")[0] in param.opts for param in here.params) and word not in ("--help", "-h"):
+                return word
+        elif isinstance(here, click.Group):
+            found = here.get_command(click.Context(here), word)
+            if found is None:
+                return word
+            here = found
+    return None
+
+
+def test_the_text_mentions_only_commands_that_exist() -> None:
+    """Each target, command and option in running text exists."""
+    wrong = {(page, command) for page, command in mentioned() if unknown_word(command) is not None}
+
+    assert set() == wrong
+    assert "--nothing" == unknown_word("./sidecart run --nothing")
+    assert "nothing" == unknown_word("./sidecart dead-letters nothing")
+    assert "nothing" == unknown_word("make nothing")
