@@ -91,7 +91,8 @@ def data_fields() -> set[str]:
 def shop_words() -> frozenset[str]:
     """Return the words of the apps, the topics and their fields, except the generic ones."""
     names = [*service_ids(), *read_topics(), *data_fields(), *ALWAYS]
-    return frozenset(word for name in names for word in words(name)) - GENERIC.keys()
+    # a single letter is no word: the V of a topic's second version
+    return frozenset(word for name in names for word in words(name) if len(word) > 1) - GENERIC.keys()
 
 
 SHOP_WORDS = shop_words()

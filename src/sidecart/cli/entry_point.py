@@ -26,7 +26,7 @@ def main() -> None:
         from sidecart.cli.__main__ import main as command
     except LaunchError as error:  # the topology may be read when a module is loaded
         sys.exit(f"sidecart: {error}")
-    code = INTERRUPTED
+    code: int | str | None = INTERRUPTED
     try:
         # like a Ctrl-C: the unwinding stops the started processes
         signal.signal(signal.SIGTERM, _unwind)
@@ -34,6 +34,11 @@ def main() -> None:
         code = command()
     except KeyboardInterrupt:
         pass
+    except RuntimeError as error:
+        # Python replaces an exception in __set_name__, which runs while a module is imported
+        if not isinstance(error.__cause__, (KeyboardInterrupt, SystemExit)):
+            raise
+        code = error.__cause__.code if isinstance(error.__cause__, SystemExit) else INTERRUPTED
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # no cleanup is left to interrupt

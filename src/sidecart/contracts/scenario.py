@@ -8,7 +8,7 @@ run gives the same bytes each time, and a further consumer changes no event of t
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -114,9 +114,12 @@ class _Scenario:
     def run(self, flows: Sequence[Flow]) -> Run:
         for number, flow in enumerate(flows):
             waiting = deque([self._command(flow, START + number * PAUSE)])
+            of_topic = Counter[str]()
             while waiting:
                 event = waiting.popleft()
-                self._keep(Example(flow.name, event))
+                of_topic[event["type"]] += 1
+                count = of_topic[event["type"]]
+                self._keep(Example(flow.name if count == 1 else f"{flow.name}-{count}", event))
                 for consumer in self._topics[event["type"]].consumers:
                     if consumer != GATEWAY and event["type"] in self._services[consumer].inputs:
                         waiting.extend(self._process(flow, consumer, event))

@@ -17,6 +17,7 @@ from sidecart.edge.declarations import Application, CommandDeclaration, QueryDec
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topics import Topic
 
+TWO_WICKS = "Ada"
 CANDLE = "019bc0fd-89c0-78c9-9e0d-a0c3d985694a"
 
 
@@ -45,9 +46,10 @@ class CandleLit:
 
 
 def step(_state: Any, _secondary: None, received: Received[Any]) -> Step[dict[str, str]]:
-    """Light the candle; refuse the scent of smoke."""
+    """Light the candle, one with two wicks twice; refuse the scent of smoke."""
     assert received.event.scent != "smoke", "no smoke"
-    return Step({"id": received.event.candle_id}, outputs=(CandleLit(received.event.candle_id, received.event.scent),))
+    lit = CandleLit(received.event.candle_id, received.event.scent)
+    return Step({"id": received.event.candle_id}, outputs=(lit, lit) if received.event.owner == TWO_WICKS else (lit,))
 
 
 SERVICE: Service[Any, Any] = Service.of(
@@ -109,6 +111,15 @@ def test_each_event_of_a_flow_becomes_an_example() -> None:
         ("examples/CandleLit/late.json", "2026-01-15T09:32:00.007Z"),
     ] == [(each.file, each.event["time"]) for each in examples]
     assert examples[0].event["id"] == examples[1].event["correlationid"]
+
+
+def test_a_second_event_of_a_topic_in_a_flow_has_a_number() -> None:
+    """So a step may publish a topic twice, or two steps of a flow the same topic."""
+    examples = made(flow(body={"owner": TWO_WICKS})).examples
+
+    assert ["examples/CandleLit/typical.json", "examples/CandleLit/typical-2.json"] == [
+        each.file for each in examples if each.event["type"] == "CandleLit"
+    ]
 
 
 def test_an_absent_optional_field_stays_absent() -> None:

@@ -1,0 +1,65 @@
+"""The entry point ends without a traceback at a signal, also while a command is imported."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.project import PROJECT
+
+DECLARED = """\
+[tool.sidecart.commands]
+greet = { command = "greetings:greet", help = "print a greeting" }
+"""
+MODULE = """\
+import os
+
+class Signalled:
+    def __set_name__(self, owner, name):
+        os.kill(os.getpid(), {number})
+
+class Greeting:
+    word = Signalled()
+"""
+BROKEN = """\
+class Broken:
+    def __set_name__(self, owner, name):
+        raise ValueError("broken")
+
+class Greeting:
+    word = Broken()
+"""
+
+
+def greet(folder: Path, module: str) -> subprocess.CompletedProcess[str]:
+    """Run the command of a project whose module is this text."""
+    (folder / "pyproject.toml").write_text(DECLARED)
+    (folder / "greetings.py").write_text(module)
+    return subprocess.run(
+        [sys.executable, "-m", "sidecart.cli.entry_point", "greet"],
+        env=plain_environment() | {PROJECT: str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
+def test_a_signal_during_the_import_of_a_command_ends_without_a_traceback(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """Python 3.11 hides the signal's exception behind a RuntimeError of the class that it creates."""
+    done = greet(tmp_path, MODULE.format(number=int(number)))
+
+    assert (128 + number, "") == (done.returncode, done.stderr)
+
+
+def test_another_error_of_a_class_is_reported(tmp_path: Path) -> None:
+    """Only a signal ends a command silently."""
+    done = greet(tmp_path, BROKEN)
+
+    assert 1 == done.returncode
+    assert "ValueError: broken" in done.stderr
