@@ -1,5 +1,5 @@
-"""The commands of docs/how-to/containers.md, run exactly as written, with podman's compose command as
-`docker`.
+"""The commands of docs/how-to/containers.md, run exactly as written. `docker` is podman's compose
+command.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Each tutorial is walked in a copy of the project: its edits apply, and its commands print what it
-says.
+"""Each tutorial and the worked example are walked in a copy of the project: the edits apply, and the
+commands print what the page says.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from tests.full.project_copy import copied, running, shell_environment
 from tests.full.tutorial import Call, Change, NewFile, Server, read_steps
 
 TUTORIALS = sorted((root() / "docs" / "tutorials").glob("*.md"))
+WALKED = [*TUTORIALS, root() / "docs" / "how-to" / "replace-an-event.md"]
 FILES_MAX = {"first-change": 12}
 """The existing and new files that a user changes by hand."""
 ADDRESS = "localhost:8000"
 
 
-@pytest.mark.parametrize("tutorial", TUTORIALS, ids=lambda path: path.stem)
+@pytest.mark.parametrize("tutorial", WALKED, ids=lambda path: path.stem)
 def test_the_steps_of_a_tutorial_work(tutorial: Path, tmp_path: Path) -> None:
     """Every output is the documented one, so each failing test leads to the next step."""
     copy = copied(tmp_path / "walked")

@@ -51,7 +51,7 @@ def greet(folder: Path, module: str) -> subprocess.CompletedProcess[str]:
 def test_a_signal_during_the_import_of_a_command_ends_without_a_traceback(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    """Python 3.11 hides the signal's exception behind a RuntimeError of the class that it creates."""
+    """Python 3.11 hides the signal's exception behind a RuntimeError of the new class."""
     done = greet(tmp_path, MODULE.format(number=int(number)))
 
     assert (128 + number, "") == (done.returncode, done.stderr)
