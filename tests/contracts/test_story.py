@@ -137,9 +137,7 @@ def test_an_event_without_a_cause_is_found() -> None:
 
     assert [] == unexplained(STORY)
     caused = [
-        event["type"]
-        for event in STORY
-        if any(each["type"] == cause and is_caused_by(event, each) for each in STORY)
+        event["type"] for event in STORY if any(each["type"] == cause and is_caused_by(event, each) for each in STORY)
     ]
     assert "OrderPaid" in caused
     assert caused == [line.split()[0] for line in unexplained(orphans)]

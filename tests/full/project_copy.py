@@ -25,8 +25,10 @@ STOP_SECONDS = 120
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", ".sidecart", ".*_cache", ".hypothesis", "__pycache__", "node_modules", "secrets", "names.sqlite*"
 )
-MAKE_ENDS = (0, -signal.SIGINT)
-"""After Ctrl-C make ends by the signal, although its command ended well."""
+MAKE_ENDS = (0, 2, -signal.SIGINT)
+"""After Ctrl-C make ends with its own code or by the signal, although its command ended well."""
+TERMINAL = ("env", "--default-signal=INT")
+"""Restores what a terminal gives a command: a shell ignores Ctrl-C for what it runs in the background."""
 
 
 def copied(folder: Path, project: Path | None = None) -> Path:
@@ -68,7 +70,7 @@ def foreground(
 
     `ends` has the exit codes that a clean stop may have. A traceback is none.
     """
-    shell = ["bash", "-c", command]
+    shell = [*TERMINAL, "bash", "-c", command]
     with (
         log.open("wb") as output,
         subprocess.Popen(shell, cwd=folder, env=env, stdout=output, stderr=output, start_new_session=True) as process,

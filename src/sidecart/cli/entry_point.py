@@ -7,9 +7,11 @@ SIGINT before it imports anything else.
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 
 INTERRUPTED = 128 + signal.SIGINT
+AGAIN_SECONDS = 0.1
 
 
 def main() -> None:
@@ -29,6 +31,7 @@ def main() -> None:
     code: int | str | None = INTERRUPTED
     try:
         # like a Ctrl-C: the unwinding stops the started processes
+        sys.unraisablehook = _send_again
         signal.signal(signal.SIGTERM, _unwind)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         code = command()
@@ -47,6 +50,19 @@ def main() -> None:
 
 def _end_at_once(number: int, _frame: FrameType | None) -> None:
     os._exit(128 + number)
+
+
+def _send_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Send a signal again whose exception Python has dropped, as in a callback at a fork."""
+    kinds = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}
+    number = kinds.get(unraisable.exc_type)
+    if number is None:
+        sys.__unraisablehook__(unraisable)
+        return
+    # not now: its exception would end this hook only
+    timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 def _unwind(number: int, _frame: FrameType | None) -> None:

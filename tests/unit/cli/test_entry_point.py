@@ -24,6 +24,19 @@ class Signalled:
 class Greeting:
     word = Signalled()
 """
+DROPPED = """\
+import os, time
+import click
+
+class Finalized:
+    def __del__(self):
+        os.kill(os.getpid(), {number})
+
+@click.command()
+def greet():
+    Finalized()
+    time.sleep(60)
+"""
 BROKEN = """\
 class Broken:
     def __set_name__(self, owner, name):
@@ -47,12 +60,13 @@ def greet(folder: Path, module: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.parametrize("module", [MODULE, DROPPED], ids=["import", "finalizer"])
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda each: each.name)
-def test_a_signal_during_the_import_of_a_command_ends_without_a_traceback(
-    tmp_path: Path, number: signal.Signals
+def test_a_signal_whose_exception_is_lost_ends_without_a_traceback(
+    tmp_path: Path, number: signal.Signals, module: str
 ) -> None:
-    """Python 3.11 hides the signal's exception behind a RuntimeError of the new class."""
-    done = greet(tmp_path, MODULE.format(number=int(number)))
+    """Python 3.11 hides it behind a RuntimeError of a new class, and drops it in a finalizer."""
+    done = greet(tmp_path, module.format(number=int(number)))
 
     assert (128 + number, "") == (done.returncode, done.stderr)
 
