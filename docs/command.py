@@ -14,8 +14,21 @@ LOOPBACK = "127.0.0.1"
 
 
 def build(folder: str) -> int:
-    """Build the site; a warning is an error, as is a link that leads nowhere."""
-    words = [sys.executable, "-m", "sphinx", "--quiet", "--nitpicky", "--fail-on-warning", "--keep-going"]
+    """Build the site; a warning is an error, as is a link that leads nowhere.
+
+    Every page is written again, because its table of contents names all the others.
+    """
+    words = [
+        sys.executable,
+        "-m",
+        "sphinx",
+        "--quiet",
+        "--nitpicky",
+        "--fail-on-warning",
+        "--keep-going",
+        "--fresh-env",
+        "--write-all",
+    ]
     return subprocess.run([*words, "--builder", "html", str(root() / "docs"), folder], check=False).returncode
 
 
