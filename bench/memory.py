@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 
 from bench.usage import resident_mib
-from sidecart.cli.run import say, stopped_by_signals
+from sidecart.cli.run import say
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.topics import app_ids
 
@@ -70,9 +70,8 @@ def run(broker: str, orders: int) -> int:
 
     Returns 1 if a Python process of the shop exceeds its limit, or if a response was not 201.
     """
-    deadline = stopped_by_signals()
     folder = tempfile.TemporaryDirectory(prefix="sidecart-memory-")
-    with folder, System(Options(broker, folder=Path(folder.name)), say, deadline) as shop:
+    with folder, System(Options(broker, folder=Path(folder.name)), say) as shop:
         before = resident_mib(shop.processes)
         started = time.monotonic()
         users, refused = asyncio.run(place(shop.url, orders))

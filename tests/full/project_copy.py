@@ -21,7 +21,7 @@ from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
 
 READY_SECONDS = 180
-STOP_SECONDS = 120
+STOP_SECONDS = 60
 NOT_COPIED = shutil.ignore_patterns(
     ".git", ".venv*", ".sidecart", ".*_cache", ".hypothesis", "__pycache__", "node_modules", "secrets", "names.sqlite*"
 )
@@ -80,7 +80,11 @@ def foreground(
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGINT)
-            process.wait(STOP_SECONDS)
+            try:
+                process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
     text = log.read_text()
     assert process.returncode in ends, f"{command} ended with {process.returncode}:\n{text}"
     assert "Traceback" not in text, text

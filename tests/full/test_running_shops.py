@@ -28,14 +28,14 @@ STARTS = ("make run", "make run BROKER=rabbitmq STORE=postgres", "make dev")
 RUNNING = {
     "./sidecart status": r"^gateway +\d+ +\d+ +ready$",
     "./sidecart logs": r"^order-sidecar +\| ",
-    "./sidecart logs order": r"INFO",
+    "./sidecart logs order": r"",  # an app without trouble logs nothing
     "./sidecart dead-letters list": r"^0 dead letters",
     "./sidecart dead-letters list --topic OrderPaid": r"^0 dead letters",
     "./sidecart dead-letters replay --topic EmailRequested --dry-run": r"^0 dead letters",
     "./sidecart dead-letters replay --topic EmailRequested": r"^0 dead letters",
     './sidecart dead-letters discard --reason "no such user"': r"^0 dead letters",
-    "./sidecart reconcile --dry-run": r"",
-    "./sidecart reconcile": r"",
+    "./sidecart reconcile --dry-run": r"^0 unfinished$",
+    "./sidecart reconcile": r"^0 stuck$",
 }
 """Each command for a running shop, and what its output contains."""
 CATCHER = ".venv/bin/python -m sidecart.launcher.servers.mailcatcher --smtp-port 1025 --http-port 8025"

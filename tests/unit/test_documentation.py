@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from docs import appendices
 from docs.command import build
 from sidecart.cli.group import group
 from sidecart.launcher.project import root
@@ -71,3 +72,11 @@ def test_the_text_mentions_only_commands_that_exist() -> None:
     assert "--nothing" == unknown_word("./sidecart run --nothing")
     assert "nothing" == unknown_word("./sidecart dead-letters nothing")
     assert "nothing" == unknown_word("make nothing")
+
+
+def test_the_tables_of_fault_runs_are_made_of_their_reports() -> None:
+    """docs/appendices.py writes them into the page; each table has its place."""
+    page = appendices.PAGE.read_text("utf-8")
+
+    assert appendices.tables().keys() == {name for _, name, _ in appendices.PLACE.findall(page)}
+    assert page == appendices.filled(page), "run `.venv/bin/python -m docs.appendices`"
