@@ -1,9 +1,8 @@
 """The tables of the appendix, made of the results that are kept beside it.
 
-    .venv/bin/python -m docs.appendices          write the tables into the pages
-    .venv/bin/python -m docs.appendices --check  exit with 1 if a page differs
+    .venv/bin/python -m docs.appendices
 
-A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
+A test compares the pages. A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from sidecart.launcher.project import root
 from sidecart.testkit.faults.report import Report, fault_table, table
 
 APPENDIX = root() / "docs" / "appendix"
-PAGE = APPENDIX / "reliability-results.md"
+PAGES = (APPENDIX / "reliability-results.md", root() / "docs" / "explanation" / "delivery-guarantees.md")
 PLACE = re.compile(r"(<!-- table: ([a-z ]+) -->\n\n).*?(\n<!-- end -->)", re.DOTALL)
 KILLS = "kills"
 
@@ -60,11 +59,9 @@ def filled(page: str) -> str:
 
 
 def main() -> int:
-    """Write the tables, or with `--check` compare them; return the exit code."""
-    page = PAGE.read_text("utf-8")
-    if "--check" in sys.argv[1:]:
-        return int(page != filled(page))
-    PAGE.write_text(filled(page), "utf-8")
+    """Write the tables into the pages; return the exit code."""
+    for path in PAGES:
+        path.write_text(filled(path.read_text("utf-8")), "utf-8")
     return 0
 
 

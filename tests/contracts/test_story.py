@@ -92,7 +92,7 @@ def test_the_resource_of_a_keyed_request_has_a_known_id() -> None:
     assert order["order_id"] == resource_id("/order/create", user["user_id"], "order-1")
 
 
-def position_of(event: Event, cause: Event) -> int:
+def position_of(event: dict[str, Any], cause: Event) -> int:
     """Return the number of the outputs that the publisher of an event has before it."""
     outputs = [each for each in STORY if each["source"] == event["source"] and is_caused_by(each, cause)]
     return outputs.index(event)

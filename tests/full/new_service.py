@@ -76,11 +76,13 @@ class Edit:
 
 def edits() -> list[Edit]:
     """Return the edits of the tutorial, each part by itself."""
+    changes = [step for step in read_steps(TUTORIAL) if isinstance(step, Change)]
     return [
-        Edit(step.file, old, new, *reported)
-        for step in read_steps(TUTORIAL)
-        if isinstance(step, Change)
-        for (old, new), reported in zip(step.parts, REPORTED[step.file], strict=True)
+        Edit(file, old, new, *where)
+        for file, reported in REPORTED.items()
+        for (old, new), where in zip(
+            (part for step in changes if step.file == file for part in step.parts), reported, strict=True
+        )
     ]
 
 

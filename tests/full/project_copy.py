@@ -28,7 +28,7 @@ NOT_COPIED = shutil.ignore_patterns(
 MAKE_ENDS = (0, 2, -signal.SIGINT)
 """After Ctrl-C make ends with its own code or by the signal, although its command ended well."""
 TERMINAL = ("env", "--default-signal=INT")
-"""Restores what a terminal gives a command: a shell ignores Ctrl-C for what it runs in the background."""
+"""Gives a command a terminal's Ctrl-C; a shell ignores it for what runs in the background."""
 
 
 def copied(folder: Path, project: Path | None = None) -> Path:

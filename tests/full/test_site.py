@@ -1,4 +1,4 @@
-"""The documentation site in a real browser, on a desktop and on a phone, as `make docs` serves it."""
+"""The site that `make docs` serves, in a real browser: on a desktop and on a phone."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Each tutorial and the worked example are walked in a copy of the project: the edits apply, and the
-commands print what the page says.
+"""Each tutorial and the worked example are walked in a copy of the project: the edits apply, and
+the commands print what the page says.
 """
 
 from __future__ import annotations

@@ -76,7 +76,10 @@ def test_the_text_mentions_only_commands_that_exist() -> None:
 
 def test_the_tables_of_fault_runs_are_made_of_their_reports() -> None:
     """docs/appendices.py writes them into the page; each table has its place."""
-    page = appendices.PAGE.read_text("utf-8")
+    pages = [path.read_text("utf-8") for path in appendices.PAGES]
 
-    assert appendices.tables().keys() == {name for _, name, _ in appendices.PLACE.findall(page)}
-    assert page == appendices.filled(page), "run `.venv/bin/python -m docs.appendices`"
+    for page in pages:
+        assert page == appendices.filled(page), "run `.venv/bin/python -m docs.appendices`"
+    places = [name for page in pages for _, name, _ in appendices.PLACE.findall(page)]
+    assert appendices.tables().keys() == set(places)
+    assert len(places) == sum(page.count("<!-- table: ") for page in pages)
