@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from sidecart.launcher.project import root
 from sidecart.testkit.faults.report import Report, fault_table, table
