@@ -44,12 +44,12 @@ GENERIC = {
 }
 """Words of topics and fields that any project uses; each has its reason."""
 
-COMMON = frozenset(
-    "a address at by code count data date description end entry event file for format from group has in index "
-    "is key kind label last level limit line list new next note number of old on page part path point position "
-    "result row rule since size sort source start state status step sum tag target time title type until url "
-    "value version wait word".split()
-)
+COMMON_TEXT = """
+a address at by code count data date description end entry event file for format from group has in index is key kind
+label last level limit line list new next note number of old on page part path point position result row rule since
+size sort source start state status step sum tag target time title type until url value version wait word
+"""
+COMMON = frozenset(COMMON_TEXT.split())
 """Words of any program. A new field of the shop may have one, although the toolkit uses it too."""
 
 PHRASES = {
