@@ -28,7 +28,8 @@ def _users(world: World, scenario: Scenario) -> Iterator[str]:
         if not secondary(world, "user", f"user:{user_id}"):
             yield f"user {user_id} cannot be read"
         accounts = {event["data"]["account_id"] for event in events_of(world, "BillingAccountCreated", user_id)}
-        # Only a redelivery repeats this event, which no service consumes (docs/explanation/delivery-guarantees.md).
+        # No service consumes this event, so a broker that loses everything can lose it
+        # (docs/explanation/delivery-guarantees.md).
         is_announced = bool(accounts) or (world.wipes > 0 and state(world, "billing", f"account:{user_id}") is not None)
         if len(accounts) > 1 or not is_announced:
             yield f"user {user_id} has the accounts {sorted(accounts)}"
