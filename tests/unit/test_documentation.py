@@ -37,12 +37,13 @@ def test_a_diagram_is_drawn_from_its_source(source: Path) -> None:
 
 
 def mentioned() -> Iterator[tuple[str, str]]:
-    """Yield each page with each command in its running text: `make ...` or `./sidecart ...`."""
-    pages = [root() / "README.md", root() / "CONTRIBUTING.md", *DOCS.rglob("*.md")]
+    """Yield each page with each command in its code: `make ...` or `./sidecart ...`."""
+    pages = [root() / "README.md", root() / "CONTRIBUTING.md", *DOCS.rglob("*.md"), *root().glob("*/*/README.md")]
     for page in pages:
         if page.parent.name != "adr":
-            for found in re.finditer(r"`(make|\./sidecart) ([a-z][^`]*)`", page.read_text("utf-8")):
-                yield str(page.relative_to(root())), f"{found[1]} {' '.join(found[2].split())}"
+            for code in re.findall(r"```.*?```|`[^`]+`", page.read_text("utf-8"), re.DOTALL):
+                for found in re.finditer(r"(?<![^\s`])(make|\./sidecart) ([a-z][^`\n|;&#]*)", code):
+                    yield str(page.relative_to(root())), f"{found[1]} {' '.join(found[2].split())}"
 
 
 def unknown_word(command: str) -> str | None:
@@ -64,11 +65,12 @@ def unknown_word(command: str) -> str | None:
     return None
 
 
-def test_the_text_mentions_only_commands_that_exist() -> None:
-    """Each target, command and option in running text exists."""
+def test_the_pages_mention_only_commands_that_exist() -> None:
+    """Each target, command and option in their code exists."""
     wrong = {(page, command) for page, command in mentioned() if unknown_word(command) is not None}
 
     assert set() == wrong
+    assert {"make run", "./sidecart status"} <= {command for _, command in mentioned()}
     assert "--nothing" == unknown_word("./sidecart run --nothing")
     assert "nothing" == unknown_word("./sidecart dead-letters nothing")
     assert "nothing" == unknown_word("make nothing")
