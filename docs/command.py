@@ -8,6 +8,8 @@ import sys
 
 import click
 
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.ports import is_listening
 from sidecart.launcher.project import home, root
 
 LOOPBACK = "127.0.0.1"
@@ -32,6 +34,12 @@ def build(folder: str) -> int:
     return subprocess.run([*words, "--builder", "html", str(root() / "docs"), folder], check=False).returncode
 
 
+def _require_free(port: int) -> None:
+    """Raise LaunchError for a port that another program has, before the build."""
+    if is_listening(port):
+        raise LaunchError(f"port {port} is busy: choose another one with --port (make docs DOCS_PORT=...)")
+
+
 @click.command("docs")
 @click.option("--port", type=click.IntRange(1, 65535), default=8008, metavar="PORT", help="the port of the site")
 @click.option("--no-serve", is_flag=True, help="only build the site")
@@ -40,6 +48,8 @@ def command(port: int, no_serve: bool) -> int:
 
     The exit code is 1 if the build had a warning.
     """
+    if not no_serve:
+        _require_free(port)
     folder = str(home() / "site")
     print(f"building the site in {folder}", flush=True)
     if build(folder) != 0:

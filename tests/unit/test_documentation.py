@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from docs import appendices
 from docs.command import build
 from sidecart.cli.group import group
+from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import root
 
 DOCS = root() / "docs"
@@ -21,6 +23,14 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     """A link that leads nowhere, or a page outside every table of contents, is a warning."""
     assert 0 == build(str(tmp_path))
     assert (tmp_path / "index.html").exists()
+
+
+def test_a_busy_port_is_reported_before_the_build() -> None:
+    """The message says how to choose another one."""
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        port = busy.getsockname()[1]
+        with pytest.raises(LaunchError, match=f"port {port} is busy: choose another one with --port"):
+            group.main(["docs", "--port", str(port)], standalone_mode=False)
 
 
 def test_the_readme_is_short() -> None:

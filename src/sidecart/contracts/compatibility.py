@@ -8,11 +8,12 @@ change says so.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sidecart.contracts.schemas import ANNOTATIONS, Schema
+from sidecart.contracts.schemas import ANNOTATIONS, Schema, is_open
 
 LOWER_BOUNDS = ("minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties")
 UPPER_BOUNDS = ("maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties")
@@ -61,10 +62,25 @@ def schema_changes(old: Schema, new: Schema, place: str) -> Iterator[Change]:
 
 
 def _of_type(old: Schema, new: Schema, place: str) -> Iterator[Change]:
-    if old.get("type") != new.get("type"):
+    if _types(old) != _types(new):
         yield Change(place, f"the type changed from {old.get('type')} to {new.get('type')}", OLD_EVENTS)
-    if old.get("additionalProperties", True) and not new.get("additionalProperties", True):
+    before, after = old.get("additionalProperties", True), new.get("additionalProperties", True)
+    if is_open(before) and after is False:
         yield Change(place, "unknown fields are no longer allowed", "an event of a later version becomes invalid")
+    elif is_open(after) and not is_open(before):
+        yield Change(place, "unknown fields are allowed now", note=CONSUMERS_FIRST)
+    elif not is_open(after) and _text(before) != _text(after):
+        yield Change(place, "the form of unknown fields changed", OLD_EVENTS)
+
+
+def _types(schema: Schema) -> list[str] | None:
+    found = schema.get("type")
+    return [found] if isinstance(found, str) else None if found is None else sorted(found)
+
+
+def _text(value: Any) -> str:
+    """Return a value as JSON, in which 1 and true differ, as they do not in Python."""
+    return json.dumps(value, sort_keys=True)
 
 
 def _of_fields(old: Schema, new: Schema, place: str) -> Iterator[Change]:
@@ -72,8 +88,13 @@ def _of_fields(old: Schema, new: Schema, place: str) -> Iterator[Change]:
     needed_before, needed_after = set(old.get("required", ())), set(new.get("required", ()))
     for name in before.keys() - after.keys():
         yield _removed(f"{place}.{name}", name in needed_before)
+    is_closed = old.get("additionalProperties", True) is False
     for name in after.keys() - before.keys():
-        yield _added(f"{place}.{name}", name in needed_after)
+        yield _added(f"{place}.{name}", name in needed_after, is_closed)
+    for name in sorted(needed_after - needed_before - after.keys()):
+        yield Change(f"{place}.{name}", "a required field was added", OLD_EVENTS)
+    for name in sorted(needed_before - needed_after - before.keys()):
+        yield Change(f"{place}.{name}", "a required field became optional", OLD_READERS)
     for name in [each for each in before if each in after]:
         inner = f"{place}.{name}"
         if name in needed_after - needed_before:
@@ -89,9 +110,11 @@ def _removed(place: str, was_required: bool) -> Change:
     return Change(place, "an optional field was removed", note="never use its name for something else")
 
 
-def _added(place: str, is_required: bool) -> Change:
+def _added(place: str, is_required: bool, is_closed: bool) -> Change:
     if is_required:
         return Change(place, "a required field was added", OLD_EVENTS)
+    if is_closed:
+        return Change(place, "an optional field was added", f"{OLD_READERS}, because it has an unknown field")
     return Change(place, "an optional field was added", note="readers ignore it until they know it")
 
 
@@ -99,15 +122,15 @@ def _of_values(old: Schema, new: Schema, place: str) -> Iterator[Change]:
     before, after = old.get("enum"), new.get("enum")
     if before is not None and after is not None:
         if gone := _listed(before, after):
-            yield Change(place, f"the values {gone} were removed", OLD_EVENTS)
+            yield Change(place, f"the values {', '.join(gone)} were removed", OLD_EVENTS)
         if more := _listed(after, before):
-            yield Change(place, f"the values {more} were added", note=CONSUMERS_FIRST)
+            yield Change(place, f"the values {', '.join(more)} were added", note=CONSUMERS_FIRST)
     elif before is not None:
         yield Change(place, "any value is allowed now", note=CONSUMERS_FIRST)
     elif after is not None:
-        yield Change(place, f"only the values {_listed(after, ())} are allowed now", OLD_EVENTS)
+        yield Change(place, f"only the values {', '.join(_listed(after, ()))} are allowed now", OLD_EVENTS)
     for keyword in FORMS:
-        if old.get(keyword) == new.get(keyword):
+        if (keyword in old) == (keyword in new) and _text(old.get(keyword)) == _text(new.get(keyword)):
             continue
         if keyword not in new:
             yield Change(place, f"`{keyword}` was removed", note=CONSUMERS_FIRST)
@@ -128,8 +151,9 @@ def _of_bounds(old: Schema, new: Schema, place: str) -> Iterator[Change]:
                 yield Change(place, what, OLD_EVENTS)
 
 
-def _listed(values: Sequence[Any], without: Sequence[Any]) -> str:
-    return ", ".join(str(each) for each in values if each not in without)
+def _listed(values: Sequence[Any], without: Sequence[Any]) -> list[str]:
+    known = {_text(each) for each in without}
+    return [each if isinstance(each, str) and each else _text(each) for each in values if _text(each) not in known]
 
 
 def _shown(bound: Any) -> str:

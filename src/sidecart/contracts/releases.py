@@ -9,7 +9,9 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Iterator
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,14 @@ from sidecart.contracts.examples import differences
 from sidecart.contracts.memory_sidecar import MemorySidecar
 from sidecart.contracts.scenario import Run
 from sidecart.contracts.schemas import KINDS, Schema, read_schemas
-from sidecart.launcher.documents import convert, read_json
+from sidecart.launcher.documents import convert, read_json, shown
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.topics import CONTRACTS
+from sidecart.launcher.topics import CONTRACTS, Topic
 
 RELEASED = f"{CONTRACTS}/released"
 RETIRED = f"{CONTRACTS}/retired.json"
 """Maps each topic that was removed on purpose to the reason; the file is optional."""
-VERSION = re.compile(r"(\d+)\.(\d+)\.(\d+)")
+VERSION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")
 SINCE = "x-since"
 """The keyword of an optional field: the version of the project that introduced it."""
 
@@ -43,16 +45,31 @@ def _number(version: str) -> tuple[int, ...]:
 def release(folder: Path, version: str, made: Run) -> Path:
     """Write the contracts of a version; return their folder.
 
-    Raise LaunchError if the version exists, or if the examples differ from the scenario.
+    Raise LaunchError, and write nothing, if the version is not newer than the newest release, if a
+    change since then is breaking, or if the examples differ from the scenario.
     """
     if not VERSION.fullmatch(version):
         raise LaunchError(f"{version} is not a version of the form 1.2.3")
     target = folder / RELEASED / version
     if target.exists():
         raise LaunchError(f"{RELEASED}/{version} exists: a release never changes; choose the next version")
+    if (known := versions(folder)) and _number(version) < _number(known[-1]):
+        raise LaunchError(f"{version} is older than the newest release, {known[-1]}: choose a later version")
+    for kind in KINDS:
+        read_schemas(folder / CONTRACTS, kind)  # names a missing folder, also for the first release
+    if problems := [*(str(each) for each in changes(folder) if each.is_breaking), *undated(folder)]:
+        raise LaunchError(f"run `sidecart contracts check` first: {problems[0]}")
     if stale := list(differences(folder, made)):
         raise LaunchError(f"run `sidecart examples` first: {stale[0]}")
-    contracts = folder / CONTRACTS
+    target.parent.mkdir(exist_ok=True)
+    # a release appears as a whole, or not at all
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".new-") as name:
+        _copy(folder / CONTRACTS, Path(name) / version, made)
+        (Path(name) / version).rename(target)
+    return target
+
+
+def _copy(contracts: Path, target: Path, made: Run) -> None:
     for kind in (*KINDS, "examples"):
         shutil.copytree(contracts / kind, target / kind)
     for name in ("common.json", "topics.json"):
@@ -60,7 +77,6 @@ def release(folder: Path, version: str, made: Run) -> Path:
     (target / "records").mkdir()
     for app_id, sidecar in made.sidecars.items():
         (target / "records" / f"{app_id}.json").write_text(_records(sidecar), encoding="utf-8")
-    return target
 
 
 def _records(sidecar: MemorySidecar) -> str:
@@ -88,42 +104,112 @@ def read_events(folder: Path, version: str) -> list[dict[str, Any]]:
 
 
 def changes(folder: Path) -> list[Change]:
-    """Return the changes of the contracts since the newest release; none without a release."""
+    """Return the changes of the contracts since the newest release; none without a release.
+
+    They include what breaks an older release only, such as another use of a name that the newest
+    one does not have.
+    """
     found = versions(folder)
     if not found:
         return []
-    old, new = folder / RELEASED / found[-1], folder / CONTRACTS
-    retired_file = folder / RETIRED
-    retired = convert(read_json(retired_file), dict[str, str], RETIRED) if retired_file.exists() else {}
-    listed = list(
-        topic_changes(
-            read_json(old / "topics.json"), read_json(new / "topics.json"), retired, f"{CONTRACTS}/topics.json"
-        )
-    )
+    retired = _retired(folder)
+    listed = _since(folder, found[-1], retired)
+    seen = {(each.place, each.what) for each in listed}
+    for version in found[:-1]:
+        for each in _since(folder, version, retired):
+            if each.is_breaking and (each.place, each.what) not in seen:
+                seen.add((each.place, each.what))
+                listed.append(replace(each, what=f"{each.what} since {version}"))
+    return listed
+
+
+def _retired(folder: Path) -> dict[str, str]:
+    """Return the reasons of the topics that were removed on purpose."""
+    file = folder / RETIRED
+    if not file.exists():
+        return {}
+    retired = convert(read_json(file), dict[str, str], RETIRED)
+    topics = _topics(folder / CONTRACTS)
+    for name, reason in retired.items():
+        if name in topics:
+            raise LaunchError(f"{RETIRED}: {name} is in {CONTRACTS}/topics.json: remove it from one of them")
+        if not reason.strip():
+            raise LaunchError(f"{RETIRED}: {name} has no reason")
+    return retired
+
+
+def _topics(contracts: Path) -> dict[str, Any]:
+    file = contracts / "topics.json"
+    return {
+        name: {"publisher": each.publisher, "consumers": each.consumers, "component": each.component}
+        for name, each in convert(read_json(file), dict[str, Topic], str(shown(file))).items()
+    }
+
+
+def _since(folder: Path, version: str, retired: Mapping[str, str]) -> list[Change]:
+    old, new = folder / RELEASED / version, folder / CONTRACTS
+    topics = _topics(new)
+    listed = list(topic_changes(_topics(old), topics, retired, f"{CONTRACTS}/topics.json"))
     for kind in KINDS:
         before, after = read_schemas(old, kind), read_schemas(new, kind)
         for name in before:
             place = f"{CONTRACTS}/{kind}/{name}.json"
             if name in after:
-                listed += schema_changes(before[name], after[name], place)
+                listed += _of_schema(kind, before[name], after[name], place)
             elif kind == "http":
                 listed.append(Change(place, "the schema was removed", "clients expect this answer"))
+            elif name in topics:
+                listed.append(Change(place, "the schema was removed", "its topic is still published"))
     return listed
 
 
+def _of_schema(kind: str, old: Schema, new: Schema, place: str) -> list[Change]:
+    try:
+        if kind == "http":
+            old, new = _opened(old), _opened(new)
+        return list(schema_changes(old, new, place))
+    except (AttributeError, KeyError, TypeError) as error:
+        raise LaunchError(f"{place}: no schema of a form that the check knows: {error!r}") from error
+
+
+def _opened(schema: Any) -> Any:
+    """Return the schema of an answer without the ban of further fields, which binds no client."""
+    if isinstance(schema, list):
+        return [_opened(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    return {key: _opened(value) for key, value in schema.items() if (key, value) != ("additionalProperties", False)}
+
+
 def undated(folder: Path) -> Iterator[str]:
-    """Yield one line for each optional field of an event whose schema does not say since when."""
+    """Yield one line for each optional field of an event whose schema does not say since when.
+
+    A field that the newest release lacks is newer than that release.
+    """
+    known = versions(folder)
+    released = read_schemas(folder / RELEASED / known[-1], "schemas") if known else {}
     for name, schema in read_schemas(folder / CONTRACTS, "schemas").items():
-        data = schema.get("properties", {}).get("data", {})
-        for place in _undated(data, f"{CONTRACTS}/schemas/{name}.json: data"):
-            yield f'{place} is optional and lacks "{SINCE}": "<the version that adds it>"'
+        place = f"{CONTRACTS}/schemas/{name}.json: data"
+        old = dict(_optional(_data(released.get(name, {})), place))
+        for field, since in _optional(_data(schema), place):
+            if not VERSION.fullmatch(since):
+                yield f'{field} is optional and lacks "{SINCE}": "<the version that adds it>"'
+            elif name in released and field not in old and _number(since) <= _number(known[-1]):
+                yield f'{field} is new, but its "{SINCE}" is {since}: the newest release is {known[-1]}'
 
 
-def _undated(schema: Schema, place: str) -> Iterator[str]:
+def _data(schema: Schema) -> Schema:
+    found: Schema = schema.get("properties", {}).get("data", {})
+    return found
+
+
+def _optional(schema: Schema, place: str) -> Iterator[tuple[str, str]]:
+    """Yield the place of each optional field, with its `x-since`."""
     for name, field in schema.get("properties", {}).items():
-        since = str(field.get(SINCE, ""))
-        if name not in schema.get("required", ()) and not VERSION.fullmatch(since):
-            yield f"{place}.{name}"
-        yield from _undated(field, f"{place}.{name}")
-    if "items" in schema:
-        yield from _undated(schema["items"], f"{place}[]")
+        if not isinstance(field, dict):
+            raise LaunchError(f"{place}.{name}: no schema of a form that the check knows: {field}")
+        if name not in schema.get("required", ()):
+            yield f"{place}.{name}", str(field.get(SINCE, ""))
+        yield from _optional(field, f"{place}.{name}")
+    if isinstance(schema.get("items"), dict):
+        yield from _optional(schema["items"], f"{place}[]")

@@ -8,6 +8,7 @@ run gives the same bytes each time, and a further consumer changes no event of t
 from __future__ import annotations
 
 import asyncio
+import re
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +28,7 @@ from sidecart.edge.command import build_command, resource_id
 from sidecart.edge.declarations import Application, CommandDeclaration
 from sidecart.launcher.documents import convert, read_json
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.topics import CONTRACTS, GATEWAY, Topic
+from sidecart.launcher.topics import CONTRACTS, GATEWAY, TOPIC_LIST, Topic, read_topics
 
 SCENARIO = f"{CONTRACTS}/scenario.json"
 START = datetime(2026, 1, 15, 9, 30, tzinfo=UTC)
@@ -35,6 +36,9 @@ HOP = timedelta(milliseconds=7)
 """The time from the publication of an event to its processing."""
 PAUSE = timedelta(minutes=1)
 """The time between the commands of two flows."""
+NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
+UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+DELAY_SECONDS_MAX = 366 * 24 * 3600
 WRITER = "8f14e45f"
 """The writer in the outbox entries of the scenario's records."""
 
@@ -80,10 +84,27 @@ def read_flows(folder: Path) -> list[Flow]:
     """Return the scenario of the project in `folder`; raise LaunchError, which names the entry."""
     entries = convert(read_json(folder / SCENARIO), list[object], SCENARIO)
     flows = [convert(entry, Flow, f"{SCENARIO}, entry {number}") for number, entry in enumerate(entries, 1)]
+    if not flows:
+        raise LaunchError(f"{SCENARIO} has no flow, so no event would have an example")
     for flow in flows:
-        if bool(flow.resource) == bool(flow.key):
-            raise LaunchError(f"{SCENARIO}: {flow.topic} {flow.name} needs `resource` or `key`, and not both")
+        _require_valid(flow)
     return flows
+
+
+def _require_valid(flow: Flow) -> None:
+    """Raise LaunchError for a flow that no run can play."""
+    where = f"{SCENARIO}: {flow.topic} {flow.name}"
+    if not NAME.fullmatch(flow.name):
+        raise LaunchError(f"{where}: a name has up to 60 of a-z, 0-9, - and _; it becomes a file name")
+    if bool(flow.resource) == bool(flow.key):
+        raise LaunchError(f"{where} needs `resource` or `key`, and not both")
+    if flow.resource and not UUID.fullmatch(flow.resource):
+        raise LaunchError(f"{where}: `resource` is no UUID in lower case: {flow.resource}")
+    for topic, seconds in flow.delays.items():
+        if topic not in read_topics():
+            raise LaunchError(f"{where}: `delays` has {topic}, which is not in {TOPIC_LIST}")
+        if not 0 <= seconds <= DELAY_SECONDS_MAX:
+            raise LaunchError(f"{where}: the delay of {topic} is not from 0 to {DELAY_SECONDS_MAX} seconds")
 
 
 def run(

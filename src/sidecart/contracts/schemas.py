@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sidecart.launcher.documents import read_json, shown
+from sidecart.launcher.documents import convert, read_json, shown
 from sidecart.launcher.errors import LaunchError
 
 Schema = dict[str, Any]
-ANNOTATIONS = frozenset({"title", "description", "examples", "$schema", "$comment", "x-since"})
+ANNOTATIONS = frozenset({"title", "description", "default", "deprecated", "examples", "$schema", "$comment", "x-since"})
 """Keywords that accept and reject nothing."""
 KINDS = ("schemas", "http")
 """The folders with schemas: events, and HTTP answers."""
@@ -18,6 +18,7 @@ KINDS = ("schemas", "http")
 _TIGHTER: Mapping[str, Callable[[Any, Any], Any]] = {
     **dict.fromkeys(("minimum", "minLength", "minItems"), max),
     **dict.fromkeys(("maximum", "maxLength", "maxItems"), min),
+    "additionalProperties": lambda one, other: other if is_open(one) else one,
     "required": lambda one, other: sorted({*one, *other}),
     "properties": lambda one, other: {
         name: _merged(one.get(name, {}), other.get(name, {})) for name in {**one, **other}
@@ -26,12 +27,33 @@ _TIGHTER: Mapping[str, Callable[[Any, Any], Any]] = {
 """How two values of a keyword that both hold become one."""
 
 
+def is_open(additional: object) -> bool:
+    """Return whether a value of `additionalProperties` allows any further field."""
+    return additional is True or additional == {}
+
+
 def read_schemas(contracts: Path, kind: str) -> dict[str, Schema]:
-    """Return the schemas in a folder of contracts/, by name and without references."""
-    shared = read_json(contracts / "common.json")["$defs"]
-    return {
-        path.stem: _expanded(read_json(path), shared, shown(path)) for path in sorted((contracts / kind).glob("*.json"))
-    }
+    """Return the schemas in a folder of contracts/, by name and without references.
+
+    Raise LaunchError, which names the file, for one that cannot be read.
+    """
+    if not (contracts / kind).is_dir():
+        raise LaunchError(f"{shown(contracts / kind)} is missing: restore the folder")
+    common = contracts / "common.json"
+    definitions = convert(read_json(common), dict[str, Any], str(shown(common))).get("$defs", {})
+    shared = convert(definitions, dict[str, dict[str, Any]], f"{shown(common)}: $defs")
+    return {path.stem: _read(path, shared) for path in sorted((contracts / kind).glob("*.json"))}
+
+
+def _read(path: Path, shared: Mapping[str, Any]) -> Schema:
+    try:
+        expanded = _expanded(convert(read_json(path), dict[str, Any], str(shown(path))), shared, shown(path))
+    except (AttributeError, TypeError) as error:
+        raise LaunchError(f"{shown(path)}: no schema of a form that the check knows: {error}") from error
+    except RecursionError as error:
+        raise LaunchError(f"{shown(path)}: a $ref of common.json refers to itself") from error
+    found: Schema = expanded
+    return found
 
 
 def _expanded(schema: Any, shared: Mapping[str, Any], file: Path) -> Any:
@@ -56,4 +78,6 @@ def _merged(one: Schema, other: Schema) -> Schema:
     for keyword in one.keys() & other.keys():
         if keyword in _TIGHTER:
             merged[keyword] = _TIGHTER[keyword](one[keyword], other[keyword])
+        elif keyword not in ANNOTATIONS and one[keyword] != other[keyword]:
+            merged["allOf"] = [*merged.get("allOf", ()), {keyword: one[keyword]}]
     return merged

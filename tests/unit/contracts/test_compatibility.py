@@ -65,6 +65,8 @@ BREAKING = {
     "only the values a are allowed now": of_fields(lambda fields: fields["note"].update(enum=["a"])),
     "the type of the list's entries changed": of_fields(lambda fields: fields["items"].pop("items")),
     "unknown fields are no longer allowed": {**copy.deepcopy(SCHEMA), "additionalProperties": False},
+    "the form of unknown fields changed": {**copy.deepcopy(SCHEMA), "additionalProperties": {"type": "integer"}},
+    "`const` changed from None to None": of_fields(lambda fields: fields["note"].update(const=None)),
     "`if` changed": {**copy.deepcopy(SCHEMA), "if": {"required": ["note"]}},
 }
 COMPATIBLE = {
@@ -103,6 +105,45 @@ def test_a_compatible_change_says_what_to_do(what: str) -> None:
     assert what == found.what
     assert not found.is_breaking
     assert f"(compatible: {found.note})" in str(found)
+
+
+def test_a_requirement_without_a_property_is_a_field() -> None:
+    """`required` alone rejects every old event."""
+    added, [optional] = changes(require(*SCHEMA["required"], "tenant")), changes(SCHEMA, require("id"))[:1]
+
+    assert [("sold.tenant", "a required field was added", True)] == [
+        (each.place, each.what, each.is_breaking) for each in added
+    ]
+    assert optional.is_breaking
+
+
+def test_a_closed_reader_rejects_an_optional_field() -> None:
+    """Readers that allow no unknown field fail with the new events."""
+    closed = {**copy.deepcopy(SCHEMA), "additionalProperties": False}
+    more = {**of_fields(lambda fields: fields.update(tax={"type": "integer"})), "additionalProperties": False}
+
+    assert [True] == [each.is_breaking for each in changes(more, closed)]
+
+
+def test_values_are_compared_as_json() -> None:
+    """1 and true are two values, and an empty text is one."""
+
+    def values(*listed: Any) -> Schema:
+        return {"enum": list(listed)}
+
+    assert ['the values "" were removed'] == [each.what for each in changes(values("x"), values("", "x"))]
+    assert ["the values 1 were removed", "the values true were added"] == [
+        each.what for each in changes(values(True), values(1))
+    ]
+    assert ["`const` changed from 1 to True"] == [each.what for each in changes({"const": True}, {"const": 1})]
+
+
+def test_the_same_schema_in_another_form_has_no_changes() -> None:
+    """A type may be a list, and `{}` allows any further field."""
+    assert [] == changes({"type": ["string"]}, {"type": "string"})
+    assert [] == changes({"type": ["null", "string"]}, {"type": ["string", "null"]})
+    assert [] == changes({**copy.deepcopy(SCHEMA), "additionalProperties": {}})
+    assert [] == changes({"type": "string", "default": "a", "deprecated": True}, {"type": "string"})
 
 
 def test_equal_schemas_have_no_changes() -> None:

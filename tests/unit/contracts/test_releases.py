@@ -82,15 +82,133 @@ def test_a_release_with_stale_examples_is_refused(project: Path) -> None:
 def test_changes_are_compared_with_the_newest_release(project: Path) -> None:
     """Versions are compared by number: 0.10.0 is newer than 0.9.0."""
     releases.release(project, "0.9.0", made())
-    change(project, "common.json", lambda shared: shared["$defs"]["id"].update(maxLength=8))
+    change(project, "common.json", lambda shared: shared["$defs"]["id"].update(maxLength=12))
     releases.release(project, "0.10.0", made())
-    change(project, "common.json", lambda shared: shared["$defs"]["id"].update(maxLength=9))
+    change(project, "common.json", lambda shared: shared["$defs"]["id"].update(maxLength=10))
 
     assert ["0.9.0", "0.10.0"] == releases.versions(project)
     assert ["contracts/schemas/Sold.json.data.id", "contracts/http/sold.json.id"] == [
         each.place for each in releases.changes(project)
     ]
-    assert not any(each.is_breaking for each in releases.changes(project))
+    assert all(each.is_breaking for each in releases.changes(project))
+
+
+def test_a_name_is_not_used_again_for_something_else(project: Path) -> None:
+    """A field that a release had removed breaks the events of the release before."""
+    note: dict[str, Any] = {"note": {"type": "string", "x-since": "0.2.0"}}
+    change(project, "schemas/Sold.json", lambda schema: schema["properties"]["data"]["properties"].update(note))
+    releases.release(project, "0.2.0", made())
+    change(project, "schemas/Sold.json", lambda schema: schema["properties"]["data"]["properties"].pop("note"))
+    releases.release(project, "0.3.0", made())
+    note = {"note": {"type": "integer", "x-since": "0.4.0"}}
+    change(project, "schemas/Sold.json", lambda schema: schema["properties"]["data"]["properties"].update(note))
+
+    [breaking] = [each for each in releases.changes(project) if each.is_breaking]
+
+    assert "the type changed from string to integer since 0.2.0" == breaking.what
+
+
+@pytest.mark.parametrize(
+    ("edit", "text"),
+    [
+        (lambda data: data["required"].append("tenant"), "a required field was added"),
+        (lambda data: data["properties"].update(note={"type": "string"}), 'lacks "x-since"'),
+        (lambda data: data["properties"].update(note={"x-since": "0.2.0"}), "the newest release is 0.2.0"),
+    ],
+)
+def test_a_release_with_a_breaking_change_is_refused(
+    project: Path, edit: Callable[[dict[str, Any]], object], text: str
+) -> None:
+    """Otherwise the next check would compare with the broken one, and find nothing."""
+    releases.release(project, "0.2.0", made())
+    change(project, "schemas/Sold.json", lambda schema: edit(schema["properties"]["data"]))
+
+    with pytest.raises(LaunchError, match=rf"run `sidecart contracts check` first: .*{text}"):
+        releases.release(project, "0.3.0", made())
+
+    assert ["0.2.0"] == releases.versions(project)
+
+
+@pytest.mark.parametrize(
+    "version", ["0.1.0", "0.02.0", "\N{ARABIC-INDIC DIGIT NINE}.1.1", "99999999999999999999.0.0", "1.0.0-rc1"]
+)
+def test_a_release_is_the_newest(project: Path, version: str) -> None:
+    """An older version would change the meaning of the newest one; other forms are no versions."""
+    releases.release(project, "0.2.0", made())
+
+    with pytest.raises(LaunchError, match=r"is older than|is not a version"):
+        releases.release(project, version, made())
+
+
+def test_a_release_that_fails_leaves_nothing(project: Path) -> None:
+    """A retry after the repair works."""
+    (project / "contracts/http/sold.json").rename(project / "sold.json")
+    (project / "contracts/http").rmdir()
+    with pytest.raises(LaunchError, match="contracts/http is missing: restore the folder"):
+        releases.release(project, "0.2.0", made())
+    assert not (project / "contracts/released").exists()
+
+    (project / "contracts/http").mkdir()
+    (project / "sold.json").rename(project / "contracts/http/sold.json")
+    assert releases.release(project, "0.2.0", made()).is_dir()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("schemas/Sold.json", None, r"contracts/schemas/Sold\.json: Expected `object`"),
+        (
+            "schemas/Sold.json",
+            {"properties": {"data": {"properties": {"id": True}}}},
+            r"Sold\.json: no schema of a form",
+        ),
+        ("schemas/Sold.json", {"properties": {"data": {"properties": []}}}, "no schema of a form"),
+        ("schemas/Sold.json", {"properties": {"data": {**DATA, "minimum": "6"}}}, None),
+        ("common.json", [], r"contracts/common\.json: Expected `object`"),
+        ("common.json", {"$defs": {"id": {"$ref": "#/$defs/id"}}}, "refers to itself"),
+        ("topics.json", {"Sold": {"publisher": "till", "consumers": "book", "component": "inbox"}}, "Expected `array`"),
+        ("topics.json", [], r"contracts/topics\.json: Expected `object`"),
+        ("retired.json", {"Old": " "}, "Old has no reason"),
+        ("retired.json", {"Sold": "sold out"}, "Sold is in contracts/topics.json"),
+    ],
+)
+def test_a_malformed_file_is_named(project: Path, name: str, value: object, text: str | None) -> None:
+    """The error says which file to repair; a strange bound is a change like any other."""
+    releases.release(project, "0.2.0", made())
+    write(project, name, value)
+
+    if text is None:
+        assert [True] == [each.is_breaking for each in releases.changes(project)]
+        return
+    with pytest.raises(LaunchError, match=text):
+        [*releases.changes(project), *releases.undated(project)]
+
+
+def test_a_removed_schema_of_a_live_topic_is_breaking(project: Path) -> None:
+    """A topic without a schema has no contract."""
+    releases.release(project, "0.2.0", made())
+    (project / "contracts/schemas/Sold.json").unlink()
+
+    assert ["contracts/schemas/Sold.json"] == [each.place for each in releases.changes(project) if each.is_breaking]
+
+
+def test_a_damaged_release_is_named(project: Path) -> None:
+    """A comparison with nothing would find nothing."""
+    releases.release(project, "0.2.0", made())
+    (project / "contracts/released/0.2.0/http/sold.json").unlink()
+    (project / "contracts/released/0.2.0/http").rmdir()
+
+    with pytest.raises(LaunchError, match=r"contracts/released/0\.2\.0/http is missing: restore"):
+        releases.changes(project)
+
+
+def test_an_answer_may_get_a_field_although_its_schema_is_closed(project: Path) -> None:
+    """The schema of an answer is exact for the tests; clients ignore fields that they do not know."""
+    change(project, "http/sold.json", lambda schema: schema.update(additionalProperties=False))
+    releases.release(project, "0.2.0", made())
+    change(project, "http/sold.json", lambda schema: schema["properties"].update(note={"type": "string"}))
+
+    assert [False] == [each.is_breaking for each in releases.changes(project)]
 
 
 def test_a_renamed_topic_and_a_removed_answer_are_breaking(project: Path) -> None:

@@ -170,6 +170,11 @@ def test_two_flows_of_one_name_are_an_error() -> None:
         ({"name": "a", "topic": "b"}, "contracts/scenario.json, entry 1: .*lacks the.* field `body`"),
         ({"name": "a", "topic": "b", "body": {}}, "b a needs `resource` or `key`, and not both"),
         ({"name": "a", "topic": "b", "body": {}, "keys": ""}, "entry 1: .*unknown field `keys`"),
+        ({"name": "../evil", "topic": "b", "body": {}, "key": "k"}, "a name has up to 60 of"),
+        ({"name": "", "topic": "b", "body": {}, "key": "k"}, "a name has up to 60 of"),
+        ({"name": "a", "topic": "b", "body": {}, "resource": "abc"}, "`resource` is no UUID in lower case: abc"),
+        ({"name": "a", "topic": "b", "body": {}, "key": "k", "delays": {"Nothing": 1}}, "`delays` has Nothing, which"),
+        ({"name": "a", "topic": "b", "body": {}, "key": "k", "delays": {"OrderPaid": -1}}, "the delay of OrderPaid is"),
     ],
 )
 def test_a_wrong_entry_is_named(tmp_path: Path, entry: object, text: str) -> None:
@@ -178,4 +183,13 @@ def test_a_wrong_entry_is_named(tmp_path: Path, entry: object, text: str) -> Non
     (tmp_path / "contracts/scenario.json").write_text(json.dumps([entry]), encoding="utf-8")
 
     with pytest.raises(LaunchError, match=text):
+        read_flows(tmp_path)
+
+
+def test_a_scenario_without_flows_is_an_error(tmp_path: Path) -> None:
+    """It would delete every example."""
+    (tmp_path / "contracts").mkdir()
+    (tmp_path / "contracts/scenario.json").write_text("[]", encoding="utf-8")
+
+    with pytest.raises(LaunchError, match=r"contracts/scenario\.json has no flow"):
         read_flows(tmp_path)

@@ -274,3 +274,14 @@ def test_a_project_declares_what_only_it_knows(tmp_path: Path) -> None:
         (tmp_path / "pyproject.toml").write_text(text)
         with pytest.raises(LaunchError, match=r"pyproject\.toml"):
             declared(tmp_path)
+
+
+def test_a_project_folder_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`reset` would otherwise say that its data are deleted."""
+    monkeypatch.setenv("SIDECART_PROJECT", str(tmp_path / "nothing"))
+    root.cache_clear()
+    try:
+        with pytest.raises(LaunchError, match=r"SIDECART_PROJECT names no folder: .*nothing"):
+            root()
+    finally:
+        root.cache_clear()
