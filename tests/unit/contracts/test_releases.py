@@ -203,7 +203,7 @@ def test_a_damaged_release_is_named(project: Path) -> None:
 
 
 def test_an_answer_may_get_a_field_although_its_schema_is_closed(project: Path) -> None:
-    """The schema of an answer is exact for the tests; clients ignore fields that they do not know."""
+    """The schema of an answer is exact for the tests; clients ignore unknown fields."""
     change(project, "http/sold.json", lambda schema: schema.update(additionalProperties=False))
     releases.release(project, "0.2.0", made())
     change(project, "http/sold.json", lambda schema: schema["properties"].update(note={"type": "string"}))
