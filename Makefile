@@ -8,7 +8,9 @@ PYTHON ?= python3
 SIDECART = $(PYTHON) ./sidecart
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo bench faults faults-mutants soak test test-full test-compose lint system-deps system-deps-full
+DOCS_PORT ?= 8008
+
+.PHONY: help run dev demo bench faults faults-mutants soak test test-fast test-full test-compose lint system-deps system-deps-full docs
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +18,9 @@ help: ## show this help
 
 run: ## run the shop until Ctrl-C (BROKER=redis|rabbitmq, STORE=redis|postgres, PORT=8000)
 	@exec $(SIDECART) run --broker $(BROKER) --store $(STORE) --port $(PORT)
+
+dev: ## run the shop, and restart an app when its code changes (BROKER=, STORE=, PORT=)
+	@exec $(SIDECART) run --reload --broker $(BROKER) --store $(STORE) --port $(PORT)
 
 demo: ## run both flows and print every event (BROKER=, STORE=, WITHOUT=an app to leave out)
 	@exec $(SIDECART) demo --broker $(BROKER) --store $(STORE) $(addprefix --without ,$(WITHOUT))
@@ -25,6 +30,9 @@ bench: ## compare the shop with and without sidecars: an hour or more (QUICK=1: 
 
 test: ## run all tests, the end-to-end ones on each broker
 	@exec $(SIDECART) test
+
+test-fast: ## run the tests without sidecars in about a minute; it prints what it does not cover
+	@exec $(SIDECART) test-fast
 
 test-full: ## run the slow tests (20,000 requests, Node, dapr.yaml, containers, live page)
 	@exec $(SIDECART) test-full
@@ -40,6 +48,9 @@ faults-mutants: ## check that the auditor detects the removal of each safeguard
 
 soak: ## measure memory, streams and records for 20 minutes of orders (BROKER=, STORE=)
 	@exec $(SIDECART) soak --broker $(BROKER) --store $(STORE)
+
+docs: ## build the documentation as a site, without a warning, and serve it (DOCS_PORT=8008)
+	@exec $(SIDECART) docs --port $(DOCS_PORT)
 
 lint: ## run ruff, mypy --strict, the check of lint exceptions, the doctor and the prose rules
 	@exec $(SIDECART) lint

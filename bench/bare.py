@@ -219,13 +219,16 @@ def bare_hop(broker: str, url: str, times: int = TIMES) -> float:
     with connect(url) as sender, connect(url) as reader:
         sender.declare()
         reader.consume()
-        taken: queue.Queue[float] = queue.Queue()
+        taken: queue.Queue[float | OSError] = queue.Queue()
 
         def read() -> None:
-            for _ in range(times):
-                reader.receive()
-                taken.put(time.perf_counter())
-                reader.acknowledge()
+            try:
+                for _ in range(times):
+                    reader.receive()
+                    taken.put(time.perf_counter())
+                    reader.acknowledge()
+            except OSError as error:  # also the end of the connection, after an interrupt
+                taken.put(error)
 
         thread = threading.Thread(target=read, daemon=True)
         thread.start()
@@ -234,7 +237,10 @@ def bare_hop(broker: str, url: str, times: int = TIMES) -> float:
             time.sleep(PAUSE_SECONDS)
             started = time.perf_counter()
             sender.publish()
-            found.append(taken.get(timeout=SECONDS_MAX) - started)
+            read_at = taken.get(timeout=SECONDS_MAX)
+            if isinstance(read_at, OSError):
+                raise read_at
+            found.append(read_at - started)
         thread.join(SECONDS_MAX)
     return percentile(found, 50) * 1000
 

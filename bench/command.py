@@ -1,65 +1,81 @@
-"""The command lines of `sidecart bench` and `sidecart soak`.
+"""The command lines of `sidecart bench`, `sidecart soak` and `sidecart memory`.
 
 The measurements are imported when a command runs, because the plots need a second to load.
 """
 
-import argparse
 from pathlib import Path
 
-from sidecart.cli.arguments import add_servers
+import click
+
+from sidecart.cli.arguments import PATH, broker_option, store_option
 from sidecart.launcher.servers.registry import BROKERS
 
-
-def add_bench(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `sidecart bench`."""
-    parser.add_argument("--broker", choices=[*BROKERS, "all"], default="all", help="run on this broker only")
-    parser.add_argument(
-        "--quick", action="store_true", help="run two short rounds, which take minutes (make bench QUICK=1)"
-    )
-    parser.add_argument(
-        "--only",
-        action="append",
-        choices=["systems", "concurrency", "latency-breakdown", "growth", "experiments", "monitor"],
-        help="run this part; repeatable (default all; --quick: systems, concurrency). Redis only: concurrency, growth",
-    )
-    parser.add_argument(
-        "--users", type=int, default=1_000, help="systems: the number of users who order (default %(default)s)"
-    )
-    parser.add_argument(
-        "--rounds", type=int, default=5, help="systems: rounds that alternate both systems (default %(default)s)"
-    )
-    parser.add_argument(
-        "--alone", type=int, default=200, help="systems: sequential orders per round (default %(default)s)"
-    )
-    parser.add_argument(
-        "--seconds", type=float, default=5.0, help="systems: seconds of each load in a round (default %(default)s)"
-    )
-    parser.add_argument(
-        "--out",
-        type=Path,
-        metavar="FOLDER",
-        help="write tables, results and plots to this folder (default .sidecart/bench)",
-    )
-    parser.set_defaults(command=bench)
+PARTS = ("systems", "concurrency", "latency-breakdown", "growth", "experiments", "monitor")
 
 
-def add_soak(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `sidecart soak`."""
-    add_servers(parser)
-    parser.add_argument("--minutes", type=float, default=20.0, help="the duration in minutes (default %(default)s)")
-    parser.add_argument("--per-second", type=float, default=10.0, help="orders per second (default %(default)s)")
-    parser.set_defaults(command=soak)
+@click.command("bench")
+@click.option("--broker", type=click.Choice([*BROKERS, "all"]), default="all", help="run on this broker only")
+@click.option("--quick", is_flag=True, help="run two short rounds, which take minutes (make bench QUICK=1)")
+@click.option(
+    "--only",
+    multiple=True,
+    type=click.Choice(PARTS),
+    show_default="all; with --quick: systems, concurrency",
+    help="run this part; repeatable. Redis only: concurrency, growth",
+)
+@click.option("--users", type=int, default=1_000, metavar="N", help="systems: the number of users who order")
+@click.option("--rounds", type=int, default=5, metavar="N", help="systems: rounds that alternate both systems")
+@click.option("--alone", type=int, default=200, metavar="N", help="systems: sequential orders per round")
+@click.option("--seconds", type=float, default=5.0, metavar="SECONDS", help="systems: seconds of each load in a round")
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="FOLDER",
+    show_default=".sidecart/bench",
+    help="write tables, results and plots to this folder",
+)
+def bench(
+    broker: str,
+    quick: bool,
+    only: tuple[str, ...],
+    users: int,
+    rounds: int,
+    alone: int,
+    seconds: float,
+    out: Path | None,
+) -> int:
+    """Compare the shop with the same shop without sidecars, alternating in one run.
 
-
-def bench(options: argparse.Namespace) -> int:
-    """Measure both systems and the other parts."""
+    The exit code is 1 if a response was not 201.
+    """
     from bench import run
 
-    return run.run(options)
+    return run.run(run.Choice(broker, quick, users, rounds, alone, seconds), only, out)
 
 
-def soak(options: argparse.Namespace) -> int:
-    """Place orders at a constant rate."""
+@click.command("soak")
+@broker_option
+@store_option
+@click.option("--minutes", type=float, default=20.0, metavar="MINUTES", help="the duration in minutes")
+@click.option("--per-second", type=float, default=10.0, metavar="RATE", help="orders per second")
+def soak(broker: str, store: str, minutes: float, per_second: float) -> int:
+    """Place orders at a constant rate and measure the growth of memory, streams and records.
+
+    The exit code is 1 if a response was not 201, or if an app or a sidecar grew by more than 5 %.
+    """
     from bench import soak
 
-    return soak.run(options)
+    return soak.run(soak.Soak(broker, store, per_second, minutes))
+
+
+@click.command("memory")
+@broker_option
+@click.option("--orders", type=click.IntRange(1), default=10_000, metavar="N", help="the number of orders")
+def memory(broker: str, orders: int) -> int:
+    """Place orders and print the resident memory of each process.
+
+    The exit code is 1 if a Python process exceeds its limit, or if a response was not 201.
+    """
+    from bench import memory
+
+    return memory.run(broker, orders)

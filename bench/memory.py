@@ -1,12 +1,6 @@
-"""Resident memory of every process after many orders: `.venv/bin/python -m bench.memory --broker
-redis`.
+"""`sidecart memory`: the resident memory of every process after many orders."""
 
-The exit code is 1 if a Python process of the shop exceeds its limit.
-"""
-
-import argparse
 import asyncio
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -16,7 +10,6 @@ import aiohttp
 from bench.usage import resident_mib
 from sidecart.cli.run import say
 from sidecart.launcher.lifecycle.system import Options, System
-from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.topics import app_ids
 
 MIB_MAX = 96
@@ -72,33 +65,28 @@ async def finished(url: str, users: list[str], orders: int) -> bool:
     return unspent_cents == len(users) * orders - orders and unsent == 0
 
 
-def main() -> int:
-    """Start a shop, place the orders, wait until all are paid, print the table."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--broker", choices=BROKERS, default="redis")
-    parser.add_argument("--orders", type=int, default=10_000)
-    options = parser.parse_args()
+def run(broker: str, orders: int) -> int:
+    """Start a shop, place the orders, wait until all are paid, print the table.
+
+    Returns 1 if a Python process of the shop exceeds its limit, or if a response was not 201.
+    """
     folder = tempfile.TemporaryDirectory(prefix="sidecart-memory-")
-    with folder, System(Options(options.broker, folder=Path(folder.name)), say) as shop:
+    with folder, System(Options(broker, folder=Path(folder.name)), say) as shop:
         before = resident_mib(shop.processes)
         started = time.monotonic()
-        users, refused = asyncio.run(place(shop.url, options.orders))
+        users, refused = asyncio.run(place(shop.url, orders))
         placed_seconds = time.monotonic() - started
         shop.deadline.until(
-            lambda: asyncio.run(finished(shop.url, users, options.orders)),
+            lambda: asyncio.run(finished(shop.url, users, orders)),
             FINISH_SECONDS_MAX,
             lambda: f"not all orders were paid and mailed within {FINISH_SECONDS_MAX} s",
             step_seconds=1.0,
         )
         after = resident_mib(shop.processes)
-    say(f"\n{options.orders} orders on {options.broker}, {placed_seconds:.0f} s, {refused} not answered 201")
+    say(f"\n{orders} orders on {broker}, {placed_seconds:.0f} s, {refused} not answered 201")
     say(f"{'process':22} {'MiB at start':>12} {'MiB after':>10}")
     for name, mib in after.items():
         say(f"{name:22} {before[name]:12.1f} {mib:10.1f}")
     worst = max(after[name] for name in app_ids())
     say(f"the largest Python process holds {worst:.1f} MiB of {MIB_MAX} allowed")
     return 0 if worst <= MIB_MAX and refused == 0 else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

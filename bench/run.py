@@ -1,6 +1,5 @@
 """`sidecart bench`: measures both systems and the other parts; each part writes its own files."""
 
-import argparse
 import asyncio
 import json
 import re
@@ -39,22 +38,35 @@ class Found:
     drawn: tuple[str, ...] = ()
 
 
-def run(options: argparse.Namespace) -> int:
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The brokers and the sizes of a measurement."""
+
+    broker: str
+    """A broker, or `all`."""
+    quick: bool
+    users: int
+    rounds: int
+    alone: int
+    seconds: float
+
+
+def run(choice: Choice, only: Sequence[str], out: Path | None) -> int:
     """Measure, print the tables as Markdown, write tables and plots; return 1 if an order was not
     answered 201.
     """
-    folder = options.out or REPORTS
+    folder = out or REPORTS
     folder.mkdir(parents=True, exist_ok=True)
-    parts = options.only or (QUICK_PARTS if options.quick else list(PARTS))
-    require(options.broker, parts)
+    parts = only or (QUICK_PARTS if choice.quick else list(PARTS))
+    require(choice.broker, parts)
     ratios, written, fine = [], list[str](), True
     for name in parts:
-        if options.broker not in ("all", "redis") and name in REDIS_PARTS:
+        if choice.broker not in ("all", "redis") and name in REDIS_PARTS:
             say(f"--- {name}: runs on Redis only, skipped")
             continue
         say(f"--- {name}")
         found = Found("", None)
-        for found in PARTS[name](options, folder):  # one per broker, each with the results so far
+        for found in PARTS[name](choice, folder):  # one per broker, each with the results so far
             _write(folder, name, found)
         say(f"\n{found.table}\n")
         ratios.append(found.ratios)
@@ -88,14 +100,14 @@ def _write(folder: Path, name: str, found: Found) -> None:
     (folder / f"{name}.json").write_text(_lines(results), encoding="utf-8")
 
 
-def _brokers(options: argparse.Namespace) -> list[str]:
-    return list(BROKERS) if options.broker == "all" else [options.broker]
+def _brokers(choice: Choice) -> list[str]:
+    return list(BROKERS) if choice.broker == "all" else [choice.broker]
 
 
-def _systems(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
-    plan = QUICK if options.quick else Plan(options.users, options.rounds, options.alone, options.seconds)
+def _systems(choice: Choice, folder: Path) -> Iterator[Found]:
+    plan = QUICK if choice.quick else Plan(choice.users, choice.rounds, choice.alone, choice.seconds)
     results: list[Result] = []
-    for broker in _brokers(options):
+    for broker in _brokers(choice):
         say(f"--- {broker}")
         with tempfile.TemporaryDirectory(prefix="sidecart-bench-") as name:
             results.append(measure(broker, Path(name), plan, say))
@@ -104,7 +116,7 @@ def _systems(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
         yield Found(report.systems(results), results, report.ratios(results, []), fine, drawn)
 
 
-def _concurrency(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
+def _concurrency(choice: Choice, folder: Path) -> Iterator[Found]:
     async def measured(sizes: Sequence[int], folder: Path) -> list[ConcurrencyLevel]:
         with ours("redis", folder, say) as system:
             async with Shopper(system) as shopper:
@@ -112,47 +124,47 @@ def _concurrency(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
                 return await concurrency(shopper, sizes, say)
 
     with tempfile.TemporaryDirectory(prefix="sidecart-bench-") as name:
-        held = asyncio.run(measured(QUICK_CONCURRENCY if options.quick else CONCURRENCY_LEVELS, Path(name)))
+        held = asyncio.run(measured(QUICK_CONCURRENCY if choice.quick else CONCURRENCY_LEVELS, Path(name)))
     fine = not any(level.errors for level in held)
     yield Found(report.concurrency(held), held, report.ratios([], held), fine)
 
 
-def _growth(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
-    grown = grow(say, growth.QUICK if options.quick else growth.FULL)
+def _growth(choice: Choice, folder: Path) -> Iterator[Found]:
+    grown = grow(say, growth.QUICK if choice.quick else growth.FULL)
     fine = all(set(each.statuses) == {201} for sizes in grown for each in sizes)
     yield Found(report.growth(grown), grown, fine=fine)
 
 
-def _latency_breakdown(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
+def _latency_breakdown(choice: Choice, folder: Path) -> Iterator[Found]:
     found: dict[str, list[latency_breakdown.Segment]] = {}
-    for broker in _brokers(options):
+    for broker in _brokers(choice):
         with tempfile.TemporaryDirectory(prefix="sidecart-latency-") as name:
             found[broker] = latency_breakdown.measure(
-                broker, Path(name), say, latency_breakdown.QUICK_ORDERS if options.quick else latency_breakdown.ORDERS
+                broker, Path(name), say, latency_breakdown.QUICK_ORDERS if choice.quick else latency_breakdown.ORDERS
             )
         plots.draw_latency_breakdown(folder / "latency-breakdown.svg", found)
         yield Found(latency_breakdown.table(found), found, drawn=("latency-breakdown.svg",))
 
 
-def _experiments(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
+def _experiments(choice: Choice, folder: Path) -> Iterator[Found]:
     found = {}
-    for broker in _brokers(options):
-        found[broker] = experiments.run_all(broker, say, rounds=1 if options.quick else experiments.ROUNDS)
+    for broker in _brokers(choice):
+        found[broker] = experiments.run_all(broker, say, rounds=1 if choice.quick else experiments.ROUNDS)
         fine = all(set(each.statuses) == {201} for some in found.values() for each in some)
         yield Found("\n\n".join(experiments.table(name, some) for name, some in found.items()), found, fine=fine)
 
 
-def _monitor(options: argparse.Namespace, folder: Path) -> Iterator[Found]:
+def _monitor(choice: Choice, folder: Path) -> Iterator[Found]:
     found = {}
-    for broker in _brokers(options):
-        found[broker] = monitored.measure(broker, say, 1 if options.quick else options.rounds, options.seconds)
+    for broker in _brokers(choice):
+        found[broker] = monitored.measure(broker, say, 1 if choice.quick else choice.rounds, choice.seconds)
         fine = all(set(each.statuses) == {201} for each in found.values())
         text = "\n\n".join(monitored.table(name, each) for name, each in found.items())
         ratios = "\n".join(monitored.verdict(name, each) for name, each in found.items())
         yield Found(text, found, ratios, fine)
 
 
-PARTS: Mapping[str, Callable[[argparse.Namespace, Path], Iterator[Found]]] = {
+PARTS: Mapping[str, Callable[[Choice, Path], Iterator[Found]]] = {
     "systems": _systems,
     "concurrency": _concurrency,
     "latency-breakdown": _latency_breakdown,

@@ -7,7 +7,6 @@ sidecar grew by more than 5 % over the second half.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import statistics
@@ -171,17 +170,16 @@ def table(soak: Soak) -> str:
     return "\n".join(lines)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(soak: Soak) -> int:
     """Run `sidecart soak`; return 0 if memory is flat and every order was answered 201."""
     deadline = stopped_by_signals()
-    soak = Soak(options.broker, options.store, options.per_second, options.minutes)
     with (
         tempfile.TemporaryDirectory(prefix="sidecart-soak-") as folder,
-        System(Options(options.broker, options.store, folder=Path(folder)), say, deadline) as shop,
+        System(Options(soak.broker, soak.store, folder=Path(folder)), say, deadline) as shop,
     ):
         soak_shop(shop, soak)
     REPORTS.mkdir(parents=True, exist_ok=True)
-    path = REPORTS / f"{options.broker}-{options.store}.json"
+    path = REPORTS / f"{soak.broker}-{soak.store}.json"
     path.write_text(json.dumps({"memory": soak.memory, "statuses": dict(soak.statuses)}), encoding="utf-8")
     say(f"\n{table(soak)}\n\nevery sample is in {path.relative_to(root())}")
     ours = {name for app_id in app_ids() for name in (app_id, sidecar_of(app_id))}

@@ -1,30 +1,23 @@
-"""`sidecart demo`: run both flows and print every event, the mails and the final states.
+"""The demo: runs both flows and prints every event, the mails and the final states.
 
-The demo starts a separate shop, or uses a running one (--url), of which it sees only HTTP responses
-and mails.
+Of a running shop (`sidecart demo --url`) it sees only HTTP responses and mails.
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import tempfile
 import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import httpx
 
-from sidecart.cli.arguments import add_servers
-from sidecart.cli.run import say, stopped_by_signals, system_options
+from sidecart.cli.run import say
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.lifecycle.system import System
-from sidecart.launcher.topics import app_ids, read_topics
+from sidecart.launcher.topics import read_topics
 from sidecart.testkit.tap import Seen, Tap
 
 EVENT_SECONDS_MAX = 10
@@ -38,56 +31,6 @@ LEFT_CENTS = DEPOSIT_CENTS - 900
 
 class DemoFailed(Exception):
     """The shop differs from the sequence diagram; the message is the first difference."""
-
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `sidecart demo`."""
-    add_servers(parser)
-    parser.add_argument("--without", action="append", default=[], metavar="APP", help="do not start this app")
-    parser.add_argument(
-        "--url", help="use the running shop at this URL, start none (containers: http://127.0.0.1:8000)"
-    )
-    parser.add_argument(
-        "--mail-url",
-        default="http://127.0.0.1:8025",
-        help="with --url: the URL of the mail catcher (default %(default)s)",
-    )
-    parser.set_defaults(command=run)
-
-
-def run(options: argparse.Namespace) -> int:
-    """Start the shop, run the flows, compare, stop.
-
-    Return 0 if all matches the diagram, else print the first difference and return 1.
-    """
-    without = frozenset(options.without)
-    if unknown := without - set(app_ids()):
-        raise LaunchError(f"there is no app {', '.join(sorted(unknown))}: choose from {', '.join(app_ids())}")
-    deadline = stopped_by_signals()
-    if options.url is not None:
-        return _outcome(lambda: Demo(options.url, options.mail_url, deadline).play())
-    if os.environ.get("SMTP_URL"):
-        raise LaunchError("SMTP_URL is set, but the demo reads its mails from its own mail catcher: unset it")
-    with (
-        tempfile.TemporaryDirectory(prefix="sidecart-demo-") as folder,
-        System(system_options(options, Path(folder), None, without), say, deadline) as shop,
-    ):
-        return _outcome(lambda: _on(shop))
-
-
-def _on(shop: System) -> None:
-    demo = Demo(shop.url, shop.mail_url, shop.deadline)
-    with Tap(shop, demo.show) as tap:
-        demo.play(tap)
-
-
-def _outcome(play: Callable[[], None]) -> int:
-    try:
-        play()
-    except DemoFailed as failure:
-        say(f"\ndemo failed: {failure}")
-        return 1
-    return 0
 
 
 class Demo:

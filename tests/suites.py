@@ -1,6 +1,5 @@
-"""`sidecart test`, `test-full` and `test-compose`: the suites that every change must pass."""
+"""`sidecart test`, `test-full`, `test-compose` and `test-fast`: the suites of the tests."""
 
-import argparse
 import os
 import re
 import shutil
@@ -14,6 +13,8 @@ from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+
+import click
 
 from sidecart.launcher import proxy
 from sidecart.launcher.errors import LaunchError
@@ -30,6 +31,22 @@ GENERATED = "tests/full/test_schemathesis.py"
 It runs in parallel with tests that mostly wait.
 """
 COMPOSE = "tests/compose"
+SHORT_SIMULATION = "tests/simulation/test_simulation.py::test_nothing_is_lost_and_nothing_is_done_twice"
+# PYTHONHASHSEED: each worker of pytest-xdist collects the tests, and all must find one sequence
+QUICK_ENV = {"SEEDS": "20", "PYTHONHASHSEED": "0"}
+SLOW_UNITS = ("bench", "chassis/server", "chassis/telemetry", "doctor", "launcher/servers", "lint")
+"""The folders of tests/unit that start servers and processes, or check the tools of a developer."""
+MAIL = "services/notification/mail"
+QUICK = (
+    *("-n", "logical", "--maxprocesses=8", "--dist=worksteal"),
+    *(f"--ignore=tests/unit/{folder}" for folder in (*SLOW_UNITS, MAIL)),
+    *("tests/unit", "tests/contracts", SHORT_SIMULATION),
+)
+"""The arguments of `make test-fast`; more workers would start longer than they work."""
+NOT_COVERED = (
+    "sidecars, brokers, stores, faults, containers, the live page in a browser, "
+    f"and in tests/unit: {', '.join((*SLOW_UNITS, MAIL))}"
+)
 PROGRESS_SECONDS = 30.0
 # seconds; pytest lists the slowest tests at the end
 SLOWEST = ("--durations=10", "--durations-min=20")
@@ -66,51 +83,42 @@ class Outcome:
         return self.code == 0 and self.failed == 0 and self.skipped == 0 and self.tests > 0
 
 
-def add_test(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `sidecart test`."""
-    parser.add_argument(
-        "--broker", choices=[*BROKERS, "all"], default="all", help="run the end-to-end tests on this broker only"
-    )
-    parser.add_argument("--e2e-only", action="store_true", help="skip the unit, contract and simulation tests")
-    parser.set_defaults(command=test)
-
-
-def add_test_full(parser: argparse.ArgumentParser) -> None:
-    """Make this the parser of `sidecart test-full`."""
-    parser.set_defaults(command=test_full)
-
-
-def add_test_compose(parser: argparse.ArgumentParser) -> None:
-    """Make this the parser of `sidecart test-compose`."""
-    parser.set_defaults(command=test_compose)
-
-
-def test(options: argparse.Namespace) -> int:
+@click.command("test")
+@click.option(
+    "--broker",
+    type=click.Choice([*BROKERS, "all"]),
+    default="all",
+    help="run the end-to-end tests on this broker only",
+)
+@click.option("--e2e-only", is_flag=True, help="skip the unit, contract and simulation tests")
+def test(broker: str, e2e_only: bool) -> int:
     """Run the fast and the end-to-end tests in parallel, then a minute of faults on each broker.
 
-    Returns 0 only if all suites ran and passed.
+    The exit code is 1 if a test failed or was skipped.
     """
-    brokers = list(BROKERS) if options.broker == "all" else [options.broker]
-    servers = {broker: {"BROKER": broker, "STORE": STORE_OF_BROKER[broker]} for broker in brokers}
-    for broker in brokers:
-        _require(broker)
+    brokers = list(BROKERS) if broker == "all" else [broker]
+    servers = {each: {"BROKER": each, "STORE": STORE_OF_BROKER[each]} for each in brokers}
+    for each in brokers:
+        _require(each)
     waiting = []
-    for broker, env in servers.items():
-        if broker == LONGEST:
+    for each, env in servers.items():
+        if each == LONGEST:
             waiting.append(Suite(f"e2e on {_label(env)}", [*SHARED_SHOP, E2E], env))
             waiting.append(Suite(f"e2e on {_label(env)}, own shops", [*OWN_SHOPS, E2E], env))
         else:
             waiting.append(Suite(f"e2e on {_label(env)}", [E2E], env))
-    if not options.e2e_only:  # busy on the CPU, while the end-to-end tests mostly wait
+    if not e2e_only:  # busy on the CPU, while the end-to-end tests mostly wait
         waiting.insert(0, Suite("unit, contracts, simulation", [path for path in FAST if (root() / path).exists()], {}))
     faults = [Suite(f"faults on {_label(env)}", [FAULTS], env) for env in servers.values()]
     return _report([*_in_parallel(waiting), *_in_parallel(faults)], brokers)
 
 
-def test_full(options: argparse.Namespace) -> int:
-    """Run the slow suites; return 0 as `test` does.
+@click.command("test-full")
+def test_full() -> int:
+    """Run the slow tests.
 
-    These are generated requests, the Node service, dapr.yaml, containers and the live page.
+    These are generated requests, the Node service, dapr.yaml, containers and the live page. The
+    exit code is 1 if a test failed or was skipped.
     """
     _require_programs()
     for broker in BROKERS:
@@ -129,10 +137,25 @@ def test_full(options: argparse.Namespace) -> int:
     return _report([*_in_parallel([*foreign, *without]), *_in_parallel(slow)], list(BROKERS))
 
 
-def test_compose(options: argparse.Namespace) -> int:
-    """Run the unchanged compose file on each broker; return 0 only if all tests ran and passed."""
+@click.command("test-compose")
+def test_compose() -> int:
+    """Test the unchanged compose file in containers, on each broker.
+
+    The exit code is 1 if a test failed or was skipped.
+    """
     _require_programs()
     return _report([_pytest(CONTAINERS)], list(BROKERS))
+
+
+@click.command("test-fast")
+def test_fast() -> int:
+    """Run the tests that start no sidecar, on all cores.
+
+    The exit code is 1 if a test failed or was skipped.
+    """
+    code = _report([_pytest(Suite("unit, contracts, short simulation", QUICK, QUICK_ENV))], [])
+    print(f"not covered: {NOT_COVERED}: `make test`, `make test-full`")
+    return code
 
 
 def _label(env: Mapping[str, str]) -> str:
@@ -147,7 +170,8 @@ def _report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:
         print(
             f"{state:6} {outcome.name}: {outcome.tests} tests, {outcome.failed} failed{note}, {outcome.seconds:.0f} s"
         )
-    print(f"brokers: {', '.join(brokers)}")
+    if brokers:
+        print(f"brokers: {', '.join(brokers)}")
     failed = sum(outcome.failed for outcome in outcomes)
     print(f"{sum(outcome.tests - outcome.failed - outcome.skipped for outcome in outcomes)} passed, {failed} failed")
     return 0 if all(outcome.is_green for outcome in outcomes) else 1

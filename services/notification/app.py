@@ -10,6 +10,7 @@ from services.notification import domain, events, flows, settings
 from services.notification.mail.mailer import Mailer
 from services.notification.mail.retry_queue import MailRetryQueue
 from sidecart.chassis import settings as common
+from sidecart.chassis.currency import DEFAULT, Currency
 from sidecart.chassis.events import now
 from sidecart.chassis.record import Record
 from sidecart.chassis.server.inbound import Subscription
@@ -17,8 +18,14 @@ from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, run, servi
 from sidecart.chassis.service import Service
 from sidecart.chassis.sidecar import HttpSidecar
 
-SERVICE = Service.of(domain, events)
 
+def service(currency: Currency) -> Service[domain.Mailbox, events.Input]:
+    """Describe the service to the event processor."""
+    return Service.of(domain, events, currency=currency)
+
+
+SERVICE = service(DEFAULT)
+"""The service with the default settings, for the examples of its events."""
 
 ITEMS_BYTES_MAX = 256 * 2**10  # of all items in one list, as JSON; the entries after that show the amount only
 
@@ -70,7 +77,7 @@ def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWirin
 
     mails = Subscription("mailbus", "EmailRequested", mailer.handle)
     return ServiceWiring(
-        [*inbox(SERVICE, sidecar), mails],
+        [*inbox(service(mail_settings.currency), sidecar), mails],
         [
             Read("/notification/{user_id}", find_mailbox),
             Read("/unfinished/user/{ids}", find_unfinished_users),

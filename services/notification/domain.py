@@ -17,6 +17,7 @@ from services.notification.events import (
     OrderPaid,
     UserCreated,
 )
+from sidecart.chassis.currency import Currency
 from sidecart.chassis.events import Received
 from sidecart.chassis.service import Step
 
@@ -119,30 +120,32 @@ def subject(output: EmailRequested) -> str:
     return output.order_id
 
 
-def step(state: Mailbox | None, secondary: Secondary | None, received: Received[Input]) -> Step[Mailbox]:
+def step(
+    state: Mailbox | None, secondary: Secondary | None, received: Received[Input], *, currency: Currency
+) -> Step[Mailbox]:
     """Save a contact, save the data of an order, or request the mail about a finished order."""
     event = received.event
     mailbox = state or Mailbox(event.user_id)
     match event:
         case UserCreated(_, email, name):
             assert secondary is None or isinstance(secondary, Welcome)
-            return _register_contact(mailbox, secondary, Contact(email, name))
+            return _register_contact(mailbox, secondary, Contact(email, name), currency)
         case OrderCreated(order_id, user_id, items, amount_cents):
             note = OrderNote(order_id, user_id, items, amount_cents)
             return Step(state, {f"order:{order_id}": note})
         case OrderPaid(order_id, _, items, amount_cents):
-            return _request_mail(mailbox, secondary, order_outcome(order_id, items, amount_cents))
+            return _request_mail(mailbox, secondary, order_outcome(order_id, items, amount_cents), currency)
         case OrderNotPaid(order_id, _, items, amount_cents, reason):
-            return _request_mail(mailbox, secondary, order_outcome(order_id, items, amount_cents, reason))
+            return _request_mail(mailbox, secondary, order_outcome(order_id, items, amount_cents, reason), currency)
         case _:
             assert_never(event)
 
 
-def _register_contact(mailbox: Mailbox, welcome: Welcome | None, contact: Contact) -> Step[Mailbox]:
+def _register_contact(mailbox: Mailbox, welcome: Welcome | None, contact: Contact, currency: Currency) -> Step[Mailbox]:
     """Save the contact and request the waiting mails; a repeated event requests them again."""
     if mailbox.contact is not None:
         outcome = welcome.outcomes if welcome else ()
-        return Step(mailbox, outputs=tuple(_mail(mailbox.user_id, mailbox.contact, each) for each in outcome))
+        return Step(mailbox, outputs=tuple(_mail(mailbox.user_id, mailbox.contact, each, currency) for each in outcome))
     outcome = mailbox.waiting
     secondaries: dict[str, Secondary] = {
         f"notification:{each.order_id}": _notification(mailbox.user_id, each) for each in outcome
@@ -150,10 +153,12 @@ def _register_contact(mailbox: Mailbox, welcome: Welcome | None, contact: Contac
     if outcome:
         secondaries[f"welcome:{mailbox.user_id}"] = Welcome(outcome)
     registered = replace(mailbox, contact=contact, waiting=())
-    return Step(registered, secondaries, tuple(_mail(mailbox.user_id, contact, each) for each in outcome))
+    return Step(registered, secondaries, tuple(_mail(mailbox.user_id, contact, each, currency) for each in outcome))
 
 
-def _request_mail(mailbox: Mailbox, known: Secondary | None, outcome: OrderOutcome) -> Step[Mailbox]:
+def _request_mail(
+    mailbox: Mailbox, known: Secondary | None, outcome: OrderOutcome, currency: Currency
+) -> Step[Mailbox]:
     """Request the mail about a finished order, or keep the outcome until the address arrives."""
     if mailbox.contact is None:
         if any(each.order_id == outcome.order_id for each in mailbox.waiting):
@@ -161,7 +166,7 @@ def _request_mail(mailbox: Mailbox, known: Secondary | None, outcome: OrderOutco
         assert len(mailbox.waiting) < WAITING_MAX, f"{WAITING_MAX} finished orders wait for their user's address"
         waiting = (*mailbox.waiting, outcome)
         return Step(replace(mailbox, waiting=waiting, recent=_newest(mailbox.recent, outcome.order_id)))
-    mail = _mail(mailbox.user_id, mailbox.contact, outcome)
+    mail = _mail(mailbox.user_id, mailbox.contact, outcome, currency)
     if known is not None:
         return Step(mailbox, outputs=(mail,))
     notification = _notification(mailbox.user_id, outcome)
@@ -177,5 +182,5 @@ def _notification(user_id: str, outcome: OrderOutcome) -> Notification:
     return Notification(outcome.order_id, user_id, outcome.kind, mail_subject(outcome))
 
 
-def _mail(user_id: str, contact: Contact, outcome: OrderOutcome) -> EmailRequested:
-    return email(user_id, contact.email, contact.name, outcome)
+def _mail(user_id: str, contact: Contact, outcome: OrderOutcome, currency: Currency) -> EmailRequested:
+    return email(user_id, contact.email, contact.name, outcome, currency)

@@ -7,10 +7,15 @@ import html
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Literal
 
-from services.notification.events import EmailRequested, Item
+from babel.numbers import format_currency
 
+from services.notification.events import EmailRequested, Item
+from sidecart.chassis.currency import Currency
+
+LOCALE = "en"  # the language of the texts
 LINES_MAX = 10  # items that a mail lists; it counts the others
 
 
@@ -30,7 +35,6 @@ class OrderOutcome:
 class Wording:
     """The texts and the color that differ between the two mails."""
 
-    subject: str
     headline: str
     body: str
     advice: str
@@ -59,53 +63,52 @@ def order_outcome(
 
 def subject(outcome: OrderOutcome) -> str:
     """Return the subject line, which contains no text from a user."""
-    return _wording(outcome).subject
+    short = outcome.order_id[-8:]  # ids start with a timestamp, so their first digits look alike
+    return f"Your order {short} {'is paid' if outcome.kind == 'paid' else 'could not be paid'}"
 
 
-def email(user_id: str, to: str, name: str, outcome: OrderOutcome) -> EmailRequested:
+def email(user_id: str, to: str, name: str, outcome: OrderOutcome, currency: Currency) -> EmailRequested:
     """Return the request for the mail about one order."""
-    wording = _wording(outcome)
+    wording = _wording(outcome, money(outcome.amount_cents, currency))
+    about = subject(outcome)
     return EmailRequested(
         message_id=f"<{uuid.uuid5(uuid.UUID(outcome.order_id), 'letter')}@sidecart>",
         order_id=outcome.order_id,
         user_id=user_id,
         to=to,
-        subject=wording.subject,
-        text=_text(name, outcome, wording),
-        html=_html(name, outcome, wording),
+        subject=about,
+        text=_text(name, outcome, wording, currency),
+        html=_html(name, outcome, about, wording, currency),
     )
 
 
-def _wording(outcome: OrderOutcome) -> Wording:
-    short = outcome.order_id[-8:]  # ids start with a timestamp, so their first digits look alike
+def _wording(outcome: OrderOutcome, amount: str) -> Wording:
     if outcome.kind == "paid":
         return Wording(
-            subject=f"Your order {short} is paid",
             headline="Thank you, your order is paid",
-            body=f"We have taken {money(outcome.amount_cents)} from your account and are getting your order ready.",
+            body=f"We have taken {amount} from your account and are getting your order ready.",
             advice="You need not do anything. Keep this mail as your receipt.",
             color="#1a7f4b",
         )
     return Wording(
-        subject=f"Your order {short} could not be paid",
         headline="Your order could not be paid",
-        body=f"We could not take {money(outcome.amount_cents)} because {REASONS[outcome.reason]}. No money was taken.",
+        body=f"We could not take {amount} because {REASONS[outcome.reason]}. No money was taken.",
         advice="Pay money into your account and order again; we would be glad to have you back.",
         color="#a13a1e",
     )
 
 
-def money(cents: int) -> str:
-    """Format an amount with two decimals and thousands separators: 1,234.50."""
-    return f"{cents // 100:,}.{cents % 100:02d}"
+def money(minor_units: int, currency: Currency) -> str:
+    """Format an amount with the currency's symbol: €1,234.50."""
+    return format_currency(Decimal(minor_units).scaleb(-currency.decimals), currency.code, locale=LOCALE)
 
 
 def _more(outcome: OrderOutcome) -> str:
     return f"and {outcome.more_items} more" if outcome.more_items else ""
 
 
-def _text(name: str, outcome: OrderOutcome, wording: Wording) -> str:
-    lines = [f"  {item.quantity} x {item.sku} at {money(item.unit_price_cents)}" for item in outcome.items]
+def _text(name: str, outcome: OrderOutcome, wording: Wording, currency: Currency) -> str:
+    lines = [f"  {item.quantity} x {item.sku} at {money(item.unit_price_cents, currency)}" for item in outcome.items]
     if outcome.more_items:
         lines.append(f"  {_more(outcome)}")
     return "\n".join(
@@ -116,7 +119,7 @@ def _text(name: str, outcome: OrderOutcome, wording: Wording) -> str:
             "",
             f"Order {outcome.order_id}",
             *lines,
-            f"  Total {money(outcome.amount_cents)}",
+            f"  Total {money(outcome.amount_cents, currency)}",
             "",
             wording.advice,
             "",
@@ -126,22 +129,22 @@ def _text(name: str, outcome: OrderOutcome, wording: Wording) -> str:
     )
 
 
-def _html(name: str, outcome: OrderOutcome, wording: Wording) -> str:
+def _html(name: str, outcome: OrderOutcome, about: str, wording: Wording, currency: Currency) -> str:
     rows = "".join(
         f"<tr><td>{item.quantity} &times; {html.escape(item.sku)}</td>"
-        f'<td style="text-align:right">{money(item.unit_price_cents)}</td></tr>'
+        f'<td style="text-align:right">{money(item.unit_price_cents, currency)}</td></tr>'
         for item in outcome.items
     )
     if outcome.more_items:
         rows += f'<tr><td colspan="2">{_more(outcome)}</td></tr>'
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{html.escape(wording.subject)}</title></head>"
+        f"<title>{html.escape(about)}</title></head>"
         '<body style="font-family:sans-serif;max-width:36em;margin:auto">'
         f'<h1 style="color:{wording.color};font-size:1.3em">{wording.headline}</h1>'
         f"<p>Hello {html.escape(name)},</p><p>{wording.body}</p>"
         f'<h2 style="font-size:1em">Order {outcome.order_id}</h2><table style="width:100%">{rows}'
         '<tr><th style="text-align:left">Total</th>'
-        f'<th style="text-align:right">{money(outcome.amount_cents)}</th></tr>'
+        f'<th style="text-align:right">{money(outcome.amount_cents, currency)}</th></tr>'
         f"</table><p>{wording.advice}</p><p>The shop</p></body></html>"
     )

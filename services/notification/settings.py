@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.notification.mail.server import MailServer
-from sidecart.chassis import settings
+from sidecart.chassis import currency, settings
 
 # The delays before the first retry. Each later delay is twice as long.
 MAIL_RETRY_SECONDS = 60  # after a temporary refusal (4xx)
@@ -16,7 +16,7 @@ MAIL_UNKNOWN_SECONDS = 3600  # after an unknown outcome; the delay grows up to e
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """The mail server, the sender address, and the first retry delays.
+    """The mail server, the sender address, the first retry delays, and the currency of the mails.
 
     `first_pause` follows a temporary refusal, `unknown_pause` an unknown outcome.
     """
@@ -25,6 +25,7 @@ class Settings:
     sender: str
     first_pause: timedelta
     unknown_pause: timedelta
+    currency: currency.Currency
 
 
 def read(environ: Mapping[str, str]) -> Settings:
@@ -41,4 +42,5 @@ def read(environ: Mapping[str, str]) -> Settings:
         unknown_pause=timedelta(
             seconds=settings.whole(environ, "MAIL_UNKNOWN_SECONDS", 1, 86_400, MAIL_UNKNOWN_SECONDS)
         ),
+        currency=currency.read(environ),
     )

@@ -32,6 +32,10 @@ def service(pay_within: timedelta) -> Service[domain.Order, Input]:
     return Service.of(domain, events, pay_within=pay_within)
 
 
+SERVICE = service(timedelta(seconds=settings.PAY_WITHIN_SECONDS))
+"""The service with the default settings, for the examples of its events."""
+
+
 def wire(pay_within: timedelta, sidecar: HttpSidecar) -> ServiceWiring:
     """Return the subscriptions and reads of this service."""
 

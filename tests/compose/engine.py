@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 COMMAND_SECONDS_MAX = 600
+COMPOSE = (sys.executable, "-m", "podman_compose", "--podman-build-args=--pull=never --isolation=chroot")
+"""podman's compose command; its builds use only images that are there."""
 NAMES = Path("/run/containers/networks/aardvark-dns")
 """One file per network; a stale file would give another network's address twice."""
 
@@ -59,7 +61,7 @@ class Engine:
         files = {"containers.conf": CONTAINERS, "storage.conf": STORAGE, "registries.conf": REGISTRIES}
         for name, text in files.items():
             (run / name).write_text(text.format(storage=storage, run=run), encoding="utf-8")
-        self._env = os.environ | {
+        self.environment = os.environ | {
             "CONTAINERS_CONF": str(run / "containers.conf"),
             "CONTAINERS_STORAGE_CONF": str(run / "storage.conf"),
             "CONTAINERS_REGISTRIES_CONF": str(run / "registries.conf"),
@@ -80,14 +82,13 @@ class Engine:
 
     def compose(self, file: Path, project: str, env: Mapping[str, str], *words: str) -> str:
         """Run one podman-compose command on a file; builds never pull images."""
-        command = [sys.executable, "-m", "podman_compose", "-f", str(file), "-p", project]
-        return self.run([*command, "--podman-build-args=--pull=never --isolation=chroot", *words], env)
+        return self.run([*COMPOSE, "-f", str(file), "-p", project, *words], env)
 
     def run(self, command: list[str], env: Mapping[str, str]) -> str:
         """Run a command in the engine's environment; return its output, or raise EngineError."""
         done = subprocess.run(
             command,
-            env=self._env | dict(env),
+            env=self.environment | dict(env),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -2,7 +2,6 @@
 with crashes.
 """
 
-import fcntl
 import json
 import os
 import shutil
@@ -16,39 +15,13 @@ import pytest
 
 from shop.demo import Demo, DemoFailed
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.programs import cache_folder
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.topics import app_ids
-from tests.compose import images
 from tests.compose.engine import Engine, EngineError
-from tests.compose.stack import FILE, FOLDER, SECONDS_MAX, Stack, services
+from tests.compose.stack import FILE, FOLDER, SECONDS_MAX, Stack
 from tests.e2e.first_events import LONG_SECONDS
 
 SECRETS = FOLDER / "secrets"
-
-
-@pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    """Return an engine with all images of the files; the test run leaves no container, volume or
-    network.
-    """
-    cache = cache_folder() / "compose"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        engine = Engine(cache)
-        engine.clean()  # remove leftovers of a killed run
-        expected = {
-            name
-            for broker in BROKERS
-            for name in images.images_of((FOLDER / "Dockerfile").read_text("utf-8"), services(broker))
-        }
-        images.make(engine, cache, expected, print)
-        yield engine
-        assert "" == engine.podman("ps", "--all", "--quiet")
-        assert "" == engine.podman("volume", "ls", "--quiet")
-        assert ["podman"] == engine.podman("network", "ls", "--format", "{{.Name}}").split()
-        engine.podman("image", "prune", "--force")  # the layers of older builds
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -1,6 +1,6 @@
 """The data of each event, as the code of its publisher declares it."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from importlib import import_module
 from typing import Any, get_args, get_type_hints
 
@@ -15,6 +15,18 @@ def fields_of(topic: str) -> list[str]:
         return [each.name for each in fields(_output(topic))]
     [command] = [each for each in COMMANDS if each.topic == topic]
     return [command.resource, *command.body.model_fields]
+
+
+def required_fields_of(topic: str) -> list[str]:
+    """Return the names of the fields that every event of a topic has.
+
+    A field with a default is optional.
+    """
+    if read_topics()[topic].publisher != GATEWAY:
+        return [each.name for each in fields(_output(topic)) if each.default is MISSING]
+    [command] = [each for each in COMMANDS if each.topic == topic]
+    required = [name for name, field in command.body.model_fields.items() if field.is_required()]
+    return [command.resource, *required]
 
 
 def reasons_of(topic: str) -> set[str | None]:

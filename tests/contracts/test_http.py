@@ -8,19 +8,13 @@ from typing import Any
 import pytest
 
 from tests.contracts.mutations import mutations
-from tests.contracts.validate import CONTRACTS, http_problems, is_valid
+from tests.contracts.validate import CONTRACTS, http_problems, is_valid, optional_fields
 
 EXAMPLES = [
     pytest.param(path.stem, body, id=f"{path.stem}-{number}")
     for path in sorted((CONTRACTS / "http").iterdir())
     for number, body in enumerate(json.loads(path.read_text("utf-8")).get("examples", ()))
 ]
-OPTIONAL = {
-    "deposit": {"reason"},
-    "problem": {"errors"},
-    "accepted": {"user_id", "deposit_id", "order_id"},
-    "notifications": {"notifications.amount_cents", "notifications.items"},
-}
 EMPTY_ALLOWED = {"notifications.notifications", "unfinished.unfinished", "ready.missing", "problem.errors.pointer"}
 ANY_TEXT = {"ready.missing", "problem.title", "problem.detail", "problem.errors.detail", "problem.errors.pointer"}
 
@@ -57,7 +51,7 @@ def test_a_mutation_of_an_answer_is_refused(name: str, body: dict[str, Any]) -> 
 def _is_fine(name: str, field: str, way: str, value: Any) -> bool:
     """Return whether the response is valid after a mutation of this field."""
     if way == "missing":
-        return field in OPTIONAL.get(name, ())
+        return field in optional_fields("http", name)
     field = f"{name}.{field}"
     if field in ANY_TEXT and way == "value":
         return True

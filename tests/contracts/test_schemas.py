@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from sidecart.contracts.releases import undated
+from sidecart.launcher.project import root
 from sidecart.launcher.topics import read_topics
-from tests.contracts.published import fields_of, reasons_of
+from tests.contracts.published import fields_of, reasons_of, required_fields_of
 from tests.contracts.validate import CONTRACTS, canonical, examples, schema_problems, validate
 
 
@@ -39,15 +41,15 @@ def test_the_schemas_are_those_of_the_topic_list() -> None:
 
 @pytest.mark.parametrize("topic", read_topics())
 def test_the_fields_are_those_of_the_publisher(topic: str) -> None:
-    """A schema requires the fields that the publisher's code sends, and allows unknown ones.
+    """A schema has the fields that the publisher's code sends, and allows unknown ones.
 
-    `source` is the publisher.
+    It requires those without a default. `source` is the publisher.
     """
     schema = json.loads((CONTRACTS / "schemas" / f"{topic}.json").read_text("utf-8"))["properties"]
 
     assert {"const": topic} == schema["type"]
     assert {"const": read_topics()[topic].publisher} == schema["source"]
-    assert fields_of(topic) == schema["data"]["required"]
+    assert required_fields_of(topic) == schema["data"]["required"]
     assert fields_of(topic) == list(schema["data"]["properties"])
     assert schema["data"]["additionalProperties"] is True
 
@@ -71,6 +73,25 @@ def test_unknown_fields_are_allowed(topic: str) -> None:
     added = {"topic": topic, "pubsubname": "pubsub", "traceid": "", "traceparent": "", "tracestate": "", "new": [1]}
 
     assert [] == schema_problems(topic, {**event, **added, "data": {**event["data"], "new": {"x": None}}})
+
+
+@pytest.mark.parametrize("topic", read_topics())
+def test_an_optional_field_is_in_some_examples(topic: str) -> None:
+    """One example of the topic has the field, and another lacks it."""
+    optional = set(fields_of(topic)) - set(required_fields_of(topic))
+    data = [event["data"] for event in examples(topic).values()]
+
+    assert [] == [
+        f"contracts/scenario.json: no flow gives a {topic} {word} {name}"
+        for name in sorted(optional)
+        for word, has in (("with", True), ("without", False))
+        if all((name in each) != has for each in data)
+    ]
+
+
+def test_every_optional_field_says_since_when() -> None:
+    """A reader learns which publishers may omit it."""
+    assert [] == list(undated(root()))
 
 
 def test_limits_are_inclusive() -> None:

@@ -12,9 +12,10 @@ import pytest
 from gateway.app import SHOP
 from sidecart.chassis.server.inbound import RAW
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
+from sidecart.contracts.memory_sidecar import MemorySidecar
 from sidecart.launcher.service_code import without_names
 from sidecart.launcher.topics import app_ids, read_topics
-from tests.contracts.story_replay import STORY, WIRED, InMemoryStore, replay
+from tests.contracts.story_replay import STORY, WIRED, replay
 from tests.contracts.validate import CONTRACTS, examples, validate
 
 ROOT = CONTRACTS.parent
@@ -116,7 +117,7 @@ def test_the_worked_example_of_the_ids_is_right() -> None:
 def test_the_record_is_the_one_that_is_saved() -> None:
     """The saved record equals the one in WIRE.md byte for byte, apart from whitespace."""
     (record,) = blocks("json", '"outbox"')
-    store = InMemoryStore()
+    store = MemorySidecar()
     replay(WIRED["user"], store, STORY[:1])
 
     written = json.dumps(json.loads(record), separators=(",", ":"), ensure_ascii=False).encode()

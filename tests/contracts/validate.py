@@ -16,6 +16,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from referencing import Registry, Resource
 from referencing.jsonschema import DRAFT202012
 
+from sidecart.contracts.schemas import read_schemas
 from sidecart.launcher.topics import GATEWAY, read_topics
 
 CONTRACTS = Path(__file__).parents[2] / "contracts"
@@ -138,6 +139,18 @@ def unexplained(events: Iterable[Event]) -> list[str]:
         for event in story
         if event["source"] != GATEWAY and not any(is_caused_by(event, cause) for cause in story)
     ]
+
+
+def optional_fields(kind: str, name: str) -> set[str]:
+    """Return the paths of the fields that a schema does not require; `kind` is its folder."""
+    return set(_optional(read_schemas(CONTRACTS, kind)[name], ""))
+
+
+def _optional(schema: Mapping[str, Any], place: str) -> Iterable[str]:
+    for name, field in schema.get("properties", {}).items():
+        if name not in schema.get("required", ()):
+            yield f"{place}{name}"
+        yield from _optional(field.get("items", field), f"{place}{name}.")
 
 
 def examples(topic: str) -> dict[str, dict[str, Any]]:

@@ -13,6 +13,8 @@ from sidecart.cli.run import example_calls
 from tests.e2e.shopper import Shopper
 
 README = Path(__file__).parents[2] / "README.md"
+CONTAINERS = README.parent / "docs" / "how-to" / "containers.md"
+DEMO = "./sidecart demo --url http://127.0.0.1:8000"
 SHELLS = [shell for shell in ("bash", "zsh") if shutil.which(shell)]
 
 
@@ -42,7 +44,7 @@ def test_the_launcher_prints_the_same_calls() -> None:
 
 def test_the_demo_drives_a_running_shop(shopper: Shopper) -> None:
     """The demo drives a running shop by its addresses, as it does for the containers."""
-    assert "./sidecart demo --url http://127.0.0.1:8000" in README.read_text("utf-8")
+    assert DEMO in CONTAINERS.read_text("utf-8")
     words = [sys.executable, "sidecart", "demo", "--url", shopper.shop.url, "--mail-url", shopper.shop.mail_url]
     done = subprocess.run(words, cwd=README.parent, capture_output=True, text=True, check=False)
 

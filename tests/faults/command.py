@@ -1,57 +1,75 @@
 """The command line of `sidecart faults`."""
 
-import argparse
-import os
+from collections.abc import Iterable
 from pathlib import Path
 
-from sidecart.cli.arguments import add_servers, one_of
+import click
+
+from sidecart.cli.arguments import PATH, broker_option, store_option
+from sidecart.cli.names import OneOf
 from sidecart.launcher.errors import LaunchError
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `sidecart faults`."""
-    add_servers(parser)
-    parser.add_argument(
-        "--seed",
-        dest="seeds",
-        type=int,
-        action="append",
-        help="the seed of the fault schedule (SEED; default 1); repeatable: one run each",
-    )
-    parser.add_argument(
-        "--kind",
-        default=os.environ.get("KIND", "kills"),
-        help="kills (the default), lossy, swallow, network, rollback, refusals, unparseable, or all in sequence "
-        "(KIND; docs/reliability.md)",
-    )
-    parser.add_argument(
-        "--short", action="store_true", help="run one minute of kills instead of four, and 20 s of the other kinds"
-    )
-    parser.add_argument(
-        "--mutants",
-        action="store_true",
-        help="remove each safeguard in turn, with three seeds, and check that the auditor finds the damage",
-    )
-    parser.add_argument("--show", action="store_true", help="run nothing; print the tables of the saved runs")
-    parser.add_argument("--mutant", type=_mutant, metavar="NAME", help="with --mutants: run this mutant only")
-    parser.add_argument("--keep", type=Path, metavar="FOLDER", help="save the ledger and the logs in this folder")
-    parser.set_defaults(command=run)
-
-
-def _mutant(text: str) -> str:
+def _mutants() -> Iterable[str]:
     from tests.faults.mutants import MUTANTS
 
-    return one_of(MUTANTS, text)
+    return MUTANTS
 
 
-def run(options: argparse.Namespace) -> int:
-    """Check the options that the parser cannot check, then run the trials."""
+@click.command("faults")
+@broker_option
+@store_option
+@click.option(
+    "--seed",
+    "seeds",
+    type=int,
+    multiple=True,
+    envvar="SEED",
+    show_envvar=True,
+    show_default="1",
+    help="the seed of the fault schedule; repeatable: one run each",
+)
+@click.option(
+    "--kind",
+    envvar="KIND",
+    show_envvar=True,
+    default="kills",
+    metavar="KIND",
+    help="kills, lossy, swallow, network, rollback, refusals, unparseable, or all in sequence "
+    "(docs/explanation/failure-model.md)",
+)
+@click.option("--short", is_flag=True, help="run one minute of kills instead of four, and 20 s of the other kinds")
+@click.option(
+    "--mutants",
+    is_flag=True,
+    help="remove each safeguard in turn, with three seeds, and check that the auditor finds the damage",
+)
+@click.option("--show", is_flag=True, help="run nothing; print the tables of the saved runs")
+@click.option("--mutant", type=OneOf("mutant", _mutants), metavar="NAME", help="with --mutants: run this mutant only")
+@click.option("--keep", type=PATH, metavar="FOLDER", help="save the ledger and the logs in this folder")
+def command(
+    broker: str,
+    store: str,
+    seeds: tuple[int, ...],
+    kind: str,
+    short: bool,
+    mutants: bool,
+    show: bool,
+    mutant: str | None,
+    keep: Path | None,
+) -> int:
+    """Inject faults under load, then audit the result.
+
+    The exit code is 1 if the audit found damage, or with --mutants, if it missed the damage of a
+    mutant.
+    """
+    # the trials import the whole test kit, which --help does not need
     from tests.faults import run as trials
 
-    if options.seeds is None and "SEED" in os.environ:
-        if not os.environ["SEED"].isdecimal():
-            raise LaunchError(f"SEED={os.environ['SEED']} is not a whole number")
-        options.seeds = [int(os.environ["SEED"])]
-    if options.mutant is not None and not options.mutants:
+    if mutant is not None and not mutants:
         raise LaunchError("--mutant selects one of --mutants: pass both")
-    return trials.run(options)
+    if show:
+        return trials.show()
+    if mutants:
+        return trials.run_mutants(mutant, seeds)
+    return trials.run(trials.Choice(broker, store, kind, seeds or (1,), short, keep))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from sidecart.cli.run import say, stopped_by_signals
@@ -19,6 +20,19 @@ from tests.faults.trials import trial_of
 REPORTS = root() / ".sidecart" / "faults"
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The trials to run: each kind that `kind` stands for, with each seed."""
+
+    broker: str
+    store: str
+    kind: str
+    seeds: Sequence[int]
+    short: bool
+    keep: Path | None
+    """A folder for the ledger and the logs; None keeps neither."""
+
+
 def show(folder: Path = REPORTS) -> int:
     """Run `sidecart faults --show`: print the tables of all written runs."""
     reports = [Report.read(path) for path in sorted(folder.glob("*.json"))]
@@ -28,7 +42,7 @@ def show(folder: Path = REPORTS) -> int:
     return 0
 
 
-def run_mutants(options: argparse.Namespace) -> int:
+def run_mutants(only: str | None, seeds: Sequence[int]) -> int:
     """Run `sidecart faults --mutants`.
 
     Returns 0 if the auditor finds the expected defect of each mutant with each seed, and nothing in
@@ -37,38 +51,34 @@ def run_mutants(options: argparse.Namespace) -> int:
     from tests.faults.mutants import MUTANTS, SEEDS
 
     deadline = stopped_by_signals()
-    chosen = {name: mutant for name, mutant in MUTANTS.items() if options.mutant in (None, name)}
+    chosen = {name: mutant for name, mutant in MUTANTS.items() if only in (None, name)}
     lines, missed = judge(
-        chosen, options.seeds or SEEDS, lambda trial, folder: run_trial(trial, folder, say, deadline).audit, say
+        chosen, seeds or SEEDS, lambda trial, folder: run_trial(trial, folder, say, deadline).audit, say
     )
     say("\n" + "\n".join(lines))
     say(f"\n{missed} unexpected results")
     return 1 if missed else 0
 
 
-def run(options: argparse.Namespace) -> int:
-    """Run `sidecart faults`; return 0 if the auditor found nothing."""
-    if options.show:
-        return show()
-    if options.mutants:
-        return run_mutants(options)
+def run(choice: Choice) -> int:
+    """Run the trials and print their reports; return 0 if the auditor found nothing."""
     deadline = stopped_by_signals()
     reports = [
-        _run_one(options, kind, seed, deadline)
-        for kind in kinds_of(options.kind, options.broker, options.store)
-        for seed in options.seeds or [1]
+        _run_one(choice, kind, seed, deadline)
+        for kind in kinds_of(choice.kind, choice.broker, choice.store)
+        for seed in choice.seeds
     ]
     say(f"\n{table(reports)}\n\n{fault_table(reports)}")
     return 1 if any(report.audit.findings for report in reports) else 0
 
 
-def _run_one(options: argparse.Namespace, kind: str, seed: int, deadline: Deadline) -> Report:
-    say(f"{kind} on {options.broker} and {options.store}, seed {seed}")
-    trial = trial_of(options.broker, options.store, seed, options.short, kind)
+def _run_one(choice: Choice, kind: str, seed: int, deadline: Deadline) -> Report:
+    say(f"{kind} on {choice.broker} and {choice.store}, seed {seed}")
+    trial = trial_of(choice.broker, choice.store, seed, choice.short, kind)
     with tempfile.TemporaryDirectory(prefix="sidecart-faults-") as name:
         folder = Path(name)
-        if options.keep:
-            folder = options.keep / f"{kind}-{options.broker}-{options.store}-{seed}"
+        if choice.keep:
+            folder = choice.keep / f"{kind}-{choice.broker}-{choice.store}-{seed}"
         folder.mkdir(parents=True, exist_ok=True)
         report = run_trial(trial, folder, say, deadline)
     path = report.write(REPORTS)

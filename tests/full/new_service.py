@@ -1,25 +1,66 @@
-"""Adds the service of examples/loyalty to a copy of the project: its new files and its edits."""
+"""Adds the service of the tutorial to a copy of the project: its new files and its edits."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.project import root
+from tests.full.project_copy import copied, shell_environment
+from tests.full.tutorial import Change, NewFile, read_steps
 
-EXAMPLE = root() / "examples" / "loyalty"
-NOT_COPIED = shutil.ignore_patterns(
-    ".git", ".venv*", ".sidecart", ".*_cache", ".hypothesis", "__pycache__", "node_modules", "secrets", "names.sqlite*"
-)
+TUTORIAL = root() / "docs" / "tutorials" / "new-service.md"
 START = "start"
 CHECK = "from sidecart.launcher.consistency import check; check()"
+REPORTED = {
+    "dapr.yaml": ((START, "dapr.yaml: no app loyalty, but OrderPaid has it (contracts/topics.json)"),),
+    "contracts/topics.json": (
+        (
+            START,
+            "contracts/topics.json: OrderPaid lacks the consumer loyalty, whose INPUTS has it",
+        ),
+        (START, "contracts/topics.json: no topic PointsEarned, which contracts/schemas/PointsEarned.json describes"),
+    ),
+    "gateway/queries.py": (
+        (
+            START,
+            "gateway/queries.py: no query reads /loyalty/{user_id}, which loyalty answers (services/loyalty/app.py)",
+        ),
+    ),
+    "contracts/WIRE.md": (
+        ("tests/contracts/test_wire.py", "contracts/WIRE.md, section 1: no line loyalty"),
+        (
+            "tests/contracts/test_wire.py",
+            "contracts/WIRE.md, section 3: no line | OrderPaid | order | notification, loyalty | inbox |",
+        ),
+        ("tests/contracts/test_wire.py", "contracts/WIRE.md, section 3: no line | PointsEarned | loyalty | | inbox |"),
+        (
+            "tests/contracts/test_wire.py",
+            "contracts/WIRE.md, section 7: no line | loyalty | `<key>` | user_id, total |",
+        ),
+        (
+            "tests/contracts/test_wire.py",
+            "contracts/WIRE.md, section 7: no line | loyalty | earned | order_id, user_id, points |",
+        ),
+        ("tests/contracts/test_wire.py", "contracts/WIRE.md, section 10: no line loyalty"),
+        (
+            "tests/contracts/test_wire.py",
+            "contracts/WIRE.md, section 12: no line | loyalty | `/loyalty/{}` | `points` |",
+        ),
+    ),
+    "tye-or-compose/docker-compose.yml": (
+        ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: services lacks loyalty"),
+        ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: networks lacks loyalty"),
+    ),
+    "README.md": (("tests/unit/test_run_file.py", "README.md: the list of services lacks loyalty"),),
+}
+"""The check that misses each part of an edit, `START` or a test file, and a part of its message.
+
+The parts are in the sequence of the tutorial.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,43 +68,39 @@ class Edit:
     """Lines that the service adds to an existing file, and the check that misses them."""
 
     file: str
-    lines: str
+    old: str
+    new: str
     reported_by: str
-    """`start`, or a test file."""
     message: str
-    before: str = ""
-    after: str = ""
-
-    @property
-    def anchor(self) -> str:
-        """The text of the original file beside which the lines stand."""
-        return self.before or self.after
-
-    @property
-    def changed(self) -> str:
-        """The anchor with the lines."""
-        return self.after + self.lines + self.before
 
 
 def edits() -> list[Edit]:
-    """Return the edits of the example, in the sequence of its file."""
-    return [Edit(**each) for each in tomllib.loads((EXAMPLE / "edits.toml").read_text("utf-8"))["edit"]]
+    """Return the edits of the tutorial, each part by itself."""
+    changes = [step for step in read_steps(TUTORIAL) if isinstance(step, Change)]
+    return [
+        Edit(file, old, new, *where)
+        for file, reported in REPORTED.items()
+        for (old, new), where in zip(
+            (part for step in changes if step.file == file for part in step.parts), reported, strict=True
+        )
+    ]
 
 
-def new_files() -> list[str]:
-    """Return the paths of the new files, relative to the project."""
-    return sorted(str(path.relative_to(EXAMPLE / "files")) for path in (EXAMPLE / "files").rglob("*") if path.is_file())
+def new_files() -> dict[str, str]:
+    """Return the text of each new file by its path in the project; the examples are generated."""
+    return {step.file: step.text for step in read_steps(TUTORIAL) if isinstance(step, NewFile)}
 
 
 def extended_copy(folder: Path) -> Path:
     """Copy the project to a folder that does not exist, and add the service."""
-    shutil.copytree(root(), folder, ignore=NOT_COPIED)
-    (folder / ".venv").symlink_to(sys.prefix)
-    for name in new_files():
+    copied(folder)
+    for name, text in new_files().items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(EXAMPLE / "files" / name, folder / name)
+        (folder / name).write_text(text, "utf-8")
     for each in edits():
-        replace(folder, each.file, each.anchor, each.changed)
+        replace(folder, each.file, each.old, each.new)
+    written = python(folder, "-m", "sidecart.cli", "examples")
+    assert 0 == written.returncode, written.stdout
     return folder
 
 
@@ -76,14 +113,10 @@ def replace(folder: Path, file: str, old: str, new: str) -> None:
 
 def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run Python in the copy, which finds the copy's own packages first."""
-    env = plain_environment() | {
-        "PYTHONPATH": os.pathsep.join([str(folder / "src"), str(folder)]),
-        "SIDECART_PROJECT": str(folder),
-    }
     return subprocess.run(
         [sys.executable, *words],
         cwd=folder,
-        env=env,
+        env=shell_environment(folder),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

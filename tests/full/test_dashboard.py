@@ -20,7 +20,8 @@ from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
 from sidecart.launcher.topics import app_ids
-from tests.full.project_copy import Running, in_the_readme, running
+from tests.full.documentation import documented
+from tests.full.project_copy import Running, running
 
 DASHBOARD = root() / "docs" / "grafana" / "sidecart.json"
 PROMETHEUS = "prometheus --config.file docs/grafana/prometheus.yml"
@@ -50,7 +51,7 @@ def values(url: str, expression: str) -> list[float]:
 def scraping(shop: Running, data: Path) -> Iterator[str]:
     """Start Prometheus with the README's command and its own data folder; yield its URL."""
     port, log = free_port(), data / "prometheus.log"
-    words = in_the_readme(PROMETHEUS).split()
+    words = documented(PROMETHEUS).split()
     own = ["--storage.tsdb.path", str(data / "tsdb"), f"--web.listen-address=127.0.0.1:{port}"]
     with (
         log.open("wb") as output,

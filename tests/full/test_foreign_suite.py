@@ -7,14 +7,17 @@ import httpx
 import psutil
 
 from sidecart.launcher.project import root
-from tests.full.project_copy import in_the_readme, running
+from tests.full.documentation import documented
+from tests.full.project_copy import running
+
+OWN_TESTS = "cd examples/user-node && npm test"
+REPLACED = "./sidecart run --with user=examples/user-node"
 
 
 def test_its_tests_pass() -> None:
     """`npm test` passes in its folder."""
-    done = subprocess.run(
-        ["npm", "test"], cwd=root() / "examples" / "user-node", capture_output=True, text=True, check=False
-    )
+    command = ["bash", "-c", documented(OWN_TESTS)]
+    done = subprocess.run(command, cwd=root(), capture_output=True, text=True, check=False)
 
     assert 0 == done.returncode, done.stdout[-5000:] + done.stderr[-2000:]
     assert "# fail 0" in done.stdout
@@ -22,7 +25,7 @@ def test_its_tests_pass() -> None:
 
 def test_the_command_of_the_readme_replaces_our_service(tmp_path: Path) -> None:
     """The foreign program runs instead of our service, and a registration succeeds."""
-    with running(tmp_path, in_the_readme("./sidecart run --with user=examples/user-node")) as shop:
+    with running(tmp_path, documented(REPLACED)) as shop:
         found = [" ".join(each.cmdline()) for each in psutil.Process(shop.launcher.pid).children(recursive=True)]
         body = {"email": "ann@example.com", "name": "Ann"}
         answer = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False)

@@ -1,10 +1,11 @@
-"""`pip install .` in a new environment gives a `sidecart` that works outside of this project."""
+"""In a new environment, the sdist gives a `sidecart` that works outside of this project."""
 
 from __future__ import annotations
 
 import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -18,16 +19,40 @@ REDIS = ("brokers/redis", "stores/redis", "policies")
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install the toolkit from a copy of the project: the build writes beside its source."""
+    """Build an sdist from a copy of the project, and install it: pip builds the wheel from it."""
     folder = tmp_path_factory.mktemp("install")
     shutil.copytree(root() / "src", folder / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
-    for name in ("pyproject.toml", "LICENSE"):
+    for name in ("pyproject.toml", "LICENSE", "README.md"):
         shutil.copy(root() / name, folder)
-    subprocess.run([sys.executable, "-m", "venv", folder / "venv"], check=True)
-    pip = [str(folder / "venv" / "bin" / "pip"), "install", "--disable-pip-version-check", "--quiet"]
-    done = subprocess.run([*pip, str(folder)], capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
-    assert 0 == done.returncode, done.stderr
+    requires = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["build-system"]["requires"]
+    python = folder / "venv" / "bin" / "python"
+    pip = (python, "-m", "pip", "install", "--disable-pip-version-check", "--quiet")
+    call(folder, sys.executable, "-m", "venv", folder / "venv")
+    call(folder, *pip, *requires)
+    call(folder, python, "-c", "from setuptools import build_meta; build_meta.build_sdist('dist')")
+    [sdist] = (folder / "dist").glob("*.tar.gz")
+    call(folder, *pip, sdist)
     return folder / "venv" / "bin" / "sidecart"
+
+
+def call(folder: Path, *words: str | Path) -> None:
+    """Run a program in a folder; fail with its errors."""
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False)
+    assert 0 == done.returncode, done.stderr
+
+
+def files(folder: Path) -> set[str]:
+    """Return the files of a package by their path in it."""
+    found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {str(path.relative_to(folder)) for path in found}
+
+
+def test_every_file_of_the_toolkit_is_installed(program: Path) -> None:
+    """The live page needs its scripts and styles, and type checkers need the marker file."""
+    [installed] = program.parents[1].glob("lib/python3.*/site-packages/sidecart")
+
+    assert files(root() / "src" / "sidecart") == files(installed)
+    assert {"monitor/static/index.html", "py.typed"} <= files(installed)
 
 
 def run(program: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
@@ -41,8 +66,8 @@ def test_the_help_lists_the_commands_of_the_toolkit(program: Path, tmp_path: Pat
     done = run(program, tmp_path, "--help")
 
     assert (0, "") == (done.returncode, done.stderr)
-    assert all(f"\n    {name}" in done.stdout for name in TOOLKIT)
-    assert "commands of this project" not in done.stdout
+    assert all(f"\n  {name} " in done.stdout for name in TOOLKIT)
+    assert "Commands of this project" not in done.stdout
 
 
 def test_the_doctor_checks_any_folder(program: Path, tmp_path: Path) -> None:
@@ -85,8 +110,8 @@ def test_in_a_project_the_installed_program_works_on_it(program: Path, tmp_path:
     listed = run(program, tmp_path / "services", "--help")
     checked = run(program, tmp_path / "services", "doctor", "--files-only")
 
-    _, _, own = listed.stdout.partition("commands of this project:")
-    assert [] == [name for name in of_project(root()) if f"\n    {name} " not in own]
+    _, _, own = listed.stdout.partition("Commands of this project:")
+    assert [] == [name for name in of_project(root()) if f"\n  {name} " not in own]
     assert {"demo", "test"} <= set(of_project(root()))
     assert (0, "") == (checked.returncode, checked.stderr)
     assert "0 dangers, 0 warnings" in checked.stdout

@@ -120,7 +120,7 @@ def deposited(live: Live) -> None:
     """Deposit 100.00 through the form, for the user that is selected."""
     live.page.get_by_label("Amount").fill("100")
     live.page.get_by_role("button", name="Deposit", exact=True).click()
-    expect(answer_of(live, "account-deposit")).to_have_text("201 Created; balance 100.00")
+    expect(answer_of(live, "account-deposit")).to_have_text("201 Created; balance €100.00")
     ended(live, "deposited")
 
 

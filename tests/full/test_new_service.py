@@ -1,6 +1,5 @@
 """A new service touches at most eight existing files, and each missing line is reported by name."""
 
-import re
 import uuid
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import pytest
 
 from sidecart.launcher.deadline import Deadline
 from tests.full import project_copy
-from tests.full.new_service import EXAMPLE, START, Edit, edits, extended_copy, new_files, python, replace, report
+from tests.full.new_service import START, Edit, edits, extended_copy, new_files, python, replace, report
 
 FILES_MAX = 8
 STATIC = ("tests/contracts", "tests/unit")
@@ -59,23 +58,15 @@ def test_the_extended_project_passes_the_static_suites(extended: Path) -> None:
     assert 0 == tested.returncode, tested.stdout[-4_000:]
 
 
-def test_the_command_of_the_example_passes(extended: Path) -> None:
-    """The README of the example has one command, for the tests that compare the documents."""
-    [command] = re.findall(r"^ +\.venv/bin/python (.+)$", (EXAMPLE / "README.md").read_text("utf-8"), re.MULTILINE)
-    done = python(extended, *command.split())
-
-    assert 0 == done.returncode, done.stdout[-4_000:]
-
-
 @pytest.mark.parametrize("edit", edits(), ids=lambda edit: edit.message.partition(" (")[0])
 def test_a_missing_line_is_reported_by_name(extended: Path, edit: Edit) -> None:
     """Removing the line makes the start or a test fail with the file and the missing name."""
     assert edit.message.startswith(edit.file)
-    replace(extended, edit.file, edit.changed, edit.anchor)
+    replace(extended, edit.file, edit.new, edit.old)
     try:
         done = report(extended, edit.reported_by)
     finally:
-        replace(extended, edit.file, edit.anchor, edit.changed)
+        replace(extended, edit.file, edit.old, edit.new)
 
     assert 0 != done.returncode
     assert edit.message in done.stdout, done.stdout[-4_000:]

@@ -1,6 +1,5 @@
-"""`sidecart lint`: ruff, mypy, the doctor, reasons of lint exceptions, and the prose rules."""
+"""`sidecart lint`: ruff, mypy, the doctor, reasons of lint exceptions, the contracts, the prose."""
 
-import argparse
 import io
 import re
 import subprocess
@@ -10,34 +9,39 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import click
+
+from sidecart.cli import contracts
 from sidecart.doctor import command as doctor
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import root
 from tests.lint import prose
 
-PACKAGES = ("gateway", "services", "shop", "src", "tests", "bench")
+PACKAGES = ("gateway", "services", "shop", "src", "tests", "bench", "docs")
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `sidecart lint`."""
-    parser.add_argument(
-        "--prose",
-        type=Path,
-        nargs="*",
-        metavar="PATH",
-        help="check only the prose of these files and folders, and list warnings too (default: the whole project)",
-    )
-    parser.set_defaults(command=lint)
-
-
-def lint(options: argparse.Namespace) -> int:
+@click.command("lint")
+@click.argument(
+    "paths",
+    nargs=-1,
+    type=click.Path(path_type=Path),
+    metavar="[PATH]...",
+    help="with --prose: check only these files and folders (default: the whole project)",
+)
+@click.option("--prose", "only_prose", is_flag=True, help="check only the prose, and list warnings too")
+def command(paths: tuple[Path, ...], only_prose: bool) -> int:
     """Run ruff, mypy --strict, the doctor and the prose rules; a lint exception needs a reason.
 
-    With --prose, run only the prose rules, on the given paths, and list warnings too.
+    The exit code is 1 if a check found an error.
     """
-    if options.prose is not None:
-        return _lint_prose(options.prose or [root()], with_warnings=True)
+    if paths and not only_prose:
+        raise click.UsageError("PATH needs --prose")
+    return _lint_prose(paths or [root()], with_warnings=True) if only_prose else lint()
+
+
+def lint() -> int:
+    """Run every check on the whole project; return 1 if one found an error."""
     packages = [name for name in PACKAGES if any((root() / name).rglob("*.py"))]
     python = [sys.executable, "-m"]
     commands = (
@@ -46,9 +50,9 @@ def lint(options: argparse.Namespace) -> int:
         [*python, "mypy", "--strict", *packages],
     )
     codes = []
-    for command in commands:
-        print(f"--- {' '.join(command[2:])}", flush=True)
-        codes.append(subprocess.run(command, cwd=root(), check=False).returncode)
+    for words in commands:
+        print(f"--- {' '.join(words[2:])}", flush=True)
+        codes.append(subprocess.run(words, cwd=root(), check=False).returncode)
     print("--- doctor", flush=True)
     findings = doctor.project()
     for each in findings:
@@ -60,6 +64,8 @@ def lint(options: argparse.Namespace) -> int:
     bare = [one for one in found if not one.has_reason]
     for one in bare:
         print(f"{one.path.relative_to(root())}:{one.line}: no reason beside `{one.kind}`")
+    print("--- contracts", flush=True)
+    codes.append(contracts.check())
     print("--- prose", flush=True)
     codes.append(_lint_prose([root()], with_warnings=False))
     return 1 if any(codes) or findings or bare else 0

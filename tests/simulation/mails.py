@@ -16,6 +16,7 @@ from services.notification.mail.retry_queue import INDEX, MailRetryQueue
 from services.notification.mail.server import Connector, MailServer
 from services.notification.mail.session import Connections, Session
 from services.notification.settings import Settings
+from sidecart.chassis.currency import DEFAULT
 from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.testkit.programs import Program
 from sidecart.testkit.simulation.project import Parts, SimulatedApp, Surroundings
@@ -24,7 +25,7 @@ from sidecart.testkit.simulation.stores import Records
 
 SERVER = MailServer("localhost", 25, tls=False, username=None, password=None)
 SENDER = "shop@localhost"
-SETTINGS = Settings(SERVER, SENDER, timedelta(minutes=1), timedelta(hours=1))
+SETTINGS = Settings(SERVER, SENDER, timedelta(minutes=1), timedelta(hours=1), DEFAULT)
 
 
 class SimulatedSession(Session):

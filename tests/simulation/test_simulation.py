@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from sidecart.testkit.simulation.checks import events_of
 from sidecart.testkit.simulation.mutants import MUTANTS, without_reconciler
 from sidecart.testkit.simulation.schedule import CALM, Faults
 from sidecart.testkit.simulation.world import Setup
@@ -18,6 +19,7 @@ from tests.simulation.shop import SHOP, SIMULATION
 
 SEEDS = int(os.environ.get("SEEDS", "1000"))
 MUTANT_SEEDS = 300
+WIPES = Faults(0, 0, 0, vanish=0.1, lost=0, wiped=0.005, duplicate=0)
 REFUSALS = Faults(0, 0, 0, 0, 0, 0, 0, steps=400, refusal_steps=200)
 
 
@@ -60,6 +62,20 @@ def test_a_store_that_refuses_writes_for_a_time_loses_nothing() -> None:
         assert [] == SIMULATION.violations(world, expected), f"seed {seed}"
         refused += world.writes_refused
     assert refused > 100
+
+
+def test_a_broker_that_loses_all_events_again_and_again_loses_no_request() -> None:
+    """The reconciler repeats the command of each request that has not ended.
+
+    An event that no service consumes stays lost; this happens in at least one of the worlds.
+    """
+    unannounced = 0
+    for seed in range(200):
+        world, expected = SIMULATION.world(seed, Setup(WIPES))
+
+        assert [] == SIMULATION.violations(world, expected), f"seed {seed}"
+        unannounced += sum(not events_of(world, "BillingAccountCreated", each) for each in expected.user_ids)
+    assert unannounced > 0
 
 
 def test_without_faults_one_replica_sends_exactly_one_mail_an_order() -> None:

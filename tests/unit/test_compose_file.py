@@ -430,11 +430,11 @@ def test_the_programs_of_the_image_need_only_its_packages() -> None:
 
 
 def test_container_logs_are_bounded() -> None:
-    """Each service limits its log, and the README states the total."""
+    """Each service limits its log, and docs/reference/limits.md states the total."""
     logging_of = {name: service.get("logging") for name, service in SERVICES.items()}
     assert [] == [name for name, logging in logging_of.items() if logging is None]
 
     options = {name: logging["options"] for name, logging in logging_of.items() if logging is not None}
     assert {"json-file"} == {logging["driver"] for logging in logging_of.values() if logging is not None}
     assert [("10m", "2")] * len(SERVICES) == [(each["max-size"], each["max-file"]) for each in options.values()]
-    assert "20 MiB for each container" in (root() / "README.md").read_text(encoding="utf-8")
+    assert "20 MiB for each container" in (root() / "docs/reference/limits.md").read_text(encoding="utf-8")

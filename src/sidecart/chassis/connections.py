@@ -2,7 +2,7 @@
 
 A request is written in one piece, and httptools parses the response. The sidecar is local, speaks
 plain HTTP/1.1, and gets a few calls per event. A general HTTP client takes three times as long
-per call (docs/performance.md, ADR 23).
+per call (docs/explanation/performance.md, ADR 23).
 """
 
 from __future__ import annotations

@@ -25,7 +25,7 @@ def text(environ: Mapping[str, str], name: str, default: str | None = None) -> s
     """Return a setting that must not be empty; raise SettingError."""
     value = environ.get(name) or default
     if not value:
-        raise SettingError(name, "is missing (see the table of settings in README.md)")
+        raise SettingError(name, "is missing (see docs/reference/settings.md)")
     return value
 
 

@@ -1,62 +1,56 @@
-"""Arguments that several subcommands have."""
+"""Options that several commands have, and the types of their values."""
 
-import argparse
-import os
-from collections.abc import Iterable
+from __future__ import annotations
+
 from pathlib import Path
 
+import click
+
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.launcher.topics import read_topics
 
 DEFAULT = "redis"
 """The broker and the store without a choice."""
 
-
-def add_servers(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of broker and store, and the replacement of apps."""
-    parser.add_argument(
-        "--broker",
-        choices=BROKERS,
-        default=os.environ.get("BROKER", DEFAULT),
-        help="the broker (BROKER; default redis)",
-    )
-    parser.add_argument(
-        "--store",
-        choices=STORES,
-        default=os.environ.get("STORE", DEFAULT),
-        help="the state store (STORE; default redis)",
-    )
-    parser.add_argument(
-        "--with",
-        dest="replaced",
-        type=_replacement,
-        action="append",
-        default=[],
-        metavar="APP=FOLDER",
-        help="replace an app by the program in this folder, as its dapr.yaml defines it",
-    )
+PATH = click.Path(path_type=Path, readable=False)
+"""A path of any kind: the command itself reports a missing or unreadable one."""
 
 
-def chosen_servers(options: argparse.Namespace) -> tuple[str, str]:
-    """Return the broker and the store of the command line, or else of the environment."""
-    environ = os.environ
-    return options.broker or environ.get("BROKER") or DEFAULT, options.store or environ.get("STORE") or DEFAULT
+class Replacement(click.ParamType[tuple[str, Path]]):
+    """An app, and the folder of the program that replaces it."""
+
+    name = "app=folder"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Path]:
+        """Split APP=FOLDER."""
+        app_id, _, folder = value.partition("=")
+        if not app_id or not folder:
+            self.fail(f"{value} is not APP=FOLDER", param, ctx)
+        return app_id, Path(folder)
 
 
-def _replacement(text: str) -> tuple[str, Path]:
-    app_id, _, folder = text.partition("=")
-    if not app_id or not folder:
-        raise argparse.ArgumentTypeError(f"{text} is not APP=FOLDER")
-    return app_id, Path(folder)
+class Replicas(click.ParamType[tuple[str, int]]):
+    """A service, and the number of its replicas."""
+
+    name = "service=n"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, int]:
+        """Split SERVICE=N."""
+        service, _, number = value.partition("=")
+        if not service or not number.isdecimal():
+            self.fail(f"{value} is not SERVICE=NUMBER", param, ctx)
+        return service, int(number)
 
 
-def topic(text: str) -> str:
-    """Return the name of a topic of the project."""
-    return one_of(read_topics(), text)
-
-
-def one_of(known: Iterable[str], text: str) -> str:
-    """Return a known name, or raise: a typo must not look like a name without results."""
-    if text not in known:
-        raise argparse.ArgumentTypeError(f"unknown name {text!r}: choose from {', '.join(map(repr, known))}")
-    return text
+broker_option = click.option(
+    "--broker", type=click.Choice(BROKERS), envvar="BROKER", show_envvar=True, default=DEFAULT, help="the broker"
+)
+store_option = click.option(
+    "--store", type=click.Choice(STORES), envvar="STORE", show_envvar=True, default=DEFAULT, help="the state store"
+)
+with_option = click.option(
+    "--with",
+    "replaced",
+    type=Replacement(),
+    multiple=True,
+    help="replace an app by the program in this folder, as its dapr.yaml defines it; repeatable",
+)

@@ -1,18 +1,18 @@
-"""The subcommands: the toolkit's own, and those that a project declares in its pyproject.toml.
+"""The commands: the toolkit's own, and those that a project declares in its pyproject.toml.
 
 A project's command is an entry of the table `[tool.sidecart.commands]`:
 
-    bench = { add = "bench.command:add_bench", help = "compare the system to one without sidecars" }
+    bench = { command = "bench.command:bench", help = "compare the system to one without sidecars" }
 
-`add` is a function of the project. It gets the command's parser, adds the arguments, and sets the
-default `command` to a function of the parsed options that returns the exit code.
+`command` names a `click.Command` of the project, whose function returns the exit code.
 """
 
-import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import click
 
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import PROJECT_FILE, declared, load
@@ -21,38 +21,47 @@ TABLE = "[tool.sidecart.commands]"
 
 
 @dataclass(frozen=True, slots=True)
-class Command:
-    """One subcommand: a reference to the function that adds its arguments, and its line of help."""
+class CommandReference:
+    """The place of one command, as `module:name`, and its line of help."""
 
-    add: str
+    command: str
     help: str
 
-    def add_arguments(self, name: str, parser: argparse.ArgumentParser) -> None:
+    def load(self, name: str) -> click.Command:
         """Import the command's module, and only this one; raise LaunchError if that fails."""
-        add: Callable[[argparse.ArgumentParser], None] = load(self.add, f"the command `{name}`")
-        add(parser)
+        found = load(self.command, f"the command `{name}`")
+        if not isinstance(found, click.Command):
+            raise LaunchError(f"the command `{name}` cannot be loaded from `{self.command}`: this is no click.Command")
+        return found
 
 
-TOOLKIT: Mapping[str, Command] = {
-    "run": Command("sidecart.cli.run:add", "run the system until Ctrl-C (make run)"),
-    "doctor": Command(
-        "sidecart.doctor.command:add",
+TOOLKIT: Mapping[str, CommandReference] = {
+    "run": CommandReference("sidecart.cli.run:command", "run the system until Ctrl-C (make run)"),
+    "doctor": CommandReference(
+        "sidecart.doctor.command:command",
         "find configuration that can lose events, slow the system down or prevent startup",
     ),
-    "status": Command("sidecart.cli.status:add", "show the processes of the running system"),
-    "logs": Command("sidecart.cli.logs:add", "show the logs of the processes"),
-    "stop": Command("sidecart.cli.stop:add", "stop the running system"),
-    "dead-letters": Command(
-        "sidecart.cli.dead_letter_commands:add", "manage the events that a service could not process"
+    "status": CommandReference("sidecart.cli.status:command", "show the processes of the running system"),
+    "logs": CommandReference("sidecart.cli.logs:command", "show the logs of the processes"),
+    "stop": CommandReference("sidecart.cli.stop:command", "stop the running system"),
+    "dead-letters": CommandReference(
+        "sidecart.cli.dead_letter_commands:command", "manage the events that a service could not process"
     ),
-    "reconcile": Command(
-        "sidecart.cli.reconcile:add", "list the unfinished accepted requests and repeat their commands"
+    "reconcile": CommandReference(
+        "sidecart.cli.reconcile:command", "list the unfinished accepted requests and repeat their commands"
     ),
-    "reset": Command("sidecart.cli.reset:add", "delete the data and logs of the stopped system"),
+    "examples": CommandReference("sidecart.cli.examples:command", "write the example events by running the services"),
+    "contracts": CommandReference(
+        "sidecart.cli.contracts:command", "compare the contracts with the newest release, and release them"
+    ),
+    "reset": CommandReference("sidecart.cli.reset:command", "delete the data and logs of the stopped system"),
+    "completion": CommandReference(
+        "sidecart.cli.completion:command", "print the script that completes commands and options in your shell"
+    ),
 }
 
 
-def of_project(folder: Path) -> dict[str, Command]:
+def of_project(folder: Path) -> dict[str, CommandReference]:
     """Return the commands that a project declares, by name; none if it has no pyproject.toml.
 
     Raises LaunchError, which names the file and the entry, for a wrong declaration.
@@ -64,10 +73,10 @@ def of_project(folder: Path) -> dict[str, Command]:
     return {name: _declared(file, name, entry) for name, entry in found.items()}
 
 
-def _declared(file: Path, name: str, entry: Any) -> Command:
+def _declared(file: Path, name: str, entry: Any) -> CommandReference:
     if name in TOOLKIT:
         raise LaunchError(f"{file}: {TABLE} declares `{name}`, which is a command of the toolkit")
     match entry:
-        case {"add": str(add), "help": str(text), **rest} if not rest:
-            return Command(add, text)
-    raise LaunchError(f'{file}: {TABLE} needs {name} = {{ add = "module:function", help = "..." }}')
+        case {"command": str(command), "help": str(text), **rest} if not rest:
+            return CommandReference(command, text)
+    raise LaunchError(f'{file}: {TABLE} needs {name} = {{ command = "module:name", help = "..." }}')

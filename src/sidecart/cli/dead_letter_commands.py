@@ -1,12 +1,13 @@
 """`sidecart dead-letters`: list, show, replay, discard dead letters of the running system."""
 
-import argparse
 import json
 import re
 from collections import Counter
 from collections.abc import Callable
 
-from sidecart.cli.arguments import topic
+import click
+
+from sidecart.cli.names import OneOf
 from sidecart.launcher import runfile
 from sidecart.launcher.dead_letters import (
     DeadLetter,
@@ -21,70 +22,61 @@ from sidecart.launcher.dead_letters import (
 )
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.running_state import RunningState
-from sidecart.launcher.topics import service_ids
+from sidecart.launcher.topics import read_topics, service_ids
 
 REASON_WIDTH = 80
 # a terminal executes control characters, and any client of the system can send them
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 
-
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the actions of `sidecart dead-letters`, each with its arguments."""
-    actions = parser.add_subparsers(title="actions", metavar="ACTION", required=True)
-    listing = _add(actions, "list", list_all, "print one line per dead letter of all services")
-    _add_filter(listing)
-    listing.add_argument("--settled", action="store_true", help="include replayed and discarded dead letters")
-    listing.add_argument("--json", action="store_true", help="print all fields, one JSON object per line")
-    showing = _add(actions, "show", show, "print all fields of one dead letter, with its event")
-    showing.add_argument("id", help="an id, or the start of one")
-    for name, command, text in (
-        ("replay", replay_them, "publish their events again on the original topics"),
-        ("discard", discard_them, "remove them from the list; `show` still prints them"),
-    ):
-        acting = _add(actions, name, command, text)
-        acting.add_argument("ids", nargs="*", metavar="ID", help="an id, or the start of one")
-        _add_filter(acting)
-        acting.add_argument("--all", action="store_true", help="select all open dead letters")
-        acting.add_argument("--dry-run", action="store_true", help="only list the selected dead letters")
+service_option = click.option("--service", type=OneOf("service", service_ids), help="select this service only")
+topic_option = click.option("--topic", type=OneOf("topic", read_topics), help="select this topic only")
+reason_option = click.option("--reason", metavar="TEXT", help="select reasons that contain this text, ignoring case")
+since_option = click.option(
+    "--since", metavar="TIME", help="select this time or later: 2026-01-15 or 2026-01-15T09:30 (UTC)"
+)
+ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...", help="an id, or the start of one")
+all_option = click.option("--all", "select_all", is_flag=True, help="select all open dead letters")
+dry_run_option = click.option("--dry-run", is_flag=True, help="only list the selected dead letters")
+json_option = click.option("--json", "as_json", is_flag=True, help="print all fields, one JSON object per line")
 
 
-def _add(
-    actions: "argparse._SubParsersAction[argparse.ArgumentParser]",
-    name: str,
-    command: Callable[[argparse.Namespace], int],
-    text: str,
-) -> argparse.ArgumentParser:
-    parser = actions.add_parser(name, help=text, description=text)
-    parser.set_defaults(command=command)
-    return parser
+@click.group("dead-letters")
+def command() -> None:
+    """Manage the events that a service could not process."""
 
 
-def _add_filter(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--service", choices=service_ids(), help="select this service only")
-    parser.add_argument("--topic", type=topic, help="select this topic only")
-    parser.add_argument("--reason", metavar="TEXT", help="select reasons that contain this text, ignoring case")
-    parser.add_argument(
-        "--since", metavar="TIME", help="select this time or later: 2026-01-15 or 2026-01-15T09:30 (UTC)"
-    )
-
-
-def list_all(options: argparse.Namespace) -> int:
-    """Print one line per dead letter."""
+@command.command("list")
+@service_option
+@topic_option
+@reason_option
+@since_option
+@click.option("--settled", is_flag=True, help="include replayed and discarded dead letters")
+@json_option
+def list_all(
+    service: str | None, topic: str | None, reason: str | None, since: str | None, settled: bool, as_json: bool
+) -> int:
+    """Print one line per dead letter of all services."""
     count = 0
-    for letter in find_dead_letters(_running(), _filter(options)):
+    for letter in find_dead_letters(_running(), Filter((), service, topic, reason, since, settled)):
         count += 1
-        if options.json:
-            print(json.dumps({name: getattr(letter, name) for name in DeadLetter.__slots__}))
-        else:
-            print(_line(letter))
-    if not options.json:
+        print(_as_json(letter) if as_json else _line(letter))
+    if not as_json:
         print(_number(count))
     return 0
 
 
-def show(options: argparse.Namespace) -> int:
-    """Print all fields of one dead letter."""
-    for letter in only(list(find_dead_letters(_running(), Filter((options.id,), settled=True))), options.id):
+@command.command("show")
+@click.argument("letter_id", metavar="ID", help="an id, or the start of one")
+@json_option
+def show(letter_id: str, as_json: bool) -> int:
+    """Print all fields of one dead letter, with its event.
+
+    If several services have a dead letter of this id, print each of them.
+    """
+    for letter in only(list(find_dead_letters(_running(), Filter((letter_id,), settled=True))), letter_id):
+        if as_json:
+            print(_as_json(letter))
+            continue
         for name in ("id", "service", "topic", "time", "status", "reason", "traceparent"):
             print(_escaped(f"{name:12} {getattr(letter, name)}"))
         print("event")
@@ -92,34 +84,72 @@ def show(options: argparse.Namespace) -> int:
     return 0
 
 
-def replay_them(options: argparse.Namespace) -> int:
-    """Publish the events of the selected dead letters again.
-
-    Returns 1 if any replay failed, or if an event has already failed again.
-    """
-
-    def check(letter: DeadLetter) -> None:
-        replayable(letter)
-
-    return _each(options, "replay", check, replay)
-
-
-def discard_them(options: argparse.Namespace) -> int:
-    """Mark the selected dead letters as discarded; return 1 if any could not be."""
-    return _each(options, "discard", lambda _: None, discard)
-
-
-def _each(
-    options: argparse.Namespace,
-    verb: str,
-    check: Callable[[DeadLetter], None],
-    act: Callable[[State, DeadLetter], Outcome],
+@command.command("replay")
+@ids_argument
+@service_option
+@topic_option
+@reason_option
+@since_option
+@all_option
+@dry_run_option
+def replay_them(
+    ids: tuple[str, ...],
+    service: str | None,
+    topic: str | None,
+    reason: str | None,
+    since: str | None,
+    select_all: bool,
+    dry_run: bool,
 ) -> int:
-    selection = _filter(options)
-    if selection == Filter() and not options.all:
+    """Publish the events again on their original topics.
+
+    The exit code is 1 if a replay failed, or if an event has already failed again.
+    """
+    selection = _selection("replay", Filter(ids, service, topic, reason, since), select_all)
+    return _each("replay", selection, dry_run, replayable, replay)
+
+
+@command.command("discard")
+@ids_argument
+@service_option
+@topic_option
+@reason_option
+@since_option
+@all_option
+@dry_run_option
+def discard_them(
+    ids: tuple[str, ...],
+    service: str | None,
+    topic: str | None,
+    reason: str | None,
+    since: str | None,
+    select_all: bool,
+    dry_run: bool,
+) -> int:
+    """Remove dead letters from the list; `show` still prints them.
+
+    The exit code is 1 if one could not be discarded.
+    """
+    selection = _selection("discard", Filter(ids, service, topic, reason, since), select_all)
+    return _each("discard", selection, dry_run, lambda _: None, discard)
+
+
+def _selection(verb: str, selection: Filter, select_all: bool) -> Filter:
+    """Return the selection, or raise LaunchError: only --all selects without a filter."""
+    if selection == Filter() and not select_all:
         raise LaunchError(
             f"select the dead letters to {verb}: give ids, --service, --topic, --reason or --since, or --all"
         )
+    return selection
+
+
+def _each(
+    verb: str,
+    selection: Filter,
+    dry_run: bool,
+    check: Callable[[DeadLetter], object],
+    act: Callable[[State, DeadLetter], Outcome],
+) -> int:
     state = _running()
     found = list(find_dead_letters(state, selection))
     for each in selection.ids:
@@ -128,7 +158,7 @@ def _each(
     for letter in found:
         try:
             check(letter)
-            outcome: str = f"would {verb}" if options.dry_run else act(state, letter)
+            outcome: str = f"would {verb}" if dry_run else act(state, letter)
         except LaunchError as error:
             print(f"{_line(letter)}\n    {error}")
             outcome = "failed"
@@ -139,15 +169,8 @@ def _each(
     return 1 if set(outcomes) - {"replayed", "discarded", f"would {verb}"} else 0
 
 
-def _filter(options: argparse.Namespace) -> Filter:
-    return Filter(
-        tuple(getattr(options, "ids", ())),
-        options.service,
-        options.topic,
-        options.reason,
-        options.since,
-        getattr(options, "settled", False),
-    )
+def _as_json(letter: DeadLetter) -> str:
+    return json.dumps({name: getattr(letter, name) for name in DeadLetter.__slots__})
 
 
 def _line(letter: DeadLetter) -> str:

@@ -7,9 +7,11 @@ SIGINT before it imports anything else.
 import os
 import signal
 import sys
+import threading
 from types import FrameType
 
 INTERRUPTED = 128 + signal.SIGINT
+AGAIN_SECONDS = 0.1
 
 
 def main() -> None:
@@ -26,14 +28,20 @@ def main() -> None:
         from sidecart.cli.__main__ import main as command
     except LaunchError as error:  # the topology may be read when a module is loaded
         sys.exit(f"sidecart: {error}")
-    code = INTERRUPTED
+    code: int | str | None = INTERRUPTED
     try:
         # like a Ctrl-C: the unwinding stops the started processes
+        sys.unraisablehook = _send_again
         signal.signal(signal.SIGTERM, _unwind)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         code = command()
     except KeyboardInterrupt:
         pass
+    except RuntimeError as error:
+        # Python replaces an exception in __set_name__, which runs while a module is imported
+        if not isinstance(error.__cause__, (KeyboardInterrupt, SystemExit)):
+            raise
+        code = error.__cause__.code if isinstance(error.__cause__, SystemExit) else INTERRUPTED
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # no cleanup is left to interrupt
@@ -42,6 +50,19 @@ def main() -> None:
 
 def _end_at_once(number: int, _frame: FrameType | None) -> None:
     os._exit(128 + number)
+
+
+def _send_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Send a signal again whose exception Python has dropped, as in a callback at a fork."""
+    kinds = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}
+    number = kinds.get(unraisable.exc_type)
+    if number is None:
+        sys.__unraisablehook__(unraisable)
+        return
+    # not now: its exception would end this hook only
+    timer = threading.Timer(AGAIN_SECONDS, os.kill, (os.getpid(), number))
+    timer.daemon = True
+    timer.start()
 
 
 def _unwind(number: int, _frame: FrameType | None) -> None:

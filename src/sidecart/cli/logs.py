@@ -1,9 +1,13 @@
 """`sidecart logs`: print the logs of the running or the last system."""
 
-import argparse
+import json
 import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import click
+
+from sidecart.cli.names import completions
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import home
 from sidecart.launcher.rotation import Follower, last_lines
@@ -11,12 +15,35 @@ from sidecart.launcher.rotation import Follower, last_lines
 FOLLOW_SECONDS = 0.3
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `sidecart logs`."""
-    parser.add_argument("name", nargs="?", help="the process, such as gateway or gateway-sidecar (default: all)")
-    parser.add_argument("-f", "--follow", action="store_true", help="keep printing new lines")
-    parser.add_argument("-n", "--lines", type=int, default=20, help="the number of lines per process (default 20)")
-    parser.set_defaults(command=logs)
+@click.command("logs")
+@click.argument(
+    "name",
+    required=False,
+    shell_complete=lambda _context, _param, incomplete: completions(_names, incomplete),
+    help="the process, such as gateway or gateway-sidecar (default: all)",
+)
+@click.option("-f", "--follow", is_flag=True, help="keep printing new lines")
+@click.option("-n", "--lines", type=int, default=20, metavar="N", help="the number of lines per process")
+@click.option("--json", "as_json", is_flag=True, help="print each line as one JSON object with `process` and `line`")
+def command(name: str | None, follow: bool, lines: int, as_json: bool) -> int:
+    """Show the logs of the processes: the end of one log or of all logs."""
+    folder = log_folder()
+    files = sorted(folder.glob("*.log")) if name is None else [folder / f"{name}.log"]
+    files = [file for file in files if file.exists()]
+    if not files:
+        raise LaunchError(f"no such log in {folder}; available: {', '.join(_names()) or 'none yet'}")
+    shown: Format = _formatted_as_json if as_json else _aligned(files)
+    followers = [Follower(file, file.stat().st_size) for file in files]
+    for file in files:
+        _print_lines(file, last_lines(file, lines), shown)
+    try:
+        while follow:
+            time.sleep(FOLLOW_SECONDS)
+            for each in followers:
+                _print_lines(each.log, each.read().decode(errors="replace").splitlines(), shown)
+    except KeyboardInterrupt:
+        pass
+    return 0
 
 
 def log_folder() -> Path:
@@ -24,29 +51,26 @@ def log_folder() -> Path:
     return home() / "logs"
 
 
-def logs(options: argparse.Namespace) -> int:
-    """Print the end of one log or of all logs, and new lines with -f."""
-    folder = log_folder()
-    files = sorted(folder.glob("*.log")) if options.name is None else [folder / f"{options.name}.log"]
-    files = [file for file in files if file.exists()]
-    if not files:
-        known = ", ".join(sorted(file.stem for file in folder.glob("*.log"))) or "none yet"
-        raise LaunchError(f"no such log in {folder}; available: {known}")
+def _names() -> list[str]:
+    return sorted(file.stem for file in log_folder().glob("*.log"))
+
+
+Format = Callable[[str, str], str]
+"""Formats a line of a process, by the name of the process and its line."""
+
+
+def _formatted_as_json(process: str, line: str) -> str:
+    return json.dumps({"process": process, "line": line})
+
+
+def _aligned(files: Sequence[Path]) -> Format:
+    """Return the format with a column of names; one process alone needs no name."""
+    if len(files) == 1:
+        return lambda _process, line: line
     width = max(len(file.stem) for file in files)
-    width = width if len(files) > 1 else 0
-    followers = [Follower(file, file.stat().st_size) for file in files]
-    for file in files:
-        _print_lines(file, last_lines(file, options.lines), width)
-    try:
-        while options.follow:
-            time.sleep(FOLLOW_SECONDS)
-            for each in followers:
-                _print_lines(each.log, each.read().decode(errors="replace").splitlines(), width)
-    except KeyboardInterrupt:
-        pass
-    return 0
+    return lambda process, line: f"{process:{width}} | {line}"
 
 
-def _print_lines(file: Path, lines: list[str], width: int) -> None:
+def _print_lines(file: Path, lines: Iterable[str], shown: Format) -> None:
     for line in lines:
-        print(f"{file.stem:{width}} | {line}" if width else line, flush=True)
+        print(shown(file.stem, line), flush=True)

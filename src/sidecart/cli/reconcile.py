@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import asdict, dataclass
+
+import click
 
 from sidecart.launcher import runfile
 from sidecart.launcher.deadline import Deadline
@@ -33,6 +34,10 @@ class Unfinished:
         """Format the request as one line of output."""
         times = "not repeated yet" if self.attempts == 0 else f"repeated {self.attempts} times"
         return f"{self.kind:6} {self.id}  accepted {self.at}  {times}"
+
+    def as_json(self, state: str) -> str:
+        """Format the request and its state as one JSON object."""
+        return json.dumps({**asdict(self), "state": state})
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,17 +71,41 @@ class Gateways:
             raise LaunchError(f"the gateway at port {port} does not answer: {error}") from error
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `sidecart reconcile`."""
-    parser.add_argument("--dry-run", action="store_true", help="only list them, including those in progress")
-    parser.add_argument(
-        "--wait",
-        type=float,
-        default=30.0,
-        metavar="SECONDS",
-        help="how long to wait for the flows to end (default %(default)s)",
-    )
-    parser.set_defaults(command=reconcile)
+@click.command("reconcile")
+@click.option("--dry-run", is_flag=True, help="only list them, including those in progress")
+@click.option("--wait", type=float, default=30.0, metavar="SECONDS", help="how long to wait for the flows to end")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="print each request as one JSON object with `kind`, `id`, `at`, `attempts` and `state` (unfinished, healed "
+    "or stuck)",
+)
+def command(dry_run: bool, wait: float, as_json: bool) -> int:
+    """List the unfinished accepted requests, repeat their commands, and wait until they end.
+
+    The exit code is 1 if a request is still unfinished.
+    """
+    gateways = running()
+    if dry_run:
+        return _report(gateways.unfinished(), "unfinished", as_json)
+    repeated = gateways.reconcile()
+    if not repeated:
+        return _report(repeated, "stuck", as_json)
+    if not as_json:
+        for flow in repeated:
+            print(flow.line())
+    print(f"repeated the commands of {len(repeated)} flows; waiting up to {wait:.0f} s", file=sys.stderr)
+    left = _left_after(wait, gateways, {flow.id for flow in repeated})
+    if as_json:
+        stuck = {flow.id for flow in left}
+        for flow in repeated:
+            print(flow.as_json("stuck" if flow.id in stuck else "healed"))
+        return 1 if left else 0
+    if left:
+        return _report(left, "still stuck", as_json)
+    print(f"healed {len(repeated)}")
+    return 0
 
 
 def running() -> Gateways:
@@ -88,35 +117,22 @@ def running() -> Gateways:
     return Gateways(ports, system.tokens["APP_API_TOKEN"])
 
 
-def reconcile(options: argparse.Namespace) -> int:
-    """List the unfinished flows, repeat their commands unless this is a dry run, and wait.
-
-    Returns 1 if any flow is still unfinished.
-    """
-    gateways = running()
-    if options.dry_run:
-        return _report(gateways.unfinished(), "unfinished")
-    stuck = gateways.reconcile()
-    if not stuck:
-        return _report(stuck, "stuck")
-    for flow in stuck:
-        print(flow.line())
-    print(f"repeated the commands of {len(stuck)} flows; waiting up to {options.wait:.0f} s", file=sys.stderr)
-    ids = {flow.id for flow in stuck}
+def _left_after(seconds: float, gateways: Gateways, ids: Set[str]) -> list[Unfinished]:
+    """Wait until the requests with these ids have ended; return those that have not."""
 
     def left() -> list[Unfinished]:
         return [flow for flow in gateways.unfinished() if flow.id in ids]
 
     try:
-        Deadline().until(lambda: not left(), options.wait, lambda: "timed out", LOOK_SECONDS)
+        Deadline().until(lambda: not left(), seconds, lambda: "timed out", LOOK_SECONDS)
     except LaunchError:
-        return _report(left(), "still stuck")
-    print(f"healed {len(stuck)}")
-    return 0
+        return left()
+    return []
 
 
-def _report(flows: Sequence[Unfinished], what: str) -> int:
+def _report(flows: Sequence[Unfinished], what: str, as_json: bool) -> int:
     for flow in flows:
-        print(flow.line())
-    print(f"{len(flows)} {what}")
+        print(flow.as_json(what) if as_json else flow.line())
+    if not as_json:
+        print(f"{len(flows)} {what}")
     return 1 if flows and what != "unfinished" else 0

@@ -1,20 +1,20 @@
 """`sidecart reset`: delete a stopped system's data."""
 
-import argparse
 import shutil
+
+import click
 
 from sidecart.launcher import runfile
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import home
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Make this the parser of `sidecart reset`."""
-    parser.set_defaults(command=reset)
+@click.command("reset")
+def command() -> int:
+    """Delete the data and logs of the stopped system.
 
-
-def reset(options: argparse.Namespace) -> int:
-    """Delete the data and logs of the system that `run` starts; refuse while it runs."""
+    The command refuses while the system runs.
+    """
     if runfile.is_locked():
         raise LaunchError("a system is running: stop it with ./sidecart stop first")
     for folder in (home() / "data", home() / "logs", home() / "run"):

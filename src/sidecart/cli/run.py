@@ -1,16 +1,16 @@
 """`sidecart run`: run the system until Ctrl-C or SIGTERM, and restart crashed processes."""
 
-import argparse
 import json
-import os
 import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+import click
+
 from sidecart.chassis.telemetry.repeats import Repeats
 from sidecart.cli import component_folder
-from sidecart.cli.arguments import add_servers, chosen_servers
+from sidecart.cli.arguments import PATH, Replicas, broker_option, store_option, with_option
 from sidecart.launcher import runfile
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import Interrupted, LaunchError
@@ -30,60 +30,87 @@ After REPORTED_FIRST equal lines, the throttle prints a count every REPORT_SECON
 """
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments of `sidecart run`."""
-    add_servers(parser)
-    parser.epilog = (
-        "The folder of --components has the components that the apps use, with their scopes and secrets. Its own "
-        "resiliency policies override the project's for the components that they name. The project's other policies "
-        "and the subscriptions of the apps stay (docs/component-folder.md)."
+@click.command(
+    "run",
+    epilog="The folder of --components has the components that the apps use, with their scopes and secrets. Its own "
+    "resiliency policies override the project's for the components that they name. The project's other policies "
+    "and the subscriptions of the apps stay (docs/how-to/component-folder.md).",
+)
+@broker_option
+@store_option
+@with_option
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    envvar="PORT",
+    show_envvar=True,
+    default=8000,
+    metavar="PORT",
+    help="the gateway's port",
+)
+@click.option("--gateways", type=int, default=1, metavar="N", help="the number of gateways behind one address")
+@click.option(
+    "--replicas",
+    type=Replicas(),
+    multiple=True,
+    show_default="1 of each",
+    help="the number of replicas of a service; repeatable",
+)
+@click.option(
+    "--components",
+    type=PATH,
+    metavar="FOLDER",
+    help="use the components in this folder, whose servers run already, instead of --broker and --store",
+)
+@click.option("--no-monitor", is_flag=True, help="do not start the live page")
+@click.option("--reload", is_flag=True, help="restart an app when its code changes (make dev)")
+@click.pass_context
+def command(
+    context: click.Context,
+    broker: str,
+    store: str,
+    replaced: tuple[tuple[str, Path], ...],
+    port: int,
+    gateways: int,
+    replicas: tuple[tuple[str, int], ...],
+    components: Path | None,
+    no_monitor: bool,
+    reload: bool,
+) -> int:
+    """Run the system until Ctrl-C, and restart crashed processes.
+
+    The exit code is 1 if the launcher gave up, because a process ended again and again.
+    """
+    sources = [context.get_parameter_source(name) for name in ("broker", "store")]
+    # the environment's BROKER and STORE are only defaults
+    if components is not None and click.ParameterSource.COMMANDLINE in sources:
+        raise LaunchError("--components names the servers: leave out --broker and --store")
+    return run(
+        Options(
+            broker,
+            store,
+            port,
+            components=None if components is None else components.resolve(),
+            folder=home(),
+            replaced=dict(replaced),
+            external=external_servers(),
+            settings=settings_from_environment(),
+            gateways=gateways,
+            replicas=dict(replicas),
+            monitor=not no_monitor,
+        ),
+        reload,
     )
-    parser.set_defaults(broker=None, store=None)  # tells a choice from the default
-    parser.add_argument(
-        "--port", type=_port, default=os.environ.get("PORT", "8000"), help="the gateway's port (PORT; default 8000)"
-    )
-    parser.add_argument(
-        "--gateways", type=int, default=1, metavar="N", help="the number of gateways behind one address (default 1)"
-    )
-    parser.add_argument(
-        "--replicas",
-        type=_replicas,
-        action="append",
-        default=[],
-        metavar="SERVICE=N",
-        help="the number of replicas of a service (default one of each)",
-    )
-    parser.add_argument(
-        "--components",
-        type=Path,
-        metavar="FOLDER",
-        help="use the components in this folder, whose servers run already, instead of --broker and --store",
-    )
-    parser.add_argument("--no-monitor", dest="monitor", action="store_false", help="do not start the live page")
-    parser.set_defaults(command=run)
 
 
-def _replicas(text: str) -> tuple[str, int]:
-    name, _, number = text.partition("=")
-    if not name or not number.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text} is not SERVICE=NUMBER")
-    return name, int(number)
-
-
-def _port(text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text) <= 65535:
-        raise argparse.ArgumentTypeError(f"{text} is not a port (1 to 65535)")
-    return int(text)
-
-
-def run(options: argparse.Namespace) -> int:
+def run(options: Options, reload: bool) -> int:
     """Start the system, print how to use it, supervise it, stop it.
 
     Return 0 after a requested stop, and 1 if the supervisor had to give up.
     """
     deadline = stopped_by_signals()
-    system = System(system_options(options, home(), options.port), say, deadline)
-    if system.options.components is not None:
+    system = System(options, say, deadline)
+    if options.components is not None:
         component_folder.check(system, say)
     with runfile.held(system.state.starting()):
         try:
@@ -91,37 +118,13 @@ def run(options: argparse.Namespace) -> int:
                 system.state.described().write()
                 _write_targets(system)
                 say(_welcome(system))
-                return _watch(system, deadline)
+                return _watch(system, deadline, reload)
         except Interrupted:
             say("stopped before the system was ready")
             return 0
         finally:
             if system.started:
                 say("all processes are stopped")
-
-
-def system_options(
-    options: argparse.Namespace, folder: Path, port: int | None, without: frozenset[str] = frozenset()
-) -> Options:
-    """Return the options of a system that the command line and the environment select."""
-    components = getattr(options, "components", None)
-    if components is not None and (options.broker or options.store):
-        raise LaunchError("--components names the servers: leave out --broker and --store")
-    broker, store = chosen_servers(options)
-    return Options(
-        broker=broker,
-        store=store,
-        components=None if components is None else components.resolve(),
-        port=port,
-        folder=folder,
-        without=without,
-        replaced=dict(options.replaced),
-        external=external_servers(),
-        settings=settings_from_environment(),
-        gateways=getattr(options, "gateways", 1),
-        replicas=dict(getattr(options, "replicas", ())),
-        monitor=getattr(options, "monitor", False),
-    )
 
 
 def stopped_by_signals() -> Deadline:
@@ -174,13 +177,18 @@ class ReportThrottle:
             self._say(f"{text} ({times:,} more times within {REPORT_SECONDS / 60:.0f} min)")
 
 
-def _watch(system: System, deadline: Deadline) -> int:
+def _watch(system: System, deadline: Deadline, reload: bool) -> int:
     throttle = ReportThrottle(say)
     supervisor = Supervisor(system, throttle, lambda: system.state.described().write())
+    looks = [supervisor.look, throttle.look]
+    if reload:
+        from sidecart.launcher.lifecycle.reload import reloader  # other starts need no file watcher
+
+        looks.append(reloader(system, supervisor, say).look)
     while True:
         try:
-            supervisor.look()
-            throttle.look()
+            for look in looks:
+                look()
             deadline.pause(WATCH_SECONDS)
         except Interrupted:
             say("stopping: gateway, sidecars, services, servers")

@@ -1,7 +1,11 @@
 """`sidecart status`: a table of the running system's processes."""
 
-import argparse
+import json
 import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import click
 
 from sidecart.launcher import runfile
 from sidecart.launcher.local_http import get
@@ -11,28 +15,73 @@ from sidecart.launcher.topology import metrics_of
 LOOPBACK = "127.0.0.1"
 
 
-def add(parser: argparse.ArgumentParser) -> None:
-    """Make this the parser of `sidecart status`."""
-    parser.set_defaults(command=status)
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One process of the running system. A port is None if the process does not listen on one."""
+
+    name: str
+    pid: int
+    port: int | None
+    metrics_port: int | None
+    state: str
+
+    @property
+    def is_healthy(self) -> bool:
+        """Whether the process is up, and if it is an app also ready."""
+        return self.state in ("up", "ready")
 
 
-def status(options: argparse.Namespace) -> int:
-    """Print a table of the system's processes. Return 0 if all are up and ready, else 1."""
+@click.command("status")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="print one JSON object: `state` (stopped, starting or running), the addresses and servers, and `processes` "
+    "with `name`, `pid`, `port`, `metrics_port` and `state`",
+)
+def command(as_json: bool) -> int:
+    """Show the processes of the running system.
+
+    The exit code is 1 if no system runs, or if a process is not up and ready.
+    """
     system = runfile.read()
-    if system is None:
+    processes = _processes(system)
+    if as_json:
+        print(_as_json(system, processes))
+    elif system is None:
         print("no system is running (start one: make run)")
-        return 1
-    if not system.ready:
+    elif not system.ready:
         print(f"a system on {system.servers} is starting (launcher {system.launcher})")
-        return 1
+    else:
+        _print_table(system, processes)
+    return 0 if processes and all(each.is_healthy for each in processes) else 1
+
+
+def _print_table(system: runfile.RunFile, processes: Sequence[Process]) -> None:
     print(f"{_summary(system)}\n")
     print(f"{'process':24} {'pid':>8} {'port':>6}  state")
-    states = [_state(system, name, pid) for name, pid in system.processes.items()]
-    for (name, pid), state in zip(system.processes.items(), states, strict=True):
-        print(f"{name:24} {pid:8} {system.ports.get(name, ''):>6}  {state}")
-    metrics = [(name, system.ports[metrics_of(name)]) for name in system.processes if metrics_of(name) in system.ports]
-    print(f"\nmetrics (/metrics): {', '.join(f'{name} {LOOPBACK}:{port}' for name, port in metrics)}")
-    return 0 if all(state in ("up", "ready") for state in states) else 1
+    for each in processes:
+        print(f"{each.name:24} {each.pid:8} {each.port or '':>6}  {each.state}")
+    metrics = [f"{each.name} {LOOPBACK}:{each.metrics_port}" for each in processes if each.metrics_port is not None]
+    print(f"\nmetrics (/metrics): {', '.join(metrics)}")
+
+
+def _as_json(system: runfile.RunFile | None, processes: Sequence[Process]) -> str:
+    if system is None:
+        return json.dumps({"state": "stopped", "processes": []})
+    return json.dumps(
+        {
+            "state": "running" if system.ready else "starting",
+            "launcher": system.launcher,
+            "url": system.url or None,
+            "broker": None if system.components else system.broker,
+            "store": None if system.components else system.store,
+            "components": system.components or None,
+            "mail_url": system.mail_url or None,
+            "monitor_url": system.monitor_url or None,
+            "processes": [asdict(each) for each in processes],
+        }
+    )
 
 
 def _summary(system: runfile.RunFile) -> str:
@@ -42,6 +91,16 @@ def _summary(system: runfile.RunFile) -> str:
     mails = f", mails {system.mail_url}" if system.mail_url else ""
     page = f", live page {system.monitor_url}" if system.monitor_url else ""
     return f"{servers}, gateway {system.url}{mails}{page}"
+
+
+def _processes(system: runfile.RunFile | None) -> list[Process]:
+    """Return the processes; none before the system is ready."""
+    if system is None or not system.ready:
+        return []
+    return [
+        Process(name, pid, system.ports.get(name), system.ports.get(metrics_of(name)), _state(system, name, pid))
+        for name, pid in system.processes.items()
+    ]
 
 
 def _state(system: runfile.RunFile, name: str, pid: int) -> str:

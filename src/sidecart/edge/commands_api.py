@@ -41,7 +41,7 @@ class CommandsApi:
         key, preferred = _headers(request)
         body = await bodies.read(request, declared.body)
         deadline = Deadline(preferred.wait_seconds)
-        sent = body.model_dump()
+        sent = body.model_dump(exclude_none=True)  # an optional field that is absent stays absent
         resource = resource_id(declared.path, sent[declared.owner], key.key)
         ids = {declared.resource: resource}
         if declared.requires is not None:

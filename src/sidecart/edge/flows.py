@@ -51,15 +51,16 @@ class FlowKind:
     def command(self, resource: str, answer: bytes) -> Command:
         """Rebuild the command, with the same id, from the owner's answer.
 
-        Raise ValueError if the answer lacks a field.
+        Raise ValueError if the answer lacks a required field. An optional field that it lacks was
+        not in the command either.
         """
         known = msgspec.json.decode(answer, type=dict)
         fields = self.started_by.body.model_fields
-        missing = [name for name in fields if name not in known]
+        missing = [name for name, field in fields.items() if field.is_required() and name not in known]
         if missing:
             raise ValueError(f"the answer of {self.owner} lacks {', '.join(missing)}")
         ids = {self.started_by.resource: resource}
-        body = {name: known[name] for name in fields}
+        body = {name: known[name] for name in fields if name in known}
         return build_command(self.started_by.topic, resource, self.location(resource), body, ids)
 
 

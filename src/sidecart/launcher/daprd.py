@@ -40,7 +40,7 @@ class Daprd:
 
 
 def find(report: Report, deadline: Deadline) -> Daprd:
-    """Find or obtain daprd, as section "Where daprd comes from" of the README says."""
+    """Find or obtain daprd, as docs/reference/settings.md says."""
     configured = os.environ.get("DAPRD")
     if configured:
         path = Path(configured)

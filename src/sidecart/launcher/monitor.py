@@ -36,7 +36,7 @@ GRACE_SECONDS_MAX = 600
 
 
 def grace_seconds(environ: Mapping[str, str]) -> int:
-    """Read the live page's only setting."""
+    """Read the live page's own setting."""
     return whole(environ, "GRACE_SECONDS", 0, GRACE_SECONDS_MAX, GRACE_SECONDS)
 
 

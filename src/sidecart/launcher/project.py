@@ -31,6 +31,8 @@ def root() -> Path:
     any folder.
     """
     if named := os.environ.get(PROJECT):
+        if not Path(named).is_dir():
+            raise LaunchError(f"{PROJECT} names no folder: {named}")
         return Path(named).resolve()
     return find_root(Path.cwd(), CHECKOUT)
 

@@ -20,7 +20,7 @@ CORES_PER_SIDECAR_CORE = 4
 """A sidecar uses a fourth of the cores, unless GOMAXPROCS is set.
 
 On two cores a system of five apps handles a third more requests per second than with five sidecars
-that each use both cores (docs/performance.md).
+that each use both cores (docs/explanation/performance.md).
 """
 
 TRACING = "dapr/tracing.yaml"

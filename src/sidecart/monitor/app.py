@@ -54,7 +54,7 @@ class LivePage:
         self._shutdown = shutdown
         self._live = Live(lambda: self._page_state.snapshot())
         about = {name: getattr(settings, name) for name in ("broker", "store", "gateway_url", "mail_url")}
-        self._page_state = PageState(about, description, self._live.notify, now_ms)
+        self._page_state = PageState(about, description, self._live.notify, now_ms, settings.currency)
         self._gateway = GatewayProxy(lambda: gateway_client(settings.gateway_url), self._page_state.add_request)
         self._state = RunningState(settings.ports, settings.dapr_api_token)
         self._dead_letters_changed = asyncio.Event()
@@ -117,7 +117,9 @@ class LivePage:
         return PlainTextResponse("alive\n")
 
     async def _page(self, _request: Request) -> Response:
-        body = msgspec.json.encode(page(app_ids(), self._description, await self._gateway.api()))
+        body = msgspec.json.encode(
+            page(app_ids(), self._description, await self._gateway.api(), self._settings.currency)
+        )
         return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
     async def _stream(self, request: Request) -> Response:

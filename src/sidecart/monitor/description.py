@@ -62,8 +62,8 @@ class FieldEntry(_Entry, frozen=True):
     examples: list[str] = []
     """Suggested values, used in turn. `{random}` differs each time; `{field}` is the first word of
     another field, in lower case."""
-    decimals: int = 0
-    """The field is sent as an integer: of 12.34 with two decimals, 1234."""
+    money: bool = False
+    """The field is entered in the currency, and sent as an integer in minor units."""
 
 
 class ActionEntry(_Entry, frozen=True):
@@ -84,7 +84,8 @@ class ShownValue(_Entry, frozen=True):
 
     label: str
     field: str
-    decimals: int = 0
+    money: bool = False
+    """The number counts minor units of the currency."""
 
 
 class FormEntry(_Entry, frozen=True):

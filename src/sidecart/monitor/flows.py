@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from sidecart.chassis.currency import DEFAULT, Currency
 from sidecart.launcher.topics import GATEWAY, read_topics
 from sidecart.monitor.description import Description
 from sidecart.monitor.event import Event
@@ -28,8 +29,8 @@ STEPS_MAX = 60
 class Flows:
     """The last hundred flows."""
 
-    def __init__(self, description: Description, resources: Resources) -> None:
-        self._texts = TopicTexts(description, resources)
+    def __init__(self, description: Description, resources: Resources, currency: Currency = DEFAULT) -> None:
+        self._texts = TopicTexts(description, resources, currency)
         self._mail = description.mail
         self._shown_ids = {panel.resource for panel in description.panels}
         self._flows: OrderedDict[int, Flow] = OrderedDict()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from sidecart.chassis.currency import DEFAULT, Currency
 from sidecart.monitor.description import ActionEntry, Description, FieldEntry, FormEntry, ShownValue
 from sidecart.monitor.gateway_api import UUID, GatewayApi, Operation, Schema
 
@@ -31,6 +32,7 @@ class Field:
     is_required: bool
     examples: tuple[str, ...]
     decimals: int = 0
+    """The field is sent as an integer: of 12.34 with two decimals, 1234."""
     choices: tuple[str, ...] = ()
     resource: str = ""
     """The name of the id, if the field is the id of a resource."""
@@ -66,9 +68,9 @@ def words(name: str) -> str:
     return name.removesuffix("_id").replace("_", " ").replace("-", " ").strip().capitalize()
 
 
-def forms(api: GatewayApi, description: Description) -> list[Form]:
+def forms(api: GatewayApi, description: Description, currency: Currency = DEFAULT) -> list[Form]:
     """Return a form for each command, in the sequence of the gateway's document."""
-    return [_form(api, description, each) for each in api.commands]
+    return [_form(api, description, each, currency) for each in api.commands]
 
 
 def queries(api: GatewayApi, description: Description) -> list[Query]:
@@ -82,10 +84,11 @@ def queries(api: GatewayApi, description: Description) -> list[Query]:
     ]
 
 
-def _form(api: GatewayApi, description: Description, command: Operation) -> Form:
+def _form(api: GatewayApi, description: Description, command: Operation, currency: Currency) -> Form:
     entry = description.forms.get(command.path, NO_FORM)
     segments = command.path.strip("/").split("/")
-    found = tuple(_fields(api, description, entry, command.body or {}, ()))
+    fields = _fields(api, description, entry, command.body or {}, ())
+    found = tuple(_in_currency(each, currency) if _is_money(entry, each) else each for each in fields)
     return Form(
         id="-".join(segments),
         path=command.path,
@@ -95,6 +98,14 @@ def _form(api: GatewayApi, description: Description, command: Operation) -> Form
         actions=tuple(entry.actions),
         shows=entry.shows,
     )
+
+
+def _is_money(entry: FormEntry, field: Field) -> bool:
+    return entry.fields.get(field.name.rpartition(".")[2], NO_FIELD).money
+
+
+def _in_currency(field: Field, currency: Currency) -> Field:
+    return replace(field, label=f"{field.label} ({currency.code})", decimals=currency.decimals)
 
 
 def _fields(
@@ -146,8 +157,7 @@ def _field(
         kind,
         is_required,
         tuple(entry.examples) or (_example(schema, kind, name, is_required),),
-        entry.decimals,
-        choices,
+        choices=choices,
         characters_max=schema.get("maxLength"),
         row=row,
     )

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sidecart.chassis.currency import DEFAULT, Currency
 from sidecart.launcher.topics import GATEWAY
 from sidecart.monitor.description import Description
 from sidecart.monitor.flow import BROKER, CLIENT, MAIL
@@ -37,6 +38,7 @@ class Page:
     resources: Mapping[str, Mapping[str, str]]
     """Title and the text of an empty selection, by the id's name."""
     panels: list[Any]
+    currency: Currency
     forms: list[Form]
     queries: list[Query]
     problem: str
@@ -52,7 +54,9 @@ def lifelines(app_ids: Iterable[str], description: Description) -> list[Lifeline
     return found if mail is None else [*found, Lifeline(MAIL, mail.lifeline)]
 
 
-def page(app_ids: Iterable[str], description: Description, api: GatewayApi | None) -> Page:
+def page(
+    app_ids: Iterable[str], description: Description, api: GatewayApi | None, currency: Currency = DEFAULT
+) -> Page:
     """Return the page; without the gateway's calls it has no forms, and says so."""
     known, mail = api or GatewayApi(), description.mail
     return Page(
@@ -62,7 +66,8 @@ def page(app_ids: Iterable[str], description: Description, api: GatewayApi | Non
         none=description.none,
         resources={kind: {"title": each.title, "none": each.none} for kind, each in description.resources.items()},
         panels=description.panels,
-        forms=forms(known, description),
+        currency=currency,
+        forms=forms(known, description, currency),
         queries=queries(known, description),
         problem="" if api else "The gateway returned no OpenAPI document. Reload the page when it is ready.",
     )

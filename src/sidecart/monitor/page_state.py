@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from sidecart.chassis.currency import DEFAULT, Currency
 from sidecart.monitor.dead_letters import DeadLetterSummary
 from sidecart.monitor.description import Description
 from sidecart.monitor.event import Event
@@ -25,13 +26,18 @@ class PageState:
     """The page's state; each change sends one notice."""
 
     def __init__(
-        self, about: Mapping[str, Any], description: Description, notify: Notify, now_ms: Callable[[], float]
+        self,
+        about: Mapping[str, Any],
+        description: Description,
+        notify: Notify,
+        now_ms: Callable[[], float],
+        currency: Currency = DEFAULT,
     ) -> None:
         self._about = about
         self._notify = notify
         self._now_ms = now_ms
         self._resources = Resources(description)
-        self._flows = Flows(description, self._resources)
+        self._flows = Flows(description, self._resources, currency)
         self._mails: deque[Mapping[str, Any]] = deque(maxlen=MAILS_SHOWN)
         self._health: Sequence[Health] = ()
         self._dead_letters: DeadLetterSummary | str = DeadLetterSummary(0, [])

@@ -7,6 +7,8 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from sidecart.chassis.currency import DEFAULT, Currency
+from sidecart.chassis.currency import read as read_currency
 from sidecart.chassis.settings import SettingError, text, whole
 from sidecart.launcher.monitor import GRACE_SECONDS, grace_seconds
 
@@ -28,6 +30,7 @@ class Settings:
     ports: Mapping[str, int]
     """The port of every app and sidecar, by process name."""
     grace_seconds: int = GRACE_SECONDS
+    currency: Currency = DEFAULT
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -44,6 +47,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         store=text(environ, "STORE"),
         ports=_ports(text(environ, "PROCESS_PORTS")),
         grace_seconds=grace_seconds(environ),
+        currency=read_currency(environ),
     )
 
 

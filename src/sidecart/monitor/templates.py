@@ -2,7 +2,7 @@
 
 A template is a text with fields in braces: `{name}`. A format may follow the field:
 
-- `{total:hundredths}`: an integer divided by a hundred, such as 1,234.56;
+- `{total:money}`: an integer in minor units of the currency, such as €1,234.56;
 - `{id:short}`: the last characters of an id;
 - `{reason:words}`: underscores become spaces;
 - `{lines:{count} x {title}}`: each object of a list, by an inner template.
@@ -11,17 +11,24 @@ A template is a text with fields in braces: `{name}`. A format may follow the fi
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from functools import cache
 from string import Formatter
 from typing import Any
 
+from babel.numbers import format_currency
+
+from sidecart.chassis.currency import DEFAULT, Currency
+
 MISSING = "?"
+LOCALE = "en"
+"""The language of the page."""
 NUMBER_MAX = 10**15
 """A larger number is shown as missing, because its division may fail."""
 OBJECTS_SHOWN = 3
 SHORT_CHARACTERS = 8
 DEFAULT_FIELDS_MAX = 3
-FORMATS = ("", "hundredths", "short", "words")
+FORMATS = ("", "money", "short", "words")
 
 
 @cache
@@ -44,10 +51,11 @@ def fields_of(template: str) -> list[str]:
     return found
 
 
-def render(template: str, data: Mapping[str, Any]) -> str:
+def render(template: str, data: Mapping[str, Any], currency: Currency = DEFAULT) -> str:
     """Fill a template; a missing or unsuitable value becomes a question mark."""
     return "".join(
-        text + ("" if field is None else _value(data.get(field), format_)) for text, field, format_ in parsed(template)
+        text + ("" if field is None else _value(data.get(field), format_, currency))
+        for text, field, format_ in parsed(template)
     )
 
 
@@ -56,31 +64,41 @@ def default_summary(data: Mapping[str, Any]) -> str:
     plain, ids = [], []
     for name, value in data.items():
         if name == "id" or name.endswith("_id"):
-            ids.append(f"{_words(name.removesuffix('_id'))} {_value(value, 'short')}")
+            ids.append(f"{_words(name.removesuffix('_id'))} {_short(value)}")
         elif isinstance(value, str | int) and _number_fits(value):
             plain.append(f"{_words(name)} {value}")
     return ", ".join((plain or ids)[:DEFAULT_FIELDS_MAX])
 
 
-def _value(value: Any, format_: str) -> str:
+def _value(value: Any, format_: str, currency: Currency) -> str:
     if "{" in format_:
-        return _objects(value, format_) if isinstance(value, list) else MISSING
-    if format_ == "hundredths":
-        return f"{value / 100:,.2f}" if isinstance(value, int) and _number_fits(value) else MISSING
+        return _objects(value, format_, currency) if isinstance(value, list) else MISSING
+    if format_ == "money":
+        return money(value, currency) if isinstance(value, int) and _number_fits(value) else MISSING
     if isinstance(value, int) and _number_fits(value):
         return str(value)
     if not isinstance(value, str):
         return MISSING
     if format_ == "short":
-        return value[-SHORT_CHARACTERS:]  # a UUIDv7 begins with the time, which neighbors share
+        return _short(value)
     return _words(value) if format_ == "words" else value
 
 
-def _objects(values: Iterable[Any], template: str) -> str:
+def _objects(values: Iterable[Any], template: str, currency: Currency) -> str:
     objects = [each for each in values if isinstance(each, dict)]
-    shown = ", ".join(render(template, each) for each in objects[:OBJECTS_SHOWN])
+    shown = ", ".join(render(template, each, currency) for each in objects[:OBJECTS_SHOWN])
     more = len(objects) - OBJECTS_SHOWN
     return shown + (f" and {more} more" if more > 0 else "")
+
+
+def money(minor_units: int, currency: Currency) -> str:
+    """Format a sum of money with the currency's symbol."""
+    return format_currency(Decimal(minor_units).scaleb(-currency.decimals), currency.code, locale=LOCALE)
+
+
+def _short(value: Any) -> str:
+    """Return the end of an id; a UUIDv7 begins with the time, which neighbors share."""
+    return value[-SHORT_CHARACTERS:] if isinstance(value, str) else MISSING
 
 
 def _number_fits(value: Any) -> bool:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from sidecart.chassis.currency import Currency
 from sidecart.launcher.topics import GATEWAY, read_topics
 from sidecart.monitor.description import Description, EventEntry, FlowEntry, Outcome
 from sidecart.monitor.flow import OTHER, Tone
@@ -27,11 +28,12 @@ def words(name: str) -> str:
 class TopicTexts:
     """Titles, summaries, tones and outcomes."""
 
-    def __init__(self, description: Description, resources: Resources) -> None:
+    def __init__(self, description: Description, resources: Resources, currency: Currency) -> None:
         self._events = description.events
         self._by_topic = {flow.topic: flow for flow in description.flows}
         self._by_path = {flow.path: flow for flow in description.flows}
         self._resources = resources
+        self._currency = currency
         self._places = {topic: place for place, topic in enumerate(read_topics())}
         self._outcomes = {topic: self._outcome_of(topic) for topic in read_topics()}
 
@@ -56,7 +58,7 @@ class TopicTexts:
     def summary(self, topic: str, data: Mapping[str, Any]) -> str:
         """Return a short summary of an event."""
         template = self._events.get(topic, NO_ENTRY).summary
-        return (render(template, data) if template else default_summary(data))[:SUMMARY_CHARACTERS_MAX]
+        return (render(template, data, self._currency) if template else default_summary(data))[:SUMMARY_CHARACTERS_MAX]
 
     def tone(self, topic: str) -> Tone:
         """Return the tone of an event's arrow."""
@@ -78,4 +80,4 @@ class TopicTexts:
             kind, dot, name = (field or "").partition(".")
             if dot:
                 values[f"{kind}.{name}"] = self._resources.field(kind, str(data.get(kind, "")), name)
-        return render(entry.title, values)
+        return render(entry.title, values, self._currency)

@@ -1,25 +1,34 @@
 """A project adds commands of its own to `sidecart`."""
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 
 from sidecart.cli.__main__ import main
-from sidecart.cli.commands import TOOLKIT, Command, of_project
+from sidecart.cli.commands import TOOLKIT, CommandReference, of_project
+from sidecart.cli.group import COMPLETE_VARIABLE
+from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.project import PROJECT, load, root
+from sidecart.launcher.project import PROJECT, root
 
 DECLARED = """\
 [tool.sidecart.commands]
-greet = { add = "greetings:add", help = "print a greeting to a person, with as many words as a narrow terminal cuts" }
+greet = { command = "greetings:greet", help = "print a greeting to a person, with as many words as a terminal cuts" }
 """
 MODULE = """\
-def add(parser):
-    parser.add_argument("name")
-    parser.set_defaults(command=lambda options: print("hello", options.name) or 3)
+import click
+
+@click.command()
+@click.argument("name")
+def greet(name):
+    print("hello", name)
+    return 3
 """
+WAIT_SECONDS = 60
 
 
 @pytest.fixture
@@ -37,7 +46,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def test_a_command_of_the_project_runs(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """The project's function adds the arguments; the exit code is its command's."""
+    """The exit code is the one that the project's function returns."""
     assert 3 == main(["greet", "ann"])
     assert "hello ann\n" == capsys.readouterr().out
 
@@ -46,13 +55,10 @@ def test_the_help_lists_the_project_s_commands_apart(project: Path, capsys: pyte
     """The help has the toolkit's commands, then the project's; it imports neither."""
     (project / "greetings.py").write_text("raise AssertionError")
 
-    with pytest.raises(SystemExit) as exit:
-        main(["--help"])
-
-    own, _, projects = capsys.readouterr().out.partition("\ncommands of this project:\n")
-    assert 0 == exit.value.code
-    assert all(f"\n    {name}" in own for name in TOOLKIT)
-    assert projects.startswith("    greet         print a greeting to a person")
+    assert 0 == main(["--help"])
+    own, _, projects = capsys.readouterr().out.partition("\nCommands of this project:\n")
+    assert all(f"\n  {name} " in own for name in TOOLKIT)
+    assert projects.startswith("  greet  print a greeting to a person")
     assert all(len(line) <= 80 for line in projects.splitlines())
     assert "greet" not in own
 
@@ -70,19 +76,24 @@ def test_a_command_of_the_toolkit_reads_no_declaration(project: Path, capsys: py
 @pytest.mark.parametrize(
     ("text", "output"),
     [
-        ('greet = "greetings:add"', 'needs greet = { add = "module:function", help = "..." }'),
-        ('greet = { add = "greetings:add" }', 'needs greet = { add = "module:function", help = "..." }'),
-        ('greet = { add = "greetings:add", help = "x", more = 1 }', "needs greet = "),
-        ('run = { add = "greetings:add", help = "x" }', "declares `run`, which is a command of the toolkit"),
+        ('greet = "greetings:greet"', 'needs greet = { command = "module:name", help = "..." }'),
+        ('greet = { command = "greetings:greet" }', 'needs greet = { command = "module:name", help = "..." }'),
+        ('greet = { command = "greetings:greet", help = "x", more = 1 }', "needs greet = "),
+        ('greet = { add = "greetings:greet", help = "x" }', "needs greet = "),
+        ('run = { command = "greetings:greet", help = "x" }', "declares `run`, which is a command of the toolkit"),
         (
-            'greet = { add = "nowhere:add", help = "x" }',
-            "the command `greet` cannot be loaded from `nowhere:add`: No",
+            'greet = { command = "nowhere:greet", help = "x" }',
+            "the command `greet` cannot be loaded from `nowhere:greet`: No",
         ),
         (
-            'greet = { add = "greetings:no", help = "x" }',
+            'greet = { command = "greetings:no", help = "x" }',
             "cannot be loaded from `greetings:no`: module 'greetings'",
         ),
-        ('greet = { add = "", help = "x" }', "the command `greet` cannot be loaded from ``: Empty module name"),
+        (
+            'greet = { command = "greetings:click", help = "x" }',
+            "the command `greet` cannot be loaded from `greetings:click`: this is no click.Command",
+        ),
+        ('greet = { command = "", help = "x" }', "the command `greet` cannot be loaded from ``: Empty module name"),
     ],
 )
 def test_a_wrong_declaration_is_reported_in_one_line(
@@ -99,10 +110,62 @@ def test_a_wrong_declaration_is_reported_in_one_line(
 
 def test_a_module_with_a_syntax_error_is_reported(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The message names the file and its line."""
-    (project / "greetings.py").write_text("def add(:")
+    (project / "greetings.py").write_text("def greet(:")
 
     assert 1 == main(["greet", "ann"])
-    assert "the command `greet` cannot be loaded from `greetings:add`: invalid syntax" in capsys.readouterr().err
+    assert "the command `greet` cannot be loaded from `greetings:greet`: invalid syntax" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ("return None", 0),
+        ("return 5", 5),
+        ("click.get_current_context().exit(4)", 4),
+        ("raise click.UsageError('no')", 2),
+        ("raise click.ClickException('no')", 1),
+        ("raise click.Abort", 130),
+        ("raise KeyboardInterrupt", 130),
+    ],
+)
+def test_each_end_of_a_command_has_its_exit_code(project: Path, body: str, code: int) -> None:
+    """`main` returns the code; it neither exits nor lets an exception of click pass."""
+    (project / "greetings.py").write_text(MODULE.replace("return 3", body))
+
+    assert code == main(["greet", "ann"])
+
+
+def test_a_closed_pipe_is_no_error(project: Path) -> None:
+    """`sidecart greet ann | true` prints no traceback and exits with 0."""
+    (project / "greetings.py").write_text(MODULE.replace("return 3", "print('x' * 1_000_000)"))
+    command = [sys.executable, "-m", "sidecart.cli", "greet", "ann"]
+    environment = {**plain_environment(), PROJECT: str(project)}
+
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        err = process.stderr.read()
+        code = process.wait(WAIT_SECONDS)
+
+    assert (0, b"") == (code, err)
+
+
+def test_a_wrong_declaration_does_not_disturb_the_completion(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The toolkit's commands are completed, and nothing is printed on stderr."""
+    (project / "pyproject.toml").write_text("[")
+    monkeypatch.setenv(COMPLETE_VARIABLE, "bash_complete")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    monkeypatch.setenv("COMP_WORDS", "sidecart st")
+    assert 0 == main([])
+    assert ("plain,status\nplain,stop\n", "") == capsys.readouterr()
+
+    monkeypatch.setenv("COMP_CWORD", "2")
+    monkeypatch.setenv("COMP_WORDS", "sidecart greet a")
+    assert 1 == main([])
+    assert ("", "") == capsys.readouterr()
 
 
 @pytest.mark.parametrize("text", ["", "[tool]", "[tool.other]", "[tool.sidecart]\ncommands = {}"])
@@ -121,7 +184,7 @@ def test_the_table_is_a_table(tmp_path: Path) -> None:
         of_project(tmp_path)
 
 
-@pytest.mark.parametrize("command", [*TOOLKIT.values(), *of_project(root()).values()], ids=lambda each: each.add)
-def test_every_declared_command_can_be_loaded(command: Command) -> None:
-    """The references of the toolkit and of this project name functions."""
-    assert callable(load(command.add, "the command"))
+@pytest.mark.parametrize("reference", [*TOOLKIT.values(), *of_project(root()).values()], ids=lambda each: each.command)
+def test_every_declared_command_can_be_loaded(reference: CommandReference) -> None:
+    """The references of the toolkit and of this project name commands."""
+    assert isinstance(reference.load("the command"), click.Command)

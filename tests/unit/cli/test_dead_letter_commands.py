@@ -69,6 +69,16 @@ def test_one_dead_letter_is_shown_in_full(capsys: pytest.CaptureFixture[str]) ->
     assert shown.endswith("event\nnot JSON\n")
 
 
+def test_one_dead_letter_is_json_on_request(capsys: pytest.CaptureFixture[str]) -> None:
+    """The object is the one of the list."""
+    assert 0 == run("show", "--json", SECOND)
+    shown = json.loads(capsys.readouterr().out)
+    run("list", "--json")
+
+    assert shown in [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert (SECOND, "user", "not JSON", "open") == tuple(shown[name] for name in ("id", "service", "event", "status"))
+
+
 @pytest.mark.parametrize(
     ("selection", "words"), [("9", "there is no dead letter 9"), ("", "2 dead letters begin with")]
 )

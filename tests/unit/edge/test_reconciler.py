@@ -96,7 +96,7 @@ def test_the_command_of_an_unfinished_flow_is_published_again_with_its_id() -> N
     """
 
     async def scenario(gateway: Components) -> None:
-        body = OrderBody.model_validate(ORDER_BODY).model_dump()
+        body = OrderBody.model_validate(ORDER_BODY).model_dump(exclude_none=True)
         expected = build_command("OrderCreateRequested", ORDER_ID, f"/order/{ORDER_ID}", body, {"order_id": ORDER_ID})
         gateway.unfinished["notification"] = {ORDER_ID}
         gateway.journal.add("order", ORDER_ID)
@@ -120,7 +120,7 @@ def test_a_registration_ends_at_billing_and_notification() -> None:
     """The flow is open while either service reports it as unfinished."""
 
     async def scenario(gateway: Components) -> None:
-        body = RegisterBody.model_validate({"email": "Ann@example.com", "name": "Ann"}).model_dump()
+        body = RegisterBody.model_validate({"email": "Ann@example.com", "name": "Ann"}).model_dump(exclude_none=True)
         expected = build_command("UserCreateRequested", USER_ID, f"/user/{USER_ID}", body, {"user_id": USER_ID})
         gateway.found[f"/user/{USER_ID}"] = {"user_id": USER_ID, "email": "Ann@example.com", "name": "Ann"}
         for app_id in ("billing", "notification"):

@@ -203,9 +203,7 @@ def test_an_unusable_replacement_is_reported_in_one_line(
 @pytest.mark.parametrize("value", ["user", "=folder", "user="])
 def test_a_malformed_replacement_is_refused(value: str, capsys: pytest.CaptureFixture[str]) -> None:
     """The error shows the expected form."""
-    with pytest.raises(SystemExit):
-        main(["run", "--with", value])
-
+    assert 2 == main(["run", "--with", value])
     assert f"{value} is not APP=FOLDER" in capsys.readouterr().err
 
 
@@ -276,3 +274,14 @@ def test_a_project_declares_what_only_it_knows(tmp_path: Path) -> None:
         (tmp_path / "pyproject.toml").write_text(text)
         with pytest.raises(LaunchError, match=r"pyproject\.toml"):
             declared(tmp_path)
+
+
+def test_a_project_folder_that_does_not_exist_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`reset` would otherwise say that its data are deleted."""
+    monkeypatch.setenv("SIDECART_PROJECT", str(tmp_path / "nothing"))
+    root.cache_clear()
+    try:
+        with pytest.raises(LaunchError, match=r"SIDECART_PROJECT names no folder: .*nothing"):
+            root()
+    finally:
+        root.cache_clear()

@@ -155,6 +155,12 @@ def test_lint_prose_of_one_file_lists_warnings_and_fails_on_errors_only(
     assert "error.md:1: error: Name a component" in capsys.readouterr().out
 
 
+def test_a_path_needs_the_option_prose(capsys: pytest.CaptureFixture[str]) -> None:
+    """The other checks read the whole project."""
+    assert 2 == main(["lint", "README.md"])
+    assert "PATH needs --prose" in capsys.readouterr().err
+
+
 def test_without_vale_the_check_fails_with_the_remedy(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -109,7 +109,7 @@ def test_a_described_resource_is_selected_by_its_name() -> None:
 
 def test_a_description_adds_titles_values_and_a_sequence() -> None:
     """Its fields come first, in its sequence; the others follow as in the schema."""
-    fields = {"count": FieldEntry(label="Number", examples=["4.50"], decimals=2), "email": FieldEntry()}
+    fields = {"count": FieldEntry(label="Number", examples=["4.50"], money=True), "email": FieldEntry()}
     entry = FormEntry(title="Borrow", button="Go", fields=fields)
     form = form_of(RICH, Description(forms={"/loans/create": entry}))
     count = field_of(form, "count")
@@ -119,7 +119,7 @@ def test_a_description_adds_titles_values_and_a_sequence() -> None:
         form.button,
         [field.name for field in form.fields][:3],
     )
-    assert ("Number", ("4.50",), 2) == (count.label, count.examples, count.decimals)
+    assert ("Number (EUR)", ("4.50",), 2) == (count.label, count.examples, count.decimals)
 
 
 def test_a_schema_that_contains_itself_ends() -> None:

@@ -11,8 +11,8 @@ from sidecart.monitor.templates import default_summary, fields_of, render
     ("template", "data", "output"),
     [
         ("{name}, {size}", {"name": "tea", "size": 3}, "tea, 3"),
-        ("{total:hundredths}", {"total": 123456}, "1,234.56"),
-        ("{total:hundredths}", {"total": -5}, "-0.05"),
+        ("{total:money}", {"total": 123456}, "€1,234.56"),
+        ("{total:money}", {"total": -5}, "-€0.05"),
         ("{id:short}", {"id": "019bc0fd-89c0-78c9-9e0d-a0c3d985694a"}, "d985694a"),
         ("{reason:words}", {"reason": "too_late"}, "too late"),
         ("of {owner.name}", {"owner.name": "Ada"}, "of Ada"),
@@ -26,7 +26,7 @@ def test_a_template_is_filled(template: str, data: dict[str, object], output: st
 
 
 @pytest.mark.parametrize("value", [None, [], {}, 1.5, 10**400])
-@pytest.mark.parametrize("template", ["{a}", "{a:hundredths}", "{a:short}", "{a:words}"])
+@pytest.mark.parametrize("template", ["{a}", "{a:money}", "{a:short}", "{a:words}"])
 def test_an_unsuitable_value_becomes_a_question_mark(template: str, value: object) -> None:
     """Services validate events; the page shows all events, and a failure would end the tap."""
     assert "?" == render(template, {"a": value})

@@ -64,7 +64,7 @@ class Subscription:
 class InboundApp(RoutedApp):
     """An app that dispatches events and a few POST routes itself.
 
-    The reason is speed: docs/performance.md.
+    The reason is speed: docs/explanation/performance.md.
     """
 
     def __init__(self, **settings: Any) -> None:

@@ -13,6 +13,7 @@ from functools import cache
 from importlib.util import find_spec
 from typing import Any
 
+from sidecart.chassis import currency
 from sidecart.chassis import settings as common
 from sidecart.chassis.settings import SettingError
 from sidecart.launcher.apps import module_of
@@ -53,7 +54,7 @@ def readers_of(app_id: str) -> tuple[Callable[[Environment], Any], ...]:
     the launcher knows the settings of the chassis only.
     """
     if app_id == MONITOR:
-        return (grace_seconds,)
+        return (grace_seconds, currency.read)
     package = module_of(app_id).rpartition(".")[0]
     if not _has_settings(package):
         return (common.read,)

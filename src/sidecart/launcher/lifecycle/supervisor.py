@@ -65,6 +65,11 @@ class Supervisor:
         self._lost: dict[Subscription, float] = {}
         self._silent: dict[str, float] = {}
         self.restarts = 0
+        self.reloaded: frozenset[str] = frozenset()
+        """The apps that restart when their code changes.
+
+        If one of them keeps crashing, it waits for a change instead of ending the system.
+        """
 
     def look(self) -> None:
         """Register ended processes and start those that are due.
@@ -83,6 +88,14 @@ class Supervisor:
             self._looked = now
             self._check_sidecars(now)
 
+    def restart(self, name: str) -> None:
+        """Restart an app on request, also one that has ended; forget its earlier ends."""
+        self._system.stop_app(name)
+        self._system.start_app(name)
+        self._given_up.discard(name)
+        self._states[name] = _ProcessState(started=self._clock())
+        self._changed()
+
     def _note_end(self, name: str, code: int, now: float) -> None:
         state = self._states[name]
         state.ends = 1 if now - state.started > STEADY_SECONDS else state.ends + 1
@@ -92,6 +105,11 @@ class Supervisor:
                 self._give_up_page()
                 self._report(f"{message}; the system continues without it (see {self._system.logs / name}.log)")
                 self._changed()
+                return
+            if name in self.reloaded:
+                self._given_up.add(name)
+                self._states.pop(name)
+                self._report(f"{message}; it restarts when its code changes (see {self._system.logs / name}.log)")
                 return
             lines = "\n".join(f"    {line}" for line in self._system.state.processes.last_lines(name))
             raise LaunchError(f"{message}; its last lines:\n{lines}")

@@ -4,9 +4,9 @@
 
 After its connection to RabbitMQ breaks, a sidecar's component can return with too few or too many
 consumers. Events for an additional consumer stay parked until the sidecar ends
-(docs/reliability.md). The broker's consumer count reveals this. The keeper shuts down a sidecar
-whose count stays wrong, and the container engine restarts it. A sidecar correctly reads nothing for
-an unhealthy app, so the keeper first asks each sidecar whether its app is healthy.
+(docs/explanation/failure-model.md). The broker's consumer count reveals this. The keeper shuts down
+a sidecar whose count stays wrong, and the container engine restarts it. A sidecar correctly reads
+nothing for an unhealthy app, so the keeper first asks each sidecar whether its app is healthy.
 """
 
 from __future__ import annotations

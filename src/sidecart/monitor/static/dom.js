@@ -50,11 +50,6 @@ export function nothing(text) {
   return make("p", { class: "empty" }, text);
 }
 
-/** Format an integer with decimals: 1234 with two is 12.34. */
-export function scaled(number, decimals) {
-  return (number / 10 ** decimals).toLocaleString("en", { minimumFractionDigits: decimals, maximumFractionDigits: decimals });
-}
-
 /** The time of day of a timestamp in milliseconds. */
 export function clock(milliseconds) {
   return new Date(milliseconds).toLocaleTimeString("en-GB");

@@ -1,9 +1,9 @@
 // A form for each command of the gateway, and one that reads resources.
 
-import { find, make, scaled } from "./dom.js";
+import { find, make } from "./dom.js";
 import { get, post, read } from "./gateway.js";
 import { bodyOf, choose, inputs, offer, suggest } from "./inputs.js";
-import { page } from "./page.js";
+import { page, shownValue } from "./page.js";
 
 const DONE = new Set([200, 201]);
 
@@ -48,7 +48,7 @@ async function send(form, described, action) {
       offer();
     }
     const shown = described.shows && answer.body[described.shows.field];
-    const more = shown === undefined || shown === null ? "" : `; ${described.shows.label} ${scaled(shown, described.shows.decimals)}`;
+    const more = shown === undefined || shown === null ? "" : `; ${described.shows.label} ${shownValue(described.shows, answer.body)}`;
     return { ...answer, message: answer.message + more };
   });
 }

@@ -15,3 +15,10 @@ async function load() {
 }
 
 export const page = await load();
+
+/** The value of an answer that a panel or a form shows; money with the symbol of the currency. */
+export function shownValue({ field, money }, answer) {
+  const { code, decimals } = page.currency;
+  const value = answer[field];
+  return money ? (value / 10 ** decimals).toLocaleString("en", { style: "currency", currency: code }) : value.toLocaleString("en");
+}

@@ -1,8 +1,8 @@
 // Values of known resources, mails, health and dead letters.
 
-import { clock, find, make, nothing, scaled, table } from "./dom.js";
+import { clock, find, make, nothing, table } from "./dom.js";
 import { get, post } from "./gateway.js";
-import { page } from "./page.js";
+import { page, shownValue } from "./page.js";
 import { state } from "./state.js";
 
 const ROWS_MAX = 20;
@@ -61,7 +61,7 @@ export function values() {
 
 function shown(panel, answer) {
   if (answer === undefined) return "…";
-  return answer === null ? panel.missing : scaled(answer[panel.shows.field], panel.shows.decimals);
+  return answer === null ? panel.missing : shownValue(panel.shows, answer);
 }
 
 function section(panel, place) {

@@ -60,6 +60,8 @@ class World:
 
     def __init__(self, project: Project, seed: int, commands: Sequence[Command], setup: Setup) -> None:
         self.commands = commands
+        self.wipes = 0
+        """How often the broker lost all of its events."""
         self._apps = project.apps
         self._setup = setup
         self._schedule = Schedule(seed, setup.faults)
@@ -143,6 +145,7 @@ class World:
         schedule = self._schedule
         if schedule.happens(schedule.faults.wiped):
             self._broker.queue.clear()
+            self.wipes += 1
             return True
         if schedule.happens(schedule.faults.death):
             self._processes.interrupt(self._gateway)

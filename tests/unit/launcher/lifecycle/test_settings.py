@@ -1,4 +1,4 @@
-"""Every setting in the README's table reaches its apps, or is refused by name."""
+"""Every setting in docs/reference/settings.md reaches its apps, or is refused by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from sidecart.launcher.servers.addresses import host_and_port, without_password
 from sidecart.launcher.topics import app_ids
 
 ROW = re.compile(r"^\| (`[A-Z_`, ]+`)[^|]*\| ([^|]+) \| ([^|]+) \|$", re.MULTILINE)
-OF = {"all": app_ids(), **{app_id: (app_id,) for app_id in app_ids()}}
+OF = {"all": app_ids(), "the live page": ("monitor",), **{app_id: (app_id,) for app_id in app_ids()}}
 SAMPLES: Mapping[str, str] = {
     "SMTP_URL": "smtp://ann:secret@[::1]:2525",
     "MAIL_FROM": "me@my.shop",
@@ -36,10 +36,12 @@ SAMPLES: Mapping[str, str] = {
     "MAIL_CA_FILE": "/etc/ssl/certs/ca-certificates.crt",
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "debug",
+    "CURRENCY": "JPY",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1]:4318",
 }
 """Values that differ from the default; every other setting takes a number."""
 WRONG = {
+    "CURRENCY",
     "LOG_FORMAT",
     "LOG_LEVEL",
     "SMTP_URL",
@@ -54,10 +56,11 @@ WRONG = {
 
 
 def table() -> dict[str, tuple[str, ...]]:
-    """Read the README's table: maps each setting to the apps that read it."""
-    readme = (root() / "README.md").read_text(encoding="utf-8")
-    rows = ROW.findall(readme[readme.index("| setting | read by | default |") :])
-    return {name: OF[of.strip()] for names, of, _ in rows for name in re.findall(r"`([A-Z_]+)`", names)} | {
+    """Read the table of the settings: maps each setting to the apps that read it."""
+    page = (root() / "docs/reference/settings.md").read_text(encoding="utf-8")
+    rows = ROW.findall(page[page.index("| setting | read by | default |") :])
+    readers = {names: tuple(app for each in of.split(",") for app in OF[each.strip()]) for names, of, _ in rows}
+    return {name: apps for names, apps in readers.items() for name in re.findall(r"`([A-Z_]+)`", names)} | {
         "GRACE_SECONDS": ("monitor",)  # named below the table
     }
 
@@ -223,7 +226,7 @@ def test_the_settings_of_an_app_are_read_by_its_own_module() -> None:
         "billing": [common],
         "order": [common, "services.order.settings"],
         "notification": [common, "services.notification.settings"],
-        "monitor": ["sidecart.launcher.monitor"],
+        "monitor": ["sidecart.launcher.monitor", "sidecart.chassis.currency"],
     }
 
     assert expected == {name: [each.__module__ for each in settings.readers_of(name)] for name in expected}

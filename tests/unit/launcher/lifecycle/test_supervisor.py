@@ -54,6 +54,16 @@ class FakeSystem:
         self.ended.pop(name, None)
         self.started.append(name)
 
+    def stop_app(self, name: str) -> None:
+        """Stop an app, which may have ended."""
+        self.ended.pop(name, None)
+        self.stopped.append(name)
+
+    def start_app(self, name: str) -> None:
+        """Start a stopped app."""
+        assert name in self.stopped, f"{name} is already running"
+        self.started.append(name)
+
     def stop(self, name: str, seconds: float) -> None:
         """Stop a sidecar within seconds."""
         assert seconds < STEADY_SECONDS
@@ -256,3 +266,39 @@ def test_a_sidecar_that_reads_again_in_time_is_not_restarted(watch: Watch) -> No
             watch.look(LOOK_SECONDS)
 
     assert [] == watch.system.stopped
+
+
+def test_a_requested_restart_forgets_earlier_ends(watch: Watch) -> None:
+    """The app starts at once, and later ends count from one."""
+    for _ in range(3):
+        watch.end("order")
+        watch.look(0.5)
+    watch.supervisor.restart("order")
+    watch.end("order")
+
+    assert ["order"] == watch.system.stopped
+    assert ["order"] == watch.look()
+    assert watch.output[-1].startswith("order ended with code -9: restarting now")
+
+
+def test_an_app_that_waits_for_its_restart_is_restarted_once(watch: Watch) -> None:
+    """A request ends the pause."""
+    for _ in range(3):
+        watch.end("order")
+        watch.look(0.5)
+    watch.supervisor.restart("order")
+
+    assert [] == watch.look(60)
+
+
+def test_a_reloaded_app_that_keeps_crashing_waits_for_a_change(watch: Watch) -> None:
+    """The developer may need more time than the supervisor's attempts; the system keeps running."""
+    watch.supervisor.reloaded = frozenset({"order"})
+    while not any("restarts when its code changes" in line for line in watch.output):
+        watch.end("order")
+        watch.look(0.5)
+
+    assert [] == watch.look(60)
+    watch.supervisor.restart("order")
+    watch.end("order")
+    assert ["order"] == watch.look()

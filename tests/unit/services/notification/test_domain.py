@@ -7,9 +7,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.notification import domain
-from services.notification.domain import RECENT_MAX, WAITING_MAX, Contact, Mailbox, Notification, OrderNote, Welcome
+from services.notification.domain import (
+    RECENT_MAX,
+    WAITING_MAX,
+    Contact,
+    Mailbox,
+    Notification,
+    OrderNote,
+    Secondary,
+    Welcome,
+)
 from services.notification.email_templates import email, order_outcome
 from services.notification.events import Input, Item, OrderCreated, OrderNotPaid, OrderPaid, UserCreated
+from sidecart.chassis.currency import Currency
+from sidecart.chassis.events import Received
 from sidecart.chassis.service import Step
 from tests.unit.services.sample_events import ORDER, USER, received
 
@@ -18,13 +29,18 @@ ANN = Contact("ann@example.com", "Ann")
 USER_CREATED = UserCreated(USER, "ann@example.com", "Ann")
 PAID = OrderPaid(ORDER, USER, ITEMS, 900)
 OUTCOME = order_outcome(ORDER, ITEMS, 900)
-MAIL = email(USER, "ann@example.com", "Ann", OUTCOME)
+MAIL = email(USER, "ann@example.com", "Ann", OUTCOME, Currency())
 NOTIFICATION = Notification(ORDER, USER, "paid", MAIL.subject)
+
+
+def taken(state: Mailbox | None, secondary: Secondary | None, event: Received[Input]) -> Step[Mailbox]:
+    """Run one step with the default currency."""
+    return domain.step(state, secondary, event, currency=Currency())
 
 
 def test_the_contact_is_saved() -> None:
     """UserCreated saves the contact; without waiting outcomes it requests no mail."""
-    assert Step(Mailbox(USER, ANN)) == domain.step(None, None, received(USER_CREATED))
+    assert Step(Mailbox(USER, ANN)) == taken(None, None, received(USER_CREATED))
 
 
 def test_order_created_saves_the_order_and_changes_no_mailbox() -> None:
@@ -32,13 +48,13 @@ def test_order_created_saves_the_order_and_changes_no_mailbox() -> None:
     placed = OrderCreated(ORDER, USER, ITEMS, 900)
     note = OrderNote(ORDER, USER, ITEMS, 900)
 
-    assert Step(None, {f"order:{ORDER}": note}) == domain.step(None, None, received(placed))
-    assert Step(Mailbox(USER, ANN), {f"order:{ORDER}": note}) == domain.step(Mailbox(USER, ANN), None, received(placed))
+    assert Step(None, {f"order:{ORDER}": note}) == taken(None, None, received(placed))
+    assert Step(Mailbox(USER, ANN), {f"order:{ORDER}": note}) == taken(Mailbox(USER, ANN), None, received(placed))
 
 
 def test_a_finished_order_requests_a_mail_to_a_known_contact() -> None:
     """The step lists the order, writes the notification and publishes EmailRequested."""
-    step = domain.step(Mailbox(USER, ANN), None, received(PAID))
+    step = taken(Mailbox(USER, ANN), None, received(PAID))
 
     assert Step(Mailbox(USER, ANN, recent=(ORDER,)), {f"notification:{ORDER}": NOTIFICATION}, (MAIL,)) == step
 
@@ -47,15 +63,15 @@ def test_a_repeated_outcome_requests_the_same_mail_again() -> None:
     """The step requests the mail even if it was sent; the Mailer checks `sent_at`."""
     mailbox = Mailbox(USER, ANN, recent=(ORDER,))
 
-    assert Step(mailbox, {}, (MAIL,)) == domain.step(mailbox, replace(NOTIFICATION, sent_at="x"), received(PAID))
+    assert Step(mailbox, {}, (MAIL,)) == taken(mailbox, replace(NOTIFICATION, sent_at="x"), received(PAID))
 
 
 def test_outcomes_that_arrive_before_the_address_wait_for_it() -> None:
     """UserCreated requests the waiting mails, and a repeated UserCreated requests them again."""
-    early = domain.step(None, None, received(PAID))
-    again = domain.step(early.state, None, received(PAID))
-    registered = domain.step(again.state, None, received(USER_CREATED))
-    repeated = domain.step(registered.state, registered.secondaries[f"welcome:{USER}"], received(USER_CREATED))
+    early = taken(None, None, received(PAID))
+    again = taken(early.state, None, received(PAID))
+    registered = taken(again.state, None, received(USER_CREATED))
+    repeated = taken(registered.state, registered.secondaries[f"welcome:{USER}"], received(USER_CREATED))
 
     assert Step(Mailbox(USER, None, (OUTCOME,), (ORDER,))) == early == again
     assert {f"notification:{ORDER}": NOTIFICATION, f"welcome:{USER}": Welcome((OUTCOME,))} == registered.secondaries
@@ -71,13 +87,13 @@ def test_one_waiting_outcome_too_many_fails_an_assertion() -> None:
     )
 
     with pytest.raises(AssertionError, match="wait for their user's address"):
-        domain.step(Mailbox(USER, None, waiting), None, received(PAID))
+        taken(Mailbox(USER, None, waiting), None, received(PAID))
 
 
 def test_the_list_of_orders_is_bounded_newest_first() -> None:
     """`recent` starts with the newest order and drops the oldest one."""
     recent = tuple(str(number) for number in range(RECENT_MAX))
-    step = domain.step(Mailbox(USER, ANN, recent=recent), None, received(PAID))
+    step = taken(Mailbox(USER, ANN, recent=recent), None, received(PAID))
 
     assert step.state is not None
     assert (ORDER, *recent[:-1]) == step.state.recent
@@ -104,7 +120,7 @@ def test_any_order_and_any_repetition_requests_a_mail_for_each_finished_order(ev
     message_ids: dict[str, set[str]] = {}
     for event in [*events, USER_CREATED]:
         key = domain.secondary_key(event)
-        step = domain.step(state, None if key is None else secondaries.get(key), received(event))
+        step = taken(state, None if key is None else secondaries.get(key), received(event))
         state = step.state
         assert all(secondaries.setdefault(name, secondary) == secondary for name, secondary in step.secondaries.items())
         for mail in step.outputs:

@@ -1,0 +1,68 @@
+"""The tables of the appendix, made of the results that are kept beside it.
+
+    .venv/bin/python -m docs.appendices
+
+A test compares the pages. A table stands between `<!-- table: NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+
+from sidecart.launcher.project import root
+from sidecart.testkit.faults.report import Report, fault_table, table
+
+APPENDIX = root() / "docs" / "appendix"
+PAGES = (APPENDIX / "reliability-results.md", root() / "docs" / "explanation" / "delivery-guarantees.md")
+PLACE = re.compile(r"(<!-- table: ([a-z ]+) -->\n\n).*?(\n<!-- end -->)", re.DOTALL)
+KILLS = "kills"
+
+
+def reports() -> list[Report]:
+    """Return the kept reports of fault runs."""
+    return [Report.read(path) for path in sorted((APPENDIX / "reliability").glob("*.json"))]
+
+
+def sums(runs: Sequence[Report]) -> str:
+    """Return the sums of all runs, in Markdown."""
+    rows = {
+        "faults": f"{sum(each.faults for each in runs):,}",
+        "requests": f"{sum(each.audit.valid for each in runs):,}",
+        "accepted": f"{sum(each.audit.accepted for each in runs):,}",
+        "lost": sum(each.audit.lost for each in runs),
+        "paid twice": sum(each.audit.counts["paid twice"] for each in runs),
+        "repeated emails": sum(each.audit.repeats for each in runs),
+    }
+    lines = [f"| all {len(runs)} runs | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows.items())]
+    return "\n".join(lines)
+
+
+def tables() -> dict[str, str]:
+    """Return each table by the name that the page gives it."""
+    kills = [each for each in reports() if each.kind == KILLS]
+    others = [each for each in reports() if each.kind != KILLS]
+    return {
+        "sums of kills": sums(kills),
+        "runs of kills": table(kills),
+        "targets of kills": fault_table(kills),
+        "runs of other kinds": table(others),
+    }
+
+
+def filled(page: str) -> str:
+    """Return a page with the present tables."""
+    made = tables()
+    return PLACE.sub(lambda found: f"{found[1]}{made[found[2]]}\n{found[3]}", page)
+
+
+def main() -> int:
+    """Write the tables into the pages; return the exit code."""
+    for path in PAGES:
+        path.write_text(filled(path.read_text("utf-8")), "utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,1 +1,0 @@
-"""The Loyalty Service: points for paid orders."""

@@ -1,0 +1,85 @@
+"""`sidecart demo`: run the demo on a separate shop, or on a running one."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from shop.demo import Demo, DemoFailed
+from sidecart.cli.arguments import broker_option, store_option, with_option
+from sidecart.cli.names import completions
+from sidecart.cli.run import say, stopped_by_signals
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.settings import external_servers, settings_from_environment
+from sidecart.launcher.lifecycle.system import Options, System
+from sidecart.launcher.topics import app_ids
+from sidecart.testkit.tap import Tap
+
+
+@click.command("demo")
+@broker_option
+@store_option
+@with_option
+@click.option(
+    "--without",
+    multiple=True,
+    metavar="APP",
+    shell_complete=lambda _context, _param, incomplete: completions(app_ids, incomplete),
+    help="do not start this app; repeatable",
+)
+@click.option(
+    "--url", metavar="URL", help="use the running shop at this URL, start none (containers: http://127.0.0.1:8000)"
+)
+@click.option(
+    "--mail-url", metavar="URL", default="http://127.0.0.1:8025", help="with --url: the URL of the mail catcher"
+)
+def command(
+    broker: str,
+    store: str,
+    replaced: tuple[tuple[str, Path], ...],
+    without: tuple[str, ...],
+    url: str | None,
+    mail_url: str,
+) -> int:
+    """Start a separate shop, run both flows, and show every event.
+
+    The exit code is 1 if the shop differs from the sequence diagram.
+    """
+    if unknown := set(without) - set(app_ids()):
+        raise LaunchError(f"there is no app {', '.join(sorted(unknown))}: choose from {', '.join(app_ids())}")
+    deadline = stopped_by_signals()
+    if url is not None:
+        return _outcome(Demo(url, mail_url, deadline).play)
+    if os.environ.get("SMTP_URL"):
+        raise LaunchError("SMTP_URL is set, but the demo reads its mails from its own mail catcher: unset it")
+    with tempfile.TemporaryDirectory(prefix="sidecart-demo-") as folder:
+        options = Options(
+            broker,
+            store,
+            folder=Path(folder),
+            without=frozenset(without),
+            replaced=dict(replaced),
+            external=external_servers(),
+            settings=settings_from_environment(),
+        )
+        with System(options, say, deadline) as shop:
+            return _outcome(lambda: _on(shop))
+
+
+def _on(shop: System) -> None:
+    demo = Demo(shop.url, shop.mail_url, shop.deadline)
+    with Tap(shop, demo.show) as tap:
+        demo.play(tap)
+
+
+def _outcome(play: Callable[[], None]) -> int:
+    try:
+        play()
+    except DemoFailed as failure:
+        say(f"\ndemo failed: {failure}")
+        return 1
+    return 0

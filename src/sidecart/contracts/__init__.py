@@ -1,0 +1,1 @@
+"""The contracts of a project: their examples, their releases, and the changes between releases."""

@@ -1,0 +1,153 @@
+"""The documented commands that start a shop, and those for a running shop, run exactly as written.
+
+Only ports change, so that a test can run next to a running shop.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from pathlib import Path
+
+import httpx
+import psutil
+import pytest
+
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.ports import free_port
+from sidecart.launcher.project import root
+from tests.e2e.otlp import Receiver
+from tests.full.documentation import documented
+from tests.full.project_copy import Running, foreground, running, shell_environment
+
+SECONDS = 60
+WITHOUT_PAGE = "./sidecart run --no-monitor"
+TRACED = "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 ./sidecart run"
+SEVERAL = "./sidecart run --gateways 3 --replicas order=2"
+STARTS = ("make run", "make run BROKER=rabbitmq STORE=postgres", "make dev")
+RUNNING = {
+    "./sidecart status": r"^gateway +\d+ +\d+ +ready$",
+    "./sidecart logs": r"^order-sidecar +\| ",
+    "./sidecart logs order": r"",  # an app without trouble logs nothing
+    "./sidecart dead-letters list": r"^0 dead letters",
+    "./sidecart dead-letters list --topic OrderPaid": r"^0 dead letters",
+    "./sidecart dead-letters replay --topic EmailRequested --dry-run": r"^0 dead letters",
+    "./sidecart dead-letters replay --topic EmailRequested": r"^0 dead letters",
+    './sidecart dead-letters discard --reason "no such user"': r"^0 dead letters",
+    "./sidecart reconcile --dry-run": r"^\d+ unfinished$",
+    "./sidecart reconcile": r"^0 stuck$",
+}
+"""Each command for a running shop, and what its output contains."""
+CATCHER = ".venv/bin/python -m sidecart.launcher.servers.mailcatcher --smtp-port 1025 --http-port 8025"
+REAL_MAIL = "SMTP_URL=smtp://localhost:1025 MAIL_FROM=shop@example.com ./sidecart run"
+
+
+def pids(shop: Running) -> dict[str, int]:
+    """Return the pids in `./sidecart status`, by name; empty unless every process is ready."""
+    output = shop.run("./sidecart", "status")
+    rows = re.findall(r"^(\S+) +(\d+) +\d* +(?:up|ready)$", output.stdout, re.MULTILINE)
+    return {name: int(pid) for name, pid in rows} if output.returncode == 0 else {}
+
+
+def is_another(shop: Running, name: str, before: int) -> bool:
+    """Return whether a process of that name runs with another pid than before."""
+    return pids(shop).get(name, before) != before
+
+
+def test_the_live_page_can_be_turned_off(tmp_path: Path) -> None:
+    """With --no-monitor, neither the monitor nor its sidecar runs."""
+    with running(tmp_path, documented(WITHOUT_PAGE)) as shop:
+        names = set(pids(shop))
+        output = shop.log.read_text()
+
+    assert {"gateway", "notification-sidecar"} <= names
+    assert set() == {name for name in names if name.startswith("monitor")}
+    assert "live page" not in output
+
+
+def test_traces_go_to_the_configured_receiver(tmp_path: Path) -> None:
+    """One variable sends the spans of apps and sidecars to a receiver; the test changes the port
+    only.
+    """
+    command = documented(TRACED)
+    trace_id = "ab" * 16
+    traced = {"gateway", "gateway-sidecar", "user", "user-sidecar", "billing-sidecar", "notification"}
+    with (
+        Receiver() as receiver,
+        running(tmp_path, command.replace("http://127.0.0.1:4318", receiver.endpoint)) as shop,
+    ):
+        body = {"email": "ann@example.com", "name": "Ann"}
+        headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
+        httpx.post(f"{shop.url}/user/register", json=body, headers=headers, trust_env=False)
+        receiver.wait(trace_id, lambda spans: traced <= {span.service for span in spans}, SECONDS)
+
+
+def test_several_gateways_restart_after_kills(tmp_path: Path) -> None:
+    """Three gateways and two replicas of a service run behind one address; killed processes return
+    in `status`.
+    """
+    with running(tmp_path, documented(SEVERAL)) as shop:
+        before = pids(shop)
+        body = {"email": "ann@example.com", "name": "Ann"}
+        first = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False)
+        page = re.findall(r"^The live page is at (\S+)$", shop.log.read_text(), re.MULTILINE)
+        opened = [httpx.get(each, trust_env=False) for each in page]
+        for name in ("gateway-1", "monitor"):
+            psutil.Process(before[name]).kill()
+            Deadline().until(partial(is_another, shop, name, before[name]), SECONDS, shop.log.read_text, 0.5)
+        output = shop.log.read_text()
+
+    assert [200] == [answer.status_code for answer in opened]
+    assert "monitor ended with code -9: restarting now" in output
+    assert {
+        "monitor",
+        "monitor-sidecar",
+        "proxy",
+        "gateway",
+        "gateway-1",
+        "gateway-2",
+        "order",
+        "order-1",
+        "order-1-sidecar",
+    } <= set(before)
+    assert 201 == first.status_code
+    assert "gateway-1 ended with code -9: restarting now" in output
+
+
+@pytest.mark.parametrize("command", STARTS)
+def test_a_start_of_the_documentation_works(tmp_path: Path, command: str) -> None:
+    """The shop registers a user."""
+    with running(tmp_path, documented(command)) as shop:
+        body = {"email": "ann@example.com", "name": "Ann"}
+        assert 201 == httpx.post(f"{shop.url}/user/register", json=body, trust_env=False).status_code
+
+
+def test_the_commands_for_a_running_shop_work(tmp_path: Path) -> None:
+    """Each command finds the shop of its folder, and ends with 0."""
+    with running(tmp_path, "./sidecart run") as shop:
+        body = {"email": "ann@example.com", "name": "Ann"}
+        assert 201 == httpx.post(f"{shop.url}/user/register", json=body, trust_env=False).status_code
+        for command, words in RUNNING.items():
+            done = shop.run("bash", "-c", documented(command))
+            assert 0 == done.returncode, f"{command}: {done}"
+            assert re.search(words, done.stdout, re.MULTILINE), f"{command}: {done}"
+
+
+def test_the_rehearsal_of_real_mail_works(tmp_path: Path) -> None:
+    """The shop sends the mail of an order to a server that the launcher does not know."""
+    smtp, page = free_port(), free_port()
+    catcher = documented(CATCHER).replace("1025", str(smtp)).replace("8025", str(page))
+    start = documented(REAL_MAIL).replace("1025", str(smtp))
+    with (
+        foreground(root(), catcher, tmp_path / "catcher.log", env=shell_environment(root())),
+        running(tmp_path, start) as shop,
+        httpx.Client(base_url=shop.url, trust_env=False) as client,
+    ):
+        user_id = client.post("/user/register", json={"email": "ann@example.com", "name": "Ann"}).json()["user_id"]
+        client.post("/account/deposit", json={"user_id": user_id, "amount_cents": 900}).raise_for_status()
+        order = {"user_id": user_id, "items": [{"sku": "tea", "quantity": 2, "unit_price_cents": 450}]}
+        client.post("/order/create", json=order).raise_for_status()
+        mails = f"http://127.0.0.1:{page}/mails"
+        Deadline().until(
+            lambda: "ann@example.com" in httpx.get(mails, trust_env=False).text, SECONDS, shop.log.read_text, 0.2
+        )

@@ -1,0 +1,90 @@
+"""`sidecart status` prints the processes as a table or as JSON."""
+
+import json
+import os
+from dataclasses import replace
+
+import pytest
+
+from sidecart.cli.__main__ import main
+from sidecart.launcher import runfile
+from sidecart.launcher.ports import free_port
+
+PID = os.getpid()
+RUNNING = runfile.RunFile(
+    launcher=PID,
+    broker="redis",
+    store="postgres",
+    ready=True,
+    url="http://127.0.0.1:8000",
+    processes={"valkey": PID},
+    ports={"valkey": 6379},
+    tokens={"APP_API_TOKEN": "in"},
+)
+
+
+def running(system: runfile.RunFile | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make this the running system."""
+    monkeypatch.setattr(runfile, "read", lambda: system)
+
+
+def test_the_table_has_a_line_for_each_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is 0 if all are up and ready."""
+    running(RUNNING, monkeypatch)
+
+    assert 0 == main(["status"])
+    lines = capsys.readouterr().out.splitlines()
+    assert "broker redis, store postgres, gateway http://127.0.0.1:8000" == lines[0]
+    assert ["valkey", str(PID), "6379", "up"] == lines[3].split()
+
+
+def test_an_app_that_is_not_ready_is_reported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is 1; the port of the metrics is in the last line."""
+    ports = {"gateway": free_port(), "gateway-metrics": 9}
+    running(replace(RUNNING, processes={"gateway": PID}, ports=ports), monkeypatch)
+
+    assert 1 == main(["status"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[3].endswith("  not ready: no answer")
+    assert "metrics (/metrics): gateway 127.0.0.1:9" == lines[-1]
+
+
+def test_the_system_is_one_json_object_on_request(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A port or an address that does not exist is null."""
+    running(replace(RUNNING, processes={"valkey": PID, "proxy": PID}), monkeypatch)
+
+    assert 0 == main(["status", "--json"])
+    assert {
+        "state": "running",
+        "launcher": PID,
+        "url": "http://127.0.0.1:8000",
+        "broker": "redis",
+        "store": "postgres",
+        "components": None,
+        "mail_url": None,
+        "monitor_url": None,
+        "processes": [
+            {"name": "valkey", "pid": PID, "port": 6379, "metrics_port": None, "state": "up"},
+            {"name": "proxy", "pid": PID, "port": None, "metrics_port": None, "state": "up"},
+        ],
+    } == json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize(
+    ("system", "state"), [(None, "stopped"), (replace(RUNNING, ready=False, processes={}), "starting")]
+)
+def test_the_state_is_in_the_json_of_a_system_that_is_not_ready(
+    system: runfile.RunFile | None, state: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exit code is 1, and there are no processes."""
+    running(system, monkeypatch)
+
+    assert 1 == main(["status", "--json"])
+    shown = json.loads(capsys.readouterr().out)
+    assert (state, []) == (shown["state"], shown["processes"])
