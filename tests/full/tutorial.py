@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PLACE = re.compile(r"(In|Create)\s`([^`]+)`[^`\n]*:\s*\Z")
+PLACE = re.compile(r"(In|Create)\s+`([^`]+)`[^`\n]*:\s*\Z")
 PROMPT = "$ "
 ANY_TEXT, ANY_LINES = re.escape("..."), "(?:.*\n)*?"
 
