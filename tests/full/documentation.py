@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from sidecart.launcher.project import root
@@ -36,6 +37,7 @@ def commands(block: str) -> list[str]:
     return [re.sub(r"\s+", " ", line) for line in lines if line]
 
 
+@cache
 def documented_commands() -> dict[str, list[str]]:
     """Return every command of the documentation, with the pages that have it."""
     found: dict[str, list[str]] = {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecart.launcher.project import root
-from tests.full.project_copy import copied, shell_environment
+from tests.full.project_copy import copied, run_in
 from tests.full.tutorial import Change, NewFile, read_steps
 
 TUTORIAL = root() / "docs" / "tutorials" / "new-service.md"
@@ -113,15 +113,7 @@ def replace(folder: Path, file: str, old: str, new: str) -> None:
 
 def python(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     """Run Python in the copy, which finds the copy's own packages first."""
-    return subprocess.run(
-        [sys.executable, *words],
-        cwd=folder,
-        env=shell_environment(folder),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    return run_in(folder, sys.executable, *words)
 
 
 def report(folder: Path, reported_by: str) -> subprocess.CompletedProcess[str]:

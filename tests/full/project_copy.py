@@ -43,6 +43,19 @@ def shell_environment(copy: Path) -> dict[str, str]:
     return plain_environment() | {"PYTHONPATH": f"{copy / 'src'}:{copy}", "SIDECART_PROJECT": str(copy)}
 
 
+def run_in(copy: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command in the copy until it ends; its stdout has what it wrote to stderr too."""
+    return subprocess.run(
+        words,
+        cwd=copy,
+        env=shell_environment(copy),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class Running:
     """A running shop that a documented command started."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from tests.compose import test_guide
 from tests.e2e import test_readme
 from tests.full import test_dapr_run, test_dashboard, test_foreign_suite, test_running_shops
 from tests.full.documentation import commands, documented, documented_commands
-from tests.full.project_copy import MAKE_ENDS, copied, foreground, shell_environment, wait_for_line
+from tests.full.project_copy import MAKE_ENDS, copied, foreground, run_in, shell_environment, wait_for_line
 
 ONE_SIDECAR = (
     "./sidecart doctor components/policies components/brokers/redis components/stores/redis "
@@ -99,15 +98,7 @@ def test_a_command_ends_as_documented(tmp_path: Path, command: str) -> None:
     copy = copied(tmp_path / "copy")
     code, words = FINITE[documented(command)]
 
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=copy,
-        env=shell_environment(copy),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    done = run_in(copy, "bash", "-c", command)
 
     assert code == done.returncode, done.stdout
     assert re.search(words, done.stdout, re.MULTILINE), done.stdout
@@ -127,9 +118,7 @@ def test_the_reports_of_fault_runs_are_shown(tmp_path: Path) -> None:
     copy = copied(tmp_path / "copy")
 
     def shell(command: str) -> str:
-        done = subprocess.run(
-            ["bash", "-c", command], cwd=copy, env=shell_environment(copy), capture_output=True, text=True, check=False
-        )
+        done = run_in(copy, "bash", "-c", command)
         assert 0 == done.returncode, done
         return done.stdout
 
