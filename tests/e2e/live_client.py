@@ -14,6 +14,8 @@ from types import TracebackType
 from typing import Any, Self
 from urllib.parse import urlsplit
 
+import httpx
+
 SECONDS = 60
 
 
@@ -26,12 +28,22 @@ class Notice:
     body: Any
 
 
+def admitted(url: str) -> httpx.Client:
+    """Open the page at its address with the key; return a client that has its cookie."""
+    client = httpx.Client(base_url=f"http://{urlsplit(url).netloc}", timeout=SECONDS, trust_env=False)
+    assert 303 == client.get(url).status_code
+    return client
+
+
 class LiveClient:
     """A connection to /live; a context manager that disconnects at its end."""
 
     def __init__(self, url: str, last_id: str = "") -> None:
+        """Connect to the page whose address with its key is `url`."""
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=SECONDS)
-        self._headers = {"last-event-id": last_id} if last_id else {}
+        with admitted(url) as client:
+            cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+        self._headers = {"cookie": cookies, **({"last-event-id": last_id} if last_id else {})}
         self._notices: list[Notice] = []
         self._news = threading.Condition()
 

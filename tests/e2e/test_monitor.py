@@ -20,7 +20,7 @@ from sidecart.launcher.topics import app_ids, subscriptions
 from sidecart.launcher.topology import sidecar_of
 from sidecart.testkit.contents import backlog
 from tests.e2e.conftest import options
-from tests.e2e.live_client import LiveClient, Notice, steps
+from tests.e2e.live_client import LiveClient, Notice, admitted, steps
 from tests.e2e.shopper import SECONDS, TEA, new_address
 from tests.e2e.test_unparseable import put, put_at_the_broker
 
@@ -99,7 +99,8 @@ def test_the_doctor_compares_each_sidecar_with_its_own_folders(watched: System) 
 
 def test_the_page_derives_from_the_topology(watched: System) -> None:
     """Its lifelines are the apps of dapr.yaml, its forms the calls of the running gateway."""
-    page = httpx.get(f"{watched.monitor_url}/page", timeout=SECONDS, trust_env=False).json()
+    with admitted(watched.monitor_url) as client:
+        page = client.get("/page").json()
 
     assert set(app_ids()) < {each["key"] for each in page["lifelines"]}
     assert [command.path for command in SHOP.commands] == [each["path"] for each in page["forms"]]
@@ -204,9 +205,22 @@ def test_a_foreign_page_is_rejected(watched: System) -> None:
     assert [403, 403] == answers
 
 
+@pytest.mark.parametrize("path", ["/", "/live", "/page", "/static/main.js", "/api/user/1"])
+def test_without_the_key_the_page_shows_nothing(watched: System, path: str) -> None:
+    """Another user of this machine can connect to the port."""
+    url = watched.state.local_url(NAME)
+    answers = [
+        httpx.get(f"{url}{path}", params=params, headers=headers, trust_env=False)
+        for params in ({}, {"key": "guess"})
+        for headers in ({}, {"cookie": f"sidecart-page-{watched.ports[NAME]}=guess"})
+    ]
+
+    assert [403] * 4 == [answer.status_code for answer in answers]
+
+
 def is_alive(shop: System) -> bool:
     """Return whether the live page answers."""
     try:
-        return httpx.get(f"{shop.monitor_url}/healthz", trust_env=False).status_code == 200
+        return httpx.get(f"{shop.state.local_url(NAME)}/healthz", trust_env=False).status_code == 200
     except httpx.HTTPError:
         return False

@@ -11,6 +11,7 @@ import pytest
 
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.ports import is_free
+from sidecart.launcher.private_files import OTHERS
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
 from tests.e2e.shopper import SECONDS, TEA, Shopper, new_address
@@ -22,7 +23,7 @@ FIRST = 20
 
 def test_a_first_start_loses_nothing_and_a_stop_leaves_nothing(tmp_path: Path) -> None:
     """The first requests, sent as soon as the shop is ready, end in mails; after the stop no
-    process or port remains.
+    process or port remains. Other users of the machine can read none of its files.
     """
     with System(options(tmp_path), print) as shop:
         first = asyncio.run(first_requests(shop))
@@ -33,6 +34,7 @@ def test_a_first_start_loses_nothing_and_a_stop_leaves_nothing(tmp_path: Path) -
                 assert order.json()["order_id"] in shopper.wait_for_mails(email, 1)[0]["text"]
         pids |= shop.processes
 
+    assert [] == [file for file in [tmp_path, *tmp_path.rglob("*")] if file.lstat().st_mode & OTHERS and not file.is_symlink()]
     assert {} == {name: pid for name, pid in pids.items() if psutil.pid_exists(pid)}
     assert {} == {name: port for name, port in ports.items() if not is_free(port)}
 

@@ -12,6 +12,7 @@ from typing import Literal
 
 from playwright.sync_api import Browser, Page, Playwright, Request, TimeoutError, expect
 
+from sidecart.launcher import monitor
 from tests.full.relay import Relay
 
 SECONDS = 60
@@ -34,7 +35,13 @@ class Live:
     relay: Relay
     browser: Browser
     url: str
+    key: str
     complaints: list[str] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        """The address that the launcher prints."""
+        return monitor.address(self.url.rstrip("/"), self.key)
 
     def arrows(self) -> list[tuple[str, str, str]]:
         """Return the drawn arrows from top to bottom, as (from, to, label)."""
@@ -68,7 +75,7 @@ class Live:
         try:
             page = context.new_page()
             self.listen(page)
-            page.goto(self.url)
+            page.goto(self.address)
             try:
                 page.locator("#health table").wait_for()
             except TimeoutError as error:
@@ -79,8 +86,8 @@ class Live:
 
 
 @contextmanager
-def opened(playwright: Playwright, port: int) -> Iterator[Live]:
-    """Open the page that is served on this port."""
+def opened(playwright: Playwright, port: int, key: str) -> Iterator[Live]:
+    """Open the page that is served on this port, with its key."""
     with Relay(port) as relay:
         # The page requires its own host name, so only the route to it leads through the relay.
         route = f"--host-resolver-rules=MAP localhost:{port} 127.0.0.1:{relay.port}"
@@ -89,9 +96,9 @@ def opened(playwright: Playwright, port: int) -> Iterator[Live]:
         page = context.new_page()
         page.set_default_timeout(SECONDS * 1000)
         expect.set_options(timeout=SECONDS * 1000)
-        live = Live(page, relay, browser, f"http://localhost:{port}/")
+        live = Live(page, relay, browser, f"http://localhost:{port}/", key)
         live.listen(page)
-        page.goto(live.url)
+        page.goto(live.address)
         page.locator("#tap[data-state=on]").wait_for()
         yield live
         browser.close()

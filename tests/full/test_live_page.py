@@ -88,7 +88,7 @@ def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
 @pytest.fixture(scope="module")
 def browser_and_page(shop: System) -> Iterator[Live]:
     """Open the page once for all tests; each test sees the state that earlier tests left."""
-    with sync_playwright() as playwright, opened(playwright, shop.ports["monitor"]) as live:
+    with sync_playwright() as playwright, opened(playwright, shop.ports["monitor"], shop.plan.page_key) as live:
         yield live
 
 

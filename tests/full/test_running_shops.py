@@ -91,7 +91,7 @@ def test_several_gateways_restart_after_kills(tmp_path: Path) -> None:
         body = {"email": "ann@example.com", "name": "Ann"}
         first = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False)
         page = re.findall(r"^The live page is at (\S+)$", shop.log.read_text(), re.MULTILINE)
-        opened = [httpx.get(each, trust_env=False) for each in page]
+        opened = [httpx.get(each, trust_env=False, follow_redirects=True) for each in page]
         for name in ("gateway-1", "monitor"):
             psutil.Process(before[name]).kill()
             Deadline().until(partial(is_another, shop, name, before[name]), SECONDS, shop.log.read_text, 0.5)

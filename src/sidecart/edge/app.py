@@ -26,6 +26,7 @@ from sidecart.chassis.telemetry.tracing import traced
 from sidecart.edge import asyncapi, docs, openapi, settings
 from sidecart.edge.declarations import Application, CommandDeclaration, QueryDeclaration
 from sidecart.edge.journal import Flow
+from sidecart.edge.origins import OriginCheck
 from sidecart.edge.problems import Problem, method_not_allowed, not_found
 from sidecart.edge.wiring import Wiring
 
@@ -33,30 +34,33 @@ log = logging.getLogger(__name__)
 
 RECONCILE = "/reconcile"  # called by `sidecart reconcile`, through service invocation only
 SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config", RECONCILE)
+HEALTH_PATHS = ("/healthz", "/readyz")
+UNCHECKED_PATHS = (*SIDECAR_PATHS, *HEALTH_PATHS)
+"""Paths at any host name: a platform's health check and a sidecar may use an address."""
 
 
 def gateway(
     application: Application,
     config: common.Settings,
-    pod_name: str,
+    own: settings.Settings,
     shutdown: ShutdownSignal | None = None,
-    drain_seconds: float = 0,
 ) -> ASGIApp:
     """Build the app: public routes, and the sidecar's routes behind the app token."""
-    probe, stop = LoopbackProbe("replies", pod_name), shutdown or ShutdownSignal()
+    probe, stop = LoopbackProbe("replies", own.pod_name), shutdown or ShutdownSignal()
 
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
         async with connect(config.dapr_http_port, config.dapr_api_token, config.dapr_host) as sidecar:
-            wiring = Wiring.of(application, sidecar, pod_name, probe, stop)
+            wiring = Wiring.of(application, sidecar, own.pod_name, probe, stop)
             wiring.attach(app)
             topics = [Subscription("replies", topic, handle) for topic, handle in wiring.topics().items()]
             app.subscribe(topics, dead_letters=None)
-            async with traced("gateway"), wiring.run_background_tasks(drain_seconds):
+            async with traced("gateway"), wiring.run_background_tasks(own.drain_seconds):
                 yield
 
     app = public_app(application, lifespan)
-    return SidecarAuth(app, config.app_api_token, SIDECAR_PATHS)
+    authenticated = SidecarAuth(app, config.app_api_token, SIDECAR_PATHS)
+    return OriginCheck(authenticated, own.allowed_hosts, own.cors_origins, UNCHECKED_PATHS)
 
 
 def public_app(
@@ -94,7 +98,7 @@ def _add_command(app: InboundApp, command: CommandDeclaration) -> None:
         responses={
             201: openapi.response(command.answer_schema, "confirmed by an event"),
             202: openapi.response("accepted", "accepted; the outcome will be at Location"),
-            **openapi.problems(400, 404, 409, 413, 415, 422, 503),
+            **openapi.problems(400, 403, 404, 409, 413, 415, 421, 422, 503),
         },
     )
 
@@ -117,7 +121,7 @@ def _add_query(app: FastAPI, query: QueryDeclaration) -> None:
         responses={
             200: openapi.response(query.schema, "the resource as the service stores it"),
             202: openapi.response("accepted", "accepted, not created yet"),
-            **openapi.problems(404, 409, 422, 503),
+            **openapi.problems(403, 404, 409, 421, 422, 503),
         },
     )
 
@@ -204,5 +208,5 @@ def _add_problem_handlers(app: FastAPI, command_paths: Set[str]) -> None:
 def serve(application: Application) -> None:
     """Read the settings and serve an application's gateway until shutdown."""
     config, own, shutdown = common.read(), settings.read(os.environ), ShutdownSignal()
-    app = gateway(application, config, own.pod_name, shutdown, own.drain_seconds)
+    app = gateway(application, config, own, shutdown)
     run(app, config, shutdown, own.drain_seconds)

@@ -27,6 +27,14 @@ STOP_SECONDS = 40.0
 """The page finishes responses and ends subscriptions (15 s at most each), then cleans up."""
 
 
+KEY_PARAMETER = "key"
+
+
+def address(url: str, key: str) -> str:
+    """Return the address that opens the page at a URL (src/sidecart/monitor/page_key.py)."""
+    return f"{url}/?{KEY_PARAMETER}={key}"
+
+
 GRACE_SECONDS = 60
 """How long the page keeps its subscriptions after the last viewer.
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.private_files import keep_private
 from sidecart.launcher.project import home
 
 LOCK = "lock"
@@ -90,7 +91,7 @@ def held(starting: RunFile, folder: Path | None = None) -> Iterator[None]:
     The lock ends with the process, even on a crash.
     """
     folder = folder or run_folder()
-    folder.mkdir(parents=True, exist_ok=True)
+    keep_private(folder)
     with (folder / LOCK).open("a") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -30,6 +30,7 @@ from sidecart.monitor.live import Live
 from sidecart.monitor.mails import Mails
 from sidecart.monitor.origin_check import OriginCheck
 from sidecart.monitor.page import page
+from sidecart.monitor.page_key import PageKey
 from sidecart.monitor.page_state import PageState
 from sidecart.monitor.settings import Settings
 from sidecart.monitor.watch import Watch, poll_health, read_dead_letters
@@ -42,7 +43,7 @@ def monitor(settings: Settings, description: Description, shutdown: ShutdownSign
     """Build the app; all its state is in memory and bounded."""
     live_page = LivePage(settings, description, shutdown)
     app = Starlette(lifespan=live_page.lifespan, routes=live_page.routes())
-    return OriginCheck(app, settings.port)
+    return OriginCheck(PageKey(app, settings.port, settings.key), settings.port)
 
 
 class LivePage:

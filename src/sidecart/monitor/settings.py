@@ -27,6 +27,8 @@ class Settings:
     broker: str
     broker_address: str
     store: str
+    key: str
+    """Of the page: only those who have it may open it."""
     ports: Mapping[str, int]
     """The port of every app and sidecar, by process name."""
     grace_seconds: int = GRACE_SECONDS
@@ -45,6 +47,7 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         broker=text(environ, "BROKER"),
         broker_address=text(environ, "BROKER_ADDRESS"),
         store=text(environ, "STORE"),
+        key=text(environ, "PAGE_KEY"),
         ports=_ports(text(environ, "PROCESS_PORTS")),
         grace_seconds=grace_seconds(environ),
         currency=read_currency(environ),

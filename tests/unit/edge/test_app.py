@@ -18,6 +18,7 @@ from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.settings import Settings
 from sidecart.edge import app as module
+from sidecart.edge import settings
 from sidecart.edge.publish_watch import BROKER, SIDECAR
 from sidecart.edge.wiring import Wiring
 from tests.unit.edge.clock import run_jumping
@@ -28,6 +29,7 @@ OTHER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b6"
 ITEM = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
 ORDER = {"user_id": USER, "items": [ITEM]}
 SETTINGS = Settings("127.0.0.1", 1, 2, "app-token", "dapr-token")
+OWN = settings.read({"POD_NAME": "gateway-0", "ALLOWED_HOSTS": "shop"})
 
 
 class Gateway:
@@ -35,9 +37,9 @@ class Gateway:
 
     def __init__(self) -> None:
         self.sidecar = FakeSidecar()
-        self.app = module.gateway(SHOP, SETTINGS, "gateway-0")
-        # The test sets the state of the app that SidecarAuth wraps.
-        inner: Any = self.app._app  # type: ignore[attr-defined]  # see the comment above
+        self.app = module.gateway(SHOP, SETTINGS, OWN)
+        # The test sets the state of the app that SidecarAuth and OriginCheck wrap.
+        inner: Any = self.app._app._app  # type: ignore[attr-defined]  # see the comment above
         self.shutdown = ShutdownSignal()
         wiring = Wiring.of(SHOP, self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.shutdown)
         wiring.commands_api.known.add(f"/user/{USER}")

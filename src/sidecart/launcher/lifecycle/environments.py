@@ -44,6 +44,7 @@ def monitor_environment(state: State) -> dict[str, str]:
         "BROKER_ADDRESS": state.broker_address or NOT_KNOWN_YET,
         "GATEWAY_URL": state.url,
         "MAIL_URL": state.mail_url,
+        "PAGE_KEY": plan.page_key,
     }
     known = state.sidecars.get(monitor.NAME)
     grpc_port = int(NOT_KNOWN_YET) if known is None else known.grpc_port

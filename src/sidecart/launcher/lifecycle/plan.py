@@ -45,6 +45,8 @@ class Plan:
     mail_setting: str
     """The setting by which the project's apps find a mail server; empty if they need none."""
     tokens: Mapping[str, str]
+    page_key: str
+    """The key of the live page."""
 
     @property
     def logs(self) -> Path:
@@ -111,6 +113,7 @@ def plan_of(options: Options) -> Plan:
         component_env=_component_env(options, replicas),
         mail_setting=declared_text(MAIL_SERVER),
         tokens={name: secrets.token_urlsafe(24) for name in TOKENS},
+        page_key=secrets.token_urlsafe(24),
     )
 
 

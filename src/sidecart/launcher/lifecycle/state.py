@@ -51,8 +51,8 @@ class State:
 
     @property
     def monitor_url(self) -> str:
-        """The live page's address; empty without a live page."""
-        return self.local_url(monitor.NAME) if self.plan.has_monitor else ""
+        """The live page's address with its key; empty without a live page."""
+        return monitor.address(self.local_url(monitor.NAME), self.plan.page_key) if self.plan.has_monitor else ""
 
     @property
     def broker_address(self) -> str:

@@ -20,6 +20,7 @@ from sidecart.launcher.lifecycle.start import Starter
 from sidecart.launcher.lifecycle.state import State
 from sidecart.launcher.lifecycle.stop import APP_SECONDS, stop_all
 from sidecart.launcher.lifecycle.wiring import Wiring
+from sidecart.launcher.private_files import keep_private
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import monitor_subscriptions
 from sidecart.launcher.topology import subscriptions_of_gone_gateways
@@ -67,7 +68,7 @@ class System:
 
     @property
     def monitor_url(self) -> str:
-        """The live page's address; empty without a live page."""
+        """The live page's address with its key; empty without a live page."""
         return self.state.monitor_url
 
     @property
@@ -122,6 +123,7 @@ class System:
         if self._is_started:
             return
         self._is_started = True
+        keep_private(self.options.folder)
         self.ports |= choose_ports(self.plan)
         check(self.state, self._wiring)
         self.sidecars.prepare(self.report, self.deadline)

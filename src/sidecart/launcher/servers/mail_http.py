@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from sidecart.chassis.server.hosts import LOOPBACK_HOSTS, name_of
 from sidecart.launcher.servers.bounded import BoundedHttpServer
 from sidecart.launcher.servers.mail_smtp import SmtpSide
 from sidecart.launcher.servers.mailbox import SHOWN_MAX, Mail, Mailbox
@@ -48,7 +49,8 @@ class MailHandler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         """Answer with a page, a mail, or a list."""
         with answering(self):
-            self._get()
+            if self._is_addressed():
+                self._get()
 
     def do_HEAD(self) -> None:
         """Answer as to a GET, without the content."""
@@ -57,11 +59,24 @@ class MailHandler(BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         """Delete all mails."""
         with answering(self):
+            if not self._is_addressed():
+                return
             if urlsplit(self.path).path.rstrip("/") == "/mails":
                 self._mailbox.clear()
                 self._answer(204, "text/plain", "")
             else:
                 self._json(404, {"detail": "only /mails can be deleted"})
+
+    def _is_addressed(self) -> bool:
+        """Return whether the request names this machine; answer 421 if it does not.
+
+        A web page whose name was made to resolve to this machine would read all mails.
+        """
+        hosts = self.headers.get_all("Host", [])
+        if all(name_of(host.lower()) in LOOPBACK_HOSTS for host in hosts):
+            return True
+        self._json(421, {"detail": f"the mails are at {', '.join(LOOPBACK_HOSTS)} only"})
+        return False
 
     def _get(self) -> None:
         url = urlsplit(self.path)

@@ -11,6 +11,7 @@ const TAP = {
 };
 const CONNECTION = {
   lost: "The connection is lost. The page reconnects; the monitor buffers events meanwhile.",
+  locked: "The system was started again with a new key. Open the address that the launcher printed.",
   resumed: "Reconnected. Nothing was missed.",
   reset: "Reconnected too late: the events in between are missing.",
 };

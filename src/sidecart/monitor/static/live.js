@@ -5,8 +5,9 @@ const RECONNECT_MS = 2000; // after the browser itself has stopped reconnecting
 
 /**
  * Listen forever. `take(kind, body)` receives each notice, and `report(state)` the state of the
- * connection. The state is "lost", "resumed" (nothing was missed) or "reset". After "reset" the
- * monitor sent a snapshot, because the ring no longer had the missed notices.
+ * connection. The state is "lost", "locked" (the monitor has another key), "resumed" (nothing was
+ * missed) or "reset". After "reset" the monitor sent a snapshot, because the ring no longer had the
+ * missed notices.
  */
 export function listen(take, report) {
   let last = "";
@@ -29,11 +30,17 @@ export function listen(take, report) {
       // The first notice shows whether any were missed; without a notice, none were.
       if (lost) setTimeout(() => lost && source.readyState === EventSource.OPEN && ((lost = false), report("resumed")), 500);
     });
-    source.addEventListener("error", () => {
+    source.addEventListener("error", async () => {
       lost = true;
-      report("lost");
-      if (source.readyState === EventSource.CLOSED) setTimeout(open, RECONNECT_MS);
+      const closed = source.readyState === EventSource.CLOSED;
+      report(closed && (await isLocked()) ? "locked" : "lost");
+      if (closed) setTimeout(open, RECONNECT_MS);
     });
+  }
+
+  async function isLocked() {
+    const answer = await fetch("/live", { method: "HEAD" }).catch(() => undefined); // the monitor does not run
+    return answer?.status === 403;
   }
 
   open();

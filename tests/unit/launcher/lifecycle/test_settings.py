@@ -37,6 +37,8 @@ SAMPLES: Mapping[str, str] = {
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "debug",
     "CURRENCY": "JPY",
+    "ALLOWED_HOSTS": "shop.example",
+    "CORS_ORIGINS": "https://shop.example",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1]:4318",
 }
 """Values that differ from the default; every other setting takes a number."""
@@ -51,6 +53,8 @@ WRONG = {
     "MAIL_CA_FILE",
     "PAY_WITHIN_SECONDS",
     "DRAIN_SECONDS",
+    "ALLOWED_HOSTS",
+    "CORS_ORIGINS",
 }
 """Settings that reject some values."""
 

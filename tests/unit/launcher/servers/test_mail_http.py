@@ -77,3 +77,20 @@ def test_a_request_with_a_body_ends_the_connection(client: httpx.Client) -> None
     """The server does not read the body, so it must not parse it as the next request."""
     assert "close" == client.request("GET", "/mails", content=b"{}").headers["connection"]
     assert "connection" not in client.get("/mails").headers
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8025", "localhost.evil.example:8025", ""])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "DELETE"])
+def test_a_foreign_host_name_is_rejected(client: httpx.Client, mailbox: Mailbox, method: str, host: str) -> None:
+    """DNS rebinding would otherwise let a foreign page read or delete all mails."""
+    answer = client.request(method, "/mails", headers={"host": host})
+
+    assert 421 == answer.status_code
+    assert "ada@example.com" not in answer.text
+    assert 2 == len(mailbox.all())
+
+
+@pytest.mark.parametrize("host", ["localhost:8025", "127.0.0.1", "[::1]:8025"])
+def test_the_names_of_this_machine_are_accepted(client: httpx.Client, host: str) -> None:
+    """A container publishes the port under another number."""
+    assert 200 == client.get("/mails", headers={"host": host}).status_code
