@@ -10,17 +10,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from bench.floor_app import GATEWAY, SERVICE
+from bench.floor_app import ANSWERED, ASKED, GATEWAY, READS, SERVICE
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.local_http import get
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
+from sidecart.launcher.topic_scopes import variables
 
 READY_SECONDS = 60
 STOP_SECONDS = 20
 APPS = {GATEWAY: "gateway", SERVICE: "service"}
+SCOPES = variables({GATEWAY: [ASKED], SERVICE: [ANSWERED]}, {app_id: [topic] for app_id, topic in READS.items()})
+"""The topics of the two apps, which the topic list of the shop does not have."""
 
 
 class Pair:
@@ -45,7 +48,7 @@ class Pair:
     def __enter__(self) -> Self:
         try:
             for app_id, word in APPS.items():
-                sidecar = self._shop.sidecars.start_for(app_id, self.ports[app_id])
+                sidecar = self._shop.sidecars.start_for(app_id, self.ports[app_id], env=SCOPES)
                 env = {
                     **plain_environment(),
                     **self._shop.tokens,

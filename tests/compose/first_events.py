@@ -39,11 +39,11 @@ def by_groups(client: valkey.Valkey) -> Processed:
 def main() -> None:
     """Publish the story of the contracts if requested, then one event of each topic."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--sidecar", required=True, help="the URL of a sidecar that publishes")
+    parser.add_argument("--sidecars", required=True, type=json.loads, help="JSON: the URL of each app's sidecar")
     parser.add_argument("--redis", required=True, help="host:port")
     parser.add_argument("--publish-story", action="store_true", help="publish every event once before")
     options = parser.parse_args()
-    publish = published_by(options.sidecar, os.environ["DAPR_API_TOKEN"])
+    publish = published_by(options.sidecars, os.environ["DAPR_API_TOKEN"])
     host, _, port = options.redis.rpartition(":")
     with valkey.Valkey(host, int(port)) as client:
         processed = by_groups(client)

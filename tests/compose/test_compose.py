@@ -129,8 +129,8 @@ def test_the_first_event_of_each_topic_is_prompt(engine: Engine) -> None:
 
 def late_events(stack: Stack, *words: str) -> dict[str, float]:
     """Return the consumers that processed the first event of a topic late, with their seconds."""
-    sidecar = f"http://{stack.address('gateway-dapr', 'mesh')}:3500"
-    program = [sys.executable, "-m", "tests.compose.first_events", "--sidecar", sidecar, "--redis", "127.0.0.1:6379"]
+    sidecars = json.dumps({app_id: f"http://{stack.address(f'{app_id}-dapr', 'mesh')}:3500" for app_id in app_ids()})
+    program = [sys.executable, "-m", "tests.compose.first_events", "--sidecars", sidecars, "--redis", "127.0.0.1:6379"]
     tokens = dict(line.split("=", 1) for line in (SECRETS / "tokens.env").read_text("utf-8").split())
     late = stack.run_in_network("redis", [*program, *words], {"DAPR_API_TOKEN": tokens["DAPR_API_TOKEN"]})
     return dict(json.loads(late))

@@ -56,12 +56,15 @@ def late(publish: Publish, processed: Processed) -> dict[tuple[str, str], float]
     return found
 
 
-def published_by(sidecar: str, token: str) -> Publish:
-    """Return a function that publishes an event through the sidecar at a URL."""
+def published_by(sidecars: Mapping[str, str], token: str) -> Publish:
+    """Return a function that publishes an event through the sidecar of its publisher.
+
+    `sidecars` maps an app-id to the URL of its sidecar.
+    """
     headers = {"content-type": "application/cloudevents+json", "dapr-api-token": token}
 
     def publish(topic: str, body: bytes) -> None:
-        url = f"{sidecar}/v1.0/publish/pubsub/{topic}"
+        url = f"{sidecars[read_topics()[topic].publisher]}/v1.0/publish/pubsub/{topic}"
         httpx.post(url, content=body, headers=headers, trust_env=False).raise_for_status()
 
     return publish

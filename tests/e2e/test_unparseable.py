@@ -20,6 +20,7 @@ from sidecart.launcher.dead_letters import Filter, find_dead_letters, replay
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.running_state import RunningState
+from sidecart.launcher.topic_scopes import publisher_of
 from sidecart.launcher.topics import GATEWAY, app_ids, read_topics
 from sidecart.launcher.topology import metrics_of
 from tests.contracts.validate import examples
@@ -60,8 +61,9 @@ def unparseable(stamp: str) -> list[bytes]:
 
 
 def put(shop: System, topic: str, body: bytes) -> None:
-    """Publish bytes unchanged, as any client of a sidecar can."""
-    url = f"http://127.0.0.1:{shop.sidecars.port('user')}/v1.0/publish/pubsub/{topic}?metadata.rawPayload=true"
+    """Publish bytes unchanged through the publisher's sidecar, as its app could."""
+    port = shop.sidecars.port(str(publisher_of(topic)))
+    url = f"http://127.0.0.1:{port}/v1.0/publish/pubsub/{topic}?metadata.rawPayload=true"
     headers = {"dapr-api-token": shop.tokens["DAPR_API_TOKEN"], "content-type": "text/plain"}
     httpx.post(url, content=body, headers=headers, trust_env=False).raise_for_status()
 

@@ -32,7 +32,7 @@ from tests.e2e.first_events import LONG_SECONDS, by_metrics, late, publish_story
 from tests.full import dapr_cli
 from tests.full.multi_app_run import APP_ENV, FREE_PORTS, OWN, Started, apps, flags, sourced
 
-RUN = "set -a; . ./deploy.env; dapr run -f ."
+RUN = "set -a; . ./deploy.env; export $(cat dapr/topics.env); dapr run -f ."
 CATCHER = ".venv/bin/python -m sidecart.launcher.servers.mailcatcher --smtp-port 1025 --http-port 8025"
 SWAP = "sed -i 's#brokers/redis#brokers/rabbitmq#' dapr.yaml"
 STORE_SWAP = "sed -i 's#stores/redis#stores/postgres#' dapr.yaml"
@@ -218,8 +218,8 @@ def test_both_flows_and_restarts_work_with_the_processes_of_the_cli(folder: Path
         Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{prepared.web}", deadline).play()
         assert {} == processes.dead()
 
-        sidecar = f"http://127.0.0.1:{started[GATEWAY].env['DAPR_HTTP_PORT']}"
-        publish = published_by(sidecar, prepared.environment["DAPR_API_TOKEN"])
+        sidecars = {app_id: f"http://127.0.0.1:{each.env['DAPR_HTTP_PORT']}" for app_id, each in started.items()}
+        publish = published_by(sidecars, prepared.environment["DAPR_API_TOKEN"])
         taken = by_metrics(metrics)
         publish_story(publish, taken)
         for down_seconds in DOWN_SECONDS:

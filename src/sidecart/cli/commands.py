@@ -54,6 +54,9 @@ TOOLKIT: Mapping[str, CommandReference] = {
     "contracts": CommandReference(
         "sidecart.cli.contracts:command", "compare the contracts with the newest release, and release them"
     ),
+    "scopes": CommandReference(
+        "sidecart.cli.scopes:command", "write which app may publish and read which topic (dapr/topics.env)"
+    ),
     "reset": CommandReference("sidecart.cli.reset:command", "delete the data and logs of the stopped system"),
     "completion": CommandReference(
         "sidecart.cli.completion:command", "print the script that completes commands and options in your shell"

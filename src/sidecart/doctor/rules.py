@@ -53,6 +53,7 @@ RULES = (
     Rule("consumer-id-uuid", DANGER, rules_components.consumer_id_uuid),
     Rule("smtp-binding", DANGER, rules_components.smtp_binding),
     Rule("outbox", WARNING, rules_components.outbox),
+    Rule("topics-unscoped", WARNING, rules_components.topics_unscoped),
     Rule("postgres-few-connections", NOTE, rules_components.few_connections),
     Rule("redis-state-slow-retry", NOTE, rules_components.slow_retry),
     Rule("redis-no-inbound-retry", DANGER, rules_redis.no_inbound_retry),

@@ -171,3 +171,17 @@ def slow_retry(config: SidecarConfig) -> Iterator[Violation]:
             what = "after its connection breaks, a command waits 2 s before each of 3 retries: reads pause for 6 s"
             fix = "- {name: redisMinRetryInterval, value: 50ms} and - {name: redisMaxRetryInterval, value: 500ms}"
             yield Violation(each.place("spec", "type"), what, fix)
+
+
+def topics_unscoped(config: SidecarConfig) -> Iterator[Violation]:
+    """Other components protect their topics, and through this one each app reaches all of them.
+
+    Source: dapr 1.18.2, pkg/runtime/pubsub/adapter.go.
+    """
+    pubsubs = [each for each in config.components if each.type.startswith("pubsub.")]
+    is_scoped = [each.setting("protectedTopics") is not None for each in pubsubs]
+    for each, scoped in zip(pubsubs, is_scoped, strict=True):
+        if any(is_scoped) and not scoped:
+            what = f"any app may publish and read any topic through `{each.name}`; other components restrict this"
+            fix = "add protectedTopics, and publishingScopes or subscriptionScopes"
+            yield Violation(each.place("spec", "type"), what, fix)

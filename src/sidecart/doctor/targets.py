@@ -9,13 +9,14 @@ from sidecart.doctor import compose_files, run_files
 from sidecart.doctor.sidecar_config import SidecarConfig
 from sidecart.doctor.starts import Environment, Knowledge, Start, read_env_file
 from sidecart.doctor.yaml_files import SUFFIXES, Document, read
+from sidecart.launcher import topic_scopes
 from sidecart.launcher.apps import resource_folders
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import RUN_FILE, root
 from sidecart.launcher.servers.registry import BROKERS, ENVIRONMENT, STORES
 
 COMPOSE_FILE = "tye-or-compose/docker-compose.yml"
-LAUNCHED = ("POD_NAME", "APP_API_TOKEN", "DAPR_API_TOKEN", *ENVIRONMENT)
+LAUNCHED = ("POD_NAME", "APP_API_TOKEN", "DAPR_API_TOKEN", *topic_scopes.NAMES, *ENVIRONMENT)
 """The variables that the launcher sets for every sidecar (src/sidecart/launcher/sidecar.py)."""
 
 

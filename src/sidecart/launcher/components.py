@@ -16,12 +16,13 @@ from typing import Any
 import yaml
 
 from sidecart.chassis.sidecar import PUBSUB, STORE
+from sidecart.launcher import topic_scopes
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.topics import GATEWAY, INBOX, REPLIES, component_of, read_topics
 
 SUFFIXES = (".yaml", ".yml")
 """The files that a sidecar reads in a resource folder, one level deep."""
-SET_BY_LAUNCHER = ("POD_NAME", "APP_API_TOKEN", "DAPR_API_TOKEN", "DAPR_HOST_IP")
+SET_BY_LAUNCHER = ("POD_NAME", "APP_API_TOKEN", "DAPR_API_TOKEN", "DAPR_HOST_IP", *topic_scopes.NAMES)
 
 LEFT_OUT = (
     "whether the servers answer before the sidecars start: a sidecar that reaches none ends and restarts",

@@ -16,7 +16,8 @@ from typing import Any, Literal, Protocol
 
 from sidecart.chassis.telemetry.traceparent import version_00
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.topics import service_ids
+from sidecart.launcher.topic_scopes import publisher_of
+from sidecart.launcher.topics import TOPIC_LIST, service_ids
 
 OPEN = ("open", "replaying")
 REPLACED = "\ufffd"
@@ -40,8 +41,8 @@ class State(Protocol):
     def save(self, service: str, key: str, value: Any, etag: str) -> bool:
         """Write a value if the ETag is current; return whether it was."""
 
-    def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
-        """Publish a complete CloudEvent."""
+    def publish(self, app_id: str, topic: str, event: bytes, traceparent: str) -> None:
+        """Publish a complete CloudEvent through the sidecar of an app."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,14 +162,22 @@ def replay(state: State, letter: DeadLetter) -> Outcome:
 
     A consumer that has processed the event handles it as any repetition.
     """
-    event = json.dumps(replayable(letter)).encode()
+    event, publisher = json.dumps(replayable(letter)).encode(), _publisher_of(letter)
     etag = _set_status(state, letter, "replaying", None)
     if etag is None:
         return "conflict"
-    state.publish(letter.service, letter.topic, event, letter.traceparent)
+    state.publish(publisher, letter.topic, event, letter.traceparent)
     # If the event has failed again, the service rewrote the dead letter, and this write finds
     # another ETag.
     return "replayed" if _set_status(state, letter, "replayed", etag) is not None else "failed again"
+
+
+def _publisher_of(letter: DeadLetter) -> str:
+    """Return the only app whose sidecar may publish the topic (topic_scopes.py)."""
+    publisher = publisher_of(letter.topic)
+    if publisher is None:
+        raise LaunchError(f"{TOPIC_LIST} lacks the topic {letter.topic} of {letter.id}: you can only discard it")
+    return publisher
 
 
 def discard(state: State, letter: DeadLetter) -> Outcome:

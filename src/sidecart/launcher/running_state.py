@@ -44,12 +44,12 @@ class RunningState:
             raise LaunchError(f"the store of {service} refuses writes ({problem}): see ./sidecart status")
         return False
 
-    def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
-        """Publish an event as the service itself does."""
+    def publish(self, app_id: str, topic: str, event: bytes, traceparent: str) -> None:
+        """Publish an event as the app itself does."""
         headers = {"content-type": "application/cloudevents+json"}
         if traceparent:
             headers["traceparent"] = traceparent
-        status, body, _ = self._call(service, f"/v1.0/publish/pubsub/{topic}", event, headers)
+        status, body, _ = self._call(app_id, f"/v1.0/publish/pubsub/{topic}", event, headers)
         if status not in (200, 204):
             raise LaunchError(f"the event was not published: {status} {body.decode(errors='replace')[:200]}")
 

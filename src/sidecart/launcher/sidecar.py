@@ -76,14 +76,14 @@ def command(daprd: Path, app: App, sidecar: Sidecar, resources: Sequence[Path], 
     return words
 
 
-def environment(tokens: Mapping[str, str], servers: Mapping[str, str], pod_name: str, name: str) -> dict[str, str]:
-    """Build the environment: tokens, server addresses, and the sidecar's own address."""
+def environment(tokens: Mapping[str, str], read: Mapping[str, str], pod_name: str, name: str) -> dict[str, str]:
+    """Build the environment: tokens, the variables that the components read, and the own address."""
     return {
         "GOMAXPROCS": os.environ.get("GOMAXPROCS") or str(max(1, (os.cpu_count() or 1) // CORES_PER_SIDECAR_CORE)),
         **plain_environment(),
         **_traced(traced_environment(), name),
         **tokens,
-        **servers,
+        **read,
         "POD_NAME": pod_name,
         "DAPR_HOST_IP": "127.0.0.1",
     }

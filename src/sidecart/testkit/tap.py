@@ -16,10 +16,12 @@ from typing import Any, Self
 
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.ports import free_port, is_listening
-from sidecart.launcher.topics import INBOX, Subscription, read_topics
+from sidecart.launcher.topic_scopes import TAP, publisher_of
+from sidecart.launcher.topics import GATEWAY, INBOX, Subscription, probe_topic, read_topics
 
-APP_ID = "tap"
-PROBE = f"Probe-{APP_ID}"
+APP_ID = TAP
+PROBE = probe_topic(GATEWAY, f"{GATEWAY}-0")
+"""The tap may publish nothing. It waits for a probe event that the gateway's sidecar publishes."""
 READY_SECONDS = 60
 PUBLISH_SECONDS_MAX = 10
 
@@ -109,8 +111,11 @@ class Tap(Sightings):
             self._server = None
 
     def publish(self, topic: str, body: bytes, content_type: str = "application/cloudevents+json") -> int:
-        """Publish any body through the tap's own sidecar; return the sidecar's status."""
-        url = f"http://127.0.0.1:{self._system.sidecars.port(APP_ID)}/v1.0/publish/pubsub/{topic}"
+        """Publish any body through the sidecar of the topic's publisher; return the sidecar's
+        status.
+        """
+        port = self._system.sidecars.port(str(publisher_of(topic)))
+        url = f"http://127.0.0.1:{port}/v1.0/publish/pubsub/{topic}"
         headers = {"content-type": content_type, "dapr-api-token": self._system.tokens["DAPR_API_TOKEN"]}
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         request = urllib.request.Request(url, body, headers)

@@ -11,8 +11,8 @@ import pytest
 from sidecart.launcher.dead_letters import DeadLetter, Filter, discard, find_dead_letters, replay
 from sidecart.launcher.errors import LaunchError
 
-EVENT = {"specversion": "1.0", "id": "1", "type": "Lamp", "data": {}}
-DELIVERED = {**EVENT, "topic": "Lamp", "pubsubname": "inbox", "traceid": "", "traceparent": "t", "expiration": ""}
+EVENT = {"specversion": "1.0", "id": "1", "type": "OrderPaid", "data": {}}
+DELIVERED = {**EVENT, "topic": "OrderPaid", "pubsubname": "inbox", "traceid": "", "traceparent": "t", "expiration": ""}
 
 
 class FakeState:
@@ -35,9 +35,9 @@ class FakeState:
         self.put(service, key, value)
         return True
 
-    def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
+    def publish(self, app_id: str, topic: str, event: bytes, traceparent: str) -> None:
         """Record the event."""
-        self.published.append((service, topic, json.loads(event), traceparent))
+        self.published.append((app_id, topic, json.loads(event), traceparent))
         self.on_publish()
 
     def put(self, service: str, key: str, value: Any) -> None:
@@ -50,10 +50,10 @@ class FakeState:
 def state() -> FakeState:
     """One service with two dead letters, and another with one."""
     fake = FakeState()
-    letter = {"event": json.dumps(DELIVERED), "topic": "Lamp", "reason": "Broken bulb", "traceparent": "00-trace"}
+    letter = {"event": json.dumps(DELIVERED), "topic": "OrderPaid", "reason": "Broken bulb", "traceparent": "00-trace"}
     fake.put("user", "dead-index:0", {"ids": ["a1", "b2", "gone"]})
     fake.put("user", "dead:a1", {**letter, "time": "2026-01-01T00:00:00.000Z"})
-    fake.put("user", "dead:b2", {**letter, "time": "2026-02-01T00:00:00.000Z", "topic": "Lantern"})
+    fake.put("user", "dead:b2", {**letter, "time": "2026-02-01T00:00:00.000Z", "topic": "OrderNotPaid"})
     fake.put("order", "dead-index:0", {"ids": ["a1"]})
     fake.put("order", "dead:a1", {**letter, "time": "2026-03-01T00:00:00.000Z", "reason": "no socket"})
     return fake
@@ -70,7 +70,7 @@ def one(state: FakeState, **selection: Any) -> DeadLetter:
         (Filter(), ["user a1", "user b2", "order a1"]),
         (Filter(service="order"), ["order a1"]),
         (Filter(("a",)), ["user a1", "order a1"]),
-        (Filter(topic="Lantern"), ["user b2"]),
+        (Filter(topic="OrderNotPaid"), ["user b2"]),
         (Filter(reason="BULB"), ["user a1", "user b2"]),
         (Filter(since="2026-02"), ["user b2", "order a1"]),
         (Filter(("c",)), []),
@@ -82,10 +82,12 @@ def test_dead_letters_are_filtered(state: FakeState, selection: Filter, found: l
 
 
 def test_a_replay_publishes_the_original_event_with_its_trace(state: FakeState) -> None:
-    """The published event has no attributes of the sidecar, and the dead letter is settled."""
+    """The publisher's sidecar publishes it, without a sidecar's attributes; the dead letter is
+    settled.
+    """
     assert "replayed" == replay(state, one(state))
 
-    assert [("user", "Lamp", EVENT, "00-trace")] == state.published
+    assert [("order", "OrderPaid", EVENT, "00-trace")] == state.published
     assert ["b2"] == [each.id for each in find_dead_letters(state, Filter(service="user"))]
     assert "replayed" == one(state, settled=True).status
 
@@ -138,7 +140,7 @@ def test_an_interrupted_replay_can_be_repeated(state: FakeState) -> None:
 
 def test_an_event_that_fails_again_leaves_its_dead_letter_open(state: FakeState) -> None:
     """The dead letter that the service wrote during the replay stays."""
-    rewritten = {"event": "{}", "topic": "Lamp", "reason": "still broken", "time": "2026-04-01T00:00:00.000Z"}
+    rewritten = {"event": "{}", "topic": "OrderPaid", "reason": "still broken", "time": "2026-04-01T00:00:00.000Z"}
     state.on_publish = lambda: state.put("user", "dead:a1", rewritten)
 
     assert "failed again" == replay(state, one(state))
@@ -164,13 +166,24 @@ def test_a_discarded_dead_letter_is_no_longer_listed(state: FakeState) -> None:
 
 
 @pytest.mark.parametrize(
-    "event", ["not JSON", "[]", "{}", '{"id": 1, "type": "Lamp"}', '{"id": "1", "type": "L\ufffd"}']
+    "event", ["not JSON", "[]", "{}", '{"id": 1, "type": "OrderPaid"}', '{"id": "1", "type": "L\ufffd"}']
 )
 def test_a_malformed_event_can_only_be_discarded(state: FakeState, event: str) -> None:
     """The error is raised before anything is written."""
-    state.put("user", "dead:a1", {"event": event, "topic": "Lamp", "time": "2026-01-01T00:00:00.000Z"})
+    state.put("user", "dead:a1", {"event": event, "topic": "OrderPaid", "time": "2026-01-01T00:00:00.000Z"})
 
     with pytest.raises(LaunchError, match="you can only discard it"):
         replay(state, one(state))
     assert "open" == one(state).status
     assert "discarded" == discard(state, one(state))
+
+
+def test_a_letter_of_a_removed_topic_can_only_be_discarded(state: FakeState) -> None:
+    """No sidecar may publish the topic; the dead letter stays open."""
+    state.put("user", "dead:a1", {**state.load("user", "dead:a1")[0], "topic": "Removed"})
+    letter = one(state)
+
+    with pytest.raises(LaunchError, match="topics.json lacks the topic Removed"):
+        replay(state, letter)
+    assert one(state).is_open
+    assert "discarded" == discard(state, letter)

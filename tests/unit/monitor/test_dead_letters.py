@@ -38,9 +38,9 @@ class MemoryState:
         self.records[service, key] = value
         return True
 
-    def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
+    def publish(self, app_id: str, topic: str, event: bytes, traceparent: str) -> None:
         """Record the publication."""
-        self.published.append((service, topic))
+        self.published.append((app_id, topic))
 
 
 def test_the_newest_come_first_and_all_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:

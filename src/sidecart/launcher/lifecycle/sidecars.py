@@ -17,6 +17,7 @@ from sidecart.launcher.local_http import get
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
 from sidecart.launcher.sidecar import Sidecar
+from sidecart.launcher.topic_scopes import topic_scopes
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_of, pod_name_of, sidecar_of
 
@@ -70,8 +71,8 @@ class Sidecars:
         words = sidecar.command(self._program, app, known, folders, (app.config, *tracing, *self._configs))
         words += monitor.SIDECAR_FLAGS if app_id == monitor.NAME else ()
         words += self._wiring.sidecar_flags(app_id)
-        servers = {**plan.component_env, **self._addresses()}
-        environment = sidecar.environment(plan.tokens, servers, pod_name, sidecar_of(app_of(app_id)))
+        read = {**topic_scopes(), **plan.component_env, **self._addresses()}
+        environment = sidecar.environment(plan.tokens, read, pod_name, sidecar_of(app_of(app_id)))
         environment |= {**self._wiring.sidecar_env(app_id), **(env or {})}
         state.processes.start(name, words, env=environment, cwd=root())
         return known

@@ -9,7 +9,7 @@ import httpx
 
 from sidecart.launcher.dead_letters import DeadLetter
 from sidecart.launcher.lifecycle.system import System
-from sidecart.launcher.topics import GATEWAY, read_topics, service_ids
+from sidecart.launcher.topics import read_topics, service_ids
 from sidecart.launcher.topology import sidecar_of
 
 SECONDS_MAX = 5.0
@@ -44,7 +44,7 @@ class Planted:
 
 
 class Planter:
-    """Publishes unparseable messages, unchanged, through the gateway's sidecar."""
+    """Publishes unparseable messages, unchanged, through the sidecar of the topic's publisher."""
 
     def __init__(self, system: System, seed: int) -> None:
         self._system = system
@@ -58,7 +58,7 @@ class Planter:
         body = FORMS[number % len(FORMS)] % planted.mark.encode()
         try:
             answer = httpx.post(
-                f"http://127.0.0.1:{self._system.ports[sidecar_of(GATEWAY)]}/v1.0/publish/pubsub/{topic}",
+                f"http://127.0.0.1:{self._system.ports[sidecar_of(read_topics()[topic].publisher)]}/v1.0/publish/pubsub/{topic}",
                 params={"metadata.rawPayload": "true"},
                 content=body,
                 headers={

@@ -1,0 +1,74 @@
+"""Which app may publish and read which topic: each sidecar enforces it (docs/adr/0052).
+
+The components read these variables from the environment of the sidecar. So a new topic changes no
+component file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from sidecart.launcher.topics import GATEWAY, MONITOR, app_ids, probe_topic, read_topics
+from sidecart.launcher.topology import GATEWAYS_MAX
+
+FILE = "dapr/topics.env"
+"""The same variables for `dapr run` and for containers, as `sidecart scopes` writes them."""
+TOPICS = "TOPIC_NAMES"
+PUBLISHERS = "TOPIC_PUBLISHERS"
+READERS = "TOPIC_READERS"
+NAMES = (TOPICS, PUBLISHERS, READERS)
+TAP = "tap"
+"""The app-id of the tap that the demo and the tests add (src/sidecart/testkit/tap.py)."""
+
+Scopes = Mapping[str, Iterable[str]]
+
+
+def topic_scopes() -> dict[str, str]:
+    """Return the variables for the apps and the topics of the project.
+
+    Raises LaunchError if the topic list cannot be read. The tap and the live page read every topic
+    and publish none. An app publishes and reads the probe event of its readiness.
+    """
+    topics = read_topics()
+    publishers = {app_id: [*probes(app_id), *_published_by(app_id)] for app_id in app_ids()}
+    readers = {app_id: [*probes(app_id), *_read_by(app_id)] for app_id in app_ids()}
+    return variables(publishers, {**readers, TAP: [*probes(GATEWAY), *topics], MONITOR: list(topics)})
+
+
+def variables(publishers: Scopes, readers: Scopes) -> dict[str, str]:
+    """Return the variables of the scopes of daprd (pkg/scopes): topics by app-id.
+
+    An app that is missing here may publish or read nothing.
+    """
+    topics = {topic: None for scopes in (publishers, readers) for each in scopes.values() for topic in each}
+    return {TOPICS: ",".join(topics), PUBLISHERS: _scopes(publishers), READERS: _scopes(readers)}
+
+
+def probes(app_id: str) -> list[str]:
+    """Return the topics of the probe events of all replicas of an app."""
+    return list(dict.fromkeys(probe_topic(app_id, f"{app_id}-{number}") for number in range(GATEWAYS_MAX)))
+
+
+def publisher_of(topic: str) -> str | None:
+    """Return the app whose sidecar publishes a topic, also that of a probe; None without one."""
+    known = read_topics().get(topic)
+    if known is not None:
+        return known.publisher
+    return next((app_id for app_id in app_ids() if topic in probes(app_id)), None)
+
+
+def file_text() -> str:
+    """Return the content of `FILE`. Its values contain no blanks, and a `;`, which a shell ends at."""
+    return "".join(f"{name}={value}\n" for name, value in topic_scopes().items())
+
+
+def _published_by(app_id: str) -> list[str]:
+    return [name for name, topic in read_topics().items() if topic.publisher == app_id]
+
+
+def _read_by(app_id: str) -> list[str]:
+    return [name for name, topic in read_topics().items() if app_id in topic.consumers]
+
+
+def _scopes(scopes: Scopes) -> str:
+    return ";".join(f"{app_id}={','.join(topics)}" for app_id, topics in scopes.items())
