@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecart.launcher.project import root
+from sidecart.launcher.topic_scopes import FILE
 from tests.full.project_copy import copied, run_in
 from tests.full.tutorial import Change, NewFile, read_steps
 
@@ -62,6 +63,9 @@ REPORTED = {
 The parts are in the sequence of the tutorial.
 """
 
+GENERATED = {"contracts/examples": "examples", FILE: "scopes"}
+"""The files that the tutorial lets a command write, and the command."""
+
 
 @dataclass(frozen=True, slots=True)
 class Edit:
@@ -99,8 +103,9 @@ def extended_copy(folder: Path) -> Path:
         (folder / name).write_text(text, "utf-8")
     for each in edits():
         replace(folder, each.file, each.old, each.new)
-    written = python(folder, "-m", "sidecart.cli", "examples")
-    assert 0 == written.returncode, written.stdout
+    for command in GENERATED.values():
+        written = python(folder, "-m", "sidecart.cli", command)
+        assert 0 == written.returncode, written.stdout
     return folder
 
 

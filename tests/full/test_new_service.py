@@ -8,6 +8,8 @@ import httpx
 import pytest
 
 from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.project import root
+from sidecart.launcher.topic_scopes import FILE
 from tests.full import project_copy
 from tests.full.new_service import START, Edit, edits, extended_copy, new_files, python, replace, report
 
@@ -39,8 +41,8 @@ def created(http: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, An
 
 
 def test_few_existing_files_change() -> None:
-    """The service edits at most eight files, and creates the others."""
-    changed = {each.file for each in edits()}
+    """The service edits at most eight files, of which a command writes one, and creates the others."""
+    changed = {FILE, *(each.file for each in edits())}
 
     assert len(changed) <= FILES_MAX, sorted(changed)
     assert set() == changed & set(new_files())
@@ -70,6 +72,20 @@ def test_a_missing_line_is_reported_by_name(extended: Path, edit: Edit) -> None:
 
     assert 0 != done.returncode
     assert edit.message in done.stdout, done.stdout[-4_000:]
+
+
+def test_old_topics_of_the_apps_are_reported(extended: Path) -> None:
+    """Containers would refuse the new topic."""
+    path = extended / FILE
+    written = path.read_text("utf-8")
+    path.write_text((root() / FILE).read_text("utf-8"), "utf-8")
+    try:
+        done = report(extended, "tests/contracts/test_topics_file.py")
+    finally:
+        path.write_text(written, "utf-8")
+
+    assert 0 != done.returncode
+    assert f"{FILE} is old: run `./sidecart scopes`" in done.stdout
 
 
 @pytest.mark.parametrize("file", NOT_RUN)

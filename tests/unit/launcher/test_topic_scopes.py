@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from sidecart.launcher.project import root
-from sidecart.launcher.topic_scopes import FILE, PUBLISHERS, READERS, TOPICS, file_text, publisher_of, topic_scopes, variables
+from sidecart.launcher.topic_scopes import PUBLISHERS, READERS, TOPICS, publisher_of, topic_scopes, variables
 from sidecart.launcher.topics import GATEWAY, MONITOR, app_ids, read_topics, subscriptions
 from sidecart.launcher.topology import GATEWAYS_MAX, pod_name_of, replicas_of
 
@@ -61,9 +60,3 @@ def test_an_app_without_topics_has_an_empty_scope() -> None:
     made = variables({"one": ["A"], "two": []}, {"one": [], "two": ["A"]})
 
     assert {TOPICS: "A", PUBLISHERS: "one=A;two=", READERS: "one=;two=A"} == made
-
-
-def test_the_file_is_that_of_the_topic_list() -> None:
-    """`dapr run` and the containers read it."""
-    assert file_text() == (root() / FILE).read_text(encoding="utf-8"), f"{FILE} is old: run `./sidecart scopes`"
-    assert not set(" \t'\"") & set(file_text()), "a shell splits the file at blanks"
