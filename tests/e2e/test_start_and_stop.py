@@ -34,7 +34,9 @@ def test_a_first_start_loses_nothing_and_a_stop_leaves_nothing(tmp_path: Path) -
                 assert order.json()["order_id"] in shopper.wait_for_mails(email, 1)[0]["text"]
         pids |= shop.processes
 
-    assert [] == [file for file in [tmp_path, *tmp_path.rglob("*")] if file.lstat().st_mode & OTHERS and not file.is_symlink()]
+    assert [] == [
+        file for file in [tmp_path, *tmp_path.rglob("*")] if file.lstat().st_mode & OTHERS and not file.is_symlink()
+    ]
     assert {} == {name: pid for name, pid in pids.items() if psutil.pid_exists(pid)}
     assert {} == {name: port for name, port in ports.items() if not is_free(port)}
 

@@ -166,7 +166,7 @@ def _is_daprs(document: Document) -> bool:
 
 def unknown_scope(config: SidecarConfig) -> Iterator[Violation]:
     """The scope names an app that the file does not start."""
-    apps = {start.app_id for start in config.starts}
+    apps = config.app_ids
     for each in [*config.components, *config.resiliencies, *config.subscriptions] if apps else []:
         for scope in each.document.root.items("scopes"):
             if isinstance(scope.value, str) and scope.value not in apps:

@@ -20,6 +20,8 @@ class SidecarConfig:
     """The environment of sidecars whose start is in no file."""
     sources: tuple[Document, ...] = ()
     """The run file or compose file that defines the starts."""
+    app_ids: frozenset[str] = frozenset()
+    """The apps that this file starts, also with other paths."""
 
     def _of(self, kind: str) -> Iterator[Document]:
         return (each for each in self.documents if each.problem is None and each.root.text("kind") == kind)

@@ -86,6 +86,7 @@ def of_file(file: Path, environment: Environment, swap: tuple[str, str] | None =
             folders=tuple(folder for folder in resources if folder.is_dir()),
             starts=tuple(group),
             sources=tuple(documents),
+            app_ids=frozenset(start.app_id for start in found),
         )
         for (resources, configs), group in groups.items()
     ]

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import yaml
+
 from sidecart.chassis.settings import whole
 from sidecart.launcher.environment import observed_environment, plain_environment
 from sidecart.launcher.topics import MONITOR
@@ -46,6 +48,21 @@ GRACE_SECONDS_MAX = 600
 def grace_seconds(environ: Mapping[str, str]) -> int:
     """Read the live page's own setting."""
     return whole(environ, "GRACE_SECONDS", 0, GRACE_SECONDS_MAX, GRACE_SECONDS)
+
+
+def write_configuration(config: Path) -> None:
+    """Write the Configuration of the page's sidecar: the page subscribes, and may do nothing else."""
+    allowed = [
+        {"name": "subscribe", "version": "v1alpha1", "protocol": "grpc"},
+        {"name": "metadata", "version": "v1.0", "protocol": "http"},
+    ]
+    document = {
+        "apiVersion": "dapr.io/v1alpha1",
+        "kind": "Configuration",
+        "metadata": {"name": NAME},
+        "spec": {"api": {"allowed": allowed}},
+    }
+    config.write_text(yaml.safe_dump(document), encoding="utf-8")
 
 
 def resources(folders: Sequence[Path]) -> tuple[Path, ...]:

@@ -27,7 +27,8 @@ def test_all_of_the_projects_files_are_read() -> None:
     """Guards against a check that passes because it reads too few files."""
     configs = targets.own()
     read = {document.file for config in configs for document in (*config.documents, *config.sources)}
-    expected = {*(root() / "components").rglob("*.yaml"), root() / "dapr.yaml", root() / "dapr" / "config.yaml"}
+    expected = {*(root() / "components").rglob("*.yaml"), root() / "dapr.yaml"}
+    expected |= {root() / "dapr" / "config.yaml", root() / "dapr" / "gateway.yaml"}
     expected |= {root() / targets.COMPOSE_FILE, root() / "tye-or-compose" / "names.yaml"}
 
     assert {file.resolve() for file in expected} == {file.resolve() for file in read}

@@ -20,7 +20,9 @@ SHOP = "https://shop.example"
 DEFAULTS = settings.read({})
 
 
-def answer(method: str = "POST", path: str = "/order/create", origins: tuple[str, ...] = (), **headers: str) -> httpx.Response:
+def answer(
+    method: str = "POST", path: str = "/order/create", origins: tuple[str, ...] = (), **headers: str
+) -> httpx.Response:
     """Return the response to a request; it has the status 200 if the app behind the check saw it."""
 
     async def call() -> httpx.Response:

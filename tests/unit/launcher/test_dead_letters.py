@@ -183,7 +183,7 @@ def test_a_letter_of_a_removed_topic_can_only_be_discarded(state: FakeState) -> 
     state.put("user", "dead:a1", {**state.load("user", "dead:a1")[0], "topic": "Removed"})
     letter = one(state)
 
-    with pytest.raises(LaunchError, match="topics.json lacks the topic Removed"):
+    with pytest.raises(LaunchError, match=r"topics\.json lacks the topic Removed"):
         replay(state, letter)
     assert one(state).is_open
     assert "discarded" == discard(state, letter)

@@ -24,7 +24,14 @@ PORTS = {
     "monitor-sidecar": 6,
     "mail-smtp": 7,
 }
-SETTINGS = {"BROKER": "redis", "BROKER_ADDRESS": "here:1", "STORE": "redis", "GATEWAY_URL": "g", "MAIL_URL": "m"}
+SETTINGS = {
+    "BROKER": "redis",
+    "BROKER_ADDRESS": "here:1",
+    "STORE": "redis",
+    "GATEWAY_URL": "g",
+    "MAIL_URL": "m",
+    "PAGE_KEY": "k",
+}
 TOKENS = {"APP_API_TOKEN": "a", "DAPR_API_TOKEN": "d"}
 
 
@@ -41,7 +48,9 @@ def test_the_page_knows_every_replica_and_its_sidecar() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["APP_PORT", "DAPR_GRPC_PORT", "PROCESS_PORTS", "BROKER_ADDRESS", "GATEWAY_URL"])
+@pytest.mark.parametrize(
+    "name", ["APP_PORT", "DAPR_GRPC_PORT", "PROCESS_PORTS", "BROKER_ADDRESS", "GATEWAY_URL", "PAGE_KEY"]
+)
 def test_a_missing_setting_is_named(name: str) -> None:
     """The page exits with the name of the missing setting."""
     environment = monitor.environment(PORTS, ["gateway"], TOKENS, 8, SETTINGS)
@@ -55,6 +64,14 @@ def test_malformed_ports_are_named() -> None:
     """The page exits with the name of the malformed setting."""
     with pytest.raises(SystemExit, match="PROCESS_PORTS"):
         read(monitor.environment(PORTS, ["gateway"], TOKENS, 8, SETTINGS) | {"PROCESS_PORTS": '["no"]'})
+
+
+def test_the_pages_sidecar_may_only_subscribe(tmp_path: Path) -> None:
+    """daprd merges this Configuration into that of the gateway: the list of allowed calls is replaced."""
+    monitor.write_configuration(tmp_path / "monitor.yaml")
+    allowed = yaml.safe_load((tmp_path / "monitor.yaml").read_text())["spec"]["api"]["allowed"]
+
+    assert [("subscribe", "grpc"), ("metadata", "http")] == [(each["name"], each["protocol"]) for each in allowed]
 
 
 def test_the_pages_sidecar_has_the_broker_and_no_unlimited_policy() -> None:

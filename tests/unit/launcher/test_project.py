@@ -8,6 +8,7 @@ import pytest
 import yaml
 
 from sidecart.cli.__main__ import main
+from sidecart.launcher import topic_scopes
 from sidecart.launcher.apps import apps_with, read_apps, resource_folders
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import declared, find_root, root
@@ -87,7 +88,7 @@ def test_every_address_comes_from_the_variable_that_the_launcher_sets(kind: str)
     for name, server in servers.items():
         for component in documents(f"{kind}/{name}").values():
             addresses = {entry["envRef"] for entry in metadata(component).values() if "envRef" in entry}
-            assert {server.env} == addresses
+            assert {server.env} == addresses - set(topic_scopes.NAMES)
 
 
 def test_events_are_redelivered_without_limit() -> None:

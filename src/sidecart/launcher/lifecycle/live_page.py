@@ -55,7 +55,9 @@ class LivePage:
         """Start the page's sidecar with the broker's components only."""
         plan = self._state.plan
         folders = monitor.resources(plan.resources(plan.apps[GATEWAY]))
-        self._sidecars.start_for(monitor.NAME, None, resources=folders)
+        config = plan.run_folder / f"{monitor.NAME}.yaml"
+        monitor.write_configuration(config)
+        self._sidecars.start_for(monitor.NAME, None, resources=folders, config=config)
 
     def stop(self) -> None:
         """Stop the page and its sidecar.

@@ -54,10 +54,14 @@ class Sidecars:
         app_port: int | None,
         *,
         resources: Iterable[Path] | None = None,
+        config: Path | None = None,
         pod_name: str = f"{GATEWAY}-0",
         env: Mapping[str, str] | None = None,
     ) -> Sidecar:
-        """Start a sidecar for an app of the system or for an outside consumer such as a tap."""
+        """Start a sidecar for an app of the system or for an outside consumer such as a tap.
+
+        An outside consumer has the Configuration of the gateway, or `config` on top of it.
+        """
         state, plan = self._state, self._state.plan
         app = plan.apps.get(app_of(app_id), plan.apps[GATEWAY])
         known = state.sidecars.get(app_id)
@@ -68,7 +72,8 @@ class Sidecars:
         state.ports[name] = known.http_port
         folders = state.resources[name] = plan.resources(app) if resources is None else tuple(resources)
         tracing = (root() / sidecar.TRACING,) if traced_environment() else ()
-        words = sidecar.command(self._program, app, known, folders, (app.config, *tracing, *self._configs))
+        own = () if config is None else (config,)
+        words = sidecar.command(self._program, app, known, folders, (app.config, *own, *tracing, *self._configs))
         words += monitor.SIDECAR_FLAGS if app_id == monitor.NAME else ()
         words += self._wiring.sidecar_flags(app_id)
         read = {**topic_scopes(), **plan.component_env, **self._addresses()}

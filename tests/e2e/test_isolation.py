@@ -1,0 +1,147 @@
+"""Each sidecar accepts what its app needs: its own topics and calls. Each test tries the door, and
+shows that it opens without the control.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from dapr.proto import api_service_v1, api_v1
+
+from sidecart.launcher import monitor
+from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.sidecar import Sidecar
+from sidecart.launcher.topic_scopes import NAMES, probes, publisher_of
+from sidecart.launcher.topics import GATEWAY, app_ids, read_topics, service_ids
+from sidecart.monitor.tap import TapError, read_all
+from tests.e2e.shopper import SECONDS, Shopper
+
+pytestmark = pytest.mark.sidecars
+
+STRANGER = "stranger"
+WITHOUT_SCOPES = dict.fromkeys(NAMES, "")
+FORBIDDEN, OPEN = {}, WITHOUT_SCOPES
+
+
+@contextmanager
+def sidecar_of_a_stranger(system: System, env: Mapping[str, str], config: Path | None = None) -> Iterator[Sidecar]:
+    """Start a sidecar for an app that the topology does not know."""
+    try:
+        sidecar = system.sidecars.start_for(STRANGER, None, env=env, config=config)
+        system.sidecars.wait_for_components(STRANGER, system.deadline)
+        yield sidecar
+    finally:
+        system.sidecars.stop(STRANGER)
+
+
+def publish(system: System, port: int, topic: str) -> httpx.Response:
+    """Publish an event that has no effect; its type is unknown to every app."""
+    event = {"specversion": "1.0", "id": str(uuid.uuid4()), "type": "Nothing", "source": "x", "data": {}}
+    headers = {"dapr-api-token": system.tokens["DAPR_API_TOKEN"], "content-type": "application/cloudevents+json"}
+    url = f"http://127.0.0.1:{port}/v1.0/publish/pubsub/{topic}"
+    return httpx.post(url, json=event, headers=headers, timeout=SECONDS, trust_env=False)
+
+
+@pytest.mark.parametrize("app_id", app_ids())
+def test_an_app_cannot_publish_the_events_of_another(shopper: Shopper, app_id: str) -> None:
+    """Its sidecar refuses them, and topics that no app knows."""
+    others = [topic for topic in read_topics() if publisher_of(topic) != app_id]
+    others += [topic for each in app_ids() if each != app_id for topic in probes(each)]
+    answers = {
+        topic: publish(shopper.shop, shopper.shop.sidecars.port(app_id), topic) for topic in (*others, "Unknown")
+    }
+
+    assert {403} == {answer.status_code for answer in answers.values()}, answers
+    assert {"ERR_PUBSUB_FORBIDDEN"} == {answer.json()["errorCode"] for answer in answers.values()}
+
+
+@pytest.mark.parametrize(("env", "status"), [(FORBIDDEN, 403), (OPEN, 204)], ids=["scopes", "mutant"])
+def test_a_stranger_cannot_publish(shopper: Shopper, env: Mapping[str, str], status: int) -> None:
+    """Without the scopes, any app with the token can."""
+    [probe] = probes("user")
+    with sidecar_of_a_stranger(shopper.shop, env) as sidecar:
+        assert status == publish(shopper.shop, sidecar.http_port, probe).status_code
+
+
+@pytest.mark.parametrize(("env", "reads"), [(FORBIDDEN, False), (OPEN, True)], ids=["scopes", "mutant"])
+def test_a_stranger_cannot_read(shopper: Shopper, tmp_path: Path, env: Mapping[str, str], reads: bool) -> None:
+    """Without the scopes, any app with the token sees all orders."""
+    config, opened = tmp_path / "may-subscribe.yaml", asyncio.Event()
+    monitor.write_configuration(config)
+
+    async def read(sidecar: Sidecar) -> None:
+        token = shopper.shop.tokens["DAPR_API_TOKEN"]
+        async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
+            reading = group.create_task(
+                read_all(sidecar.grpc_port, token, ["OrderPaid"], lambda _event: None, opened.set)
+            )
+            group.create_task(opened.wait()).add_done_callback(lambda _: reading.cancel())
+
+    with sidecar_of_a_stranger(shopper.shop, env, config) as sidecar:
+        if reads:
+            asyncio.run(read(sidecar))
+        else:
+            with pytest.raises(ExceptionGroup) as refused:
+                asyncio.run(read(sidecar))
+            assert refused.group_contains(TapError, match="not allowed")
+
+    assert reads == opened.is_set()
+
+
+@pytest.mark.parametrize("app_id", service_ids())
+def test_a_service_cannot_call_another(shopper: Shopper, app_id: str) -> None:
+    """Only the sidecar of the gateway invokes; the one of a service does not know the route."""
+    user_id = shopper.register()["user_id"]
+    headers = {"dapr-api-token": shopper.shop.tokens["DAPR_API_TOKEN"]}
+    asked = {
+        each: httpx.get(
+            f"http://127.0.0.1:{shopper.shop.sidecars.port(each)}/v1.0/invoke/user/method/user/{user_id}",
+            headers=headers,
+            timeout=SECONDS,
+            trust_env=False,
+        ).status_code
+        for each in (app_id, GATEWAY)
+    }
+
+    assert {app_id: 404, GATEWAY: 200} == asked
+
+
+@pytest.mark.parametrize("app_id", app_ids())
+def test_an_app_cannot_stop_its_sidecar_or_read_secrets(shopper: Shopper, app_id: str) -> None:
+    """Of daprd's other calls, none is allowed."""
+    url = f"http://127.0.0.1:{shopper.shop.sidecars.port(app_id)}/v1.0"
+    headers = {"dapr-api-token": shopper.shop.tokens["DAPR_API_TOKEN"]}
+    with httpx.Client(headers=headers, timeout=SECONDS, trust_env=False) as client:
+        statuses = [
+            client.post(f"{url}/shutdown").status_code,
+            client.get(f"{url}/secrets/kubernetes/x").status_code,
+            client.post(f"{url}/bindings/x", json={}).status_code,
+        ]
+        is_up = client.get(f"{url}/healthz").status_code
+
+    assert [404] * 3 == statuses
+    assert 204 == is_up
+
+
+@pytest.mark.parametrize("app_id", app_ids())
+def test_an_app_cannot_use_grpc(shopper: Shopper, app_id: str) -> None:
+    """The sidecar's second API would be a way around the first."""
+    port = shopper.shop.state.sidecars[app_id].grpc_port
+    token = (("dapr-api-token", shopper.shop.tokens["DAPR_API_TOKEN"]),)
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        stub = api_service_v1.DaprStub(channel)  # type: ignore[no-untyped-call]  # generated without types
+        for call, request in (
+            (stub.GetState, api_v1.GetStateRequest(store_name="statestore", key="x")),
+            (stub.PublishEvent, api_v1.PublishEventRequest(pubsub_name="pubsub", topic="OrderPaid")),
+            (stub.Shutdown, api_v1.ShutdownRequest()),
+        ):
+            with pytest.raises(grpc.RpcError) as refused:
+                call(request, metadata=token, timeout=SECONDS)
+            assert grpc.StatusCode.UNIMPLEMENTED == refused.value.code()
