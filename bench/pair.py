@@ -51,7 +51,7 @@ class Pair:
                 sidecar = self._shop.sidecars.start_for(app_id, self.ports[app_id], env=SCOPES)
                 env = {
                     **plain_environment(),
-                    **self._shop.tokens,
+                    **self._shop.tokens.pair(app_id),
                     "APP_PORT": str(self.ports[app_id]),
                     "DAPR_HTTP_PORT": str(sidecar.http_port),
                 }

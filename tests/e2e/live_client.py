@@ -35,15 +35,19 @@ def admitted(url: str) -> httpx.Client:
     return client
 
 
+def cookie_of(url: str) -> str:
+    """Return the Cookie header of a browser that opened the page at its address with the key."""
+    with admitted(url) as client:
+        return "; ".join(f"{name}={value}" for name, value in client.cookies.items())
+
+
 class LiveClient:
     """A connection to /live; a context manager that disconnects at its end."""
 
     def __init__(self, url: str, last_id: str = "") -> None:
         """Connect to the page whose address with its key is `url`."""
         self._connection = http.client.HTTPConnection(urlsplit(url).netloc, timeout=SECONDS)
-        with admitted(url) as client:
-            cookies = "; ".join(f"{name}={value}" for name, value in client.cookies.items())
-        self._headers = {"cookie": cookies, **({"last-event-id": last_id} if last_id else {})}
+        self._headers = {"cookie": cookie_of(url), **({"last-event-id": last_id} if last_id else {})}
         self._notices: list[Notice] = []
         self._news = threading.Condition()
 

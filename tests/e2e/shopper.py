@@ -10,6 +10,7 @@ from typing import Any, Self
 import httpx
 
 from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.topology import sidecar_of
 from sidecart.testkit.tap import Seen, Tap
 
 SECONDS = 60
@@ -122,7 +123,7 @@ class Shopper:
     def state(self, app_id: str, key: str) -> httpx.Response:
         """Read a record of a service, through its own sidecar."""
         url = f"http://127.0.0.1:{self.shop.sidecars.port(app_id)}/v1.0/state/statestore/{key}"
-        return httpx.get(url, headers={"dapr-api-token": self.shop.tokens["DAPR_API_TOKEN"]}, trust_env=False)
+        return httpx.get(url, headers={"dapr-api-token": self.shop.tokens[sidecar_of(app_id)]}, trust_env=False)
 
 
 def new_address() -> str:

@@ -67,7 +67,7 @@ def delivery(message: bytes) -> bytes:
 
 def routes(shop: System, app_id: str) -> dict[str, str]:
     """Return an app's event routes by topic, requested in the way of its sidecar."""
-    headers = {"dapr-api-token": shop.tokens["APP_API_TOKEN"]}
+    headers = {"dapr-api-token": shop.tokens[app_id]}
     answer = httpx.get(f"http://127.0.0.1:{shop.ports[app_id]}/dapr/subscribe", headers=headers, trust_env=False)
     return {each["topic"]: each["route"] for each in answer.raise_for_status().json()}
 
@@ -79,7 +79,7 @@ def test_a_malformed_event_gets_200_and_one_dead_letter(shopper: Shopper, app_id
     """
     shop = shopper.shop
     url = f"http://127.0.0.1:{shop.ports[app_id]}{routes(shop, app_id)[topic]}"
-    headers = {"dapr-api-token": shop.tokens["APP_API_TOKEN"], "content-type": "application/cloudevents+json"}
+    headers = {"dapr-api-token": shop.tokens[app_id], "content-type": "application/cloudevents+json"}
     before = all_letters(shopper, app_id)
     bodies = list(malformed(topic))
     with httpx.Client(trust_env=False, timeout=60, headers=headers) as http:

@@ -15,6 +15,7 @@ import pytest
 
 from sidecart.launcher.dead_letters import DeadLetter, Filter, discard, find_dead_letters, replay
 from sidecart.launcher.running_state import RunningState
+from sidecart.launcher.topology import sidecar_of
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 
 pytestmark = pytest.mark.sidecars
@@ -26,7 +27,7 @@ ORDERS = 60
 
 def state_of(shopper: Shopper) -> RunningState:
     """Return the access to dead letters that the command uses."""
-    return RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
+    return RunningState(shopper.shop.ports, shopper.shop.tokens)
 
 
 def event(topic: str, data: dict[str, Any]) -> dict[str, Any]:
@@ -115,18 +116,18 @@ def interrupt(shopper: Shopper, letter: DeadLetter) -> None:
         pass
 
     class Interrupted(RunningState):
-        def publish(self, service: str, topic: str, event: bytes, traceparent: str) -> None:
+        def publish(self, app_id: str, topic: str, event: bytes, traceparent: str) -> None:
             """Fail in place of the publish."""
             raise ReplayInterrupted
 
     with pytest.raises(ReplayInterrupted):
-        replay(Interrupted(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"]), letter)
+        replay(Interrupted(shopper.shop.ports, shopper.shop.tokens), letter)
 
 
 def write_state(shopper: Shopper, app_id: str, key: str, value: dict[str, Any]) -> None:
     """Write into a service's state, through its own sidecar."""
     url = f"http://127.0.0.1:{shopper.shop.sidecars.port(app_id)}/v1.0/state/statestore"
-    headers = {"dapr-api-token": shopper.shop.tokens["DAPR_API_TOKEN"]}
+    headers = {"dapr-api-token": shopper.shop.tokens[sidecar_of(app_id)]}
     httpx.post(url, json=[{"key": key, "value": value}], headers=headers, trust_env=False).raise_for_status()
 
 

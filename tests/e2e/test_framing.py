@@ -19,6 +19,7 @@ from sidecart.launcher.topics import GATEWAY, service_ids
 from sidecart.launcher.topology import metrics_of, replicas_of
 from tests.contracts.validate import http_problems
 from tests.e2e.conftest import options
+from tests.e2e.live_client import cookie_of
 from tests.e2e.raw import CLOSED, HOST, LAST, OFFERED, READ, REFUSED, Answered, exchange, get, responses
 from tests.e2e.shopper import SECONDS
 
@@ -149,7 +150,9 @@ def test_head_works_at_the_other_addresses(framed_shop: System, name: str) -> No
     """
     path = {metrics_of("order"): "/metrics", metrics_of(GATEWAYS[0]): "/metrics", monitor.NAME: "/", "mail-http": "/"}
     paths = [path.get(name, "/healthz"), *(["/live"] if name == monitor.NAME else [])]
-    headers = {"dapr-api-token": framed_shop.tokens["APP_API_TOKEN"]}
+    headers = {"dapr-api-token": framed_shop.tokens.get(name, "")}
+    if name == monitor.NAME:
+        headers["cookie"] = cookie_of(framed_shop.monitor_url)
     for each in paths:
         answer = httpx.head(
             f"http://127.0.0.1:{framed_shop.ports[name]}{each}", headers=headers, timeout=SECONDS, trust_env=False

@@ -20,6 +20,7 @@ from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topic_scopes import NAMES, probes, publisher_of
 from sidecart.launcher.topics import GATEWAY, app_ids, read_topics, service_ids
+from sidecart.launcher.topology import sidecar_of
 from sidecart.monitor.tap import TapError, read_all
 from tests.e2e.shopper import SECONDS, Shopper
 
@@ -27,7 +28,7 @@ pytestmark = pytest.mark.sidecars
 
 STRANGER = "stranger"
 WITHOUT_SCOPES = dict.fromkeys(NAMES, "")
-FORBIDDEN, OPEN = {}, WITHOUT_SCOPES
+FORBIDDEN: Mapping[str, str] = {}
 
 
 @contextmanager
@@ -41,11 +42,12 @@ def sidecar_of_a_stranger(system: System, env: Mapping[str, str], config: Path |
         system.sidecars.stop(STRANGER)
 
 
-def publish(system: System, port: int, topic: str) -> httpx.Response:
-    """Publish an event that has no effect; its type is unknown to every app."""
+def publish(system: System, app_id: str, topic: str) -> httpx.Response:
+    """Publish an event that has no effect, through an app's sidecar with its token."""
     event = {"specversion": "1.0", "id": str(uuid.uuid4()), "type": "Nothing", "source": "x", "data": {}}
-    headers = {"dapr-api-token": system.tokens["DAPR_API_TOKEN"], "content-type": "application/cloudevents+json"}
-    url = f"http://127.0.0.1:{port}/v1.0/publish/pubsub/{topic}"
+    sidecar = sidecar_of(app_id)
+    headers = {"dapr-api-token": system.tokens[sidecar], "content-type": "application/cloudevents+json"}
+    url = f"http://127.0.0.1:{system.ports[sidecar]}/v1.0/publish/pubsub/{topic}"
     return httpx.post(url, json=event, headers=headers, timeout=SECONDS, trust_env=False)
 
 
@@ -54,30 +56,28 @@ def test_an_app_cannot_publish_the_events_of_another(shopper: Shopper, app_id: s
     """Its sidecar refuses them, and topics that no app knows."""
     others = [topic for topic in read_topics() if publisher_of(topic) != app_id]
     others += [topic for each in app_ids() if each != app_id for topic in probes(each)]
-    answers = {
-        topic: publish(shopper.shop, shopper.shop.sidecars.port(app_id), topic) for topic in (*others, "Unknown")
-    }
+    answers = {topic: publish(shopper.shop, app_id, topic) for topic in (*others, "Unknown")}
 
     assert {403} == {answer.status_code for answer in answers.values()}, answers
     assert {"ERR_PUBSUB_FORBIDDEN"} == {answer.json()["errorCode"] for answer in answers.values()}
 
 
-@pytest.mark.parametrize(("env", "status"), [(FORBIDDEN, 403), (OPEN, 204)], ids=["scopes", "mutant"])
+@pytest.mark.parametrize(("env", "status"), [(FORBIDDEN, 403), (WITHOUT_SCOPES, 204)], ids=["scopes", "mutant"])
 def test_a_stranger_cannot_publish(shopper: Shopper, env: Mapping[str, str], status: int) -> None:
     """Without the scopes, any app with the token can."""
     [probe] = probes("user")
-    with sidecar_of_a_stranger(shopper.shop, env) as sidecar:
-        assert status == publish(shopper.shop, sidecar.http_port, probe).status_code
+    with sidecar_of_a_stranger(shopper.shop, env):
+        assert status == publish(shopper.shop, STRANGER, probe).status_code
 
 
-@pytest.mark.parametrize(("env", "reads"), [(FORBIDDEN, False), (OPEN, True)], ids=["scopes", "mutant"])
+@pytest.mark.parametrize(("env", "reads"), [(FORBIDDEN, False), (WITHOUT_SCOPES, True)], ids=["scopes", "mutant"])
 def test_a_stranger_cannot_read(shopper: Shopper, tmp_path: Path, env: Mapping[str, str], reads: bool) -> None:
     """Without the scopes, any app with the token sees all orders."""
     config, opened = tmp_path / "may-subscribe.yaml", asyncio.Event()
     monitor.write_configuration(config)
 
     async def read(sidecar: Sidecar) -> None:
-        token = shopper.shop.tokens["DAPR_API_TOKEN"]
+        token = shopper.shop.tokens[sidecar_of(STRANGER)]
         async with asyncio.timeout(SECONDS), asyncio.TaskGroup() as group:
             reading = group.create_task(
                 read_all(sidecar.grpc_port, token, ["OrderPaid"], lambda _event: None, opened.set)
@@ -99,11 +99,10 @@ def test_a_stranger_cannot_read(shopper: Shopper, tmp_path: Path, env: Mapping[s
 def test_a_service_cannot_call_another(shopper: Shopper, app_id: str) -> None:
     """Only the sidecar of the gateway invokes; the one of a service does not know the route."""
     user_id = shopper.register()["user_id"]
-    headers = {"dapr-api-token": shopper.shop.tokens["DAPR_API_TOKEN"]}
     asked = {
         each: httpx.get(
             f"http://127.0.0.1:{shopper.shop.sidecars.port(each)}/v1.0/invoke/user/method/user/{user_id}",
-            headers=headers,
+            headers={"dapr-api-token": shopper.shop.tokens[sidecar_of(each)]},
             timeout=SECONDS,
             trust_env=False,
         ).status_code
@@ -117,7 +116,7 @@ def test_a_service_cannot_call_another(shopper: Shopper, app_id: str) -> None:
 def test_an_app_cannot_stop_its_sidecar_or_read_secrets(shopper: Shopper, app_id: str) -> None:
     """Of daprd's other calls, none is allowed."""
     url = f"http://127.0.0.1:{shopper.shop.sidecars.port(app_id)}/v1.0"
-    headers = {"dapr-api-token": shopper.shop.tokens["DAPR_API_TOKEN"]}
+    headers = {"dapr-api-token": shopper.shop.tokens[sidecar_of(app_id)]}
     with httpx.Client(headers=headers, timeout=SECONDS, trust_env=False) as client:
         statuses = [
             client.post(f"{url}/shutdown").status_code,
@@ -134,7 +133,7 @@ def test_an_app_cannot_stop_its_sidecar_or_read_secrets(shopper: Shopper, app_id
 def test_an_app_cannot_use_grpc(shopper: Shopper, app_id: str) -> None:
     """The sidecar's second API would be a way around the first."""
     port = shopper.shop.state.sidecars[app_id].grpc_port
-    token = (("dapr-api-token", shopper.shop.tokens["DAPR_API_TOKEN"]),)
+    token = (("dapr-api-token", shopper.shop.tokens[sidecar_of(app_id)]),)
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         stub = api_service_v1.DaprStub(channel)  # type: ignore[no-untyped-call]  # generated without types
         for call, request in (
@@ -145,3 +144,22 @@ def test_an_app_cannot_use_grpc(shopper: Shopper, app_id: str) -> None:
             with pytest.raises(grpc.RpcError) as refused:
                 call(request, metadata=token, timeout=SECONDS)
             assert grpc.StatusCode.UNIMPLEMENTED == refused.value.code()
+
+
+@pytest.mark.parametrize("app_id", app_ids())
+def test_the_token_of_one_process_opens_no_other(shopper: Shopper, app_id: str) -> None:
+    """Neither another app's sidecar, nor the routes of its app, nor the sidecar by the app's token."""
+    shop = shopper.shop
+    others = [token for name, token in shop.tokens.items() if name not in (app_id, sidecar_of(app_id))]
+    doors = {
+        f"http://127.0.0.1:{shop.sidecars.port(app_id)}/v1.0/metadata": [*others, shop.tokens[app_id], ""],
+        f"http://127.0.0.1:{shop.ports[app_id]}/dapr/subscribe": [*others, shop.tokens[sidecar_of(app_id)], ""],
+    }
+    refused = {
+        httpx.get(url, headers={"dapr-api-token": token}, trust_env=False).status_code
+        for url, tokens in doors.items()
+        for token in tokens
+    }
+
+    assert {401, 403} == refused
+    assert len(set(shop.tokens.values())) == len(shop.tokens) >= 2 * len(app_ids())

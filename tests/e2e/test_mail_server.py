@@ -132,7 +132,7 @@ def test_orders_continue_and_mails_arrive_later(
         print(f"\nmail server {what}: {per_second:.0f} paid orders a second, every mail arrived")
     notifications = shopper.get(f"/notification/{user['user_id']}")["notifications"]
     assert ORDERS == sum(each["sent_at"] is not None for each in notifications)
-    state = RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
+    state = RunningState(shopper.shop.ports, shopper.shop.tokens)
     assert [] == list(find_dead_letters(state, Filter(service="notification", topic="EmailRequested")))
 
 
@@ -163,7 +163,7 @@ def test_a_server_that_dies_gets_no_second_copy_of_an_uncertain_mail(shopper: Sh
 
 def test_a_rejected_mail_is_one_dead_letter(shopper: Shopper) -> None:
     """A mail rejected with 550 is tried once; a replay after the rejection ends sends it."""
-    state = RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
+    state = RunningState(shopper.shop.ports, shopper.shop.tokens)
     with replaced_mail_server(shopper.shop, ("--to-recipient", "550 5.1.1 no such user")):
         user, ids, _ = orders(shopper)
         selection = Filter(service="notification", topic="EmailRequested", reason=user["email"])

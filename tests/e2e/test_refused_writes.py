@@ -85,7 +85,7 @@ def is_broker_too(shop: System) -> bool:
 
 def missing(shop: System, app_id: str) -> str:
     """Return the missing parts in an app's `/readyz` as one line; empty if the app is ready."""
-    headers = {"dapr-api-token": shop.tokens["APP_API_TOKEN"]}
+    headers = {"dapr-api-token": shop.tokens[app_id]}
     answer = httpx.get(f"http://127.0.0.1:{shop.ports[app_id]}/readyz", headers=headers, trust_env=False)
     assert (answer.status_code == 200) == (answer.json()["missing"] == [])
     return "; ".join(answer.json()["missing"])
@@ -124,7 +124,7 @@ def publish_commands(shopper: Shopper, user_id: str) -> None:
         answer = httpx.post(
             f"http://127.0.0.1:{shopper.shop.sidecars.port('gateway')}/v1.0/publish/pubsub/{made.topic}",
             content=made.event,
-            headers={"content-type": CONTENT_TYPE, "dapr-api-token": shopper.shop.tokens["DAPR_API_TOKEN"]},
+            headers={"content-type": CONTENT_TYPE, "dapr-api-token": shopper.shop.tokens["gateway-sidecar"]},
             trust_env=False,
         )
         assert answer.status_code == 204, answer.text

@@ -78,7 +78,7 @@ def test_an_unusable_event_is_a_dead_letter(
 ) -> None:
     """The service keeps the event once with its reason, and processes the next event."""
     event = forged(topic, {}) | {"data": data, "source": "stranger"}
-    state = RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
+    state = RunningState(shopper.shop.ports, shopper.shop.tokens)
     selection = Filter((str(event["id"]),))
 
     shopper.tap.publish(topic, json.dumps(event).encode())

@@ -143,7 +143,7 @@ def test_one_trace_from_the_order_to_its_mail(shopper: Shopper, receiver: Receiv
 def test_a_replayed_dead_letter_continues_its_trace(shopper: Shopper, receiver: Receiver) -> None:
     """The order, its rejected mail and the mail after the replay belong to one trace."""
     trace_id = TRACE_ID[::-1]
-    state = RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
+    state = RunningState(shopper.shop.ports, shopper.shop.tokens)
     user = shopper.register()
     shopper.deposit(user["user_id"], TEA_CENTS)
     with replaced_mail_server(shopper.shop, ("--to-recipient", "550 5.1.1 no such user")):

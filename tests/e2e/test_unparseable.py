@@ -22,7 +22,7 @@ from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topic_scopes import publisher_of
 from sidecart.launcher.topics import GATEWAY, app_ids, read_topics
-from sidecart.launcher.topology import metrics_of
+from sidecart.launcher.topology import metrics_of, sidecar_of
 from tests.contracts.validate import examples
 from tests.e2e.replicas import restart_pair
 from tests.e2e.shopper import TEA, Shopper, new_address
@@ -62,9 +62,9 @@ def unparseable(stamp: str) -> list[bytes]:
 
 def put(shop: System, topic: str, body: bytes) -> None:
     """Publish bytes unchanged through the publisher's sidecar, as its app could."""
-    port = shop.sidecars.port(str(publisher_of(topic)))
-    url = f"http://127.0.0.1:{port}/v1.0/publish/pubsub/{topic}?metadata.rawPayload=true"
-    headers = {"dapr-api-token": shop.tokens["DAPR_API_TOKEN"], "content-type": "text/plain"}
+    sidecar = sidecar_of(str(publisher_of(topic)))
+    url = f"http://127.0.0.1:{shop.ports[sidecar]}/v1.0/publish/pubsub/{topic}?metadata.rawPayload=true"
+    headers = {"dapr-api-token": shop.tokens[sidecar], "content-type": "text/plain"}
     httpx.post(url, content=body, headers=headers, trust_env=False).raise_for_status()
 
 
@@ -86,7 +86,7 @@ def put_at_the_broker(shop: System, topic: str, body: bytes) -> None:
 
 def state_of(shopper: Shopper) -> RunningState:
     """Return the access to dead letters that the command uses."""
-    return RunningState(shopper.shop.ports, shopper.shop.tokens["DAPR_API_TOKEN"])
+    return RunningState(shopper.shop.ports, shopper.shop.tokens)
 
 
 def ids_of(shopper: Shopper, app_id: str) -> list[str]:

@@ -32,7 +32,7 @@ class Forgetful:
         self.shop = shop
         self.shopper = shopper
         self._folder = folder
-        self.gateways = Gateways({GATEWAY: shop.ports[GATEWAY]}, shop.tokens["APP_API_TOKEN"])
+        self.gateways = Gateways({GATEWAY: shop.ports[GATEWAY]}, shop.tokens)
 
     def lose(self, topic: str) -> Path:
         """Lose the next event of this topic; the returned path exists until the event is lost."""

@@ -20,6 +20,7 @@ from playwright.sync_api import Locator, Page, Route, expect, sync_playwright
 from gateway.app import SHOP
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.topics import read_topics
+from sidecart.launcher.topology import sidecar_of
 from tests.e2e.shopper import TEA
 from tests.full.live_page import SECONDS, Live, opened
 from tests.suites import STORE_OF_BROKER
@@ -297,7 +298,7 @@ def test_a_dead_letter_is_replayed_by_keyboard(live: Live, shop: System) -> None
 def call_sidecar(shop: System, name: str, path: str, body: object) -> None:
     """Send a POST request to a service's own sidecar."""
     kind = "application/cloudevents+json" if path.startswith("publish") else "application/json"
-    headers = {"dapr-api-token": shop.tokens["DAPR_API_TOKEN"], "content-type": kind}
+    headers = {"dapr-api-token": shop.tokens[sidecar_of(name)], "content-type": kind}
     url = f"http://127.0.0.1:{shop.sidecars.port(name)}/v1.0/{path}"
     httpx.post(url, content=json.dumps(body), headers=headers, trust_env=False).raise_for_status()
 

@@ -39,7 +39,7 @@ def test_every_answer_is_one_that_the_openapi_document_announces(tmp_path: Path)
             timeout=SECONDS_MAX,
             check=False,
         )
-        found = list(find_dead_letters(RunningState(shop.ports, shop.tokens["DAPR_API_TOKEN"])))
+        found = list(find_dead_letters(RunningState(shop.ports, shop.tokens)))
 
     generated = re.search(r"(\d+) generated", done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr

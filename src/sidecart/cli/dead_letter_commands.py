@@ -201,4 +201,4 @@ def _running() -> State:
     system = runfile.read()
     if system is None or not system.ready:
         raise LaunchError("no system is running: start one with make run")
-    return RunningState(system.ports, system.tokens["DAPR_API_TOKEN"])
+    return RunningState(system.ports, system.tokens)

@@ -45,7 +45,7 @@ class Gateways:
     """The gateways of a running system."""
 
     ports: Mapping[str, int]
-    token: str
+    tokens: Mapping[str, str]
 
     def unfinished(self) -> list[Unfinished]:
         """Return the flows that no gateway has seen to end, oldest first."""
@@ -56,19 +56,18 @@ class Gateways:
         return self._all("POST")
 
     def _all(self, method: str) -> list[Unfinished]:
-        found = {flow.id: flow for port in self.ports.values() for flow in self._ask(port, method)}
+        found = {flow.id: flow for name in self.ports for flow in self._ask(name, method)}
         return sorted(found.values(), key=lambda flow: flow.at)
 
-    def _ask(self, port: int, method: str) -> list[Unfinished]:
-        request = urllib.request.Request(
-            f"http://127.0.0.1:{port}/reconcile", method=method, headers={"dapr-api-token": self.token}
-        )
+    def _ask(self, name: str, method: str) -> list[Unfinished]:
+        url, headers = f"http://127.0.0.1:{self.ports[name]}/reconcile", {"dapr-api-token": self.tokens[name]}
+        request = urllib.request.Request(url, method=method, headers=headers)
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         try:
             with opener.open(request, timeout=CALL_SECONDS_MAX) as answer:
                 return [Unfinished(**flow) for flow in json.load(answer)["flows"]]
         except (urllib.error.URLError, OSError, ValueError) as error:
-            raise LaunchError(f"the gateway at port {port} does not answer: {error}") from error
+            raise LaunchError(f"{name} at port {self.ports[name]} does not answer: {error}") from error
 
 
 @click.command("reconcile")
@@ -114,7 +113,7 @@ def running() -> Gateways:
     if system is None or not system.ready:
         raise LaunchError("no system is running: start one with make run")
     ports = {name: system.ports[name] for name in system.processes if app_of(name) == GATEWAY and name in system.ports}
-    return Gateways(ports, system.tokens["APP_API_TOKEN"])
+    return Gateways(ports, system.tokens)
 
 
 def _left_after(seconds: float, gateways: Gateways, ids: Set[str]) -> list[Unfinished]:

@@ -110,5 +110,5 @@ def _state(system: runfile.RunFile, name: str, pid: int) -> str:
         return "gone"
     if name not in app_ids():
         return "up"
-    code, body = get(system.ports[name], "/readyz", system.tokens["APP_API_TOKEN"])
+    code, body = get(system.ports[name], "/readyz", system.tokens[name])
     return "ready" if code == 200 else f"not ready: {code or 'no answer'} {body}".rstrip()

@@ -24,10 +24,13 @@ def system(found: runfile.RunFile) -> list[Finding]:
     """Check the running system: its sidecars, its servers and the readers of its topics."""
     configs = [] if found.components else own([found.broker], [found.store])
     ours = [each for config in configs for each in config.components]
-    token = found.tokens.get("DAPR_API_TOKEN", "")
     # The ports include those of stopped sidecars, which the doctor must report.
     names = sorted(name for name in found.ports if app_for_sidecar(name) is not None)
-    findings = [one for name in names for one in sidecar(_url(found, name), token, _expected(found, name, ours), name)]
+    findings = [
+        one
+        for name in names
+        for one in sidecar(_url(found, name), found.tokens.get(name, ""), _expected(found, name, ours), name)
+    ]
     data = home() / "data" / f"{found.broker}-{found.store}"
     if port := found.ports.get(valkey.NAME):
         findings += redis(valkey.Valkey().address_on(port))

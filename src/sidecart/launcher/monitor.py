@@ -12,6 +12,7 @@ import yaml
 
 from sidecart.chassis.settings import whole
 from sidecart.launcher.environment import observed_environment, plain_environment
+from sidecart.launcher.tokens import Tokens
 from sidecart.launcher.topics import MONITOR
 from sidecart.launcher.topology import app_for_sidecar
 
@@ -76,19 +77,20 @@ def resources(folders: Sequence[Path]) -> tuple[Path, ...]:
 def environment(
     ports: Mapping[str, int],
     replicas: Sequence[str],
-    tokens: Mapping[str, str],
+    tokens: Tokens,
     grpc_port: int,
     values: Mapping[str, str],
 ) -> dict[str, str]:
-    """Return the live page's environment: all processes' ports, and the tokens for its calls."""
+    """Return the live page's environment: the ports and the tokens of all apps and sidecars."""
     known = {name: number for name, number in ports.items() if name in replicas or app_for_sidecar(name) in replicas}
     return {
         **plain_environment(),
         **observed_environment(),
         "PYTHONUNBUFFERED": "1",
-        **tokens,
+        **tokens.pair(NAME),
         "APP_PORT": str(ports[NAME]),
         "DAPR_GRPC_PORT": str(grpc_port),
         "PROCESS_PORTS": json.dumps(known),
+        "PROCESS_TOKENS": json.dumps({name: tokens[name] for name in known}),
         **values,
     }

@@ -37,6 +37,7 @@ class RunFile:
     processes: dict[str, int] = field(default_factory=dict)
     ports: dict[str, int] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
+    """Maps each app's replica and each sidecar to its token."""
     components: str = ""
     """The folder of components that replaces broker and store."""
     resources: dict[str, list[str]] = field(default_factory=dict)

@@ -10,16 +10,17 @@ from typing import Any
 from urllib.parse import quote
 
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.topology import sidecar_of
 
 SECONDS_MAX = 10.0
 
 
 class RunningState:
-    """The state of the services; `ports` maps `<app-id>-sidecar` to a sidecar's port."""
+    """The state of the services; `ports` and `tokens` are those of `<app-id>-sidecar`."""
 
-    def __init__(self, ports: Mapping[str, int], dapr_api_token: str) -> None:
+    def __init__(self, ports: Mapping[str, int], tokens: Mapping[str, str]) -> None:
         self._ports = ports
-        self._token = dapr_api_token
+        self._tokens = tokens
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
     def load(self, service: str, key: str) -> tuple[Any, str | None]:
@@ -56,10 +57,11 @@ class RunningState:
     def _call(
         self, service: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> tuple[int, bytes, str | None]:
+        sidecar = sidecar_of(service)
         request = urllib.request.Request(
-            f"http://127.0.0.1:{self._ports[f'{service}-sidecar']}{path}",
+            f"http://127.0.0.1:{self._ports[sidecar]}{path}",
             body,
-            {"content-type": "application/json", "dapr-api-token": self._token, **(headers or {})},
+            {"content-type": "application/json", "dapr-api-token": self._tokens[sidecar], **(headers or {})},
         )
         try:
             with self._opener.open(request, timeout=SECONDS_MAX) as answer:

@@ -57,7 +57,7 @@ class LivePage:
         about = {name: getattr(settings, name) for name in ("broker", "store", "gateway_url", "mail_url")}
         self._page_state = PageState(about, description, self._live.notify, now_ms, settings.currency)
         self._gateway = GatewayProxy(lambda: gateway_client(settings.gateway_url), self._page_state.add_request)
-        self._state = RunningState(settings.ports, settings.dapr_api_token)
+        self._state = RunningState(settings.ports, settings.tokens)
         self._dead_letters_changed = asyncio.Event()
         self._mails = Mails(settings.mail_url, self._page_state.add_mails)
 
@@ -85,9 +85,7 @@ class LivePage:
     def _watch(self) -> Watch:
         settings = self._settings
         broker = BROKERS[settings.broker]
-        poll = HealthPoll(
-            settings.ports, settings.app_api_token, settings.dapr_api_token, broker, settings.broker_address
-        )
+        poll = HealthPoll(settings.ports, settings.tokens, broker, settings.broker_address)
 
         def background_tasks(client: httpx.AsyncClient) -> list[Awaitable[None]]:
             return [

@@ -30,11 +30,10 @@ class Health:
 class HealthPoll:
     """Queries every process and the broker once per poll."""
 
-    def __init__(self, ports: Mapping[str, int], app_token: str, dapr_token: str, broker: Broker, address: str) -> None:
+    def __init__(self, ports: Mapping[str, int], tokens: Mapping[str, str], broker: Broker, address: str) -> None:
         self._names = [name for name in ports if app_for_sidecar(name) is None and sidecar_of(name) in ports]
         self._ports = ports
-        self._app_token = app_token
-        self._dapr_token = dapr_token
+        self._tokens = tokens
         self._broker = broker
         self._address = address
         self._reads = {name: list(readers([name])) for name in self._names}
@@ -59,20 +58,19 @@ class HealthPoll:
             return None
 
     async def _app(self, client: httpx.AsyncClient, name: str) -> str:
-        status, text = await _ask(client, self._ports[name], "/readyz", self._app_token)
+        status, text = await self._ask(client, name, "/readyz")
         if status == 200:
             return "ready"
         return f"not ready: {text[:REASON_CHARACTERS_MAX]}" if status else "no answer"
 
     async def _sidecar(self, client: httpx.AsyncClient, name: str) -> str:
-        status, _ = await _ask(client, self._ports[sidecar_of(name)], "/v1.0/healthz", self._dapr_token)
+        status, _ = await self._ask(client, sidecar_of(name), "/v1.0/healthz")
         return "up" if status in (200, 204) else f"unhealthy: {status}" if status else "no answer"
 
-
-async def _ask(client: httpx.AsyncClient, port: int, path: str, token: str) -> tuple[int, str]:
-    try:
-        url = f"http://127.0.0.1:{port}{path}"
-        answer = await client.get(url, headers={"dapr-api-token": token}, timeout=ANSWER_SECONDS_MAX)
-    except httpx.HTTPError:
-        return 0, ""
-    return answer.status_code, answer.text.strip()
+    async def _ask(self, client: httpx.AsyncClient, process: str, path: str) -> tuple[int, str]:
+        try:
+            url, headers = f"http://127.0.0.1:{self._ports[process]}{path}", {"dapr-api-token": self._tokens[process]}
+            answer = await client.get(url, headers=headers, timeout=ANSWER_SECONDS_MAX)
+        except httpx.HTTPError:
+            return 0, ""
+        return answer.status_code, answer.text.strip()

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from sidecart.chassis.currency import DEFAULT, Currency
 from sidecart.chassis.currency import read as read_currency
 from sidecart.chassis.settings import SettingError, text, whole
 from sidecart.launcher.monitor import GRACE_SECONDS, grace_seconds
+
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,8 @@ class Settings:
     """Of the page: only those who have it may open it."""
     ports: Mapping[str, int]
     """The port of every app and sidecar, by process name."""
+    tokens: Mapping[str, str]
+    """Its token."""
     grace_seconds: int = GRACE_SECONDS
     currency: Currency = DEFAULT
 
@@ -48,14 +53,15 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         broker_address=text(environ, "BROKER_ADDRESS"),
         store=text(environ, "STORE"),
         key=text(environ, "PAGE_KEY"),
-        ports=_ports(text(environ, "PROCESS_PORTS")),
+        ports=_by_process(environ, "PROCESS_PORTS", int),
+        tokens=_by_process(environ, "PROCESS_TOKENS", str),
         grace_seconds=grace_seconds(environ),
         currency=read_currency(environ),
     )
 
 
-def _ports(value: str) -> dict[str, int]:
+def _by_process(environ: Mapping[str, str], setting: str, kind: Callable[[Any], V]) -> dict[str, V]:
     try:
-        return {str(name): int(port) for name, port in json.loads(value).items()}
+        return {str(name): kind(value) for name, value in json.loads(text(environ, setting)).items()}
     except (ValueError, AttributeError, TypeError) as error:
-        raise SettingError("PROCESS_PORTS", "is not a JSON object of ports by name") from error
+        raise SettingError(setting, "is not a JSON object by process name") from error

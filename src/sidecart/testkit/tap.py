@@ -18,6 +18,7 @@ from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.topic_scopes import TAP, publisher_of
 from sidecart.launcher.topics import GATEWAY, INBOX, Subscription, probe_topic, read_topics
+from sidecart.launcher.topology import sidecar_of
 
 APP_ID = TAP
 PROBE = probe_topic(GATEWAY, f"{GATEWAY}-0")
@@ -87,7 +88,7 @@ class Tap(Sightings):
 
     def __enter__(self) -> Self:
         port = free_port()
-        self._server = _Server(("127.0.0.1", port), self._take, self._system.tokens["APP_API_TOKEN"])
+        self._server = _Server(("127.0.0.1", port), self._take, self._system.tokens[APP_ID])
         threading.Thread(target=self._server.serve_forever, name="tap", daemon=True).start()
         try:
             self._system.sidecars.start_for(APP_ID, port)
@@ -114,9 +115,9 @@ class Tap(Sightings):
         """Publish any body through the sidecar of the topic's publisher; return the sidecar's
         status.
         """
-        port = self._system.sidecars.port(str(publisher_of(topic)))
-        url = f"http://127.0.0.1:{port}/v1.0/publish/pubsub/{topic}"
-        headers = {"content-type": content_type, "dapr-api-token": self._system.tokens["DAPR_API_TOKEN"]}
+        sidecar = sidecar_of(str(publisher_of(topic)))
+        url = f"http://127.0.0.1:{self._system.ports[sidecar]}/v1.0/publish/pubsub/{topic}"
+        headers = {"content-type": content_type, "dapr-api-token": self._system.tokens[sidecar]}
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         request = urllib.request.Request(url, body, headers)
         with opener.open(request, timeout=PUBLISH_SECONDS_MAX) as answer:

@@ -19,7 +19,7 @@ RUNNING = runfile.RunFile(
     url="http://127.0.0.1:8000",
     processes={"valkey": PID},
     ports={"valkey": 6379},
-    tokens={"APP_API_TOKEN": "in"},
+    tokens={"gateway": "in"},
 )
 
 

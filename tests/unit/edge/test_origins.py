@@ -67,7 +67,7 @@ def test_a_request_without_a_host_is_no_browsers() -> None:
             received.append(message)
 
         scope = {"type": "http", "method": "GET", "path": "/order/1", "headers": []}
-        await OriginCheck(PlainTextResponse("in"), DEFAULTS.allowed_hosts)(scope, receive, send)  # type: ignore[arg-type]  # the ASGI types are wider
+        await OriginCheck(PlainTextResponse("in"), DEFAULTS.allowed_hosts)(scope, receive, send)
 
     asyncio.run(call())
 

@@ -12,6 +12,7 @@ from sidecart.launcher import monitor
 from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.lifecycle.options import Options
 from sidecart.launcher.lifecycle.plan import choose_ports, plan_of
+from sidecart.launcher.tokens import Tokens
 from sidecart.launcher.topics import monitor_subscriptions, read_topics, service_ids, subscriptions
 from sidecart.monitor.settings import read
 
@@ -32,7 +33,7 @@ SETTINGS = {
     "MAIL_URL": "m",
     "PAGE_KEY": "k",
 }
-TOKENS = {"APP_API_TOKEN": "a", "DAPR_API_TOKEN": "d"}
+TOKENS = Tokens({name: f"token of {name}" for name in PORTS})
 
 
 def test_the_page_knows_every_replica_and_its_sidecar() -> None:
@@ -40,7 +41,8 @@ def test_the_page_knows_every_replica_and_its_sidecar() -> None:
     settings = read(monitor.environment(PORTS, ["gateway", "order-1"], TOKENS, 8, SETTINGS))
 
     assert {name: PORTS[name] for name in list(PORTS)[:4]} == settings.ports
-    assert (5, 8, "a", "d") == (
+    assert {name: TOKENS[name] for name in list(PORTS)[:4]} == settings.tokens
+    assert (5, 8, TOKENS["monitor"], TOKENS["monitor-sidecar"]) == (
         settings.port,
         settings.dapr_grpc_port,
         settings.app_api_token,

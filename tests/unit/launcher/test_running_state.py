@@ -18,7 +18,7 @@ def test_a_refused_write_is_not_reported_as_a_concurrent_change(status: int) -> 
 
     async def scenario() -> None:
         async with daprd() as fake:
-            state = RunningState({"user-sidecar": fake.port}, "token")
+            state = RunningState({"user-sidecar": fake.port}, {"user-sidecar": "token"})
             fake.state["dead:1"] = b"{}", 1
             assert await asyncio.to_thread(state.save, "user", "dead:1", {"status": "discarded"}, "1")
             assert not await asyncio.to_thread(state.save, "user", "dead:1", {"status": "discarded"}, "1")
@@ -31,7 +31,7 @@ def test_a_refused_write_is_not_reported_as_a_concurrent_change(status: int) -> 
 
 def test_an_unreachable_sidecar_is_named() -> None:
     """The message names the service and the command that shows more."""
-    state = RunningState({"user-sidecar": free_port()}, "token")
+    state = RunningState({"user-sidecar": free_port()}, {"user-sidecar": "token"})
 
     with pytest.raises(LaunchError, match=r"the dead letters of user are unreachable .*sidecart status"):
         state.load("user", "dead:1")

@@ -13,6 +13,7 @@ from sidecart.launcher.topics import Subscription
 from sidecart.monitor.health import Health, HealthPoll
 
 PORTS = {"gateway": 1, "gateway-sidecar": 2, "order-1": 3, "order-1-sidecar": 4}
+TOKENS = {name: f"token of {name}" for name in PORTS}
 HEALTHY = {1: (200, ""), 2: (204, ""), 3: (200, ""), 4: (204, "")}
 
 
@@ -42,10 +43,10 @@ def polled(answers: Mapping[int, tuple[int, str]], waiting: Mapping[str, int] | 
 
     async def poll() -> list[Health]:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
-            return await HealthPoll(PORTS, "app", "dapr", broker(waiting), "here").poll(client)
+            return await HealthPoll(PORTS, TOKENS, broker(waiting), "here").poll(client)
 
     found = asyncio.run(poll())
-    assert {(1, "app"), (3, "app"), (2, "dapr"), (4, "dapr")} == tokens
+    assert {(PORTS[name], token) for name, token in TOKENS.items()} == tokens
     return found
 
 

@@ -93,7 +93,7 @@ class ReportedConsumers:
 
     def _reported(self, name: str) -> set[tuple[str, str]]:
         """The component and the topic of each subscription of a replica's sidecar."""
-        port, token = self._state.ports[sidecar_of(name)], self._state.plan.tokens["DAPR_API_TOKEN"]
+        port, token = self._state.ports[sidecar_of(name)], self._state.plan.tokens[sidecar_of(name)]
         status, body = get(port, "/v1.0/metadata", token, bytes_max=METADATA_BYTES_MAX)
         return subscriptions_in(body) if status == 200 else set()
 

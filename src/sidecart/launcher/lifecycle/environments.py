@@ -22,7 +22,7 @@ def app_environment(state: State, wiring: Wiring, name: str) -> dict[str, str]:
         **plain_environment(),
         **observed_environment(),
         "PYTHONUNBUFFERED": "1",
-        **plan.tokens,
+        **plan.tokens.pair(name),
         "APP_PORT": str(ports[name]),
         "METRICS_PORT": str(ports[metrics_of(name)]),
         "DAPR_HTTP_PORT": str(wiring.port(sidecar, ports[sidecar])) if sidecar in ports else NOT_KNOWN_YET,

@@ -15,6 +15,7 @@ from sidecart.launcher.ports import free_port, is_free, this_or_free_port
 from sidecart.launcher.project import declared_text
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.servers.server import Broker, Server
+from sidecart.launcher.tokens import TOKEN_BYTES, Tokens
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_of, metrics_of, replica_names
 
@@ -25,7 +26,6 @@ MAIL_SERVER = "mail_server"
 
 A project without it needs no mail server, so the launcher starts no mail catcher.
 """
-TOKENS = ("APP_API_TOKEN", "DAPR_API_TOKEN")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class Plan:
     """The variables that the components of the options' folder read."""
     mail_setting: str
     """The setting by which the project's apps find a mail server; empty if they need none."""
-    tokens: Mapping[str, str]
+    tokens: Tokens
     page_key: str
     """The key of the live page."""
 
@@ -112,8 +112,8 @@ def plan_of(options: Options) -> Plan:
         servers=servers,
         component_env=_component_env(options, replicas),
         mail_setting=declared_text(MAIL_SERVER),
-        tokens={name: secrets.token_urlsafe(24) for name in TOKENS},
-        page_key=secrets.token_urlsafe(24),
+        tokens=Tokens(),
+        page_key=secrets.token_urlsafe(TOKEN_BYTES),
     )
 
 

@@ -34,7 +34,7 @@ class Readiness:
 
     def problem(self, name: str, path: str) -> str | None:
         """Return why a replica does not answer with 200, or None."""
-        status, body = get(self._state.ports[name], path, self._state.plan.tokens["APP_API_TOKEN"])
+        status, body = get(self._state.ports[name], path, self._state.plan.tokens[name])
         if status == 200:
             return None
         return f"{path} returns {status} {body}" if status else "does not answer"

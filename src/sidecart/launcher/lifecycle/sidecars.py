@@ -77,7 +77,7 @@ class Sidecars:
         words += monitor.SIDECAR_FLAGS if app_id == monitor.NAME else ()
         words += self._wiring.sidecar_flags(app_id)
         read = {**topic_scopes(), **plan.component_env, **self._addresses()}
-        environment = sidecar.environment(plan.tokens, read, pod_name, sidecar_of(app_of(app_id)))
+        environment = sidecar.environment(plan.tokens.pair(app_id), read, pod_name, sidecar_of(app_of(app_id)))
         environment |= {**self._wiring.sidecar_env(app_id), **(env or {})}
         state.processes.start(name, words, env=environment, cwd=root())
         return known
@@ -113,7 +113,7 @@ class Sidecars:
 
     def answers(self, name: str) -> bool:
         """Whether a replica's sidecar answers, healthy or not."""
-        token = self._state.plan.tokens["DAPR_API_TOKEN"]
+        token = self._state.plan.tokens[sidecar_of(name)]
         return get(self.port(name), "/v1.0/healthz", token, ANSWER_SECONDS_MAX)[0] != 0
 
 

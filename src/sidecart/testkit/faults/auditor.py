@@ -64,7 +64,7 @@ class Auditor:
         self._side_effects(audit, found)
         self._missing(audit)
         self._left_over(audit)
-        state = RunningState(self._system.ports, self._system.tokens["DAPR_API_TOKEN"])
+        state = RunningState(self._system.ports, self._system.tokens)
         judge_dead_letters(audit, list(find_dead_letters(state)), planted)
         return audit
 

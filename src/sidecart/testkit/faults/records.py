@@ -41,7 +41,7 @@ class Records:
         answer = httpx.post(
             f"http://127.0.0.1:{self._system.ports[sidecar_of(service)]}/v1.0/state/statestore/bulk",
             content=json.dumps({"keys": keys, "parallelism": PARALLELISM}),
-            headers={"dapr-api-token": self._system.tokens["DAPR_API_TOKEN"], "content-type": "application/json"},
+            headers={"dapr-api-token": self._system.tokens[sidecar_of(service)], "content-type": "application/json"},
             timeout=SECONDS_MAX,
             trust_env=False,
         )

@@ -56,13 +56,14 @@ class Planter:
         number = len(self.planted)
         planted = Planted(topic, f"unparseable-{number}-{self._random.getrandbits(32):08x}")
         body = FORMS[number % len(FORMS)] % planted.mark.encode()
+        sidecar = sidecar_of(read_topics()[topic].publisher)
         try:
             answer = httpx.post(
-                f"http://127.0.0.1:{self._system.ports[sidecar_of(read_topics()[topic].publisher)]}/v1.0/publish/pubsub/{topic}",
+                f"http://127.0.0.1:{self._system.ports[sidecar]}/v1.0/publish/pubsub/{topic}",
                 params={"metadata.rawPayload": "true"},
                 content=body,
                 headers={
-                    "dapr-api-token": self._system.tokens["DAPR_API_TOKEN"],
+                    "dapr-api-token": self._system.tokens[sidecar],
                     "content-type": "application/octet-stream",
                 },
                 timeout=SECONDS_MAX,

@@ -34,7 +34,8 @@ def reported(state: State, monkeypatch: pytest.MonkeyPatch) -> dict[int, list[Su
     found = {state.ports[sidecar_of(name)]: list(readers([name])) for name in state.plan.replicas}
 
     def answer(port: int, path: str, token: str, bytes_max: int) -> tuple[int, str]:
-        assert ("/v1.0/metadata", state.plan.tokens["DAPR_API_TOKEN"]) == (path, token)
+        [name] = (each for each in state.plan.replicas if state.ports[sidecar_of(each)] == port)
+        assert ("/v1.0/metadata", state.plan.tokens[sidecar_of(name)]) == (path, token)
         if port not in found:
             return 0, ""
         listed = [{"pubsubname": one.component, "topic": one.topic, "type": "PROGRAMMATIC"} for one in found[port]]

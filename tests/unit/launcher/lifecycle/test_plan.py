@@ -22,7 +22,8 @@ def test_a_plan_has_each_replica_and_each_server_once(tmp_path: Path) -> None:
     assert {*app_ids(), "gateway-1", "order-1"} == set(plan.replicas)
     assert (["REDIS_HOST"], ["AMQP_URL", "POSTGRES_URL"]) == (list(plan.servers), list(other.servers))
     assert ("proxy", "gateway") == (plan.entrance, other.entrance)
-    assert plan.tokens != other.tokens
+    assert plan.tokens["order"] != other.tokens["order"]
+    assert plan.page_key != other.page_key
 
 
 @pytest.mark.parametrize(
