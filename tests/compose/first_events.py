@@ -14,6 +14,7 @@ from typing import Any
 
 import valkey
 
+from sidecart.launcher.servers.rabbitmq_keeper import TOKENS, tokens_of
 from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import readers
 from tests.e2e.first_events import Processed, late, publish_story, published_by
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--redis", required=True, help="host:port")
     parser.add_argument("--publish-story", action="store_true", help="publish every event once before")
     options = parser.parse_args()
-    publish = published_by(options.sidecars, os.environ["DAPR_API_TOKEN"])
+    publish = published_by(options.sidecars, tokens_of(os.environ[TOKENS]))
     host, _, port = options.redis.rpartition(":")
     with valkey.Valkey(host, int(port)) as client:
         processed = by_groups(client)

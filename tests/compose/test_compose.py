@@ -99,10 +99,11 @@ def test_a_restarted_broker_gets_its_consumers_back(engine: Engine) -> None:
         print(engine.podman("logs", stack.container("keeper")))
         play(stack)
 
-        assert dict.fromkeys(app_ids(), True) == {app_id: keeper_says_healthy(stack, app_id) for app_id in app_ids()}
+        assert dict.fromkeys(app_ids(), True) == {app_id: keeper_finds_ready(stack, app_id) for app_id in app_ids()}
         stack.stop("user")
-        stack.until(lambda: not keeper_says_healthy(stack, "user"), "the keeper to see that User is unhealthy")
-        assert keeper_says_healthy(stack, "order")
+        stack.crash("user-dapr")
+        stack.until(lambda: not keeper_finds_ready(stack, "user"), "the keeper to see that the sidecar waits for User")
+        assert keeper_finds_ready(stack, "order")
     assert {1} == set(before.values())
 
 
@@ -131,15 +132,15 @@ def late_events(stack: Stack, *words: str) -> dict[str, float]:
     """Return the consumers that processed the first event of a topic late, with their seconds."""
     sidecars = json.dumps({app_id: f"http://{stack.address(f'{app_id}-dapr', 'mesh')}:3500" for app_id in app_ids()})
     program = [sys.executable, "-m", "tests.compose.first_events", "--sidecars", sidecars, "--redis", "127.0.0.1:6379"]
-    tokens = dict(line.split("=", 1) for line in (SECRETS / "tokens.env").read_text("utf-8").split())
-    late = stack.run_in_network("redis", [*program, *words], {"DAPR_API_TOKEN": tokens["DAPR_API_TOKEN"]})
+    keeper = (SECRETS / "keeper.env").read_text("utf-8").strip()
+    late = stack.run_in_network("redis", [*program, *words], dict([keeper.split("=", 1)]))
     return dict(json.loads(late))
 
 
-def keeper_says_healthy(stack: Stack, app_id: str) -> bool:
-    """Return the keeper's health check of an app, run in the keeper's container."""
-    words = "import os, sys; from sidecart.launcher.servers.rabbitmq_keeper import is_healthy; "
-    words += "sys.exit(not is_healthy(f'http://{sys.argv[1]}-dapr:3500', sys.argv[1], os.environ['DAPR_API_TOKEN']))"
+def keeper_finds_ready(stack: Stack, app_id: str) -> bool:
+    """Return the keeper's check of an app's sidecar, run in the keeper's container."""
+    words = "import sys; from sidecart.launcher.servers.rabbitmq_keeper import is_ready; "
+    words += "sys.exit(not is_ready(f'http://{sys.argv[1]}-dapr:3500'))"
     return stack.engine.succeeds("exec", stack.container("keeper"), "python", "-c", words, app_id)
 
 

@@ -50,7 +50,7 @@ def test_the_guide_leads_to_a_running_shop(engine: Engine, tmp_path: Path, start
         "MAIL_PORT": str(mail_port),
     }
     demo = f"{commands[2].strip().replace('8000', str(port))} --mail-url http://127.0.0.1:{mail_port}"
-    secrets, deadline = copy / "tye-or-compose" / "secrets" / "tokens.env", Deadline()
+    secrets, deadline = copy / "tye-or-compose" / "secrets" / "gateway.env", Deadline()
     try:
         with foreground(copy, commands[start], log, env=env, ends=INTERRUPTED) as process:
             deadline.until(

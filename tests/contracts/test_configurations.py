@@ -16,6 +16,7 @@ NEEDED = {
     ("state", "v1.0", "http"),
     ("publish", "v1.0", "http"),
     ("metadata", "v1.0", "http"),
+    ("shutdown", "v1.0", "http"),
     ("metadata", "v1", "grpc"),
 }
 INVOKE = ("invoke", "v1.0", "http")

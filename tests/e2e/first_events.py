@@ -56,15 +56,16 @@ def late(publish: Publish, processed: Processed) -> dict[tuple[str, str], float]
     return found
 
 
-def published_by(sidecars: Mapping[str, str], token: str) -> Publish:
+def published_by(sidecars: Mapping[str, str], tokens: Mapping[str, str]) -> Publish:
     """Return a function that publishes an event through the sidecar of its publisher.
 
-    `sidecars` maps an app-id to the URL of its sidecar.
+    Both map an app-id: to the URL of its sidecar, and to its token.
     """
-    headers = {"content-type": "application/cloudevents+json", "dapr-api-token": token}
 
     def publish(topic: str, body: bytes) -> None:
-        url = f"{sidecars[read_topics()[topic].publisher]}/v1.0/publish/pubsub/{topic}"
+        publisher = read_topics()[topic].publisher
+        url = f"{sidecars[publisher]}/v1.0/publish/pubsub/{topic}"
+        headers = {"content-type": "application/cloudevents+json", "dapr-api-token": tokens[publisher]}
         httpx.post(url, content=body, headers=headers, trust_env=False).raise_for_status()
 
     return publish

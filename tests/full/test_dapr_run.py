@@ -219,7 +219,7 @@ def test_both_flows_and_restarts_work_with_the_processes_of_the_cli(folder: Path
         assert {} == processes.dead()
 
         sidecars = {app_id: f"http://127.0.0.1:{each.env['DAPR_HTTP_PORT']}" for app_id, each in started.items()}
-        publish = published_by(sidecars, prepared.environment["DAPR_API_TOKEN"])
+        publish = published_by(sidecars, dict.fromkeys(sidecars, prepared.environment["DAPR_API_TOKEN"]))
         taken = by_metrics(metrics)
         publish_story(publish, taken)
         for down_seconds in DOWN_SECONDS:

@@ -24,6 +24,7 @@ from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.project import root
 from sidecart.launcher.servers import rabbitmq
+from sidecart.launcher.servers.rabbitmq_keeper import TOKENS, tokens_of
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topics import app_ids
@@ -86,7 +87,8 @@ def members(network: str) -> set[str]:
 @pytest.fixture
 def secrets(tmp_path: Path) -> Path:
     """Run make-secrets in a temporary folder; return its secrets folder."""
-    shutil.copy(FOLDER / "make-secrets", tmp_path)
+    for name in ("make-secrets", "docker-compose.yml"):
+        shutil.copy(FOLDER / name, tmp_path)
     subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
     return tmp_path / "secrets"
 
@@ -97,13 +99,20 @@ def variables(*files: Path) -> dict[str, str]:
     return {name: value for name, _, value in (line.partition("=") for line in lines)}
 
 
+def by_file(folder: Path) -> dict[tuple[str, str], str]:
+    """Return the variables of the env files in a folder, by file and name."""
+    return {(file.name, name): value for file in folder.iterdir() for name, value in variables(file).items()}
+
+
+def env_files(name: str) -> list[str]:
+    """Return the env files of a service, relative to the compose file."""
+    files: str | list[str] = SERVICES[name].get("env_file", [])
+    return [files] if isinstance(files, str) else files
+
+
 def environment(name: str, folder: Path) -> dict[str, str]:
     """Return the environment of a service's process, with the secrets of a folder."""
-    files = SERVICES[name].get("env_file", [])
-    paths = [
-        FOLDER / file if file.startswith("../") else folder.parent / file
-        for file in ([files] if isinstance(files, str) else files)
-    ]
+    paths = [FOLDER / file if file.startswith("../") else folder.parent / file for file in env_files(name)]
     return variables(*paths) | dict(SERVICES[name].get("environment", {}))
 
 
@@ -315,21 +324,48 @@ def test_secrets_are_new_each_time_and_readable_by_their_owner_only(secrets: Pat
     """make-secrets keeps existing secrets, creates new random ones, and restricts access to the
     owner.
     """
-    before = variables(*secrets.iterdir())
+    before = by_file(secrets)
     again = subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True, text=True)
-    unchanged = variables(*secrets.iterdir())
+    unchanged = by_file(secrets)
     shutil.rmtree(secrets)
     subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
-    after = variables(*secrets.iterdir())
-    changed = {name for name in before if before[name] != after[name]}
+    after = by_file(secrets)
+    changed = {place for place in before if before[place] != after[place]}
+    users = ("rabbitmq.env", "RABBITMQ_DEFAULT_USER"), ("rabbitmq.env", "RABBITMQ_DEFAULT_PASS")
+    user, password = (before[place] for place in users)
 
     assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()}
     assert 0o700 == stat.S_IMODE(secrets.stat().st_mode)
     assert before == unchanged
-    assert "exists already" in again.stdout
-    assert {"APP_API_TOKEN", "DAPR_API_TOKEN", "AMQP_URL", "RABBITMQ_DEFAULT_PASS"} == changed
-    assert before["APP_API_TOKEN"] != before["DAPR_API_TOKEN"]
-    assert f"//{before['RABBITMQ_DEFAULT_USER']}:{before['RABBITMQ_DEFAULT_PASS']}@" in before["AMQP_URL"]
+    assert "exist already" in again.stdout
+    assert before.keys() - {users[0]} == changed
+    assert f"//{user}:{password}@" in before["amqp.env", "AMQP_URL"]
+
+
+def test_each_app_has_its_own_tokens(secrets: Path) -> None:
+    """The token of one app opens neither another app nor its sidecar; the keeper has all sidecars'."""
+    made = by_file(secrets)
+    tokens = [token for (_, name), token in made.items() if name.endswith("_API_TOKEN")]
+    sidecars = {app_id: made[f"{app_id}.env", "DAPR_API_TOKEN"] for app_id in app_ids()}
+
+    assert 2 * len(app_ids()) == len(set(tokens)) == len(tokens)
+    assert sidecars == tokens_of(made["keeper.env", TOKENS])
+    for name in (*app_ids(), *SIDECARS.values()):
+        own = {file for file in env_files(name) if file.endswith(".env") and file.startswith("secrets/")}
+        assert own - {"secrets/amqp.env"} == {f"secrets/{name.removesuffix('-dapr')}.env"}
+
+
+def test_a_new_app_gets_its_tokens_and_the_others_keep_theirs(secrets: Path, tmp_path: Path) -> None:
+    """The broker's password stays, too."""
+    before = by_file(secrets)
+    file = tmp_path / "docker-compose.yml"
+    file.write_text(file.read_text("utf-8") + "\n      - --app-id=bonus\n", encoding="utf-8")
+    subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
+    after = by_file(secrets)
+
+    assert {("bonus.env", "APP_API_TOKEN"), ("bonus.env", "DAPR_API_TOKEN")} == after.keys() - before.keys()
+    assert {("keeper.env", TOKENS)} == {place for place in before if before[place] != after[place]}
+    assert after["bonus.env", "DAPR_API_TOKEN"] == tokens_of(after["keeper.env", TOKENS])["bonus"]
 
 
 def test_every_mounted_file_exists() -> None:

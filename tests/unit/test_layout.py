@@ -331,7 +331,7 @@ LEFT_BEHIND = (
     "dapr/names.sqlite-wal",
     "deploy.env",
     "data/wal/00000000",  # created by `prometheus` in its working directory
-    "tye-or-compose/secrets/tokens.env",
+    "tye-or-compose/secrets/gateway.env",
     ".sidecart/run/run.json",
     "examples/user-node/node_modules/x",
 )

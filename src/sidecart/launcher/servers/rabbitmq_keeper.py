@@ -6,7 +6,7 @@ After its connection to RabbitMQ breaks, a sidecar's component can return with t
 consumers. Events for an additional consumer stay parked until the sidecar ends
 (docs/explanation/failure-model.md). The broker's consumer count reveals this. The keeper shuts down
 a sidecar whose count stays wrong, and the container engine restarts it. A sidecar correctly reads
-nothing for an unhealthy app, so the keeper first asks each sidecar whether its app is healthy.
+nothing before its app listens, so the keeper first asks each sidecar whether it waits for its app.
 """
 
 from __future__ import annotations
@@ -27,42 +27,40 @@ from sidecart.launcher.topology import readers, replica_names
 
 LOOK_SECONDS = 5.0
 LOST_SECONDS = 30.0  # a sidecar needs less to reconnect to a broker that was unreachable
-UNHEALTHY_SECONDS = 300.0  # an unhealthy app recovers by itself, or a new sidecar may help it
+WAITING_SECONDS = 300.0  # the app starts by itself, or a new sidecar may find it
 CALL_SECONDS_MAX = 10.0
+TOKENS = "SIDECAR_TOKENS"
 
 
 class Keeper:
-    """Records how long subscriptions have been read incorrectly, and when apps were unhealthy."""
+    """Records how long subscriptions have been read incorrectly, and when sidecars were waiting."""
 
     def __init__(self) -> None:
         self._since: dict[Subscription, float] = {}
-        self._unhealthy: dict[str, float] = {}
+        self._waiting: dict[str, float] = {}
 
-    def to_end(self, lost: Iterable[Subscription], is_healthy: Callable[[str], bool], now: float) -> list[str]:
+    def to_end(self, lost: Iterable[Subscription], is_ready: Callable[[str], bool], now: float) -> list[str]:
         """Return the apps whose sidecars should end.
 
-        They have read incorrectly for LOST_SECONDS while the app was healthy, or for
-        UNHEALTHY_SECONDS in any case.
+        They have read incorrectly for LOST_SECONDS while they had an app, or for WAITING_SECONDS in
+        any case.
         """
         self._since = {one: self._since.get(one, now) for one in lost}
         found = []
         for app_id in dict.fromkeys(one.app_id for one in self._since):
             since = min(started for one, started in self._since.items() if one.app_id == app_id)
-            if not is_healthy(app_id):
-                self._unhealthy[app_id] = now
-            healthy_since = max(since, self._unhealthy.get(app_id, since))
-            if now - healthy_since >= LOST_SECONDS or now - since >= UNHEALTHY_SECONDS:
+            if not is_ready(app_id):
+                self._waiting[app_id] = now
+            ready_since = max(since, self._waiting.get(app_id, since))
+            if now - ready_since >= LOST_SECONDS or now - since >= WAITING_SECONDS:
                 found.append(app_id)
         self._since = {one: since for one, since in self._since.items() if one.app_id not in found}
         return found
 
 
-def is_healthy(address: str, app_id: str, token: str) -> bool:
-    """Whether a sidecar reports its own app as healthy.
-
-    For an unhealthy app it answers without calling the app.
-    """
-    return _call(f"{address}/v1.0/invoke/{app_id}/method/healthz", "GET", token) is None
+def is_ready(address: str) -> bool:
+    """Whether a sidecar has found its app; it answers 500 as long as it waits for it."""
+    return _call(f"{address}/v1.0/healthz", "GET") is None
 
 
 def end(address: str, token: str) -> str | None:
@@ -70,7 +68,7 @@ def end(address: str, token: str) -> str | None:
     return _call(f"{address}/v1.0/shutdown", "POST", token)
 
 
-def _call(url: str, method: str, token: str) -> str | None:
+def _call(url: str, method: str, token: str = "") -> str | None:
     request = urllib.request.Request(url, b"" if method == "POST" else None, {"dapr-api-token": token}, method=method)
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
@@ -81,12 +79,16 @@ def _call(url: str, method: str, token: str) -> str | None:
 
 
 def watch(
-    amqp_url: str, sidecar: str, token: str, expected: Mapping[Subscription, int], stopped: threading.Event
+    amqp_url: str,
+    sidecar: str,
+    tokens: Mapping[str, str],
+    expected: Mapping[Subscription, int],
+    stopped: threading.Event,
 ) -> None:
-    """Check the consumers every few seconds until stopped."""
+    """Check the consumers every few seconds until stopped; `tokens` are the sidecars', by app-id."""
 
     def ask(app_id: str) -> bool:
-        return is_healthy(sidecar.format(app=app_id), app_id, token)
+        return is_ready(sidecar.format(app=app_id))
 
     keeper, broker, message = Keeper(), RabbitMq(), ""
     while not stopped.wait(LOOK_SECONDS):
@@ -99,8 +101,14 @@ def watch(
             print(now, flush=True)
             message = now
         for app_id in keeper.to_end(lost, ask, time.monotonic()):
-            problem = end(sidecar.format(app=app_id), token)
+            problem = end(sidecar.format(app=app_id), tokens[app_id])
             print(f"the sidecar of {app_id} reads incorrectly: {problem or 'shutting it down'}", flush=True)
+
+
+def tokens_of(setting: str) -> dict[str, str]:
+    """Return the tokens of the sidecars from a setting such as `user=abc,order=def`."""
+    pairs = (each.partition("=") for each in setting.split(",") if each)
+    return {app_id: token for app_id, _, token in pairs}
 
 
 def main() -> None:
@@ -108,13 +116,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Shuts down sidecars that read incorrectly from RabbitMQ.")
     parser.add_argument("--sidecar", required=True, help="the URL of an app's sidecar, with {app} for its app-id")
     options = parser.parse_args()
-    missing = [name for name in ("AMQP_URL", "DAPR_API_TOKEN") if not os.environ.get(name)]
+    missing = [name for name in ("AMQP_URL", TOKENS) if not os.environ.get(name)]
     if missing:
         sys.exit(f"setting {', '.join(missing)}: is missing")
+    tokens, expected = tokens_of(os.environ[TOKENS]), readers(replica_names(1, {}))
+    if unknown := sorted({one.app_id for one in expected} - tokens.keys()):
+        sys.exit(f"setting {TOKENS}: lacks {', '.join(unknown)}")
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    watch(os.environ["AMQP_URL"], options.sidecar, os.environ["DAPR_API_TOKEN"], readers(replica_names(1, {})), stopped)
+    watch(os.environ["AMQP_URL"], options.sidecar, tokens, expected, stopped)
 
 
 if __name__ == "__main__":

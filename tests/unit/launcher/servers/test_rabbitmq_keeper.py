@@ -1,4 +1,4 @@
-"""The keeper shuts down a sidecar that reads incorrectly, and waits longer for an unhealthy app."""
+"""The keeper shuts down a sidecar that reads incorrectly, and waits longer if it waits for its app."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from sidecart.launcher.servers.rabbitmq_keeper import LOST_SECONDS, UNHEALTHY_SECONDS, Keeper, end, is_healthy
+from sidecart.launcher.servers.rabbitmq_keeper import LOST_SECONDS, WAITING_SECONDS, Keeper, end, is_ready, tokens_of
 from sidecart.launcher.topics import Subscription
 from sidecart.launcher.topology import readers, replica_names
 
 ORDER = [one for one in readers(replica_names(1, {})) if one.app_id == "order"]
 
 
-def healthy(app_id: str) -> bool:
-    """Report every app as healthy."""
+def ready(app_id: str) -> bool:
+    """Report every sidecar as ready."""
     return bool(app_id)
 
 
-def unhealthy(app_id: str) -> bool:
-    """Report every app as unhealthy."""
+def waiting(app_id: str) -> bool:
+    """Report that every sidecar waits for its app."""
     return not app_id
 
 
@@ -30,47 +30,48 @@ def test_a_sidecar_that_reads_incorrectly_ends_in_time(lost: list[Subscription])
     """The keeper ends the sidecar once, and then allows it the same time again."""
     keeper = Keeper()
 
-    assert [] == keeper.to_end(lost, healthy, 0)
-    assert [] == keeper.to_end(lost, healthy, LOST_SECONDS - 1)
-    assert ["order"] == keeper.to_end(lost, healthy, LOST_SECONDS)
-    assert [] == keeper.to_end(lost, healthy, LOST_SECONDS + 5)
+    assert [] == keeper.to_end(lost, ready, 0)
+    assert [] == keeper.to_end(lost, ready, LOST_SECONDS - 1)
+    assert ["order"] == keeper.to_end(lost, ready, LOST_SECONDS)
+    assert [] == keeper.to_end(lost, ready, LOST_SECONDS + 5)
 
 
 def test_a_correct_reading_restarts_the_time() -> None:
     """A correct reading in between restarts the time, because a restarted broker needs a while."""
     keeper = Keeper()
     for now, lost in ((0.0, ORDER[:1]), (20.0, []), (25.0, ORDER[:1])):
-        assert [] == keeper.to_end(lost, healthy, now)
+        assert [] == keeper.to_end(lost, ready, now)
 
-    assert [] == keeper.to_end(ORDER[:1], healthy, LOST_SECONDS + 5)
+    assert [] == keeper.to_end(ORDER[:1], ready, LOST_SECONDS + 5)
 
 
-def test_the_sidecar_of_an_unhealthy_app_has_longer() -> None:
-    """An unhealthy app's sidecar should not read, and has its full time once the app is healthy."""
+def test_a_sidecar_that_waits_for_its_app_has_longer() -> None:
+    """It should not read yet, and has its full time once the app listens."""
     keeper = Keeper()
 
-    assert [] == keeper.to_end(ORDER, unhealthy, 0)
-    assert [] == keeper.to_end(ORDER, unhealthy, 100)
-    assert [] == keeper.to_end(ORDER, healthy, 100 + LOST_SECONDS - 1)
-    assert ["order"] == keeper.to_end(ORDER, healthy, 100 + LOST_SECONDS)
+    assert [] == keeper.to_end(ORDER, waiting, 0)
+    assert [] == keeper.to_end(ORDER, waiting, 100)
+    assert [] == keeper.to_end(ORDER, ready, 100 + LOST_SECONDS - 1)
+    assert ["order"] == keeper.to_end(ORDER, ready, 100 + LOST_SECONDS)
 
 
-def test_an_app_that_stays_unhealthy_gets_a_new_sidecar() -> None:
-    """The sidecar may be the reason that the app is unhealthy."""
+def test_a_sidecar_that_never_finds_its_app_ends() -> None:
+    """A new one may find it."""
     keeper = Keeper()
 
-    assert [] == keeper.to_end(ORDER, unhealthy, 0)
-    assert [] == keeper.to_end(ORDER, unhealthy, UNHEALTHY_SECONDS - 1)
-    assert ["order"] == keeper.to_end(ORDER, unhealthy, UNHEALTHY_SECONDS)
+    assert [] == keeper.to_end(ORDER, waiting, 0)
+    assert [] == keeper.to_end(ORDER, waiting, WAITING_SECONDS - 1)
+    assert ["order"] == keeper.to_end(ORDER, waiting, WAITING_SECONDS)
 
 
 class Sidecar(BaseHTTPRequestHandler):
-    """Ends for a request with the token; its app is User, which is healthy."""
+    """Ends for a request with the token; it is ready or waits for its app."""
+
+    status = 204
 
     def do_GET(self) -> None:
-        """Answer for the app."""
-        allowed = self.headers.get("dapr-api-token") == "token"
-        self.send_response((200 if self.path == "/v1.0/invoke/user/method/healthz" else 500) if allowed else 401)
+        """Answer the health check, which needs no token."""
+        self.send_response(self.status if self.path == "/v1.0/healthz" else 404)
         self.end_headers()
 
     def do_POST(self) -> None:
@@ -102,9 +103,17 @@ def test_a_sidecar_is_shut_down_by_its_api(sidecar: str) -> None:
     assert "refused" in str(end("http://127.0.0.1:1", "token"))
 
 
-def test_a_sidecar_reports_the_health_of_its_app(sidecar: str) -> None:
-    """Every answer except 200 counts as unhealthy."""
-    assert is_healthy(sidecar, "user", "token")
-    assert not is_healthy(sidecar, "order", "token")
-    assert not is_healthy(sidecar, "user", "guess")
-    assert not is_healthy("http://127.0.0.1:1", "user", "token")
+@pytest.mark.parametrize(("status", "expected"), [(204, True), (500, False)])
+def test_a_sidecar_reports_whether_it_has_its_app(
+    sidecar: str, monkeypatch: pytest.MonkeyPatch, status: int, expected: bool
+) -> None:
+    """A sidecar that does not answer is not ready either."""
+    monkeypatch.setattr(Sidecar, "status", status)
+
+    assert expected == is_ready(sidecar)
+    assert not is_ready("http://127.0.0.1:1")
+
+
+def test_the_tokens_are_those_of_the_setting() -> None:
+    """make-secrets writes it."""
+    assert {"user": "a", "order": "b="} == tokens_of("user=a,order=b=")
