@@ -19,7 +19,7 @@ HISTORY = (root() / "docs" / "adr", root() / "docs" / "appendix")
 
 def pages() -> list[Path]:
     """Return the pages whose commands a user runs."""
-    found = [root() / "README.md", root() / "CONTRIBUTING.md"]
+    found = [root() / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")]
     for folder in ("docs", "examples", "services"):
         found += sorted(path for path in (root() / folder).rglob("*.md") if "node_modules" not in path.parts)
     return [path for path in found if not any(path.is_relative_to(folder) for folder in (WALKED, *HISTORY))]

@@ -48,7 +48,13 @@ def test_a_diagram_is_drawn_from_its_source(source: Path) -> None:
 
 def mentioned() -> Iterator[tuple[str, str]]:
     """Yield each page with each command in its code: `make ...` or `./sidecart ...`."""
-    pages = [root() / "README.md", root() / "CONTRIBUTING.md", *DOCS.rglob("*.md"), *root().glob("*/*/README.md")]
+    pages = [
+        root() / "README.md",
+        root() / "CONTRIBUTING.md",
+        root() / "SECURITY.md",
+        *DOCS.rglob("*.md"),
+        *root().glob("*/*/README.md"),
+    ]
     for page in pages:
         if page.parent.name != "adr":
             for code in re.findall(r"```.*?```|`[^`]+`", page.read_text("utf-8"), re.DOTALL):

@@ -28,6 +28,7 @@ CODE = sorted(path for folder in ("gateway", "services", "shop", "src") for path
 DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
     "examples/user-node/README.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md")),
 )
