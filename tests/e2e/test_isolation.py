@@ -147,7 +147,7 @@ def test_an_app_cannot_use_grpc(shopper: Shopper, app_id: str) -> None:
 
 @pytest.mark.parametrize("app_id", app_ids())
 def test_the_token_of_one_process_opens_no_other(shopper: Shopper, app_id: str) -> None:
-    """Neither another app's sidecar, nor the routes of its app, nor the sidecar by the app's token."""
+    """It opens neither another app nor its sidecar, and an app's token not its own sidecar."""
     shop = shopper.shop
     others = [token for name, token in shop.tokens.items() if name not in (app_id, sidecar_of(app_id))]
     doors = {

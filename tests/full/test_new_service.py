@@ -41,7 +41,7 @@ def created(http: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, An
 
 
 def test_few_existing_files_change() -> None:
-    """The service edits at most eight files, of which a command writes one, and creates the others."""
+    """The service edits at most eight files, one of them by a command, and creates the others."""
     changed = {FILE, *(each.file for each in edits())}
 
     assert len(changed) <= FILES_MAX, sorted(changed)

@@ -343,7 +343,7 @@ def test_secrets_are_new_each_time_and_readable_by_their_owner_only(secrets: Pat
 
 
 def test_each_app_has_its_own_tokens(secrets: Path) -> None:
-    """The token of one app opens neither another app nor its sidecar; the keeper has all sidecars'."""
+    """The token of one app opens no other app; the keeper has the tokens of all sidecars."""
     made = by_file(secrets)
     tokens = [token for (_, name), token in made.items() if name.endswith("_API_TOKEN")]
     sidecars = {app_id: made[f"{app_id}.env", "DAPR_API_TOKEN"] for app_id in app_ids()}

@@ -52,7 +52,7 @@ def grace_seconds(environ: Mapping[str, str]) -> int:
 
 
 def write_configuration(config: Path) -> None:
-    """Write the Configuration of the page's sidecar: the page subscribes, and may do nothing else."""
+    """Write the Configuration of the page's sidecar, by which the page may only subscribe."""
     allowed = [
         {"name": "subscribe", "version": "v1alpha1", "protocol": "grpc"},
         {"name": "metadata", "version": "v1.0", "protocol": "http"},

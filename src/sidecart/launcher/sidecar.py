@@ -77,7 +77,7 @@ def command(daprd: Path, app: App, sidecar: Sidecar, resources: Sequence[Path], 
 
 
 def environment(tokens: Mapping[str, str], read: Mapping[str, str], pod_name: str, name: str) -> dict[str, str]:
-    """Build the environment: tokens, the variables that the components read, and the own address."""
+    """Build the environment: tokens, the variables of the components, and the own address."""
     return {
         "GOMAXPROCS": os.environ.get("GOMAXPROCS") or str(max(1, (os.cpu_count() or 1) // CORES_PER_SIDECAR_CORE)),
         **plain_environment(),

@@ -58,7 +58,10 @@ def publisher_of(topic: str) -> str | None:
 
 
 def file_text() -> str:
-    """Return the content of `FILE`. Its values contain no blanks, and a `;`, which a shell ends at."""
+    """Return the content of `FILE`.
+
+    Its values contain no blanks. A shell must not source it, because they contain a `;`.
+    """
     return "".join(f"{name}={value}\n" for name, value in topic_scopes().items())
 
 

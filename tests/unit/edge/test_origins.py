@@ -23,7 +23,7 @@ DEFAULTS = settings.read({})
 def answer(
     method: str = "POST", path: str = "/order/create", origins: tuple[str, ...] = (), **headers: str
 ) -> httpx.Response:
-    """Return the response to a request; it has the status 200 if the app behind the check saw it."""
+    """Return the response to a request: 200 if the app behind the check saw it."""
 
     async def call() -> httpx.Response:
         check = OriginCheck(PlainTextResponse("in"), DEFAULTS.allowed_hosts, origins, UNCHECKED_PATHS)

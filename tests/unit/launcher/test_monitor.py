@@ -69,7 +69,7 @@ def test_malformed_ports_are_named() -> None:
 
 
 def test_the_pages_sidecar_may_only_subscribe(tmp_path: Path) -> None:
-    """daprd merges this Configuration into that of the gateway: the list of allowed calls is replaced."""
+    """daprd replaces the gateway's list of allowed calls by this one."""
     monitor.write_configuration(tmp_path / "monitor.yaml")
     allowed = yaml.safe_load((tmp_path / "monitor.yaml").read_text())["spec"]["api"]["allowed"]
 

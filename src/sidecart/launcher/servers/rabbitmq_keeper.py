@@ -85,7 +85,10 @@ def watch(
     expected: Mapping[Subscription, int],
     stopped: threading.Event,
 ) -> None:
-    """Check the consumers every few seconds until stopped; `tokens` are the sidecars', by app-id."""
+    """Check the consumers every few seconds until stopped.
+
+    `tokens` are those of the sidecars, by app-id.
+    """
 
     def ask(app_id: str) -> bool:
         return is_ready(sidecar.format(app=app_id))
