@@ -12,8 +12,8 @@ from collections.abc import Sequence, Set
 from starlette.middleware.cors import CORSMiddleware
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from sidecart.chassis.server.hosts import name_of
 from sidecart.chassis.server.request_body import RequestBody
+from sidecart.chassis.server.request_head import host_name
 from sidecart.chassis.telemetry.metrics import ANSWERED, OTHER
 from sidecart.edge.problems import Problem
 
@@ -55,7 +55,7 @@ class OriginCheck:
                 host = value.decode("latin-1").lower()
             elif name == b"origin":
                 origins.append(value.decode("latin-1").lower())
-        if host and name_of(host) not in self._hosts:  # HTTP/1.0 needs no Host, and no browser sends it
+        if host and host_name(host) not in self._hosts:  # HTTP/1.0 needs no Host, and no browser sends it
             return Problem(421, "unknown_host", "the gateway has another name; ALLOWED_HOSTS lists its names")
         # A page of the gateway itself (/docs) has the gateway's host, behind a proxy with TLS too.
         if any(origin.partition("://")[2] != host and origin not in self._origins for origin in origins):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from sidecart.chassis import settings
-from sidecart.chassis.server.hosts import LOOPBACK_HOSTS
+from sidecart.chassis.server.request_head import LOOPBACK_HOSTS
 
 DRAIN_SECONDS_MAX = 10
 ORIGIN = re.compile(r"https?://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")

@@ -12,6 +12,8 @@ HEAD_BYTES_MAX = 64 * 1024  # request line and headers; usually below 1 KiB, plu
 HEADERS_MAX = 1_000
 METHODS = "GET, HEAD, POST"  # of all apps together: the Allow header where there is no resource
 
+LOOPBACK_HOSTS = ("localhost", "127.0.0.1", "[::1]")
+"""The names by which callers on the same machine reach a server."""
 FRAMING = frozenset({b"host", b"transfer-encoding"})  # the headers that `check` reads
 
 Headers = list[tuple[bytes, bytes]]  # names in lower case
@@ -99,6 +101,12 @@ def origin_form(target: bytes, method: str, headers: Headers) -> bytes:
         headers[place] = (b"host", absolute[1])
     path = absolute[2] or b"/"
     return path if path.startswith(b"/") else b"/" + path
+
+
+def host_name(host: str) -> str:
+    """Return the value of a Host header without its port."""
+    name, colon, port = host.rpartition(":")
+    return name if colon and (port == "" or port.isdigit()) and not name.endswith(":") else host
 
 
 def without_upgrade(method: bytes, target: bytes, version: str, headers: Headers) -> bytes:

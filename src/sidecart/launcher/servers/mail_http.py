@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from sidecart.chassis.server.hosts import LOOPBACK_HOSTS, name_of
+from sidecart.chassis.server.request_head import LOOPBACK_HOSTS, host_name
 from sidecart.launcher.servers.bounded import BoundedHttpServer
 from sidecart.launcher.servers.mail_smtp import SmtpSide
 from sidecart.launcher.servers.mailbox import SHOWN_MAX, Mail, Mailbox
@@ -73,7 +73,7 @@ class MailHandler(BaseHTTPRequestHandler):
         A web page whose name was made to resolve to this machine would read all mails.
         """
         hosts = self.headers.get_all("Host", [])
-        if all(name_of(host.lower()) in LOOPBACK_HOSTS for host in hosts):
+        if all(host_name(host.lower()) in LOOPBACK_HOSTS for host in hosts):
             return True
         self._json(421, {"detail": f"the mails are at {', '.join(LOOPBACK_HOSTS)} only"})
         return False

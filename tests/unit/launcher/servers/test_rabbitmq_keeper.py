@@ -1,4 +1,4 @@
-"""The keeper shuts down a sidecar that reads incorrectly, later if the sidecar waits for its app."""
+"""The keeper shuts down a sidecar that reads incorrectly, later if it waits for its app."""
 
 from __future__ import annotations
 
