@@ -8,10 +8,10 @@ import socket
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-HOST = b"host: x\r\n"
+HOST = b"host: localhost\r\n"
 SECONDS = 30.0
-INNER = b"GET /smuggled HTTP/1.1\r\nhost: x\r\n\r\n"
-LAST = b"GET /last HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+INNER = b"GET /smuggled HTTP/1.1\r\nhost: localhost\r\n\r\n"
+LAST = b"GET /last HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n"
 PROTOCOLS = (b"h2c", b"websocket", b"HTTP/2.0", b"TLS/1.0", b"irc, foo/2", b"")
 # a proxy refuses an offer without a key
 KEY = b"sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\nsec-websocket-version: 13\r\n"
@@ -50,7 +50,7 @@ def _offers() -> Iterator[tuple[str, bytes, list[str]]]:
     yield "one, then none", post(offer) + get(target=b"/b"), [f"POST /a {inner}", "GET /b 0"]
     yield "HEAD", get(HOST + offer, method=b"HEAD"), ["HEAD /a 0"]
     yield "two Upgrade headers", post(offer + b"upgrade: websocket\r\n"), [f"POST /a {inner}"]
-    yield "an absolute target", post(offer, target=b"http://x/a"), [f"POST /a {inner}"]
+    yield "an absolute target", post(offer, target=b"http://localhost/a"), [f"POST /a {inner}"]
 
 
 OFFERS = list(_offers())
@@ -64,9 +64,9 @@ READ: list[tuple[str, bytes, list[str]]] = [
     ("trailers", chunked(b"", b"abc", trailers=b"host: y\r\nx: y\r\n"), ["POST /a 3"]),
     ("TE: trailers", get(HOST + b"te: trailers\r\nconnection: te\r\n"), ["GET /a 0"]),
     ("TE: gzip", get(HOST + b"te: gzip, trailers;q=0.5\r\n"), ["GET /a 0"]),
-    ("an absolute target", get(target=b"http://x/b?c=d"), ["GET /b 0"]),
-    ("an absolute target with a port", get(b"host: x:80\r\n", target=b"HTTP://x:80/b"), ["GET /b 0"]),
-    ("an absolute target without a path", get(target=b"http://x"), ["GET / 0"]),
+    ("an absolute target", get(target=b"http://localhost/b?c=d"), ["GET /b 0"]),
+    ("an absolute target with a port", get(b"host: localhost:80\r\n", target=b"HTTP://localhost:80/b"), ["GET /b 0"]),
+    ("an absolute target without a path", get(target=b"http://localhost"), ["GET / 0"]),
     ("a host with a port", get(b"host: [::1]:8000\r\n"), ["GET /a 0"]),
     ("an empty host", get(b"host:\r\n"), ["GET /a 0"]),
     ("two spaces after the method", get(method=b"GET "), ["GET /a 0"]),
@@ -105,9 +105,9 @@ REFUSED: list[tuple[str, bytes]] = [  # answered 400, and the connection is clos
         (f"the host {value!r}", get(b"host: " + value + b"\r\n"))
         for value in (b"a b", b"a/b", b"a@b", b"x:y", b"[::1", b"a,b c", b'"x"', b"\xff")
     ),
-    ("no host with an absolute target", get(b"", target=b"http://x/a")),
+    ("no host with an absolute target", get(b"", target=b"http://localhost/a")),
     ("a fragment", get(target=b"/a#b")),
-    ("a fragment in an absolute target", get(target=b"http://x/a#b")),
+    ("a fragment in an absolute target", get(target=b"http://localhost/a#b")),
     ("user data in an absolute target", get(target=b"http://u:p@x/a")),
     ("another scheme", get(target=b"ftp://x/a")),
     ("an authority as a target", get(target=b"x:80")),
@@ -148,7 +148,7 @@ REFUSED: list[tuple[str, bytes]] = [  # answered 400, and the connection is clos
     ("NUL in a target", get(target=b"/\x00")),
     ("CR in a value", get(HOST + b"x: a\rb: c\r\n")),
     ("bare LF", get().replace(b"\r\n", b"\n")),
-    ("bare LF after a header", b"GET /a HTTP/1.1\r\nhost: x\nx: y\r\n\r\n"),
+    ("bare LF after a header", b"GET /a HTTP/1.1\r\nhost: localhost\nx: y\r\n\r\n"),
     ("bare LF in chunks", chunked(b"", b"abc").replace(b"3\r\n", b"3\n")),
     *(
         (f"the chunk size {value!r}", chunked(b"", b"abc").replace(b"\r\n3\r\n", b"\r\n" + value + b"\r\n"))
