@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from pathlib import Path
 
+from sidecart.chassis.server.protocol import HEAD_SECONDS_MAX
 from sidecart.chassis.server.request_head import HEAD_BYTES_MAX, HEADERS_MAX
 from sidecart.launcher.errors import LaunchError
 
@@ -32,6 +33,7 @@ defaults
     maxconn {connections}
     timeout connect 2s
     timeout client 60s
+    timeout http-request {head_seconds}s
     # A gateway answers within 31 s (Prefer: wait=30, and a second to write the pending command):
     # see src/sidecart/edge/command.py. After that it has crashed or is paused, and the proxy answers.
     timeout server 45s
@@ -127,6 +129,7 @@ def command(folder: Path, port: int, gateways: Mapping[str, int]) -> list[str]:
         errors="".join(_problems()),
         port=port,
         connections=_connections(),
+        head_seconds=int(HEAD_SECONDS_MAX),
         head_bytes=2 * HEAD_BYTES_MAX + BUFFER_BYTES_SPARE,
         headers=HEADERS_MAX + HEADERS_SPARE,
         servers=servers,

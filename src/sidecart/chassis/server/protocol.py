@@ -8,12 +8,14 @@ This is uvicorn's protocol on llhttp, with these changes:
   response yet. It closes the connection, because the start of the next request is unknown.
 - A trailer is dropped. uvicorn adds it to the headers, which the app may have read already.
 - Bytes outside the content (head, chunk sizes, chunk extensions, trailers) are limited.
+- A head and a body arrive within their time limits, however slowly the client sends.
 """
 
 from __future__ import annotations
 
 import logging
 import secrets
+from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
 
@@ -28,6 +30,8 @@ log = logging.getLogger(__name__)
 
 # After a rejection: closing while the client still sends would truncate the response.
 LINGER_SECONDS = 2.0
+HEAD_SECONDS_MAX = 10.0  # from the first byte of a head to its end
+BODY_SECONDS_MAX = 30.0  # from the end of the head to the end of the body
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -44,6 +48,7 @@ class BoundedHttp(HttpToolsProtocol):
         "_is_rejected",
         "_rejection",
         "_segment_bytes",
+        "_since",
         "_unanswered",
     )
 
@@ -58,12 +63,15 @@ class BoundedHttp(HttpToolsProtocol):
         self._unanswered = 0
         self._is_rejected = False
         self._rejection: bytes | None = None  # sent once all earlier requests are answered
+        self._since: float | None = None  # when the head or body that is incomplete began
 
     def data_received(self, data: bytes) -> None:
         """Parse input; reject what is not HTTP, and too many bytes outside the content."""
         if self._is_rejected:
             return
         self._unset_keepalive_if_required()
+        if self._since is None:
+            self._since = self.loop.time()
         self._segment_bytes = len(data)
         self._bytes += self._segment_bytes
         try:
@@ -76,6 +84,11 @@ class BoundedHttp(HttpToolsProtocol):
         else:
             if self._bytes > HEAD_BYTES_MAX:
                 self._reject(_too_large(self._is_in_head))
+
+    def on_message_begin(self) -> None:
+        """Begin a head, also in the segment that ends the request before it."""
+        super().on_message_begin()
+        self._since = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Store a header; drop a trailer."""
@@ -115,7 +128,7 @@ class BoundedHttp(HttpToolsProtocol):
             # After a response without "100 Continue" the client may send the body or another
             # request: RFC 9110 section 10.1.1.
             self.cycle.keep_alive = False
-        self._is_in_head, self._bytes = False, 0
+        self._is_in_head, self._bytes, self._since = False, 0, self.loop.time()
         self._unanswered += 1
 
     def on_body(self, body: bytes) -> None:
@@ -128,7 +141,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._has_offer:
             return
         super().on_message_complete()
-        self._is_in_head, self._bytes = True, 0
+        self._is_in_head, self._bytes, self._since = True, 0, None
 
     def on_response_complete(self) -> None:
         """Continue with the next request, or send a rejection that waited for its turn."""
@@ -136,6 +149,12 @@ class BoundedHttp(HttpToolsProtocol):
         super().on_response_complete()
         if self._rejection is not None and not self._unanswered:
             self._finish(self._rejection)
+
+    def end_if_late(self, now: float) -> None:
+        """Reject a head or a body that has not arrived in time; `now` is the loop's time."""
+        seconds = HEAD_SECONDS_MAX if self._is_in_head else BODY_SECONDS_MAX
+        if self._since is not None and now - self._since > seconds and not self._is_rejected:
+            self._reject(request_head.too_late("head" if self._is_in_head else "body", seconds))
 
     def _parse(self, data: bytes) -> None:
         """Feed the parser; parse a head with an upgrade again without it, then the rest."""
@@ -214,3 +233,10 @@ def _rendered(rejection: Rejection) -> bytes:
         f"content-length: {len(body)}\r\n{allow}connection: close\r\n\r\n"
     )
     return head.encode() + body
+
+
+def end_late(connections: Iterable[object], now: float) -> None:
+    """End each connection whose head or body is late; `now` is the loop's time."""
+    for connection in connections:
+        if isinstance(connection, BoundedHttp):
+            connection.end_if_late(now)

@@ -46,6 +46,11 @@ def too_large() -> Rejection:
     return Rejection(431, "head_too_large", f"a head may have at most {HEAD_BYTES_MAX} bytes and {HEADERS_MAX} headers")
 
 
+def too_late(part: str, seconds: float) -> Rejection:
+    """Return a 408: the head or the body did not arrive in time."""
+    return Rejection(408, "incomplete", f"the {part} of the request did not arrive within {seconds:.0f} s")
+
+
 def no_resource(method: str) -> Rejection:
     """Return a 405: the request is for a tunnel, or for the server as a whole."""
     return Rejection(405, "method_not_allowed", f"{method} is not supported; use {METHODS}", METHODS)

@@ -2,15 +2,17 @@
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-import uvicorn
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
+from sidecart.chassis.server import protocol
 from sidecart.chassis.server.request_head import HEAD_BYTES_MAX
 from sidecart.chassis.server.serve import server_config
+from sidecart.chassis.server.shutdown import GracefulServer, ShutdownSignal
 from sidecart.chassis.settings import Settings
 from sidecart.launcher.ports import free_port
 from tests.unit.edge.fakes import until
@@ -39,13 +41,20 @@ async def echo(scope: Scope, receive: Receive, send: Send) -> None:
 @asynccontextmanager
 async def serving() -> AsyncIterator[int]:
     """Serve with the configuration of every app; yield the port."""
+    async with served(echo) as (_, port):
+        yield port
+
+
+@asynccontextmanager
+async def served(app: ASGIApp) -> AsyncIterator[tuple[GracefulServer, int]]:
+    """Serve an app with the configuration of every app; yield the server and the port."""
     port = free_port()
-    server = uvicorn.Server(server_config(echo, Settings("127.0.0.1", port, 1, "a", "b")))
+    server = GracefulServer(server_config(app, Settings("127.0.0.1", port, 1, "a", "b")), ShutdownSignal(), 0)
     # serve() would replace the test run's signal handlers.
     task = asyncio.create_task(server._serve())
     try:
         await until(lambda: server.started)
-        yield port
+        yield server, port
     finally:
         server.should_exit = True
         await task
@@ -131,3 +140,63 @@ def test_only_the_head_is_counted() -> None:
             return bodies
 
     assert [b"200000", b"0", b"0", b"200000"] == asyncio.run(play())
+
+
+HEAD = b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 3\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "limit", "answers"),
+    [
+        (b"GET / HTTP/1.1\r\nhos", "HEAD_SECONDS_MAX", [b"408"]),
+        (b"\r\n", "HEAD_SECONDS_MAX", [b"408"]),
+        (HEAD + b"ab", "BODY_SECONDS_MAX", [b"408"]),
+        (HEAD + b"abcGET /", "HEAD_SECONDS_MAX", [b"200", b"408"]),
+    ],
+    ids=["a head", "an empty line", "a body", "a head after a request"],
+)
+def test_a_request_that_arrives_too_slowly_is_rejected(
+    sent: bytes, limit: str, answers: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time counts from the first byte, so further bytes do not extend it."""
+    monkeypatch.setattr(protocol, limit, 0.2)
+
+    async def scenario() -> None:
+        async with asyncio.timeout(SECONDS_MAX), serving() as port:
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(sent)
+            received = await reader.read()
+            writer.close()
+
+        assert answers == re.findall(rb"HTTP/1\.1 (\d+)", received)
+        assert b"urn:sidecart:problem:incomplete" in received
+
+    asyncio.run(scenario())
+
+
+def test_a_complete_request_may_be_answered_later() -> None:
+    """A held request is complete, and an idle connection waits for the next request."""
+    answering, answered = asyncio.Event(), asyncio.Event()
+
+    async def held(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            answering.set()
+            await answered.wait()
+        await echo(scope, receive, send)
+
+    async def scenario() -> None:
+        async with asyncio.timeout(SECONDS_MAX), served(held) as (server, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(HEAD + b"abc")
+            await answering.wait()
+            an_hour_later = asyncio.get_running_loop().time() + 3600
+            protocol.end_late(server.server_state.connections, an_hour_later)
+            answered.set()
+            assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+            assert (await reader.readuntil(b"\r\n\r\n3")).endswith(b"3")
+            protocol.end_late(server.server_state.connections, an_hour_later)
+            writer.write(HEAD + b"abc")
+            assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+            writer.close()
+
+    asyncio.run(scenario())
