@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from sidecart.chassis.telemetry import logs
 
 LOOPBACK = "127.0.0.1"
+CONNECTIONS_MAX = 50_000
+CONNECTIONS_PER_ADDRESS_MAX = 500
+PROXIES = frozenset({LOOPBACK, "::1"})
 HOST_NAME = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]{0,252})")
 
 
@@ -63,6 +66,15 @@ def host(environ: Mapping[str, str], name: str, default: str | None = None) -> s
     return bare
 
 
+def addresses(environ: Mapping[str, str], name: str, default: frozenset[str]) -> frozenset[str]:
+    """Return a comma-separated list of IP addresses; raise SettingError."""
+    words = [each.strip() for each in environ.get(name, "").split(",") if each.strip()]
+    try:
+        return frozenset(str(ipaddress.ip_address(each)) for each in words) or default
+    except ValueError as error:
+        raise SettingError(name, str(error)) from None
+
+
 def in_url(host: str) -> str:
     """Return a host as it appears in a URL and in a Host header: an IPv6 address gets brackets."""
     return f"[{host.partition('%')[0]}]" if ":" in host else host
@@ -82,6 +94,10 @@ class Settings:
     log_level: str = "info"
     metrics_host: str = LOOPBACK
     metrics_port: int | None = None
+    connections_max: int = CONNECTIONS_MAX
+    connections_per_address_max: int = CONNECTIONS_PER_ADDRESS_MAX
+    trusted_proxies: frozenset[str] = PROXIES
+    """Addresses of proxies on the way of the callers: each of them stands for many callers."""
 
 
 def read(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -97,4 +113,9 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         log_level=choice(environ, "LOG_LEVEL", logs.LEVELS, "info"),
         metrics_host=host(environ, "METRICS_HOST", LOOPBACK),
         metrics_port=whole(environ, "METRICS_PORT", 1, 65535) if environ.get("METRICS_PORT") else None,
+        connections_max=whole(environ, "CONNECTIONS_MAX", 1, 1_000_000, CONNECTIONS_MAX),
+        connections_per_address_max=whole(
+            environ, "CONNECTIONS_PER_ADDRESS_MAX", 1, 1_000_000, CONNECTIONS_PER_ADDRESS_MAX
+        ),
+        trusted_proxies=addresses(environ, "TRUSTED_PROXIES", PROXIES),
     )

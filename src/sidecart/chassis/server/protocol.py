@@ -13,17 +13,16 @@ This is uvicorn's protocol on llhttp, with these changes:
 
 from __future__ import annotations
 
+import asyncio
 import logging
-import secrets
 from collections.abc import Iterable
-from http import HTTPStatus
-from typing import Any
+from typing import Any, ClassVar
 
 import httptools
-import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from sidecart.chassis.server import request_head
+from sidecart.chassis.server.connection_limit import ConnectionLimit
 from sidecart.chassis.server.request_head import HEAD_BYTES_MAX, Rejection
 
 log = logging.getLogger(__name__)
@@ -37,6 +36,8 @@ BODY_SECONDS_MAX = 30.0  # from the end of the head to the end of the body
 class BoundedHttp(HttpToolsProtocol):
     """One connection."""
 
+    limit: ClassVar[ConnectionLimit | None] = None
+
     # Slots, because more than 30 names in the instance's dict slow down all of its attributes,
     # including uvicorn's.
     __slots__ = (
@@ -44,6 +45,7 @@ class BoundedHttp(HttpToolsProtocol):
         "_checked",
         "_framing",
         "_has_offer",
+        "_is_counted",
         "_is_in_head",
         "_is_rejected",
         "_rejection",
@@ -54,6 +56,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._is_counted = False
         self._is_in_head = True
         self._bytes = 0  # since the start of the head, or since the last byte of content
         self._segment_bytes = 0
@@ -64,6 +67,24 @@ class BoundedHttp(HttpToolsProtocol):
         self._is_rejected = False
         self._rejection: bytes | None = None  # sent once all earlier requests are answered
         self._since: float | None = None  # when the head or body that is incomplete began
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
+        """Accept a connection, or answer 503 if there are too many."""
+        super().connection_made(transport)
+        if self.limit is not None:
+            self._is_counted = self.limit.admits(self._address)
+            if not self._is_counted:
+                self._reject(request_head.too_many_connections())
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        super().connection_lost(exc)
+        if self.limit is not None and self._is_counted:
+            self.limit.release(self._address)
+
+    @property
+    def _address(self) -> str:
+        return "" if self.client is None else self.client[0]
 
     def data_received(self, data: bytes) -> None:
         """Parse input; reject what is not HTTP, and too many bytes outside the content."""
@@ -180,7 +201,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Send the rejection after all earlier responses, and close the connection."""
         log.warning("rejected a request: %s", rejection)
         self._is_rejected = True
-        response: bytes | None = _rendered(rejection)
+        response: bytes | None = rejection.rendered()
         if not self._is_in_head and self.cycle.response_started:
             response = None  # the request with the broken body is answered already
         elif not self._is_in_head:
@@ -213,26 +234,6 @@ def _too_large(is_in_head: bool) -> Rejection:
     if is_in_head:
         return request_head.too_large()
     return request_head.not_http(f"more than {HEAD_BYTES_MAX} bytes between two pieces of content")
-
-
-def _rendered(rejection: Rejection) -> bytes:
-    """Render a complete problem response, because no app can answer before there is a request."""
-    title = HTTPStatus(rejection.status).phrase
-    body = msgspec.json.encode(
-        {
-            "type": f"urn:sidecart:problem:{rejection.kind}",
-            "title": title,
-            "status": rejection.status,
-            "detail": rejection.detail,
-            "trace_id": secrets.token_hex(16),
-        }
-    )
-    allow = "" if rejection.allow is None else f"allow: {rejection.allow}\r\n"
-    head = (
-        f"HTTP/1.1 {rejection.status} {title}\r\ncontent-type: application/problem+json\r\n"
-        f"content-length: {len(body)}\r\n{allow}connection: close\r\n\r\n"
-    )
-    return head.encode() + body
 
 
 def end_late(connections: Iterable[object], now: float) -> None:

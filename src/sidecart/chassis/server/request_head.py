@@ -6,7 +6,11 @@ See RFC 9112 sections 2.3, 3.2 and 6.1, and RFC 9110 section 7.8.
 from __future__ import annotations
 
 import re
+import secrets
 from functools import lru_cache
+from http import HTTPStatus
+
+import msgspec
 
 HEAD_BYTES_MAX = 64 * 1024  # request line and headers; usually below 1 KiB, plus a proxy's
 HEADERS_MAX = 1_000
@@ -35,6 +39,25 @@ class Rejection(Exception):
         self.detail = detail
         self.allow = allow
 
+    def rendered(self) -> bytes:
+        """Render a complete problem response, because no app can answer before a request."""
+        title = HTTPStatus(self.status).phrase
+        body = msgspec.json.encode(
+            {
+                "type": f"urn:sidecart:problem:{self.kind}",
+                "title": title,
+                "status": self.status,
+                "detail": self.detail,
+                "trace_id": secrets.token_hex(16),
+            }
+        )
+        allow = "" if self.allow is None else f"allow: {self.allow}\r\n"
+        head = (
+            f"HTTP/1.1 {self.status} {title}\r\ncontent-type: application/problem+json\r\n"
+            f"content-length: {len(body)}\r\n{allow}connection: close\r\n\r\n"
+        )
+        return head.encode() + body
+
 
 def not_http(detail: str) -> Rejection:
     """Return a 400: the bytes are not one unambiguous HTTP/1.1 request."""
@@ -49,6 +72,11 @@ def too_large() -> Rejection:
 def too_late(part: str, seconds: float) -> Rejection:
     """Return a 408: the head or the body did not arrive in time."""
     return Rejection(408, "incomplete", f"the {part} of the request did not arrive within {seconds:.0f} s")
+
+
+def too_many_connections() -> Rejection:
+    """Return a 503: the server or the client's address has its full number of connections."""
+    return Rejection(503, "unavailable", "there are too many connections; close some, and try again")
 
 
 def no_resource(method: str) -> Rejection:

@@ -23,6 +23,7 @@ from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import TransientError
 from sidecart.chassis.events import now
 from sidecart.chassis.processor import EventProcessor
+from sidecart.chassis.server.connection_limit import FILES_OF_ITS_OWN, ConnectionLimit, raise_file_limit
 from sidecart.chassis.server.inbound import InboundApp, SidecarAuth, Subscription
 from sidecart.chassis.server.listen import bound
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
@@ -173,14 +174,15 @@ def _log_failure(task: asyncio.Future[None]) -> None:
         log.error("background task failed: %r", error)
 
 
-def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
+def server_config(app: ASGIApp, settings: Settings, limit: ConnectionLimit | None = None) -> uvicorn.Config:
     """Return the uvicorn configuration of every app."""
+    protocol = type("LimitedHttp", (BoundedHttp,), {"__slots__": (), "limit": limit})
     return uvicorn.Config(
         app,
         host=settings.app_host,
         port=settings.app_port,
         loop="uvloop",
-        http=BoundedHttp,
+        http=protocol,
         ws="none",
         lifespan="on",
         access_log=False,
@@ -191,6 +193,13 @@ def server_config(app: ASGIApp, settings: Settings) -> uvicorn.Config:
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=STOP_SECONDS_MAX,
     )
+
+
+def connection_limit(settings: Settings) -> ConnectionLimit:
+    """Raise the limit of open files, and return the limit of connections that fits it."""
+    files = max(1, raise_file_limit() - FILES_OF_ITS_OWN)
+    total = min(settings.connections_max, files)
+    return ConnectionLimit(total, settings.connections_per_address_max, settings.trusted_proxies)
 
 
 def _collect_less_often() -> None:
@@ -215,8 +224,9 @@ def run(app: ASGIApp, settings: Settings, shutdown: ShutdownSignal | None = None
     listeners = bound("APP_PORT", settings.app_host, settings.app_port)
     metrics_port = settings.metrics_port
     metrics = [] if metrics_port is None else bound("METRICS_PORT", settings.metrics_host, metrics_port)
+    limit = connection_limit(settings)
     server = GracefulServer(
-        server_config(app, settings), shutdown or ShutdownSignal(), drain_seconds, serve_metrics(metrics)
+        server_config(app, settings, limit), shutdown or ShutdownSignal(), drain_seconds, serve_metrics(metrics)
     )
     _collect_less_often()
     with suppress(KeyboardInterrupt):  # uvicorn raises the signal again after it has stopped

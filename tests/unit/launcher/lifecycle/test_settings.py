@@ -38,6 +38,7 @@ SAMPLES: Mapping[str, str] = {
     "LOG_LEVEL": "debug",
     "CURRENCY": "JPY",
     "ALLOWED_HOSTS": "shop.example",
+    "TRUSTED_PROXIES": "10.0.0.7",
     "CORS_ORIGINS": "https://shop.example",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1]:4318",
 }
@@ -55,6 +56,9 @@ WRONG = {
     "DRAIN_SECONDS",
     "ALLOWED_HOSTS",
     "CORS_ORIGINS",
+    "CONNECTIONS_MAX",
+    "CONNECTIONS_PER_ADDRESS_MAX",
+    "TRUSTED_PROXIES",
 }
 """Settings that reject some values."""
 

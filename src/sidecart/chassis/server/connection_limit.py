@@ -1,0 +1,49 @@
+"""How many connections a server keeps, in total and from one address."""
+
+from __future__ import annotations
+
+import resource
+from collections import Counter
+from collections.abc import Set
+
+FILES_OF_ITS_OWN = 1_000
+"""Files that connections must leave: listeners, the connections to the sidecar, logs."""
+
+
+class ConnectionLimit:
+    """Counts connections by the address of the client.
+
+    The addresses of proxies are not limited, because they stand for many clients. The total limit
+    holds for all.
+    """
+
+    def __init__(self, total: int, per_address: int, proxies: Set[str]) -> None:
+        self.total = total
+        self._per_address = per_address
+        self._proxies = proxies
+        self._counts: Counter[str] = Counter()
+        self._number = 0
+
+    def admits(self, address: str) -> bool:
+        """Count a new connection; return False, and do not count it, if it is one too many."""
+        if self._number >= self.total:
+            return False
+        if address not in self._proxies and self._counts[address] >= self._per_address:
+            return False
+        self._number += 1
+        self._counts[address] += 1
+        return True
+
+    def release(self, address: str) -> None:
+        """Forget a connection that was admitted."""
+        self._number -= 1
+        self._counts[address] -= 1
+        if not self._counts[address]:
+            del self._counts[address]
+
+
+def raise_file_limit() -> int:
+    """Raise this process's limit of open files as far as allowed; return the limit."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
