@@ -1,5 +1,5 @@
-"""Each sidecar accepts what its app needs: its own topics and calls. Each test tries the door, and
-shows that it opens without the control.
+"""Each sidecar accepts what its app needs: its own topics and calls. The attacks of a stranger also
+run without the scopes, where they succeed.
 """
 
 from __future__ import annotations

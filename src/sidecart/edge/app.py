@@ -32,7 +32,7 @@ from sidecart.edge.wiring import Wiring
 
 log = logging.getLogger(__name__)
 
-RECONCILE = "/reconcile"  # called by `sidecart reconcile`, through service invocation only
+RECONCILE = "/reconcile"  # called by `sidecart reconcile`, with the token of this app
 SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config", RECONCILE)
 HEALTH_PATHS = ("/healthz", "/readyz")
 UNCHECKED_PATHS = (*SIDECAR_PATHS, *HEALTH_PATHS)

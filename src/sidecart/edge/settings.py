@@ -43,8 +43,9 @@ def read(environ: Mapping[str, str]) -> Settings:
 
 def _hosts(environ: Mapping[str, str]) -> frozenset[str]:
     name = "ALLOWED_HOSTS"
-    hosts = _words(settings.text(environ, name, ",".join(LOOPBACK_HOSTS)))
-    return frozenset(settings.in_url(settings.host({name: host}, name)).lower() for host in hosts)
+    hosts = _words(environ.get(name, ""))
+    # The launcher and the live page use these names, and no foreign name is equal to one of them.
+    return frozenset({*LOOPBACK_HOSTS, *(settings.in_url(settings.host({name: each}, name)).lower() for each in hosts)})
 
 
 def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
@@ -53,6 +54,8 @@ def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     for origin in origins:
         if not ORIGIN.fullmatch(origin):
             raise settings.SettingError(name, f"{origin!r} is not an origin such as https://shop.example")
+        if re.fullmatch(r"http:.*:80|https:.*:443", origin):
+            raise settings.SettingError(name, f"{origin!r}: browsers leave out the default port")
     return tuple(origins)
 
 

@@ -140,6 +140,7 @@ def replayable(letter: DeadLetter) -> dict[str, Any]:
         event = None
     if not isinstance(event, dict) or not isinstance(event.get("id"), str) or not isinstance(event.get("type"), str):
         raise LaunchError(f"{letter.id} of {letter.service} holds no complete event: you can only discard it")
+    _publisher_of(letter)
     if REPLACED in letter.event:
         raise LaunchError(f"{letter.id} of {letter.service} was not UTF-8 and is incomplete: you can only discard it")
     return {name: value for name, value in event.items() if name not in ADDED} | _trace_of(event, letter)

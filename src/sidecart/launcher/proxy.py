@@ -34,6 +34,10 @@ defaults
     timeout connect 2s
     timeout client 60s
     timeout http-request {head_seconds}s
+    # Without it, the limit of a head would end an idle connection, which the client may be using.
+    timeout http-keep-alive 60s
+    # A connection without a byte is no request: browsers open some in advance.
+    option http-ignore-probes
     # A gateway answers within 31 s (Prefer: wait=30, and a second to write the pending command):
     # see src/sidecart/edge/command.py. After that it has crashed or is paused, and the proxy answers.
     timeout server 45s

@@ -6,10 +6,10 @@ Each user of the machine can connect to the page's port. The page answers those 
 from __future__ import annotations
 
 import hmac
-from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
+from starlette.requests import cookie_parser
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -43,11 +43,8 @@ class PageKey:
         return hmac.compare_digest(sent.encode(), self._key)
 
     def _cookie_of(self, headers: Headers) -> str:
-        try:
-            found = SimpleCookie(headers.get("cookie", "")).get(self._cookie)
-        except CookieError:
-            return ""
-        return "" if found is None else found.value
+        # Other servers of this machine set cookies for the same host, of any form.
+        return cookie_parser("; ".join(headers.getlist("cookie"))).get(self._cookie, "")
 
     def _admitted(self) -> Response:
         """Redirect to the address without the key, which browsers would keep and show."""

@@ -733,3 +733,26 @@ def test_readiness_reports_that_the_broker_blocks_publishing() -> None:
         assert SIDECAR in await missing("?exclude=broker")
 
     run(scenario)
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/order/create", {"host": "evil.example"}, 421),
+        ("/order/create", {"origin": "https://evil.example"}, 403),
+        (f"/order/{USER}", {"host": "evil.example"}, 421),
+        ("/healthz", {"host": "evil.example"}, 200),
+    ],
+)
+def test_the_gateway_checks_host_and_origin(path: str, headers: dict[str, str], status: int) -> None:
+    """A foreign page reaches no call; the body is a problem."""
+
+    async def scenario(gateway: Gateway) -> None:
+        method = "POST" if path == "/order/create" else "GET"
+        answer = await gateway.http.request(method, path, json=ORDER if method == "POST" else None, headers=headers)
+
+        assert status == answer.status_code
+        assert status == 200 or answer.headers["content-type"] == "application/problem+json"
+        assert [] == gateway.sidecar.published
+
+    run(scenario)

@@ -10,6 +10,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
+from sidecart.chassis.server.request_head import LOOPBACK_HOSTS
 from sidecart.chassis.settings import SettingError
 from sidecart.edge import settings
 from sidecart.edge.app import UNCHECKED_PATHS
@@ -110,7 +111,8 @@ def test_the_names_and_origins_are_settings() -> None:
     """IPv6 addresses stand in brackets or not."""
     read = settings.read({"ALLOWED_HOSTS": "Shop.example, ::1,[2001:db8::1]", "CORS_ORIGINS": "https://A.example:8443"})
 
-    assert {"shop.example", "[::1]", "[2001:db8::1]"} == read.allowed_hosts
+    assert {"shop.example", "[::1]", "[2001:db8::1]"} | DEFAULTS.allowed_hosts == read.allowed_hosts
+    assert set(LOOPBACK_HOSTS) == DEFAULTS.allowed_hosts
     assert ("https://a.example:8443",) == read.cors_origins
     assert () == DEFAULTS.cors_origins
 
@@ -123,6 +125,8 @@ def test_the_names_and_origins_are_settings() -> None:
         ("CORS_ORIGINS", "*"),
         ("CORS_ORIGINS", "shop.example"),
         ("CORS_ORIGINS", "https://shop.example/"),
+        ("CORS_ORIGINS", "https://shop.example:443"),
+        ("CORS_ORIGINS", "http://shop.example:80"),
     ],
 )
 def test_a_wrong_name_stops_the_start(name: str, value: str) -> None:

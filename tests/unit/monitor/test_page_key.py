@@ -38,6 +38,12 @@ def test_the_address_of_the_launcher_opens_the_page() -> None:
     assert 200 == response_to("/live", f"other=1; {COOKIE}={KEY}").status_code
 
 
+@pytest.mark.parametrize("other", ['theme={"a":1}', "x", "a=b c", 'quoted="1', "=", ""])
+def test_the_cookies_of_other_servers_do_no_harm(other: str) -> None:
+    """Cookies do not differ by port, and any program can set one for this machine."""
+    assert 200 == response_to("/live", f"{other}; {COOKIE}={KEY}; {other}").status_code
+
+
 @pytest.mark.parametrize("path", ["/", "/live", "/page", "/static/main.js", "/live?key=the-key"])
 @pytest.mark.parametrize("cookie", ["", f"{COOKIE}=guess", f"{COOKIE}=", f"sidecart-page-8002={KEY}", "\x7f;;="])
 def test_a_request_without_the_key_is_rejected(path: str, cookie: str) -> None:

@@ -6,6 +6,9 @@ import resource
 from collections import Counter
 from collections.abc import Set
 
+Client = tuple[str, int] | None
+"""Address and port, as uvicorn knows them; None for a socket without."""
+
 FILES_OF_ITS_OWN = 1_000
 """Files that connections must leave: listeners, the connections to the sidecar, logs."""
 
@@ -24,8 +27,9 @@ class ConnectionLimit:
         self._counts: Counter[str] = Counter()
         self._number = 0
 
-    def admits(self, address: str) -> bool:
+    def admits(self, client: Client) -> bool:
         """Count a new connection; return False, and do not count it, if it is one too many."""
+        address = client[0] if client else ""
         if self._number >= self.total:
             return False
         if address not in self._proxies and self._counts[address] >= self._per_address:
@@ -34,8 +38,9 @@ class ConnectionLimit:
         self._counts[address] += 1
         return True
 
-    def release(self, address: str) -> None:
+    def release(self, client: Client) -> None:
         """Forget a connection that was admitted."""
+        address = client[0] if client else ""
         self._number -= 1
         self._counts[address] -= 1
         if not self._counts[address]:

@@ -16,10 +16,11 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from sidecart.chassis.server.protocol import BoundedHttp
+from sidecart.chassis.server.protocol import BoundedHttp, end_late
 
 PATH = "/metrics"
 METHODS = ("GET", "HEAD")
+SWEEP_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -39,13 +40,21 @@ async def serve_metrics(listeners: Sequence[socket.socket]) -> AsyncIterator[Non
         await loop.create_server(lambda: BoundedHttp(config=config, server_state=state, app_state={}), sock=each)
         for each in listeners
     ]
+    sweep = asyncio.create_task(_end_late(state))
     try:
         yield
     finally:
+        sweep.cancel()
         for server in servers:
             server.close()
         for connection in list(state.connections):
             connection.shutdown()
+
+
+async def _end_late(state: ServerState) -> None:
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        end_late([*state.connections], asyncio.get_running_loop().time())
 
 
 def _only_metrics(metrics: ASGIApp) -> ASGIApp:

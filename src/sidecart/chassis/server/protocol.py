@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 LINGER_SECONDS = 2.0
 HEAD_SECONDS_MAX = 10.0  # from the first byte of a head to its end
 BODY_SECONDS_MAX = 30.0  # from the end of the head to the end of the body
+UNUSED_SECONDS_MAX = 120.0  # without a byte; clients close idle connections before (KEEP_ALIVE_SECONDS in serve.py)
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -52,6 +53,7 @@ class BoundedHttp(HttpToolsProtocol):
         "_segment_bytes",
         "_since",
         "_unanswered",
+        "_unused_since",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -66,13 +68,15 @@ class BoundedHttp(HttpToolsProtocol):
         self._unanswered = 0
         self._is_rejected = False
         self._rejection: bytes | None = None  # sent once all earlier requests are answered
+        self._unused_since: float | None = None  # when a connection without a byte began
         self._since: float | None = None  # when the head or body that is incomplete began
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
         """Accept a connection, or answer 503 if there are too many."""
         super().connection_made(transport)
+        self._unused_since = self.loop.time()
         if self.limit is not None:
-            self._is_counted = self.limit.admits(self._address)
+            self._is_counted = self.limit.admits(self.client)
             if not self._is_counted:
                 self._reject(request_head.too_many_connections())
 
@@ -80,11 +84,7 @@ class BoundedHttp(HttpToolsProtocol):
         """Forget the connection."""
         super().connection_lost(exc)
         if self.limit is not None and self._is_counted:
-            self.limit.release(self._address)
-
-    @property
-    def _address(self) -> str:
-        return "" if self.client is None else self.client[0]
+            self.limit.release(self.client)
 
     def data_received(self, data: bytes) -> None:
         """Parse input; reject what is not HTTP, and too many bytes outside the content."""
@@ -92,7 +92,7 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._unset_keepalive_if_required()
         if self._since is None:
-            self._since = self.loop.time()
+            self._since, self._unused_since = self.loop.time(), None
         self._segment_bytes = len(data)
         self._bytes += self._segment_bytes
         try:
@@ -168,13 +168,19 @@ class BoundedHttp(HttpToolsProtocol):
         """Continue with the next request, or send a rejection that waited for its turn."""
         self._unanswered -= 1
         super().on_response_complete()
+        if self._since is not None:  # the server did not read while an earlier request was held
+            self._since = self.loop.time()
         if self._rejection is not None and not self._unanswered:
             self._finish(self._rejection)
 
     def end_if_late(self, now: float) -> None:
         """Reject a head or a body that has not arrived in time; `now` is the loop's time."""
         seconds = HEAD_SECONDS_MAX if self._is_in_head else BODY_SECONDS_MAX
-        if self._since is not None and now - self._since > seconds and not self._is_rejected:
+        if self._unused_since is not None and now - self._unused_since > UNUSED_SECONDS_MAX:
+            self.transport.close()
+        elif self._since is None or now - self._since <= seconds or self.pipeline or self._is_rejected:
+            return  # with several requests on the connection, the server pauses reading
+        else:
             self._reject(request_head.too_late("head" if self._is_in_head else "body", seconds))
 
     def _parse(self, data: bytes) -> None:

@@ -14,12 +14,13 @@ from tests.unit.chassis.server.test_protocol import HEAD, SECONDS_MAX, echo, ser
 from tests.unit.chassis.test_settings import WHOLE
 from tests.unit.edge.fakes import until
 
-PROXY, CLIENT, OTHER = "10.0.0.1", "10.0.0.2", "10.0.0.3"
+PROXY_ADDRESS = "10.0.0.1"
+PROXY, CLIENT, OTHER = (PROXY_ADDRESS, 1), ("10.0.0.2", 2), ("10.0.0.3", 3)
 
 
 def test_one_address_cannot_take_all_connections() -> None:
     """Another client still gets one; a proxy stands for many clients."""
-    limit = ConnectionLimit(5, 2, frozenset({PROXY}))
+    limit = ConnectionLimit(5, 2, frozenset({PROXY_ADDRESS}))
 
     assert [True, True, False] == [limit.admits(CLIENT) for _ in range(3)]
     assert limit.admits(OTHER)
@@ -78,7 +79,7 @@ def test_the_limits_are_settings() -> None:
         {**WHOLE, "CONNECTIONS_MAX": "7", "CONNECTIONS_PER_ADDRESS_MAX": "3", "TRUSTED_PROXIES": "::1, 10.0.0.1"}
     )
 
-    assert (7, 3, frozenset({"::1", PROXY})) == (
+    assert (7, 3, frozenset({"::1", PROXY_ADDRESS})) == (
         found.connections_max,
         found.connections_per_address_max,
         found.trusted_proxies,

@@ -4,7 +4,7 @@ import asyncio
 import json
 import re
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -144,18 +144,26 @@ def test_only_the_head_is_counted() -> None:
     assert [b"200000", b"0", b"0", b"200000"] == asyncio.run(play())
 
 
+async def drip(writer: asyncio.StreamWriter) -> None:
+    """Send a byte of a header value or of a body now and then."""
+    with suppress(OSError):
+        while True:
+            await asyncio.sleep(0.02)
+            writer.write(b"0")
+
+
 HEAD = b"POST / HTTP/1.1\r\n" + HOST + b"content-length: 3\r\n\r\n"
+LONG = HEAD.replace(b"3", b"9999")
 
 
 @pytest.mark.parametrize(
     ("sent", "limit", "answers"),
     [
-        (b"GET / HTTP/1.1\r\nhos", "HEAD_SECONDS_MAX", [b"408"]),
-        (b"\r\n", "HEAD_SECONDS_MAX", [b"408"]),
-        (HEAD + b"ab", "BODY_SECONDS_MAX", [b"408"]),
-        (HEAD + b"abcGET /", "HEAD_SECONDS_MAX", [b"200", b"408"]),
+        (b"GET / HTTP/1.1\r\nhost: a\r\nx: ", "HEAD_SECONDS_MAX", [b"408"]),
+        (LONG, "BODY_SECONDS_MAX", [b"408"]),
+        (HEAD + b"abcGET / HTTP/1.1\r\nx: ", "HEAD_SECONDS_MAX", [b"200", b"408"]),
     ],
-    ids=["a head", "an empty line", "a body", "a head after a request"],
+    ids=["a head", "a body", "a head after a request"],
 )
 def test_a_request_that_arrives_too_slowly_is_rejected(
     sent: bytes, limit: str, answers: list[bytes], monkeypatch: pytest.MonkeyPatch
@@ -167,7 +175,10 @@ def test_a_request_that_arrives_too_slowly_is_rejected(
         async with asyncio.timeout(SECONDS_MAX), serving() as port:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(sent)
-            received = await reader.read()
+            received, dripping = b"", asyncio.create_task(drip(writer))
+            while part := await reader.read(1024):
+                received += part
+            dripping.cancel()
             writer.close()
 
         assert answers == re.findall(rb"HTTP/1\.1 (\d+)", received)
@@ -198,6 +209,48 @@ def test_a_complete_request_may_be_answered_later() -> None:
             assert (await reader.readuntil(b"\r\n\r\n3")).endswith(b"3")
             protocol.end_late(server.server_state.connections, an_hour_later)
             writer.write(HEAD + b"abc")
+            assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_an_unused_connection_ends_without_a_response() -> None:
+    """Browsers and Go's client open connections in advance; the server ends them after a while."""
+
+    async def scenario() -> None:
+        async with asyncio.timeout(SECONDS_MAX), served(echo) as (server, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            await until(lambda: len(server.server_state.connections) == 1)
+            now = asyncio.get_running_loop().time()
+            protocol.end_late([*server.server_state.connections], now + 100)
+            assert server.server_state.connections
+            protocol.end_late([*server.server_state.connections], now + 130)
+            assert b"" == await reader.read()
+            writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_pipelined_request_waits_for_the_one_before() -> None:
+    """The server does not read while requests wait, so the client is not late."""
+    first, answered = asyncio.Event(), asyncio.Event()
+
+    async def held(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            first.set()
+            await answered.wait()
+        await echo(scope, receive, send)
+
+    async def scenario() -> None:
+        async with asyncio.timeout(SECONDS_MAX), served(held) as (server, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(HEAD + b"abc" + HEAD + b"ab")
+            await first.wait()
+            protocol.end_late([*server.server_state.connections], asyncio.get_running_loop().time() + 3600)
+            answered.set()
+            await reader.readuntil(b"\r\n\r\n3")
+            writer.write(b"c")
             assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
             writer.close()
 
