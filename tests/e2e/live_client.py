@@ -7,8 +7,8 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
@@ -28,11 +28,12 @@ class Notice:
     body: Any
 
 
-def admitted(url: str) -> httpx.Client:
-    """Open the page at its address with the key; return a client that has its cookie."""
-    client = httpx.Client(base_url=f"http://{urlsplit(url).netloc}", timeout=SECONDS, trust_env=False)
-    assert 303 == client.get(url).status_code
-    return client
+@contextmanager
+def admitted(url: str) -> Iterator[httpx.Client]:
+    """Open the page at its address with the key; yield a client that has its cookie."""
+    with httpx.Client(base_url=f"http://{urlsplit(url).netloc}", timeout=SECONDS, trust_env=False) as client:
+        assert 303 == client.get(url).status_code
+        yield client
 
 
 def cookie_of(url: str) -> str:

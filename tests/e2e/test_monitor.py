@@ -67,6 +67,12 @@ def ordered(http: httpx.Client, user_id: str) -> str:
     return str(answer.json()["order_id"])
 
 
+def is_mailed(http: httpx.Client, user_id: str, order_id: str) -> bool:
+    """Return whether the mail server has accepted the mail of an order."""
+    mailbox = http.get(f"/notification/{user_id}").json().get("notifications", [])
+    return any(each["order_id"] == order_id and each["sent_at"] for each in mailbox)
+
+
 def is_over(order_id: str, notices: list[Notice]) -> bool:
     """Return whether all steps of an order were shown, including its mail."""
     return len(steps(notices, order_id)) == len(UNPAID) + 1
@@ -114,6 +120,7 @@ def test_only_events_during_a_view_are_seen_and_nothing_is_left(watched: System,
     """
     user_id = registered(http_of)
     before = ordered(http_of, user_id)
+    watched.deadline.until(lambda: is_mailed(http_of, user_id, before), SECONDS, lambda: "the order has no mail")
     with LiveClient(watched.monitor_url) as live_client:
         live_client.until_tap("on")
         order_id = ordered(http_of, user_id)
