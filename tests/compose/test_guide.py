@@ -16,7 +16,7 @@ from sidecart.launcher.local_http import get
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
 from tests.compose.engine import COMPOSE, Engine
-from tests.compose.stack import SECONDS_MAX
+from tests.compose.stack import SECONDS_MAX, take_down
 from tests.full.documentation import blocks
 from tests.full.project_copy import copied, foreground
 
@@ -65,6 +65,9 @@ def test_the_guide_leads_to_a_running_shop(engine: Engine, tmp_path: Path, start
             )
         before = secrets.read_text()
     finally:
-        done = subprocess.run(["bash", "-ec", commands[3]], cwd=copy, env=env, check=False)
-    assert 0 == done.returncode
+        done = []
+        take_down(
+            engine, lambda: done.append(subprocess.run(["bash", "-ec", commands[3]], cwd=copy, env=env, check=False))
+        )
+    assert {0} == {each.returncode for each in done}
     assert before != secrets.read_text()
