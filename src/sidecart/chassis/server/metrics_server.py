@@ -20,7 +20,6 @@ from sidecart.chassis.server.protocol import BoundedHttp, end_late
 
 PATH = "/metrics"
 METHODS = ("GET", "HEAD")
-SWEEP_SECONDS = 1.0
 
 
 @asynccontextmanager
@@ -40,7 +39,7 @@ async def serve_metrics(listeners: Sequence[socket.socket]) -> AsyncIterator[Non
         await loop.create_server(lambda: BoundedHttp(config=config, server_state=state, app_state={}), sock=each)
         for each in listeners
     ]
-    sweep = asyncio.create_task(_end_late(state))
+    sweep = asyncio.create_task(end_late(state.connections))
     try:
         yield
     finally:
@@ -49,12 +48,6 @@ async def serve_metrics(listeners: Sequence[socket.socket]) -> AsyncIterator[Non
             server.close()
         for connection in list(state.connections):
             connection.shutdown()
-
-
-async def _end_late(state: ServerState) -> None:
-    while True:
-        await asyncio.sleep(SWEEP_SECONDS)
-        end_late([*state.connections], asyncio.get_running_loop().time())
 
 
 def _only_metrics(metrics: ASGIApp) -> ASGIApp:

@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 LINGER_SECONDS = 2.0
 HEAD_SECONDS_MAX = 10.0  # from the first byte of a head to its end
 BODY_SECONDS_MAX = 30.0  # from the end of the head to the end of the body
+SWEEP_SECONDS = 1.0
 UNUSED_SECONDS_MAX = 120.0  # without a byte; clients close idle connections before (KEEP_ALIVE_SECONDS in serve.py)
 
 
@@ -178,9 +179,8 @@ class BoundedHttp(HttpToolsProtocol):
         seconds = HEAD_SECONDS_MAX if self._is_in_head else BODY_SECONDS_MAX
         if self._unused_since is not None and now - self._unused_since > UNUSED_SECONDS_MAX:
             self.transport.close()
-        elif self._since is None or now - self._since <= seconds or self.pipeline or self._is_rejected:
-            return  # with several requests on the connection, the server pauses reading
-        else:
+        elif self._since is not None and now - self._since > seconds and not (self.pipeline or self._is_rejected):
+            # with further requests in the pipeline, the server itself has paused reading
             self._reject(request_head.too_late("head" if self._is_in_head else "body", seconds))
 
     def _parse(self, data: bytes) -> None:
@@ -242,8 +242,9 @@ def _too_large(is_in_head: bool) -> Rejection:
     return request_head.not_http(f"more than {HEAD_BYTES_MAX} bytes between two pieces of content")
 
 
-def end_late(connections: Iterable[object], now: float) -> None:
-    """End each connection whose head or body is late; `now` is the loop's time."""
-    for connection in connections:
-        if isinstance(connection, BoundedHttp):
-            connection.end_if_late(now)
+async def end_late(connections: Iterable[object]) -> None:
+    """End each connection whose head or body is late, until cancelled."""
+    while True:
+        await asyncio.sleep(SWEEP_SECONDS)
+        for connection in [each for each in connections if isinstance(each, BoundedHttp)]:
+            connection.end_if_late(connection.loop.time())

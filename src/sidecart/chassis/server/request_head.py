@@ -136,6 +136,7 @@ def origin_form(target: bytes, method: str, headers: Headers) -> bytes:
     return path if path.startswith(b"/") else b"/" + path
 
 
+@lru_cache(maxsize=256)
 def host_name(host: str) -> str:
     """Return the value of a Host header without its port."""
     name, colon, port = host.rpartition(":")

@@ -11,8 +11,6 @@ import uvicorn
 
 from sidecart.chassis.server.protocol import end_late
 
-TICKS_PER_SECOND = 10  # of uvicorn's main loop
-
 
 class ShutdownSignal:
     """An event that is set once this process starts to shut down."""
@@ -59,13 +57,8 @@ class GracefulServer(uvicorn.Server):
         """Start to serve."""
         await super().startup(sockets)
         self._loop = asyncio.get_running_loop()
+        self._open.callback(asyncio.create_task(end_late(self.server_state.connections)).cancel)
         await self._open.enter_async_context(self._background_tasks)
-
-    async def on_tick(self, counter: int) -> bool:
-        """End connections that are late, about once a second."""
-        if counter % TICKS_PER_SECOND == 0:
-            end_late([*self.server_state.connections], asyncio.get_running_loop().time())
-        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket] | None = None) -> None:
         """Stop to serve."""

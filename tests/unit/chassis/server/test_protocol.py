@@ -144,6 +144,13 @@ def test_only_the_head_is_counted() -> None:
     assert [b"200000", b"0", b"0", b"200000"] == asyncio.run(play())
 
 
+def end_if_late(server: GracefulServer, now: float) -> None:
+    """Look at each connection as if it were `now`, in seconds of the event loop."""
+    for connection in [*server.server_state.connections]:
+        assert isinstance(connection, protocol.BoundedHttp)
+        connection.end_if_late(now)
+
+
 async def drip(writer: asyncio.StreamWriter) -> None:
     """Send a byte of a header value or of a body now and then."""
     with suppress(OSError):
@@ -170,6 +177,7 @@ def test_a_request_that_arrives_too_slowly_is_rejected(
 ) -> None:
     """The time counts from the first byte, so further bytes do not extend it."""
     monkeypatch.setattr(protocol, limit, 0.2)
+    monkeypatch.setattr(protocol, "SWEEP_SECONDS", 0.05)
 
     async def scenario() -> None:
         async with asyncio.timeout(SECONDS_MAX), serving() as port:
@@ -203,11 +211,11 @@ def test_a_complete_request_may_be_answered_later() -> None:
             writer.write(HEAD + b"abc")
             await answering.wait()
             an_hour_later = asyncio.get_running_loop().time() + 3600
-            protocol.end_late(server.server_state.connections, an_hour_later)
+            end_if_late(server, an_hour_later)
             answered.set()
             assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
             assert (await reader.readuntil(b"\r\n\r\n3")).endswith(b"3")
-            protocol.end_late(server.server_state.connections, an_hour_later)
+            end_if_late(server, an_hour_later)
             writer.write(HEAD + b"abc")
             assert (await reader.readuntil(b"\r\n")).startswith(b"HTTP/1.1 200")
             writer.close()
@@ -223,9 +231,9 @@ def test_an_unused_connection_ends_without_a_response() -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             await until(lambda: len(server.server_state.connections) == 1)
             now = asyncio.get_running_loop().time()
-            protocol.end_late([*server.server_state.connections], now + 100)
+            end_if_late(server, now + 100)
             assert server.server_state.connections
-            protocol.end_late([*server.server_state.connections], now + 130)
+            end_if_late(server, now + 130)
             assert b"" == await reader.read()
             writer.close()
 
@@ -247,7 +255,7 @@ def test_a_pipelined_request_waits_for_the_one_before() -> None:
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(HEAD + b"abc" + HEAD + b"ab")
             await first.wait()
-            protocol.end_late([*server.server_state.connections], asyncio.get_running_loop().time() + 3600)
+            end_if_late(server, asyncio.get_running_loop().time() + 3600)
             answered.set()
             await reader.readuntil(b"\r\n\r\n3")
             writer.write(b"c")
