@@ -53,7 +53,7 @@ def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
     origins = _words(environ.get(name, "").lower())
     for origin in origins:
         if not ORIGIN.fullmatch(origin):
-            raise settings.SettingError(name, f"{origin!r} is not an origin such as https://shop.example")
+            raise settings.SettingError(name, f"{origin!r} is not an origin such as https://web.example")
         if re.fullmatch(r"http:.*:80|https:.*:443", origin):
             raise settings.SettingError(name, f"{origin!r}: browsers leave out the default port")
     return tuple(origins)

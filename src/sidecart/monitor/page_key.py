@@ -1,6 +1,7 @@
 """The key of the live page: it is in the address that the launcher prints, and then in a cookie.
 
-Each user of the machine can connect to the page's port. The page answers those who have the key.
+Each process of the machine can connect to the page's port. The page answers those that have the
+key.
 """
 
 from __future__ import annotations

@@ -109,7 +109,7 @@ def watch(
 
 
 def tokens_of(setting: str) -> dict[str, str]:
-    """Return the tokens of the sidecars from a setting such as `user=abc,order=def`."""
+    """Return the tokens of the sidecars from a setting such as `one=abc,two=def`."""
     pairs = (each.partition("=") for each in setting.split(",") if each)
     return {app_id: token for app_id, _, token in pairs}
 

@@ -85,7 +85,8 @@ async def serving() -> AsyncIterator[tuple[int, Echo]]:
     """Serve the echo app with the configuration of every app."""
     port, echo = free_port(), Echo()
     config = server_config(echo, Settings("127.0.0.1", port, 1, "a", "b"))
-    assert config.http is BoundedHttp
+    assert isinstance(config.http, type)
+    assert issubclass(config.http, BoundedHttp)
     config.http = Counting
     server = uvicorn.Server(config)
     # serve() would replace the test run's signal handlers.
