@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 
 from bench.baseline.shop import BaselineShop
+from sidecart.launcher import daprd
+from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.lifecycle.settings import external_servers
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.project import root
@@ -63,6 +65,15 @@ def pytest_report_header() -> str:
     if is_baseline():
         return f"broker: {broker()}, the baseline"
     return f"broker: {broker()} (components/brokers/{broker()}), store: {store()}{others}"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _daprd_is_there() -> None:
+    """Fetch or build daprd before the first test: on a new machine it takes minutes, and no time
+    limit of a test allows for that.
+    """
+    if not is_baseline():
+        daprd.find(print, Deadline())
 
 
 @pytest.fixture(scope="session")
