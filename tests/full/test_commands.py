@@ -18,7 +18,7 @@ from tests.full.project_copy import MAKE_ENDS, copied, foreground, run_in, shell
 
 ONE_SIDECAR = (
     "./sidecart doctor components/policies components/brokers/redis components/stores/redis "
-    "--env-file deploy.env.example"
+    "--env-file deploy.env.example --env-file dapr/topics.env"
 )
 FINITE: Mapping[str, tuple[int, str]] = {
     "make demo": (0, r"^demo passed: "),
