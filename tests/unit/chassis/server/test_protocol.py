@@ -144,6 +144,18 @@ def test_only_the_head_is_counted() -> None:
     assert [b"200000", b"0", b"0", b"200000"] == asyncio.run(play())
 
 
+def holding(asked: asyncio.Event, answered: asyncio.Event) -> ASGIApp:
+    """Return an app that holds each request until the second event is set."""
+
+    async def held(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            asked.set()
+            await answered.wait()
+        await echo(scope, receive, send)
+
+    return held
+
+
 def end_if_late(server: GracefulServer, now: float) -> None:
     """Look at each connection as if it were `now`, in seconds of the event loop."""
     for connection in [*server.server_state.connections]:
@@ -199,14 +211,8 @@ def test_a_complete_request_may_be_answered_later() -> None:
     """A held request is complete, and an idle connection waits for the next request."""
     answering, answered = asyncio.Event(), asyncio.Event()
 
-    async def held(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            answering.set()
-            await answered.wait()
-        await echo(scope, receive, send)
-
     async def scenario() -> None:
-        async with asyncio.timeout(SECONDS_MAX), served(held) as (server, port):
+        async with asyncio.timeout(SECONDS_MAX), served(holding(answering, answered)) as (server, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(HEAD + b"abc")
             await answering.wait()
@@ -244,14 +250,8 @@ def test_a_pipelined_request_waits_for_the_one_before() -> None:
     """The server does not read while requests wait, so the client is not late."""
     first, answered = asyncio.Event(), asyncio.Event()
 
-    async def held(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            first.set()
-            await answered.wait()
-        await echo(scope, receive, send)
-
     async def scenario() -> None:
-        async with asyncio.timeout(SECONDS_MAX), served(held) as (server, port):
+        async with asyncio.timeout(SECONDS_MAX), served(holding(first, answered)) as (server, port):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.write(HEAD + b"abc" + HEAD + b"ab")
             await first.wait()
