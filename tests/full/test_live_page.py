@@ -336,7 +336,7 @@ def letter(shop: System) -> None:
         "datacontenttype": "application/json",
         "data": {"order_id": made, "user_id": made, "payment_id": made},
     }
-    call_sidecar(shop, "order", "publish/pubsub/OrderPaymentCreated", event)
+    call_sidecar(shop, "billing", "publish/pubsub/OrderPaymentCreated", event)
 
 
 @pytest.mark.usefixtures("letter")
