@@ -17,7 +17,7 @@ from starlette.types import ASGIApp
 
 from sidecart.chassis import settings as common
 from sidecart.chassis.events import timestamp
-from sidecart.chassis.server.inbound import InboundApp, SidecarAuth, Subscription
+from sidecart.chassis.server.inbound import InboundApp, PublicGate, SidecarAuth, Subscription
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import run
 from sidecart.chassis.server.shutdown import ShutdownSignal
@@ -60,7 +60,8 @@ def gateway(
 
     app = public_app(application, lifespan)
     authenticated = SidecarAuth(app, config.app_api_token, SIDECAR_PATHS)
-    return OriginCheck(authenticated, own.allowed_hosts, own.cors_origins, UNCHECKED_PATHS)
+    check = OriginCheck(authenticated, own.allowed_hosts, own.cors_origins, UNCHECKED_PATHS)
+    return PublicGate(authenticated, check, check.accepted)
 
 
 def public_app(

@@ -19,6 +19,7 @@ from sidecart.edge.problems import Problem
 
 CALLED_WITH = ("content-type", "idempotency-key", "prefer", "traceparent")
 """The request headers of the API. A page of an allowed origin may send them."""
+ACCEPTED_MAX = 256
 READ_BY_PAGES = ("location", "retry-after", "preference-applied", "idempotency-key")
 """The response headers of the API. A page of an allowed origin may read them."""
 
@@ -37,10 +38,13 @@ class OriginCheck:
         self._hosts = hosts
         self._origins = frozenset(origins)
         self._exempt = exempt
+        self.accepted: set[bytes] = set()
+        """Host headers that were accepted, for the PublicGate before this check."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on, or reject it."""
-        problem = None if scope["type"] != "http" or scope["path"].startswith(self._exempt) else self._problem(scope)
+        is_exempt = scope["type"] != "http" or scope["path"].startswith(self._exempt)
+        problem = None if is_exempt else self._problem(scope)
         if problem is None:
             await self._app(scope, receive, send)
         else:
@@ -60,6 +64,8 @@ class OriginCheck:
         # A page of the gateway itself (/docs) has the gateway's host, behind a proxy with TLS too.
         if any(origin.partition("://")[2] != host and origin not in self._origins for origin in origins):
             return Problem(403, "foreign_origin", "a page of this origin may not call the gateway; see CORS_ORIGINS")
+        if len(self.accepted) < ACCEPTED_MAX:
+            self.accepted.add(host.encode("latin-1"))
         return None
 
 

@@ -38,7 +38,7 @@ class Gateway:
     def __init__(self) -> None:
         self.sidecar = FakeSidecar()
         self.app = module.gateway(SHOP, SETTINGS, OWN)
-        # The test sets the state of the app that SidecarAuth and OriginCheck wrap.
+        # The test sets the state of the app that SidecarAuth and PublicGate wrap.
         inner: Any = self.app._app._app  # type: ignore[attr-defined]  # see the comment above
         self.shutdown = ShutdownSignal()
         wiring = Wiring.of(SHOP, self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.shutdown)
@@ -754,5 +754,20 @@ def test_the_gateway_checks_host_and_origin(path: str, headers: dict[str, str], 
         assert status == answer.status_code
         assert status == 200 or answer.headers["content-type"] == "application/problem+json"
         assert [] == gateway.sidecar.published
+
+    run(scenario)
+
+
+def test_an_accepted_host_opens_no_door_for_another() -> None:
+    """After a request, only the same Host without an Origin is forwarded at once."""
+
+    async def scenario(gateway: Gateway) -> None:
+        statuses = [
+            (await gateway.http.get(f"/order/{USER}", headers=headers)).status_code
+            for headers in ({}, {"origin": "https://evil.example"}, {"host": "evil.example"}, {"host": "SHOP"}, {})
+        ]
+
+        assert [403, 421] == statuses[1:3]
+        assert not {403, 421} & {statuses[0], *statuses[3:]}
 
     run(scenario)

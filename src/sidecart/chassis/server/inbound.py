@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -184,6 +184,27 @@ class InboundApp(RoutedApp):
             log.exception("unexpected exception; the %s event will be redelivered", subscription.topic)
             return BUG
         return DONE
+
+
+class PublicGate:
+    """Middleware that forwards an ordinary request at once.
+
+    It has no Origin, and a Host that `examine` accepted before. `examine` gets all others.
+    """
+
+    def __init__(self, app: ASGIApp, examine: ASGIApp, accepted: Set[bytes]) -> None:
+        self._app = app
+        self._examine = examine
+        self._accepted = accepted
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Forward or examine the request."""
+        is_ordinary = scope["type"] != "http" or self._is_ordinary(scope["headers"])
+        await (self._app if is_ordinary else self._examine)(scope, receive, send)
+
+    def _is_ordinary(self, headers: Sequence[tuple[bytes, bytes]]) -> bool:
+        names = dict(headers)
+        return b"origin" not in names and names.get(b"host") in self._accepted
 
 
 class SidecarAuth:
