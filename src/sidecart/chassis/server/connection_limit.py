@@ -11,6 +11,7 @@ Client = tuple[str, int] | None
 
 FILES_OF_ITS_OWN = 1_000
 """Files that connections must leave: listeners, the connections to the sidecar, logs."""
+FILES_WITHOUT_MAXIMUM = 100_000
 
 
 class ConnectionLimit:
@@ -48,7 +49,13 @@ class ConnectionLimit:
 
 
 def raise_file_limit() -> int:
-    """Raise this process's limit of open files as far as allowed; return the limit."""
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    """Raise this process's limit of open files as far as allowed; return the limit.
+
+    Where the system sets no maximum, it is `FILES_WITHOUT_MAXIMUM`.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_WITHOUT_MAXIMUM if hard == resource.RLIM_INFINITY else hard
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted

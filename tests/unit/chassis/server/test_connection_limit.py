@@ -73,6 +73,18 @@ def test_the_limit_of_open_files_is_raised_and_kept() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
+@pytest.mark.parametrize("soft", [256, resource.RLIM_INFINITY])
+def test_a_system_without_a_maximum_has_room_for_connections(soft: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Infinity is a negative number."""
+    raised: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (soft, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, limits: raised.append(limits))
+    settings = Settings("127.0.0.1", 1, 2, "a", "b")
+
+    assert settings.connections_max == connection_limit(settings).total
+    assert ([(100_000, resource.RLIM_INFINITY)] if soft == 256 else []) == raised
+
+
 def test_the_limits_are_settings() -> None:
     """Loopback is a proxy unless the setting names others."""
     found = read(
