@@ -15,6 +15,7 @@ from typing import Any, Self, TypedDict
 from aiohttp import ClientError, ClientSession, ClientTimeout, TCPConnector, TraceConfig, TraceRequestChunkSentParams
 
 from bench.systems import Contender
+from shop.acting import acting
 from sidecart.launcher.rotation import older
 
 AT_ONCE = 64
@@ -85,7 +86,10 @@ class Shopper:
         connector, timeout = TCPConnector(limit=0), ClientTimeout(total=CALL_SECONDS_MAX)
         trace = TraceConfig()
         trace.on_request_chunk_sent.append(_was_sent)
-        self._shop = ClientSession(self.system.url, connector=connector, timeout=timeout, trace_configs=[trace])
+        tokens = acting(self.system.issuer_folder).middleware
+        self._shop = ClientSession(
+            self.system.url, connector=connector, timeout=timeout, trace_configs=[trace], middlewares=(tokens,)
+        )
         self._floor = ClientSession(self.system.floor_url, connector=TCPConnector(limit=0), timeout=timeout)
         return self
 

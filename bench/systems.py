@@ -23,6 +23,8 @@ class Contender:
     url: str
     floor_url: str
     mail_log: Path
+    issuer_folder: Path
+    """The folder of the keys that sign the tokens of the callers."""
     seconds_to_ready: float
     processes: Callable[[], Mapping[str, int]]
     """The pids of the shop's processes by name, without those of the floor."""
@@ -63,7 +65,8 @@ def _ours(shop: System, floor: Mapping[str, int], floor_url: str) -> Contender:
         shop.wait_ready(app_id)
 
     log = shop.logs / f"{MAIL_CATCHER}.log"
-    return Contender(OURS, shop.url, floor_url, log, shop.seconds_to_ready, processes, shop.stop_app, start)
+    seconds, keys = shop.seconds_to_ready, shop.issuer_folder
+    return Contender(OURS, shop.url, floor_url, log, keys, seconds, processes, shop.stop_app, start)
 
 
 def _baseline(baseline: BaselineShop, floor_url: str) -> Contender:
@@ -75,6 +78,5 @@ def _baseline(baseline: BaselineShop, floor_url: str) -> Contender:
         baseline.wait_ready(name)
 
     log = baseline.logs / f"{MAIL_CATCHER}.log"
-    return Contender(
-        BASELINE, baseline.url, floor_url, log, baseline.seconds_to_ready, processes, baseline.stop_app, start
-    )
+    seconds, keys = baseline.seconds_to_ready, baseline.issuer_folder
+    return Contender(BASELINE, baseline.url, floor_url, log, keys, seconds, processes, baseline.stop_app, start)

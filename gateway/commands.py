@@ -12,6 +12,8 @@ from sidecart.edge.bodies import PRINTABLE, Id, Printable, Strict
 from sidecart.edge.declarations import CommandDeclaration, FlowDeclaration
 
 CENTS_MAX = 10**12 - 1
+DEPOSITS = "deposits"
+"""The scope of a payment provider's token: only it pays money in."""
 KEY_REUSED = {"key_reused": (422, "this Idempotency-Key was used with another body; choose a new key")}
 
 
@@ -105,12 +107,17 @@ REGISTER = CommandDeclaration(
     topic="UserCreateRequested",
     resource="user_id",
     owner="email",
+    identity={"email": "email"},
+    is_caller=True,
     location="/user/{user_id}",
     success="UserCreated",
     answer=UserAnswer,
     answer_schema="user",
     rejection="UserCreateRejected",
-    problems=KEY_REUSED | {"email_taken": (409, "another user has this e-mail address")},
+    problems={
+        "key_reused": (422, "this user, or this Idempotency-Key, registered with another body; GET the user to see it"),
+        "email_taken": (409, "another user has this e-mail address"),
+    },
     flow=FlowDeclaration("user", owner="user", ends_at=("billing", "notification")),
 )
 DEPOSIT = CommandDeclaration(
@@ -120,6 +127,7 @@ DEPOSIT = CommandDeclaration(
     topic="AccountDepositRequested",
     resource="deposit_id",
     owner="user_id",
+    scope=DEPOSITS,
     location="/account/{user_id}/deposit/{deposit_id}",
     requires="user_id",
     success="AccountDeposited",
@@ -135,13 +143,18 @@ ORDER = CommandDeclaration(
     topic="OrderCreateRequested",
     resource="order_id",
     owner="user_id",
+    identity={"user_id": "id"},
     location="/order/{order_id}",
     requires="user_id",
     success="OrderCreated",
     answer=OrderAnswer,
     answer_schema="order",
     rejection="OrderCreateRejected",
-    problems=KEY_REUSED,
+    problems=KEY_REUSED
+    | {
+        "unknown_product": (422, "the shop does not have one of the products; GET /products lists them"),
+        "price_changed": (409, "the price of a product has changed; GET /products lists the prices"),
+    },
     flow=FlowDeclaration("order", owner="order", ends_at=("notification",), is_pending=_is_payment_pending),
 )
 COMMANDS = (REGISTER, DEPOSIT, ORDER)

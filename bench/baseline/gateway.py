@@ -5,6 +5,7 @@ Run it with `python -m bench.baseline.gateway`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
@@ -21,6 +22,7 @@ from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import run
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.edge import settings
 from sidecart.edge.app import public_app
 from sidecart.edge.wiring import Wiring
 
@@ -28,14 +30,15 @@ NAME = "gateway-0"
 
 
 def gateway(config: BaselineSettings) -> ASGIApp:
-    """Build the baseline's gateway app."""
+    """Build the baseline's gateway app. It checks the tokens of the callers, as the product's does."""
+    auth = settings.read(os.environ).auth
 
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
         broker = connect(config.broker, config.broker_url)
         async with ClientSession() as session:
             direct = cast(HttpSidecar, Direct(config.redis_url, "gateway", broker, session, config.urls))
-            wiring = Wiring.of(SHOP, direct, NAME, LoopbackProbe("replies", NAME), ShutdownSignal())
+            wiring = Wiring.of(SHOP, direct, NAME, LoopbackProbe("replies", NAME), ShutdownSignal(), auth)
             wiring.attach(app)
             for topic, handle in wiring.topics().items():
                 broker.on(topic, NAME, handle)
@@ -47,7 +50,7 @@ def gateway(config: BaselineSettings) -> ASGIApp:
                 await broker.stop()
                 await cast(Direct, direct).close()
 
-    return public_app(SHOP, lifespan)
+    return public_app(SHOP, lifespan, is_open=auth is None)
 
 
 def main() -> None:

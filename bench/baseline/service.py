@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from datetime import timedelta
 from functools import partial
 from typing import Any, cast
 
@@ -93,8 +92,8 @@ async def _process_or_drop(topic: str, process: Callable[[bytes], Awaitable[None
 
 
 def _order() -> Program:
-    within = timedelta(seconds=order_settings.PAY_WITHIN_SECONDS)
-    return Program(order.service(within), partial(order.wire, within))
+    own = order_settings.read(os.environ)
+    return Program(order.service(own.pay_within, own.price_list.prices), partial(order.wire, own))
 
 
 def _notification() -> Program:

@@ -10,11 +10,13 @@ from types import TracebackType
 from typing import Self
 
 from bench import floor_app
+from sidecart.issuer import tokens
+from sidecart.issuer.keys import JWKS_PATH
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
-from sidecart.launcher.lifecycle.start import mail_catcher
+from sidecart.launcher.lifecycle.plan import ISSUER, MAIL_CATCHER
+from sidecart.launcher.lifecycle.start import issuer, mail_catcher
 from sidecart.launcher.local_http import get
 from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
@@ -44,7 +46,8 @@ class BaselineShop:
         self._servers: list[Server] = []
         self._env: dict[str, str] = {}
         self.addresses: dict[str, str] = {}
-        self.ports = {name: free_port() for name in (*app_ids(), "mail-smtp", "mail-http")}
+        self.ports = {name: free_port() for name in (*app_ids(), "mail-smtp", "mail-http", ISSUER)}
+        self.issuer_folder = folder / "issuer"
         self.seconds_to_ready = 0.0
 
     @property
@@ -94,8 +97,13 @@ class BaselineShop:
             self.addresses[name] = server.start(self._processes, data, self.deadline)
         self._processes.start(MAIL_CATCHER, mail_catcher(self.ports, data), env=plain_environment(), cwd=root())
         self.deadline.until(lambda: is_listening(self.ports["mail-smtp"]), READY_SECONDS, lambda: "no mail catcher")
+        self._processes.start(
+            ISSUER, issuer(self.ports[ISSUER], self.issuer_folder), env=plain_environment(), cwd=root()
+        )
         started = time.monotonic()
         self._env = {
+            "OIDC_ISSUER": tokens.ISSUER,
+            "OIDC_JWKS": f"http://127.0.0.1:{self.ports[ISSUER]}{JWKS_PATH}",
             "BROKER": self.kind,
             "BROKER_URL": self.broker_url,
             "REDIS_URL": self.redis_url,
@@ -149,7 +157,7 @@ class BaselineShop:
 
     def _stop(self) -> None:
         self._processes.stop([GATEWAY], STOP_SECONDS)
-        self._processes.stop([*app_ids(), floor_app.GATEWAY, floor_app.SERVICE, MAIL_CATCHER], STOP_SECONDS)
+        self._processes.stop([*app_ids(), floor_app.GATEWAY, floor_app.SERVICE, MAIL_CATCHER, ISSUER], STOP_SECONDS)
         for server in self._servers:
             for name in server.names:
                 self._processes.stop([name], server.stop_seconds)

@@ -9,6 +9,7 @@ import msgspec
 
 from services.order import domain, events, settings
 from services.order.events import Input, Item
+from services.order.price_list import EXAMPLE_PRICES
 from sidecart.chassis import settings as common
 from sidecart.chassis.record import Record
 from sidecart.chassis.server.serve import Read, ServiceWiring, inbox, run, service_app
@@ -27,16 +28,16 @@ class OrderView(msgspec.Struct, omit_defaults=True):
     reason: str | None = None
 
 
-def service(pay_within: timedelta) -> Service[domain.Order, Input]:
+def service(pay_within: timedelta, prices: Mapping[str, int]) -> Service[domain.Order, Input]:
     """Describe the service to the event processor."""
-    return Service.of(domain, events, pay_within=pay_within)
+    return Service.of(domain, events, pay_within=pay_within, prices=prices)
 
 
-SERVICE = service(timedelta(seconds=settings.PAY_WITHIN_SECONDS))
-"""The service with the default settings, for the examples of its events."""
+SERVICE = service(timedelta(seconds=settings.PAY_WITHIN_SECONDS), EXAMPLE_PRICES)
+"""The service with the default time limit, for the examples of its events."""
 
 
-def wire(pay_within: timedelta, sidecar: HttpSidecar) -> ServiceWiring:
+def wire(own: settings.Settings, sidecar: HttpSidecar) -> ServiceWiring:
     """Return the subscriptions and reads of this service."""
 
     async def find_order(params: Mapping[str, str]) -> bytes | None:
@@ -45,15 +46,19 @@ def wire(pay_within: timedelta, sidecar: HttpSidecar) -> ServiceWiring:
             return None
         record = msgspec.json.decode(value, type=Record)
         order = msgspec.json.decode(record.state, type=OrderView | None)
-        return None if order is None else msgspec.json.encode(order)
+        return None if order is None or order.status == "rejected" else msgspec.json.encode(order)
 
-    return ServiceWiring(inbox(service(pay_within), sidecar), [Read("/order/{id}", find_order)])
+    async def list_products(_params: Mapping[str, str]) -> bytes:
+        return own.price_list.body
+
+    reads = [Read("/order/{id}", find_order), Read("/products", list_products)]
+    return ServiceWiring(inbox(service(own.pay_within, own.price_list.prices), sidecar), reads)
 
 
 def main() -> None:
     """Read the settings and serve until shutdown."""
     config = common.read()
-    run(service_app("order", config, partial(wire, settings.read(os.environ).pay_within)), config)
+    run(service_app("order", config, partial(wire, settings.read(os.environ))), config)
 
 
 if __name__ == "__main__":

@@ -7,14 +7,18 @@ from msgspec import Meta
 
 from sidecart.chassis.fields import Uuid
 
+SKU_CHARACTERS_MAX = 64
+CENTS_MAX = 10**9
+"""The highest price of one unit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
     """One line of an order: a product, its quantity and its unit price."""
 
-    sku: Annotated[str, Meta(min_length=1, max_length=64)]
+    sku: Annotated[str, Meta(min_length=1, max_length=SKU_CHARACTERS_MAX)]
     quantity: Annotated[int, Meta(ge=1, le=10_000)]
-    unit_price_cents: Annotated[int, Meta(ge=0, le=10**9)]
+    unit_price_cents: Annotated[int, Meta(ge=0, le=CENTS_MAX)]
 
 
 Items = Annotated[tuple[Item, ...], Meta(min_length=1, max_length=1_000)]
@@ -60,7 +64,7 @@ class OrderCreateRejected:
 
     order_id: str
     user_id: str
-    reason: Literal["key_reused"]
+    reason: Literal["key_reused", "unknown_product", "price_changed"]
 
 
 @dataclass(frozen=True, slots=True)

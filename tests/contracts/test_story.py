@@ -8,7 +8,7 @@ import pytest
 
 from gateway.commands import COMMANDS
 from sidecart.contracts.memory_sidecar import MemorySidecar
-from sidecart.edge.command import build_command, resource_id
+from sidecart.edge.command import build_command
 from sidecart.launcher.topics import GATEWAY, read_topics, service_ids
 from tests.contracts.story_replay import STORY, WIRED, replay, wordless
 from tests.contracts.validate import (
@@ -81,15 +81,6 @@ def test_the_gateway_makes_these_commands(event: dict[str, Any]) -> None:
     made = build_command(event["type"], event["subject"], "/", body, {id_field: event["data"][id_field]})
 
     assert {**event, "time": ""} == {**msgspec.json.decode(made.event), "time": ""}
-
-
-def test_the_resource_of_a_keyed_request_has_a_known_id() -> None:
-    """An Idempotency-Key gives the same resource id in every replica."""
-    user = examples("UserCreateRequested")["edges"]["data"]
-    order = examples("OrderCreateRequested")["edges"]["data"]
-
-    assert user["user_id"] == resource_id("/user/register", user["email"].casefold(), "register-zoe-1")
-    assert order["order_id"] == resource_id("/order/create", user["user_id"], "order-1")
 
 
 def position_of(event: dict[str, Any], cause: Event) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 
+from gateway.commands import COMMANDS
 from shop.audit import ShopBookkeeping
 from sidecart.launcher.project import root
 from sidecart.testkit.faults.load import Plan
@@ -41,7 +42,17 @@ def stormy(
     faults = tuple(storm(seed, killed, frozen, times, STORM_SECONDS, stuck=stuck))
     plan = Plan(seed, REQUESTS, PER_SECOND)
     return Trial(
-        BROKER, STORE, seed, SHORT, plan, RICH, ShopBookkeeping, faults=faults, replicas=REPLICAS, env=SETTINGS
+        BROKER,
+        STORE,
+        seed,
+        SHORT,
+        plan,
+        RICH,
+        COMMANDS,
+        ShopBookkeeping,
+        faults=faults,
+        replicas=REPLICAS,
+        env=SETTINGS,
     )
 
 

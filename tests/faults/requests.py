@@ -6,8 +6,12 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+from services.order import price_list
 from shop.audit import DEPOSIT, ORDER, REGISTRATION
 from sidecart.testkit.faults.ledger import Intent
+
+SKUS = ("tea", "sample", "voucher")
+PRICES = price_list.read(price_list.FILE).prices
 
 
 @dataclass(slots=True)
@@ -26,14 +30,7 @@ class ShopRequests:
             return _registration(number, chance)
         user_id = chance.choice(self.user_ids)
         if draw < self.order_share:
-            items = [
-                {
-                    "sku": chance.choice(("tea", "book", "cup")),
-                    "quantity": chance.randint(1, 4),
-                    "unit_price_cents": chance.randint(50, 500),
-                }
-                for _ in range(chance.randint(1, 3))
-            ]
+            items = [_item(chance) for _ in range(chance.randint(1, 3))]
             return ORDER, {"user_id": user_id, "items": items}
         if draw < self.order_share + self.deposit_share:
             return DEPOSIT, {"user_id": user_id, "amount_cents": chance.randint(1_000, 9_000)}
@@ -43,6 +40,11 @@ class ShopRequests:
         """Let a registered user send later requests."""
         if intent.route == REGISTRATION:
             self.user_ids.append(intent.resource)
+
+
+def _item(chance: random.Random) -> dict[str, Any]:
+    sku = chance.choice(SKUS)
+    return {"sku": sku, "quantity": chance.randint(1, 4), "unit_price_cents": PRICES[sku]}
 
 
 def _registration(number: int, chance: random.Random) -> tuple[str, dict[str, Any]]:

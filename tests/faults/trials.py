@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+from gateway.commands import COMMANDS
 from shop.audit import ShopBookkeeping
 from sidecart.testkit.faults.load import Plan, Requests
 from sidecart.testkit.faults.schedule import FULL, SHORT
@@ -40,6 +41,7 @@ def trial_of(broker: str, store: str, seed: int, short: bool, kind: str = "kills
         SHORT if short else FULL,
         plan,
         requests,
+        COMMANDS,
         ShopBookkeeping,
         kind=kind,
         replicas=REPLICAS,

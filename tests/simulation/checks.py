@@ -14,6 +14,8 @@ from sidecart.testkit.simulation.checks import events_of, secondary, state
 from sidecart.testkit.simulation.world import World
 from tests.simulation.scenario import Scenario
 
+AFTER_CREATION = ("OrderCreated", "OrderPaymentRequested", "OrderPaid", "OrderNotPaid")
+
 
 def problems(world: World, scenario: Scenario) -> Iterator[str]:
     """Yield all violations of the invariants, one line each."""
@@ -60,6 +62,11 @@ def _orders(world: World, scenario: Scenario) -> Iterator[str]:
     for order_id in scenario.order_ids:
         order = state(world, "order", f"order:{order_id}") or {}
         payment = secondary(world, "billing", f"payment:{order_id}") or {}
+        if order.get("status") == "rejected":
+            consequences = {topic for topic in AFTER_CREATION if events_of(world, topic, order_id)}
+            if consequences or payment:
+                yield f"order {order_id} is rejected, but {sorted(consequences)} and {payment}"
+            continue
         ends = {topic for topic in ("OrderPaid", "OrderNotPaid") if events_of(world, topic, order_id)}
         output = {topic for topic in ("OrderPaymentCreated", "OrderPaymentFailed") if events_of(world, topic, order_id)}
         is_paid = order.get("status") == "paid"
@@ -72,6 +79,8 @@ def _orders(world: World, scenario: Scenario) -> Iterator[str]:
 
 def _mails(world: World, scenario: Scenario) -> Iterator[str]:
     for order_id in scenario.order_ids:
+        if (state(world, "order", f"order:{order_id}") or {}).get("status") == "rejected":
+            continue
         message_id = email(order_id, "a@b.c", "n", order_outcome(order_id, (), 0), Currency()).message_id
         notification = secondary(world, "notification", f"notification:{order_id}") or {}
         if not world.side_effects[message_id] or not notification.get("sent_at"):

@@ -10,6 +10,9 @@ from typing import Any
 from sidecart.edge.command import build_command
 from sidecart.testkit.simulation.broker import Command
 
+SKUS = {400: "tea", 700: "cup"}
+"""The SKU of each price."""
+
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
@@ -23,7 +26,7 @@ class Scenario:
 
 def scenario(seed: int) -> Scenario:
     """Generate a scenario; the same seed gives the same scenario."""
-    rng = random.Random(f"scenario {seed}")
+    rng, surprises = random.Random(f"scenario {seed}"), random.Random(f"prices {seed}")
     commands: list[Command] = []
 
     def new_id() -> str:
@@ -51,7 +54,9 @@ def scenario(seed: int) -> Scenario:
             order_id = new_id()
             order_ids.append(order_id)
             for quantity in rng.choice(((1,), (1,), (1, 2))):
-                item = {"sku": "tea", "quantity": quantity, "unit_price_cents": rng.choice((400, 700))}
+                price = rng.choice(list(SKUS))
+                wrong = 1 if surprises.random() < 0.05 else 0  # a price that the list does not have
+                item = {"sku": SKUS[price], "quantity": quantity, "unit_price_cents": price + wrong}
                 ids = {"order_id": order_id}
                 add("OrderCreateRequested", order_id, ids, {"user_id": user_id, "items": [item]})
     clashing_ids = [new_id(), new_id()] if rng.random() < 0.3 else []

@@ -209,6 +209,7 @@ LAYERS = (
     {"sidecart.edge"},
     {"sidecart.launcher"},
     {"sidecart.launcher.servers"},
+    {"sidecart.issuer"},
     {"sidecart.launcher.lifecycle"},
     {"sidecart.contracts", "sidecart.doctor", "sidecart.monitor", "sidecart.testkit"},
     {"sidecart.testkit.simulation"},

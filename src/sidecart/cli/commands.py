@@ -57,6 +57,10 @@ TOOLKIT: Mapping[str, CommandReference] = {
     "scopes": CommandReference(
         "sidecart.cli.scopes:command", "write which app may publish and read which topic (dapr/topics.env)"
     ),
+    "token": CommandReference("sidecart.cli.token:command", "print an access token of the local issuer"),
+    "rotate-key-secret": CommandReference(
+        "sidecart.cli.rotate_key_secret:command", "replace the secret from which the ids of idempotency keys derive"
+    ),
     "reset": CommandReference("sidecart.cli.reset:command", "delete the data and logs of the stopped system"),
     "completion": CommandReference(
         "sidecart.cli.completion:command", "print the script that completes commands and options in your shell"

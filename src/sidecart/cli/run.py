@@ -22,6 +22,7 @@ from sidecart.launcher.topology import app_of, metrics_of
 
 EXAMPLE_CALLS = "example_calls"
 """The entry of `[tool.sidecart]` in pyproject.toml: calls to try; {url} is the gateway's URL."""
+AUTH_IS_OFF = "\nAUTH=off: the gateway needs no token. Every program on this machine can act for every user."
 WATCH_SECONDS = 0.3
 REPORTED_FIRST, REPORT_SECONDS = 5, 600.0
 """Thresholds for repeated reports: a process that crashes every minute must not flood the terminal.
@@ -201,6 +202,7 @@ def _watch(system: System, deadline: Deadline, reload: bool) -> int:
 def _welcome(system: System) -> str:
     mails, page = system.state.mails_at, system.monitor_url
     lines = [
+        *([AUTH_IS_OFF] if system.plan.auth == runfile.OFF else []),
         f"\nThe system is open at {system.url}  (API: {system.url}/docs)",
         *([f"The live page is at {page}"] if page else []),
         *([f"Its mails are at    {mails}"] if mails else []),

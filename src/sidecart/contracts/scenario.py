@@ -43,6 +43,10 @@ WRITER = "8f14e45f"
 """The writer in the outbox entries of the scenario's records."""
 
 
+SECRET = b"the secret of the examples"
+"""Instead of a gateway's secret, from which the ids of resources derive."""
+
+
 class Flow(msgspec.Struct, forbid_unknown_fields=True):
     """One command of the scenario.
 
@@ -151,7 +155,7 @@ class _Scenario:
             raise LaunchError(f"{SCENARIO}: no command of the gateway publishes {flow.topic}")
         declared = self._commands[flow.topic]
         body = _body(flow, declared)
-        resource = flow.resource or resource_id(declared.path, body[declared.owner], flow.key)
+        resource = flow.resource or resource_id(SECRET, declared.path, body[declared.owner], flow.key)
         made = build_command(flow.topic, resource, "/", body, {declared.resource: resource})
         event: Event = msgspec.json.decode(made.event)
         return event | {"time": timestamp(at)}

@@ -26,6 +26,7 @@ from sidecart.chassis.telemetry.tracing import traced
 from sidecart.edge import asyncapi, docs, openapi, settings
 from sidecart.edge.declarations import Application, CommandDeclaration, QueryDeclaration
 from sidecart.edge.journal import Flow
+from sidecart.edge.key_secrets import RotationUnderWay
 from sidecart.edge.origins import OriginCheck
 from sidecart.edge.problems import Problem, method_not_allowed, not_found
 from sidecart.edge.wiring import Wiring
@@ -33,7 +34,8 @@ from sidecart.edge.wiring import Wiring
 log = logging.getLogger(__name__)
 
 RECONCILE = "/reconcile"  # called by `sidecart reconcile`, with the token of this app
-SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config", RECONCILE)
+KEY_SECRET = "/key-secret"  # called by `sidecart rotate-key-secret`, with the token of this app
+SIDECAR_PATHS = ("/dapr", "/events", "/job", "/actors", "/config", RECONCILE, KEY_SECRET)
 HEALTH_PATHS = ("/healthz", "/readyz")
 UNCHECKED_PATHS = (*SIDECAR_PATHS, *HEALTH_PATHS)
 """Paths at any host name: a platform's health check and a sidecar may use an address."""
@@ -51,27 +53,30 @@ def gateway(
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
         async with connect(config.dapr_http_port, config.dapr_api_token, config.dapr_host) as sidecar:
-            wiring = Wiring.of(application, sidecar, own.pod_name, probe, stop)
+            wiring = Wiring.of(application, sidecar, own.pod_name, probe, stop, own.auth)
             wiring.attach(app)
             topics = [Subscription("replies", topic, handle) for topic, handle in wiring.topics().items()]
             app.subscribe(topics, dead_letters=None)
             async with traced("gateway"), wiring.run_background_tasks(own.drain_seconds):
                 yield
 
-    app = public_app(application, lifespan)
+    app = public_app(application, lifespan, is_open=own.auth is None)
     authenticated = SidecarAuth(app, config.app_api_token, SIDECAR_PATHS)
     check = OriginCheck(authenticated, own.allowed_hosts, own.cors_origins, UNCHECKED_PATHS)
     return PublicGate(authenticated, check, check.accepted)
 
 
 def public_app(
-    application: Application, lifespan: Callable[[InboundApp], AbstractAsyncContextManager[None]]
+    application: Application, lifespan: Callable[[InboundApp], AbstractAsyncContextManager[None]], *, is_open: bool
 ) -> InboundApp:
-    """Build the app with its public routes; `lifespan` sets `app.state.wiring` before it yields."""
+    """Build the app with its public routes; `lifespan` sets `app.state.wiring` before it yields.
+
+    `is_open` (AUTH=off) changes the document only: the routes need no token then.
+    """
     app = InboundApp(
         title=application.title, version="1", lifespan=lifespan, docs_url=None, redoc_url=None, redirect_slashes=False
     )
-    openapi.document(app, application)
+    openapi.document(app, application, is_open=is_open)
     docs.show(app)
     _add_problem_handlers(app, application.command_paths)
     _add_health_routes(app)
@@ -80,6 +85,7 @@ def public_app(
     for query in application.queries:
         _add_query(app, query)
     _add_reconcile_routes(app)
+    _add_key_secret_route(app)
     _add_asyncapi_route(app, application)
     return app
 
@@ -95,11 +101,11 @@ def _add_command(app: InboundApp, command: CommandDeclaration) -> None:
         methods=["POST"],
         summary=command.summary,
         status_code=201,
-        openapi_extra=openapi.request(command.body),
+        openapi_extra=openapi.request(command) | openapi.security(command.scope),
         responses={
             201: openapi.response(command.answer_schema, "confirmed by an event"),
             202: openapi.response("accepted", "accepted; the outcome will be at Location"),
-            **openapi.problems(400, 403, 404, 409, 413, 415, 421, 422, 503),
+            **openapi.problems(400, 401, 403, 404, 409, 413, 415, 421, 422, 503),
         },
     )
 
@@ -107,7 +113,7 @@ def _add_command(app: InboundApp, command: CommandDeclaration) -> None:
 def _add_query(app: FastAPI, query: QueryDeclaration) -> None:
     async def get(request: Request) -> Response:
         wiring: Wiring = request.app.state.wiring
-        return await wiring.queries_api.read(query.app_id, request)
+        return await wiring.queries_api.read(query, request)
 
     parameters = [
         {"in": "path", "name": name, "required": True, "schema": {"type": "string", "format": "uuid"}}
@@ -118,11 +124,11 @@ def _add_query(app: FastAPI, query: QueryDeclaration) -> None:
         get,
         methods=["GET"],
         summary=f"Read from the {query.app_id} service.",
-        openapi_extra={"parameters": parameters},
+        openapi_extra={"parameters": parameters} | ({} if query.is_public else openapi.security()),
         responses={
             200: openapi.response(query.schema, "the resource as the service stores it"),
             202: openapi.response("accepted", "accepted, not created yet"),
-            **openapi.problems(403, 404, 409, 421, 422, 503),
+            **openapi.problems(401, 403, 404, 409, 421, 422, 503),
         },
     )
 
@@ -144,8 +150,9 @@ def _add_health_routes(app: FastAPI) -> None:
     async def readyz(request: Request) -> Response:
         """Report whether the gateway can serve requests."""
         without_broker = "broker" in request.query_params.getlist("exclude")
-        missing = request.app.state.wiring.readiness.missing(without_broker=without_broker)
-        body: dict[str, Any] = {"missing": missing}
+        readiness = request.app.state.wiring.readiness
+        missing = readiness.missing(without_broker=without_broker)
+        body: dict[str, Any] = {"missing": missing, **({"auth": "off"} if readiness.is_open else {})}
         return Response(msgspec.json.encode(body), 503 if missing else 200, media_type="application/json")
 
 
@@ -165,6 +172,19 @@ def _add_reconcile_routes(app: FastAPI) -> None:
     async def reconcile(request: Request) -> Response:
         wiring: Wiring = request.app.state.wiring
         return _flows(await wiring.reconciler.reconcile())
+
+
+def _add_key_secret_route(app: FastAPI) -> None:
+    """Add the route of `sidecart rotate-key-secret`."""
+
+    @app.post(KEY_SECRET, include_in_schema=False)
+    async def rotate(request: Request) -> Response:
+        wiring: Wiring = request.app.state.wiring
+        try:
+            ends_at = await wiring.secrets.rotate()
+        except RotationUnderWay as error:
+            raise Problem(409, "rotation_under_way", str(error)) from error
+        return Response(msgspec.json.encode({"ends_at": timestamp(ends_at)}), media_type="application/json")
 
 
 def _flows(flows: list[Flow]) -> Response:
@@ -209,5 +229,7 @@ def _add_problem_handlers(app: FastAPI, command_paths: Set[str]) -> None:
 def serve(application: Application) -> None:
     """Read the settings and serve an application's gateway until shutdown."""
     config, own, shutdown = common.read(), settings.read(os.environ), ShutdownSignal()
+    if own.auth is None:
+        log.warning("AUTH=off: the gateway trusts the user in each body, and everyone may read everything")
     app = gateway(application, config, own, shutdown)
     run(app, config, shutdown, own.drain_seconds)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from email.message import Message
 from typing import Annotated, Any, TypeVar
 
@@ -11,6 +12,7 @@ from fastapi import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from sidecart.chassis.server.request_body import DRAIN_BYTES_MAX
+from sidecart.edge.callers import forbidden
 from sidecart.edge.problems import Problem, invalid
 
 BODY_BYTES_MAX = 256 * 1024
@@ -40,8 +42,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
 
-async def read(request: Request, kind: type[B]) -> B:
-    """Read and validate the body of a request; raise Problem 400, 413, 415 or 422."""
+async def read(request: Request, kind: type[B], identity: Mapping[str, str]) -> B:
+    """Read and validate the body of a request; raise Problem 400, 403, 413, 415 or 422.
+
+    `identity` has the fields that the caller's token decides: the body may leave them out.
+    """
     _check_type(request.headers.get("content-type", ""), request.headers.get("content-encoding", "identity"))
     _check_content_length(request.headers.get("content-length", ""))
     body = await _bytes(request)
@@ -51,10 +56,22 @@ async def read(request: Request, kind: type[B]) -> B:
         value: Any = jiter.from_json(body, allow_inf_nan=False, catch_duplicate_keys=True)
     except ValueError as error:
         raise Problem(400, "not_json", f"the body must be JSON in UTF-8 with unique keys: {error}") from error
+    if identity and isinstance(value, dict):
+        _identify(value, identity)
     try:
         return kind.model_validate(value)
     except ValidationError as error:
         raise invalid(error) from error
+
+
+def _identify(value: dict[str, Any], identity: Mapping[str, str]) -> None:
+    """Set the fields that the token decides; raise Problem 403 if the body contradicts it."""
+    for name, own in identity.items():
+        sent = value.get(name, own)
+        if isinstance(sent, str) and sent.casefold() == own.casefold():
+            value[name] = own
+        elif isinstance(sent, str):
+            raise forbidden(f"{name} is not that of the token; leave it out")
 
 
 def _check_type(header: str, encoding: str) -> None:

@@ -8,6 +8,7 @@ that the gateway does for a request.
 from __future__ import annotations
 
 import asyncio
+import hmac
 import json
 import re
 import secrets
@@ -20,9 +21,6 @@ import msgspec
 
 from sidecart.chassis.events import CloudEvent, now, timestamp
 from sidecart.chassis.telemetry import tracing
-
-# Namespace of the ids that derive from an Idempotency-Key.
-KEYED = uuid.UUID("8a4f6f0c-43a5-5b61-9d0f-3f4a4b6f7c10")
 
 MADE_KEY = re.compile(r"^sidecart-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$", re.ASCII)
 
@@ -40,6 +38,8 @@ class Command:
     topic: str
     location: str
     event: bytes
+    owner: str = ""
+    """The id of the caller who may read the resource, or what the body names as its owner."""
 
     @property
     def resource(self) -> str:
@@ -52,7 +52,9 @@ def resource_of(location: str) -> str:
     return location.rpartition("/")[2]
 
 
-def build_command(topic: str, resource: str, location: str, body: dict[str, Any], ids: dict[str, str]) -> Command:
+def build_command(
+    topic: str, resource: str, location: str, body: dict[str, Any], ids: dict[str, str], owner: str = ""
+) -> Command:
     """Build the command that creates a resource.
 
     The command's id is derived from the resource and the body. Its data is `ids` and the body.
@@ -69,7 +71,7 @@ def build_command(topic: str, resource: str, location: str, body: dict[str, Any]
         data=msgspec.Raw(msgspec.json.encode({**ids, **body})),
         **trace,
     )
-    return Command(event_id, topic, location, msgspec.json.encode(event))
+    return Command(event_id, topic, location, msgspec.json.encode(event), owner)
 
 
 def uuid7() -> str:
@@ -78,10 +80,13 @@ def uuid7() -> str:
 
 
 def _version7(milliseconds: int, bits: int) -> uuid.UUID:
-    value = (milliseconds & (1 << 48) - 1) << 80 | bits & (1 << 80) - 1
-    value = value & ~(0xF << 76) | 0x7 << 76
-    value = value & ~(0x3 << 62) | 0x2 << 62
-    return uuid.UUID(int=value)
+    return _with_version((milliseconds & (1 << 48) - 1) << 80 | bits & (1 << 80) - 1, 7)
+
+
+def _with_version(value: int, version: int) -> uuid.UUID:
+    """Return the UUID of RFC 9562 with these 128 bits, of which 6 are replaced."""
+    value = value & ~(0xF << 76) | version << 76
+    return uuid.UUID(int=value & ~(0x3 << 62) | 0x2 << 62)
 
 
 def made_key() -> str:
@@ -89,17 +94,23 @@ def made_key() -> str:
     return f"sidecart-{uuid7()}"
 
 
-def resource_id(route: str, owner: str, key: str) -> str:
+def resource_id(secret: bytes, route: str, owner: str, key: str) -> str:
     """Return the id of the resource that a request creates.
 
-    `owner` is the caller's name for itself, which the declaration chooses from the body; its case
-    does not count. The id is a UUID of version 5. If the gateway generated the key, the id is a
-    UUID of version 7 with the key's time, so ids sort by time.
+    `owner` is the caller; its case does not count. Without the `secret` no one can compute the id
+    of another caller's key. The id is a UUID of version 8. If the gateway generated the key, the id
+    is a UUID of version 7 with the key's time, so ids sort by time.
     """
-    derived = uuid.uuid5(KEYED, f"{route}\n{owner.casefold()}\n{key}")
-    if not (own_key := MADE_KEY.match(key)):
-        return str(derived)
-    return str(_version7(uuid.UUID(own_key.group(1)).int >> 80, derived.int))
+    derived = int.from_bytes(hmac.digest(secret, f"{route}\n{owner.casefold()}\n{key}".encode(), "sha256")[:16])
+    if (made_at := made_at_ms(key)) is not None:
+        return str(_version7(made_at, derived))
+    return str(_with_version(derived, 8))
+
+
+def made_at_ms(key: str) -> int | None:
+    """Return the time of a key that a gateway generated, in Unix milliseconds; None for another."""
+    own_key = MADE_KEY.match(key)
+    return None if own_key is None else uuid.UUID(own_key.group(1)).int >> 80
 
 
 def command_id(resource: str, body: dict[str, Any]) -> str:

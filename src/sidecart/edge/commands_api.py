@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -12,10 +12,12 @@ from sidecart.chassis.errors import PermanentError
 from sidecart.chassis.events import parse
 from sidecart.chassis.store_health import StoreHealth
 from sidecart.edge import bodies
-from sidecart.edge.command import Command, Deadline, build_command, made_key, resource_id
+from sidecart.edge.callers import Caller, Callers, forbidden
+from sidecart.edge.command import Command, Deadline, build_command, made_key
 from sidecart.edge.declarations import Application, CommandDeclaration
 from sidecart.edge.held_requests import CommandDispatcher, HeldRequests, Reply
 from sidecart.edge.idempotency import IdempotencyKey, idempotency_key
+from sidecart.edge.key_secrets import KeySecrets
 from sidecart.edge.known_resources import KnownResources
 from sidecart.edge.metrics import LATE_REPLIES
 from sidecart.edge.pending_commands import NotRecorded, PendingCommands
@@ -35,14 +37,22 @@ class CommandsApi:
     responses: Responses
     known: KnownResources
     store: StoreHealth
+    secrets: KeySecrets
+    callers: Callers | None
+    """None: the body names the caller (AUTH=off)."""
 
     async def handle(self, declared: CommandDeclaration, request: Request) -> Response:
         """Publish the declared command: 201 with its answer, 202 when pending, or a problem."""
+        caller = None if self.callers is None else await self.callers.of(request)
         key, preferred = _headers(request)
-        body = await bodies.read(request, declared.body)
+        body = await bodies.read(request, declared.body, _identity(declared, caller))
         deadline = Deadline(preferred.wait_seconds)
         sent = body.model_dump(exclude_none=True)  # an optional field that is absent stays absent
-        resource = resource_id(declared.path, sent[declared.owner], key.key)
+        if declared.is_caller and caller is not None:
+            resource = caller.id
+        else:
+            owner = sent[declared.owner] if caller is None else caller.id
+            resource = await self.secrets.resource_id(declared.path, owner, key.key)
         ids = {declared.resource: resource}
         if declared.requires is not None:
             ids[declared.requires] = sent[declared.requires]
@@ -51,7 +61,8 @@ class CommandsApi:
             if path not in self.known.paths:
                 await self.known.require(self.application.query_of[creator.location].app_id, path, deadline)
         location = declared.location.format_map(ids)
-        command = build_command(declared.topic, resource, location, sent, {declared.resource: resource})
+        names_owner = caller.id if declared.is_caller and caller is not None else sent[declared.owner]
+        command = build_command(declared.topic, resource, location, sent, {declared.resource: resource}, names_owner)
         return await self._dispatch(declared, key.sent, preferred, deadline, command, ids)
 
     async def _dispatch(
@@ -85,6 +96,17 @@ class CommandsApi:
         if isinstance(response, Problem):
             raise response
         return Response(response.body, 201, headers, "application/json")
+
+
+def _identity(declared: CommandDeclaration, caller: Caller | None) -> Mapping[str, str]:
+    """Return the fields of the body that the token decides; raise Problem 403."""
+    if caller is None:
+        return {}
+    caller.require_scope(declared.scope)
+    found = {name: caller.id if what == "id" else caller.email for name, what in declared.identity.items()}
+    if "" in found.values():
+        raise forbidden("the token has no verified email address (claims email and email_verified)")
+    return found
 
 
 def _headers(request: Request) -> tuple[IdempotencyKey, Preference]:

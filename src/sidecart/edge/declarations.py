@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from pydantic import BaseModel
@@ -49,7 +50,18 @@ class CommandDeclaration:
     resource: str
     """The name of the id of the resource that the command creates."""
     owner: str
-    """The field of the body that an Idempotency-Key belongs to; upper and lower case are equal."""
+    """The field of the body that names the owner of the resource. With AUTH=off the owner has the
+    Idempotency-Keys, too; upper and lower case are equal.
+    """
+    identity: Mapping[str, Literal["id", "email"]] = field(default_factory=dict)
+    """Fields of the body that the caller's token decides, with its id or verified email address.
+
+    A body may leave them out, and may not contradict the token.
+    """
+    is_caller: bool = False
+    """Whether the resource is the caller itself, so its id is the caller's."""
+    scope: str = ""
+    """The scope that the caller's token must have; empty for none."""
     location: str
     """The path of the resource, with names of ids in braces; the last one is `resource`."""
     requires: str | None = None
@@ -71,17 +83,26 @@ class CommandDeclaration:
 class QueryDeclaration:
     """A GET route, which a service answers at the same path.
 
-    `schema` is that of the 200 response, in contracts/http/.
+    `schema` is that of the 200 response, in contracts/http/. `owner` is the id of the caller who
+    may read it: a parameter of the path, or else a field of the answer. Callers with the role
+    operator, or with the `scope`, may read it too. Without an owner the resource is public.
     """
 
     path: str
     app_id: str
     schema: str
+    owner: str = ""
+    scope: str = ""
 
     @property
     def parameters(self) -> list[str]:
         """The names of the ids in the path."""
         return PARAMETER.findall(self.path)
+
+    @property
+    def is_public(self) -> bool:
+        """Whether anyone may read it without a token."""
+        return not self.owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +129,8 @@ class Application:
         object.__setattr__(self, "command_of_reply", replies)
         object.__setattr__(self, "query_of", queries)
         for command in self.commands:
-            if command.owner not in command.body.model_fields:
-                raise ValueError(f"{command.path}: the body has no field {command.owner}, the owner of its keys")
+            if missing := {command.owner, *command.identity} - command.body.model_fields.keys():
+                raise ValueError(f"{command.path}: the body has no field {', '.join(sorted(missing))}")
             if PARAMETER.findall(command.location)[-1:] != [command.resource]:
                 raise ValueError(f"{command.path}: the last id of {command.location} must be {command.resource}")
             if command.location not in queries:

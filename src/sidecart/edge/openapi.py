@@ -9,13 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel
 
 from sidecart.edge import idempotency
 from sidecart.edge.contracts import Contracts
-from sidecart.edge.declarations import Application
+from sidecart.edge.declarations import Application, CommandDeclaration
 
 PROBLEM_CONTENT = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/problem"}}}
+
+SCHEME = "token"
+TOKENS = {
+    "type": "http",
+    "scheme": "bearer",
+    "bearerFormat": "JWT",
+    "description": "an access token of the configured OpenID Connect issuer",
+}
 
 EXCLUDE = {
     "in": "query",
@@ -37,11 +44,20 @@ def response(schema_name: str, description: str) -> dict[str, Any]:
     return {"description": description, "content": {"application/json": {"schema": schema}}}
 
 
-def request(model: type[BaseModel]) -> dict[str, Any]:
-    """Describe the request of a POST route: its body, Idempotency-Key and Prefer."""
-    schema = {"$ref": f"#/components/schemas/{model.__name__}"}
+def security(scope: str = "") -> dict[str, Any]:
+    """Describe a route that needs a token, with a scope if it is not empty."""
+    return {"security": [{SCHEME: [scope] if scope else []}]}
+
+
+def request(command: CommandDeclaration) -> dict[str, Any]:
+    """Describe the request of a POST route: its body, Idempotency-Key and Prefer.
+
+    `x-identity` maps the fields of the body that the token decides to a property of the caller.
+    """
+    schema = {"$ref": f"#/components/schemas/{command.body.__name__}"}
     header: dict[str, Any] = {"in": "header", "required": False}
     return {
+        **({"x-identity": dict(command.identity)} if command.identity else {}),
         "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
         "parameters": [
             {
@@ -58,8 +74,8 @@ def request(model: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-def document(app: FastAPI, application: Application) -> None:
-    """Extend the OpenAPI document of the app with the schemas of all bodies."""
+def document(app: FastAPI, application: Application, *, is_open: bool) -> None:
+    """Extend the OpenAPI document of the app with the schemas of all bodies, and with the tokens."""
     generate = app.openapi
     template = "#/components/schemas/{model}"
 
@@ -71,8 +87,21 @@ def document(app: FastAPI, application: Application) -> None:
         for command in application.commands:
             schema = command.body.model_json_schema(ref_template=template)
             schemas.update(schema.pop("$defs", {}))
+            if not is_open and (needed := [each for each in schema["required"] if each not in command.identity]):
+                schema["required"] = needed
             schemas[command.body.__name__] = schema
+        if is_open:
+            _remove_tokens(made)
+        else:
+            made["components"]["securitySchemes"] = {SCHEME: TOKENS}
         return made
 
     # FastAPI documents this way to extend the document.
     app.openapi = openapi  # type: ignore[method-assign]  # see the comment above
+
+
+def _remove_tokens(made: dict[str, Any]) -> None:
+    for methods in made["paths"].values():
+        for operation in methods.values():
+            operation.pop("security", None)
+            operation.pop("x-identity", None)

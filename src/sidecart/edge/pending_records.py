@@ -56,6 +56,8 @@ class PendingRecord(msgspec.Struct):
     location: str
     changed_at: datetime
     commands: list[PendingCommand]
+    owner: str = ""
+    """See `Command.owner`; empty in a record of an earlier version."""
 
     @property
     def pending(self) -> list[PendingCommand]:
@@ -103,7 +105,7 @@ class PendingRecords:
             if len(known) >= COMMANDS_MAX:
                 raise TooManyCommands(command.resource)
             added = PendingCommand(command.id, command.topic, msgspec.Raw(command.event))
-            return self._encoded(command.location, [*known, added]), added
+            return self._encoded(command.location, command.owner, [*known, added]), added
 
         key = _key(command.resource)
         return await update(self._store, key, add, loaded=ABSENT, ttl_seconds=RETENTION_SECONDS)  # most are new
@@ -123,12 +125,13 @@ class PendingRecords:
                 each.rejection = outcomes[each.id]
                 each.outcome = "confirmed" if each.rejection is None else "rejected"
                 each.event = msgspec.Raw(b"null")
-            return self._encoded(record.location, record.commands) if ended else None, record
+            return self._encoded(record.location, record.owner, record.commands) if ended else None, record
 
         return await update(self._store, _key(resource), settle, ttl_seconds=RETENTION_SECONDS)
 
-    def _encoded(self, location: str, commands: list[PendingCommand]) -> bytes:
-        record = {"location": location, "changed_at": timestamp(self._now()), "commands": commands}
+    def _encoded(self, location: str, owner: str, commands: list[PendingCommand]) -> bytes:
+        changed_at = timestamp(self._now())
+        record = {"location": location, "changed_at": changed_at, "commands": commands, "owner": owner}
         return msgspec.json.encode(record)
 
 

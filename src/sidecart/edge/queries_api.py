@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Set
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from fastapi import Request, Response
@@ -18,7 +19,9 @@ from fastapi import Request, Response
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import SidecarUnavailable, TransientError
 from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.edge.callers import Caller, Callers, forbidden
 from sidecart.edge.command import Deadline
+from sidecart.edge.declarations import QueryDeclaration
 from sidecart.edge.flows import Flows
 from sidecart.edge.pending_commands import PendingCommands
 from sidecart.edge.problems import Problem, method_not_allowed, not_found, unavailable
@@ -38,21 +41,26 @@ class QueriesApi:
     reconciler: Reconciler
     flows: Flows
     command_paths: Set[str]
+    callers: Callers | None
+    """None: every caller may read everything (AUTH=off)."""
 
-    async def read(self, app_id: str, request: Request) -> Response:
+    async def read(self, query: QueryDeclaration, request: Request) -> Response:
         """Return the resource, or 202 if it is pending.
 
-        Raise the stored rejection of its command, Problem 404 for an unknown resource, or Problem
-        503 if the service or the store does not answer.
+        Raise Problem 401 or 403 for a caller who may not read it, the stored rejection of its
+        command, Problem 404 for an unknown resource, or Problem 503 if the service or the store
+        does not answer.
         """
-        path = request.url.path
+        path, app_id = request.url.path, query.app_id
         if path in self.command_paths:
             raise method_not_allowed("POST")
+        reader = await self._reader(query, request)
         if not all(is_uuid(value) for value in request.path_params.values()):
             raise not_found(f"{path[:200]}: an id is a UUID in lower case")
         deadline = Deadline(READ_SECONDS_MAX)
         answer = await self._ask(app_id, path, READ_SECONDS_MAX)
         if answer is not None and answer.status == 200:
+            _check_owner(query, answer, reader, path)
             self._check_soon(path, answer)
             return _found(answer)
         try:
@@ -65,17 +73,34 @@ class QueriesApi:
             if answer is not None and answer.status == 404:
                 raise not_found(path)
             raise _unreachable(app_id)
+        if reader is not None and query.owner not in query.parameters and record.owner != reader.id:
+            raise not_found(path)
         if record.is_confirmed:
             # The service created the resource after the first read.
             answer = await self._ask(app_id, path, deadline.left_to_answer)
             if answer is None or answer.status != 200:
                 raise _unreachable(app_id)
+            _check_owner(query, answer, reader, path)
             return _found(answer)
         if record.pending:
             ids = dict(reversed(request.path_params.items()))  # the resource's own id first, as after a POST
             body = msgspec.json.encode({**ids, "status": "accepted"})
             return Response(body, 202, {"Retry-After": "1"}, "application/json")
         raise record.rejection.problem()
+
+    async def _reader(self, query: QueryDeclaration, request: Request) -> Caller | None:
+        """Return the caller if it may read its own resources only; None if it may read all.
+
+        Raise Problem 403 if the path names another caller.
+        """
+        if self.callers is None or query.is_public:
+            return None
+        caller = await self.callers.of(request)
+        if caller.is_operator or query.scope in caller.scopes:
+            return None
+        if request.path_params.get(query.owner, caller.id) != caller.id:
+            raise forbidden(f"{query.owner} is not that of the token")
+        return caller
 
     def _check_soon(self, path: str, answer: Answer) -> None:
         """Schedule an early check of a flow that has not ended when its resource is read."""
@@ -101,6 +126,14 @@ def is_uuid(text: str) -> bool:
         return str(uuid.UUID(text)) == text
     except ValueError:
         return False
+
+
+def _check_owner(query: QueryDeclaration, answer: Answer, reader: Caller | None, path: str) -> None:
+    """Raise Problem 404 if the resource belongs to another caller: its existence is secret too."""
+    if reader is None or query.owner in query.parameters:
+        return
+    if msgspec.json.decode(answer.body, type=dict[str, Any]).get(query.owner) != reader.id:
+        raise not_found(path)
 
 
 def _found(answer: Answer) -> Response:

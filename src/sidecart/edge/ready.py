@@ -15,7 +15,9 @@ from sidecart.chassis.errors import SidecarUnavailable
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.edge.issuer_keys import IssuerKeys
 from sidecart.edge.journal import Journal
+from sidecart.edge.key_secrets import NOT_LOADED, KeySecrets
 from sidecart.edge.pending_commands import NOT_RELOADED, PendingCommands
 from sidecart.edge.publish_watch import PublishWatch
 
@@ -35,6 +37,8 @@ class Readiness:
         pending_commands: PendingCommands,
         journal: Journal,
         publish_watch: PublishWatch,
+        secrets: KeySecrets,
+        issuer_keys: IssuerKeys | None,
         shutdown: ShutdownSignal,
         services: Sequence[str],
     ) -> None:
@@ -43,6 +47,8 @@ class Readiness:
         self._pending_commands = pending_commands
         self._journal = journal
         self._publish_watch = publish_watch
+        self._secrets = secrets
+        self._issuer_keys = issuer_keys
         self._probe = probe
         self._services = services
         self._not_ready = set(services)
@@ -57,6 +63,8 @@ class Readiness:
         probe = [] if self._probe.has_returned else [f"{self._probe.topic} did not come back yet"]
         pending_commands = [] if self._pending_commands.resumed else [NOT_RELOADED]
         journal = [] if self._journal.resumed else ["the journal of accepted commands has not been reloaded yet"]
+        secret = [] if self._secrets.are_loaded else [NOT_LOADED]
+        keys = [] if self.is_open or self._issuer_keys_are_known else ["the keys of the token issuer are not known yet"]
         store = [problem] if (problem := self._sidecar.store.write_problem) else []
         stopping = ["this gateway is shutting down"] if self._shutdown.is_set else []
         return (
@@ -64,10 +72,21 @@ class Readiness:
             + probe
             + pending_commands
             + journal
+            + secret
+            + keys
             + store
             + ([publishing.problem] if publishing.problem and not shared else [])
             + [f"the {name} service is not ready yet" for name in self._services if name in self._not_ready]
         )
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the gateway trusts each body instead of tokens (AUTH=off)."""
+        return self._issuer_keys is None
+
+    @property
+    def _issuer_keys_are_known(self) -> bool:
+        return self._issuer_keys is not None and self._issuer_keys.are_known
 
     async def wait(self) -> None:
         """Publish the probe event and ask each service, until all of them have answered."""

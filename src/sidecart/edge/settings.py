@@ -5,12 +5,33 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 from sidecart.chassis import settings
 from sidecart.chassis.server.request_head import LOOPBACK_HOSTS
 
 DRAIN_SECONDS_MAX = 10
 ORIGIN = re.compile(r"https?://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
+OIDC, OFF = "oidc", "off"
+AUDIENCE = "sidecart"
+ROLES_CLAIM = "roles"
+"""The claim of RFC 9068."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthSettings:
+    """The issuer of the callers' tokens."""
+
+    issuer: str
+    """The `iss` of each token."""
+    audience: str = AUDIENCE
+    """One of the values of each token's `aud`."""
+    jwks_url: str = ""
+    """The URL of the issuer's keys; empty to read it from the discovery document."""
+    roles_claim: str = ROLES_CLAIM
+    """The claim with the caller's roles; dots separate the names of nested objects."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +46,8 @@ class Settings:
     """The names in the Host header of a request, in lower case and without a port."""
     cors_origins: tuple[str, ...]
     """The origins of the web pages that may call the gateway from a browser."""
+    auth: AuthSettings | None
+    """None: the gateway trusts each body (AUTH=off)."""
 
 
 def read(environ: Mapping[str, str]) -> Settings:
@@ -38,7 +61,31 @@ def read(environ: Mapping[str, str]) -> Settings:
         drain_seconds=settings.whole(environ, "DRAIN_SECONDS", 0, DRAIN_SECONDS_MAX, 0),
         allowed_hosts=_hosts(environ),
         cors_origins=_origins(environ),
+        auth=_auth(environ),
     )
+
+
+def _auth(environ: Mapping[str, str]) -> AuthSettings | None:
+    if settings.choice(environ, "AUTH", (OIDC, OFF), OIDC) == OFF:
+        host = settings.host(environ, "APP_HOST", settings.LOOPBACK)
+        if settings.in_url(host).lower() not in LOOPBACK_HOSTS:
+            raise settings.SettingError("AUTH", f"off is for loopback only, but APP_HOST is {host}: set OIDC_ISSUER")
+        return None
+    if not environ.get("OIDC_ISSUER"):
+        raise settings.SettingError("OIDC_ISSUER", "is missing: name the issuer of the tokens (docs/how-to/tokens.md)")
+    return AuthSettings(
+        issuer=_url(environ, "OIDC_ISSUER"),
+        audience=settings.text(environ, "OIDC_AUDIENCE", AUDIENCE),
+        jwks_url=_url(environ, "OIDC_JWKS") if environ.get("OIDC_JWKS") else "",
+        roles_claim=settings.text(environ, "OIDC_ROLES_CLAIM", ROLES_CLAIM),
+    )
+
+
+def _url(environ: Mapping[str, str], name: str) -> str:
+    url = settings.text(environ, name)
+    if not is_safe(url):
+        raise settings.SettingError(name, f"{url!r} is neither an https URL nor an http URL of this machine")
+    return url
 
 
 def _hosts(environ: Mapping[str, str]) -> frozenset[str]:
@@ -62,3 +109,19 @@ def _origins(environ: Mapping[str, str]) -> tuple[str, ...]:
 def _words(value: str) -> list[str]:
     """Return the words of a comma-separated list."""
     return [word for each in value.split(",") if (word := each.strip())]
+
+
+def is_safe(url: str) -> bool:
+    """Return whether no one on the network can change the answer: https, or this machine."""
+    try:
+        parts = urlsplit(url)
+        return (parts.scheme == "https" and bool(parts.hostname)) or is_local(url)
+    except ValueError:
+        return False
+
+
+def is_local(url: str) -> bool:
+    """Return whether a URL is that of an HTTP server of this machine."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    return parts.scheme == "http" and (host in LOOPBACK_HOSTS or host.endswith(".localhost"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 
@@ -14,12 +14,15 @@ from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.chassis.sidecar import HttpSidecar
+from sidecart.edge.callers import Callers
 from sidecart.edge.commands_api import CommandsApi, Replies, Responses
 from sidecart.edge.declarations import Application
 from sidecart.edge.flows import Flows
 from sidecart.edge.held_requests import CommandDispatcher, HeldRequests
+from sidecart.edge.issuer_keys import IssuerKeys
 from sidecart.edge.journal import Journal
 from sidecart.edge.journal_recovery import adopt_from_other_replicas
+from sidecart.edge.key_secrets import KeySecrets
 from sidecart.edge.known_resources import KnownResources
 from sidecart.edge.metrics import HELD, PENDING_COMMANDS, STUCK, UNFINISHED, declare
 from sidecart.edge.pending_commands import PendingCommands
@@ -28,6 +31,8 @@ from sidecart.edge.publish_watch import PublishWatch
 from sidecart.edge.queries_api import QueriesApi
 from sidecart.edge.ready import Readiness
 from sidecart.edge.reconciler import Reconciler
+from sidecart.edge.settings import AuthSettings
+from sidecart.edge.token_verifier import TokenVerifier
 
 # From the shutdown signal to the release of held requests. Together with the write of the pending
 # commands, this is well below the time that the server allows.
@@ -50,6 +55,9 @@ class Wiring:
     journal: Journal
     reconciler: Reconciler
     publish_watch: PublishWatch
+    secrets: KeySecrets
+    issuer_keys: IssuerKeys | None
+    """None: the gateway trusts each body (AUTH=off)."""
     shutdown: ShutdownSignal
     pod_name: str
 
@@ -61,6 +69,7 @@ class Wiring:
         pod_name: str,
         probe: LoopbackProbe,
         shutdown: ShutdownSignal,
+        auth: AuthSettings | None,
     ) -> Wiring:
         """Create all components of an application's gateway for a sidecar."""
         publish_watch = PublishWatch(sidecar, probe)
@@ -68,6 +77,9 @@ class Wiring:
         worker = PendingWorker(pending_commands, sidecar.publish, pod_name)
         known = KnownResources(sidecar, pending_commands)
         responses, flows = Responses(application), Flows(application)
+        secrets = KeySecrets(sidecar, now)
+        keys = None if auth is None else IssuerKeys(auth.issuer, auth.jwks_url)
+        callers = None if auth is None or keys is None else Callers(TokenVerifier(auth, keys))
         journal = Journal(sidecar, pod_name, now)
         reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, sidecar.publish)
         dispatcher = CommandDispatcher(sidecar, held, pending_commands, journal, application.rejections)
@@ -77,10 +89,10 @@ class Wiring:
         UNFINISHED.set_function(lambda: journal.count)
         STUCK.set_function(lambda: len(reconciler.stuck()))
         return cls(
-            commands_api=CommandsApi(application, dispatcher, responses, known, sidecar.store),
-            queries_api=QueriesApi(sidecar, pending_commands, reconciler, flows, application.command_paths),
+            commands_api=CommandsApi(application, dispatcher, responses, known, sidecar.store, secrets, callers),
+            queries_api=QueriesApi(sidecar, pending_commands, reconciler, flows, application.command_paths, callers),
             readiness=Readiness(
-                sidecar, probe, pending_commands, journal, publish_watch, shutdown, application.services
+                sidecar, probe, pending_commands, journal, publish_watch, secrets, keys, shutdown, application.services
             ),
             replies=Replies(application, responses, held, pending_commands, known),
             topics_of_replies=responses.topics,
@@ -91,6 +103,8 @@ class Wiring:
             journal=journal,
             reconciler=reconciler,
             publish_watch=publish_watch,
+            secrets=secrets,
+            issuer_keys=keys,
             shutdown=shutdown,
             pod_name=pod_name,
         )
@@ -111,6 +125,8 @@ class Wiring:
     async def run_background_tasks(self, drain_seconds: float) -> AsyncIterator[None]:
         """Run the background tasks while the context is open."""
         async with (
+            background(self.secrets.keep_current()),
+            nullcontext() if self.issuer_keys is None else background(self.issuer_keys.keep_current()),
             background(self.readiness.watch_store()),
             background(self.readiness.wait()),
             background(self.publish_watch.run()),

@@ -14,6 +14,8 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.private_files import keep_private
 from sidecart.launcher.project import home
 
+LOCAL, EXTERNAL, OFF = "local", "external", "off"
+"""The issuer of the callers' tokens; off: the gateway trusts each body."""
 LOCK = "lock"
 FILE = "run.json"
 
@@ -38,6 +40,8 @@ class RunFile:
     ports: dict[str, int] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
     """Maps each app's replica and each sidecar to its token."""
+    auth: str = LOCAL
+    """Who issues the tokens of the callers."""
     components: str = ""
     """The folder of components that replaces broker and store."""
     resources: dict[str, list[str]] = field(default_factory=dict)

@@ -74,12 +74,13 @@ def test_a_declared_command_is_held_until_its_reply(
 
     async def scenario() -> None:
         sidecar = FakeSidecar()
-        wiring = Wiring.of(LIBRARY, sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal())
-        app = public_app(LIBRARY, lifespan=None)  # type: ignore[arg-type]  # the transport runs no lifespan
+        wiring = Wiring.of(LIBRARY, sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal(), None)
+        app = public_app(LIBRARY, lifespan=None, is_open=True)  # type: ignore[arg-type]  # the transport runs no lifespan
         wiring.attach(app)
         subscribe(app, wiring)
         http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://library")
         async with http, background(wiring.pending_worker.work()), background(wiring.journal.write()):
+            await wiring.secrets.load()
             await until(lambda: wiring.pending_commands.resumed)
             asked = asyncio.create_task(http.post("/loans", json={"reader_id": READER, "title": "Emma"}))
             await sidecar.was_published.wait()

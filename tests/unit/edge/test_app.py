@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -29,21 +30,22 @@ OTHER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b6"
 ITEM = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
 ORDER = {"user_id": USER, "items": [ITEM]}
 SETTINGS = Settings("127.0.0.1", 1, 2, "app-token", "dapr-token")
-OWN = settings.read({"POD_NAME": "gateway-0", "ALLOWED_HOSTS": "shop"})
+OWN = settings.read({"POD_NAME": "gateway-0", "ALLOWED_HOSTS": "shop", "AUTH": "off"})
 
 
 class Gateway:
     """A gateway with a fake sidecar, and an HTTP client for it."""
 
-    def __init__(self) -> None:
+    def __init__(self, auth: settings.AuthSettings | None = None) -> None:
         self.sidecar = FakeSidecar()
-        self.app = module.gateway(SHOP, SETTINGS, OWN)
+        self.app = module.gateway(SHOP, SETTINGS, replace(OWN, auth=auth))
         # The test sets the state of the app that SidecarAuth and PublicGate wrap.
         inner: Any = self.app._app._app  # type: ignore[attr-defined]  # see the comment above
         self.shutdown = ShutdownSignal()
-        wiring = Wiring.of(SHOP, self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.shutdown)
+        wiring = Wiring.of(SHOP, self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.shutdown, auth)
         wiring.commands_api.known.add(f"/user/{USER}")
         wiring.attach(inner)
+        self.wiring = wiring
         self.pending_commands, self.journal, self.reconciler = (
             wiring.pending_commands,
             wiring.journal,
@@ -75,6 +77,7 @@ async def running() -> AsyncIterator[Gateway]:
         background(gateway.journal.write()),
         background(gateway.reconciler.work()),
     ):
+        await gateway.wiring.secrets.load()
         await until(lambda: gateway.pending_commands.resumed and gateway.journal.resumed)
         yield gateway
 

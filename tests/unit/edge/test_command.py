@@ -12,6 +12,8 @@ from sidecart.edge.queries_api import is_uuid
 
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 
+SECRET = b"secret"
+
 
 def test_a_uuid7_has_its_version_variant_and_time() -> None:
     """The id sorts by the millisecond of its creation."""
@@ -35,15 +37,23 @@ def test_the_same_key_gives_the_same_resource_and_each_part_counts() -> None:
     inputs = [("/order/create", "u-1", "k"), ("/order/create", "u-1", "k"), ("/account/deposit", "u-1", "k")]
     inputs += [("/order/create", "u-2", "k"), ("/order/create", "u-1", "k2")]
 
-    made = [command.resource_id(*each) for each in inputs]
+    made = [command.resource_id(SECRET, *each) for each in inputs]
 
     assert made[0] == made[1]
     assert 4 == len(set(made))
 
 
+def test_the_id_needs_the_secret() -> None:
+    """Who knows the route, the caller and the key cannot compute the id."""
+    use = ("/order/create", "u-1", "k")
+
+    assert command.resource_id(SECRET, *use) != command.resource_id(b"another", *use)
+    assert 8 == uuid.UUID(command.resource_id(SECRET, *use)).version
+
+
 def test_without_a_key_every_request_creates_another_resource() -> None:
     """Two equal requests are two orders."""
-    made = [command.resource_id("/order/create", USER, command.made_key()) for _ in range(2)]
+    made = [command.resource_id(SECRET, "/order/create", USER, command.made_key()) for _ in range(2)]
 
     assert made[0] != made[1]
 
@@ -52,7 +62,7 @@ def test_a_generated_key_gives_a_uuid7_of_its_time_and_the_same_one_again() -> N
     """Ids sort by time, and a repetition with the generated key gives the same resource."""
     before = time.time_ns() // 1_000_000
     key = command.made_key()
-    made = [uuid.UUID(command.resource_id("/order/create", owner, key)) for owner in (USER, USER, "another")]
+    made = [uuid.UUID(command.resource_id(SECRET, "/order/create", owner, key)) for owner in (USER, USER, "another")]
 
     assert (7, uuid.RFC_4122) == (made[0].version, made[0].variant)
     assert before <= made[0].int >> 80 <= time.time_ns() // 1_000_000

@@ -33,7 +33,7 @@ def reply(to: Command) -> bytes:
 def test_held_accepted_and_late_requests_are_counted() -> None:
     """The gauges have the current numbers of held requests and pending commands."""
     sidecar, command, counted = FakeSidecar(), a_deposit(), Counted()
-    wiring = Wiring.of(SHOP, sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal())
+    wiring = Wiring.of(SHOP, sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal(), None)
     dispatcher = wiring.commands_api.dispatcher
 
     async def scenario() -> list[float | None]:

@@ -24,7 +24,7 @@ async def nothing(_app: InboundApp) -> AsyncIterator[None]:
 
 def shop_document() -> dict[str, Any]:
     """The OpenAPI document of the shop's gateway."""
-    return public_app(SHOP, nothing).openapi()
+    return public_app(SHOP, nothing, is_open=False).openapi()
 
 
 def test_commands_and_queries_are_those_that_the_gateway_declares() -> None:

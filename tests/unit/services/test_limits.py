@@ -85,7 +85,9 @@ def test_the_largest_order_fits(character: str) -> None:
     command = {"order_id": order_id, "user_id": USER_ID, "items": items(character)}
     failed = {"order_id": order_id, "reason": "insufficient_funds"}
 
-    placed = process(service(timedelta(days=7)), [("OrderCreateRequested", command), ("OrderPaymentFailed", failed)])
+    prices = {item["sku"]: item["unit_price_cents"] for item in items(character)}
+    events: list[Event] = [("OrderCreateRequested", command), ("OrderPaymentFailed", failed)]
+    placed = process(service(timedelta(days=7), prices), events)
 
     record = placed.read(f"order:{order_id}")
     assert (1_000, "not_paid") == (len(record["state"]["items"]), record["state"]["status"])

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from sidecart.issuer import tokens
+from sidecart.issuer.keys import JWKS_PATH
 from sidecart.launcher import monitor, proxy
 from sidecart.launcher.environment import observed_environment, plain_environment
-from sidecart.launcher.lifecycle.plan import MAIL_SMTP
+from sidecart.launcher.lifecycle.plan import ISSUER, MAIL_SMTP
 from sidecart.launcher.lifecycle.settings import environment_of
 from sidecart.launcher.lifecycle.state import State
 from sidecart.launcher.lifecycle.wiring import Wiring
+from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_of, metrics_of, pod_name_of, sidecar_of
 
 NOT_KNOWN_YET = "1"
@@ -30,6 +33,12 @@ def app_environment(state: State, wiring: Wiring, name: str) -> dict[str, str]:
     }
     if plan.has_mail_catcher:
         decided[plan.mail_setting] = f"smtp://127.0.0.1:{wiring.port(MAIL_SMTP, ports[MAIL_SMTP])}"
+    if plan.has_issuer and app.app_id == GATEWAY:
+        decided |= {
+            "OIDC_ISSUER": tokens.ISSUER,
+            "OIDC_AUDIENCE": tokens.AUDIENCE,
+            "OIDC_JWKS": f"{state.local_url(ISSUER)}{JWKS_PATH}",
+        }
     defaults = {**({"DRAIN_SECONDS": str(proxy.DRAIN_SECONDS)} if plan.has_proxy else {}), **app.env}
     configured = {**plan.options.settings, **plan.options.env}
     return {**environment_of(app.app_id, decided, configured, defaults), **plan.options.env}

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecart.launcher import components, monitor, proxy
+from sidecart.launcher import components, monitor, proxy, runfile
 from sidecart.launcher.apps import App, apps_with, resource_folders, with_components
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.options import Options
@@ -21,6 +21,8 @@ from sidecart.launcher.topology import app_of, metrics_of, replica_names
 
 MAIL_CATCHER = "mail"
 MAIL_SMTP, MAIL_HTTP = "mail-smtp", "mail-http"
+ISSUER = "issuer"
+"""The process with the keys of the local token issuer."""
 MAIL_SERVER = "mail_server"
 """The entry of `[tool.sidecart]` in pyproject.toml that names the setting of the mail server.
 
@@ -79,6 +81,24 @@ class Plan:
         return self.mail_setting != "" and not self.options.settings.get(self.mail_setting)
 
     @property
+    def auth(self) -> str:
+        """Who issues the tokens of the callers (launcher/runfile.py)."""
+        configured = {**self.options.settings, **self.options.env}
+        if configured.get("AUTH") == "off":
+            return runfile.OFF
+        return runfile.EXTERNAL if configured.get("OIDC_ISSUER") else runfile.LOCAL
+
+    @property
+    def has_issuer(self) -> bool:
+        """Whether to start the local token issuer."""
+        return self.auth == runfile.LOCAL
+
+    @property
+    def issuer_folder(self) -> Path:
+        """The folder of the local issuer's keys."""
+        return issuer_folder(self.options.folder)
+
+    @property
     def has_monitor(self) -> bool:
         """Whether to start the live page, which needs a broker that the launcher knows."""
         return self.options.monitor and self.broker is not None
@@ -94,6 +114,11 @@ class Plan:
         if self.options.components is not None:
             return with_components(app.resources, self.options.components)
         return resource_folders(app.resources, self.options.broker, self.options.store)
+
+
+def issuer_folder(folder: Path) -> Path:
+    """Return the folder of the local issuer's keys, in the folder of a system."""
+    return folder / "issuer"
 
 
 def plan_of(options: Options) -> Plan:
@@ -146,7 +171,8 @@ def choose_ports(plan: Plan) -> dict[str, int]:
         )
     ports = {plan.entrance: port or free_port()}
     mail = (MAIL_SMTP, MAIL_HTTP) if plan.has_mail_catcher else ()
-    for name in (*plan.replicas, *map(metrics_of, plan.replicas), *mail):
+    issuer = (ISSUER,) if plan.has_issuer else ()
+    for name in (*plan.replicas, *map(metrics_of, plan.replicas), *mail, *issuer):
         ports.setdefault(name, free_port())
     if plan.has_mail_catcher:
         ports[MAIL_CATCHER] = ports[MAIL_HTTP]

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from sidecart.issuer import keys
 from sidecart.launcher import monitor, proxy
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.lifecycle.environments import app_environment
 from sidecart.launcher.lifecycle.live_page import LivePage
-from sidecart.launcher.lifecycle.plan import MAIL_CATCHER, MAIL_HTTP, MAIL_SMTP
+from sidecart.launcher.lifecycle.plan import ISSUER, MAIL_CATCHER, MAIL_HTTP, MAIL_SMTP
 from sidecart.launcher.lifecycle.server_processes import ServerProcesses
 from sidecart.launcher.lifecycle.sidecars import Sidecars
 from sidecart.launcher.lifecycle.state import State
@@ -49,6 +50,8 @@ class Starter:
         plan = self._state.plan
         if plan.has_mail_catcher:
             self.start_mail_catcher()
+        if plan.has_issuer:
+            self.start_issuer()
         for name in plan.replicas:
             self._sidecars.start(name)
             self.start_app(name)
@@ -68,6 +71,12 @@ class Starter:
         words = mail_catcher(self._state.ports, self._state.plan.options.folder / "data")
         self._state.processes.start(MAIL_CATCHER, [*words, *more], env=plain_environment(), cwd=root())
 
+    def start_issuer(self) -> None:
+        """Start the local token issuer, which serves the public keys of its key file."""
+        plan = self._state.plan
+        words = issuer(self._state.ports[ISSUER], plan.issuer_folder)
+        self._state.processes.start(ISSUER, words, env=plain_environment(), cwd=root())
+
     def start_proxy(self) -> None:
         """Start the proxy in front of the gateways."""
         plan, ports = self._state.plan, self._state.ports
@@ -82,6 +91,8 @@ class Starter:
             self._servers.launch(server)
         elif name == MAIL_CATCHER:
             self.start_mail_catcher()
+        elif name == ISSUER:
+            self.start_issuer()
         elif name == proxy.NAME:
             self.start_proxy()
         elif name == monitor.NAME:
@@ -99,3 +110,9 @@ def mail_catcher(ports: Mapping[str, int], data: Path) -> list[str]:
     data.mkdir(parents=True, exist_ok=True)
     words = [sys.executable, "-m", "sidecart.launcher.servers.mailcatcher", "--journal", str(data / "mails.jsonl")]
     return [*words, "--smtp-port", str(ports[MAIL_SMTP]), "--http-port", str(ports[MAIL_HTTP])]
+
+
+def issuer(port: int, folder: Path) -> list[str]:
+    """Return the command line of a token issuer with its keys in a folder, which are created."""
+    keys.load(folder)  # once: other processes read the file
+    return [sys.executable, "-m", "sidecart.issuer", "--port", str(port), "--keys", str(folder)]

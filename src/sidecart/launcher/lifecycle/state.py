@@ -83,6 +83,7 @@ class State:
             url=self.url,
             mail_url=self.mails_at,
             monitor_url=self.monitor_url,
+            auth=self.plan.auth,
             processes=self.processes.pids(),
             ports=self.ports,
             tokens=dict(self.plan.tokens),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -65,6 +66,11 @@ class System:
     def mail_url(self) -> str:
         """The mail catcher's address; empty if mails go to an external server."""
         return self.state.mail_url
+
+    @property
+    def issuer_folder(self) -> Path:
+        """The folder of the keys of the local token issuer."""
+        return self.plan.issuer_folder
 
     @property
     def monitor_url(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import aiohttp
 
+from sidecart.testkit.acting import Acting
 from sidecart.testkit.faults.ledger import Intent, Ledger
 
 ATTEMPT_SECONDS_MAX = 12.0  # longer than the gateway holds a request
@@ -59,12 +60,14 @@ class Load:
         plan: Plan,
         requests: Requests,
         ledger: Ledger,
+        acting: Acting,
         keep_going: Callable[[], bool] = lambda: False,
     ) -> None:
         self._url = url
         self._plan = plan
         self._requests = requests
         self._ledger = ledger
+        self._acting = acting
         self._keep_going = keep_going
         self._random = random.Random(f"load {plan.seed}")
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
@@ -160,7 +163,7 @@ class Load:
             await asyncio.sleep(pause)
 
     async def _attempt(self, http: aiohttp.ClientSession, intent: Intent) -> None:
-        headers = {"idempotency-key": intent.key}
+        headers = {"idempotency-key": intent.key, **self._acting.headers(intent.route, intent.body)}
         if self._plan.wait is not None:
             headers["prefer"] = self._plan.wait
         self._ledger.attempt(intent)

@@ -12,6 +12,7 @@ from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.topology import sidecar_of
+from sidecart.testkit.acting import Acting
 from sidecart.testkit.faults.auditor import Auditor
 from sidecart.testkit.faults.effects import effects
 from sidecart.testkit.faults.harms import harms
@@ -86,7 +87,8 @@ class _Run:
         self._supervisor = Supervisor(system, lambda text: None)
         self._planter = Planter(system, trial.seed)
         self._injector = Injector(system, self._faults(), harms(system, self._planter))
-        self._load = Load(system.entrance, trial.plan, trial.requests(), ledger, lambda: self._injector.running)
+        acting = Acting(system.issuer_folder, trial.commands)
+        self._load = Load(system.entrance, trial.plan, trial.requests(), ledger, acting, lambda: self._injector.running)
 
     def _faults(self) -> Sequence[Fault]:
         planned = self._trial.faults

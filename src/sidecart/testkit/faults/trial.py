@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
+from sidecart.edge.declarations import CommandDeclaration
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.servers.registry import BROKERS, STORES
@@ -46,6 +47,8 @@ class Trial:
     plan: Plan
     requests: Callable[[], Requests]
     """Makes the source of the requests."""
+    commands: Sequence[CommandDeclaration]
+    """The commands of the project, which say who may send them."""
     bookkeeping: Callable[[System], Bookkeeping]
     """Makes the project's part of the audit."""
     faults: tuple[Fault, ...] | Planned | None = None

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import timedelta
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -26,10 +27,12 @@ from sidecart.chassis.service import Step
 from tests.unit.services.sample_events import ANOTHER, COMMAND, NOON, ORDER, USER, received
 
 ITEMS = (Item("tea", 2, 450), Item("cup", 1, 0))
+PRICES = {"tea": 450, "cup": 0}
 REQUEST = OrderCreateRequested(ORDER, USER, ITEMS)
 UNTIL = "2026-01-01T12:15:00.000Z"
 PLACED = Order(ORDER, USER, ITEMS, 900, COMMAND, UNTIL)
 PAID = Order(ORDER, USER, ITEMS, 900, COMMAND, UNTIL, "paid")
+REJECTED = Order(ORDER, USER, (), 0, COMMAND, "", "rejected", "price_changed")
 NOT_PAID = Order(ORDER, USER, ITEMS, 900, COMMAND, UNTIL, "not_paid", "too_late")
 ANNOUNCED = (OrderCreated(ORDER, USER, ITEMS, 900), OrderPaymentRequested(ORDER, USER, 900, UNTIL))
 
@@ -37,7 +40,7 @@ ANNOUNCED = (OrderCreated(ORDER, USER, ITEMS, 900), OrderPaymentRequested(ORDER,
 def step(state: Order | None, event: Input, command_id: str = COMMAND, minutes: int = 0) -> Step[Order]:
     """Run one step with a payment limit of 15 minutes."""
     at = NOON + timedelta(minutes=minutes)
-    return domain.step(state, None, received(event, command_id, at), pay_within=timedelta(minutes=15))
+    return domain.step(state, None, received(event, command_id, at), pay_within=timedelta(minutes=15), prices=PRICES)
 
 
 def test_a_command_places_an_order_and_requests_its_payment() -> None:
@@ -49,6 +52,33 @@ def test_a_command_places_an_order_and_requests_its_payment() -> None:
 def test_a_repeated_command_is_answered_again_in_every_state(state: Order) -> None:
     """A repetition an hour later publishes the same events with the first `pay_before`."""
     assert Step(state, {}, ANNOUNCED) == step(state, REQUEST, minutes=60)
+
+
+@pytest.mark.parametrize(
+    ("items", "reason"),
+    [
+        ((Item("tea", 2, 449),), "price_changed"),
+        ((Item("tea", 2, 451), Item("cup", 1, 0)), "price_changed"),
+        ((Item("unicorn", 1, 450),), "unknown_product"),
+        ((Item("tea", 1, 1), Item("unicorn", 1, 450)), "unknown_product"),
+        ((Item("TEA", 1, 450),), "unknown_product"),
+    ],
+)
+def test_only_the_prices_of_the_list_are_accepted(items: tuple[Item, ...], reason: Literal["price_changed"]) -> None:
+    """The rejection is stored, and there is nothing to pay."""
+    rejected = replace(REJECTED, reason=reason)
+
+    made = step(None, OrderCreateRequested(ORDER, USER, items))
+
+    assert Step(rejected, {}, (OrderCreateRejected(ORDER, USER, reason),)) == made
+
+
+def test_a_rejected_order_stays_rejected_when_the_price_fits_later() -> None:
+    """The caller knows that it was rejected: a repetition of the command must not place it."""
+    rejection = (OrderCreateRejected(ORDER, USER, "price_changed"),)
+
+    assert Step(REJECTED, {}, rejection) == step(REJECTED, REQUEST)
+    assert (OrderCreateRejected(ORDER, USER, "key_reused"),) == step(REJECTED, REQUEST, ANOTHER).outputs
 
 
 def test_another_body_under_the_same_key_is_refused() -> None:
@@ -115,7 +145,9 @@ def test_any_order_and_any_repetition_is_one_order_with_one_end(
     published: dict[type[Output], set[Output]] = {}
     for event, command_id, seconds in deliveries:
         at = NOON + timedelta(seconds=seconds)
-        made = domain.step(state, None, received(event, command_id, at), pay_within=timedelta(minutes=15))
+        made = domain.step(
+            state, None, received(event, command_id, at), pay_within=timedelta(minutes=15), prices=PRICES
+        )
         state = made.state
         for output in made.outputs:
             published.setdefault(type(output), set()).add(output)

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from sidecart.testkit.acting import Acting
 from sidecart.testkit.faults import load
 from sidecart.testkit.faults.ledger import Intent, Ledger
 from sidecart.testkit.faults.load import Load, Plan
@@ -85,7 +86,7 @@ def test_a_request_that_was_given_up_is_settled_with_its_key(
     """A settled request has its Location for the audit, and still counts as given up."""
     monkeypatch.setattr(load, "GIVE_UP_SECONDS", 0.1)
     ledger = Ledger(tmp_path / "ledger.jsonl")
-    sent = Load(gateway.start(), Plan(seed=1, requests=3, per_second=100.0), Lamps(), ledger)
+    sent = Load(gateway.start(), Plan(seed=1, requests=3, per_second=100.0), Lamps(), ledger, Acting(tmp_path, ()))
     sent.start()
     sent.join(lambda: None)
     assert [True] * 3 == [each.given_up for each in ledger.intents.values()]
@@ -105,7 +106,7 @@ def test_the_same_seed_gives_the_same_requests(gateway: FakeGateway, tmp_path: P
     url, loads = gateway.start(), []
     for name, seed in (("one", 1), ("same", 1), ("other", 2)):
         ledger, lamps = Ledger(tmp_path / name), Lamps()
-        sent = Load(url, Plan(seed=seed, requests=3, per_second=100.0), lamps, ledger)
+        sent = Load(url, Plan(seed=seed, requests=3, per_second=100.0), lamps, ledger, Acting(tmp_path, ()))
         sent.start()
         sent.join(lambda: None)
         ledger.close()

@@ -23,7 +23,7 @@ def books(_system: System) -> Bookkeeping:
 
 
 TRIAL = Trial(
-    "rabbitmq", "postgres", 1, SHORT, Plan(1, 0, 0.0, clients=1, seconds=60.0), lambda: cast(Requests, None), books
+    "rabbitmq", "postgres", 1, SHORT, Plan(1, 0, 0.0, clients=1, seconds=60.0), lambda: cast(Requests, None), (), books
 )
 
 

@@ -1,0 +1,58 @@
+"""`sidecart token`: print an access token of the local issuer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from sidecart.cli.arguments import PATH
+from sidecart.issuer import keys
+from sidecart.issuer.tokens import SECONDS, token
+from sidecart.launcher import runfile
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.plan import issuer_folder
+from sidecart.launcher.project import home
+
+HOURS_MAX = 24 * 30
+
+
+@click.command("token")
+@click.argument("email", metavar="EMAIL")
+@click.option("--role", "roles", multiple=True, metavar="ROLE", help="a role, such as operator; repeatable")
+@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="a scope, such as deposits; repeatable")
+@click.option(
+    "--hours",
+    type=click.IntRange(1, HOURS_MAX),
+    default=SECONDS // 3600,
+    metavar="HOURS",
+    help="how long the token is valid",
+)
+@click.option("--keys", "folder", type=PATH, metavar="FOLDER", help="the folder of the issuer's key (containers)")
+def command(email: str, roles: tuple[str, ...], scopes: tuple[str, ...], hours: int, folder: Path | None) -> int:
+    """Print an access token of the local issuer for the holder of an address.
+
+    The gateway accepts it as a bearer token: the address counts as verified. The same address is
+    the same user each time. The command needs the key file of the issuer, which only you can read.
+    """
+    if email.count("@") != 1 or email.strip("@ ") != email:
+        raise LaunchError(f"{email!r} is not an email address")
+    if folder is None:
+        _check_running()
+    try:
+        signing = keys.load(folder or issuer_folder(home()))
+    except (OSError, ValueError, KeyError) as error:
+        raise LaunchError(f"the key file of the issuer cannot be used: {error}") from error
+    print(token(signing, email, roles=roles, scopes=scopes, seconds=hours * 3600))
+    return 0
+
+
+def _check_running() -> None:
+    """Raise LaunchError if the running system accepts no token of the local issuer."""
+    system = runfile.read()
+    if system is None or not system.ready:
+        return  # the key outlives the system, so a token can be made before the start
+    if system.auth == runfile.OFF:
+        raise LaunchError("the running system has AUTH=off: it needs no token, each body names its user")
+    if system.auth == runfile.EXTERNAL:
+        raise LaunchError("the running system has OIDC_ISSUER: get a token from that issuer")

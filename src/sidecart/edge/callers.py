@@ -1,0 +1,120 @@
+"""Callers: who sent a request, from its OpenID Connect bearer token (RFC 6750).
+
+A caller's id derives from the token's issuer and subject. A body never decides who the caller is.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fastapi import Request
+
+from sidecart.edge.problems import Problem
+
+# Namespace of the ids that derive from an issuer and a subject.
+NAMESPACE = uuid.UUID("5d0c1b7e-2f0c-5d0e-8a55-3b1a7c9c6e21")
+OPERATOR = "operator"
+"""The role that may read everything and replay dead letters."""
+TOKEN_CHARACTERS_MAX = 8192
+KNOWN_MAX = 5_000
+"""Verified tokens in memory, each of about 1 KB; the cache evicts the one that was added first."""
+SCHEME = "bearer "
+
+
+def caller_id(issuer: str, subject: str) -> str:
+    """Return the id of a caller: a UUID of version 5."""
+    return str(uuid.uuid5(NAMESPACE, f"{issuer}\n{subject}"))
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The sender of a request, as its token describes it."""
+
+    id: str
+    email: str = ""
+    """The verified email address; empty without one."""
+    roles: frozenset[str] = frozenset()
+    scopes: frozenset[str] = frozenset()
+
+    @property
+    def is_operator(self) -> bool:
+        """Whether this caller may read everything."""
+        return OPERATOR in self.roles
+
+    def require_scope(self, scope: str) -> None:
+        """Raise Problem 403 unless the token has a scope; an empty scope needs none."""
+        if scope and scope not in self.scopes:
+            raise forbidden(f"the token lacks the scope {scope}", scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A caller, and the time (Unix seconds) at which the token expires."""
+
+    caller: Caller
+    expires_at: float
+
+
+class Verifier(Protocol):
+    """Verifies tokens."""
+
+    @property
+    def version(self) -> int:
+        """Grows when the issuer's keys change: tokens verified earlier must be verified again."""
+
+    async def verify(self, token: str) -> Verified:
+        """Return the caller; raise Problem 401, or 503 while the issuer's keys are unknown."""
+
+
+class Callers:
+    """Finds the caller of each request. A verified token is remembered until it expires."""
+
+    def __init__(self, verifier: Verifier) -> None:
+        self._verifier = verifier
+        self._known: dict[str, tuple[int, Verified]] = {}
+
+    async def of(self, request: Request) -> Caller:
+        """Return the caller; raise Problem 401 if the token is missing or not valid."""
+        sent = request.headers.getlist("authorization")
+        if len(sent) == 1 and (known := self._known.get(sent[0])) is not None:
+            version, verified = known
+            if version == self._verifier.version and time.time() < verified.expires_at:
+                return verified.caller
+            del self._known[sent[0]]
+        return await self._verified(sent)
+
+    async def _verified(self, sent: Sequence[str]) -> Caller:
+        if not sent:
+            raise unauthorized("send a bearer token: Authorization: Bearer <token>")
+        if len(sent) > 1:
+            raise unauthorized("send one Authorization header", "invalid_request")
+        token = sent[0][len(SCHEME) :].strip()
+        if sent[0][: len(SCHEME)].lower() != SCHEME or not token or len(token) > TOKEN_CHARACTERS_MAX:
+            raise unauthorized(f"send a bearer token of at most {TOKEN_CHARACTERS_MAX} characters", "invalid_request")
+        version = self._verifier.version
+        verified = await self._verifier.verify(token)
+        self._known[sent[0]] = version, verified
+        if len(self._known) > KNOWN_MAX:
+            del self._known[next(iter(self._known))]
+        return verified.caller
+
+
+def unauthorized(detail: str, error: str = "") -> Problem:
+    """401: who calls is not known."""
+    return Problem(401, "unauthorized", detail, headers=_challenge({"error": error} if error else {}))
+
+
+def forbidden(detail: str, scope: str = "") -> Problem:
+    """403: this caller may not do this."""
+    needed = {"scope": scope} if scope else {}
+    return Problem(403, "forbidden", detail, headers=_challenge({"error": "insufficient_scope", **needed}))
+
+
+def _challenge(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Return the header that RFC 6750, section 3, asks for."""
+    words = ", ".join(f'{name}="{value}"' for name, value in {"realm": "gateway", **parameters}.items())
+    return {"WWW-Authenticate": f"Bearer {words}"}
