@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import httpx
 
+from shop.acting import acting
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topology import sidecar_of
 from sidecart.testkit.tap import Seen, Tap
@@ -29,7 +30,8 @@ class Shopper:
     def __init__(self, shop: System, tap: Tap) -> None:
         self.shop = shop
         self.tap = tap
-        self.http = httpx.Client(base_url=shop.url, timeout=SECONDS, trust_env=False)
+        self.acting = acting(shop.issuer_folder)
+        self.http = httpx.Client(base_url=shop.url, timeout=SECONDS, trust_env=False, auth=self.acting)
 
     def __enter__(self) -> Self:
         return self

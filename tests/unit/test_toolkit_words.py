@@ -55,6 +55,7 @@ COMMON = frozenset(COMMON_TEXT.split())
 PHRASES = {
     "paint-order": "a property of CSS",
     '"email"': "a format of JSON Schema, and a type of HTML inputs",
+    "email_verified": "a claim of OpenID Connect",
     "database user password": "names of Dapr's metadata for PostgreSQL",
     "accountKey": "a name of Dapr's metadata for Azure",
     "from email": "a package of Python's standard library",

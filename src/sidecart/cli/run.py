@@ -22,7 +22,7 @@ from sidecart.launcher.topology import app_of, metrics_of
 
 EXAMPLE_CALLS = "example_calls"
 """The entry of `[tool.sidecart]` in pyproject.toml: calls to try; {url} is the gateway's URL."""
-AUTH_IS_OFF = "\nAUTH=off: the gateway needs no token. Every program on this machine can act for every user."
+AUTH_IS_OFF = "\nAUTH=off: the gateway needs no token. Every program on this machine can act as any caller."
 WATCH_SECONDS = 0.3
 REPORTED_FIRST, REPORT_SECONDS = 5, 600.0
 """Thresholds for repeated reports: a process that crashes every minute must not flood the terminal.

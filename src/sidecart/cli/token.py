@@ -18,9 +18,9 @@ HOURS_MAX = 24 * 30
 
 
 @click.command("token")
-@click.argument("email", metavar="EMAIL")
+@click.argument("address", metavar="ADDRESS", help="the caller, such as ann@example.com")
 @click.option("--role", "roles", multiple=True, metavar="ROLE", help="a role, such as operator; repeatable")
-@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="a scope, such as deposits; repeatable")
+@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="a scope, that a command needs; repeatable")
 @click.option(
     "--hours",
     type=click.IntRange(1, HOURS_MAX),
@@ -29,21 +29,21 @@ HOURS_MAX = 24 * 30
     help="how long the token is valid",
 )
 @click.option("--keys", "folder", type=PATH, metavar="FOLDER", help="the folder of the issuer's key (containers)")
-def command(email: str, roles: tuple[str, ...], scopes: tuple[str, ...], hours: int, folder: Path | None) -> int:
+def command(address: str, roles: tuple[str, ...], scopes: tuple[str, ...], hours: int, folder: Path | None) -> int:
     """Print an access token of the local issuer for the holder of an address.
 
     The gateway accepts it as a bearer token: the address counts as verified. The same address is
-    the same user each time. The command needs the key file of the issuer, which only you can read.
+    the same caller each time. The command needs the key file of the issuer, which only you can read.
     """
-    if email.count("@") != 1 or email.strip("@ ") != email:
-        raise LaunchError(f"{email!r} is not an email address")
+    if address.count("@") != 1 or address.strip("@ ") != address:
+        raise LaunchError(f"{address!r} is not an address such as ann@example.com")
     if folder is None:
         _check_running()
     try:
         signing = keys.load(folder or issuer_folder(home()))
     except (OSError, ValueError, KeyError) as error:
         raise LaunchError(f"the key file of the issuer cannot be used: {error}") from error
-    print(token(signing, email, roles=roles, scopes=scopes, seconds=hours * 3600))
+    print(token(signing, address, roles=roles, scopes=scopes, seconds=hours * 3600))
     return 0
 
 
@@ -53,6 +53,6 @@ def _check_running() -> None:
     if system is None or not system.ready:
         return  # the key outlives the system, so a token can be made before the start
     if system.auth == runfile.OFF:
-        raise LaunchError("the running system has AUTH=off: it needs no token, each body names its user")
+        raise LaunchError("the running system has AUTH=off: it needs no token, because each body names its caller")
     if system.auth == runfile.EXTERNAL:
-        raise LaunchError("the running system has OIDC_ISSUER: get a token from that issuer")
+        raise LaunchError("the running system has another issuer (OIDC_ISSUER): get a token there")

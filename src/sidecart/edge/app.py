@@ -230,6 +230,6 @@ def serve(application: Application) -> None:
     """Read the settings and serve an application's gateway until shutdown."""
     config, own, shutdown = common.read(), settings.read(os.environ), ShutdownSignal()
     if own.auth is None:
-        log.warning("AUTH=off: the gateway trusts the user in each body, and everyone may read everything")
+        log.warning("AUTH=off: the gateway trusts the caller in each body, and every program may read everything")
     app = gateway(application, config, own, shutdown)
     run(app, config, shutdown, own.drain_seconds)

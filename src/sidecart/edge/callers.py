@@ -35,8 +35,8 @@ class Caller:
     """The sender of a request, as its token describes it."""
 
     id: str
-    email: str = ""
-    """The verified email address; empty without one."""
+    address: str = ""
+    """The verified address (claim "email"); empty without one."""
     roles: frozenset[str] = frozenset()
     scopes: frozenset[str] = frozenset()
 

@@ -103,9 +103,9 @@ def _identity(declared: CommandDeclaration, caller: Caller | None) -> Mapping[st
     if caller is None:
         return {}
     caller.require_scope(declared.scope)
-    found = {name: caller.id if what == "id" else caller.email for name, what in declared.identity.items()}
+    found = {name: caller.id if what == "id" else caller.address for name, what in declared.identity.items()}
     if "" in found.values():
-        raise forbidden("the token has no verified email address (claims email and email_verified)")
+        raise forbidden("the token has no verified address (its claim email_verified must be true)")
     return found
 
 

@@ -54,7 +54,7 @@ class CommandDeclaration:
     Idempotency-Keys, too; upper and lower case are equal.
     """
     identity: Mapping[str, Literal["id", "email"]] = field(default_factory=dict)
-    """Fields of the body that the caller's token decides, with its id or verified email address.
+    """Fields of the body that the caller's token decides, with its id or verified address.
 
     A body may leave them out, and may not contradict the token.
     """

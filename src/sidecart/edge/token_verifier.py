@@ -59,16 +59,16 @@ class TokenVerifier:
             raise unauthorized(f"the token is not valid: {_reason(error)}", "invalid_token") from error
 
     def _verified(self, claims: Mapping[str, Any]) -> Verified:
-        subject, email = claims["sub"], claims.get("email")
+        subject, address = claims["sub"], claims.get("email")
         if not isinstance(subject, str) or not 1 <= len(subject) <= SUBJECT_CHARACTERS_MAX:
             raise ValueError("sub")
-        is_verified = isinstance(email, str) and claims.get("email_verified") is True
+        is_verified = isinstance(address, str) and claims.get("email_verified") is True
         roles: object = claims
         for name in self._auth.roles_claim.split("."):
             roles = roles.get(name) if isinstance(roles, Mapping) else None
         caller = Caller(
             id=caller_id(self._auth.issuer, subject),
-            email=str(email) if is_verified else "",
+            address=str(address) if is_verified else "",
             roles=_words(roles),
             scopes=_words(claims.get("scope")),
         )

@@ -11,7 +11,7 @@ from joserfc import jwt
 from sidecart.issuer.keys import ALGORITHM, SigningKeys
 
 ISSUER = "http://issuer.localhost"
-"""The name of the local issuer. It has no port, so a user keeps the id when the port changes."""
+"""The name of the local issuer. It has no port, so callers keep their ids when the port changes."""
 AUDIENCE = "sidecart"
 SECONDS = 8 * 3600
 """How long a token is valid: a working day."""
@@ -19,20 +19,21 @@ SECONDS = 8 * 3600
 
 def token(
     keys: SigningKeys,
-    email: str,
+    address: str,
     *,
     roles: Iterable[str] = (),
     scopes: Iterable[str] = (),
     seconds: int = SECONDS,
     audience: str = AUDIENCE,
+    subject: str = "",
 ) -> str:
-    """Return a signed token for the holder of an address; the address is the subject, too."""
+    """Return a signed token for the holder of an address, which is the subject too by default."""
     now = int(time.time())
     claims = {
         "iss": ISSUER,
         "aud": audience,
-        "sub": subject(email),
-        "email": email,
+        "sub": subject or subject_of(address),
+        "email": address,
         "email_verified": True,
         "iat": now,
         "exp": now + seconds,
@@ -43,6 +44,6 @@ def token(
     return jwt.encode({"alg": ALGORITHM, "kid": keys.newest.kid, "typ": "at+jwt"}, claims, keys.newest)
 
 
-def subject(email: str) -> str:
-    """Return the subject of an address: upper and lower case are one user."""
-    return email.casefold()
+def subject_of(address: str) -> str:
+    """Return the subject of an address: upper and lower case are one caller."""
+    return address.casefold()

@@ -35,9 +35,9 @@ class Acting(httpx.Auth):
         """Sign with the keys in a folder, which the local issuer serves."""
         self._keys = keys.load(folder)
         self._commands = {command.path: command for command in commands}
-        self._email_of: dict[str, str] = {}
+        self._address_of: dict[str, str] = {}
         self.token = lru_cache(maxsize=100_000)(self._token)
-        """`token(email, roles, scopes)` with tuples of words; the same arguments, the same token."""
+        """`token(address, roles, scopes)` with tuples of words; the same arguments, the same token."""
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the header to a request of httpx."""
@@ -56,10 +56,10 @@ class Acting(httpx.Auth):
             request.headers.update(self.headers(request.url.path, _object(content)))
         return await handler(request)
 
-    def add(self, email: str) -> str:
+    def add(self, address: str) -> str:
         """Note a caller and return the id."""
-        made = caller_id(tokens.ISSUER, tokens.subject(email))
-        self._email_of[made] = email
+        made = caller_id(tokens.ISSUER, tokens.subject_of(address))
+        self._address_of[made] = address
         return made
 
     def _token_of(self, path: str, body: Mapping[str, Any]) -> str:
@@ -71,18 +71,18 @@ class Acting(httpx.Auth):
             if what == "email" and isinstance(named, str) and named:
                 self.add(named)
                 return self.token(named, (), ())
-            if what == "id" and named in self._email_of:
-                return self.token(self._email_of[named], (), ())
+            if what == "id" and named in self._address_of:
+                return self.token(self._address_of[named], (), ())
         return self.token(READER, (OPERATOR,), ())
 
-    def _token(self, email: str, roles: tuple[str, ...], scopes: tuple[str, ...]) -> str:
-        return tokens.token(self._keys, email, roles=roles, scopes=scopes)
+    def _token(self, address: str, roles: tuple[str, ...], scopes: tuple[str, ...]) -> str:
+        return tokens.token(self._keys, address, roles=roles, scopes=scopes)
 
 
 def _object(content: bytes) -> Mapping[str, Any]:
     """Return the JSON object in a body; empty for any other body."""
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
