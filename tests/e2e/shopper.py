@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
 from shop.acting import acting
+from sidecart.issuer import keys, tokens
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topology import sidecar_of
 from sidecart.testkit.tap import Seen, Tap
@@ -54,6 +56,15 @@ class Shopper:
     def order(self, user_id: str, **headers: str) -> httpx.Response:
         """Order tea for 900 cents; return the response."""
         return self.http.post("/order/create", json={"user_id": user_id, "items": [TEA]}, headers=headers)
+
+    def concurrent(self, url: str = "", **options: Any) -> httpx.AsyncClient:
+        """Return a client for concurrent requests of the same users; by default to the shop."""
+        base_url = url or self.shop.url
+        return httpx.AsyncClient(base_url=base_url, timeout=SECONDS, trust_env=False, auth=self.acting, **options)
+
+    def as_another(self, address: str) -> dict[str, str]:
+        """Return the header of another caller, whose token has the same address."""
+        return as_another(self.shop.issuer_folder, address)
 
     def event(self, topic: str, subject: str) -> dict[str, Any]:
         """Wait for an event to pass the broker; return it."""
@@ -126,6 +137,12 @@ class Shopper:
         """Read a record of a service, through its own sidecar."""
         url = f"http://127.0.0.1:{self.shop.sidecars.port(app_id)}/v1.0/state/statestore/{key}"
         return httpx.get(url, headers={"dapr-api-token": self.shop.tokens[sidecar_of(app_id)]}, trust_env=False)
+
+
+def as_another(folder: Path, address: str) -> dict[str, str]:
+    """Return the header of another caller with an address, signed with the keys in a folder."""
+    token = tokens.token(keys.load(folder), address, subject=f"another {address}")
+    return {"authorization": f"Bearer {token}"}
 
 
 def new_address() -> str:

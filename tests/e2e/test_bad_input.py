@@ -10,28 +10,36 @@ from typing import Any
 import httpx
 import pytest
 
+from sidecart.edge.callers import caller_id
+from sidecart.issuer import keys, tokens
 from tests.contracts.validate import http_problems
-from tests.e2e.shopper import TEA, Shopper
+from tests.e2e.shopper import TEA, Shopper, new_address
 
 JSON = {"content-type": "application/json"}
-USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
-REGISTER = {"email": "ann@example.com", "name": "Ann"}
+ADDRESS = "ann@example.com"
+USER = caller_id(tokens.ISSUER, tokens.subject_of(ADDRESS))
+"""A caller who is not registered."""
+REGISTER = {"email": ADDRESS, "name": "Ann"}
 DEPOSIT = {"user_id": USER, "amount_cents": 1}
 ORDER = {"user_id": USER, "items": [TEA]}
+DECIDED = {"/user/register": "email", "/account/deposit": "", "/order/create": "user_id"}
+"""The field that the caller's token decides, so a body may leave it out."""
 BODIES: dict[str, dict[str, Any]] = {"/user/register": REGISTER, "/account/deposit": DEPOSIT, "/order/create": ORDER}
 PATHS = tuple(BODIES)
 MIB = 1024 * 1024
+WRONG_IDS = ("", "x", USER.replace("-", ""), f"{{{USER}}}", f"{USER} ", f"{USER}\n")
 WRONG_EVERYWHERE: tuple[Any, ...] = (None, True, 1.5, [], {}, "")
 
 
 def field_cases() -> Iterator[tuple[str, dict[str, Any], list[str]]]:
     """Yield a path, a body with a defect, and the JSON pointers that the problem must name."""
     for path, body in BODIES.items():
-        yield path, {}, [f"/{name}" for name in body]
+        yield path, {}, [f"/{name}" for name in body if name != DECIDED[path]]
         yield path, body | {"extra": 1, "x/y~z": 2}, ["/extra", "/x~1y~0z"]
         for name in body:
             for value in WRONG_EVERYWHERE:
-                yield path, body | {name: value}, [f"/{name}"]
+                if (name, value) != (DECIDED[path], ""):  # another caller than the token's
+                    yield path, body | {name: value}, [f"/{name}"]
     for email in (
         *(
             "ann",
@@ -60,9 +68,9 @@ def field_cases() -> Iterator[tuple[str, dict[str, Any], list[str]]]:
     for name in ("\r\nBcc: eve@example.com", "a\x00b", "a\u2028b", " ", "x" * 201, "\x7f"):
         yield "/user/register", REGISTER | {"name": name}, ["/name"]
     yield "/user/register", {"email": 5, "name": "", "admin": True}, ["/email", "/name", "/admin"]
-    for user_id in ("x", USER.upper(), USER.replace("-", ""), f"{{{USER}}}", f"{USER} ", f"{USER}\n", 7):
+    for user_id in (*WRONG_IDS, USER.upper(), 7):
         yield "/account/deposit", DEPOSIT | {"user_id": user_id}, ["/user_id"]
-        yield "/order/create", ORDER | {"user_id": user_id}, ["/user_id"]
+    yield "/order/create", ORDER | {"user_id": 7}, ["/user_id"]
     for cents in (0, -1, 0.5, 1.0, 10**12, 2**53, 2**63, 10**100, "1", False):
         yield "/account/deposit", DEPOSIT | {"amount_cents": cents}, ["/amount_cents"]
     for quantity in (0, -1, 1.0, 2.5, 10_001, 10**30, "2", True, None):
@@ -174,6 +182,22 @@ def no_event(request: pytest.FixtureRequest) -> Iterator[None]:
     assert [marker] == [event["subject"] for event in commands]
 
 
+def ann(shopper: Shopper) -> dict[str, str]:
+    """Return the header of the caller with ADDRESS."""
+    return {"authorization": f"Bearer {shopper.acting.token(ADDRESS, (), ())}"}
+
+
+def headers_of(shopper: Shopper, path: str, body: dict[str, Any]) -> dict[str, str]:
+    """Return the header of a caller whose token has the address of a body, whatever it is."""
+    if path == "/account/deposit":
+        return shopper.acting.headers(path, body)
+    email = body.get("email")
+    if path == "/order/create" or not isinstance(email, str):
+        return ann(shopper)
+    token = tokens.token(keys.load(shopper.shop.issuer_folder), email, subject=ADDRESS)
+    return {"authorization": f"Bearer {token}"}
+
+
 def must_be_a_problem(answer: httpx.Response, status: int, kind: str) -> None:
     """Check a response against the status, the type and the schema of problems."""
     assert status == answer.status_code, answer.text
@@ -186,11 +210,27 @@ def test_exactly_the_wrong_fields_are_named(shopper: Shopper) -> None:
     """The gateway returns 422 with a JSON pointer to each wrong field, and to no other."""
     cases = list(field_cases())
     for path, body, pointers in cases:
-        answer = shopper.http.post(path, json=body)
+        answer = shopper.http.post(path, json=body, headers=headers_of(shopper, path, body))
         must_be_a_problem(answer, 422, "invalid")
         named = {error["pointer"] for error in answer.json()["errors"]}
         assert (path, body, set(pointers)) == (path, body, named)
     assert 100 < len(cases)
+
+
+@pytest.mark.parametrize("user_id", [*WRONG_IDS, str(uuid.uuid4())])
+def test_an_id_that_is_not_the_tokens_is_403(shopper: Shopper, user_id: str) -> None:
+    """A text in place of the caller's id contradicts the token, also if it is no id."""
+    answer = shopper.http.post("/order/create", json=ORDER | {"user_id": user_id}, headers=ann(shopper))
+
+    must_be_a_problem(answer, 403, "forbidden")
+
+
+@pytest.mark.parametrize("email", ["", "eve@example.com", "ann@example.com.evil.example", "ann@example.com "])
+def test_an_address_that_is_not_the_tokens_is_403(shopper: Shopper, email: str) -> None:
+    """A body cannot register another address than the token's."""
+    answer = shopper.http.post("/user/register", json=REGISTER | {"email": email}, headers=ann(shopper))
+
+    must_be_a_problem(answer, 403, "forbidden")
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -229,7 +269,9 @@ def test_two_keys_are_rejected(shopper: Shopper) -> None:
 @pytest.mark.parametrize("path", ["/account/deposit", "/order/create"])
 def test_an_unknown_user_is_404(shopper: Shopper, path: str) -> None:
     """The gateway asks the User Service before it publishes; an unknown user gets 404."""
-    must_be_a_problem(shopper.http.post(path, json=BODIES[path] | {"user_id": str(uuid.uuid4())}), 404, "not_found")
+    stranger = shopper.acting.add(new_address())
+
+    must_be_a_problem(shopper.http.post(path, json=BODIES[path] | {"user_id": stranger}), 404, "not_found")
 
 
 def test_a_truncated_body_has_no_effect(shopper: Shopper) -> None:
@@ -239,8 +281,10 @@ def test_a_truncated_body_has_no_effect(shopper: Shopper) -> None:
         yield b'{"email": "ann@exa'
         raise ConnectionError("the caller disconnects")
 
+    headers = JSON | shopper.acting.headers("/user/register", REGISTER)
     with pytest.raises(ConnectionError):
-        shopper.http.post("/user/register", content=half(), headers=JSON)
+        # the client's own authentication would read the whole body first
+        shopper.http.post("/user/register", content=half(), headers=headers, auth=None)
 
     assert 200 == shopper.http.get("/healthz").status_code
     assert "Traceback" not in (shopper.shop.logs / "gateway.log").read_text()

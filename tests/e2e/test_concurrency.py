@@ -18,9 +18,7 @@ def test_50_registrations_and_200_orders_at_once(shopper: Shopper) -> None:
 
     async def send_all() -> tuple[list[httpx.Response], list[httpx.Response], list[httpx.Response]]:
         limits = httpx.Limits(max_connections=USERS * ORDERS_EACH)
-        async with httpx.AsyncClient(
-            base_url=shopper.shop.url, timeout=SECONDS, trust_env=False, limits=limits
-        ) as http:
+        async with shopper.concurrent(limits=limits) as http:
             prefer = {"prefer": "wait=30"}
             bodies = [{"email": new_address(), "name": f"Nr {number}"} for number in range(USERS)]
             users = await asyncio.gather(*(http.post("/user/register", json=body, headers=prefer) for body in bodies))
@@ -59,7 +57,7 @@ def test_100_orders_at_once_against_money_for_37(shopper: Shopper) -> None:
     shopper.deposit(user["user_id"], 37 * TEA_CENTS)
 
     async def send_all() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=shopper.shop.url, timeout=SECONDS, trust_env=False) as http:
+        async with shopper.concurrent() as http:
             body, prefer = {"user_id": user["user_id"], "items": [TEA]}, {"prefer": "wait=30"}
             return await asyncio.gather(*(http.post("/order/create", json=body, headers=prefer) for _ in range(100)))
 

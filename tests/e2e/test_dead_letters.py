@@ -174,7 +174,7 @@ def test_malformed_events_delay_no_order(shopper: Shopper, malformed: int, capsy
         shopper.tap.publish("OrderCreateRequested", json.dumps(each).encode())
 
     async def send_all() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=shopper.shop.url, timeout=SECONDS, trust_env=False) as http:
+        async with shopper.concurrent() as http:
             body, headers = {"user_id": user_id, "items": [TEA]}, {"prefer": "wait=30"}
             return await asyncio.gather(
                 *(http.post("/order/create", json=body, headers=headers) for _ in range(ORDERS))

@@ -91,7 +91,7 @@ def all_calls(shopper: Shopper, user_id: str, prefer: str) -> Iterator[tuple[htt
     calls = {
         "/user/register": {"email": new_address(), "name": "Ann"},
         "/account/deposit": {"user_id": user_id, "amount_cents": 1_000},
-        "/order/create": {"user_id": user_id, "items": [{"sku": "tea", "quantity": 1, "unit_price_cents": 0}]},
+        "/order/create": {"user_id": user_id, "items": [{"sku": "sample", "quantity": 1, "unit_price_cents": 0}]},
     }
     for path, body in calls.items():
         started = time.monotonic()
@@ -172,7 +172,8 @@ def test_a_sidecar_that_is_paused_delays_no_answer(shopper: Shopper) -> None:
     sidecar answers again.
     """
     shop, user_id = shopper.shop, shopper.register()["user_id"]
-    holder = httpx.Client(base_url=f"http://127.0.0.1:{shop.ports['gateway-1']}", timeout=60, trust_env=False)
+    url = f"http://127.0.0.1:{shop.ports['gateway-1']}"
+    holder = httpx.Client(base_url=url, timeout=60, trust_env=False, auth=shopper.acting)
     with holder, paused(shop, sidecar_of("gateway-1")):
         direct = Shopper(shop, shopper.tap)
         direct.http = holder

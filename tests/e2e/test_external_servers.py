@@ -18,6 +18,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from shop.acting import acting
 from sidecart.launcher.components import LEFT_OUT
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port
@@ -82,7 +83,9 @@ def test_the_project_runs_on_external_servers_at_ipv6_addresses(external: dict[s
         command = f"env {words} ./sidecart run --no-monitor --broker {broker()} --store {store()}"
         with running(tmp_path, command) as shop:
             email = new_address()
-            with httpx.Client(base_url=shop.url, timeout=SECONDS, trust_env=False) as http:
+            with httpx.Client(
+                base_url=shop.url, timeout=SECONDS, trust_env=False, auth=acting(shop.issuer_folder)
+            ) as http:
                 user = http.post("/user/register", json={"email": email, "name": "Ann"}).json()
                 order = http.post("/order/create", json={"user_id": user["user_id"], "items": [TEA]})
             Deadline().until(lambda: bool(server.accepted), SECONDS, lambda: "no mail arrived", 0.1)
@@ -120,7 +123,7 @@ def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, st
 def completed(shop: Running) -> bool:
     """Register, deposit and order; return whether the order is paid and its mail has arrived."""
     email = new_address()
-    with httpx.Client(base_url=shop.url, timeout=SECONDS, trust_env=False) as http:
+    with httpx.Client(base_url=shop.url, timeout=SECONDS, trust_env=False, auth=acting(shop.issuer_folder)) as http:
         user_id = http.post("/user/register", json={"email": email, "name": "Ann"}).json()["user_id"]
         http.post("/account/deposit", json={"user_id": user_id, "amount_cents": 10_000}).raise_for_status()
         order = http.post("/order/create", json={"user_id": user_id, "items": [TEA]}).raise_for_status().json()

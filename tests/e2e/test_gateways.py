@@ -66,10 +66,9 @@ def order_at(http: httpx.AsyncClient, user_id: str, **headers: str) -> Awaitable
     return http.post("/order/create", json=body, headers={"prefer": "wait=30", **headers})
 
 
-def client(url: str) -> httpx.AsyncClient:
+def client(shopper: Shopper, url: str = "") -> httpx.AsyncClient:
     """Return a client with a new connection per call, to spread the calls over the gateways."""
-    limits = httpx.Limits(max_keepalive_connections=0)
-    return httpx.AsyncClient(base_url=url, timeout=SECONDS, trust_env=False, limits=limits)
+    return shopper.concurrent(url, limits=httpx.Limits(max_keepalive_connections=0))
 
 
 def test_the_gateway_that_holds_a_request_answers_it(shopper: Shopper) -> None:
@@ -78,7 +77,7 @@ def test_the_gateway_that_holds_a_request_answers_it(shopper: Shopper) -> None:
     shopper.deposit(user_id, AT_ONCE * TEA_CENTS)
 
     async def send_all() -> list[httpx.Response]:
-        async with client(shopper.shop.url) as http:
+        async with client(shopper) as http:
             return await asyncio.gather(*(order_at(http, user_id) for _ in range(AT_ONCE)))
 
     answers = asyncio.run(send_all())
@@ -102,7 +101,8 @@ def test_another_gateway_answers_for_one_killed_mid_request(shopper: Shopper) ->
     def hold() -> None:
         try:
             body, headers = {"user_id": user_id, "items": [TEA]}, {"prefer": "wait=30", "idempotency-key": key}
-            httpx.post(f"{holder}/order/create", json=body, headers=headers, timeout=SECONDS, trust_env=False)
+            url = f"{holder}/order/create"
+            httpx.post(url, json=body, headers=headers, timeout=SECONDS, trust_env=False, auth=shopper.acting)
         except httpx.HTTPError as error:
             broken.append(error)
 
@@ -146,7 +146,7 @@ def test_a_stopping_gateway_answers_its_held_requests(shopper: Shopper) -> None:
     before = commands_seen()
 
     async def send_all() -> list[httpx.Response]:
-        async with client(f"http://127.0.0.1:{shop.ports['gateway-2']}") as http:
+        async with client(shopper, f"http://127.0.0.1:{shop.ports['gateway-2']}") as http:
             held = [asyncio.create_task(_answered(order_at(http, user_id))) for _ in range(20)]
             await asyncio.to_thread(shopper.until, lambda: commands_seen() == before + len(held), "the commands")
             await asyncio.to_thread(shop.stop_app, "gateway-2")
@@ -174,7 +174,7 @@ def test_a_rolling_restart_fails_no_request(shopper: Shopper, capsys: pytest.Cap
 
     async def load() -> list[httpx.Response]:
         requests: list[asyncio.Task[httpx.Response]] = []
-        async with client(shop.url) as http:
+        async with client(shopper) as http:
             while not done.is_set():
                 requests.append(asyncio.create_task(_answered(order_at(http, user_id, prefer="wait=5"))))
                 await asyncio.sleep(1 / PER_SECOND)

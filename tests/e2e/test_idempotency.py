@@ -19,7 +19,7 @@ def test_one_key_from_20_clients_at_once_is_one_order(shopper: Shopper) -> None:
     headers = {"idempotency-key": uuid.uuid4().hex}
 
     async def clients() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=shopper.shop.url, timeout=SECONDS, trust_env=False) as http:
+        async with shopper.concurrent() as http:
             body = {"user_id": user_id, "items": [TEA]}
             return await asyncio.gather(
                 *(http.post("/order/create", json=body, headers=headers) for _ in range(CLIENTS))

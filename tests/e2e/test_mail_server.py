@@ -87,7 +87,7 @@ def orders(shopper: Shopper) -> tuple[dict[str, str], list[str], float]:
     started = time.monotonic()
 
     async def send_all() -> list[httpx.Response]:
-        async with httpx.AsyncClient(base_url=shopper.shop.url, timeout=SECONDS, trust_env=False) as http:
+        async with shopper.concurrent() as http:
             body = {"user_id": user["user_id"], "items": [TEA]}
             return await asyncio.gather(*(http.post("/order/create", json=body) for _ in range(ORDERS)))
 

@@ -3,7 +3,7 @@
 import json
 
 from tests.contracts.validate import http_problems
-from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
+from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 
 
 def test_an_order_that_can_be_paid(shopper: Shopper) -> None:
@@ -115,7 +115,7 @@ def test_a_deposit_over_the_limit_of_a_balance_is_rejected(shopper: Shopper) -> 
 
 def test_an_order_of_an_unknown_user_is_404_and_no_event(shopper: Shopper) -> None:
     """The gateway asks the User Service before it publishes an event."""
-    stranger = "00000000-0000-4000-8000-000000000000"
+    stranger = shopper.acting.add(new_address())
     before = len(shopper.tap.seen)
 
     answer = shopper.order(stranger)

@@ -48,7 +48,8 @@ def test_a_rejection_outlives_the_gateway_that_accepted(shopper: Shopper) -> Non
     shop, ann = shopper.shop, shopper.register()
     shop.stop_app("user")
     body = {"email": ann["email"], "name": "Not Ann"}
-    accepted = shopper.http.post("/user/register", json=body, headers={"prefer": "respond-async"})
+    headers = {"prefer": "respond-async", **shopper.as_another(ann["email"])}
+    accepted = shopper.http.post("/user/register", json=body, headers=headers)
     shop.kill("gateway")
     shop.start_app("gateway")
     shop.start_app("user")

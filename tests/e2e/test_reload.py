@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 
+from shop.acting import acting
 from sidecart.launcher import runfile
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.topics import app_ids
 from tests.e2e.conftest import broker, store
-from tests.e2e.shopper import SECONDS, TEA, new_address
+from tests.e2e.shopper import SECONDS, TEA, as_another, new_address
 from tests.full.project_copy import Running, running
 
 pytestmark = [pytest.mark.own_shop, pytest.mark.sidecars]
@@ -69,10 +70,13 @@ def test_a_changed_app_runs_the_new_code(shop: Running) -> None:
     wait(shop, lambda: times_ready(shop, "gateway") > ready)
 
     assert {"gateway"} == restarted(shop, before)
-    body = {"email": new_address(), "name": "Ann"}
-    with httpx.Client(base_url=shop.url, timeout=SECONDS, trust_env=False) as http:
+    address = new_address()
+    body = {"email": address, "name": "Ann"}
+    other = as_another(shop.issuer_folder, address)
+    with httpx.Client(base_url=shop.url, timeout=SECONDS, trust_env=False, auth=acting(shop.issuer_folder)) as http:
         assert 201 == http.post("/user/register", json=body).status_code
-        assert "the address belongs to another user" == http.post("/user/register", json=body).json()["detail"]
+        taken = http.post("/user/register", json=body, headers=other)
+    assert "the address belongs to another user" == taken.json()["detail"]
 
 
 def test_an_error_keeps_the_old_process(shop: Running) -> None:
@@ -86,7 +90,7 @@ def test_an_error_keeps_the_old_process(shop: Running) -> None:
     edit(shop, "services/order/domain.py", "State = Order(\n", "State = Order\n")
     wait(shop, lambda: times_ready(shop, "order") > ready)
     assert {"order"} == restarted(shop, before)
-    with httpx.Client(base_url=shop.url, timeout=SECONDS, trust_env=False) as http:
+    with httpx.Client(base_url=shop.url, timeout=SECONDS, trust_env=False, auth=acting(shop.issuer_folder)) as http:
         user = http.post("/user/register", json={"email": new_address(), "name": "Ann"}).json()
         answer = http.post("/order/create", json={"user_id": user["user_id"], "items": [TEA]})
     assert 201 == answer.status_code, answer.text

@@ -21,14 +21,20 @@ AT_ONCE = 40
 
 
 @pytest.fixture(scope="module")
-def other(shop: System) -> Iterator[httpx.Client]:
-    """Start a second gateway; return a client of it."""
+def other_url(shop: System) -> Iterator[str]:
+    """Start a second gateway; return its address."""
     url = add_gateway(shop, OTHER)
     try:
-        with httpx.Client(base_url=url, timeout=SECONDS, trust_env=False) as http:
-            yield http
+        yield url
     finally:
         stop_pair(shop, OTHER)
+
+
+@pytest.fixture
+def other(shopper: Shopper, other_url: str) -> Iterator[httpx.Client]:
+    """Return a client of the second gateway, for the same users."""
+    with httpx.Client(base_url=other_url, timeout=SECONDS, trust_env=False, auth=shopper.acting) as http:
+        yield http
 
 
 def test_each_gateway_answers_its_held_requests(shopper: Shopper, other: httpx.Client) -> None:
@@ -36,7 +42,7 @@ def test_each_gateway_answers_its_held_requests(shopper: Shopper, other: httpx.C
     user_id = shopper.register()["user_id"]
 
     async def send_all() -> list[httpx.Response]:
-        async with httpx.AsyncClient(timeout=SECONDS, trust_env=False) as http:
+        async with shopper.concurrent() as http:
             urls = [shopper.shop.url, str(other.base_url)] * AT_ONCE
             body, headers = {"user_id": user_id, "items": [TEA]}, {"prefer": "wait=30"}
             return await asyncio.gather(
@@ -100,7 +106,9 @@ def test_a_rejection_is_readable_at_another_gateway(shopper: Shopper, other: htt
     ann = shopper.register()
     shopper.shop.stop_app("user")
     accepted = shopper.http.post(
-        "/user/register", json={"email": ann["email"], "name": "Not Ann"}, headers={"prefer": "wait=0"}
+        "/user/register",
+        json={"email": ann["email"], "name": "Not Ann"},
+        headers={"prefer": "wait=0", **shopper.as_another(ann["email"])},
     )
     location = accepted.headers["location"]
     meanwhile = other.get(location)

@@ -9,6 +9,7 @@ import httpx
 import psutil
 import pytest
 
+from shop.acting import acting
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.ports import is_free
 from sidecart.launcher.private_files import OTHERS
@@ -51,5 +52,6 @@ async def first_requests(shop: System) -> list[tuple[str, httpx.Response]]:
         order = await http.post("/order/create", json={"user_id": user.json()["user_id"], "items": [TEA]})
         return email, order
 
-    async with httpx.AsyncClient(base_url=shop.url, timeout=SECONDS, trust_env=False) as http:
+    tokens = acting(shop.issuer_folder)
+    async with httpx.AsyncClient(base_url=shop.url, timeout=SECONDS, trust_env=False, auth=tokens) as http:
         return await asyncio.gather(*(one(http) for _ in range(FIRST)))

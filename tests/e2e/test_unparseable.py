@@ -304,6 +304,9 @@ def test_a_letter_keeps_the_beginning_of_a_large_message(shopper: Shopper, mib: 
 def test_a_different_order_still_works(shopper: Shopper) -> None:
     """After all of these messages, an order of another item completes as usual."""
     user_id = shopper.register()["user_id"]
-    answer = shopper.http.post("/order/create", json={"user_id": user_id, "items": [TEA | {"sku": "pot"}]})
+    answer = shopper.http.post(
+        "/order/create",
+        json={"user_id": user_id, "items": [{"sku": "teapot", "quantity": 1, "unit_price_cents": 4999}]},
+    )
 
     assert "OrderNotPaid" == shopper.final(answer.json()["order_id"])

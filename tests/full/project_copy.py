@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.lifecycle.plan import issuer_folder
 from sidecart.launcher.local_http import get
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
@@ -69,6 +70,11 @@ class Running:
     def url(self) -> str:
         """The shop's address."""
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def issuer_folder(self) -> Path:
+        """The folder of the keys of the local token issuer."""
+        return issuer_folder(self.folder / ".sidecart")
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command in the folder of the running shop."""
