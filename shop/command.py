@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 import click
+import httpx
+from joserfc.errors import JoseError
+from joserfc.jws import extract_compact
 
+from shop.acting import acting
 from shop.demo import Demo, DemoFailed
 from sidecart.cli.arguments import broker_option, store_option, with_option
 from sidecart.cli.names import completions
 from sidecart.cli.run import say, stopped_by_signals
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.lifecycle.plan import issuer_folder
 from sidecart.launcher.lifecycle.settings import external_servers, settings_from_environment
 from sidecart.launcher.lifecycle.system import Options, System
+from sidecart.launcher.project import home
 from sidecart.launcher.topics import app_ids
 from sidecart.testkit.tap import Tap
 
@@ -37,6 +44,12 @@ from sidecart.testkit.tap import Tap
 @click.option(
     "--mail-url", metavar="URL", default="http://127.0.0.1:8025", help="with --url: the URL of the mail catcher"
 )
+@click.option(
+    "--token",
+    metavar="TOKEN",
+    help="with --url: an access token with a verified address and the scope deposits; without it, the local issuer's "
+    "key signs the tokens (./sidecart run)",
+)
 def command(
     broker: str,
     store: str,
@@ -44,6 +57,7 @@ def command(
     without: tuple[str, ...],
     url: str | None,
     mail_url: str,
+    token: str | None,
 ) -> int:
     """Start a separate shop, run both flows, and show every event.
 
@@ -53,7 +67,8 @@ def command(
         raise LaunchError(f"there is no app {', '.join(sorted(unknown))}: choose from {', '.join(app_ids())}")
     deadline = stopped_by_signals()
     if url is not None:
-        return _outcome(Demo(url, mail_url, deadline).play)
+        auth, email = (acting(issuer_folder(home())), "") if token is None else (Bearer(token), address_in(token))
+        return _outcome(Demo(url, mail_url, deadline, auth, email).play)
     if os.environ.get("SMTP_URL"):
         raise LaunchError("SMTP_URL is set, but the demo reads its mails from its own mail catcher: unset it")
     with tempfile.TemporaryDirectory(prefix="sidecart-demo-") as folder:
@@ -71,7 +86,7 @@ def command(
 
 
 def _on(shop: System) -> None:
-    demo = Demo(shop.url, shop.mail_url, shop.deadline)
+    demo = Demo(shop.url, shop.mail_url, shop.deadline, acting(shop.issuer_folder))
     with Tap(shop, demo.show) as tap:
         demo.play(tap)
 
@@ -83,3 +98,24 @@ def _outcome(play: Callable[[], None]) -> int:
         say(f"\ndemo failed: {failure}")
         return 1
     return 0
+
+
+class Bearer(httpx.Auth):
+    """Sends one token with each request."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the header."""
+        request.headers["authorization"] = f"Bearer {self._token}"
+        yield request
+
+
+def address_in(token: str) -> str:
+    """Return the address in an access token; raise LaunchError if it has none."""
+    try:
+        found = json.loads(extract_compact(token.encode()).payload)["email"]
+    except (JoseError, ValueError, KeyError, TypeError) as error:
+        raise LaunchError("--token is no JWT with the claim email") from error
+    return str(found)

@@ -15,8 +15,8 @@ from sidecart.chassis.fields import LINE
 
 FILE = Path(__file__).with_name("price_list.json")
 """The list of the demonstration."""
-PRODUCTS_MAX = 10_000
-"""The answer of `GET /products` has all of them: about 1 MB."""
+PRODUCTS_MAX = 1_000
+"""The answer of `GET /products` has all of them: about 100 KB."""
 
 EXAMPLE_PRICES: Mapping[str, int] = {
     **dict.fromkeys(("mug-blue", "mug-red"), 1250),

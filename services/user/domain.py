@@ -42,8 +42,8 @@ def key(event: Input) -> str:
 
 
 def is_creation(event: Input) -> bool:
-    """Return False: an address without a record may be the second one of a registered user."""
-    return False
+    """Return True: the address of most commands has no record yet."""
+    return True
 
 
 def secondary_key(event: Input) -> str:
@@ -59,8 +59,6 @@ def subject(output: Output) -> str:
 def step(state: Registration | None, secondary: User | None, received: Received[Input]) -> Step[Registration]:
     """Register the first user of an address; reject every other command with a reason."""
     match state, received.event:
-        case None, UserCreateRequested(user_id, email) if secondary is not None and secondary.email != email:
-            return Step(None, outputs=(UserCreateRejected(user_id, "key_reused"),))
         case None, UserCreateRequested(user_id, email, name):
             registration = Registration(user_id, email, name, received.correlation_id)
             secondaries = {} if secondary else {f"user:{user_id}": User(user_id, email, name)}

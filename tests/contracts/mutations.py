@@ -5,7 +5,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-FREE_TEXT = {"name", "sku", "subject", "detail", "title", "pointer"}  # any single line is valid
+FREE_TEXT = {"name", "sku", "subject", "detail", "title", "pointer", "version"}  # any single line is valid
 FREE_PAGES = {"text", "html"}  # any lines are valid
 TOO_LONG = "x" * 70_000
 TOO_MANY = 1_001

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fastapi import Request
+from starlette.requests import Request
 
 from sidecart.edge.problems import Problem
 

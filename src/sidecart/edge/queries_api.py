@@ -24,6 +24,7 @@ from sidecart.edge.command import Deadline
 from sidecart.edge.declarations import QueryDeclaration
 from sidecart.edge.flows import Flows
 from sidecart.edge.pending_commands import PendingCommands
+from sidecart.edge.pending_records import PendingRecord
 from sidecart.edge.problems import Problem, method_not_allowed, not_found, unavailable
 from sidecart.edge.reconciler import Reconciler
 
@@ -63,12 +64,7 @@ class QueriesApi:
             _check_owner(query, answer, reader, path)
             self._check_soon(path, answer)
             return _found(answer)
-        try:
-            async with asyncio.timeout_at(deadline.answer_by):
-                record = await self.pending_commands.find(path)
-        except (TransientError, TimeoutError) as fault:
-            log.warning("cannot look up the pending command of %s: %s", path, fault)
-            raise unavailable(f"cannot tell now whether {path} is pending; try again") from fault
+        record = await self._pending(path, deadline)
         if record is None:
             if answer is not None and answer.status == 404:
                 raise not_found(path)
@@ -87,6 +83,15 @@ class QueriesApi:
             body = msgspec.json.encode({**ids, "status": "accepted"})
             return Response(body, 202, {"Retry-After": "1"}, "application/json")
         raise record.rejection.problem()
+
+    async def _pending(self, path: str, deadline: Deadline) -> PendingRecord | None:
+        """Return the record of the pending command of a path, or None; raise Problem 503."""
+        try:
+            async with asyncio.timeout_at(deadline.answer_by):
+                return await self.pending_commands.find(path)
+        except (TransientError, TimeoutError) as fault:
+            log.warning("cannot look up the pending command of %s: %s", path, fault)
+            raise unavailable(f"cannot tell now whether {path} is pending; try again") from fault
 
     async def _reader(self, query: QueryDeclaration, request: Request) -> Caller | None:
         """Return the caller if it may read its own resources only; None if it may read all.

@@ -61,11 +61,12 @@ def read(environ: Mapping[str, str]) -> Settings:
         drain_seconds=settings.whole(environ, "DRAIN_SECONDS", 0, DRAIN_SECONDS_MAX, 0),
         allowed_hosts=_hosts(environ),
         cors_origins=_origins(environ),
-        auth=_auth(environ),
+        auth=read_auth(environ),
     )
 
 
-def _auth(environ: Mapping[str, str]) -> AuthSettings | None:
+def read_auth(environ: Mapping[str, str]) -> AuthSettings | None:
+    """Return the issuer of the tokens; None with AUTH=off. Raise SettingError."""
     if settings.choice(environ, "AUTH", (OIDC, OFF), OIDC) == OFF:
         host = settings.host(environ, "APP_HOST", settings.LOOPBACK)
         if settings.in_url(host).lower() not in LOOPBACK_HOSTS:

@@ -74,20 +74,14 @@ class Wiring:
         """Create all components of an application's gateway for a sidecar."""
         publish_watch = PublishWatch(sidecar, probe)
         held, pending_commands = HeldRequests(), PendingCommands(sidecar, pod_name, now)
-        worker = PendingWorker(pending_commands, sidecar.publish, pod_name)
-        known = KnownResources(sidecar, pending_commands)
         responses, flows = Responses(application), Flows(application)
-        secrets = KeySecrets(sidecar, now)
+        known, secrets = KnownResources(sidecar, pending_commands), KeySecrets(sidecar, now)
         keys = None if auth is None else IssuerKeys(auth.issuer, auth.jwks_url)
         callers = None if auth is None or keys is None else Callers(TokenVerifier(auth, keys))
         journal = Journal(sidecar, pod_name, now)
         reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, sidecar.publish)
         dispatcher = CommandDispatcher(sidecar, held, pending_commands, journal, application.rejections)
-        declare((command.topic for command in application.commands), flows.by_name)
-        HELD.set_function(lambda: held.count)
-        PENDING_COMMANDS.set_function(lambda: pending_commands.count)
-        UNFINISHED.set_function(lambda: journal.count)
-        STUCK.set_function(lambda: len(reconciler.stuck()))
+        _observe(application, flows, held, pending_commands, journal, reconciler)
         return cls(
             commands_api=CommandsApi(application, dispatcher, responses, known, sidecar.store, secrets, callers),
             queries_api=QueriesApi(sidecar, pending_commands, reconciler, flows, application.command_paths, callers),
@@ -99,7 +93,7 @@ class Wiring:
             probe=probe,
             held=held,
             pending_commands=pending_commands,
-            pending_worker=worker,
+            pending_worker=PendingWorker(pending_commands, sidecar.publish, pod_name),
             journal=journal,
             reconciler=reconciler,
             publish_watch=publish_watch,
@@ -144,3 +138,19 @@ class Wiring:
         await self.shutdown.wait()
         await asyncio.sleep(seconds)
         self.held.release()
+
+
+def _observe(
+    application: Application,
+    flows: Flows,
+    held: HeldRequests,
+    pending_commands: PendingCommands,
+    journal: Journal,
+    reconciler: Reconciler,
+) -> None:
+    """Declare the metrics, and let the gauges read their values from the components."""
+    declare((command.topic for command in application.commands), flows.by_name)
+    HELD.set_function(lambda: held.count)
+    PENDING_COMMANDS.set_function(lambda: pending_commands.count)
+    UNFINISHED.set_function(lambda: journal.count)
+    STUCK.set_function(lambda: len(reconciler.stuck()))

@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
+from sidecart.edge.problems import Problem
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.servers.registry import BROKERS
@@ -28,10 +29,12 @@ from sidecart.monitor.gateway_proxy import GatewayProxy, gateway_client, now_ms,
 from sidecart.monitor.health import HealthPoll
 from sidecart.monitor.live import Live
 from sidecart.monitor.mails import Mails
+from sidecart.monitor.operators import Operators
 from sidecart.monitor.origin_check import OriginCheck
 from sidecart.monitor.page import page
 from sidecart.monitor.page_key import PageKey
 from sidecart.monitor.page_state import PageState
+from sidecart.monitor.page_tokens import PageTokens
 from sidecart.monitor.settings import Settings
 from sidecart.monitor.watch import Watch, poll_health, read_dead_letters
 
@@ -56,7 +59,15 @@ class LivePage:
         self._live = Live(lambda: self._page_state.snapshot())
         about = {name: getattr(settings, name) for name in ("broker", "store", "gateway_url", "mail_url")}
         self._page_state = PageState(about, description, self._live.notify, now_ms, settings.currency)
-        self._gateway = GatewayProxy(lambda: gateway_client(settings.gateway_url), self._page_state.add_request)
+        tokens = None if settings.issuer_keys is None else PageTokens(settings.issuer_keys)
+        self._has_forms = settings.auth is None or tokens is not None
+        self._gateway = GatewayProxy(
+            lambda: gateway_client(settings.gateway_url),
+            self._page_state.add_request,
+            tokens,
+            is_closed=not self._has_forms,
+        )
+        self._operators = Operators(None if self._has_forms else settings.auth)
         self._state = RunningState(settings.ports, settings.tokens)
         self._dead_letters_changed = asyncio.Event()
         self._mails = Mails(settings.mail_url, self._page_state.add_mails)
@@ -79,6 +90,8 @@ class LivePage:
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self._gateway.connected())
             await stack.enter_async_context(background(self._close()))
+            if self._operators.keys is not None:
+                await stack.enter_async_context(background(self._operators.keys.keep_current()))
             await stack.enter_async_context(background(self._watch().run()))
             yield
 
@@ -117,7 +130,7 @@ class LivePage:
 
     async def _page(self, _request: Request) -> Response:
         body = msgspec.json.encode(
-            page(app_ids(), self._description, await self._gateway.api(), self._settings.currency)
+            page(app_ids(), self._description, await self._gateway.api(), self._settings.currency, self._has_forms)
         )
         return Response(body, media_type="application/json", headers={"cache-control": "no-store"})
 
@@ -137,9 +150,12 @@ class LivePage:
         if where["action"] not in ACTIONS or where["service"] not in service_ids():
             return problem(404, "a dead letter of a service can be replayed or discarded")
         try:
+            await self._operators.check(request)
             outcome = await asyncio.to_thread(act, self._state, where["service"], where["letter_id"], where["action"])
         except LaunchError as error:
             return problem(409, str(error))
+        except Problem as refusal:
+            return refusal.response()
         finally:
             self._dead_letters_changed.set()
         return JSONResponse({"outcome": outcome})

@@ -67,16 +67,11 @@ class FieldEntry(_Entry, frozen=True):
 
 
 class ActionEntry(_Entry, frozen=True):
-    """A second button of a form: it reads a resource and sends the form with a value from it."""
+    """A second button of a form: it sends the form with other values in some of its fields."""
 
     button: str
-    read: str
-    """A GET path; a field of the form may stand in braces."""
-    value: str
-    """The field of the answer, 0 if it has none."""
-    field: str
-    """The field of the form that receives the value, such as lines.0.size."""
-    plus: int = 0
+    set: Mapping[str, str | int]
+    """Maps a field of the form, such as lines.0.size, to the value that the button sends."""
 
 
 class ShownValue(_Entry, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 PARAMETER = re.compile(r"\{(\w+)\}")
@@ -28,6 +28,10 @@ class Operation:
     pattern: re.Pattern[str]
     body: Schema | None = None
     """The schema of a command's body."""
+    identity: Mapping[str, str] = field(default_factory=dict)
+    """The fields of the body that the caller's token decides (src/sidecart/edge/openapi.py)."""
+    scopes: tuple[str, ...] = ()
+    """The scopes that the token must have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,16 @@ def _operation(path: str, described: Mapping[str, Any], body: Schema | None = No
     for number, part in enumerate(PARAMETER.split(path)):  # the odd parts are the parameters
         pattern += (UUID if formats.get(part) == "uuid" else SEGMENT) if number % 2 else re.escape(part)
     parameters = tuple(PARAMETER.findall(path))
-    return Operation(path, str(described.get("summary", "")), parameters, re.compile(pattern, re.ASCII), body)
+    scopes = (scope for needed in described.get("security", []) for each in needed.values() for scope in each)
+    return Operation(
+        path,
+        str(described.get("summary", "")),
+        parameters,
+        re.compile(pattern, re.ASCII),
+        body,
+        described.get("x-identity", {}),
+        tuple(scopes),
+    )
 
 
 def _any_matches(operations: tuple[Operation, ...], path: str) -> bool:

@@ -17,7 +17,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from sidecart.monitor.flow import Call
-from sidecart.monitor.gateway_api import OPENAPI, GatewayApi, parse
+from sidecart.monitor.gateway_api import DOCUMENTS, OPENAPI, GatewayApi, parse
+from sidecart.monitor.page_tokens import PageTokens
 
 PREFIX = "/api"
 BODY_BYTES_MAX = 64 * 1024
@@ -25,6 +26,7 @@ SECONDS_MAX = 35.0
 """The gateway holds a request for at most 30 s."""
 DOCUMENT_SECONDS_MAX = 3.0
 """For the OpenAPI document, because the page shows no form before."""
+NO_TOKENS = "the page sends requests with tokens of the local issuer only, and the gateway has another one"
 FORWARDED_HEADERS = ("prefer", "idempotency-key")
 RETURNED_HEADERS = ("content-type", "location", "retry-after", "preference-applied", "idempotency-key")
 
@@ -37,7 +39,17 @@ def gateway_client(url: str) -> httpx.AsyncClient:
 class GatewayProxy:
     """The gateway as the page sees it; `add_request` receives each answered POST."""
 
-    def __init__(self, connect: Callable[[], httpx.AsyncClient], add_request: Callable[[Call], None]) -> None:
+    def __init__(
+        self,
+        connect: Callable[[], httpx.AsyncClient],
+        add_request: Callable[[Call], None],
+        tokens: PageTokens | None,
+        *,
+        is_closed: bool = False,
+    ) -> None:
+        """Send the requests with `tokens`, if any. A closed proxy forwards documents only."""
+        self._tokens = tokens
+        self._is_closed = is_closed
         self._connect = connect
         self._add_request = add_request
         self._client: httpx.AsyncClient | None = None
@@ -75,6 +87,8 @@ class GatewayProxy:
         methods = api.methods(path)
         if not methods:
             return problem(404, "the page forwards the documented calls of the gateway only")
+        if self._is_closed and path not in DOCUMENTS:
+            return problem(403, NO_TOKENS)
         method = "GET" if request.method == "HEAD" else request.method
         if method not in methods:
             return problem(405, f"the gateway documents {' and '.join(methods)} at this path")
@@ -84,13 +98,18 @@ class GatewayProxy:
             return problem(502, f"the gateway does not answer ({type(error).__name__})")
 
     async def _get(self, path: str) -> Response:
-        return _relay(await self._gateway.get(path))
+        return _relay(await self._gateway.get(path, headers=self._tokens.of_read() if self._tokens else {}))
+
+    async def _read(self, path: str, headers: Mapping[str, str]) -> Mapping[str, Any]:
+        return _object((await self._gateway.get(path, headers=dict(headers))).content)
 
     async def _post(self, path: str, request: Request) -> Response:
         body = await _body(request)
         if body is None:
             return problem(413, f"the page sends at most {BODY_BYTES_MAX} bytes")
         headers = {name: request.headers[name] for name in FORWARDED_HEADERS if name in request.headers}
+        if self._tokens is not None and self._api is not None:
+            headers |= await self._tokens.of_command(self._api, path, _object(body), self._read)
         requested_at = now_ms()
         answer = await self._gateway.post(path, content=body, headers={**headers, "content-type": "application/json"})
         self._add_request(

@@ -15,6 +15,9 @@ from sidecart.monitor.gateway_api import GatewayApi
 
 TITLES = {GATEWAY: "Gateway", BROKER: "Message Broker"}
 
+NO_DOCUMENT = "The gateway returned no OpenAPI document. Reload the page when it is ready."
+NO_FORMS = "The forms are off, because the gateway accepts the tokens of another issuer only."
+
 
 @dataclass(frozen=True, slots=True)
 class Lifeline:
@@ -43,6 +46,8 @@ class Page:
     queries: list[Query]
     problem: str
     """Why there are no forms, empty if there are."""
+    asks_token: bool
+    """Whether an action on a dead letter needs the token of an operator."""
 
 
 def lifelines(app_ids: Iterable[str], description: Description) -> list[Lifeline]:
@@ -55,21 +60,29 @@ def lifelines(app_ids: Iterable[str], description: Description) -> list[Lifeline
 
 
 def page(
-    app_ids: Iterable[str], description: Description, api: GatewayApi | None, currency: Currency = DEFAULT
+    app_ids: Iterable[str],
+    description: Description,
+    api: GatewayApi | None,
+    currency: Currency = DEFAULT,
+    has_forms: bool = True,
 ) -> Page:
-    """Return the page; without the gateway's calls it has no forms, and says so."""
-    known, mail = api or GatewayApi(), description.mail
+    """Return the page.
+
+    Without the gateway's calls, or without tokens for them, it has no forms and says so.
+    """
+    known, mail = api if api and has_forms else GatewayApi(), description.mail
     return Page(
         lifelines=lifelines(app_ids, description),
         actions={topic: event.actions for topic, event in description.events.items() if event.actions},
         mail=None if mail is None else {"label": mail.label, "none": mail.none},
         none=description.none,
         resources={kind: {"title": each.title, "none": each.none} for kind, each in description.resources.items()},
-        panels=description.panels,
+        panels=description.panels if has_forms else [],
         currency=currency,
         forms=forms(known, description, currency),
         queries=queries(known, description),
-        problem="" if api else "The gateway returned no OpenAPI document. Reload the page when it is ready.",
+        problem=NO_FORMS if not has_forms else "" if api else NO_DOCUMENT,
+        asks_token=not has_forms,
     )
 
 

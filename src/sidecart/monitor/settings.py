@@ -6,11 +6,13 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sidecart.chassis.currency import DEFAULT, Currency
 from sidecart.chassis.currency import read as read_currency
 from sidecart.chassis.settings import SettingError, text, whole
+from sidecart.edge.settings import AuthSettings, read_auth
 from sidecart.launcher.monitor import GRACE_SECONDS, grace_seconds
 
 V = TypeVar("V")
@@ -30,6 +32,10 @@ class Settings:
     broker: str
     broker_address: str
     store: str
+    auth: AuthSettings | None
+    """The issuer of the callers' tokens; None if the gateway needs none."""
+    issuer_keys: Path | None
+    """The folder of the key of the local issuer; None with another issuer."""
     key: str
     """Of the page: only those who have it may open it."""
     ports: Mapping[str, int]
@@ -52,6 +58,8 @@ def read(environ: Mapping[str, str] = os.environ) -> Settings:
         broker=text(environ, "BROKER"),
         broker_address=text(environ, "BROKER_ADDRESS"),
         store=text(environ, "STORE"),
+        auth=read_auth(environ),
+        issuer_keys=Path(environ["ISSUER_KEYS"]) if environ.get("ISSUER_KEYS") else None,
         key=text(environ, "PAGE_KEY"),
         ports=_by_process(environ, "PROCESS_PORTS", int),
         tokens=_by_process(environ, "PROCESS_TOKENS", str),

@@ -12,7 +12,7 @@ from sidecart.edge.pending_records import COMMANDS_MAX, RETENTION_SECONDS, Pendi
 from tests.unit.edge.fakes import FakeSidecar
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-COMMAND = Command("c-1", "OrderCreateRequested", "/order/o-1", b'{"id":"c-1"}')
+COMMAND = Command("c-1", "OrderCreateRequested", "/order/o-1", b'{"id":"c-1"}', "u-1")
 OTHER_BODY = Command("c-2", "OrderCreateRequested", "/order/o-1", b'{"id":"c-2"}')
 REJECTION = Rejection(409, "email_taken", "taken")
 
@@ -33,6 +33,7 @@ def test_a_pending_command_is_written_for_a_week() -> None:
         "location": "/order/o-1",
         "changed_at": "2026-01-02T03:04:05.000Z",
         "commands": [written | {"rejection": None}],
+        "owner": "u-1",
     }
     assert expected == sidecar.read("pending:o-1")
     assert {"pending:o-1": RETENTION_SECONDS} == sidecar.ttl_seconds

@@ -32,8 +32,9 @@ def test_commands_and_queries_are_those_that_the_gateway_declares() -> None:
     api = parse(shop_document())
 
     assert [command.path for command in SHOP.commands] == [each.path for each in api.commands]
-    assert [query.path for query in SHOP.queries] == [each.path for each in api.queries]
-    assert [list(query.parameters) for query in SHOP.queries] == [list(each.parameters) for each in api.queries]
+    queries = [query for query in SHOP.queries if query.parameters]
+    assert [query.path for query in queries] == [each.path for each in api.queries]
+    assert [list(query.parameters) for query in queries] == [list(each.parameters) for each in api.queries]
     assert all(each.summary and each.body for each in api.commands)
 
 

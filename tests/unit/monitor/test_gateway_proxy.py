@@ -57,7 +57,7 @@ class Page:
         methods = ["GET", "POST", "DELETE"]
         shop = Starlette(routes=[Route("/{path:path}", self.gateway.answer, methods=methods)])
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app=shop), base_url="http://gateway")
-        proxy = GatewayProxy(lambda: client, self.calls.append)
+        proxy = GatewayProxy(lambda: client, self.calls.append, None)
 
         async def call() -> httpx.Response:
             transport = httpx.ASGITransport(app=Starlette(routes=[proxy.route()]))
@@ -127,7 +127,7 @@ def test_an_unreachable_gateway_is_a_502() -> None:
     """The response is a problem document, and no call is recorded."""
     calls: list[Call] = []
 
-    proxy = GatewayProxy(lambda: gateway_client("http://127.0.0.1:9"), calls.append)
+    proxy = GatewayProxy(lambda: gateway_client("http://127.0.0.1:9"), calls.append, None)
 
     async def story() -> httpx.Response:
         transport = httpx.ASGITransport(app=Starlette(routes=[proxy.route()]))
@@ -156,7 +156,7 @@ def test_a_new_call_is_forwarded_once_the_page_is_loaded_again() -> None:
     gateway, calls = Gateway(), list[Call]()
     app = Starlette(routes=[Route("/{path:path}", gateway.answer, methods=["GET", "POST"])])
     client = httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://gateway")
-    proxy = GatewayProxy(lambda: client, calls.append)
+    proxy = GatewayProxy(lambda: client, calls.append, None)
     command = {"requestBody": {"content": {"application/json": {"schema": {"type": "object"}}}}}
 
     async def story() -> list[int]:

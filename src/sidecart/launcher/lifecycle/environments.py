@@ -33,12 +33,8 @@ def app_environment(state: State, wiring: Wiring, name: str) -> dict[str, str]:
     }
     if plan.has_mail_catcher:
         decided[plan.mail_setting] = f"smtp://127.0.0.1:{wiring.port(MAIL_SMTP, ports[MAIL_SMTP])}"
-    if plan.has_issuer and app.app_id == GATEWAY:
-        decided |= {
-            "OIDC_ISSUER": tokens.ISSUER,
-            "OIDC_AUDIENCE": tokens.AUDIENCE,
-            "OIDC_JWKS": f"{state.local_url(ISSUER)}{JWKS_PATH}",
-        }
+    if app.app_id == GATEWAY:
+        decided |= _issuer(state)
     defaults = {**({"DRAIN_SECONDS": str(proxy.DRAIN_SECONDS)} if plan.has_proxy else {}), **app.env}
     configured = {**plan.options.settings, **plan.options.env}
     return {**environment_of(app.app_id, decided, configured, defaults), **plan.options.env}
@@ -54,8 +50,18 @@ def monitor_environment(state: State) -> dict[str, str]:
         "GATEWAY_URL": state.url,
         "MAIL_URL": state.mail_url,
         "PAGE_KEY": plan.page_key,
+        **_issuer(state),
+        **({"ISSUER_KEYS": str(plan.issuer_folder)} if plan.has_issuer else {}),
     }
     known = state.sidecars.get(monitor.NAME)
     grpc_port = int(NOT_KNOWN_YET) if known is None else known.grpc_port
     env = monitor.environment(state.ports, plan.replicas, plan.tokens, grpc_port, settings)
     return {**environment_of(monitor.NAME, env, plan.options.settings), **plan.options.env}
+
+
+def _issuer(state: State) -> dict[str, str]:
+    """Return the settings of the local token issuer; empty with another one."""
+    if not state.plan.has_issuer:
+        return {}
+    jwks = f"{state.local_url(ISSUER)}{JWKS_PATH}"
+    return {"OIDC_ISSUER": tokens.ISSUER, "OIDC_AUDIENCE": tokens.AUDIENCE, "OIDC_JWKS": jwks}

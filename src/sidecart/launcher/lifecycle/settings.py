@@ -16,6 +16,7 @@ from typing import Any
 from sidecart.chassis import currency
 from sidecart.chassis import settings as common
 from sidecart.chassis.settings import SettingError
+from sidecart.edge.settings import read_auth
 from sidecart.launcher.apps import module_of
 from sidecart.launcher.environment import ENDPOINT
 from sidecart.launcher.errors import LaunchError
@@ -54,7 +55,7 @@ def readers_of(app_id: str) -> tuple[Callable[[Environment], Any], ...]:
     the launcher knows the settings of the chassis only.
     """
     if app_id == MONITOR:
-        return (grace_seconds, currency.read)
+        return (grace_seconds, currency.read, read_auth)
     package = module_of(app_id).rpartition(".")[0]
     if not _has_settings(package):
         return (common.read,)

@@ -1,7 +1,7 @@
 // A form for each command of the gateway, and one that reads resources.
 
 import { find, make } from "./dom.js";
-import { get, post, read } from "./gateway.js";
+import { post, read } from "./gateway.js";
 import { bodyOf, choose, inputs, offer, suggest } from "./inputs.js";
 import { page, shownValue } from "./page.js";
 
@@ -37,11 +37,10 @@ function command(described) {
   }
 }
 
-/** Send a form; an action first reads the value of one field from the gateway. */
+/** Send a form; an action sends its own values in some fields. */
 async function send(form, described, action) {
   await answered(form, async () => {
-    const set = action ? { [action.field]: await valueFor(form, action) } : {};
-    const answer = await post(`/api${described.path}`, bodyOf(form, described.fields, set));
+    const answer = await post(`/api${described.path}`, bodyOf(form, described.fields, action?.set ?? {}));
     if (answer.ok) {
       choose(answer);
       suggest(form, described.fields, true);
@@ -51,11 +50,6 @@ async function send(form, described, action) {
     const more = shown === undefined || shown === null ? "" : `; ${described.shows.label} ${shownValue(described.shows, answer.body)}`;
     return { ...answer, message: answer.message + more };
   });
-}
-
-async function valueFor(form, action) {
-  const found = await get(`/api${filled(action.read, form)}`);
-  return (found?.[action.value] ?? 0) + action.plus;
 }
 
 /** The form that reads a resource by the path of a query. */

@@ -1,10 +1,13 @@
 // Requests to the gateway, forwarded by the monitor, and to the monitor itself.
 
-/** Send a POST request; returns the status, the response body, its location and a message. */
-export function post(path, body) {
+/**
+ * Send a POST request, with a token if it is not empty; returns the status, the response body, its
+ * location and a message.
+ */
+export function post(path, body, token = "") {
   return send(path, {
     method: "POST",
-    headers: { "content-type": "application/json" },
+    headers: { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) },
     body: body === undefined ? undefined : JSON.stringify(body),
   });
 }

@@ -162,8 +162,10 @@ function action(letter, name, title, text) {
 
 async function act(letter, name) {
   const result = find("dead-letters", ".result");
+  const token = page.asks_token ? window.prompt("The access token of an operator") : "";
+  if (token === null) return;
   result.textContent = `${name}: waiting for the response`;
-  const answer = await post(`/dead-letters/${letter.service}/${letter.id}/${name}`);
+  const answer = await post(`/dead-letters/${letter.service}/${letter.id}/${name}`, undefined, token);
   result.textContent = answer.ok ? `${letter.topic} of ${letter.service}: ${answer.body.outcome}` : answer.message;
 }
 

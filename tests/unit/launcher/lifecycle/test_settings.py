@@ -37,13 +37,26 @@ SAMPLES: Mapping[str, str] = {
     "LOG_FORMAT": "json",
     "LOG_LEVEL": "debug",
     "CURRENCY": "JPY",
+    "AUTH": "off",
+    "OIDC_ISSUER": "https://issuer.example/realm",
+    "OIDC_AUDIENCE": "the-shop",
+    "OIDC_JWKS": "https://issuer.example/keys",
+    "OIDC_ROLES_CLAIM": "realm_access.roles",
+    "PRICE_LIST": str(root() / "tests/unit/launcher/lifecycle/prices.json"),
     "ALLOWED_HOSTS": "shop.example",
     "TRUSTED_PROXIES": "10.0.0.7",
     "CORS_ORIGINS": "https://shop.example",
     "OTEL_EXPORTER_OTLP_ENDPOINT": "http://[::1]:4318",
 }
 """Values that differ from the default; every other setting takes a number."""
+WITH: Mapping[str, Mapping[str, str]] = {
+    name: {"OIDC_ISSUER": "https://issuer.example/realm"} for name in ("OIDC_AUDIENCE", "OIDC_JWKS", "OIDC_ROLES_CLAIM")
+}
+"""Settings that matter with another one only."""
 WRONG = {
+    "AUTH",
+    "OIDC_ISSUER",
+    "PRICE_LIST",
     "CURRENCY",
     "LOG_FORMAT",
     "LOG_LEVEL",
@@ -97,7 +110,8 @@ def test_a_setting_of_the_table_reaches_the_apps_that_read_it(
 ) -> None:
     """The value overrides the launcher's and dapr.yaml's, and other apps do not receive it."""
     value = SAMPLES.get(name, "7")
-    monkeypatch.setenv(name, value)
+    for each, other in {**WITH.get(name, {}), name: value}.items():
+        monkeypatch.setenv(each, other)
     state = state_with(tmp_path, os.environ, monitor=True)
 
     environments = {each: app_environment(state, Wiring(), each) for each in state.plan.replicas} | {
@@ -234,7 +248,7 @@ def test_the_settings_of_an_app_are_read_by_its_own_module() -> None:
         "billing": [common],
         "order": [common, "services.order.settings"],
         "notification": [common, "services.notification.settings"],
-        "monitor": ["sidecart.launcher.monitor", "sidecart.chassis.currency"],
+        "monitor": ["sidecart.launcher.monitor", "sidecart.chassis.currency", "sidecart.edge.settings"],
     }
 
     assert expected == {name: [each.__module__ for each in settings.readers_of(name)] for name in expected}

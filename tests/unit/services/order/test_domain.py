@@ -27,7 +27,7 @@ from sidecart.chassis.service import Step
 from tests.unit.services.sample_events import ANOTHER, COMMAND, NOON, ORDER, USER, received
 
 ITEMS = (Item("tea", 2, 450), Item("cup", 1, 0))
-PRICES = {"tea": 450, "cup": 0}
+PRICES = {"tea": 450, "cup": 0, "yacht": 10**9}
 REQUEST = OrderCreateRequested(ORDER, USER, ITEMS)
 UNTIL = "2026-01-01T12:15:00.000Z"
 PLACED = Order(ORDER, USER, ITEMS, 900, COMMAND, UNTIL)

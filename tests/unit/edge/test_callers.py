@@ -1,0 +1,116 @@
+"""The caller of a request comes from its token, and a verified token is remembered."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import pytest
+from starlette.requests import Request
+
+from sidecart.edge import callers
+from sidecart.edge.callers import Caller, Callers, Verified, caller_id, forbidden, unauthorized
+from sidecart.edge.problems import Problem
+
+ANN = Caller("ann")
+
+
+class Verifier:
+    """Accepts each token but `bad`, and counts."""
+
+    def __init__(self, seconds: float = 60.0) -> None:
+        self.version = 1
+        self.verified: list[str] = []
+        self._seconds = seconds
+
+    async def verify(self, token: str) -> Verified:
+        """Accept a token."""
+        self.verified.append(token)
+        if token == "bad":
+            raise unauthorized("bad", "invalid_token")
+        return Verified(ANN, time.time() + self._seconds)
+
+
+def request(*headers: str) -> Request:
+    """Return a request with these Authorization headers."""
+    return Request({"type": "http", "headers": [(b"authorization", each.encode("latin-1")) for each in headers]})
+
+
+def ask(found: Callers, sent: Sequence[str]) -> Caller:
+    """Return the caller of a request."""
+    return asyncio.run(found.of(request(*sent)))
+
+
+def test_a_verified_token_is_remembered_until_it_expires_or_the_keys_change() -> None:
+    """A signature costs ten times as much as the lookup."""
+    verifier = Verifier()
+    found = Callers(verifier)
+    assert [ANN] * 3 == [ask(found, ["Bearer t"]) for _ in range(3)]
+    assert ["t"] == verifier.verified
+
+    verifier.version = 2
+    assert ANN == ask(found, ["Bearer t"])
+    assert ["t", "t"] == verifier.verified
+
+    expired = Verifier(seconds=-1.0)
+    again = Callers(expired)
+    assert [ANN, ANN] == [ask(again, ["bearer t"]), ask(again, ["bearer t"])]
+    assert ["t", "t"] == expired.verified
+
+
+def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The token that was added first makes room."""
+    monkeypatch.setattr(callers, "KNOWN_MAX", 2)
+    verifier = Verifier()
+    found = Callers(verifier)
+    for token in ("a", "b", "c", "b", "a"):
+        ask(found, [f"Bearer {token}"])
+
+    assert ["a", "b", "c", "a"] == verifier.verified
+
+
+def test_a_refused_token_is_not_remembered() -> None:
+    """It is verified and refused each time."""
+    found = Callers(Verifier())
+
+    for _ in range(2):
+        with pytest.raises(Problem, match="bad"):
+            ask(found, ["Bearer bad"])
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [(), ("Basic YTpi",), ("Bearer",), ("Bearer ",), ("Bearer a", "Bearer b"), ("Bearer " + "x" * 8193,), ("",)],
+)
+def test_a_request_without_one_bearer_token_has_no_caller(sent: tuple[str, ...]) -> None:
+    """Two headers could be read differently by a proxy; a long one costs time."""
+    verifier = Verifier()
+
+    with pytest.raises(Problem) as refused:
+        ask(Callers(verifier), sent)
+
+    assert 401 == refused.value.status
+    assert refused.value.headers["WWW-Authenticate"].startswith('Bearer realm="gateway"')
+    assert [] == verifier.verified
+
+
+def test_a_scope_is_required_by_name() -> None:
+    """RFC 6750 asks for the missing scope in the challenge."""
+    Caller("ann", scopes=frozenset({"write"})).require_scope("write")
+    ANN.require_scope("")
+
+    with pytest.raises(Problem) as refused:
+        ANN.require_scope("write")
+
+    assert 403 == refused.value.status
+    assert 'error="insufficient_scope", scope="write"' in refused.value.headers["WWW-Authenticate"]
+    assert "scope=" not in forbidden("no").headers["WWW-Authenticate"]
+
+
+def test_the_id_depends_on_issuer_and_subject() -> None:
+    """Two issuers may have the same subjects."""
+    ids = {caller_id("https://a", "x"), caller_id("https://b", "x"), caller_id("https://a", "y")}
+
+    assert 3 == len(ids)
+    assert caller_id("https://a", "x") in ids
