@@ -8,6 +8,7 @@ from pathlib import Path
 import aiohttp
 
 from bench.usage import resident_mib
+from shop.acting import acting
 from sidecart.cli.run import say
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.topics import app_ids
@@ -17,15 +18,20 @@ USERS = 100
 HELD = 64
 NOTIFICATIONS_LISTED = 100  # per user
 FINISH_SECONDS_MAX = 600
-ITEM = {"sku": "tea", "quantity": 1, "unit_price_cents": 1}
+ITEM = {"sku": "penny-sweet", "quantity": 1, "unit_price_cents": 1}
 
 
-async def place(url: str, orders: int) -> tuple[list[str], int]:
+def _client(shop: System) -> aiohttp.ClientSession:
+    """Return a client that acts for the users, and reads as an operator."""
+    return aiohttp.ClientSession(shop.url, middlewares=(acting(shop.issuer_folder).middleware,))
+
+
+async def place(shop: System, orders: int) -> tuple[list[str], int]:
     """Place this many orders, 64 held at a time; return the users and the number of responses other
     than 201.
     """
     refused = 0
-    async with aiohttp.ClientSession(url) as http:
+    async with _client(shop) as http:
 
         async def register(number: int) -> str:
             body = {"email": f"user{number}.{time.time_ns()}@example.com", "name": f"User {number}"}
@@ -49,13 +55,13 @@ async def place(url: str, orders: int) -> tuple[list[str], int]:
     return users, refused
 
 
-async def finished(url: str, users: list[str], orders: int) -> bool:
+async def finished(shop: System, users: list[str], orders: int) -> bool:
     """Return whether every order is paid (each takes one cent) and its mail is sent.
 
     Only the newest hundred mails of each user are listed, so only these are checked.
     """
     unspent_cents = unsent = 0
-    async with aiohttp.ClientSession(url) as http:
+    async with _client(shop) as http:
         for user_id in users:
             async with http.get(f"/account/{user_id}") as answer:
                 unspent_cents += int((await answer.json())["balance_cents"])
@@ -74,10 +80,10 @@ def run(broker: str, orders: int) -> int:
     with folder, System(Options(broker, folder=Path(folder.name)), say) as shop:
         before = resident_mib(shop.processes)
         started = time.monotonic()
-        users, refused = asyncio.run(place(shop.url, orders))
+        users, refused = asyncio.run(place(shop, orders))
         placed_seconds = time.monotonic() - started
         shop.deadline.until(
-            lambda: asyncio.run(finished(shop.url, users, orders)),
+            lambda: asyncio.run(finished(shop, users, orders)),
             FINISH_SECONDS_MAX,
             lambda: f"not all orders were paid and mailed within {FINISH_SECONDS_MAX} s",
             step_seconds=1.0,

@@ -81,15 +81,13 @@ class Shopper:
         self._users: list[str] = []
         self._mails = Mails(system.mail_log)
         self._registered = 0
+        self._acting = acting(system.issuer_folder)
 
     async def __aenter__(self) -> Self:
         connector, timeout = TCPConnector(limit=0), ClientTimeout(total=CALL_SECONDS_MAX)
         trace = TraceConfig()
         trace.on_request_chunk_sent.append(_was_sent)
-        tokens = acting(self.system.issuer_folder).middleware
-        self._shop = ClientSession(
-            self.system.url, connector=connector, timeout=timeout, trace_configs=[trace], middlewares=(tokens,)
-        )
+        self._shop = ClientSession(self.system.url, connector=connector, timeout=timeout, trace_configs=[trace])
         self._floor = ClientSession(self.system.floor_url, connector=TCPConnector(limit=0), timeout=timeout)
         return self
 
@@ -124,9 +122,13 @@ class Shopper:
         return {"email": f"u{self._registered}.{time.time_ns()}@example.com", "name": f"User {self._registered}"}
 
     async def _post(self, path: str, body: Mapping[str, object]) -> str:
-        async with self._shop.post(path, json=body, headers={"prefer": "wait=30"}) as answer:
+        async with self._shop.post(path, json=body, headers=self._headers(path, body, 30)) as answer:
             answer.raise_for_status()
             return str((await answer.json())["user_id"])
+
+    def _headers(self, path: str, body: Mapping[str, object], wait_seconds: int) -> dict[str, str]:
+        """Return the headers of a request, with the token of the user in its body."""
+        return {"prefer": f"wait={wait_seconds}", **self._acting.headers(path, body)}
 
     async def floor(self) -> int:
         """Send one request to the floor; return the status."""
@@ -156,7 +158,7 @@ class Shopper:
     async def _post_status(
         self, path: str, body: Mapping[str, object], wait_seconds: int, sent: Callable[[], None] | None = None
     ) -> int:
-        headers = {"prefer": f"wait={wait_seconds}"}
+        headers = self._headers(path, body, wait_seconds)
         try:
             async with self._shop.post(path, json=body, headers=headers, trace_request_ctx=sent) as answer:
                 await answer.read()

@@ -20,6 +20,7 @@ from pathlib import Path
 import aiohttp
 
 from bench.usage import resident_mib
+from shop.acting import acting
 from sidecart.cli.run import say, stopped_by_signals
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.project import root
@@ -29,7 +30,7 @@ from sidecart.testkit.contents import lengths, state_bytes
 
 USERS = 200
 DEPOSIT_CENTS = 1_000_000
-ITEM = {"sku": "tea", "quantity": 1, "unit_price_cents": 100}
+ITEM = {"sku": "voucher", "quantity": 1, "unit_price_cents": 100}
 SAMPLE_SECONDS = 10.0
 GROWTH_MAX = 0.05
 CALL_SECONDS_MAX = 60.0
@@ -80,9 +81,10 @@ class Soak:
         return (point.state_bytes - first.state_bytes) / max(1, point.orders - first.orders)
 
 
-async def _orders(url: str, soak: Soak, done: threading.Event) -> None:
+async def _orders(shop: System, soak: Soak, done: threading.Event) -> None:
     """Place orders at the rate, without waiting for earlier responses."""
-    async with aiohttp.ClientSession(url, connector=aiohttp.TCPConnector(limit=1_000)) as http:
+    connector, tokens = aiohttp.TCPConnector(limit=1_000), acting(shop.issuer_folder).middleware
+    async with aiohttp.ClientSession(shop.url, connector=connector, middlewares=(tokens,)) as http:
 
         async def register(number: int) -> str:
             body = {"email": f"user{number}.{time.time_ns()}@example.com", "name": f"User {number}"}
@@ -122,7 +124,7 @@ def _point(shop: System, soak: Soak, seconds: float) -> Point:
 def soak_shop(shop: System, soak: Soak) -> None:
     """Load the shop and sample it for the configured number of minutes."""
     done = threading.Event()
-    load = threading.Thread(target=lambda: asyncio.run(_orders(shop.url, soak, done)), daemon=True)
+    load = threading.Thread(target=lambda: asyncio.run(_orders(shop, soak, done)), daemon=True)
     load.start()
     try:
         shop.deadline.until(lambda: soak.statuses.total() > 0, 120, lambda: "the first order was never answered")

@@ -103,6 +103,7 @@ def measure(report: Callable[[str], None]) -> dict[str, set[str]]:
     """Return the files until the 201 and until the email."""
     import httpx
 
+    from shop.acting import acting
     from sidecart.launcher.apps import write_program
     from sidecart.launcher.lifecycle.system import Options, System
     from sidecart.launcher.topics import app_ids
@@ -115,7 +116,10 @@ def measure(report: Callable[[str], None]) -> dict[str, set[str]]:
         options = Options(
             "redis", folder=folder / "shop", replaced=programs, env={FOLDER: name, "PYTHONPATH": PYTHONPATH}
         )
-        with System(options, report) as shop, httpx.Client(base_url=shop.url, timeout=30, trust_env=False) as http:
+        with (
+            System(options, report) as shop,
+            httpx.Client(base_url=shop.url, timeout=30, trust_env=False, auth=acting(shop.issuer_folder)) as http,
+        ):
             traced = Traced(folder, {each: shop.processes[each] for each in app_ids()})
 
             def mails() -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 
 from bench.experiments import components
+from shop.acting import acting
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.testkit.contents import lengths
 
@@ -22,9 +23,10 @@ PRUNED = ("OrderCreateRequested", "OrderCreated", "OrderPaymentRequested", "Orde
 async def place(shop: System) -> Counter[int]:
     """Place the orders, AT_ONCE at a time; return the number of responses by status."""
     statuses: Counter[int] = Counter()
-    async with httpx.AsyncClient(base_url=shop.url, timeout=60, trust_env=False) as http:
+    tokens = acting(shop.issuer_folder)
+    async with httpx.AsyncClient(base_url=shop.url, timeout=60, trust_env=False, auth=tokens) as http:
         user = await http.post("/user/register", json={"email": "ann@example.com", "name": "Ann"})
-        items = [{"sku": "tea", "quantity": 1, "unit_price_cents": 100}]
+        items = [{"sku": "tea", "quantity": 1, "unit_price_cents": 450}]
         body = {"user_id": user.json()["user_id"], "items": items}
         numbers = iter(range(ORDERS))
 

@@ -16,6 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
+from shop.acting import acting
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
@@ -80,7 +81,7 @@ def drive(shop: Running) -> list[int]:
 
     One order can be paid and others cannot. The last ones ask for no wait, so they may be pending.
     """
-    with httpx.Client(base_url=shop.url, trust_env=False, timeout=SECONDS) as http:
+    with httpx.Client(base_url=shop.url, trust_env=False, timeout=SECONDS, auth=acting(shop.issuer_folder)) as http:
         user = http.post("/user/register", json={"email": "ann@example.com", "name": "Ann"}).json()["user_id"]
         http.post("/account/deposit", json={"user_id": user, "amount_cents": 900})
         item = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}

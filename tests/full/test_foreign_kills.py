@@ -12,6 +12,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from shop.acting import acting
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS
@@ -61,7 +62,8 @@ async def send_all(shop: System) -> Ledger:
         while not killed:
             await register(http, ledger)
 
-    async with httpx.AsyncClient(base_url=shop.url, timeout=SECONDS_MAX, trust_env=False) as http:
+    tokens = acting(shop.issuer_folder)
+    async with httpx.AsyncClient(base_url=shop.url, timeout=SECONDS_MAX, trust_env=False, auth=tokens) as http:
         callers = [asyncio.create_task(caller(http)) for _ in range(CALLERS)]
         for number in range(1, KILLS + 1):
             while sum(ledger.statuses.values()) < number * BETWEEN_KILLS:
@@ -89,7 +91,9 @@ def test_20_kills_neither_lose_nor_duplicate_a_registration(tmp_path: Path, brok
             assert user == shopper.get(f"/user/{user['user_id']}")
             shopper.event("BillingAccountCreated", user["user_id"])
         created = [one.event for one in tap.seen if one.topic == "UserCreated"]
-        again = shopper.http.post("/user/register", json={"email": users[next(iter(users))]["email"], "name": "Eve"})
+        address = users[next(iter(users))]["email"]
+        body = {"email": address, "name": "Eve"}
+        again = shopper.http.post("/user/register", json=body, headers=shopper.as_another(address))
 
         assert {201} == {answer.status_code for answer in ledger.answers.values()}
         assert users == {key: each | {"user_id": users[key]["user_id"]} for key, each in ledger.requests.items()}

@@ -6,6 +6,7 @@ from pathlib import Path
 import httpx
 import psutil
 
+from shop.acting import acting
 from sidecart.launcher.project import root
 from tests.full.documentation import documented
 from tests.full.project_copy import running
@@ -28,7 +29,7 @@ def test_the_command_of_the_readme_replaces_our_service(tmp_path: Path) -> None:
     with running(tmp_path, documented(REPLACED)) as shop:
         found = [" ".join(each.cmdline()) for each in psutil.Process(shop.launcher.pid).children(recursive=True)]
         body = {"email": "ann@example.com", "name": "Ann"}
-        answer = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False)
+        answer = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False, auth=acting(shop.issuer_folder))
 
     assert 201 == answer.status_code
     assert 1 == sum(each.endswith("node src/main.js") for each in found), found

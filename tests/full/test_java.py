@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from shop.acting import acting
 from sidecart.launcher import proxy
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.topics import GATEWAY
@@ -34,10 +35,12 @@ def test_java_registers_users(shop: System, name: str) -> None:
     proxy.
     """
     bodies = [{"email": f"{uuid.uuid4().hex}@example.com", "name": each} for each in ("Ann", "Zoë" * 50, "Ben")]
+    tokens = [acting(shop.issuer_folder).headers("/user/register", body)["authorization"] for body in bodies]
     done = subprocess.run(
         [
             *("java", str(CLIENT), f"http://127.0.0.1:{shop.ports[name]}/user/register"),
             "\n".join(json.dumps(body) for body in bodies),
+            "\n".join(tokens),
         ],
         capture_output=True,
         text=True,

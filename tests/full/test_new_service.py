@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
+from shop.acting import acting
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.project import root
 from sidecart.launcher.topic_scopes import FILE
@@ -108,7 +109,7 @@ def test_an_order_earns_points(tmp_path: Path) -> None:
     extended = extended_copy(tmp_path / "extended")
     with (
         project_copy.running(tmp_path, "./sidecart run", extended) as shop,
-        httpx.Client(base_url=shop.url, timeout=30, trust_env=False) as http,
+        httpx.Client(base_url=shop.url, timeout=30, trust_env=False, auth=acting(shop.issuer_folder)) as http,
     ):
         user = created(http, "/user/register", {"email": f"{uuid.uuid4().hex}@example.com", "name": "Ada"})
         user_id = user["user_id"]

@@ -13,6 +13,7 @@ import httpx
 import psutil
 import pytest
 
+from shop.acting import acting
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
@@ -78,7 +79,9 @@ def test_traces_go_to_the_configured_receiver(tmp_path: Path) -> None:
     ):
         body = {"email": "ann@example.com", "name": "Ann"}
         headers = {"traceparent": f"00-{trace_id}-b7ad6b7169203331-01"}
-        httpx.post(f"{shop.url}/user/register", json=body, headers=headers, trust_env=False)
+        httpx.post(
+            f"{shop.url}/user/register", json=body, headers=headers, trust_env=False, auth=acting(shop.issuer_folder)
+        )
         receiver.wait(trace_id, lambda spans: traced <= {span.service for span in spans}, SECONDS)
 
 
@@ -89,7 +92,7 @@ def test_several_gateways_restart_after_kills(tmp_path: Path) -> None:
     with running(tmp_path, documented(SEVERAL)) as shop:
         before = pids(shop)
         body = {"email": "ann@example.com", "name": "Ann"}
-        first = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False)
+        first = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False, auth=acting(shop.issuer_folder))
         page = re.findall(r"^The live page is at (\S+)$", shop.log.read_text(), re.MULTILINE)
         opened = [httpx.get(each, trust_env=False, follow_redirects=True) for each in page]
         for name in ("gateway-1", "monitor"):
@@ -119,14 +122,24 @@ def test_a_start_of_the_documentation_works(tmp_path: Path, command: str) -> Non
     """The shop registers a user."""
     with running(tmp_path, documented(command)) as shop:
         body = {"email": "ann@example.com", "name": "Ann"}
-        assert 201 == httpx.post(f"{shop.url}/user/register", json=body, trust_env=False).status_code
+        assert (
+            201
+            == httpx.post(
+                f"{shop.url}/user/register", json=body, trust_env=False, auth=acting(shop.issuer_folder)
+            ).status_code
+        )
 
 
 def test_the_commands_for_a_running_shop_work(tmp_path: Path) -> None:
     """Each command finds the shop of its folder, and ends with 0."""
     with running(tmp_path, "./sidecart run") as shop:
         body = {"email": "ann@example.com", "name": "Ann"}
-        assert 201 == httpx.post(f"{shop.url}/user/register", json=body, trust_env=False).status_code
+        assert (
+            201
+            == httpx.post(
+                f"{shop.url}/user/register", json=body, trust_env=False, auth=acting(shop.issuer_folder)
+            ).status_code
+        )
         for command, words in RUNNING.items():
             done = shop.run("bash", "-c", documented(command))
             assert 0 == done.returncode, f"{command}: {done}"
@@ -141,7 +154,7 @@ def test_the_rehearsal_of_real_mail_works(tmp_path: Path) -> None:
     with (
         foreground(root(), catcher, tmp_path / "catcher.log", env=shell_environment(root())),
         running(tmp_path, start) as shop,
-        httpx.Client(base_url=shop.url, trust_env=False) as client,
+        httpx.Client(base_url=shop.url, trust_env=False, auth=acting(shop.issuer_folder)) as client,
     ):
         user_id = client.post("/user/register", json={"email": "ann@example.com", "name": "Ann"}).json()["user_id"]
         client.post("/account/deposit", json={"user_id": user_id, "amount_cents": 900}).raise_for_status()
