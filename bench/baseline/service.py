@@ -53,7 +53,7 @@ class Handler:
     async def handle(self, topic: str, body: bytes) -> None:
         """Process one event; raise PermanentError or TransientError."""
         service = self._service
-        received = decode(parse(topic, body), service.inputs[topic], now())
+        received = decode(parse(topic, body, service.publishers[topic]), service.inputs[topic], now())
         key = service.key(received.event)
         if key is None:
             step = service.decide(None, None, received)

@@ -12,6 +12,7 @@ import pytest
 
 from gateway.app import SHOP
 from sidecart.chassis.connections import Answer
+from sidecart.chassis.publishers import read_publishers
 from sidecart.chassis.server.inbound import Subscription
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
@@ -24,6 +25,7 @@ from sidecart.edge.wiring import Wiring
 from tests.unit.edge.clock import run_jumping
 from tests.unit.edge.fakes import FakeSidecar, until
 
+PUBLISHERS = read_publishers(SHOP.folder)
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 OTHER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b6"
 ITEM = {"sku": "tea", "quantity": 2, "unit_price_cents": 450}
@@ -54,12 +56,13 @@ class Gateway:
         inner.subscribe(topics, dead_letters=None)
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://shop")
 
-    async def reply(self, topic: str, data: dict[str, object]) -> None:
-        """Deliver a reply to the newest command, as the sidecar does."""
+    async def reply(self, topic: str, data: dict[str, object], source: str = "") -> None:
+        """Deliver a reply to the newest command, as the sidecar does; by default of its publisher."""
         await self.sidecar.was_published.wait()
         self.sidecar.was_published.clear()
         command_id = self.sidecar.published[-1][1]["correlationid"]
         event = {"id": USER, "type": topic, "correlationid": command_id, "subject": "s", "data": data}
+        event["source"] = source or PUBLISHERS[topic]
         token = {"dapr-api-token": "app-token"}
         answer = await self.http.post(f"/events/replies/{topic}", content=json.dumps(event), headers=token)
         assert 200 == answer.status_code
@@ -525,6 +528,22 @@ def test_a_malformed_reply_is_acknowledged_and_ends_no_wait() -> None:
         await gateway.reply("OrderCreated", {"order_id": USER, "user_id": USER, "items": [], "amount_cents": 0})
 
         assert 201 == (await call).status_code
+
+    run(scenario)
+
+
+def test_a_reply_from_another_source_ends_no_wait() -> None:
+    """Only the publisher of the reply can answer a held request."""
+
+    async def scenario(gateway: Gateway) -> None:
+        reply: dict[str, object] = {"order_id": USER, "user_id": USER, "items": [], "amount_cents": 0}
+        call = asyncio.create_task(gateway.http.post("/order/create", json=ORDER, headers={"prefer": "wait=30"}))
+        await gateway.reply("OrderCreated", reply | {"amount_cents": 1}, source="billing")
+        assert not call.done()
+        gateway.sidecar.was_published.set()
+        await gateway.reply("OrderCreated", reply)
+
+        assert 0 == (await call).json()["amount_cents"]
 
     run(scenario)
 
