@@ -183,4 +183,4 @@ def _notification(user_id: str, outcome: OrderOutcome) -> Notification:
 
 
 def _mail(user_id: str, contact: Contact, outcome: OrderOutcome, currency: Currency) -> EmailRequested:
-    return email(user_id, contact.email, contact.name, outcome, currency)
+    return email(user_id, contact.email, outcome, currency)

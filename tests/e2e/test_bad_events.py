@@ -200,6 +200,22 @@ def test_outcomes_before_the_address_are_mailed_once_it_arrives(shopper: Shopper
     assert 1 == len(shopper.mails(email))
 
 
+def test_a_mail_shows_no_text_that_a_user_chose(shopper: Shopper) -> None:
+    """A name and a SKU that would make the mail a phishing message, from records of any version."""
+    user_id, order_id, email = str(uuid.uuid4()), str(uuid.uuid4()), new_address()
+    name = "Your account is locked, visit http://evil.example"
+    publish(shopper, fresh("UserCreated", user_id=user_id, email=email, name=name) | {"subject": user_id})
+    items = [TEA, TEA | {"sku": "www.evil.example"}, TEA | {"sku": "a\nlocked\u202e"}]
+    order = {"user_id": user_id, "order_id": order_id, "items": items, "amount_cents": 3 * TEA_CENTS}
+    publish(shopper, fresh("OrderPaid", **order) | {"subject": order_id})
+
+    (mail,) = shopper.wait_for_mails(email, 1)
+    for part in (mail["subject"], mail["text"], mail["html"]):
+        assert [] == [word for word in ("evil", "locked", "http", "www", "\u202e") if word in part]
+    assert "x article 2 at" in mail["text"]
+    assert f"x {TEA['sku']} at" in mail["text"]
+
+
 def publish(shopper: Shopper, event: dict[str, Any]) -> None:
     """Publish an event in the way of an app."""
     assert 204 == shopper.tap.publish(event["type"], json.dumps(event).encode())

@@ -57,7 +57,7 @@ def field_cases() -> Iterator[tuple[str, dict[str, Any], list[str]]]:
         ),
     ):
         yield "/user/register", REGISTER | {"email": email}, ["/email"]
-    for name in ("\r\nBcc: eve@example.com", "a\x00b", "a\u2028b", " ", "x" * 201, "\x7f"):
+    for name in ("\r\nBcc: eve@example.com", "a\x00b", "a\u2028b", " ", "x" * 201, "\x7f", "\u202emoc.live"):
         yield "/user/register", REGISTER | {"name": name}, ["/name"]
     yield "/user/register", {"email": 5, "name": "", "admin": True}, ["/email", "/name", "/admin"]
     for user_id in ("x", USER.upper(), USER.replace("-", ""), f"{{{USER}}}", f"{USER} ", f"{USER}\n", 7):

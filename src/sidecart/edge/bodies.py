@@ -14,7 +14,9 @@ from sidecart.chassis.server.request_body import DRAIN_BYTES_MAX
 from sidecart.edge.problems import Problem, invalid
 
 BODY_BYTES_MAX = 256 * 1024
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+"""Control characters, line breaks, and the controls that reverse the order of displayed text."""
+CONTROL = re.compile(f"[{CONTROLS}]")
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 B = TypeVar("B", bound=BaseModel)
@@ -29,7 +31,7 @@ def printable(text: str) -> str:
     return text
 
 
-PRINTABLE = {"pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}  # for the OpenAPI document
+PRINTABLE = {"pattern": f"^[^{CONTROLS}]*$"}  # for the OpenAPI document
 Printable = AfterValidator(printable)
 Id = Annotated[str, Field(pattern=UUID, description="a UUID in lower case")]
 

@@ -29,7 +29,7 @@ ANN = Contact("ann@example.com", "Ann")
 USER_CREATED = UserCreated(USER, "ann@example.com", "Ann")
 PAID = OrderPaid(ORDER, USER, ITEMS, 900)
 OUTCOME = order_outcome(ORDER, ITEMS, 900)
-MAIL = email(USER, "ann@example.com", "Ann", OUTCOME, Currency())
+MAIL = email(USER, "ann@example.com", OUTCOME, Currency())
 NOTIFICATION = Notification(ORDER, USER, "paid", MAIL.subject)
 
 
