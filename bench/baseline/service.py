@@ -98,7 +98,9 @@ def _order() -> Program:
 
 
 def _notification() -> Program:
-    return Program(notification.SERVICE, partial(notification.wire, notification_settings.read(os.environ)))
+    settings = notification_settings.read(os.environ)
+    service = notification.service(settings.currency, settings.mails_per_hour)
+    return Program(service, partial(notification.wire, settings))
 
 
 WITH_SETTINGS: Mapping[str, Callable[[], Program]] = {"order": _order, "notification": _notification}

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from bench import floor_app
+from bench.unpaced import UNPACED
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
@@ -99,6 +100,7 @@ class BaselineShop:
             "BROKER": self.kind,
             "BROKER_URL": self.broker_url,
             "REDIS_URL": self.redis_url,
+            **UNPACED,
             "SMTP_URL": f"smtp://127.0.0.1:{self.ports['mail-smtp']}",
             **{f"{name.upper()}_URL": f"http://127.0.0.1:{self.ports[name]}" for name in app_ids() if name != GATEWAY},
         }

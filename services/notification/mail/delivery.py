@@ -146,7 +146,8 @@ class MailDelivery:
     def _needs_fallback(self, notification: Notification) -> bool:
         """Return whether an earlier attempt ended without a 250, or no session may begin now."""
         return (
-            notification.queued_until is not None
+            notification.not_before is not None
+            or notification.queued_until is not None
             or notification.failed_at is not None
             or self.reachability.failures > 0
             or not self.has_room()

@@ -15,7 +15,7 @@ from sidecart.edge.problems import Problem, invalid
 
 BODY_BYTES_MAX = 256 * 1024
 CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
-"""Control characters, line breaks, and the controls that reverse the order of displayed text."""
+"""Control characters, line breaks, and the controls that reverse displayed text."""
 CONTROL = re.compile(f"[{CONTROLS}]")
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
