@@ -27,7 +27,7 @@ Say = Callable[[str], None]
 
 USERS = 200
 AT_ONCE = 16
-BODY_KB = (1, 10, 100)
+BODY_KB = (1, 5, 10)
 REPLICAS = (1, 2, 3)
 PLACING = 64  # concurrent callers that place the user's orders in advance
 PORTION = 5_000  # orders placed before the next wait for their mails

@@ -71,7 +71,7 @@ def field_cases() -> Iterator[tuple[str, dict[str, Any], list[str]]]:
         yield "/order/create", ORDER | {"items": [TEA | {"unit_price_cents": price}]}, ["/items/0/unit_price_cents"]
     for sku in ("", " ", "x" * 65, "a\r\nb", "\x00", 5, None):
         yield "/order/create", ORDER | {"items": [TEA | {"sku": sku}]}, ["/items/0/sku"]
-    yield "/order/create", ORDER | {"items": [TEA] * 1_001}, ["/items"]
+    yield "/order/create", ORDER | {"items": [TEA] * 101}, ["/items"]
     yield "/order/create", ORDER | {"items": ["tea", 5, None, [TEA]]}, [f"/items/{number}" for number in range(4)]
     yield "/order/create", ORDER | {"items": [TEA | {"discount": 1}]}, ["/items/0/discount"]
     yield "/order/create", ORDER | {"items": [TEA | {"quantity": 10_000, "unit_price_cents": 10**9}]}, [""]

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from sidecart.chassis.server.request_body import DRAIN_BYTES_MAX
 from sidecart.edge.problems import Problem, invalid
 
-BODY_BYTES_MAX = 256 * 1024
+BODY_BYTES_MAX = 64 * 1024  # events and records repeat parts of a body, so each byte is stored several times
 CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 """Control characters, line breaks, and the controls that reverse displayed text."""
 CONTROL = re.compile(f"[{CONTROLS}]")
