@@ -31,10 +31,10 @@ PAIRS = [("redis", "redis"), ("rabbitmq", "postgres")]
 def shopper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shopper]:
     """Return a client of a shop on each pair of servers."""
     broker, store = request.param
-    with System(Options(broker, store, folder=tmp_path_factory.mktemp("stored")), print) as shop:
-        with Tap(shop) as tap, Shopper(shop, tap) as client:
-            client.deposit(client.register()["user_id"], 1)  # the first events create streams and pages
-            yield client
+    options = Options(broker, store, folder=tmp_path_factory.mktemp("stored"))
+    with System(options, print) as shop, Tap(shop) as tap, Shopper(shop, tap) as client:
+        client.deposit(client.register()["user_id"], 1)  # the first events create streams and pages
+        yield client
 
 
 def order(character: str) -> Callable[[str], dict[str, Any]]:
