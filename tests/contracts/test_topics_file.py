@@ -1,7 +1,9 @@
-"""The topics of each app, for `dapr run` and for containers, are those of the topic list."""
+"""What repeats the topic list agrees with it."""
 
+from services.notification.mail.delivery import PUBLISHER, TOPIC
 from sidecart.launcher.project import root
 from sidecart.launcher.topic_scopes import FILE, file_text
+from sidecart.launcher.topics import read_topics
 
 
 def test_the_file_is_up_to_date() -> None:
@@ -12,3 +14,8 @@ def test_the_file_is_up_to_date() -> None:
 def test_the_file_needs_no_quotes() -> None:
     """A shell splits it at blanks, and not every reader of such files removes quotes."""
     assert not set(" \t'\"$") & set(file_text())
+
+
+def test_the_mailer_knows_the_publisher_of_its_topic() -> None:
+    """Any other source of a mail is a permanent error."""
+    assert PUBLISHER == read_topics()[TOPIC].publisher

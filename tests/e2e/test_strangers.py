@@ -21,7 +21,15 @@ TOKENS: tuple[dict[str, str], ...] = ({}, {"dapr-api-token": ""}, {"dapr-api-tok
 def forged(topic: str, data: dict[str, object]) -> dict[str, object]:
     """Return an event that would be valid if it came from the sidecar."""
     made = str(uuid.uuid4())
-    return {"specversion": "1.0", "id": made, "type": topic, "source": "x", "correlationid": made, "data": data}
+    return {
+        "specversion": "1.0",
+        "id": made,
+        "type": topic,
+        "source": read_topics()[topic].publisher,
+        "correlationid": made,
+        "madeby": "a test",
+        "data": data,
+    }
 
 
 def test_a_forged_event_posted_to_a_port_has_no_effect(shopper: Shopper) -> None:
@@ -77,7 +85,7 @@ def test_an_unusable_event_is_a_dead_letter(
     shopper: Shopper, app_id: str, topic: str, data: object, reason: str
 ) -> None:
     """The service keeps the event once with its reason, and processes the next event."""
-    event = forged(topic, {}) | {"data": data, "source": "stranger"}
+    event = forged(topic, {}) | {"data": data}
     state = RunningState(shopper.shop.ports, shopper.shop.tokens)
     selection = Filter((str(event["id"]),))
 

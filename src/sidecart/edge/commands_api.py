@@ -10,6 +10,7 @@ from fastapi import Request, Response
 
 from sidecart.chassis.errors import PermanentError
 from sidecart.chassis.events import parse
+from sidecart.chassis.publishers import publishers_of, read_publishers
 from sidecart.chassis.store_health import StoreHealth
 from sidecart.edge import bodies
 from sidecart.edge.callers import Caller, Callers, forbidden
@@ -172,6 +173,8 @@ class Replies:
         self._held = held
         self._pending_commands = pending_commands
         self._known = known
+        publishers = application.publishers or read_publishers(application.folder)
+        self._publishers = publishers_of(responses.topics, publishers)
         self._creates_required = {command.success: command for command in application.required.values()}
 
     async def handle(self, topic: str, body: bytes) -> None:
@@ -179,7 +182,7 @@ class Replies:
 
         Raise PermanentError for a malformed reply, which changes nothing.
         """
-        envelope = parse(topic, body)
+        envelope = parse(topic, body, self._publishers[topic])
         reply = Reply(topic, envelope.data)
         is_pending = envelope.correlationid in self._pending_commands.resource_of
         if is_pending or self._held.is_waiting(envelope.correlationid):

@@ -116,6 +116,8 @@ class Application:
     """The folder that has contracts/ and components/."""
     commands: tuple[CommandDeclaration, ...]
     queries: tuple[QueryDeclaration, ...]
+    publishers: Mapping[str, str] | None = None
+    """The publisher of each reply; None: contracts/topics.json names it."""
     command_of_reply: Mapping[str, CommandDeclaration] = field(init=False)
     required: Mapping[str, CommandDeclaration] = field(init=False)
     """Maps the name of an id that a command requires to the command that creates its resource."""

@@ -61,6 +61,7 @@ SERVICE: Service[Any, Any] = Service.of(
         subject=lambda output: output.candle_id,
     ),
     SimpleNamespace(__name__="services.candle.events", INPUTS={"CandleRequested": CandleRequested}),  # type: ignore[arg-type]  # as above
+    {"CandleRequested": "gateway"},
 )
 TOPICS = {
     "CandleRequested": Topic("gateway", ("candle",), "inbox"),

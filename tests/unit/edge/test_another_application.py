@@ -57,6 +57,7 @@ LIBRARY = Application(
         ),
     ),
     queries=(QueryDeclaration("/loans/{loan_id}", app_id="desk", schema="loan"),),
+    publishers={"BookLent": "desk", "LoanRefused": "desk"},
 )
 
 
@@ -85,7 +86,13 @@ def test_a_declared_command_is_held_until_its_reply(
             asked = asyncio.create_task(http.post("/loans", json={"reader_id": READER, "title": "Emma"}))
             await sidecar.was_published.wait()
             published, event = sidecar.published[0]
-            reply = {"id": READER, "type": topic, "correlationid": event["id"], "subject": event["subject"]}
+            reply = {
+                "id": READER,
+                "type": topic,
+                "source": "desk",
+                "correlationid": event["id"],
+                "subject": event["subject"],
+            }
             sent = {**reply, "data": {"loan_id": event["subject"], **data}}
             await http.post(f"/events/replies/{topic}", content=json.dumps(sent))
             answer = await asked

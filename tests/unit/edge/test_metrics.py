@@ -27,7 +27,8 @@ def a_deposit() -> Command:
 def reply(to: Command) -> bytes:
     """Return the event that answers a command."""
     data = {"deposit_id": USER, "user_id": USER, "balance_cents": 1}
-    return msgspec.json.encode({"id": USER, "type": "AccountDeposited", "correlationid": to.id, "data": data})
+    attributes = {"id": USER, "type": "AccountDeposited", "source": "billing", "correlationid": to.id}
+    return msgspec.json.encode({**attributes, "data": data})
 
 
 def test_held_accepted_and_late_requests_are_counted() -> None:

@@ -83,6 +83,7 @@ class Postgres(Server):
             *("-c", "unix_socket_directories="),
             *("-c", f"max_connections={CONNECTIONS_MAX}"),
             *("-c", "log_min_messages=warning"),
+            *("-c", "log_error_verbosity=terse"),  # no DETAIL: it quotes keys, and so addresses
         ]
         # SIGTERM would wait until every client has left; SIGINT closes their connections and loses
         # no data.
