@@ -6,8 +6,7 @@ from the gateway's declarations.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
 import yaml
@@ -17,8 +16,12 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.identities import NAMESPACE, TRUST_DOMAIN
 from sidecart.launcher.topics import GATEWAY
 
-FOLDER = "dapr/access"
-"""The same Configurations for containers, as `sidecart scopes` writes them."""
+FILE = "dapr/access.yaml"
+"""The same Configuration for containers, as `sidecart scopes` writes it."""
+HEAD = """\
+# Written by `sidecart scopes`: which app may call which route of another app through the sidecars. It
+# needs mTLS, without which it denies every call (docs/adr/0057).
+"""
 
 
 READY_PATH = "/readyz"
@@ -48,10 +51,10 @@ def operations_of(paths: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def configuration(app_id: str, application: Application) -> dict[str, Any]:
-    """Return the Configuration by which the sidecar of an app denies every other call."""
-    ready = [READY_PATH] if app_id in application.services else []
-    operations = operations_of([*ready, *reads_of(app_id, application)])
+def configuration(application: Application) -> dict[str, Any]:
+    """Return the Configuration by which every sidecar denies all calls but the gateway's reads."""
+    paths = [path for app_id in application.services for path in reads_of(app_id, application)]
+    operations = operations_of([READY_PATH, *paths])
     gateway = {
         "appId": GATEWAY,
         "trustDomain": TRUST_DOMAIN,
@@ -59,31 +62,17 @@ def configuration(app_id: str, application: Application) -> dict[str, Any]:
         "defaultAction": "deny",
         "operations": [{"name": each, "httpVerb": ["GET"], "action": "allow"} for each in operations],
     }
-    control = {
-        "defaultAction": "deny",
-        "trustDomain": TRUST_DOMAIN,
-        "policies": [gateway] if operations else [],
-    }
     return {
         "apiVersion": "dapr.io/v1alpha1",
         "kind": "Configuration",
         "metadata": {"name": "access"},
-        "spec": {"accessControl": control},
+        "spec": {"accessControl": {"defaultAction": "deny", "trustDomain": TRUST_DOMAIN, "policies": [gateway]}},
     }
 
 
-def texts(app_ids: Iterable[str], application: Application) -> dict[str, str]:
-    """Return the content of the file of each app, by file name."""
-    return {file_of(each): yaml.safe_dump(configuration(each, application), sort_keys=False) for each in app_ids}
+def file_text(application: Application) -> str:
+    """Return the content of `FILE`.
 
-
-def file_of(app_id: str) -> str:
-    """Return the name of the file of an app."""
-    return f"{app_id}.yaml"
-
-
-def write(folder: Path, contents: Mapping[str, str]) -> None:
-    """Write the files into a folder, which is created."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in contents.items():
-        (folder / name).write_text(text, encoding="utf-8")
+    One file serves all sidecars, because a read of another service is a 404.
+    """
+    return f"{HEAD}{yaml.safe_dump(configuration(application), sort_keys=False)}"

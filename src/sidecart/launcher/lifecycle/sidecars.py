@@ -45,8 +45,7 @@ class Sidecars:
         found = program.find(report, deadline)
         self._program = found.path
         self._configs = (name_resolution(self._state.plan.run_folder, found, report),)
-        apps = read_apps()
-        access_control.write(self._access, access_control.texts(apps, application_of(apps)))
+        self._access.write_text(access_control.file_text(application_of(read_apps())), encoding="utf-8")
 
     def start(self, name: str) -> None:
         """Start the sidecar of a replica."""
@@ -79,8 +78,7 @@ class Sidecars:
         folders = state.resources[name] = plan.resources(app) if resources is None else tuple(resources)
         tracing = (root() / sidecar.TRACING,) if traced_environment() else ()
         own = () if config is None else (config,)
-        access = self._access / access_control.file_of(app.app_id)
-        configs = (app.config, access, *own, *tracing, *self._configs)
+        configs = (app.config, self._access, *own, *tracing, *self._configs)
         words = sidecar.command(self._program, app, known, folders, configs)
         words += mtls_flags(state.ports[sentry.NAME])
         words += monitor.SIDECAR_FLAGS if app_id == monitor.NAME else ()
@@ -94,8 +92,8 @@ class Sidecars:
 
     @property
     def _access(self) -> Path:
-        """The folder of the access control of each app."""
-        return self._state.plan.run_folder / "access"
+        """The Configuration with the access control of all sidecars."""
+        return self._state.plan.run_folder / "access.yaml"
 
     def _addresses(self) -> dict[str, str]:
         """The addresses of the servers, as the sidecars reach them."""
