@@ -1,4 +1,4 @@
-"""Programs that pretend to be a sidecar: they speak to the internal ports of sidecars and to sentry."""
+"""Programs that pretend to be a sidecar: they call the internal ports of sidecars, and sentry."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def server_identity(port: int, folder: Path) -> str:
 
 @contextmanager
 def channel_to(port: int, context: ssl.SSLContext | None = None) -> Iterator[grpc.Channel]:
-    """Open a gRPC channel; TLS goes through a relay, because grpcio insists on a name of the server."""
+    """Open a gRPC channel; TLS goes through a relay, because grpcio requires a server's name."""
     if context is None:
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             yield channel

@@ -255,7 +255,7 @@ def test_without_the_validator_sentry_gives_any_identity(tmp_path: Path) -> None
 
 
 def forwarded(shop: System, app_id: str, method: str, verb: str) -> int | tuple[grpc.StatusCode, str]:
-    """Let the sidecar of an app forward a call to the victim, as any gRPC call that it does not know."""
+    """Let the sidecar of an app forward a call to the victim, as any unknown gRPC call."""
     port, token = shop.state.sidecars[app_id].grpc_port, shop.tokens[sidecar_of(app_id)]
     with channel_to(port) as channel:
         try:
@@ -372,7 +372,7 @@ def test_with_service_invocation_a_sidecar_calls_any_server(protected: System, t
 
 
 def test_a_system_without_sentry_keeps_running(protected: System) -> None:
-    """Reads and orders work while sentry is away. A killed sidecar waits for it, then comes back."""
+    """Reads work while sentry is unreachable. A killed sidecar waits for it, and comes back."""
     supervisor = Supervisor(protected, print)
     paused = psutil.Process(protected.processes[sentry.NAME])
     with Tap(protected) as tap, Shopper(protected, tap) as shopper:

@@ -129,7 +129,7 @@ def environment(name: str, folder: Path) -> dict[str, str]:
 
 
 def test_the_file_has_every_process_of_the_shop() -> None:
-    """The services are the apps, one sidecar each, sentry, the servers, the mail catcher, the keeper."""
+    """The services are the apps, a sidecar each, sentry, the servers, the mail and the keeper."""
     expected = {*app_ids(), *SIDECARS.values(), *SERVERS, "sentry", "mail", "keeper"}
 
     assert [] == [f"{FILE}: services lacks {name}" for name in sorted(expected - set(SERVICES))]
@@ -142,6 +142,14 @@ def test_the_file_declares_its_networks() -> None:
 
     assert [] == [f"{FILE}: networks lacks {name}" for name in sorted(used - set(COMPOSE["networks"]))]
     assert [] == [f"{FILE}: no service uses the network {name}" for name in sorted(set(COMPOSE["networks"]) - used)]
+
+
+def test_the_file_declares_its_secrets() -> None:
+    """An engine refuses a file with an undeclared secret."""
+    used = {name for service in SERVICES.values() for name in service.get("secrets", [])}
+
+    assert [] == [f"{FILE}: secrets lacks {name}" for name in sorted(used - set(COMPOSE["secrets"]))]
+    assert [] == [f"{FILE}: no service uses the secret {name}" for name in sorted(set(COMPOSE["secrets"]) - used)]
 
 
 @pytest.mark.parametrize("name", SERVICES)

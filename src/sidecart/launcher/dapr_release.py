@@ -44,7 +44,7 @@ class DaprProgram:
 
     @property
     def remedy(self) -> str:
-        """What helps if the program cannot be obtained."""
+        """The way out if the program cannot be obtained."""
         return f"set {self.env} to a {self.title}"
 
     def configured(self) -> Path | None:

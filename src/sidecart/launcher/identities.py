@@ -18,7 +18,7 @@ from joserfc.jwk import ECKey
 from sidecart.launcher.authority import LIFETIME, create_authority
 
 TRUST_DOMAIN = "public"
-"""The trust domain of every sidecar outside Kubernetes (dapr 1.18.2, pkg/sentry/server/validator)."""
+"""The trust domain of sidecars outside Kubernetes (dapr 1.18.2, pkg/sentry/server/validator)."""
 NAMESPACE = "default"
 CONTROL_PLANE = "localhost"
 """The trust domain of sentry; the default of sentry and daprd."""

@@ -1,8 +1,8 @@
 """Restarts crashed processes: at once, then after growing pauses, up to a limit.
 
 A sidecar ends at startup if its broker, its store or sentry is unreachable, so its restart waits
-for them. The supervisor also restarts a sidecar that runs but does not answer, or has lost a subscription. A
-component may lose a consumer when its connection breaks.
+for them. The supervisor also restarts a sidecar that runs but does not answer, or has lost a
+subscription. A component may lose a consumer when its connection breaks.
 """
 
 from __future__ import annotations
