@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -76,35 +77,55 @@ def channel_to(port: int, context: ssl.SSLContext | None = None) -> Iterator[grp
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
             yield channel
         return
-    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
-        threading.Thread(target=_relay, args=(listener, port, context), daemon=True).start()
-        with grpc.insecure_channel(f"127.0.0.1:{listener.getsockname()[1]}") as channel:
-            yield channel
+    with _relay(port, context) as relayed, grpc.insecure_channel(f"127.0.0.1:{relayed}") as channel:
+        yield channel
 
 
-def _relay(listener: socket.socket, port: int, context: ssl.SSLContext) -> None:
-    with suppress(OSError):  # the test has ended
-        while True:
-            accepted, _ = listener.accept()
-            threading.Thread(target=_pipe, args=(accepted, port, context), daemon=True).start()
+@contextmanager
+def _relay(port: int, context: ssl.SSLContext) -> Iterator[int]:
+    """Run a relay from plaintext to TLS in one thread, as OpenSSL requires; yield its port."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+
+    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            secured = await asyncio.open_connection("127.0.0.1", port, ssl=context)
+        except OSError:  # the server refused the handshake
+            writer.close()
+            return
+        try:
+            await asyncio.gather(_copy(reader, secured[1]), _copy(secured[0], writer))
+        finally:
+            for each in (secured[1], writer):
+                each.transport.abort()
+
+    async def start() -> asyncio.Server:
+        return await asyncio.start_server(accept, "127.0.0.1", 0)
+
+    async def stop(server: asyncio.Server) -> None:
+        server.close()
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    server = asyncio.run_coroutine_threadsafe(start(), loop).result(SECONDS)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        asyncio.run_coroutine_threadsafe(stop(server), loop).result(SECONDS)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
-def _pipe(accepted: socket.socket, port: int, context: ssl.SSLContext) -> None:
-    with accepted, suppress(OSError), socket.create_connection(("127.0.0.1", port), SECONDS) as plain:
-        plain.settimeout(None)
-        with context.wrap_socket(plain) as secured:
-            back = threading.Thread(target=_copy, args=(secured, accepted), daemon=True)
-            back.start()
-            _copy(accepted, secured)
-            back.join(SECONDS)
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        while block := source.recv(65_536):
-            target.sendall(block)
-    with suppress(OSError):
-        target.shutdown(socket.SHUT_RDWR)
+        while block := await reader.read(65_536):
+            writer.write(block)
+            await writer.drain()
+    writer.close()
 
 
 def call_local(channel: grpc.Channel, method: str, verb: str = "GET", body: bytes = b"", **metadata: str) -> int:
