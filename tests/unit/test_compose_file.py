@@ -285,8 +285,8 @@ def test_services_start_in_any_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_health_checks_need_no_shell(name: str) -> None:
-    """Every service has a shell-free health check, except sentry and the sidecars, whose images hold
-    one program.
+    """Every service has a shell-free health check, except sentry and the sidecars: their images
+    hold one program.
     """
     if name in (*SIDECARS.values(), "sentry"):
         assert "healthcheck" not in SERVICES[name]
