@@ -47,7 +47,7 @@ def test_the_unchanged_file_runs_both_flows(engine: Engine, broker: str) -> None
             stack.until(lambda name=name: stack.is_healthy(name), f"{name} to be healthy")  # type: ignore[misc]  # bound now
         users = {name: stack.inspect(name)["Config"]["User"] for name in stack.services}
         assert {"10001:10001"} == {users[name] for name in (*app_ids(), "mail")}
-        assert {"65532:65532"} == {users[f"{name}-dapr"] for name in app_ids()}
+        assert {"65532:65532"} == {users[name] for name in ("sentry", *(f"{name}-dapr" for name in app_ids()))}
 
 
 def test_any_order_of_starts_works(engine: Engine) -> None:
@@ -66,7 +66,7 @@ def test_killed_containers_restart_and_the_shop_continues(engine: Engine) -> Non
     """
     with Stack(engine, "redis") as stack:
         stack.wait_ready()
-        for name in ("order", "order-dapr", "gateway", "gateway-dapr", "redis"):
+        for name in ("order", "order-dapr", "gateway", "gateway-dapr", "sentry", "redis"):
             before = stack.inspect(name)["State"]["Pid"]
             stack.crash(name)
             stack.until(lambda: stack.inspect(name)["State"]["Pid"] not in (0, before), f"{name} to come back")  # noqa: B023 - it is called at once

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bench.baseline.shop import BaselineShop
-from sidecart.launcher import daprd
+from sidecart.launcher import daprd, sentry
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.lifecycle.settings import external_servers
 from sidecart.launcher.lifecycle.system import Options, System
@@ -74,6 +74,7 @@ def _daprd_is_there() -> None:
     """
     if not is_baseline():
         daprd.find(print, Deadline())
+        sentry.find(print, Deadline())
 
 
 @pytest.fixture(scope="session")

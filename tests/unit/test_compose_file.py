@@ -3,6 +3,7 @@
 These tests read files only and need no container engine.
 """
 
+import json
 import re
 import shutil
 import stat
@@ -14,14 +15,18 @@ from typing import Any
 
 import pytest
 import yaml
+from joserfc import jwt
+from joserfc.jwk import KeySet
 
 from services.notification.mail.server import MailServer
 from sidecart.chassis import settings
 from sidecart.chassis.server.serve import STOP_SECONDS_MAX
 from sidecart.edge import asyncapi
-from sidecart.launcher import daprd, sidecar
+from sidecart.launcher import access_control, sidecar
 from sidecart.launcher.apps import read_apps, resource_folders
+from sidecart.launcher.dapr_release import VERSION
 from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.identities import SENTRY_ID, TOKEN_SECONDS, identity_of, mtls_flags
 from sidecart.launcher.project import root
 from sidecart.launcher.servers import rabbitmq
 from sidecart.launcher.servers.rabbitmq_keeper import TOKENS, tokens_of
@@ -37,7 +42,12 @@ SIDECARS = {app_id: f"{app_id}-dapr" for app_id in app_ids()}
 SERVERS = ("redis", "rabbitmq")
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
 PINNED = re.compile(r"[\w./-]+:\d+\.\d+\.\d+(-[\w.-]+)?")
-ADDRESSES = {"--dapr-listen-addresses", "--dapr-internal-grpc-listen-address", "--app-channel-address"}
+ADDRESSES = {
+    "--dapr-listen-addresses",
+    "--dapr-internal-grpc-listen-address",
+    "--app-channel-address",
+    "--sentry-address",
+}
 """The flags that may differ: one machine uses loopback addresses, containers use the networks of
 the file.
 """
@@ -100,8 +110,10 @@ def variables(*files: Path) -> dict[str, str]:
 
 
 def by_file(folder: Path) -> dict[tuple[str, str], str]:
-    """Return the variables of the env files in a folder, by file and name."""
-    return {(file.name, name): value for file in folder.iterdir() for name, value in variables(file).items()}
+    """Return the variables of the env files in a folder, and its other files, by file and name."""
+    found = {(file.name, name): value for file in folder.glob("*.env") for name, value in variables(file).items()}
+    others = (file for file in folder.iterdir() if file.suffix != ".env")
+    return found | {(file.name, ""): file.read_text(encoding="ascii") for file in others}
 
 
 def env_files(name: str) -> list[str]:
@@ -117,8 +129,8 @@ def environment(name: str, folder: Path) -> dict[str, str]:
 
 
 def test_the_file_has_every_process_of_the_shop() -> None:
-    """The services are the apps, one sidecar each, the servers, the mail catcher and the keeper."""
-    expected = {*app_ids(), *SIDECARS.values(), *SERVERS, "mail", "keeper"}
+    """The services are the apps, a sidecar each, sentry, the servers, the mail and the keeper."""
+    expected = {*app_ids(), *SIDECARS.values(), *SERVERS, "sentry", "mail", "keeper"}
 
     assert [] == [f"{FILE}: services lacks {name}" for name in sorted(expected - set(SERVICES))]
     assert [] == [f"dapr.yaml: no app {name}, which {FILE} has" for name in sorted(set(SERVICES) - expected)]
@@ -130,6 +142,14 @@ def test_the_file_declares_its_networks() -> None:
 
     assert [] == [f"{FILE}: networks lacks {name}" for name in sorted(used - set(COMPOSE["networks"]))]
     assert [] == [f"{FILE}: no service uses the network {name}" for name in sorted(set(COMPOSE["networks"]) - used)]
+
+
+def test_the_file_declares_its_secrets() -> None:
+    """An engine refuses a file with an undeclared secret."""
+    used = {name for service in SERVICES.values() for name in service.get("secrets", [])}
+
+    assert [] == [f"{FILE}: secrets lacks {name}" for name in sorted(used - set(COMPOSE["secrets"]))]
+    assert [] == [f"{FILE}: no service uses the secret {name}" for name in sorted(set(COMPOSE["secrets"]) - used)]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -166,8 +186,9 @@ def test_secrets_stay_out_of_the_image_and_of_git() -> None:
 
 @pytest.mark.parametrize("app_id", app_ids())
 def test_sidecars_have_the_tested_version(app_id: str) -> None:
-    """The image is the official one, of the version that the launcher builds or downloads."""
-    assert f"daprio/daprd:{daprd.VERSION}" == SERVICES[SIDECARS[app_id]]["image"]
+    """The images are the official ones, of the version that the launcher builds or downloads."""
+    assert f"daprio/daprd:{VERSION}" == SERVICES[SIDECARS[app_id]]["image"]
+    assert f"daprio/sentry:{VERSION}" == SERVICES["sentry"]["image"]
 
 
 @pytest.mark.parametrize("broker", BROKERS)
@@ -178,7 +199,9 @@ def test_sidecars_get_the_launchers_flags(app_id: str, broker: str) -> None:
     """
     app = read_apps()[app_id]
     folders = resource_folders(app.resources, broker, "redis")
-    expected = flags(sidecar.command(Path("./daprd"), app, Sidecar(app_id, 0, 0, 0, 0), folders, (app.config,)))
+    configs = (app.config, root() / access_control.FILE)
+    words = sidecar.command(Path("./daprd"), app, Sidecar(app_id, 0, 0, 0, 0), folders, configs)
+    expected = flags([*words, *mtls_flags(0)])
     words = [interpolated(word, BROKER=broker) for word in SERVICES[SIDECARS[app_id]]["command"]]
     actual = {
         (name, str(root()) + value) if name in ("--resources-path", "--config") else (name, value)
@@ -262,10 +285,10 @@ def test_services_start_in_any_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_health_checks_need_no_shell(name: str) -> None:
-    """Every service has a shell-free health check, except the sidecars, whose image holds one
-    program.
+    """Every service has a shell-free health check, except sentry and the sidecars: their images
+    hold one program.
     """
-    if name in SIDECARS.values():
+    if name in (*SIDECARS.values(), "sentry"):
         assert "healthcheck" not in SERVICES[name]
     elif name == "keeper":  # the keeper serves nothing
         assert {"disable": True} == SERVICES[name]["healthcheck"]
@@ -273,7 +296,7 @@ def test_health_checks_need_no_shell(name: str) -> None:
         assert "CMD" == SERVICES[name]["healthcheck"]["test"][0]
 
 
-@pytest.mark.parametrize("name", [*app_ids(), *SIDECARS.values(), "mail", "keeper"])
+@pytest.mark.parametrize("name", [*app_ids(), *SIDECARS.values(), "sentry", "mail", "keeper"])
 def test_exposed_containers_have_minimal_rights(name: str) -> None:
     """The root file system is read-only, all capabilities are dropped, and no new privileges are
     allowed.
@@ -334,7 +357,9 @@ def test_secrets_are_new_each_time_and_readable_by_their_owner_only(secrets: Pat
     users = ("rabbitmq.env", "RABBITMQ_DEFAULT_USER"), ("rabbitmq.env", "RABBITMQ_DEFAULT_PASS")
     user, password = (before[place] for place in users)
 
-    assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()}
+    shown = {file.name for file in secrets.iterdir() if stat.S_IMODE(file.stat().st_mode) == 0o444}
+    assert {Path(each["file"]).name for each in COMPOSE["secrets"].values()} == shown  # containers read them
+    assert {0o600, 0o444} == {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()}
     assert 0o700 == stat.S_IMODE(secrets.stat().st_mode)
     assert before == unchanged
     assert "exist already" in again.stdout
@@ -352,7 +377,7 @@ def test_each_app_has_its_own_tokens(secrets: Path) -> None:
     assert sidecars == tokens_of(made["keeper.env", TOKENS])
     for name in (*app_ids(), *SIDECARS.values()):
         own = {file for file in env_files(name) if file.endswith(".env") and file.startswith("secrets/")}
-        assert own - {"secrets/amqp.env"} == {f"secrets/{name.removesuffix('-dapr')}.env"}
+        assert own - {"secrets/amqp.env", "secrets/anchors.env"} == {f"secrets/{name.removesuffix('-dapr')}.env"}
 
 
 def test_a_new_app_gets_its_tokens_and_the_others_keep_theirs(secrets: Path, tmp_path: Path) -> None:
@@ -363,9 +388,36 @@ def test_a_new_app_gets_its_tokens_and_the_others_keep_theirs(secrets: Path, tmp
     subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
     after = by_file(secrets)
 
-    assert {("bonus.env", "APP_API_TOKEN"), ("bonus.env", "DAPR_API_TOKEN")} == after.keys() - before.keys()
+    new = {("bonus.env", "APP_API_TOKEN"), ("bonus.env", "DAPR_API_TOKEN"), ("bonus.jwt", "")}
+    assert new == after.keys() - before.keys()
     assert {("keeper.env", TOKENS)} == {place for place in before if before[place] != after[place]}
     assert after["bonus.env", "DAPR_API_TOKEN"] == tokens_of(after["keeper.env", TOKENS])["bonus"]
+
+
+def test_each_sidecar_has_the_identity_of_its_app_only(secrets: Path) -> None:
+    """Its token is signed by the key that sentry knows, and names its app; it lives for years."""
+    keys = KeySet.import_key_set(json.loads((secrets / "jwks.json").read_text("ascii")))
+    for app_id, name in SIDECARS.items():
+        [secret] = SERVICES[name]["secrets"]
+        token = (secrets.parent / COMPOSE["secrets"][secret]["file"]).read_text("ascii")
+        claims = jwt.decode(token, keys, algorithms=["RS256"]).claims
+
+        assert f"/run/secrets/{secret}" == environment(name, secrets)["DAPR_SENTRY_TOKEN_FILE"]
+        assert (identity_of(app_id), SENTRY_ID) == (claims["sub"], claims["aud"])
+        assert claims["exp"] - claims["iat"] == TOKEN_SECONDS
+
+
+def test_sentry_signs_only_for_these_tokens(secrets: Path) -> None:
+    """Sentry reads the authority that the sidecars trust, and has no key that signs tokens."""
+    [validator] = yaml.safe_load((FOLDER / "sentry.yaml").read_text("utf-8"))["spec"]["mtls"]["tokenValidators"]
+    anchors = environment(SIDECARS["gateway"], secrets)["DAPR_TRUST_ANCHORS"].strip('"').replace("\\n", "\n")
+    given = {name: secrets.parent / COMPOSE["secrets"][name]["file"] for name in SERVICES["sentry"]["secrets"]}
+
+    assert ("jwks", "/run/secrets/jwks.json") == (validator["name"], validator["options"]["source"])
+    assert {"ca.crt", "issuer.crt", "issuer.key", "jwks.json"} == set(given)
+    assert given["ca.crt"].read_text("ascii") == anchors
+    assert "identities.key" not in {file.name for file in given.values()}
+    assert not {"d", "p", "q", "k"} & set(json.loads(given["jwks.json"].read_text("ascii"))["keys"][0])
 
 
 def test_every_mounted_file_exists() -> None:

@@ -55,7 +55,8 @@ TOOLKIT: Mapping[str, CommandReference] = {
         "sidecart.cli.contracts:command", "compare the contracts with the newest release, and release them"
     ),
     "scopes": CommandReference(
-        "sidecart.cli.scopes:command", "write which app may publish and read which topic (dapr/topics.env)"
+        "sidecart.cli.scopes:command",
+        "write which app may publish, read and call what",
     ),
     "token": CommandReference("sidecart.cli.token:command", "print an access token of the local issuer"),
     "rotate-key-secret": CommandReference(

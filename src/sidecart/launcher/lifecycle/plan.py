@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecart.launcher import components, monitor, proxy, runfile
+from sidecart.launcher import components, monitor, proxy, runfile, sentry
 from sidecart.launcher.apps import App, apps_with, resource_folders, with_components
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.options import Options
@@ -172,7 +172,7 @@ def choose_ports(plan: Plan) -> dict[str, int]:
     ports = {plan.entrance: port or free_port()}
     mail = (MAIL_SMTP, MAIL_HTTP) if plan.has_mail_catcher else ()
     issuer = (ISSUER,) if plan.has_issuer else ()
-    for name in (*plan.replicas, *map(metrics_of, plan.replicas), *mail, *issuer):
+    for name in (*plan.replicas, *map(metrics_of, plan.replicas), *mail, *issuer, sentry.NAME):
         ports.setdefault(name, free_port())
     if plan.has_mail_catcher:
         ports[MAIL_CATCHER] = ports[MAIL_HTTP]

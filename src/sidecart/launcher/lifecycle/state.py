@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sidecart.launcher import monitor
+from sidecart.launcher.identities import Identities
 from sidecart.launcher.lifecycle.plan import MAIL_HTTP, Plan
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.runfile import RunFile
@@ -21,6 +22,7 @@ class State:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.processes = Processes(plan.logs)
+        self.identities = Identities(plan.run_folder / "identities")
         self.ports: dict[str, int] = {}
         """Maps each process to its port, and a sidecar to that of its HTTP API."""
         self.addresses: dict[str, str] = {}

@@ -1,8 +1,8 @@
 """Restarts crashed processes: at once, then after growing pauses, up to a limit.
 
-A sidecar ends at startup if its broker or store is unreachable, so its restart waits for them. The
-supervisor also restarts a sidecar that runs but does not answer, or has lost a subscription. A
-component may lose a consumer when its connection breaks.
+A sidecar ends at startup if its broker, its store or sentry is unreachable, so its restart waits
+for them. The supervisor also restarts a sidecar that runs but does not answer, or has lost a
+subscription. A component may lose a consumer when its connection breaks.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class Supervisor:
                 self._waiting_for = problem
                 return
             if self._waiting_for is not None:
-                self._report("sidecar restarts continue: broker and store answer")
+                self._report("sidecar restarts continue: broker, store and sentry answer")
                 self._waiting_for = None
         self._system.starter.start_again(name)
         state.started, state.due = self._clock(), None

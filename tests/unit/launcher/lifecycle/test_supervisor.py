@@ -195,7 +195,7 @@ def test_a_sidecar_waits_for_its_servers_with_one_report(watch: Watch) -> None:
     assert ["order-sidecar"] == watch.look(1)
     assert [
         "sidecar restarts are waiting: rabbitmq is unreachable",
-        "sidecar restarts continue: broker and store answer",
+        "sidecar restarts continue: broker, store and sentry answer",
     ] == watch.output[1:]
 
 
