@@ -10,9 +10,9 @@ from types import TracebackType
 from typing import Self
 
 from bench import floor_app
+from bench.unpaced import UNPACED
 from sidecart.issuer import tokens
 from sidecart.issuer.keys import JWKS_PATH
-from bench.unpaced import UNPACED
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError

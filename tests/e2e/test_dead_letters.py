@@ -17,7 +17,7 @@ from sidecart.launcher.dead_letters import DeadLetter, Filter, discard, find_dea
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import read_topics
 from sidecart.launcher.topology import sidecar_of
-from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
+from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
 
 pytestmark = pytest.mark.sidecars
 

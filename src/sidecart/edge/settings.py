@@ -85,7 +85,9 @@ def read_auth(environ: Mapping[str, str]) -> AuthSettings | None:
 def _url(environ: Mapping[str, str], name: str) -> str:
     url = settings.text(environ, name)
     if not is_safe(url):
-        raise settings.SettingError(name, f"{url!r} is neither an https URL nor an http URL of this machine")
+        raise settings.SettingError(
+            name, f"{url!r} is neither an https URL nor an http URL of this machine or of a container"
+        )
     return url
 
 
@@ -113,7 +115,11 @@ def _words(value: str) -> list[str]:
 
 
 def is_safe(url: str) -> bool:
-    """Return whether no one on the network can change the answer: https, or this machine."""
+    """Return whether no one on a public network can change the answer.
+
+    It is https, or http to this machine, or to a name without a dot: such a name belongs to a
+    network of containers.
+    """
     try:
         parts = urlsplit(url)
         return (parts.scheme == "https" and bool(parts.hostname)) or is_local(url)
@@ -122,7 +128,8 @@ def is_safe(url: str) -> bool:
 
 
 def is_local(url: str) -> bool:
-    """Return whether a URL is that of an HTTP server of this machine."""
+    """Return whether a URL is that of an HTTP server of this machine or of its containers."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    return parts.scheme == "http" and (host in LOOPBACK_HOSTS or host.endswith(".localhost"))
+    is_near = host in LOOPBACK_HOSTS or host.endswith(".localhost") or re.fullmatch(r"[a-z][a-z0-9-]*", host)
+    return parts.scheme == "http" and bool(is_near)
