@@ -14,6 +14,7 @@ from typing import Protocol
 from starlette.requests import Request
 
 from sidecart.edge.problems import Problem
+from sidecart.edge.rate_limits import CallerLimits
 
 # Namespace of the ids that derive from an issuer and a subject.
 NAMESPACE = uuid.UUID("5d0c1b7e-2f0c-5d0e-8a55-3b1a7c9c6e21")
@@ -73,12 +74,23 @@ class Verifier(Protocol):
 class Callers:
     """Finds the caller of each request. A verified token is remembered until it expires."""
 
-    def __init__(self, verifier: Verifier) -> None:
+    def __init__(self, verifier: Verifier, limits: CallerLimits) -> None:
+        self.limits = limits
         self._verifier = verifier
         self._known: dict[str, tuple[int, Verified]] = {}
 
     async def of(self, request: Request) -> Caller:
-        """Return the caller; raise Problem 401 if the token is missing or not valid."""
+        """Return the caller.
+
+        Raise Problem 401 if the token is missing or not valid, 429 for too many requests. Operators
+        have no limit of requests.
+        """
+        caller = await self._sender(request)
+        if not caller.is_operator:
+            self.limits.check(caller.id)
+        return caller
+
+    async def _sender(self, request: Request) -> Caller:
         sent = request.headers.getlist("authorization")
         if len(sent) == 1 and (known := self._known.get(sent[0])) is not None:
             version, verified = known

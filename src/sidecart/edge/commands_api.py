@@ -40,11 +40,17 @@ class CommandsApi:
     store: StoreHealth
     secrets: KeySecrets
     callers: Callers | None
-    """None: the body names the caller (AUTH=off)."""
+    """None: the body names the caller (AUTH=off), and no caller has a limit."""
 
     async def handle(self, declared: CommandDeclaration, request: Request) -> Response:
         """Publish the declared command: 201 with its answer, 202 when pending, or a problem."""
-        caller = None if self.callers is None else await self.callers.of(request)
+        if self.callers is None:
+            return await self._handle(declared, request, None)
+        caller = await self.callers.of(request)
+        with self.callers.limits.hold(caller.id):
+            return await self._handle(declared, request, caller)
+
+    async def _handle(self, declared: CommandDeclaration, request: Request, caller: Caller | None) -> Response:
         key, preferred = _headers(request)
         body = await bodies.read(request, declared.body, _identity(declared, caller))
         deadline = Deadline(preferred.wait_seconds)

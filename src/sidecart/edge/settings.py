@@ -14,6 +14,7 @@ DRAIN_SECONDS_MAX = 10
 ORIGIN = re.compile(r"https?://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
+LIMIT_MAX = 10_000_000
 OIDC, OFF = "oidc", "off"
 AUDIENCE = "sidecart"
 ROLES_CLAIM = "roles"
@@ -48,6 +49,10 @@ class Settings:
     """The origins of the web pages that may call the gateway from a browser."""
     auth: AuthSettings | None
     """None: the gateway trusts each body (AUTH=off)."""
+    requests_per_caller: int = 1_000
+    """Within the window of `rate_limits`; 0 for no limit, as below."""
+    requests_per_address: int = 2_000
+    held_per_caller: int = 200
 
 
 def read(environ: Mapping[str, str]) -> Settings:
@@ -62,6 +67,9 @@ def read(environ: Mapping[str, str]) -> Settings:
         allowed_hosts=_hosts(environ),
         cors_origins=_origins(environ),
         auth=read_auth(environ),
+        requests_per_caller=settings.whole(environ, "REQUESTS_PER_CALLER", 0, LIMIT_MAX, 1_000),
+        requests_per_address=settings.whole(environ, "REQUESTS_PER_ADDRESS", 0, LIMIT_MAX, 2_000),
+        held_per_caller=settings.whole(environ, "HELD_PER_CALLER", 0, LIMIT_MAX, 200),
     )
 
 

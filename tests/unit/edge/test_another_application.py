@@ -16,9 +16,11 @@ from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.edge.app import public_app
 from sidecart.edge.bodies import Id, Strict
 from sidecart.edge.declarations import Application, CommandDeclaration, QueryDeclaration
+from sidecart.edge.settings import read
 from sidecart.edge.wiring import Wiring
 from tests.unit.edge.fakes import FakeSidecar, until
 
+OWN = read({"AUTH": "off"})
 READER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 
 
@@ -75,7 +77,9 @@ def test_a_declared_command_is_held_until_its_reply(
 
     async def scenario() -> None:
         sidecar = FakeSidecar()
-        wiring = Wiring.of(LIBRARY, sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal(), None)
+        wiring = Wiring.of(
+            LIBRARY, sidecar, LoopbackProbe("replies", "gateway-0"), ShutdownSignal(), read({"AUTH": "off"})
+        )
         app = public_app(LIBRARY, lifespan=None, is_open=True)  # type: ignore[arg-type]  # the transport runs no lifespan
         wiring.attach(app)
         subscribe(app, wiring)

@@ -41,10 +41,12 @@ class Gateway:
     def __init__(self, auth: settings.AuthSettings | None = None) -> None:
         self.sidecar = FakeSidecar()
         self.app = module.gateway(SHOP, SETTINGS, replace(OWN, auth=auth))
-        # The test sets the state of the app that SidecarAuth and PublicGate wrap.
-        inner: Any = self.app._app._app  # type: ignore[attr-defined]  # see the comment above
+        # The test sets the state of the app that PublicGate, SidecarAuth and AddressLimit wrap.
+        inner: Any = self.app._app._app._app  # type: ignore[attr-defined]  # see the comment above
         self.shutdown = ShutdownSignal()
-        wiring = Wiring.of(SHOP, self.sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), self.shutdown, auth)
+        wiring = Wiring.of(
+            SHOP, self.sidecar, LoopbackProbe("replies", "gateway-0"), self.shutdown, replace(OWN, auth=auth)
+        )
         wiring.commands_api.known.add(f"/user/{USER}")
         wiring.attach(inner)
         self.wiring = wiring
