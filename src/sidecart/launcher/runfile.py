@@ -38,6 +38,8 @@ class RunFile:
     ports: dict[str, int] = field(default_factory=dict)
     tokens: dict[str, str] = field(default_factory=dict)
     """Maps each app's replica and each sidecar to its token."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Maps the address variable of each server to its address with the administrator's login."""
     components: str = ""
     """The folder of components that replaces broker and store."""
     resources: dict[str, list[str]] = field(default_factory=dict)
@@ -51,7 +53,7 @@ class RunFile:
     def write(self, folder: Path | None = None) -> None:
         """Replace the file atomically.
 
-        Only its owner may read it, because it holds the tokens of the sidecars and apps.
+        Only its owner may read it, because it holds tokens and logins.
         """
         folder = folder or run_folder()
         new = folder / f"{FILE}.new"

@@ -11,7 +11,6 @@ import valkey
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.servers import rabbitmq
 from sidecart.launcher.servers import valkey as valkey_server
-from sidecart.launcher.servers.addresses import host_and_port
 
 PAGE = 1_000
 SECONDS_MAX = 20
@@ -107,5 +106,4 @@ def _memory(address: str) -> int:
 
 
 def _client(address: str) -> valkey.Valkey:
-    host, port = host_and_port(valkey_server.ENV, address)
-    return valkey.Valkey(host=host, port=port, socket_timeout=SECONDS_MAX)
+    return valkey.Valkey.from_url(valkey_server.url(address), socket_timeout=SECONDS_MAX)

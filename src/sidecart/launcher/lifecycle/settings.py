@@ -22,7 +22,8 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.monitor import grace_seconds
 from sidecart.launcher.project import load, make_importable
 from sidecart.launcher.servers import postgres, rabbitmq, valkey
-from sidecart.launcher.servers.addresses import check_url, host_and_port
+from sidecart.launcher.servers.addresses import check_url, host_and_port, with_login
+from sidecart.launcher.servers.valkey_memory import memory_mb
 from sidecart.launcher.topics import MONITOR
 
 Environment = Mapping[str, str]
@@ -115,6 +116,7 @@ def settings_from_environment(environ: Environment = os.environ) -> dict[str, st
     try:
         if environ.get("GOMAXPROCS"):
             common.whole(environ, "GOMAXPROCS", 1, 1024)
+        memory_mb(environ)
     except SettingError as error:
         raise LaunchError(str(error)) from None
     if environ.get(ENDPOINT):
@@ -125,11 +127,17 @@ def settings_from_environment(environ: Environment = os.environ) -> dict[str, st
 def external_servers(environ: Environment = os.environ) -> dict[str, str]:
     """Return the external servers that the environment names, by variable.
 
-    An empty value names none. Raises LaunchError for an invalid address.
+    An empty value names none. The address contains the login. Raises LaunchError for an invalid
+    address.
     """
     found = {name: environ[name] for name in (valkey.ENV, rabbitmq.ENV, postgres.ENV) if environ.get(name)}
     if valkey.ENV in found:
         host_and_port(valkey.ENV, found[valkey.ENV])
+        name, password = (environ.get(each, "") for each in (valkey.USERNAME, valkey.PASSWORD))
+        if name and not password:
+            raise LaunchError(f"{valkey.USERNAME} needs {valkey.PASSWORD}")
+        if password:
+            found[valkey.ENV] = with_login(found[valkey.ENV], name, password)
     if rabbitmq.ENV in found:
         check_url(rabbitmq.ENV, found[rabbitmq.ENV], ("amqp", "amqps"))
     # neither `host=...` nor several hosts

@@ -24,7 +24,7 @@ class State:
         self.ports: dict[str, int] = {}
         """Maps each process to its port, and a sidecar to that of its HTTP API."""
         self.addresses: dict[str, str] = {}
-        """Maps the address variable of each server to its address."""
+        """Maps the address variable of each server to its address with the administrator's login."""
         self.sidecars: dict[str, Sidecar] = {}
         """Maps an app's replica to its sidecar, of which the ports survive a restart."""
         self.resources: dict[str, tuple[Path, ...]] = {}
@@ -64,6 +64,17 @@ class State:
         """The address of the store."""
         return self.addresses[STORES[self.plan.options.store].env]
 
+    def addresses_as(self, login: str) -> dict[str, str]:
+        """Map the address variable of each server to its address with a login.
+
+        An external server has one login for all. Raises LaunchError for an unknown login.
+        """
+        plan = self.plan
+        return {
+            env: address if plan.options.external.get(env) else plan.servers[env].address_of(login, address, plan.data)
+            for env, address in self.addresses.items()
+        }
+
     def local_url(self, name: str) -> str:
         """The URL of a process on this machine."""
         return f"http://127.0.0.1:{self.ports[name]}"
@@ -86,5 +97,6 @@ class State:
             processes=self.processes.pids(),
             ports=self.ports,
             tokens=dict(self.plan.tokens),
+            addresses=dict(self.addresses),
             resources={name: list(map(str, folders)) for name, folders in self.resources.items()},
         )

@@ -1,0 +1,53 @@
+"""The logins of a Redis-compatible server, as the rules of its access control list (ADR 54).
+
+Each rule allows the commands that daprd's components send (components-contrib 1.18.3:
+state/redis/redis.go, pubsub/redis/redis.go, common/component/redis/v9client.go). Selectors, the
+parts in parentheses, need Valkey or Redis 7: a key may be written by some commands only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+
+from sidecart.launcher.permissions import ADMINISTRATOR, Permissions
+
+CONNECTION = "+ping +hello +client|setinfo +client|setname +client|id +info"
+"""The commands of a connection. The state component reads the number of replicas from INFO."""
+STATE = "+hgetall +hget +hset +hincrby +get +del +eval +expire +persist +wait +multi +exec"
+"""EVAL runs the scripts of the state component; the rules hold for the commands of a script, too."""
+PUBLISH = "+xadd"
+READ = "+xreadgroup +xack +xpending +xclaim +xgroup|create"
+INSPECT = "+xinfo|groups +xinfo|consumers +xrange +xgroup|create +xgroup|destroy"
+NO_DEFAULT_USER = "user default off sanitize-payload resetchannels -@all"
+
+
+def acl_file(logins: Mapping[str, str], permissions: Iterable[Permissions]) -> str:
+    """Return the content of an ACL file; it has the SHA-256 of each password.
+
+    There is no login without a password.
+    """
+    logins_of_apps = [f"user {each.app_id} {rule(each, _hash(logins[each.app_id]))}" for each in permissions]
+    administrator = f"user {ADMINISTRATOR} on {_hash(logins[ADMINISTRATOR])} ~* &* +@all"
+    return "\n".join((NO_DEFAULT_USER, administrator, *logins_of_apps)) + "\n"
+
+
+def rule(app: Permissions, password: str) -> str:
+    """Return the rule of one login, as ACL SETUSER takes it; `password` is `>text` or `#hash`."""
+    words = ["reset", "on", password, CONNECTION]
+    if app.has_records:
+        words += [_key(f"{app.app_id}||") + "*", STATE]
+    for topics, commands in ((app.publishes, PUBLISH), (app.reads, READ), (app.inspects, INSPECT)):
+        if topics:
+            words.append(f"({' '.join(map(_key, topics))} {commands})")
+    return " ".join(words)
+
+
+def _key(name: str) -> str:
+    """Return the pattern that matches one key."""
+    return "~" + re.sub(r"([*?\[\]\\])", r"\\\1", name)
+
+
+def _hash(password: str) -> str:
+    return "#" + hashlib.sha256(password.encode()).hexdigest()
