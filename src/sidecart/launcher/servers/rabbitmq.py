@@ -15,10 +15,14 @@ import pika.exceptions
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.permissions import ADMINISTRATOR, permissions
 from sidecart.launcher.ports import is_listening
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers import rabbitmq_node as node
 from sidecart.launcher.servers import rabbitmq_queues as queues
+from sidecart.launcher.servers.addresses import with_login
+from sidecart.launcher.servers.logins import write_private
+from sidecart.launcher.servers.rabbitmq_definitions import definitions
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import Subscription
 
@@ -74,6 +78,8 @@ class RabbitMq(Broker):
         for name in ("mnesia", "log", "home"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         port, mapper_port, _ = ports
+        logins = self.logins(data)
+        write_private(folder / node.DEFINITIONS, definitions(logins, permissions()))
         env = node.environment(folder, ports, CONSUMER_TIMEOUT_MS)
         if not processes.is_alive(PORT_MAPPER):
             mapper = [epmd, "-port", str(mapper_port), "-address", "127.0.0.1"]
@@ -81,11 +87,7 @@ class RabbitMq(Broker):
             deadline.until(lambda: is_listening(mapper_port), 10, lambda: f"{PORT_MAPPER} did not start in 10 s")
         if not processes.is_alive(NAME):
             processes.start(NAME, [str(SERVER_SCRIPT)], env=env, cwd=folder)
-        return self.address_on(port)
-
-    def address_on(self, port: int) -> str:
-        """The address of a server that the launcher started."""
-        return f"amqp://guest:guest@127.0.0.1:{port}"
+        return with_login(f"amqp://127.0.0.1:{port}", ADMINISTRATOR, logins[ADMINISTRATOR])
 
     def check(self, address: str) -> str | None:
         """Return why the server at a URL cannot be used, or None."""
