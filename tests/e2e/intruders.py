@@ -17,11 +17,10 @@ from psycopg import sql
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.permissions import ADMINISTRATOR, permissions
 from sidecart.launcher.servers import rabbitmq
+from sidecart.launcher.servers.rabbitmq_definitions import ALL, patterns
 from sidecart.launcher.servers.rabbitmq_queues import connection
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.servers.valkey_acl import rule
-
-ALL = (".*", ".*", ".*")
 
 
 class Store(Protocol):
@@ -147,16 +146,15 @@ def unlimited(shop: System, user: str) -> Iterator[None]:
 
 
 def _set_limits(shop: System, user: str, *, is_limited: bool) -> None:
+    app = next(each for each in permissions() if each.app_id == user)
     if "redis" in (shop.options.broker, shop.options.store):
         server = STORES["redis"]
         password = server.logins(shop.data)[user]
-        app = next(each for each in permissions() if each.app_id == user)
         words = rule(app, f">{password}").split() if is_limited else ["allkeys", "allcommands"]
         with valkey.Valkey.from_url(f"redis://{shop.state.addresses[server.env]}") as client:
             client.execute_command("ACL", "SETUSER", user, *_selectors(words))
     if shop.options.broker == "rabbitmq":
-        patterns = BROKERS["rabbitmq"].permissions_of(user) if is_limited else ALL  # type: ignore[attr-defined]
-        rabbitmq.control(shop.data, ("set_permissions", user, *patterns))
+        rabbitmq.control(shop.data, ("set_permissions", user, *(patterns(app) if is_limited else ALL)))
     if shop.options.store == "postgres":
         with psycopg.connect(shop.store_address, autocommit=True) as client:
             client.execute(f'ALTER ROLE "{user}" {"NO" if is_limited else ""}SUPERUSER')
@@ -183,10 +181,10 @@ def open_to_all(shop: System, env: str) -> Iterator[None]:
             yield
             client.execute_command("ACL", "SETUSER", "default", "reset")
     elif env == BROKERS["rabbitmq"].env:
-        rabbitmq.control(shop.data, ("add_user", "guest", "guest"))
+        rabbitmq.control(shop.data, ("change_password", "guest", "guest"))
         rabbitmq.control(shop.data, ("set_permissions", "guest", *ALL))
         yield
-        rabbitmq.control(shop.data, ("delete_user", "guest"))
+        rabbitmq.control(shop.data, ("clear_password", "guest"))
     else:
         file = Path(shop.data) / "postgres" / "data" / "pg_hba.conf"
         rules = file.read_text(encoding="utf-8")

@@ -7,16 +7,24 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Iterator
-from contextlib import nullcontext
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
 
+import grpc
 import psutil
 import pytest
+from dapr.proto import api_service_v1, api_v1
 
+from sidecart.launcher import monitor
 from sidecart.launcher.lifecycle.system import System
-from sidecart.launcher.permissions import permissions
+from sidecart.launcher.permissions import ADMINISTRATOR, permissions
+from sidecart.launcher.servers import rabbitmq_queues
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.launcher.topics import MONITOR, app_ids, read_topics, service_ids
+from sidecart.launcher.sidecar import Sidecar
+from sidecart.launcher.topics import INBOX, MONITOR, app_ids, read_topics, service_ids
+from sidecart.launcher.topology import sidecar_of
 from tests.e2e.conftest import broker, options, store
 from tests.e2e.intruders import BROKER_OF, STORE_OF, open_to_all, unlimited, without_login
 
@@ -26,6 +34,8 @@ ENVS = list(dict.fromkeys((BROKERS[broker()].env, STORES[store()].env)))
 MUTANT = pytest.mark.parametrize("is_open", [False, True], ids=["limited", "mutant"])
 INTRUDER = "notification"
 """It has no reason to reach an account."""
+TOPIC = "UserCreated"
+"""Both the intruder and Billing read it."""
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +88,7 @@ def test_an_app_reaches_no_record_of_another(shop: System, attack: str, is_open:
 @MUTANT
 def test_an_app_publishes_no_topic_of_another(shop: System, is_open: bool) -> None:
     """Not even with the credentials of its sidecar."""
-    others = [name for name, topic in read_topics().items() if topic.publisher != INTRUDER]
+    others = [name for name, topic in read_topics().items() if topic.consumers and topic.publisher != INTRUDER]
     with unlimited(shop, INTRUDER) if is_open else nullcontext():
         published = {topic: BROKER_OF[broker()].publishes(address(shop, ENVS[0]), topic) for topic in others}
 
@@ -88,7 +98,7 @@ def test_an_app_publishes_no_topic_of_another(shop: System, is_open: bool) -> No
 @MUTANT
 def test_an_app_reads_no_topic_of_another(shop: System, is_open: bool) -> None:
     """It can bind no queue, and read no stream."""
-    others = [name for name, topic in read_topics().items() if INTRUDER not in topic.consumers]
+    others = [name for name, topic in read_topics().items() if topic.consumers and INTRUDER not in topic.consumers]
     with unlimited(shop, INTRUDER) if is_open else nullcontext():
         read = {topic: BROKER_OF[broker()].reads(address(shop, ENVS[0]), topic) for topic in others}
 
@@ -108,6 +118,59 @@ def test_an_app_takes_no_events_of_another(shop: System, is_open: bool) -> None:
         taken = {each: BROKER_OF[broker()].takes(address(shop, ENVS[0]), *each) for each in others}
 
     assert dict.fromkeys(others, is_open) == taken
+
+
+@pytest.mark.skipif(broker() != "rabbitmq", reason="a stream has no queues")
+@MUTANT
+def test_an_app_cannot_name_the_queue_of_another(shop: System, tmp_path: Path, is_open: bool) -> None:
+    """A taken-over app names it in the metadata of a subscription to a topic of its own.
+
+    The mutant is a sidecar with the login of the administrator.
+    """
+    victim, name, config = f"billing-{TOPIC}", f"{INTRUDER}-9", tmp_path / "may-subscribe.yaml"
+    monitor.write_configuration(config)
+    login = ADMINISTRATOR if is_open else ""
+    queue = shop.state.addresses[ENVS[0]]
+    try:
+        sidecar = shop.sidecars.start_for(name, None, config=config, login=login)
+        shop.sidecars.wait_for_components(name, shop.deadline)
+        with subscribing(sidecar, shop.tokens[sidecar_of(name)], {"queueName": victim, "rawPayload": "true"}):
+            log = shop.state.processes.log(sidecar_of(name))
+            shop.deadline.until(
+                lambda: "ACCESS_REFUSED" in log.read_text(encoding="utf-8") or readers_of(queue, victim) == 2,
+                60,
+                lambda: f"neither refused nor subscribed: see {log}",
+            )
+            assert (2 if is_open else 1) == readers_of(queue, victim)
+    finally:
+        shop.sidecars.stop(name)
+
+
+@contextmanager
+def subscribing(sidecar: Sidecar, token: str, metadata: Mapping[str, str]) -> Iterator[None]:
+    """Ask a sidecar for a subscription to a topic of the intruder, without waiting for it."""
+    first = api_v1.SubscribeTopicEventsRequestInitialAlpha1(pubsub_name=INBOX, topic=TOPIC, metadata=metadata)
+    request = api_v1.SubscribeTopicEventsRequestAlpha1(initial_request=first)
+    done = threading.Event()
+
+    def requests() -> Iterator[object]:
+        yield request
+        done.wait()
+
+    with grpc.insecure_channel(f"127.0.0.1:{sidecar.grpc_port}") as channel:
+        stub = api_service_v1.DaprStub(channel)  # type: ignore[no-untyped-call]  # generated without types
+        call = stub.SubscribeTopicEventsAlpha1(requests(), metadata=(("dapr-api-token", token),))
+        try:
+            yield
+        finally:
+            done.set()
+            call.cancel()
+
+
+def readers_of(address: str, queue: str) -> int | None:
+    """Return the number of a queue's consumers."""
+    with rabbitmq_queues.connection(address) as connection:
+        return rabbitmq_queues.consumers(connection, queue)
 
 
 @pytest.mark.parametrize("user", ["tap", MONITOR])

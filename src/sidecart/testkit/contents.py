@@ -51,7 +51,9 @@ def state_bytes(system: System) -> int:
     if system.options.store == "redis":
         return _memory(system.store_address)
     with psycopg.connect(system.store_address, connect_timeout=3) as connection:
-        row = connection.execute("SELECT pg_total_relation_size('state')").fetchone()
+        # a schema per app
+        query = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relname = 'state' AND relkind = 'r'"
+        row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
 
 

@@ -29,9 +29,10 @@ class ServerProcesses:
             external = plan.options.external.get(env)
             address = self._wait_for(server, external) if external else self._started(server)
             self._state.addresses[env] = address
-            if not external:
+            if external:
+                server.prepare(address)
+            else:
                 server.admit(address, plan.data)
-            server.prepare(address)
 
     def _started(self, server: Server) -> str:
         self._report(f"starting {server.names[0]}")

@@ -54,11 +54,14 @@ class Server(Protocol):
         return None
 
     def prepare(self, address: str) -> None:
-        """Create objects on a running server that sidecars would fail to create concurrently."""
+        """Create objects on an external server that sidecars would fail to create concurrently."""
         del address  # most servers need none
 
     def admit(self, address: str, data: Path) -> None:
-        """Create the logins of the apps on a started server, if `launch` has not done that."""
+        """Create the logins of the apps on a started server, and what `prepare` creates for each.
+
+        Most servers read the logins from a file that `launch` writes.
+        """
         del address, data
 
     def address_of(self, login: str, address: str, data: Path) -> str:
