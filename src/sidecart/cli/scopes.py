@@ -3,24 +3,30 @@
 import click
 
 from sidecart.launcher.project import root
+from sidecart.launcher.servers.login_templates import RABBITMQ, REDIS, templates
 from sidecart.launcher.topic_scopes import FILE, file_text
 
 
 @click.command(
     "scopes",
-    epilog="The sidecars enforce the scopes. `sidecart run` derives them at each start; `dapr run` and containers read "
-    f"{FILE}.",
+    epilog="The sidecars and the servers enforce them. `sidecart run` derives both at each start; `dapr run` and "
+    f"containers read {FILE}, and the servers in containers read {REDIS} and {RABBITMQ}.",
 )
 @click.option("--check", is_flag=True, help="change no file; exit with 1 if it would change")
 def command(check: bool) -> int:
     """Write which app may publish and read which topic, from contracts/topics.json."""
-    file, text = root() / FILE, file_text()
-    if file.is_file() and file.read_text(encoding="utf-8") == text:
-        print(f"{FILE} is up to date")
+    wanted = {FILE: file_text(), **templates()}
+    files = {name: root() / name for name in wanted}
+    stale = [
+        name for name, text in wanted.items() if not files[name].is_file() or files[name].read_text("utf-8") != text
+    ]
+    if not stale:
+        print(f"{', '.join(wanted)} are up to date")
         return 0
     if check:
-        print(f"{FILE} differs from contracts/topics.json: run `sidecart scopes`")
+        print(f"{', '.join(stale)}: differs from contracts/topics.json; run `sidecart scopes`")
         return 1
-    file.write_text(text, encoding="utf-8")
-    print(f"wrote {FILE}")
+    for name in stale:
+        files[name].write_text(wanted[name], encoding="utf-8")
+        print(f"wrote {name}")
     return 0

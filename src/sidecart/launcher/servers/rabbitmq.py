@@ -22,7 +22,7 @@ from sidecart.launcher.servers import rabbitmq_node as node
 from sidecart.launcher.servers import rabbitmq_queues as queues
 from sidecart.launcher.servers.addresses import with_login
 from sidecart.launcher.servers.logins import write_private
-from sidecart.launcher.servers.rabbitmq_definitions import definitions
+from sidecart.launcher.servers.rabbitmq_definitions import definitions, hashed
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import Subscription
 
@@ -79,7 +79,7 @@ class RabbitMq(Broker):
             (folder / name).mkdir(parents=True, exist_ok=True)
         port, mapper_port, _ = ports
         logins = self.logins(data)
-        write_private(folder / node.DEFINITIONS, definitions(logins, permissions()))
+        write_private(folder / node.DEFINITIONS, definitions(hashed(logins), permissions()))
         env = node.environment(folder, ports, CONSUMER_TIMEOUT_MS)
         if not processes.is_alive(PORT_MAPPER):
             mapper = [epmd, "-port", str(mapper_port), "-address", "127.0.0.1"]

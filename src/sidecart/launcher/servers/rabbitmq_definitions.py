@@ -27,7 +27,12 @@ from sidecart.launcher.permissions import ADMINISTRATOR, Permissions
 VHOST = "/"
 FORMER = "guest"
 """The login that a server of an earlier version created. Without a password hash it is refused."""
+TAGS = {ADMINISTRATOR: "administrator"}
 SALT_BYTES = 4
+
+Password = Mapping[str, str]
+"""The keys that set the password of one login."""
+NO_PASSWORD: Password = {"password_hash": "", "hashing_algorithm": "rabbit_password_hashing_sha256"}
 
 
 class Patterns(NamedTuple):
@@ -57,26 +62,24 @@ def _one_of(names: Iterable[str]) -> str:
     return f"^({'|'.join(found)})$" if found else NONE.read
 
 
-def definitions(logins: Mapping[str, str], permissions: Iterable[Permissions]) -> str:
-    """Return the content of the file; it has a salted SHA-256 of each password."""
+def definitions(passwords: Mapping[str, Password], permissions: Iterable[Permissions]) -> str:
+    """Return the content of the file, for these passwords by login."""
     rights = {ADMINISTRATOR: ALL, **{each.app_id: patterns(each) for each in permissions}}
-    hashes = {**{name: _hash(logins[name]) for name in rights}, FORMER: ""}
     document = {
         "vhosts": [{"name": VHOST}],
         "users": [
-            {
-                "name": name,
-                "password_hash": password_hash,
-                "hashing_algorithm": "rabbit_password_hashing_sha256",
-                "tags": "administrator" if name == ADMINISTRATOR else "",
-            }
-            for name, password_hash in hashes.items()
+            {"name": name, **passwords.get(name, NO_PASSWORD), "tags": TAGS.get(name, "")} for name in (*rights, FORMER)
         ],
         "permissions": [
             {"user": name, "vhost": VHOST, **each._asdict()} for name, each in {**rights, FORMER: NONE}.items()
         ],
     }
-    return json.dumps(document, indent=1)
+    return json.dumps(document, indent=1) + "\n"
+
+
+def hashed(logins: Mapping[str, str]) -> dict[str, Password]:
+    """Return the salted SHA-256 of each password, as the file has it."""
+    return {name: {**NO_PASSWORD, "password_hash": _hash(password)} for name, password in logins.items()}
 
 
 def _hash(password: str) -> str:

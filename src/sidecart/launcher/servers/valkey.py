@@ -22,7 +22,7 @@ from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers.addresses import host_and_port, login_of, with_login, without_password
 from sidecart.launcher.servers.logins import write_private
 from sidecart.launcher.servers.server import Broker
-from sidecart.launcher.servers.valkey_acl import acl_file
+from sidecart.launcher.servers.valkey_acl import acl_file, hashed
 from sidecart.launcher.servers.valkey_memory import memory_mb, warning
 from sidecart.launcher.topics import Subscription
 
@@ -63,7 +63,7 @@ class Valkey(Broker):
         folder = data / NAME
         logins = self.logins(data)
         # A file: command lines are visible to everyone on the machine.
-        write_private(folder / ACL_FILE, acl_file(logins, permissions()))
+        write_private(folder / ACL_FILE, acl_file(hashed(logins), permissions()))
         command = [
             str(_binary()),
             *("--aclfile", str(folder / ACL_FILE)),

@@ -23,14 +23,19 @@ INSPECT = "+xinfo|groups +xinfo|consumers +xrange +xgroup|create +xgroup|destroy
 NO_DEFAULT_USER = "user default off sanitize-payload resetchannels -@all"
 
 
-def acl_file(logins: Mapping[str, str], permissions: Iterable[Permissions]) -> str:
-    """Return the content of an ACL file; it has the SHA-256 of each password.
+def acl_file(passwords: Mapping[str, str], permissions: Iterable[Permissions]) -> str:
+    """Return the content of an ACL file. Each password is `>text` or `#hash`.
 
     There is no login without a password.
     """
-    logins_of_apps = [f"user {each.app_id} {rule(each, _hash(logins[each.app_id]))}" for each in permissions]
-    administrator = f"user {ADMINISTRATOR} on {_hash(logins[ADMINISTRATOR])} ~* &* +@all"
+    logins_of_apps = [f"user {each.app_id} {rule(each, passwords[each.app_id])}" for each in permissions]
+    administrator = f"user {ADMINISTRATOR} on {passwords[ADMINISTRATOR]} ~* &* +@all"
     return "\n".join((NO_DEFAULT_USER, administrator, *logins_of_apps)) + "\n"
+
+
+def hashed(logins: Mapping[str, str]) -> dict[str, str]:
+    """Return the hash of each password, as a rule has it."""
+    return {name: "#" + hashlib.sha256(password.encode()).hexdigest() for name, password in logins.items()}
 
 
 def rule(app: Permissions, password: str) -> str:
@@ -47,7 +52,3 @@ def rule(app: Permissions, password: str) -> str:
 def _key(name: str) -> str:
     """Return the pattern that matches one key."""
     return "~" + re.sub(r"([*?\[\]\\])", r"\\\1", name)
-
-
-def _hash(password: str) -> str:
-    return "#" + hashlib.sha256(password.encode()).hexdigest()
