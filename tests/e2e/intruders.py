@@ -20,7 +20,7 @@ from sidecart.launcher.servers import rabbitmq
 from sidecart.launcher.servers.rabbitmq_definitions import ALL, patterns
 from sidecart.launcher.servers.rabbitmq_queues import connection
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.launcher.servers.valkey_acl import rule
+from sidecart.launcher.servers.valkey_acl import rule, words_of
 
 
 class Store(Protocol):
@@ -150,25 +150,14 @@ def _set_limits(shop: System, user: str, *, is_limited: bool) -> None:
     if "redis" in (shop.options.broker, shop.options.store):
         server = STORES["redis"]
         password = server.logins(shop.data)[user]
-        words = rule(app, f">{password}").split() if is_limited else ["allkeys", "allcommands"]
+        words = words_of(rule(app, f">{password}")) if is_limited else ["allkeys", "allcommands"]
         with valkey.Valkey.from_url(f"redis://{shop.state.addresses[server.env]}") as client:
-            client.execute_command("ACL", "SETUSER", user, *_selectors(words))
+            client.execute_command("ACL", "SETUSER", user, *words)
     if shop.options.broker == "rabbitmq":
         rabbitmq.control(shop.data, ("set_permissions", user, *(patterns(app) if is_limited else ALL)))
     if shop.options.store == "postgres":
         with psycopg.connect(shop.store_address, autocommit=True) as client:
             client.execute(f'ALTER ROLE "{user}" {"NO" if is_limited else ""}SUPERUSER')
-
-
-def _selectors(words: list[str]) -> list[str]:
-    """Join the words of each selector: the command takes it as one argument."""
-    joined: list[str] = []
-    for word in words:
-        if joined and joined[-1].startswith("(") and not joined[-1].endswith(")"):
-            joined[-1] += f" {word}"
-        else:
-            joined.append(word)
-    return joined
 
 
 @contextmanager

@@ -386,7 +386,7 @@ def test_the_servers_fill_the_passwords_in(secrets: Path, tmp_path: Path) -> Non
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **variables(secrets / "servers.env")}
     for template in templates():
         made = tmp_path / Path(template).name
-        words = ["sh", FOLDER / "with-logins", root() / template, made, "server", "--flag"]
+        words = ["sh", *map(str, (FOLDER / "with-logins", root() / template, made)), "server", "--flag"]
         done = subprocess.run(words, env=env, check=True, capture_output=True, text=True)
         text = made.read_text(encoding="utf-8")
         assert "server --flag unset" == done.stdout.strip()

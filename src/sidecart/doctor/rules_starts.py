@@ -82,8 +82,6 @@ def login_shared(config: SidecarConfig) -> Iterator[Violation]:
                 if not is_login or app_id not in starts or first.setdefault(value, app_id) == app_id:
                     continue
                 reported.add(setting.env)
-                what = (
-                    f"{app_id} and {first[value]} have one {setting.env}: each reaches what the other has"
-                )
+                what = f"{app_id} and {first[value]} have one {setting.env}: each reaches what the other has"
                 yield Violation(starts[app_id].place(), what, "a login per app (dapr/redis.acl, dapr/rabbitmq.json)")
                 break

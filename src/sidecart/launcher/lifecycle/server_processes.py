@@ -29,10 +29,10 @@ class ServerProcesses:
             external = plan.options.external.get(env)
             address = self._wait_for(server, external) if external else self._started(server)
             self._state.addresses[env] = address
-            if external:
-                server.prepare(address)
-            else:
+            if not external:
                 server.admit(address, plan.data)
+            elif not plan.options.app_logins:  # then each app's own schema has what it needs
+                server.prepare(address)
 
     def _started(self, server: Server) -> str:
         self._report(f"starting {server.names[0]}")

@@ -28,6 +28,8 @@ from sidecart.launcher.topics import MONITOR
 
 Environment = Mapping[str, str]
 
+APP_LOGINS = "APP_LOGINS"
+
 SET_BY_LAUNCHER: Mapping[str, str] = {
     "APP_PORT": "each app has its own port; PORT sets the gateway's port",
     "APP_HOST": "the system listens on this machine only",
@@ -122,6 +124,17 @@ def settings_from_environment(environ: Environment = os.environ) -> dict[str, st
     if environ.get(ENDPOINT):
         check_url(ENDPOINT, environ[ENDPOINT], ("http", "https"))
     return {name: value for name, value in environ.items() if value}
+
+
+def app_logins(environ: Environment = os.environ) -> bool:
+    """Return whether each app has its own login at the external servers.
+
+    Raises LaunchError for a wrong value.
+    """
+    value = environ.get(APP_LOGINS) or "off"
+    if value not in ("on", "off"):
+        raise LaunchError(f"{APP_LOGINS}={value} is neither on nor off")
+    return value == "on"
 
 
 def external_servers(environ: Environment = os.environ) -> dict[str, str]:

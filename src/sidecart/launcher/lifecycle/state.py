@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sidecart.launcher import monitor
+from sidecart.launcher.lifecycle.options import EXTERNAL
 from sidecart.launcher.lifecycle.plan import MAIL_HTTP, Plan
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.runfile import RunFile
@@ -67,13 +68,17 @@ class State:
     def addresses_as(self, login: str) -> dict[str, str]:
         """Map the address variable of each server to its address with a login.
 
-        An external server has one login for all. Raises LaunchError for an unknown login.
+        An external server has one login for all, unless the options say that each app has its own.
+        Raises LaunchError for an unknown login.
         """
-        plan = self.plan
-        return {
-            env: address if plan.options.external.get(env) else plan.servers[env].address_of(login, address, plan.data)
-            for env, address in self.addresses.items()
-        }
+        plan, options = self.plan, self.plan.options
+        found = dict(self.addresses)
+        for env, server in plan.servers.items():
+            is_external = bool(options.external.get(env))
+            data = options.folder / EXTERNAL if is_external else plan.data
+            if env in found and (options.app_logins or not is_external):
+                found[env] = server.address_of(login, found[env], data)
+        return found
 
     def local_url(self, name: str) -> str:
         """The URL of a process on this machine."""

@@ -4,7 +4,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,7 +16,13 @@ from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.permissions import ADMINISTRATOR, permissions
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.servers.postgres_roles import METADATA_TABLE, create_roles
+from sidecart.launcher.servers.postgres_roles import (
+    METADATA_TABLE,
+    create_roles,
+    metadata_table,
+    role_statements,
+    scram,
+)
 from sidecart.launcher.servers.server import Server
 
 ENV = "POSTGRES_URL"
@@ -117,6 +123,15 @@ class Postgres(Server):
         """Create the roles of the apps, in one transaction."""
         with psycopg.connect(address, connect_timeout=3) as connection:
             create_roles(connection, self.logins(data), [each.app_id for each in permissions()])
+
+    def login_commands(self, logins: Mapping[str, str], address: str) -> str:
+        """Return statements for psql, as an administrator of the database."""
+        del address  # psql connects to the database
+        return "".join(
+            f"{statement.as_string()};\n"
+            for each in permissions()
+            for statement in (*role_statements(each.app_id, scram(logins[each.app_id])), metadata_table(each.app_id))
+        )
 
     def prepare(self, address: str) -> None:
         """Create the table that every sidecar creates first; raise LaunchError if that fails.

@@ -6,11 +6,17 @@ also the state of daprd's migrations is its own. Row-level security would leave 
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import secrets
 from collections.abc import Iterable, Mapping
 
 import psycopg
 from psycopg import sql
 
+SALT_BYTES, ITERATIONS = 16, 4096
+"""As PostgreSQL does it. Random passwords need no more iterations."""
 FORMER = "public"
 """The schema that held the records of all apps up to version 2 of the data."""
 TABLES = ("state", "dapr_metadata")
@@ -27,11 +33,10 @@ def create_roles(connection: psycopg.Connection, logins: Mapping[str, str], app_
     existing = {str(name) for (name,) in found}
     for app_id in app_ids:
         verb = "ALTER" if app_id in existing else "CREATE"
-        for statement in role_statements(app_id, _encrypted(connection, app_id, logins[app_id]), verb):
+        for statement in role_statements(app_id, scram(logins[app_id]), verb):
             connection.execute(statement)
         _move_records(connection, app_id)
-        _run(connection, METADATA_TABLE.format("{app}."), app_id)
-        _run(connection, "ALTER TABLE {app}.dapr_metadata OWNER TO {app}", app_id)
+        connection.execute(metadata_table(app_id))
 
 
 def role_statements(app_id: str, password: str, verb: str = "CREATE") -> list[sql.Composed]:
@@ -44,9 +49,22 @@ def role_statements(app_id: str, password: str, verb: str = "CREATE") -> list[sq
     ]
 
 
-def _encrypted(connection: psycopg.Connection, app_id: str, password: str) -> str:
-    """Return the hash that the server stores, so that no log has the password."""
-    return connection.pgconn.encrypt_password(password.encode(), app_id.encode(), b"scram-sha-256").decode()
+def metadata_table(app_id: str) -> sql.Composed:
+    """Return the statements that create the table which daprd creates first.
+
+    Two sidecars of one app that create it at the same moment fail (see `prepare` in postgres.py).
+    """
+    create = METADATA_TABLE.format("{app}.") + "; ALTER TABLE {app}.dapr_metadata OWNER TO {app}"
+    return sql.SQL(create).format(app=sql.Identifier(app_id))
+
+
+def scram(password: str) -> str:
+    """Return the hash that the server stores (RFC 5803), so that no log has the password."""
+    salt = secrets.token_bytes(SALT_BYTES)
+    salted = hashlib.pbkdf2_hmac("sha256", password.encode(), salt, ITERATIONS)
+    stored = hashlib.sha256(hmac.digest(salted, b"Client Key", "sha256")).digest()
+    parts = (base64.b64encode(each).decode() for each in (salt, stored, hmac.digest(salted, b"Server Key", "sha256")))
+    return "SCRAM-SHA-256${}:{}${}:{}".format(ITERATIONS, *parts)
 
 
 def _move_records(connection: psycopg.Connection, app_id: str) -> None:

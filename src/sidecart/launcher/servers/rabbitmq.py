@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pika.exceptions
 
@@ -22,7 +23,7 @@ from sidecart.launcher.servers import rabbitmq_node as node
 from sidecart.launcher.servers import rabbitmq_queues as queues
 from sidecart.launcher.servers.addresses import with_login
 from sidecart.launcher.servers.logins import write_private
-from sidecart.launcher.servers.rabbitmq_definitions import definitions, hashed
+from sidecart.launcher.servers.rabbitmq_definitions import VHOST, definitions, hashed, logins_of_apps
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import Subscription
 
@@ -105,6 +106,11 @@ class RabbitMq(Broker):
             return f"{ENV}: no AMQP server answers at {queues.host(address)} ({type(error).__name__})"
         return None
 
+    def login_commands(self, logins: Mapping[str, str], address: str) -> str:
+        """Return a command for a shell on the server's machine."""
+        vhost = unquote(urlsplit(address).path.removeprefix("/")) or VHOST
+        return f"rabbitmqctl import_definitions <<'END'\n{logins_of_apps(logins, permissions(), vhost)}END\n"
+
     def missing(self, address: str, expected: Sequence[Subscription]) -> list[Subscription]:
         """Return the subscriptions whose queue has no consumer yet.
 
@@ -155,12 +161,19 @@ def consumer_timeout_ms(data: Path) -> int | None:
     return int(found[1]) if found else None
 
 
+def control_environment(data: Path) -> dict[str, str]:
+    """Return the environment of a local server's command-line tool."""
+    found: dict[str, str] = json.loads((data / NAME / CONTROL_ENVIRONMENT).read_text(encoding="utf-8"))
+    return found
+
+
 def control(data: Path, words: Sequence[str]) -> str:
     """Run a local server's command-line tool and return its output; raise OSError on failure."""
     try:
-        env = json.loads((data / NAME / CONTROL_ENVIRONMENT).read_text(encoding="utf-8"))
-        command = [str(CONTROL_SCRIPT), *words]
-        result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        command, env = [str(CONTROL_SCRIPT), *words], control_environment(data)
+        result = subprocess.run(
+            command, env=control_environment(data), capture_output=True, text=True, timeout=60, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise OSError(f"{NAME} does not report its queues within {error.timeout:.0f} s") from error
     if result.returncode != 0:

@@ -64,17 +64,20 @@ def _one_of(names: Iterable[str]) -> str:
 
 def definitions(passwords: Mapping[str, Password], permissions: Iterable[Permissions]) -> str:
     """Return the content of the file, for these passwords by login."""
-    rights = {ADMINISTRATOR: ALL, **{each.app_id: patterns(each) for each in permissions}}
-    document = {
-        "vhosts": [{"name": VHOST}],
-        "users": [
-            {"name": name, **passwords.get(name, NO_PASSWORD), "tags": TAGS.get(name, "")} for name in (*rights, FORMER)
-        ],
-        "permissions": [
-            {"user": name, "vhost": VHOST, **each._asdict()} for name, each in {**rights, FORMER: NONE}.items()
-        ],
+    rights = {ADMINISTRATOR: ALL, **{each.app_id: patterns(each) for each in permissions}, FORMER: NONE}
+    return json.dumps({"vhosts": [{"name": VHOST}], **_logins(passwords, rights, VHOST)}, indent=1) + "\n"
+
+
+def logins_of_apps(logins: Mapping[str, str], permissions: Iterable[Permissions], vhost: str) -> str:
+    """Return definitions of the apps' logins only, for a server that has others."""
+    return json.dumps(_logins(hashed(logins), {each.app_id: patterns(each) for each in permissions}, vhost)) + "\n"
+
+
+def _logins(passwords: Mapping[str, Password], rights: Mapping[str, Patterns], vhost: str) -> dict[str, object]:
+    return {
+        "users": [{"name": name, **passwords.get(name, NO_PASSWORD), "tags": TAGS.get(name, "")} for name in rights],
+        "permissions": [{"user": name, "vhost": vhost, **each._asdict()} for name, each in rights.items()],
     }
-    return json.dumps(document, indent=1) + "\n"
 
 
 def hashed(logins: Mapping[str, str]) -> dict[str, Password]:

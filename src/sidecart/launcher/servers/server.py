@@ -81,6 +81,12 @@ class Server(Protocol):
         folder.mkdir(parents=True, exist_ok=True)
         return read_logins(folder, names)
 
+    def login_commands(self, logins: Mapping[str, str], address: str) -> str:
+        """Return the commands that create the logins of the apps on an external server.
+
+        They contain hashes of the passwords. `address` is that of the server, empty if unknown.
+        """
+
     def variables(self, address: str) -> dict[str, str]:
         """Return the variables from which components read an address and its login."""
         return {self.env: address}

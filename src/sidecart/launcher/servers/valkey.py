@@ -22,7 +22,7 @@ from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers.addresses import host_and_port, login_of, with_login, without_password
 from sidecart.launcher.servers.logins import write_private
 from sidecart.launcher.servers.server import Broker
-from sidecart.launcher.servers.valkey_acl import acl_file, hashed
+from sidecart.launcher.servers.valkey_acl import acl_file, hashed, rule, words_of
 from sidecart.launcher.servers.valkey_memory import memory_mb, warning
 from sidecart.launcher.topics import Subscription
 
@@ -107,6 +107,14 @@ class Valkey(Broker):
         except valkey.ValkeyError:  # `check` reports an unreachable server
             return None
         return warning(memory)
+
+    def login_commands(self, logins: Mapping[str, str], address: str) -> str:
+        """Return commands for redis-cli; they need Valkey or Redis 7."""
+        del address  # the rules name no server
+        passwords = hashed(logins)
+        rules = [(each.app_id, words_of(rule(each, passwords[each.app_id]))) for each in permissions()]
+        lines = [" ".join(["ACL SETUSER", app_id, *map(_quoted, words)]) for app_id, words in rules]
+        return "\n".join(("# redis-cli: then `ACL SAVE`, or `CONFIG REWRITE` without an ACL file", *lines)) + "\n"
 
     def missing(self, address: str, expected: Sequence[Subscription]) -> list[Subscription]:
         """Return the subscriptions without a consumer group on their topic's stream."""
@@ -212,6 +220,10 @@ def _is_read(client: valkey.Valkey, one: Subscription) -> bool:
 
 def _client(address: str) -> valkey.Valkey:
     return valkey.Valkey.from_url(url(address), socket_timeout=2, socket_connect_timeout=2)
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"' if " " in word else word
 
 
 def _binary() -> Path:

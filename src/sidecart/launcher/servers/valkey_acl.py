@@ -49,6 +49,11 @@ def rule(app: Permissions, password: str) -> str:
     return " ".join(words)
 
 
+def words_of(text: str) -> list[str]:
+    """Split a rule; ACL SETUSER takes a selector as one word."""
+    return re.findall(r"\([^)]*\)|\S+", text)
+
+
 def _key(name: str) -> str:
     """Return the pattern that matches one key."""
     return "~" + re.sub(r"([*?\[\]\\])", r"\\\1", name)
