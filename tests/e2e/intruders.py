@@ -1,4 +1,4 @@
-"""An intruder with the login of one app at each server, and the server without its access control."""
+"""An intruder with the login of one app at each server, and servers without access control."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from sidecart.launcher.servers.valkey_acl import rule, words_of
 
 
 class Store(Protocol):
-    """What an intruder tries at a store, with an address and its login."""
+    """The attacks at a store, with an address and its login."""
 
     def reads(self, address: str, key: str) -> bool:
         """Whether it reads a record of an app."""
@@ -34,7 +34,7 @@ class Store(Protocol):
 
 
 class Broker(Protocol):
-    """What an intruder tries at a broker, with an address and its login."""
+    """The attacks at a broker, with an address and its login."""
 
     def publishes(self, address: str, topic: str) -> bool:
         """Whether it publishes a message, which no app can parse."""
@@ -162,7 +162,7 @@ def _set_limits(shop: System, user: str, *, is_limited: bool) -> None:
 
 @contextmanager
 def open_to_all(shop: System, env: str) -> Iterator[None]:
-    """Make one server accept everybody without a login."""
+    """Make one server accept callers without a login."""
     address = shop.state.addresses[env]
     if env == STORES["redis"].env:
         with valkey.Valkey.from_url(f"redis://{address}") as client:
@@ -186,7 +186,7 @@ def open_to_all(shop: System, env: str) -> Iterator[None]:
 
 
 def without_login(shop: System, env: str) -> str:
-    """Return the address that a stranger knows; PostgreSQL needs a user's name, also a known one."""
+    """Return the address that a stranger knows; PostgreSQL needs a name, which is known."""
     address: str = shop.state.addresses[env]
     login, _, rest = address.rpartition("@")
     if env == STORES["postgres"].env:

@@ -34,7 +34,7 @@ FORBIDDEN: Mapping[str, str] = {}
 
 @contextmanager
 def sidecar_of_a_stranger(system: System, env: Mapping[str, str], config: Path | None = None) -> Iterator[Sidecar]:
-    """Start a sidecar for an app that the topology does not know, with the servers' administrator."""
+    """Start a sidecar for an unknown app, with the login of the servers' administrator."""
     try:
         sidecar = system.sidecars.start_for(STRANGER, None, env=env, config=config, login=ADMINISTRATOR)
         system.sidecars.wait_for_components(STRANGER, system.deadline)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecart.launcher.project import root
+from sidecart.launcher.servers.login_templates import RABBITMQ, REDIS
 from sidecart.launcher.topic_scopes import FILE
 from tests.full.project_copy import copied, run_in
 from tests.full.tutorial import Change, NewFile, read_steps
@@ -63,7 +64,7 @@ REPORTED = {
 The parts are in the sequence of the tutorial.
 """
 
-GENERATED = {"contracts/examples": "examples", FILE: "scopes"}
+GENERATED = {"contracts/examples": "examples", FILE: "scopes", REDIS: "scopes", RABBITMQ: "scopes"}
 """The files that the tutorial lets a command write, and the command."""
 
 

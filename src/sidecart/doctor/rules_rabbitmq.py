@@ -28,7 +28,7 @@ def guest(config: SidecarConfig) -> Iterator[Violation]:
             continue
         urls = [found.value or "", *(env.variables.get(found.env, "") for _, env in config.environments(each))]
         if any(GUEST in url for url in urls):
-            what = f"{each.name} uses the login `guest`, whose password everyone knows and which may do everything"
+            what = f"{each.name} uses the login `guest`, which has a known password and all rights"
             fix = "a login per app (`sidecart scopes` writes dapr/rabbitmq.json)"
             yield Violation(each.on(found.line), what, fix)
 

@@ -1,4 +1,4 @@
-"""What each app needs at the broker and at the store: the rights of its login there (ADR 54).
+"""The rights of each app's login at the broker and at the store (ADR 54).
 
 The rights derive from contracts/topics.json, as the scopes of the sidecars do (topic_scopes.py).
 """

@@ -12,9 +12,10 @@ PASSWORD_BYTES = 24
 
 
 def read_logins(folder: Path, names: Iterable[str]) -> dict[str, str]:
-    """Return the password of each login; create missing ones, and the file, which only its owner may read.
+    """Return the password of each login; create missing ones.
 
-    They stay the same over restarts, because some servers keep their logins with their data.
+    Only the owner may read the file. Passwords stay the same over restarts, because some servers
+    keep their logins with their data.
     """
     file = folder / FILE
     known: dict[str, str] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}

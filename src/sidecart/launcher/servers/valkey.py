@@ -62,7 +62,7 @@ class Valkey(Broker):
         del deadline  # this server starts no second process to wait for
         folder = data / NAME
         logins = self.logins(data)
-        # A file: command lines are visible to everyone on the machine.
+        # A file: command lines are visible to all programs of the machine.
         write_private(folder / ACL_FILE, acl_file(hashed(logins), permissions()))
         command = [
             str(_binary()),

@@ -16,7 +16,7 @@ from sidecart.launcher.permissions import ADMINISTRATOR, Permissions
 CONNECTION = "+ping +hello +client|setinfo +client|setname +client|id +info"
 """The commands of a connection. The state component reads the number of replicas from INFO."""
 STATE = "+hgetall +hget +hset +hincrby +get +del +eval +expire +persist +wait +multi +exec"
-"""EVAL runs the scripts of the state component; the rules hold for the commands of a script, too."""
+"""EVAL runs the scripts of the state component. The rules hold for a script's commands, too."""
 PUBLISH = "+xadd"
 READ = "+xreadgroup +xack +xpending +xclaim +xgroup|create"
 INSPECT = "+xinfo|groups +xinfo|consumers +xrange +xgroup|create +xgroup|destroy"

@@ -1,8 +1,8 @@
 """The memory of a Redis-compatible server: its limit, and the alarm before it.
 
 A server without a limit ends when the machine has no memory left. A server at its limit evicts no
-key (`noeviction`): it refuses writes with an error and answers reads. The chassis handles this as an
-outage of the broker and of the store, so nothing is lost.
+key (`noeviction`): it refuses writes with an error and answers reads. The chassis handles this as
+an outage of the broker and of the store, so nothing is lost.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ MACHINE_SHARE = 0.5
 """The share of the machine's memory that a server may use by default.
 
 While the server rewrites its append-only file, changed pages exist twice, and the apps need the
-rest. A stream of a million events takes up to a gigabyte, so a small fixed limit would stop a system
-that runs well.
+rest. A stream of a million events takes up to a gigabyte, so a small fixed limit would stop a
+system that runs well.
 """
 MEMORY_MB_MIN = 16
 """An empty server takes a few megabytes."""
@@ -31,7 +31,7 @@ MB = 1024 * 1024
 
 
 def memory_mb(environ: Mapping[str, str] = os.environ) -> int:
-    """Return the limit for a server that the launcher starts; raise SettingError for a wrong value."""
+    """Return the limit for the launcher's own server; raise SettingError for a wrong value."""
     usual = max(MEMORY_MB_MIN, int(psutil.virtual_memory().total * MACHINE_SHARE) // MB)
     return whole(environ, SETTING, MEMORY_MB_MIN, MEMORY_MB_MAX, usual)
 
