@@ -170,7 +170,7 @@ def control_environment(data: Path) -> dict[str, str]:
 def control(data: Path, words: Sequence[str]) -> str:
     """Run a local server's command-line tool and return its output; raise OSError on failure."""
     try:
-        command, env = [str(CONTROL_SCRIPT), *words], control_environment(data)
+        command = [str(CONTROL_SCRIPT), *words]
         result = subprocess.run(
             command, env=control_environment(data), capture_output=True, text=True, timeout=60, check=False
         )
