@@ -54,9 +54,7 @@ TOOLKIT: Mapping[str, CommandReference] = {
     "contracts": CommandReference(
         "sidecart.cli.contracts:command", "compare the contracts with the newest release, and release them"
     ),
-    "scopes": CommandReference(
-        "sidecart.cli.scopes:command", "write which app may publish and read which topic (dapr/)"
-    ),
+    "scopes": CommandReference("sidecart.cli.scopes:command", "write which app may publish and read which topic"),
     "credentials": CommandReference(
         "sidecart.cli.credentials:command", "print how to create a login per app on your own servers"
     ),

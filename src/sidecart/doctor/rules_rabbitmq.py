@@ -29,7 +29,7 @@ def guest(config: SidecarConfig) -> Iterator[Violation]:
         urls = [found.value or "", *(env.variables.get(found.env, "") for _, env in config.environments(each))]
         if any(GUEST in url for url in urls):
             what = f"{each.name} uses the login `guest`, which has a known password and all rights"
-            fix = "a login per app (`sidecart scopes` writes dapr/rabbitmq.json)"
+            fix = "a login per app (`sidecart scopes` writes tye-or-compose/rabbitmq.json)"
             yield Violation(each.on(found.line), what, fix)
 
 

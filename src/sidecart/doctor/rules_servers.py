@@ -20,7 +20,7 @@ _APPEND_ONLY = re.compile(r"""appendonly\s+["']?yes""", re.IGNORECASE)
 
 EVICTS_NOTHING = "noeviction"
 _POLICY = re.compile(r"""maxmemory-policy\s+["']?([\w-]+)""", re.IGNORECASE)
-_LOGIN = re.compile(r"(^|\s|-)(aclfile|requirepass)\s|^\s*user\s", re.IGNORECASE | re.MULTILINE)
+_LOGIN = re.compile(r"(^|\s|-)(aclfile|requirepass)\s", re.IGNORECASE | re.MULTILINE)
 
 
 def _services(config: SidecarConfig, image: "re.Pattern[str]") -> Iterator[tuple[Document, str, Tree]]:
@@ -99,7 +99,7 @@ def is_open(config: SidecarConfig) -> Iterator[Violation]:
         command, hidden = _command(document, service)
         if not unread and not hidden and not _LOGIN.search(f"{command}\n{text}"):
             what = f"{name} accepts every program that reaches it: a container of its network can change any record"
-            fix = "--aclfile FILE with a login per app (`sidecart scopes` writes dapr/redis.acl)"
+            fix = "--aclfile FILE with a login per app (`sidecart scopes` writes tye-or-compose/redis.acl)"
             yield Violation(_place(document, service, "image"), what, fix)
 
 

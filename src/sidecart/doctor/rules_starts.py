@@ -83,5 +83,9 @@ def login_shared(config: SidecarConfig) -> Iterator[Violation]:
                     continue
                 reported.add(setting.env)
                 what = f"{app_id} and {first[value]} have one {setting.env}: each reaches what the other has"
-                yield Violation(starts[app_id].place(), what, "a login per app (dapr/redis.acl, dapr/rabbitmq.json)")
+                yield Violation(
+                    starts[app_id].place(),
+                    what,
+                    "a login per app (tye-or-compose/redis.acl, tye-or-compose/rabbitmq.json)",
+                )
                 break

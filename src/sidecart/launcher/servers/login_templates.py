@@ -9,8 +9,8 @@ from sidecart.launcher.permissions import ADMINISTRATOR, Permissions, permission
 from sidecart.launcher.servers.rabbitmq_definitions import definitions
 from sidecart.launcher.servers.valkey_acl import acl_file
 
-REDIS = "dapr/redis.acl"
-RABBITMQ = "dapr/rabbitmq.json"
+REDIS = "tye-or-compose/redis.acl"
+RABBITMQ = "tye-or-compose/rabbitmq.json"
 KEEPER = "keeper"
 """The login of the keeper, which only counts consumers: no right is needed for that."""
 

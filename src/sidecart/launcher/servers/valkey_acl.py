@@ -24,7 +24,7 @@ STATE = "+hgetall +hget +hset +hincrby +get +del +eval +expire +persist +wait +m
 PUBLISH = "+xadd"
 READ = "+xreadgroup +xack +xpending +xclaim +xgroup|create"
 INSPECT = "+xinfo|groups +xinfo|consumers +xrange +xgroup|create +xgroup|destroy"
-NO_DEFAULT_USER = "user default off sanitize-payload resetchannels -@all"
+NO_DEFAULT_LOGIN = "user default off sanitize-payload resetchannels -@all"
 
 
 def acl_file(passwords: Mapping[str, str], permissions: Iterable[Permissions]) -> str:
@@ -34,7 +34,7 @@ def acl_file(passwords: Mapping[str, str], permissions: Iterable[Permissions]) -
     """
     logins_of_apps = [f"user {each.app_id} {rule(each, passwords[each.app_id])}" for each in permissions]
     administrator = f"user {ADMINISTRATOR} on {passwords[ADMINISTRATOR]} ~* &* +@all"
-    return "\n".join((NO_DEFAULT_USER, administrator, *logins_of_apps)) + "\n"
+    return "\n".join((NO_DEFAULT_LOGIN, administrator, *logins_of_apps)) + "\n"
 
 
 def hashed(logins: Mapping[str, str]) -> dict[str, str]:
