@@ -9,8 +9,8 @@ from sidecart.launcher.errors import LaunchError
 VERSION = "3"
 """Increase it with each change after which the data of the two versions differ.
 
-Version 1 has no version file. Its records have a `log` where version 2 has an `outbox`. In version 3
-the broker and the store have a login per app, without which an earlier Sidecart reaches nothing.
+Version 1 has no version file. Its records have a `log` where version 2 has an `outbox`. In version
+3 the broker and the store have a login per app, without which an earlier Sidecart reaches nothing.
 """
 UPGRADED = ("2",)
 """The versions whose data the servers take over when they start."""

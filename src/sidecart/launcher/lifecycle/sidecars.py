@@ -61,8 +61,8 @@ class Sidecars:
     ) -> Sidecar:
         """Start a sidecar for an app of the system or for an outside consumer such as a tap.
 
-        An outside consumer has the Configuration of the gateway, or `config` on top of it. `login` is
-        its login at the servers, by default the one of its app-id.
+        An outside consumer has the Configuration of the gateway, or `config` on top of it. `login`
+        is its login at the servers, by default the one of its app-id.
         """
         state, plan = self._state, self._state.plan
         app = plan.apps.get(app_of(app_id), plan.apps[GATEWAY])

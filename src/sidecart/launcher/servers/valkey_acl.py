@@ -16,8 +16,8 @@ from sidecart.launcher.permissions import ADMINISTRATOR, Permissions
 CONNECTION = "+ping +hello +client|setname +client|id +info"
 """The commands of a connection. The state component reads the number of replicas from INFO.
 
-The client also sends CLIENT SETINFO, and ignores an error. Redis 7.0 does not know it, and would not
-start with it in a rule.
+The client also sends CLIENT SETINFO, and ignores an error. Redis 7.0 does not know it, and would
+not start with it in a rule.
 """
 STATE = "+hgetall +hget +hset +hincrby +get +del +eval +expire +persist +wait +multi +exec"
 """EVAL runs the scripts of the state component. The rules hold for a script's commands, too."""
