@@ -61,6 +61,7 @@ LOGIN = """\
     - {name: redisUsername, envRef: REDIS_USERNAME}
     - {name: redisPassword, envRef: REDIS_PASSWORD}
 """
+NO_LOGIN = {"REDIS_USERNAME": "", "REDIS_PASSWORD": ""}
 OWN_CONSUMER = '    - {name: consumerID, value: "{podName}"}\n'
 POLICY = """\
 apiVersion: dapr.io/v1alpha1
