@@ -25,7 +25,9 @@ class State:
         self.ports: dict[str, int] = {}
         """Maps each process to its port, and a sidecar to that of its HTTP API."""
         self.addresses: dict[str, str] = {}
-        """Maps the address variable of each server to its address with the login of the administrator.
+        """Maps each server's address variable to its address with the administrator's login.
+
+        An external server has the login that the environment names.
         """
         self.sidecars: dict[str, Sidecar] = {}
         """Maps an app's replica to its sidecar, of which the ports survive a restart."""
