@@ -23,11 +23,7 @@ PACKAGES = ("ca-certificates", "python3", "python3-venv", "rabbitmq-server", "re
 SERVER_SCRIPTS = "/usr/lib/rabbitmq/bin"
 ENTRYPOINT = """\
 #!/bin/sh
-# What the official image's does: the first user comes from the environment.
-set -eu
-mkdir -p /etc/rabbitmq/conf.d
-printf 'default_user = %s\\ndefault_pass = %s\\n' "$RABBITMQ_DEFAULT_USER" "$RABBITMQ_DEFAULT_PASS" \\
-    >/etc/rabbitmq/conf.d/10-defaults.conf
+# The official ones also change to the server's own login.
 exec "$@"
 """
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")

@@ -132,8 +132,9 @@ def late_events(stack: Stack, *words: str) -> dict[str, float]:
     """Return the consumers that processed the first event of a topic late, with their seconds."""
     sidecars = json.dumps({app_id: f"http://{stack.address(f'{app_id}-dapr', 'mesh')}:3500" for app_id in app_ids()})
     program = [sys.executable, "-m", "tests.compose.first_events", "--sidecars", sidecars, "--redis", "127.0.0.1:6379"]
-    keeper = (SECRETS / "keeper.env").read_text("utf-8").strip()
-    late = stack.run_in_network("redis", [*program, *words], dict([keeper.split("=", 1)]))
+    files = [(SECRETS / name).read_text("utf-8") for name in ("keeper.env", "servers.env")]
+    secrets = dict(line.split("=", 1) for text in files for line in text.splitlines())
+    late = stack.run_in_network("redis", [*program, *words], secrets)
     return dict(json.loads(late))
 
 

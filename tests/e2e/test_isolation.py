@@ -17,6 +17,7 @@ from dapr.proto import api_service_v1, api_v1
 
 from sidecart.launcher import monitor
 from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.permissions import ADMINISTRATOR
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topic_scopes import NAMES, probes, publisher_of
 from sidecart.launcher.topics import GATEWAY, app_ids, read_topics, service_ids
@@ -33,9 +34,9 @@ FORBIDDEN: Mapping[str, str] = {}
 
 @contextmanager
 def sidecar_of_a_stranger(system: System, env: Mapping[str, str], config: Path | None = None) -> Iterator[Sidecar]:
-    """Start a sidecar for an app that the topology does not know."""
+    """Start a sidecar for an unknown app, with the login of the servers' administrator."""
     try:
-        sidecar = system.sidecars.start_for(STRANGER, None, env=env, config=config)
+        sidecar = system.sidecars.start_for(STRANGER, None, env=env, config=config, login=ADMINISTRATOR)
         system.sidecars.wait_for_components(STRANGER, system.deadline)
         yield sidecar
     finally:

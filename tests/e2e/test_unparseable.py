@@ -73,8 +73,7 @@ def put_at_the_broker(shop: System, topic: str, body: bytes) -> None:
     write.
     """
     if shop.options.broker == "redis":
-        host, _, port = shop.broker_address.rpartition(":")
-        with valkey.Valkey(host, int(port)) as client:
+        with valkey.Valkey.from_url(f"redis://{shop.broker_address}") as client:
             client.xadd(topic, {"data": body, "metadata": "no JSON"})
         return
     headers: Any = {"x-odd": [1, {"a": None}], "traceparent": 7}
@@ -199,8 +198,7 @@ def test_a_message_from_outside_the_sidecars_is_a_letter(shopper: Shopper) -> No
 def test_an_entry_without_data_is_an_empty_letter(shopper: Shopper) -> None:
     """A stream entry without the field for the data has no message, and still leaves a letter."""
     if shopper.shop.options.broker == "redis":
-        host, _, port = shopper.shop.broker_address.rpartition(":")
-        with valkey.Valkey(host, int(port)) as client:
+        with valkey.Valkey.from_url(f"redis://{shopper.shop.broker_address}") as client:
             client.xadd("AccountDepositRequested", {"payload": "hello"})
     else:
         put_at_the_broker(shopper.shop, "AccountDepositRequested", b"")

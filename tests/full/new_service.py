@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sidecart.launcher import access_control, topic_scopes
 from sidecart.launcher.project import root
+from sidecart.launcher.servers.login_templates import RABBITMQ, REDIS
 from tests.full.project_copy import copied, run_in
 from tests.full.tutorial import Change, NewFile, read_steps
 
@@ -64,7 +65,13 @@ REPORTED = {
 The parts are in the sequence of the tutorial.
 """
 
-GENERATED = {"contracts/examples": "examples", topic_scopes.FILE: "scopes", access_control.FILE: "scopes"}
+GENERATED = {
+    "contracts/examples": "examples",
+    topic_scopes.FILE: "scopes",
+    access_control.FILE: "scopes",
+    REDIS: "scopes",
+    RABBITMQ: "scopes",
+}
 """The files that the tutorial lets a command write, and the command."""
 
 

@@ -30,6 +30,7 @@ FINITE: Mapping[str, tuple[int, str]] = {
     "./sidecart examples": (0, r" events, 0 files changed$"),
     "./sidecart contracts check": (0, r"^contracts: 0 breaking"),
     "./sidecart contracts release 0.3.0": (0, r"contracts/released/0\.3\.0"),
+    "./sidecart credentials": (0, r"ACL SETUSER "),
     "./sidecart doctor": (0, r""),
     ONE_SIDECAR: (0, r""),
     "./sidecart doctor --each tests/doctor/traps --env-file tests/doctor/sidecar.env": (1, r""),

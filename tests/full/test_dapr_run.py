@@ -95,7 +95,11 @@ def prepare(folder: Path, broker: str, processes: Processes, deadline: Deadline)
     data.mkdir()
     store = STORES["postgres" if broker == "rabbitmq" else "redis"]
     servers = {each.env: each for each in (BROKERS[broker], store)}
-    addresses = {env: server.start(processes, data, deadline) for env, server in servers.items()}
+    addresses = {
+        name: value
+        for server in servers.values()
+        for name, value in server.variables(server.start(processes, data, deadline)).items()
+    }
     smtp, web = free_port(), free_port()
     catcher = CATCHER.replace("1025", str(smtp)).replace("8025", str(web)).split()
     processes.start("mail", [sys.executable, *catcher[1:]], env=SHELL, cwd=root())

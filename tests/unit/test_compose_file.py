@@ -4,6 +4,7 @@ These tests read files only and need no container engine.
 """
 
 import json
+import os
 import re
 import shutil
 import stat
@@ -27,8 +28,10 @@ from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.dapr_release import VERSION
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.identities import SENTRY_ID, TOKEN_SECONDS, identity_of, mtls_flags
+from sidecart.launcher.permissions import ADMINISTRATOR
 from sidecart.launcher.project import root
-from sidecart.launcher.servers import rabbitmq
+from sidecart.launcher.servers import rabbitmq, valkey
+from sidecart.launcher.servers.login_templates import KEEPER, templates
 from sidecart.launcher.servers.rabbitmq_keeper import TOKENS, tokens_of
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.sidecar import Sidecar
@@ -334,12 +337,15 @@ def test_the_environment_sets_every_variable_of_the_components(app_id: str, brok
     }
     running = {name for name, service in SERVICES.items() if set(service.get("profiles", [broker])) == {broker}}
     scopes = {name for name in wanted_state if name.startswith("TOPIC_")}
-    hosts = {re.sub(r"^\w+://|.*@", "", env[name]).partition(":")[0] for name in wanted_state - scopes}
+    login = {name for name in wanted_state if name in (valkey.USERNAME, valkey.PASSWORD)}
+    hosts = {re.sub(r"^\w+://|.*@", "", env[name]).partition(":")[0] for name in wanted_state - scopes - login}
 
     assert 3 == len(folders)
     assert "replies" in {one["metadata"]["name"] for one in components}
     assert wanted_state - scopes
-    assert all(env[name] for name in scopes)
+    assert all(env[name] for name in (*scopes, *login))
+    assert app_id == env[valkey.USERNAME]
+    assert f"//{app_id}:{env[valkey.PASSWORD]}@" in env["AMQP_URL"]
     assert hosts <= running
 
 
@@ -354,8 +360,7 @@ def test_secrets_are_new_each_time_and_readable_by_their_owner_only(secrets: Pat
     subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
     after = by_file(secrets)
     changed = {place for place in before if before[place] != after[place]}
-    users = ("rabbitmq.env", "RABBITMQ_DEFAULT_USER"), ("rabbitmq.env", "RABBITMQ_DEFAULT_PASS")
-    user, password = (before[place] for place in users)
+    names = {place for place in before if place[1] == valkey.USERNAME}
 
     shown = {file.name for file in secrets.iterdir() if stat.S_IMODE(file.stat().st_mode) == 0o444}
     assert {Path(each["file"]).name for each in COMPOSE["secrets"].values()} == shown  # containers read them
@@ -363,8 +368,7 @@ def test_secrets_are_new_each_time_and_readable_by_their_owner_only(secrets: Pat
     assert 0o700 == stat.S_IMODE(secrets.stat().st_mode)
     assert before == unchanged
     assert "exist already" in again.stdout
-    assert before.keys() - {users[0]} == changed
-    assert f"//{user}:{password}@" in before["amqp.env", "AMQP_URL"]
+    assert before.keys() - names == changed
 
 
 def test_each_app_has_its_own_tokens(secrets: Path) -> None:
@@ -377,20 +381,74 @@ def test_each_app_has_its_own_tokens(secrets: Path) -> None:
     assert sidecars == tokens_of(made["keeper.env", TOKENS])
     for name in (*app_ids(), *SIDECARS.values()):
         own = {file for file in env_files(name) if file.endswith(".env") and file.startswith("secrets/")}
-        assert own - {"secrets/amqp.env", "secrets/anchors.env"} == {f"secrets/{name.removesuffix('-dapr')}.env"}
+        app_id = name.removesuffix("-dapr")
+        servers = {f"secrets/{app_id}-servers.env"} if name != app_id else set()
+        assert own - {"secrets/anchors.env"} == {f"secrets/{app_id}.env"} | servers
+
+
+def test_each_app_has_its_own_login_at_the_servers(secrets: Path) -> None:
+    """The servers know all passwords, each sidecar its own, and an app none."""
+    made = by_file(secrets)
+    known = dict(pair.split("=") for pair in made["servers.env", "PASSWORDS"].split(","))
+    logins = [*app_ids(), ADMINISTRATOR, KEEPER]
+
+    assert set(logins) == set(known)
+    assert len(set(known.values())) == len(logins)
+    for login in logins:
+        own = variables(secrets / f"{login}-servers.env")
+        assert (login, known[login]) == (own[valkey.USERNAME], own[valkey.PASSWORD])
+        assert f"amqp://{login}:{known[login]}@rabbitmq:5672" == own["AMQP_URL"]
+    for app_id in app_ids():
+        assert not set(known.values()) & set(environment(app_id, secrets).values())
+    assert known[KEEPER] in environment("keeper", secrets)["AMQP_URL"]
+    assert "secrets/servers.env" in env_files("redis") == env_files("rabbitmq")
+
+
+def test_the_servers_fill_the_passwords_in(secrets: Path, tmp_path: Path) -> None:
+    """The program of the containers runs with the templates, and no placeholder stays."""
+    (tmp_path / "docker-entrypoint.sh").write_text('#!/bin/sh\necho "$@" "${PASSWORDS-unset}"\n')
+    (tmp_path / "docker-entrypoint.sh").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **variables(secrets / "servers.env")}
+    for template in templates():
+        made = tmp_path / Path(template).name
+        words = ["sh", *map(str, (FOLDER / "with-logins", root() / template, made)), "server", "--flag"]
+        done = subprocess.run(words, env=env, check=True, capture_output=True, text=True)
+        text = made.read_text(encoding="utf-8")
+        assert "server --flag unset" == done.stdout.strip()
+        assert not re.search(r"@[\w-]+@", text)
+        assert 0o600 == stat.S_IMODE(made.stat().st_mode)
+        assert all(pair.split("=")[1] in text for pair in env["PASSWORDS"].split(",") if "keeper" not in pair)
+
+
+def test_no_server_accepts_a_caller_without_a_login() -> None:
+    """Both start with the file of the logins, and a full Redis deletes nothing."""
+    command = SERVICES["redis"]["command"]
+
+    assert SERVICES["redis"]["entrypoint"][-1] == command[command.index("--aclfile") + 1]
+    assert "noeviction" == command[command.index("--maxmemory-policy") + 1]
+    assert "--maxmemory" in command
+    made = SERVICES["rabbitmq"]["entrypoint"][-1]
+    assert f"load_definitions = {made}\n" in (FOLDER / "rabbitmq.conf").read_text(encoding="utf-8")
+    assert "RABBITMQ_DEFAULT_USER" not in SERVICES["rabbitmq"].get("environment", {})
 
 
 def test_a_new_app_gets_its_tokens_and_the_others_keep_theirs(secrets: Path, tmp_path: Path) -> None:
-    """The broker's password stays, too."""
+    """The passwords at the servers stay, too."""
     before = by_file(secrets)
     file = tmp_path / "docker-compose.yml"
     file.write_text(file.read_text("utf-8") + "\n      - --app-id=bonus\n", encoding="utf-8")
     subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
     after = by_file(secrets)
 
-    new = {("bonus.env", "APP_API_TOKEN"), ("bonus.env", "DAPR_API_TOKEN"), ("bonus.jwt", "")}
+    new = {
+        place for place in after.keys() - before.keys() if place[0] in ("bonus.env", "bonus-servers.env", "bonus.jwt")
+    }
     assert new == after.keys() - before.keys()
-    assert {("keeper.env", TOKENS)} == {place for place in before if before[place] != after[place]}
+    assert 6 == len(new)
+    assert {("keeper.env", TOKENS), ("servers.env", "PASSWORDS")} == {
+        place for place in before if before[place] != after[place]
+    }
+    assert after["servers.env", "PASSWORDS"].endswith(f",bonus={after['bonus-servers.env', valkey.PASSWORD]}")
     assert after["bonus.env", "DAPR_API_TOKEN"] == tokens_of(after["keeper.env", TOKENS])["bonus"]
 
 

@@ -62,6 +62,9 @@ TOOLKIT: Mapping[str, CommandReference] = {
     "rotate-key-secret": CommandReference(
         "sidecart.cli.rotate_key_secret:command", "replace the secret from which the ids of idempotency keys derive"
     ),
+    "credentials": CommandReference(
+        "sidecart.cli.credentials:command", "print how to create a login per app on your own servers"
+    ),
     "reset": CommandReference("sidecart.cli.reset:command", "delete the data and logs of the stopped system"),
     "completion": CommandReference(
         "sidecart.cli.completion:command", "print the script that completes commands and options in your shell"

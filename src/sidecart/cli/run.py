@@ -14,7 +14,7 @@ from sidecart.cli.arguments import PATH, Replicas, broker_option, store_option, 
 from sidecart.launcher import runfile
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import Interrupted, LaunchError
-from sidecart.launcher.lifecycle.settings import external_servers, settings_from_environment
+from sidecart.launcher.lifecycle.settings import app_logins, external_servers, settings_from_environment
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.lifecycle.system import Options, Report, System
 from sidecart.launcher.project import declared_text, home
@@ -95,6 +95,7 @@ def command(
             folder=home(),
             replaced=dict(replaced),
             external=external_servers(),
+            app_logins=app_logins(),
             settings=settings_from_environment(),
             gateways=gateways,
             replicas=dict(replicas),
@@ -113,6 +114,8 @@ def run(options: Options, reload: bool) -> int:
     system = System(options, say, deadline)
     if options.components is not None:
         component_folder.check(system, say)
+    if options.external and not options.app_logins:
+        say("the apps share one login at your servers: `sidecart credentials` prints how to create one per app")
     with runfile.held(system.state.starting()):
         try:
             with system:

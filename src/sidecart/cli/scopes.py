@@ -1,4 +1,4 @@
-"""`sidecart scopes`: write which app may publish, read and call what."""
+"""`sidecart scopes`: write who may publish, read and call what, for `dapr run` and containers."""
 
 import click
 
@@ -6,12 +6,13 @@ from sidecart.launcher import access_control, topic_scopes
 from sidecart.launcher.apps import read_apps
 from sidecart.launcher.consistency import application_of
 from sidecart.launcher.project import make_importable, root
+from sidecart.launcher.servers.login_templates import RABBITMQ, REDIS, templates
 
 
 @click.command(
     "scopes",
-    epilog="The sidecars enforce both. `sidecart run` derives them at each start. `dapr run` and containers read "
-    f"{topic_scopes.FILE}, and containers read {access_control.FILE}.",
+    epilog="The sidecars and the servers enforce them. `sidecart run` derives all at each start; `dapr run` and "
+    f"containers read {topic_scopes.FILE}, and containers read {access_control.FILE}, {REDIS} and {RABBITMQ}.",
 )
 @click.option("--check", is_flag=True, help="change no file; exit with 1 if one would change")
 def command(check: bool) -> int:
@@ -22,8 +23,9 @@ def command(check: bool) -> int:
     """
     make_importable()
     access = access_control.file_text(application_of(read_apps()))
+    wanted = {topic_scopes.FILE: topic_scopes.file_text(), access_control.FILE: access, **templates()}
     code = 0
-    for name, text in ((topic_scopes.FILE, topic_scopes.file_text()), (access_control.FILE, access)):
+    for name, text in wanted.items():
         file = root() / name
         if file.is_file() and file.read_text(encoding="utf-8") == text:
             print(f"{name} is up to date")

@@ -11,7 +11,6 @@ import valkey
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.servers import rabbitmq
 from sidecart.launcher.servers import valkey as valkey_server
-from sidecart.launcher.servers.addresses import host_and_port
 
 PAGE = 1_000
 SECONDS_MAX = 20
@@ -52,7 +51,9 @@ def state_bytes(system: System) -> int:
     if system.options.store == "redis":
         return _memory(system.store_address)
     with psycopg.connect(system.store_address, connect_timeout=3) as connection:
-        row = connection.execute("SELECT pg_total_relation_size('state')").fetchone()
+        # a schema per app
+        query = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relname = 'state' AND relkind = 'r'"
+        row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
 
 
@@ -126,5 +127,4 @@ def _memory(address: str, kind: str = "hash") -> int:
 
 
 def _client(address: str) -> valkey.Valkey:
-    host, port = host_and_port(valkey_server.ENV, address)
-    return valkey.Valkey(host=host, port=port, socket_timeout=SECONDS_MAX)
+    return valkey.Valkey.from_url(valkey_server.url(address), socket_timeout=SECONDS_MAX)

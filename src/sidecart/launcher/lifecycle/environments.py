@@ -43,10 +43,11 @@ def app_environment(state: State, wiring: Wiring, name: str) -> dict[str, str]:
 def monitor_environment(state: State) -> dict[str, str]:
     """Return the environment of the live page. Raise LaunchError for a wrong setting."""
     plan = state.plan
+    servers = state.addresses_as(monitor.NAME)
     settings = {
         "BROKER": plan.options.broker,
         "STORE": plan.options.store,
-        "BROKER_ADDRESS": state.broker_address or NOT_KNOWN_YET,
+        "BROKER_ADDRESS": servers.get(plan.broker.env if plan.broker else "") or NOT_KNOWN_YET,
         "GATEWAY_URL": state.url,
         "MAIL_URL": state.mail_url,
         "PAGE_KEY": plan.page_key,

@@ -35,6 +35,10 @@ class Health:
         """Return why a sidecar would fail if it started now, or None."""
         return self._servers.problem() or self._sentry.problem()
 
+    def warnings_of_servers(self) -> list[str]:
+        """Return what will soon keep a server from taking writes."""
+        return self._servers.warnings()
+
     def unread_subscriptions(self) -> list[Subscription]:
         """Return the subscriptions of healthy replicas that have the wrong number of readers.
 

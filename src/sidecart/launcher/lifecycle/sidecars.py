@@ -61,11 +61,13 @@ class Sidecars:
         config: Path | None = None,
         pod_name: str = f"{GATEWAY}-0",
         env: Mapping[str, str] | None = None,
+        login: str = "",
     ) -> Sidecar:
         """Start a sidecar for an app of the system or for an outside consumer such as a tap.
 
         An outside consumer has the Configuration of the gateway, or `config` on top of it. It gets
-        an identity of its own.
+        an identity of its own. `login` is its login at the servers, by default the one of its
+        app-id.
         """
         state, plan = self._state, self._state.plan
         app = plan.apps.get(app_of(app_id), plan.apps[GATEWAY])
@@ -83,7 +85,7 @@ class Sidecars:
         words += mtls_flags(state.ports[sentry.NAME])
         words += monitor.SIDECAR_FLAGS if app_id == monitor.NAME else ()
         words += self._wiring.sidecar_flags(app_id)
-        read = {**topic_scopes(), **plan.component_env, **self._addresses()}
+        read = {**topic_scopes(), **plan.component_env, **self._servers(login or app_of(app_id))}
         environment = sidecar.environment(plan.tokens.pair(app_id), read, pod_name, sidecar_of(app_of(app_id)))
         environment |= state.identities.environment(known.app_id, name)
         environment |= {**self._wiring.sidecar_env(app_id), **(env or {})}
@@ -95,14 +97,15 @@ class Sidecars:
         """The Configuration with the access control of all sidecars."""
         return self._state.plan.run_folder / "access.yaml"
 
-    def _addresses(self) -> dict[str, str]:
-        """The addresses of the servers, as the sidecars reach them."""
-        plan, ports = self._state.plan, self._state.ports
-        names = {env: server.names[0] for env, server in plan.servers.items()}
-        return {
-            env: self._wiring.address(names[env], address, ports.get(names[env]))
-            for env, address in self._state.addresses.items()
-        }
+    def _servers(self, login: str) -> dict[str, str]:
+        """The addresses of the servers, as the sidecars reach them, with a login."""
+        ports = self._state.ports
+        found: dict[str, str] = {}
+        for env, address in self._state.addresses_as(login).items():
+            server = self._state.plan.servers[env]
+            name = server.names[0]
+            found |= server.variables(self._wiring.address(name, address, ports.get(name)))
+        return found
 
     def stop(self, app_id: str, seconds: float = STOP_SECONDS) -> None:
         """Stop a sidecar, and kill it after the timeout; its app keeps running."""
