@@ -5,7 +5,7 @@ from collections import Counter
 
 import httpx
 
-from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper, new_address
+from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 
 USERS = 50
 ORDERS_EACH = 4

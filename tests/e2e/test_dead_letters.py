@@ -16,7 +16,7 @@ import pytest
 from sidecart.launcher.dead_letters import DeadLetter, Filter, discard, find_dead_letters, replay
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topology import sidecar_of
-from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
+from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
 
 pytestmark = pytest.mark.sidecars
 

@@ -7,7 +7,7 @@ import uuid
 
 import httpx
 
-from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
+from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
 
 CLIENTS = 20
 

@@ -25,7 +25,7 @@ from sidecart.launcher.topics import GATEWAY, app_ids, read_topics
 from sidecart.launcher.topology import metrics_of, sidecar_of
 from tests.contracts.validate import examples
 from tests.e2e.replicas import restart_pair
-from tests.e2e.shopper import TEA, Shopper, new_address
+from tests.e2e.shopper import Shopper, new_address
 
 pytestmark = pytest.mark.sidecars
 
