@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from bench.baseline.shop import BaselineShop
@@ -19,8 +20,9 @@ from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.testkit.tap import Tap
+from tests.e2e.attack import Eve, Victim, victim_of
 from tests.e2e.baseline import BaselineShopper, BaselineTap
-from tests.e2e.shopper import Shopper
+from tests.e2e.shopper import SECONDS, Shopper, new_address
 
 
 def broker() -> str:
@@ -103,3 +105,24 @@ def shopper(shop: System | BaselineShop, tap: Tap | BaselineTap) -> Iterator[Sho
         client = Shopper(shop, tap)
     with client:
         yield client
+
+
+@pytest.fixture
+def anonymous(shopper: Shopper) -> Iterator[httpx.Client]:
+    """Return a client that adds no token."""
+    with httpx.Client(base_url=shopper.shop.url, timeout=SECONDS, trust_env=False) as http:
+        yield http
+
+
+@pytest.fixture
+def victim(shopper: Shopper) -> Iterator[Victim]:
+    """Return a caller with money, an order and a deposit."""
+    with victim_of(shopper) as found:
+        yield found
+
+
+@pytest.fixture
+def eve(shopper: Shopper) -> Eve:
+    """Return a registered caller who attacks."""
+    email = new_address()
+    return Eve(shopper.register("Eve", email)["user_id"], email, shopper.caller(email))

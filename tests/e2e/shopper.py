@@ -62,6 +62,10 @@ class Shopper:
         base_url = url or self.shop.url
         return httpx.AsyncClient(base_url=base_url, timeout=SECONDS, trust_env=False, auth=self.acting, **options)
 
+    def caller(self, address: str, *, roles: tuple[str, ...] = (), scopes: tuple[str, ...] = ()) -> dict[str, str]:
+        """Return the header of a caller."""
+        return {"authorization": f"Bearer {self.acting.token(address, roles, scopes)}"}
+
     def as_another(self, address: str) -> dict[str, str]:
         """Return the header of another caller, whose token has the same address."""
         return as_another(self.shop.issuer_folder, address)

@@ -284,7 +284,7 @@ def test_a_truncated_body_has_no_effect(shopper: Shopper) -> None:
     headers = JSON | shopper.acting.headers("/user/register", REGISTER)
     with pytest.raises(ConnectionError):
         # the client's own authentication would read the whole body first
-        shopper.http.post("/user/register", content=half(), headers=headers, auth=None)
+        shopper.http.post("/user/register", content=half(), headers=headers, auth=httpx.Auth())
 
     assert 200 == shopper.http.get("/healthz").status_code
     assert "Traceback" not in (shopper.shop.logs / "gateway.log").read_text()

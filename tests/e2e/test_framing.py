@@ -12,6 +12,7 @@ from dataclasses import replace
 import httpx
 import pytest
 
+from shop.acting import acting
 from sidecart.chassis.server.request_head import HEAD_BYTES_MAX
 from sidecart.launcher import monitor, proxy
 from sidecart.launcher.lifecycle.system import System
@@ -29,7 +30,7 @@ OURS = (*GATEWAYS, *service_ids(), metrics_of("order"), metrics_of(GATEWAYS[0]),
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 READABLE = (
     *("/healthz", "/readyz", "/openapi.json", "/asyncapi.json", "/docs", "/docs/swagger-ui-bundle.js"),
-    *(f"/user/{USER}", f"/order/{USER}", "/order/x", "/order/create", "/nowhere"),
+    *(f"/user/{USER}", f"/order/{USER}", "/order/x", "/order/create", "/products", "/nowhere"),
 )
 VARY = ("date", "connection", "transfer-encoding")
 
@@ -42,6 +43,16 @@ def framed_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     folder = tmp_path_factory.mktemp("framing")
     with System(replace(options(folder), gateways=2, monitor=True), print) as running:
         yield running
+
+
+def operator(shop: System) -> dict[str, str]:
+    """Return the header of a caller who may read everything."""
+    return acting(shop.issuer_folder).headers("/", {})
+
+
+def raw(headers: dict[str, str]) -> bytes:
+    """Return headers as the bytes of a request."""
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items()).encode()
 
 
 def must_be_rejected(answers: list[Answered]) -> None:
@@ -88,6 +99,7 @@ def test_the_proxy_gives_one_response_per_request(framed_shop: System) -> None:
     ("first", "headers", "status"),
     [
         ("POST /nowhere", b"", 404),
+        ("POST /order/create", None, 401),
         ("POST /order/x", b"", 405),
         ("POST /order/create", b"content-type: text/plain\r\n", 415),
         ("POST /order/create", b"prefer: wait=x\r\ncontent-type: application/json\r\nidempotency-key: \r\n", 400),
@@ -97,13 +109,14 @@ def test_the_proxy_gives_one_response_per_request(framed_shop: System) -> None:
     ids=str,
 )
 def test_an_early_answer_waits_for_the_end_of_the_body(
-    framed_shop: System, name: str, first: str, headers: bytes, status: int
+    framed_shop: System, name: str, first: str, headers: bytes | None, status: int
 ) -> None:
     """A slow caller gets the response and the next one, because a proxy would close a connection
-    answered early.
+    answered early. Without `headers` it sends no token.
     """
     body = b"x" * 40
-    head = first.encode() + b" HTTP/1.1\r\n" + HOST + headers + b"content-length: %d\r\n\r\n" % len(body)
+    sent = b"" if headers is None else headers + raw(operator(framed_shop))
+    head = first.encode() + b" HTTP/1.1\r\n" + HOST + sent + b"content-length: %d\r\n\r\n" % len(body)
     with socket.create_connection(("127.0.0.1", framed_shop.ports[name]), SECONDS) as connection:
         connection.sendall(head + body[:1])
         connection.settimeout(0.5)
@@ -120,9 +133,11 @@ def test_a_registration_with_an_upgrade_offer_succeeds(framed_shop: System) -> N
     """The registration returns 201 with and without the proxy, whole and byte by byte."""
     for port in (framed_shop.ports[proxy.NAME], framed_shop.ports[GATEWAYS[0]]):
         for pieces in (1, 1_000):
-            body = json.dumps({"email": f"ann{port}-{pieces}@example.com", "name": "Ann"}).encode()
+            registration = {"email": f"ann{port}-{pieces}@example.com", "name": "Ann"}
+            body = json.dumps(registration).encode()
+            token = acting(framed_shop.issuer_folder).headers("/user/register", registration)
             head = b"POST /user/register HTTP/1.1\r\n" + HOST + OFFERED + b"content-type: application/json\r\n"
-            sent = head + b"content-length: %d\r\n\r\n" % len(body) + body + LAST
+            sent = head + raw(token) + b"content-length: %d\r\n\r\n" % len(body) + body + LAST
             assert [201, 404] == [each.status for each in exchange(port, sent, pieces=pieces)]
 
 
@@ -133,9 +148,11 @@ def test_head_equals_get_without_the_content(framed_shop: System, name: str, pat
     directly.
     """
     url = f"http://127.0.0.1:{framed_shop.ports[name]}{path}"
-    with httpx.Client(timeout=SECONDS, trust_env=False, headers={"accept-encoding": "identity"}) as http:
+    headers = operator(framed_shop)
+    with httpx.Client(timeout=SECONDS, trust_env=False, headers={"accept-encoding": "identity", **headers}) as http:
         got, head = http.get(url), http.head(url)
-    both = exchange(framed_shop.ports[name], get(target=path.encode(), method=b"HEAD") + LAST, ["HEAD"])
+    sent = get(HOST + raw(headers), target=path.encode(), method=b"HEAD") + LAST
+    both = exchange(framed_shop.ports[name], sent, ["HEAD"])
 
     assert got.status_code == head.status_code
     assert fixed(got) == fixed(head)
