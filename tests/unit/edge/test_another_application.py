@@ -48,6 +48,7 @@ LIBRARY = Application(
             topic="LoanRequested",
             resource="loan_id",
             owner="reader_id",
+            is_for_any_owner=True,
             location="/loans/{loan_id}",
             success="BookLent",
             answer=Loan,
@@ -56,7 +57,7 @@ LIBRARY = Application(
             problems={"lent_already": (409, "another reader has this book")},
         ),
     ),
-    queries=(QueryDeclaration("/loans/{loan_id}", app_id="desk", schema="loan"),),
+    queries=(QueryDeclaration("/loans/{loan_id}", app_id="desk", schema="loan", is_public=True),),
     publishers={"BookLent": "desk", "LoanRefused": "desk"},
 )
 
