@@ -38,10 +38,13 @@ def secrets() -> Iterator[None]:
 
 @pytest.mark.parametrize("broker", BROKERS)
 def test_the_unchanged_file_runs_both_flows(engine: Engine, broker: str) -> None:
-    """All health checks pass, the demo passes, and apps and sidecars run without root."""
+    """All health checks pass, the demo passes, each read works, and apps and sidecars run without
+    root.
+    """
     with Stack(engine, broker) as stack:
         stack.wait_ready()
         play(stack)
+        assert 200 == ask(stack, "/products")
 
         checked = [name for name, service in stack.services.items() if "test" in service.get("healthcheck", {})]
         assert {*app_ids(), "issuer", "mail", "redis", *({"rabbitmq"} & {broker})} == set(checked)

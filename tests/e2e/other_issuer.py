@@ -13,7 +13,7 @@ from typing import Self
 from joserfc import jwt
 from joserfc.jwk import RSAKey
 
-AUDIENCE = "another-audience"
+AUDIENCE = "shop"
 ALGORITHM, BITS = "RS256", 2048
 SECONDS = 600
 

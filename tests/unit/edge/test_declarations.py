@@ -32,5 +32,5 @@ def test_a_contradiction_is_named(command: CommandDeclaration, problem: str) -> 
 @pytest.mark.parametrize(("owner", "is_public"), [("", False), ("user_id", True)])
 def test_a_query_has_an_owner_or_is_public(owner: str, is_public: bool) -> None:
     """A forgotten owner would let every program read the resources of all callers."""
-    with pytest.raises(ValueError, match="/user/.* either an owner or is_public"):
+    with pytest.raises(ValueError, match=r"/user/.* either an owner or is_public"):
         QueryDeclaration("/user/{user_id}", app_id="user", schema="user", owner=owner, is_public=is_public)
