@@ -77,6 +77,8 @@ def elsewhere() -> dict[str, list[str]]:
             test_running_shops.WITHOUT_PAGE,
             test_running_shops.TRACED,
             test_running_shops.SEVERAL,
+            test_running_shops.OTHER_ISSUER,
+            test_running_shops.NO_TOKENS,
             test_running_shops.CATCHER,
             test_running_shops.REAL_MAIL,
         ],

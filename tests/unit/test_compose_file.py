@@ -23,6 +23,8 @@ from services.notification.mail.server import MailServer
 from sidecart.chassis import settings
 from sidecart.chassis.server.serve import STOP_SECONDS_MAX
 from sidecart.edge import asyncapi
+from sidecart.edge.settings import read_auth
+from sidecart.issuer import keys, tokens
 from sidecart.launcher import access_control, sidecar
 from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.dapr_release import VERSION
@@ -132,8 +134,10 @@ def environment(name: str, folder: Path) -> dict[str, str]:
 
 
 def test_the_file_has_every_process_of_the_shop() -> None:
-    """The services are the apps, a sidecar each, sentry, the servers, the mail and the keeper."""
-    expected = {*app_ids(), *SIDECARS.values(), *SERVERS, "sentry", "mail", "keeper"}
+    """The services are the apps, a sidecar each, sentry, the token issuer, the servers, the mail and
+    the keeper.
+    """
+    expected = {*app_ids(), *SIDECARS.values(), *SERVERS, "sentry", "issuer", "mail", "keeper"}
 
     assert [] == [f"{FILE}: services lacks {name}" for name in sorted(expected - set(SERVICES))]
     assert [] == [f"dapr.yaml: no app {name}, which {FILE} has" for name in sorted(set(SERVICES) - expected)]
@@ -268,6 +272,23 @@ def test_only_its_own_sidecar_reaches_an_app(app_id: str) -> None:
     assert "mesh" not in SERVICES[app_id]["networks"]
 
 
+def test_the_gateway_accepts_the_tokens_of_the_local_issuer(secrets: Path) -> None:
+    """It reads the keys at the issuer, which only the gateway reaches, and which has one secret."""
+    given = SERVICES["gateway"]["environment"]
+    own = {name: re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", value) for name, value in given.items()}
+    auth, command = read_auth(own), SERVICES["issuer"]["command"]
+    [secret] = SERVICES["issuer"]["secrets"]
+    signing = keys.load(secrets.parent / COMPOSE["secrets"][secret]["file"])
+    claims = jwt.decode(tokens.token(signing, "ann@example.com"), KeySet.import_key_set(signing.public())).claims
+
+    assert auth is not None
+    assert f"http://issuer:{command[command.index('--port') + 1]}{keys.JWKS_PATH}" == auth.jwks_url
+    assert f"/run/secrets/{secret}" == command[command.index("--keys") + 1]
+    assert (claims["iss"], claims["aud"]) == (auth.issuer, auth.audience)
+    assert {"gateway", "issuer"} == members("issuer")
+    assert ["issuer"] == [name for name, each in SERVICES.items() if secret in each.get("secrets", [])]
+
+
 def test_only_the_gateway_and_the_mail_catcher_publish_ports() -> None:
     """Both publish their ports on loopback, and every network except theirs is internal."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
@@ -299,7 +320,7 @@ def test_health_checks_need_no_shell(name: str) -> None:
         assert "CMD" == SERVICES[name]["healthcheck"]["test"][0]
 
 
-@pytest.mark.parametrize("name", [*app_ids(), *SIDECARS.values(), "sentry", "mail", "keeper"])
+@pytest.mark.parametrize("name", [*app_ids(), *SIDECARS.values(), "sentry", "issuer", "mail", "keeper"])
 def test_exposed_containers_have_minimal_rights(name: str) -> None:
     """The root file system is read-only, all capabilities are dropped, and no new privileges are
     allowed.

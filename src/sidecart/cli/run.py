@@ -23,6 +23,7 @@ from sidecart.launcher.topology import app_of, metrics_of
 EXAMPLE_CALLS = "example_calls"
 """The entry of `[tool.sidecart]` in pyproject.toml: calls to try; {url} is the gateway's URL."""
 AUTH_IS_OFF = "\nAUTH=off: the gateway needs no token. Every program on this machine can act as any caller."
+OTHER_ISSUER = "Each call needs an access token of {issuer} (docs/how-to/tokens.md).\n"
 WATCH_SECONDS = 0.3
 REPORTED_FIRST, REPORT_SECONDS = 5, 600.0
 """Thresholds for repeated reports: a process that crashes every minute must not flood the terminal.
@@ -211,7 +212,9 @@ def _welcome(system: System) -> str:
         *([f"Its mails are at    {mails}"] if mails else []),
         f"Its logs are in     {system.logs}\n",
     ]
-    if text := example_calls(system.url):
+    if system.plan.auth == runfile.EXTERNAL:
+        lines += [OTHER_ISSUER.format(issuer=system.options.settings["OIDC_ISSUER"])]
+    elif system.plan.auth == runfile.LOCAL and (text := example_calls(system.url)):  # the calls send tokens
         lines += ["Try it, in another terminal:\n", text]
     return "\n".join([*lines, "Ctrl-C stops everything."])
 

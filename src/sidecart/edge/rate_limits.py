@@ -31,6 +31,7 @@ class Rate:
 
     def __init__(self, name: str, requests: int) -> None:
         self._name = name
+        self._requests = requests
         self._item: RateLimitItem | None = RateLimitItemPerSecond(requests, WINDOW_SECONDS) if requests else None
         self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
 
@@ -44,10 +45,10 @@ class Rate:
         return Problem(
             429,
             "rate_limited",
-            f"at most {item.amount} requests within {WINDOW_SECONDS} s of one {self._name}; try again later",
+            f"at most {self._requests} requests within {WINDOW_SECONDS} s of one {self._name}; try again later",
             headers={
                 "Retry-After": str(seconds),
-                "RateLimit-Policy": f'"{self._name}";q={item.amount};w={WINDOW_SECONDS}',
+                "RateLimit-Policy": f'"{self._name}";q={self._requests};w={WINDOW_SECONDS}',
                 "RateLimit": f'"{self._name}";r={stats.remaining};t={seconds}',
             },
         )

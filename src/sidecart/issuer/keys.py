@@ -42,7 +42,9 @@ def load(place: Path) -> SigningKeys:
     """
     if place.is_file():
         key = ECKey.import_key(place.read_bytes())
-        return SigningKeys((ECKey.import_key(key.as_dict(kid=key.thumbprint(), use="sig", alg=ALGORITHM)),))
+        return SigningKeys(
+            (ECKey.import_key(key.as_dict(private=True, kid=key.thumbprint(), use="sig", alg=ALGORITHM)),)
+        )
     folder, file = place, place / FILE
     if not file.exists():
         return rotate(folder)

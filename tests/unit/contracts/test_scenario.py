@@ -79,6 +79,7 @@ APPLICATION = Application(
             topic="CandleRequested",
             resource="candle_id",
             owner="owner",
+            is_for_any_owner=True,
             location="/candle/{candle_id}",
             success="CandleLit",
             answer=msgspec.defstruct("Answer", []),
@@ -87,7 +88,7 @@ APPLICATION = Application(
             problems={},
         ),
     ),
-    queries=(QueryDeclaration("/candle/{candle_id}", "candle", "candle"),),
+    queries=(QueryDeclaration("/candle/{candle_id}", "candle", "candle", is_public=True),),
 )
 
 

@@ -50,6 +50,7 @@ LIBRARY = Application(
             topic="LoanRequested",
             resource="loan_id",
             owner="reader_id",
+            is_for_any_owner=True,
             location="/loans/{loan_id}",
             success="BookLent",
             answer=Loan,
@@ -58,7 +59,7 @@ LIBRARY = Application(
             problems={"lent_already": (409, "another reader has this book")},
         ),
     ),
-    queries=(QueryDeclaration("/loans/{loan_id}", app_id="desk", schema="loan"),),
+    queries=(QueryDeclaration("/loans/{loan_id}", app_id="desk", schema="loan", is_public=True),),
     publishers={"BookLent": "desk", "LoanRefused": "desk"},
 )
 
