@@ -26,6 +26,7 @@ PORTS = {
     "mail-smtp": 7,
 }
 SETTINGS = {
+    "AUTH": "off",
     "BROKER": "redis",
     "BROKER_ADDRESS": "here:1",
     "STORE": "redis",
