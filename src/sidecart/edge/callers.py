@@ -63,10 +63,6 @@ class Verified:
 class Verifier(Protocol):
     """Verifies tokens."""
 
-    @property
-    def version(self) -> int:
-        """Grows when the issuer's keys change: tokens verified earlier must be verified again."""
-
     async def verify(self, token: str) -> Verified:
         """Return the caller; raise Problem 401, or 503 while the issuer's keys are unknown."""
 
@@ -77,7 +73,13 @@ class Callers:
     def __init__(self, verifier: Verifier, limits: CallerLimits) -> None:
         self.limits = limits
         self._verifier = verifier
-        self._known: dict[str, tuple[int, Verified]] = {}
+        self._known: dict[str, Verified] = {}
+        self._forgotten = 0
+
+    def forget(self) -> None:
+        """Verify every token again: the keys of the issuer have changed."""
+        self._known.clear()
+        self._forgotten += 1
 
     async def of(self, request: Request) -> Caller:
         """Return the caller.
@@ -93,9 +95,8 @@ class Callers:
     async def _sender(self, request: Request) -> Caller:
         sent = request.headers.getlist("authorization")
         if len(sent) == 1 and (known := self._known.get(sent[0])) is not None:
-            version, verified = known
-            if version == self._verifier.version and time.time() < verified.expires_at:
-                return verified.caller
+            if time.time() < known.expires_at:
+                return known.caller
             del self._known[sent[0]]
         return await self._verified(sent)
 
@@ -107,9 +108,11 @@ class Callers:
         token = sent[0][len(SCHEME) :].strip()
         if sent[0][: len(SCHEME)].lower() != SCHEME or not token or len(token) > TOKEN_CHARACTERS_MAX:
             raise unauthorized(f"send a bearer token of at most {TOKEN_CHARACTERS_MAX} characters", "invalid_request")
-        version = self._verifier.version
+        forgotten = self._forgotten
         verified = await self._verifier.verify(token)
-        self._known[sent[0]] = version, verified
+        if forgotten != self._forgotten:  # a removed key may have verified it
+            return verified.caller
+        self._known[sent[0]] = verified
         if len(self._known) > KNOWN_MAX:
             del self._known[next(iter(self._known))]
         return verified.caller

@@ -35,11 +35,6 @@ class TokenVerifier:
             sub={"essential": True},
         )
 
-    @property
-    def version(self) -> int:
-        """Grows when the issuer's keys change."""
-        return self._keys.version
-
     async def verify(self, token: str) -> Verified:
         """Return the caller; raise Problem 401, or 503 while the issuer's keys are unknown."""
         if not self._keys.are_known:

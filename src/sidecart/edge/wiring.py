@@ -145,7 +145,9 @@ def _callers(own: Settings) -> tuple[IssuerKeys, Callers] | tuple[None, None]:
     if own.auth is None:
         return None, None
     keys = IssuerKeys(own.auth.issuer, own.auth.jwks_url)
-    return keys, Callers(TokenVerifier(own.auth, keys), CallerLimits(own.requests_per_caller, own.held_per_caller))
+    callers = Callers(TokenVerifier(own.auth, keys), CallerLimits(own.requests_per_caller, own.held_per_caller))
+    keys.changed = callers.forget
+    return keys, callers
 
 
 def _observe(
