@@ -40,8 +40,8 @@ async def settled_mails(store: Store, order_ids: Sequence[str]) -> set[str]:
 
     A mail is settled once it is sent, durably in the mail retry queue, or a dead letter. One bulk
     read loads the notifications, a second one the retry queue's entries of unfinished mails. An
-    entry counts only if the index or that of its hour lists it. A process can die between the write of the entry and
-    the write of the index; that mail must be requested again.
+    entry counts only if the index or that of its hour lists it. A process can die between the write
+    of the entry and the write of the index; that mail must be requested again.
     """
     values = await store.load_many([f"notification:{each}" for each in order_ids])
     done, waiting = set(), []

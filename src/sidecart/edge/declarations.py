@@ -87,7 +87,7 @@ class QueryDeclaration:
 
     `schema` is that of the 200 response, in contracts/http/. `owner` is the id of the caller who
     may read it: a parameter of the path, or else a field of the answer. Callers with the role
-    operator, or with the `scope`, may read it too. Anyone may read a public resource, which has no
+    operator, or with the `scope`, may read it too. A public resource needs no token, and has no
     owner. Raise ValueError for a query that is neither.
     """
 
@@ -97,7 +97,7 @@ class QueryDeclaration:
     owner: str = ""
     scope: str = ""
     is_public: bool = False
-    """Whether anyone may read it without a token."""
+    """Whether it needs no token."""
 
     def __post_init__(self) -> None:
         if self.is_public == bool(self.owner):  # a forgotten owner must not publish a resource

@@ -91,7 +91,7 @@ class AddressLimit:
     """Middleware that answers 429 to an address with too many requests."""
 
     def __init__(self, app: ASGIApp, requests: int, proxies: Set[str], exempt: tuple[str, ...]) -> None:
-        """Limit every address but those of `proxies`, and all paths but those that `exempt` begin."""
+        """Limit all addresses but `proxies`, and all paths but those that begin with `exempt`."""
         self._app = app
         self._rate = Rate("address", requests)
         self._proxies = proxies
@@ -115,8 +115,8 @@ class AddressLimit:
 def client_address(scope: Scope, proxies: Set[str]) -> str | None:
     """Return the address of the client, as its network for IPv6; None if only proxies are known.
 
-    A proxy adds the address that it sees at the end of X-Forwarded-For. What stands before the last
-    address that is no proxy comes from the client, which can write anything.
+    A proxy adds the address that it sees at the end of X-Forwarded-For. The client may have written
+    everything before the last address that is no proxy.
     """
     peer = scope["client"][0] if scope.get("client") else ""
     if peer not in proxies:
