@@ -61,6 +61,14 @@ def is_baseline() -> bool:
     return os.environ.get("SHOP") == "baseline"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests of other servers; a skipped test would fail the suite."""
+    servers = {broker(), store()}
+    others = [each for each in items if any(not servers & set(mark.args) for mark in each.iter_markers("only_on"))]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [each for each in items if each not in others]
+
+
 def pytest_report_header() -> str:
     """Return the header line: broker, store, and replaced programs."""
     others = "".join(f", {app_id} from {folder.relative_to(root())}" for app_id, folder in replaced().items())

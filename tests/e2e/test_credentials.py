@@ -120,7 +120,7 @@ def test_an_app_takes_no_events_of_another(shop: System, is_open: bool) -> None:
     assert dict.fromkeys(others, is_open) == taken
 
 
-@pytest.mark.skipif(broker() != "rabbitmq", reason="a stream has no queues")
+@pytest.mark.only_on("rabbitmq")
 @MUTANT
 def test_an_app_cannot_name_the_queue_of_another(shop: System, tmp_path: Path, is_open: bool) -> None:
     """A taken-over app names it in the metadata of a subscription to a topic of its own.
