@@ -26,7 +26,7 @@ from tests.full.node_packages import installed
 FOLDER = Path(__file__).parent / "oidc"
 SECONDS = 60
 CALLBACK = "https://web.example/callback"
-PASSWORD = "in-the-tests-only"  # noqa: S105  # of a provider on loopback that ends with the test
+PASSWORD = "in-the-tests-only"  # of a provider on loopback that ends with the test
 RSA_BITS = 2048
 
 
