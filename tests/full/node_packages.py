@@ -41,5 +41,8 @@ def locked_packages(folder: Path) -> dict[str, dict[str, object]]:
 
 
 def unsafe(folder: Path) -> list[str]:
-    """Return the locked packages with a URL or without a checksum: npm uses its configured registry."""
+    """Return the locked packages with a URL, or without a checksum.
+
+    Without a URL, npm uses its configured registry.
+    """
     return [name for name, each in locked_packages(folder).items() if "resolved" in each or "integrity" not in each]

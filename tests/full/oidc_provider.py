@@ -85,7 +85,7 @@ class OidcProvider:
             process.kill()
 
     def user_tokens(self, address: str, audience: str | None, client_id: str = "web") -> dict[str, Any]:
-        """Log in with the authorization code flow and PKCE; return the answer of the token endpoint."""
+        """Log in with the authorization code flow and PKCE; return the token endpoint's answer."""
         verifier = secrets.token_urlsafe(48)
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
         resource = {} if audience is None else {"resource": audience}
@@ -111,7 +111,7 @@ class OidcProvider:
             return str(_tokens(http.post("/token", data=asked, auth=("payments", PASSWORD)))["access_token"])
 
     def _authorized(self, browser: httpx.Client, asked: dict[str, str], address: str) -> dict[str, list[str]]:
-        """Follow the redirects to the login form and back; return the parameters of the callback."""
+        """Follow the redirects to the login form and back; return the callback's parameters."""
         answer = browser.get("/auth", params=asked)
         while not (answer.is_redirect and answer.headers["location"].startswith(CALLBACK)):
             if answer.is_redirect:

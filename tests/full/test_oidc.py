@@ -1,4 +1,4 @@
-"""Tests of a shop whose token issuer is a certified OpenID Connect provider (npm's `oidc-provider`).
+"""Tests of a shop with a certified OpenID Connect provider (npm's `oidc-provider`) as its issuer.
 
 The launcher's own issuer and the gateway share a library, so they could share a mistake. This
 provider shares none with them.
@@ -131,7 +131,7 @@ def test_users_read_their_own_data_only(shop: Shop) -> None:
 
 
 def test_an_operator_reads_all_and_the_payment_provider_deposits(shop: Shop) -> None:
-    """The role is in the claim of RFC 9068; client credentials name no user and read no other data."""
+    """The role is in the claim of RFC 9068; client credentials read deposits only."""
     assert [200] * 5 == shop.statuses(ANN, shop.user(BOSS)) == shop.statuses(BOB, shop.user(BOSS, "web-ec"))
     assert [403, 403, 403, 200, 404] == shop.statuses(ANN, shop.payments())
 
@@ -152,7 +152,7 @@ def test_a_deposit_needs_the_scope(shop: Shop) -> None:
 
 
 def test_tokens_of_another_kind_or_audience_are_401(shop: Shop) -> None:
-    """An ID token has the client as its audience, and an access token for the provider is opaque."""
+    """An ID token has the client as its audience; an access token for the provider is opaque."""
     mine = shop.provider.user_tokens(ANN, AUDIENCE)
     opaque = shop.provider.user_tokens(ANN, None)["access_token"]
     other = shop.provider.user_tokens(ANN, "https://other.example/api")["access_token"]
