@@ -17,7 +17,7 @@ from typing import Any, Self
 from urllib.parse import parse_qs, urljoin, urlsplit
 
 import httpx
-from joserfc.jwk import ECKey, KeySet, RSAKey
+from joserfc.jwk import ECKey, Key, KeySet, RSAKey
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port, is_listening
@@ -39,7 +39,7 @@ class OidcProvider:
         self._keys_file = folder / "keys.json"
         self._log = folder / "provider.log"
         self._port = free_port()
-        self._keys: list[RSAKey | ECKey] = []
+        self._keys: list[Key] = []
         self._process: subprocess.Popen[bytes] | None = None
         self.issuer = f"http://127.0.0.1:{self._port}"
 
@@ -53,11 +53,11 @@ class OidcProvider:
         self.stop()
 
     @property
-    def keys(self) -> list[RSAKey | ECKey]:
+    def keys(self) -> list[Key]:
         """The signing keys; the first of each kind signs."""
         return self._keys
 
-    def start(self, keys: Sequence[RSAKey | ECKey] = ()) -> None:
+    def start(self, keys: Sequence[Key] = ()) -> None:
         """Start the provider with other keys, or with those that it had."""
         self._keys = list(keys) or self._keys
         self._keys_file.write_text(json.dumps(KeySet(self._keys).as_dict(private=True)))
@@ -124,7 +124,7 @@ class OidcProvider:
         return parse_qs(urlsplit(answer.headers["location"]).query)
 
 
-def new_keys() -> list[RSAKey | ECKey]:
+def new_keys() -> list[Key]:
     """Return a pair of signing keys for RS256 and ES256."""
     names = (secrets.token_hex(4), secrets.token_hex(4))
     return [

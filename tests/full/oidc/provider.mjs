@@ -2,8 +2,8 @@
 //
 //   node provider.mjs PORT KEYS
 //
-// KEYS is a file with a JWKS of private keys; the first key of each kind signs. The provider ends with
-// its stdin, so it does not outlive the test that started it.
+// KEYS is a file with a JWKS of private keys; the first key of each kind signs. The provider ends
+// with its stdin, so it does not outlive the test that started it.
 import { readFileSync } from "node:fs";
 import { Provider } from "oidc-provider";
 
