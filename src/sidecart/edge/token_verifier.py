@@ -67,7 +67,7 @@ class TokenVerifier:
             _check_kind(header, claims)
             self._claims.validate(claims)
             return self._verified(claims)
-        except (JoseError, ValueError, TypeError, KeyError) as error:
+        except (JoseError, ValueError, TypeError, KeyError, OverflowError) as error:
             raise unauthorized(f"the token is not valid: {_reason(error)}", "invalid_token") from error
 
     def _verified(self, claims: Mapping[str, Any]) -> Verified:
