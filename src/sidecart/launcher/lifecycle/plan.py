@@ -81,12 +81,16 @@ class Plan:
         return self.mail_setting != "" and not self.options.settings.get(self.mail_setting)
 
     @property
+    def configured(self) -> dict[str, str]:
+        """The settings of the apps that the launcher does not decide."""
+        return {**self.options.settings, **self.options.env}
+
+    @property
     def auth(self) -> str:
         """Who issues the tokens of the callers (launcher/runfile.py)."""
-        configured = {**self.options.settings, **self.options.env}
-        if configured.get("AUTH") == "off":
+        if self.configured.get("AUTH") == "off":
             return runfile.OFF
-        return runfile.EXTERNAL if configured.get("OIDC_ISSUER") else runfile.LOCAL
+        return runfile.EXTERNAL if self.configured.get("OIDC_ISSUER") else runfile.LOCAL
 
     @property
     def has_issuer(self) -> bool:
