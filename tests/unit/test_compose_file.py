@@ -276,7 +276,7 @@ def test_the_gateway_accepts_the_tokens_of_the_local_issuer(secrets: Path) -> No
     auth, command = read_auth(own), SERVICES["issuer"]["command"]
     [secret] = SERVICES["issuer"]["secrets"]
     signing = keys.load(secrets.parent / COMPOSE["secrets"][secret]["file"])
-    claims = jwt.decode(tokens.token(signing, "ann@example.com"), KeySet.import_key_set(signing.public())).claims
+    claims = jwt.decode(tokens.token(signing, "ann@example.com"), signing.newest).claims
 
     assert auth is not None
     assert f"http://issuer:{command[command.index('--port') + 1]}{keys.JWKS_PATH}" == auth.jwks_url
