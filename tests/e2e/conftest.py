@@ -69,6 +69,21 @@ def pytest_report_header() -> str:
     return f"broker: {broker()} (components/brokers/{broker()}), store: {store()}{others}"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that do not apply to the servers of this run.
+
+    They are not skipped: a skipped test fails a suite.
+    """
+    other = [item for item in items if (only := item.get_closest_marker("only_on")) and not _has_one(only.args)]
+    if other:
+        config.hook.pytest_deselected(items=other)
+        items[:] = [item for item in items if item not in other]
+
+
+def _has_one(servers: tuple[str, ...]) -> bool:
+    return not {broker(), store()}.isdisjoint(servers)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _daprd_is_there() -> None:
     """Fetch or build daprd before the first test: on a new machine it takes minutes, and no time

@@ -13,7 +13,6 @@ import valkey
 
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.servers.valkey import ENV
-from tests.e2e.conftest import broker, store
 from tests.e2e.shopper import TEA_CENTS, Shopper
 
 SPARE_BYTES = 400_000
@@ -22,7 +21,7 @@ WAIT_SECONDS = 2
 
 pytestmark = [
     pytest.mark.sidecars,
-    pytest.mark.skipif("redis" not in (broker(), store()), reason="RabbitMQ and PostgreSQL limit themselves"),
+    pytest.mark.only_on("redis"),  # RabbitMQ and PostgreSQL limit themselves
     pytest.mark.skipif(bool(os.environ.get(ENV)), reason="it changes the server"),
 ]
 

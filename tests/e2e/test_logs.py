@@ -71,6 +71,7 @@ def lines_about(shop: System, event_id: str) -> list[dict[str, Any]]:
     return [line for written in lines(shop).values() for line in written if line.get("event_id") == event_id]
 
 
+@pytest.mark.attack("injection", "make a log name an address", "masking of logs")
 def test_no_log_line_names_a_user(shopper: Shopper, said: list[str], request: pytest.FixtureRequest) -> None:
     """Rejections that quote an address, malformed events with an address, a crash and a failed
     store leave no address and no token in a log of any process.
