@@ -5,14 +5,13 @@ The scene restarts only the process that has the control.
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -165,16 +164,3 @@ def with_key(client: httpx.Client, shop: System) -> dict[str, str]:
 def log_of(shop: System, name: str) -> str:
     """Return the log of a process, unchanged."""
     return (shop.logs / f"{name}.log").read_text(encoding="utf-8", errors="surrogateescape")
-
-
-def is_root() -> bool:
-    """Return whether this process may become another user."""
-    return os.geteuid() == 0
-
-
-def any_json(response: httpx.Response) -> Any:
-    """Return the JSON of a response, or None."""
-    try:
-        return response.json()
-    except ValueError:
-        return None
