@@ -75,6 +75,7 @@ def routes(shop: System, app_id: str) -> dict[str, str]:
     return {each["topic"]: each["route"] for each in answer.raise_for_status().json()}
 
 
+@pytest.mark.attack("events", "a malformed event posted to a service", "event parser")
 @pytest.mark.parametrize(("app_id", "topic"), READERS)
 def test_a_malformed_event_gets_200_and_one_dead_letter(shopper: Shopper, app_id: str, topic: str) -> None:
     """A malformed event is delivered twice: the app answers 200, keeps one dead letter, and
@@ -111,6 +112,7 @@ def all_letters(shopper: Shopper, app_id: str) -> list[str]:
     return ids
 
 
+@pytest.mark.attack("events", "a malformed event from the broker", "event parser")
 @pytest.mark.parametrize(("app_id", "topic"), READERS)
 def test_a_malformed_event_from_the_broker_is_one_dead_letter(shopper: Shopper, app_id: str, topic: str) -> None:
     """Each service that reads the topic keeps one dead letter with a reason."""
@@ -200,6 +202,7 @@ def test_outcomes_before_the_address_are_mailed_once_it_arrives(shopper: Shopper
     assert 1 == len(shopper.mails(email))
 
 
+@pytest.mark.attack("injection", "phishing text in a mail, by name and SKU", "text of mails")
 def test_a_mail_shows_no_text_that_a_user_chose(shopper: Shopper) -> None:
     """A name and a SKU that would make the mail a phishing message, from records of any version."""
     user_id, order_id, email = str(uuid.uuid4()), str(uuid.uuid4()), new_address()

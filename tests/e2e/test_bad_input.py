@@ -217,6 +217,7 @@ def test_exactly_the_wrong_fields_are_named(shopper: Shopper) -> None:
     assert 100 < len(cases)
 
 
+@pytest.mark.attack("other users", "a user id in the body that is not the token's", "identity of the body")
 @pytest.mark.parametrize("user_id", [*WRONG_IDS, str(uuid.uuid4())])
 def test_an_id_that_is_not_the_tokens_is_403(shopper: Shopper, user_id: str) -> None:
     """A text in place of the caller's id contradicts the token, also if it is no id."""
@@ -225,6 +226,7 @@ def test_an_id_that_is_not_the_tokens_is_403(shopper: Shopper, user_id: str) -> 
     must_be_a_problem(answer, 403, "forbidden")
 
 
+@pytest.mark.attack("other users", "an address in the body that resembles the token's", "identity of the body")
 @pytest.mark.parametrize("email", ["", "eve@example.com", "ann@example.com.evil.example", "ann@example.com "])
 def test_an_address_that_is_not_the_tokens_is_403(shopper: Shopper, email: str) -> None:
     """A body cannot register another address than the token's."""
@@ -233,6 +235,7 @@ def test_an_address_that_is_not_the_tokens_is_403(shopper: Shopper, email: str) 
     must_be_a_problem(answer, 403, "forbidden")
 
 
+@pytest.mark.attack("requests", "send an unreadable body", "size limits")
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("content", "headers", "status", "kind"), [case[1:] for case in RAW], ids=[case[0] for case in RAW]

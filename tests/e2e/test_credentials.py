@@ -31,7 +31,9 @@ from tests.e2e.intruders import BROKER_OF, STORE_OF, open_to_all, unlimited, wit
 pytestmark = pytest.mark.sidecars
 
 ENVS = list(dict.fromkeys((BROKERS[broker()].env, STORES[store()].env)))
-MUTANT = pytest.mark.parametrize("is_open", [False, True], ids=["limited", "mutant"])
+MUTANT = pytest.mark.parametrize(
+    "is_open", [pytest.param(False, id="limited"), pytest.param(True, id="mutant", marks=pytest.mark.mutant)]
+)
 INTRUDER = "notification"
 """It has no reason to reach an account."""
 TOPIC = "UserCreated"
@@ -56,6 +58,7 @@ def wait_for(shop: System, env: str) -> None:
     shop.deadline.until(lambda: server.check(address(shop, env)) is None, 60, lambda: f"no {env}")
 
 
+@pytest.mark.attack("servers", "connect without a login", "logins")
 @pytest.mark.parametrize("env", ENVS)
 @MUTANT
 def test_a_server_refuses_callers_without_a_login(shop: System, env: str, is_open: bool) -> None:
@@ -66,6 +69,7 @@ def test_a_server_refuses_callers_without_a_login(shop: System, env: str, is_ope
     assert is_open == (problem is None), problem
 
 
+@pytest.mark.attack("servers", "connect with a wrong password", "logins")
 @pytest.mark.parametrize("env", ENVS)
 def test_a_server_refuses_a_wrong_password(shop: System, env: str) -> None:
     """The password of another app is wrong, too."""
@@ -76,6 +80,7 @@ def test_a_server_refuses_a_wrong_password(shop: System, env: str) -> None:
     assert server.check(mixed) is not None
 
 
+@pytest.mark.attack("servers", "read and write the records of another app", "login of each app")
 @pytest.mark.parametrize("attack", ["reads", "writes"])
 @MUTANT
 def test_an_app_reaches_no_record_of_another(shop: System, attack: str, is_open: bool) -> None:
@@ -85,6 +90,7 @@ def test_an_app_reaches_no_record_of_another(shop: System, attack: str, is_open:
         assert is_open == getattr(STORE_OF[store()], attack)(login, key)
 
 
+@pytest.mark.attack("servers", "publish the topics of another app", "login of each app")
 @MUTANT
 def test_an_app_publishes_no_topic_of_another(shop: System, is_open: bool) -> None:
     """Not even with the credentials of its sidecar."""
@@ -95,6 +101,7 @@ def test_an_app_publishes_no_topic_of_another(shop: System, is_open: bool) -> No
     assert dict.fromkeys(others, is_open) == published
 
 
+@pytest.mark.attack("servers", "read the topics of another app", "login of each app")
 @MUTANT
 def test_an_app_reads_no_topic_of_another(shop: System, is_open: bool) -> None:
     """It can bind no queue, and read no stream."""
@@ -105,6 +112,7 @@ def test_an_app_reads_no_topic_of_another(shop: System, is_open: bool) -> None:
     assert dict.fromkeys(others, is_open) == read
 
 
+@pytest.mark.attack("servers", "take events from another app's group or queue", "login of each app")
 @MUTANT
 def test_an_app_takes_no_events_of_another(shop: System, is_open: bool) -> None:
     """It reads with no name of another app, from topics that it does not read itself."""
@@ -120,7 +128,8 @@ def test_an_app_takes_no_events_of_another(shop: System, is_open: bool) -> None:
     assert dict.fromkeys(others, is_open) == taken
 
 
-@pytest.mark.only_on("rabbitmq")
+@pytest.mark.attack("servers", "name the queue of another app in a subscription", "login of each app")
+@pytest.mark.only_on("rabbitmq")  # a stream has no queues
 @MUTANT
 def test_an_app_cannot_name_the_queue_of_another(shop: System, tmp_path: Path, is_open: bool) -> None:
     """A taken-over app names it in the metadata of a subscription to a topic of its own.
@@ -173,6 +182,7 @@ def readers_of(address: str, queue: str) -> int | None:
         return rabbitmq_queues.consumers(connection, queue)
 
 
+@pytest.mark.attack("servers", "publish as an observer", "login of each app")
 @pytest.mark.parametrize("user", ["tap", MONITOR])
 def test_observers_publish_nothing_and_have_no_records(shop: System, user: str) -> None:
     """The tap and the live page read all topics."""
@@ -182,6 +192,7 @@ def test_observers_publish_nothing_and_have_no_records(shop: System, user: str) 
     assert not STORE_OF[store()].reads(address(shop, ENVS[-1], user), "billing||account-x")
 
 
+@pytest.mark.attack("servers", "read a password from a command line or a file", "private files")
 def test_no_command_line_and_no_open_file_has_a_password(shop: System) -> None:
     """Every user of the machine sees command lines."""
     passwords = {word for env in ENVS for word in shop.servers[env].logins(shop.data).values()}

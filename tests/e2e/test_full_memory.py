@@ -21,7 +21,7 @@ WAIT_SECONDS = 2
 
 pytestmark = [
     pytest.mark.sidecars,
-    pytest.mark.only_on("redis"),  # the other servers limit themselves
+    pytest.mark.only_on("redis"),  # RabbitMQ and PostgreSQL limit themselves
     pytest.mark.skipif(bool(os.environ.get(ENV)), reason="it changes the server"),
 ]
 

@@ -168,6 +168,7 @@ def program_with_a_foreign_certificate(shop: System, folder: Path) -> grpc.Chann
     return channel_to(internal_port(shop), client_context(foreign_certificate(folder), folder))
 
 
+@pytest.mark.attack("processes", "call an app through the internal port", "mTLS")
 @pytest.mark.parametrize(
     "connect", [program_without_tls, program_without_certificate, program_with_a_foreign_certificate]
 )
@@ -181,12 +182,14 @@ def test_a_program_cannot_call_an_app_through_the_internal_port(
     assert grpc.StatusCode.UNAVAILABLE == refusal(refused.value)[0]
 
 
+@pytest.mark.mutant("processes", "call an app through the internal port", "mTLS")
 def test_without_mtls_any_program_calls_an_app(unprotected: System) -> None:
     """The mutant: the sidecar adds the app's token to the call of a stranger."""
     with channel_to(internal_port(unprotected)) as channel:
         assert 200 == call_local(channel, "/dapr/subscribe")
 
 
+@pytest.mark.attack("processes", "call more than reads with the gateway's certificate", "access control")
 def test_the_gateway_itself_may_read_and_nothing_else(protected: System, tmp_path: Path) -> None:
     """With the gateway's certificate, a program passes TLS, and access control still decides."""
     context = client_context(certificate_of(protected, GATEWAY, tmp_path), tmp_path)
@@ -225,6 +228,7 @@ TOKENS: dict[str, Callable[[System], str]] = {
 }
 
 
+@pytest.mark.attack("processes", "get a certificate for another app", "token validator of sentry")
 @pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS.keys())
 def test_no_other_token_gets_the_identity_of_an_app(
     protected: System, tmp_path: Path, token: Callable[[System], str]
@@ -241,6 +245,7 @@ def test_no_other_token_gets_the_identity_of_an_app(
     assert identity_of(VICTIM) == certificate_of(protected, VICTIM, tmp_path).identity
 
 
+@pytest.mark.mutant("processes", "get a certificate for another app", "token validator of sentry")
 def test_without_the_validator_sentry_gives_any_identity(tmp_path: Path) -> None:
     """The mutant: sentry's default needs no token."""
     config = configuration(tmp_path, {"mtls": {"enabled": True}})
@@ -264,6 +269,7 @@ def forwarded(shop: System, app_id: str, method: str, verb: str) -> int | tuple[
             return refusal(error)
 
 
+@pytest.mark.attack("processes", "invoke another service by gRPC", "access control")
 @pytest.mark.parametrize("app_id", [each for each in service_ids() if each != VICTIM])
 @pytest.mark.parametrize(("method", "verb"), [("/readyz", "GET"), ("/events/inbox/UserCreateRequested", "POST")])
 def test_a_service_cannot_call_another_by_grpc(protected: System, app_id: str, method: str, verb: str) -> None:
@@ -275,6 +281,7 @@ def test_a_service_cannot_call_another_by_grpc(protected: System, app_id: str, m
     assert identity_of(app_id) in answer[1]
 
 
+@pytest.mark.attack("processes", "invoke another service by HTTP, with mTLS", "allowed calls")
 @pytest.mark.parametrize("app_id", service_ids())
 @pytest.mark.parametrize("verb", ["GET", "POST"])
 def test_a_service_cannot_call_another_by_http(protected: System, app_id: str, verb: str) -> None:
@@ -282,6 +289,7 @@ def test_a_service_cannot_call_another_by_http(protected: System, app_id: str, v
     assert 404 == invoked(protected, app_id, VICTIM, "/readyz", verb).status_code
 
 
+@pytest.mark.mutant("processes", "invoke another service by gRPC", "access control")
 def test_without_access_control_a_service_calls_another(protected: System, tmp_path: Path) -> None:
     """The mutant: a certificate alone does not say what its owner may call."""
     with sidecar_of_the_victim(protected, configuration(tmp_path, ALLOW_ALL)):
@@ -307,6 +315,7 @@ DENIED = [
 ]
 
 
+@pytest.mark.attack("processes", "invoke more than reads from the gateway", "access control")
 @pytest.mark.parametrize(("verb", "path"), DENIED)
 def test_the_gateway_may_only_read(protected: System, verb: str, path: str) -> None:
     """Its sidecar may call the routes of the gateway's queries with GET."""
@@ -316,6 +325,7 @@ def test_the_gateway_may_only_read(protected: System, verb: str, path: str) -> N
     assert {200, 404} == {invoked(protected, GATEWAY, VICTIM, each).status_code for each in ("/readyz", "/user/x")}
 
 
+@pytest.mark.mutant("processes", "invoke more than reads from the gateway", "access control")
 def test_without_access_control_the_gateway_posts_events(protected: System, tmp_path: Path) -> None:
     """The mutant: the victim takes an event from the gateway's sidecar for one of its own."""
     with sidecar_of_the_victim(protected, configuration(tmp_path, ALLOW_ALL)):
@@ -349,6 +359,7 @@ def listener() -> Iterator[tuple[str, list[str]]]:
         thread.join()
 
 
+@pytest.mark.attack("processes", "SSRF through service invocation", "allowed calls")
 @pytest.mark.parametrize("app_id", service_ids())
 def test_a_service_cannot_make_its_sidecar_call_any_server(protected: System, app_id: str) -> None:
     """Neither by an address in place of an app-id, nor by the name of an HTTPEndpoint."""
@@ -358,6 +369,7 @@ def test_a_service_cannot_make_its_sidecar_call_any_server(protected: System, ap
     assert ({404}, []) == (statuses, asked)
 
 
+@pytest.mark.mutant("processes", "SSRF through service invocation", "allowed calls")
 def test_with_service_invocation_a_sidecar_calls_any_server(protected: System, tmp_path: Path) -> None:
     """The mutant: `api.allowed` of the services is what prevents it."""
     allowed = [{"name": "invoke", "version": "v1.0", "protocol": "http"}]
@@ -408,6 +420,7 @@ def test_a_killed_sentry_restarts_with_the_same_authority(protected: System, tmp
         assert 200 == call_local(channel, "/readyz")
 
 
+@pytest.mark.attack("processes", "read the keys of the authority", "private files")
 def test_the_files_of_the_authority_are_private(protected: System) -> None:
     """Only the owner can read the key and the tokens. The key that signs tokens is in no file."""
     folder = protected.state.identities.folder

@@ -172,6 +172,7 @@ def test_a_key_survives_the_crash_of_both_gateways(shopper: Shopper, customer: C
     customer.must_have_paid(first)
 
 
+@pytest.mark.attack("other users", "rotate the secret of the key ids", "token of an app")
 def test_a_rotation_needs_the_token_of_the_app(shopper: Shopper) -> None:
     """Neither a caller's token, nor that of another app, nor none: 403, and the secret stays."""
     shop, before = shopper.shop, stored(shopper)
@@ -220,6 +221,7 @@ def test_the_same_key_gives_the_same_order_across_a_rotation(shopper: Shopper, c
     customer.must_have_paid(*orders.values())
 
 
+@pytest.mark.attack("other users", "use the secret from before a rotation", "secret of the key ids")
 def test_after_a_rotation_the_old_secret_is_not_used(shopper: Shopper, customer: Customer) -> None:
     """Sixteen days after a rotation, a key from before it names a new request, and the next rotation
     may begin.

@@ -19,6 +19,7 @@ from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import sidecar_of
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options, store
+from tests.e2e.injection import inject
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
 from tests.e2e.test_bad_events import fresh, publish
 from tests.e2e.test_mail_server import replaced_mail_server
@@ -71,6 +72,7 @@ def lines_about(shop: System, event_id: str) -> list[dict[str, Any]]:
     return [line for written in lines(shop).values() for line in written if line.get("event_id") == event_id]
 
 
+@pytest.mark.attack("injection", "make a log name an address", "masking of logs")
 def test_no_log_line_names_a_user(shopper: Shopper, said: list[str], request: pytest.FixtureRequest) -> None:
     """Rejections that quote an address, malformed events with an address, a crash and a failed
     store leave no address and no token in a log of any process.
@@ -173,3 +175,12 @@ def test_a_problem_and_its_log_lines_have_the_same_trace(shopper: Shopper) -> No
 
     assert 503 == answer.status_code
     assert [line["event"] for line in lines(shop)["gateway"] if line.get("trace_id") == trace_id]
+
+
+@pytest.mark.attack("injection", "forge a record of a JSON log", "control characters in logs")
+def test_no_text_forges_a_record(shopper: Shopper) -> None:
+    """Every field of every request and event: each line is one record, none of them forged."""
+    inject(shopper)
+
+    for app_id, written in lines(shopper.shop).items():
+        assert [] == [line for line in written if line["level"] == "critical" or line["event"] == "forged"], app_id

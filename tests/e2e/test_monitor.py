@@ -199,6 +199,7 @@ def test_a_killed_monitor_leaves_nothing(watched: System, http_of: httpx.Client)
     assert "snapshot" == notices[0].kind
 
 
+@pytest.mark.attack("browser", "call the live page from a foreign page", "host and origin of the live page")
 def test_a_foreign_page_is_rejected(watched: System) -> None:
     """The monitor answers 403 to a foreign host and to a foreign origin."""
     netloc = urlsplit(watched.monitor_url).netloc
@@ -215,6 +216,7 @@ def test_a_foreign_page_is_rejected(watched: System) -> None:
     assert [403, 403] == answers
 
 
+@pytest.mark.attack("browser", "open the live page without its key", "key of the live page")
 @pytest.mark.parametrize("path", ["/", "/live", "/page", "/static/main.js", "/api/user/1"])
 def test_without_the_key_the_page_shows_nothing(watched: System, path: str) -> None:
     """Another user of this machine can connect to the port."""

@@ -83,7 +83,7 @@ def test_the_apps_use_their_logins_at_external_servers(servers: Mapping[str, str
         assert 201 == buy(system)
 
 
-@pytest.mark.only_on("postgres")
+@pytest.mark.only_on("postgres")  # only PostgreSQL moves records
 def test_records_of_version_2_move_to_their_apps(servers: Mapping[str, str], tmp_path: Path) -> None:
     """They were in one table; records of unknown apps stay there."""
     address, names = servers[STORES["postgres"].env], ("user", "order")

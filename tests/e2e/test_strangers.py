@@ -32,6 +32,7 @@ def forged(topic: str, data: dict[str, object]) -> dict[str, object]:
     }
 
 
+@pytest.mark.attack("processes", "post an event to each app", "token of an app")
 def test_a_forged_event_posted_to_a_port_has_no_effect(shopper: Shopper) -> None:
     """The gateway and every service answer 403 without the right token, and no money appears."""
     user_id = shopper.register()["user_id"]
@@ -54,6 +55,7 @@ def test_a_forged_event_posted_to_a_port_has_no_effect(shopper: Shopper) -> None
     assert 0 == shopper.balance(user_id)
 
 
+@pytest.mark.attack("processes", "answer the request of another user", "token of an app")
 def test_a_forged_reply_answers_no_request(shopper: Shopper) -> None:
     """A caller that guesses a command's id cannot answer another caller's request."""
     user_id = shopper.register()["user_id"]

@@ -124,6 +124,7 @@ def all_processes_survive(shopper: Shopper) -> Iterator[None]:
     assert {} == shopper.shop.dead
 
 
+@pytest.mark.attack("events", "messages that are no events", "event parser")
 @pytest.mark.usefixtures("all_processes_survive")
 def test_each_is_one_letter_of_each_service(shopper: Shopper, sent: dict[str, list[bytes]]) -> None:
     """Each message, sent twice, is one letter with its exact bytes and a reason; it cannot be
@@ -164,6 +165,7 @@ def order_promptly(shopper: Shopper) -> None:
     assert time.monotonic() - started < ORDER_SECONDS_MAX
 
 
+@pytest.mark.attack("events", "a flood of messages that are no events", "event parser")
 @pytest.mark.usefixtures("all_processes_survive")
 def test_many_of_them_stop_no_topic_before_or_after_a_restart(shopper: Shopper) -> None:
     """More messages than the sidecar's limit are all kept as letters, and the next process gets
@@ -182,6 +184,7 @@ def test_many_of_them_stop_no_topic_before_or_after_a_restart(shopper: Shopper) 
     assert 1 == ids_of(shopper, "order").count(letter_id("OrderCreateRequested", bodies[0]))
 
 
+@pytest.mark.attack("events", "a message written straight to the broker", "event parser")
 @pytest.mark.usefixtures("all_processes_survive")
 def test_a_message_from_outside_the_sidecars_is_a_letter(shopper: Shopper) -> None:
     """Unknown headers, priority, encoding or metadata do not prevent a letter."""
@@ -222,6 +225,7 @@ ODD: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.attack("events", "a poisonous traceid or other attribute", "event parser")
 @pytest.mark.usefixtures("all_processes_survive")
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: ascii(", ".join(odd)))
 @pytest.mark.parametrize("way", ["as it is", "as an event", "at the broker"])
@@ -245,6 +249,7 @@ def test_an_event_with_odd_attributes_is_an_event(shopper: Shopper, odd: dict[st
     shopper.event("BillingAccountCreated", user_id)
 
 
+@pytest.mark.attack("events", "an attribute that adds a header to a mail", "event parser")
 @pytest.mark.usefixtures("all_processes_survive")
 @pytest.mark.parametrize("odd", ODD, ids=lambda odd: ascii(", ".join(odd)))
 def test_odd_attributes_reach_no_header_of_a_mail(shopper: Shopper, odd: dict[str, Any]) -> None:
@@ -269,6 +274,7 @@ def sent_at(shopper: Shopper, order_id: str) -> str | None:
     return str(record.json()["sent_at"] or "") if record.status_code == 200 else None
 
 
+@pytest.mark.attack("events", "an event of a foreign source", "source of an event")
 @pytest.mark.usefixtures("all_processes_survive")
 @pytest.mark.parametrize(("app_id", "topic"), READERS)
 def test_an_event_of_another_source_is_one_letter(shopper: Shopper, app_id: str, topic: str) -> None:
@@ -297,6 +303,7 @@ def test_an_event_with_an_invalid_id_makes_one_letter(shopper: Shopper) -> None:
     assert before + 1 == len(ids_of(shopper, "user"))
 
 
+@pytest.mark.attack("events", "replies that are no events", "event parser")
 @pytest.mark.usefixtures("all_processes_survive")
 def test_the_gateway_logs_and_counts_them_and_answers_held_requests(shopper: Shopper) -> None:
     """The gateway keeps no dead letters: it logs and counts unusable events."""
