@@ -33,6 +33,7 @@ SETTINGS = {
     "GATEWAY_URL": "g",
     "MAIL_URL": "m",
     "PAGE_KEY": "k",
+    "OIDC_ISSUER": "https://issuer.example",
 }
 TOKENS = Tokens({name: f"token of {name}" for name in PORTS})
 
