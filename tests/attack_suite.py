@@ -11,7 +11,7 @@ from sidecart.launcher.servers.registry import BROKERS
 from tests import attack_table, suites
 from tests.suites import Suite
 
-SELECTED = ("-m", f"{attack_table.ATTACK} or {attack_table.MUTANT}")
+SELECTED = f"{attack_table.ATTACK} or {attack_table.MUTANT}"
 IN_BROWSER = "tests/full/test_attack_browser.py"
 
 
@@ -31,12 +31,11 @@ def attack(broker: str) -> int:
     suites.require_programs("chromium")
     trials: dict[str, list[attack_table.Trial]] = {each: [] for each in brokers}
     with tempfile.TemporaryDirectory(prefix="sidecart-attack-") as folder:
-        # By turns, because some attacks measure time; the two parts on one broker run in parallel.
         outcomes = []
-        for each in brokers:
-            running = [*_suites(each, Path(folder))]
-            outcomes += suites.in_parallel(running)
-            for suite in running:
+        for each in brokers:  # by turns, because some attacks measure time
+            *beside, alone = _suites(each, Path(folder))
+            outcomes += [*suites.in_parallel(beside), *suites.in_parallel([alone])]
+            for suite in (*beside, alone):
                 if suite.report is not None and suite.report.exists():
                     trials[each] += attack_table.read(suite.report.read_text(encoding="utf-8"))
     print("\n".join(["", *attack_table.table(trials), ""]))
@@ -48,17 +47,19 @@ def attack(broker: str) -> int:
 
 
 def _suites(broker: str, folder: Path) -> list[Suite]:
+    """Return the suites on a broker; the last one runs alone."""
     env = {"BROKER": broker, "STORE": suites.STORE_OF_BROKER[broker]}
     parts = {
-        "shared": ("not own_shop", suites.E2E),
-        "own": ("own_shop", suites.E2E, IN_BROWSER),
+        "a shared shop": ("not own_shop", suites.E2E),
+        "own shops": ("own_shop", suites.E2E, IN_BROWSER),
+        "fairness": ("own_shop", suites.FAIRNESS),
     }
     return [
         Suite(
-            f"attacks on {broker}, {name} shop" + ("s" if name == "own" else ""),
-            ["-m", f"({SELECTED[1]}) and {which}", *paths],
+            f"attacks on {broker}: {name}",
+            ["-s", "-m", f"({SELECTED}) and {which}", *paths],
             env,
-            folder / f"{broker}-{name}.xml",
+            folder / f"{broker}-{number}.xml",
         )
-        for name, (which, *paths) in parts.items()
+        for number, (name, (which, *paths)) in enumerate(parts.items())
     ]

@@ -110,7 +110,8 @@ def summary(trials: Mapping[str, Iterable[Trial]]) -> str:
     attacks, mutants = rows(ATTACK, trials), rows(MUTANT, trials)
     succeeded = sum(row.has(FAILED) for row in attacks)
     found = sum(not row.has(FAILED) and not row.has(SKIPPED) for row in mutants)
-    return f"{len(attacks)} attacks, {succeeded} successful; {len(mutants)} mutants, {found} found"
+    skipped = sum(row.has(SKIPPED) for row in attacks)
+    return f"{len(attacks)} attacks, {succeeded} successful, {skipped} not run; {len(mutants)} mutants, {found} found"
 
 
 def without_mutant(trials: Mapping[str, Iterable[Trial]]) -> list[str]:

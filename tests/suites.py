@@ -30,6 +30,8 @@ GENERATED = "tests/full/test_schemathesis.py"
 
 It runs in parallel with tests that mostly wait.
 """
+FAIRNESS = "tests/full/test_fairness.py"
+"""It measures time, so `make attack` runs it with no other suite beside it."""
 COMPOSE = "tests/compose"
 SHORT_SIMULATION = "tests/simulation/test_simulation.py::test_nothing_is_lost_and_nothing_is_done_twice"
 # PYTHONHASHSEED: each worker of pytest-xdist collects the tests, and all must find one sequence
@@ -133,7 +135,7 @@ def test_full() -> int:
         for broker in BROKERS
     ]
     generated = Suite("generated requests", ["-s", GENERATED], {})
-    slow = [generated, Suite("full", ["-s", "--ignore", GENERATED, FULL], {}), CONTAINERS]
+    slow = [generated, Suite("full", ["-s", "--ignore", GENERATED, "--ignore", FAIRNESS, FULL], {}), CONTAINERS]
     return report([*in_parallel([*foreign, *without]), *in_parallel(slow)], list(BROKERS))
 
 

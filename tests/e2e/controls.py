@@ -26,7 +26,6 @@ from tests.e2e import raw
 from tests.e2e.scene import ANOTHER_ADDRESS, Scene, bearer, log_of, with_key
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, new_address
 from tests.e2e.test_bad_events import fresh, publish
-from tests.e2e.test_mail_server import replaced_mail_server
 from tests.e2e.without import KNOWN_SECRET, MAIL_CATCHER
 
 EVIL = "evil.example"
@@ -156,8 +155,8 @@ def is_dead(scene: Scene, event_id: object) -> bool:
 def publishes_from_another_source(scene: Scene) -> bool:
     """Publish a deposit whose source is not the gateway."""
     event = deposit(scene, source="stranger")
-    publish(scene.shopper, event)
     before = scene.shopper.balance(scene.eve.user_id)
+    publish(scene.shopper, event)
     scene.shopper.until(
         lambda: is_dead(scene, event["id"]) or scene.shopper.balance(scene.eve.user_id) > before, "any effect"
     )
@@ -188,10 +187,9 @@ def posts_an_event(scene: Scene) -> bool:
 
 
 def smuggles(scene: Scene) -> bool:
-    """Hide a request in the body of one that offers an upgrade."""
-    offer = b"connection: upgrade\r\nupgrade: h2c\r\n"
-    answers = raw.exchange(scene.gateway, raw.post(offer) + raw.LAST)
-    return len(answers) != 2
+    """Send two names of the server, of which a proxy and the gateway could choose different ones."""
+    sent = raw.get(b"host: evil.example\r\n" + raw.HOST, b"/products")
+    return raw.exchange(scene.gateway, sent + raw.LAST)[0].status == 200
 
 
 def connected(address: str, port: int) -> socket.socket:
@@ -338,21 +336,23 @@ def sends_a_phishing_mail(scene: Scene) -> bool:
 
 
 def reads_an_address_in_a_log(scene: Scene) -> bool:
-    """Make the mail server's answer, which names the address, appear in a log."""
-    return scene.victim.email in rejected_mail(scene, f"550 5.1.1 <{scene.victim.email}> no such user")
+    """Make a log name an address."""
+    return scene.victim.email in logged(scene, scene.victim.email)
 
 
 def controls_a_terminal(scene: Scene) -> bool:
-    """Put an escape sequence into a log, by the answer of a mail server."""
-    return "\x1b" in rejected_mail(scene, "550 5.1.1 \x1b[2J no such user")
+    """Put an escape sequence and a line of one's own into a log."""
+    new = logged(scene, "x%1b[2J%0aforged")
+    return "\x1b" in new or "\nforged" in new
 
 
-def rejected_mail(scene: Scene, words: str) -> str:
-    """Let the mail server reject a mail with these words; return the new part of the log."""
+def logged(scene: Scene, text: str) -> str:
+    """Deliver an event at a path of one's own, which the app logs; return the new part of its log."""
     start = len(log_of(scene.shop, "notification"))
-    with replaced_mail_server(scene.shop, ("--to-recipient", words)):
-        scene.shopper.order(scene.victim.user_id)
-        scene.shopper.until(lambda: "550" in log_of(scene.shop, "notification")[start:], "the rejection")
+    url, headers = scene.shop.state.local_url("notification"), {"dapr-api-token": scene.shop.tokens["notification"]}
+    mark = uuid.uuid4().hex
+    httpx.post(f"{url}/events/{text}/{mark}", headers=headers, content=b"{}", timeout=SECONDS, trust_env=False)
+    scene.shopper.until(lambda: mark in log_of(scene.shop, "notification"), "the line")
     return log_of(scene.shop, "notification")[start:]
 
 
@@ -397,7 +397,7 @@ CONTROLS = [
     Control("processes", "post a deposit to Billing", "token of an app", "billing", posts_an_event),
     Control("events", "a deposit of a foreign source", "source of an event", "billing", publishes_from_another_source),
     Control("events", "a message that is no event", "event parser", "billing", publishes_what_is_no_event),
-    Control("requests", "smuggle a request by an offer to upgrade", "request framing", GATEWAY, smuggles),
+    Control("requests", "two Host headers that disagree", "request framing", GATEWAY, smuggles),
     Control("requests", "send a head slowly", "time limits", GATEWAY, sends_slowly),
     Control("requests", "send a large body", "size limits", GATEWAY, sends_a_large_body),
     Control(

@@ -42,6 +42,7 @@ FINITE: Mapping[str, tuple[int, str]] = {
 }
 """Each command that ends by itself: its exit code, and what its output contains."""
 LONG: Mapping[str, str] = {
+    "make attack": r"--- attacks on redis",
     "make faults": "ready in",
     "make faults-mutants": "ready in",
     "make soak": " 0 min: ",
