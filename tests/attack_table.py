@@ -73,7 +73,9 @@ def rows(kind: str, trials: Mapping[str, Iterable[Trial]]) -> list[Row]:
 
 
 def attack_result(counts: Counter[str]) -> str:
-    """Return the result of an attack: a failed test says that it succeeded, or could not be tried."""
+    """Return the result of an attack: a failed test says that it succeeded, or could not be
+    tried.
+    """
     if counts[FAILED]:
         return f"SUCCEEDED ({counts[FAILED]})"
     return "not run" if counts[SKIPPED] else "refused" if counts else MISSING

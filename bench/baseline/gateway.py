@@ -30,7 +30,9 @@ NAME = "gateway-0"
 
 
 def gateway(config: BaselineSettings) -> ASGIApp:
-    """Build the baseline's gateway app. It checks the tokens of the callers, as the product's does."""
+    """Build the baseline's gateway app. It checks the tokens of the callers, as the
+    product's does.
+    """
     own = settings.read(os.environ)
 
     @asynccontextmanager

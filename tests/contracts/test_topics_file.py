@@ -1,4 +1,4 @@
-"""What repeats the topic list agrees with it."""
+"""The files that repeat the topic list agree with it."""
 
 from services.notification.mail.delivery import PUBLISHER, TOPIC
 from sidecart.launcher.project import root

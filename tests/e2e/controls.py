@@ -164,7 +164,9 @@ def publishes_from_another_source(scene: Scene) -> bool:
 
 
 def publishes_what_is_no_event(scene: Scene) -> bool:
-    """Publish a message that Billing takes for a fault of its own, and processes again and again."""
+    """Publish a message that Billing takes for a fault of its own, and processes again and
+    again.
+    """
     body = f"no event {uuid.uuid4()}"
     assert 204 == scene.shopper.tap.publish("AccountDepositRequested", body.encode(), "text/plain")
     known = log_of(scene.shop, "billing")
@@ -187,7 +189,9 @@ def posts_an_event(scene: Scene) -> bool:
 
 
 def smuggles(scene: Scene) -> bool:
-    """Send two names of the server, of which a proxy and the gateway could choose different ones."""
+    """Send two names of the server, of which a proxy and the gateway could choose different
+    ones.
+    """
     sent = raw.get(b"host: evil.example\r\n" + raw.HOST, b"/products")
     return raw.exchange(scene.gateway, sent + raw.LAST)[0].status == 200
 
@@ -247,7 +251,9 @@ def floods_from_an_address(scene: Scene) -> bool:
 
 
 def limited(scene: Scene, limit: int, headers: Mapping[str, str]) -> bool:
-    """Send twice as many requests as allowed, in batches on one connection; return whether any got 429."""
+    """Send twice as many requests as allowed, in batches on one connection; return whether any got
+    429.
+    """
     head = raw.HOST + b"".join(f"{name}: {value}\r\n".encode() for name, value in headers.items())
     one, batch = raw.get(head, b"/order/x"), 20
     for _ in range(2 * limit // batch):
@@ -293,7 +299,9 @@ def opens_the_page(scene: Scene) -> bool:
 
 
 def rebinds_the_page(scene: Scene) -> bool:
-    """Read the live page at a foreign name, and register from a foreign page, with the user's cookie."""
+    """Read the live page at a foreign name, and register from a foreign page, with the user's
+    cookie.
+    """
     with scene.page() as client:
         with_key(client, scene.shop)
         cookie = {"cookie": "; ".join(f"{name}={value}" for name, value in client.cookies.items())}
@@ -304,7 +312,9 @@ def rebinds_the_page(scene: Scene) -> bool:
 
 
 def replays_a_letter(scene: Scene) -> bool:
-    """Replay a dead letter with the key of the page and the token of a user, with another issuer."""
+    """Replay a dead letter with the key of the page and the token of a user, with another
+    issuer.
+    """
     with scene.page(ISSUER_KEYS=None) as client:
         headers = with_key(client, scene.shop)
         path = f"/dead-letters/user/{uuid.uuid4()}/replay"
@@ -347,7 +357,9 @@ def controls_a_terminal(scene: Scene) -> bool:
 
 
 def logged(scene: Scene, text: str) -> str:
-    """Deliver an event at a path of one's own, which the app logs; return the new part of its log."""
+    """Deliver an event at a path of one's own, which the app logs; return the new part of
+    its log.
+    """
     start = len(log_of(scene.shop, "notification"))
     url, headers = scene.shop.state.local_url("notification"), {"dapr-api-token": scene.shop.tokens["notification"]}
     mark = uuid.uuid4().hex

@@ -1,5 +1,5 @@
-"""Texts that pretend to be lines of a log, commands of a terminal, or parts of a page; and every way
-by which a stranger can send them.
+"""Texts that pretend to be lines of a log, commands of a terminal, or parts of a page; and every
+way by which a stranger can send them.
 """
 
 from __future__ import annotations
@@ -77,7 +77,9 @@ def bytes_of(shopper: Shopper, text: str) -> None:
 
 
 def events(shopper: Shopper, text: str) -> list[str]:
-    """Write events with a text in every attribute and in the data to the broker; return their ids."""
+    """Write events with a text in every attribute and in the data to the broker; return
+    their ids.
+    """
     made = []
     for topic in read_topics():
         if not examples(topic):

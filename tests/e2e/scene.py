@@ -86,7 +86,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What an attack can use."""
+    """The tools of an attack."""
 
     shopper: Shopper
     victim: Victim

@@ -1,4 +1,4 @@
-"""What another user of the machine can reach: a program that reads its targets and prints its finds.
+"""A program of another user of the machine: it reads its targets and prints its finds.
 
 `python -I -S stranger.py < targets.json`, started by root: it gives up all rights first. So it
 imports no module later, which that user may not be able to read.
@@ -62,7 +62,9 @@ def answered_by_grpc(port: int, path: str, is_tls: bool = False) -> bool:
 
 
 def _call(path: str) -> bytes:
-    """Return an HTTP/2 connection with one call: the preface, settings, headers, an empty message."""
+    """Return an HTTP/2 connection with one call: the preface, settings, headers, an empty
+    message.
+    """
     fields = {
         ":method": "POST",
         ":scheme": "http",

@@ -53,7 +53,7 @@ def shop() -> Iterator[System]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What the stranger could reach."""
+    """The finds of the stranger."""
 
     files: list[str]
     http: dict[str, int]
@@ -79,7 +79,9 @@ def explore(**targets: Any) -> Found:
 
 
 def files_of(shop: System) -> list[str]:
-    """Return every file and folder of the shop, and the environments and open files of its processes."""
+    """Return every file and folder of the shop, and the environments and open files of its
+    processes.
+    """
     folder = shop.options.folder
     pids = shop.processes.values()
     return [
@@ -139,7 +141,7 @@ def test_no_command_line_has_a_token(shop: System) -> None:
 
 @pytest.mark.attack("processes", "another user calls apps, sidecars, sentry", "token of an app")
 def test_another_user_calls_no_process(shop: System) -> None:
-    """Without a token, only health and what the gateway serves to everyone answers."""
+    """Without a token, only health and the public paths of the gateway answer."""
     ports, http = shop.ports, dict[str, tuple[int, str, str, str]]()
     for app_id in app_ids():
         sidecar = shop.sidecars.port(app_id)

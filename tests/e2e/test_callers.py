@@ -245,8 +245,8 @@ def test_another_users_key_gives_another_resource(shopper: Shopper, victim: Vict
 
 @pytest.mark.attack("other users", "compute the id of another user's key", "secret of the key ids")
 def test_the_id_of_a_key_cannot_be_computed(shopper: Shopper, eve: Eve) -> None:
-    """The id depends on a secret of the gateway, not only on what a caller knows: another caller can
-    neither compute it nor probe for it.
+    """The id depends on a secret of the gateway, not only on what a caller knows: another caller
+    can neither compute it nor probe for it.
     """
     key = uuid.uuid4().hex
     order_id = shopper.order(eve.user_id, **{"idempotency-key": key}).json()["order_id"]

@@ -130,7 +130,7 @@ def pace_of_key_lookups() -> None:
 
 
 def identity_of_the_body() -> None:
-    """Trust the caller in the body, with a token of anyone."""
+    """Trust the caller in the body, with any token."""
 
     def identity(declared: Any, caller: Caller | None) -> Mapping[str, str]:
         if caller is not None:
@@ -204,7 +204,7 @@ def owner_of_a_key() -> None:
 
 
 def secret_of_the_key_ids() -> None:
-    """Derive ids from a secret that everyone knows."""
+    """Derive ids from a known secret."""
 
     async def load(self: KeySecrets) -> None:
         self._secrets, self._current = Secrets(KNOWN_SECRET.hex()), KNOWN_SECRET
@@ -306,7 +306,7 @@ def content_policy() -> None:
 
 
 def operators() -> None:
-    """Let everyone with the key of the page replay dead letters."""
+    """Let every caller with the key of the page replay dead letters."""
 
     async def check(self: Operators, request: Any) -> None:
         return None

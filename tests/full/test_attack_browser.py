@@ -122,13 +122,17 @@ def fetched(page: Page, url: str, **sent: Any) -> tuple[int, str, str]:
 
 
 def rebound(page: Page, port: int, path: str) -> tuple[int, str, str]:
-    """Read a path as a script of a page of evil.example, whose name now resolves to this machine."""
+    """Read a path as a script of a page of evil.example, whose name now resolves to this
+    machine.
+    """
     at_start(page, f"http://{EVIL}:{port}")
     return fetched(page, path)
 
 
 def at_start(page: Page, origin: str) -> None:
-    """Open the attacker's document of an origin: it came from the attacker's server before its name changed."""
+    """Open the attacker's document of an origin: it came from the attacker's server before its name
+    changed.
+    """
     page.route(f"{origin}/start", lambda route: route.fulfill(content_type="text/html", body="<title>win</title>"))
     page.goto(f"{origin}/start")
 
@@ -240,7 +244,9 @@ def test_a_foreign_page_neither_reads_nor_orders(
 def test_without_the_origin_check_a_page_reaches_the_gateway(
     page: Page, removal: Removal, shopper: Shopper, evil: int
 ) -> None:
-    """A form of a foreign page gets the answer of the API in place of 403; the token is the next control."""
+    """A form of a foreign page gets the answer of the API in place of 403; the token is the next
+    control.
+    """
     removal.take_out(GATEWAY, "origin-check-of-the-gateway")
     try:
         assert 401 == submitted(page, evil, f"{shopper.shop.url}/order/create")
@@ -263,7 +269,9 @@ def submitted(page: Page, evil: int, url: str) -> int:
 
 
 def registers_by(page: Page, host: str, evil: int, target: str) -> str:
-    """Register a user from a page of another port, with the cookie of the live page; return the id."""
+    """Register a user from a page of another port, with the cookie of the live page; return
+    the id.
+    """
     address = new_address()
     page.goto(f"http://{host}:{evil}/")
     fetched(
@@ -352,7 +360,9 @@ def with_scripts(shopper: Shopper) -> None:
 
 @pytest.mark.attack("browser", "scripts in names, SKUs, events, dead letters (XSS)", "content policy")
 def test_no_text_is_a_script_of_the_live_page(page: Page, removal: Removal, shopper: Shopper) -> None:
-    """The page shows the texts; it runs none of them, and its content policy has nothing to stop."""
+    """The page shows the texts; it runs none of them, and its content policy has nothing to
+    stop.
+    """
     removal.put_back()
     found, shop = watched(page), shopper.shop
     page.goto(monitor.address(f"http://localhost:{shop.ports[monitor.NAME]}", shop.plan.page_key))

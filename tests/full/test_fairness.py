@@ -81,7 +81,9 @@ def flooding(shopper: Shopper, request: bytes) -> Iterator[dict[str, object]]:
 
 
 def order_for(shopper: Shopper, seconds: float, callers: Iterator[dict[str, str]], into: Measured) -> None:
-    """Place orders, one after the other, by turns of several callers, so that none is over its limit."""
+    """Place orders, one after the other, by turns of several callers, so that none is over its
+    limit.
+    """
     end = time.monotonic() + seconds
     with httpx.Client(base_url=shopper.shop.url, timeout=SECONDS, trust_env=False) as client:
         while time.monotonic() < end:

@@ -90,7 +90,9 @@ def test_stored_bytes_are_bounded(shopper: Shopper, name: str) -> None:
 
 
 def settle(shopper: Shopper) -> None:
-    """Wait until an order that was placed now is mailed, and so all events before it are handled."""
+    """Wait until an order that was placed now is mailed, and so all events before it are
+    handled.
+    """
     user = shopper.register(email=new_address())
     shopper.deposit(user["user_id"], 900)
     order_id = shopper.order(user["user_id"]).json()["order_id"]

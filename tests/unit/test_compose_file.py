@@ -134,8 +134,8 @@ def environment(name: str, folder: Path) -> dict[str, str]:
 
 
 def test_the_file_has_every_process_of_the_shop() -> None:
-    """The services are the apps, a sidecar each, sentry, the token issuer, the servers, the mail and
-    the keeper.
+    """The services are the apps, a sidecar each, sentry, the token issuer, the servers, the mail
+    and the keeper.
     """
     expected = {*app_ids(), *SIDECARS.values(), *SERVERS, "sentry", "issuer", "mail", "keeper"}
 

@@ -33,7 +33,8 @@ def command(address: str, roles: tuple[str, ...], scopes: tuple[str, ...], hours
     """Print an access token of the local issuer for the holder of an address.
 
     The gateway accepts it as a bearer token: the address counts as verified. The same address is
-    the same caller each time. The command needs the key file of the issuer, which only you can read.
+    the same caller each time. The command needs the key file of the issuer, which only you can
+    read.
     """
     if address.count("@") != 1 or address.strip("@ ") != address:
         raise LaunchError(f"{address!r} is not an address such as ann@example.com")

@@ -60,7 +60,9 @@ def test_a_definition_that_is_missing_is_named(name: str) -> None:
 
 
 def test_the_publishers_are_those_of_the_nearest_topic_list(tmp_path: Path) -> None:
-    """A service finds the topic list of its project; an input without a publisher stops the start."""
+    """A service finds the topic list of its project; an input without a publisher stops the
+    start.
+    """
     domain, events = modules()
     vars(events)["__file__"] = str(tmp_path / "services" / "shelf" / "events.py")
     topics = tmp_path / "contracts" / "topics.json"

@@ -61,7 +61,9 @@ class Gateway:
         self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.app), base_url="http://shop")
 
     async def reply(self, topic: str, data: dict[str, object], source: str = "") -> None:
-        """Deliver a reply to the newest command, as the sidecar does; by default of its publisher."""
+        """Deliver a reply to the newest command, as the sidecar does; by default of its
+        publisher.
+        """
         await self.sidecar.was_published.wait()
         self.sidecar.was_published.clear()
         command_id = self.sidecar.published[-1][1]["correlationid"]

@@ -1,4 +1,6 @@
-"""A caller, an address and a holder have limits, and the address comes from trusted proxies only."""
+"""A caller, an address and a holder have limits, and the address comes from trusted proxies
+only.
+"""
 
 from __future__ import annotations
 

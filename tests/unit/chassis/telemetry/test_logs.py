@@ -116,7 +116,7 @@ def test_no_line_at_info_or_above_holds_an_address(form: str, quoted: str) -> No
 
 
 def test_debug_lines_are_masked_too() -> None:
-    """A level that someone sets to find a bug shows no address."""
+    """The level for finding a bug shows no address."""
     lines = Lines("json", logging.DEBUG)
     lines.log.debug("to ann@example.com")
 

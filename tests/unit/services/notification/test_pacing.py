@@ -24,7 +24,9 @@ def dues(pauses: list[int], per_hour: int) -> list[int]:
 
 @given(st.lists(st.integers(-5, 900), max_size=60), st.integers(1, 6))
 def test_no_hour_has_more_due_times_than_allowed(pauses: list[int], per_hour: int) -> None:
-    """Not even with clocks that go back, and each mail has a due time, in the order of the requests."""
+    """Not even with clocks that go back, and each mail has a due time, in the order of the
+    requests.
+    """
     found = dues(pauses, per_hour)
 
     assert len(pauses) == len(found)
