@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import re
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
 from sidecart.cli import dead_letter_commands
+from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.running_state import RunningState
+from sidecart.testkit.tap import Tap
+from tests.e2e.conftest import options
 from tests.e2e.injection import FORGED, LINES, inject
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 from tests.e2e.test_bad_events import fresh, publish
 
-pytestmark = pytest.mark.sidecars
+pytestmark = [pytest.mark.own_shop, pytest.mark.sidecars]
 
 CONTROL = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]")
 """Control characters but for tab and line feed, and the other ends of lines, in UTF-8."""
@@ -29,6 +33,27 @@ PHISHING = (
         "e\u200bvil.example",
     ),
 )
+
+
+@pytest.fixture(scope="module")
+def injected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
+    """Start a shop of its own, because the events of these tests have no form that others rely on."""
+    with System(options(tmp_path_factory.mktemp("injected")), print) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def injected_tap(injected: System) -> Iterator[Tap]:
+    """Return a tap, which records every event that passes the broker."""
+    with Tap(injected) as running:
+        yield running
+
+
+@pytest.fixture
+def shopper(injected: System, injected_tap: Tap) -> Iterator[Shopper]:
+    """Return a client of the shop."""
+    with Shopper(injected, injected_tap) as client:
+        yield client
 
 
 @pytest.mark.attack("injection", "forge lines of a log, control a terminal", "control characters in logs")
