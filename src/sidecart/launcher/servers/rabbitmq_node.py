@@ -16,6 +16,8 @@ consumer_timeout = {consumer_timeout_ms}
 disk_free_limit.absolute = 100MB
 log.console = true
 log.console.level = warning
+# The launcher writes this output to a file, which has no control characters.
+log.console.use_colors = off
 log.file = false
 # The logins. With this file the server creates no login of its own.
 load_definitions = {definitions}
