@@ -166,9 +166,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._is_in_head, self._bytes, self._since = True, 0, None
 
     def on_response_complete(self) -> None:
-        """Continue with the next request, or send a waiting rejection; an early response prolongs
-        no body.
-        """
+        """Continue with the next request, or send a waiting rejection; keep the time of a body."""
         self._unanswered -= 1
         super().on_response_complete()
         if self._since is not None and (self._is_in_head or self._unanswered):  # reading had paused until now
