@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 
 import httpx
 import pytest
 
 from sidecart.edge.callers import OPERATOR, caller_id
-from sidecart.issuer import tokens
+from sidecart.edge.command import resource_id
+from sidecart.issuer import keys, tokens
 from tests.e2e.attack import Eve, Victim, must_be_refused, nothing_published
 from tests.e2e.shopper import TEA, Shopper, new_address
 
@@ -228,12 +230,14 @@ def test_another_users_key_gives_another_resource(shopper: Shopper, victim: Vict
 
 
 def test_the_id_of_a_key_cannot_be_computed(shopper: Shopper, eve: Eve) -> None:
-    """The id depends on a secret of the gateway: not only on route, caller and key."""
+    """The id depends on a secret of the gateway, not only on what a caller knows: another caller can
+    neither compute it nor probe for it.
+    """
     key = uuid.uuid4().hex
     order_id = shopper.order(eve.user_id, **{"idempotency-key": key}).json()["order_id"]
 
-    known = f"/order/create\n{eve.user_id}\n{key}"
-    spaces = (uuid.NAMESPACE_URL, uuid.NAMESPACE_DNS, uuid.NAMESPACE_OID, uuid.UUID(eve.user_id), uuid.UUID(int=0))
-    guesses = {str(made) for space in spaces for made in (uuid.uuid5(space, known), uuid.uuid3(space, known))}
-    assert order_id not in guesses
+    public = json.dumps(keys.load(shopper.shop.issuer_folder).public())
+    known = ("", "secret", tokens.AUDIENCE, tokens.ISSUER, public, eve.user_id, eve.email, key, "/order/create")
+    guesses = {resource_id(guess.encode(), "/order/create", eve.user_id, key) for guess in known}
     assert 8 == uuid.UUID(order_id).version
+    assert order_id not in guesses

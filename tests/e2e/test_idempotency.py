@@ -7,7 +7,7 @@ import uuid
 
 import httpx
 
-from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
+from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
 
 CLIENTS = 20
 
@@ -84,3 +84,43 @@ def test_a_keyed_registration_can_be_repeated_but_not_changed(shopper: Shopper) 
 
     assert [201, 201, 422] == [answer.status_code for answer in answers]
     assert answers[0].json() == answers[1].json()
+
+
+def test_a_key_of_a_payment_provider_is_one_deposit(shopper: Shopper) -> None:
+    """The key belongs to the provider, not to the user in the body: with another user it was used
+    before.
+    """
+    ann, bob = (shopper.register()["user_id"] for _ in range(2))
+    shopper.event("BillingAccountCreated", bob)
+    headers = {"idempotency-key": uuid.uuid4().hex}
+    bodies = [{"user_id": user_id, "amount_cents": 50} for user_id in (ann, bob, ann)]
+
+    answers = [shopper.http.post("/account/deposit", json=body, headers=headers) for body in bodies]
+
+    assert [201, 422, 201] == [answer.status_code for answer in answers]
+    assert "urn:sidecart:problem:key_reused" == answers[1].json()["type"]
+    assert answers[0].json() == answers[2].json()
+    assert (50, 0) == (shopper.balance(ann), shopper.balance(bob))
+
+
+def test_one_key_of_two_providers_is_two_deposits(shopper: Shopper) -> None:
+    """Providers do not share their keys."""
+    user_id, key = shopper.register()["user_id"], {"idempotency-key": uuid.uuid4().hex}
+    body = {"user_id": user_id, "amount_cents": 50}
+    providers = [shopper.caller(f"{uuid.uuid4().hex}@pay.example", scopes=("deposits",)) for _ in range(2)]
+
+    answers = [shopper.http.post("/account/deposit", json=body, headers=each | key) for each in providers * 2]
+
+    assert {201} == {answer.status_code for answer in answers}
+    assert 2 == len({answer.json()["deposit_id"] for answer in answers})
+    assert 100 == shopper.balance(user_id)
+
+
+def test_a_registration_is_its_callers_with_any_key_and_without(shopper: Shopper) -> None:
+    """A caller is one user: a repetition with another key, or with none, is the same user."""
+    body = {"email": new_address(), "name": "Ann"}
+    keys: list[dict[str, str]] = [{}, {"idempotency-key": "a"}, {"idempotency-key": "b"}, {}]
+
+    answers = [shopper.http.post("/user/register", json=body, headers=key) for key in keys]
+
+    assert {(201, answers[0].text)} == {(answer.status_code, answer.text) for answer in answers}
