@@ -83,6 +83,11 @@ class Wire(ABC):
 class RedisWire(Wire):
     """The Redis protocol: a stream with a consumer group, and records."""
 
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        if self._password:
+            self.call("AUTH", self._user, self._password)
+
     def call(self, *words: bytes | str | int) -> Any:
         """Send a command and return its reply: bytes, None or a list of them.
 

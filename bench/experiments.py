@@ -19,6 +19,7 @@ from bench.measure import HELD, WARM_SECONDS, Turn, level_of, orders_alone, rati
 from bench.patched import SOCKETS, program
 from bench.shopper import Shopper
 from bench.systems import of_shop
+from bench.unpaced import UNPACED
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.lifecycle.wiring import Wiring
 from sidecart.launcher.project import root
@@ -137,7 +138,7 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
                 if not resources:
                     say(f"{variant.name}: does not apply to {broker}")
                     continue
-            ours = Options(broker, folder=folder / "plain", replicas=dict(variant.replicas))
+            ours = Options(broker, folder=folder / "plain", replicas=dict(variant.replicas), env=UNPACED)
             plain = stack.enter_context(System(ours, say))
             sockets = folder / "s"
             sockets.mkdir()
@@ -146,7 +147,7 @@ def run_all(broker: str, say: Say, variants: Sequence[Variant] = VARIANTS, round
                 folder=folder / "changed",
                 replaced=replaced,
                 resources=resources,
-                env={SOCKETS: str(sockets)},
+                env={SOCKETS: str(sockets), **UNPACED},
                 replicas=dict(variant.replicas),
             )
             other = stack.enter_context(System(options, say, wiring=ChangedSidecars(variant, sockets)))

@@ -20,13 +20,14 @@ from bench.load import Load, ask, closed_loop
 from bench.measure import WARM_SECONDS, Turn, level_of, orders_alone
 from bench.shopper import ITEM, Item, Shopper
 from bench.systems import of_shop
+from bench.unpaced import UNPACED
 from sidecart.launcher.lifecycle.system import Options, System
 
 Say = Callable[[str], None]
 
 USERS = 200
 AT_ONCE = 16
-BODY_KB = (1, 10, 100)
+BODY_KB = (1, 5, 10)
 REPLICAS = (1, 2, 3)
 PLACING = 64  # concurrent callers that place the user's orders in advance
 PORTION = 5_000  # orders placed before the next wait for their mails
@@ -88,7 +89,7 @@ async def _grow(say: Say, plan: Plan) -> list[list[Grown]]:
     The speed of the machine varies from minute to minute; turns spread that over all sizes.
     """
     found: list[list[Grown]] = []
-    plain = Options("redis", folder=Path())
+    plain = Options("redis", folder=Path(), env=UNPACED)
 
     async def measure(what: str, sizes: Sequence[Size]) -> None:
         found.append([Grown(what, each.size) for each in sizes])

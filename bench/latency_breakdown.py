@@ -18,6 +18,7 @@ from bench.measure import PAUSE_SECONDS
 from bench.shopper import Shopper
 from bench.stamped import program
 from bench.systems import of_shop
+from bench.unpaced import UNPACED
 from sidecart.launcher.lifecycle.system import Options, System
 
 ORDERS, QUICK_ORDERS = 300, 50
@@ -95,7 +96,7 @@ def measure(broker: str, folder: Path, say: Callable[[str], None], orders: int =
     """
     spans = folder / "spans"
     replaced = {app_id: program(folder / app_id, app_id, spans) for app_id in ON_THE_WAY}
-    with System(Options(broker, folder=folder, replaced=replaced), say) as shop:
+    with System(Options(broker, folder=folder, replaced=replaced, env=UNPACED), say) as shop:
         redis_url = f"redis://{shop.store_address}"
         segment = bare_hop(broker, redis_url if broker == "redis" else shop.broker_address, orders)
         bare = {COMMAND: segment, EVENT: segment, SAVE: bare_save(redis_url, orders)}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import aiohttp
 
+from bench.unpaced import UNPACED
 from bench.usage import resident_mib
 from shop.acting import acting
 from sidecart.cli.run import say
@@ -77,7 +78,7 @@ def run(broker: str, orders: int) -> int:
     Returns 1 if a Python process of the shop exceeds its limit, or if a response was not 201.
     """
     folder = tempfile.TemporaryDirectory(prefix="sidecart-memory-")
-    with folder, System(Options(broker, folder=Path(folder.name)), say) as shop:
+    with folder, System(Options(broker, folder=Path(folder.name), env=UNPACED), say) as shop:
         before = resident_mib(shop.processes)
         started = time.monotonic()
         users, refused = asyncio.run(place(shop, orders))

@@ -18,6 +18,7 @@ from bench.load import closed_loop
 from bench.measure import HELD, WARM_SECONDS, Level, level_of
 from bench.shopper import Shopper
 from bench.systems import of_shop
+from bench.unpaced import UNPACED
 from bench.usage import resident_mib
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.monitor import NAME
@@ -90,7 +91,7 @@ def measure(broker: str, say: Callable[[str], None], rounds: int, seconds: float
     """Measure this many rounds, with turns of this many seconds."""
     with (
         tempfile.TemporaryDirectory(prefix="sidecart-monitored-") as name,
-        System(Options(broker, folder=Path(name), monitor=True), say) as shop,
+        System(Options(broker, folder=Path(name), monitor=True, env=UNPACED), say) as shop,
     ):
         return asyncio.run(_rounds(shop, rounds, seconds, say))
 

@@ -14,6 +14,7 @@ from bench.floor_app import ANSWERED, ASKED, GATEWAY, READS, SERVICE
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.local_http import get
+from sidecart.launcher.permissions import ADMINISTRATOR
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
@@ -48,7 +49,7 @@ class Pair:
     def __enter__(self) -> Self:
         try:
             for app_id, word in APPS.items():
-                sidecar = self._shop.sidecars.start_for(app_id, self.ports[app_id], env=SCOPES)
+                sidecar = self._shop.sidecars.start_for(app_id, self.ports[app_id], env=SCOPES, login=ADMINISTRATOR)
                 env = {
                     **plain_environment(),
                     **self._shop.tokens.pair(app_id),

@@ -19,6 +19,7 @@ from pathlib import Path
 
 import aiohttp
 
+from bench.unpaced import UNPACED
 from bench.usage import resident_mib
 from shop.acting import acting
 from sidecart.cli.run import say, stopped_by_signals
@@ -177,7 +178,7 @@ def run(soak: Soak) -> int:
     deadline = stopped_by_signals()
     with (
         tempfile.TemporaryDirectory(prefix="sidecart-soak-") as folder,
-        System(Options(soak.broker, soak.store, folder=Path(folder)), say, deadline) as shop,
+        System(Options(soak.broker, soak.store, folder=Path(folder), env=UNPACED), say, deadline) as shop,
     ):
         soak_shop(shop, soak)
     REPORTS.mkdir(parents=True, exist_ok=True)

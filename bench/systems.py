@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bench.baseline.shop import BaselineShop
 from bench.pair import Pair
+from bench.unpaced import UNPACED
 from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
 from sidecart.launcher.lifecycle.system import Options, System
 
@@ -39,7 +40,7 @@ def both(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[list
     """Start both shops and both floors; stop them at the end of the block."""
     with ExitStack() as stack:
         baseline = stack.enter_context(BaselineShop(broker, folder / BASELINE, say))
-        shop = stack.enter_context(System(Options(broker, folder=folder / OURS), say))
+        shop = stack.enter_context(System(Options(broker, folder=folder / OURS, env=UNPACED), say))
         pair = stack.enter_context(Pair(shop))
         yield [_ours(shop, pair.processes, pair.url), _baseline(baseline, baseline.start_floor())]
 
@@ -47,7 +48,7 @@ def both(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[list
 @contextmanager
 def ours(broker: str, folder: Path, say: Callable[[str], None]) -> Iterator[Contender]:
     """Start our shop alone, without the floor."""
-    with System(Options(broker, folder=folder), say) as shop:
+    with System(Options(broker, folder=folder, env=UNPACED), say) as shop:
         yield of_shop(shop)
 
 

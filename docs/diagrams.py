@@ -1,4 +1,4 @@
-"""Draws the sequence diagrams of docs/: each FILE.mmd becomes FILE.svg beside it.
+"""Draws the diagrams of docs/: each FILE.mmd becomes FILE.svg beside it.
 
     npm install mermaid
     .venv/bin/python docs/diagrams.py node_modules/mermaid/dist/mermaid.min.js
@@ -20,6 +20,8 @@ DRAW = """async (source) => {
   mermaid.initialize({
     startOnLoad: false,
     theme: "neutral",
+    htmlLabels: false,  // an image shows no HTML
+    flowchart: { htmlLabels: false },
     fontFamily: "system-ui, sans-serif",
     sequence: { actorMargin: 8, width: 110, height: 40, mirrorActors: false, messageMargin: 28 },
   });

@@ -14,6 +14,8 @@ from sidecart.edge.declarations import CommandDeclaration, FlowDeclaration
 CENTS_MAX = 10**12 - 1
 DEPOSITS = "deposits"
 """The scope of a payment provider's token: only it pays money in."""
+ITEMS_MAX = 100
+"""Items of an order: each is stored six times (docs/adr/0059-stored-bytes-are-bounded.md)."""
 KEY_REUSED = {"key_reused": (422, "this Idempotency-Key was used with another body; choose a new key")}
 
 
@@ -57,7 +59,7 @@ class OrderBody(Strict):
     """The body of POST /order/create."""
 
     user_id: Id
-    items: Annotated[list[Item], Field(min_length=1, max_length=1_000)]
+    items: Annotated[list[Item], Field(min_length=1, max_length=ITEMS_MAX)]
 
     @model_validator(mode="after")
     def _total(self) -> OrderBody:

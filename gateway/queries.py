@@ -11,5 +11,5 @@ QUERIES = (
     ),
     QueryDeclaration("/order/{order_id}", app_id="order", schema="order", owner="user_id"),
     QueryDeclaration("/notification/{user_id}", app_id="notification", schema="notifications", owner="user_id"),
-    QueryDeclaration("/products", app_id="order", schema="products"),
+    QueryDeclaration("/products", app_id="order", schema="products", is_public=True),
 )

@@ -30,6 +30,8 @@ GENERATED = "tests/full/test_schemathesis.py"
 
 It runs in parallel with tests that mostly wait.
 """
+FAIRNESS = "tests/full/test_fairness.py"
+"""It measures time, so `make attack` runs it with no other suite beside it."""
 COMPOSE = "tests/compose"
 SHORT_SIMULATION = "tests/simulation/test_simulation.py::test_nothing_is_lost_and_nothing_is_done_twice"
 # PYTHONHASHSEED: each worker of pytest-xdist collects the tests, and all must find one sequence
@@ -99,7 +101,7 @@ def test(broker: str, e2e_only: bool) -> int:
     brokers = list(BROKERS) if broker == "all" else [broker]
     servers = {each: {"BROKER": each, "STORE": STORE_OF_BROKER[each]} for each in brokers}
     for each in brokers:
-        _require(each)
+        require(each)
     waiting = []
     for each, env in servers.items():
         if each == LONGEST:
@@ -110,7 +112,7 @@ def test(broker: str, e2e_only: bool) -> int:
     if not e2e_only:  # busy on the CPU, while the end-to-end tests mostly wait
         waiting.insert(0, Suite("unit, contracts, simulation", [path for path in FAST if (root() / path).exists()], {}))
     faults = [Suite(f"faults on {_label(env)}", [FAULTS], env) for env in servers.values()]
-    return _report([*_in_parallel(waiting), *_in_parallel(faults)], brokers)
+    return report([*in_parallel(waiting), *in_parallel(faults)], brokers)
 
 
 @click.command("test-full")
@@ -120,9 +122,9 @@ def test_full() -> int:
     These are generated requests, the Node service, dapr.yaml, containers and the live page. The
     exit code is 1 if a test failed or was skipped.
     """
-    _require_programs()
+    require_programs()
     for broker in BROKERS:
-        _require(broker)
+        require(broker)
     foreign = []
     for broker in BROKERS:  # each broker with the store that `make test` does not pair with it
         (store,) = set(STORES) - {STORE_OF_BROKER[broker]}
@@ -133,8 +135,8 @@ def test_full() -> int:
         for broker in BROKERS
     ]
     generated = Suite("generated requests", ["-s", GENERATED], {})
-    slow = [generated, Suite("full", ["-s", "--ignore", GENERATED, FULL], {}), CONTAINERS]
-    return _report([*_in_parallel([*foreign, *without]), *_in_parallel(slow)], list(BROKERS))
+    slow = [generated, Suite("full", ["-s", "--ignore", GENERATED, "--ignore", FAIRNESS, FULL], {}), CONTAINERS]
+    return report([*in_parallel([*foreign, *without]), *in_parallel(slow)], list(BROKERS))
 
 
 @click.command("test-compose")
@@ -143,8 +145,8 @@ def test_compose() -> int:
 
     The exit code is 1 if a test failed or was skipped.
     """
-    _require_programs()
-    return _report([_pytest(CONTAINERS)], list(BROKERS))
+    require_programs()
+    return report([_pytest(CONTAINERS)], list(BROKERS))
 
 
 @click.command("test-fast")
@@ -153,7 +155,7 @@ def test_fast() -> int:
 
     The exit code is 1 if a test failed or was skipped.
     """
-    code = _report([_pytest(Suite("unit, contracts, short simulation", QUICK, QUICK_ENV))], [])
+    code = report([_pytest(Suite("unit, contracts, short simulation", QUICK, QUICK_ENV))], [])
     print(f"not covered: {NOT_COVERED}: `make test`, `make test-full`")
     return code
 
@@ -162,7 +164,8 @@ def _label(env: Mapping[str, str]) -> str:
     return f"{env['BROKER']} and {env['STORE']}"
 
 
-def _report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:
+def report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:
+    """Print the result of each suite; return the exit code."""
     print()
     for outcome in outcomes:
         note = "" if outcome.skipped == 0 else f", {outcome.skipped} SKIPPED"
@@ -177,15 +180,17 @@ def _report(outcomes: Sequence[Outcome], brokers: Sequence[str]) -> int:
     return 0 if all(outcome.is_green for outcome in outcomes) else 1
 
 
-def _require(broker: str) -> None:
+def require(broker: str) -> None:
+    """Raise LaunchError if a program that the tests on a broker need is not installed."""
     for unavailable in (*(each.unavailable for each in (BROKERS[broker], *STORES.values())), proxy.unavailable):
         problem = unavailable()
         if problem is not None:
             raise LaunchError(problem)
 
 
-def _require_programs() -> None:
-    missing = [name for name in FULL_PROGRAMS if shutil.which(name) is None]
+def require_programs(*names: str) -> None:
+    """Raise LaunchError if a program is not installed; by default any that the slow tests need."""
+    missing = [name for name in names or FULL_PROGRAMS if shutil.which(name) is None]
     if missing:
         raise LaunchError(f"{', '.join(missing)}: not installed: run `make system-deps-full` on Debian or Ubuntu")
 
@@ -197,6 +202,8 @@ class Suite:
     name: str
     arguments: Sequence[str]
     env: Mapping[str, str]
+    report: Path | None = None
+    """Where to keep the report (junit XML); None to read it only."""
 
 
 CONTAINERS = Suite("containers", [COMPOSE], {})
@@ -208,7 +215,7 @@ def _pytest(suite: Suite) -> Outcome:
     return _run(suite, None)
 
 
-def _in_parallel(suites: Sequence[Suite]) -> list[Outcome]:
+def in_parallel(suites: Sequence[Suite]) -> list[Outcome]:
     """Run suites in parallel, each with its own servers; show their output after all have ended."""
     print(f"\n--- {' | '.join(suite.name for suite in suites)}", flush=True)
     with tempfile.TemporaryDirectory(prefix="sidecart-test-") as folder, ThreadPoolExecutor(len(suites)) as pool:
@@ -233,7 +240,7 @@ def _run(suite: Suite, log: Path | None) -> Outcome:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sidecart-test-")))
         output = None if log is None else stack.enter_context(log.open("wb"))
-        report = folder / "report.xml"
+        report = suite.report or folder / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", *SLOWEST, f"--junit-xml={report}", *suite.arguments]
         env = os.environ | dict(suite.env)
         code = subprocess.run(command, cwd=root(), env=env, stdout=output, stderr=output, check=False).returncode

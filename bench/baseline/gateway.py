@@ -30,15 +30,17 @@ NAME = "gateway-0"
 
 
 def gateway(config: BaselineSettings) -> ASGIApp:
-    """Build the baseline's gateway app. It checks the tokens of the callers, as the product's does."""
-    auth = settings.read(os.environ).auth
+    """Build the baseline's gateway app. It checks the tokens of the callers, as the
+    product's does.
+    """
+    own = settings.read(os.environ)
 
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
         broker = connect(config.broker, config.broker_url)
         async with ClientSession() as session:
             direct = cast(HttpSidecar, Direct(config.redis_url, "gateway", broker, session, config.urls))
-            wiring = Wiring.of(SHOP, direct, NAME, LoopbackProbe("replies", NAME), ShutdownSignal(), auth)
+            wiring = Wiring.of(SHOP, direct, LoopbackProbe("replies", NAME), ShutdownSignal(), own)
             wiring.attach(app)
             for topic, handle in wiring.topics().items():
                 broker.on(topic, NAME, handle)
@@ -50,7 +52,7 @@ def gateway(config: BaselineSettings) -> ASGIApp:
                 await broker.stop()
                 await cast(Direct, direct).close()
 
-    return public_app(SHOP, lifespan, is_open=auth is None)
+    return public_app(SHOP, lifespan, is_open=own.auth is None)
 
 
 def main() -> None:

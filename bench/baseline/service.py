@@ -52,7 +52,7 @@ class Handler:
     async def handle(self, topic: str, body: bytes) -> None:
         """Process one event; raise PermanentError or TransientError."""
         service = self._service
-        received = decode(parse(topic, body), service.inputs[topic], now())
+        received = decode(parse(topic, body, service.publishers[topic]), service.inputs[topic], now())
         key = service.key(received.event)
         if key is None:
             step = service.decide(None, None, received)
@@ -97,7 +97,9 @@ def _order() -> Program:
 
 
 def _notification() -> Program:
-    return Program(notification.SERVICE, partial(notification.wire, notification_settings.read(os.environ)))
+    settings = notification_settings.read(os.environ)
+    service = notification.service(settings.currency, settings.mails_per_hour)
+    return Program(service, partial(notification.wire, settings))
 
 
 WITH_SETTINGS: Mapping[str, Callable[[], Program]] = {"order": _order, "notification": _notification}

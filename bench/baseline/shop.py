@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from bench import floor_app
+from bench.unpaced import UNPACED
 from sidecart.issuer import tokens
 from sidecart.issuer.keys import JWKS_PATH
 from sidecart.launcher.deadline import Deadline
@@ -107,6 +108,7 @@ class BaselineShop:
             "BROKER": self.kind,
             "BROKER_URL": self.broker_url,
             "REDIS_URL": self.redis_url,
+            **UNPACED,
             "SMTP_URL": f"smtp://127.0.0.1:{self.ports['mail-smtp']}",
             **{f"{name.upper()}_URL": f"http://127.0.0.1:{self.ports[name]}" for name in app_ids() if name != GATEWAY},
         }

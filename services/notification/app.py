@@ -9,6 +9,7 @@ import msgspec
 from services.notification import domain, events, flows, settings
 from services.notification.mail.mailer import Mailer
 from services.notification.mail.retry_queue import MailRetryQueue
+from services.notification.pacing import PER_HOUR
 from sidecart.chassis import settings as common
 from sidecart.chassis.currency import DEFAULT, Currency
 from sidecart.chassis.events import now
@@ -19,9 +20,9 @@ from sidecart.chassis.service import Service
 from sidecart.chassis.sidecar import HttpSidecar
 
 
-def service(currency: Currency) -> Service[domain.Mailbox, events.Input]:
+def service(currency: Currency, mails_per_hour: int = PER_HOUR) -> Service[domain.Mailbox, events.Input]:
     """Describe the service to the event processor."""
-    return Service.of(domain, events, currency=currency)
+    return Service.of(domain, events, currency=currency, mails_per_hour=mails_per_hour)
 
 
 SERVICE = service(DEFAULT)
@@ -33,6 +34,8 @@ ITEMS_BYTES_MAX = 256 * 2**10  # of all items in one list, as JSON; the entries 
 class NotificationView(msgspec.Struct):
     """One mail in the body of `GET /notification/{user_id}`.
 
+    `not_before` is there if the mail waits for its hour (MAILS_PER_HOUR).
+
     `amount_cents` and `items` come from the order's note. OrderPaid can overtake OrderCreated; the
     entry lacks both until then.
     """
@@ -41,6 +44,7 @@ class NotificationView(msgspec.Struct):
     kind: str
     subject: str
     sent_at: str | None = None
+    not_before: str | msgspec.UnsetType | None = msgspec.UNSET
     amount_cents: int | msgspec.UnsetType = msgspec.UNSET
     items: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
@@ -77,7 +81,7 @@ def wire(mail_settings: settings.Settings, sidecar: HttpSidecar) -> ServiceWirin
 
     mails = Subscription("mailbus", "EmailRequested", mailer.handle)
     return ServiceWiring(
-        [*inbox(service(mail_settings.currency), sidecar), mails],
+        [*inbox(service(mail_settings.currency, mail_settings.mails_per_hour), sidecar), mails],
         [
             Read("/notification/{user_id}", find_mailbox),
             Read("/unfinished/user/{ids}", find_unfinished_users),
@@ -94,6 +98,8 @@ def _listed(notifications: Sequence[bytes | None], notes: Sequence[bytes | None]
         if notification is None:
             continue
         view = msgspec.json.decode(notification, type=NotificationView)
+        if view.not_before is None:
+            view.not_before = msgspec.UNSET
         if note is not None:
             order = msgspec.json.decode(note, type=_Note)
             view.amount_cents = order.amount_cents

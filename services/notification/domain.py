@@ -1,9 +1,11 @@
 """The mailbox aggregate: a user's contact, and one mail for each finished order.
 
-The outcome of an order can arrive before the user's address. The mailbox then keeps it.
+The outcome of an order can arrive before the user's address. The mailbox then keeps it. The mailbox
+also paces its mails.
 """
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Literal, assert_never
 
 from services.notification.email_templates import OrderOutcome, email, order_outcome
@@ -17,8 +19,9 @@ from services.notification.events import (
     OrderPaid,
     UserCreated,
 )
+from services.notification.pacing import PER_HOUR, next_due
 from sidecart.chassis.currency import Currency
-from sidecart.chassis.events import Received
+from sidecart.chassis.events import Received, timestamp
 from sidecart.chassis.service import Step
 
 RECENT_MAX = 100  # finished orders that a mailbox lists, newest first
@@ -38,13 +41,14 @@ class Mailbox:
     """One user's mailbox.
 
     `waiting` holds the outcomes that arrived before the address. `recent` lists order ids, newest
-    first.
+    first. `mailed` has the due times of the newest mails, in seconds since 1970.
     """
 
     user_id: str
     contact: Contact | None = None
     waiting: tuple[OrderOutcome, ...] = ()
     recent: tuple[str, ...] = ()
+    mailed: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ class Notification:
     """The mail about one order.
 
     `sent_at`: the mail server accepted the mail. `failed_at`: the mail is a dead letter.
-    `queued_until`: the mail entered the retry queue, with its first due time there.
+    `queued_until`: the mail entered the retry queue, with its first due time there. `not_before`:
+    the mail waits until then, because its user got too many mails.
     """
 
     order_id: str
@@ -72,6 +77,7 @@ class Notification:
     sent_at: str | None = None
     failed_at: str | None = None
     queued_until: str | None = None
+    not_before: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,19 @@ class Welcome:
     """
 
     outcomes: tuple[OrderOutcome, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """The time of a step, and the number of mails that a user gets in an hour (0: no limit)."""
+
+    at: datetime
+    per_hour: int
+
+    def next(self, mailed: tuple[int, ...]) -> tuple[tuple[int, ...], str | None]:
+        """Return the due times with that of one more mail, and its `not_before`."""
+        kept, due = next_due(mailed, self.at, self.per_hour)
+        return kept, None if due is None else timestamp(due)
 
 
 State = Mailbox
@@ -121,43 +140,53 @@ def subject(output: EmailRequested) -> str:
 
 
 def step(
-    state: Mailbox | None, secondary: Secondary | None, received: Received[Input], *, currency: Currency
+    state: Mailbox | None,
+    secondary: Secondary | None,
+    received: Received[Input],
+    *,
+    currency: Currency,
+    mails_per_hour: int = PER_HOUR,
 ) -> Step[Mailbox]:
     """Save a contact, save the data of an order, or request the mail about a finished order."""
     event = received.event
     mailbox = state or Mailbox(event.user_id)
+    pace = Pace(received.at, mails_per_hour)
     match event:
         case UserCreated(_, email, name):
             assert secondary is None or isinstance(secondary, Welcome)
-            return _register_contact(mailbox, secondary, Contact(email, name), currency)
+            return _register_contact(mailbox, secondary, Contact(email, name), pace, currency)
         case OrderCreated(order_id, user_id, items, amount_cents):
             note = OrderNote(order_id, user_id, items, amount_cents)
             return Step(state, {f"order:{order_id}": note})
         case OrderPaid(order_id, _, items, amount_cents):
-            return _request_mail(mailbox, secondary, order_outcome(order_id, items, amount_cents), currency)
+            return _request_mail(mailbox, secondary, order_outcome(order_id, items, amount_cents), pace, currency)
         case OrderNotPaid(order_id, _, items, amount_cents, reason):
-            return _request_mail(mailbox, secondary, order_outcome(order_id, items, amount_cents, reason), currency)
+            outcome = order_outcome(order_id, items, amount_cents, reason)
+            return _request_mail(mailbox, secondary, outcome, pace, currency)
         case _:
             assert_never(event)
 
 
-def _register_contact(mailbox: Mailbox, welcome: Welcome | None, contact: Contact, currency: Currency) -> Step[Mailbox]:
+def _register_contact(
+    mailbox: Mailbox, welcome: Welcome | None, contact: Contact, pace: Pace, currency: Currency
+) -> Step[Mailbox]:
     """Save the contact and request the waiting mails; a repeated event requests them again."""
     if mailbox.contact is not None:
         outcome = welcome.outcomes if welcome else ()
         return Step(mailbox, outputs=tuple(_mail(mailbox.user_id, mailbox.contact, each, currency) for each in outcome))
     outcome = mailbox.waiting
-    secondaries: dict[str, Secondary] = {
-        f"notification:{each.order_id}": _notification(mailbox.user_id, each) for each in outcome
-    }
+    mailed, secondaries = mailbox.mailed, dict[str, Secondary]()
+    for each in outcome:
+        mailed, not_before = pace.next(mailed)
+        secondaries[f"notification:{each.order_id}"] = _notification(mailbox.user_id, each, not_before)
     if outcome:
         secondaries[f"welcome:{mailbox.user_id}"] = Welcome(outcome)
-    registered = replace(mailbox, contact=contact, waiting=())
+    registered = replace(mailbox, contact=contact, waiting=(), mailed=mailed)
     return Step(registered, secondaries, tuple(_mail(mailbox.user_id, contact, each, currency) for each in outcome))
 
 
 def _request_mail(
-    mailbox: Mailbox, known: Secondary | None, outcome: OrderOutcome, currency: Currency
+    mailbox: Mailbox, known: Secondary | None, outcome: OrderOutcome, pace: Pace, currency: Currency
 ) -> Step[Mailbox]:
     """Request the mail about a finished order, or keep the outcome until the address arrives."""
     if mailbox.contact is None:
@@ -169,8 +198,9 @@ def _request_mail(
     mail = _mail(mailbox.user_id, mailbox.contact, outcome, currency)
     if known is not None:
         return Step(mailbox, outputs=(mail,))
-    notification = _notification(mailbox.user_id, outcome)
-    listed = replace(mailbox, recent=_newest(mailbox.recent, outcome.order_id))
+    mailed, not_before = pace.next(mailbox.mailed)
+    notification = _notification(mailbox.user_id, outcome, not_before)
+    listed = replace(mailbox, recent=_newest(mailbox.recent, outcome.order_id), mailed=mailed)
     return Step(listed, {f"notification:{outcome.order_id}": notification}, (mail,))
 
 
@@ -178,9 +208,9 @@ def _newest(recent: tuple[str, ...], order_id: str) -> tuple[str, ...]:
     return (order_id, *(each for each in recent if each != order_id))[:RECENT_MAX]
 
 
-def _notification(user_id: str, outcome: OrderOutcome) -> Notification:
-    return Notification(outcome.order_id, user_id, outcome.kind, mail_subject(outcome))
+def _notification(user_id: str, outcome: OrderOutcome, not_before: str | None) -> Notification:
+    return Notification(outcome.order_id, user_id, outcome.kind, mail_subject(outcome), not_before=not_before)
 
 
 def _mail(user_id: str, contact: Contact, outcome: OrderOutcome, currency: Currency) -> EmailRequested:
-    return email(user_id, contact.email, contact.name, outcome, currency)
+    return email(user_id, contact.email, outcome, currency)

@@ -1,9 +1,11 @@
 """The templates of the two mails, in plain text and HTML: an order is paid, or it is not.
 
-The functions are pure: the same outcome gives the same mail.
+The functions are pure: the same outcome gives the same mail. A mail contains no text that a user
+chose freely, because mail programs make links of addresses and domain names in any text
+(docs/adr/0058-no-free-text-in-mails.md).
 """
 
-import html
+import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +19,9 @@ from sidecart.chassis.currency import Currency
 
 LOCALE = "en"  # the language of the texts
 LINES_MAX = 10  # items that a mail lists; it counts the others
+SKU = re.compile(r"[A-Za-z0-9]{1,16}(?:[-_][A-Za-z0-9]{1,16}){0,3}")
+"""A SKU that a mail shows: without dot, slash, colon, @ and blank no mail program makes a link of
+it, and four words are too few for instructions. Any other SKU becomes its position in the order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +72,7 @@ def subject(outcome: OrderOutcome) -> str:
     return f"Your order {short} {'is paid' if outcome.kind == 'paid' else 'could not be paid'}"
 
 
-def email(user_id: str, to: str, name: str, outcome: OrderOutcome, currency: Currency) -> EmailRequested:
+def email(user_id: str, to: str, outcome: OrderOutcome, currency: Currency) -> EmailRequested:
     """Return the request for the mail about one order."""
     wording = _wording(outcome, money(outcome.amount_cents, currency))
     about = subject(outcome)
@@ -77,8 +82,8 @@ def email(user_id: str, to: str, name: str, outcome: OrderOutcome, currency: Cur
         user_id=user_id,
         to=to,
         subject=about,
-        text=_text(name, outcome, wording, currency),
-        html=_html(name, outcome, about, wording, currency),
+        text=_text(outcome, wording, currency),
+        html=_html(outcome, about, wording, currency),
     )
 
 
@@ -107,13 +112,23 @@ def _more(outcome: OrderOutcome) -> str:
     return f"and {outcome.more_items} more" if outcome.more_items else ""
 
 
-def _text(name: str, outcome: OrderOutcome, wording: Wording, currency: Currency) -> str:
-    lines = [f"  {item.quantity} x {item.sku} at {money(item.unit_price_cents, currency)}" for item in outcome.items]
+def _shown_skus(outcome: OrderOutcome) -> list[str]:
+    return [
+        item.sku if SKU.fullmatch(item.sku) else f"article {position}"
+        for position, item in enumerate(outcome.items, start=1)
+    ]
+
+
+def _text(outcome: OrderOutcome, wording: Wording, currency: Currency) -> str:
+    lines = [
+        f"  {item.quantity} x {shown} at {money(item.unit_price_cents, currency)}"
+        for item, shown in zip(outcome.items, _shown_skus(outcome), strict=True)
+    ]
     if outcome.more_items:
         lines.append(f"  {_more(outcome)}")
     return "\n".join(
         [
-            f"Hello {name},",
+            "Hello,",
             "",
             wording.body,
             "",
@@ -129,20 +144,21 @@ def _text(name: str, outcome: OrderOutcome, wording: Wording, currency: Currency
     )
 
 
-def _html(name: str, outcome: OrderOutcome, about: str, wording: Wording, currency: Currency) -> str:
+def _html(outcome: OrderOutcome, about: str, wording: Wording, currency: Currency) -> str:
     rows = "".join(
-        f"<tr><td>{item.quantity} &times; {html.escape(item.sku)}</td>"
+        f"<tr><td>{item.quantity} &times; {shown}</td>"
         f'<td style="text-align:right">{money(item.unit_price_cents, currency)}</td></tr>'
-        for item in outcome.items
+        for item, shown in zip(outcome.items, _shown_skus(outcome), strict=True)
     )
     if outcome.more_items:
         rows += f'<tr><td colspan="2">{_more(outcome)}</td></tr>'
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
-        f"<title>{html.escape(about)}</title></head>"
+        '<meta name="format-detection" content="telephone=no, date=no, address=no, email=no, url=no">'
+        f"<title>{about}</title></head>"
         '<body style="font-family:sans-serif;max-width:36em;margin:auto">'
         f'<h1 style="color:{wording.color};font-size:1.3em">{wording.headline}</h1>'
-        f"<p>Hello {html.escape(name)},</p><p>{wording.body}</p>"
+        f"<p>Hello,</p><p>{wording.body}</p>"
         f'<h2 style="font-size:1em">Order {outcome.order_id}</h2><table style="width:100%">{rows}'
         '<tr><th style="text-align:left">Total</th>'
         f'<th style="text-align:right">{money(outcome.amount_cents, currency)}</th></tr>'

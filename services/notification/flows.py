@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import msgspec
 
 from services.notification.domain import Notification
+from services.notification.mail.later import hour_of, later_ids
 from services.notification.mail.retry_queue import INDEX
 from services.notification.mail.retry_schedule import Mail
 from sidecart.chassis.paged_index import PagedIndex
@@ -39,8 +40,8 @@ async def settled_mails(store: Store, order_ids: Sequence[str]) -> set[str]:
 
     A mail is settled once it is sent, durably in the mail retry queue, or a dead letter. One bulk
     read loads the notifications, a second one the retry queue's entries of unfinished mails. An
-    entry counts only if the index lists it. A process can die between the write of the entry and
-    the write of the index; that mail must be requested again.
+    entry counts only if the index or that of its hour lists it. A process can die between the write
+    of the entry and the write of the index; that mail must be requested again.
     """
     values = await store.load_many([f"notification:{each}" for each in order_ids])
     done, waiting = set(), []
@@ -56,11 +57,16 @@ async def settled_mails(store: Store, order_ids: Sequence[str]) -> set[str]:
         return done
     queued = await store.load_many([f"mail-retry:{each}" for each in waiting])
     open_ = {
-        order_id
+        order_id: mail
         for order_id, value in zip(waiting, queued, strict=True)
-        if value is not None and not msgspec.json.decode(value, type=Mail).done
+        if value is not None and not (mail := msgspec.json.decode(value, type=Mail)).done
     }
-    return done | (open_ & set(await PagedIndex(store, INDEX).ids())) if open_ else done
+    if not open_:
+        return done
+    listed = set(await PagedIndex(store, INDEX).ids())
+    for hour in {hour_of(mail.due) for order_id, mail in open_.items() if order_id not in listed}:
+        listed |= set(await later_ids(store, hour))
+    return done | (open_.keys() & listed)
 
 
 def _has_contact(value: bytes) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from services.notification.mail.server import MailServer
+from services.notification.pacing import PER_HOUR, PER_HOUR_MAX
 from sidecart.chassis import currency, settings
 
 # The delays before the first retry. Each later delay is twice as long.
@@ -18,7 +19,8 @@ MAIL_UNKNOWN_SECONDS = 3600  # after an unknown outcome; the delay grows up to e
 class Settings:
     """The mail server, the sender address, the first retry delays, and the currency of the mails.
 
-    `first_pause` follows a temporary refusal, `unknown_pause` an unknown outcome.
+    `first_pause` follows a temporary refusal, `unknown_pause` an unknown outcome. A user gets
+    `mails_per_hour` mails in an hour; 0 is no limit.
     """
 
     server: MailServer
@@ -26,6 +28,7 @@ class Settings:
     first_pause: timedelta
     unknown_pause: timedelta
     currency: currency.Currency
+    mails_per_hour: int = PER_HOUR
 
 
 def read(environ: Mapping[str, str]) -> Settings:
@@ -43,4 +46,5 @@ def read(environ: Mapping[str, str]) -> Settings:
             seconds=settings.whole(environ, "MAIL_UNKNOWN_SECONDS", 1, 86_400, MAIL_UNKNOWN_SECONDS)
         ),
         currency=currency.read(environ),
+        mails_per_hour=settings.whole(environ, "MAILS_PER_HOUR", 0, PER_HOUR_MAX, PER_HOUR),
     )

@@ -14,6 +14,7 @@ from typing import Any
 
 import valkey
 
+from sidecart.launcher.permissions import ADMINISTRATOR
 from sidecart.launcher.servers.rabbitmq_keeper import TOKENS, tokens_of
 from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import readers
@@ -46,7 +47,7 @@ def main() -> None:
     options = parser.parse_args()
     publish = published_by(options.sidecars, tokens_of(os.environ[TOKENS]))
     host, _, port = options.redis.rpartition(":")
-    with valkey.Valkey(host, int(port)) as client:
+    with valkey.Valkey(host, int(port), username=ADMINISTRATOR, password=os.environ["REDISCLI_AUTH"]) as client:
         processed = by_groups(client)
         if options.publish_story:
             publish_story(publish, processed)

@@ -1,5 +1,5 @@
 """Substitutes for images that cannot be pulled here, under the real names: Debian's packages, and
-daprd.
+Dapr's programs.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from sidecart.launcher import daprd
+from sidecart.launcher import daprd, sentry
+from sidecart.launcher.dapr_release import VERSION
 from sidecart.launcher.deadline import Deadline
 from tests.compose.engine import Engine
 
@@ -22,11 +23,7 @@ PACKAGES = ("ca-certificates", "python3", "python3-venv", "rabbitmq-server", "re
 SERVER_SCRIPTS = "/usr/lib/rabbitmq/bin"
 ENTRYPOINT = """\
 #!/bin/sh
-# What the official image's does: the first user comes from the environment.
-set -eu
-mkdir -p /etc/rabbitmq/conf.d
-printf 'default_user = %s\\ndefault_pass = %s\\n' "$RABBITMQ_DEFAULT_USER" "$RABBITMQ_DEFAULT_PASS" \\
-    >/etc/rabbitmq/conf.d/10-defaults.conf
+# The official ones also change to the server's own login.
 exec "$@"
 """
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -50,7 +47,7 @@ def make(engine: Engine, cache: Path, expected: set[str], report: Callable[[str]
     """
     for name in sorted(expected):
         if name.startswith("daprio/"):
-            _import_daprd(engine, name, report)
+            _import_dapr(engine, name, report)
         else:
             _import_root(engine, name, cache, report)
 
@@ -79,9 +76,14 @@ def _import(engine: Engine, tree: Path, name: str, key: str, changes: tuple[str,
         engine.podman("import", "-q", *words, packed.name, name)
 
 
-def _import_daprd(engine: Engine, name: str, report: Callable[[str], None]) -> None:
-    program = daprd.find(report, Deadline()).path
-    assert name.endswith(f":{daprd.VERSION}"), f"{name} is not daprd {daprd.VERSION}"
+def _import_dapr(engine: Engine, name: str, report: Callable[[str], None]) -> None:
+    title, _, version = name.removeprefix("daprio/").partition(":")
+    programs = {
+        "daprd": lambda: daprd.find(report, Deadline()).path,
+        "sentry": lambda: sentry.find(report, Deadline()),
+    }
+    assert version == VERSION, f"{name} is not of version {VERSION}"
+    program = programs[title]()
     status = program.stat()
     key = _key(str(program), str(status.st_size), str(status.st_mtime_ns))
     if _is_there(engine, name, key):
@@ -89,8 +91,8 @@ def _import_daprd(engine: Engine, name: str, report: Callable[[str], None]) -> N
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         tree.mkdir()
-        shutil.copy(program, tree / "daprd")
-        (tree / "daprd").chmod(0o755)
+        shutil.copy(program, tree / title)
+        (tree / title).chmod(0o755)
         _import(engine, tree, name, key, ("USER 65532:65532", "WORKDIR /"))
 
 

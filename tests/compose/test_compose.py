@@ -13,6 +13,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from shop.acting import acting
 from shop.demo import Demo, DemoFailed
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.servers.registry import BROKERS
@@ -22,6 +23,7 @@ from tests.compose.stack import FILE, FOLDER, SECONDS_MAX, Stack
 from tests.e2e.first_events import LONG_SECONDS
 
 SECRETS = FOLDER / "secrets"
+SIGNING_KEY = SECRETS / "token-issuer.pem"
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -36,18 +38,21 @@ def secrets() -> Iterator[None]:
 
 @pytest.mark.parametrize("broker", BROKERS)
 def test_the_unchanged_file_runs_both_flows(engine: Engine, broker: str) -> None:
-    """All health checks pass, the demo passes, and apps and sidecars run without root."""
+    """All health checks pass, the demo passes, each read works, and apps and sidecars run without
+    root.
+    """
     with Stack(engine, broker) as stack:
         stack.wait_ready()
         play(stack)
+        assert 200 == ask(stack, "/products")
 
         checked = [name for name, service in stack.services.items() if "test" in service.get("healthcheck", {})]
-        assert {*app_ids(), "mail", "redis", *({"rabbitmq"} & {broker})} == set(checked)
+        assert {*app_ids(), "issuer", "mail", "redis", *({"rabbitmq"} & {broker})} == set(checked)
         for name in checked:
             stack.until(lambda name=name: stack.is_healthy(name), f"{name} to be healthy")  # type: ignore[misc]  # bound now
         users = {name: stack.inspect(name)["Config"]["User"] for name in stack.services}
-        assert {"10001:10001"} == {users[name] for name in (*app_ids(), "mail")}
-        assert {"65532:65532"} == {users[f"{name}-dapr"] for name in app_ids()}
+        assert {"10001:10001"} == {users[name] for name in (*app_ids(), "issuer", "mail")}
+        assert {"65532:65532"} == {users[name] for name in ("sentry", *(f"{name}-dapr" for name in app_ids()))}
 
 
 def test_any_order_of_starts_works(engine: Engine) -> None:
@@ -66,7 +71,7 @@ def test_killed_containers_restart_and_the_shop_continues(engine: Engine) -> Non
     """
     with Stack(engine, "redis") as stack:
         stack.wait_ready()
-        for name in ("order", "order-dapr", "gateway", "gateway-dapr", "redis"):
+        for name in ("order", "order-dapr", "gateway", "gateway-dapr", "issuer", "sentry", "redis"):
             before = stack.inspect(name)["State"]["Pid"]
             stack.crash(name)
             stack.until(lambda: stack.inspect(name)["State"]["Pid"] not in (0, before), f"{name} to come back")  # noqa: B023 - it is called at once
@@ -132,8 +137,9 @@ def late_events(stack: Stack, *words: str) -> dict[str, float]:
     """Return the consumers that processed the first event of a topic late, with their seconds."""
     sidecars = json.dumps({app_id: f"http://{stack.address(f'{app_id}-dapr', 'mesh')}:3500" for app_id in app_ids()})
     program = [sys.executable, "-m", "tests.compose.first_events", "--sidecars", sidecars, "--redis", "127.0.0.1:6379"]
-    keeper = (SECRETS / "keeper.env").read_text("utf-8").strip()
-    late = stack.run_in_network("redis", [*program, *words], dict([keeper.split("=", 1)]))
+    files = [(SECRETS / name).read_text("utf-8") for name in ("keeper.env", "servers.env")]
+    secrets = dict(line.split("=", 1) for text in files for line in text.splitlines())
+    late = stack.run_in_network("redis", [*program, *words], secrets)
     return dict(json.loads(late))
 
 
@@ -164,7 +170,7 @@ def play(stack: Stack) -> None:
 
     def passes() -> bool:
         try:
-            Demo(stack.url, stack.mail_url, stack.deadline).play()
+            Demo(stack.url, stack.mail_url, stack.deadline, acting(SIGNING_KEY)).play()
         except DemoFailed as failure:
             print(f"retrying: {failure}")
             return False
@@ -176,16 +182,17 @@ def play(stack: Stack) -> None:
 def ask(stack: Stack, path: str) -> int:
     """Return the status of one GET; 0 without a response."""
     try:
-        return httpx.get(f"{stack.url}{path}", trust_env=False, timeout=SECONDS_MAX).status_code
+        auth = acting(SIGNING_KEY)
+        return httpx.get(f"{stack.url}{path}", trust_env=False, timeout=SECONDS_MAX, auth=auth).status_code
     except httpx.TransportError:
         return 0
 
 
 def takes_orders(stack: Stack) -> bool:
     """Return whether a registration succeeds at the moment."""
-    body = {"email": f"{os.urandom(8).hex()}@example.com", "name": "Ann"}
+    body, auth = {"email": f"{os.urandom(8).hex()}@example.com", "name": "Ann"}, acting(SIGNING_KEY)
     try:
-        answer = httpx.post(f"{stack.url}/user/register", json=body, trust_env=False, timeout=SECONDS_MAX)
+        answer = httpx.post(f"{stack.url}/user/register", json=body, trust_env=False, timeout=SECONDS_MAX, auth=auth)
     except httpx.TransportError:
         return False
     return answer.status_code == 201

@@ -23,7 +23,7 @@ ODD_AND_WRONG = ("\u3000", "\u2003 \u00a0", "a\x85b", "a\x9fb", "a\u2029b")
 
 def take(event: dict[str, Any]) -> None:
     """Decode an event as the event processor does."""
-    decode(parse(TOPIC, msgspec.json.encode(event)), INPUTS[TOPIC], AT)
+    decode(parse(TOPIC, msgspec.json.encode(event), "gateway"), INPUTS[TOPIC], AT)
 
 
 @pytest.mark.parametrize("name", examples(TOPIC))

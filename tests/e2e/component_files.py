@@ -57,6 +57,11 @@ STORES = {
 """,
     ),
 }
+LOGIN = """\
+    - {name: redisUsername, envRef: REDIS_USERNAME}
+    - {name: redisPassword, envRef: REDIS_PASSWORD}
+"""
+NO_LOGIN = {"REDIS_USERNAME": "", "REDIS_PASSWORD": ""}
 OWN_CONSUMER = '    - {name: consumerID, value: "{podName}"}\n'
 POLICY = """\
 apiVersion: dapr.io/v1alpha1
@@ -107,4 +112,4 @@ spec:
   version: {version}
   metadata:
     - {{name: {setting}, envRef: {variable}}}
-"""
+{LOGIN if setting == "redisHost" else ""}"""

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from bench.baseline.shop import BaselineShop
-from sidecart.launcher import daprd
+from sidecart.launcher import daprd, sentry
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.lifecycle.settings import external_servers
 from sidecart.launcher.lifecycle.system import Options, System
@@ -69,6 +69,21 @@ def pytest_report_header() -> str:
     return f"broker: {broker()} (components/brokers/{broker()}), store: {store()}{others}"
 
 
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests that do not apply to the servers of this run.
+
+    They are not skipped: a skipped test fails a suite.
+    """
+    other = [item for item in items if (only := item.get_closest_marker("only_on")) and not _has_one(only.args)]
+    if other:
+        config.hook.pytest_deselected(items=other)
+        items[:] = [item for item in items if item not in other]
+
+
+def _has_one(servers: tuple[str, ...]) -> bool:
+    return not {broker(), store()}.isdisjoint(servers)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _daprd_is_there() -> None:
     """Fetch or build daprd before the first test: on a new machine it takes minutes, and no time
@@ -76,6 +91,7 @@ def _daprd_is_there() -> None:
     """
     if not is_baseline():
         daprd.find(print, Deadline())
+        sentry.find(print, Deadline())
 
 
 @pytest.fixture(scope="session")

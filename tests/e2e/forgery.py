@@ -222,7 +222,7 @@ BEARER: dict[str, Forgery] = {
     "9,000 characters": lambda forger: forger.good(padding="x" * LONG_TOKEN_CHARACTERS)[:LONG_TOKEN_CHARACTERS],
     "a valid token of 9,000 characters": lambda forger: forger.good(padding="x" * (LONG_TOKEN_CHARACTERS * 3 // 4)),
 }
-"""What a request sends as its bearer token, in Latin-1."""
+"""The bearer tokens of the requests, in Latin-1."""
 
 HEADERS: dict[str, Callable[[Forger], list[tuple[str, str]]]] = {
     "no token": lambda _: [],
@@ -244,7 +244,7 @@ HEADERS: dict[str, Callable[[Forger], list[tuple[str, str]]]] = {
     "the token in another header": lambda forger: [("x-authorization", f"Bearer {forger.good()}")],
     "the sidecar's header": lambda forger: [("dapr-api-token", forger.good())],
 }
-"""What a request sends as its headers."""
+"""The headers of the requests."""
 
 ACCEPTED: dict[str, Forgery] = {
     "a good token": lambda forger: forger.good(),

@@ -26,7 +26,8 @@ MIB = 1024 * 1024
 def fresh(topic: str, **data: Any) -> dict[str, Any]:
     """Return an example event of a topic with a new id and changed data."""
     event: dict[str, Any] = copy.deepcopy(next(iter(examples(topic).values())))
-    return event | {"id": str(uuid.uuid4()), "correlationid": str(uuid.uuid4()), "data": event["data"] | data}
+    new = {"id": str(uuid.uuid4()), "correlationid": str(uuid.uuid4()), "madeby": "a test"}
+    return event | new | {"data": event["data"] | data}
 
 
 def malformed(topic: str) -> Iterator[tuple[str, bytes]]:
@@ -50,6 +51,8 @@ def malformed(topic: str) -> Iterator[tuple[str, bytes]]:
     yield "an invalid correlationid", changed(lambda event: event.update(correlationid=7))
     yield "another type", changed(lambda event: event.update(type="Probe-tap"))
     yield "no type", changed(lambda event: event.pop("type"))
+    yield "another source", changed(lambda event: event.update(source="stranger"))
+    yield "no source", changed(lambda event: event.pop("source"))
     yield "no data", changed(lambda event: event.pop("data"))
     yield "data null", changed(lambda event: event.update(data=None))
     yield "data text", changed(lambda event: event.update(data="x"))
@@ -72,6 +75,7 @@ def routes(shop: System, app_id: str) -> dict[str, str]:
     return {each["topic"]: each["route"] for each in answer.raise_for_status().json()}
 
 
+@pytest.mark.attack("events", "a malformed event posted to a service", "event parser")
 @pytest.mark.parametrize(("app_id", "topic"), READERS)
 def test_a_malformed_event_gets_200_and_one_dead_letter(shopper: Shopper, app_id: str, topic: str) -> None:
     """A malformed event is delivered twice: the app answers 200, keeps one dead letter, and
@@ -108,6 +112,7 @@ def all_letters(shopper: Shopper, app_id: str) -> list[str]:
     return ids
 
 
+@pytest.mark.attack("events", "a malformed event from the broker", "event parser")
 @pytest.mark.parametrize(("app_id", "topic"), READERS)
 def test_a_malformed_event_from_the_broker_is_one_dead_letter(shopper: Shopper, app_id: str, topic: str) -> None:
     """Each service that reads the topic keeps one dead letter with a reason."""
@@ -197,6 +202,23 @@ def test_outcomes_before_the_address_are_mailed_once_it_arrives(shopper: Shopper
     assert 1 == len(shopper.mails(email))
 
 
+@pytest.mark.attack("injection", "phishing text in a mail, by name and SKU", "text of mails")
+def test_a_mail_shows_no_text_that_a_user_chose(shopper: Shopper) -> None:
+    """A name and a SKU that would make the mail a phishing message, from records of any version."""
+    user_id, order_id, email = str(uuid.uuid4()), str(uuid.uuid4()), new_address()
+    name = "Your account is locked, visit http://evil.example"
+    publish(shopper, fresh("UserCreated", user_id=user_id, email=email, name=name) | {"subject": user_id})
+    items = [TEA, TEA | {"sku": "www.evil.example"}, TEA | {"sku": "a\nlocked\u202e"}]
+    order = {"user_id": user_id, "order_id": order_id, "items": items, "amount_cents": 3 * TEA_CENTS}
+    publish(shopper, fresh("OrderPaid", **order) | {"subject": order_id})
+
+    (mail,) = shopper.wait_for_mails(email, 1)
+    for part in (mail["subject"], mail["text"], mail["html"]):
+        assert [] == [word for word in ("evil", "locked", "http", "www", "\u202e") if word in part]
+    assert "x article 2 at" in mail["text"]
+    assert f"x {TEA['sku']} at" in mail["text"]
+
+
 def publish(shopper: Shopper, event: dict[str, Any]) -> None:
     """Publish an event in the way of an app."""
-    assert 204 == shopper.tap.publish(event["type"], json.dumps(event | {"source": "stranger"}).encode())
+    assert 204 == shopper.tap.publish(event["type"], json.dumps(event).encode())

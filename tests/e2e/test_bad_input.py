@@ -65,7 +65,7 @@ def field_cases() -> Iterator[tuple[str, dict[str, Any], list[str]]]:
         ),
     ):
         yield "/user/register", REGISTER | {"email": email}, ["/email"]
-    for name in ("\r\nBcc: eve@example.com", "a\x00b", "a\u2028b", " ", "x" * 201, "\x7f"):
+    for name in ("\r\nBcc: eve@example.com", "a\x00b", "a\u2028b", " ", "x" * 201, "\x7f", "\u202emoc.live"):
         yield "/user/register", REGISTER | {"name": name}, ["/name"]
     yield "/user/register", {"email": 5, "name": "", "admin": True}, ["/email", "/name", "/admin"]
     for user_id in (*WRONG_IDS, USER.upper(), 7):
@@ -79,7 +79,7 @@ def field_cases() -> Iterator[tuple[str, dict[str, Any], list[str]]]:
         yield "/order/create", ORDER | {"items": [TEA | {"unit_price_cents": price}]}, ["/items/0/unit_price_cents"]
     for sku in ("", " ", "x" * 65, "a\r\nb", "\x00", 5, None):
         yield "/order/create", ORDER | {"items": [TEA | {"sku": sku}]}, ["/items/0/sku"]
-    yield "/order/create", ORDER | {"items": [TEA] * 1_001}, ["/items"]
+    yield "/order/create", ORDER | {"items": [TEA] * 101}, ["/items"]
     yield "/order/create", ORDER | {"items": ["tea", 5, None, [TEA]]}, [f"/items/{number}" for number in range(4)]
     yield "/order/create", ORDER | {"items": [TEA | {"discount": 1}]}, ["/items/0/discount"]
     yield "/order/create", ORDER | {"items": [TEA | {"quantity": 10_000, "unit_price_cents": 10**9}]}, [""]
@@ -100,8 +100,8 @@ RAW: list[tuple[str, bytes, dict[str, str], int, str]] = [
     ("UTF-16", json.dumps(REGISTER).encode("utf-16"), JSON, 400, "not_json"),
     ("a byte order mark", b"\xef\xbb\xbf{}", JSON, 400, "not_json"),
     ("a lone surrogate", b'{"name": "\\ud800", "email": "a@example.com"}', JSON, 400, "not_json"),
-    ("nested 100,000 deep", b"[" * 100_000 + b"]" * 100_000, JSON, 400, "not_json"),
-    ("nested objects", b'{"a":' * 40_000 + b"1" + b"}" * 40_000, JSON, 400, "not_json"),
+    ("nested 30,000 deep", b"[" * 30_000 + b"]" * 30_000, JSON, 400, "not_json"),
+    ("nested objects", b'{"a":' * 10_000 + b"1" + b"}" * 10_000, JSON, 400, "not_json"),
     ("no object", b"[1]", JSON, 422, "invalid"),
     ("a string", b'"x"', JSON, 422, "invalid"),
     ("null", b"null", JSON, 422, "invalid"),
@@ -217,6 +217,7 @@ def test_exactly_the_wrong_fields_are_named(shopper: Shopper) -> None:
     assert 100 < len(cases)
 
 
+@pytest.mark.attack("other users", "a user id in the body that is not the token's", "identity of the body")
 @pytest.mark.parametrize("user_id", [*WRONG_IDS, str(uuid.uuid4())])
 def test_an_id_that_is_not_the_tokens_is_403(shopper: Shopper, user_id: str) -> None:
     """A text in place of the caller's id contradicts the token, also if it is no id."""
@@ -225,6 +226,7 @@ def test_an_id_that_is_not_the_tokens_is_403(shopper: Shopper, user_id: str) -> 
     must_be_a_problem(answer, 403, "forbidden")
 
 
+@pytest.mark.attack("other users", "an address in the body that resembles the token's", "identity of the body")
 @pytest.mark.parametrize("email", ["", "eve@example.com", "ann@example.com.evil.example", "ann@example.com "])
 def test_an_address_that_is_not_the_tokens_is_403(shopper: Shopper, email: str) -> None:
     """A body cannot register another address than the token's."""
@@ -233,6 +235,7 @@ def test_an_address_that_is_not_the_tokens_is_403(shopper: Shopper, email: str) 
     must_be_a_problem(answer, 403, "forbidden")
 
 
+@pytest.mark.attack("requests", "send an unreadable body", "size limits")
 @pytest.mark.parametrize("path", PATHS)
 @pytest.mark.parametrize(
     ("content", "headers", "status", "kind"), [case[1:] for case in RAW], ids=[case[0] for case in RAW]

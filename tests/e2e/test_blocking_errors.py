@@ -17,7 +17,9 @@ import valkey
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.permissions import ADMINISTRATOR
 from sidecart.launcher.processes import Processes
+from sidecart.launcher.servers.addresses import with_login, without_password
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from tests.e2e.conftest import broker, options, store
 
@@ -71,16 +73,16 @@ def no_database(address: str) -> str:
     return urlsplit(address)._replace(path="/nowhere").geturl()
 
 
-def no_right(address: str) -> None:
-    """Forbid a command that the sidecar needs."""
+def no_right(address: str) -> str:
+    """Return a login that may not run a command that the sidecar needs."""
     with valkey.Valkey.from_url(f"redis://{address}") as client:
-        client.execute_command("ACL", "SETUSER", "default", "-xgroup")
+        client.execute_command("ACL", "SETUSER", "weak", "on", ">weak", "~*", "+@all", "-xgroup")
+    return with_login(address, "weak", "weak")
 
 
-def with_password(address: str) -> None:
-    """Require a password."""
-    with valkey.Valkey.from_url(f"redis://{address}") as client:
-        client.config_set("requirepass", "secret")
+def wrong_password(address: str) -> str:
+    """Return a login that the server refuses."""
+    return with_login(address, ADMINISTRATOR, "wrong")
 
 
 CASES: dict[str, list[tuple[Callable[[str], str | None], str, str]]] = {
@@ -93,7 +95,8 @@ CASES: dict[str, list[tuple[Callable[[str], str | None], str, str]]] = {
     "redis": [
         (other_key, "OrderNotPaid: WRONGTYPE", "delete the key OrderNotPaid"),
         (no_right, "NOPERM", "grant the login"),
-        (with_password, "Authentication required", "requires no password"),
+        (without_password, "Authentication required", "REDIS_USERNAME and REDIS_PASSWORD"),
+        (wrong_password, "invalid username-password pair", "REDIS_USERNAME and REDIS_PASSWORD"),
     ],
     "postgres": [
         (other_table, "SQLSTATE 42703", "set another database"),

@@ -30,6 +30,7 @@ def same_as_unknown(shopper: Shopper, eve: Eve, path: str) -> None:
     assert foreign.headers.keys() == unknown.headers.keys()
 
 
+@pytest.mark.attack("other users", "read an order", "owner of an answer")
 def test_another_users_order_is_404(shopper: Shopper, victim: Victim, eve: Eve) -> None:
     """The order exists for its owner only."""
     path = f"/order/{victim.order_id}"
@@ -38,6 +39,7 @@ def test_another_users_order_is_404(shopper: Shopper, victim: Victim, eve: Eve) 
     assert 200 == shopper.http.get(path, headers=shopper.caller(victim.email)).status_code
 
 
+@pytest.mark.attack("other users", "read a pending order", "owner of a pending command")
 def test_another_users_pending_order_is_404(shopper: Shopper, victim: Victim, eve: Eve) -> None:
     """While the order is pending, and after it is placed."""
     shopper.shop.stop_app("order")
@@ -56,6 +58,7 @@ def test_another_users_pending_order_is_404(shopper: Shopper, victim: Victim, ev
     same_as_unknown(shopper, eve, path)
 
 
+@pytest.mark.attack("other users", "read a rejected order", "owner of a pending command")
 def test_another_users_rejected_order_is_404(shopper: Shopper, victim: Victim, eve: Eve) -> None:
     """The rejection is for its owner only."""
     shopper.shop.stop_app("order")
@@ -73,6 +76,7 @@ def test_another_users_rejected_order_is_404(shopper: Shopper, victim: Victim, e
     same_as_unknown(shopper, eve, path)
 
 
+@pytest.mark.attack("other users", "read a pending registration", "owner in the path")
 def test_another_users_pending_registration_and_deposit_are_403(shopper: Shopper, eve: Eve) -> None:
     """A path that names another caller is refused before anything is looked up."""
     email = new_address()
@@ -91,6 +95,7 @@ def test_another_users_pending_registration_and_deposit_are_403(shopper: Shopper
     must_be_refused(foreign, 403, "forbidden", error="insufficient_scope")
 
 
+@pytest.mark.attack("other users", "read data, account, deposit, notifications", "owner in the path")
 def test_another_users_account_deposit_notifications_and_data_are_403(
     shopper: Shopper, victim: Victim, eve: Eve
 ) -> None:
@@ -106,6 +111,7 @@ def test_another_users_account_deposit_notifications_and_data_are_403(
         assert 200 == shopper.http.get(path, headers=shopper.caller(victim.email)).status_code
 
 
+@pytest.mark.attack("other users", "read a deposit below the own account", "owner in the path")
 def test_another_users_deposit_is_not_below_the_own_account(shopper: Shopper, victim: Victim, eve: Eve) -> None:
     """The id of a foreign deposit below the own account is 404."""
     path = f"/account/{eve.user_id}/deposit/{victim.deposit_id}"
@@ -113,6 +119,7 @@ def test_another_users_deposit_is_not_below_the_own_account(shopper: Shopper, vi
     must_be_unknown(shopper.http.get(path, headers=eve.headers), path)
 
 
+@pytest.mark.attack("other users", "order on behalf of another user", "identity of the body")
 def test_an_order_on_behalf_of_another_is_403(shopper: Shopper, victim: Victim, eve: Eve) -> None:
     """The victim's money stays, and an operator may not order for others either."""
     body = {"user_id": victim.user_id, "items": [TEA]}
@@ -132,6 +139,7 @@ def test_an_order_without_a_user_id_is_the_callers(shopper: Shopper, victim: Vic
     assert "OrderNotPaid" == shopper.final(answer.json()["order_id"])
 
 
+@pytest.mark.attack("other users", "register the address of another user", "identity of the body")
 def test_another_users_address_cannot_be_registered(shopper: Shopper, victim: Victim, eve: Eve) -> None:
     """Neither a registered address nor a free one: mails would go to it."""
     with nothing_published(shopper):
@@ -141,6 +149,7 @@ def test_another_users_address_cannot_be_registered(shopper: Shopper, victim: Vi
             must_be_refused(answer, 403, "forbidden")
 
 
+@pytest.mark.attack("other users", "register an address that is not verified", "verified address")
 @pytest.mark.parametrize("verified", [False, None, "true", 1])
 def test_an_address_that_is_not_verified_cannot_be_registered(
     shopper: Shopper, anonymous: httpx.Client, victim: Victim, verified: object
@@ -154,6 +163,7 @@ def test_an_address_that_is_not_verified_cannot_be_registered(
             must_be_refused(anonymous.post("/user/register", json=body, headers=headers), 403, "forbidden")
 
 
+@pytest.mark.attack("other users", "another subject with the same address", "identity of the body")
 def test_an_address_that_belongs_to_another_subject_gives_no_access(shopper: Shopper, victim: Victim) -> None:
     """The caller is the subject, not the address: the same address of another subject is another
     caller.
@@ -167,6 +177,7 @@ def test_an_address_that_belongs_to_another_subject_gives_no_access(shopper: Sho
     must_be_refused(shopper.http.post("/order/create", json=body, headers=another), 403, "forbidden")
 
 
+@pytest.mark.attack("other users", "deposit without the scope", "scope of a command")
 @pytest.mark.parametrize("scopes", [(), ("deposit",), ("deposits2", "xdeposits"), ("DEPOSITS",), ("deposits,x",)])
 @pytest.mark.parametrize("roles", [(), (OPERATOR,), ("deposits",)])
 def test_a_deposit_without_the_scope_is_403(
@@ -183,6 +194,7 @@ def test_a_deposit_without_the_scope_is_403(
     assert balance == shopper.balance(victim.user_id)
 
 
+@pytest.mark.attack("other users", "read other data as the payment provider", "owner in the path")
 def test_a_payment_provider_reads_deposits_only(shopper: Shopper, victim: Victim) -> None:
     """The scope opens deposits, and nothing else of the user."""
     provider = shopper.caller("provider@example.com", scopes=("deposits",))
@@ -193,6 +205,7 @@ def test_a_payment_provider_reads_deposits_only(shopper: Shopper, victim: Victim
     assert expected == found
 
 
+@pytest.mark.attack("other users", "read with a role that resembles operator", "owner in the path")
 @pytest.mark.parametrize("roles", [("operators",), ("Operator",), ("xoperator",), ("admin", "user")])
 def test_another_role_is_no_operator(shopper: Shopper, victim: Victim, eve: Eve, roles: tuple[str, ...]) -> None:
     """Only the exact word opens everything."""
@@ -209,6 +222,7 @@ def test_an_operator_reads_all(shopper: Shopper, victim: Victim) -> None:
     assert {200} == {shopper.http.get(path, headers=headers).status_code for path in victim.reads}
 
 
+@pytest.mark.attack("other users", "use the Idempotency-Key of another user", "owner of a key")
 def test_another_users_key_gives_another_resource(shopper: Shopper, victim: Victim, eve: Eve) -> None:
     """A key belongs to its caller: the same key of another caller is another request, and shows
     nothing of the first one.
@@ -229,9 +243,10 @@ def test_another_users_key_gives_another_resource(shopper: Shopper, victim: Vict
     must_be_refused(refused, 403, "forbidden")
 
 
+@pytest.mark.attack("other users", "compute the id of another user's key", "secret of the key ids")
 def test_the_id_of_a_key_cannot_be_computed(shopper: Shopper, eve: Eve) -> None:
-    """The id depends on a secret of the gateway, not only on what a caller knows: another caller can
-    neither compute it nor probe for it.
+    """The id depends on a secret of the gateway, not only on what a caller knows: another caller
+    can neither compute it nor probe for it.
     """
     key = uuid.uuid4().hex
     order_id = shopper.order(eve.user_id, **{"idempotency-key": key}).json()["order_id"]

@@ -15,6 +15,7 @@ import pytest
 
 from sidecart.launcher.dead_letters import DeadLetter, Filter, discard, find_dead_letters, replay
 from sidecart.launcher.running_state import RunningState
+from sidecart.launcher.topics import read_topics
 from sidecart.launcher.topology import sidecar_of
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
 
@@ -37,9 +38,10 @@ def event(topic: str, data: dict[str, Any]) -> dict[str, Any]:
         "specversion": "1.0",
         "id": made,
         "type": topic,
-        "source": "test",
+        "source": read_topics()[topic].publisher,
         "subject": made,
         "correlationid": made,
+        "madeby": "a test",
         "datacontenttype": "application/json",
         "data": data,
     }

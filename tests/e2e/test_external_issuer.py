@@ -84,6 +84,7 @@ def test_roles_are_in_the_configured_claim(issuer: Issuer, http: httpx.Client) -
     assert (200, 403) == tuple(http.get(path, headers=each).status_code for each in (operator, usual))
 
 
+@pytest.mark.attack("tokens", "a token of another issuer, or for another audience", "token issuer")
 def test_tokens_of_the_local_issuer_and_of_another_audience_are_401(
     issuer: Issuer, http: httpx.Client, tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ def test_tokens_of_the_local_issuer_and_of_another_audience_are_401(
     assert [401] * 3 == [http.get(path, headers=each).status_code for each in (local, named, other)]
 
 
+@pytest.mark.attack("tokens", "a flood of unknown keys against the issuer", "pace of key lookups")
 def test_a_flood_of_unknown_keys_asks_the_issuer_rarely(issuer: Issuer, http: httpx.Client, tmp_path: Path) -> None:
     """Tokens with made-up keys cause one question in ten seconds."""
     asked, started = len(issuer.server.asked), time.monotonic()

@@ -51,11 +51,12 @@ class MyServer:
 
 @pytest.fixture(scope="module")
 def external(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Start the broker and the store of this run; return their addresses at ::1 by environment
-    variable.
+    """Start the broker and the store of this run; return their addresses at ::1 and the login of
+    their administrator, by environment variable.
     """
     folder = tmp_path_factory.mktemp("external")
     processes, deadline, found = Processes(folder / "logs"), Deadline(), dict[str, str]()
+    variables: dict[str, str] = {}
     with ExitStack() as stack:
         for server in (BROKERS[broker()], STORES[store()]):
             if server.env in found:
@@ -67,7 +68,8 @@ def external(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
             relay = stack.enter_context(Relay(int(port), V6))
             found[server.env] = address.replace(f"127.0.0.1:{port}", f"[{V6}]:{relay.port}")
             assert server.check(found[server.env]) is None
-        yield found
+            variables |= server.variables(found[server.env])
+        yield variables
 
 
 def test_the_project_runs_on_external_servers_at_ipv6_addresses(external: dict[str, str], tmp_path: Path) -> None:
@@ -104,19 +106,20 @@ def test_the_project_runs_on_external_servers_at_ipv6_addresses(external: dict[s
 
 @pytest.fixture(scope="module")
 def addresses(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Start a broker and a store of this run; return their addresses by the variables that the
-    component files read.
+    """Start a broker and a store of this run; return their addresses and logins by the variables
+    that the component files read.
     """
     folder = tmp_path_factory.mktemp("mine")
-    processes, deadline, found = Processes(folder / "logs"), Deadline(), dict[str, str]()
+    processes, deadline, found = Processes(folder / "logs"), Deadline(), dict[str, dict[str, str]]()
     with ExitStack() as stack:
         for server in {BROKERS[broker()].env: BROKERS[broker()], STORES[store()].env: STORES[store()]}.values():
-            found[server.env] = server.start(processes, folder / "data", deadline)
+            found[server.env] = server.variables(server.start(processes, folder / "data", deadline))
             stack.callback(server.sweep, folder / "data")
             stack.callback(processes.stop, list(server.names), server.stop_seconds)
         yield {
-            component_files.BROKER: found[BROKERS[broker()].env],
-            component_files.STORE: found[STORES[store()].env],
+            **{name: value for each in found.values() for name, value in each.items() if name not in found},
+            component_files.BROKER: found[BROKERS[broker()].env][BROKERS[broker()].env],
+            component_files.STORE: found[STORES[store()].env][STORES[store()].env],
         }
 
 

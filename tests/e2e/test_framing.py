@@ -62,6 +62,7 @@ def must_be_rejected(answers: list[Answered]) -> None:
     assert [] == http_problems("problem", json.loads(answers[0].body))
 
 
+@pytest.mark.attack("requests", "smuggle a request to each app", "request framing")
 @pytest.mark.parametrize("name", OURS)
 def test_every_address_gives_one_response_per_request(framed_shop: System, name: str) -> None:
     """A body is never read as a second request, and a malformed request ends the connection."""
@@ -76,6 +77,7 @@ def test_every_address_gives_one_response_per_request(framed_shop: System, name:
         must_be_rejected(exchange(port, sent + LAST))
 
 
+@pytest.mark.attack("requests", "smuggle a request through the proxy", "request framing")
 def test_the_proxy_gives_one_response_per_request(framed_shop: System) -> None:
     """Proxy and gateway agree on the requests, however the bytes are split; bytes after a rejection
     are never a body.
@@ -190,6 +192,7 @@ def test_a_head_within_the_limit_passes_the_proxy(framed_shop: System, kib: int)
         assert [200, 404] == [each.status for each in exchange(framed_shop.ports[name], sent)]
 
 
+@pytest.mark.attack("requests", "send a head beyond the limit", "size limits")
 @pytest.mark.parametrize("size", [HEAD_BYTES_MAX + 1, HEAD_BYTES_MAX + 1024, 100 * 1024])
 def test_a_head_beyond_the_limit_is_431_with_and_without_the_proxy(framed_shop: System, size: int) -> None:
     """The gateway rejects the head with its own problem, through the proxy too."""

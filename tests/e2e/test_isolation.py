@@ -17,6 +17,7 @@ from dapr.proto import api_service_v1, api_v1
 
 from sidecart.launcher import monitor
 from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.permissions import ADMINISTRATOR
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topic_scopes import NAMES, probes, publisher_of
 from sidecart.launcher.topics import GATEWAY, app_ids, read_topics, service_ids
@@ -33,9 +34,9 @@ FORBIDDEN: Mapping[str, str] = {}
 
 @contextmanager
 def sidecar_of_a_stranger(system: System, env: Mapping[str, str], config: Path | None = None) -> Iterator[Sidecar]:
-    """Start a sidecar for an app that the topology does not know."""
+    """Start a sidecar for an unknown app, with the login of the servers' administrator."""
     try:
-        sidecar = system.sidecars.start_for(STRANGER, None, env=env, config=config)
+        sidecar = system.sidecars.start_for(STRANGER, None, env=env, config=config, login=ADMINISTRATOR)
         system.sidecars.wait_for_components(STRANGER, system.deadline)
         yield sidecar
     finally:
@@ -51,6 +52,7 @@ def publish(system: System, app_id: str, topic: str) -> httpx.Response:
     return httpx.post(url, json=event, headers=headers, timeout=SECONDS, trust_env=False)
 
 
+@pytest.mark.attack("processes", "publish the events of another app", "topic scopes")
 @pytest.mark.parametrize("app_id", app_ids())
 def test_an_app_cannot_publish_the_events_of_another(shopper: Shopper, app_id: str) -> None:
     """Its sidecar refuses them, and topics that no app knows."""
@@ -62,7 +64,14 @@ def test_an_app_cannot_publish_the_events_of_another(shopper: Shopper, app_id: s
     assert {"ERR_PUBSUB_FORBIDDEN"} == {answer.json()["errorCode"] for answer in answers.values()}
 
 
-@pytest.mark.parametrize(("env", "status"), [(FORBIDDEN, 403), (WITHOUT_SCOPES, 204)], ids=["scopes", "mutant"])
+@pytest.mark.attack("processes", "publish as an unknown app", "topic scopes")
+@pytest.mark.parametrize(
+    ("env", "status"),
+    [
+        pytest.param(FORBIDDEN, 403, id="scopes"),
+        pytest.param(WITHOUT_SCOPES, 204, id="mutant", marks=pytest.mark.mutant),
+    ],
+)
 def test_a_stranger_cannot_publish(shopper: Shopper, env: Mapping[str, str], status: int) -> None:
     """Without the scopes, any app with the token can."""
     [probe] = probes("user")
@@ -70,7 +79,14 @@ def test_a_stranger_cannot_publish(shopper: Shopper, env: Mapping[str, str], sta
         assert status == publish(shopper.shop, STRANGER, probe).status_code
 
 
-@pytest.mark.parametrize(("env", "reads"), [(FORBIDDEN, False), (WITHOUT_SCOPES, True)], ids=["scopes", "mutant"])
+@pytest.mark.attack("processes", "subscribe as an unknown app", "topic scopes")
+@pytest.mark.parametrize(
+    ("env", "reads"),
+    [
+        pytest.param(FORBIDDEN, False, id="scopes"),
+        pytest.param(WITHOUT_SCOPES, True, id="mutant", marks=pytest.mark.mutant),
+    ],
+)
 def test_a_stranger_cannot_read(shopper: Shopper, tmp_path: Path, env: Mapping[str, str], reads: bool) -> None:
     """Without the scopes, any app with the token sees all orders."""
     config, opened = tmp_path / "may-subscribe.yaml", asyncio.Event()
@@ -95,6 +111,7 @@ def test_a_stranger_cannot_read(shopper: Shopper, tmp_path: Path, env: Mapping[s
     assert reads == opened.is_set()
 
 
+@pytest.mark.attack("processes", "invoke another service by HTTP", "allowed calls")
 @pytest.mark.parametrize("app_id", service_ids())
 def test_a_service_cannot_call_another(shopper: Shopper, app_id: str) -> None:
     """Only the sidecar of the gateway invokes; the one of a service does not know the route."""
@@ -112,6 +129,7 @@ def test_a_service_cannot_call_another(shopper: Shopper, app_id: str) -> None:
     assert {app_id: 404, GATEWAY: 200} == asked
 
 
+@pytest.mark.attack("processes", "read secrets, use bindings", "allowed calls")
 @pytest.mark.parametrize("app_id", app_ids())
 def test_an_app_cannot_read_secrets_or_use_bindings(shopper: Shopper, app_id: str) -> None:
     """Of daprd's other calls, only those of the launcher and of the keeper are allowed."""
@@ -128,6 +146,7 @@ def test_an_app_cannot_read_secrets_or_use_bindings(shopper: Shopper, app_id: st
     assert 204 == is_up
 
 
+@pytest.mark.attack("processes", "use the gRPC API of the own sidecar", "allowed calls")
 @pytest.mark.parametrize("app_id", app_ids())
 def test_an_app_cannot_use_grpc(shopper: Shopper, app_id: str) -> None:
     """The sidecar's second API would be a way around the first."""
@@ -145,6 +164,7 @@ def test_an_app_cannot_use_grpc(shopper: Shopper, app_id: str) -> None:
             assert grpc.StatusCode.UNIMPLEMENTED == refused.value.code()
 
 
+@pytest.mark.attack("processes", "call a sidecar or an app with no token, or with another's", "token of an app")
 @pytest.mark.parametrize("app_id", app_ids())
 def test_the_token_of_one_process_opens_no_other(shopper: Shopper, app_id: str) -> None:
     """It opens neither another app nor its sidecar, and an app's token not its own sidecar."""

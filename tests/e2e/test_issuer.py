@@ -65,7 +65,9 @@ def status(http: httpx.Client, user_id: str, headers: dict[str, str]) -> int:
 
 
 def until_accepted(shopper: Shopper, user_id: str, headers: dict[str, str]) -> None:
-    """Wait until the gateway knows the key of a token: it asks for unknown keys every few seconds."""
+    """Wait until the gateway knows the key of a token: it asks for unknown keys every few
+    seconds.
+    """
     shopper.until(lambda: status(shopper.http, user_id, headers) == 200, "the new key to be known")
 
 
@@ -124,8 +126,8 @@ def test_an_outage_of_the_issuer_stops_no_known_key(shopper: Shopper) -> None:
 
 
 def test_a_start_during_an_outage_waits_for_the_keys(shopper: Shopper) -> None:
-    """A gateway without keys is not ready and refuses every caller with 503; it needs no restart when
-    the issuer is back.
+    """A gateway without keys is not ready and refuses every caller with 503; it needs no restart
+    when the issuer is back.
     """
     shop, address = shopper.shop, new_address()
     user_id = shopper.register(email=address)["user_id"]

@@ -1,5 +1,5 @@
-"""Tests of a repeated Idempotency-Key across restarts, at two gateways, and across a rotation of the
-secret from which the ids derive.
+"""Tests of a repeated Idempotency-Key across restarts, at two gateways, and across a rotation of
+the secret from which the ids derive.
 
 A test moves the time of the rotation into the past instead of waiting for weeks.
 """
@@ -172,6 +172,7 @@ def test_a_key_survives_the_crash_of_both_gateways(shopper: Shopper, customer: C
     customer.must_have_paid(first)
 
 
+@pytest.mark.attack("other users", "rotate the secret of the key ids", "token of an app")
 def test_a_rotation_needs_the_token_of_the_app(shopper: Shopper) -> None:
     """Neither a caller's token, nor that of another app, nor none: 403, and the secret stays."""
     shop, before = shopper.shop, stored(shopper)
@@ -220,9 +221,10 @@ def test_the_same_key_gives_the_same_order_across_a_rotation(shopper: Shopper, c
     customer.must_have_paid(*orders.values())
 
 
+@pytest.mark.attack("other users", "use the secret from before a rotation", "secret of the key ids")
 def test_after_a_rotation_the_old_secret_is_not_used(shopper: Shopper, customer: Customer) -> None:
-    """Sixteen days after a rotation, a key from before it names a new request, and the next rotation
-    may begin.
+    """Sixteen days after a rotation, a key from before it names a new request, and the next
+    rotation may begin.
     """
     key = uuid.uuid4().hex
     first = customer.everywhere(key)
@@ -259,7 +261,8 @@ def test_gateways_agree_around_the_change_of_the_secret(shopper: Shopper, custom
     first claim of a key wins.
     """
     assert 200 == rotate(shopper.shop, GATEWAYS[0]).status_code
-    # The gateways read the secrets with a change that is a few seconds ahead, and cross it meanwhile.
+    # The gateways read the secrets with a change that is a few seconds ahead, and cross it
+    # meanwhile.
     seconds = 20
     write(shopper, now() - OVERLAP + timedelta(seconds=seconds))
     restart(shopper.shop, GATEWAYS[0])
@@ -280,8 +283,8 @@ def test_gateways_agree_around_the_change_of_the_secret(shopper: Shopper, custom
 
 
 def test_a_key_survives_a_stop_of_the_whole_shop(own_shop: System, folder: Path, shopper: Shopper) -> None:
-    """The secret is kept with the data: a later start gives the same order. This test stops the shop,
-    so it is the last.
+    """The secret is kept with the data: a later start gives the same order. This test stops the
+    shop, so it is the last.
     """
     customer, key = Customer(shopper), uuid.uuid4().hex
     first = customer.everywhere(key)

@@ -1,5 +1,5 @@
-"""Tests of the apps' logs while both flows run and errors happen: JSON with event ids, without
-names or addresses.
+"""Tests of all logs while both flows run and errors happen: those of the apps are JSON with event
+ids, and none has a name or an address of a user.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.servers.registry import STORES
 from sidecart.launcher.topics import app_ids
+from sidecart.launcher.topology import sidecar_of
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options, store
+from tests.e2e.injection import inject
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper
 from tests.e2e.test_bad_events import fresh, publish
 from tests.e2e.test_mail_server import replaced_mail_server
@@ -28,10 +30,18 @@ NAME = "Zebedee Quillfeather"  # a name that is part of no word that may be logg
 
 
 @pytest.fixture(scope="module")
-def logged_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """Start a shop that logs JSON."""
+def said() -> list[str]:
+    """Return the lines that the launcher printed."""
+    return []
+
+
+@pytest.fixture(scope="module", params=["info", "debug"])
+def logged_shop(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, said: list[str]
+) -> Iterator[System]:
+    """Start a shop whose apps log JSON, at each of two levels."""
     made = options(tmp_path_factory.mktemp("logged"))
-    with System(replace(made, env={"LOG_FORMAT": "json"}), print) as running:
+    with System(replace(made, env={"LOG_FORMAT": "json", "LOG_LEVEL": request.param}), said.append) as running:
         yield running
 
 
@@ -62,9 +72,10 @@ def lines_about(shop: System, event_id: str) -> list[dict[str, Any]]:
     return [line for written in lines(shop).values() for line in written if line.get("event_id") == event_id]
 
 
-def test_no_log_line_names_a_user(shopper: Shopper) -> None:
-    """Rejections that quote an address, malformed events with an address, and a failed store leave
-    no address and no token in a log.
+@pytest.mark.attack("injection", "make a log name an address", "masking of logs")
+def test_no_log_line_names_a_user(shopper: Shopper, said: list[str], request: pytest.FixtureRequest) -> None:
+    """Rejections that quote an address, malformed events with an address, a crash and a failed
+    store leave no address and no token in a log of any process.
     """
     shop, address = shopper.shop, f"quill.{uuid.uuid4().hex}@example.com"
     user = shopper.register(NAME, address)
@@ -88,9 +99,12 @@ def test_no_log_line_names_a_user(shopper: Shopper) -> None:
         publish(shopper, event)
         wait_for_a_line(shopper, event, "dead letter from")
 
+    crashed(shopper, f"crash.{address}")
     without_the_store(shopper, f"away.{address}")
 
-    written = {name: (shop.logs / f"{name}.log").read_text() for name in (*app_ids(), MAIL_CATCHER)}
+    written = {path.name: path.read_text(errors="replace") for path in shop.logs.iterdir() if path.is_file()}
+    written["the launcher"] = "\n".join(said)
+    assert {f"{name}.log" for name in (*app_ids(), *map(sidecar_of, app_ids()), MAIL_CATCHER)} <= set(written)
     found = {
         (app_id, secret)
         for app_id, text in written.items()
@@ -98,13 +112,24 @@ def test_no_log_line_names_a_user(shopper: Shopper) -> None:
         if secret in text
     }
     assert set() == found
-    assert all(line["level"] != "debug" for each in lines(shop).values() for line in each)
+    levels = {line["level"] for each in lines(shop).values() for line in each}
+    assert request.node.callspec.params["logged_shop"] == "debug" or "debug" not in levels
     lines_of_event = lines_about(shop, bad["id"])
     assert {"UserCreateRequested"} == {line["topic"] for line in lines_of_event}
     # A slow store may have delayed the dead letter: then it was redelivered first.
     endings = [line["event"].split(":")[0] for line in lines_of_event]
     assert "dead letter from UserCreateRequested" == endings.pop()
     assert set(endings) <= {"UserCreateRequested will be redelivered"}
+
+
+def crashed(shopper: Shopper, address: str) -> None:
+    """Kill the User Service with a command in hand, and wait until the command is answered."""
+    body = {"email": address, "name": NAME}
+    answer = shopper.http.post("/user/register", json=body, headers={"prefer": "respond-async"})
+    shopper.shop.kill("user")
+    shopper.shop.starter.start_again("user")
+    shopper.shop.wait_ready("user")
+    shopper.event("UserCreated", answer.json()["user_id"])
 
 
 def wait_for_a_line(shopper: Shopper, event: dict[str, Any], words: str = "") -> None:
@@ -150,3 +175,12 @@ def test_a_problem_and_its_log_lines_have_the_same_trace(shopper: Shopper) -> No
 
     assert 503 == answer.status_code
     assert [line["event"] for line in lines(shop)["gateway"] if line.get("trace_id") == trace_id]
+
+
+@pytest.mark.attack("injection", "forge a record of a JSON log", "control characters in logs")
+def test_no_text_forges_a_record(shopper: Shopper) -> None:
+    """Every field of every request and event: each line is one record, none of them forged."""
+    inject(shopper)
+
+    for app_id, written in lines(shopper.shop).items():
+        assert [] == [line for line in written if line["level"] == "critical" or line["event"] == "forged"], app_id

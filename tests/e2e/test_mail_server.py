@@ -37,7 +37,7 @@ pytestmark = pytest.mark.own_shop
 def post_shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     """Start a shop that retries mails after one second."""
     made = options(tmp_path_factory.mktemp("post"))
-    with System(replace(made, env={"MAIL_RETRY_SECONDS": "1"}), print) as running:
+    with System(replace(made, env={"MAIL_RETRY_SECONDS": "1", "MAILS_PER_HOUR": str(ORDERS)}), print) as running:
         yield running
 
 

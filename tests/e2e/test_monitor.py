@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from gateway.app import SHOP
+from shop.acting import acting
 from sidecart.doctor import running
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.monitor import NAME
@@ -49,7 +50,9 @@ def watched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
 @pytest.fixture
 def http_of(watched: System) -> Iterator[httpx.Client]:
     """Return a client of the gateway, independent of the page."""
-    with httpx.Client(base_url=watched.url, timeout=SECONDS, trust_env=False) as client:
+    with httpx.Client(
+        base_url=watched.url, timeout=SECONDS, trust_env=False, auth=acting(watched.issuer_folder)
+    ) as client:
         yield client
 
 
@@ -110,7 +113,7 @@ def test_the_page_derives_from_the_topology(watched: System) -> None:
 
     assert set(app_ids()) < {each["key"] for each in page["lifelines"]}
     assert [command.path for command in SHOP.commands] == [each["path"] for each in page["forms"]]
-    assert [query.path for query in SHOP.queries] == [each["path"] for each in page["queries"]]
+    assert [query.path for query in SHOP.queries if query.parameters] == [each["path"] for each in page["queries"]]
     assert "" == page["problem"]
 
 
@@ -196,6 +199,7 @@ def test_a_killed_monitor_leaves_nothing(watched: System, http_of: httpx.Client)
     assert "snapshot" == notices[0].kind
 
 
+@pytest.mark.attack("browser", "call the live page from a foreign page", "host and origin of the live page")
 def test_a_foreign_page_is_rejected(watched: System) -> None:
     """The monitor answers 403 to a foreign host and to a foreign origin."""
     netloc = urlsplit(watched.monitor_url).netloc
@@ -212,6 +216,7 @@ def test_a_foreign_page_is_rejected(watched: System) -> None:
     assert [403, 403] == answers
 
 
+@pytest.mark.attack("browser", "open the live page without its key", "key of the live page")
 @pytest.mark.parametrize("path", ["/", "/live", "/page", "/static/main.js", "/api/user/1"])
 def test_without_the_key_the_page_shows_nothing(watched: System, path: str) -> None:
     """Another user of this machine can connect to the port."""

@@ -29,7 +29,7 @@ def test_an_order_that_can_be_paid(shopper: Shopper) -> None:
     mail = shopper.wait_for_mails(user["email"], 1)[0]
     assert f"Your order {order_id[-8:]} is paid" == mail["subject"]
     for part in (mail["text"], mail["html"]):
-        assert all(words in part for words in (order_id, "Ada", "tea", "9.00"))
+        assert all(words in part for words in (order_id, "tea", "9.00"))
     assert mail["html"].startswith("<!doctype html>")
 
 
@@ -50,7 +50,7 @@ def test_an_order_that_cannot_be_paid(shopper: Shopper) -> None:
     mail = shopper.wait_for_mails(user["email"], 1)[0]
     assert f"Your order {order_id[-8:]} could not be paid" == mail["subject"]
     for part in (mail["text"], mail["html"]):
-        assert all(words in part for words in (order_id, "Bob", "tea", "too low", "No money was taken"))
+        assert all(words in part for words in (order_id, "tea", "too low", "No money was taken"))
 
 
 def test_notifications_are_listed_newest_first_with_the_time_they_were_sent(shopper: Shopper) -> None:

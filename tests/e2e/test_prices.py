@@ -26,6 +26,7 @@ PRICES: dict[str, tuple[list[dict[str, Any]], int, str]] = {
 }
 
 
+@pytest.mark.attack("other users", "order at another price, or an unknown product", "price list")
 @pytest.mark.parametrize("attack", PRICES)
 def test_an_order_with_another_price_is_rejected_by_an_event(shopper: Shopper, victim: Victim, attack: str) -> None:
     """No order is placed and no payment requested; a repetition is rejected too, and the key is not

@@ -21,9 +21,18 @@ TOKENS: tuple[dict[str, str], ...] = ({}, {"dapr-api-token": ""}, {"dapr-api-tok
 def forged(topic: str, data: dict[str, object]) -> dict[str, object]:
     """Return an event that would be valid if it came from the sidecar."""
     made = str(uuid.uuid4())
-    return {"specversion": "1.0", "id": made, "type": topic, "source": "x", "correlationid": made, "data": data}
+    return {
+        "specversion": "1.0",
+        "id": made,
+        "type": topic,
+        "source": read_topics()[topic].publisher,
+        "correlationid": made,
+        "madeby": "a test",
+        "data": data,
+    }
 
 
+@pytest.mark.attack("processes", "post an event to each app", "token of an app")
 def test_a_forged_event_posted_to_a_port_has_no_effect(shopper: Shopper) -> None:
     """The gateway and every service answer 403 without the right token, and no money appears."""
     user_id = shopper.register()["user_id"]
@@ -46,6 +55,7 @@ def test_a_forged_event_posted_to_a_port_has_no_effect(shopper: Shopper) -> None
     assert 0 == shopper.balance(user_id)
 
 
+@pytest.mark.attack("processes", "answer the request of another user", "token of an app")
 def test_a_forged_reply_answers_no_request(shopper: Shopper) -> None:
     """A caller that guesses a command's id cannot answer another caller's request."""
     user_id = shopper.register()["user_id"]
@@ -77,7 +87,7 @@ def test_an_unusable_event_is_a_dead_letter(
     shopper: Shopper, app_id: str, topic: str, data: object, reason: str
 ) -> None:
     """The service keeps the event once with its reason, and processes the next event."""
-    event = forged(topic, {}) | {"data": data, "source": "stranger"}
+    event = forged(topic, {}) | {"data": data}
     state = RunningState(shopper.shop.ports, shopper.shop.tokens)
     selection = Filter((str(event["id"]),))
 

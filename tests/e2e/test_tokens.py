@@ -21,6 +21,7 @@ def try_everything(http: httpx.Client, victim: Victim, headers: Headers) -> list
     return [*answers, http.head(f"/order/{victim.order_id}", headers=headers)]
 
 
+@pytest.mark.attack("tokens", "a token that is forged, expired, or for others", "token verification")
 @pytest.mark.parametrize("attack", BEARER)
 def test_a_token_that_is_not_good_is_401(
     shopper: Shopper, anonymous: httpx.Client, victim: Victim, attack: str
@@ -39,6 +40,7 @@ def test_a_token_that_is_not_good_is_401(
     assert [] == victim.asked
 
 
+@pytest.mark.attack("tokens", "a token in another form, in another place, or sent twice", "token verification")
 @pytest.mark.parametrize("attack", HEADERS)
 def test_a_request_without_one_bearer_token_is_401(
     shopper: Shopper, anonymous: httpx.Client, victim: Victim, attack: str
@@ -52,6 +54,7 @@ def test_a_request_without_one_bearer_token_is_401(
         must_be_refused(answer, 401, "unauthorized")
 
 
+@pytest.mark.attack("tokens", "a token in the query", "token verification")
 def test_a_token_in_the_query_is_no_token(anonymous: httpx.Client, victim: Victim) -> None:
     """The gateway reads no token from an address, which logs and histories keep."""
     answer = anonymous.get(f"/order/{victim.order_id}?access_token={victim.forger.good()}")
@@ -76,6 +79,7 @@ def test_the_scheme_is_compared_without_its_case(anonymous: httpx.Client, victim
         assert 200 == anonymous.get(f"/order/{victim.order_id}", headers=headers).status_code
 
 
+@pytest.mark.attack("tokens", "a token that was accepted before it expired", "token expiry")
 def test_a_known_token_ends_with_its_time(shopper: Shopper, anonymous: httpx.Client, victim: Victim) -> None:
     """The gateway remembers verified tokens, but not beyond their end."""
     headers = {"authorization": f"Bearer {victim.forger.ended(SKEW_SECONDS - 3)}"}

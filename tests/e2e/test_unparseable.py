@@ -25,7 +25,7 @@ from sidecart.launcher.topics import GATEWAY, app_ids, read_topics
 from sidecart.launcher.topology import metrics_of, sidecar_of
 from tests.contracts.validate import examples
 from tests.e2e.replicas import restart_pair
-from tests.e2e.shopper import Shopper, new_address
+from tests.e2e.shopper import TEA_CENTS, Shopper, new_address
 
 pytestmark = pytest.mark.sidecars
 
@@ -73,8 +73,7 @@ def put_at_the_broker(shop: System, topic: str, body: bytes) -> None:
     write.
     """
     if shop.options.broker == "redis":
-        host, _, port = shop.broker_address.rpartition(":")
-        with valkey.Valkey(host, int(port)) as client:
+        with valkey.Valkey.from_url(f"redis://{shop.broker_address}") as client:
             client.xadd(topic, {"data": body, "metadata": "no JSON"})
         return
     headers: Any = {"x-odd": [1, {"a": None}], "traceparent": 7}
@@ -125,6 +124,7 @@ def all_processes_survive(shopper: Shopper) -> Iterator[None]:
     assert {} == shopper.shop.dead
 
 
+@pytest.mark.attack("events", "messages that are no events", "event parser")
 @pytest.mark.usefixtures("all_processes_survive")
 def test_each_is_one_letter_of_each_service(shopper: Shopper, sent: dict[str, list[bytes]]) -> None:
     """Each message, sent twice, is one letter with its exact bytes and a reason; it cannot be
@@ -165,6 +165,7 @@ def order_promptly(shopper: Shopper) -> None:
     assert time.monotonic() - started < ORDER_SECONDS_MAX
 
 
+@pytest.mark.attack("events", "a flood of messages that are no events", "event parser")
 @pytest.mark.usefixtures("all_processes_survive")
 def test_many_of_them_stop_no_topic_before_or_after_a_restart(shopper: Shopper) -> None:
     """More messages than the sidecar's limit are all kept as letters, and the next process gets
@@ -183,6 +184,7 @@ def test_many_of_them_stop_no_topic_before_or_after_a_restart(shopper: Shopper) 
     assert 1 == ids_of(shopper, "order").count(letter_id("OrderCreateRequested", bodies[0]))
 
 
+@pytest.mark.attack("events", "a message written straight to the broker", "event parser")
 @pytest.mark.usefixtures("all_processes_survive")
 def test_a_message_from_outside_the_sidecars_is_a_letter(shopper: Shopper) -> None:
     """Unknown headers, priority, encoding or metadata do not prevent a letter."""
@@ -199,8 +201,7 @@ def test_a_message_from_outside_the_sidecars_is_a_letter(shopper: Shopper) -> No
 def test_an_entry_without_data_is_an_empty_letter(shopper: Shopper) -> None:
     """A stream entry without the field for the data has no message, and still leaves a letter."""
     if shopper.shop.options.broker == "redis":
-        host, _, port = shopper.shop.broker_address.rpartition(":")
-        with valkey.Valkey(host, int(port)) as client:
+        with valkey.Valkey.from_url(f"redis://{shopper.shop.broker_address}") as client:
             client.xadd("AccountDepositRequested", {"payload": "hello"})
     else:
         put_at_the_broker(shopper.shop, "AccountDepositRequested", b"")
@@ -209,28 +210,36 @@ def test_an_entry_without_data_is_an_empty_letter(shopper: Shopper) -> None:
     assert b"" == stored(letter)
 
 
+TRACE = f"00-{uuid.uuid4().hex}-{uuid.uuid4().hex[:16]}-01"
 ODD: list[dict[str, Any]] = [
     {"traceid": 7},
     {"traceparent": {"a": [1]}, "traceid": "00-x"},
     {"traceparent": 1.5, "tracestate": ["x"]},
+    {"traceid": "x" * 300 * KIB},
+    {"traceid": "\x00\x1b[2J\r\nx-injected: 1", "traceparent": f"{TRACE}\r\nx-injected: 1"},
+    {"traceparent": f"cc{TRACE[2:]}-\r\nx-injected: 1", "tracestate": "a=\x00\r\nb"},
+    {"x\r\nx-injected": "1", "": "\x7f", "\u202e": [[[{}]]], "datacontenttype": "text/x\r\nx-injected: 1"},
     {"expiration": "2001-01-01T00:00:00Z"},
-    {"expiration": 7, "time": False, "source": "", "subject": "", "specversion": "1.0"},
+    {"expiration": 7, "time": False, "subject": "", "specversion": "1.0"},
     {"topic": 7, "pubsubname": [], "data_base64": "aGVsbG8="},
 ]
 
 
+@pytest.mark.attack("events", "a poisonous traceid or other attribute", "event parser")
 @pytest.mark.usefixtures("all_processes_survive")
-@pytest.mark.parametrize("odd", ODD, ids=lambda odd: ", ".join(odd))
-@pytest.mark.parametrize("is_raw", [True, False], ids=["as it is", "as an event"])
-def test_an_event_with_odd_attributes_is_an_event(shopper: Shopper, odd: dict[str, Any], is_raw: bool) -> None:
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: ascii(", ".join(odd)))
+@pytest.mark.parametrize("way", ["as it is", "as an event", "at the broker"])
+def test_an_event_with_odd_attributes_is_an_event(shopper: Shopper, odd: dict[str, Any], way: str) -> None:
     """Attributes that the service does not read are ignored, whatever their type, and no sidecar
     ends.
     """
     user_id, email = str(uuid.uuid4()), new_address()
-    event = {**next(iter(examples("UserCreateRequested").values())), "source": "stranger", "subject": user_id}
+    event = {**next(iter(examples("UserCreateRequested").values())), "subject": user_id, "madeby": "a test"}
     event |= {"id": str(uuid.uuid4()), "correlationid": str(uuid.uuid4())} | odd
     event |= {"data": {"user_id": user_id, "email": email, "name": "Ann"}, "type": "UserCreateRequested"}
-    if is_raw:
+    if way == "at the broker":
+        put_at_the_broker(shopper.shop, "UserCreateRequested", json.dumps(event).encode())
+    elif way == "as it is":
         put(shopper.shop, "UserCreateRequested", json.dumps(event).encode())
     else:
         assert 204 == shopper.tap.publish("UserCreateRequested", json.dumps(event).encode())
@@ -238,6 +247,47 @@ def test_an_event_with_odd_attributes_is_an_event(shopper: Shopper, odd: dict[st
     assert email == shopper.event("UserCreated", user_id)["data"]["email"]
     assert 204 == shopper.state("user", f"dead:{event['id']}").status_code
     shopper.event("BillingAccountCreated", user_id)
+
+
+@pytest.mark.attack("events", "an attribute that adds a header to a mail", "event parser")
+@pytest.mark.usefixtures("all_processes_survive")
+@pytest.mark.parametrize("odd", ODD, ids=lambda odd: ascii(", ".join(odd)))
+def test_odd_attributes_reach_no_header_of_a_mail(shopper: Shopper, odd: dict[str, Any]) -> None:
+    """An event for a mail, written straight to the broker: the mail has the usual headers only."""
+    user = shopper.register()
+    shopper.deposit(user["user_id"], TEA_CENTS)
+    order_id = shopper.order(user["user_id"]).json()["order_id"]
+    (first,) = shopper.wait_for_mails(user["email"], 1)
+    paid = shopper.event("OrderPaid", order_id)
+    data = paid["data"] | {"order_id": str(uuid.uuid4())}
+    event = paid | {"id": str(uuid.uuid4()), "subject": data["order_id"], "madeby": "a test", "data": data} | odd
+    put_at_the_broker(shopper.shop, "OrderPaid", json.dumps(event | {"type": "OrderPaid", "source": "order"}).encode())
+
+    second = next(mail for mail in shopper.wait_for_mails(user["email"], 2) if mail["text"] != first["text"])
+    assert "x-injected" not in json.dumps(second)
+    shopper.until(lambda: bool(sent_at(shopper, data["order_id"])), "the record of the mail")
+
+
+def sent_at(shopper: Shopper, order_id: str) -> str | None:
+    """Return when the mail about an order was sent."""
+    record = shopper.state("notification", f"notification:{order_id}")
+    return str(record.json()["sent_at"] or "") if record.status_code == 200 else None
+
+
+@pytest.mark.attack("events", "an event of a foreign source", "source of an event")
+@pytest.mark.usefixtures("all_processes_survive")
+@pytest.mark.parametrize(("app_id", "topic"), READERS)
+def test_an_event_of_another_source_is_one_letter(shopper: Shopper, app_id: str, topic: str) -> None:
+    """A valid event of a foreign source, written straight to the broker, has no effect."""
+    event = {**next(iter(examples(topic).values())), "source": "stranger", "madeby": "a test"}
+    event |= {"id": str(uuid.uuid4()), "correlationid": str(uuid.uuid4())}
+    put_at_the_broker(shopper.shop, topic, json.dumps(event).encode())
+
+    letter = wait_for_letter(shopper, app_id, event["id"])
+    publisher = read_topics()[topic].publisher
+    assert f"the source is not {publisher!r}, the publisher of {topic!r}: stranger" == letter["reason"]
+    order_promptly(shopper)
+    assert [] == [each for each in shopper.tap.seen if each.event.get("correlationid") == event["correlationid"]][1:]
 
 
 @pytest.mark.usefixtures("all_processes_survive")
@@ -253,6 +303,7 @@ def test_an_event_with_an_invalid_id_makes_one_letter(shopper: Shopper) -> None:
     assert before + 1 == len(ids_of(shopper, "user"))
 
 
+@pytest.mark.attack("events", "replies that are no events", "event parser")
 @pytest.mark.usefixtures("all_processes_survive")
 def test_the_gateway_logs_and_counts_them_and_answers_held_requests(shopper: Shopper) -> None:
     """The gateway keeps no dead letters: it logs and counts unusable events."""

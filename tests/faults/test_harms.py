@@ -83,8 +83,7 @@ class Servers:
 
     def client(self) -> valkey.Valkey:
         """Return a client of Valkey."""
-        host, _, port = self.broker_address.rpartition(":")
-        return valkey.Valkey(host=host, port=int(port), socket_timeout=SECONDS_MAX)
+        return valkey.Valkey.from_url(f"redis://{self.broker_address}", socket_timeout=SECONDS_MAX)
 
     def wait_for(self, can: bool) -> None:
         """Wait until the server accepts writes, or refuses them."""

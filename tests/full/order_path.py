@@ -114,7 +114,10 @@ def measure(report: Callable[[str], None]) -> dict[str, set[str]]:
         command = [sys.executable, str(Path(__file__).resolve())]
         programs = {each: write_program(folder / "programs" / each, each, [*command, each]) for each in app_ids()}
         options = Options(
-            "redis", folder=folder / "shop", replaced=programs, env={FOLDER: name, "PYTHONPATH": PYTHONPATH}
+            "redis",
+            folder=folder / "shop",
+            replaced=programs,
+            env={FOLDER: name, "PYTHONPATH": PYTHONPATH, "MAILS_PER_HOUR": "0"},
         )
         with (
             System(options, report) as shop,

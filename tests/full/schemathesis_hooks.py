@@ -28,7 +28,8 @@ from shop.acting import acting
 from sidecart.edge.bodies import UUID
 
 ISSUER_FOLDER, ORDER_ID, COUNTED = "ISSUER_FOLDER", "ORDER_ID", "COUNTED"
-"""Variables of the environment: the keys of the issuer, an order of ANN, and a file for the counts."""
+"""Variables of the environment: the keys of the issuer, an order of ANN, and a file for the counts.
+"""
 ANN, EVE = "ann@example.com", "eve@example.com"
 """Registered callers; ANN has money and an order."""
 NONE, WRONG, OTHER, OPERATOR, OWN = "none", "wrong", "another caller's", "an operator's", "the caller's own"

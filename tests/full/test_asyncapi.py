@@ -1,8 +1,6 @@
 """Tests of the AsyncAPI document with AsyncAPI's own parser (npm's `@asyncapi/parser`)."""
 
-import hashlib
 import json
-import shutil
 import subprocess
 from collections.abc import Callable
 from copy import deepcopy
@@ -13,12 +11,10 @@ import pytest
 
 from gateway.app import SHOP
 from sidecart.edge import asyncapi
-from sidecart.launcher.deadline import Deadline
-from sidecart.launcher.programs import cache_folder, locked
+from tests.full.node_packages import SECONDS_MAX, installed, locked_packages, unsafe
 
 DOCUMENT = json.dumps(asyncapi.document(SHOP, "1"), ensure_ascii=False).encode()
 FOLDER = Path(__file__).parent / "asyncapi"
-SECONDS_MAX = 600  # 170 packages: 15 s from a fast registry, minutes from a slow one
 REQUESTED = "gateway-sends-UserCreateRequested-for-UserCreated"
 
 Document = dict[str, Any]
@@ -26,23 +22,8 @@ Document = dict[str, Any]
 
 @pytest.fixture(scope="module")
 def program() -> Path:
-    """Install the validator with the locked packages, in a cache folder named by the checksum of
-    its files.
-    """
-    files = sorted(path for path in FOLDER.iterdir() if path.is_file())
-    checksum = hashlib.sha256(b"\0".join(part for path in files for part in (path.name.encode(), path.read_bytes())))
-    folder = cache_folder() / f"asyncapi-{checksum.hexdigest()[:16]}"
-    folder.mkdir(parents=True, exist_ok=True)
-    with locked(folder / "lock", "the AsyncAPI parser", lambda _: None, Deadline()):
-        if not (folder / "installed").exists():
-            for path in files:
-                shutil.copy(path, folder)
-            done = subprocess.run(
-                ["npm", "ci"], cwd=folder, capture_output=True, text=True, timeout=SECONDS_MAX, check=False
-            )
-            assert 0 == done.returncode, done.stdout + done.stderr
-            (folder / "installed").touch()
-    return folder / "validate.mjs"
+    """Install the validator with the locked packages."""
+    return installed(FOLDER) / "validate.mjs"
 
 
 def judged(program: Path, document: bytes) -> tuple[int, list[Any]]:
@@ -119,8 +100,5 @@ def test_a_non_document_is_rejected(program: Path) -> None:
 
 def test_the_lock_file_contains_no_registry() -> None:
     """Each package has a checksum and no URL, so that npm uses its configured registry."""
-    packages = json.loads((FOLDER / "package-lock.json").read_text("utf-8"))["packages"]
-    installed = {name: each for name, each in packages.items() if name}
-
-    assert len(installed) > 100
-    assert [] == [name for name, each in installed.items() if "resolved" in each or "integrity" not in each]
+    assert len(locked_packages(FOLDER)) > 100
+    assert [] == unsafe(FOLDER)

@@ -30,6 +30,7 @@ FINITE: Mapping[str, tuple[int, str]] = {
     "./sidecart examples": (0, r" events, 0 files changed$"),
     "./sidecart contracts check": (0, r"^contracts: 0 breaking"),
     "./sidecart contracts release 0.3.0": (0, r"contracts/released/0\.3\.0"),
+    "./sidecart credentials": (0, r"ACL SETUSER "),
     "./sidecart doctor": (0, r""),
     ONE_SIDECAR: (0, r""),
     "./sidecart doctor --each tests/doctor/traps --env-file tests/doctor/sidecar.env": (1, r""),
@@ -41,6 +42,7 @@ FINITE: Mapping[str, tuple[int, str]] = {
 }
 """Each command that ends by itself: its exit code, and what its output contains."""
 LONG: Mapping[str, str] = {
+    "make attack": r"--- attacks on redis",
     "make faults": "ready in",
     "make faults-mutants": "ready in",
     "make soak": " 0 min: ",
@@ -76,6 +78,8 @@ def elsewhere() -> dict[str, list[str]]:
             test_running_shops.WITHOUT_PAGE,
             test_running_shops.TRACED,
             test_running_shops.SEVERAL,
+            test_running_shops.OTHER_ISSUER,
+            test_running_shops.NO_TOKENS,
             test_running_shops.CATCHER,
             test_running_shops.REAL_MAIL,
         ],

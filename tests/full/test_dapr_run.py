@@ -18,26 +18,31 @@ from pathlib import Path
 import psutil
 import pytest
 
+from shop.acting import acting
 from shop.demo import Demo
+from sidecart.issuer.keys import JWKS_PATH
 from sidecart.launcher import daprd
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.lifecycle.plan import issuer_folder
 from sidecart.launcher.local_http import get
 from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.topics import GATEWAY, app_ids
+from sidecart.testkit.acting import Acting
 from tests.e2e.first_events import LONG_SECONDS, by_metrics, late, publish_story, published_by
 from tests.full import dapr_cli
 from tests.full.multi_app_run import APP_ENV, FREE_PORTS, OWN, Started, apps, flags, sourced
 
 RUN = "set -a; . ./deploy.env; export $(cat dapr/topics.env); dapr run -f ."
 CATCHER = ".venv/bin/python -m sidecart.launcher.servers.mailcatcher --smtp-port 1025 --http-port 8025"
+ISSUER = ".venv/bin/python -m sidecart.issuer --port 8030 --keys .sidecart/issuer"
 SWAP = "sed -i 's#brokers/redis#brokers/rabbitmq#' dapr.yaml"
 STORE_SWAP = "sed -i 's#stores/redis#stores/postgres#' dapr.yaml"
 COPY = "cp deploy.env.example deploy.env"
-COMMANDS = [COPY, RUN, CATCHER, SWAP, STORE_SWAP]
+COMMANDS = [COPY, RUN, CATCHER, ISSUER, SWAP, STORE_SWAP]
 """The commands of docs/how-to/dapr-run.md."""
 SHELL = {name: value for name, value in plain_environment().items() if name != "PYTHONPATH"}
 """The user's shell: only the environment's sidecart.pth tells Python where the toolkit is."""
@@ -88,6 +93,11 @@ class Prepared:
     web: int
     """The port of the mail catcher's page."""
 
+    @property
+    def auth(self) -> Acting:
+        """Return tokens of the local issuer."""
+        return acting(issuer_folder(self.folder / ".sidecart"))
+
 
 def prepare(folder: Path, broker: str, processes: Processes, deadline: Deadline) -> Prepared:
     """Start the servers and fill in deploy.env; swap one line each for RabbitMQ and PostgreSQL."""
@@ -95,13 +105,21 @@ def prepare(folder: Path, broker: str, processes: Processes, deadline: Deadline)
     data.mkdir()
     store = STORES["postgres" if broker == "rabbitmq" else "redis"]
     servers = {each.env: each for each in (BROKERS[broker], store)}
-    addresses = {env: server.start(processes, data, deadline) for env, server in servers.items()}
+    addresses = {
+        name: value
+        for server in servers.values()
+        for name, value in server.variables(server.start(processes, data, deadline)).items()
+    }
     smtp, web = free_port(), free_port()
     catcher = CATCHER.replace("1025", str(smtp)).replace("8025", str(web)).split()
     processes.start("mail", [sys.executable, *catcher[1:]], env=SHELL, cwd=root())
+    issuer = free_port()
+    words = ISSUER.replace("8030", str(issuer)).split()
+    processes.start("issuer", [sys.executable, *words[1:]], env=SHELL, cwd=folder)
     filled = {
         **{name: secrets.token_urlsafe(24) for name in ("APP_API_TOKEN", "DAPR_API_TOKEN")},
         "SMTP_URL": f"smtp://127.0.0.1:{smtp}",
+        "OIDC_JWKS": f"http://127.0.0.1:{issuer}{JWKS_PATH}",
         **addresses,
     }
     shutil.copy(root() / "deploy.env.example", folder)
@@ -180,7 +198,7 @@ def test_the_official_cli_runs_the_project(folder: Path, broker: str) -> None:
         command = RUN.replace("dapr run", "exec dapr run")
         pid = processes.start("dapr", ["sh", "-c", command], env=shell, cwd=folder, stop_signal=signal.SIGINT)
         wait_ready(prepared, processes, port, deadline)
-        Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{prepared.web}", deadline).play()
+        Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{prepared.web}", deadline, prepared.auth).play()
         children = psutil.Process(pid).children(recursive=True)
         for each in started:
             same(each, children)
@@ -215,7 +233,7 @@ def test_both_flows_and_restarts_work_with_the_processes_of_the_cli(folder: Path
             start_app(app_id)
         port = int(started[GATEWAY].env["APP_PORT"])
         wait_ready(prepared, processes, port, deadline)
-        Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{prepared.web}", deadline).play()
+        Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{prepared.web}", deadline, prepared.auth).play()
         assert {} == processes.dead()
 
         sidecars = {app_id: f"http://127.0.0.1:{each.env['DAPR_HTTP_PORT']}" for app_id, each in started.items()}

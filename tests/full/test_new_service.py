@@ -1,4 +1,4 @@
-"""A new service touches at most eight existing files, and each missing line is reported by name."""
+"""A new service touches at most nine existing files, and each missing line is reported by name."""
 
 import uuid
 from pathlib import Path
@@ -8,18 +8,23 @@ import httpx
 import pytest
 
 from shop.acting import acting
+from sidecart.launcher import access_control, topic_scopes
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.project import root
-from sidecart.launcher.topic_scopes import FILE
 from tests.full import project_copy
 from tests.full.new_service import START, Edit, edits, extended_copy, new_files, python, replace, report
 
-FILES_MAX = 8
+FILES_MAX = 9
 STATIC = ("tests/contracts", "tests/unit")
 """The suites that need no running shop."""
 TOOLKIT = tuple(f"--ignore=tests/unit/{folder}" for folder in ("bench", "chassis", "launcher/servers", "lint"))
 """Their parts that read nothing of the shop."""
 POINTS_SECONDS = 10
+GENERATED_FILES = {
+    topic_scopes.FILE: "tests/contracts/test_topics_file.py",
+    access_control.FILE: "tests/contracts/test_access_file.py",
+}
+"""The files that `sidecart scopes` writes, and their checks."""
 NOT_RUN = {
     "contracts/schemas/PointsEarned.json": "contracts/schemas/PointsEarned.json is missing: PointsEarned is in",
     "contracts/http/points.json": "contracts/http/points.json is missing: it describes the answer of /loyalty",
@@ -42,8 +47,8 @@ def created(http: httpx.Client, path: str, body: dict[str, Any]) -> dict[str, An
 
 
 def test_few_existing_files_change() -> None:
-    """The service edits at most eight files, one of them by a command, and creates the others."""
-    changed = {FILE, *(each.file for each in edits())}
+    """The service edits at most nine files, two of them by a command, and creates the others."""
+    changed = {*GENERATED_FILES, *(each.file for each in edits())}
 
     assert len(changed) <= FILES_MAX, sorted(changed)
     assert set() == changed & set(new_files())
@@ -75,18 +80,19 @@ def test_a_missing_line_is_reported_by_name(extended: Path, edit: Edit) -> None:
     assert edit.message in done.stdout, done.stdout[-4_000:]
 
 
-def test_old_topics_of_the_apps_are_reported(extended: Path) -> None:
-    """Containers would refuse the new topic."""
-    path = extended / FILE
+@pytest.mark.parametrize(("file", "check"), GENERATED_FILES.items())
+def test_an_old_file_of_the_scopes_is_reported(extended: Path, file: str, check: str) -> None:
+    """Containers would refuse the new topic, or the new read."""
+    path = extended / file
     written = path.read_text("utf-8")
-    path.write_text((root() / FILE).read_text("utf-8"), "utf-8")
+    path.write_text((root() / file).read_text("utf-8"), "utf-8")
     try:
-        done = report(extended, "tests/contracts/test_topics_file.py")
+        done = report(extended, check)
     finally:
         path.write_text(written, "utf-8")
 
     assert 0 != done.returncode
-    assert f"{FILE} is old: run `./sidecart scopes`" in done.stdout
+    assert f"{file} is old: run `./sidecart scopes`" in done.stdout
 
 
 @pytest.mark.parametrize("file", NOT_RUN)

@@ -143,5 +143,5 @@ def start_sidecar(processes: Processes, store: str, address: str) -> int:
     ports = Sidecar("user", free_port(), free_port(), free_port(), None)
     found = daprd.find(print, Deadline())
     words = command(found.path, read_apps()["user"], ports, [root() / "components" / "stores" / store], [])
-    processes.start("sidecar", words, env={**plain_environment(), STORES[store].env: address}, cwd=root())
+    processes.start("sidecar", words, env={**plain_environment(), **STORES[store].variables(address)}, cwd=root())
     return ports.http_port

@@ -14,9 +14,11 @@ import psutil
 import pytest
 
 from shop.acting import acting
+from sidecart.cli.run import AUTH_IS_OFF
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
+from tests.e2e.other_issuer import OtherIssuer
 from tests.e2e.otlp import Receiver
 from tests.full.documentation import documented
 from tests.full.project_copy import Running, foreground, running, shell_environment
@@ -25,6 +27,9 @@ SECONDS = 60
 WITHOUT_PAGE = "./sidecart run --no-monitor"
 TRACED = "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:4318 ./sidecart run"
 SEVERAL = "./sidecart run --gateways 3 --replicas order=2"
+OTHER_ISSUER = "OIDC_ISSUER=https://id.example.com/realms/shop OIDC_AUDIENCE=shop ./sidecart run"
+NO_TOKENS = "AUTH=off ./sidecart run"
+TOKEN = r"^[\w-]+\.[\w-]+\.[\w-]+$"
 STARTS = ("make run", "make run BROKER=rabbitmq STORE=postgres", "make dev")
 RUNNING = {
     "./sidecart status": r"^gateway +\d+ +\d+ +ready$",
@@ -37,6 +42,10 @@ RUNNING = {
     './sidecart dead-letters discard --reason "no such user"': r"^0 dead letters",
     "./sidecart reconcile --dry-run": r"^\d+ unfinished$",
     "./sidecart reconcile": r"^0 stuck$",
+    "./sidecart token ann@example.com": TOKEN,
+    "./sidecart token provider@example.com --scope deposits": TOKEN,
+    "./sidecart token boss@example.com --role operator": TOKEN,
+    "./sidecart rotate-key-secret": r"^the rotation has begun and ends at ",
 }
 """Each command for a running shop, and what its output contains."""
 CATCHER = ".venv/bin/python -m sidecart.launcher.servers.mailcatcher --smtp-port 1025 --http-port 8025"
@@ -128,6 +137,38 @@ def test_a_start_of_the_documentation_works(tmp_path: Path, command: str) -> Non
                 f"{shop.url}/user/register", json=body, trust_env=False, auth=acting(shop.issuer_folder)
             ).status_code
         )
+
+
+def test_a_shop_accepts_the_tokens_of_another_issuer_only(tmp_path: Path) -> None:
+    """The test replaces the issuer's address only."""
+    with OtherIssuer() as issuer:
+        command = documented(OTHER_ISSUER).replace("https://id.example.com/realms/shop", issuer.name)
+        with running(tmp_path, command) as shop:
+            body = {"name": "Ann"}
+            local = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False, auth=acting(shop.issuer_folder))
+            headers = issuer.bearer("ann@example.com")
+            other = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False, headers=headers)
+            token = shop.run("./sidecart", "token", "ann@example.com")
+            output = shop.log.read_text()
+
+    assert (401, 201) == (local.status_code, other.status_code)
+    assert (1, "") == (token.returncode, token.stdout)
+    assert f"Each call needs an access token of {issuer.name}" in output
+    assert "./sidecart token" not in output
+
+
+def test_a_shop_without_tokens_says_so(tmp_path: Path) -> None:
+    """Each body names its user. The start and /readyz say that no token is needed."""
+    with running(tmp_path, documented(NO_TOKENS)) as shop:
+        body = {"email": "ann@example.com", "name": "Ann"}
+        answer = httpx.post(f"{shop.url}/user/register", json=body, trust_env=False)
+        ready = httpx.get(f"{shop.url}/readyz", trust_env=False).json()
+        output = shop.log.read_text()
+
+    assert 201 == answer.status_code
+    assert "off" == ready["auth"]
+    assert AUTH_IS_OFF in output
+    assert "./sidecart token" not in output
 
 
 def test_the_commands_for_a_running_shop_work(tmp_path: Path) -> None:

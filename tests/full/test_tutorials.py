@@ -33,7 +33,7 @@ def test_the_steps_of_a_tutorial_work(tutorial: Path, tmp_path: Path) -> None:
                     step.apply(copy)
                 case Server():
                     shop = stack.enter_context(running(tmp_path, step.command, copy))
-                    address = f"localhost:{shop.port}"
+                    address, copy = f"localhost:{shop.port}", shop.folder
                 case Call():
                     calls += 1
                     call = replace(step, command=step.command.replace(ADDRESS, address))

@@ -81,7 +81,7 @@ def _mails(world: World, scenario: Scenario) -> Iterator[str]:
     for order_id in scenario.order_ids:
         if (state(world, "order", f"order:{order_id}") or {}).get("status") == "rejected":
             continue
-        message_id = email(order_id, "a@b.c", "n", order_outcome(order_id, (), 0), Currency()).message_id
+        message_id = email(order_id, "a@b.c", order_outcome(order_id, (), 0), Currency()).message_id
         notification = secondary(world, "notification", f"notification:{order_id}") or {}
         if not world.side_effects[message_id] or not notification.get("sent_at"):
             yield f"order {order_id}: {world.side_effects[message_id]} mails, notification {notification}"

@@ -10,6 +10,7 @@ import msgspec
 
 from services.notification import app
 from services.notification.events import EmailRequested
+from services.notification.mail.later import FIRST
 from services.notification.mail.mailer import Mailer
 from services.notification.mail.outcome import SENT, Result, Withdrawn
 from services.notification.mail.retry_queue import INDEX, MailRetryQueue
@@ -24,8 +25,9 @@ from sidecart.testkit.simulation.schedule import Schedule
 from sidecart.testkit.simulation.stores import Records
 
 SERVER = MailServer("localhost", 25, tls=False, username=None, password=None)
+MAILS_PER_HOUR = 1  # so that most mails wait
 SENDER = "shop@localhost"
-SETTINGS = Settings(SERVER, SENDER, timedelta(minutes=1), timedelta(hours=1), DEFAULT)
+SETTINGS = Settings(SERVER, SENDER, timedelta(minutes=1), timedelta(hours=1), DEFAULT, MAILS_PER_HOUR)
 
 
 class SimulatedSession(Session):
@@ -73,18 +75,20 @@ def _parts(around: Surroundings) -> Parts:
 
 
 def _has_queued_mails(records: Records) -> bool:
-    """Return whether the index of the mail retry queue lists an unfinished mail.
+    """Return whether an index of the mail retry queue lists an unfinished mail.
 
     An entry that no page lists belongs to a process that died while adding it.
     """
     listed = [
         order_id
         for key, (value, _) in records.items()
-        if key.startswith(f"{INDEX}:")
+        if key.startswith((f"{INDEX}:", f"{FIRST}:"))
         for order_id in msgspec.json.decode(value)["ids"]
     ]
     entries = (records.get(f"mail-retry:{order_id}") for order_id in listed)
     return any(entry is not None and not msgspec.json.decode(entry[0])["done"] for entry in entries)
 
 
-NOTIFICATION = SimulatedApp(Program(app.SERVICE, partial(app.wire, SETTINGS)), _parts, _has_queued_mails)
+NOTIFICATION = SimulatedApp(
+    Program(app.service(DEFAULT, MAILS_PER_HOUR), partial(app.wire, SETTINGS)), _parts, _has_queued_mails
+)

@@ -3,6 +3,8 @@
 These tests read files only and need no container engine.
 """
 
+import json
+import os
 import re
 import shutil
 import stat
@@ -14,16 +16,24 @@ from typing import Any
 
 import pytest
 import yaml
+from joserfc import jwt
+from joserfc.jwk import KeySet
 
 from services.notification.mail.server import MailServer
 from sidecart.chassis import settings
 from sidecart.chassis.server.serve import STOP_SECONDS_MAX
 from sidecart.edge import asyncapi
-from sidecart.launcher import daprd, sidecar
+from sidecart.edge.settings import read_auth
+from sidecart.issuer import keys, tokens
+from sidecart.launcher import access_control, sidecar
 from sidecart.launcher.apps import read_apps, resource_folders
+from sidecart.launcher.dapr_release import VERSION
 from sidecart.launcher.environment import plain_environment
+from sidecart.launcher.identities import SENTRY_ID, TOKEN_SECONDS, identity_of, mtls_flags
+from sidecart.launcher.permissions import ADMINISTRATOR
 from sidecart.launcher.project import root
-from sidecart.launcher.servers import rabbitmq
+from sidecart.launcher.servers import rabbitmq, valkey
+from sidecart.launcher.servers.login_templates import KEEPER, templates
 from sidecart.launcher.servers.rabbitmq_keeper import TOKENS, tokens_of
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.sidecar import Sidecar
@@ -37,7 +47,12 @@ SIDECARS = {app_id: f"{app_id}-dapr" for app_id in app_ids()}
 SERVERS = ("redis", "rabbitmq")
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
 PINNED = re.compile(r"[\w./-]+:\d+\.\d+\.\d+(-[\w.-]+)?")
-ADDRESSES = {"--dapr-listen-addresses", "--dapr-internal-grpc-listen-address", "--app-channel-address"}
+ADDRESSES = {
+    "--dapr-listen-addresses",
+    "--dapr-internal-grpc-listen-address",
+    "--app-channel-address",
+    "--sentry-address",
+}
 """The flags that may differ: one machine uses loopback addresses, containers use the networks of
 the file.
 """
@@ -100,8 +115,10 @@ def variables(*files: Path) -> dict[str, str]:
 
 
 def by_file(folder: Path) -> dict[tuple[str, str], str]:
-    """Return the variables of the env files in a folder, by file and name."""
-    return {(file.name, name): value for file in folder.iterdir() for name, value in variables(file).items()}
+    """Return the variables of the env files in a folder, and its other files, by file and name."""
+    found = {(file.name, name): value for file in folder.glob("*.env") for name, value in variables(file).items()}
+    others = (file for file in folder.iterdir() if file.suffix != ".env")
+    return found | {(file.name, ""): file.read_text(encoding="ascii") for file in others}
 
 
 def env_files(name: str) -> list[str]:
@@ -117,8 +134,10 @@ def environment(name: str, folder: Path) -> dict[str, str]:
 
 
 def test_the_file_has_every_process_of_the_shop() -> None:
-    """The services are the apps, one sidecar each, the servers, the mail catcher and the keeper."""
-    expected = {*app_ids(), *SIDECARS.values(), *SERVERS, "mail", "keeper"}
+    """The services are the apps, a sidecar each, sentry, the token issuer, the servers, the mail
+    and the keeper.
+    """
+    expected = {*app_ids(), *SIDECARS.values(), *SERVERS, "sentry", "issuer", "mail", "keeper"}
 
     assert [] == [f"{FILE}: services lacks {name}" for name in sorted(expected - set(SERVICES))]
     assert [] == [f"dapr.yaml: no app {name}, which {FILE} has" for name in sorted(set(SERVICES) - expected)]
@@ -130,6 +149,14 @@ def test_the_file_declares_its_networks() -> None:
 
     assert [] == [f"{FILE}: networks lacks {name}" for name in sorted(used - set(COMPOSE["networks"]))]
     assert [] == [f"{FILE}: no service uses the network {name}" for name in sorted(set(COMPOSE["networks"]) - used)]
+
+
+def test_the_file_declares_its_secrets() -> None:
+    """An engine refuses a file with an undeclared secret."""
+    used = {name for service in SERVICES.values() for name in service.get("secrets", [])}
+
+    assert [] == [f"{FILE}: secrets lacks {name}" for name in sorted(used - set(COMPOSE["secrets"]))]
+    assert [] == [f"{FILE}: no service uses the secret {name}" for name in sorted(set(COMPOSE["secrets"]) - used)]
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -166,8 +193,9 @@ def test_secrets_stay_out_of_the_image_and_of_git() -> None:
 
 @pytest.mark.parametrize("app_id", app_ids())
 def test_sidecars_have_the_tested_version(app_id: str) -> None:
-    """The image is the official one, of the version that the launcher builds or downloads."""
-    assert f"daprio/daprd:{daprd.VERSION}" == SERVICES[SIDECARS[app_id]]["image"]
+    """The images are the official ones, of the version that the launcher builds or downloads."""
+    assert f"daprio/daprd:{VERSION}" == SERVICES[SIDECARS[app_id]]["image"]
+    assert f"daprio/sentry:{VERSION}" == SERVICES["sentry"]["image"]
 
 
 @pytest.mark.parametrize("broker", BROKERS)
@@ -178,7 +206,9 @@ def test_sidecars_get_the_launchers_flags(app_id: str, broker: str) -> None:
     """
     app = read_apps()[app_id]
     folders = resource_folders(app.resources, broker, "redis")
-    expected = flags(sidecar.command(Path("./daprd"), app, Sidecar(app_id, 0, 0, 0, 0), folders, (app.config,)))
+    configs = (app.config, root() / access_control.FILE)
+    words = sidecar.command(Path("./daprd"), app, Sidecar(app_id, 0, 0, 0, 0), folders, configs)
+    expected = flags([*words, *mtls_flags(0)])
     words = [interpolated(word, BROKER=broker) for word in SERVICES[SIDECARS[app_id]]["command"]]
     actual = {
         (name, str(root()) + value) if name in ("--resources-path", "--config") else (name, value)
@@ -242,6 +272,23 @@ def test_only_its_own_sidecar_reaches_an_app(app_id: str) -> None:
     assert "mesh" not in SERVICES[app_id]["networks"]
 
 
+def test_the_gateway_accepts_the_tokens_of_the_local_issuer(secrets: Path) -> None:
+    """It reads the keys at the issuer, which only the gateway reaches, and which has one secret."""
+    given = SERVICES["gateway"]["environment"]
+    own = {name: re.sub(r"\$\{\w+:?-([^}]*)\}", r"\1", value) for name, value in given.items()}
+    auth, command = read_auth(own), SERVICES["issuer"]["command"]
+    [secret] = SERVICES["issuer"]["secrets"]
+    signing = keys.load(secrets.parent / COMPOSE["secrets"][secret]["file"])
+    claims = jwt.decode(tokens.token(signing, "ann@example.com"), signing.newest).claims
+
+    assert auth is not None
+    assert f"http://issuer:{command[command.index('--port') + 1]}{keys.JWKS_PATH}" == auth.jwks_url
+    assert f"/run/secrets/{secret}" == command[command.index("--keys") + 1]
+    assert (claims["iss"], claims["aud"]) == (auth.issuer, auth.audience)
+    assert {"gateway", "issuer"} == members("issuer")
+    assert ["issuer"] == [name for name, each in SERVICES.items() if secret in each.get("secrets", [])]
+
+
 def test_only_the_gateway_and_the_mail_catcher_publish_ports() -> None:
     """Both publish their ports on loopback, and every network except theirs is internal."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
@@ -262,10 +309,10 @@ def test_services_start_in_any_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_health_checks_need_no_shell(name: str) -> None:
-    """Every service has a shell-free health check, except the sidecars, whose image holds one
-    program.
+    """Every service has a shell-free health check, except sentry and the sidecars: their images
+    hold one program.
     """
-    if name in SIDECARS.values():
+    if name in (*SIDECARS.values(), "sentry"):
         assert "healthcheck" not in SERVICES[name]
     elif name == "keeper":  # the keeper serves nothing
         assert {"disable": True} == SERVICES[name]["healthcheck"]
@@ -273,7 +320,7 @@ def test_health_checks_need_no_shell(name: str) -> None:
         assert "CMD" == SERVICES[name]["healthcheck"]["test"][0]
 
 
-@pytest.mark.parametrize("name", [*app_ids(), *SIDECARS.values(), "mail", "keeper"])
+@pytest.mark.parametrize("name", [*app_ids(), *SIDECARS.values(), "sentry", "issuer", "mail", "keeper"])
 def test_exposed_containers_have_minimal_rights(name: str) -> None:
     """The root file system is read-only, all capabilities are dropped, and no new privileges are
     allowed.
@@ -311,12 +358,15 @@ def test_the_environment_sets_every_variable_of_the_components(app_id: str, brok
     }
     running = {name for name, service in SERVICES.items() if set(service.get("profiles", [broker])) == {broker}}
     scopes = {name for name in wanted_state if name.startswith("TOPIC_")}
-    hosts = {re.sub(r"^\w+://|.*@", "", env[name]).partition(":")[0] for name in wanted_state - scopes}
+    login = {name for name in wanted_state if name in (valkey.USERNAME, valkey.PASSWORD)}
+    hosts = {re.sub(r"^\w+://|.*@", "", env[name]).partition(":")[0] for name in wanted_state - scopes - login}
 
     assert 3 == len(folders)
     assert "replies" in {one["metadata"]["name"] for one in components}
     assert wanted_state - scopes
-    assert all(env[name] for name in scopes)
+    assert all(env[name] for name in (*scopes, *login))
+    assert app_id == env[valkey.USERNAME]
+    assert f"//{app_id}:{env[valkey.PASSWORD]}@" in env["AMQP_URL"]
     assert hosts <= running
 
 
@@ -331,15 +381,15 @@ def test_secrets_are_new_each_time_and_readable_by_their_owner_only(secrets: Pat
     subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
     after = by_file(secrets)
     changed = {place for place in before if before[place] != after[place]}
-    users = ("rabbitmq.env", "RABBITMQ_DEFAULT_USER"), ("rabbitmq.env", "RABBITMQ_DEFAULT_PASS")
-    user, password = (before[place] for place in users)
+    names = {place for place in before if place[1] == valkey.USERNAME}
 
-    assert {0o600} == {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()}
+    shown = {file.name for file in secrets.iterdir() if stat.S_IMODE(file.stat().st_mode) == 0o444}
+    assert {Path(each["file"]).name for each in COMPOSE["secrets"].values()} == shown  # containers read them
+    assert {0o600, 0o444} == {stat.S_IMODE(file.stat().st_mode) for file in secrets.iterdir()}
     assert 0o700 == stat.S_IMODE(secrets.stat().st_mode)
     assert before == unchanged
     assert "exist already" in again.stdout
-    assert before.keys() - {users[0]} == changed
-    assert f"//{user}:{password}@" in before["amqp.env", "AMQP_URL"]
+    assert before.keys() - names == changed
 
 
 def test_each_app_has_its_own_tokens(secrets: Path) -> None:
@@ -352,20 +402,101 @@ def test_each_app_has_its_own_tokens(secrets: Path) -> None:
     assert sidecars == tokens_of(made["keeper.env", TOKENS])
     for name in (*app_ids(), *SIDECARS.values()):
         own = {file for file in env_files(name) if file.endswith(".env") and file.startswith("secrets/")}
-        assert own - {"secrets/amqp.env"} == {f"secrets/{name.removesuffix('-dapr')}.env"}
+        app_id = name.removesuffix("-dapr")
+        servers = {f"secrets/{app_id}-servers.env"} if name != app_id else set()
+        assert own - {"secrets/anchors.env"} == {f"secrets/{app_id}.env"} | servers
+
+
+def test_each_app_has_its_own_login_at_the_servers(secrets: Path) -> None:
+    """The servers know all passwords, each sidecar its own, and an app none."""
+    made = by_file(secrets)
+    known = dict(pair.split("=") for pair in made["servers.env", "PASSWORDS"].split(","))
+    logins = [*app_ids(), ADMINISTRATOR, KEEPER]
+
+    assert set(logins) == set(known)
+    assert len(set(known.values())) == len(logins)
+    for login in logins:
+        own = variables(secrets / f"{login}-servers.env")
+        assert (login, known[login]) == (own[valkey.USERNAME], own[valkey.PASSWORD])
+        assert f"amqp://{login}:{known[login]}@rabbitmq:5672" == own["AMQP_URL"]
+    for app_id in app_ids():
+        assert not set(known.values()) & set(environment(app_id, secrets).values())
+    assert known[KEEPER] in environment("keeper", secrets)["AMQP_URL"]
+    assert "secrets/servers.env" in env_files("redis") == env_files("rabbitmq")
+
+
+def test_the_servers_fill_the_passwords_in(secrets: Path, tmp_path: Path) -> None:
+    """The program of the containers runs with the templates, and no placeholder stays."""
+    (tmp_path / "docker-entrypoint.sh").write_text('#!/bin/sh\necho "$@" "${PASSWORDS-unset}"\n')
+    (tmp_path / "docker-entrypoint.sh").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", **variables(secrets / "servers.env")}
+    for template in templates():
+        made = tmp_path / Path(template).name
+        words = ["sh", *map(str, (FOLDER / "with-logins", root() / template, made)), "server", "--flag"]
+        done = subprocess.run(words, env=env, check=True, capture_output=True, text=True)
+        text = made.read_text(encoding="utf-8")
+        assert "server --flag unset" == done.stdout.strip()
+        assert not re.search(r"@[\w-]+@", text)
+        assert 0o600 == stat.S_IMODE(made.stat().st_mode)
+        assert all(pair.split("=")[1] in text for pair in env["PASSWORDS"].split(",") if "keeper" not in pair)
+
+
+def test_no_server_accepts_a_caller_without_a_login() -> None:
+    """Both start with the file of the logins, and a full Redis deletes nothing."""
+    command = SERVICES["redis"]["command"]
+
+    assert SERVICES["redis"]["entrypoint"][-1] == command[command.index("--aclfile") + 1]
+    assert "noeviction" == command[command.index("--maxmemory-policy") + 1]
+    assert "--maxmemory" in command
+    made = SERVICES["rabbitmq"]["entrypoint"][-1]
+    assert f"load_definitions = {made}\n" in (FOLDER / "rabbitmq.conf").read_text(encoding="utf-8")
+    assert "RABBITMQ_DEFAULT_USER" not in SERVICES["rabbitmq"].get("environment", {})
 
 
 def test_a_new_app_gets_its_tokens_and_the_others_keep_theirs(secrets: Path, tmp_path: Path) -> None:
-    """The broker's password stays, too."""
+    """The passwords at the servers stay, too."""
     before = by_file(secrets)
     file = tmp_path / "docker-compose.yml"
     file.write_text(file.read_text("utf-8") + "\n      - --app-id=bonus\n", encoding="utf-8")
     subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
     after = by_file(secrets)
 
-    assert {("bonus.env", "APP_API_TOKEN"), ("bonus.env", "DAPR_API_TOKEN")} == after.keys() - before.keys()
-    assert {("keeper.env", TOKENS)} == {place for place in before if before[place] != after[place]}
+    new = {
+        place for place in after.keys() - before.keys() if place[0] in ("bonus.env", "bonus-servers.env", "bonus.jwt")
+    }
+    assert new == after.keys() - before.keys()
+    assert 6 == len(new)
+    assert {("keeper.env", TOKENS), ("servers.env", "PASSWORDS")} == {
+        place for place in before if before[place] != after[place]
+    }
+    assert after["servers.env", "PASSWORDS"].endswith(f",bonus={after['bonus-servers.env', valkey.PASSWORD]}")
     assert after["bonus.env", "DAPR_API_TOKEN"] == tokens_of(after["keeper.env", TOKENS])["bonus"]
+
+
+def test_each_sidecar_has_the_identity_of_its_app_only(secrets: Path) -> None:
+    """Its token is signed by the key that sentry knows, and names its app; it lives for years."""
+    keys = KeySet.import_key_set(json.loads((secrets / "jwks.json").read_text("ascii")))
+    for app_id, name in SIDECARS.items():
+        [secret] = SERVICES[name]["secrets"]
+        token = (secrets.parent / COMPOSE["secrets"][secret]["file"]).read_text("ascii")
+        claims = jwt.decode(token, keys, algorithms=["RS256"]).claims
+
+        assert f"/run/secrets/{secret}" == environment(name, secrets)["DAPR_SENTRY_TOKEN_FILE"]
+        assert (identity_of(app_id), SENTRY_ID) == (claims["sub"], claims["aud"])
+        assert claims["exp"] - claims["iat"] == TOKEN_SECONDS
+
+
+def test_sentry_signs_only_for_these_tokens(secrets: Path) -> None:
+    """Sentry reads the authority that the sidecars trust, and has no key that signs tokens."""
+    [validator] = yaml.safe_load((FOLDER / "sentry.yaml").read_text("utf-8"))["spec"]["mtls"]["tokenValidators"]
+    anchors = environment(SIDECARS["gateway"], secrets)["DAPR_TRUST_ANCHORS"].strip('"').replace("\\n", "\n")
+    given = {name: secrets.parent / COMPOSE["secrets"][name]["file"] for name in SERVICES["sentry"]["secrets"]}
+
+    assert ("jwks", "/run/secrets/jwks.json") == (validator["name"], validator["options"]["source"])
+    assert {"ca.crt", "issuer.crt", "issuer.key", "jwks.json"} == set(given)
+    assert given["ca.crt"].read_text("ascii") == anchors
+    assert "identities.key" not in {file.name for file in given.values()}
+    assert not {"d", "p", "q", "k"} & set(json.loads(given["jwks.json"].read_text("ascii"))["keys"][0])
 
 
 def test_every_mounted_file_exists() -> None:

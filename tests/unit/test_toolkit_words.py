@@ -65,6 +65,10 @@ PHRASES = {
     "ORDER BY": "a clause of SQL",
     "entry point": "the start of a program",
     "entry_point": "the start of a program",
+    'f"user ': "a line of an access control list of Redis",
+    "user default off": "a line of an access control list of Redis",
+    '"users"': "a key of RabbitMQ's definitions",
+    '"user"': "a key of RabbitMQ's definitions",
     "--map-user": "an option of unshare",
 }
 """Names of other projects that contain a word of the shop; each has its reason."""

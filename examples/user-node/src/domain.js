@@ -24,6 +24,9 @@ export const inputs = {
   }),
 };
 
+/** The only valid `source` of the events of each topic: its publisher in contracts/topics.json. */
+export const publishers = { UserCreateRequested: "gateway" };
+
 /**
  * Returns the key of the primary record: the address, so that requests for one address conflict.
  * @param {UserCreateRequested} event

@@ -51,11 +51,12 @@ export function delivered(body) {
  * @template Data
  * @param {Buffer} body
  * @param {string} topic
+ * @param {string} publisher the app-id that publishes the topic
  * @param {(data: Record<string, unknown>) => Data} decodeData
  * @param {Date} at
  * @returns {Input<Data>}
  */
-export function decode(body, topic, decodeData, at) {
+export function decode(body, topic, publisher, decodeData, at) {
   if (body.length > EVENT_BYTES_MAX) throw new PermanentError(`over ${EVENT_BYTES_MAX} bytes`);
   const event = parse(body);
   if (!isObject(event)) throw new PermanentError("not a JSON object");
@@ -63,6 +64,7 @@ export function decode(body, topic, decodeData, at) {
   if (!isUuid(event.id)) throw new PermanentError("`id` is not a UUID");
   if (!isUuid(event.correlationid)) throw new PermanentError("`correlationid` is not a UUID");
   if (event.type !== topic) throw new PermanentError("`type` is not the topic");
+  if (event.source !== publisher) throw new PermanentError(`\`source\` is not ${publisher}, the publisher of the topic`);
   if (!isObject(event.data)) throw new PermanentError("malformed data: not an object");
   const trace = traceOf(event.traceparent);
   return { id: event.id, type: topic, correlationId: event.correlationid, trace, at, data: decodeData(event.data) };

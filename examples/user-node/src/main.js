@@ -3,7 +3,7 @@
 import { closeServer, createServer } from "./server.js";
 import { DeadLetters } from "./deadletters.js";
 import { eventProcessor } from "./processor.js";
-import { inputs, recordKey, step, userKey } from "./domain.js";
+import { inputs, publishers, recordKey, step, userKey } from "./domain.js";
 import { log } from "./log.js";
 import { Probe } from "./probe.js";
 import { readSettings, SettingsError } from "./settings.js";
@@ -19,6 +19,7 @@ function start(settings) {
   const server = createServer({
     token: settings.appToken,
     inputs,
+    publishers,
     processEvent: eventProcessor({ name: NAME, recordKey, step }, sidecar),
     userKey,
     sidecar,

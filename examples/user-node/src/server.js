@@ -27,6 +27,7 @@ const COMPONENT = "inbox";
  * @typedef {object} App
  * @property {string} token
  * @property {Record<string, (data: Record<string, unknown>) => any>} inputs by topic
+ * @property {Record<string, string>} publishers by topic
  * @property {(event: import("./events.js").Input<any>) => Promise<void>} processEvent
  * @property {(id: string) => string} userKey
  * @property {import("./sidecar.js").Sidecar} sidecar
@@ -151,7 +152,7 @@ async function consume(app, request, topic) {
     // The sidecar retries every second until a write succeeds (WIRE.md 2).
     if (app.sidecar.writeRefusal) throw new TransientError(app.sidecar.storeTrouble());
     try {
-      await app.processEvent(decode(body, topic, app.inputs[topic], at));
+      await app.processEvent(decode(body, topic, app.publishers[topic], app.inputs[topic], at));
     } catch (error) {
       if (!(error instanceof PermanentError)) throw error;
       const traceparent = String(request.headers.traceparent ?? "");

@@ -3,16 +3,16 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { inputs } from "../src/domain.js";
+import { inputs, publishers } from "../src/domain.js";
 import { decode, encode, EVENT_BYTES_MAX } from "../src/events.js";
 import { PermanentError } from "../src/errors.js";
-import { REQUEST, bytes, example, received } from "./story.js";
+import { REQUEST, bytes, example, received, topics } from "./story.js";
 
 const AT = new Date();
 
 /** @param {Buffer} body */
 function decoded(body) {
-  return decode(body, "UserCreateRequested", inputs.UserCreateRequested, AT);
+  return decode(body, "UserCreateRequested", publishers.UserCreateRequested, inputs.UserCreateRequested, AT);
 }
 
 /** @param {object} change @param {object} [data] */
@@ -61,6 +61,11 @@ test("a byte order mark is not whitespace, as at the gateway, so it is a valid n
   assert.equal(decoded(changed({}, { name: "\ufeff" })).data.name, "\ufeff");
 });
 
+test("the publishers are those of the topic list", () => {
+  for (const [topic, publisher] of Object.entries(publishers)) assert.equal(topics()[topic].publisher, publisher);
+  assert.deepEqual(Object.keys(publishers), Object.keys(inputs));
+});
+
 test("an event of exactly 1 MiB is decoded", () => {
   const event = bytes({ ...REQUEST, padding: "" });
   const full = bytes({ ...REQUEST, padding: "x".repeat(EVENT_BYTES_MAX - event.length) });
@@ -91,6 +96,9 @@ const REFUSED = [
   ["no correlationid", changed({ correlationid: undefined }), /`correlationid`/],
   ["a correlationid that is a number", changed({ correlationid: 7 }), /`correlationid`/],
   ["another type", changed({ type: "UserCreated" }), /`type`/],
+  ["no source", changed({ source: undefined }), /`source` is not gateway/],
+  ["another source", changed({ source: "user" }), /`source` is not gateway/],
+  ["a source that is a list", changed({ source: ["gateway"] }), /`source` is not gateway/],
   ["no data", changed({ data: undefined }), /malformed data/],
   ["data in a list", changed({ data: [REQUEST.data] }), /malformed data/],
   ["no user_id", changed({}, { user_id: undefined }), /`user_id` is missing/],

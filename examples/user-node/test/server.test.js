@@ -6,7 +6,7 @@ import { test } from "node:test";
 
 import { DeadLetters } from "../src/deadletters.js";
 import { eventProcessor } from "../src/processor.js";
-import { inputs, recordKey, step, userKey } from "../src/domain.js";
+import { inputs, publishers, recordKey, step, userKey } from "../src/domain.js";
 import { Probe } from "../src/probe.js";
 import { closeServer, createServer } from "../src/server.js";
 import { Sidecar } from "../src/sidecar.js";
@@ -35,6 +35,7 @@ async function shop(context) {
   const server = createServer({
     token: TOKEN,
     inputs,
+    publishers,
     processEvent,
     userKey,
     sidecar,

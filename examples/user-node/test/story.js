@@ -3,13 +3,18 @@
 import { readFileSync } from "node:fs";
 
 import { decode } from "../src/events.js";
-import { inputs } from "../src/domain.js";
+import { inputs, publishers } from "../src/domain.js";
 
 const CONTRACTS = new URL("../../../contracts/", import.meta.url);
 
 /** Returns an example event. @param {string} topic @param {string} name */
 export function example(topic, name) {
   return JSON.parse(readFileSync(new URL(`examples/${topic}/${name}.json`, CONTRACTS), "utf8"));
+}
+
+/** Returns the topic list. @returns {Record<string, {publisher: string}>} */
+export function topics() {
+  return JSON.parse(readFileSync(new URL("topics.json", CONTRACTS), "utf8"));
 }
 
 /** Returns the first JSON block in WIRE.md that contains a text. @param {string} text */
@@ -30,7 +35,7 @@ export function bytes(event) {
  * @param {Date} [at]
  */
 export function received(event, at = new Date("2026-01-15T09:30:00.007Z")) {
-  return decode(bytes(event), "UserCreateRequested", inputs.UserCreateRequested, at);
+  return decode(bytes(event), "UserCreateRequested", publishers.UserCreateRequested, inputs.UserCreateRequested, at);
 }
 
 export const REQUEST = example("UserCreateRequested", "typical");

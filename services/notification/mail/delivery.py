@@ -32,6 +32,7 @@ from sidecart.chassis.store import Store, update
 from sidecart.chassis.telemetry import tracing
 
 TOPIC = "EmailRequested"
+PUBLISHER = "notification"  # the service requests its mails from itself
 # An event waits this long for its mail. Together with the events before it, it stays below the
 # 20 s after which the broker delivers it again.
 WINDOW_SECONDS = 2.0
@@ -140,12 +141,13 @@ class MailDelivery:
 
     def decode(self, body: bytes) -> Received[EmailRequested]:
         """Decode an EmailRequested event; raise PermanentError."""
-        return decode(parse(TOPIC, body), EmailRequested, self._now())
+        return decode(parse(TOPIC, body, PUBLISHER), EmailRequested, self._now())
 
     def _needs_fallback(self, notification: Notification) -> bool:
         """Return whether an earlier attempt ended without a 250, or no session may begin now."""
         return (
-            notification.queued_until is not None
+            notification.not_before is not None
+            or notification.queued_until is not None
             or notification.failed_at is not None
             or self.reachability.failures > 0
             or not self.has_room()

@@ -1,7 +1,8 @@
 """The mail retry queue: mails that the server has not confirmed, each with a due time.
 
 `mail-retry:<order id>` holds one mail. `mail-retry-index:<n>` lists the order ids of the unfinished
-mails. A replica claims a due mail by moving `due` ahead with an ETag, and renews the claim while it
+mails. A mail that waits for more than an hour is listed elsewhere until then (later.py). A replica
+claims a due mail by moving `due` ahead with an ETag, and renews the claim while it
 sends the mail. So a waiting mail blocks no event and no other mail. The mails of a dead process
 become due again.
 """
@@ -14,6 +15,7 @@ from datetime import datetime, timedelta
 
 import msgspec
 
+from services.notification.mail.later import LaterMails
 from services.notification.mail.outcome import Outcome
 from services.notification.mail.retry_schedule import LEASE, ClaimedMail, Mail, RetrySchedule
 from sidecart.chassis.errors import Conflict, TransientError
@@ -40,6 +42,7 @@ class MailRetryQueue:
         self.schedule = RetrySchedule(now, first_pause, unknown_pause)
         self.poll_seconds = min(POLL_SECONDS, first_pause.total_seconds(), unknown_pause.total_seconds())
         self._index = PagedIndex(store, INDEX, PAGES_MAX)
+        self._later = LaterMails(store, now)
         self._listing = asyncio.Lock()  # prevents ETag conflicts of this process with itself
         self._due: dict[str, datetime] = {}  # known due times; an entry is not loaded before them
 
@@ -56,7 +59,7 @@ class MailRetryQueue:
         is_new = await self._store.insert(_key(order_id), mail.encoded())
         claimed = ClaimedMail(order_id, mail, None)
         is_ours = is_new or await self._reopen(claimed)
-        await self.enlist(order_id, is_new=is_new)
+        await self.enlist(order_id, mail.due, is_new=is_new)
         if not is_ours:
             return None
         try:
@@ -79,8 +82,14 @@ class MailRetryQueue:
             raise TransientError(f"{conflict}: another process is writing it") from conflict
         return True
 
-    async def enlist(self, order_id: str, *, is_new: bool = False) -> None:
-        """Add a mail to the index of unfinished mails; raise TransientError if it is full."""
+    async def enlist(self, order_id: str, due: datetime | None = None, *, is_new: bool = False) -> None:
+        """Add a mail to the index of unfinished mails; raise TransientError if it is full.
+
+        A mail that is due in a later hour is added to that hour's index.
+        """
+        if due is not None and self._later.holds(due):
+            await self._later.add(order_id, due, is_new=is_new)
+            return
         async with self._listing:
             try:
                 await self._index.add(order_id, is_new=is_new)
@@ -103,6 +112,7 @@ class MailRetryQueue:
 
     async def due(self) -> list[str]:
         """Return the order ids of mails that may be due: unread entries first, then by due time."""
+        await self._later.move(self.enlist)
         ids = await self._index.ids()
         self._due = {each: self._due[each] for each in ids if each in self._due}
         now = self._now()

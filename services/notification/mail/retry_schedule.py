@@ -73,6 +73,10 @@ class RetrySchedule:
             return mail.changed(due=now + self._exclusive_for(dot_sent), holder=secrets.token_hex(8))
         return self.after(mail, outcome)
 
+    def paced(self, event: bytes, due: datetime) -> Mail:
+        """Return the entry of a mail that waits because its user got too many mails."""
+        return Mail(event.decode(), since=due, due=due)  # waiting is no failure: since begins later
+
     def after(self, mail: Mail, outcome: Outcome) -> Mail:
         """Return an entry without a claim, due by the outcome of the last attempt."""
         now = self.now()

@@ -7,17 +7,21 @@ from collections.abc import Callable
 from datetime import datetime
 
 import msgspec
+from prometheus_client import Counter
 
 from services.notification.domain import Notification
 from services.notification.events import EmailRequested
 from services.notification.mail.delivery import TOPIC, DeliveryAttempt, MailDelivery, notification_key
 from services.notification.mail.outcome import Result
 from services.notification.mail.retry_queue import MailRetryQueue
+from services.notification.pacing import pause_until
 from sidecart.chassis.dead_letters import DeadLetters
 from sidecart.chassis.errors import PermanentError
 from sidecart.chassis.events import Received, timestamp
 from sidecart.chassis.store import Store
 from sidecart.chassis.telemetry import request_context
+
+PACED = Counter("sidecart_mails_paced", "Mails that wait because their user got too many mails in an hour.")
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,10 @@ class UnsentMails:
         """Take a mail that is settled or queued, or that no session may send now."""
         if await self._is_settled(received, body, notification):
             return True
+        due = pause_until(notification.not_before, self._now())
+        if due is not None:
+            await self._pace(received, body, due)
+            return True
         if self._delivery.has_room() and self._delivery.reachability.may_try():
             return False
         log.info("%s waits in the retry queue", received.event.order_id)
@@ -56,7 +64,7 @@ class UnsentMails:
         order_id = received.event.order_id
         queued = await self._retry_queue.find(order_id)
         if queued is not None and not queued.done:
-            await self._retry_queue.enlist(order_id)
+            await self._retry_queue.enlist(order_id, queued.due)
             if await self.is_replayed(received.id):
                 await self._retry_queue.touch(order_id)
             return True
@@ -65,9 +73,17 @@ class UnsentMails:
         if queued is None and notification.queued_until is not None:
             # A process died between its writes of `queued_until` and of the entry.
             due = datetime.fromisoformat(notification.queued_until)
-            await self._retry_queue.put(order_id, self._retry_queue.schedule.new(body, "unreachable").changed(due=due))
+            await self._retry_queue.put(order_id, self._retry_queue.schedule.paced(body, due))
             return True
         return False
+
+    async def _pace(self, received: Received[EmailRequested], body: bytes, due: datetime) -> None:
+        """Put a mail into the retry queue until its user may get one more mail."""
+        order_id = received.event.order_id
+        log.info("%s waits until %s: its user got too many mails", order_id, timestamp(due))
+        if await self._delivery.update_notification(notification_key(order_id), queued_until=timestamp(due)):
+            await self._retry_queue.put(order_id, self._retry_queue.schedule.paced(body, due))
+            PACED.inc()
 
     async def is_replayed(self, event_id: str) -> bool:
         """Return whether the event is a dead letter that was replayed."""

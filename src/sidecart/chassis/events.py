@@ -27,6 +27,7 @@ class Envelope(msgspec.Struct):
     type: str
     correlationid: str
     data: msgspec.Raw
+    source: str = ""
     subject: str = ""
 
 
@@ -84,10 +85,11 @@ def delivered(body: bytes) -> bytes:
         return body
 
 
-def parse(topic: str, body: bytes) -> Envelope:
+def parse(topic: str, body: bytes, publisher: str) -> Envelope:
     """Parse the envelope of an event.
 
-    Raise PermanentError if it is too large, or is not a CloudEvent of this topic with UUIDs as ids.
+    Raise PermanentError if it is too large, or is not a CloudEvent of this topic and this publisher
+    with UUIDs as ids.
     """
     if len(body) > BODY_BYTES_MAX:
         raise PermanentError(f"the event has {len(body)} bytes, more than {BODY_BYTES_MAX}")
@@ -99,6 +101,8 @@ def parse(topic: str, body: bytes) -> Envelope:
         raise PermanentError("not a CloudEvent", str(error)) from error
     if envelope.type != topic:
         raise PermanentError(f"unexpected event type on topic {topic!r}", envelope.type[:100])
+    if envelope.source != publisher:
+        raise PermanentError(f"the source is not {publisher!r}, the publisher of {topic!r}", envelope.source[:100])
     return envelope
 
 

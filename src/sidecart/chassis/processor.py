@@ -63,8 +63,9 @@ class EventProcessor(Generic[S, E]):
 
         Raise PermanentError for a dead letter, TransientError for a redelivery.
         """
-        received = decode(parse(topic, body), self._service.inputs[topic], self._now())
-        key = self._service.key(received.event)
+        service = self._service
+        received = decode(parse(topic, body, service.publishers[topic]), service.inputs[topic], self._now())
+        key = service.key(received.event)
         if key is None:
             await self._outbox.perform(self._outbox.entry(self._decide(None, None, received), received))
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import Any, Generic, TypeVar
 
@@ -16,6 +17,7 @@ import msgspec
 
 from sidecart.chassis.errors import PermanentError
 from sidecart.chassis.events import CloudEvent, Received, derived_id, timestamp
+from sidecart.chassis.publishers import publishers_of, read_publishers
 from sidecart.chassis.telemetry import tracing
 
 S = TypeVar("S")
@@ -40,6 +42,7 @@ class Step(Generic[S]):
 class Service(Generic[S, E]):
     """The declaration of one service; `of` reads it from the service's modules.
 
+    `publishers` has the only valid source of the events of each input topic.
     The part of a key before its colon selects the type of a secondary record. `key` returns None
     for an event without a record; the step of such an event only writes secondary records, and the
     first write wins. `is_creation` returns whether the event's record most likely does not exist
@@ -48,6 +51,7 @@ class Service(Generic[S, E]):
 
     name: str
     inputs: Mapping[str, type[E]]
+    publishers: Mapping[str, str]
     state: type[S]
     secondaries: Mapping[str, type[Any]]
     key: Callable[[E], str | None]
@@ -57,13 +61,16 @@ class Service(Generic[S, E]):
     subject: Callable[[Any], str]
 
     @classmethod
-    def of(cls, domain: ModuleType, events: ModuleType, **settings: Any) -> Service[Any, Any]:
+    def of(
+        cls, domain: ModuleType, events: ModuleType, publishers: Mapping[str, str] | None = None, **settings: Any
+    ) -> Service[Any, Any]:
         """Read the declaration from `services.<name>.domain` and `services.<name>.events`.
 
         `events` defines `INPUTS`, the events by topic. `domain` defines `State`, `key`, `step` and
         `subject`. It may define `SECONDARIES` (record types by the prefix of their keys) together
         with `secondary_key`, and `is_creation`. `settings` are passed on to every call of `step`.
-        Raise TypeError for a module that lacks a definition.
+        `publishers` are by default those of the project's topic list. Raise TypeError for a module
+        that lacks a definition, LookupError for an input without a publisher.
         """
         lacking = [
             f"{module.__name__}.{name}"
@@ -73,9 +80,12 @@ class Service(Generic[S, E]):
         ]
         if lacking:
             raise TypeError(f"the service lacks {', '.join(lacking)}")
+        if publishers is None:
+            publishers = read_publishers(Path(str(events.__file__)).parent)
         return cls(
             name=domain.__name__.split(".")[-2],
             inputs=events.INPUTS,
+            publishers=publishers_of(events.INPUTS, publishers),
             state=domain.State,
             secondaries=getattr(domain, "SECONDARIES", {}),
             key=domain.key,

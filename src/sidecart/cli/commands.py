@@ -55,11 +55,15 @@ TOOLKIT: Mapping[str, CommandReference] = {
         "sidecart.cli.contracts:command", "compare the contracts with the newest release, and release them"
     ),
     "scopes": CommandReference(
-        "sidecart.cli.scopes:command", "write which app may publish and read which topic (dapr/topics.env)"
+        "sidecart.cli.scopes:command",
+        "write which app may publish, read and call what",
     ),
     "token": CommandReference("sidecart.cli.token:command", "print an access token of the local issuer"),
     "rotate-key-secret": CommandReference(
         "sidecart.cli.rotate_key_secret:command", "replace the secret from which the ids of idempotency keys derive"
+    ),
+    "credentials": CommandReference(
+        "sidecart.cli.credentials:command", "print how to create a login per app on your own servers"
     ),
     "reset": CommandReference("sidecart.cli.reset:command", "delete the data and logs of the stopped system"),
     "completion": CommandReference(

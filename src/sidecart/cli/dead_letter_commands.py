@@ -78,7 +78,8 @@ def show(letter_id: str, as_json: bool) -> int:
             print(_as_json(letter))
             continue
         for name in ("id", "service", "topic", "time", "status", "reason", "traceparent"):
-            print(_escaped(f"{name:12} {getattr(letter, name)}"))
+            # A reason quotes the event, so it must not begin a new line either.
+            print(_escaped(f"{name:12} {getattr(letter, name)}").replace("\n", "\\n"))
         print("event")
         print(_escaped(_pretty(letter.text)))
     return 0

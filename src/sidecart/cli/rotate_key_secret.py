@@ -1,4 +1,6 @@
-"""`sidecart rotate-key-secret`: replace the secret from which the ids of idempotency keys derive."""
+"""`sidecart rotate-key-secret`: replace the secret from which the ids of idempotency keys
+derive.
+"""
 
 from __future__ import annotations
 

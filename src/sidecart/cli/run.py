@@ -14,7 +14,7 @@ from sidecart.cli.arguments import PATH, Replicas, broker_option, store_option, 
 from sidecart.launcher import runfile
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import Interrupted, LaunchError
-from sidecart.launcher.lifecycle.settings import external_servers, settings_from_environment
+from sidecart.launcher.lifecycle.settings import app_logins, external_servers, settings_from_environment
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.lifecycle.system import Options, Report, System
 from sidecart.launcher.project import declared_text, home
@@ -23,6 +23,7 @@ from sidecart.launcher.topology import app_of, metrics_of
 EXAMPLE_CALLS = "example_calls"
 """The entry of `[tool.sidecart]` in pyproject.toml: calls to try; {url} is the gateway's URL."""
 AUTH_IS_OFF = "\nAUTH=off: the gateway needs no token. Every program on this machine can act as any caller."
+OTHER_ISSUER = "Each call needs an access token of {issuer} (docs/how-to/tokens.md).\n"
 WATCH_SECONDS = 0.3
 REPORTED_FIRST, REPORT_SECONDS = 5, 600.0
 """Thresholds for repeated reports: a process that crashes every minute must not flood the terminal.
@@ -95,6 +96,7 @@ def command(
             folder=home(),
             replaced=dict(replaced),
             external=external_servers(),
+            app_logins=app_logins(),
             settings=settings_from_environment(),
             gateways=gateways,
             replicas=dict(replicas),
@@ -113,6 +115,8 @@ def run(options: Options, reload: bool) -> int:
     system = System(options, say, deadline)
     if options.components is not None:
         component_folder.check(system, say)
+    if options.external and not options.app_logins:
+        say("the apps share one login at your servers: `sidecart credentials` prints how to create one per app")
     with runfile.held(system.state.starting()):
         try:
             with system:
@@ -208,7 +212,9 @@ def _welcome(system: System) -> str:
         *([f"Its mails are at    {mails}"] if mails else []),
         f"Its logs are in     {system.logs}\n",
     ]
-    if text := example_calls(system.url):
+    if system.plan.auth == runfile.EXTERNAL:
+        lines += [OTHER_ISSUER.format(issuer=system.options.settings["OIDC_ISSUER"])]
+    elif system.plan.auth == runfile.LOCAL and (text := example_calls(system.url)):  # the calls send tokens
         lines += ["Try it, in another terminal:\n", text]
     return "\n".join([*lines, "Ctrl-C stops everything."])
 

@@ -9,6 +9,7 @@ import click
 
 from sidecart.launcher import runfile
 from sidecart.launcher.local_http import get
+from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import metrics_of
 
@@ -37,7 +38,7 @@ class Process:
     "as_json",
     is_flag=True,
     help="print one JSON object: `state` (stopped, starting or running), the addresses and servers, and `processes` "
-    "with `name`, `pid`, `port`, `metrics_port` and `state`",
+    "with `name`, `pid`, `port`, `metrics_port` and `state`, and `warnings` about the servers",
 )
 def command(as_json: bool) -> int:
     """Show the processes of the running system.
@@ -64,6 +65,15 @@ def _print_table(system: runfile.RunFile, processes: Sequence[Process]) -> None:
         print(f"{each.name:24} {each.pid:8} {each.port or '':>6}  {each.state}")
     metrics = [f"{each.name} {LOOPBACK}:{each.metrics_port}" for each in processes if each.metrics_port is not None]
     print(f"\nmetrics (/metrics): {', '.join(metrics)}")
+    for warning in _warnings(system):
+        print(f"warning: {warning}")
+
+
+def _warnings(system: runfile.RunFile) -> list[str]:
+    """Return what will soon keep a server from taking writes."""
+    servers = {each.env: each for each in (*BROKERS.values(), *STORES.values())}
+    found = (servers[env].warning(address) for env, address in system.addresses.items())
+    return [each for each in found if each is not None]
 
 
 def _as_json(system: runfile.RunFile | None, processes: Sequence[Process]) -> str:
@@ -80,6 +90,7 @@ def _as_json(system: runfile.RunFile | None, processes: Sequence[Process]) -> st
             "mail_url": system.mail_url or None,
             "monitor_url": system.monitor_url or None,
             "processes": [asdict(each) for each in processes],
+            "warnings": _warnings(system),
         }
     )
 

@@ -28,19 +28,22 @@ HOURS_MAX = 24 * 30
     metavar="HOURS",
     help="how long the token is valid",
 )
-@click.option("--keys", "folder", type=PATH, metavar="FOLDER", help="the folder of the issuer's key (containers)")
-def command(address: str, roles: tuple[str, ...], scopes: tuple[str, ...], hours: int, folder: Path | None) -> int:
+@click.option("--keys", "place", type=PATH, metavar="PATH", help="the issuer's key in PEM (containers), or its folder")
+def command(address: str, roles: tuple[str, ...], scopes: tuple[str, ...], hours: int, place: Path | None) -> int:
     """Print an access token of the local issuer for the holder of an address.
 
     The gateway accepts it as a bearer token: the address counts as verified. The same address is
-    the same caller each time. The command needs the key file of the issuer, which only you can read.
+    the same caller each time. The command needs the key file of the issuer, which only you can
+    read.
     """
     if address.count("@") != 1 or address.strip("@ ") != address:
         raise LaunchError(f"{address!r} is not an address such as ann@example.com")
-    if folder is None:
+    if place is None:
         _check_running()
+    elif not place.exists():
+        raise LaunchError(f"{place} does not exist: run ./make-secrets first")
     try:
-        signing = keys.load(folder or issuer_folder(home()))
+        signing = keys.load(place or issuer_folder(home()))
     except (OSError, ValueError, KeyError) as error:
         raise LaunchError(f"the key file of the issuer cannot be used: {error}") from error
     print(token(signing, address, roles=roles, scopes=scopes, seconds=hours * 3600))

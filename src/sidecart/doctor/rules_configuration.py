@@ -1,8 +1,7 @@
-"""Rules for Configurations: costs of every call, name resolution and access control."""
+"""Rules for Configurations: costs of every call, and name resolution."""
 
 from collections.abc import Iterator
 
-from sidecart.doctor.dapr_values import truthy
 from sidecart.doctor.findings import Violation
 from sidecart.doctor.resources import Resource
 from sidecart.doctor.sidecar_config import SidecarConfig
@@ -98,16 +97,3 @@ def sqlite_cleanup(config: SidecarConfig) -> Iterator[Violation]:
             yield Violation(
                 each.place("spec", "nameResolution", "configuration", "cleanupInterval"), what, "cleanupInterval: 0s"
             )
-
-
-def access_control(config: SidecarConfig) -> Iterator[Violation]:
-    """Access control identifies a caller by its certificate."""
-    for each in config.configurations:
-        spec = each.document.root.at("spec", "accessControl")
-        secured = truthy(each.document.root.text("spec", "mtls", "enabled")) or any(
-            start.is_on("enable-mtls") for start in config.starts
-        )
-        if spec is not None and spec.items("policies") and not secured:
-            what = "without mTLS a caller has no identity, so these policies cannot distinguish callers"
-            fix = "run sentry and start sidecars with --enable-mtls; or rely on networks and API tokens"
-            yield Violation(each.place("spec", "accessControl"), what, fix)

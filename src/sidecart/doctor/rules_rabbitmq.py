@@ -12,11 +12,25 @@ from sidecart.doctor.sidecar_config import SidecarConfig
 
 PREFETCH_MAX = 255
 """The component decodes the value into a Go uint8."""
+GUEST = "://guest:guest@"
 EXCHANGE_KINDS = ("fanout", "topic", "direct", "headers")
 
 
 def _setting(name: str, value: str) -> str:
     return f'- {{name: {name}, value: "{value}"}}'
+
+
+def guest(config: SidecarConfig) -> Iterator[Violation]:
+    """RabbitMQ's first login has a known password and all rights."""
+    for each in config.pubsubs("rabbitmq"):
+        found = each.setting("connectionString")
+        if found is None:
+            continue
+        urls = [found.value or "", *(env.variables.get(found.env, "") for _, env in config.environments(each))]
+        if any(GUEST in url for url in urls):
+            what = f"{each.name} uses the login `guest`, which has a known password and all rights"
+            fix = "a login per app (`sidecart scopes` writes tye-or-compose/rabbitmq.json)"
+            yield Violation(each.on(found.line), what, fix)
 
 
 def not_durable(config: SidecarConfig) -> Iterator[Violation]:

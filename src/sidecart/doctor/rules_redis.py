@@ -23,6 +23,15 @@ RETRY_FIX = (
 )
 
 
+def no_password(config: SidecarConfig) -> Iterator[Violation]:
+    """Without redisPassword, the component reaches only a server that accepts every caller."""
+    for each in config.components:
+        if each.type in ("pubsub.redis", "state.redis") and each.setting("redisPassword") is None:
+            what = f"{each.name} sends no password: it needs a server that every program may change"
+            fix = "- {name: redisPassword, envRef: REDIS_PASSWORD}, and redisUsername for a login per app"
+            yield Violation(each.place("spec", "type"), what, fix)
+
+
 def no_inbound_retry(config: SidecarConfig) -> Iterator[Violation]:
     """`processMessage` sends XACK even when the handler returns an error."""
     for each in config.pubsubs("redis"):

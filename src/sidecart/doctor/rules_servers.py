@@ -18,6 +18,10 @@ _ARGUMENTS = {"redis-stack-server": "REDIS_ARGS", "valkey/valkey": "VALKEY_EXTRA
 """The variable that an image's entrypoint appends to the server's command; `redis` has none."""
 _APPEND_ONLY = re.compile(r"""appendonly\s+["']?yes""", re.IGNORECASE)
 
+EVICTS_NOTHING = "noeviction"
+_POLICY = re.compile(r"""maxmemory-policy\s+["']?([\w-]+)""", re.IGNORECASE)
+_LOGIN = re.compile(r"(^|\s|-)(aclfile|requirepass)\s", re.IGNORECASE | re.MULTILINE)
+
 
 def _services(config: SidecarConfig, image: "re.Pattern[str]") -> Iterator[tuple[Document, str, Tree]]:
     for document in config.sources:
@@ -75,6 +79,28 @@ def not_append_only(config: SidecarConfig) -> Iterator[Violation]:
             what = f"{name} writes periodic snapshots only: when it stops, events and state since the last one are lost"
             fix = 'command: ["redis-server", "--appendonly", "yes"]'
             yield Violation(_place(document, service, "command"), what, fix)
+
+
+def evicts(config: SidecarConfig) -> Iterator[Violation]:
+    """By default Redis evicts nothing; with another policy a full server deletes keys."""
+    for document, name, service in _services(config, _REDIS):
+        command, _ = _command(document, service)
+        text, _ = _mounted(document, service)
+        found = _POLICY.search(f"{command}\n{text}")
+        if found is not None and found[1] != EVICTS_NOTHING:
+            what = f"when {name} is full, it deletes keys ({found[1]}): state, or a stream with its events"
+            yield Violation(_place(document, service, "command"), what, f"--maxmemory-policy {EVICTS_NOTHING}")
+
+
+def is_open(config: SidecarConfig) -> Iterator[Violation]:
+    """Without an ACL file or a password, Redis accepts every caller as its administrator."""
+    for document, name, service in _services(config, _REDIS):
+        text, unread = _mounted(document, service)
+        command, hidden = _command(document, service)
+        if not unread and not hidden and not _LOGIN.search(f"{command}\n{text}"):
+            what = f"{name} accepts every program that reaches it: a container of its network can change any record"
+            fix = "--aclfile FILE with a login per app (`sidecart scopes` writes tye-or-compose/redis.acl)"
+            yield Violation(_place(document, service, "image"), what, fix)
 
 
 def no_hostname(config: SidecarConfig) -> Iterator[Violation]:

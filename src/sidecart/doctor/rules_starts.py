@@ -6,6 +6,7 @@ from sidecart.doctor.findings import Violation
 from sidecart.doctor.sidecar_config import SidecarConfig
 from sidecart.doctor.starts import Start
 
+LOGIN_SETTINGS = ("redispassword", "connectionstring")
 INTERVAL_SECONDS = 5
 TIMEOUT_MS = 500
 """daprd's defaults (dapr 1.18.2, pkg/config/app_connection.go)."""
@@ -64,3 +65,27 @@ def probe_too_slow(config: SidecarConfig) -> Iterator[Violation]:
                 what,
                 _fix(start, "appHealthProbeTimeout: 900", f"--app-health-probe-timeout={interval_ms * 9 // 10}"),
             )
+
+
+def login_shared(config: SidecarConfig) -> Iterator[Violation]:
+    """Sidecars in containers can have a login each; `dapr run` gives all one environment."""
+    starts = {start.app_id: start for start in config.starts if start.is_compose}
+    reported: set[str] = set()
+    for component in config.components:
+        for setting in component.settings:
+            if not setting.env or setting.env in reported or setting.name.lower() not in LOGIN_SETTINGS:
+                continue
+            first: dict[str, str] = {}
+            for app_id, env in config.environments(component):
+                value = env.variables.get(setting.env, "")
+                is_login = "@" in value or (value != "" and setting.name.lower() == "redispassword")
+                if not is_login or app_id not in starts or first.setdefault(value, app_id) == app_id:
+                    continue
+                reported.add(setting.env)
+                what = f"{app_id} and {first[value]} have one {setting.env}: each reaches what the other has"
+                yield Violation(
+                    starts[app_id].place(),
+                    what,
+                    "a login per app (tye-or-compose/redis.acl, tye-or-compose/rabbitmq.json)",
+                )
+                break

@@ -13,6 +13,7 @@ from sidecart.launcher.blocking_errors import BlockingError
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.project import home
 from sidecart.launcher.servers import rabbitmq, valkey
+from sidecart.launcher.servers.addresses import without_password
 from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topology import app_for_sidecar, app_of, readers, sidecar_of
@@ -32,8 +33,8 @@ def system(found: runfile.RunFile) -> list[Finding]:
         for one in sidecar(_url(found, name), found.tokens.get(name, ""), _expected(found, name, ours), name)
     ]
     data = home() / "data" / f"{found.broker}-{found.store}"
-    if port := found.ports.get(valkey.NAME):
-        findings += redis(valkey.Valkey().address_on(port))
+    if valkey.NAME in found.ports and valkey.ENV in found.addresses:
+        findings += redis(found.addresses[valkey.ENV])
     if rabbitmq.NAME in found.ports:
         findings += _rabbitmq(data)
     return findings + _readers(found, [app for name in names if (app := app_for_sidecar(name)) is not None])
@@ -56,11 +57,12 @@ def sidecar(address: str, token: str, expected: Collection[Component] = (), name
 
 
 def redis(address: str) -> list[Finding]:
-    """Check the Redis server at host:port."""
+    """Check the Redis server at host:port, with a login if it needs one."""
+    shown = without_password(address)
     try:
-        return probes.redis(address, valkey.settings(address))
+        return probes.redis(shown, valkey.settings(address))
     except OSError as error:
-        return [_unreachable(address, error)]
+        return [_unreachable(shown, error)]
 
 
 def _rabbitmq(data: Path) -> list[Finding]:
@@ -89,9 +91,8 @@ def _blocking_errors(replicas: Iterable[str]) -> dict[str, BlockingError]:
 
 
 def _address(found: runfile.RunFile, broker: Broker) -> str | None:
-    """The broker's address: a port of the running system, or else the environment variable."""
-    port = found.ports.get(broker.names[0])
-    return os.environ.get(broker.env) if port is None else broker.address_on(port)
+    """The broker's address in the running system, or else the environment variable."""
+    return found.addresses.get(broker.env) or os.environ.get(broker.env)
 
 
 def _unreachable(address: str, error: OSError) -> Finding:

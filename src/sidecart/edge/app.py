@@ -29,6 +29,7 @@ from sidecart.edge.journal import Flow
 from sidecart.edge.key_secrets import RotationUnderWay
 from sidecart.edge.origins import OriginCheck
 from sidecart.edge.problems import Problem, method_not_allowed, not_found
+from sidecart.edge.rate_limits import AddressLimit
 from sidecart.edge.wiring import Wiring
 
 log = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def gateway(
     @asynccontextmanager
     async def lifespan(app: InboundApp) -> AsyncIterator[None]:
         async with connect(config.dapr_http_port, config.dapr_api_token, config.dapr_host) as sidecar:
-            wiring = Wiring.of(application, sidecar, own.pod_name, probe, stop, own.auth)
+            wiring = Wiring.of(application, sidecar, probe, stop, own)
             wiring.attach(app)
             topics = [Subscription("replies", topic, handle) for topic, handle in wiring.topics().items()]
             app.subscribe(topics, dead_letters=None)
@@ -61,7 +62,8 @@ def gateway(
                 yield
 
     app = public_app(application, lifespan, is_open=own.auth is None)
-    authenticated = SidecarAuth(app, config.app_api_token, SIDECAR_PATHS)
+    limited = AddressLimit(app, own.requests_per_address, config.trusted_proxies, UNCHECKED_PATHS)
+    authenticated = SidecarAuth(limited, config.app_api_token, SIDECAR_PATHS)
     check = OriginCheck(authenticated, own.allowed_hosts, own.cors_origins, UNCHECKED_PATHS)
     return PublicGate(authenticated, check, check.accepted)
 
@@ -105,7 +107,7 @@ def _add_command(app: InboundApp, command: CommandDeclaration) -> None:
         responses={
             201: openapi.response(command.answer_schema, "confirmed by an event"),
             202: openapi.response("accepted", "accepted; the outcome will be at Location"),
-            **openapi.problems(400, 401, 403, 404, 409, 413, 415, 421, 422, 503),
+            **openapi.problems(400, 401, 403, 404, 409, 413, 415, 421, 422, 429, 503),
         },
     )
 
@@ -128,7 +130,7 @@ def _add_query(app: FastAPI, query: QueryDeclaration) -> None:
         responses={
             200: openapi.response(query.schema, "the resource as the service stores it"),
             202: openapi.response("accepted", "accepted, not created yet"),
-            **openapi.problems(401, 403, 404, 409, 421, 422, 503),
+            **openapi.problems(401, 403, 404, 409, 421, 422, 429, 503),
         },
     )
 

@@ -15,8 +15,10 @@ from sidecart.chassis.server.request_body import DRAIN_BYTES_MAX
 from sidecart.edge.callers import forbidden
 from sidecart.edge.problems import Problem, invalid
 
-BODY_BYTES_MAX = 256 * 1024
-CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+BODY_BYTES_MAX = 64 * 1024  # events and records repeat parts of a body, so each byte is stored several times
+CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
+"""Control characters, line breaks, and the controls that reverse displayed text."""
+CONTROL = re.compile(f"[{CONTROLS}]")
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
 B = TypeVar("B", bound=BaseModel)
@@ -31,7 +33,7 @@ def printable(text: str) -> str:
     return text
 
 
-PRINTABLE = {"pattern": r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$"}  # for the OpenAPI document
+PRINTABLE = {"pattern": f"^[^{CONTROLS}]*$"}  # for the OpenAPI document
 Printable = AfterValidator(printable)
 Id = Annotated[str, Field(pattern=UUID, description="a UUID in lower case")]
 

@@ -14,6 +14,7 @@ from typing import Protocol
 from starlette.requests import Request
 
 from sidecart.edge.problems import Problem
+from sidecart.edge.rate_limits import CallerLimits
 
 # Namespace of the ids that derive from an issuer and a subject.
 NAMESPACE = uuid.UUID("5d0c1b7e-2f0c-5d0e-8a55-3b1a7c9c6e21")
@@ -62,10 +63,6 @@ class Verified:
 class Verifier(Protocol):
     """Verifies tokens."""
 
-    @property
-    def version(self) -> int:
-        """Grows when the issuer's keys change: tokens verified earlier must be verified again."""
-
     async def verify(self, token: str) -> Verified:
         """Return the caller; raise Problem 401, or 503 while the issuer's keys are unknown."""
 
@@ -73,17 +70,33 @@ class Verifier(Protocol):
 class Callers:
     """Finds the caller of each request. A verified token is remembered until it expires."""
 
-    def __init__(self, verifier: Verifier) -> None:
+    def __init__(self, verifier: Verifier, limits: CallerLimits) -> None:
+        self.limits = limits
         self._verifier = verifier
-        self._known: dict[str, tuple[int, Verified]] = {}
+        self._known: dict[str, Verified] = {}
+        self._forgotten = 0
+
+    def forget(self) -> None:
+        """Verify every token again: the keys of the issuer have changed."""
+        self._known.clear()
+        self._forgotten += 1
 
     async def of(self, request: Request) -> Caller:
-        """Return the caller; raise Problem 401 if the token is missing or not valid."""
+        """Return the caller.
+
+        Raise Problem 401 if the token is missing or not valid, 429 for too many requests. Operators
+        have no limit of requests.
+        """
+        caller = await self._sender(request)
+        if not caller.is_operator:
+            self.limits.check(caller.id)
+        return caller
+
+    async def _sender(self, request: Request) -> Caller:
         sent = request.headers.getlist("authorization")
         if len(sent) == 1 and (known := self._known.get(sent[0])) is not None:
-            version, verified = known
-            if version == self._verifier.version and time.time() < verified.expires_at:
-                return verified.caller
+            if time.time() < known.expires_at:
+                return known.caller
             del self._known[sent[0]]
         return await self._verified(sent)
 
@@ -95,9 +108,11 @@ class Callers:
         token = sent[0][len(SCHEME) :].strip()
         if sent[0][: len(SCHEME)].lower() != SCHEME or not token or len(token) > TOKEN_CHARACTERS_MAX:
             raise unauthorized(f"send a bearer token of at most {TOKEN_CHARACTERS_MAX} characters", "invalid_request")
-        version = self._verifier.version
+        forgotten = self._forgotten
         verified = await self._verifier.verify(token)
-        self._known[sent[0]] = version, verified
+        if forgotten != self._forgotten:  # a removed key may have verified it
+            return verified.caller
+        self._known[sent[0]] = verified
         if len(self._known) > KNOWN_MAX:
             del self._known[next(iter(self._known))]
         return verified.caller

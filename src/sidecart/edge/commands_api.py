@@ -10,6 +10,7 @@ from fastapi import Request, Response
 
 from sidecart.chassis.errors import PermanentError
 from sidecart.chassis.events import parse
+from sidecart.chassis.publishers import publishers_of, read_publishers
 from sidecart.chassis.store_health import StoreHealth
 from sidecart.edge import bodies
 from sidecart.edge.callers import Caller, Callers, forbidden
@@ -39,11 +40,17 @@ class CommandsApi:
     store: StoreHealth
     secrets: KeySecrets
     callers: Callers | None
-    """None: the body names the caller (AUTH=off)."""
+    """None: the body names the caller (AUTH=off), and no caller has a limit."""
 
     async def handle(self, declared: CommandDeclaration, request: Request) -> Response:
         """Publish the declared command: 201 with its answer, 202 when pending, or a problem."""
-        caller = None if self.callers is None else await self.callers.of(request)
+        if self.callers is None:
+            return await self._handle(declared, request, None)
+        caller = await self.callers.of(request)
+        with self.callers.limits.hold(caller.id):
+            return await self._handle(declared, request, caller)
+
+    async def _handle(self, declared: CommandDeclaration, request: Request, caller: Caller | None) -> Response:
         key, preferred = _headers(request)
         body = await bodies.read(request, declared.body, _identity(declared, caller))
         deadline = Deadline(preferred.wait_seconds)
@@ -172,6 +179,8 @@ class Replies:
         self._held = held
         self._pending_commands = pending_commands
         self._known = known
+        publishers = application.publishers or read_publishers(application.folder)
+        self._publishers = publishers_of(responses.topics, publishers)
         self._creates_required = {command.success: command for command in application.required.values()}
 
     async def handle(self, topic: str, body: bytes) -> None:
@@ -179,7 +188,7 @@ class Replies:
 
         Raise PermanentError for a malformed reply, which changes nothing.
         """
-        envelope = parse(topic, body)
+        envelope = parse(topic, body, self._publishers[topic])
         reply = Reply(topic, envelope.data)
         is_pending = envelope.correlationid in self._pending_commands.resource_of
         if is_pending or self._held.is_waiting(envelope.correlationid):

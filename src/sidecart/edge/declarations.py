@@ -62,6 +62,8 @@ class CommandDeclaration:
     """Whether the resource is the caller itself, so its id is the caller's."""
     scope: str = ""
     """The scope that the caller's token must have; empty for none."""
+    is_for_any_owner: bool = False
+    """Whether every caller may name any owner, so neither `identity` nor a scope is needed."""
     location: str
     """The path of the resource, with names of ids in braces; the last one is `resource`."""
     requires: str | None = None
@@ -85,7 +87,8 @@ class QueryDeclaration:
 
     `schema` is that of the 200 response, in contracts/http/. `owner` is the id of the caller who
     may read it: a parameter of the path, or else a field of the answer. Callers with the role
-    operator, or with the `scope`, may read it too. Without an owner the resource is public.
+    operator, or with the `scope`, may read it too. A public resource needs no token, and has no
+    owner. Raise ValueError for a query that is neither.
     """
 
     path: str
@@ -93,16 +96,17 @@ class QueryDeclaration:
     schema: str
     owner: str = ""
     scope: str = ""
+    is_public: bool = False
+    """Whether it needs no token."""
+
+    def __post_init__(self) -> None:
+        if self.is_public == bool(self.owner):  # a forgotten owner must not publish a resource
+            raise ValueError(f"{self.path}: a query has either an owner or is_public=True")
 
     @property
     def parameters(self) -> list[str]:
         """The names of the ids in the path."""
         return PARAMETER.findall(self.path)
-
-    @property
-    def is_public(self) -> bool:
-        """Whether anyone may read it without a token."""
-        return not self.owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +120,8 @@ class Application:
     """The folder that has contracts/ and components/."""
     commands: tuple[CommandDeclaration, ...]
     queries: tuple[QueryDeclaration, ...]
+    publishers: Mapping[str, str] | None = None
+    """The publisher of each reply; None: contracts/topics.json names it."""
     command_of_reply: Mapping[str, CommandDeclaration] = field(init=False)
     required: Mapping[str, CommandDeclaration] = field(init=False)
     """Maps the name of an id that a command requires to the command that creates its resource."""
@@ -131,6 +137,10 @@ class Application:
         for command in self.commands:
             if missing := {command.owner, *command.identity} - command.body.model_fields.keys():
                 raise ValueError(f"{command.path}: the body has no field {', '.join(sorted(missing))}")
+            if command.is_for_any_owner == bool(command.scope or command.owner in command.identity):
+                raise ValueError(
+                    f"{command.path}: a command has its owner in identity, or a scope, or is_for_any_owner=True"
+                )
             if PARAMETER.findall(command.location)[-1:] != [command.resource]:
                 raise ValueError(f"{command.path}: the last id of {command.location} must be {command.resource}")
             if command.location not in queries:

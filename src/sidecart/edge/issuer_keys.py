@@ -45,6 +45,8 @@ class IssuerKeys:
     def __init__(self, issuer: str, jwks_url: str, fetch: Fetch | None = None) -> None:
         """Read the keys at `jwks_url`; without one, where the issuer's discovery document says."""
         self.version = 0
+        self.changed: Callable[[], None] = lambda: None
+        """Called after the keys have changed."""
         self._issuer = issuer
         self._jwks_url = jwks_url
         self._fetch = fetch or get
@@ -104,6 +106,7 @@ class IssuerKeys:
         if document != self._document:
             self._document, self._keys = document, keys
             self.version += 1
+            self.changed()
             log.info("read %d keys of the token issuer", len(keys))
 
     def _discover(self) -> str:

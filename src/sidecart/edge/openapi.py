@@ -75,7 +75,7 @@ def request(command: CommandDeclaration) -> dict[str, Any]:
 
 
 def document(app: FastAPI, application: Application, *, is_open: bool) -> None:
-    """Extend the OpenAPI document of the app with the schemas of all bodies, and with the tokens."""
+    """Extend the OpenAPI document with the schemas of all bodies, and with the tokens."""
     generate = app.openapi
     template = "#/components/schemas/{model}"
 

@@ -14,6 +14,7 @@ DRAIN_SECONDS_MAX = 10
 ORIGIN = re.compile(r"https?://(?:[a-z0-9_.-]+|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
+LIMIT_MAX = 10_000_000
 OIDC, OFF = "oidc", "off"
 AUDIENCE = "sidecart"
 ROLES_CLAIM = "roles"
@@ -48,6 +49,10 @@ class Settings:
     """The origins of the web pages that may call the gateway from a browser."""
     auth: AuthSettings | None
     """None: the gateway trusts each body (AUTH=off)."""
+    requests_per_caller: int = 1_000
+    """Within the window of `rate_limits`; 0 for no limit, as below."""
+    requests_per_address: int = 2_000
+    held_per_caller: int = 200
 
 
 def read(environ: Mapping[str, str]) -> Settings:
@@ -62,6 +67,9 @@ def read(environ: Mapping[str, str]) -> Settings:
         allowed_hosts=_hosts(environ),
         cors_origins=_origins(environ),
         auth=read_auth(environ),
+        requests_per_caller=settings.whole(environ, "REQUESTS_PER_CALLER", 0, LIMIT_MAX, 1_000),
+        requests_per_address=settings.whole(environ, "REQUESTS_PER_ADDRESS", 0, LIMIT_MAX, 2_000),
+        held_per_caller=settings.whole(environ, "HELD_PER_CALLER", 0, LIMIT_MAX, 200),
     )
 
 
@@ -85,7 +93,9 @@ def read_auth(environ: Mapping[str, str]) -> AuthSettings | None:
 def _url(environ: Mapping[str, str], name: str) -> str:
     url = settings.text(environ, name)
     if not is_safe(url):
-        raise settings.SettingError(name, f"{url!r} is neither an https URL nor an http URL of this machine")
+        raise settings.SettingError(
+            name, f"{url!r} is neither an https URL nor an http URL of this machine or of a container"
+        )
     return url
 
 
@@ -113,7 +123,11 @@ def _words(value: str) -> list[str]:
 
 
 def is_safe(url: str) -> bool:
-    """Return whether no one on the network can change the answer: https, or this machine."""
+    """Return whether no one on a public network can change the answer.
+
+    It is https, or http to this machine, or to a name without a dot: such a name belongs to a
+    network of containers.
+    """
     try:
         parts = urlsplit(url)
         return (parts.scheme == "https" and bool(parts.hostname)) or is_local(url)
@@ -122,7 +136,8 @@ def is_safe(url: str) -> bool:
 
 
 def is_local(url: str) -> bool:
-    """Return whether a URL is that of an HTTP server of this machine."""
+    """Return whether a URL is that of an HTTP server of this machine or of its containers."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    return parts.scheme == "http" and (host in LOOPBACK_HOSTS or host.endswith(".localhost"))
+    is_near = host in LOOPBACK_HOSTS or host.endswith(".localhost") or re.fullmatch(r"[a-z][a-z0-9-]*", host)
+    return parts.scheme == "http" and bool(is_near)

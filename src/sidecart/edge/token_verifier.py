@@ -17,8 +17,19 @@ ALGORITHMS = ("ES256", "ES384", "ES512", "PS256", "PS384", "PS512", "RS256", "RS
 """Asymmetric signatures only: neither `none`, nor an HMAC that takes a public key as its secret."""
 SKEW_SECONDS = 30
 """The clocks of the issuer and of the gateway may differ by this much."""
+TYPES = ("at+jwt", "application/at+jwt", "jwt")
+"""The header `typ` of an access token, which may be missing: many issuers are older than RFC 9068.
+
+It refuses logout tokens, for example.
+"""
+ID_TOKEN_CLAIMS = ("at_hash", "c_hash")
+"""Claims of ID tokens only. The audience of an ID token is a client, which may be the gateway."""
 SUBJECT_CHARACTERS_MAX = 255
 """The limit of OpenID Connect Core, section 2."""
+
+
+class NotAnAccessToken(ValueError):
+    """A token of the issuer that is for another purpose."""
 
 
 class TokenVerifier:
@@ -35,11 +46,6 @@ class TokenVerifier:
             sub={"essential": True},
         )
 
-    @property
-    def version(self) -> int:
-        """Grows when the issuer's keys change."""
-        return self._keys.version
-
     async def verify(self, token: str) -> Verified:
         """Return the caller; raise Problem 401, or 503 while the issuer's keys are unknown."""
         if not self._keys.are_known:
@@ -53,9 +59,10 @@ class TokenVerifier:
             if key is None or key.get("alg", algorithm) != algorithm:
                 raise ValueError("unknown key")
             claims = jwt.decode(token, key, algorithms=[algorithm]).claims
+            _check_kind(header, claims)
             self._claims.validate(claims)
             return self._verified(claims)
-        except (JoseError, ValueError, TypeError, KeyError) as error:
+        except (JoseError, ValueError, TypeError, KeyError, OverflowError) as error:
             raise unauthorized(f"the token is not valid: {_reason(error)}", "invalid_token") from error
 
     def _verified(self, claims: Mapping[str, Any]) -> Verified:
@@ -75,6 +82,13 @@ class TokenVerifier:
         return Verified(caller, float(claims["exp"]) + SKEW_SECONDS)
 
 
+def _check_kind(header: Mapping[str, Any], claims: Mapping[str, Any]) -> None:
+    """Raise NotAnAccessToken for a token that says so; `typ` among the claims is Keycloak's."""
+    is_other = str(header.get("typ", TYPES[0])).lower() not in TYPES or claims.get("typ") == "ID"
+    if is_other or any(name in claims for name in ID_TOKEN_CLAIMS):
+        raise NotAnAccessToken
+
+
 def _words(value: object) -> frozenset[str]:
     """Return the words of a claim: a list of strings, or one string with blanks."""
     words = value.split() if isinstance(value, str) else value if isinstance(value, list) else ()
@@ -83,6 +97,8 @@ def _words(value: object) -> frozenset[str]:
 
 def _reason(error: Exception) -> str:
     """Return the reason without any part of the token."""
+    if isinstance(error, NotAnAccessToken):
+        return "it is not an access token"
     kind = getattr(error, "error", "")
     return {
         "expired_token": "it has expired",

@@ -29,9 +29,10 @@ from sidecart.edge.pending_commands import PendingCommands
 from sidecart.edge.pending_worker import PendingWorker, other_replicas
 from sidecart.edge.publish_watch import PublishWatch
 from sidecart.edge.queries_api import QueriesApi
+from sidecart.edge.rate_limits import CallerLimits
 from sidecart.edge.ready import Readiness
 from sidecart.edge.reconciler import Reconciler
-from sidecart.edge.settings import AuthSettings
+from sidecart.edge.settings import Settings
 from sidecart.edge.token_verifier import TokenVerifier
 
 # From the shutdown signal to the release of held requests. Together with the write of the pending
@@ -66,18 +67,17 @@ class Wiring:
         cls,
         application: Application,
         sidecar: HttpSidecar,
-        pod_name: str,
         probe: LoopbackProbe,
         shutdown: ShutdownSignal,
-        auth: AuthSettings | None,
+        own: Settings,
     ) -> Wiring:
         """Create all components of an application's gateway for a sidecar."""
+        pod_name = own.pod_name
         publish_watch = PublishWatch(sidecar, probe)
         held, pending_commands = HeldRequests(), PendingCommands(sidecar, pod_name, now)
         responses, flows = Responses(application), Flows(application)
         known, secrets = KnownResources(sidecar, pending_commands), KeySecrets(sidecar, now)
-        keys = None if auth is None else IssuerKeys(auth.issuer, auth.jwks_url)
-        callers = None if auth is None or keys is None else Callers(TokenVerifier(auth, keys))
+        keys, callers = _callers(own)
         journal = Journal(sidecar, pod_name, now)
         reconciler = Reconciler(sidecar, journal, pending_commands, flows, now, sidecar.publish)
         dispatcher = CommandDispatcher(sidecar, held, pending_commands, journal, application.rejections)
@@ -138,6 +138,16 @@ class Wiring:
         await self.shutdown.wait()
         await asyncio.sleep(seconds)
         self.held.release()
+
+
+def _callers(own: Settings) -> tuple[IssuerKeys, Callers] | tuple[None, None]:
+    """Return the issuer's keys and the callers with their limits; nothing with AUTH=off."""
+    if own.auth is None:
+        return None, None
+    keys = IssuerKeys(own.auth.issuer, own.auth.jwks_url)
+    callers = Callers(TokenVerifier(own.auth, keys), CallerLimits(own.requests_per_caller, own.held_per_caller))
+    keys.changed = callers.forget
+    return keys, callers
 
 
 def _observe(

@@ -67,7 +67,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Serve the public keys of the local token issuer.")
     parser.add_argument("--host", default="127.0.0.1", help="the address to listen on (default 127.0.0.1)")
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--keys", type=Path, required=True, help="the folder of the key file, which is created")
+    parser.add_argument(
+        "--keys", type=Path, required=True, help="the folder of the key file, which is created, or a key in PEM"
+    )
     options = parser.parse_args()
     keys.load(options.keys)
     try:

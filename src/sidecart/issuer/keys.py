@@ -35,12 +35,17 @@ class SigningKeys:
         return {"keys": [key.as_dict(private=False) for key in self.keys]}
 
 
-def load(folder: Path) -> SigningKeys:
+def load(place: Path) -> SigningKeys:
     """Return the keys in a folder; create the first key, in a folder for its owner only.
 
-    Raise ValueError if the file is damaged.
+    A file instead of a folder has one key in PEM. Raise ValueError if the file is damaged.
     """
-    file = folder / FILE
+    if place.is_file():
+        key = ECKey.import_key(place.read_bytes())
+        return SigningKeys(
+            (ECKey.import_key(key.as_dict(private=True, kid=key.thumbprint(), use="sig", alg=ALGORITHM)),)
+        )
+    folder, file = place, place / FILE
     if not file.exists():
         return rotate(folder)
     entries = json.loads(file.read_text(encoding="utf-8"))["keys"]

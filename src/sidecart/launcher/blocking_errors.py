@@ -35,8 +35,8 @@ _KINDS = (
     (re.compile(r"WRONGTYPE [^\"\\]*"), "delete the key {name} on the server at REDIS_HOST, or set another server"),
     (re.compile(r"NOPERM [^\"\\]*"), "grant the login at REDIS_HOST the rights to these commands and keys"),
     (
-        re.compile(r"(?:NOAUTH|WRONGPASS) [^\"\\]*|Authentication required"),
-        "set REDIS_HOST to a server that requires no password",
+        re.compile(r"(?:NOAUTH|WRONGPASS) [^\"\\]*|Authentication required|invalid username-password pair"),
+        "set REDIS_USERNAME and REDIS_PASSWORD to a login of the server at REDIS_HOST",
     ),
     (
         re.compile(r"ERR unknown command[^\"\\]*"),

@@ -22,7 +22,7 @@ from sidecart.launcher.topics import GATEWAY, INBOX, REPLIES, component_of, read
 
 SUFFIXES = (".yaml", ".yml")
 """The files that a sidecar reads in a resource folder, one level deep."""
-SET_BY_LAUNCHER = ("POD_NAME", "APP_API_TOKEN", "DAPR_API_TOKEN", "DAPR_HOST_IP", *topic_scopes.NAMES)
+SET_BY_LAUNCHER = ("POD_NAME", "APP_API_TOKEN", "DAPR_API_TOKEN", "DAPR_HOST_IP", "NAMESPACE", *topic_scopes.NAMES)
 
 LEFT_OUT = (
     "whether the servers answer before the sidecars start: a sidecar that reaches none ends and restarts",

@@ -12,6 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from sidecart.edge.declarations import Application
+from sidecart.launcher.access_control import reads_of
 from sidecart.launcher.apps import App, read_apps
 from sidecart.launcher.components import read_components
 from sidecart.launcher.errors import LaunchError
@@ -169,10 +170,7 @@ def _of_reads(app_id: str, code: ServiceCode, application: Application) -> Itera
     """A service answers the calls of the gateway, and the gateway calls all that it answers."""
     if code.reads is None:
         return
-    calls = {without_names(query.path): query.path for query in application.queries if query.app_id == app_id}
-    for command in application.commands:
-        if command.flow is not None and app_id in command.flow.ends_at:
-            calls[f"/unfinished/{command.flow.name}/{{}}"] = f"/unfinished/{command.flow.name}/{{ids}}"
+    calls = {without_names(path): path for path in reads_of(app_id, application)}
     reads = {without_names(path): path for path in code.reads}
     for path in sorted(calls.keys() - reads.keys()):
         yield f"{code.folder}/app.py: no Read of {calls[path]}, which the {GATEWAY} calls"

@@ -6,21 +6,27 @@ from pathlib import Path
 
 from sidecart.launcher.errors import LaunchError
 
-VERSION = "2"
-"""Increase it with each change that the data of the previous version does not survive.
+VERSION = "3"
+"""Increase it with each change after which the data of the two versions differ.
 
-Version 1 has no version file. Its records have a `log` where version 2 has an `outbox`.
+Version 1 has no version file. Its records have a `log` where version 2 has an `outbox`. In version
+3 the broker and the store have a login per app, without which an earlier Sidecart reaches nothing.
 """
+UPGRADED = ("2",)
+"""The versions whose data the servers take over when they start."""
 FILE = "version"
 
 
 def check(data: Path) -> None:
-    """Write the version into an empty folder; raise LaunchError for data of another version."""
+    """Write the version into a folder that is empty or has data of an upgraded version.
+
+    Raises LaunchError for data of another version.
+    """
     file = data / FILE
     found = file.read_text(encoding="utf-8").strip() if file.exists() else ""
     if found == VERSION:
         return
-    if found or (data.exists() and any(data.iterdir())):
+    if found not in UPGRADED and (found or (data.exists() and any(data.iterdir()))):
         raise LaunchError(
             f"{data} has data of version {found or '1'}, and this Sidecart reads version {VERSION}: "
             "`./sidecart reset` deletes them"

@@ -36,6 +36,8 @@ defaults
     timeout http-request {head_seconds}s
     # Without it, the limit of a head would end an idle connection, which the client may be using.
     timeout http-keep-alive 60s
+    # The gateway limits each address. It counts the last one in this header that is no proxy.
+    option forwardfor
     # A connection without a byte is no request: browsers open some in advance.
     option http-ignore-probes
     # A gateway answers within 31 s (Prefer: wait=30, and a second to write the pending command):

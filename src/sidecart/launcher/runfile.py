@@ -42,6 +42,8 @@ class RunFile:
     """Maps each app's replica and each sidecar to its token."""
     auth: str = LOCAL
     """Who issues the tokens of the callers."""
+    addresses: dict[str, str] = field(default_factory=dict)
+    """Maps the address variable of each server to its address with the administrator's login."""
     components: str = ""
     """The folder of components that replaces broker and store."""
     resources: dict[str, list[str]] = field(default_factory=dict)
@@ -55,7 +57,7 @@ class RunFile:
     def write(self, folder: Path | None = None) -> None:
         """Replace the file atomically.
 
-        Only its owner may read it, because it holds the tokens of the sidecars and apps.
+        Only its owner may read it, because it holds tokens and logins.
         """
         folder = folder or run_folder()
         new = folder / f"{FILE}.new"

@@ -29,24 +29,38 @@ def topic_scopes() -> dict[str, str]:
     Raises LaunchError if the topic list cannot be read. The tap and the live page read every topic
     and publish none. An app publishes and reads the probe event of its readiness.
     """
-    topics = read_topics()
-    publishers = {app_id: [*probes(app_id), *_published_by(app_id)] for app_id in app_ids()}
-    readers = {app_id: [*probes(app_id), *_read_by(app_id)] for app_id in app_ids()}
-    return variables(publishers, {**readers, TAP: [*probes(GATEWAY), *topics], MONITOR: list(topics)})
+    return variables(publishers(), readers())
 
 
-def variables(publishers: Scopes, readers: Scopes) -> dict[str, str]:
+def publishers() -> dict[str, list[str]]:
+    """Return the topics that each app publishes, by app-id."""
+    return {app_id: [*probes(app_id), *_published_by(app_id)] for app_id in app_ids()}
+
+
+def readers() -> dict[str, list[str]]:
+    """Return the topics that each app, the tap and the live page read, by app-id."""
+    topics = list(read_topics())
+    apps = {app_id: [*probes(app_id), *_read_by(app_id)] for app_id in app_ids()}
+    return {**apps, TAP: [*probes(GATEWAY), *topics], MONITOR: topics}
+
+
+def variables(published: Scopes, read: Scopes) -> dict[str, str]:
     """Return the variables of the scopes of daprd (pkg/scopes): topics by app-id.
 
     An app that is missing here may publish or read nothing.
     """
-    topics = {topic: None for scopes in (publishers, readers) for each in scopes.values() for topic in each}
-    return {TOPICS: ",".join(topics), PUBLISHERS: _scopes(publishers), READERS: _scopes(readers)}
+    topics = {topic: None for scopes in (published, read) for each in scopes.values() for topic in each}
+    return {TOPICS: ",".join(topics), PUBLISHERS: _scopes(published), READERS: _scopes(read)}
 
 
 def probes(app_id: str) -> list[str]:
     """Return the topics of the probe events of all replicas of an app."""
-    return list(dict.fromkeys(probe_topic(app_id, f"{app_id}-{number}") for number in range(GATEWAYS_MAX)))
+    return list(dict.fromkeys(probe_topic(app_id, name) for name in pod_names(app_id)))
+
+
+def pod_names(app_id: str) -> list[str]:
+    """Return the value of POD_NAME for each replica that an app may have."""
+    return [f"{app_id}-{number}" for number in range(GATEWAYS_MAX)]
 
 
 def publisher_of(topic: str) -> str | None:

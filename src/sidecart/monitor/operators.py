@@ -10,6 +10,7 @@ from starlette.requests import Request
 
 from sidecart.edge.callers import Callers, forbidden
 from sidecart.edge.issuer_keys import IssuerKeys
+from sidecart.edge.rate_limits import CallerLimits
 from sidecart.edge.settings import AuthSettings
 from sidecart.edge.token_verifier import TokenVerifier
 
@@ -19,8 +20,12 @@ class Operators:
 
     def __init__(self, auth: AuthSettings | None) -> None:
         """Require a token of this issuer; None to require none."""
-        self.keys = None if auth is None else IssuerKeys(auth.issuer, auth.jwks_url)
-        self._callers = None if auth is None or self.keys is None else Callers(TokenVerifier(auth, self.keys))
+        self.keys: IssuerKeys | None = None
+        self._callers: Callers | None = None
+        if auth is not None:
+            self.keys = IssuerKeys(auth.issuer, auth.jwks_url)
+            self._callers = Callers(TokenVerifier(auth, self.keys), CallerLimits(0, 0))
+            self.keys.changed = self._callers.forget
 
     async def check(self, request: Request) -> None:
         """Raise Problem 401 or 403 for a request without the token of an operator."""

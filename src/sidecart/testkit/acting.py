@@ -37,7 +37,8 @@ class Acting(httpx.Auth):
         self._commands = {command.path: command for command in commands}
         self._address_of: dict[str, str] = {}
         self.token = lru_cache(maxsize=100_000)(self._token)
-        """`token(address, roles, scopes)` with tuples of words; the same arguments, the same token."""
+        """`token(address, roles, scopes)` with tuples of words; the same arguments, the same token.
+        """
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Add the header to a request of httpx."""

@@ -11,7 +11,6 @@ import valkey
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.servers import rabbitmq
 from sidecart.launcher.servers import valkey as valkey_server
-from sidecart.launcher.servers.addresses import host_and_port
 
 PAGE = 1_000
 SECONDS_MAX = 20
@@ -52,8 +51,29 @@ def state_bytes(system: System) -> int:
     if system.options.store == "redis":
         return _memory(system.store_address)
     with psycopg.connect(system.store_address, connect_timeout=3) as connection:
-        row = connection.execute("SELECT pg_total_relation_size('state')").fetchone()
+        # a schema per app
+        query = "SELECT sum(pg_total_relation_size(oid)) FROM pg_class WHERE relname = 'state' AND relkind = 'r'"
+        row = connection.execute(query).fetchone()
     return int(row[0]) if row else 0
+
+
+def stored_bytes(system: System) -> int:
+    """Return the size of all records and of all events that the broker keeps.
+
+    In Redis it is the memory of the keys; in PostgreSQL the size of the values before compression;
+    in RabbitMQ the size of the messages in the queues.
+    """
+    total = 0
+    if system.broker.env == rabbitmq.ENV:
+        words = ("list_queues", "-q", "--no-table-headers", "message_bytes")
+        total += sum(int(line) for line in rabbitmq.control(system.data, words).split())
+    else:
+        total += _memory(system.broker_address, "stream")
+    if system.options.store == "redis":
+        return total + _memory(system.store_address)
+    with psycopg.connect(system.store_address, connect_timeout=3) as connection:
+        row = connection.execute("SELECT sum(octet_length(value) + octet_length(key)) FROM state").fetchone()
+    return total + int(row[0] or 0 if row else 0)
 
 
 def _queues(system: System) -> list[Backlog]:
@@ -92,20 +112,19 @@ def _backlog(client: valkey.Valkey, topic: str, group: Any) -> Backlog:
     return Backlog(group["name"].decode(), topic, int(lag), int(group["pending"]))
 
 
-def _memory(address: str) -> int:
-    """The memory of the records in bytes, without the streams."""
+def _memory(address: str, kind: str = "hash") -> int:
+    """The memory of the records in bytes, or that of the streams."""
     total = 0
     with _client(address) as client:
-        keys = list(client.scan_iter(_type="hash", count=PAGE))
+        keys = list(client.scan_iter(_type=kind, count=PAGE))
         for first in range(0, len(keys), PAGE):
             pipeline = client.pipeline(transaction=False)
             for key in keys[first : first + PAGE]:
-                pipeline.memory_usage(key)
+                pipeline.memory_usage(key, samples=0)
             sizes: list[int | None] = pipeline.execute()
             total += sum(size or 0 for size in sizes)
     return total
 
 
 def _client(address: str) -> valkey.Valkey:
-    host, port = host_and_port(valkey_server.ENV, address)
-    return valkey.Valkey(host=host, port=port, socket_timeout=SECONDS_MAX)
+    return valkey.Valkey.from_url(valkey_server.url(address), socket_timeout=SECONDS_MAX)

@@ -28,6 +28,7 @@ def event(**changes: Any) -> bytes:
     whole = {
         "id": ID,
         "type": "Lamp",
+        "source": "lamps",
         "correlationid": CORRELATION_ID,
         "subject": "s",
         "data": {"color": "red"},
@@ -38,7 +39,7 @@ def event(**changes: Any) -> bytes:
 
 def test_an_event_is_read_with_its_ids_and_time_of_receipt() -> None:
     """A decoded event has its data, both ids and the time of receipt."""
-    received = decode(parse("Lamp", event()), Lamp, AT)
+    received = decode(parse("Lamp", event(), "lamps"), Lamp, AT)
 
     assert Received(Lamp("red"), ID, CORRELATION_ID, AT) == received
 
@@ -47,12 +48,12 @@ def test_unknown_attributes_and_fields_are_ignored() -> None:
     """Unknown attributes of the envelope and unknown fields of the data are ignored."""
     body = event(topic="Lamp", traceparent="", pubsubname="pubsub", data={"color": "red", "shade": 7})
 
-    assert Lamp("red") == decode(parse("Lamp", body), Lamp, AT).event
+    assert Lamp("red") == decode(parse("Lamp", body, "lamps"), Lamp, AT).event
 
 
 def test_the_subject_may_be_missing() -> None:
     """A missing subject is an empty string."""
-    envelope = parse("Lamp", event(subject=None))
+    envelope = parse("Lamp", event(subject=None), "lamps")
 
     assert "" == envelope.subject
 
@@ -67,6 +68,11 @@ def test_the_subject_may_be_missing() -> None:
         event(type="Other"),
         event(correlationid=None),
         event(correlationid="not-a-uuid"),
+        event(source=None),
+        event(source="strangers"),
+        event(source="Lamps"),
+        event(source="lamps "),
+        event(source=7),
         event(data=None),
         event()[:-1],
         event() + b"}",
@@ -82,7 +88,7 @@ def test_the_subject_may_be_missing() -> None:
 def test_an_invalid_envelope_is_a_permanent_error(body: bytes) -> None:
     """A missing attribute, wrong type, wrong id, bad JSON or bad UTF-8 is a permanent error."""
     with pytest.raises(PermanentError):
-        decode(parse("Lamp", body), Lamp, AT)
+        decode(parse("Lamp", body, "lamps"), Lamp, AT)
 
 
 def test_the_bound_on_a_whole_event_is_exact() -> None:
@@ -90,25 +96,34 @@ def test_the_bound_on_a_whole_event_is_exact() -> None:
     body = event()
     largest = body + b" " * (BODY_BYTES_MAX - len(body))
 
-    assert ID == parse("Lamp", largest).id
+    assert ID == parse("Lamp", largest, "lamps").id
     with pytest.raises(PermanentError, match=str(BODY_BYTES_MAX + 1)):
-        parse("Lamp", largest + b" ")
+        parse("Lamp", largest + b" ", "lamps")
 
 
 @pytest.mark.parametrize("data", [{}, {"color": 7}, {"color": None}, {"color": "red", "watts": 1.5}, [], "red"])
 def test_invalid_data_is_a_permanent_error(data: Any) -> None:
     """The reason names the missing or wrong field; the message for logs does not quote it."""
     with pytest.raises(PermanentError, match=r"^malformed data$") as raised:
-        decode(parse("Lamp", event(data=data)), Lamp, AT)
+        decode(parse("Lamp", event(data=data), "lamps"), Lamp, AT)
     assert raised.value.reason.startswith("malformed data: ")
 
 
 def test_a_long_type_is_truncated_in_the_reason() -> None:
     """A long type is truncated, because the reason is stored and logged."""
     with pytest.raises(PermanentError) as raised:
-        parse("Lamp", event(type="x" * 10_000))
+        parse("Lamp", event(type="x" * 10_000), "lamps")
 
     assert 10 < len(raised.value.reason) < 200
+
+
+def test_another_source_than_the_publisher_is_named_in_the_reason() -> None:
+    """The log names the publisher only; the dead letter quotes the beginning of the source."""
+    with pytest.raises(PermanentError, match=r"^the source is not 'lamps', the publisher of 'Lamp'$") as raised:
+        parse("Lamp", event(source="stranger" * 100), "lamps")
+
+    assert "strangerstranger" in raised.value.reason
+    assert len(raised.value.reason) < 200
 
 
 def test_a_derived_id_repeats() -> None:

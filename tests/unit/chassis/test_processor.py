@@ -562,3 +562,18 @@ def test_a_failed_publish_waits_for_the_other_publishes() -> None:
         assert ["BellRung"] == [topic for topic, _ in sidecar.published]
 
     play(scenario)
+
+
+@pytest.mark.parametrize(("publisher", "total"), [("mint", None), ("gateway", 5)])
+def test_only_an_event_of_its_publisher_moves_a_record(publisher: str, total: int | None) -> None:
+    """The coin of the gateway counts only if the gateway publishes coins."""
+    sidecar = FakeSidecar()
+    jars = dataclasses.replace(JARS, publishers={"CoinPut": publisher})
+    processed = SpeculativeProcessor(jars, sidecar, lambda: AT).process("CoinPut", coin("c-1"))
+    if total is None:
+        with pytest.raises(PermanentError, match="the source is not 'mint', the publisher of 'CoinPut'"):
+            asyncio.run(processed)
+        assert [] == sidecar.calls
+    else:
+        asyncio.run(processed)
+        assert total == decided(sidecar)[0]["total"]

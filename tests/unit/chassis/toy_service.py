@@ -96,6 +96,7 @@ def step(state: Jar | None, secondary: Coin | None, received: Received[Input]) -
 JARS: Service[Jar, Input] = Service(
     name="jars",
     inputs={"CoinPut": CoinPut, "JarPainted": JarPainted},
+    publishers={"CoinPut": "gateway", "JarPainted": "gateway"},
     state=Jar,
     secondaries={"coin": Coin},
     is_creation=lambda _: False,
@@ -118,7 +119,8 @@ def named(word: str) -> str:
 
 def event(kind: str, name: str, **data: Any) -> bytes:
     """Return an event with an id that is derived from `name`, as a sidecar delivers it."""
-    return msgspec.json.encode({"id": named(name), "type": kind, "correlationid": named(f"why {name}"), "data": data})
+    attributes = {"id": named(name), "type": kind, "source": "gateway", "correlationid": named(f"why {name}")}
+    return msgspec.json.encode({**attributes, "data": data})
 
 
 def coin(name: str, value: int = 5, jar: str = "a") -> bytes:

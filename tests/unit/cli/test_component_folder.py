@@ -15,7 +15,12 @@ from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from tests.e2e import component_files
 
-SETTINGS = {component_files.BROKER: "amqp://here", component_files.STORE: "there:1"}
+SETTINGS = {
+    "REDIS_USERNAME": "me",
+    "REDIS_PASSWORD": "secret",
+    component_files.BROKER: "amqp://here",
+    component_files.STORE: "there:1",
+}
 
 
 def system_on(folder: Path) -> System:

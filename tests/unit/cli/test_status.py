@@ -73,6 +73,7 @@ def test_the_system_is_one_json_object_on_request(
             {"name": "valkey", "pid": PID, "port": 6379, "metrics_port": None, "state": "up"},
             {"name": "proxy", "pid": PID, "port": None, "metrics_port": None, "state": "up"},
         ],
+        "warnings": [],
     } == json.loads(capsys.readouterr().out)
 
 

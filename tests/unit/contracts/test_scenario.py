@@ -61,6 +61,7 @@ SERVICE: Service[Any, Any] = Service.of(
         subject=lambda output: output.candle_id,
     ),
     SimpleNamespace(__name__="services.candle.events", INPUTS={"CandleRequested": CandleRequested}),  # type: ignore[arg-type]  # as above
+    {"CandleRequested": "gateway"},
 )
 TOPICS = {
     "CandleRequested": Topic("gateway", ("candle",), "inbox"),
@@ -78,6 +79,7 @@ APPLICATION = Application(
             topic="CandleRequested",
             resource="candle_id",
             owner="owner",
+            is_for_any_owner=True,
             location="/candle/{candle_id}",
             success="CandleLit",
             answer=msgspec.defstruct("Answer", []),
@@ -86,7 +88,7 @@ APPLICATION = Application(
             problems={},
         ),
     ),
-    queries=(QueryDeclaration("/candle/{candle_id}", "candle", "candle"),),
+    queries=(QueryDeclaration("/candle/{candle_id}", "candle", "candle", is_public=True),),
 )
 
 

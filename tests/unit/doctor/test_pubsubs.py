@@ -49,6 +49,7 @@ spec:
   version: v1
   metadata:
     - {name: redisHost, value: "127.0.0.1:6379"}
+    - {name: redisPassword, secretKeyRef: {name: redis, key: password}}
 """
 
 
@@ -111,7 +112,7 @@ def test_a_stream_without_a_length_grows_forever(tmp_path: Path, length: str) ->
     """`maxLenApprox` is an int64: the sidecar accepts a value below 1 and trims nothing."""
     (finding,) = reported(tmp_path, STREAMS + setting("maxLenApprox", length))
 
-    assert ("redis-stream-unbounded", 10) == (finding.rule, finding.place.line)
+    assert ("redis-stream-unbounded", 11) == (finding.rule, finding.place.line)
 
 
 @pytest.mark.parametrize(("ttl", "expected"), [("168h", []), ("1h", ["redis-stream-short"])])

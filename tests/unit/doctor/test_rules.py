@@ -36,6 +36,7 @@ spec:
   version: v1
   metadata:
     - {name: redisHost, envRef: REDIS_HOST}
+    - {name: redisPassword, secretKeyRef: {name: redis, key: password}}
     - {name: concurrency, value: "32"}
 """
 FOREVER = RESILIENCY.format(name="forever", policy="constant", targets="{inbox: {inbound: {retry: forever}}}")
@@ -91,6 +92,7 @@ def test_an_exponential_policy_is_harmless_on_rabbitmq(tmp_path: Path) -> None:
     """RabbitMQ requeues the event when the retries end."""
     reader = READER.replace("pubsub.redis", "pubsub.rabbitmq").replace("concurrency", "prefetchCount")
     reader = reader.replace("redisHost, envRef: REDIS_HOST", "connectionString, envRef: AMQP_URL")
+    reader = reader.replace("    - {name: redisPassword, secretKeyRef: {name: redis, key: password}}\n", "")
     reader += "    - {name: deletedWhenUnused, value: false}\n    - {name: requeueInFailure, value: true}\n"
 
     assert [] == reported(tmp_path, reader, FOREVER.replace("constant", "exponential"))

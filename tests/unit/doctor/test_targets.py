@@ -28,7 +28,7 @@ def test_all_of_the_projects_files_are_read() -> None:
     configs = targets.own()
     read = {document.file for config in configs for document in (*config.documents, *config.sources)}
     expected = {*(root() / "components").rglob("*.yaml"), root() / "dapr.yaml"}
-    expected |= {root() / "dapr" / "config.yaml", root() / "dapr" / "gateway.yaml"}
+    expected |= {root() / "dapr" / name for name in ("config.yaml", "gateway.yaml", "access.yaml")}
     expected |= {root() / targets.COMPOSE_FILE, root() / "tye-or-compose" / "names.yaml"}
 
     assert {file.resolve() for file in expected} == {file.resolve() for file in read}

@@ -16,9 +16,11 @@ from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.edge.app import public_app
 from sidecart.edge.bodies import Id, Strict
 from sidecart.edge.declarations import Application, CommandDeclaration, QueryDeclaration
+from sidecart.edge.settings import read
 from sidecart.edge.wiring import Wiring
 from tests.unit.edge.fakes import FakeSidecar, until
 
+OWN = read({"AUTH": "off"})
 READER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
 
 
@@ -48,6 +50,7 @@ LIBRARY = Application(
             topic="LoanRequested",
             resource="loan_id",
             owner="reader_id",
+            is_for_any_owner=True,
             location="/loans/{loan_id}",
             success="BookLent",
             answer=Loan,
@@ -56,7 +59,8 @@ LIBRARY = Application(
             problems={"lent_already": (409, "another reader has this book")},
         ),
     ),
-    queries=(QueryDeclaration("/loans/{loan_id}", app_id="desk", schema="loan"),),
+    queries=(QueryDeclaration("/loans/{loan_id}", app_id="desk", schema="loan", is_public=True),),
+    publishers={"BookLent": "desk", "LoanRefused": "desk"},
 )
 
 
@@ -74,7 +78,9 @@ def test_a_declared_command_is_held_until_its_reply(
 
     async def scenario() -> None:
         sidecar = FakeSidecar()
-        wiring = Wiring.of(LIBRARY, sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal(), None)
+        wiring = Wiring.of(
+            LIBRARY, sidecar, LoopbackProbe("replies", "gateway-0"), ShutdownSignal(), read({"AUTH": "off"})
+        )
         app = public_app(LIBRARY, lifespan=None, is_open=True)  # type: ignore[arg-type]  # the transport runs no lifespan
         wiring.attach(app)
         subscribe(app, wiring)
@@ -85,7 +91,13 @@ def test_a_declared_command_is_held_until_its_reply(
             asked = asyncio.create_task(http.post("/loans", json={"reader_id": READER, "title": "Emma"}))
             await sidecar.was_published.wait()
             published, event = sidecar.published[0]
-            reply = {"id": READER, "type": topic, "correlationid": event["id"], "subject": event["subject"]}
+            reply = {
+                "id": READER,
+                "type": topic,
+                "source": "desk",
+                "correlationid": event["id"],
+                "subject": event["subject"],
+            }
             sent = {**reply, "data": {"loan_id": event["subject"], **data}}
             await http.post(f"/events/replies/{topic}", content=json.dumps(sent))
             answer = await asked

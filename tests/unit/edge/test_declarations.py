@@ -6,7 +6,7 @@ import pytest
 
 from gateway.app import SHOP
 from gateway.commands import ORDER, REGISTER
-from sidecart.edge.declarations import CommandDeclaration
+from sidecart.edge.declarations import CommandDeclaration, QueryDeclaration
 
 
 @pytest.mark.parametrize(
@@ -18,10 +18,19 @@ from sidecart.edge.declarations import CommandDeclaration
         ),
         (replace(ORDER, location="/orders/{order_id}"), "/order/create: no query reads /orders/{order_id}"),
         (replace(ORDER, requires="cart_id"), "/order/create requires cart_id, which no command creates"),
+        (replace(ORDER, identity={}), "/order/create: a command has its owner in identity, or a scope"),
+        (replace(ORDER, is_for_any_owner=True), "/order/create: a command has its owner in identity, or a scope"),
     ],
-    ids=["last id", "no query", "no creator"],
+    ids=["last id", "no query", "no creator", "any caller for any owner", "two rules"],
 )
 def test_a_contradiction_is_named(command: CommandDeclaration, problem: str) -> None:
     """Before anything is served."""
     with pytest.raises(ValueError, match=problem.replace("{", r"\{").replace("}", r"\}")):
         replace(SHOP, commands=(REGISTER, command))
+
+
+@pytest.mark.parametrize(("owner", "is_public"), [("", False), ("user_id", True)])
+def test_a_query_has_an_owner_or_is_public(owner: str, is_public: bool) -> None:
+    """A forgotten owner would let every program read the resources of all callers."""
+    with pytest.raises(ValueError, match=r"/user/.* either an owner or is_public"):
+        QueryDeclaration("/user/{user_id}", app_id="user", schema="user", owner=owner, is_public=is_public)

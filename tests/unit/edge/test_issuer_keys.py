@@ -175,6 +175,8 @@ def test_a_token_without_a_key_name_needs_an_issuer_with_one_key() -> None:
         ("http://127.0.0.1:8030/jwks.json", True),
         ("http://localhost:8030", True),
         ("http://issuer.localhost", True),
+        ("http://issuer:8030/jwks.json", True),
+        ("http://0x7f000001/", False),
         ("http://issuer.example", False),
         ("http://127.0.0.1.example", False),
         ("http://localhost@evil.example", False),

@@ -11,6 +11,7 @@ from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
 from sidecart.edge.command import Command, Deadline, build_command
 from sidecart.edge.held_requests import Reply
+from sidecart.edge.settings import read
 from sidecart.edge.wiring import Wiring
 from tests.unit.chassis.telemetry.test_metrics import Counted
 from tests.unit.edge.fakes import FakeSidecar, until
@@ -27,13 +28,14 @@ def a_deposit() -> Command:
 def reply(to: Command) -> bytes:
     """Return the event that answers a command."""
     data = {"deposit_id": USER, "user_id": USER, "balance_cents": 1}
-    return msgspec.json.encode({"id": USER, "type": "AccountDeposited", "correlationid": to.id, "data": data})
+    attributes = {"id": USER, "type": "AccountDeposited", "source": "billing", "correlationid": to.id}
+    return msgspec.json.encode({**attributes, "data": data})
 
 
 def test_held_accepted_and_late_requests_are_counted() -> None:
     """The gauges have the current numbers of held requests and pending commands."""
     sidecar, command, counted = FakeSidecar(), a_deposit(), Counted()
-    wiring = Wiring.of(SHOP, sidecar, "gateway-0", LoopbackProbe("replies", "gateway-0"), ShutdownSignal(), None)
+    wiring = Wiring.of(SHOP, sidecar, LoopbackProbe("replies", "gateway-0"), ShutdownSignal(), read({"AUTH": "off"}))
     dispatcher = wiring.commands_api.dispatcher
 
     async def scenario() -> list[float | None]:

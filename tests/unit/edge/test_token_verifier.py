@@ -39,9 +39,9 @@ def signed(body: Mapping[str, Any], key: Any = EC, alg: str = "ES256", header: M
     return jwt.encode({"alg": alg, "kid": key.kid, **(header or {})}, dict(body), key, algorithms=[alg])
 
 
-def verify(token: str, roles_claim: str = "roles") -> Verified:
-    """Verify a token with the keys of the issuer."""
-    jwks = {"keys": [key.as_dict(private=False) for key in (EC, RSA, OKP)]}
+def verify(token: str, roles_claim: str = "roles", published: list[dict[str, Any]] | None = None) -> Verified:
+    """Verify a token with the keys of the issuer, or with other published ones."""
+    jwks = {"keys": published or [key.as_dict(private=False) for key in (EC, RSA, OKP)]}
 
     async def run() -> Verified:
         keys = IssuerKeys(ISSUER, "https://issuer.example/jwks", lambda _url: json.dumps(jwks).encode())
@@ -79,6 +79,59 @@ def test_address_roles_and_scopes_come_from_the_claims() -> None:
     assert frozenset() == verify(signed(claims(roles={"operator": True})), "roles").caller.roles
 
 
+def keycloak_keys() -> list[dict[str, Any]]:
+    """Return the JWKS of a realm: keys for signatures and for encryption, with certificates."""
+    certificate = {"x5c": ["MIICmzCCAYMCBgF"], "x5t": "wbNkg7IM", "x5t#S256": "0q2Yr8Ksb"}
+    encryption = RSAKey.generate_key(2048, {"kid": "enc"}).as_dict(private=False)
+    return [
+        {**encryption, "use": "enc", "alg": "RSA-OAEP", **certificate},
+        {**RSA.as_dict(private=False), "use": "sig", "alg": "RS256", **certificate},
+    ]
+
+
+def keycloak_claims(**changed: object) -> Claims:
+    """Return the claims of an access token of Keycloak 26, with a mapper for the audience."""
+    return claims(
+        auth_time=int(time.time()),
+        jti="onrtac:2c1d8b9e",
+        aud=["sidecart", "account"],
+        typ="Bearer",
+        azp="web",
+        sid="9c1f0a52",
+        acr="1",
+        nbf=0,
+        realm_access={"roles": ["default-roles-shop", "offline_access", "operator"]},
+        resource_access={"account": {"roles": ["manage-account", "view-profile"]}},
+        scope="openid deposits email profile",
+        email="ann@example.com",
+        email_verified=True,
+        preferred_username="ann",
+        **{"allowed-origins": ["https://web.example"], **changed},
+    )
+
+
+def test_a_token_of_keycloak_names_the_caller() -> None:
+    """The audience is a list, the header has the type JWT, and the roles are nested."""
+    token = signed(keycloak_claims(), RSA, "RS256", {"typ": "JWT"})
+
+    caller = verify(token, "realm_access.roles", keycloak_keys()).caller
+
+    assert (caller_id(ISSUER, "ann"), "ann@example.com", True) == (caller.id, caller.address, caller.is_operator)
+    assert "deposits" in caller.scopes
+    assert not verify(token, "roles", keycloak_keys()).caller.is_operator
+    with pytest.raises(Problem) as refused:  # the default of Keycloak: no mapper for the audience
+        verify(signed(keycloak_claims() | {"aud": "account"}, RSA, "RS256"), "roles", keycloak_keys())
+    assert 401 == refused.value.status
+
+
+@pytest.mark.parametrize("kind", ["at+jwt", "AT+JWT", "application/at+jwt", "JWT", None])
+def test_the_type_may_be_missing(kind: str | None) -> None:
+    """RFC 9068 names the type; older issuers use JWT or none."""
+    token = signed(claims(), header={} if kind is None else {"typ": kind})
+
+    assert caller_id(ISSUER, "ann") == verify(token).caller.id
+
+
 def unsigned(header: Mapping[str, Any], body: Mapping[str, Any], signature: str = "") -> str:
     """Return a token with any header and signature."""
     parts = (base64.urlsafe_b64encode(json.dumps(each).encode()).rstrip(b"=").decode() for each in (header, body))
@@ -106,6 +159,10 @@ FORGED: Mapping[str, Callable[[], str]] = {
     ),
     "an algorithm that the key does not have": lambda: unsigned({"alg": "ES384", "kid": "ec"}, claims(), "AAAA"),
     "an unknown critical header": lambda: unsigned({"alg": "ES256", "kid": "ec", "crit": ["x"], "x": 1}, claims(), "A"),
+    "an ID token of Keycloak": lambda: signed(claims(aud=["sidecart"], azp="sidecart", typ="ID")),
+    "an ID token with the hash of an access token": lambda: signed(claims(at_hash="x")),
+    "a logout token": lambda: signed(claims(), header={"typ": "logout+jwt"}),
+    "a type that is no text": lambda: unsigned({"alg": "ES256", "kid": "ec", "typ": 7}, claims(), "AAAA"),
     "another issuer": lambda: signed(claims(iss="https://other.example")),
     "another audience": lambda: signed(claims(aud="another")),
     "no audience": lambda: signed(claims(aud=None)),
@@ -115,6 +172,8 @@ FORGED: Mapping[str, Callable[[], str]] = {
     "a number as subject": lambda: signed(claims(sub=7)),
     "no end": lambda: signed(claims(exp=None)),
     "an end that is no number": lambda: signed(claims(exp="tomorrow")),
+    "an end of 400 digits": lambda: signed(claims(exp=10**400)),
+    "an infinite end": lambda: signed(claims(exp=float("inf"))),
     "expired": lambda: signed(claims(exp=int(time.time()) - SKEW_SECONDS - 1)),
     "not valid yet": lambda: signed(claims(nbf=int(time.time()) + SKEW_SECONDS + 5)),
     "made in the future": lambda: signed(claims(iat=int(time.time()) + SKEW_SECONDS + 5)),

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from joserfc import jwt
 from joserfc.errors import JoseError
+from joserfc.jwk import ECKey
 
 from sidecart.issuer import keys
 from sidecart.issuer.tokens import ISSUER, token
@@ -61,3 +62,17 @@ def test_a_token_is_signed_with_the_newest_key(tmp_path: Path) -> None:
     assert {"at+jwt", new.newest.kid} <= set(found.header.values())
     with pytest.raises(JoseError):
         jwt.decode(text, old.newest, algorithms=[keys.ALGORITHM])
+
+
+def test_a_key_in_pem_signs_tokens(tmp_path: Path) -> None:
+    """The containers have such a file; the name of the key derives from the key."""
+    file = tmp_path / "key.pem"
+    file.write_bytes(ECKey.generate_key(keys.CURVE).as_pem(private=True))
+
+    signing, again = keys.load(file), keys.load(file)
+    [public] = signing.public()["keys"]
+    found = jwt.decode(token(signing, "ann@example.com"), ECKey.import_key(public), algorithms=[keys.ALGORITHM])
+
+    assert "ann@example.com" == found.claims["email"]
+    assert signing.public() == again.public()
+    assert {"kid", "use", "alg", "kty", "crv", "x", "y"} == set(public)

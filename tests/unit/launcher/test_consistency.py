@@ -100,7 +100,7 @@ def with_a_command_of_another_publisher(sources: Sources) -> None:
 
 def with_another_query(sources: Sources) -> None:
     """The gateway reads from an app that does not exist, an answer without a schema."""
-    query = QueryDeclaration("/wishlist/{user_id}", app_id="wishlist", schema="wishes")
+    query = QueryDeclaration("/wishlist/{user_id}", app_id="wishlist", schema="wishes", owner="user_id")
     sources.application = replace(sources.application, queries=(*sources.application.queries, query))
 
 

@@ -26,12 +26,14 @@ PORTS = {
     "mail-smtp": 7,
 }
 SETTINGS = {
+    "AUTH": "off",
     "BROKER": "redis",
     "BROKER_ADDRESS": "here:1",
     "STORE": "redis",
     "GATEWAY_URL": "g",
     "MAIL_URL": "m",
     "PAGE_KEY": "k",
+    "OIDC_ISSUER": "https://issuer.example",
 }
 TOKENS = Tokens({name: f"token of {name}" for name in PORTS})
 

@@ -88,7 +88,7 @@ def test_every_address_comes_from_the_variable_that_the_launcher_sets(kind: str)
     for name, server in servers.items():
         for component in documents(f"{kind}/{name}").values():
             addresses = {entry["envRef"] for entry in metadata(component).values() if "envRef" in entry}
-            assert {server.env} == addresses - set(topic_scopes.NAMES)
+            assert set(server.variables("host:1")) == addresses - set(topic_scopes.NAMES)
 
 
 def test_events_are_redelivered_without_limit() -> None:

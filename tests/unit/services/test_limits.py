@@ -66,7 +66,8 @@ def process(definition: Service[Any, Any], events: Sequence[Event], sidecar: Fak
         processor = SpeculativeProcessor(definition, store, lambda: AT)
         for number, (kind, data) in enumerate(events):
             id_ = uuid_of(f"{kind} {number}")
-            body = msgspec.json.encode({"id": id_, "type": kind, "correlationid": id_, "data": data})
+            attributes = {"id": id_, "type": kind, "source": definition.publishers[kind], "correlationid": id_}
+            body = msgspec.json.encode({**attributes, "data": data})
             await processor.process(kind, body)
 
     asyncio.run(run())

@@ -171,7 +171,7 @@ class InboundApp(RoutedApp):
                     raise WriteRefused(subscription.store.problem)
                 await subscription.handle(body)
             except PermanentError as fault:
-                log.debug("the reason: %s", fault.reason)
+                # Only the dead letter has the reason: it may quote any text of the event.
                 if self._dead_letters is not None:
                     await self._dead_letters.write(subscription.topic, body, fault.reason, context.traceparent)
                 ending = "dropped" if self._dead_letters is None else "dead letter"

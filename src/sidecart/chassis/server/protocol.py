@@ -166,10 +166,12 @@ class BoundedHttp(HttpToolsProtocol):
         self._is_in_head, self._bytes, self._since = True, 0, None
 
     def on_response_complete(self) -> None:
-        """Continue with the next request, or send a rejection that waited for its turn."""
+        """Continue with the next request, or send a waiting rejection; an early response prolongs
+        no body.
+        """
         self._unanswered -= 1
         super().on_response_complete()
-        if self._since is not None:  # the server did not read while an earlier request was held
+        if self._since is not None and (self._is_in_head or self._unanswered):  # reading had paused until now
             self._since = self.loop.time()
         if self._rejection is not None and not self._unanswered:
             self._finish(self._rejection)

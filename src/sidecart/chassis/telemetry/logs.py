@@ -1,8 +1,8 @@
 """Logs: one text line or one JSON object per record, with the event and the trace it belongs to.
 
-All code, including libraries, logs through the standard library; structlog renders the records. At
-info level and above no line contains a mail address, although record keys, sidecar responses and
-mail server replies may quote one.
+All code, including libraries, logs through the standard library; structlog renders the records. No
+line contains a mail address, although record keys, sidecar responses and mail server replies may
+quote one.
 """
 
 from __future__ import annotations
@@ -155,11 +155,10 @@ def _add_context(_logger: WrappedLogger, _method: str, line: EventDict) -> Event
 
 
 def _masked(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
-    """Mask mail addresses, except at debug level."""
-    if line.get("level") != "debug":
-        for name, value in line.items():
-            if isinstance(value, str) and ("@" in value or "%40" in value):
-                line[name] = ADDRESS.sub(MASKED, value)
+    """Mask mail addresses, at every level."""
+    for name, value in line.items():
+        if isinstance(value, str) and ("@" in value or "%40" in value):
+            line[name] = ADDRESS.sub(MASKED, value)
     return line
 
 

@@ -36,17 +36,17 @@ def app_environment(state: State, wiring: Wiring, name: str) -> dict[str, str]:
     if app.app_id == GATEWAY:
         decided |= _issuer(state)
     defaults = {**({"DRAIN_SECONDS": str(proxy.DRAIN_SECONDS)} if plan.has_proxy else {}), **app.env}
-    configured = {**plan.options.settings, **plan.options.env}
-    return {**environment_of(app.app_id, decided, configured, defaults), **plan.options.env}
+    return {**environment_of(app.app_id, decided, plan.configured, defaults), **plan.options.env}
 
 
 def monitor_environment(state: State) -> dict[str, str]:
     """Return the environment of the live page. Raise LaunchError for a wrong setting."""
     plan = state.plan
+    servers = state.addresses_as(monitor.NAME)
     settings = {
         "BROKER": plan.options.broker,
         "STORE": plan.options.store,
-        "BROKER_ADDRESS": state.broker_address or NOT_KNOWN_YET,
+        "BROKER_ADDRESS": servers.get(plan.broker.env if plan.broker else "") or NOT_KNOWN_YET,
         "GATEWAY_URL": state.url,
         "MAIL_URL": state.mail_url,
         "PAGE_KEY": plan.page_key,
@@ -56,7 +56,7 @@ def monitor_environment(state: State) -> dict[str, str]:
     known = state.sidecars.get(monitor.NAME)
     grpc_port = int(NOT_KNOWN_YET) if known is None else known.grpc_port
     env = monitor.environment(state.ports, plan.replicas, plan.tokens, grpc_port, settings)
-    return {**environment_of(monitor.NAME, env, plan.options.settings), **plan.options.env}
+    return {**environment_of(monitor.NAME, env, plan.configured), **plan.options.env}
 
 
 def _issuer(state: State) -> dict[str, str]:

@@ -10,6 +10,10 @@ Report = Callable[[str], None]
 """Receives each line about the progress."""
 
 
+EXTERNAL = "external"
+"""The subfolder with the passwords of the apps' logins at external servers."""
+
+
 @dataclass(frozen=True, slots=True)
 class Options:
     """The parts of a system. The launcher chooses the options that are None."""
@@ -30,6 +34,8 @@ class Options:
     """A folder of components that replaces broker and store; its servers run already."""
     external: Mapping[str, str] = field(default_factory=dict)
     """Maps a server's environment variable to the address of an external server."""
+    app_logins: bool = False
+    """Whether each app has its own login at the external servers (`sidecart credentials`)."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """The launcher's environment.
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecart.launcher import components, monitor, proxy, runfile
+from sidecart.launcher import components, monitor, proxy, runfile, sentry
 from sidecart.launcher.apps import App, apps_with, resource_folders, with_components
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.options import Options
@@ -81,12 +81,16 @@ class Plan:
         return self.mail_setting != "" and not self.options.settings.get(self.mail_setting)
 
     @property
+    def configured(self) -> dict[str, str]:
+        """The settings of the apps that the launcher does not decide."""
+        return {**self.options.settings, **self.options.env}
+
+    @property
     def auth(self) -> str:
         """Who issues the tokens of the callers (launcher/runfile.py)."""
-        configured = {**self.options.settings, **self.options.env}
-        if configured.get("AUTH") == "off":
+        if self.configured.get("AUTH") == "off":
             return runfile.OFF
-        return runfile.EXTERNAL if configured.get("OIDC_ISSUER") else runfile.LOCAL
+        return runfile.EXTERNAL if self.configured.get("OIDC_ISSUER") else runfile.LOCAL
 
     @property
     def has_issuer(self) -> bool:
@@ -172,7 +176,7 @@ def choose_ports(plan: Plan) -> dict[str, int]:
     ports = {plan.entrance: port or free_port()}
     mail = (MAIL_SMTP, MAIL_HTTP) if plan.has_mail_catcher else ()
     issuer = (ISSUER,) if plan.has_issuer else ()
-    for name in (*plan.replicas, *map(metrics_of, plan.replicas), *mail, *issuer):
+    for name in (*plan.replicas, *map(metrics_of, plan.replicas), *mail, *issuer, sentry.NAME):
         ports.setdefault(name, free_port())
     if plan.has_mail_catcher:
         ports[MAIL_CATCHER] = ports[MAIL_HTTP]

@@ -29,7 +29,10 @@ class ServerProcesses:
             external = plan.options.external.get(env)
             address = self._wait_for(server, external) if external else self._started(server)
             self._state.addresses[env] = address
-            server.prepare(address)
+            if not external:
+                server.admit(address, plan.data)
+            elif not plan.options.app_logins:  # then each app's own schema has what it needs
+                server.prepare(address)
 
     def _started(self, server: Server) -> str:
         self._report(f"starting {server.names[0]}")
@@ -62,6 +65,12 @@ class ServerProcesses:
 
         self._deadline.until(answers, EXTERNAL_SECONDS, late, step_seconds=0.5)
         return address
+
+    def warnings(self) -> list[str]:
+        """Return what will soon keep a server from taking writes."""
+        state = self._state
+        found = (server.warning(state.addresses[env]) for env, server in state.plan.servers.items())
+        return [each for each in found if each is not None]
 
     def problem(self) -> str | None:
         """Return why a sidecar would fail if it started now, or None.

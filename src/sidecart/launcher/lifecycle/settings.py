@@ -23,10 +23,13 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.monitor import grace_seconds
 from sidecart.launcher.project import load, make_importable
 from sidecart.launcher.servers import postgres, rabbitmq, valkey
-from sidecart.launcher.servers.addresses import check_url, host_and_port
+from sidecart.launcher.servers.addresses import check_url, host_and_port, with_login
+from sidecart.launcher.servers.valkey_memory import memory_mb
 from sidecart.launcher.topics import MONITOR
 
 Environment = Mapping[str, str]
+
+APP_LOGINS = "APP_LOGINS"
 
 SET_BY_LAUNCHER: Mapping[str, str] = {
     "APP_PORT": "each app has its own port; PORT sets the gateway's port",
@@ -116,6 +119,7 @@ def settings_from_environment(environ: Environment = os.environ) -> dict[str, st
     try:
         if environ.get("GOMAXPROCS"):
             common.whole(environ, "GOMAXPROCS", 1, 1024)
+        memory_mb(environ)
     except SettingError as error:
         raise LaunchError(str(error)) from None
     if environ.get(ENDPOINT):
@@ -123,14 +127,31 @@ def settings_from_environment(environ: Environment = os.environ) -> dict[str, st
     return {name: value for name, value in environ.items() if value}
 
 
+def app_logins(environ: Environment = os.environ) -> bool:
+    """Return whether each app has its own login at the external servers.
+
+    Raises LaunchError for a wrong value.
+    """
+    value = environ.get(APP_LOGINS) or "off"
+    if value not in ("on", "off"):
+        raise LaunchError(f"{APP_LOGINS}={value} is neither on nor off")
+    return value == "on"
+
+
 def external_servers(environ: Environment = os.environ) -> dict[str, str]:
     """Return the external servers that the environment names, by variable.
 
-    An empty value names none. Raises LaunchError for an invalid address.
+    An empty value names none. The address contains the login. Raises LaunchError for an invalid
+    address.
     """
     found = {name: environ[name] for name in (valkey.ENV, rabbitmq.ENV, postgres.ENV) if environ.get(name)}
     if valkey.ENV in found:
         host_and_port(valkey.ENV, found[valkey.ENV])
+        name, password = (environ.get(each, "") for each in (valkey.USERNAME, valkey.PASSWORD))
+        if name and not password:
+            raise LaunchError(f"{valkey.USERNAME} needs {valkey.PASSWORD}")
+        if password:
+            found[valkey.ENV] = with_login(found[valkey.ENV], name, password)
     if rabbitmq.ENV in found:
         check_url(rabbitmq.ENV, found[rabbitmq.ENV], ("amqp", "amqps"))
     # neither `host=...` nor several hosts

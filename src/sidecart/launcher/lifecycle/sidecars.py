@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from sidecart.launcher import access_control, monitor, sentry, sidecar
 from sidecart.launcher import daprd as program
-from sidecart.launcher import monitor, sidecar
+from sidecart.launcher.apps import read_apps
+from sidecart.launcher.consistency import application_of
 from sidecart.launcher.daprd import Daprd
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import traced_environment
+from sidecart.launcher.identities import mtls_flags
 from sidecart.launcher.lifecycle.options import Report
 from sidecart.launcher.lifecycle.state import State
 from sidecart.launcher.lifecycle.wiring import Wiring
@@ -38,10 +41,11 @@ class Sidecars:
         self._configs: tuple[Path, ...] = ()
 
     def prepare(self, report: Report, deadline: Deadline) -> None:
-        """Find or obtain daprd, and create the database of the sidecars' names."""
+        """Find or obtain daprd, and write the files that the sidecars share."""
         found = program.find(report, deadline)
         self._program = found.path
         self._configs = (name_resolution(self._state.plan.run_folder, found, report),)
+        self._access.write_text(access_control.file_text(application_of(read_apps())), encoding="utf-8")
 
     def start(self, name: str) -> None:
         """Start the sidecar of a replica."""
@@ -57,10 +61,13 @@ class Sidecars:
         config: Path | None = None,
         pod_name: str = f"{GATEWAY}-0",
         env: Mapping[str, str] | None = None,
+        login: str = "",
     ) -> Sidecar:
         """Start a sidecar for an app of the system or for an outside consumer such as a tap.
 
-        An outside consumer has the Configuration of the gateway, or `config` on top of it.
+        An outside consumer has the Configuration of the gateway, or `config` on top of it. It gets
+        an identity of its own. `login` is its login at the servers, by default the one of its
+        app-id.
         """
         state, plan = self._state, self._state.plan
         app = plan.apps.get(app_of(app_id), plan.apps[GATEWAY])
@@ -73,23 +80,32 @@ class Sidecars:
         folders = state.resources[name] = plan.resources(app) if resources is None else tuple(resources)
         tracing = (root() / sidecar.TRACING,) if traced_environment() else ()
         own = () if config is None else (config,)
-        words = sidecar.command(self._program, app, known, folders, (app.config, *own, *tracing, *self._configs))
+        configs = (app.config, self._access, *own, *tracing, *self._configs)
+        words = sidecar.command(self._program, app, known, folders, configs)
+        words += mtls_flags(state.ports[sentry.NAME])
         words += monitor.SIDECAR_FLAGS if app_id == monitor.NAME else ()
         words += self._wiring.sidecar_flags(app_id)
-        read = {**topic_scopes(), **plan.component_env, **self._addresses()}
+        read = {**topic_scopes(), **plan.component_env, **self._servers(login or app_of(app_id))}
         environment = sidecar.environment(plan.tokens.pair(app_id), read, pod_name, sidecar_of(app_of(app_id)))
+        environment |= state.identities.environment(known.app_id, name)
         environment |= {**self._wiring.sidecar_env(app_id), **(env or {})}
         state.processes.start(name, words, env=environment, cwd=root())
         return known
 
-    def _addresses(self) -> dict[str, str]:
-        """The addresses of the servers, as the sidecars reach them."""
-        plan, ports = self._state.plan, self._state.ports
-        names = {env: server.names[0] for env, server in plan.servers.items()}
-        return {
-            env: self._wiring.address(names[env], address, ports.get(names[env]))
-            for env, address in self._state.addresses.items()
-        }
+    @property
+    def _access(self) -> Path:
+        """The Configuration with the access control of all sidecars."""
+        return self._state.plan.run_folder / "access.yaml"
+
+    def _servers(self, login: str) -> dict[str, str]:
+        """The addresses of the servers, as the sidecars reach them, with a login."""
+        ports = self._state.ports
+        found: dict[str, str] = {}
+        for env, address in self._state.addresses_as(login).items():
+            server = self._state.plan.servers[env]
+            name = server.names[0]
+            found |= server.variables(self._wiring.address(name, address, ports.get(name)))
+        return found
 
     def stop(self, app_id: str, seconds: float = STOP_SECONDS) -> None:
         """Stop a sidecar, and kill it after the timeout; its app keeps running."""

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sidecart.issuer import keys
-from sidecart.launcher import monitor, proxy
+from sidecart.launcher import monitor, proxy, sentry
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.lifecycle.environments import app_environment
 from sidecart.launcher.lifecycle.live_page import LivePage
 from sidecart.launcher.lifecycle.plan import ISSUER, MAIL_CATCHER, MAIL_HTTP, MAIL_SMTP
+from sidecart.launcher.lifecycle.sentry_process import SentryProcess
 from sidecart.launcher.lifecycle.server_processes import ServerProcesses
 from sidecart.launcher.lifecycle.sidecars import Sidecars
 from sidecart.launcher.lifecycle.state import State
@@ -29,6 +30,7 @@ class Starter:
         self,
         state: State,
         servers: ServerProcesses,
+        sentry_process: SentryProcess,
         sidecars: Sidecars,
         page: LivePage,
         wiring: Wiring,
@@ -37,6 +39,7 @@ class Starter:
         self._state = state
         self._deadline = deadline
         self._servers = servers
+        self._sentry = sentry_process
         self._sidecars = sidecars
         self._page = page
         self._wiring = wiring
@@ -89,6 +92,8 @@ class Starter:
         server = self._state.plan.server_of(name)
         if server is not None:
             self._servers.launch(server)
+        elif name == sentry.NAME:
+            self._sentry.launch()
         elif name == MAIL_CATCHER:
             self.start_mail_catcher()
         elif name == ISSUER:

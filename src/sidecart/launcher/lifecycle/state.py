@@ -7,6 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sidecart.launcher import monitor
+from sidecart.launcher.identities import Identities
+from sidecart.launcher.lifecycle.options import EXTERNAL
 from sidecart.launcher.lifecycle.plan import MAIL_HTTP, Plan
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.runfile import RunFile
@@ -21,10 +23,14 @@ class State:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.processes = Processes(plan.logs)
+        self.identities = Identities(plan.run_folder / "identities")
         self.ports: dict[str, int] = {}
         """Maps each process to its port, and a sidecar to that of its HTTP API."""
         self.addresses: dict[str, str] = {}
-        """Maps the address variable of each server to its address."""
+        """Maps each server's address variable to its address with the administrator's login.
+
+        An external server has the login that the environment names.
+        """
         self.sidecars: dict[str, Sidecar] = {}
         """Maps an app's replica to its sidecar, of which the ports survive a restart."""
         self.resources: dict[str, tuple[Path, ...]] = {}
@@ -64,6 +70,21 @@ class State:
         """The address of the store."""
         return self.addresses[STORES[self.plan.options.store].env]
 
+    def addresses_as(self, login: str) -> dict[str, str]:
+        """Map the address variable of each server to its address with a login.
+
+        An external server has one login for all, unless the options say that each app has its own.
+        Raises LaunchError for an unknown login.
+        """
+        plan, options = self.plan, self.plan.options
+        found = dict(self.addresses)
+        for env, server in plan.servers.items():
+            is_external = bool(options.external.get(env))
+            data = options.folder / EXTERNAL if is_external else plan.data
+            if env in found and (options.app_logins or not is_external):
+                found[env] = server.address_of(login, found[env], data)
+        return found
+
     def local_url(self, name: str) -> str:
         """The URL of a process on this machine."""
         return f"http://127.0.0.1:{self.ports[name]}"
@@ -87,5 +108,6 @@ class State:
             processes=self.processes.pids(),
             ports=self.ports,
             tokens=dict(self.plan.tokens),
+            addresses=dict(self.addresses),
             resources={name: list(map(str, folders)) for name, folders in self.resources.items()},
         )

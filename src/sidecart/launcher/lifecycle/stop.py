@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidecart.launcher import monitor, proxy
+from sidecart.launcher import monitor, proxy, sentry
 from sidecart.launcher.lifecycle.options import Report
 from sidecart.launcher.lifecycle.plan import ISSUER, MAIL_CATCHER
 from sidecart.launcher.lifecycle.sidecars import STOP_SECONDS as SIDECAR_SECONDS
@@ -41,5 +41,6 @@ def _groups(state: State, running: set[str]) -> list[tuple[list[str], float]]:
         ([proxy.NAME], proxy.STOP_SECONDS),
         ([sidecar_of(app_id) for app_id in state.sidecars], SIDECAR_SECONDS),
         ([name for name in apps if app_of(name) in plan.apps or name in (MAIL_CATCHER, ISSUER)], APP_SECONDS),
+        ([sentry.NAME], sentry.STOP_SECONDS),
         *(([name], server.stop_seconds) for server in servers for name in server.names),
     ]

@@ -1,8 +1,8 @@
 """Restarts crashed processes: at once, then after growing pauses, up to a limit.
 
-A sidecar ends at startup if its broker or store is unreachable, so its restart waits for them. The
-supervisor also restarts a sidecar that runs but does not answer, or has lost a subscription. A
-component may lose a consumer when its connection breaks.
+A sidecar ends at startup if its broker, its store or sentry is unreachable, so its restart waits
+for them. The supervisor also restarts a sidecar that runs but does not answer, or has lost a
+subscription. A component may lose a consumer when its connection breaks.
 """
 
 from __future__ import annotations
@@ -64,6 +64,7 @@ class Supervisor:
         self._looked = clock()
         self._lost: dict[Subscription, float] = {}
         self._silent: dict[str, float] = {}
+        self._is_warned = False
         self.restarts = 0
         self.reloaded: frozenset[str] = frozenset()
         """The apps that restart when their code changes.
@@ -87,6 +88,7 @@ class Supervisor:
         if now - self._looked >= LOOK_SECONDS:
             self._looked = now
             self._check_sidecars(now)
+            self._report_warnings()
 
     def restart(self, name: str) -> None:
         """Restart an app on request, also one that has ended; forget its earlier ends."""
@@ -136,7 +138,7 @@ class Supervisor:
                 self._waiting_for = problem
                 return
             if self._waiting_for is not None:
-                self._report("sidecar restarts continue: broker and store answer")
+                self._report("sidecar restarts continue: broker, store and sentry answer")
                 self._waiting_for = None
         self._system.starter.start_again(name)
         state.started, state.due = self._clock(), None
@@ -163,6 +165,14 @@ class Supervisor:
             self._lost.clear()
             self._silent.clear()
             self._changed()
+
+    def _report_warnings(self) -> None:
+        """Report a warning of a server when it begins, not as long as it lasts."""
+        warnings = self._system.health.warnings_of_servers()
+        if warnings and not self._is_warned:
+            for each in warnings:
+                self._report(each)
+        self._is_warned = bool(warnings)
 
     def _sidecar_problem(self, name: str, now: float) -> str:
         """Return the lasting problem of a replica's sidecar; empty if there is none."""

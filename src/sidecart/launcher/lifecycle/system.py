@@ -15,6 +15,7 @@ from sidecart.launcher.lifecycle.live_page import LivePage
 from sidecart.launcher.lifecycle.options import Options, Report
 from sidecart.launcher.lifecycle.plan import choose_ports, plan_of
 from sidecart.launcher.lifecycle.readiness import READY_SECONDS, Readiness
+from sidecart.launcher.lifecycle.sentry_process import SentryProcess
 from sidecart.launcher.lifecycle.server_processes import ServerProcesses
 from sidecart.launcher.lifecycle.sidecars import Sidecars
 from sidecart.launcher.lifecycle.start import Starter
@@ -45,12 +46,15 @@ class System:
         self.state = State(self.plan)
         self._wiring = wiring or Wiring()
         self._servers = ServerProcesses(self.state, report, self.deadline)
+        self._sentry = SentryProcess(self.state)
         self._consumers = consumers_of(self.state)
         self.readiness = Readiness(self.state, self._consumers, self.deadline)
         self.sidecars = Sidecars(self.state, self._wiring)
         self.page = LivePage(self.state, self.sidecars, self._consumers, report, self.deadline)
-        self.starter = Starter(self.state, self._servers, self.sidecars, self.page, self._wiring, self.deadline)
-        self.health = Health(self.state, self._servers, self.sidecars, self._consumers, self.readiness)
+        self.starter = Starter(
+            self.state, self._servers, self._sentry, self.sidecars, self.page, self._wiring, self.deadline
+        )
+        self.health = Health(self.state, self._servers, self._sentry, self.sidecars, self._consumers, self.readiness)
         self.servers, self.tokens = self.plan.servers, self.plan.tokens
         self.replicas, self.logs, self.data = self.plan.replicas, self.plan.logs, self.plan.data
         self.ports = self.state.ports
@@ -133,7 +137,9 @@ class System:
         self.ports |= choose_ports(self.plan)
         check(self.state, self._wiring)
         self.sidecars.prepare(self.report, self.deadline)
+        self._sentry.prepare(self.report, self.deadline)
         self._servers.start()
+        self._sentry.start(self.deadline)
         gone = [*subscriptions_of_gone_gateways(self.options.gateways), *monitor_subscriptions()]
         self._consumers.remove(gone)
         self.report(f"starting {len(self.replicas)} apps and their sidecars")

@@ -1,10 +1,13 @@
-"""Parses server addresses: host:port or a URL, with an IPv6 address in brackets."""
+"""Parses server addresses: host:port or a URL, with an IPv6 address in brackets.
+
+Both may have a login: name:password@host:port. Name and password are percent-encoded.
+"""
 
 from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
-from urllib.parse import urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from sidecart.launcher.errors import LaunchError
 
@@ -44,7 +47,24 @@ def check_url(name: str, address: str, schemes: Sequence[str]) -> None:
         raise LaunchError(f"{name} is not {schemes[0]}://host:port ({IN_BRACKETS})")
 
 
-def without_password(url: str) -> str:
-    """Remove login and password from a URL, so that it can be shown."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://{rest.rpartition('@')[2]}"
+def without_password(address: str) -> str:
+    """Remove login and password from an address, so that it can be shown."""
+    scheme, separator, rest = _parts(address)
+    return f"{scheme}{separator}{rest.rpartition('@')[2]}"
+
+
+def with_login(address: str, name: str, password: str) -> str:
+    """Return the address with another login."""
+    scheme, separator, rest = _parts(address)
+    return f"{scheme}{separator}{quote(name, safe='')}:{quote(password, safe='')}@{rest.rpartition('@')[2]}"
+
+
+def login_of(address: str) -> tuple[str, str]:
+    """Return name and password of host:port with a login; both are empty without one."""
+    name, _, password = address.rpartition("@")[0].partition(":")
+    return unquote(name), unquote(password)
+
+
+def _parts(address: str) -> tuple[str, str, str]:
+    scheme, separator, rest = address.partition("://")
+    return (scheme, separator, rest) if separator else ("", "", address)

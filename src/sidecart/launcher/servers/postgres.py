@@ -1,11 +1,10 @@
 """PostgreSQL, as a child process with data in the launcher's folder, or as an external server."""
 
 import os
-import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,12 +14,20 @@ import psycopg
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.permissions import ADMINISTRATOR, permissions
 from sidecart.launcher.processes import Processes
+from sidecart.launcher.servers.postgres_roles import (
+    METADATA_TABLE,
+    create_roles,
+    metadata_table,
+    role_statements,
+    scram,
+)
 from sidecart.launcher.servers.server import Server
 
 ENV = "POSTGRES_URL"
 NAME = "postgres"
-LOGIN = "sidecart"
+LOGIN = ADMINISTRATOR
 START_SECONDS = 60
 """After a crash the server replays its write-ahead log before it serves."""
 STOP_SECONDS = 30
@@ -28,8 +35,6 @@ LEFTOVER_SECONDS = 5
 CONNECTIONS_MAX = 400  # 16 per sidecar, and room for a dozen replicas and other clients
 DEBIAN_FOLDER = Path("/usr/lib/postgresql")
 
-METADATA_TABLE = "CREATE TABLE IF NOT EXISTS dapr_metadata (key text NOT NULL PRIMARY KEY, value text NOT NULL)"
-"""As daprd creates it, under its default name."""
 CREATED_CONCURRENTLY = (psycopg.errors.DuplicateObject, psycopg.errors.DuplicateTable, psycopg.errors.UniqueViolation)
 """Raised if another system on an external server creates the table at the same moment."""
 
@@ -72,7 +77,7 @@ class Postgres(Server):
         folder.mkdir(parents=True, exist_ok=True)
         self.sweep(data)
         if not (folder / "password").exists():
-            _create(programs, folder)
+            _create(programs, folder, self.logins(data)[LOGIN])
         port = ports[0]
         command = [
             *(_IN_NAMESPACE + _DIES_WITH_LAUNCHER if os.geteuid() == 0 else []),
@@ -83,6 +88,7 @@ class Postgres(Server):
             *("-c", "unix_socket_directories="),
             *("-c", f"max_connections={CONNECTIONS_MAX}"),
             *("-c", "log_min_messages=warning"),
+            *("-c", "log_error_verbosity=terse"),  # no DETAIL: it quotes keys, and so addresses
         ]
         # SIGTERM would wait until every client has left; SIGINT closes their connections and loses
         # no data.
@@ -114,6 +120,20 @@ class Postgres(Server):
             return f"{ENV}: {lines[-1]}"
         return None
 
+    def admit(self, address: str, data: Path) -> None:
+        """Create the roles of the apps, in one transaction."""
+        with psycopg.connect(address, connect_timeout=3) as connection:
+            create_roles(connection, self.logins(data), [each.app_id for each in permissions()])
+
+    def login_commands(self, logins: Mapping[str, str], address: str) -> str:
+        """Return statements for psql, as an administrator of the database."""
+        del address  # psql connects to the database
+        return "".join(
+            f"{statement.as_string()};\n"
+            for each in permissions()
+            for statement in (*role_statements(each.app_id, scram(logins[each.app_id])), metadata_table(each.app_id))
+        )
+
     def prepare(self, address: str) -> None:
         """Create the table that every sidecar creates first; raise LaunchError if that fails.
 
@@ -125,18 +145,17 @@ class Postgres(Server):
         with suppress(*CREATED_CONCURRENTLY):
             try:
                 with psycopg.connect(address, connect_timeout=3) as connection:
-                    connection.execute(METADATA_TABLE)
+                    connection.execute(METADATA_TABLE.format(""))
             except psycopg.errors.InsufficientPrivilege as error:
                 raise LaunchError(f"{ENV}: its login may not create tables: {error}") from error
 
 
-def _create(programs: Path, folder: Path) -> None:
+def _create(programs: Path, folder: Path, password: str) -> None:
     """Create the database.
 
     Its password file is written last, so that an incomplete database is never used.
     """
     shutil.rmtree(folder / "data", ignore_errors=True)
-    password = secrets.token_urlsafe(24)
     new = folder / "password.new"
     new.touch(mode=0o600)
     new.write_text(password, encoding="utf-8")

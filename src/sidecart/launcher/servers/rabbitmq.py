@@ -10,15 +10,20 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import pika.exceptions
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.permissions import ADMINISTRATOR, permissions
 from sidecart.launcher.ports import is_listening
 from sidecart.launcher.processes import Processes
 from sidecart.launcher.servers import rabbitmq_node as node
 from sidecart.launcher.servers import rabbitmq_queues as queues
+from sidecart.launcher.servers.addresses import with_login
+from sidecart.launcher.servers.logins import write_private
+from sidecart.launcher.servers.rabbitmq_definitions import VHOST, definitions, hashed, logins_of_apps
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import Subscription
 
@@ -74,6 +79,8 @@ class RabbitMq(Broker):
         for name in ("mnesia", "log", "home"):
             (folder / name).mkdir(parents=True, exist_ok=True)
         port, mapper_port, _ = ports
+        logins = self.logins(data)
+        write_private(folder / node.DEFINITIONS, definitions(hashed(logins), permissions()))
         env = node.environment(folder, ports, CONSUMER_TIMEOUT_MS)
         if not processes.is_alive(PORT_MAPPER):
             mapper = [epmd, "-port", str(mapper_port), "-address", "127.0.0.1"]
@@ -81,11 +88,7 @@ class RabbitMq(Broker):
             deadline.until(lambda: is_listening(mapper_port), 10, lambda: f"{PORT_MAPPER} did not start in 10 s")
         if not processes.is_alive(NAME):
             processes.start(NAME, [str(SERVER_SCRIPT)], env=env, cwd=folder)
-        return self.address_on(port)
-
-    def address_on(self, port: int) -> str:
-        """The address of a server that the launcher started."""
-        return f"amqp://guest:guest@127.0.0.1:{port}"
+        return with_login(f"amqp://127.0.0.1:{port}", ADMINISTRATOR, logins[ADMINISTRATOR])
 
     def check(self, address: str) -> str | None:
         """Return why the server at a URL cannot be used, or None."""
@@ -102,6 +105,11 @@ class RabbitMq(Broker):
         except (pika.exceptions.AMQPError, OSError, ValueError, LookupError) as error:
             return f"{ENV}: no AMQP server answers at {queues.host(address)} ({type(error).__name__})"
         return None
+
+    def login_commands(self, logins: Mapping[str, str], address: str) -> str:
+        """Return a command for a shell on the server's machine."""
+        vhost = unquote(urlsplit(address).path.removeprefix("/")) or VHOST
+        return f"rabbitmqctl import_definitions <<'END'\n{logins_of_apps(logins, permissions(), vhost)}END\n"
 
     def missing(self, address: str, expected: Sequence[Subscription]) -> list[Subscription]:
         """Return the subscriptions whose queue has no consumer yet.
@@ -153,12 +161,19 @@ def consumer_timeout_ms(data: Path) -> int | None:
     return int(found[1]) if found else None
 
 
+def control_environment(data: Path) -> dict[str, str]:
+    """Return the environment of a local server's command-line tool."""
+    found: dict[str, str] = json.loads((data / NAME / CONTROL_ENVIRONMENT).read_text(encoding="utf-8"))
+    return found
+
+
 def control(data: Path, words: Sequence[str]) -> str:
     """Run a local server's command-line tool and return its output; raise OSError on failure."""
     try:
-        env = json.loads((data / NAME / CONTROL_ENVIRONMENT).read_text(encoding="utf-8"))
         command = [str(CONTROL_SCRIPT), *words]
-        result = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+        result = subprocess.run(
+            command, env=control_environment(data), capture_output=True, text=True, timeout=60, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise OSError(f"{NAME} does not report its queues within {error.timeout:.0f} s") from error
     if result.returncode != 0:

@@ -17,7 +17,10 @@ disk_free_limit.absolute = 100MB
 log.console = true
 log.console.level = warning
 log.file = false
+# The logins. With this file the server creates no login of its own.
+load_definitions = {definitions}
 """
+DEFINITIONS = "definitions.json"
 
 
 def environment(folder: Path, ports: Sequence[int], consumer_timeout_ms: int) -> dict[str, str]:
@@ -27,7 +30,7 @@ def environment(folder: Path, ports: Sequence[int], consumer_timeout_ms: int) ->
     """
     port, mapper_port, distribution_port = ports
     configuration = folder / "rabbitmq.conf"
-    text = CONFIGURATION.format(port=port, consumer_timeout_ms=consumer_timeout_ms)
+    text = CONFIGURATION.format(port=port, consumer_timeout_ms=consumer_timeout_ms, definitions=folder / DEFINITIONS)
     configuration.write_text(text, encoding="utf-8")
     plugins = folder / "enabled_plugins"
     plugins.write_text("[].\n", encoding="utf-8")

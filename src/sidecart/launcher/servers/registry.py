@@ -15,5 +15,7 @@ BROKERS: Mapping[str, Broker] = {"redis": _VALKEY, "rabbitmq": RabbitMq()}
 STORES: Mapping[str, Server] = {"redis": _VALKEY, "postgres": Postgres()}
 """Maps the name of the folder under components/stores to the server."""
 
-ENVIRONMENT = tuple(dict.fromkeys(each.env for each in (*BROKERS.values(), *STORES.values())))
-"""The variables that name external servers."""
+ENVIRONMENT = tuple(
+    dict.fromkeys(name for each in (*BROKERS.values(), *STORES.values()) for name in each.variables(""))
+)
+"""The variables from which components read the addresses and the logins of servers."""

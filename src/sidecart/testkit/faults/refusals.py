@@ -81,9 +81,9 @@ def _configured(address: str, name: str, value: str) -> Undo:
 
 @contextmanager
 def _client(address: str) -> Iterator[valkey.Valkey]:
-    host, _, port = address.rpartition(":")
+    url = valkey_server.url(address)
     try:
-        with valkey.Valkey(host=host, port=int(port), socket_timeout=SECONDS_MAX, decode_responses=True) as client:
+        with valkey.Valkey.from_url(url, socket_timeout=SECONDS_MAX, decode_responses=True) as client:
             yield client
     except valkey.ValkeyError as error:
         raise OSError(f"{valkey_server.NAME}: {error}") from error

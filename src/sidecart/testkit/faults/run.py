@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
 
+from sidecart.launcher import sentry
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
 from sidecart.launcher.lifecycle.supervisor import Supervisor
@@ -34,11 +35,11 @@ READY_SECONDS = 180
 
 
 def process_names(system: System) -> tuple[str, ...]:
-    """Return the names of all processes that faults may hit: apps, sidecars, servers, the mail
-    server.
+    """Return the names of all processes that faults may hit: apps, sidecars, servers, sentry, the
+    mail server.
     """
     apps = [name for replica in system.replicas for name in (replica, sidecar_of(replica))]
-    return (*apps, *(server.names[0] for server in system.servers.values()), MAIL_CATCHER)
+    return (*apps, *(server.names[0] for server in system.servers.values()), sentry.NAME, MAIL_CATCHER)
 
 
 def run_trial(trial: Trial, folder: Path, report: Callable[[str], None], deadline: Deadline | None = None) -> Report:

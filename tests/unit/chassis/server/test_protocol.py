@@ -229,6 +229,33 @@ def test_a_complete_request_may_be_answered_later() -> None:
     asyncio.run(scenario())
 
 
+def test_an_early_response_gives_its_body_no_more_time() -> None:
+    """A client that goes on sending the body after a 401 is disconnected in time."""
+    asked, answered = asyncio.Event(), asyncio.Event()
+
+    async def early(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            asked.set()
+            await answered.wait()
+            await send({"type": "http.response.start", "status": 401, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+
+    async def scenario() -> None:
+        async with asyncio.timeout(SECONDS_MAX), served(early) as (server, port):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            writer.write(LONG)
+            await asked.wait()
+            head_complete_at = asyncio.get_running_loop().time()
+            await asyncio.sleep(0.1)
+            answered.set()
+            assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 401")
+            end_if_late(server, head_complete_at + protocol.BODY_SECONDS_MAX + 0.05)
+            assert b"" == await reader.read()
+            writer.close()
+
+    asyncio.run(scenario())
+
+
 def test_an_unused_connection_ends_without_a_response() -> None:
     """Browsers and Go's client open connections in advance; the server ends them after a while."""
 

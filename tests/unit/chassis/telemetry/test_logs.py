@@ -115,12 +115,12 @@ def test_no_line_at_info_or_above_holds_an_address(form: str, quoted: str) -> No
     assert "Traceback" in lines.text
 
 
-def test_debug_lines_are_not_masked() -> None:
-    """A debug line shows an address."""
+def test_debug_lines_are_masked_too() -> None:
+    """The level for finding a bug shows no address."""
     lines = Lines("json", logging.DEBUG)
     lines.log.debug("to ann@example.com")
 
-    assert "to ann@example.com" == lines.only["event"]
+    assert f"to {logs.MASKED}" == lines.only["event"]
 
 
 def test_masking_a_long_line_is_fast() -> None:

@@ -21,7 +21,7 @@ from tests.e2e import component_files
 def state(tmp_path: Path) -> State:
     """A system with two Order Services on a folder of components."""
     folder = component_files.write(tmp_path / "mine", "redis", "redis")
-    settings = {component_files.BROKER: "b:1", component_files.STORE: "s:1"}
+    settings = {component_files.BROKER: "b:1", component_files.STORE: "s:1", **component_files.NO_LOGIN}
     options = Options(folder=tmp_path, components=folder, settings=settings, replicas={"order": 2})
     state = State(plan_of(options))
     state.ports |= {sidecar_of(name): number for number, name in enumerate(state.plan.replicas, 1)}

@@ -48,7 +48,7 @@ def test_unusable_options_are_refused(options: dict[str, object], output: str, t
 def test_the_resources_follow_the_choice_of_broker_and_store(tmp_path: Path) -> None:
     """A folder of components replaces both; explicit folders replace all."""
     folder = component_files.write(tmp_path / "mine", "redis", "redis")
-    settings = {component_files.BROKER: "b:1", component_files.STORE: "s:1"}
+    settings = {component_files.BROKER: "b:1", component_files.STORE: "s:1", **component_files.NO_LOGIN}
     chosen = plan_of(Options("rabbitmq", "postgres", folder=tmp_path))
     mine = plan_of(Options(folder=tmp_path, components=folder, settings=settings))
     explicit = plan_of(Options(folder=tmp_path, resources=(tmp_path,)))
@@ -63,7 +63,7 @@ def test_the_resources_follow_the_choice_of_broker_and_store(tmp_path: Path) -> 
 def test_without_a_known_broker_there_is_no_live_page(tmp_path: Path) -> None:
     """The page counts events at the broker."""
     folder = component_files.write(tmp_path / "mine", "redis", "redis")
-    settings = {component_files.BROKER: "b:1", component_files.STORE: "s:1"}
+    settings = {component_files.BROKER: "b:1", component_files.STORE: "s:1", **component_files.NO_LOGIN}
     plan = plan_of(Options(folder=tmp_path, components=folder, settings=settings, monitor=True))
 
     assert not plan.has_monitor

@@ -34,6 +34,7 @@ class Fake(Server):
         self.problems = list(problems)
         self.program = program
         self.prepared: list[str] = []
+        self.admitted: list[str] = []
 
     def unavailable(self) -> str | None:
         """Return no reason."""
@@ -47,6 +48,14 @@ class Fake(Server):
     def check(self, address: str) -> str | None:
         """Return the next problem."""
         return self.problems.pop(0) if self.problems else None
+
+    def login_commands(self, logins: Mapping[str, str], address: str) -> str:
+        """Return nothing."""
+        return ""
+
+    def admit(self, address: str, data: Path) -> None:
+        """Record the address."""
+        self.admitted.append(address)
 
     def prepare(self, address: str) -> None:
         """Record the address."""
@@ -67,7 +76,7 @@ def test_a_server_is_started_and_prepared(tmp_path: Path) -> None:
     state.processes.stop(["fake"], 10)
 
     assert [] == server.problems
-    assert [f"fake:{state.ports['fake']}"] == server.prepared == list(state.addresses.values())
+    assert [f"fake:{state.ports['fake']}"] == server.admitted == list(state.addresses.values())
     assert ["starting fake"] == reports
 
 

@@ -57,12 +57,16 @@ WRONG = {
     "AUTH",
     "OIDC_ISSUER",
     "PRICE_LIST",
+    "REQUESTS_PER_CALLER",
+    "REQUESTS_PER_ADDRESS",
+    "HELD_PER_CALLER",
     "CURRENCY",
     "LOG_FORMAT",
     "LOG_LEVEL",
     "SMTP_URL",
     "MAIL_RETRY_SECONDS",
     "MAIL_UNKNOWN_SECONDS",
+    "MAILS_PER_HOUR",
     "MAIL_TLS",
     "MAIL_CA_FILE",
     "PAY_WITHIN_SECONDS",
@@ -225,7 +229,9 @@ def test_a_database_may_use_any_form_of_its_library() -> None:
         assert {"POSTGRES_URL": value} == external_servers({"POSTGRES_URL": value})
 
 
-@pytest.mark.parametrize(("name", "value"), [("GOMAXPROCS", "x"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "[::1]:4318")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("GOMAXPROCS", "x"), ("VALKEY_MEMORY_MB", "1"), ("OTEL_EXPORTER_OTLP_ENDPOINT", "[::1]:4318")]
+)
 def test_settings_of_sidecars_are_checked_too(name: str, value: str) -> None:
     """Sidecars would ignore a wrong value, or exit because of it."""
     with pytest.raises(LaunchError, match=name):

@@ -98,7 +98,12 @@ def test_a_wiring_changes_ports_addresses_and_flags(tmp_path: Path) -> None:
 def test_components_of_a_folder_get_their_own_variables(tmp_path: Path) -> None:
     """They get no address of a server that the launcher knows."""
     folder = component_files.write(tmp_path / "mine", "redis", "redis")
-    settings = {component_files.BROKER: "b:1", component_files.STORE: "s:1", "REDIS_HOST": "other:1"}
+    settings = {
+        component_files.BROKER: "b:1",
+        component_files.STORE: "s:1",
+        "REDIS_HOST": "other:1",
+        **component_files.NO_LOGIN,
+    }
     state, processes = started(Options(folder=tmp_path, components=folder, settings=settings), Wiring())
     env = processes.environments["order-sidecar"]
 

@@ -17,7 +17,18 @@ from sidecart.launcher.processes import Processes
 from sidecart.launcher.sidecar import Sidecar
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
-NAMES = ("valkey", "mail", "order", "order-sidecar", "gateway", "gateway-sidecar", "proxy", "monitor", "tap-sidecar")
+NAMES = (
+    "valkey",
+    "mail",
+    "order",
+    "order-sidecar",
+    "gateway",
+    "gateway-sidecar",
+    "proxy",
+    "monitor",
+    "tap-sidecar",
+    "sentry",
+)
 
 
 @pytest.fixture
@@ -50,6 +61,7 @@ def test_processes_stop_in_groups(state: State, monkeypatch: pytest.MonkeyPatch)
         {"proxy"},
         {"order-sidecar", "gateway-sidecar", "tap-sidecar"},
         {"order", "mail"},
+        {"sentry"},
         {"valkey"},
     ] == groups
     assert ({}, []) == (state.processes.pids(), reports)

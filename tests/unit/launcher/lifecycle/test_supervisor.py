@@ -40,6 +40,7 @@ class FakeSystem:
         self.servers_problem: str | None = None
         self.lost: list[Subscription] | OSError = []
         self.silent: list[str] = []
+        self.warnings: list[str] = []
         self.state = self.processes = self.health = self.starter = self.sidecars = self
         self.page = FakePage(self.ended)
 
@@ -47,6 +48,10 @@ class FakeSystem:
     def dead(self) -> dict[str, int]:
         """The ended processes with their exit codes."""
         return dict(self.ended)
+
+    def warnings_of_servers(self) -> list[str]:
+        """Return the warnings of the servers."""
+        return self.warnings
 
     def start_again(self, name: str) -> None:
         """Start a process that does not run."""
@@ -195,7 +200,7 @@ def test_a_sidecar_waits_for_its_servers_with_one_report(watch: Watch) -> None:
     assert ["order-sidecar"] == watch.look(1)
     assert [
         "sidecar restarts are waiting: rabbitmq is unreachable",
-        "sidecar restarts continue: broker and store answer",
+        "sidecar restarts continue: broker, store and sentry answer",
     ] == watch.output[1:]
 
 
@@ -302,3 +307,16 @@ def test_a_reloaded_app_that_keeps_crashing_waits_for_a_change(watch: Watch) -> 
     watch.supervisor.restart("order")
     watch.end("order")
     assert ["order"] == watch.look()
+
+
+def test_a_warning_of_a_server_is_reported_when_it_begins(watch: Watch) -> None:
+    """It is not repeated as long as it lasts."""
+    watch.system.warnings = ["little memory"]
+    for _ in range(3):
+        watch.look(10)
+    watch.system.warnings = []
+    watch.look(10)
+    watch.system.warnings = ["little memory"]
+    watch.look(10)
+
+    assert ["little memory"] * 2 == watch.output

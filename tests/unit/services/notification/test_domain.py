@@ -1,6 +1,7 @@
 """The mailbox requests a mail for each finished order, in any order of events."""
 
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from services.notification.domain import (
 from services.notification.email_templates import email, order_outcome
 from services.notification.events import Input, Item, OrderCreated, OrderNotPaid, OrderPaid, UserCreated
 from sidecart.chassis.currency import Currency
-from sidecart.chassis.events import Received
+from sidecart.chassis.events import Received, timestamp
 from sidecart.chassis.service import Step
 from tests.unit.services.sample_events import ORDER, USER, received
 
@@ -29,13 +30,15 @@ ANN = Contact("ann@example.com", "Ann")
 USER_CREATED = UserCreated(USER, "ann@example.com", "Ann")
 PAID = OrderPaid(ORDER, USER, ITEMS, 900)
 OUTCOME = order_outcome(ORDER, ITEMS, 900)
-MAIL = email(USER, "ann@example.com", "Ann", OUTCOME, Currency())
+MAIL = email(USER, "ann@example.com", OUTCOME, Currency())
 NOTIFICATION = Notification(ORDER, USER, "paid", MAIL.subject)
 
 
-def taken(state: Mailbox | None, secondary: Secondary | None, event: Received[Input]) -> Step[Mailbox]:
-    """Run one step with the default currency."""
-    return domain.step(state, secondary, event, currency=Currency())
+def taken(
+    state: Mailbox | None, secondary: Secondary | None, event: Received[Input], mails_per_hour: int = 0
+) -> Step[Mailbox]:
+    """Run one step with the default currency, and without pacing."""
+    return domain.step(state, secondary, event, currency=Currency(), mails_per_hour=mails_per_hour)
 
 
 def test_the_contact_is_saved() -> None:
@@ -132,3 +135,34 @@ def test_any_order_and_any_repetition_requests_a_mail_for_each_finished_order(ev
     assert all(len(messages) == 1 for messages in message_ids.values())
     assert state is not None
     assert finished == set(state.recent)
+
+
+def test_an_excess_mail_waits_for_its_hour() -> None:
+    """The notification says until when; a repeated event requests the same mail and counts once."""
+    at = int(received(PAID).at.timestamp())
+    first = taken(Mailbox(USER, ANN), None, received(PAID), 1)
+    other = replace(PAID, order_id=ORDER.replace("c1", "c2"))
+    second = taken(first.state, None, received(other), 1)
+    waiting = second.secondaries[f"notification:{other.order_id}"]
+    assert isinstance(waiting, Notification)
+    again = taken(second.state, waiting, received(other), 1)
+
+    assert {f"notification:{ORDER}": NOTIFICATION} == first.secondaries
+    assert timestamp(received(PAID).at.replace(microsecond=0) + timedelta(hours=1)) == waiting.not_before
+    assert second.state is not None
+    assert (at + 3600,) == second.state.mailed
+    assert Step(second.state, {}, second.outputs) == again
+
+
+def test_mails_that_waited_for_the_address_are_paced() -> None:
+    """UserCreated requests all of them, and each excess one has a time of its own."""
+    mailbox: Mailbox | None = None
+    orders = [ORDER.replace("c1", f"c{number}") for number in range(1, 4)]
+    for order_id in orders:
+        mailbox = taken(mailbox, None, received(replace(PAID, order_id=order_id)), 1).state
+    step = taken(mailbox, None, received(USER_CREATED), 1)
+    found = [step.secondaries[f"notification:{order_id}"] for order_id in orders]
+
+    times = [each.not_before for each in found if isinstance(each, Notification)]
+    assert 3 == len(step.outputs) == len(times) == len(set(times))
+    assert [None, *sorted(filter(None, times))] == times

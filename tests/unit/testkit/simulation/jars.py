@@ -51,6 +51,7 @@ APPLICATION = Application(
             topic="CoinPut",
             resource="coin_id",
             owner="jar_id",
+            is_for_any_owner=True,
             location="/coins/{coin_id}",
             success="CoinKept",
             answer=CoinView,
@@ -59,7 +60,7 @@ APPLICATION = Application(
             problems={},
         ),
     ),
-    queries=(QueryDeclaration("/coins/{coin_id}", app_id="jars", schema="coin"),),
+    queries=(QueryDeclaration("/coins/{coin_id}", app_id="jars", schema="coin", is_public=True),),
 )
 
 

@@ -159,7 +159,13 @@ def requested(order_id: str = ORDER, event_id: str = EVENT, **change: Any) -> by
         "text": "Hello Ann",
         "html": "<p>Hello Ann</p>",
     }
-    event = {"id": event_id, "type": "EmailRequested", "correlationid": COMMAND, "data": data | change}
+    event = {
+        "id": event_id,
+        "type": "EmailRequested",
+        "source": "notification",
+        "correlationid": COMMAND,
+        "data": data | change,
+    }
     return msgspec.json.encode(event)
 
 

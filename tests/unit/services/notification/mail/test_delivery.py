@@ -131,7 +131,13 @@ def event(**change: Any) -> bytes:
         "text": "Hello Ann, it is paid. Grüße",
         "html": "<p>Hello Ann</p>",
     }
-    envelope = {"id": EVENT, "type": "EmailRequested", "correlationid": COMMAND, "data": data | change}
+    envelope = {
+        "id": EVENT,
+        "type": "EmailRequested",
+        "source": "notification",
+        "correlationid": COMMAND,
+        "data": data | change,
+    }
     return json.dumps(envelope).encode()
 
 

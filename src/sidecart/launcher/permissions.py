@@ -1,0 +1,61 @@
+"""The rights of each app's login at the broker and at the store (ADR 54).
+
+The rights derive from contracts/topics.json, as the scopes of the sidecars do (topic_scopes.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.topic_scopes import pod_names, probes, publishers, readers
+from sidecart.launcher.topics import GATEWAY, INBOX, MONITOR, REPLIES, app_ids, consumer_id, read_topics
+
+ADMINISTRATOR = "sidecart"
+"""The login of the launcher itself on the servers that it starts."""
+RESERVED = (ADMINISTRATOR, "default", "guest", "postgres", "public")
+"""The logins and schemas that a server has or has had of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Permissions:
+    """The topics and the records that the login of one app may reach."""
+
+    app_id: str
+    publishes: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ()
+    consumers: tuple[str, ...] = ()
+    """The names under which the app's sidecars read."""
+    inspects: tuple[str, ...] = ()
+    """The topics whose consumers it may count, and from which it may remove its own."""
+    has_records: bool = False
+
+
+def permissions() -> list[Permissions]:
+    """Return the rights of each app, of the tap and of the live page.
+
+    Raises LaunchError for an app-id that a server reserves, and if the topic list cannot be read.
+    """
+    if taken := [app_id for app_id in app_ids() if app_id in RESERVED]:
+        raise LaunchError(f"an app cannot be named {', '.join(taken)}: a server has a login or a schema of that name")
+    published = publishers()
+    return [
+        Permissions(
+            app_id,
+            publishes=tuple(published.get(app_id, ())),
+            reads=tuple(topics),
+            consumers=_consumers(app_id),
+            inspects=_all_topics() if app_id == MONITOR else (),
+            has_records=app_id in app_ids(),
+        )
+        for app_id, topics in readers().items()
+    ]
+
+
+def _consumers(app_id: str) -> tuple[str, ...]:
+    component = REPLIES if app_id == GATEWAY else INBOX
+    return tuple(dict.fromkeys(consumer_id(app_id, component, name) for name in pod_names(app_id)))
+
+
+def _all_topics() -> tuple[str, ...]:
+    return (*read_topics(), *(topic for app_id in app_ids() for topic in probes(app_id)))

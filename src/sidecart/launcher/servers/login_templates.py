@@ -1,0 +1,29 @@
+"""The logins of the servers in containers: files with a placeholder in place of each password.
+
+The container of a server fills the passwords in when it starts (tye-or-compose/with-logins).
+"""
+
+from __future__ import annotations
+
+from sidecart.launcher.permissions import ADMINISTRATOR, Permissions, permissions
+from sidecart.launcher.servers.rabbitmq_definitions import definitions
+from sidecart.launcher.servers.valkey_acl import acl_file
+
+REDIS = "tye-or-compose/redis.acl"
+RABBITMQ = "tye-or-compose/rabbitmq.json"
+KEEPER = "keeper"
+"""The login of the keeper, which only counts consumers: no right is needed for that."""
+
+
+def templates() -> dict[str, str]:
+    """Return the content of each file by its path in the project."""
+    apps = [each for each in permissions() if each.has_records]
+    names = [ADMINISTRATOR, KEEPER, *(each.app_id for each in apps)]
+    return {
+        REDIS: acl_file({name: f">{_placeholder(name)}" for name in names}, apps),
+        RABBITMQ: definitions({name: {"password": _placeholder(name)} for name in names}, [*apps, Permissions(KEEPER)]),
+    }
+
+
+def _placeholder(name: str) -> str:
+    return f"@{name}@"

@@ -1,0 +1,72 @@
+"""A server whose memory is full refuses what it cannot store; later everything completes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import httpx
+import pytest
+import valkey
+
+from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.servers.valkey import ENV
+from tests.e2e.shopper import TEA_CENTS, Shopper
+
+SPARE_BYTES = 400_000
+ORDERS_MAX = 2_000
+WAIT_SECONDS = 2
+
+pytestmark = [
+    pytest.mark.sidecars,
+    pytest.mark.only_on("redis"),  # RabbitMQ and PostgreSQL limit themselves
+    pytest.mark.skipif(bool(os.environ.get(ENV)), reason="it changes the server"),
+]
+
+
+@contextmanager
+def little_memory(shop: System) -> Iterator[valkey.Valkey]:
+    """Leave the server some hundred kilobytes; give them back at the end."""
+    with valkey.Valkey.from_url(f"redis://{shop.state.addresses[ENV]}") as server:
+        before: Any = server.config_get("maxmemory*")
+        assert "noeviction" == before["maxmemory-policy"]
+        assert int(before["maxmemory"]) > 0
+        memory: Any = server.info("memory")
+        server.config_set("maxmemory", memory["used_memory"] + SPARE_BYTES)
+        try:
+            yield server
+        finally:
+            server.config_set("maxmemory", before["maxmemory"])
+
+
+def test_a_full_server_refuses_orders_and_loses_none(shopper: Shopper) -> None:
+    """Callers get 503 and may repeat the order. Every accepted order ends, and is paid once."""
+    shop = shopper.shop
+    user_id = shopper.register()["user_id"]
+    shopper.deposit(user_id, ORDERS_MAX * TEA_CENTS)
+    accepted: list[httpx.Response] = []
+    with little_memory(shop) as server:
+        statuses: set[int] = set()
+        while 503 not in statuses and len(accepted) < ORDERS_MAX:
+            answer = shopper.order(user_id, Prefer=f"wait={WAIT_SECONDS}")
+            statuses.add(answer.status_code)
+            if answer.status_code in (201, 202):
+                accepted.append(answer)
+        assert statuses <= {201, 202, 503}, statuses
+        assert 503 in statuses
+        refused = shopper.order(user_id, Prefer=f"wait={WAIT_SECONDS}")
+        assert (503, "application/problem+json") == (refused.status_code, refused.headers["content-type"])
+        assert refused.headers["retry-after"]
+        assert shop.health.warnings_of_servers()
+        server.ping()
+
+    shopper.until_prompt()
+    assert [] == shop.health.warnings_of_servers()
+    order_ids = {answer.json()["order_id"] for answer in accepted}
+    ends = [shopper.final(order_id) for order_id in order_ids]
+    assert {"OrderPaid"} == set(ends)
+    assert ORDERS_MAX * TEA_CENTS - shopper.balance(user_id) >= len(order_ids) * TEA_CENTS
+    paid = [one for one in shopper.tap.seen if one.topic == "OrderPaid" and one.event["data"]["user_id"] == user_id]
+    assert ORDERS_MAX * TEA_CENTS - shopper.balance(user_id) == TEA_CENTS * len({one.event["subject"] for one in paid})

@@ -1,0 +1,97 @@
+"""The live page in a real browser with another token issuer, and without tokens."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import Dialog, expect, sync_playwright
+
+from sidecart.edge.callers import OPERATOR
+from sidecart.launcher.lifecycle.system import Options, System
+from sidecart.monitor.origin_check import SECURITY
+from sidecart.monitor.page import NO_FORMS
+from tests.e2e.other_issuer import OtherIssuer
+from tests.e2e.test_page_tokens import dead_letter
+from tests.full.live_page import Live, opened
+
+# Its cause remains: the service may have rejected the event before the page reports the outcome.
+REPLAYED = re.compile("OrderPaymentCreated of order: (replayed|failed again)")
+
+
+@contextmanager
+def shown(folder: Path, settings: dict[str, str]) -> Iterator[tuple[System, Live]]:
+    """Start a shop with these settings, and open its live page."""
+    with (
+        System(Options("redis", "redis", folder=folder, monitor=True, settings=settings), print) as shop,
+        sync_playwright() as playwright,
+        opened(playwright, shop.ports["monitor"], shop.plan.page_key) as live,
+    ):
+        yield shop, live
+
+
+def replay(live: Live, letter_id: str, token: str | None) -> str:
+    """Press the button of a dead letter, confirm, and answer the question for a token, if it comes;
+    return the question.
+    """
+    asked = []
+
+    def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        dialog.dismiss() if token is None else dialog.accept(token)
+
+    live.page.once("dialog", answer)
+    live.page.get_by_role("button", name=letter_id).first.click()
+    live.page.locator("#confirm-yes").click()
+    return "".join(asked)
+
+
+def test_with_another_issuer_the_page_asks_for_the_token_of_an_operator(tmp_path: Path) -> None:
+    """The forms are off and the page says why. A user's token replays no dead letter."""
+    with OtherIssuer() as issuer, shown(tmp_path, issuer.settings) as (shop, live):
+        page, result = live.page, live.page.locator("#dead-letters .result")
+        expect(page.locator("#try")).to_contain_text(NO_FORMS)
+        expect(page.locator("form")).to_have_count(1)  # the dialog of the dead letters
+        expect(page.locator("#panels")).to_be_hidden()
+        letter_id = dead_letter(shop)
+        assert [] == live.complaints
+
+        assert replay(live, letter_id, None)
+        expect(result).to_be_empty()
+        replay(live, letter_id, "")
+        expect(result).to_contain_text("401")
+        replay(live, letter_id, issuer.token("ann@example.com"))
+        expect(result).to_contain_text("403 Forbidden: only an operator")
+        replay(live, letter_id, issuer.token("boss@example.com", roles=(OPERATOR,)))
+        expect(result).to_have_text(REPLAYED)
+
+
+def test_without_tokens_every_part_of_the_page_works(tmp_path: Path) -> None:
+    """A user registers, pays money in and orders; the key of the page replays a dead letter."""
+    with shown(tmp_path, {"AUTH": "off"}) as (shop, live):
+        page, output = live.page, live.page.locator("#order-create output")
+        page.get_by_label("E-mail").fill("ann@example.com")
+        page.get_by_role("button", name="Register", exact=True).click()
+        expect(page.locator("#order-create select option:checked")).to_contain_text("ann@example.com")
+        page.get_by_role("button", name="Deposit", exact=True).click()
+        expect(page.locator("#account-deposit output")).to_contain_text("201 Created")
+        page.get_by_role("button", name="Order", exact=True).click()
+        expect(output).to_have_text("201 Created")
+        expect(page.locator("#panels tr", has_text="ann@example.com")).to_contain_text("91.00")
+        page.locator("#read [name=user_id]").wait_for()
+        page.locator("#read").get_by_role("button", name="Read").click()
+        expect(page.locator("#read pre")).to_contain_text("ann@example.com")
+
+        assert "" == replay(live, dead_letter(shop), None)
+        expect(page.locator("#dead-letters .result")).to_have_text(REPLAYED)
+        assert [] == live.complaints
+
+
+def test_the_policy_of_the_page_allows_no_inline_code() -> None:
+    """Each source is the page itself: no inline code, no eval, no other host."""
+    policy = SECURITY["content-security-policy"]
+
+    assert "default-src 'self'" in policy
+    assert not {word for word in policy.replace(";", " ").split() if word.startswith("'")} - {"'self'", "'none'"}
