@@ -29,6 +29,8 @@ ORDER_OF_THE_CURVE = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2F
 FIELD_BYTES = 32
 LONG_TOKEN_CHARACTERS = 9_000
 SOON_SECONDS = 600
+MINUTE_SECONDS = 65
+"""A bounded skew is shorter than this, whatever the gateway's constant is."""
 
 
 def encoded(value: object) -> str:
@@ -184,9 +186,11 @@ BEARER: dict[str, Forgery] = {
     "a header nested too deep": lambda forger: f"{encoded(b'[' * 3_000)}.{encoded({})}.{encoded(b'x' * 64)}",
     # the claims
     "expired": lambda forger: forger.ended(SKEW_SECONDS + 5),
+    "expired a minute ago": lambda forger: forger.ended(MINUTE_SECONDS),
     "expired long ago": lambda forger: forger.good(exp=1),
     "not yet valid": lambda forger: forger.good(nbf=int(time.time()) + SKEW_SECONDS + 60),
     "issued in the future": lambda forger: forger.good(iat=int(time.time()) + SKEW_SECONDS + 60),
+    "valid in a minute": lambda forger: forger.good(nbf=int(time.time()) + MINUTE_SECONDS),
     "no end": lambda forger: forger.good(exp=None),
     "an end that is a text": lambda forger: forger.good(exp=str(int(time.time()) + 600)),
     "an end that is no number": lambda forger: forger.good(exp=float("nan")),
