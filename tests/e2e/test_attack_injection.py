@@ -37,7 +37,7 @@ PHISHING = (
 
 @pytest.fixture(scope="module")
 def injected(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
-    """Start a shop of its own, because the events of these tests have no form that others rely on."""
+    """Start a shop of its own, because other tests rely on the form of the events."""
     with System(options(tmp_path_factory.mktemp("injected")), print) as running:
         yield running
 

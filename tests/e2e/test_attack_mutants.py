@@ -93,7 +93,7 @@ def test_without_its_control_an_attack_succeeds(
 def test_a_flood_is_told_when_to_return_and_another_caller_is_served(
     removal: Removal, shopper: Shopper, victim: Victim, eve: Eve
 ) -> None:
-    """The headers say how many requests are left and when there are more; the victim reads its order."""
+    """The headers say how many requests are left, and the victim reads its order."""
     removal.put_back()
     asked = raw.get(raw.HOST + f"authorization: {eve.headers['authorization']}\r\n".encode(), b"/order/x")
     answers = raw.exchange(removal.shop.ports[GATEWAY], asked * (2 * PER_CALLER) + raw.LAST)[:-1]

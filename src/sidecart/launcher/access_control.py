@@ -19,8 +19,8 @@ from sidecart.launcher.topics import GATEWAY
 FILE = "dapr/access.yaml"
 """The same Configuration for containers, as `sidecart scopes` writes it."""
 HEAD = """\
-# Written by `sidecart scopes`: which app may call which route of another app through the sidecars. It
-# needs mTLS, without which it denies every call (docs/adr/0057).
+# Written by `sidecart scopes`: which app may call which route of another app through the sidecars.
+# It needs mTLS, without which it denies every call (docs/adr/0057).
 """
 
 
