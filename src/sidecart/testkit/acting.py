@@ -72,7 +72,7 @@ class Acting(httpx.Auth):
             if what == "email" and isinstance(named, str) and named:
                 self.add(named)
                 return self.token(named, (), ())
-            if what == "id" and named in self._address_of:
+            if what == "id" and isinstance(named, str) and named in self._address_of:
                 return self.token(self._address_of[named], (), ())
         return self.token(READER, (OPERATOR,), ())
 

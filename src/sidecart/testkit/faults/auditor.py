@@ -19,6 +19,7 @@ from sidecart.launcher.dead_letters import DeadLetter, find_dead_letters
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topology import readers
+from sidecart.testkit.acting import Acting
 from sidecart.testkit.faults.audit import Audit
 from sidecart.testkit.faults.bookkeeping import Bookkeeping
 from sidecart.testkit.faults.injector import InjectedFault
@@ -49,7 +50,7 @@ class Auditor:
         self._faults = faults
         self._bookkeeping = bookkeeping
         self._recorder = recorder
-        self._reader = Reader(system.url, poll)
+        self._reader = Reader(system.url, poll, Acting(system.issuer_folder, ()))
         self._rest = Rest(system, ledger, bookkeeping, self._reader, poll)
 
     def audit(self, planted: Sequence[Planted] = ()) -> Audit:

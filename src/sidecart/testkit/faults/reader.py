@@ -32,14 +32,16 @@ class Answer:
 class Reader:
     """Reads from one system."""
 
-    def __init__(self, url: str, poll: Poll) -> None:
+    def __init__(self, url: str, poll: Poll, auth: httpx.Auth | None = None) -> None:
+        """Read at an address, with the tokens of `auth` if the gateway needs any."""
         self._url = url
+        self._auth = auth
         self._poll = poll
 
     def read(self, paths: Iterable[str]) -> list[Answer]:
         """Read each path, and poll meanwhile, so that a stop interrupts the reads."""
         with (
-            httpx.Client(base_url=self._url, timeout=READ_SECONDS_MAX, trust_env=False) as http,
+            httpx.Client(base_url=self._url, timeout=READ_SECONDS_MAX, trust_env=False, auth=self._auth) as http,
             ThreadPoolExecutor(READERS) as pool,
         ):
             calls = [pool.submit(_get, http, path) for path in paths]
