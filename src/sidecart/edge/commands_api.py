@@ -58,7 +58,9 @@ class CommandsApi:
         if declared.is_caller and caller is not None:
             resource = caller.id
         else:
-            owner = sent[declared.owner] if caller is None else caller.id
+            # A caller with a scope acts for many owners. At the same moment, one key for two of
+            # them would be one id of two resources.
+            owner = sent[declared.owner] if caller is None else f"{caller.id}\n{sent[declared.owner]}"
             resource = await self.secrets.resource_id(declared.path, owner, key.key)
         ids = {declared.resource: resource}
         if declared.requires is not None:
