@@ -16,7 +16,7 @@ import psycopg
 import pytest
 import valkey
 
-from sidecart.chassis.events import CONTENT_TYPE
+from sidecart.chassis.events import CONTENT_TYPE, now
 from sidecart.edge.command import build_command
 from sidecart.launcher.lifecycle.system import System
 from tests.e2e.shopper import TEA, TEA_CENTS, Shopper, new_address
@@ -117,9 +117,10 @@ def publish_commands(shopper: Shopper, user_id: str) -> None:
     order_id, new_id = str(uuid.uuid4()), str(uuid.uuid4())
     registration = {"email": new_address(), "name": "Ann"}
     order = {"user_id": user_id, "items": [TEA]}
+    ids, placed = {"user_id": new_id}, {"order_id": order_id}
     for made in (
-        build_command("UserCreateRequested", new_id, f"/user/{new_id}", registration, {"user_id": new_id}),
-        build_command("OrderCreateRequested", order_id, f"/order/{order_id}", order, {"order_id": order_id}),
+        build_command("UserCreateRequested", new_id, f"/user/{new_id}", registration, ids, at=now()),
+        build_command("OrderCreateRequested", order_id, f"/order/{order_id}", order, placed, at=now()),
     ):
         answer = httpx.post(
             f"http://127.0.0.1:{shopper.shop.sidecars.port('gateway')}/v1.0/publish/pubsub/{made.topic}",

@@ -9,6 +9,7 @@ from typing import Any
 
 from sidecart.edge.command import build_command
 from sidecart.testkit.simulation.broker import Command
+from sidecart.testkit.simulation.schedule import START
 
 SKUS = {400: "tea", 700: "cup"}
 """The SKU of each price."""
@@ -33,7 +34,7 @@ def scenario(seed: int) -> Scenario:
         return str(uuid.UUID(int=rng.getrandbits(128), version=4))
 
     def add(topic: str, resource: str, ids: dict[str, str], body: dict[str, Any]) -> None:
-        command = build_command(topic, resource, "", body, ids)
+        command = build_command(topic, resource, "", body, ids, at=START)
         commands.append(Command(topic, command.id, command.event))
 
     def register(user_id: str, email: str, name: str) -> None:

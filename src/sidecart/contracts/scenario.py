@@ -20,7 +20,6 @@ import msgspec
 from pydantic import ValidationError
 
 from sidecart.chassis.errors import PermanentError
-from sidecart.chassis.events import timestamp
 from sidecart.chassis.processor import EventProcessor
 from sidecart.chassis.service import Service
 from sidecart.contracts.memory_sidecar import Event, MemorySidecar
@@ -156,9 +155,9 @@ class _Scenario:
         declared = self._commands[flow.topic]
         body = _body(flow, declared)
         resource = flow.resource or resource_id(SECRET, declared.path, body[declared.owner], flow.key)
-        made = build_command(flow.topic, resource, "/", body, {declared.resource: resource})
+        made = build_command(flow.topic, resource, "/", body, {declared.resource: resource}, at=at)
         event: Event = msgspec.json.decode(made.event)
-        return event | {"time": timestamp(at)}
+        return event
 
     def _process(self, flow: Flow, consumer: str, event: Event) -> list[Event]:
         """Let a service process an event, and return the events that it publishes."""

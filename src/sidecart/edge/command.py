@@ -15,11 +15,12 @@ import secrets
 import time
 import uuid
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from sidecart.chassis.events import CloudEvent, now, timestamp
+from sidecart.chassis.events import CloudEvent, timestamp
 from sidecart.chassis.telemetry import tracing
 
 MADE_KEY = re.compile(r"^sidecart-([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})$", re.ASCII)
@@ -53,9 +54,16 @@ def resource_of(location: str) -> str:
 
 
 def build_command(
-    topic: str, resource: str, location: str, body: dict[str, Any], ids: dict[str, str], owner: str = ""
+    topic: str,
+    resource: str,
+    location: str,
+    body: dict[str, Any],
+    ids: dict[str, str],
+    *,
+    at: datetime,
+    owner: str = "",
 ) -> Command:
-    """Build the command that creates a resource.
+    """Build the command that creates a resource; `at` is the time of its event.
 
     The command's id is derived from the resource and the body. Its data is `ids` and the body.
     """
@@ -67,7 +75,7 @@ def build_command(
         source="gateway",
         subject=resource,
         correlationid=event_id,
-        time=timestamp(now()),
+        time=timestamp(at),
         data=msgspec.Raw(msgspec.json.encode({**ids, **body})),
         **trace,
     )

@@ -9,7 +9,7 @@ import msgspec
 from fastapi import Request, Response
 
 from sidecart.chassis.errors import PermanentError
-from sidecart.chassis.events import parse
+from sidecart.chassis.events import now, parse
 from sidecart.chassis.publishers import publishers_of, read_publishers
 from sidecart.chassis.store_health import StoreHealth
 from sidecart.edge import bodies
@@ -71,7 +71,8 @@ class CommandsApi:
                 await self.known.require(self.application.query_of[creator.location].app_id, path, deadline)
         location = declared.location.format_map(ids)
         names_owner = caller.id if declared.is_caller and caller is not None else sent[declared.owner]
-        command = build_command(declared.topic, resource, location, sent, {declared.resource: resource}, names_owner)
+        own_id = {declared.resource: resource}
+        command = build_command(declared.topic, resource, location, sent, own_id, at=now(), owner=names_owner)
         return await self._dispatch(declared, key.sent, preferred, deadline, command, ids)
 
     async def _dispatch(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 import msgspec
 
@@ -48,8 +49,8 @@ class FlowKind:
         """Return the path of the resource."""
         return self.started_by.location.format_map({self.started_by.resource: resource})
 
-    def command(self, resource: str, answer: bytes) -> Command:
-        """Rebuild the command, with the same id, from the owner's answer.
+    def command(self, resource: str, answer: bytes, at: datetime) -> Command:
+        """Rebuild the command, with the same id and the time `at`, from the owner's answer.
 
         Raise ValueError if the answer lacks a required field. An optional field that it lacks was
         not in the command either.
@@ -61,7 +62,7 @@ class FlowKind:
             raise ValueError(f"the answer of {self.owner} lacks {', '.join(missing)}")
         ids = {self.started_by.resource: resource}
         body = {name: known[name] for name in fields if name in known}
-        return build_command(self.started_by.topic, resource, self.location(resource), body, ids)
+        return build_command(self.started_by.topic, resource, self.location(resource), body, ids, at=at)
 
 
 class Flows:

@@ -7,41 +7,41 @@ from __future__ import annotations
 
 import ipaddress
 import math
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from contextlib import contextmanager
+from datetime import timedelta
 
-from limits import RateLimitItem, RateLimitItemPerSecond
-from limits.storage import MemoryStorage
-from limits.strategies import SlidingWindowCounterRateLimiter
 from starlette.types import ASGIApp, Receive, Scope, Send
+from throttled import RateLimiterType, Throttled
+from throttled.rate_limiter import per_duration
+from throttled.store import MemoryStore
 
 from sidecart.chassis.server.request_body import RequestBody
 from sidecart.chassis.telemetry.metrics import ANSWERED, OTHER
 from sidecart.edge.problems import Problem
 
 WINDOW_SECONDS = 10
+COUNTERS_MAX = 50_000
+"""Counters in memory, of about 400 bytes; two for each caller or address. The one that was used
+least recently goes first."""
 IPV6_PREFIX = 64
 """One client usually has a whole network of this size, so it counts as one address."""
 
 
 class Rate:
-    """At most `requests` within `WINDOW_SECONDS`, for each key; None for no limit."""
+    """At most `requests` within `WINDOW_SECONDS`, for each key; 0 for no limit."""
 
     def __init__(self, name: str, requests: int) -> None:
         self._name = name
         self._requests = requests
-        self._item: RateLimitItem | None = RateLimitItemPerSecond(requests, WINDOW_SECONDS) if requests else None
-        self._limiter = SlidingWindowCounterRateLimiter(MemoryStorage())
+        self._limiter = _sliding_window(requests) if requests else None
 
     def check(self, key: str) -> Problem | None:
         """Count a request; return Problem 429 if it is one too many."""
-        item = self._item
-        if item is None or self._limiter.hit(item, key):
+        if self._limiter is None or not (result := self._limiter.limit(key)).limited:
             return None
-        stats = self._limiter.get_window_stats(item, key)
-        seconds = max(1, math.ceil(stats.reset_time - time.time()))
+        seconds = max(1, math.ceil(result.state.retry_after))
         return Problem(
             429,
             "rate_limited",
@@ -49,9 +49,15 @@ class Rate:
             headers={
                 "Retry-After": str(seconds),
                 "RateLimit-Policy": f'"{self._name}";q={self._requests};w={WINDOW_SECONDS}',
-                "RateLimit": f'"{self._name}";r={stats.remaining};t={seconds}',
+                "RateLimit": f'"{self._name}";r={result.state.remaining};t={seconds}',
             },
         )
+
+
+def _sliding_window(requests: int) -> Throttled:
+    quota = per_duration(timedelta(seconds=WINDOW_SECONDS), requests)
+    store = MemoryStore(options={"MAX_SIZE": COUNTERS_MAX})
+    return Throttled(using=RateLimiterType.SLIDING_WINDOW.value, quota=quota, store=store)
 
 
 class CallerLimits:

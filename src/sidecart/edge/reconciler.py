@@ -209,7 +209,7 @@ class Reconciler:
                 return
             if answer.status != 200:
                 raise TransientError(f"{kind.owner} does not answer: {answer}")
-            command = kind.command(flow.resource, answer.body)
+            command = kind.command(flow.resource, answer.body, self._now())
             await self._publish(command.topic, command.event)
         except (TransientError, ValueError) as fault:
             log.warning("%s %s has not ended; its command will be repeated later: %s", kind.name, flow.resource, fault)

@@ -22,7 +22,7 @@ from tests.unit.chassis.daprd import Daprd, daprd
 from tests.unit.chassis.toy_service import AT, JARS, coin
 
 USER = "0192f0c1-2a3b-7c4d-8e5f-60718293a4b5"
-COMMAND = build_command("LampWanted", USER, f"/lamp/{USER}", {}, {"lamp_id": USER})
+COMMAND = build_command("LampWanted", USER, f"/lamp/{USER}", {}, {"lamp_id": USER}, at=AT)
 MAIL = Mail("{}", since=AT, due=AT)
 LOOPS: dict[str, Callable[[HttpSidecar], Awaitable[object]]] = {
     "an event": lambda sidecar: SpeculativeProcessor(JARS, sidecar, lambda: AT).process("CoinPut", coin("c-1")),

@@ -30,7 +30,8 @@ REPLY = Reply("OrderCreated", msgspec.Raw(b"{}"))
 
 def an_order() -> Command:
     """Return a command that places an order."""
-    return build_command("OrderCreateRequested", ORDER, f"/order/{ORDER}", {"user_id": "u-1"}, {"order_id": ORDER})
+    body, ids = {"user_id": "u-1"}, {"order_id": ORDER}
+    return build_command("OrderCreateRequested", ORDER, f"/order/{ORDER}", body, ids, at=now())
 
 
 def test_all_requests_that_wait_for_a_command_get_its_reply() -> None:
@@ -212,7 +213,7 @@ def test_without_credit_a_twentieth_of_all_publishes_are_repetitions() -> None:
         gateway = Components()
         gateway.dispatcher._credit = 0.0
         for number in range(20):
-            command = build_command("OrderCreateRequested", ORDER, f"/order/{number}", {"number": number}, {})
+            command = build_command("OrderCreateRequested", ORDER, f"/order/{number}", {"number": number}, {}, at=now())
             assert await gateway.dispatch(command, Deadline(0.002)) is None
 
         assert 21 == len(gateway.sidecar.published)

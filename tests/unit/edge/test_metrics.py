@@ -6,6 +6,7 @@ import msgspec
 from prometheus_client import REGISTRY
 
 from gateway.app import SHOP
+from sidecart.chassis.events import now
 from sidecart.chassis.server.loopback_probe import LoopbackProbe
 from sidecart.chassis.server.serve import background
 from sidecart.chassis.server.shutdown import ShutdownSignal
@@ -22,7 +23,8 @@ TOPIC = "AccountDepositRequested"
 
 def a_deposit() -> Command:
     """Return a command that deposits money."""
-    return build_command(TOPIC, USER, f"/account/{USER}/deposit/{USER}", {"amount_cents": 1}, {"deposit_id": USER})
+    body, ids = {"amount_cents": 1}, {"deposit_id": USER}
+    return build_command(TOPIC, USER, f"/account/{USER}/deposit/{USER}", body, ids, at=now())
 
 
 def reply(to: Command) -> bytes:

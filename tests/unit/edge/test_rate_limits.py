@@ -5,6 +5,7 @@ only.
 from __future__ import annotations
 
 import asyncio
+import threading
 from typing import Any
 
 import httpx
@@ -51,6 +52,15 @@ def test_the_answer_says_when_to_try_again() -> None:
     assert 1 <= int(headers["Retry-After"]) <= 2 * WINDOW_SECONDS
     assert f'"caller";q=1;w={WINDOW_SECONDS}' == headers["RateLimit-Policy"]
     assert headers["RateLimit"].startswith('"caller";r=0;t=')
+
+
+def test_a_check_starts_no_thread() -> None:
+    """A thread would cost many times as much as the check."""
+    before = threading.active_count()
+
+    assert [200] * 3 == statuses(CallerLimits(3, 0), "ann", 3)
+
+    assert before == threading.active_count()
 
 
 def test_held_requests_are_counted_until_they_end() -> None:

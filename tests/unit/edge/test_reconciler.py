@@ -11,6 +11,7 @@ from gateway.app import SHOP
 from gateway.commands import OrderBody, RegisterBody
 from sidecart.chassis.connections import Answer
 from sidecart.chassis.errors import SidecarUnavailable
+from sidecart.chassis.events import timestamp
 from sidecart.edge import journal_recovery, metrics
 from sidecart.edge import reconciler as module
 from sidecart.edge.command import build_command
@@ -97,12 +98,15 @@ def test_the_command_of_an_unfinished_flow_is_published_again_with_its_id() -> N
 
     async def scenario(gateway: Components) -> None:
         body = OrderBody.model_validate(ORDER_BODY).model_dump(exclude_none=True)
-        expected = build_command("OrderCreateRequested", ORDER_ID, f"/order/{ORDER_ID}", body, {"order_id": ORDER_ID})
+        ids = {"order_id": ORDER_ID}
+        expected = build_command("OrderCreateRequested", ORDER_ID, f"/order/{ORDER_ID}", body, ids, at=gateway.now)
         gateway.unfinished["notification"] = {ORDER_ID}
         gateway.journal.add("order", ORDER_ID)
         await gateway.step()
         assert [expected.id] == gateway.published
-        assert msgspec.json.decode(expected.event)["data"] == gateway.sidecar.published[0][1]["data"]
+        repeated = gateway.sidecar.published[0][1]
+        assert msgspec.json.decode(expected.event)["data"] == repeated["data"]
+        assert timestamp(gateway.now) == repeated["time"]
         await gateway.step()
         await gateway.step()
         assert 2 == len(gateway.published)  # 10 s after the first, then 20 s
@@ -121,7 +125,8 @@ def test_a_registration_ends_at_billing_and_notification() -> None:
 
     async def scenario(gateway: Components) -> None:
         body = RegisterBody.model_validate({"email": "Ann@example.com", "name": "Ann"}).model_dump(exclude_none=True)
-        expected = build_command("UserCreateRequested", USER_ID, f"/user/{USER_ID}", body, {"user_id": USER_ID})
+        ids = {"user_id": USER_ID}
+        expected = build_command("UserCreateRequested", USER_ID, f"/user/{USER_ID}", body, ids, at=gateway.now)
         gateway.found[f"/user/{USER_ID}"] = {"user_id": USER_ID, "email": "Ann@example.com", "name": "Ann"}
         for app_id in ("billing", "notification"):
             gateway.unfinished = {app_id: {USER_ID}}
@@ -283,4 +288,4 @@ def test_a_command_is_not_rebuilt_from_an_incomplete_answer() -> None:
     """A missing field is an error, and does not give another command."""
     for kind in FLOWS.by_name.values():
         with pytest.raises(ValueError, match="lacks"):
-            kind.command(ORDER_ID, b"{}")
+            kind.command(ORDER_ID, b"{}", datetime(2026, 1, 1, tzinfo=UTC))

@@ -19,6 +19,7 @@ from sidecart.testkit.programs import Program
 from sidecart.testkit.simulation.broker import Command
 from sidecart.testkit.simulation.checks import secondary, state
 from sidecart.testkit.simulation.project import Project, by_convention
+from sidecart.testkit.simulation.schedule import START
 from sidecart.testkit.simulation.seeds import Simulation
 from sidecart.testkit.simulation.world import World
 from tests.unit.chassis.toy_service import JARS
@@ -83,7 +84,7 @@ def coins(seed: int) -> Coins:
     values = {str(uuid.UUID(int=chance.getrandbits(128), version=4)): chance.randint(1, 9) for _ in range(5)}
     commands = []
     for coin_id, value in values.items():
-        built = build_command("CoinPut", coin_id, "", {"jar_id": JAR, "value": value}, {"coin_id": coin_id})
+        built = build_command("CoinPut", coin_id, "", {"jar_id": JAR, "value": value}, {"coin_id": coin_id}, at=START)
         commands.append(Command("CoinPut", built.id, built.event))
     return Coins(commands, values)
 
