@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from sidecart.edge.command import resource_id
+from sidecart.edge.command import key_owner, resource_id
 from sidecart.edge.token_verifier import SKEW_SECONDS
 from sidecart.launcher.dead_letters import Filter, find_dead_letters
 from sidecart.launcher.monitor import NAME as MONITOR
@@ -131,7 +131,8 @@ def computes_an_id(scene: Scene) -> bool:
     """Compute the id of the victim's order from its key."""
     key = uuid.uuid4().hex
     order_id = scene.shopper.order(scene.victim.user_id, **{"idempotency-key": key}).json()["order_id"]
-    return bool(order_id == resource_id(KNOWN_SECRET, "/order/create", scene.victim.user_id, key))
+    owner = key_owner(scene.victim.user_id, scene.victim.user_id)
+    return bool(order_id == resource_id(KNOWN_SECRET, "/order/create", owner, key))
 
 
 def orders_for_a_cent(scene: Scene) -> bool:
@@ -167,15 +168,15 @@ def publishes_what_is_no_event(scene: Scene) -> bool:
     """Publish a message that Billing takes for a fault of its own, and processes again and
     again.
     """
+    known = log_of(scene.shop, "billing")
     body = f"no event {uuid.uuid4()}"
     assert 204 == scene.shopper.tap.publish("AccountDepositRequested", body.encode(), "text/plain")
-    known = log_of(scene.shop, "billing")
 
     def ending() -> bool:
         return "dead letter from AccountDepositRequested" in new() or "unexpected exception" in new()
 
     def new() -> str:
-        return log_of(scene.shop, "billing")[len(known) - 2_000 :]
+        return log_of(scene.shop, "billing")[len(known) :]
 
     scene.shopper.until(ending, "the end of the message")
     return "unexpected exception" in new()

@@ -9,8 +9,10 @@ import httpx
 import pytest
 
 from sidecart.edge.callers import OPERATOR, caller_id
-from sidecart.edge.command import resource_id
+from sidecart.edge.command import key_owner, resource_id
+from sidecart.edge.key_secrets import KEY
 from sidecart.issuer import keys, tokens
+from sidecart.launcher.topics import GATEWAY
 from tests.e2e.attack import Eve, Victim, must_be_refused, nothing_published
 from tests.e2e.shopper import TEA, Shopper, new_address
 
@@ -253,6 +255,8 @@ def test_the_id_of_a_key_cannot_be_computed(shopper: Shopper, eve: Eve) -> None:
 
     public = json.dumps(keys.load(shopper.shop.issuer_folder).public())
     known = ("", "secret", tokens.AUDIENCE, tokens.ISSUER, public, eve.user_id, eve.email, key, "/order/create")
-    guesses = {resource_id(guess.encode(), "/order/create", eve.user_id, key) for guess in known}
+    owner, secret = key_owner(eve.user_id, eve.user_id), shopper.state(GATEWAY, KEY).json()["current"]
+    guesses = {resource_id(guess.encode(), "/order/create", owner, key) for guess in known}
     assert 8 == uuid.UUID(order_id).version
+    assert order_id == resource_id(bytes.fromhex(secret), "/order/create", owner, key)
     assert order_id not in guesses

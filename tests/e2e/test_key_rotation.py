@@ -18,7 +18,7 @@ import httpx
 import pytest
 
 from sidecart.chassis.events import now, timestamp
-from sidecart.edge.command import resource_id
+from sidecart.edge.command import key_owner, resource_id
 from sidecart.edge.key_secrets import KEY, OVERLAP
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.running_state import RunningState
@@ -135,7 +135,8 @@ def write(shopper: Shopper, rotated_at: datetime) -> None:
 
 def expected(shopper: Shopper, generation: str, customer: Customer, key: str) -> str:
     """Return the id of an order that derives from one of the stored secrets."""
-    return resource_id(bytes.fromhex(stored(shopper)[generation]), ROUTE, customer.user_id, key)
+    owner = key_owner(customer.user_id, customer.user_id)
+    return resource_id(bytes.fromhex(stored(shopper)[generation]), ROUTE, owner, key)
 
 
 def made_at(moment: datetime) -> str:

@@ -102,10 +102,19 @@ def made_key() -> str:
     return f"sidecart-{uuid7()}"
 
 
+def key_owner(caller: str, owner: str) -> str:
+    """Return the owner of an Idempotency-Key that a caller sends for the owner of a resource.
+
+    A caller with a scope acts for many owners. At the same moment, one key for two of them would be
+    one id of two resources.
+    """
+    return f"{caller}\n{owner}"
+
+
 def resource_id(secret: bytes, route: str, owner: str, key: str) -> str:
     """Return the id of the resource that a request creates.
 
-    `owner` is the caller; its case does not count. Without the `secret` no one can compute the id
+    `owner` is the `key_owner`, or what the body names; its case does not count. Without the `secret` no one can compute the id
     of another caller's key. The id is a UUID of version 8. If the gateway generated the key, the id
     is a UUID of version 7 with the key's time, so ids sort by time.
     """

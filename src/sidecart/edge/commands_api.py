@@ -14,7 +14,7 @@ from sidecart.chassis.publishers import publishers_of, read_publishers
 from sidecart.chassis.store_health import StoreHealth
 from sidecart.edge import bodies
 from sidecart.edge.callers import Caller, Callers, forbidden
-from sidecart.edge.command import Command, Deadline, build_command, made_key
+from sidecart.edge.command import Command, Deadline, build_command, key_owner, made_key
 from sidecart.edge.declarations import Application, CommandDeclaration
 from sidecart.edge.held_requests import CommandDispatcher, HeldRequests, Reply
 from sidecart.edge.idempotency import IdempotencyKey, idempotency_key
@@ -58,9 +58,7 @@ class CommandsApi:
         if declared.is_caller and caller is not None:
             resource = caller.id
         else:
-            # A caller with a scope acts for many owners. At the same moment, one key for two of
-            # them would be one id of two resources.
-            owner = sent[declared.owner] if caller is None else f"{caller.id}\n{sent[declared.owner]}"
+            owner = sent[declared.owner] if caller is None else key_owner(caller.id, sent[declared.owner])
             resource = await self.secrets.resource_id(declared.path, owner, key.key)
         ids = {declared.resource: resource}
         if declared.requires is not None:
