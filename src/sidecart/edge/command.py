@@ -114,9 +114,10 @@ def key_owner(caller: str, owner: str) -> str:
 def resource_id(secret: bytes, route: str, owner: str, key: str) -> str:
     """Return the id of the resource that a request creates.
 
-    `owner` is the `key_owner`, or what the body names; its case does not count. Without the `secret` no one can compute the id
-    of another caller's key. The id is a UUID of version 8. If the gateway generated the key, the id
-    is a UUID of version 7 with the key's time, so ids sort by time.
+    `owner` is the `key_owner`, or what the body names; its case does not count. Without the
+    `secret` no one can compute the id of another caller's key. The id is a UUID of version 8. If
+    the gateway generated the key, the id is a UUID of version 7 with the key's time, so ids sort by
+    time.
     """
     derived = int.from_bytes(hmac.digest(secret, f"{route}\n{owner.casefold()}\n{key}".encode(), "sha256")[:16])
     if (made_at := made_at_ms(key)) is not None:
