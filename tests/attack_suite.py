@@ -57,7 +57,7 @@ def _suites(broker: str, folder: Path) -> list[Suite]:
     return [
         Suite(
             f"attacks on {broker}: {name}",
-            ["-s", "-m", f"({SELECTED}) and {which}", *paths],
+            [*suites.SHOWN, "-m", f"({SELECTED}) and {which}", *paths],
             env,
             folder / f"{broker}-{number}.xml",
         )

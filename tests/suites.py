@@ -52,6 +52,8 @@ NOT_COVERED = (
 PROGRESS_SECONDS = 30.0
 # seconds; pytest lists the slowest tests at the end
 SLOWEST = ("--durations=10", "--durations-min=20")
+SHOWN = ("-v", "--capture=tee-sys")
+"""The arguments of a suite whose tests print what they measure. `-s` would print no progress."""
 STORE_OF_BROKER = {"redis": "redis", "rabbitmq": "postgres"}
 """The pairs of `make test`.
 
@@ -134,8 +136,8 @@ def test_full() -> int:
         Suite(f"e2e of the baseline on {broker}", BASELINE, {"BROKER": broker, "SHOP": "baseline"})
         for broker in BROKERS
     ]
-    generated = Suite("generated requests", ["-s", GENERATED], {})
-    slow = [generated, Suite("full", ["-s", "--ignore", GENERATED, "--ignore", FAIRNESS, FULL], {}), CONTAINERS]
+    generated = Suite("generated requests", [*SHOWN, GENERATED], {})
+    slow = [generated, Suite("full", [*SHOWN, "--ignore", GENERATED, "--ignore", FAIRNESS, FULL], {}), CONTAINERS]
     return report([*in_parallel([*foreign, *without]), *in_parallel(slow)], list(BROKERS))
 
 
