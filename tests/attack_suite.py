@@ -23,7 +23,7 @@ def attack(broker: str) -> int:
     """Run every attack on each broker, and again without its control.
 
     An attack must be refused, and must succeed without its control. The exit code is 1 if an attack
-    succeeded, a mutant was not found, or a test did not run.
+    succeeded, a mutant was not found, a control has no mutant, or a test did not run.
     """
     brokers = list(BROKERS) if broker == "all" else [broker]
     for each in brokers:
@@ -39,11 +39,12 @@ def attack(broker: str) -> int:
                 if suite.report is not None and suite.report.exists():
                     trials[each] += attack_table.read(suite.report.read_text(encoding="utf-8"))
     print("\n".join(["", *attack_table.table(trials), ""]))
-    if missing := attack_table.without_mutant(trials):
+    missing = attack_table.without_mutant(trials)
+    if missing:
         print(f"controls without a mutant: {', '.join(missing)}")
     code = suites.report(outcomes, brokers)
     print(attack_table.summary(trials))
-    return code
+    return code or int(bool(missing))
 
 
 def _suites(broker: str, folder: Path) -> list[Suite]:

@@ -76,12 +76,10 @@ def eve_reads(path: Callable[[Scene], str]) -> Attack:
     return lambda scene: scene.shopper.http.get(path(scene), headers=scene.eve.headers).status_code == 200
 
 
-def floods_the_issuer(scene: Scene) -> bool:
-    """Send tokens with unknown keys, and count the questions to the issuer in its log."""
-    before = log_of(scene.shop, GATEWAY).count("keys of the token issuer")
-    for number in range(20):
-        scene.get("/order/x", scene.victim.forger.by_own_key(kid=f"unknown-{number}"))
-    return log_of(scene.shop, GATEWAY).count("keys of the token issuer") - before > 2
+def reads_by_query(scene: Scene) -> bool:
+    """Read the victim's order with a token in the query, where logs and histories keep it."""
+    with scene.http() as http:
+        return http.get(f"/order/{scene.victim.order_id}?access_token={scene.victim.forger.good()}").status_code == 200
 
 
 def orders_for_the_victim(scene: Scene) -> bool:
@@ -332,7 +330,7 @@ def replays_a_letter(scene: Scene) -> bool:
 
 def rebinds_the_mails(scene: Scene) -> bool:
     """Read all mails as a page whose name was made to resolve to this machine."""
-    with scene.mail_catcher() as url:
+    with scene.mail_catcher() as (url, _):
         return httpx.get(f"{url}/mails", headers={"host": EVIL}, trust_env=False).status_code == 200
 
 
@@ -389,6 +387,7 @@ CONTROLS = [
             ),
         )
     ),
+    Control("tokens", "a token in the query", "place of a token", GATEWAY, reads_by_query),
     Control("other users", "order on behalf of another", "identity of the body", GATEWAY, orders_for_the_victim),
     Control("other users", "register an unverified address", "verified address", GATEWAY, registers_unverified),
     Control(

@@ -121,27 +121,27 @@ class Scene:
         made = {name: value for name, value in (made | env).items() if value is not None}
         words = [*PROGRAM, monitor.NAME, self.control]
         with (
-            _running(words, made, port, self.folder / "page.log", self.shop),
+            _running(words, made, [port], self.folder / "page.log", self.shop),
             httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=SECONDS, trust_env=False) as client,
         ):
             yield client
 
     @contextmanager
-    def mail_catcher(self) -> Iterator[str]:
-        """Start a mail catcher of its own without the control; yield its URL."""
+    def mail_catcher(self) -> Iterator[tuple[str, int]]:
+        """Start a mail catcher of its own without the control; yield its URL and its SMTP port."""
         smtp, port = free_port(), free_port()
         words = [*PROGRAM, MAIL_CATCHER, self.control, "--smtp-port", str(smtp), "--http-port", str(port)]
-        with _running(words, plain_environment(), port, self.folder / "mail.log", self.shop):
-            yield f"http://127.0.0.1:{port}"
+        with _running(words, plain_environment(), [smtp, port], self.folder / "mail.log", self.shop):
+            yield f"http://127.0.0.1:{port}", smtp
 
 
 @contextmanager
-def _running(words: list[str], env: Mapping[str, str], port: int, log: Path, shop: System) -> Iterator[None]:
+def _running(words: list[str], env: Mapping[str, str], ports: list[int], log: Path, shop: System) -> Iterator[None]:
     with log.open("wb") as output:
         process = subprocess.Popen(words, env=dict(env), cwd=root(), stdout=output, stderr=output)
     try:
         shop.deadline.until(
-            lambda: is_listening(port) or process.poll() is not None, SECONDS, lambda: log.read_text(), 0.1
+            lambda: all(map(is_listening, ports)) or process.poll() is not None, SECONDS, lambda: log.read_text(), 0.1
         )
         assert process.poll() is None, log.read_text()
         yield

@@ -88,7 +88,7 @@ SERVED_SECONDS = 10.0
 """The limit for a response on a busy machine; it takes milliseconds on an idle one."""
 
 
-@pytest.mark.attack("requests", "tricks with the path of another user", "routes and owners")
+@pytest.mark.attack("requests", "tricks with the path of another user", "owner in the path")
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "OPTIONS"])
 def test_no_path_leads_to_another_user(shopper: Shopper, victim: Victim, eve: Eve, method: str) -> None:
     """No spelling of a path shows anything of the victim, or is an error of the server."""
@@ -100,7 +100,7 @@ def test_no_path_leads_to_another_user(shopper: Shopper, victim: Victim, eve: Ev
         assert b"cents" not in answer.body, target
 
 
-@pytest.mark.attack("requests", "tricks with the routes of the sidecar", "routes and owners")
+@pytest.mark.attack("requests", "tricks with the routes of the sidecar", "token of an app")
 @pytest.mark.parametrize("method", ["GET", "POST", "PUT", "HEAD"])
 @pytest.mark.parametrize("is_operator", [False, True], ids=["a user", "an operator"])
 def test_no_path_leads_to_a_route_of_the_sidecar(

@@ -21,7 +21,7 @@ def try_everything(http: httpx.Client, victim: Victim, headers: Headers) -> list
     return [*answers, http.head(f"/order/{victim.order_id}", headers=headers)]
 
 
-@pytest.mark.attack("tokens", "a token that is forged, expired, or for others", "token verification")
+@pytest.mark.attack("tokens", "a token that is forged, expired, or for others", "token signature")
 @pytest.mark.parametrize("attack", BEARER)
 def test_a_token_that_is_not_good_is_401(
     shopper: Shopper, anonymous: httpx.Client, victim: Victim, attack: str
@@ -40,7 +40,7 @@ def test_a_token_that_is_not_good_is_401(
     assert [] == victim.asked
 
 
-@pytest.mark.attack("tokens", "a token in another form, in another place, or sent twice", "token verification")
+@pytest.mark.attack("tokens", "a token in another form, in another place, or sent twice", "place of a token")
 @pytest.mark.parametrize("attack", HEADERS)
 def test_a_request_without_one_bearer_token_is_401(
     shopper: Shopper, anonymous: httpx.Client, victim: Victim, attack: str
@@ -54,7 +54,7 @@ def test_a_request_without_one_bearer_token_is_401(
         must_be_refused(answer, 401, "unauthorized")
 
 
-@pytest.mark.attack("tokens", "a token in the query", "token verification")
+@pytest.mark.attack("tokens", "a token in the query", "place of a token")
 def test_a_token_in_the_query_is_no_token(anonymous: httpx.Client, victim: Victim) -> None:
     """The gateway reads no token from an address, which logs and histories keep."""
     answer = anonymous.get(f"/order/{victim.order_id}?access_token={victim.forger.good()}")

@@ -19,6 +19,7 @@ from typing import Any
 
 import msgspec
 from joserfc.jwk import ECKey
+from starlette.requests import Request
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from services.notification import email_templates
@@ -28,7 +29,7 @@ from sidecart.chassis.server import protocol, serve
 from sidecart.chassis.server.inbound import SidecarAuth
 from sidecart.chassis.telemetry import logs
 from sidecart.edge import bodies, commands_api, origins, queries_api, token_verifier
-from sidecart.edge.callers import Caller
+from sidecart.edge.callers import Caller, Callers
 from sidecart.edge.issuer_keys import IssuerKeys
 from sidecart.edge.key_secrets import KeySecrets, Secrets
 from sidecart.edge.pending_commands import PendingCommands
@@ -122,6 +123,18 @@ def token_algorithms() -> None:
         decode=lambda token, key, algorithms: by_header(token, key.key, algorithms),
         JWTClaimsRegistry=token_verifier.jwt.JWTClaimsRegistry,
     )
+
+
+def place_of_a_token() -> None:
+    """Take a token from the query, too."""
+    original = Callers._sender
+
+    async def sender(self: Callers, request: Request) -> Caller:
+        if (token := request.query_params.get("access_token")) is not None:
+            return await self._verified([f"Bearer {token}"])
+        return await original(self, request)
+
+    Callers._sender = sender
 
 
 def pace_of_key_lookups() -> None:
@@ -300,6 +313,11 @@ def host_and_origin_of_the_live_page() -> None:
     origin_check.OriginCheck._problem = lambda self, method, path, headers: None
 
 
+def content_policy_of_the_mail_catcher() -> None:
+    """Let a mail run any script."""
+    mail_http.POLICY = ""
+
+
 def content_policy() -> None:
     """Let the live page run any script."""
     origin_check.SECURITY = {"x-content-type-options": "nosniff"}
@@ -333,7 +351,7 @@ CONTROLS: dict[str, Callable[[], None]] = {
         *(source_of_an_event, event_parser, token_of_an_app, request_framing, time_limits, size_limits),
         *(host_check, origin_check_of_the_gateway, text_of_mails, masking_of_logs, control_characters_in_logs),
         *(key_of_the_live_page, host_and_origin_of_the_live_page, content_policy, operators),
-        *(host_check_of_the_mail_catcher, nothing),
+        *(host_check_of_the_mail_catcher, content_policy_of_the_mail_catcher, place_of_a_token, nothing),
     )
 }
 

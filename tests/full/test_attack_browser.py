@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import smtplib
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -187,7 +189,7 @@ def test_without_the_host_check_a_rebound_page_reads_all_mails(
     page: Page, shopper: Shopper, victim: Victim, tmp_path: Path
 ) -> None:
     """A mail catcher of its own."""
-    with scene_of(shopper, victim, "host-check-of-the-mail-catcher", tmp_path).mail_catcher() as url:
+    with scene_of(shopper, victim, "host-check-of-the-mail-catcher", tmp_path).mail_catcher() as (url, _):
         assert (200, "[]") == rebound(page, int(url.rpartition(":")[2]), "/mails")[::2]
 
 
@@ -384,7 +386,7 @@ def test_no_text_is_a_script_of_the_live_page(page: Page, removal: Removal, shop
     assert 0 == page.locator("iframe, svg[onload], img[src=x]").count()
 
 
-@pytest.mark.attack("browser", "scripts in mails (XSS)", "content policy of the mail catcher")
+@pytest.mark.attack("browser", "scripts in mails (XSS)", "text of mails")
 def test_no_text_is_a_script_of_a_mail(page: Page, shopper: Shopper) -> None:
     """The mail catcher shows the mails; also one that is nothing but scripts runs none."""
     found, url = watched(page), shopper.shop.mail_url
@@ -396,6 +398,32 @@ def test_no_text_is_a_script_of_a_mail(page: Page, shopper: Shopper) -> None:
         assert page.evaluate("() => window.ran") is None
 
     assert [] == found
+
+
+def mail_runs(page: Page, scene: Scene) -> bool:
+    """Show a mail that is nothing but a script; return whether it ran."""
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "eve@example.com", "ann@example.com", "win"
+    mail.set_content("<script>window.ran = 1</script>", subtype="html")
+    with scene.mail_catcher() as (url, port), smtplib.SMTP("127.0.0.1", port) as smtp:
+        smtp.send_message(mail)
+        [found] = httpx.get(f"{url}/mails", trust_env=False).json()
+        page.goto(f"{url}/mails/{found['id']}/html")
+        return bool(page.evaluate("() => window.ran === 1"))
+
+
+@pytest.mark.attack("browser", "a script in a mail of another sender", "content policy of the mail catcher")
+def test_a_mail_runs_no_script(page: Page, shopper: Shopper, victim: Victim, tmp_path: Path) -> None:
+    """Also without the templates of the shop."""
+    assert not mail_runs(page, scene_of(shopper, victim, "nothing", tmp_path))
+
+
+@pytest.mark.mutant("browser", "a script in a mail of another sender", "content policy of the mail catcher")
+def test_without_the_content_policy_a_mail_runs_a_script(
+    page: Page, shopper: Shopper, victim: Victim, tmp_path: Path
+) -> None:
+    """A mail catcher of its own."""
+    assert mail_runs(page, scene_of(shopper, victim, "content-policy-of-the-mail-catcher", tmp_path))
 
 
 def runs_inline(page: Page) -> bool:

@@ -18,6 +18,8 @@ from sidecart.launcher.servers.mailbox import SHOWN_MAX, Mail, Mailbox
 
 WAIT_SECONDS_MAX = 60.0
 """How long a request for new mails is held at most."""
+POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+"""A mail is untrusted content: the browser shows it, but it may load or run nothing."""
 PAGE = """\
 <!doctype html><html lang=en><meta charset=utf-8><title>Mails</title><style>body{{font:16px/1.5 sans-serif;\
 max-width:50rem;margin:2rem auto;padding:0 1rem}}details{{border-bottom:1px solid #ccc;padding:.5rem 0}}\
@@ -102,8 +104,7 @@ class MailHandler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")
         self.send_header("Content-Length", str(len(content)))
-        # A mail is untrusted content: the browser shows it, but it may load or run nothing.
-        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+        self.send_header("Content-Security-Policy", POLICY)
         if "Content-Length" in self.headers or "Transfer-Encoding" in self.headers:
             # the server does not read the request's body, and must not parse it as the next request
             self.send_header("Connection", "close")
