@@ -13,6 +13,7 @@ The YAML of the launcher stays the only source. On Kubernetes three things diffe
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -50,20 +51,15 @@ def _setting(source: Mapping[str, Any], scopes: Mapping[str, str]) -> dict[str, 
 
 def resiliency(broker: str) -> Document:
     """Return the one Resiliency of a broker: the project's policies, then those of its folder."""
-    found = [each for each in (POLICIES, f"{BROKERS}/{broker}") for each in _documents(root() / each, "Resiliency")]
+    folders = (POLICIES, f"{BROKERS}/{broker}")
+    found = [each for folder in folders for each in _documents(root() / folder, "Resiliency")]
     if not found:
         raise LaunchError(f"neither {POLICIES} nor {BROKERS}/{broker} has a Resiliency")
-    merged: Document = {}
-    for one in found:
-        merged = _merged(merged, one)
-    used = {retry for each in _targets(merged) for retry in _words(each)}
+    merged: Document = reduce(_merged, found)
+    used = set(_words(merged["spec"]["targets"]))
     retries = merged["spec"]["policies"]["retries"]
     merged["spec"]["policies"]["retries"] = {name: each for name, each in retries.items() if name in used}
     return _placed(merged)
-
-
-def _targets(policy: Document) -> Iterator[Any]:
-    yield from policy["spec"]["targets"].values()
 
 
 def _words(value: Any) -> Iterator[str]:

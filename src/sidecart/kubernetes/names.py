@@ -19,7 +19,7 @@ METRICS_PORT = 9100
 SIDECAR_INTERNAL_PORT = 50002
 """The port on which sidecars call each other; the injector's default, as the next one."""
 SIDECAR_METRICS_PORT = 9090
-SENTRY_PORT, OPERATOR_PORT = 50001, 6500
+SENTRY_PORT, OPERATOR_PORT, PLACEMENT_PORT = 50001, 6500, 50005
 """The ports of the control plane's pods (charts/dapr of dapr 1.18.2)."""
 ISSUER_PORT, SMTP_PORT, MAILS_PORT = 8030, 1025, 8025
 SERVER_PORTS: Mapping[str, int] = {"redis": 6379, "rabbitmq": 5672, "postgres": 5432}

@@ -40,7 +40,7 @@ def _base() -> Iterator[Document]:
     )
     control_plane = {
         "to": [namespace(names.CONTROL_PLANE_NAMESPACE)],
-        "ports": ports(names.SENTRY_PORT, names.OPERATOR_PORT),
+        "ports": ports(names.SENTRY_PORT, names.OPERATOR_PORT, names.PLACEMENT_PORT),
     }
     yield policy("control-plane", SIDECARS, egress=[control_plane])
     yield policy("callers", GATEWAYS, ingress=[{"ports": ports(names.APP_PORT)}])

@@ -23,6 +23,7 @@ DRAIN_SECONDS = 5
 """How long a stopping pod still serves, until no proxy of the cluster sends it a request."""
 MARGIN_SECONDS = 10
 """For the end of background work, which begins after the last response."""
+GRACE_SECONDS = DRAIN_SECONDS + STOP_SECONDS_MAX + MARGIN_SECONDS + SHUTDOWN_SECONDS
 START_SECONDS = 300
 """A service starts only when its probe event returns, so this covers the start of the broker."""
 
@@ -106,21 +107,18 @@ def http_probe(path: str, port: str, period: int, failures: int) -> dict[str, An
     }
 
 
-def grace_seconds(app: App) -> int:
-    """Return how long a pod may take to stop: drain, answer, end the background work, sidecar."""
-    del app  # gateways and services need the same
-    return DRAIN_SECONDS + STOP_SECONDS_MAX + MARGIN_SECONDS + SHUTDOWN_SECONDS
-
-
 def template(app: App) -> dict[str, Any]:
     """Return the pod template of an app."""
     return {
-        "metadata": {"labels": names.labels(app.app_id, names.kind_of(app.app_id)), "annotations": sidecar_annotations(app)},
+        "metadata": {
+            "labels": names.labels(app.app_id, names.kind_of(app.app_id)),
+            "annotations": sidecar_annotations(app),
+        },
         "spec": {
             "serviceAccountName": app.app_id,
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
-            "terminationGracePeriodSeconds": grace_seconds(app),
+            "terminationGracePeriodSeconds": GRACE_SECONDS,
             "securityContext": restricted(USER),
             "topologySpreadConstraints": [
                 _spread(app.app_id, key) for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")

@@ -15,7 +15,7 @@ GOVERNING = f"{GATEWAY}-pods"
 
 REASONS = {
     "podManagementPolicy:": "The gateways do not wait for each other.",
-    "maxUnavailable:": "A drained node stops one pod at a time. It also allows a single replica to move.",
+    "maxUnavailable: 1": "A drained node stops one pod at a time. It also allows a single replica to move.",
 }
 
 
