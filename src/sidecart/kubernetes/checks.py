@@ -117,9 +117,9 @@ def _containers(one: Workload) -> Iterator[str]:
         if not PINNED.fullmatch(str(container.get("image", ""))):
             yield f"{one.place} has the image {container.get('image')}: name an exact version"
         resources = container.get("resources", {})
-        for amount in ("requests", "limits"):
-            if missing := {"cpu", "memory"} - resources.get(amount, {}).keys():
-                yield f"{one.place} has no {' and no '.join(sorted(missing))} in {amount}"
+        for kind in ("requests", "limits"):
+            if missing := {"cpu", "memory"} - resources.get(kind, {}).keys():
+                yield f"{one.place} has no {' and no '.join(sorted(missing))} in {kind}"
         context = container.get("securityContext", {})
         expected = {
             "allowPrivilegeEscalation": False,

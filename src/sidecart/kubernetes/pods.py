@@ -17,8 +17,8 @@ from sidecart.launcher.servers.registry import ENVIRONMENT
 from sidecart.launcher.sidecar import SHUTDOWN_SECONDS
 from sidecart.launcher.topics import GATEWAY
 
-USER = 10001
-"""The user of the image (tye-or-compose/Dockerfile)."""
+UID = 10001
+"""The uid of the image (tye-or-compose/Dockerfile)."""
 DRAIN_SECONDS = 5
 """How long a stopping pod still serves, until no proxy of the cluster sends it a request."""
 MARGIN_SECONDS = 10
@@ -66,13 +66,13 @@ READY_SCRIPT = (
 """Asks a service whether its probe event has returned. An HTTP probe cannot have a secret header."""
 
 
-def restricted(user: int) -> dict[str, Any]:
+def restricted(uid: int) -> dict[str, Any]:
     """Return the security settings of a pod that PodSecurity `restricted` accepts."""
     return {
         "runAsNonRoot": True,
-        "runAsUser": user,
-        "runAsGroup": user,
-        "fsGroup": user,
+        "runAsUser": uid,
+        "runAsGroup": uid,
+        "fsGroup": uid,
         "fsGroupChangePolicy": "OnRootMismatch",
         "seccompProfile": {"type": "RuntimeDefault"},
     }
@@ -119,7 +119,7 @@ def template(app: App) -> dict[str, Any]:
             "automountServiceAccountToken": False,
             "enableServiceLinks": False,
             "terminationGracePeriodSeconds": GRACE_SECONDS,
-            "securityContext": restricted(USER),
+            "securityContext": restricted(UID),
             "topologySpreadConstraints": [
                 _spread(app.app_id, key) for key in ("kubernetes.io/hostname", "topology.kubernetes.io/zone")
             ],

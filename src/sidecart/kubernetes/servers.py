@@ -17,11 +17,11 @@ from sidecart.kubernetes.workloads import disruption_budget
 from sidecart.launcher.permissions import ADMINISTRATOR
 from sidecart.launcher.servers.postgres import CONNECTIONS_MAX
 
-USER = 999
-"""The user of the official images of these servers (Debian and Ubuntu)."""
+UID = 999
+"""The uid of the official images of these servers (Debian and Ubuntu)."""
 LOGINS = "/logins"
 """The folder with the files of the Secret."""
-ACL_FILE, DEFINITIONS_FILE, ROLES_FILE, PASSWORD = "users.acl", "definitions.json", "roles.sql", "password"
+ACL_FILE, DEFINITIONS_FILE, ROLES_FILE, PASSWORD = "logins.acl", "definitions.json", "roles.sql", "password"
 """The keys of the Secrets."""
 DATABASE = "sidecart"
 
@@ -159,7 +159,7 @@ def _pod(trial: Trial) -> dict[str, Any]:
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": trial.stop_seconds,
-        "securityContext": restricted(USER),
+        "securityContext": restricted(UID),
         "containers": [_container(trial)],
         "volumes": [
             {"name": "logins", "secret": {"secretName": names.server_secret(trial.name), "items": [item]}},

@@ -9,7 +9,7 @@ from sidecart.issuer import tokens
 from sidecart.issuer.keys import JWKS_PATH
 from sidecart.kubernetes import names, network
 from sidecart.kubernetes.documents import Document, document, text
-from sidecart.kubernetes.pods import USER, confined, http_probe, resources, restricted, scratch
+from sidecart.kubernetes.pods import UID, confined, http_probe, resources, restricted, scratch
 from sidecart.kubernetes.workloads import REASONS as WORKLOAD_REASONS
 from sidecart.kubernetes.workloads import disruption_budget
 from sidecart.launcher.topics import GATEWAY
@@ -44,8 +44,8 @@ def issuer_file() -> str:
         *_program(names.ISSUER, command, {"http": names.ISSUER_PORT}, probe, {"keys": (keys, KEYS)}),
         *network.flow(names.ISSUER, network.GATEWAYS, network.pods_of(names.ISSUER), [names.ISSUER_PORT]),
     ]
-    head = "Serves the public key of the callers' tokens; `./sidecart token --keys` signs them. GATEWAY only calls it."
-    return text(head.replace("GATEWAY only calls it", f"Only the {GATEWAY} calls it"), found, REASONS)
+    head = f"Serves the public key of the callers' tokens to the {GATEWAY}; `./sidecart token --keys` signs them."
+    return text(head, found, REASONS)
 
 
 def mail_file(senders: list[str]) -> str:
@@ -78,25 +78,12 @@ def _program(
     """A Deployment of the apps' image, with its Service."""
     labels = names.labels(name, names.TRIAL_KIND)
     mounts = [{"name": each, "mountPath": path, "readOnly": True} for each, (_, path) in mounted.items()]
-    container = {
-        "name": name,
-        "image": names.app_image(),
-        "imagePullPolicy": "IfNotPresent",
-        "command": command,
-        "ports": [{"name": each, "containerPort": port} for each, port in ports.items()],
-        "startupProbe": {**probe, "periodSeconds": 1, "failureThreshold": 60},
-        "livenessProbe": {**probe, "periodSeconds": 20},
-        "readinessProbe": dict(probe),
-        "resources": resources("20m", "48Mi", "500m", "128Mi"),
-        "securityContext": confined(),
-        "volumeMounts": [*mounts, {"name": "tmp", "mountPath": "/tmp"}],
-    }
     pod = {
         "serviceAccountName": name,
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": restricted(USER),
-        "containers": [container],
+        "securityContext": restricted(UID),
+        "containers": [_container(name, command, ports, probe, mounts)],
         "volumes": [*(volume for volume, _ in mounted.values()), *scratch("tmp")],
     }
     yield document("ServiceAccount", name, automountServiceAccountToken=False)
@@ -114,3 +101,21 @@ def _program(
     service_ports = [{"name": each, "port": port, "targetPort": each} for each, port in ports.items()]
     yield document("Service", name, spec={"selector": names.selector(name), "ports": service_ports})
     yield disruption_budget(name)
+
+
+def _container(
+    name: str, command: list[str], ports: Mapping[str, int], probe: Mapping[str, Any], mounts: list[dict[str, Any]]
+) -> dict[str, Any]:
+    return {
+        "name": name,
+        "image": names.app_image(),
+        "imagePullPolicy": "IfNotPresent",
+        "command": command,
+        "ports": [{"name": each, "containerPort": port} for each, port in ports.items()],
+        "startupProbe": {**probe, "periodSeconds": 1, "failureThreshold": 60},
+        "livenessProbe": {**probe, "periodSeconds": 20},
+        "readinessProbe": dict(probe),
+        "resources": resources("20m", "48Mi", "500m", "128Mi"),
+        "securityContext": confined(),
+        "volumeMounts": [*mounts, {"name": "tmp", "mountPath": "/tmp"}],
+    }

@@ -30,7 +30,7 @@ def app_file(app: App) -> str:
 
 
 def _gateway(app: App) -> Iterator[Document]:
-    yield from _account(app.app_id)
+    yield from _identity(app.app_id)
     selected = names.selector(app.app_id)
     yield document(
         "StatefulSet",
@@ -52,7 +52,7 @@ def _gateway(app: App) -> Iterator[Document]:
 
 
 def _service(app: App) -> Iterator[Document]:
-    yield from _account(app.app_id)
+    yield from _identity(app.app_id)
     yield document(
         "Deployment",
         app.app_id,
@@ -68,7 +68,7 @@ def _service(app: App) -> Iterator[Document]:
     yield disruption_budget(app.app_id)
 
 
-def _account(app_id: str) -> Iterator[Document]:
+def _identity(app_id: str) -> Iterator[Document]:
     yield document("ServiceAccount", app_id, automountServiceAccountToken=False)
 
 

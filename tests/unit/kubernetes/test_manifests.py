@@ -283,5 +283,5 @@ def test_the_images_and_the_settings_of_servers_are_those_of_the_containers() ->
     ours = [each for each in servers.REDIS.args if "acl" not in each]
     assert [re.sub(r"\$\{.*:-(.*)\}", r"\1", each) for each in redis] == ours
     assert servers.CONSUMER_TIMEOUT in conf
-    assert f"USER {pods.USER}:{pods.USER}" in DOCKERFILE
+    assert f"USER {pods.UID}:{pods.UID}" in DOCKERFILE
     assert KEEPER == SCALER
