@@ -2,9 +2,9 @@
 
 The YAML of the launcher stays the only source. On Kubernetes three things differ:
 
-- A component gets the topic scopes as values. The addresses and the logins stay `envRef`: the names
-  of components are unique in a namespace, so a Secret in the component would be the same for all
-  apps. The injector sets these variables from a Secret of each app (`dapr.io/env-from-secret`).
+- A component gets the topic scopes as values. The addresses and the logins stay `envRef`, because
+  a Secret in a component would be the same for all apps. The injector sets these variables from a
+  Secret of each app (`dapr.io/env-from-secret`).
 - A broker has one Resiliency. daprd uses the last document that names a component, and the operator
   returns documents in any sequence.
 - An app has one Configuration, because daprd reads no second one from the operator.

@@ -63,7 +63,7 @@ READY_SCRIPT = (
     f"'http://127.0.0.1:{names.APP_PORT}{READY_PATH}', "
     "headers={'dapr-api-token': os.environ['APP_API_TOKEN']}), timeout=4)"
 )
-"""Asks a service whether its probe event has returned. An HTTP probe cannot have a secret header."""
+"""Asks a service whether its probe event has returned. An HTTP probe has no secret header."""
 
 
 def restricted(uid: int) -> dict[str, Any]:

@@ -69,7 +69,7 @@ class Trial:
 REDIS = Trial(
     name="redis",
     data="/data",
-    check=["redis-cli", "--user", ADMINISTRATOR, "ping"],
+    check=["redis-cli", "-e", "--user", ADMINISTRATOR, "ping"],
     stop_seconds=20,
     memory=("256Mi", "2Gi"),
     args=[

@@ -22,7 +22,7 @@ Settings = dict[str, dict[str, str]]
 """The settings by app-id."""
 
 CATCHER_SETTINGS = "mail_catcher_settings"
-"""The entry of `[tool.sidecart]` with settings of apps that send mails to a catcher in a cluster."""
+"""The entry of `[tool.sidecart]` with settings of apps that use a mail catcher in a cluster."""
 HOSTS = ("", f".{names.NAMESPACE}", f".{names.NAMESPACE}.svc", f".{names.NAMESPACE}.svc.cluster.local")
 PLACEHOLDER = {
     "OIDC_ISSUER": "https://issuer.example.com",

@@ -1,4 +1,4 @@
-"""What only the trial overlays have: the local token issuer and the mail catcher."""
+"""The local token issuer and the mail catcher, which only the trial overlays have."""
 
 from __future__ import annotations
 

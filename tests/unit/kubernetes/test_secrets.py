@@ -1,4 +1,4 @@
-"""The Secrets: each app has its own tokens and logins, and a repeated call gives the same values."""
+"""The Secrets: each app has its own tokens and logins, and a repeated call keeps the values."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_the_issuer_gets_the_key_that_signs_tokens(own_home: Path) -> None:
 
 
 def test_your_own_servers_must_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The overlay `external` starts no server; each app has its login only if APP_LOGINS says so."""
+    """The overlay `external` starts no server, and APP_LOGINS decides about the logins."""
     with pytest.raises(LaunchError, match="set AMQP_URL to the address of your rabbitmq"):
         secrets.secrets_text("external")
 
