@@ -23,24 +23,28 @@ from sidecart.kubernetes.documents import Document
 from sidecart.kubernetes.names import NAMESPACE
 from sidecart.launcher import access_control
 from sidecart.launcher.apps import App, read_apps
-from sidecart.launcher.components import SUFFIXES
+from sidecart.launcher.components import SUFFIXES, Use, uses_of
 from sidecart.launcher.consistency import application_of
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import root
 from sidecart.launcher.topic_scopes import topic_scopes
+from sidecart.launcher.topics import app_ids
 
+SCOPES_REASON = "# Only the sidecars of these apps connect."
 BROKERS, STORES, POLICIES = "components/brokers", "components/stores", "components/policies"
 
 
 def components(folder: str) -> list[Document]:
-    """Return the Components of a folder of the project, with the topic scopes as values."""
-    scopes = topic_scopes()
-    return [_component(each, scopes) for each in _documents(root() / folder, "Component")]
+    """Return the Components of a folder of the project as they are on Kubernetes."""
+    scopes, uses = topic_scopes(), uses_of(app_ids())
+    return [_component(source, scopes, uses) for _, source in _documents(root() / folder, "Component")]
 
 
-def _component(source: Document, scopes: Mapping[str, str]) -> Document:
+def _component(source: Document, scopes: Mapping[str, str], uses: Mapping[str, Use]) -> Document:
     settings = [_setting(each, scopes) for each in source["spec"].get("metadata", ())]
-    return _placed({**source, "spec": {**source["spec"], "metadata": settings}})
+    name = source["metadata"]["name"]
+    apps = source.get("scopes") or (list(uses[name].apps) if name in uses else [])
+    return _placed({**source, "spec": {**source["spec"], "metadata": settings}, **({"scopes": apps} if apps else {})})
 
 
 def _setting(source: Mapping[str, Any], scopes: Mapping[str, str]) -> dict[str, Any]:
@@ -49,10 +53,33 @@ def _setting(source: Mapping[str, Any], scopes: Mapping[str, str]) -> dict[str, 
     return dict(source)
 
 
+def component_texts(folder: str) -> dict[str, str]:
+    """Return the same Components as texts, with the comments of their files, by file name.
+
+    The comments have the reasons of the settings, and the marks of the doctor. Raise LaunchError
+    for a file whose form this does not know.
+    """
+    files = [file for file, _ in _documents(root() / folder, "Component")]
+    return {file.name: _text(file, wanted) for file, wanted in zip(files, components(folder), strict=True)}
+
+
+def _text(file: Path, wanted: Document) -> str:
+    text = file.read_text(encoding="utf-8")
+    for name, value in topic_scopes().items():
+        text = text.replace(f"envRef: {name}\n", f'value: "{value}"\n')
+    name_line = f"  name: {wanted['metadata']['name']}\n"
+    text = text.replace(name_line, f"{name_line}  namespace: {NAMESPACE}\n", 1)
+    if "scopes" in wanted and "\nscopes:" not in text:
+        text += f"{SCOPES_REASON}\nscopes:\n" + "".join(f"  - {app_id}\n" for app_id in wanted["scopes"])
+    if yaml.safe_load(text) != wanted:
+        raise LaunchError(f"{file}: write one document in block style, with `name:` first in its metadata")
+    return text
+
+
 def resiliency(broker: str) -> Document:
     """Return the one Resiliency of a broker: the project's policies, then those of its folder."""
     folders = (POLICIES, f"{BROKERS}/{broker}")
-    found = [each for folder in folders for each in _documents(root() / folder, "Resiliency")]
+    found = [each for folder in folders for _, each in _documents(root() / folder, "Resiliency")]
     if not found:
         raise LaunchError(f"neither {POLICIES} nor {BROKERS}/{broker} has a Resiliency")
     merged: Document = reduce(_merged, found)
@@ -103,9 +130,9 @@ def variables_of(found: Iterable[Document]) -> list[str]:
     return list(dict.fromkeys(each["envRef"] for each in settings if "envRef" in each))
 
 
-def _documents(folder: Path, kind: str) -> list[Document]:
+def _documents(folder: Path, kind: str) -> list[tuple[Path, Document]]:
     files = sorted(file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES)
-    return [found for file in files if (found := _read(file))["kind"] == kind]
+    return [(file, found) for file in files if (found := _read(file))["kind"] == kind]
 
 
 def _read(file: Path) -> Document:

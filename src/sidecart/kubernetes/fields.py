@@ -23,8 +23,8 @@ relabelings replicas requests resources retries retry rollingUpdate runAsGroup r
 scaleTargetRef scopes seccompProfile seconds secret secretKeyRef secretName secretTargetRef securityContext selector
 serviceAccountName serviceName sizeLimit sleep sourceLabels spec startupProbe strategy stream subPath target
 targetLabel targetPort targets template terminationGracePeriodSeconds timeoutSeconds to topologyKey
-topologySpreadConstraints tracing triggers trustDomain type value valueFrom values version volumeClaimTemplates
-volumeMounts volumes whenUnsatisfiable
+topologySpreadConstraints tracing triggers trustDomain type unhealthyPodEvictionPolicy value valueFrom values version
+volumeClaimTemplates volumeMounts volumes whenUnsatisfiable
 """
 NAMES = frozenset(NAMES_TEXT.split())
 FREE = frozenset({"labels", "annotations", "matchLabels", "data", "requests", "limits"})

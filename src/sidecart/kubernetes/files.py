@@ -25,6 +25,7 @@ POD_SECURITY = "restricted"
 POD_SECURITY_LABEL = "pod-security.kubernetes.io"
 SUFFIX = ".yaml"
 KUSTOMIZATION = f"kustomization{SUFFIX}"
+RESILIENCY = f"resiliency{SUFFIX}"
 
 
 def manifests() -> dict[str, str]:
@@ -64,20 +65,19 @@ def _base() -> Iterator[tuple[str, str]]:
 
 def _dapr() -> Iterator[tuple[str, str]]:
     for broker in BROKERS:
-        source = f"{dapr_resources.BROKERS}/{broker}"
-        yield (
-            f"brokers/{broker}/{KUSTOMIZATION}",
-            kustomizations.part(f"The broker {broker}.", ["components.yaml", "resiliency.yaml"]),
-        )
-        head = f"From {source}, where each setting has its reason."
-        yield f"brokers/{broker}/components.yaml", text(head, dapr_resources.components(source))
+        source, folder = f"{dapr_resources.BROKERS}/{broker}", f"brokers/{broker}"
+        yield from _components(folder, source, f"The broker {broker}.", [RESILIENCY])
         head = f"From {dapr_resources.POLICIES} and {source}: one document, because their sequence is not certain here."
-        yield f"brokers/{broker}/resiliency.yaml", text(head, [dapr_resources.resiliency(broker)])
+        yield f"{folder}/{RESILIENCY}", text(head, [dapr_resources.resiliency(broker)])
     for store in STORES:
-        source = f"{dapr_resources.STORES}/{store}"
-        yield f"stores/{store}/{KUSTOMIZATION}", kustomizations.part(f"The store {store}.", ["components.yaml"])
-        head = f"From {source}, where each setting has its reason."
-        yield f"stores/{store}/components.yaml", text(head, dapr_resources.components(source))
+        yield from _components(f"stores/{store}", f"{dapr_resources.STORES}/{store}", f"The store {store}.", [])
+
+
+def _components(folder: str, source: str, head: str, more: list[str]) -> Iterator[tuple[str, str]]:
+    found = dapr_resources.component_texts(source)
+    yield f"{folder}/{KUSTOMIZATION}", kustomizations.part(head, [*found, *more])
+    for name, each in found.items():
+        yield f"{folder}/{name}", f"# Written by `sidecart manifests` from {source}/{name}.\n{each}"
 
 
 def _trial() -> Iterator[tuple[str, str]]:

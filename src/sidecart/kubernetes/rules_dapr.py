@@ -40,8 +40,11 @@ def _components(folder: str, kind: str, found: Iterable[Found]) -> Iterator[str]
         if component is None:
             yield f"{folder}: no component {name}, which {', '.join(use.apps)} use"
             continue
-        if outside := [app_id for app_id in use.apps if app_id not in component.get("scopes", use.apps)]:
+        scopes = component.get("scopes", ())
+        if outside := [app_id for app_id in use.apps if app_id not in scopes]:
             yield f"{folder}: the scopes of {name} lack {', '.join(outside)}"
+        if others := [app_id for app_id in scopes if app_id not in use.apps]:
+            yield f"{folder}: the scopes of {name} have {', '.join(others)}, which do not use it"
         if kind == "pubsub":
             yield from _topics(f"{folder}: {name}", component)
 

@@ -15,6 +15,7 @@ GOVERNING = f"{GATEWAY}-pods"
 
 REASONS = {
     "podManagementPolicy:": "The gateways do not wait for each other.",
+    "unhealthyPodEvictionPolicy:": "Pods that are not ready, such as all while the store is down, do not keep a node.",
     "maxUnavailable: 1": "A drained node stops one pod at a time. It also allows a single replica to move.",
 }
 
@@ -78,5 +79,9 @@ def disruption_budget(name: str) -> Document:
         "PodDisruptionBudget",
         name,
         "policy/v1",
-        spec={"maxUnavailable": 1, "selector": {"matchLabels": names.selector(name)}},
+        spec={
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": names.selector(name)},
+        },
     )

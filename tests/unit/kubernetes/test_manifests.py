@@ -166,27 +166,37 @@ MUTANTS: dict[str, tuple[str, Change, str]] = {
         "unknown field dapr.io/logs-as-json",
     ),
     "a missing component": (
-        "brokers/rabbitmq/components.yaml",
+        "brokers/rabbitmq/replies.yaml",
         lambda found: without(found, "Component", "replies"),
         "brokers/rabbitmq: no component replies, which gateway use",
     ),
     "a component without its app": (
-        "brokers/redis/components.yaml",
-        lambda found: next(each for each in found if each["metadata"]["name"] == "mailbus").update(scopes=["order"]),
+        "brokers/redis/mailbus.yaml",
+        lambda found: one(found, "Component").update(scopes=["order"]),
         "the scopes of mailbus lack notification",
     ),
+    "a component that any sidecar loads": (
+        "stores/redis/statestore.yaml",
+        lambda found: one(found, "Component").pop("scopes"),
+        "stores/redis: the scopes of statestore lack gateway",
+    ),
+    "a component of another app": (
+        "brokers/redis/replies.yaml",
+        lambda found: one(found, "Component").update(scopes=["gateway", "user"]),
+        "the scopes of replies have user, which do not use it",
+    ),
     "a missing publishing scope": (
-        "brokers/redis/components.yaml",
+        "brokers/redis/pubsub.yaml",
         lambda found: less(setting(found, "pubsub", "publishingScopes"), "OrderPaid"),
         "publishingScopes lacks OrderPaid of order",
     ),
     "a missing subscription scope": (
-        "brokers/rabbitmq/components.yaml",
+        "brokers/rabbitmq/inbox.yaml",
         lambda found: less(setting(found, "inbox", "subscriptionScopes"), "OrderPaymentRequested"),
         "subscriptionScopes lacks OrderPaymentRequested of billing",
     ),
     "an unprotected topic": (
-        "brokers/redis/components.yaml",
+        "brokers/redis/inbox.yaml",
         lambda found: less(setting(found, "inbox", "protectedTopics"), "OrderPaid"),
         "inbox does not protect every topic",
     ),
@@ -252,7 +262,7 @@ def test_a_mutant_fails(mutant: str) -> None:
 
 def test_a_changed_a_missing_and_an_additional_file_fail() -> None:
     """The lines name the file."""
-    file = f"{FOLDER}/stores/redis/components.yaml"
+    file = f"{FOLDER}/stores/redis/statestore.yaml"
     changed = {**TEXTS, file: TEXTS[file].replace("50ms", "2s")}
     missing = {path: text for path, text in TEXTS.items() if path != file}
     additional = {**TEXTS, f"{FOLDER}/base/more.yaml": "kind: ConfigMap\n"}
@@ -285,3 +295,12 @@ def test_the_images_and_the_settings_of_servers_are_those_of_the_containers() ->
     assert servers.CONSUMER_TIMEOUT in conf
     assert f"USER {pods.UID}:{pods.UID}" in DOCKERFILE
     assert KEEPER == SCALER
+
+
+def test_components_keep_their_reasons_and_the_marks_of_the_doctor() -> None:
+    """A reader of the manifests finds the reason of each setting, and so does the doctor."""
+    text = TEXTS[f"{FOLDER}/brokers/redis/pubsub.yaml"]
+
+    assert "# doctor: publish-only" in text
+    assert "# Acknowledged entries stay in the stream" in text
+    assert "envRef: TOPIC" not in text
