@@ -22,7 +22,7 @@ policyTypes pollingInterval port ports preStop protocol queueName readOnly readO
 relabelings replicas requests resources retries retry rollingUpdate runAsGroup runAsNonRoot runAsUser samplingRate
 scaleTargetRef scopes seccompProfile seconds secret secretKeyRef secretName secretTargetRef securityContext selector
 serviceAccountName serviceName sizeLimit sleep sourceLabels spec startupProbe strategy stream subPath target
-targetLabel targetPort targets template terminationGracePeriodSeconds timeoutSeconds to topologyKey
+targetLabel targetPort targets tcpSocket template terminationGracePeriodSeconds timeoutSeconds to topologyKey
 topologySpreadConstraints tracing triggers trustDomain type unhealthyPodEvictionPolicy value valueFrom values version
 volumeClaimTemplates volumeMounts volumes whenUnsatisfiable
 """

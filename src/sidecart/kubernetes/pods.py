@@ -36,6 +36,8 @@ REASONS = {
     "dapr.io/graceful-shutdown-seconds:": "A delivery takes up to 5 s. Name it: the injector passes on -1 otherwise.",
     "dapr.io/scheduler-host-address:": "Empty: no jobs and no reminders, so a sidecar does not wait for the scheduler.",
     "dapr.io/disable-builtin-k8s-secret-store:": "No app reads Secrets through its sidecar.",
+    "dapr.io/enable-metrics:": "daprd listens on the port anyway, because the injector leaves out its flag. The "
+    "Configuration turns the metrics off, and no policy opens the port.",
     "dapr.io/sidecar-cpu-request:": "Estimates, not measured in a cluster. The memory limit is above the 102 MiB of "
     "the largest sidecar that was measured (docs/appendix/performance-monitor.md).",
     "terminationGracePeriodSeconds:": "The time to drain, to answer the open requests, to end background work, and "
