@@ -18,6 +18,7 @@ from sidecart.kubernetes.documents import Document
 from sidecart.kubernetes.fields import unknown_fields
 from sidecart.kubernetes.files import manifests
 from sidecart.kubernetes.rules_dapr import Found, dapr_rules
+from sidecart.kubernetes.rules_kustomize import kustomize_rules
 from sidecart.launcher.project import root
 from sidecart.launcher.topics import GATEWAY, app_ids
 
@@ -98,6 +99,7 @@ def rules(found: list[Found]) -> Iterator[str]:
         if one["kind"] == "Secret":
             yield f"{file}: a Secret must not be in the repository: `./sidecart manifests --secrets` creates it"
     yield from dapr_rules(found)
+    yield from kustomize_rules(found)
 
 
 def _topology(workloads: list[Workload]) -> Iterator[str]:

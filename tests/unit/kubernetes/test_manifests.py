@@ -237,6 +237,16 @@ MUTANTS: dict[str, tuple[str, Change, str]] = {
         lambda found: one(found, "ScaledObject")["spec"].update(minReplicaCount=0),
         "needs a minReplicaCount of at least 1",
     ),
+    "a component that no kustomization lists": (
+        "brokers/rabbitmq/kustomization.yaml",
+        lambda found: found[0]["resources"].remove("replies.yaml"),
+        "brokers/rabbitmq/replies.yaml is in no kustomization",
+    ),
+    "an overlay of a store that does not exist": (
+        "overlays/redis/kustomization.yaml",
+        lambda found: found[0]["components"].append("../../stores/rediss"),
+        "overlays/redis/kustomization.yaml: ../../stores/rediss does not exist",
+    ),
     "a Secret": (
         "trial/issuer.yaml",
         lambda found: found.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "token-issuer"}}),
