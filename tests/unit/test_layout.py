@@ -211,7 +211,7 @@ LAYERS = (
     {"sidecart.launcher.servers"},
     {"sidecart.issuer"},
     {"sidecart.launcher.lifecycle"},
-    {"sidecart.contracts", "sidecart.doctor", "sidecart.monitor", "sidecart.testkit"},
+    {"sidecart.contracts", "sidecart.doctor", "sidecart.kubernetes", "sidecart.monitor", "sidecart.testkit"},
     {"sidecart.testkit.simulation"},
     {"sidecart.testkit.faults"},
     {"sidecart.cli"},

@@ -70,6 +70,11 @@ PHRASES = {
     '"users"': "a key of RabbitMQ's definitions",
     '"user"': "a key of RabbitMQ's definitions",
     "--map-user": "an option of unshare",
+    '"--user"': "an option of redis-cli",
+    "POSTGRES_USER": "a variable of PostgreSQL's image",
+    "ServiceAccount": "a kind of Kubernetes, and a part of its fields",
+    "serviceAccountName": "a field of Kubernetes",
+    "runAsUser": "a field of Kubernetes",
 }
 """Names of other projects that contain a word of the shop; each has its reason."""
 

@@ -58,6 +58,7 @@ TOOLKIT: Mapping[str, CommandReference] = {
         "sidecart.cli.scopes:command",
         "write which app may publish, read and call what",
     ),
+    "manifests": CommandReference("sidecart.cli.manifests:command", "write the manifests for Kubernetes"),
     "token": CommandReference("sidecart.cli.token:command", "print an access token of the local issuer"),
     "rotate-key-secret": CommandReference(
         "sidecart.cli.rotate_key_secret:command", "replace the secret from which the ids of idempotency keys derive"

@@ -51,14 +51,17 @@ def operations_of(paths: Iterable[str]) -> list[str]:
     return list(found)
 
 
-def configuration(application: Application) -> dict[str, Any]:
-    """Return the Configuration by which every sidecar denies all calls but the gateway's reads."""
+def configuration(application: Application, namespace: str = NAMESPACE) -> dict[str, Any]:
+    """Return the Configuration by which every sidecar denies all calls but the gateway's reads.
+
+    `namespace` is that of the gateway's certificate.
+    """
     paths = [path for app_id in application.services for path in reads_of(app_id, application)]
     operations = operations_of([READY_PATH, *paths])
     gateway = {
         "appId": GATEWAY,
         "trustDomain": TRUST_DOMAIN,
-        "namespace": NAMESPACE,
+        "namespace": namespace,
         "defaultAction": "deny",
         "operations": [{"name": each, "httpVerb": ["GET"], "action": "allow"} for each in operations],
     }

@@ -1,0 +1,1 @@
+"""The manifests for Kubernetes: generated from the project's components, apps and topics."""

@@ -1,0 +1,142 @@
+"""The options that an overlay can add: autoscaling, monitoring, tracing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import yaml
+
+from sidecart.kubernetes import names, network
+from sidecart.kubernetes.documents import Document, document, text
+from sidecart.launcher.project import root
+from sidecart.launcher.servers.login_templates import KEEPER
+from sidecart.launcher.topics import component_of, consumer_id, read_topics, service_ids
+from sidecart.launcher.topology import REPLICAS_MAX
+
+KEDA_NAMESPACE, MONITORING_NAMESPACE, COLLECTOR_NAMESPACE = "keda", "monitoring", "observability"
+COLLECTOR = f"collector.{COLLECTOR_NAMESPACE}:4318"
+SCALER = KEEPER
+"""The login that may only count, as that of the keeper in containers."""
+TRACING = "dapr/tracing.yaml"
+DASHBOARD = "docs/grafana/sidecart.json"
+LAG_PER_REPLICA = 100
+"""The events that wait for one replica. An estimate: a replica processes about 100 in a second."""
+AUTHENTICATION = "scaler"
+
+AUTOSCALE_REASONS = {
+    "minReplicaCount:": "Never 0: the gateway is not ready before each service is.",
+    "cooldownPeriod:": "A replica that stops gives its prefetched events back, so scale in slowly.",
+    "lagCount:": "Entries that the group has not read yet (Redis 7). An estimate, not measured in a cluster.",
+    "value:": "Messages in the queue. An estimate, not measured in a cluster.",
+}
+PARAMETERS = {"redis": {"username": "REDIS_USERNAME", "password": "REDIS_PASSWORD"}, "rabbitmq": {"host": "AMQP_URL"}}
+"""The parameters of KEDA's triggers, and the keys of the Secret that they read."""
+
+
+def autoscale_file(broker: str) -> str:
+    """Return the autoscaling of the services by the lag of their consumer groups at a broker."""
+    head = "Scales each service by the events that wait for it. It needs KEDA. The gateway is not scaled: the broker "
+    return text(f"{head}would keep the consumer groups of removed gateways.", _autoscale(broker), AUTOSCALE_REASONS)
+
+
+def _autoscale(broker: str) -> Iterator[Document]:
+    secret = names.servers_of(SCALER)
+    targets = [{"parameter": each, "name": secret, "key": key} for each, key in PARAMETERS[broker].items()]
+    yield document("TriggerAuthentication", AUTHENTICATION, "keda.sh/v1alpha1", spec={"secretTargetRef": targets})
+    for app_id in service_ids():
+        triggers = [_trigger(broker, app_id, topic) for topic in _topics_of(app_id)]
+        yield document(
+            "ScaledObject",
+            app_id,
+            "keda.sh/v1alpha1",
+            spec={
+                "scaleTargetRef": {"name": app_id},
+                "minReplicaCount": 1,
+                "maxReplicaCount": REPLICAS_MAX,
+                "pollingInterval": 10,
+                "cooldownPeriod": 300,
+                "triggers": triggers,
+            },
+        )
+    port = names.SERVER_PORTS[broker]
+    scaler = {"from": [network.namespace(KEDA_NAMESPACE)], "ports": network.ports(port)}
+    yield network.policy("autoscaler", network.pods_of(broker), ingress=[scaler])
+
+
+def _topics_of(app_id: str) -> dict[str, str]:
+    """Return the topics that an app reads, with its consumer group or queue of each."""
+    return {
+        name: consumer_id(app_id, component_of(app_id, topic), app_id)
+        for name, topic in read_topics().items()
+        if app_id in topic.consumers
+    }
+
+
+def _trigger(broker: str, app_id: str, topic: str) -> dict[str, Any]:
+    group, lag = _topics_of(app_id)[topic], str(LAG_PER_REPLICA)
+    settings = {
+        "redis": {
+            "address": f"{names.server_host('redis')}:{names.SERVER_PORTS['redis']}",
+            "stream": topic,
+            "consumerGroup": group,
+            "lagCount": lag,
+        },
+        "rabbitmq": {"protocol": "amqp", "queueName": f"{group}-{topic}", "mode": "QueueLength", "value": lag},
+    }
+    kinds = {"redis": "redis-streams", "rabbitmq": "rabbitmq"}
+    return {"type": kinds[broker], "metadata": settings[broker], "authenticationRef": {"name": AUTHENTICATION}}
+
+
+def monitoring_file() -> str:
+    """Return the scraping of apps and sidecars, and the dashboard."""
+    head = "Metrics of the apps and the sidecars, for the Prometheus Operator, and the dashboard for Grafana's sidecar."
+    dashboard = (root() / DASHBOARD).read_text(encoding="utf-8")
+    selected = {**network.SIDECARS}
+    relabel = [{"sourceLabels": [f"__meta_kubernetes_pod_label_{_in_label(names.NAME_LABEL)}"], "targetLabel": "app"}]
+    endpoints = [{"port": port, "interval": "15s", "relabelings": relabel} for port in ("metrics", "dapr-metrics")]
+    scrape = {
+        "from": [network.namespace(MONITORING_NAMESPACE)],
+        "ports": network.ports(names.METRICS_PORT, names.SIDECAR_METRICS_PORT),
+    }
+    found = [
+        document(
+            "PodMonitor",
+            "sidecart",
+            "monitoring.coreos.com/v1",
+            spec={"selector": selected, "podMetricsEndpoints": endpoints},
+        ),
+        document(
+            "ConfigMap", "sidecart-dashboard", labels={"grafana_dashboard": "1"}, data={"sidecart.json": dashboard}
+        ),
+        network.policy("metrics", network.SIDECARS, ingress=[scrape]),
+    ]
+    return text(head, found, {"relabelings:": "The dashboard tells the apps apart by this label."})
+
+
+def _in_label(name: str) -> str:
+    return "".join(each if each.isalnum() else "_" for each in name)
+
+
+def monitored_configuration() -> Document:
+    """Return the part of a Configuration that turns on the metrics of the sidecars."""
+    return {"spec": {"metrics": {"enabled": True}}}
+
+
+def tracing_file() -> str:
+    """Return the way of the spans to the collector."""
+    out = {"to": [network.namespace(COLLECTOR_NAMESPACE)], "ports": network.ports(int(COLLECTOR.rpartition(":")[2]))}
+    found = [network.policy("tracing", network.SIDECARS, egress=[out])]
+    return text("Spans of the apps and the sidecars go to a collector (OTLP over HTTP).", found)
+
+
+def tracing_settings() -> dict[str, str]:
+    """Return the settings by which the apps export spans."""
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": f"http://{COLLECTOR}"}
+
+
+def traced_configuration() -> Document:
+    """Return the part of a Configuration by which the sidecars export spans."""
+    source: Any = yaml.safe_load((root() / TRACING).read_text(encoding="utf-8"))
+    collector = {"endpointAddress": COLLECTOR, "isSecure": False, "protocol": "http"}
+    return {"spec": {"tracing": {**source["spec"]["tracing"], "otel": collector}}}

@@ -1,0 +1,87 @@
+"""The workload of each app: a StatefulSet for the gateway, a Deployment for each service."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sidecart.kubernetes import names, pods
+from sidecart.kubernetes.documents import Document, document, text
+from sidecart.launcher.apps import App
+from sidecart.launcher.topics import GATEWAY
+
+REPLICAS = 2
+GOVERNING = f"{GATEWAY}-pods"
+"""The headless Service that gives each gateway a name."""
+
+REASONS = {
+    "podManagementPolicy:": "The gateways do not wait for each other.",
+    "unhealthyPodEvictionPolicy:": "Pods that are not ready, such as all while the store is down, do not keep a node.",
+    "maxUnavailable: 1": "A drained node stops one pod at a time. It also allows a single replica to move.",
+}
+
+
+def app_file(app: App) -> str:
+    """Return the file of one app."""
+    if app.app_id == GATEWAY:
+        head = "The gateway. The names of its pods (gateway-0, ...) name their consumer groups ({podName} in replies)."
+        return text(head, _gateway(app), {**pods.GATEWAY_REASONS, **REASONS})
+    return text(
+        f"The app {app.app_id}. Its replicas share one consumer group.", _service(app), {**pods.REASONS, **REASONS}
+    )
+
+
+def _gateway(app: App) -> Iterator[Document]:
+    yield from _identity(app.app_id)
+    selected = names.selector(app.app_id)
+    yield document(
+        "StatefulSet",
+        app.app_id,
+        "apps/v1",
+        labels=names.labels(app.app_id, names.kind_of(app.app_id)),
+        spec={
+            "serviceName": GOVERNING,
+            "replicas": REPLICAS,
+            "podManagementPolicy": "Parallel",
+            "selector": {"matchLabels": selected},
+            "template": pods.template(app),
+        },
+    )
+    port = {"name": "http", "port": names.APP_PORT, "targetPort": "http"}
+    yield document("Service", app.app_id, spec={"selector": selected, "ports": [port]})
+    yield document("Service", GOVERNING, spec={"clusterIP": "None", "selector": selected, "ports": [port]})
+    yield disruption_budget(app.app_id)
+
+
+def _service(app: App) -> Iterator[Document]:
+    yield from _identity(app.app_id)
+    yield document(
+        "Deployment",
+        app.app_id,
+        "apps/v1",
+        labels=names.labels(app.app_id, names.kind_of(app.app_id)),
+        spec={
+            "replicas": REPLICAS,
+            "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            "selector": {"matchLabels": names.selector(app.app_id)},
+            "template": pods.template(app),
+        },
+    )
+    yield disruption_budget(app.app_id)
+
+
+def _identity(app_id: str) -> Iterator[Document]:
+    yield document("ServiceAccount", app_id, automountServiceAccountToken=False)
+
+
+def disruption_budget(name: str) -> Document:
+    """Return the budget of the voluntary disruptions of one workload."""
+    return document(
+        "PodDisruptionBudget",
+        name,
+        "policy/v1",
+        spec={
+            "maxUnavailable": 1,
+            "unhealthyPodEvictionPolicy": "AlwaysAllow",
+            "selector": {"matchLabels": names.selector(name)},
+        },
+    )

@@ -1,0 +1,99 @@
+"""The overlays as kustomize renders them; kubectl does this without a cluster."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sidecart.kubernetes import names
+from sidecart.kubernetes.kustomizations import OVERLAYS
+from sidecart.launcher.project import root
+from sidecart.launcher.topics import GATEWAY, app_ids, service_ids
+
+pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
+
+
+@cache
+def rendered(overlay: str) -> tuple[dict[str, Any], ...]:
+    """Return the objects of an overlay."""
+    return render(root() / names.FOLDER / "overlays" / overlay)
+
+
+def render(folder: Path) -> tuple[dict[str, Any], ...]:
+    """Return the objects of a folder."""
+    made = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    assert 0 == made.returncode, made.stderr
+    return tuple(yaml.load_all(made.stdout, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
+
+
+def with_options(tmp_path: Path, overlay: str, *options: str) -> tuple[dict[str, Any], ...]:
+    """Return the objects of an overlay with options, from a copy of the folder."""
+    copy = tmp_path / "kubernetes"
+    shutil.copytree(root() / names.FOLDER, copy)
+    own = copy / "own"
+    own.mkdir()
+    document = {"resources": [f"../overlays/{overlay}"], "components": [f"../options/{each}" for each in options]}
+    (own / "kustomization.yaml").write_text(yaml.safe_dump(document), encoding="utf-8")
+    return render(own)
+
+
+def by_name(found: tuple[dict[str, Any], ...], kind: str) -> dict[str, dict[str, Any]]:
+    """Return the objects of a kind by name."""
+    return {each["metadata"]["name"]: each for each in found if each["kind"] == kind}
+
+
+def settings(found: tuple[dict[str, Any], ...], app_id: str) -> dict[str, str]:
+    """Return the settings of an app from the ConfigMap that its pods name."""
+    workload = (by_name(found, "Deployment") | by_name(found, "StatefulSet"))[app_id]
+    [source] = workload["spec"]["template"]["spec"]["containers"][0]["envFrom"]
+    content: dict[str, str] | None = by_name(found, "ConfigMap")[source["configMapRef"]["name"]].get("data")
+    return content or {}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_an_overlay_has_every_app_and_one_of_each_resource(overlay: str) -> None:
+    """Each object is there once, in the namespace."""
+    found = rendered(overlay)
+    keys = [(each["kind"], each["metadata"]["name"]) for each in found]
+
+    assert len(keys) == len(set(keys))
+    assert {*app_ids()} <= {name for kind, name in keys if kind in ("Deployment", "StatefulSet")}
+    assert {"pubsub", "replies", "inbox", "mailbus", "statestore"} == by_name(found, "Component").keys()
+    assert 1 == len(by_name(found, "Resiliency"))
+    assert {names.NAMESPACE} == {each["metadata"].get("namespace") for each in found if each["kind"] != "Namespace"}
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
+def test_a_trial_has_its_servers_and_other_settings_than_your_own(overlay: str) -> None:
+    """Only the overlay `external` keeps two replicas and names no server in the cluster."""
+    found, chosen = rendered(overlay), OVERLAYS[overlay]
+    stateful = by_name(found, "StatefulSet")
+    servers = set(chosen.servers) if chosen.is_trial else set()
+
+    assert {GATEWAY, *servers} == stateful.keys()
+    assert (1 if chosen.is_trial else 2) == stateful[GATEWAY]["spec"]["replicas"]
+    assert chosen.is_trial == settings(found, GATEWAY)["OIDC_ISSUER"].startswith("http://")
+    assert chosen.is_trial == ("issuer" in by_name(found, "Deployment"))
+
+
+def test_the_options_change_what_they_name(tmp_path: Path) -> None:
+    """Autoscaling owns the replicas; monitoring and tracing reach the apps and the sidecars."""
+    found = with_options(tmp_path, "redis", "autoscale-redis", "monitoring", "tracing")
+    workloads = by_name(found, "Deployment") | by_name(found, "StatefulSet")
+    configurations = by_name(found, "Configuration").values()
+
+    assert {*service_ids()} == by_name(found, "ScaledObject").keys()
+    assert [] == [app_id for app_id in service_ids() if "replicas" in workloads[app_id]["spec"]]
+    for app_id in app_ids():
+        annotations = workloads[app_id]["spec"]["template"]["metadata"]["annotations"]
+        assert "true" == annotations["dapr.io/enable-metrics"]
+        assert settings(found, app_id)["OTEL_EXPORTER_OTLP_ENDPOINT"].startswith("http://")
+    assert all(each["spec"]["metrics"]["enabled"] for each in configurations)
+    assert all(each["spec"]["tracing"]["otel"]["protocol"] == "http" for each in configurations)
+    assert all(each["spec"]["accessControl"]["defaultAction"] == "deny" for each in configurations)
