@@ -16,8 +16,6 @@ from sidecart.kubernetes.kustomizations import OVERLAYS
 from sidecart.launcher.project import root
 from sidecart.launcher.topics import GATEWAY, app_ids, service_ids
 
-pytestmark = pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed")
-
 
 @cache
 def rendered(overlay: str) -> tuple[dict[str, Any], ...]:
