@@ -127,7 +127,8 @@ def nothing_published(shopper: Shopper) -> Iterator[None]:
     )
     assert found is not None, "the marker did not pass"
     commands = [one.event for one in shopper.tap.seen[before:] if one.event.get("source") == "gateway"]
-    assert [marker] == [event["subject"] for event in commands]
+    others = [event for event in commands if event["subject"] != marker]  # a slow reply repeats the marker's
+    assert [] == others, f"the gateway published {others}"
 
 
 def must_be_refused(answer: httpx.Response, status: int, kind: str, **challenge: str) -> None:
