@@ -183,6 +183,8 @@ BEARER: dict[str, Forgery] = {
     "a critical parameter that is missing": lambda forger: forger.signed(forger.claims(), forger.header(crit=["b64"])),
     "an unencoded payload": lambda forger: forger.signed(forger.claims(), forger.header(crit=["b64"], b64=False)),
     "a header that is no object": lambda forger: f"{encoded([1])}.{encoded(forger.claims())}.{encoded(b'x' * 64)}",
+    "a header that is a list of names": lambda forger: f"{encoded(['alg'])}.{encoded({})}.{encoded(b'x')}",
+    "a header that is a text": lambda forger: f"{encoded('kid alg')}.{encoded({})}.{encoded(b'x')}",
     "a header nested too deep": lambda forger: f"{encoded(b'[' * 3_000)}.{encoded({})}.{encoded(b'x' * 64)}",
     # the claims
     "expired": lambda forger: forger.ended(SKEW_SECONDS + 5),

@@ -44,7 +44,7 @@ def project(shopper: Shopper, tmp_path: Path) -> Path:
 @pytest.mark.parametrize("shell", SHELLS)
 def test_the_three_calls_of_the_readme_can_be_pasted(shopper: Shopper, project: Path, shell: str) -> None:
     """The calls run unchanged, except for the shop's address, and need no id to be filled in."""
-    script = pasted().replace("localhost:8000", shopper.shop.url)
+    script = pasted().replace("127.0.0.1:8000", shopper.shop.url)
     done = subprocess.run(
         [shell, "-c", script], cwd=project, env=shell_environment(project), capture_output=True, text=True, check=True
     )
@@ -57,7 +57,7 @@ def test_the_three_calls_of_the_readme_can_be_pasted(shopper: Shopper, project: 
 
 def test_the_launcher_prints_the_same_calls() -> None:
     """The launcher prints the README's calls with the shop's own address."""
-    assert pasted() == example_calls("localhost:8000")
+    assert pasted() == example_calls("127.0.0.1:8000")
 
 
 @pytest.mark.parametrize(

@@ -131,7 +131,7 @@ def place_of_a_token() -> None:
 
     async def sender(self: Callers, request: Request) -> Caller:
         if (token := request.query_params.get("access_token")) is not None:
-            return await self._verified([f"Bearer {token}"])
+            return await self._verified(token)
         return await original(self, request)
 
     Callers._sender = sender

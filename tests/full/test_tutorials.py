@@ -18,7 +18,7 @@ TUTORIALS = sorted((root() / "docs" / "tutorials").glob("*.md"))
 WALKED = [*TUTORIALS, root() / "docs" / "how-to" / "replace-an-event.md"]
 FILES_MAX = {"first-change": 12}
 """The existing and new files that a user changes by hand."""
-ADDRESS = "localhost:8000"
+ADDRESS = "127.0.0.1:8000"
 
 
 @pytest.mark.parametrize("tutorial", WALKED, ids=lambda path: path.stem)

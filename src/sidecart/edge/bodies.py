@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from email.message import Message
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import jiter
@@ -20,6 +19,8 @@ CONTROLS = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069"
 """Control characters, line breaks, and the controls that reverse displayed text."""
 CONTROL = re.compile(f"[{CONTROLS}]")
 UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+
+UTF_8 = ("utf-8", "utf8")
 
 B = TypeVar("B", bound=BaseModel)
 
@@ -49,7 +50,7 @@ async def read(request: Request, kind: type[B], identity: Mapping[str, str]) -> 
 
     `identity` has the fields that the caller's token decides: the body may leave them out.
     """
-    _check_type(request.headers.get("content-type", ""), request.headers.get("content-encoding", "identity"))
+    _check_type(request.headers.getlist("content-type"), request.headers.getlist("content-encoding"))
     _check_content_length(request.headers.get("content-length", ""))
     body = await _bytes(request)
     try:
@@ -76,14 +77,23 @@ def _identify(value: dict[str, Any], identity: Mapping[str, str]) -> None:
             raise forbidden(f"{name} is not that of the token; leave it out")
 
 
-def _check_type(header: str, encoding: str) -> None:
-    parsed = Message()
-    parsed["content-type"] = header
-    charset = parsed.get_param("charset", "utf-8")
-    if parsed.get_content_type() != "application/json" or str(charset).lower() not in ("utf-8", "utf8"):
+def _check_type(types: Sequence[str], encodings: Sequence[str]) -> None:
+    if len(types) != 1 or not _is_json(types[0]):
         raise Problem(415, "unsupported_media_type", "send content-type: application/json, in UTF-8")
-    if encoding.strip().lower() != "identity":
+    if any(each.strip().lower() != "identity" for each in encodings):
         raise Problem(415, "unsupported_media_type", "send the body without a content-encoding")
+
+
+def _is_json(header: str) -> bool:
+    """Return whether a media type is JSON in UTF-8.
+
+    The standard library's parser takes seconds for a header of 60 KB. This split does not: it
+    ignores quotes, which no charset that is accepted needs for a semicolon.
+    """
+    kind, *parameters = header.split(";")
+    pairs = (each.partition("=") for each in parameters)
+    charsets = [value.strip().strip('"').lower() for name, _, value in pairs if name.strip().lower() == "charset"]
+    return kind.strip().lower() == "application/json" and all(each in UTF_8 for each in charsets)
 
 
 def _check_content_length(length: str) -> None:

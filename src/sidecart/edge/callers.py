@@ -93,29 +93,34 @@ class Callers:
         return caller
 
     async def _sender(self, request: Request) -> Caller:
-        sent = request.headers.getlist("authorization")
-        if len(sent) == 1 and (known := self._known.get(sent[0])) is not None:
+        token = _token(request.headers.getlist("authorization"))
+        if (known := self._known.get(token)) is not None:
             if time.time() < known.expires_at:
                 return known.caller
-            del self._known[sent[0]]
-        return await self._verified(sent)
+            del self._known[token]
+        return await self._verified(token)
 
-    async def _verified(self, sent: Sequence[str]) -> Caller:
-        if not sent:
-            raise unauthorized("send a bearer token: Authorization: Bearer <token>")
-        if len(sent) > 1:
-            raise unauthorized("send one Authorization header", "invalid_request")
-        token = sent[0][len(SCHEME) :].strip()
-        if sent[0][: len(SCHEME)].lower() != SCHEME or not token or len(token) > TOKEN_CHARACTERS_MAX:
-            raise unauthorized(f"send a bearer token of at most {TOKEN_CHARACTERS_MAX} characters", "invalid_request")
+    async def _verified(self, token: str) -> Caller:
         forgotten = self._forgotten
         verified = await self._verifier.verify(token)
         if forgotten != self._forgotten:  # a removed key may have verified it
             return verified.caller
-        self._known[sent[0]] = verified
+        self._known[token] = verified
         if len(self._known) > KNOWN_MAX:
             del self._known[next(iter(self._known))]
         return verified.caller
+
+
+def _token(sent: Sequence[str]) -> str:
+    """Return the token of the Authorization headers; raise Problem 401."""
+    if not sent:
+        raise unauthorized("send a bearer token: Authorization: Bearer <token>")
+    if len(sent) > 1:
+        raise unauthorized("send one Authorization header", "invalid_request")
+    token = sent[0][len(SCHEME) :].strip()  # without blanks, so one token is one entry in memory
+    if sent[0][: len(SCHEME)].lower() != SCHEME or not token or len(token) > TOKEN_CHARACTERS_MAX:
+        raise unauthorized(f"send a bearer token of at most {TOKEN_CHARACTERS_MAX} characters", "invalid_request")
+    return token
 
 
 def unauthorized(detail: str, error: str = "") -> Problem:

@@ -62,7 +62,7 @@ class OriginCheck:
         if host and host_name(host) not in self._hosts:  # HTTP/1.0 needs no Host, and no browser sends it
             return Problem(421, "unknown_host", "the gateway has another name; ALLOWED_HOSTS lists its names")
         # A page of the gateway itself (/docs) has the gateway's host, behind a proxy with TLS too.
-        if any(origin.partition("://")[2] != host and origin not in self._origins for origin in origins):
+        if not all(origin in (f"https://{host}", f"http://{host}") or origin in self._origins for origin in origins):
             return Problem(403, "foreign_origin", "a page of this origin may not call the gateway; see CORS_ORIGINS")
         if len(self.accepted) < ACCEPTED_MAX:
             self.accepted.add(host.encode("latin-1"))

@@ -52,6 +52,8 @@ class TokenVerifier:
             raise unavailable("the keys of the token issuer are not known yet; try again")
         try:
             header = jws.extract_compact(token.encode()).headers()
+            if not isinstance(header, Mapping):  # the library accepts any JSON that contains "alg"
+                raise TypeError("header")
             key_id, algorithm = header.get("kid"), header.get("alg")
             if algorithm not in ALGORITHMS or not isinstance(key_id, str | None):
                 raise ValueError(f"algorithm {str(algorithm)[:20]!r}")
@@ -62,7 +64,7 @@ class TokenVerifier:
             _check_kind(header, claims)
             self._claims.validate(claims)
             return self._verified(claims)
-        except (JoseError, ValueError, TypeError, KeyError, OverflowError) as error:
+        except (JoseError, ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
             raise unauthorized(f"the token is not valid: {_reason(error)}", "invalid_token") from error
 
     def _verified(self, claims: Mapping[str, Any]) -> Verified:

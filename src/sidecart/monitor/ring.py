@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 NOTICES_MAX = 5_000
 """About 300 flows; a flow of five apps causes about 16 notices of half a kilobyte."""
+DIGITS_MAX = 18
 BYTES_MAX = 16 * 1024 * 1024
 """The bytes of all notices; a notice of mails is larger than others."""
 
@@ -47,7 +48,7 @@ class Ring:
     def number_of(self, last_id: str) -> int | None:
         """The number in an id; None for another run, or if later notices are gone."""
         run, _, digits = last_id.rpartition("-")
-        if run != self._run or not (digits.isascii() and digits.isdigit()):
+        if run != self._run or not (digits.isascii() and digits.isdigit() and len(digits) <= DIGITS_MAX):
             return None
         number = int(digits)
         return number if number <= self.newest and self.since(number) is not None else None

@@ -83,6 +83,18 @@ def test_the_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert ["a", "b", "c", "a"] == verifier.verified
 
 
+def test_one_token_is_one_entry_in_memory() -> None:
+    """However many blanks the header has, and in whatever case its scheme is."""
+    verifier = Verifier()
+    found = Callers(verifier, CallerLimits(0, 0))
+
+    for header in ("Bearer t", "bearer t", "Bearer   t", f"Bearer {' ' * 60_000}t", "Bearer t  "):
+        ask(found, [header])
+
+    assert ["t"] == verifier.verified
+    assert {"t"} == set(found._known)
+
+
 def test_a_refused_token_is_not_remembered() -> None:
     """It is verified and refused each time."""
     found = Callers(Verifier(), CallerLimits(0, 0))

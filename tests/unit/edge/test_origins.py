@@ -75,7 +75,9 @@ def test_a_request_without_a_host_is_no_browsers() -> None:
     assert 200 == received[0]["status"]
 
 
-@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://localhost:9999", "http://localhost", ""])
+@pytest.mark.parametrize(
+    "origin", ["https://evil.example", "null", "http://localhost:9999", "http://localhost", f"x://{HOST}", ""]
+)
 def test_a_page_of_another_origin_is_rejected(origin: str) -> None:
     """That includes the pages of other programs on this machine."""
     assert 403 == status(origin=origin)

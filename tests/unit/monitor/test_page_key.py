@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import httpx
 import pytest
@@ -13,6 +14,7 @@ from sidecart.monitor.page_key import PageKey
 
 URL = "http://127.0.0.1:8001"
 KEY = "the-key"
+CPU_SECONDS_MAX = 1.0
 COOKIE = "sidecart-page-8001"
 
 
@@ -42,6 +44,16 @@ def test_the_address_of_the_launcher_opens_the_page() -> None:
 def test_the_cookies_of_other_servers_do_no_harm(other: str) -> None:
     """Cookies do not differ by port, and any program can set one for this machine."""
     assert 200 == response_to("/live", f"{other}; {COOKIE}={KEY}; {other}").status_code
+
+
+def test_a_long_cookie_takes_no_time() -> None:
+    """The standard library unquotes such a cookie for seconds, in which the page answers no
+    one.
+    """
+    started = time.process_time()
+
+    assert 403 == response_to("/live", 'x="' + "\\a" * 30_000 + '"').status_code
+    assert time.process_time() - started < CPU_SECONDS_MAX
 
 
 @pytest.mark.parametrize("path", ["/", "/live", "/page", "/static/main.js", "/live?key=the-key"])

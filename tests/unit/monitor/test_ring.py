@@ -40,7 +40,7 @@ def test_invalid_ids_have_no_number() -> None:
     """Ids of another run and malformed ids come from clients."""
     ring = ring_of(2)
 
-    ids = ("", "another-1", "run-", "run-x", "run--1", "run-3", "run-\u0661", "run")
+    ids = ("", "another-1", "run-", "run-x", "run--1", "run-3", "run-\u0661", "run", f"run-{'9' * 5_000}")
     assert [None] * len(ids) == [ring.number_of(each) for each in ids]
     assert 2 == ring.number_of("run-2")
 

@@ -20,6 +20,7 @@ WAIT_SECONDS_MAX = 60.0
 """How long a request for new mails is held at most."""
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 """A mail is untrusted content: the browser shows it, but it may load or run nothing."""
+DIGITS_MAX = 18
 PAGE = """\
 <!doctype html><html lang=en><meta charset=utf-8><title>Mails</title><style>body{{font:16px/1.5 sans-serif;\
 max-width:50rem;margin:2rem auto;padding:0 1rem}}details{{border-bottom:1px solid #ccc;padding:.5rem 0}}\
@@ -134,7 +135,7 @@ def _listed(mailbox: Mailbox, query: Query) -> list[dict[str, object]]:
 def _new(mailbox: Mailbox, query: Query) -> list[dict[str, object]]:
     """Return the mails after an id. A malformed query returns all mails without waiting."""
     after, wait = (query.get(name, ["0"])[0] for name in ("after", "wait"))
-    if not (after.isdecimal() and wait.isdecimal()):
+    if not all(each.isdecimal() and len(each) <= DIGITS_MAX for each in (after, wait)):
         return [mail.as_json() for mail in mailbox.after(0, 0)]
     return [mail.as_json() for mail in mailbox.after(int(after), min(int(wait), WAIT_SECONDS_MAX))]
 

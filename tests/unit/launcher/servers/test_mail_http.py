@@ -46,7 +46,14 @@ def test_the_page_shows_text_and_runs_nothing() -> None:
 
 @pytest.mark.parametrize(
     ("path", "ids"),
-    [("/mails", [1, 2]), ("/mails?to=bob@example.com", [2]), ("/mails?short=1", [1, 2]), ("/mails?after=1", [2])],
+    [
+        ("/mails", [1, 2]),
+        ("/mails?to=bob@example.com", [2]),
+        ("/mails?short=1", [1, 2]),
+        ("/mails?after=1", [2]),
+        (f"/mails?after={'9' * 5000}&wait=1", [1, 2]),
+        (f"/mails?after=1&wait={'9' * 5000}", [1, 2]),
+    ],
 )
 def test_mails_are_listed_as_the_query_asks(client: httpx.Client, path: str, ids: list[int]) -> None:
     """One recipient's mails, a short form, or those after an id."""
