@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import httpx
+import psutil
 
 from sidecart.edge.command import key_owner, resource_id
 from sidecart.edge.token_verifier import SKEW_SECONDS
@@ -23,12 +24,29 @@ from sidecart.launcher.monitor import NAME as MONITOR
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import GATEWAY
 from tests.e2e import raw
+from tests.e2e.attack import Eve
 from tests.e2e.scene import ANOTHER_ADDRESS, Scene, bearer, log_of, with_key
-from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, new_address
+from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper, new_address
 from tests.e2e.test_bad_events import fresh, publish
 from tests.e2e.without import KNOWN_SECRET, MAIL_CATCHER
 
 EVIL = "evil.example"
+SLOW_HEADERS = [
+    (name, start + text * (60_000 // len(text)))
+    for name, start in (
+        ("content-type", 'application/json; x="'),
+        ("content-encoding", ""),
+        ("prefer", ""),
+        ("idempotency-key", '"'),
+        ("authorization", "Bearer "),
+        ("accept", ""),
+        ("cookie", 'x="'),
+        ("traceparent", ""),
+        ("origin", ""),
+        ("x-forwarded-for", ""),
+    )
+    for text in (";", ",", "\\a", "=", '"', "a;q=0.1,")
+]
 PER_CALLER, PER_ADDRESS, HELD = 100, 200, 8
 """The limits of the shop of these tests: smaller than the usual ones, so that a slow machine
 reaches them within their window."""
@@ -239,6 +257,20 @@ def sends_a_large_body(scene: Scene) -> bool:
     return scene.shopper.http.post("/order/create", content=content, headers=headers).status_code == 201
 
 
+def sends_a_slow_header(scene: Scene) -> bool:
+    """Send headers that a careless parser reads for seconds, in which the gateway serves no one."""
+    return any(cpu_seconds_of_a_header(scene.shopper, scene.eve, name, text) > 0.5 for name, text in SLOW_HEADERS)
+
+
+def cpu_seconds_of_a_header(shopper: Shopper, eve: Eve, name: str, text: str) -> float:
+    """Return the CPU time that the gateway takes for a request with this header."""
+    gateway = psutil.Process(shopper.shop.processes[GATEWAY])
+    before = sum(gateway.cpu_times()[:2])
+    headers = {"content-type": "application/json"} | eve.headers | {name: text}
+    shopper.http.post("/order/create", content=b"{}", headers=headers)
+    return sum(gateway.cpu_times()[:2]) - before
+
+
 def floods_as_a_caller(scene: Scene) -> bool:
     """Send more requests than a caller may within 10 s."""
     return not limited(scene, PER_CALLER, scene.eve.headers)
@@ -412,6 +444,7 @@ CONTROLS = [
     Control("requests", "two Host headers that disagree", "request framing", GATEWAY, smuggles),
     Control("requests", "send a head slowly", "time limits", GATEWAY, sends_slowly),
     Control("requests", "send a large body", "size limits", GATEWAY, sends_a_large_body),
+    Control("requests", "a header that is slow to parse", "parser of the media type", GATEWAY, sends_a_slow_header),
     Control(
         *("requests", "too many requests of a caller", "limit of a caller", GATEWAY, floods_as_a_caller),
         env={"REQUESTS_PER_CALLER": "0"},

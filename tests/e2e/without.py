@@ -14,6 +14,7 @@ import json
 import re
 import sys
 from collections.abc import Callable, Mapping
+from email.message import Message
 from types import SimpleNamespace
 from typing import Any
 
@@ -273,6 +274,18 @@ def size_limits() -> None:
     bodies.BODY_BYTES_MAX = int(FOREVER)
 
 
+def parser_of_the_media_type() -> None:
+    """Parse Content-Type with the standard library, whose time is quadratic."""
+
+    def is_json(header: str) -> bool:
+        message = Message()
+        message["content-type"] = header
+        message.get_param("charset", "utf-8")
+        return message.get_content_type() == "application/json"
+
+    bodies._is_json = is_json
+
+
 def host_check() -> None:
     """Accept any Host."""
     origins.host_name = lambda host: "localhost"
@@ -349,7 +362,14 @@ CONTROLS: dict[str, Callable[[], None]] = {
         *(identity_of_the_body, verified_address, scope_of_a_command, owner_of_a_key, secret_of_the_key_ids),
         *(owner_in_the_path, owner_of_an_answer, owner_of_a_pending_command, price_list),
         *(source_of_an_event, event_parser, token_of_an_app, request_framing, time_limits, size_limits),
-        *(host_check, origin_check_of_the_gateway, text_of_mails, masking_of_logs, control_characters_in_logs),
+        *(
+            parser_of_the_media_type,
+            host_check,
+            origin_check_of_the_gateway,
+            text_of_mails,
+            masking_of_logs,
+            control_characters_in_logs,
+        ),
         *(key_of_the_live_page, host_and_origin_of_the_live_page, content_policy, operators),
         *(host_check_of_the_mail_catcher, content_policy_of_the_mail_catcher, place_of_a_token, nothing),
     )

@@ -20,7 +20,7 @@ HOURS_MAX = 24 * 30
 @click.command("token")
 @click.argument("address", metavar="ADDRESS", help="the caller, such as ann@example.com")
 @click.option("--role", "roles", multiple=True, metavar="ROLE", help="a role, such as operator; repeatable")
-@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="a scope, that a command needs; repeatable")
+@click.option("--scope", "scopes", multiple=True, metavar="SCOPE", help="a scope, which some commands need; repeatable")
 @click.option(
     "--hours",
     type=click.IntRange(1, HOURS_MAX),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sidecart.launcher import consistency, data_version, proxy
+from sidecart.launcher import consistency, data_version, proxy, runfile
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.environments import app_environment, monitor_environment
 from sidecart.launcher.lifecycle.state import State
@@ -17,6 +17,9 @@ def check(state: State, wiring: Wiring) -> None:
             raise LaunchError(problem)
     if plan.has_proxy and (problem := proxy.unavailable()) is not None:
         raise LaunchError(problem)
+    given = [name for name, value in plan.configured.items() if name.startswith("OIDC_") and value]
+    if plan.auth == runfile.OFF and given:
+        raise LaunchError(f"AUTH=off trusts no issuer: unset AUTH, or {', '.join(given)}")
     for name in plan.replicas:
         app_environment(state, wiring, name)
     if plan.has_monitor:

@@ -9,6 +9,7 @@ from sidecart.launcher import blocking_errors, proxy
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.consumers import Consumers
+from sidecart.launcher.lifecycle.options import Report
 from sidecart.launcher.lifecycle.plan import MAIL_CATCHER, MAIL_HTTP, MAIL_SMTP
 from sidecart.launcher.lifecycle.state import State
 from sidecart.launcher.local_http import get
@@ -18,6 +19,7 @@ from sidecart.launcher.topology import app_of, readers
 
 READY_SECONDS = 180
 """From the start of the apps until the last one is ready. On an idle machine this takes seconds."""
+REPORT_SECONDS = 10.0  # between two reports of what is not ready
 LOGS_SECONDS = 1.0  # between two checks of the logs for blocking errors
 BLOCKING_ERROR_LINES = 200
 MAIL_SECONDS = 30
@@ -26,10 +28,11 @@ MAIL_SECONDS = 30
 class Readiness:
     """Asks the apps of one system whether they are ready."""
 
-    def __init__(self, state: State, consumers: Consumers, deadline: Deadline) -> None:
+    def __init__(self, state: State, consumers: Consumers, deadline: Deadline, report: Report) -> None:
         self._state = state
         self._consumers = consumers
         self._deadline = deadline
+        self._report = report
         self._logs_read = 0.0
 
     def problem(self, name: str, path: str) -> str | None:
@@ -56,8 +59,10 @@ class Readiness:
         """
         plan = self._state.plan
         waiting = dict.fromkeys((*plan.replicas, *([proxy.NAME] if plan.has_proxy else [])), "has not answered yet")
+        reported_at = time.monotonic()
 
         def ready() -> bool:
+            nonlocal reported_at
             self._raise_if_blocked()
             for name in list(waiting):
                 # without some apps the gateway never becomes ready
@@ -67,11 +72,16 @@ class Readiness:
                     del waiting[name]
                 else:
                     waiting[name] = problem
+            if waiting and time.monotonic() - reported_at > REPORT_SECONDS:
+                reported_at = time.monotonic()
+                self._report(f"waiting for {reasons()}")
             return not waiting
 
+        def reasons() -> str:
+            return "; ".join(f"{name}: {problem}" for name, problem in waiting.items())
+
         def late() -> str:
-            message = "; ".join(f"{name}: {problem}" for name, problem in waiting.items())
-            return f"not ready after {READY_SECONDS} s: {message} (logs in {plan.logs})\n{self._log_tails()}"
+            return f"not ready after {READY_SECONDS} s: {reasons()} (logs in {plan.logs})\n{self._log_tails()}"
 
         self._deadline.until(ready, READY_SECONDS, late, step_seconds=0.1)
         self.wait_for_subscriptions(plan.replicas)

@@ -48,7 +48,7 @@ class System:
         self._servers = ServerProcesses(self.state, report, self.deadline)
         self._sentry = SentryProcess(self.state)
         self._consumers = consumers_of(self.state)
-        self.readiness = Readiness(self.state, self._consumers, self.deadline)
+        self.readiness = Readiness(self.state, self._consumers, self.deadline, report)
         self.sidecars = Sidecars(self.state, self._wiring)
         self.page = LivePage(self.state, self.sidecars, self._consumers, report, self.deadline)
         self.starter = Starter(

@@ -78,7 +78,7 @@ def wait(state: State) -> str:
     """Wait until all are ready; return the error."""
     try:
         with pytest.raises(LaunchError) as raised:
-            Readiness(state, NoConsumers(), Deadline()).wait_for_all()
+            Readiness(state, NoConsumers(), Deadline(), print).wait_for_all()
     finally:
         state.processes.stop(["order"], 10)
     return str(raised.value)
@@ -111,6 +111,18 @@ def test_the_timeout_names_each_app_and_why(state: State, port: int, monkeypatch
     assert "user: " not in output
 
 
+def test_a_long_wait_reports_what_is_not_ready(
+    state: State, port: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A gateway that does not reach its token issuer says so at /readyz, and the user sees it."""
+    monkeypatch.setattr(module, "READY_SECONDS", 0.3)
+    monkeypatch.setattr(module, "REPORT_SECONDS", 0.0)
+    state.ports["user"] = port
+
+    wait(state)
+    assert "waiting for gateway: " in capsys.readouterr().out
+
+
 def test_missing_subscriptions_are_named_after_the_timeout(
     state: State, port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -126,7 +138,7 @@ def test_missing_subscriptions_are_named_after_the_timeout(
 def test_a_problem_has_status_and_reason(state: State, port: int) -> None:
     """An app that does not listen has another one."""
     state.ports["user"] = port
-    readiness = Readiness(state, NoConsumers(), Deadline())
+    readiness = Readiness(state, NoConsumers(), Deadline(), print)
 
     assert readiness.is_ready("user")
     assert "/healthz returns 503 the store" == readiness.problem("user", "/healthz")
