@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -18,7 +19,7 @@ from gateway.commands import ITEMS_MAX
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.testkit.contents import stored_bytes
 from sidecart.testkit.tap import Tap
-from tests.e2e.shopper import Shopper, new_address
+from tests.e2e.shopper import TEA, Shopper, new_address
 
 FACTOR = 8
 FIXED_BYTES = 16 * 1024
@@ -31,10 +32,20 @@ PAIRS = [("redis", "redis"), ("rabbitmq", "postgres")]
 def shopper(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shopper]:
     """Return a client of a shop on each pair of servers."""
     broker, store = request.param
-    options = Options(broker, store, folder=tmp_path_factory.mktemp("stored"))
+    folder = tmp_path_factory.mktemp("stored")
+    options = Options(broker, store, folder=folder, env={"PRICE_LIST": price_list(folder)})
     with System(options, print) as shop, Tap(shop) as tap, Shopper(shop, tap) as client:
         client.deposit(client.register()["user_id"], 1)  # the first events create streams and pages
         yield client
+
+
+def price_list(folder: Path) -> str:
+    """Write a price list with the longest SKUs, and the product of the other orders."""
+    prices = {character * SKU_CHARACTERS: 1 for character in "st\u20ac<"} | {TEA["sku"]: TEA["unit_price_cents"]}
+    products = [{"sku": sku, "name": "a product", "unit_price_cents": cents} for sku, cents in prices.items()]
+    file = folder / "prices.json"
+    file.write_text(json.dumps({"version": "1", "products": products}), encoding="utf-8")
+    return str(file)
 
 
 def order(character: str) -> Callable[[str], dict[str, Any]]:

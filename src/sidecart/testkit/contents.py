@@ -7,6 +7,7 @@ from typing import Any
 
 import psycopg
 import valkey
+from psycopg import sql
 
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.servers import rabbitmq
@@ -72,8 +73,12 @@ def stored_bytes(system: System) -> int:
     if system.options.store == "redis":
         return total + _memory(system.store_address)
     with psycopg.connect(system.store_address, connect_timeout=3) as connection:
-        row = connection.execute("SELECT sum(octet_length(value) + octet_length(key)) FROM state").fetchone()
-    return total + int(row[0] or 0 if row else 0)
+        schemas = connection.execute("SELECT schemaname FROM pg_tables WHERE tablename = 'state'").fetchall()
+        for (schema,) in schemas:  # one for each app
+            query = sql.SQL("SELECT sum(octet_length(value) + octet_length(key)) FROM {}.state")
+            row = connection.execute(query.format(sql.Identifier(schema))).fetchone()
+            total += int(row[0] or 0 if row else 0)
+    return total
 
 
 def _queues(system: System) -> list[Backlog]:
