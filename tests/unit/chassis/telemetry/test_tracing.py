@@ -365,10 +365,12 @@ def test_an_event_without_a_trace_has_no_trace_attributes() -> None:
 def test_the_sdk_is_imported_only_with_an_endpoint(environ: dict[str, str], expected: str) -> None:
     """The OpenTelemetry SDK is imported only with an endpoint.
 
-    An unreachable endpoint does not delay the exit of the process.
+    An unreachable endpoint does not delay the exit of the process. redis-py imports the SDK, too,
+    but the image of the apps lacks it: only the baseline of the benchmark needs it.
     """
     program = (
-        "import asyncio, sys, gateway.app, services.notification.app\n"
+        "import sys; sys.modules['redis'] = None\n"
+        "import asyncio, gateway.app, services.notification.app\n"
         "from sidecart.chassis.telemetry import tracing\n"
         "async def main():\n"
         "    async with tracing.traced('lamps'):\n"
