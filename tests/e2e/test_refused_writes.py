@@ -43,6 +43,7 @@ def refusing(shop: System) -> Iterator[None]:
         with psycopg.connect(shop.store_address, autocommit=True) as connection:
             connection.execute("ALTER SYSTEM SET default_transaction_read_only = on")
             connection.execute("SELECT pg_reload_conf()")
+        shop.deadline.until(lambda: is_read_only(shop), WAIT_SECONDS, lambda: "the server accepts writes", 0.05)
         try:
             yield
         finally:
@@ -57,6 +58,15 @@ def refusing(shop: System) -> Iterator[None]:
             yield
         finally:
             server.config_set("min-replicas-to-write", 0)
+
+
+def is_read_only(shop: System) -> bool:
+    """Return whether PostgreSQL has read its settings again.
+
+    It tells its connections before it accepts this new one.
+    """
+    with psycopg.connect(shop.store_address, autocommit=True) as connection:
+        return connection.execute("SHOW default_transaction_read_only").fetchone() == ("on",)
 
 
 def client(shop: System) -> valkey.Valkey:
