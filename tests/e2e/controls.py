@@ -24,9 +24,8 @@ from sidecart.launcher.monitor import NAME as MONITOR
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topics import GATEWAY
 from tests.e2e import raw
-from tests.e2e.attack import Eve
 from tests.e2e.scene import ANOTHER_ADDRESS, Scene, bearer, log_of, with_key
-from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper, new_address
+from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, new_address
 from tests.e2e.test_bad_events import fresh, publish
 from tests.e2e.without import KNOWN_SECRET, MAIL_CATCHER
 
@@ -259,15 +258,15 @@ def sends_a_large_body(scene: Scene) -> bool:
 
 def sends_a_slow_header(scene: Scene) -> bool:
     """Send headers that a careless parser reads for seconds, in which the gateway serves no one."""
-    return any(cpu_seconds_of_a_header(scene.shopper, scene.eve, name, text) > 0.5 for name, text in SLOW_HEADERS)
+    return any(cpu_seconds_of_a_header(scene, name, text) > 0.5 for name, text in SLOW_HEADERS)
 
 
-def cpu_seconds_of_a_header(shopper: Shopper, eve: Eve, name: str, text: str) -> float:
+def cpu_seconds_of_a_header(scene: Scene, name: str, text: str) -> float:
     """Return the CPU time that the gateway takes for a request with this header."""
-    gateway = psutil.Process(shopper.shop.processes[GATEWAY])
+    gateway = psutil.Process(scene.shop.processes[GATEWAY])
     before = sum(gateway.cpu_times()[:2])
-    headers = {"content-type": "application/json"} | eve.headers | {name: text}
-    shopper.http.post("/order/create", content=b"{}", headers=headers)
+    headers = {"content-type": "application/json"} | scene.eve.headers | {name: text}
+    scene.shopper.http.post("/order/create", content=b"{}", headers=headers)
     return sum(gateway.cpu_times()[:2]) - before
 
 

@@ -74,6 +74,7 @@ def test_a_full_server_refuses_orders_and_loses_none(shopper: Shopper) -> None:
     order_ids = {answer.json()["order_id"] for answer in accepted}
     ends = [shopper.final(order_id) for order_id in order_ids]
     assert {"OrderPaid"} == set(ends)
+    assert ORDERS_MAX * TEA_CENTS - shopper.balance(user_id) >= len(order_ids) * TEA_CENTS
     # The shared shop also has events of other tests, whose data is odd.
     events = [
         one.event for one in shopper.tap.seen if one.topic == "OrderPaid" and user_id in str(one.event.get("data"))

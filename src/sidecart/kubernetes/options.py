@@ -45,7 +45,7 @@ def _autoscale(broker: str) -> Iterator[Document]:
     targets = [{"parameter": each, "name": secret, "key": key} for each, key in PARAMETERS[broker].items()]
     yield document("TriggerAuthentication", AUTHENTICATION, "keda.sh/v1alpha1", spec={"secretTargetRef": targets})
     for app_id in service_ids():
-        triggers = [_trigger(broker, app_id, topic) for topic in _topics_of(app_id)]
+        triggers = [_trigger(broker, topic, group) for topic, group in _topics_of(app_id).items()]
         yield document(
             "ScaledObject",
             app_id,
@@ -73,8 +73,8 @@ def _topics_of(app_id: str) -> dict[str, str]:
     }
 
 
-def _trigger(broker: str, app_id: str, topic: str) -> dict[str, Any]:
-    group, lag = _topics_of(app_id)[topic], str(LAG_PER_REPLICA)
+def _trigger(broker: str, topic: str, group: str) -> dict[str, Any]:
+    lag = str(LAG_PER_REPLICA)
     settings = {
         "redis": {
             "address": f"{names.server_host('redis')}:{names.SERVER_PORTS['redis']}",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from sidecart.kubernetes import names, pods
 from sidecart.kubernetes.documents import Document, document, text
@@ -33,19 +34,7 @@ def app_file(app: App) -> str:
 def _gateway(app: App) -> Iterator[Document]:
     yield from _identity(app.app_id)
     selected = names.selector(app.app_id)
-    yield document(
-        "StatefulSet",
-        app.app_id,
-        "apps/v1",
-        labels=names.labels(app.app_id, names.kind_of(app.app_id)),
-        spec={
-            "serviceName": GOVERNING,
-            "replicas": REPLICAS,
-            "podManagementPolicy": "Parallel",
-            "selector": {"matchLabels": selected},
-            "template": pods.template(app),
-        },
-    )
+    yield _workload("StatefulSet", app, {"serviceName": GOVERNING, "podManagementPolicy": "Parallel"})
     port = {"name": "http", "port": names.APP_PORT, "targetPort": "http"}
     yield document("Service", app.app_id, spec={"selector": selected, "ports": [port]})
     yield document("Service", GOVERNING, spec={"clusterIP": "None", "selector": selected, "ports": [port]})
@@ -54,19 +43,24 @@ def _gateway(app: App) -> Iterator[Document]:
 
 def _service(app: App) -> Iterator[Document]:
     yield from _identity(app.app_id)
-    yield document(
-        "Deployment",
+    yield _workload("Deployment", app, {"strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}})
+    yield disruption_budget(app.app_id)
+
+
+def _workload(kind: str, app: App, own: Mapping[str, Any]) -> Document:
+    """Return a workload of two replicas; `own` has the fields that only its kind has."""
+    return document(
+        kind,
         app.app_id,
         "apps/v1",
         labels=names.labels(app.app_id, names.kind_of(app.app_id)),
         spec={
             "replicas": REPLICAS,
-            "strategy": {"rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+            **own,
             "selector": {"matchLabels": names.selector(app.app_id)},
             "template": pods.template(app),
         },
     )
-    yield disruption_budget(app.app_id)
 
 
 def _identity(app_id: str) -> Iterator[Document]:
