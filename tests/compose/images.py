@@ -83,17 +83,23 @@ def _import_dapr(engine: Engine, name: str, report: Callable[[str], None]) -> No
         "sentry": lambda: sentry.find(report, Deadline()),
     }
     assert version == VERSION, f"{name} is not of version {VERSION}"
-    program = programs[title]()
+    import_program(engine, name, programs[title](), ("USER 65532:65532", "WORKDIR /"))
+
+
+def import_program(engine: Engine, name: str, program: Path, changes: tuple[str, ...]) -> None:
+    """Create the image of one program without anything beside it."""
     status = program.stat()
-    key = _key(str(program), str(status.st_size), str(status.st_mtime_ns))
+    key = _key(str(program), str(status.st_size), str(status.st_mtime_ns), *changes)
     if _is_there(engine, name, key):
         return
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder) / "tree"
         tree.mkdir()
-        shutil.copy(program, tree / title)
-        (tree / title).chmod(0o755)
-        _import(engine, tree, name, key, ("USER 65532:65532", "WORKDIR /"))
+        (tree / "tmp").mkdir()
+        (tree / "tmp").chmod(0o1777)
+        shutil.copy(program, tree / program.name)
+        (tree / program.name).chmod(0o755)
+        _import(engine, tree, name, key, changes)
 
 
 def _import_root(engine: Engine, name: str, cache: Path, report: Callable[[str], None]) -> None:

@@ -2,11 +2,13 @@
 YAML folder only.
 
 STORE selects the store in the same way. WITH=user=examples/user-node replaces our User Service with
-that program. SHOP=baseline runs the suite on the shop without sidecars (bench/baseline).
+that program. SHOP=baseline runs the suite on the shop without sidecars (bench/baseline), and
+SHOP=kubernetes on the overlay BROKER of the cluster that KUBECONFIG names (tests/kubernetes).
 """
 
 import os
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import httpx
@@ -19,10 +21,15 @@ from sidecart.launcher.lifecycle.settings import external_servers
 from sidecart.launcher.lifecycle.system import Options, System
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
-from sidecart.testkit.tap import Tap
+from sidecart.testkit.tap import Sightings, Tap
 from tests.e2e.attack import Eve, Victim, victim_of
 from tests.e2e.baseline import BaselineShopper, BaselineTap
 from tests.e2e.shopper import SECONDS, Shopper, new_address
+from tests.kubernetes.cluster.kubectl import from_environment
+from tests.kubernetes.shop import KubernetesShop
+from tests.kubernetes.tap import KubernetesShopper, KubernetesTap
+
+Shop = System | BaselineShop | KubernetesShop
 
 
 def broker() -> str:
@@ -61,8 +68,15 @@ def is_baseline() -> bool:
     return os.environ.get("SHOP") == "baseline"
 
 
+def is_on_kubernetes() -> bool:
+    """Return whether this run is on a cluster."""
+    return os.environ.get("SHOP") == "kubernetes"
+
+
 def pytest_report_header() -> str:
     """Return the header line: broker, store, and replaced programs."""
+    if is_on_kubernetes():
+        return f"the overlay {broker()} on Kubernetes"
     others = "".join(f", {app_id} from {folder.relative_to(root())}" for app_id, folder in replaced().items())
     if is_baseline():
         return f"broker: {broker()}, the baseline"
@@ -89,35 +103,53 @@ def _daprd_is_there() -> None:
     """Fetch or build daprd before the first test: on a new machine it takes minutes, and no time
     limit of a test allows for that.
     """
-    if not is_baseline():
+    if not is_baseline() and not is_on_kubernetes():
         daprd.find(print, Deadline())
         sentry.find(print, Deadline())
 
 
 @pytest.fixture(scope="session")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System | BaselineShop]:
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
     """Return the running shop; a test that stops a part of it starts that part again."""
     folder = tmp_path_factory.mktemp("shop")
-    with BaselineShop(broker(), folder, print) if is_baseline() else System(options(folder), print) as running:
+    with _shop(folder) as running:
         yield running
 
 
+def _shop(folder: Path) -> Shop:
+    if is_baseline():
+        return BaselineShop(broker(), folder, print)
+    if is_on_kubernetes():
+        return KubernetesShop(from_environment(), broker(), folder, print)
+    return System(options(folder), print)
+
+
 @pytest.fixture(scope="session")
-def tap(shop: System | BaselineShop) -> Iterator[Tap | BaselineTap]:
+def tap(shop: Shop) -> Iterator[Sightings]:
     """Return the tap, which records every event that passes the broker."""
-    with BaselineTap(shop) if isinstance(shop, BaselineShop) else Tap(shop) as running:
+    match shop:
+        case BaselineShop():
+            found: AbstractContextManager[Sightings] = BaselineTap(shop)
+        case KubernetesShop():
+            found = KubernetesTap(shop)
+        case _:
+            found = Tap(shop)
+    with found as running:
         yield running
 
 
 @pytest.fixture
-def shopper(shop: System | BaselineShop, tap: Tap | BaselineTap) -> Iterator[Shopper]:
+def shopper(shop: Shop, tap: Sightings) -> Iterator[Shopper]:
     """Return a client of the gateway that also sees the tap and the mails."""
-    if isinstance(shop, BaselineShop):
-        assert isinstance(tap, BaselineTap)
-        client: Shopper = BaselineShopper(shop, tap)
-    else:
-        assert isinstance(tap, Tap)
-        client = Shopper(shop, tap)
+    match shop, tap:
+        case BaselineShop(), BaselineTap():
+            client: Shopper = BaselineShopper(shop, tap)
+        case KubernetesShop(), KubernetesTap():
+            client = KubernetesShopper(shop, tap)
+        case System(), Tap():
+            client = Shopper(shop, tap)
+        case _:
+            raise AssertionError("a tap of another shop")
     with client:
         yield client
 

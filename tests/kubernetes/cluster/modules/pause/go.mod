@@ -1,0 +1,3 @@
+module sidecart.test/pause
+
+go 1.24.0

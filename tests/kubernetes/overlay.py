@@ -1,0 +1,67 @@
+"""The manifests of the shop as a test applies them: an overlay, its Secrets and its volumes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from sidecart.kubernetes import names
+from sidecart.kubernetes.kustomizations import OVERLAYS
+from sidecart.launcher.project import root
+from sidecart.launcher.topics import GATEWAY
+
+ADDRESS = "10.215.0.80"
+"""The address of the gateway's Service, so that the test can allow it as a host before it exists."""
+VOLUME_SIZE = "4Gi"
+
+
+def kustomization(overlay: str, folder: Path) -> Path:
+    """Write a kustomization around an overlay, as a user would; return its folder.
+
+    It only tells the gateway by which address the tests call it.
+    """
+    hosts = {
+        "name": names.settings_of(GATEWAY),
+        "namespace": names.NAMESPACE,
+        "behavior": "merge",
+        "literals": [f"ALLOWED_HOSTS={GATEWAY},{ADDRESS}"],
+    }
+    address = [{"op": "add", "path": "/spec/clusterIP", "value": ADDRESS}]
+    content = {
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [_relative(root() / names.FOLDER / "overlays" / overlay, folder)],
+        "configMapGenerator": [hosts],
+        "patches": [{"target": {"kind": "Service", "name": f"^{GATEWAY}$"}, "patch": json.dumps(address)}],
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "kustomization.yaml").write_text(json.dumps(content), encoding="utf-8")
+    return folder
+
+
+def _relative(target: Path, folder: Path) -> str:
+    """Return a path as kustomize wants it: never an absolute one."""
+    up = "../" * (len(folder.resolve().parts) - 1)
+    return up + str(target.resolve().relative_to("/"))
+
+
+def volumes(overlay: str, folder: Path) -> list[dict[str, Any]]:
+    """Return a volume for each server, in a folder that every node sees."""
+    found = []
+    for server in OVERLAYS[overlay].servers:
+        path = folder / server
+        path.mkdir(parents=True, exist_ok=True)
+        path.chmod(0o777)  # a network's storage gives a volume to the group of its pod
+        claim = {"namespace": names.NAMESPACE, "name": f"data-{server}-0"}
+        spec = {
+            "capacity": {"storage": VOLUME_SIZE},
+            "accessModes": ["ReadWriteOnce"],
+            "persistentVolumeReclaimPolicy": "Retain",
+            "claimRef": claim,
+            "hostPath": {"path": str(path), "type": "Directory"},
+        }
+        found.append(
+            {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": f"test-{server}"}, "spec": spec}
+        )
+    return found

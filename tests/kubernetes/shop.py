@@ -1,0 +1,164 @@
+"""The shop on a cluster, with what the tests of the launcher's shop use of it."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from sidecart.kubernetes import names
+from sidecart.kubernetes.kustomizations import OVERLAYS
+from sidecart.kubernetes.secrets import secrets_text
+from sidecart.kubernetes.trial import ISSUER_SECRET
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.permissions import ADMINISTRATOR
+from sidecart.launcher.ports import free_port, is_listening
+from sidecart.launcher.processes import Processes
+from sidecart.launcher.project import home, root
+from sidecart.launcher.servers.addresses import with_login
+from sidecart.launcher.servers.logins import read_logins
+from sidecart.launcher.topics import GATEWAY, app_ids
+from tests.kubernetes import overlay as manifests
+from tests.kubernetes.cluster.kubectl import Kubectl
+from tests.kubernetes.cluster.namespaces import run
+
+READY_SECONDS = 240
+STOP_SECONDS = 5
+MAILS = "mail"
+
+
+class KubernetesShop:
+    """A context manager: entering applies an overlay and waits until the gateway is ready, leaving
+    deletes the namespace.
+    """
+
+    def __init__(self, kubectl: Kubectl, overlay: str, folder: Path, report: Callable[[str], None]) -> None:
+        self.overlay = overlay
+        self.kind = OVERLAYS[overlay].broker
+        self._cluster = kubectl
+        self.kubectl = kubectl.within(names.NAMESPACE)
+        self._folder = folder
+        self._report = report
+        self.deadline = Deadline()
+        self.logs = folder / "logs"
+        self._processes = Processes(self.logs)
+        self.ports = {name: free_port() for name in (MAILS, *OVERLAYS[overlay].servers)}
+        self.issuer_folder = home() / "kubernetes" / ISSUER_SECRET
+        self.seconds_to_ready = 0.0
+
+    @property
+    def url(self) -> str:
+        """The gateway's address."""
+        return f"http://{manifests.ADDRESS}:{names.APP_PORT}"
+
+    @property
+    def mail_url(self) -> str:
+        """The mail catcher's address."""
+        return f"http://127.0.0.1:{self.ports[MAILS]}"
+
+    @property
+    def redis_url(self) -> str:
+        """The Redis of the records; in the overlay redis also of the streams."""
+        return self._with_login("redis", f"redis://127.0.0.1:{self.ports['redis']}")
+
+    @property
+    def broker_url(self) -> str:
+        """The broker's address."""
+        if self.kind == "redis":
+            return self.redis_url
+        return self._with_login(self.kind, f"amqp://127.0.0.1:{self.ports[self.kind]}")
+
+    def _with_login(self, server: str, address: str) -> str:
+        password = read_logins(home() / "kubernetes" / server, [ADMINISTRATOR])[ADMINISTRATOR]
+        return with_login(address, ADMINISTRATOR, password)
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._print_state()
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def _start(self) -> None:
+        started = time.monotonic()
+        self.apply()
+        self.deadline.until(self.is_ready, READY_SECONDS, lambda: f"the shop is not ready in {READY_SECONDS} s", 0.2)
+        self.seconds_to_ready = time.monotonic() - started
+        self._report(f"{self.overlay}: the gateway is ready after {self.seconds_to_ready:.1f} s")
+        for name in OVERLAYS[self.overlay].servers:
+            self._forward(name, f"pod/{name}-0", names.SERVER_PORTS[name])
+        self._forward(MAILS, f"deployment/{names.MAIL}", names.MAILS_PORT)
+
+    def apply(self) -> str:
+        """Apply the namespace, the volumes, the Secrets and the overlay; return kubectl's words."""
+        self._cluster("apply", "-f", str(root() / names.FOLDER / "base" / "namespace.yaml"))
+        for volume in manifests.volumes(self.overlay, self._folder / "volumes"):
+            self._cluster.apply(json.dumps(volume))
+        self._cluster.apply(secrets_text(self.overlay))
+        return self._cluster("apply", "-k", str(manifests.kustomization(self.overlay, self._folder / "overlay")))
+
+    def is_ready(self) -> bool:
+        """Return whether a ready gateway answers."""
+        try:
+            return httpx.get(f"{self.url}/readyz", trust_env=False, timeout=3).status_code == 200
+        except httpx.TransportError:
+            return False
+
+    def _forward(self, name: str, target: str, port: int) -> None:
+        words = self.kubectl.command("port-forward", target, f"{self.ports[name]}:{port}")
+        self._processes.start(f"forward-{name}", words, env={}, cwd=root())
+        self.deadline.until(
+            lambda: is_listening(self.ports[name]), READY_SECONDS, lambda: f"no port-forward to {target}", 0.1
+        )
+
+    def start_app(self, name: str) -> None:
+        """Start one pod of an app again, without waiting for it."""
+        self.kubectl("scale", self.workload(name), "--replicas=1")
+
+    def stop_app(self, name: str) -> None:
+        """Stop all pods of an app, and wait until they have ended."""
+        self.kubectl("scale", self.workload(name), "--replicas=0")
+        self.kubectl("wait", "--for=delete", "pod", "-l", f"{names.NAME_LABEL}={name}", "--timeout=60s")
+
+    def wait_ready(self, name: str) -> None:
+        """Wait until an app is ready, or the whole shop for the gateway."""
+        self.kubectl("rollout", "status", self.workload(name), f"--timeout={READY_SECONDS}s")
+        if name == GATEWAY:
+            self.deadline.until(self.is_ready, READY_SECONDS, lambda: "the gateway is not ready", 0.2)
+
+    def workload(self, name: str) -> str:
+        """Return the name of the workload of an app, as kubectl wants it."""
+        return f"{'statefulset' if name == GATEWAY else 'deployment'}/{name}"
+
+    def pods(self, name: str) -> list[dict[str, Any]]:
+        """Return the pods of an app."""
+        return list(self.kubectl.get("pods", "-l", f"{names.NAME_LABEL}={name}")["items"])
+
+    def _print_state(self) -> None:
+        with contextlib.suppress(RuntimeError):
+            print(self.kubectl("get", "pods", "-o", "wide"))
+            print(self.kubectl("get", "events", "--sort-by=.lastTimestamp")[-6000:])
+            for name in app_ids():
+                print(f"--- {name}")
+                print(self.kubectl("logs", self.workload(name), "--all-containers", "--tail=8", "--prefix"))
+
+    def _stop(self) -> None:
+        self._processes.stop([*self._processes.pids()], STOP_SECONDS)
+        with contextlib.suppress(RuntimeError, LaunchError):
+            run(*self._cluster.command("delete", "namespace", names.NAMESPACE, "--timeout=120s"))
+            for server in OVERLAYS[self.overlay].servers:
+                self._cluster("delete", "persistentvolume", f"test-{server}", "--timeout=30s")
