@@ -121,11 +121,13 @@ class Cluster:
         first = self.nodes[0].namespace
         first.start("controllers", self._plane.controller_manager(self._find(programs.CONTROLLER_MANAGER)))
         first.start("scheduler", self._plane.scheduler(self._find(programs.SCHEDULER)))
-        own = NodePrograms(*map(self._find, (programs.KUBELET, programs.KUBE_PROXY, programs.KUBE_ROUTER)))
+        own = NodePrograms(*map(self._find, (programs.KUBELET, programs.KUBE_PROXY)))
         for node in self.nodes:
             node.start(own, self._plane)
         ready = partial(self._has_nodes, NODES)
         self._deadline.until(ready, READY_SECONDS, lambda: f"no nodes: see {self.folder}/logs", 0.2)
+        for node in self.nodes:
+            node.start_policies(self._find(programs.KUBE_ROUTER), self._plane)
 
     def _has_nodes(self, count: int) -> bool:
         return len(self.kubectl.get("nodes")["items"]) == count

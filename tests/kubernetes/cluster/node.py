@@ -59,7 +59,6 @@ class NodePrograms:
 
     kubelet: Path
     kube_proxy: Path
-    kube_router: Path
 
 
 class Node:
@@ -120,7 +119,7 @@ class Node:
         return self.namespace.run("ctr", "-a", str(self.socket), "-n", "k8s.io", *words)
 
     def start(self, programs: NodePrograms, plane: ControlPlane) -> None:
-        """Start the kubelet, kube-proxy and kube-router."""
+        """Start the kubelet and kube-proxy."""
         self._write("kubelet.json", self._kubelet(plane))
         self._write("kube-proxy.json", self._kube_proxy(plane))
         kubelet = [str(programs.kubelet), "--config", str(self._folder / "kubelet.json")]
@@ -129,7 +128,10 @@ class Node:
         self.namespace.start("kubelet", kubelet)
         proxy = [str(programs.kube_proxy), "--config", str(self._folder / "kube-proxy.json")]
         self.namespace.start("kube-proxy", proxy)
-        router = [str(programs.kube_router), "--kubeconfig", str(plane.kubeconfig)]
+
+    def start_policies(self, program: Path, plane: ControlPlane) -> None:
+        """Start kube-router, which needs a registered node; it only enforces network policies."""
+        router = [str(program), "--kubeconfig", str(plane.kubeconfig)]
         router += ["--run-router=false", "--run-service-proxy=false", "--run-firewall=true"]
         router += ["--hostname-override", self.name, f"--service-cluster-ip-range={addresses.SERVICES}"]
         self.namespace.start("kube-router", router)
