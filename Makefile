@@ -10,7 +10,7 @@ SIDECART = $(PYTHON) ./sidecart
 .DEFAULT_GOAL := help
 DOCS_PORT ?= 8008
 
-.PHONY: help run dev demo bench faults faults-mutants soak attack test test-fast test-full test-compose lint system-deps system-deps-full docs
+.PHONY: help run dev demo bench faults faults-mutants soak attack test test-fast test-full test-compose test-kubernetes lint system-deps system-deps-full docs
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -39,6 +39,9 @@ test-full: ## run the slow tests (20,000 requests, Node, dapr.yaml, containers, 
 
 test-compose: ## test the unchanged compose file in containers, on each broker
 	@exec $(SIDECART) test-compose
+
+test-kubernetes: ## test the manifests on a real cluster of two nodes (FULL=1: more faults)
+	@exec $(SIDECART) test-kubernetes
 
 attack: ## run every attack on each broker, and again without its control; prints a table
 	@exec $(SIDECART) attack

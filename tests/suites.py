@@ -16,12 +16,16 @@ from pathlib import Path
 
 import click
 
+from sidecart.cli.run import stopped_by_signals
 from sidecart.launcher import proxy
+from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import root
 from sidecart.launcher.servers.registry import BROKERS, STORES
+from tests.kubernetes.cluster import programs
 
-FAST = ("tests/unit", "tests/contracts", "tests/simulation")
+MANIFESTS = "tests/kubernetes/api"
+FAST = ("tests/unit", "tests/contracts", "tests/simulation", MANIFESTS)
 E2E = "tests/e2e"
 FAULTS = "tests/faults"
 FULL = "tests/full"
@@ -111,8 +115,12 @@ def test(broker: str, e2e_only: bool) -> int:
             waiting.append(Suite(f"e2e on {_label(env)}, own shops", [*OWN_SHOPS, E2E], env))
         else:
             waiting.append(Suite(f"e2e on {_label(env)}", [E2E], env))
-    if not e2e_only:  # busy on the CPU, while the end-to-end tests mostly wait
-        waiting.insert(0, Suite("unit, contracts, simulation", [path for path in FAST if (root() / path).exists()], {}))
+    if not e2e_only:
+        _build_api_server()  # alone, because it takes minutes on a new machine, and other tests measure time
+        # busy on the CPU, while the end-to-end tests mostly wait
+        waiting.insert(
+            0, Suite("unit, contracts, simulation, manifests", [path for path in FAST if (root() / path).exists()], {})
+        )
     faults = [Suite(f"faults on {_label(env)}", [FAULTS], env) for env in servers.values()]
     return report([*in_parallel(waiting), *in_parallel(faults)], brokers)
 
@@ -121,10 +129,14 @@ def test(broker: str, e2e_only: bool) -> int:
 def test_full() -> int:
     """Run the slow tests.
 
-    These are generated requests, the Node service, dapr.yaml, containers and the live page. The
-    exit code is 1 if a test failed or was skipped.
+    These are generated requests, the Node service, dapr.yaml, containers, the live page and a
+    Kubernetes. The exit code is 1 if a test failed or was skipped.
     """
+    # this module's names are in that one
+    from tests.kubernetes import command as kubernetes
+
     require_programs()
+    kubernetes.require()
     for broker in BROKERS:
         require(broker)
     foreign = []
@@ -138,7 +150,8 @@ def test_full() -> int:
     ]
     generated = Suite("generated requests", [*SHOWN, GENERATED], {})
     slow = [generated, Suite("full", [*SHOWN, "--ignore", GENERATED, "--ignore", FAIRNESS, FULL], {}), CONTAINERS]
-    return report([*in_parallel([*foreign, *without]), *in_parallel(slow)], list(BROKERS))
+    found = [*in_parallel([*foreign, *without]), *in_parallel(slow)]
+    return report([*found, *kubernetes.outcomes(stopped_by_signals())], list(BROKERS))
 
 
 @click.command("test-compose")
@@ -148,7 +161,7 @@ def test_compose() -> int:
     The exit code is 1 if a test failed or was skipped.
     """
     require_programs()
-    return report([_pytest(CONTAINERS)], list(BROKERS))
+    return report([alone(CONTAINERS)], list(BROKERS))
 
 
 @click.command("test-fast")
@@ -157,9 +170,16 @@ def test_fast() -> int:
 
     The exit code is 1 if a test failed or was skipped.
     """
-    code = report([_pytest(Suite("unit, contracts, short simulation", QUICK, QUICK_ENV))], [])
+    code = report([alone(Suite("unit, contracts, short simulation", QUICK, QUICK_ENV))], [])
     print(f"not covered: {NOT_COVERED}: `make test`, `make test-full`")
     return code
+
+
+def _build_api_server() -> None:
+    if shutil.which("etcd") is None:
+        raise LaunchError("etcd is not installed: run `make system-deps` on Debian or Ubuntu")
+    for program in (programs.API_SERVER, programs.KUBECTL):
+        program.find(print, Deadline())
 
 
 def _label(env: Mapping[str, str]) -> str:
@@ -211,7 +231,7 @@ class Suite:
 CONTAINERS = Suite("containers", [COMPOSE], {})
 
 
-def _pytest(suite: Suite) -> Outcome:
+def alone(suite: Suite) -> Outcome:
     """Run one suite and show its output live."""
     print(f"\n--- {suite.name}", flush=True)
     return _run(suite, None)

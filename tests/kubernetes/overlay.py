@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,34 +11,49 @@ from sidecart.kubernetes import names
 from sidecart.kubernetes.kustomizations import OVERLAYS
 from sidecart.launcher.project import root
 from sidecart.launcher.topics import GATEWAY
+from tests.faults import trials
 
 ADDRESS = "10.215.0.80"
 """The address of the gateway's Service, so that the test can allow it as a host before it exists."""
 VOLUME_SIZE = "4Gi"
+STEADY_NODE = "node-0"
+SETTINGS: Mapping[str, Mapping[str, str]] = {
+    GATEWAY: {"ALLOWED_HOSTS": f"{GATEWAY},{ADDRESS}"},
+    "notification": trials.SETTINGS,
+}
+"""The settings that the tests change; those of the mails are the fault suite's."""
 
 
 def kustomization(overlay: str, folder: Path) -> Path:
     """Write a kustomization around an overlay, as a user would; return its folder.
 
-    It only tells the gateway by which address the tests call it.
+    It tells the gateway by which address the tests call it, and keeps the mail catcher, which
+    stands for a server outside, on the node that is never drained.
     """
-    hosts = {
-        "name": names.settings_of(GATEWAY),
-        "namespace": names.NAMESPACE,
-        "behavior": "merge",
-        "literals": [f"ALLOWED_HOSTS={GATEWAY},{ADDRESS}"],
-    }
     address = [{"op": "add", "path": "/spec/clusterIP", "value": ADDRESS}]
+    node = [{"op": "add", "path": "/spec/template/spec/nodeSelector", "value": {"kubernetes.io/hostname": STEADY_NODE}}]
     content = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [_relative(root() / names.FOLDER / "overlays" / overlay, folder)],
-        "configMapGenerator": [hosts],
-        "patches": [{"target": {"kind": "Service", "name": f"^{GATEWAY}$"}, "patch": json.dumps(address)}],
+        "configMapGenerator": [_settings(app_id, found) for app_id, found in SETTINGS.items()],
+        "patches": [
+            {"target": {"kind": "Service", "name": f"^{GATEWAY}$"}, "patch": json.dumps(address)},
+            {"target": {"kind": "Deployment", "name": f"^{names.MAIL}$"}, "patch": json.dumps(node)},
+        ],
     }
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "kustomization.yaml").write_text(json.dumps(content), encoding="utf-8")
     return folder
+
+
+def _settings(app_id: str, found: Mapping[str, str]) -> dict[str, Any]:
+    return {
+        "name": names.settings_of(app_id),
+        "namespace": names.NAMESPACE,
+        "behavior": "merge",
+        "literals": [f"{name}={value}" for name, value in found.items()],
+    }
 
 
 def _relative(target: Path, folder: Path) -> str:

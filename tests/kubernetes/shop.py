@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,22 +22,32 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.permissions import ADMINISTRATOR
 from sidecart.launcher.ports import free_port, is_listening
 from sidecart.launcher.processes import Processes
+from sidecart.launcher.programs import cache_folder
 from sidecart.launcher.project import home, root
 from sidecart.launcher.servers.addresses import with_login
 from sidecart.launcher.servers.logins import read_logins
+from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import GATEWAY, app_ids
+from sidecart.launcher.topology import replicas_of, sidecar_of
+from sidecart.testkit.contents import QUEUES, Backlog, groups, queues
 from tests.kubernetes import overlay as manifests
 from tests.kubernetes.cluster.kubectl import Kubectl
 from tests.kubernetes.cluster.namespaces import run
 
 READY_SECONDS = 240
+APPS = f"{names.KIND_LABEL} in ({names.GATEWAY_KIND},{names.SERVICE_KIND})"
+SIDECAR_PORT = 3500
+VOLUMES = cache_folder() / "kubernetes" / "volumes"
+"""The folder of the volumes, which both nodes see, as they would see a network's storage."""
+_TOKENS = [name(app_id) for app_id in app_ids() for name in (names.app_token_of, names.api_token_of)]
 STOP_SECONDS = 5
 MAILS = "mail"
 
 
 class KubernetesShop:
     """A context manager: entering applies an overlay and waits until the gateway is ready, leaving
-    deletes the namespace.
+    deletes the namespace. A shop that runs already is used as it is, and left running.
     """
 
     def __init__(self, kubectl: Kubectl, overlay: str, folder: Path, report: Callable[[str], None]) -> None:
@@ -49,9 +60,10 @@ class KubernetesShop:
         self.deadline = Deadline()
         self.logs = folder / "logs"
         self._processes = Processes(self.logs)
-        self.ports = {name: free_port() for name in (MAILS, *OVERLAYS[overlay].servers)}
+        self.ports = {name: free_port() for name in (MAILS, *OVERLAYS[overlay].servers, *map(sidecar_of, app_ids()))}
         self.issuer_folder = home() / "kubernetes" / ISSUER_SECRET
         self.seconds_to_ready = 0.0
+        self._is_own = True
 
     @property
     def url(self) -> str:
@@ -64,22 +76,51 @@ class KubernetesShop:
         return f"http://127.0.0.1:{self.ports[MAILS]}"
 
     @property
-    def redis_url(self) -> str:
-        """The Redis of the records; in the overlay redis also of the streams."""
-        return self._with_login("redis", f"redis://127.0.0.1:{self.ports['redis']}")
+    def store_address(self) -> str:
+        """The address of the Redis with the records, as host:port with the administrator's login."""
+        return self._with_login("redis", f"127.0.0.1:{self.ports['redis']}")
 
     @property
-    def broker_url(self) -> str:
-        """The broker's address."""
+    def broker_address(self) -> str:
+        """The address of the broker with the administrator's login, as the launcher's clients take it."""
         if self.kind == "redis":
-            return self.redis_url
+            return self.store_address
         return self._with_login(self.kind, f"amqp://127.0.0.1:{self.ports[self.kind]}")
+
+    @property
+    def broker(self) -> Broker:
+        """What the launcher knows of the broker."""
+        return BROKERS[self.kind]
+
+    @property
+    def replicas(self) -> list[str]:
+        """The replicas that run, as the launcher names them."""
+        items = self.kubectl.get("statefulset,deployment", "-l", APPS)["items"]
+        counts = {each["metadata"]["name"]: int(each["spec"]["replicas"]) for each in items}
+        return [name for app_id in app_ids() for name in replicas_of(app_id, counts[app_id])]
+
+    @property
+    def tokens(self) -> dict[str, str]:
+        """The token of each app's sidecar, by the sidecar's name."""
+        wanted = {sidecar_of(app_id): names.api_token_of(app_id) for app_id in app_ids()}
+        known = read_logins(home() / "kubernetes" / "tokens", _TOKENS)
+        return {sidecar: known[name] for sidecar, name in wanted.items()}
+
+    def backlog(self) -> list[Backlog]:
+        """Return the backlog of every consumer; raise OSError if the broker is unreachable."""
+        if self.kind == "redis":
+            return groups(self.broker_address)
+        try:
+            return queues(self.kubectl("exec", "rabbitmq-0", "--", "rabbitmqctl", *QUEUES))
+        except RuntimeError as error:
+            raise OSError(str(error)) from error
 
     def _with_login(self, server: str, address: str) -> str:
         password = read_logins(home() / "kubernetes" / server, [ADMINISTRATOR])[ADMINISTRATOR]
         return with_login(address, ADMINISTRATOR, password)
 
     def __enter__(self) -> Self:
+        self._is_own = not self._cluster("get", "namespace", names.NAMESPACE, "--ignore-not-found")
         try:
             self._start()
         except BaseException:
@@ -95,18 +136,27 @@ class KubernetesShop:
 
     def _start(self) -> None:
         started = time.monotonic()
-        self.apply()
+        if self._is_own:
+            shutil.rmtree(VOLUMES, ignore_errors=True)
+            self.apply()
         self.deadline.until(self.is_ready, READY_SECONDS, lambda: f"the shop is not ready in {READY_SECONDS} s", 0.2)
         self.seconds_to_ready = time.monotonic() - started
         self._report(f"{self.overlay}: the gateway is ready after {self.seconds_to_ready:.1f} s")
+        self.connect()
+
+    def connect(self) -> None:
+        """Forward local ports to the servers and the sidecars that run now."""
+        self._processes.stop([*self._processes.pids()], STOP_SECONDS)
         for name in OVERLAYS[self.overlay].servers:
             self._forward(name, f"pod/{name}-0", names.SERVER_PORTS[name])
         self._forward(MAILS, f"deployment/{names.MAIL}", names.MAILS_PORT)
+        for app_id in app_ids():
+            self._forward(sidecar_of(app_id), self.workload(app_id), SIDECAR_PORT)
 
     def apply(self) -> str:
         """Apply the namespace, the volumes, the Secrets and the overlay; return kubectl's words."""
         self._cluster("apply", "-f", str(root() / names.FOLDER / "base" / "namespace.yaml"))
-        for volume in manifests.volumes(self.overlay, self._folder / "volumes"):
+        for volume in manifests.volumes(self.overlay, VOLUMES):
             self._cluster.apply(json.dumps(volume))
         self._cluster.apply(secrets_text(self.overlay))
         return self._cluster("apply", "-k", str(manifests.kustomization(self.overlay, self._folder / "overlay")))
@@ -140,6 +190,28 @@ class KubernetesShop:
         if name == GATEWAY:
             self.deadline.until(self.is_ready, READY_SECONDS, lambda: "the gateway is not ready", 0.2)
 
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for a condition."""
+        self.deadline.until(condition, READY_SECONDS, lambda: f"waited {READY_SECONDS} s for {what}", 0.2)
+
+    def wait_all_ready(self) -> None:
+        """Wait until every workload is ready, and connect to the pods that run now."""
+        for name in (*OVERLAYS[self.overlay].servers,):
+            self.kubectl("rollout", "status", f"statefulset/{name}", f"--timeout={READY_SECONDS}s")
+        self.kubectl("rollout", "status", f"deployment/{names.MAIL}", f"--timeout={READY_SECONDS}s")
+        for app_id in app_ids():
+            self.wait_ready(app_id)
+        self.connect()
+
+    def restarts(self) -> int:
+        """Return how often the containers of the pods that run now were restarted."""
+        every = [each["status"] for each in self.kubectl.get("pods")["items"]]
+        return sum(
+            one["restartCount"]
+            for each in every
+            for one in (*each.get("containerStatuses", []), *each.get("initContainerStatuses", []))
+        )
+
     def workload(self, name: str) -> str:
         """Return the name of the workload of an app, as kubectl wants it."""
         return f"{'statefulset' if name == GATEWAY else 'deployment'}/{name}"
@@ -158,6 +230,8 @@ class KubernetesShop:
 
     def _stop(self) -> None:
         self._processes.stop([*self._processes.pids()], STOP_SECONDS)
+        if not self._is_own:
+            return
         with contextlib.suppress(RuntimeError, LaunchError):
             run(*self._cluster.command("delete", "namespace", names.NAMESPACE, "--timeout=120s"))
             for server in OVERLAYS[self.overlay].servers:

@@ -12,6 +12,7 @@ import pika
 import valkey
 
 from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.servers import valkey as valkey_server
 from sidecart.launcher.topics import read_topics
 from sidecart.testkit.tap import Sightings, Tap
 from tests.e2e.shopper import Shopper
@@ -45,7 +46,7 @@ class KubernetesTap(Sightings):
         self._thread.join()
 
     def _read_streams(self) -> None:
-        with valkey.Valkey.from_url(self._shop.broker_url) as client:
+        with valkey.Valkey.from_url(valkey_server.url(self._shop.broker_address)) as client:
             last: dict[Any, Any] = dict.fromkeys(read_topics(), "0")
             self._ready.set()
             while not self._stop.is_set():
@@ -57,7 +58,7 @@ class KubernetesTap(Sightings):
                         self.add(stream.decode(), json.loads(fields[FIELD]))
 
     def _read_queue(self) -> None:
-        with pika.BlockingConnection(pika.URLParameters(self._shop.broker_url)) as connection:
+        with pika.BlockingConnection(pika.URLParameters(self._shop.broker_address)) as connection:
             channel = connection.channel()
             queue = str(channel.queue_declare("", exclusive=True).method.queue)
             for topic in read_topics():
@@ -80,7 +81,7 @@ class KubernetesShopper(Shopper):
 
     def state(self, app_id: str, key: str) -> httpx.Response:
         """Read a record of a service, from Redis."""
-        with valkey.Valkey.from_url(self._kubernetes.redis_url) as client:
+        with valkey.Valkey.from_url(valkey_server.url(self._kubernetes.store_address)) as client:
             # the client's type hints allow a coroutine
             value: Any = client.hget(f"{app_id}||{key}", "data")
         return httpx.Response(204) if value is None else httpx.Response(200, content=value)

@@ -34,7 +34,7 @@ def backlog(system: System) -> list[Backlog]:
     """Return the backlog of every consumer; raise OSError if the broker is unreachable."""
     if system.broker.env == rabbitmq.ENV:
         return _queues(system)
-    return _groups(system.broker_address)
+    return groups(system.broker_address)
 
 
 def lengths(system: System) -> dict[str, int]:
@@ -83,7 +83,12 @@ def stored_bytes(system: System) -> int:
 
 def _queues(system: System) -> list[Backlog]:
     """The queues of a local RabbitMQ, from its command-line tool."""
-    lines = [line.split() for line in rabbitmq.control(system.data, QUEUES).splitlines() if line.strip()]
+    return queues(rabbitmq.control(system.data, QUEUES))
+
+
+def queues(listed: str) -> list[Backlog]:
+    """Return the backlog in the output of `rabbitmqctl` with the words QUEUES."""
+    lines = [line.split() for line in listed.splitlines() if line.strip()]
     return [Backlog(*consumer_and_topic(name), int(ready), int(unacked)) for name, ready, unacked in lines]
 
 
@@ -96,8 +101,8 @@ def consumer_and_topic(queue: str) -> tuple[str, str]:
     return consumer, topic
 
 
-def _groups(address: str) -> list[Backlog]:
-    """The consumer groups of all streams."""
+def groups(address: str) -> list[Backlog]:
+    """Return the backlog of the consumer groups of all streams; raise OSError without the server."""
     found = []
     try:
         with _client(address) as client:

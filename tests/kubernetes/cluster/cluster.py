@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import shutil
 import time
 from contextlib import ExitStack
 from functools import partial
@@ -31,7 +30,7 @@ from tests.kubernetes.cluster.switch import HOST_LINK, Switch
 NODES = 2
 READY_SECONDS = 120
 STOP_SECONDS = 5
-ETCD_PORT = 2379
+ETCD_PORTS = (2379, 2380)
 SERVERS = ("redis", "rabbitmq")
 """The servers that have an image here; PostgreSQL's needs its entrypoint."""
 
@@ -50,7 +49,7 @@ class Cluster:
         self._switch = Switch(self._processes)
         self.nodes = [Node(number, self.folder, self._processes) for number in range(NODES)]
         self._plane = ControlPlane(
-            self.folder / "certificates", addresses.node(0), addresses.API_PORT, ETCD_PORT, f"{RUN}/etcd"
+            self.folder / "certificates", addresses.node(0), addresses.API_PORT, ETCD_PORTS, f"{RUN}/etcd"
         )
         self._stack = ExitStack()
         self._started = time.monotonic()
@@ -59,11 +58,6 @@ class Cluster:
     def kubectl(self) -> Kubectl:
         """kubectl, as the administrator."""
         return Kubectl(programs.KUBECTL.find(self._report, self._deadline), self._plane.kubeconfig)
-
-    @property
-    def volumes(self) -> Path:
-        """The folder of the volumes, which both nodes see, as they would see a network's storage."""
-        return self.folder / "volumes"
 
     def __enter__(self) -> Self:
         try:
@@ -170,4 +164,3 @@ class Cluster:
             run("ip", "link", "del", HOST_LINK)
         for node in self.nodes:
             node.remove_cgroups()
-        shutil.rmtree(self.volumes, ignore_errors=True)

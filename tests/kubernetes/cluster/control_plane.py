@@ -23,7 +23,8 @@ class ControlPlane:
     folder: Path
     address: str
     port: int
-    etcd_port: int
+    etcd_ports: tuple[int, int]
+    """The ports of etcd for its clients, and for other members."""
     etcd_data: str
 
     @property
@@ -68,7 +69,7 @@ class ControlPlane:
 
     def etcd(self) -> list[str]:
         """Return the command line of etcd."""
-        client, peer = (f"http://127.0.0.1:{port}" for port in (self.etcd_port, self.etcd_port + 1))
+        client, peer = (f"http://127.0.0.1:{port}" for port in self.etcd_ports)
         return [
             *("etcd", "--data-dir", self.etcd_data, "--log-level", "warn", "--unsafe-no-fsync"),
             *("--listen-client-urls", client, "--advertise-client-urls", client),
@@ -81,7 +82,7 @@ class ControlPlane:
         pki = self.folder
         return [
             str(program),
-            f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
+            f"--etcd-servers=http://127.0.0.1:{self.etcd_ports[0]}",
             f"--advertise-address={self.address}",
             f"--bind-address={self.address if self.address == '127.0.0.1' else '0.0.0.0'}",
             f"--secure-port={self.port}",

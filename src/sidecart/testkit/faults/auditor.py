@@ -13,13 +13,14 @@ The project's bookkeeping checks the rest.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from sidecart.launcher.dead_letters import DeadLetter, find_dead_letters
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.running_state import RunningState
 from sidecart.launcher.topology import readers
 from sidecart.testkit.acting import Acting
+from sidecart.testkit.contents import Backlog
 from sidecart.testkit.faults.audit import Audit
 from sidecart.testkit.faults.bookkeeping import Bookkeeping
 from sidecart.testkit.faults.injector import InjectedFault
@@ -44,14 +45,16 @@ class Auditor:
         bookkeeping: Bookkeeping,
         recorder: Recorder,
         poll: Poll,
+        waiting: Callable[[], list[Backlog]] | None = None,
     ) -> None:
+        """Audit; `waiting` reads the backlog of a broker that the launcher does not run."""
         self._system = system
         self._ledger = ledger
         self._faults = faults
         self._bookkeeping = bookkeeping
         self._recorder = recorder
         self._reader = Reader(system.url, poll, Acting(system.issuer_folder, ()))
-        self._rest = Rest(system, ledger, bookkeeping, self._reader, poll)
+        self._rest = Rest(system, ledger, bookkeeping, self._reader, poll, waiting)
 
     def audit(self, planted: Sequence[Planted] = ()) -> Audit:
         """Wait until the system is at rest, then count; only planted messages have dead letters."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import httpx
 
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.topology import readers
-from sidecart.testkit.contents import backlog
+from sidecart.testkit.contents import Backlog, backlog
 from sidecart.testkit.faults.bookkeeping import Bookkeeping, Missing
 from sidecart.testkit.faults.ledger import Ledger
 from sidecart.testkit.faults.reader import Poll, Reader
@@ -26,8 +28,18 @@ POLL_SECONDS = 0.1
 class Rest:
     """Observes one system after its load."""
 
-    def __init__(self, system: System, ledger: Ledger, bookkeeping: Bookkeeping, reader: Reader, poll: Poll) -> None:
+    def __init__(
+        self,
+        system: System,
+        ledger: Ledger,
+        bookkeeping: Bookkeeping,
+        reader: Reader,
+        poll: Poll,
+        waiting: Callable[[], list[Backlog]] | None = None,
+    ) -> None:
+        """Observe; `waiting` reads the backlog of a broker that the launcher does not run."""
         self._system = system
+        self._everything = waiting or partial(backlog, system)
         self._ledger = ledger
         self._bookkeeping = bookkeeping
         self._reader = reader
@@ -86,10 +98,7 @@ class Rest:
         self._followed |= {each.key for each in queried} - {each.intent.key for each in found}
         return found
 
-    def backlog(self) -> list[Any]:
+    def backlog(self) -> list[Backlog]:
         """Return the backlog of each consumer of this system; raise OSError without the broker."""
         ours = {one.consumer_id for one in readers(self._system.replicas)}
         return [each for each in self._everything() if each.consumer in ours]
-
-    def _everything(self) -> list[Any]:
-        return list(backlog(self._system))

@@ -27,6 +27,12 @@ Kind = Literal[
     "read-only",
     "full-disk",
     "unparseable",  # a message that cannot be parsed
+    # in a cluster
+    "pod-kill",  # without a grace period
+    "container-kill",  # one process of a pod, such as the sidecar alone
+    "out-of-memory",
+    "eviction",
+    "drain",  # of a node
 ]
 
 LOSSY_EVERY_SECONDS = (1.0, 3.0)

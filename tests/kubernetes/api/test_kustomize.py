@@ -13,8 +13,10 @@ import yaml
 
 from sidecart.kubernetes import names
 from sidecart.kubernetes.kustomizations import OVERLAYS
+from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.project import root
 from sidecart.launcher.topics import GATEWAY, app_ids, service_ids
+from tests.kubernetes.cluster import programs
 
 
 @cache
@@ -25,7 +27,8 @@ def rendered(overlay: str) -> tuple[dict[str, Any], ...]:
 
 def render(folder: Path) -> tuple[dict[str, Any], ...]:
     """Return the objects of a folder."""
-    made = subprocess.run(["kubectl", "kustomize", str(folder)], capture_output=True, text=True, check=False)
+    kubectl = programs.KUBECTL.find(print, Deadline())
+    made = subprocess.run([kubectl, "kustomize", str(folder)], capture_output=True, text=True, check=False)
     assert 0 == made.returncode, made.stderr
     return tuple(yaml.load_all(made.stdout, getattr(yaml, "CSafeLoader", yaml.SafeLoader)))
 

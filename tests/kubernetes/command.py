@@ -1,0 +1,75 @@
+"""`sidecart test-kubernetes`: the tests on a real cluster, which it builds and starts."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from sidecart.cli.run import say, stopped_by_signals
+from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.errors import LaunchError
+from tests import suites
+from tests.kubernetes.cluster.cluster import Cluster
+from tests.kubernetes.shop import KubernetesShop
+from tests.suites import BASELINE, SHOWN, Outcome, Suite
+
+OVERLAYS = ("redis", "rabbitmq")
+FOLDER = "tests/kubernetes"
+IGNORED = ("--ignore", suites.MANIFESTS)
+KEEP_SECONDS = 3600
+PROGRAMS = ("etcd", "containerd", "runc", "iptables", "ipset", "nft", "conntrack", "debootstrap", "podman", "buildah")
+
+
+@click.command("test-kubernetes")
+@click.option(
+    "--overlay", type=click.Choice([*OVERLAYS, "all"]), default="all", help="test this overlay only", show_default=True
+)
+@click.option("--keep", is_flag=True, help="keep the cluster running after the tests, until Ctrl-C")
+def command(overlay: str, keep: bool) -> int:
+    """Run the end-to-end tests and faults on a Kubernetes of two nodes.
+
+    It starts the control plane, the nodes and Dapr in namespaces of the kernel, without an engine
+    and without a registry. FULL=1 injects more faults. The exit code is 1 if a test failed.
+    """
+    require()
+    deadline = stopped_by_signals()
+    chosen = OVERLAYS if overlay == "all" else (overlay,)
+    with Cluster(say, deadline) as cluster:
+        code = suites.report(_outcomes(cluster, chosen), [])
+        while keep:
+            say(f"the cluster runs: export KUBECONFIG={cluster.kubectl.kubeconfig}")
+            deadline.pause(KEEP_SECONDS)
+    return code
+
+
+def require() -> None:
+    """Raise LaunchError, with the remedy, if this machine cannot run the cluster."""
+    if os.geteuid() != 0:
+        raise LaunchError("the test cluster creates namespaces of the kernel: run it as root")
+    missing = [each for each in PROGRAMS if shutil.which(each, path=f"{os.environ['PATH']}:/usr/sbin") is None]
+    if missing:
+        raise LaunchError(f"{', '.join(missing)}: not installed: run `make system-deps-full` on Debian or Ubuntu")
+
+
+def outcomes(deadline: Deadline) -> list[Outcome]:
+    """Run the suites of every overlay on a new cluster."""
+    with Cluster(say, deadline) as cluster:
+        return _outcomes(cluster, OVERLAYS)
+
+
+def _outcomes(cluster: Cluster, overlays: Sequence[str]) -> list[Outcome]:
+    kubectl = cluster.kubectl
+    known = {"SHOP": "kubernetes", "KUBECONFIG": str(kubectl.kubeconfig), "KUBECTL": str(kubectl.program)}
+    found = []
+    for each in overlays:
+        env = {**known, "BROKER": each}
+        # the suites find a running shop, and use it
+        with TemporaryDirectory() as folder, KubernetesShop(kubectl, each, Path(folder), say):
+            for name, words in {"end to end": BASELINE, "cluster": (*SHOWN, *IGNORED, FOLDER)}.items():
+                found.append(suites.alone(Suite(f"{name} on Kubernetes with {each}", words, env)))
+    return found
