@@ -16,12 +16,14 @@ import httpx
 import pytest
 
 from sidecart.launcher.lifecycle.system import System
+from sidecart.launcher.servers import valkey_groups
+from sidecart.launcher.servers.gone_gateways import GONE_SECONDS, Remover
 from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_of, readers, replicas_of
 from sidecart.testkit.contents import backlog
 from sidecart.testkit.tap import Tap
 from tests.e2e.conftest import options
-from tests.e2e.replicas import restart_pair
+from tests.e2e.replicas import restart_pair, start_pair, stop_pair
 from tests.e2e.shopper import SECONDS, TEA, TEA_CENTS, Shopper
 
 GATEWAYS = 3
@@ -164,6 +166,37 @@ def test_a_stopping_gateway_answers_its_held_requests(shopper: Shopper) -> None:
 
 async def _answered(call: Awaitable[httpx.Response]) -> httpx.Response:
     return await call
+
+
+def test_what_a_gone_gateway_left_is_removed(shopper: Shopper, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten minutes after a scale-in its groups and queues go, with their events; all others stay."""
+    monkeypatch.setattr(valkey_groups, "ABANDONED_MS", 0)  # a reader that has read everything still reads
+    shop = shopper.shop
+    remover = Remover(shop.broker, shop.broker_address)
+    kept = {(one.consumer_id, one.topic) for one in readers(replicas_of(GATEWAY, GATEWAYS - 1))}
+
+    def known() -> set[tuple[str, str]]:
+        """Return the groups and the queues of all gateways, also those without events."""
+        every = list(readers(replicas_of(GATEWAY, GATEWAYS)))
+        missing = shop.broker.missing(shop.broker_address, every)
+        return {(one.consumer_id, one.topic) for one in every} - {(one.consumer_id, one.topic) for one in missing}
+
+    assert {} == remover.look(0)
+    stop_pair(shop, "gateway-2")
+    try:
+        shopper.register()  # an event that nobody reads there
+        shopper.until(lambda: {} == remover.look(0) and "gateway-2" in remover.absent, "the absence")
+        early, due = remover.look(GONE_SECONDS - 1), remover.look(GONE_SECONDS)
+
+        assert {} == early
+        assert ["gateway-2"] == list(due)
+        assert due["gateway-2"] > 0
+        assert kept == known()
+        assert {} == remover.look(2 * GONE_SECONDS)
+    finally:
+        start_pair(shop, "gateway-2")
+        shop.wait_ready("gateway-2")
+    shopper.register()
 
 
 def test_a_rolling_restart_fails_no_request(shopper: Shopper, capsys: pytest.CaptureFixture[str]) -> None:

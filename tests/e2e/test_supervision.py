@@ -14,7 +14,7 @@ from sidecart.launcher.lifecycle import supervisor as module
 from sidecart.launcher.lifecycle.plan import MAIL_CATCHER
 from sidecart.launcher.lifecycle.supervisor import Supervisor
 from sidecart.launcher.lifecycle.system import System
-from sidecart.launcher.servers import valkey
+from sidecart.launcher.servers import valkey_groups
 from sidecart.launcher.topics import app_ids
 from sidecart.launcher.topology import readers, sidecar_of
 from sidecart.testkit.contents import backlog
@@ -102,7 +102,7 @@ def test_an_idle_shop_is_not_restarted(
 ) -> None:
     """Without events, the consumers of a healthy shop may be inactive for a long time."""
     until_healthy(watched, supervisor)
-    monkeypatch.setattr(valkey, "IDLE_MS_MAX", 0)
+    monkeypatch.setattr(valkey_groups, "IDLE_MS_MAX", 0)
 
     # without the taps of earlier tests
     ours = {one.consumer_id for one in readers(watched.replicas)}

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sidecart.kubernetes import (
     dapr_resources,
+    keeper,
     kustomizations,
     names,
     network,
@@ -59,6 +60,7 @@ def _base() -> Iterator[tuple[str, str]]:
     head = "The Configurations of dapr/ without name resolution, each with the access control."
     yield "base/configurations.yaml", text(head, dapr_resources.configurations())
     yield "base/network-policies.yaml", network.base_file()
+    yield f"base/{names.KEEPER}.yaml", keeper.keeper_file()
     for app in read_apps().values():
         yield f"base/{app.app_id}.yaml", workloads.app_file(app)
 

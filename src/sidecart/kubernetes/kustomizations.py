@@ -46,6 +46,7 @@ def base() -> str:
         "namespace.yaml",
         "configurations.yaml",
         "network-policies.yaml",
+        f"{names.KEEPER}.yaml",
         *(f"{each}.yaml" for each in read_apps()),
     ]
     head = "The apps without servers: choose an overlay."

@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Mapping
 
 from sidecart.launcher.project import PROJECT_FILE, root
+from sidecart.launcher.servers.login_templates import KEEPER as KEEPER_LOGIN
 from sidecart.launcher.topics import GATEWAY
 
 FOLDER = "deploy/kubernetes"
@@ -24,6 +25,8 @@ SENTRY_PORT, OPERATOR_PORT, PLACEMENT_PORT = 50001, 6500, 50005
 ISSUER_PORT, SMTP_PORT, MAILS_PORT = 8030, 1025, 8025
 SERVER_PORTS: Mapping[str, int] = {"redis": 6379, "rabbitmq": 5672, "postgres": 5432}
 
+KEEPER = KEEPER_LOGIN
+"""The Deployment of the keeper has the name of its login."""
 ISSUER, MAIL = "issuer", "mail"
 """The Deployments of the trial overlays."""
 
@@ -31,7 +34,7 @@ NAME_LABEL = "app.kubernetes.io/name"
 PART_LABEL = "app.kubernetes.io/part-of"
 KIND_LABEL = "app.kubernetes.io/component"
 PROJECT = "sidecart"
-GATEWAY_KIND, SERVICE_KIND, SERVER_KIND, TRIAL_KIND = GATEWAY, "service", "server", "trial"
+GATEWAY_KIND, SERVICE_KIND, SERVER_KIND, TRIAL_KIND, KEEPER_KIND = GATEWAY, "service", "server", "trial", "keeper"
 
 APP_IMAGE = "sidecart-app"
 SERVER_IMAGES: Mapping[str, str] = {

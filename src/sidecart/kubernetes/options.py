@@ -10,14 +10,13 @@ import yaml
 from sidecart.kubernetes import names, network
 from sidecart.kubernetes.documents import Document, document, text
 from sidecart.launcher.project import root
-from sidecart.launcher.servers.login_templates import KEEPER
 from sidecart.launcher.topics import component_of, consumer_id, read_topics, service_ids
 from sidecart.launcher.topology import REPLICAS_MAX
 
 KEDA_NAMESPACE, MONITORING_NAMESPACE, COLLECTOR_NAMESPACE = "keda", "monitoring", "observability"
 COLLECTOR = f"collector.{COLLECTOR_NAMESPACE}:4318"
-SCALER = KEEPER
-"""The login that may only count, as that of the keeper in containers."""
+SCALER = names.KEEPER
+"""The login of the keeper, which may count the events that wait."""
 TRACING = "dapr/tracing.yaml"
 DASHBOARD = "docs/grafana/sidecart.json"
 LAG_PER_REPLICA = 100

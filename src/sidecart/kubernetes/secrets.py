@@ -19,7 +19,7 @@ from sidecart.kubernetes.trial import ISSUER_SECRET
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.lifecycle.options import EXTERNAL
 from sidecart.launcher.lifecycle.settings import APP_LOGINS, app_logins, external_servers
-from sidecart.launcher.permissions import ADMINISTRATOR, Permissions, permissions
+from sidecart.launcher.permissions import ADMINISTRATOR, keeper, permissions
 from sidecart.launcher.private_files import keep_private
 from sidecart.launcher.project import home
 from sidecart.launcher.servers.addresses import with_login
@@ -28,9 +28,9 @@ from sidecart.launcher.servers.rabbitmq_definitions import definitions
 from sidecart.launcher.servers.rabbitmq_definitions import hashed as hashed_for_rabbitmq
 from sidecart.launcher.servers.registry import BROKERS, ENVIRONMENT, STORES
 from sidecart.launcher.servers.server import Server
-from sidecart.launcher.servers.valkey_acl import acl_file, rule
+from sidecart.launcher.servers.valkey_acl import acl_file
 from sidecart.launcher.servers.valkey_acl import hashed as hashed_for_redis
-from sidecart.launcher.topics import app_ids, read_topics
+from sidecart.launcher.topics import app_ids
 
 SERVERS: Mapping[str, Server] = {**BROKERS, **STORES}
 ADDRESSES = {
@@ -93,6 +93,8 @@ def _external(overlay: Overlay) -> Iterator[Document]:
             data = home() / EXTERNAL
             addresses = {name: SERVERS[name].address_of(app_id, each, data) for name, each in addresses.items()}
         yield _servers_of(app_id, addresses)
+    # it counts and removes queues of gateways that have gone; `credentials` creates no login for it
+    yield _servers_of(options.SCALER, {name: known[SERVERS[name].env] for name in overlay.servers})
 
 
 def _servers_of(login: str, addresses: Mapping[str, str]) -> Document:
@@ -106,19 +108,13 @@ def _server(server: str, logins: Mapping[str, str]) -> Document:
     apps = [each for each in permissions() if each.has_records]
     if server == "redis":
         hashes = hashed_for_redis(logins)
-        content = {ACL_FILE: f"{acl_file(hashes, apps)}{_scaler(hashes[options.SCALER])}\n"}
+        content = {ACL_FILE: acl_file(hashes, [*apps, keeper(options.SCALER)])}
     elif server == "rabbitmq":
-        content = {DEFINITIONS_FILE: definitions(hashed_for_rabbitmq(logins), [*apps, Permissions(options.SCALER)])}
+        content = {DEFINITIONS_FILE: definitions(hashed_for_rabbitmq(logins), [*apps, keeper(options.SCALER)])}
     else:
         commands = STORES[server].login_commands(logins, "")
         content = {ROLES_FILE: f"REVOKE ALL ON SCHEMA public FROM PUBLIC;\n{commands}"}
     return _secret(names.server_secret(server), {**content, PASSWORD: logins[ADMINISTRATOR]})
-
-
-def _scaler(password: str) -> str:
-    """Return the line of a login that may only count the events that wait."""
-    topics = " ".join(f"~{topic}" for topic in read_topics())
-    return f"user {options.SCALER} {rule(Permissions(options.SCALER), password)} ({topics} +xinfo|groups)"
 
 
 def _secret(name: str, content: Mapping[str, str]) -> Document:

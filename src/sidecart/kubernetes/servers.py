@@ -16,6 +16,7 @@ from sidecart.kubernetes.workloads import REASONS as WORKLOAD_REASONS
 from sidecart.kubernetes.workloads import disruption_budget
 from sidecart.launcher.permissions import ADMINISTRATOR
 from sidecart.launcher.servers.postgres import CONNECTIONS_MAX
+from sidecart.launcher.servers.registry import BROKERS
 
 UID = 999
 """The uid of the official images of these servers (Debian and Ubuntu)."""
@@ -150,6 +151,8 @@ def _server(trial: Trial) -> Iterator[Document]:
     )
     yield disruption_budget(name)
     yield from network.flow(name, network.SIDECARS, network.pods_of(name), [port])
+    if name in BROKERS:
+        yield from network.flow(f"{name}-{names.KEEPER}", network.KEEPERS, network.pods_of(name), [port])
 
 
 def _pod(trial: Trial) -> dict[str, Any]:

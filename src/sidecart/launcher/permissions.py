@@ -28,6 +28,10 @@ class Permissions:
     """The names under which the app's sidecars read."""
     inspects: tuple[str, ...] = ()
     """The topics whose consumers it may count, and from which it may remove its own."""
+    counts: tuple[str, ...] = ()
+    """The topics whose consumers it may count and remove, without reading an event."""
+    removes: tuple[str, ...] = ()
+    """The consumers whose queues of these topics it may remove."""
     has_records: bool = False
 
 
@@ -50,6 +54,11 @@ def permissions() -> list[Permissions]:
         )
         for app_id, topics in readers().items()
     ]
+
+
+def keeper(name: str) -> Permissions:
+    """Return the rights of a login that counts events, and removes what gone gateways left."""
+    return Permissions(name, counts=_all_topics(), removes=_consumers(GATEWAY)[1:])  # the first one stays
 
 
 def _consumers(app_id: str) -> tuple[str, ...]:

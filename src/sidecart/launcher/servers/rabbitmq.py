@@ -141,6 +141,13 @@ class RabbitMq(Broker):
                 channel.close()
             return len(existing)
 
+    def is_abandoned(self, address: str, some: Sequence[Subscription]) -> bool:
+        """Return whether at least one of the queues exists, and none has a consumer."""
+        with queues.connection(address) as connection:
+            counts = [queues.consumers(connection, queues.name_of(one)) for one in some]
+        known = [each for each in counts if each is not None]
+        return bool(known) and not any(known)
+
     def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
         """Make these consumers start with the next event: a queue fills once it is declared."""
         self.remove(address, new)

@@ -8,6 +8,7 @@ access control):
     publish                           write to the exchange
     bind a queue to an exchange       write to the queue, read from the exchange
     consume                           read from the queue
+    delete a queue                    configure it
 
 So a subscription that names another app's queue (`queueName`) fails when the sidecar declares it.
 """
@@ -50,8 +51,9 @@ NONE = Patterns("^$", "^$", "^$")
 def patterns(app: Permissions) -> Patterns:
     """Return the permissions of an app."""
     queues = [f"{consumer}-{topic}" for consumer in app.consumers for topic in app.reads]
+    removed = [f"{consumer}-{topic}" for consumer in app.removes for topic in app.counts]
     return Patterns(
-        configure=_one_of([*app.publishes, *app.reads, *queues]),
+        configure=_one_of([*app.publishes, *app.reads, *queues, *removed]),
         write=_one_of([*app.publishes, *queues]),
         read=_one_of([*app.reads, *queues]),
     )

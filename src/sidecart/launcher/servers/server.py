@@ -133,6 +133,9 @@ class Broker(Server, Protocol):
     def remove(self, address: str, gone: Sequence[Subscription]) -> int:
         """Delete the broker's data for removed subscriptions; return how many it found."""
 
+    def is_abandoned(self, address: str, some: Sequence[Subscription]) -> bool:
+        """Return whether the broker keeps events for these subscriptions, and nobody reads any of them."""
+
     def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
         """Make consumers without readers start with the next event, regardless of earlier ones."""
 

