@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import signal
 from collections.abc import Mapping
 from functools import partial
@@ -16,10 +15,9 @@ from sidecart.launcher.topics import GATEWAY
 from sidecart.launcher.topology import app_for_sidecar, app_of
 from sidecart.testkit.faults.injector import Harm, Undo
 from sidecart.testkit.faults.schedule import Kind
+from tests.kubernetes import containers
 from tests.kubernetes.shop import KubernetesShop
 
-SIDECAR, APP, SERVER = "daprd", "app", "server"
-"""The names of the containers."""
 DRAIN_SECONDS = 120
 FIRST_KILLED = 1_000
 """The value of oom_score_adj by which the kernel chooses a process first."""
@@ -83,7 +81,7 @@ class Harms:
         for pid in self._pids(target):
             Path(f"/proc/{pid}/oom_score_adj").write_text(str(FIRST_KILLED), encoding="ascii")
         try:
-            self._shop.kubectl("exec", pod, "-c", APP, "--", "python", "-c", TOO_MUCH)
+            self._shop.kubectl("exec", pod, "-c", containers.APP, "--", "python", "-c", TOO_MUCH)
         except RuntimeError:
             return  # it dies with the app
         raise OSError("the limit did not hold")
@@ -104,27 +102,5 @@ class Harms:
         return partial(self._kubectl, "uncordon", target)
 
     def _pids(self, target: str) -> list[int]:
-        """Return the processes of a container; raise OSError if none runs."""
-        container = SIDECAR if app_for_sidecar(target) else APP
-        if target in SERVERS:
-            container = SERVER
-        status = self._pod(target)["status"]
-        every = [*status.get("containerStatuses", []), *status.get("initContainerStatuses", [])]
-        ids = [each.get("containerID", "").rpartition("/")[2] for each in every if each["name"] == container]
-        found = processes_of(ids[0]) if ids and ids[0] else []
-        if not found:
-            raise OSError("the container does not run")
-        return found
-
-
-def processes_of(container_id: str) -> list[int]:
-    """Return the processes in the cgroup of a container, seen from this machine."""
-    found = []
-    for file in Path("/proc").glob("[0-9]*/cgroup"):
-        try:
-            text = file.read_text(encoding="ascii", errors="replace")
-        except OSError:
-            continue  # it has ended
-        if re.search(rf"/{container_id}$", text, re.MULTILINE):
-            found.append(int(file.parent.name))
-    return sorted(found)
+        container = containers.SIDECAR if app_for_sidecar(target) else containers.APP
+        return containers.processes(self._pod(target), containers.SERVER if target in SERVERS else container)

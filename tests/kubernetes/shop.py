@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
+import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,6 +33,7 @@ from sidecart.launcher.servers.server import Broker
 from sidecart.launcher.topics import GATEWAY, app_ids
 from sidecart.launcher.topology import replicas_of, sidecar_of
 from sidecart.testkit.contents import QUEUES, Backlog, groups, queues
+from tests.kubernetes import containers
 from tests.kubernetes import overlay as manifests
 from tests.kubernetes.cluster.kubectl import Kubectl
 from tests.kubernetes.cluster.namespaces import run
@@ -38,6 +41,8 @@ from tests.kubernetes.cluster.namespaces import run
 READY_SECONDS = 240
 APPS = f"{names.KIND_LABEL} in ({names.GATEWAY_KIND},{names.SERVICE_KIND})"
 SIDECAR_PORT = 3500
+DENIED = 403
+"""The answer of a sidecar to a route that no access control allows."""
 VOLUMES = cache_folder() / "kubernetes" / "volumes"
 """The folder of the volumes, which both nodes see, as they would see a network's storage."""
 _TOKENS = [name(app_id) for app_id in app_ids() for name in (names.app_token_of, names.api_token_of)]
@@ -152,6 +157,8 @@ class KubernetesShop:
         self._forward(MAILS, f"deployment/{names.MAIL}", names.MAILS_PORT)
         for app_id in app_ids():
             self._forward(sidecar_of(app_id), self.workload(app_id), SIDECAR_PORT)
+            words = self.kubectl.command("logs", "--follow", "--tail=-1", self.workload(app_id), "-c", containers.APP)
+            self._processes.start(app_id, words, env={}, cwd=root())  # its output is the log of the app
 
     def apply(self) -> str:
         """Apply the namespace, the volumes, the Secrets and the overlay; return kubectl's words."""
@@ -184,9 +191,18 @@ class KubernetesShop:
         self.kubectl("scale", self.workload(name), "--replicas=0")
         self.kubectl("wait", "--for=delete", "pod", "-l", f"{names.NAME_LABEL}={name}", "--timeout=60s")
 
+    def kill(self, name: str) -> None:
+        """Kill the app at once, as a crash would; the kubelet starts it again."""
+        (pod,) = self.pods(name)
+        for pid in containers.processes(pod, containers.APP):
+            os.kill(pid, signal.SIGKILL)
+
     def wait_ready(self, name: str) -> None:
-        """Wait until an app is ready, or the whole shop for the gateway."""
+        """Wait until an app is ready and the gateway reaches it, or the whole shop for the gateway."""
         self.kubectl("rollout", "status", self.workload(name), f"--timeout={READY_SECONDS}s")
+        self.connect()
+        if name != GATEWAY:  # the name of a new pod is known some seconds later
+            self.until(lambda: self._is_reached(name), f"the gateway to reach {name}")
         if name == GATEWAY:
             self.deadline.until(self.is_ready, READY_SECONDS, lambda: "the gateway is not ready", 0.2)
 
@@ -211,6 +227,16 @@ class KubernetesShop:
             for each in every
             for one in (*each.get("containerStatuses", []), *each.get("initContainerStatuses", []))
         )
+
+    def _is_reached(self, name: str) -> bool:
+        """Return whether the gateway's sidecar reaches another one, which then denies the route."""
+        sidecar = sidecar_of(GATEWAY)
+        url = f"http://127.0.0.1:{self.ports[sidecar]}/v1.0/invoke/{name}/method/nothing"
+        try:
+            answer = httpx.get(url, headers={"dapr-api-token": self.tokens[sidecar]}, trust_env=False, timeout=5)
+        except httpx.TransportError:
+            return False
+        return answer.status_code == DENIED
 
     def workload(self, name: str) -> str:
         """Return the name of the workload of an app, as kubectl wants it."""

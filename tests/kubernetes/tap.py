@@ -14,7 +14,7 @@ import valkey
 from sidecart.launcher.lifecycle.system import System
 from sidecart.launcher.servers import valkey as valkey_server
 from sidecart.launcher.topics import read_topics
-from sidecart.testkit.tap import Sightings, Tap
+from sidecart.testkit.tap import Sightings, Tap, publish
 from tests.e2e.shopper import Shopper
 from tests.kubernetes.shop import KubernetesShop
 
@@ -44,6 +44,10 @@ class KubernetesTap(Sightings):
     ) -> None:
         self._stop.set()
         self._thread.join()
+
+    def publish(self, topic: str, body: bytes, content_type: str = "application/cloudevents+json") -> int:
+        """Publish any body through the sidecar of the topic's publisher; return the sidecar's status."""
+        return publish(self._shop.ports, self._shop.tokens, topic, body, content_type)
 
     def _read_streams(self) -> None:
         with valkey.Valkey.from_url(valkey_server.url(self._shop.broker_address)) as client:

@@ -8,7 +8,7 @@ import threading
 import time
 import urllib.request
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -115,13 +115,7 @@ class Tap(Sightings):
         """Publish any body through the sidecar of the topic's publisher; return the sidecar's
         status.
         """
-        sidecar = sidecar_of(str(publisher_of(topic)))
-        url = f"http://127.0.0.1:{self._system.ports[sidecar]}/v1.0/publish/pubsub/{topic}"
-        headers = {"content-type": content_type, "dapr-api-token": self._system.tokens[sidecar]}
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        request = urllib.request.Request(url, body, headers)
-        with opener.open(request, timeout=PUBLISH_SECONDS_MAX) as answer:
-            return int(answer.status)
+        return publish(self._system.ports, self._system.tokens, topic, body, content_type)
 
     def _take(self, topic: str, event: dict[str, Any]) -> None:
         if topic == PROBE:
@@ -158,6 +152,23 @@ class Tap(Sightings):
         probe_id = str(uuid.uuid4())
         event = {"specversion": "1.0", "id": probe_id, "type": PROBE, "source": APP_ID, "data": {}}
         self.publish(PROBE, json.dumps(event).encode())
+
+
+def publish(
+    ports: Mapping[str, int],
+    tokens: Mapping[str, str],
+    topic: str,
+    body: bytes,
+    content_type: str = "application/cloudevents+json",
+) -> int:
+    """Publish any body through the sidecar of the topic's publisher; return the sidecar's status."""
+    sidecar = sidecar_of(str(publisher_of(topic)))
+    url = f"http://127.0.0.1:{ports[sidecar]}/v1.0/publish/pubsub/{topic}"
+    headers = {"content-type": content_type, "dapr-api-token": tokens[sidecar]}
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    request = urllib.request.Request(url, body, headers)
+    with opener.open(request, timeout=PUBLISH_SECONDS_MAX) as answer:
+        return int(answer.status)
 
 
 class _Server(ThreadingHTTPServer):
