@@ -156,9 +156,14 @@ class KubernetesShop:
             self._forward(name, f"pod/{name}-0", names.SERVER_PORTS[name])
         self._forward(MAILS, f"deployment/{names.MAIL}", names.MAILS_PORT)
         for app_id in app_ids():
-            self._forward(sidecar_of(app_id), self.workload(app_id), SIDECAR_PORT)
-            words = self.kubectl.command("logs", "--follow", "--tail=-1", self.workload(app_id), "-c", containers.APP)
-            self._processes.start(app_id, words, env={}, cwd=root())  # its output is the log of the app
+            self._connect_app(app_id)
+
+    def _connect_app(self, app_id: str) -> None:
+        """Forward to the sidecar of an app, and follow its log; others keep their connections."""
+        self._processes.stop([sidecar_of(app_id), app_id], STOP_SECONDS)
+        self._forward(sidecar_of(app_id), self.workload(app_id), SIDECAR_PORT)
+        words = self.kubectl.command("logs", "--follow", "--tail=-1", self.workload(app_id), "-c", containers.APP)
+        self._processes.start(app_id, words, env={}, cwd=root())  # its output is the log of the app
 
     def apply(self) -> str:
         """Apply the namespace, the volumes, the Secrets and the overlay; return kubectl's words."""
@@ -177,7 +182,7 @@ class KubernetesShop:
 
     def _forward(self, name: str, target: str, port: int) -> None:
         words = self.kubectl.command("port-forward", target, f"{self.ports[name]}:{port}")
-        self._processes.start(f"forward-{name}", words, env={}, cwd=root())
+        self._processes.start(name, words, env={}, cwd=root())
         self.deadline.until(
             lambda: is_listening(self.ports[name]), READY_SECONDS, lambda: f"no port-forward to {target}", 0.1
         )
@@ -200,7 +205,7 @@ class KubernetesShop:
     def wait_ready(self, name: str) -> None:
         """Wait until an app is ready and the gateway reaches it, or the whole shop for the gateway."""
         self.kubectl("rollout", "status", self.workload(name), f"--timeout={READY_SECONDS}s")
-        self.connect()
+        self._connect_app(name)
         if name != GATEWAY:  # the name of a new pod is known some seconds later
             self.until(lambda: self._is_reached(name), f"the gateway to reach {name}")
         if name == GATEWAY:

@@ -25,6 +25,7 @@ from sidecart.chassis.server.serve import STOP_SECONDS_MAX
 from sidecart.edge import asyncapi
 from sidecart.edge.settings import read_auth
 from sidecart.issuer import keys, tokens
+from sidecart.kubernetes import keeper
 from sidecart.launcher import access_control, sidecar
 from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.dapr_release import VERSION
@@ -593,7 +594,7 @@ assert "psutil" in absent and "fastapi" not in absent
 def test_the_programs_of_the_image_need_only_its_packages() -> None:
     """Each program can be imported without the packages that only the launcher needs."""
     commands = [service.get("command", []) for service in SERVICES.values()]
-    programs = sorted({words[2] for words in commands if words[:2] == ["python", "-m"]})
+    programs = sorted({keeper.MODULE, *(words[2] for words in commands if words[:2] == ["python", "-m"])})
     words = [sys.executable, "-c", IMPORTED, ",".join(pins("requirements-apps.lock")), *programs]
     done = subprocess.run(words, cwd=root(), env=plain_environment(), capture_output=True, text=True, check=False)
 

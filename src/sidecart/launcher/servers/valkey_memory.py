@@ -10,8 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-import psutil
-
 from sidecart.chassis.settings import whole
 
 SETTING = "VALKEY_MEMORY_MB"
@@ -32,6 +30,8 @@ MB = 1024 * 1024
 
 def memory_mb(environ: Mapping[str, str] = os.environ) -> int:
     """Return the limit for the launcher's own server; raise SettingError for a wrong value."""
+    import psutil  # the image of the apps lacks it
+
     usual = max(MEMORY_MB_MIN, int(psutil.virtual_memory().total * MACHINE_SHARE) // MB)
     return whole(environ, SETTING, MEMORY_MB_MIN, MEMORY_MB_MAX, usual)
 
