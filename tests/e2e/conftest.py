@@ -89,6 +89,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     They are not skipped: a skipped test fails a suite.
     """
     other = [item for item in items if (only := item.get_closest_marker("only_on")) and not _has_one(only.args)]
+    if is_on_kubernetes():
+        other += [item for item in items if item.get_closest_marker("not_on_kubernetes") and item not in other]
     if other:
         config.hook.pytest_deselected(items=other)
         items[:] = [item for item in items if item not in other]

@@ -21,6 +21,12 @@ def processes(pod: dict[str, Any], container: str) -> list[int]:
     return found
 
 
+def restarts(pod: dict[str, Any], container: str) -> int:
+    """Return how often a container was restarted."""
+    every = pod["status"].get("containerStatuses", [])
+    return sum(int(each["restartCount"]) for each in every if each["name"] == container)
+
+
 def _in_cgroup(container_id: str) -> list[int]:
     found = []
     for file in Path("/proc").glob("[0-9]*/cgroup"):

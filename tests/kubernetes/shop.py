@@ -197,10 +197,13 @@ class KubernetesShop:
         self.kubectl("wait", "--for=delete", "pod", "-l", f"{names.NAME_LABEL}={name}", "--timeout=60s")
 
     def kill(self, name: str) -> None:
-        """Kill the app at once, as a crash would; the kubelet starts it again."""
+        """Kill the app at once, as a crash would; return when the kubelet has started it again."""
         (pod,) = self.pods(name)
+        before = containers.restarts(pod, containers.APP)
         for pid in containers.processes(pod, containers.APP):
             os.kill(pid, signal.SIGKILL)
+        self.until(lambda: containers.restarts(self.pods(name)[0], containers.APP) > before, f"a restart of {name}")
+        self.kubectl("rollout", "status", self.workload(name), f"--timeout={READY_SECONDS}s")
 
     def wait_ready(self, name: str) -> None:
         """Wait until an app is ready and the gateway reaches it, or the whole shop for the gateway."""

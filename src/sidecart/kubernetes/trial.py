@@ -55,7 +55,7 @@ def mail_file(senders: list[str]) -> str:
     command = ["python", "-m", module, "--host", "0.0.0.0"]
     for name, port in ports.items():
         command += [f"--{name}-port", str(port)]
-    probe = http_probe("/mails", "http", 5, 3)
+    probe = http_probe("/recipients", "http", 5, 3)
     probe["httpGet"]["httpHeaders"] = [{"name": "Host", "value": HOST}]
     flows = [
         each
