@@ -19,6 +19,7 @@ SCALER = names.KEEPER
 """The login of the keeper, which may count the events that wait."""
 TRACING = "dapr/tracing.yaml"
 DASHBOARD = "docs/grafana/sidecart.json"
+ALERTS = "docs/grafana/alerts.yml"
 LAG_PER_REPLICA = 100
 """The events that wait for one replica. An estimate: a replica processes about 100 in a second."""
 AUTHENTICATION = "scaler"
@@ -89,7 +90,8 @@ def _trigger(broker: str, topic: str, group: str) -> dict[str, Any]:
 
 def monitoring_file() -> str:
     """Return the scraping of apps and sidecars, and the dashboard."""
-    head = "Metrics of the apps and the sidecars, for the Prometheus Operator, and the dashboard for Grafana's sidecar."
+    head = "Metrics and alerts for the Prometheus Operator, and the dashboard for Grafana's sidecar."
+    alerts: Any = yaml.safe_load((root() / ALERTS).read_text(encoding="utf-8"))
     dashboard = (root() / DASHBOARD).read_text(encoding="utf-8")
     selected = {**network.SIDECARS}
     relabel = [{"sourceLabels": [f"__meta_kubernetes_pod_label_{_in_label(names.NAME_LABEL)}"], "targetLabel": "app"}]
@@ -105,6 +107,7 @@ def monitoring_file() -> str:
             "monitoring.coreos.com/v1",
             spec={"selector": selected, "podMetricsEndpoints": endpoints},
         ),
+        document("PrometheusRule", "sidecart", "monitoring.coreos.com/v1", spec=alerts),
         document(
             "ConfigMap", "sidecart-dashboard", labels={"grafana_dashboard": "1"}, data={"sidecart.json": dashboard}
         ),
