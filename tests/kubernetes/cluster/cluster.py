@@ -30,6 +30,7 @@ from tests.kubernetes.cluster.switch import HOST_LINK, Switch
 NODES = 2
 READY_SECONDS = 120
 STOP_SECONDS = 5
+LOCK_SECONDS = 0.5
 ETCD_PORTS = (2379, 2380)
 SERVERS = ("redis", "rabbitmq")
 """The servers that have an image here; PostgreSQL's needs its entrypoint."""
@@ -60,6 +61,7 @@ class Cluster:
         return Kubectl(programs.KUBECTL.find(self._report, self._deadline), self._plane.kubeconfig)
 
     def __enter__(self) -> Self:
+        self._lock()
         try:
             self._start()
         except BaseException:
@@ -72,10 +74,21 @@ class Cluster:
     ) -> None:
         self._stop()
 
-    def _start(self) -> None:
+    def _lock(self) -> None:
+        """Wait until no other test cluster runs."""
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = self._stack.enter_context((self.folder / "lock").open("w"))
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        is_reported = False
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            if not is_reported:
+                self._report("another test cluster runs on this machine: waiting until it ends")
+                is_reported = True
+            self._deadline.pause(LOCK_SECONDS)
+
+    def _start(self) -> None:
         self._clean()
         found = self._archives()
         self._plane.create_certificates([(node.name, node.address) for node in self.nodes])
