@@ -120,8 +120,8 @@ def victim_of(shopper: Shopper) -> Iterator[Victim]:
 def is_command(event: dict[str, Any], began: str) -> bool:
     """Tell whether the gateway made this event since then.
 
-    Other tests publish in the gateway's name without a subject or with a text as the time, and their events may
-    arrive at any time. A command always has both, and its time is a timestamp.
+    Other tests publish in the gateway's name without a subject or with a text as the time, and
+    their events may arrive at any time. A command always has both, and its time is a timestamp.
     """
     time = str(event.get("time"))
     return event.get("source") == "gateway" and "subject" in event and bool(TIMESTAMP.fullmatch(time)) and time >= began

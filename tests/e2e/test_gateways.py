@@ -184,7 +184,7 @@ def test_what_a_gone_gateway_left_is_removed(shopper: Shopper, monkeypatch: pyte
     assert {} == remover.look(0)
     stop_pair(shop, "gateway-2")
     try:
-        shopper.register()  # an event that nobody reads there
+        shopper.register()  # an event without a reader there
         shopper.until(lambda: {} == remover.look(0) and "gateway-2" in remover.absent, "the absence")
         early, due = remover.look(GONE_SECONDS - 1), remover.look(GONE_SECONDS)
 

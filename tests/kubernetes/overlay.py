@@ -14,7 +14,7 @@ from sidecart.launcher.topics import GATEWAY
 from tests.faults import trials
 
 ADDRESS = "10.215.0.80"
-"""The address of the gateway's Service, so that the test can allow it as a host before it exists."""
+"""The address of the gateway's Service, which the gateway must know as a host at its start."""
 VOLUME_SIZE = "4Gi"
 STEADY_NODE = "node-0"
 SETTINGS: Mapping[str, Mapping[str, str]] = {

@@ -82,19 +82,19 @@ class KubernetesShop:
 
     @property
     def store_address(self) -> str:
-        """The address of the Redis with the records, as host:port with the administrator's login."""
+        """The address of the Redis with the records, with the administrator's login."""
         return self._with_login("redis", f"127.0.0.1:{self.ports['redis']}")
 
     @property
     def broker_address(self) -> str:
-        """The address of the broker with the administrator's login, as the launcher's clients take it."""
+        """The address of the broker, with the administrator's login."""
         if self.kind == "redis":
             return self.store_address
         return self._with_login(self.kind, f"amqp://127.0.0.1:{self.ports[self.kind]}")
 
     @property
     def broker(self) -> Broker:
-        """What the launcher knows of the broker."""
+        """The launcher's interface to the broker."""
         return BROKERS[self.kind]
 
     @property
@@ -206,7 +206,7 @@ class KubernetesShop:
         self.kubectl("rollout", "status", self.workload(name), f"--timeout={READY_SECONDS}s")
 
     def wait_ready(self, name: str) -> None:
-        """Wait until an app is ready and the gateway reaches it, or the whole shop for the gateway."""
+        """Wait until an app is ready and the gateway reaches it; for the gateway the whole shop."""
         self.kubectl("rollout", "status", self.workload(name), f"--timeout={READY_SECONDS}s")
         self._connect_app(name)
         if name != GATEWAY:  # the name of a new pod is known some seconds later

@@ -46,7 +46,7 @@ class KubernetesTap(Sightings):
         self._thread.join()
 
     def publish(self, topic: str, body: bytes, content_type: str = "application/cloudevents+json") -> int:
-        """Publish any body through the sidecar of the topic's publisher; return the sidecar's status."""
+        """Publish any body through the sidecar of the topic's publisher; return the status."""
         return publish(self._shop.ports, self._shop.tokens, topic, body, content_type)
 
     def _read_streams(self) -> None:

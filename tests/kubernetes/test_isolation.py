@@ -1,4 +1,4 @@
-"""What a pod may not do: another identity, another app's calls, ports that no policy opens."""
+"""The limits of a pod: its identity, the calls of other apps, and the ports that it reaches."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_each_sidecar_has_the_identity_of_its_app(shop: KubernetesShop) -> None:
     for app_id in app_ids():
         (pod,) = shop.pods(app_id)
         port = str(names.SIDECAR_INTERNAL_PORT)
-        # Only pods of the gateway may reach the port; a sidecar does not answer without a certificate.
+        # only pods of the gateway may reach the port from outside
         pem = shop.kubectl("exec", pod["metadata"]["name"], "-c", "app", "--", "python", "-c", read, "127.0.0.1", port)
         found = x509.load_pem_x509_certificate(pem.encode())
         names_of_it = found.extensions.get_extension_for_class(x509.SubjectAlternativeName).value

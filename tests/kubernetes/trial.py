@@ -1,4 +1,4 @@
-"""One run of faults on a cluster: the load and the auditor of the fault suite, with other faults."""
+"""One run on a cluster: the load and the auditor of the fault suite, with other faults."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def consumer_and_topic(queue: str) -> tuple[str, str]:
 
 
 def groups(address: str) -> list[Backlog]:
-    """Return the backlog of the consumer groups of all streams; raise OSError without the server."""
+    """Return the backlog of all consumer groups; raise OSError if the server is unreachable."""
     found = []
     try:
         with _client(address) as client:

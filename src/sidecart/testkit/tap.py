@@ -161,7 +161,7 @@ def publish(
     body: bytes,
     content_type: str = "application/cloudevents+json",
 ) -> int:
-    """Publish any body through the sidecar of the topic's publisher; return the sidecar's status."""
+    """Publish any body through the sidecar of the topic's publisher; return the status."""
     sidecar = sidecar_of(str(publisher_of(topic)))
     url = f"http://127.0.0.1:{ports[sidecar]}/v1.0/publish/pubsub/{topic}"
     headers = {"content-type": content_type, "dapr-api-token": tokens[sidecar]}

@@ -1,4 +1,4 @@
-"""Each overlay at a real API server: no unknown field, no warning, and a second apply changes nothing."""
+"""Each overlay at a real API server: no unknown field, no warning, and one apply is enough."""
 
 from __future__ import annotations
 

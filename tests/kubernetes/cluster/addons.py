@@ -1,4 +1,4 @@
-"""What runs on the cluster before the shop: the name server and Dapr's control plane."""
+"""The name server and Dapr's control plane, which run before the shop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An API server alone, on the loopback interface: it stores and checks objects, and runs nothing."""
+"""An API server alone, on loopback: it stores and checks objects, and runs nothing."""
 
 from __future__ import annotations
 

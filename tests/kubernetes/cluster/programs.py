@@ -1,4 +1,4 @@
-"""The programs of the test cluster, built from Go modules whose versions and hashes are locked here."""
+"""The programs of the test cluster, built from Go modules with locked versions and hashes."""
 
 from __future__ import annotations
 

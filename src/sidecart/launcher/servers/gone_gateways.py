@@ -2,10 +2,10 @@
 
 `python -m sidecart.launcher.servers.gone_gateways`
 
-Each gateway reads every reply under its own name. After a scale-in nobody reads under that name,
-and the broker keeps its events. The launcher removes them when it starts. In a cluster this program
-does it: it removes the subscriptions of a gateway that nobody has read for GONE_SECONDS. The first
-gateway always exists. A gateway that comes back subscribes again.
+Each gateway reads every reply under its own name. After a scale-in no sidecar reads under that
+name, and the broker keeps its events. The launcher removes them when it starts. In a cluster this
+program does it: it removes the subscriptions of a gateway that had no reader for GONE_SECONDS. The
+first gateway always exists. A gateway that comes back subscribes again.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ ALIVE = Path("/tmp/looked")
 
 
 class Absences:
-    """Since when nobody has read what is kept for a gateway, by its name."""
+    """Since when the events of a gateway have no reader, by its name."""
 
     def __init__(self) -> None:
         self._since: dict[str, float] = {}
@@ -60,7 +60,7 @@ class Remover:
 
     @property
     def absent(self) -> frozenset[str]:
-        """The gateways that nobody read for at the last look."""
+        """The gateways that had no reader at the last look."""
         return self._absences.names
 
     def look(self, now: float) -> dict[str, int]:

@@ -134,7 +134,7 @@ class Broker(Server, Protocol):
         """Delete the broker's data for removed subscriptions; return how many it found."""
 
     def is_abandoned(self, address: str, some: Sequence[Subscription]) -> bool:
-        """Return whether the broker keeps events for these subscriptions, and nobody reads any of them."""
+        """Return whether the broker keeps events for these subscriptions, without any reader."""
 
     def skip_backlog(self, address: str, new: Sequence[Subscription]) -> None:
         """Make consumers without readers start with the next event, regardless of earlier ones."""

@@ -138,9 +138,10 @@ class Valkey(Broker):
             return len(existing)
 
     def is_abandoned(self, address: str, some: Sequence[Subscription]) -> bool:
-        """Return whether a group has undelivered events, and no consumer of any group has read for a minute.
+        """Return whether a group has undelivered events, and no consumer of any has read for a
+        minute.
 
-        Without new events nobody can tell, and nothing grows.
+        Without new events the server does not know, and nothing grows.
         """
         with _connection(address) as client:
             return are_abandoned(client, some)

@@ -1,4 +1,4 @@
-"""Consumer groups of a Redis-compatible server, and whether somebody reads them."""
+"""Consumer groups of a Redis-compatible server, and whether a consumer reads them."""
 
 from __future__ import annotations
 
@@ -70,7 +70,9 @@ def is_read(client: valkey.Valkey, one: Subscription) -> bool:
 
 
 def are_abandoned(client: valkey.Valkey, some: Sequence[Subscription]) -> bool:
-    """Return whether a group has undelivered events, and no consumer of any has read for a minute."""
+    """Return whether a group has undelivered events, and no consumer of any has read for a
+    minute.
+    """
     found = [
         (one, group) for one in some for group in _raw(client, one.topic) if group["name"].decode() == one.consumer_id
     ]

@@ -9,7 +9,7 @@ from sidecart.launcher.servers.gone_gateways import GONE_SECONDS, Absences, chos
 
 
 def test_a_gateway_is_gone_after_the_time() -> None:
-    """Not before, and again at each look until its data is away."""
+    """Not before, and again at each look until its data is removed."""
     absences = Absences()
 
     assert [] == absences.gone(["gateway-1"], 0)

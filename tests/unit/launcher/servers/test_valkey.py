@@ -137,7 +137,7 @@ def test_a_new_consumer_of_an_unpublished_topic_receives_the_first_event(
 
 
 def test_a_group_is_abandoned_without_a_reader_of_its_events(server: client_of.Valkey, address: str) -> None:
-    """A consumer that read within a minute still reads, and without events nobody can tell."""
+    """A consumer that read within a minute still reads; without events the server cannot know."""
     assert not SERVER.is_abandoned(address, [ONE])
     server.xadd(ONE.topic, {"data": "{}"})
     assert not SERVER.is_abandoned(address, [ONE])
