@@ -58,7 +58,7 @@ class KubernetesShop:
     def __init__(self, kubectl: Kubectl, overlay: str, folder: Path, report: Callable[[str], None]) -> None:
         self.overlay = overlay
         self.kind = OVERLAYS[overlay].broker
-        self._cluster = kubectl
+        self.cluster = kubectl
         self.kubectl = kubectl.within(names.NAMESPACE)
         self._folder = folder
         self._report = report
@@ -125,7 +125,7 @@ class KubernetesShop:
         return with_login(address, ADMINISTRATOR, password)
 
     def __enter__(self) -> Self:
-        self._is_own = not self._cluster("get", "namespace", names.NAMESPACE, "--ignore-not-found")
+        self._is_own = not self.cluster("get", "namespace", names.NAMESPACE, "--ignore-not-found")
         try:
             self._start()
         except BaseException:
@@ -167,11 +167,11 @@ class KubernetesShop:
 
     def apply(self) -> str:
         """Apply the namespace, the volumes, the Secrets and the overlay; return kubectl's words."""
-        self._cluster("apply", "-f", str(root() / names.FOLDER / "base" / "namespace.yaml"))
+        self.cluster("apply", "-f", str(root() / names.FOLDER / "base" / "namespace.yaml"))
         for volume in manifests.volumes(self.overlay, VOLUMES):
-            self._cluster.apply(json.dumps(volume))
-        self._cluster.apply(secrets_text(self.overlay))
-        return self._cluster("apply", "-k", str(manifests.kustomization(self.overlay, self._folder / "overlay")))
+            self.cluster.apply(json.dumps(volume))
+        self.cluster.apply(secrets_text(self.overlay))
+        return self.cluster("apply", "-k", str(manifests.kustomization(self.overlay, self._folder / "overlay")))
 
     def is_ready(self) -> bool:
         """Return whether a ready gateway answers."""
@@ -267,6 +267,6 @@ class KubernetesShop:
         if not self._is_own:
             return
         with contextlib.suppress(RuntimeError, LaunchError):
-            run(*self._cluster.command("delete", "namespace", names.NAMESPACE, "--timeout=120s"))
+            run(*self.cluster.command("delete", "namespace", names.NAMESPACE, "--timeout=120s"))
             for server in OVERLAYS[self.overlay].servers:
-                self._cluster("delete", "persistentvolume", f"test-{server}", "--timeout=30s")
+                self.cluster("delete", "persistentvolume", f"test-{server}", "--timeout=30s")
