@@ -20,6 +20,7 @@ from sidecart.kubernetes.kustomizations import OVERLAYS
 from sidecart.kubernetes.secrets import secrets_text
 from sidecart.kubernetes.trial import ISSUER_SECRET
 from sidecart.launcher.deadline import Deadline
+from sidecart.launcher.environment import plain_environment
 from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.permissions import ADMINISTRATOR
 from sidecart.launcher.ports import free_port, is_listening
@@ -163,7 +164,7 @@ class KubernetesShop:
         self._processes.stop([sidecar_of(app_id), app_id], STOP_SECONDS)
         self._forward(sidecar_of(app_id), self.workload(app_id), SIDECAR_PORT)
         words = self.kubectl.command("logs", "--follow", "--tail=-1", self.workload(app_id), "-c", containers.APP)
-        self._processes.start(app_id, words, env={}, cwd=root())  # its output is the log of the app
+        self._processes.start(app_id, words, env=plain_environment(), cwd=root())  # its output is the log of the app
 
     def apply(self) -> str:
         """Apply the namespace, the volumes, the Secrets and the overlay; return kubectl's words."""
@@ -182,7 +183,7 @@ class KubernetesShop:
 
     def _forward(self, name: str, target: str, port: int) -> None:
         words = self.kubectl.command("port-forward", target, f"{self.ports[name]}:{port}")
-        self._processes.start(name, words, env={}, cwd=root())
+        self._processes.start(name, words, env=plain_environment(), cwd=root())
         self.deadline.until(
             lambda: is_listening(self.ports[name]), READY_SECONDS, lambda: f"no port-forward to {target}", 0.1
         )

@@ -39,7 +39,7 @@ class Rest:
     ) -> None:
         """Observe; `waiting` reads the backlog of a broker that the launcher does not run."""
         self._system = system
-        self._everything = waiting or partial(backlog, system)
+        self._waiting = waiting or partial(backlog, system)
         self._ledger = ledger
         self._bookkeeping = bookkeeping
         self._reader = reader
@@ -101,4 +101,4 @@ class Rest:
     def backlog(self) -> list[Backlog]:
         """Return the backlog of each consumer of this system; raise OSError without the broker."""
         ours = {one.consumer_id for one in readers(self._system.replicas)}
-        return [each for each in self._everything() if each.consumer in ours]
+        return [each for each in self._waiting() if each.consumer in ours]

@@ -50,11 +50,8 @@ class OneGateway(Rest):
     """A system with one gateway, and this backlog at its broker."""
 
     def __init__(self, ledger: Ledger, books: LampBooks, reader: Reader, *everything: Any) -> None:
-        super().__init__(cast(System, SimpleNamespace(replicas=["gateway"])), ledger, books, reader, lambda: None)
-        self._found = list(everything)
-
-    def _everything(self) -> list[Any]:
-        return self._found
+        system = cast(System, SimpleNamespace(replicas=["gateway"]))
+        super().__init__(system, ledger, books, reader, lambda: None, lambda: list(everything))
 
 
 @pytest.fixture
