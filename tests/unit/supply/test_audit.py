@@ -52,7 +52,7 @@ def test_a_skipped_package_is_no_success(tmp_path: Path) -> None:
 
 
 def test_an_unreachable_database_is_no_vulnerability(tmp_path: Path) -> None:
-    """pip-audit ends with 1, as with a vulnerability; the message has the last line of its error."""
+    """pip-audit ends with 1, as with a vulnerability; the reason is the last line of its error."""
     with pytest.raises(audit.DataUnreachable, match="ConnectionError: no route"):
         audit.audit(program(tmp_path, "", code=1), LOCK)
 
