@@ -46,7 +46,8 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SIDECARS = {app_id: f"{app_id}-dapr" for app_id in app_ids()}
 SERVERS = ("redis", "rabbitmq")
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
-PINNED = re.compile(r"[\w./-]+:\d+\.\d+\.\d+(-[\w.-]+)?")
+PINNED = re.compile(r"(postgres:\d+|[\w./-]+:v?\d+\.\d+)\.\d+(-[\w.-]+)?(@sha256:[0-9a-f]{64})?")
+"""A full version, of two numbers for PostgreSQL; Renovate adds the digest."""
 ADDRESSES = {
     "--dapr-listen-addresses",
     "--dapr-internal-grpc-listen-address",
