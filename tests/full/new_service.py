@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sidecart.launcher import access_control, topic_scopes
 from sidecart.launcher.project import root
-from sidecart.launcher.servers.login_templates import RABBITMQ, REDIS
+from sidecart.launcher.servers.login_templates import POSTGRES, RABBITMQ, REDIS
 from tests.full.project_copy import copied, run_in
 from tests.full.tutorial import Change, NewFile, read_steps
 
@@ -71,6 +71,7 @@ GENERATED = {
     access_control.FILE: "scopes",
     REDIS: "scopes",
     RABBITMQ: "scopes",
+    POSTGRES: "scopes",
 }
 """The files that the tutorial lets a command write, and the command."""
 

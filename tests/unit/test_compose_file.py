@@ -25,6 +25,7 @@ from sidecart.chassis.server.serve import STOP_SECONDS_MAX
 from sidecart.edge import asyncapi
 from sidecart.edge.settings import read_auth
 from sidecart.issuer import keys, tokens
+from sidecart.kubernetes import pods, servers
 from sidecart.launcher import access_control, sidecar
 from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.dapr_release import VERSION
@@ -35,7 +36,7 @@ from sidecart.launcher.project import root
 from sidecart.launcher.servers import rabbitmq, valkey
 from sidecart.launcher.servers.login_templates import KEEPER, templates
 from sidecart.launcher.servers.rabbitmq_keeper import TOKENS, tokens_of
-from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topics import app_ids
 
@@ -44,7 +45,7 @@ FILE = "tye-or-compose/docker-compose.yml"
 COMPOSE: dict[str, Any] = yaml.safe_load((root() / FILE).read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SIDECARS = {app_id: f"{app_id}-dapr" for app_id in app_ids()}
-SERVERS = ("redis", "rabbitmq")
+SERVERS = ("redis", "rabbitmq", "postgres")
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
 PINNED = re.compile(r"(postgres:\d+|[\w./-]+:v?\d+\.\d+)\.\d+(-[\w.-]+)?(@sha256:[0-9a-f]{64})?")
 """A full version, of two numbers for PostgreSQL; Renovate adds the digest."""
@@ -199,18 +200,19 @@ def test_sidecars_have_the_tested_version(app_id: str) -> None:
     assert f"daprio/sentry:{VERSION}" == SERVICES["sentry"]["image"]
 
 
+@pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("broker", BROKERS)
 @pytest.mark.parametrize("app_id", app_ids())
-def test_sidecars_get_the_launchers_flags(app_id: str, broker: str) -> None:
+def test_sidecars_get_the_launchers_flags(app_id: str, broker: str, store: str) -> None:
     """Sidecars get the launcher's flags, components and configuration; only addresses and ports
     differ.
     """
     app = read_apps()[app_id]
-    folders = resource_folders(app.resources, broker, "redis")
+    folders = resource_folders(app.resources, broker, store)
     configs = (app.config, root() / access_control.FILE)
     words = sidecar.command(Path("./daprd"), app, Sidecar(app_id, 0, 0, 0, 0), folders, configs)
     expected = flags([*words, *mtls_flags(0)])
-    words = [interpolated(word, BROKER=broker) for word in SERVICES[SIDECARS[app_id]]["command"]]
+    words = [interpolated(word, BROKER=broker, STORE=store) for word in SERVICES[SIDECARS[app_id]]["command"]]
     actual = {
         (name, str(root()) + value) if name in ("--resources-path", "--config") else (name, value)
         for name, value in flags(words)
@@ -321,16 +323,91 @@ def test_health_checks_need_no_shell(name: str) -> None:
         assert "CMD" == SERVICES[name]["healthcheck"]["test"][0]
 
 
-@pytest.mark.parametrize("name", [*app_ids(), *SIDECARS.values(), "sentry", "issuer", "mail", "keeper"])
-def test_exposed_containers_have_minimal_rights(name: str) -> None:
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_has_minimal_rights(name: str) -> None:
     """The root file system is read-only, all capabilities are dropped, and no new privileges are
     allowed.
     """
-    service = SERVICES[name]
+    assert [] == [f"{FILE}: services.{name}.{each}" for each in too_many_rights(SERVICES[name])]
 
-    assert service["read_only"]
-    assert ["ALL"] == service["cap_drop"]
-    assert ["no-new-privileges:true"] == service["security_opt"]
+
+def too_many_rights(service: dict[str, Any]) -> list[str]:
+    """Return the settings of a service that leave it more rights than it needs."""
+    wanted = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
+    unwanted = ("cap_add", "privileged", "pid", "ipc", "network_mode", "userns_mode", "devices")
+    wrong = [f"{key} is {service.get(key)}, not {value}" for key, value in wanted.items() if service.get(key) != value]
+    return [*wrong, *(f"{key} is set" for key in unwanted if key in service)]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"read_only": False}, "read_only is False, not True"),
+        ({"cap_drop": ["NET_RAW"]}, "cap_drop is ['NET_RAW'], not ['ALL']"),
+        ({"security_opt": None}, "security_opt is None, not ['no-new-privileges:true']"),
+        ({"cap_add": ["SYS_ADMIN"]}, "cap_add is set"),
+        ({"privileged": True}, "privileged is set"),
+    ],
+)
+def test_a_container_with_more_rights_is_found(change: dict[str, Any], line: str) -> None:
+    """The line names the setting and its value."""
+    assert [line] == too_many_rights({**SERVICES["order"], **change})
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_servers_run_without_root(name: str) -> None:
+    """The login is the one of the official images, as in the manifests for Kubernetes."""
+    assert f"{servers.UID}:{servers.UID}" == SERVICES[name]["user"]
+
+
+MEBI = {"Mi": 1, "Gi": 1024, "m": 1, "g": 1024}
+
+
+def size(text: str) -> int:
+    """Return an amount of memory in MiB, of the compose file (256m) or of Kubernetes (256Mi)."""
+    found = re.fullmatch(r"(\d+)(Mi|Gi|m|g)", interpolated(text))
+    assert found, f"{text} is no amount of memory"
+    return int(found[1]) * MEBI[found[2]]
+
+
+def manifest_limits() -> dict[str, dict[str, Any]]:
+    """Return the limits in the manifests for Kubernetes: of apps, servers, and small programs."""
+    found = {}
+    for file in (root() / "deploy/kubernetes").rglob("*.yaml"):
+        for one in yaml.safe_load_all(file.read_text(encoding="utf-8")):
+            if one and one["kind"] in ("Deployment", "StatefulSet"):
+                [container] = one["spec"]["template"]["spec"]["containers"]
+                found[one["metadata"]["name"]] = container["resources"]["limits"]
+    return found
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_has_the_limits_of_the_manifests(name: str) -> None:
+    """Memory and CPU; a sidecar has those of an app, sentry and the keeper those of the issuer."""
+    limits = manifest_limits()
+    small = dict.fromkeys(("sentry", "keeper"), "issuer")
+    expected = limits[small.get(name, name.removesuffix("-dapr"))]
+    cpus = str(expected["cpu"])
+
+    assert size(expected["memory"]) == size(SERVICES[name]["mem_limit"]), f"{FILE}: services.{name}.mem_limit"
+    wanted = float(cpus[:-1]) / 1000 if cpus.endswith("m") else float(cpus)
+    assert wanted == float(SERVICES[name]["cpus"]), f"{FILE}: services.{name}.cpus"
+
+
+def test_sidecars_have_the_limits_of_the_injected_ones() -> None:
+    """The limits of a sidecar in a cluster are annotations of its pod."""
+    annotations = pods.sidecar_annotations(read_apps()["order"])
+
+    assert size(annotations["dapr.io/sidecar-memory-limit"]) == size(SERVICES["order-dapr"]["mem_limit"])
+    assert float(annotations["dapr.io/sidecar-cpu-limit"]) == float(SERVICES["order-dapr"]["cpus"])
+
+
+def test_redis_has_more_memory_than_its_data() -> None:
+    """Redis copies changed pages while it rewrites its file; without room the kernel kills it."""
+    command = SERVICES["redis"]["command"]
+    data = interpolated(command[command.index("--maxmemory") + 1]).removesuffix("b")
+
+    assert 2 * size(data) <= size(SERVICES["redis"]["mem_limit"])
 
 
 @pytest.mark.parametrize("app_id", app_ids())
@@ -342,22 +419,27 @@ def test_the_grace_period_covers_work_in_progress(app_id: str) -> None:
     )
 
 
+@pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("broker", BROKERS)
 @pytest.mark.parametrize("app_id", app_ids())
-def test_the_environment_sets_every_variable_of_the_components(app_id: str, broker: str, secrets: Path) -> None:
+def test_the_environment_sets_every_variable_of_the_components(
+    app_id: str, broker: str, store: str, secrets: Path
+) -> None:
     """Every `envRef` of the sidecar's components is set, and names a server that runs with this
-    broker.
+    broker and this store.
     """
     env = environment(SIDECARS[app_id], secrets)
     words = [
-        interpolated(value, BROKER=broker) for name, value in flags(SERVICES[SIDECARS[app_id]]["command"]) if value
+        interpolated(value, BROKER=broker, STORE=store)
+        for name, value in flags(SERVICES[SIDECARS[app_id]]["command"])
+        if value
     ]
     folders = [root() / word.lstrip("/") for word in words if word.startswith("/components")]
     components = [yaml.safe_load(file.read_text("utf-8")) for folder in folders for file in folder.glob("*.yaml")]
     wanted_state = {
         each["envRef"] for one in components for each in one["spec"].get("metadata", []) if "envRef" in each
     }
-    running = {name for name, service in SERVICES.items() if set(service.get("profiles", [broker])) == {broker}}
+    running = {name for name, service in SERVICES.items() if set(service.get("profiles", [broker])) <= {broker, store}}
     scopes = {name for name in wanted_state if name.startswith("TOPIC_")}
     login = {name for name in wanted_state if name in (valkey.USERNAME, valkey.PASSWORD)}
     hosts = {re.sub(r"^\w+://|.*@", "", env[name]).partition(":")[0] for name in wanted_state - scopes - login}
@@ -368,6 +450,7 @@ def test_the_environment_sets_every_variable_of_the_components(app_id: str, brok
     assert all(env[name] for name in (*scopes, *login))
     assert app_id == env[valkey.USERNAME]
     assert f"//{app_id}:{env[valkey.PASSWORD]}@" in env["AMQP_URL"]
+    assert f"postgres://{app_id}:{env[valkey.PASSWORD]}@postgres:5432/{servers.DATABASE}" in env["POSTGRES_URL"]
     assert hosts <= running
 
 
@@ -423,7 +506,8 @@ def test_each_app_has_its_own_login_at_the_servers(secrets: Path) -> None:
     for app_id in app_ids():
         assert not set(known.values()) & set(environment(app_id, secrets).values())
     assert known[KEEPER] in environment("keeper", secrets)["AMQP_URL"]
-    assert "secrets/servers.env" in env_files("redis") == env_files("rabbitmq")
+    assert "secrets/servers.env" in env_files("redis") == env_files("rabbitmq") == env_files("postgres")
+    assert known[ADMINISTRATOR] == made["servers.env", "POSTGRES_PASSWORD"]
 
 
 def test_the_servers_fill_the_passwords_in(secrets: Path, tmp_path: Path) -> None:
@@ -454,6 +538,50 @@ def test_no_server_accepts_a_caller_without_a_login() -> None:
     assert "RABBITMQ_DEFAULT_USER" not in SERVICES["rabbitmq"].get("environment", {})
 
 
+def test_an_update_adds_the_address_of_postgresql(secrets: Path, tmp_path: Path) -> None:
+    """The files of an earlier version have no POSTGRES_URL; the passwords stay."""
+    before = by_file(secrets)
+    for file in secrets.glob("*servers.env"):
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        file.write_text("".join(line for line in lines if not line.startswith("POSTGRES")), encoding="utf-8")
+    subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
+
+    assert before == by_file(secrets)
+
+
+def test_postgresql_has_the_settings_of_the_manifests() -> None:
+    """Its options, its variables and its check are those of the StatefulSet."""
+    service, trial = SERVICES["postgres"], servers.POSTGRES
+
+    assert list(trial.args) == service["command"]
+    assert trial.env == service["environment"]
+    assert ["CMD", *trial.check] == service["healthcheck"]["test"]
+    assert {trial.data, *(path for _, path in trial.scratch)} <= {
+        *service["tmpfs"],
+        *(each.split(":")[1] for each in service["volumes"]),
+    }
+
+
+def test_the_logins_of_postgresql_are_renewed_at_each_start(secrets: Path, tmp_path: Path) -> None:
+    """The first start leaves the file to the image; later starts run it before the server."""
+    words = SERVICES["postgres"]["entrypoint"]
+    [folder] = [each for each in SERVICES["postgres"]["tmpfs"] if words[3].startswith(f"{each}/")]
+    script = (FOLDER / "update-roles").read_text(encoding="utf-8").replace(folder, str(tmp_path))
+    for name in ("postgres", "docker-entrypoint.sh"):
+        (tmp_path / name).write_text(
+            f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/log\n[ $1 != --single ] || cat >>{tmp_path}/log\n'
+        )
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "logins.sql").write_text("ALTER ROLE\n")
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PGDATA": str(tmp_path), "POSTGRES_DB": "shop"}
+    for _ in range(2):
+        subprocess.run(["sh", "-c", script, "update-roles", "postgres", "-c"], env=env, check=True)
+        (tmp_path / "PG_VERSION").write_text("16\n")
+
+    start = "docker-entrypoint.sh postgres -c\n"
+    assert f"{start}postgres --single -D {tmp_path} shop\nALTER ROLE\n{start}" == (tmp_path / "log").read_text()
+
+
 def test_a_new_app_gets_its_tokens_and_the_others_keep_theirs(secrets: Path, tmp_path: Path) -> None:
     """The passwords at the servers stay, too."""
     before = by_file(secrets)
@@ -466,7 +594,7 @@ def test_a_new_app_gets_its_tokens_and_the_others_keep_theirs(secrets: Path, tmp
         place for place in after.keys() - before.keys() if place[0] in ("bonus.env", "bonus-servers.env", "bonus.jwt")
     }
     assert new == after.keys() - before.keys()
-    assert 6 == len(new)
+    assert 7 == len(new)
     assert {("keeper.env", TOKENS), ("servers.env", "PASSWORDS")} == {
         place for place in before if before[place] != after[place]
     }
