@@ -4,6 +4,7 @@ with crashes.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -16,7 +17,6 @@ import pytest
 from shop.acting import acting
 from shop.demo import Demo, DemoFailed
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.topics import app_ids
 from tests.compose.engine import Engine, EngineError
 from tests.compose.stack import FILE, FOLDER, SECONDS_MAX, Stack
@@ -36,23 +36,70 @@ def secrets() -> Iterator[None]:
         shutil.rmtree(SECRETS)
 
 
-@pytest.mark.parametrize("broker", BROKERS)
-def test_the_unchanged_file_runs_both_flows(engine: Engine, broker: str) -> None:
-    """All health checks pass, the demo passes, each read works, and apps and sidecars run without
-    root.
-    """
-    with Stack(engine, broker) as stack:
+@pytest.mark.parametrize(("broker", "store"), [("redis", "redis"), ("rabbitmq", "postgres")])
+def test_the_unchanged_file_runs_both_flows(engine: Engine, broker: str, store: str) -> None:
+    """All health checks pass, the demo passes, each read works, and no container runs as root."""
+    with Stack(engine, broker, store) as stack:
         stack.wait_ready()
         play(stack)
         assert 200 == ask(stack, "/products")
 
         checked = [name for name, service in stack.services.items() if "test" in service.get("healthcheck", {})]
-        assert {*app_ids(), "issuer", "mail", "redis", *({"rabbitmq"} & {broker})} == set(checked)
+        assert {*app_ids(), "issuer", "mail", "redis", *({"rabbitmq", "postgres"} & {broker, store})} == set(checked)
         for name in checked:
             stack.until(lambda name=name: stack.is_healthy(name), f"{name} to be healthy")  # type: ignore[misc]  # bound now
         users = {name: stack.inspect(name)["Config"]["User"] for name in stack.services}
         assert {"10001:10001"} == {users[name] for name in (*app_ids(), "issuer", "mail")}
+        assert {"999:999"} == {users[name] for name in ({"redis", "rabbitmq", "postgres"} & set(users))}
         assert {"65532:65532"} == {users[name] for name in ("sentry", *(f"{name}-dapr" for name in app_ids()))}
+
+
+def test_every_container_is_confined(engine: Engine) -> None:
+    """Each is read-only, has no capability, gains none, and has limits of memory and CPU."""
+    with Stack(engine, "rabbitmq", "postgres") as stack:
+        stack.wait_ready()
+        for name in stack.services:
+            found = stack.inspect(name)
+            limits = found["HostConfig"]
+            assert limits["ReadonlyRootfs"], name
+            assert limits["Memory"] > 0, name
+            assert limits["NanoCpus"] > 0, name
+            status = Path(f"/proc/{found['State']['Pid']}/status").read_text("ascii")
+            held = dict(re.findall(r"^(CapEff|CapBnd|NoNewPrivs):\s+(\w+)$", status, re.MULTILINE))
+            assert {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1"} == held, name
+
+
+def test_new_passwords_reach_an_existing_database(engine: Engine) -> None:
+    """The records stay while the passwords change; a login with the old password is refused."""
+    with Stack(engine, "redis", "postgres") as stack:
+        stack.wait_ready()
+        play(stack)
+        old = postgres_url("user")
+        for file in [*SECRETS.glob("*-servers.env"), SECRETS / "servers.env"]:
+            file.unlink()
+        subprocess.run([FOLDER / "make-secrets"], check=True)
+        stack.recreate()
+        stack.wait_ready()
+        play(stack)
+
+        assert "password authentication failed" in refusal(stack, old)
+        assert "" == refusal(stack, postgres_url("user"))
+
+
+def postgres_url(login: str) -> str:
+    """Return the address of the store with a login, as its sidecar reads it."""
+    lines = (SECRETS / f"{login}-servers.env").read_text("utf-8").splitlines()
+    [url] = [line.partition("=")[2] for line in lines if line.startswith("POSTGRES_URL=")]
+    return url
+
+
+def refusal(stack: Stack, url: str) -> str:
+    """Return why PostgreSQL refuses a connection of another container, or an empty text."""
+    try:
+        stack.engine.podman("exec", stack.container("postgres"), "psql", url, "-c", "SELECT 1")
+    except EngineError as error:
+        return str(error)
+    return ""
 
 
 def test_any_order_of_starts_works(engine: Engine) -> None:

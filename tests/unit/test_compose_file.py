@@ -569,7 +569,7 @@ def test_the_logins_of_postgresql_are_renewed_at_each_start(secrets: Path, tmp_p
     script = (FOLDER / "update-roles").read_text(encoding="utf-8").replace(folder, str(tmp_path))
     for name in ("postgres", "docker-entrypoint.sh"):
         (tmp_path / name).write_text(
-            f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/log\n[ $1 != --single ] || cat >>{tmp_path}/log\n'
+            f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/log\n[ "$1" != --single ] || cat >>{tmp_path}/log\n'
         )
         (tmp_path / name).chmod(0o755)
     (tmp_path / "logins.sql").write_text("ALTER ROLE\n")
