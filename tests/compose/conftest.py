@@ -25,7 +25,7 @@ def engine() -> Iterator[Engine]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         engine = Engine(cache)
         engine.clean()  # remove leftovers of a killed run
-        started = services(*BROKERS, *STORES)
+        started = services(*BROKERS, *STORES, "gateways")
         images.make(engine, cache, images.images_of((FOLDER / "Dockerfile").read_text("utf-8"), started), print)
         yield engine
         assert "" == engine.podman("ps", "--all", "--quiet")

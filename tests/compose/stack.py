@@ -15,6 +15,7 @@ from typing import Any, Self
 import httpx
 import yaml
 
+from sidecart.launcher import proxy
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
@@ -54,8 +55,14 @@ class Stack:
         self.services = services(broker, store, *profiles)
         self.deadline = Deadline()
         self._project = f"sidecart-test-{os.getpid()}"
-        self._ports = {"PORT": free_port(), "MAIL_PORT": free_port()}
-        self._env = {"BROKER": broker, "STORE": store, **{name: str(port) for name, port in self._ports.items()}}
+        self._ports = {"PORT": free_port(), "MAIL_PORT": free_port(), "PROXY_PORT": free_port()}
+        gateways = str(len(proxy.CONTAINERS)) if "gateways" in profiles else "1"
+        self._env = {
+            "BROKER": broker,
+            "STORE": store,
+            "GATEWAYS": gateways,
+            **{name: str(port) for name, port in self._ports.items()},
+        }
         known = {profile for each in self.services.values() for profile in each.get("profiles", [])}
         self._profile = [word for each in sorted({broker, store, *profiles} & known) for word in ("--profile", each)]
         self._reverse = reverse
@@ -64,6 +71,11 @@ class Stack:
     def url(self) -> str:
         """The gateway's address."""
         return f"http://127.0.0.1:{self._ports['PORT']}"
+
+    @property
+    def proxy_url(self) -> str:
+        """The address of all gateways, with the profile `gateways`."""
+        return f"http://127.0.0.1:{self._ports['PROXY_PORT']}"
 
     @property
     def mail_url(self) -> str:

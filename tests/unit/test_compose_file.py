@@ -3,6 +3,7 @@
 These tests read files only and need no container engine.
 """
 
+import ipaddress
 import json
 import os
 import re
@@ -26,7 +27,7 @@ from sidecart.edge import asyncapi
 from sidecart.edge.settings import read_auth
 from sidecart.issuer import keys, tokens
 from sidecart.kubernetes import pods, servers
-from sidecart.launcher import access_control, sidecar
+from sidecart.launcher import access_control, proxy, sidecar
 from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.dapr_release import VERSION
 from sidecart.launcher.environment import plain_environment
@@ -45,6 +46,9 @@ FILE = "tye-or-compose/docker-compose.yml"
 COMPOSE: dict[str, Any] = yaml.safe_load((root() / FILE).read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SIDECARS = {app_id: f"{app_id}-dapr" for app_id in app_ids()}
+GATEWAYS = [name for name in proxy.CONTAINERS if name != "gateway"]
+"""The further gateways of the profile `gateways`."""
+ALL_SIDECARS = [*SIDECARS.values(), *(f"{name}-dapr" for name in GATEWAYS)]
 SERVERS = ("redis", "rabbitmq", "postgres")
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
 PINNED = re.compile(r"(postgres:\d+|[\w./-]+:v?\d+\.\d+)\.\d+(-[\w.-]+)?(@sha256:[0-9a-f]{64})?")
@@ -132,14 +136,16 @@ def env_files(name: str) -> list[str]:
 def environment(name: str, folder: Path) -> dict[str, str]:
     """Return the environment of a service's process, with the secrets of a folder."""
     paths = [FOLDER / file if file.startswith("../") else folder.parent / file for file in env_files(name)]
-    return variables(*paths) | dict(SERVICES[name].get("environment", {}))
+    return variables(*paths) | {
+        key: interpolated(value) for key, value in SERVICES[name].get("environment", {}).items()
+    }
 
 
 def test_the_file_has_every_process_of_the_shop() -> None:
     """The services are the apps, a sidecar each, sentry, the token issuer, the servers, the mail
     and the keeper.
     """
-    expected = {*app_ids(), *SIDECARS.values(), *SERVERS, "sentry", "issuer", "mail", "keeper"}
+    expected = {*app_ids(), *GATEWAYS, *ALL_SIDECARS, *SERVERS, "proxy", "sentry", "issuer", "mail", "keeper"}
 
     assert [] == [f"{FILE}: services lacks {name}" for name in sorted(expected - set(SERVICES))]
     assert [] == [f"dapr.yaml: no app {name}, which {FILE} has" for name in sorted(set(SERVICES) - expected)]
@@ -253,6 +259,53 @@ def test_the_gateway_and_its_sidecar_have_one_pod_name(secrets: Path) -> None:
     assert environment("gateway", secrets)["POD_NAME"] == environment("gateway-dapr", secrets)["POD_NAME"]
 
 
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_a_further_gateway_differs_in_its_name_only(name: str) -> None:
+    """Its consumer group, its networks and its profile; on its own network it has the names of the
+    first one.
+    """
+    for one, first, alias in ((name, "gateway", "gateway"), (f"{name}-dapr", "gateway-dapr", "gateway-dapr")):
+        service, expected = dict(SERVICES[one]), dict(SERVICES[first])
+        networks = dict(service.pop("networks"))
+        for key in ("networks", "build", "ports"):
+            expected.pop(key, None)
+
+        assert ["gateways"] == service.pop("profiles")
+        assert name == service["environment"]["POD_NAME"]
+        assert expected == {**service, "environment": {**service["environment"], "POD_NAME": "gateway-0"}}
+        assert {"aliases": [alias]} == networks.pop(name)
+        assert not any(networks.values())
+    assert {name, f"{name}-dapr"} == members(name)
+
+
+def test_the_proxy_has_the_configuration_of_the_launcher() -> None:
+    """The file is generated; it names the gateways of the file and their port."""
+    text = (root() / proxy.CONTAINERS_FILE).read_text(encoding="utf-8")
+    found = re.findall(r"^    server (\S+) (\S+):(\d+)$", text, re.MULTILINE)
+    pod_names = [(SERVICES[name]["environment"]["POD_NAME"], name, "8000") for name in proxy.CONTAINERS]
+
+    assert proxy.container_configuration() == text, "run `.venv/bin/python -m sidecart.launcher.proxy`"
+    assert found == 2 * pod_names
+    assert str(proxy.DRAIN_SECONDS) == SERVICES["gateway"]["environment"]["DRAIN_SECONDS"]
+    assert seconds(SERVICES["proxy"]["stop_grace_period"]) >= proxy.STOP_SECONDS
+
+
+def test_the_gateways_trust_their_proxy(secrets: Path) -> None:
+    """Its address is fixed, within the subnet of its network; otherwise all callers share a limit."""
+    address = interpolated(SERVICES["proxy"]["networks"]["entrance"]["ipv4_address"])
+    [subnet] = [interpolated(each["subnet"]) for each in COMPOSE["networks"]["entrance"]["ipam"]["config"]]
+
+    assert ipaddress.ip_address(address) in ipaddress.ip_network(subnet)
+    assert address in settings.read(environment("gateway", secrets)).trusted_proxies
+
+
+def test_the_keeper_knows_the_number_of_gateways() -> None:
+    """GATEWAYS=3 belongs to the profile; without it there is one gateway."""
+    command = SERVICES["keeper"]["command"]
+
+    assert "1" == interpolated(command[command.index("--gateways") + 1])
+
+
 def test_mail_goes_to_the_catcher() -> None:
     """The Notification Service sends to the catcher's SMTP port, without TLS."""
     environment = SERVICES["notification"]["environment"]
@@ -288,19 +341,20 @@ def test_the_gateway_accepts_the_tokens_of_the_local_issuer(secrets: Path) -> No
     assert f"http://issuer:{command[command.index('--port') + 1]}{keys.JWKS_PATH}" == auth.jwks_url
     assert f"/run/secrets/{secret}" == command[command.index("--keys") + 1]
     assert (claims["iss"], claims["aud"]) == (auth.issuer, auth.audience)
-    assert {"gateway", "issuer"} == members("issuer")
+    assert {*proxy.CONTAINERS, "issuer"} == members("issuer")
     assert ["issuer"] == [name for name, each in SERVICES.items() if secret in each.get("secrets", [])]
 
 
-def test_only_the_gateway_and_the_mail_catcher_publish_ports() -> None:
-    """Both publish their ports on loopback, and every network except theirs is internal."""
+def test_only_the_gateway_the_proxy_and_the_mail_catcher_publish_ports() -> None:
+    """They publish their ports on loopback, and every network except theirs is internal."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     open_networks = {name for name, network in COMPOSE["networks"].items() if not network.get("internal")}
 
-    assert {"gateway", "mail"} == set(published)
+    assert {"gateway", "proxy", "mail"} == set(published)
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert {"front"} == open_networks
-    assert {"gateway", "mail"} == members("front")
+    assert {"gateway", "proxy", "mail"} == members("front")
+    assert {*proxy.CONTAINERS, "proxy"} == members("entrance")
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -312,10 +366,10 @@ def test_services_start_in_any_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_health_checks_need_no_shell(name: str) -> None:
-    """Every service has a shell-free health check, except sentry and the sidecars: their images
-    hold one program.
+    """Every service has a shell-free health check, except sentry, the sidecars and the proxy: no
+    program of their images sends a request.
     """
-    if name in (*SIDECARS.values(), "sentry"):
+    if name in (*ALL_SIDECARS, "sentry", "proxy"):
         assert "healthcheck" not in SERVICES[name]
     elif name == "keeper":  # the keeper serves nothing
         assert {"disable": True} == SERVICES[name]["healthcheck"]
@@ -383,10 +437,13 @@ def manifest_limits() -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_every_container_has_the_limits_of_the_manifests(name: str) -> None:
-    """Memory and CPU; a sidecar has those of an app, sentry and the keeper those of the issuer."""
+    """Memory and CPU; a sidecar and the proxy have those of an app, sentry and the keeper those of
+    the issuer.
+    """
     limits = manifest_limits()
-    small = dict.fromkeys(("sentry", "keeper"), "issuer")
-    expected = limits[small.get(name, name.removesuffix("-dapr"))]
+    others = {"sentry": "issuer", "keeper": "issuer"} | dict.fromkeys(("proxy", *GATEWAYS), "gateway")
+    service = name.removesuffix("-dapr")
+    expected = limits[others.get(service, service)]
     cpus = str(expected["cpu"])
 
     assert size(expected["memory"]) == size(SERVICES[name]["mem_limit"]), f"{FILE}: services.{name}.mem_limit"
