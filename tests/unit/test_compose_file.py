@@ -40,6 +40,7 @@ from sidecart.launcher.servers.rabbitmq_keeper import TOKENS, tokens_of
 from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topics import app_ids
+from sidecart.launcher.topology import app_of
 
 FOLDER = root() / "tye-or-compose"
 FILE = "tye-or-compose/docker-compose.yml"
@@ -48,6 +49,9 @@ SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SIDECARS = {app_id: f"{app_id}-dapr" for app_id in app_ids()}
 GATEWAYS = [name for name in proxy.CONTAINERS if name != "gateway"]
 """The further gateways of the profile `gateways`."""
+OBSERVERS = {"metrics": ("prometheus", "grafana"), "traces": ("jaeger",), "mailpit": ("mailpit",)}
+"""Containers of other projects, by the profile that starts them."""
+ADDED = [name for names_of_profile in OBSERVERS.values() for name in names_of_profile]
 ALL_SIDECARS = [*SIDECARS.values(), *(f"{name}-dapr" for name in GATEWAYS)]
 SERVERS = ("redis", "rabbitmq", "postgres")
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
@@ -145,7 +149,9 @@ def test_the_file_has_every_process_of_the_shop() -> None:
     """The services are the apps, a sidecar each, sentry, the token issuer, the servers, the mail
     and the keeper.
     """
-    expected = {*app_ids(), *GATEWAYS, *ALL_SIDECARS, *SERVERS, "proxy", "sentry", "issuer", "mail", "keeper"}
+    expected = {*app_ids(), *GATEWAYS, *ALL_SIDECARS, *SERVERS, "proxy", "sentry", "issuer", "mail", "keeper"} | {
+        *ADDED
+    }
 
     assert [] == [f"{FILE}: services lacks {name}" for name in sorted(expected - set(SERVICES))]
     assert [] == [f"dapr.yaml: no app {name}, which {FILE} has" for name in sorted(set(SERVICES) - expected)]
@@ -275,7 +281,7 @@ def test_a_further_gateway_differs_in_its_name_only(name: str) -> None:
         assert expected == {**service, "environment": {**service["environment"], "POD_NAME": "gateway-0"}}
         assert {"aliases": [alias]} == networks.pop(name)
         assert not any(networks.values())
-    assert {name, f"{name}-dapr"} == members(name)
+    assert {name, f"{name}-dapr"} == {each for each in members(name) if each not in ADDED}
 
 
 def test_the_proxy_has_the_configuration_of_the_launcher() -> None:
@@ -306,24 +312,74 @@ def test_the_keeper_knows_the_number_of_gateways() -> None:
     assert "1" == interpolated(command[command.index("--gateways") + 1])
 
 
+@pytest.mark.parametrize(("profile", "names_of_profile"), OBSERVERS.items())
+def test_an_observer_starts_with_its_profile_only(profile: str, names_of_profile: tuple[str, ...]) -> None:
+    """The images of other projects are pulled on request."""
+    assert [[profile]] * len(names_of_profile) == [SERVICES[name].get("profiles") for name in names_of_profile]
+
+
+def test_prometheus_finds_every_app() -> None:
+    """Each target is a name on a network that Prometheus shares, with the launcher's labels."""
+    [job] = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    targets = {each["labels"]["replica"]: each for each in job["static_configs"]}
+    networks = set(SERVICES["prometheus"]["networks"])
+    names_of_first = SERVICES["gateway"]["networks"]["gateway"]["aliases"]
+
+    assert {*app_ids(), *GATEWAYS} == set(targets)
+    for name, each in targets.items():
+        host, _, port = each["targets"][0].partition(":")
+        assert host in (names_of_first if name == "gateway" else [name])
+        assert name in networks & set(SERVICES[name]["networks"])
+        assert app_of(name) == each["labels"]["app"]
+        assert f"METRICS_PORT={port} with --profile metrics" in (root() / FILE).read_text(encoding="utf-8")
+
+
+def test_apps_have_no_metrics_and_no_traces_without_a_profile() -> None:
+    """An empty variable is a missing one; the profiles need the variables that the file names."""
+    text = (root() / FILE).read_text(encoding="utf-8")
+    for name in (*app_ids(), *GATEWAYS):
+        own = {key: interpolated(value) for key, value in SERVICES[name]["environment"].items()}
+        assert ("", "") == (own["METRICS_PORT"], own["OTEL_EXPORTER_OTLP_ENDPOINT"])
+        assert name in SERVICES["jaeger"]["networks"]
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://jaeger:4318 with --profile traces" in text
+    assert "SMTP_URL=smtp://mailpit:1025 with --profile mailpit" in text
+
+
+def test_grafana_shows_the_dashboard_of_the_project_and_has_no_login() -> None:
+    """Visitors are viewers; the default password of the administrator opens nothing."""
+    service = SERVICES["grafana"]
+    mounts = dict(each.rsplit(":", 2)[:2] for each in service["volumes"])
+    [provider] = yaml.safe_load((FOLDER / "grafana/dashboards.yaml").read_text(encoding="utf-8"))["providers"]
+    [source] = yaml.safe_load((FOLDER / "grafana/datasources.yaml").read_text(encoding="utf-8"))["datasources"]
+
+    assert mounts["../docs/grafana/sidecart.json"].rpartition("/")[0] == provider["options"]["path"]
+    assert "http://prometheus:9090" == source["url"]
+    assert "prometheus" in {name for name in members("metrics")}
+    assert {"Viewer", "true", "false"} >= set(service["environment"].values())
+    assert ("false", "true") == tuple(
+        service["environment"][f"GF_AUTH_{key}"] for key in ("BASIC_ENABLED", "DISABLE_LOGIN_FORM")
+    )
+
+
 def test_mail_goes_to_the_catcher() -> None:
     """The Notification Service sends to the catcher's SMTP port, without TLS."""
     environment = SERVICES["notification"]["environment"]
-    server = MailServer.from_url(environment["SMTP_URL"], environment["MAIL_TLS"])
+    server = MailServer.from_url(interpolated(environment["SMTP_URL"]), environment["MAIL_TLS"])
     command = SERVICES["mail"]["command"]
 
     assert ("mail", command[command.index("--smtp-port") + 1]) == (server.host, str(server.port))
     assert "off" == server.policy  # the catcher has no certificate, and its network is private
     assert "0.0.0.0" == command[command.index("--host") + 1]
-    assert {"notification", "mail"} == members("mail")
+    assert {"notification", "mail", "mailpit"} == members("mail")
 
 
 @pytest.mark.parametrize("app_id", app_ids())
 def test_only_its_own_sidecar_reaches_an_app(app_id: str) -> None:
-    """An app shares its private network with its sidecar only; servers and sidecars use a network
-    without apps.
+    """An app shares its private network with its sidecar only, unless a profile adds observers;
+    servers and sidecars use a network without apps.
     """
-    assert {app_id, SIDECARS[app_id]} == members(app_id)
+    assert {app_id, SIDECARS[app_id]} == {name for name in members(app_id) if name not in ADDED}
+    assert {"prometheus", "jaeger"} == members(app_id) & set(ADDED)
     assert {app_id, "mesh"} == set(SERVICES[SIDECARS[app_id]]["networks"])
     assert "mesh" not in SERVICES[app_id]["networks"]
 
@@ -345,15 +401,15 @@ def test_the_gateway_accepts_the_tokens_of_the_local_issuer(secrets: Path) -> No
     assert ["issuer"] == [name for name, each in SERVICES.items() if secret in each.get("secrets", [])]
 
 
-def test_only_the_gateway_the_proxy_and_the_mail_catcher_publish_ports() -> None:
+def test_few_containers_publish_ports() -> None:
     """They publish their ports on loopback, and every network except theirs is internal."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     open_networks = {name for name, network in COMPOSE["networks"].items() if not network.get("internal")}
 
-    assert {"gateway", "proxy", "mail"} == set(published)
+    assert {"gateway", "proxy", "mail", "grafana", "jaeger", "mailpit"} == set(published)
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert {"front"} == open_networks
-    assert {"gateway", "proxy", "mail"} == members("front")
+    assert set(published) == members("front")
     assert {*proxy.CONTAINERS, "proxy"} == members("entrance")
 
 
@@ -371,6 +427,8 @@ def test_health_checks_need_no_shell(name: str) -> None:
     """
     if name in (*ALL_SIDECARS, "sentry", "proxy"):
         assert "healthcheck" not in SERVICES[name]
+    elif name in ADDED:
+        assert "healthcheck" not in SERVICES[name]  # their images define one, or have no program for it
     elif name == "keeper":  # the keeper serves nothing
         assert {"disable": True} == SERVICES[name]["healthcheck"]
     else:
@@ -436,6 +494,13 @@ def manifest_limits() -> dict[str, dict[str, Any]]:
 
 
 @pytest.mark.parametrize("name", SERVICES)
+def test_every_container_is_limited(name: str) -> None:
+    """Without a limit one container can take the memory of the machine."""
+    assert size(SERVICES[name]["mem_limit"]) > 0
+    assert 0 < float(SERVICES[name]["cpus"]) <= 2
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name not in ADDED])
 def test_every_container_has_the_limits_of_the_manifests(name: str) -> None:
     """Memory and CPU; a sidecar and the proxy have those of an app, sentry and the keeper those of
     the issuer.
