@@ -52,6 +52,7 @@ GATEWAYS = [name for name in proxy.CONTAINERS if name != "gateway"]
 OBSERVERS = {"metrics": ("prometheus", "grafana"), "traces": ("jaeger",), "mailpit": ("mailpit",)}
 """Containers of other projects, by the profile that starts them."""
 ADDED = [name for names_of_profile in OBSERVERS.values() for name in names_of_profile]
+SINGLE = ("proxy", "sentry", "issuer", "mail", "keeper")
 ALL_SIDECARS = [*SIDECARS.values(), *(f"{name}-dapr" for name in GATEWAYS)]
 SERVERS = ("redis", "rabbitmq", "postgres")
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
@@ -149,9 +150,7 @@ def test_the_file_has_every_process_of_the_shop() -> None:
     """The services are the apps, a sidecar each, sentry, the token issuer, the servers, the mail
     and the keeper.
     """
-    expected = {*app_ids(), *GATEWAYS, *ALL_SIDECARS, *SERVERS, "proxy", "sentry", "issuer", "mail", "keeper"} | {
-        *ADDED
-    }
+    expected = {*app_ids(), *GATEWAYS, *ALL_SIDECARS, *SERVERS, *ADDED, *SINGLE}
 
     assert [] == [f"{FILE}: services lacks {name}" for name in sorted(expected - set(SERVICES))]
     assert [] == [f"dapr.yaml: no app {name}, which {FILE} has" for name in sorted(set(SERVICES) - expected)]
@@ -354,7 +353,7 @@ def test_grafana_shows_the_dashboard_of_the_project_and_has_no_login() -> None:
 
     assert mounts["../docs/grafana/sidecart.json"].rpartition("/")[0] == provider["options"]["path"]
     assert "http://prometheus:9090" == source["url"]
-    assert "prometheus" in {name for name in members("metrics")}
+    assert {"prometheus", "grafana"} == members("metrics")
     assert {"Viewer", "true", "false"} >= set(service["environment"].values())
     assert ("false", "true") == tuple(
         service["environment"][f"GF_AUTH_{key}"] for key in ("BASIC_ENABLED", "DISABLE_LOGIN_FORM")
