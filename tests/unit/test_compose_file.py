@@ -105,6 +105,16 @@ def seconds(text: str) -> int:
     return int(text[:-1])
 
 
+def scratch(name: str) -> list[str]:
+    """Return the folders of a service that are in memory.
+
+    Every login of the container may write to each, and not only the owner in the image.
+    """
+    folders = [each.partition(":") for each in SERVICES[name].get("tmpfs", [])]
+    assert {"mode=1777"} >= {mode for path, _, mode in folders if path != "/tmp"}
+    return [path for path, _, _ in folders]
+
+
 def members(network: str) -> set[str]:
     """Return the names of the services on a network."""
     return {name for name, service in SERVICES.items() if network in service["networks"]}
@@ -296,7 +306,7 @@ def test_the_proxy_has_the_configuration_of_the_launcher() -> None:
 
 
 def test_the_gateways_trust_their_proxy(secrets: Path) -> None:
-    """Its address is fixed, within the subnet of its network; otherwise all callers share a limit."""
+    """Its address is fixed, in the subnet of its network; otherwise all callers share a limit."""
     address = interpolated(SERVICES["proxy"]["networks"]["entrance"]["ipv4_address"])
     [subnet] = [interpolated(each["subnet"]) for each in COMPOSE["networks"]["entrance"]["ipam"]["config"]]
 
@@ -678,7 +688,7 @@ def test_postgresql_has_the_settings_of_the_manifests() -> None:
     assert trial.env == service["environment"]
     assert ["CMD", *trial.check] == service["healthcheck"]["test"]
     assert {trial.data, *(path for _, path in trial.scratch)} <= {
-        *service["tmpfs"],
+        *scratch("postgres"),
         *(each.split(":")[1] for each in service["volumes"]),
     }
 
@@ -686,7 +696,7 @@ def test_postgresql_has_the_settings_of_the_manifests() -> None:
 def test_the_logins_of_postgresql_are_renewed_at_each_start(secrets: Path, tmp_path: Path) -> None:
     """The first start leaves the file to the image; later starts run it before the server."""
     words = SERVICES["postgres"]["entrypoint"]
-    [folder] = [each for each in SERVICES["postgres"]["tmpfs"] if words[3].startswith(f"{each}/")]
+    [folder] = [each for each in scratch("postgres") if words[3].startswith(f"{each}/")]
     script = (FOLDER / "update-roles").read_text(encoding="utf-8").replace(folder, str(tmp_path))
     for name in ("postgres", "docker-entrypoint.sh"):
         (tmp_path / name).write_text(

@@ -76,7 +76,7 @@ def readers(names: Iterable[str]) -> dict[Subscription, int]:
 
 
 def reader_of(one: Subscription) -> str:
-    """The name of the gateway that has a subscription, or the app-id of the services that share it."""
+    """The gateway that has a subscription, or the app-id of the services that share it."""
     names = {pod_name_of(each): each for each in replicas_of(GATEWAY, GATEWAYS_MAX)}
     return names.get(one.consumer_id, one.app_id) if one.app_id == GATEWAY else one.app_id
 
