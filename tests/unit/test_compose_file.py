@@ -105,16 +105,6 @@ def seconds(text: str) -> int:
     return int(text[:-1])
 
 
-def scratch(name: str) -> list[str]:
-    """Return the folders of a service that are in memory.
-
-    Every login of the container may write to each, and not only the owner in the image.
-    """
-    folders = [each.partition(":") for each in SERVICES[name].get("tmpfs", [])]
-    assert {"mode=1777"} >= {mode for path, _, mode in folders if path != "/tmp"}
-    return [path for path, _, _ in folders]
-
-
 def members(network: str) -> set[str]:
     """Return the names of the services on a network."""
     return {name for name, service in SERVICES.items() if network in service["networks"]}
@@ -687,17 +677,16 @@ def test_postgresql_has_the_settings_of_the_manifests() -> None:
     assert list(trial.args) == service["command"]
     assert trial.env == service["environment"]
     assert ["CMD", *trial.check] == service["healthcheck"]["test"]
-    assert {trial.data, *(path for _, path in trial.scratch)} <= {
-        *scratch("postgres"),
+    assert {trial.data, *(path.replace("/var/run", "/run") for _, path in trial.scratch)} <= {
+        *service["tmpfs"],
         *(each.split(":")[1] for each in service["volumes"]),
     }
 
 
 def test_the_logins_of_postgresql_are_renewed_at_each_start(secrets: Path, tmp_path: Path) -> None:
     """The first start leaves the file to the image; later starts run it before the server."""
-    words = SERVICES["postgres"]["entrypoint"]
-    [folder] = [each for each in scratch("postgres") if words[3].startswith(f"{each}/")]
-    script = (FOLDER / "update-roles").read_text(encoding="utf-8").replace(folder, str(tmp_path))
+    file = SERVICES["postgres"]["entrypoint"][3]
+    script = (FOLDER / "update-roles").read_text(encoding="utf-8").replace(file, f"{tmp_path}/logins.sql")
     for name in ("postgres", "docker-entrypoint.sh"):
         (tmp_path / name).write_text(
             f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/log\n[ "$1" != --single ] || cat >>{tmp_path}/log\n'
@@ -709,6 +698,8 @@ def test_the_logins_of_postgresql_are_renewed_at_each_start(secrets: Path, tmp_p
         subprocess.run(["sh", "-c", script, "update-roles", "postgres", "-c"], env=env, check=True)
         (tmp_path / "PG_VERSION").write_text("16\n")
 
+    assert f"\\i {file}\n" in (FOLDER / "run-logins.sql").read_text(encoding="utf-8")
+    assert "./run-logins.sql:/docker-entrypoint-initdb.d/logins.sql:ro" in SERVICES["postgres"]["volumes"]
     start = "docker-entrypoint.sh postgres -c\n"
     assert f"{start}postgres --single -D {tmp_path} shop\nALTER ROLE\n{start}" == (tmp_path / "log").read_text()
 
