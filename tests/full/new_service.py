@@ -54,9 +54,13 @@ REPORTED = {
         ),
     ),
     "tye-or-compose/docker-compose.yml": (
+        ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: x-app-networks lacks loyalty"),
         ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: services lacks loyalty"),
         ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: secrets lacks loyalty-identity"),
         ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: networks lacks loyalty"),
+    ),
+    "tye-or-compose/prometheus.yml": (
+        ("tests/unit/test_compose_file.py", "tye-or-compose/prometheus.yml: no target of loyalty"),
     ),
     "README.md": (("tests/unit/test_run_file.py", "README.md: the list of services lacks loyalty"),),
 }

@@ -324,7 +324,8 @@ def test_prometheus_finds_every_app() -> None:
     networks = set(SERVICES["prometheus"]["networks"])
     names_of_first = SERVICES["gateway"]["networks"]["gateway"]["aliases"]
 
-    assert {*app_ids(), *GATEWAYS} == set(targets)
+    missing = {*app_ids(), *GATEWAYS} - set(targets)
+    assert [] == [f"tye-or-compose/prometheus.yml: no target of {name}" for name in sorted(missing)]
     for name, each in targets.items():
         host, _, port = each["targets"][0].partition(":")
         assert host in (names_of_first if name == "gateway" else [name])
@@ -333,13 +334,21 @@ def test_prometheus_finds_every_app() -> None:
         assert f"METRICS_PORT={port} with --profile metrics" in (root() / FILE).read_text(encoding="utf-8")
 
 
+def test_the_observers_reach_every_app() -> None:
+    """They join the network of each app, and apps do not reach each other through them."""
+    wanted = {*app_ids(), *GATEWAYS}
+
+    assert [] == [f"{FILE}: x-app-networks lacks {name}" for name in sorted(wanted - set(COMPOSE["x-app-networks"]))]
+    assert wanted | {"metrics"} == set(SERVICES["prometheus"]["networks"])
+    assert wanted | {"front"} == set(SERVICES["jaeger"]["networks"])
+
+
 def test_apps_have_no_metrics_and_no_traces_without_a_profile() -> None:
     """An empty variable is a missing one; the profiles need the variables that the file names."""
     text = (root() / FILE).read_text(encoding="utf-8")
     for name in (*app_ids(), *GATEWAYS):
         own = {key: interpolated(value) for key, value in SERVICES[name]["environment"].items()}
         assert ("", "") == (own["METRICS_PORT"], own["OTEL_EXPORTER_OTLP_ENDPOINT"])
-        assert name in SERVICES["jaeger"]["networks"]
     assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://jaeger:4318 with --profile traces" in text
     assert "SMTP_URL=smtp://mailpit:1025 with --profile mailpit" in text
 
@@ -505,7 +514,7 @@ def test_every_container_has_the_limits_of_the_manifests(name: str) -> None:
     the issuer.
     """
     limits = manifest_limits()
-    others = {"sentry": "issuer", "keeper": "issuer"} | dict.fromkeys(("proxy", *GATEWAYS), "gateway")
+    others = {"sentry": "issuer", "keeper": "issuer"} | dict.fromkeys(("proxy", *GATEWAYS, *app_ids()), "gateway")
     service = name.removesuffix("-dapr")
     expected = limits[others.get(service, service)]
     cpus = str(expected["cpu"])
