@@ -84,7 +84,7 @@ CONTAINERS = replicas_of(GATEWAY, 3)
 """The gateways of the compose file."""
 APP_PORT = 8000
 RESOLVERS = """\
-# Containers start in any order, and get another address when they start again.
+# Containers start in any sequence, and get another address when they start again.
 resolvers containers
     parse-resolv-conf
     hold valid 1s
