@@ -10,7 +10,7 @@ SIDECART = $(PYTHON) ./sidecart
 .DEFAULT_GOAL := help
 DOCS_PORT ?= 8008
 
-.PHONY: help run dev demo bench faults faults-mutants soak attack test test-fast test-full test-compose test-kubernetes lint system-deps system-deps-full docs
+.PHONY: help run dev demo bench faults faults-mutants soak attack test test-fast test-full test-compose test-kubernetes lint audit system-deps system-deps-full docs
 
 help: ## show this help
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ docs: ## build the documentation as a site, without a warning, and serve it (DOC
 
 lint: ## run ruff, mypy --strict, the check of lint exceptions, the doctor and the prose rules
 	@exec $(SIDECART) lint
+
+audit: ## look for known vulnerabilities of the locked packages (exit code 3: no data)
+	@exec $(SIDECART) audit
 
 system-deps: ## install the Debian packages for BROKER=rabbitmq, STORE=postgres and several gateways
 	@./.ci/system-deps

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from sidecart.launcher.programs import cache_folder
-from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.servers.registry import BROKERS, STORES
 from tests.compose import images
 from tests.compose.engine import Engine
 from tests.compose.stack import FOLDER, services
@@ -25,12 +25,8 @@ def engine() -> Iterator[Engine]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         engine = Engine(cache)
         engine.clean()  # remove leftovers of a killed run
-        expected = {
-            name
-            for broker in BROKERS
-            for name in images.images_of((FOLDER / "Dockerfile").read_text("utf-8"), services(broker))
-        }
-        images.make(engine, cache, expected, print)
+        started = services(*BROKERS, *STORES, "gateways")
+        images.make(engine, cache, images.images_of((FOLDER / "Dockerfile").read_text("utf-8"), started), print)
         yield engine
         assert "" == engine.podman("ps", "--all", "--quiet")
         assert "" == engine.podman("volume", "ls", "--quiet")

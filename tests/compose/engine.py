@@ -76,6 +76,7 @@ class Engine:
         server.
         """
         self.podman("rm", "--all", "--force", "--volumes")
+        self.podman("volume", "prune", "--force")
         self.podman("network", "prune", "--force")
         for names in NAMES.glob("sidecart-test-*"):
             names.unlink()

@@ -18,13 +18,31 @@ from sidecart.launcher.dapr_release import VERSION
 from sidecart.launcher.deadline import Deadline
 from tests.compose.engine import Engine
 
-PACKAGES = ("ca-certificates", "python3", "python3-venv", "rabbitmq-server", "redis-server")
+PACKAGES = ("ca-certificates", "haproxy", "postgresql", "python3", "python3-venv", "rabbitmq-server", "redis-server")
 # the package's own scripts; the wrappers on PATH change to another user and hang
 SERVER_SCRIPTS = "/usr/lib/rabbitmq/bin"
 ENTRYPOINT = """\
 #!/bin/sh
 # The official ones also change to the server's own login.
+[ "${1-}" != postgres ] || exec postgres-entrypoint.sh "$@"
 exec "$@"
+"""
+POSTGRES_ENTRYPOINT = Path(__file__).with_name("postgres-entrypoint.sh").read_text(encoding="utf-8")
+UID = 999
+"""The login of the servers in the official images; Debian's packages choose other numbers."""
+PREPARE = f"""\
+set -e
+groupmod -g {UID} postgres
+usermod -u {UID} -g {UID} postgres
+rm -rf /var/lib/postgresql/* /etc/postgresql/*
+install -d -o {UID} -g {UID} -m 1777 /var/lib/postgresql/data /data
+install -d -o {UID} -g {UID} -m 3777 /var/run/postgresql
+install -d /docker-entrypoint-initdb.d /usr/local/etc/haproxy
+chown -R {UID}:{UID} /var/lib/rabbitmq /var/log/rabbitmq
+chmod 777 /var/lib/rabbitmq /var/log/rabbitmq
+# Debian's own commands choose a cluster of the machine.
+ln -s /usr/lib/postgresql/*/bin/* /usr/local/bin/
+echo "listen_addresses = '*'" >>"$(ls /usr/share/postgresql/*/postgresql.conf.sample)"
 """
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 CHANGES = {
@@ -37,8 +55,24 @@ CHANGES = {
         "ENV HOME=/var/lib/rabbitmq",
         "ENV RABBITMQ_LOGS=-",
     ),
+    "postgres": (
+        'ENTRYPOINT ["/usr/local/bin/docker-entrypoint.sh"]',
+        'CMD ["postgres"]',
+        "ENV PATH=/usr/local/bin:/usr/bin:/bin",
+        "ENV PGDATA=/var/lib/postgresql/data",
+        "STOPSIGNAL SIGINT",
+        "VOLUME /var/lib/postgresql/data",
+    ),
+    "haproxy": (
+        'ENTRYPOINT ["/usr/local/bin/docker-entrypoint.sh"]',
+        'CMD ["haproxy", "-W", "-db", "-f", "/usr/local/etc/haproxy/haproxy.cfg"]',
+        "ENV PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "USER 99:99",
+    ),
 }
 """The `podman import` changes of each image, by the first word of its name."""
+ROOT_PARTS = (*PACKAGES, ENTRYPOINT, POSTGRES_ENTRYPOINT, PREPARE)
+"""Everything that the Debian root is made of; a change of one makes a new root."""
 
 
 def make(engine: Engine, cache: Path, expected: set[str], report: Callable[[str], None]) -> None:
@@ -104,14 +138,14 @@ def import_program(engine: Engine, name: str, program: Path, changes: tuple[str,
 
 def _import_root(engine: Engine, name: str, cache: Path, report: Callable[[str], None]) -> None:
     changes = CHANGES[name.partition(":")[0]]
-    key = _key(*PACKAGES, ENTRYPOINT, *changes)
+    key = _key(*ROOT_PARTS, *changes)
     if not _is_there(engine, name, key):
         _import(engine, _root(cache, report), name, key, changes)
 
 
 def _root(cache: Path, report: Callable[[str], None]) -> Path:
     """Return a Debian root with the contents of all substitutes; the first call creates it."""
-    root = cache / f"root-{_key(*PACKAGES, ENTRYPOINT)}"
+    root = cache / f"root-{_key(*ROOT_PARTS)}"
     if root.exists():
         return root
     report(f"creating a Debian root with {', '.join(PACKAGES)}: a minute, once")
@@ -125,8 +159,11 @@ def _root(cache: Path, report: Callable[[str], None]) -> Path:
     shutil.rmtree(half / "var" / "lib" / "apt" / "lists", ignore_errors=True)
     local = half / "usr" / "local" / "bin"
     (local / "python").symlink_to("/usr/bin/python3")
-    (local / "docker-entrypoint.sh").write_text(ENTRYPOINT, encoding="utf-8")
-    (local / "docker-entrypoint.sh").chmod(0o755)
+    for name, text in {"docker-entrypoint.sh": ENTRYPOINT, "postgres-entrypoint.sh": POSTGRES_ENTRYPOINT}.items():
+        (local / name).write_text(text, encoding="utf-8")
+        (local / name).chmod(0o755)
+    done = subprocess.run(["chroot", str(half), "sh", "-c", PREPARE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
     # Builds reach the package registry as this machine does, so they need its trusted certificates.
     shutil.copy(CERTIFICATES, half / CERTIFICATES.relative_to("/"))
     (half / "etc" / "pip.conf").write_text(f"[global]\ncert = {CERTIFICATES}\n", encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The unchanged compose file, started on one broker.
+"""The unchanged compose file, started on one broker and one store.
 
 The tests run its health checks themselves, because the engine here does not run them.
 """
@@ -15,6 +15,7 @@ from typing import Any, Self
 import httpx
 import yaml
 
+from sidecart.launcher import proxy
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.ports import free_port
 from sidecart.launcher.project import root
@@ -26,10 +27,10 @@ SECONDS_MAX = 180
 DOWN_TIMES_MAX = 3
 
 
-def services(broker: str) -> dict[str, dict[str, Any]]:
-    """Return the services that a broker's profile starts, in the order of the file."""
+def services(*profiles: str) -> dict[str, dict[str, Any]]:
+    """Return the services that start with these profiles, in the order of the file."""
     every = yaml.safe_load(FILE.read_text("utf-8"))["services"]
-    return {name: each for name, each in every.items() if broker in each.get("profiles", [broker])}
+    return {name: each for name, each in every.items() if "profiles" not in each or {*profiles} & {*each["profiles"]}}
 
 
 def take_down(engine: Engine, down: Callable[[], object]) -> None:
@@ -47,23 +48,34 @@ def take_down(engine: Engine, down: Callable[[], object]) -> None:
 class Stack:
     """One run of the compose file; a context manager that removes everything at its end."""
 
-    def __init__(self, engine: Engine, broker: str, *, reverse: bool = False) -> None:
+    def __init__(
+        self, engine: Engine, broker: str, store: str = "redis", *profiles: str, reverse: bool = False
+    ) -> None:
         self.engine = engine
-        self.services = services(broker)
+        self.services = services(broker, store, *profiles)
         self.deadline = Deadline()
         self._project = f"sidecart-test-{os.getpid()}"
-        self._ports = {"PORT": free_port(), "MAIL_PORT": free_port()}
-        self._env = {"BROKER": broker, **{name: str(port) for name, port in self._ports.items()}}
-        self._profile = [] if broker not in self._profiles() else ["--profile", broker]
+        self._ports = {"PORT": free_port(), "MAIL_PORT": free_port(), "PROXY_PORT": free_port()}
+        gateways = str(len(proxy.CONTAINERS)) if "gateways" in profiles else "1"
+        self._env = {
+            "BROKER": broker,
+            "STORE": store,
+            "GATEWAYS": gateways,
+            **{name: str(port) for name, port in self._ports.items()},
+        }
+        known = {profile for each in self.services.values() for profile in each.get("profiles", [])}
+        self._profile = [word for each in sorted({broker, store, *profiles} & known) for word in ("--profile", each)]
         self._reverse = reverse
-
-    def _profiles(self) -> set[str]:
-        return {profile for each in self.services.values() for profile in each.get("profiles", [])}
 
     @property
     def url(self) -> str:
         """The gateway's address."""
         return f"http://127.0.0.1:{self._ports['PORT']}"
+
+    @property
+    def proxy_url(self) -> str:
+        """The address of all gateways, with the profile `gateways`."""
+        return f"http://127.0.0.1:{self._ports['PROXY_PORT']}"
 
     @property
     def mail_url(self) -> str:
@@ -97,6 +109,11 @@ class Stack:
 
     def _compose(self, *words: str) -> None:
         self.engine.compose(FILE, self._project, self._env, *self._profile, *words)
+
+    def recreate(self) -> None:
+        """Replace all containers by new ones, and keep the volumes."""
+        take_down(self.engine, lambda: self._compose("down", "--timeout", "20"))
+        self._compose("up", "-d")
 
     def container(self, service: str) -> str:
         """Return the name of a service's container."""

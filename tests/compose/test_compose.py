@@ -4,6 +4,7 @@ with crashes.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,8 @@ import pytest
 
 from shop.acting import acting
 from shop.demo import Demo, DemoFailed
+from sidecart.launcher import proxy
 from sidecart.launcher.errors import LaunchError
-from sidecart.launcher.servers.registry import BROKERS
 from sidecart.launcher.topics import app_ids
 from tests.compose.engine import Engine, EngineError
 from tests.compose.stack import FILE, FOLDER, SECONDS_MAX, Stack
@@ -36,23 +37,90 @@ def secrets() -> Iterator[None]:
         shutil.rmtree(SECRETS)
 
 
-@pytest.mark.parametrize("broker", BROKERS)
-def test_the_unchanged_file_runs_both_flows(engine: Engine, broker: str) -> None:
-    """All health checks pass, the demo passes, each read works, and apps and sidecars run without
-    root.
-    """
-    with Stack(engine, broker) as stack:
+@pytest.mark.parametrize(("broker", "store"), [("redis", "redis"), ("rabbitmq", "postgres")])
+def test_the_unchanged_file_runs_both_flows(engine: Engine, broker: str, store: str) -> None:
+    """All health checks pass, the demo passes, each read works, and no container runs as root."""
+    with Stack(engine, broker, store) as stack:
         stack.wait_ready()
         play(stack)
         assert 200 == ask(stack, "/products")
 
         checked = [name for name, service in stack.services.items() if "test" in service.get("healthcheck", {})]
-        assert {*app_ids(), "issuer", "mail", "redis", *({"rabbitmq"} & {broker})} == set(checked)
+        assert {*app_ids(), "issuer", "mail", "redis", *({"rabbitmq", "postgres"} & {broker, store})} == set(checked)
         for name in checked:
             stack.until(lambda name=name: stack.is_healthy(name), f"{name} to be healthy")  # type: ignore[misc]  # bound now
         users = {name: stack.inspect(name)["Config"]["User"] for name in stack.services}
         assert {"10001:10001"} == {users[name] for name in (*app_ids(), "issuer", "mail")}
+        assert {"999:999"} == {users[name] for name in ({"redis", "rabbitmq", "postgres"} & set(users))}
         assert {"65532:65532"} == {users[name] for name in ("sentry", *(f"{name}-dapr" for name in app_ids()))}
+
+
+def test_several_gateways_share_one_address(engine: Engine) -> None:
+    """The demo passes through the proxy, also while the first gateway is down, and each container
+    is read-only, has no capability, gains none, and has limits of memory and CPU.
+    """
+    with Stack(engine, "rabbitmq", "postgres", "gateways") as stack:
+        stack.until(lambda: ready_gateways(stack) == 3, "three ready gateways")
+        play(stack, stack.proxy_url)
+        stack.stop("gateway")
+        play(stack, stack.proxy_url)
+        stack.start("gateway")
+        stack.until(lambda: ready_gateways(stack) == 3, "the first gateway to be ready again")
+        for name in stack.services:
+            found = stack.inspect(name)
+            limits = found["HostConfig"]
+            assert limits["ReadonlyRootfs"], name
+            assert limits["Memory"] > 0, name
+            assert limits["NanoCpus"] > 0, name
+            status = Path(f"/proc/{found['State']['Pid']}/status").read_text("ascii")
+            held = dict(re.findall(r"^(CapEff|CapBnd|NoNewPrivs):\s+(\w+)$", status, re.MULTILINE))
+            assert {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1"} == held, name
+
+
+def ready_gateways(stack: Stack) -> int:
+    """Return how many gateways report that they are ready, by their own containers' check."""
+    words = "import sys, urllib.request as u; u.urlopen('http://127.0.0.1:8000/readyz', timeout=2)"
+    names = [name for name in stack.services if name in proxy.CONTAINERS]
+    return sum(stack.engine.succeeds("exec", stack.container(name), "python", "-c", words) for name in names)
+
+
+def test_new_passwords_reach_an_existing_database(engine: Engine) -> None:
+    """The records stay while the passwords change; a login with the old password is refused."""
+    files = [*SECRETS.glob("*-servers.env"), SECRETS / "servers.env"]
+    kept = {file: file.read_bytes() for file in files}
+    try:
+        with Stack(engine, "redis", "postgres") as stack:
+            stack.wait_ready()
+            play(stack)
+            old = postgres_url("user")
+            for file in files:
+                file.unlink()
+            subprocess.run([FOLDER / "make-secrets"], check=True)
+            stack.recreate()
+            stack.wait_ready()
+            play(stack)
+
+            assert "password authentication failed" in refusal(stack, old)
+            assert "" == refusal(stack, postgres_url("user"))
+    finally:
+        for file, content in kept.items():
+            file.write_bytes(content)
+
+
+def postgres_url(login: str) -> str:
+    """Return the address of the store with a login, as its sidecar reads it."""
+    lines = (SECRETS / f"{login}-servers.env").read_text("utf-8").splitlines()
+    [url] = [line.partition("=")[2] for line in lines if line.startswith("POSTGRES_URL=")]
+    return url
+
+
+def refusal(stack: Stack, url: str) -> str:
+    """Return why PostgreSQL refuses a connection of another container, or an empty text."""
+    try:
+        stack.engine.podman("exec", stack.container("postgres"), "psql", url, "-c", "SELECT 1")
+    except EngineError as error:
+        return str(error)
+    return ""
 
 
 def test_any_order_of_starts_works(engine: Engine) -> None:
@@ -160,8 +228,8 @@ def consumers(stack: Stack) -> dict[str, int]:
     return {name: int(number) for name, number in (line.split() for line in output.splitlines() if line.strip())}
 
 
-def play(stack: Stack) -> None:
-    """Play the demo until it passes.
+def play(stack: Stack, url: str = "") -> None:
+    """Play the demo until it passes, at the gateway or another address.
 
     A 202 instead of a 201 is not a failure of the file. Debian's aardvark-dns (1.4) leaves name
     queries of containers unanswered for seconds after other containers started. The first
@@ -170,7 +238,7 @@ def play(stack: Stack) -> None:
 
     def passes() -> bool:
         try:
-            Demo(stack.url, stack.mail_url, stack.deadline, acting(SIGNING_KEY)).play()
+            Demo(url or stack.url, stack.mail_url, stack.deadline, acting(SIGNING_KEY)).play()
         except DemoFailed as failure:
             print(f"retrying: {failure}")
             return False

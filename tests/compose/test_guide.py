@@ -32,11 +32,11 @@ INTERRUPTED = (0, 1, 130)
 
 
 def blocks_of_the_guide() -> list[str]:
-    """Return the code blocks: start on Redis, start on RabbitMQ, demo, new secrets."""
+    """Return the code blocks: start on Redis, on RabbitMQ, with more parts; demo, new secrets."""
     return list(blocks(GUIDE.read_text("utf-8")))
 
 
-@pytest.mark.parametrize("start", [0, 1], ids=["redis", "rabbitmq"])
+@pytest.mark.parametrize("start", [0, 1, 2], ids=["redis", "rabbitmq", "postgres and gateways"])
 def test_the_guide_leads_to_a_running_shop(engine: Engine, tmp_path: Path, start: int) -> None:
     """The demo passes; the last block removes all data and writes new secrets."""
     copy, log, (port, mail_port) = copied(tmp_path / "copy"), tmp_path / "log", (free_port(), free_port())
@@ -48,8 +48,9 @@ def test_the_guide_leads_to_a_running_shop(engine: Engine, tmp_path: Path, start
         "COMPOSE_PROJECT_NAME": f"sidecart-test-{os.getpid()}",
         "PORT": str(port),
         "MAIL_PORT": str(mail_port),
+        "PROXY_PORT": str(free_port()),
     }
-    demo = f"{commands[2].strip().replace('8000', str(port))} --mail-url http://127.0.0.1:{mail_port}"
+    demo = f"{commands[3].strip().replace('8000', str(port))} --mail-url http://127.0.0.1:{mail_port}"
     secrets, deadline = copy / "tye-or-compose" / "secrets" / "gateway.env", Deadline()
     try:
         with foreground(copy, commands[start], log, env=env, ends=INTERRUPTED) as process:
@@ -67,7 +68,7 @@ def test_the_guide_leads_to_a_running_shop(engine: Engine, tmp_path: Path, start
     finally:
         done = []
         take_down(
-            engine, lambda: done.append(subprocess.run(["bash", "-ec", commands[3]], cwd=copy, env=env, check=False))
+            engine, lambda: done.append(subprocess.run(["bash", "-ec", commands[4]], cwd=copy, env=env, check=False))
         )
     assert {0} == {each.returncode for each in done}
     assert before != secrets.read_text()

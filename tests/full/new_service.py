@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sidecart.launcher import access_control, topic_scopes
 from sidecart.launcher.project import root
-from sidecart.launcher.servers.login_templates import RABBITMQ, REDIS
+from sidecart.launcher.servers.login_templates import POSTGRES, RABBITMQ, REDIS
 from tests.full.project_copy import copied, run_in
 from tests.full.tutorial import Change, NewFile, read_steps
 
@@ -54,9 +54,13 @@ REPORTED = {
         ),
     ),
     "tye-or-compose/docker-compose.yml": (
+        ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: x-app-networks lacks loyalty"),
         ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: services lacks loyalty"),
         ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: secrets lacks loyalty-identity"),
         ("tests/unit/test_compose_file.py", "tye-or-compose/docker-compose.yml: networks lacks loyalty"),
+    ),
+    "tye-or-compose/prometheus.yml": (
+        ("tests/unit/test_compose_file.py", "tye-or-compose/prometheus.yml: no target of loyalty"),
     ),
     "README.md": (("tests/unit/test_run_file.py", "README.md: the list of services lacks loyalty"),),
 }
@@ -71,6 +75,7 @@ GENERATED = {
     access_control.FILE: "scopes",
     REDIS: "scopes",
     RABBITMQ: "scopes",
+    POSTGRES: "scopes",
 }
 """The files that the tutorial lets a command write, and the command."""
 

@@ -18,7 +18,7 @@ from sidecart.launcher.errors import LaunchError
 from sidecart.launcher.project import root
 from tests.lint import prose
 
-PACKAGES = ("gateway", "services", "shop", "src", "tests", "bench", "docs")
+PACKAGES = ("gateway", "services", "shop", "src", "tests", "bench", "docs", "supply")
 
 
 @click.command("lint")

@@ -3,6 +3,7 @@
 These tests read files only and need no container engine.
 """
 
+import ipaddress
 import json
 import os
 import re
@@ -25,8 +26,8 @@ from sidecart.chassis.server.serve import STOP_SECONDS_MAX
 from sidecart.edge import asyncapi
 from sidecart.edge.settings import read_auth
 from sidecart.issuer import keys, tokens
-from sidecart.kubernetes import keeper
-from sidecart.launcher import access_control, sidecar
+from sidecart.kubernetes import keeper, pods, servers
+from sidecart.launcher import access_control, proxy, sidecar
 from sidecart.launcher.apps import read_apps, resource_folders
 from sidecart.launcher.dapr_release import VERSION
 from sidecart.launcher.environment import plain_environment
@@ -36,18 +37,27 @@ from sidecart.launcher.project import root
 from sidecart.launcher.servers import rabbitmq, valkey
 from sidecart.launcher.servers.login_templates import KEEPER, templates
 from sidecart.launcher.servers.rabbitmq_keeper import TOKENS, tokens_of
-from sidecart.launcher.servers.registry import BROKERS
+from sidecart.launcher.servers.registry import BROKERS, STORES
 from sidecart.launcher.sidecar import Sidecar
 from sidecart.launcher.topics import app_ids
+from sidecart.launcher.topology import app_of
 
 FOLDER = root() / "tye-or-compose"
 FILE = "tye-or-compose/docker-compose.yml"
 COMPOSE: dict[str, Any] = yaml.safe_load((root() / FILE).read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 SIDECARS = {app_id: f"{app_id}-dapr" for app_id in app_ids()}
-SERVERS = ("redis", "rabbitmq")
+GATEWAYS = [name for name in proxy.CONTAINERS if name != "gateway"]
+"""The further gateways of the profile `gateways`."""
+OBSERVERS = {"metrics": ("prometheus", "grafana"), "traces": ("jaeger",), "mailpit": ("mailpit",)}
+"""Containers of other projects, by the profile that starts them."""
+ADDED = [name for names_of_profile in OBSERVERS.values() for name in names_of_profile]
+SINGLE = ("proxy", "sentry", "issuer", "mail", "keeper")
+ALL_SIDECARS = [*SIDECARS.values(), *(f"{name}-dapr" for name in GATEWAYS)]
+SERVERS = ("redis", "rabbitmq", "postgres")
 DOCKERFILE = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
-PINNED = re.compile(r"[\w./-]+:\d+\.\d+\.\d+(-[\w.-]+)?")
+PINNED = re.compile(r"(postgres:\d+|[\w./-]+:v?\d+\.\d+)\.\d+(-[\w.-]+)?(@sha256:[0-9a-f]{64})?")
+"""A full version, of two numbers for PostgreSQL; Renovate adds the digest."""
 ADDRESSES = {
     "--dapr-listen-addresses",
     "--dapr-internal-grpc-listen-address",
@@ -131,14 +141,16 @@ def env_files(name: str) -> list[str]:
 def environment(name: str, folder: Path) -> dict[str, str]:
     """Return the environment of a service's process, with the secrets of a folder."""
     paths = [FOLDER / file if file.startswith("../") else folder.parent / file for file in env_files(name)]
-    return variables(*paths) | dict(SERVICES[name].get("environment", {}))
+    return variables(*paths) | {
+        key: interpolated(value) for key, value in SERVICES[name].get("environment", {}).items()
+    }
 
 
 def test_the_file_has_every_process_of_the_shop() -> None:
     """The services are the apps, a sidecar each, sentry, the token issuer, the servers, the mail
     and the keeper.
     """
-    expected = {*app_ids(), *SIDECARS.values(), *SERVERS, "sentry", "issuer", "mail", "keeper"}
+    expected = {*app_ids(), *GATEWAYS, *ALL_SIDECARS, *SERVERS, *ADDED, *SINGLE}
 
     assert [] == [f"{FILE}: services lacks {name}" for name in sorted(expected - set(SERVICES))]
     assert [] == [f"dapr.yaml: no app {name}, which {FILE} has" for name in sorted(set(SERVICES) - expected)]
@@ -199,18 +211,19 @@ def test_sidecars_have_the_tested_version(app_id: str) -> None:
     assert f"daprio/sentry:{VERSION}" == SERVICES["sentry"]["image"]
 
 
+@pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("broker", BROKERS)
 @pytest.mark.parametrize("app_id", app_ids())
-def test_sidecars_get_the_launchers_flags(app_id: str, broker: str) -> None:
+def test_sidecars_get_the_launchers_flags(app_id: str, broker: str, store: str) -> None:
     """Sidecars get the launcher's flags, components and configuration; only addresses and ports
     differ.
     """
     app = read_apps()[app_id]
-    folders = resource_folders(app.resources, broker, "redis")
+    folders = resource_folders(app.resources, broker, store)
     configs = (app.config, root() / access_control.FILE)
     words = sidecar.command(Path("./daprd"), app, Sidecar(app_id, 0, 0, 0, 0), folders, configs)
     expected = flags([*words, *mtls_flags(0)])
-    words = [interpolated(word, BROKER=broker) for word in SERVICES[SIDECARS[app_id]]["command"]]
+    words = [interpolated(word, BROKER=broker, STORE=store) for word in SERVICES[SIDECARS[app_id]]["command"]]
     actual = {
         (name, str(root()) + value) if name in ("--resources-path", "--config") else (name, value)
         for name, value in flags(words)
@@ -251,24 +264,130 @@ def test_the_gateway_and_its_sidecar_have_one_pod_name(secrets: Path) -> None:
     assert environment("gateway", secrets)["POD_NAME"] == environment("gateway-dapr", secrets)["POD_NAME"]
 
 
+@pytest.mark.parametrize("name", GATEWAYS)
+def test_a_further_gateway_differs_in_its_name_only(name: str) -> None:
+    """Its consumer group, its networks and its profile; on its own network it has the names of the
+    first one.
+    """
+    for one, first, alias in ((name, "gateway", "gateway"), (f"{name}-dapr", "gateway-dapr", "gateway-dapr")):
+        service, expected = dict(SERVICES[one]), dict(SERVICES[first])
+        networks = dict(service.pop("networks"))
+        for key in ("networks", "build", "ports"):
+            expected.pop(key, None)
+
+        assert ["gateways"] == service.pop("profiles")
+        assert name == service["environment"]["POD_NAME"]
+        assert expected == {**service, "environment": {**service["environment"], "POD_NAME": "gateway-0"}}
+        assert {"aliases": [alias]} == networks.pop(name)
+        assert not any(networks.values())
+    assert {name, f"{name}-dapr"} == {each for each in members(name) if each not in ADDED}
+
+
+def test_the_proxy_has_the_configuration_of_the_launcher() -> None:
+    """The file is generated; it names the gateways of the file and their port."""
+    text = (root() / proxy.CONTAINERS_FILE).read_text(encoding="utf-8")
+    found = re.findall(r"^    server (\S+) (\S+):(\d+)$", text, re.MULTILINE)
+    pod_names = [(SERVICES[name]["environment"]["POD_NAME"], name, "8000") for name in proxy.CONTAINERS]
+
+    assert proxy.container_configuration() == text, "run `.venv/bin/python -m sidecart.launcher.proxy`"
+    assert found == 2 * pod_names
+    assert str(proxy.DRAIN_SECONDS) == SERVICES["gateway"]["environment"]["DRAIN_SECONDS"]
+    assert seconds(SERVICES["proxy"]["stop_grace_period"]) >= proxy.STOP_SECONDS
+
+
+def test_the_gateways_trust_their_proxy(secrets: Path) -> None:
+    """Its address is fixed, in the subnet of its network; otherwise all callers share a limit."""
+    address = interpolated(SERVICES["proxy"]["networks"]["entrance"]["ipv4_address"])
+    [subnet] = [interpolated(each["subnet"]) for each in COMPOSE["networks"]["entrance"]["ipam"]["config"]]
+
+    assert ipaddress.ip_address(address) in ipaddress.ip_network(subnet)
+    assert address in settings.read(environment("gateway", secrets)).trusted_proxies
+
+
+def test_the_keeper_knows_the_number_of_gateways() -> None:
+    """GATEWAYS=3 belongs to the profile; without it there is one gateway."""
+    command = SERVICES["keeper"]["command"]
+
+    assert "1" == interpolated(command[command.index("--gateways") + 1])
+
+
+@pytest.mark.parametrize(("profile", "names_of_profile"), OBSERVERS.items())
+def test_an_observer_starts_with_its_profile_only(profile: str, names_of_profile: tuple[str, ...]) -> None:
+    """The images of other projects are pulled on request."""
+    assert [[profile]] * len(names_of_profile) == [SERVICES[name].get("profiles") for name in names_of_profile]
+
+
+def test_prometheus_finds_every_app() -> None:
+    """Each target is a name on a network that Prometheus shares, with the launcher's labels."""
+    [job] = yaml.safe_load((FOLDER / "prometheus.yml").read_text(encoding="utf-8"))["scrape_configs"]
+    targets = {each["labels"]["replica"]: each for each in job["static_configs"]}
+    networks = set(SERVICES["prometheus"]["networks"])
+    names_of_first = SERVICES["gateway"]["networks"]["gateway"]["aliases"]
+
+    missing = {*app_ids(), *GATEWAYS} - set(targets)
+    assert [] == [f"tye-or-compose/prometheus.yml: no target of {name}" for name in sorted(missing)]
+    for name, each in targets.items():
+        host, _, port = each["targets"][0].partition(":")
+        assert host in (names_of_first if name == "gateway" else [name])
+        assert name in networks & set(SERVICES[name]["networks"])
+        assert app_of(name) == each["labels"]["app"]
+        assert f"METRICS_PORT={port} with --profile metrics" in (root() / FILE).read_text(encoding="utf-8")
+
+
+def test_the_observers_reach_every_app() -> None:
+    """They join the network of each app, and apps do not reach each other through them."""
+    wanted = {*app_ids(), *GATEWAYS}
+
+    assert [] == [f"{FILE}: x-app-networks lacks {name}" for name in sorted(wanted - set(COMPOSE["x-app-networks"]))]
+    assert wanted | {"metrics"} == set(SERVICES["prometheus"]["networks"])
+    assert wanted | {"front"} == set(SERVICES["jaeger"]["networks"])
+
+
+def test_apps_have_no_metrics_and_no_traces_without_a_profile() -> None:
+    """An empty variable is a missing one; the profiles need the variables that the file names."""
+    text = (root() / FILE).read_text(encoding="utf-8")
+    for name in (*app_ids(), *GATEWAYS):
+        own = {key: interpolated(value) for key, value in SERVICES[name]["environment"].items()}
+        assert ("", "") == (own["METRICS_PORT"], own["OTEL_EXPORTER_OTLP_ENDPOINT"])
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT=http://jaeger:4318 with --profile traces" in text
+    assert "SMTP_URL=smtp://mailpit:1025 with --profile mailpit" in text
+
+
+def test_grafana_shows_the_dashboard_of_the_project_and_has_no_login() -> None:
+    """Visitors are viewers; the default password of the administrator opens nothing."""
+    service = SERVICES["grafana"]
+    mounts = dict(each.rsplit(":", 2)[:2] for each in service["volumes"])
+    [provider] = yaml.safe_load((FOLDER / "grafana/dashboards.yaml").read_text(encoding="utf-8"))["providers"]
+    [source] = yaml.safe_load((FOLDER / "grafana/datasources.yaml").read_text(encoding="utf-8"))["datasources"]
+
+    assert mounts["../docs/grafana/sidecart.json"].rpartition("/")[0] == provider["options"]["path"]
+    assert "http://prometheus:9090" == source["url"]
+    assert {"prometheus", "grafana"} == members("metrics")
+    assert {"Viewer", "true", "false"} >= set(service["environment"].values())
+    assert ("false", "true") == tuple(
+        service["environment"][f"GF_AUTH_{key}"] for key in ("BASIC_ENABLED", "DISABLE_LOGIN_FORM")
+    )
+
+
 def test_mail_goes_to_the_catcher() -> None:
     """The Notification Service sends to the catcher's SMTP port, without TLS."""
     environment = SERVICES["notification"]["environment"]
-    server = MailServer.from_url(environment["SMTP_URL"], environment["MAIL_TLS"])
+    server = MailServer.from_url(interpolated(environment["SMTP_URL"]), environment["MAIL_TLS"])
     command = SERVICES["mail"]["command"]
 
     assert ("mail", command[command.index("--smtp-port") + 1]) == (server.host, str(server.port))
     assert "off" == server.policy  # the catcher has no certificate, and its network is private
     assert "0.0.0.0" == command[command.index("--host") + 1]
-    assert {"notification", "mail"} == members("mail")
+    assert {"notification", "mail", "mailpit"} == members("mail")
 
 
 @pytest.mark.parametrize("app_id", app_ids())
 def test_only_its_own_sidecar_reaches_an_app(app_id: str) -> None:
-    """An app shares its private network with its sidecar only; servers and sidecars use a network
-    without apps.
+    """An app shares its private network with its sidecar only, unless a profile adds observers;
+    servers and sidecars use a network without apps.
     """
-    assert {app_id, SIDECARS[app_id]} == members(app_id)
+    assert {app_id, SIDECARS[app_id]} == {name for name in members(app_id) if name not in ADDED}
+    assert {"prometheus", "jaeger"} == members(app_id) & set(ADDED)
     assert {app_id, "mesh"} == set(SERVICES[SIDECARS[app_id]]["networks"])
     assert "mesh" not in SERVICES[app_id]["networks"]
 
@@ -286,19 +405,20 @@ def test_the_gateway_accepts_the_tokens_of_the_local_issuer(secrets: Path) -> No
     assert f"http://issuer:{command[command.index('--port') + 1]}{keys.JWKS_PATH}" == auth.jwks_url
     assert f"/run/secrets/{secret}" == command[command.index("--keys") + 1]
     assert (claims["iss"], claims["aud"]) == (auth.issuer, auth.audience)
-    assert {"gateway", "issuer"} == members("issuer")
+    assert {*proxy.CONTAINERS, "issuer"} == members("issuer")
     assert ["issuer"] == [name for name, each in SERVICES.items() if secret in each.get("secrets", [])]
 
 
-def test_only_the_gateway_and_the_mail_catcher_publish_ports() -> None:
-    """Both publish their ports on loopback, and every network except theirs is internal."""
+def test_few_containers_publish_ports() -> None:
+    """They publish their ports on loopback, and every network except theirs is internal."""
     published = {name: service["ports"] for name, service in SERVICES.items() if "ports" in service}
     open_networks = {name for name, network in COMPOSE["networks"].items() if not network.get("internal")}
 
-    assert {"gateway", "mail"} == set(published)
+    assert {"gateway", "proxy", "mail", "grafana", "jaeger", "mailpit"} == set(published)
     assert all(port.startswith("127.0.0.1:") for ports in published.values() for port in ports)
     assert {"front"} == open_networks
-    assert {"gateway", "mail"} == members("front")
+    assert set(published) == members("front")
+    assert {*proxy.CONTAINERS, "proxy"} == members("entrance")
 
 
 @pytest.mark.parametrize("name", SERVICES)
@@ -310,27 +430,114 @@ def test_services_start_in_any_order(name: str) -> None:
 
 @pytest.mark.parametrize("name", SERVICES)
 def test_health_checks_need_no_shell(name: str) -> None:
-    """Every service has a shell-free health check, except sentry and the sidecars: their images
-    hold one program.
+    """Every service has a shell-free health check, except sentry, the sidecars and the proxy: no
+    program of their images sends a request.
     """
-    if name in (*SIDECARS.values(), "sentry"):
+    if name in (*ALL_SIDECARS, "sentry", "proxy"):
         assert "healthcheck" not in SERVICES[name]
+    elif name in ADDED:
+        assert "healthcheck" not in SERVICES[name]  # their images define one, or have no program for it
     elif name == "keeper":  # the keeper serves nothing
         assert {"disable": True} == SERVICES[name]["healthcheck"]
     else:
         assert "CMD" == SERVICES[name]["healthcheck"]["test"][0]
 
 
-@pytest.mark.parametrize("name", [*app_ids(), *SIDECARS.values(), "sentry", "issuer", "mail", "keeper"])
-def test_exposed_containers_have_minimal_rights(name: str) -> None:
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_has_minimal_rights(name: str) -> None:
     """The root file system is read-only, all capabilities are dropped, and no new privileges are
     allowed.
     """
-    service = SERVICES[name]
+    assert [] == [f"{FILE}: services.{name}.{each}" for each in too_many_rights(SERVICES[name])]
 
-    assert service["read_only"]
-    assert ["ALL"] == service["cap_drop"]
-    assert ["no-new-privileges:true"] == service["security_opt"]
+
+def too_many_rights(service: dict[str, Any]) -> list[str]:
+    """Return the settings of a service that leave it more rights than it needs."""
+    wanted = {"read_only": True, "cap_drop": ["ALL"], "security_opt": ["no-new-privileges:true"]}
+    unwanted = ("cap_add", "privileged", "pid", "ipc", "network_mode", "userns_mode", "devices")
+    wrong = [f"{key} is {service.get(key)}, not {value}" for key, value in wanted.items() if service.get(key) != value]
+    return [*wrong, *(f"{key} is set" for key in unwanted if key in service)]
+
+
+@pytest.mark.parametrize(
+    ("change", "line"),
+    [
+        ({"read_only": False}, "read_only is False, not True"),
+        ({"cap_drop": ["NET_RAW"]}, "cap_drop is ['NET_RAW'], not ['ALL']"),
+        ({"security_opt": None}, "security_opt is None, not ['no-new-privileges:true']"),
+        ({"cap_add": ["SYS_ADMIN"]}, "cap_add is set"),
+        ({"privileged": True}, "privileged is set"),
+    ],
+)
+def test_a_container_with_more_rights_is_found(change: dict[str, Any], line: str) -> None:
+    """The line names the setting and its value."""
+    assert [line] == too_many_rights({**SERVICES["order"], **change})
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_servers_run_without_root(name: str) -> None:
+    """The login is the one of the official images, as in the manifests for Kubernetes."""
+    assert f"{servers.UID}:{servers.UID}" == SERVICES[name]["user"]
+
+
+MEBI = {"Mi": 1, "Gi": 1024, "m": 1, "g": 1024}
+
+
+def size(text: str) -> int:
+    """Return an amount of memory in MiB, of the compose file (256m) or of Kubernetes (256Mi)."""
+    found = re.fullmatch(r"(\d+)(Mi|Gi|m|g)", interpolated(text))
+    assert found, f"{text} is no amount of memory"
+    return int(found[1]) * MEBI[found[2]]
+
+
+def manifest_limits() -> dict[str, dict[str, Any]]:
+    """Return the limits in the manifests for Kubernetes: of apps, servers, and small programs."""
+    found = {}
+    for file in (root() / "deploy/kubernetes").rglob("*.yaml"):
+        for one in yaml.safe_load_all(file.read_text(encoding="utf-8")):
+            if one and one["kind"] in ("Deployment", "StatefulSet"):
+                [container] = one["spec"]["template"]["spec"]["containers"]
+                found[one["metadata"]["name"]] = container["resources"]["limits"]
+    return found
+
+
+@pytest.mark.parametrize("name", SERVICES)
+def test_every_container_is_limited(name: str) -> None:
+    """Without a limit one container can take the memory of the machine."""
+    assert size(SERVICES[name]["mem_limit"]) > 0
+    assert 0 < float(SERVICES[name]["cpus"]) <= 2
+
+
+@pytest.mark.parametrize("name", [name for name in SERVICES if name not in ADDED])
+def test_every_container_has_the_limits_of_the_manifests(name: str) -> None:
+    """Memory and CPU; a sidecar and the proxy have those of an app, sentry and the keeper those of
+    the issuer.
+    """
+    limits = manifest_limits()
+    others = {"sentry": "issuer", "keeper": "issuer"} | dict.fromkeys(("proxy", *GATEWAYS, *app_ids()), "gateway")
+    service = name.removesuffix("-dapr")
+    expected = limits[others.get(service, service)]
+    cpus = str(expected["cpu"])
+
+    assert size(expected["memory"]) == size(SERVICES[name]["mem_limit"]), f"{FILE}: services.{name}.mem_limit"
+    wanted = float(cpus[:-1]) / 1000 if cpus.endswith("m") else float(cpus)
+    assert wanted == float(SERVICES[name]["cpus"]), f"{FILE}: services.{name}.cpus"
+
+
+def test_sidecars_have_the_limits_of_the_injected_ones() -> None:
+    """The limits of a sidecar in a cluster are annotations of its pod."""
+    annotations = pods.sidecar_annotations(read_apps()["order"])
+
+    assert size(annotations["dapr.io/sidecar-memory-limit"]) == size(SERVICES["order-dapr"]["mem_limit"])
+    assert float(annotations["dapr.io/sidecar-cpu-limit"]) == float(SERVICES["order-dapr"]["cpus"])
+
+
+def test_redis_has_more_memory_than_its_data() -> None:
+    """Redis copies changed pages while it rewrites its file; without room the kernel kills it."""
+    command = SERVICES["redis"]["command"]
+    data = interpolated(command[command.index("--maxmemory") + 1]).removesuffix("b")
+
+    assert 2 * size(data) <= size(SERVICES["redis"]["mem_limit"])
 
 
 @pytest.mark.parametrize("app_id", app_ids())
@@ -342,22 +549,27 @@ def test_the_grace_period_covers_work_in_progress(app_id: str) -> None:
     )
 
 
+@pytest.mark.parametrize("store", STORES)
 @pytest.mark.parametrize("broker", BROKERS)
 @pytest.mark.parametrize("app_id", app_ids())
-def test_the_environment_sets_every_variable_of_the_components(app_id: str, broker: str, secrets: Path) -> None:
+def test_the_environment_sets_every_variable_of_the_components(
+    app_id: str, broker: str, store: str, secrets: Path
+) -> None:
     """Every `envRef` of the sidecar's components is set, and names a server that runs with this
-    broker.
+    broker and this store.
     """
     env = environment(SIDECARS[app_id], secrets)
     words = [
-        interpolated(value, BROKER=broker) for name, value in flags(SERVICES[SIDECARS[app_id]]["command"]) if value
+        interpolated(value, BROKER=broker, STORE=store)
+        for name, value in flags(SERVICES[SIDECARS[app_id]]["command"])
+        if value
     ]
     folders = [root() / word.lstrip("/") for word in words if word.startswith("/components")]
     components = [yaml.safe_load(file.read_text("utf-8")) for folder in folders for file in folder.glob("*.yaml")]
     wanted_state = {
         each["envRef"] for one in components for each in one["spec"].get("metadata", []) if "envRef" in each
     }
-    running = {name for name, service in SERVICES.items() if set(service.get("profiles", [broker])) == {broker}}
+    running = {name for name, service in SERVICES.items() if set(service.get("profiles", [broker])) <= {broker, store}}
     scopes = {name for name in wanted_state if name.startswith("TOPIC_")}
     login = {name for name in wanted_state if name in (valkey.USERNAME, valkey.PASSWORD)}
     hosts = {re.sub(r"^\w+://|.*@", "", env[name]).partition(":")[0] for name in wanted_state - scopes - login}
@@ -368,6 +580,7 @@ def test_the_environment_sets_every_variable_of_the_components(app_id: str, brok
     assert all(env[name] for name in (*scopes, *login))
     assert app_id == env[valkey.USERNAME]
     assert f"//{app_id}:{env[valkey.PASSWORD]}@" in env["AMQP_URL"]
+    assert f"postgres://{app_id}:{env[valkey.PASSWORD]}@postgres:5432/{servers.DATABASE}" in env["POSTGRES_URL"]
     assert hosts <= running
 
 
@@ -423,7 +636,8 @@ def test_each_app_has_its_own_login_at_the_servers(secrets: Path) -> None:
     for app_id in app_ids():
         assert not set(known.values()) & set(environment(app_id, secrets).values())
     assert known[KEEPER] in environment("keeper", secrets)["AMQP_URL"]
-    assert "secrets/servers.env" in env_files("redis") == env_files("rabbitmq")
+    assert "secrets/servers.env" in env_files("redis") == env_files("rabbitmq") == env_files("postgres")
+    assert known[ADMINISTRATOR] == made["servers.env", "POSTGRES_PASSWORD"]
 
 
 def test_the_servers_fill_the_passwords_in(secrets: Path, tmp_path: Path) -> None:
@@ -454,6 +668,51 @@ def test_no_server_accepts_a_caller_without_a_login() -> None:
     assert "RABBITMQ_DEFAULT_USER" not in SERVICES["rabbitmq"].get("environment", {})
 
 
+def test_an_update_adds_the_address_of_postgresql(secrets: Path, tmp_path: Path) -> None:
+    """The files of an earlier version have no POSTGRES_URL; the passwords stay."""
+    before = by_file(secrets)
+    for file in secrets.glob("*servers.env"):
+        lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+        file.write_text("".join(line for line in lines if not line.startswith("POSTGRES")), encoding="utf-8")
+    subprocess.run([tmp_path / "make-secrets"], check=True, capture_output=True)
+
+    assert before == by_file(secrets)
+
+
+def test_postgresql_has_the_settings_of_the_manifests() -> None:
+    """Its options, its variables and its check are those of the StatefulSet."""
+    service, trial = SERVICES["postgres"], servers.POSTGRES
+
+    assert list(trial.args) == service["command"]
+    assert trial.env == service["environment"]
+    assert ["CMD", *trial.check] == service["healthcheck"]["test"]
+    assert {trial.data, *(path.replace("/var/run", "/run") for _, path in trial.scratch)} <= {
+        *service["tmpfs"],
+        *(each.split(":")[1] for each in service["volumes"]),
+    }
+
+
+def test_the_logins_of_postgresql_are_renewed_at_each_start(secrets: Path, tmp_path: Path) -> None:
+    """The first start leaves the file to the image; later starts run it before the server."""
+    file = SERVICES["postgres"]["entrypoint"][3]
+    script = (FOLDER / "update-roles").read_text(encoding="utf-8").replace(file, f"{tmp_path}/logins.sql")
+    for name in ("postgres", "docker-entrypoint.sh"):
+        (tmp_path / name).write_text(
+            f'#!/bin/sh\necho {name} "$@" >>{tmp_path}/log\n[ "$1" != --single ] || cat >>{tmp_path}/log\n'
+        )
+        (tmp_path / name).chmod(0o755)
+    (tmp_path / "logins.sql").write_text("ALTER ROLE\n")
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "PGDATA": str(tmp_path), "POSTGRES_DB": "shop"}
+    for _ in range(2):
+        subprocess.run(["sh", "-c", script, "update-roles", "postgres", "-c"], env=env, check=True)
+        (tmp_path / "PG_VERSION").write_text("16\n")
+
+    assert f"\\i {file}\n" in (FOLDER / "run-logins.sql").read_text(encoding="utf-8")
+    assert "./run-logins.sql:/docker-entrypoint-initdb.d/logins.sql:ro" in SERVICES["postgres"]["volumes"]
+    start = "docker-entrypoint.sh postgres -c\n"
+    assert f"{start}postgres --single -D {tmp_path} shop\nALTER ROLE\n{start}" == (tmp_path / "log").read_text()
+
+
 def test_a_new_app_gets_its_tokens_and_the_others_keep_theirs(secrets: Path, tmp_path: Path) -> None:
     """The passwords at the servers stay, too."""
     before = by_file(secrets)
@@ -466,7 +725,7 @@ def test_a_new_app_gets_its_tokens_and_the_others_keep_theirs(secrets: Path, tmp
         place for place in after.keys() - before.keys() if place[0] in ("bonus.env", "bonus-servers.env", "bonus.jwt")
     }
     assert new == after.keys() - before.keys()
-    assert 6 == len(new)
+    assert 7 == len(new)
     assert {("keeper.env", TOKENS), ("servers.env", "PASSWORDS")} == {
         place for place in before if before[place] != after[place]
     }

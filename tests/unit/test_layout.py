@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[2]
 CHASSIS = "src/sidecart/chassis"
 EDGE = "src/sidecart/edge"
 NEUTRAL = ("gateway", "services", CHASSIS, EDGE, "contracts", "dapr")
-OURS = ("gateway", "services", "shop", "sidecart", "tests", "bench")
+OURS = ("gateway", "services", "shop", "sidecart", "tests", "bench", "supply")
 """The packages of this project; every other import is of a library."""
 SERVERS = re.compile(r"redis|rabbit|valkey|amqp|postgres|kafka", re.IGNORECASE)
 SERVICES = sorted(path.parent.name for path in ROOT.glob("services/*/app.py"))
@@ -273,7 +273,7 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
 @pytest.mark.parametrize("folder", ["src", "gateway", "services", "shop"])
 def test_the_product_imports_neither_tests_nor_benchmarks(folder: str) -> None:
     """Tests and benchmarks lie around the product; the toolkit does not import the shop either."""
-    foreign = {"tests", "bench", *(["gateway", "services", "shop"] if folder == "src" else [])}
+    foreign = {"tests", "bench", "supply", *(["gateway", "services", "shop"] if folder == "src" else [])}
     taken = {(name(path), each) for path in (ROOT / folder).rglob("*.py") for each in imports(tree(path))}
 
     assert taken

@@ -6,13 +6,14 @@ from sidecart.launcher import access_control, topic_scopes
 from sidecart.launcher.apps import read_apps
 from sidecart.launcher.consistency import application_of
 from sidecart.launcher.project import make_importable, root
-from sidecart.launcher.servers.login_templates import RABBITMQ, REDIS, templates
+from sidecart.launcher.servers.login_templates import POSTGRES, RABBITMQ, REDIS, templates
 
 
 @click.command(
     "scopes",
     epilog="The sidecars and the servers enforce them. `sidecart run` derives all at each start; `dapr run` and "
-    f"containers read {topic_scopes.FILE}, and containers read {access_control.FILE}, {REDIS} and {RABBITMQ}.",
+    f"containers read {topic_scopes.FILE}, and containers read {access_control.FILE}, {REDIS}, {RABBITMQ} and "
+    f"{POSTGRES}.",
 )
 @click.option("--check", is_flag=True, help="change no file; exit with 1 if one would change")
 def command(check: bool) -> int:

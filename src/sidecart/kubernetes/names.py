@@ -38,9 +38,9 @@ GATEWAY_KIND, SERVICE_KIND, SERVER_KIND, TRIAL_KIND, KEEPER_KIND = GATEWAY, "ser
 
 APP_IMAGE = "sidecart-app"
 SERVER_IMAGES: Mapping[str, str] = {
-    "redis": "redis:7.2.5-bookworm",
+    "redis": "redis:7.2.16-bookworm",
     "rabbitmq": "rabbitmq:3.13.7",
-    "postgres": "postgres:16.9-bookworm",
+    "postgres": "postgres:16.15-bookworm",
 }
 
 

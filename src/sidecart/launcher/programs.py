@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeVar
 
+from sidecart.launcher import first_downloads
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
 
@@ -129,7 +130,8 @@ def download(
 
     The archive has the program under the name of the path `program`.
 
-    Raises NotReleased if the archive is unreachable, BadChecksum if it has another checksum.
+    Raises NotReleased if the archive is unreachable, BadChecksum if it has another checksum, and
+    ChangedRelease if an earlier download had another one.
     """
     report(f"downloading {title}")
     file = program.parent / url.rpartition("/")[2]
@@ -138,6 +140,7 @@ def download(
         actual = hashlib.file_digest(opened, "sha256").hexdigest()
     if actual != expected:
         raise BadChecksum(f"{url} has SHA-256 {actual}, but {expected} is published: not used; {remedy}")
+    first_downloads.require_same(cache_folder(), title, url, actual)
     with tarfile.open(file) as contents, program.open("wb") as output:
         packed = contents.extractfile(program.name)
         assert packed is not None, f"the archive's {program.name} is not a regular file"

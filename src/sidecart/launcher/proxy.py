@@ -1,4 +1,7 @@
-"""HAProxy as a child process, which offers several gateways at one address."""
+"""HAProxy, which offers several gateways at one address: a child process, or a container.
+
+`.venv/bin/python -m sidecart.launcher.proxy` writes the configuration for containers.
+"""
 
 import json
 import resource
@@ -10,6 +13,9 @@ from pathlib import Path
 from sidecart.chassis.server.protocol import HEAD_SECONDS_MAX
 from sidecart.chassis.server.request_head import HEAD_BYTES_MAX, HEADERS_MAX
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.project import root
+from sidecart.launcher.topics import GATEWAY
+from sidecart.launcher.topology import pod_name_of, replicas_of
 
 NAME = "proxy"
 STOP_SECONDS = 40
@@ -55,7 +61,7 @@ defaults
     # The proxy refuses HTTP/2 with prior knowledge, as a gateway does.
     option disable-h2-upgrade
 frontend entrance
-    bind 127.0.0.1:{port}
+    bind {bind}
     # Not in defaults: HAProxy 2.6.12 dies of SIGSEGV when it writes a format with arguments there.
 {errors}    # While the store refuses writes, no gateway is ready, but each one can still read.
     use_backend reads if METH_GET !{{ nbsrv(gateways) gt 0 }}
@@ -65,11 +71,28 @@ backend gateways
     # Excludes the broker: while it blocks publishing, every gateway still reads and answers 202.
     option httpchk GET /readyz?exclude=broker
     http-check expect status 200
-    default-server check inter 500ms fall 2 rise 1 maxconn 20000
+    default-server check inter 500ms fall 2 rise 1 maxconn 20000{options}
 {servers}backend reads
     balance roundrobin
-    default-server check inter 500ms fall 2 rise 1 maxconn 20000
-{servers}"""
+    default-server check inter 500ms fall 2 rise 1 maxconn 20000{options}
+{servers}{resolvers}"""
+
+CONTAINERS_FILE = "tye-or-compose/haproxy.cfg"
+CONTAINERS_CONNECTIONS_MAX = 4_000
+"""Each takes two files, of at least 10,000 that a container engine allows."""
+CONTAINERS = replicas_of(GATEWAY, 3)
+"""The gateways of the compose file."""
+APP_PORT = 8000
+RESOLVERS = """\
+# Containers start in any sequence, and get another address when they start again.
+resolvers containers
+    parse-resolv-conf
+    hold valid 1s
+    hold nx 1s
+    hold other 1s
+    timeout resolve 1s
+    timeout retry 1s
+"""
 
 BUFFER_BYTES_SPARE = 8 * 1024
 HEADERS_SPARE = 100
@@ -131,14 +154,30 @@ def command(folder: Path, port: int, gateways: Mapping[str, int]) -> list[str]:
         raise LaunchError(NOT_INSTALLED)
     configuration = folder / "haproxy.cfg"
     servers = "".join(f"    server {name} 127.0.0.1:{at}\n" for name, at in gateways.items())
-    text = CONFIGURATION.format(
+    configuration.write_text(_configuration(f"127.0.0.1:{port}", _connections(), servers), encoding="utf-8")
+    return [program, "-db", "-f", str(configuration)]
+
+
+def container_configuration() -> str:
+    """Return the configuration for the containers of the gateways."""
+    servers = "".join(f"    server {pod_name_of(name)} {name}:{APP_PORT}\n" for name in CONTAINERS)
+    options = " resolvers containers init-addr none resolve-prefer ipv4"
+    return _configuration(f":{APP_PORT}", CONTAINERS_CONNECTIONS_MAX, servers, options, RESOLVERS)
+
+
+def _configuration(bind: str, connections: int, servers: str, options: str = "", resolvers: str = "") -> str:
+    return CONFIGURATION.format(
         errors="".join(_problems()),
-        port=port,
-        connections=_connections(),
+        bind=bind,
+        connections=connections,
         head_seconds=int(HEAD_SECONDS_MAX),
         head_bytes=2 * HEAD_BYTES_MAX + BUFFER_BYTES_SPARE,
         headers=HEADERS_MAX + HEADERS_SPARE,
         servers=servers,
+        options=options,
+        resolvers=resolvers,
     )
-    configuration.write_text(text, encoding="utf-8")
-    return [program, "-db", "-f", str(configuration)]
+
+
+if __name__ == "__main__":
+    (root() / CONTAINERS_FILE).write_text(container_configuration(), encoding="utf-8")

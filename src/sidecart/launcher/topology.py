@@ -75,6 +75,12 @@ def readers(names: Iterable[str]) -> dict[Subscription, int]:
     return counts
 
 
+def reader_of(one: Subscription) -> str:
+    """The gateway that has a subscription, or the app-id of the services that share it."""
+    names = {pod_name_of(each): each for each in replicas_of(GATEWAY, GATEWAYS_MAX)}
+    return names.get(one.consumer_id, one.app_id) if one.app_id == GATEWAY else one.app_id
+
+
 def subscriptions_of_gone_gateways(gateways: int) -> list[Subscription]:
     """The subscriptions that the broker may still have for more gateways of an earlier run."""
     surplus = replicas_of(GATEWAY, GATEWAYS_MAX)[gateways:]

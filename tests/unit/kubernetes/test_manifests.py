@@ -297,9 +297,7 @@ def test_the_images_and_the_settings_of_servers_are_those_of_the_containers() ->
     redis = [each for each in services["redis"]["command"] if "acl" not in each and "maxmemory}" not in each]
 
     assert f"image: {names.APP_IMAGE}" in (root() / "tye-or-compose/docker-compose.yml").read_text(encoding="utf-8")
-    assert {name: names.SERVER_IMAGES[name] for name in ("redis", "rabbitmq")} == {
-        name: services[name]["image"] for name in ("redis", "rabbitmq")
-    }
+    assert dict(names.SERVER_IMAGES) == {name: services[name]["image"] for name in names.SERVER_IMAGES}
     ours = [each for each in servers.REDIS.args if "acl" not in each]
     assert [re.sub(r"\$\{.*:-(.*)\}", r"\1", each) for each in redis] == ours
     assert servers.CONSUMER_TIMEOUT in conf

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from sidecart.launcher import daprd, programs, sentry
+from sidecart.launcher import daprd, first_downloads, programs, sentry
 from sidecart.launcher.dapr_release import RELEASES_ENV, VERSION, DaprProgram
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.first_downloads import ChangedRelease
 from sidecart.launcher.programs import Report
 
 PROGRAM = b"#!/bin/sh\necho 1.18.2\n# nameresolution/sqlite\n"
@@ -34,18 +35,18 @@ def archive_of(program: DaprProgram) -> str:
     return f"{program.name}_{programs.system()}_{programs.machine()}.tar.gz"
 
 
-def archive(program: DaprProgram) -> bytes:
+def archive(program: DaprProgram, content_of_program: bytes = PROGRAM) -> bytes:
     """A release archive with a program of two lines."""
     content = io.BytesIO()
     with tarfile.open(fileobj=content, mode="w:gz") as packed:
         entry = tarfile.TarInfo(program.name)
-        entry.size = len(PROGRAM)
-        packed.addfile(entry, io.BytesIO(PROGRAM))
+        entry.size = len(content_of_program)
+        packed.addfile(entry, io.BytesIO(content_of_program))
     return content.getvalue()
 
 
 @pytest.fixture
-def releases(monkeypatch: pytest.MonkeyPatch) -> Iterator[Releases]:
+def releases(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Releases]:
     """A server in place of the official releases; the test puts its files into the dict."""
     files: Releases = {}
 
@@ -65,6 +66,8 @@ def releases(monkeypatch: pytest.MonkeyPatch) -> Iterator[Releases]:
         thread.start()
         monkeypatch.setenv(RELEASES_ENV, f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        # The launcher remembers each download; a test's archive must not replace a real one.
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield files
         server.shutdown()
         thread.join()
@@ -94,6 +97,64 @@ def test_a_release_with_another_checksum_is_not_used(program: DaprProgram, relea
     with pytest.raises(programs.BadChecksum, match="but 0000"):
         program.fetch(tmp_path / program.name, print, Deadline())
     assert list(tmp_path.iterdir()) == []
+
+
+FORGED = b"#!/bin/sh\necho forged\n"
+
+
+def replaced(program: DaprProgram, releases: Releases, folder: Path) -> Path:
+    """Fetch a program, remove it, replace the release and its checksum; return the path."""
+    packed, forged = archive(program), archive(program, FORGED)
+    publish(releases, program, packed, hashlib.sha256(packed).hexdigest())
+    path = folder / program.name
+    program.fetch(path, print, Deadline())
+    path.unlink()
+    publish(releases, program, forged, hashlib.sha256(forged).hexdigest())
+    return path
+
+
+def test_a_release_that_was_replaced_with_its_checksum_is_not_used(
+    program: DaprProgram, releases: Releases, tmp_path: Path
+) -> None:
+    """The launcher remembers the first download; the error has both sums and names the record."""
+    path = replaced(program, releases, tmp_path)
+    first, second = (hashlib.sha256(archive(program, each)).hexdigest() for each in (PROGRAM, FORGED))
+
+    with pytest.raises(ChangedRelease) as refused:
+        program.fetch(path, print, Deadline())
+
+    record = Path(str(refused.value).rpartition(" ")[2])
+    assert f"has SHA-256 {second}, but the first download of {program.title} had {first}" in str(refused.value)
+    assert not path.exists()
+    assert record.read_text(encoding="ascii") == f"{first}\n"
+    record.unlink()
+    program.fetch(path, print, Deadline())
+    assert path.read_bytes() == FORGED
+
+
+def test_without_its_memory_the_launcher_uses_a_replaced_release(
+    program: DaprProgram, releases: Releases, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The mutant of the test above: the forged program is installed."""
+    monkeypatch.setattr(first_downloads, "require_same", lambda *_: None)
+    path = replaced(program, releases, tmp_path)
+
+    program.fetch(path, print, Deadline())
+
+    assert path.read_bytes() == FORGED
+
+
+def test_the_same_release_is_used_again(program: DaprProgram, releases: Releases, tmp_path: Path) -> None:
+    """A second download of the same archive is no change."""
+    packed = archive(program)
+    publish(releases, program, packed, hashlib.sha256(packed).hexdigest())
+    path = tmp_path / program.name
+
+    for _ in range(2):
+        path.unlink(missing_ok=True)
+        program.fetch(path, print, Deadline())
+
+    assert path.read_bytes() == PROGRAM
 
 
 def test_a_program_is_built_without_a_release(

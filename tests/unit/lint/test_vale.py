@@ -14,6 +14,7 @@ import pytest
 from sidecart.launcher import programs
 from sidecart.launcher.deadline import Deadline
 from sidecart.launcher.errors import LaunchError
+from sidecart.launcher.first_downloads import ChangedRelease
 from tests.lint import vale
 
 PROGRAM = f"#!/bin/sh\necho vale version {vale.VERSION}\n".encode()
@@ -32,7 +33,7 @@ def archive() -> bytes:
 
 
 @pytest.fixture
-def releases(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
+def releases(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, bytes]]:
     """Serve the dict's files in place of the official releases."""
     files: dict[str, bytes] = {}
 
@@ -52,6 +53,8 @@ def releases(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
         thread.start()
         monkeypatch.setenv(vale.RELEASES_ENV, f"http://127.0.0.1:{server.server_port}")
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+        # The launcher remembers each download; a test's archive must not replace a real one.
+        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
         yield files
         server.shutdown()
         thread.join()
@@ -106,6 +109,21 @@ def test_an_archive_with_another_checksum_is_rejected(releases: dict[str, bytes]
     publish(releases, archive() + b"x", pinned)
 
     with pytest.raises(programs.BadChecksum, match="is published"):
+        vale.fetch(tmp_path / "vale", print, Deadline())
+
+
+def test_a_replaced_release_is_refused_even_with_a_new_pin(
+    releases: dict[str, bytes], pinned: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Vale's first download is remembered, as Dapr's."""
+    publish(releases, archive(), pinned)
+    vale.fetch(tmp_path / "vale", print, Deadline())
+    other = archive() + b"x"
+    checksum = hashlib.sha256(other).hexdigest()
+    monkeypatch.setitem(vale.CHECKSUMS, vale._platform(), checksum)
+    publish(releases, other, checksum)
+
+    with pytest.raises(ChangedRelease, match=f"the first download of Vale {vale.VERSION} had {pinned}"):
         vale.fetch(tmp_path / "vale", print, Deadline())
 
 

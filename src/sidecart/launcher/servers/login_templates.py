@@ -6,11 +6,13 @@ The container of a server fills the passwords in when it starts (tye-or-compose/
 from __future__ import annotations
 
 from sidecart.launcher.permissions import ADMINISTRATOR, Permissions, permissions
+from sidecart.launcher.servers.postgres_roles import repeatable
 from sidecart.launcher.servers.rabbitmq_definitions import definitions
 from sidecart.launcher.servers.valkey_acl import acl_file
 
 REDIS = "tye-or-compose/redis.acl"
 RABBITMQ = "tye-or-compose/rabbitmq.json"
+POSTGRES = "tye-or-compose/postgres.sql"
 KEEPER = "keeper"
 """The login of the keeper, which only counts consumers: no right is needed for that."""
 
@@ -22,6 +24,7 @@ def templates() -> dict[str, str]:
     return {
         REDIS: acl_file({name: f">{_placeholder(name)}" for name in names}, apps),
         RABBITMQ: definitions({name: {"password": _placeholder(name)} for name in names}, [*apps, Permissions(KEEPER)]),
+        POSTGRES: repeatable(ADMINISTRATOR, {name: _placeholder(name) for name in names if name != KEEPER}),
     }
 
 

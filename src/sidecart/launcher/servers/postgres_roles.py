@@ -49,6 +49,23 @@ def role_statements(app_id: str, password: str, verb: str = "CREATE") -> list[sq
     ]
 
 
+def repeatable(administrator: str, passwords: Mapping[str, str]) -> str:
+    """Return statements for psql that may run again, one a line; they set every password.
+
+    No statement that fails is logged, because it contains a password.
+    """
+    create = "DO $$BEGIN CREATE ROLE {}; EXCEPTION WHEN duplicate_object THEN NULL; END$$"
+    statements: list[sql.Composable] = [
+        sql.SQL("SET log_min_error_statement = panic"),
+        sql.SQL("REVOKE ALL ON SCHEMA public FROM PUBLIC"),
+        sql.SQL("ALTER ROLE {} PASSWORD {}").format(sql.Identifier(administrator), passwords[administrator]),
+    ]
+    for app_id in (each for each in passwords if each != administrator):
+        statements.append(sql.SQL(create).format(sql.Identifier(app_id)))
+        statements += [*role_statements(app_id, passwords[app_id], "ALTER"), metadata_table(app_id)]
+    return "".join(f"{each.as_string()};\n" for each in statements)
+
+
 def metadata_table(app_id: str) -> sql.Composed:
     """Return the statements that create the table which daprd creates first.
 

@@ -1,6 +1,6 @@
 """Supervises sidecars next to RabbitMQ in containers, where no launcher runs.
 
-`python -m sidecart.launcher.servers.rabbitmq_keeper --sidecar http://{app}-dapr:3500`
+`python -m sidecart.launcher.servers.rabbitmq_keeper --sidecar http://{app}-dapr:3500 --gateways 1`
 
 After its connection to RabbitMQ breaks, a sidecar's component can return with too few or too many
 consumers. Events for an additional consumer stay parked until the sidecar ends
@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from sidecart.launcher.servers.rabbitmq import RabbitMq
 from sidecart.launcher.topics import Subscription
-from sidecart.launcher.topology import readers, replica_names
+from sidecart.launcher.topology import app_of, reader_of, readers, replica_names
 
 LOOK_SECONDS = 5.0
 LOST_SECONDS = 30.0  # a sidecar needs less to reconnect to a broker that was unreachable
@@ -40,21 +40,21 @@ class Keeper:
         self._waiting: dict[str, float] = {}
 
     def to_end(self, lost: Iterable[Subscription], is_ready: Callable[[str], bool], now: float) -> list[str]:
-        """Return the apps whose sidecars should end.
+        """Return the apps, and the further gateways such as `gateway-1`, whose sidecars should end.
 
         They have read incorrectly for LOST_SECONDS while they had an app, or for WAITING_SECONDS in
         any case.
         """
         self._since = {one: self._since.get(one, now) for one in lost}
         found = []
-        for app_id in dict.fromkeys(one.app_id for one in self._since):
-            since = min(started for one, started in self._since.items() if one.app_id == app_id)
-            if not is_ready(app_id):
-                self._waiting[app_id] = now
-            ready_since = max(since, self._waiting.get(app_id, since))
+        for name in dict.fromkeys(reader_of(one) for one in self._since):
+            since = min(started for one, started in self._since.items() if reader_of(one) == name)
+            if not is_ready(name):
+                self._waiting[name] = now
+            ready_since = max(since, self._waiting.get(name, since))
             if now - ready_since >= LOST_SECONDS or now - since >= WAITING_SECONDS:
-                found.append(app_id)
-        self._since = {one: since for one, since in self._since.items() if one.app_id not in found}
+                found.append(name)
+        self._since = {one: since for one, since in self._since.items() if reader_of(one) not in found}
         return found
 
 
@@ -90,8 +90,8 @@ def watch(
     `tokens` are those of the sidecars, by app-id.
     """
 
-    def ask(app_id: str) -> bool:
-        return is_ready(sidecar.format(app=app_id))
+    def ask(name: str) -> bool:
+        return is_ready(sidecar.format(app=name))
 
     keeper, broker, message = Keeper(), RabbitMq(), ""
     while not stopped.wait(LOOK_SECONDS):
@@ -103,9 +103,9 @@ def watch(
         if now != message:  # only on a change, not every five seconds
             print(now, flush=True)
             message = now
-        for app_id in keeper.to_end(lost, ask, time.monotonic()):
-            problem = end(sidecar.format(app=app_id), tokens[app_id])
-            print(f"the sidecar of {app_id} reads incorrectly: {problem or 'shutting it down'}", flush=True)
+        for name in keeper.to_end(lost, ask, time.monotonic()):
+            problem = end(sidecar.format(app=name), tokens[app_of(name)])
+            print(f"the sidecar of {name} reads incorrectly: {problem or 'shutting it down'}", flush=True)
 
 
 def tokens_of(setting: str) -> dict[str, str]:
@@ -118,11 +118,12 @@ def main() -> None:
     """Read the settings and supervise until SIGTERM."""
     parser = argparse.ArgumentParser(description="Shuts down sidecars that read incorrectly from RabbitMQ.")
     parser.add_argument("--sidecar", required=True, help="the URL of an app's sidecar, with {app} for its app-id")
+    parser.add_argument("--gateways", type=int, default=1, help="how many gateways run; all have one token")
     options = parser.parse_args()
     missing = [name for name in ("AMQP_URL", TOKENS) if not os.environ.get(name)]
     if missing:
         sys.exit(f"setting {', '.join(missing)}: is missing")
-    tokens, expected = tokens_of(os.environ[TOKENS]), readers(replica_names(1, {}))
+    tokens, expected = tokens_of(os.environ[TOKENS]), readers(replica_names(options.gateways, {}))
     if unknown := sorted({one.app_id for one in expected} - tokens.keys()):
         sys.exit(f"setting {TOKENS}: lacks {', '.join(unknown)}")
     stopped = threading.Event()

@@ -64,6 +64,25 @@ def test_a_sidecar_that_never_finds_its_app_ends() -> None:
     assert ["order"] == keeper.to_end(ORDER, waiting, WAITING_SECONDS)
 
 
+def test_each_gateway_has_its_own_sidecar() -> None:
+    """A gateway that reads incorrectly does not end the sidecar of another one."""
+    keeper = Keeper()
+    lost = [one for one in readers(replica_names(3, {})) if one.consumer_id == "gateway-1"]
+
+    assert lost
+    assert [] == keeper.to_end(lost, ready, 0)
+    assert ["gateway-1"] == keeper.to_end(lost, ready, LOST_SECONDS)
+
+
+def test_the_first_gateway_has_the_name_of_its_app() -> None:
+    """Its container is `gateway`, although its consumer group is `gateway-0`."""
+    keeper = Keeper()
+    lost = [one for one in readers(replica_names(1, {})) if one.app_id == "gateway"]
+
+    assert [] == keeper.to_end(lost, ready, 0)
+    assert ["gateway"] == keeper.to_end(lost, ready, LOST_SECONDS)
+
+
 class Sidecar(BaseHTTPRequestHandler):
     """Ends for a request with the token; it is ready or waits for its app."""
 

@@ -1,0 +1,1 @@
+"""The packages that this project depends on: bills of materials, licenses, vulnerabilities."""
