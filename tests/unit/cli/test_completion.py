@@ -59,7 +59,7 @@ def test_a_shell_asks_by_a_variable(monkeypatch: pytest.MonkeyPatch, capsys: pyt
     ("words", "expected"),
     [
         (("rec",), ["reconcile"]),
-        (("test-",), ["test-fast", "test-full", "test-compose"]),
+        (("test-",), ["test-fast", "test-full", "test-compose", "test-kubernetes"]),
         (("dead-letters", "re"), ["replay"]),
         (("dead-letters", "list", "--topic", "UserC"), ["UserCreateRequested", "UserCreated", "UserCreateRejected"]),
         (("dead-letters", "list", "--service", "bil"), ["billing"]),
