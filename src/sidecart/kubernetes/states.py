@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -125,7 +125,11 @@ class WorkloadState:
 
 def read(kubectl: Kubectl) -> list[WorkloadState]:
     """Return the workloads of the system in a namespace; none if it does not exist."""
-    found = kubectl.get(f"{KINDS},pod", "-l", SELECTOR)["items"]
+    return from_objects(kubectl.get(f"{KINDS},pod", "-l", SELECTOR)["items"])
+
+
+def from_objects(found: Sequence[dict[str, Any]]) -> list[WorkloadState]:
+    """Return the workloads among these objects, with their pods."""
     pods = [each for each in found if each["kind"] == "Pod"]
     return [_workload(each, pods) for each in found if each["kind"] != "Pod"]
 
